@@ -1,0 +1,86 @@
+//! What the training data looks like to the model: a projection of the embedding and a distance from it.
+
+use serde::{Deserialize, Serialize};
+
+/// Principal components of the embeddings of known images, with the spread along and beside them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EmbeddingReference {
+    /// Mean embedding, `[D]`.
+    pub mean: Vec<f32>,
+    /// Orthonormal directions, `[K][D]`, in order of falling variance.
+    pub components: Vec<Vec<f32>>,
+    /// Standard deviation along each direction, `[K]`.
+    pub standard_deviations: Vec<f32>,
+    /// Root mean square length of what the directions do not explain.
+    pub residual_rms: f32,
+}
+
+/// Where one image lies.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EmbeddingPosition {
+    /// Coordinates along the components, in standard deviations, `[K]`.
+    pub coordinates: Vec<f32>,
+    /// Out-of-distribution score: `sqrt((sum z_k^2 + r^2) / (K + 1))` with `r` the residual length over its RMS;
+    /// about 1 for an image like the reference (a Mahalanobis distance in a probabilistic PCA model, Tipping and
+    /// Bishop 1999, scaled to be free of K).
+    pub ood_score: f64,
+}
+
+/// Why an embedding cannot be placed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("an embedding has {found} values, the reference describes {expected}")]
+pub struct EmbeddingMismatch {
+    /// Length given.
+    pub found: usize,
+    /// Length of the reference.
+    pub expected: usize,
+}
+
+impl EmbeddingReference {
+    /// Projects an embedding and scores its distance. A non-finite embedding scores infinity.
+    ///
+    /// # Errors
+    /// When the length differs from the reference's.
+    pub fn locate(&self, embedding: &[f32]) -> Result<EmbeddingPosition, EmbeddingMismatch> {
+        if embedding.len() != self.mean.len() {
+            return Err(EmbeddingMismatch { found: embedding.len(), expected: self.mean.len() });
+        }
+        let centred: Vec<f32> = embedding.iter().zip(&self.mean).map(|(e, m)| e - m).collect();
+        let squared_length: f64 = centred.iter().map(|c| f64::from(*c).powi(2)).sum();
+        let mut explained = 0.0;
+        let mut score = 0.0;
+        let mut coordinates = Vec::with_capacity(self.components.len());
+        for (component, deviation) in self.components.iter().zip(&self.standard_deviations) {
+            let along: f64 = component.iter().zip(&centred).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+            let z = along / f64::from(*deviation);
+            explained += along * along;
+            score += z * z;
+            coordinates.push(z as f32);
+        }
+        let residual = (squared_length - explained).max(0.0) / f64::from(self.residual_rms).powi(2);
+        let ood = ((score + residual) / (self.components.len() as f64 + 1.0)).sqrt();
+        Ok(EmbeddingPosition { coordinates, ood_score: if ood.is_finite() { ood } else { f64::MAX } })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distance_is_one_at_one_deviation_each_way_and_grows_outside() {
+        let reference = EmbeddingReference {
+            mean: vec![1.0, 2.0, 3.0],
+            components: vec![vec![1.0, 0.0, 0.0]],
+            standard_deviations: vec![2.0],
+            residual_rms: 0.5,
+        };
+        let near = reference.locate(&[3.0, 2.5, 3.0]).unwrap();
+        assert!((near.ood_score - 1.0).abs() < 1e-6 && (near.coordinates[0] - 1.0).abs() < 1e-6);
+        let far = reference.locate(&[1.0, 2.0, 13.0]).unwrap();
+        assert!((far.ood_score - (400.0f64 / 2.0).sqrt()).abs() < 1e-3);
+        assert_eq!(reference.locate(&[0.0]), Err(EmbeddingMismatch { found: 1, expected: 3 }));
+        assert!(reference.locate(&[f32::NAN, 0.0, 0.0]).unwrap().ood_score > 1e300);
+    }
+}

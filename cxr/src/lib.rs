@@ -1,0 +1,39 @@
+//! The domain library of cxr: everything that is true of a radiograph, a score or a bundle, and nothing that
+//! is true of a server, a database or a training framework.
+//!
+//! Pure functions over bytes and numbers: no files, sockets, clocks, threads or async; `deny.toml` and
+//! `tests/tidy` keep tch, ort, axum, sqlx and tokio out. The trainer and the service call the same code,
+//! so what was measured offline is what runs online.
+//!
+//! The way of one image is a chain of types, each built only from the one before it:
+//!
+//! ```text
+//! &[u8] --decode--> DecodedImage --accept--> AcceptedImage --preprocess--> ModelInput   (then the model runs)
+//! logit --AffineCalibration--> Probability --DecisionPolicy--> Decision
+//! ```
+
+pub mod bundle;
+pub mod calibrate;
+pub mod decide;
+pub mod decode;
+pub mod embedding;
+pub mod heatmap;
+pub mod image;
+pub mod limits;
+pub mod metadata;
+pub mod phantom;
+pub mod preprocess;
+pub mod reference;
+pub mod reject;
+pub mod scoring;
+pub mod statistics;
+pub mod validate;
+
+pub use calibrate::{AffineCalibration, Probability};
+pub use decide::{Decision, DecisionPolicy};
+pub use decode::decode;
+pub use image::DecodedImage;
+pub use limits::DecodeLimits;
+pub use preprocess::{ModelInput, PreprocessSpec};
+pub use reject::{RejectReason, Rejection};
+pub use validate::{AcceptancePolicy, AcceptedImage};

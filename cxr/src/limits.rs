@@ -1,0 +1,22 @@
+//! What an upload may cost before it is looked at: the limits of decoding.
+
+use serde::{Deserialize, Serialize};
+
+/// Bounds enforced from the file's header, before any pixel buffer is allocated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DecodeLimits {
+    /// Largest encoded file in bytes.
+    pub max_bytes: usize,
+    /// Largest width times height. The decoder needs up to 8 bytes per pixel for a moment (RGB, 16 bit).
+    pub max_pixels: u64,
+    /// Most frames (TIFF pages, APNG frames) a file may hold.
+    pub max_frames: u32,
+}
+
+impl Default for DecodeLimits {
+    /// 32 MiB, 40 megapixels (the largest mammography and CR detectors are below 30), one frame.
+    fn default() -> Self {
+        Self { max_bytes: 32 << 20, max_pixels: 40_000_000, max_frames: 1 }
+    }
+}

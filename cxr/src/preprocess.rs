@@ -1,0 +1,99 @@
+//! Accepted image to model input: window, resize with antialiasing, then CLAHE at the model's size.
+//!
+//! Samples stay 16-bit until after the resize, and contrast enhancement comes last, so that images that were stored
+//! small and images that arrive large meet the model alike. Everything after (scaling, normalisation) is in the graph.
+
+pub mod clahe;
+mod resize;
+mod window;
+
+pub use clahe::ClaheSpec;
+pub use resize::{Geometry, ResizeMode};
+
+use crate::statistics::ImageStatistics;
+use crate::validate::AcceptedImage;
+use serde::{Deserialize, Serialize};
+
+/// The recipe; travels in the bundle.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PreprocessSpec {
+    /// Version of the arithmetic below, 1.
+    pub version: u32,
+    /// Columns of the model's input.
+    pub width: u32,
+    /// Rows of the model's input.
+    pub height: u32,
+    /// How the aspect ratio is treated.
+    pub resize: ResizeMode,
+    /// Contrast-limited adaptive histogram equalisation; `null` for none.
+    pub clahe: Option<ClaheSpec>,
+}
+
+impl Default for PreprocessSpec {
+    fn default() -> Self {
+        Self { version: 1, width: 224, height: 224, resize: ResizeMode::Squash, clahe: None }
+    }
+}
+
+impl PreprocessSpec {
+    /// Refuses a recipe that this code cannot follow.
+    ///
+    /// # Errors
+    /// A sentence saying what is out of range.
+    pub fn check(&self) -> Result<(), String> {
+        if self.version != 1 {
+            return Err(format!("preprocessing version {} is not known, 1 is", self.version));
+        }
+        if !(32..=2048).contains(&self.width) || !(32..=2048).contains(&self.height) {
+            return Err(format!("the model's input is {} x {}, sides must be 32 to 2048", self.width, self.height));
+        }
+        self.clahe.map_or(Ok(()), |clahe| clahe.check(self.width, self.height))
+    }
+}
+
+/// What the model sees: uint8 `[1, H, W]`. Only [`preprocess`] builds it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelInput {
+    pixels: Vec<u8>,
+    geometry: Geometry,
+    statistics: ImageStatistics,
+}
+
+impl ModelInput {
+    /// Pixels, row-major.
+    pub fn pixels(&self) -> &[u8] {
+        &self.pixels
+    }
+    /// Columns.
+    pub const fn width(&self) -> u32 {
+        self.geometry.input.0
+    }
+    /// Rows.
+    pub const fn height(&self) -> u32 {
+        self.geometry.input.1
+    }
+    /// Where the original lies in the input.
+    pub const fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+    /// Statistics of the accepted image.
+    pub const fn statistics(&self) -> &ImageStatistics {
+        &self.statistics
+    }
+}
+
+/// Runs the recipe. `spec` must have passed [`PreprocessSpec::check`].
+pub fn preprocess(accepted: &AcceptedImage, spec: &PreprocessSpec) -> ModelInput {
+    let image = accepted.image();
+    let window = window::Lut::new(accepted);
+    let geometry = Geometry::new((image.width(), image.height()), (spec.width, spec.height), spec.resize);
+    let mut pixels = resize::resize(&window.apply(image.samples()), &geometry);
+    let histogram = window.histogram(accepted);
+    let size = (image.width(), image.height());
+    let statistics = ImageStatistics::new(&histogram, size, &pixels, spec.width);
+    if let Some(clahe) = &spec.clahe {
+        clahe::apply(&mut pixels, spec.width, spec.height, clahe);
+    }
+    ModelInput { pixels, geometry, statistics }
+}

@@ -1,0 +1,77 @@
+//! `reference.json`: what the model's inputs and scores looked like when it was calibrated. Monitoring compares with it.
+
+use crate::embedding::EmbeddingReference;
+use crate::statistics::ImageStatistics;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The reference a bundle carries.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reference {
+    /// The fold these figures come from.
+    pub fold: String,
+    /// Images in it.
+    pub n: usize,
+    /// Share of positives.
+    pub base_rate: f64,
+    /// Quantiles of every image statistic, by name.
+    pub statistics: BTreeMap<String, Quantiles>,
+    /// Quantiles of the calibrated probability.
+    pub probability: Quantiles,
+    /// Equal-width calibration bins of the calibrated probability.
+    pub calibration: Vec<CalibrationBin>,
+    /// Where embeddings lie.
+    pub embedding: EmbeddingReference,
+}
+
+/// Quantiles at 0, 1, ..., 100 percent (101 values, rising).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Quantiles(pub Vec<f64>);
+
+impl Quantiles {
+    /// Linear interpolation between order statistics (type 7 of Hyndman and Fan 1996). `None` for no values.
+    pub fn of(values: &[f64]) -> Option<Self> {
+        let mut sorted = values.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        let last = sorted.len().checked_sub(1)?;
+        let at = |percent: usize| {
+            let position = percent as f64 / 100.0 * last as f64;
+            let below = position.floor() as usize;
+            let above = (below + 1).min(last);
+            sorted[below] + (position - below as f64) * (sorted[above] - sorted[below])
+        };
+        Some(Self((0..=100).map(at).collect()))
+    }
+}
+
+/// One bin of a reliability diagram.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CalibrationBin {
+    /// Lower edge of the probability.
+    pub low: f64,
+    /// Upper edge.
+    pub high: f64,
+    /// Images in the bin.
+    pub n: usize,
+    /// Mean probability; 0 for an empty bin.
+    pub mean_probability: f64,
+    /// Share of positives; 0 for an empty bin.
+    pub positive_rate: f64,
+}
+
+impl Reference {
+    /// Quantiles of every statistic over a set of images.
+    pub fn statistics_of(images: &[ImageStatistics]) -> BTreeMap<String, Quantiles> {
+        ImageStatistics::NAMES
+            .iter()
+            .enumerate()
+            .filter_map(|(index, name)| {
+                let values: Vec<f64> = images.iter().map(|image| image.values()[index]).collect();
+                Some(((*name).to_owned(), Quantiles::of(&values)?))
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,75 @@
+//! Whether probabilities mean what they say: reliability bins, expected calibration error, Brier score.
+//! Fitting a calibration belongs in `calibrate`.
+
+use crate::reference::CalibrationBin;
+
+/// `n_bins` bins of equal width. Bin `i` holds the probabilities in `(i / n_bins, (i + 1) / n_bins]`; 0 falls into the
+/// first. All bins are returned, empty ones too; none at all for input that cannot be judged (see [`super`]).
+pub fn bins_equal_width(probabilities: &[f64], positive: &[bool], n_bins: usize) -> Vec<CalibrationBin> {
+    if !judgeable(probabilities, positive) || n_bins == 0 {
+        return Vec::new();
+    }
+    let edge = |i: usize| i as f64 / n_bins as f64;
+    let upper_edges: Vec<f64> = (1..=n_bins).map(edge).collect();
+    let mut members = vec![Vec::new(); n_bins];
+    for (p, y) in probabilities.iter().zip(positive) {
+        // Compared with the very edges that are returned: `ceil(p * n_bins)` rounds to the wrong side of some.
+        members[upper_edges.partition_point(|upper| upper < p)].push((*p, *y));
+    }
+    members.iter().enumerate().map(|(i, members)| bin(edge(i), edge(i + 1), members)).collect()
+}
+
+/// Up to `n_bins` bins of nearly equal numbers of images, cut at the `i / n_bins` quantiles (type 7 of Hyndman and Fan
+/// 1996); `low` and `high` are the lowest and the highest probability inside. Equal probabilities share a bin, so
+/// that the order of the images cannot matter: ties make bins unequal, and fewer. None at all for input that cannot
+/// be judged (see [`super`]).
+pub fn bins_equal_mass(probabilities: &[f64], positive: &[bool], n_bins: usize) -> Vec<CalibrationBin> {
+    if !judgeable(probabilities, positive) {
+        return Vec::new();
+    }
+    let mut ranked: Vec<(f64, bool)> = probabilities.iter().copied().zip(positive.iter().copied()).collect();
+    ranked.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let Some(last) = ranked.len().checked_sub(1) else { return Vec::new() };
+    let mut bins = Vec::new();
+    let mut start = 0;
+    for i in 1..=n_bins {
+        let cut = ranked[i * last / n_bins].0;
+        let end = ranked.partition_point(|(p, _)| *p <= cut);
+        if end > start {
+            bins.push(bin(ranked[start].0, ranked[end - 1].0, &ranked[start..end]));
+            start = end;
+        }
+    }
+    bins
+}
+
+/// Expected calibration error: the mean over images of |positive rate - mean probability| of the image's bin
+/// (Naeini, Cooper and Hauskrecht 2015, for the probability of the positive class; Guo et al. 2017 take that of the
+/// predicted class). NaN without images.
+pub fn ece(bins: &[CalibrationBin]) -> f64 {
+    let n: usize = bins.iter().map(|bin| bin.n).sum();
+    let gaps = bins.iter().map(|bin| bin.n as f64 * (bin.positive_rate - bin.mean_probability).abs());
+    gaps.sum::<f64>() / n as f64
+}
+
+/// Mean squared distance of the probability from the label as 0 or 1 (Brier 1950, in its one-class form: 0 is
+/// perfect, 0.25 is a constant one half). NaN without images, and for input that cannot be judged (see [`super`]).
+pub fn brier(probabilities: &[f64], positive: &[bool]) -> f64 {
+    if !judgeable(probabilities, positive) {
+        return f64::NAN;
+    }
+    let squares = probabilities.iter().zip(positive).map(|(p, y)| (p - f64::from(u8::from(*y))).powi(2));
+    squares.sum::<f64>() / probabilities.len() as f64
+}
+
+fn judgeable(probabilities: &[f64], positive: &[bool]) -> bool {
+    super::judgeable(probabilities, positive) && probabilities.iter().all(|p| (0.0..=1.0).contains(p))
+}
+
+fn bin(low: f64, high: f64, members: &[(f64, bool)]) -> CalibrationBin {
+    let n = members.len();
+    let mean = |sum: f64| if n == 0 { 0.0 } else { sum / n as f64 };
+    let positives = members.iter().filter(|(_, y)| *y).count();
+    let mean_probability = mean(members.iter().map(|(p, _)| p).sum());
+    CalibrationBin { low, high, n, mean_probability, positive_rate: mean(positives as f64) }
+}

@@ -1,0 +1,118 @@
+//! The receiver operating characteristic: its curve, the area under it, and operating points on it.
+//! What happens at one chosen threshold belongs in `confusion`.
+
+use super::judgeable;
+
+/// One point of the curve: what calling `score >= threshold` positive gives.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RocPoint {
+    /// The threshold; `+inf` on the curve's first point, where nothing is called positive.
+    pub threshold: f64,
+    /// Share of the positives that are called positive.
+    pub sensitivity: f64,
+    /// Share of the negatives that are called positive: 1 - specificity.
+    pub false_positive_rate: f64,
+}
+
+/// The curve over every distinct score, from the strictest threshold to the laxest.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RocCurve {
+    points: Vec<RocPoint>,
+    auc: f64,
+    youden: RocPoint,
+}
+
+/// Area under the curve: the chance that a positive outscores a negative, ties counting half. This is the
+/// Mann-Whitney U statistic divided by the number of pairs (Hanley and McNeil 1982), counted exactly from the ranks
+/// in O(n log n). `None` unless both classes are present and the input can be judged (see [`super`]).
+pub fn auc(scores: &[f64], positive: &[bool]) -> Option<f64> {
+    let steps = steps(scores, positive)?;
+    Some(auc_of(&steps))
+}
+
+impl RocCurve {
+    /// Tied scores make one point, because no threshold can part them. `None` where [`auc`] is.
+    pub fn new(scores: &[f64], positive: &[bool]) -> Option<Self> {
+        let steps = steps(scores, positive)?;
+        let last = steps.last()?;
+        let point = |step: &Step| RocPoint {
+            threshold: step.threshold,
+            sensitivity: step.true_positives as f64 / last.true_positives as f64,
+            false_positive_rate: step.false_positives as f64 / last.false_positives as f64,
+        };
+        // Youden's J times the number of pairs: in integers, so that rounding cannot break a tie.
+        let pairs_j = |step: &Step| {
+            i128::from(step.true_positives) * i128::from(last.false_positives)
+                - i128::from(step.false_positives) * i128::from(last.true_positives)
+        };
+        // `max_by_key` keeps the last of equals; walking from the laxest end, that is the highest threshold.
+        let best = steps.iter().rev().max_by_key(|step| pairs_j(step))?;
+        let start = RocPoint { threshold: f64::INFINITY, sensitivity: 0.0, false_positive_rate: 0.0 };
+        Some(Self {
+            points: std::iter::once(start).chain(steps.iter().map(point)).collect(),
+            auc: auc_of(&steps),
+            youden: point(best),
+        })
+    }
+
+    /// The points by falling threshold, from (0, 0) at `+inf` to (1, 1) at the lowest score.
+    pub fn points(&self) -> &[RocPoint] {
+        &self.points
+    }
+
+    /// The area under the curve; equal to [`auc`].
+    pub fn auc(&self) -> f64 {
+        self.auc
+    }
+
+    /// The point that maximises J = sensitivity + specificity - 1 (Youden 1950); of equals, the highest threshold.
+    /// Always at an attained score, never at `+inf`.
+    pub fn youden(&self) -> RocPoint {
+        self.youden
+    }
+
+    /// The point with the highest attained score as threshold whose sensitivity is at least `target`. A target that
+    /// nothing reaches (above 1, or NaN) gives the laxest point, where everything is called positive.
+    pub fn at_sensitivity(&self, target: f64) -> RocPoint {
+        let attained = self.points.iter().skip(1);
+        attained.clone().find(|point| point.sensitivity >= target).or(attained.last()).copied().unwrap_or(self.youden)
+    }
+}
+
+/// Cumulative counts down to and including one distinct score.
+struct Step {
+    threshold: f64,
+    true_positives: u64,
+    false_positives: u64,
+}
+
+/// One step for each distinct score, by falling score. `None` unless both classes are present.
+fn steps(scores: &[f64], positive: &[bool]) -> Option<Vec<Step>> {
+    if !judgeable(scores, positive) {
+        return None;
+    }
+    let mut ranked: Vec<(f64, bool)> = scores.iter().copied().zip(positive.iter().copied()).collect();
+    ranked.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
+    let (mut true_positives, mut false_positives) = (0, 0);
+    let mut steps = Vec::new();
+    // `==` and not the sort's total order decides ties: -0 and 0 are one score.
+    for tied in ranked.chunk_by(|a, b| a.0 == b.0) {
+        let positives = tied.iter().filter(|(_, y)| *y).count() as u64;
+        true_positives += positives;
+        false_positives += tied.len() as u64 - positives;
+        steps.push(Step { threshold: tied[0].0, true_positives, false_positives });
+    }
+    (true_positives > 0 && false_positives > 0).then_some(steps)
+}
+
+fn auc_of(steps: &[Step]) -> f64 {
+    // Twice the pairs won, as an integer: every negative of a step loses to the positives above it and ties with
+    // those beside it.
+    let (mut twice_won, mut above_tp, mut above_fp) = (0_u128, 0, 0);
+    for step in steps {
+        let negatives = step.false_positives - above_fp;
+        twice_won += u128::from(negatives) * u128::from(above_tp + step.true_positives);
+        (above_tp, above_fp) = (step.true_positives, step.false_positives);
+    }
+    twice_won as f64 / (2 * u128::from(above_tp) * u128::from(above_fp)) as f64
+}

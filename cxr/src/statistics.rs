@@ -1,0 +1,111 @@
+//! Statistics of an accepted image: what drift monitoring watches. Their meaning is frozen by `VERSION`.
+
+use serde::{Deserialize, Serialize};
+
+/// Raised when the definition of a statistic changes; stands beside the values in every audit row.
+pub const VERSION: u16 = 1;
+
+/// Levels are windowed brightness, 0 black to 1 white.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageStatistics {
+    /// Mean level.
+    pub mean: f64,
+    /// Standard deviation of the level.
+    pub standard_deviation: f64,
+    /// 1st percentile.
+    pub p01: f64,
+    /// Median.
+    pub p50: f64,
+    /// 99th percentile.
+    pub p99: f64,
+    /// Shannon entropy of the 256-bin histogram, in bits.
+    pub entropy_bits: f64,
+    /// Share of pixels in the darkest of 256 bins.
+    pub black_fraction: f64,
+    /// Share of pixels in the brightest of 256 bins.
+    pub white_fraction: f64,
+    /// Mean absolute difference of neighbouring pixels at the model's size, before CLAHE.
+    pub edge_strength: f64,
+    /// Width over height.
+    pub aspect_ratio: f64,
+    /// Width times height, in millions.
+    pub megapixels: f64,
+}
+
+impl ImageStatistics {
+    /// Names in the order of [`values`](Self::values).
+    pub const NAMES: [&'static str; 11] = [
+        "mean",
+        "standard_deviation",
+        "p01",
+        "p50",
+        "p99",
+        "entropy_bits",
+        "black_fraction",
+        "white_fraction",
+        "edge_strength",
+        "aspect_ratio",
+        "megapixels",
+    ];
+
+    /// The values, in the order of [`NAMES`](Self::NAMES).
+    pub const fn values(&self) -> [f64; 11] {
+        [
+            self.mean,
+            self.standard_deviation,
+            self.p01,
+            self.p50,
+            self.p99,
+            self.entropy_bits,
+            self.black_fraction,
+            self.white_fraction,
+            self.edge_strength,
+            self.aspect_ratio,
+            self.megapixels,
+        ]
+    }
+
+    /// From the histogram of windowed levels (256 bins) and the image at the model's size.
+    pub(crate) fn new(histogram: &[u64; 256], size: (u32, u32), model_pixels: &[u8], model_width: u32) -> Self {
+        let n: u64 = histogram.iter().sum();
+        let share = |count: u64| count as f64 / n as f64;
+        let level = |bin: usize| bin as f64 / 255.0;
+        let moment = |power: i32| histogram.iter().enumerate().map(|(b, c)| share(*c) * level(b).powi(power)).sum::<f64>();
+        let mean = moment(1);
+        let quantile = |q: f64| {
+            let rank = (q * n as f64).ceil().max(1.0) as u64;
+            let mut seen = 0;
+            level(histogram.iter().position(|c| { seen += c; seen >= rank }).unwrap_or(255))
+        };
+        let entropy = histogram.iter().filter(|c| **c > 0).map(|c| -share(*c) * share(*c).log2()).sum();
+        Self {
+            mean,
+            standard_deviation: (moment(2) - mean * mean).max(0.0).sqrt(),
+            p01: quantile(0.01),
+            p50: quantile(0.5),
+            p99: quantile(0.99),
+            entropy_bits: entropy,
+            black_fraction: share(histogram[0]),
+            white_fraction: share(histogram[255]),
+            edge_strength: edge_strength(model_pixels, model_width as usize),
+            aspect_ratio: f64::from(size.0) / f64::from(size.1),
+            megapixels: f64::from(size.0) * f64::from(size.1) / 1e6,
+        }
+    }
+}
+
+fn edge_strength(pixels: &[u8], width: usize) -> f64 {
+    let (mut sum, mut n) = (0u64, 0u64);
+    let rows: Vec<&[u8]> = pixels.chunks_exact(width).collect();
+    for (y, row) in rows.iter().enumerate() {
+        let across = row.windows(2).map(|w| u64::from(w[0].abs_diff(w[1])));
+        sum += across.sum::<u64>();
+        n += row.len() as u64 - 1;
+        if let Some(next) = rows.get(y + 1) {
+            sum += row.iter().zip(*next).map(|(a, b)| u64::from(a.abs_diff(*b))).sum::<u64>();
+            n += row.len() as u64;
+        }
+    }
+    sum as f64 / n.max(1) as f64 / 255.0
+}

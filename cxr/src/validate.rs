@@ -1,0 +1,119 @@
+//! Decoded to accepted: is this plausibly a radiograph that a model may be shown? Stable reason codes say why not.
+
+use crate::image::DecodedImage;
+use crate::metadata::AcquisitionMetadata;
+use crate::reject::{RejectReason, Rejection};
+use serde::{Deserialize, Serialize};
+
+/// The gate; travels in the bundle, because a model is only measured on what passed it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AcceptancePolicy {
+    /// Shortest side in pixels.
+    pub min_side_px: u32,
+    /// Long side over short side.
+    pub max_aspect_ratio: f64,
+    /// Least distance between the 5th and the 95th percentile, as a share of the sample range in use.
+    pub min_spread: f64,
+}
+
+impl Default for AcceptancePolicy {
+    /// 96 pixels (the smallest published Kermany image has a side of 127), 1 to 4, 4 % (10 of 256 levels).
+    fn default() -> Self {
+        Self { min_side_px: 96, max_aspect_ratio: 4.0, min_spread: 0.04 }
+    }
+}
+
+/// An image that passed the gate, with what is known of its acquisition. Only [`AcceptedImage::accept`] builds it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AcceptedImage {
+    image: DecodedImage,
+    metadata: AcquisitionMetadata,
+    pub(crate) histogram: SampleHistogram,
+}
+
+impl AcceptedImage {
+    /// Applies the gate. What the caller states of the acquisition wins over what the file states.
+    ///
+    /// # Errors
+    /// `TooSmall`, `AspectRatio` or `Blank`.
+    pub fn accept(
+        image: DecodedImage,
+        metadata: AcquisitionMetadata,
+        policy: &AcceptancePolicy,
+    ) -> Result<Self, Rejection> {
+        let (width, height) = (image.width, image.height);
+        let (short, long) = (width.min(height), width.max(height));
+        if short < policy.min_side_px {
+            return Err(Rejection::new(
+                RejectReason::TooSmall,
+                format!("{width} x {height} pixels, the shortest side allowed is {}", policy.min_side_px),
+                "send the original, not a thumbnail",
+            ));
+        }
+        if f64::from(long) > policy.max_aspect_ratio * f64::from(short) {
+            return Err(Rejection::new(
+                RejectReason::AspectRatio,
+                format!("{width} x {height} pixels, sides may differ by a factor of {}", policy.max_aspect_ratio),
+                "send one whole chest radiograph, not a strip or a montage",
+            ));
+        }
+        let histogram = SampleHistogram::of(&image);
+        let spread = f64::from(histogram.quantile(0.95) - histogram.quantile(0.05)) / f64::from(image.max_value());
+        if spread < policy.min_spread {
+            return Err(Rejection::new(
+                RejectReason::Blank,
+                format!(
+                    "nine tenths of the pixels lie within {:.1} % of the range, at least {:.1} % is needed",
+                    spread * 100.0,
+                    policy.min_spread * 100.0
+                ),
+                "check the exposure and that the right image was sent",
+            ));
+        }
+        let metadata = metadata.or(image.metadata);
+        Ok(Self { image, metadata, histogram })
+    }
+
+    /// The image.
+    pub const fn image(&self) -> &DecodedImage {
+        &self.image
+    }
+    /// What is known of the acquisition.
+    pub const fn metadata(&self) -> &AcquisitionMetadata {
+        &self.metadata
+    }
+}
+
+/// How often each sample value occurs, `2^significant_bits` bins.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct SampleHistogram {
+    counts: Vec<u64>,
+    total: u64,
+}
+
+impl SampleHistogram {
+    fn of(image: &DecodedImage) -> Self {
+        let mut counts = vec![0; usize::from(image.max_value()) + 1];
+        for sample in &image.samples {
+            counts[usize::from(*sample)] += 1;
+        }
+        Self { counts, total: image.samples.len() as u64 }
+    }
+
+    /// The smallest sample with at least a share `q` of the pixels at or below it.
+    pub(crate) fn quantile(&self, q: f64) -> u16 {
+        let rank = (q * self.total as f64).ceil().max(1.0) as u64;
+        let mut seen = 0;
+        let reached = self.counts.iter().position(|count| {
+            seen += count;
+            seen >= rank
+        });
+        reached.unwrap_or(self.counts.len() - 1) as u16
+    }
+
+    /// Occupied bins.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u16, u64)> + '_ {
+        self.counts.iter().enumerate().filter(|(_, count)| **count > 0).map(|(value, count)| (value as u16, *count))
+    }
+}

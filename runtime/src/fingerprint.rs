@@ -1,0 +1,56 @@
+//! Everything that can change the last bits of an output: two executions with equal fingerprints are bit-identical.
+
+use crate::session::{Provider, SessionOptions};
+use serde::Serialize;
+
+/// Stands in every audit row, so that a replay knows whether to compare bits or within a tolerance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ExecutionFingerprint {
+    /// Version, commit and flags of the ONNX Runtime build.
+    pub onnxruntime: String,
+    /// Vector instruction sets that the processor offers to its kernels.
+    pub instruction_set: String,
+    /// Execution provider.
+    pub provider: String,
+    /// Threads inside one operator.
+    pub intra_threads: usize,
+    /// Precision of the weights, as the bundle's variant states it.
+    pub precision: String,
+}
+
+impl ExecutionFingerprint {
+    pub(crate) fn new(build: &str, options: &SessionOptions) -> Self {
+        let provider = match options.provider {
+            Provider::Cpu => options.provider.name().to_owned(),
+            Provider::Cuda { device_id, .. } => format!("{}:{device_id}", options.provider.name()),
+        };
+        Self {
+            onnxruntime: build.to_owned(),
+            instruction_set: instruction_set(),
+            provider,
+            intra_threads: options.intra_threads,
+            precision: options.precision.clone(),
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn instruction_set() -> String {
+    let offered = [
+        ("avx", is_x86_feature_detected!("avx")),
+        ("fma", is_x86_feature_detected!("fma")),
+        ("avx2", is_x86_feature_detected!("avx2")),
+        ("avxvnni", is_x86_feature_detected!("avxvnni")),
+        ("avx512f", is_x86_feature_detected!("avx512f")),
+        ("avx512bw", is_x86_feature_detected!("avx512bw")),
+        ("avx512vnni", is_x86_feature_detected!("avx512vnni")),
+        ("avx512bf16", is_x86_feature_detected!("avx512bf16")),
+    ];
+    let names: Vec<&str> = offered.iter().filter(|(_, offered)| *offered).map(|(name, _)| *name).collect();
+    format!("x86_64 {}", names.join(" "))
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn instruction_set() -> String {
+    std::env::consts::ARCH.to_owned()
+}

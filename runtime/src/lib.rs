@@ -1,0 +1,16 @@
+//! The one door to ONNX Runtime: load the library, make a session, prove which provider executes it, run it.
+//!
+//! No other crate names `ort`. What a bundle promises of its graph (names, types, shapes) is checked when the session is
+//! made, and the provider that was asked for must be the one that executes: there is no silent fallback.
+
+mod error;
+mod fingerprint;
+mod library;
+mod proof;
+mod session;
+
+pub use error::RuntimeError;
+pub use fingerprint::ExecutionFingerprint;
+pub use library::Runtime;
+pub use proof::ProviderProof;
+pub use session::{ModelOutputs, Provider, Session, SessionOptions};

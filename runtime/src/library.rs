@@ -1,0 +1,46 @@
+//! The shared library: loaded by path, once a process.
+
+use crate::error::RuntimeError;
+use ort::environment::Environment;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+static LOADED: Mutex<Option<Runtime>> = Mutex::new(None);
+
+/// ONNX Runtime, loaded. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Runtime {
+    pub(crate) environment: Arc<Environment>,
+    path: PathBuf,
+}
+
+impl Runtime {
+    /// Loads the library. ONNX Runtime allows one a process: a second call with the same path returns the first.
+    ///
+    /// # Errors
+    /// `Library` when the file is not there, is no ONNX Runtime or is too old; `OtherLibrary` for a second path.
+    pub fn load(library: &Path) -> Result<Self, RuntimeError> {
+        let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(runtime) = &*loaded {
+            if runtime.path == library {
+                return Ok(runtime.clone());
+            }
+            return Err(RuntimeError::OtherLibrary {
+                loaded: runtime.path.display().to_string(),
+                asked: library.display().to_string(),
+            });
+        }
+        let failed = |source| RuntimeError::Library { path: library.display().to_string(), source };
+        let builder = ort::init_from(library).map_err(|error| failed(error.into()))?;
+        let environment =
+            builder.with_name("cxr").with_telemetry(false).build().map_err(|error| failed(error.into()))?;
+        let runtime = Self { environment: Arc::new(environment), path: library.to_owned() };
+        *loaded = Some(runtime.clone());
+        Ok(runtime)
+    }
+
+    /// What the library says of itself: version, git commit, build flags.
+    pub fn build(&self) -> &'static str {
+        ort::info()
+    }
+}

@@ -1,0 +1,59 @@
+//! Which provider executes which part of the graph, as ONNX Runtime itself recorded it while partitioning.
+//!
+//! `is_available` is true on hosts without a GPU, and registration falls back silently: neither proves anything.
+
+use crate::error::RuntimeError;
+use ort::AsPointer;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::ffi::CStr;
+
+/// The node assignment of one session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ProviderProof {
+    /// The provider that was asked for (ONNX Runtime's name).
+    pub provider: String,
+    /// Nodes by the provider that executes them.
+    pub assigned_nodes: BTreeMap<String, usize>,
+}
+
+/// The session option that makes ONNX Runtime keep the record.
+pub(crate) const RECORD_ASSIGNMENT: &str = "session.record_ep_graph_assignment_info";
+
+impl ProviderProof {
+    /// Reads the assignment and refuses a session that the provider does not execute. Data-movement and shape
+    /// nodes may run on the CPU beside a GPU; no node on the GPU at all may not.
+    pub(crate) fn of(session: &ort::session::Session, provider: &'static str) -> Result<Self, RuntimeError> {
+        let assigned_nodes = assignment(session)
+            .map_err(|source| RuntimeError::Session { step: "reading the node assignment", source })?;
+        let total: usize = assigned_nodes.values().sum();
+        let own = assigned_nodes.get(provider).copied().unwrap_or(0);
+        if own * 2 <= total {
+            return Err(RuntimeError::Provider { provider, found: format!("nodes by provider {assigned_nodes:?}") });
+        }
+        Ok(Self { provider: provider.to_owned(), assigned_nodes })
+    }
+}
+
+fn assignment(session: &ort::session::Session) -> Result<BTreeMap<String, usize>, ort::Error> {
+    let api = ort::api();
+    let mut nodes_by_provider = BTreeMap::new();
+    let inner = session.inner();
+    // SAFETY: the session outlives every pointer used here; ONNX Runtime owns the arrays and gives their lengths.
+    unsafe {
+        let (mut subgraphs, mut n_subgraphs) = (std::ptr::null(), 0);
+        let status = (api.Session_GetEpGraphAssignmentInfo)(inner.ptr(), &raw mut subgraphs, &raw mut n_subgraphs);
+        ort::Error::result_from_status(status)?;
+        for index in 0..n_subgraphs {
+            let subgraph = *subgraphs.add(index);
+            let mut name = std::ptr::null();
+            ort::Error::result_from_status((api.EpAssignedSubgraph_GetEpName)(subgraph, &raw mut name))?;
+            let (mut nodes, mut n_nodes) = (std::ptr::null(), 0);
+            let status = (api.EpAssignedSubgraph_GetNodes)(subgraph, &raw mut nodes, &raw mut n_nodes);
+            ort::Error::result_from_status(status)?;
+            let name = CStr::from_ptr(name).to_string_lossy().into_owned();
+            *nodes_by_provider.entry(name).or_default() += n_nodes;
+        }
+    }
+    Ok(nodes_by_provider)
+}

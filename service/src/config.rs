@@ -1,0 +1,140 @@
+//! Configuration: one typed tree from default.yaml, <profile>.yaml and the environment, in that order.
+//!
+//! One module per concern below. Nothing outside this folder reads the environment or a secret's file.
+
+pub mod args;
+pub mod audit;
+pub mod auth;
+pub mod database;
+pub mod http;
+mod layers;
+pub mod limits;
+pub mod model;
+pub mod problem;
+pub mod secret;
+pub mod telemetry;
+pub mod units;
+
+use clap::ValueEnum;
+use problem::{Problem, Problems};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Which set of defaults and which safety rules apply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Profile {
+    /// One person's machine: well-known keys, HS256 tokens, unsigned bundles.
+    Development,
+    /// Patients: no built-in secret, asymmetric tokens, a bundle signed by a trusted key.
+    Production,
+}
+
+impl Profile {
+    /// The profile's name in file names and messages.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Development => "development",
+            Self::Production => "production",
+        }
+    }
+}
+
+/// Everything the service is told, checked.
+#[derive(Debug)]
+pub struct Config {
+    /// The profile in force.
+    pub profile: Profile,
+    /// `service.http`
+    pub http: http::HttpConfig,
+    /// `service.database`
+    pub database: database::DatabaseConfig,
+    /// `service.auth`
+    pub auth: auth::AuthConfig,
+    /// `service.model`
+    pub model: model::ModelConfig,
+    /// `service.limits`
+    pub limits: limits::LimitsConfig,
+    /// `service.audit`
+    pub audit: audit::AuditConfig,
+    /// `service.telemetry`
+    pub telemetry: telemetry::TelemetryConfig,
+    effective: BTreeMap<String, serde_json::Value>,
+}
+
+/// The sections as they are written, before they are checked.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sections {
+    http: http::HttpConfig,
+    database: database::DatabaseSection,
+    auth: auth::AuthSection,
+    model: model::ModelSection,
+    limits: limits::LimitsConfig,
+    audit: audit::AuditSection,
+    telemetry: telemetry::TelemetryConfig,
+}
+
+impl Config {
+    /// Reads the layers for the profile and checks every value.
+    ///
+    /// `environment` is what the process was started with; tests pass their own.
+    ///
+    /// # Errors
+    /// All problems found, not only the first.
+    pub fn load(
+        profile: Profile,
+        directory: Option<&Path>,
+        environment: &BTreeMap<String, String>,
+    ) -> Result<Self, Problems> {
+        let (sections, mut problems) = layers::read(profile, directory, environment)?;
+        let effective = flatten(&sections);
+        let library = environment.get("ORT_DYLIB_PATH");
+        sections.http.check(&mut problems);
+        sections.limits.check(&mut problems);
+        sections.telemetry.check(&mut problems);
+        let database = sections.database.check(&mut problems);
+        let auth = sections.auth.check(profile, &mut problems);
+        let model = sections.model.check(profile, library.map(String::as_str), &mut problems);
+        let audit = sections.audit.check(profile, &mut problems);
+        let (Some(database), Some(auth), Some(model), Some(audit), []) =
+            (database, auth, model, audit, problems.as_slice())
+        else {
+            return Err(Problems(problems));
+        };
+        let Sections { http, limits, telemetry, .. } = sections;
+        Ok(Self { profile, http, database, auth, model, limits, audit, telemetry, effective })
+    }
+
+    /// Every key with the value in force; secrets only say that they are set.
+    pub fn effective(&self) -> &BTreeMap<String, serde_json::Value> {
+        &self.effective
+    }
+}
+
+fn flatten(sections: &Sections) -> BTreeMap<String, serde_json::Value> {
+    fn walk(key: String, value: serde_json::Value, leaves: &mut BTreeMap<String, serde_json::Value>) {
+        match value {
+            serde_json::Value::Object(fields) => {
+                fields.into_iter().for_each(|(name, value)| walk(format!("{key}.{name}"), value, leaves));
+            }
+            leaf => {
+                leaves.insert(key, leaf);
+            }
+        }
+    }
+    let mut leaves = BTreeMap::new();
+    let tree = serde_json::to_value(sections).unwrap_or_default();
+    walk(layers::ROOT.to_owned(), tree, &mut leaves);
+    leaves
+}
+
+/// Adds a problem when the value is outside the range.
+fn require(problems: &mut Vec<Problem>, holds: bool, key: &str, found: &str, advice: &str) {
+    if !holds {
+        problems.push(Problem::new(key, found, advice));
+    }
+}
+
+#[cfg(test)]
+mod tests;

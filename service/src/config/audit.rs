@@ -1,0 +1,44 @@
+//! `service.audit`: what audit rows say of this site, and the key that hides whose image they are about.
+
+use super::problem::Problem;
+use super::secret::{Secret, resolve};
+use super::{Profile, require};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// An HMAC key as long as its hash.
+const MIN_INPUT_KEY_BYTES: usize = 32;
+
+/// As written.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AuditSection {
+    input_key: Option<Secret>,
+    input_key_file: Option<PathBuf>,
+    site: Option<String>,
+}
+
+/// The audit log.
+#[derive(Debug, Clone)]
+pub struct AuditConfig {
+    /// Key of the input digests: without it nobody can test whether a given image was scored here.
+    pub input_key: Secret,
+    /// The site that every row names.
+    pub site: String,
+}
+
+impl AuditSection {
+    pub(super) fn check(&self, profile: Profile, problems: &mut Vec<Problem>) -> Option<AuditConfig> {
+        let site = self.site.clone().filter(|site| (1..=64).contains(&site.len()));
+        let advice = "give the name of the site, 1 to 64 bytes, as audit rows shall show it";
+        require(problems, site.is_some(), "audit.site", "not set, empty or too long", advice);
+        let before = problems.len();
+        let key = resolve("audit.input_key", self.input_key.as_ref(), self.input_key_file.as_deref(), profile, problems);
+        let long = key.as_ref().is_some_and(|key| key.expose().len() >= MIN_INPUT_KEY_BYTES);
+        let advice = "give 32 random bytes or more and keep them: another key makes old input digests useless";
+        if problems.len() == before {
+            require(problems, long, "audit.input_key", "not set or shorter than 32 bytes", advice);
+        }
+        Some(AuditConfig { input_key: key?, site: site? })
+    }
+}

@@ -1,0 +1,117 @@
+//! `service.auth`: whose tokens are accepted and how they are checked.
+
+use super::problem::Problem;
+use super::secret::{Secret, resolve};
+use super::{Profile, require};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// HMAC keys shorter than the hash weaken it (RFC 7518, 3.2).
+const MIN_HS256_BYTES: usize = 32;
+
+/// Where a key that verifies tokens comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeySource {
+    /// A JSON Web Key Set; each key states its own algorithm and id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jwks_file: Option<PathBuf>,
+    /// A public key in PEM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pem_file: Option<PathBuf>,
+    /// The one algorithm that the PEM key verifies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub algorithm: Option<SignatureAlgorithm>,
+    /// Key id; tokens that state another one are not checked with this key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kid: Option<String>,
+}
+
+/// Signature algorithms accepted in every profile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SignatureAlgorithm {
+    /// RSA, PKCS #1 v1.5, SHA-256.
+    RS256,
+    /// ECDSA, P-256, SHA-256.
+    ES256,
+    /// Ed25519.
+    EdDSA,
+}
+
+/// As written.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AuthSection {
+    issuer: Option<String>,
+    audience: Option<String>,
+    leeway_seconds: u64,
+    keys: Vec<KeySource>,
+    hs256_secret: Option<Secret>,
+    hs256_secret_file: Option<PathBuf>,
+}
+
+/// Token verification.
+#[derive(Debug, Clone)]
+pub struct AuthConfig {
+    /// `iss` must be this.
+    pub issuer: String,
+    /// `aud` must contain this.
+    pub audience: String,
+    /// Clock difference tolerated on `exp` and `nbf`.
+    pub leeway: Duration,
+    /// Keys that verify tokens.
+    pub keys: Vec<KeySource>,
+    /// Shared secret of development tokens; always absent in production.
+    pub hs256_secret: Option<Secret>,
+}
+
+impl AuthSection {
+    pub(super) fn check(&self, profile: Profile, problems: &mut Vec<Problem>) -> Option<AuthConfig> {
+        let stated = |value: &Option<String>| value.clone().filter(|text| !text.is_empty());
+        let (issuer, audience) = (stated(&self.issuer), stated(&self.audience));
+        require(problems, issuer.is_some(), "auth.issuer", "not set", "give the iss claim of your identity provider");
+        require(problems, audience.is_some(), "auth.audience", "not set", "give the aud claim that names this service");
+        require(problems, self.leeway_seconds <= 300, "auth.leeway_seconds", "out of range", "give 0 to 300 seconds");
+        for (index, key) in self.keys.iter().enumerate() {
+            key.check(&format!("auth.keys[{index}]"), problems);
+        }
+        let secret = self.check_hs256(profile, problems);
+        let any = secret.is_some() || !self.keys.is_empty();
+        let advice = "list at least one {jwks_file: PATH} or {pem_file: PATH, algorithm: RS256|ES256|EdDSA}";
+        require(problems, any, "auth.keys", "no key, so no token could be accepted", advice);
+        Some(AuthConfig {
+            issuer: issuer?,
+            audience: audience?,
+            leeway: Duration::from_secs(self.leeway_seconds),
+            keys: self.keys.clone(),
+            hs256_secret: secret,
+        })
+    }
+
+    fn check_hs256(&self, profile: Profile, problems: &mut Vec<Problem>) -> Option<Secret> {
+        if profile == Profile::Production {
+            let absent = self.hs256_secret.is_none() && self.hs256_secret_file.is_none();
+            let advice = "remove it and list a public key in auth.keys: who can check an HS256 token can also forge one";
+            require(problems, absent, "auth.hs256_secret", "set in the production profile", advice);
+            return None;
+        }
+        let (value, file) = (self.hs256_secret.as_ref(), self.hs256_secret_file.as_deref());
+        let secret = resolve("auth.hs256_secret", value, file, profile, problems)?;
+        let long = secret.expose().len() >= MIN_HS256_BYTES;
+        require(problems, long, "auth.hs256_secret", "shorter than 32 bytes", "give 32 random bytes or more");
+        Some(secret)
+    }
+}
+
+impl KeySource {
+    fn check(&self, key: &str, problems: &mut Vec<Problem>) {
+        let consistent = match (&self.jwks_file, &self.pem_file) {
+            (Some(_), None) => self.algorithm.is_none() && self.kid.is_none(),
+            (None, Some(_)) => self.algorithm.is_some(),
+            _ => false,
+        };
+        let advice = "give either jwks_file alone, or pem_file with algorithm and, if you like, kid";
+        require(problems, consistent, key, "not one complete key source", advice);
+    }
+}

@@ -1,0 +1,39 @@
+//! `service.http`: the listener and how long a client may take.
+
+use super::problem::Problem;
+use super::require;
+use super::units::Milliseconds;
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+
+/// The HTTP server.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpConfig {
+    /// Address and port to listen on; port 0 lets the system choose.
+    pub bind: SocketAddr,
+    /// A client must have sent its request head by then; also how long an idle connection is kept.
+    pub header_timeout_ms: Milliseconds,
+    /// A client must have sent its request body by then.
+    pub body_timeout_ms: Milliseconds,
+    /// How long requests in flight may take to end after SIGTERM.
+    pub shutdown_grace_ms: Milliseconds,
+    /// How much of a refused body is read and thrown away, so that the client gets the answer and not a reset.
+    pub lingering_drain_bytes: u64,
+    /// How long that may take.
+    pub lingering_drain_ms: Milliseconds,
+}
+
+impl HttpConfig {
+    pub(super) fn check(&self, problems: &mut Vec<Problem>) {
+        let timeouts = [
+            ("http.header_timeout_ms", self.header_timeout_ms),
+            ("http.body_timeout_ms", self.body_timeout_ms),
+            ("http.shutdown_grace_ms", self.shutdown_grace_ms),
+            ("http.lingering_drain_ms", self.lingering_drain_ms),
+        ];
+        for (key, value) in timeouts {
+            require(problems, value.is_timeout(), key, "out of range", "give 1 to 3600000 milliseconds");
+        }
+    }
+}

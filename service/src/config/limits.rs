@@ -1,0 +1,41 @@
+//! `service.limits`: what one upload and all uploads together may cost.
+
+use super::problem::Problem;
+use super::require;
+use serde::{Deserialize, Serialize};
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
+
+/// Limits.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// Largest encoded image in bytes.
+    pub max_bytes: NonZeroUsize,
+    /// Largest width times height.
+    pub max_pixels: NonZeroU64,
+    /// Most frames or pages of a file.
+    pub max_frames: NonZeroU32,
+    /// Requests that may hold an image at a time; more are answered 429.
+    pub max_in_flight: NonZeroUsize,
+    /// Threads that decode and preprocess; each may need 8 bytes a pixel.
+    pub decode_threads: NonZeroUsize,
+}
+
+impl LimitsConfig {
+    pub(super) fn check(&self, problems: &mut Vec<Problem>) {
+        let threads = self.decode_threads.get() <= 1024;
+        require(problems, threads, "limits.decode_threads", "more than 1024", "give about the number of cores");
+        let in_flight = self.max_in_flight.get() <= 100_000;
+        let advice = "give a number whose images fit in memory: max_in_flight times max_bytes";
+        require(problems, in_flight, "limits.max_in_flight", "more than 100000", advice);
+    }
+
+    /// The limits in the form that decoding takes.
+    pub const fn decode(&self) -> cxr::DecodeLimits {
+        cxr::DecodeLimits {
+            max_bytes: self.max_bytes.get(),
+            max_pixels: self.max_pixels.get(),
+            max_frames: self.max_frames.get(),
+        }
+    }
+}

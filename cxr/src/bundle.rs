@@ -232,7 +232,9 @@ pub enum BundleError {
         source: std::io::Error,
     },
     /// A file's digest or length is not what the manifest says.
-    #[error("{file}: SHA-256 is {found}, the manifest says {expected}: the file was changed or damaged; fetch the bundle again")]
+    #[error(
+        "{file}: SHA-256 is {found}, the manifest says {expected}: the file was changed or damaged; fetch the bundle again"
+    )]
     Digest {
         /// File inside the bundle.
         file: String,
@@ -269,8 +271,12 @@ impl Bundle {
     ///
     /// # Errors
     /// See [`BundleError`]; the first thing that does not match is named.
-    pub fn open(mut read: impl FnMut(&str) -> std::io::Result<Vec<u8>>, trust: &Trust) -> Result<Self, BundleError> {
-        let mut fetch = |file: &str| read(file).map_err(|source| BundleError::Read { file: file.into(), source });
+    pub fn open(
+        mut read: impl FnMut(&str) -> std::io::Result<Vec<u8>>,
+        trust: &Trust,
+    ) -> Result<Self, BundleError> {
+        let mut fetch =
+            |file: &str| read(file).map_err(|source| BundleError::Read { file: file.into(), source });
         let manifest_bytes = fetch(MANIFEST)?;
         if manifest_bytes.len() > MAX_MANIFEST_BYTES {
             return Err(BundleError::Manifest { what: format!("larger than {MAX_MANIFEST_BYTES} bytes") });
@@ -289,7 +295,11 @@ impl Bundle {
             let bytes = fetch(name)?;
             let found = sha256_hex(&bytes);
             if found != expected.sha256 || bytes.len() as u64 != expected.bytes {
-                return Err(BundleError::Digest { file: name.clone(), expected: expected.sha256.clone(), found });
+                return Err(BundleError::Digest {
+                    file: name.clone(),
+                    expected: expected.sha256.clone(),
+                    found,
+                });
             }
             files.insert(name.clone(), bytes);
         }
@@ -323,8 +333,13 @@ impl Bundle {
     /// Names the variants there are.
     pub fn variant(&self, name: Option<&str>) -> Result<(&str, &Variant), BundleError> {
         let name = name.unwrap_or(&self.manifest.default_variant);
-        self.manifest.variants.get_key_value(name).map(|(k, v)| (k.as_str(), v)).ok_or_else(|| BundleError::Manifest {
-            what: format!("no variant {name:?}; there are {:?}", self.manifest.variants.keys().collect::<Vec<_>>()),
+        self.manifest.variants.get_key_value(name).map(|(k, v)| (k.as_str(), v)).ok_or_else(|| {
+            BundleError::Manifest {
+                what: format!(
+                    "no variant {name:?}; there are {:?}",
+                    self.manifest.variants.keys().collect::<Vec<_>>()
+                ),
+            }
         })
     }
 }
@@ -336,7 +351,10 @@ impl Manifest {
     fn check(&self) -> Result<(), BundleError> {
         let fail = |what: String| Err(BundleError::Manifest { what });
         if self.schema_version != SCHEMA_VERSION {
-            return fail(format!("schema version {}, this program reads {SCHEMA_VERSION}", self.schema_version));
+            return fail(format!(
+                "schema version {}, this program reads {SCHEMA_VERSION}",
+                self.schema_version
+            ));
         }
         for name in self.files.keys() {
             let plain = |part: &str| {
@@ -354,8 +372,10 @@ impl Manifest {
                 return fail(format!("variant {} has no golden outputs to prove it with", variant.file));
             }
             let (p, c) = (&variant.policy, &variant.calibration);
-            let finite = [p.threshold, p.review_band.low, p.review_band.high, p.ood_threshold, c.scale, c.bias];
-            if finite.iter().any(|v| !v.is_finite()) || !(0.0..=1.0).contains(&p.threshold) || c.scale <= 0.0 {
+            let finite =
+                [p.threshold, p.review_band.low, p.review_band.high, p.ood_threshold, c.scale, c.bias];
+            if finite.iter().any(|v| !v.is_finite()) || !(0.0..=1.0).contains(&p.threshold) || c.scale <= 0.0
+            {
                 return fail(format!("variant {}: calibration or policy out of range", variant.file));
             }
         }
@@ -397,7 +417,9 @@ fn signed_message(digest: &str) -> Vec<u8> {
 fn check_signature(file: Option<&[u8]>, digest: &str, trust: &Trust) -> Result<Option<String>, BundleError> {
     let fail = |what: String| Err(BundleError::Signature { what });
     let Trust::SignedBy(keys) = trust else { return Ok(None) };
-    let Some(file) = file else { return fail("missing, but a public key is configured and so required".into()) };
+    let Some(file) = file else {
+        return fail("missing, but a public key is configured and so required".into());
+    };
     let signature: BundleSignature = parse_json(SIGNATURE, file)?;
     let Some(key) = keys.iter().find(|key| key_id(key) == signature.key_id) else {
         let known: Vec<String> = keys.iter().map(key_id).collect();
@@ -406,7 +428,9 @@ fn check_signature(file: Option<&[u8]>, digest: &str, trust: &Trust) -> Result<O
     let bytes = hex::decode(&signature.ed25519).ok().and_then(|b| Signature::from_slice(&b).ok());
     let Some(bytes) = bytes else { return fail("not 64 bytes of hexadecimal".into()) };
     if key.verify_strict(&signed_message(digest), &bytes).is_err() {
-        return fail(format!("does not match {MANIFEST} (SHA-256 {digest}): the manifest was changed after signing"));
+        return fail(format!(
+            "does not match {MANIFEST} (SHA-256 {digest}): the manifest was changed after signing"
+        ));
     }
     Ok(Some(signature.key_id))
 }

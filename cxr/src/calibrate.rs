@@ -51,7 +51,9 @@ pub enum CalibrationError {
         index: usize,
     },
     /// The scores rank the classes the wrong way round, or not at all.
-    #[error("the fitted scale is not positive: the scores do not separate the classes in the right direction")]
+    #[error(
+        "the fitted scale is not positive: the scores do not separate the classes in the right direction"
+    )]
     Inverted,
 }
 
@@ -90,7 +92,11 @@ impl AffineCalibration {
 
 fn newton(logits: &[f64], targets: &[f64]) -> AffineCalibration {
     let loss = |c: &AffineCalibration| -> f64 {
-        logits.iter().zip(targets).map(|(z, t)| softplus(c.scale * z + c.bias) - t * (c.scale * z + c.bias)).sum()
+        logits
+            .iter()
+            .zip(targets)
+            .map(|(z, t)| softplus(c.scale * z + c.bias) - t * (c.scale * z + c.bias))
+            .sum()
     };
     let prior = targets.iter().sum::<f64>() / targets.len() as f64;
     let mut at = AffineCalibration { scale: 0.0, bias: (prior / (1.0 - prior)).ln() };
@@ -151,7 +157,8 @@ mod tests {
         let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(42);
         let truth = AffineCalibration { scale: 0.6, bias: -0.8 };
         let logits: Vec<f64> = (0..20_000).map(|_| rng.random_range(-6.0..6.0)).collect();
-        let labels: Vec<bool> = logits.iter().map(|z| rng.random::<f64>() < truth.apply(*z).value()).collect();
+        let labels: Vec<bool> =
+            logits.iter().map(|z| rng.random::<f64>() < truth.apply(*z).value()).collect();
         let fitted = AffineCalibration::fit(&logits, &labels).unwrap();
         assert!((fitted.scale - 0.6).abs() < 0.02, "{fitted:?}");
         assert!((fitted.bias + 0.8).abs() < 0.05, "{fitted:?}");
@@ -162,7 +169,10 @@ mod tests {
         let fitted = AffineCalibration::fit(&[-3.0, -2.0, 2.0, 3.0], &[false, false, true, true]).unwrap();
         assert!(fitted.scale.is_finite() && fitted.scale > 0.0 && fitted.scale < 10.0, "{fitted:?}");
         assert_eq!(AffineCalibration::fit(&[1.0, -1.0], &[false, true]), Err(CalibrationError::Inverted));
-        assert_eq!(AffineCalibration::fit(&[1.0], &[true]), Err(CalibrationError::OneClass { positives: 1, n: 1 }));
+        assert_eq!(
+            AffineCalibration::fit(&[1.0], &[true]),
+            Err(CalibrationError::OneClass { positives: 1, n: 1 })
+        );
         let nan = AffineCalibration::fit(&[1.0, f64::NAN], &[true, false]);
         assert_eq!(nan, Err(CalibrationError::NotFinite { index: 1 }));
     }

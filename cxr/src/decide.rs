@@ -206,7 +206,11 @@ mod tests {
         ];
         for (p, ood, age, verdict, reason, review) in cases {
             let d = decide(p, ood, age);
-            assert_eq!((d.verdict, d.reason, d.review_required), (verdict, reason, review), "{p} {ood} {age:?}");
+            assert_eq!(
+                (d.verdict, d.reason, d.review_required),
+                (verdict, reason, review),
+                "{p} {ood} {age:?}"
+            );
             assert!(d.confidence > 0.3);
         }
     }

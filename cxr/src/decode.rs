@@ -75,7 +75,11 @@ fn corrupt(found: impl Into<String>) -> Rejection {
 }
 
 fn truncated(format: &str) -> Rejection {
-    Rejection::new(RejectReason::Truncated, format!("the {format} file ends before its image does"), SEND_AGAIN)
+    Rejection::new(
+        RejectReason::Truncated,
+        format!("the {format} file ends before its image does"),
+        SEND_AGAIN,
+    )
 }
 
 fn unsupported(found: impl Into<String>) -> Rejection {

@@ -23,7 +23,9 @@ pub fn render(cam: &[f32], cam_size: (u32, u32), geometry: &Geometry) -> Vec<u8>
     for y in 0..height {
         let v = Tap::at(y, height, 1, geometry, rows);
         let line = |row: usize, h: &Tap| h.mix(cam[row * columns + h.first], cam[row * columns + h.second]);
-        indices.extend(x.iter().map(|h| (v.mix(line(v.first, h), line(v.second, h)) * scale).clamp(0.0, 255.0) as u8));
+        indices.extend(
+            x.iter().map(|h| (v.mix(line(v.first, h), line(v.second, h)) * scale).clamp(0.0, 255.0) as u8),
+        );
     }
     encode(&indices, width, height)
 }
@@ -75,7 +77,8 @@ fn encode(indices: &[u8], width: u32, height: u32) -> Vec<u8> {
 
 /// Four anchors of a violet-red-orange-yellow ramp; brightness and opacity rise together.
 fn colour(index: u8) -> ([u8; 3], u8) {
-    const ANCHORS: [[f32; 3]; 4] = [[60.0, 0.0, 110.0], [190.0, 30.0, 80.0], [245.0, 125.0, 20.0], [252.0, 250.0, 130.0]];
+    const ANCHORS: [[f32; 3]; 4] =
+        [[60.0, 0.0, 110.0], [190.0, 30.0, 80.0], [245.0, 125.0, 20.0], [252.0, 250.0, 130.0]];
     let along = f32::from(index) / 255.0 * 3.0;
     let first = (along as usize).min(2);
     let weight = along - first as f32;

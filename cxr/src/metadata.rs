@@ -142,7 +142,9 @@ mod tests {
     #[test]
     fn ages_are_read_in_years_and_as_dicom_age_strings() {
         let age = |text| AcquisitionMetadata::parse(Some(text), None, None).map(|m| m.age_years.unwrap());
-        for (text, years) in [("7", 7.0), ("0.5", 0.5), ("045Y", 45.0), ("006M", 0.5), ("0", 0.0), ("120", 120.0)] {
+        for (text, years) in
+            [("7", 7.0), ("0.5", 0.5), ("045Y", 45.0), ("006M", 0.5), ("0", 0.0), ("120", 120.0)]
+        {
             assert!((age(text).unwrap() - years).abs() < 1e-6, "{text}");
         }
         assert!((age("365D").unwrap() - 1.0).abs() < 0.01);

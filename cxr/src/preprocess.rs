@@ -46,7 +46,10 @@ impl PreprocessSpec {
             return Err(format!("preprocessing version {} is not known, 1 is", self.version));
         }
         if !(32..=2048).contains(&self.width) || !(32..=2048).contains(&self.height) {
-            return Err(format!("the model's input is {} x {}, sides must be 32 to 2048", self.width, self.height));
+            return Err(format!(
+                "the model's input is {} x {}, sides must be 32 to 2048",
+                self.width, self.height
+            ));
         }
         self.clahe.map_or(Ok(()), |clahe| clahe.check(self.width, self.height))
     }

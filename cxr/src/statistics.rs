@@ -67,16 +67,31 @@ impl ImageStatistics {
     }
 
     /// From the histogram of windowed levels (256 bins) and the image at the model's size.
-    pub(crate) fn new(histogram: &[u64; 256], size: (u32, u32), model_pixels: &[u8], model_width: u32) -> Self {
+    pub(crate) fn new(
+        histogram: &[u64; 256],
+        size: (u32, u32),
+        model_pixels: &[u8],
+        model_width: u32,
+    ) -> Self {
         let n: u64 = histogram.iter().sum();
         let share = |count: u64| count as f64 / n as f64;
         let level = |bin: usize| bin as f64 / 255.0;
-        let moment = |power: i32| histogram.iter().enumerate().map(|(b, c)| share(*c) * level(b).powi(power)).sum::<f64>();
+        let moment = |power: i32| {
+            histogram.iter().enumerate().map(|(b, c)| share(*c) * level(b).powi(power)).sum::<f64>()
+        };
         let mean = moment(1);
         let quantile = |q: f64| {
             let rank = (q * n as f64).ceil().max(1.0) as u64;
             let mut seen = 0;
-            level(histogram.iter().position(|c| { seen += c; seen >= rank }).unwrap_or(255))
+            level(
+                histogram
+                    .iter()
+                    .position(|c| {
+                        seen += c;
+                        seen >= rank
+                    })
+                    .unwrap_or(255),
+            )
         };
         let entropy = histogram.iter().filter(|c| **c > 0).map(|c| -share(*c) * share(*c).log2()).sum();
         Self {

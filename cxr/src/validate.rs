@@ -54,12 +54,16 @@ impl AcceptedImage {
         if f64::from(long) > policy.max_aspect_ratio * f64::from(short) {
             return Err(Rejection::new(
                 RejectReason::AspectRatio,
-                format!("{width} x {height} pixels, sides may differ by a factor of {}", policy.max_aspect_ratio),
+                format!(
+                    "{width} x {height} pixels, sides may differ by a factor of {}",
+                    policy.max_aspect_ratio
+                ),
                 "send one whole chest radiograph, not a strip or a montage",
             ));
         }
         let histogram = SampleHistogram::of(&image);
-        let spread = f64::from(histogram.quantile(0.95) - histogram.quantile(0.05)) / f64::from(image.max_value());
+        let spread =
+            f64::from(histogram.quantile(0.95) - histogram.quantile(0.05)) / f64::from(image.max_value());
         if spread < policy.min_spread {
             return Err(Rejection::new(
                 RejectReason::Blank,
@@ -114,6 +118,10 @@ impl SampleHistogram {
 
     /// Occupied bins.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u16, u64)> + '_ {
-        self.counts.iter().enumerate().filter(|(_, count)| **count > 0).map(|(value, count)| (value as u16, *count))
+        self.counts
+            .iter()
+            .enumerate()
+            .filter(|(_, count)| **count > 0)
+            .map(|(value, count)| (value as u16, *count))
     }
 }

@@ -32,7 +32,14 @@ fn png(data: &[u8], colour: ColorType, depth: BitDepth, palette: Option<Vec<u8>>
     png_sized(WIDTH, HEIGHT, data, colour, depth, palette)
 }
 
-fn png_sized(w: u32, h: u32, data: &[u8], colour: ColorType, depth: BitDepth, palette: Option<Vec<u8>>) -> Vec<u8> {
+fn png_sized(
+    w: u32,
+    h: u32,
+    data: &[u8],
+    colour: ColorType,
+    depth: BitDepth,
+    palette: Option<Vec<u8>>,
+) -> Vec<u8> {
     let mut file = Vec::new();
     let mut encoder = png::Encoder::new(&mut file, w, h);
     encoder.set_color(colour);
@@ -73,7 +80,10 @@ fn jpeg_grey_and_colour_baseline_and_progressive_give_the_same_luma() {
     for progressive in [false, true] {
         let image = read(&jpeg(&bytes(&grey), JpegColour::Luma, progressive));
         assert_eq!((image.colour(), image.significant_bits()), (ColourMode::Grey, 8));
-        assert_eq!((image.photometric(), image.windowing()), (Photometric::Monochrome2, Windowing::FullRange));
+        assert_eq!(
+            (image.photometric(), image.windowing()),
+            (Photometric::Monochrome2, Windowing::FullRange)
+        );
         assert!(worst(image.samples(), &grey) <= 3);
         let image = read(&jpeg(&rgb, JpegColour::Rgb, progressive));
         assert_eq!(image.colour(), ColourMode::Rgb);
@@ -119,7 +129,8 @@ fn png_colour_palette_and_alpha_become_grey() {
     assert_eq!((indexed.samples(), indexed.colour()), (grey.as_slice(), ColourMode::Palette));
     // BT.601: pure red, green and blue.
     let primaries: Vec<u8> = [[255, 0, 0], [0, 255, 0], [0, 0, 255]].concat();
-    let image = decode(&png_sized(3, 1, &primaries, ColorType::Rgb, BitDepth::Eight, None), &DecodeLimits::default());
+    let image =
+        decode(&png_sized(3, 1, &primaries, ColorType::Rgb, BitDepth::Eight, None), &DecodeLimits::default());
     assert_eq!(image.unwrap().samples(), [76, 150, 29]);
 }
 
@@ -127,7 +138,10 @@ fn png_colour_palette_and_alpha_become_grey() {
 fn tiff_of_8_and_16_bits_is_read_and_white_is_zero_is_kept() {
     let eight = ramp(8);
     let mut file = std::io::Cursor::new(Vec::new());
-    TiffEncoder::new(&mut file).unwrap().write_image::<colortype::Gray8>(WIDTH, HEIGHT, &bytes(&eight)).unwrap();
+    TiffEncoder::new(&mut file)
+        .unwrap()
+        .write_image::<colortype::Gray8>(WIDTH, HEIGHT, &bytes(&eight))
+        .unwrap();
     assert_eq!(read(&file.into_inner()).samples(), eight);
 
     let twelve = ramp(12);
@@ -149,7 +163,10 @@ fn what_has_no_grey_value_here_is_refused() {
     assert_eq!(reason(&jpeg(&cmyk, JpegColour::CmykAsYcck, false)), RejectReason::UnsupportedPixelFormat);
     let mut file = std::io::Cursor::new(Vec::new());
     let floats = vec![0.5f32; (WIDTH * HEIGHT) as usize];
-    TiffEncoder::new(&mut file).unwrap().write_image::<colortype::Gray32Float>(WIDTH, HEIGHT, &floats).unwrap();
+    TiffEncoder::new(&mut file)
+        .unwrap()
+        .write_image::<colortype::Gray32Float>(WIDTH, HEIGHT, &floats)
+        .unwrap();
     assert_eq!(reason(&file.into_inner()), RejectReason::UnsupportedPixelFormat);
     for other in [b"GIF89a\x01\0\x01\0".as_slice(), b"%PDF-1.7", b"", b"\xff\xd8", b"<svg/>", b"BM\0\0"] {
         assert!(matches!(reason(other), RejectReason::UnrecognisedFormat | RejectReason::Truncated));
@@ -169,7 +186,11 @@ fn every_cut_of_every_format_is_refused() {
         read(file);
         // A TIFF's directory follows its pixels and a PNG ends in an empty chunk: every cut of either loses something.
         for cut in (0..file.len()).step_by(7).chain(file.len() - 12..file.len()) {
-            assert!(decode(&file[..cut], &DecodeLimits::default()).is_err(), "file {kind} cut at {cut} of {}", file.len());
+            assert!(
+                decode(&file[..cut], &DecodeLimits::default()).is_err(),
+                "file {kind} cut at {cut} of {}",
+                file.len()
+            );
         }
     }
 }
@@ -190,7 +211,10 @@ fn flipped_bytes_never_panic() {
                 let mut damaged = file.clone();
                 damaged[at] ^= flip;
                 if let Ok(image) = decode(&damaged, &limits) {
-                    assert_eq!(image.samples().len() as u64, u64::from(image.width()) * u64::from(image.height()));
+                    assert_eq!(
+                        image.samples().len() as u64,
+                        u64::from(image.width()) * u64::from(image.height())
+                    );
                 }
             }
         }

@@ -11,7 +11,7 @@ fn phantom(seed: u64, side: u32, opacity: bool) -> Vec<u8> {
 #[test]
 fn a_seed_gives_the_same_bytes_on_every_platform() {
     let digest = hex::encode(Sha256::digest(phantom(42, 128, true)));
-    assert_eq!(digest, "?");
+    assert_eq!(digest, "ed939cbdb38675cec11677a82d8b5cb3a037ab4ef229154261896dcf0371bbb5");
     assert_ne!(phantom(42, 128, true), phantom(43, 128, true));
 }
 
@@ -20,7 +20,8 @@ fn two_images_of_one_seed_differ_in_the_finding_alone() {
     for seed in 0..50 {
         let (without, with) = (phantom(seed, 96, false), phantom(seed, 96, true));
         assert!(without.iter().zip(&with).all(|(a, b)| a <= b), "an opacity only ever brightens");
-        let changed = without.iter().zip(&with).filter(|(a, b)| b.abs_diff(**a) > 8).count() as f64 / with.len() as f64;
+        let changed =
+            without.iter().zip(&with).filter(|(a, b)| b.abs_diff(**a) > 8).count() as f64 / with.len() as f64;
         assert!((0.005..0.25).contains(&changed), "seed {seed}: {changed} of the image");
     }
 }

@@ -30,7 +30,8 @@ fn noise(n: usize) -> Vec<u8> {
 #[test]
 fn an_image_of_the_models_size_passes_through_unchanged() {
     let pixels = noise(224 * 224);
-    let input = preprocess(&accept(&png(224, 224, &pixels, BitDepth::Eight)).unwrap(), &PreprocessSpec::default());
+    let input =
+        preprocess(&accept(&png(224, 224, &pixels, BitDepth::Eight)).unwrap(), &PreprocessSpec::default());
     assert_eq!(input.pixels(), pixels);
     let statistics = input.statistics();
     let mean = pixels.iter().map(|p| f64::from(*p)).sum::<f64>() / pixels.len() as f64 / 255.0;
@@ -42,7 +43,8 @@ fn an_image_of_the_models_size_passes_through_unchanged() {
 fn an_integer_reduction_is_the_triangle_filter() {
     // Halving with a triangle of support 2: weights 1/8, 3/8, 3/8, 1/8 along each axis, away from the border.
     let pixels = noise(448 * 448);
-    let input = preprocess(&accept(&png(448, 448, &pixels, BitDepth::Eight)).unwrap(), &PreprocessSpec::default());
+    let input =
+        preprocess(&accept(&png(448, 448, &pixels, BitDepth::Eight)).unwrap(), &PreprocessSpec::default());
     let at = |x: usize, y: usize| f64::from(pixels[y * 448 + x]);
     for (x, y) in [(10, 10), (100, 57), (200, 211)] {
         let taps = [1.0, 3.0, 3.0, 1.0];
@@ -80,7 +82,10 @@ fn deep_images_are_windowed_and_a_marker_does_not_darken_them() {
         &AcceptancePolicy { min_spread: 0.01, ..Default::default() },
     );
     let statistics = *preprocess(&accepted.unwrap(), &PreprocessSpec::default()).statistics();
-    assert!(statistics.p01 < 0.05 && statistics.p99 > 0.95 && (statistics.p50 - 0.5).abs() < 0.05, "{statistics:?}");
+    assert!(
+        statistics.p01 < 0.05 && statistics.p99 > 0.95 && (statistics.p50 - 0.5).abs() < 0.05,
+        "{statistics:?}"
+    );
 }
 
 #[test]

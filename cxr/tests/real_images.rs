@@ -42,7 +42,8 @@ fn every_radiograph_is_accepted() {
     for folder in ["kermany224", "kermany_originals", "nih_adult288"] {
         let Some(root) = data(folder) else { continue };
         let files = files(&root);
-        let inputs = files.iter().map(|path| model_input(path)).filter(|pixels| pixels.len() == 224 * 224).count();
+        let inputs =
+            files.iter().map(|path| model_input(path)).filter(|pixels| pixels.len() == 224 * 224).count();
         assert_eq!(inputs, files.len());
         println!("{folder}: {inputs} accepted");
     }
@@ -67,7 +68,9 @@ fn originals_meet_the_model_like_their_stored_copies() {
 #[test]
 fn truncated_and_multi_page_files_of_the_field_are_refused() {
     let Some(root) = data("ood/decode_edge") else { return };
-    let reason = |name: &str| decode(&std::fs::read(root.join(name)).unwrap(), &DecodeLimits::default()).map_err(|e| e.reason);
+    let reason = |name: &str| {
+        decode(&std::fs::read(root.join(name)).unwrap(), &DecodeLimits::default()).map_err(|e| e.reason)
+    };
     assert_eq!(reason("truncated.jpg").unwrap_err(), RejectReason::Truncated);
     assert_eq!(reason("multipage_rgb.tif").unwrap_err(), RejectReason::TooManyFrames);
     assert!(reason("palette_color.png").is_ok());
@@ -91,7 +94,10 @@ fn clahe_is_within_one_level_of_opencv() {
             clahe::apply(&mut pixels, 224, 224, &ClaheSpec { clip_limit, tiles });
             worst = pixels.iter().zip(expected).map(|(a, b)| a.abs_diff(*b)).max().unwrap().max(worst);
         }
-        println!("clip {clip_limit}, tiles {tiles:?}: at most {worst} levels apart on {} images", inputs.len());
+        println!(
+            "clip {clip_limit}, tiles {tiles:?}: at most {worst} levels apart on {} images",
+            inputs.len()
+        );
         assert!(worst <= 1);
     }
 }

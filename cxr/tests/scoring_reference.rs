@@ -1,6 +1,7 @@
 //! `cxr::scoring` against scikit-learn (golden values in `data/sklearn.json`, made by `data/make_sklearn.py`), and
 //! the properties that no golden value shows.
 
+use cxr::reference::CalibrationBin;
 use cxr::scoring::bootstrap::interval95;
 use cxr::scoring::confusion::ConfusionMatrix;
 use cxr::scoring::reliability::{bins_equal_mass, bins_equal_width, brier, ece};
@@ -55,7 +56,7 @@ impl Case {
 }
 
 fn golden() -> Vec<Case> {
-    serde_json::from_str(include_str!("data/sklearn.json")).unwrap()
+    serde_json::from_str(include_str!("data/sklearn.json")).expect("golden values")
 }
 
 #[track_caller]
@@ -74,7 +75,11 @@ fn the_curve_and_its_area_are_scikit_learns() {
         assert_eq!(Some(curve.auc()), auc(&case.scores, &case.positive()));
         let (start, attained) = curve.points().split_first().unwrap();
         assert!(start.threshold.is_infinite() && start.sensitivity + start.false_positive_rate == 0.0);
-        assert_close(&attained.iter().map(|p| p.threshold).collect::<Vec<_>>(), &case.roc.thresholds, &case.name);
+        assert_close(
+            &attained.iter().map(|p| p.threshold).collect::<Vec<_>>(),
+            &case.roc.thresholds,
+            &case.name,
+        );
         assert_close(
             &curve.points().iter().map(|p| p.sensitivity).collect::<Vec<_>>(),
             &case.roc.sensitivity,
@@ -110,7 +115,8 @@ fn calibration_figures_are_scikit_learns() {
         let positive = case.positive();
         assert_close(&[brier(&case.scores, &positive)], &[case.brier], &case.name);
         let both = [(&case.equal_width, true), (&case.equal_mass, false)];
-        for (reliability, width) in both.iter().flat_map(|(all, width)| all.iter().map(move |r| (r, *width))) {
+        for (reliability, width) in both.iter().flat_map(|(all, width)| all.iter().map(move |r| (r, *width)))
+        {
             let make = if width { bins_equal_width } else { bins_equal_mass };
             let bins = make(&case.scores, &positive, reliability.n_bins);
             assert_eq!(bins.iter().map(|bin| bin.n).sum::<usize>(), case.scores.len());
@@ -120,7 +126,10 @@ fn calibration_figures_are_scikit_learns() {
             let means: Vec<f64> = filled.iter().map(|bin| bin.mean_probability).collect();
             assert_close(&rates, &reliability.positive_rate, &case.name);
             assert_close(&means, &reliability.mean_probability, &case.name);
-            assert!(filled.iter().all(|bin| bin.low <= bin.mean_probability && bin.mean_probability <= bin.high));
+            // A mean of equal values may round one unit past them.
+            let encloses =
+                |bin: &CalibrationBin| (bin.low - 1e-15..bin.high + 1e-15).contains(&bin.mean_probability);
+            assert!(filled.iter().all(|bin| encloses(bin)), "{}: {filled:?}", case.name);
         }
     }
 }
@@ -139,7 +148,9 @@ fn operating_points_are_the_ones_asked_for() {
     let curve = RocCurve::new(&scores, &positive).unwrap();
     // J is 1/2 at 0.8, 0.6 and 0.4 alike: the strictest of them.
     assert!((curve.youden().threshold - 0.8).abs() < f64::EPSILON);
-    for (target, threshold) in [(0.0, 0.9), (0.5, 0.8), (0.51, 0.6), (0.75, 0.6), (1.0, 0.4), (1.5, 0.2), (f64::NAN, 0.2)] {
+    for (target, threshold) in
+        [(0.0, 0.9), (0.5, 0.8), (0.51, 0.6), (0.75, 0.6), (1.0, 0.4), (1.5, 0.2), (f64::NAN, 0.2)]
+    {
         let point = curve.at_sensitivity(target);
         assert!((point.threshold - threshold).abs() < f64::EPSILON, "{target}: {point:?}");
         let matrix = ConfusionMatrix::at(&scores, &positive, point.threshold);
@@ -159,7 +170,8 @@ fn auc_depends_on_the_order_of_the_scores_only() {
         let scores: Vec<f64> = (0..n).map(|_| f64::from(rng.random_range(-16_i32..=16)) / 16.0).collect();
         let positive: Vec<bool> = (0..n).map(|i| i == 0 || i != 1 && rng.random()).collect();
         let area = auc(&scores, &positive).unwrap();
-        let mapped = |f: fn(f64) -> f64| auc(&scores.iter().map(|s| f(*s)).collect::<Vec<_>>(), &positive).unwrap();
+        let mapped =
+            |f: fn(f64) -> f64| auc(&scores.iter().map(|s| f(*s)).collect::<Vec<_>>(), &positive).unwrap();
         assert!((0.0..=1.0).contains(&area));
         for same in [mapped(|s| 3.0 * s - 7.0), mapped(|s| s * s * s), mapped(f64::exp)] {
             assert!((same - area).abs() < 1e-15);
@@ -173,7 +185,17 @@ fn auc_depends_on_the_order_of_the_scores_only() {
 fn area_by_all_pairs(scores: &[f64], positive: &[bool]) -> f64 {
     let of = |class: bool| scores.iter().zip(positive).filter(move |(_, y)| **y == class).map(|(s, _)| *s);
     let wins: f64 = of(true)
-        .flat_map(|p| of(false).map(move |n| if p > n { 1.0 } else if p < n { 0.0 } else { 0.5 }))
+        .flat_map(|p| {
+            of(false).map(move |n| {
+                if p > n {
+                    1.0
+                } else if p < n {
+                    0.0
+                } else {
+                    0.5
+                }
+            })
+        })
         .sum();
     wins / (of(true).count() * of(false).count()) as f64
 }
@@ -201,7 +223,7 @@ fn auc_interval((groups, scores, positive): &(Vec<usize>, Vec<f64>, Vec<bool>)) 
         let y: Vec<bool> = images.iter().map(|i| positive[*i]).collect();
         auc(&s, &y)
     };
-    interval95(groups, 400, 42, statistic).unwrap()
+    interval95(groups, 400, 42, statistic).expect("most resamples hold both classes")
 }
 
 #[test]
@@ -212,9 +234,13 @@ fn an_interval_covers_the_estimate_and_widens_with_less_independent_data() {
         let [low, high] = auc_interval(&many);
         let estimate = auc(&many.1, &many.2).unwrap();
         assert!(low < estimate && estimate < high, "{estimate} outside {low}..{high}");
-        assert_eq!([low, high], auc_interval(&many), "the same seed gives the same interval");
+        let again = auc_interval(&many).map(f64::to_bits);
+        assert_eq!(again, [low.to_bits(), high.to_bits()], "the same seed gives the same interval");
         assert!(width(auc_interval(&cohort(seed, 40, 3, false))) > 1.5 * (high - low), "fewer patients");
-        assert!(width(auc_interval(&cohort(seed, 200, 3, true))) > 1.2 * (high - low), "images of a patient alike");
+        assert!(
+            width(auc_interval(&cohort(seed, 200, 3, true))) > 1.2 * (high - low),
+            "images of a patient alike"
+        );
         let mut ungrouped = cohort(seed, 200, 3, true);
         let clustered = auc_interval(&ungrouped);
         ungrouped.0 = (0..600).collect();
@@ -249,8 +275,13 @@ fn undefined_resamples_are_skipped_until_they_are_the_majority() {
 #[test]
 fn input_that_cannot_be_judged_gives_undefined_and_never_a_number() {
     let both = [true, false];
-    let bad: [(&[f64], &[bool]); 5] =
-        [(&[], &[]), (&[0.5], &both), (&[f64::NAN, 0.5], &both), (&[0.5, f64::INFINITY], &both), (&[0.5; 3], &both)];
+    let bad: [(&[f64], &[bool]); 5] = [
+        (&[], &[]),
+        (&[0.5], &both),
+        (&[f64::NAN, 0.5], &both),
+        (&[0.5, f64::INFINITY], &both),
+        (&[0.5; 3], &both),
+    ];
     for (scores, positive) in bad {
         assert_eq!(auc(scores, positive), None);
         assert_eq!(RocCurve::new(scores, positive), None);

@@ -4,7 +4,9 @@
 #[derive(Debug, thiserror::Error)]
 pub enum RuntimeError {
     /// The shared library cannot be used.
-    #[error("ONNX Runtime library {path}: cannot be loaded; give the path of libonnxruntime.so (scripts/onnxruntime.sh fetches it)")]
+    #[error(
+        "ONNX Runtime library {path}: cannot be loaded; give the path of libonnxruntime.so (scripts/onnxruntime.sh fetches it)"
+    )]
     Library {
         /// Path that was tried.
         path: String,

@@ -29,7 +29,10 @@ impl ProviderProof {
         let total: usize = assigned_nodes.values().sum();
         let own = assigned_nodes.get(provider).copied().unwrap_or(0);
         if own * 2 <= total {
-            return Err(RuntimeError::Provider { provider, found: format!("nodes by provider {assigned_nodes:?}") });
+            return Err(RuntimeError::Provider {
+                provider,
+                found: format!("nodes by provider {assigned_nodes:?}"),
+            });
         }
         Ok(Self { provider: provider.to_owned(), assigned_nodes })
     }
@@ -42,7 +45,8 @@ fn assignment(session: &ort::session::Session) -> Result<BTreeMap<String, usize>
     // SAFETY: the session outlives every pointer used here; ONNX Runtime owns the arrays and gives their lengths.
     unsafe {
         let (mut subgraphs, mut n_subgraphs) = (std::ptr::null(), 0);
-        let status = (api.Session_GetEpGraphAssignmentInfo)(inner.ptr(), &raw mut subgraphs, &raw mut n_subgraphs);
+        let status =
+            (api.Session_GetEpGraphAssignmentInfo)(inner.ptr(), &raw mut subgraphs, &raw mut n_subgraphs);
         ort::Error::result_from_status(status)?;
         for index in 0..n_subgraphs {
             let subgraph = *subgraphs.add(index);

@@ -114,7 +114,9 @@ impl Runtime {
     }
 
     fn builder(&self, options: &SessionOptions) -> Result<SessionBuilder, RuntimeError> {
-        let failed = |step| move |error: ort::Error<SessionBuilder>| RuntimeError::Session { step, source: error.into() };
+        let failed = |step| {
+            move |error: ort::Error<SessionBuilder>| RuntimeError::Session { step, source: error.into() }
+        };
         let builder = ort::session::Session::builder(&self.environment)
             .map_err(|source| RuntimeError::Session { step: "creating session options", source })?;
         builder
@@ -140,7 +142,11 @@ fn providers(provider: Provider) -> Vec<ExecutionProviderDispatch> {
     }
 }
 
-fn check_tensors(kind: &str, found: &[ort::value::Outlet], expected: &[TensorSpec]) -> Result<(), RuntimeError> {
+fn check_tensors(
+    kind: &str,
+    found: &[ort::value::Outlet],
+    expected: &[TensorSpec],
+) -> Result<(), RuntimeError> {
     let fail = |what: String| Err(RuntimeError::Contract { what });
     if found.len() != expected.len() {
         return fail(format!("{} {kind}s, the bundle states {}", found.len(), expected.len()));
@@ -179,10 +185,14 @@ impl Session {
         if pixels.len() != expected || batch == 0 {
             return Err(RuntimeError::Input { batch, found: pixels.len(), expected });
         }
-        let image = TensorRef::from_array_view(([batch, 1, height, width], pixels)).map_err(RuntimeError::Run)?;
+        let image =
+            TensorRef::from_array_view(([batch, 1, height, width], pixels)).map_err(RuntimeError::Run)?;
         let outputs = self.inner.run(ort::inputs!["image" => image]).map_err(RuntimeError::Run)?;
         let take = |name: &str| {
-            outputs[name].try_extract_tensor::<f32>().map(|(_, data)| data.to_vec()).map_err(RuntimeError::Run)
+            outputs[name]
+                .try_extract_tensor::<f32>()
+                .map(|(_, data)| data.to_vec())
+                .map_err(RuntimeError::Run)
         };
         let logits = take("logits")?;
         if let Some(index) = logits.iter().position(|logit| !logit.is_finite()) {

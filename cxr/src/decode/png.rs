@@ -15,7 +15,8 @@ pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<DecodedImage
     decoder.set_ignore_iccp_chunk(true);
     decoder.set_transformations(Transformations::EXPAND);
     let header = decoder.read_header_info().map_err(|error| refusal(&error))?;
-    let (width, height, stored_depth, stored_colour) = (header.width, header.height, header.bit_depth, header.color_type);
+    let (width, height, stored_depth, stored_colour) =
+        (header.width, header.height, header.bit_depth, header.color_type);
     check_pixels(width.into(), height.into(), limits)?;
     let mut reader = decoder.read_info().map_err(|error| refusal(&error))?;
     check_frames(reader.info().animation_control().map_or(1, |control| control.num_frames), limits)?;
@@ -27,9 +28,19 @@ pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<DecodedImage
     let (mut samples, wide) = match frame.bit_depth {
         BitDepth::Sixteen => {
             let (pairs, _) = buffer.as_chunks::<2>();
-            (grey(&pairs.iter().map(|pair| u16::from_be_bytes(*pair)).collect::<Vec<_>>(), frame.color_type, 65535), true)
+            (
+                grey(
+                    &pairs.iter().map(|pair| u16::from_be_bytes(*pair)).collect::<Vec<_>>(),
+                    frame.color_type,
+                    65535,
+                ),
+                true,
+            )
         }
-        _ => (grey(&buffer.iter().map(|byte| u16::from(*byte)).collect::<Vec<_>>(), frame.color_type, 255), false),
+        _ => (
+            grey(&buffer.iter().map(|byte| u16::from(*byte)).collect::<Vec<_>>(), frame.color_type, 255),
+            false,
+        ),
     };
     let colour = match stored_colour {
         ColorType::Grayscale | ColorType::GrayscaleAlpha => ColourMode::Grey,
@@ -59,7 +70,9 @@ fn grey(channels: &[u16], colour: ColorType, max: u32) -> Vec<u16> {
     let on_black = |value: u16, alpha: u16| ((u32::from(value) * u32::from(alpha) + max / 2) / max) as u16;
     match colour {
         ColorType::Grayscale | ColorType::Indexed => channels.to_vec(),
-        ColorType::GrayscaleAlpha => channels.as_chunks::<2>().0.iter().map(|[v, a]| on_black(*v, *a)).collect(),
+        ColorType::GrayscaleAlpha => {
+            channels.as_chunks::<2>().0.iter().map(|[v, a]| on_black(*v, *a)).collect()
+        }
         ColorType::Rgb => channels.as_chunks::<3>().0.iter().map(|[r, g, b]| luma(*r, *g, *b)).collect(),
         ColorType::Rgba => {
             channels.as_chunks::<4>().0.iter().map(|[r, g, b, a]| on_black(luma(*r, *g, *b), *a)).collect()
@@ -83,7 +96,9 @@ fn narrow(samples: &mut [u16], stored: BitDepth, colour: ColourMode) -> u8 {
 
 fn refusal(error: &DecodingError) -> Rejection {
     match error {
-        DecodingError::IoError(cause) if cause.kind() == std::io::ErrorKind::UnexpectedEof => truncated("PNG"),
+        DecodingError::IoError(cause) if cause.kind() == std::io::ErrorKind::UnexpectedEof => {
+            truncated("PNG")
+        }
         _ => corrupt("the PNG's chunks or compressed data contradict its header"),
     }
 }

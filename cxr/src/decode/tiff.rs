@@ -61,7 +61,9 @@ pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<DecodedImage
 fn refusal(error: &TiffError) -> Rejection {
     match error {
         TiffError::IoError(cause) if cause.kind() == std::io::ErrorKind::UnexpectedEof => truncated("TIFF"),
-        TiffError::UnsupportedError(_) => unsupported("a TIFF with a compression or layout that is not read here"),
+        TiffError::UnsupportedError(_) => {
+            unsupported("a TIFF with a compression or layout that is not read here")
+        }
         TiffError::LimitsExceeded => corrupt("the TIFF's strips or tags are larger than its image"),
         _ => corrupt("the TIFF's directory or compressed data contradict each other"),
     }

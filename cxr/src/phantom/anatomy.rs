@@ -53,8 +53,9 @@ impl Chest {
     /// Density with a share `consolidated` (0 to 1) of the lung's air replaced by fluid.
     pub(super) fn density(&self, at: Point, consolidated: f64) -> f64 {
         let lateral = at.x.abs();
-        let half_width =
-            0.24 + 0.70 * smooth_step(-1.08, -0.60, at.y) - 0.08 * smooth_step(-0.45, 0.5, at.y) + 0.04 * at.y;
+        let shoulders = 0.70 * smooth_step(-1.08, -0.60, at.y);
+        let waist = 0.08 * smooth_step(-0.45, 0.5, at.y);
+        let half_width = 0.24 + shoulders - waist + 0.04 * at.y;
         let inside = smooth_step(0.0, 0.05, half_width - lateral);
         if inside <= 0.0 {
             return BACKGROUND;

@@ -52,7 +52,8 @@ impl Opacity {
         let fine = self.cloud.at(at.x * 23.0 + 5.0, at.y * 23.0 + 5.0);
         // The cloud moves the edge in and out and mottles what is inside.
         let depth = 1.0 - distance_squared + 0.9 * (coarse - 0.5);
-        self.strength * smooth_step(0.0, 0.9, depth) * (0.7 + 0.3 * fine) * smooth_step(0.0, 0.4, 1.6 - distance_squared)
+        let shape = smooth_step(0.0, 0.9, depth) * smooth_step(0.0, 0.4, 1.6 - distance_squared);
+        self.strength * shape * (0.7 + 0.3 * fine)
     }
 }
 

@@ -35,7 +35,11 @@ pub fn apply(pixels: &mut [u8], width: u32, height: u32, spec: &ClaheSpec) {
     // OpenCV pads both axes as soon as one is not divisible, an already divisible one by a whole row of tiles.
     let divisible = size[0].is_multiple_of(tiles[0]) && size[1].is_multiple_of(tiles[1]);
     let tile = [0, 1].map(|axis| {
-        if divisible { size[axis] / tiles[axis] } else { (size[axis] + tiles[axis] - size[axis] % tiles[axis]) / tiles[axis] }
+        if divisible {
+            size[axis] / tiles[axis]
+        } else {
+            (size[axis] + tiles[axis] - size[axis] % tiles[axis]) / tiles[axis]
+        }
     });
     let tables: Vec<[u8; 256]> = (0..tiles[1])
         .flat_map(|down| (0..tiles[0]).map(move |across| (across, down)))
@@ -47,8 +51,10 @@ pub fn apply(pixels: &mut [u8], width: u32, height: u32, spec: &ClaheSpec) {
         let (above, below) = (&tables[v.first * tiles[0]..], &tables[v.second * tiles[0]..]);
         for (pixel, h) in row.iter_mut().zip(&columns) {
             let value = usize::from(*pixel);
-            let top = f32::from(above[h.first][value]) * (1.0 - h.weight) + f32::from(above[h.second][value]) * h.weight;
-            let bottom = f32::from(below[h.first][value]) * (1.0 - h.weight) + f32::from(below[h.second][value]) * h.weight;
+            let top = f32::from(above[h.first][value]) * (1.0 - h.weight)
+                + f32::from(above[h.second][value]) * h.weight;
+            let bottom = f32::from(below[h.first][value]) * (1.0 - h.weight)
+                + f32::from(below[h.second][value]) * h.weight;
             *pixel = (top * (1.0 - v.weight) + bottom * v.weight).round_ties_even() as u8;
         }
     }

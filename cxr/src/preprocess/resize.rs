@@ -55,10 +55,12 @@ fn fit(original: (u32, u32), input: (u32, u32)) -> (u32, u32) {
 /// 16-bit brightness at the original's size to 8 bits at the input's.
 pub(super) fn resize(levels: &[u16], geometry: &Geometry) -> Vec<u8> {
     let (width, height) = geometry.size;
-    let resized = if geometry.original == geometry.size { levels.to_vec() } else { convolve(levels, geometry) };
+    let resized =
+        if geometry.original == geometry.size { levels.to_vec() } else { convolve(levels, geometry) };
     let (columns, rows) = geometry.input;
     let mut pixels = vec![0; columns as usize * rows as usize];
-    let target = pixels.chunks_exact_mut(columns as usize).skip(geometry.offset.1 as usize).take(height as usize);
+    let target =
+        pixels.chunks_exact_mut(columns as usize).skip(geometry.offset.1 as usize).take(height as usize);
     for (row, source) in target.zip(resized.chunks_exact(width as usize)) {
         let left = geometry.offset.0 as usize;
         for (pixel, level) in row[left..left + width as usize].iter_mut().zip(source) {
@@ -73,7 +75,8 @@ fn convolve(levels: &[u16], geometry: &Geometry) -> Vec<u16> {
     let source = ImageRef::new(geometry.original.0, geometry.original.1, &bytes, PixelType::U16)
         .expect("two bytes for each of width x height levels");
     let mut target = Image::new(geometry.size.0, geometry.size.1, PixelType::U16);
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).use_alpha(false);
+    let options =
+        ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).use_alpha(false);
     Resizer::new().resize(&source, &mut target, &options).expect("source and target are both U16");
     target.buffer().as_chunks::<2>().0.iter().map(|pair| u16::from_ne_bytes(*pair)).collect()
 }

@@ -74,8 +74,8 @@ impl RocCurve {
     /// The point with the highest attained score as threshold whose sensitivity is at least `target`. A target that
     /// nothing reaches (above 1, or NaN) gives the laxest point, where everything is called positive.
     pub fn at_sensitivity(&self, target: f64) -> RocPoint {
-        let attained = self.points.iter().skip(1);
-        attained.clone().find(|point| point.sensitivity >= target).or(attained.last()).copied().unwrap_or(self.youden)
+        let met = self.points.iter().skip(1).find(|point| point.sensitivity >= target);
+        *met.or(self.points.last()).unwrap_or(&self.youden)
     }
 }
 
@@ -87,6 +87,10 @@ struct Step {
 }
 
 /// One step for each distinct score, by falling score. `None` unless both classes are present.
+#[expect(
+    clippy::float_cmp,
+    reason = "a tie is exact equality; `==` and not the total order, so that -0 ties with 0"
+)]
 fn steps(scores: &[f64], positive: &[bool]) -> Option<Vec<Step>> {
     if !judgeable(scores, positive) {
         return None;
@@ -95,7 +99,6 @@ fn steps(scores: &[f64], positive: &[bool]) -> Option<Vec<Step>> {
     ranked.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
     let (mut true_positives, mut false_positives) = (0, 0);
     let mut steps = Vec::new();
-    // `==` and not the sort's total order decides ties: -0 and 0 are one score.
     for tied in ranked.chunk_by(|a, b| a.0 == b.0) {
         let positives = tied.iter().filter(|(_, y)| *y).count() as u64;
         true_positives += positives;

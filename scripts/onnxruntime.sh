@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Fetches libonnxruntime.so out of the hash-pinned PyPI wheel and prints its path.
+#
+#   scripts/onnxruntime.sh            the CPU library
+#   ORT_DYLIB_PATH=... overrides:     a library of your own is used and nothing is fetched
+#
+# The cache is ${CXR_CACHE:-~/.cache/cxr}; a file there is trusted only if its SHA-256 is the one pinned here.
+set -euo pipefail
+case "${1:-}" in -h|--help) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
+
+version=1.31.1
+wheel_sha256=1f3dea47f2f0e5117c2404cea7d21fd253ae7836a3bf167a501cdfbb2600d536
+library_sha256=fc44112fbe06d7d689c57e11d3862031f64711007e4ee020f8eed5185fd2c1d3
+
+if [ -n "${ORT_DYLIB_PATH:-}" ]; then echo "$ORT_DYLIB_PATH"; exit 0; fi
+dest=${CXR_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/cxr}/onnxruntime-$version
+library=$dest/lib/libonnxruntime.so.$version
+if ! echo "$library_sha256  $library" | sha256sum --check --status 2>/dev/null; then
+  echo "fetching ONNX Runtime $version (23 MB)" >&2
+  tmp=$(mktemp -d); trap 'rm -rf "$tmp"' EXIT
+  echo "onnxruntime==$version --hash=sha256:$wheel_sha256" > "$tmp/requirements.txt"
+  # The wheel of one fixed Python: only the C++ library inside is wanted, so the host's Python does not matter.
+  python3 -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary=:all: \
+    --python-version 3.12 --implementation cp --platform manylinux_2_28_x86_64 \
+    --dest "$tmp" --requirement "$tmp/requirements.txt" >&2
+  mkdir -p "$dest/lib"
+  python3 - "$tmp" "$dest/lib" <<'PY'
+import glob, os, sys, zipfile
+(wheel,) = glob.glob(sys.argv[1] + "/*.whl")
+with zipfile.ZipFile(wheel) as archive:
+    for member in archive.namelist():
+        name = os.path.basename(member)
+        if name.startswith("libonnxruntime"):
+            path = os.path.join(sys.argv[2], name)
+            with open(path + ".part", "wb") as out:
+                out.write(archive.read(member))
+            os.replace(path + ".part", path)
+PY
+  echo "$library_sha256  $library" | sha256sum --check --status || {
+    echo "$library does not have the pinned SHA-256; delete $dest and try again" >&2; exit 1; }
+fi
+echo "$library"

@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# A private Postgres on a Unix socket: nothing listens on the network, nothing outside the directory is touched.
+#
+#   scripts/private-postgres.sh start DIR           durable (fsync on); prints the connection URL of database "postgres"
+#   scripts/private-postgres.sh start DIR --fast    fsync off: for tests only
+#   scripts/private-postgres.sh stop DIR            stops it and deletes DIR
+#
+# DIR is created. Postgres refuses to run as root, so root runs it as the system user "postgres".
+set -euo pipefail
+usage() { sed -n '2,8s/^# \{0,1\}//p' "$0"; }
+case "${1:-}" in start|stop) ;; -h|--help) usage; exit 0 ;; *) usage >&2; exit 2 ;; esac
+action=$1 dir=${2:?"give a directory"} mode=${3:-}
+
+bin=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -n 1)
+[ -n "$bin" ] || bin=$(dirname "$(command -v initdb)") 2>/dev/null ||
+  { echo "Postgres is not installed: apt-get install postgresql" >&2; exit 1; }
+as=(); [ "$(id -u)" != 0 ] || as=(runuser -u postgres --)
+
+case $action in
+start)
+  # A Unix socket's path may have 107 bytes.
+  [ ${#dir} -le 80 ] || { echo "$dir is too long a path for a socket; use a directory under /tmp" >&2; exit 1; }
+  mkdir -p "$dir"; chmod 700 "$dir"
+  [ "$(id -u)" != 0 ] || chown postgres "$dir"
+  cd "$dir"
+  "${as[@]}" "$bin/initdb" -D "$dir/data" -U cxr -A trust -E UTF8 --locale=C.UTF-8 --no-sync > "$dir/initdb.log" 2>&1 ||
+    { cat "$dir/initdb.log" >&2; exit 1; }
+  options="-c listen_addresses='' -k $dir -c max_connections=100 -c shared_buffers=64MB -c log_min_messages=warning"
+  [ "$mode" != --fast ] || options="$options -c fsync=off -c synchronous_commit=off -c full_page_writes=off"
+  "${as[@]}" "$bin/pg_ctl" -D "$dir/data" -w -t 30 -l "$dir/data/log" -o "$options" start > /dev/null ||
+    { cat "$dir/data/log" >&2; exit 1; }
+  echo "postgres://cxr@localhost/postgres?host=$dir" ;;
+stop)
+  [ ! -f "$dir/data/PG_VERSION" ] || (cd "$dir" && "${as[@]}" "$bin/pg_ctl" -D "$dir/data" -m immediate -w stop > /dev/null 2>&1) || true
+  rm -rf "$dir" ;;
+esac

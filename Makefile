@@ -1,0 +1,44 @@
+# The front door. `make` alone lists the targets.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-service test-trainer lint openapi setup trainer
+
+# Everything but the trainer; the trainer needs libtorch and is built by its own targets into a folder of its own.
+CARGO ?= cargo
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+TRAINER_ENV = LIBTORCH="$$(scripts/libtorch.sh)" LD_LIBRARY_PATH="$$(scripts/libtorch.sh)/lib" \
+	ORT_DYLIB_PATH="$$(scripts/onnxruntime.sh)" OMP_NUM_THREADS=1
+TRAINER_CARGO = --release --package cxr-trainer --target-dir $(TARGET)/trainer
+
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
+
+setup: ## Install the system packages that are missing (Debian; needs root or sudo)
+	@scripts/setup.sh
+
+demo: setup ## One radiograph in, one audited answer out: IMAGE=path, ONCE=1 to end after the answer
+	@scripts/demo.sh
+
+test: setup test-service test-trainer ## Everything: domain, service, system and trainer tests
+
+test-service: ## Domain, runtime, service and system tests (no libtorch)
+	$(CARGO) build --release --bins
+	ORT_DYLIB_PATH="$$(scripts/onnxruntime.sh)" CXR_REFERENCE_PYTHON="$$(scripts/reference-venv.sh)" \
+		$(CARGO) test --release
+
+test-trainer: ## Trainer tests on phantoms (fetches libtorch, 544 MB, once)
+	$(TRAINER_ENV) $(CARGO) test $(TRAINER_CARGO)
+
+trainer: ## Build target/trainer/release/cxr-trainer
+	$(TRAINER_ENV) $(CARGO) build $(TRAINER_CARGO)
+
+lint: ## Formatting and clippy, warnings as errors
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --release --all-targets -- -D warnings
+	$(TRAINER_ENV) $(CARGO) clippy $(TRAINER_CARGO) --all-targets -- -D warnings
+
+openapi: ## Write openapi/openapi.json from the routes
+	$(CARGO) build --release --bins
+	$(TARGET)/release/cxr-service openapi > openapi/openapi.json.new
+	mv openapi/openapi.json.new openapi/openapi.json

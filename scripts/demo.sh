@@ -1,0 +1,84 @@
+#!/usr/bin/env bash
+# The main job on an embedded default: a private Postgres, the service with models/default, one radiograph, its answer.
+#
+#   scripts/demo.sh                       a generated phantom is read
+#   IMAGE=chest.jpeg scripts/demo.sh      your image is read (JPEG, PNG or TIFF)
+#   ONCE=1 scripts/demo.sh                ends after the answer, which is one JSON object on a line of its own
+#   PORT=8080                             the port on 127.0.0.1 (default: a free one)
+#
+# The database lives in a temporary directory and ends with the demo.
+set -euo pipefail
+case "${1:-}" in -h|--help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
+cd "$(dirname "$0")/.."
+say() { printf '\033[1m==>\033[0m %s\n' "$*" >&2; }
+fail() { printf 'demo: %s\n' "$*" >&2; exit 1; }
+
+[ -z "${IMAGE:-}" ] || [ -f "$IMAGE" ] || fail "IMAGE=$IMAGE is not a file"
+work=$(mktemp -d /tmp/cxr-demo.XXXXXX)
+service_pid=
+finish() {
+  status=$?; trap - EXIT INT TERM
+  [ -z "$service_pid" ] || { kill "$service_pid" 2> /dev/null || true; wait "$service_pid" 2> /dev/null || true; }
+  scripts/private-postgres.sh stop "$work/pg"
+  rm -rf "$work"
+  exit "$status"
+}
+trap finish EXIT
+trap 'exit 130' INT TERM
+
+say "ONNX Runtime"
+ORT_DYLIB_PATH=$(scripts/onnxruntime.sh)
+say "building the service (minutes the first time, a second afterwards)"
+cargo build --release --bins --quiet
+cxr=${CARGO_TARGET_DIR:-target}/release/cxr-service
+
+say "private Postgres in $work/pg"
+admin=$(scripts/private-postgres.sh start "$work/pg")
+psql -q "$admin" -c 'create database cxr'
+url=${admin/\/postgres?/\/cxr?}
+port=${PORT:-$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')}
+export ORT_DYLIB_PATH CXR_PROFILE=development CXR_SERVICE__DATABASE__URL=$url CXR_SERVICE__HTTP__BIND=127.0.0.1:$port
+"$cxr" migrate > "$work/migrate.log" 2>&1 || { cat "$work/migrate.log" >&2; fail "the migration failed"; }
+
+say "the service with models/default on http://127.0.0.1:$port"
+"$cxr" serve > "$work/service.log" 2>&1 &
+service_pid=$!
+base=http://127.0.0.1:$port
+for _ in $(seq 100); do
+  curl -fs "$base/readyz" > /dev/null 2>&1 && break
+  kill -0 "$service_pid" 2> /dev/null || { cat "$work/service.log" >&2; fail "the service ended"; }
+  sleep 0.1
+done
+curl -fs "$base/readyz" > /dev/null || { cat "$work/service.log" >&2; curl -s "$base/readyz" >&2; fail "the service is not ready"; }
+
+token=$("$cxr" dev-token --subject demo --scope "predict audit:read")
+image=${IMAGE:-$work/phantom.png}
+if [ -z "${IMAGE:-}" ]; then
+  cargo run --release --quiet -p cxr --example phantom -- "${SEED:-7}" opacity "$image"
+fi
+say "POST /v1/predictions with $(basename "$image")"
+# The token goes through a file: arguments are visible to every user of the host.
+printf 'header = "Authorization: Bearer %s"\n' "$token" > "$work/curl.conf"
+status=$(curl -sS --config "$work/curl.conf" -o "$work/answer.json" -w '%{http_code}' --data-binary "@$image" \
+  -H 'Content-Type: application/octet-stream' "$base/v1/predictions")
+cat "$work/answer.json"; echo
+id=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1])).get("id", ""))' "$work/answer.json")
+if [ -n "$id" ]; then
+  say "its row in the audit log"
+  psql -x "$url" -c "select id, recorded_at, actor, site, outcome, reason, width, height, model_version, left(bundle_digest, 16) as bundle, round(probability::numeric, 4) as probability, threshold, decision, review_required, round(ood_score::numeric, 2) as ood_score from predictions where id = '$id'" >&2
+fi
+if [ -n "${ONCE:-}" ]; then
+  [ "$status" = 200 ] || fail "the service answered $status"
+  exit 0
+fi
+cat >&2 <<NEXT
+Now yours, until Ctrl-C:
+  API        $base/docs        (Authorize with the token below)
+  metrics    $base/metrics     health $base/readyz
+  token      export TOKEN=$token
+  again      curl -H "Authorization: Bearer \$TOKEN" --data-binary @your.jpeg "$base/v1/predictions?explain=true"
+  the row    curl -H "Authorization: Bearer \$TOKEN" $base/v1/predictions/${id:-ID}
+  the log    psql "$url" -c 'select * from predictions'
+  service's  $work/service.log
+NEXT
+wait "$service_pid"

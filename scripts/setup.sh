@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Installs what is missing on Debian 12: a C and C++ compiler, Postgres, curl, openssl, Python's venv and pip.
+#
+#   scripts/setup.sh          says nothing when all is there
+#
+# Rust comes from rustup (rust-toolchain.toml pins the version); nothing else is downloaded here.
+set -euo pipefail
+case "${1:-}" in -h|--help) sed -n '2,6s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
+
+missing=()
+need() { command -v "$1" > /dev/null || missing+=("$2"); }
+need cc gcc; need c++ g++; need make make; need curl curl; need openssl openssl; need psql postgresql-client; need git git
+need python3 python3
+[ -n "$(ls -d /usr/lib/postgresql/*/bin/initdb 2>/dev/null)" ] || command -v initdb > /dev/null || missing+=(postgresql)
+python3 -c 'import ensurepip, venv' 2> /dev/null || missing+=(python3-venv)
+python3 -m pip --version > /dev/null 2>&1 || missing+=(python3-pip)
+if [ ${#missing[@]} -gt 0 ]; then
+  command -v apt-get > /dev/null || { echo "please install: ${missing[*]}" >&2; exit 1; }
+  sudo=(); [ "$(id -u)" = 0 ] || sudo=(sudo)
+  echo "installing ${missing[*]}" >&2
+  "${sudo[@]}" apt-get update -qq >&2
+  DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
+fi
+command -v cargo > /dev/null || { echo "Rust is missing: install it with rustup (https://rustup.rs)" >&2; exit 1; }

@@ -1,0 +1,230 @@
+//! Bad input through the front door: every refusal has its status, its code and, once admitted, its row.
+
+use reqwest::multipart::{Form, Part};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+use system_tests::server::{Options, Server, problem};
+use system_tests::{images, postgres, tokens};
+
+fn head(server: &Server, length: &str, extra: &str) -> String {
+    format!(
+        "POST /v1/predictions HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nContent-Type: image/jpeg\r\n{length}\r\n{extra}\r\n",
+        server.address(),
+        tokens::token("predict")
+    )
+}
+
+/// Reads one answer's head from a raw connection.
+fn answer(stream: &mut TcpStream) -> String {
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let mut text = Vec::new();
+    let mut buffer = [0; 4096];
+    while !text.windows(4).any(|w| w == b"\r\n\r\n") {
+        let n = stream.read(&mut buffer).expect("an answer, not a reset");
+        assert!(n > 0, "closed without an answer");
+        text.extend_from_slice(&buffer[..n]);
+    }
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+#[tokio::test]
+async fn rejected_images_are_422_with_a_reason_and_a_row() {
+    let url = postgres::shared().database();
+    let server = Options::on(&url).set("limits.max_pixels", &1_000_000).start_ready().await;
+    let jpeg = images::jpeg(1, false);
+    let large = cxr::phantom::PhantomSpec { seed: 1, width: 1400, height: 1000, opacity: false };
+    let large = cxr::phantom::encode_png(&cxr::phantom::generate(&large), 1400, 1000);
+    let cases = [
+        ("too_many_pixels", large),
+        ("truncated", jpeg[..jpeg.len() / 2].to_vec()),
+        ("blank", images::blank()),
+        ("too_small", images::too_small()),
+        ("unsupported_pixel_format", images::cmyk_jpeg(1)),
+        ("unrecognised_format", b"%PDF-1.7 not an image in spite of its name".to_vec()),
+        ("unrecognised_format", vec![]),
+        ("corrupt", [&jpeg[..2], &[0xFF, 0xC0, 0, 3, 1, 0xFF, 0xD9]].concat()),
+    ];
+    for (n, (reason, image)) in cases.iter().enumerate() {
+        let request = server.client.post(format!("{}/v1/predictions", server.base)).header("content-type", "image/jpeg");
+        let response = request.bearer_auth(tokens::token("predict")).body(image.clone()).send().await.unwrap();
+        let body = problem(response, 422, "rejected").await;
+        assert_eq!(body["reason"], *reason);
+        let row = format!("select outcome, reason, probability is null from predictions where id = '{}'", body["id"].as_str().unwrap());
+        assert_eq!(postgres::psql(&url, &row).unwrap(), format!("rejected|{reason}|t"));
+        assert_eq!(postgres::psql(&url, "select count(*) from predictions").unwrap(), (n + 1).to_string());
+    }
+    let body = problem(server.post("?age=old", images::jpeg(1, false)).await, 422, "rejected").await;
+    assert_eq!(body["reason"], "invalid_metadata");
+    assert_eq!(server.metric("cxr_rejections_total{reason=\"blank\"}").await, Some(1.0));
+}
+
+#[tokio::test]
+async fn a_decompression_bomb_costs_next_to_nothing() {
+    let server = Server::ready().await;
+    assert!(server.post("", images::jpeg(1, false)).await.status().is_success());
+    let before = server.peak_memory_bytes();
+    let body = problem(server.post("", images::bomb()).await, 422, "rejected").await;
+    assert_eq!(body["reason"], "too_many_pixels");
+    let more = server.peak_memory_bytes() - before;
+    println!("peak memory {} MB, {} MB of it for the bomb", server.peak_memory_bytes() >> 20, more >> 20);
+    assert!(more < 100 << 20, "{more} bytes");
+}
+
+#[tokio::test]
+async fn other_media_types_are_415_and_leave_no_row() {
+    let url = postgres::shared().database();
+    let server = Options::on(&url).start_ready().await;
+    for media in ["text/plain", "application/pdf", "application/json", "image/gif", "nonsense"] {
+        let request = server.client.post(format!("{}/v1/predictions", server.base)).header("content-type", media);
+        let response = request.bearer_auth(tokens::token("predict")).body(images::jpeg(1, false)).send().await.unwrap();
+        problem(response, 415, "unsupported_media_type").await;
+    }
+    let part = Part::bytes(images::jpeg(1, false)).mime_str("text/html").unwrap();
+    problem(post_form(&server, Form::new().part("file", part)).await, 415, "unsupported_media_type").await;
+    assert_eq!(postgres::psql(&url, "select count(*) from predictions").unwrap(), "0");
+}
+
+async fn post_form(server: &Server, form: Form) -> reqwest::Response {
+    let request = server.client.post(format!("{}/v1/predictions", server.base));
+    request.bearer_auth(tokens::token("predict")).multipart(form).send().await.unwrap()
+}
+
+#[tokio::test]
+async fn malformed_multipart_is_400() {
+    let url = postgres::shared().database();
+    let server = Options::on(&url).start_ready().await;
+    problem(post_form(&server, Form::new().text("age", "4")).await, 400, "malformed_request").await;
+    let file = || Part::bytes(images::jpeg(1, false));
+    problem(post_form(&server, Form::new().part("file", file()).part("file", file())).await, 400, "malformed_request").await;
+    let raw = |media: &'static str, body: &'static [u8]| {
+        let request = server.client.post(format!("{}/v1/predictions", server.base)).header("content-type", media);
+        request.bearer_auth(tokens::token("predict")).body(body).send()
+    };
+    let whole = b"--b\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\nabc\r\n--b--\r\n".as_slice();
+    for (media, body) in [
+        ("multipart/form-data", whole),
+        ("multipart/form-data; boundary=other", whole),
+        ("multipart/form-data; boundary=b", &whole[..whole.len() - 12]),
+        ("multipart/form-data; boundary=b", b"".as_slice()),
+        ("multipart/form-data; boundary=b", b"--b\r\nno header at all".as_slice()),
+    ] {
+        problem(raw(media, body).await.unwrap(), 400, "malformed_request").await;
+    }
+    assert_eq!(postgres::psql(&url, "select count(*) from predictions").unwrap(), "0");
+    // And the whole one is an image that is not recognised.
+    problem(raw("multipart/form-data; boundary=b", whole).await.unwrap(), 422, "rejected").await;
+}
+
+#[tokio::test]
+async fn too_large_a_body_is_413_at_once_and_the_sender_reads_the_answer() {
+    let url = postgres::shared().database();
+    let server = Options::on(&url).set("limits.max_bytes", &100_000).start_ready().await;
+    let address = server.address().to_owned();
+    let declared = head(&server, "Content-Length: 60000000", "");
+    let chunked = head(&server, "Transfer-Encoding: chunked", "");
+    let (declared, chunked) = tokio::task::spawn_blocking(move || {
+        // Declared too large: the answer comes before the body.
+        let start = Instant::now();
+        let mut stream = TcpStream::connect(&address).unwrap();
+        stream.write_all(declared.as_bytes()).unwrap();
+        let early = answer(&mut stream);
+        assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+        // A client that only reads after it has sent everything still gets it: nothing is reset under its hands.
+        let mut stream = TcpStream::connect(&address).unwrap();
+        stream.write_all(declared.as_bytes()).unwrap();
+        let block = vec![0x55; 1_000_000];
+        for _ in 0..60 {
+            stream.write_all(&block).expect("the server keeps reading");
+        }
+        assert_eq!(early.lines().next(), answer(&mut stream).lines().next());
+        // Undeclared: counted while it arrives.
+        let mut stream = TcpStream::connect(&address).unwrap();
+        stream.write_all(chunked.as_bytes()).unwrap();
+        let chunk = [b"3E8\r\n".as_slice(), &[0x55; 1000], b"\r\n"].concat();
+        for _ in 0..5000 {
+            stream.write_all(&chunk).expect("the server keeps reading");
+        }
+        stream.write_all(b"0\r\n\r\n").expect("the server keeps reading");
+        (early, answer(&mut stream))
+    })
+    .await
+    .unwrap();
+    for text in [declared, chunked] {
+        assert!(text.starts_with("HTTP/1.1 413"), "{text}");
+    }
+    assert_eq!(postgres::psql(&url, "select count(*) from predictions").unwrap(), "0");
+    assert!(server.post("", images::jpeg(1, false)).await.status().is_success());
+}
+
+#[tokio::test]
+async fn an_unauthenticated_sender_of_a_large_body_reads_its_401() {
+    let server = Server::ready().await;
+    let request = format!(
+        "POST /v1/predictions HTTP/1.1\r\nHost: {0}\r\nContent-Type: image/png\r\nContent-Length: 20000000\r\n\r\n",
+        server.address()
+    );
+    let address = server.address().to_owned();
+    let text = tokio::task::spawn_blocking(move || {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        for _ in 0..20 {
+            stream.write_all(&vec![1; 1_000_000]).expect("the server keeps reading");
+        }
+        answer(&mut stream)
+    });
+    assert!(text.await.unwrap().starts_with("HTTP/1.1 401"));
+}
+
+#[tokio::test]
+async fn the_admitted_are_bounded_and_the_rest_are_told_when_to_come_back() {
+    let server = Options::on(&postgres::shared().database()).set("limits.max_in_flight", &1).start_ready().await;
+    let mut held = TcpStream::connect(server.address()).unwrap();
+    let image = images::jpeg(1, false);
+    held.write_all(head(&server, &format!("Content-Length: {}", image.len()), "").as_bytes()).unwrap();
+    held.write_all(&image[..100]).unwrap();
+    let start = Instant::now();
+    let refused = loop {
+        let response = server.post("", image.clone()).await;
+        if response.status() == 429 {
+            break response;
+        }
+        assert!(start.elapsed() < Duration::from_secs(5), "the held request was not admitted");
+    };
+    assert_eq!(refused.headers()["retry-after"], "1");
+    problem(refused, 429, "too_many_requests").await;
+    held.write_all(&image[100..]).unwrap();
+    let text = tokio::task::spawn_blocking(move || answer(&mut held)).await.unwrap();
+    assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_still_leaves_its_row() {
+    let url = postgres::shared().database();
+    let server = Options::on(&url).start_ready().await;
+    let image = images::png(2, true);
+    for _ in 0..5 {
+        let mut stream = TcpStream::connect(server.address()).unwrap();
+        stream.write_all(head(&server, &format!("Content-Length: {}", image.len()), "").as_bytes()).unwrap();
+        stream.write_all(&image).unwrap();
+        drop(stream);
+    }
+    let start = Instant::now();
+    while postgres::psql(&url, "select count(*) from predictions").unwrap() != "5" {
+        assert!(start.elapsed() < Duration::from_secs(10), "rows are missing");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn unknown_routes_and_methods_are_problems_too() {
+    let server = Server::ready().await;
+    problem(server.get("/v1/nothing", "predict").await, 404, "not_found").await;
+    problem(server.get("/v1/predictions/not-a-uuid", "audit:read").await, 400, "malformed_request").await;
+    problem(server.get("/v1/predictions", "predict").await, 405, "method_not_allowed").await;
+    problem(server.post("?explain=perhaps", images::jpeg(1, false)).await, 400, "malformed_request").await;
+    let response = server.client.get(format!("{}/livez", server.base)).header("x-request-id", "abc-1").send().await.unwrap();
+    assert_eq!(response.headers()["x-request-id"], "abc-1");
+    let hostile = server.client.get(format!("{}/livez", server.base)).header("x-request-id", "a b;\"<script>").send();
+    assert!(!hostile.await.unwrap().headers()["x-request-id"].to_str().unwrap().contains('<'));
+}

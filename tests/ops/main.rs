@@ -1,0 +1,5 @@
+//! Operations: what happens when Postgres, the service or the operator stops something.
+
+mod crash;
+mod database;
+mod shutdown;

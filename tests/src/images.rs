@@ -1,0 +1,75 @@
+//! Pictures for the tests: phantoms in every encoding, and files made to hurt.
+
+use cxr::phantom::{PhantomSpec, encode_png, generate};
+use jpeg_encoder::{ColorType, Encoder};
+use std::io::Write;
+
+/// Columns of a phantom.
+pub const WIDTH: u32 = 512;
+/// Rows of a phantom.
+pub const HEIGHT: u32 = 416;
+
+/// A generated radiograph, grey, row-major.
+pub fn phantom(seed: u64, opacity: bool) -> Vec<u8> {
+    generate(&PhantomSpec { seed, width: WIDTH, height: HEIGHT, opacity })
+}
+
+/// The phantom as PNG.
+pub fn png(seed: u64, opacity: bool) -> Vec<u8> {
+    encode_png(&phantom(seed, opacity), WIDTH, HEIGHT)
+}
+
+/// The phantom as JPEG of quality 90.
+pub fn jpeg(seed: u64, opacity: bool) -> Vec<u8> {
+    encode_jpeg(&phantom(seed, opacity), ColorType::Luma)
+}
+
+/// The phantom as a CMYK JPEG.
+pub fn cmyk_jpeg(seed: u64) -> Vec<u8> {
+    let inks: Vec<u8> = phantom(seed, false).iter().flat_map(|v| [0, 0, 0, 255 - *v]).collect();
+    encode_jpeg(&inks, ColorType::Cmyk)
+}
+
+fn encode_jpeg(pixels: &[u8], colour: ColorType) -> Vec<u8> {
+    let mut file = Vec::new();
+    Encoder::new(&mut file, 90).encode(pixels, WIDTH as u16, HEIGHT as u16, colour).expect("valid pixels");
+    file
+}
+
+/// The phantom as 16-bit TIFF with 12 bits in use.
+pub fn tiff(seed: u64, opacity: bool) -> Vec<u8> {
+    let samples: Vec<u16> = phantom(seed, opacity).iter().map(|v| u16::from(*v) << 4).collect();
+    let mut file = std::io::Cursor::new(Vec::new());
+    tiff::encoder::TiffEncoder::new(&mut file)
+        .and_then(|mut encoder| encoder.write_image::<tiff::encoder::colortype::Gray16>(WIDTH, HEIGHT, &samples))
+        .expect("writing to memory");
+    file.into_inner()
+}
+
+/// A constant picture.
+pub fn blank() -> Vec<u8> {
+    encode_png(&[90; 300 * 300], 300, 300)
+}
+
+/// A radiograph the size of a thumbnail.
+pub fn too_small() -> Vec<u8> {
+    encode_png(&generate(&PhantomSpec { seed: 1, width: 80, height: 64, opacity: false }), 80, 64)
+}
+
+/// A valid PNG of 50,000 x 50,000 pixels of one bit, all black: 2.5 gigapixels in about 300 kB.
+pub fn bomb() -> Vec<u8> {
+    const SIDE: u32 = 50_000;
+    let mut file = Vec::new();
+    let mut encoder = png::Encoder::new(&mut file, SIDE, SIDE);
+    encoder.set_color(png::ColorType::Grayscale);
+    encoder.set_depth(png::BitDepth::One);
+    let mut writer = encoder.write_header().expect("writing to memory");
+    let mut stream = writer.stream_writer().expect("writing to memory");
+    let row = vec![0; SIDE as usize / 8];
+    for _ in 0..SIDE {
+        stream.write_all(&row).expect("writing to memory");
+    }
+    stream.finish().expect("writing to memory");
+    writer.finish().expect("writing to memory");
+    file
+}

@@ -1,0 +1,161 @@
+//! Real Postgres clusters, started by `scripts/private-postgres.sh` on a Unix socket.
+
+use crate::root;
+use crate::server::binary;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// A cluster. It ends when it is dropped, or with this process: the guard waits for our end of its pipe to close.
+pub struct Cluster {
+    directory: PathBuf,
+    url: String,
+    guard: Child,
+}
+
+impl Cluster {
+    /// Starts a cluster of its own, for a test that stops Postgres.
+    pub fn start() -> Self {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let directory = PathBuf::from(format!("/tmp/cxr-test-{}-{number}", std::process::id()));
+        let script = root().join("scripts/private-postgres.sh");
+        let guard = Command::new("sh")
+            .args(["-c", "read -r _; exec \"$0\" stop \"$1\""])
+            .args([&script, &directory])
+            .stdin(Stdio::piped())
+            .process_group_of_its_own()
+            .spawn()
+            .expect("sh runs");
+        let started = Command::new(&script).arg("start").arg(&directory).arg("--fast").output().expect("the script runs");
+        assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
+        let url = String::from_utf8(started.stdout).expect("a URL").trim().to_owned();
+        Self { directory, url, guard }
+    }
+
+    /// The connection URL of a database.
+    pub fn url(&self, database: &str) -> String {
+        self.url.replace("/postgres?", &format!("/{database}?"))
+    }
+
+    /// A new database with every migration applied.
+    pub fn database(&self) -> String {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        self.psql("postgres", &format!("create database {name} template {}", self.template()));
+        self.url(&name)
+    }
+
+    fn template(&self) -> &'static str {
+        const NAME: &str = "migrated";
+        static MADE: OnceLock<std::sync::Mutex<Vec<PathBuf>>> = OnceLock::new();
+        let mut made = MADE.get_or_init(Default::default).lock().expect("no test panics here");
+        if !made.contains(&self.directory) {
+            self.psql("postgres", &format!("create database {NAME}"));
+            let migrated = Command::new(binary())
+                .arg("migrate")
+                .env("CXR_PROFILE", "development")
+                .env("CXR_SERVICE__DATABASE__URL", self.url(NAME))
+                .output()
+                .expect("cxr-service runs");
+            assert!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
+            made.push(self.directory.clone());
+        }
+        NAME
+    }
+
+    /// Runs one statement and returns what psql prints without decoration.
+    pub fn psql(&self, database: &str, sql: &str) -> String {
+        psql(&self.url(database), sql).unwrap_or_else(|error| panic!("{sql}: {error}"))
+    }
+
+    /// Sends the postmaster a signal: STOP and CONT stall it, and `kill` of its children follows its own rules.
+    pub fn signal(&self, signal: &str) {
+        let pids = std::fs::read_to_string(self.directory.join("data/postmaster.pid")).expect("a running cluster");
+        let pid = pids.lines().next().expect("a process id").to_owned();
+        let children = Command::new("pgrep").args(["-P", &pid]).output().expect("pgrep runs");
+        let children = String::from_utf8_lossy(&children.stdout).into_owned();
+        for pid in std::iter::once(pid.as_str()).chain(children.lines()) {
+            let _ = Command::new("kill").args([&format!("-{signal}"), pid]).status();
+        }
+    }
+
+    /// Stops Postgres but keeps its data.
+    pub fn stop(&self) {
+        self.control(&["-m", "fast", "stop"]);
+    }
+
+    /// Starts it again after [`stop`](Self::stop).
+    pub fn restart(&self) {
+        let log = self.directory.join("data/log");
+        let options = format!("-c listen_addresses='' -k {} -c fsync=off", self.directory.display());
+        self.control(&["-l", &log.to_string_lossy(), "-o", &options, "start"]);
+    }
+
+    fn control(&self, arguments: &[&str]) {
+        let tool = pg_ctl();
+        let mut command = if is_root() {
+            let mut command = Command::new("runuser");
+            command.args(["-u", "postgres", "--"]).arg(tool);
+            command
+        } else {
+            Command::new(tool)
+        };
+        let data = self.directory.join("data");
+        let done = command.current_dir("/tmp").arg("-D").arg(data).arg("-w").args(arguments).output();
+        assert!(done.expect("pg_ctl runs").status.success());
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if let Some(mut pipe) = self.guard.stdin.take() {
+            let _ = pipe.write_all(b"\n");
+        }
+        let _ = self.guard.wait();
+    }
+}
+
+/// The cluster that the tests of this process share.
+pub fn shared() -> &'static Cluster {
+    static SHARED: OnceLock<Cluster> = OnceLock::new();
+    SHARED.get_or_init(Cluster::start)
+}
+
+/// Runs one statement against a URL.
+pub fn psql(url: &str, sql: &str) -> Result<String, String> {
+    let output = Command::new("psql")
+        .args(["-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", url, "-c", sql])
+        .output()
+        .map_err(|error| error.to_string())?;
+    if output.status.success() {
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    } else {
+        Err(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+}
+
+fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|me| std::os::unix::fs::MetadataExt::uid(&me) == 0)
+}
+
+fn pg_ctl() -> PathBuf {
+    let mut versions: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
+        .map(|entries| entries.flatten().map(|entry| entry.path().join("bin/pg_ctl")).collect())
+        .unwrap_or_default();
+    versions.sort();
+    versions.pop().filter(|path| path.exists()).unwrap_or_else(|| Path::new("pg_ctl").to_owned())
+}
+
+/// The guard must outlive a Ctrl-C that ends the tests.
+trait ProcessGroup {
+    fn process_group_of_its_own(&mut self) -> &mut Self;
+}
+
+impl ProcessGroup for Command {
+    fn process_group_of_its_own(&mut self) -> &mut Self {
+        std::os::unix::process::CommandExt::process_group(self, 0)
+    }
+}

@@ -1,0 +1,77 @@
+//! Who may name what (ARCHITECTURE.md, "Invariants").
+
+use crate::{read, tracked};
+use std::path::Path;
+use system_tests::root;
+
+/// Non-test code of a file, without comments.
+fn code(path: &Path) -> String {
+    let text = read(path);
+    let text = text.split("#[cfg(test)]").next().unwrap_or_default().to_owned();
+    text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+/// Fails when a word of `words` stands in the code of a file under `within` but not under `except`.
+fn only(except: &[&str], within: &str, words: &[&str]) {
+    for path in tracked(".rs") {
+        if !path.starts_with(within) || except.iter().any(|allowed| path.starts_with(allowed)) {
+            continue;
+        }
+        let code = code(&path);
+        for word in words {
+            assert!(!code.contains(word), "{} names {word:?}, which belongs in {except:?}", path.display());
+        }
+    }
+}
+
+#[test]
+fn only_http_names_status_codes() {
+    only(&["service/src/http", "service/src/http.rs"], "service", &["StatusCode"]);
+}
+
+#[test]
+fn only_store_holds_sql() {
+    only(&["service/src/store", "service/src/store.rs"], "service", &["sqlx::query", "SELECT ", "INSERT INTO", "select "]);
+}
+
+#[test]
+fn only_runtime_names_ort() {
+    for crate_ in ["cxr", "service", "trainer", "tests/src"] {
+        only(&[], crate_, &["ort::", "use ort"]);
+    }
+}
+
+#[test]
+fn only_config_reads_the_environment() {
+    only(&["service/src/config", "service/src/config.rs"], "service", &["env::var", "env!(\"CXR"]);
+}
+
+#[test]
+fn only_the_metrics_file_declares_metrics() {
+    only(&["service/src/telemetry/metrics.rs"], "service", &["HistogramVec", "IntCounterVec", "IntGauge", "HistogramOpts"]);
+}
+
+#[test]
+fn the_service_and_the_trainer_never_meet() {
+    for (crate_, other) in [("service", "cxr-trainer"), ("trainer", "cxr-service"), ("service", "tch")] {
+        let manifest = read(&Path::new(crate_).join("Cargo.toml"));
+        assert!(!manifest.lines().any(|line| line.starts_with(other)), "{crate_} depends on {other}");
+    }
+}
+
+#[test]
+fn the_domain_library_is_pure() {
+    let output = std::process::Command::new(env!("CARGO"))
+        .args(["tree", "--package", "cxr", "--edges", "normal", "--prefix", "none", "--format", "{p}", "--offline"])
+        .current_dir(root())
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let tree = String::from_utf8(output.stdout).expect("UTF-8");
+    let crates: Vec<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert!(crates.contains(&"sha2"), "the listing is not what this test expects: {tree}");
+    for banned in ["tch", "torch-sys", "ort", "axum", "hyper", "sqlx", "tokio", "reqwest"] {
+        assert!(!crates.contains(&banned), "cxr depends on {banned}");
+    }
+    only(&[], "cxr/src", &["std::fs", "std::net", "std::env", "std::thread", "std::process", "SystemTime", "Instant::now"]);
+}

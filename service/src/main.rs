@@ -1,2 +1,150 @@
-//! Skeleton.
-fn main() {}
+//! The command line: parses, loads the configuration, calls the library.
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use cxr_service::auth::{Verifier, mint};
+use cxr_service::config::Config;
+use cxr_service::config::args::ConfigArgs;
+use cxr_service::model::ServedModel;
+use cxr_service::store::Store;
+use cxr_service::telemetry::logs;
+use cxr_service::{App, console, http};
+use std::process::ExitCode;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Chest radiographs in, calibrated and audited answers out.
+#[derive(Parser)]
+#[command(name = "cxr-service", version)]
+struct Cli {
+    #[command(flatten)]
+    config: ConfigArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve the API until SIGTERM or SIGINT.
+    #[command(
+        after_help = "Example: CXR_SERVICE__DATABASE__URL=postgres://cxr@localhost/cxr cxr-service --profile development serve"
+    )]
+    Serve,
+    /// Apply the database migrations that are missing.
+    #[command(
+        after_help = "Example: CXR_SERVICE__DATABASE__URL=postgres://owner@localhost/cxr cxr-service migrate"
+    )]
+    Migrate,
+    /// Print the OpenAPI document.
+    #[command(after_help = "Example: cxr-service openapi > openapi/openapi.json")]
+    Openapi,
+    /// Check configuration, keys and bundle; print what is in force, or everything that is wrong.
+    #[command(after_help = "Example: cxr-service --config-dir /etc/cxr check-config")]
+    CheckConfig,
+    /// Mint a token for trying the service (development profile only).
+    #[command(
+        after_help = "Example: cxr-service --profile development dev-token --subject me --scope \"predict audit:read\" --ttl 8h"
+    )]
+    DevToken {
+        /// The actor that audit rows will name.
+        #[arg(long)]
+        subject: String,
+        /// Scopes, separated by spaces.
+        #[arg(long)]
+        scope: String,
+        /// How long the token is valid: a number with s, m, h or d.
+        #[arg(long, default_value = "1h", value_parser = parse_ttl)]
+        ttl: Duration,
+    },
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            console::complain(format_args!("cxr-service: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    if let Command::Openapi = cli.command {
+        console::print(http::document().to_pretty_json()?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let config = cli.config.load()?;
+    match cli.command {
+        Command::Serve => serve(config),
+        Command::Migrate => migrate(&config),
+        Command::CheckConfig => Ok(check(&config)),
+        Command::DevToken { subject, scope, ttl } => {
+            console::print(mint::development_token(&config.auth, &subject, &scope, ttl)?);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Openapi => Ok(ExitCode::SUCCESS),
+    }
+}
+
+#[tokio::main]
+async fn serve(config: Config) -> anyhow::Result<ExitCode> {
+    logs::install(&config.telemetry)?;
+    let bind = config.http.bind;
+    let app = App::build(config)?;
+    let listener = TcpListener::bind(bind)
+        .await
+        .with_context(|| format!("service.http.bind: {bind} cannot be bound"))?;
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tracing::info!(address = %listener.local_addr()?, version = env!("CARGO_PKG_VERSION"), "listening");
+    let shutdown = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("shutting down");
+    };
+    let drained = app.run(listener, shutdown).await;
+    tracing::info!(drained, "ended");
+    Ok(ExitCode::SUCCESS)
+}
+
+#[tokio::main]
+async fn migrate(config: &Config) -> anyhow::Result<ExitCode> {
+    logs::install(&config.telemetry)?;
+    let state = Store::new(&config.database)?.migrate().await?;
+    console::print(format_args!("schema: {state:?}"));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Beyond the values themselves: whether keys and bundle can be used.
+fn check(config: &Config) -> ExitCode {
+    let keys = Verifier::new(&config.auth).map(|_| ()).map_err(anyhow::Error::from);
+    let bundle = ServedModel::open(&config.model).map(|_| ()).map_err(anyhow::Error::from);
+    let problems: Vec<anyhow::Error> = [keys, bundle].into_iter().filter_map(Result::err).collect();
+    for problem in &problems {
+        console::complain(format_args!("{problem:#}"));
+    }
+    if !problems.is_empty() {
+        return ExitCode::FAILURE;
+    }
+    for (key, value) in config.effective() {
+        console::print(format_args!("{key} = {value}"));
+    }
+    ExitCode::SUCCESS
+}
+
+fn parse_ttl(text: &str) -> Result<Duration, String> {
+    let advice = || "give a number with s, m, h or d, such as 30m".to_owned();
+    let unit = text.chars().last().ok_or_else(advice)?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        'd' => 86_400,
+        _ => return Err(advice()),
+    };
+    let n: u64 = text[..text.len() - unit.len_utf8()].parse().map_err(|_| advice())?;
+    n.checked_mul(seconds).map(Duration::from_secs).ok_or_else(advice)
+}

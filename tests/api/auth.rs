@@ -47,14 +47,14 @@ async fn bad_tokens_are_401_and_leave_no_row() {
     for token in &bad {
         let response = predict(&server, token).await;
         let challenge = response.headers().get("www-authenticate").map(|v| v.to_str().unwrap().to_owned());
-        let body = problem(response, 401, "unauthenticated").await;
+        let body = problem(response, 401, "invalid_token").await;
         assert!(challenge.is_some_and(|c| c.starts_with("Bearer")), "{body}");
         assert!(token.len() < 20 || !body.to_string().contains(token.as_str()));
     }
     let none = server.client.post(format!("{}/v1/predictions", server.base)).body(images::jpeg(1, false));
-    problem(none.send().await.unwrap(), 401, "unauthenticated").await;
+    problem(none.send().await.unwrap(), 401, "missing_token").await;
     let basic = server.client.get(format!("{}/v1/model", server.base)).basic_auth("a", Some("b"));
-    problem(basic.send().await.unwrap(), 401, "unauthenticated").await;
+    problem(basic.send().await.unwrap(), 401, "missing_token").await;
     assert_eq!(postgres::psql(&url, "select count(*) from predictions").unwrap(), "0");
 }
 
@@ -62,8 +62,20 @@ async fn bad_tokens_are_401_and_leave_no_row() {
 async fn every_route_wants_its_scope_and_new_routes_cannot_be_forgotten() {
     let server = Server::ready().await;
     let public = ["/livez", "/readyz", "/metrics", "/openapi.json"];
-    let wanted = [("post", "/v1/predictions", "predict"), ("get", "/v1/predictions/{id}", "audit:read"), ("get", "/v1/model", "")];
-    let document: Value = server.client.get(format!("{}/openapi.json", server.base)).send().await.unwrap().json().await.unwrap();
+    let wanted = [
+        ("post", "/v1/predictions", "predict"),
+        ("get", "/v1/predictions/{id}", "audit:read"),
+        ("get", "/v1/model", ""),
+    ];
+    let document: Value = server
+        .client
+        .get(format!("{}/openapi.json", server.base))
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
     for (path, methods) in document["paths"].as_object().unwrap() {
         if public.contains(&path.as_str()) {
             continue;
@@ -73,14 +85,23 @@ async fn every_route_wants_its_scope_and_new_routes_cannot_be_forgotten() {
                 .iter()
                 .find(|(m, p, _)| m == method && p == path)
                 .unwrap_or_else(|| panic!("{method} {path} is new: say here which scope it wants"));
-            let target = format!("{}{}", server.base, path.replace("{id}", "0190a000-0000-7000-8000-000000000000"));
+            let target =
+                format!("{}{}", server.base, path.replace("{id}", "0190a000-0000-7000-8000-000000000000"));
             let call = |token: Option<String>| {
                 let request = server.client.request(method.to_uppercase().parse().unwrap(), &target);
-                token.map_or(request.try_clone().unwrap(), |token| request.bearer_auth(token)).body("x").send()
+                token
+                    .map_or(request.try_clone().unwrap(), |token| request.bearer_auth(token))
+                    .body("x")
+                    .send()
             };
-            problem(call(None).await.unwrap(), 401, "unauthenticated").await;
+            problem(call(None).await.unwrap(), 401, "missing_token").await;
             if !scope.is_empty() {
-                problem(call(Some(tokens::token("other predictx audit"))).await.unwrap(), 403, "forbidden").await;
+                problem(
+                    call(Some(tokens::token("other predictx audit"))).await.unwrap(),
+                    403,
+                    "insufficient_scope",
+                )
+                .await;
             }
             let status = call(Some(tokens::token(scope))).await.unwrap().status().as_u16();
             assert!(status != 401 && status != 403, "{method} {path} with {scope:?}: {status}");
@@ -96,7 +117,11 @@ async fn production(directory: &std::path::Path, keys: &str) -> Server {
     let yaml = format!("service:\n  auth:\n    keys:\n{keys}\n  model:\n    trusted_keys: [bundle.pem]\n");
     let site_key = KeyPair::new(Algorithm::EdDSA, &made(directory, "bundle-key"));
     std::fs::write(directory.join("bundle.pem"), &site_key.public_pem).unwrap();
-    std::fs::write(directory.join("production.yaml"), yaml.replace("bundle.pem", &directory.join("bundle.pem").display().to_string())).unwrap();
+    std::fs::write(
+        directory.join("production.yaml"),
+        yaml.replace("bundle.pem", &directory.join("bundle.pem").display().to_string()),
+    )
+    .unwrap();
     resign(directory, &site_key);
     Options::on(&postgres::shared().database())
         .variable("CXR_PROFILE", "production")
@@ -134,7 +159,10 @@ async fn production_takes_asymmetric_tokens_only_each_with_its_own_algorithm() {
         let directory = tempfile::tempdir().unwrap();
         let pair = KeyPair::new(algorithm, directory.path());
         let pem = directory.path().join("public.pem");
-        let keys = format!("      - pem_file: {}\n        algorithm: {algorithm:?}\n        kid: site", pem.display());
+        let keys = format!(
+            "      - pem_file: {}\n        algorithm: {algorithm:?}\n        kid: site",
+            pem.display()
+        );
         let server = production(directory.path(), &keys).await;
         let good = claims("pacs", "predict");
         assert_eq!(predict(&server, &pair.sign(&good, Some("site"))).await.status(), 200, "{algorithm:?}");
@@ -149,7 +177,7 @@ async fn production_takes_asymmetric_tokens_only_each_with_its_own_algorithm() {
             tokens::unsigned(&good),
         ];
         for token in bad {
-            problem(predict(&server, &token).await, 401, "unauthenticated").await;
+            problem(predict(&server, &token).await, 401, "invalid_token").await;
         }
     }
 }
@@ -170,5 +198,5 @@ async fn keys_come_from_a_jwks_file() {
     let server = production(directory.path(), &format!("      - jwks_file: {}", path.display())).await;
     let good = claims("pacs", "predict");
     assert_eq!(predict(&server, &pair.sign(&good, Some("2026-01"))).await.status(), 200);
-    problem(predict(&server, &pair.sign(&good, Some("2025-12"))).await, 401, "unauthenticated").await;
+    problem(predict(&server, &pair.sign(&good, Some("2025-12"))).await, 401, "invalid_token").await;
 }

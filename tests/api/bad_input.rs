@@ -46,15 +46,22 @@ async fn rejected_images_are_422_with_a_reason_and_a_row() {
         ("corrupt", [&jpeg[..2], &[0xFF, 0xC0, 0, 3, 1, 0xFF, 0xD9]].concat()),
     ];
     for (n, (reason, image)) in cases.iter().enumerate() {
-        let request = server.client.post(format!("{}/v1/predictions", server.base)).header("content-type", "image/jpeg");
-        let response = request.bearer_auth(tokens::token("predict")).body(image.clone()).send().await.unwrap();
-        let body = problem(response, 422, "rejected").await;
+        let request = server
+            .client
+            .post(format!("{}/v1/predictions", server.base))
+            .header("content-type", "image/jpeg");
+        let response =
+            request.bearer_auth(tokens::token("predict")).body(image.clone()).send().await.unwrap();
+        let body = problem(response, 422, "image_rejected").await;
         assert_eq!(body["reason"], *reason);
-        let row = format!("select outcome, reason, probability is null from predictions where id = '{}'", body["id"].as_str().unwrap());
+        let row = format!(
+            "select outcome, reason, probability is null from predictions where id = '{}'",
+            body["id"].as_str().unwrap()
+        );
         assert_eq!(postgres::psql(&url, &row).unwrap(), format!("rejected|{reason}|t"));
         assert_eq!(postgres::psql(&url, "select count(*) from predictions").unwrap(), (n + 1).to_string());
     }
-    let body = problem(server.post("?age=old", images::jpeg(1, false)).await, 422, "rejected").await;
+    let body = problem(server.post("?age=old", images::jpeg(1, false)).await, 422, "image_rejected").await;
     assert_eq!(body["reason"], "invalid_metadata");
     assert_eq!(server.metric("cxr_rejections_total{reason=\"blank\"}").await, Some(1.0));
 }
@@ -64,7 +71,7 @@ async fn a_decompression_bomb_costs_next_to_nothing() {
     let server = Server::ready().await;
     assert!(server.post("", images::jpeg(1, false)).await.status().is_success());
     let before = server.peak_memory_bytes();
-    let body = problem(server.post("", images::bomb()).await, 422, "rejected").await;
+    let body = problem(server.post("", images::bomb()).await, 422, "image_rejected").await;
     assert_eq!(body["reason"], "too_many_pixels");
     let more = server.peak_memory_bytes() - before;
     println!("peak memory {} MB, {} MB of it for the bomb", server.peak_memory_bytes() >> 20, more >> 20);
@@ -76,8 +83,10 @@ async fn other_media_types_are_415_and_leave_no_row() {
     let url = postgres::shared().database();
     let server = Options::on(&url).start_ready().await;
     for media in ["text/plain", "application/pdf", "application/json", "image/gif", "nonsense"] {
-        let request = server.client.post(format!("{}/v1/predictions", server.base)).header("content-type", media);
-        let response = request.bearer_auth(tokens::token("predict")).body(images::jpeg(1, false)).send().await.unwrap();
+        let request =
+            server.client.post(format!("{}/v1/predictions", server.base)).header("content-type", media);
+        let response =
+            request.bearer_auth(tokens::token("predict")).body(images::jpeg(1, false)).send().await.unwrap();
         problem(response, 415, "unsupported_media_type").await;
     }
     let part = Part::bytes(images::jpeg(1, false)).mime_str("text/html").unwrap();
@@ -96,9 +105,15 @@ async fn malformed_multipart_is_400() {
     let server = Options::on(&url).start_ready().await;
     problem(post_form(&server, Form::new().text("age", "4")).await, 400, "malformed_request").await;
     let file = || Part::bytes(images::jpeg(1, false));
-    problem(post_form(&server, Form::new().part("file", file()).part("file", file())).await, 400, "malformed_request").await;
+    problem(
+        post_form(&server, Form::new().part("file", file()).part("file", file())).await,
+        400,
+        "malformed_request",
+    )
+    .await;
     let raw = |media: &'static str, body: &'static [u8]| {
-        let request = server.client.post(format!("{}/v1/predictions", server.base)).header("content-type", media);
+        let request =
+            server.client.post(format!("{}/v1/predictions", server.base)).header("content-type", media);
         request.bearer_auth(tokens::token("predict")).body(body).send()
     };
     let whole = b"--b\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\nabc\r\n--b--\r\n".as_slice();
@@ -113,7 +128,7 @@ async fn malformed_multipart_is_400() {
     }
     assert_eq!(postgres::psql(&url, "select count(*) from predictions").unwrap(), "0");
     // And the whole one is an image that is not recognised.
-    problem(raw("multipart/form-data; boundary=b", whole).await.unwrap(), 422, "rejected").await;
+    problem(raw("multipart/form-data; boundary=b", whole).await.unwrap(), 422, "image_rejected").await;
 }
 
 #[tokio::test]
@@ -178,7 +193,8 @@ async fn an_unauthenticated_sender_of_a_large_body_reads_its_401() {
 
 #[tokio::test]
 async fn the_admitted_are_bounded_and_the_rest_are_told_when_to_come_back() {
-    let server = Options::on(&postgres::shared().database()).set("limits.max_in_flight", &1).start_ready().await;
+    let server =
+        Options::on(&postgres::shared().database()).set("limits.max_in_flight", &1).start_ready().await;
     let mut held = TcpStream::connect(server.address()).unwrap();
     let image = images::jpeg(1, false);
     held.write_all(head(&server, &format!("Content-Length: {}", image.len()), "").as_bytes()).unwrap();
@@ -192,7 +208,7 @@ async fn the_admitted_are_bounded_and_the_rest_are_told_when_to_come_back() {
         assert!(start.elapsed() < Duration::from_secs(5), "the held request was not admitted");
     };
     assert_eq!(refused.headers()["retry-after"], "1");
-    problem(refused, 429, "too_many_requests").await;
+    problem(refused, 429, "overloaded").await;
     held.write_all(&image[100..]).unwrap();
     let text = tokio::task::spawn_blocking(move || answer(&mut held)).await.unwrap();
     assert!(text.starts_with("HTTP/1.1 200"), "{text}");
@@ -219,12 +235,19 @@ async fn a_client_that_hangs_up_still_leaves_its_row() {
 #[tokio::test]
 async fn unknown_routes_and_methods_are_problems_too() {
     let server = Server::ready().await;
-    problem(server.get("/v1/nothing", "predict").await, 404, "not_found").await;
+    problem(server.get("/v1/nothing", "predict").await, 404, "unknown_route").await;
     problem(server.get("/v1/predictions/not-a-uuid", "audit:read").await, 400, "malformed_request").await;
     problem(server.get("/v1/predictions", "predict").await, 405, "method_not_allowed").await;
     problem(server.post("?explain=perhaps", images::jpeg(1, false)).await, 400, "malformed_request").await;
-    let response = server.client.get(format!("{}/livez", server.base)).header("x-request-id", "abc-1").send().await.unwrap();
+    let response = server
+        .client
+        .get(format!("{}/livez", server.base))
+        .header("x-request-id", "abc-1")
+        .send()
+        .await
+        .unwrap();
     assert_eq!(response.headers()["x-request-id"], "abc-1");
-    let hostile = server.client.get(format!("{}/livez", server.base)).header("x-request-id", "a b;\"<script>").send();
+    let hostile =
+        server.client.get(format!("{}/livez", server.base)).header("x-request-id", "a b;\"<script>").send();
     assert!(!hostile.await.unwrap().headers()["x-request-id"].to_str().unwrap().contains('<'));
 }

@@ -38,7 +38,8 @@ async fn an_image_is_answered_and_its_row_says_the_same() {
                view, modality, model_version, array_length(embedding_coordinates, 1) > 0, ood_score > 0, \
                length(input_digest), input_bytes, image_statistics ? 'mean', request_id \
                from predictions where id = '{id}'";
-    let row = postgres::psql(&url, &sql.replace("{p}", &format!("'{p:e}'::float8")).replace("{id}", id)).unwrap();
+    let row =
+        postgres::psql(&url, &sql.replace("{p}", &format!("'{p:e}'::float8")).replace("{id}", id)).unwrap();
     let expected = format!(
         "predicted|tester|development|t|{}|{}|512|416|jpeg|4|AP|CR|{}|t|t|32|{}|t|{}",
         answer["decision"].as_str().unwrap(),
@@ -53,7 +54,7 @@ async fn an_image_is_answered_and_its_row_says_the_same() {
     assert_eq!((&read["id"], &read["outcome"]), (&answer["id"], &Value::from("predicted")));
     assert_eq!(read["probability"], answer["probability"]);
     let absent = server.get("/v1/predictions/0190a000-0000-7000-8000-000000000000", "audit:read").await;
-    system_tests::server::problem(absent, 404, "not_found").await;
+    system_tests::server::problem(absent, 404, "prediction_not_found").await;
     assert_eq!(postgres::psql(&url, "select count(*) from predictions").unwrap(), "1");
 }
 
@@ -61,11 +62,13 @@ async fn an_image_is_answered_and_its_row_says_the_same() {
 async fn every_format_and_both_ways_of_sending_give_one_answer() {
     let server = Server::ready().await;
     let raw = answered(server.post("", images::png(5, true)).await).await;
-    let form = Form::new()
-        .text("age", "006M")
-        .part("file", Part::bytes(images::png(5, true)).file_name("SMITH^JOHN.png").mime_str("image/png").unwrap());
+    let form = Form::new().text("age", "006M").part(
+        "file",
+        Part::bytes(images::png(5, true)).file_name("SMITH^JOHN.png").mime_str("image/png").unwrap(),
+    );
     let request = server.client.post(format!("{}/v1/predictions", server.base));
-    let multipart = answered(request.bearer_auth(tokens::token("predict")).multipart(form).send().await.unwrap()).await;
+    let multipart =
+        answered(request.bearer_auth(tokens::token("predict")).multipart(form).send().await.unwrap()).await;
     assert_eq!(raw["probability"], multipart["probability"]);
     assert!(!server.log().contains("SMITH"), "a file name was logged");
     for image in [images::jpeg(5, true), images::tiff(5, true)] {
@@ -79,7 +82,8 @@ async fn every_format_and_both_ways_of_sending_give_one_answer() {
 async fn the_heatmap_is_a_picture_in_the_originals_geometry() {
     let server = Server::ready().await;
     let answer = answered(server.post("?explain=true", images::png(9, true)).await).await;
-    let encoded = answer["heatmap"].as_str().unwrap().strip_prefix("data:image/png;base64,").unwrap().to_owned();
+    let encoded =
+        answer["heatmap"].as_str().unwrap().strip_prefix("data:image/png;base64,").unwrap().to_owned();
     let file = base64::engine::general_purpose::STANDARD.decode(encoded).unwrap();
     let reader = png::Decoder::new(std::io::Cursor::new(file)).read_info().unwrap();
     assert_eq!((reader.info().width, reader.info().height), (images::WIDTH, images::HEIGHT));
@@ -91,7 +95,8 @@ fn offline_probability(image: &[u8]) -> f64 {
     let read = |name: &str| std::fs::read(root().join("models/default").join(name));
     let bundle = Bundle::open(read, &Trust::Unsigned).unwrap();
     let (_, variant) = bundle.variant(None).unwrap();
-    let library = std::env::var_os("ORT_DYLIB_PATH").expect("ORT_DYLIB_PATH: scripts/onnxruntime.sh prints it");
+    let library =
+        std::env::var_os("ORT_DYLIB_PATH").expect("ORT_DYLIB_PATH: scripts/onnxruntime.sh prints it");
     let runtime = runtime::Runtime::load(Path::new(&library)).unwrap();
     let manifest = bundle.manifest();
     let graph = bundle.file(&variant.file).unwrap();
@@ -108,7 +113,9 @@ async fn what_is_measured_offline_is_what_runs_online() {
     let server = Server::ready().await;
     let mut pictures: Vec<Vec<u8>> = (0..4).map(|seed| images::jpeg(seed, seed % 2 == 0)).collect();
     if let Some(folder) = real_data("kermany_originals/val/PNEUMONIA") {
-        pictures.extend(std::fs::read_dir(folder).unwrap().take(4).map(|f| std::fs::read(f.unwrap().path()).unwrap()));
+        pictures.extend(
+            std::fs::read_dir(folder).unwrap().take(4).map(|f| std::fs::read(f.unwrap().path()).unwrap()),
+        );
     }
     for picture in pictures {
         let online = answered(server.post("", picture.clone()).await).await["probability"].as_f64().unwrap();
@@ -123,7 +130,11 @@ async fn concurrent_requests_each_get_their_own_answer_and_row() {
     let expected: Vec<f64> = {
         let mut all = Vec::new();
         for seed in 0..6 {
-            all.push(answered(server.post("", images::jpeg(seed, true)).await).await["probability"].as_f64().unwrap());
+            all.push(
+                answered(server.post("", images::jpeg(seed, true)).await).await["probability"]
+                    .as_f64()
+                    .unwrap(),
+            );
         }
         all
     };
@@ -140,7 +151,9 @@ async fn the_row_cannot_be_changed() {
     let url = postgres::shared().database();
     let server = Options::on(&url).start_ready().await;
     answered(server.post("", images::jpeg(1, false)).await).await;
-    for statement in ["update predictions set probability = 0", "delete from predictions", "truncate predictions"] {
+    for statement in
+        ["update predictions set probability = 0", "delete from predictions", "truncate predictions"]
+    {
         let error = postgres::psql(&url, statement).unwrap_err();
         assert!(error.contains("append-only"), "{statement}: {error}");
     }

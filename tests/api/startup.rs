@@ -36,7 +36,8 @@ async fn a_bundle_with_one_flipped_byte_is_refused_and_the_file_is_named() {
         damaged[middle] ^= 1;
         std::fs::write(&path, &damaged).unwrap();
         let output = options.run_to_end();
-        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let said =
+            format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(!output.status.success());
         let name = path.strip_prefix(&bundle).unwrap().to_str().unwrap().to_owned();
         // The manifest is covered by the signature, which is what does not match then.
@@ -85,7 +86,8 @@ fn check_config_explains_what_is_wrong() {
             .env(name, value)
             .output()
             .unwrap();
-        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let text =
+            format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(!text.contains("hunter2"), "a secret was printed: {text}");
         (output.status.success(), text)
     };

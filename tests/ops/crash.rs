@@ -16,7 +16,8 @@ async fn every_answered_id_is_found_after_kill_9() {
             let (answered, image) = (answered.clone(), images::jpeg(sender, true));
             tokio::spawn(async move {
                 loop {
-                    let request = client.post(&target).bearer_auth(tokens::token("predict")).body(image.clone());
+                    let request =
+                        client.post(&target).bearer_auth(tokens::token("predict")).body(image.clone());
                     let Ok(response) = request.send().await else { return };
                     let Ok(body) = response.json::<serde_json::Value>().await else { return };
                     let id = body["id"].as_str().expect("every answer has an id").to_owned();

@@ -10,12 +10,15 @@ async fn admitted_requests_are_answered_before_the_process_ends() {
     let mut server = Options::on(&url).start_ready().await;
     let post = |seed: u64| {
         let request = server.client.post(format!("{}/v1/predictions", server.base));
-        let request = request.bearer_auth(system_tests::tokens::token("predict")).body(images::png(seed, true));
+        let request =
+            request.bearer_auth(system_tests::tokens::token("predict")).body(images::png(seed, true));
         tokio::spawn(async move { request.send().await })
     };
     let running: Vec<_> = (0..8).map(post).collect();
     let start = Instant::now();
-    while server.metric("cxr_in_flight").await.unwrap_or(0.0) < 1.0 && start.elapsed() < Duration::from_secs(5) {}
+    while server.metric("cxr_in_flight").await.unwrap_or(0.0) < 1.0
+        && start.elapsed() < Duration::from_secs(5)
+    {}
     server.signal("TERM");
     let status = server.wait().await;
     assert!(status.success(), "{status:?}\n{}", server.log());

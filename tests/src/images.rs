@@ -41,7 +41,9 @@ pub fn tiff(seed: u64, opacity: bool) -> Vec<u8> {
     let samples: Vec<u16> = phantom(seed, opacity).iter().map(|v| u16::from(*v) << 4).collect();
     let mut file = std::io::Cursor::new(Vec::new());
     tiff::encoder::TiffEncoder::new(&mut file)
-        .and_then(|mut encoder| encoder.write_image::<tiff::encoder::colortype::Gray16>(WIDTH, HEIGHT, &samples))
+        .and_then(|mut encoder| {
+            encoder.write_image::<tiff::encoder::colortype::Gray16>(WIDTH, HEIGHT, &samples)
+        })
         .expect("writing to memory");
     file.into_inner()
 }

@@ -29,7 +29,12 @@ impl Cluster {
             .process_group_of_its_own()
             .spawn()
             .expect("sh runs");
-        let started = Command::new(&script).arg("start").arg(&directory).arg("--fast").output().expect("the script runs");
+        let started = Command::new(&script)
+            .arg("start")
+            .arg(&directory)
+            .arg("--fast")
+            .output()
+            .expect("the script runs");
         assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
         let url = String::from_utf8(started.stdout).expect("a URL").trim().to_owned();
         Self { directory, url, guard }
@@ -73,7 +78,8 @@ impl Cluster {
 
     /// Sends the postmaster a signal: STOP and CONT stall it, and `kill` of its children follows its own rules.
     pub fn signal(&self, signal: &str) {
-        let pids = std::fs::read_to_string(self.directory.join("data/postmaster.pid")).expect("a running cluster");
+        let pids =
+            std::fs::read_to_string(self.directory.join("data/postmaster.pid")).expect("a running cluster");
         let pid = pids.lines().next().expect("a process id").to_owned();
         let children = Command::new("pgrep").args(["-P", &pid]).output().expect("pgrep runs");
         let children = String::from_utf8_lossy(&children.stdout).into_owned();

@@ -35,7 +35,8 @@ impl Options {
             ("CXR_SERVICE__TELEMETRY__LOG_FORMAT", "json"),
         ];
         let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-        Self { environment, arguments: vec!["serve".into()] }.set("model.bundle", &root().join("models/default").display())
+        Self { environment, arguments: vec!["serve".into()] }
+            .set("model.bundle", &root().join("models/default").display())
     }
 
     /// Sets `service.<key>`.
@@ -92,7 +93,8 @@ impl Options {
             });
         }
         drop(listening);
-        let address = tokio::task::spawn_blocking(move || address.recv_timeout(Duration::from_secs(30))).await;
+        let address =
+            tokio::task::spawn_blocking(move || address.recv_timeout(Duration::from_secs(30))).await;
         let Ok(Ok(address)) = address else {
             let _ = child.kill();
             panic!("the server does not listen:\n{}", log.lock().expect("the log"));
@@ -150,7 +152,11 @@ impl Server {
             if found.as_ref().is_ok_and(|response| response.status() == wanted) {
                 return;
             }
-            assert!(start.elapsed() < Duration::from_secs(20), "ready is not {ready}: {found:?}\n{}", self.log());
+            assert!(
+                start.elapsed() < Duration::from_secs(20),
+                "ready is not {ready}: {found:?}\n{}",
+                self.log()
+            );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }

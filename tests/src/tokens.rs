@@ -29,7 +29,8 @@ pub fn token(scope: &str) -> String {
 
 /// Claims signed with HS256 and any secret.
 pub fn sign(claims: &Value, secret: &[u8]) -> String {
-    encode(&Header::new(Algorithm::HS256), claims, &EncodingKey::from_secret(secret)).expect("claims are JSON")
+    encode(&Header::new(Algorithm::HS256), claims, &EncodingKey::from_secret(secret))
+        .expect("claims are JSON")
 }
 
 /// Claims signed with the development secret.
@@ -71,7 +72,14 @@ impl KeyPair {
         generate.extend(kind.iter().map(std::ffi::OsStr::new));
         generate.extend(["-out".as_ref(), private.as_os_str()]);
         openssl(&generate);
-        openssl(&["pkey".as_ref(), "-in".as_ref(), private.as_os_str(), "-pubout".as_ref(), "-out".as_ref(), public.as_os_str()]);
+        openssl(&[
+            "pkey".as_ref(),
+            "-in".as_ref(),
+            private.as_os_str(),
+            "-pubout".as_ref(),
+            "-out".as_ref(),
+            public.as_os_str(),
+        ]);
         let read = |path| std::fs::read(path).expect("openssl wrote it");
         Self { private_pem: read(&private), public_pem: read(&public), algorithm }
     }

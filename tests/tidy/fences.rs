@@ -31,7 +31,11 @@ fn only_http_names_status_codes() {
 
 #[test]
 fn only_store_holds_sql() {
-    only(&["service/src/store", "service/src/store.rs"], "service", &["sqlx::query", "SELECT ", "INSERT INTO", "select "]);
+    only(
+        &["service/src/store", "service/src/store.rs"],
+        "service",
+        &["sqlx::query", "SELECT ", "INSERT INTO", "select "],
+    );
 }
 
 #[test]
@@ -48,7 +52,11 @@ fn only_config_reads_the_environment() {
 
 #[test]
 fn only_the_metrics_file_declares_metrics() {
-    only(&["service/src/telemetry/metrics.rs"], "service", &["HistogramVec", "IntCounterVec", "IntGauge", "HistogramOpts"]);
+    only(
+        &["service/src/telemetry/metrics.rs"],
+        "service",
+        &["HistogramVec", "IntCounterVec", "IntGauge", "HistogramOpts"],
+    );
 }
 
 #[test]
@@ -62,7 +70,18 @@ fn the_service_and_the_trainer_never_meet() {
 #[test]
 fn the_domain_library_is_pure() {
     let output = std::process::Command::new(env!("CARGO"))
-        .args(["tree", "--package", "cxr", "--edges", "normal", "--prefix", "none", "--format", "{p}", "--offline"])
+        .args([
+            "tree",
+            "--package",
+            "cxr",
+            "--edges",
+            "normal",
+            "--prefix",
+            "none",
+            "--format",
+            "{p}",
+            "--offline",
+        ])
         .current_dir(root())
         .output()
         .expect("cargo runs");
@@ -73,5 +92,9 @@ fn the_domain_library_is_pure() {
     for banned in ["tch", "torch-sys", "ort", "axum", "hyper", "sqlx", "tokio", "reqwest"] {
         assert!(!crates.contains(&banned), "cxr depends on {banned}");
     }
-    only(&[], "cxr/src", &["std::fs", "std::net", "std::env", "std::thread", "std::process", "SystemTime", "Instant::now"]);
+    only(
+        &[],
+        "cxr/src",
+        &["std::fs", "std::net", "std::env", "std::thread", "std::process", "SystemTime", "Instant::now"],
+    );
 }

@@ -16,8 +16,12 @@ fn tracked(suffix: &str) -> Vec<PathBuf> {
         .output()
         .expect("git runs");
     let listing = String::from_utf8(output.stdout).expect("UTF-8 paths");
-    let files: Vec<PathBuf> =
-        listing.lines().filter(|path| path.ends_with(suffix)).map(PathBuf::from).filter(|p| root().join(p).exists()).collect();
+    let files: Vec<PathBuf> = listing
+        .lines()
+        .filter(|path| path.ends_with(suffix))
+        .map(PathBuf::from)
+        .filter(|p| root().join(p).exists())
+        .collect();
     assert!(!files.is_empty(), "no {suffix} files: this must run in a git checkout");
     files
 }

@@ -48,6 +48,15 @@ impl Architecture {
             Self::DenseNet121 => densenet::FEATURES,
         }
     }
+
+    /// Side of the feature map for an input side. Five layers halve it: a padded convolution or maximum rounds up, an
+    /// average of 2x2 blocks (three of DenseNet's) rounds down.
+    pub const fn map_side(self, side: u32) -> u32 {
+        match self {
+            Self::MobileNetV2 | Self::MobileNetV2Expanded => side.div_ceil(32),
+            Self::DenseNet121 => side.div_ceil(4) / 8,
+        }
+    }
 }
 
 /// Precision in which the convolutions compute; parameters and everything after the pooling are float32.

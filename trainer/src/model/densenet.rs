@@ -8,11 +8,11 @@ pub const BLOCKS: [i64; 4] = [6, 12, 24, 16];
 /// Channels of the last feature map.
 pub const FEATURES: i64 = 1024;
 /// Channels that every layer adds.
-const GROWTH: i64 = 32;
+pub const GROWTH: i64 = 32;
 /// Channels between a layer's two convolutions.
-const BOTTLENECK: i64 = 4 * GROWTH;
+pub const BOTTLENECK: i64 = 4 * GROWTH;
 /// Channels after the first convolution.
-const STEM: i64 = 64;
+pub const STEM: i64 = 64;
 
 #[derive(Debug)]
 struct Layer {

@@ -1,0 +1,31 @@
+//! Who is asking: from a bearer token to an actor with scopes. Knows nothing of HTTP.
+
+mod keys;
+pub mod mint;
+pub mod scopes;
+mod token;
+
+pub use keys::KeyError;
+pub use scopes::Scope;
+pub use token::{TokenError, Verifier};
+
+use std::collections::BTreeSet;
+
+/// The authenticated subject of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Actor {
+    subject: String,
+    scopes: BTreeSet<Scope>,
+}
+
+impl Actor {
+    /// The token's `sub`: the actor that audit rows name.
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+
+    /// Whether the token grants the scope.
+    pub fn has(&self, scope: Scope) -> bool {
+        self.scopes.contains(&scope)
+    }
+}

@@ -1,0 +1,135 @@
+//! Keys that verify tokens, from PEM files and JSON Web Key Sets. Each key is bound to one algorithm here.
+
+use crate::config::auth::{AuthConfig, KeySource, SignatureAlgorithm};
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyAlgorithm, PublicKeyUse};
+use jsonwebtoken::{Algorithm, DecodingKey};
+use std::path::{Path, PathBuf};
+
+/// A key with the one algorithm that it verifies: a token cannot choose another one.
+pub(super) struct VerificationKey {
+    pub(super) algorithm: Algorithm,
+    pub(super) kid: Option<String>,
+    pub(super) key: DecodingKey,
+}
+
+/// Why the configured keys cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// The file is missing or unreadable.
+    #[error("service.auth.keys: {} cannot be read", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The PEM file holds no public key for the algorithm.
+    #[error("service.auth.keys: {} holds no public key in PEM for {algorithm:?}", path.display())]
+    Pem {
+        /// The file.
+        path: PathBuf,
+        /// The algorithm stated beside it.
+        algorithm: SignatureAlgorithm,
+        /// Cause.
+        #[source]
+        source: jsonwebtoken::errors::Error,
+    },
+    /// The file is no key set.
+    #[error("service.auth.keys: {} is not a JSON Web Key Set", path.display())]
+    Jwks {
+        /// The file.
+        path: PathBuf,
+        /// Cause.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The set has no key that could verify a token.
+    #[error("service.auth.keys: {} has no signature key for RS256, ES256 or EdDSA", path.display())]
+    NoKey {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A key of the set cannot be used.
+    #[error("service.auth.keys: {}: key {index}: {what}", path.display())]
+    Jwk {
+        /// The file.
+        path: PathBuf,
+        /// Position in the set, from 0.
+        index: usize,
+        /// What is wrong.
+        what: &'static str,
+    },
+}
+
+/// All keys of the configuration.
+pub(super) fn load(config: &AuthConfig) -> Result<Vec<VerificationKey>, KeyError> {
+    let mut keys = Vec::new();
+    for source in &config.keys {
+        match source {
+            KeySource { pem_file: Some(path), algorithm: Some(algorithm), kid, .. } => {
+                keys.push(pem(path, *algorithm, kid.clone())?);
+            }
+            KeySource { jwks_file: Some(path), .. } => keys.extend(jwks(path)?),
+            // The configuration's own check lets no other combination pass.
+            _ => {}
+        }
+    }
+    if let Some(secret) = &config.hs256_secret {
+        let key = DecodingKey::from_secret(secret.expose().as_bytes());
+        keys.push(VerificationKey { algorithm: Algorithm::HS256, kid: None, key });
+    }
+    Ok(keys)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, KeyError> {
+    std::fs::read(path).map_err(|source| KeyError::Read { path: path.to_owned(), source })
+}
+
+fn pem(path: &Path, algorithm: SignatureAlgorithm, kid: Option<String>) -> Result<VerificationKey, KeyError> {
+    let bytes = read(path)?;
+    let (key, pinned) = match algorithm {
+        SignatureAlgorithm::RS256 => (DecodingKey::from_rsa_pem(&bytes), Algorithm::RS256),
+        SignatureAlgorithm::ES256 => (DecodingKey::from_ec_pem(&bytes), Algorithm::ES256),
+        SignatureAlgorithm::EdDSA => (DecodingKey::from_ed_pem(&bytes), Algorithm::EdDSA),
+    };
+    let key = key.map_err(|source| KeyError::Pem { path: path.to_owned(), algorithm, source })?;
+    Ok(VerificationKey { algorithm: pinned, kid, key })
+}
+
+/// Encryption keys and keys of other kinds stand beside signature keys and are passed over (RFC 7517, 5).
+fn jwks(path: &Path) -> Result<Vec<VerificationKey>, KeyError> {
+    let set: JwkSet =
+        serde_json::from_slice(&read(path)?).map_err(|source| KeyError::Jwks { path: path.to_owned(), source })?;
+    let refused = |index, what| KeyError::Jwk { path: path.to_owned(), index, what };
+    let mut keys = Vec::new();
+    for (index, jwk) in set.keys.iter().enumerate() {
+        if matches!(jwk.algorithm, AlgorithmParameters::OctetKey(_)) {
+            return Err(refused(index, "a shared secret: who can check a token could forge one"));
+        }
+        let Some(algorithm) = pinned(jwk) else { continue };
+        let key = DecodingKey::from_jwk(jwk).map_err(|_| refused(index, "its parameters are malformed"))?;
+        keys.push(VerificationKey { algorithm, kid: jwk.common.key_id.clone(), key });
+    }
+    if keys.is_empty() {
+        return Err(KeyError::NoKey { path: path.to_owned() });
+    }
+    Ok(keys)
+}
+
+/// The algorithm follows from the kind of key; a key that is stated to be for another one is not used.
+fn pinned(jwk: &Jwk) -> Option<Algorithm> {
+    let (algorithm, name) = match &jwk.algorithm {
+        AlgorithmParameters::RSA(_) => (Algorithm::RS256, KeyAlgorithm::RS256),
+        AlgorithmParameters::EllipticCurve(ec) if ec.curve == EllipticCurve::P256 => {
+            (Algorithm::ES256, KeyAlgorithm::ES256)
+        }
+        AlgorithmParameters::OctetKeyPair(pair) if pair.curve == EllipticCurve::Ed25519 => {
+            (Algorithm::EdDSA, KeyAlgorithm::EdDSA)
+        }
+        _ => return None,
+    };
+    let signs = jwk.common.public_key_use.as_ref().is_none_or(|usage| *usage == PublicKeyUse::Signature);
+    let stated = jwk.common.key_algorithm.is_none_or(|stated| stated == name);
+    (signs && stated).then_some(algorithm)
+}

@@ -1,0 +1,171 @@
+//! Token verification: everything that must hold before a token's claims mean anything.
+
+use super::keys::{self, KeyError, VerificationKey};
+use super::{Actor, Scope};
+use crate::config::auth::AuthConfig;
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::{Algorithm, Header, Validation};
+use serde::Deserialize;
+
+/// Longer tokens are not looked at.
+const MAX_TOKEN_BYTES: usize = 8 << 10;
+/// Longest `sub`, in bytes.
+const MAX_SUBJECT_BYTES: usize = 128;
+
+/// Why a token is refused, in words that are safe to send back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// Over [`MAX_TOKEN_BYTES`].
+    #[error("the token is longer than 8192 bytes")]
+    TooLong,
+    /// Not three parts of base64url, or the header or claims are no JSON of the right form.
+    #[error("the token is malformed")]
+    Malformed,
+    /// `alg` is missing, `none` or not one that is accepted here.
+    #[error("the token's algorithm is not accepted")]
+    Algorithm,
+    /// The header tries to bring its own key or an extension that must be understood.
+    #[error("the token's header holds jku, jwk, x5u, x5c or crit, which are not accepted")]
+    ForeignKey,
+    /// No configured key fits the token's `kid` and `alg`.
+    #[error("no configured key fits the token's kid and alg")]
+    UnknownKey,
+    /// The signature does not verify.
+    #[error("the token's signature is wrong")]
+    Signature,
+    /// `exp` is past.
+    #[error("the token has expired")]
+    Expired,
+    /// `nbf` is to come.
+    #[error("the token is not valid yet")]
+    NotYetValid,
+    /// `iss` is not the configured issuer.
+    #[error("the token's issuer is not accepted")]
+    Issuer,
+    /// `aud` does not name this service.
+    #[error("the token is for another audience")]
+    Audience,
+    /// `exp`, `iss`, `aud` or `sub` is missing or has the wrong type.
+    #[error("one of the claims exp, iss, aud and sub is missing or malformed")]
+    Claims,
+    /// `sub` is empty, too long or not printable.
+    #[error("the claim sub is empty, longer than 128 bytes or not printable")]
+    Subject,
+}
+
+/// Checks tokens against the configured keys and claims.
+pub struct Verifier {
+    keys: Vec<VerificationKey>,
+    issuer: String,
+    audience: String,
+    leeway_seconds: u64,
+}
+
+#[derive(Deserialize)]
+struct Claims {
+    sub: String,
+    // An array would pass the library's check when it merely contains the issuer.
+    #[serde(rename = "iss")]
+    _issuer: String,
+    scope: Option<String>,
+    scp: Option<Vec<String>>,
+}
+
+impl Verifier {
+    /// Loads the keys.
+    ///
+    /// # Errors
+    /// Names the file and what is wrong with it.
+    pub fn new(config: &AuthConfig) -> Result<Self, KeyError> {
+        Ok(Self {
+            keys: keys::load(config)?,
+            issuer: config.issuer.clone(),
+            audience: config.audience.clone(),
+            leeway_seconds: config.leeway.as_secs(),
+        })
+    }
+
+    /// The actor that a token proves.
+    ///
+    /// # Errors
+    /// See [`TokenError`].
+    pub fn verify(&self, token: &str) -> Result<Actor, TokenError> {
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(TokenError::TooLong);
+        }
+        let header = jsonwebtoken::decode_header(token).map_err(|error| header_error(token, &error))?;
+        check_header(&header)?;
+        // A set may hold several keys that fit; the last one's error is as good as any.
+        let mut refused = TokenError::UnknownKey;
+        for key in self.keys.iter().filter(|key| fits(key, &header)) {
+            match self.verify_with(token, key) {
+                Err(TokenError::Signature) => refused = TokenError::Signature,
+                verified => return verified,
+            }
+        }
+        Err(refused)
+    }
+
+    fn verify_with(&self, token: &str, key: &VerificationKey) -> Result<Actor, TokenError> {
+        let mut validation = Validation::new(key.algorithm);
+        validation.leeway = self.leeway_seconds;
+        validation.validate_nbf = true;
+        validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
+        validation.set_issuer(&[&self.issuer]);
+        validation.set_audience(&[&self.audience]);
+        let claims = jsonwebtoken::decode::<Claims>(token, &key.key, &validation).map_err(|e| claim_error(&e))?.claims;
+        actor(claims)
+    }
+}
+
+/// A key with an id verifies only tokens that state this id or none.
+fn fits(key: &VerificationKey, header: &Header) -> bool {
+    let other_kid = matches!((&key.kid, &header.kid), (Some(own), Some(stated)) if own != stated);
+    key.algorithm == header.alg && !other_kid
+}
+
+fn check_header(header: &Header) -> Result<(), TokenError> {
+    let brings_key = header.jku.is_some() || header.jwk.is_some() || header.x5u.is_some() || header.x5c.is_some();
+    if brings_key || header.crit.is_some() {
+        return Err(TokenError::ForeignKey);
+    }
+    match header.alg {
+        Algorithm::RS256 | Algorithm::ES256 | Algorithm::EdDSA | Algorithm::HS256 => Ok(()),
+        _ => Err(TokenError::Algorithm),
+    }
+}
+
+/// `alg: none` and unknown algorithms fail while the header is parsed; that is told apart from rubbish.
+fn header_error(token: &str, error: &jsonwebtoken::errors::Error) -> TokenError {
+    match error.kind() {
+        ErrorKind::Json(_) if token.split('.').count() == 3 => TokenError::Algorithm,
+        _ => TokenError::Malformed,
+    }
+}
+
+fn claim_error(error: &jsonwebtoken::errors::Error) -> TokenError {
+    match error.kind() {
+        ErrorKind::ExpiredSignature => TokenError::Expired,
+        ErrorKind::ImmatureSignature => TokenError::NotYetValid,
+        ErrorKind::InvalidIssuer => TokenError::Issuer,
+        ErrorKind::InvalidAudience => TokenError::Audience,
+        ErrorKind::InvalidAlgorithm => TokenError::Algorithm,
+        ErrorKind::MissingRequiredClaim(_) | ErrorKind::InvalidClaimFormat(_) | ErrorKind::Json(_) => TokenError::Claims,
+        ErrorKind::InvalidToken | ErrorKind::Base64(_) | ErrorKind::Utf8(_) => TokenError::Malformed,
+        _ => TokenError::Signature,
+    }
+}
+
+fn actor(claims: Claims) -> Result<Actor, TokenError> {
+    let subject = claims.sub;
+    let bounded = !subject.is_empty() && subject.len() <= MAX_SUBJECT_BYTES;
+    if !bounded || subject.chars().any(char::is_control) {
+        return Err(TokenError::Subject);
+    }
+    let spaced = claims.scope.iter().flat_map(|scope| scope.split(' '));
+    let listed = claims.scp.iter().flatten().map(String::as_str);
+    Ok(Actor { scopes: spaced.chain(listed).filter_map(Scope::named).collect(), subject })
+}
+
+#[cfg(test)]
+mod tests;

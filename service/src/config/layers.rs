@@ -1,0 +1,168 @@
+//! The layers and how they become typed sections: merged, read strictly, and every misfit reported at once.
+
+use super::problem::{Problem, Problems};
+use super::{Profile, Sections};
+use ::config::{Environment, File, FileFormat, FileStoredFormat};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+/// The service's part of the tree; the trainer's stands beside it in default.yaml.
+pub(super) const ROOT: &str = "service";
+const VARIABLE_PREFIX: &str = "CXR_SERVICE__";
+
+const DEFAULT: &str = include_str!("../../../config/default.yaml");
+const DEVELOPMENT: &str = include_str!("../../../config/development.yaml");
+const PRODUCTION: &str = include_str!("../../../config/production.yaml");
+
+/// The sections, with the problems of those keys that had to be taken from the defaults to read the rest.
+pub(super) fn read(
+    profile: Profile,
+    directory: Option<&Path>,
+    environment: &BTreeMap<String, String>,
+) -> Result<(Sections, Vec<Problem>), Problems> {
+    let defaults = merge(&[yaml(DEFAULT)], None, &BTreeMap::new())?;
+    let built_in = match profile {
+        Profile::Development => DEVELOPMENT,
+        Profile::Production => PRODUCTION,
+    };
+    let file = directory.map(|directory| profile_file(directory, profile)).transpose()?.flatten();
+    let ours: BTreeMap<String, String> = environment
+        .iter()
+        .filter(|(name, _)| name.to_uppercase().starts_with(VARIABLE_PREFIX))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    let merged = merge(&[yaml(DEFAULT), yaml(built_in)], file.as_deref(), &ours)?;
+    let from_variables = ours.keys().map(|name| name[VARIABLE_PREFIX.len()..].to_lowercase().replace("__", ".")).collect();
+    Reader { tree: merged, defaults, from_variables, problems: Vec::new() }.read()
+}
+
+fn yaml(text: &str) -> File<::config::FileSourceString, FileFormat> {
+    File::from_str(text, FileFormat::Yaml)
+}
+
+fn profile_file(directory: &Path, profile: Profile) -> Result<Option<std::path::PathBuf>, Problems> {
+    if !directory.is_dir() {
+        let found = format!("the folder {} does not exist", directory.display());
+        return Err(whole("", &found, "correct --config-dir (CXR_CONFIG_DIR)"));
+    }
+    let file = directory.join(format!("{}.yaml", profile.name()));
+    Ok(file.exists().then_some(file))
+}
+
+fn merge(
+    built_in: &[File<::config::FileSourceString, FileFormat>],
+    file: Option<&Path>,
+    variables: &BTreeMap<String, String>,
+) -> Result<Value, Problems> {
+    let mut builder = ::config::Config::builder();
+    for source in built_in {
+        builder = builder.add_source(source.clone());
+    }
+    if let Some(path) = file {
+        builder = builder.add_source(File::from(path).format(FileFormat::Yaml));
+    }
+    let variables = variables.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+    let environment = Environment::with_prefix("CXR").prefix_separator("_").separator("__").source(Some(variables));
+    let merged = builder.add_source(environment).build().and_then(|all| all.get::<Value>(ROOT));
+    merged.map_err(|error| {
+        // The parser's words may quote the file, and the file may hold a secret: only the place is told.
+        tracing::debug!(error = %error, "configuration cannot be merged");
+        let found = match (&error, file) {
+            (::config::ConfigError::FileParse { .. }, Some(path)) => format!("{} is not valid YAML", path.display()),
+            _ => "the layers cannot be merged".to_owned(),
+        };
+        let advice = format!("{:?} files hold one tree under the key `{ROOT}`", FileFormat::Yaml.file_extensions());
+        whole("", &found, &advice)
+    })
+}
+
+fn whole(key: &str, found: &str, advice: &str) -> Problems {
+    Problems(vec![Problem::new(key, found, advice)])
+}
+
+/// Reads the tree; each misfit is noted and replaced by the default, so that the next one shows as well.
+struct Reader {
+    tree: Value,
+    defaults: Value,
+    from_variables: BTreeSet<String>,
+    problems: Vec<Problem>,
+}
+
+impl Reader {
+    fn read(mut self) -> Result<(Sections, Vec<Problem>), Problems> {
+        let mut repaired = BTreeSet::new();
+        loop {
+            let error = match serde_path_to_error::deserialize::<_, Sections>(self.tree.clone()) {
+                Ok(sections) => return Ok((sections, self.problems)),
+                Err(error) => error,
+            };
+            let (path, message) = (error.path().to_string(), error.inner().to_string());
+            if self.read_variable_as_number(&path) {
+                continue;
+            }
+            self.note(&path, &message);
+            if !repaired.insert((path.clone(), message)) || !self.restore_default(&path) {
+                return Err(Problems(self.problems));
+            }
+        }
+    }
+
+    /// A variable is text; where text does not fit and it reads as a number or a switch, that is what it means.
+    fn read_variable_as_number(&mut self, path: &str) -> bool {
+        let from_variable = self.from_variables.contains(path);
+        let Some(node) = find(&mut self.tree, path).filter(|_| from_variable) else { return false };
+        let parsed = node.as_str().and_then(|text| serde_json::from_str::<Value>(text.trim()).ok());
+        match parsed {
+            Some(value @ (Value::Number(_) | Value::Bool(_))) => {
+                *node = value;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn note(&mut self, path: &str, message: &str) {
+        // serde quotes the value before "expected" and describes the type after it.
+        let expected = message.rsplit_once(", expected ").map(|(_, expected)| expected);
+        let found = match find(&mut self.tree, path) {
+            _ if message.starts_with("unknown field") => "unknown key".to_owned(),
+            _ if message.starts_with("missing field") => "missing".to_owned(),
+            Some(node) => format!("{} that does not fit", kind(node)),
+            None => "missing".to_owned(),
+        };
+        let advice = match expected {
+            Some(expected) => format!("expected {expected}"),
+            None => "see docs/CONFIG.md for the form of this key".to_owned(),
+        };
+        self.problems.push(Problem::new(path, &found, &advice));
+    }
+
+    /// Puts the default back, or takes an unknown key out.
+    fn restore_default(&mut self, path: &str) -> bool {
+        let default = find(&mut self.defaults, path).map(|value| value.clone());
+        let (parent, name) = path.rsplit_once('.').unwrap_or(("", path));
+        match default {
+            Some(default) => find(&mut self.tree, path).map(|node| *node = default).is_some(),
+            None => find(&mut self.tree, parent)
+                .and_then(Value::as_object_mut)
+                .and_then(|fields| fields.remove(name))
+                .is_some(),
+        }
+    }
+}
+
+fn find<'a>(tree: &'a mut Value, path: &str) -> Option<&'a mut Value> {
+    path.split('.').filter(|name| !name.is_empty()).try_fold(tree, |node, name| node.get_mut(name))
+}
+
+const fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "nothing (null)",
+        Value::Bool(_) => "a switch (true or false)",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "a group of keys",
+    }
+}

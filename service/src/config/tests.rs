@@ -1,0 +1,145 @@
+//! Layers, errors that tell everything at once, and secrets that are never shown.
+
+use super::*;
+use std::path::PathBuf;
+
+fn load(profile: Profile, variables: &[(&str, &str)]) -> Result<Config, Problems> {
+    load_in(profile, None, variables)
+}
+
+fn load_in(profile: Profile, folder: Option<&Path>, variables: &[(&str, &str)]) -> Result<Config, Problems> {
+    let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    Config::load(profile, folder, &variables)
+}
+
+const DATABASE: (&str, &str) = ("CXR_SERVICE__DATABASE__URL", "postgres://cxr:hunter2@localhost/cxr");
+const LIBRARY: (&str, &str) = ("ORT_DYLIB_PATH", "/opt/libonnxruntime.so");
+
+fn problems(profile: Profile, variables: &[(&str, &str)]) -> Vec<String> {
+    load(profile, variables).unwrap_err().0.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn development_needs_only_a_database_and_a_library() {
+    let config = load(Profile::Development, &[DATABASE, LIBRARY]).unwrap();
+    assert_eq!(config.model.onnxruntime_library, PathBuf::from("/opt/libonnxruntime.so"));
+    assert_eq!(config.http.bind.port(), 8080);
+    assert!(config.auth.hs256_secret.is_some());
+    assert!(!config.model.refuse_development_key);
+}
+
+#[test]
+fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = "service:\n  limits: {max_bytes: 1000, max_frames: 3}\n  model: {trusted_keys: [a.pem, b.pem]}\n";
+    std::fs::write(folder.path().join("development.yaml"), file).unwrap();
+    let variables = [DATABASE, LIBRARY, ("CXR_SERVICE__LIMITS__MAX_BYTES", "2000"), ("CXR_DATA_DIR", "elsewhere")];
+    let config = load_in(Profile::Development, Some(folder.path()), &variables).unwrap();
+    assert_eq!(config.limits.max_bytes.get(), 2000);
+    assert_eq!(config.limits.max_frames.get(), 3);
+    assert_eq!(config.limits.max_pixels.get(), 40_000_000);
+    assert_eq!(config.model.trusted_keys.len(), 2);
+    let absent = load_in(Profile::Development, Some(Path::new("/no/such/folder")), &variables).unwrap_err();
+    assert!(absent.to_string().contains("/no/such/folder"));
+}
+
+#[test]
+fn every_problem_is_told_at_once_with_its_key() {
+    let found = problems(
+        Profile::Development,
+        &[
+            LIBRARY,
+            ("CXR_SERVICE__HTTP__BIND", "nowhere"),
+            ("CXR_SERVICE__HTTP__HEADER_TIMEOUT_MS", "0"),
+            ("CXR_SERVICE__HTTP__BINT", "1"),
+            ("CXR_SERVICE__LIMITS__MAX_IN_FLIGHT", "many"),
+            ("CXR_SERVICE__LIMITS__MAX_BYTES", "0"),
+            ("CXR_SERVICE__MODEL__PROVIDER", "tpu"),
+            ("CXR_SERVICE__TELEMETRY__LOG_FILTER", "info,=["),
+        ],
+    );
+    let told = |key: &str, what: &str| {
+        assert!(found.iter().any(|line| line.starts_with(key) && line.contains(what)), "{key} {what}: {found:#?}");
+    };
+    told("service.http.bind: ", "a text that does not fit");
+    told("service.http.header_timeout_ms: ", "out of range");
+    told("service.http.bint: ", "unknown key; expected one of");
+    told("service.limits.max_in_flight: ", "expected a nonzero usize");
+    told("service.limits.max_bytes: ", "a number that does not fit");
+    told("service.model.provider: ", "expected `cpu` or `cuda`");
+    told("service.telemetry.log_filter: ", "CXR_SERVICE__TELEMETRY__LOG_FILTER");
+    told("service.database.url: ", "not set");
+    assert_eq!(found.len(), 8, "{found:#?}");
+}
+
+#[test]
+fn production_has_no_built_in_secret_and_refuses_what_development_may() {
+    let found = problems(Profile::Production, &[]);
+    for key in ["database.url", "auth.issuer", "auth.audience", "auth.keys", "model.onnxruntime_library",
+                "model.trusted_keys", "audit.input_key", "audit.site"] {
+        assert!(found.iter().any(|line| line.starts_with(&format!("service.{key}: "))), "{key}: {found:#?}");
+    }
+    assert_eq!(found.len(), 8, "{found:#?}");
+    let found = problems(
+        Profile::Production,
+        &[
+            ("CXR_SERVICE__AUTH__HS256_SECRET", "a secret that is long enough, and still refused"),
+            ("CXR_SERVICE__AUDIT__INPUT_KEY", "development-only-input-key-known-to-everybody"),
+        ],
+    );
+    assert!(found.iter().any(|line| line.starts_with("service.auth.hs256_secret: set in the production profile")));
+    assert!(found.iter().any(|line| line.starts_with("service.audit.input_key: the well-known secret")));
+}
+
+#[test]
+fn a_secret_is_taken_from_a_file_and_never_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("url");
+    std::fs::write(&file, "postgres://cxr:hunter2@localhost/cxr\n").unwrap();
+    let from_file = ("CXR_SERVICE__DATABASE__URL_FILE", file.to_str().unwrap());
+    let config = load(Profile::Development, &[LIBRARY, from_file]).unwrap();
+    assert_eq!(config.database.url.expose(), "postgres://cxr:hunter2@localhost/cxr");
+    let shown = format!("{config:?} {:?}", load(Profile::Development, &[LIBRARY, DATABASE]).unwrap().effective());
+    assert!(!shown.contains("hunter2") && !shown.contains("known-to-everybody"), "{shown}");
+    assert!(shown.contains("[set, not shown]"));
+
+    let twice = problems(Profile::Development, &[LIBRARY, DATABASE, from_file]);
+    assert!(twice[0].starts_with("service.database.url: set twice"), "{twice:#?}");
+    let absent = problems(Profile::Development, &[LIBRARY, ("CXR_SERVICE__DATABASE__URL_FILE", "/no/such/file")]);
+    assert!(absent[0].starts_with("service.database.url_file: the file /no/such/file"), "{absent:#?}");
+    let wrong = problems(Profile::Development, &[LIBRARY, ("CXR_SERVICE__DATABASE__URL", "mysql://x:hunter2@h/d")]);
+    assert!(wrong[0].contains("not the URL of a Postgres") && !wrong[0].contains("hunter2"), "{wrong:#?}");
+    // A variable that looks like a number is still the text of a secret.
+    let short = problems(Profile::Development, &[LIBRARY, DATABASE, ("CXR_SERVICE__AUDIT__INPUT_KEY", "12345")]);
+    assert!(short[0].contains("shorter than 32 bytes") && short.len() == 1, "{short:#?}");
+}
+
+#[test]
+fn a_file_that_is_no_yaml_is_named_and_not_quoted() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("production.yaml"), "service: {audit: {input_key: 'hunter2").unwrap();
+    let error = load_in(Profile::Production, Some(folder.path()), &[]).unwrap_err().to_string();
+    assert!(error.contains("production.yaml is not valid YAML") && !error.contains("hunter2"), "{error}");
+}
+
+#[test]
+fn a_key_source_must_be_complete() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = "[{pem_file: a.pem}, {jwks_file: a, pem_file: b, algorithm: RS256}, {pem_file: c, algorithm: EdDSA}]";
+    std::fs::write(folder.path().join("development.yaml"), format!("service: {{auth: {{keys: {keys}}}}}")).unwrap();
+    let found = load_in(Profile::Development, Some(folder.path()), &[DATABASE, LIBRARY]).unwrap_err().0;
+    let keys: Vec<&str> = found.iter().map(|problem| problem.key.as_str()).collect();
+    assert_eq!(keys, ["service.auth.keys[0]", "service.auth.keys[1]"]);
+}
+
+/// docs/CONFIG.md is written by hand and checked here: every key stands in it with its default and its variable.
+#[test]
+fn the_documentation_lists_every_key() {
+    let documentation = include_str!("../../../docs/CONFIG.md");
+    let sections = layers::read(Profile::Production, None, &BTreeMap::new()).unwrap().0;
+    for (key, value) in flatten(&sections) {
+        let value = if key == "service.http.bind" { "\"127.0.0.1:8080\"".to_owned() } else { value.to_string() };
+        let row = format!("| `{}` | `{}` |", key.trim_start_matches("service."), value.trim_matches('"'));
+        assert!(documentation.contains(&row), "docs/CONFIG.md lacks the row {row}");
+    }
+}

@@ -1,0 +1,120 @@
+//! The HTTP surface: routes, middleware, and the only place that knows status codes and the API description.
+
+mod access;
+mod admission;
+mod docs;
+mod error;
+mod health;
+mod lingering;
+mod media;
+mod model;
+mod multipart;
+mod observe;
+mod predictions;
+mod record;
+pub mod server;
+mod upload;
+
+pub use access::AccessError;
+
+use crate::auth::{Scope, Verifier};
+use crate::pipeline::{Gate, Pipeline};
+use crate::readiness::Readiness;
+use crate::telemetry::metrics::Metrics;
+use access::AccessTable;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn_with_state;
+use axum::{Extension, Router};
+use std::sync::Arc;
+use std::time::Duration;
+use utoipa::openapi::OpenApi as Document;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+/// What the handlers work with.
+pub struct Api {
+    /// Predictions and the audit log.
+    pub pipeline: Arc<Pipeline>,
+    /// The door.
+    pub gate: Arc<Gate>,
+    /// Tokens.
+    pub verifier: Verifier,
+    /// Readiness.
+    pub readiness: Arc<Readiness>,
+    /// Metrics.
+    pub metrics: Arc<Metrics>,
+    /// How long a client may take to send its body.
+    pub body_timeout: Duration,
+}
+
+/// Handlers share one.
+type Shared = Arc<Api>;
+
+/// The causes that refusals before admission are counted under.
+pub const REFUSAL_CAUSES: &[&str] = error::REFUSAL_CODES;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "cxr",
+        description = "Chest radiographs in, calibrated and audited answers out. \
+            Errors are problem documents (RFC 9457); docs/ERRORS.md lists them."
+    ),
+    modifiers(&BearerScheme)
+)]
+struct Described;
+
+struct BearerScheme;
+
+impl Modify for BearerScheme {
+    fn modify(&self, document: &mut Document) {
+        let scopes: Vec<String> = Scope::ALL.iter().map(|(scope, what)| format!("`{}`: {what}", scope.name())).collect();
+        let mut scheme = Http::new(HttpAuthScheme::Bearer);
+        scheme.bearer_format = Some("JWT".into());
+        scheme.description = Some(format!("A JWT of the configured issuer. Scopes: {}.", scopes.join("; ")));
+        document.components.get_or_insert_default().add_security_scheme(access::SCHEME, SecurityScheme::Http(scheme));
+    }
+}
+
+/// Every route, each with its description: there is no other way to add one.
+fn described() -> OpenApiRouter<Shared> {
+    OpenApiRouter::with_openapi(Described::openapi())
+        .routes(routes!(predictions::create))
+        .routes(routes!(predictions::find))
+        .routes(routes!(model::show))
+        .routes(routes!(health::livez))
+        .routes(routes!(health::readyz))
+        .routes(routes!(health::metrics))
+        .routes(routes!(docs::openapi))
+}
+
+/// The API description.
+pub fn document() -> Document {
+    described().into_openapi()
+}
+
+/// The router with its middleware, outermost last.
+///
+/// # Errors
+/// When a route declares no access, or is public without being listed as such.
+pub fn router(api: Shared) -> Result<Router, AccessError> {
+    let (routes, document) = described().split_for_parts();
+    let access = Arc::new(AccessTable::from_document(&document)?);
+    let text = docs::Text::new(&document);
+    Ok(routes
+        .merge(docs::swagger())
+        .fallback(error::unknown_route)
+        // Uploads have their own limit, in bytes of the image.
+        .layer(DefaultBodyLimit::disable())
+        .layer(Extension(text))
+        // Nothing below runs without the access that its description declares.
+        .layer(from_fn_with_state((Arc::clone(&api), access), access::authorise))
+        // Everything above, refusals and panics included, is counted, logged and answered in one form.
+        .layer(from_fn_with_state(Arc::clone(&api), observe::observe))
+        .with_state(api))
+}
+
+#[cfg(test)]
+mod tests;

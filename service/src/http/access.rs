@@ -1,0 +1,145 @@
+//! Who may call what. The API description is the policy: a route that declares no access is refused when the router
+//! is built, and a request for anything that is not in the table never reaches a handler.
+
+use super::Shared;
+use super::error::ApiError;
+use crate::auth::{Actor, Scope};
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, Method, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use utoipa::openapi::OpenApi as Document;
+
+/// Name of the security scheme in the description.
+pub(super) const SCHEME: &str = "bearer";
+
+/// The described routes that need no token.
+const PUBLIC: [&str; 4] = ["/livez", "/readyz", "/metrics", "/openapi.json"];
+
+/// The pages of the API browser, which describe themselves and are public.
+const BROWSER: [&str; 3] = ["/docs", "/docs/", "/docs/{*rest}"];
+
+/// A route whose access is not properly declared.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AccessError {
+    /// No `security` in its description.
+    #[error("{0} declares no security")]
+    Undeclared(String),
+    /// Declared public but not listed here.
+    #[error("{0} declares itself public but is not in the list of public routes")]
+    NotPublic(String),
+    /// A scope that does not exist.
+    #[error("{0} requires an unknown scope")]
+    UnknownScope(String),
+}
+
+/// What a request must bring.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Access {
+    Public,
+    /// A valid token with all of these scopes.
+    Token(Vec<Scope>),
+}
+
+/// Access by path template and method.
+#[derive(Debug)]
+pub(super) struct AccessTable(BTreeMap<String, BTreeMap<String, Access>>);
+
+impl AccessTable {
+    pub(super) fn from_document(document: &Document) -> Result<Self, AccessError> {
+        let described = serde_json::to_value(&document.paths).unwrap_or_default();
+        let mut table = BTreeMap::<_, BTreeMap<_, _>>::new();
+        for (path, operations) in described.as_object().into_iter().flatten() {
+            for (method, operation) in operations.as_object().into_iter().flatten() {
+                let access = declared(path, &format!("{} {path}", method.to_uppercase()), operation)?;
+                table.entry(path.clone()).or_default().insert(method.to_uppercase(), access);
+            }
+        }
+        for path in BROWSER {
+            table.insert(path.to_owned(), BTreeMap::from([("GET".to_owned(), Access::Public)]));
+        }
+        Ok(Self(table))
+    }
+
+    fn find(&self, path: &str, method: &Method) -> Result<&Access, ApiError> {
+        let methods = self.0.get(path).ok_or(ApiError::UnknownRoute)?;
+        // A GET handler answers HEAD as well.
+        let method = if *method == Method::HEAD { &Method::GET } else { method };
+        let allow = || ApiError::MethodNotAllowed { allow: methods.keys().cloned().collect::<Vec<_>>().join(", ") };
+        methods.get(method.as_str()).ok_or_else(allow)
+    }
+}
+
+fn declared(path: &str, operation: &str, described: &Value) -> Result<Access, AccessError> {
+    let requirement = described.pointer("/security/0").and_then(Value::as_object);
+    let requirement = requirement.ok_or_else(|| AccessError::Undeclared(operation.into()))?;
+    let Some(scopes) = requirement.get(SCHEME) else {
+        let listed = requirement.is_empty() && PUBLIC.contains(&path);
+        return if listed { Ok(Access::Public) } else { Err(AccessError::NotPublic(operation.into())) };
+    };
+    let scopes = scopes.as_array().into_iter().flatten().map(|scope| scope.as_str().and_then(Scope::named));
+    scopes.collect::<Option<_>>().map(Access::Token).ok_or_else(|| AccessError::UnknownScope(operation.into()))
+}
+
+/// Authenticates, checks the scopes, and hands the [`Actor`] on.
+pub(super) async fn authorise(
+    State((api, table)): State<(Shared, Arc<AccessTable>)>,
+    path: Option<MatchedPath>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    let path = path.ok_or(ApiError::UnknownRoute)?;
+    if let Access::Token(scopes) = table.find(path.as_str(), request.method())? {
+        let actor = api.verifier.verify(bearer(request.headers())?).map_err(ApiError::InvalidToken)?;
+        if let Some(missing) = scopes.iter().find(|scope| !actor.has(**scope)) {
+            return Err(ApiError::InsufficientScope(*missing));
+        }
+        request.extensions_mut().insert::<Actor>(actor);
+    }
+    Ok(next.run(request).await)
+}
+
+fn bearer(headers: &HeaderMap) -> Result<&str, ApiError> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return Err(ApiError::MissingToken) };
+    let (scheme, token) = value.to_str().ok().and_then(|text| text.split_once(' ')).ok_or(ApiError::MissingToken)?;
+    if scheme.eq_ignore_ascii_case("bearer") { Ok(token.trim_start()) } else { Err(ApiError::MissingToken) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_route_without_declared_access_is_refused() {
+        let declare = |path: &str, security: Value| declared(path, path, &json!({ "security": security }));
+        assert_eq!(declared("/x", "/x", &json!({})), Err(AccessError::Undeclared("/x".into())));
+        assert_eq!(declare("/x", json!([])), Err(AccessError::Undeclared("/x".into())));
+        assert_eq!(declare("/x", json!([{}])), Err(AccessError::NotPublic("/x".into())));
+        assert_eq!(declare("/x", json!([{ "bearer": ["all"] }])), Err(AccessError::UnknownScope("/x".into())));
+        assert_eq!(declare("/livez", json!([{}])), Ok(Access::Public));
+        assert_eq!(declare("/x", json!([{ "bearer": ["predict"] }])), Ok(Access::Token(vec![Scope::Predict])));
+        assert_eq!(declare("/x", json!([{ "bearer": [] }])), Ok(Access::Token(vec![])));
+    }
+
+    #[test]
+    fn the_described_routes_have_the_access_they_should() {
+        let table = AccessTable::from_document(&super::super::document()).unwrap();
+        let access = |path, method| table.find(path, &method).cloned();
+        assert_eq!(access("/v1/predictions", Method::POST).unwrap(), Access::Token(vec![Scope::Predict]));
+        assert_eq!(access("/v1/predictions/{id}", Method::GET).unwrap(), Access::Token(vec![Scope::AuditRead]));
+        assert_eq!(access("/v1/predictions/{id}", Method::HEAD).unwrap(), Access::Token(vec![Scope::AuditRead]));
+        assert_eq!(access("/v1/model", Method::GET).unwrap(), Access::Token(vec![]));
+        assert!(matches!(access("/v1/model", Method::DELETE), Err(ApiError::MethodNotAllowed { .. })));
+        let public = table.0.iter().filter(|(_, methods)| methods.values().any(|access| *access == Access::Public));
+        let mut public: Vec<&str> = public.map(|(path, _)| path.as_str()).collect();
+        let mut expected = [PUBLIC.as_slice(), BROWSER.as_slice()].concat();
+        public.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(public, expected);
+    }
+}

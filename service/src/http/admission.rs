@@ -1,0 +1,21 @@
+//! The extractor that takes a place at the door, before any of the body is read.
+
+use super::Shared;
+use super::error::ApiError;
+use crate::pipeline::Admission;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+
+/// An admitted request.
+pub(super) struct Admitted(pub(super) Admission);
+
+impl FromRequestParts<Shared> for Admitted {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(_: &mut Parts, api: &Shared) -> Result<Self, ApiError> {
+        if api.pipeline.engine.is_err() {
+            return Err(ApiError::ModelUnavailable);
+        }
+        api.gate.try_enter().map(Self).ok_or(ApiError::Overloaded)
+    }
+}

@@ -1,0 +1,242 @@
+//! Every error that a client can meet: one exhaustive match from cause to status, code and title.
+//!
+//! What is said to a client never holds a file name, a body, an identifier or a secret; the log has the cause.
+
+use crate::auth::{Scope, TokenError};
+use crate::pipeline::{PredictionError, Stop};
+use crate::readiness::FailedCheck;
+use crate::store::StoreError;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use cxr::Rejection;
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+/// Codes of the refusals that come before admission: counted, and in no audit row.
+pub(super) const REFUSAL_CODES: &[&str] = &[
+    "malformed_request",
+    "unauthenticated",
+    "forbidden",
+    "not_found",
+    "method_not_allowed",
+    "request_timeout",
+    "payload_too_large",
+    "unsupported_media_type",
+    "too_many_requests",
+    "model_unavailable",
+];
+
+/// An answer other than the one asked for.
+#[derive(Debug)]
+pub(super) enum ApiError {
+    MissingToken,
+    InvalidToken(TokenError),
+    InsufficientScope(Scope),
+    UnknownRoute,
+    MethodNotAllowed { allow: String },
+    Malformed(&'static str),
+    BodyTimeout,
+    BodyTooLarge { limit_bytes: usize },
+    UnsupportedMediaType,
+    Overloaded,
+    Rejected { id: Uuid, rejection: Rejection },
+    PredictionNotFound,
+    Failed { id: Option<Uuid> },
+    AuditUnavailable,
+    ModelUnavailable,
+    NotReady(Vec<FailedCheck>),
+}
+
+/// A problem document (RFC 9457).
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub(super) struct Problem {
+    /// `urn:cxr:problem:` and a stable code.
+    #[serde(rename = "type")]
+    #[schema(example = "urn:cxr:problem:rejected")]
+    type_uri: String,
+    /// What the code means.
+    title: &'static str,
+    /// The HTTP status.
+    status: u16,
+    /// What was wrong, where, and what to do.
+    detail: String,
+    /// Names the request in the service's log.
+    pub(super) request_id: String,
+    /// Why the image was rejected: a stable code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    /// Id of the audit row, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<Uuid>,
+    /// The readiness checks that failed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    checks: Vec<ProblemCheck>,
+}
+
+/// A failed readiness check.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+struct ProblemCheck {
+    /// `model`, `database`, `schema` or `shutdown`.
+    check: &'static str,
+    /// What is wrong and what to do.
+    cause: String,
+}
+
+impl Problem {
+    /// The stable code, without its prefix.
+    pub(super) fn code(&self) -> &str {
+        self.type_uri.strip_prefix(TYPE_PREFIX).unwrap_or_default()
+    }
+}
+
+const TYPE_PREFIX: &str = "urn:cxr:problem:";
+
+impl ApiError {
+    /// The table that docs/ERRORS.md explains.
+    pub(super) const fn kind(&self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::Malformed(_) => (StatusCode::BAD_REQUEST, "malformed_request", "The request cannot be read"),
+            Self::MissingToken => (StatusCode::UNAUTHORIZED, "unauthenticated", "A bearer token is required"),
+            Self::InvalidToken(_) => (StatusCode::UNAUTHORIZED, "unauthenticated", "The token is not accepted"),
+            Self::InsufficientScope(_) => {
+                (StatusCode::FORBIDDEN, "forbidden", "The token does not grant this")
+            }
+            Self::UnknownRoute => (StatusCode::NOT_FOUND, "not_found", "There is nothing at this path"),
+            Self::PredictionNotFound => {
+                (StatusCode::NOT_FOUND, "not_found", "There is no prediction of this id")
+            }
+            Self::MethodNotAllowed { .. } => {
+                (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "The path does not take this method")
+            }
+            Self::BodyTimeout => (StatusCode::REQUEST_TIMEOUT, "request_timeout", "The body did not arrive in time"),
+            Self::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", "The image is too large"),
+            Self::UnsupportedMediaType => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "The media type is not taken")
+            }
+            Self::Rejected { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "rejected", "The image is rejected"),
+            Self::Overloaded => (StatusCode::TOO_MANY_REQUESTS, "too_many_requests", "Too many images at a time"),
+            Self::Failed { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something broke here"),
+            Self::AuditUnavailable => {
+                (StatusCode::SERVICE_UNAVAILABLE, "audit_unavailable", "The audit log cannot be reached")
+            }
+            Self::ModelUnavailable => {
+                (StatusCode::SERVICE_UNAVAILABLE, "model_unavailable", "The model does not execute")
+            }
+            Self::NotReady(_) => (StatusCode::SERVICE_UNAVAILABLE, "not_ready", "The service is not ready"),
+        }
+    }
+
+    fn detail(&self) -> String {
+        match self {
+            Self::Malformed(what) => (*what).to_owned(),
+            Self::MissingToken => "send exactly one header Authorization: Bearer <token>".into(),
+            Self::InvalidToken(error) => format!("{error}; get a new token from your identity provider"),
+            Self::InsufficientScope(scope) => format!("the token must grant the scope {}", scope.name()),
+            Self::UnknownRoute => "see /openapi.json for the paths".into(),
+            Self::PredictionNotFound => "check the id; ids are given in answers and in problem documents".into(),
+            Self::MethodNotAllowed { allow } => format!("the path takes {allow}"),
+            Self::BodyTimeout => "send the whole body without pauses, over a faster connection if need be".into(),
+            Self::BodyTooLarge { limit_bytes } => {
+                format!("an image may have {limit_bytes} bytes; send it compressed, or as it was acquired")
+            }
+            Self::UnsupportedMediaType => "send image/jpeg, image/png, image/tiff, application/octet-stream or no \
+                Content-Type, or multipart/form-data with the image in the part named file; without Content-Encoding"
+                .into(),
+            Self::Rejected { rejection, .. } => format!("{}; {}", rejection.found, rejection.advice),
+            Self::Overloaded => "all places are taken; send the image again after the time in Retry-After".into(),
+            Self::Failed { .. } => "send the image again; if it fails again, report the request_id".into(),
+            Self::AuditUnavailable => {
+                "no answer is given that is not logged; send the image again after the time in Retry-After".into()
+            }
+            Self::ModelUnavailable => "the service is not ready; /readyz tells the cause".into(),
+            Self::NotReady(checks) => {
+                checks.iter().map(|check| format!("{}: {}", check.check, check.cause)).collect::<Vec<_>>().join("; ")
+            }
+        }
+    }
+
+    fn header(&self) -> Option<(HeaderName, String)> {
+        match self {
+            // A request without a token is told what is wanted, and of no error (RFC 6750, 3.1).
+            Self::MissingToken => Some((header::WWW_AUTHENTICATE, r#"Bearer realm="cxr""#.into())),
+            Self::InvalidToken(error) => Some((
+                header::WWW_AUTHENTICATE,
+                format!(r#"Bearer realm="cxr", error="invalid_token", error_description="{error}""#),
+            )),
+            Self::InsufficientScope(scope) => Some((
+                header::WWW_AUTHENTICATE,
+                format!(r#"Bearer realm="cxr", error="insufficient_scope", scope="{}""#, scope.name()),
+            )),
+            Self::MethodNotAllowed { allow } => Some((header::ALLOW, allow.clone())),
+            Self::Overloaded => Some((header::RETRY_AFTER, "1".into())),
+            Self::AuditUnavailable | Self::ModelUnavailable | Self::NotReady(_) => Some((header::RETRY_AFTER, "5".into())),
+            _ => None,
+        }
+    }
+
+    fn problem(&self) -> Problem {
+        let (status, code, title) = self.kind();
+        let checks = match self {
+            Self::NotReady(checks) => checks.clone(),
+            _ => Vec::new(),
+        };
+        Problem {
+            type_uri: format!("{TYPE_PREFIX}{code}"),
+            title,
+            status: status.as_u16(),
+            detail: self.detail(),
+            request_id: String::new(),
+            reason: match self {
+                Self::Rejected { rejection, .. } => Some(rejection.reason.code()),
+                _ => None,
+            },
+            id: match self {
+                Self::Rejected { id, .. } => Some(*id),
+                Self::Failed { id } => *id,
+                _ => None,
+            },
+            checks: checks.into_iter().map(|FailedCheck { check, cause }| ProblemCheck { check, cause }).collect(),
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    /// The document travels beside the response: `observe` knows the request id and writes it out.
+    fn into_response(self) -> Response {
+        let mut response = self.kind().0.into_response();
+        if let Some((name, value)) = self.header()
+            && let Ok(value) = HeaderValue::from_str(&value)
+        {
+            response.headers_mut().insert(name, value);
+        }
+        response.extensions_mut().insert(self.problem());
+        response
+    }
+}
+
+impl From<PredictionError> for ApiError {
+    fn from(error: PredictionError) -> Self {
+        match error {
+            PredictionError::ModelUnavailable => Self::ModelUnavailable,
+            PredictionError::Audit(_) => Self::AuditUnavailable,
+            PredictionError::Lost(_) => Self::Failed { id: None },
+            PredictionError::Stopped(stopped) => match stopped.stop() {
+                Stop::Rejected(rejection) => Self::Rejected { id: stopped.id(), rejection: rejection.clone() },
+                Stop::Failed(_) => Self::Failed { id: Some(stopped.id()) },
+            },
+        }
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(cause = &error as &dyn std::error::Error, "the audit log cannot be read");
+        Self::AuditUnavailable
+    }
+}
+
+/// The fallback of the router.
+pub(super) async fn unknown_route() -> ApiError {
+    ApiError::UnknownRoute
+}

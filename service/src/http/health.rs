@@ -1,0 +1,64 @@
+//! `/livez`, `/readyz` and `/metrics`: for the platform, without a token.
+
+use super::Shared;
+use super::error::{ApiError, Problem};
+use axum::Json;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::IntoResponse;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// A short answer for probes.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Health {
+    /// `alive` or `ready`.
+    status: &'static str,
+}
+
+/// Whether the process answers at all.
+#[utoipa::path(
+    get,
+    path = "/livez",
+    tag = "operations",
+    security(()),
+    responses((status = 200, description = "Alive", body = Health))
+)]
+pub(super) async fn livez() -> Json<Health> {
+    Json(Health { status: "alive" })
+}
+
+/// Whether requests should be sent here.
+///
+/// Ready means: the model ran on the configured provider, the database answers and has the schema, and the service
+/// is not shutting down.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    tag = "operations",
+    security(()),
+    responses(
+        (status = 200, description = "Ready", body = Health),
+        (status = 503, description = "Not ready; `checks` tells why", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn readyz(State(api): State<Shared>) -> Result<Json<Health>, ApiError> {
+    let failed = api.readiness.failed_checks().await;
+    if failed.is_empty() { Ok(Json(Health { status: "ready" })) } else { Err(ApiError::NotReady(failed)) }
+}
+
+/// Metrics in Prometheus' text format.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    tag = "operations",
+    security(()),
+    responses((status = 200, description = "Metrics", body = String, content_type = "text/plain"))
+)]
+pub(super) async fn metrics(State(api): State<Shared>) -> Result<impl IntoResponse, ApiError> {
+    let text = api.metrics.exposition().map_err(|error| {
+        tracing::error!(cause = &error as &dyn std::error::Error, "metrics cannot be written");
+        ApiError::Failed { id: None }
+    })?;
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text))
+}

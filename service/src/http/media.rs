@@ -1,0 +1,62 @@
+//! Declared media types: what a client may claim to send. What it really sends is found from the content.
+
+use super::error::ApiError;
+use axum::http::{HeaderMap, header};
+
+/// How an upload is packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Packing {
+    /// The body is the image.
+    Raw,
+    /// The image is a part of a form.
+    Multipart,
+}
+
+/// The packing that the headers declare; decided before any of the body is read.
+pub(super) fn packing(headers: &HeaderMap) -> Result<Packing, ApiError> {
+    let encoded = headers.get(header::CONTENT_ENCODING).is_some_and(|value| value != "identity");
+    let mut types = headers.get_all(header::CONTENT_TYPE).iter();
+    let (declared, more) = (types.next(), types.next().is_some());
+    if encoded || more {
+        return Err(ApiError::UnsupportedMediaType);
+    }
+    let Some(declared) = declared else { return Ok(Packing::Raw) };
+    let declared = declared.to_str().map_err(|_| ApiError::UnsupportedMediaType)?;
+    if essence(declared) == "multipart/form-data" {
+        return Ok(Packing::Multipart);
+    }
+    if is_image(declared) { Ok(Packing::Raw) } else { Err(ApiError::UnsupportedMediaType) }
+}
+
+/// Whether a body or part of this media type may be an image.
+pub(super) fn is_image(declared: &str) -> bool {
+    ["image/jpeg", "image/png", "image/tiff", "application/octet-stream"].contains(&essence(declared).as_str())
+}
+
+fn essence(declared: &str) -> String {
+    declared.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::{HeaderName, HeaderValue};
+
+    #[test]
+    fn only_images_and_forms_are_taken() {
+        let declared = |pairs: &[(HeaderName, &'static str)]| {
+            let pairs = pairs.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value)));
+            packing(&HeaderMap::from_iter(pairs)).ok()
+        };
+        let content_type = |value| declared(&[(header::CONTENT_TYPE, value)]);
+        assert_eq!(declared(&[]), Some(Packing::Raw));
+        for raw in ["image/jpeg", "IMAGE/PNG", "image/tiff; foo=bar", "application/octet-stream"] {
+            assert_eq!(content_type(raw), Some(Packing::Raw), "{raw}");
+        }
+        assert_eq!(content_type("multipart/form-data; boundary=x"), Some(Packing::Multipart));
+        for refused in ["", "text/plain", "application/x-www-form-urlencoded", "image/gif", "multipart/mixed"] {
+            assert_eq!(content_type(refused), None, "{refused}");
+        }
+        assert_eq!(declared(&[(header::CONTENT_ENCODING, "gzip")]), None);
+    }
+}

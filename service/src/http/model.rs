@@ -1,0 +1,103 @@
+//! `GET /v1/model`: what serves, with digests, proof of execution and measured figures.
+
+use super::Shared;
+use super::error::Problem;
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use utoipa::ToSchema;
+
+/// What serves.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ModelInfo {
+    /// Name of the bundle.
+    name: String,
+    /// Its version.
+    version: String,
+    /// SHA-256 of its manifest.
+    digest: String,
+    /// Id of the trusted key that signed it; absent where no key is configured.
+    signed_by: Option<String>,
+    /// The variant that serves.
+    variant: String,
+    /// Architecture of the network.
+    architecture: String,
+    /// Class names: negative, positive.
+    labels: [String; 2],
+    /// Who and what the model is for.
+    #[schema(value_type = Object)]
+    intended_use: Value,
+    /// Positive from this probability on.
+    threshold: f64,
+    /// How the threshold was chosen.
+    #[schema(value_type = Object)]
+    operating_point: Value,
+    /// The provider that executes the graph; absent while none does.
+    #[schema(example = "CPUExecutionProvider")]
+    provider: Option<String>,
+    /// Nodes of the graph by provider, as ONNX Runtime assigned them; absent while nothing executes.
+    assigned_nodes: Option<BTreeMap<String, usize>>,
+    /// Everything that can change the last bits of an output; absent while nothing executes.
+    #[schema(value_type = Object)]
+    execution: Option<Value>,
+    /// Why the model does not execute.
+    unavailable: Option<String>,
+    /// What one upload may cost.
+    limits: Limits,
+    /// Measured figures by fold.
+    #[schema(value_type = Object)]
+    evaluation: Value,
+    /// Version of this service.
+    service_version: &'static str,
+}
+
+/// What one upload may cost.
+#[derive(Debug, Serialize, ToSchema)]
+#[expect(clippy::struct_field_names, reason = "the names of the configuration's keys")]
+struct Limits {
+    /// Largest encoded image.
+    max_bytes: usize,
+    /// Largest width times height.
+    max_pixels: u64,
+    /// Most frames or pages.
+    max_frames: u32,
+}
+
+/// Describe the model that serves.
+#[utoipa::path(
+    get,
+    path = "/v1/model",
+    tag = "model",
+    security(("bearer" = [])),
+    responses(
+        (status = 200, description = "The model", body = ModelInfo),
+        (status = 401, description = "No token, or one that is not accepted", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn show(State(api): State<Shared>) -> Json<ModelInfo> {
+    let (model, engine) = (&api.pipeline.model, api.pipeline.engine.as_ref());
+    let (manifest, variant) = (model.manifest(), model.variant());
+    let limits = &api.pipeline.limits;
+    let json = |value: serde_json::Result<Value>| value.unwrap_or_default();
+    Json(ModelInfo {
+        name: manifest.name.clone(),
+        version: manifest.version.clone(),
+        digest: model.bundle().digest().to_owned(),
+        signed_by: model.bundle().signed_by().map(ToOwned::to_owned),
+        variant: model.variant_name().to_owned(),
+        architecture: manifest.model.architecture.clone(),
+        labels: manifest.labels.clone(),
+        intended_use: json(serde_json::to_value(&manifest.intended_use)),
+        threshold: variant.policy.threshold,
+        operating_point: json(serde_json::to_value(&variant.policy.chosen)),
+        provider: engine.as_ref().ok().map(|engine| engine.proof().provider.clone()),
+        assigned_nodes: engine.as_ref().ok().map(|engine| engine.proof().assigned_nodes.clone()),
+        execution: engine.as_ref().ok().map(|engine| engine.execution().clone()),
+        unavailable: engine.as_ref().err().cloned(),
+        limits: Limits { max_bytes: limits.max_bytes, max_pixels: limits.max_pixels, max_frames: limits.max_frames },
+        evaluation: json(serde_json::to_value(&manifest.evaluation)),
+        service_version: env!("CARGO_PKG_VERSION"),
+    })
+}

@@ -1,0 +1,73 @@
+//! Forms: one part `file` with the image, and text parts that say something of it. Read to the end before anything
+//! is done with it, so that a form that is cut short is refused whole.
+
+use super::error::ApiError;
+use super::media::is_image;
+use super::upload::over_limit;
+use crate::pipeline::Stated;
+use axum::extract::multipart::{Field, Multipart, MultipartError};
+use axum::extract::{FromRequest, Request};
+use bytes::{Bytes, BytesMut};
+
+/// Longest text part; what it may say is far shorter.
+const MAX_TEXT_BYTES: usize = 256;
+
+/// The image and what is stated of it; `stated` holds what the query said.
+pub(super) async fn read(
+    request: Request,
+    limit_bytes: usize,
+    mut stated: Stated,
+) -> Result<(Bytes, Stated), ApiError> {
+    let boundary = |_| ApiError::Malformed("the Content-Type gives no usable multipart boundary");
+    let mut form = Multipart::from_request(request, &()).await.map_err(boundary)?;
+    let mut image = None;
+    while let Some(part) = form.next_field().await.map_err(|error| broken(&error, limit_bytes))? {
+        let name = part.name().unwrap_or_default().to_owned();
+        let field = match name.as_str() {
+            "file" => {
+                if part.content_type().is_some_and(|declared| !is_image(declared)) {
+                    return Err(ApiError::UnsupportedMediaType);
+                }
+                let bytes = bytes(part, limit_bytes, limit_bytes).await?;
+                if image.replace(bytes).is_some() {
+                    return Err(ApiError::Malformed("the form has two parts named file; send one image a request"));
+                }
+                continue;
+            }
+            "age" => &mut stated.age,
+            "view" => &mut stated.view,
+            "modality" => &mut stated.modality,
+            _ => return Err(ApiError::Malformed("the form may have the parts file, age, view and modality only")),
+        };
+        let text = bytes(part, MAX_TEXT_BYTES, limit_bytes).await?;
+        let text = String::from_utf8(text.into())
+            .map_err(|_| ApiError::Malformed("the parts age, view and modality must be text in UTF-8"))?;
+        if field.replace(text).is_some() {
+            return Err(ApiError::Malformed("age, view and modality may be given once, in a part or in the query"));
+        }
+    }
+    let missing = ApiError::Malformed("the form has no part named file; put the image there");
+    image.map(|image| (image, stated)).ok_or(missing)
+}
+
+async fn bytes(mut part: Field<'_>, most: usize, limit_bytes: usize) -> Result<Bytes, ApiError> {
+    let mut read = BytesMut::new();
+    while let Some(chunk) = part.chunk().await.map_err(|error| broken(&error, limit_bytes))? {
+        if read.len() + chunk.len() > most {
+            return Err(if most == limit_bytes {
+                ApiError::BodyTooLarge { limit_bytes }
+            } else {
+                ApiError::Malformed("the parts age, view and modality may have 256 bytes")
+            });
+        }
+        read.extend_from_slice(&chunk);
+    }
+    Ok(read.freeze())
+}
+
+fn broken(error: &MultipartError, limit_bytes: usize) -> ApiError {
+    if over_limit(error) {
+        return ApiError::BodyTooLarge { limit_bytes };
+    }
+    ApiError::Malformed("the form is malformed or ends before its closing boundary")
+}

@@ -1,0 +1,142 @@
+//! The outermost middleware: request id, problem documents, panics, one log line and the metrics of every request.
+
+use super::Shared;
+use super::error::{ApiError, Problem, REFUSAL_CODES};
+use axum::body::Body;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
+use std::panic::AssertUnwindSafe;
+use std::time::Instant;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const MAX_REQUEST_ID_BYTES: usize = 64;
+
+/// What nginx notes for a client that went away before its answer; never sent.
+const CLIENT_GONE: u16 = 499;
+
+/// When and under which name a request came in; in the request's extensions.
+#[derive(Debug, Clone)]
+pub(super) struct Arrival {
+    pub(super) request_id: String,
+    pub(super) at: OffsetDateTime,
+    pub(super) started: Instant,
+}
+
+pub(super) async fn observe(
+    State(api): State<Shared>,
+    path: Option<MatchedPath>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let arrival = Arrival {
+        request_id: request_id(request.headers()),
+        at: OffsetDateTime::now_utc(),
+        started: Instant::now(),
+    };
+    request.extensions_mut().insert(arrival.clone());
+    let route = path.as_ref().map_or("unmatched", MatchedPath::as_str).to_owned();
+    let mut record = RequestRecord { api, route, method: known(request.method()), arrival, ended: None };
+    let caught = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    // The panic hook has logged where.
+    let response = caught.unwrap_or_else(|_| ApiError::Failed { id: None }.into_response());
+    record.end(response)
+}
+
+/// A request on its way; logged and counted when dropped, so that one whose client has gone is seen as well.
+struct RequestRecord {
+    api: Shared,
+    route: String,
+    method: &'static str,
+    arrival: Arrival,
+    ended: Option<(u16, Option<String>)>,
+}
+
+impl RequestRecord {
+    fn end(&mut self, response: Response) -> Response {
+        // What a library refuses by itself gets our form too.
+        let bare = response.status() == StatusCode::NOT_FOUND && response.extensions().get::<Problem>().is_none();
+        let mut response = if bare { ApiError::UnknownRoute.into_response() } else { response };
+        let problem = response.extensions_mut().remove::<Problem>();
+        self.ended = Some((response.status().as_u16(), problem.as_ref().map(|problem| problem.code().to_owned())));
+        if let Some(mut problem) = problem {
+            problem.request_id.clone_from(&self.arrival.request_id);
+            *response.body_mut() = Body::from(serde_json::to_vec(&problem).unwrap_or_default());
+            let media_type = HeaderValue::from_static("application/problem+json");
+            response.headers_mut().insert(header::CONTENT_TYPE, media_type);
+            response.headers_mut().remove(header::CONTENT_LENGTH);
+        }
+        let headers = response.headers_mut();
+        // Answers are about patients: no cache keeps them, and no browser guesses at them.
+        headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        if let Ok(value) = HeaderValue::from_str(&self.arrival.request_id) {
+            headers.insert(REQUEST_ID, value);
+        }
+        response
+    }
+}
+
+impl Drop for RequestRecord {
+    fn drop(&mut self) {
+        let (status, problem) = self.ended.take().unwrap_or((CLIENT_GONE, None));
+        let duration = self.arrival.started.elapsed();
+        self.api.metrics.request(&self.route, self.method, status, duration);
+        let (request_id, route, method) = (&self.arrival.request_id, &self.route, self.method);
+        let duration_ms = duration.as_micros() as f64 / 1e3;
+        let problem = problem.as_deref();
+        if let Some(code) = problem.filter(|code| REFUSAL_CODES.contains(code)) {
+            self.api.metrics.refused(code);
+        }
+        if matches!(status, 401 | 403 | 429) {
+            tracing::warn!(target: "cxr_service::security", request_id, route, method, status, problem, duration_ms, "refused");
+        } else {
+            tracing::info!(request_id, route, method, status, problem, duration_ms, "request");
+        }
+    }
+}
+
+/// The client's own id where it is a short token: it is echoed, logged and stored.
+fn request_id(headers: &HeaderMap) -> String {
+    let plain = |id: &&str| {
+        let token = id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+        token && (1..=MAX_REQUEST_ID_BYTES).contains(&id.len())
+    };
+    let stated = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok()).filter(plain);
+    stated.map_or_else(|| Uuid::new_v4().to_string(), ToOwned::to_owned)
+}
+
+/// A method is the client's text; a label may only be one of these.
+fn known(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "PATCH" => "PATCH",
+        "DELETE" => "DELETE",
+        "OPTIONS" => "OPTIONS",
+        _ => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_short_tokens_are_taken_as_request_ids() {
+        let id = |value: &str| {
+            let headers = HeaderMap::from_iter([(REQUEST_ID, HeaderValue::from_str(value).unwrap())]);
+            request_id(&headers)
+        };
+        assert_eq!(id("pacs_7-A"), "pacs_7-A");
+        for refused in ["", "two words", "a/b", "naïve", &"x".repeat(65)] {
+            assert!(Uuid::parse_str(&id(refused)).is_ok(), "{refused}");
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! `POST /v1/predictions` and `GET /v1/predictions/{id}`.
+
+use super::Shared;
+use super::admission::Admitted;
+use super::error::{ApiError, Problem};
+use super::observe::Arrival;
+use super::record::PredictionRecord;
+use super::upload::{PredictionQuery, Upload};
+use crate::auth::Actor;
+use crate::pipeline::{Answer, AnswerTimings, Submission};
+use axum::extract::{Path, State};
+use axum::http::HeaderName;
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use cxr::decide::{DecisionReason, Verdict};
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+/// The answer to one image.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Prediction {
+    /// Id of the audit row, which was committed before this answer left.
+    id: Uuid,
+    /// Names the request in the service's log.
+    request_id: String,
+    /// The class that the decision names.
+    #[schema(example = "PNEUMONIA")]
+    class: String,
+    /// Calibrated probability of the positive class.
+    #[schema(minimum = 0, maximum = 1)]
+    probability: f64,
+    /// Probability of the class that the decision names.
+    #[schema(minimum = 0, maximum = 1)]
+    confidence: f64,
+    /// `positive` or `negative`.
+    #[schema(value_type = String, example = "positive")]
+    decision: Verdict,
+    /// Whether a radiologist must look before anyone acts.
+    review_required: bool,
+    /// The rule that led to the decision.
+    #[schema(value_type = String, example = "above_threshold")]
+    reason: DecisionReason,
+    /// Positive from this probability on.
+    threshold: f64,
+    /// What answered.
+    model: AnsweringModel,
+    /// Milliseconds by phase.
+    timings_ms: Timings,
+    /// Heatmap over the original as a PNG data URI; with `explain=true`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "data:image/png;base64,iVBORw0...")]
+    heatmap: Option<String>,
+}
+
+/// The model behind an answer.
+#[derive(Debug, Serialize, ToSchema)]
+struct AnsweringModel {
+    /// Name of the bundle.
+    name: String,
+    /// Its version.
+    version: String,
+    /// SHA-256 of its manifest, which lists every other digest.
+    digest: String,
+    /// The variant that ran.
+    variant: String,
+}
+
+/// Milliseconds by phase.
+#[derive(Debug, Serialize, ToSchema)]
+struct Timings {
+    /// Decoding and the acceptance gate.
+    decode: f64,
+    /// Window, resize, contrast.
+    preprocess: f64,
+    /// Waiting for the model.
+    queue: f64,
+    /// Running the model.
+    infer: f64,
+    /// Committing the audit row.
+    audit: f64,
+    /// From the request's head to the answer.
+    total: f64,
+}
+
+/// Predict one image.
+///
+/// The body is the image itself (JPEG, PNG or TIFF, found from the content), or a form with the image in the part
+/// `file` and, if you like, the parts `age`, `view` and `modality`.
+#[utoipa::path(
+    post,
+    path = "/v1/predictions",
+    tag = "predictions",
+    params(PredictionQuery),
+    request_body(
+        content((Vec<u8> = "image/jpeg"), (Vec<u8> = "image/png"), (Vec<u8> = "image/tiff"),
+            (Vec<u8> = "application/octet-stream"), (UploadForm = "multipart/form-data")),
+    ),
+    security(("bearer" = ["predict"])),
+    responses(
+        (status = 200, description = "The answer; its audit row is committed", body = Prediction),
+        (status = 400, description = "The request cannot be read", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "No token, or one that is not accepted", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The token lacks the scope", body = Problem, content_type = "application/problem+json"),
+        (status = 408, description = "The body did not arrive in time", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The image is too large", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "The media type is not taken", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "The image is rejected; its audit row is committed", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Too many images at a time", body = Problem, content_type = "application/problem+json"),
+        (status = 500, description = "Something broke", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The audit log or the model is away", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn create(
+    State(api): State<Shared>,
+    Extension(arrival): Extension<Arrival>,
+    Extension(actor): Extension<Actor>,
+    Admitted(admission): Admitted,
+    upload: Upload,
+) -> Result<Response, ApiError> {
+    let submission = Submission {
+        request_id: arrival.request_id.clone(),
+        actor: actor.subject().to_owned(),
+        received_at: arrival.at,
+        started: arrival.started,
+        image: upload.image,
+        stated: upload.stated,
+        explain: upload.explain,
+        admission,
+    };
+    let answer = api.pipeline.predict(submission).await?;
+    let timing = [(HeaderName::from_static("server-timing"), server_timing(answer.timings()))];
+    Ok((timing, Json(Prediction::new(arrival.request_id, &answer))).into_response())
+}
+
+/// Read one audit row.
+#[utoipa::path(
+    get,
+    path = "/v1/predictions/{id}",
+    tag = "predictions",
+    params(("id" = Uuid, Path, description = "Id from an answer or a problem document")),
+    security(("bearer" = ["audit:read"])),
+    responses(
+        (status = 200, description = "The row", body = PredictionRecord),
+        (status = 400, description = "The id is no UUID", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "No token, or one that is not accepted", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The token lacks the scope", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No such row", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The audit log is away", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn find(
+    State(api): State<Shared>,
+    Path(id): Path<String>,
+) -> Result<Json<PredictionRecord>, ApiError> {
+    let id = Uuid::parse_str(&id).map_err(|_| ApiError::Malformed("the id in the path is no UUID"))?;
+    let row = api.pipeline.audit.find(id).await?.ok_or(ApiError::PredictionNotFound)?;
+    Ok(Json(row.into()))
+}
+
+/// The form that carries an image.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes the form in the API document; http/multipart.rs reads it")]
+struct UploadForm {
+    /// The image.
+    #[schema(value_type = String, format = Binary)]
+    file: Vec<u8>,
+    /// Age in years or as a DICOM age string.
+    age: Option<String>,
+    /// DICOM View Position.
+    view: Option<String>,
+    /// DICOM Modality.
+    modality: Option<String>,
+}
+
+impl Prediction {
+    fn new(request_id: String, answer: &Answer) -> Self {
+        let (model, decision) = (answer.model(), answer.decision());
+        let png = answer.heatmap();
+        Self {
+            id: answer.id(),
+            request_id,
+            class: answer.class().to_owned(),
+            probability: answer.probability(),
+            confidence: decision.confidence,
+            decision: decision.verdict,
+            review_required: decision.review_required,
+            reason: decision.reason,
+            threshold: model.variant().policy.threshold,
+            model: AnsweringModel {
+                name: model.manifest().name.clone(),
+                version: model.manifest().version.clone(),
+                digest: model.bundle().digest().to_owned(),
+                variant: model.variant_name().to_owned(),
+            },
+            timings_ms: Timings::from(answer.timings()),
+            heatmap: png.map(|png| format!("data:image/png;base64,{}", STANDARD.encode(png))),
+        }
+    }
+}
+
+impl From<&AnswerTimings> for Timings {
+    fn from(timings: &AnswerTimings) -> Self {
+        let phases = timings.phases;
+        Self {
+            decode: phases.decode.unwrap_or_default(),
+            preprocess: phases.preprocess.unwrap_or_default(),
+            queue: phases.queue.unwrap_or_default(),
+            infer: phases.infer.unwrap_or_default(),
+            audit: timings.audit,
+            total: timings.total,
+        }
+    }
+}
+
+fn server_timing(timings: &AnswerTimings) -> String {
+    timings.by_phase().map(|(phase, took)| format!("{phase};dur={took:.3}")).collect::<Vec<_>>().join(", ")
+}

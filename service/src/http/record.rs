@@ -1,0 +1,144 @@
+//! The audit row as the API shows it: column by column, under the columns' names.
+
+use crate::audit::row::StoredPrediction;
+use serde::Serialize;
+use serde_json::Value;
+use time::OffsetDateTime;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+/// One audit row; the embedding's coordinates stay in the database.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct PredictionRecord {
+    /// Id of the row.
+    id: Uuid,
+    /// Groups the images of one request.
+    request_id: String,
+    /// When the request began, on the service's clock.
+    #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
+    received_at: OffsetDateTime,
+    /// When the row was inserted, on the database's clock.
+    #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
+    recorded_at: OffsetDateTime,
+    /// Subject of the token.
+    actor: String,
+    /// Site of the service.
+    site: String,
+    /// How numbers and arrays of the row are to be read.
+    encoding_version: i16,
+    /// `predicted`, `rejected` or `failed`.
+    outcome: String,
+    /// Why there is no prediction.
+    reason: Option<String>,
+    /// HMAC-SHA256 of the upload under the site's key, in hexadecimal.
+    input_digest: String,
+    /// Length of the upload.
+    input_bytes: i64,
+    /// Container that was decoded.
+    format: Option<String>,
+    /// Columns.
+    width: Option<i32>,
+    /// Rows.
+    height: Option<i32>,
+    /// Bits that carry information.
+    significant_bits: Option<i16>,
+    /// Colour of the stored pixels.
+    colour: Option<String>,
+    /// Stated age.
+    age_years: Option<f32>,
+    /// Stated projection.
+    view: Option<String>,
+    /// Stated modality.
+    modality: Option<String>,
+    /// How the statistics are defined.
+    statistics_version: Option<i16>,
+    /// Statistics of the accepted image.
+    #[schema(value_type = Option<Object>)]
+    image_statistics: Option<Value>,
+    /// Name of the bundle.
+    model_name: Option<String>,
+    /// Version of the bundle.
+    model_version: Option<String>,
+    /// SHA-256 of its manifest.
+    bundle_digest: Option<String>,
+    /// Variant that ran.
+    variant: Option<String>,
+    /// Execution fingerprint.
+    #[schema(value_type = Option<Object>)]
+    execution: Option<Value>,
+    /// SHA-256 of calibration, policy and intended use.
+    policy_digest: Option<String>,
+    /// Raw output of the model.
+    logit: Option<f64>,
+    /// Calibrated probability of the positive class.
+    probability: Option<f64>,
+    /// Probability of the class that the decision names.
+    confidence: Option<f64>,
+    /// Operating point in force.
+    threshold: Option<f64>,
+    /// `positive` or `negative`.
+    decision: Option<String>,
+    /// Whether a radiologist must look.
+    review_required: Option<bool>,
+    /// The rule that led to the decision.
+    decision_reason: Option<String>,
+    /// Distance from the training data.
+    ood_score: Option<f64>,
+    /// Class activation map, row-major.
+    cam: Option<Vec<f32>>,
+    /// Its columns.
+    cam_width: Option<i16>,
+    /// Its rows.
+    cam_height: Option<i16>,
+    /// Milliseconds by phase, up to the insert.
+    #[schema(value_type = Object)]
+    timings: Value,
+}
+
+impl From<StoredPrediction> for PredictionRecord {
+    fn from(row: StoredPrediction) -> Self {
+        Self {
+            id: row.id,
+            request_id: row.request_id,
+            received_at: row.received_at,
+            recorded_at: row.recorded_at,
+            actor: row.actor,
+            site: row.site,
+            encoding_version: row.encoding_version,
+            outcome: row.outcome,
+            reason: row.reason,
+            input_digest: row.input_digest,
+            input_bytes: row.input_bytes,
+            format: row.format,
+            width: row.width,
+            height: row.height,
+            significant_bits: row.significant_bits,
+            colour: row.colour,
+            age_years: row.age_years,
+            view: row.view,
+            modality: row.modality,
+            statistics_version: row.statistics_version,
+            image_statistics: row.image_statistics,
+            model_name: row.model_name,
+            model_version: row.model_version,
+            bundle_digest: row.bundle_digest,
+            variant: row.variant,
+            execution: row.execution,
+            policy_digest: row.policy_digest,
+            logit: row.logit,
+            probability: row.probability,
+            confidence: row.confidence,
+            threshold: row.threshold,
+            decision: row.decision,
+            review_required: row.review_required,
+            decision_reason: row.decision_reason,
+            ood_score: row.ood_score,
+            cam: row.cam,
+            cam_width: row.cam_width,
+            cam_height: row.cam_height,
+            timings: row.timings,
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Connections: accepted, given their time-outs, served with HTTP/1 or HTTP/2, and drained when the process ends.
+
+use super::lingering::{DrainLimits, LingeringBody};
+use crate::config::http::HttpConfig;
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, header};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tower::ServiceExt;
+
+/// After the system refused a connection for want of file descriptors or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Streams of one HTTP/2 connection.
+const MAX_CONCURRENT_STREAMS: u32 = 100;
+
+/// Serves until `shutdown` completes, then ends what is in flight within the grace period; whether all of it ended.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    config: &HttpConfig,
+    shutdown: impl Future<Output = ()>,
+) -> bool {
+    let server = Arc::new(Server::new(router, config));
+    let graceful = GracefulShutdown::new();
+    let mut shutdown = pin!(shutdown);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut shutdown => break,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let (server, watcher) = (Arc::clone(&server), graceful.watcher());
+                tokio::spawn(async move { server.connection(stream, watcher).await });
+            }
+            Err(error) => {
+                tracing::warn!(cause = &error as &dyn std::error::Error, "accepting a connection failed");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop(listener);
+    tokio::time::timeout(config.shutdown_grace_ms.duration(), graceful.shutdown()).await.is_ok()
+}
+
+struct Server {
+    router: Router,
+    builder: Builder<TokioExecutor>,
+    head_timeout: Duration,
+    drain: DrainLimits,
+}
+
+impl Server {
+    fn new(router: Router, config: &HttpConfig) -> Self {
+        let head_timeout = config.header_timeout_ms.duration();
+        let mut builder = Builder::new(TokioExecutor::new());
+        // Half-closed: a client that has sent its image and gone away leaves its row like any other.
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(head_timeout).half_close(true);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
+            .keep_alive_interval(head_timeout)
+            .keep_alive_timeout(head_timeout);
+        let drain =
+            DrainLimits { bytes: config.lingering_drain_bytes, duration: config.lingering_drain_ms.duration() };
+        Self { router, builder, head_timeout, drain }
+    }
+
+    async fn connection(&self, stream: TcpStream, watcher: Watcher) {
+        // Answers are small and awaited.
+        drop(stream.set_nodelay(true));
+        let begun = Arc::new(AtomicBool::new(false));
+        let service = hyper::service::service_fn(|request: Request<Incoming>| {
+            begun.store(true, Ordering::Relaxed);
+            self.router.clone().oneshot(self.lingering(request))
+        });
+        let connection = self.builder.serve_connection(TokioIo::new(stream), service).into_owned();
+        let mut served = pin!(watcher.watch(connection));
+        // The protocol is told from the first bytes, and that wait has no time-out of its own.
+        let first = tokio::time::timeout(self.head_timeout, served.as_mut()).await;
+        if first.is_err() && begun.load(Ordering::Relaxed) {
+            drop(served.await);
+        }
+    }
+
+    fn lingering(&self, request: Request<Incoming>) -> Request<Body> {
+        let expects_continue = request.headers().contains_key(header::EXPECT);
+        request.map(|body| Body::new(LingeringBody::new(body, self.drain, expects_continue)))
+    }
+}

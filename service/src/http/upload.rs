@@ -1,0 +1,85 @@
+//! The extractor that reads an upload: media type and declared length first, then the body under a limit and a clock.
+
+use super::error::ApiError;
+use super::media::{Packing, packing};
+use super::{Shared, multipart};
+use crate::pipeline::Stated;
+use axum::extract::{FromRequest, Query, Request};
+use axum::http::header;
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+/// What the parts around the image of a form may take.
+const FORM_OVERHEAD_BYTES: usize = 64 << 10;
+
+/// An image with what was said of it.
+#[derive(Debug)]
+pub(super) struct Upload {
+    pub(super) image: Bytes,
+    pub(super) stated: Stated,
+    pub(super) explain: bool,
+}
+
+/// Query of a prediction.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
+pub(super) struct PredictionQuery {
+    /// Age in years (`7`, `0.5`) or as a DICOM age string (`045Y`, `006M`).
+    age: Option<String>,
+    /// DICOM View Position: `PA`, `AP`, `LL` or `RL`.
+    view: Option<String>,
+    /// DICOM Modality: `CR`, `DX` or `RG`.
+    modality: Option<String>,
+    /// Adds a heatmap to the answer.
+    explain: bool,
+}
+
+impl FromRequest<Shared> for Upload {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, api: &Shared) -> Result<Self, ApiError> {
+        let Query(query) = Query::<PredictionQuery>::try_from_uri(request.uri()).map_err(|_| {
+            ApiError::Malformed("the query takes age, view, modality and explain (true or false), each once")
+        })?;
+        let packing = packing(request.headers())?;
+        let limit_bytes = api.pipeline.limits.max_bytes;
+        let body_limit = match packing {
+            Packing::Raw => limit_bytes,
+            Packing::Multipart => limit_bytes.saturating_add(FORM_OVERHEAD_BYTES),
+        };
+        if declared_length(&request).is_some_and(|length| length > body_limit as u64) {
+            return Err(ApiError::BodyTooLarge { limit_bytes });
+        }
+        let stated = Stated { age: query.age, view: query.view, modality: query.modality };
+        let request = request.map(|body| axum::body::Body::new(Limited::new(body, body_limit)));
+        let receive = async {
+            match packing {
+                Packing::Raw => Ok((raw(request, limit_bytes).await?, stated)),
+                Packing::Multipart => multipart::read(request, limit_bytes, stated).await,
+            }
+        };
+        let received = tokio::time::timeout(api.body_timeout, receive).await;
+        let (image, stated) = received.map_err(|_| ApiError::BodyTimeout)??;
+        Ok(Self { image, stated, explain: query.explain })
+    }
+}
+
+fn declared_length(request: &Request) -> Option<u64> {
+    request.headers().get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+async fn raw(request: Request, limit_bytes: usize) -> Result<Bytes, ApiError> {
+    match request.into_body().collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if over_limit(&error) => Err(ApiError::BodyTooLarge { limit_bytes }),
+        Err(_) => Err(ApiError::Malformed("the body ends before the length that was declared")),
+    }
+}
+
+/// Whether the limit stopped the body, somewhere in the chain of causes.
+pub(super) fn over_limit(error: &(dyn std::error::Error + 'static)) -> bool {
+    error.is::<LengthLimitError>() || error.source().is_some_and(over_limit)
+}

@@ -1,0 +1,20 @@
+//! The inference service: one radiograph in, one calibrated and audited answer out.
+//!
+//! `main -> app -> http -> pipeline -> {infer, audit -> store}`; `config`, `telemetry` and `threads` are leaves.
+//! Read `pipeline` first. Only `http` knows status codes, only `store` holds SQL, only `config` reads the environment.
+
+pub mod app;
+pub mod audit;
+pub mod auth;
+pub mod config;
+pub mod console;
+pub mod http;
+pub mod infer;
+pub mod model;
+pub mod pipeline;
+pub mod readiness;
+pub mod store;
+pub mod telemetry;
+pub mod threads;
+
+pub use app::App;

@@ -1,0 +1,86 @@
+//! The bundle that serves: read, verified, and asked for what the other modules need of it.
+
+mod trust;
+mod warmup;
+
+pub use trust::TrustError;
+pub use warmup::{Golden, WarmupError};
+
+use crate::config::model::ModelConfig;
+use cxr::bundle::{Bundle, BundleError, Manifest, Variant, sha256_hex};
+use std::path::PathBuf;
+
+/// Why there is no model to serve.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// The trusted keys cannot be used.
+    #[error("service.model.trusted_keys")]
+    Trust(#[from] TrustError),
+    /// The bundle is incomplete, damaged or not signed by a trusted key; the source names the file.
+    #[error("the model bundle {} is refused", directory.display())]
+    Bundle {
+        /// Its directory.
+        directory: PathBuf,
+        /// Cause.
+        #[source]
+        source: BundleError,
+    },
+}
+
+/// A verified bundle with the variant that serves.
+pub struct ServedModel {
+    bundle: Bundle,
+    variant: String,
+    policy_digest: String,
+}
+
+impl ServedModel {
+    /// Reads and verifies the configured bundle.
+    ///
+    /// # Errors
+    /// Names the file that is wrong.
+    pub fn open(config: &ModelConfig) -> Result<Self, ModelError> {
+        let trust = trust::required(config)?;
+        let refused = |source| ModelError::Bundle { directory: config.bundle.clone(), source };
+        let bundle = Bundle::open(|file| std::fs::read(config.bundle.join(file)), &trust).map_err(refused)?;
+        let (name, variant) = bundle.variant(config.variant.as_deref()).map_err(refused)?;
+        let (name, policy_digest) = (name.to_owned(), policy_digest(bundle.manifest(), variant).map_err(refused)?);
+        Ok(Self { bundle, variant: name, policy_digest })
+    }
+
+    /// The verified bundle.
+    pub const fn bundle(&self) -> &Bundle {
+        &self.bundle
+    }
+
+    /// Its manifest.
+    pub const fn manifest(&self) -> &Manifest {
+        self.bundle.manifest()
+    }
+
+    /// Name of the variant that serves.
+    pub fn variant_name(&self) -> &str {
+        &self.variant
+    }
+
+    /// The variant that serves.
+    pub fn variant(&self) -> &Variant {
+        &self.manifest().variants[&self.variant]
+    }
+
+    /// The graph of the variant.
+    pub fn graph(&self) -> &[u8] {
+        self.bundle.file(&self.variant().file).unwrap_or_default()
+    }
+
+    /// Identifies the rules between logit and decision, which may one day differ from the bundle's.
+    pub fn policy_digest(&self) -> &str {
+        &self.policy_digest
+    }
+}
+
+fn policy_digest(manifest: &Manifest, variant: &Variant) -> Result<String, BundleError> {
+    let rules = serde_json::to_vec(&(&variant.calibration, &variant.policy, &manifest.intended_use))
+        .map_err(|source| BundleError::Json { file: cxr::bundle::MANIFEST.into(), source })?;
+    Ok(sha256_hex(&rules))
+}

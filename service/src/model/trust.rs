@@ -1,0 +1,56 @@
+//! Whose signature on a bundle counts.
+
+use crate::config::model::ModelConfig;
+use cxr::bundle::{Trust, key_id};
+use ed25519_dalek::VerifyingKey;
+use ed25519_dalek::pkcs8::{DecodePublicKey, spki};
+use std::path::PathBuf;
+
+/// The key that signs the bundle in `models/`: its private half is public, so production never trusts it.
+const DEVELOPMENT_KEY_ID: &str = "0000000000000000";
+
+/// Why the configured keys cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    /// The file is missing or unreadable.
+    #[error("{} cannot be read", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Not an Ed25519 public key in PEM.
+    #[error("{} is not an Ed25519 public key in PEM", path.display())]
+    Pem {
+        /// The file.
+        path: PathBuf,
+        /// Cause.
+        #[source]
+        source: spki::Error,
+    },
+    /// The development key, where it must not be trusted.
+    #[error("{} is the development key {DEVELOPMENT_KEY_ID}, which everybody can sign with; the production profile refuses it", path.display())]
+    DevelopmentKey {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// What the configuration requires of a bundle's signature.
+pub(super) fn required(config: &ModelConfig) -> Result<Trust, TrustError> {
+    let mut keys = Vec::new();
+    for path in &config.trusted_keys {
+        let read = |source| TrustError::Read { path: path.clone(), source };
+        let pem = std::fs::read_to_string(path).map_err(read)?;
+        let malformed = |source| TrustError::Pem { path: path.clone(), source };
+        let key = VerifyingKey::from_public_key_pem(&pem).map_err(malformed)?;
+        if config.refuse_development_key && key_id(&key) == DEVELOPMENT_KEY_ID {
+            return Err(TrustError::DevelopmentKey { path: path.clone() });
+        }
+        keys.push(key);
+    }
+    // Without keys there is nothing to check a signature with; the production profile requires at least one.
+    Ok(if keys.is_empty() { Trust::Unsigned } else { Trust::SignedBy(keys) })
+}

@@ -1,0 +1,39 @@
+//! The door: a bounded number of requests may hold an image at a time.
+
+use crate::telemetry::metrics::{InFlight, Metrics};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Counts who is inside.
+pub struct Gate {
+    places: Arc<Semaphore>,
+    n_places: usize,
+    metrics: Arc<Metrics>,
+}
+
+/// A place, held until the request has ended whatever its client does.
+#[derive(Debug)]
+pub struct Admission {
+    _place: OwnedSemaphorePermit,
+    _counted: InFlight,
+}
+
+impl Gate {
+    /// With `service.limits.max_in_flight` places.
+    pub fn new(n_places: usize, metrics: Arc<Metrics>) -> Self {
+        Self { places: Arc::new(Semaphore::new(n_places)), n_places, metrics }
+    }
+
+    /// A place, or nothing when all are taken: there is no queue in front of the door.
+    pub fn try_enter(&self) -> Option<Admission> {
+        let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
+        Some(Admission { _place: place, _counted: self.metrics.admitted() })
+    }
+
+    /// Waits until everybody has left, for so long; whether they have.
+    pub async fn emptied(&self, within: Duration) -> bool {
+        let all = self.places.acquire_many(u32::try_from(self.n_places).unwrap_or(u32::MAX));
+        tokio::time::timeout(within, all).await.is_ok_and(|permits| permits.is_ok())
+    }
+}

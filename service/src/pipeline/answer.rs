@@ -1,0 +1,113 @@
+//! What leaves the pipeline: built from a receipt and nothing less.
+
+use super::examine::{Finding, Stop};
+use super::PredictionError;
+use crate::audit::AuditReceipt;
+use crate::audit::row::Timings;
+use crate::model::ServedModel;
+use cxr::decide::Verdict;
+use cxr::Decision;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// A prediction whose row is committed.
+pub struct Answer {
+    receipt: AuditReceipt,
+    finding: Finding,
+    model: Arc<ServedModel>,
+    timings: AnswerTimings,
+}
+
+/// A refusal or failure whose row is committed.
+#[derive(Debug)]
+pub struct Stopped {
+    receipt: AuditReceipt,
+    stop: Stop,
+}
+
+/// Milliseconds by phase.
+#[derive(Debug, Clone, Copy)]
+pub struct AnswerTimings {
+    /// The phases up to the insert.
+    pub phases: Timings,
+    /// Committing the row.
+    pub audit: f64,
+    /// From the request's head to here.
+    pub total: f64,
+}
+
+impl AnswerTimings {
+    /// The phases that were reached, in order.
+    pub fn by_phase(&self) -> impl Iterator<Item = (&'static str, f64)> {
+        let Timings { decode, preprocess, queue, infer } = self.phases;
+        let phases = [decode, preprocess, queue, infer, Some(self.audit), Some(self.total)];
+        let names = crate::telemetry::metrics::PHASES;
+        names.into_iter().zip(phases).filter_map(|(name, took)| Some((name, took?)))
+    }
+}
+
+impl Answer {
+    /// The end of an examination becomes an answer by its receipt.
+    pub(super) fn new(
+        receipt: AuditReceipt,
+        finding: Result<Finding, Stop>,
+        model: Arc<ServedModel>,
+        timings: AnswerTimings,
+    ) -> Result<Self, PredictionError> {
+        match finding {
+            Ok(finding) => Ok(Self { receipt, finding, model, timings }),
+            Err(stop) => Err(PredictionError::Stopped(Box::new(Stopped { receipt, stop }))),
+        }
+    }
+
+    /// Id of the audit row.
+    pub const fn id(&self) -> Uuid {
+        self.receipt.id()
+    }
+
+    /// The class that the decision names.
+    pub fn class(&self) -> &str {
+        let [negative, positive] = &self.model.manifest().labels;
+        match self.finding.decision.verdict {
+            Verdict::Positive => positive,
+            Verdict::Negative => negative,
+        }
+    }
+
+    /// Calibrated probability of the positive class.
+    pub const fn probability(&self) -> f64 {
+        self.finding.probability.value()
+    }
+
+    /// Decision, confidence, review and reason.
+    pub const fn decision(&self) -> &Decision {
+        &self.finding.decision
+    }
+
+    /// What served.
+    pub fn model(&self) -> &ServedModel {
+        &self.model
+    }
+
+    /// Heatmap as PNG, where one was asked for.
+    pub fn heatmap(&self) -> Option<&[u8]> {
+        self.finding.heatmap.as_deref()
+    }
+
+    /// Milliseconds by phase.
+    pub const fn timings(&self) -> &AnswerTimings {
+        &self.timings
+    }
+}
+
+impl Stopped {
+    /// Id of the audit row.
+    pub const fn id(&self) -> Uuid {
+        self.receipt.id()
+    }
+
+    /// Refused or failed.
+    pub const fn stop(&self) -> &Stop {
+        &self.stop
+    }
+}

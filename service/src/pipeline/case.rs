@@ -1,0 +1,75 @@
+//! What the door hands over, and the case that is opened for it: an id, and a digest in place of an identity.
+
+use super::{Admission, Pipeline};
+use crate::threads::JobLost;
+use bytes::Bytes;
+use std::time::Instant;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// One admitted image with what the client said of it.
+#[derive(Debug)]
+pub struct Submission {
+    /// Groups the images of one request.
+    pub request_id: String,
+    /// Subject of the token.
+    pub actor: String,
+    /// When the request began.
+    pub received_at: OffsetDateTime,
+    /// The same moment on the clock that durations are taken from.
+    pub started: Instant,
+    /// The upload.
+    pub image: Bytes,
+    /// What the client stated of the acquisition.
+    pub stated: Stated,
+    /// Whether a heatmap is wanted.
+    pub explain: bool,
+    /// The place at the door.
+    pub admission: Admission,
+}
+
+/// Fields of the acquisition as the client wrote them, unread.
+#[derive(Debug, Default, Clone)]
+pub struct Stated {
+    /// Age in years or as a DICOM age string.
+    pub age: Option<String>,
+    /// DICOM View Position.
+    pub view: Option<String>,
+    /// DICOM Modality.
+    pub modality: Option<String>,
+}
+
+/// A submission that has its id: from here on exactly one row will be written.
+pub(super) struct Case {
+    pub(super) id: Uuid,
+    pub(super) request_id: String,
+    pub(super) actor: String,
+    pub(super) received_at: OffsetDateTime,
+    pub(super) started: Instant,
+    pub(super) image: Bytes,
+    pub(super) input_digest: [u8; 32],
+    pub(super) stated: Stated,
+    pub(super) explain: bool,
+    _admission: Admission,
+}
+
+impl Case {
+    pub(super) async fn open(submission: Submission, pipeline: &Pipeline) -> Result<Self, JobLost> {
+        let Submission { request_id, actor, received_at, started, image, stated, explain, admission } = submission;
+        let (key, bytes) = (pipeline.input_key.clone(), image.clone());
+        let input_digest = pipeline.decoders.run(move |()| key.digest(&bytes)).await?;
+        let id = Uuid::now_v7();
+        Ok(Self {
+            id,
+            request_id,
+            actor,
+            received_at,
+            started,
+            image,
+            input_digest,
+            stated,
+            explain,
+            _admission: admission,
+        })
+    }
+}

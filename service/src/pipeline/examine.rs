@@ -1,0 +1,160 @@
+//! The steps of an examination, each a function of what the one before it made.
+
+use super::{Case, Pipeline, Stated};
+use crate::audit::row::{ImageFacts, Observed, Timings};
+use crate::infer::{Engine, Inference, InferenceError};
+use crate::threads::JobLost;
+use cxr::embedding::{EmbeddingMismatch, EmbeddingPosition};
+use cxr::metadata::AcquisitionMetadata;
+use cxr::preprocess::{Geometry, preprocess};
+use cxr::{
+    AcceptancePolicy, AcceptedImage, DecodeLimits, Decision, ModelInput, PreprocessSpec, Probability, Rejection,
+};
+use std::time::{Duration, Instant};
+
+/// What the steps found out so far.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    pub(super) observed: Observed,
+    pub(super) timings: Timings,
+}
+
+/// The end of an examination that came to a decision.
+#[derive(Debug)]
+pub(super) struct Finding {
+    pub(super) inference: Inference,
+    pub(super) position: EmbeddingPosition,
+    pub(super) probability: Probability,
+    pub(super) decision: Decision,
+    pub(super) heatmap: Option<Vec<u8>>,
+}
+
+/// The end of one that did not.
+#[derive(Debug, thiserror::Error)]
+pub enum Stop {
+    /// The image is refused: the sender can do something.
+    #[error("the image is refused")]
+    Rejected(#[from] Rejection),
+    /// Something here broke.
+    #[error("the examination failed")]
+    Failed(#[from] Failure),
+}
+
+/// What broke.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// Decoding or preprocessing panicked.
+    #[error("decoding failed")]
+    Decode(#[source] JobLost),
+    /// The model did not run.
+    #[error("inference failed")]
+    Infer(#[from] InferenceError),
+    /// The model's embedding does not fit the reference.
+    #[error("the embedding cannot be placed")]
+    Embedding(#[from] EmbeddingMismatch),
+    /// Drawing the heatmap panicked.
+    #[error("drawing the heatmap failed")]
+    Heatmap(#[source] JobLost),
+}
+
+impl Failure {
+    /// The code in the column `reason`.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Decode(_) => "decode_failed",
+            Self::Infer(_) => "infer_failed",
+            Self::Embedding(_) => "embedding_mismatch",
+            Self::Heatmap(_) => "heatmap_failed",
+        }
+    }
+}
+
+impl Pipeline {
+    /// Decodes, accepts and preprocesses, on a decoding thread.
+    pub(super) async fn prepare(&self, case: &Case, known: &mut Known) -> Result<ModelInput, Stop> {
+        let (image, stated, limits) = (case.image.clone(), case.stated.clone(), self.limits);
+        let (acceptance, spec) = (self.model.manifest().acceptance, self.model.manifest().preprocess);
+        let job = move |(): &mut ()| {
+            let mut known = Known::default();
+            let input = read(&image, &stated, &limits, &acceptance, &mut known)
+                .map(|accepted| reduce(&accepted, &spec, &mut known));
+            (known, input)
+        };
+        let (found, input) = self.decoders.run(job).await.map_err(Failure::Decode)?;
+        *known = found;
+        Ok(input?)
+    }
+
+    /// Runs the model.
+    pub(super) async fn infer(engine: &Engine, input: ModelInput, known: &mut Known) -> Result<Inference, Failure> {
+        let inference = engine.run(input).await?;
+        known.timings.queue = Some(milliseconds(inference.queued));
+        known.timings.infer = Some(milliseconds(inference.ran));
+        Ok(inference)
+    }
+
+    /// Places the embedding among those of the training data.
+    pub(super) fn locate(&self, inference: &Inference) -> Result<EmbeddingPosition, Failure> {
+        Ok(self.model.bundle().reference().embedding.locate(&inference.embedding)?)
+    }
+
+    /// Logit to probability.
+    pub(super) fn calibrate(&self, inference: &Inference) -> Probability {
+        self.model.variant().calibration.apply(f64::from(inference.logit))
+    }
+
+    /// Probability to decision.
+    pub(super) fn decide(&self, probability: Probability, position: &EmbeddingPosition, known: &Known) -> Decision {
+        let intended = &self.model.manifest().intended_use;
+        self.model.variant().policy.decide(probability, position.ood_score, intended, &known.observed.metadata)
+    }
+
+    /// Draws the heatmap where it is wanted; before the row is written, so that nothing can break after it.
+    pub(super) async fn explain(
+        &self,
+        case: &Case,
+        inference: &Inference,
+        geometry: Geometry,
+    ) -> Result<Option<Vec<u8>>, Failure> {
+        if !case.explain {
+            return Ok(None);
+        }
+        let (cam, size) = (inference.cam.clone(), inference.cam_size);
+        let drawn = self.decoders.run(move |()| cxr::heatmap::render(&cam, size, &geometry)).await;
+        drawn.map(Some).map_err(Failure::Heatmap)
+    }
+}
+
+fn read(
+    bytes: &[u8],
+    stated: &Stated,
+    limits: &DecodeLimits,
+    acceptance: &AcceptancePolicy,
+    known: &mut Known,
+) -> Result<AcceptedImage, Rejection> {
+    let started = Instant::now();
+    let accepted = (|| {
+        let metadata =
+            AcquisitionMetadata::parse(stated.age.as_deref(), stated.view.as_deref(), stated.modality.as_deref())?;
+        known.observed.metadata = metadata;
+        let image = cxr::decode(bytes, limits)?;
+        known.observed.image = Some(ImageFacts::from(&image));
+        known.observed.metadata = metadata.or(*image.metadata());
+        AcceptedImage::accept(image, metadata, acceptance)
+    })();
+    known.timings.decode = Some(milliseconds(started.elapsed()));
+    accepted
+}
+
+fn reduce(accepted: &AcceptedImage, spec: &PreprocessSpec, known: &mut Known) -> ModelInput {
+    let started = Instant::now();
+    let input = preprocess(accepted, spec);
+    known.observed.statistics = Some(*input.statistics());
+    known.timings.preprocess = Some(milliseconds(started.elapsed()));
+    input
+}
+
+/// Milliseconds with microseconds after the point.
+pub(super) fn milliseconds(duration: Duration) -> f64 {
+    duration.as_micros() as f64 / 1e3
+}

@@ -1,0 +1,90 @@
+//! From the end of an examination to its committed row, with the metrics and the log line that go with it.
+
+use super::examine::{Finding, Known, Stop, milliseconds};
+use super::{AnswerTimings, Case, Pipeline, PredictionError};
+use crate::audit::AuditReceipt;
+use crate::audit::row::{ModelIdentity, Outcome, PredictionRow, Scores};
+use crate::infer::Engine;
+use std::error::Error;
+use std::time::Instant;
+
+impl Pipeline {
+    pub(super) fn row(
+        &self,
+        case: &Case,
+        known: &Known,
+        finding: &Result<Finding, Stop>,
+        engine: &Engine,
+    ) -> PredictionRow {
+        let outcome = match finding {
+            Ok(finding) => Outcome::Predicted { model: self.identity(engine), scores: self.scores(finding) },
+            Err(Stop::Rejected(rejection)) => Outcome::Rejected { reason: rejection.reason },
+            Err(Stop::Failed(failure)) => {
+                tracing::error!(request_id = case.request_id, id = %case.id, cause = failure as &dyn Error, "examination failed");
+                Outcome::Failed { model: self.identity(engine), reason: failure.code() }
+            }
+        };
+        PredictionRow {
+            id: case.id,
+            request_id: case.request_id.clone(),
+            received_at: case.received_at,
+            actor: case.actor.clone(),
+            site: self.site.clone(),
+            input_digest: case.input_digest,
+            input_bytes: case.image.len() as i64,
+            observed: known.observed.clone(),
+            outcome,
+            timings: known.timings,
+        }
+    }
+
+    /// Commits the row. How long that took is told in the answer; it cannot stand in the row.
+    pub(super) async fn record(
+        &self,
+        case: &Case,
+        row: PredictionRow,
+    ) -> Result<(AuditReceipt, AnswerTimings), PredictionError> {
+        let started = Instant::now();
+        let recorded = self.audit.record(&row).await;
+        let receipt = recorded.inspect_err(|error| {
+            let cause = error as &dyn Error;
+            tracing::error!(request_id = case.request_id, id = %case.id, cause, "audit row not committed, answer withheld");
+        })?;
+        let timings = AnswerTimings {
+            phases: row.timings,
+            audit: milliseconds(started.elapsed()),
+            total: milliseconds(case.started.elapsed()),
+        };
+        timings.by_phase().for_each(|(phase, took)| self.metrics.phase(phase, took));
+        match row.outcome {
+            Outcome::Predicted { scores, .. } => self.metrics.predicted(scores.decision.verdict.code()),
+            Outcome::Rejected { reason } => self.metrics.rejected(reason),
+            Outcome::Failed { .. } => {}
+        }
+        Ok((receipt, timings))
+    }
+
+    fn identity(&self, engine: &Engine) -> ModelIdentity {
+        ModelIdentity {
+            name: self.model.manifest().name.clone(),
+            version: self.model.manifest().version.clone(),
+            bundle_digest: self.model.bundle().digest().to_owned(),
+            variant: self.model.variant_name().to_owned(),
+            execution: engine.execution().clone(),
+        }
+    }
+
+    fn scores(&self, finding: &Finding) -> Scores {
+        Scores {
+            policy_digest: self.model.policy_digest().to_owned(),
+            logit: f64::from(finding.inference.logit),
+            probability: finding.probability,
+            threshold: self.model.variant().policy.threshold,
+            decision: finding.decision,
+            ood_score: finding.position.ood_score,
+            embedding_coordinates: finding.position.coordinates.clone(),
+            cam: finding.inference.cam.clone(),
+            cam_size: finding.inference.cam_size,
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Migrations: applying them, and telling whether the database has those that this program knows.
+
+use sqlx::PgConnection;
+use sqlx::migrate::{MigrateError, Migrator};
+use std::collections::BTreeMap;
+
+static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
+
+/// The code of `undefined_table`.
+const UNDEFINED_TABLE: &str = "42P01";
+
+/// What the database holds, compared with what this program knows. A newer database is current: old code must
+/// survive new schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SchemaState {
+    /// Every known migration is applied.
+    Current {
+        /// The newest applied migration.
+        version: i64,
+    },
+    /// A known migration is not applied.
+    Behind {
+        /// The first one missing.
+        missing: i64,
+    },
+    /// A migration was applied from a file that differs from the one this program knows.
+    Different {
+        /// Its version.
+        version: i64,
+    },
+}
+
+pub(super) async fn state(connection: &mut PgConnection) -> Result<SchemaState, sqlx::Error> {
+    let query = sqlx::query_as::<_, (i64, Vec<u8>)>("SELECT version, checksum FROM _sqlx_migrations WHERE success");
+    let applied: BTreeMap<i64, Vec<u8>> = match query.fetch_all(connection).await {
+        Ok(rows) => rows.into_iter().collect(),
+        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(UNDEFINED_TABLE) => BTreeMap::new(),
+        Err(error) => return Err(error),
+    };
+    for migration in MIGRATIONS.iter() {
+        match applied.get(&migration.version) {
+            None => return Ok(SchemaState::Behind { missing: migration.version }),
+            Some(checksum) if *checksum != *migration.checksum => {
+                return Ok(SchemaState::Different { version: migration.version });
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(SchemaState::Current { version: applied.keys().next_back().copied().unwrap_or(0) })
+}
+
+pub(super) async fn migrate(connection: &mut PgConnection) -> Result<(), MigrateError> {
+    let mut migrator = Migrator { migrations: MIGRATIONS.migrations.clone(), ..Migrator::DEFAULT };
+    // A database that is ahead of this program is fine; what this program knows must still match.
+    migrator.set_ignore_missing(true).run(connection).await
+}

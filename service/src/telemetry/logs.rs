@@ -1,0 +1,28 @@
+//! The log: where it goes, in which form, and what a panic may say in it.
+
+use crate::config::telemetry::{LogFormat, TelemetryConfig};
+use std::panic::PanicHookInfo;
+use tracing_subscriber::EnvFilter;
+
+/// Sends the log to standard error and panics to the log. Call once, from `main`.
+///
+/// # Errors
+/// When a log has been installed already or the filter does not parse.
+pub fn install(config: &TelemetryConfig) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&config.log_filter)?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let installed = match config.log_format {
+        LogFormat::Json => builder.json().flatten_event(true).with_span_list(false).try_init(),
+        LogFormat::Text => builder.try_init(),
+    };
+    installed.map_err(|error| anyhow::anyhow!(error))?;
+    std::panic::set_hook(Box::new(log_panic));
+    Ok(())
+}
+
+/// A formatted panic message may hold what a request held; a literal one cannot.
+fn log_panic(info: &PanicHookInfo<'_>) {
+    let message = info.payload().downcast_ref::<&'static str>().copied().unwrap_or("message withheld");
+    let place = info.location().map(ToString::to_string).unwrap_or_default();
+    tracing::error!(place, message, "panic");
+}

@@ -1,0 +1,26 @@
+//! Tells the program which libtorch and which compiler it was built with, and where that libtorch lies.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn main() {
+    println!("cargo:rerun-if-env-changed=LIBTORCH");
+    println!("cargo:rerun-if-changed=build.rs");
+    // torch-sys passes on the folder that it links against.
+    let libraries = env::var_os("DEP_TCH_LIBTORCH_LIB").map(PathBuf::from);
+    let version = libraries
+        .as_deref()
+        .and_then(Path::parent)
+        .and_then(|root| std::fs::read_to_string(root.join("build-version")).ok())
+        .map_or_else(|| "unknown".to_owned(), |text| text.trim().to_owned());
+    println!("cargo:rustc-env=LIBTORCH_VERSION={version}");
+    let compiler = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output = Command::new(compiler).arg("--version").output();
+    let compiler = output.map_or_else(|_| "unknown".to_owned(), |o| String::from_utf8_lossy(&o.stdout).trim().to_owned());
+    println!("cargo:rustc-env=RUSTC_VERSION={compiler}");
+    if let Some(libraries) = libraries {
+        // Used where LD_LIBRARY_PATH does not say otherwise.
+        println!("cargo:rustc-link-arg=-Wl,-rpath,{}", libraries.display());
+    }
+}

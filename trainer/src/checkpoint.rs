@@ -1,0 +1,113 @@
+//! Checkpoints: after every epoch, everything that the next one depends on, in one file that is replaced atomically.
+//! Generators need no place in it: every epoch and every sample seeds its own.
+
+use crate::files;
+use crate::model::Network;
+use crate::model::weights::{self, NamedTensors};
+use crate::optimiser::AdamW;
+use anyhow::{Context, Result, ensure};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// How one epoch went.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct EpochMetrics {
+    /// Counted from 1.
+    pub epoch: usize,
+    /// Steps made since the beginning.
+    pub step: usize,
+    /// Mean weighted loss over the augmented train fold.
+    pub train_loss: f64,
+    /// The averaged weights' weighted loss on the select fold.
+    pub select_loss: f64,
+    /// Their area under the ROC curve there.
+    pub select_auc: f64,
+    /// Of the last step.
+    pub learning_rate: f64,
+    /// In training.
+    pub images_per_second: f64,
+}
+
+/// Where training stands.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Progress {
+    /// [`Config::digest`](crate::config::Config::digest) of the run.
+    pub config_sha256: String,
+    /// Digest of the frozen folds.
+    pub folds_sha256: String,
+    /// Every finished epoch.
+    pub history: Vec<EpochMetrics>,
+}
+
+impl Progress {
+    /// Finished epochs.
+    pub const fn epochs(&self) -> usize {
+        self.history.len()
+    }
+
+    /// Finished steps.
+    pub fn steps(&self) -> usize {
+        self.history.last().map_or(0, |epoch| epoch.step)
+    }
+
+    /// The first epoch with the largest area under the curve.
+    pub fn best(&self) -> Option<&EpochMetrics> {
+        self.history.iter().rev().max_by(|a, b| a.select_auc.total_cmp(&b.select_auc))
+    }
+
+    /// Epochs since the best.
+    pub fn epochs_without_improvement(&self) -> usize {
+        self.best().map_or(0, |best| self.epochs() - best.epoch)
+    }
+}
+
+/// What is trained, and what its steps depend on.
+#[derive(Debug)]
+pub struct State {
+    /// The network that makes the steps.
+    pub network: Network,
+    /// The average of its weights.
+    pub average: Network,
+    /// The optimiser.
+    pub optimiser: AdamW,
+    /// What has been done.
+    pub progress: Progress,
+}
+
+impl State {
+    /// Writes everything to `file`.
+    ///
+    /// # Errors
+    /// Names the file.
+    pub fn save(&self, file: &Path) -> Result<()> {
+        files::write_atomically(file, &weights::encode(&self.tensors(), serde_json::to_string(&self.progress)?)?)
+    }
+
+    /// Goes on from `file`.
+    ///
+    /// # Errors
+    /// When the file belongs to another configuration or other folds.
+    pub fn resume(&mut self, file: &Path) -> Result<()> {
+        let (tensors, note) = weights::read(file)?;
+        let note = note.with_context(|| format!("{}: is not a checkpoint", file.display()))?;
+        let progress: Progress = serde_json::from_str(&note).with_context(|| format!("{}: is not a checkpoint", file.display()))?;
+        ensure!(
+            progress.config_sha256 == self.progress.config_sha256 && progress.folds_sha256 == self.progress.folds_sha256,
+            "{}: belongs to another configuration or other folds",
+            file.display()
+        );
+        weights::copy(&tensors, &self.tensors()).with_context(|| format!("{}: does not fit", file.display()))?;
+        self.progress = progress;
+        Ok(())
+    }
+
+    fn tensors(&self) -> NamedTensors {
+        let part = |prefix: &str, tensors: NamedTensors| {
+            tensors.into_iter().map(|(name, tensor)| (format!("{prefix}.{name}"), tensor)).collect::<Vec<_>>()
+        };
+        let network = part("network", self.network.named_tensors());
+        let average = part("average", self.average.named_tensors());
+        let optimiser = part("optimiser", self.optimiser.state());
+        network.into_iter().chain(average).chain(optimiser).collect()
+    }
+}

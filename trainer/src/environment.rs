@@ -1,0 +1,70 @@
+//! What a run was computed on and with.
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::num::NonZero;
+use std::process::Command;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// `environment.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Environment {
+    /// When the run began, RFC 3339.
+    pub started: String,
+    /// Processor and number of hardware threads.
+    pub processor: String,
+    /// Threads that libtorch computes with.
+    pub compute_threads: i32,
+    /// libtorch, Rust and this program.
+    pub libraries: BTreeMap<String, String>,
+    /// Commit of the working tree, with `+changes` where it differs; none outside a repository.
+    pub git_commit: Option<String>,
+}
+
+impl Environment {
+    /// What this process runs on and with.
+    ///
+    /// # Errors
+    /// When the clock cannot be written down.
+    pub fn current() -> Result<Self> {
+        let libraries = [
+            ("libtorch", env!("LIBTORCH_VERSION")),
+            ("rustc", env!("RUSTC_VERSION")),
+            ("cxr-trainer", env!("CARGO_PKG_VERSION")),
+        ];
+        Ok(Self {
+            started: now()?,
+            processor: processor(),
+            compute_threads: tch::get_num_threads(),
+            libraries: libraries.map(|(name, version)| (name.to_owned(), version.to_owned())).into(),
+            git_commit: git_commit(),
+        })
+    }
+}
+
+/// The time, RFC 3339, UTC.
+///
+/// # Errors
+/// When the clock is set beyond the year 9999.
+pub fn now() -> Result<String> {
+    Ok(OffsetDateTime::now_utc().replace_nanosecond(0)?.format(&Rfc3339)?)
+}
+
+/// Commit of the working tree around the current directory.
+pub fn git_commit() -> Option<String> {
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git").args(arguments).output().ok().filter(|output| output.status.success())?;
+        String::from_utf8(output.stdout).ok().map(|text| text.trim().to_owned())
+    };
+    let commit = git(&["rev-parse", "--verify", "HEAD"])?;
+    let changed = git(&["status", "--porcelain", "--untracked-files=no"]).is_some_and(|text| !text.is_empty());
+    Some(if changed { commit + "+changes" } else { commit })
+}
+
+fn processor() -> String {
+    let information = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = information.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ")).map_or("unknown", |(_, name)| name);
+    format!("{model}, {} hardware threads", std::thread::available_parallelism().map_or(1, NonZero::get))
+}

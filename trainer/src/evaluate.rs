@@ -1,0 +1,181 @@
+//! Evaluation: figures of one fold at the operating point, each with an interval from resampling patients.
+
+use crate::calibrate::{CALIBRATION_BINS, Calibrated};
+use crate::console::say;
+use crate::dataset::folds::Fold;
+use crate::dataset::pixels::Pixels;
+use crate::files;
+use crate::ledger::{self, Look};
+use crate::score::Scores;
+use crate::trained::TrainedRun;
+use anyhow::{Context, Result, ensure};
+use cxr::bundle::{FoldEvaluation, Measured, sha256_hex};
+use cxr::scoring::bootstrap::interval95;
+use cxr::scoring::confusion::ConfusionMatrix;
+use cxr::scoring::reliability::{bins_equal_width, brier, ece};
+use cxr::scoring::roc::auc;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+/// `evaluation-<fold>.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvaluationFile {
+    /// Which fold.
+    pub fold: Fold,
+    /// The weights that were evaluated.
+    pub weights_sha256: String,
+    /// Digest of the calibration and policy they were evaluated with.
+    pub calibration_sha256: String,
+    /// The operating point.
+    pub threshold: f64,
+    /// Counts at the operating point.
+    pub confusion: ConfusionMatrix,
+    /// The figures.
+    pub figures: FoldEvaluation,
+}
+
+impl EvaluationFile {
+    fn name(fold: Fold) -> String {
+        format!("evaluation-{}.json", fold.name())
+    }
+
+    /// What is on file for a fold, if it was measured with these weights and this calibration.
+    ///
+    /// # Errors
+    /// When there is a file that is no evaluation.
+    pub fn load(trained: &TrainedRun, calibrated: &Calibrated, fold: Fold) -> Result<Option<Self>> {
+        let file = trained.run.file(&Self::name(fold));
+        if !file.exists() {
+            return Ok(None);
+        }
+        let text = std::fs::read(&file).with_context(|| format!("{}: cannot be read", file.display()))?;
+        let found: Self = serde_json::from_slice(&text).with_context(|| format!("{}: is no evaluation", file.display()))?;
+        let current = found.weights_sha256 == trained.weights_sha256 && found.calibration_sha256 == digest(calibrated)?;
+        Ok(current.then_some(found))
+    }
+}
+
+fn digest(calibrated: &Calibrated) -> Result<String> {
+    Ok(sha256_hex(&serde_json::to_vec(&(&calibrated.calibration, &calibrated.policy))?))
+}
+
+/// Evaluates one fold, writes figures and scores down and prints the table. `reason` says why the test split is looked
+/// at; the ledger gets its line before anything is printed.
+///
+/// # Errors
+/// When the fold is `train`, holds one class, or the test split is looked at without a reason.
+pub fn evaluate(trained: &TrainedRun, calibrated: &Calibrated, fold: Fold, reason: Option<&str>) -> Result<FoldEvaluation> {
+    ensure!(fold != Fold::Train, "the train fold cannot be evaluated: the network has seen it");
+    let reason = match (fold, reason) {
+        (Fold::Test, None) => anyhow::bail!("every look at the test split is entered in the ledger: say why with --reason"),
+        (_, reason) => reason,
+    };
+    let (pixels, scores) = trained.score(fold)?;
+    let (positive, probabilities) = (pixels.positive(), calibrated.probabilities(&scores.logits));
+    let threshold = calibrated.policy.threshold;
+    let settings = Settings { threshold, resamples: trained.config.evaluation.resamples, seed: trained.config.seed };
+    let figures = measure(&probabilities, &positive, &patients(&pixels), &settings)?;
+    let confusion = ConfusionMatrix::at(&probabilities, &positive, threshold);
+    if let (Fold::Test, Some(reason)) = (fold, reason) {
+        let look = Look::now(trained, reason, positive.len(), figures.auc.value)?;
+        ledger::append(&trained.config.evaluation.ledger, &look)?;
+    }
+    let evaluation = EvaluationFile {
+        fold,
+        weights_sha256: trained.weights_sha256.clone(),
+        calibration_sha256: digest(calibrated)?,
+        threshold,
+        confusion,
+        figures,
+    };
+    files::write_json(&trained.run.file(&EvaluationFile::name(fold)), &evaluation)?;
+    let table = scores_csv(&pixels, &scores, calibrated)?;
+    files::write_atomically(&trained.run.file(&format!("scores-{}.csv", fold.name())), table.as_bytes())?;
+    say(format!("{} fold, {} images, operating point {threshold:.4}", fold.name(), positive.len()));
+    for (name, measured) in rows(&evaluation.figures) {
+        let [low, high] = measured.ci95;
+        say(format!("  {name:<12} {:.4}  [{low:.4}, {high:.4}]  n {}", measured.value, measured.n));
+    }
+    say(format!("  {confusion:?}"));
+    Ok(evaluation.figures)
+}
+
+/// The figures by name, in the order in which they are shown.
+pub fn rows(figures: &FoldEvaluation) -> [(&'static str, Measured); 8] {
+    [
+        ("AUC", figures.auc),
+        ("sensitivity", figures.sensitivity),
+        ("specificity", figures.specificity),
+        ("precision", figures.precision),
+        ("F1", figures.f1),
+        ("accuracy", figures.accuracy),
+        ("ECE", figures.ece),
+        ("Brier", figures.brier),
+    ]
+}
+
+struct Settings {
+    threshold: f64,
+    resamples: usize,
+    seed: u64,
+}
+
+fn measure(probabilities: &[f64], positive: &[bool], patients: &[usize], settings: &Settings) -> Result<FoldEvaluation> {
+    let n_positive = positive.iter().filter(|label| **label).count();
+    let measured = |name: &str, n: usize, figure: &dyn Fn(&[f64], &[bool]) -> Option<f64>| -> Result<Measured> {
+        let of = |images: &[usize]| {
+            let p: Vec<f64> = images.iter().map(|i| probabilities[*i]).collect();
+            let y: Vec<bool> = images.iter().map(|i| positive[*i]).collect();
+            figure(&p, &y)
+        };
+        let value = figure(probabilities, positive).with_context(|| format!("{name} is undefined on this fold"))?;
+        let ci95 = interval95(patients, settings.resamples, settings.seed, of)
+            .with_context(|| format!("{name} has no interval on this fold"))?;
+        Ok(Measured { value, ci95, n })
+    };
+    let at = |p: &[f64], y: &[bool]| ConfusionMatrix::at(p, y, settings.threshold);
+    let confusion = at(probabilities, positive);
+    let n_flagged = (confusion.true_positives + confusion.false_positives) as usize;
+    let n = positive.len();
+    Ok(FoldEvaluation {
+        auc: measured("AUC", n, &auc)?,
+        sensitivity: measured("sensitivity", n_positive, &|p, y| at(p, y).sensitivity())?,
+        specificity: measured("specificity", n - n_positive, &|p, y| at(p, y).specificity())?,
+        precision: measured("precision", n_flagged, &|p, y| at(p, y).precision())?,
+        f1: measured("F1", n, &|p, y| at(p, y).f1())?,
+        accuracy: measured("accuracy", n, &|p, y| at(p, y).accuracy())?,
+        ece: measured("ECE", n, &|p, y| Some(ece(&bins_equal_width(p, y, CALIBRATION_BINS))))?,
+        brier: measured("Brier", n, &|p, y| Some(brier(p, y)))?,
+    })
+}
+
+/// A number for every patient, by image.
+fn patients(pixels: &Pixels) -> Vec<usize> {
+    let mut numbers = BTreeMap::new();
+    let patients = pixels.entries.iter().map(|entry| (entry.positive, entry.patient.as_str()));
+    patients
+        .map(|patient| {
+            let next = numbers.len();
+            *numbers.entry(patient).or_insert(next)
+        })
+        .collect()
+}
+
+fn scores_csv(pixels: &Pixels, scores: &Scores, calibrated: &Calibrated) -> Result<String> {
+    let mut text = String::from("path,patient,positive,logit,probability,flagged,ood_score\n");
+    for ((entry, logit), embedding) in pixels.entries.iter().zip(&scores.logits).zip(&scores.embeddings) {
+        let probability = calibrated.calibration.apply(*logit).value();
+        let ood_score = calibrated.reference.embedding.locate(embedding)?.ood_score;
+        writeln!(
+            text,
+            "{},{},{},{logit:.6},{probability:.6},{},{ood_score:.4}",
+            entry.path,
+            entry.patient,
+            u8::from(entry.positive),
+            u8::from(probability >= calibrated.policy.threshold),
+        )?;
+    }
+    Ok(text)
+}

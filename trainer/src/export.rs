@@ -1,0 +1,237 @@
+//! Export: a trained, calibrated and evaluated run as a signed bundle. Nothing is written where the service looks until
+//! ONNX Runtime has reproduced the network and every file is there.
+
+mod card;
+pub mod graph;
+pub mod onnx;
+pub mod parity;
+pub mod proto;
+
+use crate::calibrate::Calibrated;
+use crate::consistency::{Consistency, Scorer};
+use crate::console::say;
+use crate::dataset::folds::Fold;
+use crate::dataset::pixels::Pixels;
+use crate::environment::{Environment, now};
+use crate::evaluate::EvaluationFile;
+use crate::files;
+use crate::trained::TrainedRun;
+use anyhow::{Context, Result, ensure};
+use card::Card;
+use cxr::bundle::{
+    Bundle, Evaluation, FileDigest, Golden, MANIFEST, Manifest, Provenance, SCHEMA_VERSION, SIGNATURE, Trust, Variant,
+    sha256_hex, sign,
+};
+use cxr::phantom::{PhantomSpec, encode_png, generate};
+use ed25519_dalek::SigningKey;
+use ed25519_dalek::pkcs8::DecodePrivateKey;
+use parity::Parity;
+use runtime::{Runtime, Session, SessionOptions};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// The graph's file.
+const GRAPH: &str = "model.onnx";
+/// The only variant so far.
+const VARIANT: &str = "fp32";
+/// Phantoms whose logits a bundle carries; odd ones have an opacity.
+const GOLDEN_SEEDS: std::ops::Range<u64> = 0..4;
+/// Processors differ in the order of their sums; this much of a logit is still the same.
+const GOLDEN_TOLERANCE: f32 = 1e-3;
+
+/// Where things are on this machine.
+#[derive(Debug, Clone)]
+pub struct ExportPaths {
+    /// The bundle's folder; replaced when it exists.
+    pub bundle: PathBuf,
+    /// Ed25519 private key, PKCS#8 PEM.
+    pub signing_key: PathBuf,
+    /// ONNX Runtime's shared library.
+    pub onnxruntime: PathBuf,
+}
+
+/// Files of a bundle by name.
+type BundleFiles = BTreeMap<String, Vec<u8>>;
+
+/// Exports the run.
+///
+/// # Errors
+/// When parity fails, an evaluation is missing, the bundle is too large or cannot be opened again.
+pub fn export(trained: &TrainedRun, calibrated: &Calibrated, paths: &ExportPaths) -> Result<()> {
+    let key = signing_key(&paths.signing_key)?;
+    let architecture = trained.config.model.architecture;
+    let size = (trained.config.preprocess.width, trained.config.preprocess.height);
+    let graph = onnx::encode(architecture, &trained.network.named_tensors(), size)?;
+    let runtime = Runtime::load(&paths.onnxruntime)?;
+    let contract = onnx::contract(architecture, size);
+    let mut session = runtime.session(&graph, &contract, &SessionOptions::default())?;
+    let parity = prove_parity(trained, &mut session)?;
+    let evaluation = Evaluation {
+        select: evaluation(trained, calibrated, Fold::Select)?.context("run `cxr-trainer evaluate --fold select` first")?.figures,
+        calibrate: evaluation(trained, calibrated, Fold::Calibrate)?.context("run `cxr-trainer evaluate --fold calibrate` first")?.figures,
+        test: evaluation(trained, calibrated, Fold::Test)?.map(|file| file.figures),
+    };
+    let consistency = consistency(trained, calibrated, &mut session)?;
+    let mut files = BundleFiles::new();
+    let golden = golden(&mut session, size, &mut files)?;
+    files.insert(GRAPH.to_owned(), graph);
+    files.insert(Manifest::REFERENCE.to_owned(), json(&calibrated.reference)?);
+    let mut manifest = manifest(trained, calibrated, evaluation, golden)?;
+    let card = Card { manifest: &manifest, consistency: consistency.as_ref(), parity: &parity };
+    files.insert("MODEL_CARD.md".to_owned(), card.render().into_bytes());
+    manifest.files = files.iter().map(|(name, bytes)| (name.clone(), digest(bytes))).collect();
+    let manifest_bytes = json(&manifest)?;
+    files.insert(SIGNATURE.to_owned(), json(&sign(&manifest_bytes, &key))?);
+    files.insert(MANIFEST.to_owned(), manifest_bytes);
+    let n_bytes: usize = files.values().map(Vec::len).sum();
+    let limit = trained.config.export.max_bytes;
+    ensure!(n_bytes <= limit, "the bundle has {n_bytes} bytes, trainer.export.max_bytes allows {limit}");
+    replace_folder(&paths.bundle, &files)?;
+    let bundle = open(&paths.bundle, &Trust::SignedBy(vec![key.verifying_key()]))?;
+    say(format!("{} {} -> {}, {n_bytes} bytes", manifest.name, manifest.version, paths.bundle.display()));
+    say(format!("bundle digest {}, signed by {}", bundle.digest(), bundle.signed_by().unwrap_or("nobody")));
+    Ok(())
+}
+
+/// Opens a bundle in a folder.
+///
+/// # Errors
+/// Names the file that does not match.
+pub fn open(folder: &Path, trust: &Trust) -> Result<Bundle> {
+    let bundle = Bundle::open(|name| std::fs::read(folder.join(name)), trust);
+    bundle.with_context(|| format!("{}: is no usable bundle", folder.display()))
+}
+
+fn signing_key(file: &Path) -> Result<SigningKey> {
+    let pem = std::fs::read_to_string(file).with_context(|| format!("{}: cannot be read", file.display()))?;
+    SigningKey::from_pkcs8_pem(&pem).with_context(|| format!("{}: is no Ed25519 key in PKCS#8 PEM", file.display()))
+}
+
+fn evaluation(trained: &TrainedRun, calibrated: &Calibrated, fold: Fold) -> Result<Option<EvaluationFile>> {
+    EvaluationFile::load(trained, calibrated, fold)
+}
+
+/// Compares on the first images of the select fold and on phantoms.
+fn prove_parity(trained: &TrainedRun, session: &mut Session) -> Result<Parity> {
+    const N_REAL: usize = 16;
+    let (width, height) = (trained.config.preprocess.width, trained.config.preprocess.height);
+    let mut entries = trained.folds.entries(&trained.index, Fold::Select)?;
+    entries.truncate(N_REAL);
+    let real = Pixels::decode(&trained.index, entries, &trained.recipe(), &indicatif::ProgressBar::hidden())?;
+    let mut images: Vec<Vec<u8>> = (0..real.len()).map(|position| real.image(position).to_vec()).collect();
+    images.extend(GOLDEN_SEEDS.map(|seed| phantom(seed, (width, height))));
+    let parity = parity::compare(&trained.network, session, &images, (width, height))?;
+    say(parity.to_string());
+    parity.check()?;
+    Ok(parity)
+}
+
+fn consistency(trained: &TrainedRun, calibrated: &Calibrated, session: &mut Session) -> Result<Option<Consistency>> {
+    let Some(originals) = trained.config.export.originals.as_ref().filter(|folder| folder.is_dir()) else {
+        say("originals against copies: not measured, trainer.export.originals names no folder");
+        return Ok(None);
+    };
+    let mut scorer = Scorer {
+        session,
+        recipe: trained.recipe(),
+        calibration: calibrated.calibration,
+        policy: &calibrated.policy,
+    };
+    let consistency = Consistency::measure(&mut scorer, originals, &trained.index.root)?;
+    consistency.report();
+    files::write_json(&trained.run.file("consistency.json"), &consistency)?;
+    Ok(Some(consistency))
+}
+
+fn phantom(seed: u64, (width, height): (u32, u32)) -> Vec<u8> {
+    generate(&PhantomSpec { seed, width, height, opacity: seed % 2 == 1 })
+}
+
+fn golden(session: &mut Session, (width, height): (u32, u32), files: &mut BundleFiles) -> Result<Vec<Golden>> {
+    GOLDEN_SEEDS
+        .map(|seed| {
+            let pixels = phantom(seed, (width, height));
+            let logit = session.run(&pixels, 1)?.logits[0];
+            let file = format!("golden/phantom-{seed}.png");
+            files.insert(file.clone(), encode_png(&pixels, width, height));
+            Ok(Golden { file, logit, tolerance: GOLDEN_TOLERANCE * logit.abs().max(1.0) })
+        })
+        .collect()
+}
+
+fn manifest(trained: &TrainedRun, calibrated: &Calibrated, evaluation: Evaluation, golden: Vec<Golden>) -> Result<Manifest> {
+    let config = trained.config;
+    let size = (config.preprocess.width, config.preprocess.height);
+    let environment: Environment = serde_json::from_slice(&std::fs::read(trained.run.file("environment.json"))?)?;
+    let variant = Variant {
+        file: GRAPH.to_owned(),
+        precision: VARIANT.to_owned(),
+        calibration: calibrated.calibration,
+        policy: calibrated.policy.clone(),
+        golden,
+    };
+    Ok(Manifest {
+        schema_version: SCHEMA_VERSION,
+        name: config.export.name.clone(),
+        version: config.export.version.clone(),
+        created: now()?,
+        git_commit: environment.git_commit.clone(),
+        files: BTreeMap::new(),
+        model: onnx::contract(config.model.architecture, size),
+        labels: crate::dataset::index::CLASSES.map(str::to_owned),
+        intended_use: config.export.intended_use.clone(),
+        acceptance: config.acceptance,
+        preprocess: config.preprocess,
+        default_variant: VARIANT.to_owned(),
+        variants: BTreeMap::from([(VARIANT.to_owned(), variant)]),
+        evaluation,
+        training: Provenance {
+            dataset: config.data.name.clone(),
+            dataset_sha256: trained.folds.dataset_sha256.clone(),
+            split_sha256: trained.folds.digest()?,
+            config_sha256: config.digest()?,
+            seed: config.seed,
+            images: trained.folds.folds.iter().map(|(fold, paths)| (fold.name().to_owned(), paths.len())).collect(),
+            epoch: trained.epoch.epoch,
+            hardware: environment.processor,
+            libraries: environment.libraries,
+            run: trained.run.name(),
+        },
+    })
+}
+
+fn json(value: &impl serde::Serialize) -> Result<Vec<u8>> {
+    let mut bytes = serde_json::to_vec_pretty(value)?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+fn digest(bytes: &[u8]) -> FileDigest {
+    FileDigest { sha256: sha256_hex(bytes), bytes: bytes.len() as u64 }
+}
+
+/// Writes the files into a new folder and puts it in the place of the old. A reader finds the old bundle, the new one,
+/// or for an instant none; never a mixture.
+fn replace_folder(folder: &Path, files: &BundleFiles) -> Result<()> {
+    let (fresh, old) = (folder.with_added_extension("partial"), folder.with_added_extension("old"));
+    for leftover in [&fresh, &old] {
+        if leftover.exists() {
+            std::fs::remove_dir_all(leftover).with_context(|| format!("{}: cannot be removed", leftover.display()))?;
+        }
+    }
+    for (name, bytes) in files {
+        let path = fresh.join(name);
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).with_context(|| format!("{}: cannot be created", parent.display()))?;
+        }
+        files::write_atomically(&path, bytes)?;
+    }
+    let swap = || -> std::io::Result<()> {
+        if folder.exists() {
+            std::fs::rename(folder, &old)?;
+        }
+        std::fs::rename(&fresh, folder)?;
+        if old.exists() { std::fs::remove_dir_all(&old) } else { Ok(()) }
+    };
+    swap().with_context(|| format!("{}: cannot be replaced", folder.display()))
+}

@@ -1,0 +1,68 @@
+//! The ledger of looks at the official test split: one JSON line each, only ever appended, kept in the repository.
+
+use crate::environment::{git_commit, now};
+use crate::trained::TrainedRun;
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::Path;
+
+/// One look.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Look {
+    /// RFC 3339.
+    pub time: String,
+    /// Name of the run directory.
+    pub run: String,
+    /// Commit of the working tree.
+    pub git_commit: Option<String>,
+    /// Digest of the training configuration.
+    pub config_sha256: String,
+    /// Digest of the weights.
+    pub weights_sha256: String,
+    /// The subcommand.
+    pub command: String,
+    /// Why somebody looked.
+    pub reason: String,
+    /// Images.
+    pub n: usize,
+    /// What was seen.
+    pub auc: f64,
+}
+
+impl Look {
+    /// A look that is happening now.
+    ///
+    /// # Errors
+    /// When the configuration cannot be digested.
+    pub fn now(trained: &TrainedRun, reason: &str, n: usize, auc: f64) -> Result<Self> {
+        Ok(Self {
+            time: now()?,
+            run: trained.run.name(),
+            git_commit: git_commit(),
+            config_sha256: trained.config.digest()?,
+            weights_sha256: trained.weights_sha256.clone(),
+            command: std::env::args().nth(1).unwrap_or_default(),
+            reason: reason.to_owned(),
+            n,
+            auc,
+        })
+    }
+}
+
+/// Appends a look, on disk before this returns.
+///
+/// # Errors
+/// Names the file.
+pub fn append(ledger: &Path, look: &Look) -> Result<()> {
+    let mut line = serde_json::to_vec(look)?;
+    line.push(b'\n');
+    let write = || -> std::io::Result<()> {
+        let mut file = OpenOptions::new().create(true).append(true).open(ledger)?;
+        file.write_all(&line)?;
+        file.sync_all()
+    };
+    write().with_context(|| format!("{}: cannot be appended to, so the test split stays unseen", ledger.display()))
+}

@@ -1,0 +1,26 @@
+//! The trainer: a folder of radiographs in, a signed model bundle out. `main.rs` is only its command line.
+//!
+//! Decoding, preprocessing, calibration, metrics and decisions are `cxr`'s, so that what is measured here is what runs
+//! in the service; the two programs meet in the bundle alone.
+
+pub mod allocator;
+pub mod calibrate;
+pub mod checkpoint;
+pub mod config;
+pub mod consistency;
+pub mod console;
+pub mod curves;
+pub mod dataset;
+pub mod device;
+pub mod environment;
+pub mod evaluate;
+pub mod export;
+pub mod files;
+pub mod ledger;
+pub mod model;
+pub mod optimiser;
+pub mod run;
+pub mod schedule;
+pub mod score;
+pub mod train;
+pub mod trained;

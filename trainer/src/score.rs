@@ -1,0 +1,46 @@
+//! Scoring: a network over the images of a fold, in float32 and without augmentation.
+
+use crate::console::Meter;
+use crate::dataset::pixels::Pixels;
+use crate::model::Network;
+use anyhow::Result;
+use tch::{Device, Kind, Tensor};
+
+/// Images a batch; scores do not depend on it.
+const BATCH: usize = 64;
+
+/// Scores of a fold, in its order.
+#[derive(Debug, Default)]
+pub struct Scores {
+    /// Before calibration.
+    pub logits: Vec<f64>,
+    /// Pooled features of each image.
+    pub embeddings: Vec<Vec<f32>>,
+}
+
+/// Scores every image.
+///
+/// # Errors
+/// When a tensor cannot be read back.
+pub fn score(network: &Network, pixels: &Pixels, device: Device, what: &str) -> Result<Scores> {
+    let meter = Meter::new(what, pixels.len());
+    let mut scores = Scores::default();
+    let positions: Vec<usize> = (0..pixels.len()).collect();
+    for positions in positions.chunks(BATCH) {
+        let outputs = network.outputs(&grey_nchw(pixels, positions, device));
+        let logits: Vec<f32> = Vec::try_from(outputs.logits.flatten(0, -1))?;
+        let embeddings: Vec<Vec<f32>> = Vec::try_from(outputs.embedding)?;
+        scores.logits.extend(logits.into_iter().map(f64::from));
+        scores.embeddings.extend(embeddings);
+        meter.advance(positions.len(), String::new);
+    }
+    Ok(scores)
+}
+
+/// Images of a fold as the network takes them: float32 `[N, 1, H, W]`.
+pub fn grey_nchw(pixels: &Pixels, positions: &[usize], device: Device) -> Tensor {
+    let (width, height) = pixels.size;
+    let bytes: Vec<u8> = positions.iter().flat_map(|position| pixels.image(*position)).copied().collect();
+    let size = [positions.len() as i64, 1, i64::from(height), i64::from(width)];
+    Tensor::from_data_size(&bytes, &size, Kind::Uint8).to_device(device).to_kind(Kind::Float)
+}

@@ -1,0 +1,68 @@
+//! A trained run opened again: the best network with the data it belongs to. Calibration, evaluation and export start
+//! from here.
+
+use crate::checkpoint::EpochMetrics;
+use crate::config::Config;
+use crate::dataset::folds::{Fold, Folds};
+use crate::dataset::index::Index;
+use crate::dataset::pixels::{Pixels, Recipe};
+use crate::model::{Network, Precision, weights};
+use crate::run::RunDirectory;
+use crate::score::{Scores, score};
+use crate::train::decode;
+use anyhow::{Context, Result};
+use tch::Device;
+
+/// The best network of a run, and what it was trained with.
+#[derive(Debug)]
+pub struct TrainedRun<'a> {
+    /// The configuration.
+    pub config: &'a Config,
+    /// Where its files are.
+    pub run: &'a RunDirectory,
+    /// The data.
+    pub index: Index,
+    /// Its division.
+    pub folds: Folds,
+    /// The averaged weights of the best epoch, in float32.
+    pub network: Network,
+    /// How that epoch went.
+    pub epoch: EpochMetrics,
+    /// SHA-256 of the weights' file.
+    pub weights_sha256: String,
+    device: Device,
+}
+
+impl<'a> TrainedRun<'a> {
+    /// Opens the best weights of a run.
+    ///
+    /// # Errors
+    /// When nothing was trained, or the data is not what it was.
+    pub fn open(config: &'a Config, run: &'a RunDirectory, device: Device) -> Result<Self> {
+        let index = Index::scan(&config.data.root)?;
+        let folds = Folds::frozen(&run.folds(), &index, &config.data, config.seed)?;
+        let file = run.best_weights();
+        let bytes = std::fs::read(&file).with_context(|| format!("{}: cannot be read; run `cxr-trainer train` first", file.display()))?;
+        let (tensors, note) = weights::read(&file)?;
+        let note = note.with_context(|| format!("{}: does not say which epoch it is", file.display()))?;
+        let network = Network::new(config.model.architecture, config.model.dropout, Precision::Fp32, device);
+        weights::copy(&tensors, &network.named_tensors()).with_context(|| format!("{}: does not fit", file.display()))?;
+        let (epoch, weights_sha256) = (serde_json::from_str(&note)?, cxr::bundle::sha256_hex(&bytes));
+        Ok(Self { config, run, index, folds, network, epoch, weights_sha256, device })
+    }
+
+    /// How images become model inputs.
+    pub const fn recipe(&self) -> Recipe {
+        Recipe { acceptance: self.config.acceptance, preprocess: self.config.preprocess }
+    }
+
+    /// Decodes and scores one fold.
+    ///
+    /// # Errors
+    /// Lists every image that cannot be used.
+    pub fn score(&self, fold: Fold) -> Result<(Pixels, Scores)> {
+        let pixels = decode(&self.index, &self.folds, fold, &self.recipe())?;
+        let scores = score(&self.network, &pixels, self.device, fold.name())?;
+        Ok((pixels, scores))
+    }
+}

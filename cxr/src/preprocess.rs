@@ -1,10 +1,12 @@
-//! Accepted image to model input: window, resize with antialiasing, then CLAHE at the model's size.
+//! Accepted image to model input: window, resize with antialiasing, store as the training images were stored, then
+//! CLAHE at the model's size.
 //!
 //! Samples stay 16-bit until after the resize, and contrast enhancement comes last, so that images that were stored
 //! small and images that arrive large meet the model alike. Everything after (scaling, normalisation) is in the graph.
 
 pub mod clahe;
 mod resize;
+mod stored;
 mod window;
 
 pub use clahe::ClaheSpec;
@@ -26,13 +28,17 @@ pub struct PreprocessSpec {
     pub height: u32,
     /// How the aspect ratio is treated.
     pub resize: ResizeMode,
+    /// Quality, 1 to 100, of the JPEG files of the model's size that the model was trained on; every input is put
+    /// through such a file, so that an original and its stored copy are alike. `null` for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored_jpeg_quality: Option<u8>,
     /// Contrast-limited adaptive histogram equalisation; `null` for none.
     pub clahe: Option<ClaheSpec>,
 }
 
 impl Default for PreprocessSpec {
     fn default() -> Self {
-        Self { version: 1, width: 224, height: 224, resize: ResizeMode::Squash, clahe: None }
+        Self { version: 1, width: 224, height: 224, resize: ResizeMode::Squash, stored_jpeg_quality: None, clahe: None }
     }
 }
 
@@ -50,6 +56,9 @@ impl PreprocessSpec {
                 "the model's input is {} x {}, sides must be 32 to 2048",
                 self.width, self.height
             ));
+        }
+        if self.stored_jpeg_quality.is_some_and(|quality| !(1..=100).contains(&quality)) {
+            return Err("stored_jpeg_quality must be 1 to 100".into());
         }
         self.clahe.map_or(Ok(()), |clahe| clahe.check(self.width, self.height))
     }
@@ -95,6 +104,9 @@ pub fn preprocess(accepted: &AcceptedImage, spec: &PreprocessSpec) -> ModelInput
     let histogram = window.histogram(accepted);
     let size = (image.width(), image.height());
     let statistics = ImageStatistics::new(&histogram, size, &pixels, spec.width);
+    if let Some(quality) = spec.stored_jpeg_quality {
+        pixels = stored::as_jpeg(&pixels, spec.width, spec.height, quality);
+    }
     if let Some(clahe) = &spec.clahe {
         clahe::apply(&mut pixels, spec.width, spec.height, clahe);
     }

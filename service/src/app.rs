@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::config::http::HttpConfig;
 use crate::config::model::ModelConfig;
 use crate::http::{self, Api, REFUSAL_CAUSES, server};
-use crate::infer::{Engine, Sessions, is_device_failure};
+use crate::infer::{Engine, EngineState, Sessions, is_device_failure};
 use crate::model::{Golden, ServedModel};
 use crate::pipeline::{Gate, Pipeline};
 use crate::readiness::Readiness;
@@ -39,7 +39,8 @@ impl App {
         let model = Arc::new(ServedModel::open(&config.model)?);
         let engine = Arc::new(engine(&config.model, &model, &metrics)?);
         let store = Arc::new(Store::new(&config.database)?);
-        let readiness = Arc::new(Readiness::new(Arc::clone(&engine), Arc::clone(&store), Arc::clone(&metrics)));
+        let readiness =
+            Arc::new(Readiness::new(Arc::clone(&engine), Arc::clone(&store), Arc::clone(&metrics)));
         let gate = Arc::new(Gate::new(config.limits.max_in_flight.get(), Arc::clone(&metrics)));
         let pipeline = Pipeline {
             model,
@@ -69,17 +70,21 @@ impl App {
             shutdown.await;
             readiness.shut_down();
         };
-        let drained = server::serve(listener, self.router, &self.http, turn_unready).await;
-        // A client that hung up leaves work behind, which has no connection any more.
-        let emptied = self.gate.emptied(self.http.shutdown_grace_ms.duration()).await;
+        let connections = server::serve(listener, self.router, &self.http, turn_unready).await;
+        let in_flight = async {
+            connections.shutdown().await;
+            // A client that hung up leaves work behind that has no connection any more.
+            self.gate.emptied().await;
+        };
+        let drained = tokio::time::timeout(self.http.shutdown_grace_ms.duration(), in_flight).await.is_ok();
         self.store.close().await;
-        drained && emptied
+        drained
     }
 }
 
 /// Sessions that passed the golden inputs; or, when the device does not execute the model, the cause, with which the
 /// service starts and stays unready.
-fn engine(config: &ModelConfig, model: &ServedModel, metrics: &Metrics) -> anyhow::Result<Result<Engine, String>> {
+fn engine(config: &ModelConfig, model: &ServedModel, metrics: &Metrics) -> anyhow::Result<EngineState> {
     let manifest = model.manifest();
     metrics.serving(&manifest.name, &manifest.version, model.bundle().digest(), model.variant_name());
     let golden = Golden::of(model)?;
@@ -94,7 +99,9 @@ fn engine(config: &ModelConfig, model: &ServedModel, metrics: &Metrics) -> anyho
     };
     for backend in &mut sessions.backends {
         for known in &golden {
-            known.prove(backend, model).with_context(|| format!("the model bundle {}", config.bundle.display()))?;
+            known
+                .prove(backend, model)
+                .with_context(|| format!("the model bundle {}", config.bundle.display()))?;
         }
     }
     for (provider, nodes) in &sessions.proof.assigned_nodes {
@@ -109,5 +116,5 @@ fn engine(config: &ModelConfig, model: &ServedModel, metrics: &Metrics) -> anyho
         provider = sessions.proof.provider,
         "model proven"
     );
-    Ok(Ok(Engine::start(sessions.backends, probe, sessions.proof, sessions.execution)?))
+    Ok(Ok(Engine::start(sessions.backends, probe.pixels().to_vec(), sessions.proof, sessions.execution)?))
 }

@@ -15,11 +15,14 @@ pub mod secret;
 pub mod telemetry;
 pub mod units;
 
+use auth::AuthConfig;
 use clap::ValueEnum;
+use database::DatabaseConfig;
 use problem::{Problem, Problems};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::PathBuf;
+use telemetry::TelemetryConfig;
 
 /// Which set of defaults and which safety rules apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -40,6 +43,17 @@ impl Profile {
     }
 }
 
+/// Where the layers come from.
+#[derive(Debug, Clone)]
+pub struct Sources {
+    /// The profile in force.
+    pub profile: Profile,
+    /// Folder with an optional `<profile>.yaml` that is laid over the built-in one.
+    pub directory: Option<PathBuf>,
+    /// What the process was started with.
+    pub environment: BTreeMap<String, String>,
+}
+
 /// Everything the service is told, checked.
 #[derive(Debug)]
 pub struct Config {
@@ -48,9 +62,9 @@ pub struct Config {
     /// `service.http`
     pub http: http::HttpConfig,
     /// `service.database`
-    pub database: database::DatabaseConfig,
+    pub database: DatabaseConfig,
     /// `service.auth`
-    pub auth: auth::AuthConfig,
+    pub auth: AuthConfig,
     /// `service.model`
     pub model: model::ModelConfig,
     /// `service.limits`
@@ -58,7 +72,7 @@ pub struct Config {
     /// `service.audit`
     pub audit: audit::AuditConfig,
     /// `service.telemetry`
-    pub telemetry: telemetry::TelemetryConfig,
+    pub telemetry: TelemetryConfig,
     effective: BTreeMap<String, serde_json::Value>,
 }
 
@@ -72,30 +86,24 @@ struct Sections {
     model: model::ModelSection,
     limits: limits::LimitsConfig,
     audit: audit::AuditSection,
-    telemetry: telemetry::TelemetryConfig,
+    telemetry: TelemetryConfig,
 }
 
 impl Config {
     /// Reads the layers for the profile and checks every value.
     ///
-    /// `environment` is what the process was started with; tests pass their own.
-    ///
     /// # Errors
     /// All problems found, not only the first.
-    pub fn load(
-        profile: Profile,
-        directory: Option<&Path>,
-        environment: &BTreeMap<String, String>,
-    ) -> Result<Self, Problems> {
-        let (sections, mut problems) = layers::read(profile, directory, environment)?;
-        let effective = flatten(&sections);
-        let library = environment.get("ORT_DYLIB_PATH");
+    pub fn load(sources: &Sources) -> Result<Self, Problems> {
+        let (mut sections, mut problems) = layers::read(sources)?;
+        sections.model.default_library(sources.environment.get("ORT_DYLIB_PATH").map(String::as_str));
+        let (profile, effective) = (sources.profile, flatten(&sections));
         sections.http.check(&mut problems);
         sections.limits.check(&mut problems);
         sections.telemetry.check(&mut problems);
         let database = sections.database.check(&mut problems);
         let auth = sections.auth.check(profile, &mut problems);
-        let model = sections.model.check(profile, library.map(String::as_str), &mut problems);
+        let model = sections.model.check(profile, &mut problems);
         let audit = sections.audit.check(profile, &mut problems);
         let (Some(database), Some(auth), Some(model), Some(audit), []) =
             (database, auth, model, audit, problems.as_slice())
@@ -109,6 +117,31 @@ impl Config {
     /// Every key with the value in force; secrets only say that they are set.
     pub fn effective(&self) -> &BTreeMap<String, serde_json::Value> {
         &self.effective
+    }
+}
+
+/// The part that migrating needs: a migration job holds no secret but the database's.
+///
+/// # Errors
+/// All problems of that part.
+pub fn load_database(sources: &Sources) -> Result<(DatabaseConfig, TelemetryConfig), Problems> {
+    let (sections, mut problems) = layers::read(sources)?;
+    sections.telemetry.check(&mut problems);
+    match (sections.database.check(&mut problems), problems.as_slice()) {
+        (Some(database), []) => Ok((database, sections.telemetry)),
+        _ => Err(Problems(problems)),
+    }
+}
+
+/// The part that minting a token needs.
+///
+/// # Errors
+/// All problems of that part.
+pub fn load_auth(sources: &Sources) -> Result<AuthConfig, Problems> {
+    let (sections, mut problems) = layers::read(sources)?;
+    match (sections.auth.check(sources.profile, &mut problems), problems.as_slice()) {
+        (Some(auth), []) => Ok(auth),
+        _ => Err(Problems(problems)),
     }
 }
 

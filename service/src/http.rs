@@ -70,11 +70,15 @@ struct BearerScheme;
 
 impl Modify for BearerScheme {
     fn modify(&self, document: &mut Document) {
-        let scopes: Vec<String> = Scope::ALL.iter().map(|(scope, what)| format!("`{}`: {what}", scope.name())).collect();
+        let scopes: Vec<String> =
+            Scope::ALL.iter().map(|(scope, what)| format!("`{}`: {what}", scope.name())).collect();
         let mut scheme = Http::new(HttpAuthScheme::Bearer);
         scheme.bearer_format = Some("JWT".into());
         scheme.description = Some(format!("A JWT of the configured issuer. Scopes: {}.", scopes.join("; ")));
-        document.components.get_or_insert_default().add_security_scheme(access::SCHEME, SecurityScheme::Http(scheme));
+        document
+            .components
+            .get_or_insert_default()
+            .add_security_scheme(access::SCHEME, SecurityScheme::Http(scheme));
     }
 }
 

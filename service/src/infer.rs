@@ -4,7 +4,6 @@ mod onnx;
 
 pub use onnx::{OnnxBackend, Sessions, is_device_failure};
 
-use crate::model::Golden;
 use crate::threads::{Crew, JobLost};
 use cxr::ModelInput;
 use runtime::{ModelOutputs, ProviderProof, RuntimeError};
@@ -54,6 +53,9 @@ pub struct Inference {
     pub ran: Duration,
 }
 
+/// Sessions that execute, or why the device does not: then the service runs, unready, and predicts nothing.
+pub type EngineState = Result<Engine, String>;
+
 /// Sessions on threads, proven by the golden inputs before they came here.
 pub struct Engine<B = OnnxBackend> {
     crew: Crew<B>,
@@ -64,13 +66,18 @@ pub struct Engine<B = OnnxBackend> {
 }
 
 impl<B: Backend> Engine<B> {
-    /// Starts one thread for each backend.
+    /// Starts one thread for each backend; `probe` is an input that it must be able to run.
     ///
     /// # Errors
     /// When the system refuses a thread.
-    pub fn start(backends: Vec<B>, probe: &Golden, proof: ProviderProof, execution: Value) -> std::io::Result<Self> {
+    pub fn start(
+        backends: Vec<B>,
+        probe: Vec<u8>,
+        proof: ProviderProof,
+        execution: Value,
+    ) -> std::io::Result<Self> {
         let crew = Crew::start("model", backends)?;
-        Ok(Self { crew, healthy: AtomicBool::new(true), probe: probe.pixels().to_vec(), proof, execution })
+        Ok(Self { crew, healthy: AtomicBool::new(true), probe, proof, execution })
     }
 
     /// Runs the model on one image.
@@ -116,5 +123,60 @@ impl<B: Backend> Engine<B> {
         });
         self.healthy.store(inference.is_ok(), Ordering::Relaxed);
         inference
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cxr::metadata::AcquisitionMetadata;
+    use cxr::phantom::{PhantomSpec, encode_png, generate};
+    use cxr::preprocess::{PreprocessSpec, preprocess};
+    use cxr::{AcceptancePolicy, AcceptedImage, DecodeLimits};
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    /// Says the mean brightness, or fails while it is told to.
+    struct Brightness(Arc<AtomicBool>);
+
+    impl Backend for Brightness {
+        fn run(&mut self, pixels: &[u8], batch: usize) -> Result<ModelOutputs, BackendError> {
+            if self.0.load(Ordering::Relaxed) {
+                return Err(RuntimeError::NotFinite { index: 0 }.into());
+            }
+            let mean = pixels.iter().map(|p| f32::from(*p)).sum::<f32>() / pixels.len() as f32;
+            let (cam, embedding) = (vec![0.0; batch], vec![0.0; batch]);
+            Ok(ModelOutputs {
+                logits: vec![mean; batch],
+                cam,
+                cam_size: (1, 1),
+                embedding,
+                embedding_length: 1,
+            })
+        }
+    }
+
+    fn input() -> ModelInput {
+        let spec = PhantomSpec { seed: 1, width: 256, height: 256, opacity: false };
+        let image = cxr::decode(&encode_png(&generate(&spec), 256, 256), &DecodeLimits::default()).unwrap();
+        let accepted =
+            AcceptedImage::accept(image, AcquisitionMetadata::default(), &AcceptancePolicy::default())
+                .unwrap();
+        preprocess(&accepted, &PreprocessSpec::default())
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_remembered_until_a_known_input_runs_again() {
+        let failing = Arc::new(AtomicBool::new(false));
+        let proof = ProviderProof { provider: "test".into(), assigned_nodes: BTreeMap::default() };
+        let engine =
+            Engine::start(vec![Brightness(Arc::clone(&failing))], vec![7; 4], proof, Value::Null).unwrap();
+        assert!(engine.run(input()).await.unwrap().logit > 0.0);
+        failing.store(true, Ordering::Relaxed);
+        assert!(engine.is_healthy().await, "known from the last image");
+        assert!(matches!(engine.run(input()).await, Err(InferenceError::Backend(_))));
+        assert!(!engine.is_healthy().await);
+        failing.store(false, Ordering::Relaxed);
+        assert!(engine.is_healthy().await);
     }
 }

@@ -3,8 +3,8 @@
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use cxr_service::auth::{Verifier, mint};
-use cxr_service::config::Config;
 use cxr_service::config::args::ConfigArgs;
+use cxr_service::config::{self, Config, Sources};
 use cxr_service::model::ServedModel;
 use cxr_service::store::Store;
 use cxr_service::telemetry::logs;
@@ -71,20 +71,20 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
-    if let Command::Openapi = cli.command {
-        console::print(http::document().to_pretty_json()?);
-        return Ok(ExitCode::SUCCESS);
-    }
-    let config = cli.config.load()?;
+    let sources = cli.config.sources();
     match cli.command {
-        Command::Serve => serve(config),
-        Command::Migrate => migrate(&config),
-        Command::CheckConfig => Ok(check(&config)),
+        Command::Serve => serve(Config::load(&sources)?),
+        Command::Migrate => migrate(&sources),
+        Command::CheckConfig => Ok(check(&Config::load(&sources)?)),
         Command::DevToken { subject, scope, ttl } => {
-            console::print(mint::development_token(&config.auth, &subject, &scope, ttl)?);
+            let auth = config::load_auth(&sources)?;
+            console::print(mint::development_token(&auth, &subject, &scope, ttl)?);
             Ok(ExitCode::SUCCESS)
         }
-        Command::Openapi => Ok(ExitCode::SUCCESS),
+        Command::Openapi => {
+            console::print(http::document().to_pretty_json()?);
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 
@@ -111,10 +111,11 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
 }
 
 #[tokio::main]
-async fn migrate(config: &Config) -> anyhow::Result<ExitCode> {
-    logs::install(&config.telemetry)?;
-    let state = Store::new(&config.database)?.migrate().await?;
-    console::print(format_args!("schema: {state:?}"));
+async fn migrate(sources: &Sources) -> anyhow::Result<ExitCode> {
+    let (database, telemetry) = config::load_database(sources)?;
+    logs::install(&telemetry)?;
+    let state = Store::new(&database)?.migrate().await?;
+    console::print(state);
     Ok(ExitCode::SUCCESS)
 }
 

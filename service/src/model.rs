@@ -44,7 +44,8 @@ impl ServedModel {
         let refused = |source| ModelError::Bundle { directory: config.bundle.clone(), source };
         let bundle = Bundle::open(|file| std::fs::read(config.bundle.join(file)), &trust).map_err(refused)?;
         let (name, variant) = bundle.variant(config.variant.as_deref()).map_err(refused)?;
-        let (name, policy_digest) = (name.to_owned(), policy_digest(bundle.manifest(), variant).map_err(refused)?);
+        let (name, policy_digest) =
+            (name.to_owned(), policy_digest(bundle.manifest(), variant).map_err(refused)?);
         Ok(Self { bundle, variant: name, policy_digest })
     }
 

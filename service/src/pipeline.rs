@@ -15,7 +15,7 @@ pub use case::{Stated, Submission};
 pub use examine::{Failure, Stop};
 
 use crate::audit::{AuditLog, InputKey};
-use crate::infer::Engine;
+use crate::infer::{Engine, EngineState};
 use crate::model::ServedModel;
 use crate::store::StoreError;
 use crate::telemetry::metrics::Metrics;
@@ -23,6 +23,7 @@ use crate::threads::{Crew, JobLost};
 use case::Case;
 use cxr::DecodeLimits;
 use examine::{Finding, Known};
+use record::log_failure;
 use std::sync::Arc;
 
 /// Everything that a prediction needs; `App::build` makes one.
@@ -30,7 +31,7 @@ pub struct Pipeline {
     /// The verified bundle.
     pub model: Arc<ServedModel>,
     /// Sessions, or why the model does not execute.
-    pub engine: Arc<Result<Engine, String>>,
+    pub engine: Arc<EngineState>,
     /// Threads that decode, preprocess and draw.
     pub decoders: Crew<()>,
     /// What an upload may cost.
@@ -77,7 +78,8 @@ impl Pipeline {
         let engine = self.engine()?;
         let case = Case::open(submission, self).await?;
         let mut known = Known::default();
-        let finding = self.examine(&case, engine, &mut known).await;
+        let finding =
+            self.examine(&case, engine, &mut known).await.inspect_err(|stop| log_failure(&case, stop));
         let row = self.row(&case, &known, &finding, engine);
         let (receipt, timings) = self.record(&case, row).await?;
         Answer::new(receipt, finding, Arc::clone(&self.model), timings)

@@ -1,7 +1,7 @@
 //! Whether requests should be sent here: the model runs where it was asked to, the database can take rows, and
 //! nobody has asked the process to end.
 
-use crate::infer::Engine;
+use crate::infer::EngineState;
 use crate::store::{SchemaState, Store};
 use crate::telemetry::metrics::Metrics;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub struct FailedCheck {
 
 /// Checks readiness.
 pub struct Readiness {
-    engine: Arc<Result<Engine, String>>,
+    engine: Arc<EngineState>,
     store: Arc<Store>,
     metrics: Arc<Metrics>,
     shutting_down: AtomicBool,
@@ -32,7 +32,7 @@ pub struct Readiness {
 
 impl Readiness {
     /// Over these parts; an engine that is an error says why it does not execute.
-    pub fn new(engine: Arc<Result<Engine, String>>, store: Arc<Store>, metrics: Arc<Metrics>) -> Self {
+    pub fn new(engine: Arc<EngineState>, store: Arc<Store>, metrics: Arc<Metrics>) -> Self {
         Self { engine, store, metrics, shutting_down: AtomicBool::new(false), last: Mutex::new(None) }
     }
 
@@ -53,7 +53,8 @@ impl Readiness {
         {
             return failed.clone();
         }
-        let failed: Vec<FailedCheck> = [self.check_model().await, self.check_database().await].into_iter().flatten().collect();
+        let failed: Vec<FailedCheck> =
+            [self.check_model().await, self.check_database().await].into_iter().flatten().collect();
         self.metrics.ready(failed.is_empty());
         *last = Some((Instant::now(), failed.clone()));
         failed
@@ -69,16 +70,10 @@ impl Readiness {
     }
 
     async fn check_database(&self) -> Option<FailedCheck> {
-        let (check, cause) = match self.store.schema_state().await {
-            Ok(SchemaState::Current { .. }) => return None,
-            Ok(SchemaState::Behind { missing }) => {
-                ("schema", format!("migration {missing} is not applied; run cxr-service migrate"))
-            }
-            Ok(SchemaState::Different { version }) => {
-                ("schema", format!("migration {version} in the database differs from this program's; they do not belong together"))
-            }
-            Err(error) => ("database", error.to_string()),
-        };
-        Some(FailedCheck { check, cause })
+        match self.store.schema_state().await {
+            Ok(SchemaState::Current { .. }) => None,
+            Ok(state) => Some(FailedCheck { check: "schema", cause: state.to_string() }),
+            Err(error) => Some(FailedCheck { check: "database", cause: error.to_string() }),
+        }
     }
 }

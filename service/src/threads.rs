@@ -38,7 +38,10 @@ impl<W: Send + 'static> Crew<W> {
     ///
     /// # Errors
     /// `JobLost` when it panics.
-    pub async fn run<T: Send + 'static>(&self, job: impl FnOnce(&mut W) -> T + Send + 'static) -> Result<T, JobLost> {
+    pub async fn run<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut W) -> T + Send + 'static,
+    ) -> Result<T, JobLost> {
         let (answer, answered) = oneshot::channel();
         // Nobody waits for the answer any more when the caller was dropped; the job's work is then for nothing.
         let job: Job<W> = Box::new(move |worker| drop(answer.send(job(worker))));
@@ -64,9 +67,25 @@ mod tests {
     #[tokio::test]
     async fn a_panic_costs_one_job_and_the_thread_goes_on() {
         let crew = Crew::start("test", vec![0u32]).unwrap();
-        assert_eq!(crew.run(|count| { *count += 1; *count }).await.unwrap(), 1);
+        assert_eq!(
+            crew.run(|count| {
+                *count += 1;
+                *count
+            })
+            .await
+            .unwrap(),
+            1
+        );
         assert!(crew.run(|_| panic!("one job")).await.is_err());
-        assert_eq!(crew.run(|count| { *count += 1; *count }).await.unwrap(), 2);
+        assert_eq!(
+            crew.run(|count| {
+                *count += 1;
+                *count
+            })
+            .await
+            .unwrap(),
+            2
+        );
     }
 
     #[tokio::test]

@@ -47,14 +47,14 @@ async fn bad_tokens_are_401_and_leave_no_row() {
     for token in &bad {
         let response = predict(&server, token).await;
         let challenge = response.headers().get("www-authenticate").map(|v| v.to_str().unwrap().to_owned());
-        let body = problem(response, 401, "invalid_token").await;
+        let body = problem(response, 401, "unauthenticated").await;
         assert!(challenge.is_some_and(|c| c.starts_with("Bearer")), "{body}");
         assert!(token.len() < 20 || !body.to_string().contains(token.as_str()));
     }
     let none = server.client.post(format!("{}/v1/predictions", server.base)).body(images::jpeg(1, false));
-    problem(none.send().await.unwrap(), 401, "missing_token").await;
+    problem(none.send().await.unwrap(), 401, "unauthenticated").await;
     let basic = server.client.get(format!("{}/v1/model", server.base)).basic_auth("a", Some("b"));
-    problem(basic.send().await.unwrap(), 401, "missing_token").await;
+    problem(basic.send().await.unwrap(), 401, "unauthenticated").await;
     assert_eq!(postgres::psql(&url, "select count(*) from predictions").unwrap(), "0");
 }
 
@@ -94,12 +94,12 @@ async fn every_route_wants_its_scope_and_new_routes_cannot_be_forgotten() {
                     .body("x")
                     .send()
             };
-            problem(call(None).await.unwrap(), 401, "missing_token").await;
+            problem(call(None).await.unwrap(), 401, "unauthenticated").await;
             if !scope.is_empty() {
                 problem(
                     call(Some(tokens::token("other predictx audit"))).await.unwrap(),
                     403,
-                    "insufficient_scope",
+                    "forbidden",
                 )
                 .await;
             }
@@ -177,7 +177,7 @@ async fn production_takes_asymmetric_tokens_only_each_with_its_own_algorithm() {
             tokens::unsigned(&good),
         ];
         for token in bad {
-            problem(predict(&server, &token).await, 401, "invalid_token").await;
+            problem(predict(&server, &token).await, 401, "unauthenticated").await;
         }
     }
 }
@@ -198,5 +198,5 @@ async fn keys_come_from_a_jwks_file() {
     let server = production(directory.path(), &format!("      - jwks_file: {}", path.display())).await;
     let good = claims("pacs", "predict");
     assert_eq!(predict(&server, &pair.sign(&good, Some("2026-01"))).await.status(), 200);
-    problem(predict(&server, &pair.sign(&good, Some("2025-12"))).await, 401, "invalid_token").await;
+    problem(predict(&server, &pair.sign(&good, Some("2025-12"))).await, 401, "unauthenticated").await;
 }

@@ -52,7 +52,7 @@ async fn rejected_images_are_422_with_a_reason_and_a_row() {
             .header("content-type", "image/jpeg");
         let response =
             request.bearer_auth(tokens::token("predict")).body(image.clone()).send().await.unwrap();
-        let body = problem(response, 422, "image_rejected").await;
+        let body = problem(response, 422, "rejected").await;
         assert_eq!(body["reason"], *reason);
         let row = format!(
             "select outcome, reason, probability is null from predictions where id = '{}'",
@@ -61,7 +61,7 @@ async fn rejected_images_are_422_with_a_reason_and_a_row() {
         assert_eq!(postgres::psql(&url, &row).unwrap(), format!("rejected|{reason}|t"));
         assert_eq!(postgres::psql(&url, "select count(*) from predictions").unwrap(), (n + 1).to_string());
     }
-    let body = problem(server.post("?age=old", images::jpeg(1, false)).await, 422, "image_rejected").await;
+    let body = problem(server.post("?age=old", images::jpeg(1, false)).await, 422, "rejected").await;
     assert_eq!(body["reason"], "invalid_metadata");
     assert_eq!(server.metric("cxr_rejections_total{reason=\"blank\"}").await, Some(1.0));
 }
@@ -71,7 +71,7 @@ async fn a_decompression_bomb_costs_next_to_nothing() {
     let server = Server::ready().await;
     assert!(server.post("", images::jpeg(1, false)).await.status().is_success());
     let before = server.peak_memory_bytes();
-    let body = problem(server.post("", images::bomb()).await, 422, "image_rejected").await;
+    let body = problem(server.post("", images::bomb()).await, 422, "rejected").await;
     assert_eq!(body["reason"], "too_many_pixels");
     let more = server.peak_memory_bytes() - before;
     println!("peak memory {} MB, {} MB of it for the bomb", server.peak_memory_bytes() >> 20, more >> 20);
@@ -128,7 +128,7 @@ async fn malformed_multipart_is_400() {
     }
     assert_eq!(postgres::psql(&url, "select count(*) from predictions").unwrap(), "0");
     // And the whole one is an image that is not recognised.
-    problem(raw("multipart/form-data; boundary=b", whole).await.unwrap(), 422, "image_rejected").await;
+    problem(raw("multipart/form-data; boundary=b", whole).await.unwrap(), 422, "rejected").await;
 }
 
 #[tokio::test]
@@ -208,7 +208,7 @@ async fn the_admitted_are_bounded_and_the_rest_are_told_when_to_come_back() {
         assert!(start.elapsed() < Duration::from_secs(5), "the held request was not admitted");
     };
     assert_eq!(refused.headers()["retry-after"], "1");
-    problem(refused, 429, "overloaded").await;
+    problem(refused, 429, "too_many_requests").await;
     held.write_all(&image[100..]).unwrap();
     let text = tokio::task::spawn_blocking(move || answer(&mut held)).await.unwrap();
     assert!(text.starts_with("HTTP/1.1 200"), "{text}");
@@ -235,7 +235,7 @@ async fn a_client_that_hangs_up_still_leaves_its_row() {
 #[tokio::test]
 async fn unknown_routes_and_methods_are_problems_too() {
     let server = Server::ready().await;
-    problem(server.get("/v1/nothing", "predict").await, 404, "unknown_route").await;
+    problem(server.get("/v1/nothing", "predict").await, 404, "not_found").await;
     problem(server.get("/v1/predictions/not-a-uuid", "audit:read").await, 400, "malformed_request").await;
     problem(server.get("/v1/predictions", "predict").await, 405, "method_not_allowed").await;
     problem(server.post("?explain=perhaps", images::jpeg(1, false)).await, 400, "malformed_request").await;

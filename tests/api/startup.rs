@@ -82,6 +82,7 @@ fn check_config_explains_what_is_wrong() {
     let run = |name: &str, value: &str| {
         let output = Command::new(binary())
             .args(["check-config", "--profile", "development"])
+            .current_dir(root())
             .env("CXR_SERVICE__DATABASE__URL", "postgres://cxr:hunter2hunter2@localhost/cxr")
             .env(name, value)
             .output()

@@ -19,9 +19,15 @@ fn only(except: &[&str], within: &str, words: &[&str]) {
         }
         let code = code(&path);
         for word in words {
-            assert!(!code.contains(word), "{} names {word:?}, which belongs in {except:?}", path.display());
+            assert!(!names(&code, word), "{} names {word:?}, which belongs in {except:?}", path.display());
         }
     }
+}
+
+/// Whether `word` stands in the code and is not the end of a longer name.
+fn names(code: &str, word: &str) -> bool {
+    let part_of_name = |c: char| c.is_alphanumeric() || c == '_';
+    code.match_indices(word).any(|(at, _)| !code[..at].ends_with(part_of_name))
 }
 
 #[test]
@@ -41,7 +47,7 @@ fn only_store_holds_sql() {
 #[test]
 fn only_runtime_names_ort() {
     for crate_ in ["cxr", "service", "trainer", "tests/src"] {
-        only(&[], crate_, &["ort::", "use ort"]);
+        only(&[], crate_, &["ort::"]);
     }
 }
 

@@ -44,8 +44,11 @@ impl Calibrated {
     /// When there is none, or it was fitted for other weights.
     pub fn load(run: &RunDirectory, weights_sha256: &str) -> Result<Self> {
         let file = run.file(FILE);
-        let text = std::fs::read(&file).with_context(|| format!("{}: cannot be read; run `cxr-trainer calibrate` first", file.display()))?;
-        let calibrated: Self = serde_json::from_slice(&text).with_context(|| format!("{}: is no calibration", file.display()))?;
+        let text = std::fs::read(&file).with_context(|| {
+            format!("{}: cannot be read; run `cxr-trainer calibrate` first", file.display())
+        })?;
+        let calibrated: Self = serde_json::from_slice(&text)
+            .with_context(|| format!("{}: is no calibration", file.display()))?;
         ensure!(
             calibrated.weights_sha256 == weights_sha256,
             "{}: was fitted for other weights; run `cxr-trainer calibrate` again",
@@ -70,12 +73,10 @@ pub fn calibrate(trained: &TrainedRun) -> Result<Calibrated> {
     let (pixels, scores) = trained.score(Fold::Calibrate)?;
     let positive = pixels.positive();
     let calibration = AffineCalibration::fit(&scores.logits, &positive)?;
-    let probabilities: Vec<f64> = scores.logits.iter().map(|logit| calibration.apply(*logit).value()).collect();
-    let ood_scores = scores
-        .embeddings
-        .iter()
-        .map(|e| Ok(embedding.locate(e)?.ood_score))
-        .collect::<Result<Vec<f64>>>()?;
+    let probabilities: Vec<f64> =
+        scores.logits.iter().map(|logit| calibration.apply(*logit).value()).collect();
+    let ood_scores =
+        scores.embeddings.iter().map(|e| Ok(embedding.locate(e)?.ood_score)).collect::<Result<Vec<f64>>>()?;
     let policy = policy(config, &probabilities, &positive, &ood_scores)?;
     let n_positive = positive.iter().filter(|label| **label).count();
     let reference = Reference {
@@ -87,7 +88,8 @@ pub fn calibrate(trained: &TrainedRun) -> Result<Calibrated> {
         calibration: bins_equal_width(&probabilities, &positive, CALIBRATION_BINS),
         embedding,
     };
-    let calibrated = Calibrated { weights_sha256: trained.weights_sha256.clone(), calibration, policy, reference };
+    let calibrated =
+        Calibrated { weights_sha256: trained.weights_sha256.clone(), calibration, policy, reference };
     files::write_json(&trained.run.file(FILE), &calibrated)?;
     report(&calibrated);
     Ok(calibrated)
@@ -112,7 +114,12 @@ fn report(calibrated: &Calibrated) {
 /// threshold below which only `1 - review_sensitivity` of the positives lie to the one above which only
 /// `1 - review_specificity` of the negatives do: between them the model errs on either side often enough that a
 /// person decides. It always holds the operating point.
-fn policy(config: &Calibration, probabilities: &[f64], positive: &[bool], ood_scores: &[f64]) -> Result<DecisionPolicy> {
+fn policy(
+    config: &Calibration,
+    probabilities: &[f64],
+    positive: &[bool],
+    ood_scores: &[f64],
+) -> Result<DecisionPolicy> {
     let curve = RocCurve::new(probabilities, positive).context("the calibrate fold holds one class")?;
     let threshold = curve.at_sensitivity(config.target_sensitivity).threshold;
     let confusion = ConfusionMatrix::at(probabilities, positive, threshold);
@@ -138,7 +145,10 @@ fn policy(config: &Calibration, probabilities: &[f64], positive: &[bool], ood_sc
 fn embedding_reference(embeddings: &[Vec<f32>], n_components: usize) -> Result<EmbeddingReference> {
     let n = embeddings.len();
     let length = embeddings.first().context("no embeddings")?.len();
-    ensure!(n > n_components && length > n_components, "{n_components} components need more images and features");
+    ensure!(
+        n > n_components && length > n_components,
+        "{n_components} components need more images and features"
+    );
     let values: Vec<f32> = embeddings.iter().flatten().copied().collect();
     let matrix = Tensor::from_slice(&values).view([n as i64, length as i64]).to_kind(Kind::Double);
     let mean = matrix.mean_dim([0i64].as_slice(), true, Kind::Double);
@@ -149,8 +159,11 @@ fn embedding_reference(embeddings: &[Vec<f32>], n_components: usize) -> Result<E
     let components = directions.tr().narrow(0, 0, k);
     let deviations = singular_values.narrow(0, 0, k) / (n as f64 - 1.0).sqrt();
     let residual = &centred - centred.matmul(&components.tr()).matmul(&components);
-    let residual_rms = residual.square().sum_dim_intlist([1i64].as_slice(), false, Kind::Double).mean(Kind::Double).sqrt();
-    let rows = |tensor: &Tensor| -> Result<Vec<Vec<f32>>> { Ok(Vec::try_from(tensor.to_kind(Kind::Float).contiguous())?) };
+    let residual_rms =
+        residual.square().sum_dim_intlist([1i64].as_slice(), false, Kind::Double).mean(Kind::Double).sqrt();
+    let rows = |tensor: &Tensor| -> Result<Vec<Vec<f32>>> {
+        Ok(Vec::try_from(tensor.to_kind(Kind::Float).contiguous())?)
+    };
     Ok(EmbeddingReference {
         mean: Vec::try_from(mean.to_kind(Kind::Float).flatten(0, -1))?,
         components: rows(&components)?,
@@ -176,7 +189,10 @@ mod tests {
         let positive = [false, false, false, false, false, true, true, true, true, true];
         let policy = policy(&config, &probabilities, &positive, &[1.0, 2.0]).unwrap();
         assert!((policy.threshold - 0.5).abs() < 1e-12);
-        assert!((policy.chosen.sensitivity - 0.8).abs() < 1e-12 && (policy.chosen.specificity - 0.6).abs() < 1e-12);
+        assert!(
+            (policy.chosen.sensitivity - 0.8).abs() < 1e-12
+                && (policy.chosen.specificity - 0.6).abs() < 1e-12
+        );
         assert!((policy.review_band.low - 0.25).abs() < 1e-12, "{policy:?}");
         assert!((policy.review_band.high - 0.7).abs() < 1e-12, "{policy:?}");
     }
@@ -184,8 +200,9 @@ mod tests {
     #[test]
     fn components_explain_what_varies() {
         // Varies along the first axis by 1, along the second by a tenth, and not along the third.
-        let embeddings: Vec<Vec<f32>> =
-            (0..100u8).map(|i| vec![f32::from(i % 2) * 2.0 - 1.0, f32::from(i % 4 / 2) * 0.2 - 0.1, 5.0]).collect();
+        let embeddings: Vec<Vec<f32>> = (0..100u8)
+            .map(|i| vec![f32::from(i % 2) * 2.0 - 1.0, f32::from(i % 4 / 2) * 0.2 - 0.1, 5.0])
+            .collect();
         let reference = embedding_reference(&embeddings, 1).unwrap();
         assert!((reference.components[0][0].abs() - 1.0).abs() < 1e-5);
         assert!((reference.standard_deviations[0] - 1.005).abs() < 1e-3);

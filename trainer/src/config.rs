@@ -107,6 +107,8 @@ pub struct Training {
 pub struct Augmentation {
     /// Probability of a mirror image.
     pub flip_probability: f64,
+    /// Probability of rotation, translation and magnification.
+    pub warp_probability: f64,
     /// Largest rotation either way.
     pub rotation_degrees: f64,
     /// Largest shift, as a share of the side.
@@ -117,10 +119,14 @@ pub struct Augmentation {
     pub brightness: f64,
     /// Largest relative change of the contrast.
     pub contrast: f64,
-    /// Probability of shrinking and enlarging.
-    pub resample_probability: f64,
-    /// Smallest factor of shrinking.
-    pub resample_factor: f64,
+    /// Largest exponent `g` of a gamma `e^g` either way.
+    pub gamma: f64,
+    /// Probability of softer or sharper detail.
+    pub detail_probability: f64,
+    /// Detail is what shrinking by a factor of at least this one loses.
+    pub detail_shrink: f64,
+    /// Least and largest factor of that detail.
+    pub detail_gain: [f64; 2],
     /// Probability of compressing again.
     pub jpeg_probability: f64,
     /// Lowest and highest JPEG quality.
@@ -183,7 +189,8 @@ impl Config {
         if let Some(path) = overlay {
             layers = layers.add_source(yaml_file(path));
         }
-        let section: config::Value = layers.build()?.get("trainer").context("reading the section `trainer`")?;
+        let section: config::Value =
+            layers.build()?.get("trainer").context("reading the section `trainer`")?;
         let mut config: Self = serde_path_to_error::deserialize(section)
             .map_err(|error| anyhow::anyhow!("trainer.{}: {}", error.path(), error.inner()))?;
         if let Some(root) = data_root {
@@ -195,7 +202,8 @@ impl Config {
 
     /// What a run is frozen with.
     pub fn training_part(&self) -> TrainingPart {
-        let Self { seed, mut data, acceptance, preprocess, mut model, training, augmentation, .. } = self.clone();
+        let Self { seed, mut data, acceptance, preprocess, mut model, training, augmentation, .. } =
+            self.clone();
         data.root = PathBuf::new();
         model.weights = model.weights.map(|path| path.file_name().map(PathBuf::from).unwrap_or_default());
         TrainingPart { seed, data, acceptance, preprocess, model, training, augmentation }
@@ -226,11 +234,19 @@ impl Config {
         ensure!(training.workers > 0, "trainer.training.workers: must be at least 1");
         let augmentation = &self.augmentation;
         let [low, high] = augmentation.jpeg_quality;
-        ensure!(1 <= low && low <= high && high <= 100, "trainer.augmentation.jpeg_quality: 1 to 100, lowest first");
+        ensure!(
+            1 <= low && low <= high && high <= 100,
+            "trainer.augmentation.jpeg_quality: 1 to 100, lowest first"
+        );
         let [low, high] = augmentation.scale;
         ensure!(0.0 < low && low <= high, "trainer.augmentation.scale: positive, smallest first");
-        let factor = augmentation.resample_factor;
-        ensure!(0.0 < factor && factor <= 1.0, "trainer.augmentation.resample_factor: {factor} is not in (0, 1]");
+        let shrink = augmentation.detail_shrink;
+        ensure!(
+            0.0 < shrink && shrink <= 1.0,
+            "trainer.augmentation.detail_shrink: {shrink} is not in (0, 1]"
+        );
+        let [least, most] = augmentation.detail_gain;
+        ensure!(least <= most, "trainer.augmentation.detail_gain: least first");
         let calibration = &self.calibration;
         for (key, value) in [
             ("target_sensitivity", calibration.target_sensitivity),

@@ -81,7 +81,9 @@ impl Consistency {
             .collect::<Result<Vec<Pair>>>()?;
         ensure!(!pairs.is_empty(), "{}: holds no original", originals.display());
         let differences: Vec<f64> = pairs.iter().map(|pair| pair.original - pair.copy).collect();
-        let mean = |values: &dyn Fn(f64) -> f64| differences.iter().map(|d| values(*d)).sum::<f64>() / pairs.len() as f64;
+        let mean = |values: &dyn Fn(f64) -> f64| {
+            differences.iter().map(|d| values(*d)).sum::<f64>() / pairs.len() as f64
+        };
         Ok(Self {
             n: pairs.len(),
             mean_absolute_difference: mean(&f64::abs),
@@ -96,7 +98,11 @@ impl Consistency {
     pub fn report(&self) {
         say(format!(
             "originals against copies, {} pairs: |difference| {:.4} in the mean, {:.4} at most; signed {:+.4}; {} verdicts differ",
-            self.n, self.mean_absolute_difference, self.largest_difference, self.mean_signed_difference, self.n_flipped
+            self.n,
+            self.mean_absolute_difference,
+            self.largest_difference,
+            self.mean_signed_difference,
+            self.n_flipped
         ));
         for pair in self.pairs.iter().filter(|pair| pair.flipped) {
             say(format!("  {}: original {:.4}, copy {:.4}", pair.path, pair.original, pair.copy));

@@ -28,7 +28,8 @@ impl Meter {
     /// Begins to count.
     pub fn new(what: impl Into<String>, n_images: usize) -> Self {
         let what = what.into();
-        let style = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len} images {per_sec} {msg} {eta}");
+        let style =
+            ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len} images {per_sec} {msg} {eta}");
         let bar = ProgressBar::with_draw_target(Some(n_images as u64), ProgressDrawTarget::stderr())
             .with_prefix(what.clone())
             .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));

@@ -7,7 +7,8 @@ use std::fmt::Write as _;
 
 /// The history as CSV.
 pub fn csv(history: &[EpochMetrics]) -> String {
-    let mut text = String::from("epoch,step,train_loss,select_loss,select_auc,learning_rate,images_per_second\n");
+    let mut text =
+        String::from("epoch,step,train_loss,select_loss,select_auc,learning_rate,images_per_second\n");
     for e in history {
         // Writing to a String cannot fail.
         let _ = writeln!(
@@ -29,17 +30,25 @@ pub fn svg(history: &[EpochMetrics]) -> Result<String> {
         let root = SVGBackend::with_string(&mut text, (960, 400)).into_drawing_area();
         root.fill(&WHITE)?;
         let (left, right) = root.split_horizontally(480);
-        let curve = |value: fn(&EpochMetrics) -> f64| history.iter().map(|e| (e.epoch as f64, value(e))).collect::<Vec<_>>();
-        draw(&left, "loss", &[("train, augmented", BLUE, curve(|e| e.train_loss)), ("select", RED, curve(|e| e.select_loss))])?;
+        let curve = |value: fn(&EpochMetrics) -> f64| {
+            history.iter().map(|e| (e.epoch as f64, value(e))).collect::<Vec<_>>()
+        };
+        draw(
+            &left,
+            "loss",
+            &[("train, augmented", BLUE, curve(|e| e.train_loss)), ("select", RED, curve(|e| e.select_loss))],
+        )?;
         draw(&right, "AUC", &[("select", RED, curve(|e| e.select_auc))])?;
         root.present()?;
     }
     Ok(text)
 }
 
+/// A named curve: its colour and its points.
+type Curve<'a> = (&'a str, RGBColor, Vec<(f64, f64)>);
 type Panel<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 
-fn draw(panel: &Panel, title: &str, curves: &[(&str, RGBColor, Vec<(f64, f64)>)]) -> Result<()> {
+fn draw(panel: &Panel, title: &str, curves: &[Curve]) -> Result<()> {
     let values = || curves.iter().flat_map(|(_, _, points)| points.iter().map(|point| point.1));
     let (low, high) = (values().fold(f64::INFINITY, f64::min), values().fold(f64::NEG_INFINITY, f64::max));
     let margin = ((high - low) * 0.1).max(1e-3);

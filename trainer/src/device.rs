@@ -44,7 +44,10 @@ impl DeviceChoice {
         })?;
         // Unloading would pull kernels from under tensors that outlive this function.
         std::mem::forget(library);
-        ensure!(Cuda::is_available(), "--device cuda: libtorch finds no usable GPU (driver missing or too old?)");
+        ensure!(
+            Cuda::is_available(),
+            "--device cuda: libtorch finds no usable GPU (driver missing or too old?)"
+        );
         let n_devices = Cuda::device_count() as usize;
         ensure!(number < n_devices, "--device cuda:{number}: there are {n_devices} GPUs, counted from 0");
         Ok(Device::Cuda(number))

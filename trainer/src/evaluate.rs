@@ -51,8 +51,10 @@ impl EvaluationFile {
             return Ok(None);
         }
         let text = std::fs::read(&file).with_context(|| format!("{}: cannot be read", file.display()))?;
-        let found: Self = serde_json::from_slice(&text).with_context(|| format!("{}: is no evaluation", file.display()))?;
-        let current = found.weights_sha256 == trained.weights_sha256 && found.calibration_sha256 == digest(calibrated)?;
+        let found: Self =
+            serde_json::from_slice(&text).with_context(|| format!("{}: is no evaluation", file.display()))?;
+        let current =
+            found.weights_sha256 == trained.weights_sha256 && found.calibration_sha256 == digest(calibrated)?;
         Ok(current.then_some(found))
     }
 }
@@ -66,16 +68,24 @@ fn digest(calibrated: &Calibrated) -> Result<String> {
 ///
 /// # Errors
 /// When the fold is `train`, holds one class, or the test split is looked at without a reason.
-pub fn evaluate(trained: &TrainedRun, calibrated: &Calibrated, fold: Fold, reason: Option<&str>) -> Result<FoldEvaluation> {
+pub fn evaluate(
+    trained: &TrainedRun,
+    calibrated: &Calibrated,
+    fold: Fold,
+    reason: Option<&str>,
+) -> Result<FoldEvaluation> {
     ensure!(fold != Fold::Train, "the train fold cannot be evaluated: the network has seen it");
     let reason = match (fold, reason) {
-        (Fold::Test, None) => anyhow::bail!("every look at the test split is entered in the ledger: say why with --reason"),
+        (Fold::Test, None) => {
+            anyhow::bail!("every look at the test split is entered in the ledger: say why with --reason")
+        }
         (_, reason) => reason,
     };
     let (pixels, scores) = trained.score(fold)?;
     let (positive, probabilities) = (pixels.positive(), calibrated.probabilities(&scores.logits));
     let threshold = calibrated.policy.threshold;
-    let settings = Settings { threshold, resamples: trained.config.evaluation.resamples, seed: trained.config.seed };
+    let settings =
+        Settings { threshold, resamples: trained.config.evaluation.resamples, seed: trained.config.seed };
     let figures = measure(&probabilities, &positive, &patients(&pixels), &settings)?;
     let confusion = ConfusionMatrix::at(&probabilities, &positive, threshold);
     if let (Fold::Test, Some(reason)) = (fold, reason) {
@@ -116,21 +126,30 @@ pub fn rows(figures: &FoldEvaluation) -> [(&'static str, Measured); 8] {
     ]
 }
 
+/// A figure of probabilities and labels; none where it is undefined.
+type Figure<'a> = dyn Fn(&[f64], &[bool]) -> Option<f64> + 'a;
+
 struct Settings {
     threshold: f64,
     resamples: usize,
     seed: u64,
 }
 
-fn measure(probabilities: &[f64], positive: &[bool], patients: &[usize], settings: &Settings) -> Result<FoldEvaluation> {
+fn measure(
+    probabilities: &[f64],
+    positive: &[bool],
+    patients: &[usize],
+    settings: &Settings,
+) -> Result<FoldEvaluation> {
     let n_positive = positive.iter().filter(|label| **label).count();
-    let measured = |name: &str, n: usize, figure: &dyn Fn(&[f64], &[bool]) -> Option<f64>| -> Result<Measured> {
+    let measured = |name: &str, n: usize, figure: &Figure| -> Result<Measured> {
         let of = |images: &[usize]| {
             let p: Vec<f64> = images.iter().map(|i| probabilities[*i]).collect();
             let y: Vec<bool> = images.iter().map(|i| positive[*i]).collect();
             figure(&p, &y)
         };
-        let value = figure(probabilities, positive).with_context(|| format!("{name} is undefined on this fold"))?;
+        let value =
+            figure(probabilities, positive).with_context(|| format!("{name} is undefined on this fold"))?;
         let ci95 = interval95(patients, settings.resamples, settings.seed, of)
             .with_context(|| format!("{name} has no interval on this fold"))?;
         Ok(Measured { value, ci95, n })

@@ -19,8 +19,8 @@ use crate::trained::TrainedRun;
 use anyhow::{Context, Result, ensure};
 use card::Card;
 use cxr::bundle::{
-    Bundle, Evaluation, FileDigest, Golden, MANIFEST, Manifest, Provenance, SCHEMA_VERSION, SIGNATURE, Trust, Variant,
-    sha256_hex, sign,
+    Bundle, Evaluation, FileDigest, Golden, MANIFEST, Manifest, Provenance, SCHEMA_VERSION, SIGNATURE, Trust,
+    Variant, sha256_hex, sign,
 };
 use cxr::phantom::{PhantomSpec, encode_png, generate};
 use ed25519_dalek::SigningKey;
@@ -67,8 +67,12 @@ pub fn export(trained: &TrainedRun, calibrated: &Calibrated, paths: &ExportPaths
     let mut session = runtime.session(&graph, &contract, &SessionOptions::default())?;
     let parity = prove_parity(trained, &mut session)?;
     let evaluation = Evaluation {
-        select: evaluation(trained, calibrated, Fold::Select)?.context("run `cxr-trainer evaluate --fold select` first")?.figures,
-        calibrate: evaluation(trained, calibrated, Fold::Calibrate)?.context("run `cxr-trainer evaluate --fold calibrate` first")?.figures,
+        select: evaluation(trained, calibrated, Fold::Select)?
+            .context("run `cxr-trainer evaluate --fold select` first")?
+            .figures,
+        calibrate: evaluation(trained, calibrated, Fold::Calibrate)?
+            .context("run `cxr-trainer evaluate --fold calibrate` first")?
+            .figures,
         test: evaluation(trained, calibrated, Fold::Test)?.map(|file| file.figures),
     };
     let consistency = consistency(trained, calibrated, &mut session)?;
@@ -104,7 +108,8 @@ pub fn open(folder: &Path, trust: &Trust) -> Result<Bundle> {
 
 fn signing_key(file: &Path) -> Result<SigningKey> {
     let pem = std::fs::read_to_string(file).with_context(|| format!("{}: cannot be read", file.display()))?;
-    SigningKey::from_pkcs8_pem(&pem).with_context(|| format!("{}: is no Ed25519 key in PKCS#8 PEM", file.display()))
+    SigningKey::from_pkcs8_pem(&pem)
+        .with_context(|| format!("{}: is no Ed25519 key in PKCS#8 PEM", file.display()))
 }
 
 fn evaluation(trained: &TrainedRun, calibrated: &Calibrated, fold: Fold) -> Result<Option<EvaluationFile>> {
@@ -126,7 +131,11 @@ fn prove_parity(trained: &TrainedRun, session: &mut Session) -> Result<Parity> {
     Ok(parity)
 }
 
-fn consistency(trained: &TrainedRun, calibrated: &Calibrated, session: &mut Session) -> Result<Option<Consistency>> {
+fn consistency(
+    trained: &TrainedRun,
+    calibrated: &Calibrated,
+    session: &mut Session,
+) -> Result<Option<Consistency>> {
     let Some(originals) = trained.config.export.originals.as_ref().filter(|folder| folder.is_dir()) else {
         say("originals against copies: not measured, trainer.export.originals names no folder");
         return Ok(None);
@@ -147,7 +156,11 @@ fn phantom(seed: u64, (width, height): (u32, u32)) -> Vec<u8> {
     generate(&PhantomSpec { seed, width, height, opacity: seed % 2 == 1 })
 }
 
-fn golden(session: &mut Session, (width, height): (u32, u32), files: &mut BundleFiles) -> Result<Vec<Golden>> {
+fn golden(
+    session: &mut Session,
+    (width, height): (u32, u32),
+    files: &mut BundleFiles,
+) -> Result<Vec<Golden>> {
     GOLDEN_SEEDS
         .map(|seed| {
             let pixels = phantom(seed, (width, height));
@@ -159,10 +172,16 @@ fn golden(session: &mut Session, (width, height): (u32, u32), files: &mut Bundle
         .collect()
 }
 
-fn manifest(trained: &TrainedRun, calibrated: &Calibrated, evaluation: Evaluation, golden: Vec<Golden>) -> Result<Manifest> {
+fn manifest(
+    trained: &TrainedRun,
+    calibrated: &Calibrated,
+    evaluation: Evaluation,
+    golden: Vec<Golden>,
+) -> Result<Manifest> {
     let config = trained.config;
     let size = (config.preprocess.width, config.preprocess.height);
-    let environment: Environment = serde_json::from_slice(&std::fs::read(trained.run.file("environment.json"))?)?;
+    let environment: Environment =
+        serde_json::from_slice(&std::fs::read(trained.run.file("environment.json"))?)?;
     let variant = Variant {
         file: GRAPH.to_owned(),
         precision: VARIANT.to_owned(),
@@ -191,7 +210,12 @@ fn manifest(trained: &TrainedRun, calibrated: &Calibrated, evaluation: Evaluatio
             split_sha256: trained.folds.digest()?,
             config_sha256: config.digest()?,
             seed: config.seed,
-            images: trained.folds.folds.iter().map(|(fold, paths)| (fold.name().to_owned(), paths.len())).collect(),
+            images: trained
+                .folds
+                .folds
+                .iter()
+                .map(|(fold, paths)| (fold.name().to_owned(), paths.len()))
+                .collect(),
             epoch: trained.epoch.epoch,
             hardware: environment.processor,
             libraries: environment.libraries,
@@ -216,13 +240,15 @@ fn replace_folder(folder: &Path, files: &BundleFiles) -> Result<()> {
     let (fresh, old) = (folder.with_added_extension("partial"), folder.with_added_extension("old"));
     for leftover in [&fresh, &old] {
         if leftover.exists() {
-            std::fs::remove_dir_all(leftover).with_context(|| format!("{}: cannot be removed", leftover.display()))?;
+            std::fs::remove_dir_all(leftover)
+                .with_context(|| format!("{}: cannot be removed", leftover.display()))?;
         }
     }
     for (name, bytes) in files {
         let path = fresh.join(name);
         if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent).with_context(|| format!("{}: cannot be created", parent.display()))?;
+            std::fs::create_dir_all(parent)
+                .with_context(|| format!("{}: cannot be created", parent.display()))?;
         }
         files::write_atomically(&path, bytes)?;
     }

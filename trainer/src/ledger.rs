@@ -64,5 +64,7 @@ pub fn append(ledger: &Path, look: &Look) -> Result<()> {
         file.write_all(&line)?;
         file.sync_all()
     };
-    write().with_context(|| format!("{}: cannot be appended to, so the test split stays unseen", ledger.display()))
+    write().with_context(|| {
+        format!("{}: cannot be appended to, so the test split stays unseen", ledger.display())
+    })
 }

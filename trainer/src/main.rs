@@ -38,16 +38,24 @@ enum Command {
     #[command(after_help = "Example:\n  cxr-trainer calibrate --run runs/first")]
     Calibrate(Common),
     /// Measures a fold at the operating point, with 95 % intervals.
-    #[command(after_help = "Example:\n  cxr-trainer evaluate --run runs/first --fold select\n  cxr-trainer evaluate --run runs/first --fold test --reason 'release 1.0.0'")]
+    #[command(
+        after_help = "Example:\n  cxr-trainer evaluate --run runs/first --fold select\n  cxr-trainer evaluate --run runs/first --fold test --reason 'release 1.0.0'"
+    )]
     Evaluate(EvaluateArguments),
     /// Writes the signed bundle, if ONNX Runtime reproduces the network.
-    #[command(after_help = "Example:\n  cxr-trainer export --run runs/first --onnxruntime lib/libonnxruntime.so --bundle models/default")]
+    #[command(
+        after_help = "Example:\n  cxr-trainer export --run runs/first --onnxruntime lib/libonnxruntime.so --bundle models/default"
+    )]
     Export(ExportArguments),
     /// Scores untouched originals and their small copies with a bundle, the service's way.
-    #[command(after_help = "Example:\n  cxr-trainer consistency --bundle models/default --originals ../shared/data/kermany_originals")]
+    #[command(
+        after_help = "Example:\n  cxr-trainer consistency --bundle models/default --originals ../shared/data/kermany_originals"
+    )]
     Consistency(ConsistencyArguments),
     /// Does all of it: train, calibrate, evaluate every fold, export.
-    #[command(after_help = "Example:\n  cxr-trainer run --run runs/first --onnxruntime lib/libonnxruntime.so")]
+    #[command(
+        after_help = "Example:\n  cxr-trainer run --run runs/first --onnxruntime lib/libonnxruntime.so"
+    )]
     Run(RunArguments),
 }
 

@@ -120,7 +120,8 @@ impl Network {
         };
         let head = Head::new(&(&root / "classifier"), architecture.features(), dropout);
         // Grey levels are 0 to 255 and ImageNet's figures are fractions of white.
-        let per_channel = |values: [f32; 3]| (Tensor::from_slice(&values) * 255.0).view([1, 3, 1, 1]).to_device(device);
+        let per_channel =
+            |values: [f32; 3]| (Tensor::from_slice(&values) * 255.0).view([1, 3, 1, 1]).to_device(device);
         let (mean, deviation) = (per_channel(IMAGENET_MEAN), per_channel(IMAGENET_DEVIATION));
         Self { parameters, backbone, head, mean, deviation, precision }
     }
@@ -146,6 +147,32 @@ impl Network {
         match &self.backbone {
             Backbone::MobileNetV2(network) => network.forward(&x, train),
             Backbone::DenseNet121(network) => network.forward(&x, train),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_map_is_grad_cam_before_its_relu() {
+        for architecture in
+            [Architecture::MobileNetV2, Architecture::MobileNetV2Expanded, Architecture::DenseNet121]
+        {
+            tch::manual_seed(3);
+            let network = Network::new(architecture, 0.2, Precision::Fp32, Device::Cpu);
+            let images = Tensor::rand([2, 1, 96, 96], (Kind::Float, Device::Cpu)) * 255.0;
+            let features = network.features(&images, false).detach().set_requires_grad(true);
+            network.head.logits(&features, false).sum(Kind::Float).backward();
+            // Grad-CAM (Selvaraju et al. 2017): channels weighted by the mean gradient over the positions.
+            let weights = features.grad().mean_dim([2i64, 3].as_slice(), true, Kind::Float);
+            let grad_cam = (weights * &features).sum_dim_intlist([1i64].as_slice(), true, Kind::Float);
+            let n_positions = (features.size()[2] * features.size()[3]) as f64;
+            let cam = network.outputs(&images).cam;
+            let difference = (grad_cam * n_positions - &cam).abs().max().double_value(&[]);
+            let largest = cam.abs().max().double_value(&[]);
+            assert!(difference < 1e-4 * largest.max(1.0), "{}: {difference}", architecture.name());
         }
     }
 }

@@ -22,7 +22,8 @@ impl RunDirectory {
         let run = Self { path: path.to_owned() };
         let (file, text) = (run.file("config.yaml"), serde_yaml_ng::to_string(&config.training_part())?);
         if file.exists() {
-            let frozen = std::fs::read_to_string(&file).with_context(|| format!("{}: cannot be read", file.display()))?;
+            let frozen = std::fs::read_to_string(&file)
+                .with_context(|| format!("{}: cannot be read", file.display()))?;
             let difference = text.lines().zip(frozen.lines()).find(|(now, then)| now != then);
             ensure!(
                 frozen == text,
@@ -45,7 +46,11 @@ impl RunDirectory {
 
     /// Its own name.
     pub fn name(&self) -> String {
-        let name = self.path.canonicalize().ok().and_then(|path| path.file_name().map(|name| name.to_string_lossy().into_owned()));
+        let name = self
+            .path
+            .canonicalize()
+            .ok()
+            .and_then(|path| path.file_name().map(|name| name.to_string_lossy().into_owned()));
         name.unwrap_or_else(|| self.path.display().to_string())
     }
 

@@ -38,21 +38,35 @@ pub fn train(config: &Config, run: &RunDirectory, device: Device) -> Result<()> 
         say(format!("resuming after epoch {}", state.progress.epochs()));
     }
     let training = &config.training;
-    while state.progress.epochs() < training.epochs && state.progress.epochs_without_improvement() < training.patience {
+    while state.progress.epochs() < training.epochs
+        && state.progress.epochs_without_improvement() < training.patience
+    {
         let mut metrics = train_epoch(config, &loader, &weights, &mut state, device)?;
         let logits = score(&state.average, &select, device, "select")?.logits;
         let positive = select.positive();
-        metrics.select_auc = cxr::scoring::roc::auc(&logits, &positive).context("the select fold holds one class")?;
+        metrics.select_auc =
+            cxr::scoring::roc::auc(&logits, &positive).context("the select fold holds one class")?;
         metrics.select_loss = weights.loss_of(&logits, &positive);
         state.progress.history.push(metrics);
         record(run, &state)?;
     }
     let best = state.progress.best().context("no epoch was trained")?;
-    say(format!("best epoch {} with select AUC {:.4}: {}", best.epoch, best.select_auc, run.best_weights().display()));
+    say(format!(
+        "best epoch {} with select AUC {:.4}: {}",
+        best.epoch,
+        best.select_auc,
+        run.best_weights().display()
+    ));
     Ok(())
 }
 
-fn train_epoch(config: &Config, loader: &Loader, weights: &ClassWeights, state: &mut State, device: Device) -> Result<EpochMetrics> {
+fn train_epoch(
+    config: &Config,
+    loader: &Loader,
+    weights: &ClassWeights,
+    state: &mut State,
+    device: Device,
+) -> Result<EpochMetrics> {
     let training = &config.training;
     let (epoch, first_step) = (state.progress.epochs() + 1, state.progress.steps());
     let (n_batches, n_steps) = (loader.n_batches(), training.epochs * loader.n_batches());
@@ -90,7 +104,10 @@ fn record(run: &RunDirectory, state: &State) -> Result<()> {
     let history = &state.progress.history;
     let Some(last) = history.last() else { return Ok(()) };
     if state.progress.best().is_some_and(|best| best.epoch == last.epoch) {
-        files::write_atomically(&run.best_weights(), &encode(&state.average.named_tensors(), serde_json::to_string(last)?)?)?;
+        files::write_atomically(
+            &run.best_weights(),
+            &encode(&state.average.named_tensors(), serde_json::to_string(last)?)?,
+        )?;
     }
     state.save(&run.checkpoint())?;
     files::write_atomically(&run.file("metrics.csv"), curves::csv(history).as_bytes())?;
@@ -108,7 +125,11 @@ fn loader(config: &Config, index: &Index, folds: &Folds) -> Result<Loader> {
     let recipe = Recipe { acceptance: config.acceptance, preprocess };
     let pixels = Arc::new(decode(index, folds, Fold::Train, &recipe)?);
     let batch_size = config.training.batch_size;
-    ensure!(pixels.len() >= batch_size, "the train fold's {} images do not fill a batch of {batch_size}", pixels.len());
+    ensure!(
+        pixels.len() >= batch_size,
+        "the train fold's {} images do not fill a batch of {batch_size}",
+        pixels.len()
+    );
     Ok(Loader {
         pixels,
         augmentation: config.augmentation.clone(),
@@ -139,7 +160,8 @@ fn initial_state(config: &Config, folds: &Folds, device: Device) -> Result<State
     let average = Network::new(model.architecture, model.dropout, Precision::Fp32, device);
     update_average(&average, &network, 0.0);
     let optimiser = AdamW::new(&network, config.training.weight_decay, config.training.gradient_norm);
-    let progress = Progress { config_sha256: config.digest()?, folds_sha256: folds.digest()?, history: Vec::new() };
+    let progress =
+        Progress { config_sha256: config.digest()?, folds_sha256: folds.digest()?, history: Vec::new() };
     Ok(State { network, average, optimiser, progress })
 }
 
@@ -164,6 +186,7 @@ impl ClassWeights {
 
     fn loss_of(&self, logits: &[f64], positive: &[bool]) -> f64 {
         let labels: Vec<f64> = positive.iter().map(|label| f64::from(u8::from(*label))).collect();
-        self.loss(&Tensor::from_slice(logits), &Tensor::from_slice(&labels).to_kind(Kind::Double)).double_value(&[])
+        self.loss(&Tensor::from_slice(logits), &Tensor::from_slice(&labels).to_kind(Kind::Double))
+            .double_value(&[])
     }
 }

@@ -42,11 +42,13 @@ impl<'a> TrainedRun<'a> {
         let index = Index::scan(&config.data.root)?;
         let folds = Folds::frozen(&run.folds(), &index, &config.data, config.seed)?;
         let file = run.best_weights();
-        let bytes = std::fs::read(&file).with_context(|| format!("{}: cannot be read; run `cxr-trainer train` first", file.display()))?;
+        let bytes = std::fs::read(&file)
+            .with_context(|| format!("{}: cannot be read; run `cxr-trainer train` first", file.display()))?;
         let (tensors, note) = weights::read(&file)?;
         let note = note.with_context(|| format!("{}: does not say which epoch it is", file.display()))?;
         let network = Network::new(config.model.architecture, config.model.dropout, Precision::Fp32, device);
-        weights::copy(&tensors, &network.named_tensors()).with_context(|| format!("{}: does not fit", file.display()))?;
+        weights::copy(&tensors, &network.named_tensors())
+            .with_context(|| format!("{}: does not fit", file.display()))?;
         let (epoch, weights_sha256) = (serde_json::from_str(&note)?, cxr::bundle::sha256_hex(&bytes));
         Ok(Self { config, run, index, folds, network, epoch, weights_sha256, device })
     }

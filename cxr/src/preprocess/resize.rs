@@ -1,7 +1,8 @@
 //! Resize to the model's input with an antialiased triangle filter (what Pillow calls bilinear), and the way back.
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::U16;
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use serde::{Deserialize, Serialize};
 
 /// How the aspect ratio is treated.
@@ -53,30 +54,28 @@ fn fit(original: (u32, u32), input: (u32, u32)) -> (u32, u32) {
 }
 
 /// 16-bit brightness at the original's size to 8 bits at the input's.
-pub(super) fn resize(levels: &[u16], geometry: &Geometry) -> Vec<u8> {
+pub(super) fn resize(levels: &[U16], geometry: &Geometry) -> Vec<u8> {
     let (width, height) = geometry.size;
-    let resized =
-        if geometry.original == geometry.size { levels.to_vec() } else { convolve(levels, geometry) };
+    let mut resized = TypedImage::new(width, height);
+    if geometry.original == geometry.size {
+        resized.pixels_mut().copy_from_slice(levels);
+    } else {
+        convolve(levels, geometry.original, &mut resized);
+    }
     let (columns, rows) = geometry.input;
     let mut pixels = vec![0; columns as usize * rows as usize];
-    let target =
-        pixels.chunks_exact_mut(columns as usize).skip(geometry.offset.1 as usize).take(height as usize);
-    for (row, source) in target.zip(resized.chunks_exact(width as usize)) {
-        let left = geometry.offset.0 as usize;
+    let (left, top) = (geometry.offset.0 as usize, geometry.offset.1 as usize);
+    let target = pixels.chunks_exact_mut(columns as usize).skip(top).take(height as usize);
+    for (row, source) in target.zip(resized.pixels().chunks_exact(width as usize)) {
         for (pixel, level) in row[left..left + width as usize].iter_mut().zip(source) {
-            *pixel = ((u32::from(*level) + 128) / 257) as u8;
+            *pixel = ((u32::from(level.0) + 128) / 257) as u8;
         }
     }
     pixels
 }
 
-fn convolve(levels: &[u16], geometry: &Geometry) -> Vec<u16> {
-    let bytes: Vec<u8> = levels.iter().flat_map(|level| level.to_ne_bytes()).collect();
-    let source = ImageRef::new(geometry.original.0, geometry.original.1, &bytes, PixelType::U16)
-        .expect("two bytes for each of width x height levels");
-    let mut target = Image::new(geometry.size.0, geometry.size.1, PixelType::U16);
-    let options =
-        ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).use_alpha(false);
-    Resizer::new().resize(&source, &mut target, &options).expect("source and target are both U16");
-    target.buffer().as_chunks::<2>().0.iter().map(|pair| u16::from_ne_bytes(*pair)).collect()
+fn convolve(levels: &[U16], (width, height): (u32, u32), target: &mut TypedImage<'static, U16>) {
+    let source = TypedImageRef::new(width, height, levels).expect("width x height levels");
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+    Resizer::new().resize_typed(&source, target, &options).expect("the whole of an image with sides above zero");
 }

@@ -2,6 +2,7 @@
 
 use crate::image::{Photometric, Windowing};
 use crate::validate::AcceptedImage;
+use fast_image_resize::pixels::U16;
 
 /// Stored value to brightness, 0 black to 65535 white.
 pub(super) struct Lut(Vec<u16>);
@@ -26,8 +27,8 @@ impl Lut {
         Self((0..=max).map(|value| if inverted { 65535 - level(value) } else { level(value) }).collect())
     }
 
-    pub(super) fn apply(&self, samples: &[u16]) -> Vec<u16> {
-        samples.iter().map(|sample| self.0[usize::from(*sample)]).collect()
+    pub(super) fn apply(&self, samples: &[u16]) -> Vec<U16> {
+        samples.iter().map(|sample| U16::new(self.0[usize::from(*sample)])).collect()
     }
 
     /// How many pixels show each of 256 brightness levels.

@@ -184,7 +184,10 @@ pub struct Timings {
 
 /// A row as it is read back, column by column (the embedding's coordinates stay in the database).
 #[derive(Debug, sqlx::FromRow)]
-#[expect(missing_docs, reason = "each field is the column of its name; migrations/0001_predictions.sql describes them")]
+#[expect(
+    missing_docs,
+    reason = "each field is the column of its name; migrations/0001_predictions.sql describes them"
+)]
 pub struct StoredPrediction {
     pub id: Uuid,
     pub request_id: String,

@@ -99,8 +99,8 @@ fn pem(path: &Path, algorithm: SignatureAlgorithm, kid: Option<String>) -> Resul
 
 /// Encryption keys and keys of other kinds stand beside signature keys and are passed over (RFC 7517, 5).
 fn jwks(path: &Path) -> Result<Vec<VerificationKey>, KeyError> {
-    let set: JwkSet =
-        serde_json::from_slice(&read(path)?).map_err(|source| KeyError::Jwks { path: path.to_owned(), source })?;
+    let set: JwkSet = serde_json::from_slice(&read(path)?)
+        .map_err(|source| KeyError::Jwks { path: path.to_owned(), source })?;
     let refused = |index, what| KeyError::Jwk { path: path.to_owned(), index, what };
     let mut keys = Vec::new();
     for (index, jwk) in set.keys.iter().enumerate() {

@@ -20,7 +20,12 @@ struct Claims<'a> {
 ///
 /// # Errors
 /// Without `service.auth.hs256_secret`, which only the development profile may have.
-pub fn development_token(config: &AuthConfig, subject: &str, scope: &str, ttl: Duration) -> anyhow::Result<String> {
+pub fn development_token(
+    config: &AuthConfig,
+    subject: &str,
+    scope: &str,
+    ttl: Duration,
+) -> anyhow::Result<String> {
     let Some(secret) = &config.hs256_secret else {
         anyhow::bail!("tokens are minted in the development profile only: add --profile development");
     };

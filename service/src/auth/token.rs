@@ -113,7 +113,8 @@ impl Verifier {
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
         validation.set_issuer(&[&self.issuer]);
         validation.set_audience(&[&self.audience]);
-        let claims = jsonwebtoken::decode::<Claims>(token, &key.key, &validation).map_err(|e| claim_error(&e))?.claims;
+        let claims =
+            jsonwebtoken::decode::<Claims>(token, &key.key, &validation).map_err(|e| claim_error(&e))?.claims;
         actor(claims)
     }
 }
@@ -125,7 +126,8 @@ fn fits(key: &VerificationKey, header: &Header) -> bool {
 }
 
 fn check_header(header: &Header) -> Result<(), TokenError> {
-    let brings_key = header.jku.is_some() || header.jwk.is_some() || header.x5u.is_some() || header.x5c.is_some();
+    let brings_key =
+        header.jku.is_some() || header.jwk.is_some() || header.x5u.is_some() || header.x5c.is_some();
     if brings_key || header.crit.is_some() {
         return Err(TokenError::ForeignKey);
     }
@@ -150,7 +152,9 @@ fn claim_error(error: &jsonwebtoken::errors::Error) -> TokenError {
         ErrorKind::InvalidIssuer => TokenError::Issuer,
         ErrorKind::InvalidAudience => TokenError::Audience,
         ErrorKind::InvalidAlgorithm => TokenError::Algorithm,
-        ErrorKind::MissingRequiredClaim(_) | ErrorKind::InvalidClaimFormat(_) | ErrorKind::Json(_) => TokenError::Claims,
+        ErrorKind::MissingRequiredClaim(_) | ErrorKind::InvalidClaimFormat(_) | ErrorKind::Json(_) => {
+            TokenError::Claims
+        }
         ErrorKind::InvalidToken | ErrorKind::Base64(_) | ErrorKind::Utf8(_) => TokenError::Malformed,
         _ => TokenError::Signature,
     }

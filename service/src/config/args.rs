@@ -1,6 +1,6 @@
 //! Where the configuration comes from: the arguments every command takes, and the process environment.
 
-use super::{Config, Profile, problem::Problems};
+use super::{Profile, Sources};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -16,16 +16,15 @@ pub struct ConfigArgs {
 }
 
 impl ConfigArgs {
-    /// Loads the configuration with the environment of this process.
-    ///
-    /// # Errors
-    /// Every problem found.
-    pub fn load(&self) -> Result<Config, Problems> {
-        Config::load(self.profile, self.config_dir.as_deref(), &environment())
+    /// The layers that these arguments and the environment of this process name.
+    pub fn sources(self) -> Sources {
+        Sources { profile: self.profile, directory: self.config_dir, environment: environment() }
     }
 }
 
 /// A variable that is not Unicode cannot be one of ours; it is left out rather than shown in an error.
 fn environment() -> BTreeMap<String, String> {
-    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
 }

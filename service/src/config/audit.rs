@@ -33,9 +33,16 @@ impl AuditSection {
         let advice = "give the name of the site, 1 to 64 bytes, as audit rows shall show it";
         require(problems, site.is_some(), "audit.site", "not set, empty or too long", advice);
         let before = problems.len();
-        let key = resolve("audit.input_key", self.input_key.as_ref(), self.input_key_file.as_deref(), profile, problems);
+        let key = resolve(
+            "audit.input_key",
+            self.input_key.as_ref(),
+            self.input_key_file.as_deref(),
+            profile,
+            problems,
+        );
         let long = key.as_ref().is_some_and(|key| key.expose().len() >= MIN_INPUT_KEY_BYTES);
-        let advice = "give 32 random bytes or more and keep them: another key makes old input digests useless";
+        let advice =
+            "give 32 random bytes or more and keep them: another key makes old input digests useless";
         if problems.len() == before {
             require(problems, long, "audit.input_key", "not set or shorter than 32 bytes", advice);
         }

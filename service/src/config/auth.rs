@@ -70,9 +70,27 @@ impl AuthSection {
     pub(super) fn check(&self, profile: Profile, problems: &mut Vec<Problem>) -> Option<AuthConfig> {
         let stated = |value: &Option<String>| value.clone().filter(|text| !text.is_empty());
         let (issuer, audience) = (stated(&self.issuer), stated(&self.audience));
-        require(problems, issuer.is_some(), "auth.issuer", "not set", "give the iss claim of your identity provider");
-        require(problems, audience.is_some(), "auth.audience", "not set", "give the aud claim that names this service");
-        require(problems, self.leeway_seconds <= 300, "auth.leeway_seconds", "out of range", "give 0 to 300 seconds");
+        require(
+            problems,
+            issuer.is_some(),
+            "auth.issuer",
+            "not set",
+            "give the iss claim of your identity provider",
+        );
+        require(
+            problems,
+            audience.is_some(),
+            "auth.audience",
+            "not set",
+            "give the aud claim that names this service",
+        );
+        require(
+            problems,
+            self.leeway_seconds <= 300,
+            "auth.leeway_seconds",
+            "out of range",
+            "give 0 to 300 seconds",
+        );
         for (index, key) in self.keys.iter().enumerate() {
             key.check(&format!("auth.keys[{index}]"), problems);
         }

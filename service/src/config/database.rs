@@ -43,7 +43,13 @@ impl DatabaseSection {
         }
         // A database URL carries no well-known secret, so the profile makes no difference.
         let before = problems.len();
-        let url = resolve("database.url", self.url.as_ref(), self.url_file.as_deref(), Profile::Production, problems);
+        let url = resolve(
+            "database.url",
+            self.url.as_ref(),
+            self.url_file.as_deref(),
+            Profile::Production,
+            problems,
+        );
         let advice = "give postgres://USER:PASSWORD@HOST:PORT/DATABASE, or its file in database.url_file";
         if problems.len() == before {
             require(problems, url.is_some(), "database.url", "not set", advice);

@@ -1,8 +1,8 @@
 //! The layers and how they become typed sections: merged, read strictly, and every misfit reported at once.
 
 use super::problem::{Problem, Problems};
-use super::{Profile, Sections};
-use ::config::{Environment, File, FileFormat, FileStoredFormat};
+use super::{Profile, Sections, Sources};
+use ::config::{ConfigError, Environment, File, FileFormat};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -16,25 +16,24 @@ const DEVELOPMENT: &str = include_str!("../../../config/development.yaml");
 const PRODUCTION: &str = include_str!("../../../config/production.yaml");
 
 /// The sections, with the problems of those keys that had to be taken from the defaults to read the rest.
-pub(super) fn read(
-    profile: Profile,
-    directory: Option<&Path>,
-    environment: &BTreeMap<String, String>,
-) -> Result<(Sections, Vec<Problem>), Problems> {
+pub(super) fn read(sources: &Sources) -> Result<(Sections, Vec<Problem>), Problems> {
     let defaults = merge(&[yaml(DEFAULT)], None, &BTreeMap::new())?;
-    let built_in = match profile {
+    let built_in = match sources.profile {
         Profile::Development => DEVELOPMENT,
         Profile::Production => PRODUCTION,
     };
-    let file = directory.map(|directory| profile_file(directory, profile)).transpose()?.flatten();
-    let ours: BTreeMap<String, String> = environment
-        .iter()
-        .filter(|(name, _)| name.to_uppercase().starts_with(VARIABLE_PREFIX))
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect();
-    let merged = merge(&[yaml(DEFAULT), yaml(built_in)], file.as_deref(), &ours)?;
-    let from_variables = ours.keys().map(|name| name[VARIABLE_PREFIX.len()..].to_lowercase().replace("__", ".")).collect();
+    let file = sources.directory.as_deref().map(|directory| profile_file(directory, sources.profile));
+    let file = file.transpose()?.flatten();
+    let merged = merge(&[yaml(DEFAULT), yaml(built_in)], file.as_deref(), &sources.environment)?;
+    let from_variables = sources.environment.keys().filter_map(|name| key_of(name)).collect();
     Reader { tree: merged, defaults, from_variables, problems: Vec::new() }.read()
+}
+
+/// The key below `service` that a variable sets.
+fn key_of(variable: &str) -> Option<String> {
+    let prefix = variable.get(..VARIABLE_PREFIX.len())?;
+    let ours = prefix.eq_ignore_ascii_case(VARIABLE_PREFIX);
+    ours.then(|| variable[VARIABLE_PREFIX.len()..].to_lowercase().replace("__", "."))
 }
 
 fn yaml(text: &str) -> File<::config::FileSourceString, FileFormat> {
@@ -62,18 +61,22 @@ fn merge(
     if let Some(path) = file {
         builder = builder.add_source(File::from(path).format(FileFormat::Yaml));
     }
-    let variables = variables.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
-    let environment = Environment::with_prefix("CXR").prefix_separator("_").separator("__").source(Some(variables));
+    let ours = variables.iter().filter(|(name, _)| key_of(name).is_some());
+    let ours = ours.map(|(name, value)| (name.clone(), value.clone())).collect();
+    let environment =
+        Environment::with_prefix("CXR").prefix_separator("_").separator("__").source(Some(ours));
     let merged = builder.add_source(environment).build().and_then(|all| all.get::<Value>(ROOT));
     merged.map_err(|error| {
-        // The parser's words may quote the file, and the file may hold a secret: only the place is told.
-        tracing::debug!(error = %error, "configuration cannot be merged");
-        let found = match (&error, file) {
-            (::config::ConfigError::FileParse { .. }, Some(path)) => format!("{} is not valid YAML", path.display()),
+        // The parser's own words may quote the file, and the file may hold a secret: only the place is told.
+        let found = match (error, file) {
+            (ConfigError::FileParse { cause, .. }, Some(path)) => {
+                let told = cause.to_string();
+                let place = told.rsplit_once(" line ").map(|(_, place)| format!(", line {place}"));
+                format!("{} is not valid YAML{}", path.display(), place.unwrap_or_default())
+            }
             _ => "the layers cannot be merged".to_owned(),
         };
-        let advice = format!("{:?} files hold one tree under the key `{ROOT}`", FileFormat::Yaml.file_extensions());
-        whole("", &found, &advice)
+        whole("", &found, "write one tree under the key `service`, as in config/default.yaml")
     })
 }
 

@@ -24,7 +24,13 @@ pub struct LimitsConfig {
 impl LimitsConfig {
     pub(super) fn check(&self, problems: &mut Vec<Problem>) {
         let threads = self.decode_threads.get() <= 1024;
-        require(problems, threads, "limits.decode_threads", "more than 1024", "give about the number of cores");
+        require(
+            problems,
+            threads,
+            "limits.decode_threads",
+            "more than 1024",
+            "give about the number of cores",
+        );
         let in_flight = self.max_in_flight.get() <= 100_000;
         let advice = "give a number whose images fit in memory: max_in_flight times max_bytes";
         require(problems, in_flight, "limits.max_in_flight", "more than 100000", advice);

@@ -57,20 +57,26 @@ pub struct ModelConfig {
 }
 
 impl ModelSection {
-    pub(super) fn check(
-        &self,
-        profile: Profile,
-        library_from_environment: Option<&str>,
-        problems: &mut Vec<Problem>,
-    ) -> Option<ModelConfig> {
-        let library = self.onnxruntime_library.clone().or_else(|| library_from_environment.map(PathBuf::from));
+    /// The library that the environment names under ONNX Runtime's own variable, where the configuration names none.
+    pub(super) fn default_library(&mut self, path: Option<&str>) {
+        self.onnxruntime_library = self.onnxruntime_library.take().or_else(|| path.map(PathBuf::from));
+    }
+
+    pub(super) fn check(&self, profile: Profile, problems: &mut Vec<Problem>) -> Option<ModelConfig> {
+        let library = self.onnxruntime_library.clone();
         let advice = "give the path of libonnxruntime.so (or set ORT_DYLIB_PATH)";
         require(problems, library.is_some(), "model.onnxruntime_library", "not set", advice);
         let production = profile == Profile::Production;
         let advice = "list the PEM file of the Ed25519 public key that signs your bundles";
         let trusted = !production || !self.trusted_keys.is_empty();
         require(problems, trusted, "model.trusted_keys", "empty in the production profile", advice);
-        require(problems, self.device_id >= 0, "model.device_id", "negative", "give the GPU's ordinal, from 0");
+        require(
+            problems,
+            self.device_id >= 0,
+            "model.device_id",
+            "negative",
+            "give the GPU's ordinal, from 0",
+        );
         Some(ModelConfig {
             bundle: self.bundle.clone(),
             variant: self.variant.clone(),

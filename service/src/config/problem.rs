@@ -17,18 +17,11 @@ impl Problem {
         let key = format!("{}.{key}", super::layers::ROOT);
         Self { key, found: found.to_owned(), advice: advice.to_owned() }
     }
-
-    /// The environment variable that sets this key.
-    fn variable(&self) -> String {
-        format!("CXR_{}", self.key.replace('.', "__").to_uppercase())
-    }
 }
 
 impl std::fmt::Display for Problem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {}; {}", self.key, self.found, self.advice)?;
-        // A list is written in a file; a variable cannot hold one.
-        if self.key.contains('[') { Ok(()) } else { write!(f, " (environment: {})", self.variable()) }
+        write!(f, "{}: {}; {}", self.key, self.found, self.advice)
     }
 }
 
@@ -40,7 +33,11 @@ impl std::fmt::Display for Problems {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let n = self.0.len();
         write!(f, "the configuration has {n} problem{}:", if n == 1 { "" } else { "s" })?;
-        self.0.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
+        self.0.iter().try_for_each(|problem| write!(f, "\n  {problem}"))?;
+        write!(
+            f,
+            "\nA key is set in <profile>.yaml or by its variable, service.http.bind by CXR_SERVICE__HTTP__BIND; lists in the file."
+        )
     }
 }
 

@@ -51,7 +51,11 @@ pub(super) fn resolve(
         (None, None) => None,
     }?;
     if profile == Profile::Production && secret.expose().starts_with(DEVELOPMENT_PREFIX) {
-        problems.push(Problem::new(key, "the well-known secret of the development profile", "set a secret of your own"));
+        problems.push(Problem::new(
+            key,
+            "the well-known secret of the development profile",
+            "set a secret of your own",
+        ));
         return None;
     }
     Some(secret)
@@ -62,7 +66,11 @@ fn read(key: &str, path: &Path, problems: &mut Vec<Problem>) -> Option<Secret> {
         Ok(text) => Some(Secret::from(text.trim_end_matches(['\r', '\n']))),
         Err(error) => {
             let found = format!("the file {} cannot be read ({})", path.display(), error.kind());
-            problems.push(Problem::new(&format!("{key}_file"), &found, "give a readable file that holds the secret"));
+            problems.push(Problem::new(
+                &format!("{key}_file"),
+                &found,
+                "give a readable file that holds the secret",
+            ));
             None
         }
     }

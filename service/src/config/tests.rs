@@ -1,15 +1,20 @@
 //! Layers, errors that tell everything at once, and secrets that are never shown.
 
 use super::*;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+fn sources(profile: Profile, folder: Option<&Path>, variables: &[(&str, &str)]) -> Sources {
+    let environment =
+        variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    Sources { profile, directory: folder.map(Path::to_owned), environment }
+}
 
 fn load(profile: Profile, variables: &[(&str, &str)]) -> Result<Config, Problems> {
     load_in(profile, None, variables)
 }
 
 fn load_in(profile: Profile, folder: Option<&Path>, variables: &[(&str, &str)]) -> Result<Config, Problems> {
-    let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    Config::load(profile, folder, &variables)
+    Config::load(&sources(profile, folder, variables))
 }
 
 const DATABASE: (&str, &str) = ("CXR_SERVICE__DATABASE__URL", "postgres://cxr:hunter2@localhost/cxr");
@@ -23,6 +28,7 @@ fn problems(profile: Profile, variables: &[(&str, &str)]) -> Vec<String> {
 fn development_needs_only_a_database_and_a_library() {
     let config = load(Profile::Development, &[DATABASE, LIBRARY]).unwrap();
     assert_eq!(config.model.onnxruntime_library, PathBuf::from("/opt/libonnxruntime.so"));
+    assert_eq!(config.effective()["service.model.onnxruntime_library"], "/opt/libonnxruntime.so");
     assert_eq!(config.http.bind.port(), 8080);
     assert!(config.auth.hs256_secret.is_some());
     assert!(!config.model.refuse_development_key);
@@ -31,9 +37,11 @@ fn development_needs_only_a_database_and_a_library() {
 #[test]
 fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
     let folder = tempfile::tempdir().unwrap();
-    let file = "service:\n  limits: {max_bytes: 1000, max_frames: 3}\n  model: {trusted_keys: [a.pem, b.pem]}\n";
+    let file =
+        "service:\n  limits: {max_bytes: 1000, max_frames: 3}\n  model: {trusted_keys: [a.pem, b.pem]}\n";
     std::fs::write(folder.path().join("development.yaml"), file).unwrap();
-    let variables = [DATABASE, LIBRARY, ("CXR_SERVICE__LIMITS__MAX_BYTES", "2000"), ("CXR_DATA_DIR", "elsewhere")];
+    let variables =
+        [DATABASE, LIBRARY, ("CXR_SERVICE__LIMITS__MAX_BYTES", "2000"), ("CXR_DATA_DIR", "elsewhere")];
     let config = load_in(Profile::Development, Some(folder.path()), &variables).unwrap();
     assert_eq!(config.limits.max_bytes.get(), 2000);
     assert_eq!(config.limits.max_frames.get(), 3);
@@ -59,7 +67,10 @@ fn every_problem_is_told_at_once_with_its_key() {
         ],
     );
     let told = |key: &str, what: &str| {
-        assert!(found.iter().any(|line| line.starts_with(key) && line.contains(what)), "{key} {what}: {found:#?}");
+        assert!(
+            found.iter().any(|line| line.starts_with(key) && line.contains(what)),
+            "{key} {what}: {found:#?}"
+        );
     };
     told("service.http.bind: ", "a text that does not fit");
     told("service.http.header_timeout_ms: ", "out of range");
@@ -67,7 +78,7 @@ fn every_problem_is_told_at_once_with_its_key() {
     told("service.limits.max_in_flight: ", "expected a nonzero usize");
     told("service.limits.max_bytes: ", "a number that does not fit");
     told("service.model.provider: ", "expected `cpu` or `cuda`");
-    told("service.telemetry.log_filter: ", "CXR_SERVICE__TELEMETRY__LOG_FILTER");
+    told("service.telemetry.log_filter: ", "not a log filter");
     told("service.database.url: ", "not set");
     assert_eq!(found.len(), 8, "{found:#?}");
 }
@@ -75,8 +86,16 @@ fn every_problem_is_told_at_once_with_its_key() {
 #[test]
 fn production_has_no_built_in_secret_and_refuses_what_development_may() {
     let found = problems(Profile::Production, &[]);
-    for key in ["database.url", "auth.issuer", "auth.audience", "auth.keys", "model.onnxruntime_library",
-                "model.trusted_keys", "audit.input_key", "audit.site"] {
+    for key in [
+        "database.url",
+        "auth.issuer",
+        "auth.audience",
+        "auth.keys",
+        "model.onnxruntime_library",
+        "model.trusted_keys",
+        "audit.input_key",
+        "audit.site",
+    ] {
         assert!(found.iter().any(|line| line.starts_with(&format!("service.{key}: "))), "{key}: {found:#?}");
     }
     assert_eq!(found.len(), 8, "{found:#?}");
@@ -87,7 +106,9 @@ fn production_has_no_built_in_secret_and_refuses_what_development_may() {
             ("CXR_SERVICE__AUDIT__INPUT_KEY", "development-only-input-key-known-to-everybody"),
         ],
     );
-    assert!(found.iter().any(|line| line.starts_with("service.auth.hs256_secret: set in the production profile")));
+    assert!(
+        found.iter().any(|line| line.starts_with("service.auth.hs256_secret: set in the production profile"))
+    );
     assert!(found.iter().any(|line| line.starts_with("service.audit.input_key: the well-known secret")));
 }
 
@@ -99,18 +120,22 @@ fn a_secret_is_taken_from_a_file_and_never_shown() {
     let from_file = ("CXR_SERVICE__DATABASE__URL_FILE", file.to_str().unwrap());
     let config = load(Profile::Development, &[LIBRARY, from_file]).unwrap();
     assert_eq!(config.database.url.expose(), "postgres://cxr:hunter2@localhost/cxr");
-    let shown = format!("{config:?} {:?}", load(Profile::Development, &[LIBRARY, DATABASE]).unwrap().effective());
+    let shown =
+        format!("{config:?} {:?}", load(Profile::Development, &[LIBRARY, DATABASE]).unwrap().effective());
     assert!(!shown.contains("hunter2") && !shown.contains("known-to-everybody"), "{shown}");
     assert!(shown.contains("[set, not shown]"));
 
     let twice = problems(Profile::Development, &[LIBRARY, DATABASE, from_file]);
     assert!(twice[0].starts_with("service.database.url: set twice"), "{twice:#?}");
-    let absent = problems(Profile::Development, &[LIBRARY, ("CXR_SERVICE__DATABASE__URL_FILE", "/no/such/file")]);
+    let absent =
+        problems(Profile::Development, &[LIBRARY, ("CXR_SERVICE__DATABASE__URL_FILE", "/no/such/file")]);
     assert!(absent[0].starts_with("service.database.url_file: the file /no/such/file"), "{absent:#?}");
-    let wrong = problems(Profile::Development, &[LIBRARY, ("CXR_SERVICE__DATABASE__URL", "mysql://x:hunter2@h/d")]);
+    let wrong =
+        problems(Profile::Development, &[LIBRARY, ("CXR_SERVICE__DATABASE__URL", "mysql://x:hunter2@h/d")]);
     assert!(wrong[0].contains("not the URL of a Postgres") && !wrong[0].contains("hunter2"), "{wrong:#?}");
     // A variable that looks like a number is still the text of a secret.
-    let short = problems(Profile::Development, &[LIBRARY, DATABASE, ("CXR_SERVICE__AUDIT__INPUT_KEY", "12345")]);
+    let short =
+        problems(Profile::Development, &[LIBRARY, DATABASE, ("CXR_SERVICE__AUDIT__INPUT_KEY", "12345")]);
     assert!(short[0].contains("shorter than 32 bytes") && short.len() == 1, "{short:#?}");
 }
 
@@ -119,14 +144,27 @@ fn a_file_that_is_no_yaml_is_named_and_not_quoted() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("production.yaml"), "service: {audit: {input_key: 'hunter2").unwrap();
     let error = load_in(Profile::Production, Some(folder.path()), &[]).unwrap_err().to_string();
-    assert!(error.contains("production.yaml is not valid YAML") && !error.contains("hunter2"), "{error}");
+    assert!(
+        error.contains("production.yaml is not valid YAML, line 1") && !error.contains("hunter2"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_command_needs_its_own_part_only() {
+    let (database, _) = load_database(&sources(Profile::Production, None, &[DATABASE])).unwrap();
+    assert_eq!(database.max_connections, 16);
+    assert_eq!(load_database(&sources(Profile::Production, None, &[])).unwrap_err().0.len(), 1);
+    assert!(load_auth(&sources(Profile::Development, None, &[])).unwrap().hs256_secret.is_some());
 }
 
 #[test]
 fn a_key_source_must_be_complete() {
     let folder = tempfile::tempdir().unwrap();
-    let keys = "[{pem_file: a.pem}, {jwks_file: a, pem_file: b, algorithm: RS256}, {pem_file: c, algorithm: EdDSA}]";
-    std::fs::write(folder.path().join("development.yaml"), format!("service: {{auth: {{keys: {keys}}}}}")).unwrap();
+    let keys =
+        "[{pem_file: a.pem}, {jwks_file: a, pem_file: b, algorithm: RS256}, {pem_file: c, algorithm: EdDSA}]";
+    std::fs::write(folder.path().join("development.yaml"), format!("service: {{auth: {{keys: {keys}}}}}"))
+        .unwrap();
     let found = load_in(Profile::Development, Some(folder.path()), &[DATABASE, LIBRARY]).unwrap_err().0;
     let keys: Vec<&str> = found.iter().map(|problem| problem.key.as_str()).collect();
     assert_eq!(keys, ["service.auth.keys[0]", "service.auth.keys[1]"]);
@@ -136,9 +174,10 @@ fn a_key_source_must_be_complete() {
 #[test]
 fn the_documentation_lists_every_key() {
     let documentation = include_str!("../../../docs/CONFIG.md");
-    let sections = layers::read(Profile::Production, None, &BTreeMap::new()).unwrap().0;
+    let sections = layers::read(&sources(Profile::Production, None, &[])).unwrap().0;
     for (key, value) in flatten(&sections) {
-        let value = if key == "service.http.bind" { "\"127.0.0.1:8080\"".to_owned() } else { value.to_string() };
+        let value =
+            if key == "service.http.bind" { "\"127.0.0.1:8080\"".to_owned() } else { value.to_string() };
         let row = format!("| `{}` | `{}` |", key.trim_start_matches("service."), value.trim_matches('"'));
         assert!(documentation.contains(&row), "docs/CONFIG.md lacks the row {row}");
     }

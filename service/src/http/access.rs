@@ -68,7 +68,8 @@ impl AccessTable {
         let methods = self.0.get(path).ok_or(ApiError::UnknownRoute)?;
         // A GET handler answers HEAD as well.
         let method = if *method == Method::HEAD { &Method::GET } else { method };
-        let allow = || ApiError::MethodNotAllowed { allow: methods.keys().cloned().collect::<Vec<_>>().join(", ") };
+        let allow =
+            || ApiError::MethodNotAllowed { allow: methods.keys().cloned().collect::<Vec<_>>().join(", ") };
         methods.get(method.as_str()).ok_or_else(allow)
     }
 }
@@ -81,7 +82,10 @@ fn declared(path: &str, operation: &str, described: &Value) -> Result<Access, Ac
         return if listed { Ok(Access::Public) } else { Err(AccessError::NotPublic(operation.into())) };
     };
     let scopes = scopes.as_array().into_iter().flatten().map(|scope| scope.as_str().and_then(Scope::named));
-    scopes.collect::<Option<_>>().map(Access::Token).ok_or_else(|| AccessError::UnknownScope(operation.into()))
+    scopes
+        .collect::<Option<_>>()
+        .map(Access::Token)
+        .ok_or_else(|| AccessError::UnknownScope(operation.into()))
 }
 
 /// Authenticates, checks the scopes, and hands the [`Actor`] on.
@@ -105,7 +109,8 @@ pub(super) async fn authorise(
 fn bearer(headers: &HeaderMap) -> Result<&str, ApiError> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else { return Err(ApiError::MissingToken) };
-    let (scheme, token) = value.to_str().ok().and_then(|text| text.split_once(' ')).ok_or(ApiError::MissingToken)?;
+    let (scheme, token) =
+        value.to_str().ok().and_then(|text| text.split_once(' ')).ok_or(ApiError::MissingToken)?;
     if scheme.eq_ignore_ascii_case("bearer") { Ok(token.trim_start()) } else { Err(ApiError::MissingToken) }
 }
 
@@ -120,9 +125,15 @@ mod tests {
         assert_eq!(declared("/x", "/x", &json!({})), Err(AccessError::Undeclared("/x".into())));
         assert_eq!(declare("/x", json!([])), Err(AccessError::Undeclared("/x".into())));
         assert_eq!(declare("/x", json!([{}])), Err(AccessError::NotPublic("/x".into())));
-        assert_eq!(declare("/x", json!([{ "bearer": ["all"] }])), Err(AccessError::UnknownScope("/x".into())));
+        assert_eq!(
+            declare("/x", json!([{ "bearer": ["all"] }])),
+            Err(AccessError::UnknownScope("/x".into()))
+        );
         assert_eq!(declare("/livez", json!([{}])), Ok(Access::Public));
-        assert_eq!(declare("/x", json!([{ "bearer": ["predict"] }])), Ok(Access::Token(vec![Scope::Predict])));
+        assert_eq!(
+            declare("/x", json!([{ "bearer": ["predict"] }])),
+            Ok(Access::Token(vec![Scope::Predict]))
+        );
         assert_eq!(declare("/x", json!([{ "bearer": [] }])), Ok(Access::Token(vec![])));
     }
 
@@ -131,11 +142,18 @@ mod tests {
         let table = AccessTable::from_document(&super::super::document()).unwrap();
         let access = |path, method| table.find(path, &method).cloned();
         assert_eq!(access("/v1/predictions", Method::POST).unwrap(), Access::Token(vec![Scope::Predict]));
-        assert_eq!(access("/v1/predictions/{id}", Method::GET).unwrap(), Access::Token(vec![Scope::AuditRead]));
-        assert_eq!(access("/v1/predictions/{id}", Method::HEAD).unwrap(), Access::Token(vec![Scope::AuditRead]));
+        assert_eq!(
+            access("/v1/predictions/{id}", Method::GET).unwrap(),
+            Access::Token(vec![Scope::AuditRead])
+        );
+        assert_eq!(
+            access("/v1/predictions/{id}", Method::HEAD).unwrap(),
+            Access::Token(vec![Scope::AuditRead])
+        );
         assert_eq!(access("/v1/model", Method::GET).unwrap(), Access::Token(vec![]));
         assert!(matches!(access("/v1/model", Method::DELETE), Err(ApiError::MethodNotAllowed { .. })));
-        let public = table.0.iter().filter(|(_, methods)| methods.values().any(|access| *access == Access::Public));
+        let public =
+            table.0.iter().filter(|(_, methods)| methods.values().any(|access| *access == Access::Public));
         let mut public: Vec<&str> = public.map(|(path, _)| path.as_str()).collect();
         let mut expected = [PUBLIC.as_slice(), BROWSER.as_slice()].concat();
         public.sort_unstable();

@@ -6,6 +6,7 @@ use crate::auth::{Scope, TokenError};
 use crate::pipeline::{PredictionError, Stop};
 use crate::readiness::FailedCheck;
 use crate::store::StoreError;
+use crate::telemetry::logs::chain;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use cxr::Rejection;
@@ -60,7 +61,7 @@ pub(super) struct Problem {
     /// The HTTP status.
     status: u16,
     /// What was wrong, where, and what to do.
-    detail: String,
+    pub(super) detail: String,
     /// Names the request in the service's log.
     pub(super) request_id: String,
     /// Why the image was rejected: a stable code.
@@ -96,9 +97,13 @@ impl ApiError {
     /// The table that docs/ERRORS.md explains.
     pub(super) const fn kind(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
-            Self::Malformed(_) => (StatusCode::BAD_REQUEST, "malformed_request", "The request cannot be read"),
+            Self::Malformed(_) => {
+                (StatusCode::BAD_REQUEST, "malformed_request", "The request cannot be read")
+            }
             Self::MissingToken => (StatusCode::UNAUTHORIZED, "unauthenticated", "A bearer token is required"),
-            Self::InvalidToken(_) => (StatusCode::UNAUTHORIZED, "unauthenticated", "The token is not accepted"),
+            Self::InvalidToken(_) => {
+                (StatusCode::UNAUTHORIZED, "unauthenticated", "The token is not accepted")
+            }
             Self::InsufficientScope(_) => {
                 (StatusCode::FORBIDDEN, "forbidden", "The token does not grant this")
             }
@@ -109,13 +114,19 @@ impl ApiError {
             Self::MethodNotAllowed { .. } => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "The path does not take this method")
             }
-            Self::BodyTimeout => (StatusCode::REQUEST_TIMEOUT, "request_timeout", "The body did not arrive in time"),
-            Self::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", "The image is too large"),
+            Self::BodyTimeout => {
+                (StatusCode::REQUEST_TIMEOUT, "request_timeout", "The body did not arrive in time")
+            }
+            Self::BodyTooLarge { .. } => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", "The image is too large")
+            }
             Self::UnsupportedMediaType => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "The media type is not taken")
             }
             Self::Rejected { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "rejected", "The image is rejected"),
-            Self::Overloaded => (StatusCode::TOO_MANY_REQUESTS, "too_many_requests", "Too many images at a time"),
+            Self::Overloaded => {
+                (StatusCode::TOO_MANY_REQUESTS, "too_many_requests", "Too many images at a time")
+            }
             Self::Failed { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something broke here"),
             Self::AuditUnavailable => {
                 (StatusCode::SERVICE_UNAVAILABLE, "audit_unavailable", "The audit log cannot be reached")
@@ -170,7 +181,9 @@ impl ApiError {
             )),
             Self::MethodNotAllowed { allow } => Some((header::ALLOW, allow.clone())),
             Self::Overloaded => Some((header::RETRY_AFTER, "1".into())),
-            Self::AuditUnavailable | Self::ModelUnavailable | Self::NotReady(_) => Some((header::RETRY_AFTER, "5".into())),
+            Self::AuditUnavailable | Self::ModelUnavailable | Self::NotReady(_) => {
+                Some((header::RETRY_AFTER, "5".into()))
+            }
             _ => None,
         }
     }
@@ -196,7 +209,10 @@ impl ApiError {
                 Self::Failed { id } => *id,
                 _ => None,
             },
-            checks: checks.into_iter().map(|FailedCheck { check, cause }| ProblemCheck { check, cause }).collect(),
+            checks: checks
+                .into_iter()
+                .map(|FailedCheck { check, cause }| ProblemCheck { check, cause })
+                .collect(),
         }
     }
 }
@@ -222,7 +238,9 @@ impl From<PredictionError> for ApiError {
             PredictionError::Audit(_) => Self::AuditUnavailable,
             PredictionError::Lost(_) => Self::Failed { id: None },
             PredictionError::Stopped(stopped) => match stopped.stop() {
-                Stop::Rejected(rejection) => Self::Rejected { id: stopped.id(), rejection: rejection.clone() },
+                Stop::Rejected(rejection) => {
+                    Self::Rejected { id: stopped.id(), rejection: rejection.clone() }
+                }
                 Stop::Failed(_) => Self::Failed { id: Some(stopped.id()) },
             },
         }
@@ -231,7 +249,7 @@ impl From<PredictionError> for ApiError {
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
-        tracing::error!(cause = &error as &dyn std::error::Error, "the audit log cannot be read");
+        tracing::error!(cause = chain(&error), "the audit log cannot be read");
         Self::AuditUnavailable
     }
 }

@@ -30,7 +30,8 @@ pub(super) fn packing(headers: &HeaderMap) -> Result<Packing, ApiError> {
 
 /// Whether a body or part of this media type may be an image.
 pub(super) fn is_image(declared: &str) -> bool {
-    ["image/jpeg", "image/png", "image/tiff", "application/octet-stream"].contains(&essence(declared).as_str())
+    ["image/jpeg", "image/png", "image/tiff", "application/octet-stream"]
+        .contains(&essence(declared).as_str())
 }
 
 fn essence(declared: &str) -> String {
@@ -46,7 +47,7 @@ mod tests {
     fn only_images_and_forms_are_taken() {
         let declared = |pairs: &[(HeaderName, &'static str)]| {
             let pairs = pairs.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value)));
-            packing(&HeaderMap::from_iter(pairs)).ok()
+            packing(&pairs.collect::<HeaderMap>()).ok()
         };
         let content_type = |value| declared(&[(header::CONTENT_TYPE, value)]);
         assert_eq!(declared(&[]), Some(Packing::Raw));
@@ -54,7 +55,8 @@ mod tests {
             assert_eq!(content_type(raw), Some(Packing::Raw), "{raw}");
         }
         assert_eq!(content_type("multipart/form-data; boundary=x"), Some(Packing::Multipart));
-        for refused in ["", "text/plain", "application/x-www-form-urlencoded", "image/gif", "multipart/mixed"] {
+        for refused in ["", "text/plain", "application/x-www-form-urlencoded", "image/gif", "multipart/mixed"]
+        {
             assert_eq!(content_type(refused), None, "{refused}");
         }
         assert_eq!(declared(&[(header::CONTENT_ENCODING, "gzip")]), None);

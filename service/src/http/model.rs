@@ -69,6 +69,7 @@ struct Limits {
 #[utoipa::path(
     get,
     path = "/v1/model",
+    operation_id = "getModel",
     tag = "model",
     security(("bearer" = [])),
     responses(
@@ -96,7 +97,11 @@ pub(super) async fn show(State(api): State<Shared>) -> Json<ModelInfo> {
         assigned_nodes: engine.as_ref().ok().map(|engine| engine.proof().assigned_nodes.clone()),
         execution: engine.as_ref().ok().map(|engine| engine.execution().clone()),
         unavailable: engine.as_ref().err().cloned(),
-        limits: Limits { max_bytes: limits.max_bytes, max_pixels: limits.max_pixels, max_frames: limits.max_frames },
+        limits: Limits {
+            max_bytes: limits.max_bytes,
+            max_pixels: limits.max_pixels,
+            max_frames: limits.max_frames,
+        },
         evaluation: json(serde_json::to_value(&manifest.evaluation)),
         service_version: env!("CARGO_PKG_VERSION"),
     })

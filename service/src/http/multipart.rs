@@ -30,20 +30,28 @@ pub(super) async fn read(
                 }
                 let bytes = bytes(part, limit_bytes, limit_bytes).await?;
                 if image.replace(bytes).is_some() {
-                    return Err(ApiError::Malformed("the form has two parts named file; send one image a request"));
+                    return Err(ApiError::Malformed(
+                        "the form has two parts named file; send one image a request",
+                    ));
                 }
                 continue;
             }
             "age" => &mut stated.age,
             "view" => &mut stated.view,
             "modality" => &mut stated.modality,
-            _ => return Err(ApiError::Malformed("the form may have the parts file, age, view and modality only")),
+            _ => {
+                return Err(ApiError::Malformed(
+                    "the form may have the parts file, age, view and modality only",
+                ));
+            }
         };
         let text = bytes(part, MAX_TEXT_BYTES, limit_bytes).await?;
         let text = String::from_utf8(text.into())
             .map_err(|_| ApiError::Malformed("the parts age, view and modality must be text in UTF-8"))?;
         if field.replace(text).is_some() {
-            return Err(ApiError::Malformed("age, view and modality may be given once, in a part or in the query"));
+            return Err(ApiError::Malformed(
+                "age, view and modality may be given once, in a part or in the query",
+            ));
         }
     }
     let missing = ApiError::Malformed("the form has no part named file; put the image there");

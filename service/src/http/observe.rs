@@ -19,6 +19,12 @@ const MAX_REQUEST_ID_BYTES: usize = 64;
 /// What nginx notes for a client that went away before its answer; never sent.
 const CLIENT_GONE: u16 = 499;
 
+/// Target of the log lines about refused access.
+const SECURITY_LOG: &str = "cxr_service::security";
+
+/// What the platform asks for every few seconds: not worth a line while all is well.
+const PROBED: [&str; 3] = ["/livez", "/readyz", "/metrics"];
+
 /// When and under which name a request came in; in the request's extensions.
 #[derive(Debug, Clone)]
 pub(super) struct Arrival {
@@ -40,7 +46,8 @@ pub(super) async fn observe(
     };
     request.extensions_mut().insert(arrival.clone());
     let route = path.as_ref().map_or("unmatched", MatchedPath::as_str).to_owned();
-    let mut record = RequestRecord { api, route, method: known(request.method()), arrival, ended: None };
+    let method = known(request.method());
+    let mut record = RequestRecord { api, route, method, arrival, status: CLIENT_GONE, problem: None };
     let caught = AssertUnwindSafe(next.run(request)).catch_unwind().await;
     // The panic hook has logged where.
     let response = caught.unwrap_or_else(|_| ApiError::Failed { id: None }.into_response());
@@ -53,19 +60,21 @@ struct RequestRecord {
     route: String,
     method: &'static str,
     arrival: Arrival,
-    ended: Option<(u16, Option<String>)>,
+    status: u16,
+    problem: Option<Problem>,
 }
 
 impl RequestRecord {
     fn end(&mut self, response: Response) -> Response {
         // What a library refuses by itself gets our form too.
-        let bare = response.status() == StatusCode::NOT_FOUND && response.extensions().get::<Problem>().is_none();
+        let bare =
+            response.status() == StatusCode::NOT_FOUND && response.extensions().get::<Problem>().is_none();
         let mut response = if bare { ApiError::UnknownRoute.into_response() } else { response };
-        let problem = response.extensions_mut().remove::<Problem>();
-        self.ended = Some((response.status().as_u16(), problem.as_ref().map(|problem| problem.code().to_owned())));
-        if let Some(mut problem) = problem {
+        self.status = response.status().as_u16();
+        self.problem = response.extensions_mut().remove::<Problem>();
+        if let Some(problem) = &mut self.problem {
             problem.request_id.clone_from(&self.arrival.request_id);
-            *response.body_mut() = Body::from(serde_json::to_vec(&problem).unwrap_or_default());
+            *response.body_mut() = Body::from(serde_json::to_vec(problem).unwrap_or_default());
             let media_type = HeaderValue::from_static("application/problem+json");
             response.headers_mut().insert(header::CONTENT_TYPE, media_type);
             response.headers_mut().remove(header::CONTENT_LENGTH);
@@ -83,19 +92,23 @@ impl RequestRecord {
 
 impl Drop for RequestRecord {
     fn drop(&mut self) {
-        let (status, problem) = self.ended.take().unwrap_or((CLIENT_GONE, None));
-        let duration = self.arrival.started.elapsed();
-        self.api.metrics.request(&self.route, self.method, status, duration);
-        let (request_id, route, method) = (&self.arrival.request_id, &self.route, self.method);
+        let (route, method, status) = (self.route.as_str(), self.method, self.status);
+        let (request_id, duration) = (self.arrival.request_id.as_str(), self.arrival.started.elapsed());
         let duration_ms = duration.as_micros() as f64 / 1e3;
-        let problem = problem.as_deref();
+        let problem = self.problem.as_ref().map(Problem::code);
+        self.api.metrics.request(route, method, status, duration);
         if let Some(code) = problem.filter(|code| REFUSAL_CODES.contains(code)) {
             self.api.metrics.refused(code);
         }
-        if matches!(status, 401 | 403 | 429) {
-            tracing::warn!(target: "cxr_service::security", request_id, route, method, status, problem, duration_ms, "refused");
-        } else {
-            tracing::info!(request_id, route, method, status, problem, duration_ms, "request");
+        match status {
+            401 | 403 | 429 => {
+                let detail = self.problem.as_ref().map(|problem| problem.detail.as_str());
+                tracing::warn!(target: SECURITY_LOG, request_id, route, method, status, problem, detail, duration_ms, "refused");
+            }
+            200 if PROBED.contains(&route) => {
+                tracing::debug!(request_id, route, method, status, duration_ms, "request");
+            }
+            _ => tracing::info!(request_id, route, method, status, problem, duration_ms, "request"),
         }
     }
 }

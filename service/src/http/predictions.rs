@@ -92,11 +92,12 @@ struct Timings {
 #[utoipa::path(
     post,
     path = "/v1/predictions",
+    operation_id = "createPrediction",
     tag = "predictions",
     params(PredictionQuery),
     request_body(
-        content((Vec<u8> = "image/jpeg"), (Vec<u8> = "image/png"), (Vec<u8> = "image/tiff"),
-            (Vec<u8> = "application/octet-stream"), (UploadForm = "multipart/form-data")),
+        content((RawImage = "image/jpeg"), (RawImage = "image/png"), (RawImage = "image/tiff"),
+            (RawImage = "application/octet-stream"), (UploadForm = "multipart/form-data")),
     ),
     security(("bearer" = ["predict"])),
     responses(
@@ -139,6 +140,7 @@ pub(super) async fn create(
 #[utoipa::path(
     get,
     path = "/v1/predictions/{id}",
+    operation_id = "getPrediction",
     tag = "predictions",
     params(("id" = Uuid, Path, description = "Id from an answer or a problem document")),
     security(("bearer" = ["audit:read"])),
@@ -159,6 +161,12 @@ pub(super) async fn find(
     let row = api.pipeline.audit.find(id).await?.ok_or(ApiError::PredictionNotFound)?;
     Ok(Json(row.into()))
 }
+
+/// The bytes of a JPEG, PNG or TIFF file.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+#[expect(dead_code, reason = "describes the body in the API document; http/upload.rs reads it")]
+struct RawImage(Vec<u8>);
 
 /// The form that carries an image.
 #[derive(ToSchema)]

@@ -2,6 +2,7 @@
 
 use super::lingering::{DrainLimits, LingeringBody};
 use crate::config::http::HttpConfig;
+use crate::telemetry::logs::chain;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, header};
@@ -22,13 +23,13 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Streams of one HTTP/2 connection.
 const MAX_CONCURRENT_STREAMS: u32 = 100;
 
-/// Serves until `shutdown` completes, then ends what is in flight within the grace period; whether all of it ended.
+/// Accepts connections until `shutdown` completes; returns those that are still open, for the caller to drain.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
     config: &HttpConfig,
     shutdown: impl Future<Output = ()>,
-) -> bool {
+) -> GracefulShutdown {
     let server = Arc::new(Server::new(router, config));
     let graceful = GracefulShutdown::new();
     let mut shutdown = pin!(shutdown);
@@ -43,13 +44,12 @@ pub async fn serve(
                 tokio::spawn(async move { server.connection(stream, watcher).await });
             }
             Err(error) => {
-                tracing::warn!(cause = &error as &dyn std::error::Error, "accepting a connection failed");
+                tracing::warn!(cause = chain(&error), "accepting a connection failed");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
-    drop(listener);
-    tokio::time::timeout(config.shutdown_grace_ms.duration(), graceful.shutdown()).await.is_ok()
+    graceful
 }
 
 struct Server {
@@ -71,8 +71,10 @@ impl Server {
             .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
             .keep_alive_interval(head_timeout)
             .keep_alive_timeout(head_timeout);
-        let drain =
-            DrainLimits { bytes: config.lingering_drain_bytes, duration: config.lingering_drain_ms.duration() };
+        let drain = DrainLimits {
+            bytes: config.lingering_drain_bytes,
+            duration: config.lingering_drain_ms.duration(),
+        };
         Self { router, builder, head_timeout, drain }
     }
 

@@ -35,9 +35,10 @@ impl Sessions {
         let options = SessionOptions {
             provider: match config.provider {
                 ProviderName::Cpu => Provider::Cpu,
-                ProviderName::Cuda => {
-                    Provider::Cuda { device_id: config.device_id, memory_limit_bytes: config.memory_limit_bytes }
-                }
+                ProviderName::Cuda => Provider::Cuda {
+                    device_id: config.device_id,
+                    memory_limit_bytes: config.memory_limit_bytes,
+                },
             },
             intra_threads: config.intra_threads,
             precision: model.variant().precision.clone(),

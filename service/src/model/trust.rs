@@ -1,13 +1,13 @@
 //! Whose signature on a bundle counts.
 
 use crate::config::model::ModelConfig;
-use cxr::bundle::{Trust, key_id};
+use cxr::bundle::Trust;
 use ed25519_dalek::VerifyingKey;
 use ed25519_dalek::pkcs8::{DecodePublicKey, spki};
 use std::path::PathBuf;
 
-/// The key that signs the bundle in `models/`: its private half is public, so production never trusts it.
-const DEVELOPMENT_KEY_ID: &str = "0000000000000000";
+/// The key that signs the bundle in `models/`: its private half lies beside it, so production never trusts it.
+const DEVELOPMENT_KEY: &str = include_str!("../../../config/development-signing-key.pub.pem");
 
 /// Why the configured keys cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -31,7 +31,7 @@ pub enum TrustError {
         source: spki::Error,
     },
     /// The development key, where it must not be trusted.
-    #[error("{} is the development key {DEVELOPMENT_KEY_ID}, which everybody can sign with; the production profile refuses it", path.display())]
+    #[error("{} is the development key, with which everybody can sign; the production profile refuses it", path.display())]
     DevelopmentKey {
         /// The file.
         path: PathBuf,
@@ -46,11 +46,28 @@ pub(super) fn required(config: &ModelConfig) -> Result<Trust, TrustError> {
         let pem = std::fs::read_to_string(path).map_err(read)?;
         let malformed = |source| TrustError::Pem { path: path.clone(), source };
         let key = VerifyingKey::from_public_key_pem(&pem).map_err(malformed)?;
-        if config.refuse_development_key && key_id(&key) == DEVELOPMENT_KEY_ID {
+        if config.refuse_development_key && is_development_key(&key) {
             return Err(TrustError::DevelopmentKey { path: path.clone() });
         }
         keys.push(key);
     }
     // Without keys there is nothing to check a signature with; the production profile requires at least one.
     Ok(if keys.is_empty() { Trust::Unsigned } else { Trust::SignedBy(keys) })
+}
+
+fn is_development_key(key: &VerifyingKey) -> bool {
+    VerifyingKey::from_public_key_pem(DEVELOPMENT_KEY).is_ok_and(|development| development == *key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_development_key_is_recognised() {
+        let key = VerifyingKey::from_public_key_pem(DEVELOPMENT_KEY).unwrap();
+        assert!(is_development_key(&key));
+        let other = ed25519_dalek::SigningKey::from_bytes(&[7; 32]).verifying_key();
+        assert!(!is_development_key(&other));
+    }
 }

@@ -95,6 +95,11 @@ impl Golden {
         if (found - self.logit).abs() <= self.tolerance {
             return Ok(());
         }
-        Err(WarmupError::Differs { file: self.file.clone(), found, expected: self.logit, tolerance: self.tolerance })
+        Err(WarmupError::Differs {
+            file: self.file.clone(),
+            found,
+            expected: self.logit,
+            tolerance: self.tolerance,
+        })
     }
 }

@@ -1,12 +1,12 @@
 //! What leaves the pipeline: built from a receipt and nothing less.
 
-use super::examine::{Finding, Stop};
 use super::PredictionError;
+use super::examine::{Finding, Stop};
 use crate::audit::AuditReceipt;
 use crate::audit::row::Timings;
 use crate::model::ServedModel;
-use cxr::decide::Verdict;
 use cxr::Decision;
+use cxr::decide::Verdict;
 use std::sync::Arc;
 use uuid::Uuid;
 

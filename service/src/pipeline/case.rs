@@ -55,7 +55,8 @@ pub(super) struct Case {
 
 impl Case {
     pub(super) async fn open(submission: Submission, pipeline: &Pipeline) -> Result<Self, JobLost> {
-        let Submission { request_id, actor, received_at, started, image, stated, explain, admission } = submission;
+        let Submission { request_id, actor, received_at, started, image, stated, explain, admission } =
+            submission;
         let (key, bytes) = (pipeline.input_key.clone(), image.clone());
         let input_digest = pipeline.decoders.run(move |()| key.digest(&bytes)).await?;
         let id = Uuid::now_v7();

@@ -8,7 +8,8 @@ use cxr::embedding::{EmbeddingMismatch, EmbeddingPosition};
 use cxr::metadata::AcquisitionMetadata;
 use cxr::preprocess::{Geometry, preprocess};
 use cxr::{
-    AcceptancePolicy, AcceptedImage, DecodeLimits, Decision, ModelInput, PreprocessSpec, Probability, Rejection,
+    AcceptancePolicy, AcceptedImage, Decision, DecodeLimits, ModelInput, PreprocessSpec, Probability,
+    Rejection,
 };
 use std::time::{Duration, Instant};
 
@@ -86,7 +87,11 @@ impl Pipeline {
     }
 
     /// Runs the model.
-    pub(super) async fn infer(engine: &Engine, input: ModelInput, known: &mut Known) -> Result<Inference, Failure> {
+    pub(super) async fn infer(
+        engine: &Engine,
+        input: ModelInput,
+        known: &mut Known,
+    ) -> Result<Inference, Failure> {
         let inference = engine.run(input).await?;
         known.timings.queue = Some(milliseconds(inference.queued));
         known.timings.infer = Some(milliseconds(inference.ran));
@@ -104,9 +109,19 @@ impl Pipeline {
     }
 
     /// Probability to decision.
-    pub(super) fn decide(&self, probability: Probability, position: &EmbeddingPosition, known: &Known) -> Decision {
+    pub(super) fn decide(
+        &self,
+        probability: Probability,
+        position: &EmbeddingPosition,
+        known: &Known,
+    ) -> Decision {
         let intended = &self.model.manifest().intended_use;
-        self.model.variant().policy.decide(probability, position.ood_score, intended, &known.observed.metadata)
+        self.model.variant().policy.decide(
+            probability,
+            position.ood_score,
+            intended,
+            &known.observed.metadata,
+        )
     }
 
     /// Draws the heatmap where it is wanted; before the row is written, so that nothing can break after it.
@@ -134,8 +149,11 @@ fn read(
 ) -> Result<AcceptedImage, Rejection> {
     let started = Instant::now();
     let accepted = (|| {
-        let metadata =
-            AcquisitionMetadata::parse(stated.age.as_deref(), stated.view.as_deref(), stated.modality.as_deref())?;
+        let metadata = AcquisitionMetadata::parse(
+            stated.age.as_deref(),
+            stated.view.as_deref(),
+            stated.modality.as_deref(),
+        )?;
         known.observed.metadata = metadata;
         let image = cxr::decode(bytes, limits)?;
         known.observed.image = Some(ImageFacts::from(&image));

@@ -1,12 +1,20 @@
-//! From the end of an examination to its committed row, with the metrics and the log line that go with it.
+//! From the end of an examination to its committed row, with the metrics and the log lines that go with it.
 
 use super::examine::{Finding, Known, Stop, milliseconds};
 use super::{AnswerTimings, Case, Pipeline, PredictionError};
 use crate::audit::AuditReceipt;
 use crate::audit::row::{ModelIdentity, Outcome, PredictionRow, Scores};
 use crate::infer::Engine;
-use std::error::Error;
+use crate::telemetry::logs::chain;
 use std::time::Instant;
+
+/// A failure is logged whether or not its row can be written and its client still waits.
+pub(super) fn log_failure(case: &Case, stop: &Stop) {
+    if let Stop::Failed(failure) = stop {
+        let (request_id, cause) = (&case.request_id, chain(failure));
+        tracing::error!(request_id, id = %case.id, cause, "examination failed");
+    }
+}
 
 impl Pipeline {
     pub(super) fn row(
@@ -20,7 +28,6 @@ impl Pipeline {
             Ok(finding) => Outcome::Predicted { model: self.identity(engine), scores: self.scores(finding) },
             Err(Stop::Rejected(rejection)) => Outcome::Rejected { reason: rejection.reason },
             Err(Stop::Failed(failure)) => {
-                tracing::error!(request_id = case.request_id, id = %case.id, cause = failure as &dyn Error, "examination failed");
                 Outcome::Failed { model: self.identity(engine), reason: failure.code() }
             }
         };
@@ -47,8 +54,8 @@ impl Pipeline {
         let started = Instant::now();
         let recorded = self.audit.record(&row).await;
         let receipt = recorded.inspect_err(|error| {
-            let cause = error as &dyn Error;
-            tracing::error!(request_id = case.request_id, id = %case.id, cause, "audit row not committed, answer withheld");
+            let (request_id, cause) = (&case.request_id, chain(error));
+            tracing::error!(request_id, id = %case.id, cause, "audit row not committed, answer withheld");
         })?;
         let timings = AnswerTimings {
             phases: row.timings,

@@ -79,6 +79,9 @@ pub(super) async fn insert(connection: &mut PgConnection, row: &PredictionRow) -
         .map(|_| ())
 }
 
-pub(super) async fn find(connection: &mut PgConnection, id: Uuid) -> Result<Option<StoredPrediction>, sqlx::Error> {
+pub(super) async fn find(
+    connection: &mut PgConnection,
+    id: Uuid,
+) -> Result<Option<StoredPrediction>, sqlx::Error> {
     sqlx::query_as(FIND).bind(id).fetch_optional(connection).await
 }

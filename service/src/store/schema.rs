@@ -30,11 +30,31 @@ pub enum SchemaState {
     },
 }
 
+impl std::fmt::Display for SchemaState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Current { version } => write!(f, "the schema is current, at migration {version}"),
+            Self::Behind { missing } => {
+                write!(f, "migration {missing} is not applied; run cxr-service migrate")
+            }
+            Self::Different { version } => {
+                write!(
+                    f,
+                    "migration {version} in the database is not this program's: they do not belong together"
+                )
+            }
+        }
+    }
+}
+
 pub(super) async fn state(connection: &mut PgConnection) -> Result<SchemaState, sqlx::Error> {
-    let query = sqlx::query_as::<_, (i64, Vec<u8>)>("SELECT version, checksum FROM _sqlx_migrations WHERE success");
+    let query =
+        sqlx::query_as::<_, (i64, Vec<u8>)>("SELECT version, checksum FROM _sqlx_migrations WHERE success");
     let applied: BTreeMap<i64, Vec<u8>> = match query.fetch_all(connection).await {
         Ok(rows) => rows.into_iter().collect(),
-        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(UNDEFINED_TABLE) => BTreeMap::new(),
+        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(UNDEFINED_TABLE) => {
+            BTreeMap::new()
+        }
         Err(error) => return Err(error),
     };
     for migration in MIGRATIONS.iter() {

@@ -1,6 +1,8 @@
 //! The log: where it goes, in which form, and what a panic may say in it.
 
 use crate::config::telemetry::{LogFormat, TelemetryConfig};
+use std::error::Error;
+use std::io::IsTerminal;
 use std::panic::PanicHookInfo;
 use tracing_subscriber::EnvFilter;
 
@@ -10,7 +12,9 @@ use tracing_subscriber::EnvFilter;
 /// When a log has been installed already or the filter does not parse.
 pub fn install(config: &TelemetryConfig) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&config.log_filter)?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let colours = std::io::stderr().is_terminal();
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
     let installed = match config.log_format {
         LogFormat::Json => builder.json().flatten_event(true).with_span_list(false).try_init(),
         LogFormat::Text => builder.try_init(),
@@ -18,6 +22,17 @@ pub fn install(config: &TelemetryConfig) -> anyhow::Result<()> {
     installed.map_err(|error| anyhow::anyhow!(error))?;
     std::panic::set_hook(Box::new(log_panic));
     Ok(())
+}
+
+/// An error with all its causes, for one field of a log line.
+pub fn chain(error: &dyn Error) -> String {
+    let (mut told, mut cause) = (error.to_string(), error.source());
+    while let Some(error) = cause {
+        told.push_str(": ");
+        told.push_str(&error.to_string());
+        cause = error.source();
+    }
+    told
 }
 
 /// A formatted panic message may hold what a request held; a literal one cannot.

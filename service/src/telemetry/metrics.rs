@@ -2,15 +2,14 @@
 
 use cxr::RejectReason;
 use prometheus::{
-    Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 use std::time::Duration;
 
 /// Steps of about 2 from half a millisecond (a small decode) to 16 s (a stalled database before its time-out).
-const DURATION_BUCKETS_SECONDS: &[f64] = &[
-    0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0,
-];
+const DURATION_BUCKETS_SECONDS: &[f64] =
+    &[0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0];
 
 /// The phases of one prediction, in order.
 pub const PHASES: [&str; 6] = ["decode", "preprocess", "queue", "infer", "audit", "total"];
@@ -57,7 +56,12 @@ impl Metrics {
                 "Time of one prediction by phase.",
                 &["phase"],
             )?,
-            predictions: counters(&registry, "cxr_predictions_total", "Predictions answered, by decision.", &["decision"])?,
+            predictions: counters(
+                &registry,
+                "cxr_predictions_total",
+                "Predictions answered, by decision.",
+                &["decision"],
+            )?,
             rejections: counters(
                 &registry,
                 "cxr_rejections_total",
@@ -185,13 +189,23 @@ impl Drop for InFlight {
     }
 }
 
-fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
+fn counters(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> prometheus::Result<IntCounterVec> {
     let metric = IntCounterVec::new(Opts::new(name, help), labels)?;
     registry.register(Box::new(metric.clone()))?;
     Ok(metric)
 }
 
-fn histograms(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<HistogramVec> {
+fn histograms(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> prometheus::Result<HistogramVec> {
     let options = HistogramOpts::new(name, help).buckets(DURATION_BUCKETS_SECONDS.to_vec());
     let metric = HistogramVec::new(options, labels)?;
     registry.register(Box::new(metric.clone()))?;

@@ -1,5 +1,9 @@
-//! Augmentation: how one training image varies. What changes pixels one image at a time happens here on the processor;
-//! geometry and tone are only drawn here and applied to the whole batch on the device. Everything follows from the seed.
+//! Augmentation: how one training image varies. Everything follows from the seed, the epoch and the image.
+//!
+//! The order imitates an image's life: the patient lies differently (geometry) and is exposed differently (tone), the
+//! detector and the resize are sharper or softer (detail), the archive compresses (JPEG), and CLAHE comes last as it does
+//! in the service. Compression after geometry matters: the training images are JPEG copies whose blocks lie on the
+//! pixel grid, hospitals send originals without them, and a network that meets one kind only tells them apart.
 
 use crate::config::Augmentation;
 use anyhow::{Result, anyhow};
@@ -10,10 +14,9 @@ use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer
 use jpeg_encoder::{ColorType, Encoder};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use tch::{Device, Kind, Tensor};
 
-/// Grey level about which contrast turns.
-const MID_GREY: f64 = 127.5;
+/// Grey level about which contrast turns, as a share of white.
+const MID_GREY: f64 = 0.5;
 
 /// The generator of one sample in one epoch: it depends on nothing else, so neither the order of threads nor a
 /// resumed run changes what an image looks like.
@@ -23,34 +26,28 @@ pub fn generator(seed: u64, epoch: usize, sample: usize) -> ChaCha8Rng {
     rng
 }
 
-/// One varied image and what remains to be done to it on the device.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Sample {
-    /// Pixels, row-major.
-    pub pixels: Vec<u8>,
-    /// Rows of the 2x3 matrix from output to input coordinates, both from -1 to 1.
-    pub geometry: [f32; 6],
-    /// Factor about mid grey, and the level added after it.
-    pub tone: [f32; 2],
-}
-
-/// Draws and applies one image's variation.
+/// Draws one image's variation and applies it.
 ///
 /// # Errors
-/// When JPEG coding fails.
+/// When resizing or JPEG coding fails.
 pub fn vary(
     pixels: &[u8],
     size: (u32, u32),
     config: &Augmentation,
     clahe: Option<&ClaheSpec>,
     rng: &mut ChaCha8Rng,
-) -> Result<Sample> {
-    let geometry = draw_geometry(config, rng);
-    let contrast = 1.0 + rng.random_range(-config.contrast..=config.contrast);
-    let brightness = 255.0 * rng.random_range(-config.brightness..=config.brightness);
-    let mut pixels = pixels.to_vec();
-    if rng.random_bool(config.resample_probability) {
-        pixels = resample(&pixels, size, rng.random_range(config.resample_factor..=1.0))?;
+) -> Result<Vec<u8>> {
+    let mut pixels = expose(pixels, config, rng);
+    if rng.random_bool(config.flip_probability) {
+        pixels.chunks_exact_mut(size.0 as usize).for_each(<[u8]>::reverse);
+    }
+    if rng.random_bool(config.warp_probability) {
+        pixels = warp(&pixels, size, &draw_geometry(config, rng));
+    }
+    if rng.random_bool(config.detail_probability) {
+        let shrink = rng.random_range(config.detail_shrink..=1.0);
+        let [least, most] = config.detail_gain;
+        pixels = change_detail(&pixels, size, shrink, rng.random_range(least..=most))?;
     }
     if rng.random_bool(config.jpeg_probability) {
         let [low, high] = config.jpeg_quality;
@@ -59,32 +56,74 @@ pub fn vary(
     if let Some(spec) = clahe {
         clahe::apply(&mut pixels, size.0, size.1, spec);
     }
-    Ok(Sample { pixels, geometry, tone: [contrast as f32, brightness as f32] })
+    Ok(pixels)
 }
 
-fn draw_geometry(config: &Augmentation, rng: &mut ChaCha8Rng) -> [f32; 6] {
-    let mirror = if rng.random_bool(config.flip_probability) { -1.0 } else { 1.0 };
+/// Gamma, contrast about mid grey and brightness, in one table.
+fn expose(pixels: &[u8], config: &Augmentation, rng: &mut ChaCha8Rng) -> Vec<u8> {
+    let gamma = rng.random_range(-config.gamma..=config.gamma).exp();
+    let contrast = 1.0 + rng.random_range(-config.contrast..=config.contrast);
+    let brightness = rng.random_range(-config.brightness..=config.brightness);
+    let table: [u8; 256] = std::array::from_fn(|level| {
+        let level = (level as f64 / 255.0).powf(gamma);
+        to_level(255.0 * ((level - MID_GREY) * contrast + MID_GREY + brightness))
+    });
+    pixels.iter().map(|level| table[usize::from(*level)]).collect()
+}
+
+/// Rows of the 2x3 matrix from output to input coordinates; both run from -1 to 1 over the image.
+fn draw_geometry(config: &Augmentation, rng: &mut ChaCha8Rng) -> [f64; 6] {
     let angle = rng.random_range(-config.rotation_degrees..=config.rotation_degrees).to_radians();
     let [smallest, largest] = config.scale;
     let scale = rng.random_range(smallest..=largest);
-    // Coordinates run from -1 to 1: a share of the side is twice as much of them.
+    // A share of the side is twice as much of coordinates from -1 to 1.
     let mut shift = || 2.0 * rng.random_range(-config.translation..=config.translation);
     let (x, y) = (shift(), shift());
     let (sin, cos) = (angle.sin() / scale, angle.cos() / scale);
-    [mirror * cos, -mirror * sin, x, sin, cos, y].map(|value| value as f32)
+    [cos, -sin, x, sin, cos, y]
 }
 
-/// Shrinks by `factor` and enlarges again: what lower resolution or a softer detector leaves of an image.
-fn resample(pixels: &[u8], (width, height): (u32, u32), factor: f64) -> Result<Vec<u8>> {
+/// Bilinear; what comes from outside the image is black.
+fn warp(pixels: &[u8], (width, height): (u32, u32), matrix: &[f64; 6]) -> Vec<u8> {
+    let (w, h) = (i64::from(width), i64::from(height));
+    let level = |x: i64, y: i64| {
+        let inside = (0..w).contains(&x) && (0..h).contains(&y);
+        if inside { f64::from(pixels[(y * w + x) as usize]) } else { 0.0 }
+    };
+    let mut warped = Vec::with_capacity(pixels.len());
+    for row in 0..h {
+        let v = (2.0 * row as f64 + 1.0) / h as f64 - 1.0;
+        for column in 0..w {
+            let u = (2.0 * column as f64 + 1.0) / w as f64 - 1.0;
+            let x = ((matrix[0] * u + matrix[1] * v + matrix[2] + 1.0) * w as f64 - 1.0) / 2.0;
+            let y = ((matrix[3] * u + matrix[4] * v + matrix[5] + 1.0) * h as f64 - 1.0) / 2.0;
+            let (left, top) = (x.floor(), y.floor());
+            let (across, down) = (x - left, y - top);
+            let (left, top) = (left as i64, top as i64);
+            let upper = level(left, top) * (1.0 - across) + level(left + 1, top) * across;
+            let lower = level(left, top + 1) * (1.0 - across) + level(left + 1, top + 1) * across;
+            warped.push(to_level(upper * (1.0 - down) + lower * down));
+        }
+    }
+    warped
+}
+
+/// Multiplies by `gain` what shrinking by `shrink` and enlarging again loses: 0 leaves the soft image, 1 the image as it
+/// is, more sharpens.
+fn change_detail(pixels: &[u8], (width, height): (u32, u32), shrink: f64, gain: f64) -> Result<Vec<u8>> {
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
-    let shrunk = |side: u32| ((f64::from(side) * factor).round() as u32).max(1);
+    let shrunk = |side: u32| ((f64::from(side) * shrink).round() as u32).max(1);
     let mut resizer = Resizer::new();
     let original = ImageRef::new(width, height, pixels, PixelType::U8)?;
     let mut small = Image::new(shrunk(width), shrunk(height), PixelType::U8);
     resizer.resize(&original, &mut small, &options)?;
-    let mut restored = Image::new(width, height, PixelType::U8);
-    resizer.resize(&small, &mut restored, &options)?;
-    Ok(restored.into_vec())
+    let mut soft = Image::new(width, height, PixelType::U8);
+    resizer.resize(&small, &mut soft, &options)?;
+    let changed = pixels.iter().zip(soft.buffer()).map(|(sharp, soft)| {
+        let (sharp, soft) = (f64::from(*sharp), f64::from(*soft));
+        to_level(soft + gain * (sharp - soft))
+    });
+    Ok(changed.collect())
 }
 
 /// Through a JPEG file of the given quality and back.
@@ -95,17 +134,8 @@ fn recompress(pixels: &[u8], (width, height): (u32, u32), quality: u8) -> Result
     Ok(image.samples().iter().map(|sample| *sample as u8).collect())
 }
 
-/// Applies tone and geometry to a batch on its device: uint8 `[N, 1, H, W]` to float32 grey levels 0 to 255.
-/// `tone` is `[N, 2]`, `geometry` `[N, 6]`; what comes from outside the image is black.
-pub fn warp(images_nchw: &Tensor, geometry: &Tensor, tone: &Tensor, device: Device) -> Tensor {
-    let images = images_nchw.to_device(device).to_kind(Kind::Float);
-    let tone = tone.to_device(device).view([-1, 2, 1, 1]);
-    let (contrast, brightness) = (tone.narrow(1, 0, 1), tone.narrow(1, 1, 1));
-    let toned = ((images - MID_GREY) * contrast + MID_GREY + brightness).clamp(0.0, 255.0);
-    let matrices = geometry.to_device(device).view([-1, 2, 3]);
-    let grid = Tensor::affine_grid_generator(&matrices, toned.size(), false);
-    // Interpolation 0 is bilinear, padding 0 is zeros.
-    toned.grid_sampler(&grid, 0, 0, false)
+fn to_level(value: f64) -> u8 {
+    value.round().clamp(0.0, 255.0) as u8
 }
 
 #[cfg(test)]
@@ -113,59 +143,84 @@ mod tests {
     use super::*;
     use cxr::phantom::{PhantomSpec, generate};
 
+    const SIZE: (u32, u32) = (64, 48);
+
     fn still() -> Augmentation {
         Augmentation {
             flip_probability: 0.0,
+            warp_probability: 1.0,
             rotation_degrees: 0.0,
             translation: 0.0,
             scale: [1.0, 1.0],
             brightness: 0.0,
             contrast: 0.0,
-            resample_probability: 0.0,
-            resample_factor: 1.0,
+            gamma: 0.0,
+            detail_probability: 1.0,
+            detail_shrink: 0.6,
+            detail_gain: [1.0, 1.0],
             jpeg_probability: 0.0,
             jpeg_quality: [60, 95],
         }
     }
 
     fn phantom() -> Vec<u8> {
-        generate(&PhantomSpec { seed: 1, width: 64, height: 64, opacity: true })
+        generate(&PhantomSpec { seed: 1, width: SIZE.0, height: SIZE.1, opacity: true })
     }
 
-    fn warped(sample: &Sample) -> Vec<f32> {
-        let images = Tensor::from_slice(&sample.pixels).view([1, 1, 64, 64]);
-        let out = warp(&images, &Tensor::from_slice(&sample.geometry), &Tensor::from_slice(&sample.tone), Device::Cpu);
-        Vec::try_from(out.flatten(0, -1)).unwrap()
+    fn varied(config: &Augmentation, seed: u64, epoch: usize, sample: usize) -> Vec<u8> {
+        vary(&phantom(), SIZE, config, None, &mut generator(seed, epoch, sample)).unwrap()
+    }
+
+    fn mean_difference(a: &[u8], b: &[u8]) -> f64 {
+        a.iter().zip(b).map(|(a, b)| f64::from(a.abs_diff(*b))).sum::<f64>() / a.len() as f64
     }
 
     #[test]
     fn without_variation_an_image_stays_itself_and_a_mirror_mirrors() {
-        let pixels = phantom();
-        let sample = vary(&pixels, (64, 64), &still(), None, &mut generator(1, 0, 0)).unwrap();
-        let same = warped(&sample);
-        assert!(same.iter().zip(&pixels).all(|(a, b)| (a - f32::from(*b)).abs() < 1e-2));
-        let mirror = Augmentation { flip_probability: 1.0, ..still() };
-        let mirrored = warped(&vary(&pixels, (64, 64), &mirror, None, &mut generator(1, 0, 0)).unwrap());
-        for (row, original) in mirrored.chunks(64).zip(pixels.chunks(64)) {
-            assert!(row.iter().zip(original.iter().rev()).all(|(a, b)| (a - f32::from(*b)).abs() < 1e-2));
+        assert_eq!(varied(&still(), 1, 0, 0), phantom());
+        let mirrored = varied(&Augmentation { flip_probability: 1.0, ..still() }, 1, 0, 0);
+        for (row, original) in mirrored.chunks(64).zip(phantom().chunks(64)) {
+            assert!(row.iter().eq(original.iter().rev()));
         }
     }
 
     #[test]
-    fn variation_follows_from_seed_epoch_and_sample_alone() {
+    fn geometry_moves_the_image_by_what_it_says() {
+        // An eighth of the width to the left: what was 8 columns to the right is here now, black comes in.
+        let moved = warp(&phantom(), SIZE, &[1.0, 0.0, 0.25, 0.0, 1.0, 0.0]);
+        for (row, original) in moved.chunks(64).zip(phantom().chunks(64)) {
+            assert_eq!(row[..56], original[8..]);
+            assert_eq!(row[56..], [0; 8]);
+        }
+        let turned = warp(&phantom(), SIZE, &[-1.0, 0.0, 0.0, 0.0, -1.0, 0.0]);
+        assert!(turned.iter().eq(phantom().iter().rev()));
+    }
+
+    #[test]
+    fn detail_softens_and_sharpens() {
+        let roughness =
+            |pixels: &[u8]| pixels.windows(2).map(|w| f64::from(w[0].abs_diff(w[1]))).sum::<f64>();
+        let with = |gain| change_detail(&phantom(), SIZE, 0.6, gain).unwrap();
+        assert!(roughness(&with(0.0)) < roughness(&phantom()));
+        assert!(roughness(&with(1.5)) > roughness(&phantom()));
+    }
+
+    #[test]
+    fn variation_is_slight_and_follows_from_seed_epoch_and_sample_alone() {
         let config = Augmentation {
-            resample_probability: 1.0,
-            resample_factor: 0.6,
+            rotation_degrees: 2.0,
+            brightness: 0.02,
+            contrast: 0.02,
+            gamma: 0.02,
+            detail_gain: [0.0, 1.5],
             jpeg_probability: 1.0,
-            rotation_degrees: 10.0,
             ..still()
         };
-        let vary = |seed, epoch, sample| {
-            vary(&phantom(), (64, 64), &config, None, &mut generator(seed, epoch, sample)).unwrap()
-        };
-        assert_eq!(vary(42, 3, 7), vary(42, 3, 7));
-        for other in [vary(43, 3, 7), vary(42, 4, 7), vary(42, 3, 8)] {
-            assert_ne!(vary(42, 3, 7), other);
+        assert_eq!(varied(&config, 42, 3, 7), varied(&config, 42, 3, 7));
+        for (seed, epoch, sample) in [(43, 3, 7), (42, 4, 7), (42, 3, 8)] {
+            let other = varied(&config, seed, epoch, sample);
+            assert_ne!(varied(&config, 42, 3, 7), other);
+            assert!(mean_difference(&other, &phantom()) < 20.0);
         }
     }
 }

@@ -55,6 +55,7 @@ impl Folds {
     /// # Errors
     /// When a fold would hold only one class.
     pub fn divide(index: &Index, select_fraction: f64, calibrate_fraction: f64, seed: u64) -> Result<Self> {
+        check_labels(index)?;
         let mut folds: BTreeMap<Fold, Vec<String>> = BTreeMap::new();
         let (test, pooled): (Vec<&Entry>, Vec<&Entry>) =
             index.entries.iter().partition(|entry| entry.split == OfficialSplit::Test);
@@ -66,7 +67,9 @@ impl Folds {
             let n_images: usize = groups.iter().map(Vec::len).sum();
             let quota = |fraction: f64| (n_images as f64 * fraction).round() as usize;
             let mut groups = groups.into_iter();
-            for (fold, wanted) in [(Fold::Select, quota(select_fraction)), (Fold::Calibrate, quota(calibrate_fraction))] {
+            for (fold, wanted) in
+                [(Fold::Select, quota(select_fraction)), (Fold::Calibrate, quota(calibrate_fraction))]
+            {
                 let paths = folds.entry(fold).or_default();
                 let mut taken = 0;
                 while taken < wanted {
@@ -77,11 +80,18 @@ impl Folds {
             }
             folds.entry(Fold::Train).or_default().extend(groups.flatten());
         }
-        folds.values_mut().for_each(|paths| paths.sort());
+        for paths in folds.values_mut() {
+            paths.sort();
+        }
         let division = Self { dataset_sha256: index.digest(), seed, folds };
         for fold in [Fold::Train, Fold::Select, Fold::Calibrate] {
-            let classes: BTreeSet<bool> = division.entries(index, fold)?.iter().map(|entry| entry.positive).collect();
-            ensure!(classes.len() == 2, "the {} fold would not hold both classes: too few patients", fold.name());
+            let classes: BTreeSet<bool> =
+                division.entries(index, fold)?.iter().map(|entry| entry.positive).collect();
+            ensure!(
+                classes.len() == 2,
+                "the {} fold would not hold both classes: too few patients",
+                fold.name()
+            );
         }
         Ok(division)
     }
@@ -97,7 +107,8 @@ impl Folds {
             return Ok(fresh);
         }
         let text = std::fs::read(file).with_context(|| format!("{}: cannot be read", file.display()))?;
-        let frozen: Self = serde_json::from_slice(&text).with_context(|| format!("{}: not a folds file", file.display()))?;
+        let frozen: Self =
+            serde_json::from_slice(&text).with_context(|| format!("{}: not a folds file", file.display()))?;
         ensure!(
             frozen.dataset_sha256 == fresh.dataset_sha256,
             "{}: was frozen for other data (digest {}, the data in {} has {}): use that data or start another run",
@@ -106,7 +117,11 @@ impl Folds {
             index.root.display(),
             fresh.dataset_sha256
         );
-        ensure!(frozen == fresh, "{}: does not follow from this configuration; start another run", file.display());
+        ensure!(
+            frozen == fresh,
+            "{}: does not follow from this configuration; start another run",
+            file.display()
+        );
         Ok(frozen)
     }
 
@@ -123,17 +138,37 @@ impl Folds {
         let paths = self.folds.get(&fold).map_or(&[][..], Vec::as_slice);
         let entry = |path: &String| {
             let found = index.entries.binary_search_by(|entry| entry.path.cmp(path));
-            found.map(|i| index.entries[i].clone()).ok().with_context(|| format!("{path}: not in the dataset"))
+            found
+                .map(|i| index.entries[i].clone())
+                .ok()
+                .with_context(|| format!("{path}: not in the dataset"))
         };
         paths.iter().map(entry).collect()
     }
+}
+
+/// A file in both classes, or in the test split and outside it, makes every figure wrong.
+fn check_labels(index: &Index) -> Result<()> {
+    let mut first: BTreeMap<&str, &Entry> = BTreeMap::new();
+    for entry in &index.entries {
+        let known = *first.entry(&entry.sha256).or_insert(entry);
+        let is_test = |entry: &Entry| entry.split == OfficialSplit::Test;
+        ensure!(
+            known.positive == entry.positive && is_test(known) == is_test(entry),
+            "{} and {} are the same file: remove one",
+            known.path,
+            entry.path
+        );
+    }
+    Ok(())
 }
 
 /// Images that must stay together: those of one patient, and of patients who share a byte-equal file.
 fn groups(entries: &[&Entry], positive: bool) -> Vec<Vec<String>> {
     let entries: Vec<&Entry> = entries.iter().copied().filter(|entry| entry.positive == positive).collect();
     // Every patient's smallest connected patient, found by following shared files until nothing changes.
-    let mut root: BTreeMap<&str, &str> = entries.iter().map(|e| (e.patient.as_str(), e.patient.as_str())).collect();
+    let mut root: BTreeMap<&str, &str> =
+        entries.iter().map(|e| (e.patient.as_str(), e.patient.as_str())).collect();
     let mut by_file: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for entry in &entries {
         by_file.entry(&entry.sha256).or_default().insert(&entry.patient);

@@ -64,7 +64,11 @@ impl Index {
     /// # Errors
     /// Names what is missing or cannot be read.
     pub fn scan(root: &Path) -> Result<Self> {
-        ensure!(root.is_dir(), "{}: no such folder; set --data or CXR_DATA_DIR to the dataset", root.display());
+        ensure!(
+            root.is_dir(),
+            "{}: no such folder; set --data or CXR_DATA_DIR to the dataset",
+            root.display()
+        );
         let mut entries = Vec::new();
         for split in OfficialSplit::ALL {
             for (label, class) in CLASSES.iter().enumerate() {
@@ -89,7 +93,13 @@ impl Index {
     }
 }
 
-fn scan_folder(root: &Path, folder: &str, split: OfficialSplit, positive: bool, entries: &mut Vec<Entry>) -> Result<()> {
+fn scan_folder(
+    root: &Path,
+    folder: &str,
+    split: OfficialSplit,
+    positive: bool,
+    entries: &mut Vec<Entry>,
+) -> Result<()> {
     let path = root.join(folder);
     let files = std::fs::read_dir(&path).with_context(|| format!("{}: cannot be listed", path.display()))?;
     for file in files {
@@ -102,7 +112,13 @@ fn scan_folder(root: &Path, folder: &str, split: OfficialSplit, positive: bool, 
         }
         let bytes = std::fs::read(file.path()).with_context(|| format!("{folder}/{name}: cannot be read"))?;
         let sha256 = cxr::bundle::sha256_hex(&bytes);
-        entries.push(Entry { path: format!("{folder}/{name}"), split, positive, patient: patient(&name), sha256 });
+        entries.push(Entry {
+            path: format!("{folder}/{name}"),
+            split,
+            positive,
+            patient: patient(&name),
+            sha256,
+        });
     }
     Ok(())
 }
@@ -112,7 +128,9 @@ fn scan_folder(root: &Path, folder: &str, split: OfficialSplit, positive: bool, 
 pub fn patient(file_name: &str) -> String {
     let pneumonia = || {
         let (number, rest) = split_digits(file_name.strip_prefix("person")?)?;
-        let organism = ["bacteria", "virus"].into_iter().find(|o| rest.strip_prefix('_').is_some_and(|r| r.starts_with(o)))?;
+        let organism = ["bacteria", "virus"]
+            .into_iter()
+            .find(|o| rest.strip_prefix('_').is_some_and(|r| r.starts_with(o)))?;
         Some(format!("person{number}_{organism}"))
     };
     let normal = || {

@@ -1,6 +1,6 @@
 //! The loader: batches of an epoch in their order, prepared ahead of the step by threads of their own.
 
-use super::augment::{self, Sample, generator};
+use super::augment::{generator, vary};
 use super::pixels::Pixels;
 use crate::config::Augmentation;
 use anyhow::{Result, bail};
@@ -20,8 +20,6 @@ const ORDER: usize = u32::MAX as usize;
 #[derive(Debug)]
 pub struct Batch {
     images: Tensor,
-    geometry: Tensor,
-    tone: Tensor,
     labels: Tensor,
 }
 
@@ -38,7 +36,7 @@ impl Batch {
 
     /// Grey levels 0 to 255, float32 `[N, 1, H, W]`, on the device.
     pub fn images(&self, device: Device) -> Tensor {
-        augment::warp(&self.images, &self.geometry, &self.tone, device)
+        self.images.to_device(device).to_kind(Kind::Float)
     }
 
     /// 1 for pneumonia, 0 for normal: float32 `[N, 1]`, on the device.
@@ -92,28 +90,27 @@ impl Loader {
                 receiver
             })
             .collect();
-        Batches { workers, next: 0, n_batches: self.n_batches() }
+        Batches { workers, next: 0, end: self.n_batches() }
     }
 
     fn batch(&self, epoch: usize, positions: &[usize]) -> Result<Batch> {
         let (width, height) = self.pixels.size;
         let mut images = Vec::with_capacity(positions.len() * (width * height) as usize);
-        let (mut geometry, mut tone, mut labels) = (Vec::new(), Vec::new(), Vec::new());
+        let mut labels = Vec::with_capacity(positions.len());
         for position in positions {
             let mut rng = generator(self.seed, epoch, *position);
             let pixels = self.pixels.image(*position);
             let clahe = self.clahe.as_ref();
-            let sample: Sample = augment::vary(pixels, self.pixels.size, &self.augmentation, clahe, &mut rng)?;
-            images.extend(sample.pixels);
-            geometry.extend(sample.geometry);
-            tone.extend(sample.tone);
+            images.extend(vary(pixels, self.pixels.size, &self.augmentation, clahe, &mut rng)?);
             labels.push(f32::from(u8::from(self.pixels.entries[*position].positive)));
         }
         let n = positions.len() as i64;
         Ok(Batch {
-            images: Tensor::from_data_size(&images, &[n, 1, i64::from(height), i64::from(width)], Kind::Uint8),
-            geometry: Tensor::from_slice(&geometry),
-            tone: Tensor::from_slice(&tone),
+            images: Tensor::from_data_size(
+                &images,
+                &[n, 1, i64::from(height), i64::from(width)],
+                Kind::Uint8,
+            ),
             labels: Tensor::from_slice(&labels).view([-1, 1]),
         })
     }
@@ -124,14 +121,14 @@ impl Loader {
 pub struct Batches {
     workers: Vec<Receiver<Result<Batch>>>,
     next: usize,
-    n_batches: usize,
+    end: usize,
 }
 
 impl Iterator for Batches {
     type Item = Result<Batch>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.next == self.n_batches {
+        if self.next == self.end {
             return None;
         }
         let received = self.workers[self.next % self.workers.len()].recv();

@@ -49,14 +49,22 @@ impl Pixels {
     ///
     /// # Errors
     /// Lists every image that cannot be read, or that changed since the index was made.
-    pub fn decode(index: &Index, entries: Vec<Entry>, recipe: &Recipe, progress: &ProgressBar) -> Result<Self> {
+    pub fn decode(
+        index: &Index,
+        entries: Vec<Entry>,
+        recipe: &Recipe,
+        progress: &ProgressBar,
+    ) -> Result<Self> {
         ensure!(!entries.is_empty(), "{}: the fold holds no image", index.root.display());
         progress.set_length(entries.len() as u64);
         let n_threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(entries.len());
         let next = AtomicUsize::new(0);
         let work = || {
             let mut done = Vec::new();
-            while let Some((position, entry)) = { let i = next.fetch_add(1, Ordering::Relaxed); entries.get(i).map(|e| (i, e)) } {
+            while let Some((position, entry)) = {
+                let i = next.fetch_add(1, Ordering::Relaxed);
+                entries.get(i).map(|e| (i, e))
+            } {
                 done.push((position, read(&index.root, entry, recipe)));
                 progress.inc(1);
             }

@@ -68,7 +68,10 @@ impl Card<'_> {
     }
 
     fn write_figures(&self, text: &mut String) -> fmt::Result {
-        writeln!(text, "## Figures\n\nAt the operating point; in brackets 95 % intervals from resampling patients.\n")?;
+        writeln!(
+            text,
+            "## Figures\n\nAt the operating point; in brackets 95 % intervals from resampling patients.\n"
+        )?;
         let evaluation = &self.manifest.evaluation;
         let mut folds = vec![("calibrate", &evaluation.calibrate), ("select", &evaluation.select)];
         folds.extend(evaluation.test.as_ref().map(|test| ("official test split", test)));
@@ -88,7 +91,12 @@ impl Card<'_> {
             Some(c) => writeln!(
                 text,
                 "{} untouched originals (0.3 to 3 megapixels) and their 224 x 224 JPEG copies, both through the service's decoding,\npreprocessing and ONNX Runtime: mean difference of the probability {:.4} absolute, {:+.4} signed, {:.4} at most;\n{} of {} verdicts differ.\n",
-                c.n, c.mean_absolute_difference, c.mean_signed_difference, c.largest_difference, c.n_flipped, c.n
+                c.n,
+                c.mean_absolute_difference,
+                c.mean_signed_difference,
+                c.largest_difference,
+                c.n_flipped,
+                c.n
             ),
             None => writeln!(text, "Not measured: no originals were at hand.\n"),
         }
@@ -97,11 +105,26 @@ impl Card<'_> {
     fn write_training(&self, text: &mut String) -> fmt::Result {
         let training = &self.manifest.training;
         writeln!(text, "## Training\n")?;
-        writeln!(text, "- Architecture {}, weights averaged over steps, epoch {}.", self.manifest.model.architecture, training.epoch)?;
+        writeln!(
+            text,
+            "- Architecture {}, weights averaged over steps, epoch {}.",
+            self.manifest.model.architecture, training.epoch
+        )?;
         let folds: Vec<String> = training.images.iter().map(|(fold, n)| format!("{fold} {n}")).collect();
-        writeln!(text, "- {}: {}; folds are disjoint by patient; seed {}.", training.dataset, folds.join(", "), training.seed)?;
-        writeln!(text, "- Digests: data {}, folds {}, configuration {}.", training.dataset_sha256, training.split_sha256, training.config_sha256)?;
-        let libraries: Vec<String> = training.libraries.iter().map(|(name, version)| format!("{name} {version}")).collect();
+        writeln!(
+            text,
+            "- {}: {}; folds are disjoint by patient; seed {}.",
+            training.dataset,
+            folds.join(", "),
+            training.seed
+        )?;
+        writeln!(
+            text,
+            "- Digests: data {}, folds {}, configuration {}.",
+            training.dataset_sha256, training.split_sha256, training.config_sha256
+        )?;
+        let libraries: Vec<String> =
+            training.libraries.iter().map(|(name, version)| format!("{name} {version}")).collect();
         writeln!(text, "- Computed on {} with {}.", training.hardware, libraries.join(", "))?;
         writeln!(text, "- {}.\n", self.parity)
     }
@@ -121,7 +144,11 @@ fn write_decision(text: &mut String, variant: &Variant) -> fmt::Result {
         policy.chosen.sensitivity,
         policy.chosen.specificity
     )?;
-    writeln!(text, "- Review band: probabilities from {:.4} to {:.4}.", policy.review_band.low, policy.review_band.high)?;
+    writeln!(
+        text,
+        "- Review band: probabilities from {:.4} to {:.4}.",
+        policy.review_band.low, policy.review_band.high
+    )?;
     writeln!(text, "- Out of distribution: scores above {:.3}.\n", policy.ood_threshold)
 }
 

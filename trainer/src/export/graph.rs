@@ -1,8 +1,8 @@
 //! A graph under construction: nodes and constants, named as they come. No architecture is known here.
 
 use super::proto::{
-    AttributeProto, Dimension, DimensionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
-    TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto, code,
+    AttributeProto, Dimension, DimensionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
+    TensorProto, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto, code,
 };
 use crate::model::layers::{ConvShape, NORM_EPSILON};
 use crate::model::weights::NamedTensors;
@@ -44,7 +44,13 @@ impl<'a> GraphBuilder<'a> {
     }
 
     /// Adds an operation whose value is called `output`.
-    pub fn named_node(&mut self, operation: &str, inputs: &[&str], attribute: Vec<AttributeProto>, output: &str) -> Value {
+    pub fn named_node(
+        &mut self,
+        operation: &str,
+        inputs: &[&str],
+        attribute: Vec<AttributeProto>,
+        output: &str,
+    ) -> Value {
         self.graph.node.push(NodeProto {
             input: inputs.iter().map(|input| (*input).to_owned()).collect(),
             output: vec![output.to_owned()],
@@ -68,7 +74,8 @@ impl<'a> GraphBuilder<'a> {
 
     /// A parameter's values.
     pub fn parameter(&self, name: &str) -> Result<Vec<f32>> {
-        let tensor = self.parameters.get(name).with_context(|| format!("the network has no parameter {name}"))?;
+        let tensor =
+            self.parameters.get(name).with_context(|| format!("the network has no parameter {name}"))?;
         Ok(Vec::try_from(tensor.detach().to_device(tch::Device::Cpu).to_kind(Kind::Float).flatten(0, -1))?)
     }
 
@@ -76,12 +83,19 @@ impl<'a> GraphBuilder<'a> {
     pub fn conv(&mut self, x: &str, path: &str, shape: ConvShape, norm: Option<&str>) -> Result<Value> {
         let mut weight = self.parameter(&format!("{path}.weight"))?;
         let dims = [shape.outputs, shape.inputs / shape.groups, shape.kernel, shape.kernel];
-        ensure!(dims.iter().product::<i64>() == weight.len() as i64, "{path}.weight: is not of shape {dims:?}");
+        ensure!(
+            dims.iter().product::<i64>() == weight.len() as i64,
+            "{path}.weight: is not of shape {dims:?}"
+        );
         let bias = match norm {
             Some(norm) => {
                 let affine = self.affine(norm)?;
-                for (filter, scale) in weight.chunks_exact_mut((dims[1] * dims[2] * dims[3]) as usize).zip(&affine.scale) {
-                    filter.iter_mut().for_each(|value| *value = (f64::from(*value) * scale) as f32);
+                for (filter, scale) in
+                    weight.chunks_exact_mut((dims[1] * dims[2] * dims[3]) as usize).zip(&affine.scale)
+                {
+                    for value in filter {
+                        *value = (f64::from(*value) * scale) as f32;
+                    }
                 }
                 let shift: Vec<f32> = affine.shift.iter().map(|value| *value as f32).collect();
                 Some(self.constant(&format!("{path}.bias"), &[shape.outputs], &shift))
@@ -117,9 +131,11 @@ impl<'a> GraphBuilder<'a> {
         let (weight, bias) = (part("weight")?, part("bias")?);
         let (mean, variance) = (part("running_mean")?, part("running_var")?);
         let deviation = variance.iter().map(|v| (f64::from(*v) + NORM_EPSILON).sqrt());
-        let scale: Vec<f64> = weight.iter().zip(deviation).map(|(w, deviation)| f64::from(*w) / deviation).collect();
+        let scale: Vec<f64> =
+            weight.iter().zip(deviation).map(|(w, deviation)| f64::from(*w) / deviation).collect();
         let offsets = bias.iter().zip(&mean).zip(&scale);
-        let shift = offsets.map(|((bias, mean), scale)| f64::from(*bias) - f64::from(*mean) * scale).collect();
+        let shift =
+            offsets.map(|((bias, mean), scale)| f64::from(*bias) - f64::from(*mean) * scale).collect();
         Ok(Affine { scale, shift })
     }
 
@@ -162,7 +178,12 @@ pub fn int(name: &str, value: i64) -> AttributeProto {
 
 /// An attribute of several integers.
 pub fn ints(name: &str, values: &[i64]) -> AttributeProto {
-    AttributeProto { name: name.to_owned(), ints: values.to_vec(), r#type: code::ATTRIBUTE_INTS, ..Default::default() }
+    AttributeProto {
+        name: name.to_owned(),
+        ints: values.to_vec(),
+        r#type: code::ATTRIBUTE_INTS,
+        ..Default::default()
+    }
 }
 
 /// An attribute of one float.

@@ -29,8 +29,12 @@ impl Parity {
     /// Names the differences.
     pub fn check(&self) -> Result<()> {
         // A difference that is not a number must not pass either.
-        let passes = [self.logits, self.cam, self.embedding].iter().all(|difference| *difference <= TOLERANCE);
-        ensure!(passes, "the exported graph does not reproduce the network: {self}, allowed is {TOLERANCE:e}");
+        let passes =
+            [self.logits, self.cam, self.embedding].iter().all(|difference| *difference <= TOLERANCE);
+        ensure!(
+            passes,
+            "the exported graph does not reproduce the network: {self}, allowed is {TOLERANCE:e}"
+        );
         Ok(())
     }
 }
@@ -38,7 +42,10 @@ impl Parity {
 impl fmt::Display for Parity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { n, logits, cam, embedding } = self;
-        write!(f, "ONNX Runtime against libtorch on {n} images: logits {logits:.1e}, cam {cam:.1e}, embedding {embedding:.1e} relative")
+        write!(
+            f,
+            "ONNX Runtime against libtorch on {n} images: logits {logits:.1e}, cam {cam:.1e}, embedding {embedding:.1e} relative"
+        )
     }
 }
 
@@ -46,12 +53,18 @@ impl fmt::Display for Parity {
 ///
 /// # Errors
 /// When ONNX Runtime fails or gives outputs of another length.
-pub fn compare(network: &Network, session: &mut Session, images: &[Vec<u8>], size: (u32, u32)) -> Result<Parity> {
+pub fn compare(
+    network: &Network,
+    session: &mut Session,
+    images: &[Vec<u8>],
+    size: (u32, u32),
+) -> Result<Parity> {
     let n = images.len();
     let pixels = images.concat();
     let shape = [n as i64, 1, i64::from(size.1), i64::from(size.0)];
     let device = network.parameters().device();
-    let grey_nchw = Tensor::from_data_size(&pixels, &shape, Kind::Uint8).to_device(device).to_kind(Kind::Float);
+    let grey_nchw =
+        Tensor::from_data_size(&pixels, &shape, Kind::Uint8).to_device(device).to_kind(Kind::Float);
     let expected = network.outputs(&grey_nchw);
     let batch = session.run(&pixels, n)?;
     let mut single = Collected::default();

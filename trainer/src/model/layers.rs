@@ -71,7 +71,8 @@ impl Norm {
     /// Registers `weight`, `bias`, `running_mean` and `running_var` under `path`.
     pub fn new(path: &nn::Path, channels: i64) -> Self {
         // tch draws the scale from Uniform(0, 1) by default; PyTorch and every published checkpoint start from 1.
-        let config = nn::BatchNormConfig { ws_init: nn::Init::Const(1.0), eps: NORM_EPSILON, ..Default::default() };
+        let config =
+            nn::BatchNormConfig { ws_init: nn::Init::Const(1.0), eps: NORM_EPSILON, ..Default::default() };
         Self(nn::batch_norm2d(path, channels, config))
     }
 

@@ -42,8 +42,15 @@ impl BlockShape {
 /// The 17 blocks in order: `features.1` to `features.17`.
 pub fn blocks(first: FirstBlock) -> Vec<BlockShape> {
     // Expansion, channels, repetitions, stride of the first repetition: table 2 of the paper.
-    const STAGES: [(i64, i64, i64, i64); 7] =
-        [(1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)];
+    const STAGES: [(i64, i64, i64, i64); 7] = [
+        (1, 16, 1, 1),
+        (6, 24, 2, 2),
+        (6, 32, 3, 2),
+        (6, 64, 4, 2),
+        (6, 96, 3, 1),
+        (6, 160, 3, 2),
+        (6, 320, 1, 1),
+    ];
     let mut inputs = STEM;
     let mut blocks = Vec::new();
     for (expansion, outputs, n_blocks, first_stride) in STAGES {
@@ -113,7 +120,8 @@ impl MobileNetV2 {
         let shapes = blocks(first);
         let stem = unit(0, ConvShape::dense(3, STEM, 3).stride(2));
         let last = unit(shapes.len() + 1, ConvShape::dense(320, FEATURES, 1));
-        let blocks = shapes.iter().enumerate().map(|(i, shape)| Block::new(&(&features / (i + 1)), *shape)).collect();
+        let blocks =
+            shapes.iter().enumerate().map(|(i, shape)| Block::new(&(&features / (i + 1)), *shape)).collect();
         Self { stem, blocks, last }
     }
 

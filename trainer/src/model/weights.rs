@@ -44,7 +44,11 @@ pub fn copy(source: &NamedTensors, target: &NamedTensors) -> Result<()> {
         match source.get(name) {
             None => problems.push(format!("  {name}: missing, expected {:?}", tensor.size())),
             Some(found) if found.size() != tensor.size() => {
-                problems.push(format!("  {name}: has shape {:?}, expected {:?}", found.size(), tensor.size()));
+                problems.push(format!(
+                    "  {name}: has shape {:?}, expected {:?}",
+                    found.size(),
+                    tensor.size()
+                ));
             }
             Some(_) => {}
         }
@@ -72,7 +76,9 @@ pub fn encode(tensors: &NamedTensors, note: String) -> Result<Vec<u8>> {
     }
     let views = bytes
         .iter()
-        .map(|(name, shape, data): &(_, Vec<usize>, _)| Ok((*name, TensorView::new(Dtype::F32, shape.clone(), data)?)))
+        .map(|(name, shape, data): &(_, Vec<usize>, _)| {
+            Ok((*name, TensorView::new(Dtype::F32, shape.clone(), data)?))
+        })
         .collect::<Result<Vec<_>>>()?;
     Ok(safetensors::serialize(views, Some(HashMap::from([(NOTE.to_owned(), note)])))?)
 }

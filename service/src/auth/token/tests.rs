@@ -49,7 +49,12 @@ impl Signer {
 
     fn verifier(&self) -> Verifier {
         let pem_file = Some(self.path("public.pem"));
-        let source = KeySource { jwks_file: None, pem_file, algorithm: Some(self.algorithm), kid: Some("first".into()) };
+        let source = KeySource {
+            jwks_file: None,
+            pem_file,
+            algorithm: Some(self.algorithm),
+            kid: Some("first".into()),
+        };
         Verifier::new(&config(vec![source])).unwrap()
     }
 
@@ -74,7 +79,10 @@ fn rsa() -> (EncodingKey, Vec<u8>, Value) {
     let jwk = json!({ "kty": "RSA", "use": "sig", "n": number(n.big_endian_without_leading_zero()),
                       "e": number(e.big_endian_without_leading_zero()) });
     let private = AsDer::<Pkcs8V1Der>::as_der(&pair).unwrap();
-    let pem = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", STANDARD.encode(private.as_ref()));
+    let pem = format!(
+        "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n",
+        STANDARD.encode(private.as_ref())
+    );
     (EncodingKey::from_rsa_pem(pem.as_bytes()).unwrap(), public, jwk)
 }
 
@@ -90,7 +98,8 @@ fn ec() -> (EncodingKey, Vec<u8>, Value) {
 fn ed25519() -> (EncodingKey, Vec<u8>, Value) {
     let pair = Ed25519KeyPair::generate().unwrap();
     let public = AsDer::<PublicKeyX509Der>::as_der(pair.public_key()).unwrap().as_ref().to_vec();
-    let jwk = json!({ "kty": "OKP", "crv": "Ed25519", "x": URL_SAFE_NO_PAD.encode(pair.public_key().as_ref()) });
+    let jwk =
+        json!({ "kty": "OKP", "crv": "Ed25519", "x": URL_SAFE_NO_PAD.encode(pair.public_key().as_ref()) });
     (EncodingKey::from_ed_der(pair.to_pkcs8v1().unwrap().as_ref()), public, jwk)
 }
 
@@ -108,11 +117,13 @@ fn claims() -> Value {
             "nbf": now() - 5, "exp": now() + 60 })
 }
 
+/// Good claims with a change; null takes a claim out.
 fn with(change: &Value) -> Value {
     let mut claims = claims();
     for (name, value) in change.as_object().unwrap() {
         claims[name] = value.clone();
     }
+    claims.as_object_mut().unwrap().retain(|_, value| !value.is_null());
     claims
 }
 
@@ -226,7 +237,8 @@ fn hs256_works_where_it_is_configured_and_key_sets_may_not_hold_secrets() {
     let secret = Some(Secret::from(HS256_SECRET));
     let verifier = Verifier::new(&AuthConfig { hs256_secret: secret.clone(), ..config(vec![]) }).unwrap();
     let minting = AuthConfig { hs256_secret: secret, ..config(vec![]) };
-    let token = crate::auth::mint::development_token(&minting, "me", "predict audit:read", Duration::from_secs(60));
+    let token =
+        crate::auth::mint::development_token(&minting, "me", "predict audit:read", Duration::from_mins(1));
     let actor = verifier.verify(&token.unwrap()).unwrap();
     assert!(actor.subject() == "me" && actor.has(Scope::AuditRead) && actor.has(Scope::Predict));
 

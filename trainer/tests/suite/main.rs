@@ -1,0 +1,9 @@
+//! The trainer on phantoms: learns, resumes, exports, refuses. One binary; `support` makes datasets and runs programs.
+
+#![expect(clippy::unwrap_used, reason = "a test stops where something fails that should not")]
+
+mod command;
+mod folds;
+mod networks;
+mod support;
+mod training;

@@ -1,0 +1,126 @@
+//! Phantom datasets in Kaggle's layout, small configurations, and the program started on them.
+
+use cxr::phantom::{PhantomSpec, encode_png, generate};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use tempfile::TempDir;
+
+/// Side of the phantoms' files and of the model's input.
+pub(crate) const SIDE: u32 = 64;
+
+/// A dataset, a configuration and a run directory that are removed together.
+pub(crate) struct Workplace {
+    folder: TempDir,
+}
+
+impl Workplace {
+    /// `n` images a class in train, a quarter of them in test; two images a patient.
+    pub(crate) fn new(n: usize, epochs: usize) -> Self {
+        let workplace = Self { folder: TempDir::new().unwrap() };
+        for (split, n, first_seed) in [("train", n, 0), ("test", n / 4, 1_000_000)] {
+            for i in 0..n {
+                let seed = first_seed + i as u64;
+                // Other seeds than the other class: the patients differ, not the finding alone.
+                workplace.write_phantom(&format!("{split}/NORMAL/IM-{:04}-{i:04}.png", i / 2), seed, false);
+                workplace.write_phantom(
+                    &format!("{split}/PNEUMONIA/person{}_virus_{i}.png", i / 2),
+                    seed + 500_000,
+                    true,
+                );
+            }
+        }
+        std::fs::write(workplace.config(), configuration(epochs, workplace.path())).unwrap();
+        workplace
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.path().join("data")
+    }
+
+    pub(crate) fn config(&self) -> PathBuf {
+        self.path().join("config.yaml")
+    }
+
+    pub(crate) fn run(&self) -> PathBuf {
+        self.path().join("run")
+    }
+
+    pub(crate) fn write_phantom(&self, path: &str, seed: u64, opacity: bool) {
+        let pixels = generate(&PhantomSpec { seed, width: SIDE, height: SIDE, opacity });
+        let path = self.data().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, encode_png(&pixels, SIDE, SIDE)).unwrap();
+    }
+
+    /// `cxr-trainer SUBCOMMAND` with this dataset, configuration and run directory.
+    pub(crate) fn command(&self, subcommand: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cxr-trainer"));
+        command.current_dir(repository()).env("OMP_NUM_THREADS", "1").arg(subcommand);
+        command
+            .arg("--run")
+            .arg(self.run())
+            .arg("--config")
+            .arg(self.config())
+            .arg("--data")
+            .arg(self.data());
+        command
+    }
+}
+
+/// The repository's root, where config/default.yaml is.
+pub(crate) fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Runs to the end and expects success; returns what was printed.
+pub(crate) fn succeed(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}\n{}", text(&output));
+    text(&output)
+}
+
+/// Runs to the end and expects failure; returns what was printed.
+pub(crate) fn fail(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert!(!output.status.success(), "{command:?} succeeded\n{}", text(&output));
+    text(&output)
+}
+
+fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// ONNX Runtime, which parity needs.
+pub(crate) fn onnxruntime() -> PathBuf {
+    std::env::var_os("ORT_DYLIB_PATH").expect("ORT_DYLIB_PATH: scripts/onnxruntime.sh prints it").into()
+}
+
+fn configuration(epochs: usize, folder: &Path) -> String {
+    format!(
+        "
+trainer:
+  data: {{ select_fraction: 0.2, calibrate_fraction: 0.2 }}
+  acceptance: {{ min_side_px: {SIDE} }}
+  preprocess: {{ width: {SIDE}, height: {SIDE} }}
+  model: {{ architecture: mobilenetv2, weights: null, dropout: 0.0 }}
+  training:
+    epochs: {epochs}
+    batch_size: 16
+    learning_rate: 2.0e-3
+    average_decay: 0.9
+    patience: {epochs}
+    precision: fp32
+    workers: 2
+  augmentation: {{ rotation_degrees: 5.0 }}
+  calibration: {{ target_sensitivity: 0.9, components: 8 }}
+  evaluation: {{ resamples: 200, ledger: {ledger} }}
+  export: {{ directory: {bundle}, originals: null }}
+",
+        ledger = folder.join("ledger.jsonl").display(),
+        bundle = folder.join("bundle").display(),
+    )
+}

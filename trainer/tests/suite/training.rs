@@ -1,0 +1,86 @@
+//! Training as a user sees it: it learns, it survives being killed, and the whole chain ends in a bundle.
+
+use crate::support::{Workplace, fail, onnxruntime, succeed};
+use cxr::bundle::Trust;
+use cxr_trainer::export;
+use cxr_trainer::model::weights;
+use ed25519_dalek::VerifyingKey;
+use ed25519_dalek::pkcs8::DecodePublicKey;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+#[test]
+fn a_complete_run_learns_and_ends_in_a_signed_bundle() {
+    let workplace = Workplace::new(120, 12);
+    let mut run = workplace.command("run");
+    run.arg("--onnxruntime").arg(onnxruntime());
+    let printed = succeed(&mut run);
+    let metrics = std::fs::read_to_string(workplace.run().join("metrics.csv")).unwrap();
+    let column = |line: &str, index: usize| line.split(',').nth(index).unwrap().parse::<f64>().unwrap();
+    let (first, last) = (metrics.lines().nth(1).unwrap(), metrics.lines().last().unwrap());
+    assert!(column(last, 2) < 0.7 * column(first, 2), "the training loss hardly falls:\n{metrics}");
+
+    let public_key =
+        std::fs::read_to_string(crate::support::repository().join("config/development-signing-key.pub.pem"));
+    let key = VerifyingKey::from_public_key_pem(&public_key.unwrap()).unwrap();
+    let bundle = export::open(&workplace.path().join("bundle"), &Trust::SignedBy(vec![key])).unwrap();
+    let test = bundle.manifest().evaluation.test.as_ref().unwrap();
+    assert!(test.auc.value > 0.9, "AUC {:?} on phantoms\n{printed}", test.auc);
+    assert!(test.auc.ci95[0] <= test.auc.value && test.auc.value <= test.auc.ci95[1]);
+    let (_, variant) = bundle.variant(None).unwrap();
+    let policy = &variant.policy;
+    assert!(policy.chosen.sensitivity >= 0.9 && policy.review_band.low <= policy.threshold, "{policy:?}");
+
+    let look = std::fs::read_to_string(workplace.path().join("ledger.jsonl")).unwrap();
+    assert_eq!(look.lines().count(), 1, "{look}");
+    succeed(&mut run);
+    let printed = fail(workplace.command("evaluate").args(["--fold", "test"]));
+    assert!(printed.contains("--reason"), "{printed}");
+    let again = std::fs::read_to_string(workplace.path().join("ledger.jsonl")).unwrap();
+    assert_eq!(again, look, "a repeated run has nothing new to see on the test split");
+}
+
+#[test]
+fn a_killed_run_goes_on_bit_for_bit() {
+    let (straight, killed) = (Workplace::new(40, 3), Workplace::new(40, 3));
+    succeed(&mut straight.command("train"));
+
+    let mut child = killed.command("train").stdout(Stdio::null()).spawn().unwrap();
+    let checkpoint = killed.run().join("checkpoint.safetensors");
+    let deadline = Instant::now() + Duration::from_mins(2);
+    while !checkpoint.exists() {
+        assert!(Instant::now() < deadline, "no checkpoint after two minutes");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    // SIGKILL, in the middle of the second epoch.
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let finished = weights::read(&checkpoint).unwrap().1.unwrap().matches("\"epoch\"").count();
+    assert!(finished < 3, "training ended before it could be killed");
+
+    let printed = succeed(&mut killed.command("train"));
+    assert!(printed.contains("resuming after epoch"), "{printed}");
+    for file in ["checkpoint.safetensors", "best.safetensors"] {
+        let (expected, _) = weights::read(&straight.run().join(file)).unwrap();
+        let (found, _) = weights::read(&killed.run().join(file)).unwrap();
+        assert_eq!(expected.keys().collect::<Vec<_>>(), found.keys().collect::<Vec<_>>());
+        for (name, tensor) in &expected {
+            assert!(tensor.equal(&found[name]), "{file}: {name} differs");
+        }
+    }
+}
+
+#[test]
+fn a_run_keeps_its_configuration_and_its_data() {
+    let workplace = Workplace::new(40, 1);
+    succeed(&mut workplace.command("train"));
+    let config = std::fs::read_to_string(workplace.config()).unwrap();
+    std::fs::write(workplace.config(), config.replace("epochs: 1", "epochs: 2")).unwrap();
+    let printed = fail(&mut workplace.command("train"));
+    assert!(printed.contains("another configuration") && printed.contains("epochs: 2"), "{printed}");
+
+    std::fs::write(workplace.config(), config).unwrap();
+    workplace.write_phantom("train/NORMAL/IM-9999-0001.png", 77, false);
+    let printed = fail(&mut workplace.command("calibrate"));
+    assert!(printed.contains("folds.json") && printed.contains("other data"), "{printed}");
+}

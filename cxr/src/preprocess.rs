@@ -38,7 +38,14 @@ pub struct PreprocessSpec {
 
 impl Default for PreprocessSpec {
     fn default() -> Self {
-        Self { version: 1, width: 224, height: 224, resize: ResizeMode::Squash, stored_jpeg_quality: None, clahe: None }
+        Self {
+            version: 1,
+            width: 224,
+            height: 224,
+            resize: ResizeMode::Squash,
+            stored_jpeg_quality: None,
+            clahe: None,
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! A bundle in memory, then every byte of it attacked.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 use cxr::bundle::{Bundle, BundleError, MANIFEST, SIGNATURE, Trust, key_id, sha256_hex, sign};
 use ed25519_dalek::SigningKey;
 use serde_json::{Value, json};

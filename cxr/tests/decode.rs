@@ -1,5 +1,7 @@
 //! Decoding from outside: every supported encoding of one picture, and files made to hurt.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 use cxr::image::{ColourMode, Photometric, Windowing};
 use cxr::{DecodeLimits, DecodedImage, RejectReason, decode};
 use jpeg_encoder::{ColorType as JpegColour, Encoder as JpegEncoder};

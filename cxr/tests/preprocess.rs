@@ -1,5 +1,8 @@
 //! The way from samples to model input, held against Pillow, OpenCV and plain arithmetic.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+use cxr::metadata::AcquisitionMetadata;
 use cxr::preprocess::{ClaheSpec, Geometry, ResizeMode, preprocess};
 use cxr::{AcceptancePolicy, AcceptedImage, DecodeLimits, PreprocessSpec, RejectReason, decode};
 use png::{BitDepth, ColorType};
@@ -15,7 +18,7 @@ fn png(width: u32, height: u32, data: &[u8], depth: BitDepth) -> Vec<u8> {
 
 fn accept(file: &[u8]) -> Result<AcceptedImage, cxr::Rejection> {
     let image = decode(file, &DecodeLimits::default())?;
-    AcceptedImage::accept(image, Default::default(), &AcceptancePolicy::default())
+    AcceptedImage::accept(image, AcquisitionMetadata::default(), &AcceptancePolicy::default())
 }
 
 fn noise(n: usize) -> Vec<u8> {
@@ -78,7 +81,7 @@ fn deep_images_are_windowed_and_a_marker_does_not_darken_them() {
     let data: Vec<u8> = samples.iter().flat_map(|s| s.to_be_bytes()).collect();
     let accepted = AcceptedImage::accept(
         decode(&png(224, 224, &data, BitDepth::Sixteen), &DecodeLimits::default()).unwrap(),
-        Default::default(),
+        AcquisitionMetadata::default(),
         &AcceptancePolicy { min_spread: 0.01, ..Default::default() },
     );
     let statistics = *preprocess(&accepted.unwrap(), &PreprocessSpec::default()).statistics();
@@ -93,7 +96,7 @@ fn what_is_no_radiograph_is_refused_with_its_code() {
     let reason = |file: &[u8]| accept(file).unwrap_err().reason;
     assert_eq!(reason(&png(95, 300, &noise(95 * 300), BitDepth::Eight)), RejectReason::TooSmall);
     assert_eq!(reason(&png(100, 500, &noise(100 * 500), BitDepth::Eight)), RejectReason::AspectRatio);
-    assert_eq!(reason(&png(200, 200, &[77; 40_000], BitDepth::Eight)), RejectReason::Blank);
+    assert_eq!(reason(&png(200, 200, &vec![77; 40_000], BitDepth::Eight)), RejectReason::Blank);
     let mut nearly: Vec<u8> = noise(40_000).iter().map(|p| 100 + p % 8).collect();
     nearly[..1000].fill(255);
     assert_eq!(reason(&png(200, 200, &nearly, BitDepth::Eight)), RejectReason::Blank);

@@ -1,6 +1,10 @@
 //! Real radiographs, where they are at hand (`CXR_DATA_DIR`, else `../shared/data` beside the checkout): every file is
 //! read, originals agree with their stored copies, and CLAHE agrees with OpenCV (`CXR_REFERENCE_PYTHON`).
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+#![expect(clippy::print_stdout, reason = "what was skipped and measured is told")]
+
+use cxr::metadata::AcquisitionMetadata;
 use cxr::preprocess::{ClaheSpec, clahe, preprocess};
 use cxr::{AcceptancePolicy, AcceptedImage, DecodeLimits, PreprocessSpec, RejectReason, decode};
 use std::io::Write;
@@ -35,7 +39,7 @@ fn model_input(path: &Path) -> Vec<u8> {
 fn model_input_by(path: &Path, spec: &PreprocessSpec) -> Vec<u8> {
     let read = |path: &Path| -> Result<AcceptedImage, cxr::Rejection> {
         let image = decode(&std::fs::read(path).unwrap(), &DecodeLimits::default())?;
-        AcceptedImage::accept(image, Default::default(), &AcceptancePolicy::default())
+        AcceptedImage::accept(image, AcquisitionMetadata::default(), &AcceptancePolicy::default())
     };
     let accepted = read(path).unwrap_or_else(|rejection| panic!("{}: {rejection}", path.display()));
     preprocess(&accepted, spec).pixels().to_vec()
@@ -67,7 +71,11 @@ fn originals_meet_the_model_like_their_stored_copies() {
                 sum as f64 / a.len() as f64
             })
             .sum();
-        println!("{} pairs, {spec:?}: mean difference {:.3} grey levels", files.len(), sum / files.len() as f64);
+        println!(
+            "{} pairs, {spec:?}: mean difference {:.3} grey levels",
+            files.len(),
+            sum / files.len() as f64
+        );
         sum / files.len() as f64
     };
     // The copies were resized with the same filter and then stored as JPEG of quality 75, which costs 1.57 levels.

@@ -29,7 +29,7 @@ pub enum RuntimeError {
         step: &'static str,
         /// Cause.
         #[source]
-        source: ort::Error,
+        source: Box<ort::Error>,
     },
     /// The graph is not what the bundle says.
     #[error("the graph does not keep the bundle's contract: {what}")]
@@ -57,7 +57,7 @@ pub enum RuntimeError {
     },
     /// The model failed.
     #[error("running the model failed")]
-    Run(#[source] ort::Error),
+    Run(#[source] Box<ort::Error>),
     /// The model gave something that is not a number.
     #[error("the model gave a logit that is not finite for image {index} of the batch")]
     NotFinite {

@@ -19,13 +19,13 @@ pub struct ExecutionFingerprint {
 }
 
 impl ExecutionFingerprint {
-    pub(crate) fn new(build: &str, options: &SessionOptions) -> Self {
+    pub(crate) fn new(build: String, options: &SessionOptions) -> Self {
         let provider = match options.provider {
             Provider::Cpu => options.provider.name().to_owned(),
             Provider::Cuda { device_id, .. } => format!("{}:{device_id}", options.provider.name()),
         };
         Self {
-            onnxruntime: build.to_owned(),
+            onnxruntime: build,
             instruction_set: instruction_set(),
             provider,
             intra_threads: options.intra_threads,

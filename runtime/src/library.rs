@@ -39,8 +39,10 @@ impl Runtime {
         Ok(runtime)
     }
 
-    /// What the library says of itself: version, git commit, build flags.
-    pub fn build(&self) -> &'static str {
-        ort::info()
+    /// Which build this is: the file's own name, which carries the version, and the commit and flags it reports.
+    pub fn build(&self) -> String {
+        let file = self.path.canonicalize().unwrap_or_else(|_| self.path.clone());
+        let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        format!("{name}; {}", ort::info())
     }
 }

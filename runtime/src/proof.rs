@@ -24,8 +24,10 @@ impl ProviderProof {
     /// Reads the assignment and refuses a session that the provider does not execute. Data-movement and shape
     /// nodes may run on the CPU beside a GPU; no node on the GPU at all may not.
     pub(crate) fn of(session: &ort::session::Session, provider: &'static str) -> Result<Self, RuntimeError> {
-        let assigned_nodes = assignment(session)
-            .map_err(|source| RuntimeError::Session { step: "reading the node assignment", source })?;
+        let assigned_nodes = assignment(session).map_err(|source| RuntimeError::Session {
+            step: "reading the node assignment",
+            source: Box::new(source),
+        })?;
         let total: usize = assigned_nodes.values().sum();
         let own = assigned_nodes.get(provider).copied().unwrap_or(0);
         if own * 2 <= total {

@@ -90,7 +90,7 @@ impl Runtime {
         contract: &ModelContract,
         options: &SessionOptions,
     ) -> Result<Session, RuntimeError> {
-        let failed = |step| move |source| RuntimeError::Session { step, source };
+        let failed = |step| move |source| RuntimeError::Session { step, source: Box::new(source) };
         let mut builder = self.builder(options)?;
         let inner = builder.commit_from_memory(onnx).map_err(failed("loading the graph"))?;
         let proof = ProviderProof::of(&inner, options.provider.name())?;
@@ -115,17 +115,25 @@ impl Runtime {
 
     fn builder(&self, options: &SessionOptions) -> Result<SessionBuilder, RuntimeError> {
         let failed = |step| {
-            move |error: ort::Error<SessionBuilder>| RuntimeError::Session { step, source: error.into() }
+            move |error: ort::Error<SessionBuilder>| RuntimeError::Session {
+                step,
+                source: Box::new(error.into()),
+            }
         };
-        let builder = ort::session::Session::builder(&self.environment)
-            .map_err(|source| RuntimeError::Session { step: "creating session options", source })?;
+        let builder = ort::session::Session::builder(&self.environment).map_err(|source| {
+            RuntimeError::Session { step: "creating session options", source: Box::new(source) }
+        })?;
         builder
             .with_optimization_level(GraphOptimizationLevel::All)
-            .and_then(|b| b.with_intra_threads(options.intra_threads))
-            .and_then(|b| b.with_inter_threads(1))
-            .and_then(|b| b.with_intra_op_spinning(options.spinning))
-            .and_then(|b| b.with_config_entry(RECORD_ASSIGNMENT, "1"))
-            .map_err(failed("setting session options"))?
+            .map_err(failed("setting the optimisation level"))?
+            .with_intra_threads(options.intra_threads)
+            .map_err(failed("setting the threads of an operator"))?
+            .with_inter_threads(1)
+            .map_err(failed("setting the threads between operators"))?
+            .with_intra_op_spinning(options.spinning)
+            .map_err(failed("setting whether threads spin"))?
+            .with_config_entry(RECORD_ASSIGNMENT, "1")
+            .map_err(failed("asking for the node assignment"))?
             .with_execution_providers(providers(options.provider))
             .map_err(failed("registering the execution provider"))
     }
@@ -185,14 +193,17 @@ impl Session {
         if pixels.len() != expected || batch == 0 {
             return Err(RuntimeError::Input { batch, found: pixels.len(), expected });
         }
-        let image =
-            TensorRef::from_array_view(([batch, 1, height, width], pixels)).map_err(RuntimeError::Run)?;
-        let outputs = self.inner.run(ort::inputs!["image" => image]).map_err(RuntimeError::Run)?;
+        let image = TensorRef::from_array_view(([batch, 1, height, width], pixels))
+            .map_err(|error| RuntimeError::Run(Box::new(error)))?;
+        let outputs = self
+            .inner
+            .run(ort::inputs!["image" => image])
+            .map_err(|error| RuntimeError::Run(Box::new(error)))?;
         let take = |name: &str| {
             outputs[name]
                 .try_extract_tensor::<f32>()
                 .map(|(_, data)| data.to_vec())
-                .map_err(RuntimeError::Run)
+                .map_err(|error| RuntimeError::Run(Box::new(error)))
         };
         let logits = take("logits")?;
         if let Some(index) = logits.iter().position(|logit| !logit.is_finite()) {

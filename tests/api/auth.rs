@@ -96,12 +96,8 @@ async fn every_route_wants_its_scope_and_new_routes_cannot_be_forgotten() {
             };
             problem(call(None).await.unwrap(), 401, "unauthenticated").await;
             if !scope.is_empty() {
-                problem(
-                    call(Some(tokens::token("other predictx audit"))).await.unwrap(),
-                    403,
-                    "forbidden",
-                )
-                .await;
+                problem(call(Some(tokens::token("other predictx audit"))).await.unwrap(), 403, "forbidden")
+                    .await;
             }
             let status = call(Some(tokens::token(scope))).await.unwrap().status().as_u16();
             assert!(status != 401 && status != 403, "{method} {path} with {scope:?}: {status}");

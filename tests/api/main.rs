@@ -1,5 +1,7 @@
 //! The HTTP interface from outside: every answer, every refusal, and what each leaves in the audit log.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 mod auth;
 mod bad_input;
 mod contract;

@@ -101,7 +101,12 @@ fn offline_probability(image: &[u8]) -> f64 {
     let graph = bundle.file(&variant.file).unwrap();
     let mut session = runtime.session(graph, &manifest.model, &runtime::SessionOptions::default()).unwrap();
     let decoded = cxr::decode(image, &cxr::DecodeLimits::default()).unwrap();
-    let accepted = cxr::AcceptedImage::accept(decoded, Default::default(), &manifest.acceptance).unwrap();
+    let accepted = cxr::AcceptedImage::accept(
+        decoded,
+        cxr::metadata::AcquisitionMetadata::default(),
+        &manifest.acceptance,
+    )
+    .unwrap();
     let input = cxr::preprocess::preprocess(&accepted, &manifest.preprocess);
     let logit = session.run(input.pixels(), 1).unwrap().logits[0];
     variant.calibration.apply(f64::from(logit)).value()

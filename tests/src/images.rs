@@ -50,7 +50,7 @@ pub fn tiff(seed: u64, opacity: bool) -> Vec<u8> {
 
 /// A constant picture.
 pub fn blank() -> Vec<u8> {
-    encode_png(&[90; 300 * 300], 300, 300)
+    encode_png(&vec![90; 300 * 300], 300, 300)
 }
 
 /// A radiograph the size of a thumbnail.

@@ -13,6 +13,7 @@ pub fn root() -> PathBuf {
 }
 
 /// A real radiograph, where real data are at hand; says so where they are not.
+#[expect(clippy::print_stdout, reason = "a skipped test says so")]
 pub fn real_data(path: &str) -> Option<PathBuf> {
     let beside = || root().join("../shared/data");
     let path = std::env::var_os("CXR_DATA_DIR").map_or_else(beside, PathBuf::from).join(path);

@@ -29,6 +29,8 @@ pub struct Config {
     pub training: Training,
     /// `augmentation`.
     pub augmentation: Augmentation,
+    /// `stored_jpeg_quality`: see [`served_preprocess`](Self::served_preprocess).
+    pub stored_jpeg_quality: Option<u8>,
     /// `calibration`.
     pub calibration: Calibration,
     /// `evaluation`.
@@ -209,6 +211,13 @@ impl Config {
         TrainingPart { seed, data, acceptance, preprocess, model, training, augmentation }
     }
 
+    /// The recipe of everything that is scored once training is over, the service's images included. Where the training
+    /// images are JPEG files of the model's size, every other image is put through such a file as well; the training
+    /// images have been through theirs.
+    pub fn served_preprocess(&self) -> PreprocessSpec {
+        PreprocessSpec { stored_jpeg_quality: self.stored_jpeg_quality, ..self.preprocess }
+    }
+
     /// SHA-256 of the [training part](Self::training_part) as YAML.
     pub fn digest(&self) -> Result<String> {
         Ok(cxr::bundle::sha256_hex(serde_yaml_ng::to_string(&self.training_part())?.as_bytes()))
@@ -223,7 +232,7 @@ impl Config {
         fraction("data.calibrate_fraction", self.data.calibrate_fraction)?;
         let held_out = self.data.select_fraction + self.data.calibrate_fraction;
         ensure!(held_out < 1.0, "trainer.data: the fractions leave nothing to train on");
-        self.preprocess.check().map_err(|what| anyhow::anyhow!("trainer.preprocess: {what}"))?;
+        self.served_preprocess().check().map_err(|what| anyhow::anyhow!("trainer.preprocess: {what}"))?;
         fraction("model.dropout", self.model.dropout)?;
         let training = &self.training;
         ensure!(training.epochs > 0, "trainer.training.epochs: must be at least 1");

@@ -200,7 +200,7 @@ fn manifest(
         labels: crate::dataset::index::CLASSES.map(str::to_owned),
         intended_use: config.export.intended_use.clone(),
         acceptance: config.acceptance,
-        preprocess: config.preprocess,
+        preprocess: config.served_preprocess(),
         default_variant: VARIANT.to_owned(),
         variants: BTreeMap::from([(VARIANT.to_owned(), variant)]),
         evaluation,

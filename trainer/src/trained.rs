@@ -54,8 +54,8 @@ impl<'a> TrainedRun<'a> {
     }
 
     /// How images become model inputs.
-    pub const fn recipe(&self) -> Recipe {
-        Recipe { acceptance: self.config.acceptance, preprocess: self.config.preprocess }
+    pub fn recipe(&self) -> Recipe {
+        Recipe { acceptance: self.config.acceptance, preprocess: self.config.served_preprocess() }
     }
 
     /// Decodes and scores one fold.

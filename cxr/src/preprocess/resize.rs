@@ -77,5 +77,7 @@ pub(super) fn resize(levels: &[U16], geometry: &Geometry) -> Vec<u8> {
 fn convolve(levels: &[U16], (width, height): (u32, u32), target: &mut TypedImage<'static, U16>) {
     let source = TypedImageRef::new(width, height, levels).expect("width x height levels");
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
-    Resizer::new().resize_typed(&source, target, &options).expect("the whole of an image with sides above zero");
+    Resizer::new()
+        .resize_typed(&source, target, &options)
+        .expect("the whole of an image with sides above zero");
 }

@@ -48,10 +48,14 @@ pub(super) async fn observe(
     let route = path.as_ref().map_or("unmatched", MatchedPath::as_str).to_owned();
     let method = known(request.method());
     let mut record = RequestRecord { api, route, method, arrival, status: CLIENT_GONE, problem: None };
-    let caught = AssertUnwindSafe(next.run(request)).catch_unwind().await;
-    // The panic hook has logged where.
-    let response = caught.unwrap_or_else(|_| ApiError::Failed { id: None }.into_response());
+    let response = caught(next.run(request)).await;
     record.end(response)
+}
+
+/// A panic becomes an answer; the panic hook has logged where.
+async fn caught(answer: impl Future<Output = Response>) -> Response {
+    let caught = AssertUnwindSafe(answer).catch_unwind().await;
+    caught.unwrap_or_else(|_| ApiError::Failed { id: None }.into_response())
 }
 
 /// A request on its way; logged and counted when dropped, so that one whose client has gone is seen as well.
@@ -140,6 +144,13 @@ fn known(method: &Method) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_answered_with_500() {
+        let response = caught(async { panic!("a handler") }).await;
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(response.extensions().get::<Problem>().map(Problem::code), Some("internal"));
+    }
 
     #[test]
     fn only_short_tokens_are_taken_as_request_ids() {

@@ -70,6 +70,8 @@ pub(super) async fn state(connection: &mut PgConnection) -> Result<SchemaState, 
 }
 
 pub(super) async fn migrate(connection: &mut PgConnection) -> Result<(), MigrateError> {
+    // A migration may take longer than any request; it is the operator who watches it.
+    sqlx::query("SET statement_timeout = 0").execute(&mut *connection).await?;
     let mut migrator = Migrator { migrations: MIGRATIONS.migrations.clone(), ..Migrator::DEFAULT };
     // A database that is ahead of this program is fine; what this program knows must still match.
     migrator.set_ignore_missing(true).run(connection).await

@@ -1,4 +1,4 @@
-//! Phantom datasets in Kaggle's layout, small configurations, and the program started on them.
+//! Phantom datasets with an unmistakable finding in Kaggle's layout, small configurations, and the program started on them.
 
 use cxr::phantom::{PhantomSpec, encode_png, generate};
 use std::path::{Path, PathBuf};
@@ -50,7 +50,10 @@ impl Workplace {
     }
 
     pub(crate) fn write_phantom(&self, path: &str, seed: u64, opacity: bool) {
-        let pixels = generate(&PhantomSpec { seed, width: SIDE, height: SIDE, opacity });
+        let mut pixels = generate(&PhantomSpec { seed, width: SIDE, height: SIDE, opacity });
+        if opacity {
+            draw_mass(&mut pixels, seed);
+        }
         let path = self.data().join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, encode_png(&pixels, SIDE, SIDE)).unwrap();
@@ -68,6 +71,20 @@ impl Workplace {
             .arg("--data")
             .arg(self.data());
         command
+    }
+}
+
+/// A round, dense mass somewhere in the middle of the image. A phantom's own opacities are as subtle as real ones: a
+/// network without pretraining does not find them in a hundred images.
+fn draw_mass(pixels: &mut [u8], seed: u64) {
+    const RADIUS: i64 = SIDE as i64 / 7;
+    let centre = |factor: u64| (u64::from(SIDE) * (25 + seed * factor % 50) / 100) as i64;
+    let (centre_x, centre_y) = (centre(37), centre(53));
+    for (position, level) in (0i64..).zip(pixels) {
+        let (x, y) = (position % i64::from(SIDE), position / i64::from(SIDE));
+        if (x - centre_x).pow(2) + (y - centre_y).pow(2) < RADIUS * RADIUS {
+            *level = 250;
+        }
     }
 }
 
@@ -110,12 +127,12 @@ trainer:
   training:
     epochs: {epochs}
     batch_size: 16
-    learning_rate: 2.0e-3
+    learning_rate: 3.0e-3
     average_decay: 0.9
     patience: {epochs}
     precision: fp32
     workers: 2
-  augmentation: {{ rotation_degrees: 5.0 }}
+  augmentation: {{ rotation_degrees: 5.0, detail_probability: 0.2, jpeg_probability: 0.2 }}
   calibration: {{ target_sensitivity: 0.9, components: 8 }}
   evaluation: {{ resamples: 200, ledger: {ledger} }}
   export: {{ directory: {bundle}, originals: null }}

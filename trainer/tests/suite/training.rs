@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 #[test]
 fn a_complete_run_learns_and_ends_in_a_signed_bundle() {
-    let workplace = Workplace::new(120, 12);
+    let workplace = Workplace::new(120, 8);
     let mut run = workplace.command("run");
     run.arg("--onnxruntime").arg(onnxruntime());
     let printed = succeed(&mut run);

@@ -73,6 +73,25 @@ fn letterbox_keeps_proportions_and_fills_with_black() {
 }
 
 #[test]
+fn a_stored_jpeg_leaves_its_artefact_and_a_second_one_next_to_nothing() {
+    let smooth: Vec<u8> = (0..224 * 224).map(|i| (i % 224 / 2 + i / 448) as u8).collect();
+    let stored = PreprocessSpec { stored_jpeg_quality: Some(75), ..Default::default() };
+    let through = |pixels: &[u8]| {
+        let input = preprocess(&accept(&png(224, 224, pixels, BitDepth::Eight)).unwrap(), &stored);
+        assert_eq!(input.pixels().len(), 224 * 224);
+        input.pixels().to_vec()
+    };
+    let difference = |a: &[u8], b: &[u8]| {
+        let sum: u64 = a.iter().zip(b).map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
+        sum as f64 / a.len() as f64
+    };
+    let noisy: Vec<u8> = smooth.iter().zip(noise(224 * 224)).map(|(s, n)| s.saturating_add(n / 16)).collect();
+    let once = through(&noisy);
+    let (first, second) = (difference(&noisy, &once), difference(&once, &through(&once)));
+    assert!(first > 1.0 && second < first / 5.0, "{first} then {second}");
+}
+
+#[test]
 fn deep_images_are_windowed_and_a_marker_does_not_darken_them() {
     let mut samples: Vec<u16> = noise(224 * 224).iter().map(|p| 1000 + u16::from(*p) * 8).collect();
     for marker in &mut samples[..30] {

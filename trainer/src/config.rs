@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 /// The file that lists every key.
 pub const DEFAULT_FILE: &str = "config/default.yaml";
 
+/// The folder that holds data and weights, as the default configuration names it.
+pub const DATA_FOLDER: &str = "../shared/data";
+
 /// The section `trainer`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -182,11 +185,12 @@ pub struct Export {
 }
 
 impl Config {
-    /// Reads the section `trainer` of config/default.yaml with `overlay` over it.
+    /// Reads the section `trainer` of config/default.yaml with `overlay` over it. `data_folder` stands for
+    /// [`DATA_FOLDER`] in every path.
     ///
     /// # Errors
     /// Names the key and the file of what is missing, unknown, of a wrong type or out of range.
-    pub fn load(overlay: Option<&Path>, data_root: Option<PathBuf>) -> Result<Self> {
+    pub fn load(overlay: Option<&Path>, data_folder: Option<&Path>) -> Result<Self> {
         let mut layers = config::Config::builder().add_source(yaml_file(Path::new(DEFAULT_FILE)));
         if let Some(path) = overlay {
             layers = layers.add_source(yaml_file(path));
@@ -195,8 +199,13 @@ impl Config {
             layers.build()?.get("trainer").context("reading the section `trainer`")?;
         let mut config: Self = serde_path_to_error::deserialize(section)
             .map_err(|error| anyhow::anyhow!("trainer.{}: {}", error.path(), error.inner()))?;
-        if let Some(root) = data_root {
-            config.data.root = root;
+        if let Some(folder) = data_folder {
+            let originals = config.export.originals.as_mut();
+            for path in [&mut config.data.root].into_iter().chain(config.model.weights.as_mut()).chain(originals) {
+                if let Ok(rest) = path.strip_prefix(DATA_FOLDER) {
+                    *path = folder.join(rest);
+                }
+            }
         }
         config.check()?;
         Ok(config)

@@ -67,9 +67,12 @@ struct Common {
     /// A YAML file whose section `trainer` goes over config/default.yaml.
     #[arg(long)]
     config: Option<PathBuf>,
-    /// The dataset: train|val|test / NORMAL|PNEUMONIA.
-    #[arg(long, env = "CXR_DATA_DIR")]
+    /// The dataset, train|val|test / NORMAL|PNEUMONIA; trainer.data.root unless given.
+    #[arg(long)]
     data: Option<PathBuf>,
+    /// Stands for ../shared/data in every path of the configuration.
+    #[arg(long, env = "CXR_DATA_DIR")]
+    data_dir: Option<PathBuf>,
     /// cpu, cuda or cuda:N.
     #[arg(long, default_value = "cpu")]
     device: DeviceChoice,
@@ -136,8 +139,16 @@ struct Opened {
 }
 
 impl Common {
+    fn config(&self) -> Result<Config> {
+        let mut config = Config::load(self.config.as_deref(), self.data_dir.as_deref())?;
+        if let Some(root) = &self.data {
+            config.data.root.clone_from(root);
+        }
+        Ok(config)
+    }
+
     fn open(self) -> Result<Opened> {
-        let config = Config::load(self.config.as_deref(), self.data)?;
+        let config = self.config()?;
         let device = self.device.open()?;
         let run = RunDirectory::open(&self.run, &config)?;
         Ok(Opened { config, run, device })
@@ -199,7 +210,7 @@ fn run_all(arguments: RunArguments) -> Result<()> {
 }
 
 fn measure_consistency(arguments: ConsistencyArguments) -> Result<()> {
-    let config = Config::load(arguments.common.config.as_deref(), arguments.common.data)?;
+    let config = arguments.common.config()?;
     let folder = arguments.bundle.bundle.unwrap_or_else(|| config.export.directory.clone());
     let originals = arguments.originals.or_else(|| config.export.originals.clone());
     let originals = originals.context("--originals: say which folder holds the originals")?;

@@ -2,6 +2,8 @@
 
 use jpeg_encoder::{ColorType, Encoder};
 use zune_core::bytestream::ZCursor;
+use zune_core::colorspace::ColorSpace;
+use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 
 /// Through a baseline JPEG file of the given quality (the tables of ITU-T T.81 annex K, scaled as libjpeg does) and back.
@@ -11,5 +13,8 @@ pub(super) fn as_jpeg(pixels: &[u8], width: u32, height: u32, quality: u8) -> Ve
     encoder
         .encode(pixels, width as u16, height as u16, ColorType::Luma)
         .expect("width x height pixels, sides of at most 2048, into memory");
-    JpegDecoder::new(ZCursor::new(&file)).decode().expect("the grey baseline file written above")
+    // Left to itself the decoder widens grey to RGB.
+    let grey = DecoderOptions::default().jpeg_set_out_colorspace(ColorSpace::Luma);
+    let decoded = JpegDecoder::new_with_options(ZCursor::new(&file), grey).decode();
+    decoded.expect("the grey baseline file written above")
 }

@@ -66,7 +66,7 @@ impl Index {
     pub fn scan(root: &Path) -> Result<Self> {
         ensure!(
             root.is_dir(),
-            "{}: no such folder; set --data or CXR_DATA_DIR to the dataset",
+            "{}: no such folder; set --data to the dataset or CXR_DATA_DIR to the folder that holds it",
             root.display()
         );
         let mut entries = Vec::new();

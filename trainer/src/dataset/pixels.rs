@@ -76,10 +76,13 @@ impl Pixels {
         });
         results.sort_by_key(|(position, _)| *position);
         ensure!(results.len() == entries.len(), "decoding stopped early");
+        let size = (recipe.preprocess.width, recipe.preprocess.height);
         let (mut images, mut statistics, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
         for ((_, result), entry) in results.into_iter().zip(&entries) {
             match result {
                 Ok(input) => {
+                    let n_pixels = input.pixels().len();
+                    ensure!(n_pixels == (size.0 * size.1) as usize, "{n_pixels} pixels for an input of {size:?}");
                     statistics.push(*input.statistics());
                     images.push(input.pixels().to_vec());
                 }
@@ -89,7 +92,6 @@ impl Pixels {
         if !unreadable.is_empty() {
             bail!("{} images cannot be used:\n{}", unreadable.len(), unreadable.join("\n"));
         }
-        let size = (recipe.preprocess.width, recipe.preprocess.height);
         Ok(Self { entries, statistics, size, images })
     }
 

@@ -15,11 +15,13 @@ fail() { printf 'demo: %s\n' "$*" >&2; exit 1; }
 
 [ -z "${IMAGE:-}" ] || [ -f "$IMAGE" ] || fail "IMAGE=$IMAGE is not a file"
 work=$(mktemp -d /tmp/cxr-demo.XXXXXX)
+# Beside it and not inside: the system user that runs Postgres may not enter a directory of ours.
+pg=$work-pg
 service_pid=
 finish() {
   status=$?; trap - EXIT INT TERM
   [ -z "$service_pid" ] || { kill "$service_pid" 2> /dev/null || true; wait "$service_pid" 2> /dev/null || true; }
-  scripts/private-postgres.sh stop "$work/pg"
+  scripts/private-postgres.sh stop "$pg"
   rm -rf "$work"
   exit "$status"
 }
@@ -32,8 +34,8 @@ say "building the service (minutes the first time, a second afterwards)"
 cargo build --release --bins --quiet
 cxr=${CARGO_TARGET_DIR:-target}/release/cxr-service
 
-say "private Postgres in $work/pg"
-admin=$(scripts/private-postgres.sh start "$work/pg")
+say "private Postgres in $pg"
+admin=$(scripts/private-postgres.sh start "$pg")
 psql -q "$admin" -c 'create database cxr'
 url=${admin/\/postgres?/\/cxr?}
 port=${PORT:-$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')}

@@ -17,8 +17,10 @@ fn main() {
     println!("cargo:rustc-env=LIBTORCH_VERSION={version}");
     let compiler = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let output = Command::new(compiler).arg("--version").output();
-    let compiler = output
-        .map_or_else(|_| "unknown".to_owned(), |o| String::from_utf8_lossy(&o.stdout).trim().trim_start_matches("rustc ").to_owned());
+    let compiler = output.map_or_else(
+        |_| "unknown".to_owned(),
+        |o| String::from_utf8_lossy(&o.stdout).trim().trim_start_matches("rustc ").to_owned(),
+    );
     println!("cargo:rustc-env=RUSTC_VERSION={compiler}");
     if let Some(libraries) = libraries {
         // Used where LD_LIBRARY_PATH does not say otherwise.

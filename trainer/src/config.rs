@@ -201,7 +201,9 @@ impl Config {
             .map_err(|error| anyhow::anyhow!("trainer.{}: {}", error.path(), error.inner()))?;
         if let Some(folder) = data_folder {
             let originals = config.export.originals.as_mut();
-            for path in [&mut config.data.root].into_iter().chain(config.model.weights.as_mut()).chain(originals) {
+            for path in
+                [&mut config.data.root].into_iter().chain(config.model.weights.as_mut()).chain(originals)
+            {
                 if let Ok(rest) = path.strip_prefix(DATA_FOLDER) {
                     *path = folder.join(rest);
                 }

@@ -57,11 +57,6 @@ impl Meter {
     pub fn images_per_second(&self) -> f64 {
         self.bar.position() as f64 / self.started.elapsed().as_secs_f64().max(1e-9)
     }
-
-    /// Seconds since the beginning.
-    pub fn seconds(&self) -> f64 {
-        self.started.elapsed().as_secs_f64()
-    }
 }
 
 impl Drop for Meter {

@@ -61,14 +61,12 @@ impl Pixels {
         let next = AtomicUsize::new(0);
         let work = || {
             let mut done = Vec::new();
-            while let Some((position, entry)) = {
-                let i = next.fetch_add(1, Ordering::Relaxed);
-                entries.get(i).map(|e| (i, e))
-            } {
+            loop {
+                let position = next.fetch_add(1, Ordering::Relaxed);
+                let Some(entry) = entries.get(position) else { return done };
                 done.push((position, read(&index.root, entry, recipe)));
                 progress.inc(1);
             }
-            done
         };
         let mut results = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..n_threads).map(|_| scope.spawn(work)).collect();
@@ -82,7 +80,10 @@ impl Pixels {
             match result {
                 Ok(input) => {
                     let n_pixels = input.pixels().len();
-                    ensure!(n_pixels == (size.0 * size.1) as usize, "{n_pixels} pixels for an input of {size:?}");
+                    ensure!(
+                        n_pixels == (size.0 * size.1) as usize,
+                        "{n_pixels} pixels for an input of {size:?}"
+                    );
                     statistics.push(*input.statistics());
                     images.push(input.pixels().to_vec());
                 }

@@ -2,16 +2,16 @@
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::cell::Cell;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 /// How often a line says how far a long step is when no bar does.
 const LINE_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Prints one line of the answer.
-#[expect(clippy::print_stdout, reason = "the answer of a command-line program")]
 pub fn say(line: impl AsRef<str>) {
-    println!("{}", line.as_ref());
+    // A terminal that has gone away must not end a training run, which `println!` would.
+    let _ = writeln!(std::io::stdout(), "{}", line.as_ref());
 }
 
 /// Progress of one step with a known number of images.

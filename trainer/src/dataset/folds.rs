@@ -61,10 +61,11 @@ impl Folds {
             index.entries.iter().partition(|entry| entry.split == OfficialSplit::Test);
         folds.insert(Fold::Test, test.iter().map(|entry| entry.path.clone()).collect());
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        for positive in [false, true] {
-            let mut groups = groups(&pooled, positive);
+        let (negative, positive): (Vec<Group>, Vec<Group>) =
+            groups(&pooled).into_iter().partition(|group| !group.positive);
+        for mut groups in [negative, positive] {
             groups.shuffle(&mut rng);
-            let n_images: usize = groups.iter().map(Vec::len).sum();
+            let n_images: usize = groups.iter().map(|group| group.paths.len()).sum();
             let quota = |fraction: f64| (n_images as f64 * fraction).round() as usize;
             let mut groups = groups.into_iter();
             for (fold, wanted) in
@@ -74,11 +75,11 @@ impl Folds {
                 let mut taken = 0;
                 while taken < wanted {
                     let Some(group) = groups.next() else { break };
-                    taken += group.len();
-                    paths.extend(group);
+                    taken += group.paths.len();
+                    paths.extend(group.paths);
                 }
             }
-            folds.entry(Fold::Train).or_default().extend(groups.flatten());
+            folds.entry(Fold::Train).or_default().extend(groups.flat_map(|group| group.paths));
         }
         for paths in folds.values_mut() {
             paths.sort();
@@ -164,13 +165,18 @@ fn check_labels(index: &Index) -> Result<()> {
 }
 
 /// Images that must stay together: those of one patient, and of patients who share a byte-equal file.
-fn groups(entries: &[&Entry], positive: bool) -> Vec<Vec<String>> {
-    let entries: Vec<&Entry> = entries.iter().copied().filter(|entry| entry.positive == positive).collect();
+struct Group {
+    /// The class of at least half of its images; a patient who was imaged before and during a pneumonia has both.
+    positive: bool,
+    paths: Vec<String>,
+}
+
+fn groups(entries: &[&Entry]) -> Vec<Group> {
     // Every patient's smallest connected patient, found by following shared files until nothing changes.
     let mut root: BTreeMap<&str, &str> =
         entries.iter().map(|e| (e.patient.as_str(), e.patient.as_str())).collect();
     let mut by_file: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for entry in &entries {
+    for entry in entries {
         by_file.entry(&entry.sha256).or_default().insert(&entry.patient);
     }
     let mut changed = true;
@@ -186,9 +192,13 @@ fn groups(entries: &[&Entry], positive: bool) -> Vec<Vec<String>> {
             }
         }
     }
-    let mut groups: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for entry in &entries {
-        groups.entry(root[entry.patient.as_str()]).or_default().push(entry.path.clone());
+    let mut members: BTreeMap<&str, Vec<&Entry>> = BTreeMap::new();
+    for entry in entries {
+        members.entry(root[entry.patient.as_str()]).or_default().push(entry);
     }
-    groups.into_values().collect()
+    let group = |members: Vec<&Entry>| Group {
+        positive: members.iter().filter(|entry| entry.positive).count() * 2 >= members.len(),
+        paths: members.iter().map(|entry| entry.path.clone()).collect(),
+    };
+    members.into_values().map(group).collect()
 }

@@ -1,8 +1,8 @@
 //! The domain library of cxr: everything that is true of a radiograph, a score or a bundle, and nothing that
 //! is true of a server, a database or a training framework.
 //!
-//! Pure functions over bytes and numbers: no files, sockets, clocks, threads or async; `deny.toml` and
-//! `tests/tidy` keep tch, ort, axum, sqlx and tokio out. The trainer and the service call the same code,
+//! Pure functions over bytes and numbers: no files, sockets, clocks, threads or async; `tests/tidy` keeps
+//! tch, ort, axum, sqlx and tokio out. The trainer and the service call the same code,
 //! so what was measured offline is what runs online.
 //!
 //! The way of one image is a chain of types, each built only from the one before it:

@@ -128,6 +128,26 @@ async fn what_is_measured_offline_is_what_runs_online() {
 }
 
 #[tokio::test]
+async fn originals_get_the_decision_of_their_stored_copies() {
+    let (Some(originals), Some(copies)) = (real_data("kermany_originals"), real_data("kermany224")) else { return };
+    let server = Server::ready().await;
+    let (mut n, mut flips, mut differences) = (0, 0, 0.0);
+    for folder in ["train/NORMAL", "train/PNEUMONIA", "val/NORMAL", "val/PNEUMONIA"] {
+        for entry in std::fs::read_dir(originals.join(folder)).unwrap() {
+            let original = entry.unwrap().path();
+            let copy = copies.join(folder).join(original.file_name().unwrap());
+            let a = answered(server.post("", std::fs::read(original).unwrap()).await).await;
+            let b = answered(server.post("", std::fs::read(copy).unwrap()).await).await;
+            differences += (a["probability"].as_f64().unwrap() - b["probability"].as_f64().unwrap()).abs();
+            flips += u32::from(a["decision"] != b["decision"]);
+            n += 1;
+        }
+    }
+    println!("{n} originals: mean difference of the probability {:.4}, {flips} decisions flip", differences / f64::from(n));
+    assert!(flips <= 1);
+}
+
+#[tokio::test]
 async fn concurrent_requests_each_get_their_own_answer_and_row() {
     let url = postgres::shared().database();
     let server = Options::on(&url).start_ready().await;

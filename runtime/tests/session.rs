@@ -1,0 +1,82 @@
+//! The door to ONNX Runtime, with the bundle that ships: contracts kept and broken, providers proven and refused.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+use cxr::bundle::{Bundle, Trust};
+use runtime::{Provider, Runtime, RuntimeError, SessionOptions};
+use std::path::Path;
+
+fn bundle() -> Bundle {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/default");
+    Bundle::open(|name| std::fs::read(folder.join(name)), &Trust::Unsigned).unwrap()
+}
+
+fn runtime() -> Runtime {
+    let library = std::env::var_os("ORT_DYLIB_PATH").expect("ORT_DYLIB_PATH: scripts/onnxruntime.sh prints it");
+    Runtime::load(Path::new(&library)).unwrap()
+}
+
+fn phantoms(n: u64) -> Vec<u8> {
+    let spec = |seed| cxr::phantom::PhantomSpec { seed, width: 224, height: 224, opacity: seed % 2 == 0 };
+    (0..n).flat_map(|seed| cxr::phantom::generate(&spec(seed))).collect()
+}
+
+#[test]
+fn a_batch_gives_what_its_images_give_and_the_provider_is_proven() {
+    let bundle = bundle();
+    let graph = bundle.file(&bundle.variant(None).unwrap().1.file).unwrap();
+    let mut session = runtime().session(graph, &bundle.manifest().model, &SessionOptions::default()).unwrap();
+    let pixels = phantoms(5);
+    let batch = session.run(&pixels, 5).unwrap();
+    assert_eq!(batch.cam.len(), 5 * (batch.cam_size.0 * batch.cam_size.1) as usize);
+    assert_eq!(batch.embedding.len(), 5 * batch.embedding_length);
+    for (index, image) in pixels.chunks_exact(224 * 224).enumerate() {
+        let single = session.run(image, 1).unwrap();
+        let difference = (single.logits[0] - batch.logits[index]).abs();
+        assert!(difference < 1e-4, "image {index}: {difference}");
+    }
+    assert!(session.proof().assigned_nodes["CPUExecutionProvider"] > 10);
+    assert!(session.fingerprint().onnxruntime.contains("onnxruntime"), "{:?}", session.fingerprint());
+    for (length, batch) in [(224 * 224 - 1, 1), (224 * 224, 2), (0, 0)] {
+        assert!(matches!(session.run(&pixels[..length], batch), Err(RuntimeError::Input { .. })));
+    }
+}
+
+#[test]
+fn a_graph_that_breaks_the_contract_is_refused_and_the_difference_named() {
+    let bundle = bundle();
+    let graph = bundle.file(&bundle.variant(None).unwrap().1.file).unwrap();
+    let refused = |edit: &dyn Fn(&mut cxr::bundle::ModelContract)| {
+        let mut contract = bundle.manifest().model.clone();
+        edit(&mut contract);
+        match runtime().session(graph, &contract, &SessionOptions::default()) {
+            Err(RuntimeError::Contract { what }) => what,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(refused(&|c| c.input.name = "pixels".into()).contains("pixels"));
+    assert!(refused(&|c| c.input.shape[2] = Some(225)).contains("225"));
+    assert!(refused(&|c| c.outputs[0].dtype = "uint8".into()).contains("uint8"));
+    assert!(refused(&|c| drop(c.outputs.pop())).contains("outputs"));
+    let garbage = runtime().session(b"no graph", &bundle.manifest().model, &SessionOptions::default());
+    assert!(matches!(garbage, Err(RuntimeError::Session { .. })));
+}
+
+#[test]
+fn a_provider_that_is_not_there_is_an_error_and_never_a_fallback() {
+    let bundle = bundle();
+    let graph = bundle.file(&bundle.variant(None).unwrap().1.file).unwrap();
+    let options = SessionOptions {
+        provider: Provider::Cuda { device_id: 63, memory_limit_bytes: None },
+        ..SessionOptions::default()
+    };
+    let error = runtime().session(graph, &bundle.manifest().model, &options).unwrap_err();
+    assert!(matches!(error, RuntimeError::Session { .. } | RuntimeError::Provider { .. }), "{error:?}");
+}
+
+#[test]
+fn a_second_library_in_one_process_is_refused() {
+    runtime();
+    let error = Runtime::load(Path::new("/nowhere/libonnxruntime.so")).unwrap_err();
+    assert!(matches!(error, RuntimeError::OtherLibrary { .. }), "{error}");
+    assert!(error.to_string().contains("/nowhere/libonnxruntime.so"));
+}

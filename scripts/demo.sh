@@ -9,17 +9,20 @@
 # The database lives in a temporary directory and ends with the demo.
 set -euo pipefail
 case "${1:-}" in -h|--help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
+image=${IMAGE:+$(realpath -m -- "$IMAGE")}
 cd "$(dirname "$0")/.."
 say() { printf '\033[1m==>\033[0m %s\n' "$*" >&2; }
 fail() { printf 'demo: %s\n' "$*" >&2; exit 1; }
 
-[ -z "${IMAGE:-}" ] || [ -f "$IMAGE" ] || fail "IMAGE=$IMAGE is not a file"
+[ -z "$image" ] || [ -f "$image" ] || fail "IMAGE=$IMAGE is not a file"
 work=$(mktemp -d /tmp/cxr-demo.XXXXXX)
 # Beside it and not inside: the system user that runs Postgres may not enter a directory of ours.
 pg=$work-pg
 service_pid=
 finish() {
-  status=$?; trap - EXIT INT TERM
+  status=$?
+  # A second Ctrl-C must not keep Postgres alive.
+  trap '' INT TERM; trap - EXIT
   [ -z "$service_pid" ] || { kill "$service_pid" 2> /dev/null || true; wait "$service_pid" 2> /dev/null || true; }
   scripts/private-postgres.sh stop "$pg"
   rm -rf "$work"
@@ -36,7 +39,7 @@ cxr=${CARGO_TARGET_DIR:-target}/release/cxr-service
 
 say "private Postgres in $pg"
 admin=$(scripts/private-postgres.sh start "$pg")
-psql -q "$admin" -c 'create database cxr'
+psql -X -q "$admin" -c 'create database cxr'
 url=${admin/\/postgres?/\/cxr?}
 port=${PORT:-$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')}
 export ORT_DYLIB_PATH CXR_PROFILE=development CXR_SERVICE__DATABASE__URL=$url CXR_SERVICE__HTTP__BIND=127.0.0.1:$port
@@ -54,8 +57,8 @@ done
 curl -fs "$base/readyz" > /dev/null || { cat "$work/service.log" >&2; curl -s "$base/readyz" >&2; fail "the service is not ready"; }
 
 token=$("$cxr" dev-token --subject demo --scope "predict audit:read")
-image=${IMAGE:-$work/phantom.png}
-if [ -z "${IMAGE:-}" ]; then
+if [ -z "$image" ]; then
+  image=$work/phantom.png
   cargo run --release --quiet -p cxr --example phantom -- "${SEED:-7}" opacity "$image"
 fi
 say "POST /v1/predictions with $(basename "$image")"
@@ -67,7 +70,7 @@ cat "$work/answer.json"; echo
 id=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1])).get("id", ""))' "$work/answer.json")
 if [ -n "$id" ]; then
   say "its row in the audit log"
-  psql -x "$url" -c "select id, recorded_at, actor, site, outcome, reason, width, height, model_version, left(bundle_digest, 16) as bundle, round(probability::numeric, 4) as probability, threshold, decision, review_required, round(ood_score::numeric, 2) as ood_score from predictions where id = '$id'" >&2
+  psql -X -P pager=off -x "$url" -c "select id, recorded_at, actor, site, outcome, reason, width, height, model_version, left(bundle_digest, 16) as bundle, round(probability::numeric, 4) as probability, threshold, decision, review_required, round(ood_score::numeric, 2) as ood_score from predictions where id = '$id'" >&2
 fi
 if [ -n "${ONCE:-}" ]; then
   [ "$status" = 200 ] || fail "the service answered $status"

@@ -37,6 +37,10 @@ pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<DecodedImage, Rejec
 
 /// The format that the first bytes announce.
 pub fn sniff(bytes: &[u8]) -> Option<Format> {
+    // A DICOM file may carry another format's header in its preamble (PS3.10 7.1), and its pixels are not that format's.
+    if bytes.get(128..132) == Some(b"DICM") {
+        return None;
+    }
     match image::guess_format(bytes).ok()? {
         image::ImageFormat::Jpeg => Some(Format::Jpeg),
         image::ImageFormat::Png => Some(Format::Png),

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub struct DecodeLimits {
     /// Largest encoded file in bytes.
     pub max_bytes: usize,
-    /// Largest width times height. The decoder needs up to 8 bytes per pixel for a moment (RGB, 16 bit).
+    /// Largest width times height. Decoding needs up to 10 bytes per pixel for a moment (RGBA, 16 bit).
     pub max_pixels: u64,
     /// Most frames (TIFF pages, APNG frames) a file may hold.
     pub max_frames: u32,

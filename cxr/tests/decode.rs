@@ -176,6 +176,13 @@ fn what_has_no_grey_value_here_is_refused() {
 }
 
 #[test]
+fn a_dicom_file_is_never_read_as_what_its_preamble_imitates() {
+    let mut file = tiff16(&ramp(16));
+    file[128..132].copy_from_slice(b"DICM");
+    assert_eq!(reason(&file), RejectReason::UnrecognisedFormat);
+}
+
+#[test]
 fn every_cut_of_every_format_is_refused() {
     let grey = ramp(8);
     let files = [

@@ -52,9 +52,10 @@ fn every_radiograph_is_accepted() {
     for folder in ["kermany224", "kermany_originals", "nih_adult288"] {
         let Some(root) = data(folder) else { continue };
         let files = files(&root);
-        let inputs = files.iter().map(|path| model_input(path)).count();
-        assert_eq!(inputs, files.len());
-        println!("{folder}: {inputs} accepted");
+        for path in &files {
+            model_input(path);
+        }
+        println!("{folder}: {} accepted", files.len());
     }
 }
 

@@ -11,7 +11,8 @@ fn bundle() -> Bundle {
 }
 
 fn runtime() -> Runtime {
-    let library = std::env::var_os("ORT_DYLIB_PATH").expect("ORT_DYLIB_PATH: scripts/onnxruntime.sh prints it");
+    let library =
+        std::env::var_os("ORT_DYLIB_PATH").expect("ORT_DYLIB_PATH: scripts/onnxruntime.sh prints it");
     Runtime::load(Path::new(&library)).unwrap()
 }
 

@@ -27,7 +27,7 @@ use telemetry::TelemetryConfig;
 /// Which set of defaults and which safety rules apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Profile {
-    /// One person's machine: well-known keys, HS256 tokens, unsigned bundles.
+    /// One person's machine: well-known keys, HS256 tokens, bundles signed with the development key.
     Development,
     /// Patients: no built-in secret, asymmetric tokens, a bundle signed by a trusted key.
     Production,

@@ -4,7 +4,8 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use cxr_service::auth::{Verifier, mint};
 use cxr_service::config::args::ConfigArgs;
-use cxr_service::config::{self, Config, Sources};
+use cxr_service::config::{self, Config, Profile, Sources};
+use cxr_service::infer::Sessions;
 use cxr_service::model::ServedModel;
 use cxr_service::store::Store;
 use cxr_service::telemetry::logs;
@@ -39,7 +40,7 @@ enum Command {
     /// Print the OpenAPI document.
     #[command(after_help = "Example: cxr-service openapi > openapi/openapi.json")]
     Openapi,
-    /// Check configuration, keys and bundle; print what is in force, or everything that is wrong.
+    /// Check configuration, keys, bundle and execution provider; print what is in force, or everything that is wrong.
     #[command(after_help = "Example: cxr-service --config-dir /etc/cxr check-config")]
     CheckConfig,
     /// Mint a token for trying the service (development profile only).
@@ -77,6 +78,10 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Migrate => migrate(&sources),
         Command::CheckConfig => Ok(check(&Config::load(&sources)?)),
         Command::DevToken { subject, scope, ttl } => {
+            anyhow::ensure!(
+                sources.profile == Profile::Development,
+                "tokens are minted in the development profile only: add --profile development"
+            );
             let auth = config::load_auth(&sources)?;
             console::print(mint::development_token(&auth, &subject, &scope, ttl)?);
             Ok(ExitCode::SUCCESS)
@@ -119,11 +124,14 @@ async fn migrate(sources: &Sources) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Beyond the values themselves: whether keys and bundle can be used.
+/// Beyond the values themselves: whether keys, bundle, library and provider can be used.
 fn check(config: &Config) -> ExitCode {
     let keys = Verifier::new(&config.auth).map(|_| ()).map_err(anyhow::Error::from);
-    let bundle = ServedModel::open(&config.model).map(|_| ()).map_err(anyhow::Error::from);
-    let problems: Vec<anyhow::Error> = [keys, bundle].into_iter().filter_map(Result::err).collect();
+    let model = ServedModel::open(&config.model).map_err(anyhow::Error::from).and_then(|model| {
+        let sessions = Sessions::open(&config.model, &model).context("service.model");
+        sessions.map(|_| ())
+    });
+    let problems: Vec<anyhow::Error> = [keys, model].into_iter().filter_map(Result::err).collect();
     for problem in &problems {
         console::complain(format_args!("{problem:#}"));
     }

@@ -129,7 +129,9 @@ async fn what_is_measured_offline_is_what_runs_online() {
 
 #[tokio::test]
 async fn originals_get_the_decision_of_their_stored_copies() {
-    let (Some(originals), Some(copies)) = (real_data("kermany_originals"), real_data("kermany224")) else { return };
+    let (Some(originals), Some(copies)) = (real_data("kermany_originals"), real_data("kermany224")) else {
+        return;
+    };
     let server = Server::ready().await;
     let (mut n, mut flips, mut differences) = (0, 0, 0.0);
     for folder in ["train/NORMAL", "train/PNEUMONIA", "val/NORMAL", "val/PNEUMONIA"] {
@@ -143,7 +145,10 @@ async fn originals_get_the_decision_of_their_stored_copies() {
             n += 1;
         }
     }
-    println!("{n} originals: mean difference of the probability {:.4}, {flips} decisions flip", differences / f64::from(n));
+    println!(
+        "{n} originals: mean difference of the probability {:.4}, {flips} decisions flip",
+        differences / f64::from(n)
+    );
     assert!(flips <= 1);
 }
 

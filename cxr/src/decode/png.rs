@@ -25,22 +25,12 @@ pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<DecodedImage
     let frame = reader.next_frame(&mut buffer).map_err(|error| refusal(&error))?;
     reader.finish().map_err(|error| refusal(&error))?;
 
-    let (mut samples, wide) = match frame.bit_depth {
-        BitDepth::Sixteen => {
-            let (pairs, _) = buffer.as_chunks::<2>();
-            (
-                grey(
-                    &pairs.iter().map(|pair| u16::from_be_bytes(*pair)).collect::<Vec<_>>(),
-                    frame.color_type,
-                    65535,
-                ),
-                true,
-            )
-        }
-        _ => (
-            grey(&buffer.iter().map(|byte| u16::from(*byte)).collect::<Vec<_>>(), frame.color_type, 255),
-            false,
-        ),
+    let wide = frame.bit_depth == BitDepth::Sixteen;
+    let mut samples = if wide {
+        let (values, _) = buffer.as_chunks::<2>();
+        grey(values, frame.color_type, 65535, |bytes| u16::from_be_bytes(*bytes))
+    } else {
+        grey(&buffer, frame.color_type, 255, |byte| u16::from(*byte))
     };
     let colour = match stored_colour {
         ColorType::Grayscale | ColorType::GrayscaleAlpha => ColourMode::Grey,
@@ -65,17 +55,18 @@ pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<DecodedImage
     })
 }
 
-/// One grey sample a pixel; `max` is opaque and white.
-fn grey(channels: &[u16], colour: ColorType, max: u32) -> Vec<u16> {
+/// One grey sample a pixel from stored values; `max` is opaque and white.
+fn grey<T>(values: &[T], colour: ColorType, max: u32, sample: impl Fn(&T) -> u16) -> Vec<u16> {
     let on_black = |value: u16, alpha: u16| ((u32::from(value) * u32::from(alpha) + max / 2) / max) as u16;
+    let rgb = |[r, g, b]: [&T; 3]| luma(sample(r), sample(g), sample(b));
     match colour {
-        ColorType::Grayscale | ColorType::Indexed => channels.to_vec(),
+        ColorType::Grayscale | ColorType::Indexed => values.iter().map(sample).collect(),
         ColorType::GrayscaleAlpha => {
-            channels.as_chunks::<2>().0.iter().map(|[v, a]| on_black(*v, *a)).collect()
+            values.as_chunks::<2>().0.iter().map(|[v, a]| on_black(sample(v), sample(a))).collect()
         }
-        ColorType::Rgb => channels.as_chunks::<3>().0.iter().map(|[r, g, b]| luma(*r, *g, *b)).collect(),
+        ColorType::Rgb => values.as_chunks::<3>().0.iter().map(|[r, g, b]| rgb([r, g, b])).collect(),
         ColorType::Rgba => {
-            channels.as_chunks::<4>().0.iter().map(|[r, g, b, a]| on_black(luma(*r, *g, *b), *a)).collect()
+            values.as_chunks::<4>().0.iter().map(|[r, g, b, a]| on_black(rgb([r, g, b]), sample(a))).collect()
         }
     }
 }

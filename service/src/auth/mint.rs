@@ -1,5 +1,6 @@
 //! Development tokens: HS256, for trying the service on one's own machine.
 
+use super::{Scope, Verifier};
 use crate::config::auth::AuthConfig;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::Serialize;
@@ -19,7 +20,8 @@ struct Claims<'a> {
 /// A signed token for the subject with the scopes (separated by spaces).
 ///
 /// # Errors
-/// Without `service.auth.hs256_secret`, which only the development profile may have.
+/// Without `service.auth.hs256_secret`, which only the development profile may have; for a scope that does not exist
+/// or a subject that the service would refuse.
 pub fn development_token(
     config: &AuthConfig,
     subject: &str,
@@ -29,6 +31,10 @@ pub fn development_token(
     let Some(secret) = &config.hs256_secret else {
         anyhow::bail!("tokens are minted in the development profile only: add --profile development");
     };
+    if let Some(unknown) = scope.split_whitespace().find(|name| Scope::named(name).is_none()) {
+        let known = Scope::ALL.map(|(scope, _)| scope.name()).join(", ");
+        anyhow::bail!("there is no scope {unknown:?}; there are {known}");
+    }
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
     let claims = Claims {
         iss: &config.issuer,
@@ -40,5 +46,8 @@ pub fn development_token(
         exp: now.saturating_add(ttl.as_secs()),
     };
     let key = EncodingKey::from_secret(secret.expose().as_bytes());
-    Ok(jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key)?)
+    let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key)?;
+    // What the service would refuse is refused here.
+    Verifier::new(config)?.verify(&token)?;
+    Ok(token)
 }

@@ -105,7 +105,7 @@ impl Drop for RequestRecord {
             self.api.metrics.refused(code);
         }
         match status {
-            401 | 403 | 429 => {
+            401 | 403 => {
                 let detail = self.problem.as_ref().map(|problem| problem.detail.as_str());
                 tracing::warn!(target: SECURITY_LOG, request_id, route, method, status, problem, detail, duration_ms, "refused");
             }

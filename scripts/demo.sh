@@ -81,7 +81,7 @@ Now yours, until Ctrl-C:
   API        $base/docs        (Authorize with the token below)
   metrics    $base/metrics     health $base/readyz
   token      export TOKEN=$token
-  again      curl -H "Authorization: Bearer \$TOKEN" --data-binary @your.jpeg "$base/v1/predictions?explain=true"
+  again      curl -H "Authorization: Bearer \$TOKEN" -H "Content-Type: image/jpeg" --data-binary @your.jpeg "$base/v1/predictions?explain=true"
   the row    curl -H "Authorization: Bearer \$TOKEN" $base/v1/predictions/${id:-ID}
   the log    psql "$url" -c 'select * from predictions'
   service's  $work/service.log

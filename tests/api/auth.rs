@@ -67,15 +67,7 @@ async fn every_route_wants_its_scope_and_new_routes_cannot_be_forgotten() {
         ("get", "/v1/predictions/{id}", "audit:read"),
         ("get", "/v1/model", ""),
     ];
-    let document: Value = server
-        .client
-        .get(format!("{}/openapi.json", server.base))
-        .send()
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
+    let document = server.document().await;
     for (path, methods) in document["paths"].as_object().unwrap() {
         if public.contains(&path.as_str()) {
             continue;

@@ -8,15 +8,7 @@ use system_tests::server::{Server, binary};
 #[tokio::test]
 async fn the_committed_document_is_the_served_one() {
     let server = Server::ready().await;
-    let served: Value = server
-        .client
-        .get(format!("{}/openapi.json", server.base))
-        .send()
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
+    let served = server.document().await;
     let committed: Value =
         serde_json::from_slice(&std::fs::read(root().join("openapi/openapi.json")).unwrap()).unwrap();
     assert_eq!(served, committed, "run `make openapi` and commit the result");

@@ -167,6 +167,13 @@ impl Server {
         request.send().await.expect("an answer")
     }
 
+    /// The API description that it serves.
+    pub async fn document(&self) -> Value {
+        let response =
+            self.client.get(format!("{}/openapi.json", self.base)).send().await.expect("an answer");
+        response.json().await.expect("JSON")
+    }
+
     /// POSTs an image as the raw body.
     pub async fn post(&self, query: &str, image: Vec<u8>) -> Response {
         let request = self.client.post(format!("{}/v1/predictions{query}", self.base));

@@ -1,12 +1,12 @@
 //! What the program refuses, and what it says then.
 
-use crate::support::{Workplace, fail, succeed};
+use crate::support::{Workbench, fail, succeed};
 
 #[test]
 fn every_subcommand_shows_an_example() {
-    let workplace = Workplace::new(1, 1);
+    let workbench = Workbench::new(1, 1);
     for subcommand in ["train", "calibrate", "evaluate", "export", "consistency", "run"] {
-        let help = succeed(workplace.command(subcommand).arg("--help"));
+        let help = succeed(workbench.command(subcommand).arg("--help"));
         assert!(help.contains("Example"), "{subcommand}: {help}");
     }
 }
@@ -16,44 +16,44 @@ fn a_gpu_that_is_not_there_is_an_error() {
     if tch::Cuda::is_available() {
         return;
     }
-    let workplace = Workplace::new(4, 1);
-    let printed = fail(workplace.command("train").args(["--device", "cuda"]));
+    let workbench = Workbench::new(4, 1);
+    let printed = fail(workbench.command("train").args(["--device", "cuda"]));
     assert!(printed.contains("--device cuda"), "{printed}");
-    let printed = fail(workplace.command("train").args(["--device", "gpu"]));
+    let printed = fail(workbench.command("train").args(["--device", "gpu"]));
     assert!(printed.contains("cpu, cuda or cuda:N"), "{printed}");
 }
 
 #[test]
 fn images_that_cannot_be_read_are_named_all_of_them() {
-    let workplace = Workplace::new(40, 1);
+    let workbench = Workbench::new(40, 1);
     for (name, bytes) in
         [("IM-7001-0001.png", &b"no image"[..]), ("IM-7002-0001.jpeg", &[0xFF, 0xD8, 0xFF][..])]
     {
-        std::fs::write(workplace.data().join("train/NORMAL").join(name), bytes).unwrap();
+        std::fs::write(workbench.data().join("train/NORMAL").join(name), bytes).unwrap();
     }
     // Both in the train fold, or the fold that holds one names that one.
-    let config = std::fs::read_to_string(workplace.config()).unwrap();
+    let config = std::fs::read_to_string(workbench.config()).unwrap();
     let config = config.replace(
         "select_fraction: 0.2, calibrate_fraction: 0.2",
         "select_fraction: 0.05, calibrate_fraction: 0.05",
     );
-    std::fs::write(workplace.config(), config).unwrap();
-    let printed = fail(&mut workplace.command("train"));
+    std::fs::write(workbench.config(), config).unwrap();
+    let printed = fail(&mut workbench.command("train"));
     assert!(printed.contains("2 images cannot be used"), "{printed}");
     assert!(printed.contains("IM-7001-0001.png") && printed.contains("IM-7002-0001.jpeg"), "{printed}");
 }
 
 #[test]
 fn configuration_errors_name_the_key() {
-    let workplace = Workplace::new(1, 1);
+    let workbench = Workbench::new(1, 1);
     for (text, expected) in [
         ("trainer: { training: { epochs: many } }", "trainer.training.epochs"),
         ("trainer: { training: { epoch: 3 } }", "epoch"),
         ("trainer: { augmentation: { scale: [2.0, 1.0] } }", "trainer.augmentation.scale"),
         ("trainer: { model: { architecture: resnet } }", "trainer.model.architecture"),
     ] {
-        std::fs::write(workplace.config(), text).unwrap();
-        let printed = fail(&mut workplace.command("train"));
+        std::fs::write(workbench.config(), text).unwrap();
+        let printed = fail(&mut workbench.command("train"));
         assert!(printed.contains(expected), "{text}: {printed}");
     }
 }

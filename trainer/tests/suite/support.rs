@@ -9,28 +9,28 @@ use tempfile::TempDir;
 pub(crate) const SIDE: u32 = 64;
 
 /// A dataset, a configuration and a run directory that are removed together.
-pub(crate) struct Workplace {
+pub(crate) struct Workbench {
     folder: TempDir,
 }
 
-impl Workplace {
+impl Workbench {
     /// `n` images a class in train, a quarter of them in test; two images a patient.
     pub(crate) fn new(n: usize, epochs: usize) -> Self {
-        let workplace = Self { folder: TempDir::new().unwrap() };
+        let workbench = Self { folder: TempDir::new().unwrap() };
         for (split, n, first_seed) in [("train", n, 0), ("test", n / 4, 1_000_000)] {
             for i in 0..n {
                 let seed = first_seed + i as u64;
                 // Other seeds than the other class: the patients differ, not the finding alone.
-                workplace.write_phantom(&format!("{split}/NORMAL/IM-{:04}-{i:04}.png", i / 2), seed, false);
-                workplace.write_phantom(
+                workbench.write_phantom(&format!("{split}/NORMAL/IM-{:04}-{i:04}.png", i / 2), seed, false);
+                workbench.write_phantom(
                     &format!("{split}/PNEUMONIA/person{}_virus_{i}.png", i / 2),
                     seed + 500_000,
                     true,
                 );
             }
         }
-        std::fs::write(workplace.config(), configuration(epochs, workplace.path())).unwrap();
-        workplace
+        std::fs::write(workbench.config(), configuration(epochs, workbench.path())).unwrap();
+        workbench
     }
 
     pub(crate) fn path(&self) -> &Path {

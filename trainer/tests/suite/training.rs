@@ -1,6 +1,6 @@
 //! Training as a user sees it: it learns, it survives being killed, and the whole chain ends in a bundle.
 
-use crate::support::{Workplace, fail, onnxruntime, succeed};
+use crate::support::{Workbench, fail, onnxruntime, succeed};
 use cxr::bundle::Trust;
 use cxr_trainer::export;
 use cxr_trainer::model::weights;
@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 
 #[test]
 fn a_complete_run_learns_and_ends_in_a_signed_bundle() {
-    let workplace = Workplace::new(120, 8);
-    let mut run = workplace.command("run");
+    let workbench = Workbench::new(120, 8);
+    let mut run = workbench.command("run");
     run.arg("--onnxruntime").arg(onnxruntime());
     let printed = succeed(&mut run);
-    let metrics = std::fs::read_to_string(workplace.run().join("metrics.csv")).unwrap();
+    let metrics = std::fs::read_to_string(workbench.run().join("metrics.csv")).unwrap();
     let column = |line: &str, index: usize| line.split(',').nth(index).unwrap().parse::<f64>().unwrap();
     let (first, last) = (metrics.lines().nth(1).unwrap(), metrics.lines().last().unwrap());
     assert!(column(last, 2) < 0.7 * column(first, 2), "the training loss hardly falls:\n{metrics}");
@@ -23,7 +23,7 @@ fn a_complete_run_learns_and_ends_in_a_signed_bundle() {
     let public_key =
         std::fs::read_to_string(crate::support::repository().join("config/development-signing-key.pub.pem"));
     let key = VerifyingKey::from_public_key_pem(&public_key.unwrap()).unwrap();
-    let bundle = export::open(&workplace.path().join("bundle"), &Trust::SignedBy(vec![key])).unwrap();
+    let bundle = export::open(&workbench.path().join("bundle"), &Trust::SignedBy(vec![key])).unwrap();
     let test = bundle.manifest().evaluation.test.as_ref().unwrap();
     assert!(test.auc.value > 0.9, "AUC {:?} on phantoms\n{printed}", test.auc);
     assert!(test.auc.ci95[0] <= test.auc.value && test.auc.value <= test.auc.ci95[1]);
@@ -31,18 +31,18 @@ fn a_complete_run_learns_and_ends_in_a_signed_bundle() {
     let policy = &variant.policy;
     assert!(policy.chosen.sensitivity >= 0.9 && policy.review_band.low <= policy.threshold, "{policy:?}");
 
-    let look = std::fs::read_to_string(workplace.path().join("ledger.jsonl")).unwrap();
+    let look = std::fs::read_to_string(workbench.path().join("ledger.jsonl")).unwrap();
     assert_eq!(look.lines().count(), 1, "{look}");
     succeed(&mut run);
-    let printed = fail(workplace.command("evaluate").args(["--fold", "test"]));
+    let printed = fail(workbench.command("evaluate").args(["--fold", "test"]));
     assert!(printed.contains("--reason"), "{printed}");
-    let again = std::fs::read_to_string(workplace.path().join("ledger.jsonl")).unwrap();
+    let again = std::fs::read_to_string(workbench.path().join("ledger.jsonl")).unwrap();
     assert_eq!(again, look, "a repeated run has nothing new to see on the test split");
 }
 
 #[test]
 fn a_killed_run_goes_on_bit_for_bit() {
-    let (straight, killed) = (Workplace::new(40, 3), Workplace::new(40, 3));
+    let (straight, killed) = (Workbench::new(40, 3), Workbench::new(40, 3));
     succeed(&mut straight.command("train"));
 
     let mut child = killed.command("train").stdout(Stdio::null()).spawn().unwrap();
@@ -72,15 +72,15 @@ fn a_killed_run_goes_on_bit_for_bit() {
 
 #[test]
 fn a_run_keeps_its_configuration_and_its_data() {
-    let workplace = Workplace::new(40, 1);
-    succeed(&mut workplace.command("train"));
-    let config = std::fs::read_to_string(workplace.config()).unwrap();
-    std::fs::write(workplace.config(), config.replace("epochs: 1", "epochs: 2")).unwrap();
-    let printed = fail(&mut workplace.command("train"));
+    let workbench = Workbench::new(40, 1);
+    succeed(&mut workbench.command("train"));
+    let config = std::fs::read_to_string(workbench.config()).unwrap();
+    std::fs::write(workbench.config(), config.replace("epochs: 1", "epochs: 2")).unwrap();
+    let printed = fail(&mut workbench.command("train"));
     assert!(printed.contains("another configuration") && printed.contains("epochs: 2"), "{printed}");
 
-    std::fs::write(workplace.config(), config).unwrap();
-    workplace.write_phantom("train/NORMAL/IM-9999-0001.png", 77, false);
-    let printed = fail(&mut workplace.command("calibrate"));
+    std::fs::write(workbench.config(), config).unwrap();
+    workbench.write_phantom("train/NORMAL/IM-9999-0001.png", 77, false);
+    let printed = fail(&mut workbench.command("calibrate"));
     assert!(printed.contains("folds.json") && printed.contains("other data"), "{printed}");
 }

@@ -1,6 +1,7 @@
 //! Evaluation: figures of one fold at the operating point, each with an interval from resampling patients.
 
 use crate::calibrate::{CALIBRATION_BINS, Calibrated};
+use crate::config::Config;
 use crate::console::say;
 use crate::dataset::folds::Fold;
 use crate::dataset::pixels::Pixels;
@@ -63,8 +64,19 @@ fn digest(calibrated: &Calibrated) -> Result<String> {
     Ok(sha256_hex(&serde_json::to_vec(&(&calibrated.calibration, &calibrated.policy))?))
 }
 
-/// Evaluates one fold, writes figures and scores down and prints the table. `reason` says why the test split is looked
-/// at; the ledger gets its line before anything is printed.
+/// What is evaluated, as the ledger names it.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    /// The run, or the bundle with its version.
+    pub name: String,
+    /// Digest of the configuration that it was trained with.
+    pub config_sha256: String,
+    /// Probability and decision.
+    pub calibrated: Calibrated,
+}
+
+/// Evaluates one fold of a run, writes figures and scores down and prints the table. `reason` says why the test split is
+/// looked at; the ledger gets its line before anything is printed.
 ///
 /// # Errors
 /// When the fold is `train`, holds one class, or the test split is looked at without a reason.
@@ -74,42 +86,70 @@ pub fn evaluate(
     fold: Fold,
     reason: Option<&str>,
 ) -> Result<FoldEvaluation> {
-    ensure!(fold != Fold::Train, "the train fold cannot be evaluated: the network has seen it");
-    let reason = match (fold, reason) {
-        (Fold::Test, None) => {
-            anyhow::bail!("every look at the test split is entered in the ledger: say why with --reason")
-        }
-        (_, reason) => reason,
-    };
+    check_look(fold, reason)?;
     let (pixels, scores) = trained.score(fold)?;
+    let subject = Subject {
+        name: trained.run.name(),
+        config_sha256: trained.config.digest()?,
+        calibrated: calibrated.clone(),
+    };
+    let evaluation = judge(&subject, trained.config, fold, reason, &pixels, &scores)?;
+    files::write_json(&trained.run.file(&EvaluationFile::name(fold)), &evaluation)?;
+    let table = scores_csv(&pixels, &scores, calibrated)?;
+    files::write_atomically(&trained.run.file(&format!("scores-{}.csv", fold.name())), table.as_bytes())?;
+    Ok(evaluation.figures)
+}
+
+/// Refuses what may not be evaluated, before any image is read.
+///
+/// # Errors
+/// For the train fold, and for the test split without a reason.
+pub fn check_look(fold: Fold, reason: Option<&str>) -> Result<()> {
+    ensure!(fold != Fold::Train, "the train fold cannot be evaluated: the network has seen it");
+    ensure!(
+        fold != Fold::Test || reason.is_some(),
+        "every look at the test split is entered in the ledger: say why with --reason"
+    );
+    Ok(())
+}
+
+/// From scores to figures: measured, entered in the ledger where it is a look at the test split, printed.
+///
+/// # Errors
+/// When the fold holds one class or the ledger cannot be written.
+pub fn judge(
+    subject: &Subject,
+    config: &Config,
+    fold: Fold,
+    reason: Option<&str>,
+    pixels: &Pixels,
+    scores: &Scores,
+) -> Result<EvaluationFile> {
+    let calibrated = &subject.calibrated;
     let (positive, probabilities) = (pixels.positive(), calibrated.probabilities(&scores.logits));
     let threshold = calibrated.policy.threshold;
-    let settings =
-        Settings { threshold, resamples: trained.config.evaluation.resamples, seed: trained.config.seed };
-    let figures = measure(&probabilities, &positive, &patients(&pixels), &settings)?;
+    let settings = Settings { threshold, resamples: config.evaluation.resamples, seed: config.seed };
+    let figures = measure(&probabilities, &positive, &patients(pixels), &settings)?;
     let confusion = ConfusionMatrix::at(&probabilities, &positive, threshold);
     if let (Fold::Test, Some(reason)) = (fold, reason) {
-        let look = Look::now(trained, reason, positive.len(), figures.auc.value)?;
-        ledger::append(&trained.config.evaluation.ledger, &look)?;
+        let look = Look::now(subject, reason, positive.len(), figures.auc.value)?;
+        ledger::append(&config.evaluation.ledger, &look)?;
     }
     let evaluation = EvaluationFile {
         fold,
-        weights_sha256: trained.weights_sha256.clone(),
+        weights_sha256: calibrated.weights_sha256.clone(),
         calibration_sha256: digest(calibrated)?,
         threshold,
         confusion,
         figures,
     };
-    files::write_json(&trained.run.file(&EvaluationFile::name(fold)), &evaluation)?;
-    let table = scores_csv(&pixels, &scores, calibrated)?;
-    files::write_atomically(&trained.run.file(&format!("scores-{}.csv", fold.name())), table.as_bytes())?;
     say(format!("{} fold, {} images, operating point {threshold:.4}", fold.name(), positive.len()));
     for (name, measured) in rows(&evaluation.figures) {
         let [low, high] = measured.ci95;
         say(format!("  {name:<12} {:.4}  [{low:.4}, {high:.4}]  n {}", measured.value, measured.n));
     }
     say(format!("  {confusion:?}"));
-    Ok(evaluation.figures)
+    Ok(evaluation)
 }
 
 /// The figures by name, in the order in which they are shown.

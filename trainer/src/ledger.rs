@@ -1,7 +1,7 @@
 //! The ledger of looks at the official test split: one JSON line each, only ever appended, kept in the repository.
 
 use crate::environment::{git_commit, now};
-use crate::trained::TrainedRun;
+use crate::evaluate::Subject;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::fs::OpenOptions;
@@ -14,13 +14,13 @@ use std::path::Path;
 pub struct Look {
     /// RFC 3339.
     pub time: String,
-    /// Name of the run directory.
+    /// Name of the run directory, or of the bundle with its version.
     pub run: String,
     /// Commit of the working tree.
     pub git_commit: Option<String>,
     /// Digest of the training configuration.
     pub config_sha256: String,
-    /// Digest of the weights.
+    /// Digest of the weights, or of the bundle's graph.
     pub weights_sha256: String,
     /// The subcommand.
     pub command: String,
@@ -36,14 +36,14 @@ impl Look {
     /// A look that is happening now.
     ///
     /// # Errors
-    /// When the configuration cannot be digested.
-    pub fn now(trained: &TrainedRun, reason: &str, n: usize, auc: f64) -> Result<Self> {
+    /// When the clock cannot be read.
+    pub fn now(subject: &Subject, reason: &str, n: usize, auc: f64) -> Result<Self> {
         Ok(Self {
             time: now()?,
-            run: trained.run.name(),
+            run: subject.name.clone(),
             git_commit: git_commit(),
-            config_sha256: trained.config.digest()?,
-            weights_sha256: trained.weights_sha256.clone(),
+            config_sha256: subject.config_sha256.clone(),
+            weights_sha256: subject.calibrated.weights_sha256.clone(),
             command: std::env::args().nth(1).unwrap_or_default(),
             reason: reason.to_owned(),
             n,

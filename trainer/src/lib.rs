@@ -19,6 +19,7 @@ pub mod files;
 pub mod ledger;
 pub mod model;
 pub mod optimiser;
+pub mod released;
 pub mod run;
 pub mod schedule;
 pub mod score;

@@ -11,11 +11,11 @@ use cxr_trainer::dataset::pixels::Recipe;
 use cxr_trainer::device::DeviceChoice;
 use cxr_trainer::evaluate::{EvaluationFile, evaluate};
 use cxr_trainer::export::{self, ExportPaths, export};
+use cxr_trainer::released::{self, evaluate_bundle};
 use cxr_trainer::run::RunDirectory;
 use cxr_trainer::train::train;
 use cxr_trainer::trained::TrainedRun;
 use cxr_trainer::{allocator, files};
-use runtime::{Runtime, SessionOptions};
 use std::path::PathBuf;
 use tch::Device;
 
@@ -39,7 +39,7 @@ enum Command {
     Calibrate(Common),
     /// Measures a fold at the operating point, with 95 % intervals.
     #[command(
-        after_help = "Example:\n  cxr-trainer evaluate --run runs/first --fold select\n  cxr-trainer evaluate --run runs/first --fold test --reason 'release 1.0.0'"
+        after_help = "Example:\n  cxr-trainer evaluate --run runs/first --fold select\n  cxr-trainer evaluate --run runs/first --fold test --reason 'release 1.0.0'\n  cxr-trainer evaluate --bundle models/default --fold test --reason 'acceptance at our site'"
     )]
     Evaluate(EvaluateArguments),
     /// Writes the signed bundle, if ONNX Runtime reproduces the network.
@@ -88,6 +88,12 @@ struct EvaluateArguments {
     /// Why the test split is looked at; goes into the ledger.
     #[arg(long)]
     reason: Option<String>,
+    /// Measures this bundle through ONNX Runtime instead of a run.
+    #[arg(long, requires = "onnxruntime")]
+    bundle: Option<PathBuf>,
+    /// ONNX Runtime's shared library, for --bundle.
+    #[arg(long, env = "ORT_DYLIB_PATH")]
+    onnxruntime: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -179,10 +185,15 @@ fn main() -> Result<()> {
         }
         Command::Calibrate(common) => calibrate(&common.open()?.trained()?).map(drop),
         Command::Evaluate(arguments) => {
+            let reason = arguments.reason.as_deref();
+            if let (Some(bundle), Some(library)) = (&arguments.bundle, &arguments.onnxruntime) {
+                let config = arguments.common.config()?;
+                return evaluate_bundle(&config, bundle, library, arguments.fold, reason).map(drop);
+            }
             let opened = arguments.common.open()?;
             let trained = opened.trained()?;
             let calibrated = Calibrated::load(trained.run, &trained.weights_sha256)?;
-            evaluate(&trained, &calibrated, arguments.fold, arguments.reason.as_deref()).map(drop)
+            evaluate(&trained, &calibrated, arguments.fold, reason).map(drop)
         }
         Command::Export(arguments) => {
             let opened = arguments.common.open()?;
@@ -217,9 +228,7 @@ fn measure_consistency(arguments: ConsistencyArguments) -> Result<()> {
     // Whoever measures a bundle on their own machine need not trust its maker's key; the digests are checked.
     let bundle = export::open(&folder, &Trust::Unsigned)?;
     let (_, variant) = bundle.variant(None)?;
-    let graph = bundle.file(&variant.file).with_context(|| format!("{}: not in the bundle", variant.file))?;
-    let runtime = Runtime::load(&arguments.bundle.onnxruntime)?;
-    let mut session = runtime.session(graph, &bundle.manifest().model, &SessionOptions::default())?;
+    let mut session = released::session(&bundle, variant, &arguments.bundle.onnxruntime)?;
     let mut scorer = Scorer {
         session: &mut session,
         recipe: Recipe { acceptance: bundle.manifest().acceptance, preprocess: bundle.manifest().preprocess },

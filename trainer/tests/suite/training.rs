@@ -38,6 +38,22 @@ fn a_complete_run_learns_and_ends_in_a_signed_bundle() {
     assert!(printed.contains("--reason"), "{printed}");
     let again = std::fs::read_to_string(workbench.path().join("ledger.jsonl")).unwrap();
     assert_eq!(again, look, "a repeated run has nothing new to see on the test split");
+
+    // The bundle alone, through ONNX Runtime, gives the table that the run gave; only its look at the test split is new.
+    let table = |subject: &[&std::ffi::OsStr], fold: &str| {
+        let mut command = workbench.command("evaluate");
+        succeed(command.args(subject).args(["--fold", fold, "--reason", "verification"]))
+            .lines()
+            .filter(|line| line.starts_with("  "))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let (bundle, library) = (workbench.path().join("bundle"), onnxruntime());
+    let released = ["--bundle".as_ref(), bundle.as_os_str(), "--onnxruntime".as_ref(), library.as_os_str()];
+    assert_eq!(table(&released, "select"), table(&[], "select"));
+    assert_eq!(table(&released, "test").len(), 9);
+    let looks = std::fs::read_to_string(workbench.path().join("ledger.jsonl")).unwrap();
+    assert_eq!(looks.lines().count(), 2, "{looks}");
 }
 
 #[test]

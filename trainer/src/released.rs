@@ -1,0 +1,80 @@
+//! A released bundle measured again through ONNX Runtime: wants the bundle and the data, and no run directory.
+
+use crate::calibrate::Calibrated;
+use crate::config::Config;
+use crate::console::Meter;
+use crate::dataset::folds::{Fold, Folds};
+use crate::dataset::index::Index;
+use crate::dataset::pixels::{Pixels, Recipe};
+use crate::evaluate::{Subject, check_look, judge};
+use crate::export;
+use crate::score::Scores;
+use crate::train::decode;
+use anyhow::{Context, Result, ensure};
+use cxr::bundle::{Bundle, FoldEvaluation, Trust, Variant};
+use runtime::{Runtime, Session, SessionOptions};
+use std::path::Path;
+
+/// Evaluates one fold with the default variant of a bundle.
+///
+/// # Errors
+/// When the data and configuration do not give the folds that the bundle was made with, and as
+/// [`evaluate`](crate::evaluate::evaluate) does.
+pub fn evaluate_bundle(
+    config: &Config,
+    folder: &Path,
+    onnxruntime: &Path,
+    fold: Fold,
+    reason: Option<&str>,
+) -> Result<FoldEvaluation> {
+    check_look(fold, reason)?;
+    // Whoever measures a bundle on their own machine need not trust its maker's key; the digests are checked.
+    let bundle = export::open(folder, &Trust::Unsigned)?;
+    let (manifest, (_, variant)) = (bundle.manifest(), bundle.variant(None)?);
+    let index = Index::scan(&config.data.root)?;
+    let folds =
+        Folds::divide(&index, config.data.select_fraction, config.data.calibrate_fraction, config.seed)?;
+    let (found, expected) = (folds.digest()?, &manifest.training.split_sha256);
+    ensure!(
+        found == *expected,
+        "the data in {} give folds with digest {found}, the bundle was made with {expected}: its train fold could be among them",
+        index.root.display()
+    );
+    let recipe = Recipe { acceptance: manifest.acceptance, preprocess: manifest.preprocess };
+    let pixels = decode(&index, &folds, fold, &recipe)?;
+    let mut session = session(&bundle, variant, onnxruntime)?;
+    let scores = score(&mut session, &pixels, fold.name())?;
+    let subject = Subject {
+        name: format!("{} {}", manifest.name, manifest.version),
+        config_sha256: manifest.training.config_sha256.clone(),
+        calibrated: Calibrated {
+            weights_sha256: manifest.files[&variant.file].sha256.clone(),
+            calibration: variant.calibration,
+            policy: variant.policy.clone(),
+            reference: bundle.reference().clone(),
+        },
+    };
+    Ok(judge(&subject, config, fold, reason, &pixels, &scores)?.figures)
+}
+
+/// A session for a variant of a bundle, on the processor.
+///
+/// # Errors
+/// When ONNX Runtime cannot be loaded or refuses the graph.
+pub fn session(bundle: &Bundle, variant: &Variant, onnxruntime: &Path) -> Result<Session> {
+    let graph = bundle.file(&variant.file).with_context(|| format!("{}: not in the bundle", variant.file))?;
+    let runtime = Runtime::load(onnxruntime)?;
+    Ok(runtime.session(graph, &bundle.manifest().model, &SessionOptions::default())?)
+}
+
+fn score(session: &mut Session, pixels: &Pixels, what: &str) -> Result<Scores> {
+    let meter = Meter::new(what, pixels.len());
+    let mut scores = Scores::default();
+    for position in 0..pixels.len() {
+        let outputs = session.run(pixels.image(position), 1)?;
+        scores.logits.push(f64::from(outputs.logits[0]));
+        scores.embeddings.push(outputs.embedding);
+        meter.advance(1, String::new);
+    }
+    Ok(scores)
+}

@@ -1,0 +1,44 @@
+//! `cxr-trainer consistency`.
+
+use super::shared::{BundleArguments, Common};
+use anyhow::{Context, Result};
+use clap::Args;
+use cxr::bundle::Trust;
+use cxr_trainer::consistency::{Consistency, Scorer};
+use cxr_trainer::dataset::pixels::Recipe;
+use cxr_trainer::{export, files, released};
+use std::path::PathBuf;
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    bundle: BundleArguments,
+    /// The originals; trainer.export.originals unless given.
+    #[arg(long)]
+    originals: Option<PathBuf>,
+}
+
+pub(crate) fn run(arguments: Arguments) -> Result<()> {
+    let config = arguments.common.config()?;
+    let folder = arguments.bundle.bundle.unwrap_or_else(|| config.export.directory.clone());
+    let originals = arguments.originals.or_else(|| config.export.originals.clone());
+    let originals = originals.context("--originals: say which folder holds the originals")?;
+    // Whoever measures a bundle on their own machine need not trust its maker's key; the digests are checked.
+    let bundle = export::open(&folder, &Trust::Unsigned)?;
+    let (_, variant) = bundle.variant(None)?;
+    let mut session = released::session(&bundle, variant, &arguments.bundle.onnxruntime)?;
+    let mut scorer = Scorer {
+        session: &mut session,
+        recipe: Recipe { acceptance: bundle.manifest().acceptance, preprocess: bundle.manifest().preprocess },
+        calibration: variant.calibration,
+        policy: &variant.policy,
+    };
+    let consistency = Consistency::measure(&mut scorer, &originals, &config.data.root)?;
+    consistency.report();
+    if arguments.common.run.is_dir() {
+        files::write_json(&arguments.common.run.join("consistency.json"), &consistency)?;
+    }
+    Ok(())
+}

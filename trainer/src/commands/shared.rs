@@ -1,0 +1,72 @@
+//! What several commands share: the options that every one takes, and the run that they open.
+
+use anyhow::Result;
+use clap::Args;
+use cxr_trainer::config::Config;
+use cxr_trainer::device::DeviceChoice;
+use cxr_trainer::run::RunDirectory;
+use cxr_trainer::trained::TrainedRun;
+use std::path::PathBuf;
+use tch::Device;
+
+#[derive(Debug, Args)]
+pub(crate) struct Common {
+    /// The run directory; created when missing, continued when not.
+    #[arg(long, default_value = "runs/default")]
+    pub(crate) run: PathBuf,
+    /// A YAML file whose section `trainer` goes over config/default.yaml.
+    #[arg(long)]
+    pub(crate) config: Option<PathBuf>,
+    /// The dataset, train|val|test / NORMAL|PNEUMONIA; trainer.data.root unless given.
+    #[arg(long)]
+    pub(crate) data: Option<PathBuf>,
+    /// Stands for ../shared/data in every path of the configuration.
+    #[arg(long, env = "CXR_DATA_DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// cpu, cuda or cuda:N.
+    #[arg(long, default_value = "cpu")]
+    pub(crate) device: DeviceChoice,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BundleArguments {
+    /// The bundle's folder; trainer.export.directory unless given.
+    #[arg(long)]
+    pub(crate) bundle: Option<PathBuf>,
+    /// ONNX Runtime's shared library.
+    #[arg(long, env = "ORT_DYLIB_PATH")]
+    pub(crate) onnxruntime: PathBuf,
+}
+
+/// What every command begins with.
+pub(crate) struct Opened {
+    pub(crate) config: Config,
+    pub(crate) run: RunDirectory,
+    pub(crate) device: Device,
+}
+
+impl Common {
+    /// The configuration with the command line over it.
+    pub(crate) fn config(&self) -> Result<Config> {
+        let mut config = Config::load(self.config.as_deref(), self.data_dir.as_deref())?;
+        if let Some(root) = &self.data {
+            config.data.root.clone_from(root);
+        }
+        Ok(config)
+    }
+
+    /// Configuration, device and run directory.
+    pub(crate) fn open(self) -> Result<Opened> {
+        let config = self.config()?;
+        let device = self.device.open()?;
+        let run = RunDirectory::open(&self.run, &config)?;
+        Ok(Opened { config, run, device })
+    }
+}
+
+impl Opened {
+    /// The best network of the run.
+    pub(crate) fn trained(&self) -> Result<TrainedRun<'_>> {
+        TrainedRun::open(&self.config, &self.run, self.device)
+    }
+}

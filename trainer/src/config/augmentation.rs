@@ -1,0 +1,56 @@
+//! `trainer.augmentation`: how training images vary.
+
+use anyhow::{Result, ensure};
+use serde::{Deserialize, Serialize};
+
+/// `augmentation`: how training images vary.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Augmentation {
+    /// Probability of a mirror image.
+    pub flip_probability: f64,
+    /// Probability of rotation, translation and magnification.
+    pub warp_probability: f64,
+    /// Largest rotation either way.
+    pub rotation_degrees: f64,
+    /// Largest shift, as a share of the side.
+    pub translation: f64,
+    /// Smallest and largest magnification.
+    pub scale: [f64; 2],
+    /// Largest change of the level, as a share of white.
+    pub brightness: f64,
+    /// Largest relative change of the contrast.
+    pub contrast: f64,
+    /// Largest exponent `g` of a gamma `e^g` either way.
+    pub gamma: f64,
+    /// Probability of softer or sharper detail.
+    pub detail_probability: f64,
+    /// Detail is what shrinking by a factor of at least this one loses.
+    pub detail_shrink: f64,
+    /// Least and largest factor of that detail.
+    pub detail_gain: [f64; 2],
+    /// Probability of compressing again.
+    pub jpeg_probability: f64,
+    /// Lowest and highest JPEG quality.
+    pub jpeg_quality: [u8; 2],
+}
+
+impl Augmentation {
+    pub(super) fn check(&self) -> Result<()> {
+        let [low, high] = self.jpeg_quality;
+        ensure!(
+            1 <= low && low <= high && high <= 100,
+            "trainer.augmentation.jpeg_quality: 1 to 100, lowest first"
+        );
+        let [low, high] = self.scale;
+        ensure!(0.0 < low && low <= high, "trainer.augmentation.scale: positive, smallest first");
+        let shrink = self.detail_shrink;
+        ensure!(
+            0.0 < shrink && shrink <= 1.0,
+            "trainer.augmentation.detail_shrink: {shrink} is not in (0, 1]"
+        );
+        let [least, most] = self.detail_gain;
+        ensure!(least <= most, "trainer.augmentation.detail_gain: least first");
+        Ok(())
+    }
+}

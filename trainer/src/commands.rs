@@ -7,3 +7,4 @@ pub(crate) mod export;
 pub(crate) mod run;
 pub(crate) mod shared;
 pub(crate) mod train;
+pub(crate) mod tune;

@@ -8,6 +8,7 @@ pub mod evaluation;
 pub mod export;
 pub mod model;
 pub mod training;
+pub mod tune;
 
 pub use augmentation::Augmentation;
 pub use calibration::Calibration;
@@ -16,6 +17,7 @@ pub use evaluation::Evaluation;
 pub use export::Export;
 pub use model::Model;
 pub use training::Training;
+pub use tune::Tune;
 
 use anyhow::{Context, Result, ensure};
 use cxr::{AcceptancePolicy, PreprocessSpec};
@@ -54,6 +56,8 @@ pub struct Config {
     pub evaluation: Evaluation,
     /// `export`.
     pub export: Export,
+    /// `tune`.
+    pub tune: Tune,
 }
 
 /// The part that weights depend on, without the folders of this machine: what a run must not change while it goes on.
@@ -118,13 +122,14 @@ impl Config {
         Ok(cxr::bundle::sha256_hex(serde_yaml_ng::to_string(&self.training_part())?.as_bytes()))
     }
 
-    fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         self.data.check()?;
         self.served_preprocess().check().map_err(|what| anyhow::anyhow!("trainer.preprocess: {what}"))?;
         self.model.check()?;
         self.training.check()?;
         self.augmentation.check()?;
-        self.calibration.check()
+        self.calibration.check()?;
+        self.tune.check()
     }
 }
 

@@ -25,3 +25,4 @@ pub mod schedule;
 pub mod score;
 pub mod train;
 pub mod trained;
+pub mod tune;

@@ -102,6 +102,7 @@ impl Config {
         let Self { seed, mut data, acceptance, preprocess, mut model, training, augmentation, .. } =
             self.clone();
         data.root = PathBuf::new();
+        data.cache = None;
         model.weights = model.weights.map(|path| path.file_name().map(PathBuf::from).unwrap_or_default());
         TrainingPart { seed, data, acceptance, preprocess, model, training, augmentation }
     }

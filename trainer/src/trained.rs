@@ -63,7 +63,7 @@ impl<'a> TrainedRun<'a> {
     /// # Errors
     /// Lists every image that cannot be used.
     pub fn score(&self, fold: Fold) -> Result<(Pixels, Scores)> {
-        let pixels = decode(&self.index, &self.folds, fold, &self.recipe())?;
+        let pixels = decode(self.config, &self.index, &self.folds, fold, &self.recipe())?;
         let scores = score(&self.network, &pixels, self.device, fold.name())?;
         Ok((pixels, scores))
     }

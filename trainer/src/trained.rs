@@ -30,7 +30,8 @@ pub struct TrainedRun<'a> {
     pub epoch: EpochMetrics,
     /// SHA-256 of the weights' file.
     pub weights_sha256: String,
-    device: Device,
+    /// Where the network computes.
+    pub device: Device,
 }
 
 impl<'a> TrainedRun<'a> {

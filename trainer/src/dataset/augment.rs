@@ -14,8 +14,11 @@ mod jpeg;
 mod overlay;
 mod tone;
 
-pub use draw::{Variation, draw, generator};
+use overlay::paint;
 
+pub use draw::{Detail, Marks, Tone, Variation, draw, generator};
+
+use super::pixels::Pixels;
 use tch::{Device, Kind, Tensor};
 
 /// A batch as the loader hands it over: uint8 `[N, 1, H, W]`, what is laid over it, and what is drawn for each image.
@@ -27,6 +30,29 @@ pub struct Raw {
     pub overlay: Option<Tensor>,
     /// One variation an image.
     pub variations: Vec<Variation>,
+}
+
+impl Raw {
+    /// Gathers images and paints their marks.
+    pub fn gather(pixels: &Pixels, positions: &[usize], variations: Vec<Variation>) -> Self {
+        let (width, height) = pixels.size;
+        let n_pixels = (width * height) as usize;
+        let shape = |channels| [positions.len() as i64, channels, i64::from(height), i64::from(width)];
+        let mut images = Vec::with_capacity(positions.len() * n_pixels);
+        let mut overlay = vec![0; positions.len() * 2 * n_pixels];
+        let mut marked = false;
+        let planes = overlay.chunks_exact_mut(2 * n_pixels);
+        for ((position, variation), planes) in positions.iter().zip(&variations).zip(planes) {
+            let (levels, mask) = planes.split_at_mut(n_pixels);
+            marked |= paint(&variation.marks, pixels.size, levels, mask);
+            images.extend(pixels.image(*position));
+        }
+        Self {
+            images: Tensor::from_data_size(&images, &shape(1), Kind::Uint8),
+            overlay: marked.then(|| Tensor::from_data_size(&overlay, &shape(2), Kind::Uint8)),
+            variations,
+        }
+    }
 }
 
 /// The varied batch: whole grey levels 0 to 255, float32 `[N, 1, H, W]`, on the device.
@@ -46,9 +72,6 @@ pub fn apply(raw: &Raw, device: Device) -> Tensor {
         jpeg::compress(&images, varied).round().clamp(0.0, 255.0)
     })
 }
-
-/// Laid over the images on the host, which draws glyphs and rectangles faster than a device does.
-pub use overlay::paint;
 
 /// One value an image, float32 `[N, 1, 1, 1]`, beside the images.
 fn column(images: &Tensor, values: impl Iterator<Item = f64>) -> Tensor {

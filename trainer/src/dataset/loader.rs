@@ -103,28 +103,14 @@ impl Loader {
     }
 
     fn batch(&self, epoch: usize, positions: &[usize]) -> Batch {
-        let (width, height) = self.pixels.size;
-        let n_pixels = (width * height) as usize;
-        let shape = |channels| [positions.len() as i64, channels, i64::from(height), i64::from(width)];
-        let mut images = Vec::with_capacity(positions.len() * n_pixels);
-        let mut overlay = vec![0; positions.len() * 2 * n_pixels];
-        let mut marked = false;
-        let mut variations: Vec<Variation> = Vec::with_capacity(positions.len());
-        for (position, planes) in positions.iter().zip(overlay.chunks_exact_mut(2 * n_pixels)) {
-            let variation = draw(&self.augmentation, &mut generator(self.seed, epoch, *position));
-            let (levels, mask) = planes.split_at_mut(n_pixels);
-            marked |= augment::paint(&variation.marks, self.pixels.size, levels, mask);
-            images.extend(self.pixels.image(*position));
-            variations.push(variation);
-        }
+        let variations: Vec<Variation> = positions
+            .iter()
+            .map(|position| draw(&self.augmentation, &mut generator(self.seed, epoch, *position)))
+            .collect();
         let labels: Vec<f32> =
             positions.iter().map(|i| f32::from(u8::from(self.pixels.entries[*i].positive))).collect();
         Batch {
-            raw: Raw {
-                images: Tensor::from_data_size(&images, &shape(1), Kind::Uint8),
-                overlay: marked.then(|| Tensor::from_data_size(&overlay, &shape(2), Kind::Uint8)),
-                variations,
-            },
+            raw: Raw::gather(&self.pixels, positions, variations),
             labels: Tensor::from_slice(&labels).view([-1, 1]),
             clahe: self.clahe,
         }

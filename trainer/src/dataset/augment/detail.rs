@@ -4,8 +4,8 @@ use super::{Variation, column, generator};
 use rand::RngExt;
 use tch::{Kind, Tensor};
 
-/// Half the length of the blur kernel: three of the largest standard deviations in use.
-const RADIUS: i64 = 4;
+/// Least half-length of the blur kernel: three of the standard deviations that training draws.
+const LEAST_RADIUS: i64 = 4;
 
 /// Multiplies by each image's gain what its blur takes away.
 pub(super) fn change(images: &Tensor, varied: &[Variation]) -> Tensor {
@@ -19,23 +19,25 @@ pub(super) fn change(images: &Tensor, varied: &[Variation]) -> Tensor {
 
 /// Gaussian blur with each image's own standard deviation, as two grouped convolutions; edges are replicated.
 fn blur(images: &Tensor, sigmas: impl Iterator<Item = f64>) -> Tensor {
-    let kernels: Vec<f32> = sigmas.flat_map(kernel).collect();
+    let sigmas: Vec<f64> = sigmas.collect();
+    let radius = sigmas.iter().map(|sigma| (3.0 * sigma).ceil() as i64).fold(LEAST_RADIUS, i64::max);
+    let kernels: Vec<f32> = sigmas.iter().flat_map(|sigma| kernel(*sigma, radius)).collect();
     let (n, height, width) = (images.size()[0], images.size()[2], images.size()[3]);
-    let kernels = Tensor::from_slice(&kernels).view([n, 1, 1, 2 * RADIUS + 1]).to_device(images.device());
+    let kernels = Tensor::from_slice(&kernels).view([n, 1, 1, 2 * radius + 1]).to_device(images.device());
     let none = None::<Tensor>;
-    let padded = images.view([1, n, height, width]).replication_pad2d([RADIUS; 4]);
+    let padded = images.view([1, n, height, width]).replication_pad2d([radius; 4]);
     padded
         .conv2d(&kernels, none.as_ref(), 1, 0, 1, n)
         .conv2d(&kernels.transpose(2, 3), none.as_ref(), 1, 0, 1, n)
         .view([n, 1, height, width])
 }
 
-fn kernel(sigma: f64) -> Vec<f32> {
+fn kernel(sigma: f64, radius: i64) -> Vec<f32> {
     let weight = |offset: i64| {
         let distance = offset as f64 / sigma.max(1e-6);
         if offset == 0 { 1.0 } else { (-distance * distance / 2.0).exp() }
     };
-    let weights: Vec<f64> = (-RADIUS..=RADIUS).map(weight).collect();
+    let weights: Vec<f64> = (-radius..=radius).map(weight).collect();
     let sum: f64 = weights.iter().sum();
     weights.into_iter().map(|weight| (weight / sum) as f32).collect()
 }

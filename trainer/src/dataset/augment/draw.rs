@@ -54,8 +54,8 @@ pub struct Detail {
 pub struct Marks {
     /// Rectangles of grey or noise.
     pub rectangles: bool,
-    /// Letters.
-    pub letters: bool,
+    /// Rows of letters.
+    pub letters: u32,
     /// Seed of place, size and shape.
     pub seed: u64,
     /// Largest side, in thousandths of the image's.
@@ -63,6 +63,18 @@ pub struct Marks {
 }
 
 impl Variation {
+    /// One that changes nothing; `seed` is what marks and noise would be drawn from.
+    pub const fn none(seed: u64) -> Self {
+        Self {
+            tone: Tone { gamma: 1.0, contrast: 1.0, brightness: 0.0 },
+            affine: IDENTITY,
+            marks: Marks { rectangles: false, letters: 0, seed, largest_side: 0 },
+            detail: None,
+            noise: (0.0, seed),
+            jpeg_quality: None,
+        }
+    }
+
     /// Whether a pixel leaves its place.
     pub fn moves(&self) -> bool {
         self.affine != IDENTITY
@@ -84,7 +96,7 @@ pub fn draw(config: &Augmentation, rng: &mut ChaCha8Rng) -> Variation {
         affine: affine(config, rng),
         marks: Marks {
             rectangles: rng.random_bool(config.occlusion_probability),
-            letters: rng.random_bool(config.letters_probability),
+            letters: u32::from(rng.random_bool(config.letters_probability)),
             seed: rng.random(),
             largest_side: (config.occlusion_side * 1000.0).round() as u32,
         },

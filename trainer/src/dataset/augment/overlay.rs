@@ -42,7 +42,7 @@ impl Canvas<'_> {
 }
 
 /// Paints one image's marks: levels and mask, one byte a pixel each. Whether there are any.
-pub fn paint(marks: &Marks, (width, height): (u32, u32), levels: &mut [u8], mask: &mut [u8]) -> bool {
+pub(super) fn paint(marks: &Marks, (width, height): (u32, u32), levels: &mut [u8], mask: &mut [u8]) -> bool {
     let mut rng = generator(marks.seed, 0, 0);
     let mut canvas = Canvas { levels, mask, width, height };
     if marks.rectangles {
@@ -52,10 +52,10 @@ pub fn paint(marks: &Marks, (width, height): (u32, u32), levels: &mut [u8], mask
             }
         }
     }
-    if marks.letters {
+    for _ in 0..marks.letters {
         paint_letters(&mut canvas, &mut rng);
     }
-    marks.rectangles || marks.letters
+    marks.rectangles || marks.letters > 0
 }
 
 /// Within an eighth of a corner, of one grey or of noise.

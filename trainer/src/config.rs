@@ -7,6 +7,7 @@ pub mod data;
 pub mod evaluation;
 pub mod export;
 pub mod model;
+pub mod robustness;
 pub mod training;
 pub mod tune;
 
@@ -16,6 +17,7 @@ pub use data::Data;
 pub use evaluation::Evaluation;
 pub use export::Export;
 pub use model::Model;
+pub use robustness::Robustness;
 pub use training::Training;
 pub use tune::Tune;
 
@@ -54,6 +56,8 @@ pub struct Config {
     pub calibration: Calibration,
     /// `evaluation`.
     pub evaluation: Evaluation,
+    /// `robustness`.
+    pub robustness: Robustness,
     /// `export`.
     pub export: Export,
     /// `tune`.
@@ -106,6 +110,7 @@ impl Config {
         let Self { seed, mut data, acceptance, preprocess, mut model, training, augmentation, .. } =
             self.clone();
         data.root = PathBuf::new();
+        data.cache = None;
         model.weights = model.weights.map(|path| path.file_name().map(PathBuf::from).unwrap_or_default());
         TrainingPart { seed, data, acceptance, preprocess, model, training, augmentation }
     }
@@ -129,6 +134,7 @@ impl Config {
         self.training.check()?;
         self.augmentation.check()?;
         self.calibration.check()?;
+        self.robustness.check()?;
         self.tune.check()
     }
 }

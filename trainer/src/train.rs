@@ -5,6 +5,7 @@ use crate::checkpoint::{EpochMetrics, Progress, State};
 use crate::config::Config;
 use crate::console::{Meter, say};
 use crate::curves;
+use crate::dataset::cache;
 use crate::dataset::folds::{Fold, Folds};
 use crate::dataset::index::Index;
 use crate::dataset::loader::Loader;
@@ -39,7 +40,7 @@ pub fn train_to(config: &Config, run: &RunDirectory, device: Device, last_epoch:
     let folds = Folds::frozen(&run.folds(), &index, &config.data, config.seed)?;
     let loader = loader(config, &index, &folds)?;
     let recipe = Recipe { acceptance: config.acceptance, preprocess: config.preprocess };
-    let select = decode(&index, &folds, Fold::Select, &recipe)?;
+    let select = decode(config, &index, &folds, Fold::Select, &recipe)?;
     let weights = ClassWeights::of(&loader.pixels.positive());
     let mut state = initial_state(config, &folds, device)?;
     if run.checkpoint().exists() {
@@ -85,7 +86,7 @@ fn train_epoch(
     let (mut loss_sum, mut rate) = (0.0, 0.0);
     for (batch, step) in loader.epoch(epoch).zip(first_step..) {
         let batch = batch?;
-        let logits = state.network.logits(&batch.images(device), true);
+        let logits = state.network.logits(&batch.images(device)?, true);
         let loss = weights.loss(&logits, &batch.labels(device));
         state.optimiser.zero_grad();
         loss.backward();
@@ -132,7 +133,7 @@ fn loader(config: &Config, index: &Index, folds: &Folds) -> Result<Loader> {
     // CLAHE follows the augmentations of the loader, as it follows everything else in the service.
     let preprocess = PreprocessSpec { clahe: None, ..config.preprocess };
     let recipe = Recipe { acceptance: config.acceptance, preprocess };
-    let pixels = Arc::new(decode(index, folds, Fold::Train, &recipe)?);
+    let pixels = Arc::new(decode(config, index, folds, Fold::Train, &recipe)?);
     let batch_size = config.training.batch_size;
     ensure!(
         pixels.len() >= batch_size,
@@ -149,14 +150,15 @@ fn loader(config: &Config, index: &Index, folds: &Folds) -> Result<Loader> {
     })
 }
 
-/// Decodes one fold.
+/// Decodes one fold, or finds it in the cache.
 ///
 /// # Errors
 /// Lists every image that cannot be used.
-pub fn decode(index: &Index, folds: &Folds, fold: Fold, recipe: &Recipe) -> Result<Pixels> {
+pub fn decode(config: &Config, index: &Index, folds: &Folds, fold: Fold, recipe: &Recipe) -> Result<Pixels> {
     let entries = folds.entries(index, fold)?;
     let meter = Meter::new(format!("decoding {}", fold.name()), entries.len());
-    Pixels::decode(index, entries, recipe, meter.bar())
+    let cache = cache::folder(config.data.cache.as_deref())?;
+    Pixels::decode(index, entries, recipe, &cache, meter.bar())
 }
 
 fn initial_state(config: &Config, folds: &Folds, device: Device) -> Result<State> {

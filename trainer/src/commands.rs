@@ -7,5 +7,6 @@ pub(crate) mod export;
 pub(crate) mod robustness;
 pub(crate) mod run;
 pub(crate) mod shared;
+pub(crate) mod soup;
 pub(crate) mod train;
 pub(crate) mod tune;

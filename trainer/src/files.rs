@@ -13,7 +13,8 @@ use std::path::Path;
 /// Names the file.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let write = || -> std::io::Result<()> {
-        let temporary = path.with_added_extension("partial");
+        // Two processes may write the same file at once: each its own, and the last to finish wins.
+        let temporary = path.with_added_extension(format!("{}.partial", std::process::id()));
         let mut file = File::create(&temporary)?;
         file.write_all(bytes)?;
         file.sync_all()?;

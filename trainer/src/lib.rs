@@ -26,6 +26,7 @@ pub mod robustness;
 pub mod run;
 pub mod schedule;
 pub mod score;
+pub mod soup;
 pub mod train;
 pub mod trained;
 pub mod tune;

@@ -5,7 +5,7 @@ mod commands;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use commands::shared::Common;
-use commands::{calibrate, consistency, evaluate, export, robustness, run, train, tune};
+use commands::{calibrate, consistency, evaluate, export, robustness, run, soup, train, tune};
 use cxr_trainer::allocator;
 
 /// Trains, calibrates, evaluates and exports the pneumonia classifier.
@@ -49,6 +49,11 @@ enum Command {
         after_help = "Example:\n  cxr-trainer tune --study first --workers 2 --budget-cpu-hours 2\n  cxr-trainer tune --study first --status\n  cxr-trainer tune --study runs/first --store postgres://user@host/database"
     )]
     Tune(tune::Arguments),
+    /// Takes the mean of the weights of several runs, as far as the select fold gains from it.
+    #[command(
+        after_help = "Example:\n  cxr-trainer soup --run runs/soup --from runs/first runs/second --config first.yaml\n  cxr-trainer soup --run runs/soup --study first"
+    )]
+    Soup(soup::Arguments),
     /// Does all of it: train, calibrate, evaluate every fold, export.
     #[command(
         after_help = "Example:\n  cxr-trainer run --run runs/first --onnxruntime lib/libonnxruntime.so"
@@ -66,6 +71,7 @@ fn main() -> Result<()> {
         Command::Consistency(arguments) => consistency::run(arguments),
         Command::Robustness(common) => robustness::run(common),
         Command::Tune(arguments) => tune::run(arguments),
+        Command::Soup(arguments) => soup::run(arguments),
         Command::Run(arguments) => run::run(arguments),
     }
 }

@@ -178,13 +178,13 @@ fn initial_state(config: &Config, folds: &Folds, device: Device) -> Result<State
 
 /// Weights that make both classes count alike, with a mean of 1 over the train fold.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct ClassWeights {
+pub(crate) struct ClassWeights {
     negative: f64,
     positive: f64,
 }
 
 impl ClassWeights {
-    fn of(labels: &[bool]) -> Self {
+    pub(crate) fn of(labels: &[bool]) -> Self {
         let n_positive = labels.iter().filter(|label| **label).count();
         let weight = |n: usize| labels.len() as f64 / (2.0 * n as f64);
         Self { negative: weight(labels.len() - n_positive), positive: weight(n_positive) }
@@ -195,7 +195,7 @@ impl ClassWeights {
         logits.binary_cross_entropy_with_logits(labels, Some(weights), None::<Tensor>, Reduction::Mean)
     }
 
-    fn loss_of(&self, logits: &[f64], positive: &[bool]) -> f64 {
+    pub(crate) fn loss_of(&self, logits: &[f64], positive: &[bool]) -> f64 {
         let labels: Vec<f64> = positive.iter().map(|label| f64::from(u8::from(*label))).collect();
         self.loss(&Tensor::from_slice(logits), &Tensor::from_slice(&labels).to_kind(Kind::Double))
             .double_value(&[])

@@ -5,6 +5,7 @@
 mod command;
 mod folds;
 mod networks;
+mod soup;
 mod support;
 mod training;
 mod tuning;

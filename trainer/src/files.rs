@@ -13,7 +13,8 @@ use std::path::Path;
 /// Names the file.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let write = || -> std::io::Result<()> {
-        let temporary = path.with_added_extension("partial");
+        // Of this process alone: two that write the same file must not rename each other's half away.
+        let temporary = path.with_added_extension(format!("{}.partial", std::process::id()));
         let mut file = File::create(&temporary)?;
         file.write_all(bytes)?;
         file.sync_all()?;

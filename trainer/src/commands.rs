@@ -8,3 +8,4 @@ pub(crate) mod robustness;
 pub(crate) mod run;
 pub(crate) mod shared;
 pub(crate) mod train;
+pub(crate) mod tune;

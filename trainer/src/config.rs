@@ -9,6 +9,7 @@ pub mod export;
 pub mod model;
 pub mod robustness;
 pub mod training;
+pub mod tune;
 
 pub use augmentation::Augmentation;
 pub use calibration::Calibration;
@@ -18,6 +19,7 @@ pub use export::Export;
 pub use model::Model;
 pub use robustness::Robustness;
 pub use training::Training;
+pub use tune::Tune;
 
 use anyhow::{Context, Result, ensure};
 use cxr::{AcceptancePolicy, PreprocessSpec};
@@ -58,6 +60,8 @@ pub struct Config {
     pub robustness: Robustness,
     /// `export`.
     pub export: Export,
+    /// `tune`.
+    pub tune: Tune,
 }
 
 /// The part that weights depend on, without the folders of this machine: what a run must not change while it goes on.
@@ -123,14 +127,15 @@ impl Config {
         Ok(cxr::bundle::sha256_hex(serde_yaml_ng::to_string(&self.training_part())?.as_bytes()))
     }
 
-    fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         self.data.check()?;
         self.served_preprocess().check().map_err(|what| anyhow::anyhow!("trainer.preprocess: {what}"))?;
         self.model.check()?;
         self.training.check()?;
         self.augmentation.check()?;
         self.calibration.check()?;
-        self.robustness.check()
+        self.robustness.check()?;
+        self.tune.check()
     }
 }
 

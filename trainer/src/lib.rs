@@ -29,3 +29,4 @@ pub mod schedule;
 pub mod score;
 pub mod train;
 pub mod trained;
+pub mod tune;

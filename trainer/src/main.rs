@@ -5,7 +5,7 @@ mod commands;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use commands::shared::Common;
-use commands::{calibrate, consistency, evaluate, export, robustness, run, train};
+use commands::{calibrate, consistency, evaluate, export, robustness, run, train, tune};
 use cxr_trainer::allocator;
 
 /// Trains, calibrates, evaluates and exports the pneumonia classifier.
@@ -44,6 +44,11 @@ enum Command {
     /// Corrupts, masks and marks the select fold and says what the figures become.
     #[command(after_help = "Example:\n  cxr-trainer robustness --run runs/first")]
     Robustness(Common),
+    /// Searches for hyperparameters; many processes and machines can work on one study.
+    #[command(
+        after_help = "Example:\n  cxr-trainer tune --study first --workers 2 --budget-cpu-hours 2\n  cxr-trainer tune --study first --status\n  cxr-trainer tune --study runs/first --store postgres://user@host/database"
+    )]
+    Tune(tune::Arguments),
     /// Does all of it: train, calibrate, evaluate every fold, export.
     #[command(
         after_help = "Example:\n  cxr-trainer run --run runs/first --onnxruntime lib/libonnxruntime.so"
@@ -60,6 +65,7 @@ fn main() -> Result<()> {
         Command::Export(arguments) => export::run(arguments),
         Command::Consistency(arguments) => consistency::run(arguments),
         Command::Robustness(common) => robustness::run(common),
+        Command::Tune(arguments) => tune::run(arguments),
         Command::Run(arguments) => run::run(arguments),
     }
 }

@@ -29,6 +29,15 @@ use tch::Device;
 /// # Errors
 /// When data, configuration and run directory do not agree, or the loss stops being a number.
 pub fn train(config: &Config, run: &RunDirectory, device: Device) -> Result<()> {
+    train_to(config, run, device, config.training.epochs).map(drop)
+}
+
+/// As [`train`], but stops after `last_epoch`. The schedule is that of the whole training: going on later gives what an
+/// uninterrupted training gives.
+///
+/// # Errors
+/// As [`train`].
+pub fn train_to(config: &Config, run: &RunDirectory, device: Device, last_epoch: usize) -> Result<Progress> {
     let index = Index::scan(&config.data.root)?;
     let folds = Folds::frozen(&run.folds(), &index, &config.data, config.seed)?;
     let loader = loader(config, &index, &folds)?;
@@ -42,7 +51,7 @@ pub fn train(config: &Config, run: &RunDirectory, device: Device) -> Result<()> 
         say(format!("resuming after epoch {}", state.progress.epochs()));
     }
     let training = &config.training;
-    while state.progress.epochs() < training.epochs
+    while state.progress.epochs() < training.epochs.min(last_epoch)
         && state.progress.epochs_without_improvement() < training.patience
     {
         let mut metrics = train_epoch(config, &loader, &loss, &mut state, device)?;
@@ -61,7 +70,7 @@ pub fn train(config: &Config, run: &RunDirectory, device: Device) -> Result<()> 
         best.select_auc,
         run.best_weights().display()
     ));
-    Ok(())
+    Ok(state.progress)
 }
 
 fn train_epoch(

@@ -13,7 +13,7 @@ use std::path::Path;
 /// Names the file.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let write = || -> std::io::Result<()> {
-        // Two processes may write the same file at once: each its own, and the last to finish wins.
+        // Of this process alone: two that write the same file must not rename each other's half away.
         let temporary = path.with_added_extension(format!("{}.partial", std::process::id()));
         let mut file = File::create(&temporary)?;
         file.write_all(bytes)?;

@@ -19,6 +19,7 @@ pub mod figures;
 pub mod files;
 pub mod ledger;
 pub mod logistic;
+pub mod loss;
 pub mod model;
 pub mod optimiser;
 pub mod released;

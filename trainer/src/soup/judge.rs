@@ -6,9 +6,10 @@ use crate::dataset::folds::{Fold, Folds};
 use crate::dataset::index::Index;
 use crate::dataset::loader::Loader;
 use crate::dataset::pixels::{Pixels, Recipe};
+use crate::loss::WeightedLoss;
 use crate::model::Network;
 use crate::score::score;
-use crate::train::{ClassWeights, decode};
+use crate::train::decode;
 use anyhow::{Context, Result};
 use cxr::PreprocessSpec;
 use serde::{Deserialize, Serialize};
@@ -43,7 +44,7 @@ impl fmt::Display for Judgement {
 
 pub(super) struct Judge {
     select: Pixels,
-    weights: ClassWeights,
+    loss: WeightedLoss,
     augmented: Option<Loader>,
     n_copies: usize,
     device: Device,
@@ -61,7 +62,13 @@ impl Judge {
             folds.entries(index, Fold::Train)?.iter().map(|entry| entry.positive).collect();
         let select = decode_fold(config, index, folds, Fold::Select)?;
         let augmented = if n_copies > 0 { Some(copies(config, index, folds)?) } else { None };
-        Ok(Self { select, weights: ClassWeights::of(&train), augmented, n_copies, device })
+        Ok(Self {
+            select,
+            loss: WeightedLoss::new(&train, config.training.loss),
+            augmented,
+            n_copies,
+            device,
+        })
     }
 
     pub(super) fn judge(&self, network: &Network) -> Result<Judgement> {
@@ -69,7 +76,7 @@ impl Judge {
         let positive = self.select.positive();
         let select_auc =
             cxr::scoring::roc::auc(&logits, &positive).context("the select fold holds one class")?;
-        let select_loss = self.weights.loss_of(&logits, &positive);
+        let select_loss = self.loss.of_fold(&logits, &positive);
         let mut sum = select_loss;
         if let Some(loader) = &self.augmented {
             for copy in 1..=self.n_copies {
@@ -89,7 +96,7 @@ impl Judge {
             logits.extend(scores.into_iter().map(f64::from));
             positive.extend(labels.into_iter().map(|label| label > 0.5));
         }
-        Ok(self.weights.loss_of(&logits, &positive))
+        Ok(self.loss.of_fold(&logits, &positive))
     }
 }
 

@@ -17,6 +17,7 @@ const SEARCH: &str = "
     max_trials: 3
     rungs: [3, 6]
     reduction_factor: 3
+    auc_tolerance: 1.0
     lease_seconds: 2
     space:
       training.learning_rate: { log_uniform: [1.0e-3, 1.0e-2] }

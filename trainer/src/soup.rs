@@ -145,7 +145,7 @@ pub fn soup(
     if recipe.statistics != Statistics::Averaged {
         let train = judge::decode_fold(config, &index, &folds, Fold::Train)?;
         let own = snapshot(&network);
-        statistics::estimate(&network, &train, device)?;
+        statistics::estimate(&network, &train, device);
         let again = judge.judge(&network)?;
         estimated = Some(again);
         if recipe.statistics == Statistics::Estimated || again.judged < averaged.judged {
@@ -156,7 +156,7 @@ pub fn soup(
         if let Some(share) = recipe.towards_pretrained {
             step_towards(config, &network, share, device)?;
             if statistics == Statistics::Estimated {
-                statistics::estimate(&network, &train, device)?;
+                statistics::estimate(&network, &train, device);
             }
         }
     } else if let Some(share) = recipe.towards_pretrained {

@@ -4,7 +4,6 @@ use crate::dataset::pixels::Pixels;
 use crate::model::Network;
 use crate::model::weights::NamedTensors;
 use crate::score::grey_nchw;
-use anyhow::Result;
 use tch::Device;
 
 /// Images a batch.
@@ -13,10 +12,7 @@ const BATCH: usize = 64;
 const MOMENTUM: f64 = 0.1;
 
 /// Replaces every running mean and variance by the mean over the batches of the images, un-augmented and in their order.
-///
-/// # Errors
-/// When an image cannot be read.
-pub(super) fn estimate(network: &Network, pixels: &Pixels, device: Device) -> Result<()> {
+pub(super) fn estimate(network: &Network, pixels: &Pixels, device: Device) {
     let statistics: NamedTensors = network
         .named_tensors()
         .into_iter()
@@ -29,7 +25,9 @@ pub(super) fn estimate(network: &Network, pixels: &Pixels, device: Device) -> Re
         for first in 0..n_batches {
             let positions: Vec<usize> = (first..pixels.len()).step_by(n_batches).collect();
             // From zero, a batch leaves the momentum's share of its own statistics.
-            statistics.values().for_each(|tensor| drop(tensor.shallow_clone().zero_()));
+            for tensor in statistics.values() {
+                let _ = tensor.shallow_clone().zero_();
+            }
             let _ = network.logits(&grey_nchw(pixels, &positions, device), true);
             for (sum, tensor) in sums.iter_mut().zip(statistics.values()) {
                 *sum += tensor / MOMENTUM;
@@ -39,5 +37,4 @@ pub(super) fn estimate(network: &Network, pixels: &Pixels, device: Device) -> Re
             tensor.shallow_clone().copy_(&(sum / n_batches as f64));
         }
     });
-    Ok(())
 }

@@ -9,6 +9,7 @@
 
 mod detail;
 mod draw;
+mod frame;
 mod geometry;
 mod jpeg;
 mod overlay;
@@ -58,6 +59,7 @@ pub fn apply(raw: &Raw, device: Device) -> Tensor {
     tch::no_grad(|| {
         let varied = &raw.variations;
         let images = raw.images.to_device(device).to_kind(Kind::Float);
+        let images = frame::swap(&images, varied);
         let mut images = tone::expose(&images, varied);
         images = geometry::warp(&images, varied);
         if let Some(overlay) = &raw.overlay {
@@ -114,6 +116,8 @@ mod tests {
             detail_probability: 1.0,
             detail_shrink: 0.6,
             detail_gain: [1.0, 1.0],
+            frame_probability: 0.0,
+            frame_width: 0.15,
             occlusion_probability: 0.0,
             occlusion_side: 0.25,
             letters_probability: 0.0,
@@ -180,6 +184,26 @@ mod tests {
             assert_eq!(row[56..], [0; 8]);
         }
         assert!(with([-1.0, 0.0, 0.0, 0.0, -1.0, 0.0]).iter().eq(phantom().iter().rev()));
+    }
+
+    #[test]
+    fn a_frame_comes_from_the_next_image_and_the_middle_stays() {
+        let plain = drawn(&still(), 1, 0, 0);
+        let inverted = Variation { tone: Tone { contrast: -1.0, ..plain.tone }, ..plain.clone() };
+        let images = varied(vec![inverted, Variation { frame: 0.25, ..plain }]);
+        // Frames are swapped before the exposure: both images show the same phantom there.
+        assert_eq!(images[1], phantom());
+        let shares = [0.0, 0.25].map(|frame| Variation { frame, ..Variation::none(1) });
+        let batch = Tensor::cat(
+            &[
+                Tensor::zeros([1, 1, 8, 8], (Kind::Float, Device::Cpu)),
+                Tensor::ones([1, 1, 8, 8], (Kind::Float, Device::Cpu)),
+            ],
+            0,
+        );
+        let swapped = frame::swap(&batch, &shares);
+        assert_eq!(swapped.get(0).sum(Kind::Float).double_value(&[]), 0.0);
+        assert_eq!(swapped.get(1).sum(Kind::Float).double_value(&[]), 16.0, "the middle four by four");
     }
 
     #[test]

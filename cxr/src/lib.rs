@@ -14,11 +14,13 @@
 
 pub mod bundle;
 pub mod calibrate;
+pub mod corrupt;
 pub mod decide;
 pub mod decode;
 pub mod embedding;
 pub mod heatmap;
 pub mod image;
+pub mod lettering;
 pub mod limits;
 pub mod metadata;
 pub mod phantom;

@@ -10,6 +10,7 @@
 
 pub mod bootstrap;
 pub mod confusion;
+pub mod log_loss;
 pub mod reliability;
 pub mod roc;
 

@@ -7,6 +7,7 @@ pub mod data;
 pub mod evaluation;
 pub mod export;
 pub mod model;
+pub mod robustness;
 pub mod training;
 
 pub use augmentation::Augmentation;
@@ -15,6 +16,7 @@ pub use data::Data;
 pub use evaluation::Evaluation;
 pub use export::Export;
 pub use model::Model;
+pub use robustness::Robustness;
 pub use training::Training;
 
 use anyhow::{Context, Result, ensure};
@@ -52,6 +54,8 @@ pub struct Config {
     pub calibration: Calibration,
     /// `evaluation`.
     pub evaluation: Evaluation,
+    /// `robustness`.
+    pub robustness: Robustness,
     /// `export`.
     pub export: Export,
 }
@@ -124,6 +128,7 @@ impl Config {
         self.model.check()?;
         self.training.check()?;
         self.augmentation.check()?;
+        self.robustness.check()?;
         self.calibration.check()
     }
 }

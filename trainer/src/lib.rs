@@ -20,6 +20,7 @@ pub mod ledger;
 pub mod model;
 pub mod optimiser;
 pub mod released;
+pub mod robustness;
 pub mod run;
 pub mod schedule;
 pub mod score;

@@ -5,7 +5,7 @@ mod commands;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use commands::shared::Common;
-use commands::{calibrate, consistency, evaluate, export, run, train};
+use commands::{calibrate, consistency, evaluate, export, robustness, run, train};
 use cxr_trainer::allocator;
 
 /// Trains, calibrates, evaluates and exports the pneumonia classifier.
@@ -41,6 +41,11 @@ enum Command {
         after_help = "Example:\n  cxr-trainer consistency --bundle models/default --originals ../shared/data/kermany_originals"
     )]
     Consistency(consistency::Arguments),
+    /// Measures what corruptions, shortcuts and mitigations do to the scores of the select fold.
+    #[command(
+        after_help = "Example:\n  cxr-trainer robustness --run runs/first\n  cxr-trainer robustness --run runs/first --parts corruptions --severities 5\n  cxr-trainer robustness --bundle models/default --output runs/default-bundle\n  cxr-trainer robustness --compare runs/first runs/second"
+    )]
+    Robustness(robustness::Arguments),
     /// Does all of it: train, calibrate, evaluate every fold, export.
     #[command(
         after_help = "Example:\n  cxr-trainer run --run runs/first --onnxruntime lib/libonnxruntime.so"
@@ -56,6 +61,7 @@ fn main() -> Result<()> {
         Command::Evaluate(arguments) => evaluate::run(arguments),
         Command::Export(arguments) => export::run(arguments),
         Command::Consistency(arguments) => consistency::run(arguments),
+        Command::Robustness(arguments) => robustness::run(arguments),
         Command::Run(arguments) => run::run(arguments),
     }
 }

@@ -7,6 +7,8 @@
 
 mod frame;
 mod photometric;
+#[cfg(test)]
+mod tests;
 mod warp;
 
 pub use frame::{Region, fill, is_in, swap_region, write_letters};

@@ -22,12 +22,14 @@ pub mod heatmap;
 pub mod image;
 pub mod lettering;
 pub mod limits;
+pub mod logistic;
 pub mod metadata;
 pub mod phantom;
 pub mod preprocess;
 pub mod reference;
 pub mod reject;
 pub mod scoring;
+pub mod similarity;
 pub mod statistics;
 pub mod validate;
 

@@ -14,6 +14,7 @@
 
 pub mod bundle;
 pub mod calibrate;
+pub mod conformal;
 pub mod corrupt;
 pub mod decide;
 pub mod decode;
@@ -22,10 +23,10 @@ pub mod heatmap;
 pub mod image;
 pub mod lettering;
 pub mod limits;
-pub mod logistic;
 pub mod metadata;
 pub mod phantom;
 pub mod preprocess;
+pub mod prior_shift;
 pub mod reference;
 pub mod reject;
 pub mod scoring;

@@ -1,19 +1,24 @@
 //! Robustness: what corruptions do to the figures of the select fold, which shortcuts the data offers and the network
 //! takes, and which mitigations help. Judged on select: the test split plays no part here.
 
+mod adapt;
 pub mod compare;
 pub mod corruptions;
 pub mod figures;
+mod headers;
+pub mod mitigations;
 pub mod plot;
+pub mod probes;
 pub mod subject;
 
-use crate::config::Config;
 use crate::console::say;
 use crate::dataset::folds::Fold;
 use crate::files;
-use anyhow::{Context, Result};
+use anyhow::Result;
 use corruptions::{CorruptionSuite, measure_corruptions};
 use figures::Figures;
+use mitigations::{Mitigation, measure_mitigations};
+use probes::{Probes, measure_probes};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use subject::Subject;
@@ -41,6 +46,10 @@ pub struct Robustness {
     pub clean: Figures,
     /// The fold under corruptions.
     pub corruptions: Option<CorruptionSuite>,
+    /// Shortcuts that the data offers, and whether the network takes them.
+    pub probes: Option<Probes>,
+    /// What helps without training again.
+    pub mitigations: Option<Vec<Mitigation>>,
 }
 
 /// What can be measured.
@@ -48,11 +57,15 @@ pub struct Robustness {
 pub enum Part {
     /// AUC and log loss under graded corruptions.
     Corruptions,
+    /// Shortcuts: class from headers and borders; masked, exchanged and lettered images.
+    Probes,
+    /// Test-time augmentation, AdaBN and CORAL.
+    Mitigations,
 }
 
 impl Part {
     /// All of them.
-    pub const ALL: [Self; 1] = [Self::Corruptions];
+    pub const ALL: [Self; 3] = [Self::Corruptions, Self::Probes, Self::Mitigations];
 }
 
 impl Robustness {
@@ -61,14 +74,7 @@ impl Robustness {
     /// # Errors
     /// When there is a file that is not of this form.
     pub fn load(folder: &Path) -> Result<Option<Self>> {
-        let file = folder.join(FILE);
-        if !file.exists() {
-            return Ok(None);
-        }
-        let text = std::fs::read(&file).with_context(|| format!("{}: cannot be read", file.display()))?;
-        let found = serde_json::from_slice(&text)
-            .with_context(|| format!("{}: was written by another version; measure again", file.display()))?;
-        Ok(Some(found))
+        files::read_json(&folder.join(FILE))
     }
 }
 
@@ -77,12 +83,7 @@ impl Robustness {
 ///
 /// # Errors
 /// When scoring fails or a file cannot be written.
-pub fn robustness(
-    subject: &mut Subject,
-    config: &Config,
-    severities: &[u8],
-    parts: &[Part],
-) -> Result<Robustness> {
+pub fn robustness(subject: &mut Subject, severities: &[u8], parts: &[Part]) -> Result<Robustness> {
     let clean_logits = subject.clean()?;
     let clean = subject.figures(&clean_logits)?;
     say(format!("{} on the select fold, {} images", subject.name, subject.n()));
@@ -97,11 +98,13 @@ pub fn robustness(
         threshold: subject.threshold,
         clean,
         corruptions: None,
+        probes: None,
+        mitigations: None,
     };
-    if let Some(known) = Robustness::load(&subject.output)
-        .ok()
-        .flatten()
-        .filter(|known| known.weights_sha256 == result.weights_sha256 && known.clean == result.clean)
+    // Parts measured before stay as long as they belong to this model, operating point and fold.
+    let known = Robustness::load(&subject.output)?;
+    if let Some(known) =
+        known.filter(|known| (&known.weights_sha256, &known.clean) == (&result.weights_sha256, &result.clean))
     {
         result = known;
     }
@@ -112,6 +115,13 @@ pub fn robustness(
         result.corruptions = Some(suite);
         files::write_json(&subject.output.join(FILE), &result)?;
     }
-    let _ = config;
+    if parts.contains(&Part::Probes) {
+        result.probes = Some(measure_probes(subject)?);
+        files::write_json(&subject.output.join(FILE), &result)?;
+    }
+    if parts.contains(&Part::Mitigations) {
+        result.mitigations = Some(measure_mitigations(subject)?);
+        files::write_json(&subject.output.join(FILE), &result)?;
+    }
     Ok(result)
 }

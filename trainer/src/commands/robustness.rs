@@ -5,7 +5,8 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use cxr::corrupt::MAX_SEVERITY;
 use cxr_trainer::calibrate::Calibrated;
-use cxr_trainer::robustness::compare::compare;
+use cxr_trainer::files;
+use cxr_trainer::robustness::compare::{COMPARISON, compare};
 use cxr_trainer::robustness::subject::Subject;
 use cxr_trainer::robustness::{Part, robustness};
 use std::path::PathBuf;
@@ -29,14 +30,18 @@ pub(crate) struct Arguments {
     /// ONNX Runtime's shared library, for --bundle.
     #[arg(long, env = "ORT_DYLIB_PATH")]
     onnxruntime: Option<PathBuf>,
-    /// Measures nothing and lists the results of these runs side by side.
+    /// Measures nothing and lists the results of these runs side by side, in --run too if it is there.
     #[arg(long, num_args = 1.., conflicts_with = "bundle")]
     compare: Vec<PathBuf>,
 }
 
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
     if !arguments.compare.is_empty() {
-        return compare(&arguments.compare).map(drop);
+        let rows = compare(&arguments.compare)?;
+        if arguments.common.run.is_dir() {
+            files::write_json(&arguments.common.run.join(COMPARISON), &rows)?;
+        }
+        return Ok(());
     }
     let config = arguments.common.config()?;
     let parts = if arguments.parts.is_empty() { Part::ALL.to_vec() } else { arguments.parts };
@@ -56,5 +61,5 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         let calibrated = Calibrated::load(trained.run, &trained.weights_sha256)?;
         Subject::of_run(trained, &calibrated, opened.device)?
     };
-    robustness(&mut subject, &config, &severities, &parts).map(drop)
+    robustness(&mut subject, &severities, &parts).map(drop)
 }

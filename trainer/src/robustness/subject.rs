@@ -16,6 +16,7 @@ use crate::{export, files, released};
 use anyhow::{Context, Result, ensure};
 use cxr::AffineCalibration;
 use cxr::bundle::{Trust, sha256_hex};
+use cxr::embedding::EmbeddingReference;
 use cxr::preprocess::{PreprocessSpec, finish};
 use runtime::Session;
 use serde::{Deserialize, Serialize};
@@ -57,6 +58,10 @@ pub struct Subject {
     pub ruler: Ruler,
     /// Who gives the scores.
     pub model: Model,
+    /// Where embeddings of the train fold lie; none for a model without calibration of its own.
+    pub reference: Option<EmbeddingReference>,
+    /// Untouched originals, if their folder is configured.
+    pub originals: Option<PathBuf>,
     /// Seed of everything random.
     pub seed: u64,
     preprocess: PreprocessSpec,
@@ -89,7 +94,7 @@ impl Subject {
     pub fn of_run(trained: TrainedRun, calibrated: &Calibrated, device: Device) -> Result<Self> {
         let (index, folds, config) = (&trained.index, &trained.folds, trained.config);
         let preprocess = trained.recipe().preprocess;
-        let resized = decode(index, folds, Fold::Select, &unfinished(trained.recipe()))?;
+        let resized = decode(config, index, folds, Fold::Select, &unfinished(trained.recipe()))?;
         let subject = Self {
             name: trained.run.name(),
             weights_sha256: trained.weights_sha256,
@@ -99,6 +104,8 @@ impl Subject {
             ruler: ruler(&resized, calibrated.policy.threshold, config),
             resized,
             model: Model::Network(trained.network, device),
+            reference: Some(calibrated.reference.embedding.clone()),
+            originals: config.export.originals.clone(),
             seed: config.seed,
             preprocess,
             key: String::new(),
@@ -125,7 +132,7 @@ impl Subject {
             index.root.display()
         );
         let recipe = Recipe { acceptance: manifest.acceptance, preprocess: manifest.preprocess };
-        let resized = decode(&index, &folds, Fold::Select, &unfinished(recipe))?;
+        let resized = decode(config, &index, &folds, Fold::Select, &unfinished(recipe))?;
         let session = released::session(&bundle, variant, onnxruntime)?;
         let subject = Self {
             name: format!("{} {}", manifest.name, manifest.version),
@@ -136,6 +143,8 @@ impl Subject {
             ruler: ruler(&resized, variant.policy.threshold, config),
             resized,
             model: Model::Graph(Box::new(session)),
+            reference: Some(bundle.reference().embedding.clone()),
+            originals: config.export.originals.clone(),
             seed: config.seed,
             preprocess: manifest.preprocess,
             key: String::new(),

@@ -5,5 +5,7 @@
 mod command;
 mod folds;
 mod networks;
+mod robustness;
 mod support;
 mod training;
+mod tuning;

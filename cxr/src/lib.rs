@@ -15,11 +15,13 @@
 pub mod bundle;
 pub mod calibrate;
 pub mod conformal;
+pub mod corrupt;
 pub mod decide;
 pub mod decode;
 pub mod embedding;
 pub mod heatmap;
 pub mod image;
+pub mod lettering;
 pub mod limits;
 pub mod metadata;
 pub mod phantom;
@@ -28,6 +30,7 @@ pub mod prior_shift;
 pub mod reference;
 pub mod reject;
 pub mod scoring;
+pub mod similarity;
 pub mod statistics;
 pub mod validate;
 

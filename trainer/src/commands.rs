@@ -3,6 +3,7 @@
 pub(crate) mod calibrate;
 pub(crate) mod consistency;
 pub(crate) mod evaluate;
+pub(crate) mod explain;
 pub(crate) mod export;
 pub(crate) mod robustness;
 pub(crate) mod run;

@@ -14,6 +14,7 @@ pub mod dataset;
 pub mod device;
 pub mod environment;
 pub mod evaluate;
+pub mod explain;
 pub mod export;
 pub mod figures;
 pub mod files;

@@ -5,7 +5,7 @@ mod commands;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use commands::shared::Common;
-use commands::{calibrate, consistency, evaluate, export, robustness, run, soup, train, tune};
+use commands::{calibrate, consistency, evaluate, explain, export, robustness, run, soup, train, tune};
 use cxr_trainer::allocator;
 
 /// Trains, calibrates, evaluates and exports the pneumonia classifier.
@@ -41,9 +41,14 @@ enum Command {
         after_help = "Example:\n  cxr-trainer consistency --bundle models/default --originals ../shared/data/kermany_originals"
     )]
     Consistency(consistency::Arguments),
-    /// Corrupts, masks and marks the select fold and says what the figures become.
-    #[command(after_help = "Example:\n  cxr-trainer robustness --run runs/first")]
-    Robustness(Common),
+    /// Measures what corruptions, shortcuts and mitigations do to the scores of the select fold.
+    #[command(
+        after_help = "Example:\n  cxr-trainer robustness --run runs/first\n  cxr-trainer robustness --run runs/first --parts corruptions --severities 5\n  cxr-trainer robustness --bundle models/default --output runs/default-bundle\n  cxr-trainer robustness --compare runs/first runs/second"
+    )]
+    Robustness(robustness::Arguments),
+    /// Says where in the image the network looks, and whether its maps can be believed.
+    #[command(after_help = "Example:\n  cxr-trainer explain --run runs/first")]
+    Explain(explain::Arguments),
     /// Searches for hyperparameters; many processes and machines can work on one study.
     #[command(
         after_help = "Example:\n  cxr-trainer tune --study first --workers 2 --budget-cpu-hours 2\n  cxr-trainer tune --study first --status\n  cxr-trainer tune --study runs/first --store postgres://user@host/database"
@@ -69,7 +74,8 @@ fn main() -> Result<()> {
         Command::Evaluate(arguments) => evaluate::run(arguments),
         Command::Export(arguments) => export::run(arguments),
         Command::Consistency(arguments) => consistency::run(arguments),
-        Command::Robustness(common) => robustness::run(common),
+        Command::Robustness(arguments) => robustness::run(arguments),
+        Command::Explain(arguments) => explain::run(arguments),
         Command::Tune(arguments) => tune::run(arguments),
         Command::Soup(arguments) => soup::run(arguments),
         Command::Run(arguments) => run::run(arguments),

@@ -6,6 +6,7 @@ mod command;
 mod folds;
 mod networks;
 mod soup;
+mod robustness;
 mod support;
 mod training;
 mod tuning;

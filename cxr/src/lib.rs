@@ -12,13 +12,16 @@
 //! logit --AffineCalibration--> Probability --DecisionPolicy--> Decision
 //! ```
 
+pub mod artefact;
 pub mod bundle;
 pub mod calibrate;
 pub mod decide;
 pub mod decode;
+pub mod duplicate;
 pub mod embedding;
 pub mod heatmap;
 pub mod image;
+pub mod label_noise;
 pub mod limits;
 pub mod metadata;
 pub mod phantom;
@@ -27,6 +30,8 @@ pub mod reference;
 pub mod reject;
 pub mod scoring;
 pub mod statistics;
+pub mod summary;
+pub mod texture;
 pub mod validate;
 
 pub use calibrate::{AffineCalibration, Probability};

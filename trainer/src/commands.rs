@@ -2,9 +2,11 @@
 
 pub(crate) mod calibrate;
 pub(crate) mod consistency;
+pub(crate) mod eda;
 pub(crate) mod evaluate;
 pub(crate) mod export;
 pub(crate) mod robustness;
 pub(crate) mod run;
 pub(crate) mod shared;
+pub(crate) mod split;
 pub(crate) mod train;

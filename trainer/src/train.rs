@@ -27,8 +27,8 @@ use tch::{Device, Kind, Reduction, Tensor};
 /// # Errors
 /// When data, configuration and run directory do not agree, or the loss stops being a number.
 pub fn train(config: &Config, run: &RunDirectory, device: Device) -> Result<()> {
-    let index = Index::scan(&config.data.root)?;
-    let folds = Folds::frozen(&run.folds(), &index, &config.data, config.seed)?;
+    let index = Index::scan(&config.data.root, &config.data)?;
+    let folds = Folds::frozen(&run.folds(), &index, config)?;
     let loader = loader(config, &index, &folds)?;
     let recipe = Recipe { acceptance: config.acceptance, preprocess: config.preprocess };
     let select = decode(config, &index, &folds, Fold::Select, &recipe)?;

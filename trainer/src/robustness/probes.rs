@@ -149,7 +149,7 @@ pub(super) fn originals(trained: &TrainedRun) -> Result<BTreeMap<String, Measure
     let Some(root) = trained.config.export.originals.as_deref().filter(|root| root.is_dir()) else {
         return Ok(BTreeMap::new());
     };
-    let index = crate::dataset::index::Index::scan(root)?;
+    let index = crate::dataset::index::Index::scan(root, &trained.config.data)?;
     let mut properties: [(&str, Vec<f64>); 3] =
         [("aspect ratio", Vec::new()), ("short side", Vec::new()), ("colour", Vec::new())];
     for entry in &index.entries {

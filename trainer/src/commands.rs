@@ -2,6 +2,7 @@
 
 pub(crate) mod calibrate;
 pub(crate) mod consistency;
+pub(crate) mod eda;
 pub(crate) mod evaluate;
 pub(crate) mod explain;
 pub(crate) mod export;
@@ -9,5 +10,6 @@ pub(crate) mod robustness;
 pub(crate) mod run;
 pub(crate) mod shared;
 pub(crate) mod soup;
+pub(crate) mod split;
 pub(crate) mod train;
 pub(crate) mod tune;

@@ -1,6 +1,7 @@
 //! The configuration as one typed tree: the section `trainer` of config/default.yaml, a file over it, the command line
 //! over both. Values are checked here; what they mean is said where they are used.
 
+pub mod audit;
 pub mod augmentation;
 pub mod calibration;
 pub mod data;
@@ -11,6 +12,7 @@ pub mod robustness;
 pub mod training;
 pub mod tune;
 
+pub use audit::Audit;
 pub use augmentation::Augmentation;
 pub use calibration::Calibration;
 pub use data::Data;
@@ -40,6 +42,8 @@ pub struct Config {
     pub seed: u64,
     /// `data`.
     pub data: Data,
+    /// `audit`.
+    pub audit: Audit,
     /// `acceptance`.
     pub acceptance: AcceptancePolicy,
     /// `preprocess`.
@@ -129,6 +133,7 @@ impl Config {
 
     pub(crate) fn check(&self) -> Result<()> {
         self.data.check()?;
+        self.audit.check()?;
         self.served_preprocess().check().map_err(|what| anyhow::anyhow!("trainer.preprocess: {what}"))?;
         self.model.check()?;
         self.training.check()?;

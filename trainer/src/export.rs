@@ -145,7 +145,8 @@ fn consistency(
         calibration: calibrated.calibration,
         policy: &calibrated.policy,
     };
-    let consistency = Consistency::measure(&mut scorer, originals, &trained.index.root)?;
+    let consistency =
+        Consistency::measure(&mut scorer, &trained.config.data, originals, &trained.index.root)?;
     consistency.report();
     files::write_json(&trained.run.file("consistency.json"), &consistency)?;
     Ok(Some(consistency))

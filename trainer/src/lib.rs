@@ -4,14 +4,17 @@
 //! in the service; the two programs meet in the bundle alone.
 
 pub mod allocator;
+pub mod audit;
 pub mod calibrate;
 pub mod checkpoint;
 pub mod config;
 pub mod consistency;
 pub mod console;
+pub mod contact_sheet;
 pub mod curves;
 pub mod dataset;
 pub mod device;
+pub mod eda;
 pub mod environment;
 pub mod evaluate;
 pub mod explain;
@@ -29,6 +32,7 @@ pub mod run;
 pub mod schedule;
 pub mod score;
 pub mod soup;
+pub mod split;
 pub mod train;
 pub mod trained;
 pub mod tune;

@@ -5,7 +5,7 @@ mod commands;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use commands::shared::Common;
-use commands::{calibrate, consistency, evaluate, explain, export, robustness, run, soup, train, tune};
+use commands::{calibrate, consistency, eda, evaluate, explain, export, robustness, run, soup, split, train, tune};
 use cxr_trainer::allocator;
 
 /// Trains, calibrates, evaluates and exports the pneumonia classifier.
@@ -20,6 +20,14 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Examines the data: counts, properties, duplicates, artefacts, label noise.
+    #[command(after_help = "Example:\n  cxr-trainer eda --run runs/first --data ../shared/data/kermany224")]
+    Eda(Common),
+    /// Divides the data into folds by patient and class, and freezes them if nothing leaks.
+    #[command(
+        after_help = "Example:\n  cxr-trainer split --run runs/first\n  cxr-trainer split --config config/resplit.yaml --run runs/resplit"
+    )]
+    Split(Common),
     /// Trains a network, or goes on with a run that was interrupted.
     #[command(after_help = "Example:\n  cxr-trainer train --run runs/first --data ../shared/data/kermany224")]
     Train(Common),
@@ -69,6 +77,8 @@ enum Command {
 fn main() -> Result<()> {
     allocator::keep_freed_memory();
     match Cli::parse().command {
+        Command::Eda(common) => eda::run(common),
+        Command::Split(common) => split::run(&common),
         Command::Train(common) => train::run(common),
         Command::Calibrate(common) => calibrate::run(common),
         Command::Evaluate(arguments) => evaluate::run(arguments),

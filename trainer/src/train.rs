@@ -38,8 +38,8 @@ pub fn train(config: &Config, run: &RunDirectory, device: Device) -> Result<()> 
 /// # Errors
 /// As [`train`].
 pub fn train_to(config: &Config, run: &RunDirectory, device: Device, last_epoch: usize) -> Result<Progress> {
-    let index = Index::scan(&config.data.root)?;
-    let folds = Folds::frozen(&run.folds(), &index, &config.data, config.seed)?;
+    let index = Index::scan(&config.data.root, &config.data)?;
+    let folds = Folds::frozen(&run.folds(), &index, config)?;
     let loader = loader(config, &index, &folds)?;
     let recipe = Recipe { acceptance: config.acceptance, preprocess: config.preprocess };
     let select = decode(config, &index, &folds, Fold::Select, &recipe)?;

@@ -5,9 +5,20 @@ use crate::support::{Workbench, fail, succeed};
 #[test]
 fn every_subcommand_shows_an_example() {
     let workbench = Workbench::new(1, 1);
-    for subcommand in
-        ["train", "calibrate", "evaluate", "export", "explain", "robustness", "consistency", "run"]
-    {
+    for subcommand in [
+        "eda",
+        "split",
+        "train",
+        "calibrate",
+        "evaluate",
+        "export",
+        "explain",
+        "robustness",
+        "consistency",
+        "tune",
+        "soup",
+        "run",
+    ] {
         let help = succeed(workbench.command(subcommand).arg("--help"));
         assert!(help.contains("Example"), "{subcommand}: {help}");
     }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops where something fails that should not")]
 
+mod audit;
 mod command;
 mod folds;
 mod networks;

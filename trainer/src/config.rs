@@ -7,6 +7,7 @@ pub mod data;
 pub mod evaluation;
 pub mod export;
 pub mod model;
+pub mod tracking;
 pub mod training;
 
 pub use augmentation::Augmentation;
@@ -15,6 +16,7 @@ pub use data::Data;
 pub use evaluation::Evaluation;
 pub use export::Export;
 pub use model::Model;
+pub use tracking::Tracking;
 pub use training::Training;
 
 use anyhow::{Context, Result, ensure};
@@ -54,6 +56,8 @@ pub struct Config {
     pub evaluation: Evaluation,
     /// `export`.
     pub export: Export,
+    /// `tracking`.
+    pub tracking: Tracking,
 }
 
 /// The part that weights depend on, without the folders of this machine: what a run must not change while it goes on.
@@ -124,7 +128,8 @@ impl Config {
         self.model.check()?;
         self.training.check()?;
         self.augmentation.check()?;
-        self.calibration.check()
+        self.calibration.check()?;
+        self.tracking.check()
     }
 }
 

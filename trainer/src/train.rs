@@ -16,6 +16,7 @@ use crate::optimiser::{AdamW, update_average};
 use crate::run::RunDirectory;
 use crate::schedule::{average_decay, learning_rate};
 use crate::score::score;
+use crate::tracking::{Status, Tracker};
 use anyhow::{Context, Result, ensure};
 use cxr::PreprocessSpec;
 use std::sync::Arc;
@@ -37,6 +38,9 @@ pub fn train(config: &Config, run: &RunDirectory, device: Device) -> Result<()> 
         state.resume(&run.checkpoint())?;
         say(format!("resuming after epoch {}", state.progress.epochs()));
     }
+    let mut tracker = Tracker::open(config, run);
+    tracker.begin();
+    tracker.epochs(&state.progress.history);
     let training = &config.training;
     while state.progress.epochs() < training.epochs
         && state.progress.epochs_without_improvement() < training.patience
@@ -49,7 +53,9 @@ pub fn train(config: &Config, run: &RunDirectory, device: Device) -> Result<()> 
         metrics.select_loss = weights.loss_of(&logits, &positive);
         state.progress.history.push(metrics);
         record(run, &state)?;
+        tracker.epochs(&state.progress.history);
     }
+    tracker.finish(Status::Finished);
     let best = state.progress.best().context("no epoch was trained")?;
     say(format!(
         "best epoch {} with select AUC {:.4}: {}",

@@ -136,8 +136,10 @@ trainer:
   calibration: {{ target_sensitivity: 0.9, components: 8 }}
   evaluation: {{ resamples: 200, ledger: {ledger} }}
   export: {{ directory: {bundle}, originals: null }}
+  tracking: {{ store: {store} }}
 ",
         ledger = folder.join("ledger.jsonl").display(),
         bundle = folder.join("bundle").display(),
+        store = folder.join("mlruns").display(),
     )
 }

@@ -4,7 +4,7 @@
 use crate::files;
 use crate::model::Network;
 use crate::model::weights::{self, NamedTensors};
-use crate::optimiser::AdamW;
+use crate::optimiser::Optimiser;
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -51,9 +51,10 @@ impl Progress {
     }
 
     /// The epoch with the largest area under the curve, to three decimals: a fold of some hundred images cannot tell
-    /// finer. Of equals the last, whose weights have settled most.
+    /// finer. Of equals the one with the smallest loss, to three decimals as well, and of those the last.
     pub fn best(&self) -> Option<&EpochMetrics> {
-        self.history.iter().max_by_key(|epoch| (epoch.select_auc * 1e3).round() as i64)
+        let thousandths = |value: f64| (value * 1e3).round() as i64;
+        self.history.iter().max_by_key(|e| (thousandths(e.select_auc), -thousandths(e.select_loss)))
     }
 
     /// Epochs since the best.
@@ -70,7 +71,7 @@ pub struct State {
     /// The average of its weights.
     pub average: Network,
     /// The optimiser.
-    pub optimiser: AdamW,
+    pub optimiser: Optimiser,
     /// What has been done.
     pub progress: Progress,
 }
@@ -125,19 +126,22 @@ mod tests {
 
     #[test]
     fn the_best_epoch_is_the_last_of_those_that_the_fold_cannot_tell_apart() {
-        let epoch = |epoch, select_auc| EpochMetrics {
+        let with_loss = |epoch, select_auc, select_loss| EpochMetrics {
             epoch,
             step: epoch * 10,
             train_loss: 0.1,
-            select_loss: 0.1,
+            select_loss,
             select_auc,
             learning_rate: 1e-4,
             images_per_second: 1.0,
         };
+        let epoch = |number, select_auc| with_loss(number, select_auc, 0.1);
         let history = vec![epoch(1, 0.99), epoch(2, 0.9984), epoch(3, 0.9981), epoch(4, 0.996)];
         let progress = Progress { history, ..Default::default() };
         assert_eq!(progress.best().map(|best| best.epoch), Some(3));
         assert_eq!((progress.epochs(), progress.steps(), progress.epochs_without_improvement()), (4, 40, 1));
+        let history = vec![with_loss(1, 0.9984, 0.05), with_loss(2, 0.9981, 0.09)];
+        assert_eq!(Progress { history, ..Default::default() }.best().map(|best| best.epoch), Some(1));
         assert_eq!(Progress::default().epochs_without_improvement(), 0);
     }
 }

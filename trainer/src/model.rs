@@ -1,14 +1,19 @@
 //! The networks: grey levels in; logits, class activation map and embedding out. No data, loss or optimiser here.
 
 pub mod densenet;
+pub mod efficientnet;
 pub mod head;
 pub mod layers;
 pub mod mobilenet;
+pub mod resnet;
 pub mod weights;
 
+use anyhow::{Result, ensure};
 use densenet::DenseNet121;
+use efficientnet::EfficientNetB0;
 use head::Head;
 use mobilenet::{FirstBlock, MobileNetV2};
+use resnet::ResNet50;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor, nn};
 
@@ -29,15 +34,54 @@ pub enum Architecture {
     /// DenseNet-121.
     #[serde(rename = "densenet121")]
     DenseNet121,
+    /// ResNet-50 v1.5.
+    #[serde(rename = "resnet50")]
+    ResNet50,
+    /// EfficientNet-B0.
+    #[serde(rename = "efficientnet-b0")]
+    EfficientNetB0,
 }
 
 impl Architecture {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::MobileNetV2,
+        Self::MobileNetV2Expanded,
+        Self::DenseNet121,
+        Self::ResNet50,
+        Self::EfficientNetB0,
+    ];
+
     /// The name used in configuration and bundles.
     pub const fn name(self) -> &'static str {
         match self {
             Self::MobileNetV2 => "mobilenetv2",
             Self::MobileNetV2Expanded => "mobilenetv2-expanded",
             Self::DenseNet121 => "densenet121",
+            Self::ResNet50 => "resnet50",
+            Self::EfficientNetB0 => "efficientnet-b0",
+        }
+    }
+
+    /// The paths of the backbone's parameters by stage, from the input on: what is frozen is counted in these.
+    pub fn stages(self) -> Vec<Vec<String>> {
+        let paths = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect::<Vec<_>>();
+        match self {
+            Self::MobileNetV2 | Self::MobileNetV2Expanded => {
+                (0..19).map(|i| vec![format!("features.{i}")]).collect()
+            }
+            Self::DenseNet121 => {
+                let stem = paths(&["features.conv0", "features.norm0"]);
+                let block =
+                    |i: usize| vec![format!("features.denseblock{i}"), format!("features.transition{i}")];
+                let last = paths(&["features.denseblock4", "features.norm5"]);
+                [vec![stem], (1..4).map(block).collect(), vec![last]].concat()
+            }
+            Self::ResNet50 => {
+                let stem = paths(&["conv1", "bn1"]);
+                [vec![stem], (1..=4).map(|i| vec![format!("layer{i}")]).collect()].concat()
+            }
+            Self::EfficientNetB0 => (0..9).map(|i| vec![format!("features.{i}")]).collect(),
         }
     }
 
@@ -46,6 +90,8 @@ impl Architecture {
         match self {
             Self::MobileNetV2 | Self::MobileNetV2Expanded => mobilenet::FEATURES,
             Self::DenseNet121 => densenet::FEATURES,
+            Self::ResNet50 => resnet::FEATURES,
+            Self::EfficientNetB0 => efficientnet::FEATURES,
         }
     }
 
@@ -53,7 +99,9 @@ impl Architecture {
     /// average of 2x2 blocks (three of DenseNet's) rounds down.
     pub const fn map_side(self, side: u32) -> u32 {
         match self {
-            Self::MobileNetV2 | Self::MobileNetV2Expanded => side.div_ceil(32),
+            Self::MobileNetV2 | Self::MobileNetV2Expanded | Self::ResNet50 | Self::EfficientNetB0 => {
+                side.div_ceil(32)
+            }
             Self::DenseNet121 => side.div_ceil(4) / 8,
         }
     }
@@ -93,6 +141,8 @@ pub struct Outputs {
 enum Backbone {
     MobileNetV2(MobileNetV2),
     DenseNet121(DenseNet121),
+    ResNet50(ResNet50),
+    EfficientNetB0(EfficientNetB0),
 }
 
 /// A network together with the store that owns its parameters.
@@ -104,6 +154,7 @@ pub struct Network {
     mean: Tensor,
     deviation: Tensor,
     precision: Precision,
+    architecture: Architecture,
 }
 
 impl Network {
@@ -117,18 +168,49 @@ impl Network {
                 Backbone::MobileNetV2(MobileNetV2::new(&root, FirstBlock::Expanded))
             }
             Architecture::DenseNet121 => Backbone::DenseNet121(DenseNet121::new(&root)),
+            Architecture::ResNet50 => Backbone::ResNet50(ResNet50::new(&root)),
+            Architecture::EfficientNetB0 => Backbone::EfficientNetB0(EfficientNetB0::new(&root)),
         };
         let head = Head::new(&(&root / "classifier"), architecture.features(), dropout);
         // Grey levels are 0 to 255 and ImageNet's figures are fractions of white.
         let per_channel =
             |values: [f32; 3]| (Tensor::from_slice(&values) * 255.0).view([1, 3, 1, 1]).to_device(device);
         let (mean, deviation) = (per_channel(IMAGENET_MEAN), per_channel(IMAGENET_DEVIATION));
-        Self { parameters, backbone, head, mean, deviation, precision }
+        Self { parameters, backbone, head, mean, deviation, precision, architecture }
     }
 
     /// The store of its parameters and buffers.
     pub const fn parameters(&self) -> &nn::VarStore {
         &self.parameters
+    }
+
+    /// Whether a tensor belongs to the classifier and not to the backbone.
+    pub fn is_head(name: &str) -> bool {
+        name.starts_with("classifier.")
+    }
+
+    /// Freezes the first `depth` stages of the backbone, parameters and batch statistics; `None` freezes all of it. What was
+    /// frozen before and is no longer learns again.
+    ///
+    /// # Errors
+    /// When the backbone has fewer stages.
+    pub fn freeze(&self, depth: Option<usize>) -> Result<()> {
+        let stages = self.architecture.stages();
+        let depth = depth.unwrap_or(stages.len());
+        ensure!(
+            depth <= stages.len(),
+            "trainer.model.freeze_depth: {} has {} stages, {depth} cannot be frozen",
+            self.architecture.name(),
+            stages.len()
+        );
+        let frozen: Vec<String> = stages[..depth].iter().flatten().map(|path| format!("{path}.")).collect();
+        for (name, tensor) in self.named_tensors() {
+            let is_statistic = name.ends_with(".running_mean") || name.ends_with(".running_var");
+            if !is_statistic {
+                let _ = tensor.set_requires_grad(!frozen.iter().any(|path| name.starts_with(path)));
+            }
+        }
+        Ok(())
     }
 
     /// Logits `[N, 1]` of grey levels 0 to 255, float32 `[N, 1, H, W]`; in training, dropout and batch statistics act.
@@ -147,6 +229,8 @@ impl Network {
         match &self.backbone {
             Backbone::MobileNetV2(network) => network.forward(&x, train),
             Backbone::DenseNet121(network) => network.forward(&x, train),
+            Backbone::ResNet50(network) => network.forward(&x, train),
+            Backbone::EfficientNetB0(network) => network.forward(&x, train),
         }
     }
 }
@@ -157,9 +241,7 @@ mod tests {
 
     #[test]
     fn the_map_is_grad_cam_before_its_relu() {
-        for architecture in
-            [Architecture::MobileNetV2, Architecture::MobileNetV2Expanded, Architecture::DenseNet121]
-        {
+        for architecture in Architecture::ALL {
             tch::manual_seed(3);
             let network = Network::new(architecture, 0.2, Precision::Fp32, Device::Cpu);
             let images = Tensor::rand([2, 1, 96, 96], (Kind::Float, Device::Cpu)) * 255.0;

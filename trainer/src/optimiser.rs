@@ -1,6 +1,7 @@
-//! AdamW (Loshchilov and Hutter 2019) whose state can be saved, which tch's own optimisers do not allow, and the
-//! running average of the weights.
+//! Adam (Kingma and Ba 2015) and AdamW (Loshchilov and Hutter 2019) with state that can be saved, which tch's own
+//! optimisers do not allow, and the running average of the weights.
 
+use crate::config::training::OptimiserKind;
 use crate::model::Network;
 use crate::model::weights::NamedTensors;
 use tch::{Kind, Tensor};
@@ -15,29 +16,39 @@ struct Slot {
     parameter: Tensor,
     first: Tensor,
     second: Tensor,
+    /// The step, counted from 0, at which it begins to learn.
+    from: usize,
 }
 
 /// The optimiser of one network's trainable parameters.
 #[derive(Debug)]
-pub struct AdamW {
+pub struct Optimiser {
     slots: Vec<Slot>,
+    kind: OptimiserKind,
     weight_decay: f64,
     gradient_norm: Option<f64>,
 }
 
-impl AdamW {
-    /// An optimiser that has made no step.
-    pub fn new(network: &Network, weight_decay: f64, gradient_norm: Option<f64>) -> Self {
+impl Optimiser {
+    /// An optimiser that has made no step, of the parameters that are not frozen now. The backbone's begin to learn at
+    /// step `backbone_from`.
+    pub fn new(
+        network: &Network,
+        kind: OptimiserKind,
+        (weight_decay, gradient_norm): (f64, Option<f64>),
+        backbone_from: usize,
+    ) -> Self {
         let slots = network
             .named_tensors()
             .into_iter()
             .filter(|(_, tensor)| tensor.requires_grad())
             .map(|(name, parameter)| {
                 let zeros = parameter.detach().zeros_like();
-                Slot { name, first: zeros.copy(), second: zeros, parameter }
+                let from = if Network::is_head(&name) { 0 } else { backbone_from };
+                Slot { name, first: zeros.copy(), second: zeros, parameter, from }
             })
             .collect();
-        Self { slots, weight_decay, gradient_norm }
+        Self { slots, kind, weight_decay, gradient_norm }
     }
 
     /// Forgets all gradients.
@@ -48,22 +59,25 @@ impl AdamW {
     /// One step along the gradients; `step` counts from 0.
     pub fn step(&mut self, step: usize, learning_rate: f64) {
         tch::no_grad(|| {
-            let shrink = self.gradient_scale();
-            let steps = step as i32 + 1;
-            let first_correction = 1.0 - FIRST_MOMENT_DECAY.powi(steps);
-            let second_correction = 1.0 - SECOND_MOMENT_DECAY.powi(steps);
-            for Slot { parameter, first, second, .. } in &mut self.slots {
+            let shrink = self.gradient_scale(step);
+            let decoupled = self.kind == OptimiserKind::AdamW;
+            for Slot { parameter, first, second, from, .. } in &mut self.slots {
+                let Some(steps) = (step + 1).checked_sub(*from).filter(|steps| *steps > 0) else { continue };
+                let first_correction = 1.0 - FIRST_MOMENT_DECAY.powi(steps as i32);
+                let second_correction = 1.0 - SECOND_MOMENT_DECAY.powi(steps as i32);
                 let mut gradient = parameter.grad();
                 if let Some(shrink) = &shrink {
                     gradient *= shrink;
                 }
+                // Vectors are biases and normalisation: pulling them to zero regularises nothing.
+                if parameter.dim() > 1 && decoupled {
+                    *parameter *= 1.0 - learning_rate * self.weight_decay;
+                } else if parameter.dim() > 1 {
+                    gradient += &*parameter * self.weight_decay;
+                }
                 let _ = first.lerp_(&gradient, 1.0 - FIRST_MOMENT_DECAY);
                 *second *= SECOND_MOMENT_DECAY;
                 *second += gradient.square() * (1.0 - SECOND_MOMENT_DECAY);
-                // Vectors are biases and normalisation: pulling them to zero regularises nothing.
-                if parameter.dim() > 1 {
-                    *parameter *= 1.0 - learning_rate * self.weight_decay;
-                }
                 let denominator = (&*second / second_correction).sqrt() + EPSILON;
                 *parameter -= &*first / denominator * (learning_rate / first_correction);
             }
@@ -80,10 +94,11 @@ impl AdamW {
     }
 
     /// What gradients are multiplied by so that their common norm stays within the limit.
-    fn gradient_scale(&self) -> Option<Tensor> {
+    fn gradient_scale(&self, step: usize) -> Option<Tensor> {
         let limit = self.gradient_norm?;
+        let learning = self.slots.iter().filter(|slot| slot.from <= step);
         let squares: Vec<Tensor> =
-            self.slots.iter().map(|slot| slot.parameter.grad().square().sum(Kind::Float)).collect();
+            learning.map(|slot| slot.parameter.grad().square().sum(Kind::Float)).collect();
         let norm = Tensor::stack(&squares, 0).sum(Kind::Float).sqrt();
         Some((limit / (norm + EPSILON)).clamp_max(1.0))
     }

@@ -98,6 +98,16 @@ impl Tracker {
         tracker
     }
 
+    /// The tracker of a run that is being trained, from wherever it stands: unless [`finish`](Self::finish) says otherwise, it
+    /// failed.
+    pub fn training(config: &Config, run: &RunDirectory, history: &[EpochMetrics]) -> Self {
+        let mut tracker = Self::open(config, run);
+        tracker.running = true;
+        tracker.status(Status::Running);
+        tracker.epochs(history);
+        tracker
+    }
+
     /// The tracker of a run in any folder, without parameters.
     pub fn at(config: &Tracking, folder: &Path, name: &str) -> Self {
         let mut tracker = Self {
@@ -138,21 +148,16 @@ impl Tracker {
 
     /// Sets tags.
     pub fn tags(&mut self, mut values: Texts) {
-        values.retain(|key, value| self.known.tags.get(key) != Some(value));
+        values.retain(|key, value| self.known.tags.get(key) != Some(&*value));
         if !values.is_empty() {
             self.say(vec![Event::Tags { values }]);
         }
     }
 
-    /// The run is being trained; unless [`finish`](Self::finish) says otherwise, it failed.
-    pub fn begin(&mut self) {
-        self.running = true;
-        self.status(Status::Running);
-    }
-
     /// The metrics of every epoch that was not tracked yet: all of them may be given each time.
     pub fn epochs(&mut self, history: &[EpochMetrics]) {
-        let new = history.iter().filter(|epoch| epoch.epoch as i64 > self.known.last_epoch);
+        let last_epoch = self.known.last_epoch;
+        let new = history.iter().filter(|epoch| epoch.epoch as i64 > last_epoch);
         let events = new.map(|epoch| Event::Metrics {
             time_ms: now_ms(),
             step: epoch.epoch as i64,

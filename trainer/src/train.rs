@@ -5,14 +5,17 @@ use crate::checkpoint::{EpochMetrics, Progress, State};
 use crate::config::Config;
 use crate::console::{Meter, say};
 use crate::curves;
+use crate::dataset::cache;
 use crate::dataset::folds::{Fold, Folds};
 use crate::dataset::index::Index;
 use crate::dataset::loader::Loader;
 use crate::dataset::pixels::{Pixels, Recipe};
+use crate::device;
 use crate::files;
+use crate::loss::WeightedLoss;
 use crate::model::weights::encode;
 use crate::model::{Network, Precision};
-use crate::optimiser::{AdamW, update_average};
+use crate::optimiser::{Optimiser, update_average};
 use crate::run::RunDirectory;
 use crate::schedule::{average_decay, learning_rate};
 use crate::score::score;
@@ -20,37 +23,45 @@ use crate::tracking::{Status, Tracker};
 use anyhow::{Context, Result, ensure};
 use cxr::PreprocessSpec;
 use std::sync::Arc;
-use tch::{Device, Kind, Reduction, Tensor};
+use tch::Device;
 
 /// Trains until the last epoch or until patience ends, from wherever the run stands.
 ///
 /// # Errors
 /// When data, configuration and run directory do not agree, or the loss stops being a number.
 pub fn train(config: &Config, run: &RunDirectory, device: Device) -> Result<()> {
+    train_to(config, run, device, config.training.epochs).map(drop)
+}
+
+/// As [`train`], but stops after `last_epoch`. The schedule is that of the whole training: going on later gives what an
+/// uninterrupted training gives.
+///
+/// # Errors
+/// As [`train`].
+pub fn train_to(config: &Config, run: &RunDirectory, device: Device, last_epoch: usize) -> Result<Progress> {
     let index = Index::scan(&config.data.root)?;
     let folds = Folds::frozen(&run.folds(), &index, &config.data, config.seed)?;
     let loader = loader(config, &index, &folds)?;
     let recipe = Recipe { acceptance: config.acceptance, preprocess: config.preprocess };
-    let select = decode(&index, &folds, Fold::Select, &recipe)?;
-    let weights = ClassWeights::of(&loader.pixels.positive());
-    let mut state = initial_state(config, &folds, device)?;
+    let select = decode(config, &index, &folds, Fold::Select, &recipe)?;
+    let loss = WeightedLoss::new(&loader.pixels.positive(), config.training.loss);
+    let mut state = initial_state(config, &folds, loader.n_batches(), device)?;
+    device::repeat_results(config.training.deterministic);
     if run.checkpoint().exists() {
         state.resume(&run.checkpoint())?;
         say(format!("resuming after epoch {}", state.progress.epochs()));
     }
-    let mut tracker = Tracker::open(config, run);
-    tracker.begin();
-    tracker.epochs(&state.progress.history);
+    let mut tracker = Tracker::training(config, run, &state.progress.history);
     let training = &config.training;
-    while state.progress.epochs() < training.epochs
+    while state.progress.epochs() < training.epochs.min(last_epoch)
         && state.progress.epochs_without_improvement() < training.patience
     {
-        let mut metrics = train_epoch(config, &loader, &weights, &mut state, device)?;
+        let mut metrics = train_epoch(config, &loader, &loss, &mut state, device)?;
         let logits = score(&state.average, &select, device, "select")?.logits;
         let positive = select.positive();
         metrics.select_auc =
             cxr::scoring::roc::auc(&logits, &positive).context("the select fold holds one class")?;
-        metrics.select_loss = weights.loss_of(&logits, &positive);
+        metrics.select_loss = loss.of_fold(&logits, &positive);
         state.progress.history.push(metrics);
         record(run, &state)?;
         tracker.epochs(&state.progress.history);
@@ -63,13 +74,13 @@ pub fn train(config: &Config, run: &RunDirectory, device: Device) -> Result<()> 
         best.select_auc,
         run.best_weights().display()
     ));
-    Ok(())
+    Ok(state.progress)
 }
 
 fn train_epoch(
     config: &Config,
     loader: &Loader,
-    weights: &ClassWeights,
+    criterion: &WeightedLoss,
     state: &mut State,
     device: Device,
 ) -> Result<EpochMetrics> {
@@ -78,17 +89,23 @@ fn train_epoch(
     let (n_batches, n_steps) = (loader.n_batches(), training.epochs * loader.n_batches());
     // Dropout is the only thing that draws from libtorch's own generator.
     tch::manual_seed((config.seed as i64).wrapping_mul(1_000_003).wrapping_add(epoch as i64));
+    let depth = if epoch <= training.head_first_epochs { None } else { Some(config.model.freeze_depth) };
+    state.network.freeze(depth)?;
     let meter = Meter::new(format!("epoch {epoch}/{}", training.epochs), n_batches * training.batch_size);
     let (mut loss_sum, mut rate) = (0.0, 0.0);
     for (batch, step) in loader.epoch(epoch).zip(first_step..) {
         let batch = batch?;
-        let logits = state.network.logits(&batch.images(device), true);
-        let loss = weights.loss(&logits, &batch.labels(device));
+        let logits = state.network.logits(&batch.images(device)?, true);
+        let loss = criterion.of_batch(&logits, &batch.labels(device));
         state.optimiser.zero_grad();
         loss.backward();
         rate = learning_rate(step, n_steps, training.learning_rate, training.warmup_fraction);
         state.optimiser.step(step, rate);
-        update_average(&state.average, &state.network, average_decay(step, training.average_decay));
+        update_average(
+            &state.average,
+            &state.network,
+            average_decay(step, training.average_decay.unwrap_or(0.0)),
+        );
         let loss = loss.double_value(&[]);
         ensure!(loss.is_finite(), "the loss is {loss} at step {step}: lower trainer.training.learning_rate");
         loss_sum += loss;
@@ -129,7 +146,7 @@ fn loader(config: &Config, index: &Index, folds: &Folds) -> Result<Loader> {
     // CLAHE follows the augmentations of the loader, as it follows everything else in the service.
     let preprocess = PreprocessSpec { clahe: None, ..config.preprocess };
     let recipe = Recipe { acceptance: config.acceptance, preprocess };
-    let pixels = Arc::new(decode(index, folds, Fold::Train, &recipe)?);
+    let pixels = Arc::new(decode(config, index, folds, Fold::Train, &recipe)?);
     let batch_size = config.training.batch_size;
     ensure!(
         pixels.len() >= batch_size,
@@ -146,17 +163,18 @@ fn loader(config: &Config, index: &Index, folds: &Folds) -> Result<Loader> {
     })
 }
 
-/// Decodes one fold.
+/// Decodes one fold, or finds it in the cache.
 ///
 /// # Errors
 /// Lists every image that cannot be used.
-pub fn decode(index: &Index, folds: &Folds, fold: Fold, recipe: &Recipe) -> Result<Pixels> {
+pub fn decode(config: &Config, index: &Index, folds: &Folds, fold: Fold, recipe: &Recipe) -> Result<Pixels> {
     let entries = folds.entries(index, fold)?;
     let meter = Meter::new(format!("decoding {}", fold.name()), entries.len());
-    Pixels::decode(index, entries, recipe, meter.bar())
+    let cache = cache::folder(config.data.cache.as_deref())?;
+    Pixels::decode(index, entries, recipe, &cache, meter.bar())
 }
 
-fn initial_state(config: &Config, folds: &Folds, device: Device) -> Result<State> {
+fn initial_state(config: &Config, folds: &Folds, n_batches: usize, device: Device) -> Result<State> {
     tch::manual_seed(config.seed as i64);
     let model = &config.model;
     let network = Network::new(model.architecture, model.dropout, config.training.precision, device);
@@ -165,34 +183,15 @@ fn initial_state(config: &Config, folds: &Folds, device: Device) -> Result<State
     }
     let average = Network::new(model.architecture, model.dropout, Precision::Fp32, device);
     update_average(&average, &network, 0.0);
-    let optimiser = AdamW::new(&network, config.training.weight_decay, config.training.gradient_norm);
+    network.freeze(Some(model.freeze_depth))?;
+    let training = &config.training;
+    let optimiser = Optimiser::new(
+        &network,
+        training.optimiser,
+        (training.weight_decay, training.gradient_norm),
+        training.head_first_epochs * n_batches,
+    );
     let progress =
         Progress { config_sha256: config.digest()?, folds_sha256: folds.digest()?, history: Vec::new() };
     Ok(State { network, average, optimiser, progress })
-}
-
-/// Weights that make both classes count alike, with a mean of 1 over the train fold.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct ClassWeights {
-    negative: f64,
-    positive: f64,
-}
-
-impl ClassWeights {
-    fn of(labels: &[bool]) -> Self {
-        let n_positive = labels.iter().filter(|label| **label).count();
-        let weight = |n: usize| labels.len() as f64 / (2.0 * n as f64);
-        Self { negative: weight(labels.len() - n_positive), positive: weight(n_positive) }
-    }
-
-    fn loss(&self, logits: &Tensor, labels: &Tensor) -> Tensor {
-        let weights = labels * (self.positive - self.negative) + self.negative;
-        logits.binary_cross_entropy_with_logits(labels, Some(weights), None::<Tensor>, Reduction::Mean)
-    }
-
-    fn loss_of(&self, logits: &[f64], positive: &[bool]) -> f64 {
-        let labels: Vec<f64> = positive.iter().map(|label| f64::from(u8::from(*label))).collect();
-        self.loss(&Tensor::from_slice(logits), &Tensor::from_slice(&labels).to_kind(Kind::Double))
-            .double_value(&[])
-    }
 }

@@ -5,6 +5,38 @@ use crate::model::Precision;
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
+/// What is minimised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LossKind {
+    /// Cross-entropy, weighted so that both classes count alike.
+    WeightedCrossEntropy,
+    /// The same times the distance to the target to the power of `focal_gamma` (Lin et al. 2017).
+    Focal,
+}
+
+/// `loss`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Loss {
+    /// Which.
+    pub kind: LossKind,
+    /// Exponent of the focal loss.
+    pub focal_gamma: f64,
+    /// Share by which targets move to the middle.
+    pub label_smoothing: f64,
+}
+
+/// Which optimiser.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OptimiserKind {
+    /// Weight decay apart from the gradient (Loshchilov and Hutter 2019).
+    AdamW,
+    /// Weight decay within the gradient (Kingma and Ba 2015).
+    Adam,
+}
+
 /// `training`: the optimisation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -13,22 +45,30 @@ pub struct Training {
     pub epochs: usize,
     /// Images a step.
     pub batch_size: usize,
+    /// What is minimised.
+    pub loss: Loss,
+    /// What minimises it.
+    pub optimiser: OptimiserKind,
+    /// Epochs at the beginning in which the classifier learns alone.
+    pub head_first_epochs: usize,
     /// Peak learning rate.
     pub learning_rate: f64,
     /// Share of the steps before the peak.
     pub warmup_fraction: f64,
-    /// Decoupled weight decay.
+    /// Weight decay.
     pub weight_decay: f64,
     /// Largest gradient norm.
     pub gradient_norm: Option<f64>,
-    /// Decay of the averaged weights, per step.
-    pub average_decay: f64,
+    /// Decay of the averaged weights, per step; none for no average.
+    pub average_decay: Option<f64>,
     /// Epochs without improvement.
     pub patience: usize,
     /// Precision of the convolutions.
     pub precision: Precision,
-    /// Threads that prepare images.
+    /// Threads that gather images.
     pub workers: usize,
+    /// Whether libraries must choose algorithms that repeat their results.
+    pub deterministic: bool,
 }
 
 impl Training {
@@ -37,7 +77,14 @@ impl Training {
         ensure!(self.batch_size > 1, "trainer.training.batch_size: batch normalisation needs at least 2");
         ensure!(self.learning_rate > 0.0, "trainer.training.learning_rate: must be positive");
         fraction("training.warmup_fraction", self.warmup_fraction)?;
-        fraction("training.average_decay", self.average_decay)?;
+        fraction("training.average_decay", self.average_decay.unwrap_or(0.0))?;
+        fraction("training.loss.label_smoothing", self.loss.label_smoothing)?;
+        ensure!(self.loss.focal_gamma >= 0.0, "trainer.training.loss.focal_gamma: must not be negative");
+        ensure!(
+            self.head_first_epochs < self.epochs,
+            "trainer.training.head_first_epochs: leaves no epoch of {} for the backbone",
+            self.epochs
+        );
         ensure!(self.workers > 0, "trainer.training.workers: must be at least 1");
         Ok(())
     }

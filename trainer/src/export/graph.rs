@@ -102,7 +102,27 @@ impl<'a> GraphBuilder<'a> {
             }
             None => None,
         };
-        let weight = self.constant(&format!("{path}.weight"), &dims, &weight);
+        Ok(self.conv_node(x, path, shape, &weight, bias))
+    }
+
+    /// A convolution with a bias of its own and no normalisation.
+    pub fn conv_with_bias(&mut self, x: &str, path: &str, shape: ConvShape) -> Result<Value> {
+        let weight = self.parameter(&format!("{path}.weight"))?;
+        let bias = self.parameter(&format!("{path}.bias"))?;
+        let bias = self.constant(&format!("{path}.bias"), &[shape.outputs], &bias);
+        Ok(self.conv_node(x, path, shape, &weight, Some(bias)))
+    }
+
+    fn conv_node(
+        &mut self,
+        x: &str,
+        path: &str,
+        shape: ConvShape,
+        weight: &[f32],
+        bias: Option<Value>,
+    ) -> Value {
+        let dims = [shape.outputs, shape.inputs / shape.groups, shape.kernel, shape.kernel];
+        let weight = self.constant(&format!("{path}.weight"), &dims, weight);
         let inputs: Vec<&str> = [x, &weight].into_iter().chain(bias.as_deref()).collect();
         let padding = shape.kernel / 2;
         let attributes = vec![
@@ -111,7 +131,7 @@ impl<'a> GraphBuilder<'a> {
             ints("strides", &[shape.stride; 2]),
             int("group", shape.groups),
         ];
-        Ok(self.node("Conv", &inputs, attributes))
+        self.node("Conv", &inputs, attributes)
     }
 
     /// A normalisation that no convolution precedes. ONNX Runtime runs the node faster than a product and a sum.

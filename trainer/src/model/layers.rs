@@ -76,9 +76,10 @@ impl Norm {
         Self(nn::batch_norm2d(path, channels, config))
     }
 
-    /// Applies it; in training it uses and updates the batch's own statistics.
+    /// Applies it; in training it uses and updates the batch's own statistics, unless its parameters are frozen.
     pub fn forward(&self, x_nchw: &Tensor, train: bool) -> Tensor {
-        self.0.forward_t(x_nchw, train)
+        let learns = self.0.ws.as_ref().is_some_and(Tensor::requires_grad);
+        self.0.forward_t(x_nchw, train && learns)
     }
 }
 

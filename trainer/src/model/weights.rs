@@ -27,7 +27,8 @@ impl Network {
     pub fn load_backbone(&self, file: &Path) -> Result<()> {
         let (mut source, _) = read(file)?;
         // torchvision's classifiers have other shapes, and its counters of batches mean nothing here.
-        source.retain(|name, _| !name.starts_with("classifier.") && !name.ends_with(".num_batches_tracked"));
+        let is_head = |name: &str| name.starts_with("classifier.") || name.starts_with("fc.");
+        source.retain(|name, _| !is_head(name) && !name.ends_with(".num_batches_tracked"));
         let mut target = self.named_tensors();
         target.retain(|name, _| !name.starts_with("classifier."));
         copy(&source, &target).with_context(|| format!("{}: does not fit this architecture", file.display()))

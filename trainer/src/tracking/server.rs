@@ -95,9 +95,11 @@ impl Server {
     fn versions(&self, model: &str) -> Result<Vec<(String, Value)>, Failure> {
         let (filter, mut token, mut found) = (format!("name = '{model}'"), String::new(), Vec::new());
         loop {
-            let query = [("filter", filter.as_str()), ("max_results", "1000"), ("page_token", &token)];
-            let query = if token.is_empty() { &query[..2] } else { &query };
-            let answer = self.get("model-versions/search", query)?.ok()?;
+            let mut query = vec![("filter", filter.as_str()), ("max_results", "1000")];
+            if !token.is_empty() {
+                query.push(("page_token", &token));
+            }
+            let answer = self.get("model-versions/search", &query)?.ok()?;
             for version in answer["model_versions"].as_array().into_iter().flatten() {
                 found.push((text(version, "version", "model-versions/search")?, version["tags"].clone()));
             }

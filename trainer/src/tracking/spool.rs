@@ -75,7 +75,7 @@ impl Spool {
             serde_json::to_writer(&mut lines, event)?;
             lines.push(b'\n');
         }
-        let write = || -> std::io::Result<()> {
+        let mut write = || -> std::io::Result<()> {
             let mut file = OpenOptions::new().create(true).read(true).append(true).open(self.file())?;
             if file.metadata()?.len() > 0 {
                 let mut last = [0];

@@ -5,5 +5,8 @@
 mod command;
 mod folds;
 mod networks;
+mod release;
 mod support;
+mod tracking;
 mod training;
+mod tuning;

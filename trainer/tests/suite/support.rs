@@ -61,15 +61,16 @@ impl Workbench {
 
     /// `cxr-trainer SUBCOMMAND` with this dataset, configuration and run directory.
     pub(crate) fn command(&self, subcommand: &str) -> Command {
+        let mut command = self.command_without_data(subcommand);
+        command.arg("--run").arg(self.run()).arg("--data").arg(self.data());
+        command
+    }
+
+    /// `cxr-trainer SUBCOMMAND` with this configuration alone.
+    pub(crate) fn command_without_data(&self, subcommand: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cxr-trainer"));
         command.current_dir(repository()).env("OMP_NUM_THREADS", "1").arg(subcommand);
-        command
-            .arg("--run")
-            .arg(self.run())
-            .arg("--config")
-            .arg(self.config())
-            .arg("--data")
-            .arg(self.data());
+        command.arg("--config").arg(self.config());
         command
     }
 }
@@ -120,7 +121,7 @@ fn configuration(epochs: usize, folder: &Path) -> String {
     format!(
         "
 trainer:
-  data: {{ select_fraction: 0.2, calibrate_fraction: 0.2 }}
+  data: {{ cache: {cache}, select_fraction: 0.2, calibrate_fraction: 0.2 }}
   acceptance: {{ min_side_px: {SIDE} }}
   preprocess: {{ width: {SIDE}, height: {SIDE} }}
   model: {{ architecture: mobilenetv2, weights: null, dropout: 0.0 }}
@@ -138,6 +139,7 @@ trainer:
   export: {{ directory: {bundle}, originals: null }}
   tracking: {{ store: {store} }}
 ",
+        cache = folder.join("cache").display(),
         ledger = folder.join("ledger.jsonl").display(),
         bundle = folder.join("bundle").display(),
         store = folder.join("mlruns").display(),

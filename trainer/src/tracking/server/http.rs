@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::time::Duration;
 use ureq::http::{Method, Request, StatusCode, Uri};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
-use ureq::{Agent, Proxy};
+use ureq::Agent;
 
 /// Longest that a connection may take to stand.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -41,7 +41,6 @@ impl Http {
             .http_status_as_error(false)
             .timeout_connect(Some(CONNECT))
             .user_agent(concat!("cxr-trainer/", env!("CARGO_PKG_VERSION")))
-            .proxy(Proxy::try_from_env())
             .tls_config(TlsConfig::builder().root_certs(root_certificates()?).build())
             .build()
             .into();

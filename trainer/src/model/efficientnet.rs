@@ -1,0 +1,169 @@
+//! EfficientNet-B0 (Tan and Le 2019) under torchvision's parameter names, without stochastic depth.
+
+use super::layers::{ConvNorm, ConvShape};
+use tch::{Kind, Tensor, nn};
+
+/// Channels of the last feature map.
+pub const FEATURES: i64 = 1280;
+/// Channels after the first convolution.
+pub const STEM: i64 = 32;
+/// Channels before the last convolution.
+pub const LAST: i64 = 320;
+
+/// One inverted residual block with squeeze and excitation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlockShape {
+    /// `features.2.0.block`.
+    pub path: String,
+    /// Channels in.
+    pub inputs: i64,
+    /// Channels inside.
+    pub hidden: i64,
+    /// Channels out.
+    pub outputs: i64,
+    /// Side of the depthwise kernel.
+    pub kernel: i64,
+    /// Its stride.
+    pub stride: i64,
+}
+
+impl BlockShape {
+    /// Whether a 1x1 convolution leads to the hidden channels.
+    pub const fn expands(&self) -> bool {
+        self.hidden != self.inputs
+    }
+
+    /// Whether the input is added to the output.
+    pub const fn is_residual(&self) -> bool {
+        self.stride == 1 && self.inputs == self.outputs
+    }
+
+    /// The depthwise convolution.
+    pub const fn depthwise(&self) -> ConvShape {
+        ConvShape { kernel: self.kernel, ..ConvShape::depthwise(self.hidden, self.stride) }
+    }
+
+    /// Channels to which the excitation squeezes: a quarter of the input's.
+    pub const fn squeezed(&self) -> i64 {
+        let quarter = self.inputs / 4;
+        if quarter > 0 { quarter } else { 1 }
+    }
+}
+
+/// The 16 blocks in order.
+pub fn blocks() -> Vec<BlockShape> {
+    // Expansion, kernel, first stride, channels, blocks: table 1 of the paper.
+    const STAGES: [(i64, i64, i64, i64, i64); 7] = [
+        (1, 3, 1, 16, 1),
+        (6, 3, 2, 24, 2),
+        (6, 5, 2, 40, 2),
+        (6, 3, 2, 80, 3),
+        (6, 5, 1, 112, 3),
+        (6, 5, 2, 192, 4),
+        (6, 3, 1, LAST, 1),
+    ];
+    let mut inputs = STEM;
+    let mut blocks = Vec::new();
+    for (stage, (expansion, kernel, stride, outputs, n_blocks)) in (1..).zip(STAGES) {
+        for block in 0..n_blocks {
+            blocks.push(BlockShape {
+                path: format!("features.{stage}.{block}.block"),
+                inputs,
+                hidden: inputs * expansion,
+                outputs,
+                kernel,
+                stride: if block == 0 { stride } else { 1 },
+            });
+            inputs = outputs;
+        }
+    }
+    blocks
+}
+
+/// Squeeze and excitation (Hu, Shen and Sun 2018): channels are weighted by what their means say.
+#[derive(Debug)]
+struct Excitation {
+    squeeze: nn::Conv2D,
+    expand: nn::Conv2D,
+}
+
+impl Excitation {
+    fn new(path: &nn::Path, channels: i64, squeezed: i64) -> Self {
+        let conv = |name: &str, from, to| nn::conv2d(path / name, from, to, 1, nn::ConvConfig::default());
+        Self { squeeze: conv("fc1", channels, squeezed), expand: conv("fc2", squeezed, channels) }
+    }
+
+    fn forward(&self, x_nchw: &Tensor) -> Tensor {
+        let mean = x_nchw.mean_dim([2i64, 3].as_slice(), true, Kind::Float);
+        let weights = mean.apply(&self.squeeze).silu().apply(&self.expand).sigmoid();
+        x_nchw * weights.to_kind(x_nchw.kind())
+    }
+}
+
+#[derive(Debug)]
+struct Block {
+    expand: Option<ConvNorm>,
+    depthwise: ConvNorm,
+    excitation: Excitation,
+    project: ConvNorm,
+    is_residual: bool,
+}
+
+impl Block {
+    fn new(root: &nn::Path, shape: &BlockShape) -> Self {
+        let path = shape.path.split('.').fold(root.clone(), |path, part| &path / part);
+        let unit = |index: usize, shape| {
+            let unit = &path / index;
+            ConvNorm::new(&(&unit / 0), &(&unit / 1), shape)
+        };
+        let first = usize::from(shape.expands());
+        Self {
+            expand: shape.expands().then(|| unit(0, ConvShape::dense(shape.inputs, shape.hidden, 1))),
+            depthwise: unit(first, shape.depthwise()),
+            excitation: Excitation::new(&(&path / (first + 1)), shape.hidden, shape.squeezed()),
+            project: unit(first + 2, ConvShape::dense(shape.hidden, shape.outputs, 1)),
+            is_residual: shape.is_residual(),
+        }
+    }
+
+    fn forward(&self, x_nchw: &Tensor, train: bool) -> Tensor {
+        let hidden = match &self.expand {
+            Some(expand) => expand.forward(x_nchw, train).silu(),
+            None => x_nchw.shallow_clone(),
+        };
+        let hidden = self.excitation.forward(&self.depthwise.forward(&hidden, train).silu());
+        let out = self.project.forward(&hidden, train);
+        if self.is_residual { out + x_nchw } else { out }
+    }
+}
+
+/// The convolutional part of the network.
+#[derive(Debug)]
+pub struct EfficientNetB0 {
+    stem: ConvNorm,
+    blocks: Vec<Block>,
+    last: ConvNorm,
+}
+
+impl EfficientNetB0 {
+    /// Registers its parameters under `path / "features"`.
+    pub fn new(path: &nn::Path) -> Self {
+        let features = path / "features";
+        let unit = |index: usize, shape| {
+            let unit = &features / index;
+            ConvNorm::new(&(&unit / 0), &(&unit / 1), shape)
+        };
+        Self {
+            stem: unit(0, ConvShape::dense(3, STEM, 3).stride(2)),
+            blocks: blocks().iter().map(|shape| Block::new(path, shape)).collect(),
+            last: unit(8, ConvShape::dense(LAST, FEATURES, 1)),
+        }
+    }
+
+    /// The feature map `[N, 1280, H/32, W/32]` of normalised images `[N, 3, H, W]`.
+    pub fn forward(&self, x_nchw: &Tensor, train: bool) -> Tensor {
+        let stem = self.stem.forward(x_nchw, train).silu();
+        let features = self.blocks.iter().fold(stem, |x, block| block.forward(&x, train));
+        self.last.forward(&features, train).silu()
+    }
+}

@@ -1,6 +1,8 @@
 //! Tracking as MLflow sees it: a real server that is killed and started again, and the local store read by MLflow itself.
 
 use crate::support::{Workbench, fail, repository, succeed};
+use cxr_trainer::tracking::spool::Spool;
+use cxr_trainer::tracking::{Event, Status};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -207,6 +209,10 @@ fn a_server_that_never_answers_changes_nothing_and_the_local_store_takes_over() 
     assert!(printed.contains("waiting    0 events"), "{printed}");
     let again = succeed(&mut workbench.command("track"));
     assert_eq!(printed, again, "nothing is said twice");
+    let known = stored_metrics(&workbench);
+    std::fs::remove_file(workbench.run().join("tracking/sent.json")).unwrap();
+    succeed(&mut workbench.command("track"));
+    assert_eq!(stored_metrics(&workbench), known, "sending again changes nothing");
     for _ in 0..2 {
         let mut register = workbench.command_without_data("register");
         let printed =
@@ -234,6 +240,36 @@ fn a_server_that_never_answers_changes_nothing_and_the_local_store_takes_over() 
     let source = found["source"].as_str().unwrap().strip_prefix("file://").unwrap();
     assert!(Path::new(source).join("model.onnx").is_file(), "{source}");
     assert!(found["files"].as_array().unwrap().contains(&json!("curves.svg")), "{found}");
+}
+
+/// The lines of a metric in the local store.
+fn stored_metrics(workbench: &Workbench) -> Vec<String> {
+    let events = std::fs::read_to_string(workbench.run().join("tracking/events.ndjson")).unwrap();
+    let first: Value = serde_json::from_str(events.lines().next().unwrap()).unwrap();
+    let experiments = std::fs::read_dir(workbench.path().join("mlruns")).unwrap();
+    let run = experiments.map(|entry| entry.unwrap().path().join(first["id"].as_str().unwrap()));
+    let run = run.filter(|run| run.is_dir()).collect::<Vec<_>>();
+    assert_eq!(run.len(), 1, "{run:?}");
+    let text = std::fs::read_to_string(run[0].join("metrics/select_auc")).unwrap();
+    let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    assert_eq!(lines.len(), 2, "{text}");
+    lines
+}
+
+#[test]
+fn a_torn_line_costs_itself_alone() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let spool = Spool::open(folder.path().join("spool")).unwrap();
+    let status = |time_ms| Event::Status { status: Status::Running, time_ms };
+    spool.append(&[status(1)]).unwrap();
+    let mut file = std::fs::OpenOptions::new().append(true).open(spool.file()).unwrap();
+    file.write_all(b"{\"event\": \"sta").unwrap();
+    assert_eq!(spool.lines(0).unwrap().len(), 1, "a line that is being written is no line yet");
+    spool.append(&[status(2)]).unwrap();
+    let lines = spool.lines(0).unwrap();
+    assert!(lines.len() == 3 && lines[1].event.is_err(), "{lines:?}");
+    assert_eq!(spool.lines(lines[1].end).unwrap(), lines[2..]);
+    assert_eq!(spool.events().unwrap(), [status(1), status(2)]);
 }
 
 #[test]

@@ -7,9 +7,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use std::time::Duration;
+use ureq::Agent;
 use ureq::http::{Method, Request, StatusCode, Uri};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
-use ureq::Agent;
 
 /// Longest that a connection may take to stand.
 const CONNECT: Duration = Duration::from_secs(5);

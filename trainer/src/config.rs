@@ -9,6 +9,7 @@ pub mod evaluation;
 pub mod export;
 pub mod model;
 pub mod robustness;
+pub mod tracking;
 pub mod training;
 pub mod tune;
 
@@ -20,6 +21,7 @@ pub use evaluation::Evaluation;
 pub use export::Export;
 pub use model::Model;
 pub use robustness::Robustness;
+pub use tracking::Tracking;
 pub use training::Training;
 pub use tune::Tune;
 
@@ -64,6 +66,8 @@ pub struct Config {
     pub robustness: Robustness,
     /// `export`.
     pub export: Export,
+    /// `tracking`.
+    pub tracking: Tracking,
     /// `tune`.
     pub tune: Tune,
 }
@@ -139,6 +143,7 @@ impl Config {
         self.training.check()?;
         self.augmentation.check()?;
         self.calibration.check()?;
+        self.tracking.check()?;
         self.robustness.check()?;
         self.tune.check()
     }

@@ -5,7 +5,7 @@ mod commands;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use commands::shared::Common;
-use commands::{calibrate, consistency, eda, evaluate, explain, export, robustness, run, soup, split, train, tune};
+use commands::{calibrate, consistency, eda, evaluate, explain, export, register, release, robustness, run, soup, split, track, train, tune, verify};
 use cxr_trainer::allocator;
 
 /// Trains, calibrates, evaluates and exports the pneumonia classifier.
@@ -44,6 +44,26 @@ enum Command {
         after_help = "Example:\n  cxr-trainer export --run runs/first --onnxruntime lib/libonnxruntime.so --bundle models/default"
     )]
     Export(export::Arguments),
+    /// Exports, checks the bundle as a stranger would, and registers it.
+    #[command(
+        after_help = "Example:\n  cxr-trainer release --run runs/first --onnxruntime lib/libonnxruntime.so --bump minor"
+    )]
+    Release(export::Arguments),
+    /// Checks a bundle: signature, digests, manifest, graph, golden outputs, maps. Fails at the first that does not match.
+    #[command(
+        after_help = "Example:\n  cxr-trainer verify models/default --public-key config/development-signing-key.pub.pem --onnxruntime lib/libonnxruntime.so"
+    )]
+    Verify(verify::Arguments),
+    /// Makes a released bundle a version of the registered model in MLflow or the local store.
+    #[command(
+        after_help = "Example:\n  cxr-trainer register models/default --public-key config/development-signing-key.pub.pem"
+    )]
+    Register(register::Arguments),
+    /// Sends what could not be sent while a run was computed, and shows what the store has.
+    #[command(
+        after_help = "Example:\n  cxr-trainer track --run runs/first\n  cxr-trainer track --run runs/first --show"
+    )]
+    Track(track::Arguments),
     /// Scores untouched originals and their small copies with a bundle, the service's way.
     #[command(
         after_help = "Example:\n  cxr-trainer consistency --bundle models/default --originals ../shared/data/kermany_originals"
@@ -83,6 +103,10 @@ fn main() -> Result<()> {
         Command::Calibrate(common) => calibrate::run(common),
         Command::Evaluate(arguments) => evaluate::run(arguments),
         Command::Export(arguments) => export::run(arguments),
+        Command::Release(arguments) => release::run(arguments),
+        Command::Verify(arguments) => verify::run(arguments),
+        Command::Register(arguments) => register::run(arguments),
+        Command::Track(arguments) => track::run(arguments),
         Command::Consistency(arguments) => consistency::run(arguments),
         Command::Robustness(arguments) => robustness::run(arguments),
         Command::Explain(arguments) => explain::run(arguments),

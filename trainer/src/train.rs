@@ -19,6 +19,7 @@ use crate::optimiser::{Optimiser, update_average};
 use crate::run::RunDirectory;
 use crate::schedule::{average_decay, learning_rate};
 use crate::score::score;
+use crate::tracking::{Status, Tracker};
 use anyhow::{Context, Result, ensure};
 use cxr::PreprocessSpec;
 use std::sync::Arc;
@@ -50,6 +51,7 @@ pub fn train_to(config: &Config, run: &RunDirectory, device: Device, last_epoch:
         state.resume(&run.checkpoint())?;
         say(format!("resuming after epoch {}", state.progress.epochs()));
     }
+    let mut tracker = Tracker::training(config, run, &state.progress.history);
     let training = &config.training;
     while state.progress.epochs() < training.epochs.min(last_epoch)
         && state.progress.epochs_without_improvement() < training.patience
@@ -62,7 +64,9 @@ pub fn train_to(config: &Config, run: &RunDirectory, device: Device, last_epoch:
         metrics.select_loss = loss.of_fold(&logits, &positive);
         state.progress.history.push(metrics);
         record(run, &state)?;
+        tracker.epochs(&state.progress.history);
     }
+    tracker.finish(Status::Finished);
     let best = state.progress.best().context("no epoch was trained")?;
     say(format!(
         "best epoch {} with select AUC {:.4}: {}",

@@ -8,6 +8,8 @@ mod folds;
 mod networks;
 mod soup;
 mod robustness;
+mod release;
 mod support;
+mod tracking;
 mod training;
 mod tuning;

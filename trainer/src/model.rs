@@ -17,6 +17,10 @@ pub const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 /// Their standard deviations.
 pub const IMAGENET_DEVIATION: [f32; 3] = [0.229, 0.224, 0.225];
 
+/// Stages of every backbone: one for each halving of the resolution, the first layers first. The number of a parameter
+/// of the classifier is `N_STAGES`.
+pub const N_STAGES: usize = 5;
+
 /// The networks there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Architecture {
@@ -57,6 +61,12 @@ impl Architecture {
             Self::DenseNet121 => side.div_ceil(4) / 8,
         }
     }
+}
+
+/// The stage of a parameter `features.<child>...` where stage n begins with child `starts[n]`.
+fn stage_of_child(name: &str, starts: &[usize; N_STAGES]) -> usize {
+    let child = name.split('.').nth(1).and_then(|child| child.parse::<usize>().ok()).unwrap_or(0);
+    starts.iter().rposition(|start| child >= *start).unwrap_or(0)
 }
 
 /// Precision in which the convolutions compute; parameters and everything after the pooling are float32.
@@ -104,6 +114,7 @@ pub struct Network {
     mean: Tensor,
     deviation: Tensor,
     precision: Precision,
+    n_frozen: usize,
 }
 
 impl Network {
@@ -123,12 +134,27 @@ impl Network {
         let per_channel =
             |values: [f32; 3]| (Tensor::from_slice(&values) * 255.0).view([1, 3, 1, 1]).to_device(device);
         let (mean, deviation) = (per_channel(IMAGENET_MEAN), per_channel(IMAGENET_DEVIATION));
-        Self { parameters, backbone, head, mean, deviation, precision }
+        Self { parameters, backbone, head, mean, deviation, precision, n_frozen: 0 }
     }
 
     /// The store of its parameters and buffers.
     pub const fn parameters(&self) -> &nn::VarStore {
         &self.parameters
+    }
+
+    /// Keeps the first stages of the backbone from being trained: no gradient reaches them, and their normalisations
+    /// neither use nor update a batch's statistics.
+    pub const fn freeze(&mut self, n_stages: usize) {
+        self.n_frozen = n_stages;
+    }
+
+    /// The stage that a parameter belongs to, from its name; `N_STAGES` for the classifier.
+    pub fn stage_of(&self, name: &str) -> usize {
+        match &self.backbone {
+            _ if name.starts_with("classifier.") => N_STAGES,
+            Backbone::MobileNetV2(_) => mobilenet::stage_of(name),
+            Backbone::DenseNet121(_) => densenet::stage_of(name),
+        }
     }
 
     /// Logits `[N, 1]` of grey levels 0 to 255, float32 `[N, 1, H, W]`; in training, dropout and batch statistics act.
@@ -144,9 +170,21 @@ impl Network {
     fn features(&self, grey_nchw: &Tensor, train: bool) -> Tensor {
         let normalised = (grey_nchw - &self.mean) / &self.deviation;
         let x = layers::channels_last(&normalised.to_kind(self.precision.kind()));
-        match &self.backbone {
-            Backbone::MobileNetV2(network) => network.forward(&x, train),
-            Backbone::DenseNet121(network) => network.forward(&x, train),
+        (0..N_STAGES).fold(x, |x, stage| {
+            if stage < self.n_frozen {
+                tch::no_grad(|| self.backbone.stage(stage, &x, false))
+            } else {
+                self.backbone.stage(stage, &x, train)
+            }
+        })
+    }
+}
+
+impl Backbone {
+    fn stage(&self, number: usize, x_nchw: &Tensor, train: bool) -> Tensor {
+        match self {
+            Self::MobileNetV2(network) => network.stage(number, x_nchw, train),
+            Self::DenseNet121(network) => network.stage(number, x_nchw, train),
         }
     }
 }

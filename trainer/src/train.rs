@@ -9,29 +9,33 @@ use crate::dataset::folds::{Fold, Folds};
 use crate::dataset::index::Index;
 use crate::dataset::loader::Loader;
 use crate::dataset::pixels::{Pixels, Recipe};
+use crate::determinism;
 use crate::files;
+use crate::loss::{ClassWeights, Objective};
+use crate::mixup::Mixup;
 use crate::model::weights::encode;
 use crate::model::{Network, Precision};
-use crate::optimiser::{AdamW, update_average};
+use crate::optimiser::{Optimiser, update_average};
 use crate::run::RunDirectory;
-use crate::schedule::{average_decay, learning_rate};
+use crate::schedule::{Schedule, average_decay};
 use crate::score::score;
 use anyhow::{Context, Result, ensure};
 use cxr::PreprocessSpec;
 use std::sync::Arc;
-use tch::{Device, Kind, Reduction, Tensor};
+use tch::Device;
 
 /// Trains until the last epoch or until patience ends, from wherever the run stands.
 ///
 /// # Errors
 /// When data, configuration and run directory do not agree, or the loss stops being a number.
 pub fn train(config: &Config, run: &RunDirectory, device: Device) -> Result<()> {
+    determinism::choose(config.training.deterministic, device)?;
     let index = Index::scan(&config.data.root)?;
     let folds = Folds::frozen(&run.folds(), &index, &config.data, config.seed)?;
     let loader = loader(config, &index, &folds)?;
     let recipe = Recipe { acceptance: config.acceptance, preprocess: config.preprocess };
     let select = decode(&index, &folds, Fold::Select, &recipe)?;
-    let weights = ClassWeights::of(&loader.pixels.positive());
+    let objective = Objective::new(&config.training.loss, ClassWeights::of(&loader.pixels.positive()));
     let mut state = initial_state(config, &folds, device)?;
     if run.checkpoint().exists() {
         state.resume(&run.checkpoint())?;
@@ -39,54 +43,60 @@ pub fn train(config: &Config, run: &RunDirectory, device: Device) -> Result<()> 
     }
     let training = &config.training;
     while state.progress.epochs() < training.epochs
-        && state.progress.epochs_without_improvement() < training.patience
+        && state.progress.epochs_without_improvement(training.head_first_epochs) < training.patience
     {
-        let mut metrics = train_epoch(config, &loader, &weights, &mut state, device)?;
+        let mut metrics = train_epoch(config, &loader, &objective, &mut state, device)?;
         let logits = score(&state.average, &select, device, "select")?.logits;
         let positive = select.positive();
         metrics.select_auc =
             cxr::scoring::roc::auc(&logits, &positive).context("the select fold holds one class")?;
-        metrics.select_loss = weights.loss_of(&logits, &positive);
+        metrics.select_loss = objective.cross_entropy(&logits, &positive);
         state.progress.history.push(metrics);
         record(run, &state)?;
     }
     let best = state.progress.best().context("no epoch was trained")?;
-    say(format!(
-        "best epoch {} with select AUC {:.4}: {}",
-        best.epoch,
-        best.select_auc,
-        run.best_weights().display()
-    ));
+    let file = run.best_weights();
+    let bytes = std::fs::read(&file).with_context(|| format!("{}: cannot be read", file.display()))?;
+    say(format!("best epoch {} with select AUC {:.4}: {}", best.epoch, best.select_auc, file.display()));
+    say(format!("weights digest {}", cxr::bundle::sha256_hex(&bytes)));
     Ok(())
 }
 
 fn train_epoch(
     config: &Config,
     loader: &Loader,
-    weights: &ClassWeights,
+    objective: &Objective,
     state: &mut State,
     device: Device,
 ) -> Result<EpochMetrics> {
     let training = &config.training;
     let (epoch, first_step) = (state.progress.epochs() + 1, state.progress.steps());
-    let (n_batches, n_steps) = (loader.n_batches(), training.epochs * loader.n_batches());
+    let n_batches = loader.n_batches();
+    let schedule = Schedule::new(training, n_batches);
+    let mut mixup = Mixup::new(training.mixup_alpha, config.seed, epoch)?;
     // Dropout is the only thing that draws from libtorch's own generator.
     tch::manual_seed((config.seed as i64).wrapping_mul(1_000_003).wrapping_add(epoch as i64));
     let meter = Meter::new(format!("epoch {epoch}/{}", training.epochs), n_batches * training.batch_size);
     let (mut loss_sum, mut rate) = (0.0, 0.0);
     for (batch, step) in loader.epoch(epoch).zip(first_step..) {
         let batch = batch?;
-        let logits = state.network.logits(&batch.images(device), true);
-        let loss = weights.loss(&logits, &batch.labels(device));
+        let (images, labels) = mixup.blend(batch.images(device), batch.labels(device));
+        state.network.freeze(schedule.n_frozen(step));
+        let loss = objective.loss(&state.network.logits(&images, true), &labels);
         state.optimiser.zero_grad();
         loss.backward();
-        rate = learning_rate(step, n_steps, training.learning_rate, training.warmup_fraction);
-        state.optimiser.step(step, rate);
-        update_average(&state.average, &state.network, average_decay(step, training.average_decay));
+        rate = schedule.learning_rate(step);
+        state.optimiser.step(rate, schedule.n_frozen(step))?;
+        if let Some(average) = training.average {
+            update_average(&state.average, &state.network, average_decay(step, average.decay));
+        }
         let loss = loss.double_value(&[]);
         ensure!(loss.is_finite(), "the loss is {loss} at step {step}: lower trainer.training.learning_rate");
         loss_sum += loss;
         meter.advance(batch.len(), || format!("loss {:.4}", loss_sum / (step - first_step + 1) as f64));
+    }
+    if training.average.is_none() {
+        update_average(&state.average, &state.network, 0.0);
     }
     Ok(EpochMetrics {
         epoch,
@@ -104,10 +114,7 @@ fn record(run: &RunDirectory, state: &State) -> Result<()> {
     let history = &state.progress.history;
     let Some(last) = history.last() else { return Ok(()) };
     if state.progress.best().is_some_and(|best| best.epoch == last.epoch) {
-        files::write_atomically(
-            &run.best_weights(),
-            &encode(&state.average.named_tensors(), serde_json::to_string(last)?)?,
-        )?;
+        files::write_atomically(&run.best_weights(), &encode(&state.average.named_tensors(), note(last)?)?)?;
     }
     state.save(&run.checkpoint())?;
     files::write_atomically(&run.file("metrics.csv"), curves::csv(history).as_bytes())?;
@@ -117,6 +124,15 @@ fn record(run: &RunDirectory, state: &State) -> Result<()> {
         last.epoch, last.train_loss, last.select_loss, last.select_auc, last.images_per_second
     ));
     Ok(())
+}
+
+/// What the best weights say of their epoch: all but its speed, or the same weights would have many digests.
+fn note(epoch: &EpochMetrics) -> Result<String> {
+    let mut note = serde_json::to_value(epoch)?;
+    if let Some(fields) = note.as_object_mut() {
+        fields.remove("images_per_second");
+    }
+    Ok(note.to_string())
 }
 
 fn loader(config: &Config, index: &Index, folds: &Folds) -> Result<Loader> {
@@ -159,34 +175,8 @@ fn initial_state(config: &Config, folds: &Folds, device: Device) -> Result<State
     }
     let average = Network::new(model.architecture, model.dropout, Precision::Fp32, device);
     update_average(&average, &network, 0.0);
-    let optimiser = AdamW::new(&network, config.training.weight_decay, config.training.gradient_norm);
+    let optimiser = Optimiser::new(&network, &config.training);
     let progress =
         Progress { config_sha256: config.digest()?, folds_sha256: folds.digest()?, history: Vec::new() };
     Ok(State { network, average, optimiser, progress })
-}
-
-/// Weights that make both classes count alike, with a mean of 1 over the train fold.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct ClassWeights {
-    negative: f64,
-    positive: f64,
-}
-
-impl ClassWeights {
-    fn of(labels: &[bool]) -> Self {
-        let n_positive = labels.iter().filter(|label| **label).count();
-        let weight = |n: usize| labels.len() as f64 / (2.0 * n as f64);
-        Self { negative: weight(labels.len() - n_positive), positive: weight(n_positive) }
-    }
-
-    fn loss(&self, logits: &Tensor, labels: &Tensor) -> Tensor {
-        let weights = labels * (self.positive - self.negative) + self.negative;
-        logits.binary_cross_entropy_with_logits(labels, Some(weights), None::<Tensor>, Reduction::Mean)
-    }
-
-    fn loss_of(&self, logits: &[f64], positive: &[bool]) -> f64 {
-        let labels: Vec<f64> = positive.iter().map(|label| f64::from(u8::from(*label))).collect();
-        self.loss(&Tensor::from_slice(logits), &Tensor::from_slice(&labels).to_kind(Kind::Double))
-            .double_value(&[])
-    }
 }

@@ -1,5 +1,6 @@
 //! DenseNet-121 (Huang et al. 2017) under torchvision's parameter names.
 
+use super::N_STAGES;
 use super::layers::{Conv, ConvNorm, ConvShape, Norm, halve};
 use tch::{Tensor, nn};
 
@@ -13,6 +14,17 @@ pub const GROWTH: i64 = 32;
 pub const BOTTLENECK: i64 = 4 * GROWTH;
 /// Channels after the first convolution.
 pub const STEM: i64 = 64;
+
+/// The stage of a parameter: the stem, then a block and the transition after it. The last normalisation is the last's.
+pub fn stage_of(name: &str) -> usize {
+    let part = name.split('.').nth(1).unwrap_or_default();
+    let number = ["denseblock", "transition"].iter().find_map(|kind| part.strip_prefix(kind));
+    match number.and_then(|number| number.parse().ok()) {
+        Some(number) => number,
+        None if part == "norm5" => N_STAGES - 1,
+        None => 0,
+    }
+}
 
 #[derive(Debug)]
 struct Layer {
@@ -83,16 +95,17 @@ impl DenseNet121 {
         Self { stem, blocks, norm: Norm::new(&(&features / "norm5"), channels) }
     }
 
-    /// The feature map `[N, 1024, H/32, W/32]` of normalised images `[N, 3, H, W]`.
-    pub fn forward(&self, x_nchw: &Tensor, train: bool) -> Tensor {
-        let stem = self.stem.forward(x_nchw, train).relu();
-        let mut x = stem.max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false);
-        for (layers, transition) in &self.blocks {
-            x = layers.iter().fold(x, |x, layer| layer.forward(&x, train));
-            if let Some(transition) = transition {
-                x = transition.forward(&x, train);
-            }
+    /// One stage of five; the last gives the feature map `[N, 1024, H/32, W/32]` of normalised images `[N, 3, H, W]`.
+    pub fn stage(&self, number: usize, x_nchw: &Tensor, train: bool) -> Tensor {
+        let Some(block) = number.checked_sub(1) else {
+            let stem = self.stem.forward(x_nchw, train).relu();
+            return stem.max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false);
+        };
+        let (layers, transition) = &self.blocks[block];
+        let x = layers.iter().fold(x_nchw.shallow_clone(), |x, layer| layer.forward(&x, train));
+        match transition {
+            Some(transition) => transition.forward(&x, train),
+            None => self.norm.forward(&x, train).relu(),
         }
-        self.norm.forward(&x, train).relu()
     }
 }

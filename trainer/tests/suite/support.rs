@@ -128,7 +128,7 @@ trainer:
     epochs: {epochs}
     batch_size: 16
     learning_rate: 3.0e-3
-    average_decay: 0.9
+    average: {{ decay: 0.9 }}
     patience: {epochs}
     precision: fp32
     workers: 2

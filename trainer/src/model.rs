@@ -1,14 +1,21 @@
 //! The networks: grey levels in; logits, class activation map and embedding out. No data, loss or optimiser here.
 
+pub mod architecture;
 pub mod densenet;
+pub mod efficientnet;
 pub mod head;
 pub mod layers;
 pub mod mobilenet;
+pub mod resnet;
 pub mod weights;
 
+pub use architecture::{Architecture, N_STAGES};
+
 use densenet::DenseNet121;
+use efficientnet::EfficientNetB0;
 use head::Head;
 use mobilenet::{FirstBlock, MobileNetV2};
+use resnet::ResNet50;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor, nn};
 
@@ -16,58 +23,6 @@ use tch::{Device, Kind, Tensor, nn};
 pub const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 /// Their standard deviations.
 pub const IMAGENET_DEVIATION: [f32; 3] = [0.229, 0.224, 0.225];
-
-/// Stages of every backbone: one for each halving of the resolution, the first layers first. The number of a parameter
-/// of the classifier is `N_STAGES`.
-pub const N_STAGES: usize = 5;
-
-/// The networks there are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Architecture {
-    /// MobileNetV2 whose first block has no expansion convolution (torchvision).
-    #[serde(rename = "mobilenetv2")]
-    MobileNetV2,
-    /// MobileNetV2 whose first block has one (GluonCV, ONNX Model Zoo).
-    #[serde(rename = "mobilenetv2-expanded")]
-    MobileNetV2Expanded,
-    /// DenseNet-121.
-    #[serde(rename = "densenet121")]
-    DenseNet121,
-}
-
-impl Architecture {
-    /// The name used in configuration and bundles.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::MobileNetV2 => "mobilenetv2",
-            Self::MobileNetV2Expanded => "mobilenetv2-expanded",
-            Self::DenseNet121 => "densenet121",
-        }
-    }
-
-    /// Length of the embedding.
-    pub const fn features(self) -> i64 {
-        match self {
-            Self::MobileNetV2 | Self::MobileNetV2Expanded => mobilenet::FEATURES,
-            Self::DenseNet121 => densenet::FEATURES,
-        }
-    }
-
-    /// Side of the feature map for an input side. Five layers halve it: a padded convolution or maximum rounds up, an
-    /// average of 2x2 blocks (three of DenseNet's) rounds down.
-    pub const fn map_side(self, side: u32) -> u32 {
-        match self {
-            Self::MobileNetV2 | Self::MobileNetV2Expanded => side.div_ceil(32),
-            Self::DenseNet121 => side.div_ceil(4) / 8,
-        }
-    }
-}
-
-/// The stage of a parameter `features.<child>...` where stage n begins with child `starts[n]`.
-fn stage_of_child(name: &str, starts: &[usize; N_STAGES]) -> usize {
-    let child = name.split('.').nth(1).and_then(|child| child.parse::<usize>().ok()).unwrap_or(0);
-    starts.iter().rposition(|start| child >= *start).unwrap_or(0)
-}
 
 /// Precision in which the convolutions compute; parameters and everything after the pooling are float32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,11 +58,14 @@ pub struct Outputs {
 enum Backbone {
     MobileNetV2(MobileNetV2),
     DenseNet121(DenseNet121),
+    ResNet50(ResNet50),
+    EfficientNetB0(EfficientNetB0),
 }
 
 /// A network together with the store that owns its parameters.
 #[derive(Debug)]
 pub struct Network {
+    architecture: Architecture,
     parameters: nn::VarStore,
     backbone: Backbone,
     head: Head,
@@ -128,13 +86,15 @@ impl Network {
                 Backbone::MobileNetV2(MobileNetV2::new(&root, FirstBlock::Expanded))
             }
             Architecture::DenseNet121 => Backbone::DenseNet121(DenseNet121::new(&root)),
+            Architecture::ResNet50 => Backbone::ResNet50(ResNet50::new(&root)),
+            Architecture::EfficientNetB0 => Backbone::EfficientNetB0(EfficientNetB0::new(&root)),
         };
         let head = Head::new(&(&root / "classifier"), architecture.features(), dropout);
         // Grey levels are 0 to 255 and ImageNet's figures are fractions of white.
         let per_channel =
             |values: [f32; 3]| (Tensor::from_slice(&values) * 255.0).view([1, 3, 1, 1]).to_device(device);
         let (mean, deviation) = (per_channel(IMAGENET_MEAN), per_channel(IMAGENET_DEVIATION));
-        Self { parameters, backbone, head, mean, deviation, precision, n_frozen: 0 }
+        Self { architecture, parameters, backbone, head, mean, deviation, precision, n_frozen: 0 }
     }
 
     /// The store of its parameters and buffers.
@@ -148,13 +108,9 @@ impl Network {
         self.n_frozen = n_stages;
     }
 
-    /// The stage that a parameter belongs to, from its name; `N_STAGES` for the classifier.
-    pub fn stage_of(&self, name: &str) -> usize {
-        match &self.backbone {
-            _ if name.starts_with("classifier.") => N_STAGES,
-            Backbone::MobileNetV2(_) => mobilenet::stage_of(name),
-            Backbone::DenseNet121(_) => densenet::stage_of(name),
-        }
+    /// Which network it is.
+    pub const fn architecture(&self) -> Architecture {
+        self.architecture
     }
 
     /// Logits `[N, 1]` of grey levels 0 to 255, float32 `[N, 1, H, W]`; in training, dropout and batch statistics act.
@@ -185,6 +141,8 @@ impl Backbone {
         match self {
             Self::MobileNetV2(network) => network.stage(number, x_nchw, train),
             Self::DenseNet121(network) => network.stage(number, x_nchw, train),
+            Self::ResNet50(network) => network.stage(number, x_nchw, train),
+            Self::EfficientNetB0(network) => network.stage(number, x_nchw, train),
         }
     }
 }
@@ -195,9 +153,7 @@ mod tests {
 
     #[test]
     fn the_map_is_grad_cam_before_its_relu() {
-        for architecture in
-            [Architecture::MobileNetV2, Architecture::MobileNetV2Expanded, Architecture::DenseNet121]
-        {
+        for architecture in Architecture::ALL {
             tch::manual_seed(3);
             let network = Network::new(architecture, 0.2, Precision::Fp32, Device::Cpu);
             let images = Tensor::rand([2, 1, 96, 96], (Kind::Float, Device::Cpu)) * 255.0;

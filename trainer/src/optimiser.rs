@@ -43,7 +43,13 @@ impl Optimiser {
             .filter(|(_, tensor)| tensor.requires_grad())
             .map(|(name, parameter)| {
                 let zeros = parameter.detach().zeros_like();
-                Slot { stage: network.stage_of(&name), name, first: zeros.copy(), second: zeros, parameter }
+                Slot {
+                    stage: network.architecture().stage_of(&name),
+                    name,
+                    first: zeros.copy(),
+                    second: zeros,
+                    parameter,
+                }
             })
             .collect();
         Self {

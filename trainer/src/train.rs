@@ -171,7 +171,7 @@ fn initial_state(config: &Config, folds: &Folds, device: Device) -> Result<State
     let model = &config.model;
     let network = Network::new(model.architecture, model.dropout, config.training.precision, device);
     if let Some(file) = &model.weights {
-        network.load_backbone(file)?;
+        say(network.load_backbone(file)?);
     }
     let average = Network::new(model.architecture, model.dropout, Precision::Fp32, device);
     update_average(&average, &network, 0.0);

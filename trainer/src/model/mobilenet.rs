@@ -1,7 +1,8 @@
 //! MobileNetV2 (Sandler et al. 2018), width 1.0, under torchvision's parameter names.
 
+use super::N_STAGES;
+use super::architecture::stage_of_child;
 use super::layers::{ConvNorm, ConvShape};
-use super::{N_STAGES, stage_of_child};
 use tch::{Tensor, nn};
 
 /// Channels of the last feature map.
@@ -94,7 +95,7 @@ impl Block {
         };
         let expand = shape.expands.then(|| unit(0, ConvShape::dense(shape.inputs, shape.hidden, 1)));
         let next = usize::from(shape.expands);
-        let depthwise = unit(next, ConvShape::depthwise(shape.hidden, shape.stride));
+        let depthwise = unit(next, ConvShape::depthwise(shape.hidden, 3, shape.stride));
         let project_shape = ConvShape::dense(shape.hidden, shape.outputs, 1);
         let project = ConvNorm::new(&(&conv / (next + 1)), &(&conv / (next + 2)), project_shape);
         Self { shape, expand, depthwise, project }

@@ -1,5 +1,7 @@
 //! Logit to probability: affine (Platt) calibration, applied and fitted.
 
+pub mod isotonic;
+
 use serde::{Deserialize, Serialize};
 
 /// A calibrated probability of the positive class, within 0 and 1. Only a calibration builds it.
@@ -64,6 +66,28 @@ impl AffineCalibration {
     /// The calibrated probability of a finite logit.
     pub fn apply(&self, logit: f64) -> Probability {
         Probability(sigmoid(self.scale * logit + self.bias))
+    }
+
+    /// Temperature scaling (Guo et al. 2017): the scale of greatest likelihood with a bias of 0, by golden section on its
+    /// logarithm.
+    ///
+    /// # Errors
+    /// See [`CalibrationError`].
+    pub fn fit_temperature(logits: &[f64], positive: &[bool]) -> Result<Self, CalibrationError> {
+        // The affine fit's checks are the same.
+        Self::fit(logits, positive)?;
+        let loss = |log_scale: f64| -> f64 {
+            let scale = log_scale.exp();
+            let of = |(z, y): (&f64, &bool)| softplus(scale * z) - if *y { scale * z } else { 0.0 };
+            logits.iter().zip(positive).map(of).sum()
+        };
+        let golden = (5.0_f64.sqrt() - 1.0) / 2.0;
+        let (mut low, mut high) = (0.01_f64.ln(), 20.0_f64.ln());
+        for _ in 0..100 {
+            let (left, right) = (high - golden * (high - low), low + golden * (high - low));
+            if loss(left) < loss(right) { high = right } else { low = left }
+        }
+        Ok(Self { scale: ((low + high) / 2.0).exp(), bias: 0.0 })
     }
 
     /// Maximum likelihood fit by Newton's method, with Platt's smoothed targets `(n+ + 1)/(n+ + 2)` and `1/(n- + 2)`

@@ -14,6 +14,7 @@
 
 pub mod bundle;
 pub mod calibrate;
+pub mod conformal;
 pub mod decide;
 pub mod decode;
 pub mod embedding;
@@ -23,6 +24,7 @@ pub mod limits;
 pub mod metadata;
 pub mod phantom;
 pub mod preprocess;
+pub mod prior_shift;
 pub mod reference;
 pub mod reject;
 pub mod scoring;

@@ -10,6 +10,8 @@
 
 pub mod bootstrap;
 pub mod confusion;
+pub mod delong;
+pub mod precision_recall;
 pub mod reliability;
 pub mod roc;
 

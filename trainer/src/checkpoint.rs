@@ -16,16 +16,15 @@ pub struct EpochMetrics {
     pub epoch: usize,
     /// Steps made since the beginning.
     pub step: usize,
-    /// Mean of the training loss over the augmented train fold.
+    /// Mean weighted loss over the augmented train fold.
     pub train_loss: f64,
-    /// The averaged weights' weighted cross-entropy on the select fold, whatever the training loss.
+    /// The averaged weights' weighted loss on the select fold.
     pub select_loss: f64,
     /// Their area under the ROC curve there.
     pub select_auc: f64,
     /// Of the last step.
     pub learning_rate: f64,
-    /// In training. Not in the file of the best weights, which is the same for the same seed.
-    #[serde(default)]
+    /// In training.
     pub images_per_second: f64,
 }
 
@@ -52,17 +51,15 @@ impl Progress {
     }
 
     /// The epoch with the largest area under the curve, to three decimals: a fold of some hundred images cannot tell
-    /// finer, and near 1 it tells nothing. Of equals the one with the smallest loss.
+    /// finer. Of equals the one with the smallest loss, to three decimals as well, and of those the last.
     pub fn best(&self) -> Option<&EpochMetrics> {
-        let thousandths = |epoch: &EpochMetrics| (epoch.select_auc * 1e3).round() as i64;
-        self.history
-            .iter()
-            .max_by(|a, b| thousandths(a).cmp(&thousandths(b)).then(b.select_loss.total_cmp(&a.select_loss)))
+        let thousandths = |value: f64| (value * 1e3).round() as i64;
+        self.history.iter().max_by_key(|e| (thousandths(e.select_auc), -thousandths(e.select_loss)))
     }
 
-    /// Epochs since the best. While the classifier alone is trained, nothing is counted.
-    pub fn epochs_without_improvement(&self, head_first_epochs: usize) -> usize {
-        self.best().map_or(0, |best| self.epochs().saturating_sub(best.epoch.max(head_first_epochs)))
+    /// Epochs since the best.
+    pub fn epochs_without_improvement(&self) -> usize {
+        self.best().map_or(0, |best| self.epochs() - best.epoch)
     }
 }
 
@@ -128,8 +125,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_best_epoch_has_the_smallest_loss_of_those_that_the_area_cannot_tell_apart() {
-        let epoch = |epoch, select_auc, select_loss| EpochMetrics {
+    fn the_best_epoch_is_the_last_of_those_that_the_fold_cannot_tell_apart() {
+        let with_loss = |epoch, select_auc, select_loss| EpochMetrics {
             epoch,
             step: epoch * 10,
             train_loss: 0.1,
@@ -138,17 +135,13 @@ mod tests {
             learning_rate: 1e-4,
             images_per_second: 1.0,
         };
-        let history = vec![
-            epoch(1, 0.99, 0.05),
-            epoch(2, 0.9981, 0.2),
-            epoch(3, 0.9984, 0.1),
-            epoch(4, 0.9982, 0.15),
-            epoch(5, 0.996, 0.01),
-        ];
+        let epoch = |number, select_auc| with_loss(number, select_auc, 0.1);
+        let history = vec![epoch(1, 0.99), epoch(2, 0.9984), epoch(3, 0.9981), epoch(4, 0.996)];
         let progress = Progress { history, ..Default::default() };
         assert_eq!(progress.best().map(|best| best.epoch), Some(3));
-        assert_eq!((progress.epochs(), progress.steps()), (5, 50));
-        assert_eq!([0, 3, 4, 5, 6].map(|n| progress.epochs_without_improvement(n)), [2, 2, 1, 0, 0]);
-        assert_eq!(Progress::default().epochs_without_improvement(0), 0);
+        assert_eq!((progress.epochs(), progress.steps(), progress.epochs_without_improvement()), (4, 40, 1));
+        let history = vec![with_loss(1, 0.9984, 0.05), with_loss(2, 0.9981, 0.09)];
+        assert_eq!(Progress { history, ..Default::default() }.best().map(|best| best.epoch), Some(1));
+        assert_eq!(Progress::default().epochs_without_improvement(), 0);
     }
 }

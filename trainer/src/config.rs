@@ -7,7 +7,9 @@ pub mod data;
 pub mod evaluation;
 pub mod export;
 pub mod model;
+pub mod robustness;
 pub mod training;
+pub mod tune;
 
 pub use augmentation::Augmentation;
 pub use calibration::Calibration;
@@ -15,7 +17,9 @@ pub use data::Data;
 pub use evaluation::Evaluation;
 pub use export::Export;
 pub use model::Model;
+pub use robustness::Robustness;
 pub use training::Training;
+pub use tune::Tune;
 
 use anyhow::{Context, Result, ensure};
 use cxr::{AcceptancePolicy, PreprocessSpec};
@@ -52,8 +56,12 @@ pub struct Config {
     pub calibration: Calibration,
     /// `evaluation`.
     pub evaluation: Evaluation,
+    /// `robustness`.
+    pub robustness: Robustness,
     /// `export`.
     pub export: Export,
+    /// `tune`.
+    pub tune: Tune,
 }
 
 /// The part that weights depend on, without the folders of this machine: what a run must not change while it goes on.
@@ -102,6 +110,7 @@ impl Config {
         let Self { seed, mut data, acceptance, preprocess, mut model, training, augmentation, .. } =
             self.clone();
         data.root = PathBuf::new();
+        data.cache = None;
         model.weights = model.weights.map(|path| path.file_name().map(PathBuf::from).unwrap_or_default());
         TrainingPart { seed, data, acceptance, preprocess, model, training, augmentation }
     }
@@ -118,13 +127,15 @@ impl Config {
         Ok(cxr::bundle::sha256_hex(serde_yaml_ng::to_string(&self.training_part())?.as_bytes()))
     }
 
-    fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         self.data.check()?;
         self.served_preprocess().check().map_err(|what| anyhow::anyhow!("trainer.preprocess: {what}"))?;
         self.model.check()?;
         self.training.check()?;
         self.augmentation.check()?;
-        self.calibration.check()
+        self.calibration.check()?;
+        self.robustness.check()?;
+        self.tune.check()
     }
 }
 

@@ -1,6 +1,7 @@
 //! From a folder of radiographs to batches: index, patient-grouped folds, decoded pixels, augmentation, loading.
 
 pub mod augment;
+pub mod cache;
 pub mod folds;
 pub mod index;
 pub mod loader;

@@ -53,3 +53,9 @@ impl DeviceChoice {
         Ok(Device::Cuda(number))
     }
 }
+
+/// Has cuDNN take the same algorithm every time instead of the one that a trial finds fastest; a CPU repeats its results
+/// anyway. Atomic additions in CUDA's own kernels (the gradient of interpolation, which training does not use) stay outside.
+pub fn repeat_results(deterministic: bool) {
+    Cuda::cudnn_set_benchmark(!deterministic);
+}

@@ -211,7 +211,7 @@ fn measure(
 }
 
 /// A number for every patient, by image.
-fn patients(pixels: &Pixels) -> Vec<usize> {
+pub fn patients(pixels: &Pixels) -> Vec<usize> {
     let mut numbers = BTreeMap::new();
     let patients = pixels.entries.iter().map(|entry| (entry.positive, entry.patient.as_str()));
     patients

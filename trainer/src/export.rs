@@ -11,10 +11,10 @@ use crate::calibrate::Calibrated;
 use crate::consistency::{Consistency, Scorer};
 use crate::console::say;
 use crate::dataset::folds::Fold;
-use crate::dataset::pixels::Pixels;
 use crate::environment::{Environment, now};
 use crate::evaluate::EvaluationFile;
 use crate::files;
+use crate::train::decode;
 use crate::trained::TrainedRun;
 use anyhow::{Context, Result, ensure};
 use card::Card;
@@ -120,10 +120,9 @@ fn evaluation(trained: &TrainedRun, calibrated: &Calibrated, fold: Fold) -> Resu
 fn prove_parity(trained: &TrainedRun, session: &mut Session) -> Result<Parity> {
     const N_REAL: usize = 16;
     let (width, height) = (trained.config.preprocess.width, trained.config.preprocess.height);
-    let mut entries = trained.folds.entries(&trained.index, Fold::Select)?;
-    entries.truncate(N_REAL);
-    let real = Pixels::decode(&trained.index, entries, &trained.recipe(), &indicatif::ProgressBar::hidden())?;
-    let mut images: Vec<Vec<u8>> = (0..real.len()).map(|position| real.image(position).to_vec()).collect();
+    let real = decode(trained.config, &trained.index, &trained.folds, Fold::Select, &trained.recipe())?;
+    let mut images: Vec<Vec<u8>> =
+        (0..real.len().min(N_REAL)).map(|position| real.image(position).to_vec()).collect();
     images.extend(GOLDEN_SEEDS.map(|seed| phantom(seed, (width, height))));
     let parity = parity::compare(&trained.network, session, &images, (width, height))?;
     say(parity.to_string());

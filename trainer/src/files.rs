@@ -1,5 +1,6 @@
 //! Files that are either the old or the new version, never half of one.
 
+use crate::run::RunDirectory;
 use anyhow::{Context, Result};
 use serde::Serialize;
 use std::fs::File;
@@ -12,7 +13,8 @@ use std::path::Path;
 /// Names the file.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let write = || -> std::io::Result<()> {
-        let temporary = path.with_added_extension("partial");
+        // Of this process alone: two that write the same file must not rename each other's half away.
+        let temporary = path.with_added_extension(format!("{}.partial", std::process::id()));
         let mut file = File::create(&temporary)?;
         file.write_all(bytes)?;
         file.sync_all()?;
@@ -32,4 +34,29 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     let mut bytes = serde_json::to_vec_pretty(value)?;
     bytes.push(b'\n');
     write_atomically(path, &bytes)
+}
+
+/// Reads a JSON file; none where there is none.
+///
+/// # Errors
+/// Names a file that cannot be read or is of another kind.
+pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let bytes = std::fs::read(path).with_context(|| format!("{}: cannot be read", path.display()))?;
+    let value = serde_json::from_slice(&bytes).with_context(|| {
+        format!("{}: was written by another version; remove it and run the command again", path.display())
+    })?;
+    Ok(Some(value))
+}
+
+/// Writes a figure into the run's folder `figures`.
+///
+/// # Errors
+/// Names the file.
+pub fn write_figure(run: &RunDirectory, name: &str, content: impl AsRef<[u8]>) -> Result<()> {
+    let folder = run.file("figures");
+    std::fs::create_dir_all(&folder).with_context(|| format!("{}: cannot be created", folder.display()))?;
+    write_atomically(&folder.join(name), content.as_ref())
 }

@@ -1,143 +1,94 @@
-//! The loss: weighted cross-entropy or focal loss over softened labels. Everything is linear in the label, so that a
-//! mixture of two images costs the mixture of their losses.
+//! Losses of one logit an image, in which both classes count alike.
 
 use crate::config::training::{Loss, LossKind};
-use tch::{Kind, Tensor};
+use tch::{Kind, Reduction, Tensor};
 
-/// Weights that make both classes count alike, with a mean of 1 over the train fold.
+/// A loss with the class weights of one train fold, whose mean is 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct ClassWeights {
-    /// Of a normal image.
-    pub negative: f64,
-    /// Of a pneumonia.
-    pub positive: f64,
+pub struct WeightedLoss {
+    negative: f64,
+    positive: f64,
+    loss: Loss,
 }
 
-impl ClassWeights {
-    /// The weights for these labels, of which there are both kinds.
-    pub fn of(labels: &[bool]) -> Self {
+impl WeightedLoss {
+    /// Weighs the classes by the reciprocal of their shares.
+    pub fn new(labels: &[bool], loss: Loss) -> Self {
         let n_positive = labels.iter().filter(|label| **label).count();
         let weight = |n: usize| labels.len() as f64 / (2.0 * n as f64);
-        Self { negative: weight(labels.len() - n_positive), positive: weight(n_positive) }
-    }
-}
-
-/// What a step descends on, and what an epoch is judged by.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Objective {
-    weights: ClassWeights,
-    gamma: f64,
-    label_smoothing: f64,
-}
-
-impl Objective {
-    /// The configured loss under the class weights of the train fold.
-    pub fn new(loss: &Loss, weights: ClassWeights) -> Self {
-        // Weighted cross-entropy is the focal loss whose modulating factor has the exponent 0.
-        let gamma = match loss.kind {
-            LossKind::WeightedCrossEntropy => 0.0,
-            LossKind::Focal => loss.gamma,
-        };
-        Self { weights, gamma, label_smoothing: loss.label_smoothing }
+        Self { negative: weight(labels.len() - n_positive), positive: weight(n_positive), loss }
     }
 
-    /// Mean loss of a batch: logits and labels in 0 to 1, both float32 `[N, 1]`.
-    pub fn loss(&self, logits: &Tensor, labels: &Tensor) -> Tensor {
-        let labels = labels * (1.0 - self.label_smoothing) + self.label_smoothing / 2.0;
-        mean_loss(logits, &labels, self.weights, self.gamma)
+    /// Mean loss of a training batch; both tensors are `[N, 1]`.
+    pub fn of_batch(&self, logits: &Tensor, labels: &Tensor) -> Tensor {
+        let targets = labels * (1.0 - self.loss.label_smoothing) + self.loss.label_smoothing / 2.0;
+        let weights = self.weights(labels);
+        match self.loss.kind {
+            LossKind::WeightedCrossEntropy => cross_entropy(logits, &targets, &weights, Reduction::Mean),
+            // Lin et al. 2017: what is classified well counts less, by the distance to the target.
+            LossKind::Focal => {
+                let distance = (&targets - logits.sigmoid()).abs();
+                let focus = distance.pow_tensor_scalar(self.loss.focal_gamma);
+                (cross_entropy(logits, &targets, &weights, Reduction::None) * focus).mean(Kind::Float)
+            }
+        }
     }
 
-    /// Mean weighted cross-entropy with hard labels, whatever the kind: figures of different kinds compare.
-    pub fn cross_entropy(&self, logits: &[f64], positive: &[bool]) -> f64 {
+    /// Mean weighted cross-entropy without smoothing or focus: what epochs and trials are compared by.
+    pub fn of_fold(&self, logits: &[f64], positive: &[bool]) -> f64 {
         let labels: Vec<f64> = positive.iter().map(|label| f64::from(u8::from(*label))).collect();
-        mean_loss(&Tensor::from_slice(logits), &Tensor::from_slice(&labels), self.weights, 0.0)
+        let labels = Tensor::from_slice(&labels);
+        cross_entropy(&Tensor::from_slice(logits), &labels, &self.weights(&labels), Reduction::Mean)
             .double_value(&[])
     }
+
+    fn weights(&self, labels: &Tensor) -> Tensor {
+        labels * (self.positive - self.negative) + self.negative
+    }
 }
 
-/// Focal loss (Lin et al. 2017) `-w (1 - p)^gamma log p`, with `p` the probability of the label's class: the weights of
-/// the classes take the place of the paper's alpha.
-fn mean_loss(logits: &Tensor, labels: &Tensor, weights: ClassWeights, gamma: f64) -> Tensor {
-    // softplus(-x) = -log p and softplus(x) = -log (1 - p) for the positive class: no logarithm of a rounded zero.
-    let (if_positive, if_negative) = ((-logits).softplus(), logits.softplus());
-    let (positive, negative) = if gamma == 0.0 {
-        (if_positive, if_negative)
-    } else {
-        let miss = |surprise: &Tensor| (surprise * -gamma).exp();
-        (miss(&if_negative) * &if_positive, miss(&if_positive) * &if_negative)
-    };
-    let loss: Tensor = labels * positive * weights.positive + (1.0 - labels) * negative * weights.negative;
-    loss.mean(None::<Kind>)
+fn cross_entropy(logits: &Tensor, targets: &Tensor, weights: &Tensor, reduction: Reduction) -> Tensor {
+    logits.binary_cross_entropy_with_logits(targets, Some(weights), None::<&Tensor>, reduction)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tch::{Device, Reduction};
 
-    const WEIGHTS: ClassWeights = ClassWeights { negative: 2.0, positive: 0.5 };
+    const PLAIN: Loss = Loss { kind: LossKind::WeightedCrossEntropy, focal_gamma: 2.0, label_smoothing: 0.0 };
 
-    fn objective(kind: LossKind, gamma: f64, label_smoothing: f64) -> Objective {
-        Objective::new(&Loss { kind, gamma, label_smoothing }, WEIGHTS)
-    }
-
-    fn batch() -> (Tensor, Tensor) {
-        let logits = Tensor::from_slice(&[-60.0f32, -1.5, 0.0, 0.3, 2.0, 60.0]).view([-1, 1]);
-        (logits.set_requires_grad(true), Tensor::from_slice(&[1.0f32, 0.0, 1.0, 0.0, 1.0, 0.0]).view([-1, 1]))
-    }
-
-    fn close(found: f64, expected: f64) {
-        assert!((found - expected).abs() < 1e-5 * expected.abs().max(1.0), "{found}, expected {expected}");
+    fn value(loss: Loss, logits: &[f32]) -> f64 {
+        // Three positives of four: weights 2/3 and 2.
+        let labels = [true, true, true, false];
+        let targets = Tensor::from_slice(&[1f32, 1.0, 1.0, 0.0]).view([-1, 1]);
+        let logits = Tensor::from_slice(logits).view([-1, 1]);
+        WeightedLoss::new(&labels, loss).of_batch(&logits, &targets).double_value(&[])
     }
 
     #[test]
-    fn the_weights_have_a_mean_of_one_and_balance_the_classes() {
-        let weights = ClassWeights::of(&[true, true, true, false]);
-        close(3.0 * weights.positive, weights.negative);
-        close(3.0 * weights.positive + weights.negative, 4.0);
-    }
-
-    #[test]
-    fn without_smoothing_it_is_libtorchs_weighted_cross_entropy() {
-        let (logits, labels) = batch();
-        let weights = &labels * (WEIGHTS.positive - WEIGHTS.negative) + WEIGHTS.negative;
-        let expected =
-            logits.binary_cross_entropy_with_logits(&labels, Some(weights), None::<Tensor>, Reduction::Mean);
-        let objective = objective(LossKind::WeightedCrossEntropy, 2.0, 0.0);
-        close(objective.loss(&logits, &labels).double_value(&[]), expected.double_value(&[]));
-        let plain = objective.cross_entropy(&[-1.5, 2.0], &[false, true]);
-        close(plain, (2.0 * (-1.5f64).exp().ln_1p() + 0.5 * (-2.0f64).exp().ln_1p()) / 2.0);
-    }
-
-    #[test]
-    fn the_focal_loss_is_its_formula_and_forgives_what_is_certain() {
-        let (gamma, x) = (2.0, 2.0f64);
-        let objective = objective(LossKind::Focal, gamma, 0.0);
-        let one = |logit: f64, label: f64| {
-            let tensor = |value: f64| Tensor::from_slice(&[value as f32]).view([1, 1]);
-            objective.loss(&tensor(logit), &tensor(label)).double_value(&[])
+    fn losses_are_what_their_formulas_say() {
+        let logits = [2.0f32, -1.0, 0.5, 0.3];
+        let sigmoid = |z: f64| 1.0 / (1.0 + (-z).exp());
+        let by_hand = |gamma: f64, smoothing: f64| {
+            let terms = logits.iter().zip([1.0, 1.0, 1.0, 0.0]).map(|(z, y)| {
+                let (p, weight) = (sigmoid(f64::from(*z)), if y > 0.5 { 2.0 / 3.0 } else { 2.0 });
+                let target = y * (1.0 - smoothing) + smoothing / 2.0;
+                let entropy = -(target * p.ln() + (1.0 - target) * (1.0 - p).ln());
+                weight * entropy * (target - p).abs().powf(gamma)
+            });
+            terms.sum::<f64>() / 4.0
         };
-        let p = 1.0 / (1.0 + (-x).exp());
-        close(one(x, 1.0), -0.5 * (1.0 - p).powf(gamma) * p.ln());
-        close(one(x, 0.0), -2.0 * p.powf(gamma) * (1.0 - p).ln());
-        assert!(one(30.0, 1.0) < 1e-12);
+        assert!((value(PLAIN, &logits) - by_hand(0.0, 0.0)).abs() < 1e-6);
+        assert!((value(Loss { label_smoothing: 0.1, ..PLAIN }, &logits) - by_hand(0.0, 0.1)).abs() < 1e-6);
+        assert!((value(Loss { kind: LossKind::Focal, ..PLAIN }, &logits) - by_hand(2.0, 0.0)).abs() < 1e-6);
     }
 
     #[test]
-    fn gradients_are_numbers_however_wrong_the_network_is() {
-        for kind in [LossKind::WeightedCrossEntropy, LossKind::Focal] {
-            let (logits, labels) = batch();
-            objective(kind, 0.5, 0.05).loss(&logits, &labels).backward();
-            assert_eq!(logits.grad().isfinite().all().int64_value(&[]), 1, "{kind:?}");
-        }
-    }
-
-    #[test]
-    fn a_mixture_costs_the_mixture_of_the_losses() {
-        let (logits, labels) = batch();
-        let objective = objective(LossKind::Focal, 2.0, 0.1);
-        let loss = |labels: &Tensor| objective.loss(&logits, labels).double_value(&[]);
-        let flipped = Tensor::ones([6, 1], (Kind::Float, Device::Cpu)) - &labels;
-        close(loss(&(&labels * 0.7 + &flipped * 0.3)), 0.7 * loss(&labels) + 0.3 * loss(&flipped));
+    fn folds_are_compared_without_smoothing() {
+        let labels = [true, true, false, false];
+        let logits = [3.0, 1.0, -2.0, 0.5];
+        let smooth = WeightedLoss::new(&labels, Loss { label_smoothing: 0.2, ..PLAIN });
+        let plain = WeightedLoss::new(&labels, PLAIN);
+        assert!((smooth.of_fold(&logits, &labels) - plain.of_fold(&logits, &labels)).abs() < 1e-12);
     }
 }

@@ -5,7 +5,7 @@ mod commands;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use commands::shared::Common;
-use commands::{calibrate, consistency, evaluate, export, run, train};
+use commands::{calibrate, consistency, evaluate, export, robustness, run, train, tune};
 use cxr_trainer::allocator;
 
 /// Trains, calibrates, evaluates and exports the pneumonia classifier.
@@ -41,6 +41,14 @@ enum Command {
         after_help = "Example:\n  cxr-trainer consistency --bundle models/default --originals ../shared/data/kermany_originals"
     )]
     Consistency(consistency::Arguments),
+    /// Corrupts, masks and marks the select fold and says what the figures become.
+    #[command(after_help = "Example:\n  cxr-trainer robustness --run runs/first")]
+    Robustness(Common),
+    /// Searches for hyperparameters; many processes and machines can work on one study.
+    #[command(
+        after_help = "Example:\n  cxr-trainer tune --study first --workers 2 --budget-cpu-hours 2\n  cxr-trainer tune --study first --status\n  cxr-trainer tune --study runs/first --store postgres://user@host/database"
+    )]
+    Tune(tune::Arguments),
     /// Does all of it: train, calibrate, evaluate every fold, export.
     #[command(
         after_help = "Example:\n  cxr-trainer run --run runs/first --onnxruntime lib/libonnxruntime.so"
@@ -56,6 +64,8 @@ fn main() -> Result<()> {
         Command::Evaluate(arguments) => evaluate::run(arguments),
         Command::Export(arguments) => export::run(arguments),
         Command::Consistency(arguments) => consistency::run(arguments),
+        Command::Robustness(common) => robustness::run(common),
+        Command::Tune(arguments) => tune::run(arguments),
         Command::Run(arguments) => run::run(arguments),
     }
 }

@@ -1,6 +1,5 @@
 //! The networks: grey levels in; logits, class activation map and embedding out. No data, loss or optimiser here.
 
-pub mod architecture;
 pub mod densenet;
 pub mod efficientnet;
 pub mod head;
@@ -9,8 +8,7 @@ pub mod mobilenet;
 pub mod resnet;
 pub mod weights;
 
-pub use architecture::{Architecture, N_STAGES};
-
+use anyhow::{Result, ensure};
 use densenet::DenseNet121;
 use efficientnet::EfficientNetB0;
 use head::Head;
@@ -23,6 +21,91 @@ use tch::{Device, Kind, Tensor, nn};
 pub const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 /// Their standard deviations.
 pub const IMAGENET_DEVIATION: [f32; 3] = [0.229, 0.224, 0.225];
+
+/// The networks there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Architecture {
+    /// MobileNetV2 whose first block has no expansion convolution (torchvision).
+    #[serde(rename = "mobilenetv2")]
+    MobileNetV2,
+    /// MobileNetV2 whose first block has one (GluonCV, ONNX Model Zoo).
+    #[serde(rename = "mobilenetv2-expanded")]
+    MobileNetV2Expanded,
+    /// DenseNet-121.
+    #[serde(rename = "densenet121")]
+    DenseNet121,
+    /// ResNet-50 v1.5.
+    #[serde(rename = "resnet50")]
+    ResNet50,
+    /// EfficientNet-B0.
+    #[serde(rename = "efficientnet-b0")]
+    EfficientNetB0,
+}
+
+impl Architecture {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::MobileNetV2,
+        Self::MobileNetV2Expanded,
+        Self::DenseNet121,
+        Self::ResNet50,
+        Self::EfficientNetB0,
+    ];
+
+    /// The name used in configuration and bundles.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::MobileNetV2 => "mobilenetv2",
+            Self::MobileNetV2Expanded => "mobilenetv2-expanded",
+            Self::DenseNet121 => "densenet121",
+            Self::ResNet50 => "resnet50",
+            Self::EfficientNetB0 => "efficientnet-b0",
+        }
+    }
+
+    /// The paths of the backbone's parameters by stage, from the input on: what is frozen is counted in these.
+    pub fn stages(self) -> Vec<Vec<String>> {
+        let paths = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect::<Vec<_>>();
+        match self {
+            Self::MobileNetV2 | Self::MobileNetV2Expanded => {
+                (0..19).map(|i| vec![format!("features.{i}")]).collect()
+            }
+            Self::DenseNet121 => {
+                let stem = paths(&["features.conv0", "features.norm0"]);
+                let block =
+                    |i: usize| vec![format!("features.denseblock{i}"), format!("features.transition{i}")];
+                let last = paths(&["features.denseblock4", "features.norm5"]);
+                [vec![stem], (1..4).map(block).collect(), vec![last]].concat()
+            }
+            Self::ResNet50 => {
+                let stem = paths(&["conv1", "bn1"]);
+                [vec![stem], (1..=4).map(|i| vec![format!("layer{i}")]).collect()].concat()
+            }
+            Self::EfficientNetB0 => (0..9).map(|i| vec![format!("features.{i}")]).collect(),
+        }
+    }
+
+    /// Length of the embedding.
+    pub const fn features(self) -> i64 {
+        match self {
+            Self::MobileNetV2 | Self::MobileNetV2Expanded => mobilenet::FEATURES,
+            Self::DenseNet121 => densenet::FEATURES,
+            Self::ResNet50 => resnet::FEATURES,
+            Self::EfficientNetB0 => efficientnet::FEATURES,
+        }
+    }
+
+    /// Side of the feature map for an input side. Five layers halve it: a padded convolution or maximum rounds up, an
+    /// average of 2x2 blocks (three of DenseNet's) rounds down.
+    pub const fn map_side(self, side: u32) -> u32 {
+        match self {
+            Self::MobileNetV2 | Self::MobileNetV2Expanded | Self::ResNet50 | Self::EfficientNetB0 => {
+                side.div_ceil(32)
+            }
+            Self::DenseNet121 => side.div_ceil(4) / 8,
+        }
+    }
+}
 
 /// Precision in which the convolutions compute; parameters and everything after the pooling are float32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,14 +148,13 @@ enum Backbone {
 /// A network together with the store that owns its parameters.
 #[derive(Debug)]
 pub struct Network {
-    architecture: Architecture,
     parameters: nn::VarStore,
     backbone: Backbone,
     head: Head,
     mean: Tensor,
     deviation: Tensor,
     precision: Precision,
-    n_frozen: usize,
+    architecture: Architecture,
 }
 
 impl Network {
@@ -94,7 +176,7 @@ impl Network {
         let per_channel =
             |values: [f32; 3]| (Tensor::from_slice(&values) * 255.0).view([1, 3, 1, 1]).to_device(device);
         let (mean, deviation) = (per_channel(IMAGENET_MEAN), per_channel(IMAGENET_DEVIATION));
-        Self { architecture, parameters, backbone, head, mean, deviation, precision, n_frozen: 0 }
+        Self { parameters, backbone, head, mean, deviation, precision, architecture }
     }
 
     /// The store of its parameters and buffers.
@@ -102,15 +184,33 @@ impl Network {
         &self.parameters
     }
 
-    /// Keeps the first stages of the backbone from being trained: no gradient reaches them, and their normalisations
-    /// neither use nor update a batch's statistics.
-    pub const fn freeze(&mut self, n_stages: usize) {
-        self.n_frozen = n_stages;
+    /// Whether a tensor belongs to the classifier and not to the backbone.
+    pub fn is_head(name: &str) -> bool {
+        name.starts_with("classifier.")
     }
 
-    /// Which network it is.
-    pub const fn architecture(&self) -> Architecture {
-        self.architecture
+    /// Freezes the first `depth` stages of the backbone, parameters and batch statistics; `None` freezes all of it. What was
+    /// frozen before and is no longer learns again.
+    ///
+    /// # Errors
+    /// When the backbone has fewer stages.
+    pub fn freeze(&self, depth: Option<usize>) -> Result<()> {
+        let stages = self.architecture.stages();
+        let depth = depth.unwrap_or(stages.len());
+        ensure!(
+            depth <= stages.len(),
+            "trainer.model.freeze_depth: {} has {} stages, {depth} cannot be frozen",
+            self.architecture.name(),
+            stages.len()
+        );
+        let frozen: Vec<String> = stages[..depth].iter().flatten().map(|path| format!("{path}.")).collect();
+        for (name, tensor) in self.named_tensors() {
+            let is_statistic = name.ends_with(".running_mean") || name.ends_with(".running_var");
+            if !is_statistic {
+                let _ = tensor.set_requires_grad(!frozen.iter().any(|path| name.starts_with(path)));
+            }
+        }
+        Ok(())
     }
 
     /// Logits `[N, 1]` of grey levels 0 to 255, float32 `[N, 1, H, W]`; in training, dropout and batch statistics act.
@@ -126,23 +226,11 @@ impl Network {
     fn features(&self, grey_nchw: &Tensor, train: bool) -> Tensor {
         let normalised = (grey_nchw - &self.mean) / &self.deviation;
         let x = layers::channels_last(&normalised.to_kind(self.precision.kind()));
-        (0..N_STAGES).fold(x, |x, stage| {
-            if stage < self.n_frozen {
-                tch::no_grad(|| self.backbone.stage(stage, &x, false))
-            } else {
-                self.backbone.stage(stage, &x, train)
-            }
-        })
-    }
-}
-
-impl Backbone {
-    fn stage(&self, number: usize, x_nchw: &Tensor, train: bool) -> Tensor {
-        match self {
-            Self::MobileNetV2(network) => network.stage(number, x_nchw, train),
-            Self::DenseNet121(network) => network.stage(number, x_nchw, train),
-            Self::ResNet50(network) => network.stage(number, x_nchw, train),
-            Self::EfficientNetB0(network) => network.stage(number, x_nchw, train),
+        match &self.backbone {
+            Backbone::MobileNetV2(network) => network.forward(&x, train),
+            Backbone::DenseNet121(network) => network.forward(&x, train),
+            Backbone::ResNet50(network) => network.forward(&x, train),
+            Backbone::EfficientNetB0(network) => network.forward(&x, train),
         }
     }
 }

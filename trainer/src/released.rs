@@ -41,7 +41,7 @@ pub fn evaluate_bundle(
         index.root.display()
     );
     let recipe = Recipe { acceptance: manifest.acceptance, preprocess: manifest.preprocess };
-    let pixels = decode(&index, &folds, fold, &recipe)?;
+    let pixels = decode(config, &index, &folds, fold, &recipe)?;
     let mut session = session(&bundle, variant, onnxruntime)?;
     let scores = score(&mut session, &pixels, fold.name())?;
     let subject = Subject {

@@ -5,19 +5,19 @@ use crate::checkpoint::{EpochMetrics, Progress, State};
 use crate::config::Config;
 use crate::console::{Meter, say};
 use crate::curves;
+use crate::dataset::cache;
 use crate::dataset::folds::{Fold, Folds};
 use crate::dataset::index::Index;
 use crate::dataset::loader::Loader;
 use crate::dataset::pixels::{Pixels, Recipe};
-use crate::determinism;
+use crate::device;
 use crate::files;
-use crate::loss::{ClassWeights, Objective};
-use crate::mixup::Mixup;
+use crate::loss::WeightedLoss;
 use crate::model::weights::encode;
 use crate::model::{Network, Precision};
 use crate::optimiser::{Optimiser, update_average};
 use crate::run::RunDirectory;
-use crate::schedule::{Schedule, average_decay};
+use crate::schedule::{average_decay, learning_rate};
 use crate::score::score;
 use anyhow::{Context, Result, ensure};
 use cxr::PreprocessSpec;
@@ -29,74 +29,83 @@ use tch::Device;
 /// # Errors
 /// When data, configuration and run directory do not agree, or the loss stops being a number.
 pub fn train(config: &Config, run: &RunDirectory, device: Device) -> Result<()> {
-    determinism::choose(config.training.deterministic, device)?;
+    train_to(config, run, device, config.training.epochs).map(drop)
+}
+
+/// As [`train`], but stops after `last_epoch`. The schedule is that of the whole training: going on later gives what an
+/// uninterrupted training gives.
+///
+/// # Errors
+/// As [`train`].
+pub fn train_to(config: &Config, run: &RunDirectory, device: Device, last_epoch: usize) -> Result<Progress> {
     let index = Index::scan(&config.data.root)?;
     let folds = Folds::frozen(&run.folds(), &index, &config.data, config.seed)?;
     let loader = loader(config, &index, &folds)?;
     let recipe = Recipe { acceptance: config.acceptance, preprocess: config.preprocess };
-    let select = decode(&index, &folds, Fold::Select, &recipe)?;
-    let objective = Objective::new(&config.training.loss, ClassWeights::of(&loader.pixels.positive()));
-    let mut state = initial_state(config, &folds, device)?;
+    let select = decode(config, &index, &folds, Fold::Select, &recipe)?;
+    let loss = WeightedLoss::new(&loader.pixels.positive(), config.training.loss);
+    let mut state = initial_state(config, &folds, loader.n_batches(), device)?;
+    device::repeat_results(config.training.deterministic);
     if run.checkpoint().exists() {
         state.resume(&run.checkpoint())?;
         say(format!("resuming after epoch {}", state.progress.epochs()));
     }
     let training = &config.training;
-    while state.progress.epochs() < training.epochs
-        && state.progress.epochs_without_improvement(training.head_first_epochs) < training.patience
+    while state.progress.epochs() < training.epochs.min(last_epoch)
+        && state.progress.epochs_without_improvement() < training.patience
     {
-        let mut metrics = train_epoch(config, &loader, &objective, &mut state, device)?;
+        let mut metrics = train_epoch(config, &loader, &loss, &mut state, device)?;
         let logits = score(&state.average, &select, device, "select")?.logits;
         let positive = select.positive();
         metrics.select_auc =
             cxr::scoring::roc::auc(&logits, &positive).context("the select fold holds one class")?;
-        metrics.select_loss = objective.cross_entropy(&logits, &positive);
+        metrics.select_loss = loss.of_fold(&logits, &positive);
         state.progress.history.push(metrics);
         record(run, &state)?;
     }
     let best = state.progress.best().context("no epoch was trained")?;
-    let file = run.best_weights();
-    let bytes = std::fs::read(&file).with_context(|| format!("{}: cannot be read", file.display()))?;
-    say(format!("best epoch {} with select AUC {:.4}: {}", best.epoch, best.select_auc, file.display()));
-    say(format!("weights digest {}", cxr::bundle::sha256_hex(&bytes)));
-    Ok(())
+    say(format!(
+        "best epoch {} with select AUC {:.4}: {}",
+        best.epoch,
+        best.select_auc,
+        run.best_weights().display()
+    ));
+    Ok(state.progress)
 }
 
 fn train_epoch(
     config: &Config,
     loader: &Loader,
-    objective: &Objective,
+    criterion: &WeightedLoss,
     state: &mut State,
     device: Device,
 ) -> Result<EpochMetrics> {
     let training = &config.training;
     let (epoch, first_step) = (state.progress.epochs() + 1, state.progress.steps());
-    let n_batches = loader.n_batches();
-    let schedule = Schedule::new(training, n_batches);
-    let mut mixup = Mixup::new(training.mixup_alpha, config.seed, epoch)?;
+    let (n_batches, n_steps) = (loader.n_batches(), training.epochs * loader.n_batches());
     // Dropout is the only thing that draws from libtorch's own generator.
     tch::manual_seed((config.seed as i64).wrapping_mul(1_000_003).wrapping_add(epoch as i64));
+    let depth = if epoch <= training.head_first_epochs { None } else { Some(config.model.freeze_depth) };
+    state.network.freeze(depth)?;
     let meter = Meter::new(format!("epoch {epoch}/{}", training.epochs), n_batches * training.batch_size);
     let (mut loss_sum, mut rate) = (0.0, 0.0);
     for (batch, step) in loader.epoch(epoch).zip(first_step..) {
         let batch = batch?;
-        let (images, labels) = mixup.blend(batch.images(device), batch.labels(device));
-        state.network.freeze(schedule.n_frozen(step));
-        let loss = objective.loss(&state.network.logits(&images, true), &labels);
+        let logits = state.network.logits(&batch.images(device)?, true);
+        let loss = criterion.of_batch(&logits, &batch.labels(device));
         state.optimiser.zero_grad();
         loss.backward();
-        rate = schedule.learning_rate(step);
-        state.optimiser.step(rate, schedule.n_frozen(step))?;
-        if let Some(average) = training.average {
-            update_average(&state.average, &state.network, average_decay(step, average.decay));
-        }
+        rate = learning_rate(step, n_steps, training.learning_rate, training.warmup_fraction);
+        state.optimiser.step(step, rate);
+        update_average(
+            &state.average,
+            &state.network,
+            average_decay(step, training.average_decay.unwrap_or(0.0)),
+        );
         let loss = loss.double_value(&[]);
         ensure!(loss.is_finite(), "the loss is {loss} at step {step}: lower trainer.training.learning_rate");
         loss_sum += loss;
         meter.advance(batch.len(), || format!("loss {:.4}", loss_sum / (step - first_step + 1) as f64));
-    }
-    if training.average.is_none() {
-        update_average(&state.average, &state.network, 0.0);
     }
     Ok(EpochMetrics {
         epoch,
@@ -114,7 +123,10 @@ fn record(run: &RunDirectory, state: &State) -> Result<()> {
     let history = &state.progress.history;
     let Some(last) = history.last() else { return Ok(()) };
     if state.progress.best().is_some_and(|best| best.epoch == last.epoch) {
-        files::write_atomically(&run.best_weights(), &encode(&state.average.named_tensors(), note(last)?)?)?;
+        files::write_atomically(
+            &run.best_weights(),
+            &encode(&state.average.named_tensors(), serde_json::to_string(last)?)?,
+        )?;
     }
     state.save(&run.checkpoint())?;
     files::write_atomically(&run.file("metrics.csv"), curves::csv(history).as_bytes())?;
@@ -126,20 +138,11 @@ fn record(run: &RunDirectory, state: &State) -> Result<()> {
     Ok(())
 }
 
-/// What the best weights say of their epoch: all but its speed, or the same weights would have many digests.
-fn note(epoch: &EpochMetrics) -> Result<String> {
-    let mut note = serde_json::to_value(epoch)?;
-    if let Some(fields) = note.as_object_mut() {
-        fields.remove("images_per_second");
-    }
-    Ok(note.to_string())
-}
-
 fn loader(config: &Config, index: &Index, folds: &Folds) -> Result<Loader> {
     // CLAHE follows the augmentations of the loader, as it follows everything else in the service.
     let preprocess = PreprocessSpec { clahe: None, ..config.preprocess };
     let recipe = Recipe { acceptance: config.acceptance, preprocess };
-    let pixels = Arc::new(decode(index, folds, Fold::Train, &recipe)?);
+    let pixels = Arc::new(decode(config, index, folds, Fold::Train, &recipe)?);
     let batch_size = config.training.batch_size;
     ensure!(
         pixels.len() >= batch_size,
@@ -156,26 +159,34 @@ fn loader(config: &Config, index: &Index, folds: &Folds) -> Result<Loader> {
     })
 }
 
-/// Decodes one fold.
+/// Decodes one fold, or finds it in the cache.
 ///
 /// # Errors
 /// Lists every image that cannot be used.
-pub fn decode(index: &Index, folds: &Folds, fold: Fold, recipe: &Recipe) -> Result<Pixels> {
+pub fn decode(config: &Config, index: &Index, folds: &Folds, fold: Fold, recipe: &Recipe) -> Result<Pixels> {
     let entries = folds.entries(index, fold)?;
     let meter = Meter::new(format!("decoding {}", fold.name()), entries.len());
-    Pixels::decode(index, entries, recipe, meter.bar())
+    let cache = cache::folder(config.data.cache.as_deref())?;
+    Pixels::decode(index, entries, recipe, &cache, meter.bar())
 }
 
-fn initial_state(config: &Config, folds: &Folds, device: Device) -> Result<State> {
+fn initial_state(config: &Config, folds: &Folds, n_batches: usize, device: Device) -> Result<State> {
     tch::manual_seed(config.seed as i64);
     let model = &config.model;
     let network = Network::new(model.architecture, model.dropout, config.training.precision, device);
     if let Some(file) = &model.weights {
-        say(network.load_backbone(file)?);
+        network.load_backbone(file)?;
     }
     let average = Network::new(model.architecture, model.dropout, Precision::Fp32, device);
     update_average(&average, &network, 0.0);
-    let optimiser = Optimiser::new(&network, &config.training);
+    network.freeze(Some(model.freeze_depth))?;
+    let training = &config.training;
+    let optimiser = Optimiser::new(
+        &network,
+        training.optimiser,
+        (training.weight_decay, training.gradient_norm),
+        training.head_first_epochs * n_batches,
+    );
     let progress =
         Progress { config_sha256: config.digest()?, folds_sha256: folds.digest()?, history: Vec::new() };
     Ok(State { network, average, optimiser, progress })

@@ -30,7 +30,8 @@ pub struct TrainedRun<'a> {
     pub epoch: EpochMetrics,
     /// SHA-256 of the weights' file.
     pub weights_sha256: String,
-    device: Device,
+    /// Where the network computes.
+    pub device: Device,
 }
 
 impl<'a> TrainedRun<'a> {
@@ -63,7 +64,7 @@ impl<'a> TrainedRun<'a> {
     /// # Errors
     /// Lists every image that cannot be used.
     pub fn score(&self, fold: Fold) -> Result<(Pixels, Scores)> {
-        let pixels = decode(&self.index, &self.folds, fold, &self.recipe())?;
+        let pixels = decode(self.config, &self.index, &self.folds, fold, &self.recipe())?;
         let scores = score(&self.network, &pixels, self.device, fold.name())?;
         Ok((pixels, scores))
     }

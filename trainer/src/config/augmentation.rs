@@ -17,6 +17,8 @@ pub struct Augmentation {
     pub translation: f64,
     /// Smallest and largest magnification.
     pub scale: [f64; 2],
+    /// Largest logarithm of width over height, either way.
+    pub aspect: f64,
     /// Largest change of the level, as a share of white.
     pub brightness: f64,
     /// Largest relative change of the contrast.
@@ -29,6 +31,14 @@ pub struct Augmentation {
     pub detail_shrink: f64,
     /// Least and largest factor of that detail.
     pub detail_gain: [f64; 2],
+    /// Probability of rectangles over corners.
+    pub occlusion_probability: f64,
+    /// Their largest side, as a share of the image's.
+    pub occlusion_side: f64,
+    /// Probability of letters.
+    pub letters_probability: f64,
+    /// Largest standard deviation of noise, as a share of white.
+    pub noise: f64,
     /// Probability of compressing again.
     pub jpeg_probability: f64,
     /// Lowest and highest JPEG quality.
@@ -37,6 +47,28 @@ pub struct Augmentation {
 
 impl Augmentation {
     pub(super) fn check(&self) -> Result<()> {
+        for (key, value) in [
+            ("flip_probability", self.flip_probability),
+            ("warp_probability", self.warp_probability),
+            ("detail_probability", self.detail_probability),
+            ("occlusion_probability", self.occlusion_probability),
+            ("occlusion_side", self.occlusion_side),
+            ("letters_probability", self.letters_probability),
+            ("jpeg_probability", self.jpeg_probability),
+        ] {
+            ensure!((0.0..=1.0).contains(&value), "trainer.augmentation.{key}: {value} is not in [0, 1]");
+        }
+        for (key, value) in [
+            ("rotation_degrees", self.rotation_degrees),
+            ("translation", self.translation),
+            ("aspect", self.aspect),
+            ("brightness", self.brightness),
+            ("contrast", self.contrast),
+            ("gamma", self.gamma),
+            ("noise", self.noise),
+        ] {
+            ensure!(value >= 0.0, "trainer.augmentation.{key}: {value} is negative");
+        }
         let [low, high] = self.jpeg_quality;
         ensure!(
             1 <= low && low <= high && high <= 100,

@@ -11,6 +11,8 @@ use std::path::PathBuf;
 pub struct Data {
     /// Folder in Kaggle's layout.
     pub root: PathBuf,
+    /// Folder of decoded pixels; none for the user's cache.
+    pub cache: Option<PathBuf>,
     /// Human name.
     pub name: String,
     /// Share of the fold that chooses the epoch.

@@ -2,7 +2,7 @@
 
 use super::fraction;
 use crate::model::Architecture;
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -16,10 +16,18 @@ pub struct Model {
     pub weights: Option<PathBuf>,
     /// Dropout before the classifier.
     pub dropout: f64,
+    /// Stages of the backbone, from the input on, that keep their weights and statistics.
+    pub freeze_depth: usize,
 }
 
 impl Model {
     pub(super) fn check(&self) -> Result<()> {
+        let n_stages = self.architecture.stages().len();
+        ensure!(
+            self.freeze_depth <= n_stages,
+            "trainer.model.freeze_depth: {} has {n_stages} stages",
+            self.architecture.name()
+        );
         fraction("model.dropout", self.dropout)
     }
 }

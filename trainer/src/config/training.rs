@@ -1,9 +1,41 @@
 //! `trainer.training`: the optimisation.
 
 use super::fraction;
-use crate::model::{N_STAGES, Precision};
+use crate::model::Precision;
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
+
+/// What is minimised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LossKind {
+    /// Cross-entropy, weighted so that both classes count alike.
+    WeightedCrossEntropy,
+    /// The same times the distance to the target to the power of `focal_gamma` (Lin et al. 2017).
+    Focal,
+}
+
+/// `loss`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Loss {
+    /// Which.
+    pub kind: LossKind,
+    /// Exponent of the focal loss.
+    pub focal_gamma: f64,
+    /// Share by which targets move to the middle.
+    pub label_smoothing: f64,
+}
+
+/// Which optimiser.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OptimiserKind {
+    /// Weight decay apart from the gradient (Loshchilov and Hutter 2019).
+    AdamW,
+    /// Weight decay within the gradient (Kingma and Ba 2015).
+    Adam,
+}
 
 /// `training`: the optimisation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -13,76 +45,30 @@ pub struct Training {
     pub epochs: usize,
     /// Images a step.
     pub batch_size: usize,
-    /// `loss`.
+    /// What is minimised.
     pub loss: Loss,
-    /// Share of one image in a mixture of two is drawn from Beta(alpha, alpha); 0 mixes nothing.
-    pub mixup_alpha: f64,
-    /// Which optimiser.
+    /// What minimises it.
     pub optimiser: OptimiserKind,
+    /// Epochs at the beginning in which the classifier learns alone.
+    pub head_first_epochs: usize,
     /// Peak learning rate.
     pub learning_rate: f64,
-    /// Factor of the learning rate from one stage to the one before it.
-    pub layer_decay: f64,
     /// Share of the steps before the peak.
     pub warmup_fraction: f64,
     /// Weight decay.
     pub weight_decay: f64,
     /// Largest gradient norm.
     pub gradient_norm: Option<f64>,
-    /// `average`; none selects, calibrates and exports the weights of the last step.
-    pub average: Option<Average>,
-    /// Leading stages of the backbone that are never trained.
-    pub freeze_depth: usize,
-    /// First epochs in which the classifier alone is trained.
-    pub head_first_epochs: usize,
+    /// Decay of the averaged weights, per step; none for no average.
+    pub average_decay: Option<f64>,
     /// Epochs without improvement.
     pub patience: usize,
     /// Precision of the convolutions.
     pub precision: Precision,
-    /// Whether libtorch may only use algorithms that give the same bits twice.
-    pub deterministic: bool,
-    /// Threads that prepare images.
+    /// Threads that gather images.
     pub workers: usize,
-}
-
-/// `loss`: what a step descends on.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Loss {
-    /// Which loss.
-    pub kind: LossKind,
-    /// Exponent of the focal loss's modulating factor.
-    pub gamma: f64,
-    /// Share of every label that is spread over both classes.
-    pub label_smoothing: f64,
-}
-
-/// The losses there are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LossKind {
-    /// Cross-entropy with class weights.
-    WeightedCrossEntropy,
-    /// Focal loss (Lin et al. 2017) with class weights.
-    Focal,
-}
-
-/// The optimisers there are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum OptimiserKind {
-    /// Adam (Kingma and Ba 2015); weight decay is a part of the gradient.
-    Adam,
-    /// AdamW (Loshchilov and Hutter 2019); weight decay is a step of its own.
-    AdamW,
-}
-
-/// `average`: the exponential moving average of the weights.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Average {
-    /// Decay per step.
-    pub decay: f64,
+    /// Whether libraries must choose algorithms that repeat their results.
+    pub deterministic: bool,
 }
 
 impl Training {
@@ -91,28 +77,12 @@ impl Training {
         ensure!(self.batch_size > 1, "trainer.training.batch_size: batch normalisation needs at least 2");
         ensure!(self.learning_rate > 0.0, "trainer.training.learning_rate: must be positive");
         fraction("training.warmup_fraction", self.warmup_fraction)?;
+        fraction("training.average_decay", self.average_decay.unwrap_or(0.0))?;
         fraction("training.loss.label_smoothing", self.loss.label_smoothing)?;
-        for (key, value) in [
-            ("loss.gamma", self.loss.gamma),
-            ("mixup_alpha", self.mixup_alpha),
-            ("weight_decay", self.weight_decay),
-        ] {
-            ensure!(value.is_finite() && value >= 0.0, "trainer.training.{key}: {value} is negative");
-        }
-        if let Some(average) = self.average {
-            fraction("training.average.decay", average.decay)?;
-        }
-        let decay = self.layer_decay;
-        ensure!(0.0 < decay && decay <= 1.0, "trainer.training.layer_decay: {decay} is not in (0, 1]");
+        ensure!(self.loss.focal_gamma >= 0.0, "trainer.training.loss.focal_gamma: must not be negative");
         ensure!(
-            self.freeze_depth <= N_STAGES,
-            "trainer.training.freeze_depth: a backbone has {N_STAGES} stages, not {}",
-            self.freeze_depth
-        );
-        ensure!(
-            self.head_first_epochs <= self.epochs,
-            "trainer.training.head_first_epochs: {} of {} epochs",
-            self.head_first_epochs,
+            self.head_first_epochs < self.epochs,
+            "trainer.training.head_first_epochs: leaves no epoch of {} for the backbone",
             self.epochs
         );
         ensure!(self.workers > 0, "trainer.training.workers: must be at least 1");

@@ -1,10 +1,11 @@
-//! The loader: batches of an epoch in their order, prepared ahead of the step by threads of their own.
+//! The loader: batches of an epoch in their order, gathered ahead of the step by threads of their own. What varies is
+//! drawn here; the step has it done on its device.
 
-use super::augment::{generator, vary};
+use super::augment::{self, Raw, Variation, draw, generator};
 use super::pixels::Pixels;
 use crate::config::Augmentation;
-use anyhow::{Result, bail};
-use cxr::preprocess::ClaheSpec;
+use anyhow::{Result, anyhow};
+use cxr::preprocess::{ClaheSpec, clahe};
 use rand::seq::SliceRandom;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -19,8 +20,9 @@ const ORDER: usize = u32::MAX as usize;
 /// Images on their way to a step.
 #[derive(Debug)]
 pub struct Batch {
-    images: Tensor,
+    raw: Raw,
     labels: Tensor,
+    clahe: Option<ClaheSpec>,
 }
 
 impl Batch {
@@ -34,9 +36,16 @@ impl Batch {
         self.len() == 0
     }
 
-    /// Grey levels 0 to 255, float32 `[N, 1, H, W]`, on the device.
-    pub fn images(&self, device: Device) -> Tensor {
-        self.images.to_device(device).to_kind(Kind::Float)
+    /// The varied images: grey levels 0 to 255, float32 `[N, 1, H, W]`, on the device.
+    ///
+    /// # Errors
+    /// When CLAHE, which runs on the host, cannot read the pixels back.
+    pub fn images(&self, device: Device) -> Result<Tensor> {
+        let images = augment::apply(&self.raw, device);
+        match &self.clahe {
+            Some(spec) => equalise(&images, spec),
+            None => Ok(images),
+        }
     }
 
     /// 1 for pneumonia, 0 for normal: float32 `[N, 1]`, on the device.
@@ -93,33 +102,38 @@ impl Loader {
         Batches { workers, next: 0, end: self.n_batches() }
     }
 
-    fn batch(&self, epoch: usize, positions: &[usize]) -> Result<Batch> {
-        let (width, height) = self.pixels.size;
-        let mut images = Vec::with_capacity(positions.len() * (width * height) as usize);
-        let mut labels = Vec::with_capacity(positions.len());
-        for position in positions {
-            let mut rng = generator(self.seed, epoch, *position);
-            let pixels = self.pixels.image(*position);
-            let clahe = self.clahe.as_ref();
-            images.extend(vary(pixels, self.pixels.size, &self.augmentation, clahe, &mut rng)?);
-            labels.push(f32::from(u8::from(self.pixels.entries[*position].positive)));
-        }
-        let n = positions.len() as i64;
-        Ok(Batch {
-            images: Tensor::from_data_size(
-                &images,
-                &[n, 1, i64::from(height), i64::from(width)],
-                Kind::Uint8,
-            ),
+    fn batch(&self, epoch: usize, positions: &[usize]) -> Batch {
+        let variations: Vec<Variation> = positions
+            .iter()
+            .map(|position| draw(&self.augmentation, &mut generator(self.seed, epoch, *position)))
+            .collect();
+        let labels: Vec<f32> =
+            positions.iter().map(|i| f32::from(u8::from(self.pixels.entries[*i].positive))).collect();
+        Batch {
+            raw: Raw::gather(&self.pixels, positions, variations),
             labels: Tensor::from_slice(&labels).view([-1, 1]),
-        })
+            clahe: self.clahe,
+        }
     }
+}
+
+/// CLAHE on every image, where it is configured, as the service does it.
+fn equalise(images: &Tensor, spec: &ClaheSpec) -> Result<Tensor> {
+    let (height, width) = (images.size()[2] as u32, images.size()[3] as u32);
+    let mut pixels: Vec<u8> =
+        Vec::try_from(images.to_kind(Kind::Uint8).flatten(0, -1).to_device(Device::Cpu))?;
+    for image in pixels.chunks_exact_mut((width * height) as usize) {
+        clahe::apply(image, width, height, spec);
+    }
+    Ok(Tensor::from_data_size(&pixels, &images.size(), Kind::Uint8)
+        .to_device(images.device())
+        .to_kind(Kind::Float))
 }
 
 /// Iterates over an epoch's batches; the threads take turns, so the order never depends on their speed.
 #[derive(Debug)]
 pub struct Batches {
-    workers: Vec<Receiver<Result<Batch>>>,
+    workers: Vec<Receiver<Batch>>,
     next: usize,
     end: usize,
 }
@@ -133,6 +147,6 @@ impl Iterator for Batches {
         }
         let received = self.workers[self.next % self.workers.len()].recv();
         self.next += 1;
-        Some(received.unwrap_or_else(|_| bail!("a thread that prepares images stopped early")))
+        Some(received.map_err(|_| anyhow!("a thread that prepares images stopped early")))
     }
 }

@@ -1,5 +1,6 @@
-//! Decoded pixels: a whole fold in memory, on the service's own way from bytes to model input.
+//! Decoded pixels: a whole fold on the service's own way from bytes to model input, mapped from the cache.
 
+use super::cache::Slot;
 use super::index::{Entry, Index};
 use anyhow::{Result, bail, ensure};
 use cxr::bundle::sha256_hex;
@@ -7,7 +8,10 @@ use cxr::metadata::AcquisitionMetadata;
 use cxr::statistics::ImageStatistics;
 use cxr::{AcceptancePolicy, AcceptedImage, DecodeLimits, ModelInput, PreprocessSpec};
 use indicatif::ProgressBar;
+use memmap2::Mmap;
+use std::fs::File;
 use std::num::NonZero;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -41,11 +45,11 @@ pub struct Pixels {
     pub statistics: Vec<ImageStatistics>,
     /// Columns and rows.
     pub size: (u32, u32),
-    images: Vec<Vec<u8>>,
+    images: Mmap,
 }
 
 impl Pixels {
-    /// Decodes every entry on all processors.
+    /// The entries' pixels from the cache in `folder`, decoded on all processors where it lacks them.
     ///
     /// # Errors
     /// Lists every image that cannot be read, or that changed since the index was made.
@@ -53,68 +57,91 @@ impl Pixels {
         index: &Index,
         entries: Vec<Entry>,
         recipe: &Recipe,
+        folder: &Path,
         progress: &ProgressBar,
     ) -> Result<Self> {
         ensure!(!entries.is_empty(), "{}: the fold holds no image", index.root.display());
-        progress.set_length(entries.len() as u64);
-        let n_threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(entries.len());
-        let next = AtomicUsize::new(0);
-        let work = || {
-            let mut done = Vec::new();
-            loop {
-                let position = next.fetch_add(1, Ordering::Relaxed);
-                let Some(entry) = entries.get(position) else { return done };
-                done.push((position, read(&index.root, entry, recipe)));
-                progress.inc(1);
-            }
-        };
-        let mut results = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..n_threads).map(|_| scope.spawn(work)).collect();
-            threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect::<Vec<_>>()
-        });
-        results.sort_by_key(|(position, _)| *position);
-        ensure!(results.len() == entries.len(), "decoding stopped early");
         let size = (recipe.preprocess.width, recipe.preprocess.height);
-        let (mut images, mut statistics, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
-        for ((_, result), entry) in results.into_iter().zip(&entries) {
-            match result {
-                Ok(input) => {
-                    let n_pixels = input.pixels().len();
-                    ensure!(
-                        n_pixels == (size.0 * size.1) as usize,
-                        "{n_pixels} pixels for an input of {size:?}"
-                    );
-                    statistics.push(*input.statistics());
-                    images.push(input.pixels().to_vec());
-                }
-                Err(error) => unreadable.push(format!("  {}: {error:#}", entry.path)),
-            }
+        let slot = Slot::new(folder, &entries, recipe)?;
+        if let Some((images, header)) = slot.open() {
+            return Ok(Self { entries, statistics: header.statistics, size, images });
         }
-        if !unreadable.is_empty() {
-            bail!("{} images cannot be used:\n{}", unreadable.len(), unreadable.join("\n"));
+        progress.set_length(entries.len() as u64);
+        let (partial, file) = slot.partial()?;
+        let decoded = decode_into(&file, index, &entries, recipe, progress);
+        if decoded.is_err() {
+            // What failed to decode is what the caller must hear of, not a leftover.
+            let _ = std::fs::remove_file(&partial);
         }
-        Ok(Self { entries, statistics, size, images })
+        let (images, header) = slot.publish(&partial, &file, decoded?)?;
+        Ok(Self { entries, statistics: header.statistics, size, images })
     }
 
     /// Number of images.
     pub const fn len(&self) -> usize {
-        self.images.len()
+        self.entries.len()
     }
 
     /// Whether there is none; never true.
     pub const fn is_empty(&self) -> bool {
-        self.images.is_empty()
+        self.entries.is_empty()
     }
 
     /// Pixels of one image, row-major.
     pub fn image(&self, position: usize) -> &[u8] {
-        &self.images[position]
+        let n_pixels = (self.size.0 * self.size.1) as usize;
+        &self.images[position * n_pixels..(position + 1) * n_pixels]
     }
 
     /// Classes in order.
     pub fn positive(&self) -> Vec<bool> {
         self.entries.iter().map(|entry| entry.positive).collect()
     }
+}
+
+/// Decodes every entry into its place in the file; returns the statistics.
+fn decode_into(
+    file: &File,
+    index: &Index,
+    entries: &[Entry],
+    recipe: &Recipe,
+    progress: &ProgressBar,
+) -> Result<Vec<ImageStatistics>> {
+    let n_threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(entries.len());
+    let n_pixels = u64::from(recipe.preprocess.width) * u64::from(recipe.preprocess.height);
+    let next = AtomicUsize::new(0);
+    let one = |position: usize, entry: &Entry| -> Result<ImageStatistics> {
+        let input = read(&index.root, entry, recipe)?;
+        ensure!(input.pixels().len() as u64 == n_pixels, "{} pixels", input.pixels().len());
+        file.write_all_at(input.pixels(), position as u64 * n_pixels)?;
+        Ok(*input.statistics())
+    };
+    let work = || {
+        let mut done = Vec::new();
+        loop {
+            let position = next.fetch_add(1, Ordering::Relaxed);
+            let Some(entry) = entries.get(position) else { return done };
+            done.push((position, one(position, entry)));
+            progress.inc(1);
+        }
+    };
+    let mut results = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..n_threads).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect::<Vec<_>>()
+    });
+    results.sort_by_key(|(position, _)| *position);
+    ensure!(results.len() == entries.len(), "decoding stopped early");
+    let (mut statistics, mut unreadable) = (Vec::new(), Vec::new());
+    for ((_, result), entry) in results.into_iter().zip(entries) {
+        match result {
+            Ok(of_image) => statistics.push(of_image),
+            Err(error) => unreadable.push(format!("  {}: {error:#}", entry.path)),
+        }
+    }
+    if !unreadable.is_empty() {
+        bail!("{} images cannot be used:\n{}", unreadable.len(), unreadable.join("\n"));
+    }
+    Ok(statistics)
 }
 
 fn read(root: &Path, entry: &Entry, recipe: &Recipe) -> Result<ModelInput> {

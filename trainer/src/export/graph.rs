@@ -82,23 +82,35 @@ impl<'a> GraphBuilder<'a> {
     /// A convolution into which the normalisation after it, if any, is folded.
     pub fn conv(&mut self, x: &str, path: &str, shape: ConvShape, norm: Option<&str>) -> Result<Value> {
         let mut weight = self.parameter(&format!("{path}.weight"))?;
-        let Some(norm) = norm else { return self.conv_node(x, path, shape, &weight, None) };
-        let affine = self.affine(norm)?;
-        let filter_len = (shape.inputs / shape.groups * shape.kernel * shape.kernel) as usize;
-        for (filter, scale) in weight.chunks_exact_mut(filter_len).zip(&affine.scale) {
-            for value in filter {
-                *value = (f64::from(*value) * scale) as f32;
+        let dims = [shape.outputs, shape.inputs / shape.groups, shape.kernel, shape.kernel];
+        ensure!(
+            dims.iter().product::<i64>() == weight.len() as i64,
+            "{path}.weight: is not of shape {dims:?}"
+        );
+        let bias = match norm {
+            Some(norm) => {
+                let affine = self.affine(norm)?;
+                for (filter, scale) in
+                    weight.chunks_exact_mut((dims[1] * dims[2] * dims[3]) as usize).zip(&affine.scale)
+                {
+                    for value in filter {
+                        *value = (f64::from(*value) * scale) as f32;
+                    }
+                }
+                let shift: Vec<f32> = affine.shift.iter().map(|value| *value as f32).collect();
+                Some(self.constant(&format!("{path}.bias"), &[shape.outputs], &shift))
             }
-        }
-        let shift: Vec<f32> = affine.shift.iter().map(|value| *value as f32).collect();
-        self.conv_node(x, path, shape, &weight, Some(&shift))
+            None => None,
+        };
+        Ok(self.conv_node(x, path, shape, &weight, bias))
     }
 
-    /// A convolution with a bias of its own.
-    pub fn biased_conv(&mut self, x: &str, path: &str, shape: ConvShape) -> Result<Value> {
-        let (weight, bias) =
-            (self.parameter(&format!("{path}.weight"))?, self.parameter(&format!("{path}.bias"))?);
-        self.conv_node(x, path, shape, &weight, Some(&bias))
+    /// A convolution with a bias of its own and no normalisation.
+    pub fn conv_with_bias(&mut self, x: &str, path: &str, shape: ConvShape) -> Result<Value> {
+        let weight = self.parameter(&format!("{path}.weight"))?;
+        let bias = self.parameter(&format!("{path}.bias"))?;
+        let bias = self.constant(&format!("{path}.bias"), &[shape.outputs], &bias);
+        Ok(self.conv_node(x, path, shape, &weight, Some(bias)))
     }
 
     fn conv_node(
@@ -107,14 +119,9 @@ impl<'a> GraphBuilder<'a> {
         path: &str,
         shape: ConvShape,
         weight: &[f32],
-        bias: Option<&[f32]>,
-    ) -> Result<Value> {
+        bias: Option<Value>,
+    ) -> Value {
         let dims = [shape.outputs, shape.inputs / shape.groups, shape.kernel, shape.kernel];
-        ensure!(
-            dims.iter().product::<i64>() == weight.len() as i64,
-            "{path}.weight: is not of shape {dims:?}"
-        );
-        let bias = bias.map(|bias| self.constant(&format!("{path}.bias"), &[shape.outputs], bias));
         let weight = self.constant(&format!("{path}.weight"), &dims, weight);
         let inputs: Vec<&str> = [x, &weight].into_iter().chain(bias.as_deref()).collect();
         let padding = shape.kernel / 2;
@@ -124,7 +131,7 @@ impl<'a> GraphBuilder<'a> {
             ints("strides", &[shape.stride; 2]),
             int("group", shape.groups),
         ];
-        Ok(self.node("Conv", &inputs, attributes))
+        self.node("Conv", &inputs, attributes)
     }
 
     /// A normalisation that no convolution precedes. ONNX Runtime runs the node faster than a product and a sum.

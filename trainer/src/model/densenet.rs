@@ -1,6 +1,5 @@
 //! DenseNet-121 (Huang et al. 2017) under torchvision's parameter names.
 
-use super::N_STAGES;
 use super::layers::{Conv, ConvNorm, ConvShape, Norm, halve};
 use tch::{Tensor, nn};
 
@@ -15,17 +14,6 @@ pub const BOTTLENECK: i64 = 4 * GROWTH;
 /// Channels after the first convolution.
 pub const STEM: i64 = 64;
 
-/// The stage of a parameter: the stem, then a block and the transition after it. The last normalisation is the last's.
-pub fn stage_of(name: &str) -> usize {
-    let part = name.split('.').nth(1).unwrap_or_default();
-    let number = ["denseblock", "transition"].iter().find_map(|kind| part.strip_prefix(kind));
-    match number.and_then(|number| number.parse().ok()) {
-        Some(number) => number,
-        None if part == "norm5" => N_STAGES - 1,
-        None => 0,
-    }
-}
-
 #[derive(Debug)]
 struct Layer {
     norm: Norm,
@@ -35,11 +23,11 @@ struct Layer {
 
 impl Layer {
     fn new(path: &nn::Path, inputs: i64) -> Self {
-        let bottleneck = ConvShape::dense(inputs, BOTTLENECK, 1).fan_in();
+        let bottleneck = ConvShape::dense(inputs, BOTTLENECK, 1);
         Self {
             norm: Norm::new(&(path / "norm1"), inputs),
             bottleneck: ConvNorm::new(&(path / "conv1"), &(path / "norm2"), bottleneck),
-            conv: Conv::new(&(path / "conv2"), ConvShape::dense(BOTTLENECK, GROWTH, 3).fan_in()),
+            conv: Conv::new(&(path / "conv2"), ConvShape::dense(BOTTLENECK, GROWTH, 3)),
         }
     }
 
@@ -73,7 +61,7 @@ impl DenseNet121 {
     /// Registers its parameters under `path / "features"`.
     pub fn new(path: &nn::Path) -> Self {
         let features = path / "features";
-        let stem_shape = ConvShape::dense(3, STEM, 7).stride(2).fan_in();
+        let stem_shape = ConvShape::dense(3, STEM, 7).stride(2);
         let stem = ConvNorm::new(&(&features / "conv0"), &(&features / "norm0"), stem_shape);
         let mut channels = STEM;
         let mut blocks = Vec::new();
@@ -86,8 +74,7 @@ impl DenseNet121 {
             let transition = (number < BLOCKS.len()).then(|| {
                 let path = &features / format!("transition{number}");
                 let norm = Norm::new(&(&path / "norm"), channels);
-                let shape = ConvShape::dense(channels, channels / 2, 1).fan_in();
-                let conv = Conv::new(&(&path / "conv"), shape);
+                let conv = Conv::new(&(&path / "conv"), ConvShape::dense(channels, channels / 2, 1));
                 channels /= 2;
                 Transition { norm, conv }
             });
@@ -96,17 +83,16 @@ impl DenseNet121 {
         Self { stem, blocks, norm: Norm::new(&(&features / "norm5"), channels) }
     }
 
-    /// One stage of five; the last gives the feature map `[N, 1024, H/32, W/32]` of normalised images `[N, 3, H, W]`.
-    pub fn stage(&self, number: usize, x_nchw: &Tensor, train: bool) -> Tensor {
-        let Some(block) = number.checked_sub(1) else {
-            let stem = self.stem.forward(x_nchw, train).relu();
-            return stem.max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false);
-        };
-        let (layers, transition) = &self.blocks[block];
-        let x = layers.iter().fold(x_nchw.shallow_clone(), |x, layer| layer.forward(&x, train));
-        match transition {
-            Some(transition) => transition.forward(&x, train),
-            None => self.norm.forward(&x, train).relu(),
+    /// The feature map `[N, 1024, H/32, W/32]` of normalised images `[N, 3, H, W]`.
+    pub fn forward(&self, x_nchw: &Tensor, train: bool) -> Tensor {
+        let stem = self.stem.forward(x_nchw, train).relu();
+        let mut x = stem.max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false);
+        for (layers, transition) in &self.blocks {
+            x = layers.iter().fold(x, |x, layer| layer.forward(&x, train));
+            if let Some(transition) = transition {
+                x = transition.forward(&x, train);
+            }
         }
+        self.norm.forward(&x, train).relu()
     }
 }

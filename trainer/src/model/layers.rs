@@ -1,6 +1,5 @@
 //! The layers that networks are made of, each of which `export` can write. No architecture is named here.
 
-use tch::nn::init::{FanInOut, NonLinearity, NormalOrUniform};
 use tch::nn::{self, ModuleT};
 use tch::{Kind, Tensor};
 
@@ -20,25 +19,17 @@ pub struct ConvShape {
     pub stride: i64,
     /// Channel groups; `inputs` of them make a depthwise convolution.
     pub groups: i64,
-    /// The fan whose Kaiming deviation (He et al. 2015) fresh weights are drawn with.
-    pub fan: FanInOut,
 }
 
 impl ConvShape {
     /// A dense convolution of stride 1.
     pub const fn dense(inputs: i64, outputs: i64, kernel: i64) -> Self {
-        Self { inputs, outputs, kernel, stride: 1, groups: 1, fan: FanInOut::FanOut }
+        Self { inputs, outputs, kernel, stride: 1, groups: 1 }
     }
 
-    /// A convolution of each channel by itself.
-    pub const fn depthwise(channels: i64, kernel: i64, stride: i64) -> Self {
-        Self { inputs: channels, outputs: channels, kernel, stride, groups: channels, fan: FanInOut::FanOut }
-    }
-
-    /// The same with fresh weights that keep the forward pass's magnitude instead of the backward pass's.
-    #[must_use]
-    pub const fn fan_in(self) -> Self {
-        Self { fan: FanInOut::FanIn, ..self }
+    /// A 3x3 convolution of each channel by itself.
+    pub const fn depthwise(channels: i64, stride: i64) -> Self {
+        Self { inputs: channels, outputs: channels, kernel: 3, stride, groups: channels }
     }
 
     /// The same with another stride.
@@ -59,57 +50,16 @@ impl Conv {
     /// Registers `weight` under `path`.
     pub fn new(path: &nn::Path, shape: ConvShape) -> Self {
         let size = [shape.outputs, shape.inputs / shape.groups, shape.kernel, shape.kernel];
-        let weight = path.var(
-            "weight",
-            &size,
-            nn::Init::Kaiming {
-                dist: NormalOrUniform::Normal,
-                fan: shape.fan,
-                non_linearity: NonLinearity::ReLU,
-            },
-        );
+        let weight = path.var("weight", &size, nn::init::DEFAULT_KAIMING_NORMAL);
         Self { weight, shape }
     }
 
     /// Applies it to `[N, inputs, H, W]`.
     pub fn forward(&self, x_nchw: &Tensor) -> Tensor {
-        self.apply(x_nchw, None)
-    }
-
-    fn apply(&self, x_nchw: &Tensor, bias: Option<&Tensor>) -> Tensor {
         let ConvShape { kernel, stride, groups, .. } = self.shape;
         let padding = kernel / 2;
         let weight = self.weight.to_kind(x_nchw.kind());
-        let bias = bias.map(|bias| bias.to_kind(x_nchw.kind()));
-        x_nchw.conv2d(&weight, bias, [stride, stride], [padding, padding], [1, 1], groups)
-    }
-}
-
-/// Squeeze and excitation (Hu et al. 2018): channels are scaled by what two layers make of their means.
-#[derive(Debug)]
-pub struct SqueezeExcitation {
-    squeeze: (Conv, Tensor),
-    excite: (Conv, Tensor),
-}
-
-impl SqueezeExcitation {
-    /// Registers `fc1` and `fc2`, 1x1 convolutions with bias, under `path`.
-    pub fn new(path: &nn::Path, channels: i64, squeezed: i64) -> Self {
-        let layer = |name: &str, shape: ConvShape| {
-            let path = path / name;
-            (Conv::new(&path, shape), path.var("bias", &[shape.outputs], nn::Init::Const(0.0)))
-        };
-        Self {
-            squeeze: layer("fc1", ConvShape::dense(channels, squeezed, 1)),
-            excite: layer("fc2", ConvShape::dense(squeezed, channels, 1)),
-        }
-    }
-
-    /// Scales the channels of `[N, channels, H, W]`.
-    pub fn forward(&self, x_nchw: &Tensor) -> Tensor {
-        let means = x_nchw.mean_dim([2i64, 3].as_slice(), true, x_nchw.kind());
-        let squeezed = self.squeeze.0.apply(&means, Some(&self.squeeze.1)).silu();
-        x_nchw * self.excite.0.apply(&squeezed, Some(&self.excite.1)).sigmoid()
+        x_nchw.conv2d(&weight, None::<Tensor>, [stride, stride], [padding, padding], [1, 1], groups)
     }
 }
 
@@ -126,9 +76,10 @@ impl Norm {
         Self(nn::batch_norm2d(path, channels, config))
     }
 
-    /// Applies it; in training it uses and updates the batch's own statistics.
+    /// Applies it; in training it uses and updates the batch's own statistics, unless its parameters are frozen.
     pub fn forward(&self, x_nchw: &Tensor, train: bool) -> Tensor {
-        self.0.forward_t(x_nchw, train)
+        let learns = self.0.ws.as_ref().is_some_and(Tensor::requires_grad);
+        self.0.forward_t(x_nchw, train && learns)
     }
 }
 

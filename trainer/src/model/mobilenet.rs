@@ -1,7 +1,5 @@
 //! MobileNetV2 (Sandler et al. 2018), width 1.0, under torchvision's parameter names.
 
-use super::N_STAGES;
-use super::architecture::stage_of_child;
 use super::layers::{ConvNorm, ConvShape};
 use tch::{Tensor, nn};
 
@@ -9,14 +7,6 @@ use tch::{Tensor, nn};
 pub const FEATURES: i64 = 1280;
 /// Channels after the first convolution.
 pub const STEM: i64 = 32;
-
-/// The child of `features` that each stage begins with, as far as its resolution is concerned.
-const STAGE_STARTS: [usize; N_STAGES] = [0, 2, 4, 7, 14];
-
-/// The stage of a parameter `features.<child>...`.
-pub fn stage_of(name: &str) -> usize {
-    stage_of_child(name, &STAGE_STARTS)
-}
 
 /// What the first bottleneck looks like; published weights differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,7 +85,7 @@ impl Block {
         };
         let expand = shape.expands.then(|| unit(0, ConvShape::dense(shape.inputs, shape.hidden, 1)));
         let next = usize::from(shape.expands);
-        let depthwise = unit(next, ConvShape::depthwise(shape.hidden, 3, shape.stride));
+        let depthwise = unit(next, ConvShape::depthwise(shape.hidden, shape.stride));
         let project_shape = ConvShape::dense(shape.hidden, shape.outputs, 1);
         let project = ConvNorm::new(&(&conv / (next + 1)), &(&conv / (next + 2)), project_shape);
         Self { shape, expand, depthwise, project }
@@ -135,18 +125,10 @@ impl MobileNetV2 {
         Self { stem, blocks, last }
     }
 
-    /// One stage of five; the last gives the feature map `[N, 1280, H/32, W/32]` of normalised images `[N, 3, H, W]`.
-    pub fn stage(&self, number: usize, x_nchw: &Tensor, train: bool) -> Tensor {
-        let end = STAGE_STARTS.get(number + 1).copied().unwrap_or(self.blocks.len() + 1);
-        // Child 0 is the stem, child n block n - 1.
-        let (first, mut x) = if number == 0 {
-            (1, self.stem.forward(x_nchw, train).relu6())
-        } else {
-            (STAGE_STARTS[number], x_nchw.shallow_clone())
-        };
-        for block in &self.blocks[first - 1..end - 1] {
-            x = block.forward(&x, train);
-        }
-        if number + 1 == N_STAGES { self.last.forward(&x, train).relu6() } else { x }
+    /// The feature map `[N, 1280, H/32, W/32]` of normalised images `[N, 3, H, W]`.
+    pub fn forward(&self, x_nchw: &Tensor, train: bool) -> Tensor {
+        let stem = self.stem.forward(x_nchw, train).relu6();
+        let features = self.blocks.iter().fold(stem, |x, block| block.forward(&x, train));
+        self.last.forward(&features, train).relu6()
     }
 }

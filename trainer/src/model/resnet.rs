@@ -1,5 +1,4 @@
-//! ResNet-50 (He et al. 2016) under torchvision's parameter names. As there (version 1.5), the 3x3 convolution of a
-//! block halves the resolution, not the first 1x1.
+//! ResNet-50 (He et al. 2016) with the stride in the 3x3 convolution (v1.5), under torchvision's parameter names.
 
 use super::layers::{ConvNorm, ConvShape};
 use tch::{Tensor, nn};
@@ -8,89 +7,91 @@ use tch::{Tensor, nn};
 pub const FEATURES: i64 = 2048;
 /// Channels after the first convolution.
 pub const STEM: i64 = 64;
+/// Inner channels, blocks and first stride of each layer.
+pub const LAYERS: [(i64, i64, i64); 4] = [(64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2)];
+/// Outer channels over inner ones.
+pub const EXPANSION: i64 = 4;
 
-/// One bottleneck block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// One bottleneck.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlockShape {
+    /// `layer2.0`.
+    pub path: String,
     /// Channels in.
     pub inputs: i64,
-    /// Channels of the 3x3 convolution.
-    pub width: i64,
-    /// Channels out.
-    pub outputs: i64,
+    /// Channels inside.
+    pub hidden: i64,
     /// Stride of the 3x3 convolution.
     pub stride: i64,
+    /// Whether the shortcut is a convolution.
+    pub projects: bool,
 }
 
 impl BlockShape {
-    /// Whether a convolution must make the input fit the output.
-    pub const fn projects(&self) -> bool {
-        self.stride != 1 || self.inputs != self.outputs
+    /// The three convolutions in order.
+    pub const fn convolutions(&self) -> [ConvShape; 3] {
+        [
+            ConvShape::dense(self.inputs, self.hidden, 1),
+            ConvShape::dense(self.hidden, self.hidden, 3).stride(self.stride),
+            ConvShape::dense(self.hidden, self.hidden * EXPANSION, 1),
+        ]
+    }
+
+    /// The shortcut's convolution.
+    pub const fn projection(&self) -> ConvShape {
+        ConvShape::dense(self.inputs, self.hidden * EXPANSION, 1).stride(self.stride)
     }
 }
 
-/// The blocks of `layer1` to `layer4`.
-pub fn layers() -> Vec<Vec<BlockShape>> {
-    // Width, blocks, stride of the first block: table 1 of the paper. A block gives four times its width.
-    const LAYERS: [(i64, i64, i64); 4] = [(64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2)];
+/// The 16 blocks in order.
+pub fn blocks() -> Vec<BlockShape> {
     let mut inputs = STEM;
-    LAYERS
-        .iter()
-        .map(|(width, n_blocks, first_stride)| {
-            (0..*n_blocks)
-                .map(|position| {
-                    let outputs = 4 * width;
-                    let stride = if position == 0 { *first_stride } else { 1 };
-                    let block = BlockShape { inputs, width: *width, outputs, stride };
-                    inputs = outputs;
-                    block
-                })
-                .collect()
-        })
-        .collect()
-}
-
-/// The stage of a parameter: the stem, then a layer each.
-pub fn stage_of(name: &str) -> usize {
-    let layer = name.strip_prefix("layer").and_then(|rest| rest.split('.').next());
-    layer.and_then(|number| number.parse().ok()).unwrap_or(0)
+    let mut blocks = Vec::new();
+    for (layer, (hidden, n_blocks, stride)) in (1..).zip(LAYERS) {
+        for block in 0..n_blocks {
+            blocks.push(BlockShape {
+                path: format!("layer{layer}.{block}"),
+                inputs,
+                hidden,
+                stride: if block == 0 { stride } else { 1 },
+                projects: block == 0,
+            });
+            inputs = hidden * EXPANSION;
+        }
+    }
+    blocks
 }
 
 #[derive(Debug)]
 struct Block {
-    narrow: ConvNorm,
-    conv: ConvNorm,
-    widen: ConvNorm,
-    project: Option<ConvNorm>,
+    convolutions: [ConvNorm; 3],
+    shortcut: Option<ConvNorm>,
 }
 
 impl Block {
-    fn new(path: &nn::Path, shape: BlockShape) -> Self {
-        let BlockShape { inputs, width, outputs, stride } = shape;
-        let unit = |number: usize, shape| {
-            ConvNorm::new(&(path / format!("conv{number}")), &(path / format!("bn{number}")), shape)
+    fn new(root: &nn::Path, shape: &BlockShape) -> Self {
+        let path = shape.path.split('.').fold(root.clone(), |path, part| &path / part);
+        let [first, second, third] = shape.convolutions();
+        let unit = |i: usize, shape| {
+            ConvNorm::new(&(&path / format!("conv{i}")), &(&path / format!("bn{i}")), shape)
         };
-        let downsample = path / "downsample";
+        let downsample = &path / "downsample";
         Self {
-            narrow: unit(1, ConvShape::dense(inputs, width, 1)),
-            conv: unit(2, ConvShape::dense(width, width, 3).stride(stride)),
-            widen: unit(3, ConvShape::dense(width, outputs, 1)),
-            project: shape.projects().then(|| {
-                let shape = ConvShape::dense(inputs, outputs, 1).stride(stride);
-                ConvNorm::new(&(&downsample / 0), &(&downsample / 1), shape)
-            }),
+            convolutions: [unit(1, first), unit(2, second), unit(3, third)],
+            shortcut: shape
+                .projects
+                .then(|| ConvNorm::new(&(&downsample / 0), &(&downsample / 1), shape.projection())),
         }
     }
 
     fn forward(&self, x_nchw: &Tensor, train: bool) -> Tensor {
-        let hidden = self.narrow.forward(x_nchw, train).relu();
-        let hidden = self.conv.forward(&hidden, train).relu();
-        let out = self.widen.forward(&hidden, train);
-        let shortcut = match &self.project {
-            Some(project) => project.forward(x_nchw, train),
+        let [first, second, third] = &self.convolutions;
+        let hidden = second.forward(&first.forward(x_nchw, train).relu(), train).relu();
+        let shortcut = match &self.shortcut {
+            Some(projection) => projection.forward(x_nchw, train),
             None => x_nchw.shallow_clone(),
         };
-        (out + shortcut).relu()
+        (third.forward(&hidden, train) + shortcut).relu()
     }
 }
 
@@ -98,27 +99,20 @@ impl Block {
 #[derive(Debug)]
 pub struct ResNet50 {
     stem: ConvNorm,
-    layers: Vec<Vec<Block>>,
+    blocks: Vec<Block>,
 }
 
 impl ResNet50 {
     /// Registers its parameters under `path`.
     pub fn new(path: &nn::Path) -> Self {
-        let stem_shape = ConvShape::dense(3, STEM, 7).stride(2);
-        let stem = ConvNorm::new(&(path / "conv1"), &(path / "bn1"), stem_shape);
-        let layer = |(number, shapes): (usize, &Vec<BlockShape>)| {
-            let layer = path / format!("layer{number}");
-            shapes.iter().enumerate().map(|(i, shape)| Block::new(&(&layer / i), *shape)).collect()
-        };
-        Self { stem, layers: (1..).zip(&layers()).map(layer).collect() }
+        let stem = ConvNorm::new(&(path / "conv1"), &(path / "bn1"), ConvShape::dense(3, STEM, 7).stride(2));
+        Self { stem, blocks: blocks().iter().map(|shape| Block::new(path, shape)).collect() }
     }
 
-    /// One stage of five; the last gives the feature map `[N, 2048, H/32, W/32]` of normalised images `[N, 3, H, W]`.
-    pub fn stage(&self, number: usize, x_nchw: &Tensor, train: bool) -> Tensor {
-        let Some(layer) = number.checked_sub(1) else {
-            let stem = self.stem.forward(x_nchw, train).relu();
-            return stem.max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false);
-        };
-        self.layers[layer].iter().fold(x_nchw.shallow_clone(), |x, block| block.forward(&x, train))
+    /// The feature map `[N, 2048, H/32, W/32]` of normalised images `[N, 3, H, W]`.
+    pub fn forward(&self, x_nchw: &Tensor, train: bool) -> Tensor {
+        let stem = self.stem.forward(x_nchw, train).relu();
+        let x = stem.max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false);
+        self.blocks.iter().fold(x, |x, block| block.forward(&x, train))
     }
 }

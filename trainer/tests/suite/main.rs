@@ -7,3 +7,4 @@ mod folds;
 mod networks;
 mod support;
 mod training;
+mod tuning;

@@ -120,7 +120,7 @@ fn configuration(epochs: usize, folder: &Path) -> String {
     format!(
         "
 trainer:
-  data: {{ select_fraction: 0.2, calibrate_fraction: 0.2 }}
+  data: {{ cache: {cache}, select_fraction: 0.2, calibrate_fraction: 0.2 }}
   acceptance: {{ min_side_px: {SIDE} }}
   preprocess: {{ width: {SIDE}, height: {SIDE} }}
   model: {{ architecture: mobilenetv2, weights: null, dropout: 0.0 }}
@@ -128,7 +128,7 @@ trainer:
     epochs: {epochs}
     batch_size: 16
     learning_rate: 3.0e-3
-    average: {{ decay: 0.9 }}
+    average_decay: 0.9
     patience: {epochs}
     precision: fp32
     workers: 2
@@ -137,6 +137,7 @@ trainer:
   evaluation: {{ resamples: 200, ledger: {ledger} }}
   export: {{ directory: {bundle}, originals: null }}
 ",
+        cache = folder.join("cache").display(),
         ledger = folder.join("ledger.jsonl").display(),
         bundle = folder.join("bundle").display(),
     )

@@ -1,0 +1,92 @@
+//! `cxr-trainer tune`.
+
+use super::shared::Common;
+use anyhow::{Context, Result};
+use clap::Args;
+use cxr_trainer::console::say;
+use cxr_trainer::device::DeviceChoice;
+use cxr_trainer::tune::results::table;
+use cxr_trainer::tune::scheduler::Next;
+use cxr_trainer::tune::store::Place;
+use cxr_trainer::tune::supervisor::supervise;
+use cxr_trainer::tune::worker::work;
+use cxr_trainer::tune::{StudyDirectory, begin};
+use std::path::PathBuf;
+use std::process::Command;
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// The study: a name, for a folder in runs/, or a folder. Created when missing, continued when not.
+    #[arg(long)]
+    study: PathBuf,
+    /// Where workers meet: a folder that all of them see, or postgres://..; STUDY/store unless given.
+    #[arg(long, env = "CXR_TUNE_STORE", hide_env_values = true)]
+    store: Option<String>,
+    /// Processes that train trials on this machine.
+    #[arg(long, default_value_t = 1)]
+    workers: usize,
+    /// Processor time of all trials together; trainer.tune.budget_cpu_hours unless given.
+    #[arg(long)]
+    budget_cpu_hours: Option<f64>,
+    /// Most trials; trainer.tune.max_trials unless given.
+    #[arg(long)]
+    max_trials: Option<usize>,
+    /// Only shows how the study stands.
+    #[arg(long)]
+    status: bool,
+    /// Works alone and starts nobody: what --workers starts.
+    #[arg(long, hide = true)]
+    worker: bool,
+    /// A YAML file whose section `trainer` goes over config/default.yaml.
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// The dataset; trainer.data.root unless given.
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// Stands for ../shared/data in every path of the configuration.
+    #[arg(long, env = "CXR_DATA_DIR")]
+    data_dir: Option<PathBuf>,
+    /// cpu, cuda or cuda:N.
+    #[arg(long, default_value = "cpu")]
+    device: DeviceChoice,
+}
+
+pub(crate) fn run(arguments: Arguments) -> Result<()> {
+    let study = StudyDirectory::of(&arguments.study);
+    let place = Place::of(arguments.store.as_deref(), study.path());
+    if arguments.status {
+        let kept = place.open()?.load()?;
+        let kept = kept.with_context(|| format!("{}: no study was begun", study.path().display()))?;
+        say(table(&kept));
+        return Ok(());
+    }
+    let Arguments { config, data, data_dir, device, .. } = arguments;
+    let mut config = Common { run: study.path().to_owned(), config, data, data_dir, device }.config()?;
+    config.tune.budget_cpu_hours = arguments.budget_cpu_hours.unwrap_or(config.tune.budget_cpu_hours);
+    config.tune.max_trials = arguments.max_trials.unwrap_or(config.tune.max_trials);
+    begin(&config, &study, &place)?;
+    if arguments.worker || arguments.workers <= 1 {
+        let end = work(&config, &study, &place, device.open()?)?;
+        if arguments.worker {
+            return Ok(());
+        }
+        report(&place, &end)
+    } else {
+        let mut store = place.open()?;
+        supervise(&study, store.as_mut(), arguments.workers, || {
+            let mut command = Command::new(std::env::current_exe()?);
+            command.args(std::env::args_os().skip(1)).arg("--worker");
+            Ok(command)
+        })?;
+        say(table(&store.load()?.context("the study is gone")?));
+        Ok(())
+    }
+}
+
+fn report(place: &Place, end: &Next) -> Result<()> {
+    say(table(&place.open()?.load()?.context("the study is gone")?));
+    if *end == Next::OutOfBudget {
+        say("the budget is used up: a larger --budget-cpu-hours goes on");
+    }
+    Ok(())
+}

@@ -1,0 +1,129 @@
+//! `trainer.tune`: the search for hyperparameters.
+
+use anyhow::{Result, ensure};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// `tune`: the search for hyperparameters. No weights depend on it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tune {
+    /// Most configurations that are drawn.
+    pub max_trials: usize,
+    /// Epochs after which trials are compared; the last one is the length of the schedule.
+    pub rungs: Vec<usize>,
+    /// One of so many trials goes on to the next rung.
+    pub reduction_factor: usize,
+    /// How configurations are drawn.
+    pub sampler: Sampler,
+    /// Trials before the sampler learns from results.
+    pub startup_trials: usize,
+    /// What trials are ranked by.
+    pub objective: Objective,
+    /// A trial whose area under the curve is worse than the rung's best by more than this ranks behind all others.
+    pub auc_tolerance: f64,
+    /// Processor time of all trials together.
+    pub budget_cpu_hours: f64,
+    /// A worker that has not been heard of for so long has lost its trial.
+    pub lease_seconds: f64,
+    /// What is varied: keys of this configuration, without `trainer.`; null takes a key out.
+    pub space: BTreeMap<String, Option<Range>>,
+}
+
+/// How configurations are drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sampler {
+    /// Tree-structured Parzen estimator (Bergstra et al. 2011), after a quasi-random start.
+    Tpe,
+    /// Quasi-random: an additive recurrence with a seeded shift.
+    QuasiRandom,
+}
+
+/// What trials are ranked by; both are those of the epoch whose weights are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Objective {
+    /// Class-weighted log loss on the select fold; smaller is better.
+    SelectLoss,
+    /// Area under the ROC curve on the select fold; larger is better.
+    SelectAuc,
+}
+
+/// The values that one key may take.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "RangeKeys", into = "RangeKeys")]
+pub enum Range {
+    /// Any number between the two.
+    Uniform([f64; 2]),
+    /// Any positive number between the two, its logarithm uniform.
+    LogUniform([f64; 2]),
+    /// One of these.
+    Choice(Vec<Value>),
+}
+
+/// As it is written: exactly one of the three. A file laid over another can set one to null and give another.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RangeKeys {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    uniform: Option<[f64; 2]>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    log_uniform: Option<[f64; 2]>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    choice: Option<Vec<Value>>,
+}
+
+impl TryFrom<RangeKeys> for Range {
+    type Error = String;
+
+    fn try_from(keys: RangeKeys) -> Result<Self, String> {
+        match (keys.uniform, keys.log_uniform, keys.choice) {
+            (Some([low, high]), None, None) if low < high => Ok(Self::Uniform([low, high])),
+            (None, Some([low, high]), None) if 0.0 < low && low < high => Ok(Self::LogUniform([low, high])),
+            (None, None, Some(values)) if !values.is_empty() => Ok(Self::Choice(values)),
+            _ => {
+                Err("takes one of uniform: [low, high], log_uniform: [low, high] (positive) and choice: [..]"
+                    .to_owned())
+            }
+        }
+    }
+}
+
+impl From<Range> for RangeKeys {
+    fn from(range: Range) -> Self {
+        match range {
+            Range::Uniform(bounds) => Self { uniform: Some(bounds), ..Self::default() },
+            Range::LogUniform(bounds) => Self { log_uniform: Some(bounds), ..Self::default() },
+            Range::Choice(values) => Self { choice: Some(values), ..Self::default() },
+        }
+    }
+}
+
+impl Tune {
+    /// The keys that are varied.
+    pub fn ranges(&self) -> BTreeMap<String, Range> {
+        self.space.iter().filter_map(|(key, range)| Some((key.clone(), range.clone()?))).collect()
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        ensure!(self.max_trials > 0, "trainer.tune.max_trials: at least 1");
+        ensure!(
+            self.rungs.first().is_some_and(|first| *first > 0) && self.rungs.is_sorted_by(|a, b| a < b),
+            "trainer.tune.rungs: epochs from 1, ascending"
+        );
+        ensure!(self.reduction_factor > 1, "trainer.tune.reduction_factor: at least 2");
+        ensure!(self.startup_trials > 0, "trainer.tune.startup_trials: at least 1");
+        ensure!(self.auc_tolerance >= 0.0, "trainer.tune.auc_tolerance: not negative");
+        ensure!(self.budget_cpu_hours > 0.0, "trainer.tune.budget_cpu_hours: must be positive");
+        ensure!(self.lease_seconds >= 1.0, "trainer.tune.lease_seconds: at least 1");
+        // A different fold, seed or goal would not be a better model but another question.
+        const FIXED: [&str; 6] = ["seed", "data", "calibration", "evaluation", "export", "tune"];
+        for key in self.space.keys() {
+            let section = key.split('.').next().unwrap_or_default();
+            ensure!(!FIXED.contains(&section), "trainer.tune.space: {key} is not for a search to choose");
+        }
+        Ok(())
+    }
+}

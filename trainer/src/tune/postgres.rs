@@ -1,0 +1,233 @@
+//! The Postgres store: the only SQL of the trainer. A schema of its own, a row for each study and for each trial.
+//!
+//! A decision of successive halving needs all trials, so an edit locks the study's row and not single trials: it lasts
+//! milliseconds, and no two are at it at once. A worker that lives holds an advisory lock of its session, which Postgres
+//! releases when its connection ends; a worker that only stalls is given up when its lease ends, by Postgres' clock.
+
+use super::scheduler::Moment;
+use super::store::{Edit, Store};
+use super::study::{Definition, Study, Trial};
+use crate::console::say;
+use anyhow::{Context, Result};
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{Connection, Row};
+use std::collections::BTreeSet;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+use tokio::runtime::{Builder, Runtime};
+
+/// How long a store that cannot be reached is asked again, and how often.
+const PATIENCE: Duration = Duration::from_mins(5);
+const RETRY: Duration = Duration::from_secs(2);
+/// Taken while the tables are made: `create .. if not exists` alone may collide.
+const SCHEMA_LOCK: i64 = 0x6378_725f_7475_6e65;
+
+const SCHEMA: [&str; 3] = [
+    "create schema if not exists cxr_tune",
+    "create table if not exists cxr_tune.study (
+        name text primary key,
+        definition jsonb not null,
+        created timestamptz not null default clock_timestamp())",
+    "create table if not exists cxr_tune.trial (
+        study text not null references cxr_tune.study,
+        number bigint not null,
+        state text not null,
+        generation bigint not null,
+        worker text,
+        document jsonb not null,
+        changed timestamptz not null default clock_timestamp(),
+        primary key (study, number))",
+];
+
+/// A study in Postgres.
+pub struct PostgresStore {
+    options: PgConnectOptions,
+    study: String,
+    // The worker for which every connection holds an advisory lock.
+    worker: Option<String>,
+    // Before the runtime: fields are dropped in this order.
+    connection: Option<PgConnection>,
+    runtime: Runtime,
+}
+
+impl PostgresStore {
+    /// Connects, and makes the tables where they are missing.
+    ///
+    /// # Errors
+    /// When the URL is none or the server cannot be reached. The URL may hold a password and is never shown.
+    pub fn open(url: &str, study: &str) -> Result<Self> {
+        let options = PgConnectOptions::from_str(url).context("--store: is no Postgres URL")?;
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let connection = runtime
+            .block_on(async {
+                let mut connection = PgConnection::connect_with(&options).await?;
+                let mut transaction = connection.begin().await?;
+                sqlx::query("select pg_advisory_xact_lock($1)")
+                    .bind(SCHEMA_LOCK)
+                    .execute(&mut *transaction)
+                    .await?;
+                for statement in SCHEMA {
+                    sqlx::query(statement).execute(&mut *transaction).await?;
+                }
+                transaction.commit().await?;
+                Ok::<_, sqlx::Error>(connection)
+            })
+            .context("--store: the Postgres store cannot be opened")?;
+        Ok(Self { options, study: study.to_owned(), worker: None, connection: Some(connection), runtime })
+    }
+
+    /// Does `work` on a connection; on one that broke, again on a new one.
+    fn persist<T>(&mut self, mut work: impl AsyncFnMut(&mut PgConnection, &str) -> Result<T>) -> Result<T> {
+        let Self { options, study, worker, connection, runtime } = self;
+        let begun = Instant::now();
+        loop {
+            let attempt = runtime.block_on(async {
+                let mut open = match connection.take() {
+                    Some(open) => open,
+                    None => connect(options, worker.as_deref()).await?,
+                };
+                let result = work(&mut open, study).await;
+                *connection = Some(open);
+                result
+            });
+            match attempt {
+                Err(error) if is_broken(&error) && begun.elapsed() < PATIENCE => {
+                    *connection = None;
+                    say(format!("the study's store cannot be reached, trying again: {error:#}"));
+                    std::thread::sleep(RETRY);
+                }
+                other => return other,
+            }
+        }
+    }
+}
+
+impl Store for PostgresStore {
+    fn begin(&mut self, definition: &Definition) -> Result<()> {
+        let document = serde_json::to_value(definition)?;
+        self.persist(async |connection, study| {
+            sqlx::query(
+                "insert into cxr_tune.study (name, definition) values ($1, $2) on conflict do nothing",
+            )
+            .bind(study)
+            .bind(&document)
+            .execute(&mut *connection)
+            .await?;
+            let begun: serde_json::Value =
+                sqlx::query_scalar("select definition from cxr_tune.study where name = $1")
+                    .bind(study)
+                    .fetch_one(connection)
+                    .await?;
+            definition
+                .ensure_same(&serde_json::from_value(begun)?)
+                .with_context(|| format!("the study {study:?} in Postgres"))
+        })
+    }
+
+    fn edit(&mut self, edit: &mut Edit) -> Result<()> {
+        self.persist(async |connection, name| {
+            let mut transaction = connection.begin().await?;
+            let study = read(&mut transaction, name, "for update").await?;
+            let mut study = study.with_context(|| format!("the study {name:?} is gone from Postgres"))?;
+            let moment = moment(&mut transaction, &study).await?;
+            let before = study.clone();
+            edit(&mut study, &moment)?;
+            for trial in study.trials.iter().filter(|trial| before.trials.get(trial.number) != Some(trial)) {
+                write(&mut transaction, name, trial).await?;
+            }
+            Ok(transaction.commit().await?)
+        })
+    }
+
+    fn load(&mut self) -> Result<Option<Study>> {
+        self.persist(async |connection, name| read(connection, name, "").await)
+    }
+
+    fn attend(&mut self, worker: &str) -> Result<()> {
+        self.worker = Some(worker.to_owned());
+        self.persist(async |connection, _| attend(connection, worker).await)
+    }
+}
+
+async fn connect(options: &PgConnectOptions, worker: Option<&str>) -> Result<PgConnection> {
+    let mut connection = PgConnection::connect_with(options).await?;
+    if let Some(worker) = worker {
+        attend(&mut connection, worker).await?;
+    }
+    Ok(connection)
+}
+
+/// Shared: a worker attends from several threads. Whoever asks whether it is gone tries for the whole lock.
+async fn attend(connection: &mut PgConnection, worker: &str) -> Result<()> {
+    sqlx::query("select pg_advisory_lock_shared(hashtextextended($1, 0))")
+        .bind(worker)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Whether a new connection may help.
+fn is_broken(error: &anyhow::Error) -> bool {
+    match error.downcast_ref::<sqlx::Error>() {
+        Some(sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_)) => true,
+        // Class 57: the server is being stopped or started, or ended this session. 40: the transaction may be repeated.
+        Some(sqlx::Error::Database(error)) => {
+            error.code().is_some_and(|code| ["57", "40", "08"].iter().any(|class| code.starts_with(class)))
+        }
+        _ => false,
+    }
+}
+
+async fn read(connection: &mut PgConnection, name: &str, lock: &str) -> Result<Option<Study>> {
+    let statement = match lock {
+        "" => "select definition from cxr_tune.study where name = $1",
+        _ => "select definition from cxr_tune.study where name = $1 for update",
+    };
+    let definition: Option<serde_json::Value> =
+        sqlx::query_scalar(statement).bind(name).fetch_optional(&mut *connection).await?;
+    let Some(definition) = definition else { return Ok(None) };
+    let documents: Vec<serde_json::Value> =
+        sqlx::query_scalar("select document from cxr_tune.trial where study = $1 order by number")
+            .bind(name)
+            .fetch_all(connection)
+            .await?;
+    let trials = documents.into_iter().map(serde_json::from_value).collect::<Result<Vec<Trial>, _>>()?;
+    Ok(Some(Study { definition: serde_json::from_value(definition)?, trials }))
+}
+
+async fn moment(connection: &mut PgConnection, study: &Study) -> Result<Moment> {
+    let row = sqlx::query("select extract(epoch from clock_timestamp())::float8 as now")
+        .fetch_one(&mut *connection)
+        .await?;
+    let mut gone = BTreeSet::new();
+    for claim in study.trials.iter().filter_map(|trial| trial.claim.as_ref()) {
+        let free: bool = sqlx::query_scalar("select pg_try_advisory_xact_lock(hashtextextended($1, 0))")
+            .bind(&claim.worker)
+            .fetch_one(&mut *connection)
+            .await?;
+        if free {
+            gone.insert(claim.worker.clone());
+        }
+    }
+    Ok(Moment { now: row.try_get("now")?, gone })
+}
+
+async fn write(connection: &mut PgConnection, study: &str, trial: &Trial) -> Result<()> {
+    let document = serde_json::to_value(trial)?;
+    let state = document["state"].as_str().unwrap_or_default().to_owned();
+    sqlx::query(
+        "insert into cxr_tune.trial (study, number, state, generation, worker, document)
+         values ($1, $2, $3, $4, $5, $6)
+         on conflict (study, number) do update set state = excluded.state, generation = excluded.generation,
+             worker = excluded.worker, document = excluded.document, changed = clock_timestamp()",
+    )
+    .bind(study)
+    .bind(trial.number as i64)
+    .bind(state)
+    .bind(trial.generation as i64)
+    .bind(trial.claim.as_ref().map(|claim| claim.worker.as_str()))
+    .bind(document)
+    .execute(connection)
+    .await?;
+    Ok(())
+}

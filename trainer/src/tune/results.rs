@@ -1,0 +1,199 @@
+//! What a study leaves behind: `tune.json`, `best.yaml`, a plot, and the table that `--status` shows.
+
+use super::StudyDirectory;
+use super::plots;
+use super::scheduler::Next;
+use super::space::{Parameters, max_epochs, overlay};
+use super::store::Store;
+use super::study::{Definition, Study, Trial, TrialState};
+use crate::config::Config;
+use crate::environment::now;
+use crate::files::{write_atomically, write_json};
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use std::fmt::Write as _;
+use std::path::Path;
+
+/// The file in the study's folder.
+const FILE: &str = "tune.json";
+
+/// `tune.json`: a study so far.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TuneFile {
+    /// When it was written, RFC 3339.
+    pub written: String,
+    /// Space, sampler, objective, rungs.
+    pub definition: Definition,
+    /// Most trials.
+    pub max_trials: usize,
+    /// Processor hours that all trials together may take.
+    pub budget_cpu_hours: f64,
+    /// Processor hours that they took, lost work included.
+    pub spent_cpu_hours: f64,
+    /// Why the search ended; none while it goes on.
+    pub ended: Option<Ended>,
+    /// Every trial.
+    pub trials: Vec<Trial>,
+    /// The best trial of the highest rung.
+    pub best: Option<BestTrial>,
+}
+
+/// Why a search ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ended {
+    /// Every trial is where successive halving wants it.
+    Complete,
+    /// The next job was not expected to end within the budget.
+    OutOfBudget,
+}
+
+/// The best trial.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BestTrial {
+    /// Its number; its run directory is `trials/NNNN`.
+    pub trial: usize,
+    /// What was drawn.
+    pub parameters: Parameters,
+    /// Epochs that it was trained for.
+    pub epochs: usize,
+    /// The epoch whose weights are kept.
+    pub best_epoch: usize,
+    /// Its class-weighted log loss on the select fold.
+    pub select_loss: f64,
+    /// Its area under the ROC curve there.
+    pub select_auc: f64,
+    /// Trials that reached the same rung, this one included.
+    pub n_compared: usize,
+}
+
+impl TuneFile {
+    /// Reads the results of a study; none where there are none.
+    ///
+    /// # Errors
+    /// When the file is damaged.
+    pub fn load(study: &Path) -> Result<Option<Self>> {
+        let file = study.join(FILE);
+        if !file.exists() {
+            return Ok(None);
+        }
+        let text = std::fs::read(&file).with_context(|| format!("{}: cannot be read", file.display()))?;
+        serde_json::from_slice(&text)
+            .with_context(|| format!("{}: is no result of a study", file.display()))
+            .map(Some)
+    }
+
+    fn of(study: &Study, config: &Config, end: Option<&Next>) -> Result<Self> {
+        let best = study.best().map(|(trial, result)| BestTrial {
+            trial: trial.number,
+            parameters: trial.parameters.clone(),
+            epochs: result.epochs,
+            best_epoch: result.best_epoch,
+            select_loss: result.select_loss,
+            select_auc: result.select_auc,
+            n_compared: study.ranked(trial.rungs.len() - 1).len(),
+        });
+        Ok(Self {
+            written: now()?,
+            definition: study.definition.clone(),
+            max_trials: config.tune.max_trials,
+            budget_cpu_hours: config.tune.budget_cpu_hours,
+            spent_cpu_hours: study.cpu_seconds() / 3600.0,
+            ended: match end {
+                Some(Next::Complete) => Some(Ended::Complete),
+                Some(Next::OutOfBudget) => Some(Ended::OutOfBudget),
+                _ => None,
+            },
+            trials: study.trials.clone(),
+            best,
+        })
+    }
+}
+
+/// Writes everything, under the store's lock: two workers at once would take each other's half-written file.
+///
+/// # Errors
+/// When the folder cannot be written.
+pub(super) fn write(
+    config: &Config,
+    study: &StudyDirectory,
+    store: &mut dyn Store,
+    end: Option<&Next>,
+) -> Result<()> {
+    store.edit(&mut |now, _| {
+        let file = TuneFile::of(now, config, end)?;
+        if let Some(best) = &file.best {
+            let text = overlay(&best.parameters, max_epochs(&config.tune))?;
+            let head = format!(
+                "# Trial {:04} of the study {}: select loss {:.4}, AUC {:.4} after {} epochs. Lay it over the configuration with --config.\n",
+                best.trial,
+                study.path().display(),
+                best.select_loss,
+                best.select_auc,
+                best.epochs
+            );
+            write_atomically(&study.file("best.yaml"), (head + &text).as_bytes())?;
+            let figures = study.file("figures");
+            std::fs::create_dir_all(&figures)?;
+            write_atomically(&figures.join("tune.svg"), plots::svg(now)?.as_bytes())?;
+        }
+        write_json(&study.file(FILE), &file)
+    })
+}
+
+/// Drawn values in one line.
+pub(super) fn listed(parameters: &Parameters) -> String {
+    let pairs = parameters.iter().map(|(key, value)| format!("{key} {}", short(value)));
+    pairs.collect::<Vec<_>>().join(", ")
+}
+
+fn short(value: &serde_json::Value) -> String {
+    match value.as_f64() {
+        Some(number) if value.is_f64() && number != 0.0 && number.abs() < 0.01 => format!("{number:.2e}"),
+        _ => value.to_string(),
+    }
+}
+
+/// The study as a table.
+pub fn table(study: &Study) -> String {
+    let mut text =
+        String::from("trial  state     epochs  select loss  select AUC  CPU min  worker / parameters\n");
+    for trial in &study.trials {
+        let state = match trial.state {
+            TrialState::Running => "running",
+            TrialState::Paused => "paused",
+            TrialState::Finished => "finished",
+            TrialState::Failed => "failed",
+        };
+        let result = trial.rungs.last();
+        let spent = trial.cpu_seconds + trial.claim.as_ref().map_or(0.0, |claim| claim.cpu_seconds);
+        let worker = trial.claim.as_ref().map_or(String::new(), |claim| format!("{} / ", claim.worker));
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "{:>5}  {state:<8}  {:>6}  {:>11}  {:>10}  {:>7.1}  {worker}{}{}",
+            trial.number,
+            result.map_or(0, |result| result.epochs),
+            result.map_or_else(|| "-".to_owned(), |result| format!("{:.4}", result.select_loss)),
+            result.map_or_else(|| "-".to_owned(), |result| format!("{:.4}", result.select_auc)),
+            spent / 60.0,
+            listed(&trial.parameters),
+            trial.error.as_ref().map_or_else(String::new, |error| format!(": {error}")),
+        );
+    }
+    if let Some((trial, result)) = study.best() {
+        let _ = writeln!(
+            text,
+            "best: trial {:04} after {} epochs, select loss {:.4}, AUC {:.4}; {}",
+            trial.number,
+            result.epochs,
+            result.select_loss,
+            result.select_auc,
+            listed(&trial.parameters)
+        );
+    }
+    let _ = write!(text, "{:.2} CPU hours so far", study.cpu_seconds() / 3600.0);
+    text
+}

@@ -1,0 +1,129 @@
+//! The search space: keys of the configuration, the values they may take, and a configuration with drawn values in it.
+
+use crate::config::Config;
+use crate::config::tune::{Range, Tune};
+use anyhow::{Context, Result, anyhow};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// Drawn values by key, without `trainer.`.
+pub type Parameters = BTreeMap<String, Value>;
+
+impl Range {
+    /// The interval in which the sampler draws: logarithms, and positions in a list of choices. The end is exclusive.
+    pub fn interval(&self) -> [f64; 2] {
+        match self {
+            Self::Uniform(bounds) => *bounds,
+            Self::LogUniform([low, high]) => [low.ln(), high.ln()],
+            Self::Choice(values) => [0.0, values.len() as f64],
+        }
+    }
+
+    /// The value at a position of the interval; numbers to four digits, so that they can be written down.
+    pub fn value(&self, position: f64) -> Value {
+        match self {
+            Self::Uniform(bounds) => Value::from(rounded(position, *bounds)),
+            Self::LogUniform(bounds) => Value::from(rounded(position.exp(), *bounds)),
+            Self::Choice(values) => values[(position.max(0.0) as usize).min(values.len() - 1)].clone(),
+        }
+    }
+
+    /// The position of a value; none where the range does not hold it.
+    pub fn position(&self, value: &Value) -> Option<f64> {
+        let [low, high] = self.interval();
+        let position = match self {
+            Self::Uniform(_) => value.as_f64()?,
+            Self::LogUniform(_) => value.as_f64()?.ln(),
+            Self::Choice(values) => values.iter().position(|choice| choice == value)? as f64 + 0.5,
+        };
+        // Rounding may have moved a value onto the exclusive end.
+        Some(position.clamp(low, high - (high - low) * 1e-9))
+    }
+}
+
+fn rounded(value: f64, [low, high]: [f64; 2]) -> f64 {
+    format!("{value:.3e}").parse().unwrap_or(value).clamp(low, high)
+}
+
+/// The configuration of a trial: the drawn values in the tree, and the last rung as the length of the schedule.
+///
+/// # Errors
+/// Names a key that the configuration does not have, or whose value it refuses.
+pub fn apply(base: &Config, parameters: &Parameters) -> Result<Config> {
+    let mut tree = serde_json::to_value(base)?;
+    for (key, value) in parameters {
+        let pointer = format!("/{}", key.replace('.', "/"));
+        let place = tree
+            .pointer_mut(&pointer)
+            .with_context(|| format!("trainer.tune.space: {key} is no key of the configuration"))?;
+        *place = value.clone();
+    }
+    let mut config: Config = serde_path_to_error::deserialize(tree)
+        .map_err(|error| anyhow!("trainer.tune.space: {}: {}", error.path(), error.inner()))?;
+    config.training.epochs = max_epochs(&base.tune);
+    config.check().context("trainer.tune.space: a drawn value is refused")?;
+    Ok(config)
+}
+
+/// The last rung.
+pub fn max_epochs(tune: &Tune) -> usize {
+    tune.rungs.last().copied().unwrap_or(1)
+}
+
+/// The drawn values as a file to lay over config/default.yaml.
+///
+/// # Errors
+/// When a value cannot be written as YAML.
+pub fn overlay(parameters: &Parameters, epochs: usize) -> Result<String> {
+    let mut tree = serde_json::json!({ "training": { "epochs": epochs } });
+    for (key, value) in parameters {
+        let mut place = &mut tree;
+        for part in key.split('.') {
+            place = place
+                .as_object_mut()
+                .context("a key of the search space lies within another")?
+                .entry(part)
+                .or_insert_with(|| serde_json::json!({}));
+        }
+        *place = value.clone();
+    }
+    Ok(serde_yaml_ng::to_string(&serde_json::json!({ "trainer": tree }))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn positions_and_values_belong_together() {
+        for range in [
+            Range::Uniform([0.0, 0.5]),
+            Range::LogUniform([1e-4, 1e-2]),
+            Range::Choice(vec![json!(0), json!(2), json!("adam")]),
+        ] {
+            let [low, high] = range.interval();
+            for step in 0..100 {
+                let value = range.value(low + (high - low) * f64::from(step) / 100.0);
+                let position = range.position(&value).expect("of this range");
+                assert!((low..high).contains(&position), "{range:?} {value}");
+                assert_eq!(range.value(position), value);
+            }
+        }
+        assert_eq!(Range::Choice(vec![json!(0)]).position(&json!(1)), None);
+    }
+
+    #[test]
+    fn an_overlay_nests_its_keys() {
+        let parameters = Parameters::from([
+            ("training.learning_rate".into(), json!(1e-4)),
+            ("model.dropout".into(), json!(0.2)),
+        ]);
+        let text = overlay(&parameters, 9).expect("YAML");
+        let tree: Value = serde_yaml_ng::from_str(&text).expect("YAML");
+        assert_eq!(
+            tree,
+            json!({"trainer": {"training": {"epochs": 9, "learning_rate": 1e-4}, "model": {"dropout": 0.2}}})
+        );
+    }
+}

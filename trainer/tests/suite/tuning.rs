@@ -1,0 +1,278 @@
+//! The search as a user sees it: several real processes, one of which is killed or stalled in the middle of a trial. The
+//! study must end as one that nobody disturbed.
+
+use crate::support::{Workbench, fail, repository, succeed};
+use cxr_trainer::model::weights;
+use cxr_trainer::tune::TuneFile;
+use cxr_trainer::tune::results::Ended;
+use cxr_trainer::tune::study::Trial;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+/// Three trials of which the best goes on, once all are there: the outcome does not depend on who is faster.
+const SEARCH: &str = "
+  tune:
+    max_trials: 3
+    rungs: [3, 6]
+    reduction_factor: 3
+    lease_seconds: 1
+    space:
+      training.learning_rate: { log_uniform: [1.0e-3, 1.0e-2] }
+      training.weight_decay: null
+      model.dropout: null
+      model.freeze_depth: null
+";
+
+struct Search {
+    workbench: Workbench,
+    store: Option<String>,
+}
+
+impl Search {
+    fn new(store: Option<String>) -> Self {
+        let workbench = Workbench::new(30, 6);
+        let config = std::fs::read_to_string(workbench.config()).unwrap();
+        std::fs::write(workbench.config(), config.trim_end().to_owned() + SEARCH).unwrap();
+        Self { workbench, store }
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.workbench.path().join("study")
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cxr-trainer"));
+        command.current_dir(repository()).env("OMP_NUM_THREADS", "1").arg("tune");
+        command.arg("--study").arg(self.folder()).arg("--config").arg(self.workbench.config());
+        command.arg("--data").arg(self.workbench.data()).args(arguments);
+        if let Some(store) = &self.store {
+            command.args(["--store", store]);
+        }
+        command
+    }
+
+    fn begin(&self, n_workers: &str) -> Child {
+        self.command(&["--workers", n_workers]).stdout(Stdio::piped()).spawn().unwrap()
+    }
+
+    fn result(&self) -> TuneFile {
+        TuneFile::load(&self.folder()).unwrap().unwrap()
+    }
+
+    /// Waits until some worker has written an epoch of a trial that it is still at, and gives the worker's process.
+    fn somebody_at_work(&self) -> String {
+        wait_for("a checkpoint of a trial that is being trained", || {
+            let entries = std::fs::read_dir(self.folder().join("trials")).ok()?;
+            let names = entries.flatten().map(|entry| entry.path());
+            let claimed =
+                names.into_iter().find(|path| path.extension().is_some() && checkpoint(path).exists())?;
+            let number: usize = claimed.file_stem()?.to_str()?.parse().ok()?;
+            // The claimed trial's row of the table names the worker: machine-process-beginning.
+            let table = succeed(&mut self.command(&["--status"]));
+            let row = table
+                .lines()
+                .find(|line| {
+                    line.split_whitespace().next() == Some(&number.to_string()) && line.contains("running")
+                })?
+                .to_owned();
+            let worker = row.split_whitespace().find(|word| word.matches('-').count() >= 2)?.to_owned();
+            worker.rsplit('-').nth(1).map(ToOwned::to_owned)
+        })
+    }
+}
+
+fn checkpoint(run: &Path) -> PathBuf {
+    run.join("checkpoint.safetensors")
+}
+
+fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_mins(2);
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited two minutes for {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn signal(name: &str, process: &str) {
+    assert!(Command::new("kill").args([&format!("-{name}"), process]).status().unwrap().success());
+}
+
+fn ends_well(child: Child) -> String {
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{text}");
+    text
+}
+
+/// The study that nobody disturbed, by one worker.
+fn undisturbed() -> &'static Search {
+    static STUDY: OnceLock<Search> = OnceLock::new();
+    STUDY.get_or_init(|| {
+        let search = Search::new(None);
+        succeed(&mut search.command(&[]));
+        search
+    })
+}
+
+/// Everything about a trial that must not depend on who trained it, when, and how often.
+fn outcome(trial: &Trial) -> String {
+    let rungs: Vec<_> =
+        trial.rungs.iter().map(|r| (r.epochs, r.best_epoch, r.select_loss, r.select_auc)).collect();
+    format!("{} {:?} {:?} {rungs:?} {:?}", trial.number, trial.parameters, trial.state, trial.epochs)
+}
+
+fn expect_as_undisturbed(search: &Search) {
+    let (expected, found) = (undisturbed().result(), search.result());
+    assert_eq!(found.ended, Some(Ended::Complete));
+    assert_eq!(
+        found.trials.iter().map(outcome).collect::<Vec<_>>(),
+        expected.trials.iter().map(outcome).collect::<Vec<_>>()
+    );
+    assert_eq!(found.best.map(|best| best.trial), expected.best.map(|best| best.trial));
+    for trial in 0..3 {
+        let file = |search: &Search| checkpoint(&search.folder().join(format!("trials/{trial:04}")));
+        let (expected, _) = weights::read(&file(undisturbed())).unwrap();
+        let (found, _) = weights::read(&file(search)).unwrap();
+        assert_eq!(expected.len(), found.len());
+        assert!(expected.iter().all(|(name, tensor)| tensor.equal(&found[name])), "trial {trial} differs");
+    }
+}
+
+fn killed_worker(search: &Search) {
+    let supervisor = search.begin("2");
+    let process = search.somebody_at_work();
+    signal("KILL", &process);
+    let printed = ends_well(supervisor);
+    assert!(printed.contains("signal: 9") && printed.contains("best: trial"), "{printed}");
+    expect_as_undisturbed(search);
+    // Taken over once; nothing was ever claimed beside its holder.
+    let trials = search.result().trials;
+    assert_eq!(trials.iter().map(|trial| trial.n_takeovers).sum::<usize>(), 1, "{trials:?}");
+    for trial in &trials {
+        assert_eq!(trial.generation as usize, trial.rungs.len() + trial.n_takeovers, "{trial:?}");
+        assert!(trial.n_takeovers == 0 || trial.workers[0] != trial.workers[1], "{trial:?}");
+    }
+}
+
+#[test]
+fn a_search_ends_with_a_ranking_a_plot_and_a_configuration_that_trains() {
+    let search = undisturbed();
+    let result = search.result();
+    assert_eq!(result.trials.len(), 3);
+    let finished: Vec<&Trial> = result.trials.iter().filter(|trial| trial.rungs.len() == 2).collect();
+    let best = result.best.as_ref().unwrap();
+    assert_eq!((finished.len(), finished[0].number, best.epochs), (1, best.trial, 6));
+    let loss_at_first = |trial: &Trial| trial.rungs[0].select_loss;
+    let smallest = result.trials.iter().map(loss_at_first).fold(f64::INFINITY, f64::min);
+    assert!((loss_at_first(finished[0]) - smallest).abs() < 1e-12);
+    assert!(result.spent_cpu_hours > 0.0 && result.spent_cpu_hours < result.budget_cpu_hours);
+    assert!(
+        std::fs::read_to_string(search.folder().join("figures/tune.svg")).unwrap().contains("select loss")
+    );
+
+    // What was stopped at a rung and went on is what a training without a stop is.
+    let overlay = std::fs::read_to_string(search.workbench.config()).unwrap();
+    let chosen = std::fs::read_to_string(search.folder().join("best.yaml")).unwrap();
+    let rate = best.parameters["training.learning_rate"].as_f64().unwrap();
+    assert!(chosen.contains("epochs: 6") && chosen.contains("learning_rate"), "{chosen}");
+    let overlay = overlay.replace("learning_rate: 3.0e-3", &format!("learning_rate: {rate:e}"));
+    std::fs::write(search.workbench.path().join("straight.yaml"), overlay).unwrap();
+    let mut straight = Command::new(env!("CARGO_BIN_EXE_cxr-trainer"));
+    straight.current_dir(repository()).env("OMP_NUM_THREADS", "1").arg("train");
+    straight.arg("--run").arg(search.workbench.run()).arg("--data").arg(search.workbench.data());
+    succeed(straight.arg("--config").arg(search.workbench.path().join("straight.yaml")));
+    let (expected, _) = weights::read(&checkpoint(&search.workbench.run())).unwrap();
+    let trial = search.folder().join(format!("trials/{:04}", best.trial));
+    let (found, _) = weights::read(&checkpoint(&trial)).unwrap();
+    assert!(expected.iter().all(|(name, tensor)| tensor.equal(&found[name])));
+
+    let printed = succeed(&mut search.command(&["--status"]));
+    assert!(printed.contains("finished") && printed.contains("paused"), "{printed}");
+}
+
+#[test]
+fn a_study_keeps_its_definition_and_refuses_unknown_keys() {
+    let search = Search::new(None);
+    let config = std::fs::read_to_string(search.workbench.config()).unwrap();
+    let with = |from: &str, to: &str| {
+        assert!(config.contains(from));
+        std::fs::write(search.workbench.config(), config.replace(from, to)).unwrap();
+        fail(&mut search.command(&["--max-trials", "1"]))
+    };
+    let printed = with("training.learning_rate", "training.lerning_rate");
+    assert!(printed.contains("training.lerning_rate is no key"), "{printed}");
+    let printed = with("[1.0e-3, 1.0e-2]", "[1.0e-2, 1.0e-3]");
+    assert!(printed.contains("log_uniform: [low, high]"), "{printed}");
+    let printed = with("training.learning_rate: {", "data.select_fraction: { log_uniform: null, ");
+    assert!(printed.contains("trainer.tune"), "{printed}");
+    std::fs::write(search.workbench.config(), &config).unwrap();
+    succeed(&mut search.command(&["--budget-cpu-hours", "0.000001"]));
+    let printed = with("rungs: [3, 6]", "rungs: [3, 7]");
+    assert!(printed.contains("another rungs"), "{printed}");
+}
+
+#[test]
+fn a_killed_workers_trial_is_taken_over_in_the_file_store() {
+    killed_worker(&Search::new(None));
+}
+
+#[test]
+fn a_stalled_worker_that_wakes_up_changes_nothing() {
+    let search = Search::new(None);
+    let supervisor = search.begin("2");
+    let process = search.somebody_at_work();
+    signal("STOP", &process);
+    wait_for("a takeover", || {
+        let text = std::fs::read_to_string(search.folder().join("store/study.json")).ok()?;
+        text.contains("\"n_takeovers\": 1").then_some(())
+    });
+    signal("CONT", &process);
+    ends_well(supervisor);
+    expect_as_undisturbed(&search);
+    let logs = ["1", "2"]
+        .map(|n| std::fs::read_to_string(search.folder().join(format!("logs/worker-{n}.log"))).unwrap());
+    assert!(logs.concat().contains("lost to another worker"), "{logs:?}");
+}
+
+#[test]
+fn a_killed_workers_trial_is_taken_over_in_postgres() {
+    let Some(cluster) = Cluster::start() else {
+        eprintln!("skipped: no initdb, so no private Postgres");
+        return;
+    };
+    killed_worker(&Search::new(Some(cluster.url.clone())));
+}
+
+/// A private Postgres that ends with the test.
+struct Cluster {
+    folder: PathBuf,
+    url: String,
+}
+
+impl Cluster {
+    fn start() -> Option<Self> {
+        let folder = PathBuf::from(format!("/tmp/cxr-tune-test-{}", std::process::id()));
+        let mut start = Command::new(repository().join("scripts/private-postgres.sh"));
+        let output = start.arg("start").arg(&folder).arg("--fast").output().unwrap();
+        if !output.status.success() {
+            let printed = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(printed.contains("not installed"), "{printed}");
+            return None;
+        }
+        Some(Self { folder, url: String::from_utf8(output.stdout).unwrap().trim().to_owned() })
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let _ = Command::new(repository().join("scripts/private-postgres.sh"))
+            .arg("stop")
+            .arg(&self.folder)
+            .status();
+    }
+}

@@ -24,6 +24,7 @@ pub mod files;
 pub mod ledger;
 pub mod logistic;
 pub mod loss;
+pub mod mixup;
 pub mod model;
 pub mod optimiser;
 pub mod release;

@@ -5,7 +5,9 @@ mod commands;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use commands::shared::Common;
-use commands::{calibrate, consistency, eda, evaluate, explain, export, robustness, run, soup, split, train, tune};
+use commands::{
+    calibrate, consistency, eda, evaluate, explain, export, robustness, run, soup, split, train, tune,
+};
 use cxr_trainer::allocator;
 
 /// Trains, calibrates, evaluates and exports the pneumonia classifier.

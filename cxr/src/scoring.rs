@@ -12,6 +12,7 @@ pub mod bootstrap;
 pub mod confusion;
 pub mod delong;
 pub mod precision_recall;
+pub mod proportion;
 pub mod reliability;
 pub mod roc;
 

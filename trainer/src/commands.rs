@@ -4,6 +4,7 @@ pub(crate) mod calibrate;
 pub(crate) mod consistency;
 pub(crate) mod evaluate;
 pub(crate) mod export;
+pub(crate) mod recalibrate;
 pub(crate) mod robustness;
 pub(crate) mod run;
 pub(crate) mod shared;

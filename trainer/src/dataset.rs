@@ -5,4 +5,5 @@ pub mod cache;
 pub mod folds;
 pub mod index;
 pub mod loader;
+pub mod loose;
 pub mod pixels;

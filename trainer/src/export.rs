@@ -51,7 +51,7 @@ pub struct ExportPaths {
 }
 
 /// Files of a bundle by name.
-type BundleFiles = BTreeMap<String, Vec<u8>>;
+pub(crate) type BundleFiles = BTreeMap<String, Vec<u8>>;
 
 /// Exports the run.
 ///
@@ -106,7 +106,7 @@ pub fn open(folder: &Path, trust: &Trust) -> Result<Bundle> {
     bundle.with_context(|| format!("{}: is no usable bundle", folder.display()))
 }
 
-fn signing_key(file: &Path) -> Result<SigningKey> {
+pub(crate) fn signing_key(file: &Path) -> Result<SigningKey> {
     let pem = std::fs::read_to_string(file).with_context(|| format!("{}: cannot be read", file.display()))?;
     SigningKey::from_pkcs8_pem(&pem)
         .with_context(|| format!("{}: is no Ed25519 key in PKCS#8 PEM", file.display()))
@@ -223,19 +223,19 @@ fn manifest(
     })
 }
 
-fn json(value: &impl serde::Serialize) -> Result<Vec<u8>> {
+pub(crate) fn json(value: &impl serde::Serialize) -> Result<Vec<u8>> {
     let mut bytes = serde_json::to_vec_pretty(value)?;
     bytes.push(b'\n');
     Ok(bytes)
 }
 
-fn digest(bytes: &[u8]) -> FileDigest {
+pub(crate) fn digest(bytes: &[u8]) -> FileDigest {
     FileDigest { sha256: sha256_hex(bytes), bytes: bytes.len() as u64 }
 }
 
 /// Writes the files into a new folder and puts it in the place of the old. A reader finds the old bundle, the new one,
 /// or for an instant none; never a mixture.
-fn replace_folder(folder: &Path, files: &BundleFiles) -> Result<()> {
+pub(crate) fn replace_folder(folder: &Path, files: &BundleFiles) -> Result<()> {
     let (fresh, old) = (folder.with_added_extension("partial"), folder.with_added_extension("old"));
     for leftover in [&fresh, &old] {
         if leftover.exists() {

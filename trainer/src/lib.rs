@@ -22,6 +22,7 @@ pub mod logistic;
 pub mod loss;
 pub mod model;
 pub mod optimiser;
+pub mod recalibrate;
 pub mod released;
 pub mod robustness;
 pub mod run;

@@ -5,7 +5,7 @@ mod commands;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use commands::shared::Common;
-use commands::{calibrate, consistency, evaluate, export, robustness, run, train, tune};
+use commands::{calibrate, consistency, evaluate, export, recalibrate, robustness, run, train, tune};
 use cxr_trainer::allocator;
 
 /// Trains, calibrates, evaluates and exports the pneumonia classifier.
@@ -28,7 +28,7 @@ enum Command {
     Calibrate(Common),
     /// Measures a fold at the operating point, with 95 % intervals.
     #[command(
-        after_help = "Example:\n  cxr-trainer evaluate --run runs/first --fold select\n  cxr-trainer evaluate --run runs/first --fold test --reason 'release 1.0.0'\n  cxr-trainer evaluate --bundle models/default --fold test --reason 'acceptance at our site'"
+        after_help = "Example:\n  cxr-trainer evaluate --run runs/first --fold select\n  cxr-trainer evaluate --run runs/first --fold external\n  cxr-trainer evaluate --run runs/first --fold test --reason 'release 1.0.0'\n  cxr-trainer evaluate --bundle models/default --fold test --reason 'acceptance at our site'"
     )]
     Evaluate(evaluate::Arguments),
     /// Writes the signed bundle, if ONNX Runtime reproduces the network.
@@ -49,6 +49,11 @@ enum Command {
         after_help = "Example:\n  cxr-trainer tune --study first --workers 2 --budget-cpu-hours 2\n  cxr-trainer tune --study first --status\n  cxr-trainer tune --study runs/first --store postgres://user@host/database"
     )]
     Tune(tune::Arguments),
+    /// Fits probability and operating point of a bundle to labels that its service logged, and writes the next version.
+    #[command(
+        after_help = "Example:\n  cxr-trainer recalibrate --bundle models/default --labels labels.csv --out models/site --version 1.1.0"
+    )]
+    Recalibrate(recalibrate::Arguments),
     /// Does all of it: train, calibrate, evaluate every fold, export.
     #[command(
         after_help = "Example:\n  cxr-trainer run --run runs/first --onnxruntime lib/libonnxruntime.so"
@@ -66,6 +71,7 @@ fn main() -> Result<()> {
         Command::Consistency(arguments) => consistency::run(arguments),
         Command::Robustness(common) => robustness::run(common),
         Command::Tune(arguments) => tune::run(arguments),
+        Command::Recalibrate(arguments) => recalibrate::run(&arguments),
         Command::Run(arguments) => run::run(arguments),
     }
 }

@@ -4,6 +4,7 @@
 
 mod command;
 mod folds;
+mod measurement;
 mod networks;
 mod support;
 mod training;

@@ -33,6 +33,7 @@ pub enum OodScore {
 }
 
 impl OodScore {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes a reference")]
     const fn is_default(&self) -> bool {
         matches!(self, Self::Mahalanobis)
     }

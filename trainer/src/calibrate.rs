@@ -16,6 +16,7 @@ use crate::run::RunDirectory;
 use crate::trained::TrainedRun;
 use anyhow::{Context, Result, ensure};
 use comparison::MethodJudgement;
+use cxr::bundle::Measured;
 use cxr::conformal::ConformalSets;
 use cxr::reference::{Quantiles, Reference};
 use cxr::scoring::reliability::bins_equal_width;
@@ -177,19 +178,13 @@ fn report(calibrated: &Calibrated) {
 }
 
 fn report_analysis(analysis: &Analysis) {
-    for MethodJudgement { method, cross_validated: cv, select } in &analysis.methods {
-        let name = method.name();
-        say(format!(
-            "{name:<12} ECE {:.4} [{:.4}, {:.4}] cross-validated, {:.4} [{:.4}, {:.4}] on select; log loss {:.4}, {:.4}",
-            cv.ece.value,
-            cv.ece.ci95[0],
-            cv.ece.ci95[1],
-            select.ece.value,
-            select.ece.ci95[0],
-            select.ece.ci95[1],
-            cv.log_loss.value,
-            select.log_loss.value
-        ));
+    for MethodJudgement { method, cross_validated, select } in &analysis.methods {
+        let of = |figures: &comparison::CalibrationFigures| {
+            let Measured { value, ci95: [low, high], .. } = figures.ece;
+            format!("ECE {value:.4} [{low:.4}, {high:.4}], log loss {:.4}", figures.log_loss.value)
+        };
+        let held_out = cross_validated.as_ref().map_or("no fit in a part of the fold".to_owned(), of);
+        say(format!("{:<12} cross-validated: {held_out}; on select: {}", method.name(), of(select)));
     }
     for RuleJudgement { rule, threshold, threshold_ci95: [low, high], cross_validated: cv, select } in
         &analysis.rules

@@ -47,10 +47,8 @@ impl Method {
             Self::Temperature => Fitted::Affine(AffineCalibration::fit_temperature(logits, positive)?),
             Self::Affine => Fitted::Affine(AffineCalibration::fit(logits, positive)?),
             Self::Isotonic => {
-                // The affine fit's checks of the input are the same.
-                AffineCalibration::fit(logits, positive)?;
                 let fitted = IsotonicCalibration::fit(logits, positive);
-                Fitted::Isotonic(fitted.ok_or(CalibrationError::NotFinite { index: 0 })?)
+                Fitted::Isotonic(fitted.ok_or_else(|| unfit(logits, positive))?)
             }
         })
     }
@@ -72,6 +70,14 @@ impl Fitted {
             Self::Affine(affine) => sigmoid(affine.scale * logit + affine.bias),
             Self::Isotonic(isotonic) => isotonic.apply(logit),
         }
+    }
+}
+
+/// Why an isotonic fit has no answer.
+fn unfit(logits: &[f64], positive: &[bool]) -> CalibrationError {
+    match logits.iter().position(|logit| !logit.is_finite()) {
+        Some(index) => CalibrationError::NotFinite { index },
+        None => CalibrationError::Length { logits: logits.len(), labels: positive.len() },
     }
 }
 

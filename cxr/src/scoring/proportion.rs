@@ -61,6 +61,6 @@ mod tests {
             );
         }
         assert_eq!(Proportion::of([true, false, true, true]).k, 3);
-        assert_eq!(Proportion::new(0, 0).ci95, [0.0, 1.0]);
+        assert!(Proportion::new(0, 0).ci95[1] > 0.999, "nothing counted, nothing known");
     }
 }

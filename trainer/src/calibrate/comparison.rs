@@ -27,8 +27,8 @@ pub struct CalibrationFigures {
 pub struct MethodJudgement {
     /// Which one.
     pub method: Method,
-    /// On the calibrate fold, each image by a fit on other patients.
-    pub cross_validated: CalibrationFigures,
+    /// On the calibrate fold, each image by a fit on other patients; none where the patients outside a part allow no fit.
+    pub cross_validated: Option<CalibrationFigures>,
     /// On the select fold, by a fit on the whole calibrate fold.
     pub select: CalibrationFigures,
 }
@@ -52,7 +52,7 @@ pub fn figures(sample: &Sample) -> Result<CalibrationFigures> {
 /// Judges every method; the samples hold logits instead of probabilities.
 ///
 /// # Errors
-/// When a part leaves too few images to fit on.
+/// When the calibrate fold allows no fit.
 pub fn compare(
     calibrate: &Sample,
     select: &Sample,
@@ -61,12 +61,13 @@ pub fn compare(
 ) -> Result<Vec<MethodJudgement>> {
     let parts = grouped_parts(calibrate.patients, calibrate.positive, n_parts, seed);
     let judge = |method: Method| -> Result<MethodJudgement> {
-        let held_out = cross_validated(method, calibrate.probabilities, calibrate.positive, &parts)?;
+        let held_out = cross_validated(method, calibrate.probabilities, calibrate.positive, &parts);
+        let held_out = held_out.map(|p| figures(&Sample { probabilities: &p, ..*calibrate }));
         let fitted = method.fit(calibrate.probabilities, calibrate.positive)?;
         let on_select: Vec<f64> = select.probabilities.iter().map(|logit| fitted.apply(*logit)).collect();
         Ok(MethodJudgement {
             method,
-            cross_validated: figures(&Sample { probabilities: &held_out, ..*calibrate })?,
+            cross_validated: held_out.ok().transpose()?,
             select: figures(&Sample { probabilities: &on_select, ..*select })?,
         })
     };

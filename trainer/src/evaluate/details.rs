@@ -168,7 +168,7 @@ pub fn measure(
         normal: class(n - n_positive, n as u64 - n_called, &|m| m.of_the_negative_class()),
         pneumonia: class(n_positive, n_called, &|m| m),
         youden,
-        calibration: calibration(calibrated, sample, &scores.logits)?,
+        calibration: calibration(calibrated, sample, &scores.logits),
         conformal: calibrated.conformal.iter().map(|sets| coverage(sets, sample)).collect(),
         review: Proportion::of(review.map(|(p, foreign)| *foreign || (band.low..band.high).contains(p))),
         out_of_distribution: Proportion::of(foreign),
@@ -176,7 +176,7 @@ pub fn measure(
     })
 }
 
-fn calibration(calibrated: &Calibrated, sample: &Sample, logits: &[f64]) -> Result<CalibrationDetails> {
+fn calibration(calibrated: &Calibrated, sample: &Sample, logits: &[f64]) -> CalibrationDetails {
     let n = sample.len();
     let before: Vec<f64> = logits.iter().map(|logit| sigmoid(*logit)).collect();
     let before = Sample { probabilities: &before, ..*sample };
@@ -184,7 +184,7 @@ fn calibration(calibrated: &Calibrated, sample: &Sample, logits: &[f64]) -> Resu
     let bins = |p: &[f64], y: &[bool]| bins_equal_width(p, y, CALIBRATION_BINS);
     let expected = |p: &[f64], y: &[bool]| Some(ece(&bins(p, y)));
     let shifted = |p: &[f64], y: &[bool]| Some(corrected_ece(p, y, trained, CALIBRATION_BINS)?.0);
-    Ok(CalibrationDetails {
+    CalibrationDetails {
         ece_before: before.measured(n, &expected),
         ece_after: sample.measured(n, &expected),
         ece_prior_shift: sample.measured(n, &shifted),
@@ -196,7 +196,7 @@ fn calibration(calibrated: &Calibrated, sample: &Sample, logits: &[f64]) -> Resu
         true_prior: sample.n_positive() as f64 / n as f64,
         bins_before: bins(before.probabilities, sample.positive),
         bins_after: bins(sample.probabilities, sample.positive),
-    })
+    }
 }
 
 fn coverage(sets: &ConformalSets, sample: &Sample) -> Coverage {

@@ -8,6 +8,7 @@ pub(crate) mod explain;
 pub(crate) mod export;
 pub(crate) mod register;
 pub(crate) mod release;
+pub(crate) mod recalibrate;
 pub(crate) mod robustness;
 pub(crate) mod run;
 pub(crate) mod shared;

@@ -8,5 +8,6 @@ pub mod index;
 pub mod loader;
 pub mod parallel;
 pub mod patient;
+pub mod loose;
 pub mod pixels;
 pub mod readable;

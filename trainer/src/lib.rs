@@ -28,6 +28,7 @@ pub mod mixup;
 pub mod model;
 pub mod optimiser;
 pub mod release;
+pub mod recalibrate;
 pub mod released;
 pub mod robustness;
 pub mod run;

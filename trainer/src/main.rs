@@ -5,7 +5,7 @@ mod commands;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use commands::shared::Common;
-use commands::{calibrate, consistency, eda, evaluate, explain, export, register, release, robustness, run, soup, split, track, train, tune, verify};
+use commands::{calibrate, consistency, eda, evaluate, explain, export, recalibrate, register, release, robustness, run, soup, split, track, train, tune, verify};
 use cxr_trainer::allocator;
 
 /// Trains, calibrates, evaluates and exports the pneumonia classifier.
@@ -36,7 +36,7 @@ enum Command {
     Calibrate(Common),
     /// Measures a fold at the operating point, with 95 % intervals.
     #[command(
-        after_help = "Example:\n  cxr-trainer evaluate --run runs/first --fold select\n  cxr-trainer evaluate --run runs/first --fold test --reason 'release 1.0.0'\n  cxr-trainer evaluate --bundle models/default --fold test --reason 'acceptance at our site'"
+        after_help = "Example:\n  cxr-trainer evaluate --run runs/first --fold select\n  cxr-trainer evaluate --run runs/first --fold external\n  cxr-trainer evaluate --run runs/first --fold test --reason 'release 1.0.0'\n  cxr-trainer evaluate --bundle models/default --fold test --reason 'acceptance at our site'"
     )]
     Evaluate(evaluate::Arguments),
     /// Writes the signed bundle, if ONNX Runtime reproduces the network.
@@ -87,6 +87,9 @@ enum Command {
         after_help = "Example:\n  cxr-trainer soup --run runs/soup --from runs/first runs/second --config first.yaml\n  cxr-trainer soup --run runs/soup --study first"
     )]
     Soup(soup::Arguments),
+    /// Fits probability and operating point of a bundle to labels that its service logged, and writes the next version.
+        after_help = "Example:\n  cxr-trainer recalibrate --bundle models/default --labels labels.csv --out models/site --version 1.1.0"
+    Recalibrate(recalibrate::Arguments),
     /// Does all of it: train, calibrate, evaluate every fold, export.
     #[command(
         after_help = "Example:\n  cxr-trainer run --run runs/first --onnxruntime lib/libonnxruntime.so"
@@ -112,6 +115,7 @@ fn main() -> Result<()> {
         Command::Explain(arguments) => explain::run(arguments),
         Command::Tune(arguments) => tune::run(arguments),
         Command::Soup(arguments) => soup::run(arguments),
+        Command::Recalibrate(arguments) => recalibrate::run(&arguments),
         Command::Run(arguments) => run::run(arguments),
     }
 }

@@ -21,8 +21,10 @@ fn every_subcommand_shows_an_example() {
         "consistency",
         "tune",
         "soup",
+        "recalibrate",
         "run",
     ] {
+    for subcommand in ["train", "calibrate", "evaluate", "export", "consistency", "recalibrate", "run"] {
         let help = succeed(workbench.command(subcommand).arg("--help"));
         assert!(help.contains("Example"), "{subcommand}: {help}");
     }

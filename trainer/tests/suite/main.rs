@@ -5,6 +5,7 @@
 mod audit;
 mod command;
 mod folds;
+mod measurement;
 mod networks;
 mod robustness;
 mod release;

@@ -138,8 +138,8 @@ trainer:
     precision: fp32
     workers: 2
   augmentation: {{ rotation_degrees: 5.0, detail_probability: 0.2, jpeg_probability: 0.2 }}
-  calibration: {{ target_sensitivity: 0.9, components: 8 }}
-  evaluation: {{ resamples: 200, ledger: {ledger} }}
+  calibration: {{ target_sensitivity: 0.9, components: 8, ood_images: null }}
+  evaluation: {{ resamples: 200, ledger: {ledger}, external: null }}
   export: {{ directory: {bundle}, originals: null }}
   tracking: {{ store: {store} }}
 ",

@@ -29,7 +29,7 @@ use cxr::phantom::{PhantomSpec, encode_png, generate};
 use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::DecodePrivateKey;
 use parity::Parity;
-use place::replace_folder;
+pub(crate) use place::replace_folder;
 use runtime::{Runtime, Session, SessionOptions};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

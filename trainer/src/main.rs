@@ -5,7 +5,10 @@ mod commands;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use commands::shared::Common;
-use commands::{calibrate, consistency, eda, evaluate, explain, export, recalibrate, register, release, robustness, run, soup, split, track, train, tune, verify};
+use commands::{
+    calibrate, consistency, eda, evaluate, explain, export, recalibrate, register, release, robustness, run,
+    soup, split, track, train, tune, verify,
+};
 use cxr_trainer::allocator;
 
 /// Trains, calibrates, evaluates and exports the pneumonia classifier.
@@ -88,7 +91,9 @@ enum Command {
     )]
     Soup(soup::Arguments),
     /// Fits probability and operating point of a bundle to labels that its service logged, and writes the next version.
+    #[command(
         after_help = "Example:\n  cxr-trainer recalibrate --bundle models/default --labels labels.csv --out models/site --version 1.1.0"
+    )]
     Recalibrate(recalibrate::Arguments),
     /// Does all of it: train, calibrate, evaluate every fold, export.
     #[command(

@@ -24,7 +24,6 @@ fn every_subcommand_shows_an_example() {
         "recalibrate",
         "run",
     ] {
-    for subcommand in ["train", "calibrate", "evaluate", "export", "consistency", "recalibrate", "run"] {
         let help = succeed(workbench.command(subcommand).arg("--help"));
         assert!(help.contains("Example"), "{subcommand}: {help}");
     }

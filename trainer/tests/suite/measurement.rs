@@ -19,7 +19,7 @@ fn json<T: DeserializeOwned>(file: &Path) -> T {
 fn add_outside_images(workbench: &Workbench) {
     let (ood, external) = (workbench.path().join("ood"), workbench.path().join("external"));
     for i in 0..6u8 {
-        let checks = |n: u32| (0..128 * 128).map(|p| (p % 128 / n + p / 128 / n) % 2 * 255).map(|v| v as u8);
+        let checks = |n: u32| (0..128 * 128).map(move |p| (p % 128 / n + p / 128 / n) % 2 * 255).map(|v| v as u8);
         let pixels: Vec<u8> = checks(u32::from(i) + 2).collect();
         std::fs::create_dir_all(ood.join("checks")).unwrap();
         std::fs::write(ood.join(format!("checks/{i}.png")), cxr::phantom::encode_png(&pixels, 128, 128))
@@ -159,7 +159,7 @@ fn labels_that_are_too_few_or_do_not_help_are_refused() {
     let old = export::open(&repository().join("models/default"), &Trust::Unsigned).unwrap();
     let calibration = old.variant(None).unwrap().1.calibration;
     let next = format!("{}.99.0", old.manifest().version.split('.').next().unwrap());
-    let mut refused = |n: usize, scale: f64, bias: f64, digest: &str, version: &str, expected: &str| {
+    let refused = |n: usize, scale: f64, bias: f64, digest: &str, version: &str, expected: &str| {
         std::fs::write(&labels, site_labels(n, scale, bias, digest)).unwrap();
         let printed = fail(&mut recalibrate(&workbench, &labels, &out, version));
         assert!(printed.contains(expected), "{printed}");

@@ -5,7 +5,10 @@ mod commands;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use commands::shared::Common;
-use commands::{calibrate, consistency, eda, evaluate, explain, export, register, release, robustness, run, soup, split, track, train, tune, verify};
+use commands::{
+    bench, calibrate, consistency, eda, evaluate, explain, export, register, release, robustness, run, soup,
+    split, track, train, tune, verify,
+};
 use cxr_trainer::allocator;
 
 /// Trains, calibrates, evaluates and exports the pneumonia classifier.
@@ -87,6 +90,11 @@ enum Command {
         after_help = "Example:\n  cxr-trainer soup --run runs/soup --from runs/first runs/second --config first.yaml\n  cxr-trainer soup --run runs/soup --study first"
     )]
     Soup(soup::Arguments),
+    /// Measures the training step against the bare step without data path, and the memory of a large folder.
+    #[command(
+        after_help = "Example:\n  cxr-trainer bench --run runs/bench\n  cxr-trainer bench --run runs/bench --rounds 3 --steps 4 --memory-images 0"
+    )]
+    Bench(bench::Arguments),
     /// Does all of it: train, calibrate, evaluate every fold, export.
     #[command(
         after_help = "Example:\n  cxr-trainer run --run runs/first --onnxruntime lib/libonnxruntime.so"
@@ -112,6 +120,7 @@ fn main() -> Result<()> {
         Command::Explain(arguments) => explain::run(arguments),
         Command::Tune(arguments) => tune::run(arguments),
         Command::Soup(arguments) => soup::run(arguments),
+        Command::Bench(arguments) => bench::run(arguments),
         Command::Run(arguments) => run::run(arguments),
     }
 }

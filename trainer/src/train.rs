@@ -23,7 +23,7 @@ use crate::tracking::{Status, Tracker};
 use anyhow::{Context, Result, ensure};
 use cxr::PreprocessSpec;
 use std::sync::Arc;
-use tch::Device;
+use tch::{Device, Tensor};
 
 /// Trains until the last epoch or until patience ends, from wherever the run stands.
 ///
@@ -45,7 +45,9 @@ pub fn train_to(config: &Config, run: &RunDirectory, device: Device, last_epoch:
     let recipe = Recipe { acceptance: config.acceptance, preprocess: config.preprocess };
     let select = decode(config, &index, &folds, Fold::Select, &recipe)?;
     let loss = WeightedLoss::new(&loader.pixels.positive(), config.training.loss);
-    let mut state = initial_state(config, &folds, loader.n_batches(), device)?;
+    let progress =
+        Progress { config_sha256: config.digest()?, folds_sha256: folds.digest()?, history: Vec::new() };
+    let mut state = initial_state(config, progress, loader.n_batches(), device)?;
     device::repeat_results(config.training.deterministic);
     if run.checkpoint().exists() {
         state.resume(&run.checkpoint())?;
@@ -95,18 +97,10 @@ fn train_epoch(
     let (mut loss_sum, mut rate) = (0.0, 0.0);
     for (batch, step) in loader.epoch(epoch).zip(first_step..) {
         let batch = batch?;
-        let logits = state.network.logits(&batch.images(device)?, true);
-        let loss = criterion.of_batch(&logits, &batch.labels(device));
-        state.optimiser.zero_grad();
-        loss.backward();
-        rate = learning_rate(step, n_steps, training.learning_rate, training.warmup_fraction);
-        state.optimiser.step(step, rate);
-        update_average(
-            &state.average,
-            &state.network,
-            average_decay(step, training.average_decay.unwrap_or(0.0)),
-        );
-        let loss = loss.double_value(&[]);
+        let images = batch.images(device)?;
+        let (loss, rate_of_step) =
+            make_step(config, criterion, state, (&images, &batch.labels(device)), (step, n_steps));
+        rate = rate_of_step;
         ensure!(loss.is_finite(), "the loss is {loss} at step {step}: lower trainer.training.learning_rate");
         loss_sum += loss;
         meter.advance(batch.len(), || format!("loss {:.4}", loss_sum / (step - first_step + 1) as f64));
@@ -120,6 +114,27 @@ fn train_epoch(
         learning_rate: rate,
         images_per_second: meter.images_per_second(),
     })
+}
+
+/// Step `step` of `n_steps`, counted from 0, along one batch: float32 images `[N, 1, H, W]` and labels `[N, 1]`. Returns the
+/// loss and the learning rate.
+pub(crate) fn make_step(
+    config: &Config,
+    criterion: &WeightedLoss,
+    state: &mut State,
+    (images, labels): (&Tensor, &Tensor),
+    (step, n_steps): (usize, usize),
+) -> (f64, f64) {
+    let training = &config.training;
+    let logits = state.network.logits(images, true);
+    let loss = criterion.of_batch(&logits, labels);
+    state.optimiser.zero_grad();
+    loss.backward();
+    let rate = learning_rate(step, n_steps, training.learning_rate, training.warmup_fraction);
+    state.optimiser.step(step, rate);
+    let decay = average_decay(step, training.average_decay.unwrap_or(0.0));
+    update_average(&state.average, &state.network, decay);
+    (loss.double_value(&[]), rate)
 }
 
 /// Writes the epoch down: the best weights first, so that the checkpoint never names weights that are not there.
@@ -142,7 +157,8 @@ fn record(run: &RunDirectory, state: &State) -> Result<()> {
     Ok(())
 }
 
-fn loader(config: &Config, index: &Index, folds: &Folds) -> Result<Loader> {
+/// The train fold, ready to be drawn from.
+pub(crate) fn loader(config: &Config, index: &Index, folds: &Folds) -> Result<Loader> {
     // CLAHE follows the augmentations of the loader, as it follows everything else in the service.
     let preprocess = PreprocessSpec { clahe: None, ..config.preprocess };
     let recipe = Recipe { acceptance: config.acceptance, preprocess };
@@ -174,7 +190,13 @@ pub fn decode(config: &Config, index: &Index, folds: &Folds, fold: Fold, recipe:
     Pixels::decode(index, entries, recipe, &cache, meter.bar())
 }
 
-fn initial_state(config: &Config, folds: &Folds, n_batches: usize, device: Device) -> Result<State> {
+/// What training begins with.
+pub(crate) fn initial_state(
+    config: &Config,
+    progress: Progress,
+    n_batches: usize,
+    device: Device,
+) -> Result<State> {
     tch::manual_seed(config.seed as i64);
     let model = &config.model;
     let network = Network::new(model.architecture, model.dropout, config.training.precision, device);
@@ -191,7 +213,5 @@ fn initial_state(config: &Config, folds: &Folds, n_batches: usize, device: Devic
         (training.weight_decay, training.gradient_norm),
         training.head_first_epochs * n_batches,
     );
-    let progress =
-        Progress { config_sha256: config.digest()?, folds_sha256: folds.digest()?, history: Vec::new() };
     Ok(State { network, average, optimiser, progress })
 }

@@ -4,11 +4,12 @@
 
 mod audit;
 mod command;
+mod data_path;
 mod folds;
 mod networks;
-mod soup;
-mod robustness;
 mod release;
+mod robustness;
+mod soup;
 mod support;
 mod tracking;
 mod training;

@@ -157,3 +157,40 @@ impl Region {
             && outer
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIDE: usize = 112;
+
+    /// A ramp from 40 to 96, with `draw` over it.
+    fn screened(draw: impl Fn(usize, usize) -> Option<u8>) -> Artefacts {
+        let ramp = |at: usize| 40 + (at % SIDE / 2) as u8;
+        let pixels: Vec<u8> =
+            (0..SIDE * SIDE).map(|at| draw(at % SIDE, at / SIDE).unwrap_or(ramp(at))).collect();
+        let mut histogram = [0; 256];
+        pixels.iter().for_each(|level| histogram[usize::from(*level)] += 1);
+        let side = SIDE as u32;
+        Artefacts::of(&pixels, SIDE, &ImageStatistics::new(&histogram, (side, side), &pixels, side))
+    }
+
+    #[test]
+    fn a_clean_image_passes_and_each_defect_is_named() {
+        let clean = screened(|_, _| None);
+        assert_eq!((clean.marks, clean.is_bordered()), (0, false));
+        let framed = screened(|x, y| (x < 5 || y < 3).then_some(2));
+        assert!((framed.black_border - 5.0 / 112.0).abs() < 1e-12 && framed.white_border < 1e-12);
+        let white = screened(|_, y| (y >= SIDE - 4).then_some(250));
+        assert!((white.white_border - 4.0 / 112.0).abs() < 1e-12 && white.is_bordered());
+        // An L, two pixels thick, ten high.
+        let letter = |x: usize, y: usize| {
+            let upright = (8..10).contains(&x) && (6..16).contains(&y);
+            let foot = (8..15).contains(&x) && (14..16).contains(&y);
+            (upright || foot).then_some(250)
+        };
+        assert_eq!(screened(letter).marks, 1);
+        assert_eq!(screened(|x, y| letter(x.wrapping_sub(40), y.wrapping_sub(40))).marks, 0, "in the chest");
+        assert!(screened(|_, y| (y < 90).then_some(255)).extreme_exposure);
+    }
+}

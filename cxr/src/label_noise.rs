@@ -102,6 +102,34 @@ mod tests {
     }
 
     #[test]
+    fn injected_noise_is_estimated_and_found() {
+        use rand::{RngExt, SeedableRng};
+        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(5);
+        let (mut probabilities, mut positive, mut flipped) = (Vec::new(), Vec::new(), Vec::new());
+        for i in 0..4000 {
+            let truth = i % 2 == 0;
+            // A twelfth of the sum of uniforms is close to normal; the classes are two and a half deviations apart.
+            let noise: f64 = (0..12).map(|_| rng.random_range(-0.5..0.5)).sum();
+            let score = noise + if truth { 1.25 } else { -1.25 };
+            let flips = rng.random_bool(if truth { 0.05 } else { 0.1 });
+            probabilities.push(1.0 / (1.0 + (-2.5 * score).exp()));
+            positive.push(truth != flips);
+            flipped.push(flips);
+        }
+        let found = ConfidentLearning::of(&probabilities, &positive).unwrap();
+        let n_flipped = |label: bool| {
+            positive.iter().zip(&flipped).filter(|(y, flips)| **y == label && **flips).count() as f64
+        };
+        for (label, estimated) in [(false, found.noise_rates[0]), (true, found.noise_rates[1])] {
+            let n = positive.iter().filter(|y| **y == label).count() as f64;
+            let expected = n_flipped(label) / n;
+            assert!((estimated - expected).abs() < 0.03, "{label}: {estimated} of {expected}");
+        }
+        let hits = found.suspects.iter().filter(|suspect| flipped[suspect.position]).count();
+        assert!(hits as f64 > 0.6 * found.suspects.len() as f64 && hits as f64 > 0.7 * 300.0, "{hits}");
+    }
+
+    #[test]
     fn what_cannot_be_judged_has_no_answer() {
         assert_eq!(ConfidentLearning::of(&[0.5], &[true]), None);
         assert_eq!(ConfidentLearning::of(&[0.5, f64::NAN], &[true, false]), None);

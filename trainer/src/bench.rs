@@ -11,6 +11,7 @@ pub use throughput::{Round, Throughput};
 use crate::checkpoint::{Progress, State};
 use crate::config::Config;
 use crate::console::say;
+use crate::device;
 use crate::environment::Environment;
 use crate::files::{read_json, write_json};
 use crate::loss::WeightedLoss;
@@ -136,6 +137,7 @@ struct Stepper<'a> {
 
 impl<'a> Stepper<'a> {
     fn new(config: &'a Config, device: Device) -> Result<Self> {
+        device::repeat_results(config.training.deterministic, device)?;
         let state = initial_state(config, Progress::default(), 0, device)?;
         let criterion = WeightedLoss::new(&[false, true], config.training.loss);
         Ok(Self { config, device, state, criterion, step: 0 })

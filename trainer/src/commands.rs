@@ -7,6 +7,7 @@ pub(crate) mod eda;
 pub(crate) mod evaluate;
 pub(crate) mod explain;
 pub(crate) mod export;
+pub(crate) mod recalibrate;
 pub(crate) mod register;
 pub(crate) mod release;
 pub(crate) mod robustness;

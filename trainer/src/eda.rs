@@ -68,22 +68,21 @@ impl Eda {
 ///
 /// # Errors
 /// When more images cannot be used than the configuration allows, after everything about the others is written down.
-pub fn eda(config: &Config, run: &RunDirectory, device: Device) -> Result<Eda> {
-    let index = Index::scan(&config.data.root, &config.data)?;
-    let key = key(&index, config)?;
+pub fn eda(config: &Config, index: &Index, run: &RunDirectory, device: Device) -> Result<Eda> {
+    let key = key(index, config)?;
     let known = Eda::load(run)?.filter(|known| known.key == key);
     let mut found = match known {
         Some(known) => {
             say("properties and duplicates are on file for this data");
             known
         }
-        None => properties(config, run, &index, key)?,
+        None => properties(config, run, index, key)?,
     };
-    check_share(&index, &found.unreadable, config.data.max_unreadable_share)?;
+    check_share(index, &found.unreadable, config.data.max_unreadable_share)?;
     if found.label_noise.is_none() {
-        let (noise, scored) = label_noise::measure(config, &index, &found.unreadable, device)?;
+        let (noise, scored) = label_noise::measure(config, index, &found.unreadable, device)?;
         files::write_figure(run, "eda-label-noise.svg", plots::label_noise(&noise, &scored)?)?;
-        if let Some(sheet) = sheets::suspects(&index, config, &noise)? {
+        if let Some(sheet) = sheets::suspects(index, config, &noise)? {
             files::write_figure(run, "eda-suspects.png", sheet)?;
         }
         found.label_noise = Some(noise);

@@ -29,7 +29,7 @@ use cxr::phantom::{PhantomSpec, encode_png, generate};
 use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::DecodePrivateKey;
 use parity::Parity;
-use place::replace_folder;
+pub(crate) use place::replace_folder;
 use runtime::{Runtime, Session, SessionOptions};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -59,7 +59,7 @@ pub struct ExportPaths {
 }
 
 /// Files of a bundle by name.
-type BundleFiles = BTreeMap<String, Vec<u8>>;
+pub(crate) type BundleFiles = BTreeMap<String, Vec<u8>>;
 
 /// Exports the run.
 ///
@@ -250,12 +250,12 @@ fn manifest(
     })
 }
 
-fn json(value: &impl serde::Serialize) -> Result<Vec<u8>> {
+pub(crate) fn json(value: &impl serde::Serialize) -> Result<Vec<u8>> {
     let mut bytes = serde_json::to_vec_pretty(value)?;
     bytes.push(b'\n');
     Ok(bytes)
 }
 
-fn digest(bytes: &[u8]) -> FileDigest {
+pub(crate) fn digest(bytes: &[u8]) -> FileDigest {
     FileDigest { sha256: sha256_hex(bytes), bytes: bytes.len() as u64 }
 }

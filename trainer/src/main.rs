@@ -6,8 +6,8 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use commands::shared::Common;
 use commands::{
-    bench, calibrate, consistency, eda, evaluate, explain, export, register, release, robustness, run, soup,
-    split, track, train, tune, verify,
+    bench, calibrate, consistency, eda, evaluate, explain, export, recalibrate, register, release,
+    robustness, run, soup, split, track, train, tune, verify,
 };
 use cxr_trainer::allocator;
 
@@ -39,7 +39,7 @@ enum Command {
     Calibrate(Common),
     /// Measures a fold at the operating point, with 95 % intervals.
     #[command(
-        after_help = "Example:\n  cxr-trainer evaluate --run runs/first --fold select\n  cxr-trainer evaluate --run runs/first --fold test --reason 'release 1.0.0'\n  cxr-trainer evaluate --bundle models/default --fold test --reason 'acceptance at our site'"
+        after_help = "Example:\n  cxr-trainer evaluate --run runs/first --fold select\n  cxr-trainer evaluate --run runs/first --fold external\n  cxr-trainer evaluate --run runs/first --fold test --reason 'release 1.0.0'\n  cxr-trainer evaluate --bundle models/default --fold test --reason 'acceptance at our site'"
     )]
     Evaluate(evaluate::Arguments),
     /// Writes the signed bundle, if ONNX Runtime reproduces the network.
@@ -95,6 +95,11 @@ enum Command {
         after_help = "Example:\n  cxr-trainer bench --run runs/bench\n  cxr-trainer bench --run runs/bench --rounds 3 --steps 4 --memory-images 0"
     )]
     Bench(bench::Arguments),
+    /// Fits probability and operating point of a bundle to labels that its service logged, and writes the next version.
+    #[command(
+        after_help = "Example:\n  cxr-trainer recalibrate --bundle models/default --labels labels.csv --out models/site --version 1.1.0"
+    )]
+    Recalibrate(recalibrate::Arguments),
     /// Does all of it: train, calibrate, evaluate every fold, export.
     #[command(
         after_help = "Example:\n  cxr-trainer run --run runs/first --onnxruntime lib/libonnxruntime.so"
@@ -121,6 +126,7 @@ fn main() -> Result<()> {
         Command::Tune(arguments) => tune::run(arguments),
         Command::Soup(arguments) => soup::run(arguments),
         Command::Bench(arguments) => bench::run(arguments),
+        Command::Recalibrate(arguments) => recalibrate::run(&arguments),
         Command::Run(arguments) => run::run(arguments),
     }
 }

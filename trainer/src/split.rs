@@ -60,10 +60,9 @@ impl Split {
 ///
 /// # Errors
 /// When a patient, a file or a near duplicate is in two folds: names them all, and freezes nothing.
-pub fn split(config: &Config, run: &RunDirectory) -> Result<Split> {
-    let index = Index::scan(&config.data.root, &config.data)?;
+pub fn split(config: &Config, index: &Index, run: &RunDirectory) -> Result<Split> {
     if run.folds().exists() {
-        let folds = Folds::frozen(&run.folds(), &index, config)?;
+        let folds = Folds::frozen(&run.folds(), index, config)?;
         let known = Split::load(run, &folds.digest()?)?
             .filter(|known| known.audit == config.audit && known.leakage.is_empty());
         if let Some(known) = known {
@@ -71,16 +70,16 @@ pub fn split(config: &Config, run: &RunDirectory) -> Result<Split> {
             report(&known);
             return Ok(known);
         }
-        let survey = survey(&index, config, "all images")?;
-        let duplicates = duplicates::find(&index, &survey, &config.audit);
-        return checked(config, run, &index, &folds, &duplicates);
+        let survey = survey(index, config, "all images")?;
+        let duplicates = duplicates::find(index, &survey, &config.audit);
+        return checked(config, run, index, &folds, &duplicates);
     }
-    let survey = survey(&index, config, "all images")?;
-    check_share(&index, &survey.unreadable, config.data.max_unreadable_share)?;
-    let duplicates = duplicates::find(&index, &survey, &config.audit);
-    let shares = Shares::of(&index, &config.data)?;
-    let folds = Folds::divide(&index, &shares, config.seed, survey.unreadable)?;
-    let split = checked(config, run, &index, &folds, &duplicates)?;
+    let survey = survey(index, config, "all images")?;
+    check_share(index, &survey.unreadable, config.data.max_unreadable_share)?;
+    let duplicates = duplicates::find(index, &survey, &config.audit);
+    let shares = Shares::of(index, &config.data)?;
+    let folds = Folds::divide(index, &shares, config.seed, survey.unreadable)?;
+    let split = checked(config, run, index, &folds, &duplicates)?;
     files::write_json(&run.folds(), &folds)?;
     Ok(split)
 }

@@ -13,6 +13,7 @@ use crate::dataset::pixels::{Pixels, Recipe};
 use crate::device;
 use crate::files;
 use crate::loss::WeightedLoss;
+use crate::mixup::Mixup;
 use crate::model::weights::encode;
 use crate::model::{Network, Precision};
 use crate::optimiser::{Optimiser, update_average};
@@ -48,7 +49,7 @@ pub fn train_to(config: &Config, run: &RunDirectory, device: Device, last_epoch:
     let progress =
         Progress { config_sha256: config.digest()?, folds_sha256: folds.digest()?, history: Vec::new() };
     let mut state = initial_state(config, progress, loader.n_batches(), device)?;
-    device::repeat_results(config.training.deterministic);
+    device::repeat_results(config.training.deterministic, device)?;
     if run.checkpoint().exists() {
         state.resume(&run.checkpoint())?;
         say(format!("resuming after epoch {}", state.progress.epochs()));
@@ -56,7 +57,7 @@ pub fn train_to(config: &Config, run: &RunDirectory, device: Device, last_epoch:
     let mut tracker = Tracker::training(config, run, &state.progress.history);
     let training = &config.training;
     while state.progress.epochs() < training.epochs.min(last_epoch)
-        && state.progress.epochs_without_improvement() < training.patience
+        && state.progress.epochs_without_improvement(training.head_first_epochs) < training.patience
     {
         let mut metrics = train_epoch(config, &loader, &loss, &mut state, device)?;
         let logits = score(&state.average, &select, device, "select")?.logits;
@@ -70,12 +71,10 @@ pub fn train_to(config: &Config, run: &RunDirectory, device: Device, last_epoch:
     }
     tracker.finish(Status::Finished);
     let best = state.progress.best().context("no epoch was trained")?;
-    say(format!(
-        "best epoch {} with select AUC {:.4}: {}",
-        best.epoch,
-        best.select_auc,
-        run.best_weights().display()
-    ));
+    let file = run.best_weights();
+    let bytes = std::fs::read(&file).with_context(|| format!("{}: cannot be read", file.display()))?;
+    say(format!("best epoch {} with select AUC {:.4}: {}", best.epoch, best.select_auc, file.display()));
+    say(format!("weights digest {}", cxr::bundle::sha256_hex(&bytes)));
     Ok(state.progress)
 }
 
@@ -93,13 +92,13 @@ fn train_epoch(
     tch::manual_seed((config.seed as i64).wrapping_mul(1_000_003).wrapping_add(epoch as i64));
     let depth = if epoch <= training.head_first_epochs { None } else { Some(config.model.freeze_depth) };
     state.network.freeze(depth)?;
+    let mut mixup = Mixup::new(training.mixup_alpha, config.seed, epoch)?;
     let meter = Meter::new(format!("epoch {epoch}/{}", training.epochs), n_batches * training.batch_size);
     let (mut loss_sum, mut rate) = (0.0, 0.0);
     for (batch, step) in loader.epoch(epoch).zip(first_step..) {
         let batch = batch?;
-        let images = batch.images(device)?;
-        let (loss, rate_of_step) =
-            make_step(config, criterion, state, (&images, &batch.labels(device)), (step, n_steps));
+        let (images, labels) = mixup.blend(batch.images(device)?, batch.labels(device));
+        let (loss, rate_of_step) = make_step(config, criterion, state, (&images, &labels), (step, n_steps));
         rate = rate_of_step;
         ensure!(loss.is_finite(), "the loss is {loss} at step {step}: lower trainer.training.learning_rate");
         loss_sum += loss;
@@ -142,10 +141,7 @@ fn record(run: &RunDirectory, state: &State) -> Result<()> {
     let history = &state.progress.history;
     let Some(last) = history.last() else { return Ok(()) };
     if state.progress.best().is_some_and(|best| best.epoch == last.epoch) {
-        files::write_atomically(
-            &run.best_weights(),
-            &encode(&state.average.named_tensors(), serde_json::to_string(last)?)?,
-        )?;
+        files::write_atomically(&run.best_weights(), &encode(&state.average.named_tensors(), note(last)?)?)?;
     }
     state.save(&run.checkpoint())?;
     files::write_atomically(&run.file("metrics.csv"), curves::csv(history).as_bytes())?;
@@ -155,6 +151,15 @@ fn record(run: &RunDirectory, state: &State) -> Result<()> {
         last.epoch, last.train_loss, last.select_loss, last.select_auc, last.images_per_second
     ));
     Ok(())
+}
+
+/// What the best weights say of their epoch: all but its speed, or the same weights would have many digests.
+fn note(epoch: &EpochMetrics) -> Result<String> {
+    let mut note = serde_json::to_value(epoch)?;
+    if let Some(fields) = note.as_object_mut() {
+        fields.remove("images_per_second");
+    }
+    Ok(note.to_string())
 }
 
 /// The train fold, ready to be drawn from.
@@ -201,17 +206,12 @@ pub(crate) fn initial_state(
     let model = &config.model;
     let network = Network::new(model.architecture, model.dropout, config.training.precision, device);
     if let Some(file) = &model.weights {
-        network.load_backbone(file)?;
+        say(network.load_backbone(file)?);
     }
     let average = Network::new(model.architecture, model.dropout, Precision::Fp32, device);
     update_average(&average, &network, 0.0);
     network.freeze(Some(model.freeze_depth))?;
     let training = &config.training;
-    let optimiser = Optimiser::new(
-        &network,
-        training.optimiser,
-        (training.weight_decay, training.gradient_norm),
-        training.head_first_epochs * n_batches,
-    );
+    let optimiser = Optimiser::new(&network, training, training.head_first_epochs * n_batches);
     Ok(State { network, average, optimiser, progress })
 }

@@ -6,6 +6,7 @@ use crate::console::say;
 use crate::dataset::folds::Folds;
 use crate::dataset::index::Index;
 use crate::dataset::loader::Loader;
+use crate::mixup::Mixup;
 use crate::run::RunDirectory;
 use crate::train::loader;
 use anyhow::{Context, Result};
@@ -102,9 +103,11 @@ fn full(stepper: &mut Stepper, loader: &Loader, epoch: usize, n_steps: usize) ->
     let mut n_made = 0;
     // A fold of few batches begins again.
     while n_made < n_steps {
+        let mut mixup = Mixup::new(stepper.config.training.mixup_alpha, loader.seed, epoch)?;
         for batch in loader.epoch(epoch).take(n_steps - n_made) {
             let batch = batch?;
-            stepper.step(&batch.images(stepper.device)?, &batch.labels(stepper.device))?;
+            let (images, labels) = mixup.blend(batch.images(stepper.device)?, batch.labels(stepper.device));
+            stepper.step(&images, &labels)?;
             n_made += 1;
         }
     }

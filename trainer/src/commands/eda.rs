@@ -2,9 +2,13 @@
 
 use super::shared::Common;
 use anyhow::Result;
+use cxr_trainer::dataset::index::Index;
 use cxr_trainer::eda::eda;
 
 pub(crate) fn run(common: Common) -> Result<()> {
+    // Before the run directory is frozen with a configuration that does not fit the data.
+    let config = common.config()?;
+    let index = Index::scan(&config.data.root, &config.data)?;
     let opened = common.open()?;
-    eda(&opened.config, &opened.run, opened.device).map(|_| ())
+    eda(&opened.config, &index, &opened.run, opened.device).map(|_| ())
 }

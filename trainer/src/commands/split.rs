@@ -2,10 +2,13 @@
 
 use super::shared::Common;
 use anyhow::Result;
+use cxr_trainer::dataset::index::Index;
 use cxr_trainer::run::RunDirectory;
 use cxr_trainer::split::split;
 
 pub(crate) fn run(common: &Common) -> Result<()> {
     let config = common.config()?;
-    split(&config, &RunDirectory::open(&common.run, &config)?).map(|_| ())
+    // Before the run directory is frozen with a configuration that does not fit the data.
+    let index = Index::scan(&config.data.root, &config.data)?;
+    split(&config, &index, &RunDirectory::open(&common.run, &config)?).map(|_| ())
 }

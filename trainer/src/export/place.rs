@@ -9,7 +9,7 @@ use std::path::Path;
 
 /// Writes the files into a new folder and exchanges it with the old one in one step: a reader finds the old bundle or the
 /// new one, never a mixture. Where the file system cannot exchange folders, a reader finds none for an instant.
-pub(super) fn replace_folder(folder: &Path, files: &BundleFiles) -> Result<()> {
+pub(crate) fn replace_folder(folder: &Path, files: &BundleFiles) -> Result<()> {
     let (fresh, old) = (folder.with_added_extension("partial"), folder.with_added_extension("old"));
     for leftover in [&fresh, &old] {
         if leftover.exists() {

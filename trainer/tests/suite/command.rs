@@ -22,6 +22,7 @@ fn every_subcommand_shows_an_example() {
         "consistency",
         "tune",
         "soup",
+        "recalibrate",
         "run",
     ] {
         let help = succeed(workbench.command(subcommand).arg("--help"));
@@ -68,6 +69,11 @@ fn configuration_errors_name_the_key() {
         ("trainer: { training: { epochs: many } }", "trainer.training.epochs"),
         ("trainer: { training: { epoch: 3 } }", "epoch"),
         ("trainer: { augmentation: { scale: [2.0, 1.0] } }", "trainer.augmentation.scale"),
+        ("trainer: { training: { layer_decay: 0.0 } }", "trainer.training.layer_decay"),
+        ("trainer: { training: { mixup_alpha: -1.0 } }", "trainer.training.mixup_alpha"),
+        ("trainer: { training: { head_first_epochs: 99 } }", "trainer.training.head_first_epochs"),
+        ("trainer: { training: { loss: { kind: hinge } } }", "trainer.training.loss.kind"),
+        ("trainer: { training: { optimiser: sgd } }", "trainer.training.optimiser"),
         ("trainer: { model: { architecture: resnet } }", "trainer.model.architecture"),
     ] {
         std::fs::write(workbench.config(), text).unwrap();

@@ -6,6 +6,7 @@ mod audit;
 mod command;
 mod data_path;
 mod folds;
+mod measurement;
 mod networks;
 mod release;
 mod robustness;

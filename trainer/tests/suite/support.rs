@@ -17,13 +17,17 @@ impl Workbench {
     /// `n` images a class in train, a quarter of them in test; two images a patient.
     pub(crate) fn new(n: usize, epochs: usize) -> Self {
         let workbench = Self { folder: TempDir::new().unwrap() };
-        for (split, n, first_seed) in [("train", n, 0), ("test", n / 4, 1_000_000)] {
+        for (split, n, first_seed, first_patient) in [("train", n, 0, 0), ("test", n / 4, 1_000_000, 4000)] {
             for i in 0..n {
                 let seed = first_seed + i as u64;
                 // Other seeds than the other class: the patients differ, not the finding alone.
-                workbench.write_phantom(&format!("{split}/NORMAL/IM-{:04}-{i:04}.png", i / 2), seed, false);
                 workbench.write_phantom(
-                    &format!("{split}/PNEUMONIA/person{}_virus_{i}.png", i / 2),
+                    &format!("{split}/NORMAL/IM-{:04}-{i:04}.png", first_patient + i / 2),
+                    seed,
+                    false,
+                );
+                workbench.write_phantom(
+                    &format!("{split}/PNEUMONIA/person{}_virus_{i}.png", first_patient + i / 2),
                     seed + 500_000,
                     true,
                 );
@@ -134,8 +138,8 @@ trainer:
     precision: fp32
     workers: 2
   augmentation: {{ rotation_degrees: 5.0, detail_probability: 0.2, jpeg_probability: 0.2 }}
-  calibration: {{ target_sensitivity: 0.9, components: 8 }}
-  evaluation: {{ resamples: 200, ledger: {ledger} }}
+  calibration: {{ target_sensitivity: 0.9, components: 8, ood_images: null }}
+  evaluation: {{ resamples: 200, ledger: {ledger}, external: null }}
   export: {{ directory: {bundle}, originals: null }}
   tracking: {{ store: {store} }}
 ",

@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-service test-trainer lint openapi setup trainer
+.PHONY: help demo test test-service test-trainer lint openapi setup trainer bench-training
 
 # Everything but the trainer; the trainer needs libtorch and is built by its own targets into a folder of its own.
 CARGO ?= cargo
@@ -32,6 +32,9 @@ test-trainer: ## Trainer tests on phantoms (fetches libtorch, 544 MB, once)
 
 trainer: ## Build target/trainer/release/cxr-trainer
 	$(TRAINER_ENV) $(CARGO) build $(TRAINER_CARGO)
+
+bench-training: trainer ## The trainer against PyTorch, by turns (fetches PyTorch, 610 MB, once)
+	scripts/bench-training.sh
 
 lint: ## Formatting and clippy, warnings as errors
 	$(CARGO) fmt --all --check

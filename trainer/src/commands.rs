@@ -1,5 +1,6 @@
 //! The commands: one file each, from arguments to a call of the library.
 
+pub(crate) mod bench;
 pub(crate) mod calibrate;
 pub(crate) mod consistency;
 pub(crate) mod eda;

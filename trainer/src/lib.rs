@@ -5,6 +5,7 @@
 
 pub mod allocator;
 pub mod audit;
+pub mod bench;
 pub mod calibrate;
 pub mod checkpoint;
 pub mod config;

@@ -6,8 +6,8 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use commands::shared::Common;
 use commands::{
-    calibrate, consistency, eda, evaluate, explain, export, recalibrate, register, release, robustness, run,
-    soup, split, track, train, tune, verify,
+    bench, calibrate, consistency, eda, evaluate, explain, export, recalibrate, register, release,
+    robustness, run, soup, split, track, train, tune, verify,
 };
 use cxr_trainer::allocator;
 
@@ -90,6 +90,11 @@ enum Command {
         after_help = "Example:\n  cxr-trainer soup --run runs/soup --from runs/first runs/second --config first.yaml\n  cxr-trainer soup --run runs/soup --study first"
     )]
     Soup(soup::Arguments),
+    /// Measures the training step against the bare step without data path, and the memory of a large folder.
+    #[command(
+        after_help = "Example:\n  cxr-trainer bench --run runs/bench\n  cxr-trainer bench --run runs/bench --rounds 3 --steps 4 --memory-images 0"
+    )]
+    Bench(bench::Arguments),
     /// Fits probability and operating point of a bundle to labels that its service logged, and writes the next version.
     #[command(
         after_help = "Example:\n  cxr-trainer recalibrate --bundle models/default --labels labels.csv --out models/site --version 1.1.0"
@@ -120,6 +125,7 @@ fn main() -> Result<()> {
         Command::Explain(arguments) => explain::run(arguments),
         Command::Tune(arguments) => tune::run(arguments),
         Command::Soup(arguments) => soup::run(arguments),
+        Command::Bench(arguments) => bench::run(arguments),
         Command::Recalibrate(arguments) => recalibrate::run(&arguments),
         Command::Run(arguments) => run::run(arguments),
     }

@@ -24,7 +24,7 @@ use crate::tracking::{Status, Tracker};
 use anyhow::{Context, Result, ensure};
 use cxr::PreprocessSpec;
 use std::sync::Arc;
-use tch::Device;
+use tch::{Device, Tensor};
 
 /// Trains until the last epoch or until patience ends, from wherever the run stands.
 ///
@@ -46,7 +46,9 @@ pub fn train_to(config: &Config, run: &RunDirectory, device: Device, last_epoch:
     let recipe = Recipe { acceptance: config.acceptance, preprocess: config.preprocess };
     let select = decode(config, &index, &folds, Fold::Select, &recipe)?;
     let loss = WeightedLoss::new(&loader.pixels.positive(), config.training.loss);
-    let mut state = initial_state(config, &folds, loader.n_batches(), device)?;
+    let progress =
+        Progress { config_sha256: config.digest()?, folds_sha256: folds.digest()?, history: Vec::new() };
+    let mut state = initial_state(config, progress, loader.n_batches(), device)?;
     device::repeat_results(config.training.deterministic, device)?;
     if run.checkpoint().exists() {
         state.resume(&run.checkpoint())?;
@@ -96,17 +98,8 @@ fn train_epoch(
     for (batch, step) in loader.epoch(epoch).zip(first_step..) {
         let batch = batch?;
         let (images, labels) = mixup.blend(batch.images(device)?, batch.labels(device));
-        let loss = criterion.of_batch(&state.network.logits(&images, true), &labels);
-        state.optimiser.zero_grad();
-        loss.backward();
-        rate = learning_rate(step, n_steps, training.learning_rate, training.warmup_fraction);
-        state.optimiser.step(step, rate);
-        update_average(
-            &state.average,
-            &state.network,
-            average_decay(step, training.average_decay.unwrap_or(0.0)),
-        );
-        let loss = loss.double_value(&[]);
+        let (loss, rate_of_step) = make_step(config, criterion, state, (&images, &labels), (step, n_steps));
+        rate = rate_of_step;
         ensure!(loss.is_finite(), "the loss is {loss} at step {step}: lower trainer.training.learning_rate");
         loss_sum += loss;
         meter.advance(batch.len(), || format!("loss {:.4}", loss_sum / (step - first_step + 1) as f64));
@@ -120,6 +113,27 @@ fn train_epoch(
         learning_rate: rate,
         images_per_second: meter.images_per_second(),
     })
+}
+
+/// Step `step` of `n_steps`, counted from 0, along one batch: float32 images `[N, 1, H, W]` and labels `[N, 1]`. Returns the
+/// loss and the learning rate.
+pub(crate) fn make_step(
+    config: &Config,
+    criterion: &WeightedLoss,
+    state: &mut State,
+    (images, labels): (&Tensor, &Tensor),
+    (step, n_steps): (usize, usize),
+) -> (f64, f64) {
+    let training = &config.training;
+    let logits = state.network.logits(images, true);
+    let loss = criterion.of_batch(&logits, labels);
+    state.optimiser.zero_grad();
+    loss.backward();
+    let rate = learning_rate(step, n_steps, training.learning_rate, training.warmup_fraction);
+    state.optimiser.step(step, rate);
+    let decay = average_decay(step, training.average_decay.unwrap_or(0.0));
+    update_average(&state.average, &state.network, decay);
+    (loss.double_value(&[]), rate)
 }
 
 /// Writes the epoch down: the best weights first, so that the checkpoint never names weights that are not there.
@@ -148,7 +162,8 @@ fn note(epoch: &EpochMetrics) -> Result<String> {
     Ok(note.to_string())
 }
 
-fn loader(config: &Config, index: &Index, folds: &Folds) -> Result<Loader> {
+/// The train fold, ready to be drawn from.
+pub(crate) fn loader(config: &Config, index: &Index, folds: &Folds) -> Result<Loader> {
     // CLAHE follows the augmentations of the loader, as it follows everything else in the service.
     let preprocess = PreprocessSpec { clahe: None, ..config.preprocess };
     let recipe = Recipe { acceptance: config.acceptance, preprocess };
@@ -180,7 +195,13 @@ pub fn decode(config: &Config, index: &Index, folds: &Folds, fold: Fold, recipe:
     Pixels::decode(index, entries, recipe, &cache, meter.bar())
 }
 
-fn initial_state(config: &Config, folds: &Folds, n_batches: usize, device: Device) -> Result<State> {
+/// What training begins with.
+pub(crate) fn initial_state(
+    config: &Config,
+    progress: Progress,
+    n_batches: usize,
+    device: Device,
+) -> Result<State> {
     tch::manual_seed(config.seed as i64);
     let model = &config.model;
     let network = Network::new(model.architecture, model.dropout, config.training.precision, device);
@@ -192,7 +213,5 @@ fn initial_state(config: &Config, folds: &Folds, n_batches: usize, device: Devic
     network.freeze(Some(model.freeze_depth))?;
     let training = &config.training;
     let optimiser = Optimiser::new(&network, training, training.head_first_epochs * n_batches);
-    let progress =
-        Progress { config_sha256: config.digest()?, folds_sha256: folds.digest()?, history: Vec::new() };
     Ok(State { network, average, optimiser, progress })
 }

@@ -66,7 +66,7 @@ pub fn resampled(
 }
 
 /// Linear interpolation between order statistics (type 7 of Hyndman and Fan 1996) of at least one sorted value.
-fn quantile(sorted: &[f64], q: f64) -> f64 {
+pub fn quantile(sorted: &[f64], q: f64) -> f64 {
     let last = sorted.len() - 1;
     let position = q * last as f64;
     let below = position.floor() as usize;

@@ -9,6 +9,7 @@ fn every_subcommand_shows_an_example() {
         "eda",
         "split",
         "train",
+        "bench",
         "calibrate",
         "evaluate",
         "explain",

@@ -4,6 +4,7 @@
 
 mod audit;
 mod command;
+mod data_path;
 mod folds;
 mod measurement;
 mod networks;

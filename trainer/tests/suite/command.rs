@@ -1,10 +1,10 @@
 //! What the program refuses, and what it says then.
 
 use crate::support::{Workbench, fail, succeed};
+use std::process::Command;
 
 #[test]
 fn every_subcommand_shows_an_example() {
-    let workbench = Workbench::new(1, 1);
     for subcommand in [
         "eda",
         "split",
@@ -23,9 +23,10 @@ fn every_subcommand_shows_an_example() {
         "tune",
         "soup",
         "recalibrate",
+        "bench",
         "run",
     ] {
-        let help = succeed(workbench.command(subcommand).arg("--help"));
+        let help = succeed(Command::new(env!("CARGO_BIN_EXE_cxr-trainer")).args([subcommand, "--help"]));
         assert!(help.contains("Example"), "{subcommand}: {help}");
     }
 }

@@ -22,7 +22,7 @@ impl Cached {
         let default = crate::support::repository().join("config/default.yaml");
         let mut config: serde_yaml_ng::Value =
             serde_yaml_ng::from_str(&std::fs::read_to_string(default).unwrap()).unwrap();
-        let mut config: Config = serde_yaml_ng::from_value(config["trainer"].take()).unwrap();
+        let mut config: Config = serde_yaml_ng::from_value(std::mem::take(&mut config["trainer"])).unwrap();
         config.acceptance.min_side_px = SIDE;
         (config.preprocess.width, config.preprocess.height) = (SIDE, SIDE);
         config.data.root = workbench.data();

@@ -19,7 +19,8 @@ fn json<T: DeserializeOwned>(file: &Path) -> T {
 fn add_outside_images(workbench: &Workbench) {
     let (ood, external) = (workbench.path().join("ood"), workbench.path().join("external"));
     for i in 0..6u8 {
-        let checks = |n: u32| (0..128 * 128).map(move |p| (p % 128 / n + p / 128 / n) % 2 * 255).map(|v| v as u8);
+        let checks =
+            |n: u32| (0..128 * 128).map(move |p| (p % 128 / n + p / 128 / n) % 2 * 255).map(|v| v as u8);
         let pixels: Vec<u8> = checks(u32::from(i) + 2).collect();
         std::fs::create_dir_all(ood.join("checks")).unwrap();
         std::fs::write(ood.join(format!("checks/{i}.png")), cxr::phantom::encode_png(&pixels, 128, 128))

@@ -35,7 +35,7 @@ fn plant_letters(workbench: &Workbench) {
 }
 
 fn trained(prepare: impl Fn(&Workbench)) -> Workbench {
-    let workbench = Workbench::new(100, 7);
+    let workbench = Workbench::new(100, 12);
     prepare(&workbench);
     for subcommand in ["train", "calibrate"] {
         succeed(&mut workbench.command(subcommand));

@@ -137,6 +137,7 @@ trainer:
     patience: {epochs}
     precision: fp32
     workers: 2
+    loss: {{ label_smoothing: 0.0 }}
   augmentation: {{ rotation_degrees: 5.0, translation: 0.05, scale: [0.95, 1.05], aspect: 0.05, gamma: 0.1, contrast: 0.1,
     brightness: 0.05, noise: 0.01, frame_probability: 0.0, occlusion_probability: 0.1, letters_probability: 0.1,
     warp_probability: 0.8, detail_probability: 0.2, jpeg_probability: 0.2 }}

@@ -78,6 +78,7 @@ fn a_killed_run_goes_on_bit_for_bit() {
     for other_ways in [false, true] {
         let (straight, killed) = (Workbench::new(40, 3), Workbench::new(40, 3));
         for workbench in [&straight, &killed].into_iter().filter(|_| other_ways) {
+            configure(workbench, "    loss: { label_smoothing: 0.0 }\n", "");
             configure(workbench, "workers: 2\n", OTHER_WAYS);
             configure(workbench, "average_decay: 0.9", "average_decay: null");
             configure(workbench, "dropout: 0.0", "dropout: 0.3, freeze_depth: 2");

@@ -88,7 +88,7 @@ impl AffineCalibration {
             let (left, right) = (high - golden * (high - low), low + golden * (high - low));
             if loss(left) < loss(right) { high = right } else { low = left }
         }
-        Ok(Self { scale: ((low + high) / 2.0).exp(), bias: 0.0 })
+        Ok(Self { scale: low.midpoint(high).exp(), bias: 0.0 })
     }
 
     /// Maximum likelihood fit by Newton's method, with Platt's smoothed targets `(n+ + 1)/(n+ + 2)` and `1/(n- + 2)`

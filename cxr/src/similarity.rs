@@ -22,7 +22,9 @@ fn ranks(values: &[f32]) -> Vec<f64> {
     #[expect(clippy::float_cmp, reason = "a tie is exact equality")]
     for tied in order.chunk_by(|i, j| values[*i] == values[*j]) {
         let rank = below as f64 + (tied.len() as f64 - 1.0) / 2.0;
-        tied.iter().for_each(|i| ranks[*i] = rank);
+        for i in tied {
+            ranks[*i] = rank;
+        }
         below += tied.len();
     }
     ranks

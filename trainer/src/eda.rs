@@ -179,7 +179,9 @@ fn report(eda: &Eda) {
         say(format!("  {path}: {reason}"));
     }
     for (what, examined) in [("images", Some(images)), ("originals", eda.originals.as_ref())] {
-        examined.iter().for_each(|examined| examined.report(what));
+        if let Some(examined) = examined {
+            examined.report(what);
+        }
     }
     if let Some(noise) = &eda.label_noise {
         noise.report();

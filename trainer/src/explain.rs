@@ -139,7 +139,7 @@ pub fn explain(trained: &TrainedRun, calibrated: &Calibrated, onnxruntime: &Path
         write(&found)?;
     }
     if found.saliency.is_none() {
-        found.saliency = Some(saliency::measure(trained, &maps)?);
+        found.saliency = Some(saliency::measure(trained, &maps));
         write(&found)?;
     }
     if found.overlays.is_none() {

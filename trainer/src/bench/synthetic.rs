@@ -52,7 +52,7 @@ impl Folder {
     }
 
     fn write(&self, number: usize) -> Result<()> {
-        let (width, height) = if number % LARGE_EVERY == 0 { LARGE } else { (self.side, self.side) };
+        let (width, height) = if number.is_multiple_of(LARGE_EVERY) { LARGE } else { (self.side, self.side) };
         let (opacity, seed) = (number % 2 == 1, number as u64);
         let pixels = generate(&PhantomSpec { seed, width, height, opacity });
         let class = if opacity { "PNEUMONIA" } else { "NORMAL" };

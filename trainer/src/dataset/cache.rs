@@ -15,6 +15,7 @@ use cxr::bundle::sha256_hex;
 use cxr::statistics::ImageStatistics;
 use memmap2::Mmap;
 use serde::{Deserialize, Serialize};
+use std::fmt::Write as _;
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
@@ -62,7 +63,8 @@ impl Slot {
         let mut text = format!("format {FORMAT}\ncxr {}\n", env!("CARGO_PKG_VERSION"));
         text.push_str(&serde_json::to_string(&(&recipe.acceptance, &recipe.preprocess))?);
         for entry in entries {
-            text.push_str(&format!("\n{}  {}", entry.sha256, entry.path));
+            // Writing to a String cannot fail.
+            let _ = write!(text, "\n{}  {}", entry.sha256, entry.path);
         }
         Ok(Self {
             folder: folder.to_owned(),

@@ -168,11 +168,15 @@ fn properties(seen: &[Seen]) -> Result<Properties> {
     };
     let tally = |of: fn(&Facts) -> &'static str| {
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-        seen.iter().for_each(|(_, facts)| *counts.entry(of(facts).to_owned()).or_default() += 1);
+        for (_, facts) in seen {
+            *counts.entry(of(facts).to_owned()).or_default() += 1;
+        }
         counts
     };
     let mut bits: BTreeMap<u8, usize> = BTreeMap::new();
-    seen.iter().for_each(|(_, facts)| *bits.entry(facts.bits).or_default() += 1);
+    for (_, facts) in seen {
+        *bits.entry(facts.bits).or_default() += 1;
+    }
     Ok(Properties {
         width: summary(|f| f64::from(f.width))?,
         height: summary(|f| f64::from(f.height))?,

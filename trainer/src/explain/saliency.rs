@@ -54,7 +54,7 @@ pub struct Saliency {
 /// A group's name and who belongs to it.
 type Group<'a> = (String, Box<dyn Fn(usize) -> bool + 'a>);
 
-pub(super) fn measure(trained: &TrainedRun, maps: &Maps) -> Result<Saliency> {
+pub(super) fn measure(trained: &TrainedRun, maps: &Maps) -> Saliency {
     let size = maps.pixels.size;
     let mask = |region: Region| -> Vec<bool> {
         (0..size.0 * size.1).map(|i| is_in(region, size, i % size.0, i / size.0)).collect()
@@ -88,7 +88,7 @@ pub(super) fn measure(trained: &TrainedRun, maps: &Maps) -> Result<Saliency> {
         groups: groups.collect(),
     };
     report(&result);
-    Ok(result)
+    result
 }
 
 /// The share of the positive part of a map that lies under a mask; none without a positive part.

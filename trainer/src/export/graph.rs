@@ -102,7 +102,7 @@ impl<'a> GraphBuilder<'a> {
             }
             None => None,
         };
-        Ok(self.conv_node(x, path, shape, &weight, bias))
+        Ok(self.conv_node(x, path, shape, &weight, bias.as_ref()))
     }
 
     /// A convolution with a bias of its own and no normalisation.
@@ -110,7 +110,7 @@ impl<'a> GraphBuilder<'a> {
         let weight = self.parameter(&format!("{path}.weight"))?;
         let bias = self.parameter(&format!("{path}.bias"))?;
         let bias = self.constant(&format!("{path}.bias"), &[shape.outputs], &bias);
-        Ok(self.conv_node(x, path, shape, &weight, Some(bias)))
+        Ok(self.conv_node(x, path, shape, &weight, Some(&bias)))
     }
 
     fn conv_node(
@@ -119,11 +119,11 @@ impl<'a> GraphBuilder<'a> {
         path: &str,
         shape: ConvShape,
         weight: &[f32],
-        bias: Option<Value>,
+        bias: Option<&Value>,
     ) -> Value {
         let dims = [shape.outputs, shape.inputs / shape.groups, shape.kernel, shape.kernel];
         let weight = self.constant(&format!("{path}.weight"), &dims, weight);
-        let inputs: Vec<&str> = [x, &weight].into_iter().chain(bias.as_deref()).collect();
+        let inputs: Vec<&str> = [x, &weight].into_iter().chain(bias.map(String::as_str)).collect();
         let padding = shape.kernel / 2;
         let attributes = vec![
             ints("kernel_shape", &[shape.kernel; 2]),

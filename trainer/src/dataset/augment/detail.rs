@@ -16,14 +16,15 @@ pub(super) fn change(images: &Tensor, varied: &[Variation]) -> Tensor {
         |v| v.detail.is_some(),
         |images| {
             let gain = column(images, details.iter().map(|detail| detail.gain));
-            let soft = blur(images, details.iter().map(|detail| detail.sigma).collect());
+            let sigmas: Vec<f64> = details.iter().map(|detail| detail.sigma).collect();
+            let soft = blur(images, &sigmas);
             (&soft + (images - &soft) * gain).clamp(0.0, 255.0)
         },
     )
 }
 
 /// Gaussian blur with each image's own standard deviation, as two grouped convolutions; edges are replicated.
-fn blur(images: &Tensor, sigmas: Vec<f64>) -> Tensor {
+fn blur(images: &Tensor, sigmas: &[f64]) -> Tensor {
     let radius = sigmas.iter().map(|sigma| reach(*sigma)).fold(LEAST_RADIUS, i64::max);
     let kernels: Vec<f32> = sigmas.iter().flat_map(|sigma| kernel(*sigma, radius)).collect();
     let (n, height, width) = (images.size()[0], images.size()[2], images.size()[3]);

@@ -251,7 +251,7 @@ fn assemble(
     sign: impl Fn(&[u8]) -> cxr::bundle::BundleSignature,
 ) -> Result<BundleFiles> {
     let mut manifest: Manifest = bundle.manifest().clone();
-    manifest.version = version.to_owned();
+    version.clone_into(&mut manifest.version);
     manifest.created = now()?;
     let default = manifest.default_variant.clone();
     let variant = manifest.variants.get_mut(&default).context("the bundle lacks its default variant")?;

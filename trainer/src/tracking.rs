@@ -222,7 +222,9 @@ impl Tracker {
 
     fn say(&mut self, events: Vec<Event>) {
         let Some(spool) = self.spool.as_ref().filter(|_| !events.is_empty()) else { return };
-        events.iter().for_each(|event| self.known.learn(event));
+        for event in &events {
+            self.known.learn(event);
+        }
         if let Err(error) = spool.append(&events) {
             say(format!("tracking: {error:#}"));
         }
@@ -247,7 +249,9 @@ impl Drop for Tracker {
 fn read(config: &Tracking, folder: &Path) -> Result<(Spool, Known)> {
     let spool = Spool::open(folder.join(&config.spool))?;
     let mut known = Known::default();
-    spool.events()?.iter().for_each(|event| known.learn(event));
+    for event in &spool.events()? {
+        known.learn(event);
+    }
     Ok((spool, known))
 }
 

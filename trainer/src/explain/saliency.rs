@@ -5,7 +5,6 @@ use super::Outcome;
 use super::maps::Maps;
 use crate::console::say;
 use crate::trained::TrainedRun;
-use anyhow::Result;
 use cxr::bundle::Measured;
 use cxr::corrupt::{Region, is_in};
 use cxr::heatmap::upsample;

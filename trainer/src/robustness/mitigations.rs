@@ -177,7 +177,9 @@ fn mitigated(subject: &mut Subject, method: Method, corruption: Option<Corruptio
                 })?;
                 mean.iter_mut().zip(view).for_each(|(sum, logit)| *sum += logit);
             }
-            mean.iter_mut().for_each(|sum| *sum /= 4.0);
+            for sum in &mut mean {
+                *sum /= 4.0;
+            }
             Ok(mean)
         }
         Method::AdaBn => subject.recorded(&name, |subject| {

@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-service test-trainer lint openapi setup trainer
+.PHONY: help demo test test-service test-trainer lint openapi setup trainer bench-training
 
 # Everything but the trainer; the trainer needs libtorch and is built by its own targets into a folder of its own.
 CARGO ?= cargo
@@ -28,10 +28,13 @@ test-service: ## Domain, runtime, service and system tests (no libtorch)
 		$(CARGO) test --release
 
 test-trainer: ## Trainer tests on phantoms (fetches libtorch, 544 MB, once)
-	$(TRAINER_ENV) $(CARGO) test $(TRAINER_CARGO)
+	$(TRAINER_ENV) CXR_MLFLOW_PYTHON="$$(scripts/mlflow-venv.sh || true)" $(CARGO) test $(TRAINER_CARGO)
 
 trainer: ## Build target/trainer/release/cxr-trainer
 	$(TRAINER_ENV) $(CARGO) build $(TRAINER_CARGO)
+
+bench-training: trainer ## The trainer against PyTorch, by turns (fetches PyTorch, 610 MB, once)
+	scripts/bench-training.sh
 
 lint: ## Formatting and clippy, warnings as errors
 	$(CARGO) fmt --all --check

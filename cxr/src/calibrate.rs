@@ -1,5 +1,6 @@
 //! Logit to probability: affine (Platt) calibration, applied and fitted.
 
+pub mod compare;
 pub mod isotonic;
 
 use serde::{Deserialize, Serialize};

@@ -38,18 +38,18 @@ impl ConformalSets {
     /// If the lengths differ.
     pub fn fit(probabilities: &[f64], positive: &[bool], alpha: f64) -> Self {
         assert_eq!(probabilities.len(), positive.len(), "one label a probability");
-        let quantile = |class: bool| {
-            let mut scores: Vec<f64> = probabilities
-                .iter()
-                .zip(positive)
-                .filter(|(_, y)| **y == class)
-                .map(|(p, _)| if class { 1.0 - p } else { *p })
-                .collect();
-            scores.sort_by(f64::total_cmp);
-            let rank = ((scores.len() as f64 + 1.0) * (1.0 - alpha) - 1e-9).ceil() as usize;
-            scores.get(rank.max(1) - 1).copied().unwrap_or(1.0)
+        // The rank-th most conforming member of a class, counted from its confident end; `limit` where there are too few.
+        let reach = |class: bool, limit: f64| {
+            let of_class = probabilities.iter().zip(positive).filter(|(_, y)| **y == class);
+            let mut members: Vec<f64> = of_class.map(|(p, _)| *p).collect();
+            members.sort_by(f64::total_cmp);
+            if class {
+                members.reverse();
+            }
+            let rank = ((members.len() as f64 + 1.0) * (1.0 - alpha) - 1e-9).ceil() as usize;
+            members.get(rank.max(1) - 1).copied().unwrap_or(limit)
         };
-        Self { alpha, normal_up_to: quantile(false), pneumonia_from: 1.0 - quantile(true) }
+        Self { alpha, normal_up_to: reach(false, 1.0), pneumonia_from: reach(true, 0.0) }
     }
 
     /// The labels that the probability does not exclude.

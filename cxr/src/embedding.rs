@@ -14,6 +14,37 @@ pub struct EmbeddingReference {
     pub standard_deviations: Vec<f32>,
     /// Root mean square length of what the directions do not explain.
     pub residual_rms: f32,
+    /// Which distance the out-of-distribution score is; bundles from before there was a choice have the first.
+    #[serde(default, skip_serializing_if = "OodScore::is_default")]
+    pub score: OodScore,
+}
+
+/// How far an embedding is from the known ones; about 1 for one like them, whichever is chosen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OodScore {
+    /// `sqrt((sum z_k^2 + r^2) / (K + 1))` with `r` the residual length over its RMS: a Mahalanobis distance in a
+    /// probabilistic PCA model (Tipping and Bishop 1999), scaled to be free of K.
+    #[default]
+    Mahalanobis,
+    /// The residual length over its RMS (as in ViM, Wang et al. 2022): the leading components hold what known images
+    /// differ in, what is foreign to them shows in the rest, and there it is not diluted by K other terms.
+    Residual,
+}
+
+impl OodScore {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes a reference")]
+    const fn is_default(&self) -> bool {
+        matches!(self, Self::Mahalanobis)
+    }
+
+    /// The name used in files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Mahalanobis => "mahalanobis",
+            Self::Residual => "residual",
+        }
+    }
 }
 
 /// Where one image lies.
@@ -21,9 +52,7 @@ pub struct EmbeddingReference {
 pub struct EmbeddingPosition {
     /// Coordinates along the components, in standard deviations, `[K]`.
     pub coordinates: Vec<f32>,
-    /// Out-of-distribution score: `sqrt((sum z_k^2 + r^2) / (K + 1))` with `r` the residual length over its RMS;
-    /// about 1 for an image like the reference (a Mahalanobis distance in a probabilistic PCA model, Tipping and
-    /// Bishop 1999, scaled to be free of K).
+    /// Out-of-distribution score, see [`OodScore`].
     pub ood_score: f64,
 }
 
@@ -59,7 +88,10 @@ impl EmbeddingReference {
             coordinates.push(z as f32);
         }
         let residual = (squared_length - explained).max(0.0) / f64::from(self.residual_rms).powi(2);
-        let ood = ((score + residual) / (self.components.len() as f64 + 1.0)).sqrt();
+        let ood = match self.score {
+            OodScore::Mahalanobis => ((score + residual) / (self.components.len() as f64 + 1.0)).sqrt(),
+            OodScore::Residual => residual.sqrt(),
+        };
         Ok(EmbeddingPosition { coordinates, ood_score: if ood.is_finite() { ood } else { f64::MAX } })
     }
 }
@@ -75,6 +107,7 @@ mod tests {
             components: vec![vec![1.0, 0.0, 0.0]],
             standard_deviations: vec![2.0],
             residual_rms: 0.5,
+            score: OodScore::Mahalanobis,
         };
         let near = reference.locate(&[3.0, 2.5, 3.0]).unwrap();
         assert!((near.ood_score - 1.0).abs() < 1e-6 && (near.coordinates[0] - 1.0).abs() < 1e-6);
@@ -82,5 +115,17 @@ mod tests {
         assert!((far.ood_score - (400.0f64 / 2.0).sqrt()).abs() < 1e-3);
         assert_eq!(reference.locate(&[0.0]), Err(EmbeddingMismatch { found: 1, expected: 3 }));
         assert!(reference.locate(&[f32::NAN, 0.0, 0.0]).unwrap().ood_score > 1e300);
+    }
+
+    #[test]
+    fn the_residual_ignores_what_known_images_differ_in_and_old_references_keep_their_score() {
+        let text = r#"{"mean":[0,0],"components":[[1,0]],"standard_deviations":[2],"residual_rms":0.5}"#;
+        let old: EmbeddingReference = serde_json::from_str(text).unwrap();
+        assert_eq!(old.score, OodScore::Mahalanobis);
+        assert!(!serde_json::to_string(&old).unwrap().contains("score"), "old programs can read it");
+        let new = EmbeddingReference { score: OodScore::Residual, ..old };
+        let score = |embedding: &[f32]| new.locate(embedding).unwrap().ood_score;
+        assert!(score(&[100.0, 0.0]).abs() < 1e-6 && (score(&[0.0, 1.5]) - 3.0).abs() < 1e-6);
+        assert!(score(&[0.0, f32::NAN]) > 1e300);
     }
 }

@@ -13,6 +13,7 @@ pub mod confusion;
 pub mod delong;
 pub mod log_loss;
 pub mod precision_recall;
+pub mod proportion;
 pub mod reliability;
 pub mod roc;
 

@@ -24,7 +24,8 @@ pub struct EpochMetrics {
     pub select_auc: f64,
     /// Of the last step.
     pub learning_rate: f64,
-    /// In training.
+    /// In training. Not in the file of the best weights, which is the same for the same seed.
+    #[serde(default)]
     pub images_per_second: f64,
 }
 
@@ -57,9 +58,9 @@ impl Progress {
         self.history.iter().max_by_key(|e| (thousandths(e.select_auc), -thousandths(e.select_loss)))
     }
 
-    /// Epochs since the best.
-    pub fn epochs_without_improvement(&self) -> usize {
-        self.best().map_or(0, |best| self.epochs() - best.epoch)
+    /// Epochs since the best. Those in which the classifier learns alone are not counted.
+    pub fn epochs_without_improvement(&self, head_first_epochs: usize) -> usize {
+        self.best().map_or(0, |best| self.epochs().saturating_sub(best.epoch.max(head_first_epochs)))
     }
 }
 
@@ -139,9 +140,10 @@ mod tests {
         let history = vec![epoch(1, 0.99), epoch(2, 0.9984), epoch(3, 0.9981), epoch(4, 0.996)];
         let progress = Progress { history, ..Default::default() };
         assert_eq!(progress.best().map(|best| best.epoch), Some(3));
-        assert_eq!((progress.epochs(), progress.steps(), progress.epochs_without_improvement()), (4, 40, 1));
+        assert_eq!((progress.epochs(), progress.steps(), progress.epochs_without_improvement(0)), (4, 40, 1));
+        assert_eq!(progress.epochs_without_improvement(4), 0);
         let history = vec![with_loss(1, 0.9984, 0.05), with_loss(2, 0.9981, 0.09)];
         assert_eq!(Progress { history, ..Default::default() }.best().map(|best| best.epoch), Some(1));
-        assert_eq!(Progress::default().epochs_without_improvement(), 0);
+        assert_eq!(Progress::default().epochs_without_improvement(0), 0);
     }
 }

@@ -9,6 +9,7 @@ pub mod evaluation;
 pub mod export;
 pub mod model;
 pub mod robustness;
+pub mod tracking;
 pub mod training;
 pub mod tune;
 
@@ -20,6 +21,7 @@ pub use evaluation::Evaluation;
 pub use export::Export;
 pub use model::Model;
 pub use robustness::Robustness;
+pub use tracking::Tracking;
 pub use training::Training;
 pub use tune::Tune;
 
@@ -64,6 +66,8 @@ pub struct Config {
     pub robustness: Robustness,
     /// `export`.
     pub export: Export,
+    /// `tracking`.
+    pub tracking: Tracking,
     /// `tune`.
     pub tune: Tune,
 }
@@ -96,10 +100,13 @@ impl Config {
         let mut config: Self = serde_path_to_error::deserialize(section)
             .map_err(|error| anyhow::anyhow!("trainer.{}: {}", error.path(), error.inner()))?;
         if let Some(folder) = data_folder {
-            let originals = config.export.originals.as_mut();
-            for path in
-                [&mut config.data.root].into_iter().chain(config.model.weights.as_mut()).chain(originals)
-            {
+            let others = [
+                config.model.weights.as_mut(),
+                config.export.originals.as_mut(),
+                config.calibration.ood_images.as_mut(),
+                config.evaluation.external.as_mut().map(|external| &mut external.root),
+            ];
+            for path in [&mut config.data.root].into_iter().chain(others.into_iter().flatten()) {
                 if let Ok(rest) = path.strip_prefix(DATA_FOLDER) {
                     *path = folder.join(rest);
                 }
@@ -139,6 +146,8 @@ impl Config {
         self.training.check()?;
         self.augmentation.check()?;
         self.calibration.check()?;
+        self.tracking.check()?;
+        self.evaluation.check()?;
         self.robustness.check()?;
         self.tune.check()
     }

@@ -6,6 +6,7 @@ pub mod folds;
 pub mod groups;
 pub mod index;
 pub mod loader;
+pub mod loose;
 pub mod parallel;
 pub mod patient;
 pub mod pixels;

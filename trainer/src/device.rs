@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
+use std::ffi::c_void;
 use std::str::FromStr;
 use tch::{Cuda, Device};
 
@@ -54,8 +55,30 @@ impl DeviceChoice {
     }
 }
 
-/// Has cuDNN take the same algorithm every time instead of the one that a trial finds fastest; a CPU repeats its results
-/// anyway. Atomic additions in CUDA's own kernels (the gradient of interpolation, which training does not use) stay outside.
-pub fn repeat_results(deterministic: bool) {
+// The names under which libtorch 2.11 exports functions of ATen/Context.h, for which tch has no binding.
+const GLOBAL_CONTEXT: &[u8] = b"_ZN2at13globalContextEv";
+const SET_ALGORITHMS: &[u8] = b"_ZN2at7Context26setDeterministicAlgorithmsEbb";
+const SET_FILL: &[u8] = b"_ZN2at7Context39setDeterministicFillUninitializedMemoryEb";
+
+/// Has libtorch take algorithms that repeat their results, in the whole process, or whatever a trial finds fastest. A
+/// CPU's repeat them anyway, with the same number of threads; an operation of which that is not known is then an error.
+/// On a GPU libtorch warns of such an operation, and of a missing `CUBLAS_WORKSPACE_CONFIG`. Other hardware, another
+/// libtorch or another number of threads may round differently all the same.
+///
+/// # Errors
+/// When this libtorch has no deterministic mode.
+pub fn repeat_results(deterministic: bool, device: Device) -> Result<()> {
     Cuda::cudnn_set_benchmark(!deterministic);
+    let process = Library::this();
+    // SAFETY: the types are those of ATen/Context.h: `Context& globalContext()`, whose object lives as long as the process,
+    // and member functions of `Context`, which the Itanium ABI calls with the object as first argument.
+    let set = || unsafe {
+        let context = process.get::<unsafe extern "C" fn() -> *mut c_void>(GLOBAL_CONTEXT)?();
+        let algorithms = process.get::<unsafe extern "C" fn(*mut c_void, bool, bool)>(SET_ALGORITHMS)?;
+        algorithms(context, deterministic, device != Device::Cpu);
+        // Fresh memory full of NaN would only find mistakes in libtorch, and takes time to fill.
+        process.get::<unsafe extern "C" fn(*mut c_void, bool)>(SET_FILL)?(context, false);
+        Ok::<(), libloading::Error>(())
+    };
+    set().context("trainer.training.deterministic: this libtorch cannot be asked for a deterministic mode")
 }

@@ -1,5 +1,12 @@
 //! Evaluation: figures of one fold at the operating point, each with an interval from resampling patients.
 
+pub mod details;
+pub mod external;
+pub mod measure;
+pub mod plots;
+pub mod subgroups;
+pub mod worst;
+
 use crate::calibrate::{CALIBRATION_BINS, Calibrated};
 use crate::config::Config;
 use crate::console::say;
@@ -9,15 +16,15 @@ use crate::files;
 use crate::ledger::{self, Look};
 use crate::score::Scores;
 use crate::trained::TrainedRun;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use cxr::bundle::{FoldEvaluation, Measured, sha256_hex};
-use cxr::scoring::bootstrap::interval95;
 use cxr::scoring::confusion::ConfusionMatrix;
-use cxr::scoring::reliability::{bins_equal_width, brier, ece};
-use cxr::scoring::roc::auc;
+use details::Details;
+use measure::Sample;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use worst::Case;
 
 /// `evaluation-<fold>.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,8 +40,10 @@ pub struct EvaluationFile {
     pub threshold: f64,
     /// Counts at the operating point.
     pub confusion: ConfusionMatrix,
-    /// The figures.
+    /// The figures that the bundle carries.
     pub figures: FoldEvaluation,
+    /// All others.
+    pub details: Details,
 }
 
 impl EvaluationFile {
@@ -47,13 +56,9 @@ impl EvaluationFile {
     /// # Errors
     /// When there is a file that is no evaluation.
     pub fn load(trained: &TrainedRun, calibrated: &Calibrated, fold: Fold) -> Result<Option<Self>> {
-        let file = trained.run.file(&Self::name(fold));
-        if !file.exists() {
+        let Some(found) = files::read_json::<Self>(&trained.run.file(&Self::name(fold)))? else {
             return Ok(None);
-        }
-        let text = std::fs::read(&file).with_context(|| format!("{}: cannot be read", file.display()))?;
-        let found: Self =
-            serde_json::from_slice(&text).with_context(|| format!("{}: is no evaluation", file.display()))?;
+        };
         let current =
             found.weights_sha256 == trained.weights_sha256 && found.calibration_sha256 == digest(calibrated)?;
         Ok(current.then_some(found))
@@ -61,7 +66,11 @@ impl EvaluationFile {
 }
 
 fn digest(calibrated: &Calibrated) -> Result<String> {
-    Ok(sha256_hex(&serde_json::to_vec(&(&calibrated.calibration, &calibrated.policy))?))
+    Ok(sha256_hex(&serde_json::to_vec(&(
+        &calibrated.calibration,
+        &calibrated.policy,
+        &calibrated.conformal,
+    ))?))
 }
 
 /// What is evaluated, as the ledger names it.
@@ -94,10 +103,48 @@ pub fn evaluate(
         calibrated: calibrated.clone(),
     };
     let evaluation = judge(&subject, trained.config, fold, reason, &pixels, &scores)?;
-    files::write_json(&trained.run.file(&EvaluationFile::name(fold)), &evaluation)?;
     let table = scores_csv(&pixels, &scores, calibrated)?;
     files::write_atomically(&trained.run.file(&format!("scores-{}.csv", fold.name())), table.as_bytes())?;
+    write_worst(trained, calibrated, fold, &pixels, &scores)?;
+    let (positive, probabilities) = (pixels.positive(), calibrated.probabilities(&scores.logits));
+    plots::write(
+        trained.run,
+        fold.name(),
+        (&probabilities, &positive),
+        evaluation.threshold,
+        &evaluation.details.calibration,
+    )?;
+    // Last: whoever finds it finds the rest as well.
+    files::write_json(&trained.run.file(&EvaluationFile::name(fold)), &evaluation)?;
     Ok(evaluation.figures)
+}
+
+/// The table and the contact sheet of the worst cases.
+fn write_worst(
+    trained: &TrainedRun,
+    calibrated: &Calibrated,
+    fold: Fold,
+    pixels: &Pixels,
+    scores: &Scores,
+) -> Result<()> {
+    let ood_scores = calibrated.ood_scores(&scores.embeddings)?;
+    let probabilities = calibrated.probabilities(&scores.logits);
+    let cases: Vec<Case> = (0..pixels.len())
+        .map(|i| Case {
+            path: &pixels.entries[i].path,
+            patient: &pixels.entries[i].patient,
+            positive: pixels.entries[i].positive,
+            probability: probabilities[i],
+            ood_score: ood_scores[i],
+            pixels: pixels.image(i),
+        })
+        .collect();
+    let (worst, threshold) =
+        (worst::worst(&cases, trained.config.evaluation.worst_cases), calibrated.policy.threshold);
+    let name = format!("worst-{}", fold.name());
+    let table = worst::csv(&worst, threshold)?;
+    files::write_atomically(&trained.run.file(&format!("{name}.csv")), table.as_bytes())?;
+    files::write_figure(trained.run, &format!("{name}.png"), worst::sheet(&worst, pixels.size, threshold))
 }
 
 /// Refuses what may not be evaluated, before any image is read.
@@ -128,8 +175,18 @@ pub fn judge(
     let calibrated = &subject.calibrated;
     let (positive, probabilities) = (pixels.positive(), calibrated.probabilities(&scores.logits));
     let threshold = calibrated.policy.threshold;
-    let settings = Settings { threshold, resamples: config.evaluation.resamples, seed: config.seed };
-    let figures = measure(&probabilities, &positive, &patients(pixels), &settings)?;
+    let groups = patients(pixels);
+    let sample = Sample {
+        probabilities: &probabilities,
+        positive: &positive,
+        patients: &groups,
+        resamples: config.evaluation.resamples,
+        seed: config.seed,
+    };
+    let figures = sample.fold_evaluation(threshold, CALIBRATION_BINS)?;
+    let subgroups = subgroups::of_fold(pixels, config.export.originals.as_deref());
+    let subgroups = subgroups::measure(&subgroups, &sample, threshold);
+    let details = details::measure(calibrated, &sample, scores, subgroups)?;
     let confusion = ConfusionMatrix::at(&probabilities, &positive, threshold);
     if let (Fold::Test, Some(reason)) = (fold, reason) {
         let look = Look::now(subject, reason, positive.len(), figures.auc.value)?;
@@ -142,14 +199,22 @@ pub fn judge(
         threshold,
         confusion,
         figures,
+        details,
     };
     say(format!("{} fold, {} images, operating point {threshold:.4}", fold.name(), positive.len()));
-    for (name, measured) in rows(&evaluation.figures) {
+    print(&evaluation.figures, confusion, &evaluation.details);
+    Ok(evaluation)
+}
+
+fn print(figures: &FoldEvaluation, confusion: ConfusionMatrix, details: &Details) {
+    for (name, measured) in rows(figures) {
         let [low, high] = measured.ci95;
         say(format!("  {name:<12} {:.4}  [{low:.4}, {high:.4}]  n {}", measured.value, measured.n));
     }
     say(format!("  {confusion:?}"));
-    Ok(evaluation)
+    for line in details.lines() {
+        say(format!("- {line}"));
+    }
 }
 
 /// The figures by name, in the order in which they are shown.
@@ -164,50 +229,6 @@ pub fn rows(figures: &FoldEvaluation) -> [(&'static str, Measured); 8] {
         ("ECE", figures.ece),
         ("Brier", figures.brier),
     ]
-}
-
-/// A figure of probabilities and labels; none where it is undefined.
-type Figure<'a> = dyn Fn(&[f64], &[bool]) -> Option<f64> + 'a;
-
-struct Settings {
-    threshold: f64,
-    resamples: usize,
-    seed: u64,
-}
-
-fn measure(
-    probabilities: &[f64],
-    positive: &[bool],
-    patients: &[usize],
-    settings: &Settings,
-) -> Result<FoldEvaluation> {
-    let n_positive = positive.iter().filter(|label| **label).count();
-    let measured = |name: &str, n: usize, figure: &Figure| -> Result<Measured> {
-        let of = |images: &[usize]| {
-            let p: Vec<f64> = images.iter().map(|i| probabilities[*i]).collect();
-            let y: Vec<bool> = images.iter().map(|i| positive[*i]).collect();
-            figure(&p, &y)
-        };
-        let value =
-            figure(probabilities, positive).with_context(|| format!("{name} is undefined on this fold"))?;
-        let ci95 = interval95(patients, settings.resamples, settings.seed, of)
-            .with_context(|| format!("{name} has no interval on this fold"))?;
-        Ok(Measured { value, ci95, n })
-    };
-    let at = |p: &[f64], y: &[bool]| ConfusionMatrix::at(p, y, settings.threshold);
-    let confusion = at(probabilities, positive);
-    let n_flagged = (confusion.true_positives + confusion.false_positives) as usize;
-    let n = positive.len();
-    Ok(FoldEvaluation {
-        auc: measured("AUC", n, &auc)?,
-        sensitivity: measured("sensitivity", n_positive, &|p, y| at(p, y).sensitivity())?,
-        specificity: measured("specificity", n - n_positive, &|p, y| at(p, y).specificity())?,
-        precision: measured("precision", n_flagged, &|p, y| at(p, y).precision())?,
-        f1: measured("F1", n, &|p, y| at(p, y).f1())?,
-        accuracy: measured("accuracy", n, &|p, y| at(p, y).accuracy())?,
-        ece: measured("ECE", n, &|p, y| Some(ece(&bins_equal_width(p, y, CALIBRATION_BINS))))?,
-        brier: measured("Brier", n, &|p, y| Some(brier(p, y)))?,
-    })
 }
 
 /// A number for every patient, by image.

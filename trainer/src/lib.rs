@@ -5,6 +5,7 @@
 
 pub mod allocator;
 pub mod audit;
+pub mod bench;
 pub mod calibrate;
 pub mod checkpoint;
 pub mod config;
@@ -24,8 +25,11 @@ pub mod files;
 pub mod ledger;
 pub mod logistic;
 pub mod loss;
+pub mod mixup;
 pub mod model;
 pub mod optimiser;
+pub mod recalibrate;
+pub mod release;
 pub mod released;
 pub mod robustness;
 pub mod run;
@@ -33,6 +37,8 @@ pub mod schedule;
 pub mod score;
 pub mod soup;
 pub mod split;
+pub mod tracking;
 pub mod train;
 pub mod trained;
 pub mod tune;
+pub mod verify;

@@ -6,7 +6,8 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use commands::shared::Common;
 use commands::{
-    calibrate, consistency, eda, evaluate, explain, export, robustness, run, soup, split, train, tune,
+    bench, calibrate, consistency, eda, evaluate, explain, export, recalibrate, register, release,
+    robustness, run, soup, split, track, train, tune, verify,
 };
 use cxr_trainer::allocator;
 
@@ -38,7 +39,7 @@ enum Command {
     Calibrate(Common),
     /// Measures a fold at the operating point, with 95 % intervals.
     #[command(
-        after_help = "Example:\n  cxr-trainer evaluate --run runs/first --fold select\n  cxr-trainer evaluate --run runs/first --fold test --reason 'release 1.0.0'\n  cxr-trainer evaluate --bundle models/default --fold test --reason 'acceptance at our site'"
+        after_help = "Example:\n  cxr-trainer evaluate --run runs/first --fold select\n  cxr-trainer evaluate --run runs/first --fold external\n  cxr-trainer evaluate --run runs/first --fold test --reason 'release 1.0.0'\n  cxr-trainer evaluate --bundle models/default --fold test --reason 'acceptance at our site'"
     )]
     Evaluate(evaluate::Arguments),
     /// Writes the signed bundle, if ONNX Runtime reproduces the network.
@@ -46,6 +47,26 @@ enum Command {
         after_help = "Example:\n  cxr-trainer export --run runs/first --onnxruntime lib/libonnxruntime.so --bundle models/default"
     )]
     Export(export::Arguments),
+    /// Exports, checks the bundle as a stranger would, and registers it.
+    #[command(
+        after_help = "Example:\n  cxr-trainer release --run runs/first --onnxruntime lib/libonnxruntime.so --bump minor"
+    )]
+    Release(export::Arguments),
+    /// Checks a bundle: signature, digests, manifest, graph, golden outputs, maps. Fails at the first that does not match.
+    #[command(
+        after_help = "Example:\n  cxr-trainer verify models/default --public-key config/development-signing-key.pub.pem --onnxruntime lib/libonnxruntime.so"
+    )]
+    Verify(verify::Arguments),
+    /// Makes a released bundle a version of the registered model in MLflow or the local store.
+    #[command(
+        after_help = "Example:\n  cxr-trainer register models/default --public-key config/development-signing-key.pub.pem"
+    )]
+    Register(register::Arguments),
+    /// Sends what could not be sent while a run was computed, and shows what the store has.
+    #[command(
+        after_help = "Example:\n  cxr-trainer track --run runs/first\n  cxr-trainer track --run runs/first --show"
+    )]
+    Track(track::Arguments),
     /// Scores untouched originals and their small copies with a bundle, the service's way.
     #[command(
         after_help = "Example:\n  cxr-trainer consistency --bundle models/default --originals ../shared/data/kermany_originals"
@@ -69,6 +90,16 @@ enum Command {
         after_help = "Example:\n  cxr-trainer soup --run runs/soup --from runs/first runs/second --config first.yaml\n  cxr-trainer soup --run runs/soup --study first"
     )]
     Soup(soup::Arguments),
+    /// Measures the training step against the bare step without data path, and the memory of a large folder.
+    #[command(
+        after_help = "Example:\n  cxr-trainer bench --run runs/bench\n  cxr-trainer bench --run runs/bench --rounds 3 --steps 4 --memory-images 0"
+    )]
+    Bench(bench::Arguments),
+    /// Fits probability and operating point of a bundle to labels that its service logged, and writes the next version.
+    #[command(
+        after_help = "Example:\n  cxr-trainer recalibrate --bundle models/default --labels labels.csv --out models/site --version 1.1.0"
+    )]
+    Recalibrate(recalibrate::Arguments),
     /// Does all of it: train, calibrate, evaluate every fold, export.
     #[command(
         after_help = "Example:\n  cxr-trainer run --run runs/first --onnxruntime lib/libonnxruntime.so"
@@ -85,11 +116,17 @@ fn main() -> Result<()> {
         Command::Calibrate(common) => calibrate::run(common),
         Command::Evaluate(arguments) => evaluate::run(arguments),
         Command::Export(arguments) => export::run(arguments),
+        Command::Release(arguments) => release::run(arguments),
+        Command::Verify(arguments) => verify::run(arguments),
+        Command::Register(arguments) => register::run(arguments),
+        Command::Track(arguments) => track::run(arguments),
         Command::Consistency(arguments) => consistency::run(arguments),
         Command::Robustness(arguments) => robustness::run(arguments),
         Command::Explain(arguments) => explain::run(arguments),
         Command::Tune(arguments) => tune::run(arguments),
         Command::Soup(arguments) => soup::run(arguments),
+        Command::Bench(arguments) => bench::run(arguments),
+        Command::Recalibrate(arguments) => recalibrate::run(&arguments),
         Command::Run(arguments) => run::run(arguments),
     }
 }

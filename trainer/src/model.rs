@@ -86,6 +86,15 @@ impl Architecture {
         }
     }
 
+    /// Stages between a parameter and the classifier, its own included; 0 for the classifier's own.
+    pub fn stages_to_head(self, name: &str) -> usize {
+        let stages = self.stages();
+        let is_in =
+            |path: &String| name.strip_prefix(path.as_str()).is_some_and(|rest| rest.starts_with('.'));
+        let stage = stages.iter().position(|paths| paths.iter().any(is_in));
+        stage.map_or(0, |stage| stages.len() - stage)
+    }
+
     /// Length of the embedding.
     pub const fn features(self) -> i64 {
         match self {
@@ -183,6 +192,11 @@ impl Network {
     /// The store of its parameters and buffers.
     pub const fn parameters(&self) -> &nn::VarStore {
         &self.parameters
+    }
+
+    /// Which network it is.
+    pub const fn architecture(&self) -> Architecture {
+        self.architecture
     }
 
     /// Whether a tensor belongs to the classifier and not to the backbone.

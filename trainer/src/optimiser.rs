@@ -1,6 +1,7 @@
 //! Adam (Kingma and Ba 2015) and AdamW (Loshchilov and Hutter 2019) with state that can be saved, which tch's own
 //! optimisers do not allow, and the running average of the weights.
 
+use crate::config::Training;
 use crate::config::training::OptimiserKind;
 use crate::model::Network;
 use crate::model::weights::NamedTensors;
@@ -18,6 +19,8 @@ struct Slot {
     second: Tensor,
     /// The step, counted from 0, at which it begins to learn.
     from: usize,
+    /// Its learning rate as a share of the classifier's.
+    rate_factor: f64,
 }
 
 /// The optimiser of one network's trainable parameters.
@@ -31,13 +34,9 @@ pub struct Optimiser {
 
 impl Optimiser {
     /// An optimiser that has made no step, of the parameters that are not frozen now. The backbone's begin to learn at
-    /// step `backbone_from`.
-    pub fn new(
-        network: &Network,
-        kind: OptimiserKind,
-        (weight_decay, gradient_norm): (f64, Option<f64>),
-        backbone_from: usize,
-    ) -> Self {
+    /// step `backbone_from`, and the further a stage is from the classifier the slower (Clark et al. 2020).
+    pub fn new(network: &Network, training: &Training, backbone_from: usize) -> Self {
+        let architecture = network.architecture();
         let slots = network
             .named_tensors()
             .into_iter()
@@ -45,9 +44,12 @@ impl Optimiser {
             .map(|(name, parameter)| {
                 let zeros = parameter.detach().zeros_like();
                 let from = if Network::is_head(&name) { 0 } else { backbone_from };
-                Slot { name, first: zeros.copy(), second: zeros, parameter, from }
+                let n_stages = architecture.stages_to_head(&name) as i32;
+                let rate_factor = training.layer_decay.powi(n_stages);
+                Slot { name, first: zeros.copy(), second: zeros, parameter, from, rate_factor }
             })
             .collect();
+        let Training { optimiser: kind, weight_decay, gradient_norm, .. } = *training;
         Self { slots, kind, weight_decay, gradient_norm }
     }
 
@@ -61,8 +63,9 @@ impl Optimiser {
         tch::no_grad(|| {
             let shrink = self.gradient_scale(step);
             let decoupled = self.kind == OptimiserKind::AdamW;
-            for Slot { parameter, first, second, from, .. } in &mut self.slots {
+            for Slot { parameter, first, second, from, rate_factor, .. } in &mut self.slots {
                 let Some(steps) = (step + 1).checked_sub(*from).filter(|steps| *steps > 0) else { continue };
+                let rate = learning_rate * *rate_factor;
                 let first_correction = 1.0 - FIRST_MOMENT_DECAY.powi(steps as i32);
                 let second_correction = 1.0 - SECOND_MOMENT_DECAY.powi(steps as i32);
                 let mut gradient = parameter.grad();
@@ -71,7 +74,7 @@ impl Optimiser {
                 }
                 // Vectors are biases and normalisation: pulling them to zero regularises nothing.
                 if parameter.dim() > 1 && decoupled {
-                    *parameter *= 1.0 - learning_rate * self.weight_decay;
+                    *parameter *= 1.0 - rate * self.weight_decay;
                 } else if parameter.dim() > 1 {
                     gradient += &*parameter * self.weight_decay;
                 }
@@ -79,7 +82,7 @@ impl Optimiser {
                 *second *= SECOND_MOMENT_DECAY;
                 *second += gradient.square() * (1.0 - SECOND_MOMENT_DECAY);
                 let denominator = (&*second / second_correction).sqrt() + EPSILON;
-                *parameter -= &*first / denominator * (learning_rate / first_correction);
+                *parameter -= &*first / denominator * (rate / first_correction);
             }
         });
     }
@@ -112,4 +115,52 @@ pub fn update_average(average: &Network, network: &Network, decay: f64) {
             let _ = tensor.lerp_(&current[&name], 1.0 - decay);
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::training::{Loss, LossKind};
+    use crate::model::{Architecture, Precision};
+    use tch::Device;
+
+    #[test]
+    fn earlier_stages_learn_more_slowly() {
+        let training = Training {
+            epochs: 1,
+            batch_size: 2,
+            loss: Loss { kind: LossKind::WeightedCrossEntropy, focal_gamma: 2.0, label_smoothing: 0.0 },
+            optimiser: OptimiserKind::Adam,
+            head_first_epochs: 0,
+            mixup_alpha: 0.0,
+            learning_rate: 0.01,
+            layer_decay: 0.5,
+            warmup_fraction: 0.0,
+            weight_decay: 0.0,
+            gradient_norm: None,
+            average_decay: None,
+            patience: 1,
+            precision: Precision::Fp32,
+            workers: 1,
+            deterministic: false,
+        };
+        tch::manual_seed(1);
+        let network = Network::new(Architecture::ResNet50, 0.0, Precision::Fp32, Device::Cpu);
+        let mut optimiser = Optimiser::new(&network, &training, 0);
+        let before: NamedTensors = network
+            .named_tensors()
+            .into_iter()
+            .map(|(name, tensor)| (name, tensor.detach().copy()))
+            .collect();
+        let images = Tensor::rand([2, 1, 64, 64], (Kind::Float, Device::Cpu)) * 255.0;
+        network.logits(&images, true).sum(Kind::Float).backward();
+        optimiser.step(0, training.learning_rate);
+        // Adam's first step is the learning rate wherever there is a gradient: layer2 is the third stage of five.
+        for (name, factor) in
+            [("classifier.weight", 1.0), ("layer4.0.conv1.weight", 0.5), ("layer2.0.conv1.weight", 0.125)]
+        {
+            let moved = (&network.named_tensors()[name] - &before[name]).abs().max().double_value(&[]);
+            assert!((moved / (0.01 * factor) - 1.0).abs() < 0.02, "{name}: {moved}");
+        }
+    }
 }

@@ -51,6 +51,8 @@ pub fn evaluate_bundle(
             calibration: variant.calibration,
             policy: variant.policy.clone(),
             reference: bundle.reference().clone(),
+            conformal: Vec::new(),
+            analysis: None,
         },
     };
     Ok(judge(&subject, config, fold, reason, &pixels, &scores)?.figures)

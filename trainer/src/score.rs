@@ -23,11 +23,38 @@ pub struct Scores {
 /// # Errors
 /// When a tensor cannot be read back.
 pub fn score(network: &Network, pixels: &Pixels, device: Device, what: &str) -> Result<Scores> {
-    let meter = Meter::new(what, pixels.len());
+    score_batches(network, pixels.len(), what, |positions| grey_nchw(pixels, positions, device))
+}
+
+/// Scores images of any origin that have the model's size (columns, rows).
+///
+/// # Errors
+/// When a tensor cannot be read back.
+pub fn score_grey(
+    network: &Network,
+    images: &[&[u8]],
+    (width, height): (u32, u32),
+    device: Device,
+    what: &str,
+) -> Result<Scores> {
+    score_batches(network, images.len(), what, |positions| {
+        let bytes: Vec<u8> = positions.iter().flat_map(|position| images[*position]).copied().collect();
+        let size = [positions.len() as i64, 1, i64::from(height), i64::from(width)];
+        Tensor::from_data_size(&bytes, &size, Kind::Uint8).to_device(device).to_kind(Kind::Float)
+    })
+}
+
+fn score_batches(
+    network: &Network,
+    n: usize,
+    what: &str,
+    images: impl Fn(&[usize]) -> Tensor,
+) -> Result<Scores> {
+    let meter = Meter::new(what, n);
     let mut scores = Scores::default();
-    let positions: Vec<usize> = (0..pixels.len()).collect();
+    let positions: Vec<usize> = (0..n).collect();
     for positions in positions.chunks(BATCH) {
-        let outputs = network.outputs(&grey_nchw(pixels, positions, device));
+        let outputs = network.outputs(&images(positions));
         let logits: Vec<f32> = Vec::try_from(outputs.logits.flatten(0, -1))?;
         let embeddings: Vec<Vec<f32>> = Vec::try_from(outputs.embedding)?;
         scores.logits.extend(logits.into_iter().map(f64::from));

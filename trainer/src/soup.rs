@@ -129,8 +129,8 @@ pub fn soup(
         "{}: holds a trained run; choose another --run for the soup",
         out.name()
     );
-    let index = Index::scan(&config.data.root)?;
-    let folds = Folds::frozen(&out.folds(), &index, &config.data, config.seed)?;
+    let index = Index::scan(&config.data.root, &config.data)?;
+    let folds = Folds::frozen(&out.folds(), &index, config)?;
     let mut ingredients = runs.iter().map(|run| Ingredient::open(run, out)).collect::<Result<Vec<_>>>()?;
     ingredients[0].ensure_configured_as(out)?;
     let network = Network::new(config.model.architecture, 0.0, Precision::Fp32, device);

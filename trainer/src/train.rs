@@ -13,16 +13,18 @@ use crate::dataset::pixels::{Pixels, Recipe};
 use crate::device;
 use crate::files;
 use crate::loss::WeightedLoss;
+use crate::mixup::Mixup;
 use crate::model::weights::encode;
 use crate::model::{Network, Precision};
 use crate::optimiser::{Optimiser, update_average};
 use crate::run::RunDirectory;
 use crate::schedule::{average_decay, learning_rate};
 use crate::score::score;
+use crate::tracking::{Status, Tracker};
 use anyhow::{Context, Result, ensure};
 use cxr::PreprocessSpec;
 use std::sync::Arc;
-use tch::Device;
+use tch::{Device, Tensor};
 
 /// Trains until the last epoch or until patience ends, from wherever the run stands.
 ///
@@ -44,15 +46,18 @@ pub fn train_to(config: &Config, run: &RunDirectory, device: Device, last_epoch:
     let recipe = Recipe { acceptance: config.acceptance, preprocess: config.preprocess };
     let select = decode(config, &index, &folds, Fold::Select, &recipe)?;
     let loss = WeightedLoss::new(&loader.pixels.positive(), config.training.loss);
-    let mut state = initial_state(config, &folds, loader.n_batches(), device)?;
-    device::repeat_results(config.training.deterministic);
+    let progress =
+        Progress { config_sha256: config.digest()?, folds_sha256: folds.digest()?, history: Vec::new() };
+    let mut state = initial_state(config, progress, loader.n_batches(), device)?;
+    device::repeat_results(config.training.deterministic, device)?;
     if run.checkpoint().exists() {
         state.resume(&run.checkpoint())?;
         say(format!("resuming after epoch {}", state.progress.epochs()));
     }
+    let mut tracker = Tracker::training(config, run, &state.progress.history);
     let training = &config.training;
     while state.progress.epochs() < training.epochs.min(last_epoch)
-        && state.progress.epochs_without_improvement() < training.patience
+        && state.progress.epochs_without_improvement(training.head_first_epochs) < training.patience
     {
         let mut metrics = train_epoch(config, &loader, &loss, &mut state, device)?;
         let logits = score(&state.average, &select, device, "select")?.logits;
@@ -62,14 +67,14 @@ pub fn train_to(config: &Config, run: &RunDirectory, device: Device, last_epoch:
         metrics.select_loss = loss.of_fold(&logits, &positive);
         state.progress.history.push(metrics);
         record(run, &state)?;
+        tracker.epochs(&state.progress.history);
     }
+    tracker.finish(Status::Finished);
     let best = state.progress.best().context("no epoch was trained")?;
-    say(format!(
-        "best epoch {} with select AUC {:.4}: {}",
-        best.epoch,
-        best.select_auc,
-        run.best_weights().display()
-    ));
+    let file = run.best_weights();
+    let bytes = std::fs::read(&file).with_context(|| format!("{}: cannot be read", file.display()))?;
+    say(format!("best epoch {} with select AUC {:.4}: {}", best.epoch, best.select_auc, file.display()));
+    say(format!("weights digest {}", cxr::bundle::sha256_hex(&bytes)));
     Ok(state.progress)
 }
 
@@ -87,22 +92,14 @@ fn train_epoch(
     tch::manual_seed((config.seed as i64).wrapping_mul(1_000_003).wrapping_add(epoch as i64));
     let depth = if epoch <= training.head_first_epochs { None } else { Some(config.model.freeze_depth) };
     state.network.freeze(depth)?;
+    let mut mixup = Mixup::new(training.mixup_alpha, config.seed, epoch)?;
     let meter = Meter::new(format!("epoch {epoch}/{}", training.epochs), n_batches * training.batch_size);
     let (mut loss_sum, mut rate) = (0.0, 0.0);
     for (batch, step) in loader.epoch(epoch).zip(first_step..) {
         let batch = batch?;
-        let logits = state.network.logits(&batch.images(device)?, true);
-        let loss = criterion.of_batch(&logits, &batch.labels(device));
-        state.optimiser.zero_grad();
-        loss.backward();
-        rate = learning_rate(step, n_steps, training.learning_rate, training.warmup_fraction);
-        state.optimiser.step(step, rate);
-        update_average(
-            &state.average,
-            &state.network,
-            average_decay(step, training.average_decay.unwrap_or(0.0)),
-        );
-        let loss = loss.double_value(&[]);
+        let (images, labels) = mixup.blend(batch.images(device)?, batch.labels(device));
+        let (loss, rate_of_step) = make_step(config, criterion, state, (&images, &labels), (step, n_steps));
+        rate = rate_of_step;
         ensure!(loss.is_finite(), "the loss is {loss} at step {step}: lower trainer.training.learning_rate");
         loss_sum += loss;
         meter.advance(batch.len(), || format!("loss {:.4}", loss_sum / (step - first_step + 1) as f64));
@@ -118,15 +115,33 @@ fn train_epoch(
     })
 }
 
+/// Step `step` of `n_steps`, counted from 0, along one batch: float32 images `[N, 1, H, W]` and labels `[N, 1]`. Returns the
+/// loss and the learning rate.
+pub(crate) fn make_step(
+    config: &Config,
+    criterion: &WeightedLoss,
+    state: &mut State,
+    (images, labels): (&Tensor, &Tensor),
+    (step, n_steps): (usize, usize),
+) -> (f64, f64) {
+    let training = &config.training;
+    let logits = state.network.logits(images, true);
+    let loss = criterion.of_batch(&logits, labels);
+    state.optimiser.zero_grad();
+    loss.backward();
+    let rate = learning_rate(step, n_steps, training.learning_rate, training.warmup_fraction);
+    state.optimiser.step(step, rate);
+    let decay = average_decay(step, training.average_decay.unwrap_or(0.0));
+    update_average(&state.average, &state.network, decay);
+    (loss.double_value(&[]), rate)
+}
+
 /// Writes the epoch down: the best weights first, so that the checkpoint never names weights that are not there.
 fn record(run: &RunDirectory, state: &State) -> Result<()> {
     let history = &state.progress.history;
     let Some(last) = history.last() else { return Ok(()) };
     if state.progress.best().is_some_and(|best| best.epoch == last.epoch) {
-        files::write_atomically(
-            &run.best_weights(),
-            &encode(&state.average.named_tensors(), serde_json::to_string(last)?)?,
-        )?;
+        files::write_atomically(&run.best_weights(), &encode(&state.average.named_tensors(), note(last)?)?)?;
     }
     state.save(&run.checkpoint())?;
     files::write_atomically(&run.file("metrics.csv"), curves::csv(history).as_bytes())?;
@@ -138,7 +153,17 @@ fn record(run: &RunDirectory, state: &State) -> Result<()> {
     Ok(())
 }
 
-fn loader(config: &Config, index: &Index, folds: &Folds) -> Result<Loader> {
+/// What the best weights say of their epoch: all but its speed, or the same weights would have many digests.
+fn note(epoch: &EpochMetrics) -> Result<String> {
+    let mut note = serde_json::to_value(epoch)?;
+    if let Some(fields) = note.as_object_mut() {
+        fields.remove("images_per_second");
+    }
+    Ok(note.to_string())
+}
+
+/// The train fold, ready to be drawn from.
+pub(crate) fn loader(config: &Config, index: &Index, folds: &Folds) -> Result<Loader> {
     // CLAHE follows the augmentations of the loader, as it follows everything else in the service.
     let preprocess = PreprocessSpec { clahe: None, ..config.preprocess };
     let recipe = Recipe { acceptance: config.acceptance, preprocess };
@@ -170,24 +195,23 @@ pub fn decode(config: &Config, index: &Index, folds: &Folds, fold: Fold, recipe:
     Pixels::decode(index, entries, recipe, &cache, meter.bar())
 }
 
-fn initial_state(config: &Config, folds: &Folds, n_batches: usize, device: Device) -> Result<State> {
+/// What training begins with.
+pub(crate) fn initial_state(
+    config: &Config,
+    progress: Progress,
+    n_batches: usize,
+    device: Device,
+) -> Result<State> {
     tch::manual_seed(config.seed as i64);
     let model = &config.model;
     let network = Network::new(model.architecture, model.dropout, config.training.precision, device);
     if let Some(file) = &model.weights {
-        network.load_backbone(file)?;
+        say(network.load_backbone(file)?);
     }
     let average = Network::new(model.architecture, model.dropout, Precision::Fp32, device);
     update_average(&average, &network, 0.0);
     network.freeze(Some(model.freeze_depth))?;
     let training = &config.training;
-    let optimiser = Optimiser::new(
-        &network,
-        training.optimiser,
-        (training.weight_decay, training.gradient_norm),
-        training.head_first_epochs * n_batches,
-    );
-    let progress =
-        Progress { config_sha256: config.digest()?, folds_sha256: folds.digest()?, history: Vec::new() };
+    let optimiser = Optimiser::new(&network, training, training.head_first_epochs * n_batches);
     Ok(State { network, average, optimiser, progress })
 }

@@ -18,6 +18,25 @@ pub fn interval95(
     seed: u64,
     statistic: impl Fn(&[usize]) -> Option<f64>,
 ) -> Option<[f64; 2]> {
+    resampled(groups, resamples, seed, statistic).map(|found| found.ci95)
+}
+
+/// What a statistic does over resamples of the patients.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Resampled {
+    /// Its median.
+    pub median: f64,
+    /// Its 2.5th and 97.5th percentile.
+    pub ci95: [f64; 2],
+}
+
+/// The median and the interval of [`interval95`], which says what is resampled and when there is none.
+pub fn resampled(
+    groups: &[usize],
+    resamples: usize,
+    seed: u64,
+    statistic: impl Fn(&[usize]) -> Option<f64>,
+) -> Option<Resampled> {
     let mut by_patient: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for (image, patient) in groups.iter().enumerate() {
         by_patient.entry(*patient).or_default().push(image);
@@ -40,11 +59,14 @@ pub fn interval95(
         return None;
     }
     values.sort_by(f64::total_cmp);
-    Some([quantile(&values, 0.025), quantile(&values, 0.975)])
+    Some(Resampled {
+        median: quantile(&values, 0.5),
+        ci95: [quantile(&values, 0.025), quantile(&values, 0.975)],
+    })
 }
 
 /// Linear interpolation between order statistics (type 7 of Hyndman and Fan 1996) of at least one sorted value.
-fn quantile(sorted: &[f64], q: f64) -> f64 {
+pub fn quantile(sorted: &[f64], q: f64) -> f64 {
     let last = sorted.len() - 1;
     let position = q * last as f64;
     let below = position.floor() as usize;

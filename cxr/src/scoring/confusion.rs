@@ -66,6 +66,33 @@ impl ConfusionMatrix {
         let right = self.true_positives + self.true_negatives;
         ratio(right, right + self.false_positives + self.false_negatives)
     }
+
+    /// Mean of sensitivity and specificity: what a constant call scores 0.5 in at every base rate. `None` unless both
+    /// classes are present.
+    pub fn balanced_accuracy(&self) -> Option<f64> {
+        Some(f64::midpoint(self.sensitivity()?, self.specificity()?))
+    }
+
+    /// Matthews' (1975) correlation between truth and call, -1 to 1. `None` where truth or call is constant.
+    pub fn mcc(&self) -> Option<f64> {
+        let [tp, fp, tn, fne] =
+            [self.true_positives, self.false_positives, self.true_negatives, self.false_negatives]
+                .map(|count| count as f64);
+        let product = (tp + fp) * (tp + fne) * (tn + fp) * (tn + fne);
+        (product > 0.0).then(|| (tp * tn - fp * fne) / product.sqrt())
+    }
+
+    /// The same calls with the negative class as the one that is looked for: its precision is the negative predictive
+    /// value, its sensitivity the specificity.
+    #[must_use]
+    pub const fn of_the_negative_class(&self) -> Self {
+        Self {
+            true_positives: self.true_negatives,
+            false_positives: self.false_negatives,
+            true_negatives: self.true_positives,
+            false_negatives: self.false_positives,
+        }
+    }
 }
 
 fn ratio(part: u64, whole: u64) -> Option<f64> {

@@ -1,4 +1,4 @@
-//! Whether probabilities mean what they say: reliability bins, expected calibration error, Brier score.
+//! Whether probabilities mean what they say: reliability bins, expected calibration error, Brier score, log loss.
 //! Fitting a calibration belongs in `calibrate`.
 
 use crate::reference::CalibrationBin;
@@ -60,6 +60,23 @@ pub fn brier(probabilities: &[f64], positive: &[bool]) -> f64 {
     }
     let squares = probabilities.iter().zip(positive).map(|(p, y)| (p - f64::from(u8::from(*y))).powi(2));
     squares.sum::<f64>() / probabilities.len() as f64
+}
+
+/// Mean negative log likelihood of the labels in nats. A probability is held `1e-15` away from 0 and 1, so that one wrong
+/// certainty costs 34.5 and not infinity. NaN without images, and for input that cannot be judged (see [`super`]).
+pub fn log_loss(probabilities: &[f64], positive: &[bool]) -> f64 {
+    if !judgeable(probabilities, positive) {
+        return f64::NAN;
+    }
+    let losses = probabilities.iter().zip(positive).map(|(p, y)| log_loss_of(*p, *y));
+    losses.sum::<f64>() / probabilities.len() as f64
+}
+
+/// The negative log likelihood of one label, as in [`log_loss`].
+pub fn log_loss_of(probability: f64, positive: bool) -> f64 {
+    const LEAST: f64 = 1e-15;
+    let of_label = if positive { probability } else { 1.0 - probability };
+    -of_label.clamp(LEAST, 1.0).ln()
 }
 
 fn judgeable(probabilities: &[f64], positive: &[bool]) -> bool {

@@ -1,11 +1,12 @@
 //! `cxr-trainer evaluate`.
 
 use super::shared::Common;
-use anyhow::Result;
-use clap::Args;
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
 use cxr_trainer::calibrate::Calibrated;
 use cxr_trainer::dataset::folds::Fold;
 use cxr_trainer::evaluate::evaluate;
+use cxr_trainer::evaluate::external::evaluate_external;
 use cxr_trainer::released::evaluate_bundle;
 use std::path::PathBuf;
 
@@ -13,9 +14,9 @@ use std::path::PathBuf;
 pub(crate) struct Arguments {
     #[command(flatten)]
     common: Common,
-    /// The fold to measure.
+    /// The images to measure on.
     #[arg(long, value_enum, default_value = "test")]
-    fold: Fold,
+    fold: Images,
     /// Why the test split is looked at; goes into the ledger.
     #[arg(long)]
     reason: Option<String>,
@@ -27,14 +28,44 @@ pub(crate) struct Arguments {
     onnxruntime: Option<PathBuf>,
 }
 
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Images {
+    /// The fold that trains; refused.
+    Train,
+    /// The fold that chose the epoch.
+    Select,
+    /// The fold that fitted calibration and operating point.
+    Calibrate,
+    /// The published test split.
+    Test,
+    /// The set of trainer.evaluation.external.
+    External,
+}
+
+impl Images {
+    const fn fold(self) -> Option<Fold> {
+        match self {
+            Self::Train => Some(Fold::Train),
+            Self::Select => Some(Fold::Select),
+            Self::Calibrate => Some(Fold::Calibrate),
+            Self::Test => Some(Fold::Test),
+            Self::External => None,
+        }
+    }
+}
+
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
-    let reason = arguments.reason.as_deref();
+    let (fold, reason) = (arguments.fold.fold(), arguments.reason.as_deref());
     if let (Some(bundle), Some(library)) = (&arguments.bundle, &arguments.onnxruntime) {
+        let fold = fold.context("--bundle measures folds; --fold external wants a run")?;
         let config = arguments.common.config()?;
-        return evaluate_bundle(&config, bundle, library, arguments.fold, reason).map(drop);
+        return evaluate_bundle(&config, bundle, library, fold, reason).map(drop);
     }
     let opened = arguments.common.open()?;
     let trained = opened.trained()?;
     let calibrated = Calibrated::load(trained.run, &trained.weights_sha256)?;
-    evaluate(&trained, &calibrated, arguments.fold, reason).map(drop)
+    match fold {
+        Some(fold) => evaluate(&trained, &calibrated, fold, reason).map(drop),
+        None => evaluate_external(&trained, &calibrated).map(drop),
+    }
 }

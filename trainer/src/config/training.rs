@@ -51,8 +51,12 @@ pub struct Training {
     pub optimiser: OptimiserKind,
     /// Epochs at the beginning in which the classifier learns alone.
     pub head_first_epochs: usize,
+    /// Parameter of the Beta distribution of the shares in which images are mixed in pairs; 0 mixes nothing.
+    pub mixup_alpha: f64,
     /// Peak learning rate.
     pub learning_rate: f64,
+    /// Factor of the learning rate from one stage to the one before it.
+    pub layer_decay: f64,
     /// Share of the steps before the peak.
     pub warmup_fraction: f64,
     /// Weight decay.
@@ -80,6 +84,9 @@ impl Training {
         fraction("training.average_decay", self.average_decay.unwrap_or(0.0))?;
         fraction("training.loss.label_smoothing", self.loss.label_smoothing)?;
         ensure!(self.loss.focal_gamma >= 0.0, "trainer.training.loss.focal_gamma: must not be negative");
+        let (alpha, decay) = (self.mixup_alpha, self.layer_decay);
+        ensure!(alpha >= 0.0 && alpha.is_finite(), "trainer.training.mixup_alpha: must not be negative");
+        ensure!(0.0 < decay && decay <= 1.0, "trainer.training.layer_decay: {decay} is not in (0, 1]");
         ensure!(
             self.head_first_epochs < self.epochs,
             "trainer.training.head_first_epochs: leaves no epoch of {} for the backbone",

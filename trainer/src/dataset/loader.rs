@@ -102,7 +102,8 @@ impl Loader {
         Batches { workers, next: 0, end: self.n_batches() }
     }
 
-    fn batch(&self, epoch: usize, positions: &[usize]) -> Batch {
+    /// The batch of these images, made by the calling thread.
+    pub(crate) fn batch(&self, epoch: usize, positions: &[usize]) -> Batch {
         let variations: Vec<Variation> = positions
             .iter()
             .map(|position| draw(&self.augmentation, &mut generator(self.seed, epoch, *position)))

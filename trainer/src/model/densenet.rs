@@ -23,11 +23,11 @@ struct Layer {
 
 impl Layer {
     fn new(path: &nn::Path, inputs: i64) -> Self {
-        let bottleneck = ConvShape::dense(inputs, BOTTLENECK, 1);
+        let bottleneck = ConvShape::dense(inputs, BOTTLENECK, 1).fan_in();
         Self {
             norm: Norm::new(&(path / "norm1"), inputs),
             bottleneck: ConvNorm::new(&(path / "conv1"), &(path / "norm2"), bottleneck),
-            conv: Conv::new(&(path / "conv2"), ConvShape::dense(BOTTLENECK, GROWTH, 3)),
+            conv: Conv::new(&(path / "conv2"), ConvShape::dense(BOTTLENECK, GROWTH, 3).fan_in()),
         }
     }
 
@@ -61,7 +61,7 @@ impl DenseNet121 {
     /// Registers its parameters under `path / "features"`.
     pub fn new(path: &nn::Path) -> Self {
         let features = path / "features";
-        let stem_shape = ConvShape::dense(3, STEM, 7).stride(2);
+        let stem_shape = ConvShape::dense(3, STEM, 7).stride(2).fan_in();
         let stem = ConvNorm::new(&(&features / "conv0"), &(&features / "norm0"), stem_shape);
         let mut channels = STEM;
         let mut blocks = Vec::new();
@@ -74,7 +74,8 @@ impl DenseNet121 {
             let transition = (number < BLOCKS.len()).then(|| {
                 let path = &features / format!("transition{number}");
                 let norm = Norm::new(&(&path / "norm"), channels);
-                let conv = Conv::new(&(&path / "conv"), ConvShape::dense(channels, channels / 2, 1));
+                let shape = ConvShape::dense(channels, channels / 2, 1).fan_in();
+                let conv = Conv::new(&(&path / "conv"), shape);
                 channels /= 2;
                 Transition { norm, conv }
             });

@@ -1,6 +1,7 @@
 //! EfficientNet-B0 (Tan and Le 2019) under torchvision's parameter names, without stochastic depth.
 
-use super::layers::{ConvNorm, ConvShape};
+use super::layers::{ConvNorm, ConvShape, fresh};
+use tch::nn::init::FanInOut;
 use tch::{Kind, Tensor, nn};
 
 /// Channels of the last feature map.
@@ -89,7 +90,12 @@ struct Excitation {
 
 impl Excitation {
     fn new(path: &nn::Path, channels: i64, squeezed: i64) -> Self {
-        let conv = |name: &str, from, to| nn::conv2d(path / name, from, to, 1, nn::ConvConfig::default());
+        let config = nn::ConvConfig {
+            ws_init: fresh(FanInOut::FanOut),
+            bs_init: nn::Init::Const(0.0),
+            ..Default::default()
+        };
+        let conv = |name: &str, from, to| nn::conv2d(path / name, from, to, 1, config);
         Self { squeeze: conv("fc1", channels, squeezed), expand: conv("fc2", squeezed, channels) }
     }
 

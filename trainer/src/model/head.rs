@@ -15,7 +15,14 @@ pub struct Head {
 impl Head {
     /// Registers `weight` and `bias` under `path`.
     pub fn new(path: &nn::Path, features: i64, dropout: f64) -> Self {
-        Self { classifier: nn::linear(path, features, 1, nn::LinearConfig::default()), dropout }
+        // torchvision's start for a classifier: PyTorch's deviation, which is less than half of tch's, and no bias.
+        let bound = 1.0 / (features as f64).sqrt();
+        let config = nn::LinearConfig {
+            ws_init: nn::Init::Uniform { lo: -bound, up: bound },
+            bs_init: Some(nn::Init::Const(0.0)),
+            ..Default::default()
+        };
+        Self { classifier: nn::linear(path, features, 1, config), dropout }
     }
 
     /// The logit alone, with dropout in training.

@@ -1,5 +1,6 @@
 //! The layers that networks are made of, each of which `export` can write. No architecture is named here.
 
+use tch::nn::init::{FanInOut, NonLinearity, NormalOrUniform};
 use tch::nn::{self, ModuleT};
 use tch::{Kind, Tensor};
 
@@ -19,17 +20,31 @@ pub struct ConvShape {
     pub stride: i64,
     /// Channel groups; `inputs` of them make a depthwise convolution.
     pub groups: i64,
+    /// The fan of fresh weights, see [`fresh`].
+    pub fan: FanInOut,
+}
+
+/// Fresh weights of a convolution as torchvision draws them: normal, with the deviation of He et al. 2015 for the fan that
+/// the architecture counts (outputs; inputs in DenseNet).
+pub const fn fresh(fan: FanInOut) -> nn::Init {
+    nn::Init::Kaiming { dist: NormalOrUniform::Normal, fan, non_linearity: NonLinearity::ReLU }
 }
 
 impl ConvShape {
     /// A dense convolution of stride 1.
     pub const fn dense(inputs: i64, outputs: i64, kernel: i64) -> Self {
-        Self { inputs, outputs, kernel, stride: 1, groups: 1 }
+        Self { inputs, outputs, kernel, stride: 1, groups: 1, fan: FanInOut::FanOut }
     }
 
     /// A 3x3 convolution of each channel by itself.
     pub const fn depthwise(channels: i64, stride: i64) -> Self {
-        Self { inputs: channels, outputs: channels, kernel: 3, stride, groups: channels }
+        Self { stride, groups: channels, ..Self::dense(channels, channels, 3) }
+    }
+
+    /// The same with fresh weights by the fan of its inputs.
+    #[must_use]
+    pub const fn fan_in(self) -> Self {
+        Self { fan: FanInOut::FanIn, ..self }
     }
 
     /// The same with another stride.
@@ -50,7 +65,7 @@ impl Conv {
     /// Registers `weight` under `path`.
     pub fn new(path: &nn::Path, shape: ConvShape) -> Self {
         let size = [shape.outputs, shape.inputs / shape.groups, shape.kernel, shape.kernel];
-        let weight = path.var("weight", &size, nn::init::DEFAULT_KAIMING_NORMAL);
+        let weight = path.var("weight", &size, fresh(shape.fan));
         Self { weight, shape }
     }
 

@@ -20,18 +20,88 @@ impl Network {
         self.parameters().variables().into_iter().collect()
     }
 
-    /// Loads a backbone from a published file. The classifier stays as it is, and so may the file's own be anything.
+    /// Loads a backbone from a published file under torchvision's names, and says what it took and what it ignored. The
+    /// classifier stays as it is, and so may the file's own be anything.
     ///
     /// # Errors
-    /// Lists every tensor that is missing, left over or of another shape.
-    pub fn load_backbone(&self, file: &Path) -> Result<()> {
-        let (mut source, _) = read(file)?;
+    /// Lists every tensor that is missing, left over, of another shape or of another type; nothing is loaded then.
+    pub fn load_backbone(&self, file: &Path) -> Result<String> {
+        let mut source = Source::read(file)?;
         // torchvision's classifiers have other shapes, and its counters of batches mean nothing here.
         let is_head = |name: &str| name.starts_with("classifier.") || name.starts_with("fc.");
-        source.retain(|name, _| !is_head(name) && !name.ends_with(".num_batches_tracked"));
+        let mut ignored = source.remove(|name| is_head(name) || name.ends_with(".num_batches_tracked"));
+        ignored.retain(|name| is_head(name));
         let mut target = self.named_tensors();
-        target.retain(|name, _| !name.starts_with("classifier."));
-        copy(&source, &target).with_context(|| format!("{}: does not fit this architecture", file.display()))
+        target.retain(|name, _| !Self::is_head(name));
+        source
+            .copy_into(&target)
+            .with_context(|| format!("{}: does not fit {}", file.display(), self.architecture().name()))?;
+        let ignored = if ignored.is_empty() { "nothing".to_owned() } else { ignored.join(", ") };
+        Ok(format!("{}: {} tensors loaded, ignored: {ignored}", file.display(), target.len()))
+    }
+}
+
+/// What a safetensors file holds.
+#[derive(Debug)]
+struct Source {
+    tensors: NamedTensors,
+    /// Types of those that are not float32.
+    others: BTreeMap<String, Dtype>,
+    note: Option<String>,
+}
+
+impl Source {
+    fn read(file: &Path) -> Result<Self> {
+        let bytes = std::fs::read(file).with_context(|| format!("{}: cannot be read", file.display()))?;
+        Self::decode(&bytes).with_context(|| format!("{}: cannot be used", file.display()))
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self> {
+        let (_, header) = SafeTensors::read_metadata(bytes)?;
+        let note = header.metadata().as_ref().and_then(|metadata| metadata.get(NOTE).cloned());
+        let (mut tensors, mut others) = (NamedTensors::new(), BTreeMap::new());
+        for (name, view) in SafeTensors::deserialize(bytes)?.iter() {
+            if view.dtype() == Dtype::F32 {
+                let shape: Vec<i64> = view.shape().iter().map(|side| *side as i64).collect();
+                tensors.insert(name.to_owned(), Tensor::from_data_size(view.data(), &shape, Kind::Float));
+            } else {
+                others.insert(name.to_owned(), view.dtype());
+            }
+        }
+        Ok(Self { tensors, others, note })
+    }
+
+    /// Takes tensors out and names them.
+    fn remove(&mut self, is_removed: impl Fn(&str) -> bool) -> Vec<String> {
+        let names = self.tensors.keys().chain(self.others.keys());
+        let removed: Vec<String> = names.filter(|name| is_removed(name)).cloned().collect();
+        self.tensors.retain(|name, _| !is_removed(name));
+        self.others.retain(|name, _| !is_removed(name));
+        removed
+    }
+
+    fn copy_into(&self, target: &NamedTensors) -> Result<()> {
+        let wrong_type = |(name, dtype): (&String, &Dtype)| format!("  {name}: is {dtype:?}, expected F32");
+        let mut problems: Vec<String> = self.others.iter().map(wrong_type).collect();
+        for (name, tensor) in target {
+            match self.tensors.get(name) {
+                Some(found) if found.size() == tensor.size() => {}
+                Some(found) => {
+                    let (found, expected) = (found.size(), tensor.size());
+                    problems.push(format!("  {name}: has shape {found:?}, expected {expected:?}"));
+                }
+                None if self.others.contains_key(name) => {}
+                None => problems.push(format!("  {name}: missing, expected {:?}", tensor.size())),
+            }
+        }
+        let left_over = self.tensors.keys().filter(|name| !target.contains_key(*name));
+        problems.extend(left_over.map(|name| format!("  {name}: not a tensor of this network")));
+        if !problems.is_empty() {
+            bail!("{} tensors do not match:\n{}", problems.len(), problems.join("\n"));
+        }
+        let copy = |(name, tensor): (&String, &Tensor)| tensor.shallow_clone().copy_(&self.tensors[name]);
+        tch::no_grad(|| target.iter().for_each(copy));
+        Ok(())
     }
 }
 
@@ -40,27 +110,8 @@ impl Network {
 /// # Errors
 /// Lists what is missing, left over or of another shape; nothing is copied then.
 pub fn copy(source: &NamedTensors, target: &NamedTensors) -> Result<()> {
-    let mut problems = Vec::new();
-    for (name, tensor) in target {
-        match source.get(name) {
-            None => problems.push(format!("  {name}: missing, expected {:?}", tensor.size())),
-            Some(found) if found.size() != tensor.size() => {
-                problems.push(format!(
-                    "  {name}: has shape {:?}, expected {:?}",
-                    found.size(),
-                    tensor.size()
-                ));
-            }
-            Some(_) => {}
-        }
-    }
-    let left_over = source.keys().filter(|name| !target.contains_key(*name));
-    problems.extend(left_over.map(|name| format!("  {name}: not a tensor of this network")));
-    if !problems.is_empty() {
-        bail!("{} tensors do not match:\n{}", problems.len(), problems.join("\n"));
-    }
-    tch::no_grad(|| target.iter().for_each(|(name, tensor)| tensor.shallow_clone().copy_(&source[name])));
-    Ok(())
+    let tensors = source.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect();
+    Source { tensors, others: BTreeMap::new(), note: None }.copy_into(target)
 }
 
 /// A safetensors file of float32 tensors with a text in its metadata.
@@ -87,20 +138,10 @@ pub fn encode(tensors: &NamedTensors, note: String) -> Result<Vec<u8>> {
 /// Reads a safetensors file of float32 tensors and the text that [`encode`] put there, if any.
 ///
 /// # Errors
-/// Names the file and the tensor.
+/// Names the file and every tensor of another type.
 pub fn read(file: &Path) -> Result<(NamedTensors, Option<String>)> {
-    let bytes = std::fs::read(file).with_context(|| format!("{}: cannot be read", file.display()))?;
-    decode(&bytes).with_context(|| format!("{}: cannot be used", file.display()))
-}
-
-fn decode(bytes: &[u8]) -> Result<(NamedTensors, Option<String>)> {
-    let (_, header) = SafeTensors::read_metadata(bytes)?;
-    let note = header.metadata().as_ref().and_then(|metadata| metadata.get(NOTE).cloned());
-    let mut tensors = NamedTensors::new();
-    for (name, view) in SafeTensors::deserialize(bytes)?.iter() {
-        ensure!(view.dtype() == Dtype::F32, "{name}: is {:?}, expected F32", view.dtype());
-        let shape: Vec<i64> = view.shape().iter().map(|side| *side as i64).collect();
-        tensors.insert(name.to_owned(), Tensor::from_data_size(view.data(), &shape, Kind::Float));
-    }
+    let Source { tensors, others, note } = Source::read(file)?;
+    let others: Vec<String> = others.iter().map(|(name, dtype)| format!("{name} is {dtype:?}")).collect();
+    ensure!(others.is_empty(), "{}: not float32: {}", file.display(), others.join(", "));
     Ok((tensors, note))
 }

@@ -18,7 +18,7 @@ const NAMES: [&str; 4] =
 /// # Errors
 /// When an original cannot be read.
 pub(super) fn probes(subject: &Subject) -> Result<Vec<ClassifierProbe>> {
-    let Some(root) = subject.originals.as_ref().filter(|root| root.is_dir()) else {
+    let Some((root, data)) = subject.originals.as_ref().filter(|(root, _)| root.is_dir()) else {
         let absent = |name: &str| ClassifierProbe {
             name: name.to_owned(),
             n_features: 0,
@@ -27,7 +27,7 @@ pub(super) fn probes(subject: &Subject) -> Result<Vec<ClassifierProbe>> {
         };
         return Ok(NAMES.map(absent).into());
     };
-    let index = Index::scan(root)?;
+    let index = Index::scan(root, data)?;
     let mut rows = Vec::new();
     for entry in &index.entries {
         let path = root.join(&entry.path);

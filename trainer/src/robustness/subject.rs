@@ -3,7 +3,7 @@
 
 use super::figures::{Figures, Ruler};
 use crate::calibrate::Calibrated;
-use crate::config::Config;
+use crate::config::{Config, Data};
 use crate::console::Meter;
 use crate::dataset::folds::{Fold, Folds};
 use crate::dataset::index::Index;
@@ -60,8 +60,8 @@ pub struct Subject {
     pub model: Model,
     /// Where embeddings of the train fold lie; none for a model without calibration of its own.
     pub reference: Option<EmbeddingReference>,
-    /// Untouched originals, if their folder is configured.
-    pub originals: Option<PathBuf>,
+    /// Folder of the untouched originals and what its classes mean, if it is configured.
+    pub originals: Option<(PathBuf, Data)>,
     /// Seed of everything random.
     pub seed: u64,
     preprocess: PreprocessSpec,
@@ -105,7 +105,7 @@ impl Subject {
             resized,
             model: Model::Network(trained.network, device),
             reference: Some(calibrated.reference.embedding.clone()),
-            originals: config.export.originals.clone(),
+            originals: config.export.originals.clone().map(|root| (root, config.data.clone())),
             seed: config.seed,
             preprocess,
             key: String::new(),
@@ -123,9 +123,8 @@ impl Subject {
         // Whoever measures a bundle on their own machine need not trust its maker's key; the digests are checked.
         let bundle = export::open(folder, &Trust::Unsigned)?;
         let (manifest, (_, variant)) = (bundle.manifest(), bundle.variant(None)?);
-        let index = Index::scan(&config.data.root)?;
-        let folds =
-            Folds::divide(&index, config.data.select_fraction, config.data.calibrate_fraction, config.seed)?;
+        let index = Index::scan(&config.data.root, &config.data)?;
+        let folds = Folds::of(&index, config)?;
         ensure!(
             folds.digest()? == manifest.training.split_sha256,
             "the data in {} do not give the folds that the bundle was made with: its train fold could be among them",
@@ -144,7 +143,7 @@ impl Subject {
             resized,
             model: Model::Graph(Box::new(session)),
             reference: Some(bundle.reference().embedding.clone()),
-            originals: config.export.originals.clone(),
+            originals: config.export.originals.clone().map(|root| (root, config.data.clone())),
             seed: config.seed,
             preprocess: manifest.preprocess,
             key: String::new(),

@@ -1,25 +1,32 @@
 //! What the program refuses, and what it says then.
 
 use crate::support::{Workbench, fail, succeed};
+use std::process::Command;
 
 #[test]
 fn every_subcommand_shows_an_example() {
-    let workbench = Workbench::new(1, 1);
     for subcommand in [
         "eda",
         "split",
         "train",
+        "bench",
         "calibrate",
         "evaluate",
-        "export",
         "explain",
         "robustness",
+        "export",
+        "release",
+        "verify",
+        "register",
+        "track",
         "consistency",
         "tune",
         "soup",
+        "recalibrate",
+        "bench",
         "run",
     ] {
-        let help = succeed(workbench.command(subcommand).arg("--help"));
+        let help = succeed(Command::new(env!("CARGO_BIN_EXE_cxr-trainer")).args([subcommand, "--help"]));
         assert!(help.contains("Example"), "{subcommand}: {help}");
     }
 }
@@ -63,6 +70,11 @@ fn configuration_errors_name_the_key() {
         ("trainer: { training: { epochs: many } }", "trainer.training.epochs"),
         ("trainer: { training: { epoch: 3 } }", "epoch"),
         ("trainer: { augmentation: { scale: [2.0, 1.0] } }", "trainer.augmentation.scale"),
+        ("trainer: { training: { layer_decay: 0.0 } }", "trainer.training.layer_decay"),
+        ("trainer: { training: { mixup_alpha: -1.0 } }", "trainer.training.mixup_alpha"),
+        ("trainer: { training: { head_first_epochs: 99 } }", "trainer.training.head_first_epochs"),
+        ("trainer: { training: { loss: { kind: hinge } } }", "trainer.training.loss.kind"),
+        ("trainer: { training: { optimiser: sgd } }", "trainer.training.optimiser"),
         ("trainer: { model: { architecture: resnet } }", "trainer.model.architecture"),
     ] {
         std::fs::write(workbench.config(), text).unwrap();

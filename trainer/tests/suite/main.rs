@@ -4,10 +4,14 @@
 
 mod audit;
 mod command;
+mod data_path;
 mod folds;
+mod measurement;
 mod networks;
+mod release;
 mod robustness;
 mod soup;
 mod support;
+mod tracking;
 mod training;
 mod tuning;

@@ -104,10 +104,138 @@ fn weights_that_do_not_fit_are_named_one_by_one() {
     }
     assert!(before.equal(&network.named_tensors()["features.0.0.weight"]), "nothing is copied on error");
 
-    let halves = std::collections::BTreeMap::from([("x", Tensor::zeros([2], (Kind::Half, Device::Cpu)))]);
-    Tensor::write_safetensors(&halves.iter().collect::<Vec<_>>(), &file).unwrap();
+    // A wrong type is one more line of the same list.
+    let half = tensors["features.0.0.weight"].to_kind(Kind::Half);
+    tensors.insert("features.0.0.weight".into(), half);
+    Tensor::write_safetensors(&tensors.iter().collect::<Vec<_>>(), &file).unwrap();
     let error = format!("{:#}", network.load_backbone(&file).unwrap_err());
-    assert!(error.contains("x: is F16, expected F32"), "{error}");
+    for expected in [
+        "4 tensors do not match",
+        "features.0.0.weight: is F16, expected F32",
+        "features.99.weight: not a tensor",
+    ] {
+        assert!(error.contains(expected), "{error}");
+    }
+    let error = format!("{:#}", weights::read(&file).unwrap_err());
+    assert!(error.contains("features.0.0.weight is Half") || error.contains("is F16"), "{error}");
+}
+
+/// A file as torchvision's state dictionaries are: with counters of batches and a classifier of 1000 classes.
+#[test]
+fn torchvisions_classifier_and_counters_are_ignored_by_name() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let file = folder.path().join("weights.safetensors");
+    for (architecture, classifier, norm) in [
+        (Architecture::ResNet50, "fc", "layer4.2.bn3"),
+        (Architecture::EfficientNetB0, "classifier.1", "features.8.1"),
+        (Architecture::DenseNet121, "classifier", "features.norm5"),
+        (Architecture::MobileNetV2, "classifier.1", "features.18.1"),
+    ] {
+        let (published, mine) =
+            (network(architecture), Network::new(architecture, 0.0, Precision::Fp32, Device::Cpu));
+        let mut tensors = published.named_tensors();
+        tensors.retain(|name, _| !Network::is_head(name));
+        let options = (Kind::Float, Device::Cpu);
+        tensors
+            .insert(format!("{classifier}.weight"), Tensor::zeros([1000, architecture.features()], options));
+        tensors.insert(format!("{classifier}.bias"), Tensor::zeros([1000], options));
+        let counter = Tensor::from_slice(&[7i64]).squeeze();
+        tensors.insert(format!("{norm}.num_batches_tracked"), counter);
+        Tensor::write_safetensors(&tensors.iter().collect::<Vec<_>>(), &file).unwrap();
+        let loaded = mine.load_backbone(&file).unwrap();
+        let ignored = format!("ignored: {classifier}.bias, {classifier}.weight");
+        assert!(loaded.ends_with(&ignored), "{loaded}");
+        let (expected, found) = (published.named_tensors(), mine.named_tensors());
+        let name = format!("{norm}.running_var");
+        assert!(expected[&name].equal(&found[&name]), "{}", architecture.name());
+    }
+}
+
+/// Shapes that torchvision's state dictionaries have, and how many tensors without classifier and counters.
+#[test]
+fn names_and_shapes_are_torchvisions() {
+    let cases: [(Architecture, usize, &[(&str, &[i64])]); 4] = [
+        (
+            Architecture::MobileNetV2,
+            260,
+            &[
+                ("features.0.0.weight", &[32, 3, 3, 3]),
+                ("features.1.conv.1.weight", &[16, 32, 1, 1]),
+                ("features.2.conv.1.0.weight", &[96, 1, 3, 3]),
+                ("features.18.1.running_var", &[1280]),
+            ],
+        ),
+        (
+            Architecture::DenseNet121,
+            604,
+            &[
+                ("features.conv0.weight", &[64, 3, 7, 7]),
+                ("features.denseblock3.denselayer24.conv1.weight", &[128, 992, 1, 1]),
+                ("features.transition2.conv.weight", &[256, 512, 1, 1]),
+                ("features.norm5.bias", &[1024]),
+            ],
+        ),
+        (
+            Architecture::ResNet50,
+            265,
+            &[
+                ("conv1.weight", &[64, 3, 7, 7]),
+                ("layer1.0.downsample.0.weight", &[256, 64, 1, 1]),
+                ("layer3.5.conv2.weight", &[256, 256, 3, 3]),
+                ("layer4.0.downsample.1.running_mean", &[2048]),
+            ],
+        ),
+        (
+            Architecture::EfficientNetB0,
+            309,
+            &[
+                ("features.1.0.block.0.0.weight", &[32, 1, 3, 3]),
+                ("features.1.0.block.1.fc1.weight", &[8, 32, 1, 1]),
+                ("features.3.1.block.1.0.weight", &[240, 1, 5, 5]),
+                ("features.6.3.block.2.fc2.bias", &[1152]),
+                ("features.7.0.block.3.1.weight", &[320]),
+            ],
+        ),
+    ];
+    for (architecture, n_tensors, shapes) in cases {
+        let mut tensors = Network::new(architecture, 0.0, Precision::Fp32, Device::Cpu).named_tensors();
+        tensors.retain(|name, _| !Network::is_head(name));
+        assert_eq!(tensors.len(), n_tensors, "{}", architecture.name());
+        for (name, shape) in shapes {
+            assert_eq!(tensors.get(*name).map(Tensor::size), Some(shape.to_vec()), "{name}");
+        }
+    }
+}
+
+/// ONNX's own checker, with shape inference, where the reference libraries have it.
+#[test]
+fn onnxs_checker_accepts_every_graph() {
+    const SCRIPT: &str = "
+import sys
+try:
+    import onnx
+except ImportError:
+    sys.exit(77)
+for file in sys.argv[1:]:
+    onnx.checker.check_model(file, full_check=True)
+";
+    let Some(python) = std::env::var_os("CXR_REFERENCE_PYTHON") else {
+        eprintln!("skipped: CXR_REFERENCE_PYTHON is not set");
+        return;
+    };
+    let folder = tempfile::TempDir::new().unwrap();
+    let files = ALL.map(|architecture| {
+        let file = folder.path().join(format!("{}.onnx", architecture.name()));
+        let graph = onnx::encode(architecture, &network(architecture).named_tensors(), (SIDE, SIDE)).unwrap();
+        write_atomically(&file, &graph).unwrap();
+        file
+    });
+    let output = std::process::Command::new(python).args(["-c", SCRIPT]).args(&files).output().unwrap();
+    if output.status.code() == Some(77) {
+        eprintln!("skipped: the reference libraries have no onnx");
+        return;
+    }
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]

@@ -26,10 +26,11 @@ fn plant_letters(workbench: &Workbench) {
     }
     // Augmentation that writes letters on both classes would teach the network not to trust them.
     let config = std::fs::read_to_string(workbench.config()).unwrap();
-    let config = config.replace(
-        "augmentation: {",
-        "augmentation: { letters_probability: 0.0, occlusion_probability: 0.0, warp_probability: 0.0,",
-    );
+    let mut config = config;
+    for key in ["letters_probability: 0.1", "occlusion_probability: 0.1", "warp_probability: 0.8"] {
+        assert!(config.contains(key), "{key}");
+        config = config.replace(key, &format!("{} 0.0", key.split_once(' ').unwrap().0));
+    }
     std::fs::write(workbench.config(), config).unwrap();
 }
 

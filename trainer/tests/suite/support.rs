@@ -65,15 +65,16 @@ impl Workbench {
 
     /// `cxr-trainer SUBCOMMAND` with this dataset, configuration and run directory.
     pub(crate) fn command(&self, subcommand: &str) -> Command {
+        let mut command = self.command_without_data(subcommand);
+        command.arg("--run").arg(self.run()).arg("--data").arg(self.data());
+        command
+    }
+
+    /// `cxr-trainer SUBCOMMAND` with this configuration alone.
+    pub(crate) fn command_without_data(&self, subcommand: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cxr-trainer"));
         command.current_dir(repository()).env("OMP_NUM_THREADS", "1").arg(subcommand);
-        command
-            .arg("--run")
-            .arg(self.run())
-            .arg("--config")
-            .arg(self.config())
-            .arg("--data")
-            .arg(self.data());
+        command.arg("--config").arg(self.config());
         command
     }
 }
@@ -136,13 +137,17 @@ trainer:
     patience: {epochs}
     precision: fp32
     workers: 2
-  augmentation: {{ rotation_degrees: 5.0, detail_probability: 0.2, jpeg_probability: 0.2 }}
-  calibration: {{ target_sensitivity: 0.9, components: 8 }}
-  evaluation: {{ resamples: 200, ledger: {ledger} }}
+  augmentation: {{ rotation_degrees: 5.0, translation: 0.05, scale: [0.95, 1.05], aspect: 0.05, gamma: 0.1, contrast: 0.1,
+    brightness: 0.05, noise: 0.01, frame_probability: 0.0, occlusion_probability: 0.1, letters_probability: 0.1,
+    warp_probability: 0.8, detail_probability: 0.2, jpeg_probability: 0.2 }}
+  calibration: {{ target_sensitivity: 0.9, components: 8, ood_images: null }}
+  evaluation: {{ resamples: 200, ledger: {ledger}, external: null }}
   export: {{ directory: {bundle}, originals: null }}
+  tracking: {{ store: {store} }}
 ",
         cache = folder.join("cache").display(),
         ledger = folder.join("ledger.jsonl").display(),
         bundle = folder.join("bundle").display(),
+        store = folder.join("mlruns").display(),
     )
 }

@@ -56,34 +56,91 @@ fn a_complete_run_learns_and_ends_in_a_signed_bundle() {
     assert_eq!(looks.lines().count(), 2, "{looks}");
 }
 
+/// Replaces a part of the small configuration.
+fn configure(workbench: &Workbench, part: &str, by: &str) {
+    let config = std::fs::read_to_string(workbench.config()).unwrap();
+    assert!(config.contains(part), "{config}");
+    std::fs::write(workbench.config(), config.replace(part, by)).unwrap();
+}
+
+/// Everything that holds state or draws: another optimiser, mixtures, a head first.
+const OTHER_WAYS: &str = "workers: 2
+    optimiser: adam
+    mixup_alpha: 0.4
+    head_first_epochs: 1
+    layer_decay: 0.8
+    loss: { kind: focal, focal_gamma: 1.5, label_smoothing: 0.05 }
+    deterministic: true
+";
+
 #[test]
 fn a_killed_run_goes_on_bit_for_bit() {
-    let (straight, killed) = (Workbench::new(40, 3), Workbench::new(40, 3));
-    succeed(&mut straight.command("train"));
+    for other_ways in [false, true] {
+        let (straight, killed) = (Workbench::new(40, 3), Workbench::new(40, 3));
+        for workbench in [&straight, &killed].into_iter().filter(|_| other_ways) {
+            configure(workbench, "workers: 2\n", OTHER_WAYS);
+            configure(workbench, "average_decay: 0.9", "average_decay: null");
+            configure(workbench, "dropout: 0.0", "dropout: 0.3, freeze_depth: 2");
+        }
+        succeed(&mut straight.command("train"));
+        kill_in_the_middle_of_an_epoch(&killed);
+        let printed = succeed(&mut killed.command("train"));
+        assert!(printed.contains("resuming after epoch"), "{printed}");
+        assert_same_weights(&straight, &killed);
+    }
+}
 
-    let mut child = killed.command("train").stdout(Stdio::null()).spawn().unwrap();
-    let checkpoint = killed.run().join("checkpoint.safetensors");
+/// SIGKILL half an epoch after the first checkpoint.
+fn kill_in_the_middle_of_an_epoch(workbench: &Workbench) {
+    let mut child = workbench.command("train").stdout(Stdio::null()).spawn().unwrap();
+    let checkpoint = workbench.run().join("checkpoint.safetensors");
     let deadline = Instant::now() + Duration::from_mins(2);
     while !checkpoint.exists() {
         assert!(Instant::now() < deadline, "no checkpoint after two minutes");
         std::thread::sleep(Duration::from_millis(5));
     }
-    // SIGKILL, in the middle of the second epoch.
+    // The table is written after the checkpoint, and knows how fast the epoch was.
+    let metrics = workbench.run().join("metrics.csv");
+    while !metrics.exists() {
+        assert!(Instant::now() < deadline, "no table after two minutes");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let metrics = std::fs::read_to_string(metrics).unwrap();
+    let fields: Vec<&str> = metrics.lines().nth(1).unwrap().split(',').collect();
+    let (steps, speed) = (fields[1].parse::<f64>().unwrap(), fields.last().unwrap().parse::<f64>().unwrap());
+    std::thread::sleep(Duration::from_secs_f64(0.5 * steps * 16.0 / speed));
     child.kill().unwrap();
     child.wait().unwrap();
     let finished = weights::read(&checkpoint).unwrap().1.unwrap().matches("\"epoch\"").count();
     assert!(finished < 3, "training ended before it could be killed");
+}
 
-    let printed = succeed(&mut killed.command("train"));
-    assert!(printed.contains("resuming after epoch"), "{printed}");
+fn assert_same_weights(expected: &Workbench, found: &Workbench) {
     for file in ["checkpoint.safetensors", "best.safetensors"] {
-        let (expected, _) = weights::read(&straight.run().join(file)).unwrap();
-        let (found, _) = weights::read(&killed.run().join(file)).unwrap();
+        let (expected, _) = weights::read(&expected.run().join(file)).unwrap();
+        let (found, _) = weights::read(&found.run().join(file)).unwrap();
         assert_eq!(expected.keys().collect::<Vec<_>>(), found.keys().collect::<Vec<_>>());
         for (name, tensor) in &expected {
             assert!(tensor.equal(&found[name]), "{file}: {name} differs");
         }
     }
+    // The file too: its digest is the model's identity.
+    let best = |workbench: &Workbench| std::fs::read(workbench.run().join("best.safetensors")).unwrap();
+    assert!(best(expected) == best(found), "best.safetensors differs outside the tensors");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_digest_and_another_seed_another() {
+    let digest = |seed: &str| {
+        let workbench = Workbench::new(40, 1);
+        configure(&workbench, "trainer:\n", &format!("trainer:\n  seed: {seed}\n"));
+        configure(&workbench, "workers: 2\n", "workers: 2\n    mixup_alpha: 0.2\n");
+        let printed = succeed(&mut workbench.command("train"));
+        printed.lines().find_map(|line| line.strip_prefix("weights digest ").map(str::to_owned)).unwrap()
+    };
+    let first = digest("1");
+    assert_eq!(first, digest("1"));
+    assert_ne!(first, digest("2"));
 }
 
 #[test]

@@ -1,0 +1,28 @@
+//! `cxr-trainer bench`.
+
+use super::shared::Common;
+use anyhow::Result;
+use clap::Args;
+use cxr_trainer::bench::{Plan, bench};
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    common: Common,
+    /// Rounds, each of a block of full and a block of bare steps.
+    #[arg(long, default_value_t = 9)]
+    rounds: usize,
+    /// Steps a block.
+    #[arg(long, default_value_t = 8)]
+    steps: usize,
+    /// Images of the generated folder on which memory is measured; 0 leaves memory out.
+    #[arg(long, default_value_t = 25_000)]
+    memory_images: usize,
+}
+
+pub(crate) fn run(arguments: Arguments) -> Result<()> {
+    let plan =
+        Plan { rounds: arguments.rounds, steps: arguments.steps, memory_images: arguments.memory_images };
+    let opened = arguments.common.open()?;
+    bench(&opened.config, &opened.run, opened.device, &plan).map(drop)
+}

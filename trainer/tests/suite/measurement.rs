@@ -1,0 +1,176 @@
+//! Calibration, evaluation and recalibration from outside: what the commands write, and what they refuse.
+
+use crate::support::{Workbench, fail, repository, succeed};
+use cxr::bundle::Trust;
+use cxr_trainer::calibrate::Calibrated;
+use cxr_trainer::evaluate::EvaluationFile;
+use cxr_trainer::evaluate::external::ExternalEvaluation;
+use cxr_trainer::export;
+use cxr_trainer::recalibrate::Recalibration;
+use serde::de::DeserializeOwned;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+fn json<T: DeserializeOwned>(file: &Path) -> T {
+    serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap()
+}
+
+/// Foreign images in one folder, an external set in another, both named in the configuration.
+fn add_outside_images(workbench: &Workbench) {
+    let (ood, external) = (workbench.path().join("ood"), workbench.path().join("external"));
+    for i in 0..6u8 {
+        let checks =
+            |n: u32| (0..128 * 128).map(move |p| (p % 128 / n + p / 128 / n) % 2 * 255).map(|v| v as u8);
+        let pixels: Vec<u8> = checks(u32::from(i) + 2).collect();
+        std::fs::create_dir_all(ood.join("checks")).unwrap();
+        std::fs::write(ood.join(format!("checks/{i}.png")), cxr::phantom::encode_png(&pixels, 128, 128))
+            .unwrap();
+    }
+    std::fs::write(ood.join("note.txt"), "no image").unwrap();
+    let data = workbench.data();
+    for (folder, names) in
+        [("NORMAL", "test/NORMAL"), ("PNEUMONIA", "test/PNEUMONIA"), ("OTHER", "train/NORMAL")]
+    {
+        std::fs::create_dir_all(external.join(folder)).unwrap();
+        let mut files: Vec<PathBuf> =
+            std::fs::read_dir(data.join(names)).unwrap().map(|file| file.unwrap().path()).collect();
+        files.sort();
+        for (i, file) in files.iter().take(10).enumerate() {
+            // Two images a patient, named as NIH names them.
+            std::fs::copy(file, external.join(format!("{folder}/{:08}_{i:03}.png", i / 2))).unwrap();
+        }
+    }
+    std::fs::write(external.join("NORMAL/00000099_000.png"), "damaged").unwrap();
+    let config = std::fs::read_to_string(workbench.config()).unwrap();
+    let config = config.replace("ood_images: null", &format!("ood_images: {}", ood.display())).replace(
+        "external: null",
+        &format!(
+            "external: {{ root: {}, name: elsewhere, classes: {{ NORMAL: negative, PNEUMONIA: positive, OTHER: other }}, note: phantoms }}",
+            external.display()
+        ),
+    );
+    std::fs::write(workbench.config(), config).unwrap();
+}
+
+#[test]
+fn a_run_is_calibrated_and_measured_on_every_set_of_images() {
+    let workbench = Workbench::new(80, 3);
+    add_outside_images(&workbench);
+    succeed(&mut workbench.command("train"));
+    succeed(&mut workbench.command("calibrate"));
+    let calibrated: Calibrated = json(&workbench.run().join("calibration.json"));
+    let analysis = calibrated.analysis.as_ref().unwrap();
+    assert_eq!((analysis.methods.len(), analysis.rules.len(), calibrated.conformal.len()), (4, 3, 2));
+    let foreign = analysis.ood.foreign.as_ref().unwrap();
+    assert_eq!((foreign.n, foreign.refused), (7, 1));
+    assert_eq!(foreign.images["note.txt"].refused.as_deref(), Some("unrecognised_format"));
+    let used = analysis.ood.candidates.iter().find(|c| c.score == analysis.ood.score).unwrap();
+    assert!((used.threshold - calibrated.policy.ood_threshold).abs() < 1e-9);
+    assert_eq!(used.development.unwrap().n + used.held_out.unwrap().n, 6);
+    assert!(used.all.unwrap().k >= 5, "checkerboards are no radiographs: {used:?}");
+
+    succeed(workbench.command("evaluate").args(["--fold", "select"]));
+    let evaluation: EvaluationFile = json(&workbench.run().join("evaluation-select.json"));
+    let details = &evaluation.details;
+    let group = |name: &str| details.subgroups.iter().find(|group| group.group == name).unwrap();
+    assert_eq!(group("virus").n_positive, group("virus").n);
+    assert_eq!(group("IM").n_positive, 0);
+    let delong = details.auc_delong.unwrap();
+    assert!((delong.value - evaluation.figures.auc.value).abs() < 1e-12);
+    assert!((details.pneumonia.recall.unwrap().value - evaluation.figures.sensitivity.value).abs() < 1e-12);
+    assert!((details.normal.recall.unwrap().value - evaluation.figures.specificity.value).abs() < 1e-12);
+    for coverage in &details.conformal {
+        let n = coverage.empty.k + coverage.single.k + coverage.both.k;
+        assert_eq!(n, group("virus").n + group("IM").n, "every image has one kind of set");
+    }
+    let table = std::fs::read_to_string(workbench.run().join("worst-select.csv")).unwrap();
+    assert_eq!(table.lines().count(), 1 + 24, "the header and twelve of each class\n{table}");
+    for figure in
+        ["worst-select.png", "roc-pr-select.svg", "reliability-select.svg", "probabilities-select.svg"]
+    {
+        assert!(workbench.run().join("figures").join(figure).exists(), "{figure}");
+    }
+
+    succeed(workbench.command("evaluate").args(["--fold", "external"]));
+    let external: ExternalEvaluation = json(&workbench.run().join("evaluation-external.json"));
+    assert_eq!(external.figures.auc.n, 20);
+    assert_eq!(external.refused.keys().collect::<Vec<_>>(), ["NORMAL/00000099_000.png"]);
+    assert_eq!(external.other.unwrap().flagged.n, 10);
+    let printed = fail(workbench.command("evaluate").args(["--fold", "train"]));
+    assert!(printed.contains("train fold cannot be evaluated"), "{printed}");
+}
+
+/// Labels as a site logs them, whose log odds are `scale` x logit + `bias`; seeded by arithmetic alone.
+fn site_labels(n: usize, scale: f64, bias: f64, digest: &str) -> String {
+    let mut text = String::from("id,outcome,logit,label,subject,bundle_digest\n");
+    for i in 0..n {
+        // A low-discrepancy pair (Roberts 2018): logits evenly spread, labels with exactly the right shares.
+        let (u, v) = ((i as f64 * 0.754_877_666).fract(), (i as f64 * 0.569_840_290_9).fract());
+        let logit = 12.0 * u - 6.0;
+        let label = u8::from(v < 1.0 / (1.0 + (-scale * logit - bias).exp()));
+        writeln!(text, "{i},predicted,{logit:.6},{label},s{},{digest}", i / 2).unwrap();
+    }
+    text
+}
+
+fn recalibrate(workbench: &Workbench, labels: &Path, out: &Path, version: &str) -> std::process::Command {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_cxr-trainer"));
+    command.current_dir(repository()).args(["recalibrate", "--bundle", "models/default", "--labels"]);
+    command
+        .arg(labels)
+        .arg("--out")
+        .arg(out)
+        .args(["--version", version, "--config"])
+        .arg(workbench.config());
+    command
+}
+
+#[test]
+fn labels_of_a_site_make_the_next_version_with_the_same_graph() {
+    let workbench = Workbench::new(1, 1);
+    let (labels, out) = (workbench.path().join("labels.csv"), workbench.path().join("site"));
+    let old = export::open(&repository().join("models/default"), &Trust::Unsigned).unwrap();
+    let (_, variant) = old.variant(None).unwrap();
+    let digest = old.digest().to_owned();
+    let next = format!("{}.99.0", old.manifest().version.split('.').next().unwrap());
+    std::fs::write(&labels, site_labels(1000, 0.5, 1.2, &digest)).unwrap();
+    let printed = succeed(&mut recalibrate(&workbench, &labels, &out, &next));
+    assert!(printed.contains("signed by"), "{printed}");
+
+    let new = export::open(&out, &Trust::Unsigned).unwrap();
+    let (_, recalibrated) = new.variant(None).unwrap();
+    assert_eq!(new.manifest().version, next);
+    assert_eq!(new.manifest().files[&variant.file], old.manifest().files[&variant.file], "the graph");
+    assert_eq!(recalibrated.golden, variant.golden);
+    assert!((recalibrated.calibration.scale - 0.5).abs() < 0.05, "{:?}", recalibrated.calibration);
+    assert!((recalibrated.calibration.bias - 1.2).abs() < 0.1, "{:?}", recalibrated.calibration);
+    assert!(recalibrated.policy.chosen.sensitivity >= 0.9);
+    assert_eq!(new.reference().embedding, old.reference().embedding);
+    let found: Recalibration = serde_json::from_slice(new.file("recalibration.json").unwrap()).unwrap();
+    assert_eq!((found.parent_digest.as_str(), found.n_patients), (digest.as_str(), 500));
+    assert!(found.after.ece.value < found.before.ece.value && found.improvement.ci95[0] > 0.0);
+    let card = String::from_utf8(new.file("MODEL_CARD.md").unwrap().to_vec()).unwrap();
+    assert!(card.starts_with(&format!("# Version {next}: recalibrated")), "{card}");
+}
+
+#[test]
+fn labels_that_are_too_few_or_do_not_help_are_refused() {
+    let workbench = Workbench::new(1, 1);
+    let (labels, out) = (workbench.path().join("labels.csv"), workbench.path().join("site"));
+    let old = export::open(&repository().join("models/default"), &Trust::Unsigned).unwrap();
+    let calibration = old.variant(None).unwrap().1.calibration;
+    let next = format!("{}.99.0", old.manifest().version.split('.').next().unwrap());
+    let refused = |n: usize, scale: f64, bias: f64, digest: &str, version: &str, expected: &str| {
+        std::fs::write(&labels, site_labels(n, scale, bias, digest)).unwrap();
+        let printed = fail(&mut recalibrate(&workbench, &labels, &out, version));
+        assert!(printed.contains(expected), "{printed}");
+        assert!(!out.exists(), "nothing is written");
+    };
+    let digest = old.digest();
+    refused(60, 0.5, 1.2, digest, &next, "recalibration_min_per_class");
+    refused(1000, calibration.scale, calibration.bias, digest, &next, "not shown to be better");
+    refused(1000, 0.5, 1.2, "f00d", &next, "other weights");
+    refused(1000, 0.5, 1.2, digest, &old.manifest().version, "later minor version");
+    std::fs::write(&labels, site_labels(60, 0.5, 1.2, digest)).unwrap();
+    succeed(recalibrate(&workbench, &labels, &out, &next).arg("--force"));
+}

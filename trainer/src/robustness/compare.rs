@@ -39,7 +39,10 @@ pub fn compare(folders: &[PathBuf]) -> Result<Vec<ComparedRun>> {
         .iter()
         .map(|folder| {
             Robustness::load(folder)?.with_context(|| {
-                format!("{}: not there; run `cxr-trainer robustness` on it first", folder.join(FILE).display())
+                format!(
+                    "{}: not there; run `cxr-trainer robustness` on it first",
+                    folder.join(FILE).display()
+                )
             })
         })
         .collect::<Result<Vec<_>>>()?;
@@ -92,8 +95,8 @@ fn keys(folder: &Path) -> Result<BTreeMap<String, String>> {
     let file = folder.join("config.yaml");
     let mut found = BTreeMap::new();
     if file.exists() {
-        let text = std::fs::read_to_string(&file)
-            .with_context(|| format!("{}: cannot be read", file.display()))?;
+        let text =
+            std::fs::read_to_string(&file).with_context(|| format!("{}: cannot be read", file.display()))?;
         let value: Value =
             serde_yaml_ng::from_str(&text).with_context(|| format!("{}: is no YAML", file.display()))?;
         flatten("", &value, &mut found)?;

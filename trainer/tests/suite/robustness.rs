@@ -138,7 +138,12 @@ fn an_honest_network_survives_masked_corners_as_a_run_and_as_a_bundle() {
 
     let mut compare = workbench.command("robustness");
     let printed = succeed(compare.arg("--compare").arg(workbench.run()).arg(&output));
-    assert!(printed.lines().count() == 3 && workbench.run().join("robustness-comparison.json").exists() && printed.contains("corrupted AUC"), "{printed}");
+    assert!(
+        printed.lines().count() == 3
+            && workbench.run().join("robustness-comparison.json").exists()
+            && printed.contains("corrupted AUC"),
+        "{printed}"
+    );
     let printed = fail(workbench.command("robustness").arg("--compare").arg(workbench.data()));
     assert!(printed.contains("robustness.json"), "{printed}");
 

@@ -1,6 +1,6 @@
 //! Class activation map to a picture: a transparent overlay in the original's geometry, as an indexed PNG.
 
-use crate::preprocess::Geometry;
+use crate::preprocess::{Geometry, ResizeMode};
 use png::{BitDepth, ColorType, Compression, Encoder};
 
 /// The longest side that is drawn; a larger original gets its heatmap at this size with the same proportions.
@@ -13,21 +13,56 @@ const MAX_SIDE_PX: u32 = 4096;
 /// # Panics
 /// If `cam` does not have `cam_size` values.
 pub fn render(cam: &[f32], cam_size: (u32, u32), geometry: &Geometry) -> Vec<u8> {
-    let (columns, rows) = (cam_size.0 as usize, cam_size.1 as usize);
-    assert_eq!(cam.len(), columns * rows, "a class activation map of {columns} x {rows}");
     let (width, height) = drawn_size(geometry.original);
+    encode(&indices(cam, cam_size, geometry, (width, height)), width, height)
+}
+
+/// The same over the model's own input, blended: RGB, row-major, for `pixels` of `size` columns and rows.
+///
+/// # Panics
+/// If `cam` does not have `cam_size` values.
+pub fn blend(pixels: &[u8], size: (u32, u32), cam: &[f32], cam_size: (u32, u32)) -> Vec<u8> {
+    let geometry = Geometry::new(size, size, ResizeMode::Squash);
+    let mixed = |(level, index): (&u8, u8)| {
+        let (rgb, alpha) = colour(index);
+        let (level, share) = (f32::from(*level), f32::from(alpha) / 255.0);
+        rgb.map(|channel| (level + (f32::from(channel) - level) * share) as u8)
+    };
+    pixels.iter().zip(indices(cam, cam_size, &geometry, size)).flat_map(mixed).collect()
+}
+
+/// The map at `size` columns and rows: bilinear between the centres of its cells, the outermost cells go on to the edge.
+///
+/// # Panics
+/// If `cam` does not have `cam_size` values.
+pub fn upsample(cam: &[f32], cam_size: (u32, u32), size: (u32, u32)) -> Vec<f32> {
+    interpolate(cam, cam_size, &Geometry::new(size, size, ResizeMode::Squash), size, |value| value)
+}
+
+/// From 0 where the map is not positive to 255 at its maximum.
+fn indices(cam: &[f32], cam_size: (u32, u32), geometry: &Geometry, size: (u32, u32)) -> Vec<u8> {
     let peak = cam.iter().copied().filter(|v| v.is_finite()).fold(0.0f32, f32::max);
     let scale = if peak > 0.0 && cam.iter().all(|v| v.is_finite()) { 255.0 / peak } else { 0.0 };
+    interpolate(cam, cam_size, geometry, size, |value| (value * scale).clamp(0.0, 255.0) as u8)
+}
+
+fn interpolate<T>(
+    cam: &[f32],
+    cam_size: (u32, u32),
+    geometry: &Geometry,
+    (width, height): (u32, u32),
+    to: impl Fn(f32) -> T,
+) -> Vec<T> {
+    let (columns, rows) = (cam_size.0 as usize, cam_size.1 as usize);
+    assert_eq!(cam.len(), columns * rows, "a class activation map of {columns} x {rows}");
     let x: Vec<Tap> = (0..width).map(|x| Tap::at(x, width, 0, geometry, columns)).collect();
-    let mut indices = Vec::with_capacity(width as usize * height as usize);
+    let mut values = Vec::with_capacity(width as usize * height as usize);
     for y in 0..height {
         let v = Tap::at(y, height, 1, geometry, rows);
         let line = |row: usize, h: &Tap| h.mix(cam[row * columns + h.first], cam[row * columns + h.second]);
-        indices.extend(
-            x.iter().map(|h| (v.mix(line(v.first, h), line(v.second, h)) * scale).clamp(0.0, 255.0) as u8),
-        );
+        values.extend(x.iter().map(|h| to(v.mix(line(v.first, h), line(v.second, h)))));
     }
-    encode(&indices, width, height)
+    values
 }
 
 fn drawn_size((width, height): (u32, u32)) -> (u32, u32) {

@@ -12,14 +12,19 @@
 //! logit --AffineCalibration--> Probability --DecisionPolicy--> Decision
 //! ```
 
+pub mod artefact;
 pub mod bundle;
 pub mod calibrate;
 pub mod conformal;
+pub mod corrupt;
 pub mod decide;
 pub mod decode;
+pub mod duplicate;
 pub mod embedding;
 pub mod heatmap;
 pub mod image;
+pub mod lettering;
+pub mod label_noise;
 pub mod limits;
 pub mod metadata;
 pub mod phantom;
@@ -28,7 +33,10 @@ pub mod prior_shift;
 pub mod reference;
 pub mod reject;
 pub mod scoring;
+pub mod similarity;
 pub mod statistics;
+pub mod summary;
+pub mod texture;
 pub mod validate;
 
 pub use calibrate::{AffineCalibration, Probability};

@@ -11,6 +11,7 @@ mod window;
 
 pub use clahe::ClaheSpec;
 pub use resize::{Geometry, ResizeMode};
+pub(crate) use stored::as_jpeg;
 
 use crate::statistics::ImageStatistics;
 use crate::validate::AcceptedImage;
@@ -107,15 +108,30 @@ pub fn preprocess(accepted: &AcceptedImage, spec: &PreprocessSpec) -> ModelInput
     let image = accepted.image();
     let window = window::Lut::new(accepted);
     let geometry = Geometry::new((image.width(), image.height()), (spec.width, spec.height), spec.resize);
-    let mut pixels = resize::resize(&window.apply(image.samples()), &geometry);
+    let pixels = resize::resize(&window.apply(image.samples()), &geometry);
     let histogram = window.histogram(accepted);
     let size = (image.width(), image.height());
     let statistics = ImageStatistics::new(&histogram, size, &pixels, spec.width);
+    let pixels = finish(pixels, spec);
+    ModelInput { pixels, geometry, statistics }
+}
+
+/// The steps at the model's size, after the resize: stored as JPEG, then CLAHE. Whoever changes resized pixels on
+/// purpose (the robustness suite does) runs them afterwards, as the service would on such an image.
+pub fn finish(mut pixels: Vec<u8>, spec: &PreprocessSpec) -> Vec<u8> {
     if let Some(quality) = spec.stored_jpeg_quality {
-        pixels = stored::as_jpeg(&pixels, spec.width, spec.height, quality);
+        pixels = as_jpeg(&pixels, spec.width, spec.height, quality);
     }
     if let Some(clahe) = &spec.clahe {
         clahe::apply(&mut pixels, spec.width, spec.height, clahe);
     }
-    ModelInput { pixels, geometry, statistics }
+    pixels
+}
+
+impl PreprocessSpec {
+    /// The same recipe up to and including the resize, without the steps of [`finish`].
+    #[must_use]
+    pub const fn unfinished(self) -> Self {
+        Self { stored_jpeg_quality: None, clahe: None, ..self }
+    }
 }

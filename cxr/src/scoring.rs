@@ -11,6 +11,7 @@
 pub mod bootstrap;
 pub mod confusion;
 pub mod delong;
+pub mod log_loss;
 pub mod precision_recall;
 pub mod reliability;
 pub mod roc;

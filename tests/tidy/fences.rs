@@ -45,6 +45,15 @@ fn only_store_holds_sql() {
 }
 
 #[test]
+fn only_the_tuning_store_holds_sql_in_the_trainer() {
+    only(
+        &["trainer/src/tune/postgres.rs"],
+        "trainer/src",
+        &["sqlx::", "SELECT ", "INSERT INTO", "select pg_", "insert into"],
+    );
+}
+
+#[test]
 fn only_runtime_names_ort() {
     for crate_ in ["cxr", "service", "trainer", "tests/src"] {
         only(&[], crate_, &["ort::"]);

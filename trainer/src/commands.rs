@@ -2,10 +2,18 @@
 
 pub(crate) mod calibrate;
 pub(crate) mod consistency;
+pub(crate) mod eda;
 pub(crate) mod evaluate;
+pub(crate) mod explain;
 pub(crate) mod export;
+pub(crate) mod register;
+pub(crate) mod release;
 pub(crate) mod robustness;
 pub(crate) mod run;
 pub(crate) mod shared;
+pub(crate) mod soup;
+pub(crate) mod split;
+pub(crate) mod track;
 pub(crate) mod train;
 pub(crate) mod tune;
+pub(crate) mod verify;

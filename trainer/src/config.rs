@@ -1,6 +1,7 @@
 //! The configuration as one typed tree: the section `trainer` of config/default.yaml, a file over it, the command line
 //! over both. Values are checked here; what they mean is said where they are used.
 
+pub mod audit;
 pub mod augmentation;
 pub mod calibration;
 pub mod data;
@@ -8,9 +9,11 @@ pub mod evaluation;
 pub mod export;
 pub mod model;
 pub mod robustness;
+pub mod tracking;
 pub mod training;
 pub mod tune;
 
+pub use audit::Audit;
 pub use augmentation::Augmentation;
 pub use calibration::Calibration;
 pub use data::Data;
@@ -18,6 +21,7 @@ pub use evaluation::Evaluation;
 pub use export::Export;
 pub use model::Model;
 pub use robustness::Robustness;
+pub use tracking::Tracking;
 pub use training::Training;
 pub use tune::Tune;
 
@@ -40,6 +44,8 @@ pub struct Config {
     pub seed: u64,
     /// `data`.
     pub data: Data,
+    /// `audit`.
+    pub audit: Audit,
     /// `acceptance`.
     pub acceptance: AcceptancePolicy,
     /// `preprocess`.
@@ -60,6 +66,8 @@ pub struct Config {
     pub robustness: Robustness,
     /// `export`.
     pub export: Export,
+    /// `tracking`.
+    pub tracking: Tracking,
     /// `tune`.
     pub tune: Tune,
 }
@@ -129,11 +137,13 @@ impl Config {
 
     pub(crate) fn check(&self) -> Result<()> {
         self.data.check()?;
+        self.audit.check()?;
         self.served_preprocess().check().map_err(|what| anyhow::anyhow!("trainer.preprocess: {what}"))?;
         self.model.check()?;
         self.training.check()?;
         self.augmentation.check()?;
         self.calibration.check()?;
+        self.tracking.check()?;
         self.robustness.check()?;
         self.tune.check()
     }

@@ -1,6 +1,7 @@
 //! Consistency: does an untouched original get the same answer as the small JPEG copy that the network was trained and
 //! measured on? Both go the service's way: decode, accept, preprocess, ONNX Runtime, calibration, operating point.
 
+use crate::config::Data;
 use crate::console::say;
 use crate::dataset::index::{Entry, Index};
 use crate::dataset::pixels::Recipe;
@@ -68,8 +69,8 @@ impl Consistency {
     ///
     /// # Errors
     /// When a copy is missing or an image cannot be scored.
-    pub fn measure(scorer: &mut Scorer, originals: &Path, copies: &Path) -> Result<Self> {
-        let pairs = Index::scan(originals)?
+    pub fn measure(scorer: &mut Scorer, data: &Data, originals: &Path, copies: &Path) -> Result<Self> {
+        let pairs = Index::scan(originals, data)?
             .entries
             .iter()
             .map(|Entry { path, .. }| {

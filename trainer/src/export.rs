@@ -2,9 +2,11 @@
 //! ONNX Runtime has reproduced the network and every file is there.
 
 mod card;
+mod further;
 pub mod graph;
 pub mod onnx;
 pub mod parity;
+mod place;
 pub mod proto;
 
 use crate::calibrate::Calibrated;
@@ -14,18 +16,20 @@ use crate::dataset::folds::Fold;
 use crate::environment::{Environment, now};
 use crate::evaluate::EvaluationFile;
 use crate::files;
+use crate::release::version::{Bump, InPlace, next};
 use crate::train::decode;
 use crate::trained::TrainedRun;
 use anyhow::{Context, Result, ensure};
 use card::Card;
 use cxr::bundle::{
     Bundle, Evaluation, FileDigest, Golden, MANIFEST, Manifest, Provenance, SCHEMA_VERSION, SIGNATURE, Trust,
-    Variant, sha256_hex, sign,
+    Variant, key_id, sha256_hex, sign,
 };
 use cxr::phantom::{PhantomSpec, encode_png, generate};
 use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::DecodePrivateKey;
 use parity::Parity;
+use place::replace_folder;
 use runtime::{Runtime, Session, SessionOptions};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -48,6 +52,10 @@ pub struct ExportPaths {
     pub signing_key: PathBuf,
     /// ONNX Runtime's shared library.
     pub onnxruntime: PathBuf,
+    /// Raises the version of the bundle that is in place.
+    pub bump: Option<Bump>,
+    /// The technical report, which becomes the bundle's `REPORT.md`.
+    pub report: Option<PathBuf>,
 }
 
 /// Files of a bundle by name.
@@ -76,13 +84,27 @@ pub fn export(trained: &TrainedRun, calibrated: &Calibrated, paths: &ExportPaths
         test: evaluation(trained, calibrated, Fold::Test)?.map(|file| file.figures),
     };
     let consistency = consistency(trained, calibrated, &mut session)?;
+    let in_place = InPlace::read(&paths.bundle)?;
     let mut files = BundleFiles::new();
     let golden = golden(&mut session, size, &mut files)?;
     files.insert(GRAPH.to_owned(), graph);
     files.insert(Manifest::REFERENCE.to_owned(), json(&calibrated.reference)?);
     let mut manifest = manifest(trained, calibrated, evaluation, golden)?;
-    let card = Card { manifest: &manifest, consistency: consistency.as_ref(), parity: &parity };
+    manifest.version =
+        next(in_place.as_ref(), &manifest, &sha256_hex(&files[GRAPH]), paths.bump)?.to_string();
+    let further = further::measurements(trained)?;
+    let card = Card {
+        manifest: &manifest,
+        consistency: consistency.as_ref(),
+        parity: &parity,
+        further: &further,
+        key: &key_id(&key.verifying_key()),
+    };
     files.insert("MODEL_CARD.md".to_owned(), card.render().into_bytes());
+    if let Some(report) = &paths.report {
+        let text = std::fs::read(report).with_context(|| format!("{}: cannot be read", report.display()))?;
+        files.insert("REPORT.md".to_owned(), text);
+    }
     manifest.files = files.iter().map(|(name, bytes)| (name.clone(), digest(bytes))).collect();
     let manifest_bytes = json(&manifest)?;
     files.insert(SIGNATURE.to_owned(), json(&sign(&manifest_bytes, &key))?);
@@ -106,7 +128,11 @@ pub fn open(folder: &Path, trust: &Trust) -> Result<Bundle> {
     bundle.with_context(|| format!("{}: is no usable bundle", folder.display()))
 }
 
-fn signing_key(file: &Path) -> Result<SigningKey> {
+/// An Ed25519 private key, PKCS#8 PEM.
+///
+/// # Errors
+/// Names the file.
+pub fn signing_key(file: &Path) -> Result<SigningKey> {
     let pem = std::fs::read_to_string(file).with_context(|| format!("{}: cannot be read", file.display()))?;
     SigningKey::from_pkcs8_pem(&pem)
         .with_context(|| format!("{}: is no Ed25519 key in PKCS#8 PEM", file.display()))
@@ -145,7 +171,8 @@ fn consistency(
         calibration: calibrated.calibration,
         policy: &calibrated.policy,
     };
-    let consistency = Consistency::measure(&mut scorer, originals, &trained.index.root)?;
+    let consistency =
+        Consistency::measure(&mut scorer, &trained.config.data, originals, &trained.index.root)?;
     consistency.report();
     files::write_json(&trained.run.file("consistency.json"), &consistency)?;
     Ok(Some(consistency))
@@ -231,32 +258,4 @@ fn json(value: &impl serde::Serialize) -> Result<Vec<u8>> {
 
 fn digest(bytes: &[u8]) -> FileDigest {
     FileDigest { sha256: sha256_hex(bytes), bytes: bytes.len() as u64 }
-}
-
-/// Writes the files into a new folder and puts it in the place of the old. A reader finds the old bundle, the new one,
-/// or for an instant none; never a mixture.
-fn replace_folder(folder: &Path, files: &BundleFiles) -> Result<()> {
-    let (fresh, old) = (folder.with_added_extension("partial"), folder.with_added_extension("old"));
-    for leftover in [&fresh, &old] {
-        if leftover.exists() {
-            std::fs::remove_dir_all(leftover)
-                .with_context(|| format!("{}: cannot be removed", leftover.display()))?;
-        }
-    }
-    for (name, bytes) in files {
-        let path = fresh.join(name);
-        if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent)
-                .with_context(|| format!("{}: cannot be created", parent.display()))?;
-        }
-        files::write_atomically(&path, bytes)?;
-    }
-    let swap = || -> std::io::Result<()> {
-        if folder.exists() {
-            std::fs::rename(folder, &old)?;
-        }
-        std::fs::rename(&fresh, folder)?;
-        if old.exists() { std::fs::remove_dir_all(&old) } else { Ok(()) }
-    };
-    swap().with_context(|| format!("{}: cannot be replaced", folder.display()))
 }

@@ -4,16 +4,20 @@
 //! in the service; the two programs meet in the bundle alone.
 
 pub mod allocator;
+pub mod audit;
 pub mod calibrate;
 pub mod checkpoint;
 pub mod config;
 pub mod consistency;
 pub mod console;
+pub mod contact_sheet;
 pub mod curves;
 pub mod dataset;
 pub mod device;
+pub mod eda;
 pub mod environment;
 pub mod evaluate;
+pub mod explain;
 pub mod export;
 pub mod figures;
 pub mod files;
@@ -23,11 +27,16 @@ pub mod loss;
 pub mod mixup;
 pub mod model;
 pub mod optimiser;
+pub mod release;
 pub mod released;
 pub mod robustness;
 pub mod run;
 pub mod schedule;
 pub mod score;
+pub mod soup;
+pub mod split;
+pub mod tracking;
 pub mod train;
 pub mod trained;
 pub mod tune;
+pub mod verify;

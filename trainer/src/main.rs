@@ -5,7 +5,7 @@ mod commands;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use commands::shared::Common;
-use commands::{calibrate, consistency, evaluate, export, robustness, run, train, tune};
+use commands::{calibrate, consistency, eda, evaluate, explain, export, register, release, robustness, run, soup, split, track, train, tune, verify};
 use cxr_trainer::allocator;
 
 /// Trains, calibrates, evaluates and exports the pneumonia classifier.
@@ -20,6 +20,14 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Examines the data: counts, properties, duplicates, artefacts, label noise.
+    #[command(after_help = "Example:\n  cxr-trainer eda --run runs/first --data ../shared/data/kermany224")]
+    Eda(Common),
+    /// Divides the data into folds by patient and class, and freezes them if nothing leaks.
+    #[command(
+        after_help = "Example:\n  cxr-trainer split --run runs/first\n  cxr-trainer split --config config/resplit.yaml --run runs/resplit"
+    )]
+    Split(Common),
     /// Trains a network, or goes on with a run that was interrupted.
     #[command(after_help = "Example:\n  cxr-trainer train --run runs/first --data ../shared/data/kermany224")]
     Train(Common),
@@ -36,19 +44,49 @@ enum Command {
         after_help = "Example:\n  cxr-trainer export --run runs/first --onnxruntime lib/libonnxruntime.so --bundle models/default"
     )]
     Export(export::Arguments),
+    /// Exports, checks the bundle as a stranger would, and registers it.
+    #[command(
+        after_help = "Example:\n  cxr-trainer release --run runs/first --onnxruntime lib/libonnxruntime.so --bump minor"
+    )]
+    Release(export::Arguments),
+    /// Checks a bundle: signature, digests, manifest, graph, golden outputs, maps. Fails at the first that does not match.
+    #[command(
+        after_help = "Example:\n  cxr-trainer verify models/default --public-key config/development-signing-key.pub.pem --onnxruntime lib/libonnxruntime.so"
+    )]
+    Verify(verify::Arguments),
+    /// Makes a released bundle a version of the registered model in MLflow or the local store.
+    #[command(
+        after_help = "Example:\n  cxr-trainer register models/default --public-key config/development-signing-key.pub.pem"
+    )]
+    Register(register::Arguments),
+    /// Sends what could not be sent while a run was computed, and shows what the store has.
+    #[command(
+        after_help = "Example:\n  cxr-trainer track --run runs/first\n  cxr-trainer track --run runs/first --show"
+    )]
+    Track(track::Arguments),
     /// Scores untouched originals and their small copies with a bundle, the service's way.
     #[command(
         after_help = "Example:\n  cxr-trainer consistency --bundle models/default --originals ../shared/data/kermany_originals"
     )]
     Consistency(consistency::Arguments),
-    /// Corrupts, masks and marks the select fold and says what the figures become.
-    #[command(after_help = "Example:\n  cxr-trainer robustness --run runs/first")]
-    Robustness(Common),
+    /// Measures what corruptions, shortcuts and mitigations do to the scores of the select fold.
+    #[command(
+        after_help = "Example:\n  cxr-trainer robustness --run runs/first\n  cxr-trainer robustness --run runs/first --parts corruptions --severities 5\n  cxr-trainer robustness --bundle models/default --output runs/default-bundle\n  cxr-trainer robustness --compare runs/first runs/second"
+    )]
+    Robustness(robustness::Arguments),
+    /// Says where in the image the network looks, and whether its maps can be believed.
+    #[command(after_help = "Example:\n  cxr-trainer explain --run runs/first")]
+    Explain(explain::Arguments),
     /// Searches for hyperparameters; many processes and machines can work on one study.
     #[command(
         after_help = "Example:\n  cxr-trainer tune --study first --workers 2 --budget-cpu-hours 2\n  cxr-trainer tune --study first --status\n  cxr-trainer tune --study runs/first --store postgres://user@host/database"
     )]
     Tune(tune::Arguments),
+    /// Takes the mean of the weights of several runs, as far as the select fold gains from it.
+    #[command(
+        after_help = "Example:\n  cxr-trainer soup --run runs/soup --from runs/first runs/second --config first.yaml\n  cxr-trainer soup --run runs/soup --study first"
+    )]
+    Soup(soup::Arguments),
     /// Does all of it: train, calibrate, evaluate every fold, export.
     #[command(
         after_help = "Example:\n  cxr-trainer run --run runs/first --onnxruntime lib/libonnxruntime.so"
@@ -59,13 +97,21 @@ enum Command {
 fn main() -> Result<()> {
     allocator::keep_freed_memory();
     match Cli::parse().command {
+        Command::Eda(common) => eda::run(common),
+        Command::Split(common) => split::run(&common),
         Command::Train(common) => train::run(common),
         Command::Calibrate(common) => calibrate::run(common),
         Command::Evaluate(arguments) => evaluate::run(arguments),
         Command::Export(arguments) => export::run(arguments),
+        Command::Release(arguments) => release::run(arguments),
+        Command::Verify(arguments) => verify::run(arguments),
+        Command::Register(arguments) => register::run(arguments),
+        Command::Track(arguments) => track::run(arguments),
         Command::Consistency(arguments) => consistency::run(arguments),
-        Command::Robustness(common) => robustness::run(common),
+        Command::Robustness(arguments) => robustness::run(arguments),
+        Command::Explain(arguments) => explain::run(arguments),
         Command::Tune(arguments) => tune::run(arguments),
+        Command::Soup(arguments) => soup::run(arguments),
         Command::Run(arguments) => run::run(arguments),
     }
 }

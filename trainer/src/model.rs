@@ -2,6 +2,7 @@
 
 pub mod densenet;
 pub mod efficientnet;
+mod grad_cam;
 pub mod head;
 pub mod layers;
 pub mod mobilenet;

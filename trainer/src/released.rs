@@ -31,9 +31,8 @@ pub fn evaluate_bundle(
     // Whoever measures a bundle on their own machine need not trust its maker's key; the digests are checked.
     let bundle = export::open(folder, &Trust::Unsigned)?;
     let (manifest, (_, variant)) = (bundle.manifest(), bundle.variant(None)?);
-    let index = Index::scan(&config.data.root)?;
-    let folds =
-        Folds::divide(&index, config.data.select_fraction, config.data.calibrate_fraction, config.seed)?;
+    let index = Index::scan(&config.data.root, &config.data)?;
+    let folds = Folds::of(&index, config)?;
     let (found, expected) = (folds.digest()?, &manifest.training.split_sha256);
     ensure!(
         found == *expected,

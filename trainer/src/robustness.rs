@@ -1,200 +1,127 @@
-//! Robustness: what corruptions, shortcuts and their remedies do to the figures of the select fold. The test split is not
-//! touched. Every result is written down as it is found, so a killed command goes on where it stopped.
+//! Robustness: what corruptions do to the figures of the select fold, which shortcuts the data offers and the network
+//! takes, and which mitigations help. Judged on select: the test split plays no part here.
 
-pub mod condition;
-pub mod corruption;
-pub mod mitigation;
+mod adapt;
+pub mod compare;
+pub mod corruptions;
+pub mod figures;
+mod headers;
+pub mod mitigations;
+pub mod plot;
 pub mod probes;
+pub mod subject;
 
-use crate::calibrate::Calibrated;
 use crate::console::say;
 use crate::dataset::folds::Fold;
-use crate::dataset::pixels::{Pixels, Recipe};
-use crate::evaluate::patients;
-use crate::figures::{self, Axes, Series};
 use crate::files;
-use crate::run::RunDirectory;
-use crate::score::score_images;
-use crate::train::decode;
-use crate::trained::TrainedRun;
-use anyhow::{Context, Result};
-use condition::{Condition, Ground};
-use corruption::Corruption;
-use mitigation::Mitigation;
-use probes::Probes;
+use anyhow::Result;
+use corruptions::{CorruptionSuite, measure_corruptions};
+use figures::Figures;
+use mitigations::{Mitigation, measure_mitigations};
+use probes::{Probes, measure_probes};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::path::Path;
+use subject::Subject;
 
-const FILE: &str = "robustness.json";
-/// Resamples of the patients: the many conditions need no third digit.
-const RESAMPLES: usize = 400;
+/// The file in the run directory.
+pub const FILE: &str = "robustness.json";
 
-/// `robustness.json`.
+/// `robustness.json`: one model on the select fold. A part that was not asked for is absent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Robustness {
-    /// The weights that were probed.
+    /// The run, or the bundle with its version.
+    pub subject: String,
+    /// The weights, or the graph of the bundle, that was measured.
     pub weights_sha256: String,
-    /// Images of the select fold.
+    /// The fold, `select`.
+    pub fold: Fold,
+    /// Images.
     pub n: usize,
-    /// The images as they are.
-    pub clean: Condition,
-    /// By corruption, then by severity.
-    pub corruptions: BTreeMap<Corruption, BTreeMap<usize, Condition>>,
-    /// Shortcut probes; none until all corruptions are done.
+    /// Positives among them.
+    pub n_positive: usize,
+    /// Operating point on the calibrated probability.
+    pub threshold: f64,
+    /// The fold as it is.
+    pub clean: Figures,
+    /// The fold under corruptions.
+    pub corruptions: Option<CorruptionSuite>,
+    /// Shortcuts that the data offers, and whether the network takes them.
     pub probes: Option<Probes>,
-    /// Remedies, judged on clean and corrupted select images.
-    pub mitigations: Vec<Mitigation>,
-    /// Whether nothing is left to do.
-    pub complete: bool,
+    /// What helps without training again.
+    pub mitigations: Option<Vec<Mitigation>>,
+}
+
+/// What can be measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Part {
+    /// AUC and log loss under graded corruptions.
+    Corruptions,
+    /// Shortcuts: class from headers and borders; masked, exchanged and lettered images.
+    Probes,
+    /// Test-time augmentation, AdaBN and CORAL.
+    Mitigations,
+}
+
+impl Part {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Corruptions, Self::Probes, Self::Mitigations];
 }
 
 impl Robustness {
-    /// What is on file for these weights.
+    /// What is on file in a folder, if anything is.
     ///
     /// # Errors
-    /// When the file is of another kind.
-    pub fn load(run: &RunDirectory, weights_sha256: &str) -> Result<Option<Self>> {
-        let found: Option<Self> = files::read_json(&run.file(FILE))?;
-        Ok(found.filter(|found| found.weights_sha256 == weights_sha256))
-    }
-
-    /// Mean area under the curve over all corruptions and severities measured.
-    pub fn mean_auc(&self) -> f64 {
-        self.mean(|condition| condition.auc.value)
-    }
-
-    /// Mean log loss over them.
-    pub fn mean_log_loss(&self) -> f64 {
-        self.mean(|condition| condition.log_loss)
-    }
-
-    fn mean(&self, figure: impl Fn(&Condition) -> f64) -> f64 {
-        let values: Vec<f64> = self.corruptions.values().flat_map(BTreeMap::values).map(figure).collect();
-        values.iter().sum::<f64>() / values.len() as f64
+    /// When there is a file that is not of this form.
+    pub fn load(folder: &Path) -> Result<Option<Self>> {
+        files::read_json(&folder.join(FILE))
     }
 }
 
-/// Measures what is not on file yet and writes it down.
+/// Measures the parts asked for and writes them down; parts on file that belong to the same weights and operating point
+/// stay.
 ///
 /// # Errors
-/// When data, run and configuration do not agree.
-pub fn robustness(trained: &TrainedRun, calibrated: &Calibrated) -> Result<Robustness> {
-    let (pixels, clean) = trained.score(Fold::Select)?;
-    let ground = Ground {
-        positive: pixels.positive(),
-        patients: patients(&pixels),
-        calibrated,
-        clean: clean.logits,
-        resamples: RESAMPLES,
-        seed: trained.config.seed,
+/// When scoring fails or a file cannot be written.
+pub fn robustness(subject: &mut Subject, severities: &[u8], parts: &[Part]) -> Result<Robustness> {
+    let clean_logits = subject.clean()?;
+    let clean = subject.figures(&clean_logits)?;
+    say(format!("{} on the select fold, {} images", subject.name, subject.n()));
+    say(format!("  {:<18} {clean}", "clean"));
+    let positive = subject.positive();
+    let mut result = Robustness {
+        subject: subject.name.clone(),
+        weights_sha256: subject.weights_sha256.clone(),
+        fold: Fold::Select,
+        n: positive.len(),
+        n_positive: positive.iter().filter(|label| **label).count(),
+        threshold: subject.threshold,
+        clean,
+        corruptions: None,
+        probes: None,
+        mitigations: None,
     };
-    let mut found = match Robustness::load(trained.run, &trained.weights_sha256)? {
-        Some(found) => found,
-        None => Robustness {
-            weights_sha256: trained.weights_sha256.clone(),
-            n: pixels.len(),
-            clean: ground.judge(&ground.clean)?,
-            corruptions: BTreeMap::new(),
-            probes: None,
-            mitigations: Vec::new(),
-            complete: false,
-        },
-    };
-    measure_corruptions(trained, &pixels, &ground, &mut found)?;
-    if found.probes.is_none() {
-        found.probes = Some(measure_probes(trained, &pixels, &ground)?);
-        write(trained.run, &found)?;
+    // Parts measured before stay as long as they belong to this model, operating point and fold.
+    let known = Robustness::load(&subject.output)?;
+    if let Some(known) =
+        known.filter(|known| (&known.weights_sha256, &known.clean) == (&result.weights_sha256, &result.clean))
+    {
+        result = known;
     }
-    for remedy in mitigation::REMEDIES {
-        if found.mitigations.iter().all(|done| done.name != remedy) {
-            found.mitigations.extend(mitigation::measure(remedy, trained, &pixels, &ground)?);
-            write(trained.run, &found)?;
-        }
+    if parts.contains(&Part::Corruptions) {
+        let suite = measure_corruptions(subject, severities)?;
+        let figure = plot::auc_by_severity(&result.clean, &suite)?;
+        files::write_atomically(&subject.figure("robustness-auc.svg")?, figure.as_bytes())?;
+        result.corruptions = Some(suite);
+        files::write_json(&subject.output.join(FILE), &result)?;
     }
-    found.complete = true;
-    write(trained.run, &found)?;
-    files::write_figure(trained.run, "robustness.svg", &plot(&found)?)?;
-    report(&found);
-    Ok(found)
-}
-
-fn measure_corruptions(
-    trained: &TrainedRun,
-    pixels: &Pixels,
-    ground: &Ground,
-    found: &mut Robustness,
-) -> Result<()> {
-    for corruption in Corruption::ALL {
-        for severity in &trained.config.robustness.severities {
-            if found.corruptions.get(&corruption).is_some_and(|done| done.contains_key(severity)) {
-                continue;
-            }
-            let logits = score_images(&trained.network, pixels.len(), |positions| {
-                let what = (corruption, *severity);
-                corruption::corrupted(pixels, positions, what, trained.config.seed, trained.device)
-            })?;
-            let condition = ground.judge(&logits)?;
-            say(format!(
-                "{:<12} {severity}  AUC {:.4}  log loss {:.4}  sensitivity {:.3}  specificity {:.3}",
-                corruption.name(),
-                condition.auc.value,
-                condition.log_loss,
-                condition.sensitivity,
-                condition.specificity
-            ));
-            found.corruptions.entry(corruption).or_default().insert(*severity, condition);
-            write(trained.run, found)?;
-        }
+    if parts.contains(&Part::Probes) {
+        result.probes = Some(measure_probes(subject)?);
+        files::write_json(&subject.output.join(FILE), &result)?;
     }
-    Ok(())
-}
-
-fn measure_probes(trained: &TrainedRun, pixels: &Pixels, ground: &Ground) -> Result<Probes> {
-    let mut network = BTreeMap::new();
-    for (name, _) in probes::NETWORK {
-        let condition = probes::condition(name, trained, pixels, ground)?;
-        say(format!("{name:<16} AUC {:.4}  {} verdicts differ", condition.auc.value, condition.flips));
-        network.insert(name.to_owned(), condition);
+    if parts.contains(&Part::Mitigations) {
+        result.mitigations = Some(measure_mitigations(subject)?);
+        files::write_json(&subject.output.join(FILE), &result)?;
     }
-    // The recipe that trains, without a stored JPEG of its own: the pixels are in the cache already.
-    let config = trained.config;
-    let recipe = Recipe { acceptance: config.acceptance, preprocess: config.preprocess };
-    let train = decode(config, &trained.index, &trained.folds, Fold::Train, &recipe)?;
-    Ok(Probes {
-        network,
-        border_statistics: probes::border_statistics(&train, pixels, ground)?,
-        originals: probes::originals(trained)?,
-    })
-}
-
-fn write(run: &RunDirectory, found: &Robustness) -> Result<()> {
-    files::write_json(&run.file(FILE), found)
-}
-
-fn report(found: &Robustness) {
-    say(format!(
-        "select, {} images: AUC {:.4} clean, {:.4} in the mean of the corruptions; log loss {:.4} and {:.4}",
-        found.n,
-        found.clean.auc.value,
-        found.mean_auc(),
-        found.clean.log_loss,
-        found.mean_log_loss()
-    ));
-}
-
-/// Area under the curve against severity.
-fn plot(found: &Robustness) -> Result<String> {
-    let series: Vec<Series> = found
-        .corruptions
-        .iter()
-        .map(|(corruption, conditions)| {
-            let clean = std::iter::once((0.0, found.clean.auc.value));
-            let points = conditions.iter().map(|(severity, c)| (*severity as f64, c.auc.value));
-            Series::line(corruption.name(), clean.chain(points).collect())
-        })
-        .collect();
-    let low = series.iter().flat_map(|s| &s.points).map(|point| point.1).fold(1.0, f64::min);
-    let axes = Axes { title: "AUC on select by severity", x: "severity (0: clean)", y: "AUC" };
-    figures::chart(&axes, (0.0..5.0, (low - 0.02).max(0.0)..1.002), &series).context("robustness.svg")
+    Ok(result)
 }

@@ -58,7 +58,8 @@ pub fn score_images(
 /// Images of a fold as the network takes them: float32 `[N, 1, H, W]`.
 pub fn grey_nchw(pixels: &Pixels, positions: &[usize], device: Device) -> Tensor {
     let (width, height) = pixels.size;
-    let bytes: Vec<u8> = positions.iter().flat_map(|position| pixels.image(*position)).copied().collect();
     let size = [positions.len() as i64, 1, i64::from(height), i64::from(width)];
-    Tensor::from_data_size(&bytes, &size, Kind::Uint8).to_device(device).to_kind(Kind::Float)
+    Tensor::from_data_size(&pixels.gather(positions), &size, Kind::Uint8)
+        .to_device(device)
+        .to_kind(Kind::Float)
 }

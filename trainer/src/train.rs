@@ -20,6 +20,7 @@ use crate::optimiser::{Optimiser, update_average};
 use crate::run::RunDirectory;
 use crate::schedule::{average_decay, learning_rate};
 use crate::score::score;
+use crate::tracking::{Status, Tracker};
 use anyhow::{Context, Result, ensure};
 use cxr::PreprocessSpec;
 use std::sync::Arc;
@@ -39,8 +40,8 @@ pub fn train(config: &Config, run: &RunDirectory, device: Device) -> Result<()> 
 /// # Errors
 /// As [`train`].
 pub fn train_to(config: &Config, run: &RunDirectory, device: Device, last_epoch: usize) -> Result<Progress> {
-    let index = Index::scan(&config.data.root)?;
-    let folds = Folds::frozen(&run.folds(), &index, &config.data, config.seed)?;
+    let index = Index::scan(&config.data.root, &config.data)?;
+    let folds = Folds::frozen(&run.folds(), &index, config)?;
     let loader = loader(config, &index, &folds)?;
     let recipe = Recipe { acceptance: config.acceptance, preprocess: config.preprocess };
     let select = decode(config, &index, &folds, Fold::Select, &recipe)?;
@@ -51,6 +52,7 @@ pub fn train_to(config: &Config, run: &RunDirectory, device: Device, last_epoch:
         state.resume(&run.checkpoint())?;
         say(format!("resuming after epoch {}", state.progress.epochs()));
     }
+    let mut tracker = Tracker::training(config, run, &state.progress.history);
     let training = &config.training;
     while state.progress.epochs() < training.epochs.min(last_epoch)
         && state.progress.epochs_without_improvement(training.head_first_epochs) < training.patience
@@ -63,7 +65,9 @@ pub fn train_to(config: &Config, run: &RunDirectory, device: Device, last_epoch:
         metrics.select_loss = loss.of_fold(&logits, &positive);
         state.progress.history.push(metrics);
         record(run, &state)?;
+        tracker.epochs(&state.progress.history);
     }
+    tracker.finish(Status::Finished);
     let best = state.progress.best().context("no epoch was trained")?;
     let file = run.best_weights();
     let bytes = std::fs::read(&file).with_context(|| format!("{}: cannot be read", file.display()))?;

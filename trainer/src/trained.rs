@@ -40,8 +40,8 @@ impl<'a> TrainedRun<'a> {
     /// # Errors
     /// When nothing was trained, or the data is not what it was.
     pub fn open(config: &'a Config, run: &'a RunDirectory, device: Device) -> Result<Self> {
-        let index = Index::scan(&config.data.root)?;
-        let folds = Folds::frozen(&run.folds(), &index, &config.data, config.seed)?;
+        let index = Index::scan(&config.data.root, &config.data)?;
+        let folds = Folds::frozen(&run.folds(), &index, config)?;
         let file = run.best_weights();
         let bytes = std::fs::read(&file)
             .with_context(|| format!("{}: cannot be read; run `cxr-trainer train` first", file.display()))?;

@@ -99,7 +99,7 @@ impl StudyDirectory {
 pub fn begin(config: &Config, study: &StudyDirectory, place: &Place) -> Result<()> {
     for (key, range) in config.tune.ranges() {
         let [low, high] = range.interval();
-        for position in [low, (low + high) / 2.0, high] {
+        for position in [low, f64::midpoint(low, high), high] {
             space::apply(config, &[(key.clone(), range.value(position))].into())?;
         }
     }

@@ -35,7 +35,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         calibration: variant.calibration,
         policy: &variant.policy,
     };
-    let consistency = Consistency::measure(&mut scorer, &originals, &config.data.root)?;
+    let consistency = Consistency::measure(&mut scorer, &config.data, &originals, &config.data.root)?;
     consistency.report();
     if arguments.common.run.is_dir() {
         files::write_json(&arguments.common.run.join("consistency.json"), &consistency)?;

@@ -6,6 +6,7 @@ use clap::Args;
 use cxr_trainer::calibrate::Calibrated;
 use cxr_trainer::config::Config;
 use cxr_trainer::export::{ExportPaths, export};
+use cxr_trainer::release::version::Bump;
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
@@ -24,6 +25,12 @@ pub(crate) struct Output {
     /// Ed25519 private key, PKCS#8 PEM; trainer.export.signing_key unless given.
     #[arg(long)]
     signing_key: Option<PathBuf>,
+    /// Raises this part of the version of the bundle that is in place; trainer.export.version unless given.
+    #[arg(long, value_enum)]
+    bump: Option<Bump>,
+    /// The technical report; becomes the bundle's REPORT.md.
+    #[arg(long)]
+    report: Option<PathBuf>,
 }
 
 impl Output {
@@ -33,6 +40,8 @@ impl Output {
             bundle: self.bundle.bundle.unwrap_or_else(|| defaults.directory.clone()),
             signing_key: self.signing_key.unwrap_or_else(|| defaults.signing_key.clone()),
             onnxruntime: self.bundle.onnxruntime,
+            bump: self.bump,
+            report: self.report,
         }
     }
 }

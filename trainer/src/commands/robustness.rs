@@ -1,13 +1,65 @@
 //! `cxr-trainer robustness`.
 
 use super::shared::Common;
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use cxr::corrupt::MAX_SEVERITY;
 use cxr_trainer::calibrate::Calibrated;
-use cxr_trainer::robustness::robustness;
+use cxr_trainer::files;
+use cxr_trainer::robustness::compare::{COMPARISON, compare};
+use cxr_trainer::robustness::subject::Subject;
+use cxr_trainer::robustness::{Part, robustness};
+use std::path::PathBuf;
 
-pub(crate) fn run(common: Common) -> Result<()> {
-    let opened = common.open()?;
-    let trained = opened.trained()?;
-    let calibrated = Calibrated::load(trained.run, &trained.weights_sha256)?;
-    robustness(&trained, &calibrated).map(drop)
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    common: Common,
+    /// What to measure; everything unless given.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    parts: Vec<Part>,
+    /// Severities of the corruptions, 1 to 5; trainer.robustness.severities unless given.
+    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u8).range(1..=i64::from(MAX_SEVERITY)))]
+    severities: Vec<u8>,
+    /// Measures this bundle through ONNX Runtime instead of a run.
+    #[arg(long, requires = "onnxruntime", requires = "output")]
+    bundle: Option<PathBuf>,
+    /// Where the results of --bundle go; those of a run go into its directory.
+    #[arg(long, requires = "bundle")]
+    output: Option<PathBuf>,
+    /// ONNX Runtime's shared library, for --bundle.
+    #[arg(long, env = "ORT_DYLIB_PATH")]
+    onnxruntime: Option<PathBuf>,
+    /// Measures nothing and lists the results of these runs side by side, in --run too if it is there.
+    #[arg(long, num_args = 1.., conflicts_with = "bundle")]
+    compare: Vec<PathBuf>,
+}
+
+pub(crate) fn run(arguments: Arguments) -> Result<()> {
+    if !arguments.compare.is_empty() {
+        let rows = compare(&arguments.compare)?;
+        if arguments.common.run.is_dir() {
+            files::write_json(&arguments.common.run.join(COMPARISON), &rows)?;
+        }
+        return Ok(());
+    }
+    let config = arguments.common.config()?;
+    let parts = if arguments.parts.is_empty() { Part::ALL.to_vec() } else { arguments.parts };
+    let severities = if arguments.severities.is_empty() {
+        config.robustness.severities.clone()
+    } else {
+        arguments.severities
+    };
+    ensure!(severities.is_sorted_by(|a, b| a < b), "--severities: {severities:?} do not rise");
+    let mut subject = if let Some(bundle) = &arguments.bundle {
+        let library = arguments.onnxruntime.as_deref().context("--bundle needs --onnxruntime")?;
+        let output = arguments.output.as_deref().context("--bundle needs --output")?;
+        Subject::of_bundle(&config, bundle, library, output)?
+    } else {
+        let opened = arguments.common.open()?;
+        let trained = opened.trained()?;
+        let calibrated = Calibrated::load(trained.run, &trained.weights_sha256)?;
+        Subject::of_run(trained, &calibrated, opened.device)?
+    };
+    robustness(&mut subject, &severities, &parts).map(drop)
 }

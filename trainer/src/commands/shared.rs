@@ -5,6 +5,7 @@ use clap::Args;
 use cxr_trainer::config::Config;
 use cxr_trainer::device::DeviceChoice;
 use cxr_trainer::run::RunDirectory;
+use cxr_trainer::tracking::Tracker;
 use cxr_trainer::trained::TrainedRun;
 use std::path::PathBuf;
 use tch::Device;
@@ -43,6 +44,22 @@ pub(crate) struct Opened {
     pub(crate) config: Config,
     pub(crate) run: RunDirectory,
     pub(crate) device: Device,
+    _tracked: TrackedResults,
+}
+
+/// Tracks, when a command ends, what it left in the run directory: no command needs to do so itself.
+struct TrackedResults {
+    config: Config,
+    run: RunDirectory,
+}
+
+impl Drop for TrackedResults {
+    fn drop(&mut self) {
+        // A command that failed before anything was trained has left nothing to compare.
+        if self.run.best_weights().exists() && !std::thread::panicking() {
+            Tracker::open(&self.config, &self.run).results();
+        }
+    }
 }
 
 impl Common {
@@ -60,7 +77,8 @@ impl Common {
         let config = self.config()?;
         let device = self.device.open()?;
         let run = RunDirectory::open(&self.run, &config)?;
-        Ok(Opened { config, run, device })
+        let tracked = TrackedResults { config: config.clone(), run: run.clone() };
+        Ok(Opened { config, run, device, _tracked: tracked })
     }
 }
 

@@ -31,6 +31,10 @@ pub struct Augmentation {
     pub detail_shrink: f64,
     /// Least and largest factor of that detail.
     pub detail_gain: [f64; 2],
+    /// Probability of another image's frame.
+    pub frame_probability: f64,
+    /// Its largest width, as a share of the side.
+    pub frame_width: f64,
     /// Probability of rectangles over corners.
     pub occlusion_probability: f64,
     /// Their largest side, as a share of the image's.
@@ -51,6 +55,8 @@ impl Augmentation {
             ("flip_probability", self.flip_probability),
             ("warp_probability", self.warp_probability),
             ("detail_probability", self.detail_probability),
+            ("frame_probability", self.frame_probability),
+            ("frame_width", self.frame_width),
             ("occlusion_probability", self.occlusion_probability),
             ("occlusion_side", self.occlusion_side),
             ("letters_probability", self.letters_probability),

@@ -1,32 +1,101 @@
 //! `trainer.data`: which images, and how they are divided.
 
 use super::fraction;
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use regex::Regex;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// `data`: which images, and how they are divided.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Data {
-    /// Folder in Kaggle's layout.
+    /// Folder of the dataset.
     pub root: PathBuf,
     /// Folder of decoded pixels; none for the user's cache.
     pub cache: Option<PathBuf>,
     /// Human name.
     pub name: String,
+    /// How the folder is organised.
+    pub layout: Layout,
+    /// What each class folder means; names match without regard to case.
+    pub classes: BTreeMap<String, Label>,
+    /// Regular expression over a file's name whose first group is the patient; none for the rule of the known datasets.
+    pub patient_pattern: Option<String>,
     /// Share of the fold that chooses the epoch.
     pub select_fraction: f64,
     /// Share of the fold that fits calibration and operating point.
     pub calibrate_fraction: f64,
+    /// Share of the test fold where the data has no test split of its own, or it is pooled.
+    pub test_fraction: f64,
+    /// Whether a published test split is pooled with the rest and a new one is drawn.
+    pub pool_test: bool,
+    /// Largest share of images that may be unreadable.
+    pub max_unreadable_share: f64,
+}
+
+/// How a dataset's folder is organised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Layout {
+    /// Kaggle's where there is a folder `train`, else flat.
+    Auto,
+    /// `train|val|test / CLASS`.
+    Kaggle,
+    /// `CLASS`.
+    Flat,
+}
+
+/// What the images of a class folder are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Label {
+    /// Counted as normal.
+    Negative,
+    /// Counted as pneumonia.
+    Positive,
+    /// Left out, and listed as such.
+    Exclude,
 }
 
 impl Data {
+    /// What a class folder means; none for one that is not listed.
+    pub fn label(&self, class: &str) -> Option<Label> {
+        self.classes.iter().find(|(name, _)| name.eq_ignore_ascii_case(class)).map(|(_, label)| *label)
+    }
+
+    /// The compiled [`patient_pattern`](Self::patient_pattern).
+    ///
+    /// # Errors
+    /// When it is no regular expression or has no group.
+    pub fn patient_pattern(&self) -> Result<Option<Regex>> {
+        const KEY: &str = "trainer.data.patient_pattern";
+        let Some(pattern) = &self.patient_pattern else { return Ok(None) };
+        let pattern = Regex::new(pattern).context(KEY)?;
+        ensure!(pattern.captures_len() > 1, "{KEY}: needs a group (...) around what names the patient");
+        Ok(Some(pattern))
+    }
+
     pub(super) fn check(&self) -> Result<()> {
         fraction("data.select_fraction", self.select_fraction)?;
         fraction("data.calibrate_fraction", self.calibrate_fraction)?;
-        let held_out = self.select_fraction + self.calibrate_fraction;
+        fraction("data.test_fraction", self.test_fraction)?;
+        fraction("data.max_unreadable_share", self.max_unreadable_share)?;
+        let held_out = self.select_fraction + self.calibrate_fraction + self.test_fraction;
         ensure!(held_out < 1.0, "trainer.data: the fractions leave nothing to train on");
-        Ok(())
+        for label in [Label::Negative, Label::Positive] {
+            ensure!(
+                self.classes.values().any(|of_class| *of_class == label),
+                "trainer.data.classes: no class is {label:?}"
+            );
+        }
+        let folded: BTreeMap<String, &String> =
+            self.classes.keys().map(|name| (name.to_ascii_lowercase(), name)).collect();
+        ensure!(
+            folded.len() == self.classes.len(),
+            "trainer.data.classes: two names differ only in case; one entry serves both"
+        );
+        self.patient_pattern().map(|_| ())
     }
 }

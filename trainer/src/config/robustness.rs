@@ -1,20 +1,26 @@
-//! `trainer.robustness`: how much is corrupted.
+//! `trainer.robustness`: the corruption suite.
 
 use anyhow::{Result, ensure};
+use cxr::corrupt::MAX_SEVERITY;
 use serde::{Deserialize, Serialize};
 
-/// `robustness`: how much is corrupted.
+/// `robustness`: the corruption suite.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Robustness {
-    /// Severities that are measured, 1 to 5.
-    pub severities: Vec<usize>,
+    /// Severities of every corruption, rising.
+    pub severities: Vec<u8>,
 }
 
 impl Robustness {
     pub(super) fn check(&self) -> Result<()> {
-        let fits = !self.severities.is_empty() && self.severities.iter().all(|s| (1..=5).contains(s));
-        ensure!(fits, "trainer.robustness.severities: from 1 to 5, at least one");
+        let severities = &self.severities;
+        ensure!(
+            !severities.is_empty()
+                && severities.iter().all(|severity| (1..=MAX_SEVERITY).contains(severity))
+                && severities.is_sorted_by(|a, b| a < b),
+            "trainer.robustness.severities: {severities:?} are not 1 to {MAX_SEVERITY}, rising"
+        );
         Ok(())
     }
 }

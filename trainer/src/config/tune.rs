@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
+/// Sections that are not searched: another fold, seed or goal would be no better model but another question.
+const FIXED: [&str; 6] = ["seed", "data", "calibration", "evaluation", "export", "tune"];
+
 /// `tune`: the search for hyperparameters. No weights depend on it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -118,8 +121,6 @@ impl Tune {
         ensure!(self.auc_tolerance >= 0.0, "trainer.tune.auc_tolerance: not negative");
         ensure!(self.budget_cpu_hours > 0.0, "trainer.tune.budget_cpu_hours: must be positive");
         ensure!(self.lease_seconds >= 1.0, "trainer.tune.lease_seconds: at least 1");
-        // A different fold, seed or goal would not be a better model but another question.
-        const FIXED: [&str; 6] = ["seed", "data", "calibration", "evaluation", "export", "tune"];
         for key in self.space.keys() {
             let section = key.split('.').next().unwrap_or_default();
             ensure!(!FIXED.contains(&section), "trainer.tune.space: {key} is not for a search to choose");

@@ -9,12 +9,11 @@
 
 mod detail;
 mod draw;
+mod frame;
 mod geometry;
 mod jpeg;
 mod overlay;
 mod tone;
-
-use overlay::paint;
 
 pub use draw::{Detail, Marks, Tone, Variation, draw, generator};
 
@@ -28,28 +27,28 @@ pub struct Raw {
     pub images: Tensor,
     /// Levels and mask of burned-in marks, uint8 `[N, 2, H, W]`; none where no image of the batch has any.
     pub overlay: Option<Tensor>,
+    /// Noise before it is scaled, int16 `[N, 1, H, W]`; none where no image of the batch has any.
+    pub noise: Option<Tensor>,
     /// One variation an image.
     pub variations: Vec<Variation>,
 }
 
 impl Raw {
-    /// Gathers images and paints their marks.
+    /// Gathers images, paints their marks and draws their noise.
     pub fn gather(pixels: &Pixels, positions: &[usize], variations: Vec<Variation>) -> Self {
-        let (width, height) = pixels.size;
+        Self::new(&pixels.gather(positions), pixels.size, variations)
+    }
+
+    /// The same for images that lie one after the other.
+    fn new(images: &[u8], (width, height): (u32, u32), variations: Vec<Variation>) -> Self {
         let n_pixels = (width * height) as usize;
-        let shape = |channels| [positions.len() as i64, channels, i64::from(height), i64::from(width)];
-        let mut images = Vec::with_capacity(positions.len() * n_pixels);
-        let mut overlay = vec![0; positions.len() * 2 * n_pixels];
-        let mut marked = false;
-        let planes = overlay.chunks_exact_mut(2 * n_pixels);
-        for ((position, variation), planes) in positions.iter().zip(&variations).zip(planes) {
-            let (levels, mask) = planes.split_at_mut(n_pixels);
-            marked |= paint(&variation.marks, pixels.size, levels, mask);
-            images.extend(pixels.image(*position));
-        }
+        let shape = |channels| [variations.len() as i64, channels, i64::from(height), i64::from(width)];
+        let noise = detail::draw_noise(&variations, n_pixels);
         Self {
-            images: Tensor::from_data_size(&images, &shape(1), Kind::Uint8),
-            overlay: marked.then(|| Tensor::from_data_size(&overlay, &shape(2), Kind::Uint8)),
+            images: Tensor::from_data_size(images, &shape(1), Kind::Uint8),
+            overlay: overlay::paint(&variations, (width, height))
+                .map(|planes| Tensor::from_data_size(&planes, &shape(2), Kind::Uint8)),
+            noise: noise.map(|noise| Tensor::from_slice(&noise).view(shape(1))),
             variations,
         }
     }
@@ -60,17 +59,33 @@ pub fn apply(raw: &Raw, device: Device) -> Tensor {
     tch::no_grad(|| {
         let varied = &raw.variations;
         let images = raw.images.to_device(device).to_kind(Kind::Float);
+        let images = frame::swap(&images, varied);
         let mut images = tone::expose(&images, varied);
-        if varied.iter().any(Variation::moves) {
-            images = geometry::warp(&images, varied);
-        }
+        images = geometry::warp(&images, varied);
         if let Some(overlay) = &raw.overlay {
             images = overlay::lay(&images, &overlay.to_device(device));
         }
         images = detail::change(&images, varied);
-        images = detail::add_noise(&images, varied);
+        if let Some(noise) = &raw.noise {
+            images = detail::add_noise(&images, &noise.to_device(device), varied);
+        }
         jpeg::compress(&images, varied).round().clamp(0.0, 255.0)
     })
+}
+
+/// Does something to the images that `wants` picks; the others keep every bit. `act` gets the picked ones in their order.
+fn only(
+    images: &Tensor,
+    varied: &[Variation],
+    wants: impl Fn(&Variation) -> bool,
+    act: impl FnOnce(&Tensor) -> Tensor,
+) -> Tensor {
+    let picked: Vec<i64> = (0i64..).zip(varied).filter(|(_, v)| wants(v)).map(|(i, _)| i).collect();
+    if picked.is_empty() {
+        return images.shallow_clone();
+    }
+    let positions = Tensor::from_slice(&picked).to_device(images.device());
+    images.index_copy(0, &positions, &act(&images.index_select(0, &positions)))
 }
 
 /// One value an image, float32 `[N, 1, 1, 1]`, beside the images.
@@ -101,6 +116,8 @@ mod tests {
             detail_probability: 1.0,
             detail_shrink: 0.6,
             detail_gain: [1.0, 1.0],
+            frame_probability: 0.0,
+            frame_width: 0.15,
             occlusion_probability: 0.0,
             occlusion_side: 0.25,
             letters_probability: 0.0,
@@ -118,6 +135,8 @@ mod tests {
             brightness: 0.02,
             contrast: 0.02,
             gamma: 0.02,
+            // Blurs of up to 2.4 pixels, which need kernels of several lengths.
+            detail_shrink: 0.23,
             detail_gain: [0.0, 1.5],
             noise: 0.02,
             occlusion_probability: 0.5,
@@ -133,19 +152,7 @@ mod tests {
 
     /// Phantoms as the loader would hand them over, one a sample.
     fn varied(variations: Vec<Variation>) -> Vec<Vec<u8>> {
-        let n_pixels = phantom().len();
-        let n = variations.len();
-        let mut overlay = vec![0; n * 2 * n_pixels];
-        for (variation, planes) in variations.iter().zip(overlay.chunks_exact_mut(2 * n_pixels)) {
-            let (levels, mask) = planes.split_at_mut(n_pixels);
-            paint(&variation.marks, SIZE, levels, mask);
-        }
-        let shape = |channels| [n as i64, channels, i64::from(SIZE.1), i64::from(SIZE.0)];
-        let raw = Raw {
-            images: Tensor::from_data_size(&phantom().repeat(n), &shape(1), Kind::Uint8),
-            overlay: Some(Tensor::from_data_size(&overlay, &shape(2), Kind::Uint8)),
-            variations,
-        };
+        let raw = Raw::new(&phantom().repeat(variations.len()), SIZE, variations);
         let images = apply(&raw, Device::Cpu).to_kind(Kind::Uint8).flatten(1, -1);
         Vec::<Vec<u8>>::try_from(images).unwrap()
     }
@@ -177,6 +184,26 @@ mod tests {
             assert_eq!(row[56..], [0; 8]);
         }
         assert!(with([-1.0, 0.0, 0.0, 0.0, -1.0, 0.0]).iter().eq(phantom().iter().rev()));
+    }
+
+    #[test]
+    fn a_frame_comes_from_the_next_image_and_the_middle_stays() {
+        let plain = drawn(&still(), 1, 0, 0);
+        let inverted = Variation { tone: Tone { contrast: -1.0, ..plain.tone }, ..plain.clone() };
+        let images = varied(vec![inverted, Variation { frame: 0.25, ..plain }]);
+        // Frames are swapped before the exposure: both images show the same phantom there.
+        assert_eq!(images[1], phantom());
+        let shares = [0.0, 0.25].map(|frame| Variation { frame, ..Variation::none(1) });
+        let batch = Tensor::cat(
+            &[
+                Tensor::zeros([1, 1, 8, 8], (Kind::Float, Device::Cpu)),
+                Tensor::ones([1, 1, 8, 8], (Kind::Float, Device::Cpu)),
+            ],
+            0,
+        );
+        let swapped = frame::swap(&batch, &shares);
+        assert_eq!(swapped.get(0).sum(Kind::Float).double_value(&[]), 0.0);
+        assert_eq!(swapped.get(1).sum(Kind::Float).double_value(&[]), 16.0, "the middle four by four");
     }
 
     #[test]

@@ -1,7 +1,11 @@
 //! The folds: which image trains, which selects the epoch, which calibrates. Patients never cross a fold, classes keep
 //! their shares, and the division is frozen to a file that later steps must agree with.
 
+use super::groups::groups;
 use super::index::{Entry, Index, OfficialSplit};
+use super::readable;
+use crate::config::Config;
+use crate::console::say;
 use crate::files;
 use anyhow::{Context, Result, ensure};
 use rand::SeedableRng;
@@ -37,6 +41,36 @@ impl Fold {
     }
 }
 
+/// Which shares are held out.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Shares {
+    /// Of the test fold; none where the published test split is it.
+    pub test: Option<f64>,
+    /// Of the select fold.
+    pub select: f64,
+    /// Of the calibrate fold.
+    pub calibrate: f64,
+}
+
+impl Shares {
+    /// What the configuration wants of this data.
+    ///
+    /// # Errors
+    /// When a test fold must be drawn and the configuration leaves nothing for it.
+    pub fn of(index: &Index, data: &crate::config::Data) -> Result<Self> {
+        let is_drawn = data.pool_test || !index.has_test_split();
+        ensure!(
+            !is_drawn || data.test_fraction > 0.0,
+            "trainer.data.test_fraction: must be positive, the test fold is to be drawn from all images"
+        );
+        Ok(Self {
+            test: is_drawn.then_some(data.test_fraction),
+            select: data.select_fraction,
+            calibrate: data.calibrate_fraction,
+        })
+    }
+}
+
 /// The division of one dataset, as `folds.json` holds it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -47,83 +81,135 @@ pub struct Folds {
     pub seed: u64,
     /// Paths by fold, sorted.
     pub folds: BTreeMap<Fold, Vec<String>>,
+    /// Images that cannot be used and are in no fold, with the reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unreadable: BTreeMap<String, String>,
 }
 
 impl Folds {
-    /// Divides the official train and val splits, pooled; the official test split becomes the test fold.
+    /// Divides the images but the `unreadable` ones by patient and class. With a share for the test fold everything is
+    /// pooled; without one the published test split is the test fold and the rest is divided.
     ///
     /// # Errors
     /// When a fold would hold only one class.
-    pub fn divide(index: &Index, select_fraction: f64, calibrate_fraction: f64, seed: u64) -> Result<Self> {
-        check_labels(index)?;
+    pub fn divide(
+        index: &Index,
+        shares: &Shares,
+        seed: u64,
+        unreadable: BTreeMap<String, String>,
+    ) -> Result<Self> {
+        check_labels(index, shares)?;
         let mut folds: BTreeMap<Fold, Vec<String>> = BTreeMap::new();
-        let (test, pooled): (Vec<&Entry>, Vec<&Entry>) =
-            index.entries.iter().partition(|entry| entry.split == OfficialSplit::Test);
+        let (test, pooled): (Vec<&Entry>, Vec<&Entry>) = index
+            .entries
+            .iter()
+            .filter(|entry| !unreadable.contains_key(&entry.path))
+            .partition(|entry| shares.test.is_none() && entry.split == OfficialSplit::Test);
         folds.insert(Fold::Test, test.iter().map(|entry| entry.path.clone()).collect());
+        let mut wanted: Vec<(Fold, f64)> = shares.test.map(|share| (Fold::Test, share)).into_iter().collect();
+        wanted.extend([(Fold::Select, shares.select), (Fold::Calibrate, shares.calibrate)]);
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let (negative, positive): (Vec<Group>, Vec<Group>) =
-            groups(&pooled).into_iter().partition(|group| !group.positive);
-        for mut groups in [negative, positive] {
+        let mut strata: BTreeMap<(bool, String), Vec<Vec<String>>> = BTreeMap::new();
+        for group in groups(&pooled) {
+            strata.entry((group.positive, group.class)).or_default().push(group.paths);
+        }
+        for (_, mut groups) in strata {
             groups.shuffle(&mut rng);
-            let n_images: usize = groups.iter().map(|group| group.paths.len()).sum();
-            let quota = |fraction: f64| (n_images as f64 * fraction).round() as usize;
+            let n_images: usize = groups.iter().map(Vec::len).sum();
             let mut groups = groups.into_iter();
-            for (fold, wanted) in
-                [(Fold::Select, quota(select_fraction)), (Fold::Calibrate, quota(calibrate_fraction))]
-            {
-                let paths = folds.entry(fold).or_default();
+            for (fold, share) in &wanted {
+                let quota = (n_images as f64 * share).round() as usize;
+                let paths = folds.entry(*fold).or_default();
                 let mut taken = 0;
-                while taken < wanted {
+                while taken < quota {
                     let Some(group) = groups.next() else { break };
-                    taken += group.paths.len();
-                    paths.extend(group.paths);
+                    taken += group.len();
+                    paths.extend(group);
                 }
             }
-            folds.entry(Fold::Train).or_default().extend(groups.flat_map(|group| group.paths));
+            folds.entry(Fold::Train).or_default().extend(groups.flatten());
         }
         for paths in folds.values_mut() {
             paths.sort();
         }
-        let division = Self { dataset_sha256: index.digest(), seed, folds };
-        for fold in [Fold::Train, Fold::Select, Fold::Calibrate] {
+        let division = Self { dataset_sha256: index.digest(), seed, folds, unreadable };
+        division.check_classes(index, shares.test.is_some())?;
+        Ok(division)
+    }
+
+    /// The published test split is what it is; every fold that is drawn needs both classes.
+    fn check_classes(&self, index: &Index, test_is_drawn: bool) -> Result<()> {
+        let drawn = [Fold::Train, Fold::Select, Fold::Calibrate].into_iter();
+        for fold in drawn.chain(test_is_drawn.then_some(Fold::Test)) {
             let classes: BTreeSet<bool> =
-                division.entries(index, fold)?.iter().map(|entry| entry.positive).collect();
+                self.entries(index, fold)?.iter().map(|entry| entry.positive).collect();
             ensure!(
                 classes.len() == 2,
                 "the {} fold would not hold both classes: too few patients",
                 fold.name()
             );
         }
-        Ok(division)
+        Ok(())
+    }
+
+    /// The division that follows from data and configuration; images that cannot be used are found first.
+    ///
+    /// # Errors
+    /// When more images cannot be used than the configuration allows, all of them listed.
+    pub fn of(index: &Index, config: &Config) -> Result<Self> {
+        let unreadable = readable::unreadable(index, config)?;
+        Self::divide(index, &Shares::of(index, &config.data)?, config.seed, unreadable)
     }
 
     /// The division frozen in `file`, or a new one, frozen there.
     ///
     /// # Errors
     /// When the frozen division does not belong to this data or this configuration.
-    pub fn frozen(file: &Path, index: &Index, data: &crate::config::Data, seed: u64) -> Result<Self> {
-        let fresh = Self::divide(index, data.select_fraction, data.calibrate_fraction, seed)?;
-        if !file.exists() {
+    pub fn frozen(file: &Path, index: &Index, config: &Config) -> Result<Self> {
+        let Some(frozen) = Self::load(file)? else {
+            let fresh = Self::of(index, config)?;
             files::write_json(file, &fresh)?;
+            fresh.say_unreadable();
             return Ok(fresh);
-        }
-        let text = std::fs::read(file).with_context(|| format!("{}: cannot be read", file.display()))?;
-        let frozen: Self =
-            serde_json::from_slice(&text).with_context(|| format!("{}: not a folds file", file.display()))?;
+        };
+        let digest = index.digest();
         ensure!(
-            frozen.dataset_sha256 == fresh.dataset_sha256,
-            "{}: was frozen for other data (digest {}, the data in {} has {}): use that data or start another run",
+            frozen.dataset_sha256 == digest,
+            "{}: was frozen for other data (digest {}, the data in {} has {digest}): use that data or start another run",
             file.display(),
             frozen.dataset_sha256,
             index.root.display(),
-            fresh.dataset_sha256
         );
+        let shares = Shares::of(index, &config.data)?;
+        let fresh = Self::divide(index, &shares, config.seed, frozen.unreadable.clone())?;
         ensure!(
             frozen == fresh,
             "{}: does not follow from this configuration; start another run",
             file.display()
         );
+        frozen.say_unreadable();
         Ok(frozen)
+    }
+
+    /// What is frozen in `file`; none where there is no file.
+    ///
+    /// # Errors
+    /// When it is no folds file.
+    pub fn load(file: &Path) -> Result<Option<Self>> {
+        if !file.exists() {
+            return Ok(None);
+        }
+        let text = std::fs::read(file).with_context(|| format!("{}: cannot be read", file.display()))?;
+        let frozen =
+            serde_json::from_slice(&text).with_context(|| format!("{}: not a folds file", file.display()))?;
+        Ok(Some(frozen))
+    }
+
+    fn say_unreadable(&self) {
+        if !self.unreadable.is_empty() {
+            let n = self.unreadable.len();
+            say(format!("{n} images cannot be used and are in no fold; folds.json lists them"));
+        }
     }
 
     /// SHA-256 of the division.
@@ -148,12 +234,12 @@ impl Folds {
     }
 }
 
-/// A file in both classes, or in the test split and outside it, makes every figure wrong.
-fn check_labels(index: &Index) -> Result<()> {
+/// A file in both classes, or in the published test split and outside it, makes every figure wrong.
+fn check_labels(index: &Index, shares: &Shares) -> Result<()> {
     let mut first: BTreeMap<&str, &Entry> = BTreeMap::new();
     for entry in &index.entries {
         let known = *first.entry(&entry.sha256).or_insert(entry);
-        let is_test = |entry: &Entry| entry.split == OfficialSplit::Test;
+        let is_test = |entry: &Entry| shares.test.is_none() && entry.split == OfficialSplit::Test;
         ensure!(
             known.positive == entry.positive && is_test(known) == is_test(entry),
             "{} and {} are the same file: remove one",
@@ -162,43 +248,4 @@ fn check_labels(index: &Index) -> Result<()> {
         );
     }
     Ok(())
-}
-
-/// Images that must stay together: those of one patient, and of patients who share a byte-equal file.
-struct Group {
-    /// The class of at least half of its images; a patient who was imaged before and during a pneumonia has both.
-    positive: bool,
-    paths: Vec<String>,
-}
-
-fn groups(entries: &[&Entry]) -> Vec<Group> {
-    // Every patient's smallest connected patient, found by following shared files until nothing changes.
-    let mut root: BTreeMap<&str, &str> =
-        entries.iter().map(|e| (e.patient.as_str(), e.patient.as_str())).collect();
-    let mut by_file: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for entry in entries {
-        by_file.entry(&entry.sha256).or_default().insert(&entry.patient);
-    }
-    let mut changed = true;
-    while changed {
-        changed = false;
-        for patients in by_file.values().filter(|patients| patients.len() > 1) {
-            let smallest = patients.iter().filter_map(|patient| root.get(patient).copied()).min();
-            for patient in patients {
-                if let Some(smallest) = smallest.filter(|smallest| root[patient] != *smallest) {
-                    root.insert(patient, smallest);
-                    changed = true;
-                }
-            }
-        }
-    }
-    let mut members: BTreeMap<&str, Vec<&Entry>> = BTreeMap::new();
-    for entry in entries {
-        members.entry(root[entry.patient.as_str()]).or_default().push(entry);
-    }
-    let group = |members: Vec<&Entry>| Group {
-        positive: members.iter().filter(|entry| entry.positive).count() * 2 >= members.len(),
-        paths: members.iter().map(|entry| entry.path.clone()).collect(),
-    };
-    members.into_values().map(group).collect()
 }

@@ -1,11 +1,15 @@
 //! The index: every file of a dataset in a fixed order, with its class, patient and digest. Nothing is decoded here.
 
+use super::patient::patient;
+use crate::config::data::{Data, Label, Layout};
 use anyhow::{Context, Result, bail, ensure};
+use regex::Regex;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-/// The class folders: negative, positive.
+/// The model's classes: negative, positive.
 pub const CLASSES: [&str; 2] = ["NORMAL", "PNEUMONIA"];
 
 /// The split that the data was published with.
@@ -14,14 +18,16 @@ pub const CLASSES: [&str; 2] = ["NORMAL", "PNEUMONIA"];
 pub enum OfficialSplit {
     /// `train`.
     Train,
-    /// `val`: 16 images, pooled with `train`.
+    /// `val`: 16 images in Kermany's data, pooled with `train`.
     Val,
     /// `test`: read by `evaluate` alone.
     Test,
+    /// No split was published: a flat folder.
+    None,
 }
 
 impl OfficialSplit {
-    const ALL: [Self; 3] = [Self::Train, Self::Val, Self::Test];
+    const PUBLISHED: [Self; 3] = [Self::Train, Self::Val, Self::Test];
 
     /// The folder's name.
     pub const fn name(self) -> &'static str {
@@ -29,6 +35,7 @@ impl OfficialSplit {
             Self::Train => "train",
             Self::Val => "val",
             Self::Test => "test",
+            Self::None => "none",
         }
     }
 }
@@ -48,6 +55,13 @@ pub struct Entry {
     pub sha256: String,
 }
 
+impl Entry {
+    /// The class folder's name.
+    pub fn class(&self) -> &str {
+        self.path.rsplit('/').nth(1).unwrap_or_default()
+    }
+}
+
 /// Every file of a dataset, sorted by path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Index {
@@ -55,31 +69,42 @@ pub struct Index {
     pub root: PathBuf,
     /// The files.
     pub entries: Vec<Entry>,
+    /// Files in class folders that the configuration excludes, by folder.
+    pub excluded: BTreeMap<String, usize>,
+    /// What lies beside the class folders and was not looked into, sorted.
+    pub passed_over: Vec<String>,
 }
 
 impl Index {
-    /// Lists and hashes every file in `root/{train,val,test}/{NORMAL,PNEUMONIA}`. Hidden files are passed over; any
-    /// other file counts as an image, so that none is ever lost silently.
+    /// Lists and hashes every file of the class folders, as `data` says what they mean. Hidden files are passed over; any
+    /// other file in a class folder counts as an image, so that none is ever lost silently.
     ///
     /// # Errors
-    /// Names what is missing or cannot be read.
-    pub fn scan(root: &Path) -> Result<Self> {
+    /// Names what is missing or cannot be read, and a class folder that `data.classes` does not list.
+    pub fn scan(root: &Path, data: &Data) -> Result<Self> {
         ensure!(
             root.is_dir(),
             "{}: no such folder; set --data to the dataset or CXR_DATA_DIR to the folder that holds it",
             root.display()
         );
-        let mut entries = Vec::new();
-        for split in OfficialSplit::ALL {
-            for (label, class) in CLASSES.iter().enumerate() {
-                let folder = format!("{}/{class}", split.name());
-                if split == OfficialSplit::Train || root.join(&folder).is_dir() {
-                    scan_folder(root, &folder, split, label == 1, &mut entries)?;
-                }
-            }
+        let is_flat = match data.layout {
+            Layout::Auto => !root.join("train").is_dir(),
+            Layout::Kaggle => false,
+            Layout::Flat => true,
+        };
+        let index = Self {
+            root: root.to_owned(),
+            entries: Vec::new(),
+            excluded: BTreeMap::new(),
+            passed_over: Vec::new(),
+        };
+        let mut scan = Scan { index, data, pattern: data.patient_pattern()? };
+        if is_flat {
+            scan.classes("", OfficialSplit::None)?;
+        } else {
+            scan.splits()?;
         }
-        entries.sort_by(|a, b| a.path.cmp(&b.path));
-        Ok(Self { root: root.to_owned(), entries })
+        scan.finish()
     }
 
     /// SHA-256 over the sorted lines `digest  path`, the form of `sha256sum`.
@@ -91,82 +116,105 @@ impl Index {
         }
         cxr::bundle::sha256_hex(lines.as_bytes())
     }
+
+    /// Whether the data was published with a test split.
+    pub fn has_test_split(&self) -> bool {
+        self.entries.iter().any(|entry| entry.split == OfficialSplit::Test)
+    }
 }
 
-fn scan_folder(
-    root: &Path,
-    folder: &str,
-    split: OfficialSplit,
-    positive: bool,
-    entries: &mut Vec<Entry>,
-) -> Result<()> {
+/// An index in the making.
+struct Scan<'a> {
+    index: Index,
+    data: &'a Data,
+    pattern: Option<Regex>,
+}
+
+impl Scan<'_> {
+    fn splits(&mut self) -> Result<()> {
+        let root = &self.index.root;
+        ensure!(
+            root.join("train").is_dir(),
+            "{}: has no folder `train`; set trainer.data.layout to flat if its folders are the classes",
+            root.display()
+        );
+        for name in list(root, "")? {
+            match OfficialSplit::PUBLISHED.into_iter().find(|split| split.name() == name) {
+                Some(split) => self.classes(&format!("{name}/"), split)?,
+                None => self.index.passed_over.push(name),
+            }
+        }
+        Ok(())
+    }
+
+    /// The class folders in `prefix`, which is empty or ends with a slash.
+    fn classes(&mut self, prefix: &str, split: OfficialSplit) -> Result<()> {
+        for class in list(&self.index.root, prefix)? {
+            let folder = format!("{prefix}{class}");
+            if !self.index.root.join(&folder).is_dir() {
+                self.index.passed_over.push(folder);
+                continue;
+            }
+            match self.data.label(&class) {
+                Some(Label::Exclude) => {
+                    let n = list(&self.index.root, &folder)?.len();
+                    self.index.excluded.insert(folder, n);
+                }
+                Some(label) => self.images(&folder, split, label == Label::Positive)?,
+                None => bail!(
+                    "{}: no listed class; set trainer.data.classes: {{ {class}: negative }} (or positive, or exclude)",
+                    self.index.root.join(&folder).display()
+                ),
+            }
+        }
+        Ok(())
+    }
+
+    fn images(&mut self, folder: &str, split: OfficialSplit, positive: bool) -> Result<()> {
+        for name in list(&self.index.root, folder)? {
+            let path = format!("{folder}/{name}");
+            let bytes = std::fs::read(self.index.root.join(&path))
+                .with_context(|| format!("{path}: cannot be read"))?;
+            let patient = patient(&name, self.pattern.as_ref()).with_context(|| path.clone())?;
+            let sha256 = cxr::bundle::sha256_hex(&bytes);
+            self.index.entries.push(Entry { path, split, positive, patient, sha256 });
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Index> {
+        for (positive, label) in [(false, "negative"), (true, "positive")] {
+            let found = self.index.entries.iter().any(|entry| {
+                entry.positive == positive
+                    && matches!(entry.split, OfficialSplit::Train | OfficialSplit::None)
+            });
+            ensure!(
+                found,
+                "{}: no image of a {label} class to train on; trainer.data.classes lists {:?}",
+                self.index.root.display(),
+                self.data.classes
+            );
+        }
+        self.index.entries.sort_by(|a, b| a.path.cmp(&b.path));
+        self.index.passed_over.sort();
+        Ok(self.index)
+    }
+}
+
+/// Names in a folder that are not hidden, sorted.
+fn list(root: &Path, folder: &str) -> Result<Vec<String>> {
     let path = root.join(folder);
-    let files = std::fs::read_dir(&path).with_context(|| format!("{}: cannot be listed", path.display()))?;
-    for file in files {
-        let file = file.with_context(|| format!("{}: cannot be listed", path.display()))?;
+    let context = || format!("{}: cannot be listed", path.display());
+    let mut names = Vec::new();
+    for file in std::fs::read_dir(&path).with_context(context)? {
+        let file = file.with_context(context)?;
         let Ok(name) = file.file_name().into_string() else {
             bail!("{}: the file name is not UTF-8", file.path().display());
         };
-        if name.starts_with('.') {
-            continue;
-        }
-        let bytes = std::fs::read(file.path()).with_context(|| format!("{folder}/{name}: cannot be read"))?;
-        let sha256 = cxr::bundle::sha256_hex(&bytes);
-        entries.push(Entry {
-            path: format!("{folder}/{name}"),
-            split,
-            positive,
-            patient: patient(&name),
-            sha256,
-        });
-    }
-    Ok(())
-}
-
-/// The patient that a file name tells: `personN_bacteria`, `personN_virus`, `IM-N` or `NORMAL2-IM-N`; a name of
-/// another form is a patient of its own.
-pub fn patient(file_name: &str) -> String {
-    let pneumonia = || {
-        let (number, rest) = split_digits(file_name.strip_prefix("person")?)?;
-        let organism = ["bacteria", "virus"]
-            .into_iter()
-            .find(|o| rest.strip_prefix('_').is_some_and(|r| r.starts_with(o)))?;
-        Some(format!("person{number}_{organism}"))
-    };
-    let normal = || {
-        let (prefix, rest) = match file_name.strip_prefix("NORMAL2-") {
-            Some(rest) => ("NORMAL2-", rest),
-            None => ("", file_name),
-        };
-        let (number, _) = split_digits(rest.strip_prefix("IM-")?)?;
-        Some(format!("{prefix}IM-{number}"))
-    };
-    pneumonia().or_else(normal).unwrap_or_else(|| file_name.to_owned())
-}
-
-fn split_digits(text: &str) -> Option<(&str, &str)> {
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    (end > 0).then(|| text.split_at(end))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn file_names_tell_the_patient() {
-        let cases = [
-            ("person23_bacteria_78.jpeg", "person23_bacteria"),
-            ("person23_virus_56.jpeg", "person23_virus"),
-            ("person1_virus_6_7.jpeg", "person1_virus"),
-            ("IM-0115-0001.jpeg", "IM-0115"),
-            ("IM-0538-0001-0002.jpeg", "IM-0538"),
-            ("NORMAL2-IM-0115-0001.jpeg", "NORMAL2-IM-0115"),
-            ("holiday.jpeg", "holiday.jpeg"),
-            ("person_bacteria_1.jpeg", "person_bacteria_1.jpeg"),
-        ];
-        for (name, expected) in cases {
-            assert_eq!(patient(name), expected);
+        if !name.starts_with('.') {
+            names.push(name);
         }
     }
+    names.sort();
+    Ok(names)
 }

@@ -1,14 +1,15 @@
 //! Decoded pixels: a whole fold on the service's own way from bytes to model input, mapped from the cache.
 
-use super::cache::Slot;
+use super::cache::{Header, Slot};
 use super::index::{Entry, Index};
+use crate::console::say;
 use anyhow::{Result, bail, ensure};
 use cxr::bundle::sha256_hex;
 use cxr::metadata::AcquisitionMetadata;
 use cxr::statistics::ImageStatistics;
 use cxr::{AcceptancePolicy, AcceptedImage, DecodeLimits, ModelInput, PreprocessSpec};
 use indicatif::ProgressBar;
-use memmap2::Mmap;
+use memmap2::{Mmap, UncheckedAdvice};
 use std::fs::File;
 use std::num::NonZero;
 use std::os::unix::fs::FileExt;
@@ -63,17 +64,10 @@ impl Pixels {
         ensure!(!entries.is_empty(), "{}: the fold holds no image", index.root.display());
         let size = (recipe.preprocess.width, recipe.preprocess.height);
         let slot = Slot::new(folder, &entries, recipe)?;
-        if let Some((images, header)) = slot.open() {
-            return Ok(Self { entries, statistics: header.statistics, size, images });
-        }
-        progress.set_length(entries.len() as u64);
-        let (partial, file) = slot.partial()?;
-        let decoded = decode_into(&file, index, &entries, recipe, progress);
-        if decoded.is_err() {
-            // What failed to decode is what the caller must hear of, not a leftover.
-            let _ = std::fs::remove_file(&partial);
-        }
-        let (images, header) = slot.publish(&partial, &file, decoded?)?;
+        let (images, header) = match slot.open() {
+            Some(cached) => cached,
+            None => fill(&slot, index, &entries, recipe, progress)?,
+        };
         Ok(Self { entries, statistics: header.statistics, size, images })
     }
 
@@ -93,10 +87,44 @@ impl Pixels {
         &self.images[position * n_pixels..(position + 1) * n_pixels]
     }
 
+    /// Pixels of several images, one after the other. The map lets go of them at once: they stay in the system's file
+    /// cache, which gives them up when memory is short, and do not add up to the whole fold within this process.
+    pub fn gather(&self, positions: &[usize]) -> Vec<u8> {
+        let mut gathered = Vec::with_capacity(positions.len() * (self.size.0 * self.size.1) as usize);
+        for position in positions {
+            gathered.extend_from_slice(self.image(*position));
+        }
+        // SAFETY: the map is of a file and never written, so a page that is needed again comes back with the same bytes.
+        // A system that refuses keeps the pages, which is no error.
+        let _ = unsafe { self.images.unchecked_advise(UncheckedAdvice::DontNeed) };
+        gathered
+    }
+
     /// Classes in order.
     pub fn positive(&self) -> Vec<bool> {
         self.entries.iter().map(|entry| entry.positive).collect()
     }
+}
+
+/// Decodes a fold into its slot, or waits for the process that does.
+fn fill(
+    slot: &Slot,
+    index: &Index,
+    entries: &[Entry],
+    recipe: &Recipe,
+    progress: &ProgressBar,
+) -> Result<(Mmap, Header)> {
+    let _lock = slot.lock()?;
+    if let Some(cached) = slot.open() {
+        return Ok(cached);
+    }
+    if slot.is_taken() {
+        say("the cached pixels are not what their header says: decoding again");
+    }
+    progress.set_length(entries.len() as u64);
+    let file = slot.partial()?;
+    let statistics = decode_into(&file, index, entries, recipe, progress)?;
+    slot.publish(&file, statistics)
 }
 
 /// Decodes every entry into its place in the file; returns the statistics.

@@ -1,5 +1,7 @@
-//! The model card: what a person must know before using the bundle, with the figures of this very bundle.
+//! The model card: what a person must know before using the bundle, with the figures of this very bundle, under the
+//! headings of Mitchell et al. 2019, "Model Cards for Model Reporting".
 
+use super::further::Measurements;
 use super::parity::Parity;
 use crate::consistency::Consistency;
 use crate::evaluate::rows;
@@ -24,6 +26,22 @@ const LIMITATIONS: &str = "\
   segmentation.
 ";
 
+const FACTORS: &str = "\
+- Relevant: age, projection, scanner and exposure, image size and compression, aspect ratio, colour mode, burned-in
+  letters and borders, share of pneumonias among the images, quality of the labels.
+- Evaluated: official test split against held-out training data (other prevalence, harder normals, closer reading);
+  originals against small copies; what stands under further measurements.
+- Not evaluated: sex, ethnicity and single scanners, which the data does not name.
+";
+
+const ETHICS: &str = "\
+- A missed pneumonia of a small child is the worst error: the operating point favours sensitivity, and a radiologist
+  confirms every positive and reads whatever is marked for review. The model decides nothing alone.
+- The images are public and were anonymised by their publishers; file names hold a patient number of the study and stay
+  out of logs. The bundle holds no image of a patient: its golden inputs are generated.
+- Performance in groups that the data does not name is unknown. Whoever uses the model owes them a local validation.
+";
+
 const SOURCES: &str = "\
 - Images: Kermany, Zhang, Goldbaum, \"Labeled Optical Coherence Tomography (OCT) and Chest X-Ray Images for
   Classification\", Mendeley Data, 2018, doi:10.17632/rscbjbr9sj, licence CC BY 4.0; described in Kermany et al.,
@@ -40,6 +58,10 @@ pub(super) struct Card<'a> {
     pub(super) consistency: Option<&'a Consistency>,
     /// Graph against network.
     pub(super) parity: &'a Parity,
+    /// What else was measured of these weights.
+    pub(super) further: &'a [Measurements],
+    /// Key that signs the bundle.
+    pub(super) key: &'a str,
 }
 
 impl Card<'_> {
@@ -54,27 +76,84 @@ impl Card<'_> {
     fn write(&self, text: &mut String) -> fmt::Result {
         let manifest = self.manifest;
         writeln!(text, "# {} {}\n", manifest.name, manifest.version)?;
+        self.write_details(text)?;
         writeln!(text, "## Intended use\n\n{}\n", manifest.intended_use.statement)?;
         writeln!(
             text,
-            "The answer to an image is a calibrated probability of {}, a verdict at the operating point, and whether a\nradiologist must look. Images outside the intended use, unlike the known ones or near the operating point are\nmarked for review.\n",
+            "The answer to an image is a calibrated probability of {}, a verdict at the operating point, and whether a\nradiologist must look. Images outside the intended use, unlike the known ones or near the operating point are\nmarked for review. Out of scope: adults, lateral projections, CT, screening without a reader, any use as the only\nreading.\n",
             manifest.labels[1]
+        )?;
+        writeln!(text, "## Factors\n\n{FACTORS}")?;
+        writeln!(
+            text,
+            "## Metrics\n\nArea under the ROC curve; at the operating point sensitivity, specificity, precision, F1 and accuracy; for the\nprobability the expected calibration error (15 bins of equal width) and the Brier score. In brackets or beside the\nvalue: 95 % intervals from resampling patients.\n"
         )?;
         if let Some(variant) = manifest.variants.get(&manifest.default_variant) {
             write_decision(text, variant)?;
         }
+        self.write_data(text)?;
         self.write_figures(text)?;
         self.write_consistency(text)?;
-        self.write_training(text)?;
-        writeln!(text, "## Limitations\n\n{LIMITATIONS}")?;
+        self.write_further(text)?;
+        writeln!(text, "## Ethical considerations\n\n{ETHICS}")?;
+        writeln!(text, "## Caveats and recommendations\n\n{LIMITATIONS}")?;
+        writeln!(
+            text,
+            "- Before use: measure the bundle on images of your own site, recalibrate, and choose the operating point there.\n- In use: watch the monitored drift, calibration and rate of reviews; a change of scanner is a new validation.\n"
+        )?;
         write!(text, "## Sources and licences\n\n{SOURCES}")
     }
 
-    fn write_figures(&self, text: &mut String) -> fmt::Result {
+    fn write_details(&self, text: &mut String) -> fmt::Result {
+        let (manifest, training) = (self.manifest, &self.manifest.training);
+        writeln!(text, "## Model details\n")?;
         writeln!(
             text,
-            "## Figures\n\nAt the operating point; in brackets 95 % intervals from resampling patients.\n"
+            "- {} with one logit; weights averaged over the steps, of epoch {}. Input: {} x {} pixels, grey, 8 bit.",
+            manifest.model.architecture,
+            training.epoch,
+            manifest.preprocess.width,
+            manifest.preprocess.height
         )?;
+        writeln!(
+            text,
+            "- Version {} of {}, trainer commit {}. Licence of code and weights: Apache-2.0.",
+            manifest.version,
+            manifest.created,
+            manifest.git_commit.as_deref().unwrap_or("unknown")
+        )?;
+        writeln!(text, "- Signed (Ed25519) by key {}.", self.key)?;
+        let libraries: Vec<String> =
+            training.libraries.iter().map(|(name, version)| format!("{name} {version}")).collect();
+        writeln!(text, "- Computed on {} with {}.", training.hardware, libraries.join(", "))?;
+        writeln!(text, "- {}.", self.parity)?;
+        writeln!(text, "- Questions and faults: the issues of the repository that it comes from.\n")
+    }
+
+    fn write_data(&self, text: &mut String) -> fmt::Result {
+        let training = &self.manifest.training;
+        let n = |fold: &str| training.images.get(fold).copied().unwrap_or_default();
+        writeln!(
+            text,
+            "## Evaluation data\n\n- Official test split, {} images: read once for each set of weights, every look entered in a ledger.\n- Fold calibrate, {} images, which fitted probability and operating point; fold select, {} images, which chose the epoch.\n  Both come from the published training data and are disjoint from it by patient.\n",
+            n("test"),
+            n("calibrate"),
+            n("select")
+        )?;
+        writeln!(
+            text,
+            "## Training data\n\n- {}: fold train, {} images; folds divided by patient and class, seed {}.\n- Digests: data {}, folds {}, configuration {}.\n",
+            training.dataset,
+            n("train"),
+            training.seed,
+            training.dataset_sha256,
+            training.split_sha256,
+            training.config_sha256
+        )
+    }
+
+    fn write_figures(&self, text: &mut String) -> fmt::Result {
+        writeln!(text, "## Quantitative analyses\n\nAt the operating point.\n")?;
         let evaluation = &self.manifest.evaluation;
         let mut folds = vec![("calibrate", &evaluation.calibrate), ("select", &evaluation.select)];
         folds.extend(evaluation.test.as_ref().map(|test| ("official test split", test)));
@@ -89,7 +168,7 @@ impl Card<'_> {
     }
 
     fn write_consistency(&self, text: &mut String) -> fmt::Result {
-        writeln!(text, "## Originals against copies\n")?;
+        writeln!(text, "### Originals against copies\n")?;
         match self.consistency {
             Some(c) => writeln!(
                 text,
@@ -105,37 +184,18 @@ impl Card<'_> {
         }
     }
 
-    fn write_training(&self, text: &mut String) -> fmt::Result {
-        let training = &self.manifest.training;
-        writeln!(text, "## Training\n")?;
-        writeln!(
-            text,
-            "- Architecture {}, weights averaged over steps, epoch {}.",
-            self.manifest.model.architecture, training.epoch
-        )?;
-        let folds: Vec<String> = training.images.iter().map(|(fold, n)| format!("{fold} {n}")).collect();
-        writeln!(
-            text,
-            "- {}: {}; folds are disjoint by patient; seed {}.",
-            training.dataset,
-            folds.join(", "),
-            training.seed
-        )?;
-        writeln!(
-            text,
-            "- Digests: data {}, folds {}, configuration {}.",
-            training.dataset_sha256, training.split_sha256, training.config_sha256
-        )?;
-        let libraries: Vec<String> =
-            training.libraries.iter().map(|(name, version)| format!("{name} {version}")).collect();
-        writeln!(text, "- Computed on {} with {}.", training.hardware, libraries.join(", "))?;
-        writeln!(text, "- {}.\n", self.parity)
+    fn write_further(&self, text: &mut String) -> fmt::Result {
+        writeln!(text, "### Further measurements\n")?;
+        if self.further.is_empty() {
+            writeln!(text, "None for these weights.\n")?;
+        }
+        self.further.iter().try_for_each(|measurements| write!(text, "{measurements}"))
     }
 }
 
 fn write_decision(text: &mut String, variant: &Variant) -> fmt::Result {
     let (calibration, policy) = (&variant.calibration, &variant.policy);
-    writeln!(text, "## Decision\n")?;
+    writeln!(text, "### Decision\n")?;
     writeln!(text, "- Probability: sigmoid({:.4} x logit {:+.4}).", calibration.scale, calibration.bias)?;
     writeln!(
         text,

@@ -3,7 +3,7 @@
 use super::StudyDirectory;
 use super::plots;
 use super::scheduler::Next;
-use super::space::{Parameters, max_epochs, overlay};
+use super::space::{Parameters, apply, overlay};
 use super::store::Store;
 use super::study::{Definition, Study, Trial, TrialState};
 use crate::config::Config;
@@ -125,7 +125,7 @@ pub(super) fn write(
     store.edit(&mut |now, _| {
         let file = TuneFile::of(now, config, end)?;
         if let Some(best) = &file.best {
-            let text = overlay(&best.parameters, max_epochs(&config.tune))?;
+            let text = overlay(&Config::load(None, None)?, &apply(config, &best.parameters)?)?;
             let head = format!(
                 "# Trial {:04} of the study {}: select loss {:.4}, AUC {:.4} after {} epochs. Lay it over the configuration with --config.\n",
                 best.trial,

@@ -35,15 +35,13 @@ pub fn draw(study: &Study) -> Result<Parameters> {
     Ok(parameters)
 }
 
-/// Ranked trials, the best first: those of the highest rung that has enough of them (as BOHB does, Falkner et al. 2018),
-/// else of the first. Failed trials are the worst.
+/// All trials with a result, the best first: those of a higher rung before those of a lower one, which lost against
+/// them. Failed trials are the worst.
 fn results(study: &Study) -> Vec<&Trial> {
-    let wanted = study.definition.startup_trials;
-    let rungs = (0..study.definition.rungs.len()).rev();
-    let mut ranked = rungs
-        .map(|rung| study.ranked(rung))
-        .find(|ranked| ranked.len() >= wanted)
-        .unwrap_or_else(|| study.ranked(0));
+    let ended_there = |rung: usize| {
+        study.ranked(rung).into_iter().filter(move |trial| trial.rungs.len() == rung + 1).collect::<Vec<_>>()
+    };
+    let mut ranked: Vec<&Trial> = (0..study.definition.rungs.len()).rev().flat_map(ended_there).collect();
     let failed = |trial: &&Trial| trial.state == TrialState::Failed && trial.rungs.is_empty();
     ranked.extend(study.trials.iter().filter(failed));
     ranked

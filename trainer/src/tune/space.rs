@@ -1,10 +1,11 @@
 //! The search space: keys of the configuration, the values they may take, and a configuration with drawn values in it.
 
-use crate::config::Config;
 use crate::config::tune::{Range, Tune};
+use crate::config::{Config, DATA_FOLDER};
 use anyhow::{Context, Result, anyhow};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 /// Drawn values by key, without `trainer.`.
 pub type Parameters = BTreeMap<String, Value>;
@@ -70,24 +71,42 @@ pub fn max_epochs(tune: &Tune) -> usize {
     tune.rungs.last().copied().unwrap_or(1)
 }
 
-/// The drawn values as a file to lay over config/default.yaml.
+/// A configuration as a file to lay over config/default.yaml: what differs between the two, without the search itself and
+/// without the folders of this machine.
 ///
 /// # Errors
 /// When a value cannot be written as YAML.
-pub fn overlay(parameters: &Parameters, epochs: usize) -> Result<String> {
-    let mut tree = serde_json::json!({ "training": { "epochs": epochs } });
-    for (key, value) in parameters {
-        let mut place = &mut tree;
-        for part in key.split('.') {
-            place = place
-                .as_object_mut()
-                .context("a key of the search space lies within another")?
-                .entry(part)
-                .or_insert_with(|| serde_json::json!({}));
+pub fn overlay(default: &Config, chosen: &Config) -> Result<String> {
+    let tree = |config: &Config| -> Result<Value> {
+        let mut config = config.clone();
+        config.data.root = PathBuf::new();
+        config.data.cache = None;
+        config.export.originals = None;
+        config.model.weights = config
+            .model
+            .weights
+            .map(|path| Path::new(DATA_FOLDER).join("weights").join(path.file_name().unwrap_or_default()));
+        config.tune = default.tune.clone();
+        Ok(serde_json::to_value(config)?)
+    };
+    let difference = difference(&tree(default)?, &tree(chosen)?).unwrap_or_else(|| serde_json::json!({}));
+    Ok(serde_yaml_ng::to_string(&serde_json::json!({ "trainer": difference }))?)
+}
+
+/// What of `chosen` is not in `default`; none where they agree.
+fn difference(default: &Value, chosen: &Value) -> Option<Value> {
+    match (default, chosen) {
+        (Value::Object(default), Value::Object(chosen)) => {
+            let keys = chosen.iter().filter_map(|(key, value)| {
+                let found =
+                    default.get(key).map_or_else(|| Some(value.clone()), |old| difference(old, value));
+                Some((key.clone(), found?))
+            });
+            let keys: serde_json::Map<String, Value> = keys.collect();
+            (!keys.is_empty()).then_some(Value::Object(keys))
         }
-        *place = value.clone();
+        _ => (default != chosen).then(|| chosen.clone()),
     }
-    Ok(serde_yaml_ng::to_string(&serde_json::json!({ "trainer": tree }))?)
 }
 
 #[cfg(test)]
@@ -114,16 +133,10 @@ mod tests {
     }
 
     #[test]
-    fn an_overlay_nests_its_keys() {
-        let parameters = Parameters::from([
-            ("training.learning_rate".into(), json!(1e-4)),
-            ("model.dropout".into(), json!(0.2)),
-        ]);
-        let text = overlay(&parameters, 9).expect("YAML");
-        let tree: Value = serde_yaml_ng::from_str(&text).expect("YAML");
-        assert_eq!(
-            tree,
-            json!({"trainer": {"training": {"epochs": 9, "learning_rate": 1e-4}, "model": {"dropout": 0.2}}})
-        );
+    fn an_overlay_holds_what_differs() {
+        let default = json!({"a": {"b": 1, "c": [1, 2]}, "d": null, "e": 5});
+        let chosen = json!({"a": {"b": 1, "c": [1, 3]}, "d": 2, "e": 5});
+        assert_eq!(difference(&default, &chosen), Some(json!({"a": {"c": [1, 3]}, "d": 2})));
+        assert_eq!(difference(&default, &default), None);
     }
 }

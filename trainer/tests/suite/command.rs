@@ -5,7 +5,24 @@ use crate::support::{Workbench, fail, succeed};
 #[test]
 fn every_subcommand_shows_an_example() {
     let workbench = Workbench::new(1, 1);
-    for subcommand in ["train", "calibrate", "evaluate", "export", "consistency", "run"] {
+    for subcommand in [
+        "eda",
+        "split",
+        "train",
+        "calibrate",
+        "evaluate",
+        "explain",
+        "robustness",
+        "export",
+        "release",
+        "verify",
+        "register",
+        "track",
+        "consistency",
+        "tune",
+        "soup",
+        "run",
+    ] {
         let help = succeed(workbench.command(subcommand).arg("--help"));
         assert!(help.contains("Example"), "{subcommand}: {help}");
     }

@@ -1,6 +1,7 @@
 //! The division into folds: patients stay together, classes keep their shares, the same seed gives the same folds.
 
-use cxr_trainer::dataset::folds::{Fold, Folds};
+use anyhow::Result;
+use cxr_trainer::dataset::folds::{Fold, Folds, Shares};
 use cxr_trainer::dataset::index::{Entry, Index, OfficialSplit};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -41,7 +42,11 @@ fn index() -> Index {
         sha256: cxr::bundle::sha256_hex(b"x"),
     });
     entries.sort_by(|a, b| a.path.cmp(&b.path));
-    Index { root: PathBuf::new(), entries }
+    Index { root: PathBuf::new(), entries, excluded: BTreeMap::new(), passed_over: Vec::new() }
+}
+
+fn divide(index: &Index, select: f64, calibrate: f64, seed: u64) -> Result<Folds> {
+    Folds::divide(index, &Shares { test: None, select, calibrate }, seed, BTreeMap::new())
 }
 
 const POOLED: [Fold; 3] = [Fold::Train, Fold::Select, Fold::Calibrate];
@@ -49,7 +54,7 @@ const POOLED: [Fold; 3] = [Fold::Train, Fold::Select, Fold::Calibrate];
 #[test]
 fn patients_and_equal_files_never_cross_a_fold() {
     let index = index();
-    let folds = Folds::divide(&index, 0.1, 0.1, 42).unwrap();
+    let folds = divide(&index, 0.1, 0.1, 42).unwrap();
     let (mut by_patient, mut by_file) = (BTreeMap::new(), BTreeMap::new());
     let mut n_images = 0;
     for fold in POOLED {
@@ -66,7 +71,7 @@ fn patients_and_equal_files_never_cross_a_fold() {
 #[test]
 fn folds_are_stratified() {
     let index = index();
-    let folds = Folds::divide(&index, 0.1, 0.2, 42).unwrap();
+    let folds = divide(&index, 0.1, 0.2, 42).unwrap();
     for (fold, share) in [(Fold::Train, 0.7), (Fold::Select, 0.1), (Fold::Calibrate, 0.2)] {
         let entries = folds.entries(&index, fold).unwrap();
         for positive in [false, true] {
@@ -79,7 +84,7 @@ fn folds_are_stratified() {
 #[test]
 fn the_same_seed_gives_the_same_folds_and_another_seed_others() {
     let index = index();
-    let divide = |seed| Folds::divide(&index, 0.1, 0.1, seed).unwrap();
+    let divide = |seed| divide(&index, 0.1, 0.1, seed).unwrap();
     assert_eq!(divide(42), divide(42));
     let held_out = |folds: Folds| folds.folds[&Fold::Select].iter().cloned().collect::<BTreeSet<_>>();
     assert_ne!(held_out(divide(42)), held_out(divide(43)));
@@ -90,7 +95,7 @@ fn a_file_that_trains_and_tests_is_an_error() {
     let mut index = index();
     let test = index.entries.iter().position(|entry| entry.split == OfficialSplit::Test).unwrap();
     index.entries[test].sha256 = index.entries.last().unwrap().sha256.clone();
-    let error = Folds::divide(&index, 0.1, 0.1, 42).unwrap_err().to_string();
+    let error = divide(&index, 0.1, 0.1, 42).unwrap_err().to_string();
     assert!(error.contains("test/NORMAL/x.png") && error.contains("the same file"), "{error}");
 }
 
@@ -98,5 +103,5 @@ fn a_file_that_trains_and_tests_is_an_error() {
 fn too_few_patients_are_an_error() {
     let mut index = index();
     index.entries.retain(|entry| entry.path.contains("/00"));
-    assert!(Folds::divide(&index, 0.01, 0.01, 42).unwrap_err().to_string().contains("too few patients"));
+    assert!(divide(&index, 0.01, 0.01, 42).unwrap_err().to_string().contains("too few patients"));
 }

@@ -61,15 +61,16 @@ impl Workbench {
 
     /// `cxr-trainer SUBCOMMAND` with this dataset, configuration and run directory.
     pub(crate) fn command(&self, subcommand: &str) -> Command {
+        let mut command = self.command_without_data(subcommand);
+        command.arg("--run").arg(self.run()).arg("--data").arg(self.data());
+        command
+    }
+
+    /// `cxr-trainer SUBCOMMAND` with this configuration alone.
+    pub(crate) fn command_without_data(&self, subcommand: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cxr-trainer"));
         command.current_dir(repository()).env("OMP_NUM_THREADS", "1").arg(subcommand);
-        command
-            .arg("--run")
-            .arg(self.run())
-            .arg("--config")
-            .arg(self.config())
-            .arg("--data")
-            .arg(self.data());
+        command.arg("--config").arg(self.config());
         command
     }
 }
@@ -136,9 +137,11 @@ trainer:
   calibration: {{ target_sensitivity: 0.9, components: 8 }}
   evaluation: {{ resamples: 200, ledger: {ledger} }}
   export: {{ directory: {bundle}, originals: null }}
+  tracking: {{ store: {store} }}
 ",
         cache = folder.join("cache").display(),
         ledger = folder.join("ledger.jsonl").display(),
         bundle = folder.join("bundle").display(),
+        store = folder.join("mlruns").display(),
     )
 }

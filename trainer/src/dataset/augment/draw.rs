@@ -19,6 +19,8 @@ pub struct Variation {
     pub tone: Tone,
     /// Rows of the 2x3 matrix from output to input coordinates, which run from -1 to 1 over the image; the mirror is in it.
     pub affine: [f64; 6],
+    /// Width of the frame that comes from another image, as a share of the side; 0 for none.
+    pub frame: f64,
     /// What is laid over the image.
     pub marks: Marks,
     /// Standard deviation of the blur in pixels, and by what the removed detail is multiplied.
@@ -68,6 +70,7 @@ impl Variation {
         Self {
             tone: Tone { gamma: 1.0, contrast: 1.0, brightness: 0.0 },
             affine: IDENTITY,
+            frame: 0.0,
             marks: Marks { rectangles: false, letters: 0, seed, largest_side: 0 },
             detail: None,
             noise: (0.0, seed),
@@ -94,6 +97,11 @@ pub fn draw(config: &Augmentation, rng: &mut ChaCha8Rng) -> Variation {
     Variation {
         tone,
         affine: affine(config, rng),
+        frame: if rng.random_bool(config.frame_probability) {
+            rng.random_range(0.0..=config.frame_width)
+        } else {
+            0.0
+        },
         marks: Marks {
             rectangles: rng.random_bool(config.occlusion_probability),
             letters: u32::from(rng.random_bool(config.letters_probability)),

@@ -1,9 +1,9 @@
 //! JPEG artefacts on the device: what baseline luminance coding (ITU-T T.81) does to grey levels, without the entropy
 //! coding, which loses nothing.
 
-use super::Variation;
+use super::{Variation, only};
 use std::f64::consts::PI;
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 /// Annex K, table K.1: luminance quantisation at quality 50.
 const LUMINANCE: [f32; 64] = [
@@ -15,15 +15,8 @@ const LUMINANCE: [f32; 64] = [
 
 /// Codes the images that have a quality; the others stay as they are.
 pub(super) fn compress(images: &Tensor, varied: &[Variation]) -> Tensor {
-    let coded: Vec<i64> =
-        (0i64..).zip(varied).filter(|(_, v)| v.jpeg_quality.is_some()).map(|(i, _)| i).collect();
     let qualities: Vec<u8> = varied.iter().filter_map(|v| v.jpeg_quality).collect();
-    if coded.is_empty() {
-        return images.shallow_clone();
-    }
-    let positions = Tensor::from_slice(&coded).to_device(images.device());
-    let compressed = code(&images.index_select(0, &positions), &qualities);
-    images.index_copy(0, &positions, &compressed)
+    only(images, varied, |v| v.jpeg_quality.is_some(), |coded| code(coded, &qualities))
 }
 
 /// Levels `[N, 1, H, W]` through quantisation at each image's quality.
@@ -33,15 +26,14 @@ pub(super) fn code(images: &Tensor, qualities: &[u8]) -> Tensor {
     let pad = |side: i64| (8 - side % 8) % 8;
     let padded = images.round().replication_pad2d([0, pad(width), 0, pad(height)]);
     let (rows, columns) = ((height + pad(height)) / 8, (width + pad(width)) / 8);
+    // One row a block, so that the transform of a whole batch is one matrix product.
     let blocks =
-        (padded - 128.0).view([n, rows, 8, columns, 8]).permute([0, 1, 3, 2, 4]).reshape([n, -1, 8, 8]);
+        (padded - 128.0).view([n, rows, 8, columns, 8]).permute([0, 1, 3, 2, 4]).reshape([n, -1, 64]);
     let tables: Vec<f32> = qualities.iter().flat_map(|quality| table(*quality)).collect();
-    let tables = Tensor::from_slice(&tables).view([n, 1, 8, 8]).to_device(images.device());
+    let tables = Tensor::from_slice(&tables).view([n, 1, 64]).to_device(images.device());
     let transform = cosine_transform().to_device(images.device());
-    let coefficients = transform.matmul(&blocks).matmul(&transform.tr());
-    let quantised = (coefficients / &tables).round() * tables;
-    let restored = transform.tr().matmul(&quantised).matmul(&transform) + 128.0;
-    restored
+    let quantised = (blocks.matmul(&transform.tr()) / &tables).round() * tables;
+    (quantised.matmul(&transform) + 128.0)
         .view([n, rows, columns, 8, 8])
         .permute([0, 1, 3, 2, 4])
         .reshape([n, 1, rows * 8, columns * 8])
@@ -58,15 +50,18 @@ fn table(quality: u8) -> [f32; 64] {
     LUMINANCE.map(|step| ((step * scale.floor() + 50.0) / 100.0).floor().clamp(1.0, 255.0))
 }
 
-/// The orthonormal 8-point DCT-II.
+/// The orthonormal DCT-II of an 8x8 block as a `[64, 64]` matrix: the Kronecker product of the 8-point transform with itself.
 fn cosine_transform() -> Tensor {
-    let value = |i: usize| {
-        let (k, x) = ((i / 8) as f64, (i % 8) as f64);
-        let scale = if i < 8 { (1.0f64 / 8.0).sqrt() } else { 0.5 };
-        (scale * (PI * (2.0 * x + 1.0) * k / 16.0).cos()) as f32
+    let along = |k: usize, x: usize| {
+        let scale = if k == 0 { (1.0f64 / 8.0).sqrt() } else { 0.5 };
+        scale * (PI * (2 * x + 1) as f64 * k as f64 / 16.0).cos()
     };
-    let values: Vec<f32> = (0..64).map(value).collect();
-    Tensor::from_slice(&values).view([8, 8]).to_kind(Kind::Float)
+    let value = |i: usize| {
+        let (frequency, position) = (i / 64, i % 64);
+        (along(frequency / 8, position / 8) * along(frequency % 8, position % 8)) as f32
+    };
+    let values: Vec<f32> = (0..64 * 64).map(value).collect();
+    Tensor::from_slice(&values).view([64, 64])
 }
 
 #[cfg(test)]
@@ -75,6 +70,7 @@ mod tests {
     use cxr::DecodeLimits;
     use cxr::phantom::{PhantomSpec, generate};
     use jpeg_encoder::{ColorType, Encoder};
+    use tch::Kind;
 
     #[test]
     fn artefacts_are_those_of_a_jpeg_file() {

@@ -1,7 +1,7 @@
 //! Marks over the image: rectangles that hide corners and edges, and letters like those that technicians burn in. They
 //! fall on both classes alike, so that a network cannot live by them.
 
-use super::draw::{Marks, generator};
+use super::draw::{Marks, Variation, generator};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use tch::{Kind, Tensor};
@@ -41,21 +41,32 @@ impl Canvas<'_> {
     }
 }
 
-/// Paints one image's marks: levels and mask, one byte a pixel each. Whether there are any.
-pub(super) fn paint(marks: &Marks, (width, height): (u32, u32), levels: &mut [u8], mask: &mut [u8]) -> bool {
+/// Paints every image's marks: levels and mask, a plane of one byte a pixel each; none where no image has any.
+pub(super) fn paint(varied: &[Variation], (width, height): (u32, u32)) -> Option<Vec<u8>> {
+    if !varied.iter().any(|v| v.marks.rectangles || v.marks.letters > 0) {
+        return None;
+    }
+    let n_pixels = (width * height) as usize;
+    let mut planes = vec![0; varied.len() * 2 * n_pixels];
+    for (variation, planes) in varied.iter().zip(planes.chunks_exact_mut(2 * n_pixels)) {
+        let (levels, mask) = planes.split_at_mut(n_pixels);
+        paint_marks(&variation.marks, &mut Canvas { levels, mask, width, height });
+    }
+    Some(planes)
+}
+
+fn paint_marks(marks: &Marks, canvas: &mut Canvas) {
     let mut rng = generator(marks.seed, 0, 0);
-    let mut canvas = Canvas { levels, mask, width, height };
     if marks.rectangles {
         for corner in 0..4 {
             if rng.random_bool(0.5) {
-                paint_rectangle(&mut canvas, corner, marks.largest_side, &mut rng);
+                paint_rectangle(canvas, corner, marks.largest_side, &mut rng);
             }
         }
     }
     for _ in 0..marks.letters {
-        paint_letters(&mut canvas, &mut rng);
+        paint_letters(canvas, &mut rng);
     }
-    marks.rectangles || marks.letters > 0
 }
 
 /// Within an eighth of a corner, of one grey or of noise.

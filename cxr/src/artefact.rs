@@ -1,0 +1,159 @@
+//! Screens for what does not belong into a radiograph: borders, burned-in text, extreme exposure. Coarse on purpose:
+//! they count candidates for a data audit, nothing is refused by them (`validate` does that).
+
+use crate::statistics::ImageStatistics;
+use serde::{Deserialize, Serialize};
+
+/// A border's pixels are at most this far from black or white; JPEG ringing stays below.
+const BORDER_TOLERANCE: u8 = 12;
+/// Share of a row or column that must be of the border's level.
+const BORDER_SHARE: f64 = 0.98;
+/// From this share of a side an image counts as bordered.
+const BORDER_WIDTH: f64 = 0.02;
+/// Levels by which a mark is brighter than the mean around it.
+const MARK_CONTRAST: f64 = 60.0;
+/// Least level of a mark.
+const MARK_LEVEL: u8 = 150;
+/// Half the side of the surroundings, as a share of the image's shorter side.
+const SURROUNDINGS: f64 = 0.06;
+
+/// What the screens found in one image.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Artefacts {
+    /// Widest black margin, as a share of the side it is measured along.
+    pub black_border: f64,
+    /// Widest white margin.
+    pub white_border: f64,
+    /// Letter-like marks: bright, sharply bounded, small, in the outer part of the image.
+    pub marks: usize,
+    /// Nearly all dark, nearly all bright, clipped or without contrast.
+    pub extreme_exposure: bool,
+}
+
+impl Artefacts {
+    /// Screens row-major grey `pixels` at the model's size, which belong to an image with these statistics.
+    pub fn of(pixels: &[u8], width: usize, statistics: &ImageStatistics) -> Self {
+        let rows: Vec<&[u8]> = pixels.chunks_exact(width.max(1)).collect();
+        let s = statistics;
+        Self {
+            black_border: border(&rows, |level| level <= BORDER_TOLERANCE),
+            white_border: border(&rows, |level| level >= 255 - BORDER_TOLERANCE),
+            marks: marks(&rows),
+            extreme_exposure: s.mean < 0.15
+                || s.mean > 0.85
+                || s.white_fraction > 0.15
+                || s.p99 - s.p01 < 0.3,
+        }
+    }
+
+    /// Whether a margin of at least 2 % of a side is black or white.
+    pub fn is_bordered(&self) -> bool {
+        self.black_border.max(self.white_border) >= BORDER_WIDTH
+    }
+}
+
+fn border(rows: &[&[u8]], of_border: impl Fn(u8) -> bool) -> f64 {
+    let (height, width) = (rows.len(), rows.first().map_or(0, |row| row.len()));
+    let full = |n: usize, whole: usize| n as f64 >= BORDER_SHARE * whole as f64;
+    let row = |y: &usize| full(rows[*y].iter().filter(|level| of_border(**level)).count(), width);
+    let column = |x: &usize| full(rows.iter().filter(|row| of_border(row[*x])).count(), height);
+    let (top, bottom) = ((0..height).take_while(row).count(), (0..height).rev().take_while(row).count());
+    let (left, right) = ((0..width).take_while(column).count(), (0..width).rev().take_while(column).count());
+    let share = |n: usize, whole: usize| n as f64 / whole.max(1) as f64;
+    share(top.max(bottom), height).max(share(left.max(right), width))
+}
+
+/// Connected regions (8 neighbours) of pixels that stand out of their surroundings, of a letter's size and shape.
+fn marks(rows: &[&[u8]]) -> usize {
+    let (height, width) = (rows.len(), rows.first().map_or(0, |row| row.len()));
+    let radius = ((width.min(height) as f64 * SURROUNDINGS).round() as usize).max(2);
+    let sums = integral(rows, width);
+    let mut open: Vec<bool> = (0..width * height)
+        .map(|at| {
+            let (x, y) = (at % width, at / width);
+            let (left, right) = (x.saturating_sub(radius), (x + radius + 1).min(width));
+            let (top, bottom) = (y.saturating_sub(radius), (y + radius + 1).min(height));
+            let sum = sums[bottom][right] + sums[top][left] - sums[top][right] - sums[bottom][left];
+            let mean = sum as f64 / ((right - left) * (bottom - top)) as f64;
+            rows[y][x] >= MARK_LEVEL && f64::from(rows[y][x]) - mean >= MARK_CONTRAST
+        })
+        .collect();
+    let mut n = 0;
+    for start in 0..open.len() {
+        if open[start] {
+            n += usize::from(Region::flood(&mut open, start, width, height).is_letter(width, height));
+        }
+    }
+    n
+}
+
+/// Sums of everything above and to the left, one row and one column more than the image.
+fn integral(rows: &[&[u8]], width: usize) -> Vec<Vec<u64>> {
+    let mut sums = vec![vec![0; width + 1]];
+    for row in rows {
+        let above = &sums[sums.len() - 1];
+        let mut next = vec![0; width + 1];
+        let mut so_far = 0;
+        for (x, level) in row.iter().enumerate() {
+            so_far += u64::from(*level);
+            next[x + 1] = above[x + 1] + so_far;
+        }
+        sums.push(next);
+    }
+    sums
+}
+
+struct Region {
+    left: usize,
+    right: usize,
+    top: usize,
+    bottom: usize,
+    n: usize,
+}
+
+impl Region {
+    /// Collects the region around `start` and closes its pixels.
+    fn flood(open: &mut [bool], start: usize, width: usize, height: usize) -> Self {
+        let (x, y) = (start % width, start / width);
+        let mut region = Self { left: x, right: x, top: y, bottom: y, n: 0 };
+        let mut waiting = vec![start];
+        open[start] = false;
+        while let Some(at) = waiting.pop() {
+            let (x, y) = (at % width, at / width);
+            region.n += 1;
+            region.left = region.left.min(x);
+            region.right = region.right.max(x);
+            region.top = region.top.min(y);
+            region.bottom = region.bottom.max(y);
+            for row in y.saturating_sub(1)..(y + 2).min(height) {
+                for column in x.saturating_sub(1)..(x + 2).min(width) {
+                    let neighbour = row * width + column;
+                    if std::mem::take(&mut open[neighbour]) {
+                        waiting.push(neighbour);
+                    }
+                }
+            }
+        }
+        region
+    }
+
+    /// 2.5 to 12 % of the image high, at most half again as wide as that, neither a filled box nor a thread, and in the
+    /// outer part of the image.
+    fn is_letter(&self, width: usize, height: usize) -> bool {
+        let (across, down) = (self.right - self.left + 1, self.bottom - self.top + 1);
+        let (wide, high) = (across as f64 / width as f64, down as f64 / height as f64);
+        let fill = self.n as f64 / (across * down) as f64;
+        let (x, y) = (
+            (self.left + self.right) as f64 / 2.0 / width as f64,
+            (self.top + self.bottom) as f64 / 2.0 / height as f64,
+        );
+        let outer = !(0.25..=0.75).contains(&x) || !(0.2..=0.85).contains(&y);
+        (0.025..=0.12).contains(&high)
+            && (0.01..=0.18).contains(&wide)
+            && (0.2..=0.9).contains(&fill)
+            && down * 3 >= across
+            && down <= across * 5
+            && outer
+    }
+}

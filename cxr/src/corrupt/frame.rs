@@ -1,0 +1,69 @@
+//! Parts of the image that are no patient: border, corners, markers; filling them, and exchanging them between images.
+
+use crate::lettering;
+use rand::RngExt;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+/// Markers as technologists set them.
+const MARKERS: [&str; 6] = ["R", "L", "AP", "PORT", "ERECT", "SUPINE"];
+
+/// A part of the image, by shares of its sides.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Region {
+    /// The frame of that width along every side.
+    Border(f64),
+    /// Everything but that frame.
+    Centre(f64),
+    /// The four squares (rectangles, where the image is none) of that side in the corners.
+    Corners(f64),
+}
+
+/// Whether the pixel in `column` and `row` lies in the region.
+pub fn is_in(region: Region, (width, height): (u32, u32), column: u32, row: u32) -> bool {
+    let edge = |share: f64, side: u32| (share * f64::from(side)).round() as u32;
+    let near =
+        |at: u32, side: u32, share: f64| at < edge(share, side) || at >= side - edge(share, side).min(side);
+    match region {
+        Region::Border(share) => near(column, width, share) || near(row, height, share),
+        Region::Centre(share) => !(near(column, width, share) || near(row, height, share)),
+        Region::Corners(share) => near(column, width, share) && near(row, height, share),
+    }
+}
+
+/// Fills the region with one level.
+pub fn fill(pixels: &mut [u8], size: (u32, u32), region: Region, level: u8) {
+    for (position, pixel) in (0u32..).zip(pixels) {
+        if is_in(region, size, position % size.0, position / size.0) {
+            *pixel = level;
+        }
+    }
+}
+
+/// The image with the region taken from another of the same size.
+pub fn swap_region(pixels: &[u8], from: &[u8], size: (u32, u32), region: Region) -> Vec<u8> {
+    let pick = |(position, (own, other)): (u32, (&u8, &u8))| {
+        if is_in(region, size, position % size.0, position / size.0) { *other } else { *own }
+    };
+    (0u32..).zip(pixels.iter().zip(from)).map(pick).collect()
+}
+
+/// Burns markers in white into `n` of the corners, letters of that share of the height.
+pub fn write_letters(pixels: &mut [u8], size: (u32, u32), n: usize, share: f64, rng: &mut ChaCha8Rng) {
+    let (width, height) = size;
+    let scale = ((share * f64::from(height) / 7.0).round() as u32).max(1);
+    let mut corners = [(false, false), (true, false), (false, true), (true, true)];
+    corners.shuffle(rng);
+    for (is_right, is_bottom) in corners.into_iter().take(n) {
+        let text = MARKERS[rng.random_range(0..MARKERS.len())];
+        let margin = (width.min(height) as f64 * rng.random_range(0.02..0.06)) as u32;
+        let (columns, rows) = lettering::size(text, scale);
+        let place = |is_far: bool, side: u32, length: u32| {
+            if is_far { side.saturating_sub(length + margin) } else { margin }
+        };
+        let at = (place(is_right, width, columns), place(is_bottom, height, rows));
+        lettering::draw(pixels, width, at, text, scale, u8::MAX);
+    }
+}

@@ -1,0 +1,74 @@
+//! Corruptions of levels and detail; nothing moves here.
+
+use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+
+pub(super) fn to_level(value: f64) -> u8 {
+    value.round().clamp(0.0, 255.0) as u8
+}
+
+/// Applies a function of the level, 0 to 1, to every pixel.
+pub(super) fn map_levels(pixels: &[u8], to: impl Fn(f64) -> f64) -> Vec<u8> {
+    let table: [u8; 256] = std::array::from_fn(|level| to_level(255.0 * to(level as f64 / 255.0)));
+    pixels.iter().map(|level| table[usize::from(*level)]).collect()
+}
+
+/// Contrast about the image's own mean.
+pub(super) fn contrast(pixels: &[u8], factor: f64) -> Vec<u8> {
+    let mean = pixels.iter().map(|p| f64::from(*p)).sum::<f64>() / pixels.len() as f64 / 255.0;
+    map_levels(pixels, |level| mean + (level - mean) * factor)
+}
+
+/// Adds normal deviates (Box and Muller 1958), two at a time.
+pub(super) fn add_noise(pixels: &[u8], sigma: f64, rng: &mut ChaCha8Rng) -> Vec<u8> {
+    let mut noisy = Vec::with_capacity(pixels.len());
+    for pair in pixels.chunks(2) {
+        let radius = sigma * (-2.0 * (1.0 - rng.random::<f64>()).ln()).sqrt();
+        let (sin, cos) = (std::f64::consts::TAU * rng.random::<f64>()).sin_cos();
+        let added = [radius * cos, radius * sin];
+        noisy.extend(pair.iter().zip(added).map(|(level, added)| to_level(f64::from(*level) + added)));
+    }
+    noisy
+}
+
+/// A separable Gaussian, cut off at three sigma; the edge pixels go on outside.
+pub(super) fn blur(pixels: &[u8], (width, height): (u32, u32), sigma: f64) -> Vec<u8> {
+    let radius = (3.0 * sigma).ceil() as i64;
+    let kernel: Vec<f32> =
+        (-radius..=radius).map(|x| (-0.5 * (x as f64 / sigma).powi(2)).exp() as f32).collect();
+    let total: f32 = kernel.iter().sum();
+    let (w, h) = (i64::from(width), i64::from(height));
+    let weighted = |at: &dyn Fn(i64) -> f32| {
+        (-radius..=radius).zip(&kernel).map(|(offset, weight)| at(offset) * weight).sum::<f32>() / total
+    };
+    let mut across = Vec::with_capacity(pixels.len());
+    for y in 0..h {
+        for x in 0..w {
+            across
+                .push(weighted(&|offset| f32::from(pixels[(y * w + (x + offset).clamp(0, w - 1)) as usize])));
+        }
+    }
+    let mut blurred = Vec::with_capacity(pixels.len());
+    for y in 0..h {
+        for x in 0..w {
+            let level = weighted(&|offset| across[((y + offset).clamp(0, h - 1) * w + x) as usize]);
+            blurred.push(to_level(f64::from(level)));
+        }
+    }
+    blurred
+}
+
+/// Shrunk with antialiasing and enlarged again.
+pub(super) fn through_thumbnail(pixels: &[u8], (width, height): (u32, u32), shrink: f64) -> Vec<u8> {
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+    let shrunk = |side: u32| ((f64::from(side) * shrink).round() as u32).max(1);
+    let mut resizer = Resizer::new();
+    let original = ImageRef::new(width, height, pixels, PixelType::U8).expect("width x height pixels");
+    let mut small = Image::new(shrunk(width), shrunk(height), PixelType::U8);
+    resizer.resize(&original, &mut small, &options).expect("the whole of an image with sides above zero");
+    let mut back = Image::new(width, height, PixelType::U8);
+    resizer.resize(&small, &mut back, &options).expect("the whole of an image with sides above zero");
+    back.into_vec()
+}

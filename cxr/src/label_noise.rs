@@ -1,0 +1,110 @@
+//! Confident learning (Northcutt, Jiang and Chuang 2021): which labels contradict what out-of-sample probabilities say,
+//! and how many. Where the probabilities come from belongs to the caller; they must be of images that the classifier
+//! was not fitted on.
+
+use serde::{Deserialize, Serialize};
+
+/// An image whose label the probabilities contradict.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Suspect {
+    /// Its position.
+    pub position: usize,
+    /// Probability of its own label.
+    pub self_confidence: f64,
+}
+
+/// What confident learning says of a set of labels. Classes are negative, positive.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConfidentLearning {
+    /// Mean probability of a class among the images labelled with it: from there an image counts as confidently of the
+    /// class.
+    pub thresholds: [f64; 2],
+    /// The confident joint: images by label, then by the class that they confidently are. Images that are confidently of
+    /// no class are not in it.
+    pub confident_joint: [[usize; 2]; 2],
+    /// Estimated share of all images by label, then by true class; sums to 1.
+    pub joint: [[f64; 2]; 2],
+    /// Estimated share of the labels of each class that are wrong.
+    pub noise_rates: [f64; 2],
+    /// The off-diagonal images of the confident joint, least confident first.
+    pub suspects: Vec<Suspect>,
+}
+
+impl ConfidentLearning {
+    /// Judges labels by out-of-sample probabilities of the positive class; `None` when a class is missing, the numbers
+    /// differ or a probability is none.
+    pub fn of(probabilities: &[f64], positive: &[bool]) -> Option<Self> {
+        let usable = probabilities.len() == positive.len()
+            && probabilities.iter().all(|probability| (0.0..=1.0).contains(probability));
+        let n_labelled = |class: usize| positive.iter().filter(|label| usize::from(**label) == class).count();
+        let n = [n_labelled(0), n_labelled(1)];
+        if !usable || n.contains(&0) {
+            return None;
+        }
+        let of_class = |probability: f64, class: usize| [1.0 - probability, probability][class];
+        let labelled = || probabilities.iter().zip(positive.iter().map(|label| usize::from(*label)));
+        let thresholds = [0, 1].map(|class| {
+            let own = labelled().filter(|(_, label)| *label == class).map(|(p, _)| of_class(*p, class));
+            own.sum::<f64>() / n[class] as f64
+        });
+        let mut confident_joint = [[0; 2]; 2];
+        let mut suspects = Vec::new();
+        for (position, (probability, label)) in labelled().enumerate() {
+            let confident = |class: usize| of_class(*probability, class) >= thresholds[class];
+            let class = match (confident(0), confident(1)) {
+                (false, false) => continue,
+                // Above both thresholds the more probable class counts.
+                (true, true) => usize::from(*probability > 0.5),
+                (_, positive) => usize::from(positive),
+            };
+            confident_joint[label][class] += 1;
+            if class != label {
+                suspects.push(Suspect { position, self_confidence: of_class(*probability, label) });
+            }
+        }
+        suspects.sort_by(|a, b| {
+            a.self_confidence.total_cmp(&b.self_confidence).then(a.position.cmp(&b.position))
+        });
+        let noise_rates = [0, 1].map(|label| {
+            let row: usize = confident_joint[label].iter().sum();
+            confident_joint[label][1 - label] as f64 / row.max(1) as f64
+        });
+        // Each row is scaled to the number of images with its label, and everything to one.
+        let joint = [0, 1].map(|label| {
+            let share = n[label] as f64 / positive.len() as f64;
+            [0, 1].map(|class| {
+                let rate = noise_rates[label];
+                share * if class == label { 1.0 - rate } else { rate }
+            })
+        });
+        Some(Self { thresholds, confident_joint, joint, noise_rates, suspects })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worked_example() {
+        let probabilities = [0.1, 0.2, 0.9, 0.3, 0.8, 0.9, 0.7, 0.1];
+        let positive = [false, false, false, false, true, true, true, true];
+        let found = ConfidentLearning::of(&probabilities, &positive).unwrap();
+        // Negative: (0.9 + 0.8 + 0.1 + 0.7) / 4; positive: (0.8 + 0.9 + 0.7 + 0.1) / 4.
+        assert!((found.thresholds[0] - 0.625).abs() < 1e-12 && (found.thresholds[1] - 0.625).abs() < 1e-12);
+        assert_eq!(found.confident_joint, [[3, 1], [1, 3]]);
+        assert_eq!(found.noise_rates, [0.25, 0.25]);
+        assert_eq!(found.joint, [[0.375, 0.125], [0.125, 0.375]]);
+        let positions: Vec<usize> = found.suspects.iter().map(|suspect| suspect.position).collect();
+        assert_eq!(positions, [2, 7], "equally doubtful ones in their order");
+    }
+
+    #[test]
+    fn what_cannot_be_judged_has_no_answer() {
+        assert_eq!(ConfidentLearning::of(&[0.5], &[true]), None);
+        assert_eq!(ConfidentLearning::of(&[0.5, f64::NAN], &[true, false]), None);
+        assert_eq!(ConfidentLearning::of(&[0.5], &[true, false]), None);
+    }
+}

@@ -1,0 +1,13 @@
+//! `cxr-trainer release`.
+
+use super::export;
+use anyhow::Result;
+use cxr_trainer::calibrate::Calibrated;
+use cxr_trainer::release::release;
+
+pub(crate) fn run(arguments: export::Arguments) -> Result<()> {
+    let opened = arguments.common.open()?;
+    let trained = opened.trained()?;
+    let calibrated = Calibrated::load(trained.run, &trained.weights_sha256)?;
+    release(&trained, &calibrated, &arguments.output.paths(&opened.config)).map(drop)
+}

@@ -1,0 +1,46 @@
+//! `cxr-trainer soup`.
+
+use super::shared::Common;
+use anyhow::Result;
+use clap::Args;
+use cxr_trainer::run::RunDirectory;
+use cxr_trainer::soup::{Recipe, Statistics, from_study, soup};
+use cxr_trainer::tune::StudyDirectory;
+use cxr_trainer::tune::space::apply;
+use std::path::PathBuf;
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    common: Common,
+    /// Runs to take the mean of; --config is that of the first.
+    #[arg(long, num_args = 1.., required_unless_present = "study", conflicts_with = "study")]
+    from: Vec<PathBuf>,
+    /// Takes the trials of a study that reached its best trial's rung; --config is that of the study.
+    #[arg(long)]
+    study: Option<PathBuf>,
+    /// Augmented copies of the select fold that are judged beside it.
+    #[arg(long, default_value_t = 0)]
+    augmented_copies: usize,
+    /// Statistics of batch normalisation.
+    #[arg(long, value_enum, default_value = "better")]
+    statistics: Statistics,
+    /// Moves the result by this share towards the pretrained backbone.
+    #[arg(long, value_name = "ALPHA")]
+    towards_pretrained: Option<f64>,
+}
+
+pub(crate) fn run(arguments: Arguments) -> Result<()> {
+    let Arguments { common, mut from, study, augmented_copies, statistics, towards_pretrained } = arguments;
+    let mut config = common.config()?;
+    if let Some(study) = study {
+        let (results, runs) = from_study(&StudyDirectory::of(&study))?;
+        if let Some(best) = &results.best {
+            config = apply(&config, &best.parameters)?;
+        }
+        from = runs;
+    }
+    let device = common.device.open()?;
+    let out = RunDirectory::open(&common.run, &config)?;
+    soup(&config, &out, &from, &Recipe { augmented_copies, statistics, towards_pretrained }, device).map(drop)
+}

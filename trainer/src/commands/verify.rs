@@ -1,0 +1,25 @@
+//! `cxr-trainer verify`.
+
+use anyhow::{Context, Result};
+use clap::Args;
+use cxr_trainer::verify::{public_key, verify};
+use std::path::PathBuf;
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// The bundle's folder.
+    bundle: PathBuf,
+    /// Ed25519 public key of whoever is trusted, PEM. Without it the signature is not checked.
+    #[arg(long)]
+    public_key: Option<PathBuf>,
+    /// ONNX Runtime's shared library. Without it the graph is read and not run.
+    #[arg(long, env = "ORT_DYLIB_PATH")]
+    onnxruntime: Option<PathBuf>,
+}
+
+pub(crate) fn run(arguments: Arguments) -> Result<()> {
+    let key = arguments.public_key.as_deref().map(public_key).transpose()?;
+    let table = verify(&arguments.bundle, key.as_ref(), arguments.onnxruntime.as_deref());
+    table.report();
+    table.result().with_context(|| format!("{}: must not be used", arguments.bundle.display()))
+}

@@ -1,0 +1,73 @@
+//! Contact sheets of what the data analysis found: suspects, near duplicates, marked images.
+
+use super::label_noise::LabelNoise;
+use crate::audit::duplicates::Duplicates;
+use crate::audit::survey::{Facts, Survey};
+use crate::config::Config;
+use crate::contact_sheet;
+use crate::dataset::index::{Index, OfficialSplit};
+use crate::dataset::pixels::Recipe;
+use anyhow::{Context, Result};
+use cxr::PreprocessSpec;
+
+const COLUMNS: u32 = 6;
+/// Tiles of one sheet.
+const TILES: usize = 36;
+
+/// The worst label suspects, row by row in the order of `eda.json`; none where there is no suspect.
+///
+/// # Errors
+/// When an image cannot be read.
+pub fn suspects(index: &Index, config: &Config, noise: &LabelNoise) -> Result<Option<Vec<u8>>> {
+    sheet(index, config, noise.suspects.iter().map(|suspect| suspect.path.as_str()))
+}
+
+/// Near duplicates in pairs, and images with letter-like marks, borders or extreme exposure from every part of the
+/// dataset but the published test split; by file name.
+///
+/// # Errors
+/// When an image cannot be read.
+pub fn findings(
+    index: &Index,
+    survey: &Survey,
+    duplicates: &Duplicates,
+    config: &Config,
+) -> Result<Vec<(&'static str, Vec<u8>)>> {
+    let pairs = duplicates.near.iter().flat_map(|pair| [pair.first.as_str(), pair.second.as_str()]);
+    let flagged = |of: fn(&Facts) -> bool| {
+        let seen = index.entries.iter().zip(&survey.facts);
+        let paths: Vec<&str> = seen
+            .filter(|(entry, facts)| entry.split != OfficialSplit::Test && facts.as_ref().is_some_and(of))
+            .map(|(entry, _)| entry.path.as_str())
+            .collect();
+        // Evenly over the dataset, not its first patients alone.
+        let step = paths.len().div_ceil(TILES).max(1);
+        paths.into_iter().step_by(step).collect::<Vec<_>>()
+    };
+    let sheets = [
+        ("eda-near-duplicates.png", sheet(index, config, pairs)?),
+        ("eda-marks.png", sheet(index, config, flagged(|f| f.artefacts.marks > 0).into_iter())?),
+        ("eda-borders.png", sheet(index, config, flagged(|f| f.artefacts.is_bordered()).into_iter())?),
+        ("eda-exposure.png", sheet(index, config, flagged(|f| f.artefacts.extreme_exposure).into_iter())?),
+    ];
+    Ok(sheets.into_iter().filter_map(|(name, sheet)| sheet.map(|sheet| (name, sheet))).collect())
+}
+
+fn sheet<'a>(
+    index: &Index,
+    config: &Config,
+    paths: impl Iterator<Item = &'a str>,
+) -> Result<Option<Vec<u8>>> {
+    let preprocess = PreprocessSpec {
+        width: contact_sheet::TILE,
+        height: contact_sheet::TILE,
+        ..PreprocessSpec::default()
+    };
+    let recipe = Recipe { acceptance: config.acceptance, preprocess };
+    let tile = |path: &str| -> Result<Vec<u8>> {
+        let bytes = std::fs::read(index.root.join(path)).with_context(|| path.to_owned())?;
+        Ok(recipe.prepare(&bytes).with_context(|| path.to_owned())?.pixels().to_vec())
+    };
+    let tiles = paths.take(TILES).map(tile).collect::<Result<Vec<_>>>()?;
+    Ok(contact_sheet::png(&tiles, COLUMNS))
+}

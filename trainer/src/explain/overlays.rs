@@ -1,0 +1,125 @@
+//! Pictures: the most telling images of every outcome with their maps, each in a file and all on one contact sheet.
+
+use super::Outcome;
+use super::maps::Maps;
+use crate::console::say;
+use crate::files;
+use crate::trained::TrainedRun;
+use anyhow::Result;
+use cxr::{heatmap, lettering};
+use png::{BitDepth, ColorType, Encoder};
+use serde::{Deserialize, Serialize};
+
+/// Images of every outcome.
+const N: usize = 4;
+/// Image pixels of a caption's letter pixel.
+const SCALE: u32 = 2;
+/// Rows below an image for its caption: two lines of seven letter pixels each, with a gap.
+const CAPTION: u32 = 2 * 9 * SCALE;
+/// The contact sheet, below the folder `figures`.
+pub const CONTACT_SHEET: &str = "explain-contact-sheet.png";
+
+/// One picture.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Overlay {
+    /// Below the run directory's folder `figures`: the image, and beside it the image under its map.
+    pub file: String,
+    /// Path of the image in the dataset.
+    pub image: String,
+    /// What it was called and what it is.
+    pub outcome: Outcome,
+    /// Calibrated probability.
+    pub probability: f64,
+}
+
+/// An RGB picture, row-major.
+struct Picture {
+    width: u32,
+    pixels: Vec<u8>,
+}
+
+pub(super) fn draw(trained: &TrainedRun, maps: &Maps) -> Result<Vec<Overlay>> {
+    let size = maps.pixels.size;
+    let tile = (2 * size.0, size.1 + CAPTION);
+    let mut sheet = Picture::new((tile.0 * N as u32, tile.1 * Outcome::ALL.len() as u32));
+    let mut overlays = Vec::new();
+    for (row, outcome) in (0..).zip(Outcome::ALL) {
+        for (column, image) in (0..).zip(most_telling(maps, outcome)) {
+            let picture = tile_of(maps, image, tile);
+            let file = format!("explain-{}-{}.png", outcome.name(), column + 1);
+            files::write_figure(trained.run, &file, picture.encode()?)?;
+            sheet.paste(&picture, (column * tile.0, row * tile.1));
+            overlays.push(Overlay {
+                file,
+                image: maps.pixels.entries[image].path.clone(),
+                outcome,
+                probability: maps.probabilities[image],
+            });
+        }
+    }
+    files::write_figure(trained.run, CONTACT_SHEET, sheet.encode()?)?;
+    say(format!("{} overlays and figures/{CONTACT_SHEET}", overlays.len()));
+    Ok(overlays)
+}
+
+/// The most confident of those flagged, and of those not flagged.
+fn most_telling(maps: &Maps, outcome: Outcome) -> Vec<usize> {
+    let mut images: Vec<usize> =
+        (0..maps.outcomes.len()).filter(|image| maps.outcomes[*image] == outcome).collect();
+    let is_flagged = matches!(outcome, Outcome::TruePositive | Outcome::FalsePositive);
+    images.sort_by(|a, b| {
+        let rising = maps.probabilities[*a].total_cmp(&maps.probabilities[*b]);
+        if is_flagged { rising.reverse() } else { rising }
+    });
+    images.truncate(N);
+    images
+}
+
+fn tile_of(maps: &Maps, image: usize, size: (u32, u32)) -> Picture {
+    let (pixels, input) = (maps.pixels.image(image), maps.pixels.size);
+    let grey = Picture { width: input.0, pixels: pixels.iter().flat_map(|level| [*level; 3]).collect() };
+    let blended = heatmap::blend(pixels, input, &maps.maps[image], maps.map_size);
+    let mut tile = Picture::new(size);
+    tile.paste(&grey, (0, 0));
+    tile.paste(&Picture { width: input.0, pixels: blended }, (input.0, 0));
+    let path = &maps.pixels.entries[image].path;
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let facts = format!("{} P {:.3}", maps.outcomes[image].name(), maps.probabilities[image]);
+    tile.write((SCALE, input.1 + SCALE), name);
+    tile.write((SCALE, input.1 + 10 * SCALE), &facts);
+    tile
+}
+
+impl Picture {
+    /// Black.
+    fn new((width, height): (u32, u32)) -> Self {
+        Self { width, pixels: vec![0; 3 * width as usize * height as usize] }
+    }
+
+    fn paste(&mut self, other: &Self, (left, top): (u32, u32)) {
+        let (row_length, start) = (3 * self.width as usize, 3 * left as usize);
+        let rows = other.pixels.chunks_exact(3 * other.width as usize);
+        for (target, source) in self.pixels.chunks_exact_mut(row_length).skip(top as usize).zip(rows) {
+            target[start..start + source.len()].copy_from_slice(source);
+        }
+    }
+
+    fn write(&mut self, at: (u32, u32), text: &str) {
+        let mut grey = vec![0; self.pixels.len() / 3];
+        lettering::draw(&mut grey, self.width, at, text, SCALE, u8::MAX);
+        for (pixel, level) in self.pixels.chunks_exact_mut(3).zip(grey).filter(|(_, level)| *level > 0) {
+            pixel.fill(level);
+        }
+    }
+
+    fn encode(&self) -> Result<Vec<u8>> {
+        let mut file = Vec::new();
+        let height = self.pixels.len() as u32 / (3 * self.width);
+        let mut encoder = Encoder::new(&mut file, self.width, height);
+        encoder.set_color(ColorType::Rgb);
+        encoder.set_depth(BitDepth::Eight);
+        encoder.write_header()?.write_image_data(&self.pixels)?;
+        Ok(file)
+    }
+}

@@ -1,0 +1,105 @@
+//! Release: a run exported, checked as a stranger would check it, and registered.
+
+pub mod version;
+
+use crate::calibrate::Calibrated;
+use crate::console::say;
+use crate::export::{ExportPaths, export, open, signing_key};
+use crate::files;
+use crate::run::RunDirectory;
+use crate::tracking::registration::{Registration, register};
+use crate::trained::TrainedRun;
+use crate::verify::{Verification, verify};
+use anyhow::{Context, Result};
+use cxr::bundle::Trust;
+use serde::{Deserialize, Serialize};
+use std::io::ErrorKind;
+use std::path::Path;
+
+/// The file in the run directory.
+const FILE: &str = "release.json";
+
+/// `release.json`: what was released from a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Release {
+    /// The weights.
+    pub weights_sha256: String,
+    /// Name of the bundle.
+    pub name: String,
+    /// Its semantic version.
+    pub version: String,
+    /// Its digest.
+    pub bundle_sha256: String,
+    /// Key that signed it.
+    pub signed_by: String,
+    /// All its files together.
+    pub n_bytes: u64,
+    /// What was checked.
+    pub verification: Verification,
+    /// Where it is registered.
+    pub registration: Registration,
+}
+
+impl Release {
+    /// What a run released, if it did; the weights' digest says whether it still is about the run's network.
+    ///
+    /// # Errors
+    /// When the file is no release.
+    pub fn load(run: &RunDirectory) -> Result<Option<Self>> {
+        let file = run.file(FILE);
+        match std::fs::read(&file) {
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .map(Some)
+                .with_context(|| format!("{}: is no release", file.display())),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("{}: cannot be read", file.display())),
+        }
+    }
+}
+
+/// Exports, verifies and registers.
+///
+/// # Errors
+/// As [`export`] and [`register`] do, and when a check fails.
+pub fn release(trained: &TrainedRun, calibrated: &Calibrated, paths: &ExportPaths) -> Result<Release> {
+    export(trained, calibrated, paths)?;
+    let key = signing_key(&paths.signing_key)?.verifying_key();
+    let verification = verify(&paths.bundle, Some(&key), Some(&paths.onnxruntime));
+    verification.report();
+    verification.result().with_context(|| format!("{}: is not released", paths.bundle.display()))?;
+    let bundle = open(&paths.bundle, &Trust::SignedBy(vec![key]))?;
+    let (run, tracking) = (trained.run, &trained.config.tracking);
+    let registration = register(tracking, &run.file(""), &run.name(), &paths.bundle, &bundle)?;
+    let manifest = bundle.manifest();
+    let release = Release {
+        weights_sha256: trained.weights_sha256.clone(),
+        name: manifest.name.clone(),
+        version: manifest.version.clone(),
+        bundle_sha256: bundle.digest().to_owned(),
+        signed_by: bundle.signed_by().unwrap_or_default().to_owned(),
+        n_bytes: manifest.files.values().map(|file| file.bytes).sum(),
+        verification,
+        registration,
+    };
+    files::write_json(&run.file(FILE), &release)?;
+    Ok(release)
+}
+
+/// Registers a bundle that was released elsewhere, under a run of its own in `runs/`.
+///
+/// # Errors
+/// When it is no bundle or the store refuses it.
+pub fn register_bundle(
+    tracking: &crate::config::Tracking,
+    folder: &Path,
+    run: Option<&Path>,
+    trust: &Trust,
+) -> Result<Registration> {
+    let bundle = open(folder, trust)?;
+    let manifest = bundle.manifest();
+    let own = format!("register-{}-{}", manifest.name, &bundle.digest()[..12]);
+    let run_folder = run.map_or_else(|| Path::new("runs").join(&own), Path::to_owned);
+    say(format!("{} {}, bundle digest {}", manifest.name, manifest.version, bundle.digest()));
+    register(tracking, &run_folder, &own, folder, &bundle)
+}

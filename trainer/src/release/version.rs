@@ -1,0 +1,113 @@
+//! Semantic versions of bundles: one version has one set of answers, forever.
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::ValueEnum;
+use cxr::bundle::{MANIFEST, Manifest};
+use semver::{BuildMetadata, Prerelease, Version};
+use serde_json::{Value, json};
+use std::io::ErrorKind;
+use std::path::Path;
+
+/// Which part of the version goes up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Bump {
+    /// Same interface and intended use, repaired or recalibrated.
+    Patch,
+    /// Same interface and intended use, other weights.
+    Minor,
+    /// Another intended use or another interface.
+    Major,
+}
+
+impl Bump {
+    /// The next version.
+    fn of(self, version: &Version) -> Version {
+        let Version { major, minor, patch, .. } = *version;
+        let (major, minor, patch) = match self {
+            // 1.0.0-rc.1 comes before 1.0.0.
+            Self::Patch if !version.pre.is_empty() => (major, minor, patch),
+            Self::Patch => (major, minor, patch + 1),
+            Self::Minor => (major, minor + 1, 0),
+            Self::Major => (major + 1, 0, 0),
+        };
+        Version { major, minor, patch, pre: Prerelease::EMPTY, build: BuildMetadata::EMPTY }
+    }
+}
+
+/// The bundle that stands where the new one goes.
+#[derive(Debug)]
+pub struct InPlace {
+    name: String,
+    version: Version,
+    answers: Value,
+}
+
+impl InPlace {
+    /// Reads as much of its manifest as versions need, so that a bundle of an older layout still counts. None where there is
+    /// no bundle.
+    ///
+    /// # Errors
+    /// Names the file that is no manifest.
+    pub fn read(folder: &Path) -> Result<Option<Self>> {
+        let file = folder.join(MANIFEST);
+        let bytes = match std::fs::read(&file) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error).with_context(|| format!("{}: cannot be read", file.display())),
+        };
+        let read = || -> Result<Self> {
+            let manifest: Value = serde_json::from_slice(&bytes)?;
+            let text = |key: &str| manifest[key].as_str().with_context(|| format!("no {key}"));
+            let variant = &manifest["variants"][text("default_variant")?];
+            let graph = &manifest["files"][variant["file"].as_str().unwrap_or_default()]["sha256"];
+            let version = Version::parse(text("version")?).context("version")?;
+            let answers = json!([graph, variant["calibration"], variant["policy"], manifest["preprocess"]]);
+            Ok(Self { name: text("name")?.to_owned(), version, answers })
+        };
+        read().map(Some).with_context(|| {
+            format!(
+                "{}: is no bundle's manifest; move the folder away or choose another --bundle",
+                file.display()
+            )
+        })
+    }
+}
+
+/// The version of a bundle whose manifest says the configured one, and whose default variant's graph has this digest.
+///
+/// # Errors
+/// When the version is not semantic, belongs to a bundle with other answers, or is older than the one in place.
+pub fn next(
+    in_place: Option<&InPlace>,
+    manifest: &Manifest,
+    graph_sha256: &str,
+    bump: Option<Bump>,
+) -> Result<Version> {
+    let configured = Version::parse(&manifest.version).with_context(|| {
+        format!("trainer.export.version: {:?} is no semantic version such as 1.2.0", manifest.version)
+    })?;
+    let Some(old) = in_place.filter(|old| old.name == manifest.name) else {
+        ensure!(bump.is_none(), "--bump: no bundle {} is in place whose version could go up", manifest.name);
+        return Ok(configured);
+    };
+    let variant = &manifest.variants[&manifest.default_variant];
+    let answers = json!([graph_sha256, variant.calibration, variant.policy, manifest.preprocess]);
+    if answers == old.answers {
+        // The same model, perhaps with another card: only a version that somebody asks for is another one.
+        return Ok(if configured > old.version { configured } else { old.version.clone() });
+    }
+    match bump {
+        Some(bump) => Ok(bump.of(&old.version)),
+        None if configured > old.version => Ok(configured),
+        None => {
+            let what =
+                if answers[0] == old.answers[0] { "another calibration or policy" } else { "other weights" };
+            bail!(
+                "{} {} is in place with {what}, and a released version never changes: release this one as {} with --bump, or raise trainer.export.version ({configured})",
+                old.name,
+                old.version,
+                Bump::Minor.of(&old.version)
+            )
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! The split: freezes the folds once nothing leaks from one into another, and writes down who is where.
+
+use crate::audit::duplicates::{self, Duplicates};
+use crate::audit::leakage::Leakage;
+use crate::audit::survey::survey;
+use crate::audit::{CountTable, count, count_lines};
+use crate::config::{Audit, Config};
+use crate::console::say;
+use crate::dataset::folds::{Fold, Folds, Shares};
+use crate::dataset::index::Index;
+use crate::dataset::readable::check_share;
+use crate::files;
+use crate::run::RunDirectory;
+use anyhow::{Result, bail};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+const FILE: &str = "split.json";
+
+/// `split.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Split {
+    /// [`Folds::digest`] of the folds that were checked.
+    pub folds_sha256: String,
+    /// Digest of the data.
+    pub dataset_sha256: String,
+    /// Seed of the division.
+    pub seed: u64,
+    /// How near duplicates were found.
+    pub audit: Audit,
+    /// Whether the test fold was drawn from all images and not published as such.
+    pub test_is_drawn: bool,
+    /// Images and patients by fold and class folder.
+    pub counts: CountTable<Fold>,
+    /// Files in class folders that the configuration excludes.
+    pub excluded: BTreeMap<String, usize>,
+    /// What lies beside the class folders and was not looked into.
+    pub passed_over: Vec<String>,
+    /// Images that cannot be used, with the reason.
+    pub unreadable: BTreeMap<String, String>,
+    /// Pairs of images that were compared in detail.
+    pub n_compared: usize,
+    /// What crosses the folds; empty in a run that goes on.
+    pub leakage: Leakage,
+}
+
+impl Split {
+    /// What is on file for these folds.
+    ///
+    /// # Errors
+    /// When the file is of another kind.
+    pub fn load(run: &RunDirectory, folds_sha256: &str) -> Result<Option<Self>> {
+        let found: Option<Self> = files::read_json(&run.file(FILE))?;
+        Ok(found.filter(|found| found.folds_sha256 == folds_sha256))
+    }
+}
+
+/// Divides the data, checks the division for leakage and freezes it.
+///
+/// # Errors
+/// When a patient, a file or a near duplicate is in two folds: names them all, and freezes nothing.
+pub fn split(config: &Config, run: &RunDirectory) -> Result<Split> {
+    let index = Index::scan(&config.data.root, &config.data)?;
+    if run.folds().exists() {
+        let folds = Folds::frozen(&run.folds(), &index, config)?;
+        let known = Split::load(run, &folds.digest()?)?
+            .filter(|known| known.audit == config.audit && known.leakage.is_empty());
+        if let Some(known) = known {
+            say("the folds were checked before; nothing has changed");
+            report(&known);
+            return Ok(known);
+        }
+        let survey = survey(&index, config, "all images")?;
+        let duplicates = duplicates::find(&index, &survey, &config.audit);
+        return checked(config, run, &index, &folds, &duplicates);
+    }
+    let survey = survey(&index, config, "all images")?;
+    check_share(&index, &survey.unreadable, config.data.max_unreadable_share)?;
+    let duplicates = duplicates::find(&index, &survey, &config.audit);
+    let shares = Shares::of(&index, &config.data)?;
+    let folds = Folds::divide(&index, &shares, config.seed, survey.unreadable)?;
+    let split = checked(config, run, &index, &folds, &duplicates)?;
+    files::write_json(&run.folds(), &folds)?;
+    Ok(split)
+}
+
+fn checked(
+    config: &Config,
+    run: &RunDirectory,
+    index: &Index,
+    folds: &Folds,
+    duplicates: &Duplicates,
+) -> Result<Split> {
+    let fold_of: BTreeMap<&str, Fold> = folds
+        .folds
+        .iter()
+        .flat_map(|(fold, paths)| paths.iter().map(|path| (path.as_str(), *fold)))
+        .collect();
+    let parts = index.entries.iter().filter_map(|e| fold_of.get(e.path.as_str()).map(|fold| (*fold, e)));
+    let leakage =
+        Leakage::of(index, duplicates, |entry| fold_of.get(entry.path.as_str()).map(|fold| fold.name()));
+    let split = Split {
+        folds_sha256: folds.digest()?,
+        dataset_sha256: folds.dataset_sha256.clone(),
+        seed: folds.seed,
+        audit: config.audit,
+        test_is_drawn: Shares::of(index, &config.data)?.test.is_some(),
+        counts: count(parts),
+        excluded: index.excluded.clone(),
+        passed_over: index.passed_over.clone(),
+        unreadable: folds.unreadable.clone(),
+        n_compared: duplicates.n_compared,
+        leakage,
+    };
+    files::write_json(&run.file(FILE), &split)?;
+    report(&split);
+    if !split.leakage.is_empty() {
+        bail!(
+            "the folds leak into each other; remove one of each, or give them one patient:\n{}",
+            split.leakage.lines().join("\n")
+        );
+    }
+    Ok(split)
+}
+
+fn report(split: &Split) {
+    for line in count_lines(split.counts.iter().map(|(fold, classes)| (fold.name(), classes))) {
+        say(line);
+    }
+    for (folder, n) in &split.excluded {
+        say(format!("  {folder}: {n} files excluded by trainer.data.classes"));
+    }
+    for (path, reason) in &split.unreadable {
+        say(format!("  {path}: in no fold, {reason}"));
+    }
+    if split.leakage.is_empty() {
+        say(format!(
+            "no patient, file or near duplicate is in two folds ({} pairs compared in detail); folds {}",
+            split.n_compared, split.folds_sha256
+        ));
+    }
+}

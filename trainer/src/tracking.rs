@@ -1,0 +1,297 @@
+//! Tracking: what a run is made with and what it reaches, in MLflow or in a local store of the same layout.
+//!
+//! Everything is first appended to the spool in the run directory; a thread sends it from there. A server that is down,
+//! slow or gone changes nothing for the command that computes: what it did not take waits in the spool for the next
+//! command on the run, or for `cxr-trainer track`.
+
+pub mod event;
+mod folder;
+pub mod parameters;
+pub mod registration;
+mod results;
+mod sender;
+mod server;
+pub mod spool;
+pub mod standing;
+pub mod store;
+
+pub use event::{Event, ModelVersion, Number, Status};
+
+use crate::checkpoint::EpochMetrics;
+use crate::config::{Config, Tracking};
+use crate::console::say;
+use crate::environment::{Environment, git_commit};
+use crate::run::RunDirectory;
+use anyhow::{Context, Result};
+use event::{Texts, now_ms};
+use results::ResultFile;
+use sender::{Courier, Sender};
+use serde_json::Value;
+use spool::Spool;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The metric by which an epoch is known.
+const EPOCH: &str = "epoch";
+
+/// Tracks one run. No method fails: what cannot be written down is said on the terminal, and the command goes on.
+pub struct Tracker {
+    /// None where it cannot be opened.
+    spool: Option<Spool>,
+    folder: PathBuf,
+    known: Known,
+    sender: Option<Sender>,
+    flush: Duration,
+    /// Whether the run failed if nobody says otherwise.
+    running: bool,
+}
+
+/// What the spool says already, so that it is not said twice.
+#[derive(Debug, Default)]
+struct Known {
+    begun: bool,
+    parameters: Texts,
+    tags: Texts,
+    artefacts: BTreeMap<String, String>,
+    last_epoch: i64,
+    status: Option<Status>,
+}
+
+impl Known {
+    fn learn(&mut self, event: &Event) {
+        match event {
+            Event::Run { tags, .. } => {
+                self.begun = true;
+                self.tags.extend(tags.clone());
+            }
+            Event::Parameters { values } => self.parameters.extend(values.clone()),
+            Event::Tags { values } => self.tags.extend(values.clone()),
+            Event::Metrics { step, values, .. } if values.contains_key(EPOCH) => {
+                self.last_epoch = self.last_epoch.max(*step);
+            }
+            Event::Metrics { .. } | Event::Version(_) => {}
+            Event::Artefact { name, sha256, .. } => {
+                self.artefacts.insert(name.clone(), sha256.clone());
+            }
+            Event::Status { status, .. } => self.status = Some(*status),
+        }
+    }
+}
+
+impl Tracker {
+    /// The tracker of a run, with the configuration as its parameters. What an earlier command could not send is sent now.
+    pub fn open(config: &Config, run: &RunDirectory) -> Self {
+        let mut tracker = Self::at(&config.tracking, &run.file(""), &run.name());
+        match serde_json::to_value(config) {
+            Ok(tree) => tracker.parameters(parameters::flatten(&tree)),
+            Err(error) => say(format!("tracking: the configuration: {error}")),
+        }
+        let mut tags = Texts::new();
+        tags.extend(config.digest().ok().map(|digest| ("config_sha256".to_owned(), digest)));
+        if let Some(folds) = read_json(&run.folds()).and_then(|folds| serde_json::from_value(folds).ok()) {
+            let folds: crate::dataset::folds::Folds = folds;
+            tags.extend(folds.digest().ok().map(|digest| ("split_sha256".to_owned(), digest)));
+            tags.insert("dataset_sha256".to_owned(), folds.dataset_sha256);
+        }
+        tracker.tags(tags);
+        tracker
+    }
+
+    /// The tracker of a run that is being trained, from wherever it stands: unless [`finish`](Self::finish) says otherwise, it
+    /// failed.
+    pub fn training(config: &Config, run: &RunDirectory, history: &[EpochMetrics]) -> Self {
+        let mut tracker = Self::open(config, run);
+        tracker.running = true;
+        tracker.status(Status::Running);
+        tracker.epochs(history);
+        tracker
+    }
+
+    /// The tracker of a run in any folder, without parameters.
+    pub fn at(config: &Tracking, folder: &Path, name: &str) -> Self {
+        let mut tracker = Self {
+            spool: None,
+            folder: folder.to_owned(),
+            known: Known::default(),
+            sender: None,
+            flush: Duration::from_secs(config.flush_seconds),
+            running: false,
+        };
+        match read(config, folder) {
+            Ok((spool, known)) => {
+                tracker.sender = start(config, &spool, folder);
+                (tracker.spool, tracker.known) = (Some(spool), known);
+            }
+            Err(error) => say(format!("tracking: {error:#}; this command is not tracked")),
+        }
+        if !tracker.known.begun {
+            let id = uuid::Uuid::new_v4().simple().to_string();
+            let tags = run_tags(folder);
+            tracker.say(vec![Event::Run { id, name: name.to_owned(), time_ms: now_ms(), tags }]);
+        }
+        tracker
+    }
+
+    /// Adds parameters. One that had another value is kept as it was, which is all that MLflow allows; its new value
+    /// becomes the tag `changed.<name>`.
+    pub fn parameters(&mut self, values: Texts) {
+        let known = &self.known.parameters;
+        let (old, new): (Texts, Texts) = values.into_iter().partition(|(key, _)| known.contains_key(key));
+        let changed = old.into_iter().filter(|(key, value)| known[key] != *value);
+        let changed = changed.map(|(key, value)| (format!("changed.{key}"), value)).collect();
+        if !new.is_empty() {
+            self.say(vec![Event::Parameters { values: new }]);
+        }
+        self.tags(changed);
+    }
+
+    /// Sets tags.
+    pub fn tags(&mut self, mut values: Texts) {
+        values.retain(|key, value| self.known.tags.get(key) != Some(&*value));
+        if !values.is_empty() {
+            self.say(vec![Event::Tags { values }]);
+        }
+    }
+
+    /// The metrics of every epoch that was not tracked yet: all of them may be given each time.
+    pub fn epochs(&mut self, history: &[EpochMetrics]) {
+        let last_epoch = self.known.last_epoch;
+        let new = history.iter().filter(|epoch| epoch.epoch as i64 > last_epoch);
+        let events = new.map(|epoch| Event::Metrics {
+            time_ms: now_ms(),
+            step: epoch.epoch as i64,
+            values: epoch_values(epoch),
+        });
+        self.say(events.collect());
+    }
+
+    /// Metrics of one step; 0 for what belongs to none.
+    pub fn metrics(&mut self, step: i64, values: BTreeMap<String, f64>) {
+        let values = values.into_iter().map(|(name, value)| (name, Number(value))).collect();
+        self.say(vec![Event::Metrics { time_ms: now_ms(), step, values }]);
+    }
+
+    /// Keeps a file under a name, unless it is there unchanged.
+    pub fn artefact(&mut self, name: &str, file: &Path) {
+        let absolute = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+        match ResultFile::read(name.to_owned(), absolute) {
+            Ok(file) => self.result(&file),
+            Err(error) => say(format!("tracking: {error:#}")),
+        }
+    }
+
+    /// Keeps every result in the run directory that is new or changed, and its figures as metrics.
+    pub fn results(&mut self) {
+        match results::scan(&self.folder) {
+            Ok(files) => files.iter().for_each(|file| self.result(file)),
+            Err(error) => say(format!("tracking: {error:#}")),
+        }
+    }
+
+    /// Makes a bundle a version of the registered model.
+    pub fn register(&mut self, version: ModelVersion) {
+        self.say(vec![Event::Version(version)]);
+    }
+
+    /// Says how the training ended.
+    pub fn finish(mut self, status: Status) {
+        self.running = false;
+        self.status(status);
+    }
+
+    fn result(&mut self, file: &ResultFile) {
+        if self.known.artefacts.get(&file.name) == Some(&file.sha256) {
+            return;
+        }
+        let mut events = Vec::new();
+        let values = file.figures();
+        if !values.is_empty() {
+            events.push(Event::Metrics { time_ms: file.time_ms, step: 0, values });
+        }
+        let place = file.path.strip_prefix(&self.folder).unwrap_or(&file.path).to_owned();
+        events.push(Event::Artefact { name: file.name.clone(), file: place, sha256: file.sha256.clone() });
+        self.say(events);
+    }
+
+    fn status(&mut self, status: Status) {
+        if self.known.status != Some(status) {
+            self.say(vec![Event::Status { status, time_ms: now_ms() }]);
+        }
+    }
+
+    fn say(&mut self, events: Vec<Event>) {
+        let Some(spool) = self.spool.as_ref().filter(|_| !events.is_empty()) else { return };
+        events.iter().for_each(|event| self.known.learn(event));
+        if let Err(error) = spool.append(&events) {
+            say(format!("tracking: {error:#}"));
+        }
+        if let Some(sender) = &self.sender {
+            sender.wake();
+        }
+    }
+}
+
+impl Drop for Tracker {
+    fn drop(&mut self) {
+        if self.running {
+            self.status(Status::Failed);
+        }
+        if let Some(sender) = self.sender.take() {
+            sender.finish(self.flush);
+        }
+    }
+}
+
+/// The spool of a run's folder, and what it says.
+fn read(config: &Tracking, folder: &Path) -> Result<(Spool, Known)> {
+    let spool = Spool::open(folder.join(&config.spool))?;
+    let mut known = Known::default();
+    spool.events()?.iter().for_each(|event| known.learn(event));
+    Ok((spool, known))
+}
+
+fn start(config: &Tracking, spool: &Spool, folder: &Path) -> Option<Sender> {
+    let sender = store::open(config).and_then(|store| {
+        let courier = Courier { spool: spool.clone(), run_folder: folder.to_owned(), store };
+        Sender::start(courier).context("starting the thread that sends")
+    });
+    sender.inspect_err(|error| say(format!("tracking: {error:#}; kept in {}", spool.file().display()))).ok()
+}
+
+/// Every number of an epoch.
+fn epoch_values(epoch: &EpochMetrics) -> BTreeMap<String, Number> {
+    let fields = serde_json::to_value(epoch).ok();
+    let fields = fields.as_ref().and_then(Value::as_object).into_iter().flatten();
+    let number = |value: &Value| match value {
+        // JSON has no NaN; the only thing that an epoch holds as nothing is one.
+        Value::Null => Some(Number(f64::NAN)),
+        other => other.as_f64().map(Number),
+    };
+    fields.filter_map(|(name, value)| Some((name.clone(), number(value)?))).collect()
+}
+
+/// Who and what makes a run, by MLflow's names where it has some.
+fn run_tags(folder: &Path) -> Texts {
+    let environment: Option<Environment> =
+        read_json(&folder.join("environment.json")).and_then(|value| serde_json::from_value(value).ok());
+    let mut tags = Texts::from([
+        ("mlflow.source.name".to_owned(), "cxr-trainer".to_owned()),
+        ("mlflow.source.type".to_owned(), "LOCAL".to_owned()),
+        ("mlflow.user".to_owned(), std::env::var("USER").unwrap_or_else(|_| "unknown".to_owned())),
+    ]);
+    let commit = environment.as_ref().map_or_else(git_commit, |environment| environment.git_commit.clone());
+    tags.extend(commit.map(|commit| ("mlflow.source.git.commit".to_owned(), commit)));
+    if let Some(environment) = environment {
+        tags.insert("processor".to_owned(), environment.processor);
+        tags.insert("compute_threads".to_owned(), environment.compute_threads.to_string());
+        tags.extend(
+            environment.libraries.into_iter().map(|(name, version)| (format!("version.{name}"), version)),
+        );
+    }
+    tags
+}
+
+fn read_json(file: &Path) -> Option<Value> {
+    serde_json::from_slice(&std::fs::read(file).ok()?).ok()
+}

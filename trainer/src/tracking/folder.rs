@@ -1,0 +1,203 @@
+//! A folder in the layout of MLflow's own file store (`mlruns`), for machines without a server. MLflow reads it with
+//! `MLFLOW_ALLOW_FILE_STORE=true` and turns it into a database with `mlflow migrate-filestore`.
+
+mod registry;
+
+use super::event::{ModelVersion, Number, Status};
+use super::store::{Failure, NewRun, Store};
+use anyhow::{Context, Result};
+use cxr::bundle::sha256_hex;
+use serde_json::{Value, json};
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+/// What MLflow calls the description of everything.
+const META: &str = "meta.yaml";
+/// MLflow's number of a local source.
+const SOURCE_TYPE_LOCAL: u8 = 4;
+
+/// The local store.
+pub(super) struct Folder {
+    root: PathBuf,
+    target: String,
+    experiment: String,
+}
+
+impl Folder {
+    pub(super) fn new(root: &Path, experiment: &str) -> Result<Self> {
+        let root = std::path::absolute(root).with_context(|| format!("{}: is no path", root.display()))?;
+        Ok(Self { target: root.display().to_string(), root, experiment: experiment.to_owned() })
+    }
+
+    /// The experiment's folder. MLflow numbers experiments at random; the number of ours follows from the name, so that
+    /// two processes create the same one.
+    fn experiment(&self) -> std::io::Result<PathBuf> {
+        if let Ok(folders) = std::fs::read_dir(&self.root) {
+            for folder in folders.flatten().map(|entry| entry.path()) {
+                if read_meta(&folder).is_some_and(|meta| meta["name"] == self.experiment.as_str()) {
+                    return Ok(folder);
+                }
+            }
+        }
+        let digits = sha256_hex(self.experiment.as_bytes());
+        let number = u64::from_str_radix(&digits[..15], 16).unwrap_or_default() % 1_000_000_000_000_000_000;
+        let id = format!("{number:018}");
+        let (folder, now) = (self.root.join(&id), super::event::now_ms());
+        write_meta(
+            &self.root,
+            &folder,
+            &json!({
+                "artifact_location": uri(&folder),
+                "creation_time": now,
+                "experiment_id": id,
+                "last_update_time": now,
+                "lifecycle_stage": "active",
+                "name": self.experiment,
+            }),
+        )?;
+        Ok(folder)
+    }
+
+    fn run_folder(&self, run: &str) -> Result<PathBuf, Failure> {
+        self.experiment().map(|folder| folder.join(run)).map_err(|error| self.failed(&error))
+    }
+
+    fn failed(&self, error: &std::io::Error) -> Failure {
+        Failure::Later(format!("{}: {error}", self.target))
+    }
+
+    /// Writes one small file for each value: MLflow's form of parameters and tags.
+    fn texts(&self, run: &str, kind: &str, values: &[(&String, &String)]) -> Result<(), Failure> {
+        let folder = self.run_folder(run)?.join(kind);
+        values
+            .iter()
+            .try_for_each(|(key, value)| write(&self.root, &folder.join(key), value.as_bytes()))
+            .map_err(|error| self.failed(&error))
+    }
+}
+
+impl Store for Folder {
+    fn target(&self) -> &str {
+        &self.target
+    }
+
+    fn run(&mut self, run: &NewRun) -> Result<String, Failure> {
+        let folder = self.run_folder(run.id)?;
+        let create = || -> std::io::Result<()> {
+            for part in ["metrics", "params", "tags", "artifacts"] {
+                std::fs::create_dir_all(folder.join(part))?;
+            }
+            let experiment = folder.parent().and_then(Path::file_name).unwrap_or_default();
+            let meta = json!({
+                "artifact_uri": uri(&folder.join("artifacts")),
+                "end_time": null,
+                "entry_point_name": "",
+                "experiment_id": experiment.to_string_lossy(),
+                "lifecycle_stage": "active",
+                "run_id": run.id,
+                "run_name": run.name,
+                "source_name": "",
+                "source_type": SOURCE_TYPE_LOCAL,
+                "source_version": "",
+                "start_time": run.time_ms,
+                "status": Status::Running.number(),
+                "tags": [],
+                "user_id": run.tags.get("mlflow.user").map_or("unknown", String::as_str),
+            });
+            write_meta(&self.root, &folder, &meta)
+        };
+        if !folder.join(META).exists() {
+            create().map_err(|error| self.failed(&error))?;
+        }
+        self.texts(run.id, "tags", &run.tags.iter().collect::<Vec<_>>())?;
+        Ok(run.id.to_owned())
+    }
+
+    fn parameters(&mut self, run: &str, values: &[(&String, &String)]) -> Result<(), Failure> {
+        self.texts(run, "params", values)
+    }
+
+    fn tags(&mut self, run: &str, values: &[(&String, &String)]) -> Result<(), Failure> {
+        self.texts(run, "tags", values)
+    }
+
+    fn metrics(
+        &mut self,
+        run: &str,
+        time_ms: i64,
+        step: i64,
+        values: &[(&String, &Number)],
+    ) -> Result<(), Failure> {
+        let folder = self.run_folder(run)?.join("metrics");
+        values
+            .iter()
+            .try_for_each(|(key, Number(value))| {
+                append_once(&folder.join(key), &format!("{time_ms} {value:?} {step}"))
+            })
+            .map_err(|error| self.failed(&error))
+    }
+
+    fn artefact(&mut self, run: &str, name: &str, bytes: &[u8]) -> Result<(), Failure> {
+        let file = self.run_folder(run)?.join("artifacts").join(name);
+        write(&self.root, &file, bytes).map_err(|error| self.failed(&error))
+    }
+
+    fn version(&mut self, run: &str, folder: &str, version: &ModelVersion) -> Result<String, Failure> {
+        let source = uri(&self.run_folder(run)?.join("artifacts").join(folder));
+        registry::version(&self.root, run, &source, version)
+    }
+
+    fn status(&mut self, run: &str, status: Status, time_ms: i64) -> Result<(), Failure> {
+        let folder = self.run_folder(run)?;
+        let mut meta = read_meta(&folder)
+            .ok_or_else(|| Failure::Later(format!("{}: holds no {META}", folder.display())))?;
+        meta["status"] = status.number().into();
+        meta["end_time"] = if status == Status::Running { Value::Null } else { time_ms.into() };
+        write_meta(&self.root, &folder, &meta).map_err(|error| self.failed(&error))
+    }
+}
+
+/// Appends a line unless the file has it. A line without its end was torn by a power cut and is cut off.
+fn append_once(file: &Path, line: &str) -> std::io::Result<()> {
+    make_parent(file)?;
+    let text = match std::fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(error),
+    };
+    let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
+    if whole.lines().any(|known| known == line) {
+        return Ok(());
+    }
+    let mut opened = OpenOptions::new().create(true).append(true).open(file)?;
+    opened.set_len(whole.len() as u64)?;
+    writeln!(opened, "{line}")?;
+    opened.sync_data()
+}
+
+/// Replaces a file in one step. It need not survive a power cut: the spool has everything.
+fn write(root: &Path, file: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    make_parent(file)?;
+    // Not beside the file: MLflow takes every file there for a value.
+    let temporary = root.join(format!(".partial-{}", std::process::id()));
+    std::fs::write(&temporary, bytes)?;
+    std::fs::rename(temporary, file)
+}
+
+fn make_parent(file: &Path) -> std::io::Result<()> {
+    file.parent().map_or(Ok(()), std::fs::create_dir_all)
+}
+
+fn read_meta(folder: &Path) -> Option<Value> {
+    serde_yaml_ng::from_slice(&std::fs::read(folder.join(META)).ok()?).ok()
+}
+
+fn write_meta(root: &Path, folder: &Path, meta: &Value) -> std::io::Result<()> {
+    let text = serde_yaml_ng::to_string(meta).map_err(std::io::Error::other)?;
+    write(root, &folder.join(META), text.as_bytes())
+}
+
+fn uri(path: &Path) -> String {
+    format!("file://{}", path.display())
+}

@@ -1,0 +1,140 @@
+//! Results: what commands have left in a run directory, as artefacts, with every figure in them as a metric.
+
+use super::event::Number;
+use crate::console::say;
+use anyhow::{Context, Result};
+use cxr::bundle::sha256_hex;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+/// What results are written as.
+const EXTENSIONS: [&str; 7] = ["json", "yaml", "csv", "svg", "png", "md", "jsonl"];
+/// Files with one line an image: they name patients, and nobody compares runs by them.
+const PER_IMAGE: [&str; 2] = ["folds", "scores-"];
+/// Larger files are no results.
+const MAX_BYTES: u64 = 32 << 20;
+
+/// A file that a command left.
+#[derive(Debug)]
+pub(super) struct ResultFile {
+    /// Path below the run directory.
+    pub(super) name: String,
+    /// Where it is.
+    pub(super) path: PathBuf,
+    pub(super) sha256: String,
+    /// When it was written, milliseconds since 1970.
+    pub(super) time_ms: i64,
+    bytes: Vec<u8>,
+}
+
+impl ResultFile {
+    /// Reads a file.
+    pub(super) fn read(name: String, path: PathBuf) -> Result<Self> {
+        let read = || -> std::io::Result<(Vec<u8>, i64)> {
+            let modified = std::fs::metadata(&path)?.modified()?.duration_since(UNIX_EPOCH);
+            Ok((std::fs::read(&path)?, modified.map_or(0, |since| since.as_millis() as i64)))
+        };
+        let (bytes, time_ms) = read().with_context(|| format!("{}: cannot be read", path.display()))?;
+        Ok(Self { name, sha256: sha256_hex(&bytes), path, time_ms, bytes })
+    }
+
+    /// Its figures, by names that begin with the file's: every object with a number `value`, and its bounds where it has
+    /// `ci95`.
+    pub(super) fn figures(&self) -> BTreeMap<String, Number> {
+        let mut figures = BTreeMap::new();
+        if let Some(stem) = self.name.strip_suffix(".json")
+            && let Ok(tree) = serde_json::from_slice(&self.bytes)
+        {
+            collect(&tree, stem.to_owned(), &mut figures);
+        }
+        figures
+    }
+}
+
+fn collect(tree: &Value, path: String, figures: &mut BTreeMap<String, Number>) {
+    let mut figure = |path: &str, value: &Value| {
+        value.as_f64().map(|value| figures.insert(metric_name(path), Number(value))).is_some()
+    };
+    if tree.get("value").is_some_and(|value| figure(&path, value)) {
+        for (suffix, at) in [("low", 0), ("high", 1)] {
+            figure(&format!("{path}_{suffix}"), &tree["ci95"][at]);
+        }
+        return;
+    }
+    match tree {
+        Value::Object(entries) => {
+            entries.iter().for_each(|(key, value)| collect(value, format!("{path}/{key}"), figures));
+        }
+        Value::Array(items) => {
+            items.iter().enumerate().for_each(|(at, item)| collect(item, format!("{path}/{at}"), figures));
+        }
+        _ => {}
+    }
+}
+
+/// MLflow takes letters, digits and `_-. :/`.
+fn metric_name(path: &str) -> String {
+    path.chars().map(|c| if c.is_ascii_alphanumeric() || "_-. :/".contains(c) { c } else { '_' }).collect()
+}
+
+/// The results in a run directory and its folder `figures`, in order.
+///
+/// # Errors
+/// Names what cannot be read.
+pub(super) fn scan(run_folder: &Path) -> Result<Vec<ResultFile>> {
+    let mut found = Vec::new();
+    for folder in ["", "figures"] {
+        let path = run_folder.join(folder);
+        if !path.is_dir() {
+            continue;
+        }
+        let entries =
+            std::fs::read_dir(&path).with_context(|| format!("{}: cannot be listed", path.display()))?;
+        for entry in entries {
+            let path = entry?.path();
+            let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+            let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+            let is_result =
+                EXTENSIONS.contains(&extension) && !PER_IMAGE.iter().any(|start| name.starts_with(start));
+            if !is_result || !path.is_file() {
+                continue;
+            }
+            let n_bytes = path.metadata()?.len();
+            if n_bytes > MAX_BYTES {
+                say(format!("tracking: {} has {n_bytes} bytes and is not tracked", path.display()));
+                continue;
+            }
+            let name = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
+            found.push(ResultFile::read(name, path)?);
+        }
+    }
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn figures_are_found_wherever_they_stand() {
+        let tree = json!({
+            "threshold": 0.3,
+            "figures": { "auc": { "value": 0.97, "ci95": [0.95, 0.98], "n": 600 } },
+            "by size (px)": [{ "value": 1.0 }],
+        });
+        let mut figures = BTreeMap::new();
+        collect(&tree, "evaluation-test".into(), &mut figures);
+        let figures: Vec<_> = figures.iter().map(|(name, Number(value))| (name.as_str(), *value)).collect();
+        let expected = [
+            ("evaluation-test/by size _px_/0", 1.0),
+            ("evaluation-test/figures/auc", 0.97),
+            ("evaluation-test/figures/auc_high", 0.98),
+            ("evaluation-test/figures/auc_low", 0.95),
+        ];
+        assert_eq!(figures, expected);
+    }
+}

@@ -1,0 +1,141 @@
+//! The sender: a thread that delivers the spool in order and tries again until the store has everything. Nothing that it
+//! meets stops or slows the training.
+
+use super::spool::{Delivered, Spool};
+use super::store::{Failure, Store, deliver};
+use crate::console::say;
+use anyhow::Result;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender as Signals, channel};
+use std::time::Duration;
+
+/// Pause after the first failure; it doubles with each further one.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// Longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+
+/// Brings the spool to one store.
+pub(super) struct Courier {
+    pub(super) spool: Spool,
+    pub(super) run_folder: PathBuf,
+    pub(super) store: Box<dyn Store>,
+}
+
+/// How a delivery ended that did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Delivery {
+    /// The store has everything.
+    Complete,
+    /// Another process is delivering this spool.
+    ElsewhereBusy,
+}
+
+impl Courier {
+    /// Delivers everything that the store does not have yet.
+    ///
+    /// # Errors
+    /// `Later` where the store or the disk stops it; what was delivered until then is marked.
+    pub(super) fn deliver(&mut self) -> Result<Delivery, Failure> {
+        let disk = |error: anyhow::Error| Failure::Later(format!("{error:#}"));
+        let Some(_lock) = self.spool.lock().map_err(disk)? else { return Ok(Delivery::ElsewhereBusy) };
+        let target = self.store.target().to_owned();
+        let mut delivered = self.delivered().map_err(disk)?;
+        loop {
+            let lines = self.spool.lines(delivered.position).map_err(disk)?;
+            if lines.is_empty() {
+                return Ok(Delivery::Complete);
+            }
+            for line in lines {
+                let outcome = match &line.event {
+                    Ok(event) => deliver(self.store.as_mut(), &mut delivered, &self.run_folder, event),
+                    Err(what) => Err(Failure::Never(format!("{}: {what}", self.spool.file().display()))),
+                };
+                match outcome {
+                    Ok(()) => delivered.events += 1,
+                    Err(Failure::Never(why)) => {
+                        say(format!("tracking: {why}"));
+                        delivered.refused.push(why);
+                    }
+                    Err(later) => return Err(later),
+                }
+                delivered.position = line.end;
+                self.spool.mark(&target, &delivered).map_err(disk)?;
+            }
+        }
+    }
+
+    /// What the store has.
+    pub(super) fn delivered(&self) -> Result<Delivered> {
+        Ok(self.spool.sent()?.targets.remove(self.store.target()).unwrap_or_default())
+    }
+}
+
+/// The running thread.
+pub(super) struct Sender {
+    signals: Signals<()>,
+    finished: Receiver<()>,
+}
+
+impl Sender {
+    /// Starts it.
+    pub(super) fn start(courier: Courier) -> std::io::Result<Self> {
+        let ((signals, wake), (done, finished)) = (channel(), channel());
+        std::thread::Builder::new().name("tracking".into()).spawn(move || {
+            run(courier, &wake);
+            // Nobody listens any more once a command stopped waiting.
+            let _ = done.send(());
+        })?;
+        Ok(Self { signals, finished })
+    }
+
+    /// There is something new.
+    pub(super) fn wake(&self) {
+        // Should the thread have died, the spool still holds everything.
+        let _ = self.signals.send(());
+    }
+
+    /// Lets it make a last attempt, and waits for at most `patience`.
+    pub(super) fn finish(self, patience: Duration) {
+        drop(self.signals);
+        let _ = self.finished.recv_timeout(patience);
+    }
+}
+
+fn run(mut courier: Courier, wake: &Receiver<()>) {
+    let (mut pause, mut troubled, mut last) = (FIRST_PAUSE, false, false);
+    loop {
+        let complete = match courier.deliver() {
+            Ok(delivery) => {
+                if troubled {
+                    say(format!("tracking: {} answers again and has everything", courier.store.target()));
+                }
+                (pause, troubled) = (FIRST_PAUSE, false);
+                delivery == Delivery::Complete
+            }
+            Err(error) => {
+                if !troubled {
+                    say(format!(
+                        "tracking: {error}; kept in {} and tried again",
+                        courier.spool.file().display()
+                    ));
+                }
+                troubled = true;
+                false
+            }
+        };
+        if last {
+            return;
+        }
+        let signal = if complete {
+            wake.recv().map_err(|_| RecvTimeoutError::Disconnected)
+        } else {
+            wake.recv_timeout(pause)
+        };
+        match signal {
+            Ok(()) => while wake.try_recv().is_ok() {},
+            Err(RecvTimeoutError::Timeout) => pause = (pause * 2).min(LONGEST_PAUSE),
+            // What was appended before the end is still to be read.
+            Err(RecvTimeoutError::Disconnected) => last = true,
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! An MLflow server over its REST interface, as far as this program needs it.
+
+mod http;
+
+use super::event::{BUNDLE_TAG, GRAPH_TAG, ModelVersion, Number, RUN_TAG, Status, VERSION_TAG};
+use super::store::{Failure, NewRun, Store};
+use crate::config::Tracking;
+use anyhow::Result;
+use http::{Answer, Http};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// MLflow's interface.
+const API: &str = "api/2.0/mlflow";
+/// Where a server that keeps artefacts itself takes them.
+const ARTEFACTS: &str = "api/2.0/mlflow-artifacts/artifacts";
+
+/// A server, and what it has told already.
+pub(super) struct Server {
+    http: Http,
+    experiment: String,
+    experiment_id: Option<String>,
+    /// Where it keeps the artefacts, by run.
+    artefacts: BTreeMap<String, String>,
+}
+
+impl Server {
+    pub(super) fn new(url: &str, config: &Tracking) -> Result<Self> {
+        Ok(Self {
+            http: Http::new(url, config.request_seconds)?,
+            experiment: config.experiment.clone(),
+            experiment_id: None,
+            artefacts: BTreeMap::new(),
+        })
+    }
+
+    fn post(&self, path: &str, body: &Value) -> Result<Answer, Failure> {
+        self.http.post(&format!("{API}/{path}"), body)
+    }
+
+    fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Answer, Failure> {
+        self.http.get(&format!("{API}/{path}"), query)
+    }
+
+    fn experiment_id(&mut self) -> Result<String, Failure> {
+        if let Some(id) = &self.experiment_id {
+            return Ok(id.clone());
+        }
+        let find = || self.get("experiments/get-by-name", &[("experiment_name", &self.experiment)]);
+        let mut answer = find()?;
+        if answer.is_error("RESOURCE_DOES_NOT_EXIST") {
+            // Somebody else may create it in this moment, so the answer is whatever stands there afterwards.
+            let created = self.post("experiments/create", &json!({ "name": self.experiment }))?;
+            if !created.is_error("RESOURCE_ALREADY_EXISTS") {
+                created.ok()?;
+            }
+            answer = find()?;
+        }
+        let experiment = &answer.ok()?["experiment"];
+        if experiment["lifecycle_stage"] == "deleted" {
+            let name = &self.experiment;
+            return Err(Failure::Later(format!(
+                "{}: the experiment {name:?} was deleted there: restore it, or choose another trainer.tracking.experiment",
+                self.http.url()
+            )));
+        }
+        let id = text(experiment, "experiment_id", "experiments/get-by-name")?;
+        self.experiment_id = Some(id.clone());
+        Ok(id)
+    }
+
+    /// Where a run's artefacts go, as a path below [`ARTEFACTS`].
+    fn artefact_path(&mut self, run: &str) -> Result<String, Failure> {
+        if let Some(path) = self.artefacts.get(run) {
+            return Ok(path.clone());
+        }
+        let answer = self.get("runs/get", &[("run_id", run)])?.ok()?;
+        let uri = text(&answer["run"]["info"], "artifact_uri", "runs/get")?;
+        // `mlflow-artifacts:/1/abc/artifacts`, or with a host after two slashes.
+        let path = uri.strip_prefix("mlflow-artifacts:").map(|rest| match rest.strip_prefix("//") {
+            Some(rest) => rest.split_once('/').map_or("", |(_host, path)| path).to_owned(),
+            None => rest.trim_start_matches('/').to_owned(),
+        });
+        let path = path.ok_or_else(|| {
+            Failure::Never(format!(
+                "{}: keeps artefacts at {uri}, which is not reached through the server: start it with --artifacts-destination",
+                self.http.url()
+            ))
+        })?;
+        self.artefacts.insert(run.to_owned(), path.clone());
+        Ok(path)
+    }
+
+    /// Every version of a registered model with its tags.
+    fn versions(&self, model: &str) -> Result<Vec<(String, Value)>, Failure> {
+        let (filter, mut token, mut found) = (format!("name = '{model}'"), String::new(), Vec::new());
+        loop {
+            let mut query = vec![("filter", filter.as_str()), ("max_results", "1000")];
+            if !token.is_empty() {
+                query.push(("page_token", &token));
+            }
+            let answer = self.get("model-versions/search", &query)?.ok()?;
+            for version in answer["model_versions"].as_array().into_iter().flatten() {
+                found.push((text(version, "version", "model-versions/search")?, version["tags"].clone()));
+            }
+            match answer["next_page_token"].as_str() {
+                Some(next) if !next.is_empty() => next.clone_into(&mut token),
+                _ => return Ok(found),
+            }
+        }
+    }
+
+    /// The number of the version with this bundle; creates it where there is none.
+    fn version_number(&self, run: &str, folder: &str, version: &ModelVersion) -> Result<String, Failure> {
+        for (number, tags) in self.versions(&version.model)? {
+            let tag = |key: &str| {
+                let mut tags = tags.as_array().into_iter().flatten();
+                tags.find(|tag| tag["key"] == key).and_then(|tag| tag["value"].as_str())
+            };
+            if tag(BUNDLE_TAG) == Some(&version.bundle_sha256) {
+                return Ok(number);
+            }
+            let same_version = tag(VERSION_TAG) == Some(&version.version);
+            if same_version && tag(GRAPH_TAG) != Some(&version.graph_sha256) {
+                return Err(version.taken(self.http.url(), &number));
+            }
+        }
+        let tags: Vec<Value> =
+            version.tags.iter().map(|(key, value)| json!({ "key": key, "value": value })).collect();
+        let source = format!("runs:/{run}/{folder}");
+        let body = json!({ "name": version.model, "source": source, "run_id": run, "tags": tags });
+        let answer = self.post("model-versions/create", &body)?.ok()?;
+        text(&answer["model_version"], "version", "model-versions/create")
+    }
+}
+
+impl Store for Server {
+    fn target(&self) -> &str {
+        self.http.url()
+    }
+
+    fn run(&mut self, run: &NewRun) -> Result<String, Failure> {
+        let experiment_id = self.experiment_id()?;
+        let search = json!({
+            "experiment_ids": [experiment_id],
+            "filter": format!("tags.{RUN_TAG} = '{}'", run.id),
+            "run_view_type": "ALL",
+            "max_results": 1,
+        });
+        let found = self.post("runs/search", &search)?.ok()?;
+        if let Some(info) = found["runs"].get(0).map(|run| &run["info"]) {
+            return text(info, "run_id", "runs/search");
+        }
+        let tags: Vec<Value> =
+            run.tags.iter().map(|(key, value)| json!({ "key": key, "value": value })).collect();
+        let create = json!({
+            "experiment_id": experiment_id,
+            "run_name": run.name,
+            "start_time": run.time_ms,
+            "tags": tags,
+        });
+        let created = self.post("runs/create", &create)?.ok()?;
+        text(&created["run"]["info"], "run_id", "runs/create")
+    }
+
+    fn parameters(&mut self, run: &str, values: &[(&String, &String)]) -> Result<(), Failure> {
+        self.post("runs/log-batch", &json!({ "run_id": run, "params": pairs(values) }))?.ok().map(drop)
+    }
+
+    fn tags(&mut self, run: &str, values: &[(&String, &String)]) -> Result<(), Failure> {
+        self.post("runs/log-batch", &json!({ "run_id": run, "tags": pairs(values) }))?.ok().map(drop)
+    }
+
+    fn metrics(
+        &mut self,
+        run: &str,
+        time_ms: i64,
+        step: i64,
+        values: &[(&String, &Number)],
+    ) -> Result<(), Failure> {
+        let metric = |(key, value): &(&String, &Number)| json!({ "key": key, "value": value, "timestamp": time_ms, "step": step });
+        let metrics: Vec<Value> = values.iter().map(metric).collect();
+        self.post("runs/log-batch", &json!({ "run_id": run, "metrics": metrics }))?.ok().map(drop)
+    }
+
+    fn artefact(&mut self, run: &str, name: &str, bytes: &[u8]) -> Result<(), Failure> {
+        let path = format!("{ARTEFACTS}/{}/{name}", self.artefact_path(run)?);
+        self.http.put(&path, bytes)?.ok().map(drop)
+    }
+
+    fn version(&mut self, run: &str, folder: &str, version: &ModelVersion) -> Result<String, Failure> {
+        let model = &version.model;
+        let created = self.post("registered-models/create", &json!({ "name": model }))?;
+        if !created.is_error("RESOURCE_ALREADY_EXISTS") {
+            created.ok()?;
+        }
+        let number = self.version_number(run, folder, version)?;
+        let alias = json!({ "name": model, "alias": version.alias, "version": number });
+        self.post("registered-models/alias", &alias)?.ok()?;
+        Ok(number)
+    }
+
+    fn status(&mut self, run: &str, status: Status, time_ms: i64) -> Result<(), Failure> {
+        let mut update = json!({ "run_id": run, "status": status });
+        if status != Status::Running {
+            update["end_time"] = time_ms.into();
+        }
+        self.post("runs/update", &update)?.ok().map(drop)
+    }
+}
+
+fn pairs(values: &[(&String, &String)]) -> Vec<Value> {
+    values.iter().map(|(key, value)| json!({ "key": key, "value": value })).collect()
+}
+
+/// A text that an answer must hold.
+fn text(value: &Value, key: &str, path: &str) -> Result<String, Failure> {
+    match &value[key] {
+        Value::String(text) => Ok(text.clone()),
+        Value::Number(number) => Ok(number.to_string()),
+        _ => Err(Failure::Later(format!("{path}: the answer holds no {key}; is this an MLflow server?"))),
+    }
+}

@@ -1,0 +1,189 @@
+//! Requests with a bounded duration, the credentials of MLflow's own environment variables, and errors that say who was
+//! asked for what and answered what. Credentials stand in no message.
+
+use super::Failure;
+use anyhow::{Context, Result, bail};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+use std::time::Duration;
+use ureq::Agent;
+use ureq::http::{Method, Request, StatusCode, Uri};
+use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
+
+/// Longest that a connection may take to stand.
+const CONNECT: Duration = Duration::from_secs(5);
+/// A file may take this many times as long as another request.
+const UPLOAD_FACTOR: u32 = 4;
+/// This much of an unexpected answer is shown.
+const SHOWN_CHARACTERS: usize = 500;
+
+/// One server.
+pub(super) struct Http {
+    agent: Agent,
+    url: String,
+    authorization: Option<String>,
+    timeout: Duration,
+}
+
+/// What a server answered, with what it was asked.
+pub(super) struct Answer {
+    asked: String,
+    status: StatusCode,
+    text: String,
+}
+
+impl Http {
+    pub(super) fn new(url: &str, request_seconds: u64) -> Result<Self> {
+        let url = url.trim_end_matches('/').to_owned();
+        url.parse::<Uri>().with_context(|| format!("trainer.tracking.server: {url} is no URL"))?;
+        let agent = Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_connect(Some(CONNECT))
+            .user_agent(concat!("cxr-trainer/", env!("CARGO_PKG_VERSION")))
+            .tls_config(TlsConfig::builder().root_certs(root_certificates()?).build())
+            .build()
+            .into();
+        Ok(Self {
+            agent,
+            url,
+            authorization: authorization()?,
+            timeout: Duration::from_secs(request_seconds),
+        })
+    }
+
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub(super) fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Answer, Failure> {
+        let query: Vec<String> =
+            query.iter().map(|(key, value)| format!("{key}={}", encoded(value, ""))).collect();
+        self.ask(Method::GET, &format!("{path}?{}", query.join("&")), None, self.timeout)
+    }
+
+    pub(super) fn post(&self, path: &str, body: &Value) -> Result<Answer, Failure> {
+        let body = body.to_string();
+        self.ask(Method::POST, path, Some(("application/json", body.as_bytes())), self.timeout)
+    }
+
+    pub(super) fn put(&self, path: &str, bytes: &[u8]) -> Result<Answer, Failure> {
+        let body = Some(("application/octet-stream", bytes));
+        self.ask(Method::PUT, &encoded(path, "/"), body, self.timeout * UPLOAD_FACTOR)
+    }
+
+    fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<(&str, &[u8])>,
+        timeout: Duration,
+    ) -> Result<Answer, Failure> {
+        let asked = format!("{method} {}/{path}", self.url);
+        let later = |what: &dyn std::fmt::Display| Failure::Later(format!("{asked}: {what}"));
+        let mut request = Request::builder().method(method).uri(format!("{}/{path}", self.url));
+        if let Some(authorization) = &self.authorization {
+            request = request.header("Authorization", authorization);
+        }
+        let (kind, bytes) = body.unwrap_or(("application/json", &[]));
+        let request = request.header("Content-Type", kind).body(bytes).map_err(|error| later(&error))?;
+        let request = self.agent.configure_request(request).timeout_global(Some(timeout)).build();
+        let mut response = self.agent.run(request).map_err(|error| later(&error))?;
+        let status = response.status();
+        let text = response.body_mut().read_to_string().map_err(|error| later(&error))?;
+        Ok(Answer { asked, status, text })
+    }
+}
+
+impl Answer {
+    /// Whether it is MLflow's error of this name.
+    pub(super) fn is_error(&self, code: &str) -> bool {
+        !self.status.is_success()
+            && serde_json::from_str::<Value>(&self.text).is_ok_and(|body| body["error_code"] == code)
+    }
+
+    /// The body of a success; the body is `null` where it is empty.
+    pub(super) fn ok(self) -> Result<Value, Failure> {
+        if self.status.is_success() {
+            if self.text.trim().is_empty() {
+                return Ok(Value::Null);
+            }
+            return serde_json::from_str(&self.text).map_err(|_| {
+                let (asked, shown) = (&self.asked, shown(&self.text));
+                Failure::Later(format!("{asked}: answered no JSON: {shown}; is this an MLflow server?"))
+            });
+        }
+        let advice = match self.status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                "; check MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+            }
+            _ => "",
+        };
+        let what = format!("{}: answered {}: {}{advice}", self.asked, self.status, shown(&self.text));
+        // What the server understood and refuses, it refuses tomorrow too. Everything else may change.
+        Err(match self.status {
+            StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY => {
+                Failure::Never(what)
+            }
+            _ => Failure::Later(what),
+        })
+    }
+}
+
+fn shown(text: &str) -> String {
+    let one_line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    one_line.chars().take(SHOWN_CHARACTERS).collect()
+}
+
+/// `MLFLOW_TRACKING_TOKEN`, or `MLFLOW_TRACKING_USERNAME` with `MLFLOW_TRACKING_PASSWORD`; the user goes first, as it
+/// does in MLflow's own client.
+fn authorization() -> Result<Option<String>> {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let header = match (variable("MLFLOW_TRACKING_USERNAME"), variable("MLFLOW_TRACKING_PASSWORD")) {
+        (Some(user), Some(password)) => {
+            Some(format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))))
+        }
+        (None, None) => variable("MLFLOW_TRACKING_TOKEN").map(|token| format!("Bearer {token}")),
+        _ => bail!("MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD: one is set without the other"),
+    };
+    if header.as_ref().is_some_and(|header| !header.bytes().all(|byte| (0x20..0x7F).contains(&byte))) {
+        bail!("MLFLOW_TRACKING_TOKEN: holds a character that no HTTP header may hold");
+    }
+    Ok(header)
+}
+
+/// Mozilla's authorities, or those of the file that MLflow's `MLFLOW_TRACKING_SERVER_CERT_PATH` names.
+fn root_certificates() -> Result<RootCerts> {
+    const VARIABLE: &str = "MLFLOW_TRACKING_SERVER_CERT_PATH";
+    let Some(file) = std::env::var_os(VARIABLE).filter(|file| !file.is_empty()) else {
+        return Ok(RootCerts::WebPki);
+    };
+    let pem =
+        std::fs::read(&file).with_context(|| format!("{VARIABLE}: {} cannot be read", file.display()))?;
+    let mut certificates = Vec::new();
+    for item in parse_pem(&pem) {
+        if let PemItem::Certificate(certificate) =
+            item.with_context(|| format!("{VARIABLE}: {} is no PEM file", file.display()))?
+        {
+            certificates.push(certificate);
+        }
+    }
+    if certificates.is_empty() {
+        bail!("{VARIABLE}: {} holds no certificate", file.display());
+    }
+    Ok(RootCerts::new_with_certs(&certificates))
+}
+
+/// Percent-encoding of everything but unreserved characters (RFC 3986) and those of `kept`.
+fn encoded(text: &str, kept: &str) -> String {
+    let plain =
+        |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || kept.as_bytes().contains(&byte);
+    text.bytes().fold(String::new(), |mut text, byte| {
+        if plain(byte) {
+            text.push(char::from(byte));
+        } else {
+            text.push_str(&format!("%{byte:02X}"));
+        }
+        text
+    })
+}

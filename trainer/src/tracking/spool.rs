@@ -1,0 +1,185 @@
+//! The spool: what is to be tracked, one line each, only ever appended, on disk before anybody tries to send it; and how
+//! far each target has it.
+
+use super::event::Event;
+use crate::files;
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+/// A run's events, in the folder `trainer.tracking.spool` of its directory.
+#[derive(Debug, Clone)]
+pub struct Spool {
+    folder: PathBuf,
+}
+
+/// A line of the spool.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Line {
+    /// What it says; the line itself where it is no event.
+    pub event: Result<Event, String>,
+    /// Where the next line begins.
+    pub end: u64,
+}
+
+/// How far each target has the spool: `sent.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Sent {
+    /// By target: a server's URL or the local store's folder.
+    pub targets: BTreeMap<String, Delivered>,
+}
+
+/// What one target has.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Delivered {
+    /// The run as the target names it.
+    pub run: Option<String>,
+    /// Bytes of the spool that are dealt with.
+    pub position: u64,
+    /// Events that it has.
+    pub events: usize,
+    /// Events that it will never have, with the reason.
+    pub refused: Vec<String>,
+    /// Registered versions by the bundle's digest.
+    pub versions: BTreeMap<String, String>,
+}
+
+impl Spool {
+    /// The spool in a folder, which is created.
+    ///
+    /// # Errors
+    /// Names the folder.
+    pub fn open(folder: PathBuf) -> Result<Self> {
+        std::fs::create_dir_all(&folder)
+            .with_context(|| format!("{}: cannot be created", folder.display()))?;
+        Ok(Self { folder })
+    }
+
+    /// The file of events.
+    pub fn file(&self) -> PathBuf {
+        self.folder.join("events.ndjson")
+    }
+
+    /// Appends events; they are on disk when this returns.
+    ///
+    /// # Errors
+    /// Names the file.
+    pub fn append(&self, events: &[Event]) -> Result<()> {
+        let mut lines = Vec::new();
+        for event in events {
+            serde_json::to_writer(&mut lines, event)?;
+            lines.push(b'\n');
+        }
+        let mut write = || -> std::io::Result<()> {
+            let mut file = OpenOptions::new().create(true).read(true).append(true).open(self.file())?;
+            if file.metadata()?.len() > 0 {
+                let mut last = [0];
+                file.seek(SeekFrom::End(-1))?;
+                file.read_exact(&mut last)?;
+                // A line that a power cut tore stays for itself: the next one must not grow into it.
+                if last != *b"\n" {
+                    lines.insert(0, b'\n');
+                }
+            }
+            file.write_all(&lines)?;
+            file.sync_data()
+        };
+        write().with_context(|| format!("{}: cannot be appended to", self.file().display()))
+    }
+
+    /// Complete lines from a position on.
+    ///
+    /// # Errors
+    /// Names the file.
+    pub fn lines(&self, position: u64) -> Result<Vec<Line>> {
+        let read = || -> std::io::Result<Vec<u8>> {
+            let mut bytes = Vec::new();
+            match File::open(self.file()) {
+                Ok(mut file) => {
+                    file.seek(SeekFrom::Start(position))?;
+                    file.read_to_end(&mut bytes)?;
+                }
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+            Ok(bytes)
+        };
+        let bytes = read().with_context(|| format!("{}: cannot be read", self.file().display()))?;
+        let mut end = position;
+        let complete = bytes.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"));
+        let lines = complete.map(|line| {
+            end += line.len() as u64;
+            let event = serde_json::from_slice(line)
+                .map_err(|error| format!("{error}: {}", String::from_utf8_lossy(line).trim_end()));
+            Line { event, end }
+        });
+        Ok(lines.collect())
+    }
+
+    /// The events so far, without lines that are none.
+    ///
+    /// # Errors
+    /// As [`lines`](Self::lines).
+    pub fn events(&self) -> Result<Vec<Event>> {
+        Ok(self.lines(0)?.into_iter().filter_map(|line| line.event.ok()).collect())
+    }
+
+    /// How far each target is.
+    ///
+    /// # Errors
+    /// Names the file.
+    pub fn sent(&self) -> Result<Sent> {
+        let file = self.sent_file();
+        match std::fs::read(&file) {
+            Ok(bytes) => serde_json::from_slice(&bytes).with_context(|| {
+                format!(
+                    "{}: is no state of delivery; remove it, and everything is sent again",
+                    file.display()
+                )
+            }),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Sent::default()),
+            Err(error) => Err(error).with_context(|| format!("{}: cannot be read", file.display())),
+        }
+    }
+
+    /// Writes down how far a target is.
+    ///
+    /// # Errors
+    /// Names the file.
+    pub fn mark(&self, target: &str, delivered: &Delivered) -> Result<()> {
+        let mut sent = self.sent()?;
+        sent.targets.insert(target.to_owned(), delivered.clone());
+        files::write_json(&self.sent_file(), &sent)
+    }
+
+    /// The right to send, while the file is held: two processes must not create the same run. None while another has it.
+    ///
+    /// # Errors
+    /// Names the file.
+    pub fn lock(&self) -> Result<Option<File>> {
+        let path = self.folder.join("sending.lock");
+        let open = || -> std::io::Result<Option<File>> {
+            let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;
+            match file.try_lock() {
+                Ok(()) => Ok(Some(file)),
+                Err(std::fs::TryLockError::WouldBlock) => Ok(None),
+                Err(std::fs::TryLockError::Error(error)) => Err(error),
+            }
+        };
+        open().with_context(|| format!("{}: cannot be locked", path.display()))
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    fn sent_file(&self) -> PathBuf {
+        self.folder.join("sent.json")
+    }
+}

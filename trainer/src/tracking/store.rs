@@ -1,0 +1,149 @@
+//! What a place that keeps runs must be able to do, and the delivery of one event to it.
+
+use super::event::{Event, ModelVersion, Number, RUN_TAG, Status, Texts};
+use super::folder::Folder;
+use super::server::Server;
+use super::spool::Delivered;
+use crate::config::Tracking;
+use cxr::bundle::{Bundle, MANIFEST, SIGNATURE, Trust};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Metrics that MLflow takes in one request.
+const MAX_METRICS: usize = 1000;
+/// Parameters or tags that it takes in one request.
+const MAX_TEXTS: usize = 100;
+
+/// Why an event was not delivered.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// It will be tried again: nobody answered, or somebody who may answer otherwise tomorrow.
+    #[error("{0}")]
+    Later(String),
+    /// Trying again would change nothing.
+    #[error("{0}")]
+    Never(String),
+}
+
+/// The run that a new one is created as.
+#[derive(Debug)]
+pub struct NewRun<'a> {
+    /// Ours.
+    pub id: &'a str,
+    /// Human name.
+    pub name: &'a str,
+    /// Milliseconds since 1970.
+    pub time_ms: i64,
+    /// Tags.
+    pub tags: &'a Texts,
+}
+
+/// A place that keeps runs. Everything may be said twice.
+pub trait Store: Send {
+    /// How it is called in messages and in the state of delivery. Holds no secret.
+    fn target(&self) -> &str;
+    /// Finds the run again, or creates it; returns the store's name of it.
+    fn run(&mut self, run: &NewRun) -> Result<String, Failure>;
+    /// Adds parameters, at most 100.
+    fn parameters(&mut self, run: &str, values: &[(&String, &String)]) -> Result<(), Failure>;
+    /// Sets tags, at most 100.
+    fn tags(&mut self, run: &str, values: &[(&String, &String)]) -> Result<(), Failure>;
+    /// Adds metrics, at most 1000.
+    fn metrics(
+        &mut self,
+        run: &str,
+        time_ms: i64,
+        step: i64,
+        values: &[(&String, &Number)],
+    ) -> Result<(), Failure>;
+    /// Keeps a file.
+    fn artefact(&mut self, run: &str, name: &str, bytes: &[u8]) -> Result<(), Failure>;
+    /// Makes the artefacts in `folder` a version of a registered model, and returns its number.
+    fn version(&mut self, run: &str, folder: &str, version: &ModelVersion) -> Result<String, Failure>;
+    /// Says how the run stands.
+    fn status(&mut self, run: &str, status: Status, time_ms: i64) -> Result<(), Failure>;
+}
+
+/// The store that the configuration names.
+///
+/// # Errors
+/// When the environment's credentials cannot be used.
+pub fn open(config: &Tracking) -> anyhow::Result<Box<dyn Store>> {
+    Ok(match &config.server {
+        Some(url) => Box::new(Server::new(url, config)?),
+        None => Box::new(Folder::new(&config.store, &config.experiment)?),
+    })
+}
+
+/// Delivers one event of the run in `run_folder`.
+///
+/// # Errors
+/// See [`Failure`].
+pub fn deliver(
+    store: &mut dyn Store,
+    delivered: &mut Delivered,
+    run_folder: &Path,
+    event: &Event,
+) -> Result<(), Failure> {
+    if let Event::Run { id, name, time_ms, tags } = event {
+        let mut tags = tags.clone();
+        tags.insert(RUN_TAG.to_owned(), id.clone());
+        delivered.run = Some(store.run(&NewRun { id, name, time_ms: *time_ms, tags: &tags })?);
+        return Ok(());
+    }
+    let run = delivered.run.clone().ok_or_else(|| {
+        Failure::Never("the spool does not begin with the run, which must have been there before".into())
+    })?;
+    match event {
+        Event::Run { .. } => Ok(()),
+        Event::Parameters { values } => in_chunks(values, MAX_TEXTS, |values| store.parameters(&run, values)),
+        Event::Tags { values } => in_chunks(values, MAX_TEXTS, |values| store.tags(&run, values)),
+        Event::Metrics { time_ms, step, values } => {
+            in_chunks(values, MAX_METRICS, |values| store.metrics(&run, *time_ms, *step, values))
+        }
+        Event::Artefact { name, file, .. } => {
+            let path = run_folder.join(file);
+            let bytes = std::fs::read(&path).map_err(|error| {
+                Failure::Never(format!("{}: cannot be read any more: {error}", path.display()))
+            })?;
+            store.artefact(&run, name, &bytes)
+        }
+        Event::Version(version) => {
+            let number = register(store, &run, version)?;
+            delivered.versions.insert(version.bundle_sha256.clone(), number);
+            Ok(())
+        }
+        Event::Status { status, time_ms } => store.status(&run, *status, *time_ms),
+    }
+}
+
+fn in_chunks<V>(
+    values: &BTreeMap<String, V>,
+    size: usize,
+    mut send: impl FnMut(&[(&String, &V)]) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    values.iter().collect::<Vec<_>>().chunks(size).try_for_each(&mut send)
+}
+
+/// Keeps the bundle's files under a name of their own, so that no later bundle replaces them, and registers them.
+fn register(store: &mut dyn Store, run: &str, version: &ModelVersion) -> Result<String, Failure> {
+    let name = |what: String| Failure::Never(format!("{}: {what}", version.folder.display()));
+    let read = |file: &str| std::fs::read(version.folder.join(file));
+    let bundle = Bundle::open(read, &Trust::Unsigned).map_err(|error| name(error.to_string()))?;
+    if bundle.digest() != version.bundle_sha256 {
+        return Err(name(format!(
+            "holds another bundle now ({}) than the one to register ({}); run `cxr-trainer register` on that one",
+            bundle.digest(),
+            version.bundle_sha256
+        )));
+    }
+    let folder = format!("bundle-{}", &version.bundle_sha256[..12]);
+    for file in bundle.manifest().files.keys().map(String::as_str).chain([MANIFEST, SIGNATURE]) {
+        match read(file) {
+            Ok(bytes) => store.artefact(run, &format!("{folder}/{file}"), &bytes)?,
+            Err(error) if file == SIGNATURE && error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(name(format!("{file}: {error}"))),
+        }
+    }
+    store.version(run, &folder, version)
+}

@@ -1,0 +1,221 @@
+//! Verification of a released bundle: is every byte what its maker signed, and does its graph still say what it said? Wants
+//! the bundle, and no run and no data.
+
+mod graph;
+mod outputs;
+
+use crate::console::say;
+use anyhow::{Context, Result, bail, ensure};
+use cxr::bundle::{Bundle, BundleError, MANIFEST, Manifest, SIGNATURE, Trust, key_id};
+use ed25519_dalek::VerifyingKey;
+use ed25519_dalek::pkcs8::DecodePublicKey;
+use semver::Version;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// The table of checks.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Verification {
+    /// In the order in which they were made; the first that fails is the last.
+    pub checks: Vec<Check>,
+}
+
+/// One check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Check {
+    /// What was looked at.
+    pub name: String,
+    /// How it went.
+    pub outcome: Outcome,
+    /// What was found.
+    pub detail: String,
+}
+
+/// How a check went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// As it should be.
+    Passed,
+    /// Could not be made, for want of a key or of ONNX Runtime.
+    Skipped,
+    /// Not as it should be.
+    Failed,
+}
+
+impl Verification {
+    /// The check that failed.
+    ///
+    /// # Errors
+    /// Names it with its reason.
+    pub fn result(&self) -> Result<()> {
+        match self.checks.iter().find(|check| check.outcome == Outcome::Failed) {
+            Some(check) => bail!("{}: {}", check.name, check.detail),
+            None => Ok(()),
+        }
+    }
+
+    /// Prints the table.
+    pub fn report(&self) {
+        for check in &self.checks {
+            let outcome = match check.outcome {
+                Outcome::Passed => "ok",
+                Outcome::Skipped => "skipped",
+                Outcome::Failed => "FAILED",
+            };
+            say(format!("{outcome:<8} {:<14} {}", check.name, check.detail));
+        }
+    }
+
+    fn passed(&mut self, name: &str, detail: impl Into<String>) {
+        self.add(name, Outcome::Passed, detail.into());
+    }
+
+    fn skipped(&mut self, name: &str, why: &str) {
+        self.add(name, Outcome::Skipped, why.to_owned());
+    }
+
+    fn add(&mut self, name: &str, outcome: Outcome, detail: String) {
+        self.checks.push(Check { name: name.to_owned(), outcome, detail });
+    }
+
+    /// Makes a check; none when it fails, after which no other is made.
+    fn check(&mut self, name: &str, found: Result<String>) -> Option<()> {
+        match found {
+            Ok(detail) => {
+                self.passed(name, detail);
+                Some(())
+            }
+            Err(error) => {
+                self.add(name, Outcome::Failed, format!("{error:#}"));
+                None
+            }
+        }
+    }
+}
+
+/// A public key in SPKI PEM.
+///
+/// # Errors
+/// Names the file.
+pub fn public_key(file: &Path) -> Result<VerifyingKey> {
+    let pem = std::fs::read_to_string(file).with_context(|| format!("{}: cannot be read", file.display()))?;
+    VerifyingKey::from_public_key_pem(&pem)
+        .with_context(|| format!("{}: is no Ed25519 public key in PEM", file.display()))
+}
+
+/// Checks a bundle until something does not match. Without a key nobody knows who made it; without ONNX Runtime its graph
+/// is only read.
+pub fn verify(folder: &Path, key: Option<&VerifyingKey>, onnxruntime: Option<&Path>) -> Verification {
+    let mut table = Verification::default();
+    make(&mut table, folder, key, onnxruntime);
+    table
+}
+
+fn make(
+    table: &mut Verification,
+    folder: &Path,
+    key: Option<&VerifyingKey>,
+    onnxruntime: Option<&Path>,
+) -> Option<()> {
+    let bundle = open(table, folder, key)?;
+    let manifest = bundle.manifest();
+    table.check("nothing else", nothing_else(folder, manifest))?;
+    table.check("version", semantic_version(manifest))?;
+    table.check("model card", card(&bundle))?;
+    for (name, variant) in &manifest.variants {
+        table.check(&format!("graph {name}"), graph::check(&bundle, variant))?;
+        match onnxruntime {
+            Some(library) => outputs::check(table, &bundle, name, variant, library)?,
+            None => table.skipped(&format!("outputs {name}"), "no --onnxruntime: the graph was not run"),
+        }
+    }
+    Some(())
+}
+
+/// Signature, manifest and digests, in the order in which [`Bundle::open`] looks at them.
+fn open(table: &mut Verification, folder: &Path, key: Option<&VerifyingKey>) -> Option<Bundle> {
+    let trust = key.map_or(Trust::Unsigned, |key| Trust::SignedBy(vec![*key]));
+    let opened = Bundle::open(|name| std::fs::read(folder.join(name)), &trust);
+    let (n_before, name) = opened.as_ref().err().map_or((3, ""), stage);
+    if n_before > 0 {
+        match key {
+            Some(key) => table.passed("signature", format!("Ed25519 by key {}", key_id(key))),
+            None => table.skipped("signature", "no --public-key: who made the bundle is not proven"),
+        }
+    }
+    if n_before > 1 {
+        table.passed("manifest", MANIFEST);
+    }
+    match opened {
+        Ok(bundle) => {
+            let files = &bundle.manifest().files;
+            let n_bytes: u64 = files.values().map(|file| file.bytes).sum();
+            table.passed("digests", format!("{} files, {n_bytes} bytes", files.len()));
+            Some(bundle)
+        }
+        Err(error) => {
+            table.check(name, Err(error.into()))?;
+            None
+        }
+    }
+}
+
+/// How many of signature and manifest were right before this was wrong, and what it belongs to.
+fn stage(error: &BundleError) -> (usize, &'static str) {
+    match error {
+        BundleError::Signature { .. } => (0, "signature"),
+        BundleError::Json { file, .. } | BundleError::Read { file, .. } if file == SIGNATURE => {
+            (0, "signature")
+        }
+        // A manifest that is missing or absurdly large is refused before its signature is looked at.
+        BundleError::Read { file, .. } if file == MANIFEST => (0, "manifest"),
+        BundleError::Manifest { what } if what.starts_with("larger") => (0, "manifest"),
+        BundleError::Json { file, .. } if file == Manifest::REFERENCE => (2, "reference"),
+        BundleError::Manifest { .. } | BundleError::Json { .. } => (1, "manifest"),
+        BundleError::Digest { .. } | BundleError::Read { .. } => (2, "digests"),
+    }
+}
+
+/// Every file in the folder is one that the manifest lists.
+fn nothing_else(folder: &Path, manifest: &Manifest) -> Result<String> {
+    let mut folders = vec![PathBuf::new()];
+    while let Some(below) = folders.pop() {
+        let path = folder.join(&below);
+        let entries =
+            std::fs::read_dir(&path).with_context(|| format!("{}: cannot be listed", path.display()))?;
+        for entry in entries {
+            let entry = entry?;
+            let name = below.join(entry.file_name());
+            let kind = entry.file_type()?;
+            if kind.is_dir() {
+                folders.push(name);
+                continue;
+            }
+            let text = name.to_string_lossy();
+            let listed = manifest.files.contains_key(text.as_ref()) || text == MANIFEST || text == SIGNATURE;
+            ensure!(listed, "{text}: is not listed in {MANIFEST}: nobody vouches for it; remove it");
+            ensure!(kind.is_file(), "{text}: is a link or a device, no file");
+        }
+    }
+    Ok("every file is listed".to_owned())
+}
+
+fn semantic_version(manifest: &Manifest) -> Result<String> {
+    let version = Version::parse(&manifest.version)
+        .with_context(|| format!("{:?} is no semantic version", manifest.version))?;
+    Ok(format!("{} {version}", manifest.name))
+}
+
+/// The card names the bundle that it lies in.
+fn card(bundle: &Bundle) -> Result<String> {
+    const CARD: &str = "MODEL_CARD.md";
+    let manifest = bundle.manifest();
+    let text = bundle.file(CARD).with_context(|| format!("{CARD}: not in the bundle"))?;
+    let title = format!("# {} {}", manifest.name, manifest.version);
+    let found = String::from_utf8_lossy(text).lines().next().unwrap_or_default().to_owned();
+    ensure!(found == title, "{CARD}: its title is {found:?}, expected {title:?}");
+    Ok(CARD.to_owned())
+}

@@ -1,0 +1,304 @@
+//! Tracking as MLflow sees it: a real server that is killed and started again, and the local store read by MLflow itself.
+
+use crate::support::{Workbench, fail, repository, succeed};
+use cxr_trainer::tracking::spool::Spool;
+use cxr_trainer::tracking::{Event, Status};
+use serde_json::{Value, json};
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// The interpreter of scripts/mlflow-venv.sh.
+fn mlflow() -> Option<PathBuf> {
+    let python = std::env::var_os("CXR_MLFLOW_PYTHON").filter(|python| !python.is_empty()).map(PathBuf::from);
+    if python.is_none() {
+        eprintln!("skipped: no MLflow (CXR_MLFLOW_PYTHON is not set; scripts/mlflow-venv.sh prints it)");
+    }
+    python
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Adds keys to the section `tracking` of a workbench's configuration.
+fn track_with(workbench: &Workbench, keys: &str) {
+    let config = std::fs::read_to_string(workbench.config()).unwrap();
+    let config = config.replace("tracking: { ", &format!("tracking: {{ {keys}, "));
+    assert!(config.contains(keys), "{config}");
+    std::fs::write(workbench.config(), config).unwrap();
+}
+
+/// A real MLflow server that dies with the test.
+struct Server {
+    process: Child,
+    url: String,
+}
+
+impl Server {
+    fn start(python: &Path, folder: &Path, port: u16) -> Self {
+        let process = Command::new(python)
+            .args(["-m", "mlflow", "server", "--host", "127.0.0.1", "--workers", "1"])
+            .args(["--port", &port.to_string()])
+            .args(["--backend-store-uri", &format!("sqlite:///{}/mlflow.db", folder.display())])
+            .args(["--artifacts-destination", &folder.join("artefacts").display().to_string()])
+            .env("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let server = Self { process, url: format!("http://127.0.0.1:{port}") };
+        let deadline = Instant::now() + Duration::from_mins(3);
+        while ureq::get(format!("{}/health", server.url)).call().is_err() {
+            assert!(Instant::now() < deadline, "MLflow does not start");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        server
+    }
+
+    fn post(&self, path: &str, body: &Value) -> Value {
+        let answer = ureq::post(format!("{}/api/2.0/mlflow/{path}", self.url)).send_json(body);
+        answer.unwrap().body_mut().read_json().unwrap()
+    }
+
+    fn get(&self, path: &str) -> Value {
+        let answer = ureq::get(format!("{}/api/2.0/mlflow/{path}", self.url)).call();
+        answer.unwrap().body_mut().read_json().unwrap()
+    }
+
+    /// The runs of the experiment.
+    fn runs(&self) -> Vec<Value> {
+        let experiment = ureq::get(format!(
+            "{}/api/2.0/mlflow/experiments/get-by-name?experiment_name=cxr-pneumonia",
+            self.url
+        ));
+        let Ok(mut experiment) = experiment.call() else { return Vec::new() };
+        let experiment: Value = experiment.body_mut().read_json().unwrap();
+        let id = &experiment["experiment"]["experiment_id"];
+        let found = self.post("runs/search", &json!({ "experiment_ids": [id] }));
+        found["runs"].as_array().cloned().unwrap_or_default()
+    }
+
+    /// The steps of a metric, in the order in which the server has them.
+    fn steps(&self, run: &str, metric: &str) -> Vec<i64> {
+        let history = self.get(&format!("metrics/get-history?run_id={run}&metric_key={metric}"));
+        let points = history["metrics"].as_array().cloned().unwrap_or_default();
+        points.iter().map(|point| point["step"].as_i64().unwrap_or(0)).collect()
+    }
+}
+
+impl Drop for Server {
+    /// SIGKILL to the server and everything that it started.
+    fn drop(&mut self) {
+        let group = format!("-{}", self.process.id());
+        Command::new("kill").args(["-KILL", "--", &group]).status().unwrap();
+        self.process.wait().unwrap();
+    }
+}
+
+#[test]
+fn a_server_that_is_killed_loses_nothing_and_gets_nothing_twice() {
+    const N_EPOCHS: i64 = 8;
+    let Some(python) = mlflow() else { return };
+    let workbench = Workbench::new(40, N_EPOCHS as usize);
+    let port = free_port();
+    track_with(&workbench, &format!("server: 'http://127.0.0.1:{port}', flush_seconds: 5"));
+    let server = Server::start(&python, workbench.path(), port);
+    let training = workbench.command("train").stdout(Stdio::piped()).spawn().unwrap();
+    let deadline = Instant::now() + Duration::from_mins(2);
+    while server.runs().first().is_none_or(|run| run["data"]["metrics"].is_null()) {
+        assert!(Instant::now() < deadline, "no epoch was tracked in two minutes");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    drop(server);
+    let output = training.wait_with_output().unwrap();
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && printed.contains("kept in"), "{printed}");
+    let printed = fail(&mut workbench.command("track"));
+    assert!(printed.contains("events wait"), "{printed}");
+
+    let server = Server::start(&python, workbench.path(), port);
+    let printed = succeed(&mut workbench.command("track"));
+    assert!(printed.contains("waiting    0 events"), "{printed}");
+    let run = check_run(&server, N_EPOCHS);
+
+    // As if the trainer had been killed after the server took everything and before it was marked.
+    std::fs::remove_file(workbench.run().join("tracking/sent.json")).unwrap();
+    succeed(&mut workbench.command("track"));
+    assert_eq!(check_run(&server, N_EPOCHS), run);
+
+    for _ in 0..2 {
+        let mut register = workbench.command_without_data("register");
+        register.arg(repository().join("models/default")).arg("--run").arg(workbench.run());
+        let printed = succeed(&mut register);
+        assert!(printed.contains("as version 1 of cxr-pneumonia, alias candidate"), "{printed}");
+    }
+    let version = server.get("registered-models/alias?name=cxr-pneumonia&alias=candidate");
+    let version = &version["model_version"];
+    assert_eq!((&version["version"], &version["run_id"]), (&json!("1"), &json!(run)), "{version}");
+    let manifest = std::fs::read(repository().join("models/default/bundle.json")).unwrap();
+    let digest = json!({ "key": "cxr_bundle_sha256", "value": cxr::bundle::sha256_hex(&manifest) });
+    assert!(version["tags"].as_array().unwrap().contains(&digest), "{version}");
+}
+
+/// One run with every epoch once, its parameters and its files; returns its id.
+fn check_run(server: &Server, n_epochs: i64) -> String {
+    let runs = server.runs();
+    assert_eq!(runs.len(), 1, "{runs:?}");
+    let (info, data) = (&runs[0]["info"], &runs[0]["data"]);
+    assert_eq!((&info["status"], &info["run_name"]), (&json!("FINISHED"), &json!("run")));
+    let run = info["run_id"].as_str().unwrap();
+    for metric in ["train_loss", "select_loss", "select_auc", "learning_rate"] {
+        assert_eq!(server.steps(run, metric), (1..=n_epochs).collect::<Vec<_>>(), "{metric}");
+    }
+    let parameters = data["params"].as_array().unwrap();
+    let parameter =
+        |key: &str| parameters.iter().find(|parameter| parameter["key"] == key).unwrap()["value"].clone();
+    assert_eq!(parameter("training.epochs"), json!(n_epochs.to_string()));
+    assert_eq!(parameter("preprocess.width"), json!("64"));
+    let tags: Vec<&str> =
+        data["tags"].as_array().unwrap().iter().filter_map(|tag| tag["key"].as_str()).collect();
+    for tag in ["cxr_run", "split_sha256", "dataset_sha256", "config_sha256", "mlflow.source.name"] {
+        assert!(tags.contains(&tag), "{tag} is not among {tags:?}");
+    }
+    let files = server.get(&format!("artifacts/list?run_id={run}"));
+    let files: Vec<&str> =
+        files["files"].as_array().unwrap().iter().filter_map(|file| file["path"].as_str()).collect();
+    for file in ["config.yaml", "curves.svg", "environment.json", "metrics.csv"] {
+        assert!(files.contains(&file), "{file} is not among {files:?}");
+    }
+    assert!(!files.contains(&"folds.json"), "file names hold patients: {files:?}");
+    run.to_owned()
+}
+
+/// Prints what MLflow's own client finds in a store.
+const READ_STORE: &str = r#"
+import json, sys
+from mlflow.tracking import MlflowClient
+client = MlflowClient(sys.argv[1], sys.argv[1])
+experiment = client.get_experiment_by_name("cxr-pneumonia")
+runs = client.search_runs([experiment.experiment_id])
+run = min(runs, key=lambda run: run.info.start_time)
+history = {key: [(m.step, m.value) for m in client.get_metric_history(run.info.run_id, key)] for key in run.data.metrics}
+version = client.get_model_version_by_alias("cxr-pneumonia", "candidate")
+print(json.dumps({
+    "runs": len(runs), "status": run.info.status, "name": run.info.run_name, "epochs": run.data.params["training.epochs"],
+    "steps": [step for step, _ in history["select_auc"]], "files": [f.path for f in client.list_artifacts(run.info.run_id)],
+    "versions": len(client.search_model_versions("name='cxr-pneumonia'")), "version": str(version.version),
+    "semantic": version.tags["cxr_version"], "source": version.source,
+}))
+"#;
+
+#[test]
+fn a_server_that_never_answers_changes_nothing_and_the_local_store_takes_over() {
+    const SECRET: &str = "swordfish-swordfish";
+    let workbench = Workbench::new(40, 2);
+    let config = std::fs::read_to_string(workbench.config()).unwrap();
+    track_with(&workbench, &format!("server: 'http://127.0.0.1:{}'", free_port()));
+    let printed = succeed(workbench.command("train").env("MLFLOW_TRACKING_TOKEN", SECRET));
+    assert!(printed.contains("experiments/get-by-name") && printed.contains("kept in"), "{printed}");
+    assert!(!printed.contains(SECRET), "{printed}");
+
+    // Without a server everything goes to the local store: what was kept for the server too.
+    std::fs::write(workbench.config(), config).unwrap();
+    let printed = succeed(&mut workbench.command("track"));
+    assert!(printed.contains("waiting    0 events"), "{printed}");
+    let again = succeed(&mut workbench.command("track"));
+    assert_eq!(printed, again, "nothing is said twice");
+    let known = stored_metrics(&workbench);
+    std::fs::remove_file(workbench.run().join("tracking/sent.json")).unwrap();
+    succeed(&mut workbench.command("track"));
+    assert_eq!(stored_metrics(&workbench), known, "sending again changes nothing");
+    for _ in 0..2 {
+        let mut register = workbench.command_without_data("register");
+        let printed =
+            succeed(register.arg(repository().join("models/default")).arg("--run").arg(workbench.run()));
+        assert!(printed.contains("as version 1 of cxr-pneumonia"), "{printed}");
+    }
+    let Some(python) = mlflow() else { return };
+    let store = format!("file://{}", workbench.path().join("mlruns").display());
+    let mut reader = Command::new(python);
+    reader.args(["-c", READ_STORE, &store]).env("MLFLOW_ALLOW_FILE_STORE", "true");
+    let output = reader.current_dir(workbench.path()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    for (key, expected) in [
+        ("runs", json!(1)),
+        ("status", json!("FINISHED")),
+        ("name", json!("run")),
+        ("epochs", json!("2")),
+        ("steps", json!([1, 2])),
+        ("versions", json!(1)),
+        ("version", json!("1")),
+    ] {
+        assert_eq!(found[key], expected, "{key}: {found}");
+    }
+    let source = found["source"].as_str().unwrap().strip_prefix("file://").unwrap();
+    assert!(Path::new(source).join("model.onnx").is_file(), "{source}");
+    assert!(found["files"].as_array().unwrap().contains(&json!("curves.svg")), "{found}");
+}
+
+/// The lines of a metric in the local store.
+fn stored_metrics(workbench: &Workbench) -> Vec<String> {
+    let events = std::fs::read_to_string(workbench.run().join("tracking/events.ndjson")).unwrap();
+    let first: Value = serde_json::from_str(events.lines().next().unwrap()).unwrap();
+    let experiments = std::fs::read_dir(workbench.path().join("mlruns")).unwrap();
+    let run = experiments.map(|entry| entry.unwrap().path().join(first["id"].as_str().unwrap()));
+    let run = run.filter(|run| run.is_dir()).collect::<Vec<_>>();
+    assert_eq!(run.len(), 1, "{run:?}");
+    let text = std::fs::read_to_string(run[0].join("metrics/select_auc")).unwrap();
+    let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    assert_eq!(lines.len(), 2, "{text}");
+    lines
+}
+
+#[test]
+fn a_torn_line_costs_itself_alone() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let spool = Spool::open(folder.path().join("spool")).unwrap();
+    let status = |time_ms| Event::Status { status: Status::Running, time_ms };
+    spool.append(&[status(1)]).unwrap();
+    let mut file = std::fs::OpenOptions::new().append(true).open(spool.file()).unwrap();
+    file.write_all(b"{\"event\": \"sta").unwrap();
+    assert_eq!(spool.lines(0).unwrap().len(), 1, "a line that is being written is no line yet");
+    spool.append(&[status(2)]).unwrap();
+    let lines = spool.lines(0).unwrap();
+    assert!(lines.len() == 3 && lines[1].event.is_err(), "{lines:?}");
+    assert_eq!(spool.lines(lines[1].end).unwrap(), lines[2..]);
+    assert_eq!(spool.events().unwrap(), [status(1), status(2)]);
+}
+
+#[test]
+fn a_refusal_names_server_question_and_answer() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 4096]);
+            let body = r#"{"error_code": "PERMISSION_DENIED", "message": "not for you"}"#;
+            let head = "HTTP/1.1 403 Forbidden\r\nContent-Type: application/json\r\nConnection: close";
+            let _ = write!(stream, "{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        }
+    });
+    let workbench = Workbench::new(1, 1);
+    track_with(&workbench, &format!("server: 'http://127.0.0.1:{port}'"));
+    let mut register = workbench.command_without_data("register");
+    register.arg(repository().join("models/default")).arg("--run").arg(workbench.path().join("registration"));
+    let printed =
+        succeed(register.env("MLFLOW_TRACKING_USERNAME", "somebody").env("MLFLOW_TRACKING_PASSWORD", "hush"));
+    for expected in
+        [&format!("http://127.0.0.1:{port}/api/2.0/mlflow"), "403", "not for you", "MLFLOW_TRACKING_TOKEN"]
+    {
+        assert!(printed.contains(expected), "{expected}: {printed}");
+    }
+    assert!(printed.contains("not registered yet") && !printed.contains("hush"), "{printed}");
+
+    track_with(&workbench, "alias: 'a/b'");
+    let printed = fail(workbench.command("train").env_remove("MLFLOW_TRACKING_TOKEN"));
+    assert!(printed.contains("trainer.tracking.alias"), "{printed}");
+}

@@ -2,7 +2,7 @@
 
 use super::super::event::{BUNDLE_TAG, GRAPH_TAG, ModelVersion, VERSION_TAG, now_ms};
 use super::super::store::Failure;
-use super::{META, read_meta, write, write_meta};
+use super::{META, write, write_meta};
 use serde_json::json;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};

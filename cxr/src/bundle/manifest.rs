@@ -58,7 +58,7 @@ pub struct FileDigest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelContract {
-    /// `mobilenetv2`, `densenet121`.
+    /// `mobilenetv2`, `densenet121`, `resnet50`, `efficientnet-b0`.
     pub architecture: String,
     /// The input, `image`: uint8 `[N, 1, H, W]`.
     pub input: TensorSpec,

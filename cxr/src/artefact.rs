@@ -170,7 +170,9 @@ mod tests {
         let pixels: Vec<u8> =
             (0..SIDE * SIDE).map(|at| draw(at % SIDE, at / SIDE).unwrap_or(ramp(at))).collect();
         let mut histogram = [0; 256];
-        pixels.iter().for_each(|level| histogram[usize::from(*level)] += 1);
+        for level in &pixels {
+            histogram[usize::from(*level)] += 1;
+        }
         let side = SIDE as u32;
         Artefacts::of(&pixels, SIDE, &ImageStatistics::new(&histogram, (side, side), &pixels, side))
     }

@@ -84,6 +84,7 @@ impl ConfidentLearning {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "these results are exact")]
 mod tests {
     use super::*;
 

@@ -95,6 +95,7 @@ fn entropy_bits(counts: &[u64], n: f64) -> f64 {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "these results are exact")]
 mod tests {
     use super::*;
 

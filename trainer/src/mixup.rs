@@ -64,7 +64,7 @@ mod tests {
             assert!(difference.abs().max().double_value(&[]) < 1e-6);
             assert!((labels.sum(Kind::Float).double_value(&[]) - 2.0).abs() < 1e-5, "the mean stays");
         }
-        let text = |draws: &[(Tensor, Tensor)]| draws.iter().map(|(_, l)| format!("{l}")).collect::<String>();
+        let text = |draws: &[(Tensor, Tensor)]| draws.iter().map(|(_, l)| format!("{l}")).collect::<Vec<_>>();
         assert_eq!(text(&mixed), text(&draw(0.4, 1, 1)));
         assert_ne!(text(&mixed), text(&draw(0.4, 1, 2)));
         assert_ne!(text(&mixed), text(&draw(0.4, 2, 1)));

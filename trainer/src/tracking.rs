@@ -128,7 +128,7 @@ impl Tracker {
         if !tracker.known.begun {
             let id = uuid::Uuid::new_v4().simple().to_string();
             let tags = run_tags(folder);
-            tracker.say(vec![Event::Run { id, name: name.to_owned(), time_ms: now_ms(), tags }]);
+            tracker.say(&[Event::Run { id, name: name.to_owned(), time_ms: now_ms(), tags }]);
         }
         tracker
     }
@@ -141,7 +141,7 @@ impl Tracker {
         let changed = old.into_iter().filter(|(key, value)| known[key] != *value);
         let changed = changed.map(|(key, value)| (format!("changed.{key}"), value)).collect();
         if !new.is_empty() {
-            self.say(vec![Event::Parameters { values: new }]);
+            self.say(&[Event::Parameters { values: new }]);
         }
         self.tags(changed);
     }
@@ -150,7 +150,7 @@ impl Tracker {
     pub fn tags(&mut self, mut values: Texts) {
         values.retain(|key, value| self.known.tags.get(key) != Some(&*value));
         if !values.is_empty() {
-            self.say(vec![Event::Tags { values }]);
+            self.say(&[Event::Tags { values }]);
         }
     }
 
@@ -163,13 +163,13 @@ impl Tracker {
             step: epoch.epoch as i64,
             values: epoch_values(epoch),
         });
-        self.say(events.collect());
+        self.say(&events.collect::<Vec<_>>());
     }
 
     /// Metrics of one step; 0 for what belongs to none.
     pub fn metrics(&mut self, step: i64, values: BTreeMap<String, f64>) {
         let values = values.into_iter().map(|(name, value)| (name, Number(value))).collect();
-        self.say(vec![Event::Metrics { time_ms: now_ms(), step, values }]);
+        self.say(&[Event::Metrics { time_ms: now_ms(), step, values }]);
     }
 
     /// Keeps a file under a name, unless it is there unchanged.
@@ -191,7 +191,7 @@ impl Tracker {
 
     /// Makes a bundle a version of the registered model.
     pub fn register(&mut self, version: ModelVersion) {
-        self.say(vec![Event::Version(version)]);
+        self.say(&[Event::Version(version)]);
     }
 
     /// Says how the training ended.
@@ -211,21 +211,21 @@ impl Tracker {
         }
         let place = file.path.strip_prefix(&self.folder).unwrap_or(&file.path).to_owned();
         events.push(Event::Artefact { name: file.name.clone(), file: place, sha256: file.sha256.clone() });
-        self.say(events);
+        self.say(&events);
     }
 
     fn status(&mut self, status: Status) {
         if self.known.status != Some(status) {
-            self.say(vec![Event::Status { status, time_ms: now_ms() }]);
+            self.say(&[Event::Status { status, time_ms: now_ms() }]);
         }
     }
 
-    fn say(&mut self, events: Vec<Event>) {
+    fn say(&mut self, events: &[Event]) {
         let Some(spool) = self.spool.as_ref().filter(|_| !events.is_empty()) else { return };
-        for event in &events {
+        for event in events {
             self.known.learn(event);
         }
-        if let Err(error) = spool.append(&events) {
+        if let Err(error) = spool.append(events) {
             say(format!("tracking: {error:#}"));
         }
         if let Some(sender) = &self.sender {

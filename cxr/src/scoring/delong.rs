@@ -62,6 +62,7 @@ fn shares(ours: &[f64], theirs: &[f64]) -> Vec<f64> {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "these results are exact")]
 mod tests {
     use super::*;
     use crate::scoring::roc::auc;

@@ -34,7 +34,7 @@ const STEPS: &str = "robustness";
 #[derive(Debug)]
 pub enum Model {
     /// libtorch.
-    Network(Network, Device),
+    Network(Box<Network>, Device),
     /// ONNX Runtime, of a bundle.
     Graph(Box<Session>),
 }
@@ -103,7 +103,7 @@ impl Subject {
             threshold: calibrated.policy.threshold,
             ruler: ruler(&resized, calibrated.policy.threshold, config),
             resized,
-            model: Model::Network(trained.network, device),
+            model: Model::Network(Box::new(trained.network), device),
             reference: Some(calibrated.reference.embedding.clone()),
             originals: config.export.originals.clone().map(|root| (root, config.data.clone())),
             seed: config.seed,

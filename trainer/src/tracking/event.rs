@@ -178,7 +178,7 @@ mod tests {
         for value in [0.1, -3e300, f64::INFINITY, f64::NEG_INFINITY, f64::NAN] {
             let text = serde_json::to_string(&Number(value)).unwrap();
             let Number(read) = serde_json::from_str(&text).unwrap();
-            assert!(read == value || read.is_nan() && value.is_nan(), "{text}");
+            assert!(read.to_bits() == value.to_bits() || read.is_nan() && value.is_nan(), "{text}");
         }
     }
 }

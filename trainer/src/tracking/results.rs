@@ -47,17 +47,17 @@ impl ResultFile {
         if let Some(stem) = self.name.strip_suffix(".json")
             && let Ok(tree) = serde_json::from_slice(&self.bytes)
         {
-            collect(&tree, stem.to_owned(), &mut figures);
+            collect(&tree, stem, &mut figures);
         }
         figures
     }
 }
 
-fn collect(tree: &Value, path: String, figures: &mut BTreeMap<String, Number>) {
+fn collect(tree: &Value, path: &str, figures: &mut BTreeMap<String, Number>) {
     let mut figure = |path: &str, value: &Value| {
         value.as_f64().map(|value| figures.insert(metric_name(path), Number(value))).is_some()
     };
-    if tree.get("value").is_some_and(|value| figure(&path, value)) {
+    if tree.get("value").is_some_and(|value| figure(path, value)) {
         for (suffix, at) in [("low", 0), ("high", 1)] {
             figure(&format!("{path}_{suffix}"), &tree["ci95"][at]);
         }
@@ -65,10 +65,10 @@ fn collect(tree: &Value, path: String, figures: &mut BTreeMap<String, Number>) {
     }
     match tree {
         Value::Object(entries) => {
-            entries.iter().for_each(|(key, value)| collect(value, format!("{path}/{key}"), figures));
+            entries.iter().for_each(|(key, value)| collect(value, &format!("{path}/{key}"), figures));
         }
         Value::Array(items) => {
-            items.iter().enumerate().for_each(|(at, item)| collect(item, format!("{path}/{at}"), figures));
+            items.iter().enumerate().for_each(|(at, item)| collect(item, &format!("{path}/{at}"), figures));
         }
         _ => {}
     }
@@ -127,7 +127,7 @@ mod tests {
             "by size (px)": [{ "value": 1.0 }],
         });
         let mut figures = BTreeMap::new();
-        collect(&tree, "evaluation-test".into(), &mut figures);
+        collect(&tree, "evaluation-test", &mut figures);
         let figures: Vec<_> = figures.iter().map(|(name, Number(value))| (name.as_str(), *value)).collect();
         let expected = [
             ("evaluation-test/by size _px_/0", 1.0),

@@ -6,7 +6,7 @@ use cxr_trainer::dataset::folds::{Fold, Folds};
 use cxr_trainer::eda::Eda;
 use cxr_trainer::split::Split;
 use jpeg_encoder::{ColorType, Encoder};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Side of the images that are marked, recompressed and resized here.
@@ -186,7 +186,7 @@ fn eda_finds_every_planted_defect() {
     write(
         &workbench,
         "train/NORMAL/IM-7004-0001.png",
-        encode_png(&[&[255; 20_000][..], &[0; 5600]].concat(), 160, 160),
+        encode_png(&[[255].repeat(20_000), [0].repeat(5600)].concat(), 160, 160),
     );
     write(&workbench, "readme.txt", "passed over");
     let has_weights = use_published_weights(&workbench);
@@ -288,5 +288,5 @@ fn default_folds(root: &Path, data: &Path) -> Folds {
         max_unreadable_share: 0.01,
     };
     let index = Index::scan(&data.root, &data).unwrap();
-    Folds::divide(&index, &Shares::of(&index, &data).unwrap(), 42, Default::default()).unwrap()
+    Folds::divide(&index, &Shares::of(&index, &data).unwrap(), 42, BTreeMap::default()).unwrap()
 }

@@ -182,7 +182,7 @@ fn encoded(text: &str, kept: &str) -> String {
         if plain(byte) {
             text.push(char::from(byte));
         } else {
-            text.push_str(&format!("%{byte:02X}"));
+            text.extend(["%".to_owned(), format!("{byte:02X}")]);
         }
         text
     })

@@ -214,7 +214,7 @@ fn a_version_has_one_set_of_answers_forever() {
 
 #[test]
 fn a_run_is_released_and_its_recalibration_is_another_version() {
-    let workbench = Workbench::new(60, 2);
+    let workbench = Workbench::new(60, 8);
     succeed(&mut workbench.command("train"));
     let prepare = || {
         succeed(&mut workbench.command("calibrate"));

@@ -43,7 +43,7 @@ fn spoilt(run: &Path) -> PathBuf {
 
 #[test]
 fn a_soup_is_a_run_and_bad_ingredients_stay_out() {
-    let workbench = Workbench::new(40, 4);
+    let workbench = Workbench::new(60, 8);
     succeed(&mut workbench.command("train"));
     let first = workbench.run();
 

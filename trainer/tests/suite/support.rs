@@ -131,9 +131,9 @@ trainer:
   model: {{ architecture: mobilenetv2, weights: null, dropout: 0.0 }}
   training:
     epochs: {epochs}
-    batch_size: 16
+    batch_size: 8
     learning_rate: 3.0e-3
-    average_decay: 0.9
+    average_decay: 0.8
     patience: {epochs}
     precision: fp32
     workers: 2

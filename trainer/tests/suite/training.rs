@@ -80,7 +80,7 @@ fn a_killed_run_goes_on_bit_for_bit() {
         for workbench in [&straight, &killed].into_iter().filter(|_| other_ways) {
             configure(workbench, "    loss: { label_smoothing: 0.0 }\n", "");
             configure(workbench, "workers: 2\n", OTHER_WAYS);
-            configure(workbench, "average_decay: 0.9", "average_decay: null");
+            configure(workbench, "average_decay: 0.8", "average_decay: null");
             configure(workbench, "dropout: 0.0", "dropout: 0.3, freeze_depth: 2");
         }
         succeed(&mut straight.command("train"));

@@ -62,25 +62,46 @@ impl Search {
         TuneFile::load(&self.folder()).unwrap().unwrap()
     }
 
-    /// Waits until some worker has written an epoch of a trial that it is still at, and gives the worker's process.
-    fn somebody_at_work(&self) -> String {
-        wait_for("a checkpoint of a trial that is being trained", || {
-            let entries = std::fs::read_dir(self.folder().join("trials")).ok()?;
-            let names = entries.flatten().map(|entry| entry.path());
-            let claimed =
-                names.into_iter().find(|path| path.extension().is_some() && checkpoint(path).exists())?;
-            let number: usize = claimed.file_stem()?.to_str()?.parse().ok()?;
-            // The claimed trial's row of the table names the worker: machine-process-beginning.
-            let table = succeed(&mut self.command(&["--status"]));
-            let row = table
-                .lines()
-                .find(|line| {
-                    line.split_whitespace().next() == Some(&number.to_string()) && line.contains("running")
-                })?
-                .to_owned();
-            let worker = row.split_whitespace().find(|word| word.matches('-').count() >= 2)?.to_owned();
-            worker.rsplit('-').nth(1).map(ToOwned::to_owned)
-        })
+    /// Waits until some worker has written an epoch of a trial that it is still at, stops it there, and gives the worker's
+    /// process.
+    fn stop_somebody_at_work(&self) -> String {
+        loop {
+            let process = wait_for("a checkpoint of a trial that is being trained", || {
+                self.at_work()
+                    .into_iter()
+                    .find(|(trial, _)| checkpoint(trial).exists())
+                    .map(|(_, process)| process)
+            });
+            signal("STOP", &process);
+            // It may have ended its trial before it was stopped.
+            if self.at_work().iter().any(|(_, stopped)| *stopped == process) {
+                return process;
+            }
+            signal("CONT", &process);
+        }
+    }
+
+    /// The folders of the trials that are being trained, and the processes that train them.
+    fn at_work(&self) -> Vec<(PathBuf, String)> {
+        if !self.folder().join("trials").exists() {
+            return Vec::new();
+        }
+        let table = succeed(&mut self.command(&["--status"]));
+        let running = table.lines().filter(|line| line.contains("running"));
+        let trials = running.filter_map(|line| {
+            let number: usize = line.split_whitespace().next()?.parse().ok()?;
+            // machine-process-beginning
+            let worker = line.split_whitespace().find(|word| word.matches('-').count() >= 2)?;
+            let process = worker.rsplit('-').nth(1)?.to_owned();
+            let entries = std::fs::read_dir(self.folder().join("trials")).ok()?.flatten();
+            let mut folders = entries.map(|entry| entry.path());
+            let folder = folders.find(|path| {
+                path.extension().is_some()
+                    && path.file_stem().and_then(|stem| stem.to_str()?.parse().ok()) == Some(number)
+            })?;
+            Some((folder, process))
+        });
+        trials.collect()
     }
 }
 
@@ -149,8 +170,7 @@ fn expect_as_undisturbed(search: &Search) {
 
 fn killed_worker(search: &Search) {
     let supervisor = search.begin("2");
-    let process = search.somebody_at_work();
-    signal("KILL", &process);
+    signal("KILL", &search.stop_somebody_at_work());
     let printed = ends_well(supervisor);
     assert!(printed.contains("signal: 9") && printed.contains("best: trial"), "{printed}");
     expect_as_undisturbed(search);
@@ -229,8 +249,7 @@ fn a_killed_workers_trial_is_taken_over_in_the_file_store() {
 fn a_stalled_worker_that_wakes_up_changes_nothing() {
     let search = Search::new(None);
     let supervisor = search.begin("2");
-    let process = search.somebody_at_work();
-    signal("STOP", &process);
+    let process = search.stop_somebody_at_work();
     wait_for("a takeover", || {
         let text = std::fs::read_to_string(search.folder().join("store/study.json")).ok()?;
         text.contains("\"n_takeovers\": 1").then_some(())

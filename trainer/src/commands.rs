@@ -10,6 +10,7 @@ pub(crate) mod export;
 pub(crate) mod recalibrate;
 pub(crate) mod register;
 pub(crate) mod release;
+pub(crate) mod report;
 pub(crate) mod robustness;
 pub(crate) mod run;
 pub(crate) mod shared;

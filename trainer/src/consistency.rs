@@ -8,7 +8,7 @@ use crate::dataset::pixels::Recipe;
 use anyhow::{Context, Result, ensure};
 use cxr::{AffineCalibration, DecisionPolicy};
 use runtime::Session;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 /// A session with what makes decisions of its logits.
@@ -35,7 +35,7 @@ impl Scorer<'_> {
 }
 
 /// One pair.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Pair {
     /// Path below both roots.
     pub path: String,
@@ -48,7 +48,7 @@ pub struct Pair {
 }
 
 /// All pairs.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Consistency {
     /// Number of pairs.
     pub n: usize,

@@ -138,6 +138,23 @@ pub fn signing_key(file: &Path) -> Result<SigningKey> {
         .with_context(|| format!("{}: is no Ed25519 key in PKCS#8 PEM", file.display()))
 }
 
+/// Compares untouched originals with their copies through ONNX Runtime, as `export` does, and writes `consistency.json`.
+///
+/// # Errors
+/// When the graph cannot be loaded or an image cannot be scored.
+pub fn compare_originals(
+    trained: &TrainedRun,
+    calibrated: &Calibrated,
+    onnxruntime: &Path,
+) -> Result<Option<Consistency>> {
+    let architecture = trained.config.model.architecture;
+    let size = (trained.config.preprocess.width, trained.config.preprocess.height);
+    let graph = onnx::encode(architecture, &trained.network.named_tensors(), size)?;
+    let contract = onnx::contract(architecture, size);
+    let mut session = Runtime::load(onnxruntime)?.session(&graph, &contract, &SessionOptions::default())?;
+    consistency(trained, calibrated, &mut session)
+}
+
 fn evaluation(trained: &TrainedRun, calibrated: &Calibrated, fold: Fold) -> Result<Option<EvaluationFile>> {
     EvaluationFile::load(trained, calibrated, fold)
 }

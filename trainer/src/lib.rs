@@ -31,6 +31,7 @@ pub mod optimiser;
 pub mod recalibrate;
 pub mod release;
 pub mod released;
+pub mod report;
 pub mod robustness;
 pub mod run;
 pub mod schedule;

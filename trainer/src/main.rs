@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use commands::shared::Common;
 use commands::{
-    bench, calibrate, consistency, eda, evaluate, explain, export, recalibrate, register, release,
+    bench, calibrate, consistency, eda, evaluate, explain, export, recalibrate, register, release, report,
     robustness, run, soup, split, track, train, tune, verify,
 };
 use cxr_trainer::allocator;
@@ -100,9 +100,16 @@ enum Command {
         after_help = "Example:\n  cxr-trainer recalibrate --bundle models/default --labels labels.csv --out models/site --version 1.1.0"
     )]
     Recalibrate(recalibrate::Arguments),
-    /// Does all of it: train, calibrate, evaluate every fold, export.
+    /// Writes the technical report from what the other commands measured.
     #[command(
-        after_help = "Example:\n  cxr-trainer run --run runs/first --onnxruntime lib/libonnxruntime.so"
+        after_help = "Example:\n  cxr-trainer report --run runs/first\n  cxr-trainer report --run runs/first --study runs/search --bench runs/bench --resplit runs/resplit --reports reports"
+    )]
+    Report(report::Arguments),
+    /// Does all of it: audits and divides the data, trains, calibrates, evaluates, explains, releases, reports.
+    ///
+    /// A run that was interrupted goes on where it was; what is done is not done again.
+    #[command(
+        after_help = "Example:\n  cxr-trainer run --config config/default.yaml --run runs/first --onnxruntime lib/libonnxruntime.so"
     )]
     Run(run::Arguments),
 }
@@ -117,9 +124,9 @@ fn main() -> Result<()> {
         Command::Evaluate(arguments) => evaluate::run(arguments),
         Command::Export(arguments) => export::run(arguments),
         Command::Release(arguments) => release::run(arguments),
-        Command::Verify(arguments) => verify::run(arguments),
-        Command::Register(arguments) => register::run(arguments),
-        Command::Track(arguments) => track::run(arguments),
+        Command::Verify(arguments) => verify::run(&arguments),
+        Command::Register(arguments) => register::run(&arguments),
+        Command::Track(arguments) => track::run(&arguments),
         Command::Consistency(arguments) => consistency::run(arguments),
         Command::Robustness(arguments) => robustness::run(arguments),
         Command::Explain(arguments) => explain::run(arguments),
@@ -127,6 +134,7 @@ fn main() -> Result<()> {
         Command::Soup(arguments) => soup::run(arguments),
         Command::Bench(arguments) => bench::run(arguments),
         Command::Recalibrate(arguments) => recalibrate::run(&arguments),
+        Command::Report(arguments) => report::run(&arguments),
         Command::Run(arguments) => run::run(arguments),
     }
 }

@@ -23,7 +23,7 @@ pub(crate) struct Arguments {
     public_key: Option<PathBuf>,
 }
 
-pub(crate) fn run(arguments: Arguments) -> Result<()> {
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let config = Config::load(arguments.config.as_deref(), None)?;
     let trust = match &arguments.public_key {
         Some(file) => Trust::SignedBy(vec![public_key(file)?]),

@@ -16,7 +16,7 @@ pub(crate) struct Arguments {
     show: bool,
 }
 
-pub(crate) fn run(arguments: Arguments) -> Result<()> {
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let (config, folder) = (arguments.common.config()?, &arguments.common.run);
     ensure!(folder.is_dir(), "{}: there is no such run", folder.display());
     if !arguments.show {

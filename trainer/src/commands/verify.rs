@@ -17,7 +17,7 @@ pub(crate) struct Arguments {
     onnxruntime: Option<PathBuf>,
 }
 
-pub(crate) fn run(arguments: Arguments) -> Result<()> {
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let key = arguments.public_key.as_deref().map(public_key).transpose()?;
     let table = verify(&arguments.bundle, key.as_ref(), arguments.onnxruntime.as_deref());
     table.report();

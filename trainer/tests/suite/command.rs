@@ -23,7 +23,7 @@ fn every_subcommand_shows_an_example() {
         "tune",
         "soup",
         "recalibrate",
-        "bench",
+        "report",
         "run",
     ] {
         let help = succeed(Command::new(env!("CARGO_BIN_EXE_cxr-trainer")).args([subcommand, "--help"]));

@@ -144,6 +144,7 @@ trainer:
   calibration: {{ target_sensitivity: 0.9, components: 8, ood_images: null }}
   evaluation: {{ resamples: 200, ledger: {ledger}, external: null }}
   export: {{ directory: {bundle}, originals: null }}
+  robustness: {{ severities: [3] }}
   tracking: {{ store: {store} }}
 ",
         cache = folder.join("cache").display(),

@@ -6,6 +6,7 @@ use cxr_trainer::export;
 use cxr_trainer::model::weights;
 use ed25519_dalek::VerifyingKey;
 use ed25519_dalek::pkcs8::DecodePublicKey;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,8 @@ use std::time::{Duration, Instant};
 fn a_complete_run_learns_and_ends_in_a_signed_bundle() {
     let workbench = Workbench::new(120, 8);
     let mut run = workbench.command("run");
-    run.arg("--onnxruntime").arg(onnxruntime());
+    let reports = workbench.path().join("reports");
+    run.arg("--onnxruntime").arg(onnxruntime()).arg("--reports").arg(&reports);
     let printed = succeed(&mut run);
     let metrics = std::fs::read_to_string(workbench.run().join("metrics.csv")).unwrap();
     let column = |line: &str, index: usize| line.split(',').nth(index).unwrap().parse::<f64>().unwrap();
@@ -27,6 +29,13 @@ fn a_complete_run_learns_and_ends_in_a_signed_bundle() {
     let test = bundle.manifest().evaluation.test.as_ref().unwrap();
     assert!(test.auc.value > 0.9, "AUC {:?} on phantoms\n{printed}", test.auc);
     assert!(test.auc.ci95[0] <= test.auc.value && test.auc.value <= test.auc.ci95[1]);
+    let report = std::fs::read_to_string(reports.join("REPORT.md")).unwrap();
+    expect_complete(&report, &reports);
+    let own = std::fs::read_to_string(workbench.path().join("bundle/REPORT.md")).unwrap();
+    assert!(!own.contains("]("), "a bundle's report stands alone: no links");
+    assert!(
+        own.contains(&format!("{:.4}", test.auc.value)) && report.contains(&format!("{:.4}", test.auc.value))
+    );
     let (_, variant) = bundle.variant(None).unwrap();
     let policy = &variant.policy;
     assert!(policy.chosen.sensitivity >= 0.9 && policy.review_band.low <= policy.threshold, "{policy:?}");
@@ -54,6 +63,61 @@ fn a_complete_run_learns_and_ends_in_a_signed_bundle() {
     assert_eq!(table(&released, "test").len(), 9);
     let looks = std::fs::read_to_string(workbench.path().join("ledger.jsonl")).unwrap();
     assert_eq!(looks.lines().count(), 2, "{looks}");
+}
+
+/// Every heading is there, every figure is a picture, and nothing is missing but what the run could not have.
+fn expect_complete(report: &str, folder: &Path) {
+    let sections = [
+        "1. Dataset",
+        "2. Processing",
+        "3. Model",
+        "4. Evaluation",
+        "5. Explainability",
+        "6. Robustness",
+        "7. Deployment",
+        "8. Reproducibility",
+        "9. Findings",
+        "10. Conclusion",
+    ];
+    let found: Vec<&str> = report.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+    assert_eq!(found.len(), sections.len());
+    assert!(found.iter().zip(sections).all(|(found, expected)| found.starts_with(expected)), "{found:?}");
+
+    let pictures =
+        report.lines().filter_map(|line| line.strip_prefix("![")?.split_once("](")?.1.strip_suffix(')'));
+    let n_pictures = pictures
+        .inspect(|name| {
+            let content = std::fs::read(folder.join(name)).unwrap();
+            assert!(content.starts_with(b"<svg") || content.starts_with(b"\x89PNG"), "{name} is no picture");
+        })
+        .count();
+    assert!(n_pictures > 15, "{n_pictures} pictures");
+
+    let missing: Vec<&str> = report
+        .lines()
+        .filter(|line| line.contains("not measured"))
+        .filter_map(|line| line.strip_prefix("- **")?.split_once(":**"))
+        .map(|(label, _)| label)
+        .collect();
+    let expected = [
+        "Originals",
+        "Search",
+        "Throughput and memory",
+        "Against the same training in PyTorch",
+        "On a GPU",
+        "Images that are no chest radiographs",
+        "External set",
+        "Re-split",
+        "Lung fields",
+        "Clinical plausibility, read by a radiologist",
+        "Originals against their small copies",
+        "Scanner",
+        "Augmentation ablation",
+        "Load test, latency, throughput, failover",
+        "Elsewhere",
+        "Trials",
+    ];
+    assert_eq!(missing, expected, "{report}");
 }
 
 /// Replaces a part of the small configuration.

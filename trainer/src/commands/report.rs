@@ -1,0 +1,60 @@
+//! `cxr-trainer report`.
+
+use super::shared::Common;
+use anyhow::Result;
+use clap::Args;
+use cxr_trainer::report::sources::Elsewhere;
+use cxr_trainer::report::{Form, report};
+use cxr_trainer::run::RunDirectory;
+use cxr_trainer::trained::TrainedRun;
+use std::path::PathBuf;
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    pub(crate) options: Options,
+    /// Writes no figures and links to none, as in a bundle.
+    #[arg(long)]
+    text_alone: bool,
+}
+
+/// Where the report goes, and what it holds besides the run.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Folder of REPORT.md and its figures.
+    #[arg(long, default_value = "reports")]
+    pub(crate) reports: PathBuf,
+    /// A study of `tune`.
+    #[arg(long)]
+    study: Option<PathBuf>,
+    /// A run that was trained and evaluated on a re-split of all images (config/resplit.yaml).
+    #[arg(long)]
+    resplit: Option<PathBuf>,
+    /// A folder with bench.json and bench-training.json.
+    #[arg(long)]
+    bench: Option<PathBuf>,
+    /// A folder with a comparison from `robustness --compare`.
+    #[arg(long)]
+    ablation: Option<PathBuf>,
+}
+
+impl Options {
+    pub(crate) fn elsewhere(&self) -> Elsewhere {
+        Elsewhere {
+            study: self.study.clone(),
+            resplit: self.resplit.clone(),
+            bench: self.bench.clone(),
+            ablation: self.ablation.clone(),
+        }
+    }
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let config = arguments.common.config()?;
+    let run = RunDirectory::open(&arguments.common.run, &config)?;
+    let trained = TrainedRun::open(&config, &run, arguments.common.device.open()?)?;
+    let form = if arguments.text_alone { Form::TextAlone } else { Form::Illustrated };
+    report(&trained, &arguments.options.elsewhere(), &arguments.options.reports, form).map(drop)
+}

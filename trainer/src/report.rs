@@ -1,0 +1,75 @@
+//! The technical report: every heading filled from the files that the other commands left in the run directory, or "not
+//! measured" with the reason. Nothing is computed here that another command would have to measure.
+
+mod appendix;
+mod dataset;
+mod deployment;
+mod document;
+mod evaluation;
+mod explainability;
+mod findings;
+mod model;
+mod plots;
+mod processing;
+mod reproducibility;
+mod robustness;
+pub mod sources;
+mod text;
+
+use crate::console::say;
+use crate::files::write_atomically;
+use crate::trained::TrainedRun;
+use anyhow::{Context, Result};
+use document::Document;
+use sources::{Elsewhere, Sources};
+use std::path::{Path, PathBuf};
+
+/// The report's file, in its folder and in a bundle.
+pub const FILE: &str = "REPORT.md";
+/// The folder of its figures beside it.
+const FIGURES: &str = "figures";
+
+/// Whether a report stands beside its figures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// With the figures in a folder beside it, linked.
+    Illustrated,
+    /// Alone, as in a bundle: figures are named.
+    TextAlone,
+}
+
+/// Writes `REPORT.md` into a folder, and its figures into `figures` below it; returns the report's path.
+///
+/// # Errors
+/// Names what cannot be read or written.
+pub fn report(trained: &TrainedRun, elsewhere: &Elsewhere, folder: &Path, form: Form) -> Result<PathBuf> {
+    let sources = Sources::read(trained, elsewhere)?;
+    let mut document = Document::new(form);
+    document.title(&format!("Technical report: {} ({})", sources.config().export.name, trained.run.name()));
+    findings::summary(&sources, &mut document);
+    dataset::write(&sources, &mut document);
+    processing::write(&sources, &mut document);
+    model::write(&sources, &mut document);
+    evaluation::write(&sources, &mut document);
+    explainability::write(&sources, &mut document);
+    robustness::write(&sources, &mut document)?;
+    deployment::write(&sources, &mut document);
+    reproducibility::write(&sources, &mut document);
+    findings::write(&sources, &mut document);
+    appendix::write(&sources, &mut document)?;
+
+    let (text, figures) = document.finish();
+    let file = folder.join(FILE);
+    std::fs::create_dir_all(folder).with_context(|| format!("{}: cannot be created", folder.display()))?;
+    if form == Form::Illustrated {
+        let place = folder.join(FIGURES);
+        std::fs::create_dir_all(&place).with_context(|| format!("{}: cannot be created", place.display()))?;
+        for (name, content) in figures {
+            write_atomically(&place.join(name), &content)?;
+        }
+    }
+    write_atomically(&file, text.as_bytes())?;
+    let n_missing = text.matches(document::NOT_MEASURED).count();
+    say(format!("{}: {} lines, {n_missing} not measured", file.display(), text.lines().count()));
+    Ok(file)
+}

@@ -1,0 +1,210 @@
+//! Section 1: the data and what was found in it.
+
+use super::document::Document;
+use super::sources::Sources;
+use super::text::{counts, range};
+use crate::audit::{Count, CountTable};
+use crate::dataset::folds::Fold;
+use crate::eda::Eda;
+use crate::eda::examined::Examined;
+use std::collections::BTreeMap;
+
+pub(super) fn write(sources: &Sources, document: &mut Document) {
+    document.section("1. Dataset and exploratory analysis");
+    document.item("Source", &sources.config().data.name);
+    let n_images: usize = sources.trained.folds.folds.values().map(Vec::len).sum();
+    let unreadable = &sources.trained.folds.unreadable;
+    document.item("Total samples", format_args!("{n_images} usable images, {} unusable", unreadable.len()));
+    document.item(
+        "Classes",
+        counts(sources.config().data.classes.iter().map(|(name, label)| (name, super::text::key(label)))),
+    );
+    document.item("Digest of the data", format_args!("`{}`", sources.trained.folds.dataset_sha256));
+    distribution(sources, document);
+    match &sources.eda {
+        Ok(eda) => examined(eda, document),
+        Err(why) => {
+            for label in ["Image properties", "Quality", "Statistics"] {
+                document.missing(label, why);
+            }
+        }
+    }
+    for (name, caption) in [
+        ("eda-counts.svg", "Images by published split and class"),
+        ("eda-sizes.svg", "Sizes and aspect ratios by class"),
+        ("eda-intensity.svg", "Intensity statistics by class"),
+        ("eda-texture.svg", "Edge and texture statistics by class"),
+        ("eda-label-noise.svg", "Cross-validated probability of each image's own label"),
+    ] {
+        document.figure(&sources.figure(name), caption);
+    }
+    for (name, caption) in [
+        ("eda-marks.png", "Images with letter-like marks"),
+        ("eda-suspects.png", "Labels that the scores contradict"),
+    ] {
+        if sources.figure(name).exists() {
+            document.figure(&sources.figure(name), caption);
+        }
+    }
+}
+
+fn distribution(sources: &Sources, document: &mut Document) {
+    document.heading("Distribution");
+    document.paragraph(
+        "Published split (train and val are pooled and divided again; the test split stays what it is) and the folds that were \
+         drawn from it by patient, images and in brackets patients:",
+    );
+    match &sources.eda {
+        Ok(eda) => table(document, "published", &eda.images.counts, String::clone),
+        Err(why) => document.missing("Published split", why),
+    }
+    match &sources.split {
+        Ok(split) => table(document, "fold", &split.counts, |fold: &Fold| fold.name().to_owned()),
+        Err(why) => document.missing("Folds", why),
+    }
+}
+
+fn table<K: Ord>(document: &mut Document, title: &str, table: &CountTable<K>, name: impl Fn(&K) -> String) {
+    let rows = table.iter().flat_map(|(part, classes)| {
+        classes
+            .iter()
+            .map(|(class, Count { images, patients })| (name(part), class.clone(), *images, *patients))
+            .collect::<Vec<_>>()
+    });
+    document.table(
+        [title, "class", "images", "patients"],
+        rows.map(|(part, class, images, patients)| [part, class, images.to_string(), patients.to_string()]),
+    );
+}
+
+fn examined(eda: &Eda, document: &mut Document) {
+    document.heading("Image properties");
+    properties("The images", &eda.images, document);
+    match &eda.originals {
+        Some(originals) => properties("Untouched originals of some of them", originals, document),
+        None => document.missing("Originals", "no folder of them is configured or found"),
+    }
+    quality(eda, document);
+    statistics(&eda.images, document);
+}
+
+fn properties(title: &str, examined: &Examined, document: &mut Document) {
+    document.paragraph(format_args!("{title}, n {}:", examined.n));
+    document.table(
+        ["class", "width, px", "height, px", "aspect ratio", "colour modes", "formats", "bytes a file"],
+        examined.properties.iter().map(|(class, found)| {
+            [
+                class.clone(),
+                range(&found.width, 0),
+                range(&found.height, 0),
+                range(&found.aspect_ratio, 2),
+                counts(&found.colours),
+                counts(&found.formats),
+                range(&found.bytes, 0),
+            ]
+        }),
+    );
+}
+
+fn quality(eda: &Eda, document: &mut Document) {
+    document.heading("Quality");
+    let copies: usize = eda.duplicates.exact.iter().map(|group| group.len() - 1).sum();
+    let (duplicates, leakage) = (&eda.duplicates, &eda.leakage);
+    document.item(
+        "Exact duplicates (SHA-256)",
+        format_args!(
+            "{} groups with {copies} superfluous files; {} groups cross the published splits",
+            duplicates.exact.len(),
+            leakage.exact.len()
+        ),
+    );
+    document.item(
+        "Near duplicates (perceptual hash, then correlation of fine detail)",
+        format_args!(
+            "{} pairs, {} across the published splits; {} pairs compared, the closest that is none correlates {}",
+            duplicates.near.len(),
+            leakage.near.len(),
+            duplicates.n_compared,
+            duplicates.largest_other_correlation.map_or("nothing".to_owned(), |c| format!("{c:.3}")),
+        ),
+    );
+    document.item("Patients in several published splits", leakage.patients.len());
+    document.item(
+        "Corrupt or unusable files",
+        format_args!("{} {}", eda.unreadable.len(), listed(&eda.unreadable)),
+    );
+    document.table(
+        ["artefacts by class", "screened", "border", "letter-like marks", "extreme exposure"],
+        eda.images.artefacts.iter().map(|(class, found)| {
+            [
+                class.clone(),
+                found.n.to_string(),
+                found.bordered.to_string(),
+                found.marked.to_string(),
+                found.extreme_exposure.to_string(),
+            ]
+        }),
+    );
+    match &eda.label_noise {
+        Some(noise) => {
+            let [negative, positive] = noise.noise_rates;
+            document.item(
+                "Label noise (confident learning, Northcutt et al. 2021)",
+                format_args!(
+                    "{:.2} % of the negative and {:.2} % of the positive labels, {} suspects among {}; {}, {} folds, AUC {:.4}",
+                    negative * 100.0,
+                    positive * 100.0,
+                    noise.suspects.len(),
+                    noise.n,
+                    noise.features,
+                    noise.folds,
+                    noise.auc
+                ),
+            );
+        }
+        None => document.missing("Label noise", "`cxr-trainer eda` was interrupted before this stage"),
+    }
+}
+
+fn listed(files: &BTreeMap<String, String>) -> String {
+    const SHOWN: usize = 10;
+    let mut names: Vec<String> =
+        files.iter().take(SHOWN).map(|(path, reason)| format!("{path} ({reason})")).collect();
+    if files.len() > SHOWN {
+        names.push(format!("and {} more in eda.json", files.len() - SHOWN));
+    }
+    if names.is_empty() { String::new() } else { format!("({})", names.join(", ")) }
+}
+
+fn statistics(examined: &Examined, document: &mut Document) {
+    document.heading("Statistics by class");
+    document.paragraph("Without the published test split: median and, in brackets, 5th to 95th percentile.");
+    let names: Vec<&String> =
+        examined.statistics.values().next().map(|of| of.keys().collect()).unwrap_or_default();
+    let classes: Vec<&String> = examined.statistics.keys().collect();
+    document.table(
+        ["statistic", &classes.iter().map(|class| class.as_str()).collect::<Vec<_>>().join(" / ")],
+        names.into_iter().map(|name| {
+            let of_class = classes.iter().map(|class| {
+                examined.statistics[*class]
+                    .get(name)
+                    .map_or_else(String::new, |s| format!("{:.3} [{:.3}, {:.3}]", s.median, s.p05, s.p95))
+            });
+            [name.clone(), of_class.collect::<Vec<_>>().join(" / ")]
+        }),
+    );
+    document.paragraph(
+        "Single properties as a score for pneumonia: an area under the curve away from 0.5 is a shortcut that the data offers.",
+    );
+    document.table(
+        ["property", "AUC", "median, negatives", "median, positives"],
+        examined.shortcuts.iter().map(|s| {
+            [
+                s.property.clone(),
+                super::text::measured(&s.auc),
+                format!("{:.4}", s.negative_median),
+                format!("{:.4}", s.positive_median),
+            ]
+        }),
+    );
+}

@@ -1,0 +1,490 @@
+//! Section 4: figures with intervals, calibration, errors, operating point.
+
+use super::document::Document;
+use super::sources::Sources;
+use super::text::{measured, measured_n, optional, optional_proportion, proportion};
+use crate::dataset::folds::Fold;
+use crate::evaluate::EvaluationFile;
+use crate::evaluate::details::Details;
+use crate::evaluate::subgroups::Subgroup;
+use cxr::bundle::{FoldEvaluation, Measured};
+use cxr::scoring::confusion::ConfusionMatrix;
+
+pub(super) fn write(sources: &Sources, document: &mut Document) {
+    document.section("4. Evaluation");
+    document.paragraph(format_args!(
+        "Intervals hold 95 %: bootstrap over patients, {} resamples, unless another method is named. Everything was chosen on \
+         select and calibrate; the figures of calibrate are optimistic, because it fitted probability and operating point.",
+        sources.config().evaluation.resamples
+    ));
+    figures(sources, document);
+    per_class(sources, document);
+    confusion(sources, document);
+    calibration(sources, document);
+    operating_point(sources, document);
+    prediction_sets(sources, document);
+    subgroups(sources, document);
+    external(sources, document);
+    resplit(sources, document);
+    looks(sources, document);
+}
+
+fn title(fold: Fold) -> &'static str {
+    match fold {
+        Fold::Test => "test (official split)",
+        other => other.name(),
+    }
+}
+
+/// Every fold that was evaluated, the test split first.
+fn evaluated<'a>(sources: &'a Sources) -> Vec<&'a EvaluationFile> {
+    let folds = [Fold::Test, Fold::Select, Fold::Calibrate];
+    folds.into_iter().filter_map(|fold| sources.evaluation(fold).ok()).collect()
+}
+
+/// A figure of an evaluation, if the images allow it.
+type Get = fn(&EvaluationFile) -> Option<Measured>;
+
+fn figures(sources: &Sources, document: &mut Document) {
+    document.heading("Figures at the operating point");
+    for (fold, found) in &sources.evaluations {
+        if let Err(why) = found {
+            document.missing(title(*fold), why);
+        }
+    }
+    let files = evaluated(sources);
+    if files.is_empty() {
+        return;
+    }
+    let header = |at: usize| files.get(at).map_or("-".to_owned(), |file| title(file.fold).to_owned());
+    let headers = [header(0), header(1), header(2)];
+    let rows: [(&str, Get); 13] = [
+        ("AUC-ROC", |f| Some(f.figures.auc)),
+        ("AUC-ROC, DeLong's interval", |f| f.details.auc_delong),
+        ("average precision", |f| f.details.average_precision),
+        ("sensitivity (recall)", |f| Some(f.figures.sensitivity)),
+        ("specificity", |f| Some(f.figures.specificity)),
+        ("precision", |f| Some(f.figures.precision)),
+        ("F1", |f| Some(f.figures.f1)),
+        ("accuracy", |f| Some(f.figures.accuracy)),
+        ("balanced accuracy", |f| f.details.balanced_accuracy),
+        ("Matthews correlation", |f| f.details.mcc),
+        ("ECE", |f| Some(f.figures.ece)),
+        ("Brier", |f| Some(f.figures.brier)),
+        ("log loss", |f| f.details.calibration.log_loss_after),
+    ];
+    document.table(
+        ["figure", &headers[0], &headers[1], &headers[2]],
+        rows.map(|(name, get)| {
+            let cell = |at: usize| files.get(at).map_or("-".to_owned(), |file| optional(get(file).as_ref()));
+            [name.to_owned(), cell(0), cell(1), cell(2)]
+        }),
+    );
+    for file in &files {
+        let name = file.fold.name();
+        document.figure(
+            &sources.figure(&format!("roc-pr-{name}.svg")),
+            &format!("ROC and precision-recall, {name}"),
+        );
+    }
+}
+
+fn per_class(sources: &Sources, document: &mut Document) {
+    document.heading("By class");
+    document.table(
+        ["fold", "class", "precision", "recall", "F1"],
+        evaluated(sources).into_iter().flat_map(|file| {
+            [("normal", &file.details.normal), ("pneumonia", &file.details.pneumonia)].map(
+                |(class, figures)| {
+                    [
+                        file.fold.name().to_owned(),
+                        class.to_owned(),
+                        optional(figures.precision.as_ref()),
+                        optional(figures.recall.as_ref()),
+                        optional(figures.f1.as_ref()),
+                    ]
+                },
+            )
+        }),
+    );
+}
+
+fn matrix(name: &str, m: &ConfusionMatrix) -> [String; 5] {
+    [
+        name.to_owned(),
+        m.true_positives.to_string(),
+        m.false_negatives.to_string(),
+        m.false_positives.to_string(),
+        m.true_negatives.to_string(),
+    ]
+}
+
+fn confusion(sources: &Sources, document: &mut Document) {
+    document.heading("Confusion matrix");
+    let files = evaluated(sources);
+    document.table(
+        ["fold", "true positives", "false negatives", "false positives", "true negatives"],
+        files.iter().map(|file| matrix(file.fold.name(), &file.confusion)),
+    );
+    for file in files {
+        let name = file.fold.name();
+        let drawn = super::plots::confusion(name, &file.confusion);
+        document.drawing(&format!("confusion-{name}.svg"), &format!("Confusion matrix, {name}"), drawn);
+        document.figure(
+            &sources.figure(&format!("worst-{name}.png")),
+            &format!("The most confident errors, {name}: false negatives, then false positives"),
+        );
+    }
+    for file in evaluated(sources).into_iter().filter(|file| file.fold != Fold::Calibrate) {
+        let label = format!("Patterns of the errors, {}", file.fold.name());
+        document.item(&label, patterns(&file.details.subgroups));
+    }
+}
+
+/// The groups with the most misses and the most false alarms, among those large enough to say something.
+fn patterns(groups: &[Subgroup]) -> String {
+    const LARGE: usize = 20;
+    let worst = |get: fn(&Subgroup) -> Option<Measured>| {
+        let of = |group: &&Subgroup| get(group).filter(|figure| figure.n >= LARGE).map(|figure| figure.value);
+        let large = groups.iter().filter(|group| of(group).is_some());
+        large.min_by(|a, b| of(a).unwrap_or(1.0).total_cmp(&of(b).unwrap_or(1.0)))
+    };
+    let text = |what: &str, group: Option<&Subgroup>, get: fn(&Subgroup) -> Option<Measured>| match group {
+        Some(group) => {
+            format!("{what} in {} {} ({})", group.property, group.group, optional(get(group).as_ref()))
+        }
+        None => format!("no group of {LARGE} images to say where {what} lies"),
+    };
+    let (missed, alarmed) = (worst(|g| g.sensitivity), worst(|g| g.specificity));
+    format!(
+        "{}; {}",
+        text("lowest sensitivity", missed, |g| g.sensitivity),
+        text("lowest specificity", alarmed, |g| g.specificity)
+    )
+}
+
+fn calibration(sources: &Sources, document: &mut Document) {
+    document.heading("Calibration");
+    match &sources.calibrated {
+        Ok(calibrated) => {
+            document.item(
+                "In use",
+                format_args!(
+                    "affine (Platt 1999), sigmoid({:.4} x logit {:+.4}), fitted on calibrate",
+                    calibrated.calibration.scale, calibrated.calibration.bias
+                ),
+            );
+            match &calibrated.analysis {
+                Some(analysis) => {
+                    document.table(
+                        ["method", "ECE, select", "log loss, select", "ECE, cross-validated on calibrate"],
+                        analysis.methods.iter().map(|judged| {
+                            [
+                                super::text::key(&judged.method),
+                                measured(&judged.select.ece),
+                                measured(&judged.select.log_loss),
+                                optional(judged.cross_validated.as_ref().map(|figures| &figures.ece)),
+                            ]
+                        }),
+                    );
+                }
+                None => document.missing("Comparison of methods", "the calibration was read from a bundle"),
+            }
+        }
+        Err(why) => document.missing("Calibration", why),
+    }
+    let ece = |figure: &Option<Measured>| optional(figure.as_ref());
+    document.table(
+        [
+            "fold",
+            "ECE before",
+            "ECE after",
+            "ECE with prior shift correction",
+            "share of pneumonias: trained / estimated / true",
+        ],
+        evaluated(sources).into_iter().map(|file| {
+            let c = &file.details.calibration;
+            let estimated = c.estimated_prior.map_or("none".to_owned(), |prior| format!("{prior:.3}"));
+            [
+                file.fold.name().to_owned(),
+                ece(&c.ece_before),
+                ece(&c.ece_after),
+                ece(&c.ece_prior_shift),
+                format!("{:.3} / {estimated} / {:.3}", c.trained_prior, c.true_prior),
+            ]
+        }),
+    );
+    document.paragraph(
+        "The prior shift correction estimates the share of pneumonias from unlabelled scores (Saerens et al. 2002) and is not in use: \
+         it assumes that the images of each class look as they did before.",
+    );
+    for file in evaluated(sources) {
+        let name = file.fold.name();
+        document.figure(
+            &sources.figure(&format!("reliability-{name}.svg")),
+            &format!("Reliability before and after calibration, {name}"),
+        );
+        document.figure(
+            &sources.figure(&format!("probabilities-{name}.svg")),
+            &format!("Calibrated probability by class, {name}"),
+        );
+    }
+}
+
+fn operating_point(sources: &Sources, document: &mut Document) {
+    document.heading("Operating point");
+    let calibrated = match &sources.calibrated {
+        Ok(calibrated) => calibrated,
+        Err(why) => return document.missing("Operating point", why),
+    };
+    let policy = &calibrated.policy;
+    document.item(
+        "In use",
+        format_args!(
+            "probability {:.4}, the highest with sensitivity {} on {} (there sensitivity {:.4}, specificity {:.4}, n {})",
+            policy.threshold,
+            policy.chosen.target_sensitivity,
+            policy.chosen.fold,
+            policy.chosen.sensitivity,
+            policy.chosen.specificity,
+            policy.chosen.n
+        ),
+    );
+    document.item(
+        "Review band",
+        format_args!(
+            "{:.4} to {:.4}: a radiologist decides",
+            policy.review_band.low, policy.review_band.high
+        ),
+    );
+    if let Some(analysis) = &calibrated.analysis {
+        document.table(
+            [
+                "rule",
+                "threshold",
+                "95 % of resamples",
+                "sensitivity, select",
+                "specificity, select",
+                "sensitivity, cross-validated",
+            ],
+            analysis.rules.iter().map(|judged| {
+                let [low, high] = judged.threshold_ci95;
+                [
+                    super::text::key(&judged.rule),
+                    format!("{:.4}", judged.threshold),
+                    format!("{low:.4} to {high:.4}"),
+                    measured(&judged.select.sensitivity),
+                    measured(&judged.select.specificity),
+                    measured(&judged.cross_validated.sensitivity),
+                ]
+            }),
+        );
+    }
+    for file in evaluated(sources) {
+        let at = file.details.youden.as_ref();
+        let label = format!("Youden's index, {}", file.fold.name());
+        match at {
+            Some(youden) => document.item(
+                &label,
+                format_args!(
+                    "{:.4} at the operating point; {:.4} at {:.4}, the best threshold of these very images (sensitivity {:.4}, specificity {:.4}; \
+                     never one to use)",
+                    youden.j_at_operating_point,
+                    youden.sensitivity + youden.specificity - 1.0,
+                    youden.threshold,
+                    youden.sensitivity,
+                    youden.specificity
+                ),
+            ),
+            None => document.missing(&label, "the fold holds one class"),
+        }
+    }
+}
+
+fn prediction_sets(sources: &Sources, document: &mut Document) {
+    document.heading("Prediction sets and out-of-distribution score");
+    document.paragraph(
+        "Split-conformal sets by class (Mondrian), fitted on calibrate. In distribution each class is covered with 1 - alpha; nothing is \
+         promised under shift, on the test split and on images from elsewhere.",
+    );
+    let sets: Vec<(String, &Details)> = evaluated(sources)
+        .into_iter()
+        .map(|file| (file.fold.name().to_owned(), &file.details))
+        .chain(sources.external.iter().map(|file| ("external".to_owned(), &file.details)))
+        .collect();
+    document.table(
+        ["images", "alpha", "normal covered", "pneumonia covered", "one label", "both", "none"],
+        sets.iter().flat_map(|(name, details)| {
+            details.conformal.iter().map(move |sets| {
+                [
+                    name.clone(),
+                    sets.alpha.to_string(),
+                    optional(sets.normal.as_ref()),
+                    optional(sets.pneumonia.as_ref()),
+                    proportion(&sets.single),
+                    proportion(&sets.both),
+                    proportion(&sets.empty),
+                ]
+            })
+        }),
+    );
+    document.table(
+        ["images", "above the out-of-distribution threshold", "sent to review"],
+        sets.iter().map(|(name, details)| {
+            [name.clone(), proportion(&details.out_of_distribution), proportion(&details.review)]
+        }),
+    );
+    match sources.calibrated.as_ref().map(|calibrated| &calibrated.analysis) {
+        Ok(Some(analysis)) => {
+            let ood = &analysis.ood;
+            document.table(
+                [
+                    "score",
+                    "threshold",
+                    "false positives, select",
+                    "foreign images, score chosen on",
+                    "foreign images, held out",
+                ],
+                ood.candidates.iter().map(|candidate| {
+                    [
+                        format!(
+                            "{}{}",
+                            super::text::key(&candidate.score),
+                            if candidate.score == ood.score { " (in use)" } else { "" }
+                        ),
+                        format!("{:.3}", candidate.threshold),
+                        proportion(&candidate.select),
+                        optional_proportion(candidate.development.as_ref()),
+                        optional_proportion(candidate.held_out.as_ref()),
+                    ]
+                }),
+            );
+            match &ood.foreign {
+                Some(foreign) => document.item(
+                    "Images that are no chest radiographs",
+                    format_args!(
+                        "{}: refused at the door ({}) or flagged",
+                        proportion(&foreign.caught),
+                        foreign.refused
+                    ),
+                ),
+                None => document.missing(
+                    "Images that are no chest radiographs",
+                    "no folder of them is configured or found",
+                ),
+            }
+        }
+        Ok(None) => document.missing("Out-of-distribution score", "the calibration was read from a bundle"),
+        Err(why) => document.missing("Out-of-distribution score", why),
+    }
+}
+
+fn subgroups(sources: &Sources, document: &mut Document) {
+    document.heading("Subgroups");
+    for file in evaluated(sources) {
+        if file.fold != Fold::Calibrate {
+            subgroup_table(title(file.fold), &file.details, document);
+        }
+    }
+}
+
+fn subgroup_table(name: &str, details: &Details, document: &mut Document) {
+    document.table(
+        [name, "group", "n", "pneumonias", "AUC", "sensitivity", "specificity"],
+        details.subgroups.iter().map(|group| {
+            let cell = |figure: &Option<Measured>| figure.as_ref().map_or("-".to_owned(), measured);
+            [
+                group.property.clone(),
+                group.group.clone(),
+                group.n.to_string(),
+                group.n_positive.to_string(),
+                cell(&group.auc),
+                cell(&group.sensitivity),
+                cell(&group.specificity),
+            ]
+        }),
+    );
+}
+
+fn short(figures: &FoldEvaluation) -> String {
+    format!(
+        "AUC {}; sensitivity {}; specificity {}; ECE {}",
+        measured_n(&figures.auc),
+        measured(&figures.sensitivity),
+        measured(&figures.specificity),
+        measured(&figures.ece)
+    )
+}
+
+fn external(sources: &Sources, document: &mut Document) {
+    document.heading("Images from elsewhere");
+    match &sources.external {
+        Ok(file) => {
+            document.item("Set", format_args!("{}: {}", file.name, super::text::counts(&file.images)));
+            document.item("To know", &file.note);
+            document.item("Figures at the same operating point", short(&file.figures));
+            document.table(
+                ["set", "true positives", "false negatives", "false positives", "true negatives"],
+                [matrix("external", &file.confusion)],
+            );
+            if let Some(other) = &file.other {
+                document.item(
+                    "Other findings (neither normal nor pneumonia)",
+                    format_args!(
+                        "called pneumonia {}, out of distribution {}",
+                        proportion(&other.flagged),
+                        proportion(&other.out_of_distribution)
+                    ),
+                );
+            }
+            subgroup_table("external", &file.details, document);
+            document.figure(
+                &sources.figure("roc-pr-external.svg"),
+                "ROC and precision-recall, images from elsewhere",
+            );
+        }
+        Err(why) => document.missing("External set", why),
+    }
+}
+
+fn resplit(sources: &Sources, document: &mut Document) {
+    document.heading("A re-split by patient, for comparison with the literature");
+    match &sources.resplit {
+        Ok(resplit) => {
+            document.paragraph(
+                "Many publications pool the published splits and draw their own test images. Another network was trained and evaluated so; \
+                 its test images come from the same source as its training images, which the official test split's do not.",
+            );
+            document.item(
+                "Test fold",
+                super::text::counts(
+                    resplit
+                        .split
+                        .counts
+                        .get(&Fold::Test)
+                        .into_iter()
+                        .flatten()
+                        .map(|(class, count)| (class, count.images)),
+                ),
+            );
+            document.item("Figures", short(&resplit.test.figures));
+        }
+        Err(why) => document.missing("Re-split", why),
+    }
+}
+
+fn looks(sources: &Sources, document: &mut Document) {
+    document.heading("Every look at the test split");
+    document.table(
+        ["time", "what", "command", "AUC", "why"],
+        sources.looks.iter().map(|look| {
+            [
+                look.time.clone(),
+                look.run.clone(),
+                look.command.clone(),
+                format!("{:.4}", look.auc),
+                look.reason.clone(),
+            ]
+        }),
+    );
+}

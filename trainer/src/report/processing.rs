@@ -1,0 +1,135 @@
+//! Section 2: from file to model input, augmentation, division.
+
+use super::document::Document;
+use super::sources::Sources;
+use super::text::key;
+use crate::model::{IMAGENET_DEVIATION, IMAGENET_MEAN};
+use cxr::preprocess::ResizeMode;
+
+pub(super) fn write(sources: &Sources, document: &mut Document) {
+    let config = sources.config();
+    let served = config.served_preprocess();
+    document.section("2. Processing");
+    document.item("Resize", format_args!("{} x {} pixels", served.width, served.height));
+    document.item(
+        "Aspect ratio",
+        match served.resize {
+            ResizeMode::Squash => "both sides are scaled on their own (squash), as the stored copies were",
+            ResizeMode::Letterbox => "kept; the rest is filled (letterbox)",
+        },
+    );
+    document.item(
+        "Normalisation",
+        format_args!("ImageNet statistics, mean {IMAGENET_MEAN:?}, standard deviation {IMAGENET_DEVIATION:?}, inside the network"),
+    );
+    match served.clahe {
+        Some(clahe) => document.item("Contrast enhancement", format_args!("CLAHE {}", key(&clahe))),
+        None => document
+            .item("Contrast enhancement", "none; CLAHE is off because it amplifies what JPEG leaves behind"),
+    }
+    match served.stored_jpeg_quality {
+        Some(quality) => document.item("Stored copies", format_args!("whatever is scored goes through a JPEG file of quality {quality} at the model's size, as the training images did")),
+        None => document.item("Stored copies", "training images were stored without loss; nothing is re-compressed"),
+    }
+    augmentation(sources, document);
+    division(sources, document);
+}
+
+fn augmentation(sources: &Sources, document: &mut Document) {
+    let a = &sources.config().augmentation;
+    document.heading("Augmentation of the train fold");
+    let percent = |share: f64| format!("{:.0} %", share * 100.0);
+    let rows = [
+        (
+            "horizontal flip",
+            percent(a.flip_probability),
+            "mirrored left to right; never upside down".to_owned(),
+        ),
+        ("rotation", percent(a.warp_probability), format!("up to {} degrees", a.rotation_degrees)),
+        ("translation", percent(a.warp_probability), format!("up to {} of the side", percent(a.translation))),
+        ("magnification", percent(a.warp_probability), format!("{} to {}", a.scale[0], a.scale[1])),
+        (
+            "aspect ratio",
+            percent(a.warp_probability),
+            format!("up to a factor of e^{}, either way", a.aspect),
+        ),
+        ("brightness", "100 %".to_owned(), format!("up to {} of white", percent(a.brightness))),
+        ("contrast", "100 %".to_owned(), format!("changed by up to {}", percent(a.contrast))),
+        ("gamma", "100 %".to_owned(), format!("exponent e^g, |g| up to {}", a.gamma)),
+        (
+            "noise",
+            "100 %".to_owned(),
+            format!("Gaussian, standard deviation up to {} of white", percent(a.noise)),
+        ),
+        (
+            "detail",
+            percent(a.detail_probability),
+            format!("fine detail times {} to {}", a.detail_gain[0], a.detail_gain[1]),
+        ),
+        (
+            "frame",
+            percent(a.frame_probability),
+            format!("from another image of either class, up to {} wide", percent(a.frame_width)),
+        ),
+        (
+            "corners",
+            percent(a.occlusion_probability),
+            format!("covered, sides up to {}", percent(a.occlusion_side)),
+        ),
+        (
+            "letters",
+            percent(a.letters_probability),
+            "burned in at random places, whatever the class".to_owned(),
+        ),
+        (
+            "JPEG",
+            percent(a.jpeg_probability),
+            format!("quality {} to {}", a.jpeg_quality[0], a.jpeg_quality[1]),
+        ),
+    ];
+    document.table(
+        ["variation", "share of images", "amount"],
+        rows.map(|(what, share, amount)| [what.to_owned(), share, amount]),
+    );
+    document.paragraph(
+        "No vertical flips, no elastic warps. Geometry is one affine resampling, computed on the device.",
+    );
+}
+
+fn division(sources: &Sources, document: &mut Document) {
+    let data = &sources.config().data;
+    document.heading("Split");
+    document.item(
+        "Ratios",
+        format_args!(
+            "select {}, calibrate {}, the rest trains; stratified by class, grouped by patient, seed {}",
+            data.select_fraction, data.calibrate_fraction, sources.trained.folds.seed
+        ),
+    );
+    document.item(
+        "Roles",
+        "select chooses the epoch and every design decision, calibrate fits probability and operating point, test is looked at once for each candidate and entered in the ledger",
+    );
+    document.found(
+        "Test fold",
+        &sources.split.as_ref().map_err(Clone::clone).map(|split| {
+            if split.test_is_drawn { "drawn from all images by patient" } else { "as published" }.to_owned()
+        }),
+    );
+    document.found(
+        "Leakage check",
+        &sources.split.as_ref().map_err(Clone::clone).map(|split| {
+            format!(
+                "{} patients, {} exact and {} near duplicates in two folds ({} pairs compared)",
+                split.leakage.patients.len(),
+                split.leakage.exact.len(),
+                split.leakage.near.len(),
+                split.n_compared
+            )
+        }),
+    );
+    document.found(
+        "Digest of the folds",
+        &sources.split.as_ref().map_err(Clone::clone).map(|s| format!("`{}`", s.folds_sha256)),
+    );
+}

@@ -1,0 +1,49 @@
+//! Section 8: seeds, machine, versions, tracking.
+
+use super::document::Document;
+use super::sources::Sources;
+
+pub(super) fn write(sources: &Sources, document: &mut Document) {
+    let config = sources.config();
+    document.section("8. Reproducibility");
+    document.item(
+        "Seed",
+        format_args!(
+            "{} for folds, initial classifier, order, every augmentation, every bootstrap",
+            config.seed
+        ),
+    );
+    document.item("Digest of the weights", format_args!("`{}`", sources.trained.weights_sha256));
+    document.found(
+        "Digest of the training configuration",
+        &config.digest().map(|d| format!("`{d}`")).map_err(|e| format!("{e:#}")),
+    );
+    match &sources.environment {
+        Ok(environment) => {
+            document.item(
+                "Hardware",
+                format_args!("{}, {} compute threads", environment.processor, environment.compute_threads),
+            );
+            document.item("Software", super::text::counts(&environment.libraries));
+            document.item("Commit", environment.git_commit.as_deref().unwrap_or("outside a repository"));
+            document.item("Begun", &environment.started);
+        }
+        Err(why) => document.missing("Hardware and software", why),
+    }
+    document.item(
+        "GPU",
+        "none was used: the CPU's results repeat bit for bit with the same number of threads, also after a kill",
+    );
+    let target = if config.tracking.server.is_some() {
+        "an MLflow server"
+    } else {
+        "the local file store in MLflow's layout"
+    };
+    document.item(
+        "Tracking",
+        format_args!(
+            "experiment {} in {target}: all parameters, metrics by epoch, result files as artefacts, registered model {}",
+            config.tracking.experiment, config.tracking.registered_model
+        ),
+    );
+}

@@ -1,0 +1,196 @@
+//! What the report is made of: the files of the run, and what was measured elsewhere. A file about other weights counts as
+//! none.
+
+use super::document::Found;
+use crate::bench::Bench;
+use crate::calibrate::Calibrated;
+use crate::config::Config;
+use crate::consistency::Consistency;
+use crate::dataset::folds::Fold;
+use crate::eda::Eda;
+use crate::environment::Environment;
+use crate::evaluate::EvaluationFile;
+use crate::evaluate::external::ExternalEvaluation;
+use crate::explain::Explanation;
+use crate::files::read_json;
+use crate::ledger::Look;
+use crate::release::Release;
+use crate::robustness::Robustness;
+use crate::robustness::compare::{COMPARISON, ComparedRun};
+use crate::soup::Soup;
+use crate::split::Split;
+use crate::trained::TrainedRun;
+use crate::tune::TuneFile;
+use anyhow::{Context, Result};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+/// What does not lie in the run directory; each may be left out.
+#[derive(Debug, Clone, Default)]
+pub struct Elsewhere {
+    /// A study of `cxr-trainer tune`.
+    pub study: Option<PathBuf>,
+    /// The run that was trained and evaluated on a re-split of all images.
+    pub resplit: Option<PathBuf>,
+    /// The run, or the folder, with `bench.json` and `bench-training.json`.
+    pub bench: Option<PathBuf>,
+    /// A comparison of runs from `cxr-trainer robustness --compare`: the ablation.
+    pub ablation: Option<PathBuf>,
+}
+
+/// A study and where it is.
+#[derive(Debug)]
+pub(super) struct Study {
+    pub(super) folder: PathBuf,
+    pub(super) file: TuneFile,
+}
+
+/// The re-split run.
+#[derive(Debug)]
+pub(super) struct Resplit {
+    pub(super) split: Split,
+    pub(super) test: EvaluationFile,
+}
+
+/// Everything that was found, and why the rest was not.
+#[derive(Debug)]
+pub(super) struct Sources<'a> {
+    pub(super) trained: &'a TrainedRun<'a>,
+    pub(super) environment: Found<Environment>,
+    pub(super) eda: Found<Eda>,
+    pub(super) split: Found<Split>,
+    pub(super) soup: Option<Soup>,
+    pub(super) study: Found<Study>,
+    pub(super) calibrated: Found<Calibrated>,
+    pub(super) evaluations: Vec<(Fold, Found<EvaluationFile>)>,
+    pub(super) external: Found<ExternalEvaluation>,
+    pub(super) resplit: Found<Resplit>,
+    pub(super) looks: Vec<Look>,
+    pub(super) explanation: Found<Explanation>,
+    pub(super) robustness: Found<Robustness>,
+    pub(super) ablation: Found<Vec<ComparedRun>>,
+    pub(super) consistency: Found<Consistency>,
+    pub(super) bench: Found<Bench>,
+    pub(super) peer: Found<Value>,
+    pub(super) release: Found<Release>,
+}
+
+impl<'a> Sources<'a> {
+    /// Reads all of them.
+    ///
+    /// # Errors
+    /// Names a file that is there and cannot be read.
+    pub(super) fn read(trained: &'a TrainedRun<'a>, elsewhere: &Elsewhere) -> Result<Self> {
+        let (run, weights) = (trained.run, trained.weights_sha256.as_str());
+        let file = |name: &str| run.file(name);
+        let unless_given = |option: &str| format!("no {option} was given to the report");
+        let calibrated = Calibrated::load(run, weights).map_err(|error| format!("{error:#}"));
+        let evaluation = |fold: Fold| -> Result<Found<EvaluationFile>> {
+            let Ok(calibrated) = &calibrated else { return Ok(Err(not_run("calibrate"))) };
+            let found = EvaluationFile::load(trained, calibrated, fold)?;
+            Ok(found.ok_or_else(|| not_run(&format!("evaluate --fold {}", fold.name()))))
+        };
+        let evaluations = [Fold::Select, Fold::Calibrate, Fold::Test]
+            .into_iter()
+            .map(|fold| Ok((fold, evaluation(fold)?)))
+            .collect::<Result<_>>()?;
+        let external = match &calibrated {
+            Ok(calibrated) => ExternalEvaluation::load(trained, calibrated)?,
+            Err(_) => None,
+        };
+        let explanation = match &calibrated {
+            Ok(calibrated) => Explanation::load(run, weights, calibrated.policy.threshold)?,
+            Err(_) => None,
+        };
+        let dataset = trained.folds.dataset_sha256.as_str();
+        let bench = elsewhere.bench.as_deref();
+        Ok(Self {
+            trained,
+            environment: required(&file("environment.json"), "train")?,
+            eda: required(&file("eda.json"), "eda")?.and_then(|eda: Eda| {
+                if eda.dataset_sha256 == dataset { Ok(eda) } else { Err(not_run("eda")) }
+            }),
+            split: required(&file("split.json"), "split")?,
+            soup: Soup::load(run)?,
+            study: match &elsewhere.study {
+                Some(folder) => TuneFile::load(folder)?
+                    .map(|file| Study { folder: folder.clone(), file })
+                    .ok_or_else(|| format!("{} holds no tune.json", folder.display())),
+                None => Err(unless_given("--study")),
+            },
+            evaluations,
+            external: external.ok_or_else(|| not_run("evaluate --fold external")),
+            resplit: match &elsewhere.resplit {
+                Some(folder) => required(&folder.join("split.json"), "split")?.and_then(|split: Split| {
+                    let test = required(&folder.join("evaluation-test.json"), "evaluate --fold test");
+                    Ok(Resplit { split, test: test.map_err(|error| format!("{error:#}"))?? })
+                }),
+                None => Err(unless_given("--resplit")),
+            },
+            looks: looks(&trained.config.evaluation.ledger)?,
+            explanation: explanation.ok_or_else(|| not_run("explain")),
+            robustness: Robustness::load(&file(""))?
+                .filter(|found| found.weights_sha256 == weights)
+                .ok_or_else(|| not_run("robustness")),
+            ablation: match &elsewhere.ablation {
+                Some(folder) => required(&folder.join(COMPARISON), "robustness --compare")?,
+                None => Err(unless_given("--ablation")),
+            },
+            consistency: required(&file("consistency.json"), "consistency")?,
+            bench: match bench {
+                Some(folder) => required(&folder.join("bench.json"), "bench")?,
+                None => Err(unless_given("--bench")),
+            },
+            peer: match bench {
+                Some(folder) => read_json(&folder.join("bench-training.json"))?
+                    .ok_or_else(|| "make bench-training has not been run".to_owned()),
+                None => Err(unless_given("--bench")),
+            },
+            release: Release::load(run)?
+                .filter(|release| release.weights_sha256 == weights)
+                .ok_or_else(|| not_run("release")),
+            calibrated,
+        })
+    }
+
+    /// The configuration.
+    pub(super) const fn config(&self) -> &Config {
+        self.trained.config
+    }
+
+    /// The evaluation of a fold.
+    pub(super) fn evaluation(&self, fold: Fold) -> Found<&EvaluationFile> {
+        let found = self.evaluations.iter().find(|(of, _)| *of == fold);
+        found
+            .map_or(Err("no such fold"), |(_, file)| file.as_ref().map_err(String::as_str))
+            .map_err(str::to_owned)
+    }
+
+    /// A figure of the run.
+    pub(super) fn figure(&self, name: &str) -> PathBuf {
+        self.trained.run.file("figures").join(name)
+    }
+}
+
+/// What could not be measured without a command.
+fn not_run(command: &str) -> String {
+    format!("`cxr-trainer {command}` has not been run on these weights and this data")
+}
+
+/// The content of a file that a command writes.
+fn required<T: serde::de::DeserializeOwned>(file: &Path, command: &str) -> Result<Found<T>> {
+    Ok(read_json(file)?.ok_or_else(|| not_run(command)))
+}
+
+/// Every look at the test split.
+fn looks(ledger: &Path) -> Result<Vec<Look>> {
+    if !ledger.exists() {
+        return Ok(Vec::new());
+    }
+    let text =
+        std::fs::read_to_string(ledger).with_context(|| format!("{}: cannot be read", ledger.display()))?;
+    let lines = text.lines().filter(|line| !line.trim().is_empty());
+    lines
+        .map(|line| serde_json::from_str(line).with_context(|| format!("{}: {line}", ledger.display())))
+        .collect()
+}

@@ -34,6 +34,8 @@ const FIGURES: &str = "figures";
 pub enum Form {
     /// With the figures in a folder beside it, linked.
     Illustrated,
+    /// The same without those that show images of the dataset, which must not be passed on with the report.
+    WithoutImages,
     /// Alone, as in a bundle: figures are named.
     TextAlone,
 }
@@ -61,7 +63,7 @@ pub fn report(trained: &TrainedRun, elsewhere: &Elsewhere, folder: &Path, form: 
     let (text, figures) = document.finish();
     let file = folder.join(FILE);
     std::fs::create_dir_all(folder).with_context(|| format!("{}: cannot be created", folder.display()))?;
-    if form == Form::Illustrated {
+    if form != Form::TextAlone {
         let place = folder.join(FIGURES);
         std::fs::create_dir_all(&place).with_context(|| format!("{}: cannot be created", place.display()))?;
         for (name, content) in figures {

@@ -16,7 +16,7 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) options: Options,
     /// Writes no figures and links to none, as in a bundle.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "without_images")]
     text_alone: bool,
 }
 
@@ -26,6 +26,9 @@ pub(crate) struct Options {
     /// Folder of REPORT.md and its figures.
     #[arg(long, default_value = "reports")]
     pub(crate) reports: PathBuf,
+    /// Leaves out the figures that show images of the dataset, so that the report can be passed on.
+    #[arg(long)]
+    without_images: bool,
     /// A study of `tune`.
     #[arg(long)]
     study: Option<PathBuf>,
@@ -41,6 +44,10 @@ pub(crate) struct Options {
 }
 
 impl Options {
+    pub(crate) const fn form(&self) -> Form {
+        if self.without_images { Form::WithoutImages } else { Form::Illustrated }
+    }
+
     pub(crate) fn elsewhere(&self) -> Elsewhere {
         Elsewhere {
             study: self.study.clone(),
@@ -55,6 +62,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let config = arguments.common.config()?;
     let run = RunDirectory::open(&arguments.common.run, &config)?;
     let trained = TrainedRun::open(&config, &run, arguments.common.device.open()?)?;
-    let form = if arguments.text_alone { Form::TextAlone } else { Form::Illustrated };
+    let form = if arguments.text_alone { Form::TextAlone } else { arguments.options.form() };
     report(&trained, &arguments.options.elsewhere(), &arguments.options.reports, form).map(drop)
 }

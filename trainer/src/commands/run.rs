@@ -78,7 +78,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     paths.report = Some(report(&trained, &elsewhere, &run.file(BUNDLE_REPORT), Form::TextAlone)?);
     release(&trained, &calibrated, &paths)?;
     step(9, "report");
-    report(&trained, &elsewhere, &reporting.reports, Form::Illustrated).map(drop)
+    report(&trained, &elsewhere, &reporting.reports, reporting.form()).map(drop)
 }
 
 fn step(number: usize, what: &str) {

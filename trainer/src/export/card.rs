@@ -12,12 +12,11 @@ const LIMITATIONS: &str = "\
 - One hospital, one age group: all images come from the Guangzhou Women and Children's Medical Center, children of one
   to five years, frontal (AP) projection. Adults, other projections and other scanners are outside what was measured.
 - The network was trained on squashed 224 x 224 JPEG copies; how it meets untouched originals is measured above.
-- The folds select and calibrate come from the published training data and are easier than the published test split
-  (whose labels were read more carefully and whose normal images are harder): the operating point is more sensitive and
-  less specific on the test split than on the fold that chose it. The figures of the fold calibrate are optimistic.
-- The probability is calibrated on held-out training data. On the test split the probabilities of normal images are too
-  high (see its ECE and Brier score): rely on verdict and review band, and recalibrate with local data before reading
-  the probability as a chance.
+- The folds select and calibrate come from the published training data; the published test split has other prevalence,
+  harder normal images and labels that were read more carefully. Compare its table with that of select: a new site can
+  differ as much. The figures of the fold calibrate are optimistic, because it chose probability and operating point.
+- The probability is calibrated on held-out training data. Where the ECE of the test split is above that of select, rely
+  on verdict and review band, and recalibrate with local data before reading the probability as a chance.
 - The data holds shortcuts: aspect ratio, resolution, colour mode and burned-in letters differ between the classes.
   Squashing and grey conversion remove some of them, not all.
 - The label is radiographic pneumonia as graded in that study; it does not tell bacterial from viral, nor pneumonia

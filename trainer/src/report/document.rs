@@ -104,8 +104,18 @@ impl Document {
 
     /// A figure that was just drawn.
     pub(super) fn drawing(&mut self, name: &str, caption: &str, content: impl Into<Vec<u8>>) {
+        // Contact sheets and overlays are the only figures in pixels.
+        let shows_images = name.ends_with(".png");
         match self.form {
-            Form::Illustrated => self.block(&format!("![{caption}]({FIGURES}/{name})\n\n*{caption}*")),
+            Form::WithoutImages if shows_images => {
+                self.block(&format!(
+                    "*{caption}*: figure `{name}` in the run directory; it shows images of the dataset"
+                ));
+                return;
+            }
+            Form::Illustrated | Form::WithoutImages => {
+                self.block(&format!("![{caption}]({FIGURES}/{name})\n\n*{caption}*"));
+            }
             Form::TextAlone => self.block(&format!("*{caption}*: figure `{name}` of the illustrated report")),
         }
         self.figures.insert(name.to_owned(), content.into());
@@ -124,6 +134,19 @@ impl Document {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn images_of_the_dataset_stay_out_where_they_must() {
+        let mut document = Document::new(Form::WithoutImages);
+        document.drawing("sheet.png", "Errors", "pixels");
+        document.drawing("curve.svg", "Curve", "<svg/>");
+        let (text, figures) = document.finish();
+        assert!(
+            text.contains("`sheet.png` in the run directory") && !text.contains("(figures/sheet.png)"),
+            "{text}"
+        );
+        assert_eq!(figures.keys().collect::<Vec<_>>(), ["curve.svg"]);
+    }
 
     #[test]
     fn blocks_are_apart_and_lists_together() {

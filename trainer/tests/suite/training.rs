@@ -6,8 +6,9 @@ use cxr_trainer::export;
 use cxr_trainer::model::weights;
 use ed25519_dalek::VerifyingKey;
 use ed25519_dalek::pkcs8::DecodePublicKey;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 #[test]
@@ -155,6 +156,52 @@ fn a_killed_run_goes_on_bit_for_bit() {
     }
 }
 
+#[test]
+fn a_chain_that_is_killed_in_every_step_leaves_the_same_results() {
+    let (straight, killed) = (Workbench::new(60, 8), Workbench::new(60, 8));
+    let chain = |workbench: &Workbench| {
+        let mut run = workbench.command("run");
+        run.arg("--onnxruntime").arg(onnxruntime()).arg("--reports").arg(workbench.path().join("reports"));
+        run
+    };
+    succeed(&mut chain(&straight));
+    for step in 1..=9 {
+        kill_in_step(chain(&killed), step);
+    }
+    succeed(&mut chain(&killed));
+
+    assert_same_weights(&straight, &killed);
+    for file in [
+        "eda.json",
+        "split.json",
+        "folds.json",
+        "calibration.json",
+        "evaluation-select.json",
+        "evaluation-calibrate.json",
+        "evaluation-test.json",
+        "scores-test.csv",
+        "robustness.json",
+        "explain.json",
+        "figures/roc-pr-test.svg",
+    ] {
+        let content = |workbench: &Workbench| std::fs::read(workbench.run().join(file)).unwrap();
+        assert!(content(&straight) == content(&killed), "{file} differs");
+    }
+    let graph = |workbench: &Workbench| std::fs::read(workbench.path().join("bundle/model.onnx")).unwrap();
+    assert!(graph(&straight) == graph(&killed), "the graph differs");
+}
+
+/// SIGKILL a moment after a step of the chain has begun.
+fn kill_in_step(mut chain: Command, step: usize) {
+    let mut child = chain.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let begins = format!("step {step}/");
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().starts_with(&begins)), "the chain ended before step {step}");
+    std::thread::sleep(Duration::from_millis(60));
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
 /// SIGKILL half an epoch after the first checkpoint.
 fn kill_in_the_middle_of_an_epoch(workbench: &Workbench) {
     let mut child = workbench.command("train").stdout(Stdio::null()).spawn().unwrap();
@@ -173,7 +220,7 @@ fn kill_in_the_middle_of_an_epoch(workbench: &Workbench) {
     let metrics = std::fs::read_to_string(metrics).unwrap();
     let fields: Vec<&str> = metrics.lines().nth(1).unwrap().split(',').collect();
     let (steps, speed) = (fields[1].parse::<f64>().unwrap(), fields.last().unwrap().parse::<f64>().unwrap());
-    std::thread::sleep(Duration::from_secs_f64(0.5 * steps * 16.0 / speed));
+    std::thread::sleep(Duration::from_secs_f64(0.5 * steps * 8.0 / speed));
     child.kill().unwrap();
     child.wait().unwrap();
     let finished = weights::read(&checkpoint).unwrap().1.unwrap().matches("\"epoch\"").count();

@@ -19,6 +19,7 @@ pub mod conformal;
 pub mod corrupt;
 pub mod decide;
 pub mod decode;
+pub mod drift;
 pub mod duplicate;
 pub mod embedding;
 pub mod heatmap;

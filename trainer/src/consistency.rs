@@ -22,6 +22,8 @@ pub struct Scorer<'a> {
     pub calibration: AffineCalibration,
     /// Probability to decision.
     pub policy: &'a DecisionPolicy,
+    /// Digest of the weights, or of a bundle's graph.
+    pub weights_sha256: String,
 }
 
 impl Scorer<'_> {
@@ -50,6 +52,10 @@ pub struct Pair {
 /// All pairs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Consistency {
+    /// Digest of the weights, or of a bundle's graph.
+    pub weights_sha256: String,
+    /// Operating point that decides what flips.
+    pub threshold: f64,
     /// Number of pairs.
     pub n: usize,
     /// Mean of `|original - copy|`.
@@ -86,6 +92,8 @@ impl Consistency {
             differences.iter().map(|d| values(*d)).sum::<f64>() / pairs.len() as f64
         };
         Ok(Self {
+            weights_sha256: scorer.weights_sha256.clone(),
+            threshold: scorer.policy.threshold,
             n: pairs.len(),
             mean_absolute_difference: mean(&f64::abs),
             mean_signed_difference: mean(&|d| d),

@@ -15,6 +15,12 @@ pub struct Environment {
     pub started: String,
     /// Processor and number of hardware threads.
     pub processor: String,
+    /// Main memory in bytes; none where the system does not tell.
+    #[serde(default)]
+    pub memory_bytes: Option<u64>,
+    /// CUDA devices that libtorch sees.
+    #[serde(default)]
+    pub cuda_devices: i64,
     /// Threads that libtorch computes with.
     pub compute_threads: i32,
     /// libtorch, Rust and this program.
@@ -37,6 +43,8 @@ impl Environment {
         Ok(Self {
             started: now()?,
             processor: processor(),
+            memory_bytes: memory_bytes(),
+            cuda_devices: tch::Cuda::device_count(),
             compute_threads: tch::get_num_threads(),
             libraries: libraries.map(|(name, version)| (name.to_owned(), version.to_owned())).into(),
             git_commit: git_commit(),
@@ -63,6 +71,12 @@ pub fn git_commit() -> Option<String> {
     let changed =
         git(&["status", "--porcelain", "--untracked-files=no"]).is_some_and(|text| !text.is_empty());
     Some(if changed { commit + "+changes" } else { commit })
+}
+
+fn memory_bytes() -> Option<u64> {
+    let information = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = information.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kibibytes| kibibytes * 1024)
 }
 
 fn processor() -> String {

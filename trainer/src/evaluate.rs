@@ -65,7 +65,8 @@ impl EvaluationFile {
     }
 }
 
-fn digest(calibrated: &Calibrated) -> Result<String> {
+/// Digest of calibration, policy and prediction sets.
+pub(crate) fn digest(calibrated: &Calibrated) -> Result<String> {
     Ok(sha256_hex(&serde_json::to_vec(&(
         &calibrated.calibration,
         &calibrated.policy,

@@ -187,6 +187,7 @@ fn consistency(
         recipe: trained.recipe(),
         calibration: calibrated.calibration,
         policy: &calibrated.policy,
+        weights_sha256: trained.weights_sha256.clone(),
     };
     let consistency =
         Consistency::measure(&mut scorer, &trained.config.data, originals, &trained.index.root)?;

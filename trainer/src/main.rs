@@ -105,9 +105,10 @@ enum Command {
         after_help = "Example:\n  cxr-trainer report --run runs/first\n  cxr-trainer report --run runs/first --study runs/search --bench runs/bench --resplit runs/resplit --reports reports"
     )]
     Report(report::Arguments),
-    /// Does all of it: audits and divides the data, trains, calibrates, evaluates, explains, releases, reports.
+    /// Does all of it: audits and divides the data, trains, calibrates, evaluates, measures robustness,
+    /// explains, releases, reports.
     ///
-    /// A run that was interrupted goes on where it was; what is done is not done again.
+    /// A run that was interrupted goes on where it was.
     #[command(
         after_help = "Example:\n  cxr-trainer run --config config/default.yaml --run runs/first --onnxruntime lib/libonnxruntime.so"
     )]

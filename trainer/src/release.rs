@@ -25,6 +25,8 @@ const FILE: &str = "release.json";
 pub struct Release {
     /// The weights.
     pub weights_sha256: String,
+    /// Digest of the calibration and policy.
+    pub calibration_sha256: String,
     /// Name of the bundle.
     pub name: String,
     /// Its semantic version.
@@ -74,6 +76,7 @@ pub fn release(trained: &TrainedRun, calibrated: &Calibrated, paths: &ExportPath
     let manifest = bundle.manifest();
     let release = Release {
         weights_sha256: trained.weights_sha256.clone(),
+        calibration_sha256: crate::evaluate::digest(calibrated)?,
         name: manifest.name.clone(),
         version: manifest.version.clone(),
         bundle_sha256: bundle.digest().to_owned(),

@@ -45,7 +45,11 @@ pub enum Form {
 /// # Errors
 /// Names what cannot be read or written.
 pub fn report(trained: &TrainedRun, elsewhere: &Elsewhere, folder: &Path, form: Form) -> Result<PathBuf> {
-    let sources = Sources::read(trained, elsewhere)?;
+    let mut sources = Sources::read(trained, elsewhere)?;
+    if form == Form::TextAlone {
+        // What is on file is the bundle that this text will replace.
+        sources.release = Err("this copy was written before the bundle around it was signed".to_owned());
+    }
     let mut document = Document::new(form);
     document.title(&format!("Technical report: {} ({})", sources.config().export.name, trained.run.name()));
     findings::summary(&sources, &mut document);
@@ -66,6 +70,7 @@ pub fn report(trained: &TrainedRun, elsewhere: &Elsewhere, folder: &Path, form: 
     if form != Form::TextAlone {
         let place = folder.join(FIGURES);
         std::fs::create_dir_all(&place).with_context(|| format!("{}: cannot be created", place.display()))?;
+        remove_pictures(folder)?;
         for (name, content) in figures {
             write_atomically(&place.join(name), &content)?;
         }
@@ -74,4 +79,19 @@ pub fn report(trained: &TrainedRun, elsewhere: &Elsewhere, folder: &Path, form: 
     let n_missing = text.matches(document::NOT_MEASURED).count();
     say(format!("{}: {} lines, {n_missing} not measured", file.display(), text.lines().count()));
     Ok(file)
+}
+
+/// Removes the pictures of the report that is replaced: one that was illustrated must not leave images of the dataset
+/// behind in one that is without.
+fn remove_pictures(folder: &Path) -> Result<()> {
+    let Ok(old) = std::fs::read_to_string(folder.join(FILE)) else { return Ok(()) };
+    let opening = format!("]({FIGURES}/");
+    let links = old.split(&opening).skip(1).filter_map(|rest| rest.split_once(')'));
+    for (name, _) in links.filter(|(name, _)| !name.contains('/')) {
+        let path = folder.join(FIGURES).join(name);
+        if path.exists() {
+            std::fs::remove_file(&path).with_context(|| format!("{}: cannot be removed", path.display()))?;
+        }
+    }
+    Ok(())
 }

@@ -34,6 +34,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         recipe: Recipe { acceptance: bundle.manifest().acceptance, preprocess: bundle.manifest().preprocess },
         calibration: variant.calibration,
         policy: &variant.policy,
+        weights_sha256: bundle.manifest().files[&variant.file].sha256.clone(),
     };
     let consistency = Consistency::measure(&mut scorer, &config.data, &originals, &config.data.root)?;
     consistency.report();

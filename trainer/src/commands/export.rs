@@ -15,6 +15,9 @@ pub(crate) struct Arguments {
     pub(crate) common: Common,
     #[command(flatten)]
     pub(crate) output: Output,
+    /// The technical report; becomes the bundle's REPORT.md.
+    #[arg(long)]
+    pub(crate) report: Option<PathBuf>,
 }
 
 /// Where a bundle goes and who signs it.
@@ -28,27 +31,25 @@ pub(crate) struct Output {
     /// Raises this part of the version of the bundle that is in place; trainer.export.version unless given.
     #[arg(long, value_enum)]
     bump: Option<Bump>,
-    /// The technical report; becomes the bundle's REPORT.md.
-    #[arg(long)]
-    report: Option<PathBuf>,
 }
 
 impl Output {
-    pub(crate) fn paths(self, config: &Config) -> ExportPaths {
+    pub(crate) fn paths(self, config: &Config, report: Option<PathBuf>) -> ExportPaths {
         let defaults = &config.export;
         ExportPaths {
             bundle: self.bundle.bundle.unwrap_or_else(|| defaults.directory.clone()),
             signing_key: self.signing_key.unwrap_or_else(|| defaults.signing_key.clone()),
             onnxruntime: self.bundle.onnxruntime,
             bump: self.bump,
-            report: self.report,
+            report,
         }
     }
 }
 
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
-    let opened = arguments.common.open()?;
+    let Arguments { common, output, report } = arguments;
+    let opened = common.open()?;
     let trained = opened.trained()?;
     let calibrated = Calibrated::load(trained.run, &trained.weights_sha256)?;
-    export(&trained, &calibrated, &arguments.output.paths(&opened.config))
+    export(&trained, &calibrated, &output.paths(&opened.config, report))
 }

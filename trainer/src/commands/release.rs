@@ -6,8 +6,9 @@ use cxr_trainer::calibrate::Calibrated;
 use cxr_trainer::release::release;
 
 pub(crate) fn run(arguments: export::Arguments) -> Result<()> {
-    let opened = arguments.common.open()?;
+    let export::Arguments { common, output, report } = arguments;
+    let opened = common.open()?;
     let trained = opened.trained()?;
     let calibrated = Calibrated::load(trained.run, &trained.weights_sha256)?;
-    release(&trained, &calibrated, &arguments.output.paths(&opened.config)).map(drop)
+    release(&trained, &calibrated, &output.paths(&opened.config, report)).map(drop)
 }

@@ -1,7 +1,7 @@
 //! `cxr-trainer report`.
 
 use super::shared::Common;
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::Args;
 use cxr_trainer::report::sources::Elsewhere;
 use cxr_trainer::report::{Form, report};
@@ -59,6 +59,8 @@ impl Options {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let folder = &arguments.common.run;
+    ensure!(folder.join("config.yaml").exists(), "{}: there is no such run", folder.display());
     let config = arguments.common.config()?;
     let run = RunDirectory::open(&arguments.common.run, &config)?;
     let trained = TrainedRun::open(&config, &run, arguments.common.device.open()?)?;

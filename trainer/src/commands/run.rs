@@ -2,7 +2,7 @@
 
 use super::shared::{Common, Opened};
 use super::{export, report as reporting};
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
 use cxr_trainer::calibrate::{Calibrated, calibrate};
 use cxr_trainer::console::say;
@@ -43,10 +43,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
     let Arguments { common, output, reporting, reason } = arguments;
     let config = common.config()?;
-    let mut paths = output.paths(&config);
-    if paths.report.is_some() {
-        bail!("--report: `run` writes the report itself; leave it out");
-    }
+    let mut paths = output.paths(&config, None);
     // Before the run directory is frozen with a configuration that does not fit the data.
     let index = Index::scan(&config.data.root, &config.data)?;
     let opened = common.open()?;

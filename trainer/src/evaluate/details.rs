@@ -45,6 +45,8 @@ pub struct Details {
     pub out_of_distribution: Proportion,
     /// Images that a person must look at by the policy's review band or the out-of-distribution rule.
     pub review: Proportion,
+    /// Images that a person reads in all: called pneumonia, or marked by one of these.
+    pub read: Proportion,
     /// Figures by group.
     pub subgroups: Vec<Subgroup>,
 }
@@ -159,7 +161,13 @@ pub fn measure(
     let ood_scores = calibrated.ood_scores(&scores.embeddings)?;
     let foreign: Vec<bool> = ood_scores.iter().map(|score| *score > policy.ood_threshold).collect();
     let band = policy.review_band;
-    let review = sample.probabilities.iter().zip(&foreign);
+    let review: Vec<bool> = sample
+        .probabilities
+        .iter()
+        .zip(&foreign)
+        .map(|(p, foreign)| *foreign || (band.low..band.high).contains(p))
+        .collect();
+    let read = sample.probabilities.iter().zip(&review).map(|(p, review)| *review || *p >= policy.threshold);
     Ok(Details {
         auc_delong: delong.map(|found| Measured { value: found.auc, ci95: found.interval95(), n }),
         average_precision: sample.measured(n, &average_precision),
@@ -170,7 +178,8 @@ pub fn measure(
         youden,
         calibration: calibration(calibrated, sample, &scores.logits),
         conformal: calibrated.conformal.iter().map(|sets| coverage(sets, sample)).collect(),
-        review: Proportion::of(review.map(|(p, foreign)| *foreign || (band.low..band.high).contains(p))),
+        read: Proportion::of(read),
+        review: Proportion::of(review),
         out_of_distribution: Proportion::of(foreign),
         subgroups,
     })

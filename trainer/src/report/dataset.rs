@@ -50,10 +50,11 @@ pub(super) fn write(sources: &Sources, document: &mut Document) {
 
 fn distribution(sources: &Sources, document: &mut Document) {
     document.heading("Distribution");
-    document.paragraph(
-        "Published split (train and val are pooled and divided again; the test split stays what it is) and the folds that were \
-         drawn from it by patient, images and in brackets patients:",
-    );
+    document.paragraph(if sources.split.as_ref().is_ok_and(|split| split.test_is_drawn) {
+        "As published, and the folds: all images were pooled and divided by patient."
+    } else {
+        "As published, and the folds: train and val were pooled and divided by patient, the test split stays what it is."
+    });
     match &sources.eda {
         Ok(eda) => table(document, "published", &eda.images.counts, String::clone),
         Err(why) => document.missing("Published split", why),
@@ -61,6 +62,10 @@ fn distribution(sources: &Sources, document: &mut Document) {
     match &sources.split {
         Ok(split) => table(document, "fold", &split.counts, |fold: &Fold| fold.name().to_owned()),
         Err(why) => document.missing("Folds", why),
+    }
+    if let Ok(split) = &sources.split {
+        document.item("Class folders that the configuration excludes", counts(&split.excluded));
+        document.item("Passed over beside the class folders", split.passed_over.len());
     }
 }
 
@@ -129,10 +134,7 @@ fn quality(eda: &Eda, document: &mut Document) {
         ),
     );
     document.item("Patients in several published splits", leakage.patients.len());
-    document.item(
-        "Corrupt or unusable files",
-        format_args!("{} {}", eda.unreadable.len(), listed(&eda.unreadable)),
-    );
+    document.item("Corrupt or unusable files", reasons(&eda.unreadable));
     document.table(
         ["artefacts by class", "screened", "border", "letter-like marks", "extreme exposure"],
         eda.images.artefacts.iter().map(|(class, found)| {
@@ -166,19 +168,18 @@ fn quality(eda: &Eda, document: &mut Document) {
     }
 }
 
-fn listed(files: &BTreeMap<String, String>) -> String {
-    const SHOWN: usize = 10;
-    let mut names: Vec<String> =
-        files.iter().take(SHOWN).map(|(path, reason)| format!("{path} ({reason})")).collect();
-    if files.len() > SHOWN {
-        names.push(format!("and {} more in eda.json", files.len() - SHOWN));
+/// How many files for which reason; their names stay in eda.json.
+fn reasons(files: &BTreeMap<String, String>) -> String {
+    let mut by_reason: BTreeMap<&str, usize> = BTreeMap::new();
+    for reason in files.values() {
+        *by_reason.entry(reason).or_default() += 1;
     }
-    if names.is_empty() { String::new() } else { format!("({})", names.join(", ")) }
+    counts(by_reason)
 }
 
 fn statistics(examined: &Examined, document: &mut Document) {
     document.heading("Statistics by class");
-    document.paragraph("Without the published test split: median and, in brackets, 5th to 95th percentile.");
+    document.paragraph("Like the artefacts above without the published test split, where there is one: median and, in brackets, 5th to 95th percentile.");
     let names: Vec<&String> =
         examined.statistics.values().next().map(|of| of.keys().collect()).unwrap_or_default();
     let classes: Vec<&String> = examined.statistics.keys().collect();

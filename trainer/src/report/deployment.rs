@@ -2,88 +2,112 @@
 
 use super::document::Document;
 use super::sources::Sources;
+use super::text::key;
+use crate::release::Release;
 
 pub(super) fn write(sources: &Sources, document: &mut Document) {
-    let config = sources.config();
     document.section("7. Deployment");
-    document.heading("Packaging");
-    document.item(
-        "Bundle",
-        format_args!(
-            "ONNX graph, manifest, drift reference, golden outputs, model card and this report under one Ed25519 signature, {} bytes at most",
-            config.export.max_bytes
-        ),
-    );
-    match &sources.release {
-        Ok(release) => {
-            document.item(
-                "Released",
-                format_args!(
-                    "{} {}, {} bytes, digest `{}`, signed by {}",
-                    release.name, release.version, release.n_bytes, release.bundle_sha256, release.signed_by
-                ),
-            );
-            document.table(
-                ["check", "outcome"],
-                release
-                    .verification
-                    .checks
-                    .iter()
-                    .map(|check| [check.name.clone(), super::text::key(&check.outcome)]),
-            );
-            let r = &release.registration;
-            document.item(
-                "Model registry (MLflow)",
-                format_args!(
-                    "{}: version {}, alias {}, in {}",
-                    r.model,
-                    r.number.as_deref().unwrap_or("waiting to be sent"),
-                    r.alias,
-                    if r.target.contains("://") { "an MLflow server" } else { "the local file store" }
-                ),
-            );
-        }
-        Err(why) => document.missing(
-            "Released",
-            &format!("{why} (a bundle's own copy of this report is written before it is signed)"),
-        ),
-    }
+    packaging(sources, document);
     document.heading("Inference");
     document.item(
         "Interface",
-        "`POST /v1/predict`: one encoded image, answered with probability, verdict, review reasons and audit identifier; openapi/openapi.json",
+        "`POST /v1/predictions`: an encoded image in, probability, verdict, review reasons and audit identifier out; openapi/openapi.json",
     );
     document.missing(
         "Load test, latency, throughput, failover",
         "they are properties of the service on its host, which a training run does not start",
     );
-    document.heading("Monitoring");
+    monitoring(sources, document);
+    document.heading("Risk");
     document.item(
-        "Drift",
-        "the service compares incoming images and scores with reference.json of the bundle (section 6)",
+        "Personal data",
+        "the bundle holds weights, quantiles, phantoms and this text, and no image of a patient; an illustrated report also shows \
+         images of the dataset",
+    );
+    document.item(
+        "Access control and audit trail",
+        "the service authenticates every call and commits every prediction to an append-only table before it answers \
+         (docs/ARCHITECTURE.md)",
+    );
+    document.missing("Incident response", "no procedure is written yet");
+}
+
+fn packaging(sources: &Sources, document: &mut Document) {
+    let config = sources.config();
+    document.heading("Packaging");
+    document.item(
+        "Bundle",
+        format_args!(
+            "ONNX graph, manifest, drift reference, golden outputs, model card and this report under one Ed25519 signature, {} bytes \
+             at most",
+            config.export.max_bytes
+        ),
+    );
+    match &sources.release {
+        Ok(release) => released(release, document),
+        Err(why) => {
+            document.missing("Released", why);
+            document.item(
+                "Goes out as",
+                format_args!(
+                    "{}, registered as {} with alias {}",
+                    config.export.name, config.tracking.registered_model, config.tracking.alias
+                ),
+            );
+        }
+    }
+}
+
+fn released(release: &Release, document: &mut Document) {
+    document.item(
+        "Released",
+        format_args!(
+            "{} {}, {} bytes, digest `{}`, signed by {}",
+            release.name, release.version, release.n_bytes, release.bundle_sha256, release.signed_by
+        ),
+    );
+    document.table(
+        ["check", "outcome"],
+        release.verification.checks.iter().map(|check| [check.name.clone(), key(&check.outcome)]),
+    );
+    let registration = &release.registration;
+    document.item(
+        "Model registry (MLflow)",
+        format_args!(
+            "{}: version {}, alias {}, in {}",
+            registration.model,
+            registration.number.as_deref().unwrap_or("waiting to be sent"),
+            registration.alias,
+            if registration.target.contains("://") { "an MLflow server" } else { "the local file store" }
+        ),
+    );
+}
+
+fn monitoring(sources: &Sources, document: &mut Document) {
+    document.heading("Monitoring");
+    document.missing(
+        "Drift tests, rolling metrics, alert thresholds",
+        "the service logs the statistics, embedding coordinates and score of every image and does not yet compare them with \
+         reference.json",
     );
     match &sources.calibrated {
         Ok(calibrated) => document.item(
             "Thresholds that the bundle carries",
             format_args!(
-                "operating point {:.4}, review band {:.4} to {:.4}, out-of-distribution score {:.3} (percentile {} of calibrate)",
+                "operating point {:.4}, review band {:.4} to {:.4}, out-of-distribution score {:.3}",
                 calibrated.policy.threshold,
                 calibrated.policy.review_band.low,
                 calibrated.policy.review_band.high,
-                calibrated.policy.ood_threshold,
-                config.calibration.ood_percentile
+                calibrated.policy.ood_threshold
             ),
         ),
         Err(why) => document.missing("Thresholds that the bundle carries", why),
     }
-    document.item(
+    document.missing(
         "Periodic ECE",
-        format_args!(
-            "from labels that are fed back; `cxr-trainer recalibrate` writes the next version from at least {} labels of each class",
-            config.calibration.recalibration_min_per_class
+        &format!(
+            "the service takes no labels yet; `cxr-trainer recalibrate` reads labelled predictions from a file, at least {} of each class",
+            sources.config().calibration.recalibration_min_per_class
         ),
     );
-    document.heading("Risk");
-    document.item("Personal data", "a bundle holds weights, quantiles and phantoms; no image of a patient, no name. This report and its contact sheets hold images of the training data");
-    document.item("Access, audit, incidents", "the service authenticates every call and writes every prediction to an append-only log; docs/ARCHITECTURE.md");
 }

@@ -105,7 +105,7 @@ impl Document {
     /// A figure that was just drawn.
     pub(super) fn drawing(&mut self, name: &str, caption: &str, content: impl Into<Vec<u8>>) {
         // Contact sheets and overlays are the only figures in pixels.
-        let shows_images = name.ends_with(".png");
+        let shows_images = Path::new(name).extension().is_some_and(|extension| extension == "png");
         match self.form {
             Form::WithoutImages if shows_images => {
                 self.block(&format!(

@@ -13,8 +13,7 @@ use cxr::scoring::confusion::ConfusionMatrix;
 pub(super) fn write(sources: &Sources, document: &mut Document) {
     document.section("4. Evaluation");
     document.paragraph(format_args!(
-        "Intervals hold 95 %: bootstrap over patients, {} resamples, unless another method is named. Everything was chosen on \
-         select and calibrate; the figures of calibrate are optimistic, because it fitted probability and operating point.",
+        "Intervals hold 95 %: bootstrap over patients, {} resamples, unless another method is named. Epoch, calibration and thresholds were chosen on select and calibrate; the figures of calibrate are optimistic, because it fitted probability and operating point.",
         sources.config().evaluation.resamples
     ));
     figures(sources, document);
@@ -29,11 +28,26 @@ pub(super) fn write(sources: &Sources, document: &mut Document) {
     looks(sources, document);
 }
 
-fn title(fold: Fold) -> &'static str {
+fn title(sources: &Sources, fold: Fold) -> String {
     match fold {
-        Fold::Test => "test (official split)",
-        other => other.name(),
+        Fold::Test => sources.test_name().to_owned(),
+        other => other.name().to_owned(),
     }
+}
+
+/// The evaluated folds, or one line under a heading that would have nothing to show.
+fn evaluated_or_missing<'a>(
+    sources: &'a Sources,
+    document: &mut Document,
+    label: &str,
+) -> Vec<&'a EvaluationFile> {
+    let files = evaluated(sources);
+    for (fold, found) in &sources.evaluations {
+        if let Err(why) = found {
+            document.missing(&format!("{label}, {}", title(sources, *fold)), why);
+        }
+    }
+    files
 }
 
 /// Every fold that was evaluated, the test split first.
@@ -47,16 +61,11 @@ type Get = fn(&EvaluationFile) -> Option<Measured>;
 
 fn figures(sources: &Sources, document: &mut Document) {
     document.heading("Figures at the operating point");
-    for (fold, found) in &sources.evaluations {
-        if let Err(why) = found {
-            document.missing(title(*fold), why);
-        }
-    }
-    let files = evaluated(sources);
+    let files = evaluated_or_missing(sources, document, "Figures");
     if files.is_empty() {
         return;
     }
-    let header = |at: usize| files.get(at).map_or("-".to_owned(), |file| title(file.fold).to_owned());
+    let header = |at: usize| files.get(at).map_or("-".to_owned(), |file| title(sources, file.fold));
     let headers = [header(0), header(1), header(2)];
     let rows: [(&str, Get); 13] = [
         ("AUC-ROC", |f| Some(f.figures.auc)),
@@ -91,9 +100,13 @@ fn figures(sources: &Sources, document: &mut Document) {
 
 fn per_class(sources: &Sources, document: &mut Document) {
     document.heading("By class");
+    let files = evaluated_or_missing(sources, document, "By class");
+    if files.is_empty() {
+        return;
+    }
     document.table(
         ["fold", "class", "precision", "recall", "F1"],
-        evaluated(sources).into_iter().flat_map(|file| {
+        files.into_iter().flat_map(|file| {
             [("normal", &file.details.normal), ("pneumonia", &file.details.pneumonia)].map(
                 |(class, figures)| {
                     [
@@ -121,7 +134,10 @@ fn matrix(name: &str, m: &ConfusionMatrix) -> [String; 5] {
 
 fn confusion(sources: &Sources, document: &mut Document) {
     document.heading("Confusion matrix");
-    let files = evaluated(sources);
+    let files = evaluated_or_missing(sources, document, "Confusion matrix");
+    if files.is_empty() {
+        return;
+    }
     document.table(
         ["fold", "true positives", "false negatives", "false positives", "true negatives"],
         files.iter().map(|file| matrix(file.fold.name(), &file.confusion)),
@@ -194,6 +210,10 @@ fn calibration(sources: &Sources, document: &mut Document) {
         Err(why) => document.missing("Calibration", why),
     }
     let ece = |figure: &Option<Measured>| optional(figure.as_ref());
+    let files = evaluated_or_missing(sources, document, "ECE");
+    if files.is_empty() {
+        return;
+    }
     document.table(
         [
             "fold",
@@ -202,7 +222,7 @@ fn calibration(sources: &Sources, document: &mut Document) {
             "ECE with prior shift correction",
             "share of pneumonias: trained / estimated / true",
         ],
-        evaluated(sources).into_iter().map(|file| {
+        files.into_iter().map(|file| {
             let c = &file.details.calibration;
             let estimated = c.estimated_prior.map_or("none".to_owned(), |prior| format!("{prior:.3}"));
             [
@@ -312,6 +332,9 @@ fn prediction_sets(sources: &Sources, document: &mut Document) {
         .map(|file| (file.fold.name().to_owned(), &file.details))
         .chain(sources.external.iter().map(|file| ("external".to_owned(), &file.details)))
         .collect();
+    if sets.is_empty() {
+        document.missing("Coverage", "nothing was evaluated");
+    }
     document.table(
         ["images", "alpha", "normal covered", "pneumonia covered", "one label", "both", "none"],
         sets.iter().flat_map(|(name, details)| {
@@ -329,9 +352,19 @@ fn prediction_sets(sources: &Sources, document: &mut Document) {
         }),
     );
     document.table(
-        ["images", "above the out-of-distribution threshold", "sent to review"],
+        [
+            "images",
+            "above the out-of-distribution threshold",
+            "in the review band or out of distribution",
+            "read by a radiologist in all",
+        ],
         sets.iter().map(|(name, details)| {
-            [name.clone(), proportion(&details.out_of_distribution), proportion(&details.review)]
+            [
+                name.clone(),
+                proportion(&details.out_of_distribution),
+                proportion(&details.review),
+                proportion(&details.read),
+            ]
         }),
     );
     match sources.calibrated.as_ref().map(|calibrated| &calibrated.analysis) {
@@ -383,7 +416,7 @@ fn subgroups(sources: &Sources, document: &mut Document) {
     document.heading("Subgroups");
     for file in evaluated(sources) {
         if file.fold != Fold::Calibrate {
-            subgroup_table(title(file.fold), &file.details, document);
+            subgroup_table(&title(sources, file.fold), &file.details, document);
         }
     }
 }
@@ -422,7 +455,17 @@ fn external(sources: &Sources, document: &mut Document) {
         Ok(file) => {
             document.item("Set", format_args!("{}: {}", file.name, super::text::counts(&file.images)));
             document.item("To know", &file.note);
+            document.item("Refused at the door", file.refused.len());
             document.item("Figures at the same operating point", short(&file.figures));
+            document.item(
+                "ECE",
+                format_args!(
+                    "{} before, {} after calibration, {} with a prior shift correction",
+                    optional(file.details.calibration.ece_before.as_ref()),
+                    optional(file.details.calibration.ece_after.as_ref()),
+                    optional(file.details.calibration.ece_prior_shift.as_ref())
+                ),
+            );
             document.table(
                 ["set", "true positives", "false negatives", "false positives", "true negatives"],
                 [matrix("external", &file.confusion)],
@@ -452,8 +495,8 @@ fn resplit(sources: &Sources, document: &mut Document) {
     match &sources.resplit {
         Ok(resplit) => {
             document.paragraph(
-                "Many publications pool the published splits and draw their own test images. Another network was trained and evaluated so; \
-                 its test images come from the same source as its training images, which the official test split's do not.",
+                "Many publications pool the published splits and draw their own test images. Another network was trained and evaluated \
+                 so; its test images are a random part of the same pool, by patient.",
             );
             document.item(
                 "Test fold",
@@ -474,13 +517,18 @@ fn resplit(sources: &Sources, document: &mut Document) {
 }
 
 fn looks(sources: &Sources, document: &mut Document) {
-    document.heading("Every look at the test split");
+    document.heading("Every look at the test fold");
+    if sources.looks.is_empty() {
+        return document.item("Looks", "none on record");
+    }
+    let weights = &sources.trained.weights_sha256;
     document.table(
-        ["time", "what", "command", "AUC", "why"],
+        ["time", "what", "these weights", "command", "AUC", "why"],
         sources.looks.iter().map(|look| {
             [
                 look.time.clone(),
                 look.run.clone(),
+                if look.weights_sha256 == *weights { "yes" } else { "no" }.to_owned(),
                 look.command.clone(),
                 format!("{:.4}", look.auc),
                 look.reason.clone(),

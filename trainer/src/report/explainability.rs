@@ -3,6 +3,7 @@
 use super::document::Document;
 use super::sources::Sources;
 use super::text::{measured, optional, proportion};
+use crate::dataset::folds::Fold;
 use crate::explain::Explanation;
 use crate::explain::overlays::CONTACT_SHEET;
 
@@ -92,13 +93,13 @@ fn maps(sources: &Sources, explanation: &Explanation, document: &mut Document) {
 
 fn failures(sources: &Sources, document: &mut Document) {
     document.heading("Failure modes");
-    match sources.explanation.as_ref() {
-        Ok(explanation) => {
-            let c = &explanation.confusion;
+    match sources.evaluation(Fold::Select) {
+        Ok(file) => {
+            let c = &file.confusion;
             document.item(
                 "Errors on select",
                 format_args!(
-                    "{} pneumonias missed of {}, {} normal images flagged of {}",
+                    "{} pneumonias missed of {}, {} normal images flagged of {}; where they lie is in section 4",
                     c.false_negatives,
                     c.false_negatives + c.true_positives,
                     c.false_positives,
@@ -106,7 +107,7 @@ fn failures(sources: &Sources, document: &mut Document) {
                 ),
             );
         }
-        Err(why) => document.missing("Errors on select", why),
+        Err(why) => document.missing("Errors on select", &why),
     }
     document.item(
         "Edge cases",
@@ -160,7 +161,7 @@ fn bias(sources: &Sources, document: &mut Document) {
         }
         Err(why) => document.missing("Shortcut probes", why),
     }
-    document.missing("Scanner", "the files name no scanner");
+    document.missing("Scanner, age, sex", "the dataset names them for no image");
     document.item("Resolution and aspect ratio", "by subgroup in section 4, under change in section 6");
 }
 
@@ -172,15 +173,19 @@ fn safety(sources: &Sources, document: &mut Document) {
         "before use at a site: a labelled sample of its own images, the figures of section 4 on them, recalibration \
          (`cxr-trainer recalibrate`), and a threshold that its radiologists accept",
     );
-    match sources.evaluation(crate::dataset::folds::Fold::Select) {
+    document.item(
+        "Uncertainty",
+        "calibrated probability, review band, prediction sets, out-of-distribution score (section 4)",
+    );
+    match sources.evaluation(Fold::Select) {
         Ok(file) => document.item(
-            "Uncertainty",
+            "What a radiologist reads",
             format_args!(
-                "calibrated probability, review band, out-of-distribution score; together they send {} of select to a radiologist beside the positives",
-                proportion(&file.details.review)
+                "{} of select: called pneumonia, in the review band or out of distribution",
+                proportion(&file.details.read)
             ),
         ),
-        Err(why) => document.missing("Uncertainty", &why),
+        Err(why) => document.missing("What a radiologist reads", &why),
     }
     document.item(
         "Human in the loop",

@@ -6,17 +6,20 @@ use super::text::measured;
 use crate::dataset::folds::Fold;
 use crate::evaluate::EvaluationFile;
 use crate::robustness::Robustness;
+use crate::robustness::figures::Figures;
 use cxr::bundle::Measured;
 
 /// A change of the area under the curve that is called a weakness.
 const NOTABLE_LOSS: f64 = 0.02;
 
+/// Probes that hide what the network should look at: there a low area under the curve is right.
+const HIDING: [&str; 2] = ["only the border visible", "centre masked"];
+
 /// The first paragraph: what a reader who stops here must know.
 pub(super) fn summary(sources: &Sources, document: &mut Document) {
     document.paragraph(verdict(sources));
     document.paragraph(
-        "Every figure was measured by the commands that are named; what was not measured says so, with the reason. Point estimates are \
-         followed by 95 % intervals.",
+        "What was not measured says so, with the reason. In brackets are 95 % intervals, wherever resampling patients gives one.",
     );
 }
 
@@ -25,9 +28,11 @@ pub(super) fn verdict(sources: &Sources) -> String {
     match sources.evaluation(Fold::Test) {
         Ok(file) => {
             let f = &file.figures;
+            let looks = sources.looks_at_these_weights();
             format!(
-                "On the official test split ({} images) the network reaches AUC {}; at the operating point that was chosen beforehand, \
-                 sensitivity {} and specificity {}. {}",
+                "On the {} ({} images, {looks} on record for these weights) the network reaches AUC {}; at the operating point, which \
+                 the calibrate fold chose, sensitivity {} and specificity {}. {}",
+                sources.test_name(),
                 f.auc.n,
                 measured(&f.auc),
                 measured(&f.sensitivity),
@@ -35,28 +40,36 @@ pub(super) fn verdict(sources: &Sources) -> String {
                 shift(sources, file)
             )
         }
-        Err(why) => format!("The official test split was not measured: {why}."),
+        Err(why) => format!("The {} was not measured: {why}.", sources.test_name()),
     }
 }
 
 /// How test differs from select.
 fn shift(sources: &Sources, test: &EvaluationFile) -> String {
     let Ok(select) = sources.evaluation(Fold::Select) else {
-        return "The held-out part of the training data was not measured.".to_owned();
+        return "Select was not measured.".to_owned();
     };
-    let apart = |a: &Measured, b: &Measured| a.ci95[1] < b.ci95[0];
     let (t, s) = (&test.figures, &select.figures);
-    if apart(&t.auc, &s.auc) || apart(&t.specificity, &s.specificity) {
-        format!(
-            "On the held-out part of the training data (select) it reaches AUC {} and specificity {}: the test split is harder by more \
-             than chance, so expect figures at another site to differ as much.",
-            measured(&s.auc),
-            measured(&s.specificity)
-        )
+    let figures = [
+        ("AUC", &t.auc, &s.auc),
+        ("sensitivity", &t.sensitivity, &s.sensitivity),
+        ("specificity", &t.specificity, &s.specificity),
+    ];
+    let is_lower = |t: &Measured, s: &Measured| t.ci95[1] < s.ci95[0];
+    let lower: Vec<&str> =
+        figures.into_iter().filter(|(_, t, s)| is_lower(t, s)).map(|(name, ..)| name).collect();
+    let on_select = format!(
+        "On select it reaches AUC {}, sensitivity {}, specificity {}",
+        measured(&s.auc),
+        measured(&s.sensitivity),
+        measured(&s.specificity)
+    );
+    if lower.is_empty() {
+        format!("{on_select}; no interval of the test fold lies below.")
     } else {
         format!(
-            "That is what the held-out part of the training data (select) promised: AUC {}.",
-            measured(&s.auc)
+            "{on_select}; on the test fold {} lower, with intervals that do not overlap. Another site may differ by more.",
+            if lower.len() == 1 { format!("{} is", lower[0]) } else { format!("{} are", lower.join(", ")) }
         )
     }
 }
@@ -64,32 +77,102 @@ fn shift(sources: &Sources, test: &EvaluationFile) -> String {
 /// Section 9.
 pub(super) fn write(sources: &Sources, document: &mut Document) {
     document.section("9. Findings");
-    document.heading("Key findings");
-    document.paragraph(verdict(sources));
+    key_findings(sources, document);
+    strengths(sources, document);
+    limitations(sources, document);
+    document.heading("Future improvements");
+    document.item(
+        "Data",
+        "images and labels of the sites that use it, above all normal images, and a lung segmentation to say where evidence lies",
+    );
+    document.item("Networks", "other networks with pretrained weights, at higher resolution");
+    document.heading("Deployment recommendations");
     document
-        .found("Hardest corruption", &sources.robustness.as_ref().map_err(Clone::clone).and_then(hardest));
-    document.found("Shortcuts", &sources.robustness.as_ref().map_err(Clone::clone).and_then(shortcuts));
+        .item("Review", "a radiologist reads every positive and everything that the policy sends to review");
+    document.found(
+        "Automatic flagging",
+        &sources.calibrated.as_ref().map_err(Clone::clone).map(|calibrated| {
+            format!(
+                "from a calibrated probability of {:.4} on; never act on the probability alone",
+                calibrated.policy.threshold
+            )
+        }),
+    );
+    document.item(
+        "Recalibration",
+        "with each site's labels before its first use, and again when labelled images show a worse ECE",
+    );
+    document.item(
+        "Monitoring",
+        "of drift without pause; images above the out-of-distribution threshold are read by a person",
+    );
+}
+
+fn key_findings(sources: &Sources, document: &mut Document) {
+    document.heading("Key findings");
+    document.item("Performance", verdict(sources));
+    let robustness = || sources.robustness.as_ref().map_err(Clone::clone);
+    document.found("Hardest corruption", &robustness().and_then(hardest));
+    document.found("Operating point under corruption", &robustness().and_then(moved));
+    document.found("Shortcuts", &robustness().and_then(shortcuts));
     document.found(
         "Calibration",
         &sources.evaluation(Fold::Test).map(|file| {
             let c = &file.details.calibration;
             let at = |figure: &Option<Measured>| super::text::optional(figure.as_ref());
             format!(
-                "ECE on the test split {} before, {} after calibration, {} with a prior shift correction",
+                "ECE on the test fold {} before, {} after calibration, {} with a prior shift correction",
                 at(&c.ece_before),
                 at(&c.ece_after),
                 at(&c.ece_prior_shift)
             )
         }),
     );
+}
+
+fn strengths(sources: &Sources, document: &mut Document) {
     document.heading("Strengths");
-    document.item("Division", "folds are disjoint by patient and free of duplicates, checked and frozen; every look at the test split is on record");
-    document.item("Repeatability", "the same seed gives the same weights, also after a kill; the served graph reproduces the network and its Grad-CAM");
+    document.found(
+        "Division",
+        &sources.split.as_ref().map_err(Clone::clone).map(|split| {
+            format!(
+                "checked: {} patients, {} exact and {} near duplicates in two folds",
+                split.leakage.patients.len(),
+                split.leakage.exact.len(),
+                split.leakage.near.len()
+            )
+        }),
+    );
+    document.found(
+        "Maps",
+        &sources.explanation.as_ref().map_err(Clone::clone).and_then(|explanation| {
+            let agreement = explanation.agreement.as_ref().ok_or("`cxr-trainer explain` was interrupted")?;
+            Ok(format!("the exported graph's map is Grad-CAM, on {} images", agreement.n))
+        }),
+    );
+    document.item(
+        "Looks",
+        format_args!("every look at the test fold is on record, {} in all", sources.looks.len()),
+    );
+}
+
+fn limitations(sources: &Sources, document: &mut Document) {
     document.heading("Limitations");
-    document.item("Data", &sources.config().export.intended_use.statement);
+    document.item(
+        "Data",
+        format_args!(
+            "one dataset ({}); it names no age, sex or scanner by image",
+            sources.config().data.name
+        ),
+    );
+    let drawn = sources.split.as_ref().is_ok_and(|split| split.test_is_drawn);
     document.item(
         "Folds",
-        "select and calibrate come from the published training data, so thresholds and probabilities fit images like those",
+        if drawn {
+            "all folds come from one pool, so no figure on them speaks of another site"
+        } else {
+            "select and calibrate come from the published training data, so thresholds and probabilities fit images like those"
+        },
     );
     document.found(
         "Elsewhere",
@@ -103,28 +186,22 @@ pub(super) fn write(sources: &Sources, document: &mut Document) {
             )
         }),
     );
-    document.heading("Future improvements");
-    document.item("Data", "images and labels of the sites that use it, above all normal images, and a lung segmentation to say where evidence lies");
-    document.item("Networks", "ImageNet weights for DenseNet-121, ResNet-50 and EfficientNet-B0, and a GPU to train them at higher resolution");
-    document.heading("Deployment recommendations");
-    document.item("Review", "a radiologist reads every positive and everything the policy sends to review");
-    document.found(
-        "Automatic flagging",
-        &sources.calibrated.as_ref().map_err(Clone::clone).map(|calibrated| {
-            format!(
-                "from a calibrated probability of {:.4} on; never act on the probability alone",
-                calibrated.policy.threshold
-            )
-        }),
-    );
-    document.item(
-        "Recalibration",
-        "with each site's labels before its first use and whenever the periodic ECE leaves its interval",
-    );
-    document.item(
-        "Monitoring",
-        "drift tests without pause; images above the out-of-distribution threshold are read by a person",
-    );
+}
+
+/// Whether and how it may be used, and what is open.
+pub(super) fn conclusion(sources: &Sources) -> String {
+    let measured =
+        sources.evaluation(Fold::Test).is_ok() && sources.robustness.is_ok() && sources.explanation.is_ok();
+    let fitness = if measured {
+        "The network is fit as decision support under the intended use above, where a radiologist confirms every positive and reads \
+         what is sent to review, and after a site has measured it on its own labelled images."
+    } else {
+        "The network is not ready for use: performance, robustness or explanations have not been measured on these weights."
+    };
+    format!(
+        "{fitness} It is no autonomous diagnosis. What is marked as not measured is open; above all no radiologist has judged its maps, \
+         and the service around it is measured apart."
+    )
 }
 
 /// The corruption that costs most.
@@ -144,19 +221,44 @@ fn hardest(found: &Robustness) -> Found<String> {
     ))
 }
 
-/// The probe that shows most.
+/// What corruptions do to the decisions, which the area under the curve does not see.
+fn moved(found: &Robustness) -> Found<String> {
+    let suite = found.corruptions.as_ref().ok_or("corruptions were left out")?;
+    let lowest = |get: fn(&Figures) -> &Measured| {
+        suite.results.iter().min_by(|a, b| get(&a.figures).value.total_cmp(&get(&b.figures).value))
+    };
+    let text = |what: &str, get: fn(&Figures) -> &Measured| {
+        let worst = lowest(get).ok_or("no corruption was measured")?;
+        Ok::<_, String>(format!(
+            "lowest {what} {} ({} at severity {}) against {}",
+            measured(get(&worst.figures)),
+            super::text::key(&worst.corruption),
+            worst.severity,
+            measured(get(&found.clean))
+        ))
+    };
+    Ok(format!("{}; {}", text("sensitivity", |f| &f.sensitivity)?, text("specificity", |f| &f.specificity)?))
+}
+
+/// What the probes show.
 fn shortcuts(found: &Robustness) -> Found<String> {
     let probes = found.probes.as_ref().ok_or("probes were left out")?;
-    let worst = probes.changes.iter().min_by(|a, b| a.auc_change.value.total_cmp(&b.auc_change.value));
-    let worst = worst.ok_or("no change was measured")?;
-    let told = probes.classifiers.iter().filter_map(|probe| Some((probe.auc.as_ref()?.value, &probe.name)));
-    let told = told.max_by(|a, b| a.0.total_cmp(&b.0)).map_or_else(String::new, |(auc, name)| {
+    let border = probes.changes.iter().find(|probe| probe.name == HIDING[0]);
+    let border = border.map_or_else(String::new, |probe| {
         format!(
-            "; the data offers more than the network takes: {name} alone tells the classes with AUC {auc:.3}"
+            "from the border alone the network reaches AUC {} (0.5 would be nothing); ",
+            measured(&probe.auc)
         )
     });
+    let others = probes.changes.iter().filter(|probe| !HIDING.contains(&probe.name.as_str()));
+    let worst = others.min_by(|a, b| a.auc_change.value.total_cmp(&b.auc_change.value));
+    let worst = worst.ok_or("no change was measured")?;
+    let told = probes.classifiers.iter().filter_map(|probe| Some((probe.auc.as_ref()?, &probe.name)));
+    let told = told.max_by(|a, b| a.0.value.total_cmp(&b.0.value)).map_or_else(String::new, |(auc, name)| {
+        format!("; without any network, {name} alone tells the classes with AUC {}", measured(auc))
+    });
     Ok(format!(
-        "the change that costs most is {}: AUC {} ({}){told}",
+        "{border}of the changes that leave the lungs alone, {} costs most: AUC {} ({}){told}",
         worst.name,
         measured(&worst.auc),
         measured(&worst.auc_change)

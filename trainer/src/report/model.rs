@@ -4,6 +4,10 @@ use super::document::{Document, Found};
 use super::sources::{Sources, Study};
 use super::text::key;
 use crate::config::training::LossKind;
+use crate::dataset::folds::Fold;
+use crate::model::Architecture;
+use crate::soup::Soup;
+use crate::tune::TuneFile;
 use crate::tune::results::Ended;
 use std::path::Path;
 
@@ -12,7 +16,7 @@ pub(super) fn write(sources: &Sources, document: &mut Document) {
     architecture(sources, document);
     training(sources, document);
     match &sources.study {
-        Ok(study) => tuning(study, document),
+        Ok(study) => tuning(sources, study, document),
         Err(why) => {
             document.heading("Tuning");
             document.missing("Search", why);
@@ -26,13 +30,18 @@ fn architecture(sources: &Sources, document: &mut Document) {
     let model = &sources.config().model;
     document.heading("Architecture");
     document.item("Network", key(&model.architecture));
+    let is_mobilenet =
+        matches!(model.architecture, Architecture::MobileNetV2 | Architecture::MobileNetV2Expanded);
     document.item(
         "Why",
-        "MobileNetV2 is the network for hosts without a GPU, and the only one whose ImageNet weights were at hand; ResNet-50, \
-         DenseNet-121 and EfficientNet-B0 train and export with `model.architecture`, from scratch until weights are given",
+        if is_mobilenet {
+            "MobileNetV2 serves hosts without a GPU; ResNet-50, DenseNet-121 and EfficientNet-B0 train and export in the same way"
+        } else {
+            "chosen in the configuration (model.architecture)"
+        },
     );
     match &model.weights {
-        Some(file) => document.item("Pretraining", format_args!("ImageNet, `{}`", name(file))),
+        Some(file) => document.item("Pretraining", format_args!("weights of `{}`", name(file))),
         None => document.item("Pretraining", "none: from scratch"),
     }
     document.item(
@@ -49,7 +58,7 @@ fn training(sources: &Sources, document: &mut Document) {
     let t = &sources.config().training;
     document.heading("Training");
     let loss = match t.loss.kind {
-        LossKind::Focal => format!("focal with exponent {}", t.loss.focal_gamma),
+        LossKind::Focal => format!("focal with exponent {}, weighted by class", t.loss.focal_gamma),
         LossKind::WeightedCrossEntropy => "cross-entropy weighted by class".to_owned(),
     };
     document.item("Loss", format_args!("{loss}, labels smoothed by {}", t.loss.label_smoothing));
@@ -66,24 +75,29 @@ fn training(sources: &Sources, document: &mut Document) {
     document.item(
         "Regularisation",
         format_args!(
-            "dropout {}, weight decay {}, gradient norm up to {}, average of the weights with decay {}, mixup alpha {}",
+            "dropout {}, weight decay {}, gradient norm up to {}, average of the weights with decay {}, mixup alpha {}, learning rate by stage times {}, {} epochs with the classifier alone",
             sources.config().model.dropout,
             t.weight_decay,
             t.gradient_norm.map_or("unlimited".to_owned(), |n| n.to_string()),
             t.average_decay.map_or("off".to_owned(), |d| d.to_string()),
-            t.mixup_alpha
+            t.mixup_alpha,
+            t.layer_decay,
+            t.head_first_epochs
         ),
     );
     document.item(
         "Batches and epochs",
         format_args!(
-            "batch {}, at most {} epochs, stopped after {} without a better select AUC; precision {} in training, float32 afterwards",
+            "batch {}, at most {} epochs, stopped after {} without a better one (select AUC, then select loss, to three decimals); precision {} in training, float32 afterwards",
             t.batch_size,
             t.epochs,
             t.patience,
             key(&t.precision)
         ),
     );
+    if let Some(soup) = &sources.soup {
+        return mean_of_runs(soup, document);
+    }
     let e = &sources.trained.epoch;
     document.item(
         "Best epoch",
@@ -92,28 +106,37 @@ fn training(sources: &Sources, document: &mut Document) {
             e.epoch, e.select_auc, e.select_loss, e.train_loss
         ),
     );
-    if let Some(soup) = &sources.soup {
-        let kept = soup.ingredients.iter().filter(|tried| tried.kept).count();
-        document.paragraph(format_args!(
-            "The weights are the mean of {kept} of {} runs that began from the same weights (greedy soup, Wortsman et al. 2022):",
-            soup.ingredients.len()
-        ));
-        document.table(
-            ["run", "select loss alone", "select AUC alone", "select loss with it", "kept"],
-            soup.ingredients.iter().map(|tried| {
-                [
-                    name(&tried.run),
-                    format!("{:.4}", tried.alone.select_loss),
-                    format!("{:.4}", tried.alone.select_auc),
-                    format!("{:.4}", tried.with_it.select_loss),
-                    if tried.kept { "yes" } else { "no" }.to_owned(),
-                ]
-            }),
-        );
-    }
 }
 
-fn tuning(study: &Study, document: &mut Document) {
+fn mean_of_runs(soup: &Soup, document: &mut Document) {
+    let kept = soup.ingredients.iter().filter(|tried| tried.kept).count();
+    document.paragraph(format_args!(
+        "The weights are the mean of {kept} of {} runs that began from the same weights (greedy soup, Wortsman et al. 2022); batch \
+         statistics {}, {} augmented copies of select judged beside it, step towards the pretrained backbone {}:",
+        soup.ingredients.len(),
+        key(&soup.statistics),
+        soup.augmented_copies,
+        soup.towards_pretrained.as_ref().map_or("none".to_owned(), |step| step.share.to_string())
+    ));
+    document.table(
+        ["run", "select loss alone", "select AUC alone", "select loss with it", "kept"],
+        soup.ingredients.iter().map(|tried| {
+            [
+                name(&tried.run),
+                format!("{:.4}", tried.alone.select_loss),
+                format!("{:.4}", tried.alone.select_auc),
+                format!("{:.4}", tried.with_it.select_loss),
+                if tried.kept { "yes" } else { "no" }.to_owned(),
+            ]
+        }),
+    );
+    document.item(
+        "Result",
+        format_args!("select AUC {:.4}, select loss {:.4}", soup.result.select_auc, soup.result.select_loss),
+    );
+}
+
+fn tuning(sources: &Sources, study: &Study, document: &mut Document) {
     let Study { folder, file } = study;
     document.heading("Tuning");
     document.item(
@@ -162,10 +185,24 @@ fn tuning(study: &Study, document: &mut Document) {
         ),
         None => document.missing("Best configuration", "no trial has reached a rung"),
     }
+    document.item("Used in this run", used(sources, file));
     document.figure(
         &folder.join("figures/tune.svg"),
         "Trials: select loss by epoch, and every parameter against the objective",
     );
+}
+
+/// Whether the run was trained with the best configuration.
+fn used(sources: &Sources, file: &TuneFile) -> String {
+    let part = serde_json::to_value(sources.config().training_part()).unwrap_or_default();
+    let drawn = file.best.iter().flat_map(|best| &best.parameters);
+    let others: Vec<String> = drawn
+        .filter_map(|(key, value)| {
+            let here = part.pointer(&format!("/{}", key.replace('.', "/")))?;
+            (here.as_f64() != value.as_f64()).then(|| format!("`{key}` {here}"))
+        })
+        .collect();
+    if others.is_empty() { "yes".to_owned() } else { format!("no: {}", others.join(", ")) }
 }
 
 fn curves(sources: &Sources, document: &mut Document) {
@@ -175,18 +212,34 @@ fn curves(sources: &Sources, document: &mut Document) {
             document
                 .table(["epoch", "train loss, augmented", "select loss", "select AUC"], rows.iter().cloned());
             document.figure(&sources.trained.run.file("curves.svg"), "Losses and select AUC by epoch");
-            let gap = sources.trained.epoch.select_loss - sources.trained.epoch.train_loss;
-            document.item(
-                "Generalisation gap",
-                format_args!(
-                    "select loss minus train loss {gap:+.4} at the best epoch; the train loss is on augmented images with dropout and \
-                     smoothed labels, the select loss on clean ones: {}",
-                    if gap > 0.0 { "the network has begun to fit the train fold more closely than the select fold" } else { "no sign of overfitting" }
-                ),
-            );
+            document.found("Convergence", &convergence(&rows));
         }
         Err(why) => document.missing("Curves", &why),
     }
+    document.found("Generalisation gap", &generalisation(sources));
+}
+
+/// Where the select loss was smallest, and what it did then.
+fn convergence(rows: &[[String; 4]]) -> Found<String> {
+    let losses: Vec<f64> = rows.iter().filter_map(|row| row[2].parse().ok()).collect();
+    let smallest = losses.iter().copied().enumerate().min_by(|a, b| a.1.total_cmp(&b.1));
+    let ((at, smallest), last) = smallest.zip(losses.last()).ok_or("no epoch was completed")?;
+    let then = if at + 1 == losses.len() {
+        "it was still falling at the end".to_owned()
+    } else {
+        format!("it ended at {last:.4}")
+    };
+    Ok(format!("smallest select loss {smallest:.4} in epoch {} of {}; {then}", at + 1, losses.len()))
+}
+
+/// How much is lost from the images that chose the epoch to those that chose nothing.
+fn generalisation(sources: &Sources) -> Found<String> {
+    let (select, test) = (sources.evaluation(Fold::Select)?, sources.evaluation(Fold::Test)?);
+    let (select, test) = (select.figures.auc.value, test.figures.auc.value);
+    Ok(format!(
+        "AUC on select minus AUC on the test fold {:+.4}; the train loss is on augmented images and no measure of it",
+        select - test
+    ))
 }
 
 /// Rows of `metrics.csv`: epoch, train loss, select loss, select AUC.
@@ -211,17 +264,19 @@ fn speed(sources: &Sources, document: &mut Document) {
             document.item(
                 "Full step against the step without data path",
                 format_args!(
-                    "{:.1} and {:.1} images/s, ratio {:.3} [quartiles {:.3} to {:.3}] over {} rounds; {} threads, batch {}, {}, {}",
+                    "{:.1} and {:.1} images/s, ratio {:.3} [quartiles {:.3} to {:.3}] over {} rounds; {}, {} on {}, {} threads, batch {}, {}",
                     t.full.median,
                     t.bare.median,
                     t.ratio.median,
                     t.ratio.quartiles[0],
                     t.ratio.quartiles[1],
                     t.rounds.len(),
+                    bench.environment.processor,
+                    key(&bench.architecture),
+                    bench.device,
                     bench.environment.compute_threads,
                     bench.batch_size,
                     key(&bench.precision),
-                    bench.environment.processor,
                 ),
             );
             match &bench.memory {
@@ -245,18 +300,23 @@ fn speed(sources: &Sources, document: &mut Document) {
             "Against the same training in PyTorch",
             format_args!(
                 "{:.1} against {:.1} images/s, ratio {:.2} [quartiles {:.2} to {:.2}] over {} rounds, {} threads",
-                peer["trainer"]["median"].as_f64().unwrap_or(f64::NAN),
-                peer["peer"]["median"].as_f64().unwrap_or(f64::NAN),
-                peer["ratio"]["median"].as_f64().unwrap_or(f64::NAN),
-                peer["ratio"]["quartiles"][0].as_f64().unwrap_or(f64::NAN),
-                peer["ratio"]["quartiles"][1].as_f64().unwrap_or(f64::NAN),
-                peer["rounds"].as_array().map_or(0, Vec::len),
-                peer["threads"],
+                peer.trainer.median,
+                peer.pytorch.median,
+                peer.ratio.median,
+                peer.ratio.quartiles[0],
+                peer.ratio.quartiles[1],
+                peer.rounds.len(),
+                peer.threads,
             ),
         ),
         Err(why) => document.missing("Against the same training in PyTorch", why),
     }
-    document.missing("On a GPU", "no run on a GPU is on file; `cxr-trainer bench --device cuda` measures it");
+    if sources.bench.as_ref().is_ok_and(|bench| bench.device == "cpu") || sources.bench.is_err() {
+        document.missing(
+            "On a GPU",
+            "the figures on file are a CPU's; `cxr-trainer bench --device cuda` measures it",
+        );
+    }
 }
 
 /// The last part of a path.

@@ -3,6 +3,7 @@
 use super::document::Document;
 use super::sources::Sources;
 use super::text::key;
+use crate::config::Augmentation;
 use crate::model::{IMAGENET_DEVIATION, IMAGENET_MEAN};
 use cxr::preprocess::ResizeMode;
 
@@ -14,7 +15,7 @@ pub(super) fn write(sources: &Sources, document: &mut Document) {
     document.item(
         "Aspect ratio",
         match served.resize {
-            ResizeMode::Squash => "both sides are scaled on their own (squash), as the stored copies were",
+            ResizeMode::Squash => "both sides are scaled on their own (squash)",
             ResizeMode::Letterbox => "kept; the rest is filled (letterbox)",
         },
     );
@@ -24,12 +25,11 @@ pub(super) fn write(sources: &Sources, document: &mut Document) {
     );
     match served.clahe {
         Some(clahe) => document.item("Contrast enhancement", format_args!("CLAHE {}", key(&clahe))),
-        None => document
-            .item("Contrast enhancement", "none; CLAHE is off because it amplifies what JPEG leaves behind"),
+        None => document.item("Contrast enhancement", "none (preprocess.clahe is null)"),
     }
     match served.stored_jpeg_quality {
         Some(quality) => document.item("Stored copies", format_args!("whatever is scored goes through a JPEG file of quality {quality} at the model's size, as the training images did")),
-        None => document.item("Stored copies", "training images were stored without loss; nothing is re-compressed"),
+        None => document.item("Stored copies", "nothing is compressed again"),
     }
     augmentation(sources, document);
     division(sources, document);
@@ -91,9 +91,31 @@ fn augmentation(sources: &Sources, document: &mut Document) {
         ["variation", "share of images", "amount"],
         rows.map(|(what, share, amount)| [what.to_owned(), share, amount]),
     );
-    document.paragraph(
-        "No vertical flips, no elastic warps. Geometry is one affine resampling, computed on the device.",
+    document.paragraph("No vertical flips; geometry is one affine resampling, computed on the device.");
+    let beyond = beyond_the_usual(a);
+    document.item(
+        "Beyond the usual limits (10 degrees, 5 %, 0.95 to 1.05, no stretch, 10 % brightness and contrast)",
+        if beyond.is_empty() {
+            "nothing".to_owned()
+        } else {
+            format!("{}; what such variation gains is in section 6 under mitigation", beyond.join(", "))
+        },
     );
+}
+
+/// Variations that exceed what training on radiographs usually allows itself.
+fn beyond_the_usual(a: &Augmentation) -> Vec<String> {
+    let percent = |share: f64| format!("{:.0} %", share * 100.0);
+    let found = [
+        (a.rotation_degrees > 10.0).then(|| format!("rotation {} degrees", a.rotation_degrees)),
+        (a.translation > 0.05).then(|| format!("translation {}", percent(a.translation))),
+        (a.scale[0] < 0.95 || a.scale[1] > 1.05)
+            .then(|| format!("magnification {} to {}", a.scale[0], a.scale[1])),
+        (a.aspect > 0.0).then(|| format!("stretch up to e^{}", a.aspect)),
+        (a.brightness > 0.1).then(|| format!("brightness {}", percent(a.brightness))),
+        (a.contrast > 0.1).then(|| format!("contrast {}", percent(a.contrast))),
+    ];
+    found.into_iter().flatten().collect()
 }
 
 fn division(sources: &Sources, document: &mut Document) {
@@ -102,13 +124,20 @@ fn division(sources: &Sources, document: &mut Document) {
     document.item(
         "Ratios",
         format_args!(
-            "select {}, calibrate {}, the rest trains; stratified by class, grouped by patient, seed {}",
-            data.select_fraction, data.calibrate_fraction, sources.trained.folds.seed
+            "select {}, calibrate {}, {}the rest trains; stratified by class, grouped by patient, seed {}",
+            data.select_fraction,
+            data.calibrate_fraction,
+            if sources.split.as_ref().is_ok_and(|split| split.test_is_drawn) {
+                format!("test {}, ", data.test_fraction)
+            } else {
+                String::new()
+            },
+            sources.trained.folds.seed
         ),
     );
     document.item(
         "Roles",
-        "select chooses the epoch and every design decision, calibrate fits probability and operating point, test is looked at once for each candidate and entered in the ledger",
+        "select chooses the epoch, calibrate fits probability and operating point, every look at test is entered in the ledger",
     );
     document.found(
         "Test fold",

@@ -20,20 +20,30 @@ pub(super) fn write(sources: &Sources, document: &mut Document) {
     );
     match &sources.environment {
         Ok(environment) => {
+            let memory = environment.memory_bytes.map_or("memory unknown".to_owned(), |bytes| {
+                format!("{:.0} GiB of memory", bytes as f64 / 1_073_741_824.0)
+            });
             document.item(
                 "Hardware",
-                format_args!("{}, {} compute threads", environment.processor, environment.compute_threads),
+                format_args!(
+                    "{}, {memory}, {} compute threads, {} CUDA devices",
+                    environment.processor, environment.compute_threads, environment.cuda_devices
+                ),
             );
             document.item("Software", super::text::counts(&environment.libraries));
             document.item("Commit", environment.git_commit.as_deref().unwrap_or("outside a repository"));
-            document.item("Begun", &environment.started);
+            document.item("Run directory created", &environment.started);
+            document.item(
+                "Repeating it",
+                if environment.cuda_devices == 0 {
+                    "on a CPU with as many threads the same seed gives the same bits, also after a kill"
+                } else {
+                    "on a CPU with as many threads the same seed gives the same bits, also after a kill; not shown on CUDA"
+                },
+            );
         }
         Err(why) => document.missing("Hardware and software", why),
     }
-    document.item(
-        "GPU",
-        "none was used: the CPU's results repeat bit for bit with the same number of threads, also after a kill",
-    );
     let target = if config.tracking.server.is_some() {
         "an MLflow server"
     } else {

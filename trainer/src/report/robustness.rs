@@ -4,15 +4,20 @@ use super::document::Document;
 use super::sources::Sources;
 use super::text::{counts, measured};
 use crate::robustness::Robustness;
-use crate::robustness::corruptions::CorruptionSuite;
 use anyhow::Result;
-use cxr::corrupt::Corruption;
+use cxr::drift::{kolmogorov_smirnov, stability_index};
+use cxr::reference::Quantiles;
+use std::path::Path;
 
 pub(super) fn write(sources: &Sources, document: &mut Document) -> Result<()> {
     document.section("6. Robustness");
-    document.item(
+    document.found(
         "Out-of-distribution test set",
-        "images from another hospital and age group, and images that are no radiograph: section 4",
+        &sources
+            .external
+            .as_ref()
+            .map_err(Clone::clone)
+            .map(|file| format!("{}: {}; its figures are in section 4", file.name, counts(&file.images))),
     );
     match &sources.robustness {
         Ok(found) => degradation(sources, found, document),
@@ -25,11 +30,15 @@ pub(super) fn write(sources: &Sources, document: &mut Document) -> Result<()> {
 
 fn degradation(sources: &Sources, found: &Robustness, document: &mut Document) {
     document.heading("Degradation");
+    let clean = &found.clean;
     document.paragraph(format_args!(
-        "{} images of {}, as they are: {}.",
+        "{} images of {}, as they are: AUC {}, log loss {}, sensitivity {}, specificity {}.",
         found.n,
         found.fold.name(),
-        found.clean
+        measured(&clean.auc),
+        measured(&clean.log_loss),
+        measured(&clean.sensitivity),
+        measured(&clean.specificity)
     ));
     let Some(suite) = &found.corruptions else {
         return document.missing("Corruptions", "`cxr-trainer robustness` was told to leave them out");
@@ -49,26 +58,18 @@ fn degradation(sources: &Sources, found: &Robustness, document: &mut Document) {
         ),
     );
     document.table(
-        ["corruption", "AUC by severity", "sensitivity", "specificity"],
-        Corruption::ALL.into_iter().filter_map(|corruption| row(suite, corruption)),
+        ["corruption", "severity", "AUC", "sensitivity", "specificity"],
+        suite.results.iter().map(|result| {
+            [
+                super::text::key(&result.corruption),
+                result.severity.to_string(),
+                measured(&result.figures.auc),
+                measured(&result.figures.sensitivity),
+                measured(&result.figures.specificity),
+            ]
+        }),
     );
     document.figure(&sources.figure("robustness-auc.svg"), "AUC against severity, with 95 % intervals");
-}
-
-fn row(suite: &CorruptionSuite, corruption: Corruption) -> Option<[String; 4]> {
-    let results: Vec<_> = suite.results.iter().filter(|result| result.corruption == corruption).collect();
-    let cells = |get: fn(&crate::robustness::figures::Figures) -> f64| {
-        let values = results.iter().map(|result| format!("{}: {:.3}", result.severity, get(&result.figures)));
-        values.collect::<Vec<_>>().join(", ")
-    };
-    (!results.is_empty()).then(|| {
-        [
-            super::text::key(&corruption),
-            cells(|f| f.auc.value),
-            cells(|f| f.sensitivity.value),
-            cells(|f| f.specificity.value),
-        ]
-    })
 }
 
 fn drift(sources: &Sources, document: &mut Document) -> Result<()> {
@@ -89,13 +90,63 @@ fn drift(sources: &Sources, document: &mut Document) -> Result<()> {
             );
             document.drawing(
                 "drift-reference.svg",
-                "Drift reference: distribution of the probability and of image statistics on calibrate",
+                "Drift reference on calibrate: distribution of the probability and of three image statistics",
                 super::plots::reference(reference)?,
             );
         }
         Err(why) => document.missing("Reference", why),
     }
+    shift(sources, document);
     Ok(())
+}
+
+/// How far the scores of every set are from those of calibrate.
+fn shift(sources: &Sources, document: &mut Document) {
+    let of = |name: &str| scores(&sources.trained.run.file(&format!("scores-{name}.csv")));
+    let Some(calibrate) = of("calibrate") else {
+        return document
+            .missing("Shift against calibrate", "`cxr-trainer evaluate --fold calibrate` has not been run");
+    };
+    let sets = ["select", "test", "external"].into_iter().filter_map(|name| Some((name, of(name)?)));
+    document.paragraph(
+        "Distance of scores from those of calibrate: Kolmogorov-Smirnov statistic (0 to 1) and population stability index (0.25 is \
+         commonly read as a large shift). Another share of pneumonias moves the probability too.",
+    );
+    document.table(
+        ["images", "n", "probability: KS", "PSI", "out-of-distribution score: KS", "PSI"],
+        sets.map(|(name, found)| {
+            let cell = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.3}"));
+            let psi = |reference: &[f64], sample: &[f64]| stability_index(&Quantiles::of(reference)?, sample);
+            [
+                name.to_owned(),
+                found.probability.len().to_string(),
+                cell(kolmogorov_smirnov(&calibrate.probability, &found.probability)),
+                cell(psi(&calibrate.probability, &found.probability)),
+                cell(kolmogorov_smirnov(&calibrate.ood, &found.ood)),
+                cell(psi(&calibrate.ood, &found.ood)),
+            ]
+        }),
+    );
+}
+
+/// Columns of a table of scores.
+struct Columns {
+    probability: Vec<f64>,
+    ood: Vec<f64>,
+}
+
+fn scores(file: &Path) -> Option<Columns> {
+    let text = std::fs::read_to_string(file).ok()?;
+    let header: Vec<&str> = text.lines().next()?.split(',').collect();
+    // Fields are counted from the end: a path may hold a comma.
+    let column = |name: &str| {
+        let from_end = header.len() - header.iter().position(|field| *field == name)?;
+        text.lines()
+            .skip(1)
+            .map(|line| line.rsplit(',').nth(from_end - 1)?.parse().ok())
+            .collect::<Option<Vec<f64>>>()
+    };
+    Some(Columns { probability: column("probability")?, ood: column("ood_score")? })
 }
 
 fn mitigation(sources: &Sources, document: &mut Document) {

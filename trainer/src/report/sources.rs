@@ -2,15 +2,15 @@
 //! none.
 
 use super::document::Found;
-use crate::bench::Bench;
+use crate::bench::{Bench, Spread};
 use crate::calibrate::Calibrated;
 use crate::config::Config;
 use crate::consistency::Consistency;
 use crate::dataset::folds::Fold;
 use crate::eda::Eda;
 use crate::environment::Environment;
-use crate::evaluate::EvaluationFile;
 use crate::evaluate::external::ExternalEvaluation;
+use crate::evaluate::{EvaluationFile, digest};
 use crate::explain::Explanation;
 use crate::files::read_json;
 use crate::ledger::Look;
@@ -20,9 +20,9 @@ use crate::robustness::compare::{COMPARISON, ComparedRun};
 use crate::soup::Soup;
 use crate::split::Split;
 use crate::trained::TrainedRun;
-use crate::tune::TuneFile;
+use crate::tune::{StudyDirectory, TuneFile};
 use anyhow::{Context, Result};
-use serde_json::Value;
+use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
 /// What does not lie in the run directory; each may be left out.
@@ -43,6 +43,17 @@ pub struct Elsewhere {
 pub(super) struct Study {
     pub(super) folder: PathBuf,
     pub(super) file: TuneFile,
+}
+
+/// `bench-training.json`: the trainer and the same training in PyTorch, by turns.
+#[derive(Debug, Deserialize)]
+pub(super) struct Peer {
+    pub(super) threads: usize,
+    pub(super) rounds: Vec<serde_json::Value>,
+    pub(super) trainer: Spread,
+    #[serde(rename = "peer")]
+    pub(super) pytorch: Spread,
+    pub(super) ratio: Spread,
 }
 
 /// The re-split run.
@@ -71,7 +82,7 @@ pub(super) struct Sources<'a> {
     pub(super) ablation: Found<Vec<ComparedRun>>,
     pub(super) consistency: Found<Consistency>,
     pub(super) bench: Found<Bench>,
-    pub(super) peer: Found<Value>,
+    pub(super) peer: Found<Peer>,
     pub(super) release: Found<Release>,
 }
 
@@ -102,20 +113,24 @@ impl<'a> Sources<'a> {
             Ok(calibrated) => Explanation::load(run, weights, calibrated.policy.threshold)?,
             Err(_) => None,
         };
+        let is_current = |threshold: f64| {
+            calibrated.as_ref().is_ok_and(|c| c.policy.threshold.to_bits() == threshold.to_bits())
+        };
         let dataset = trained.folds.dataset_sha256.as_str();
         let bench = elsewhere.bench.as_deref();
         Ok(Self {
             trained,
-            environment: required(&file("environment.json"), "train")?,
+            environment: read_json(&file("environment.json"))?
+                .ok_or_else(|| "the run directory has no environment.json".to_owned()),
             eda: required(&file("eda.json"), "eda")?.and_then(|eda: Eda| {
                 if eda.dataset_sha256 == dataset { Ok(eda) } else { Err(not_run("eda")) }
             }),
-            split: required(&file("split.json"), "split")?,
-            soup: Soup::load(run)?,
+            split: Split::load(run, &trained.folds.digest()?)?.ok_or_else(|| not_run("split")),
+            soup: Soup::load(run)?.filter(|soup| soup.weights_sha256 == weights),
             study: match &elsewhere.study {
-                Some(folder) => TuneFile::load(folder)?
-                    .map(|file| Study { folder: folder.clone(), file })
-                    .ok_or_else(|| format!("{} holds no tune.json", folder.display())),
+                Some(name) => TuneFile::load(StudyDirectory::of(name).path())?
+                    .map(|file| Study { folder: StudyDirectory::of(name).path().to_owned(), file })
+                    .ok_or_else(|| format!("{} holds no tune.json", name.display())),
                 None => Err(unless_given("--study")),
             },
             evaluations,
@@ -123,6 +138,12 @@ impl<'a> Sources<'a> {
             resplit: match &elsewhere.resplit {
                 Some(folder) => required(&folder.join("split.json"), "split")?.and_then(|split: Split| {
                     let test = required(&folder.join("evaluation-test.json"), "evaluate --fold test");
+                    if !split.test_is_drawn {
+                        return Err(format!(
+                            "{} was not re-split: its test fold is the published one",
+                            folder.display()
+                        ));
+                    }
                     Ok(Resplit { split, test: test.map_err(|error| format!("{error:#}"))?? })
                 }),
                 None => Err(unless_given("--resplit")),
@@ -130,13 +151,19 @@ impl<'a> Sources<'a> {
             looks: looks(&trained.config.evaluation.ledger)?,
             explanation: explanation.ok_or_else(|| not_run("explain")),
             robustness: Robustness::load(&file(""))?
-                .filter(|found| found.weights_sha256 == weights)
+                .filter(|found| found.weights_sha256 == weights && is_current(found.threshold))
                 .ok_or_else(|| not_run("robustness")),
             ablation: match &elsewhere.ablation {
                 Some(folder) => required(&folder.join(COMPARISON), "robustness --compare")?,
                 None => Err(unless_given("--ablation")),
             },
-            consistency: required(&file("consistency.json"), "consistency")?,
+            consistency: required(&file("consistency.json"), "run")?.and_then(|found: Consistency| {
+                if found.weights_sha256 == weights && is_current(found.threshold) {
+                    Ok(found)
+                } else {
+                    Err(not_run("export"))
+                }
+            }),
             bench: match bench {
                 Some(folder) => required(&folder.join("bench.json"), "bench")?,
                 None => Err(unless_given("--bench")),
@@ -147,7 +174,11 @@ impl<'a> Sources<'a> {
                 None => Err(unless_given("--bench")),
             },
             release: Release::load(run)?
-                .filter(|release| release.weights_sha256 == weights)
+                .filter(|release| {
+                    let calibration = calibrated.as_ref().ok().and_then(|c| digest(c).ok());
+                    release.weights_sha256 == weights
+                        && Some(&release.calibration_sha256) == calibration.as_ref()
+                })
                 .ok_or_else(|| not_run("release")),
             calibrated,
         })
@@ -156,6 +187,23 @@ impl<'a> Sources<'a> {
     /// The configuration.
     pub(super) const fn config(&self) -> &Config {
         self.trained.config
+    }
+
+    /// How often the test fold was looked at with this run's weights, in words.
+    pub(super) fn looks_at_these_weights(&self) -> String {
+        let weights = &self.trained.weights_sha256;
+        match self.looks.iter().filter(|look| look.weights_sha256 == *weights).count() {
+            1 => "1 look".to_owned(),
+            n => format!("{n} looks"),
+        }
+    }
+
+    /// What the test fold is.
+    pub(super) fn test_name(&self) -> &'static str {
+        match &self.split {
+            Ok(split) if split.test_is_drawn => "test fold that was drawn by patient",
+            _ => "official test split",
+        }
     }
 
     /// The evaluation of a fold.

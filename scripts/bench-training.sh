@@ -24,7 +24,7 @@ tmp=$(mktemp -d); trap 'rm -rf "$tmp"' EXIT
 ln -s "$data/train" "$tmp/train"
 for class in NORMAL PNEUMONIA; do
   mkdir -p "$tmp/test/$class"
-  find "$data/train/$class" -type f | sort | head -n 8 | xargs -I{} ln -s {} "$tmp/test/$class/"
+  find "$data/train/$class" -type f | sort | sed -n 1,8p | xargs -I{} ln -s {} "$tmp/test/$class/"
 done
 cat > "$tmp/equal.yaml" <<YAML
 trainer:

@@ -106,7 +106,8 @@ pub fn robustness(subject: &mut Subject, severities: &[u8], parts: &[Part]) -> R
     if let Some(known) =
         known.filter(|known| (&known.weights_sha256, &known.clean) == (&result.weights_sha256, &result.clean))
     {
-        result = known;
+        // The run may have been renamed since.
+        result = Robustness { subject: result.subject, ..known };
     }
     if parts.contains(&Part::Corruptions) {
         let suite = measure_corruptions(subject, severities)?;

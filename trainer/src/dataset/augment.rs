@@ -61,31 +61,33 @@ pub fn apply(raw: &Raw, device: Device) -> Tensor {
         let images = raw.images.to_device(device).to_kind(Kind::Float);
         let images = frame::swap(&images, varied);
         let mut images = tone::expose(&images, varied);
-        images = geometry::warp(&images, varied);
+        images = geometry::warp(images, varied);
         if let Some(overlay) = &raw.overlay {
             images = overlay::lay(&images, &overlay.to_device(device));
         }
-        images = detail::change(&images, varied);
+        images = detail::change(images, varied);
         if let Some(noise) = &raw.noise {
             images = detail::add_noise(&images, &noise.to_device(device), varied);
         }
-        jpeg::compress(&images, varied).round().clamp(0.0, 255.0)
+        jpeg::compress(images, varied).round_().clamp_(0.0, 255.0)
     })
 }
 
-/// Does something to the images that `wants` picks; the others keep every bit. `act` gets the picked ones in their order.
+/// Does something to the images that `wants` picks, in place; the others keep every bit. `act` gets copies of the picked ones
+/// in their order.
 fn only(
-    images: &Tensor,
+    mut images: Tensor,
     varied: &[Variation],
     wants: impl Fn(&Variation) -> bool,
     act: impl FnOnce(&Tensor) -> Tensor,
 ) -> Tensor {
     let picked: Vec<i64> = (0i64..).zip(varied).filter(|(_, v)| wants(v)).map(|(i, _)| i).collect();
     if picked.is_empty() {
-        return images.shallow_clone();
+        return images;
     }
     let positions = Tensor::from_slice(&picked).to_device(images.device());
-    images.index_copy(0, &positions, &act(&images.index_select(0, &positions)))
+    let changed = act(&images.index_select(0, &positions));
+    images.index_copy_(0, &positions, &changed)
 }
 
 /// One value an image, float32 `[N, 1, 1, 1]`, beside the images.

@@ -113,19 +113,21 @@ fn cascade(
     Ok(Randomisation { steps, passed })
 }
 
-/// Stages from the classifier down: parameters in the reverse of the order in which the network made them.
+/// Stages from the classifier down; within a stage of the architecture the reverse of the order in which the network made
+/// its parameters.
 fn stages(network: &Network) -> Result<Vec<String>> {
     let named = network.named_tensors();
-    let mut stages: Vec<String> = Vec::new();
+    let mut stages: Vec<(usize, String)> = Vec::new();
     for parameter in network.parameters().trainable_variables().iter().rev() {
         let is_it = |(_, tensor): &(&String, &Tensor)| tensor.data_ptr() == parameter.data_ptr();
         let (name, _) = named.iter().find(is_it).context("a parameter without a name")?;
-        let stage = stage_of(name);
+        let stage = (network.architecture().stages_to_head(name), stage_of(name));
         if !stages.contains(&stage) {
             stages.push(stage);
         }
     }
-    Ok(stages)
+    stages.sort_by_key(|(depth, _)| *depth);
+    Ok(stages.into_iter().map(|(_, stage)| stage).collect())
 }
 
 /// The first two parts of a tensor's path, without the tensor's own name.
@@ -158,4 +160,26 @@ fn mean(values: &[f64], patients: &[usize], resamples: usize, seed: u64) -> Resu
         ci95: interval95(patients, resamples, seed, of).context("images of one patient alone")?,
         n: values.len(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Architecture, Precision};
+
+    #[test]
+    fn stages_go_from_the_classifier_to_the_input() {
+        let stages_of =
+            |architecture| stages(&Network::new(architecture, 0.0, Precision::Fp32, Device::Cpu)).unwrap();
+        let mut expected = vec!["classifier".to_owned()];
+        expected.extend((0..19).rev().map(|i| format!("features.{i}")));
+        assert_eq!(stages_of(Architecture::MobileNetV2), expected);
+        let resnet = stages_of(Architecture::ResNet50);
+        let ends = |at: usize| resnet[at].as_str();
+        assert_eq!(
+            (ends(1), ends(2), ends(resnet.len() - 1)),
+            ("layer4.2", "layer4.1", "conv1"),
+            "{resnet:?}"
+        );
+    }
 }

@@ -61,6 +61,12 @@ pub fn compare(folders: &[PathBuf]) -> Result<Vec<ComparedRun>> {
             folders[0].display()
         );
         let mut differences = keys(folder)?;
+        // A bundle has no configuration to compare with.
+        if !differences.is_empty() {
+            for key in first_keys.keys() {
+                differences.entry(key.clone()).or_insert_with(|| "not there".to_owned());
+            }
+        }
         differences.retain(|key, value| first_keys.get(key) != Some(value));
         let suite = result.corruptions.as_ref();
         rows.push(ComparedRun {

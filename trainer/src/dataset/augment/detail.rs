@@ -8,7 +8,7 @@ use tch::{Kind, Tensor};
 const LEAST_RADIUS: i64 = 4;
 
 /// Multiplies by each image's gain what its blur takes away.
-pub(super) fn change(images: &Tensor, varied: &[Variation]) -> Tensor {
+pub(super) fn change(images: Tensor, varied: &[Variation]) -> Tensor {
     let details: Vec<Detail> = varied.iter().filter_map(|v| v.detail).collect();
     only(
         images,
@@ -18,7 +18,7 @@ pub(super) fn change(images: &Tensor, varied: &[Variation]) -> Tensor {
             let gain = column(images, details.iter().map(|detail| detail.gain));
             let sigmas: Vec<f64> = details.iter().map(|detail| detail.sigma).collect();
             let soft = blur(images, &sigmas);
-            (&soft + (images - &soft) * gain).clamp(0.0, 255.0)
+            ((images - &soft).g_mul_(&gain).g_add_(&soft)).clamp_(0.0, 255.0)
         },
     )
 }
@@ -62,7 +62,7 @@ fn kernel(sigma: f64, radius: i64) -> Vec<f32> {
 /// Adds each image's noise, which the loader drew.
 pub(super) fn add_noise(images: &Tensor, noise: &Tensor, varied: &[Variation]) -> Tensor {
     let scale = column(images, varied.iter().map(|v| v.noise.0 * 255.0 / drawn_deviation()));
-    (images + noise.to_kind(Kind::Float) * scale).clamp(0.0, 255.0)
+    noise.to_kind(Kind::Float).g_mul_(&scale).g_add_(images).clamp_(0.0, 255.0)
 }
 
 /// Standard deviation of what [`draw_noise`] draws.

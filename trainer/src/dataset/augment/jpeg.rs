@@ -14,7 +14,7 @@ const LUMINANCE: [f32; 64] = [
 ];
 
 /// Codes the images that have a quality; the others stay as they are.
-pub(super) fn compress(images: &Tensor, varied: &[Variation]) -> Tensor {
+pub(super) fn compress(images: Tensor, varied: &[Variation]) -> Tensor {
     let qualities: Vec<u8> = varied.iter().filter_map(|v| v.jpeg_quality).collect();
     only(images, varied, |v| v.jpeg_quality.is_some(), |coded| code(coded, &qualities))
 }
@@ -32,8 +32,8 @@ pub(super) fn code(images: &Tensor, qualities: &[u8]) -> Tensor {
     let tables: Vec<f32> = qualities.iter().flat_map(|quality| table(*quality)).collect();
     let tables = Tensor::from_slice(&tables).view([n, 1, 64]).to_device(images.device());
     let transform = cosine_transform().to_device(images.device());
-    let quantised = (blocks.matmul(&transform.tr()) / &tables).round() * tables;
-    (quantised.matmul(&transform) + 128.0)
+    let quantised = blocks.matmul(&transform.tr()).g_div_(&tables).round_().g_mul_(&tables);
+    (quantised.matmul(&transform).g_add_scalar_(128.0))
         .view([n, rows, columns, 8, 8])
         .permute([0, 1, 3, 2, 4])
         .reshape([n, 1, rows * 8, columns * 8])

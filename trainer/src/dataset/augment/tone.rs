@@ -14,5 +14,5 @@ pub(super) fn expose(images: &Tensor, varied: &[Variation]) -> Tensor {
         images,
         varied.iter().map(|v| 255.0 * (MID_GREY * (1.0 - v.tone.contrast) + v.tone.brightness)),
     );
-    ((images / 255.0).pow(&gamma) * contrast + level).clamp(0.0, 255.0)
+    (images / 255.0).pow_tensor_(&gamma).g_mul_(&contrast).g_add_(&level).clamp_(0.0, 255.0)
 }

@@ -13,7 +13,7 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 9)]
     rounds: usize,
     /// Steps a block.
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 24)]
     steps: usize,
     /// Images of the generated folder on which memory is measured; 0 leaves memory out.
     #[arg(long, default_value_t = 25_000)]

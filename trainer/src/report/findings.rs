@@ -12,6 +12,8 @@ use cxr::bundle::Measured;
 /// A change of the area under the curve that is called a weakness.
 const NOTABLE_LOSS: f64 = 0.02;
 
+/// Below this area under the curve a network is of no use.
+const USABLE_AUC: f64 = 0.7;
 /// Probes that hide what the network should look at: there a low area under the curve is right.
 const HIDING: [&str; 2] = ["only the border visible", "centre masked"];
 
@@ -112,6 +114,17 @@ fn key_findings(sources: &Sources, document: &mut Document) {
     document.heading("Key findings");
     document.item("Performance", verdict(sources));
     let robustness = || sources.robustness.as_ref().map_err(Clone::clone);
+    document.found(
+        "Images from elsewhere",
+        &sources.external.as_ref().map_err(Clone::clone).map(|file| {
+            format!(
+                "{}: AUC {}; {} are above the out-of-distribution threshold",
+                file.name,
+                measured(&file.figures.auc),
+                super::text::proportion(&file.details.out_of_distribution)
+            )
+        }),
+    );
     document.found("Hardest corruption", &robustness().and_then(hardest));
     document.found("Operating point under corruption", &robustness().and_then(moved));
     document.found("Shortcuts", &robustness().and_then(shortcuts));
@@ -190,17 +203,27 @@ fn limitations(sources: &Sources, document: &mut Document) {
 
 /// Whether and how it may be used, and what is open.
 pub(super) fn conclusion(sources: &Sources) -> String {
-    let measured =
+    let is_measured =
         sources.evaluation(Fold::Test).is_ok() && sources.robustness.is_ok() && sources.explanation.is_ok();
-    let fitness = if measured {
+    let fitness = if is_measured {
         "The network is fit as decision support under the intended use above, where a radiologist confirms every positive and reads \
          what is sent to review, and after a site has measured it on its own labelled images."
     } else {
         "The network is not ready for use: performance, robustness or explanations have not been measured on these weights."
     };
+    let elsewhere = sources.external.as_ref().ok().filter(|file| file.figures.auc.ci95[0] < USABLE_AUC);
+    let elsewhere = elsewhere.map_or_else(String::new, |file| {
+        format!(
+            "It must not be used on images like those of {}: there it reaches AUC {}, no better than a guess or little more, and its \
+             out-of-distribution score marks {}. ",
+            file.name,
+            measured(&file.figures.auc),
+            super::text::proportion(&file.details.out_of_distribution)
+        )
+    });
     format!(
-        "{fitness} It is no autonomous diagnosis. What is marked as not measured is open; above all no radiologist has judged its maps, \
-         and the service around it is measured apart."
+        "{fitness} {elsewhere}It is no autonomous diagnosis. What is marked as not measured is open; above all no radiologist has judged \
+         its maps, and the service around it is measured apart."
     )
 }
 

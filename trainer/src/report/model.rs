@@ -174,7 +174,7 @@ fn tuning(sources: &Sources, study: &Study, document: &mut Document) {
         Some(best) => document.item(
             "Best configuration",
             format_args!(
-                "trial {} of {} that reached {} epochs: {}; select loss {:.4}, select AUC {:.4}",
+                "trial {}, the best of {} that reached {} epochs: {}; select loss {:.4}, select AUC {:.4}",
                 best.trial,
                 best.n_compared,
                 best.epochs,

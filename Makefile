@@ -28,7 +28,8 @@ test-service: ## Domain, runtime, service and system tests (no libtorch)
 		$(CARGO) test --release
 
 test-trainer: ## Trainer tests on phantoms (fetches libtorch, 544 MB, once)
-	$(TRAINER_ENV) CXR_MLFLOW_PYTHON="$$(scripts/mlflow-venv.sh || true)" $(CARGO) test $(TRAINER_CARGO)
+	$(TRAINER_ENV) CXR_MLFLOW_PYTHON="$$(scripts/mlflow-venv.sh || true)" \
+		CXR_REFERENCE_PYTHON="$$(scripts/reference-venv.sh)" $(CARGO) test $(TRAINER_CARGO)
 
 trainer: ## Build target/trainer/release/cxr-trainer
 	$(TRAINER_ENV) $(CARGO) build $(TRAINER_CARGO)

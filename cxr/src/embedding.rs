@@ -87,7 +87,10 @@ impl EmbeddingReference {
             score += z * z;
             coordinates.push(z as f32);
         }
-        let residual = (squared_length - explained).max(0.0) / f64::from(self.residual_rms).powi(2);
+        let unexplained = squared_length - explained;
+        // Rounding may take it below zero. `max` would take a NaN for zero, the most familiar image of all.
+        let unexplained = if unexplained < 0.0 { 0.0 } else { unexplained };
+        let residual = unexplained / f64::from(self.residual_rms).powi(2);
         let ood = match self.score {
             OodScore::Mahalanobis => ((score + residual) / (self.components.len() as f64 + 1.0)).sqrt(),
             OodScore::Residual => residual.sqrt(),

@@ -109,9 +109,10 @@ mod tests {
         let (mut probabilities, mut positive, mut flipped) = (Vec::new(), Vec::new(), Vec::new());
         for i in 0..4000 {
             let truth = i % 2 == 0;
-            // A twelfth of the sum of uniforms is close to normal; the classes are two and a half deviations apart.
+            // A twelfth of the sum of uniforms is close to normal; the classes are five deviations apart, so that hardly an
+            // image is on the wrong side by itself.
             let noise: f64 = (0..12).map(|_| rng.random_range(-0.5..0.5)).sum();
-            let score = noise + if truth { 1.25 } else { -1.25 };
+            let score = noise + if truth { 2.5 } else { -2.5 };
             let flips = rng.random_bool(if truth { 0.05 } else { 0.1 });
             probabilities.push(1.0 / (1.0 + (-2.5 * score).exp()));
             positive.push(truth != flips);

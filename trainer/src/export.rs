@@ -92,7 +92,7 @@ pub fn export(trained: &TrainedRun, calibrated: &Calibrated, paths: &ExportPaths
     let mut manifest = manifest(trained, calibrated, evaluation, golden)?;
     manifest.version =
         next(in_place.as_ref(), &manifest, &sha256_hex(&files[GRAPH]), paths.bump)?.to_string();
-    let further = further::measurements(trained)?;
+    let further = further::measurements(trained, calibrated)?;
     let card = Card {
         manifest: &manifest,
         consistency: consistency.as_ref(),

@@ -2,6 +2,7 @@
 //! measured" with the reason. Nothing is computed here that another command would have to measure.
 
 mod appendix;
+mod calibration;
 mod dataset;
 mod deployment;
 mod document;

@@ -1,7 +1,7 @@
 //! The model card: what a person must know before using the bundle, with the figures of this very bundle, under the
 //! headings of Mitchell et al. 2019, "Model Cards for Model Reporting".
 
-use super::further::Measurements;
+use super::further::Line;
 use super::parity::Parity;
 use crate::consistency::Consistency;
 use crate::evaluate::rows;
@@ -58,7 +58,7 @@ pub(super) struct Card<'a> {
     /// Graph against network.
     pub(super) parity: &'a Parity,
     /// What else was measured of these weights.
-    pub(super) further: &'a [Measurements],
+    pub(super) further: &'a [Line],
     /// Key that signs the bundle.
     pub(super) key: &'a str,
 }
@@ -186,9 +186,11 @@ impl Card<'_> {
     fn write_further(&self, text: &mut String) -> fmt::Result {
         writeln!(text, "### Further measurements\n")?;
         if self.further.is_empty() {
-            writeln!(text, "None for these weights.\n")?;
+            return writeln!(text, "None for these weights.\n");
         }
-        self.further.iter().try_for_each(|measurements| write!(text, "{measurements}"))
+        writeln!(text, "| figure | value and 95 % interval |\n|---|---|")?;
+        self.further.iter().try_for_each(|(what, value)| writeln!(text, "| {what} | {value} |"))?;
+        writeln!(text, "\nAll others are in the technical report, REPORT.md.\n")
     }
 }
 

@@ -1,91 +1,81 @@
-//! What else was measured of a run's weights: every figure in the result files of the run directory that carry the
-//! weights' digest, whichever command wrote them.
+//! What else was measured of a run's weights, in a few lines for the model card; the technical report has the rest.
 
+use crate::calibrate::Calibrated;
+use crate::evaluate::external::ExternalEvaluation;
+use crate::explain::Explanation;
+use crate::robustness::Robustness;
 use crate::trained::TrainedRun;
-use anyhow::{Context, Result};
-use serde_json::Value;
-use std::fmt;
+use anyhow::Result;
+use cxr::bundle::Measured;
+use cxr::scoring::proportion::Proportion;
 
-/// More figures of one file than this stand in the technical report alone.
-const MAX_SHOWN: usize = 30;
+/// A line: what was measured, and what came out with its 95 % interval.
+pub(super) type Line = (String, String);
 
-/// The figures of one result file.
-#[derive(Debug)]
-pub(super) struct Measurements {
-    /// The file's name without its extension.
-    title: String,
-    rows: Vec<Row>,
-}
-
-#[derive(Debug)]
-struct Row {
-    name: String,
-    value: f64,
-    ci95: Option<(f64, f64)>,
-    n: Option<u64>,
-}
-
-/// The figures of every result about these weights but the evaluations, which the manifest holds.
+/// The lines of everything on file that belongs to these weights and this calibration.
 ///
 /// # Errors
-/// Names what cannot be read.
-pub(super) fn measurements(trained: &TrainedRun) -> Result<Vec<Measurements>> {
-    let folder = trained.run.file("");
-    let entries =
-        std::fs::read_dir(&folder).with_context(|| format!("{}: cannot be listed", folder.display()))?;
-    let mut found = Vec::new();
-    for entry in entries {
-        let file = entry?.path();
-        let Some(title) = file.file_name().and_then(|name| name.to_str()?.strip_suffix(".json")) else {
-            continue;
-        };
-        if title.starts_with("evaluation-") {
-            continue;
-        }
-        let bytes = std::fs::read(&file).with_context(|| format!("{}: cannot be read", file.display()))?;
-        let Ok(tree) = serde_json::from_slice::<Value>(&bytes) else { continue };
-        let mut rows = Vec::new();
-        if tree["weights_sha256"] == trained.weights_sha256.as_str() {
-            collect(&tree, String::new(), &mut rows);
-        }
-        if !rows.is_empty() {
-            found.push(Measurements { title: title.to_owned(), rows });
+/// Names a file that cannot be read.
+pub(super) fn measurements(trained: &TrainedRun, calibrated: &Calibrated) -> Result<Vec<Line>> {
+    let mut lines = Vec::new();
+    if let Some(foreign) = calibrated.analysis.as_ref().and_then(|analysis| analysis.ood.foreign.as_ref()) {
+        lines.push(line("images that are no chest radiographs, refused or flagged", share(&foreign.caught)));
+    }
+    if let Some(external) = ExternalEvaluation::load(trained, calibrated)? {
+        let name = &external.name;
+        lines.push(line(format!("{name}: AUC"), figure(&external.figures.auc)));
+        lines.push(line(
+            format!("{name}: above the out-of-distribution threshold"),
+            share(&external.details.out_of_distribution),
+        ));
+    }
+    let robustness = Robustness::load(&trained.run.file(""))?;
+    let robustness = robustness.filter(|found| found.weights_sha256 == trained.weights_sha256);
+    if let Some(suite) = robustness.as_ref().and_then(|found| found.corruptions.as_ref()) {
+        lines.push(line(
+            format!("mean AUC under {} corruptions of select", suite.results.len()),
+            figure(&suite.mean_auc),
+        ));
+        let worst = suite
+            .results
+            .iter()
+            .min_by(|a, b| a.figures.specificity.value.total_cmp(&b.figures.specificity.value));
+        if let Some(worst) = worst {
+            let what = format!(
+                "lowest specificity among them ({} at severity {})",
+                worst.corruption.name(),
+                worst.severity
+            );
+            lines.push(line(what, figure(&worst.figures.specificity)));
         }
     }
-    found.sort_by(|a, b| a.title.cmp(&b.title));
-    Ok(found)
+    for probe in
+        robustness.iter().filter_map(|found| found.probes.as_ref()).flat_map(|probes| &probes.changes)
+    {
+        if ["only the border visible", "border of the other class"].contains(&probe.name.as_str()) {
+            lines.push(line(format!("AUC, {}", probe.name), figure(&probe.auc)));
+        }
+    }
+    let explanation = Explanation::load(trained.run, &trained.weights_sha256, calibrated.policy.threshold)?;
+    let groups =
+        explanation.iter().filter_map(|found| found.saliency.as_ref()).flat_map(|found| &found.groups);
+    if let Some(border) = groups.filter(|group| group.group == "all").find_map(|group| group.border.as_ref())
+    {
+        lines.push(line("share of the evidence on the border, select", figure(border)));
+    }
+    Ok(lines)
 }
 
-fn collect(tree: &Value, path: String, rows: &mut Vec<Row>) {
-    let below = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}, {key}") };
-    match (tree, tree.get("value").and_then(Value::as_f64)) {
-        (_, Some(value)) => {
-            let bound = |at: usize| tree["ci95"][at].as_f64();
-            rows.push(Row { name: path, value, ci95: bound(0).zip(bound(1)), n: tree["n"].as_u64() });
-        }
-        (Value::Object(entries), None) => {
-            entries.iter().for_each(|(key, value)| collect(value, below(key), rows));
-        }
-        (Value::Array(items), None) => {
-            items.iter().zip(1..).for_each(|(item, at)| collect(item, below(&format!("{at}")), rows));
-        }
-        _ => {}
-    }
+fn line(what: impl Into<String>, value: String) -> Line {
+    (what.into(), value)
 }
 
-impl fmt::Display for Measurements {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "| {} | value | 95 % interval | n |\n|---|---|---|---|", self.title)?;
-        for Row { name, value, ci95, n } in self.rows.iter().take(MAX_SHOWN) {
-            let interval =
-                ci95.map_or("not measured".to_owned(), |(low, high)| format!("{low:.4} to {high:.4}"));
-            let n = n.map_or_else(String::new, |n| n.to_string());
-            writeln!(f, "| {name} | {value:.4} | {interval} | {n} |")?;
-        }
-        let n_more = self.rows.len().saturating_sub(MAX_SHOWN);
-        if n_more > 0 {
-            writeln!(f, "\n{n_more} more are in the technical report.")?;
-        }
-        writeln!(f)
-    }
+fn figure(found: &Measured) -> String {
+    let [low, high] = found.ci95;
+    format!("{:.4}, {low:.4} to {high:.4}, n {}", found.value, found.n)
+}
+
+fn share(found: &Proportion) -> String {
+    let [low, high] = found.ci95;
+    format!("{} of {}, {low:.3} to {high:.3}", found.k, found.n)
 }

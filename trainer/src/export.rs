@@ -229,6 +229,7 @@ fn manifest(
     let variant = Variant {
         file: GRAPH.to_owned(),
         precision: VARIANT.to_owned(),
+        fixed_batch: None,
         calibration: calibrated.calibration,
         policy: calibrated.policy.clone(),
         golden,

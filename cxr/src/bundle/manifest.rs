@@ -86,6 +86,10 @@ pub struct Variant {
     pub file: String,
     /// `fp32`, `int8`.
     pub precision: String,
+    /// Images that must run together, where ONNX Runtime gives an image other bits in a batch of another size; absent
+    /// where an image has the same bits in every batch, which the trainer has tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fixed_batch: Option<u32>,
     /// Logit to probability.
     pub calibration: AffineCalibration,
     /// Probability to decision.
@@ -204,6 +208,9 @@ impl Manifest {
             needed.extend(variant.golden.iter().map(|g| g.file.as_str()));
             if variant.golden.is_empty() {
                 return fail(format!("variant {} has no golden outputs to prove it with", variant.file));
+            }
+            if variant.fixed_batch == Some(0) {
+                return fail(format!("variant {}: a fixed batch of no images", variant.file));
             }
             let (p, c) = (&variant.policy, &variant.calibration);
             let finite =

@@ -1,0 +1,31 @@
+//! The command line of the measurements.
+
+use clap::{Parser, Subcommand};
+use loadtest::{bench, device, gpu_check};
+use std::process::ExitCode;
+
+/// Measures cxr-service.
+#[derive(Parser)]
+#[command(name = "cxr-loadtest", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// The service, the FastAPI peer and the limit of the host, by turns.
+    Bench(bench::Args),
+    /// One execution provider without a service around it.
+    Device(device::Args),
+    /// Accept a GPU host: train, export, serve and measure there.
+    GpuCheck(gpu_check::Args),
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    match Cli::parse().command {
+        Command::Bench(args) => bench::run(&args),
+        Command::Device(args) => device::run(&args),
+        Command::GpuCheck(args) => gpu_check::run(&args),
+    }
+}

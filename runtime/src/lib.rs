@@ -6,6 +6,8 @@
 mod error;
 mod fingerprint;
 mod library;
+mod options;
+mod pinned;
 mod proof;
 mod session;
 
@@ -13,4 +15,5 @@ pub use error::RuntimeError;
 pub use fingerprint::ExecutionFingerprint;
 pub use library::Runtime;
 pub use proof::ProviderProof;
-pub use session::{ModelOutputs, Provider, Session, SessionOptions};
+pub use options::{CudaOptions, Provider, SessionOptions};
+pub use session::{ModelOutputs, Session};

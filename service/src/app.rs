@@ -15,6 +15,8 @@ use crate::telemetry::metrics::Metrics;
 use crate::threads::Crew;
 use anyhow::Context;
 use axum::Router;
+use cxr::Workspace;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 
@@ -45,7 +47,7 @@ impl App {
         let pipeline = Pipeline {
             model,
             engine,
-            decoders: Crew::start("decode", vec![(); config.limits.decode_threads.get()])?,
+            decoders: Crew::start("decode", workspaces(config.limits.decode_threads))?,
             limits: config.limits.decode(),
             audit: AuditLog::new(Arc::clone(&store), Arc::clone(&metrics)),
             input_key: InputKey::new(&config.audit.input_key),
@@ -80,6 +82,11 @@ impl App {
         self.store.close().await;
         drained
     }
+}
+
+/// One for each decoding thread.
+fn workspaces(n_threads: NonZeroUsize) -> Vec<Workspace> {
+    (0..n_threads.get()).map(|_| Workspace::default()).collect()
 }
 
 /// Sessions that passed the golden inputs; or, when the device does not execute the model, the cause, with which the

@@ -21,7 +21,7 @@ use crate::store::StoreError;
 use crate::telemetry::metrics::Metrics;
 use crate::threads::{Crew, JobLost};
 use case::Case;
-use cxr::DecodeLimits;
+use cxr::{DecodeLimits, Workspace};
 use examine::{Finding, Known};
 use record::log_failure;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ pub struct Pipeline {
     /// Sessions, or why the model does not execute.
     pub engine: Arc<EngineState>,
     /// Threads that decode, preprocess and draw.
-    pub decoders: Crew<()>,
+    pub decoders: Crew<Workspace>,
     /// What an upload may cost.
     pub limits: DecodeLimits,
     /// Where rows go.

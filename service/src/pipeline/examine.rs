@@ -6,10 +6,10 @@ use crate::infer::{Engine, Inference, InferenceError};
 use crate::threads::JobLost;
 use cxr::embedding::{EmbeddingMismatch, EmbeddingPosition};
 use cxr::metadata::AcquisitionMetadata;
-use cxr::preprocess::{Geometry, preprocess};
+use cxr::preprocess::{Geometry, preprocess_with};
 use cxr::{
     AcceptancePolicy, AcceptedImage, Decision, DecodeLimits, ModelInput, PreprocessSpec, Probability,
-    Rejection,
+    Rejection, Workspace,
 };
 use std::time::{Duration, Instant};
 
@@ -75,10 +75,10 @@ impl Pipeline {
     pub(super) async fn prepare(&self, case: &Case, known: &mut Known) -> Result<ModelInput, Stop> {
         let (image, stated, limits) = (case.image.clone(), case.stated.clone(), self.limits);
         let (acceptance, spec) = (self.model.manifest().acceptance, self.model.manifest().preprocess);
-        let job = move |(): &mut ()| {
+        let job = move |workspace: &mut Workspace| {
             let mut known = Known::default();
-            let input = read(&image, &stated, &limits, &acceptance, &mut known)
-                .map(|accepted| reduce(&accepted, &spec, &mut known));
+            let input = read(workspace, &image, &stated, &limits, &acceptance, &mut known)
+                .map(|accepted| reduce(workspace, accepted, &spec, &mut known));
             (known, input)
         };
         let (found, input) = self.decoders.run(job).await.map_err(Failure::Decode)?;
@@ -135,12 +135,13 @@ impl Pipeline {
             return Ok(None);
         }
         let (cam, size) = (inference.cam.clone(), inference.cam_size);
-        let drawn = self.decoders.run(move |()| cxr::heatmap::render(&cam, size, &geometry)).await;
+        let drawn = self.decoders.run(move |_| cxr::heatmap::render(&cam, size, &geometry)).await;
         drawn.map(Some).map_err(Failure::Heatmap)
     }
 }
 
 fn read(
+    workspace: &mut Workspace,
     bytes: &[u8],
     stated: &Stated,
     limits: &DecodeLimits,
@@ -155,7 +156,7 @@ fn read(
             stated.modality.as_deref(),
         )?;
         known.observed.metadata = metadata;
-        let image = cxr::decode(bytes, limits)?;
+        let image = cxr::decode_with(workspace, bytes, limits)?;
         known.observed.image = Some(ImageFacts::from(&image));
         known.observed.metadata = metadata.or(*image.metadata());
         AcceptedImage::accept(image, metadata, acceptance)
@@ -164,9 +165,15 @@ fn read(
     accepted
 }
 
-fn reduce(accepted: &AcceptedImage, spec: &PreprocessSpec, known: &mut Known) -> ModelInput {
+fn reduce(
+    workspace: &mut Workspace,
+    accepted: AcceptedImage,
+    spec: &PreprocessSpec,
+    known: &mut Known,
+) -> ModelInput {
     let started = Instant::now();
-    let input = preprocess(accepted, spec);
+    let input = preprocess_with(workspace, &accepted, spec);
+    workspace.reclaim(accepted);
     known.observed.statistics = Some(*input.statistics());
     known.timings.preprocess = Some(milliseconds(started.elapsed()));
     input

@@ -14,6 +14,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::threads::{self, Crew};
 use anyhow::Context;
 use axum::Router;
+use cxr::Workspace;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 
@@ -36,7 +37,7 @@ impl App {
         let metrics = Arc::new(Metrics::new(REFUSAL_CAUSES)?);
         let verifier = Verifier::new(&config.auth)?;
         let store = Arc::new(Store::new(&config.database)?);
-        let decoders = vec![(); config.limits.decode_threads.get()];
+        let decoders = (0..config.limits.decode_threads.get()).map(|_| Workspace::default()).collect();
         let decoders = Arc::new(Crew::start("decode", threads::COMPUTING, decoders)?);
         let serving = Serving::load(&config.model, threads::COMPUTING, Some(&metrics))
             .with_context(|| format!("the model bundle {}", config.model.bundle.display()))?;
@@ -99,7 +100,7 @@ impl App {
 /// The candidate, where one is configured. One that cannot serve stops the start: nobody would notice its silence.
 fn shadow(
     config: &Config,
-    decoders: &Arc<Crew<()>>,
+    decoders: &Arc<Crew<Workspace>>,
     store: &Arc<Store>,
     metrics: &Arc<Metrics>,
 ) -> anyhow::Result<Option<Shadow>> {

@@ -24,7 +24,7 @@ use crate::store::StoreError;
 use crate::telemetry::metrics::Metrics;
 use crate::threads::{Crew, JobLost};
 use case::Case;
-use cxr::DecodeLimits;
+use cxr::{DecodeLimits, Workspace};
 use examine::{Examined, Finding, Known};
 use record::log_failure;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ pub struct Pipeline {
     /// A candidate that scores the same inputs.
     pub shadow: Option<Shadow>,
     /// Threads that decode, preprocess and draw.
-    pub decoders: Arc<Crew<()>>,
+    pub decoders: Arc<Crew<Workspace>>,
     /// What an upload may cost.
     pub limits: DecodeLimits,
     /// Where rows go.

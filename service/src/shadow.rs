@@ -14,8 +14,8 @@ use crate::threads::{Crew, JobLost};
 use bytes::Bytes;
 use cxr::decide::Verdict;
 use cxr::metadata::AcquisitionMetadata;
-use cxr::preprocess::preprocess;
-use cxr::{AcceptedImage, DecodeLimits, ModelInput, Rejection};
+use cxr::preprocess::preprocess_with;
+use cxr::{AcceptedImage, DecodeLimits, ModelInput, Rejection, Workspace};
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -87,7 +87,7 @@ impl Shadow {
     pub fn start(
         config: &ShadowConfig,
         candidate: Serving,
-        decoders: Arc<Crew<()>>,
+        decoders: Arc<Crew<Workspace>>,
         limits: DecodeLimits,
         store: Arc<Store>,
         metrics: Arc<Metrics>,
@@ -126,7 +126,7 @@ impl Shadow {
 
 struct Scorer {
     candidate: Arc<Serving>,
-    decoders: Arc<Crew<()>>,
+    decoders: Arc<Crew<Workspace>>,
     limits: DecodeLimits,
     store: Arc<Store>,
     metrics: Arc<Metrics>,
@@ -177,10 +177,12 @@ impl Scorer {
     async fn prepare(&self, image: Bytes) -> Result<Arc<ModelInput>, ShadowError> {
         let manifest = self.candidate.model.manifest();
         let (limits, acceptance, spec) = (self.limits, manifest.acceptance, manifest.preprocess);
-        let job = move |(): &mut ()| -> Result<ModelInput, Rejection> {
-            let decoded = cxr::decode(&image, &limits)?;
+        let job = move |workspace: &mut Workspace| -> Result<ModelInput, Rejection> {
+            let decoded = cxr::decode_with(workspace, &image, &limits)?;
             let accepted = AcceptedImage::accept(decoded, AcquisitionMetadata::default(), &acceptance)?;
-            Ok(preprocess(&accepted, &spec))
+            let input = preprocess_with(workspace, &accepted, &spec);
+            workspace.reclaim(accepted);
+            Ok(input)
         };
         Ok(Arc::new(self.decoders.run(job).await??))
     }

@@ -73,7 +73,7 @@ impl Case {
             submission;
         let admitted_after = started.elapsed();
         let (key, bytes) = (pipeline.input_key.clone(), image.clone());
-        let input_digest = pipeline.decoders.run(move |()| key.digest(&bytes)).await?;
+        let input_digest = pipeline.decoders.run(move |_| key.digest(&bytes)).await?;
         let id = Uuid::now_v7();
         Ok(Self {
             id,

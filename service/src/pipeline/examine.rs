@@ -8,10 +8,10 @@ use crate::shadow::Score;
 use crate::threads::JobLost;
 use cxr::embedding::{EmbeddingMismatch, EmbeddingPosition};
 use cxr::metadata::AcquisitionMetadata;
-use cxr::preprocess::{Geometry, preprocess};
+use cxr::preprocess::{Geometry, preprocess_with};
 use cxr::{
     AcceptancePolicy, AcceptedImage, Decision, DecodeLimits, ModelInput, PreprocessSpec, Probability,
-    Rejection,
+    Rejection, Workspace,
 };
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -115,10 +115,10 @@ impl Pipeline {
         let manifest = case.serving.model.manifest();
         let (acceptance, spec) = (manifest.acceptance, manifest.preprocess);
         let (patience, mut found) = (case.patience.clone(), std::mem::take(known));
-        let job = move |(): &mut ()| {
+        let job = move |workspace: &mut Workspace| {
             let input = still_wanted(&patience).and_then(|()| {
-                let accepted = read(&image, &stated, &limits, &acceptance, &mut found)?;
-                Ok(reduce(&accepted, &spec, &mut found))
+                let accepted = read(workspace, &image, &stated, &limits, &acceptance, &mut found)?;
+                Ok(reduce(workspace, accepted, &spec, &mut found))
             });
             (found, input)
         };
@@ -152,7 +152,7 @@ impl Pipeline {
             return Ok(None);
         }
         let (cam, size) = (inference.cam.clone(), inference.cam_size);
-        let drawn = self.decoders.run(move |()| cxr::heatmap::render(&cam, size, &geometry)).await;
+        let drawn = self.decoders.run(move |_| cxr::heatmap::render(&cam, size, &geometry)).await;
         drawn.map(Some).map_err(Failure::Heatmap)
     }
 }
@@ -186,6 +186,7 @@ fn still_wanted(patience: &Patience) -> Result<(), Stop> {
 }
 
 fn read(
+    workspace: &mut Workspace,
     bytes: &[u8],
     stated: &Stated,
     limits: &DecodeLimits,
@@ -200,7 +201,7 @@ fn read(
             stated.modality.as_deref(),
         )?;
         known.observed.metadata = metadata;
-        let image = cxr::decode(bytes, limits)?;
+        let image = cxr::decode_with(workspace, bytes, limits)?;
         known.observed.image = Some(ImageFacts::from(&image));
         known.observed.metadata = metadata.or(*image.metadata());
         AcceptedImage::accept(image, metadata, acceptance)
@@ -209,9 +210,15 @@ fn read(
     accepted
 }
 
-fn reduce(accepted: &AcceptedImage, spec: &PreprocessSpec, known: &mut Known) -> ModelInput {
+fn reduce(
+    workspace: &mut Workspace,
+    accepted: AcceptedImage,
+    spec: &PreprocessSpec,
+    known: &mut Known,
+) -> ModelInput {
     let started = Instant::now();
-    let input = preprocess(accepted, spec);
+    let input = preprocess_with(workspace, &accepted, spec);
+    workspace.reclaim(accepted);
     known.observed.statistics = Some(*input.statistics());
     known.timings.preprocess = Some(milliseconds(started.elapsed()));
     input

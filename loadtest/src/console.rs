@@ -3,6 +3,6 @@
 use std::io::Write;
 
 /// Prints one line; a reader that has gone away (`| head`) is no error.
-pub fn say(line: impl std::fmt::Display) {
+pub(crate) fn say(line: impl std::fmt::Display) {
     drop(writeln!(std::io::stdout(), "{line}"));
 }

@@ -14,16 +14,21 @@ mod serve;
 mod server;
 mod train;
 
+pub use hardware::Hardware;
+pub use journal::{Outcome, Step};
+pub use load::{Load, Loads};
+pub use report::Report;
+pub use serve::{AbsentDevice, Proof};
+pub use train::{Bench, Epoch, Evaluation, Export, Repetition, Training};
+
 use crate::console::say;
 use crate::device::ProviderName;
 use anyhow::{Context, Result};
 use clap::Args as Arguments;
 use dataset::Subset;
-use hardware::Hardware;
 use inputs::Host;
 use journal::Journal;
 use measure::Measured;
-use report::Report;
 use serve::Served;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -148,7 +153,7 @@ fn serve_and_load(
         }
         (None, _) => journal.not_run("load through HTTP", "the service does not serve"),
         (_, None) => {
-            journal.not_run("load through HTTP", "there is no database, and no answer without an audit row")
+            journal.not_run("load through HTTP", "there is no database, and no answer without an audit row");
         }
     }
     report.proof = served.map(Served::stop);

@@ -8,9 +8,9 @@ use std::fmt;
 
 /// Largest relative difference of a logit on a GPU, whose libraries choose an algorithm, and with it an order of sums, by
 /// the shape of the batch. A bundle's golden outputs allow as much.
-pub const GPU_TOLERANCE: f64 = 1e-3;
+const GPU_TOLERANCE: f64 = 1e-3;
 /// The same on a CPU, where only the order of sums between kernels of different builds may differ.
-pub const CPU_TOLERANCE: f64 = 1e-4;
+const CPU_TOLERANCE: f64 = 1e-4;
 
 /// Largest difference of logits over several images.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

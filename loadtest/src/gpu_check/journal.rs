@@ -37,11 +37,11 @@ pub struct Step {
 /// A step whose means are not there: no failure of the host.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct NotRun(pub String);
+pub(super) struct NotRun(pub(super) String);
 
 /// All steps so far, and the time that is left for more.
 #[derive(Debug)]
-pub struct Journal {
+pub(super) struct Journal {
     pub(super) steps: Vec<Step>,
     pub(super) started: Instant,
     budget: Duration,

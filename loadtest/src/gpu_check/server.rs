@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 /// How often a starting service is looked at.
 const POLL: Duration = Duration::from_millis(20);
 /// The service ends with the check, however the check ends.
-const LONGEST: Duration = Duration::from_secs(900);
+const LONGEST: Duration = Duration::from_mins(15);
 
 /// What a request was answered.
 pub(super) struct Answer {

@@ -80,6 +80,9 @@ pub struct Args {
     /// Images a training step.
     #[arg(long, default_value_t = 64)]
     batch_size: usize,
+    /// Steps of a block in which training is measured.
+    #[arg(long, default_value_t = 32)]
+    bench_steps: usize,
     /// Batch sizes of the provider asked for; a CPU is measured at 1 and 8.
     #[arg(long, value_delimiter = ',', default_value = "1,8,32,128")]
     batches: Vec<usize>,
@@ -126,7 +129,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     serve_and_load(&host, args, &subset, &bundle, &mut journal, &mut report);
     let measured = Measured { host: &host, args, bundle: &bundle };
     measured.all(&mut journal, &mut report);
-    report.bench = journal.step("benchmark training", 90, |limit| trainer.bench(limit));
+    report.bench = journal.step("benchmark training", 90, |limit| trainer.bench(args.bench_steps, limit));
     report.repetition = journal.step("repeat a training", 90, |limit| trainer.repeat(limit));
 
     report.finish(journal);

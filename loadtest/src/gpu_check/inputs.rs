@@ -38,31 +38,16 @@ impl Host {
     /// Lists all that is missing.
     pub(super) fn find(args: &Args) -> Result<Self> {
         let mut search = Search { missing: Vec::new() };
-        let on_gpu = args.device == ProviderName::Cuda;
         let root = search.root(&args.root);
         let [trainer, service, loadtest] =
             ["cxr-trainer", "cxr-service", "cxr-loadtest"].map(|name| search.file("--bin", &args.bin, name));
-        let onnxruntime = search.onnxruntime(&args.libs);
-        let mut folders: Vec<PathBuf> = args.libs.iter().filter_map(|folder| absolute(folder)).collect();
-        let beside = onnxruntime.parent().map(Path::to_owned).into_iter().collect::<Vec<_>>();
-        if on_gpu && !search.failed_on("libonnxruntime") {
-            for name in ["libonnxruntime_providers_cuda.so", "libonnxruntime_providers_shared.so"] {
-                search.file("beside libonnxruntime.so", &beside, name);
-            }
-        }
-        let torch = search.torch(&args.libs, on_gpu);
-        folders.extend(beside);
-        folders.extend(torch.iter().cloned());
-        folders.extend(torch.iter().flat_map(|folder| packaged_cuda(folder)));
-        let data = search.data(&args.data);
-        let weights = weights(args);
+        let (onnxruntime, folders) = search.libraries(args);
+        let (data, weights) = (search.data(&args.data), search.weights(args));
         if !search.missing.is_empty() {
             bail!("not begun, this is missing:\n  {}", search.missing.join("\n  "));
         }
-        let (work, is_work_ours) = match &args.work {
-            Some(work) => (work.clone(), false),
-            None => (std::env::temp_dir().join(format!("cxr-gpu-check-{}", std::process::id())), true),
-        };
+        let own_work = || std::env::temp_dir().join(format!("cxr-gpu-check-{}", std::process::id()));
+        let work = args.work.clone().unwrap_or_else(own_work);
         for folder in [&args.out, &work] {
             std::fs::create_dir_all(folder)
                 .with_context(|| format!("{}: cannot be created", folder.display()))?;
@@ -82,7 +67,7 @@ impl Host {
             weights,
             work: work.canonicalize()?,
             log,
-            is_work_ours,
+            is_work_ours: args.work.is_none(),
         })
     }
 
@@ -155,8 +140,22 @@ impl Search {
         })
     }
 
-    fn failed_on(&self, name: &str) -> bool {
-        self.missing.iter().any(|missing| missing.starts_with(name))
+    /// ONNX Runtime, and every folder that programs must find libraries in.
+    fn libraries(&mut self, args: &Args) -> (PathBuf, Vec<PathBuf>) {
+        let on_gpu = args.device == ProviderName::Cuda;
+        let onnxruntime = self.onnxruntime(&args.libs);
+        let beside: Vec<PathBuf> = onnxruntime.parent().map(Path::to_owned).into_iter().collect();
+        if on_gpu && onnxruntime != Path::new("") {
+            for name in ["libonnxruntime_providers_cuda.so", "libonnxruntime_providers_shared.so"] {
+                self.file("the folder of libonnxruntime.so,", &beside, name);
+            }
+        }
+        let torch = self.torch(&args.libs, on_gpu);
+        let mut folders: Vec<PathBuf> = args.libs.iter().filter_map(|folder| absolute(folder)).collect();
+        folders.extend(beside);
+        folders.extend(torch.clone());
+        folders.extend(torch.iter().flat_map(|folder| packaged_cuda(folder)));
+        (onnxruntime, folders)
     }
 
     /// The folder of libtorch, from `--libs` or from python3's torch.
@@ -179,6 +178,18 @@ impl Search {
         found.and_then(|folder| absolute(&folder))
     }
 
+    /// The file given, or the one beside the data for the network that it fits.
+    fn weights(&mut self, args: &Args) -> Option<PathBuf> {
+        let beside = args.data.join("..").join(WEIGHTS);
+        let beside = (args.architecture == PRETRAINED).then_some(beside).filter(|file| file.is_file());
+        let file = args.weights.clone().or(beside)?;
+        let found = absolute(&file);
+        if found.is_none() {
+            self.missing.push(format!("--weights {}", file.display()));
+        }
+        found
+    }
+
     /// The folder of the class folders.
     fn data(&mut self, data: &Path) -> PathBuf {
         let classes =
@@ -189,17 +200,6 @@ impl Search {
             PathBuf::new()
         })
     }
-}
-
-fn weights(args: &Args) -> Option<PathBuf> {
-    if let Some(weights) = &args.weights {
-        return absolute(weights);
-    }
-    let beside = args.data.join("..").join(WEIGHTS);
-    (args.architecture == PRETRAINED)
-        .then_some(beside)
-        .filter(|file| file.is_file())
-        .and_then(|file| absolute(&file))
 }
 
 /// Where python3's torch has its libraries.

@@ -205,10 +205,10 @@ impl<'a> Trainer<'a> {
     }
 
     /// Measures the training step.
-    pub(super) fn bench(&self, limit: Duration) -> Result<Bench> {
+    pub(super) fn bench(&self, steps: usize, limit: Duration) -> Result<Bench> {
         let run = self.host.work.join("bench");
         let command = self.command("bench", &run, "train.yaml", &self.subset.folder, limit);
-        command.args(&["--rounds", "3", "--steps", "8", "--memory-images", "0"]).run()?;
+        command.args(&["--rounds", "3", "--memory-images", "0", "--steps", &steps.to_string()]).run()?;
         read_json(&run.join("bench.json")).map(Bench)
     }
 

@@ -21,6 +21,16 @@ pub enum Outcome {
     NotRun,
 }
 
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Passed => "passed",
+            Self::Failed => "FAILED",
+            Self::NotRun => "not run",
+        })
+    }
+}
+
 /// One line of the report.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Step {
@@ -64,7 +74,6 @@ impl Journal {
             self.not_run(name, "the time for the whole check is used up");
             return None;
         }
-        say(format_args!("==> {name}"));
         let started = Instant::now();
         let result = work(left.min(Duration::from_secs(limit_seconds)));
         let (outcome, detail, result) = match result {
@@ -89,7 +98,8 @@ impl Journal {
     }
 
     fn enter(&mut self, step: Step) {
-        say(format_args!("    {:?}, {:.1} s: {}", step.outcome, step.seconds, step.detail));
+        let Step { name, outcome, seconds, detail } = &step;
+        say(format_args!("{name}: {outcome}, {seconds:.1} s: {detail}"));
         self.steps.push(step);
     }
 }

@@ -97,9 +97,13 @@ impl Served {
     /// # Errors
     /// When it does not become ready, or another provider executes.
     pub(super) fn start(settings: &Settings, limit: Duration) -> Result<Self> {
-        let started = Instant::now();
         let host = settings.host;
-        let server = Server::start(settings, (host.device.word(), host.device_id), "service", limit)?;
+        let device = (host.device.word(), host.device_id);
+        if settings.database.is_some() {
+            settings.configure(Program::new(host, &host.service, limit), device).arg("migrate").run()?;
+        }
+        let started = Instant::now();
+        let server = Server::start(settings, device, "service", limit)?;
         let listening_ms = started.elapsed().as_secs_f64() * 1e3;
         if settings.database.is_some() {
             server.wait_ready(limit.saturating_sub(started.elapsed()))?;

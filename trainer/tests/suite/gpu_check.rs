@@ -120,7 +120,7 @@ fn a_step_that_fails_is_reported_and_the_others_are_done() {
     assert!(train["detail"].as_str().unwrap().contains("trainer.model.architecture"), "{train}");
     // The bundle that ships takes the place of the one that could not be trained.
     assert_eq!(report["proof"]["provider"], "CPUExecutionProvider", "{page}");
-    assert!(page.contains("**failed**"), "{page}");
+    assert!(page.contains("**FAILED**"), "{page}");
 }
 
 #[test]

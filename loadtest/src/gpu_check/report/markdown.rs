@@ -16,12 +16,13 @@ pub(super) fn render(report: &Report) -> String {
     page.table(
         &["step", "outcome", "seconds", "what came out"],
         report.steps.iter().map(|step| {
-            let outcome = match step.outcome {
-                Outcome::Passed => "passed",
-                Outcome::Failed => "**failed**",
-                Outcome::NotRun => "not run",
-            };
-            vec![step.name.clone(), outcome.to_owned(), format!("{:.1}", step.seconds), step.detail.clone()]
+            let emphasis = if step.outcome == Outcome::Failed { "**" } else { "" };
+            vec![
+                step.name.clone(),
+                format!("{emphasis}{}{emphasis}", step.outcome),
+                format!("{:.1}", step.seconds),
+                step.detail.clone(),
+            ]
         }),
     );
     training(&mut page, report);

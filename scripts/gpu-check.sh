@@ -33,5 +33,10 @@ loadtest=
 IFS=: read -ra folders <<< "$bin"
 for folder in "${folders[@]}"; do [ ! -x "$folder/cxr-loadtest" ] || loadtest=$folder/cxr-loadtest; done
 [ -n "$loadtest" ] || { echo "cxr-loadtest is not in BIN=$bin" >&2; exit 2; }
-exec "$loadtest" gpu-check --root "$PWD" --device "${DEVICE:-cuda}" --bin "$bin" --libs "$libs" --data "$data" --out "$out" \
-  --epochs "${EPOCHS:-3}" --images "${IMAGES:-0}" --seconds "${SECONDS_EACH:-2}" --budget-seconds "${BUDGET:-570}" "$@"
+work=$(mktemp -d /tmp/cxr-gpu-check.XXXXXX)
+# Beside it and not inside: the system user that runs Postgres may not enter a directory of ours.
+pg=$work-pg
+trap 'scripts/private-postgres.sh stop "$pg" > /dev/null 2>&1 || true; rm -rf "$work"' EXIT
+"$loadtest" gpu-check --root "$PWD" --device "${DEVICE:-cuda}" --bin "$bin" --libs "$libs" --data "$data" --out "$out" \
+  --work "$work" --postgres "$pg" --epochs "${EPOCHS:-3}" --images "${IMAGES:-0}" --seconds "${SECONDS_EACH:-2}" \
+  --budget-seconds "${BUDGET:-570}" "$@"

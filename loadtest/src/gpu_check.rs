@@ -59,9 +59,13 @@ pub struct Args {
     /// Folder that gets gpu-check.md, gpu-check.json and gpu-check.log.
     #[arg(long, default_value = ".")]
     out: PathBuf,
-    /// Folder for everything else; a temporary one that is removed unless given.
-    #[arg(long)]
-    work: Option<PathBuf>,
+    /// Folder for everything else.
+    #[arg(long, default_value = "gpu-check-work")]
+    work: PathBuf,
+    /// Folder that a private Postgres is started in and that is deleted with it. Its path must be short, and the system user
+    /// that runs Postgres must be able to enter it.
+    #[arg(long, default_value = "/tmp/cxr-gpu-check-pg")]
+    postgres: PathBuf,
     /// The repository: config/, scripts/, models/default.
     #[arg(long, default_value = ".")]
     root: PathBuf,
@@ -134,7 +138,6 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 
     report.finish(journal);
     report.write(&args.out).context("writing the report")?;
-    host.clean_up();
     say(format_args!("{}: {}", args.out.join("gpu-check.md").display(), report.verdict()));
     Ok(if report.passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -147,7 +150,8 @@ fn serve_and_load(
     journal: &mut Journal,
     report: &mut Report,
 ) {
-    let database = journal.step("start Postgres", 30, |limit| postgres::Cluster::start(host, limit));
+    let database =
+        journal.step("start Postgres", 30, |limit| postgres::Cluster::start(host, &args.postgres, limit));
     let settings = serve::Settings { host, args, bundle, database: database.as_ref() };
     let served = journal.step("serve and prove the provider", 60, |limit| Served::start(&settings, limit));
     match (&served, &database) {

@@ -28,7 +28,6 @@ pub(super) struct Host {
     pub(super) weights: Option<PathBuf>,
     pub(super) work: PathBuf,
     pub(super) log: PathBuf,
-    is_work_ours: bool,
 }
 
 impl Host {
@@ -46,9 +45,7 @@ impl Host {
         if !search.missing.is_empty() {
             bail!("not begun, this is missing:\n  {}", search.missing.join("\n  "));
         }
-        let own_work = || std::env::temp_dir().join(format!("cxr-gpu-check-{}", std::process::id()));
-        let work = args.work.clone().unwrap_or_else(own_work);
-        for folder in [&args.out, &work] {
+        for folder in [&args.out, &args.work] {
             std::fs::create_dir_all(folder)
                 .with_context(|| format!("{}: cannot be created", folder.display()))?;
         }
@@ -65,9 +62,8 @@ impl Host {
             library_path: library_path(&folders)?,
             data,
             weights,
-            work: work.canonicalize()?,
+            work: args.work.canonicalize()?,
             log,
-            is_work_ours: args.work.is_none(),
         })
     }
 
@@ -90,14 +86,6 @@ impl Host {
             self.data.display(),
             self.work.display()
         )
-    }
-
-    /// Removes the temporary folder.
-    pub(super) fn clean_up(&self) {
-        if self.is_work_ours {
-            // Whatever cannot be removed lies in a temporary folder.
-            drop(std::fs::remove_dir_all(&self.work));
-        }
     }
 }
 

@@ -5,7 +5,7 @@ use super::journal::NotRun;
 use super::program::Program;
 use anyhow::Result;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// What starts and stops it, in the repository.
@@ -24,15 +24,13 @@ impl<'a> Cluster<'a> {
     ///
     /// # Errors
     /// `NotRun` where Postgres is not installed.
-    pub(super) fn start(host: &'a Host, limit: Duration) -> Result<Self> {
+    pub(super) fn start(host: &'a Host, folder: &Path, limit: Duration) -> Result<Self> {
         let script = || Program::new(host, &host.root.join(SCRIPT), limit).env_remove("LD_LIBRARY_PATH");
         if let Err(error) = script().arg("find").run() {
             return Err(NotRun(format!("{error:#}")).into());
         }
-        // Not in the work folder: the system user that runs Postgres may not enter it.
-        let folder = PathBuf::from(format!("/tmp/cxr-gpu-check-{}-pg", std::process::id()));
         // It exists from here on, so that what a failed start leaves behind is removed.
-        let mut cluster = Self { host, folder, url: String::new() };
+        let mut cluster = Self { host, folder: folder.to_owned(), url: String::new() };
         let url = script().arg("start").arg(&cluster.folder).run()?;
         url.trim().clone_into(&mut cluster.url);
         Ok(cluster)

@@ -242,7 +242,7 @@ fn configuration(
     Ok(format!(
         "trainer:
   data: {{ layout: flat, name: \"images of the GPU check\", cache: {cache}, select_fraction: 0.2, calibrate_fraction: 0.2,
-    test_fraction: 0.02 }}
+    test_fraction: 0.05 }}
   model: {{ architecture: {architecture}, weights: {weights} }}
   training: {{ epochs: {epochs}, batch_size: {batch}, patience: {epochs}, workers: {workers}, deterministic: {deterministic} }}
   calibration: {{ ood_images: null, components: {components} }}

@@ -7,9 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
 
+/// The trainer.
+fn trainer() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_cxr-trainer"))
+}
+
 /// Where the service and the load generator lie, beside the trainer's own build folder.
 fn programs() -> PathBuf {
-    let folder = Path::new(env!("CARGO_BIN_EXE_cxr-trainer")).join("../../../release");
+    let folder = trainer().parent().unwrap().join("../../release");
     for name in ["cxr-service", "cxr-loadtest"] {
         let program = folder.join(name);
         assert!(program.exists(), "{} is not built: cargo build --release --bins", program.display());
@@ -39,18 +44,26 @@ fn radiographs() -> TempDir {
 /// `scripts/gpu-check.sh` on the processor, with little of everything.
 fn check(data: &Path, out: &Path) -> Command {
     let libtorch = std::env::var_os("LIBTORCH").expect("LIBTORCH: scripts/libtorch.sh prints it");
-    let trainer = Path::new(env!("CARGO_BIN_EXE_cxr-trainer")).parent().unwrap();
     let list = |folders: &[&Path]| std::env::join_paths(folders).unwrap();
     let mut command = Command::new(repository().join("scripts/gpu-check.sh"));
     command
         .env("DEVICE", "cpu")
-        .env("BIN", list(&[trainer, &programs()]))
+        .env("BIN", list(&[trainer().parent().unwrap(), &programs()]))
         .env("LIBS", list(&[onnxruntime().parent().unwrap(), &Path::new(&libtorch).join("lib")]))
         .env("DATA", data)
         .env("OUT", out)
         .env("OMP_NUM_THREADS", "1")
         .envs([("EPOCHS", "1"), ("SECONDS_EACH", "0.3"), ("BUDGET", "540")])
-        .args(["--batch-size", "8", "--bench-steps", "2", "--clients", "1,4", "--python", "/nonexistent/python3"]);
+        .args([
+            "--batch-size",
+            "8",
+            "--bench-steps",
+            "2",
+            "--clients",
+            "1,4",
+            "--python",
+            "/nonexistent/python3",
+        ]);
     command
 }
 
@@ -103,7 +116,9 @@ fn a_host_is_accepted_by_everything_that_it_was_seen_doing() {
     assert!(device["against_cpu"]["relative"].as_f64().unwrap() <= 1e-4, "{page}");
     // A CPU repeats its bits, with the same number of threads.
     assert_eq!(report["repetition"]["same_weights"], true);
-    for needed in ["**accepted", "## Host", "## Training", "## Provider", "## Service under load", "| batch |"] {
+    for needed in
+        ["**accepted", "## Host", "## Training", "## Provider", "## Service under load", "| batch |"]
+    {
         assert!(page.contains(needed), "{needed}: {page}");
     }
 }

@@ -4,13 +4,14 @@
 #   scripts/gpu-pack.sh DEST        programs.tar.xz, onnxruntime.tar.xz, postgres.tar.xz and unpack.sh in DEST
 #
 #   ARCH=90            compute capability whose kernels stay in ONNX Runtime's CUDA provider (90: H100, H200; all: every one)
+#   LEVEL=6            of xz, 0 to 9: 0 is quick, for a trial
 #   DATA=DIR IMAGES=n  data.tar as well: the first n images of each class of DIR/train, and the pretrained weights beside DIR
 #
 # The programs must be built: make trainer; cargo build --release --bins. ONNX Runtime and Postgres come out of hash-pinned
 # PyPI wheels (255 MB and 11 MB, cached). On the host: ./unpack.sh FOLDER, then scripts/gpu-check.sh of a checkout with
 # BIN=FOLDER/bin LIBS=FOLDER/lib PG_BIN=FOLDER/postgres/pginstall/bin; libtorch with CUDA is python3's torch 2.11.0.
 set -euo pipefail
-case "${1:-}" in ''|-h|--help) sed -n '2,12s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
+case "${1:-}" in ''|-h|--help) sed -n '2,13s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
 dest=$(realpath -m -- "$1") arch=${ARCH:-90}
 data=${DATA:+$(realpath -- "$DATA")}
 cd "$(dirname "$0")/.."
@@ -51,7 +52,7 @@ with zipfile.ZipFile(wheel) as archive:
 PY
 }
 # xz, which Python unpacks where the host has no program for it; in blocks, which several cores unpack.
-pack() { tar --create --owner=0 --group=0 --sort=name -C "$1" "${@:3}" | xz -6 --threads=0 --block-size=16MiB > "$2"; }
+pack() { tar --create --owner=0 --group=0 --sort=name -C "$1" "${@:3}" | xz -"${LEVEL:-6}" --threads=0 --block-size=16MiB > "$2"; }
 
 say "programs"
 mkdir -p "$tmp/programs/bin"

@@ -10,6 +10,7 @@ mod audit;
 mod command;
 mod data_path;
 mod folds;
+mod gpu_check;
 mod measurement;
 mod networks;
 mod release;

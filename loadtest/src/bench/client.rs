@@ -1,6 +1,6 @@
 //! The generator: HTTP/1.1 with kept-alive connections and bodies made beforehand, on one thread, so that it costs little.
 
-use super::load::{Measurement, Traffic, Window, arrivals};
+use super::load::{Cpu, Measurement, Traffic, Window, arrivals};
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -108,12 +108,14 @@ impl Tally {
     }
 }
 
-/// Puts the traffic on the target for the whole window; `at_edge` is called at the beginning and at the end of what counts.
+/// Puts the traffic on the target for the whole window; `begin` and `end` are called at the edges of what
+/// counts.
 pub(super) async fn put(
     target: Rc<Target>,
     traffic: Traffic,
     window: Window,
-    mut at_edge: impl FnMut() -> Result<()>,
+    begin: impl FnOnce() -> Result<Cpu>,
+    end: impl FnOnce() -> Result<Cpu>,
 ) -> Result<Measurement> {
     let start = Instant::now();
     let tally = Rc::new(Tally {
@@ -124,9 +126,9 @@ pub(super) async fn put(
     let local = LocalSet::new();
     let edges = async {
         tokio::time::sleep_until(tally.from.into()).await;
-        at_edge()?;
+        let before = begin()?;
         tokio::time::sleep_until(tally.to.into()).await;
-        at_edge()
+        Ok::<Cpu, anyhow::Error>(end()?.since(before))
     };
     let work = async {
         match traffic {
@@ -134,10 +136,9 @@ pub(super) async fn put(
             Traffic::Open { rate, seed } => open(&target, &arrivals(rate, seed, window), start, &tally).await,
         }
     };
-    let (edges, ()) = local.run_until(async { tokio::join!(edges, work) }).await;
-    edges?;
-    // Connections that still live hold the tally's clones no longer: what they do now does not count.
-    let found = tally.found.borrow().clone();
+    let (spent, ()) = local.run_until(async { tokio::join!(edges, work) }).await;
+    let mut found = tally.found.borrow().clone();
+    found.cpu = spent?;
     Ok(found)
 }
 

@@ -108,6 +108,17 @@ pub(super) struct Cpu {
     pub(super) contestant: f64,
 }
 
+impl Cpu {
+    /// What was spent after `before`.
+    pub(super) fn since(self, before: Self) -> Self {
+        Self {
+            generator: self.generator - before.generator,
+            postgres: self.postgres - before.postgres,
+            contestant: self.contestant - before.contestant,
+        }
+    }
+}
+
 /// What happened in one window.
 #[derive(Debug, Clone)]
 pub(super) struct Measurement {

@@ -62,7 +62,7 @@ impl Process {
     fn spawn(command: &mut Command, log: &Path) -> Result<Self> {
         let child =
             command.spawn().with_context(|| format!("{:?} cannot be started", command.get_program()))?;
-        let guard = Guard::new("kill -KILL -- \"-$0\" 2> /dev/null", &[&child.id().to_string()])?;
+        let guard = Guard::new("kill -s KILL -- \"-$0\" 2> /dev/null", &[&child.id().to_string()])?;
         Ok(Self { child, guard: Some(guard), log: log.to_owned() })
     }
 

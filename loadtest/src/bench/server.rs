@@ -30,26 +30,16 @@ impl Server {
     /// Puts traffic on it, with everybody's processor time inside the window.
     pub(super) async fn measure(&mut self, traffic: Traffic, window: Window) -> Result<Measurement> {
         let (id, postgres) = (self.process.id(), self.postgres);
-        let mut edges = Vec::new();
-        let now = || -> Result<Cpu> {
-            Ok(Cpu {
-                generator: own_cpu_seconds(),
-                postgres: cpu_seconds(postgres)?,
-                contestant: cpu_seconds(id)?,
-            })
+        // Reading all of /proc costs the generator some milliseconds: its own time is taken last, and first.
+        let begin = || {
+            let (postgres, contestant) = (cpu_seconds(postgres)?, cpu_seconds(id)?);
+            Ok(Cpu { generator: own_cpu_seconds(), postgres, contestant })
         };
-        let at_edge = || {
-            edges.push(now()?);
-            Ok(())
+        let end = || {
+            let generator = own_cpu_seconds();
+            Ok(Cpu { generator, postgres: cpu_seconds(postgres)?, contestant: cpu_seconds(id)? })
         };
-        let mut found = client::put(Rc::clone(&self.target), traffic, window, at_edge).await?;
-        if let [begin, end] = edges[..] {
-            found.cpu = Cpu {
-                generator: end.generator - begin.generator,
-                postgres: end.postgres - begin.postgres,
-                contestant: end.contestant - begin.contestant,
-            };
-        }
+        let mut found = client::put(Rc::clone(&self.target), traffic, window, begin, end).await?;
         found.resident_bytes = self.resident_bytes()?;
         self.process.check_alive("the server")?;
         Ok(found)

@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-service test-trainer lint openapi setup trainer bench-training gpu-check gpu-pack
+.PHONY: help demo test test-service test-trainer lint openapi setup trainer bench bench-models bench-training gpu-check gpu-pack
 
 # Everything but the trainer; the trainer needs libtorch and is built by its own targets into a folder of its own.
 CARGO ?= cargo
@@ -47,6 +47,16 @@ gpu-check: trainer ## Accept a GPU host: DEVICE=cuda LIBS=lib DATA=kermany224, o
 gpu-pack: trainer ## Pack what gpu-check needs on a host without network: DEST=folder
 	$(CARGO) build --release --bins
 	scripts/gpu-pack.sh "$(DEST)"
+
+bench: setup ## The service against the FastAPI peer and the host's limit: MODELS="name=folder[:variant] ...", BENCH="--rounds 7 ..."
+	$(CARGO) build --release --bins
+	ORT_DYLIB_PATH="$$(scripts/onnxruntime.sh)" $(TARGET)/release/cxr-loadtest bench $(addprefix --model ,$(MODELS)) $(BENCH)
+
+bench-models: trainer ## Build target/bench/models: DenseNet-121, ResNet-50 and EfficientNet-B0 for make bench
+	for architecture in densenet121 resnet50 efficientnet-b0; do \
+		$(TRAINER_ENV) $(TARGET)/trainer/release/cxr-trainer benchmark-bundle --architecture $$architecture \
+			--out target/bench/models/$$architecture; \
+	done
 
 lint: ## Formatting and clippy, warnings as errors
 	$(CARGO) fmt --all --check

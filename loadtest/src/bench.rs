@@ -1,15 +1,122 @@
 //! `bench`: the service, the peer and the limit by turns, closed and open loop; table, plot and summary.json.
 
+mod accounting;
+mod client;
+mod images;
+mod interval;
+mod limit;
+mod load;
+mod peer;
+mod plot;
+mod postgres;
+mod process;
+mod progress;
+mod rounds;
+mod run;
+mod server;
+mod service;
+mod soak;
+mod subject;
+mod summary;
+mod table;
+
+pub use images::Corpus;
+pub use interval::Interval;
+pub use limit::{LimitArgs, serve as serve_limit};
+pub use load::Load;
+pub use peer::PeerSetting;
+pub use service::{Setting, parse_setting};
+pub use subject::ModelArg;
+pub use summary::{CpuPerRequest, Record};
+
+use anyhow::{Context, Result};
+use images::Images;
+use postgres::Postgres;
+use progress::{answer, say};
+use run::SubjectReport;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use subject::Subject;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+#[command(
+    after_help = "Example: cxr-loadtest bench --model default=models/default:fp32 --set model.sessions=2 --rounds 7"
+)]
+pub struct Args {
+    /// NAME=BUNDLE[:VARIANT], as often as you like; without it models/default and target/bench/models/*, all variants.
+    #[arg(long = "model")]
+    models: Vec<ModelArg>,
+    /// Rounds; in each, every contestant meets every load once.
+    #[arg(long, default_value_t = 7)]
+    rounds: usize,
+    /// Seconds that count at each load; slow models and open loads take longer.
+    #[arg(long, default_value_t = 3.0)]
+    seconds: f64,
+    /// Loads: 16 is so many clients without think time, 60% that share of the peer's saturation rate in an open loop.
+    #[arg(long, value_delimiter = ',', value_parser = Load::parse, default_value = "1,4,16,64,30%,60%,90%")]
+    loads: Vec<Load>,
+    /// Which radiographs.
+    #[arg(long, value_enum, default_value = "kermany224")]
+    images: Corpus,
+    /// A key of the section `service` for our service, KEY=VALUE, as often as you like.
+    #[arg(long = "set", value_parser = parse_setting)]
+    settings: Vec<Setting>,
+    /// The peer's WORKERS,INTRA_THREADS,POOL_THREADS; without it they are found by a sweep.
+    #[arg(long)]
+    peer: Option<PeerSetting>,
+    /// Leave the peer out; shares of its saturation rate are then of the limit's.
+    #[arg(long, conflicts_with = "peer")]
+    without_peer: bool,
+    /// Minutes at saturation after the rounds in which the service's memory is watched.
+    #[arg(long, default_value_t = 0.0)]
+    soak_minutes: f64,
+    /// A smoke run: one round of a second each at 1 and 16 clients and 60 %, no sweeps. Its figures mean nothing.
+    #[arg(long)]
+    quick: bool,
+    /// Decides the sample of images, the arrivals and the resamples.
+    #[arg(long, default_value_t = 42)]
+    seed: u64,
+    /// Folder of summary.json, run.json, table.md, latency.svg and the logs.
+    #[arg(long, default_value = "target/bench")]
+    out: PathBuf,
+}
 
 /// Runs it.
 ///
 /// # Errors
 /// Says what is missing or failed.
-pub fn run(_: &Args) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not written yet")
+#[tokio::main(flavor = "current_thread")]
+pub async fn run(args: &Args) -> Result<ExitCode> {
+    std::fs::create_dir_all(&args.out).with_context(|| format!("{}: cannot be made", args.out.display()))?;
+    let subjects = Subject::all(&args.models)?;
+    let images = Images::take(args.images, args.seed)?;
+    say(format_args!("images: {}", images.description));
+    let postgres = Postgres::start()?;
+    let mut reports = Vec::new();
+    for subject in &subjects {
+        reports.push(run::measure(args, subject, &images, &postgres).await?);
+        // After each, so that a long run that is broken off leaves what it has.
+        write(&args.out, &images.description, &reports)?;
+    }
+    answer(&std::fs::read_to_string(args.out.join("table.md"))?);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn write(out: &Path, images: &str, reports: &[SubjectReport]) -> Result<()> {
+    let records: Vec<&Record> = reports.iter().flat_map(|report| &report.records).collect();
+    let host = host();
+    let run = serde_json::json!({ "host": host, "images": images, "subjects": reports });
+    std::fs::write(out.join("summary.json"), serde_json::to_string_pretty(&records)?)?;
+    std::fs::write(out.join("run.json"), serde_json::to_string_pretty(&run)?)?;
+    std::fs::write(out.join("table.md"), table::markdown(&host, images, reports))?;
+    plot::draw(&out.join("latency.svg"), reports)
+}
+
+/// The processor's name and how many cores of it there are.
+fn host() -> String {
+    let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    format!("{}, {cores} cores", name.map_or("unknown processor", |(_, name)| name))
 }

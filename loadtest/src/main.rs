@@ -16,6 +16,9 @@ struct Cli {
 enum Command {
     /// The service, the FastAPI peer and the limit of the host, by turns.
     Bench(bench::Args),
+    /// The process of the limit; `bench` starts it.
+    #[command(hide = true)]
+    Limit(bench::LimitArgs),
     /// One execution provider without a service around it.
     Device(device::Args),
     /// Accept a GPU host: train, export, serve and measure there.
@@ -25,6 +28,7 @@ enum Command {
 fn main() -> anyhow::Result<ExitCode> {
     match Cli::parse().command {
         Command::Bench(args) => bench::run(&args),
+        Command::Limit(args) => bench::serve_limit(&args),
         Command::Device(args) => device::run(&args),
         Command::GpuCheck(args) => gpu_check::run(&args),
     }

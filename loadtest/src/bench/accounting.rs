@@ -1,0 +1,100 @@
+//! What a process and all its descendants cost, from `/proc`: processor time and resident memory.
+
+use anyhow::{Context, Result};
+use std::collections::BTreeMap;
+
+/// One line of `/proc/PID/stat`, as far as it is needed.
+#[derive(Debug, Clone, Copy)]
+struct Stat {
+    parent: u32,
+    ticks: u64,
+    resident_pages: u64,
+}
+
+/// Processor time in seconds of a process, its living descendants and whatever any of them has waited for.
+///
+/// A descendant that ends moves its time to its parent's account, so differences stay right.
+///
+/// # Errors
+/// When the process is not there.
+pub(super) fn cpu_seconds(root: u32) -> Result<f64> {
+    let ticks: u64 = family(root)?.iter().map(|stat| stat.ticks).sum();
+    Ok(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
+}
+
+/// Resident memory in bytes of a process and its descendants; pages that they share count for each.
+///
+/// # Errors
+/// When the process is not there.
+pub(super) fn resident_bytes(root: u32) -> Result<u64> {
+    let pages: u64 = family(root)?.iter().map(|stat| stat.resident_pages).sum();
+    Ok(pages * rustix::param::page_size() as u64)
+}
+
+/// Most memory that a process has ever had resident, in bytes.
+///
+/// # Errors
+/// When the process is not there.
+pub(super) fn peak_resident_bytes(pid: u32) -> Result<u64> {
+    let path = format!("/proc/{pid}/status");
+    let status = std::fs::read_to_string(&path).with_context(|| format!("{path}: cannot be read"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
+    let kib = line.split_whitespace().next().and_then(|n| n.parse::<u64>().ok());
+    Ok(kib.with_context(|| format!("{path}: no VmHWM"))? * 1024)
+}
+
+fn family(root: u32) -> Result<Vec<Stat>> {
+    let all: BTreeMap<u32, Stat> = std::fs::read_dir("/proc")
+        .context("/proc cannot be read")?
+        .flatten()
+        .filter_map(|entry| {
+            let pid = entry.file_name().to_str()?.parse().ok()?;
+            // A process may end between the listing and this.
+            Some((pid, parse(&std::fs::read_to_string(entry.path().join("stat")).ok()?)?))
+        })
+        .collect();
+    anyhow::ensure!(all.contains_key(&root), "process {root} has ended");
+    let belongs = |mut pid: u32| {
+        while pid != root {
+            match all.get(&pid) {
+                Some(stat) => pid = stat.parent,
+                None => return false,
+            }
+        }
+        true
+    };
+    Ok(all.iter().filter(|(pid, _)| belongs(**pid)).map(|(_, stat)| *stat).collect())
+}
+
+/// Fields of proc(5), counted behind the name, which may hold spaces and brackets.
+fn parse(line: &str) -> Option<Stat> {
+    let fields: Vec<&str> = line.rsplit_once(')')?.1.split_whitespace().collect();
+    let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
+    let ticks = (11..=14).map(number).sum::<Option<u64>>()?;
+    Some(Stat { parent: number(1)? as u32, ticks, resident_pages: number(21)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_brackets_does_not_shift_the_fields() {
+        let line = "7 (a) b) S 3 7 7 0 -1 0 1 2 3 4 10 20 30 40 20 0 5 0 99 1000 55 0";
+        let stat = parse(line).unwrap();
+        assert_eq!((stat.parent, stat.ticks, stat.resident_pages), (3, 100, 55));
+    }
+
+    #[test]
+    fn work_done_here_and_in_a_child_is_counted() {
+        let me = std::process::id();
+        let before = cpu_seconds(me).unwrap();
+        let child = std::process::Command::new("sh")
+            .args(["-c", "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done"]);
+        let mut child = child;
+        assert!(child.status().unwrap().success());
+        assert!(cpu_seconds(me).unwrap() > before, "a loop of 200,000 rounds takes more than one tick");
+        assert!(resident_bytes(me).unwrap() > 1 << 20);
+        assert!(peak_resident_bytes(me).unwrap() > 1 << 20);
+    }
+}

@@ -1,0 +1,142 @@
+//! The radiographs that everybody gets: a fixed sample of real JPEG files, or phantoms where there are none.
+
+use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
+use cxr::phantom::{PhantomSpec, generate};
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use std::path::{Path, PathBuf};
+
+/// Files that take part.
+const N_IMAGES: usize = 128;
+/// Between the parts of the form; no JPEG file of the data holds it, and phantoms can't.
+const BOUNDARY: &str = "cxr-bench-7MA4YWxkTrZu0gW";
+
+/// Which images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Corpus {
+    /// Files of the train fold of `kermany224`, 224 x 224.
+    Kermany224,
+    /// Files of `kermany_originals`, about 0.3 to 3 megapixels.
+    Originals,
+    /// Generated chests of 1024 x 832.
+    Phantoms,
+}
+
+/// The sample, read into memory.
+#[derive(Debug)]
+pub(super) struct Images {
+    /// Encoded files.
+    pub(super) files: Vec<Bytes>,
+    /// Where they come from, for the report.
+    pub(super) description: String,
+}
+
+impl Images {
+    /// Takes the sample that the seed decides.
+    ///
+    /// # Errors
+    /// When a file cannot be read. Data that are absent are no error: phantoms stand in, and the description says so.
+    pub(super) fn take(corpus: Corpus, seed: u64) -> Result<Self> {
+        let data =
+            std::env::var_os("CXR_DATA_DIR").map_or_else(|| PathBuf::from("../shared/data"), PathBuf::from);
+        let folder = match corpus {
+            Corpus::Kermany224 => "kermany224/train",
+            Corpus::Originals => "kermany_originals",
+            Corpus::Phantoms => return Ok(phantoms("phantoms")),
+        };
+        if !data.join(folder).is_dir() {
+            return Ok(phantoms(&format!("phantoms, because {folder} is not in CXR_DATA_DIR:")));
+        }
+        let mut paths = Vec::new();
+        list(&data.join(folder), &mut paths)?;
+        // Sorted before it is shuffled: the order in a folder is not the same everywhere.
+        paths.sort();
+        paths.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
+        paths.truncate(N_IMAGES);
+        let files = paths.iter().map(|path| read(path)).collect::<Result<Vec<Bytes>>>()?;
+        ensure!(!files.is_empty(), "{folder}: holds no JPEG file");
+        let description = format!("{} of {folder}, seed {seed}, {}", files.len(), sizes(&files));
+        Ok(Self { files, description })
+    }
+
+    /// The files as bodies of `multipart/form-data`, and the media type that names the boundary.
+    pub(super) fn forms(&self) -> (Vec<Bytes>, String) {
+        let form = |file: &Bytes| {
+            let head = format!(
+                "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"image.jpeg\"\r\n\
+                 Content-Type: image/jpeg\r\n\r\n"
+            );
+            let tail = format!("\r\n--{BOUNDARY}--\r\n");
+            [head.as_bytes(), file, tail.as_bytes()].concat().into()
+        };
+        (self.files.iter().map(form).collect(), format!("multipart/form-data; boundary={BOUNDARY}"))
+    }
+}
+
+fn read(path: &Path) -> Result<Bytes> {
+    Ok(std::fs::read(path).with_context(|| format!("{}: cannot be read", path.display()))?.into())
+}
+
+fn list(folder: &Path, into: &mut Vec<PathBuf>) -> Result<()> {
+    for entry in
+        std::fs::read_dir(folder).with_context(|| format!("{}: cannot be listed", folder.display()))?
+    {
+        let path = entry?.path();
+        if path.is_dir() {
+            list(&path, into)?;
+        } else if path.extension().is_some_and(|ending| ending == "jpeg" || ending == "jpg") {
+            into.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn phantoms(what: &str) -> Images {
+    const WIDTH: u16 = 1024;
+    const HEIGHT: u16 = 832;
+    let file = |seed: u64| {
+        let spec =
+            PhantomSpec { seed, width: u32::from(WIDTH), height: u32::from(HEIGHT), opacity: seed % 2 == 1 };
+        let mut file = Vec::new();
+        let encoder = jpeg_encoder::Encoder::new(&mut file, 90);
+        let encoded = encoder.encode(&generate(&spec), WIDTH, HEIGHT, jpeg_encoder::ColorType::Luma);
+        encoded.map(|()| Bytes::from(file))
+    };
+    let files: Vec<Bytes> = (0..16).filter_map(|seed| file(seed).ok()).collect();
+    let description = format!("{what} {} of {WIDTH} x {HEIGHT}, {}", files.len(), sizes(&files));
+    Images { files, description }
+}
+
+fn sizes(files: &[Bytes]) -> String {
+    let bytes: usize = files.iter().map(Bytes::len).sum();
+    format!("{:.1} kB each on average", bytes as f64 / files.len().max(1) as f64 / 1e3)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn phantoms_are_accepted_and_forms_hold_them_whole() {
+        let images = Images::take(Corpus::Phantoms, 1).unwrap();
+        assert_eq!(images.files.len(), 16);
+        for file in &images.files {
+            let image = cxr::decode(file, &cxr::DecodeLimits::default()).unwrap();
+            cxr::AcceptedImage::accept(
+                image,
+                cxr::metadata::AcquisitionMetadata::default(),
+                &cxr::AcceptancePolicy::default(),
+            )
+            .unwrap();
+        }
+        let (forms, media_type) = images.forms();
+        assert!(media_type.ends_with(BOUNDARY));
+        let at = forms[3].windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;
+        assert_eq!(&forms[3][at..at + images.files[3].len()], &images.files[3][..]);
+        assert!(
+            !images.files.iter().any(|file| file.windows(BOUNDARY.len()).any(|w| w == BOUNDARY.as_bytes()))
+        );
+    }
+}

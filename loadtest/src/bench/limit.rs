@@ -1,0 +1,198 @@
+//! The limit of the host: the same decode, preprocess and ONNX Runtime run in a bare loop, without HTTP and database.
+//!
+//! It runs in a process of its own, `cxr-loadtest limit`, which takes one order a line and answers each with one line.
+
+mod work;
+
+pub(super) use work::pack;
+pub use work::serve;
+
+use super::load::{Cpu, Measurement, Traffic, Window};
+use super::process::Process;
+use super::progress::say;
+use super::subject::Subject;
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{ChildStdin, ChildStdout, Command};
+use std::time::Duration;
+
+/// Clients of the load that cells are compared under: more than the largest batch times the sessions of a small host.
+const SWEEP_CLIENTS: usize = 32;
+
+/// How the limit runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cell {
+    /// Sessions, each on a thread of its own that also decodes.
+    pub sessions: usize,
+    /// Threads inside one operator.
+    pub intra_threads: usize,
+    /// Whether idle threads of an operator spin.
+    pub spinning: bool,
+    /// Most images that run together.
+    pub batch: usize,
+}
+
+impl std::fmt::Display for Cell {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        let Self { sessions, intra_threads, spinning, batch } = self;
+        let spinning = if *spinning { ", spinning" } else { "" };
+        write!(f, "{sessions} sessions x {intra_threads} threads{spinning}, batch {batch}")
+    }
+}
+
+/// What the process is told.
+#[derive(Debug, Serialize, Deserialize)]
+enum Order {
+    Prepare(Cell),
+    Run { traffic: Traffic, window: Window },
+}
+
+/// What it says.
+#[derive(Debug, Serialize, Deserialize)]
+enum Reply {
+    Prepared,
+    Ran { latencies_us: Vec<u64>, cpu_seconds: f64, resident_bytes: u64 },
+    Failed(String),
+}
+
+/// One line of the sweep.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(super) struct LimitCell {
+    /// Cell.
+    pub(super) cell: Cell,
+    /// Images a second.
+    pub(super) rps: f64,
+    /// Median time of one image when nothing else runs.
+    pub(super) single_p50_ms: f64,
+}
+
+/// Arguments of the process.
+#[derive(Debug, clap::Args)]
+pub struct LimitArgs {
+    /// The bundle.
+    #[arg(long)]
+    pub(super) bundle: PathBuf,
+    /// Its variant.
+    #[arg(long)]
+    pub(super) variant: String,
+    /// The file with the images' bytes.
+    #[arg(long)]
+    pub(super) images: PathBuf,
+}
+
+/// The process that works.
+#[derive(Debug)]
+pub(super) struct Limit {
+    process: Process,
+    orders: ChildStdin,
+    replies: BufReader<ChildStdout>,
+}
+
+impl Limit {
+    /// Starts it; `images` is the file that [`pack`] wrote.
+    pub(super) fn start(subject: &Subject, images: &Path, logs: &Path) -> Result<Self> {
+        let mut command = Command::new(std::env::current_exe().context("this program's own path")?);
+        command.arg("limit").arg("--bundle").arg(&subject.directory).arg("--variant").arg(&subject.variant);
+        command.arg("--images").arg(images);
+        let mut process = Process::start_piped(command, &logs.join("limit.log"))?;
+        let (orders, replies) = (process.child().stdin.take(), process.child().stdout.take());
+        let (orders, replies) = (orders.context("piped")?, replies.context("piped")?);
+        Ok(Self { process, orders, replies: BufReader::new(replies) })
+    }
+
+    fn order(&mut self, order: &Order) -> Result<Reply> {
+        serde_json::to_writer(&mut self.orders, order)?;
+        self.orders.write_all(b"\n")?;
+        let mut line = String::new();
+        if self.replies.read_line(&mut line)? == 0 {
+            self.process.check_alive("the limit")?;
+            bail!("the limit ended: {}", self.process.log());
+        }
+        match serde_json::from_str(&line)? {
+            Reply::Failed(why) => bail!("the limit: {why}"),
+            reply => Ok(reply),
+        }
+    }
+
+    /// Makes the sessions of a cell.
+    pub(super) fn prepare(&mut self, cell: Cell) -> Result<()> {
+        self.order(&Order::Prepare(cell)).map(drop)
+    }
+
+    /// Puts traffic on it.
+    pub(super) fn measure(&mut self, traffic: Traffic, window: Window) -> Result<Measurement> {
+        let Reply::Ran { latencies_us, cpu_seconds, resident_bytes } =
+            self.order(&Order::Run { traffic, window })?
+        else {
+            bail!("the limit answers something else than was asked");
+        };
+        let mut found = Measurement::new(window.seconds);
+        for latency in latencies_us {
+            found.record(Duration::from_micros(latency));
+        }
+        found.cpu = Cpu { contestant: cpu_seconds, ..Cpu::default() };
+        found.resident_bytes = resident_bytes;
+        Ok(found)
+    }
+
+    /// Tries the cells of this host, then batches in the best one; the table's first line is the best.
+    pub(super) fn sweep(&mut self, seconds: f64) -> Result<Vec<LimitCell>> {
+        let mut found = Vec::new();
+        for cell in cells(std::thread::available_parallelism()?.get()) {
+            found.push(self.try_cell(cell, seconds)?);
+        }
+        found.sort_by(|a, b| b.rps.total_cmp(&a.rps));
+        for batch in [2, 4, 8] {
+            let cell = Cell { batch, ..found[0].cell };
+            let tried = self.try_cell(cell, seconds)?;
+            found.push(tried);
+        }
+        found.sort_by(|a, b| b.rps.total_cmp(&a.rps));
+        Ok(found)
+    }
+
+    /// Makes the sessions of a cell and sees how many images it does.
+    pub(super) fn try_cell(&mut self, cell: Cell, seconds: f64) -> Result<LimitCell> {
+        self.prepare(cell)?;
+        let window = Window { warm_s: 0.5, seconds };
+        let full = self.measure(Traffic::Closed { clients: SWEEP_CLIENTS }, window)?;
+        let single =
+            self.measure(Traffic::Closed { clients: 1 }, Window { warm_s: 0.1, seconds: seconds / 2.0 })?;
+        let tried = LimitCell { cell, rps: full.rps(), single_p50_ms: single.percentile_ms(50.0) };
+        say(format_args!(
+            "limit, {cell}: {:.1} images/s, one alone {:.2} ms",
+            tried.rps, tried.single_p50_ms
+        ));
+        Ok(tried)
+    }
+}
+
+/// Sessions times threads as many as cores, one image at a time.
+fn cells(cores: usize) -> Vec<Cell> {
+    let mut cells = Vec::new();
+    let mut intra_threads = 1;
+    while intra_threads <= cores {
+        for spinning in [false, true] {
+            if intra_threads > 1 || !spinning {
+                cells.push(Cell { sessions: cores / intra_threads, intra_threads, spinning, batch: 1 });
+            }
+        }
+        intra_threads *= 2;
+    }
+    cells
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_use_all_cores_and_one_thread_never_spins() {
+        let found: Vec<(usize, usize, bool)> =
+            cells(4).iter().map(|c| (c.sessions, c.intra_threads, c.spinning)).collect();
+        assert_eq!(found, [(4, 1, false), (2, 2, false), (2, 2, true), (1, 4, false), (1, 4, true)]);
+        assert_eq!(cells(1).len(), 1);
+    }
+}

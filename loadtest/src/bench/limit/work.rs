@@ -1,0 +1,262 @@
+//! The loop itself: threads that take tickets, decode, preprocess and run their session.
+
+use super::{Cell, LimitArgs, Order, Reply};
+use crate::bench::accounting::{cpu_seconds, resident_bytes};
+use crate::bench::load::{Traffic, Window, arrivals};
+use crate::bench::subject;
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use cxr::bundle::Bundle;
+use cxr::metadata::AcquisitionMetadata;
+use cxr::preprocess::preprocess;
+use cxr::{AcceptedImage, DecodeLimits};
+use runtime::{Runtime, Session, SessionOptions};
+use std::collections::VecDeque;
+use std::io::{BufRead, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Takes orders from standard input to its end.
+///
+/// # Errors
+/// When the bundle, the images or ONNX Runtime cannot be used. What an order meets is answered.
+pub fn serve(args: &LimitArgs) -> Result<ExitCode> {
+    let bundle = subject::open(&args.bundle)?;
+    let images = unpack(&args.images)?;
+    let library = std::env::var_os("ORT_DYLIB_PATH")
+        .context("ORT_DYLIB_PATH: not set; scripts/onnxruntime.sh prints it")?;
+    let runtime = Runtime::load(Path::new(&library))?;
+    let mut sessions = Vec::new();
+    let mut batch = 1;
+    for line in std::io::stdin().lock().lines() {
+        let reply = match serde_json::from_str(&line?)? {
+            Order::Prepare(cell) => {
+                sessions.clear();
+                batch = cell.batch;
+                open(&runtime, &bundle, &args.variant, cell).map(|opened| {
+                    sessions = opened;
+                    Reply::Prepared
+                })
+            }
+            Order::Run { traffic, window } => {
+                let shop = Shop { images: &images, bundle: &bundle, variant: &args.variant, batch };
+                shop.run(&mut sessions, traffic, window)
+            }
+        };
+        let reply = reply.unwrap_or_else(|error| Reply::Failed(format!("{error:#}")));
+        let mut out = std::io::stdout().lock();
+        serde_json::to_writer(&mut out, &reply)?;
+        writeln!(out)?;
+        out.flush()?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes the images one after the other, each behind its length.
+pub(in crate::bench) fn pack(images: &[Bytes], path: &Path) -> Result<()> {
+    let mut file = Vec::new();
+    for image in images {
+        file.extend((image.len() as u64).to_le_bytes());
+        file.extend_from_slice(image);
+    }
+    std::fs::write(path, file).with_context(|| format!("{}: cannot be written", path.display()))
+}
+
+fn unpack(path: &Path) -> Result<Vec<Bytes>> {
+    let mut rest =
+        Bytes::from(std::fs::read(path).with_context(|| format!("{}: cannot be read", path.display()))?);
+    let mut images = Vec::new();
+    while let Some((length, _)) = rest.split_first_chunk::<8>() {
+        let length = u64::from_le_bytes(*length) as usize;
+        anyhow::ensure!(rest.len() >= 8 + length, "{}: ends inside an image", path.display());
+        images.push(rest.slice(8..8 + length));
+        rest = rest.slice(8 + length..);
+    }
+    anyhow::ensure!(!images.is_empty(), "{}: holds no image", path.display());
+    Ok(images)
+}
+
+fn open(runtime: &Runtime, bundle: &Bundle, variant: &str, cell: Cell) -> Result<Vec<Session>> {
+    let (_, variant) = bundle.variant(Some(variant))?;
+    let graph = bundle.file(&variant.file).context("the bundle lacks its graph")?;
+    let options = SessionOptions {
+        intra_threads: cell.intra_threads,
+        spinning: cell.spinning,
+        precision: variant.precision.clone(),
+        ..SessionOptions::default()
+    };
+    let session = |_| Ok(runtime.session(graph, &bundle.manifest().model, &options)?);
+    (0..cell.sessions).map(session).collect()
+}
+
+/// Where tickets come from. A ticket is the moment from which its latency counts.
+enum Source {
+    /// Clients that wait for their turn.
+    Closed(Mutex<VecDeque<Instant>>),
+    /// Arrivals that are still to come.
+    Open(Mutex<VecDeque<Instant>>),
+}
+
+impl Source {
+    /// Up to `most` tickets; none when no more will come (open) or all are being worked on (closed).
+    fn take(&self, most: usize) -> Vec<Instant> {
+        match self {
+            Self::Closed(waiting) => {
+                let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+                let n = most.min(waiting.len());
+                waiting.drain(..n).collect()
+            }
+            Self::Open(coming) => {
+                // Who holds the lock waits for the next arrival; the others wait behind.
+                let mut coming = coming.lock().unwrap_or_else(PoisonError::into_inner);
+                let Some(first) = coming.pop_front() else { return Vec::new() };
+                std::thread::sleep(first.saturating_duration_since(Instant::now()));
+                let mut taken = vec![first];
+                while taken.len() < most && coming.front().is_some_and(|at| *at <= Instant::now()) {
+                    taken.extend(coming.pop_front());
+                }
+                taken
+            }
+        }
+    }
+
+    /// The clients of these tickets ask again.
+    fn give_back(&self, n: usize) {
+        if let Self::Closed(waiting) = self {
+            waiting.lock().unwrap_or_else(PoisonError::into_inner).extend(vec![Instant::now(); n]);
+        }
+    }
+}
+
+/// What every thread works with.
+struct Shop<'a> {
+    images: &'a [Bytes],
+    bundle: &'a Bundle,
+    variant: &'a str,
+    batch: usize,
+}
+
+impl Shop<'_> {
+    fn run(&self, sessions: &mut [Session], traffic: Traffic, window: Window) -> Result<Reply> {
+        let start = Instant::now();
+        let (from, to) = (start + window.warm(), start + window.whole());
+        let source = match traffic {
+            Traffic::Closed { clients } => Source::Closed(Mutex::new(vec![start; clients].into())),
+            Traffic::Open { rate, seed } => Source::Open(Mutex::new(
+                arrivals(rate, seed, window).into_iter().map(|after| start + after).collect(),
+            )),
+        };
+        let (latencies, cpu) = std::thread::scope(|scope| -> Result<(Vec<u64>, f64)> {
+            let workers: Vec<_> = sessions
+                .iter_mut()
+                .enumerate()
+                .map(|(worker, session)| {
+                    let source = &source;
+                    scope.spawn(move || self.work(worker, session, source, (from, to)))
+                })
+                .collect();
+            let me = std::process::id();
+            std::thread::sleep(from.saturating_duration_since(Instant::now()));
+            let before = cpu_seconds(me)?;
+            std::thread::sleep(to.saturating_duration_since(Instant::now()));
+            let cpu = cpu_seconds(me)? - before;
+            let mut latencies = Vec::new();
+            for worker in workers {
+                latencies.extend(worker.join().map_err(|_| anyhow::anyhow!("a worker panicked"))??);
+            }
+            Ok((latencies, cpu))
+        })?;
+        Ok(Reply::Ran {
+            latencies_us: latencies,
+            cpu_seconds: cpu,
+            resident_bytes: resident_bytes(std::process::id())?,
+        })
+    }
+
+    /// One thread: latencies of what counts, in microseconds. In the closed loop an image counts when it ends inside the
+    /// window, in the open one when it was due inside.
+    fn work(
+        &self,
+        worker: usize,
+        session: &mut Session,
+        source: &Source,
+        (from, to): (Instant, Instant),
+    ) -> Result<Vec<u64>> {
+        let fixed_batch = self.bundle.variant(Some(self.variant))?.1.fixed_batch.map(|n| n as usize);
+        let mut latencies = Vec::new();
+        // Every thread goes through the images from a place of its own.
+        let mut images = self.images.iter().cycle().skip(worker * self.images.len() / 2);
+        let mut pixels = Vec::new();
+        loop {
+            let open = matches!(source, Source::Open(_));
+            if !open && Instant::now() >= to {
+                return Ok(latencies);
+            }
+            let tickets = source.take(fixed_batch.unwrap_or(self.batch));
+            if tickets.is_empty() {
+                if open {
+                    return Ok(latencies);
+                }
+                std::thread::sleep(Duration::from_millis(1));
+                continue;
+            }
+            pixels.clear();
+            for bytes in images.by_ref().take(tickets.len()) {
+                self.prepare(bytes, &mut pixels)?;
+            }
+            let n = fixed_batch.unwrap_or(tickets.len());
+            pixels.resize(pixels.len() / tickets.len() * n, 0);
+            session.run(&pixels, n)?;
+            let end = Instant::now();
+            for ticket in &tickets {
+                let decides = if open { *ticket } else { end };
+                if decides >= from && decides < to {
+                    latencies.push((end - *ticket).as_micros() as u64);
+                }
+            }
+            source.give_back(tickets.len());
+        }
+    }
+
+    /// From encoded bytes to the model's input, as the service does it.
+    fn prepare(&self, bytes: &[u8], pixels: &mut Vec<u8>) -> Result<()> {
+        let manifest = self.bundle.manifest();
+        let image = cxr::decode(bytes, &DecodeLimits::default())?;
+        let accepted = AcceptedImage::accept(image, AcquisitionMetadata::default(), &manifest.acceptance)?;
+        pixels.extend_from_slice(preprocess(&accepted, &manifest.preprocess).pixels());
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packed_images_come_back_whole() {
+        let path = std::env::temp_dir().join(format!("cxr-pack-{}", std::process::id()));
+        let images = [Bytes::from_static(b"one"), Bytes::new(), Bytes::from_static(b"three")];
+        pack(&images, &path).unwrap();
+        assert_eq!(unpack(&path).unwrap(), images);
+        std::fs::write(&path, [9, 0, 0, 0, 0, 0, 0, 0, 1]).unwrap();
+        assert!(unpack(&path).is_err());
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn a_closed_source_holds_its_clients_and_an_open_one_ends() {
+        let now = Instant::now();
+        let closed = Source::Closed(Mutex::new(vec![now; 3].into()));
+        assert_eq!(closed.take(2).len(), 2);
+        assert_eq!(closed.take(2).len(), 1);
+        assert!(closed.take(2).is_empty());
+        closed.give_back(2);
+        assert_eq!(closed.take(8).len(), 2);
+        let open = Source::Open(Mutex::new([now, now, now + Duration::from_millis(20)].into()));
+        assert_eq!(open.take(8), [now, now], "only what has arrived");
+        assert_eq!(open.take(8), [now + Duration::from_millis(20)]);
+        assert!(Instant::now() >= now + Duration::from_millis(20) && open.take(8).is_empty());
+    }
+}

@@ -1,0 +1,201 @@
+//! What is asked of a contestant, and what it did.
+
+use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// A load point.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Load {
+    /// So many clients, each of which asks again as soon as it has its answer.
+    Closed {
+        /// Clients.
+        clients: usize,
+    },
+    /// Requests that arrive at a rate whatever becomes of them: a share of the rate at which the reference is saturated.
+    Open {
+        /// Share of the reference's saturation rate.
+        share: f64,
+    },
+}
+
+impl Load {
+    /// `closed-16`, `open-60%`.
+    pub fn name(self) -> String {
+        match self {
+            Self::Closed { clients } => format!("closed-{clients}"),
+            Self::Open { share } => format!("open-{:.0}%", share * 100.0),
+        }
+    }
+
+    /// Reads `16` as so many clients and `60%` as a share.
+    ///
+    /// # Errors
+    /// A sentence that says what is taken.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let advice =
+            || format!("{text:?} is neither a number of clients, such as 16, nor a rate, such as 60%");
+        if let Some(percent) = text.strip_suffix('%') {
+            let percent: f64 = percent.parse().map_err(|_| advice())?;
+            return if percent > 0.0 { Ok(Self::Open { share: percent / 100.0 }) } else { Err(advice()) };
+        }
+        match text.parse() {
+            Ok(clients) if clients > 0 => Ok(Self::Closed { clients }),
+            _ => Err(advice()),
+        }
+    }
+}
+
+/// A load with its figures filled in, as a contestant meets it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Traffic {
+    /// Clients in a closed loop.
+    Closed {
+        /// Clients.
+        clients: usize,
+    },
+    /// Poisson arrivals.
+    Open {
+        /// Arrivals a second.
+        rate: f64,
+        /// Decides the arrivals.
+        seed: u64,
+    },
+}
+
+/// How long.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(super) struct Window {
+    /// Seconds under load before anything counts.
+    pub(super) warm_s: f64,
+    /// Seconds that count.
+    pub(super) seconds: f64,
+}
+
+impl Window {
+    pub(super) fn warm(&self) -> Duration {
+        Duration::from_secs_f64(self.warm_s)
+    }
+    pub(super) fn whole(&self) -> Duration {
+        Duration::from_secs_f64(self.warm_s + self.seconds)
+    }
+}
+
+/// Arrivals of a Poisson process after the start, to the window's end.
+pub(super) fn arrivals(rate: f64, seed: u64, window: Window) -> Vec<Duration> {
+    use rand::SeedableRng;
+    use rand_distr::{Distribution, Exp1};
+    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
+    let mut at_s = 0.0;
+    std::iter::from_fn(|| {
+        let gap: f64 = Exp1.sample(&mut rng);
+        at_s += gap / rate;
+        Some(Duration::from_secs_f64(at_s))
+    })
+    .take_while(|at| *at < window.whole())
+    .collect()
+}
+
+/// Processor seconds spent inside the window.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Cpu {
+    /// Who asks.
+    pub(super) generator: f64,
+    /// The database.
+    pub(super) postgres: f64,
+    /// Who answers.
+    pub(super) contestant: f64,
+}
+
+impl Cpu {
+    /// What was spent after `before`.
+    pub(super) fn since(self, before: Self) -> Self {
+        Self {
+            generator: self.generator - before.generator,
+            postgres: self.postgres - before.postgres,
+            contestant: self.contestant - before.contestant,
+        }
+    }
+}
+
+/// What happened in one window.
+#[derive(Debug, Clone)]
+pub(super) struct Measurement {
+    /// Length of the window.
+    pub(super) seconds: f64,
+    /// Latencies of good answers, in microseconds.
+    pub(super) latencies_us: Histogram<u32>,
+    /// Answers 429 and 503.
+    pub(super) refused: u64,
+    /// Anything else: other answers, broken connections, no answer at the end.
+    pub(super) failed: u64,
+    /// Processor time.
+    pub(super) cpu: Cpu,
+    /// Resident memory of the contestant at the end, in bytes.
+    pub(super) resident_bytes: u64,
+}
+
+impl Measurement {
+    /// Nothing yet.
+    pub(super) fn new(seconds: f64) -> Self {
+        Self {
+            seconds,
+            latencies_us: histogram(),
+            refused: 0,
+            failed: 0,
+            cpu: Cpu::default(),
+            resident_bytes: 0,
+        }
+    }
+    /// Counts a good answer.
+    pub(super) fn record(&mut self, latency: Duration) {
+        self.latencies_us.saturating_record((latency.as_micros() as u64).max(1));
+    }
+    /// Good answers a second.
+    pub(super) fn rps(&self) -> f64 {
+        self.latencies_us.len() as f64 / self.seconds
+    }
+    /// A percentile of the latency in milliseconds; NaN where nothing was answered.
+    pub(super) fn percentile_ms(&self, percentile: f64) -> f64 {
+        if self.latencies_us.is_empty() {
+            return f64::NAN;
+        }
+        self.latencies_us.value_at_percentile(percentile) as f64 / 1e3
+    }
+}
+
+/// One microsecond to ten minutes at three significant digits.
+#[expect(clippy::expect_used, reason = "the bounds are constants that the crate takes")]
+pub(super) fn histogram() -> Histogram<u32> {
+    Histogram::new_with_bounds(1, 600_000_000, 3).expect("valid bounds")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loads_are_read_as_they_are_named() {
+        assert_eq!(Load::parse("16"), Ok(Load::Closed { clients: 16 }));
+        assert_eq!(Load::parse("60%").map(Load::name), Ok("open-60%".into()));
+        for wrong in ["0", "-3", "0%", "x%", "", "1.5"] {
+            assert!(Load::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn arrivals_come_at_the_rate_and_as_the_seed_says() {
+        let window = Window { warm_s: 0.0, seconds: 100.0 };
+        let found = arrivals(50.0, 3, window);
+        // 5,000 on average with a standard deviation of 71.
+        assert!((4700..5300).contains(&found.len()), "{}", found.len());
+        assert!(found.is_sorted() && found.last().is_some_and(|last| *last < window.whole()));
+        assert_eq!(found, arrivals(50.0, 3, window));
+        assert_ne!(found, arrivals(50.0, 4, window));
+        let mean = found.len() as f64 / 100.0;
+        let gaps: Vec<f64> = found.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64() * mean).collect();
+        let variance = gaps.iter().map(|gap| (gap - 1.0).powi(2)).sum::<f64>() / gaps.len() as f64;
+        assert!((0.85..1.15).contains(&variance), "exponential gaps have the variance 1, not {variance}");
+    }
+}

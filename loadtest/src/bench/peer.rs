@@ -1,0 +1,216 @@
+//! The FastAPI peer as a contestant: the twin of the same graph, at the setting that suits the host best.
+
+use super::client::Target;
+use super::images::Images;
+use super::load::{Traffic, Window};
+use super::postgres::Postgres;
+use super::process::Process;
+use super::progress::say;
+use super::server::Server;
+use super::service::wait_ready;
+use super::subject::Subject;
+use anyhow::{Context, Result, bail, ensure};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use serde::Serialize;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::rc::Rc;
+use std::str::FromStr;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Known to everybody; it guards nothing.
+const SECRET: &str = "benchmark-only-token-secret-known-to-everybody";
+/// Clients of the load that settings are compared under.
+const SWEEP_CLIENTS: usize = 16;
+
+/// How the peer is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct PeerSetting {
+    /// Processes.
+    pub workers: usize,
+    /// Threads inside one operator.
+    pub intra_threads: usize,
+    /// Threads that score.
+    pub pool_threads: usize,
+}
+
+impl FromStr for PeerSetting {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let advice = || format!("{text:?} is not WORKERS,INTRA_THREADS,POOL_THREADS, such as 2,1,1");
+        let numbers: Vec<usize> = text.split(',').map_while(|n| n.parse().ok().filter(|n| *n > 0)).collect();
+        match (&numbers[..], text.split(',').count()) {
+            (&[workers, intra_threads, pool_threads], 3) => Ok(Self { workers, intra_threads, pool_threads }),
+            _ => Err(advice()),
+        }
+    }
+}
+
+impl std::fmt::Display for PeerSetting {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        let Self { workers, intra_threads, pool_threads } = self;
+        write!(f, "{workers} workers x {pool_threads} pool threads x {intra_threads} intra-op threads")
+    }
+}
+
+/// One line of the sweep.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(super) struct PeerCell {
+    /// Setting.
+    pub(super) setting: PeerSetting,
+    /// Answers a second at 16 clients.
+    pub(super) rps: f64,
+    /// Median latency.
+    pub(super) p50_ms: f64,
+}
+
+/// The peer's interpreter and model: what is the same for every setting.
+#[derive(Debug)]
+pub(super) struct Peer {
+    python: PathBuf,
+    twin: PathBuf,
+    clahe: bool,
+    database_url: String,
+    token: String,
+    postgres: u32,
+}
+
+impl Peer {
+    /// Installs the interpreter where it is missing, makes the twin and the database.
+    pub(super) fn prepare(subject: &Subject, postgres: &Postgres, work: &Path) -> Result<Self> {
+        let python = run(&mut Command::new("scripts/service-peer-venv.sh"))
+            .context("add --without-peer to go on without it")?;
+        let twin = std::path::absolute(work.join(format!("{}-twin.onnx", subject.model)))?;
+        let said =
+            run(Command::new(&python).arg("loadtest/peer/twin.py").arg(&subject.fp32_file).arg(&twin))?;
+        say(format_args!("the peer's twin, {said}"));
+        let database = format!("peer_{}_{}", subject.model, subject.precision)
+            .replace(|c: char| !c.is_alphanumeric(), "_");
+        postgres.create(&database)?;
+        Ok(Self {
+            python: python.into(),
+            twin,
+            clahe: subject.clahe,
+            database_url: postgres.url_without_host(&database),
+            token: token()?,
+            postgres: postgres.id()?,
+        })
+    }
+
+    /// Starts it and waits until it is ready.
+    pub(super) async fn start(&self, setting: PeerSetting, images: &Images, logs: &Path) -> Result<Server> {
+        // Freed here and taken by the peer a moment later.
+        let address: SocketAddr = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let mut command = Command::new("loadtest/peer/run.sh");
+        command
+            .env("PYTHON", &self.python)
+            .env("PORT", address.port().to_string())
+            .env("WORKERS", setting.workers.to_string())
+            .env("INTRA_OP_THREADS", setting.intra_threads.to_string())
+            .env("POOL_THREADS", setting.pool_threads.to_string())
+            .env("CLAHE", if self.clahe { "1" } else { "0" })
+            .env("MODEL", &self.twin)
+            .env("DATABASE_URL", &self.database_url)
+            .env("JWT_SECRET", SECRET);
+        let mut process = Process::start(command, &logs.join("peer.log"))?;
+        wait_ready(&mut process, address, "/healthz", "the peer")?;
+        let target = Target::new(address, "/v1/predict", &self.token, images.forms())?;
+        let mut server = Server { process, target: Rc::new(target), postgres: self.postgres };
+        server.check("the peer").await?;
+        // Its workers start one after the other, and the first to be ready answers for all.
+        let warm = Window { warm_s: 0.0, seconds: 1.0 };
+        server.measure(Traffic::Closed { clients: SWEEP_CLIENTS }, warm).await?;
+        Ok(server)
+    }
+
+    /// Starts it with one setting and sees how many requests it answers.
+    pub(super) async fn try_setting(
+        &self,
+        setting: PeerSetting,
+        images: &Images,
+        seconds: f64,
+        logs: &Path,
+    ) -> Result<PeerCell> {
+        let mut server = self.start(setting, images, logs).await?;
+        let window = Window { warm_s: 1.0, seconds };
+        let found = server.measure(Traffic::Closed { clients: SWEEP_CLIENTS }, window).await?;
+        ensure!(found.failed == 0, "the peer failed {} requests; see {}", found.failed, logs.display());
+        let cell = PeerCell { setting, rps: found.rps(), p50_ms: found.percentile_ms(50.0) };
+        say(format_args!("peer, {setting}: {:.1} requests/s, p50 {:.1} ms", cell.rps, cell.p50_ms));
+        Ok(cell)
+    }
+
+    /// Tries the settings that can be best on this host; the table's first line is the best.
+    pub(super) async fn sweep(&self, images: &Images, seconds: f64, logs: &Path) -> Result<Vec<PeerCell>> {
+        let mut cells = Vec::new();
+        for setting in candidates(std::thread::available_parallelism()?.get()) {
+            cells.push(self.try_setting(setting, images, seconds, logs).await?);
+        }
+        cells.sort_by(|a, b| b.rps.total_cmp(&a.rps));
+        Ok(cells)
+    }
+}
+
+/// Processes x threads of a pool x threads of an operator: one or all cores of each, and one pool thread more than
+/// cores, which hides the waits.
+fn candidates(cores: usize) -> Vec<PeerSetting> {
+    let mut settings = Vec::new();
+    for workers in [1, cores] {
+        for intra_threads in [1, cores] {
+            for pool_threads in [1, cores, cores * 2] {
+                let setting = PeerSetting { workers, intra_threads, pool_threads };
+                let threads = workers * intra_threads * pool_threads;
+                if threads <= cores * 4 && threads >= cores && !settings.contains(&setting) {
+                    settings.push(setting);
+                }
+            }
+        }
+    }
+    settings
+}
+
+fn token() -> Result<String> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?.as_secs();
+    let claims = serde_json::json!({"sub": "bench", "scope": "predict", "exp": now + 86_400});
+    Ok(jsonwebtoken::encode(
+        &Header::new(Algorithm::HS256),
+        &claims,
+        &EncodingKey::from_secret(SECRET.as_bytes()),
+    )?)
+}
+
+/// Runs a program to its end and returns what it printed.
+fn run(command: &mut Command) -> Result<String> {
+    let name = format!("{:?}", command.get_program());
+    let output = command
+        .stderr(std::process::Stdio::inherit())
+        .output()
+        .with_context(|| format!("{name} cannot be run"))?;
+    if !output.status.success() {
+        bail!("{name} ended with {}", output.status);
+    }
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sweep_uses_every_core_and_no_setting_twice() {
+        for cores in [1, 2, 8] {
+            let found = candidates(cores);
+            assert!(found.iter().all(|s| s.workers * s.intra_threads * s.pool_threads >= cores), "{found:?}");
+            let mut unique: Vec<String> = found.iter().map(ToString::to_string).collect();
+            unique.sort();
+            unique.dedup();
+            assert_eq!(unique.len(), found.len());
+        }
+        assert_eq!("2,1,4".parse(), Ok(PeerSetting { workers: 2, intra_threads: 1, pool_threads: 4 }));
+        for wrong in ["2,1", "2,1,4,1", "0,1,1", "a,b,c", ""] {
+            assert!(wrong.parse::<PeerSetting>().is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! One subject from start to figures: everybody started, swept, played against each other and stopped.
+
+use super::Args;
+use super::images::Images;
+use super::limit::{Cell, Limit, LimitCell, pack};
+use super::load::{Load, Traffic, Window};
+use super::peer::{Peer, PeerCell, PeerSetting};
+use super::postgres::Postgres;
+use super::progress::say;
+use super::rounds::{Contestant, Field, Plan, Point, play};
+use super::server::Server;
+use super::service;
+use super::soak::{Soak, soak};
+use super::subject::Subject;
+use super::summary::{Figures, Record, records};
+use anyhow::Result;
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+
+/// Seconds for each cell of a sweep.
+const SWEEP_S: f64 = 2.5;
+/// Clients of the soak.
+const SOAK_CLIENTS: usize = 16;
+
+/// What was found of one subject.
+#[derive(Debug, Serialize)]
+pub(super) struct SubjectReport {
+    /// `densenet121 int8`.
+    pub(super) title: String,
+    /// Figures the project is judged by.
+    pub(super) figures: Figures,
+    /// The limit's cells, the best one first: that one took part.
+    pub(super) limit_cells: Vec<LimitCell>,
+    /// The peer's settings, the best one first: that one took part.
+    pub(super) peer_cells: Vec<PeerCell>,
+    /// What `--set` changed.
+    pub(super) settings: Vec<service::Setting>,
+    /// From the service's start to its readiness.
+    pub(super) ready_ms: f64,
+    /// Most memory that the service ever had resident.
+    pub(super) peak_resident_mb: f64,
+    /// Memory over time.
+    pub(super) soak: Option<Soak>,
+    /// Also in summary.json.
+    pub(super) records: Vec<Record>,
+}
+
+/// Measures one subject.
+pub(super) async fn measure(
+    args: &Args,
+    subject: &Subject,
+    images: &Images,
+    postgres: &Postgres,
+) -> Result<SubjectReport> {
+    let logs = folder(args, subject)?;
+    say(format_args!("== {}", subject.title()));
+    let (limit, limit_cells) = start_limit(args, subject, images, &logs)?;
+    let (peer, peer_cells) = start_peer(args, subject, images, postgres, &logs).await?;
+    let (mut server, ready_ms) = service::start(subject, &args.settings, postgres, images, &logs)?;
+    server.check("the service").await?;
+    let mut field = Field { service: server, peer, limit };
+    let plan = plan(args, limit_cells[0], peer_cells.first());
+    let minutes = plan.total_s(field.contestants().len()) / 60.0;
+    say(format_args!("{} rounds, about {minutes:.1} minutes", plan.rounds));
+    let (points, commits_ms) = play(&mut field, &plan, postgres).await?;
+    let soak = match args.soak_minutes {
+        minutes if minutes > 0.0 => Some(soak(&mut field.service, SOAK_CLIENTS, minutes).await?),
+        _ => None,
+    };
+    complain(&points, &logs);
+    Ok(SubjectReport {
+        title: subject.title(),
+        figures: Figures::of(&points, &commits_ms, args.seed),
+        limit_cells,
+        peer_cells,
+        settings: args.settings.clone(),
+        ready_ms,
+        peak_resident_mb: field.service.peak_resident_bytes()? as f64 / 1e6,
+        soak,
+        records: records(subject, &points, args.seed),
+    })
+}
+
+/// The folder of the subject's logs, absolute: children have working directories of their own.
+fn folder(args: &Args, subject: &Subject) -> Result<PathBuf> {
+    let logs = std::path::absolute(args.out.join("logs").join(subject.title().replace(' ', "-")))?;
+    std::fs::create_dir_all(&logs)?;
+    Ok(logs)
+}
+
+fn start_limit(
+    args: &Args,
+    subject: &Subject,
+    images: &Images,
+    logs: &Path,
+) -> Result<(Limit, Vec<LimitCell>)> {
+    let packed = logs.join("images");
+    pack(&images.files, &packed)?;
+    let mut limit = Limit::start(subject, &packed, logs)?;
+    let cells = if args.quick {
+        let sessions = std::thread::available_parallelism()?.get();
+        vec![limit.try_cell(Cell { sessions, intra_threads: 1, spinning: false, batch: 1 }, 0.5)?]
+    } else {
+        limit.sweep(SWEEP_S)?
+    };
+    limit.prepare(cells[0].cell)?;
+    Ok((limit, cells))
+}
+
+async fn start_peer(
+    args: &Args,
+    subject: &Subject,
+    images: &Images,
+    postgres: &Postgres,
+    logs: &Path,
+) -> Result<(Option<Server>, Vec<PeerCell>)> {
+    if args.without_peer {
+        return Ok((None, Vec::new()));
+    }
+    let peer = Peer::prepare(subject, postgres, logs)?;
+    let cores = std::thread::available_parallelism()?.get();
+    let quick = args.quick.then_some(PeerSetting { workers: cores, intra_threads: 1, pool_threads: 1 });
+    let cells = match args.peer.or(quick) {
+        Some(setting) => vec![peer.try_setting(setting, images, SWEEP_S, logs).await?],
+        None => peer.sweep(images, SWEEP_S, logs).await?,
+    };
+    let server = peer.start(cells[0].setting, images, logs).await?;
+    Ok((Some(server), cells))
+}
+
+fn plan(args: &Args, limit: LimitCell, peer: Option<&PeerCell>) -> Plan {
+    let quick = [Load::Closed { clients: 1 }, Load::Closed { clients: 16 }, Load::Open { share: 0.6 }];
+    Plan {
+        loads: if args.quick { quick.to_vec() } else { args.loads.clone() },
+        rounds: if args.quick { 1 } else { args.rounds.max(1) },
+        seconds: if args.quick { 1.0 } else { args.seconds },
+        seed: args.seed,
+        limit_rps: limit.rps,
+        reference_rps: peer.map_or(limit.rps, |peer| peer.rps),
+    }
+}
+
+/// A figure beside failures would be no figure: they are said aloud.
+fn complain(points: &[Point], logs: &Path) {
+    for point in points {
+        for who in [Contestant::Cxr, Contestant::Peer] {
+            let failed: f64 = point.each(who, |m| m.failed as f64).iter().sum();
+            if failed > 0.0 {
+                let (name, load, logs) = (who.name(), point.load.name(), logs.display());
+                say(format_args!("warning: {name} failed {failed} requests at {load}; see {logs}"));
+            }
+        }
+    }
+}

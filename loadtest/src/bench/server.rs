@@ -1,0 +1,63 @@
+//! A contestant that answers over HTTP: its process, its address, and its share of the bill.
+
+use super::accounting::{cpu_seconds, peak_resident_bytes, resident_bytes};
+use super::client::{self, Target};
+use super::load::{Cpu, Measurement, Traffic, Window};
+use super::process::Process;
+use anyhow::{Result, ensure};
+use std::rc::Rc;
+
+/// A server that runs.
+#[derive(Debug)]
+pub(super) struct Server {
+    pub(super) process: Process,
+    pub(super) target: Rc<Target>,
+    /// The database that it writes to.
+    pub(super) postgres: u32,
+}
+
+impl Server {
+    /// Asks once and shows what is wrong where the answer is not 200.
+    pub(super) async fn check(&mut self, name: &str) -> Result<()> {
+        let target = Rc::clone(&self.target);
+        let asked = tokio::task::LocalSet::new().run_until(async move { target.ask_once().await }).await;
+        self.process.check_alive(name)?;
+        let (status, text) = asked?;
+        ensure!(status == 200, "{name} answers {status} to an image: {text}");
+        Ok(())
+    }
+
+    /// Puts traffic on it, with everybody's processor time inside the window.
+    pub(super) async fn measure(&mut self, traffic: Traffic, window: Window) -> Result<Measurement> {
+        let (id, postgres) = (self.process.id(), self.postgres);
+        // Reading all of /proc costs the generator some milliseconds: its own time is taken last, and first.
+        let begin = || {
+            let (postgres, contestant) = (cpu_seconds(postgres)?, cpu_seconds(id)?);
+            Ok(Cpu { generator: own_cpu_seconds(), postgres, contestant })
+        };
+        let end = || {
+            let generator = own_cpu_seconds();
+            Ok(Cpu { generator, postgres: cpu_seconds(postgres)?, contestant: cpu_seconds(id)? })
+        };
+        let mut found = client::put(Rc::clone(&self.target), traffic, window, begin, end).await?;
+        found.resident_bytes = self.resident_bytes()?;
+        self.process.check_alive("the server")?;
+        Ok(found)
+    }
+
+    /// Memory that it holds now.
+    pub(super) fn resident_bytes(&self) -> Result<u64> {
+        resident_bytes(self.process.id())
+    }
+
+    /// Most memory that its first process has ever held.
+    pub(super) fn peak_resident_bytes(&self) -> Result<u64> {
+        peak_resident_bytes(self.process.id())
+    }
+}
+
+/// This process without its children: the generator.
+fn own_cpu_seconds() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}

@@ -1,0 +1,167 @@
+//! The figures that come out: one record for each contestant at each load, and those that the project is judged by.
+
+use super::interval::Interval;
+use super::load::{Load, Measurement};
+use super::rounds::{Contestant, Point};
+use super::subject::Subject;
+use serde::{Deserialize, Serialize};
+
+/// Processor milliseconds behind one answer.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct CpuPerRequest {
+    /// Who asks.
+    pub generator: f64,
+    /// The database.
+    pub postgres: f64,
+    /// Who answers, with its processes.
+    pub contestant: f64,
+}
+
+/// One contestant at one load: medians over the rounds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// `cxr`, `peer` or `limit`.
+    pub contestant: String,
+    /// Name of the model.
+    pub model: String,
+    /// What this contestant ran: the peer always `fp32`.
+    pub precision: String,
+    /// The precision that our service ran in the same rounds.
+    pub against_precision: String,
+    /// `closed-16`: so many clients; `open-60%`: that share of the peer's saturation rate.
+    pub load: String,
+    /// Arrivals a second, in the open loop.
+    pub offered_rps: Option<f64>,
+    /// Good answers a second.
+    pub rps: f64,
+    /// Median latency.
+    pub p50_ms: f64,
+    /// 90th percentile.
+    pub p90_ms: f64,
+    /// 99th percentile.
+    pub p99_ms: f64,
+    /// What the ratios compare: `rps` in the closed loop, where more is better; `p99_ms` in the open one, where less is.
+    pub ratio_of: String,
+    /// This contestant's figure over the peer's of the same round; absent without a peer.
+    pub ratio_to_peer: Option<Interval>,
+    /// Over the limit's.
+    pub ratio_to_limit: Option<Interval>,
+    /// Good answers of all rounds.
+    pub answers: u64,
+    /// Answers 429 and 503.
+    pub refused: u64,
+    /// Other answers, broken connections, none.
+    pub failed: u64,
+    /// Processor time.
+    pub cpu_ms_per_request: CpuPerRequest,
+    /// Resident memory, the most of any round's end.
+    pub resident_mb: f64,
+    /// Rounds.
+    pub rounds: usize,
+}
+
+/// Records of all points of a subject.
+pub(super) fn records(subject: &Subject, points: &[Point], seed: u64) -> Vec<Record> {
+    let one = |point: &Point, who: Contestant| record(subject, point, who, seed);
+    points
+        .iter()
+        .flat_map(|point| {
+            let present = point.rounds.first().into_iter().flat_map(|round| round.keys());
+            present.map(move |who| one(point, *who))
+        })
+        .collect()
+}
+
+fn record(subject: &Subject, point: &Point, who: Contestant, seed: u64) -> Record {
+    let (ratio_of, figure): (&str, fn(&Measurement) -> f64) = match point.load {
+        Load::Closed { .. } => ("rps", Measurement::rps),
+        Load::Open { .. } => ("p99_ms", |m| m.percentile_ms(99.0)),
+    };
+    let ratio = |other| ratio(&point.each(who, figure), &point.each(other, figure), seed);
+    let total = |count: fn(&Measurement) -> u64| {
+        point.rounds.iter().filter_map(|r| r.get(&who)).map(count).sum::<u64>()
+    };
+    let answers = total(|m| m.latencies_us.len());
+    let cpu = |share: fn(&Measurement) -> f64| {
+        point.each(who, share).iter().sum::<f64>() * 1e3 / answers.max(1) as f64
+    };
+    Record {
+        contestant: who.name().into(),
+        model: subject.model.clone(),
+        precision: if who == Contestant::Peer { "fp32".into() } else { subject.precision.clone() },
+        against_precision: subject.precision.clone(),
+        load: point.load.name(),
+        offered_rps: point.offered_rps,
+        rps: point.median(who, Measurement::rps),
+        p50_ms: point.median(who, |m| m.percentile_ms(50.0)),
+        p90_ms: point.median(who, |m| m.percentile_ms(90.0)),
+        p99_ms: point.median(who, |m| m.percentile_ms(99.0)),
+        ratio_of: ratio_of.into(),
+        ratio_to_peer: ratio(Contestant::Peer),
+        ratio_to_limit: ratio(Contestant::Limit),
+        answers,
+        refused: total(|m| m.refused),
+        failed: total(|m| m.failed),
+        cpu_ms_per_request: CpuPerRequest {
+            generator: cpu(|m| m.cpu.generator),
+            postgres: cpu(|m| m.cpu.postgres),
+            contestant: cpu(|m| m.cpu.contestant),
+        },
+        resident_mb: point.each(who, |m| m.resident_bytes as f64 / 1e6).into_iter().fold(0.0, f64::max),
+        rounds: point.rounds.len(),
+    }
+}
+
+/// Round by round, so that what slows the host down for a while slows both.
+fn ratio(ours: &[f64], theirs: &[f64], seed: u64) -> Option<Interval> {
+    let ratios: Vec<f64> = ours.iter().zip(theirs).map(|(a, b)| a / b).collect();
+    Interval::of_median(&ratios, seed)
+}
+
+/// The figures that the project is judged by; absent where a load or the peer was left out.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct Figures {
+    /// Answers a second over the limit's images a second, each at its best closed load.
+    pub(super) saturation_to_limit: Option<Interval>,
+    /// Over the peer's.
+    pub(super) saturation_to_peer: Option<Interval>,
+    /// 99th percentile over the peer's, at 60 % of the peer's saturation rate.
+    pub(super) p99_at_60_percent_to_peer: Option<Interval>,
+    /// Median latency at one client over the limit's plus one commit.
+    pub(super) p50_alone_to_limit_and_commit: Option<Interval>,
+    /// Median time of one commit.
+    pub(super) commit_ms: Option<Interval>,
+}
+
+impl Figures {
+    /// From all points and the commits of every round.
+    pub(super) fn of(points: &[Point], commits_ms: &[f64], seed: u64) -> Self {
+        let saturated = |who: Contestant| -> Vec<f64> {
+            let closed = points.iter().filter(|point| matches!(point.load, Load::Closed { .. }));
+            let best = closed
+                .max_by(|a, b| a.median(who, Measurement::rps).total_cmp(&b.median(who, Measurement::rps)));
+            best.map(|point| point.each(who, Measurement::rps)).unwrap_or_default()
+        };
+        let at = |load: Load| points.iter().find(|point| point.load == load);
+        let p99 = |who| {
+            let point = at(Load::Open { share: 0.6 });
+            point.map(|point| point.each(who, |m| m.percentile_ms(99.0))).unwrap_or_default()
+        };
+        let p50_alone = |who| {
+            let point = at(Load::Closed { clients: 1 });
+            point.map(|point| point.each(who, |m| m.percentile_ms(50.0))).unwrap_or_default()
+        };
+        let with_commit: Vec<f64> = p50_alone(Contestant::Limit)
+            .iter()
+            .zip(commits_ms)
+            .map(|(limit, commit)| limit + commit)
+            .collect();
+        Self {
+            saturation_to_limit: ratio(&saturated(Contestant::Cxr), &saturated(Contestant::Limit), seed),
+            saturation_to_peer: ratio(&saturated(Contestant::Cxr), &saturated(Contestant::Peer), seed),
+            p99_at_60_percent_to_peer: ratio(&p99(Contestant::Cxr), &p99(Contestant::Peer), seed),
+            p50_alone_to_limit_and_commit: ratio(&p50_alone(Contestant::Cxr), &with_commit, seed),
+            commit_ms: Interval::of_median(commits_ms, seed),
+        }
+    }
+}

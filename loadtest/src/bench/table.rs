@@ -1,0 +1,97 @@
+//! `table.md`: the same figures for people.
+
+use super::interval::Interval;
+use super::run::SubjectReport;
+use super::summary::Record;
+use std::fmt::Write as _;
+
+/// The whole table.
+pub(super) fn markdown(host: &str, images: &str, reports: &[SubjectReport]) -> String {
+    let mut text = format!("# Benchmark\n\n{host}\n\nImages: {images}.\n");
+    for report in reports {
+        // Writing to a String cannot fail.
+        let _ = write!(
+            text,
+            "\n## {}\n\n{}\n{}\n{}",
+            report.title,
+            figures(report),
+            sweeps(report),
+            loads(&report.records)
+        );
+    }
+    text
+}
+
+fn figures(report: &SubjectReport) -> String {
+    let figures = &report.figures;
+    let mut text = String::from("| figure | median | 95 % interval |\n|---|--:|--:|\n");
+    let mut line = |name: &str, interval: Option<Interval>| {
+        let (value, range) = interval.map_or_else(
+            || ("not measured".into(), String::new()),
+            |i| (format!("{:.3}", i.value), format!("{:.3} to {:.3}", i.low, i.high)),
+        );
+        let _ = writeln!(text, "| {name} | {value} | {range} |");
+    };
+    line("throughput at saturation / limit", figures.saturation_to_limit);
+    line("throughput at saturation / peer", figures.saturation_to_peer);
+    line("p99 at 60 % of the peer's saturation rate / peer's", figures.p99_at_60_percent_to_peer);
+    line("p50 at one client / (limit's + one commit)", figures.p50_alone_to_limit_and_commit);
+    line("one commit, ms", figures.commit_ms);
+    let _ = writeln!(text, "| the service's peak resident memory, MB | {:.0} | |", report.peak_resident_mb);
+    let _ = writeln!(text, "| the service's start to ready, ms | {:.0} | |", report.ready_ms);
+    if let Some(soak) = &report.soak {
+        let _ = writeln!(
+            text,
+            "| resident memory over {:.1} minutes at saturation: first, last, slope in MB a minute | {:.0}, {:.0}, {:.2} | |",
+            soak.minutes, soak.first_mb, soak.last_mb, soak.slope_mb_per_minute
+        );
+    }
+    text
+}
+
+fn sweeps(report: &SubjectReport) -> String {
+    let mut text = String::from("\nThe limit's cells: ");
+    let cells = report.limit_cells.iter();
+    let cells = cells.map(|c| format!("{} {:.1}/s (one alone {:.2} ms)", c.cell, c.rps, c.single_p50_ms));
+    text.push_str(&cells.collect::<Vec<_>>().join("; "));
+    if !report.peer_cells.is_empty() {
+        let cells = report.peer_cells.iter();
+        let cells = cells.map(|c| format!("{} {:.1}/s (p50 {:.1} ms)", c.setting, c.rps, c.p50_ms));
+        let _ = write!(text, ".\n\nThe peer's settings: {}", cells.collect::<Vec<_>>().join("; "));
+    }
+    text.push_str(".\n");
+    text
+}
+
+fn loads(records: &[Record]) -> String {
+    let mut text = String::from(
+        "| load | contestant | requests/s | p50 ms | p90 ms | p99 ms | ratio of | to peer | to limit | refused | failed | \
+         CPU ms a request: contestant, Postgres, generator | MB |\n|---|---|--:|--:|--:|--:|---|--:|--:|--:|--:|--:|--:|\n",
+    );
+    let ratio = |interval: Option<Interval>| {
+        interval.map_or_else(String::new, |i| format!("{:.3} ({:.3} to {:.3})", i.value, i.low, i.high))
+    };
+    for r in records {
+        let cpu = r.cpu_ms_per_request;
+        let _ = writeln!(
+            text,
+            "| {} | {} | {:.1} | {:.1} | {:.1} | {:.1} | {} | {} | {} | {} | {} | {:.2}, {:.2}, {:.2} | {:.0} |",
+            r.load,
+            r.contestant,
+            r.rps,
+            r.p50_ms,
+            r.p90_ms,
+            r.p99_ms,
+            r.ratio_of,
+            ratio(r.ratio_to_peer),
+            ratio(r.ratio_to_limit),
+            r.refused,
+            r.failed,
+            cpu.contestant,
+            cpu.postgres,
+            cpu.generator,
+            r.resident_mb
+        );
+    }
+    text
+}

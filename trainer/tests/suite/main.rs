@@ -12,6 +12,7 @@ mod data_path;
 mod folds;
 mod measurement;
 mod networks;
+mod quantised;
 mod release;
 mod robustness;
 mod soup;

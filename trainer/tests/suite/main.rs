@@ -13,6 +13,7 @@ mod folds;
 mod gpu_check;
 mod measurement;
 mod networks;
+mod quantised;
 mod release;
 mod robustness;
 mod soup;

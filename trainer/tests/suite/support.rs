@@ -143,7 +143,7 @@ trainer:
     warp_probability: 0.8, detail_probability: 0.2, jpeg_probability: 0.2 }}
   calibration: {{ target_sensitivity: 0.9, components: 8, ood_images: null }}
   evaluation: {{ resamples: 200, ledger: {ledger}, external: null }}
-  export: {{ directory: {bundle}, originals: null }}
+  export: {{ directory: {bundle}, originals: null, int8: true, int8_images: 16, int8_max_flips: 0.5 }}
   robustness: {{ severities: [3] }}
   tracking: {{ store: {store} }}
 ",

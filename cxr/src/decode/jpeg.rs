@@ -82,7 +82,7 @@ fn end_of_image(bytes: &[u8]) -> Option<usize> {
     let mut at = 2;
     let mut in_scan = false;
     loop {
-        let skipped = bytes.get(at..)?.iter().position(|byte| *byte == 0xFF)?;
+        let skipped = memchr::memchr(0xFF, bytes.get(at..)?)?;
         at += skipped + 1;
         let marker = *bytes.get(at)?;
         match marker {

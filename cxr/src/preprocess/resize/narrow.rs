@@ -3,6 +3,8 @@
 //! Nearly every pixel is settled by a sum in `f32`, whose distance from the exact value is bounded. Where the bound
 //! reaches over the border between two grey levels, the pixel is computed again in the integers of the wide resize.
 
+#![expect(clippy::inline_always, reason = "what is not inlined is not compiled for the wider vectors")]
+
 use super::taps::{Axis, LANES, Taps};
 use crate::preprocess::Geometry;
 

@@ -152,7 +152,9 @@ pub(super) fn observe<'a>(
     for name in values {
         let found = observed.get(name).with_context(|| format!("value {name}: no image was given"))?;
         let (low, high) = found.histogram.range();
-        ensure!(low.is_finite() && high.is_finite(), "value {name}: from {low} to {high}, not finite");
+        // A NaN is neither smaller nor larger than anything, but no sum forgets it.
+        let is_finite = low.is_finite() && high.is_finite() && found.sum.iter().all(|sum| sum.is_finite());
+        ensure!(is_finite, "value {name}: from {low} to {high}, and not all of it finite");
     }
     Ok(observed)
 }

@@ -88,7 +88,8 @@ fn mean_before_projection(graph: &mut Graph) -> Result<()> {
             integers(&graph.nodes[pool], "strides").to_vec(),
         );
         let (pooled, mean) = (graph.nodes[pool].output[0].clone(), format!("{output}.mean"));
-        let (weight_name, channels) = (format!("{mean}.weight"), graph.dims(parameters(&graph.nodes[conv])?.0)?[1]);
+        let (weight_name, channels) =
+            (format!("{mean}.weight"), graph.dims(parameters(&graph.nodes[conv])?.0)?[1]);
         let n_taps = kernel.iter().product::<i64>();
         let weights = vec![1.0 / n_taps as f32; (channels * n_taps) as usize];
         graph.set_floats(&weight_name, &[&[channels, 1], &kernel[..]].concat(), &weights);

@@ -135,7 +135,7 @@ fn only_graphs_of_this_program_are_quantised() {
     assert!(try_it(b"\xff\xff", 1, 7).contains("no ONNX file"));
     let mut longer = graph.to_vec();
     // Field 6, a text that the schema here leaves out: the model's documentation.
-    longer.extend([6 << 3 | 2, 1, b'x']);
+    longer.extend([0x32, 1, b'x']);
     assert!(try_it(&longer, 1, 7).contains("holds more"), "{}", try_it(&longer, 1, 7));
     let edited = |edit: &dyn Fn(&mut ModelProto)| {
         let mut model = ModelProto::decode(graph).unwrap();
@@ -227,7 +227,11 @@ fn a_run_is_exported_with_both_variants_and_a_bundle_gets_one_later() {
     // Other data has other folds, and its train fold could be among the select images.
     let other = Workbench::new(8, 1);
     let mut command = other.command_without_data("quantise");
-    command.arg("--bundle").arg(workbench.path().join("bundle")).arg("--out").arg(workbench.path().join("other"));
+    command
+        .arg("--bundle")
+        .arg(workbench.path().join("bundle"))
+        .arg("--out")
+        .arg(workbench.path().join("other"));
     let printed = fail(command.arg("--data").arg(other.data()).arg("--onnxruntime").arg(onnxruntime()));
     assert!(printed.contains("do not give the folds"), "{printed}");
     strict(&workbench, &config);

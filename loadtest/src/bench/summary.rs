@@ -81,7 +81,7 @@ fn record(subject: &Subject, point: &Point, who: Contestant, seed: u64) -> Recor
     let total = |count: fn(&Measurement) -> u64| {
         point.rounds.iter().filter_map(|r| r.get(&who)).map(count).sum::<u64>()
     };
-    let answers = total(|m| m.latencies_us.len());
+    let answers = total(|m| m.latencies_us.len() as u64);
     let cpu = |share: fn(&Measurement) -> f64| {
         point.each(who, share).iter().sum::<f64>() * 1e3 / answers.max(1) as f64
     };

@@ -39,6 +39,15 @@ pub struct Args {
     /// Ordinal of the GPU.
     #[arg(long, default_value_t = 0)]
     pub device_id: i32,
+    /// Without replaying recorded runs in the service's way, on a GPU.
+    #[arg(long)]
+    pub no_cuda_graphs: bool,
+    /// Without pinned memory, and so without recorded runs, in the service's way, on a GPU.
+    #[arg(long)]
+    pub no_pinned_io: bool,
+    /// Products with 10 bits of mantissa in both ways, on a GPU.
+    #[arg(long)]
+    pub tf32: bool,
     /// Threads inside one operator, for the CPU.
     #[arg(long, default_value_t = 1)]
     pub intra_threads: usize,

@@ -4,7 +4,7 @@ use super::{Args, Way};
 use anyhow::{Context, Result};
 use cxr::bundle::{Bundle, Trust, Variant};
 use cxr::phantom::{PhantomSpec, generate};
-use runtime::{Provider, Runtime, Session, SessionOptions};
+use runtime::{CudaOptions, Provider, Runtime, Session, SessionOptions};
 use std::path::Path;
 
 /// Where a graph executes.
@@ -126,16 +126,20 @@ impl Loaded {
 
 /// How each way runs. The one place to say what the service switches on and a bare loop does not.
 fn options(way: Way, source: &Source, args: &Args) -> SessionOptions {
-    let plain = SessionOptions {
+    let service = way == Way::Service;
+    SessionOptions {
         provider: match args.provider {
             ProviderName::Cpu => Provider::Cpu,
-            ProviderName::Cuda => Provider::Cuda { device_id: args.device_id, memory_limit_bytes: None },
+            ProviderName::Cuda => Provider::Cuda(CudaOptions {
+                device_id: args.device_id,
+                memory_limit_bytes: None,
+                tf32: args.tf32,
+                pinned_io: service && !args.no_pinned_io,
+                graphs: service && !args.no_pinned_io && !args.no_cuda_graphs,
+            }),
         },
         intra_threads: args.intra_threads,
         precision: source.precision().to_owned(),
         ..SessionOptions::default()
-    };
-    match way {
-        Way::Service | Way::Bare => plain,
     }
 }

@@ -3,7 +3,7 @@
 use super::Args;
 use super::images::Images;
 use super::limit::{Cell, Limit, LimitCell, pack};
-use super::load::{Load, Traffic, Window};
+use super::load::Load;
 use super::peer::{Peer, PeerCell, PeerSetting};
 use super::postgres::Postgres;
 use super::progress::say;

@@ -247,7 +247,7 @@ fn configuration(
   training: {{ epochs: {epochs}, batch_size: {batch}, patience: {epochs}, workers: {workers}, deterministic: {deterministic} }}
   calibration: {{ ood_images: null, components: {components} }}
   evaluation: {{ resamples: 500, ledger: {ledger}, external: null }}
-  export: {{ directory: {bundle}, name: cxr-gpu-check, version: 0.1.0, max_bytes: 400000000, originals: null }}
+  export: {{ directory: {bundle}, name: cxr-gpu-check, version: 0.1.0, max_bytes: 400000000, originals: null, int8_max_flips: 0.05 }}
   tracking: {{ store: {store} }}
 ",
         cache = cache?,

@@ -39,9 +39,9 @@ pub struct Args {
     /// Ordinal of the GPU.
     #[arg(long, default_value_t = 0)]
     pub device_id: i32,
-    /// Without replaying recorded runs in the service's way, on a GPU.
+    /// Replay recorded runs in the service's way, on a GPU.
     #[arg(long)]
-    pub no_cuda_graphs: bool,
+    pub cuda_graphs: bool,
     /// Without pinned memory, and so without recorded runs, in the service's way, on a GPU.
     #[arg(long)]
     pub no_pinned_io: bool,

@@ -16,6 +16,6 @@ pub use activations::ActivationSession;
 pub use error::RuntimeError;
 pub use fingerprint::ExecutionFingerprint;
 pub use library::Runtime;
-pub use proof::ProviderProof;
 pub use options::{CudaOptions, Provider, SessionOptions};
+pub use proof::ProviderProof;
 pub use session::{ModelOutputs, Session};

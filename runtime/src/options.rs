@@ -29,13 +29,14 @@ pub struct CudaOptions {
     /// size; otherwise ONNX Runtime allocates and copies at every run.
     pub pinned_io: bool,
     /// A run is recorded once for each batch size and replayed as a whole: one launch for the graph and not one for
-    /// each of its kernels. Needs `pinned_io`.
+    /// each of its kernels. Needs `pinned_io`. Off unless asked for: on an H100 it nearly doubled a single image's speed,
+    /// and with MobileNetV2 several recorded sizes then gave wrong outputs (docs/GPU.md).
     pub graphs: bool,
 }
 
 impl Default for CudaOptions {
     fn default() -> Self {
-        Self { device_id: 0, memory_limit_bytes: None, tf32: false, pinned_io: true, graphs: true }
+        Self { device_id: 0, memory_limit_bytes: None, tf32: false, pinned_io: true, graphs: false }
     }
 }
 

@@ -72,7 +72,8 @@ impl PinnedBatches {
             self.batches.insert(size, batch);
         }
         let sizes = self.sizes;
-        let batch = self.batches.get_mut(&size).ok_or(RuntimeError::BatchTooLarge { batch: size, largest: 0 })?;
+        let batch =
+            self.batches.get_mut(&size).ok_or(RuntimeError::BatchTooLarge { batch: size, largest: 0 })?;
         let pixels = batch.image.as_mut_slice::<u8>();
         let (used, unused) = pixels.split_at_mut(images.len() * sizes.pixels());
         for (target, image) in used.chunks_exact_mut(sizes.pixels()).zip(images) {

@@ -43,10 +43,8 @@ impl App {
             .with_context(|| format!("the model bundle {}", config.model.bundle.display()))?;
         let slot = Arc::new(Slot::new(serving, Arc::clone(&metrics)));
         let shadow = shadow(&config, &decoders, &store, &metrics)?;
-        let reloader =
-            Arc::new(Reloader::new(config.model.clone(), Arc::clone(&slot), Arc::clone(&metrics)));
-        let readiness =
-            Arc::new(Readiness::new(Arc::clone(&slot), Arc::clone(&store), Arc::clone(&metrics)));
+        let reloader = Arc::new(Reloader::new(config.model.clone(), Arc::clone(&slot), Arc::clone(&metrics)));
+        let readiness = Arc::new(Readiness::new(Arc::clone(&slot), Arc::clone(&store), Arc::clone(&metrics)));
         let gate = Arc::new(Gate::new(config.limits.max_in_flight.get(), Arc::clone(&metrics)));
         if let Some(every) = config.model.watch_interval {
             let directory = config.model.bundle.clone();

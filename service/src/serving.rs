@@ -46,7 +46,11 @@ impl Serving {
     ///
     /// # Errors
     /// When what was deployed is wrong.
-    pub fn load(config: &ModelConfig, niceness: i32, metrics: Option<&Arc<Metrics>>) -> Result<Self, LoadError> {
+    pub fn load(
+        config: &ModelConfig,
+        niceness: i32,
+        metrics: Option<&Arc<Metrics>>,
+    ) -> Result<Self, LoadError> {
         let model = ServedModel::open(config)?;
         let golden = Golden::of(&model)?;
         let mut sessions = match Sessions::open(config, &model) {

@@ -94,8 +94,13 @@ impl Shadow {
     ) -> Self {
         let (offers, inbox) = mpsc::channel(config.max_waiting);
         let candidate = Arc::new(candidate);
-        let scorer =
-            Scorer { candidate: Arc::clone(&candidate), decoders, limits, store, metrics: Arc::clone(&metrics) };
+        let scorer = Scorer {
+            candidate: Arc::clone(&candidate),
+            decoders,
+            limits,
+            store,
+            metrics: Arc::clone(&metrics),
+        };
         tokio::spawn(scorer.work(inbox));
         Self { offers, candidate, metrics }
     }

@@ -23,7 +23,8 @@ async fn wait_for_rows(url: &str, n: u32) {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_late_is_answered_504_and_has_its_row_and_the_rest_is_not_delayed() {
     let url = postgres::shared().database();
-    let server = Options::on(&url).set("model.sessions", &1).set("limits.decode_threads", &1).start_ready().await;
+    let server =
+        Options::on(&url).set("model.sessions", &1).set("limits.decode_threads", &1).start_ready().await;
     let image = images::png(1, true);
     // Far more than can run in the time that each allows.
     let requests = (0..48).map(|_| post(&server, "60", image.clone()));
@@ -60,7 +61,11 @@ async fn a_stated_time_is_a_whole_number_of_milliseconds() {
         let answer = post(&server, wrong, images::jpeg(1, false)).await;
         problem(answer, 400, "malformed_request").await;
     }
-    assert_eq!(post(&server, "999999999", images::jpeg(1, false)).await.status(), 200, "taken as the most allowed");
+    assert_eq!(
+        post(&server, "999999999", images::jpeg(1, false)).await.status(),
+        200,
+        "taken as the most allowed"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -29,7 +29,8 @@ impl Load {
         let token = tokens::token("predict");
         let clients = (0..n).map(|index| {
             let (stop, client, token) = (Arc::clone(&stop), server.client.clone(), token.clone());
-            let (url, image) = (format!("{}/v1/predictions", server.base), images[index % images.len()].clone());
+            let (url, image) =
+                (format!("{}/v1/predictions", server.base), images[index % images.len()].clone());
             tokio::spawn(async move {
                 let mut outcomes = Vec::new();
                 while !stop.load(Ordering::Relaxed) {
@@ -39,8 +40,7 @@ impl Load {
                         Ok(response) => {
                             let status = response.status().as_u16();
                             let answer: serde_json::Value = response.json().await.unwrap_or_default();
-                            let digest =
-                                answer["model"]["digest"].as_str().unwrap_or_default().to_owned();
+                            let digest = answer["model"]["digest"].as_str().unwrap_or_default().to_owned();
                             Outcome { status: Some(status), digest, took: started.elapsed(), at: started }
                         }
                         Err(_) => Outcome {

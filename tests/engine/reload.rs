@@ -41,7 +41,10 @@ async fn ten_reloads_under_load_lose_no_request() {
         let done = reload(&server).await;
         assert_eq!(done.status(), 200);
         let done: serde_json::Value = done.json().await.unwrap();
-        assert_eq!((done["swapped"].as_bool(), done["version"].as_str()), (Some(true), Some(version.as_str())));
+        assert_eq!(
+            (done["swapped"].as_bool(), done["version"].as_str()),
+            (Some(true), Some(version.as_str()))
+        );
         digests.insert(done["digest"].as_str().unwrap().to_owned());
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
@@ -51,7 +54,8 @@ async fn ten_reloads_under_load_lose_no_request() {
     let (quiet, during): (Vec<_>, Vec<_>) = outcomes.iter().partition(|outcome| outcome.at < begun);
     let answered_by: BTreeSet<String> = during.iter().map(|outcome| outcome.digest.clone()).collect();
     assert!(digests.is_subset(&answered_by), "each of the ten has answered");
-    let times = |outcomes: &[&crate::load::Outcome]| p99(outcomes.iter().map(|outcome| outcome.took).collect());
+    let times =
+        |outcomes: &[&crate::load::Outcome]| p99(outcomes.iter().map(|outcome| outcome.took).collect());
     println!("p99 quiet {:?}, during reloads {:?}", times(&quiet), times(&during));
     let rows = postgres::psql(&url, "select count(*) from predictions").unwrap();
     assert_eq!(rows, outcomes.len().to_string());
@@ -63,10 +67,8 @@ async fn ten_reloads_under_load_lose_no_request() {
 async fn a_bad_candidate_is_refused_by_name_and_the_old_model_goes_on() {
     let directory = tempfile::tempdir().unwrap();
     let place = bundle(directory.path());
-    let server = Options::on(&postgres::shared().database())
-        .set("model.bundle", &place.display())
-        .start_ready()
-        .await;
+    let server =
+        Options::on(&postgres::shared().database()).set("model.bundle", &place.display()).start_ready().await;
     // The same again changes nothing.
     let same: serde_json::Value = reload(&server).await.json().await.unwrap();
     assert_eq!(same["swapped"], false);
@@ -111,7 +113,11 @@ async fn a_bundle_that_is_put_in_the_watched_directory_is_taken_over() {
     let becomes = async |version: &str| {
         let start = Instant::now();
         while served_version(&server).await != version {
-            assert!(start.elapsed() < Duration::from_secs(20), "{version} is not taken over\n{}", server.log());
+            assert!(
+                start.elapsed() < Duration::from_secs(20),
+                "{version} is not taken over\n{}",
+                server.log()
+            );
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };

@@ -135,7 +135,7 @@ fn options(way: Way, source: &Source, args: &Args) -> SessionOptions {
                 memory_limit_bytes: None,
                 tf32: args.tf32,
                 pinned_io: service && !args.no_pinned_io,
-                graphs: service && !args.no_pinned_io && !args.no_cuda_graphs,
+                graphs: service && !args.no_pinned_io && args.cuda_graphs,
             }),
         },
         intra_threads: args.intra_threads,

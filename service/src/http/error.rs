@@ -4,8 +4,8 @@
 
 use crate::auth::{Scope, TokenError};
 use crate::pipeline::{PredictionError, Stop};
-use crate::serving::ReloadError;
 use crate::readiness::FailedCheck;
+use crate::serving::ReloadError;
 use crate::store::StoreError;
 use crate::telemetry::logs::chain;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
@@ -132,9 +132,7 @@ impl ApiError {
                 (StatusCode::TOO_MANY_REQUESTS, "too_many_requests", "Too many images at a time")
             }
             Self::Late { .. } => (StatusCode::GATEWAY_TIMEOUT, "deadline_exceeded", "The deadline passed"),
-            Self::ReloadBusy => {
-                (StatusCode::CONFLICT, "reload_under_way", "Another reload is under way")
-            }
+            Self::ReloadBusy => (StatusCode::CONFLICT, "reload_under_way", "Another reload is under way"),
             Self::ReloadRefused { .. } => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "model_refused", "The old model goes on")
             }

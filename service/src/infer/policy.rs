@@ -172,7 +172,10 @@ mod tests {
                     running.push((now + 1 + draw(30), n));
                     assert!(running.len() <= 2 * sessions);
                 }
-                assert!(waiting.is_empty() || running.len() >= sessions, "an image waits beside an idle session");
+                assert!(
+                    waiting.is_empty() || running.len() >= sessions,
+                    "an image waits beside an idle session"
+                );
                 now += 1;
                 assert!(now < 1_000_000, "stalled");
             }

@@ -60,7 +60,8 @@ pub(super) fn start(
     metrics: Option<Arc<Metrics>>,
 ) -> UnboundedSender<Message> {
     let (messages, inbox) = unbounded_channel();
-    let owner = Owner { policy, batches, metrics, waiting: VecDeque::new(), unfinished: 0, costs: Costs::default() };
+    let owner =
+        Owner { policy, batches, metrics, waiting: VecDeque::new(), unfinished: 0, costs: Costs::default() };
     tokio::spawn(owner.work(inbox));
     messages
 }

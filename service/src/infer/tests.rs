@@ -112,10 +112,8 @@ async fn what_expired_or_was_abandoned_in_the_queue_never_runs() {
     tokio::time::sleep(Duration::from_millis(20)).await;
     let started = Instant::now();
     let gone = tokio::time::sleep(Duration::from_millis(10));
-    let (expired, abandoned) = tokio::join!(
-        engine.run(input(1), later(10), pending()),
-        engine.run(input(2), later(5000), gone),
-    );
+    let (expired, abandoned) =
+        tokio::join!(engine.run(input(1), later(10), pending()), engine.run(input(2), later(5000), gone),);
     assert!(started.elapsed() < Duration::from_millis(60), "they do not wait for the session");
     assert!(matches!(expired, Err(InferenceError::Expired)), "{expired:?}");
     assert!(matches!(abandoned, Err(InferenceError::Abandoned)), "{abandoned:?}");

@@ -67,8 +67,9 @@ impl Tuning {
 
 /// 1, 2, 4 ... and the largest: a GPU's kernels are chosen and recorded once for each.
 fn powers_up_to(largest: usize) -> Vec<usize> {
-    let mut sizes: Vec<usize> =
-        std::iter::successors(Some(1usize), |size| size.checked_mul(2)).take_while(|size| *size < largest).collect();
+    let mut sizes: Vec<usize> = std::iter::successors(Some(1usize), |size| size.checked_mul(2))
+        .take_while(|size| *size < largest)
+        .collect();
     sizes.push(largest);
     sizes
 }

@@ -69,8 +69,17 @@ impl Case {
         serving: &Arc<Serving>,
         pipeline: &Pipeline,
     ) -> Result<Self, JobLost> {
-        let Submission { request_id, actor, received_at, started, image, stated, explain, patience, admission } =
-            submission;
+        let Submission {
+            request_id,
+            actor,
+            received_at,
+            started,
+            image,
+            stated,
+            explain,
+            patience,
+            admission,
+        } = submission;
         let admitted_after = started.elapsed();
         let (key, bytes) = (pipeline.input_key.clone(), image.clone());
         let input_digest = pipeline.decoders.run(move |_| key.digest(&bytes)).await?;

@@ -5,9 +5,9 @@ use super::{AnswerTimings, Case, Impatience, Pipeline, PredictionError};
 use crate::audit::AuditReceipt;
 use crate::audit::row::{ModelIdentity, Outcome, PredictionRow, Scores};
 use crate::infer::Engine;
-use crate::telemetry::metrics::DropCause;
 use crate::model::ServedModel;
 use crate::telemetry::logs::chain;
+use crate::telemetry::metrics::DropCause;
 use std::time::Instant;
 
 /// A failure is logged whether or not its row can be written and its client still waits.
@@ -80,11 +80,13 @@ impl Pipeline {
         match row.outcome {
             Outcome::Predicted { scores, .. } => self.metrics.predicted(scores.decision.verdict.code()),
             Outcome::Rejected { reason } => self.metrics.rejected(reason),
-            Outcome::Expired { reason, .. } => self.metrics.dropped(if reason == Impatience::Expired.code() {
-                DropCause::Expired
-            } else {
-                DropCause::Abandoned
-            }),
+            Outcome::Expired { reason, .. } => {
+                self.metrics.dropped(if reason == Impatience::Expired.code() {
+                    DropCause::Expired
+                } else {
+                    DropCause::Abandoned
+                })
+            }
             Outcome::Failed { .. } => {}
         }
         Ok((receipt, timings))

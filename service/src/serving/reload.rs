@@ -72,11 +72,7 @@ impl Reloader {
                 let Reloaded { version, digest, swapped, .. } = reloaded;
                 let took_ms = reloaded.took.as_millis() as u64;
                 tracing::info!(version, digest, swapped, took_ms, "model reloaded");
-                self.metrics.reloaded(if *swapped {
-                    ReloadResult::Swapped
-                } else {
-                    ReloadResult::Unchanged
-                });
+                self.metrics.reloaded(if *swapped { ReloadResult::Swapped } else { ReloadResult::Unchanged });
             }
             Err(error) => {
                 tracing::error!(cause = chain(error), "the candidate is refused, the old model goes on");

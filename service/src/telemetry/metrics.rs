@@ -2,8 +2,8 @@
 
 use cxr::RejectReason;
 use prometheus::{
-    Encoder, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Encoder, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
 };
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use std::time::Duration;
 /// that a quantile read from them is off by a quarter at most; wider ones to 16 s (a stalled database before its
 /// time-out).
 const DURATION_BUCKETS_SECONDS: &[f64] = &[
-    0.0002, 0.0005, 0.001, 0.0015, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15,
-    0.2, 0.3, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0,
+    0.0002, 0.0005, 0.001, 0.0015, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1,
+    0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0,
 ];
 
 /// Powers of two up to what a GPU may be given.
@@ -130,7 +130,8 @@ impl Metrics {
                 &["cause"],
             )?,
             batch_size: Histogram::with_opts(
-                HistogramOpts::new("cxr_batch_size", "Images that ran together.").buckets(BATCH_BUCKETS.to_vec()),
+                HistogramOpts::new("cxr_batch_size", "Images that ran together.")
+                    .buckets(BATCH_BUCKETS.to_vec()),
             )?,
             waiting: IntGauge::new("cxr_model_waiting", "Images that wait for a session.")?,
             reloads: counters(

@@ -23,15 +23,15 @@ const SWEEP_CLIENTS: usize = 32;
 
 /// How the limit runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cell {
+pub(super) struct Cell {
     /// Sessions, each on a thread of its own that also decodes.
-    pub sessions: usize,
+    pub(super) sessions: usize,
     /// Threads inside one operator.
-    pub intra_threads: usize,
+    pub(super) intra_threads: usize,
     /// Whether idle threads of an operator spin.
-    pub spinning: bool,
+    pub(super) spinning: bool,
     /// Most images that run together.
-    pub batch: usize,
+    pub(super) batch: usize,
 }
 
 impl std::fmt::Display for Cell {

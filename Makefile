@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-service test-trainer lint openapi setup trainer bench bench-models bench-training
+.PHONY: help demo test test-service test-trainer lint openapi setup trainer bench bench-models bench-training gpu-check gpu-pack
 
 # Everything but the trainer; the trainer needs libtorch and is built by its own targets into a folder of its own.
 CARGO ?= cargo
@@ -28,6 +28,7 @@ test-service: ## Domain, runtime, service and system tests (no libtorch)
 		$(CARGO) test --release
 
 test-trainer: ## Trainer tests on phantoms (fetches libtorch, 544 MB, once)
+	$(CARGO) build --release --bins
 	$(TRAINER_ENV) CXR_MLFLOW_PYTHON="$$(scripts/mlflow-venv.sh || true)" \
 		CXR_REFERENCE_PYTHON="$$(scripts/reference-venv.sh)" $(CARGO) test $(TRAINER_CARGO)
 
@@ -36,6 +37,16 @@ trainer: ## Build target/trainer/release/cxr-trainer
 
 bench-training: trainer ## The trainer against PyTorch, by turns (fetches PyTorch, 610 MB, once)
 	scripts/bench-training.sh
+
+gpu-check: trainer ## Accept a GPU host: DEVICE=cuda LIBS=lib DATA=kermany224, or DEVICE=cpu to try the check itself
+	$(CARGO) build --release --bins
+	BIN="$(TARGET)/trainer/release:$(TARGET)/release" DATA="$(or $(DATA),../shared/data/kermany224)" \
+		LIBS="$(or $(LIBS),$$(dirname "$$(scripts/onnxruntime.sh)"):$$(scripts/libtorch.sh)/lib)" \
+		DEVICE="$(or $(DEVICE),cuda)" scripts/gpu-check.sh
+
+gpu-pack: trainer ## Pack what gpu-check needs on a host without network: DEST=folder
+	$(CARGO) build --release --bins
+	scripts/gpu-pack.sh "$(DEST)"
 
 bench: setup ## The service against the FastAPI peer and the host's limit: MODELS="name=folder[:variant] ...", BENCH="--rounds 7 ..."
 	$(CARGO) build --release --bins

@@ -4,24 +4,35 @@
 #   scripts/private-postgres.sh start DIR           durable (fsync on); prints the connection URL of database "postgres"
 #   scripts/private-postgres.sh start DIR --fast    fsync off: for tests only
 #   scripts/private-postgres.sh stop DIR            stops it and deletes DIR
+#   scripts/private-postgres.sh find                prints the folder of the programs that would be used
 #
-# DIR is created. Postgres refuses to run as root, so root runs it as the system user "postgres".
+# DIR is created. PG_BIN names the folder of initdb and pg_ctl where it is not the distribution's. Postgres refuses to run
+# as root, so root runs it as the system user "postgres" or, where there is none, "nobody".
 set -euo pipefail
-usage() { sed -n '2,8s/^# \{0,1\}//p' "$0"; }
-case "${1:-}" in start|stop) ;; -h|--help) usage; exit 0 ;; *) usage >&2; exit 2 ;; esac
-action=$1 dir=${2:?"give a directory"} mode=${3:-}
+usage() { sed -n '2,10s/^# \{0,1\}//p' "$0"; }
+case "${1:-}" in start|stop|find) ;; -h|--help) usage; exit 0 ;; *) usage >&2; exit 2 ;; esac
+action=$1
 
-bin=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -n 1)
-[ -n "$bin" ] || bin=$(dirname "$(command -v initdb)") 2>/dev/null ||
-  { echo "Postgres is not installed: apt-get install postgresql" >&2; exit 1; }
-as=(); [ "$(id -u)" != 0 ] || as=(runuser -u postgres --)
+bin=${PG_BIN:-}
+[ -n "$bin" ] || bin=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -n 1)
+[ -n "$bin" ] || bin=$(dirname "$(command -v initdb)" 2>/dev/null) || true
+[ -x "$bin/initdb" ] && [ -x "$bin/pg_ctl" ] ||
+  { echo "Postgres is not installed (apt-get install postgresql), and PG_BIN names no folder of its programs" >&2; exit 1; }
+[ "$action" != find ] || { echo "$bin"; exit 0; }
+
+dir=${2:?"give a directory"} mode=${3:-}
+as=() owner=
+if [ "$(id -u)" = 0 ]; then
+  owner=nobody; ! id postgres > /dev/null 2>&1 || owner=postgres
+  as=(setpriv --reuid="$(id -u "$owner")" --regid="$(id -g "$owner")" --clear-groups --)
+fi
 
 case $action in
 start)
   # A Unix socket's path may have 107 bytes.
   [ ${#dir} -le 80 ] || { echo "$dir is too long a path for a socket; use a directory under /tmp" >&2; exit 1; }
   mkdir -p "$dir"; chmod 700 "$dir"
-  [ "$(id -u)" != 0 ] || chown postgres "$dir"
+  [ -z "$owner" ] || chown "$owner" "$dir"
   cd "$dir"
   "${as[@]}" "$bin/initdb" -D "$dir/data" -U cxr -A trust -E UTF8 --locale=C.UTF-8 --no-sync > "$dir/initdb.log" 2>&1 ||
     { cat "$dir/initdb.log" >&2; exit 1; }

@@ -7,6 +7,7 @@ mod tiff;
 use crate::image::{DecodedImage, Format, Windowing};
 use crate::limits::DecodeLimits;
 use crate::reject::{RejectReason, Rejection};
+use crate::workspace::Workspace;
 
 /// Advice for files that are damaged.
 const SEND_AGAIN: &str = "export the image again from its source and resend it";
@@ -16,6 +17,18 @@ const SEND_AGAIN: &str = "export the image again from its source and resend it";
 /// # Errors
 /// A [`Rejection`] whose reason is one of the decoding reasons of [`RejectReason`].
 pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<DecodedImage, Rejection> {
+    decode_with(&mut Workspace::default(), bytes, limits)
+}
+
+/// [`decode`] into buffers of the workspace, which has them back by [`Workspace::reclaim`].
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_with(
+    workspace: &mut Workspace,
+    bytes: &[u8],
+    limits: &DecodeLimits,
+) -> Result<DecodedImage, Rejection> {
     if bytes.len() > limits.max_bytes {
         return Err(Rejection::new(
             RejectReason::TooManyBytes,
@@ -24,8 +37,8 @@ pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<DecodedImage, Rejec
         ));
     }
     match sniff(bytes) {
-        Some(Format::Jpeg) => jpeg::decode(bytes, limits),
-        Some(Format::Png) => png::decode(bytes, limits),
+        Some(Format::Jpeg) => jpeg::decode(workspace, bytes, limits),
+        Some(Format::Png) => png::decode(workspace, bytes, limits),
         Some(Format::Tiff) => tiff::decode(bytes, limits),
         None => Err(Rejection::new(
             RejectReason::UnrecognisedFormat,
@@ -105,4 +118,19 @@ fn deep(samples: &[u16]) -> (u8, Windowing) {
 /// ITU-R BT.601 luma in 16-bit fixed point; the weights sum to one, so 65535 stays 65535.
 fn luma(red: u16, green: u16, blue: u16) -> u16 {
     ((19595 * u32::from(red) + 38470 * u32::from(green) + 7471 * u32::from(blue) + 32768) >> 16) as u16
+}
+
+fn narrow_luma([r, g, b]: [u8; 3]) -> u8 {
+    luma(r.into(), g.into(), b.into()) as u8
+}
+
+/// `N` bytes a pixel become one, at the front of the same buffer.
+fn merge<const N: usize>(bytes: &mut Vec<u8>, grey: impl Fn([u8; N]) -> u8) {
+    let n_pixels = bytes.len() / N;
+    for pixel in 0..n_pixels {
+        let mut stored = [0; N];
+        stored.copy_from_slice(&bytes[pixel * N..(pixel + 1) * N]);
+        bytes[pixel] = grey(stored);
+    }
+    bytes.truncate(n_pixels);
 }

@@ -1,7 +1,12 @@
 //! The decoded image: grey samples and what is needed to interpret them. No format is named beyond a label.
 
+mod samples;
+
+pub(crate) use samples::Samples;
+
 use crate::metadata::AcquisitionMetadata;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 /// How stored values relate to brightness (DICOM PS3.3 C.7.6.3.1.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,7 +84,7 @@ impl ColourMode {
 pub struct DecodedImage {
     pub(crate) width: u32,
     pub(crate) height: u32,
-    pub(crate) samples: Vec<u16>,
+    pub(crate) samples: Samples,
     pub(crate) significant_bits: u8,
     pub(crate) photometric: Photometric,
     pub(crate) windowing: Windowing,
@@ -98,9 +103,9 @@ impl DecodedImage {
     pub const fn height(&self) -> u32 {
         self.height
     }
-    /// Samples, row-major.
-    pub fn samples(&self) -> &[u16] {
-        &self.samples
+    /// Samples, row-major; copied where the image holds a byte a sample.
+    pub fn samples(&self) -> Cow<'_, [u16]> {
+        self.samples.widened()
     }
     /// Bits that carry information, 1 to 16.
     pub const fn significant_bits(&self) -> u8 {

@@ -10,11 +10,13 @@ mod stored;
 mod window;
 
 pub use clahe::ClaheSpec;
+pub(crate) use resize::ResizeBuffers;
 pub use resize::{Geometry, ResizeMode};
 pub(crate) use stored::as_jpeg;
 
 use crate::statistics::ImageStatistics;
 use crate::validate::AcceptedImage;
+use crate::workspace::Workspace;
 use serde::{Deserialize, Serialize};
 
 /// The recipe; travels in the bundle.
@@ -105,10 +107,19 @@ impl ModelInput {
 
 /// Runs the recipe. `spec` must have passed [`PreprocessSpec::check`].
 pub fn preprocess(accepted: &AcceptedImage, spec: &PreprocessSpec) -> ModelInput {
+    preprocess_with(&mut Workspace::default(), accepted, spec)
+}
+
+/// [`preprocess`] in buffers of the workspace.
+pub fn preprocess_with(
+    workspace: &mut Workspace,
+    accepted: &AcceptedImage,
+    spec: &PreprocessSpec,
+) -> ModelInput {
     let image = accepted.image();
     let window = window::Lut::new(accepted);
     let geometry = Geometry::new((image.width(), image.height()), (spec.width, spec.height), spec.resize);
-    let pixels = resize::resize(&window.apply(image.samples()), &geometry);
+    let pixels = resize::resize(&image.samples, &window, &geometry, &mut workspace.resize);
     let histogram = window.histogram(accepted);
     let size = (image.width(), image.height());
     let statistics = ImageStatistics::new(&histogram, size, &pixels, spec.width);

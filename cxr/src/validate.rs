@@ -1,6 +1,7 @@
 //! Decoded to accepted: is this plausibly a radiograph that a model may be shown? Stable reason codes say why not.
 
-use crate::image::DecodedImage;
+use crate::histogram::SampleHistogram;
+use crate::image::{DecodedImage, Samples};
 use crate::metadata::AcquisitionMetadata;
 use crate::reject::{RejectReason, Rejection};
 use serde::{Deserialize, Serialize};
@@ -83,45 +84,11 @@ impl AcceptedImage {
     pub const fn image(&self) -> &DecodedImage {
         &self.image
     }
+    pub(crate) fn into_samples(self) -> Samples {
+        self.image.samples
+    }
     /// What is known of the acquisition.
     pub const fn metadata(&self) -> &AcquisitionMetadata {
         &self.metadata
-    }
-}
-
-/// How often each sample value occurs, `2^significant_bits` bins.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct SampleHistogram {
-    counts: Vec<u64>,
-    total: u64,
-}
-
-impl SampleHistogram {
-    fn of(image: &DecodedImage) -> Self {
-        let mut counts = vec![0; usize::from(image.max_value()) + 1];
-        for sample in &image.samples {
-            counts[usize::from(*sample)] += 1;
-        }
-        Self { counts, total: image.samples.len() as u64 }
-    }
-
-    /// The smallest sample with at least a share `q` of the pixels at or below it.
-    pub(crate) fn quantile(&self, q: f64) -> u16 {
-        let rank = (q * self.total as f64).ceil().max(1.0) as u64;
-        let mut seen = 0;
-        let reached = self.counts.iter().position(|count| {
-            seen += count;
-            seen >= rank
-        });
-        reached.unwrap_or(self.counts.len() - 1) as u16
-    }
-
-    /// Occupied bins.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (u16, u64)> + '_ {
-        self.counts
-            .iter()
-            .enumerate()
-            .filter(|(_, count)| **count > 0)
-            .map(|(value, count)| (value as u16, *count))
     }
 }

@@ -1,15 +1,180 @@
-//! `device`: one execution provider without a service around it: images/s and latency by batch size.
+//! `device`: one execution provider without a service around it: images/s and latency by batch size, in the service's way
+//! and as a bare loop; what batches and the provider change in the logits; which provider executes which nodes.
 
+mod compare;
+mod load;
+mod measure;
+
+pub use compare::Difference;
+pub use load::{Loaded, ProviderName};
+pub use measure::{Cell, Figures, Way};
+
+use crate::console::say;
+use anyhow::{Context, Result, ensure};
+use clap::Args as Arguments;
+use load::Source;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Arguments.
-#[derive(Debug, clap::Args)]
-pub struct Args {}
+/// Images whose logits are compared: more would tell nothing new and take a CPU long.
+const N_COMPARED: usize = 32;
 
-/// Runs it.
+/// Arguments.
+#[derive(Debug, Arguments)]
+#[command(
+    after_help = "Example:\n  cxr-loadtest device --bundle models/default --provider cuda --batches 1,8,32,128 --json device.json"
+)]
+pub struct Args {
+    /// The bundle's folder.
+    #[arg(long, default_value = "models/default")]
+    pub bundle: PathBuf,
+    /// Variant of the bundle; its default unless given.
+    #[arg(long)]
+    pub variant: Option<String>,
+    /// Where the graph executes: nothing else takes its place.
+    #[arg(long, value_enum, default_value = "cpu")]
+    pub provider: ProviderName,
+    /// Ordinal of the GPU.
+    #[arg(long, default_value_t = 0)]
+    pub device_id: i32,
+    /// Without replaying recorded runs in the service's way, on a GPU.
+    #[arg(long)]
+    pub no_cuda_graphs: bool,
+    /// Without pinned memory, and so without recorded runs, in the service's way, on a GPU.
+    #[arg(long)]
+    pub no_pinned_io: bool,
+    /// Products with 10 bits of mantissa in both ways, on a GPU.
+    #[arg(long)]
+    pub tf32: bool,
+    /// Threads inside one operator, for the CPU.
+    #[arg(long, default_value_t = 1)]
+    pub intra_threads: usize,
+    /// Images a run.
+    #[arg(long, value_delimiter = ',', default_value = "1,8,32,128")]
+    pub batches: Vec<usize>,
+    /// Seconds that each batch size is measured in each way.
+    #[arg(long, default_value_t = 2.0)]
+    pub seconds: f64,
+    /// ONNX Runtime's shared library.
+    #[arg(long, env = "ORT_DYLIB_PATH")]
+    pub onnxruntime: PathBuf,
+    /// File that takes the figures.
+    #[arg(long)]
+    pub json: Option<PathBuf>,
+}
+
+/// What `--json` writes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Measurement {
+    /// Name and version of the bundle.
+    pub bundle: String,
+    /// Its network.
+    pub architecture: String,
+    /// The variant.
+    pub variant: String,
+    /// Its precision.
+    pub precision: String,
+    /// The provider that was asked for, in ONNX Runtime's words.
+    pub provider: String,
+    /// Nodes of the graph by the provider that executes them.
+    pub assigned_nodes: BTreeMap<String, usize>,
+    /// What can change the last bits of an output.
+    pub execution: serde_json::Value,
+    /// Threads inside one operator.
+    pub intra_threads: usize,
+    /// Speed by batch size.
+    pub cells: Vec<Cell>,
+    /// The same image alone and in batches.
+    pub between_batches: Difference,
+    /// The same batch twice.
+    pub between_runs: Difference,
+    /// This session against the bundle's fp32 form on the CPU.
+    pub against_cpu: Option<Difference>,
+}
+
+impl Measurement {
+    /// The differences that are larger than allowed, in words.
+    pub fn violations(&self) -> Vec<String> {
+        let named = [
+            ("between batch sizes", Some(&self.between_batches)),
+            ("between runs", Some(&self.between_runs)),
+            ("against fp32 on the CPU", self.against_cpu.as_ref()),
+        ];
+        let named = named.into_iter().filter_map(|(name, found)| Some((name, found?)));
+        named
+            .filter(|(_, found)| !found.is_allowed())
+            .map(|(name, found)| format!("{name}: {found}"))
+            .collect()
+    }
+}
+
+/// Measures, prints, writes the file; fails when a difference is larger than allowed.
 ///
 /// # Errors
-/// Says what is missing or failed.
-pub fn run(_: &Args) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not written yet")
+/// When the bundle, the library or the provider cannot be used, or the file cannot be written.
+pub fn run(args: &Args) -> Result<ExitCode> {
+    let measurement = measure(args)?;
+    if let Some(file) = &args.json {
+        let text = serde_json::to_string_pretty(&measurement)? + "\n";
+        std::fs::write(file, text).with_context(|| format!("{}: cannot be written", file.display()))?;
+    }
+    let violations = measurement.violations();
+    for violation in &violations {
+        say(format_args!("NOT ALLOWED  {violation}"));
+    }
+    Ok(if violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn measure(args: &Args) -> Result<Measurement> {
+    ensure!(
+        !args.batches.contains(&0) && !args.batches.is_empty(),
+        "--batches: sizes from 1 on, such as 1,8,32"
+    );
+    ensure!(args.seconds > 0.0, "--seconds: must be positive");
+    let source = Source::open(&args.bundle, args.variant.as_deref(), &args.onnxruntime)?;
+    let batches = source.batches(&args.batches);
+    let mut loaded = Loaded::new(&source, args)?;
+    let proof = loaded.service.proof().clone();
+    say(format_args!(
+        "{} {} ({}, {}) on {}: nodes {:?}",
+        source.name(),
+        source.variant_name(),
+        source.architecture(),
+        source.precision(),
+        proof.provider,
+        proof.assigned_nodes
+    ));
+    let n_images = batches.iter().copied().max().unwrap_or(1).max(N_COMPARED);
+    let images = source.phantoms(n_images);
+    let mut cells = Vec::new();
+    for batch in &batches {
+        let cell = measure::cell(&mut loaded, &images, *batch, args.seconds)?;
+        say(&cell);
+        cells.push(cell);
+    }
+    let judge = compare::Judge { source: &source, on_cpu: args.provider == ProviderName::Cpu };
+    let between_batches = judge.between_batches(&mut loaded.service, &images, &batches, N_COMPARED)?;
+    say(format_args!("between batch sizes      {between_batches}"));
+    let between_runs = judge.between_runs(&mut loaded.service, &images, &batches)?;
+    say(format_args!("between runs             {between_runs}"));
+    let against_cpu = judge.against_cpu(&mut loaded.service, &images, &batches, N_COMPARED)?;
+    if let Some(difference) = &against_cpu {
+        say(format_args!("against fp32 on the CPU  {difference}"));
+    }
+    Ok(Measurement {
+        bundle: source.name(),
+        architecture: source.architecture().to_owned(),
+        variant: source.variant_name().to_owned(),
+        precision: source.precision().to_owned(),
+        provider: proof.provider,
+        assigned_nodes: proof.assigned_nodes,
+        execution: serde_json::to_value(loaded.service.fingerprint())?,
+        intra_threads: args.intra_threads,
+        cells,
+        between_batches,
+        between_runs,
+        against_cpu,
+    })
 }

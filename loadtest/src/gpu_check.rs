@@ -1,15 +1,169 @@
-//! `gpu-check`: accepts a GPU host: trains, exports, serves and measures there, and writes one report.
+//! `gpu-check`: accepts a GPU host: trains, exports, serves and measures there, and writes one report. `run` reads from top
+//! to bottom as what is done; each step is a file in the folder beside this one.
 
+mod dataset;
+mod hardware;
+mod inputs;
+mod journal;
+mod load;
+mod measure;
+mod postgres;
+mod program;
+mod report;
+mod serve;
+mod server;
+mod train;
+
+pub use hardware::Hardware;
+pub use journal::{Outcome, Step};
+pub use load::{Load, Loads};
+pub use report::Report;
+pub use serve::{AbsentDevice, Proof};
+pub use train::{Bench, Epoch, Evaluation, Export, Repetition, Training};
+
+use crate::console::say;
+use crate::device::ProviderName;
+use anyhow::{Context, Result};
+use clap::Args as Arguments;
+use dataset::Subset;
+use inputs::Host;
+use journal::Journal;
+use measure::Measured;
+use serve::Served;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use train::Trainer;
 
 /// Arguments.
-#[derive(Debug, clap::Args)]
-pub struct Args {}
+#[derive(Debug, Arguments)]
+#[command(
+    after_help = "Example:\n  cxr-loadtest gpu-check --bin bin --libs lib:/opt/venv/lib/python3.12/site-packages/torch/lib --data kermany224 --out .\n\nscripts/gpu-check.sh calls this with what it finds; docs/GPU.md says what it proves."
+)]
+pub struct Args {
+    /// What is accepted: the GPU, or the processor, which tries the check itself.
+    #[arg(long, value_enum, default_value = "cuda")]
+    device: ProviderName,
+    /// Ordinal of the GPU.
+    #[arg(long, default_value_t = 0)]
+    device_id: i32,
+    /// Folders of cxr-trainer, cxr-service and cxr-loadtest, separated by colons.
+    #[arg(long, value_delimiter = ':')]
+    bin: Vec<PathBuf>,
+    /// Folders of the libraries, separated by colons: ONNX Runtime with its providers, libtorch. Where none holds libtorch, that
+    /// of python3 is taken.
+    #[arg(long, value_delimiter = ':')]
+    libs: Vec<PathBuf>,
+    /// Radiographs: train/NORMAL and train/PNEUMONIA. Its test split is not read.
+    #[arg(long)]
+    data: PathBuf,
+    /// Folder that gets gpu-check.md, gpu-check.json and gpu-check.log.
+    #[arg(long, default_value = ".")]
+    out: PathBuf,
+    /// Folder for everything else.
+    #[arg(long, default_value = "gpu-check-work")]
+    work: PathBuf,
+    /// Folder that a private Postgres is started in and that is deleted with it. Its path must be short, and the system user
+    /// that runs Postgres must be able to enter it.
+    #[arg(long, default_value = "/tmp/cxr-gpu-check-pg")]
+    postgres: PathBuf,
+    /// The repository: config/, scripts/, models/default.
+    #[arg(long, default_value = ".")]
+    root: PathBuf,
+    /// Network that is trained and served.
+    #[arg(long, default_value = "mobilenetv2-expanded")]
+    architecture: String,
+    /// Its pretrained weights, safetensors; those beside the data unless given, else random ones.
+    #[arg(long)]
+    weights: Option<PathBuf>,
+    /// Epochs.
+    #[arg(long, default_value_t = 3)]
+    epochs: usize,
+    /// Most images of a class; 0 takes all.
+    #[arg(long, default_value_t = 0)]
+    images: usize,
+    /// Images a training step.
+    #[arg(long, default_value_t = 64)]
+    batch_size: usize,
+    /// Steps of a block in which training is measured.
+    #[arg(long, default_value_t = 32)]
+    bench_steps: usize,
+    /// Batch sizes of the provider asked for; a CPU is measured at 1 and 8.
+    #[arg(long, value_delimiter = ',', default_value = "1,8,32,128")]
+    batches: Vec<usize>,
+    /// Clients of the service, one round each.
+    #[arg(long, value_delimiter = ',', default_value = "1,8,32,64")]
+    clients: Vec<usize>,
+    /// Seconds of each measurement: a batch size, or a number of clients.
+    #[arg(long, default_value_t = 2.0)]
+    seconds: f64,
+    /// Interpreter whose PyTorch is measured on the same device, where it has one.
+    #[arg(long, default_value = "python3")]
+    python: PathBuf,
+    /// Seconds for everything; a step that no time is left for is reported as not run.
+    #[arg(long, default_value_t = 570)]
+    budget_seconds: u64,
+}
 
-/// Runs it.
+/// Runs it. Fails when a step failed; the report is written in any case.
 ///
 /// # Errors
-/// Says what is missing or failed.
-pub fn run(_: &Args) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not written yet")
+/// Says all that is missing before anything is started, and when the report cannot be written.
+pub fn run(args: &Args) -> Result<ExitCode> {
+    let host = Host::find(args)?;
+    say(format_args!("{}", host.summary()));
+    let mut journal = Journal::new(args.budget_seconds);
+    let mut report = Report::new(args, &host);
+
+    report.hardware = journal.step("hardware", 20, |limit| Hardware::read(&host, limit));
+    let subset = Subset::link(&host, args.images)?;
+    let trainer = Trainer::new(&host, args, &subset)?;
+    report.training = journal.step("train", 200, |limit| trainer.train(limit));
+    if report.training.is_some() {
+        report.evaluation = journal.step("calibrate and evaluate", 120, |limit| trainer.evaluate(limit));
+        report.export = journal.step("export with parity", 90, |limit| trainer.export(limit));
+    } else {
+        journal.not_run("calibrate and evaluate", "nothing was trained");
+        journal.not_run("export with parity", "nothing was trained");
+    }
+    let bundle = match &report.export {
+        Some(_) => host.work.join("bundle"),
+        None => host.root.join("models/default"),
+    };
+    report.bundle = Some(bundle.clone());
+    serve_and_load(&host, args, &subset, &bundle, &mut journal, &mut report);
+    let measured = Measured { host: &host, args, bundle: &bundle };
+    measured.all(&mut journal, &mut report);
+    report.bench = journal.step("benchmark training", 90, |limit| trainer.bench(args.bench_steps, limit));
+    report.repetition = journal.step("repeat a training", 90, |limit| trainer.repeat(limit));
+
+    report.finish(journal);
+    report.write(&args.out).context("writing the report")?;
+    say(format_args!("{}: {}", args.out.join("gpu-check.md").display(), report.verdict()));
+    Ok(if report.passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn serve_and_load(
+    host: &Host,
+    args: &Args,
+    subset: &Subset,
+    bundle: &std::path::Path,
+    journal: &mut Journal,
+    report: &mut Report,
+) {
+    let database =
+        journal.step("start Postgres", 60, |limit| postgres::Cluster::start(host, &args.postgres, limit));
+    let settings = serve::Settings { host, args, bundle, database: database.as_ref() };
+    let served = journal.step("serve and prove the provider", 60, |limit| Served::start(&settings, limit));
+    match (&served, &database) {
+        (Some(served), Some(_)) => {
+            report.load = journal.step("load through HTTP", 90, |limit| served.load(args, subset, limit));
+        }
+        (None, _) => journal.not_run("load through HTTP", "the service does not serve"),
+        (_, None) => {
+            journal.not_run("load through HTTP", "there is no database, and no answer without an audit row");
+        }
+    }
+    report.proof = served.map(Served::stop);
+    report.absent_device =
+        journal.step("a device that is not there", 40, |limit| serve::absent_device(&settings, limit));
 }

@@ -3,5 +3,6 @@
 //! Nothing here is part of what a hospital runs.
 
 pub mod bench;
+mod console;
 pub mod device;
 pub mod gpu_check;

@@ -55,6 +55,14 @@ pub enum RuntimeError {
         /// Bytes needed.
         expected: usize,
     },
+    /// More images than the session's largest batch size.
+    #[error("a batch of {batch} images, the session runs {largest} at most")]
+    BatchTooLarge {
+        /// Images.
+        batch: usize,
+        /// Largest of the session's batch sizes.
+        largest: usize,
+    },
     /// The model failed.
     #[error("running the model failed")]
     Run(#[source] Box<ort::Error>),

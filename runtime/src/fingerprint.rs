@@ -1,6 +1,6 @@
 //! Everything that can change the last bits of an output: two executions with equal fingerprints are bit-identical.
 
-use crate::session::{Provider, SessionOptions};
+use crate::options::{Provider, SessionOptions};
 use serde::Serialize;
 
 /// Stands in every audit row, so that a replay knows whether to compare bits or within a tolerance.
@@ -14,21 +14,30 @@ pub struct ExecutionFingerprint {
     pub provider: String,
     /// Threads inside one operator.
     pub intra_threads: usize,
+    /// Batch sizes that the graph runs in, where it does not run in any: elsewhere than on a CPU an image has other
+    /// bits in a batch of another size.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub batch_sizes: Vec<usize>,
     /// Precision of the weights, as the bundle's variant states it.
     pub precision: String,
 }
 
 impl ExecutionFingerprint {
     pub(crate) fn new(build: String, options: &SessionOptions) -> Self {
-        let provider = match options.provider {
-            Provider::Cpu => options.provider.name().to_owned(),
-            Provider::Cuda { device_id, .. } => format!("{}:{device_id}", options.provider.name()),
+        let name = options.provider.name();
+        let provider = match &options.provider {
+            Provider::Cpu => name.to_owned(),
+            Provider::Cuda(cuda) => {
+                format!("{name}:{}{}", cuda.device_id, if cuda.tf32 { " tf32" } else { "" })
+            }
+            Provider::OpenVino { device } => format!("{name}:{device}"),
         };
         Self {
             onnxruntime: build,
             instruction_set: instruction_set(),
             provider,
             intra_threads: options.intra_threads,
+            batch_sizes: options.batch_sizes.clone(),
             precision: options.precision.clone(),
         }
     }

@@ -3,54 +3,12 @@
 use crate::error::RuntimeError;
 use crate::fingerprint::ExecutionFingerprint;
 use crate::library::Runtime;
+use crate::options::{Provider, SessionOptions};
+use crate::pinned::PinnedBatches;
 use crate::proof::{ProviderProof, RECORD_ASSIGNMENT};
 use cxr::bundle::{ModelContract, TensorSpec};
-use ort::ep::{self, ExecutionProviderDispatch};
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::value::{TensorElementType, TensorRef, ValueType};
-
-/// Where the graph executes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Provider {
-    /// The host's processor.
-    Cpu,
-    /// An NVIDIA GPU.
-    Cuda {
-        /// Ordinal of the GPU.
-        device_id: i32,
-        /// Most device memory that the arena takes, in bytes.
-        memory_limit_bytes: Option<usize>,
-    },
-}
-
-impl Provider {
-    /// ONNX Runtime's name.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Cpu => "CPUExecutionProvider",
-            Self::Cuda { .. } => "CUDAExecutionProvider",
-        }
-    }
-}
-
-/// How a session executes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SessionOptions {
-    /// Where.
-    pub provider: Provider,
-    /// Threads inside one operator.
-    pub intra_threads: usize,
-    /// Whether idle threads spin: faster when the host is ours alone, wasteful when shared.
-    pub spinning: bool,
-    /// Precision that the bundle states of this graph, for the fingerprint.
-    pub precision: String,
-}
-
-impl Default for SessionOptions {
-    fn default() -> Self {
-        Self { provider: Provider::Cpu, intra_threads: 1, spinning: false, precision: "fp32".into() }
-    }
-}
 
 /// Outputs of a batch, batch-major.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,13 +25,26 @@ pub struct ModelOutputs {
     pub embedding_length: usize,
 }
 
+/// Sides of what goes in and comes out.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sizes {
+    /// Columns and rows of an image.
+    pub(crate) input: (usize, usize),
+    /// Columns and rows of a map.
+    pub(crate) cam: (u32, u32),
+    /// Values of an embedding.
+    pub(crate) embedding: usize,
+}
+
 /// One graph ready to run. `run` takes it mutably: a thread owns its session.
 #[derive(Debug)]
 pub struct Session {
+    /// Before the session: its memory belongs to the session's allocators.
+    pinned: Option<PinnedBatches>,
     inner: ort::session::Session,
-    input_size: (usize, usize),
-    cam_size: (u32, u32),
-    embedding_length: usize,
+    options: SessionOptions,
+    sizes: Sizes,
+    gathered: Vec<u8>,
     proof: ProviderProof,
     fingerprint: ExecutionFingerprint,
 }
@@ -96,17 +67,18 @@ impl Runtime {
         let proof = ProviderProof::of(&inner, options.provider.name())?;
         check_tensors("input", inner.inputs(), std::slice::from_ref(&contract.input))?;
         check_tensors("output", inner.outputs(), &contract.outputs)?;
-        let side = |spec: &TensorSpec, axis: usize| spec.shape.get(axis).copied().flatten().unwrap_or(0);
-        let output = |name: &str| {
-            let missing = || RuntimeError::Contract { what: format!("the bundle states no output {name:?}") };
-            contract.outputs.iter().find(|spec| spec.name == name).ok_or_else(missing)
+        let sizes = Sizes::of(contract)?;
+        let pinned = match &options.provider {
+            Provider::Cuda(cuda) if cuda.pinned_io => {
+                Some(PinnedBatches::new(&inner, cuda.device_id, sizes).map_err(failed("pinning memory"))?)
+            }
+            _ => None,
         };
-        output("logits")?;
-        let (cam, embedding) = (output("cam")?, output("embedding")?);
         Ok(Session {
-            input_size: (side(&contract.input, 3) as usize, side(&contract.input, 2) as usize),
-            cam_size: (side(cam, 3), side(cam, 2)),
-            embedding_length: side(embedding, 1) as usize,
+            pinned,
+            options: options.clone(),
+            sizes,
+            gathered: Vec::new(),
             fingerprint: ExecutionFingerprint::new(self.build(), options),
             inner,
             proof,
@@ -134,19 +106,33 @@ impl Runtime {
             .map_err(failed("setting whether threads spin"))?
             .with_config_entry(RECORD_ASSIGNMENT, "1")
             .map_err(failed("asking for the node assignment"))?
-            .with_execution_providers(providers(options.provider))
+            .with_execution_providers(options.provider.dispatches(options))
             .map_err(failed("registering the execution provider"))
     }
 }
 
-fn providers(provider: Provider) -> Vec<ExecutionProviderDispatch> {
-    match provider {
-        Provider::Cpu => vec![],
-        Provider::Cuda { device_id, memory_limit_bytes } => {
-            let cuda = ep::CUDA::default().with_device_id(device_id);
-            let cuda = memory_limit_bytes.map_or(cuda.clone(), |limit| cuda.with_memory_limit(limit));
-            vec![cuda.build().error_on_failure()]
-        }
+impl Sizes {
+    fn of(contract: &ModelContract) -> Result<Self, RuntimeError> {
+        let side = |spec: &TensorSpec, axis: usize| spec.shape.get(axis).copied().flatten().unwrap_or(0);
+        let output = |name: &str| {
+            let missing = || RuntimeError::Contract { what: format!("the bundle states no output {name:?}") };
+            contract.outputs.iter().find(|spec| spec.name == name).ok_or_else(missing)
+        };
+        output("logits")?;
+        let (cam, embedding) = (output("cam")?, output("embedding")?);
+        Ok(Self {
+            input: (side(&contract.input, 3) as usize, side(&contract.input, 2) as usize),
+            cam: (side(cam, 3), side(cam, 2)),
+            embedding: side(embedding, 1) as usize,
+        })
+    }
+
+    pub(crate) const fn pixels(self) -> usize {
+        self.input.0 * self.input.1
+    }
+
+    pub(crate) const fn map(self) -> usize {
+        self.cam.0 as usize * self.cam.1 as usize
     }
 }
 
@@ -188,34 +174,40 @@ impl Session {
     /// # Errors
     /// `Input` for a wrong number of bytes, `Run` when ONNX Runtime fails, `NotFinite` for a NaN or infinite logit.
     pub fn run(&mut self, pixels: &[u8], batch: usize) -> Result<ModelOutputs, RuntimeError> {
-        let (width, height) = self.input_size;
-        let expected = batch * width * height;
+        let expected = batch * self.sizes.pixels();
         if pixels.len() != expected || batch == 0 {
             return Err(RuntimeError::Input { batch, found: pixels.len(), expected });
         }
-        let image = TensorRef::from_array_view(([batch, 1, height, width], pixels))
-            .map_err(|error| RuntimeError::Run(Box::new(error)))?;
-        let outputs = self
-            .inner
-            .run(ort::inputs!["image" => image])
-            .map_err(|error| RuntimeError::Run(Box::new(error)))?;
-        let take = |name: &str| {
-            outputs[name]
-                .try_extract_tensor::<f32>()
-                .map(|(_, data)| data.to_vec())
-                .map_err(|error| RuntimeError::Run(Box::new(error)))
-        };
-        let logits = take("logits")?;
-        if let Some(index) = logits.iter().position(|logit| !logit.is_finite()) {
-            return Err(RuntimeError::NotFinite { index });
+        let images: Vec<&[u8]> = pixels.chunks_exact(self.sizes.pixels()).collect();
+        self.run_images(&images)
+    }
+
+    /// Runs a batch of images of `H * W` bytes each, wherever they lie.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run), and `BatchTooLarge` for more images than the largest of the session's batch sizes.
+    pub fn run_images(&mut self, images: &[&[u8]]) -> Result<ModelOutputs, RuntimeError> {
+        let (n, n_pixels) = (images.len(), self.sizes.pixels());
+        if let Some(wrong) = images.iter().find(|image| image.len() != n_pixels) {
+            return Err(RuntimeError::Input { batch: 1, found: wrong.len(), expected: n_pixels });
         }
-        Ok(ModelOutputs {
-            logits,
-            cam: take("cam")?,
-            cam_size: self.cam_size,
-            embedding: take("embedding")?,
-            embedding_length: self.embedding_length,
-        })
+        let largest = self.options.batch_sizes.last().copied().unwrap_or(usize::MAX);
+        let size = self.options.padded(n).ok_or(RuntimeError::BatchTooLarge { batch: n, largest })?;
+        let mut outputs = if let Some(pinned) = &mut self.pinned {
+            pinned.run(&mut self.inner, images, size)?
+        } else if let ([image], 1) = (images, size) {
+            run_at(&mut self.inner, image, 1, self.sizes)?
+        } else {
+            self.gathered.clear();
+            images.iter().for_each(|image| self.gathered.extend_from_slice(image));
+            self.gathered.resize(size * n_pixels, 0);
+            run_at(&mut self.inner, &self.gathered, size, self.sizes)?
+        };
+        outputs.keep(n);
+        match outputs.logits.iter().position(|logit| !logit.is_finite()) {
+            Some(index) => Err(RuntimeError::NotFinite { index }),
+            None => Ok(outputs),
+        }
     }
 
     /// Which provider executes how many nodes.
@@ -227,4 +219,35 @@ impl Session {
     pub const fn fingerprint(&self) -> &ExecutionFingerprint {
         &self.fingerprint
     }
+}
+
+impl ModelOutputs {
+    /// Drops what belongs to images that only filled the batch up.
+    fn keep(&mut self, n: usize) {
+        self.logits.truncate(n);
+        self.cam.truncate(n * self.cam_size.0 as usize * self.cam_size.1 as usize);
+        self.embedding.truncate(n * self.embedding_length);
+    }
+}
+
+/// Input and outputs in ordinary memory.
+fn run_at(
+    session: &mut ort::session::Session,
+    pixels: &[u8],
+    batch: usize,
+    sizes: Sizes,
+) -> Result<ModelOutputs, RuntimeError> {
+    let failed = |error| RuntimeError::Run(Box::new(error));
+    let (width, height) = sizes.input;
+    let image = TensorRef::from_array_view(([batch, 1, height, width], pixels)).map_err(failed)?;
+    let outputs = session.run(ort::inputs!["image" => image]).map_err(failed)?;
+    let take =
+        |name: &str| outputs[name].try_extract_tensor::<f32>().map(|(_, data)| data.to_vec()).map_err(failed);
+    Ok(ModelOutputs {
+        logits: take("logits")?,
+        cam: take("cam")?,
+        cam_size: sizes.cam,
+        embedding: take("embedding")?,
+        embedding_length: sizes.embedding,
+    })
 }

@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 use cxr::bundle::{Bundle, Trust};
-use runtime::{Provider, Runtime, RuntimeError, SessionOptions};
+use runtime::{CudaOptions, Provider, Runtime, RuntimeError, SessionOptions};
 use std::path::Path;
 
 fn bundle() -> Bundle {
@@ -67,7 +67,7 @@ fn a_provider_that_is_not_there_is_an_error_and_never_a_fallback() {
     let bundle = bundle();
     let graph = bundle.file(&bundle.variant(None).unwrap().1.file).unwrap();
     let options = SessionOptions {
-        provider: Provider::Cuda { device_id: 63, memory_limit_bytes: None },
+        provider: Provider::Cuda(CudaOptions { device_id: 63, ..CudaOptions::default() }),
         ..SessionOptions::default()
     };
     let error = runtime().session(graph, &bundle.manifest().model, &options).unwrap_err();

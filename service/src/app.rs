@@ -4,17 +4,17 @@ use crate::audit::{AuditLog, InputKey};
 use crate::auth::Verifier;
 use crate::config::Config;
 use crate::config::http::HttpConfig;
-use crate::config::model::ModelConfig;
-use crate::http::{self, Api, REFUSAL_CAUSES, server};
-use crate::infer::{Engine, EngineState, Sessions, is_device_failure};
-use crate::model::{Golden, ServedModel};
+use crate::http::{self, Api, Deadlines, REFUSAL_CAUSES, server};
 use crate::pipeline::{Gate, Pipeline};
 use crate::readiness::Readiness;
+use crate::serving::{Reloader, Serving, Slot, watch};
+use crate::shadow::Shadow;
 use crate::store::Store;
 use crate::telemetry::metrics::Metrics;
-use crate::threads::Crew;
+use crate::threads::{self, Crew};
 use anyhow::Context;
 use axum::Router;
+use cxr::Workspace;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 
@@ -36,16 +36,26 @@ impl App {
     pub fn build(config: Config) -> anyhow::Result<Self> {
         let metrics = Arc::new(Metrics::new(REFUSAL_CAUSES)?);
         let verifier = Verifier::new(&config.auth)?;
-        let model = Arc::new(ServedModel::open(&config.model)?);
-        let engine = Arc::new(engine(&config.model, &model, &metrics)?);
         let store = Arc::new(Store::new(&config.database)?);
+        let decoders = (0..config.limits.decode_threads.get()).map(|_| Workspace::default()).collect();
+        let decoders = Arc::new(Crew::start("decode", threads::COMPUTING, decoders)?);
+        let serving = Serving::load(&config.model, threads::COMPUTING, Some(&metrics))
+            .with_context(|| format!("the model bundle {}", config.model.bundle.display()))?;
+        let slot = Arc::new(Slot::new(serving, Arc::clone(&metrics)));
+        let shadow = shadow(&config, &decoders, &store, &metrics)?;
+        let reloader =
+            Arc::new(Reloader::new(config.model.clone(), Arc::clone(&slot), Arc::clone(&metrics)));
         let readiness =
-            Arc::new(Readiness::new(Arc::clone(&engine), Arc::clone(&store), Arc::clone(&metrics)));
+            Arc::new(Readiness::new(Arc::clone(&slot), Arc::clone(&store), Arc::clone(&metrics)));
         let gate = Arc::new(Gate::new(config.limits.max_in_flight.get(), Arc::clone(&metrics)));
+        if let Some(every) = config.model.watch_interval {
+            let directory = config.model.bundle.clone();
+            tokio::spawn(watch(directory, every, Arc::clone(&slot), Arc::clone(&reloader)));
+        }
         let pipeline = Pipeline {
-            model,
-            engine,
-            decoders: Crew::start("decode", vec![(); config.limits.decode_threads.get()])?,
+            slot,
+            shadow,
+            decoders,
             limits: config.limits.decode(),
             audit: AuditLog::new(Arc::clone(&store), Arc::clone(&metrics)),
             input_key: InputKey::new(&config.audit.input_key),
@@ -57,6 +67,11 @@ impl App {
             gate: Arc::clone(&gate),
             verifier,
             readiness: Arc::clone(&readiness),
+            reloader,
+            deadlines: Deadlines {
+                usual: config.limits.deadline_ms.duration(),
+                longest: config.limits.max_deadline_ms.duration(),
+            },
             metrics,
             body_timeout: config.http.body_timeout_ms.duration(),
         };
@@ -82,39 +97,19 @@ impl App {
     }
 }
 
-/// Sessions that passed the golden inputs; or, when the device does not execute the model, the cause, with which the
-/// service starts and stays unready.
-fn engine(config: &ModelConfig, model: &ServedModel, metrics: &Metrics) -> anyhow::Result<EngineState> {
-    let manifest = model.manifest();
-    metrics.serving(&manifest.name, &manifest.version, model.bundle().digest(), model.variant_name());
-    let golden = Golden::of(model)?;
-    let mut sessions = match Sessions::open(config, model) {
-        Ok(sessions) => sessions,
-        Err(error) if is_device_failure(&error) => {
-            let cause = format!("{:#}", anyhow::Error::from(error));
-            tracing::error!(cause, "the model does not execute on the configured provider");
-            return Ok(Err(cause));
-        }
-        Err(error) => return Err(error).context("service.model"),
-    };
-    for backend in &mut sessions.backends {
-        for known in &golden {
-            known
-                .prove(backend, model)
-                .with_context(|| format!("the model bundle {}", config.bundle.display()))?;
-        }
+/// The candidate, where one is configured. One that cannot serve stops the start: nobody would notice its silence.
+fn shadow(
+    config: &Config,
+    decoders: &Arc<Crew<Workspace>>,
+    store: &Arc<Store>,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<Option<Shadow>> {
+    let Some(shadow) = &config.model.shadow else { return Ok(None) };
+    let candidate = Serving::load(&config.model.for_shadow(shadow), threads::IN_THE_BACKGROUND, None)
+        .with_context(|| format!("service.model.shadow: the model bundle {}", shadow.bundle.display()))?;
+    if let Err(cause) = &candidate.engine {
+        anyhow::bail!("service.model.shadow: the device does not execute the candidate: {cause}");
     }
-    for (provider, nodes) in &sessions.proof.assigned_nodes {
-        metrics.executing(provider, *nodes);
-    }
-    let probe = golden.first().context("the bundle has no golden input")?;
-    tracing::info!(
-        name = manifest.name,
-        version = manifest.version,
-        digest = model.bundle().digest(),
-        variant = model.variant_name(),
-        provider = sessions.proof.provider,
-        "model proven"
-    );
-    Ok(Ok(Engine::start(sessions.backends, probe.pixels().to_vec(), sessions.proof, sessions.execution)?))
+    let (decoders, store, metrics) = (Arc::clone(decoders), Arc::clone(store), Arc::clone(metrics));
+    Ok(Some(Shadow::start(shadow, candidate, decoders, config.limits.decode(), store, metrics)))
 }

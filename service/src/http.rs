@@ -12,7 +12,9 @@ mod multipart;
 mod observe;
 mod predictions;
 mod record;
+mod reload;
 pub mod server;
+mod timeout;
 mod upload;
 
 pub use access::AccessError;
@@ -20,6 +22,7 @@ pub use access::AccessError;
 use crate::auth::{Scope, Verifier};
 use crate::pipeline::{Gate, Pipeline};
 use crate::readiness::Readiness;
+use crate::serving::Reloader;
 use crate::telemetry::metrics::Metrics;
 use access::AccessTable;
 use axum::extract::DefaultBodyLimit;
@@ -43,10 +46,23 @@ pub struct Api {
     pub verifier: Verifier,
     /// Readiness.
     pub readiness: Arc<Readiness>,
+    /// Takes over another bundle.
+    pub reloader: Arc<Reloader>,
+    /// How long requests may wait for the model.
+    pub deadlines: Deadlines,
     /// Metrics.
     pub metrics: Arc<Metrics>,
     /// How long a client may take to send its body.
     pub body_timeout: Duration,
+}
+
+/// How long after its head a request may wait for the model to begin.
+#[derive(Debug, Clone, Copy)]
+pub struct Deadlines {
+    /// Where it says nothing.
+    pub usual: Duration,
+    /// The most that it may say.
+    pub longest: Duration,
 }
 
 /// Handlers share one.
@@ -88,6 +104,7 @@ fn described() -> OpenApiRouter<Shared> {
         .routes(routes!(predictions::create))
         .routes(routes!(predictions::find))
         .routes(routes!(model::show))
+        .routes(routes!(reload::reload))
         .routes(routes!(health::livez))
         .routes(routes!(health::readyz))
         .routes(routes!(health::metrics))

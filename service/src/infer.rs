@@ -1,29 +1,50 @@
 //! The model's own threads: each owns one session, and what goes in is a preprocessed image.
+//!
+//! `Engine -> queue (owner task) -> policy (pure) -> worker (a thread a session) -> Backend`.
 
 mod onnx;
+mod policy;
+mod queue;
+mod ticket;
+mod tuning;
+mod worker;
 
 pub use onnx::{OnnxBackend, Sessions, is_device_failure};
+pub use policy::BatchPolicy;
+pub use tuning::Tuning;
 
-use crate::threads::{Crew, JobLost};
+use crate::telemetry::metrics::Metrics;
+use crate::threads::{self, JobLost};
 use cxr::ModelInput;
+use queue::{Item, Message, Pixels};
 use runtime::{ModelOutputs, ProviderProof, RuntimeError};
 use serde_json::Value;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
+use ticket::Ticket;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::oneshot;
 
 /// Something that runs the model; it has its thread to itself.
 pub trait Backend: Send + 'static {
-    /// Runs a batch of inputs, `batch` images one after the other.
+    /// Runs a batch of inputs.
     ///
     /// # Errors
     /// When the model does not run.
-    fn run(&mut self, pixels: &[u8], batch: usize) -> Result<ModelOutputs, BackendError>;
+    fn run(&mut self, images: &[&[u8]]) -> Result<ModelOutputs, BackendError>;
 }
 
 /// The session's error.
 #[derive(Debug, thiserror::Error)]
-#[error("the session failed")]
-pub struct BackendError(#[from] RuntimeError);
+pub enum BackendError {
+    /// ONNX Runtime refused or failed.
+    #[error("the session failed")]
+    Session(#[from] RuntimeError),
+    /// Fewer outputs than images.
+    #[error("the session gave fewer outputs than it got images")]
+    Short,
+}
 
 /// Why there is no model output.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +55,12 @@ pub enum InferenceError {
     /// Its thread panicked.
     #[error("the model's thread failed")]
     Lost(#[from] JobLost),
+    /// Its deadline passed before a session took it.
+    #[error("the deadline passed before the model ran")]
+    Expired,
+    /// Its client went away before a session took it.
+    #[error("the client went away before the model ran")]
+    Abandoned,
 }
 
 /// What the model said of one image, and how long that took.
@@ -49,7 +76,7 @@ pub struct Inference {
     pub embedding: Vec<f32>,
     /// Waiting for a session.
     pub queued: Duration,
-    /// Running it.
+    /// Running the batch that it was in.
     pub ran: Duration,
 }
 
@@ -57,42 +84,67 @@ pub struct Inference {
 pub type EngineState = Result<Engine, String>;
 
 /// Sessions on threads, proven by the golden inputs before they came here.
-pub struct Engine<B = OnnxBackend> {
-    crew: Crew<B>,
+pub struct Engine {
+    messages: UnboundedSender<Message>,
     healthy: AtomicBool,
-    probe: Vec<u8>,
+    probe: Arc<[u8]>,
     proof: ProviderProof,
     execution: Value,
 }
 
-impl<B: Backend> Engine<B> {
-    /// Starts one thread for each backend; `probe` is an input that it must be able to run.
+/// What an engine says of itself.
+#[derive(Debug, Clone)]
+pub struct EngineFacts {
+    /// An input that it must be able to run.
+    pub probe: Vec<u8>,
+    /// Which provider executes which part of the graph.
+    pub proof: ProviderProof,
+    /// Everything that can change the last bits of an output.
+    pub execution: Value,
+}
+
+impl Engine {
+    /// Starts one thread for each backend. Call inside a Tokio runtime.
     ///
     /// # Errors
     /// When the system refuses a thread.
     pub fn start(
-        backends: Vec<B>,
-        probe: Vec<u8>,
-        proof: ProviderProof,
-        execution: Value,
+        backends: Vec<impl Backend>,
+        policy: BatchPolicy,
+        niceness: i32,
+        facts: EngineFacts,
+        metrics: Option<Arc<Metrics>>,
     ) -> std::io::Result<Self> {
-        let crew = Crew::start("model", backends)?;
-        Ok(Self { crew, healthy: AtomicBool::new(true), probe, proof, execution })
+        let (batches, made_up) = mpsc::channel();
+        let made_up = Arc::new(Mutex::new(made_up));
+        let messages = queue::start(policy, batches, metrics.clone());
+        for (index, backend) in backends.into_iter().enumerate() {
+            let (made_up, owner, metrics) = (Arc::clone(&made_up), messages.downgrade(), metrics.clone());
+            threads::spawn(format!("model-{index}"), niceness, move || {
+                worker::work(backend, &made_up, &owner, metrics.as_deref());
+            })?;
+        }
+        let EngineFacts { probe, proof, execution } = facts;
+        Ok(Self { messages, healthy: AtomicBool::new(true), probe: probe.into(), proof, execution })
     }
 
-    /// Runs the model on one image.
+    /// Runs the model on one image, unless its deadline passes or `gone` completes before a session takes it.
     ///
     /// # Errors
     /// When the model does not run.
-    pub async fn run(&self, input: ModelInput) -> Result<Inference, InferenceError> {
-        self.submit(move |backend| backend.run(input.pixels(), 1)).await
+    pub async fn run(
+        &self,
+        input: Arc<ModelInput>,
+        deadline: Instant,
+        gone: impl Future<Output = ()>,
+    ) -> Result<Inference, InferenceError> {
+        self.submit(Pixels::Image(input), Some(deadline), gone).await
     }
 
     /// Whether the model runs: known from the last image, or tried again after a failure.
     pub async fn is_healthy(&self) -> bool {
         if !self.healthy.load(Ordering::Relaxed) {
-            let probe = self.probe.clone();
-            drop(self.submit(move |backend| backend.run(&probe, 1)).await);
+            drop(self.submit(Pixels::Probe(Arc::clone(&self.probe)), None, std::future::pending()).await);
         }
         self.healthy.load(Ordering::Relaxed)
     }
@@ -109,74 +161,39 @@ impl<B: Backend> Engine<B> {
 
     async fn submit(
         &self,
-        run: impl FnOnce(&mut B) -> Result<ModelOutputs, BackendError> + Send + 'static,
+        pixels: Pixels,
+        deadline: Option<Instant>,
+        gone: impl Future<Output = ()>,
     ) -> Result<Inference, InferenceError> {
-        let submitted = Instant::now();
-        let job = move |backend: &mut B| {
-            let started = Instant::now();
-            (started - submitted, run(backend), started.elapsed())
+        let (reply, mut answered) = oneshot::channel();
+        let ticket = Ticket::default();
+        let item = Item { pixels, deadline, submitted: Instant::now(), ticket: ticket.clone(), reply };
+        self.messages.send(Message::Submit(item)).map_err(|_| JobLost)?;
+        let expired = async {
+            match deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+                None => std::future::pending().await,
+            }
         };
-        let outcome = self.crew.run(job).await.map_err(InferenceError::from);
-        let inference = outcome.and_then(|(queued, outputs, ran)| {
-            let ModelOutputs { logits, cam, cam_size, embedding, .. } = outputs?;
-            Ok(Inference { logit: logits[0], cam, cam_size, embedding, queued, ran })
-        });
-        self.healthy.store(inference.is_ok(), Ordering::Relaxed);
-        inference
+        let given_up = tokio::select! {
+            biased;
+            answer = &mut answered => return self.noted(answer),
+            () = expired => InferenceError::Expired,
+            () = gone => InferenceError::Abandoned,
+        };
+        // A session that has it will answer, and what ran is told.
+        if ticket.give_up() { Err(given_up) } else { self.noted(answered.await) }
+    }
+
+    fn noted(
+        &self,
+        answer: Result<Result<Inference, InferenceError>, oneshot::error::RecvError>,
+    ) -> Result<Inference, InferenceError> {
+        let answer = answer.unwrap_or(Err(InferenceError::Lost(JobLost)));
+        self.healthy.store(answer.is_ok(), Ordering::Relaxed);
+        answer
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use cxr::metadata::AcquisitionMetadata;
-    use cxr::phantom::{PhantomSpec, encode_png, generate};
-    use cxr::preprocess::{PreprocessSpec, preprocess};
-    use cxr::{AcceptancePolicy, AcceptedImage, DecodeLimits};
-    use std::collections::BTreeMap;
-    use std::sync::Arc;
-
-    /// Says the mean brightness, or fails while it is told to.
-    struct Brightness(Arc<AtomicBool>);
-
-    impl Backend for Brightness {
-        fn run(&mut self, pixels: &[u8], batch: usize) -> Result<ModelOutputs, BackendError> {
-            if self.0.load(Ordering::Relaxed) {
-                return Err(RuntimeError::NotFinite { index: 0 }.into());
-            }
-            let mean = pixels.iter().map(|p| f32::from(*p)).sum::<f32>() / pixels.len() as f32;
-            let (cam, embedding) = (vec![0.0; batch], vec![0.0; batch]);
-            Ok(ModelOutputs {
-                logits: vec![mean; batch],
-                cam,
-                cam_size: (1, 1),
-                embedding,
-                embedding_length: 1,
-            })
-        }
-    }
-
-    fn input() -> ModelInput {
-        let spec = PhantomSpec { seed: 1, width: 256, height: 256, opacity: false };
-        let image = cxr::decode(&encode_png(&generate(&spec), 256, 256), &DecodeLimits::default()).unwrap();
-        let accepted =
-            AcceptedImage::accept(image, AcquisitionMetadata::default(), &AcceptancePolicy::default())
-                .unwrap();
-        preprocess(&accepted, &PreprocessSpec::default())
-    }
-
-    #[tokio::test]
-    async fn a_failure_is_remembered_until_a_known_input_runs_again() {
-        let failing = Arc::new(AtomicBool::new(false));
-        let proof = ProviderProof { provider: "test".into(), assigned_nodes: BTreeMap::default() };
-        let engine =
-            Engine::start(vec![Brightness(Arc::clone(&failing))], vec![7; 4], proof, Value::Null).unwrap();
-        assert!(engine.run(input()).await.unwrap().logit > 0.0);
-        failing.store(true, Ordering::Relaxed);
-        assert!(engine.is_healthy().await, "known from the last image");
-        assert!(matches!(engine.run(input()).await, Err(InferenceError::Backend(_))));
-        assert!(!engine.is_healthy().await);
-        failing.store(false, Ordering::Relaxed);
-        assert!(engine.is_healthy().await);
-    }
-}
+mod tests;

@@ -1,6 +1,6 @@
 //! The inference service: one radiograph in, one calibrated and audited answer out.
 //!
-//! `main -> app -> http -> pipeline -> {infer, audit -> store}`; `config`, `telemetry` and `threads` are leaves.
+//! `main -> app -> http -> pipeline -> {serving -> infer, shadow, audit -> store}`; `config`, `telemetry` and `threads` are leaves.
 //! Read `pipeline` first. Only `http` knows status codes, only `store` holds SQL, only `config` reads the environment.
 
 pub mod app;
@@ -13,6 +13,8 @@ pub mod infer;
 pub mod model;
 pub mod pipeline;
 pub mod readiness;
+pub mod serving;
+pub mod shadow;
 pub mod store;
 pub mod telemetry;
 pub mod threads;

@@ -1,7 +1,7 @@
 //! Whether requests should be sent here: the model runs where it was asked to, the database can take rows, and
 //! nobody has asked the process to end.
 
-use crate::infer::EngineState;
+use crate::serving::Slot;
 use crate::store::{SchemaState, Store};
 use crate::telemetry::metrics::Metrics;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub struct FailedCheck {
 
 /// Checks readiness.
 pub struct Readiness {
-    engine: Arc<EngineState>,
+    slot: Arc<Slot>,
     store: Arc<Store>,
     metrics: Arc<Metrics>,
     shutting_down: AtomicBool,
@@ -31,9 +31,9 @@ pub struct Readiness {
 }
 
 impl Readiness {
-    /// Over these parts; an engine that is an error says why it does not execute.
-    pub fn new(engine: Arc<EngineState>, store: Arc<Store>, metrics: Arc<Metrics>) -> Self {
-        Self { engine, store, metrics, shutting_down: AtomicBool::new(false), last: Mutex::new(None) }
+    /// Over these parts.
+    pub fn new(slot: Arc<Slot>, store: Arc<Store>, metrics: Arc<Metrics>) -> Self {
+        Self { slot, store, metrics, shutting_down: AtomicBool::new(false), last: Mutex::new(None) }
     }
 
     /// From now on nothing more should be sent here.
@@ -62,7 +62,7 @@ impl Readiness {
 
     async fn check_model(&self) -> Option<FailedCheck> {
         let failed = |cause| Some(FailedCheck { check: "model", cause });
-        match &*self.engine {
+        match &self.slot.current().engine {
             Err(cause) => failed(cause.clone()),
             Ok(engine) if engine.is_healthy().await => None,
             Ok(_) => failed("the model failed on its last run and on a known input; see the log".into()),

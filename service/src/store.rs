@@ -2,11 +2,13 @@
 
 mod predictions;
 mod schema;
+mod shadow;
 
 pub use schema::SchemaState;
 
 use crate::audit::row::{PredictionRow, StoredPrediction};
 use crate::config::database::DatabaseConfig;
+use crate::shadow::ShadowRow;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{PgPool, Postgres};
@@ -67,6 +69,16 @@ impl Store {
     pub async fn insert_prediction(&self, row: &PredictionRow) -> Result<(), StoreError> {
         let mut connection = self.acquire().await?;
         let inserted = tokio::time::timeout(self.patience, predictions::insert(&mut connection, row)).await;
+        settle(connection, inserted)
+    }
+
+    /// Commits a candidate's score.
+    ///
+    /// # Errors
+    /// After `Statement` or `Timeout` the row may exist.
+    pub async fn insert_shadow(&self, row: &ShadowRow) -> Result<(), StoreError> {
+        let mut connection = self.acquire().await?;
+        let inserted = tokio::time::timeout(self.patience, shadow::insert(&mut connection, row)).await;
         settle(connection, inserted)
     }
 

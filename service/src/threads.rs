@@ -12,6 +12,27 @@ use tokio::sync::oneshot;
 #[error("the job panicked or its threads are gone")]
 pub struct JobLost;
 
+/// What computes for milliseconds gives way to what decides in microseconds: under full load the door still answers.
+pub const COMPUTING: i32 = 5;
+
+/// What nobody waits for gives way to both.
+pub const IN_THE_BACKGROUND: i32 = 15;
+
+/// Starts a thread with a niceness (0 is ordinary, 19 the nicest).
+///
+/// # Errors
+/// When the system refuses a thread.
+pub fn spawn(name: String, niceness: i32, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+    let work = move || {
+        // Linux counts niceness by thread. Where it is refused the thread works all the same.
+        if niceness != 0 && rustix::process::setpriority_process(None, niceness).is_err() {
+            tracing::debug!(niceness, "the thread keeps its ordinary priority");
+        }
+        work();
+    };
+    std::thread::Builder::new().name(name).spawn(work).map(|_| ())
+}
+
 type Job<W> = Box<dyn FnOnce(&mut W) + Send>;
 
 /// Threads that each own a `W`. When the last handle is dropped they finish the queue and end.
@@ -20,16 +41,16 @@ pub struct Crew<W> {
 }
 
 impl<W: Send + 'static> Crew<W> {
-    /// Starts one thread for each worker.
+    /// Starts one thread for each worker, each as nice to the rest of the host as `niceness` says.
     ///
     /// # Errors
     /// When the system refuses a thread.
-    pub fn start(name: &str, workers: Vec<W>) -> std::io::Result<Self> {
+    pub fn start(name: &str, niceness: i32, workers: Vec<W>) -> std::io::Result<Self> {
         let (queue, jobs) = channel();
         let jobs = Arc::new(Mutex::new(jobs));
         for (index, worker) in workers.into_iter().enumerate() {
             let jobs = Arc::clone(&jobs);
-            std::thread::Builder::new().name(format!("{name}-{index}")).spawn(move || work(worker, &jobs))?;
+            spawn(format!("{name}-{index}"), niceness, move || work(worker, &jobs))?;
         }
         Ok(Self { queue })
     }
@@ -66,7 +87,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_costs_one_job_and_the_thread_goes_on() {
-        let crew = Crew::start("test", vec![0u32]).unwrap();
+        let crew = Crew::start("test", 0, vec![0u32]).unwrap();
         assert_eq!(
             crew.run(|count| {
                 *count += 1;
@@ -90,7 +111,7 @@ mod tests {
 
     #[tokio::test]
     async fn jobs_run_on_all_threads_at_once() {
-        let crew = Arc::new(Crew::start("test", vec![(), ()]).unwrap());
+        let crew = Arc::new(Crew::start("test", 0, vec![(), ()]).unwrap());
         let both = Arc::new(std::sync::Barrier::new(2));
         let jobs: Vec<_> = (0..2)
             .map(|_| {

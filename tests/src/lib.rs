@@ -1,5 +1,6 @@
 //! The harness: a private Postgres for the run, a database for each test, the real server as a process of its own.
 
+pub mod bundles;
 pub mod images;
 pub mod postgres;
 pub mod server;

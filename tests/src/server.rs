@@ -188,8 +188,17 @@ impl Server {
 
     /// Most memory it has ever had resident, in bytes.
     pub fn peak_memory_bytes(&self) -> u64 {
+        self.status_bytes("VmHWM")
+    }
+
+    /// Memory that it has resident now, in bytes.
+    pub fn memory_bytes(&self) -> u64 {
+        self.status_bytes("VmRSS")
+    }
+
+    fn status_bytes(&self, key: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
-        let line = status.lines().find(|line| line.starts_with("VmHWM")).expect("the kernel reports it");
+        let line = status.lines().find(|line| line.starts_with(key)).expect("the kernel reports it");
         line.split_whitespace().nth(1).and_then(|kb| kb.parse::<u64>().ok()).expect("kB") * 1024
     }
 

@@ -5,6 +5,7 @@
 pub mod comparison;
 pub mod distribution;
 mod embedding;
+pub(crate) use embedding::embedding_reference;
 pub mod policy;
 
 use crate::console::say;
@@ -104,7 +105,7 @@ pub fn probabilities(calibration: AffineCalibration, logits: &[f64]) -> Vec<f64>
 pub fn calibrate(trained: &TrainedRun) -> Result<Calibrated> {
     let (config, seed) = (&trained.config.calibration, trained.config.seed);
     let train = trained.score(Fold::Train)?.1.embeddings;
-    let embedding = embedding::embedding_reference(&train, config.components, config.ood_score)?;
+    let embedding = embedding_reference(&train, config.components, config.ood_score)?;
     drop(train);
     let (pixels, scores) = trained.score(policy::FOLD)?;
     let (select_pixels, select) = trained.score(Fold::Select)?;

@@ -1,12 +1,14 @@
 //! The commands: one file each, from arguments to a call of the library.
 
 pub(crate) mod bench;
+pub(crate) mod benchmark_bundle;
 pub(crate) mod calibrate;
 pub(crate) mod consistency;
 pub(crate) mod eda;
 pub(crate) mod evaluate;
 pub(crate) mod explain;
 pub(crate) mod export;
+pub(crate) mod quantise;
 pub(crate) mod recalibrate;
 pub(crate) mod register;
 pub(crate) mod release;

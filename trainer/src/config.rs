@@ -149,6 +149,7 @@ impl Config {
         self.tracking.check()?;
         self.evaluation.check()?;
         self.robustness.check()?;
+        self.export.check()?;
         self.tune.check()
     }
 }

@@ -3,11 +3,14 @@
 
 mod card;
 mod further;
+pub(crate) mod golden;
 pub mod graph;
+pub mod int8;
 pub mod onnx;
 pub mod parity;
 mod place;
 pub mod proto;
+mod seal;
 
 use crate::calibrate::Calibrated;
 use crate::consistency::{Consistency, Scorer};
@@ -22,27 +25,22 @@ use crate::trained::TrainedRun;
 use anyhow::{Context, Result, ensure};
 use card::Card;
 use cxr::bundle::{
-    Bundle, Evaluation, FileDigest, Golden, MANIFEST, Manifest, Provenance, SCHEMA_VERSION, SIGNATURE, Trust,
-    Variant, key_id, sha256_hex, sign,
+    Bundle, Evaluation, FileDigest, Golden, Manifest, Provenance, SCHEMA_VERSION, Trust, Variant, key_id,
+    sha256_hex,
 };
-use cxr::phantom::{PhantomSpec, encode_png, generate};
 use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::DecodePrivateKey;
 use parity::Parity;
 pub(crate) use place::replace_folder;
 use runtime::{Runtime, Session, SessionOptions};
+pub(crate) use seal::seal;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The graph's file.
-const GRAPH: &str = "model.onnx";
-/// The only variant so far.
-const VARIANT: &str = "fp32";
-/// Phantoms whose logits a bundle carries; odd ones have an opacity.
-const GOLDEN_SEEDS: std::ops::Range<u64> = 0..4;
-/// Processors differ in the order of their sums; this much of a logit is still the same.
-const GOLDEN_TOLERANCE: f32 = 1e-3;
-
+pub(crate) const GRAPH: &str = "model.onnx";
+/// The variant that the network itself is.
+pub(crate) const VARIANT: &str = "fp32";
 /// Where things are on this machine.
 #[derive(Debug, Clone)]
 pub struct ExportPaths {
@@ -86,10 +84,11 @@ pub fn export(trained: &TrainedRun, calibrated: &Calibrated, paths: &ExportPaths
     let consistency = consistency(trained, calibrated, &mut session)?;
     let in_place = InPlace::read(&paths.bundle)?;
     let mut files = BundleFiles::new();
-    let golden = golden(&mut session, size, &mut files)?;
+    let golden = golden::golden(&mut session, size, golden::TOLERANCE, &mut files)?;
     files.insert(GRAPH.to_owned(), graph);
     files.insert(Manifest::REFERENCE.to_owned(), json(&calibrated.reference)?);
     let mut manifest = manifest(trained, calibrated, evaluation, golden)?;
+    let int8 = int8::add(trained, calibrated, &runtime, &mut manifest, &mut files)?;
     manifest.version =
         next(in_place.as_ref(), &manifest, &sha256_hex(&files[GRAPH]), paths.bump)?.to_string();
     let further = further::measurements(trained, calibrated)?;
@@ -98,6 +97,7 @@ pub fn export(trained: &TrainedRun, calibrated: &Calibrated, paths: &ExportPaths
         consistency: consistency.as_ref(),
         parity: &parity,
         further: &further,
+        int8: int8.as_deref(),
         key: &key_id(&key.verifying_key()),
     };
     files.insert("MODEL_CARD.md".to_owned(), card.render().into_bytes());
@@ -105,10 +105,7 @@ pub fn export(trained: &TrainedRun, calibrated: &Calibrated, paths: &ExportPaths
         let text = std::fs::read(report).with_context(|| format!("{}: cannot be read", report.display()))?;
         files.insert("REPORT.md".to_owned(), text);
     }
-    manifest.files = files.iter().map(|(name, bytes)| (name.clone(), digest(bytes))).collect();
-    let manifest_bytes = json(&manifest)?;
-    files.insert(SIGNATURE.to_owned(), json(&sign(&manifest_bytes, &key))?);
-    files.insert(MANIFEST.to_owned(), manifest_bytes);
+    seal(&mut manifest, &mut files, &key)?;
     let n_bytes: usize = files.values().map(Vec::len).sum();
     let limit = trained.config.export.max_bytes;
     ensure!(n_bytes <= limit, "the bundle has {n_bytes} bytes, trainer.export.max_bytes allows {limit}");
@@ -166,7 +163,7 @@ fn prove_parity(trained: &TrainedRun, session: &mut Session) -> Result<Parity> {
     let real = decode(trained.config, &trained.index, &trained.folds, Fold::Select, &trained.recipe())?;
     let mut images: Vec<Vec<u8>> =
         (0..real.len().min(N_REAL)).map(|position| real.image(position).to_vec()).collect();
-    images.extend(GOLDEN_SEEDS.map(|seed| phantom(seed, (width, height))));
+    images.extend(golden::SEEDS.map(|seed| golden::phantom(seed, (width, height))));
     let parity = parity::compare(&trained.network, session, &images, (width, height))?;
     say(parity.to_string());
     parity.check()?;
@@ -194,26 +191,6 @@ fn consistency(
     consistency.report();
     files::write_json(&trained.run.file("consistency.json"), &consistency)?;
     Ok(Some(consistency))
-}
-
-fn phantom(seed: u64, (width, height): (u32, u32)) -> Vec<u8> {
-    generate(&PhantomSpec { seed, width, height, opacity: seed % 2 == 1 })
-}
-
-fn golden(
-    session: &mut Session,
-    (width, height): (u32, u32),
-    files: &mut BundleFiles,
-) -> Result<Vec<Golden>> {
-    GOLDEN_SEEDS
-        .map(|seed| {
-            let pixels = phantom(seed, (width, height));
-            let logit = session.run(&pixels, 1)?.logits[0];
-            let file = format!("golden/phantom-{seed}.png");
-            files.insert(file.clone(), encode_png(&pixels, width, height));
-            Ok(Golden { file, logit, tolerance: GOLDEN_TOLERANCE * logit.abs().max(1.0) })
-        })
-        .collect()
 }
 
 fn manifest(

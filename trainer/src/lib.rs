@@ -6,6 +6,7 @@
 pub mod allocator;
 pub mod audit;
 pub mod bench;
+pub mod benchmark;
 pub mod calibrate;
 pub mod checkpoint;
 pub mod config;
@@ -28,6 +29,7 @@ pub mod loss;
 pub mod mixup;
 pub mod model;
 pub mod optimiser;
+pub mod quantise;
 pub mod recalibrate;
 pub mod release;
 pub mod released;

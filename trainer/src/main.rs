@@ -6,8 +6,8 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use commands::shared::Common;
 use commands::{
-    bench, calibrate, consistency, eda, evaluate, explain, export, recalibrate, register, release, report,
-    robustness, run, soup, split, track, train, tune, verify,
+    bench, benchmark_bundle, calibrate, consistency, eda, evaluate, explain, export, quantise, recalibrate,
+    register, release, report, robustness, run, soup, split, track, train, tune, verify,
 };
 use cxr_trainer::allocator;
 
@@ -95,6 +95,16 @@ enum Command {
         after_help = "Example:\n  cxr-trainer bench --run runs/bench\n  cxr-trainer bench --run runs/bench --rounds 3 --steps 4 --memory-images 0"
     )]
     Bench(bench::Arguments),
+    /// Adds an int8 variant to a bundle, with probability, operating point and golden outputs of its own.
+    #[command(
+        after_help = "Example:\n  cxr-trainer quantise --bundle models/default --data ../shared/data/kermany224\n  cxr-trainer quantise --bundle models/default --data ../shared/data/kermany224 --out models/int8"
+    )]
+    Quantise(quantise::Arguments),
+    /// Makes a bundle for measuring speed: a network of any architecture that has learnt nothing, in fp32 and int8.
+    #[command(
+        after_help = "Example:\n  cxr-trainer benchmark-bundle --architecture densenet121 --onnxruntime lib/libonnxruntime.so --out target/benchmark/densenet121"
+    )]
+    BenchmarkBundle(benchmark_bundle::Arguments),
     /// Fits probability and operating point of a bundle to labels that its service logged, and writes the next version.
     #[command(
         after_help = "Example:\n  cxr-trainer recalibrate --bundle models/default --labels labels.csv --out models/site --version 1.1.0"
@@ -134,6 +144,8 @@ fn main() -> Result<()> {
         Command::Tune(arguments) => tune::run(arguments),
         Command::Soup(arguments) => soup::run(arguments),
         Command::Bench(arguments) => bench::run(arguments),
+        Command::BenchmarkBundle(arguments) => benchmark_bundle::run(&arguments),
+        Command::Quantise(arguments) => quantise::run(&arguments),
         Command::Recalibrate(arguments) => recalibrate::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
         Command::Run(arguments) => run::run(arguments),

@@ -93,12 +93,12 @@ pub fn recalibrate(config: &Config, request: &Request) -> Result<Recalibration> 
     let bundle = export::open(request.bundle, &Trust::Unsigned)?;
     let (name, _) = bundle.variant(None)?;
     check_version(&bundle.manifest().version, request.version)?;
-    let n_variants = bundle.manifest().variants.len();
-    ensure!(
-        n_variants == 1,
-        "{}: has {n_variants} variants; each needs logits of its own, and the labels' are those of one",
-        request.bundle.display()
-    );
+    let others = bundle.manifest().variants.keys().filter(|variant| *variant != name);
+    for other in others {
+        say(format!(
+            "variant {other} is left out: it needs logits of its own, and the labels' are those of {name}"
+        ));
+    }
     let ancestors = ancestors(&bundle)?;
     let expected = Expected { bundle_digests: &ancestors, variant: name, labels: &bundle.manifest().labels };
     let labelled = Labelled::read(request.labels, &expected)?;
@@ -267,8 +267,13 @@ fn assemble(
         // What images and embeddings look like was measured on pixels, which no log holds.
         ..bundle.reference().clone()
     };
+    let left_out: Vec<String> = manifest
+        .variants
+        .extract_if(.., |name, _| *name != default)
+        .map(|(_, variant)| variant.file)
+        .collect();
     let mut files = BundleFiles::new();
-    for name in manifest.files.keys() {
+    for name in manifest.files.keys().filter(|name| !left_out.contains(name)) {
         files.insert(name.clone(), bundle.file(name).context("a file of the bundle is missing")?.to_vec());
     }
     files.insert(Manifest::REFERENCE.to_owned(), export::json(&reference)?);

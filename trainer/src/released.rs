@@ -68,7 +68,11 @@ pub fn session(bundle: &Bundle, variant: &Variant, onnxruntime: &Path) -> Result
     Ok(runtime.session(graph, &bundle.manifest().model, &SessionOptions::default())?)
 }
 
-fn score(session: &mut Session, pixels: &Pixels, what: &str) -> Result<Scores> {
+/// Scores every image with a session, one at a time.
+///
+/// # Errors
+/// When ONNX Runtime fails.
+pub(crate) fn score(session: &mut Session, pixels: &Pixels, what: &str) -> Result<Scores> {
     let meter = Meter::new(what, pixels.len());
     let mut scores = Scores::default();
     for position in 0..pixels.len() {

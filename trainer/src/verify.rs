@@ -3,6 +3,7 @@
 
 mod graph;
 mod outputs;
+pub(crate) use outputs::golden_pixels;
 
 use crate::console::say;
 use anyhow::{Context, Result, bail, ensure};

@@ -1,10 +1,11 @@
 //! JPEG, baseline and progressive, grey or colour. Luma comes straight from the file where it is stored as YCbCr.
 
-use super::{check_pixels, corrupt, luma, truncated, unsupported};
-use crate::image::{ColourMode, DecodedImage, Format, Photometric, Windowing};
+use super::{check_pixels, corrupt, merge, narrow_luma, truncated, unsupported};
+use crate::image::{ColourMode, DecodedImage, Format, Photometric, Samples, Windowing};
 use crate::limits::DecodeLimits;
 use crate::metadata::AcquisitionMetadata;
 use crate::reject::Rejection;
+use crate::workspace::Workspace;
 use zune_core::bytestream::ZCursor;
 use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
@@ -15,7 +16,11 @@ const MAX_SIDE: usize = 65535;
 /// A progressive file repeats whole-image passes as often as it likes; real encoders write about ten.
 const MAX_SCANS: usize = 64;
 
-pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<DecodedImage, Rejection> {
+pub(super) fn decode(
+    workspace: &mut Workspace,
+    bytes: &[u8],
+    limits: &DecodeLimits,
+) -> Result<DecodedImage, Rejection> {
     // The decoder would fill what is missing with grey, which a model would read as if it were lung.
     let end = end_of_image(bytes).ok_or_else(|| truncated("JPEG"))?;
     let bytes = &bytes[..end];
@@ -36,13 +41,15 @@ pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<DecodedImage
         other => return Err(unsupported(format!("a JPEG with the colour space {other:?}"))),
     };
     decoder.set_options(options.jpeg_set_out_colorspace(wanted));
-    let pixels = decoder.decode().map_err(|error| refusal(&error))?;
-    let samples: Vec<u16> = if wanted == ColorSpace::RGB {
-        let (triples, _) = pixels.as_chunks::<3>();
-        triples.iter().map(|[r, g, b]| luma((*r).into(), (*g).into(), (*b).into())).collect()
-    } else {
-        pixels.into_iter().map(u16::from).collect()
-    };
+    let size = decoder.output_buffer_size().ok_or_else(|| corrupt("the JPEG has no frame header"))?;
+    let mut samples = workspace.zeroed(size);
+    if let Err(error) = decoder.decode_into(&mut samples) {
+        workspace.give_back(samples);
+        return Err(refusal(&error));
+    }
+    if wanted == ColorSpace::RGB {
+        merge(&mut samples, narrow_luma);
+    }
     let (width, height) = (u32::from(info.width), u32::from(info.height));
     if samples.len() as u64 != u64::from(width) * u64::from(height) {
         return Err(corrupt("the JPEG's components do not fill its frame"));
@@ -50,7 +57,7 @@ pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<DecodedImage
     Ok(DecodedImage {
         width,
         height,
-        samples,
+        samples: Samples::Narrow(samples),
         significant_bits: 8,
         photometric: Photometric::Monochrome2,
         windowing: Windowing::FullRange,
@@ -75,7 +82,7 @@ fn end_of_image(bytes: &[u8]) -> Option<usize> {
     let mut at = 2;
     let mut in_scan = false;
     loop {
-        let skipped = bytes.get(at..)?.iter().position(|byte| *byte == 0xFF)?;
+        let skipped = memchr::memchr(0xFF, bytes.get(at..)?)?;
         at += skipped + 1;
         let marker = *bytes.get(at)?;
         match marker {

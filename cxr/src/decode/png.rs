@@ -1,14 +1,19 @@
 //! PNG, 1 to 16 bits, grey, RGB, palette, with or without alpha (shown on black, as a viewer on a dark wall would).
 
-use super::{check_frames, check_pixels, corrupt, deep, luma, truncated};
-use crate::image::{ColourMode, DecodedImage, Format, Photometric, Windowing};
+use super::{check_frames, check_pixels, corrupt, deep, luma, merge, narrow_luma, truncated};
+use crate::image::{ColourMode, DecodedImage, Format, Photometric, Samples, Windowing};
 use crate::limits::DecodeLimits;
 use crate::metadata::AcquisitionMetadata;
 use crate::reject::Rejection;
+use crate::workspace::Workspace;
 use png::{BitDepth, ColorType, DecodingError, Transformations};
 use std::io::Cursor;
 
-pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<DecodedImage, Rejection> {
+pub(super) fn decode(
+    workspace: &mut Workspace,
+    bytes: &[u8],
+    limits: &DecodeLimits,
+) -> Result<DecodedImage, Rejection> {
     let mut decoder = png::Decoder::new_with_limits(Cursor::new(bytes), png::Limits { bytes: 64 << 20 });
     // Text and colour profiles are never used: not unpacking them leaves nothing to inflate or to leak.
     decoder.set_ignore_text_chunk(true);
@@ -21,26 +26,30 @@ pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<DecodedImage
     let mut reader = decoder.read_info().map_err(|error| refusal(&error))?;
     check_frames(reader.info().animation_control().map_or(1, |control| control.num_frames), limits)?;
     let size = reader.output_buffer_size().ok_or_else(|| corrupt("the PNG's rows are too long"))?;
-    let mut buffer = vec![0; size];
-    let frame = reader.next_frame(&mut buffer).map_err(|error| refusal(&error))?;
-    reader.finish().map_err(|error| refusal(&error))?;
-
-    let wide = frame.bit_depth == BitDepth::Sixteen;
-    let mut samples = if wide {
-        let (values, _) = buffer.as_chunks::<2>();
-        grey(values, frame.color_type, 65535, |bytes| u16::from_be_bytes(*bytes))
-    } else {
-        grey(&buffer, frame.color_type, 255, |byte| u16::from(*byte))
+    let mut buffer = workspace.zeroed(size);
+    let read = reader.next_frame(&mut buffer).and_then(|frame| reader.finish().map(|()| frame));
+    let frame = match read {
+        Ok(frame) => frame,
+        Err(error) => {
+            workspace.give_back(buffer);
+            return Err(refusal(&error));
+        }
     };
+
     let colour = match stored_colour {
         ColorType::Grayscale | ColorType::GrayscaleAlpha => ColourMode::Grey,
         ColorType::Rgb | ColorType::Rgba => ColourMode::Rgb,
         ColorType::Indexed => ColourMode::Palette,
     };
-    let (significant_bits, windowing) = if wide {
-        deep(&samples)
+    let (samples, significant_bits, windowing) = if frame.bit_depth == BitDepth::Sixteen {
+        let samples = wide(&buffer, frame.color_type);
+        workspace.give_back(buffer);
+        let (bits, windowing) = deep(&samples);
+        (Samples::Wide(samples), bits, windowing)
     } else {
-        (narrow(&mut samples, stored_depth, colour), Windowing::FullRange)
+        narrow(&mut buffer, frame.color_type);
+        let bits = stored_range(&mut buffer, stored_depth, colour);
+        (Samples::Narrow(buffer), bits, Windowing::FullRange)
     };
     Ok(DecodedImage {
         width,
@@ -55,24 +64,44 @@ pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<DecodedImage
     })
 }
 
-/// One grey sample a pixel from stored values; `max` is opaque and white.
-fn grey<T>(values: &[T], colour: ColorType, max: u32, sample: impl Fn(&T) -> u16) -> Vec<u16> {
-    let on_black = |value: u16, alpha: u16| ((u32::from(value) * u32::from(alpha) + max / 2) / max) as u16;
-    let rgb = |[r, g, b]: [&T; 3]| luma(sample(r), sample(g), sample(b));
+/// One grey sample a pixel from pairs of bytes.
+fn wide(bytes: &[u8], colour: ColorType) -> Vec<u16> {
+    let (values, _) = bytes.as_chunks::<2>();
+    let sample = |bytes: &[u8; 2]| u16::from_be_bytes(*bytes);
+    let rgb = |[r, g, b]: [&[u8; 2]; 3]| luma(sample(r), sample(g), sample(b));
     match colour {
         ColorType::Grayscale | ColorType::Indexed => values.iter().map(sample).collect(),
         ColorType::GrayscaleAlpha => {
-            values.as_chunks::<2>().0.iter().map(|[v, a]| on_black(sample(v), sample(a))).collect()
+            values.as_chunks::<2>().0.iter().map(|[v, a]| on_black::<65535>(sample(v), sample(a))).collect()
         }
         ColorType::Rgb => values.as_chunks::<3>().0.iter().map(|[r, g, b]| rgb([r, g, b])).collect(),
-        ColorType::Rgba => {
-            values.as_chunks::<4>().0.iter().map(|[r, g, b, a]| on_black(rgb([r, g, b]), sample(a))).collect()
-        }
+        ColorType::Rgba => values
+            .as_chunks::<4>()
+            .0
+            .iter()
+            .map(|[r, g, b, a]| on_black::<65535>(rgb([r, g, b]), sample(a)))
+            .collect(),
     }
 }
 
+/// One grey sample a pixel from single bytes, in place.
+fn narrow(bytes: &mut Vec<u8>, colour: ColorType) {
+    let shown = |value: u8, alpha: u8| on_black::<255>(value.into(), alpha.into()) as u8;
+    match colour {
+        ColorType::Grayscale | ColorType::Indexed => {}
+        ColorType::GrayscaleAlpha => merge(bytes, |[v, a]| shown(v, a)),
+        ColorType::Rgb => merge(bytes, narrow_luma),
+        ColorType::Rgba => merge(bytes, |[r, g, b, a]| shown(narrow_luma([r, g, b]), a)),
+    }
+}
+
+/// A value before black where `OPAQUE` is opaque, and white.
+fn on_black<const OPAQUE: u32>(value: u16, alpha: u16) -> u16 {
+    ((u32::from(value) * u32::from(alpha) + OPAQUE / 2) / OPAQUE) as u16
+}
+
 /// The decoder widens grey of 1, 2 and 4 bits to 8; this takes the samples back to the range that was stored.
-fn narrow(samples: &mut [u16], stored: BitDepth, colour: ColourMode) -> u8 {
+fn stored_range(samples: &mut [u8], stored: BitDepth, colour: ColourMode) -> u8 {
     let (bits, step) = match (colour, stored) {
         (ColourMode::Grey, BitDepth::One) => (1, 255),
         (ColourMode::Grey, BitDepth::Two) => (2, 85),

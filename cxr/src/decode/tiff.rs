@@ -1,7 +1,7 @@
 //! TIFF with one grey channel of 8 or 16 bits, uncompressed or LZW, Deflate, PackBits.
 
 use super::{check_frames, check_pixels, corrupt, deep, truncated, unsupported};
-use crate::image::{ColourMode, DecodedImage, Format, Photometric, Windowing};
+use crate::image::{ColourMode, DecodedImage, Format, Photometric, Samples, Windowing};
 use crate::limits::DecodeLimits;
 use crate::metadata::AcquisitionMetadata;
 use crate::reject::Rejection;
@@ -30,15 +30,19 @@ pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<DecodedImage
         .is_some_and(|value| value == 0);
     let pixels = decoder.read_image().map_err(|error| refusal(&error))?;
     // The decoder turns WhiteIsZero round over the full 16 bits; stored values are wanted, of which 12 may be in use.
-    let stored = |value: u16, max: u16| if white_is_zero { max - value } else { value };
     let (samples, significant_bits, windowing) = match pixels {
-        DecodingResult::U8(values) => {
-            (values.into_iter().map(|v| stored(v.into(), 255)).collect(), 8, Windowing::FullRange)
+        DecodingResult::U8(mut values) => {
+            if white_is_zero {
+                values.iter_mut().for_each(|value| *value = 255 - *value);
+            }
+            (Samples::Narrow(values), 8, Windowing::FullRange)
         }
-        DecodingResult::U16(values) => {
-            let samples: Vec<u16> = values.into_iter().map(|v| stored(v, u16::MAX)).collect();
-            let (bits, windowing) = deep(&samples);
-            (samples, bits, windowing)
+        DecodingResult::U16(mut values) => {
+            if white_is_zero {
+                values.iter_mut().for_each(|value| *value = u16::MAX - *value);
+            }
+            let (bits, windowing) = deep(&values);
+            (Samples::Wide(values), bits, windowing)
         }
         _ => return Err(unsupported("a TIFF whose samples are signed or floating point")),
     };

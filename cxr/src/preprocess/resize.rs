@@ -1,5 +1,10 @@
 //! Resize to the model's input with an antialiased triangle filter (what Pillow calls bilinear), and the way back.
 
+mod narrow;
+mod taps;
+
+use super::window::Lut;
+use crate::image::Samples;
 use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U16;
 use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
@@ -53,31 +58,71 @@ fn fit(original: (u32, u32), input: (u32, u32)) -> (u32, u32) {
     }
 }
 
-/// 16-bit brightness at the original's size to 8 bits at the input's.
-pub(super) fn resize(levels: &[U16], geometry: &Geometry) -> Vec<u8> {
-    let (width, height) = geometry.size;
-    let mut resized = TypedImage::new(width, height);
-    if geometry.original == geometry.size {
-        resized.pixels_mut().copy_from_slice(levels);
-    } else {
-        convolve(levels, geometry.original, &mut resized);
+/// Buffers that are kept from one image to the next.
+#[derive(Debug, Default)]
+pub(crate) struct ResizeBuffers {
+    narrow: narrow::Buffers,
+    levels: Vec<U16>,
+    resizer: Resizer,
+}
+
+impl ResizeBuffers {
+    /// Gives back what is larger than `max_bytes`.
+    pub(crate) fn shrink_to(&mut self, max_bytes: usize) {
+        let bytes = self.narrow.bytes()
+            + self.levels.capacity() * size_of::<U16>()
+            + self.resizer.size_of_internal_buffers();
+        if bytes > max_bytes {
+            *self = Self::default();
+        }
     }
+}
+
+/// The window applied, and the image brought to its place in the model's input, black around it.
+pub(super) fn resize(
+    samples: &Samples,
+    window: &Lut,
+    geometry: &Geometry,
+    buffers: &mut ResizeBuffers,
+) -> Vec<u8> {
     let (columns, rows) = geometry.input;
     let mut pixels = vec![0; columns as usize * rows as usize];
-    let (left, top) = (geometry.offset.0 as usize, geometry.offset.1 as usize);
-    let target = pixels.chunks_exact_mut(columns as usize).skip(top).take(height as usize);
-    for (row, source) in target.zip(resized.pixels().chunks_exact(width as usize)) {
-        for (pixel, level) in row[left..left + width as usize].iter_mut().zip(source) {
-            *pixel = ((u32::from(level.0) + 128) / 257) as u8;
+    match (samples, window.bytes()) {
+        (Samples::Narrow(samples), Some(levels)) => {
+            let shown = levels.apply(samples);
+            narrow::resize(&shown, geometry, &mut buffers.narrow, &mut pixels);
+        }
+        _ => {
+            window.apply(&samples.widened(), &mut buffers.levels);
+            wide(geometry, buffers, &mut pixels);
         }
     }
     pixels
 }
 
-fn convolve(levels: &[U16], (width, height): (u32, u32), target: &mut TypedImage<'static, U16>) {
-    let source = TypedImageRef::new(width, height, levels).expect("width x height levels");
+/// 16-bit brightness at the original's size to 8 bits at the input's.
+fn wide(geometry: &Geometry, buffers: &mut ResizeBuffers, pixels: &mut [u8]) {
+    let (width, height) = geometry.size;
+    let mut resized = TypedImage::new(width, height);
+    if geometry.original == geometry.size {
+        resized.pixels_mut().copy_from_slice(&buffers.levels);
+    } else {
+        convolve(buffers, geometry.original, &mut resized);
+    }
+    let (left, top) = (geometry.offset.0 as usize, geometry.offset.1 as usize);
+    let target = pixels.chunks_exact_mut(geometry.input.0 as usize).skip(top).take(height as usize);
+    for (row, source) in target.zip(resized.pixels().chunks_exact(width as usize)) {
+        for (pixel, level) in row[left..left + width as usize].iter_mut().zip(source) {
+            *pixel = ((u32::from(level.0) + 128) / 257) as u8;
+        }
+    }
+}
+
+fn convolve(buffers: &mut ResizeBuffers, (width, height): (u32, u32), target: &mut TypedImage<'static, U16>) {
+    let source = TypedImageRef::new(width, height, &buffers.levels).expect("width x height levels");
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
-    Resizer::new()
+    buffers
+        .resizer
         .resize_typed(&source, target, &options)
         .expect("the whole of an image with sides above zero");
 }

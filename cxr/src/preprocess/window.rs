@@ -3,6 +3,7 @@
 use crate::image::{Photometric, Windowing};
 use crate::validate::AcceptedImage;
 use fast_image_resize::pixels::U16;
+use std::borrow::Cow;
 
 /// Stored value to brightness, 0 black to 65535 white.
 pub(super) struct Lut(Vec<u16>);
@@ -27,8 +28,16 @@ impl Lut {
         Self((0..=max).map(|value| if inverted { 65535 - level(value) } else { level(value) }).collect())
     }
 
-    pub(super) fn apply(&self, samples: &[u16]) -> Vec<U16> {
-        samples.iter().map(|sample| U16::new(self.0[usize::from(*sample)])).collect()
+    pub(super) fn apply(&self, samples: &[u16], levels: &mut Vec<U16>) {
+        levels.clear();
+        levels.extend(samples.iter().map(|sample| U16::new(self.0[usize::from(*sample)])));
+    }
+
+    /// The table in 8 bits, where it has at most 256 values and nothing is lost by it: what a file with at most 8 bits and no
+    /// window of its own gives.
+    pub(super) fn bytes(&self) -> Option<ByteLut> {
+        let byte = |level: &u16| level.is_multiple_of(257).then_some((level / 257) as u8);
+        (self.0.len() <= 256).then(|| self.0.iter().map(byte).collect::<Option<_>>().map(ByteLut))?
     }
 
     /// How many pixels show each of 256 brightness levels.
@@ -38,5 +47,18 @@ impl Lut {
             levels[usize::from(self.0[usize::from(sample)] >> 8)] += count;
         }
         levels
+    }
+}
+
+/// Stored value to brightness, 0 black to 255 white.
+pub(super) struct ByteLut(Vec<u8>);
+
+impl ByteLut {
+    /// The brightness of each sample; the samples themselves where they are that already.
+    pub(super) fn apply<'a>(&self, samples: &'a [u8]) -> Cow<'a, [u8]> {
+        if self.0.iter().copied().eq(0..=255) {
+            return samples.into();
+        }
+        samples.iter().map(|sample| self.0[usize::from(*sample)]).collect()
     }
 }

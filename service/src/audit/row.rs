@@ -90,6 +90,13 @@ pub enum Outcome {
         /// Why.
         reason: RejectReason,
     },
+    /// It came too late, or its client had gone, before the model ran.
+    Expired {
+        /// What was meant to run.
+        model: ModelIdentity,
+        /// Stable code.
+        reason: &'static str,
+    },
     /// Something here broke.
     Failed {
         /// What was meant to run.
@@ -105,6 +112,7 @@ impl Outcome {
         match self {
             Self::Predicted { .. } => "predicted",
             Self::Rejected { .. } => "rejected",
+            Self::Expired { .. } => "expired",
             Self::Failed { .. } => "failed",
         }
     }
@@ -114,14 +122,16 @@ impl Outcome {
         match self {
             Self::Predicted { .. } => None,
             Self::Rejected { reason } => Some(reason.code()),
-            Self::Failed { reason, .. } => Some(reason),
+            Self::Expired { reason, .. } | Self::Failed { reason, .. } => Some(reason),
         }
     }
 
     /// What ran or was meant to run.
     pub const fn model(&self) -> Option<&ModelIdentity> {
         match self {
-            Self::Predicted { model, .. } | Self::Failed { model, .. } => Some(model),
+            Self::Predicted { model, .. } | Self::Expired { model, .. } | Self::Failed { model, .. } => {
+                Some(model)
+            }
             Self::Rejected { .. } => None,
         }
     }
@@ -168,6 +178,9 @@ pub struct Scores {
 /// Milliseconds by phase; a phase that was not reached is absent.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub struct Timings {
+    /// From the request's head to the end of its body: the token, a place, and the upload.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admission: Option<f64>,
     /// Decoding and the acceptance gate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decode: Option<f64>,
@@ -177,7 +190,7 @@ pub struct Timings {
     /// Waiting for a model thread.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue: Option<f64>,
-    /// Running the model.
+    /// Running the batch that the image was in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub infer: Option<f64>,
 }

@@ -7,18 +7,24 @@ pub enum Scope {
     Predict,
     /// Read the audit log.
     AuditRead,
+    /// Operate the service.
+    Admin,
 }
 
 impl Scope {
     /// Every scope, with what it grants.
-    pub const ALL: [(Self, &'static str); 2] =
-        [(Self::Predict, "send images and get predictions"), (Self::AuditRead, "read the audit log")];
+    pub const ALL: [(Self, &'static str); 3] = [
+        (Self::Predict, "send images and get predictions"),
+        (Self::AuditRead, "read the audit log"),
+        (Self::Admin, "operate the service: take over another model"),
+    ];
 
     /// The name in tokens and in the API description.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Predict => "predict",
             Self::AuditRead => "audit:read",
+            Self::Admin => "admin",
         }
     }
 

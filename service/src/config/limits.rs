@@ -2,6 +2,7 @@
 
 use super::problem::Problem;
 use super::require;
+use super::units::Milliseconds;
 use serde::{Deserialize, Serialize};
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 
@@ -17,6 +18,10 @@ pub struct LimitsConfig {
     pub max_frames: NonZeroU32,
     /// Requests that may hold an image at a time; more are answered 429.
     pub max_in_flight: NonZeroUsize,
+    /// The model must have begun by then, where a request says nothing of it.
+    pub deadline_ms: Milliseconds,
+    /// The most that a request may say.
+    pub max_deadline_ms: Milliseconds,
     /// Threads that decode and preprocess; each may need 8 bytes a pixel.
     pub decode_threads: NonZeroUsize,
 }
@@ -31,6 +36,11 @@ impl LimitsConfig {
             "more than 1024",
             "give about the number of cores",
         );
+        let deadlines = self.deadline_ms.is_timeout()
+            && self.max_deadline_ms.is_timeout()
+            && self.deadline_ms <= self.max_deadline_ms;
+        let advice = "give 1 to 3600000 milliseconds, deadline_ms no more than max_deadline_ms";
+        require(problems, deadlines, "limits.deadline_ms", "out of range", advice);
         let in_flight = self.max_in_flight.get() <= 100_000;
         let advice = "give a number whose images fit in memory: max_in_flight times max_bytes";
         require(problems, in_flight, "limits.max_in_flight", "more than 100000", advice);

@@ -13,7 +13,7 @@ impl FromRequestParts<Shared> for Admitted {
     type Rejection = ApiError;
 
     async fn from_request_parts(_: &mut Parts, api: &Shared) -> Result<Self, ApiError> {
-        if api.pipeline.engine.is_err() {
+        if api.pipeline.slot.current().engine.is_err() {
             return Err(ApiError::ModelUnavailable);
         }
         api.gate.try_enter().map(Self).ok_or(ApiError::Overloaded)

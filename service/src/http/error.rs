@@ -4,6 +4,7 @@
 
 use crate::auth::{Scope, TokenError};
 use crate::pipeline::{PredictionError, Stop};
+use crate::serving::ReloadError;
 use crate::readiness::FailedCheck;
 use crate::store::StoreError;
 use crate::telemetry::logs::chain;
@@ -44,6 +45,9 @@ pub(super) enum ApiError {
     Rejected { id: Uuid, rejection: Rejection },
     PredictionNotFound,
     Failed { id: Option<Uuid> },
+    Late { id: Uuid },
+    ReloadBusy,
+    ReloadRefused { cause: String },
     AuditUnavailable,
     ModelUnavailable,
     NotReady(Vec<FailedCheck>),
@@ -127,6 +131,13 @@ impl ApiError {
             Self::Overloaded => {
                 (StatusCode::TOO_MANY_REQUESTS, "too_many_requests", "Too many images at a time")
             }
+            Self::Late { .. } => (StatusCode::GATEWAY_TIMEOUT, "deadline_exceeded", "The deadline passed"),
+            Self::ReloadBusy => {
+                (StatusCode::CONFLICT, "reload_under_way", "Another reload is under way")
+            }
+            Self::ReloadRefused { .. } => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "model_refused", "The old model goes on")
+            }
             Self::Failed { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something broke here"),
             Self::AuditUnavailable => {
                 (StatusCode::SERVICE_UNAVAILABLE, "audit_unavailable", "The audit log cannot be reached")
@@ -156,6 +167,11 @@ impl ApiError {
                 .into(),
             Self::Rejected { rejection, .. } => format!("{}; {}", rejection.found, rejection.advice),
             Self::Overloaded => "all places are taken; send the image again after the time in Retry-After".into(),
+            Self::Late { .. } => "the model had not begun by the deadline; send the image again when there is less to \
+                do, or allow more time in X-Request-Timeout-Ms"
+                .into(),
+            Self::ReloadBusy => "ask again when it has ended; GET /v1/model tells what serves".into(),
+            Self::ReloadRefused { cause } => format!("{cause}; repair the bundle and ask again"),
             Self::Failed { .. } => "send the image again; if it fails again, report the request_id".into(),
             Self::AuditUnavailable => {
                 "no answer is given that is not logged; send the image again after the time in Retry-After".into()
@@ -180,7 +196,9 @@ impl ApiError {
                 format!(r#"Bearer realm="cxr", error="insufficient_scope", scope="{}""#, scope.name()),
             )),
             Self::MethodNotAllowed { allow } => Some((header::ALLOW, allow.clone())),
-            Self::Overloaded => Some((header::RETRY_AFTER, "1".into())),
+            Self::Overloaded | Self::Late { .. } | Self::ReloadBusy => {
+                Some((header::RETRY_AFTER, "1".into()))
+            }
             Self::AuditUnavailable | Self::ModelUnavailable | Self::NotReady(_) => {
                 Some((header::RETRY_AFTER, "5".into()))
             }
@@ -205,7 +223,7 @@ impl ApiError {
                 _ => None,
             },
             id: match self {
-                Self::Rejected { id, .. } => Some(*id),
+                Self::Rejected { id, .. } | Self::Late { id } => Some(*id),
                 Self::Failed { id } => *id,
                 _ => None,
             },
@@ -241,8 +259,21 @@ impl From<PredictionError> for ApiError {
                 Stop::Rejected(rejection) => {
                     Self::Rejected { id: stopped.id(), rejection: rejection.clone() }
                 }
+                // A client that is gone gets no answer; the status is what the log shows.
+                Stop::Dropped(_) => Self::Late { id: stopped.id() },
                 Stop::Failed(_) => Self::Failed { id: Some(stopped.id()) },
             },
+        }
+    }
+}
+
+impl From<ReloadError> for ApiError {
+    fn from(error: ReloadError) -> Self {
+        match error {
+            ReloadError::Busy => Self::ReloadBusy,
+            ReloadError::Refused(_) | ReloadError::Device(_) | ReloadError::Lost => {
+                Self::ReloadRefused { cause: chain(&error) }
+            }
         }
     }
 }

@@ -42,6 +42,9 @@ pub(super) struct ModelInfo {
     /// Everything that can change the last bits of an output; absent while nothing executes.
     #[schema(value_type = Object)]
     execution: Option<Value>,
+    /// A candidate that scores the same images and never answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shadow: Option<ShadowInfo>,
     /// Why the model does not execute.
     unavailable: Option<String>,
     /// What one upload may cost.
@@ -51,6 +54,19 @@ pub(super) struct ModelInfo {
     evaluation: Value,
     /// Version of this service.
     service_version: &'static str,
+}
+
+/// The candidate.
+#[derive(Debug, Serialize, ToSchema)]
+struct ShadowInfo {
+    /// Name of its bundle.
+    name: String,
+    /// Its version.
+    version: String,
+    /// SHA-256 of its manifest.
+    digest: String,
+    /// Its variant.
+    variant: String,
 }
 
 /// What one upload may cost.
@@ -78,7 +94,8 @@ struct Limits {
     )
 )]
 pub(super) async fn show(State(api): State<Shared>) -> Json<ModelInfo> {
-    let (model, engine) = (&api.pipeline.model, api.pipeline.engine.as_ref());
+    let serving = api.pipeline.slot.current();
+    let (model, engine) = (&serving.model, serving.engine.as_ref());
     let (manifest, variant) = (model.manifest(), model.variant());
     let limits = &api.pipeline.limits;
     let json = |value: serde_json::Result<Value>| value.unwrap_or_default();
@@ -93,10 +110,16 @@ pub(super) async fn show(State(api): State<Shared>) -> Json<ModelInfo> {
         intended_use: json(serde_json::to_value(&manifest.intended_use)),
         threshold: variant.policy.threshold,
         operating_point: json(serde_json::to_value(&variant.policy.chosen)),
-        provider: engine.as_ref().ok().map(|engine| engine.proof().provider.clone()),
-        assigned_nodes: engine.as_ref().ok().map(|engine| engine.proof().assigned_nodes.clone()),
-        execution: engine.as_ref().ok().map(|engine| engine.execution().clone()),
-        unavailable: engine.as_ref().err().cloned(),
+        provider: engine.ok().map(|engine| engine.proof().provider.clone()),
+        assigned_nodes: engine.ok().map(|engine| engine.proof().assigned_nodes.clone()),
+        execution: engine.ok().map(|engine| engine.execution().clone()),
+        shadow: api.pipeline.shadow.as_ref().map(|shadow| ShadowInfo {
+            name: shadow.model().manifest().name.clone(),
+            version: shadow.model().manifest().version.clone(),
+            digest: shadow.model().bundle().digest().to_owned(),
+            variant: shadow.model().variant_name().to_owned(),
+        }),
+        unavailable: engine.err().cloned(),
         limits: Limits {
             max_bytes: limits.max_bytes,
             max_pixels: limits.max_pixels,

@@ -5,10 +5,11 @@ use super::admission::Admitted;
 use super::error::{ApiError, Problem};
 use super::observe::Arrival;
 use super::record::PredictionRecord;
+use super::timeout::{RequestTimeout, TimeoutHeader};
 use super::upload::{PredictionQuery, Upload};
 use crate::auth::Actor;
-use crate::pipeline::{Answer, AnswerTimings, Submission};
-use axum::extract::{Path, State};
+use crate::pipeline::{Answer, AnswerTimings, Submission, patience};
+use axum::extract::{FromRequest, Path, Request, State};
 use axum::http::HeaderName;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
@@ -71,13 +72,15 @@ struct AnsweringModel {
 /// Milliseconds by phase.
 #[derive(Debug, Serialize, ToSchema)]
 struct Timings {
+    /// From the request's head to the end of its body.
+    admission: f64,
     /// Decoding and the acceptance gate.
     decode: f64,
     /// Window, resize, contrast.
     preprocess: f64,
     /// Waiting for the model.
     queue: f64,
-    /// Running the model.
+    /// Running the batch that the image was in.
     infer: f64,
     /// Committing the audit row.
     audit: f64,
@@ -94,7 +97,7 @@ struct Timings {
     path = "/v1/predictions",
     operation_id = "createPrediction",
     tag = "predictions",
-    params(PredictionQuery),
+    params(PredictionQuery, TimeoutHeader),
     request_body(
         content((RawImage = "image/jpeg"), (RawImage = "image/png"), (RawImage = "image/tiff"),
             (RawImage = "application/octet-stream"), (UploadForm = "multipart/form-data")),
@@ -111,6 +114,7 @@ struct Timings {
         (status = 422, description = "The image is rejected; its audit row is committed", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "Too many images at a time", body = Problem, content_type = "application/problem+json"),
         (status = 500, description = "Something broke", body = Problem, content_type = "application/problem+json"),
+        (status = 504, description = "The model had not begun by the deadline; the audit row is committed", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The audit log or the model is away", body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -118,22 +122,35 @@ pub(super) async fn create(
     State(api): State<Shared>,
     Extension(arrival): Extension<Arrival>,
     Extension(actor): Extension<Actor>,
+    RequestTimeout(timeout): RequestTimeout,
     Admitted(admission): Admitted,
-    upload: Upload,
+    request: Request,
 ) -> Result<Response, ApiError> {
-    let submission = Submission {
-        request_id: arrival.request_id.clone(),
-        actor: actor.subject().to_owned(),
-        received_at: arrival.at,
-        started: arrival.started,
-        image: upload.image,
-        stated: upload.stated,
-        explain: upload.explain,
-        admission,
+    let request_id = arrival.request_id.clone();
+    let (present, patience) = patience(arrival.started + timeout);
+    // From here on the image is admitted and gets its row. Hanging up drops this handler, and `present` with it, but not
+    // the task that works on the image.
+    let work = async move {
+        let upload = Upload::from_request(request, &api).await?;
+        let submission = Submission {
+            request_id: arrival.request_id,
+            actor: actor.subject().to_owned(),
+            received_at: arrival.at,
+            started: arrival.started,
+            image: upload.image,
+            stated: upload.stated,
+            explain: upload.explain,
+            patience,
+            admission,
+        };
+        Ok(Box::pin(api.pipeline.predict(submission)).await?)
     };
-    let answer = api.pipeline.predict(submission).await?;
+    let answer: Result<Answer, ApiError> =
+        tokio::spawn(work).await.unwrap_or(Err(ApiError::Failed { id: None }));
+    drop(present);
+    let answer = answer?;
     let timing = [(HeaderName::from_static("server-timing"), server_timing(answer.timings()))];
-    Ok((timing, Json(Prediction::new(arrival.request_id, &answer))).into_response())
+    Ok((timing, Json(Prediction::new(request_id, &answer))).into_response())
 }
 
 /// Read one audit row.
@@ -213,6 +230,7 @@ impl From<&AnswerTimings> for Timings {
     fn from(timings: &AnswerTimings) -> Self {
         let phases = timings.phases;
         Self {
+            admission: phases.admission.unwrap_or_default(),
             decode: phases.decode.unwrap_or_default(),
             preprocess: phases.preprocess.unwrap_or_default(),
             queue: phases.queue.unwrap_or_default(),

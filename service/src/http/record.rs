@@ -28,7 +28,7 @@ pub(super) struct PredictionRecord {
     site: String,
     /// How numbers and arrays of the row are to be read.
     encoding_version: i16,
-    /// `predicted`, `rejected` or `failed`.
+    /// `predicted`, `rejected`, `expired` or `failed`.
     outcome: String,
     /// Why there is no prediction.
     reason: Option<String>,

@@ -63,8 +63,8 @@ impl Server {
     fn new(router: Router, config: &HttpConfig) -> Self {
         let head_timeout = config.header_timeout_ms.duration();
         let mut builder = Builder::new(TokioExecutor::new());
-        // Half-closed: a client that has sent its image and gone away leaves its row like any other.
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(head_timeout).half_close(true);
+        // Not half-closed: a client that has sent its image and closes has hung up, and frees its place.
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(head_timeout).half_close(false);
         builder
             .http2()
             .timer(TokioTimer::new())

@@ -1,17 +1,19 @@
 //! The backend on ONNX Runtime, through the crate `runtime`.
 
-use super::{Backend, BackendError};
+use super::{Backend, BackendError, BatchPolicy, Tuning};
 use crate::config::model::{ModelConfig, ProviderName};
 use crate::model::ServedModel;
-use runtime::{ModelOutputs, Provider, ProviderProof, Runtime, RuntimeError, Session, SessionOptions};
+use runtime::{
+    CudaOptions, ModelOutputs, Provider, ProviderProof, Runtime, RuntimeError, Session, SessionOptions,
+};
 use serde_json::Value;
 
 /// One session.
 pub struct OnnxBackend(Session);
 
 impl Backend for OnnxBackend {
-    fn run(&mut self, pixels: &[u8], batch: usize) -> Result<ModelOutputs, BackendError> {
-        Ok(self.0.run(pixels, batch)?)
+    fn run(&mut self, images: &[&[u8]]) -> Result<ModelOutputs, BackendError> {
+        Ok(self.0.run_images(images)?)
     }
 }
 
@@ -19,6 +21,10 @@ impl Backend for OnnxBackend {
 pub struct Sessions {
     /// One for each model thread.
     pub backends: Vec<OnnxBackend>,
+    /// Bounds of their batches.
+    pub policy: BatchPolicy,
+    /// Sizes that they run in, where not in any.
+    pub batch_sizes: Vec<usize>,
     /// Which provider executes them.
     pub proof: ProviderProof,
     /// Their execution fingerprint.
@@ -32,27 +38,43 @@ impl Sessions {
     /// See [`is_device_failure`] for what may go away by itself.
     pub fn open(config: &ModelConfig, model: &ServedModel) -> Result<Self, RuntimeError> {
         let runtime = Runtime::load(&config.onnxruntime_library)?;
+        let tuning = Tuning::of(config, model);
         let options = SessionOptions {
-            provider: match config.provider {
-                ProviderName::Cpu => Provider::Cpu,
-                ProviderName::Cuda => Provider::Cuda {
-                    device_id: config.device_id,
-                    memory_limit_bytes: config.memory_limit_bytes,
-                },
-            },
-            intra_threads: config.intra_threads,
+            provider: provider(config, &tuning),
+            intra_threads: tuning.intra_threads,
+            spinning: tuning.spinning,
+            arena: tuning.arena,
+            batch_sizes: tuning.batch_sizes.clone(),
             precision: model.variant().precision.clone(),
-            ..SessionOptions::default()
         };
         let session = || runtime.session(model.graph(), &model.manifest().model, &options);
         let first = session()?;
         let proof = first.proof().clone();
         let execution = serde_json::to_value(first.fingerprint()).unwrap_or_default();
         let mut backends = vec![OnnxBackend(first)];
-        while backends.len() < config.sessions {
+        while backends.len() < tuning.sessions {
             backends.push(OnnxBackend(session()?));
         }
-        Ok(Self { backends, proof, execution })
+        let policy = BatchPolicy {
+            max_batch: tuning.max_batch,
+            max_delay: config.batching.max_delay,
+            sessions: tuning.sessions,
+        };
+        Ok(Self { backends, policy, batch_sizes: tuning.batch_sizes, proof, execution })
+    }
+}
+
+fn provider(config: &ModelConfig, tuning: &Tuning) -> Provider {
+    match config.provider {
+        ProviderName::Cpu => Provider::Cpu,
+        ProviderName::Cuda => Provider::Cuda(CudaOptions {
+            device_id: config.device_id,
+            memory_limit_bytes: config.memory_limit_bytes,
+            tf32: config.tf32,
+            graphs: tuning.cuda_graphs,
+            ..CudaOptions::default()
+        }),
+        ProviderName::Openvino => Provider::OpenVino { device: config.openvino_device.clone() },
     }
 }
 

@@ -1,11 +1,14 @@
 //! The proof that a session computes what the bundle promises: known inputs must give the known logits.
 
 use super::ServedModel;
-use crate::infer::{Backend, BackendError};
+use crate::infer::{Backend, BackendError, is_device_failure};
 use cxr::{DecodeLimits, Rejection};
 
+/// The known inputs of the variant that serves; there is at least one.
+pub struct Golden(Vec<Known>);
+
 /// A known input, decoded, with what the model must say of it.
-pub struct Golden {
+struct Known {
     file: String,
     pixels: Vec<u8>,
     logit: f32,
@@ -56,12 +59,22 @@ pub enum WarmupError {
     },
 }
 
+impl WarmupError {
+    /// Whether the device failed and not the bundle.
+    pub const fn is_device_failure(&self) -> bool {
+        match self {
+            Self::Run { source: BackendError::Session(error), .. } => is_device_failure(error),
+            _ => false,
+        }
+    }
+}
+
 impl Golden {
     /// The golden inputs of the variant that serves; a bundle without any is refused when opened.
     ///
     /// # Errors
     /// When one is not an input of the model.
-    pub fn of(model: &ServedModel) -> Result<Vec<Self>, WarmupError> {
+    pub fn of(model: &ServedModel) -> Result<Self, WarmupError> {
         let spec = &model.manifest().preprocess;
         let decode = |golden: &cxr::bundle::Golden| {
             let file = golden.file.clone();
@@ -72,34 +85,58 @@ impl Golden {
                 return Err(WarmupError::Size { file });
             }
             let pixels = image.samples().iter().map(|sample| *sample as u8).collect();
-            Ok(Self { file, pixels, logit: golden.logit, tolerance: golden.tolerance })
+            Ok(Known { file, pixels, logit: golden.logit, tolerance: golden.tolerance })
         };
-        model.variant().golden.iter().map(decode).collect()
+        model.variant().golden.iter().map(decode).collect::<Result<_, _>>().map(Self)
     }
 
-    /// The input, as the model takes it.
-    pub fn pixels(&self) -> &[u8] {
-        &self.pixels
+    /// An input, as the model takes it.
+    pub fn probe(&self) -> &[u8] {
+        self.0.first().map(|known| known.pixels.as_slice()).unwrap_or_default()
     }
 
-    /// Runs the input and compares.
+    /// Runs every input alone, and in batches of every size that the session is to run in, and compares. That also
+    /// warms the session up: kernels are chosen and runs recorded at the first run of a size.
     ///
     /// # Errors
     /// See [`WarmupError`].
-    pub fn prove(&self, backend: &mut impl Backend, model: &ServedModel) -> Result<(), WarmupError> {
-        let run = |source| WarmupError::Run { file: self.file.clone(), source };
-        let outputs = backend.run(&self.pixels, 1).map_err(run)?;
-        model.bundle().reference().embedding.locate(&outputs.embedding)?;
-        let found = outputs.logits[0];
-        // Written so that a logit that is no number differs.
-        if (found - self.logit).abs() <= self.tolerance {
-            return Ok(());
+    pub fn prove(
+        &self,
+        backend: &mut impl Backend,
+        model: &ServedModel,
+        batch_sizes: &[usize],
+    ) -> Result<(), WarmupError> {
+        for known in &self.0 {
+            prove_batch(&[known], backend, model)?;
         }
-        Err(WarmupError::Differs {
-            file: self.file.clone(),
-            found,
-            expected: self.logit,
-            tolerance: self.tolerance,
-        })
+        for size in batch_sizes {
+            let batch: Vec<&Known> = self.0.iter().cycle().take(*size).collect();
+            prove_batch(&batch, backend, model)?;
+        }
+        Ok(())
     }
+}
+
+fn prove_batch(batch: &[&Known], backend: &mut impl Backend, model: &ServedModel) -> Result<(), WarmupError> {
+    let Some(first) = batch.first() else { return Ok(()) };
+    let images: Vec<&[u8]> = batch.iter().map(|known| known.pixels.as_slice()).collect();
+    let run = |source| WarmupError::Run { file: first.file.clone(), source };
+    let outputs = backend.run(&images).map_err(run)?;
+    let length = (outputs.embedding.len() / batch.len()).max(1);
+    for embedding in outputs.embedding.chunks(length) {
+        model.bundle().reference().embedding.locate(embedding)?;
+    }
+    for (known, found) in batch.iter().zip(&outputs.logits) {
+        // Written so that a logit that is no number differs.
+        if (found - known.logit).abs() <= known.tolerance {
+            continue;
+        }
+        return Err(WarmupError::Differs {
+            file: known.file.clone(),
+            found: *found,
+            expected: known.logit,
+            tolerance: known.tolerance,
+        });
+    }
+    Ok(())
 }

@@ -5,6 +5,7 @@ use super::examine::{Finding, Stop};
 use crate::audit::AuditReceipt;
 use crate::audit::row::Timings;
 use crate::model::ServedModel;
+use crate::serving::Serving;
 use cxr::Decision;
 use cxr::decide::Verdict;
 use std::sync::Arc;
@@ -14,11 +15,11 @@ use uuid::Uuid;
 pub struct Answer {
     receipt: AuditReceipt,
     finding: Finding,
-    model: Arc<ServedModel>,
+    serving: Arc<Serving>,
     timings: AnswerTimings,
 }
 
-/// A refusal or failure whose row is committed.
+/// A refusal, failure or lateness whose row is committed.
 #[derive(Debug)]
 pub struct Stopped {
     receipt: AuditReceipt,
@@ -39,8 +40,8 @@ pub struct AnswerTimings {
 impl AnswerTimings {
     /// The phases that were reached, in order.
     pub fn by_phase(&self) -> impl Iterator<Item = (&'static str, f64)> {
-        let Timings { decode, preprocess, queue, infer } = self.phases;
-        let phases = [decode, preprocess, queue, infer, Some(self.audit), Some(self.total)];
+        let Timings { admission, decode, preprocess, queue, infer } = self.phases;
+        let phases = [admission, decode, preprocess, queue, infer, Some(self.audit), Some(self.total)];
         let names = crate::telemetry::metrics::PHASES;
         names.into_iter().zip(phases).filter_map(|(name, took)| Some((name, took?)))
     }
@@ -51,11 +52,11 @@ impl Answer {
     pub(super) fn new(
         receipt: AuditReceipt,
         finding: Result<Finding, Stop>,
-        model: Arc<ServedModel>,
+        serving: Arc<Serving>,
         timings: AnswerTimings,
     ) -> Result<Self, PredictionError> {
         match finding {
-            Ok(finding) => Ok(Self { receipt, finding, model, timings }),
+            Ok(finding) => Ok(Self { receipt, finding, serving, timings }),
             Err(stop) => Err(PredictionError::Stopped(Box::new(Stopped { receipt, stop }))),
         }
     }
@@ -67,7 +68,7 @@ impl Answer {
 
     /// The class that the decision names.
     pub fn class(&self) -> &str {
-        let [negative, positive] = &self.model.manifest().labels;
+        let [negative, positive] = &self.model().manifest().labels;
         match self.finding.decision.verdict {
             Verdict::Positive => positive,
             Verdict::Negative => negative,
@@ -86,7 +87,7 @@ impl Answer {
 
     /// What served.
     pub fn model(&self) -> &ServedModel {
-        &self.model
+        &self.serving.model
     }
 
     /// Heatmap as PNG, where one was asked for.
@@ -106,7 +107,7 @@ impl Stopped {
         self.receipt.id()
     }
 
-    /// Refused or failed.
+    /// Refused, dropped or failed.
     pub const fn stop(&self) -> &Stop {
         &self.stop
     }

@@ -1,9 +1,12 @@
 //! What the door hands over, and the case that is opened for it: an id, and a digest in place of an identity.
 
+use super::patience::Patience;
 use super::{Admission, Pipeline};
+use crate::serving::Serving;
 use crate::threads::JobLost;
 use bytes::Bytes;
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -18,6 +21,8 @@ pub struct Submission {
     pub received_at: OffsetDateTime,
     /// The same moment on the clock that durations are taken from.
     pub started: Instant,
+    /// How long somebody waits for it.
+    pub patience: Patience,
     /// The upload.
     pub image: Bytes,
     /// What the client stated of the acquisition.
@@ -50,15 +55,25 @@ pub(super) struct Case {
     pub(super) input_digest: [u8; 32],
     pub(super) stated: Stated,
     pub(super) explain: bool,
+    /// From the request's head to the end of its body.
+    pub(super) admitted_after: Duration,
+    pub(super) patience: Patience,
+    /// What served when the case was opened, and stays for it.
+    pub(super) serving: Arc<Serving>,
     _admission: Admission,
 }
 
 impl Case {
-    pub(super) async fn open(submission: Submission, pipeline: &Pipeline) -> Result<Self, JobLost> {
-        let Submission { request_id, actor, received_at, started, image, stated, explain, admission } =
+    pub(super) async fn open(
+        submission: Submission,
+        serving: &Arc<Serving>,
+        pipeline: &Pipeline,
+    ) -> Result<Self, JobLost> {
+        let Submission { request_id, actor, received_at, started, image, stated, explain, patience, admission } =
             submission;
+        let admitted_after = started.elapsed();
         let (key, bytes) = (pipeline.input_key.clone(), image.clone());
-        let input_digest = pipeline.decoders.run(move |()| key.digest(&bytes)).await?;
+        let input_digest = pipeline.decoders.run(move |_| key.digest(&bytes)).await?;
         let id = Uuid::now_v7();
         Ok(Self {
             id,
@@ -70,6 +85,9 @@ impl Case {
             input_digest,
             stated,
             explain,
+            admitted_after,
+            patience,
+            serving: Arc::clone(serving),
             _admission: admission,
         })
     }

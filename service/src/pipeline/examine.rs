@@ -1,16 +1,19 @@
 //! The steps of an examination, each a function of what the one before it made.
 
+use super::patience::{Impatience, Patience};
 use super::{Case, Pipeline, Stated};
 use crate::audit::row::{ImageFacts, Observed, Timings};
 use crate::infer::{Engine, Inference, InferenceError};
+use crate::shadow::Score;
 use crate::threads::JobLost;
 use cxr::embedding::{EmbeddingMismatch, EmbeddingPosition};
 use cxr::metadata::AcquisitionMetadata;
-use cxr::preprocess::{Geometry, preprocess};
+use cxr::preprocess::{Geometry, preprocess_with};
 use cxr::{
     AcceptancePolicy, AcceptedImage, Decision, DecodeLimits, ModelInput, PreprocessSpec, Probability,
-    Rejection,
+    Rejection, Workspace,
 };
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// What the steps found out so far.
@@ -18,6 +21,21 @@ use std::time::{Duration, Instant};
 pub(super) struct Known {
     pub(super) observed: Observed,
     pub(super) timings: Timings,
+}
+
+impl Known {
+    /// What is known before anything was looked at.
+    pub(super) fn admitted(case: &Case) -> Self {
+        let timings = Timings { admission: Some(milliseconds(case.admitted_after)), ..Timings::default() };
+        Self { timings, ..Self::default() }
+    }
+}
+
+/// A finding with the input that it was found on.
+#[derive(Debug)]
+pub(super) struct Examined {
+    pub(super) input: Arc<ModelInput>,
+    pub(super) finding: Finding,
 }
 
 /// The end of an examination that came to a decision.
@@ -36,9 +54,29 @@ pub enum Stop {
     /// The image is refused: the sender can do something.
     #[error("the image is refused")]
     Rejected(#[from] Rejection),
+    /// Nobody waits for it any more, and the model has not run.
+    #[error("the examination was dropped")]
+    Dropped(#[from] Impatience),
     /// Something here broke.
     #[error("the examination failed")]
     Failed(#[from] Failure),
+}
+
+impl From<InferenceError> for Stop {
+    fn from(error: InferenceError) -> Self {
+        match error {
+            InferenceError::Expired => Self::Dropped(Impatience::Expired),
+            InferenceError::Abandoned => Self::Dropped(Impatience::Abandoned),
+            broken => Self::Failed(Failure::Infer(broken)),
+        }
+    }
+}
+
+impl Finding {
+    /// What a candidate's score is compared with.
+    pub(super) fn score(&self) -> Score {
+        Score { probability: self.probability.value(), verdict: self.decision.verdict }
+    }
 }
 
 /// What broke.
@@ -49,7 +87,7 @@ pub enum Failure {
     Decode(#[source] JobLost),
     /// The model did not run.
     #[error("inference failed")]
-    Infer(#[from] InferenceError),
+    Infer(#[source] InferenceError),
     /// The model's embedding does not fit the reference.
     #[error("the embedding cannot be placed")]
     Embedding(#[from] EmbeddingMismatch),
@@ -74,54 +112,33 @@ impl Pipeline {
     /// Decodes, accepts and preprocesses, on a decoding thread.
     pub(super) async fn prepare(&self, case: &Case, known: &mut Known) -> Result<ModelInput, Stop> {
         let (image, stated, limits) = (case.image.clone(), case.stated.clone(), self.limits);
-        let (acceptance, spec) = (self.model.manifest().acceptance, self.model.manifest().preprocess);
-        let job = move |(): &mut ()| {
-            let mut known = Known::default();
-            let input = read(&image, &stated, &limits, &acceptance, &mut known)
-                .map(|accepted| reduce(&accepted, &spec, &mut known));
-            (known, input)
+        let manifest = case.serving.model.manifest();
+        let (acceptance, spec) = (manifest.acceptance, manifest.preprocess);
+        let (patience, mut found) = (case.patience.clone(), std::mem::take(known));
+        let job = move |workspace: &mut Workspace| {
+            let input = still_wanted(&patience).and_then(|()| {
+                let accepted = read(workspace, &image, &stated, &limits, &acceptance, &mut found)?;
+                Ok(reduce(workspace, accepted, &spec, &mut found))
+            });
+            (found, input)
         };
         let (found, input) = self.decoders.run(job).await.map_err(Failure::Decode)?;
         *known = found;
-        Ok(input?)
+        input
     }
 
     /// Runs the model.
     pub(super) async fn infer(
         engine: &Engine,
-        input: ModelInput,
+        input: &Arc<ModelInput>,
+        case: &Case,
         known: &mut Known,
-    ) -> Result<Inference, Failure> {
-        let inference = engine.run(input).await?;
+    ) -> Result<Inference, Stop> {
+        let gone = case.patience.clone().gone();
+        let inference = engine.run(Arc::clone(input), case.patience.deadline(), gone).await?;
         known.timings.queue = Some(milliseconds(inference.queued));
         known.timings.infer = Some(milliseconds(inference.ran));
         Ok(inference)
-    }
-
-    /// Places the embedding among those of the training data.
-    pub(super) fn locate(&self, inference: &Inference) -> Result<EmbeddingPosition, Failure> {
-        Ok(self.model.bundle().reference().embedding.locate(&inference.embedding)?)
-    }
-
-    /// Logit to probability.
-    pub(super) fn calibrate(&self, inference: &Inference) -> Probability {
-        self.model.variant().calibration.apply(f64::from(inference.logit))
-    }
-
-    /// Probability to decision.
-    pub(super) fn decide(
-        &self,
-        probability: Probability,
-        position: &EmbeddingPosition,
-        known: &Known,
-    ) -> Decision {
-        let intended = &self.model.manifest().intended_use;
-        self.model.variant().policy.decide(
-            probability,
-            position.ood_score,
-            intended,
-            &known.observed.metadata,
-        )
     }
 
     /// Draws the heatmap where it is wanted; before the row is written, so that nothing can break after it.
@@ -135,12 +152,41 @@ impl Pipeline {
             return Ok(None);
         }
         let (cam, size) = (inference.cam.clone(), inference.cam_size);
-        let drawn = self.decoders.run(move |()| cxr::heatmap::render(&cam, size, &geometry)).await;
+        let drawn = self.decoders.run(move |_| cxr::heatmap::render(&cam, size, &geometry)).await;
         drawn.map(Some).map_err(Failure::Heatmap)
     }
 }
 
+impl Case {
+    /// Places the embedding among those of the training data.
+    pub(super) fn locate(&self, inference: &Inference) -> Result<EmbeddingPosition, Failure> {
+        Ok(self.serving.model.bundle().reference().embedding.locate(&inference.embedding)?)
+    }
+
+    /// Logit to probability.
+    pub(super) fn calibrate(&self, inference: &Inference) -> Probability {
+        self.serving.model.variant().calibration.apply(f64::from(inference.logit))
+    }
+
+    /// Probability to decision.
+    pub(super) fn decide(
+        &self,
+        probability: Probability,
+        position: &EmbeddingPosition,
+        known: &Known,
+    ) -> Decision {
+        let model = &self.serving.model;
+        let (intended, metadata) = (&model.manifest().intended_use, &known.observed.metadata);
+        model.variant().policy.decide(probability, position.ood_score, intended, metadata)
+    }
+}
+
+fn still_wanted(patience: &Patience) -> Result<(), Stop> {
+    patience.ended().map_or(Ok(()), |why| Err(why.into()))
+}
+
 fn read(
+    workspace: &mut Workspace,
     bytes: &[u8],
     stated: &Stated,
     limits: &DecodeLimits,
@@ -155,7 +201,7 @@ fn read(
             stated.modality.as_deref(),
         )?;
         known.observed.metadata = metadata;
-        let image = cxr::decode(bytes, limits)?;
+        let image = cxr::decode_with(workspace, bytes, limits)?;
         known.observed.image = Some(ImageFacts::from(&image));
         known.observed.metadata = metadata.or(*image.metadata());
         AcceptedImage::accept(image, metadata, acceptance)
@@ -164,9 +210,15 @@ fn read(
     accepted
 }
 
-fn reduce(accepted: &AcceptedImage, spec: &PreprocessSpec, known: &mut Known) -> ModelInput {
+fn reduce(
+    workspace: &mut Workspace,
+    accepted: AcceptedImage,
+    spec: &PreprocessSpec,
+    known: &mut Known,
+) -> ModelInput {
     let started = Instant::now();
-    let input = preprocess(accepted, spec);
+    let input = preprocess_with(workspace, &accepted, spec);
+    workspace.reclaim(accepted);
     known.observed.statistics = Some(*input.statistics());
     known.timings.preprocess = Some(milliseconds(started.elapsed()));
     input

@@ -1,18 +1,26 @@
 //! From the end of an examination to its committed row, with the metrics and the log lines that go with it.
 
-use super::examine::{Finding, Known, Stop, milliseconds};
-use super::{AnswerTimings, Case, Pipeline, PredictionError};
+use super::examine::{Examined, Finding, Known, Stop, milliseconds};
+use super::{AnswerTimings, Case, Impatience, Pipeline, PredictionError};
 use crate::audit::AuditReceipt;
 use crate::audit::row::{ModelIdentity, Outcome, PredictionRow, Scores};
 use crate::infer::Engine;
+use crate::telemetry::metrics::DropCause;
+use crate::model::ServedModel;
 use crate::telemetry::logs::chain;
 use std::time::Instant;
 
 /// A failure is logged whether or not its row can be written and its client still waits.
 pub(super) fn log_failure(case: &Case, stop: &Stop) {
-    if let Stop::Failed(failure) = stop {
-        let (request_id, cause) = (&case.request_id, chain(failure));
-        tracing::error!(request_id, id = %case.id, cause, "examination failed");
+    let request_id = &case.request_id;
+    match stop {
+        Stop::Failed(failure) => {
+            tracing::error!(request_id, id = %case.id, cause = chain(failure), "examination failed");
+        }
+        Stop::Dropped(why) => {
+            tracing::info!(request_id, id = %case.id, cause = why.code(), "dropped before the model ran");
+        }
+        Stop::Rejected(_) => {}
     }
 }
 
@@ -21,14 +29,20 @@ impl Pipeline {
         &self,
         case: &Case,
         known: &Known,
-        finding: &Result<Finding, Stop>,
+        examined: &Result<Examined, Stop>,
         engine: &Engine,
     ) -> PredictionRow {
-        let outcome = match finding {
-            Ok(finding) => Outcome::Predicted { model: self.identity(engine), scores: self.scores(finding) },
+        let model = &case.serving.model;
+        let outcome = match examined {
+            Ok(Examined { finding, .. }) => {
+                Outcome::Predicted { model: identity(model, engine), scores: scores(model, finding) }
+            }
             Err(Stop::Rejected(rejection)) => Outcome::Rejected { reason: rejection.reason },
+            Err(Stop::Dropped(why)) => {
+                Outcome::Expired { model: identity(model, engine), reason: why.code() }
+            }
             Err(Stop::Failed(failure)) => {
-                Outcome::Failed { model: self.identity(engine), reason: failure.code() }
+                Outcome::Failed { model: identity(model, engine), reason: failure.code() }
             }
         };
         PredictionRow {
@@ -66,32 +80,37 @@ impl Pipeline {
         match row.outcome {
             Outcome::Predicted { scores, .. } => self.metrics.predicted(scores.decision.verdict.code()),
             Outcome::Rejected { reason } => self.metrics.rejected(reason),
+            Outcome::Expired { reason, .. } => self.metrics.dropped(if reason == Impatience::Expired.code() {
+                DropCause::Expired
+            } else {
+                DropCause::Abandoned
+            }),
             Outcome::Failed { .. } => {}
         }
         Ok((receipt, timings))
     }
+}
 
-    fn identity(&self, engine: &Engine) -> ModelIdentity {
-        ModelIdentity {
-            name: self.model.manifest().name.clone(),
-            version: self.model.manifest().version.clone(),
-            bundle_digest: self.model.bundle().digest().to_owned(),
-            variant: self.model.variant_name().to_owned(),
-            execution: engine.execution().clone(),
-        }
+fn identity(model: &ServedModel, engine: &Engine) -> ModelIdentity {
+    ModelIdentity {
+        name: model.manifest().name.clone(),
+        version: model.manifest().version.clone(),
+        bundle_digest: model.bundle().digest().to_owned(),
+        variant: model.variant_name().to_owned(),
+        execution: engine.execution().clone(),
     }
+}
 
-    fn scores(&self, finding: &Finding) -> Scores {
-        Scores {
-            policy_digest: self.model.policy_digest().to_owned(),
-            logit: f64::from(finding.inference.logit),
-            probability: finding.probability,
-            threshold: self.model.variant().policy.threshold,
-            decision: finding.decision,
-            ood_score: finding.position.ood_score,
-            embedding_coordinates: finding.position.coordinates.clone(),
-            cam: finding.inference.cam.clone(),
-            cam_size: finding.inference.cam_size,
-        }
+fn scores(model: &ServedModel, finding: &Finding) -> Scores {
+    Scores {
+        policy_digest: model.policy_digest().to_owned(),
+        logit: f64::from(finding.inference.logit),
+        probability: finding.probability,
+        threshold: model.variant().policy.threshold,
+        decision: finding.decision,
+        ood_score: finding.position.ood_score,
+        embedding_coordinates: finding.position.coordinates.clone(),
+        cam: finding.inference.cam.clone(),
+        cam_size: finding.inference.cam_size,
     }
 }

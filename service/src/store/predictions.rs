@@ -32,7 +32,7 @@ pub(super) async fn insert(connection: &mut PgConnection, row: &PredictionRow) -
     let (metadata, model) = (&row.observed.metadata, row.outcome.model());
     let scores = match &row.outcome {
         Outcome::Predicted { scores, .. } => Some(scores),
-        Outcome::Rejected { .. } | Outcome::Failed { .. } => None,
+        Outcome::Rejected { .. } | Outcome::Expired { .. } | Outcome::Failed { .. } => None,
     };
     sqlx::query(INSERT)
         .bind(row.id)

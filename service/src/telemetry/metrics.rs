@@ -2,17 +2,60 @@
 
 use cxr::RejectReason;
 use prometheus::{
-    Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Encoder, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, TextEncoder,
 };
 use std::time::Duration;
 
-/// Steps of about 2 from half a millisecond (a small decode) to 16 s (a stalled database before its time-out).
-const DURATION_BUCKETS_SECONDS: &[f64] =
-    &[0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0];
+/// Steps of about 1.5 from a fifth of a millisecond (admitting a small upload) to half a second, where objectives lie, so
+/// that a quantile read from them is off by a quarter at most; wider ones to 16 s (a stalled database before its
+/// time-out).
+const DURATION_BUCKETS_SECONDS: &[f64] = &[
+    0.0002, 0.0005, 0.001, 0.0015, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15,
+    0.2, 0.3, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0,
+];
+
+/// Powers of two up to what a GPU may be given.
+const BATCH_BUCKETS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0];
+
+/// Probabilities differ by nothing, by rounding, or by something that a person would see.
+const DIFFERENCE_BUCKETS: &[f64] = &[0.0, 1e-4, 1e-3, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0];
 
 /// The phases of one prediction, in order.
-pub const PHASES: [&str; 6] = ["decode", "preprocess", "queue", "infer", "audit", "total"];
+pub const PHASES: [&str; 7] = ["admission", "decode", "preprocess", "queue", "infer", "audit", "total"];
+
+/// What became of a reload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReloadResult {
+    /// Another model serves.
+    Swapped,
+    /// The bundle serves already.
+    Unchanged,
+    /// The old model goes on.
+    Refused,
+}
+
+/// What became of an image that was offered to the candidate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ShadowResult {
+    /// Same decision.
+    Agrees,
+    /// Another decision.
+    Differs,
+    /// Too many were waiting.
+    Skipped,
+    /// The candidate or its row failed.
+    Failed,
+}
+
+/// Why an admitted image never met the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DropCause {
+    /// Its deadline passed.
+    Expired,
+    /// Its client went away.
+    Abandoned,
+}
 
 /// Handles to all metrics.
 pub struct Metrics {
@@ -23,6 +66,12 @@ pub struct Metrics {
     predictions: IntCounterVec,
     rejections: IntCounterVec,
     refusals: IntCounterVec,
+    dropped: IntCounterVec,
+    batch_size: Histogram,
+    waiting: IntGauge,
+    reloads: IntCounterVec,
+    shadow: IntCounterVec,
+    shadow_difference: Histogram,
     in_flight: IntGauge,
     audit_failures: IntCounter,
     model_info: GaugeVec,
@@ -74,6 +123,35 @@ impl Metrics {
                 "Requests refused before admission, by cause; these have no audit row.",
                 &["cause"],
             )?,
+            dropped: counters(
+                &registry,
+                "cxr_dropped_total",
+                "Admitted images dropped before the model ran, by cause; each has its audit row.",
+                &["cause"],
+            )?,
+            batch_size: Histogram::with_opts(
+                HistogramOpts::new("cxr_batch_size", "Images that ran together.").buckets(BATCH_BUCKETS.to_vec()),
+            )?,
+            waiting: IntGauge::new("cxr_model_waiting", "Images that wait for a session.")?,
+            reloads: counters(
+                &registry,
+                "cxr_model_reloads_total",
+                "Attempts to take over another bundle, by result.",
+                &["result"],
+            )?,
+            shadow: counters(
+                &registry,
+                "cxr_shadow_total",
+                "Predictions offered to the candidate, by what became of them.",
+                &["result"],
+            )?,
+            shadow_difference: Histogram::with_opts(
+                HistogramOpts::new(
+                    "cxr_shadow_probability_difference",
+                    "Absolute difference between the candidate's probability and the answer's.",
+                )
+                .buckets(DIFFERENCE_BUCKETS.to_vec()),
+            )?,
             in_flight: IntGauge::new("cxr_in_flight", "Admitted requests that are not answered yet.")?,
             audit_failures: IntCounter::new(
                 "cxr_audit_failures_total",
@@ -90,6 +168,9 @@ impl Metrics {
             ready: IntGauge::new("cxr_ready", "1 when the last readiness check passed.")?,
             registry,
         };
+        metrics.registry.register(Box::new(metrics.batch_size.clone()))?;
+        metrics.registry.register(Box::new(metrics.waiting.clone()))?;
+        metrics.registry.register(Box::new(metrics.shadow_difference.clone()))?;
         metrics.registry.register(Box::new(metrics.in_flight.clone()))?;
         metrics.registry.register(Box::new(metrics.audit_failures.clone()))?;
         metrics.registry.register(Box::new(metrics.model_info.clone()))?;
@@ -109,6 +190,17 @@ impl Metrics {
         }
         for cause in refusal_causes {
             self.refusals.with_label_values(&[*cause]);
+        }
+        for cause in [DropCause::Expired, DropCause::Abandoned] {
+            self.dropped.with_label_values(&[cause.label()]);
+        }
+        for result in [ReloadResult::Swapped, ReloadResult::Unchanged, ReloadResult::Refused] {
+            self.reloads.with_label_values(&[result.label()]);
+        }
+        for result in
+            [ShadowResult::Agrees, ShadowResult::Differs, ShadowResult::Skipped, ShadowResult::Failed]
+        {
+            self.shadow.with_label_values(&[result.label()]);
         }
         for phase in PHASES {
             self.phase_duration.with_label_values(&[phase]);
@@ -141,6 +233,36 @@ impl Metrics {
         self.refusals.with_label_values(&[cause]).inc();
     }
 
+    /// One admitted image that never met the model.
+    pub fn dropped(&self, cause: DropCause) {
+        self.dropped.with_label_values(&[cause.label()]).inc();
+    }
+
+    /// One batch that ran.
+    pub fn batch(&self, n: usize) {
+        self.batch_size.observe(n as f64);
+    }
+
+    /// How many images wait for a session.
+    pub fn waiting(&self, n: usize) {
+        self.waiting.set(i64::try_from(n).unwrap_or(i64::MAX));
+    }
+
+    /// One attempt to take over another bundle.
+    pub fn reloaded(&self, result: ReloadResult) {
+        self.reloads.with_label_values(&[result.label()]).inc();
+    }
+
+    /// One prediction offered to the candidate.
+    pub fn shadowed(&self, result: ShadowResult) {
+        self.shadow.with_label_values(&[result.label()]).inc();
+    }
+
+    /// How far its probability was from the answer's.
+    pub fn shadow_differed(&self, difference: f64) {
+        self.shadow_difference.observe(difference);
+    }
+
     /// One answer withheld.
     pub fn audit_failed(&self) {
         self.audit_failures.inc();
@@ -159,8 +281,11 @@ impl Metrics {
     }
 
     /// Where its nodes execute.
-    pub fn executing(&self, provider: &str, nodes: usize) {
-        self.execution_nodes.with_label_values(&[provider]).set(i64::try_from(nodes).unwrap_or(i64::MAX));
+    pub fn executing<'a>(&self, nodes: impl Iterator<Item = (&'a str, usize)>) {
+        self.execution_nodes.reset();
+        for (provider, n) in nodes {
+            self.execution_nodes.with_label_values(&[provider]).set(i64::try_from(n).unwrap_or(i64::MAX));
+        }
     }
 
     /// Outcome of the last readiness check.
@@ -186,6 +311,36 @@ pub struct InFlight(IntGauge);
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.dec();
+    }
+}
+
+impl ReloadResult {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Swapped => "swapped",
+            Self::Unchanged => "unchanged",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+impl ShadowResult {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Agrees => "agrees",
+            Self::Differs => "differs",
+            Self::Skipped => "skipped",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl DropCause {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::Abandoned => "abandoned",
+        }
     }
 }
 

@@ -131,12 +131,12 @@ pub(super) fn analyse(
 ///
 /// # Errors
 /// When their length is another than the reference's.
-pub(super) fn scores_of(reference: &EmbeddingReference, embeddings: &[Vec<f32>]) -> Result<Vec<f64>> {
+pub(crate) fn scores_of(reference: &EmbeddingReference, embeddings: &[Vec<f32>]) -> Result<Vec<f64>> {
     embeddings.iter().map(|embedding| Ok(reference.locate(embedding)?.ood_score)).collect()
 }
 
 /// The percentile of scores; infinite for none.
-pub(super) fn threshold(scores: &[f64], percentile: usize) -> f64 {
+pub(crate) fn threshold(scores: &[f64], percentile: usize) -> f64 {
     Quantiles::of(scores).map_or(f64::INFINITY, |quantiles| quantiles.0[percentile])
 }
 

@@ -5,7 +5,7 @@ use cxr::embedding::{EmbeddingReference, OodScore};
 use tch::{Kind, Tensor};
 
 /// Principal components of the embeddings by a singular value decomposition.
-pub(super) fn embedding_reference(
+pub(crate) fn embedding_reference(
     embeddings: &[Vec<f32>],
     n_components: usize,
     score: OodScore,

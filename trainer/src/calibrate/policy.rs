@@ -164,7 +164,7 @@ fn both(sample: &Sample, threshold: f64) -> Result<SensitivitySpecificity> {
 }
 
 /// The fold that chooses.
-pub(super) const FOLD: Fold = Fold::Calibrate;
+pub(crate) const FOLD: Fold = Fold::Calibrate;
 
 #[cfg(test)]
 mod tests {

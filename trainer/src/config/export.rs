@@ -1,5 +1,6 @@
 //! `trainer.export`: the bundle.
 
+use anyhow::{Result, ensure};
 use cxr::decide::IntendedUse;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -20,6 +21,34 @@ pub struct Export {
     pub signing_key: PathBuf,
     /// Untouched originals of some images of the dataset, in the same layout.
     pub originals: Option<PathBuf>,
+    /// Whether the bundle has an int8 variant beside fp32.
+    pub int8: bool,
+    /// Images of the train fold from which the ranges of its values come.
+    pub int8_images: usize,
+    /// Bits of its weights, sign included: 7 or 8.
+    pub int8_weight_bits: u32,
+    /// Largest share of the select fold's verdicts that it may change.
+    pub int8_max_flips: f64,
     /// Who and what the model is for.
     pub intended_use: IntendedUse,
+}
+
+impl Export {
+    pub(super) fn check(&self) -> Result<()> {
+        ensure!(
+            (7..=8).contains(&self.int8_weight_bits),
+            "trainer.export.int8_weight_bits: {} is neither 7 nor 8",
+            self.int8_weight_bits
+        );
+        ensure!(
+            self.int8_images > 0,
+            "trainer.export.int8_images: at least one image says what the ranges are"
+        );
+        ensure!(
+            (0.0..=1.0).contains(&self.int8_max_flips),
+            "trainer.export.int8_max_flips: {} is no share",
+            self.int8_max_flips
+        );
+        Ok(())
+    }
 }

@@ -59,6 +59,8 @@ pub(super) struct Card<'a> {
     pub(super) parity: &'a Parity,
     /// What else was measured of these weights.
     pub(super) further: &'a [Line],
+    /// The section about the int8 variant, where there is one.
+    pub(super) int8: Option<&'a str>,
     /// Key that signs the bundle.
     pub(super) key: &'a str,
 }
@@ -94,6 +96,9 @@ impl Card<'_> {
         self.write_figures(text)?;
         self.write_consistency(text)?;
         self.write_further(text)?;
+        if let Some(section) = self.int8 {
+            writeln!(text, "{section}")?;
+        }
         writeln!(text, "## Ethical considerations\n\n{ETHICS}")?;
         writeln!(text, "## Caveats and recommendations\n\n{LIMITATIONS}")?;
         writeln!(

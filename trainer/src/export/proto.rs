@@ -9,6 +9,12 @@ pub mod code {
     pub const FLOAT: i32 = 1;
     /// Element type uint8.
     pub const UINT8: i32 = 2;
+    /// Element type int8.
+    pub const INT8: i32 = 3;
+    /// Element type int32.
+    pub const INT32: i32 = 6;
+    /// Element type int64.
+    pub const INT64: i32 = 7;
     /// Attribute holding one integer.
     pub const ATTRIBUTE_INT: i32 = 2;
     /// Attribute holding integers.

@@ -21,7 +21,7 @@ pub enum Bump {
 
 impl Bump {
     /// The next version.
-    fn of(self, version: &Version) -> Version {
+    pub(crate) fn of(self, version: &Version) -> Version {
         let Version { major, minor, patch, .. } = *version;
         let (major, minor, patch) = match self {
             // 1.0.0-rc.1 comes before 1.0.0.
@@ -39,6 +39,8 @@ impl Bump {
 pub struct InPlace {
     name: String,
     version: Version,
+    /// Digest of the default variant's graph.
+    graph: Value,
     answers: Value,
 }
 
@@ -58,11 +60,12 @@ impl InPlace {
         let read = || -> Result<Self> {
             let manifest: Value = serde_json::from_slice(&bytes)?;
             let text = |key: &str| manifest[key].as_str().with_context(|| format!("no {key}"));
-            let variant = &manifest["variants"][text("default_variant")?];
-            let graph = &manifest["files"][variant["file"].as_str().unwrap_or_default()]["sha256"];
+            let digest = |file: &str| manifest["files"][file]["sha256"].clone();
+            let variants = &manifest["variants"];
+            let graph = variants[text("default_variant")?]["file"].as_str().map(digest);
             let version = Version::parse(text("version")?).context("version")?;
-            let answers = json!([graph, variant["calibration"], variant["policy"], manifest["preprocess"]]);
-            Ok(Self { name: text("name")?.to_owned(), version, answers })
+            let answers = answers(variants, &manifest["preprocess"], digest);
+            Ok(Self { name: text("name")?.to_owned(), version, graph: graph.unwrap_or_default(), answers })
         };
         read().map(Some).with_context(|| {
             format!(
@@ -73,7 +76,18 @@ impl InPlace {
     }
 }
 
-/// The version of a bundle whose manifest says the configured one, and whose default variant's graph has this digest.
+/// Everything that decides what a bundle answers: of each variant the graph, the calibration and the policy.
+fn answers(variants: &Value, preprocess: &Value, digest: impl Fn(&str) -> Value) -> Value {
+    let of_variant = |(name, variant): (&String, &Value)| {
+        let graph = digest(variant["file"].as_str().unwrap_or_default());
+        json!([name, graph, variant["calibration"], variant["policy"]])
+    };
+    let variants: Vec<Value> = variants.as_object().into_iter().flatten().map(of_variant).collect();
+    json!([variants, preprocess])
+}
+
+/// The version of a bundle whose manifest says the configured one, and whose default variant's graph has this digest. The other
+/// variants' graphs are among the manifest's files.
 ///
 /// # Errors
 /// When the version is not semantic, belongs to a bundle with other answers, or is older than the one in place.
@@ -90,8 +104,12 @@ pub fn next(
         ensure!(bump.is_none(), "--bump: no bundle {} is in place whose version could go up", manifest.name);
         return Ok(configured);
     };
-    let variant = &manifest.variants[&manifest.default_variant];
-    let answers = json!([graph_sha256, variant.calibration, variant.policy, manifest.preprocess]);
+    let default = &manifest.variants[&manifest.default_variant].file;
+    let digest = |file: &str| match manifest.files.get(file) {
+        _ if file == default => json!(graph_sha256),
+        found => json!(found.map(|digest| &digest.sha256)),
+    };
+    let answers = answers(&json!(manifest.variants), &json!(manifest.preprocess), digest);
     if answers == old.answers {
         // The same model, perhaps with another card: only a version that somebody asks for is another one.
         return Ok(if configured > old.version { configured } else { old.version.clone() });
@@ -100,8 +118,11 @@ pub fn next(
         Some(bump) => Ok(bump.of(&old.version)),
         None if configured > old.version => Ok(configured),
         None => {
-            let what =
-                if answers[0] == old.answers[0] { "another calibration or policy" } else { "other weights" };
+            let what = if old.graph == graph_sha256 {
+                "another calibration, policy or variant"
+            } else {
+                "other weights"
+            };
             bail!(
                 "{} {} is in place with {what}, and a released version never changes: release this one as {} with --bump, or raise trainer.export.version ({configured})",
                 old.name,

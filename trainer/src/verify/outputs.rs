@@ -43,7 +43,7 @@ fn golden(
 ) -> Result<String> {
     let mut largest = 0.0f32;
     for golden in &variant.golden {
-        let found = session.run(&pixels(bundle, golden)?, 1)?;
+        let found = session.run(&golden_pixels(bundle, golden)?, 1)?;
         let difference = (found.logits[0] - golden.logit).abs();
         ensure!(
             difference <= golden.tolerance,
@@ -60,7 +60,10 @@ fn golden(
 }
 
 /// A golden input as the model takes it.
-fn pixels(bundle: &Bundle, golden: &Golden) -> Result<Vec<u8>> {
+///
+/// # Errors
+/// When its file is not in the bundle or has another size than the model's input.
+pub(crate) fn golden_pixels(bundle: &Bundle, golden: &Golden) -> Result<Vec<u8>> {
     let (file, spec) = (&golden.file, &bundle.manifest().preprocess);
     let bytes = bundle.file(file).with_context(|| format!("{file}: not in the bundle"))?;
     let image =

@@ -22,6 +22,8 @@ fn every_subcommand_shows_an_example() {
         "consistency",
         "tune",
         "soup",
+        "quantise",
+        "benchmark-bundle",
         "recalibrate",
         "report",
         "run",

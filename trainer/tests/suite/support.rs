@@ -56,7 +56,7 @@ impl Workbench {
     pub(crate) fn write_phantom(&self, path: &str, seed: u64, opacity: bool) {
         let mut pixels = generate(&PhantomSpec { seed, width: SIDE, height: SIDE, opacity });
         if opacity {
-            draw_mass(&mut pixels, seed);
+            draw_mass(&mut pixels, SIDE, seed);
         }
         let path = self.data().join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -81,13 +81,13 @@ impl Workbench {
 
 /// A round, dense mass somewhere in the middle of the image. A phantom's own opacities are as subtle as real ones: a
 /// network without pretraining does not find them in a hundred images.
-fn draw_mass(pixels: &mut [u8], seed: u64) {
-    const RADIUS: i64 = SIDE as i64 / 7;
-    let centre = |factor: u64| (u64::from(SIDE) * (25 + seed * factor % 50) / 100) as i64;
+pub(crate) fn draw_mass(pixels: &mut [u8], side: u32, seed: u64) {
+    let (radius, width) = (i64::from(side) / 7, i64::from(side));
+    let centre = |factor: u64| (u64::from(side) * (25 + seed * factor % 50) / 100) as i64;
     let (centre_x, centre_y) = (centre(37), centre(53));
     for (position, level) in (0i64..).zip(pixels) {
-        let (x, y) = (position % i64::from(SIDE), position / i64::from(SIDE));
-        if (x - centre_x).pow(2) + (y - centre_y).pow(2) < RADIUS * RADIUS {
+        let (x, y) = (position % width, position / width);
+        if (x - centre_x).pow(2) + (y - centre_y).pow(2) < radius * radius {
             *level = 250;
         }
     }
@@ -143,7 +143,7 @@ trainer:
     warp_probability: 0.8, detail_probability: 0.2, jpeg_probability: 0.2 }}
   calibration: {{ target_sensitivity: 0.9, components: 8, ood_images: null }}
   evaluation: {{ resamples: 200, ledger: {ledger}, external: null }}
-  export: {{ directory: {bundle}, originals: null }}
+  export: {{ directory: {bundle}, originals: null, int8: true, int8_images: 16, int8_max_flips: 0.5 }}
   robustness: {{ severities: [3] }}
   tracking: {{ store: {store} }}
 ",

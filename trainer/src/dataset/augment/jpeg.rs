@@ -84,8 +84,9 @@ mod tests {
             let shape = [1, 1, i64::from(height), i64::from(width)];
             let images = Tensor::from_slice(&pixels).to_kind(Kind::Float).view(shape);
             let coded: Vec<f32> = Vec::try_from(code(&images, &[quality]).flatten(0, -1)).unwrap();
+            let decoded = decoded.samples();
             let difference: f64 =
-                coded.iter().zip(decoded.samples()).map(|(a, b)| (f64::from(*a) - f64::from(*b)).abs()).sum();
+                coded.iter().zip(decoded.iter()).map(|(a, b)| (f64::from(*a) - f64::from(*b)).abs()).sum();
             let mean = difference / coded.len() as f64;
             assert!(mean < 0.35, "quality {quality}: {mean} grey levels");
         }

@@ -1,0 +1,124 @@
+//! Speed: repeated runs of one batch size, both ways by turns, because a machine's speed drifts.
+
+use super::Loaded;
+use anyhow::Result;
+use cxr::scoring::bootstrap::quantile;
+use runtime::Session;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::time::{Duration, Instant};
+
+/// Turns that each way gets.
+const N_TURNS: u32 = 5;
+/// Runs before anything is timed: a GPU's libraries try their algorithms for each new batch size.
+const N_WARM_UP: usize = 3;
+/// Fewest timed runs of a turn, however long they take.
+const MIN_RUNS: usize = 2;
+
+/// How a batch is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// As the service runs it.
+    Service,
+    /// Pageable input, outputs allocated by ONNX Runtime, nothing reused.
+    Bare,
+}
+
+/// Speed of one way.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Figures {
+    /// Timed runs.
+    pub runs: usize,
+    /// Images over the time of all runs.
+    pub images_per_second: f64,
+    /// Median time of a run in milliseconds.
+    pub p50_ms: f64,
+    /// 99th percentile; of fewer than 100 runs it is close to the largest.
+    pub p99_ms: f64,
+}
+
+/// One batch size.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Cell {
+    /// Images a run.
+    pub batch: usize,
+    /// In the service's way.
+    pub service: Figures,
+    /// In the bare way.
+    pub bare: Figures,
+}
+
+impl Cell {
+    /// Throughput of the service's way over that of the bare way.
+    pub fn ratio(&self) -> f64 {
+        self.service.images_per_second / self.bare.images_per_second
+    }
+}
+
+impl fmt::Display for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let of = |figures: &Figures| {
+            format!(
+                "{:.1} images/s, p50 {:.2} ms, p99 {:.2} ms, {} runs",
+                figures.images_per_second, figures.p50_ms, figures.p99_ms, figures.runs
+            )
+        };
+        write!(
+            f,
+            "batch {:>3}: {}; bare {}; ratio {:.3}",
+            self.batch,
+            of(&self.service),
+            of(&self.bare),
+            self.ratio()
+        )
+    }
+}
+
+/// Measures one batch size for `seconds` in each way.
+pub(super) fn cell(loaded: &mut Loaded, images: &[u8], batch: usize, seconds: f64) -> Result<Cell> {
+    let pixels = &images[..batch * loaded.image_bytes];
+    for session in [&mut loaded.service, &mut loaded.bare] {
+        for _ in 0..N_WARM_UP {
+            session.run(pixels, batch)?;
+        }
+    }
+    let turn = Duration::from_secs_f64(seconds) / N_TURNS;
+    let (mut service, mut bare) = (Vec::new(), Vec::new());
+    for number in 0..N_TURNS {
+        if number % 2 == 0 {
+            runs(&mut loaded.service, pixels, batch, turn, &mut service)?;
+            runs(&mut loaded.bare, pixels, batch, turn, &mut bare)?;
+        } else {
+            runs(&mut loaded.bare, pixels, batch, turn, &mut bare)?;
+            runs(&mut loaded.service, pixels, batch, turn, &mut service)?;
+        }
+    }
+    Ok(Cell { batch, service: figures(service, batch), bare: figures(bare, batch) })
+}
+
+/// Milliseconds of each run within the turn.
+fn runs(
+    session: &mut Session,
+    pixels: &[u8],
+    batch: usize,
+    turn: Duration,
+    times_ms: &mut Vec<f64>,
+) -> Result<()> {
+    let (started, before) = (Instant::now(), times_ms.len());
+    while started.elapsed() < turn || times_ms.len() < before + MIN_RUNS {
+        let run = Instant::now();
+        session.run(pixels, batch)?;
+        times_ms.push(run.elapsed().as_secs_f64() * 1e3);
+    }
+    Ok(())
+}
+
+fn figures(mut times_ms: Vec<f64>, batch: usize) -> Figures {
+    times_ms.sort_by(f64::total_cmp);
+    Figures {
+        runs: times_ms.len(),
+        images_per_second: (times_ms.len() * batch) as f64 / times_ms.iter().sum::<f64>() * 1e3,
+        p50_ms: quantile(&times_ms, 0.5),
+        p99_ms: quantile(&times_ms, 0.99),
+    }
+}

@@ -1,0 +1,75 @@
+//! The images: links to the first of each class, in a flat folder. The official test split is left where it is.
+
+use super::inputs::Host;
+use anyhow::{Context, Result, ensure};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+/// Class folders of the data.
+const CLASSES: [&str; 2] = ["NORMAL", "PNEUMONIA"];
+/// Images of a class on which a training is repeated: enough for some steps.
+const N_REPEATED: usize = 160;
+
+/// Folders of links to some of the images.
+#[derive(Debug)]
+pub(super) struct Subset {
+    /// To train on.
+    pub(super) folder: PathBuf,
+    /// A smaller one, to train on twice.
+    pub(super) small: PathBuf,
+    /// Files in the larger one, the classes by turns.
+    pub(super) files: Vec<PathBuf>,
+}
+
+impl Subset {
+    /// Links at most `n` images of each class; 0 links all.
+    ///
+    /// # Errors
+    /// When a folder cannot be read or written.
+    pub(super) fn link(host: &Host, n: usize) -> Result<Self> {
+        let n = if n == 0 { usize::MAX } else { n };
+        let (folder, small) = (host.work.join("data"), host.work.join("data-small"));
+        let mut by_class = Vec::new();
+        for class in CLASSES {
+            let images = images(&host.data.join(class))?;
+            link(&images, &folder.join(class), n)?;
+            link(&images, &small.join(class), n.min(N_REPEATED))?;
+            by_class.push(images.into_iter().take(n).collect::<Vec<_>>());
+        }
+        let turns = by_class.iter().map(Vec::len).max().unwrap_or(0);
+        let files =
+            (0..turns).flat_map(|turn| by_class.iter().filter_map(move |class| class.get(turn).cloned()));
+        Ok(Self { folder, small, files: files.collect() })
+    }
+}
+
+/// Files of a class folder, sorted: images of one patient stay together.
+fn images(folder: &Path) -> Result<Vec<PathBuf>> {
+    let context = || format!("{}: cannot be listed", folder.display());
+    let mut files = Vec::new();
+    for file in std::fs::read_dir(folder).with_context(context)? {
+        let path = file.with_context(context)?.path();
+        let is_hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        if path.is_file() && !is_hidden {
+            files.push(path);
+        }
+    }
+    ensure!(!files.is_empty(), "{}: holds no image", folder.display());
+    files.sort();
+    Ok(files)
+}
+
+fn link(images: &[PathBuf], folder: &Path, n: usize) -> Result<()> {
+    // A work folder that is used again must not keep the links of another choice.
+    if folder.exists() {
+        std::fs::remove_dir_all(folder)
+            .with_context(|| format!("{}: cannot be removed", folder.display()))?;
+    }
+    std::fs::create_dir_all(folder).with_context(|| format!("{}: cannot be created", folder.display()))?;
+    for image in images.iter().take(n) {
+        let name = image.file_name().unwrap_or_default();
+        symlink(image, folder.join(name))
+            .with_context(|| format!("{}: cannot be linked", image.display()))?;
+    }
+    Ok(())
+}

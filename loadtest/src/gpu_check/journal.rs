@@ -1,0 +1,131 @@
+//! The steps: each is timed and limited, and none ends the check.
+
+use crate::console::say;
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::time::{Duration, Instant};
+
+/// Less than this is not worth beginning with.
+const SHORTEST: Duration = Duration::from_secs(5);
+
+/// How a step ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It did what it should.
+    Passed,
+    /// It did not.
+    Failed,
+    /// It could not be tried on this host, or in the time that was left.
+    NotRun,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Passed => "passed",
+            Self::Failed => "FAILED",
+            Self::NotRun => "not run",
+        })
+    }
+}
+
+/// One line of the report.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// What was done.
+    pub name: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// How long it took.
+    pub seconds: f64,
+    /// What came out, or why nothing did.
+    pub detail: String,
+}
+
+/// A step whose means are not there: no failure of the host.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct NotRun(pub(super) String);
+
+/// All steps so far, and the time that is left for more.
+#[derive(Debug)]
+pub(super) struct Journal {
+    pub(super) steps: Vec<Step>,
+    pub(super) started: Instant,
+    budget: Duration,
+}
+
+impl Journal {
+    pub(super) fn new(budget_seconds: u64) -> Self {
+        Self { steps: Vec::new(), started: Instant::now(), budget: Duration::from_secs(budget_seconds) }
+    }
+
+    /// Does one step, which must keep the limit that it is given; what it returns says in words what came out.
+    pub(super) fn step<T: fmt::Display>(
+        &mut self,
+        name: &str,
+        limit_seconds: u64,
+        work: impl FnOnce(Duration) -> Result<T>,
+    ) -> Option<T> {
+        let left = self.budget.saturating_sub(self.started.elapsed());
+        if left < SHORTEST {
+            self.not_run(name, "the time for the whole check is used up");
+            return None;
+        }
+        let started = Instant::now();
+        let result = work(left.min(Duration::from_secs(limit_seconds)));
+        let (outcome, detail, result) = match result {
+            Ok(result) => (Outcome::Passed, result.to_string(), Some(result)),
+            Err(error) if error.is::<NotRun>() => (Outcome::NotRun, format!("{error:#}"), None),
+            Err(error) => (Outcome::Failed, format!("{error:#}"), None),
+        };
+        self.enter(Step { name: name.to_owned(), outcome, seconds: started.elapsed().as_secs_f64(), detail });
+        result
+    }
+
+    /// Enters a step that nothing can be done for.
+    pub(super) fn not_run(&mut self, name: &str, why: &str) {
+        let step =
+            Step { name: name.to_owned(), outcome: Outcome::NotRun, seconds: 0.0, detail: why.to_owned() };
+        self.enter(step);
+    }
+
+    /// Whether no step failed.
+    pub(super) fn passed(&self) -> bool {
+        self.steps.iter().all(|step| step.outcome != Outcome::Failed)
+    }
+
+    fn enter(&mut self, step: Step) {
+        let Step { name, outcome, seconds, detail } = &step;
+        say(format_args!("{name}: {outcome}, {seconds:.1} s: {detail}"));
+        self.steps.push(step);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_step_is_entered_and_the_next_one_is_done() {
+        let mut journal = Journal::new(600);
+        assert_eq!(journal.step("one", 10, |_| Ok("fine")), Some("fine"));
+        assert_eq!(journal.step::<&str>("two", 10, |_| Err(NotRun("no tool".into()).into())), None);
+        assert!(journal.passed());
+        assert_eq!(journal.step::<&str>("three", 10, |_| anyhow::bail!("broken")), None);
+        assert_eq!(journal.step("four", 700, |limit| Ok(limit.as_secs() <= 600)), Some(true));
+        assert!(!journal.passed());
+        let outcomes: Vec<Outcome> = journal.steps.iter().map(|step| step.outcome).collect();
+        assert_eq!(outcomes, [Outcome::Passed, Outcome::NotRun, Outcome::Failed, Outcome::Passed]);
+        assert_eq!(journal.steps[2].detail, "broken");
+    }
+
+    #[test]
+    fn a_step_without_time_is_not_begun() {
+        let mut journal = Journal::new(1);
+        assert_eq!(journal.step::<&str>("late", 10, |_| panic!("begun")), None);
+        assert_eq!(journal.steps[0].outcome, Outcome::NotRun);
+    }
+}

@@ -1,0 +1,117 @@
+//! The report: everything as JSON, the same for people as Markdown.
+
+mod markdown;
+
+use super::Args;
+use super::hardware::Hardware;
+use super::inputs::Host;
+use super::journal::{Journal, Step};
+use super::load::Loads;
+use super::serve::{AbsentDevice, Proof};
+use super::train::{Bench, Evaluation, Export, Repetition, Training};
+use crate::device::Measurement;
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// `gpu-check.json`. A part that is absent belongs to a step that failed or was not run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Whether no step failed.
+    pub passed: bool,
+    /// What was accepted: `cpu` or `cuda:N`.
+    pub device: String,
+    /// Version of this program.
+    pub version: String,
+    /// When it began, seconds since 1970.
+    pub started_unix: u64,
+    /// How long all of it took.
+    pub seconds: f64,
+    /// Every step in order.
+    pub steps: Vec<Step>,
+    /// The host.
+    pub hardware: Option<Hardware>,
+    /// The network that was trained.
+    pub architecture: String,
+    /// Images a training step.
+    pub batch_size: usize,
+    /// Whether it began from pretrained weights.
+    pub pretrained: bool,
+    /// The training.
+    pub training: Option<Training>,
+    /// Its figures.
+    pub evaluation: Option<Evaluation>,
+    /// Its export.
+    pub export: Option<Export>,
+    /// What was served and measured: the exported bundle, or the one that ships where the export failed.
+    pub bundle: Option<PathBuf>,
+    /// What executes in the service.
+    pub proof: Option<Proof>,
+    /// A service on a GPU that is not there.
+    pub absent_device: Option<AbsentDevice>,
+    /// The service under load.
+    pub load: Option<Loads>,
+    /// The model without the service, one entry a provider and variant.
+    pub devices: Vec<Measurement>,
+    /// PyTorch on the same device.
+    pub torch: Option<Value>,
+    /// The training step.
+    pub bench: Option<Bench>,
+    /// A training repeated.
+    pub repetition: Option<Repetition>,
+}
+
+impl Report {
+    pub(super) fn new(args: &Args, host: &Host) -> Self {
+        let started_unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        Self {
+            passed: false,
+            device: host.trainer_device(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_unix,
+            seconds: 0.0,
+            steps: Vec::new(),
+            hardware: None,
+            architecture: args.architecture.clone(),
+            batch_size: args.batch_size,
+            pretrained: host.weights.is_some(),
+            training: None,
+            evaluation: None,
+            export: None,
+            bundle: None,
+            proof: None,
+            absent_device: None,
+            load: None,
+            devices: Vec::new(),
+            torch: None,
+            bench: None,
+            repetition: None,
+        }
+    }
+
+    pub(super) fn finish(&mut self, journal: Journal) {
+        self.passed = journal.passed();
+        self.seconds = journal.started.elapsed().as_secs_f64();
+        self.steps = journal.steps;
+    }
+
+    /// Accepted, or how many steps failed.
+    pub(super) fn verdict(&self) -> String {
+        let n = |outcome| self.steps.iter().filter(|step| step.outcome == outcome).count();
+        let (failed, not_run) = (n(super::journal::Outcome::Failed), n(super::journal::Outcome::NotRun));
+        let verdict = if self.passed { "accepted" } else { "NOT accepted" };
+        format!("{verdict}: {} steps, {failed} failed, {not_run} not run", self.steps.len())
+    }
+
+    /// Writes both files.
+    pub(super) fn write(&self, folder: &Path) -> Result<()> {
+        let json = serde_json::to_string_pretty(self)? + "\n";
+        for (name, text) in [("gpu-check.json", json), ("gpu-check.md", markdown::render(self))] {
+            let file = folder.join(name);
+            std::fs::write(&file, text).with_context(|| format!("{}: cannot be written", file.display()))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,219 @@
+//! The service on the provider asked for: the proof that this provider executes, and that no other does in its place.
+
+use super::Args;
+use super::dataset::Subset;
+use super::inputs::Host;
+use super::load::{self, Loads};
+use super::postgres::Cluster;
+use super::program::Program;
+use super::server::Server;
+use crate::device::ProviderName;
+use anyhow::{Context, Result, ensure};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// No host has so many GPUs.
+const ABSENT_DEVICE: i32 = 63;
+/// A database that is not there: the service starts, unready, and says what executes.
+const NO_DATABASE: &str = "postgres://cxr@localhost/postgres?host=/nonexistent";
+
+/// What every start of the service has in common.
+pub(super) struct Settings<'a> {
+    pub(super) host: &'a Host,
+    pub(super) args: &'a Args,
+    pub(super) bundle: &'a Path,
+    pub(super) database: Option<&'a Cluster<'a>>,
+}
+
+impl Settings<'_> {
+    /// The configuration for a provider and a device: the one place to tune the service for the check.
+    pub(super) fn configure(&self, program: Program, (provider, device_id): (&str, i32)) -> Program {
+        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let n_clients = self.args.clients.iter().copied().max().unwrap_or(1);
+        // A GPU is fed by one session; on a CPU every core has its own.
+        let sessions = if self.host.device == ProviderName::Cuda { 1 } else { threads };
+        let url = self.database.map_or(NO_DATABASE, |cluster| &cluster.url);
+        let keys = [
+            ("HTTP__BIND", "127.0.0.1:0".to_owned()),
+            ("TELEMETRY__LOG_FORMAT", "json".to_owned()),
+            ("DATABASE__URL", url.to_owned()),
+            ("MODEL__BUNDLE", self.bundle.display().to_string()),
+            ("MODEL__PROVIDER", provider.to_owned()),
+            ("MODEL__DEVICE_ID", device_id.to_string()),
+            ("MODEL__SESSIONS", sessions.to_string()),
+            ("LIMITS__MAX_IN_FLIGHT", (2 * n_clients).to_string()),
+            ("LIMITS__DECODE_THREADS", threads.to_string()),
+        ];
+        let program = program.env_remove("CXR_CONFIG_DIR").env("CXR_PROFILE", "development");
+        keys.into_iter()
+            .fold(program, |program, (key, value)| program.env(&format!("CXR_SERVICE__{key}"), value))
+    }
+}
+
+/// What executes the model, by two witnesses.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Proof {
+    /// The provider that was asked for, in ONNX Runtime's words.
+    pub provider: String,
+    /// Nodes by provider, from `GET /v1/model`; `cxr_execution_nodes` in `/metrics` says the same.
+    pub assigned_nodes: BTreeMap<String, usize>,
+    /// What can change the last bits of an output.
+    pub execution: Value,
+    /// Milliseconds from the start to listening, the golden outputs proven.
+    pub listening_ms: f64,
+    /// Whether `/readyz` said yes; not asked without a database.
+    pub ready: Option<bool>,
+}
+
+impl fmt::Display for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let own = self.assigned_nodes.get(&self.provider).copied().unwrap_or(0);
+        let all: usize = self.assigned_nodes.values().sum();
+        let ready = match self.ready {
+            Some(_) => "ready",
+            None => "readiness not asked, there is no database",
+        };
+        write!(
+            f,
+            "{} executes {own} of {all} nodes, says /v1/model and cxr_execution_nodes; golden outputs proven and listening after {:.0} ms; {ready}",
+            self.provider, self.listening_ms
+        )
+    }
+}
+
+/// The service, serving.
+pub(super) struct Served {
+    server: Server,
+    proof: Proof,
+}
+
+impl Served {
+    /// Starts it and proves the provider.
+    ///
+    /// # Errors
+    /// When it does not become ready, or another provider executes.
+    pub(super) fn start(settings: &Settings, limit: Duration) -> Result<Self> {
+        let host = settings.host;
+        let device = (host.device.word(), host.device_id);
+        if settings.database.is_some() {
+            settings.configure(Program::new(host, &host.service, limit), device).arg("migrate").run()?;
+        }
+        let started = Instant::now();
+        let server = Server::start(settings, device, "service", limit)?;
+        let listening_ms = started.elapsed().as_secs_f64() * 1e3;
+        if settings.database.is_some() {
+            server.wait_ready(limit.saturating_sub(started.elapsed()))?;
+        }
+        let model = server.get("/v1/model")?;
+        ensure!(model.status == 200, "/v1/model answers {}: {}", model.status, model.body);
+        let model: Value = serde_json::from_str(&model.body).context("/v1/model")?;
+        let unavailable = model["unavailable"].as_str().unwrap_or("no cause given");
+        let provider =
+            model["provider"].as_str().with_context(|| format!("nothing executes: {unavailable}"))?;
+        let assigned_nodes: BTreeMap<String, usize> =
+            serde_json::from_value(model["assigned_nodes"].clone()).context("/v1/model: assigned_nodes")?;
+        let expected = match host.device {
+            ProviderName::Cpu => "CPUExecutionProvider",
+            ProviderName::Cuda => "CUDAExecutionProvider",
+        };
+        let (own, all) =
+            (assigned_nodes.get(expected).copied().unwrap_or(0), assigned_nodes.values().sum::<usize>());
+        ensure!(
+            provider == expected && own * 2 > all,
+            "{expected} was asked for; /v1/model says {provider}, nodes {assigned_nodes:?}"
+        );
+        let gauges = execution_nodes(&server.get("/metrics")?.body);
+        ensure!(
+            gauges == assigned_nodes,
+            "/v1/model says {assigned_nodes:?}, the metric cxr_execution_nodes {gauges:?}"
+        );
+        let proof = Proof {
+            provider: provider.to_owned(),
+            assigned_nodes,
+            execution: model["execution"].clone(),
+            listening_ms,
+            ready: settings.database.map(|_| true),
+        };
+        Ok(Self { server, proof })
+    }
+
+    /// Sends radiographs in a closed loop.
+    ///
+    /// # Errors
+    /// When an image cannot be read or one answer is no prediction.
+    pub(super) fn load(&self, args: &Args, subset: &Subset, limit: Duration) -> Result<Loads> {
+        load::closed_loop(&self.server, &args.clients, args.seconds, &subset.files, limit)
+    }
+
+    /// Ends it.
+    pub(super) fn stop(self) -> Proof {
+        self.proof
+    }
+}
+
+impl fmt::Display for Served {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.proof.fmt(f)
+    }
+}
+
+/// Why a service on a GPU that does not exist is not ready, in its words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AbsentDevice {
+    /// The cause in `/readyz`.
+    pub cause: String,
+}
+
+impl fmt::Display for AbsentDevice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "not ready, as it must be: {}", self.cause)
+    }
+}
+
+/// Asks for a GPU that is not there: the service must be unready with the cause, and nothing may execute in its place.
+///
+/// # Errors
+/// When it is ready, or does not say that the model is why not.
+pub(super) fn absent_device(settings: &Settings, limit: Duration) -> Result<AbsentDevice> {
+    let server = Server::start(settings, ("cuda", ABSENT_DEVICE), "absent-device", limit)?;
+    let answer = server.get("/readyz")?;
+    ensure!(answer.status == 503, "/readyz answers {}: {}", answer.status, answer.body);
+    let problem: Value = serde_json::from_str(&answer.body).context("/readyz")?;
+    let checks = problem["checks"].as_array().into_iter().flatten();
+    let model = checks.into_iter().find(|check| check["check"] == "model");
+    let cause = model.and_then(|check| check["cause"].as_str());
+    let cause = cause.with_context(|| format!("/readyz does not name the model: {}", answer.body))?;
+    let model: Value = serde_json::from_str(&server.get("/v1/model")?.body).context("/v1/model")?;
+    ensure!(
+        model["provider"].is_null(),
+        "{} executes in the place of a GPU that is not there",
+        model["provider"]
+    );
+    Ok(AbsentDevice { cause: cause.to_owned() })
+}
+
+/// `cxr_execution_nodes` by provider.
+fn execution_nodes(exposition: &str) -> BTreeMap<String, usize> {
+    let gauge = |line: &str| {
+        let (provider, value) = line.strip_prefix("cxr_execution_nodes{provider=\"")?.split_once("\"}")?;
+        Some((provider.to_owned(), value.trim().parse().ok()?))
+    };
+    exposition.lines().filter_map(gauge).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_gauge_is_read_by_provider() {
+        let text = "# HELP cxr_execution_nodes Graph nodes\ncxr_execution_nodes{provider=\"CPUExecutionProvider\"} 3\n\
+                    cxr_execution_nodes{provider=\"CUDAExecutionProvider\"} 120\ncxr_ready 1\n";
+        let expected = [("CPUExecutionProvider".to_owned(), 3), ("CUDAExecutionProvider".to_owned(), 120)];
+        assert_eq!(execution_nodes(text), expected.into());
+    }
+}

@@ -1,0 +1,290 @@
+//! The trainer on the device: trains, calibrates, exports, repeats, is measured. It reads the folds select and calibrate;
+//! nothing here looks at a test split.
+
+use super::Args;
+use super::dataset::Subset;
+use super::inputs::Host;
+use super::program::Program;
+use anyhow::{Context, Result, ensure};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Without it cuBLAS does not repeat its results.
+const CUBLAS_WORKSPACE: (&str, &str) = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8");
+/// Images a step of the training that is repeated.
+const REPEATED_BATCH: usize = 16;
+
+/// A training's result.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Training {
+    /// Images linked for it, all folds together.
+    pub images: usize,
+    /// One entry an epoch.
+    pub epochs: Vec<Epoch>,
+}
+
+/// One epoch, as `metrics.csv` has it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Epoch {
+    /// Number.
+    pub epoch: usize,
+    /// Mean loss.
+    pub train_loss: f64,
+    /// Area under the curve on the select fold.
+    pub select_auc: f64,
+    /// Images a second.
+    pub images_per_second: f64,
+}
+
+impl fmt::Display for Training {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let best = self.epochs.iter().map(|epoch| epoch.select_auc).fold(0.0, f64::max);
+        let rate = self.epochs.last().map_or(0.0, |epoch| epoch.images_per_second);
+        write!(
+            f,
+            "{} epochs on {} images, {rate:.1} images/s in the last, best select AUC {best:.4}",
+            self.epochs.len(),
+            self.images
+        )
+    }
+}
+
+/// Figures of the folds that training may see.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// Figures of `evaluation-select.json`.
+    pub select: Value,
+    /// Figures of `evaluation-calibrate.json`.
+    pub calibrate: Value,
+}
+
+impl fmt::Display for Evaluation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let auc = |figures: &Value| {
+            let auc = &figures["auc"];
+            format!(
+                "{:.4} [{:.4}, {:.4}]",
+                number(&auc["value"]),
+                number(&auc["ci95"][0]),
+                number(&auc["ci95"][1])
+            )
+        };
+        write!(f, "AUC on select {}, on calibrate {}", auc(&self.select), auc(&self.calibrate))
+    }
+}
+
+/// What the export proved.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Export {
+    /// The trainer's words: the largest difference of each output.
+    pub parity: String,
+    /// The bundle's size.
+    pub bytes: u64,
+}
+
+impl fmt::Display for Export {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; bundle of {} bytes verified", self.parity, self.bytes)
+    }
+}
+
+/// The same training twice.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Repetition {
+    /// Loss of the epoch, the same both times.
+    pub train_loss: String,
+    /// Whether the weights have the same bits, and not the loss alone.
+    pub same_weights: bool,
+}
+
+impl fmt::Display for Repetition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let weights = if self.same_weights { "equal bits" } else { "other bits" };
+        write!(f, "loss {} both times, weights of {weights}", self.train_loss)
+    }
+}
+
+/// `cxr-trainer bench`, as `bench.json` has it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Bench(pub Value);
+
+impl fmt::Display for Bench {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let median = |name: &str| number(&self.0["throughput"][name]["median"]);
+        let (full, bare, ratio) = (median("full"), median("bare"), median("ratio"));
+        write!(f, "full step {full:.1} images/s, bare step {bare:.1}, ratio {ratio:.3}")
+    }
+}
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap_or(f64::NAN)
+}
+
+/// The trainer with its configurations written.
+pub(super) struct Trainer<'a> {
+    host: &'a Host,
+    subset: &'a Subset,
+    run: PathBuf,
+}
+
+impl<'a> Trainer<'a> {
+    /// Writes the configurations.
+    ///
+    /// # Errors
+    /// When the work folder cannot be written.
+    pub(super) fn new(host: &'a Host, args: &Args, subset: &'a Subset) -> Result<Self> {
+        let (epochs, batch, n_linked) = (args.epochs, args.batch_size, subset.files.len());
+        let trainer = Self { host, subset, run: host.work.join("run") };
+        let speed = configuration(host, &args.architecture, (epochs, batch, false), n_linked)?;
+        let repeated = configuration(host, &args.architecture, (1, REPEATED_BATCH, true), n_linked)?;
+        for (name, text) in [("train.yaml", speed), ("repeat.yaml", repeated)] {
+            let file = host.work.join(name);
+            std::fs::write(&file, text).with_context(|| format!("{}: cannot be written", file.display()))?;
+        }
+        Ok(trainer)
+    }
+
+    /// Trains.
+    pub(super) fn train(&self, limit: Duration) -> Result<Training> {
+        self.command("train", &self.run, "train.yaml", &self.subset.folder, limit).run()?;
+        let epochs = epochs(&self.run)?;
+        ensure!(epochs.iter().all(|epoch| epoch.train_loss.is_finite()), "a loss is no number: {epochs:?}");
+        Ok(Training { images: self.subset.files.len(), epochs })
+    }
+
+    /// Fits the calibration and measures select and calibrate, on the device.
+    pub(super) fn evaluate(&self, limit: Duration) -> Result<Evaluation> {
+        let command = |name| self.command(name, &self.run, "train.yaml", &self.subset.folder, limit);
+        command("calibrate").run()?;
+        let fold = |name: &str| -> Result<Value> {
+            command("evaluate").args(&["--fold", name]).run()?;
+            let file: Value = read_json(&self.run.join(format!("evaluation-{name}.json")))?;
+            Ok(file["figures"].clone())
+        };
+        Ok(Evaluation { select: fold("select")?, calibrate: fold("calibrate")? })
+    }
+
+    /// Exports: the trainer compares ONNX Runtime with libtorch, both on the CPU, where neither rounds to TF32. Then the
+    /// bundle is verified as a stranger would.
+    pub(super) fn export(&self, limit: Duration) -> Result<Export> {
+        let bundle = self.host.work.join("bundle");
+        let on_cpu = Program::new(self.host, &self.host.trainer, limit).args(&["export", "--device", "cpu"]);
+        let printed = self.options(on_cpu, &self.run, "train.yaml", &self.subset.folder).run()?;
+        let parity = printed.lines().find(|line| line.starts_with("ONNX Runtime against libtorch"));
+        let parity = parity.context("the trainer did not say that it compared outputs")?.to_owned();
+        let verify = Program::new(self.host, &self.host.trainer, limit).arg("verify").arg(&bundle);
+        let key = self.host.root.join("config/development-signing-key.pub.pem");
+        verify.arg("--public-key").arg(key).run()?;
+        let manifest: Value = read_json(&bundle.join("bundle.json"))?;
+        let files = manifest["files"].as_object().into_iter().flatten();
+        Ok(Export { parity, bytes: files.filter_map(|(_, file)| file["bytes"].as_u64()).sum() })
+    }
+
+    /// Trains twice in the deterministic mode and compares.
+    pub(super) fn repeat(&self, limit: Duration) -> Result<Repetition> {
+        let mut found = Vec::new();
+        for name in ["repeat-1", "repeat-2"] {
+            let run = self.host.work.join(name);
+            self.command("train", &run, "repeat.yaml", &self.subset.small, limit / 2).run()?;
+            let metrics = run.join("metrics.csv");
+            let losses = columns(&metrics)?.first().map(|line| (line[2].clone(), line[3].clone()));
+            let losses = losses.with_context(|| format!("{}: holds no epoch", metrics.display()))?;
+            found.push((losses, read(&run.join("best.safetensors"))?));
+        }
+        let (first, second) = (&found[0], &found[1]);
+        ensure!(
+            first.0 == second.0,
+            "the losses of train and select differ: {:?}, then {:?}",
+            first.0,
+            second.0
+        );
+        Ok(Repetition { train_loss: first.0.0.clone(), same_weights: first.1 == second.1 })
+    }
+
+    /// Measures the training step.
+    pub(super) fn bench(&self, steps: usize, limit: Duration) -> Result<Bench> {
+        let run = self.host.work.join("bench");
+        let command = self.command("bench", &run, "train.yaml", &self.subset.folder, limit);
+        command.args(&["--rounds", "3", "--memory-images", "0", "--steps", &steps.to_string()]).run()?;
+        read_json(&run.join("bench.json")).map(Bench)
+    }
+
+    fn command(&self, name: &str, run: &Path, config: &str, data: &Path, limit: Duration) -> Program {
+        let program = Program::new(self.host, &self.host.trainer, limit).arg(name);
+        self.options(program.arg("--device").arg(self.host.trainer_device()), run, config, data)
+    }
+
+    fn options(&self, program: Program, run: &Path, config: &str, data: &Path) -> Program {
+        let program = program.arg("--run").arg(run).arg("--config").arg(self.host.work.join(config));
+        program.arg("--data").arg(data).env(CUBLAS_WORKSPACE.0, CUBLAS_WORKSPACE.1)
+    }
+}
+
+/// What goes over config/default.yaml: the folds are drawn from the linked images, and everything is written to the work
+/// folder.
+fn configuration(
+    host: &Host,
+    architecture: &str,
+    (epochs, batch, deterministic): (usize, usize, bool),
+    n_linked: usize,
+) -> Result<String> {
+    // A path in double quotes with JSON's escapes is YAML as well.
+    let quoted = |path: &Path| serde_json::to_string(&path.to_string_lossy());
+    let weights = host.weights.as_ref().map_or(Ok("null".to_owned()), |file| quoted(file))?;
+    let workers = std::thread::available_parallelism().map_or(1, |n| n.get().div_ceil(2));
+    // Components of the embeddings cannot outnumber the images.
+    let components = (n_linked / 16).clamp(2, 32);
+    let [cache, bundle, ledger, store] =
+        ["pixels", "bundle", "ledger.jsonl", "mlruns"].map(|name| quoted(&host.work.join(name)));
+    Ok(format!(
+        "trainer:
+  data: {{ layout: flat, name: \"images of the GPU check\", cache: {cache}, select_fraction: 0.2, calibrate_fraction: 0.2,
+    test_fraction: 0.05 }}
+  model: {{ architecture: {architecture}, weights: {weights} }}
+  training: {{ epochs: {epochs}, batch_size: {batch}, patience: {epochs}, workers: {workers}, deterministic: {deterministic} }}
+  calibration: {{ ood_images: null, components: {components} }}
+  evaluation: {{ resamples: 500, ledger: {ledger}, external: null }}
+  export: {{ directory: {bundle}, name: cxr-gpu-check, version: 0.1.0, max_bytes: 400000000, originals: null }}
+  tracking: {{ store: {store} }}
+",
+        cache = cache?,
+        bundle = bundle?,
+        ledger = ledger?,
+        store = store?,
+    ))
+}
+
+fn epochs(run: &Path) -> Result<Vec<Epoch>> {
+    let file = run.join("metrics.csv");
+    let epoch = |line: Vec<String>| -> Result<Epoch> {
+        Ok(Epoch {
+            epoch: line[0].parse()?,
+            train_loss: line[2].parse()?,
+            select_auc: line[4].parse()?,
+            images_per_second: line[6].parse()?,
+        })
+    };
+    let epochs: Result<Vec<Epoch>> = columns(&file)?.into_iter().map(epoch).collect();
+    let epochs = epochs.with_context(|| format!("{}: not as expected", file.display()))?;
+    ensure!(!epochs.is_empty(), "{}: holds no epoch", file.display());
+    Ok(epochs)
+}
+
+/// Lines of `metrics.csv` without its head, split at the commas.
+fn columns(file: &Path) -> Result<Vec<Vec<String>>> {
+    const HEAD: &str = "epoch,step,train_loss,select_loss,select_auc,learning_rate,images_per_second";
+    let text = String::from_utf8(read(file)?)?;
+    ensure!(text.lines().next() == Some(HEAD), "{}: does not begin with {HEAD}", file.display());
+    Ok(text.lines().skip(1).map(|line| line.split(',').map(str::to_owned).collect()).collect())
+}
+
+fn read(file: &Path) -> Result<Vec<u8>> {
+    std::fs::read(file).with_context(|| format!("{}: cannot be read", file.display()))
+}
+
+pub(super) fn read_json<T: serde::de::DeserializeOwned>(file: &Path) -> Result<T> {
+    serde_json::from_slice(&read(file)?).with_context(|| format!("{}: not as expected", file.display()))
+}

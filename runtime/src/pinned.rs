@@ -1,0 +1,191 @@
+//! Input and outputs of a GPU's session in pinned host memory, bound once for each batch size.
+//!
+//! Pinned memory has one address for host and GPU (unified addressing), so it is bound as if it were the GPU's own: the
+//! first kernel reads the 50 KB of an image over the bus itself and the last ones write their few numbers back. There is
+//! no separate copy to wait for, and the addresses never change, which is what replaying a recorded run needs.
+
+use crate::error::RuntimeError;
+use crate::session::{ModelOutputs, Sizes};
+use ort::AsPointer;
+use ort::memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, MemoryType};
+use ort::session::{IoBinding, RunOptions};
+use ort::value::{Shape, TensorRefMut};
+use std::collections::BTreeMap;
+use std::ffi::{CStr, c_void};
+
+/// Names the recorded run that belongs to a batch size.
+const GRAPH_ID: &str = "gpu_graph_id";
+
+/// The bound memory of every batch size that has run so far.
+pub(crate) struct PinnedBatches {
+    batches: BTreeMap<usize, PinnedBatch>,
+    allocator: Allocator,
+    device_id: i32,
+    sizes: Sizes,
+}
+
+/// One batch size: its memory, and the binding that points there.
+struct PinnedBatch {
+    binding: IoBinding,
+    options: RunOptions,
+    image: Block,
+    logits: Block,
+    cam: Block,
+    embedding: Block,
+}
+
+/// Pinned memory of one tensor; freed by [`PinnedBatches`], which owns the allocator.
+struct Block {
+    start: *mut c_void,
+    n_values: usize,
+}
+
+// SAFETY: the memory belongs to this value alone, and a session with everything in it lives on one thread at a time.
+unsafe impl Send for Block {}
+
+impl PinnedBatches {
+    pub(crate) fn new(
+        session: &ort::session::Session,
+        device_id: i32,
+        sizes: Sizes,
+    ) -> Result<Self, ort::Error> {
+        let pinned = MemoryInfo::new(
+            AllocationDevice::CUDA_PINNED,
+            device_id,
+            AllocatorType::Device,
+            MemoryType::CPUOutput,
+        )?;
+        let allocator = Allocator::new(session, pinned)?;
+        Ok(Self { batches: BTreeMap::new(), allocator, device_id, sizes })
+    }
+
+    /// Runs the images, filled up with black ones to `size`.
+    pub(crate) fn run(
+        &mut self,
+        session: &mut ort::session::Session,
+        images: &[&[u8]],
+        size: usize,
+    ) -> Result<ModelOutputs, RuntimeError> {
+        let failed = |error| RuntimeError::Run(Box::new(error));
+        if !self.batches.contains_key(&size) {
+            let batch = self.bind(session, size).map_err(failed)?;
+            self.batches.insert(size, batch);
+        }
+        let sizes = self.sizes;
+        let batch = self.batches.get_mut(&size).ok_or(RuntimeError::BatchTooLarge { batch: size, largest: 0 })?;
+        let pixels = batch.image.as_mut_slice::<u8>();
+        let (used, unused) = pixels.split_at_mut(images.len() * sizes.pixels());
+        for (target, image) in used.chunks_exact_mut(sizes.pixels()).zip(images) {
+            target.copy_from_slice(image);
+        }
+        unused.fill(0);
+        // Returns when the GPU has finished: ONNX Runtime waits for its stream at the end of a run.
+        session.run_binding_with_options(&batch.binding, &batch.options).map_err(failed)?;
+        Ok(ModelOutputs {
+            logits: batch.logits.as_mut_slice::<f32>().to_vec(),
+            cam: batch.cam.as_mut_slice::<f32>().to_vec(),
+            cam_size: sizes.cam,
+            embedding: batch.embedding.as_mut_slice::<f32>().to_vec(),
+            embedding_length: sizes.embedding,
+        })
+    }
+
+    fn bind(&self, session: &ort::session::Session, size: usize) -> Result<PinnedBatch, ort::Error> {
+        let sizes = self.sizes;
+        let mut batch = PinnedBatch {
+            binding: session.create_binding()?,
+            options: RunOptions::new()?,
+            image: self.block::<u8>(size * sizes.pixels())?,
+            logits: self.block::<f32>(size)?,
+            cam: self.block::<f32>(size * sizes.map())?,
+            embedding: self.block::<f32>(size * sizes.embedding)?,
+        };
+        batch.options.set(GRAPH_ID, size.to_string())?;
+        let device = || {
+            MemoryInfo::new(
+                AllocationDevice::CUDA,
+                self.device_id,
+                AllocatorType::Device,
+                MemoryType::Default,
+            )
+        };
+        let n = size as i64;
+        let (width, height) = sizes.input;
+        let image_shape = Shape::new([n, 1, height as i64, width as i64]);
+        let cam_shape = Shape::new([n, 1, i64::from(sizes.cam.1), i64::from(sizes.cam.0)]);
+        let embedding_shape = Shape::new([n, sizes.embedding as i64]);
+        let tensors = [
+            (c"logits", &batch.logits, Shape::new([n, 1])),
+            (c"cam", &batch.cam, cam_shape),
+            (c"embedding", &batch.embedding, embedding_shape),
+        ];
+        // SAFETY: every block has the length of its shape, lies in memory that the GPU reaches at the same address, and
+        // lives as long as the binding: both end with this value.
+        unsafe {
+            let image = TensorRefMut::<u8>::from_raw(device()?, batch.image.start, image_shape)?;
+            bind(&batch.binding, Side::Input, c"image", image.ptr())?;
+            for (name, block, shape) in tensors {
+                let tensor = TensorRefMut::<f32>::from_raw(device()?, block.start, shape)?;
+                bind(&batch.binding, Side::Output, name, tensor.ptr())?;
+            }
+        }
+        Ok(batch)
+    }
+
+    fn block<T>(&self, n_values: usize) -> Result<Block, ort::Error> {
+        let start = self.allocator.alloc::<T>(n_values)?.into_raw();
+        Ok(Block { start, n_values })
+    }
+}
+
+impl std::fmt::Debug for PinnedBatches {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PinnedBatches").field("bound", &self.batches.keys()).finish_non_exhaustive()
+    }
+}
+
+impl Drop for PinnedBatches {
+    fn drop(&mut self) {
+        for batch in std::mem::take(&mut self.batches).into_values() {
+            let PinnedBatch { binding, image, logits, cam, embedding, .. } = batch;
+            // The binding points into the blocks: it goes first.
+            drop(binding);
+            for block in [image, logits, cam, embedding] {
+                // SAFETY: allocated by this allocator in `block` and freed once, here.
+                unsafe { self.allocator.free(block.start) };
+            }
+        }
+    }
+}
+
+impl Block {
+    fn as_mut_slice<T>(&mut self) -> &mut [T] {
+        // SAFETY: allocated for `n_values` of the type that the caller names (each block has one use); the GPU is idle
+        // between runs, and `&mut` keeps a second slice away.
+        unsafe { std::slice::from_raw_parts_mut(self.start.cast::<T>(), self.n_values) }
+    }
+}
+
+enum Side {
+    Input,
+    Output,
+}
+
+/// Binds a tensor as it is; the method of `ort` would bind a copy of memory that it does not own.
+///
+/// # Safety
+/// The tensor's memory must outlive the binding; the tensor itself need not.
+unsafe fn bind(
+    binding: &IoBinding,
+    side: Side,
+    name: &CStr,
+    tensor: *const ort::sys::OrtValue,
+) -> Result<(), ort::Error> {
+    let api = ort::api();
+    let function = match side {
+        Side::Input => api.BindInput,
+        Side::Output => api.BindOutput,
+    };
+    // SAFETY: binding and tensor are live here, and the caller vouches for the memory.
+    unsafe { ort::Error::result_from_status(function(binding.ptr().cast_mut(), name.as_ptr(), tensor)) }
+}

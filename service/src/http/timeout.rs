@@ -1,0 +1,42 @@
+//! The header in which a client says how long it waits.
+
+use super::Shared;
+use super::error::ApiError;
+use axum::extract::FromRequestParts;
+use axum::http::HeaderName;
+use axum::http::request::Parts;
+use std::time::Duration;
+use utoipa::IntoParams;
+
+const HEADER: HeaderName = HeaderName::from_static("x-request-timeout-ms");
+
+/// How long after the request's head the model must have begun.
+pub(super) struct RequestTimeout(pub(super) Duration);
+
+/// Its description.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "describes the header in the API document")]
+pub(super) struct TimeoutHeader {
+    /// Milliseconds from the request's head by which the model must have begun; else the answer is 504. No more than the
+    /// service allows; what it allows by default where absent.
+    #[param(rename = "X-Request-Timeout-Ms", minimum = 1, example = 2000)]
+    timeout_ms: Option<u64>,
+}
+
+impl FromRequestParts<Shared> for RequestTimeout {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Shared) -> Result<Self, ApiError> {
+        let mut values = parts.headers.get_all(HEADER).iter();
+        let stated = match (values.next(), values.next()) {
+            (None, _) => return Ok(Self(api.deadlines.usual)),
+            (Some(value), None) => value.to_str().ok().and_then(|text| text.parse().ok()),
+            (Some(_), Some(_)) => None,
+        };
+        let milliseconds: u64 = stated.filter(|stated| *stated > 0).ok_or(ApiError::Malformed(
+            "X-Request-Timeout-Ms may be given once: a whole number of milliseconds, 1 or more",
+        ))?;
+        Ok(Self(Duration::from_millis(milliseconds).min(api.deadlines.longest)))
+    }
+}

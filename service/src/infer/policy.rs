@@ -1,0 +1,181 @@
+//! When a batch runs, and how large it is: a pure function of what waits and what is busy.
+
+use std::time::Duration;
+
+/// Bounds of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchPolicy {
+    /// Most images of a batch.
+    pub max_batch: usize,
+    /// How long an image may wait for others while every session is busy; then its batch is closed and runs next.
+    pub max_delay: Duration,
+    /// Sessions that run batches.
+    pub sessions: usize,
+}
+
+/// One image that waits, oldest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waiting {
+    /// For how long.
+    pub waited: Duration,
+    /// Until its deadline.
+    pub left: Duration,
+}
+
+/// What to do now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Hand over a batch of the oldest so many.
+    Run(usize),
+    /// Look again after that, or when something happens.
+    Wait(Duration),
+    /// Look again when something happens.
+    Rest,
+}
+
+impl BatchPolicy {
+    /// The next step. `unfinished` batches have been handed over and not come back; `cost` estimates how long a batch
+    /// of a size runs.
+    ///
+    /// An idle session gets what there is at once, shared out among the idle ones. While all are busy one batch more for
+    /// each is closed ahead, when it is full or its oldest image has waited long enough, so that a session that ends
+    /// finds the next one made up. No batch is so large that it would run beyond the deadline of one of its images, if
+    /// a smaller one would not.
+    pub fn next(
+        &self,
+        waiting: &[Waiting],
+        unfinished: usize,
+        cost: impl Fn(usize) -> Option<Duration>,
+    ) -> Step {
+        let Some(oldest) = waiting.first() else { return Step::Rest };
+        let idle = self.sessions.saturating_sub(unfinished);
+        if idle > 0 {
+            let share = waiting.len().div_ceil(idle).min(self.max_batch);
+            return Step::Run(in_time(&waiting[..share], cost));
+        }
+        if unfinished >= 2 * self.sessions {
+            return Step::Rest;
+        }
+        if waiting.len() >= self.max_batch {
+            return Step::Run(in_time(&waiting[..self.max_batch], cost));
+        }
+        match self.max_delay.checked_sub(oldest.waited) {
+            None | Some(Duration::ZERO) => Step::Run(in_time(waiting, cost)),
+            Some(left) => Step::Wait(left),
+        }
+    }
+}
+
+/// The largest number of images, at least one, whose batch ends before the first of their deadlines. A deadline that even
+/// the oldest image alone would miss holds nobody up.
+fn in_time(batch: &[Waiting], cost: impl Fn(usize) -> Option<Duration>) -> usize {
+    let lasts = |n: usize| cost(n).unwrap_or_default();
+    let alone = lasts(1);
+    let mut largest = 1;
+    let mut tightest = Duration::MAX;
+    for (index, image) in batch.iter().enumerate() {
+        if image.left >= alone {
+            tightest = tightest.min(image.left);
+        }
+        if lasts(index + 1) <= tightest {
+            largest = index + 1;
+        }
+    }
+    largest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn ms(n: u64) -> Duration {
+        Duration::from_millis(n)
+    }
+
+    fn queue(waited: &[u64]) -> Vec<Waiting> {
+        waited.iter().map(|waited| Waiting { waited: ms(*waited), left: ms(60_000) }).collect()
+    }
+
+    const POLICY: BatchPolicy = BatchPolicy { max_batch: 8, max_delay: ms(5), sessions: 2 };
+
+    fn unknown(_: usize) -> Option<Duration> {
+        None
+    }
+
+    #[test]
+    fn nothing_waits_while_a_session_is_idle() {
+        for unfinished in 0..POLICY.sessions {
+            for n in 1..40 {
+                let step = POLICY.next(&queue(&vec![0; n]), unfinished, unknown);
+                let Step::Run(size) = step else { panic!("{n} waiting, {unfinished} unfinished: {step:?}") };
+                assert!((1..=POLICY.max_batch).contains(&size));
+            }
+        }
+        assert_eq!(POLICY.next(&queue(&[0; 6]), 0, unknown), Step::Run(3), "shared out between two");
+        assert_eq!(POLICY.next(&[], 0, unknown), Step::Rest);
+    }
+
+    #[test]
+    fn while_all_are_busy_a_batch_closes_full_or_after_the_delay() {
+        assert_eq!(POLICY.next(&queue(&[3, 1]), 2, unknown), Step::Wait(ms(2)));
+        assert_eq!(POLICY.next(&queue(&[5, 1]), 2, unknown), Step::Run(2));
+        assert_eq!(POLICY.next(&queue(&[9, 9]), 3, unknown), Step::Run(2));
+        assert_eq!(POLICY.next(&queue(&[0; 9]), 2, unknown), Step::Run(8));
+        assert_eq!(POLICY.next(&queue(&[99; 9]), 4, unknown), Step::Rest, "one batch ahead of each session");
+    }
+
+    #[test]
+    fn a_batch_is_no_larger_than_its_deadlines_allow() {
+        // 10 ms an image.
+        let cost = |n: usize| Some(ms(10 * n as u64));
+        let images = |left: &[u64]| -> Vec<Waiting> {
+            left.iter().map(|left| Waiting { waited: ms(0), left: ms(*left) }).collect()
+        };
+        let single = BatchPolicy { sessions: 1, ..POLICY };
+        assert_eq!(single.next(&images(&[500, 500, 500]), 0, cost), Step::Run(3));
+        assert_eq!(single.next(&images(&[25, 500, 500]), 0, cost), Step::Run(2));
+        assert_eq!(single.next(&images(&[500, 500, 15]), 0, cost), Step::Run(2), "the third is tight");
+        assert_eq!(single.next(&images(&[4, 500, 500]), 0, cost), Step::Run(3), "the first is lost anyway");
+        assert_eq!(single.next(&images(&[4]), 0, cost), Step::Run(1));
+    }
+
+    /// Whatever happens in whatever order, every image is handed over once, in order, in bounds, and nothing stalls.
+    #[test]
+    fn every_image_runs_and_nothing_stalls() {
+        let mut random = 7u64;
+        let mut draw = |n: u64| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (random >> 33) % n
+        };
+        for sessions in 1..4 {
+            let policy = BatchPolicy { max_batch: 1 + draw(16) as usize, max_delay: ms(draw(20)), sessions };
+            let (mut now, mut arrived, mut done) = (0u64, 0u64, 0u64);
+            let (mut waiting, mut running) = (Vec::<u64>::new(), Vec::<(u64, usize)>::new());
+            while done < 2000 {
+                if arrived < 2000 && draw(3) == 0 {
+                    for _ in 0..=draw(5) {
+                        waiting.push(now);
+                        arrived += 1;
+                    }
+                }
+                running.retain(|(end, n)| {
+                    let ended = *end <= now;
+                    done += if ended { *n as u64 } else { 0 };
+                    !ended
+                });
+                loop {
+                    let view: Vec<_> =
+                        waiting.iter().map(|at| Waiting { waited: ms(now - at), left: ms(1000) }).collect();
+                    let Step::Run(n) = policy.next(&view, running.len(), unknown) else { break };
+                    assert!(n >= 1 && n <= policy.max_batch && n <= waiting.len());
+                    waiting.drain(..n);
+                    running.push((now + 1 + draw(30), n));
+                    assert!(running.len() <= 2 * sessions);
+                }
+                assert!(waiting.is_empty() || running.len() >= sessions, "an image waits beside an idle session");
+                now += 1;
+                assert!(now < 1_000_000, "stalled");
+            }
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! The engine with backends that say what they were given: batches, failures, deadlines, clients that leave.
+
+use super::*;
+use cxr::metadata::AcquisitionMetadata;
+use cxr::phantom::{PhantomSpec, encode_png, generate};
+use cxr::preprocess::{PreprocessSpec, preprocess};
+use cxr::{AcceptancePolicy, AcceptedImage, DecodeLimits};
+use std::collections::BTreeMap;
+use std::future::pending;
+
+/// Says the mean brightness of each image; fails on images of one brightness, or on all; takes its time.
+#[derive(Clone, Default)]
+struct Brightness {
+    failing: Arc<AtomicBool>,
+    poison: Option<u8>,
+    takes: Duration,
+    batches: Arc<Mutex<Vec<usize>>>,
+}
+
+impl Backend for Brightness {
+    fn run(&mut self, images: &[&[u8]]) -> Result<ModelOutputs, BackendError> {
+        self.batches.lock().unwrap().push(images.len());
+        std::thread::sleep(self.takes);
+        let poisoned = images.iter().position(|image| Some(image[0]) == self.poison);
+        if let Some(index) = poisoned.or(self.failing.load(Ordering::Relaxed).then_some(0)) {
+            return Err(RuntimeError::NotFinite { index }.into());
+        }
+        let mean = |image: &&[u8]| image.iter().map(|p| f32::from(*p)).sum::<f32>() / image.len() as f32;
+        let n = images.len();
+        Ok(ModelOutputs {
+            logits: images.iter().map(mean).collect(),
+            cam: vec![0.0; n],
+            cam_size: (1, 1),
+            embedding: vec![0.0; n],
+            embedding_length: 1,
+        })
+    }
+}
+
+fn engine(backends: Vec<Brightness>, max_batch: usize) -> Engine {
+    let policy = BatchPolicy { max_batch, max_delay: Duration::from_millis(5), sessions: backends.len() };
+    let proof = ProviderProof { provider: "test".into(), assigned_nodes: BTreeMap::default() };
+    let facts = EngineFacts { probe: vec![7; 4], proof, execution: Value::Null };
+    Engine::start(backends, policy, 0, facts, None).unwrap()
+}
+
+fn input(seed: u64) -> Arc<ModelInput> {
+    let spec = PhantomSpec { seed, width: 256, height: 256, opacity: false };
+    let image = cxr::decode(&encode_png(&generate(&spec), 256, 256), &DecodeLimits::default()).unwrap();
+    let accepted =
+        AcceptedImage::accept(image, AcquisitionMetadata::default(), &AcceptancePolicy::default()).unwrap();
+    Arc::new(preprocess(&accepted, &PreprocessSpec::default()))
+}
+
+fn later(milliseconds: u64) -> Instant {
+    Instant::now() + Duration::from_millis(milliseconds)
+}
+
+#[tokio::test]
+async fn a_failure_is_remembered_until_a_known_input_runs_again() {
+    let backend = Brightness::default();
+    let engine = engine(vec![backend.clone()], 1);
+    assert!(engine.run(input(1), later(5000), pending()).await.unwrap().logit > 0.0);
+    backend.failing.store(true, Ordering::Relaxed);
+    assert!(engine.is_healthy().await, "known from the last image");
+    let failed = engine.run(input(1), later(5000), pending()).await;
+    assert!(matches!(failed, Err(InferenceError::Backend(_))));
+    assert!(!engine.is_healthy().await);
+    backend.failing.store(false, Ordering::Relaxed);
+    assert!(engine.is_healthy().await);
+}
+
+#[tokio::test]
+async fn images_that_come_while_the_session_is_busy_run_together_and_each_gets_its_own_answer() {
+    let backend = Brightness { takes: Duration::from_millis(30), ..Brightness::default() };
+    let engine = Arc::new(engine(vec![backend.clone()], 8));
+    let inputs: Vec<_> = (0..9).map(input).collect();
+    let runs = inputs.iter().map(|input| engine.run(Arc::clone(input), later(5000), pending()));
+    let answers = futures_util::future::join_all(runs).await;
+    for (input, answer) in inputs.iter().zip(answers) {
+        let mean = input.pixels().iter().map(|p| f32::from(*p)).sum::<f32>() / input.pixels().len() as f32;
+        assert!((answer.unwrap().logit - mean).abs() < 1e-3);
+    }
+    let batches = backend.batches.lock().unwrap().clone();
+    assert_eq!(batches.iter().sum::<usize>(), 9);
+    assert!(batches.len() <= 3, "{batches:?}");
+}
+
+#[tokio::test]
+async fn one_bad_image_fails_alone() {
+    let inputs: Vec<_> = (0..6).map(input).collect();
+    let poison = inputs[3].pixels()[0];
+    let expected: Vec<bool> = inputs.iter().map(|input| input.pixels()[0] != poison).collect();
+    let backend =
+        Brightness { poison: Some(poison), takes: Duration::from_millis(20), ..Brightness::default() };
+    let engine = engine(vec![backend], 8);
+    let runs = inputs.iter().map(|input| engine.run(Arc::clone(input), later(5000), pending()));
+    let answers: Vec<bool> =
+        futures_util::future::join_all(runs).await.into_iter().map(|answer| answer.is_ok()).collect();
+    assert_eq!(answers, expected);
+    assert!(expected.contains(&true) && expected.contains(&false));
+}
+
+#[tokio::test]
+async fn what_expired_or_was_abandoned_in_the_queue_never_runs() {
+    let backend = Brightness { takes: Duration::from_millis(100), ..Brightness::default() };
+    let engine = Arc::new(engine(vec![backend.clone()], 1));
+    let first = tokio::spawn({
+        let (engine, input) = (Arc::clone(&engine), input(0));
+        async move { engine.run(input, later(5000), pending()).await }
+    });
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let started = Instant::now();
+    let gone = tokio::time::sleep(Duration::from_millis(10));
+    let (expired, abandoned) = tokio::join!(
+        engine.run(input(1), later(10), pending()),
+        engine.run(input(2), later(5000), gone),
+    );
+    assert!(started.elapsed() < Duration::from_millis(60), "they do not wait for the session");
+    assert!(matches!(expired, Err(InferenceError::Expired)), "{expired:?}");
+    assert!(matches!(abandoned, Err(InferenceError::Abandoned)), "{abandoned:?}");
+    assert!(first.await.unwrap().is_ok());
+    assert!(engine.run(input(3), later(5000), pending()).await.is_ok());
+    assert_eq!(backend.batches.lock().unwrap().len(), 2, "the first and the last");
+}
+
+#[tokio::test]
+async fn what_already_runs_is_answered_although_its_client_left() {
+    let backend = Brightness { takes: Duration::from_millis(50), ..Brightness::default() };
+    let engine = engine(vec![backend], 1);
+    let gone = tokio::time::sleep(Duration::from_millis(20));
+    assert!(engine.run(input(1), later(30), gone).await.is_ok());
+}
+
+#[tokio::test]
+async fn sessions_end_with_their_engine() {
+    struct Alive(#[expect(dead_code, reason = "its end is what counts")] Arc<()>);
+    impl Backend for Alive {
+        fn run(&mut self, _: &[&[u8]]) -> Result<ModelOutputs, BackendError> {
+            Err(BackendError::Short)
+        }
+    }
+    let alive = Arc::new(());
+    let policy = BatchPolicy { max_batch: 1, max_delay: Duration::ZERO, sessions: 1 };
+    let proof = ProviderProof { provider: "test".into(), assigned_nodes: BTreeMap::default() };
+    let facts = EngineFacts { probe: vec![], proof, execution: Value::Null };
+    drop(Engine::start(vec![Alive(Arc::clone(&alive))], policy, 0, facts, None).unwrap());
+    let ended = async {
+        while Arc::strong_count(&alive) > 1 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), ended).await.expect("the thread ends");
+}

@@ -1,0 +1,87 @@
+//! How a model's sessions are laid out where the configuration leaves it open: defaults that were measured.
+//!
+//! `cxr-loadtest limit` tries every layout on a host; docs/BENCHMARK.md has the tables behind these values.
+
+use crate::config::model::{ModelConfig, ProviderName};
+use crate::model::ServedModel;
+use std::num::NonZeroUsize;
+
+/// Largest batch on a GPU: beyond it throughput rises no more and every image waits longer.
+const GPU_MAX_BATCH: usize = 32;
+
+/// The layout in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tuning {
+    /// Sessions, each on a thread of its own.
+    pub sessions: usize,
+    /// Threads inside one operator.
+    pub intra_threads: usize,
+    /// Whether an operator's idle threads spin.
+    pub spinning: bool,
+    /// Whether a session keeps its memory between runs.
+    pub arena: bool,
+    /// Most images of a batch.
+    pub max_batch: usize,
+    /// Sizes that batches are filled up to; empty: none are.
+    pub batch_sizes: Vec<usize>,
+    /// Whether runs are recorded and replayed on a GPU.
+    pub cuda_graphs: bool,
+}
+
+impl Tuning {
+    /// What the configuration says, completed for this model.
+    pub fn of(config: &ModelConfig, model: &ServedModel) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        Self::complete(config, model.variant().fixed_batch.map(|size| size as usize), cores)
+    }
+
+    fn complete(config: &ModelConfig, fixed_batch: Option<usize>, cores: usize) -> Self {
+        let on_cpu = config.provider == ProviderName::Cpu;
+        // On a CPU one thread a session and a session a core gave the most images/s with every architecture, and
+        // batches gave nothing; OpenVINO and a GPU bring their own parallelism.
+        let intra_threads = config.intra_threads.unwrap_or(1);
+        let sessions =
+            config.sessions.unwrap_or_else(|| if on_cpu { (cores / intra_threads).max(1) } else { 1 });
+        let by_device = match config.provider {
+            ProviderName::Cpu | ProviderName::Openvino => 1,
+            ProviderName::Cuda => GPU_MAX_BATCH,
+        };
+        let max_batch = config.batching.max_batch.unwrap_or(by_device);
+        let max_batch = fixed_batch.unwrap_or(max_batch);
+        let batch_sizes = match (fixed_batch, config.provider) {
+            (Some(size), _) => vec![size],
+            (None, ProviderName::Cuda) => powers_up_to(max_batch),
+            (None, _) => vec![],
+        };
+        Self {
+            sessions,
+            intra_threads,
+            spinning: config.spinning,
+            arena: config.arena,
+            max_batch,
+            batch_sizes,
+            cuda_graphs: config.cuda_graphs,
+        }
+    }
+}
+
+/// 1, 2, 4 ... and the largest: a GPU's kernels are chosen and recorded once for each.
+fn powers_up_to(largest: usize) -> Vec<usize> {
+    let mut sizes: Vec<usize> =
+        std::iter::successors(Some(1usize), |size| size.checked_mul(2)).take_while(|size| *size < largest).collect();
+    sizes.push(largest);
+    sizes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_are_filled_up_to_powers_of_two_and_the_largest() {
+        assert_eq!(powers_up_to(1), [1]);
+        assert_eq!(powers_up_to(2), [1, 2]);
+        assert_eq!(powers_up_to(24), [1, 2, 4, 8, 16, 24]);
+        assert_eq!(powers_up_to(32), [1, 2, 4, 8, 16, 32]);
+    }
+}

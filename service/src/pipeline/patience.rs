@@ -1,0 +1,84 @@
+//! How long somebody waits for an image: until its deadline, and while its client is there.
+
+use std::time::Instant;
+use tokio::sync::watch;
+
+/// Held by the request's handler; when the client hangs up the handler is dropped, and this with it.
+#[derive(Debug)]
+pub struct Presence(#[expect(dead_code, reason = "its end is what it says")] watch::Sender<()>);
+
+/// The other end, and the deadline.
+#[derive(Debug, Clone)]
+pub struct Patience {
+    deadline: Instant,
+    client: watch::Receiver<()>,
+}
+
+/// Why nobody waits any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Impatience {
+    /// The deadline passed before the model ran.
+    #[error("the deadline passed before the model ran")]
+    Expired,
+    /// The client went away before the model ran.
+    #[error("the client went away before the model ran")]
+    Abandoned,
+}
+
+impl Impatience {
+    /// The code in the column `reason`.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Expired => "deadline_exceeded",
+            Self::Abandoned => "client_gone",
+        }
+    }
+}
+
+/// Both ends.
+pub fn until(deadline: Instant) -> (Presence, Patience) {
+    let (here, client) = watch::channel(());
+    (Presence(here), Patience { deadline, client })
+}
+
+impl Patience {
+    /// The moment.
+    pub(super) const fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Whether it has ended, and why.
+    pub(super) fn ended(&self) -> Option<Impatience> {
+        if self.client.has_changed().is_err() {
+            Some(Impatience::Abandoned)
+        } else if Instant::now() >= self.deadline {
+            Some(Impatience::Expired)
+        } else {
+            None
+        }
+    }
+
+    /// Completes when the client is gone.
+    pub(super) async fn gone(mut self) {
+        // Nothing is ever sent: only the end of the other side can wake this.
+        while self.client.changed().await.is_ok() {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn it_ends_with_the_deadline_or_with_the_client() {
+        let (here, patience) = until(Instant::now() + Duration::from_secs(60));
+        assert_eq!(patience.ended(), None);
+        let gone = tokio::spawn(patience.clone().gone());
+        drop(here);
+        gone.await.unwrap();
+        assert_eq!(patience.ended(), Some(Impatience::Abandoned));
+        let (_here, patience) = until(Instant::now());
+        assert_eq!(patience.ended(), Some(Impatience::Expired));
+    }
+}

@@ -1,0 +1,33 @@
+//! The table `shadow_predictions`: one insert.
+
+use crate::shadow::ShadowRow;
+use sqlx::PgConnection;
+use sqlx::types::Json;
+
+const INSERT: &str = "
+INSERT INTO shadow_predictions (
+    prediction_id, model_name, model_version, bundle_digest, variant, execution,
+    policy_digest, logit, probability, threshold, decision, answered_probability, answered_decision)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
+
+/// One statement in its own transaction.
+pub(super) async fn insert(connection: &mut PgConnection, row: &ShadowRow) -> Result<(), sqlx::Error> {
+    let model = &row.candidate.model;
+    sqlx::query(INSERT)
+        .bind(row.prediction_id)
+        .bind(&model.manifest().name)
+        .bind(&model.manifest().version)
+        .bind(model.bundle().digest())
+        .bind(model.variant_name())
+        .bind(Json(&row.execution))
+        .bind(model.policy_digest())
+        .bind(row.logit)
+        .bind(row.score.probability)
+        .bind(model.variant().policy.threshold)
+        .bind(row.score.verdict.code())
+        .bind(row.answered.probability)
+        .bind(row.answered.verdict.code())
+        .execute(connection)
+        .await
+        .map(|_| ())
+}

@@ -1,0 +1,98 @@
+//! Deadlines and clients that hang up: nobody's work is done for nobody, and every admitted image has its row.
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+use system_tests::server::{Options, Server, problem};
+use system_tests::{images, postgres, tokens};
+
+async fn post(server: &Server, timeout: &str, image: Vec<u8>) -> reqwest::Response {
+    let request = server.client.post(format!("{}/v1/predictions", server.base));
+    let request = request.bearer_auth(tokens::token("predict")).header("x-request-timeout-ms", timeout);
+    request.body(image).send().await.unwrap()
+}
+
+async fn wait_for_rows(url: &str, n: u32) {
+    let start = Instant::now();
+    while postgres::psql(url, "select count(*) from predictions").unwrap() != n.to_string() {
+        assert!(start.elapsed() < Duration::from_secs(20), "{n} rows are not there");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_late_is_answered_504_and_has_its_row_and_the_rest_is_not_delayed() {
+    let url = postgres::shared().database();
+    let server = Options::on(&url).set("model.sessions", &1).set("limits.decode_threads", &1).start_ready().await;
+    let image = images::png(1, true);
+    // Far more than can run in the time that each allows.
+    let requests = (0..48).map(|_| post(&server, "60", image.clone()));
+    let answers = futures_util::future::join_all(requests).await;
+    let (mut late, mut in_time) = (0, 0);
+    for answer in answers {
+        match answer.status().as_u16() {
+            200 => in_time += 1,
+            504 => {
+                assert_eq!(answer.headers()["retry-after"], "1");
+                let told = problem(answer, 504, "deadline_exceeded").await;
+                assert!(told["id"].is_string(), "{told}");
+                late += 1;
+            }
+            other => panic!("{other}"),
+        }
+    }
+    assert!(late > 0, "{in_time} answered in time");
+    let count = |outcome: &str| {
+        let sql = format!("select count(*) from predictions where outcome = '{outcome}'");
+        postgres::psql(&url, &sql).unwrap().parse::<u32>().unwrap()
+    };
+    assert_eq!((count("predicted"), count("expired")), (in_time, late));
+    let reasons = "select distinct reason || ' ' || (model_name is not null) from predictions where outcome = 'expired'";
+    assert_eq!(postgres::psql(&url, reasons).unwrap(), "deadline_exceeded true");
+    assert_eq!(server.metric("cxr_dropped_total{cause=\"expired\"}").await, Some(f64::from(late)));
+    assert_eq!(post(&server, "60000", image).await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_stated_time_is_a_whole_number_of_milliseconds() {
+    let server = Server::ready().await;
+    for wrong in ["0", "-5", "1.5", "soon", ""] {
+        let answer = post(&server, wrong, images::jpeg(1, false)).await;
+        problem(answer, 400, "malformed_request").await;
+    }
+    assert_eq!(post(&server, "999999999", images::jpeg(1, false)).await.status(), 200, "taken as the most allowed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_hangs_up_frees_its_place_and_leaves_its_row() {
+    let url = postgres::shared().database();
+    let options = Options::on(&url).set("model.sessions", &1).set("limits.decode_threads", &1);
+    let server = options.set("limits.max_in_flight", &64).start_ready().await;
+    let image = images::png(2, true);
+    let head = format!(
+        "POST /v1/predictions HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nContent-Length: {}\r\n\r\n",
+        server.address(),
+        tokens::token("predict"),
+        image.len()
+    );
+    let streams: Vec<TcpStream> = (0..60)
+        .map(|_| {
+            let mut stream = TcpStream::connect(server.address()).unwrap();
+            stream.write_all(head.as_bytes()).unwrap();
+            stream.write_all(&image).unwrap();
+            stream
+        })
+        .collect();
+    let start = Instant::now();
+    while server.metric("cxr_in_flight").await.unwrap_or(0.0) < 30.0 {
+        assert!(start.elapsed() < Duration::from_secs(5), "the images are not admitted");
+    }
+    drop(streams);
+    wait_for_rows(&url, 60).await;
+    assert_eq!(server.metric("cxr_in_flight").await, Some(0.0));
+    let abandoned = server.metric("cxr_dropped_total{cause=\"abandoned\"}").await.unwrap();
+    let rows = "select count(*) from predictions where outcome = 'expired' and reason = 'client_gone'";
+    assert_eq!(postgres::psql(&url, rows).unwrap(), format!("{abandoned}"));
+    assert!(abandoned > 0.0, "every one of them was predicted for nobody");
+    assert_eq!(server.post("", image).await.status(), 200);
+}

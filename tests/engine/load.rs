@@ -1,0 +1,77 @@
+//! A closed loop of clients on one server, with everything that they were answered.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use system_tests::server::Server;
+use system_tests::tokens;
+use tokio::task::JoinHandle;
+
+/// One answer, or that there was none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    pub(crate) status: Option<u16>,
+    pub(crate) digest: String,
+    pub(crate) took: Duration,
+    pub(crate) at: Instant,
+}
+
+/// Clients that post until they are told to stop.
+pub(crate) struct Load {
+    stop: Arc<AtomicBool>,
+    clients: Vec<JoinHandle<Vec<Outcome>>>,
+}
+
+impl Load {
+    /// Starts `n` clients, each with images of its own.
+    pub(crate) fn start(server: &Server, n: usize, images: &[Vec<u8>]) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let token = tokens::token("predict");
+        let clients = (0..n).map(|index| {
+            let (stop, client, token) = (Arc::clone(&stop), server.client.clone(), token.clone());
+            let (url, image) = (format!("{}/v1/predictions", server.base), images[index % images.len()].clone());
+            tokio::spawn(async move {
+                let mut outcomes = Vec::new();
+                while !stop.load(Ordering::Relaxed) {
+                    let started = Instant::now();
+                    let sent = client.post(&url).bearer_auth(&token).body(image.clone()).send().await;
+                    let outcome = match sent {
+                        Ok(response) => {
+                            let status = response.status().as_u16();
+                            let answer: serde_json::Value = response.json().await.unwrap_or_default();
+                            let digest =
+                                answer["model"]["digest"].as_str().unwrap_or_default().to_owned();
+                            Outcome { status: Some(status), digest, took: started.elapsed(), at: started }
+                        }
+                        Err(_) => Outcome {
+                            status: None,
+                            digest: String::new(),
+                            took: started.elapsed(),
+                            at: started,
+                        },
+                    };
+                    outcomes.push(outcome);
+                }
+                outcomes
+            })
+        });
+        let clients = clients.collect();
+        Self { stop, clients }
+    }
+
+    /// Stops them and gives what they were answered.
+    pub(crate) async fn stop(self) -> Vec<Outcome> {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut outcomes = Vec::new();
+        for client in self.clients {
+            outcomes.extend(client.await.expect("a client does not panic"));
+        }
+        outcomes
+    }
+}
+
+/// The largest but for one in a hundred.
+pub(crate) fn p99(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[(times.len() * 99 / 100).min(times.len() - 1)]
+}

@@ -1,0 +1,7 @@
+//! The inference engine from outside: deadlines, clients that leave, overload, another model taken over, a candidate.
+
+mod candidate;
+mod deadlines;
+mod load;
+mod overload;
+mod reload;

@@ -1,0 +1,127 @@
+//! Another bundle taken over under load: no request lost, no answer of a model that was refused.
+
+use crate::load::{Load, p99};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use system_tests::bundles;
+use system_tests::server::{Options, Server, problem};
+use system_tests::{images, postgres, tokens};
+
+async fn reload(server: &Server) -> reqwest::Response {
+    let request = server.client.post(format!("{}/v1/model/reload", server.base));
+    request.bearer_auth(tokens::token("admin")).send().await.unwrap()
+}
+
+async fn served_version(server: &Server) -> String {
+    let told: serde_json::Value = server.get("/v1/model", "predict").await.json().await.unwrap();
+    told["version"].as_str().unwrap().to_owned()
+}
+
+fn bundle(directory: &Path) -> PathBuf {
+    let place = directory.join("bundle");
+    bundles::copy(&place, "9.0.0");
+    place
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_reloads_under_load_lose_no_request() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = bundle(directory.path());
+    let url = postgres::shared().database();
+    let server = Options::on(&url).set("model.bundle", &place.display()).start_ready().await;
+    let images: Vec<Vec<u8>> = (0..4).map(|seed| images::jpeg(seed, seed % 2 == 0)).collect();
+    let load = Load::start(&server, 8, &images);
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    let begun = Instant::now();
+    let mut digests = BTreeSet::new();
+    for round in 1..=10 {
+        let version = format!("9.0.{round}");
+        bundles::copy(&place, &version);
+        let done = reload(&server).await;
+        assert_eq!(done.status(), 200);
+        let done: serde_json::Value = done.json().await.unwrap();
+        assert_eq!((done["swapped"].as_bool(), done["version"].as_str()), (Some(true), Some(version.as_str())));
+        digests.insert(done["digest"].as_str().unwrap().to_owned());
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    let outcomes = load.stop().await;
+    let lost: Vec<_> = outcomes.iter().filter(|outcome| outcome.status != Some(200)).take(3).collect();
+    assert!(lost.is_empty(), "{lost:?}\n{}", server.log());
+    let (quiet, during): (Vec<_>, Vec<_>) = outcomes.iter().partition(|outcome| outcome.at < begun);
+    let answered_by: BTreeSet<String> = during.iter().map(|outcome| outcome.digest.clone()).collect();
+    assert!(digests.is_subset(&answered_by), "each of the ten has answered");
+    let times = |outcomes: &[&crate::load::Outcome]| p99(outcomes.iter().map(|outcome| outcome.took).collect());
+    println!("p99 quiet {:?}, during reloads {:?}", times(&quiet), times(&during));
+    let rows = postgres::psql(&url, "select count(*) from predictions").unwrap();
+    assert_eq!(rows, outcomes.len().to_string());
+    assert_eq!(server.metric("cxr_model_reloads_total{result=\"swapped\"}").await, Some(10.0));
+    assert_eq!(server.metric("cxr_ready").await, Some(1.0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_candidate_is_refused_by_name_and_the_old_model_goes_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = bundle(directory.path());
+    let server = Options::on(&postgres::shared().database())
+        .set("model.bundle", &place.display())
+        .start_ready()
+        .await;
+    // The same again changes nothing.
+    let same: serde_json::Value = reload(&server).await.json().await.unwrap();
+    assert_eq!(same["swapped"], false);
+    type Spoil = (&'static str, fn(&Path));
+    let spoil: [Spoil; 4] = [
+        ("model.onnx", |place| bundles::flip_a_byte(&place.join("model.onnx"))),
+        ("signature", |place| std::fs::remove_file(place.join("signature")).unwrap()),
+        // Signed and complete, and its golden output is another model's.
+        ("logit", |place| {
+            bundles::edit(place, |manifest| {
+                let golden = &mut manifest["variants"]["fp32"]["golden"][1]["logit"];
+                *golden = (golden.as_f64().unwrap() + 0.5).into();
+            });
+        }),
+        ("bundle.json", |place| std::fs::remove_file(place.join("bundle.json")).unwrap()),
+    ];
+    for (named, spoil) in spoil {
+        bundles::copy(&place, "9.9.9");
+        spoil(&place);
+        let told = problem(reload(&server).await, 422, "model_refused").await;
+        assert!(told["detail"].as_str().unwrap().contains(named), "{named}: {told}");
+        assert_eq!(served_version(&server).await, "9.0.0");
+        assert_eq!(server.post("", images::jpeg(1, false)).await.status(), 200);
+    }
+    assert_eq!(server.metric("cxr_model_reloads_total{result=\"refused\"}").await, Some(4.0));
+    for scope in ["predict", "audit:read"] {
+        let request = server.client.post(format!("{}/v1/model/reload", server.base));
+        let answer = request.bearer_auth(tokens::token(scope)).send().await.unwrap();
+        problem(answer, 403, "forbidden").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bundle_that_is_put_in_the_watched_directory_is_taken_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = bundle(directory.path());
+    let server = Options::on(&postgres::shared().database())
+        .set("model.bundle", &place.display())
+        .set("model.watch_interval_ms", &100)
+        .start_ready()
+        .await;
+    let becomes = async |version: &str| {
+        let start = Instant::now();
+        while served_version(&server).await != version {
+            assert!(start.elapsed() < Duration::from_secs(20), "{version} is not taken over\n{}", server.log());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    bundles::copy(&place, "9.1.0");
+    becomes("9.1.0").await;
+    // A refused one is tried once, and the next good one is taken.
+    bundles::copy(&place, "9.2.0");
+    bundles::flip_a_byte(&place.join("reference.json"));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(served_version(&server).await, "9.1.0");
+    bundles::copy(&place, "9.3.0");
+    becomes("9.3.0").await;
+}

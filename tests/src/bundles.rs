@@ -1,0 +1,56 @@
+//! Bundles for tests: the default one under another version, signed again with the development key, and damaged ones.
+
+use crate::root;
+use ed25519_dalek::SigningKey;
+use ed25519_dalek::pkcs8::DecodePrivateKey;
+use serde_json::Value;
+use std::path::Path;
+
+/// Puts a copy of the default bundle in place, under another version, as a release would: in one step.
+pub fn copy(place: &Path, version: &str) {
+    let parent = place.parent().expect("a folder in a folder");
+    let made = tempfile::tempdir_in(parent).expect("a folder");
+    let new = made.path().join("new");
+    copy_folder(&root().join("models/default"), &new);
+    edit(&new, |manifest| manifest["version"] = version.into());
+    let old = made.path().join("old");
+    if place.exists() {
+        std::fs::rename(place, &old).expect("renaming");
+    }
+    std::fs::rename(&new, place).expect("renaming");
+}
+
+/// Changes the manifest and signs it again.
+pub fn edit(place: &Path, change: impl FnOnce(&mut Value)) {
+    let path = place.join("bundle.json");
+    let mut manifest: Value =
+        serde_json::from_slice(&std::fs::read(&path).expect("a manifest")).expect("JSON");
+    change(&mut manifest);
+    let bytes = serde_json::to_vec_pretty(&manifest).expect("JSON");
+    let pem = std::fs::read_to_string(root().join("config/development-signing-key.pem")).expect("the key");
+    let key = SigningKey::from_pkcs8_pem(&pem).expect("an Ed25519 key");
+    let signature = cxr::bundle::sign(&bytes, &key);
+    std::fs::write(&path, bytes).expect("writing");
+    std::fs::write(place.join("signature"), serde_json::to_vec(&signature).expect("JSON")).expect("writing");
+}
+
+/// Flips a byte in the middle of a file.
+pub fn flip_a_byte(path: &Path) {
+    let mut bytes = std::fs::read(path).expect("a file");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(path, bytes).expect("writing");
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a folder");
+    for entry in std::fs::read_dir(from).expect("a folder") {
+        let entry = entry.expect("an entry");
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).expect("copying");
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! A bundle for measuring speed: a network of any architecture that has learnt nothing, as a signed bundle with both variants.
+//! Its name and its card say that its answers mean nothing.
+
+mod phantoms;
+
+use crate::config::Config;
+use crate::console::say;
+use crate::environment::{Environment, now};
+use crate::evaluate::measure::Sample;
+use crate::export::{self, BundleFiles, VARIANT, golden};
+use crate::model::{Architecture, Network, Precision, weights};
+use crate::quantise::quantise;
+use crate::quantise::variant::{GRAPH_INT8, VARIANT_INT8, try_batches};
+use anyhow::{Context, Result};
+use cxr::AffineCalibration;
+use cxr::bundle::{Evaluation, Manifest, Provenance, SCHEMA_VERSION, Trust, Variant, key_id, sha256_hex};
+use ed25519_dalek::SigningKey;
+use phantoms::Phantoms;
+use runtime::{Runtime, Session, SessionOptions};
+use std::collections::BTreeMap;
+use std::path::Path;
+use tch::Device;
+
+/// The dataset as the manifest names it.
+const DATASET: &str = "generated phantoms; nothing was learnt from them";
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// Which network.
+    pub architecture: Architecture,
+    /// Seed of its weights.
+    pub seed: u64,
+    /// Weights instead: a backbone under torchvision's names, or a whole network of a run.
+    pub weights: Option<&'a Path>,
+    /// The bundle's folder; replaced when it exists.
+    pub out: &'a Path,
+    /// Who signs it.
+    pub signing_key: &'a Path,
+    /// ONNX Runtime's shared library.
+    pub onnxruntime: &'a Path,
+}
+
+/// Makes the bundle.
+///
+/// # Errors
+/// When the weights do not fit, ONNX Runtime refuses a graph, or the folder cannot be written.
+pub fn benchmark_bundle(config: &Config, request: &Request) -> Result<()> {
+    let key = export::signing_key(request.signing_key)?;
+    let phantoms = Phantoms::generate(config)?;
+    let network = network(request, &phantoms)?;
+    let size = phantoms.size;
+    let contract = export::onnx::contract(request.architecture, size);
+    let fp32 = export::onnx::encode(request.architecture, &network.named_tensors(), size)?;
+    let runtime = Runtime::load(request.onnxruntime)?;
+    let int8 = quantise(&runtime, &fp32, phantoms.images(), size, config.export.int8_weight_bits)?;
+    let (mut files, mut variants) = (BundleFiles::new(), BTreeMap::new());
+    let mut measured = None;
+    for (name, file, graph, tolerance) in [
+        (VARIANT, export::GRAPH, fp32, golden::TOLERANCE),
+        (VARIANT_INT8, GRAPH_INT8, int8, golden::TOLERANCE_INT8),
+    ] {
+        let options = SessionOptions { precision: name.to_owned(), ..SessionOptions::default() };
+        let mut session = runtime.session(&graph, &contract, &options)?;
+        let scored = phantoms.score(&mut session)?;
+        let variant = variant(config, name, file, &phantoms, &scored)?;
+        let golden = golden::golden(&mut session, size, tolerance, &mut files)?;
+        let fixed_batch = try_batches(&mut session, &phantoms.images().collect::<Vec<_>>(), request.seed)?;
+        say(format!(
+            "{name}: {} bytes, {}",
+            graph.len(),
+            fixed_batch.map_or("the same bits in any batch".to_owned(), |n| format!("fixed batch of {n}"))
+        ));
+        files.insert(file.to_owned(), graph);
+        variants.insert(name.to_owned(), Variant { golden, fixed_batch, ..variant });
+        measured.get_or_insert(scored);
+    }
+    let scored = measured.context("no variant")?;
+    let reference = phantoms.reference(config, &scored)?;
+    files.insert(Manifest::REFERENCE.to_owned(), export::json(&reference)?);
+    let evaluation = evaluation(config, &variants[VARIANT], &phantoms, &scored)?;
+    let mut manifest = manifest(config, request, contract, variants, evaluation)?;
+    files.insert("MODEL_CARD.md".to_owned(), card(&manifest, &key).into_bytes());
+    export::seal(&mut manifest, &mut files, &key)?;
+    export::replace_folder(request.out, &files)?;
+    let bundle = export::open(request.out, &Trust::SignedBy(vec![key.verifying_key()]))?;
+    say(format!("{} {} -> {}", manifest.name, manifest.version, request.out.display()));
+    say(format!("bundle digest {}, signed by {}", bundle.digest(), bundle.signed_by().unwrap_or("nobody")));
+    Ok(())
+}
+
+/// The network: fresh weights whose normalisations have met the phantoms, so that no layer's values vanish or explode and the
+/// arithmetic is that of a trained one; or the weights given.
+fn network(request: &Request, phantoms: &Phantoms) -> Result<Network> {
+    tch::manual_seed(request.seed as i64);
+    let network = Network::new(request.architecture, 0.0, Precision::Fp32, Device::Cpu);
+    let Some(file) = request.weights else {
+        phantoms.settle(&network);
+        return Ok(network);
+    };
+    let whole =
+        weights::read(file).and_then(|(tensors, _)| weights::copy(&tensors, &network.named_tensors()));
+    match whole {
+        Ok(()) => say(format!("{}: all tensors loaded", file.display())),
+        Err(_) => say(network.load_backbone(file)?),
+    }
+    Ok(network)
+}
+
+/// A variant without golden outputs: the logit is the probability's, and half of the phantoms are positive.
+fn variant(
+    config: &Config,
+    name: &str,
+    file: &str,
+    phantoms: &Phantoms,
+    scored: &crate::score::Scores,
+) -> Result<Variant> {
+    let calibration = AffineCalibration { scale: 1.0, bias: 0.0 };
+    Ok(Variant {
+        file: file.to_owned(),
+        precision: name.to_owned(),
+        fixed_batch: None,
+        calibration,
+        policy: phantoms.policy(config, calibration, scored)?,
+        golden: Vec::new(),
+    })
+}
+
+fn evaluation(
+    config: &Config,
+    variant: &Variant,
+    phantoms: &Phantoms,
+    scored: &crate::score::Scores,
+) -> Result<Evaluation> {
+    let probabilities = crate::calibrate::probabilities(variant.calibration, &scored.logits);
+    let patients: Vec<usize> = (0..probabilities.len()).collect();
+    let sample = Sample {
+        probabilities: &probabilities,
+        positive: &phantoms.positive,
+        patients: &patients,
+        resamples: config.evaluation.resamples.min(200),
+        seed: config.seed,
+    };
+    let figures = sample.fold_evaluation(variant.policy.threshold, crate::calibrate::CALIBRATION_BINS)?;
+    Ok(Evaluation { select: figures.clone(), calibrate: figures, test: None })
+}
+
+fn manifest(
+    config: &Config,
+    request: &Request,
+    model: cxr::bundle::ModelContract,
+    variants: BTreeMap<String, Variant>,
+    evaluation: Evaluation,
+) -> Result<Manifest> {
+    let environment = Environment::current()?;
+    let mut intended_use = config.export.intended_use.clone();
+    "Measuring speed. The network has learnt nothing about radiographs: its answers mean nothing."
+        .clone_into(&mut intended_use.statement);
+    let none = sha256_hex(DATASET.as_bytes());
+    Ok(Manifest {
+        schema_version: SCHEMA_VERSION,
+        name: format!("cxr-benchmark-{}", request.architecture.name()),
+        version: "1.0.0".to_owned(),
+        created: now()?,
+        git_commit: environment.git_commit.clone(),
+        files: BTreeMap::new(),
+        model,
+        labels: crate::dataset::index::CLASSES.map(str::to_owned),
+        intended_use,
+        acceptance: config.acceptance,
+        preprocess: config.served_preprocess(),
+        default_variant: VARIANT.to_owned(),
+        variants,
+        evaluation,
+        training: Provenance {
+            dataset: DATASET.to_owned(),
+            dataset_sha256: none.clone(),
+            split_sha256: none,
+            config_sha256: config.digest()?,
+            seed: request.seed,
+            images: BTreeMap::from([("phantoms".to_owned(), phantoms::N)]),
+            epoch: 0,
+            hardware: environment.processor,
+            libraries: environment.libraries,
+            run: "benchmark".to_owned(),
+        },
+    })
+}
+
+fn card(manifest: &Manifest, key: &SigningKey) -> String {
+    format!(
+        "# {} {}\n\n\
+         **For measuring speed only.** This {} has learnt nothing about radiographs; its weights are those of seed {} or of a\n\
+         file that its maker named. Its answers mean nothing, and no patient's image may be read with it.\n\n\
+         - Variants: {}. The 8-bit ranges come from {} generated phantoms.\n\
+         - Every layer's values are of the size that a trained network's are, so its speed is that of a trained network.\n\
+         - The probability is the sigmoid of the logit. Thresholds and the figures in bundle.json were taken on the same\n  \
+           phantoms and stand there because every bundle has them.\n\
+         - Signed (Ed25519) by key {}.\n",
+        manifest.name,
+        manifest.version,
+        manifest.model.architecture,
+        manifest.training.seed,
+        manifest.variants.keys().cloned().collect::<Vec<_>>().join(", "),
+        phantoms::N,
+        key_id(&key.verifying_key()),
+    )
+}

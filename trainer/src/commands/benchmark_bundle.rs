@@ -1,0 +1,54 @@
+//! `cxr-trainer benchmark-bundle`.
+
+use anyhow::{Context, Result};
+use clap::Args;
+use cxr_trainer::benchmark::{Request, benchmark_bundle};
+use cxr_trainer::config::Config;
+use cxr_trainer::model::Architecture;
+use std::path::PathBuf;
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// mobilenetv2, mobilenetv2-expanded, densenet121, resnet50 or efficientnet-b0.
+    #[arg(long, value_parser = architecture)]
+    architecture: Architecture,
+    /// The bundle's folder; replaced when it exists.
+    #[arg(long)]
+    out: PathBuf,
+    /// Seed of the weights.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Weights instead (safetensors): a backbone under torchvision's names, or a network of a run.
+    #[arg(long)]
+    weights: Option<PathBuf>,
+    /// ONNX Runtime's shared library.
+    #[arg(long, env = "ORT_DYLIB_PATH")]
+    onnxruntime: PathBuf,
+    /// Ed25519 private key, PKCS#8 PEM; trainer.export.signing_key unless given.
+    #[arg(long)]
+    signing_key: Option<PathBuf>,
+    /// A YAML file whose section `trainer` goes over config/default.yaml.
+    #[arg(long)]
+    config: Option<PathBuf>,
+}
+
+fn architecture(name: &str) -> Result<Architecture> {
+    let known = || Architecture::ALL.map(Architecture::name).join(", ");
+    let found = Architecture::ALL.into_iter().find(|architecture| architecture.name() == name);
+    found.with_context(|| format!("there is no {name}; there are {}", known()))
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let config = Config::load(arguments.config.as_deref(), None)?;
+    benchmark_bundle(
+        &config,
+        &Request {
+            architecture: arguments.architecture,
+            seed: arguments.seed,
+            weights: arguments.weights.as_deref(),
+            out: &arguments.out,
+            signing_key: arguments.signing_key.as_deref().unwrap_or(&config.export.signing_key),
+            onnxruntime: &arguments.onnxruntime,
+        },
+    )
+}

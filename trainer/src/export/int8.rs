@@ -1,0 +1,215 @@
+//! The int8 variant as part of a bundle: of a run that is exported, or added to a bundle that was released without it or with
+//! another.
+
+use super::{BundleFiles, GRAPH, VARIANT, digest, golden, open, replace_folder, seal, signing_key};
+use crate::calibrate::Calibrated;
+use crate::config::Config;
+use crate::console::say;
+use crate::dataset::folds::Folds;
+use crate::dataset::index::Index;
+use crate::dataset::pixels::Recipe;
+use crate::environment::now;
+use crate::evaluate::rows;
+use crate::quantise::variant::{Comparison, GRAPH_INT8, Quantised, Source, VARIANT_INT8};
+use crate::release::version::Bump;
+use crate::trained::TrainedRun;
+use crate::verify::golden_pixels;
+use anyhow::{Context, Result, ensure};
+use cxr::bundle::{Bundle, Manifest, Trust, Variant};
+use runtime::Runtime;
+use semver::Version;
+use std::fmt::Write as _;
+use std::path::Path;
+
+const CARD: &str = "MODEL_CARD.md";
+/// The card's section; what follows it begins with [`NEXT`].
+const HEADING: &str = "### int8 variant\n";
+/// The heading before which the section stands.
+const NEXT: &str = "## Ethical considerations\n";
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The bundle.
+    pub bundle: &'a Path,
+    /// The new bundle's folder; the same replaces it.
+    pub out: &'a Path,
+    /// Who signs it.
+    pub signing_key: &'a Path,
+    /// ONNX Runtime's shared library.
+    pub onnxruntime: &'a Path,
+}
+
+/// Adds an int8 variant to a bundle as its next minor version. Every file but the card stays as it is, to the byte.
+///
+/// # Errors
+/// When the data does not give the folds that the bundle was made with, and as [`Source::quantised`] does.
+pub fn quantise_bundle(config: &Config, request: &Request) -> Result<Comparison> {
+    let key = signing_key(request.signing_key)?;
+    let bundle = open(request.bundle, &Trust::Unsigned)?;
+    let (manifest, (_, fp32)) = (bundle.manifest(), bundle.variant(Some(VARIANT))?);
+    let index = Index::scan(&config.data.root, &config.data)?;
+    let folds = Folds::of(&index, config)?;
+    ensure!(
+        folds.digest()? == manifest.training.split_sha256,
+        "the data in {} do not give the folds that the bundle was made with: its train fold could be among them",
+        index.root.display()
+    );
+    let graph = bundle.file(&fp32.file).with_context(|| format!("{}: not in the bundle", fp32.file))?;
+    let runtime = Runtime::load(request.onnxruntime)?;
+    let source = Source {
+        runtime: &runtime,
+        config,
+        contract: &manifest.model,
+        graph,
+        variant: (fp32.calibration, fp32.policy.threshold),
+        embedding: &bundle.reference().embedding,
+        index: &index,
+        folds: &folds,
+        recipe: Recipe { acceptance: manifest.acceptance, preprocess: manifest.preprocess },
+    };
+    let mut quantised = source.quantised()?;
+    let golden = fp32.golden.iter().map(|golden| {
+        let logit = quantised.session.run(&golden_pixels(&bundle, golden)?, 1)?.logits[0];
+        Ok(golden::of(golden.file.clone(), logit, golden::TOLERANCE_INT8))
+    });
+    let variant = Variant { golden: golden.collect::<Result<_>>()?, ..quantised.variant };
+    let Quantised { graph, comparison, .. } = quantised;
+    let (mut manifest, mut files) = with_variant(&bundle, variant, graph, &comparison)?;
+    seal(&mut manifest, &mut files, &key)?;
+    replace_folder(request.out, &files)?;
+    let written = open(request.out, &Trust::SignedBy(vec![key.verifying_key()]))?;
+    say(format!("{} {} -> {}", manifest.name, manifest.version, request.out.display()));
+    say(format!("bundle digest {}, signed by {}", written.digest(), written.signed_by().unwrap_or("nobody")));
+    Ok(comparison)
+}
+
+/// Adds the variant to a run's bundle, if the configuration wants one; gives the card's section.
+///
+/// # Errors
+/// As [`Source::quantised`] does.
+pub(super) fn add(
+    trained: &TrainedRun,
+    calibrated: &Calibrated,
+    runtime: &Runtime,
+    manifest: &mut Manifest,
+    files: &mut BundleFiles,
+) -> Result<Option<String>> {
+    let config = trained.config;
+    if !config.export.int8 {
+        return Ok(None);
+    }
+    let source = Source {
+        runtime,
+        config,
+        contract: &manifest.model,
+        graph: files.get(GRAPH).context("no fp32 graph")?,
+        variant: (calibrated.calibration, calibrated.policy.threshold),
+        embedding: &calibrated.reference.embedding,
+        index: &trained.index,
+        folds: &trained.folds,
+        recipe: trained.recipe(),
+    };
+    let Quantised { graph, mut session, variant, comparison } = source.quantised()?;
+    let size = (config.preprocess.width, config.preprocess.height);
+    let golden = golden::golden(&mut session, size, golden::TOLERANCE_INT8, files)?;
+    let variant = Variant { golden, ..variant };
+    let section = section(&variant, &comparison);
+    // A version depends on what every variant answers.
+    manifest.files.insert(GRAPH_INT8.to_owned(), digest(&graph));
+    manifest.variants.insert(VARIANT_INT8.to_owned(), variant);
+    files.insert(GRAPH_INT8.to_owned(), graph);
+    Ok(Some(section))
+}
+
+/// The bundle's next version with the variant in it.
+fn with_variant(
+    bundle: &Bundle,
+    variant: Variant,
+    graph: Vec<u8>,
+    comparison: &Comparison,
+) -> Result<(Manifest, BundleFiles)> {
+    let old = bundle.manifest();
+    let version = Version::parse(&old.version)
+        .with_context(|| format!("the bundle's version {:?} is no semantic version", old.version))?;
+    let mut manifest =
+        Manifest { version: Bump::Minor.of(&version).to_string(), created: now()?, ..old.clone() };
+    let mut files = BundleFiles::new();
+    for name in old.files.keys() {
+        files.insert(name.clone(), bundle.file(name).context("a file of the bundle is missing")?.to_vec());
+    }
+    let card = files.remove(CARD).with_context(|| format!("{CARD}: not in the bundle"))?;
+    let card = String::from_utf8(card).with_context(|| format!("{CARD}: is no text"))?;
+    let section = section(&variant, comparison);
+    let card = with_section(&renamed(&card, old, &manifest), &section);
+    files.insert(CARD.to_owned(), card.into_bytes());
+    files.insert(GRAPH_INT8.to_owned(), graph);
+    manifest.variants.insert(VARIANT_INT8.to_owned(), variant);
+    Ok((manifest, files))
+}
+
+/// The card under the new version.
+fn renamed(card: &str, old: &Manifest, new: &Manifest) -> String {
+    let title = |manifest: &Manifest| format!("# {} {}\n", manifest.name, manifest.version);
+    let details = |manifest: &Manifest| format!("- Version {} of {}", manifest.version, manifest.created);
+    card.replacen(&title(old), &title(new), 1).replacen(&details(old), &details(new), 1)
+}
+
+/// The card with the section in its place; an older one is replaced.
+fn with_section(card: &str, section: &str) -> String {
+    let mut card = card.to_owned();
+    if let Some(begin) = card.find(HEADING) {
+        let end = card[begin..].find(NEXT).map_or(card.len(), |length| begin + length);
+        card.replace_range(begin..end, "");
+    }
+    let place = card.find(NEXT).unwrap_or(card.len());
+    card.insert_str(place, &format!("{section}\n"));
+    card
+}
+
+/// The card's section about the variant.
+fn section(variant: &Variant, comparison: &Comparison) -> String {
+    let Comparison { n_ranges, weight_bits, n, n_flipped, mean_difference, figures } = comparison;
+    let (calibration, policy) = (&variant.calibration, &variant.policy);
+    let mut text = format!(
+        "{HEADING}\n\
+         The same network in 8-bit operations, for processors; {weight_bits}-bit weights, ranges from {n_ranges} images of the train fold. It\n\
+         has a probability, an operating point and golden outputs of its own.\n\n\
+         - Probability: sigmoid({:.4} x logit {:+.4}). Operating point: {:.4}, by the rule of fp32. Review band: {:.4} to {:.4}.\n  \
+           Out of distribution: scores above {:.3}.\n\
+         - Against fp32 on select: {n_flipped} of {n} verdicts differ; the probability differs by {mean_difference:.4} on average.\n",
+        calibration.scale,
+        calibration.bias,
+        policy.threshold,
+        policy.review_band.low,
+        policy.review_band.high,
+        policy.ood_threshold
+    );
+    if let Some(batch) = variant.fixed_batch {
+        // Writing to a String cannot fail.
+        let _ =
+            writeln!(text, "- It runs in batches of {batch}: an image has other last bits in another batch.");
+    }
+    text.push_str("\n| int8 on select | value | 95 % interval | n |\n|---|---|---|---|\n");
+    for (figure, measured) in rows(figures) {
+        let [low, high] = measured.ci95;
+        let _ =
+            writeln!(text, "| {figure} | {:.4} | {low:.4} to {high:.4} | {} |", measured.value, measured.n);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_section_takes_the_place_of_the_first() {
+        let card = format!("# a 1.0.0\n\n{NEXT}\nmore\n");
+        let once = with_section(&card, &format!("{HEADING}\none\n"));
+        assert_eq!(once, format!("# a 1.0.0\n\n{HEADING}\none\n\n{NEXT}\nmore\n"));
+        let twice = with_section(&once, &format!("{HEADING}\ntwo\n"));
+        assert_eq!(twice, once.replace("one", "two"));
+        assert!(with_section("# a\n", HEADING).ends_with(&format!("{HEADING}\n")), "a card of another form");
+    }
+}

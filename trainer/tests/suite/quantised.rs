@@ -1,0 +1,249 @@
+//! int8: every architecture has a variant near fp32, an image has the same bits in every batch, and a bundle gets the variant
+//! without anything else of it changing.
+
+use crate::support::{Workbench, fail, onnxruntime, repository, succeed};
+use cxr::bundle::{Bundle, Trust};
+use cxr::phantom::{PhantomSpec, generate};
+use cxr_trainer::export::open;
+use cxr_trainer::export::proto::ModelProto;
+use cxr_trainer::model::Architecture;
+use cxr_trainer::quantise::batches::same_bits;
+use cxr_trainer::quantise::quantise;
+use cxr_trainer::verify::verify;
+use prost::Message;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use runtime::{ModelOutputs, Runtime, Session, SessionOptions};
+use std::path::Path;
+use std::process::Command;
+use tempfile::TempDir;
+
+/// Random batches of all graphs together.
+const BATCHES: usize = 1000;
+/// Images of the largest batch.
+const LARGEST: usize = 8;
+
+fn runtime() -> Runtime {
+    Runtime::load(&onnxruntime()).unwrap()
+}
+
+fn session(bundle: &Bundle, variant: &str) -> Session {
+    let (_, variant) = bundle.variant(Some(variant)).unwrap();
+    let graph = bundle.file(&variant.file).unwrap();
+    runtime().session(graph, &bundle.manifest().model, &SessionOptions::default()).unwrap()
+}
+
+fn phantoms(n: u64, bundle: &Bundle) -> Vec<Vec<u8>> {
+    let (width, height) = (bundle.manifest().preprocess.width, bundle.manifest().preprocess.height);
+    let phantom = |seed| generate(&PhantomSpec { seed, width, height, opacity: seed % 2 == 1 });
+    (1000..1000 + n).map(phantom).collect()
+}
+
+fn alone(session: &mut Session, images: &[Vec<u8>]) -> Vec<ModelOutputs> {
+    images.iter().map(|image| session.run(image, 1).unwrap()).collect()
+}
+
+/// A seeded network as a bundle, at the workbench's size.
+fn benchmark(workbench: &Workbench, architecture: Architecture, out: &Path) -> Bundle {
+    let mut command = workbench.command_without_data("benchmark-bundle");
+    command.args(["--architecture", architecture.name(), "--onnxruntime"]).arg(onnxruntime());
+    succeed(command.arg("--out").arg(out));
+    let table = verify(out, None, Some(&onnxruntime()));
+    assert!(table.result().is_ok(), "{}: {table:?}", architecture.name());
+    open(out, &Trust::Unsigned).unwrap()
+}
+
+/// An image among random neighbours, again and again.
+fn shuffle(session: &mut Session, images: &[Vec<u8>], n_batches: usize, what: &str) {
+    let expected = alone(session, images);
+    let mut random = ChaCha8Rng::seed_from_u64(11);
+    for number in 0..n_batches {
+        let n = random.random_range(1..=LARGEST);
+        let members: Vec<usize> = (0..n).map(|_| random.random_range(0..images.len())).collect();
+        let pixels: Vec<u8> = members.iter().flat_map(|member| images[*member].clone()).collect();
+        let batch = session.run(&pixels, n).unwrap();
+        for (position, member) in members.iter().enumerate() {
+            assert!(
+                same_bits(&batch, position, &expected[*member]),
+                "{what}: batch {number} of {n} gives image {member} other bits at position {position}"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_architecture_is_near_fp32_and_an_image_has_the_same_bits_in_every_batch() {
+    let workbench = Workbench::new(1, 1);
+    let n_batches = BATCHES / (2 * Architecture::ALL.len());
+    for architecture in Architecture::ALL {
+        let name = architecture.name();
+        let bundle = benchmark(&workbench, architecture, &workbench.path().join(name));
+        let images = phantoms(12, &bundle);
+        let mut outputs = Vec::new();
+        for variant in ["fp32", "int8"] {
+            let mut session = session(&bundle, variant);
+            // Where ONNX Runtime breaks it, the bundle says so and nobody batches.
+            if bundle.variant(Some(variant)).unwrap().1.fixed_batch.is_none() {
+                shuffle(&mut session, &images, n_batches, &format!("{name} {variant}"));
+            }
+            outputs.push(alone(&mut session, &images));
+        }
+        let pairs = || outputs[0].iter().zip(&outputs[1]);
+        let error = |part: fn(&ModelOutputs) -> &Vec<f32>| -> f64 {
+            let (mut lost, mut whole) = (0.0, 0.0);
+            for (fp32, int8) in pairs() {
+                for (a, b) in part(fp32).iter().zip(part(int8)) {
+                    lost += f64::from(a - b).powi(2);
+                    whole += f64::from(*a).powi(2);
+                }
+            }
+            (lost / whole).sqrt()
+        };
+        let (embedding, cam) = (error(|outputs| &outputs.embedding), error(|outputs| &outputs.cam));
+        eprintln!("{name}: embedding off by {embedding:.4}, map by {cam:.4}");
+        assert!(embedding < 0.15, "{name}: the embedding loses {embedding:.3} of its length");
+        assert!(embedding > 0.0, "{name}: nothing was quantised");
+        let reported = bundle.variant(Some("int8")).unwrap().1;
+        assert_eq!(reported.precision, "int8");
+    }
+}
+
+#[test]
+fn the_default_bundle_batches_at_its_own_size() {
+    let bundle = open(&repository().join("models/default"), &Trust::Unsigned).unwrap();
+    let images = phantoms(6, &bundle);
+    for (name, variant) in &bundle.manifest().variants {
+        if variant.fixed_batch.is_none() {
+            shuffle(&mut session(&bundle, name), &images, 12, &format!("default {name}"));
+        }
+    }
+}
+
+#[test]
+fn only_graphs_of_this_program_are_quantised() {
+    let bundle = open(&repository().join("models/default"), &Trust::Unsigned).unwrap();
+    let graph = bundle.file("model.onnx").unwrap();
+    let image = vec![128; 224 * 224];
+    let try_it = |graph: &[u8], n_images: usize, bits: u32| {
+        let images = std::iter::repeat_n(image.as_slice(), n_images);
+        let images: Vec<&[u8]> = images.collect();
+        match quantise(&runtime(), graph, images.into_iter(), (224, 224), bits) {
+            Ok(_) => "quantised".to_owned(),
+            Err(error) => format!("{error:#}"),
+        }
+    };
+    assert!(try_it(b"\xff\xff", 1, 7).contains("no ONNX file"));
+    let mut longer = graph.to_vec();
+    // Field 6, a text that the schema here leaves out: the model's documentation.
+    longer.extend([0x32, 1, b'x']);
+    assert!(try_it(&longer, 1, 7).contains("holds more"), "{}", try_it(&longer, 1, 7));
+    let edited = |edit: &dyn Fn(&mut ModelProto)| {
+        let mut model = ModelProto::decode(graph).unwrap();
+        edit(&mut model);
+        model.encode_to_vec()
+    };
+    let foreign = edited(&|model| model.graph.as_mut().unwrap().node[9].op_type = "LSTM".into());
+    assert!(try_it(&foreign, 1, 7).contains("LSTM"));
+    let no_cast = edited(&|model| model.graph.as_mut().unwrap().node[0].op_type = "Relu".into());
+    assert!(try_it(&no_cast, 1, 7).contains("the normalisation of the image"));
+    assert!(try_it(graph, 0, 7).contains("no image was given"));
+    assert!(try_it(graph, 1, 1).contains("1 bits"));
+    assert!(try_it(graph, 1, 9).contains("9 bits"));
+}
+
+#[test]
+fn a_benchmark_bundle_says_what_it_is_and_names_what_it_cannot_make() {
+    let workbench = Workbench::new(1, 1);
+    let out = workbench.path().join("benchmark");
+    let bundle = benchmark(&workbench, Architecture::MobileNetV2, &out);
+    let manifest = bundle.manifest();
+    assert_eq!(manifest.name, "cxr-benchmark-mobilenetv2");
+    let card = String::from_utf8_lossy(bundle.file("MODEL_CARD.md").unwrap()).into_owned();
+    assert!(card.contains("For measuring speed only"), "{card}");
+    assert!(manifest.intended_use.statement.contains("mean nothing"));
+    assert_eq!(manifest.variants.keys().collect::<Vec<_>>(), ["fp32", "int8"]);
+    let again = benchmark(&workbench, Architecture::MobileNetV2, &workbench.path().join("again"));
+    for file in ["model.onnx", "model-int8.onnx"] {
+        assert_eq!(bundle.file(file), again.file(file), "the seed decides everything");
+    }
+    let command = |arguments: &[&str]| {
+        let mut command = workbench.command_without_data("benchmark-bundle");
+        command.arg("--onnxruntime").arg(onnxruntime()).arg("--out").arg(&out).args(arguments);
+        command
+    };
+    let printed = fail(&mut command(&["--architecture", "vgg16"]));
+    assert!(printed.contains("vgg16") && printed.contains("densenet121"), "{printed}");
+    let printed = fail(&mut command(&["--architecture", "resnet50", "--weights", "nowhere.safetensors"]));
+    assert!(printed.contains("nowhere.safetensors"), "{printed}");
+}
+
+#[test]
+fn a_run_is_exported_with_both_variants_and_a_bundle_gets_one_later() {
+    let workbench = Workbench::new(60, 8);
+    for step in ["train", "calibrate"] {
+        succeed(&mut workbench.command(step));
+    }
+    for fold in ["select", "calibrate"] {
+        succeed(workbench.command("evaluate").args(["--fold", fold]));
+    }
+    let config = std::fs::read_to_string(workbench.config()).unwrap();
+    let export = |int8: &str, bump: &[&str]| {
+        std::fs::write(workbench.config(), config.replace("int8: true", int8)).unwrap();
+        succeed(workbench.command("export").arg("--onnxruntime").arg(onnxruntime()).args(bump));
+        open(&workbench.path().join("bundle"), &Trust::Unsigned).unwrap()
+    };
+    let plain = export("int8: false", &[]);
+    assert_eq!(plain.manifest().variants.len(), 1);
+    let quantise = |out: &Path| {
+        let mut command = workbench.command_without_data("quantise");
+        command.arg("--bundle").arg(workbench.path().join("bundle")).arg("--out").arg(out);
+        command.arg("--data").arg(workbench.data()).arg("--onnxruntime").arg(onnxruntime());
+        command
+    };
+    let out = workbench.path().join("later");
+    let printed = succeed(&mut quantise(&out));
+    assert!(printed.contains("verdicts differ"), "{printed}");
+    let table = verify(&out, None, Some(&onnxruntime()));
+    assert!(table.result().is_ok(), "{table:?}");
+    let later = open(&out, &Trust::Unsigned).unwrap();
+    assert_eq!((plain.manifest().version.as_str(), later.manifest().version.as_str()), ("1.0.0", "1.1.0"));
+    for file in plain.manifest().files.keys().filter(|file| *file != "MODEL_CARD.md") {
+        assert_eq!(plain.file(file), later.file(file), "{file} stays as it is");
+    }
+    assert_eq!(plain.manifest().variants["fp32"], later.manifest().variants["fp32"]);
+    assert_eq!(later.manifest().default_variant, "fp32");
+    let card = String::from_utf8_lossy(later.file("MODEL_CARD.md").unwrap()).into_owned();
+    assert!(card.contains("\n### int8 variant\n") && card.contains("| int8 on select |"), "{card}");
+
+    // The same at once, and the same graph; another answer set is another version.
+    std::fs::write(workbench.config(), &config).unwrap();
+    let mut command = workbench.command("export");
+    let printed = fail(command.arg("--onnxruntime").arg(onnxruntime()));
+    assert!(printed.contains("--bump"), "{printed}");
+    let both = export("int8: true", &["--bump", "minor"]);
+    assert_eq!(both.file("model-int8.onnx"), later.file("model-int8.onnx"));
+    assert_eq!(both.manifest().variants["int8"], later.manifest().variants["int8"]);
+
+    // Other data has other folds, and its train fold could be among the select images.
+    let other = Workbench::new(8, 1);
+    let mut command = other.command_without_data("quantise");
+    command
+        .arg("--bundle")
+        .arg(workbench.path().join("bundle"))
+        .arg("--out")
+        .arg(workbench.path().join("other"));
+    let printed = fail(command.arg("--data").arg(other.data()).arg("--onnxruntime").arg(onnxruntime()));
+    assert!(printed.contains("do not give the folds"), "{printed}");
+    strict(&workbench, &config);
+}
+
+/// Nothing is exported when more verdicts flip than are allowed; the message says what to do.
+fn strict(workbench: &Workbench, config: &str) {
+    std::fs::write(workbench.config(), config.replace("int8_max_flips: 0.5", "int8_max_flips: 2.0")).unwrap();
+    let folder = TempDir::new().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cxr-trainer"));
+    command.current_dir(repository()).arg("quantise").arg("--config").arg(workbench.config());
+    command.arg("--bundle").arg(workbench.path().join("bundle")).arg("--out").arg(folder.path().join("b"));
+    let printed = fail(command.arg("--onnxruntime").arg(onnxruntime()));
+    assert!(printed.contains("trainer.export.int8_max_flips: 2 is no share"), "{printed}");
+}

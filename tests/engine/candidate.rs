@@ -9,20 +9,20 @@ async fn a_candidate_is_logged_beside_the_answer_and_never_answers() {
     let directory = tempfile::tempdir().unwrap();
     let candidate = directory.path().join("candidate");
     bundles::copy(&candidate, "9.5.0");
-    // A candidate that calls everything negative: no probability is above 1.
+    // A candidate that calls everything positive.
     bundles::edit(&candidate, |manifest| {
-        manifest["variants"]["fp32"]["policy"]["threshold"] = 1.0.into();
-        manifest["variants"]["fp32"]["policy"]["review_band"]["high"] = 1.0.into();
+        manifest["variants"]["fp32"]["policy"]["threshold"] = 0.0.into();
+        manifest["variants"]["fp32"]["policy"]["review_band"]["low"] = 0.0.into();
     });
     let url = postgres::shared().database();
     let server = Options::on(&url).set("model.shadow.bundle", &candidate.display()).start_ready().await;
-    let mut positive = 0;
+    let mut negative = 0;
     for seed in 0..6 {
         let answer = server.post("", images::png(seed, true)).await;
         assert_eq!(answer.status(), 200);
         let answer: serde_json::Value = answer.json().await.unwrap();
         assert_ne!(answer["model"]["version"], "9.5.0");
-        positive += u32::from(answer["decision"] == "positive");
+        negative += u32::from(answer["decision"] == "negative");
     }
     let start = Instant::now();
     while postgres::psql(&url, "select count(*) from shadow_predictions").unwrap() != "6" {
@@ -31,12 +31,12 @@ async fn a_candidate_is_logged_beside_the_answer_and_never_answers() {
     }
     // The same network and calibration: the same probability, to the bit, and another decision.
     let compared = "select count(*) from predictions p join shadow_predictions s on s.prediction_id = p.id
-        where s.probability = p.probability and s.answered_decision = p.decision and s.decision = 'negative'
+        where s.probability = p.probability and s.answered_decision = p.decision and s.decision = 'positive'
         and s.model_version = '9.5.0' and s.answered_probability = p.probability";
     assert_eq!(postgres::psql(&url, compared).unwrap(), "6");
     let differs = server.metric("cxr_shadow_total{result=\"differs\"}").await;
-    assert_eq!(differs, Some(f64::from(positive)));
-    assert!(positive > 0, "no phantom was positive");
+    assert_eq!(differs, Some(f64::from(negative)));
+    assert!(negative > 0, "no phantom was negative");
     let told: serde_json::Value = server.get("/v1/model", "predict").await.json().await.unwrap();
     assert_eq!(told["shadow"]["version"], "9.5.0");
     let refused = postgres::psql(&url, "delete from shadow_predictions").unwrap_err();

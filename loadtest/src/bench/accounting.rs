@@ -102,10 +102,9 @@ mod tests {
     fn work_done_here_and_in_a_child_is_counted() {
         let me = std::process::id();
         let (before, host_before) = (cpu_seconds(me).unwrap(), host_busy_seconds().unwrap());
-        let child = std::process::Command::new("sh")
-            .args(["-c", "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done"]);
-        let mut child = child;
-        assert!(child.status().unwrap().success());
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done"]);
+        assert!(command.status().unwrap().success());
         assert!(host_busy_seconds().unwrap() > host_before, "which the host counts too");
         assert!(cpu_seconds(me).unwrap() > before, "a loop of 200,000 rounds takes more than one tick");
         assert!(resident_bytes(me).unwrap() > 1 << 20);

@@ -77,7 +77,7 @@ fn every_problem_is_told_at_once_with_its_key() {
     told("service.http.bint: ", "unknown key; expected one of");
     told("service.limits.max_in_flight: ", "expected a nonzero usize");
     told("service.limits.max_bytes: ", "a number that does not fit");
-    told("service.model.provider: ", "expected `cpu` or `cuda`");
+    told("service.model.provider: ", "expected one of `cpu`, `cuda`, `openvino`");
     told("service.telemetry.log_filter: ", "not a log filter");
     told("service.database.url: ", "not set");
     assert_eq!(found.len(), 8, "{found:#?}");

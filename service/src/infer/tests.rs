@@ -126,10 +126,10 @@ async fn what_expired_or_was_abandoned_in_the_queue_never_runs() {
 
 #[tokio::test]
 async fn what_already_runs_is_answered_although_its_client_left() {
-    let backend = Brightness { takes: Duration::from_millis(50), ..Brightness::default() };
-    let engine = engine(vec![backend], 1);
-    let gone = tokio::time::sleep(Duration::from_millis(20));
-    assert!(engine.run(input(1), later(30), gone).await.is_ok());
+    let backend = Brightness { takes: Duration::from_millis(600), ..Brightness::default() };
+    let (engine, input) = (engine(vec![backend], 1), input(1));
+    let gone = tokio::time::sleep(Duration::from_millis(300));
+    assert!(engine.run(input, later(400), gone).await.is_ok());
 }
 
 #[tokio::test]

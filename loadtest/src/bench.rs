@@ -22,7 +22,7 @@ mod table;
 
 pub use images::Corpus;
 pub use interval::Interval;
-pub use limit::{LimitArgs, serve as serve_limit};
+pub use limit::{Cell, LimitArgs, serve as serve_limit};
 pub use load::Load;
 pub use peer::PeerSetting;
 pub use service::{Setting, parse_setting};
@@ -65,6 +65,9 @@ pub struct Args {
     /// The peer's WORKERS,INTRA_THREADS,POOL_THREADS; without it they are found by a sweep.
     #[arg(long)]
     peer: Option<PeerSetting>,
+    /// The limit's SESSIONS,THREADS,BATCH; without it they are found by a sweep.
+    #[arg(long)]
+    limit: Option<Cell>,
     /// Leave the peer out; shares of its saturation rate are then of the limit's.
     #[arg(long, conflicts_with = "peer")]
     without_peer: bool,

@@ -22,6 +22,19 @@ pub(super) fn cpu_seconds(root: u32) -> Result<f64> {
     Ok(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
 }
 
+/// Processor seconds of everything on the host, and what its hypervisor took away.
+///
+/// # Errors
+/// When `/proc/stat` cannot be read.
+pub(super) fn host_busy_seconds() -> Result<f64> {
+    let text = std::fs::read_to_string("/proc/stat").context("/proc/stat cannot be read")?;
+    let line = text.lines().find_map(|line| line.strip_prefix("cpu ")).context("/proc/stat: no line cpu")?;
+    let ticks: Vec<u64> = line.split_whitespace().map_while(|n| n.parse().ok()).collect();
+    // user, nice, system, (idle, iowait), irq, softirq, steal; guests are in user already.
+    let busy = [0, 1, 2, 5, 6, 7].into_iter().filter_map(|field| ticks.get(field)).sum::<u64>();
+    Ok(busy as f64 / rustix::param::clock_ticks_per_second() as f64)
+}
+
 /// Resident memory in bytes of a process and its descendants; pages that they share count for each.
 ///
 /// # Errors
@@ -88,10 +101,11 @@ mod tests {
     #[test]
     fn work_done_here_and_in_a_child_is_counted() {
         let me = std::process::id();
-        let before = cpu_seconds(me).unwrap();
+        let (before, host_before) = (cpu_seconds(me).unwrap(), host_busy_seconds().unwrap());
         let mut command = std::process::Command::new("sh");
         command.args(["-c", "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done"]);
         assert!(command.status().unwrap().success());
+        assert!(host_busy_seconds().unwrap() > host_before, "which the host counts too");
         assert!(cpu_seconds(me).unwrap() > before, "a loop of 200,000 rounds takes more than one tick");
         assert!(resident_bytes(me).unwrap() > 1 << 20);
         assert!(peak_resident_bytes(me).unwrap() > 1 << 20);

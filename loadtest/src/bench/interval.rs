@@ -39,7 +39,7 @@ impl Interval {
 }
 
 /// The middle value, or the mean of the two; NaN for none.
-pub fn median(values: &[f64]) -> f64 {
+pub(super) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     match (sorted.len(), sorted.len() / 2) {

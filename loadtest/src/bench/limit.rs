@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, ChildStdout, Command};
+use std::str::FromStr;
 use std::time::Duration;
 
 /// Clients of the load that cells are compared under: more than the largest batch times the sessions of a small host.
@@ -32,6 +33,20 @@ pub struct Cell {
     pub spinning: bool,
     /// Most images that run together.
     pub batch: usize,
+}
+
+impl FromStr for Cell {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let numbers: Vec<usize> = text.split(',').map_while(|n| n.parse().ok().filter(|n| *n > 0)).collect();
+        match (&numbers[..], text.split(',').count()) {
+            (&[sessions, intra_threads, batch], 3) => {
+                Ok(Self { sessions, intra_threads, spinning: false, batch })
+            }
+            _ => Err(format!("{text:?} is not SESSIONS,THREADS,BATCH, such as 2,1,1")),
+        }
+    }
 }
 
 impl std::fmt::Display for Cell {
@@ -53,7 +68,7 @@ enum Order {
 #[derive(Debug, Serialize, Deserialize)]
 enum Reply {
     Prepared,
-    Ran { latencies_us: Vec<u64>, cpu_seconds: f64, resident_bytes: u64 },
+    Ran { latencies_us: Vec<u64>, cpu: Cpu, resident_bytes: u64 },
     Failed(String),
 }
 
@@ -123,8 +138,7 @@ impl Limit {
 
     /// Puts traffic on it.
     pub(super) fn measure(&mut self, traffic: Traffic, window: Window) -> Result<Measurement> {
-        let Reply::Ran { latencies_us, cpu_seconds, resident_bytes } =
-            self.order(&Order::Run { traffic, window })?
+        let Reply::Ran { latencies_us, cpu, resident_bytes } = self.order(&Order::Run { traffic, window })?
         else {
             bail!("the limit answers something else than was asked");
         };
@@ -132,7 +146,7 @@ impl Limit {
         for latency in latencies_us {
             found.record(Duration::from_micros(latency));
         }
-        found.cpu = Cpu { contestant: cpu_seconds, ..Cpu::default() };
+        found.cpu = cpu;
         found.resident_bytes = resident_bytes;
         Ok(found)
     }
@@ -194,5 +208,10 @@ mod tests {
             cells(4).iter().map(|c| (c.sessions, c.intra_threads, c.spinning)).collect();
         assert_eq!(found, [(4, 1, false), (2, 2, false), (2, 2, true), (1, 4, false), (1, 4, true)]);
         assert_eq!(cells(1).len(), 1);
+        assert_eq!(
+            "2,1,4".parse::<Cell>().map(|c| c.to_string()),
+            Ok("2 sessions x 1 threads, batch 4".into())
+        );
+        assert!("2,1".parse::<Cell>().is_err() && "2,0,1".parse::<Cell>().is_err());
     }
 }

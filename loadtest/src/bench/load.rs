@@ -105,6 +105,8 @@ pub(super) struct Cpu {
     pub(super) postgres: f64,
     /// Who answers.
     pub(super) contestant: f64,
+    /// All of the host.
+    pub(super) host: f64,
 }
 
 impl Cpu {
@@ -114,7 +116,13 @@ impl Cpu {
             generator: self.generator - before.generator,
             postgres: self.postgres - before.postgres,
             contestant: self.contestant - before.contestant,
+            host: self.host - before.host,
         }
+    }
+
+    /// What the host did beside.
+    pub(super) fn elsewhere(self) -> f64 {
+        (self.host - self.generator - self.postgres - self.contestant).max(0.0)
     }
 }
 

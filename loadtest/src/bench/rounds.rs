@@ -20,7 +20,7 @@ const COMMITS: usize = 60;
 /// Who is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Contestant {
+pub(super) enum Contestant {
     /// Our service.
     Cxr,
     /// The FastAPI peer.
@@ -31,7 +31,7 @@ pub enum Contestant {
 
 impl Contestant {
     /// As in the tables.
-    pub const fn name(self) -> &'static str {
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Cxr => "cxr",
             Self::Peer => "peer",

@@ -22,6 +22,9 @@ const SWEEP_S: f64 = 2.5;
 /// Clients of the soak.
 const SOAK_CLIENTS: usize = 16;
 
+/// Share of the host that others may take before it is said aloud.
+const MAX_SHARE_ELSEWHERE: f64 = 0.05;
+
 /// What was found of one subject.
 #[derive(Debug, Serialize)]
 pub(super) struct SubjectReport {
@@ -100,6 +103,8 @@ fn start_limit(
     let cells = if args.quick {
         let sessions = std::thread::available_parallelism()?.get();
         vec![limit.try_cell(Cell { sessions, intra_threads: 1, spinning: false, batch: 1 }, 0.5)?]
+    } else if let Some(cell) = args.limit {
+        vec![limit.try_cell(cell, SWEEP_S)?]
     } else {
         limit.sweep(SWEEP_S)?
     };
@@ -140,10 +145,18 @@ fn plan(args: &Args, limit: LimitCell, peer: Option<&PeerCell>) -> Plan {
     }
 }
 
-/// A figure beside failures would be no figure: they are said aloud.
+/// A figure beside failures, or on a host that others used, would be no figure: they are said aloud.
 fn complain(points: &[Point], logs: &Path) {
     for point in points {
-        for who in [Contestant::Cxr, Contestant::Peer] {
+        let cores = std::thread::available_parallelism().map_or(1.0, |n| n.get() as f64);
+        for who in [Contestant::Cxr, Contestant::Peer, Contestant::Limit] {
+            let elsewhere = point.median(who, |m| m.cpu.elsewhere() / m.seconds) / cores;
+            if elsewhere > MAX_SHARE_ELSEWHERE {
+                let (name, load, percent) = (who.name(), point.load.name(), elsewhere * 100.0);
+                say(format_args!(
+                    "warning: {percent:.0} % of the host worked for somebody else while {name} was measured at {load}"
+                ));
+            }
             let failed: f64 = point.each(who, |m| m.failed as f64).iter().sum();
             if failed > 0.0 {
                 let (name, load, logs) = (who.name(), point.load.name(), logs.display());

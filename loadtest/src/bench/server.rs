@@ -1,6 +1,6 @@
 //! A contestant that answers over HTTP: its process, its address, and its share of the bill.
 
-use super::accounting::{cpu_seconds, peak_resident_bytes, resident_bytes};
+use super::accounting::{cpu_seconds, host_busy_seconds, peak_resident_bytes, resident_bytes};
 use super::client::{self, Target};
 use super::load::{Cpu, Measurement, Traffic, Window};
 use super::process::Process;
@@ -33,11 +33,11 @@ impl Server {
         // Reading all of /proc costs the generator some milliseconds: its own time is taken last, and first.
         let begin = || {
             let (postgres, contestant) = (cpu_seconds(postgres)?, cpu_seconds(id)?);
-            Ok(Cpu { generator: own_cpu_seconds(), postgres, contestant })
+            Ok(Cpu { generator: own_cpu_seconds(), postgres, contestant, host: host_busy_seconds()? })
         };
         let end = || {
-            let generator = own_cpu_seconds();
-            Ok(Cpu { generator, postgres: cpu_seconds(postgres)?, contestant: cpu_seconds(id)? })
+            let (generator, host) = (own_cpu_seconds(), host_busy_seconds()?);
+            Ok(Cpu { generator, postgres: cpu_seconds(postgres)?, contestant: cpu_seconds(id)?, host })
         };
         let mut found = client::put(Rc::clone(&self.target), traffic, window, begin, end).await?;
         found.resident_bytes = self.resident_bytes()?;

@@ -13,8 +13,9 @@ use std::process::Command;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// The peer takes whatever comes; so that both can hold every client of the largest load, ours is told to as well.
-const ADMITTED: (&str, &str) = ("limits.max_in_flight", "256");
+/// The peer takes whatever comes and waits for ever; so that both can hold every client of the largest load on a slow
+/// host, ours is told to as well.
+const UNBOUNDED: [(&str, &str); 2] = [("limits.max_in_flight", "256"), ("limits.deadline_ms", "60000")];
 
 /// A key under `service` and its value.
 pub type Setting = (String, String);
@@ -68,10 +69,9 @@ fn command(subject: &Subject, settings: &[Setting], url: &str) -> Result<Command
         ("telemetry.log_format", "json"),
         ("model.bundle", &subject.directory.to_string_lossy()),
         ("model.variant", &subject.variant),
-        ADMITTED,
     ];
     let asked = settings.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-    for (key, value) in own.into_iter().chain(asked) {
+    for (key, value) in own.into_iter().chain(UNBOUNDED).chain(asked) {
         command.env(format!("CXR_SERVICE__{}", key.replace('.', "__").to_uppercase()), value);
     }
     command.env("CXR_PROFILE", "development");

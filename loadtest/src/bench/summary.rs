@@ -1,6 +1,6 @@
 //! The figures that come out: one record for each contestant at each load, and those that the project is judged by.
 
-use super::interval::Interval;
+use super::interval::{Interval, median};
 use super::load::{Load, Measurement};
 use super::rounds::{Contestant, Point};
 use super::subject::Subject;
@@ -54,6 +54,9 @@ pub struct Record {
     pub failed: u64,
     /// Processor time.
     pub cpu_ms_per_request: CpuPerRequest,
+    /// Share of the host's cores, 0 to 1, that worked for nobody of these, or that the hypervisor took away. Well above the
+    /// few per cent of the kernel's own work, the figures are not worth much.
+    pub host_share_elsewhere: f64,
     /// Resident memory, the most of any round's end.
     pub resident_mb: f64,
     /// Rounds.
@@ -82,6 +85,7 @@ fn record(subject: &Subject, point: &Point, who: Contestant, seed: u64) -> Recor
         point.rounds.iter().filter_map(|r| r.get(&who)).map(count).sum::<u64>()
     };
     let answers = total(|m| m.latencies_us.len() as u64);
+    let cores = std::thread::available_parallelism().map_or(1.0, |n| n.get() as f64);
     let cpu = |share: fn(&Measurement) -> f64| {
         point.each(who, share).iter().sum::<f64>() * 1e3 / answers.max(1) as f64
     };
@@ -107,6 +111,7 @@ fn record(subject: &Subject, point: &Point, who: Contestant, seed: u64) -> Recor
             postgres: cpu(|m| m.cpu.postgres),
             contestant: cpu(|m| m.cpu.contestant),
         },
+        host_share_elsewhere: median(&point.each(who, |m| m.cpu.elsewhere() / m.seconds)) / cores,
         resident_mb: point.each(who, |m| m.resident_bytes as f64 / 1e6).into_iter().fold(0.0, f64::max),
         rounds: point.rounds.len(),
     }

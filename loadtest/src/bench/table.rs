@@ -66,7 +66,7 @@ fn sweeps(report: &SubjectReport) -> String {
 fn loads(records: &[Record]) -> String {
     let mut text = String::from(
         "| load | contestant | requests/s | p50 ms | p90 ms | p99 ms | ratio of | to peer | to limit | refused | failed | \
-         CPU ms a request: contestant, Postgres, generator | MB |\n|---|---|--:|--:|--:|--:|---|--:|--:|--:|--:|--:|--:|\n",
+         CPU ms a request: contestant, Postgres, generator | elsewhere, % | MB |\n|---|---|--:|--:|--:|--:|---|--:|--:|--:|--:|--:|--:|--:|\n",
     );
     let ratio = |interval: Option<Interval>| {
         interval.map_or_else(String::new, |i| format!("{:.3} ({:.3} to {:.3})", i.value, i.low, i.high))
@@ -75,7 +75,7 @@ fn loads(records: &[Record]) -> String {
         let cpu = r.cpu_ms_per_request;
         let _ = writeln!(
             text,
-            "| {} | {} | {:.1} | {:.1} | {:.1} | {:.1} | {} | {} | {} | {} | {} | {:.2}, {:.2}, {:.2} | {:.0} |",
+            "| {} | {} | {:.1} | {:.1} | {:.1} | {:.1} | {} | {} | {} | {} | {} | {:.2}, {:.2}, {:.2} | {:.0} | {:.0} |",
             r.load,
             r.contestant,
             r.rps,
@@ -90,6 +90,7 @@ fn loads(records: &[Record]) -> String {
             cpu.contestant,
             cpu.postgres,
             cpu.generator,
+            r.host_share_elsewhere * 100.0,
             r.resident_mb
         );
     }

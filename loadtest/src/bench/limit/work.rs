@@ -1,8 +1,8 @@
 //! The loop itself: threads that take tickets, decode, preprocess and run their session.
 
 use super::{Cell, LimitArgs, Order, Reply};
-use crate::bench::accounting::{cpu_seconds, resident_bytes};
-use crate::bench::load::{Traffic, Window, arrivals};
+use crate::bench::accounting::{cpu_seconds, host_busy_seconds, resident_bytes};
+use crate::bench::load::{Cpu, Traffic, Window, arrivals};
 use crate::bench::subject;
 use anyhow::{Context, Result};
 use bytes::Bytes;
@@ -148,7 +148,7 @@ impl Shop<'_> {
                 arrivals(rate, seed, window).into_iter().map(|after| start + after).collect(),
             )),
         };
-        let (latencies, cpu) = std::thread::scope(|scope| -> Result<(Vec<u64>, f64)> {
+        let (latencies, cpu) = std::thread::scope(|scope| -> Result<(Vec<u64>, Cpu)> {
             let workers: Vec<_> = sessions
                 .iter_mut()
                 .enumerate()
@@ -157,22 +157,21 @@ impl Shop<'_> {
                     scope.spawn(move || self.work(worker, session, source, (from, to)))
                 })
                 .collect();
-            let me = std::process::id();
+            let now = || -> Result<Cpu> {
+                let contestant = cpu_seconds(std::process::id())?;
+                Ok(Cpu { contestant, host: host_busy_seconds()?, ..Cpu::default() })
+            };
             std::thread::sleep(from.saturating_duration_since(Instant::now()));
-            let before = cpu_seconds(me)?;
+            let before = now()?;
             std::thread::sleep(to.saturating_duration_since(Instant::now()));
-            let cpu = cpu_seconds(me)? - before;
+            let cpu = now()?.since(before);
             let mut latencies = Vec::new();
             for worker in workers {
                 latencies.extend(worker.join().map_err(|_| anyhow::anyhow!("a worker panicked"))??);
             }
             Ok((latencies, cpu))
         })?;
-        Ok(Reply::Ran {
-            latencies_us: latencies,
-            cpu_seconds: cpu,
-            resident_bytes: resident_bytes(std::process::id())?,
-        })
+        Ok(Reply::Ran { latencies_us: latencies, cpu, resident_bytes: resident_bytes(std::process::id())? })
     }
 
     /// One thread: latencies of what counts, in microseconds. In the closed loop an image counts when it ends inside the

@@ -17,7 +17,8 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 /// Sides of images that shrink, grow and stay along each axis, with whole and broken factors.
-const SIZES: [(u32, u32); 10] = [
+const SIZES: [(u32, u32); 11] = [
+    (224, 224),
     (2000, 1600),
     (1023, 769),
     (448, 448),
@@ -91,7 +92,7 @@ fn bytes_are_reduced_to_the_bit_as_16_bit_samples_are() {
 
 #[test]
 fn files_of_few_bits_are_reduced_as_what_they_show() {
-    let bits: Vec<u8> = (0..40 * 300).map(|i| (i * 2_654_435_761_u64 >> 7) as u8).collect();
+    let bits: Vec<u8> = (0..40 * 300).map(|i| ((i * 2_654_435_761_u64) >> 7) as u8).collect();
     let shown: Vec<u8> =
         bits.iter().flat_map(|byte| (0..8).map(move |bit| (byte >> (7 - bit) & 1) * 255)).collect();
     let file = png(320, 300, &bits, ColorType::Grayscale, BitDepth::One);

@@ -167,6 +167,7 @@ impl Block {
     }
 }
 
+#[derive(Clone, Copy)]
 enum Side {
     Input,
     Output,

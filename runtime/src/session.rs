@@ -199,7 +199,9 @@ impl Session {
             run_at(&mut self.inner, image, 1, self.sizes)?
         } else {
             self.gathered.clear();
-            images.iter().for_each(|image| self.gathered.extend_from_slice(image));
+            for image in images {
+                self.gathered.extend_from_slice(image);
+            }
             self.gathered.resize(size * n_pixels, 0);
             run_at(&mut self.inner, &self.gathered, size, self.sizes)?
         };

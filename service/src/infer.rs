@@ -113,13 +113,14 @@ impl Engine {
         policy: BatchPolicy,
         niceness: i32,
         facts: EngineFacts,
-        metrics: Option<Arc<Metrics>>,
+        metrics: Option<&Arc<Metrics>>,
     ) -> std::io::Result<Self> {
         let (batches, made_up) = mpsc::channel();
         let made_up = Arc::new(Mutex::new(made_up));
-        let messages = queue::start(policy, batches, metrics.clone());
+        let messages = queue::start(policy, batches, metrics.map(Arc::clone));
         for (index, backend) in backends.into_iter().enumerate() {
-            let (made_up, owner, metrics) = (Arc::clone(&made_up), messages.downgrade(), metrics.clone());
+            let (made_up, owner, metrics) =
+                (Arc::clone(&made_up), messages.downgrade(), metrics.map(Arc::clone));
             threads::spawn(format!("model-{index}"), niceness, move || {
                 worker::work(backend, &made_up, &owner, metrics.as_deref());
             })?;

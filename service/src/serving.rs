@@ -77,8 +77,7 @@ impl Serving {
             proof: sessions.proof,
             execution: sessions.execution,
         };
-        let engine =
-            Engine::start(sessions.backends, sessions.policy, niceness, facts, metrics.map(Arc::clone))?;
+        let engine = Engine::start(sessions.backends, sessions.policy, niceness, facts, metrics)?;
         tracing::info!(
             name = model.manifest().name,
             version = model.manifest().version,

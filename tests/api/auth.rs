@@ -66,6 +66,7 @@ async fn every_route_wants_its_scope_and_new_routes_cannot_be_forgotten() {
         ("post", "/v1/predictions", "predict"),
         ("get", "/v1/predictions/{id}", "audit:read"),
         ("get", "/v1/model", ""),
+        ("post", "/v1/model/reload", "admin"),
     ];
     let document = server.document().await;
     for (path, methods) in document["paths"].as_object().unwrap() {

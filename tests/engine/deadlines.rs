@@ -9,12 +9,12 @@ use system_tests::{images, postgres, tokens};
 async fn post(server: &Server, timeout: &str, image: Vec<u8>) -> reqwest::Response {
     let request = server.client.post(format!("{}/v1/predictions", server.base));
     let request = request.bearer_auth(tokens::token("predict")).header("x-request-timeout-ms", timeout);
-    request.body(image).send().await.unwrap()
+    request.body(image).send().await.expect("an answer")
 }
 
 async fn wait_for_rows(url: &str, n: u32) {
     let start = Instant::now();
-    while postgres::psql(url, "select count(*) from predictions").unwrap() != n.to_string() {
+    while postgres::psql(url, "select count(*) from predictions").expect("a count") != n.to_string() {
         assert!(start.elapsed() < Duration::from_secs(20), "{n} rows are not there");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

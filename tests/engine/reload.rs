@@ -8,14 +8,17 @@ use system_tests::bundles;
 use system_tests::server::{Options, Server, problem};
 use system_tests::{images, postgres, tokens};
 
+/// What a refusal must name, and what is done to the candidate.
+type Spoil = (&'static str, fn(&Path));
+
 async fn reload(server: &Server) -> reqwest::Response {
     let request = server.client.post(format!("{}/v1/model/reload", server.base));
-    request.bearer_auth(tokens::token("admin")).send().await.unwrap()
+    request.bearer_auth(tokens::token("admin")).send().await.expect("an answer")
 }
 
 async fn served_version(server: &Server) -> String {
-    let told: serde_json::Value = server.get("/v1/model", "predict").await.json().await.unwrap();
-    told["version"].as_str().unwrap().to_owned()
+    let told: serde_json::Value = server.get("/v1/model", "predict").await.json().await.expect("JSON");
+    told["version"].as_str().expect("a version").to_owned()
 }
 
 fn bundle(directory: &Path) -> PathBuf {
@@ -72,7 +75,6 @@ async fn a_bad_candidate_is_refused_by_name_and_the_old_model_goes_on() {
     // The same again changes nothing.
     let same: serde_json::Value = reload(&server).await.json().await.unwrap();
     assert_eq!(same["swapped"], false);
-    type Spoil = (&'static str, fn(&Path));
     let spoil: [Spoil; 4] = [
         ("model.onnx", |place| bundles::flip_a_byte(&place.join("model.onnx"))),
         ("signature", |place| std::fs::remove_file(place.join("signature")).unwrap()),

@@ -33,13 +33,17 @@ pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<DecodedImage
     let (samples, significant_bits, windowing) = match pixels {
         DecodingResult::U8(mut values) => {
             if white_is_zero {
-                values.iter_mut().for_each(|value| *value = 255 - *value);
+                for value in &mut values {
+                    *value = 255 - *value;
+                }
             }
             (Samples::Narrow(values), 8, Windowing::FullRange)
         }
         DecodingResult::U16(mut values) => {
             if white_is_zero {
-                values.iter_mut().for_each(|value| *value = u16::MAX - *value);
+                for value in &mut values {
+                    *value = u16::MAX - *value;
+                }
             }
             let (bits, windowing) = deep(&values);
             (Samples::Wide(values), bits, windowing)

@@ -87,17 +87,28 @@ pub(super) fn resize(
 ) -> Vec<u8> {
     let (columns, rows) = geometry.input;
     let mut pixels = vec![0; columns as usize * rows as usize];
-    match (samples, window.bytes()) {
-        (Samples::Narrow(samples), Some(levels)) => {
-            let shown = levels.apply(samples);
+    if let (Samples::Narrow(samples), Some(levels)) = (samples, window.bytes()) {
+        let shown = levels.apply(samples);
+        if geometry.original == geometry.size {
+            place(&shown, geometry, &mut pixels);
+        } else {
             narrow::resize(&shown, geometry, &mut buffers.narrow, &mut pixels);
         }
-        _ => {
-            window.apply(&samples.widened(), &mut buffers.levels);
-            wide(geometry, buffers, &mut pixels);
-        }
+    } else {
+        window.apply(&samples.widened(), &mut buffers.levels);
+        wide(geometry, buffers, &mut pixels);
     }
     pixels
+}
+
+/// An image that has its size already.
+fn place(shown: &[u8], geometry: &Geometry, pixels: &mut [u8]) {
+    let (left, top, width) =
+        (geometry.offset.0 as usize, geometry.offset.1 as usize, geometry.size.0 as usize);
+    let target = pixels.chunks_exact_mut(geometry.input.0 as usize).skip(top);
+    for (row, source) in target.zip(shown.chunks_exact(width)) {
+        row[left..left + width].copy_from_slice(source);
+    }
 }
 
 /// 16-bit brightness at the original's size to 8 bits at the input's.

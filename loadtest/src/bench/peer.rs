@@ -183,7 +183,7 @@ fn token() -> Result<String> {
 
 /// Runs a program to its end and returns what it printed.
 fn run(command: &mut Command) -> Result<String> {
-    let name = format!("{:?}", command.get_program());
+    let name = command.get_program().display().to_string();
     let output = command
         .stderr(std::process::Stdio::inherit())
         .output()

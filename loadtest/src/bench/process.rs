@@ -60,8 +60,9 @@ impl Process {
     }
 
     fn spawn(command: &mut Command, log: &Path) -> Result<Self> {
-        let child =
-            command.spawn().with_context(|| format!("{:?} cannot be started", command.get_program()))?;
+        let child = command
+            .spawn()
+            .with_context(|| format!("{} cannot be started", command.get_program().display()))?;
         let guard = Guard::new("kill -s KILL -- \"-$0\" 2> /dev/null", &[&child.id().to_string()])?;
         Ok(Self { child, guard: Some(guard), log: log.to_owned() })
     }
@@ -89,7 +90,7 @@ impl Process {
                 return Ok(value);
             }
             self.check_alive(what)?;
-            if started.elapsed() > Duration::from_secs(60) {
+            if started.elapsed() > Duration::from_mins(1) {
                 bail!("{what}: nothing within 60 s; see {}", self.log.display());
             }
             std::thread::sleep(Duration::from_millis(10));

@@ -115,7 +115,7 @@ pub(super) fn wait_ready(process: &mut Process, address: SocketAddr, path: &str,
     while !ask().unwrap_or(false) {
         process.check_alive(name)?;
         ensure!(
-            started.elapsed() < Duration::from_secs(60),
+            started.elapsed() < Duration::from_mins(1),
             "{name} is not ready after 60 s: {}",
             process.log()
         );

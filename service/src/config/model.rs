@@ -11,6 +11,7 @@ use std::time::Duration;
 /// As written.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of the configuration")]
 pub(super) struct ModelSection {
     bundle: PathBuf,
     variant: Option<String>,
@@ -62,6 +63,7 @@ pub enum ProviderName {
 
 /// The model.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of the configuration")]
 pub struct ModelConfig {
     /// Directory of the bundle.
     pub bundle: PathBuf,
@@ -123,6 +125,7 @@ pub struct ShadowConfig {
 
 impl ModelConfig {
     /// The same, for the candidate: one session on the processor that is left over.
+    #[must_use]
     pub fn for_shadow(&self, shadow: &ShadowConfig) -> Self {
         Self {
             bundle: shadow.bundle.clone(),

@@ -72,7 +72,7 @@ mod tests {
 
     #[tokio::test]
     async fn it_ends_with_the_deadline_or_with_the_client() {
-        let (here, patience) = until(Instant::now() + Duration::from_secs(60));
+        let (here, patience) = until(Instant::now() + Duration::from_mins(1));
         assert_eq!(patience.ended(), None);
         let gone = tokio::spawn(patience.clone().gone());
         drop(here);

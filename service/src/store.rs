@@ -55,8 +55,12 @@ impl Store {
         let statement_timeout_ms = config.statement_timeout.as_millis().to_string();
         let options =
             options.application_name("cxr-service").options([("statement_timeout", statement_timeout_ms)]);
+        // All of them from the start and for good: a request that has to wait for a new connection waits for the server to
+        // fork, and does not notice when one of the others becomes free.
         let pool = PgPoolOptions::new()
             .max_connections(config.max_connections)
+            .min_connections(config.max_connections)
+            .idle_timeout(None)
             .acquire_timeout(config.acquire_timeout)
             .connect_lazy_with(options);
         Ok(Self { pool, patience: config.statement_timeout + NETWORK_ALLOWANCE })

@@ -153,7 +153,7 @@ fn a_file_that_is_no_yaml_is_named_and_not_quoted() {
 #[test]
 fn a_command_needs_its_own_part_only() {
     let (database, _) = load_database(&sources(Profile::Production, None, &[DATABASE])).unwrap();
-    assert_eq!(database.max_connections, 16);
+    assert_eq!(database.max_connections, 8);
     assert_eq!(load_database(&sources(Profile::Production, None, &[])).unwrap_err().0.len(), 1);
     assert!(load_auth(&sources(Profile::Development, None, &[])).unwrap().hs256_secret.is_some());
 }

@@ -36,7 +36,7 @@ start)
   cd "$dir"
   "${as[@]}" "$bin/initdb" -D "$dir/data" -U cxr -A trust -E UTF8 --locale=C.UTF-8 --no-sync > "$dir/initdb.log" 2>&1 ||
     { cat "$dir/initdb.log" >&2; exit 1; }
-  options="-c listen_addresses='' -k $dir -c max_connections=100 -c shared_buffers=64MB -c log_min_messages=warning"
+  options="-c listen_addresses='' -k $dir -c max_connections=300 -c shared_buffers=64MB -c log_min_messages=warning"
   [ "$mode" != --fast ] || options="$options -c fsync=off -c synchronous_commit=off -c full_page_writes=off"
   "${as[@]}" "$bin/pg_ctl" -D "$dir/data" -w -t 30 -l "$dir/data/log" -o "$options" start > /dev/null ||
     { cat "$dir/data/log" >&2; exit 1; }

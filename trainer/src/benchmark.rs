@@ -16,7 +16,7 @@ use cxr::AffineCalibration;
 use cxr::bundle::{Evaluation, Manifest, Provenance, SCHEMA_VERSION, Trust, Variant, key_id, sha256_hex};
 use ed25519_dalek::SigningKey;
 use phantoms::Phantoms;
-use runtime::{Runtime, Session, SessionOptions};
+use runtime::{Runtime, SessionOptions};
 use std::collections::BTreeMap;
 use std::path::Path;
 use tch::Device;

@@ -81,11 +81,8 @@ impl Pipeline {
             Outcome::Predicted { scores, .. } => self.metrics.predicted(scores.decision.verdict.code()),
             Outcome::Rejected { reason } => self.metrics.rejected(reason),
             Outcome::Expired { reason, .. } => {
-                self.metrics.dropped(if reason == Impatience::Expired.code() {
-                    DropCause::Expired
-                } else {
-                    DropCause::Abandoned
-                })
+                let late = reason == Impatience::Expired.code();
+                self.metrics.dropped(if late { DropCause::Expired } else { DropCause::Abandoned });
             }
             Outcome::Failed { .. } => {}
         }

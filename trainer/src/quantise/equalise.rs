@@ -145,7 +145,9 @@ fn spans_of(graph: &Graph, value: &str, of_sources: &BTreeMap<usize, Vec<Span>>)
 fn scale_source(graph: &mut Graph, index: usize, spans: &[Span]) -> Result<()> {
     change(graph, index, |filter, bias, channel| {
         let Span { low, length } = spans[channel];
-        filter.iter_mut().for_each(|weight| *weight /= length);
+        for weight in filter.iter_mut() {
+            *weight /= length;
+        }
         (bias - low) / length
     })
 }
@@ -154,7 +156,9 @@ fn scale_taker(graph: &mut Graph, index: usize, spans: &[Span]) -> Result<()> {
     change(graph, index, |filter, bias, channel| {
         let Span { low, length } = spans[channel];
         let offset = low * filter.iter().sum::<f32>();
-        filter.iter_mut().for_each(|weight| *weight *= length);
+        for weight in filter.iter_mut() {
+            *weight *= length;
+        }
         bias + offset
     })
 }

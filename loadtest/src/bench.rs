@@ -1,7 +1,6 @@
 //! `bench`: the service, the peer and the limit by turns, closed and open loop; table, plot and summary.json.
 
 mod accounting;
-mod client;
 mod images;
 mod interval;
 mod limit;

@@ -5,4 +5,6 @@
 pub mod bench;
 mod console;
 pub mod device;
+mod generator;
 pub mod gpu_check;
+mod listening;

@@ -191,7 +191,14 @@ impl Engine {
         answer: Result<Result<Inference, InferenceError>, oneshot::error::RecvError>,
     ) -> Result<Inference, InferenceError> {
         let answer = answer.unwrap_or(Err(InferenceError::Lost(JobLost)));
-        self.healthy.store(answer.is_ok(), Ordering::Relaxed);
+        match &answer {
+            Ok(_) => self.healthy.store(true, Ordering::Relaxed),
+            Err(InferenceError::Backend(_) | InferenceError::Lost(_)) => {
+                self.healthy.store(false, Ordering::Relaxed);
+            }
+            // Says nothing of the model.
+            Err(InferenceError::Expired | InferenceError::Abandoned) => {}
+        }
         answer
     }
 }

@@ -11,13 +11,16 @@ use crate::config::database::DatabaseConfig;
 use crate::shadow::ShadowRow;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{PgPool, Postgres};
+use sqlx::{Connection, PgPool, Postgres};
 use std::time::Duration;
 use tokio::time::error::Elapsed;
 use uuid::Uuid;
 
 /// Added to the server's own statement time-out before we stop waiting: its answer says more than our silence.
 const NETWORK_ALLOWANCE: Duration = Duration::from_millis(500);
+
+/// A connection that has been idle for longer is asked whether it still lives before it is used.
+const QUIET: Duration = Duration::from_millis(500);
 
 /// Why the database gave no answer.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +64,16 @@ impl Store {
             .max_connections(config.max_connections)
             .min_connections(config.max_connections)
             .idle_timeout(None)
+            // One in use a moment ago needs no question whether it still lives: that question costs as much as a small row.
+            .test_before_acquire(false)
+            .before_acquire(|connection, seen| {
+                Box::pin(async move {
+                    if seen.idle_for > QUIET {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
             .acquire_timeout(config.acquire_timeout)
             .connect_lazy_with(options);
         Ok(Self { pool, patience: config.statement_timeout + NETWORK_ALLOWANCE })

@@ -6,6 +6,7 @@ use system_tests::{bundles, images, postgres};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_candidate_is_logged_beside_the_answer_and_never_answers() {
+    let _host = crate::HOST.read().await;
     let directory = tempfile::tempdir().unwrap();
     let candidate = directory.path().join("candidate");
     bundles::copy(&candidate, "9.5.0");

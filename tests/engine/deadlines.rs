@@ -22,6 +22,7 @@ async fn wait_for_rows(url: &str, n: u32) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_late_is_answered_504_and_has_its_row_and_the_rest_is_not_delayed() {
+    let _host = crate::HOST.read().await;
     let url = postgres::shared().database();
     let server =
         Options::on(&url).set("model.sessions", &1).set("limits.decode_threads", &1).start_ready().await;
@@ -56,6 +57,7 @@ async fn what_is_late_is_answered_504_and_has_its_row_and_the_rest_is_not_delaye
 
 #[tokio::test]
 async fn a_stated_time_is_a_whole_number_of_milliseconds() {
+    let _host = crate::HOST.read().await;
     let server = Server::ready().await;
     for wrong in ["0", "-5", "1.5", "soon", ""] {
         let answer = post(&server, wrong, images::jpeg(1, false)).await;
@@ -70,6 +72,7 @@ async fn a_stated_time_is_a_whole_number_of_milliseconds() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_hangs_up_frees_its_place_and_leaves_its_row() {
+    let _host = crate::HOST.read().await;
     let url = postgres::shared().database();
     let options = Options::on(&url).set("model.sessions", &1).set("limits.decode_threads", &1);
     let server = options.set("limits.max_in_flight", &64).start_ready().await;

@@ -5,3 +5,6 @@ mod deadlines;
 mod load;
 mod overload;
 mod reload;
+
+/// Held by each test: alone by one that compares paces, together by the others.
+static HOST: tokio::sync::RwLock<()> = tokio::sync::RwLock::const_new(());

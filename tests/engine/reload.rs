@@ -29,6 +29,7 @@ fn bundle(directory: &Path) -> PathBuf {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_reloads_under_load_lose_no_request() {
+    let _host = crate::HOST.write().await;
     let directory = tempfile::tempdir().unwrap();
     let place = bundle(directory.path());
     let url = postgres::shared().database();
@@ -68,6 +69,7 @@ async fn ten_reloads_under_load_lose_no_request() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bad_candidate_is_refused_by_name_and_the_old_model_goes_on() {
+    let _host = crate::HOST.read().await;
     let directory = tempfile::tempdir().unwrap();
     let place = bundle(directory.path());
     let server =
@@ -105,6 +107,7 @@ async fn a_bad_candidate_is_refused_by_name_and_the_old_model_goes_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bundle_that_is_put_in_the_watched_directory_is_taken_over() {
+    let _host = crate::HOST.read().await;
     let directory = tempfile::tempdir().unwrap();
     let place = bundle(directory.path());
     let server = Options::on(&postgres::shared().database())

@@ -1,5 +1,6 @@
 //! The radiographs that everybody gets: a fixed sample of real JPEG files, or phantoms where there are none.
 
+use crate::generator::forms;
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use cxr::phantom::{PhantomSpec, generate};
@@ -10,8 +11,6 @@ use std::path::{Path, PathBuf};
 
 /// Files that take part.
 const N_IMAGES: usize = 128;
-/// Between the parts of the form; no JPEG file of the data holds it, and phantoms can't.
-const BOUNDARY: &str = "cxr-bench-7MA4YWxkTrZu0gW";
 
 /// Which images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -63,15 +62,7 @@ impl Images {
 
     /// The files as bodies of `multipart/form-data`, and the media type that names the boundary.
     pub(super) fn forms(&self) -> (Vec<Bytes>, String) {
-        let form = |file: &Bytes| {
-            let head = format!(
-                "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"image.jpeg\"\r\n\
-                 Content-Type: image/jpeg\r\n\r\n"
-            );
-            let tail = format!("\r\n--{BOUNDARY}--\r\n");
-            [head.as_bytes(), file, tail.as_bytes()].concat().into()
-        };
-        (self.files.iter().map(form).collect(), format!("multipart/form-data; boundary={BOUNDARY}"))
+        forms(&self.files)
     }
 }
 
@@ -132,11 +123,9 @@ mod tests {
             .unwrap();
         }
         let (forms, media_type) = images.forms();
-        assert!(media_type.ends_with(BOUNDARY));
+        let boundary = media_type.split_once("boundary=").unwrap().1.as_bytes();
         let at = forms[3].windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;
         assert_eq!(&forms[3][at..at + images.files[3].len()], &images.files[3][..]);
-        assert!(
-            !images.files.iter().any(|file| file.windows(BOUNDARY.len()).any(|w| w == BOUNDARY.as_bytes()))
-        );
+        assert!(!images.files.iter().any(|file| file.windows(boundary.len()).any(|w| w == boundary)));
     }
 }

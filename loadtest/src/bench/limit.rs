@@ -7,10 +7,10 @@ mod work;
 pub(super) use work::pack;
 pub use work::serve;
 
-use super::load::{Cpu, Measurement, Traffic, Window};
 use super::process::Process;
 use super::progress::say;
 use super::subject::Subject;
+use crate::generator::{Cpu, Measurement, Traffic, Window};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead, BufReader, Write};

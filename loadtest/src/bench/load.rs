@@ -1,7 +1,4 @@
-//! What is asked of a contestant, and what it did.
-
-use serde::{Deserialize, Serialize};
-use std::time::Duration;
+//! The loads that a contestant meets, by name.
 
 /// A load point.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -45,147 +42,9 @@ impl Load {
     }
 }
 
-/// A load with its figures filled in, as a contestant meets it.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Traffic {
-    /// Clients in a closed loop.
-    Closed {
-        /// Clients.
-        clients: usize,
-    },
-    /// Poisson arrivals.
-    Open {
-        /// Arrivals a second.
-        rate: f64,
-        /// Decides the arrivals.
-        seed: u64,
-    },
-}
-
-/// How long.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub(super) struct Window {
-    /// Seconds under load before anything counts.
-    pub(super) warm_s: f64,
-    /// Seconds that count.
-    pub(super) seconds: f64,
-}
-
-impl Window {
-    pub(super) fn warm(&self) -> Duration {
-        Duration::from_secs_f64(self.warm_s)
-    }
-    pub(super) fn whole(&self) -> Duration {
-        Duration::from_secs_f64(self.warm_s + self.seconds)
-    }
-}
-
-/// Arrivals of a Poisson process after the start, to the window's end.
-pub(super) fn arrivals(rate: f64, seed: u64, window: Window) -> Vec<Duration> {
-    use rand::SeedableRng;
-    use rand_distr::{Distribution, Exp1};
-    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
-    let mut at_s = 0.0;
-    std::iter::from_fn(|| {
-        let gap: f64 = Exp1.sample(&mut rng);
-        at_s += gap / rate;
-        Some(Duration::from_secs_f64(at_s))
-    })
-    .take_while(|at| *at < window.whole())
-    .collect()
-}
-
-/// Processor seconds spent inside the window.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct Cpu {
-    /// Who asks.
-    pub(super) generator: f64,
-    /// The database.
-    pub(super) postgres: f64,
-    /// Who answers.
-    pub(super) contestant: f64,
-    /// All of the host.
-    pub(super) host: f64,
-}
-
-impl Cpu {
-    /// What was spent after `before`.
-    pub(super) fn since(self, before: Self) -> Self {
-        Self {
-            generator: self.generator - before.generator,
-            postgres: self.postgres - before.postgres,
-            contestant: self.contestant - before.contestant,
-            host: self.host - before.host,
-        }
-    }
-
-    /// What the host did beside.
-    pub(super) fn elsewhere(self) -> f64 {
-        (self.host - self.generator - self.postgres - self.contestant).max(0.0)
-    }
-}
-
-/// What happened in one window.
-#[derive(Debug, Clone)]
-pub(super) struct Measurement {
-    /// Length of the window.
-    pub(super) seconds: f64,
-    /// Latencies of good answers, in microseconds, as they came.
-    pub(super) latencies_us: Vec<u64>,
-    /// Answers 429 and 503.
-    pub(super) refused: u64,
-    /// Anything else: other answers, broken connections, no answer at the end.
-    pub(super) failed: u64,
-    /// Processor time.
-    pub(super) cpu: Cpu,
-    /// Resident memory of the contestant at the end, in bytes.
-    pub(super) resident_bytes: u64,
-}
-
-impl Measurement {
-    /// Nothing yet.
-    pub(super) fn new(seconds: f64) -> Self {
-        Self {
-            seconds,
-            latencies_us: Vec::new(),
-            refused: 0,
-            failed: 0,
-            cpu: Cpu::default(),
-            resident_bytes: 0,
-        }
-    }
-    /// Counts a good answer.
-    pub(super) fn record(&mut self, latency: Duration) {
-        self.latencies_us.push(latency.as_micros() as u64);
-    }
-    /// Good answers a second.
-    pub(super) fn rps(&self) -> f64 {
-        self.latencies_us.len() as f64 / self.seconds
-    }
-    /// A percentile of the latency in milliseconds, by nearest rank; NaN where nothing was answered. A window holds some
-    /// thousand answers at most: kept one by one, they need no histogram and lose no digit.
-    pub(super) fn percentile_ms(&self, percentile: f64) -> f64 {
-        let mut sorted = self.latencies_us.clone();
-        sorted.sort_unstable();
-        let rank = (percentile / 100.0 * sorted.len() as f64).ceil().max(1.0) as usize;
-        sorted.get(rank - 1).map_or(f64::NAN, |us| *us as f64 / 1e3)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn percentiles_are_those_of_the_nearest_rank() {
-        let mut found = Measurement::new(2.0);
-        assert!(found.percentile_ms(50.0).is_nan());
-        (1..=200).rev().for_each(|ms| found.record(Duration::from_millis(ms)));
-        let ms = [0.0, 50.0, 99.0, 100.0].map(|percentile| found.percentile_ms(percentile).round() as u64);
-        assert_eq!(ms, [1, 100, 198, 200]);
-        assert!((found.rps() - 100.0).abs() < 1e-9);
-    }
 
     #[test]
     fn loads_are_read_as_they_are_named() {
@@ -194,21 +53,5 @@ mod tests {
         for wrong in ["0", "-3", "0%", "x%", "", "1.5"] {
             assert!(Load::parse(wrong).is_err(), "{wrong}");
         }
-    }
-
-    #[test]
-    fn arrivals_come_at_the_rate_and_as_the_seed_says() {
-        let window = Window { warm_s: 0.0, seconds: 100.0 };
-        let found = arrivals(50.0, 3, window);
-        // 5,000 on average with a standard deviation of 71.
-        assert!((4700..5300).contains(&found.len()), "{}", found.len());
-        assert!(found.is_sorted() && found.last().is_some_and(|last| *last < window.whole()));
-        assert_eq!(found, arrivals(50.0, 3, window));
-        assert_ne!(found, arrivals(50.0, 4, window));
-        let mean = found.len() as f64 / 100.0;
-        let gaps: Vec<f64> =
-            found.windows(2).map(|pair| pair[1].saturating_sub(pair[0]).as_secs_f64() * mean).collect();
-        let variance = gaps.iter().map(|gap| (gap - 1.0).powi(2)).sum::<f64>() / gaps.len() as f64;
-        assert!((0.85..1.15).contains(&variance), "exponential gaps have the variance 1, not {variance}");
     }
 }

@@ -1,14 +1,13 @@
 //! The FastAPI peer as a contestant: the twin of the same graph, at the setting that suits the host best.
 
-use super::client::Target;
 use super::images::Images;
-use super::load::{Traffic, Window};
 use super::postgres::Postgres;
 use super::process::Process;
 use super::progress::say;
 use super::server::Server;
 use super::service::wait_ready;
 use super::subject::Subject;
+use crate::generator::{Target, Traffic, Window};
 use anyhow::{Context, Result, bail, ensure};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::Serialize;

@@ -2,10 +2,11 @@
 
 use super::interval::median;
 use super::limit::Limit;
-use super::load::{Load, Measurement, Traffic, Window};
+use super::load::Load;
 use super::postgres::Postgres;
 use super::progress::say;
 use super::server::Server;
+use crate::generator::{Measurement, Traffic, Window};
 use anyhow::Result;
 use serde::Serialize;
 use std::collections::BTreeMap;

@@ -2,6 +2,7 @@
 
 use super::Args;
 use super::images::Images;
+use super::interval::median;
 use super::limit::{Cell, Limit, LimitCell, pack};
 use super::load::Load;
 use super::peer::{Peer, PeerCell, PeerSetting};
@@ -13,14 +14,17 @@ use super::service;
 use super::soak::{Soak, soak};
 use super::subject::Subject;
 use super::summary::{Figures, Record, records};
+use crate::generator::{Traffic, Window};
 use anyhow::Result;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
 /// Seconds for each cell of a sweep.
 const SWEEP_S: f64 = 2.5;
-/// Clients of the soak.
-const SOAK_CLIENTS: usize = 16;
+/// Clients that saturate a server: of the soak, and where the peer's rate is measured.
+const SATURATING_CLIENTS: usize = 16;
+/// Windows behind the peer's saturation rate.
+const REFERENCE_WINDOWS: usize = 5;
 
 /// Share of the host that others may take before it is said aloud.
 const MAX_SHARE_ELSEWHERE: f64 = 0.05;
@@ -67,7 +71,7 @@ pub(super) async fn measure(
     say(format_args!("{} rounds, about {minutes:.1} minutes", plan.rounds));
     let (points, commits_ms) = play(&mut field, &plan, postgres).await?;
     let soak = match args.soak_minutes {
-        minutes if minutes > 0.0 => Some(soak(&mut field.service, SOAK_CLIENTS, minutes).await?),
+        minutes if minutes > 0.0 => Some(soak(&mut field.service, SATURATING_CLIENTS, minutes).await?),
         _ => None,
     };
     complain(&points, &logs);
@@ -125,11 +129,21 @@ async fn start_peer(
     let peer = Peer::prepare(subject, postgres, logs)?;
     let cores = std::thread::available_parallelism()?.get();
     let quick = args.quick.then_some(PeerSetting { workers: cores, intra_threads: 1, pool_threads: 1 });
-    let cells = match args.peer.or(quick) {
+    let mut cells = match args.peer.or(quick) {
         Some(setting) => vec![peer.try_setting(setting, images, SWEEP_S, logs).await?],
         None => peer.sweep(images, SWEEP_S, logs).await?,
     };
-    let server = peer.start(cells[0].setting, images, logs).await?;
+    let mut server = peer.start(cells[0].setting, images, logs).await?;
+    if !args.quick {
+        // The open loads hang on this rate, and hosts are faster and slower by turns: one window is not enough.
+        let mut rates = Vec::new();
+        for _ in 0..REFERENCE_WINDOWS {
+            let window = Window { warm_s: 0.2, seconds: SWEEP_S };
+            rates.push(server.measure(Traffic::Closed { clients: SATURATING_CLIENTS }, window).await?.rps());
+        }
+        cells[0].rps = median(&rates);
+        say(format_args!("the peer is saturated at {:.1} requests/s", cells[0].rps));
+    }
     Ok((Some(server), cells))
 }
 

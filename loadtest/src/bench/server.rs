@@ -1,9 +1,8 @@
 //! A contestant that answers over HTTP: its process, its address, and its share of the bill.
 
 use super::accounting::{cpu_seconds, host_busy_seconds, peak_resident_bytes, resident_bytes};
-use super::client::{self, Target};
-use super::load::{Cpu, Measurement, Traffic, Window};
 use super::process::Process;
+use crate::generator::{Cpu, Measurement, Target, Traffic, Window, put};
 use anyhow::{Result, ensure};
 use std::rc::Rc;
 
@@ -39,7 +38,7 @@ impl Server {
             let (generator, host) = (own_cpu_seconds(), host_busy_seconds()?);
             Ok(Cpu { generator, postgres: cpu_seconds(postgres)?, contestant: cpu_seconds(id)?, host })
         };
-        let mut found = client::put(Rc::clone(&self.target), traffic, window, begin, end).await?;
+        let mut found = put(Rc::clone(&self.target), traffic, window, begin, end).await?;
         found.resident_bytes = self.resident_bytes()?;
         self.process.check_alive("the server")?;
         Ok(found)

@@ -1,11 +1,12 @@
 //! Our service as a contestant: as it is delivered, in the development profile, with what `--set` changes.
 
-use super::client::Target;
 use super::images::Images;
 use super::postgres::Postgres;
 use super::process::Process;
 use super::server::Server;
 use super::subject::Subject;
+use crate::generator::Target;
+use crate::listening::listening;
 use anyhow::{Context, Result, ensure};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -91,13 +92,6 @@ fn token(subject: &Subject, settings: &[Setting], url: &str) -> Result<String> {
     let output = command.output().context("cxr-service cannot be run")?;
     ensure!(output.status.success(), "cxr-service dev-token: {}", String::from_utf8_lossy(&output.stderr));
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
-}
-
-/// The service says where it listens in one log line.
-fn listening(line: &str) -> Option<SocketAddr> {
-    let event: serde_json::Value = serde_json::from_str(line).ok()?;
-    let fields = event.get("fields").unwrap_or(&event);
-    (fields["message"] == "listening").then(|| fields["address"].as_str()?.parse().ok())?
 }
 
 /// Waits until a GET is answered 200.

@@ -1,8 +1,8 @@
 //! Memory over time: the service under its saturating load for minutes, its resident memory sampled each second.
 
-use super::load::{Traffic, Window};
 use super::progress::say;
 use super::server::Server;
+use crate::generator::{Traffic, Window};
 use anyhow::Result;
 use serde::Serialize;
 

@@ -1,9 +1,10 @@
 //! The figures that come out: one record for each contestant at each load, and those that the project is judged by.
 
 use super::interval::{Interval, median};
-use super::load::{Load, Measurement};
+use super::load::Load;
 use super::rounds::{Contestant, Point};
 use super::subject::Subject;
+use crate::generator::Measurement;
 use serde::{Deserialize, Serialize};
 
 /// Processor milliseconds behind one answer.

@@ -75,6 +75,14 @@ impl Host {
         }
     }
 
+    /// Precision of the training's convolutions: a GPU has bf16, and a processor without it computes it slowly.
+    pub(super) const fn training_precision(&self) -> &'static str {
+        match self.device {
+            ProviderName::Cpu => "fp32",
+            ProviderName::Cuda => "bf16",
+        }
+    }
+
     /// What was found, for the beginning.
     pub(super) fn summary(&self) -> String {
         let weights =

@@ -1,19 +1,19 @@
 //! A closed loop through HTTP: each client sends its next radiograph when it has the answer to the last.
 
 use super::server::Server;
+use crate::generator::{Cpu, Measurement, Target, Traffic, Window, forms, put};
 use anyhow::{Context, Result, ensure};
-use cxr::scoring::bootstrap::quantile;
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::rc::Rc;
+use std::time::Duration;
 
 /// Radiographs that are sent in turn.
 const N_IMAGES: usize = 64;
-/// What the clients do before anything is counted.
-const WARM_UP: Duration = Duration::from_millis(500);
+/// What the clients do before anything is counted, in seconds.
+const WARM_UP_S: f64 = 0.5;
 
 /// One number of clients.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -56,74 +56,34 @@ pub(super) fn closed_loop(
 ) -> Result<Loads> {
     let read =
         |file: &PathBuf| std::fs::read(file).with_context(|| format!("{}: cannot be read", file.display()));
-    let images: Result<Vec<Vec<u8>>> = files.iter().take(N_IMAGES).map(read).collect();
-    let images = Arc::new(images?);
-    let each = Duration::from_secs_f64(seconds).min(limit / clients.len().max(1) as u32);
-    let mut loads = Vec::new();
-    for n in clients {
-        server.runtime.block_on(round(server, &images, *n, WARM_UP))?;
-        let started = Instant::now();
-        let mut times_ms = server.runtime.block_on(round(server, &images, *n, each))?;
-        let elapsed = started.elapsed().as_secs_f64();
-        times_ms.sort_by(f64::total_cmp);
-        loads.push(Load {
-            clients: *n,
-            answers: times_ms.len(),
-            requests_per_second: times_ms.len() as f64 / elapsed,
-            p50_ms: quantile(&times_ms, 0.5),
-            p99_ms: quantile(&times_ms, 0.99),
-        });
-    }
-    Ok(Loads(loads))
+    let images = files.iter().take(N_IMAGES).map(|file| read(file).map(Bytes::from));
+    let images = images.collect::<Result<Vec<Bytes>>>()?;
+    let target = Target::new(server.address()?, "/v1/predictions", &server.token, forms(&images))?;
+    let target = Rc::new(target);
+    let seconds = seconds.min(limit.as_secs_f64() / clients.len().max(1) as f64);
+    let window = Window { warm_s: WARM_UP_S, seconds };
+    let one = |n: &usize| {
+        let nothing = || Ok(Cpu::default());
+        let traffic = Traffic::Closed { clients: *n };
+        let found = server.runtime.block_on(put(Rc::clone(&target), traffic, window, nothing, nothing))?;
+        load(*n, &found)
+    };
+    clients.iter().map(one).collect::<Result<_>>().map(Loads)
 }
 
-/// Milliseconds of every answer of `n` clients within a time.
-async fn round(server: &Server, images: &Arc<Vec<Vec<u8>>>, n: usize, time: Duration) -> Result<Vec<f64>> {
-    let end = Instant::now() + time;
-    let clients: Vec<_> = (0..n)
-        .map(|first| {
-            let request =
-                server.client.post(format!("{}/v1/predictions", server.base)).bearer_auth(&server.token);
-            tokio::spawn(client(request, Arc::clone(images), first, end))
-        })
-        .collect();
-    let (mut times_ms, mut others) = (Vec::new(), BTreeMap::<u16, usize>::new());
-    for client in clients {
-        for (status, milliseconds) in client.await.context("a client")?? {
-            if status == 200 {
-                times_ms.push(milliseconds);
-            } else {
-                *others.entry(status).or_default() += 1;
-            }
-        }
-    }
+fn load(clients: usize, found: &Measurement) -> Result<Load> {
+    let answers = found.latencies_us.len();
+    let (refused, failed) = (found.refused, found.failed);
     ensure!(
-        others.is_empty(),
-        "{n} clients got {} predictions and other answers: {others:?}",
-        times_ms.len()
+        refused == 0 && failed == 0,
+        "{clients} clients got {answers} predictions, {refused} refusals (429, 503) and {failed} other answers or none"
     );
-    ensure!(!times_ms.is_empty(), "{n} clients got no answer");
-    Ok(times_ms)
-}
-
-/// Status and milliseconds of every answer of one client.
-async fn client(
-    request: reqwest::RequestBuilder,
-    images: Arc<Vec<Vec<u8>>>,
-    first: usize,
-    end: Instant,
-) -> Result<Vec<(u16, f64)>> {
-    let mut answers = Vec::new();
-    for image in images.iter().cycle().skip(first % images.len()) {
-        if Instant::now() >= end {
-            break;
-        }
-        let request = request.try_clone().context("a request without a body can be cloned")?;
-        let started = Instant::now();
-        let response = request.body(image.clone()).send().await.context("POST /v1/predictions")?;
-        let status = response.status().as_u16();
-        response.bytes().await.context("the answer's body")?;
-        answers.push((status, started.elapsed().as_secs_f64() * 1e3));
-    }
-    Ok(answers)
+    ensure!(answers > 0, "{clients} clients got no answer");
+    Ok(Load {
+        clients,
+        answers,
+        requests_per_second: found.rps(),
+        p50_ms: found.percentile_ms(50.0),
+        p99_ms: found.percentile_ms(99.0),
+    })
 }

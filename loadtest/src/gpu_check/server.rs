@@ -2,8 +2,9 @@
 
 use super::program::Program;
 use super::serve::Settings;
+use crate::listening::listening;
 use anyhow::{Context, Result, bail};
-use serde_json::Value;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
@@ -62,7 +63,7 @@ impl Server {
         let started = Instant::now();
         loop {
             let log = server.log();
-            if let Some(address) = log.lines().find_map(listening_address) {
+            if let Some(address) = log.lines().find_map(listening) {
                 server.base = format!("http://{address}");
                 return Ok(server);
             }
@@ -71,6 +72,14 @@ impl Server {
             }
             std::thread::sleep(POLL);
         }
+    }
+
+    /// The address in `base`.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub(super) fn address(&self) -> Result<SocketAddr> {
+        self.base.trim_start_matches("http://").parse().with_context(|| self.base.clone())
     }
 
     /// A GET with the token.
@@ -116,13 +125,6 @@ impl Drop for Server {
         drop(Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status());
         drop(self.child.wait());
     }
-}
-
-/// The service says where it listens in one line of its log.
-fn listening_address(line: &str) -> Option<String> {
-    let event: Value = serde_json::from_str(line).ok()?;
-    let fields = event.get("fields").unwrap_or(&event);
-    (fields["message"] == "listening").then(|| fields["address"].as_str().map(str::to_owned))?
 }
 
 fn last_lines(log: &str) -> String {

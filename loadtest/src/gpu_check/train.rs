@@ -22,6 +22,8 @@ const REPEATED_BATCH: usize = 16;
 pub struct Training {
     /// Images linked for it, all folds together.
     pub images: usize,
+    /// Of the convolutions.
+    pub precision: String,
     /// One entry an epoch.
     pub epochs: Vec<Epoch>,
 }
@@ -152,7 +154,11 @@ impl<'a> Trainer<'a> {
         self.command("train", &self.run, "train.yaml", &self.subset.folder, limit).run()?;
         let epochs = epochs(&self.run)?;
         ensure!(epochs.iter().all(|epoch| epoch.train_loss.is_finite()), "a loss is no number: {epochs:?}");
-        Ok(Training { images: self.subset.files.len(), epochs })
+        Ok(Training {
+            images: self.subset.files.len(),
+            precision: self.host.training_precision().to_owned(),
+            epochs,
+        })
     }
 
     /// Fits the calibration and measures select and calibrate, on the device.
@@ -235,6 +241,7 @@ fn configuration(
     let quoted = |path: &Path| serde_json::to_string(&path.to_string_lossy());
     let weights = host.weights.as_ref().map_or(Ok("null".to_owned()), |file| quoted(file))?;
     let workers = std::thread::available_parallelism().map_or(1, |n| n.get().div_ceil(2));
+    let precision = host.training_precision();
     // Components of the embeddings cannot outnumber the images.
     let components = (n_linked / 16).clamp(2, 32);
     let [cache, bundle, ledger, store] =
@@ -244,7 +251,8 @@ fn configuration(
   data: {{ layout: flat, name: \"images of the GPU check\", cache: {cache}, select_fraction: 0.2, calibrate_fraction: 0.2,
     test_fraction: 0.05 }}
   model: {{ architecture: {architecture}, weights: {weights} }}
-  training: {{ epochs: {epochs}, batch_size: {batch}, patience: {epochs}, workers: {workers}, deterministic: {deterministic} }}
+  training: {{ epochs: {epochs}, batch_size: {batch}, patience: {epochs}, workers: {workers}, precision: {precision},
+    deterministic: {deterministic} }}
   calibration: {{ ood_images: null, components: {components} }}
   evaluation: {{ resamples: 500, ledger: {ledger}, external: null }}
   export: {{ directory: {bundle}, name: cxr-gpu-check, version: 0.1.0, max_bytes: 400000000, originals: null, int8_max_flips: 0.05 }}

@@ -124,6 +124,24 @@ async fn what_expired_or_was_abandoned_in_the_queue_never_runs() {
     assert_eq!(backend.batches.lock().unwrap().len(), 2, "the first and the last");
 }
 
+/// The session's clock and the sender's timer may see a deadline pass in either order.
+#[tokio::test(flavor = "multi_thread")]
+async fn late_is_never_taken_for_broken() {
+    let backend = Brightness { takes: Duration::from_micros(200), ..Brightness::default() };
+    let engine = Arc::new(engine(vec![backend], 1));
+    let input = input(1);
+    for _ in 0..200 {
+        let runs = (1..=16).map(|n| {
+            let deadline = Instant::now() + n * Duration::from_micros(250);
+            engine.run(Arc::clone(&input), deadline, pending())
+        });
+        for answer in futures_util::future::join_all(runs).await {
+            assert!(matches!(answer, Ok(_) | Err(InferenceError::Expired)), "{answer:?}");
+        }
+        assert!(engine.is_healthy().await, "what came too late says nothing of the model");
+    }
+}
+
 #[tokio::test]
 async fn what_already_runs_is_answered_although_its_client_left() {
     let backend = Brightness { takes: Duration::from_millis(600), ..Brightness::default() };

@@ -36,9 +36,13 @@ pub(super) fn work(
 /// Runs the images of the batch that nobody has given up; how many those were.
 fn run(backend: &mut impl Backend, batch: Batch, metrics: Option<&Metrics>) -> usize {
     let now = Instant::now();
-    let wanted = |item: &Item| item.deadline.is_none_or(|deadline| deadline > now) && item.ticket.take();
-    // Whoever waits for one that is not wanted notices its deadline or its client's end by itself.
-    let items: Vec<Item> = batch.into_iter().filter(wanted).collect();
+    let mine = batch.into_iter().filter(|item| item.ticket.take());
+    let (items, late): (Vec<Item>, Vec<Item>) =
+        mine.partition(|item| item.deadline.is_none_or(|deadline| deadline > now));
+    // Told, not left to find out: its sender's clock may not have come so far.
+    for item in late {
+        drop(item.reply.send(Err(InferenceError::Expired)));
+    }
     if items.is_empty() {
         return 0;
     }

@@ -1,5 +1,6 @@
 //! `cxr-trainer benchmark-bundle`.
 
+use super::shared::MakingArguments;
 use anyhow::{Context, Result};
 use clap::Args;
 use cxr_trainer::benchmark::{Request, benchmark_bundle};
@@ -21,12 +22,8 @@ pub(crate) struct Arguments {
     /// Weights instead (safetensors): a backbone under torchvision's names, or a network of a run.
     #[arg(long)]
     weights: Option<PathBuf>,
-    /// ONNX Runtime's shared library.
-    #[arg(long, env = "ORT_DYLIB_PATH")]
-    onnxruntime: PathBuf,
-    /// Ed25519 private key, PKCS#8 PEM; trainer.export.signing_key unless given.
-    #[arg(long)]
-    signing_key: Option<PathBuf>,
+    #[command(flatten)]
+    making: MakingArguments,
     /// A YAML file whose section `trainer` goes over config/default.yaml.
     #[arg(long)]
     config: Option<PathBuf>,
@@ -47,8 +44,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             seed: arguments.seed,
             weights: arguments.weights.as_deref(),
             out: &arguments.out,
-            signing_key: arguments.signing_key.as_deref().unwrap_or(&config.export.signing_key),
-            onnxruntime: &arguments.onnxruntime,
+            signing_key: arguments.making.signing_key(&config),
+            onnxruntime: &arguments.making.onnxruntime,
         },
     )
 }

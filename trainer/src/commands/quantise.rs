@@ -1,5 +1,6 @@
 //! `cxr-trainer quantise`.
 
+use super::shared::MakingArguments;
 use anyhow::Result;
 use clap::Args;
 use cxr_trainer::config::Config;
@@ -20,12 +21,8 @@ pub(crate) struct Arguments {
     /// The new bundle's folder.
     #[arg(long)]
     out: Option<PathBuf>,
-    /// ONNX Runtime's shared library.
-    #[arg(long, env = "ORT_DYLIB_PATH")]
-    onnxruntime: PathBuf,
-    /// Ed25519 private key, PKCS#8 PEM; trainer.export.signing_key unless given.
-    #[arg(long)]
-    signing_key: Option<PathBuf>,
+    #[command(flatten)]
+    making: MakingArguments,
     /// A YAML file whose section `trainer` goes over config/default.yaml; the one that the bundle was trained with.
     #[arg(long)]
     config: Option<PathBuf>,
@@ -39,8 +36,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let request = Request {
         bundle: &arguments.bundle,
         out: arguments.out.as_ref().unwrap_or(&arguments.bundle),
-        signing_key: arguments.signing_key.as_deref().unwrap_or(&config.export.signing_key),
-        onnxruntime: &arguments.onnxruntime,
+        signing_key: arguments.making.signing_key(&config),
+        onnxruntime: &arguments.making.onnxruntime,
     };
     quantise_bundle(&config, &request).map(drop)
 }

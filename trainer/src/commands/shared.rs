@@ -7,7 +7,7 @@ use cxr_trainer::device::DeviceChoice;
 use cxr_trainer::run::RunDirectory;
 use cxr_trainer::tracking::Tracker;
 use cxr_trainer::trained::TrainedRun;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tch::Device;
 
 #[derive(Debug, Args)]
@@ -37,6 +37,24 @@ pub(crate) struct BundleArguments {
     /// ONNX Runtime's shared library.
     #[arg(long, env = "ORT_DYLIB_PATH")]
     pub(crate) onnxruntime: PathBuf,
+}
+
+/// What a command needs that makes a bundle without a run.
+#[derive(Debug, Args)]
+pub(crate) struct MakingArguments {
+    /// ONNX Runtime's shared library.
+    #[arg(long, env = "ORT_DYLIB_PATH")]
+    pub(crate) onnxruntime: PathBuf,
+    /// Ed25519 private key, PKCS#8 PEM; trainer.export.signing_key unless given.
+    #[arg(long)]
+    signing_key: Option<PathBuf>,
+}
+
+impl MakingArguments {
+    /// The key that signs.
+    pub(crate) fn signing_key<'a>(&'a self, config: &'a Config) -> &'a Path {
+        self.signing_key.as_deref().unwrap_or(&config.export.signing_key)
+    }
 }
 
 /// What every command begins with.

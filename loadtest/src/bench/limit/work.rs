@@ -2,8 +2,8 @@
 
 use super::{Cell, LimitArgs, Order, Reply};
 use crate::bench::accounting::{cpu_seconds, host_busy_seconds, resident_bytes};
-use crate::bench::load::{Cpu, Traffic, Window, arrivals};
 use crate::bench::subject;
+use crate::generator::{Cpu, Traffic, Window, arrivals};
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use cxr::bundle::Bundle;

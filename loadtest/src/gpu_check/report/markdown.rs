@@ -57,8 +57,8 @@ fn training(page: &mut Page, report: &Report) {
     page.heading("Training");
     let weights = if report.pretrained { "pretrained" } else { "random" };
     page.line(&format!(
-        "{} from {weights} weights, {} images in all folds, {} a step, bf16.",
-        report.architecture, training.images, report.batch_size
+        "{} from {weights} weights, {} images in all folds, {} a step, {}.",
+        report.architecture, training.images, report.batch_size, training.precision
     ));
     page.line("");
     page.table(

@@ -1,6 +1,6 @@
-//! The generator: HTTP/1.1 with kept-alive connections and bodies made beforehand, on one thread, so that it costs little.
+//! The clients: HTTP/1.1 with kept-alive connections and bodies made beforehand, on one thread, so that it costs little.
 
-use super::load::{Cpu, Measurement, Traffic, Window, arrivals};
+use super::traffic::{Cpu, Measurement, Traffic, Window, arrivals};
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Where and what to ask.
 #[derive(Debug)]
-pub(super) struct Target {
+pub(crate) struct Target {
     address: SocketAddr,
     path: Uri,
     headers: HeaderMap,
@@ -32,7 +32,7 @@ pub(super) struct Target {
 
 impl Target {
     /// Prepares the requests: forms of images, sent with a token to a path.
-    pub(super) fn new(
+    pub(crate) fn new(
         address: SocketAddr,
         path: &str,
         token: &str,
@@ -63,7 +63,7 @@ impl Target {
     }
 
     /// The status and the text of one answer; for what is not measured.
-    pub(super) async fn ask_once(&self) -> Result<(u16, String)> {
+    pub(crate) async fn ask_once(&self) -> Result<(u16, String)> {
         let mut connection = self.connect().await.context("no connection")?;
         let response = connection.send_request(self.request()).await?;
         let status = response.status().as_u16();
@@ -110,7 +110,7 @@ impl Tally {
 
 /// Puts the traffic on the target for the whole window; `begin` and `end` are called at the edges of what
 /// counts.
-pub(super) async fn put(
+pub(crate) async fn put(
     target: Rc<Target>,
     traffic: Traffic,
     window: Window,

@@ -30,7 +30,8 @@ impl Program {
         let mut command = Command::new("timeout");
         command.args(["--foreground", "--kill-after=5", &limit.as_secs().max(1).to_string()]).arg(program);
         command.current_dir(&host.root).env("LD_LIBRARY_PATH", &host.library_path);
-        command.env("ORT_DYLIB_PATH", &host.onnxruntime);
+        // A report quotes the last lines: the message belongs there, not its stack.
+        command.env("ORT_DYLIB_PATH", &host.onnxruntime).env("RUST_BACKTRACE", "0");
         Self { command, name, log: host.log.clone(), limit }
     }
 

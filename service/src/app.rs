@@ -55,7 +55,7 @@ impl App {
             shadow,
             decoders,
             limits: config.limits.decode(),
-            audit: AuditLog::new(Arc::clone(&store), Arc::clone(&metrics)),
+            audit: AuditLog::new(config.audit.group, Arc::clone(&store), Arc::clone(&metrics)),
             input_key: InputKey::new(&config.audit.input_key),
             site: config.audit.site,
             metrics: Arc::clone(&metrics),

@@ -16,11 +16,10 @@ pub use case::{Stated, Submission};
 pub use examine::{Failure, Stop};
 pub use patience::{Impatience, Patience, Presence, until as patience};
 
-use crate::audit::{AuditLog, InputKey};
+use crate::audit::{AuditLog, InputKey, RecordError};
 use crate::infer::Engine;
 use crate::serving::{Serving, Slot};
 use crate::shadow::Shadow;
-use crate::store::StoreError;
 use crate::telemetry::metrics::Metrics;
 use crate::threads::{Crew, JobLost};
 use case::Case;
@@ -60,7 +59,7 @@ pub enum PredictionError {
     Stopped(Box<Stopped>),
     /// The row is not known to be committed, so there is no answer.
     #[error("the audit row is not committed")]
-    Audit(#[from] StoreError),
+    Audit(#[from] RecordError),
     /// A thread or task of our own failed before there was anything to record.
     #[error("the prediction was not begun")]
     Lost(#[from] JobLost),

@@ -42,6 +42,15 @@ pub enum StoreError {
     Migrate(#[source] sqlx::migrate::MigrateError),
 }
 
+impl StoreError {
+    /// Whether the database refused the statement for what a row holds: then nothing of it was committed.
+    pub fn blames_a_row(&self) -> bool {
+        // Classes of SQLSTATE: 22 data exception, 23 integrity constraint violation.
+        let Self::Statement(sqlx::Error::Database(refusal)) = self else { return false };
+        refusal.code().is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
+    }
+}
+
 /// A pool of connections.
 pub struct Store {
     pool: PgPool,
@@ -79,13 +88,13 @@ impl Store {
         Ok(Self { pool, patience: config.statement_timeout + NETWORK_ALLOWANCE })
     }
 
-    /// Commits one row.
+    /// Commits rows, all or none of them.
     ///
     /// # Errors
-    /// After `Statement` or `Timeout` the row may exist.
-    pub async fn insert_prediction(&self, row: &PredictionRow) -> Result<(), StoreError> {
+    /// After `Statement` or `Timeout` the rows may exist, unless the error blames a row.
+    pub async fn insert_predictions(&self, rows: &[&PredictionRow]) -> Result<(), StoreError> {
         let mut connection = self.acquire().await?;
-        let inserted = tokio::time::timeout(self.patience, predictions::insert(&mut connection, row)).await;
+        let inserted = tokio::time::timeout(self.patience, predictions::insert(&mut connection, rows)).await;
         settle(connection, inserted)
     }
 

@@ -1,6 +1,8 @@
-//! The inference engine from outside: deadlines, clients that leave, overload, another model taken over, a candidate.
+//! The inference engine from outside: deadlines, clients that leave, overload, shared commits, another model taken over, a
+//! candidate.
 
 mod candidate;
+mod commits;
 mod deadlines;
 mod load;
 mod overload;

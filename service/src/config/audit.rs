@@ -2,12 +2,21 @@
 
 use super::problem::Problem;
 use super::secret::{Secret, resolve};
+use super::units::Milliseconds;
 use super::{Profile, require};
+use crate::audit::GroupPolicy;
 use serde::{Deserialize, Serialize};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// An HMAC key as long as its hash.
 const MIN_INPUT_KEY_BYTES: usize = 32;
+
+/// Most values of a statement are 65,535; a row has 39.
+const MOST_ROWS: usize = 1024;
+/// Longest wait of a row for others: a pause that nobody would call one.
+const LONGEST_DELAY: Duration = Duration::from_secs(1);
 
 /// As written.
 #[derive(Debug, Serialize, Deserialize)]
@@ -16,6 +25,16 @@ pub(super) struct AuditSection {
     input_key: Option<Secret>,
     input_key_file: Option<PathBuf>,
     site: Option<String>,
+    commit: CommitSection,
+}
+
+/// As written.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CommitSection {
+    max_rows: NonZeroUsize,
+    max_delay_ms: Milliseconds,
+    from_in_flight: usize,
 }
 
 /// The audit log.
@@ -25,6 +44,8 @@ pub struct AuditConfig {
     pub input_key: Secret,
     /// The site that every row names.
     pub site: String,
+    /// When rows are committed together.
+    pub group: GroupPolicy,
 }
 
 impl AuditSection {
@@ -46,6 +67,18 @@ impl AuditSection {
         if problems.len() == before {
             require(problems, long, "audit.input_key", "not set or shorter than 32 bytes", advice);
         }
-        Some(AuditConfig { input_key: key?, site: site? })
+        let group = self.commit.check(problems);
+        Some(AuditConfig { input_key: key?, site: site?, group })
+    }
+}
+
+impl CommitSection {
+    fn check(&self, problems: &mut Vec<Problem>) -> GroupPolicy {
+        let (max_rows, max_delay) = (self.max_rows.get(), self.max_delay_ms.duration());
+        let advice = "give 1 to 1024 rows";
+        require(problems, max_rows <= MOST_ROWS, "audit.commit.max_rows", "out of range", advice);
+        let advice = "give 0 to 1000 milliseconds";
+        require(problems, max_delay <= LONGEST_DELAY, "audit.commit.max_delay_ms", "out of range", advice);
+        GroupPolicy { max_rows, max_delay, from_in_flight: self.from_in_flight }
     }
 }

@@ -14,8 +14,16 @@ pub struct Gate {
 /// A place, held until the request has ended whatever its client does.
 #[derive(Debug)]
 pub struct Admission {
-    _place: OwnedSemaphorePermit,
+    place: OwnedSemaphorePermit,
+    n_places: usize,
     _counted: InFlight,
+}
+
+impl Admission {
+    /// How many are inside, this one with them.
+    pub(super) fn in_flight(&self) -> usize {
+        self.n_places.saturating_sub(self.place.semaphore().available_permits())
+    }
 }
 
 impl Gate {
@@ -27,7 +35,7 @@ impl Gate {
     /// A place, or nothing when all are taken: there is no queue in front of the door.
     pub fn try_enter(&self) -> Option<Admission> {
         let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
-        Some(Admission { _place: place, _counted: self.metrics.admitted() })
+        Some(Admission { place, n_places: self.n_places, _counted: self.metrics.admitted() })
     }
 
     /// Waits until everybody has left.

@@ -64,7 +64,7 @@ pub(super) struct Case {
     pub(super) patience: Patience,
     /// What served when the case was opened, and stays for it.
     pub(super) serving: Arc<Serving>,
-    _admission: Admission,
+    pub(super) admission: Admission,
 }
 
 impl Case {
@@ -100,7 +100,7 @@ impl Case {
             admitted_after,
             patience,
             serving: Arc::clone(serving),
-            _admission: admission,
+            admission,
         })
     }
 }

@@ -8,6 +8,7 @@ use crate::infer::Engine;
 use crate::model::ServedModel;
 use crate::telemetry::logs::chain;
 use crate::telemetry::metrics::DropCause;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// A failure is logged whether or not its row can be written and its client still waits.
@@ -66,7 +67,8 @@ impl Pipeline {
         row: PredictionRow,
     ) -> Result<(AuditReceipt, AnswerTimings), PredictionError> {
         let started = Instant::now();
-        let recorded = self.audit.record(&row).await;
+        let row = Arc::new(row);
+        let recorded = self.audit.record(&row, case.admission.in_flight()).await;
         let receipt = recorded.inspect_err(|error| {
             let (request_id, cause) = (&case.request_id, chain(error));
             tracing::error!(request_id, id = %case.id, cause, "audit row not committed, answer withheld");
@@ -77,11 +79,11 @@ impl Pipeline {
             total: milliseconds(case.started.elapsed()),
         };
         timings.by_phase().for_each(|(phase, took)| self.metrics.phase(phase, took));
-        match row.outcome {
+        match &row.outcome {
             Outcome::Predicted { scores, .. } => self.metrics.predicted(scores.decision.verdict.code()),
-            Outcome::Rejected { reason } => self.metrics.rejected(reason),
+            Outcome::Rejected { reason } => self.metrics.rejected(*reason),
             Outcome::Expired { reason, .. } => {
-                let late = reason == Impatience::Expired.code();
+                let late = *reason == Impatience::Expired.code();
                 self.metrics.dropped(if late { DropCause::Expired } else { DropCause::Abandoned });
             }
             Outcome::Failed { .. } => {}

@@ -74,6 +74,7 @@ pub struct Metrics {
     shadow_difference: Histogram,
     in_flight: IntGauge,
     audit_failures: IntCounter,
+    commit_rows: Histogram,
     model_info: GaugeVec,
     execution_nodes: IntGaugeVec,
     ready: IntGauge,
@@ -158,6 +159,10 @@ impl Metrics {
                 "cxr_audit_failures_total",
                 "Answers withheld because their audit row could not be committed.",
             )?,
+            commit_rows: Histogram::with_opts(
+                HistogramOpts::new("cxr_audit_commit_rows", "Audit rows that were committed together.")
+                    .buckets(BATCH_BUCKETS.to_vec()),
+            )?,
             model_info: GaugeVec::new(
                 Opts::new("cxr_model_info", "The model that serves; always 1."),
                 &["name", "version", "digest", "variant"],
@@ -174,6 +179,7 @@ impl Metrics {
         metrics.registry.register(Box::new(metrics.shadow_difference.clone()))?;
         metrics.registry.register(Box::new(metrics.in_flight.clone()))?;
         metrics.registry.register(Box::new(metrics.audit_failures.clone()))?;
+        metrics.registry.register(Box::new(metrics.commit_rows.clone()))?;
         metrics.registry.register(Box::new(metrics.model_info.clone()))?;
         metrics.registry.register(Box::new(metrics.execution_nodes.clone()))?;
         metrics.registry.register(Box::new(metrics.ready.clone()))?;
@@ -262,6 +268,11 @@ impl Metrics {
     /// How far its probability was from the answer's.
     pub fn shadow_differed(&self, difference: f64) {
         self.shadow_difference.observe(difference);
+    }
+
+    /// So many rows go into the log together.
+    pub fn commit(&self, n_rows: usize) {
+        self.commit_rows.observe(n_rows as f64);
     }
 
     /// One answer withheld.

@@ -1,0 +1,87 @@
+//! When rows are committed together: a pure function of what waits and of who else is inside.
+
+use std::time::Duration;
+
+/// Bounds of a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GroupPolicy {
+    /// Most rows of a transaction.
+    pub max_rows: usize,
+    /// How long a row may wait for others.
+    pub max_delay: Duration,
+    /// With fewer images inside than this, a row waits for nobody.
+    pub from_in_flight: usize,
+}
+
+/// What to do now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Commit the oldest so many.
+    Commit(usize),
+    /// Look again after that, or when a row comes.
+    Wait(Duration),
+    /// Look again when a row comes.
+    Rest,
+}
+
+impl GroupPolicy {
+    /// Whether a row is committed by itself at once. `in_flight` counts the images inside, its own with them.
+    pub(super) const fn alone(&self, in_flight: usize) -> bool {
+        in_flight < self.from_in_flight || self.max_rows == 1
+    }
+
+    /// The next step for so many rows, of which the oldest has waited for so long.
+    ///
+    /// A group is complete when it is full, when everybody inside waits for it, or when its oldest row has waited long
+    /// enough.
+    pub(super) fn next(&self, waiting: usize, oldest_waited: Duration, in_flight: usize) -> Step {
+        if waiting == 0 {
+            return Step::Rest;
+        }
+        if self.alone(in_flight) || waiting >= self.max_rows.min(in_flight) {
+            return Step::Commit(waiting.min(self.max_rows));
+        }
+        match self.max_delay.checked_sub(oldest_waited) {
+            None | Some(Duration::ZERO) => Step::Commit(waiting),
+            Some(left) => Step::Wait(left),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn ms(n: u64) -> Duration {
+        Duration::from_millis(n)
+    }
+
+    const POLICY: GroupPolicy = GroupPolicy { max_rows: 8, max_delay: ms(10), from_in_flight: 6 };
+
+    #[test]
+    fn a_row_waits_only_where_others_may_come() {
+        assert_eq!(POLICY.next(0, ms(0), 50), Step::Rest);
+        assert_eq!(POLICY.next(1, ms(0), 5), Step::Commit(1), "few are inside");
+        assert_eq!(POLICY.next(6, ms(0), 6), Step::Commit(6), "all of them wait for this commit");
+        assert_eq!(POLICY.next(5, ms(3), 6), Step::Wait(ms(7)));
+        assert_eq!(POLICY.next(1, ms(10), 50), Step::Commit(1));
+        assert_eq!(POLICY.next(30, ms(0), 50), Step::Commit(8), "full");
+        let single = GroupPolicy { max_rows: 1, ..POLICY };
+        assert_eq!(single.next(3, ms(0), 50), Step::Commit(1));
+    }
+
+    #[test]
+    fn no_row_waits_longer_than_the_delay_and_no_group_is_larger_than_allowed() {
+        for waiting in 0..40 {
+            for waited in 0..20 {
+                for in_flight in waiting..80 {
+                    match POLICY.next(waiting, ms(waited), in_flight) {
+                        Step::Commit(n) => assert!(n >= 1 && n <= POLICY.max_rows && n <= waiting),
+                        Step::Wait(left) => assert!(ms(waited) + left <= POLICY.max_delay && left > ms(0)),
+                        Step::Rest => assert_eq!(waiting, 0),
+                    }
+                }
+            }
+        }
+    }
+}

@@ -76,7 +76,7 @@ mod tests {
             for waited in 0..20 {
                 for in_flight in waiting..80 {
                     match POLICY.next(waiting, ms(waited), in_flight) {
-                        Step::Commit(n) => assert!(n >= 1 && n <= POLICY.max_rows && n <= waiting),
+                        Step::Commit(n) => assert!((1..=waiting.min(POLICY.max_rows)).contains(&n)),
                         Step::Wait(left) => assert!(ms(waited) + left <= POLICY.max_delay && left > ms(0)),
                         Step::Rest => assert_eq!(waiting, 0),
                     }

@@ -25,6 +25,11 @@ pub(crate) struct Load {
 impl Load {
     /// Starts `n` clients, each with images of its own.
     pub(crate) fn start(server: &Server, n: usize, images: &[Vec<u8>]) -> Self {
+        Self::paced(server, n, images, Duration::ZERO)
+    }
+
+    /// The same, and whoever is refused comes again after a pause.
+    pub(crate) fn paced(server: &Server, n: usize, images: &[Vec<u8>], pause: Duration) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let token = tokens::token("predict");
         let clients = (0..n).map(|index| {
@@ -50,7 +55,11 @@ impl Load {
                             at: started,
                         },
                     };
+                    let refused = outcome.status == Some(429);
                     outcomes.push(outcome);
+                    if refused && !pause.is_zero() {
+                        tokio::time::sleep(pause).await;
+                    }
                 }
                 outcomes
             })

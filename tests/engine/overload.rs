@@ -32,7 +32,9 @@ async fn ten_times_too_much_is_refused_at_once_and_the_accepted_keep_their_pace(
     let quiet_rate = quiet.len() as f64 / 3.0;
     let (before, started) = (resident_bytes(&server), Instant::now());
 
-    let load = Load::start(&server, CLIENTS, &images);
+    // What comes is ten times what was done before: the refused share it out among them.
+    let pause = Duration::from_secs_f64((CLIENTS - PLACES) as f64 / (9.0 * quiet_rate));
+    let load = Load::paced(&server, CLIENTS, &images, pause);
     let mut slowest_probe = Duration::ZERO;
     while started.elapsed() < seconds() {
         let asked = Instant::now();
@@ -70,7 +72,9 @@ async fn ten_times_too_much_is_refused_at_once_and_the_accepted_keep_their_pace(
     let answered = quiet.len() + accepted.len() + again;
     assert_eq!(rows, answered, "a row for each answer, none for what was refused");
     println!(
-        "{quiet_rate:.0} a second before, {rates:.0?} after; quiet p99 {:?}, accepted p99 {:?}, {refused} refused, {} accepted; server's own time of a refusal: {:?}",
+        "{:.0} a second came and {:.0} were accepted; {quiet_rate:.0} a second before, {rates:.0?} after; quiet p99 {:?}, accepted p99 {:?}, {refused} refused, {} accepted; server's own time of a refusal: {:?}",
+        outcomes.len() as f64 / seconds().as_secs_f64(),
+        accepted.len() as f64 / seconds().as_secs_f64(),
         p99(quiet.iter().map(|outcome| outcome.took).collect()),
         p99(accepted.clone()),
         accepted.len(),

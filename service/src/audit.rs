@@ -71,8 +71,8 @@ impl AuditLog {
         in_flight: usize,
     ) -> Result<AuditReceipt, RecordError> {
         let committed = if self.policy.alone(in_flight) {
-            self.metrics.commit(1);
-            self.store.insert_predictions(&[row]).await.map_err(RecordError::from)
+            let inserted = self.store.insert_predictions(&[row]).await;
+            inserted.inspect(|()| self.metrics.committed(1)).map_err(RecordError::from)
         } else {
             self.writer.commit(Arc::clone(row), in_flight).await
         };

@@ -56,4 +56,9 @@ async fn a_row_that_the_database_refuses_costs_no_other_its_answer() {
     }
     assert_eq!(number(&url, "select count(*) from predictions"), 14);
     assert_eq!(server.metric("cxr_audit_failures_total").await, Some(2.0));
+    assert_eq!(
+        server.metric("cxr_audit_commit_rows_sum").await,
+        Some(14.0),
+        "what was refused is not counted"
+    );
 }

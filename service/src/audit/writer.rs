@@ -22,7 +22,6 @@ pub(super) struct Submitted {
 }
 
 /// The way to the owner.
-#[derive(Clone)]
 pub(super) struct Writer(UnboundedSender<Submitted>);
 
 impl Writer {
@@ -88,25 +87,25 @@ impl Owner {
         if group.is_empty() {
             return;
         }
-        self.metrics.commit(n);
-        let store = Arc::clone(&self.store);
-        tokio::spawn(async move { commit(&store, group).await });
+        let (store, metrics) = (Arc::clone(&self.store), Arc::clone(&self.metrics));
+        tokio::spawn(async move { commit(&store, &metrics, group).await });
     }
 }
 
 /// Commits a group. Where the database refuses a row for what it holds, nothing of the group is committed, and each goes by
 /// itself: one bad row costs no other its answer.
-async fn commit(store: &Store, group: Vec<Submitted>) {
+async fn commit(store: &Store, metrics: &Metrics, group: Vec<Submitted>) {
     let rows: Vec<&PredictionRow> = group.iter().map(|submitted| &*submitted.row).collect();
     match store.insert_predictions(&rows).await {
         Err(error) if group.len() > 1 && error.blames_a_row() => {
             for Submitted { row, committed, .. } in group {
                 let inserted = store.insert_predictions(&[&row]).await;
+                let inserted = inserted.inspect(|()| metrics.committed(1));
                 drop(committed.send(inserted.map_err(RecordError::from)));
             }
         }
         outcome => {
-            let outcome = outcome.map_err(RecordError::from);
+            let outcome = outcome.inspect(|()| metrics.committed(group.len())).map_err(RecordError::from);
             for submitted in group {
                 drop(submitted.committed.send(outcome.clone()));
             }

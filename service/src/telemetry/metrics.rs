@@ -270,8 +270,8 @@ impl Metrics {
         self.shadow_difference.observe(difference);
     }
 
-    /// So many rows go into the log together.
-    pub fn commit(&self, n_rows: usize) {
+    /// So many rows were committed together.
+    pub fn committed(&self, n_rows: usize) {
         self.commit_rows.observe(n_rows as f64);
     }
 

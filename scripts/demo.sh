@@ -59,6 +59,7 @@ curl -fs "$base/readyz" > /dev/null || { cat "$work/service.log" >&2; curl -s "$
 token=$("$cxr" dev-token --subject demo --scope "predict audit:read")
 if [ -z "$image" ]; then
   image=$work/phantom.png
+  say "drawing a phantom (building what draws it takes minutes the first time)"
   cargo run --release --quiet -p cxr --example phantom -- "${SEED:-7}" opacity "$image"
 fi
 say "POST /v1/predictions with $(basename "$image")"

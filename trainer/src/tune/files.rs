@@ -1,17 +1,27 @@
 //! The file store: the study as one JSON file behind a lock, and one locked file for each living worker. The system
 //! releases a lock when its process ends, however it ends. Works on a local disk and on NFS 4, whose server keeps locks.
+//!
+//! A process that only stalls keeps its lock. So the study lies in a numbered folder, `study-0`, with a lock of the same
+//! number: whoever has waited too long renames the folder to the next number and goes on with the next lock. What the
+//! stalled process writes once it wakes up goes to a folder that is not there any more, and it asks again.
 
 use super::scheduler::Moment;
 use super::store::{Edit, Store};
 use super::study::{Definition, Study};
 use super::worker::host;
+use crate::console::say;
 use crate::files::write_json;
 use anyhow::{Context, Result};
 use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+/// Whoever holds the lock for longer than this is stalled: an edit lasts milliseconds.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How often a lock that another holds is tried.
+const POLL: Duration = Duration::from_millis(5);
 
 /// A folder that holds a study.
 #[derive(Debug)]
@@ -33,8 +43,25 @@ impl FileStore {
         Ok(Self { folder: folder.to_owned(), attendance: None })
     }
 
-    fn study(&self) -> PathBuf {
-        self.folder.join("study.json")
+    /// The number of the folder that holds the study: the highest.
+    fn number(&self) -> Result<u64> {
+        let find = || -> std::io::Result<u64> {
+            let names = std::fs::read_dir(&self.folder)?.map(|entry| entry.map(|entry| entry.file_name()));
+            let mut highest = None;
+            for name in names {
+                let number = name?.to_str().and_then(|name| name.strip_prefix("study-")?.parse().ok());
+                highest = highest.max(number);
+            }
+            if highest.is_none() {
+                std::fs::create_dir_all(self.numbered(0))?;
+            }
+            Ok(highest.unwrap_or(0))
+        };
+        find().with_context(|| format!("{}: cannot be used", self.folder.display()))
+    }
+
+    fn numbered(&self, number: u64) -> PathBuf {
+        self.folder.join(format!("study-{number}"))
     }
 
     fn worker(&self, worker: &str) -> PathBuf {
@@ -42,21 +69,56 @@ impl FileStore {
     }
 
     /// Takes the lock; it is released with the file.
-    fn lock(&self) -> Result<File> {
-        let path = self.folder.join("lock");
-        let open = || -> std::io::Result<File> {
-            let file = File::options().create(true).append(true).open(&path)?;
-            file.lock()?;
-            Ok(file)
-        };
-        open().with_context(|| format!("{}: cannot be locked", path.display()))
+    fn lock(&self) -> Result<Lock> {
+        let (mut waits_for, mut since) = (None, Instant::now());
+        loop {
+            let number = self.number()?;
+            let path = self.folder.join(format!("lock-{number}"));
+            let attempt = || -> Result<File, TryLockError> {
+                let file = File::options().create(true).append(true).open(&path);
+                let file = file.map_err(TryLockError::Error)?;
+                file.try_lock().map(|()| file)
+            };
+            match attempt() {
+                Ok(file) => {
+                    let lock = Lock { file, folder: self.numbered(number) };
+                    // The study may have moved on before the lock was taken.
+                    if lock.holds() {
+                        return Ok(lock);
+                    }
+                }
+                Err(TryLockError::WouldBlock) if waits_for != Some(number) => {
+                    (waits_for, since) = (Some(number), Instant::now());
+                }
+                Err(TryLockError::WouldBlock) if since.elapsed() > PATIENCE => self.leave(number)?,
+                Err(TryLockError::WouldBlock) => {}
+                Err(TryLockError::Error(error)) => {
+                    return Err(error).with_context(|| format!("{}: cannot be locked", path.display()));
+                }
+            }
+            std::thread::sleep(POLL);
+        }
     }
 
-    fn moment(&self, lock: &mut File, study: &Study) -> Result<Moment> {
+    /// Moves the study away from a process that holds its lock and does not end.
+    fn leave(&self, number: u64) -> Result<()> {
+        let (from, to) = (self.numbered(number), self.numbered(number + 1));
+        match std::fs::rename(&from, &to) {
+            Ok(()) => say(format!("a stalled process holds the study's lock: moved on to {}", to.display())),
+            // Another was faster.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => {
+                return Err(error).with_context(|| format!("{}: cannot be renamed", from.display()));
+            }
+        }
+        Ok(())
+    }
+
+    fn moment(&self, lock: &mut Lock, study: &Study) -> Result<Moment> {
         // The time that the file system gives to a write is one clock for all machines that share it.
-        lock.set_len(0)?;
-        lock.write_all(b".")?;
-        let now = lock.metadata()?.modified()?.duration_since(UNIX_EPOCH)?.as_secs_f64();
+        lock.file.set_len(0)?;
+        lock.file.write_all(b".")?;
+        let now = lock.file.metadata()?.modified()?.duration_since(UNIX_EPOCH)?.as_secs_f64();
         let here = host();
         let claims = study.trials.iter().filter_map(|trial| trial.claim.as_ref());
         // Another machine's locks may not be visible here: its workers are given up by their lease alone.
@@ -70,38 +132,80 @@ impl FileStore {
     fn is_gone(&self, worker: &str) -> bool {
         match File::open(self.worker(worker)) {
             Ok(file) => !matches!(file.try_lock(), Err(TryLockError::WouldBlock)),
-            Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+            Err(error) => error.kind() == ErrorKind::NotFound,
+        }
+    }
+
+    /// Does `work` under the lock; again when the study was moved away from it meanwhile.
+    fn locked(&self, mut work: impl FnMut(&mut Lock) -> Result<()>) -> Result<()> {
+        loop {
+            let mut lock = self.lock()?;
+            match work(&mut lock) {
+                Err(_) if !lock.holds() => {}
+                result => return result,
+            }
         }
     }
 }
 
+/// The lock of a study, and the folder that it is for.
+struct Lock {
+    file: File,
+    folder: PathBuf,
+}
+
+impl Lock {
+    /// Whether the study is still where this lock counts.
+    fn holds(&self) -> bool {
+        self.folder.exists()
+    }
+
+    fn study(&self) -> PathBuf {
+        self.folder.join("study.json")
+    }
+}
+
+fn read(path: &Path) -> Result<Option<Study>> {
+    let text = match std::fs::read(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        text => text.with_context(|| format!("{}: cannot be read", path.display()))?,
+    };
+    serde_json::from_slice(&text).with_context(|| format!("{}: is no study", path.display())).map(Some)
+}
+
 impl Store for FileStore {
     fn begin(&mut self, definition: &Definition) -> Result<()> {
-        let _lock = self.lock()?;
-        if let Some(begun) = self.load()? {
-            return definition.ensure_same(&begun.definition).context(self.study().display().to_string());
-        }
-        write_json(&self.study(), &Study { definition: definition.clone(), trials: Vec::new() })
+        self.locked(|lock| match read(&lock.study())? {
+            Some(begun) => {
+                definition.ensure_same(&begun.definition).context(lock.study().display().to_string())
+            }
+            None => {
+                write_json(&lock.study(), &Study { definition: definition.clone(), trials: Vec::new() })
+            }
+        })
     }
 
     fn edit(&mut self, edit: &mut Edit) -> Result<()> {
-        let mut lock = self.lock()?;
-        let mut study = self
-            .load()?
-            .with_context(|| format!("{}: is gone in the middle of the study", self.study().display()))?;
-        let moment = self.moment(&mut lock, &study)?;
-        let before = study.clone();
-        edit(&mut study, &moment)?;
-        if study == before { Ok(()) } else { write_json(&self.study(), &study) }
+        self.locked(|lock| {
+            let path = lock.study();
+            let mut study = read(&path)?
+                .with_context(|| format!("{}: is gone in the middle of the study", path.display()))?;
+            let moment = self.moment(lock, &study)?;
+            let before = study.clone();
+            edit(&mut study, &moment)?;
+            if study == before { Ok(()) } else { write_json(&path, &study) }
+        })
     }
 
     fn load(&mut self) -> Result<Option<Study>> {
-        let path = self.study();
-        if !path.exists() {
-            return Ok(None);
+        loop {
+            let folder = self.numbered(self.number()?);
+            let study = read(&folder.join("study.json"))?;
+            // A study that moved on between the two looks is found at the next.
+            if study.is_some() || folder.exists() {
+                return Ok(study);
+            }
         }
-        let text = std::fs::read(&path).with_context(|| format!("{}: cannot be read", path.display()))?;
-        serde_json::from_slice(&text).with_context(|| format!("{}: is no study", path.display())).map(Some)
     }
 
     fn attend(&mut self, worker: &str) -> Result<()> {

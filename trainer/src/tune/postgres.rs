@@ -2,7 +2,8 @@
 //!
 //! A decision of successive halving needs all trials, so an edit locks the study's row and not single trials: it lasts
 //! milliseconds, and no two are at it at once. A worker that lives holds an advisory lock of its session, which Postgres
-//! releases when its connection ends; a worker that only stalls is given up when its lease ends, by Postgres' clock.
+//! releases when its connection ends; a worker that only stalls is given up when its lease ends, by Postgres' clock. One
+//! that stalls within an edit has its session ended, and asks again once it wakes up.
 
 use super::scheduler::Moment;
 use super::store::{Edit, Store};
@@ -19,6 +20,8 @@ use tokio::runtime::{Builder, Runtime};
 /// How long a store that cannot be reached is asked again, and how often.
 const PATIENCE: Duration = Duration::from_mins(5);
 const RETRY: Duration = Duration::from_secs(2);
+/// Whoever holds the study's row for longer than this between two statements is stalled.
+const STALLED: &str = "5s";
 /// Taken while the tables are made: `create .. if not exists` alone may collide.
 const SCHEMA_LOCK: i64 = 0x6378_725f_7475_6e65;
 
@@ -57,6 +60,7 @@ impl PostgresStore {
     /// When the URL is none or the server cannot be reached. The URL may hold a password and is never shown.
     pub fn open(url: &str, study: &str) -> Result<Self> {
         let options = PgConnectOptions::from_str(url).context("--store: is no Postgres URL")?;
+        let options = options.options([("idle_in_transaction_session_timeout", STALLED)]);
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let connection = runtime
             .block_on(async {
@@ -171,8 +175,9 @@ fn is_broken(error: &anyhow::Error) -> bool {
     match error.downcast_ref::<sqlx::Error>() {
         Some(sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_)) => true,
         // Class 57: the server is being stopped or started, or ended this session. 40: the transaction may be repeated.
+        // 25P03: this process stalled within it.
         Some(sqlx::Error::Database(error)) => {
-            error.code().is_some_and(|code| ["57", "40", "08"].iter().any(|class| code.starts_with(class)))
+            error.code().is_some_and(|code| ["57", "40", "08", "25P03"].iter().any(|class| code.starts_with(class)))
         }
         _ => false,
     }

@@ -12,12 +12,13 @@
 #   PG_BIN  folder of Postgres' initdb and pg_ctl where it is not the distribution's; without Postgres the load through HTTP
 #           is not run, and the report says so
 #
-# Less and shorter: EPOCHS=3 IMAGES=0 (of a class; 0: all) SECONDS_EACH=2 BUDGET=570 (seconds for everything).
+# Less and shorter: EPOCHS=3 IMAGES=0 (of a class; 0: all) SECONDS_EACH=2 BUDGET=570 (seconds for everything). On a CPU one epoch
+# of 150 images of each class is the default.
 # docs/GPU.md says what it proves.
 #
 #   example: BIN=/opt/cxr/bin LIBS=/opt/cxr/lib DATA=/data/kermany224 OUT=/tmp/report scripts/gpu-check.sh --architecture densenet121
 set -euo pipefail
-case "${1:-}" in -h|--help) sed -n '2,20s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
+case "${1:-}" in -h|--help) sed -n '2,21s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
 
 absolute() { realpath -m -- "$1"; }
 # Every folder of a list, made absolute: the check runs in the repository's root.
@@ -38,5 +39,5 @@ work=$(mktemp -d /tmp/cxr-gpu-check.XXXXXX)
 pg=$work-pg
 trap 'scripts/private-postgres.sh stop "$pg" > /dev/null 2>&1 || true; rm -rf "$work"' EXIT
 "$loadtest" gpu-check --root "$PWD" --device "${DEVICE:-cuda}" --bin "$bin" --libs "$libs" --data "$data" --out "$out" \
-  --work "$work" --postgres "$pg" --epochs "${EPOCHS:-3}" --images "${IMAGES:-0}" --seconds "${SECONDS_EACH:-2}" \
+  --work "$work" --postgres "$pg" ${EPOCHS:+--epochs "$EPOCHS"} ${IMAGES:+--images "$IMAGES"} --seconds "${SECONDS_EACH:-2}" \
   --budget-seconds "${BUDGET:-570}" "$@"

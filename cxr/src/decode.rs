@@ -40,6 +40,11 @@ pub fn decode_with(
         Some(Format::Jpeg) => jpeg::decode(workspace, bytes, limits),
         Some(Format::Png) => png::decode(workspace, bytes, limits),
         Some(Format::Tiff) => tiff::decode(bytes, limits),
+        None if bytes.is_empty() => Err(Rejection::new(
+            RejectReason::UnrecognisedFormat,
+            "no bytes came",
+            "send the image file itself as the body, or in the part named file of a form",
+        )),
         None => Err(Rejection::new(
             RejectReason::UnrecognisedFormat,
             "the content is not JPEG, PNG or TIFF",

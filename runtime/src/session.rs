@@ -107,7 +107,9 @@ impl Runtime {
             .with_config_entry(RECORD_ASSIGNMENT, "1")
             .map_err(failed("asking for the node assignment"))?
             .with_execution_providers(options.provider.dispatches(options))
-            .map_err(failed("registering the execution provider"))
+            .map_err(failed(
+                "registering the execution provider, which the configured ONNX Runtime library must have (docs/GPU.md),",
+            ))
     }
 }
 

@@ -1,22 +1,36 @@
 //! Wiring: every part is made here, from the configuration, and nowhere else.
 
+use crate::audit::sequencer::Sequencer;
+use crate::audit::signing::LogKey;
 use crate::audit::{AuditLog, InputKey};
 use crate::auth::Verifier;
 use crate::config::Config;
 use crate::config::http::HttpConfig;
+use crate::http::server::Entrance;
 use crate::http::{self, Api, Deadlines, REFUSAL_CAUSES, server};
 use crate::pipeline::{Gate, Pipeline};
+use crate::quota::Quotas;
 use crate::readiness::Readiness;
 use crate::serving::{Reloader, Serving, Slot, watch};
 use crate::shadow::Shadow;
 use crate::store::Store;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::throttle::Throttle;
 use crate::threads::{self, Crew};
 use anyhow::Context;
 use axum::Router;
 use cxr::Workspace;
 use std::sync::Arc;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// Where requests come in.
+pub struct Listeners {
+    /// `service.http.bind`
+    pub clients: TcpListener,
+    /// `service.http.operations_bind`
+    pub operators: Option<TcpListener>,
+}
 
 /// The service, built and not yet serving.
 pub struct App {
@@ -35,7 +49,8 @@ impl App {
     /// When what was deployed cannot serve: keys, bundle, library or model are wrong.
     pub fn build(config: Config) -> anyhow::Result<Self> {
         let metrics = Arc::new(Metrics::new(REFUSAL_CAUSES)?);
-        let verifier = Verifier::new(&config.auth)?;
+        let verifier = Arc::new(Verifier::new(&config.auth)?);
+        verifier.keep_fresh();
         let store = Arc::new(Store::new(&config.database)?);
         let decoders = (0..config.limits.decode_threads.get()).map(|_| Workspace::default()).collect();
         let decoders = Arc::new(Crew::start("decode", threads::COMPUTING, decoders)?);
@@ -44,24 +59,41 @@ impl App {
         let slot = Arc::new(Slot::new(serving, Arc::clone(&metrics)));
         let shadow = shadow(&config, &decoders, &store, &metrics)?;
         let reloader = Arc::new(Reloader::new(config.model.clone(), Arc::clone(&slot), Arc::clone(&metrics)));
-        let readiness = Arc::new(Readiness::new(Arc::clone(&slot), Arc::clone(&store), Arc::clone(&metrics)));
+        let readiness = Arc::new(Readiness::new(
+            Arc::clone(&slot),
+            Arc::clone(&store),
+            Arc::clone(&verifier),
+            Arc::clone(&metrics),
+        ));
         let gate = Arc::new(Gate::new(config.limits.max_in_flight.get(), Arc::clone(&metrics)));
         if let Some(every) = config.model.watch_interval {
             let directory = config.model.bundle.clone();
             tokio::spawn(watch(directory, every, Arc::clone(&slot), Arc::clone(&reloader)));
         }
+        let key = Arc::new(LogKey::parse(&config.audit.signing_key).context("service.audit.signing_key")?);
+        let sequencer = Sequencer {
+            store: Arc::clone(&store),
+            key: Arc::clone(&key),
+            anchor: config.audit.anchor.clone(),
+            pace: config.audit.pace,
+            metrics: Arc::clone(&metrics),
+        };
+        tokio::spawn(sequencer.run());
+        let quotas = Arc::new(Quotas::new(config.limits.of_a_client()));
+        tokio::spawn(Arc::clone(&quotas).forget());
         let pipeline = Pipeline {
             slot,
             shadow,
             decoders,
             limits: config.limits.decode(),
-            audit: AuditLog::new(config.audit.group, Arc::clone(&store), Arc::clone(&metrics)),
+            audit: AuditLog::new(config.audit.group, key, Arc::clone(&store), Arc::clone(&metrics)),
             input_key: InputKey::new(&config.audit.input_key),
             site: config.audit.site,
             metrics: Arc::clone(&metrics),
         };
         let api = Api {
             pipeline: Arc::new(pipeline),
+            quotas,
             gate: Arc::clone(&gate),
             verifier,
             readiness: Arc::clone(&readiness),
@@ -71,27 +103,44 @@ impl App {
                 longest: config.limits.max_deadline_ms.duration(),
             },
             metrics,
+            security_log: Throttle::default(),
             body_timeout: config.http.body_timeout_ms.duration(),
         };
         Ok(Self { router: http::router(Arc::new(api))?, http: config.http, gate, readiness, store })
     }
 
     /// Serves until `shutdown` completes, then lets what is in flight end. Whether all of it ended in time.
-    pub async fn run(self, listener: TcpListener, shutdown: impl Future<Output = ()>) -> bool {
+    ///
+    /// # Errors
+    /// When TLS is asked for and its files cannot be used.
+    pub async fn run(self, listeners: Listeners, shutdown: impl Future<Output = ()>) -> anyhow::Result<bool> {
         let readiness = self.readiness;
+        let over = CancellationToken::new();
         let turn_unready = async {
             shutdown.await;
             readiness.shut_down();
+            over.cancel();
         };
-        let connections = server::serve(listener, self.router, &self.http, turn_unready).await;
+        let entrance = if listeners.operators.is_some() { Entrance::Clients } else { Entrance::Only };
+        let clients =
+            server::serve(listeners.clients, self.router.clone(), &self.http, entrance, turn_unready);
+        let operators = async {
+            let Some(listener) = listeners.operators else { return Ok(None) };
+            let entrance = Entrance::Operators;
+            server::serve(listener, self.router, &self.http, entrance, over.cancelled()).await.map(Some)
+        };
+        let (connections, of_operators) = tokio::try_join!(clients, operators)?;
         let in_flight = async {
             connections.shutdown().await;
+            if let Some(connections) = of_operators {
+                connections.shutdown().await;
+            }
             // A client that hung up leaves work behind that has no connection any more.
             self.gate.emptied().await;
         };
         let drained = tokio::time::timeout(self.http.shutdown_grace_ms.duration(), in_flight).await.is_ok();
         self.store.close().await;
-        drained
+        Ok(drained)
     }
 }
 

@@ -2,10 +2,11 @@
 
 mod keys;
 pub mod mint;
+mod remote;
 pub mod scopes;
 mod token;
 
-pub use keys::KeyError;
+pub use keys::{KeyError, SetError};
 pub use scopes::Scope;
 pub use token::{TokenError, Verifier};
 

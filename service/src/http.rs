@@ -2,28 +2,37 @@
 
 mod access;
 mod admission;
+mod audit;
 mod docs;
 mod error;
+mod headers;
 mod health;
+mod labels;
 mod lingering;
 mod media;
 mod model;
 mod multipart;
 mod observe;
 mod predictions;
+mod receipt;
 mod record;
 mod reload;
+mod search;
 pub mod server;
 mod timeout;
+mod tls;
 mod upload;
 
 pub use access::AccessError;
+pub use tls::TlsError;
 
 use crate::auth::{Scope, Verifier};
 use crate::pipeline::{Gate, Pipeline};
+use crate::quota::Quotas;
 use crate::readiness::Readiness;
 use crate::serving::Reloader;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::throttle::Throttle;
 use access::AccessTable;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
@@ -40,10 +49,12 @@ use utoipa_axum::routes;
 pub struct Api {
     /// Predictions and the audit log.
     pub pipeline: Arc<Pipeline>,
+    /// What one client may ask for.
+    pub quotas: Arc<Quotas>,
     /// The door.
     pub gate: Arc<Gate>,
     /// Tokens.
-    pub verifier: Verifier,
+    pub verifier: Arc<Verifier>,
     /// Readiness.
     pub readiness: Arc<Readiness>,
     /// Takes over another bundle.
@@ -52,6 +63,8 @@ pub struct Api {
     pub deadlines: Deadlines,
     /// Metrics.
     pub metrics: Arc<Metrics>,
+    /// Bounds the lines about refused access.
+    pub security_log: Throttle,
     /// How long a client may take to send its body.
     pub body_timeout: Duration,
 }
@@ -101,8 +114,12 @@ impl Modify for BearerScheme {
 /// Every route, each with its description: there is no other way to add one.
 fn described() -> OpenApiRouter<Shared> {
     OpenApiRouter::with_openapi(Described::openapi())
-        .routes(routes!(predictions::create))
+        .routes(routes!(predictions::create, search::search))
         .routes(routes!(predictions::find))
+        .routes(routes!(labels::create, labels::list))
+        .routes(routes!(audit::checkpoint))
+        .routes(routes!(audit::inclusion))
+        .routes(routes!(audit::consistency))
         .routes(routes!(model::show))
         .routes(routes!(reload::reload))
         .routes(routes!(health::livez))
@@ -113,7 +130,9 @@ fn described() -> OpenApiRouter<Shared> {
 
 /// The API description.
 pub fn document() -> Document {
-    described().into_openapi()
+    let mut document = described().into_openapi();
+    headers::describe(&mut document);
+    document
 }
 
 /// The router with its middleware, outermost last.
@@ -121,7 +140,8 @@ pub fn document() -> Document {
 /// # Errors
 /// When a route declares no access, or is public without being listed as such.
 pub fn router(api: Shared) -> Result<Router, AccessError> {
-    let (routes, document) = described().split_for_parts();
+    let (routes, mut document) = described().split_for_parts();
+    headers::describe(&mut document);
     let access = Arc::new(AccessTable::from_document(&document)?);
     let text = docs::Text::new(&document);
     Ok(routes

@@ -6,12 +6,14 @@
 pub mod app;
 pub mod audit;
 pub mod auth;
+pub mod commands;
 pub mod config;
 pub mod console;
 pub mod http;
 pub mod infer;
 pub mod model;
 pub mod pipeline;
+pub mod quota;
 pub mod readiness;
 pub mod serving;
 pub mod shadow;

@@ -2,14 +2,18 @@
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use cxr_service::app::Listeners;
 use cxr_service::auth::{Verifier, mint};
+use cxr_service::commands::audit::AuditCommand;
 use cxr_service::config::args::ConfigArgs;
+use cxr_service::config::model::ModelConfig;
 use cxr_service::config::{self, Config, Profile, Sources};
 use cxr_service::infer::Sessions;
 use cxr_service::model::ServedModel;
 use cxr_service::store::Store;
 use cxr_service::telemetry::logs;
-use cxr_service::{App, console, http};
+use cxr_service::{App, commands, console, http};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -17,7 +21,11 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// Chest radiographs in, calibrated and audited answers out.
 #[derive(Parser)]
-#[command(name = "cxr-service", version)]
+#[command(
+    name = "cxr-service",
+    version,
+    after_help = "Example: CXR_SERVICE__DATABASE__URL=postgres://cxr@localhost/cxr cxr-service --profile development serve"
+)]
 struct Cli {
     #[command(flatten)]
     config: ConfigArgs,
@@ -37,6 +45,9 @@ enum Command {
         after_help = "Example: CXR_SERVICE__DATABASE__URL=postgres://owner@localhost/cxr cxr-service migrate"
     )]
     Migrate,
+    /// The audit log: its key, its export, and the verifier that needs no database.
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Print the OpenAPI document.
     #[command(after_help = "Example: cxr-service openapi > openapi/openapi.json")]
     Openapi,
@@ -76,6 +87,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Serve => serve(Config::load(&sources)?),
         Command::Migrate => migrate(&sources),
+        Command::Audit(command) => commands::audit::run(command, &sources),
         Command::CheckConfig => Ok(check(&Config::load(&sources)?)),
         Command::DevToken { subject, scope, ttl } => {
             anyhow::ensure!(
@@ -96,13 +108,18 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 #[tokio::main]
 async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     logs::install(&config.telemetry)?;
-    let bind = config.http.bind;
+    let (bind, operations_bind) = (config.http.bind, config.http.operations_bind);
     let app = App::build(config)?;
-    let listener = TcpListener::bind(bind)
-        .await
-        .with_context(|| format!("service.http.bind: {bind} cannot be bound"))?;
+    let clients = listen("service.http.bind", bind).await?;
+    let operators = match operations_bind {
+        Some(bind) => Some(listen("service.http.operations_bind", bind).await?),
+        None => None,
+    };
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tracing::info!(address = %listener.local_addr()?, version = env!("CARGO_PKG_VERSION"), "listening");
+    if let Some(listener) = &operators {
+        tracing::info!(address = %listener.local_addr()?, "listening for operators");
+    }
+    tracing::info!(address = %clients.local_addr()?, version = env!("CARGO_PKG_VERSION"), "listening");
     let shutdown = async move {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -110,9 +127,13 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
         }
         tracing::info!("shutting down");
     };
-    let drained = app.run(listener, shutdown).await;
+    let drained = app.run(Listeners { clients, operators }, shutdown).await?;
     tracing::info!(drained, "ended");
     Ok(ExitCode::SUCCESS)
+}
+
+async fn listen(key: &str, bind: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(bind).await.with_context(|| format!("{key}: {bind} cannot be bound"))
 }
 
 #[tokio::main]
@@ -127,11 +148,12 @@ async fn migrate(sources: &Sources) -> anyhow::Result<ExitCode> {
 /// Beyond the values themselves: whether keys, bundle, library and provider can be used.
 fn check(config: &Config) -> ExitCode {
     let keys = Verifier::new(&config.auth).map(|_| ()).map_err(anyhow::Error::from);
-    let model = ServedModel::open(&config.model).map_err(anyhow::Error::from).and_then(|model| {
-        let sessions = Sessions::open(&config.model, &model).context("service.model");
-        sessions.map(|_| ())
+    let model = executes(&config.model).context("service.model");
+    let shadow = config.model.shadow.as_ref().map_or(Ok(()), |shadow| {
+        executes(&config.model.for_shadow(shadow))
+            .context("service.model.shadow, without which nothing is served")
     });
-    let problems: Vec<anyhow::Error> = [keys, model].into_iter().filter_map(Result::err).collect();
+    let problems: Vec<anyhow::Error> = [keys, model, shadow].into_iter().filter_map(Result::err).collect();
     for problem in &problems {
         console::complain(format_args!("{problem:#}"));
     }
@@ -141,7 +163,14 @@ fn check(config: &Config) -> ExitCode {
     for (key, value) in config.effective() {
         console::print(format_args!("{key} = {value}"));
     }
+    console::complain("keys, bundle, library and execution provider can be used");
     ExitCode::SUCCESS
+}
+
+fn executes(config: &ModelConfig) -> anyhow::Result<()> {
+    let model = ServedModel::open(config)?;
+    Sessions::open(config, &model)?;
+    Ok(())
 }
 
 fn parse_ttl(text: &str) -> Result<Duration, String> {

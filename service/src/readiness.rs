@@ -1,11 +1,13 @@
 //! Whether requests should be sent here: the model runs where it was asked to, the database can take rows, and
 //! nobody has asked the process to end.
 
+use crate::auth::Verifier;
 use crate::serving::Slot;
 use crate::store::{SchemaState, Store};
+use crate::telemetry::logs::chain;
 use crate::telemetry::metrics::Metrics;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
@@ -15,7 +17,7 @@ const MAX_AGE: Duration = Duration::from_millis(500);
 /// One thing that is not ready.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailedCheck {
-    /// `model`, `database`, `schema` or `shutdown`.
+    /// `model`, `database`, `schema`, `keys` or `shutdown`.
     pub check: &'static str,
     /// What is wrong and what to do.
     pub cause: String,
@@ -25,15 +27,19 @@ pub struct FailedCheck {
 pub struct Readiness {
     slot: Arc<Slot>,
     store: Arc<Store>,
+    verifier: Arc<Verifier>,
     metrics: Arc<Metrics>,
     shutting_down: AtomicBool,
     last: Mutex<Option<(Instant, Vec<FailedCheck>)>>,
+    /// The last cause that was logged; empty while there is none.
+    told: std::sync::Mutex<String>,
 }
 
 impl Readiness {
     /// Over these parts.
-    pub fn new(slot: Arc<Slot>, store: Arc<Store>, metrics: Arc<Metrics>) -> Self {
-        Self { slot, store, metrics, shutting_down: AtomicBool::new(false), last: Mutex::new(None) }
+    pub fn new(slot: Arc<Slot>, store: Arc<Store>, verifier: Arc<Verifier>, metrics: Arc<Metrics>) -> Self {
+        let (shutting_down, last, told) = Default::default();
+        Self { slot, store, verifier, metrics, shutting_down, last, told }
     }
 
     /// From now on nothing more should be sent here.
@@ -54,7 +60,10 @@ impl Readiness {
             return failed.clone();
         }
         let failed: Vec<FailedCheck> =
-            [self.check_model().await, self.check_database().await].into_iter().flatten().collect();
+            [self.check_model().await, self.check_database().await, self.check_keys()]
+                .into_iter()
+                .flatten()
+                .collect();
         self.metrics.ready(failed.is_empty());
         *last = Some((Instant::now(), failed.clone()));
         failed
@@ -71,9 +80,32 @@ impl Readiness {
 
     async fn check_database(&self) -> Option<FailedCheck> {
         match self.store.schema_state().await {
-            Ok(SchemaState::Current { .. }) => None,
+            Ok(SchemaState::Current { .. }) => {
+                self.told.lock().unwrap_or_else(PoisonError::into_inner).clear();
+                None
+            }
             Ok(state) => Some(FailedCheck { check: "schema", cause: state.to_string() }),
-            Err(error) => Some(FailedCheck { check: "database", cause: error.to_string() }),
+            // Probes are public and the cause names users, databases and hosts: the log has it.
+            Err(error) => {
+                let error = self.store.explained(error).await;
+                Some(FailedCheck { check: "database", cause: format!("{error}; the log has the cause") })
+                    .inspect(|_| self.tell(chain(&error)))
+            }
+        }
+    }
+
+    fn check_keys(&self) -> Option<FailedCheck> {
+        let missing: Vec<&str> = self.verifier.missing_sets().collect();
+        let cause = || format!("no keys are known from {}; the log has the cause", missing.join(", "));
+        (!missing.is_empty()).then(|| FailedCheck { check: "keys", cause: cause() })
+    }
+
+    /// Says why there is no database, once for each cause.
+    fn tell(&self, cause: String) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if *told != cause {
+            tracing::error!(cause, "not ready: the database cannot be used");
+            *told = cause;
         }
     }
 }

@@ -1,32 +1,36 @@
-//! Postgres: the only folder with SQL. Bounds every wait, so that a stalled database delays nobody without end.
+//! Postgres: the only folder with SQL. Bounds every wait, so that a stalled database delays nobody without end. Who writes and who
+//! reads have connections of their own: an auditor's question never takes a prediction's place.
 
+mod export;
+mod labels;
+mod leader;
+mod pool;
 mod predictions;
+mod reads;
 mod schema;
 mod shadow;
+mod tree;
 
+pub use export::ExportItem;
+pub use labels::{NewLabel, StoredLabel};
+pub use leader::{Grown, Leader};
+pub use predictions::{Filter, Page};
+pub use reads::Read;
 pub use schema::SchemaState;
+pub use tree::{Leaf, SignedHead};
 
-use crate::audit::row::{PredictionRow, StoredPrediction};
+use crate::audit::row::{SealedRow, StoredPrediction};
 use crate::config::database::DatabaseConfig;
 use crate::shadow::ShadowRow;
-use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Connection, PgPool, Postgres};
-use std::time::Duration;
-use tokio::time::error::Elapsed;
+use pool::Pool;
+use tlog_tiles::Hash;
 use uuid::Uuid;
-
-/// Added to the server's own statement time-out before we stop waiting: its answer says more than our silence.
-const NETWORK_ALLOWANCE: Duration = Duration::from_millis(500);
-
-/// A connection that has been idle for longer is asked whether it still lives before it is used.
-const QUIET: Duration = Duration::from_millis(500);
 
 /// Why the database gave no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The URL does not parse.
-    #[error("service.database.url cannot be used")]
+    #[error("the database's URL cannot be used")]
     Url(#[source] sqlx::Error),
     /// No connection within `service.database.acquire_timeout_ms`: nothing was sent.
     #[error("no database connection")]
@@ -51,51 +55,29 @@ impl StoreError {
     }
 }
 
-/// A pool of connections.
+/// The log's database.
 pub struct Store {
-    pool: PgPool,
-    patience: Duration,
+    writer: Pool,
+    reader: Pool,
 }
 
 impl Store {
-    /// Makes the pool without connecting: the service starts, unready, while the database is away.
+    /// Makes the pools without connecting: the service starts, unready, while the database is away.
     ///
     /// # Errors
-    /// When the URL does not parse.
+    /// When a URL does not parse.
     pub fn new(config: &DatabaseConfig) -> Result<Self, StoreError> {
-        let options: PgConnectOptions = config.url.expose().parse().map_err(StoreError::Url)?;
-        let statement_timeout_ms = config.statement_timeout.as_millis().to_string();
-        let options =
-            options.application_name("cxr-service").options([("statement_timeout", statement_timeout_ms)]);
-        // All of them from the start and for good: a request that has to wait for a new connection waits for the server to
-        // fork, and does not notice when one of the others becomes free.
-        let pool = PgPoolOptions::new()
-            .max_connections(config.max_connections)
-            .min_connections(config.max_connections)
-            .idle_timeout(None)
-            // One in use a moment ago needs no question whether it still lives: that question costs as much as a small row.
-            .test_before_acquire(false)
-            .before_acquire(|connection, seen| {
-                Box::pin(async move {
-                    if seen.idle_for > QUIET {
-                        connection.ping().await?;
-                    }
-                    Ok(true)
-                })
-            })
-            .acquire_timeout(config.acquire_timeout)
-            .connect_lazy_with(options);
-        Ok(Self { pool, patience: config.statement_timeout + NETWORK_ALLOWANCE })
+        let writer = Pool::new(&config.url, config.max_connections, config)?;
+        let reader = Pool::new(&config.reader_url, config.reader_connections, config)?;
+        Ok(Self { writer, reader })
     }
 
     /// Commits rows, all or none of them.
     ///
     /// # Errors
     /// After `Statement` or `Timeout` the rows may exist, unless the error blames a row.
-    pub async fn insert_predictions(&self, rows: &[&PredictionRow]) -> Result<(), StoreError> {
-        let mut connection = self.acquire().await?;
-        let inserted = tokio::time::timeout(self.patience, predictions::insert(&mut connection, rows)).await;
-        settle(connection, inserted)
+    pub async fn insert_predictions(&self, rows: &[&SealedRow]) -> Result<(), StoreError> {
+        self.writer.run(async |connection| predictions::insert(connection, rows).await).await
     }
 
     /// Commits a candidate's score.
@@ -103,9 +85,31 @@ impl Store {
     /// # Errors
     /// After `Statement` or `Timeout` the row may exist.
     pub async fn insert_shadow(&self, row: &ShadowRow) -> Result<(), StoreError> {
-        let mut connection = self.acquire().await?;
-        let inserted = tokio::time::timeout(self.patience, shadow::insert(&mut connection, row)).await;
-        settle(connection, inserted)
+        self.writer.run(async |connection| shadow::insert(connection, row).await).await
+    }
+
+    /// Commits that somebody reads the log.
+    ///
+    /// # Errors
+    /// When it is not known to be committed.
+    pub async fn insert_read(&self, read: &Read) -> Result<(), StoreError> {
+        self.writer.run(async |connection| reads::insert(connection, read).await).await
+    }
+
+    /// Commits a label; it as it is kept, and whether it is new.
+    ///
+    /// # Errors
+    /// After `Statement` or `Timeout` the label may exist.
+    pub async fn insert_label(&self, label: &NewLabel) -> Result<(StoredLabel, bool), StoreError> {
+        self.writer.run(async |connection| labels::insert(connection, label).await).await
+    }
+
+    /// Every label of an image, the one that counts first.
+    ///
+    /// # Errors
+    /// When the database gives no answer.
+    pub async fn list_labels(&self, id: Uuid) -> Result<Vec<StoredLabel>, StoreError> {
+        self.reader.run(async |connection| labels::list(connection, id).await).await
     }
 
     /// The row of that id.
@@ -113,9 +117,43 @@ impl Store {
     /// # Errors
     /// When the database gives no answer.
     pub async fn find_prediction(&self, id: Uuid) -> Result<Option<StoredPrediction>, StoreError> {
-        let mut connection = self.acquire().await?;
-        let found = tokio::time::timeout(self.patience, predictions::find(&mut connection, id)).await;
-        settle(connection, found)
+        self.reader.run(async |connection| predictions::find(connection, id).await).await
+    }
+
+    /// Rows that a filter lets through, the newest first.
+    ///
+    /// # Errors
+    /// When the database gives no answer.
+    pub async fn list_predictions(
+        &self,
+        filter: &Filter,
+        page: Page,
+    ) -> Result<Vec<StoredPrediction>, StoreError> {
+        self.reader.run(async |connection| predictions::list(connection, filter, page).await).await
+    }
+
+    /// The newest signed head of the tree, or the one of a size.
+    ///
+    /// # Errors
+    /// When the database gives no answer.
+    pub async fn head(&self, size: Option<u64>) -> Result<Option<SignedHead>, StoreError> {
+        self.reader.run(async |connection| tree::head(connection, size).await).await
+    }
+
+    /// Index and hash of a row's leaf; none while it waits for its place.
+    ///
+    /// # Errors
+    /// When the database gives no answer.
+    pub async fn place(&self, id: Uuid) -> Result<Option<(u64, Hash)>, StoreError> {
+        self.reader.run(async |connection| tree::place(connection, id).await).await
+    }
+
+    /// The tree's hashes at positions, of those that exist.
+    ///
+    /// # Errors
+    /// When the database gives no answer.
+    pub async fn tree_hashes(&self, positions: &[u64]) -> Result<Vec<(u64, Hash)>, StoreError> {
+        self.reader.run(async |connection| tree::hashes(connection, positions).await).await
     }
 
     /// Whether the database answers and holds the schema that this program needs.
@@ -123,9 +161,15 @@ impl Store {
     /// # Errors
     /// When the database gives no answer.
     pub async fn schema_state(&self) -> Result<SchemaState, StoreError> {
-        let mut connection = self.acquire().await?;
-        let state = tokio::time::timeout(self.patience, schema::state(&mut connection)).await;
-        settle(connection, state)
+        self.writer.run(async |connection| schema::state(connection).await).await
+    }
+
+    /// An error with its cause: the pool only says that it has waited for a connection, a connection of its own says why.
+    pub async fn explained(&self, error: StoreError) -> StoreError {
+        if !matches!(error, StoreError::Unavailable(sqlx::Error::PoolTimedOut)) {
+            return error;
+        }
+        self.writer.connect(&[]).await.err().unwrap_or(error)
     }
 
     /// Applies the migrations that are missing.
@@ -133,28 +177,14 @@ impl Store {
     /// # Errors
     /// When one fails; the ones before it stay.
     pub async fn migrate(&self) -> Result<SchemaState, StoreError> {
-        let mut connection = self.acquire().await?;
+        let mut connection = self.writer.acquire().await?;
         schema::migrate(&mut connection).await.map_err(StoreError::Migrate)?;
         schema::state(&mut connection).await.map_err(StoreError::Statement)
     }
 
     /// Closes the connections.
     pub async fn close(&self) {
-        self.pool.close().await;
+        self.writer.close().await;
+        self.reader.close().await;
     }
-
-    async fn acquire(&self) -> Result<PoolConnection<Postgres>, StoreError> {
-        self.pool.acquire().await.map_err(StoreError::Unavailable)
-    }
-}
-
-/// A connection that did not answer is given up: the next user of it would wait for the old answer.
-fn settle<T>(
-    mut connection: PoolConnection<Postgres>,
-    outcome: Result<Result<T, sqlx::Error>, Elapsed>,
-) -> Result<T, StoreError> {
-    if outcome.is_err() {
-        connection.close_on_drop();
-    }
-    outcome.map_err(|_| StoreError::Timeout)?.map_err(StoreError::Statement)
 }

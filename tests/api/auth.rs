@@ -64,7 +64,13 @@ async fn every_route_wants_its_scope_and_new_routes_cannot_be_forgotten() {
     let public = ["/livez", "/readyz", "/metrics", "/openapi.json"];
     let wanted = [
         ("post", "/v1/predictions", "predict"),
+        ("get", "/v1/predictions", "audit:read"),
         ("get", "/v1/predictions/{id}", "audit:read"),
+        ("post", "/v1/predictions/{id}/labels", "label"),
+        ("get", "/v1/predictions/{id}/labels", "label"),
+        ("get", "/v1/audit/checkpoint", "audit:read"),
+        ("get", "/v1/audit/proofs/{id}", "audit:read"),
+        ("get", "/v1/audit/consistency", "audit:read"),
         ("get", "/v1/model", ""),
         ("post", "/v1/model/reload", "admin"),
     ];
@@ -118,6 +124,7 @@ async fn production(directory: &std::path::Path, keys: &str) -> Server {
         .set("auth.issuer", &tokens::ISSUER)
         .set("auth.audience", &tokens::AUDIENCE)
         .set("audit.input_key", &"an input key for tests, 32 bytes or more")
+        .set("audit.signing_key", &tokens::LOG_KEY)
         .set("audit.site", &"test-site")
         .set("model.bundle", &directory.join("bundle").display())
         .start_ready()

@@ -235,16 +235,16 @@ async fn unknown_routes_and_methods_are_problems_too() {
     let server = Server::ready().await;
     problem(server.get("/v1/nothing", "predict").await, 404, "not_found").await;
     problem(server.get("/v1/predictions/not-a-uuid", "audit:read").await, 400, "malformed_request").await;
-    problem(server.get("/v1/predictions", "predict").await, 405, "method_not_allowed").await;
+    problem(server.get("/v1/model/reload", "admin").await, 405, "method_not_allowed").await;
     problem(server.post("?explain=perhaps", images::jpeg(1, false)).await, 400, "malformed_request").await;
     let response = server
         .client
         .get(format!("{}/livez", server.base))
-        .header("x-request-id", "abc-1")
+        .header("x-request-id", "0b3f4c7e-9a51-4d4e-8f6e-1f2f3c4d5e6f")
         .send()
         .await
         .unwrap();
-    assert_eq!(response.headers()["x-request-id"], "abc-1");
+    assert_eq!(response.headers()["x-request-id"], "0b3f4c7e-9a51-4d4e-8f6e-1f2f3c4d5e6f");
     let hostile =
         server.client.get(format!("{}/livez", server.base)).header("x-request-id", "a b;\"<script>").send();
     assert!(!hostile.await.unwrap().headers()["x-request-id"].to_str().unwrap().contains('<'));

@@ -5,5 +5,11 @@
 mod auth;
 mod bad_input;
 mod contract;
+mod labels;
+mod oidc;
+mod phi;
 mod predictions;
+mod quota;
+mod search;
 mod startup;
+mod tls;

@@ -198,8 +198,10 @@ async fn impossible_rows_are_refused_by_the_table() {
             "insert into predictions select (jsonb_populate_record(p, '{change}')).* from predictions p limit 1"
         )
     };
-    let id = r#""id": "0190a000-0000-7000-8000-000000000001""#;
+    let first = postgres::psql(&url, "select first_id(now())").unwrap();
+    let id = format!(r#""id": "{first}""#);
     postgres::psql(&url, &copy(&format!("{{{id}}}"))).unwrap();
+    let id = format!(r#""id": "{}2""#, &first[..first.len() - 1]);
     for change in [
         r#""probability": 1.5"#,
         r#""probability": null"#,
@@ -209,7 +211,6 @@ async fn impossible_rows_are_refused_by_the_table() {
         r#""actor": """#,
         r#""width": 0"#,
     ] {
-        let id = r#""id": "0190a000-0000-7000-8000-000000000002""#;
         let refused = postgres::psql(&url, &copy(&format!("{{{id}, {change}}}")));
         assert!(refused.as_ref().is_err_and(|error| error.contains("constraint")), "{change}: {refused:?}");
     }

@@ -58,6 +58,7 @@ async fn production_refuses_what_only_development_may_have() {
             .set("auth.issuer", &tokens::ISSUER)
             .set("auth.audience", &"cxr")
             .set("audit.input_key", &"an input key for tests, 32 bytes or more")
+            .set("audit.signing_key", &tokens::LOG_KEY)
             .set("audit.site", &"test-site")
     };
     let said = |options: Options| {

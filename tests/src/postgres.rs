@@ -53,6 +53,14 @@ impl Cluster {
         self.url(&name)
     }
 
+    /// A copy of a database that nobody is connected to.
+    pub fn copy(&self, database: &str) -> String {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("copy_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        self.psql("postgres", &format!("create database {name} template {database}"));
+        name
+    }
+
     fn template(&self) -> &'static str {
         const NAME: &str = "migrated";
         static MADE: OnceLock<std::sync::Mutex<Vec<PathBuf>>> = OnceLock::new();
@@ -128,6 +136,12 @@ impl Drop for Cluster {
 pub fn shared() -> &'static Cluster {
     static SHARED: OnceLock<Cluster> = OnceLock::new();
     SHARED.get_or_init(Cluster::start)
+}
+
+/// The name of the database in a URL of [`Cluster::url`].
+pub fn name(url: &str) -> &str {
+    let (_, rest) = url.split_once("localhost/").expect("a URL of a private cluster");
+    rest.split_once('?').expect("a URL with a socket").0
 }
 
 /// Runs one statement against a URL.

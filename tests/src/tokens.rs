@@ -10,6 +10,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub const ISSUER: &str = "https://development.cxr.invalid";
 /// See [`ISSUER`].
 pub const AUDIENCE: &str = "cxr";
+/// A private key that signs a log's receipts and checkpoints, for servers in the production profile.
+pub const LOG_KEY: &str =
+    "PRIVATE+KEY+cxr.test.invalid/log+a8b09d84+AQ2sW+4xs1msoZOzD5X6/hPJ4Va6RskoXk3SYjwuwk4U";
 const SECRET: &[u8] = b"development-only-token-secret-known-to-everybody";
 
 /// Seconds since 1970.

@@ -1,6 +1,7 @@
 //! What the check is given: programs, libraries, data. All that is missing is said at once, before anything is started.
 
 use super::Args;
+use super::dataset::{CLASSES, images};
 use crate::device::ProviderName;
 use anyhow::{Context, Result, bail};
 use std::ffi::OsString;
@@ -11,6 +12,9 @@ use std::process::Command;
 const WEIGHTS: &str = "weights/mobilenetv2-imagenet.safetensors";
 /// The network that they are for.
 const PRETRAINED: &str = "mobilenetv2-expanded";
+
+/// Images of a class that three folds of whole patients need.
+const MIN_IMAGES: usize = 24;
 
 /// Everything, found.
 #[derive(Debug)]
@@ -41,13 +45,20 @@ impl Host {
         let [trainer, service, loadtest] =
             ["cxr-trainer", "cxr-service", "cxr-loadtest"].map(|name| search.file("--bin", &args.bin, name));
         let (onnxruntime, folders) = search.libraries(args);
-        let (data, weights) = (search.data(&args.data), search.weights(args));
+        let (data, weights) = (search.data(args), search.weights(args));
         if !search.missing.is_empty() {
             bail!("not begun, this is missing:\n  {}", search.missing.join("\n  "));
         }
         for folder in [&args.out, &args.work] {
             std::fs::create_dir_all(folder)
                 .with_context(|| format!("{}: cannot be created", folder.display()))?;
+        }
+        // The report of an earlier run must not be taken for this one's.
+        for report in ["gpu-check.md", "gpu-check.json"].map(|name| args.out.join(name)) {
+            if report.exists() {
+                std::fs::remove_file(&report)
+                    .with_context(|| format!("{}: cannot be removed", report.display()))?;
+            }
         }
         let log = args.out.canonicalize()?.join("gpu-check.log");
         std::fs::write(&log, "").with_context(|| format!("{}: cannot be written", log.display()))?;
@@ -165,9 +176,12 @@ impl Search {
         let found = folders.iter().find(|folder| has_all(folder)).cloned();
         let found = found.or_else(|| python_torch().filter(has_all));
         if found.is_none() {
+            let nowhere = |name: &&&str| !folders.iter().any(|folder| folder.join(name).is_file());
+            let names: Vec<&str> = needed.iter().filter(nowhere).copied().collect();
+            let names = if names.is_empty() { needed } else { &names };
             self.missing.push(format!(
-                "{} in --libs {} or in python3's torch",
-                needed.join(", "),
+                "{} in one folder of --libs {} or in python3's torch",
+                names.join(", "),
                 shown(folders)
             ));
         }
@@ -186,15 +200,24 @@ impl Search {
         found
     }
 
-    /// The folder of the class folders.
-    fn data(&mut self, data: &Path) -> PathBuf {
-        let classes =
-            |folder: &PathBuf| ["NORMAL", "PNEUMONIA"].iter().all(|class| folder.join(class).is_dir());
-        let found = [data.join("train"), data.to_owned()].into_iter().find(classes);
-        found.and_then(|folder| absolute(&folder)).unwrap_or_else(|| {
-            self.missing.push(format!("train/NORMAL and train/PNEUMONIA in --data {}", data.display()));
-            PathBuf::new()
-        })
+    /// The folder of the class folders: always `train`, so that nobody hands over a test split.
+    fn data(&mut self, args: &Args) -> PathBuf {
+        let folder = args.data.join("train");
+        for class in CLASSES.map(|class| folder.join(class)) {
+            match images(&class) {
+                Err(_) => self.missing.push(format!("the folder {} (--data)", class.display())),
+                Ok(found) if found.len() < MIN_IMAGES => self.missing.push(format!(
+                    "images in {}: there are {}, the folds need {MIN_IMAGES} or more",
+                    class.display(),
+                    found.len()
+                )),
+                Ok(_) => {}
+            }
+        }
+        if (1..MIN_IMAGES).contains(&args.images()) {
+            self.missing.push(format!("--images of {MIN_IMAGES} or more of a class, or 0 for all"));
+        }
+        absolute(&folder).unwrap_or_default()
     }
 }
 

@@ -75,7 +75,7 @@ impl Report {
             steps: Vec::new(),
             hardware: None,
             architecture: args.architecture.clone(),
-            batch_size: args.batch_size,
+            batch_size: args.batch_size(),
             pretrained: host.weights.is_some(),
             training: None,
             evaluation: None,

@@ -140,7 +140,7 @@ impl<'a> Trainer<'a> {
     /// # Errors
     /// When the work folder cannot be written.
     pub(super) fn new(host: &'a Host, args: &Args, subset: &'a Subset) -> Result<Self> {
-        let (epochs, batch, n_linked) = (args.epochs, args.batch_size, subset.files.len());
+        let (epochs, batch, n_linked) = (args.epochs(), args.batch_size(), subset.files.len());
         let trainer = Self { host, subset, run: host.work.join("run") };
         let speed = configuration(host, &args.architecture, (epochs, batch, false), n_linked)?;
         let repeated = configuration(host, &args.architecture, (1, REPEATED_BATCH, true), n_linked)?;

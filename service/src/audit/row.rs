@@ -1,5 +1,6 @@
 //! What an audit row holds, as types in which a row that the table would refuse cannot be written down.
 
+use super::columns::{Columns, leaf_hash};
 use cxr::image::{ColourMode, DecodedImage, Format};
 use cxr::metadata::AcquisitionMetadata;
 use cxr::statistics::ImageStatistics;
@@ -7,10 +8,11 @@ use cxr::{Decision, Probability, RejectReason};
 use serde::Serialize;
 use serde_json::Value;
 use time::OffsetDateTime;
+use tlog_tiles::Hash;
 use uuid::Uuid;
 
-/// How numbers and arrays of a row are to be read; raised when their meaning changes.
-pub const ENCODING_VERSION: i16 = 1;
+/// How a row is to be read, and how its canonical form is made; raised when either changes. Rows of version 1 have no leaf.
+pub const ENCODING_VERSION: i16 = 2;
 
 /// One image's row, to be written.
 #[derive(Debug)]
@@ -35,6 +37,36 @@ pub struct PredictionRow {
     pub outcome: Outcome,
     /// Milliseconds by phase.
     pub timings: Timings,
+}
+
+/// A row with its leaf: nothing of it changes any more.
+#[derive(Debug)]
+pub struct SealedRow {
+    row: PredictionRow,
+    leaf_hash: Hash,
+}
+
+impl PredictionRow {
+    /// Computes the leaf.
+    ///
+    /// # Errors
+    /// When a number is not finite: such a row cannot be written down.
+    pub fn seal(self) -> serde_json::Result<SealedRow> {
+        let leaf_hash = leaf_hash(&Columns::of(&self).canonical()?);
+        Ok(SealedRow { row: self, leaf_hash })
+    }
+}
+
+impl SealedRow {
+    /// The row.
+    pub const fn row(&self) -> &PredictionRow {
+        &self.row
+    }
+
+    /// Its leaf in the tree.
+    pub const fn leaf_hash(&self) -> Hash {
+        self.leaf_hash
+    }
 }
 
 /// What is known of an image before the model sees it.
@@ -195,7 +227,7 @@ pub struct Timings {
     pub infer: Option<f64>,
 }
 
-/// A row as it is read back, column by column (the embedding's coordinates stay in the database).
+/// A row as it is read back, column by column.
 #[derive(Debug, sqlx::FromRow)]
 #[expect(
     missing_docs,
@@ -211,7 +243,7 @@ pub struct StoredPrediction {
     pub encoding_version: i16,
     pub outcome: String,
     pub reason: Option<String>,
-    pub input_digest: String,
+    pub input_digest: Vec<u8>,
     pub input_bytes: i64,
     pub format: Option<String>,
     pub width: Option<i32>,
@@ -237,6 +269,7 @@ pub struct StoredPrediction {
     pub review_required: Option<bool>,
     pub decision_reason: Option<String>,
     pub ood_score: Option<f64>,
+    pub embedding_coordinates: Option<Vec<f32>>,
     pub cam: Option<Vec<f32>>,
     pub cam_width: Option<i16>,
     pub cam_height: Option<i16>,

@@ -3,7 +3,7 @@
 
 use super::RecordError;
 use super::group::{GroupPolicy, Step};
-use super::row::PredictionRow;
+use super::row::SealedRow;
 use crate::store::Store;
 use crate::telemetry::metrics::Metrics;
 use crate::threads::JobLost;
@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 /// A row on its way into the log. Admission bounds how many there can be.
 pub(super) struct Submitted {
-    row: Arc<PredictionRow>,
+    row: Arc<SealedRow>,
     in_flight: usize,
     at: Instant,
     committed: oneshot::Sender<Result<(), RecordError>>,
@@ -36,7 +36,7 @@ impl Writer {
     ///
     /// # Errors
     /// When it is not known to be committed.
-    pub(super) async fn commit(&self, row: Arc<PredictionRow>, in_flight: usize) -> Result<(), RecordError> {
+    pub(super) async fn commit(&self, row: Arc<SealedRow>, in_flight: usize) -> Result<(), RecordError> {
         let (committed, told) = oneshot::channel();
         let submitted = Submitted { row, in_flight, at: Instant::now(), committed };
         self.0.send(submitted).map_err(|_| JobLost)?;
@@ -95,7 +95,7 @@ impl Owner {
 /// Commits a group. Where the database refuses a row for what it holds, nothing of the group is committed, and each goes by
 /// itself: one bad row costs no other its answer.
 async fn commit(store: &Store, metrics: &Metrics, group: Vec<Submitted>) {
-    let rows: Vec<&PredictionRow> = group.iter().map(|submitted| &*submitted.row).collect();
+    let rows: Vec<&SealedRow> = group.iter().map(|submitted| &*submitted.row).collect();
     match store.insert_predictions(&rows).await {
         Err(error) if group.len() > 1 && error.blames_a_row() => {
             for Submitted { row, committed, .. } in group {

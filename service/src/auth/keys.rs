@@ -35,26 +35,35 @@ pub enum KeyError {
         #[source]
         source: jsonwebtoken::errors::Error,
     },
-    /// The file is no key set.
-    #[error("service.auth.keys: {} is not a JSON Web Key Set", path.display())]
-    Jwks {
-        /// The file.
-        path: PathBuf,
+    /// What lies there is no key set that could be used.
+    #[error("service.auth.keys: {origin}")]
+    Set {
+        /// The file or URL.
+        origin: String,
         /// Cause.
         #[source]
-        source: serde_json::Error,
+        source: SetError,
     },
+    /// No key set can be fetched: the certificate's authorities cannot be read, or TLS cannot be set up.
+    #[error("service.auth.jwks: {what}")]
+    Client {
+        /// What is wrong.
+        what: String,
+    },
+}
+
+/// Why a JSON Web Key Set cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SetError {
+    /// Something else.
+    #[error("not a JSON Web Key Set")]
+    Malformed(#[source] serde_json::Error),
     /// The set has no key that could verify a token.
-    #[error("service.auth.keys: {} has no signature key for RS256, ES256 or EdDSA", path.display())]
-    NoKey {
-        /// The file.
-        path: PathBuf,
-    },
+    #[error("no signature key for RS256, ES256 or EdDSA")]
+    NoKey,
     /// A key of the set cannot be used.
-    #[error("service.auth.keys: {}: key {index}: {what}", path.display())]
-    Jwk {
-        /// The file.
-        path: PathBuf,
+    #[error("key {index}: {what}")]
+    Key {
         /// Position in the set, from 0.
         index: usize,
         /// What is wrong.
@@ -62,7 +71,7 @@ pub enum KeyError {
     },
 }
 
-/// All keys of the configuration.
+/// The keys that lie in files, and the development secret.
 pub(super) fn load(config: &AuthConfig) -> Result<Vec<VerificationKey>, KeyError> {
     let mut keys = Vec::new();
     for source in &config.keys {
@@ -70,7 +79,12 @@ pub(super) fn load(config: &AuthConfig) -> Result<Vec<VerificationKey>, KeyError
             KeySource { pem_file: Some(path), algorithm: Some(algorithm), kid, .. } => {
                 keys.push(pem(path, *algorithm, kid.clone())?);
             }
-            KeySource { jwks_file: Some(path), .. } => keys.extend(jwks(path)?),
+            KeySource { jwks_file: Some(path), .. } => {
+                let set = parse_set(&read(path)?);
+                keys.extend(
+                    set.map_err(|source| KeyError::Set { origin: path.display().to_string(), source })?,
+                );
+            }
             // The configuration's own check lets no other combination pass.
             _ => {}
         }
@@ -98,23 +112,19 @@ fn pem(path: &Path, algorithm: SignatureAlgorithm, kid: Option<String>) -> Resul
 }
 
 /// Encryption keys and keys of other kinds stand beside signature keys and are passed over (RFC 7517, 5).
-fn jwks(path: &Path) -> Result<Vec<VerificationKey>, KeyError> {
-    let set: JwkSet = serde_json::from_slice(&read(path)?)
-        .map_err(|source| KeyError::Jwks { path: path.to_owned(), source })?;
-    let refused = |index, what| KeyError::Jwk { path: path.to_owned(), index, what };
+pub(super) fn parse_set(bytes: &[u8]) -> Result<Vec<VerificationKey>, SetError> {
+    let set: JwkSet = serde_json::from_slice(bytes).map_err(SetError::Malformed)?;
     let mut keys = Vec::new();
     for (index, jwk) in set.keys.iter().enumerate() {
+        let refused = |what| SetError::Key { index, what };
         if matches!(jwk.algorithm, AlgorithmParameters::OctetKey(_)) {
-            return Err(refused(index, "a shared secret: who can check a token could forge one"));
+            return Err(refused("a shared secret: who can check a token could forge one"));
         }
         let Some(algorithm) = pinned(jwk) else { continue };
-        let key = DecodingKey::from_jwk(jwk).map_err(|_| refused(index, "its parameters are malformed"))?;
+        let key = DecodingKey::from_jwk(jwk).map_err(|_| refused("its parameters are malformed"))?;
         keys.push(VerificationKey { algorithm, kid: jwk.common.key_id.clone(), key });
     }
-    if keys.is_empty() {
-        return Err(KeyError::NoKey { path: path.to_owned() });
-    }
-    Ok(keys)
+    if keys.is_empty() { Err(SetError::NoKey) } else { Ok(keys) }
 }
 
 /// The algorithm follows from the kind of key; a key that is stated to be for another one is not used.

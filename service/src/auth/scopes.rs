@@ -5,17 +5,23 @@
 pub enum Scope {
     /// Send images and get predictions.
     Predict,
+    /// State the truth about images.
+    Label,
     /// Read the audit log.
     AuditRead,
+    /// Read what is watched over the model.
+    MonitorRead,
     /// Operate the service.
     Admin,
 }
 
 impl Scope {
     /// Every scope, with what it grants.
-    pub const ALL: [(Self, &'static str); 3] = [
+    pub const ALL: [(Self, &'static str); 5] = [
         (Self::Predict, "send images and get predictions"),
+        (Self::Label, "state the truth about images"),
         (Self::AuditRead, "read the audit log"),
+        (Self::MonitorRead, "read drift, calibration and performance"),
         (Self::Admin, "operate the service: take over another model"),
     ];
 
@@ -23,7 +29,9 @@ impl Scope {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Predict => "predict",
+            Self::Label => "label",
             Self::AuditRead => "audit:read",
+            Self::MonitorRead => "monitor:read",
             Self::Admin => "admin",
         }
     }

@@ -1,11 +1,13 @@
 //! Token verification: everything that must hold before a token's claims mean anything.
 
 use super::keys::{self, KeyError, VerificationKey};
+use super::remote::RemoteKeys;
 use super::{Actor, Scope};
 use crate::config::auth::AuthConfig;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, Header, Validation};
 use serde::Deserialize;
+use std::sync::Arc;
 
 /// Longer tokens are not looked at.
 const MAX_TOKEN_BYTES: usize = 8 << 10;
@@ -56,6 +58,7 @@ pub enum TokenError {
 /// Checks tokens against the configured keys and claims.
 pub struct Verifier {
     keys: Vec<VerificationKey>,
+    remote: Vec<Arc<RemoteKeys>>,
     issuer: String,
     audience: String,
     leeway_seconds: u64,
@@ -77,19 +80,47 @@ impl Verifier {
     /// # Errors
     /// Names the file and what is wrong with it.
     pub fn new(config: &AuthConfig) -> Result<Self, KeyError> {
+        let urls = config.keys.iter().filter_map(|source| source.jwks_url.as_deref());
+        let remote = urls.map(|url| RemoteKeys::new(url, &config.jwks).map(Arc::new));
         Ok(Self {
             keys: keys::load(config)?,
+            remote: remote.collect::<Result<_, _>>()?,
             issuer: config.issuer.clone(),
             audience: config.audience.clone(),
             leeway_seconds: config.leeway.as_secs(),
         })
     }
 
-    /// The actor that a token proves.
+    /// Begins to fetch the published sets. Call inside a Tokio runtime.
+    pub fn keep_fresh(&self) {
+        for set in &self.remote {
+            tokio::spawn(Arc::clone(set).keep_fresh());
+        }
+    }
+
+    /// The published sets of which no key is known, or none any more.
+    pub fn missing_sets(&self) -> impl Iterator<Item = &str> {
+        self.remote.iter().filter(|set| set.keys().is_none()).map(|set| set.url())
+    }
+
+    /// The actor that a token proves. One that names a key that is not known lets the published sets be fetched again.
     ///
     /// # Errors
     /// See [`TokenError`].
-    pub fn verify(&self, token: &str) -> Result<Actor, TokenError> {
+    pub async fn verify(&self, token: &str) -> Result<Actor, TokenError> {
+        match self.verify_with_known(token) {
+            Err(TokenError::UnknownKey) if !self.remote.is_empty() => {
+                for set in &self.remote {
+                    set.look_again().await;
+                }
+                self.verify_with_known(token)
+            }
+            verified => verified,
+        }
+    }
+
+    /// The same with the keys that are known now.
+    pub(super) fn verify_with_known(&self, token: &str) -> Result<Actor, TokenError> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(TokenError::TooLong);
         }
@@ -97,7 +128,9 @@ impl Verifier {
         check_header(&header)?;
         // A set may hold several keys that fit; the last one's error is as good as any.
         let mut refused = TokenError::UnknownKey;
-        for key in self.keys.iter().filter(|key| fits(key, &header)) {
+        let published: Vec<_> = self.remote.iter().filter_map(|set| set.keys()).collect();
+        let keys = self.keys.iter().chain(published.iter().flat_map(|set| set.iter()));
+        for key in keys.filter(|key| fits(key, &header)) {
             match self.verify_with(token, key) {
                 Err(TokenError::Signature) => refused = TokenError::Signature,
                 verified => return verified,

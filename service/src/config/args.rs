@@ -10,7 +10,7 @@ pub struct ConfigArgs {
     /// Which defaults and which safety rules apply.
     #[arg(long, global = true, value_enum, env = "CXR_PROFILE", default_value = "production")]
     pub profile: Profile,
-    /// Folder with an optional <profile>.yaml that overrides the built-in one.
+    /// Folder with a <profile>.yaml that overrides the built-in one.
     #[arg(long, global = true, value_name = "DIR", env = "CXR_CONFIG_DIR")]
     pub config_dir: Option<PathBuf>,
 }

@@ -5,6 +5,9 @@ use super::secret::{Secret, resolve};
 use super::units::Milliseconds;
 use super::{Profile, require};
 use crate::audit::GroupPolicy;
+use crate::audit::anchor::Anchor;
+use crate::audit::sequencer::Pace;
+use crate::audit::signing::LogKey;
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -15,6 +18,10 @@ const MIN_INPUT_KEY_BYTES: usize = 32;
 
 /// Most values of a statement are 65,535; a row has 39.
 const MOST_ROWS: usize = 1024;
+/// Most leaves of a step: it must end well within `database.statement_timeout_ms`.
+const MOST_LEAVES: usize = 65_536;
+/// Name of the log whose private key stands in development.yaml.
+const DEVELOPMENT_ORIGIN: &str = "development.cxr.invalid/log";
 /// Longest wait of a row for others: a pause that nobody would call one.
 const LONGEST_DELAY: Duration = Duration::from_secs(1);
 
@@ -26,6 +33,26 @@ pub(super) struct AuditSection {
     input_key_file: Option<PathBuf>,
     site: Option<String>,
     commit: CommitSection,
+    signing_key: Option<Secret>,
+    signing_key_file: Option<PathBuf>,
+    sequence: SequenceSection,
+    anchor: AnchorSection,
+}
+
+/// As written.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SequenceSection {
+    interval_ms: Milliseconds,
+    max_rows: NonZeroUsize,
+}
+
+/// As written.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AnchorSection {
+    directory: Option<PathBuf>,
+    interval_ms: Milliseconds,
 }
 
 /// As written.
@@ -46,6 +73,12 @@ pub struct AuditConfig {
     pub site: String,
     /// When rows are committed together.
     pub group: GroupPolicy,
+    /// What signs receipts and the heads of the tree.
+    pub signing_key: Secret,
+    /// When leaves get their places in the tree.
+    pub pace: Pace,
+    /// Where heads are written outside the database.
+    pub anchor: Option<Anchor>,
 }
 
 impl AuditSection {
@@ -68,7 +101,38 @@ impl AuditSection {
             require(problems, long, "audit.input_key", "not set or shorter than 32 bytes", advice);
         }
         let group = self.commit.check(problems);
-        Some(AuditConfig { input_key: key?, site: site?, group })
+        let signing_key = self.signing_key(profile, problems);
+        let pace = self.pace(problems);
+        let anchor = self.anchor.directory.clone().map(Anchor::at);
+        Some(AuditConfig { input_key: key?, site: site?, group, signing_key: signing_key?, pace, anchor })
+    }
+
+    fn signing_key(&self, profile: Profile, problems: &mut Vec<Problem>) -> Option<Secret> {
+        let (key, before) = ("audit.signing_key", problems.len());
+        let (value, file) = (self.signing_key.as_ref(), self.signing_key_file.as_deref());
+        let secret = resolve(key, value, file, profile, problems);
+        let advice = "make one with cxr-service audit new-key --origin NAME, and keep it";
+        let parsed = secret.as_ref().and_then(|secret| LogKey::parse(secret).ok());
+        if problems.len() == before {
+            require(problems, parsed.is_some(), key, "not set, or not a private key of a log", advice);
+        }
+        let well_known = parsed.is_some_and(|key| key.origin() == DEVELOPMENT_ORIGIN);
+        let refused = well_known && profile == Profile::Production;
+        require(problems, !refused, key, "the well-known key of the development profile", advice);
+        secret
+    }
+
+    fn pace(&self, problems: &mut Vec<Problem>) -> Pace {
+        let (interval, anchor_interval) = (self.sequence.interval_ms, self.anchor.interval_ms);
+        for (key, value) in
+            [("audit.sequence.interval_ms", interval), ("audit.anchor.interval_ms", anchor_interval)]
+        {
+            require(problems, value.is_timeout(), key, "out of range", "give 1 to 3600000 milliseconds");
+        }
+        let max_rows = self.sequence.max_rows.get();
+        let advice = "give 1 to 65536 rows";
+        require(problems, max_rows <= MOST_LEAVES, "audit.sequence.max_rows", "out of range", advice);
+        Pace { interval: interval.duration(), max_rows, anchor_interval: anchor_interval.duration() }
     }
 }
 

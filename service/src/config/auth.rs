@@ -2,6 +2,7 @@
 
 use super::problem::Problem;
 use super::secret::{Secret, resolve};
+use super::units::Milliseconds;
 use super::{Profile, require};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -11,12 +12,15 @@ use std::time::Duration;
 const MIN_HS256_BYTES: usize = 32;
 
 /// Where a key that verifies tokens comes from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeySource {
     /// A JSON Web Key Set; each key states its own algorithm and id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jwks_file: Option<PathBuf>,
+    /// Where an identity provider publishes such a set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jwks_url: Option<String>,
     /// A public key in PEM.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pem_file: Option<PathBuf>,
@@ -47,8 +51,35 @@ pub(super) struct AuthSection {
     audience: Option<String>,
     leeway_seconds: u64,
     keys: Vec<KeySource>,
+    jwks: JwksSection,
     hs256_secret: Option<Secret>,
     hs256_secret_file: Option<PathBuf>,
+}
+
+/// As written.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct JwksSection {
+    refresh_ms: Milliseconds,
+    min_interval_ms: Milliseconds,
+    keep_ms: Milliseconds,
+    timeout_ms: Milliseconds,
+    authorities_file: Option<PathBuf>,
+}
+
+/// How published key sets are fetched.
+#[derive(Debug, Clone)]
+pub struct JwksConfig {
+    /// A set is fetched again when it is as old.
+    pub refresh: Duration,
+    /// A provider is asked at most so often.
+    pub min_interval: Duration,
+    /// Known keys count for so long while the provider is away.
+    pub keep: Duration,
+    /// A provider must have answered by then.
+    pub timeout: Duration,
+    /// Certificates in PEM that count in place of the system's.
+    pub authorities_file: Option<PathBuf>,
 }
 
 /// Token verification.
@@ -62,6 +93,8 @@ pub struct AuthConfig {
     pub leeway: Duration,
     /// Keys that verify tokens.
     pub keys: Vec<KeySource>,
+    /// How published sets are fetched.
+    pub jwks: JwksConfig,
     /// Shared secret of development tokens; always absent in production.
     pub hs256_secret: Option<Secret>,
 }
@@ -92,17 +125,18 @@ impl AuthSection {
             "give 0 to 300 seconds",
         );
         for (index, key) in self.keys.iter().enumerate() {
-            key.check(&format!("auth.keys[{index}]"), problems);
+            key.check(&format!("auth.keys[{index}]"), profile, problems);
         }
         let secret = self.check_hs256(profile, problems);
         let any = secret.is_some() || !self.keys.is_empty();
-        let advice = "list at least one {jwks_file: PATH} or {pem_file: PATH, algorithm: RS256|ES256|EdDSA}";
+        let advice = "list at least one {jwks_url: https://..}, {jwks_file: PATH} or {pem_file: PATH, algorithm: RS256|ES256|EdDSA}";
         require(problems, any, "auth.keys", "no key, so no token could be accepted", advice);
         Some(AuthConfig {
             issuer: issuer?,
             audience: audience?,
             leeway: Duration::from_secs(self.leeway_seconds),
             keys: self.keys.clone(),
+            jwks: self.jwks.check(problems),
             hs256_secret: secret,
         })
     }
@@ -122,14 +156,50 @@ impl AuthSection {
     }
 }
 
+impl JwksSection {
+    fn check(&self, problems: &mut Vec<Problem>) -> JwksConfig {
+        for (key, value) in [
+            ("auth.jwks.refresh_ms", self.refresh_ms),
+            ("auth.jwks.min_interval_ms", self.min_interval_ms),
+            ("auth.jwks.timeout_ms", self.timeout_ms),
+        ] {
+            require(problems, value.is_timeout(), key, "out of range", "give 1 to 3600000 milliseconds");
+        }
+        let (refresh, keep) = (self.refresh_ms.duration(), self.keep_ms.duration());
+        let advice = "give more milliseconds than auth.jwks.refresh_ms";
+        require(problems, keep > refresh, "auth.jwks.keep_ms", "not longer than a refresh", advice);
+        JwksConfig {
+            refresh,
+            min_interval: self.min_interval_ms.duration(),
+            keep,
+            timeout: self.timeout_ms.duration(),
+            authorities_file: self.authorities_file.clone(),
+        }
+    }
+}
+
 impl KeySource {
-    fn check(&self, key: &str, problems: &mut Vec<Problem>) {
-        let consistent = match (&self.jwks_file, &self.pem_file) {
-            (Some(_), None) => self.algorithm.is_none() && self.kid.is_none(),
-            (None, Some(_)) => self.algorithm.is_some(),
+    fn check(&self, key: &str, profile: Profile, problems: &mut Vec<Problem>) {
+        let alone = self.algorithm.is_none() && self.kid.is_none();
+        let consistent = match (&self.jwks_url, &self.jwks_file, &self.pem_file) {
+            (Some(_), None, None) | (None, Some(_), None) => alone,
+            (None, None, Some(_)) => self.algorithm.is_some(),
             _ => false,
         };
-        let advice = "give either jwks_file alone, or pem_file with algorithm and, if you like, kid";
+        let advice = "give jwks_url or jwks_file alone, or pem_file with algorithm (RS256, ES256 or EdDSA) and, if you like, kid";
         require(problems, consistent, key, "not one complete key source", advice);
+        if let Some(url) = &self.jwks_url {
+            let secure = url.starts_with("https://");
+            let allowed = secure || profile == Profile::Development && url.starts_with("http://");
+            let advice =
+                "give the https:// URL of the provider's key set (http:// in the development profile only)";
+            require(
+                problems,
+                allowed,
+                &format!("{key}.jwks_url"),
+                "not a URL that keys may come from",
+                advice,
+            );
+        }
     }
 }

@@ -15,7 +15,10 @@ use std::time::Duration;
 pub(super) struct DatabaseSection {
     url: Option<Secret>,
     url_file: Option<PathBuf>,
+    reader_url: Option<Secret>,
+    reader_url_file: Option<PathBuf>,
     max_connections: NonZeroU32,
+    reader_connections: NonZeroU32,
     acquire_timeout_ms: Milliseconds,
     statement_timeout_ms: Milliseconds,
 }
@@ -25,8 +28,12 @@ pub(super) struct DatabaseSection {
 pub struct DatabaseConfig {
     /// `postgres://user:password@host:port/database`
     pub url: Secret,
-    /// Most connections of this process.
+    /// The same database for whoever reads the log; the writer's where none is given.
+    pub reader_url: Secret,
+    /// Connections that write.
     pub max_connections: u32,
+    /// Connections that read: an auditor's question never takes a prediction's place.
+    pub reader_connections: u32,
     /// How long a request waits for a connection before it is answered 503.
     pub acquire_timeout: Duration,
     /// How long a statement may run, on the server and as seen from here.
@@ -54,13 +61,29 @@ impl DatabaseSection {
         if problems.len() == before {
             require(problems, url.is_some(), "database.url", "not set", advice);
         }
+        let reader_url = resolve(
+            "database.reader_url",
+            self.reader_url.as_ref(),
+            self.reader_url_file.as_deref(),
+            Profile::Production,
+            problems,
+        );
         let url = url?;
-        let parses = url.expose().parse::<sqlx::postgres::PgConnectOptions>().is_ok();
-        let postgres = url.expose().starts_with("postgres://") || url.expose().starts_with("postgresql://");
-        require(problems, parses && postgres, "database.url", "not the URL of a Postgres database", advice);
+        let reader_url = reader_url.unwrap_or_else(|| url.clone());
+        for (key, url) in [("database.url", &url), ("database.reader_url", &reader_url)] {
+            let parses = url.expose().parse::<sqlx::postgres::PgConnectOptions>().is_ok();
+            let postgres =
+                url.expose().starts_with("postgres://") || url.expose().starts_with("postgresql://");
+            if !(parses && postgres) {
+                problems.push(Problem::new(key, "not the URL of a Postgres database", advice));
+                break;
+            }
+        }
         Some(DatabaseConfig {
             url,
+            reader_url,
             max_connections: self.max_connections.get(),
+            reader_connections: self.reader_connections.get(),
             acquire_timeout: self.acquire_timeout_ms.duration(),
             statement_timeout: self.statement_timeout_ms.duration(),
         })

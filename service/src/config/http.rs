@@ -5,6 +5,7 @@ use super::require;
 use super::units::Milliseconds;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 /// The HTTP server.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -12,6 +13,10 @@ use std::net::SocketAddr;
 pub struct HttpConfig {
     /// Address and port to listen on; port 0 lets the system choose.
     pub bind: SocketAddr,
+    /// A second address for `/metrics` and what needs the scope `admin`, which the first one then does not serve.
+    pub operations_bind: Option<SocketAddr>,
+    /// TLS on the first address; null where it ends in front of the service.
+    pub tls: Option<TlsConfig>,
     /// A client must have sent its request head by then; also how long an idle connection is kept.
     pub header_timeout_ms: Milliseconds,
     /// A client must have sent its request body by then.
@@ -22,6 +27,18 @@ pub struct HttpConfig {
     pub lingering_drain_bytes: u64,
     /// How long that may take.
     pub lingering_drain_ms: Milliseconds,
+}
+
+/// Files of TLS, in PEM.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsConfig {
+    /// The service's certificate, and those between it and its authority.
+    pub certificate_file: PathBuf,
+    /// Its private key.
+    pub private_key_file: PathBuf,
+    /// Authorities of which clients must show a certificate; none is asked for where absent.
+    pub client_authorities_file: Option<PathBuf>,
 }
 
 impl HttpConfig {
@@ -35,5 +52,8 @@ impl HttpConfig {
         for (key, value) in timeouts {
             require(problems, value.is_timeout(), key, "out of range", "give 1 to 3600000 milliseconds");
         }
+        let same = self.operations_bind.is_some_and(|bind| bind.port() != 0 && bind == self.bind);
+        let advice = "give another address or port, or null";
+        require(problems, !same, "http.operations_bind", "the same as http.bind", advice);
     }
 }

@@ -26,7 +26,7 @@ pub(super) fn read(sources: &Sources) -> Result<(Sections, Vec<Problem>), Proble
     let file = file.transpose()?.flatten();
     let merged = merge(&[yaml(DEFAULT), yaml(built_in)], file.as_deref(), &sources.environment)?;
     let from_variables = sources.environment.keys().filter_map(|name| key_of(name)).collect();
-    Reader { tree: merged, defaults, from_variables, problems: Vec::new() }.read()
+    Reader { tree: merged, defaults, from_variables, problems: misspelt(&sources.environment) }.read()
 }
 
 /// The key below `service` that a variable sets.
@@ -43,10 +43,38 @@ fn yaml(text: &str) -> File<::config::FileSourceString, FileFormat> {
 fn profile_file(directory: &Path, profile: Profile) -> Result<Option<std::path::PathBuf>, Problems> {
     if !directory.is_dir() {
         let found = format!("the folder {} does not exist", directory.display());
-        return Err(whole("", &found, "correct --config-dir (CXR_CONFIG_DIR)"));
+        return Err(whole(&found, "correct --config-dir (CXR_CONFIG_DIR)"));
     }
     let file = directory.join(format!("{}.yaml", profile.name()));
-    Ok(file.exists().then_some(file))
+    if !file.exists() {
+        let found = format!("the folder {} holds no {}.yaml", directory.display(), profile.name());
+        return Err(whole(&found, "name the file so, or give no --config-dir (CXR_CONFIG_DIR)"));
+    }
+    Ok(Some(file))
+}
+
+/// Sections of the tree: the service's and, where one file serves both programs, the trainer's.
+const SECTIONS: [&str; 2] = [ROOT, "trainer"];
+
+/// Names that look like ours and are not: whoever misspells one believes that it is set.
+fn misspelt(environment: &BTreeMap<String, String>) -> Vec<Problem> {
+    let ours = |name: &str| {
+        let name = name.to_uppercase();
+        let Some(rest) = name.strip_prefix("CXR_") else { return false };
+        let section = rest.split_once("__").map(|(section, _)| section);
+        match section {
+            Some(section) => !SECTIONS.iter().any(|known| known.eq_ignore_ascii_case(section)),
+            // Kubernetes sets CXR_SERVICE_HOST and CXR_SERVICE_PORT.. for a service of the name cxr.
+            None => {
+                rest.strip_prefix("SERVICE_").is_some_and(|rest| rest != "HOST" && !rest.starts_with("PORT"))
+            }
+        }
+    };
+    let problem = |name: &String| {
+        let advice = "a key's variable is its path in capitals, service.http.bind is CXR_SERVICE__HTTP__BIND";
+        Problem { key: name.clone(), found: "sets no key of this program".into(), advice: advice.into() }
+    };
+    environment.keys().filter(|name| ours(name)).map(problem).collect()
 }
 
 fn merge(
@@ -65,8 +93,11 @@ fn merge(
     let ours = ours.map(|(name, value)| (name.clone(), value.clone())).collect();
     let environment =
         Environment::with_prefix("CXR").prefix_separator("_").separator("__").source(Some(ours));
-    let merged = builder.add_source(environment).build().and_then(|all| all.get::<Value>(ROOT));
-    merged.map_err(|error| {
+    let merged = builder.add_source(environment).build().and_then(|all| {
+        let tree: BTreeMap<String, Value> = all.try_deserialize()?;
+        Ok(tree)
+    });
+    let mut tree = merged.map_err(|error| {
         // The parser's own words may quote the file, and the file may hold a secret: only the place is told.
         let found = match (error, file) {
             (ConfigError::FileParse { cause, .. }, Some(path)) => {
@@ -76,12 +107,18 @@ fn merge(
             }
             _ => "the layers cannot be merged".to_owned(),
         };
-        whole("", &found, "write one tree under the key `service`, as in config/default.yaml")
-    })
+        whole(&found, "write one tree under the key `service`, as in config/default.yaml")
+    })?;
+    if let Some(unknown) = tree.keys().find(|key| !SECTIONS.contains(&key.as_str())) {
+        let found = format!("{unknown} is no section");
+        return Err(whole(&found, "write one tree under the key `service`, as in config/default.yaml"));
+    }
+    Ok(tree.remove(ROOT).unwrap_or_default())
 }
 
-fn whole(key: &str, found: &str, advice: &str) -> Problems {
-    Problems(vec![Problem::new(key, found, advice)])
+/// A problem of the whole and of no key.
+fn whole(found: &str, advice: &str) -> Problems {
+    Problems(vec![Problem { key: ROOT.to_owned(), found: found.to_owned(), advice: advice.to_owned() }])
 }
 
 /// Reads the tree; each misfit is noted and replaced by the default, so that the next one shows as well.
@@ -135,7 +172,7 @@ impl Reader {
             None => "missing".to_owned(),
         };
         let advice = match expected {
-            Some(expected) => format!("expected {expected}"),
+            Some(expected) => format!("expected {}", in_words(expected)),
             None => "see docs/CONFIG.md for the form of this key".to_owned(),
         };
         self.problems.push(Problem::new(path, &found, &advice));
@@ -152,6 +189,20 @@ impl Reader {
                 .and_then(|fields| fields.remove(name))
                 .is_some(),
         }
+    }
+}
+
+/// What serde expects, without the names of Rust's types.
+fn in_words(expected: &str) -> &str {
+    match expected {
+        "a sequence" => "a list",
+        "a boolean" => "true or false",
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, 0 or more",
+        "i32" | "i64" => "a whole number",
+        "f32" | "f64" => "a number",
+        _ if expected.starts_with("a nonzero") => "a whole number, 1 or more",
+        _ if expected.starts_with("struct ") => "a group of keys",
+        _ => expected,
     }
 }
 

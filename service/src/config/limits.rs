@@ -3,6 +3,7 @@
 use super::problem::Problem;
 use super::require;
 use super::units::Milliseconds;
+use crate::quota::ClientLimits;
 use serde::{Deserialize, Serialize};
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 
@@ -22,6 +23,12 @@ pub struct LimitsConfig {
     pub deadline_ms: Milliseconds,
     /// The most that a request may say.
     pub max_deadline_ms: Milliseconds,
+    /// Requests a second of one client; null for no limit.
+    pub client_requests_per_second: Option<NonZeroU32>,
+    /// Requests of one client that may come at once.
+    pub client_burst: NonZeroU32,
+    /// Images of one client at a time; null for as many as there are places.
+    pub client_max_in_flight: Option<NonZeroUsize>,
     /// Threads that decode and preprocess; each may need 8 bytes a pixel.
     pub decode_threads: NonZeroUsize,
 }
@@ -44,6 +51,14 @@ impl LimitsConfig {
         let in_flight = self.max_in_flight.get() <= 100_000;
         let advice = "give a number whose images fit in memory: max_in_flight times max_bytes";
         require(problems, in_flight, "limits.max_in_flight", "more than 100000", advice);
+    }
+
+    /// The limits of every client.
+    pub fn of_a_client(&self) -> ClientLimits {
+        ClientLimits {
+            rate: self.client_requests_per_second.map(|per_second| (per_second, self.client_burst)),
+            max_in_flight: self.client_max_in_flight.map(NonZeroUsize::get),
+        }
     }
 
     /// The limits in the form that decoding takes.

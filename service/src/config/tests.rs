@@ -20,6 +20,9 @@ fn load_in(profile: Profile, folder: Option<&Path>, variables: &[(&str, &str)]) 
 const DATABASE: (&str, &str) = ("CXR_SERVICE__DATABASE__URL", "postgres://cxr:hunter2@localhost/cxr");
 const LIBRARY: (&str, &str) = ("ORT_DYLIB_PATH", "/opt/libonnxruntime.so");
 
+const DEVELOPMENT_LOG_KEY: &str =
+    "PRIVATE+KEY+development.cxr.invalid/log+a49e0ad1+ASK/1f3sWEeIYrsH38NeuBbnx8bF9MEIxX2pVbt61qKV";
+
 fn problems(profile: Profile, variables: &[(&str, &str)]) -> Vec<String> {
     load(profile, variables).unwrap_err().0.iter().map(ToString::to_string).collect()
 }
@@ -75,7 +78,7 @@ fn every_problem_is_told_at_once_with_its_key() {
     told("service.http.bind: ", "a text that does not fit");
     told("service.http.header_timeout_ms: ", "out of range");
     told("service.http.bint: ", "unknown key; expected one of");
-    told("service.limits.max_in_flight: ", "expected a nonzero usize");
+    told("service.limits.max_in_flight: ", "expected a whole number, 1 or more");
     told("service.limits.max_bytes: ", "a number that does not fit");
     told("service.model.provider: ", "expected one of `cpu`, `cuda`, `openvino`");
     told("service.telemetry.log_filter: ", "not a log filter");
@@ -94,18 +97,21 @@ fn production_has_no_built_in_secret_and_refuses_what_development_may() {
         "model.onnxruntime_library",
         "model.trusted_keys",
         "audit.input_key",
+        "audit.signing_key",
         "audit.site",
     ] {
         assert!(found.iter().any(|line| line.starts_with(&format!("service.{key}: "))), "{key}: {found:#?}");
     }
-    assert_eq!(found.len(), 8, "{found:#?}");
+    assert_eq!(found.len(), 9, "{found:#?}");
     let found = problems(
         Profile::Production,
         &[
             ("CXR_SERVICE__AUTH__HS256_SECRET", "a secret that is long enough, and still refused"),
             ("CXR_SERVICE__AUDIT__INPUT_KEY", "development-only-input-key-known-to-everybody"),
+            ("CXR_SERVICE__AUDIT__SIGNING_KEY", DEVELOPMENT_LOG_KEY),
         ],
     );
+    assert!(found.iter().any(|line| line.starts_with("service.audit.signing_key: the well-known key")));
     assert!(
         found.iter().any(|line| line.starts_with("service.auth.hs256_secret: set in the production profile"))
     );
@@ -148,6 +154,33 @@ fn a_file_that_is_no_yaml_is_named_and_not_quoted() {
         error.contains("production.yaml is not valid YAML, line 1") && !error.contains("hunter2"),
         "{error}"
     );
+}
+
+#[test]
+fn a_misspelt_name_is_told_and_those_of_others_are_left_alone() {
+    let found = problems(
+        Profile::Development,
+        &[
+            DATABASE,
+            LIBRARY,
+            ("CXR_SERVCE__LIMITS__MAX_IN_FLIGHT", "3"),
+            ("CXR_SERVICE_LIMITS_MAX_IN_FLIGHT", "3"),
+            ("CXR_SERVICE_HOST", "10.0.0.7"),
+            ("CXR_SERVICE_PORT_8080_TCP", "tcp://10.0.0.7:8080"),
+            ("CXR_TRAINER__SEED", "1"),
+            ("CXR_LONG_TESTS", "1"),
+        ],
+    );
+    assert!(found[0].starts_with("CXR_SERVCE__LIMITS__MAX_IN_FLIGHT: "), "{found:#?}");
+    assert!(found[1].starts_with("CXR_SERVICE_LIMITS_MAX_IN_FLIGHT: "), "{found:#?}");
+    assert_eq!(found.len(), 2, "{found:#?}");
+    let folder = tempfile::tempdir().unwrap();
+    let load = || load_in(Profile::Development, Some(folder.path()), &[DATABASE, LIBRARY]);
+    let told = load().unwrap_err().to_string();
+    assert!(told.contains("holds no development.yaml"), "{told}");
+    std::fs::write(folder.path().join("development.yaml"), "servce: {limits: {max_in_flight: 3}}").unwrap();
+    let told = load().unwrap_err().to_string();
+    assert!(told.contains("servce is no section"), "{told}");
 }
 
 #[test]

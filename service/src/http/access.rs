@@ -3,9 +3,11 @@
 
 use super::Shared;
 use super::error::ApiError;
+use super::server::Entrance;
 use crate::auth::{Actor, Scope};
+use crate::quota::Standing;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, Method, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use serde_json::Value;
@@ -15,6 +17,11 @@ use utoipa::openapi::OpenApi as Document;
 
 /// Name of the security scheme in the description.
 pub(super) const SCHEME: &str = "bearer";
+
+/// What Prometheus reads.
+const METRICS: &str = "/metrics";
+/// What is asked for at every entrance.
+const HEALTH: [&str; 2] = ["/livez", "/readyz"];
 
 /// The described routes that need no token.
 const PUBLIC: [&str; 4] = ["/livez", "/readyz", "/metrics", "/openapi.json"];
@@ -96,14 +103,46 @@ pub(super) async fn authorise(
     next: Next,
 ) -> Result<Response, ApiError> {
     let path = path.ok_or(ApiError::UnknownRoute)?;
-    if let Access::Token(scopes) = table.find(path.as_str(), request.method())? {
-        let actor = api.verifier.verify(bearer(request.headers())?).map_err(ApiError::InvalidToken)?;
+    let access = table.find(path.as_str(), request.method())?;
+    let entrance = request.extensions().get().copied().unwrap_or(Entrance::Only);
+    if !is_served(path.as_str(), access, entrance) {
+        return Err(ApiError::UnknownRoute);
+    }
+    if let Access::Token(scopes) = access {
+        let actor = api.verifier.verify(bearer(request.headers())?).await.map_err(ApiError::InvalidToken)?;
         if let Some(missing) = scopes.iter().find(|scope| !actor.has(**scope)) {
             return Err(ApiError::InsufficientScope(*missing));
         }
+        let standing = api.quotas.request(actor.subject()).map_err(ApiError::TooFast)?;
         request.extensions_mut().insert::<Actor>(actor);
+        let mut response = next.run(request).await;
+        standing.into_iter().for_each(|standing| tell(&standing, response.headers_mut()));
+        return Ok(response);
     }
     Ok(next.run(request).await)
+}
+
+/// Where there is an entrance for operators, what is theirs is not at the other one, and nothing else is at theirs.
+fn is_served(path: &str, access: &Access, entrance: Entrance) -> bool {
+    let operation =
+        path == METRICS || matches!(access, Access::Token(scopes) if scopes.contains(&Scope::Admin));
+    match entrance {
+        Entrance::Only => true,
+        Entrance::Clients => !operation,
+        Entrance::Operators => operation || HEALTH.contains(&path),
+    }
+}
+
+/// The policy and where the client stands (draft-ietf-httpapi-ratelimit-headers-10).
+pub(super) fn tell(standing: &Standing, headers: &mut HeaderMap) {
+    let Standing { burst, window, remaining, retry_after } = standing;
+    let policy = format!("\"client\";q={burst};w={}", window.as_secs_f64().ceil());
+    let now = format!("\"client\";r={remaining};t={}", retry_after.as_secs_f64().ceil());
+    for (name, value) in [("ratelimit-policy", policy), ("ratelimit", now)] {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    }
 }
 
 fn bearer(headers: &HeaderMap) -> Result<&str, ApiError> {

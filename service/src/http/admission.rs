@@ -2,6 +2,7 @@
 
 use super::Shared;
 use super::error::ApiError;
+use crate::auth::Actor;
 use crate::pipeline::Admission;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -12,10 +13,12 @@ pub(super) struct Admitted(pub(super) Admission);
 impl FromRequestParts<Shared> for Admitted {
     type Rejection = ApiError;
 
-    async fn from_request_parts(_: &mut Parts, api: &Shared) -> Result<Self, ApiError> {
+    async fn from_request_parts(parts: &mut Parts, api: &Shared) -> Result<Self, ApiError> {
         if api.pipeline.slot.current().engine.is_err() {
             return Err(ApiError::ModelUnavailable);
         }
-        api.gate.try_enter().map(Self).ok_or(ApiError::Overloaded)
+        let actor = parts.extensions.get::<Actor>().ok_or(ApiError::MissingToken)?;
+        let place = api.quotas.place(actor.subject()).ok_or(ApiError::ClientOverloaded)?;
+        api.gate.try_enter(place).map(Self).ok_or(ApiError::Overloaded)
     }
 }

@@ -2,8 +2,11 @@
 //!
 //! What is said to a client never holds a file name, a body, an identifier or a secret; the log has the cause.
 
+use super::access;
+use super::receipt::{Receipt, Recorded};
 use crate::auth::{Scope, TokenError};
 use crate::pipeline::{PredictionError, Stop};
+use crate::quota::Standing;
 use crate::readiness::FailedCheck;
 use crate::serving::ReloadError;
 use crate::store::StoreError;
@@ -26,6 +29,7 @@ pub(super) const REFUSAL_CODES: &[&str] = &[
     "payload_too_large",
     "unsupported_media_type",
     "too_many_requests",
+    "client_limit",
     "model_unavailable",
 ];
 
@@ -38,14 +42,18 @@ pub(super) enum ApiError {
     UnknownRoute,
     MethodNotAllowed { allow: String },
     Malformed(&'static str),
-    BodyTimeout,
+    BodyTimeout { by_deadline: bool },
     BodyTooLarge { limit_bytes: usize },
     UnsupportedMediaType,
     Overloaded,
-    Rejected { id: Uuid, rejection: Rejection },
+    ClientOverloaded,
+    TooFast(Standing),
+    Rejected { row: Box<Recorded>, rejection: Rejection },
     PredictionNotFound,
-    Failed { id: Option<Uuid> },
-    Late { id: Uuid },
+    NotSequenced,
+    NoCheckpoint,
+    Failed { row: Option<Box<Recorded>> },
+    Late { row: Box<Recorded> },
     ReloadBusy,
     ReloadRefused { cause: String },
     AuditUnavailable,
@@ -74,6 +82,9 @@ pub(super) struct Problem {
     /// Id of the audit row, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<Uuid>,
+    /// Signed proof that the row was committed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    receipt: Option<Receipt>,
     /// The readiness checks that failed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     checks: Vec<ProblemCheck>,
@@ -82,7 +93,7 @@ pub(super) struct Problem {
 /// A failed readiness check.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 struct ProblemCheck {
-    /// `model`, `database`, `schema` or `shutdown`.
+    /// `model`, `database`, `schema`, `keys` or `shutdown`.
     check: &'static str,
     /// What is wrong and what to do.
     cause: String,
@@ -115,10 +126,14 @@ impl ApiError {
             Self::PredictionNotFound => {
                 (StatusCode::NOT_FOUND, "not_found", "There is no prediction of this id")
             }
+            Self::NotSequenced => {
+                (StatusCode::NOT_FOUND, "not_sequenced", "The row is not under a checkpoint of that size")
+            }
+            Self::NoCheckpoint => (StatusCode::NOT_FOUND, "no_checkpoint", "There is no such checkpoint"),
             Self::MethodNotAllowed { .. } => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "The path does not take this method")
             }
-            Self::BodyTimeout => {
+            Self::BodyTimeout { .. } => {
                 (StatusCode::REQUEST_TIMEOUT, "request_timeout", "The body did not arrive in time")
             }
             Self::BodyTooLarge { .. } => {
@@ -128,6 +143,9 @@ impl ApiError {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "The media type is not taken")
             }
             Self::Rejected { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "rejected", "The image is rejected"),
+            Self::ClientOverloaded | Self::TooFast(_) => {
+                (StatusCode::TOO_MANY_REQUESTS, "client_limit", "This client asks for too much")
+            }
             Self::Overloaded => {
                 (StatusCode::TOO_MANY_REQUESTS, "too_many_requests", "Too many images at a time")
             }
@@ -155,8 +173,17 @@ impl ApiError {
             Self::InsufficientScope(scope) => format!("the token must grant the scope {}", scope.name()),
             Self::UnknownRoute => "see /openapi.json for the paths".into(),
             Self::PredictionNotFound => "check the id; ids are given in answers and in problem documents".into(),
+            Self::NotSequenced => "the row is committed and gets its place within seconds; ask again after the time in \
+                Retry-After, or for a larger tree_size"
+                .into(),
+            Self::NoCheckpoint => "ask without a size for the newest checkpoint; a log without rows has none".into(),
             Self::MethodNotAllowed { allow } => format!("the path takes {allow}"),
-            Self::BodyTimeout => "send the whole body without pauses, over a faster connection if need be".into(),
+            Self::BodyTimeout { by_deadline: false } => {
+                "send the whole body without pauses, over a faster connection if need be".into()
+            }
+            Self::BodyTimeout { by_deadline: true } => "the deadline passed while the body was arriving; send it without \
+                pauses, or allow more time in X-Request-Timeout-Ms"
+                .into(),
             Self::BodyTooLarge { limit_bytes } => {
                 format!("an image may have {limit_bytes} bytes; send it compressed, or as it was acquired")
             }
@@ -165,6 +192,14 @@ impl ApiError {
                 .into(),
             Self::Rejected { rejection, .. } => format!("{}; {}", rejection.found, rejection.advice),
             Self::Overloaded => "all places are taken; send the image again after the time in Retry-After".into(),
+            Self::ClientOverloaded => "this client has as many images here as it may have at a time; send the next one when \
+                an answer has come"
+                .into(),
+            Self::TooFast(standing) => format!(
+                "this client may send {} requests in {} s; send the next one after the time in Retry-After",
+                standing.burst,
+                standing.window.as_secs_f64().ceil()
+            ),
             Self::Late { .. } => "the model had not begun by the deadline; send the image again when there is less to \
                 do, or allow more time in X-Request-Timeout-Ms"
                 .into(),
@@ -194,9 +229,15 @@ impl ApiError {
                 format!(r#"Bearer realm="cxr", error="insufficient_scope", scope="{}""#, scope.name()),
             )),
             Self::MethodNotAllowed { allow } => Some((header::ALLOW, allow.clone())),
-            Self::Overloaded | Self::Late { .. } | Self::ReloadBusy => {
-                Some((header::RETRY_AFTER, "1".into()))
+            Self::TooFast(standing) => {
+                let seconds = standing.retry_after.as_secs_f64().ceil().max(1.0);
+                Some((header::RETRY_AFTER, seconds.to_string()))
             }
+            Self::Overloaded
+            | Self::ClientOverloaded
+            | Self::Late { .. }
+            | Self::ReloadBusy
+            | Self::NotSequenced => Some((header::RETRY_AFTER, "1".into())),
             Self::AuditUnavailable | Self::ModelUnavailable | Self::NotReady(_) => {
                 Some((header::RETRY_AFTER, "5".into()))
             }
@@ -206,6 +247,11 @@ impl ApiError {
 
     fn problem(&self) -> Problem {
         let (status, code, title) = self.kind();
+        let row = match self {
+            Self::Rejected { row, .. } | Self::Late { row } => Some(&**row),
+            Self::Failed { row } => row.as_deref(),
+            _ => None,
+        };
         let checks = match self {
             Self::NotReady(checks) => checks.clone(),
             _ => Vec::new(),
@@ -220,11 +266,8 @@ impl ApiError {
                 Self::Rejected { rejection, .. } => Some(rejection.reason.code()),
                 _ => None,
             },
-            id: match self {
-                Self::Rejected { id, .. } | Self::Late { id } => Some(*id),
-                Self::Failed { id } => *id,
-                _ => None,
-            },
+            id: row.map(|row| row.id),
+            receipt: row.map(|row| row.receipt.clone()),
             checks: checks
                 .into_iter()
                 .map(|FailedCheck { check, cause }| ProblemCheck { check, cause })
@@ -242,6 +285,9 @@ impl IntoResponse for ApiError {
         {
             response.headers_mut().insert(name, value);
         }
+        if let Self::TooFast(standing) = &self {
+            access::tell(standing, response.headers_mut());
+        }
         response.extensions_mut().insert(self.problem());
         response
     }
@@ -252,15 +298,17 @@ impl From<PredictionError> for ApiError {
         match error {
             PredictionError::ModelUnavailable => Self::ModelUnavailable,
             PredictionError::Audit(_) => Self::AuditUnavailable,
-            PredictionError::Lost(_) => Self::Failed { id: None },
-            PredictionError::Stopped(stopped) => match stopped.stop() {
-                Stop::Rejected(rejection) => {
-                    Self::Rejected { id: stopped.id(), rejection: rejection.clone() }
+            PredictionError::Lost(_) => Self::Failed { row: None },
+            PredictionError::Stopped(stopped) => {
+                let (receipt, stop) = stopped.into_parts();
+                let row = Box::new(Recorded { id: receipt.id(), receipt: Receipt::of(&receipt) });
+                match stop {
+                    Stop::Rejected(rejection) => Self::Rejected { row, rejection },
+                    // A client that is gone gets no answer; the status is what the log shows.
+                    Stop::Dropped(_) => Self::Late { row },
+                    Stop::Failed(_) => Self::Failed { row: Some(row) },
                 }
-                // A client that is gone gets no answer; the status is what the log shows.
-                Stop::Dropped(_) => Self::Late { id: stopped.id() },
-                Stop::Failed(_) => Self::Failed { id: Some(stopped.id()) },
-            },
+            }
         }
     }
 }

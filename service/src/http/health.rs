@@ -61,7 +61,7 @@ pub(super) async fn metrics(State(api): State<Shared>) -> Result<impl IntoRespon
     api.readiness.failed_checks().await;
     let text = api.metrics.exposition().map_err(|error| {
         tracing::error!(cause = chain(&error), "metrics cannot be written");
-        ApiError::Failed { id: None }
+        ApiError::Failed { row: None }
     })?;
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text))
 }

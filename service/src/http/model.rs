@@ -34,13 +34,13 @@ pub(super) struct ModelInfo {
     /// How the threshold was chosen.
     #[schema(value_type = Object)]
     operating_point: Value,
-    /// The provider that executes the graph; absent while none does.
+    /// The provider that executes the graph; null while none does.
     #[schema(example = "CPUExecutionProvider")]
     provider: Option<String>,
-    /// Nodes of the graph by provider, as ONNX Runtime assigned them; absent while nothing executes.
+    /// Nodes of the graph by provider, as ONNX Runtime assigned them; null while nothing executes.
     assigned_nodes: Option<BTreeMap<String, usize>>,
-    /// Everything that can change the last bits of an output; absent while nothing executes.
-    #[schema(value_type = Object)]
+    /// Everything that can change the last bits of an output; null while nothing executes.
+    #[schema(value_type = Option<Object>)]
     execution: Option<Value>,
     /// A candidate that scores the same images and never answers.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -2,6 +2,7 @@
 
 use super::Shared;
 use super::error::{ApiError, Problem, REFUSAL_CODES};
+use crate::telemetry::throttle::Line;
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
@@ -14,7 +15,6 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const MAX_REQUEST_ID_BYTES: usize = 64;
 
 /// What nginx notes for a client that went away before its answer; never sent.
 const CLIENT_GONE: u16 = 499;
@@ -55,7 +55,7 @@ pub(super) async fn observe(
 /// A panic becomes an answer; the panic hook has logged where.
 async fn caught(answer: impl Future<Output = Response>) -> Response {
     let caught = AssertUnwindSafe(answer).catch_unwind().await;
-    caught.unwrap_or_else(|_| ApiError::Failed { id: None }.into_response())
+    caught.unwrap_or_else(|_| ApiError::Failed { row: None }.into_response())
 }
 
 /// A request on its way; logged and counted when dropped, so that one whose client has gone is seen as well.
@@ -105,9 +105,10 @@ impl Drop for RequestRecord {
             self.api.metrics.refused(code);
         }
         match status {
-            401 | 403 => {
+            401 | 403 | 429 => {
+                let Line::Written { left_out } = self.api.security_log.line() else { return };
                 let detail = self.problem.as_ref().map(|problem| problem.detail.as_str());
-                tracing::warn!(target: SECURITY_LOG, request_id, route, method, status, problem, detail, duration_ms, "refused");
+                tracing::warn!(target: SECURITY_LOG, request_id, route, method, status, problem, detail, duration_ms, left_out, "refused");
             }
             200 if PROBED.contains(&route) => {
                 tracing::debug!(request_id, route, method, status, duration_ms, "request");
@@ -117,14 +118,10 @@ impl Drop for RequestRecord {
     }
 }
 
-/// The client's own id where it is a short token: it is echoed, logged and stored.
+/// The client's own id where it is a UUID: it is echoed, logged and stored, and anything freer could be a patient's number.
 fn request_id(headers: &HeaderMap) -> String {
-    let plain = |id: &&str| {
-        let token = id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
-        token && (1..=MAX_REQUEST_ID_BYTES).contains(&id.len())
-    };
-    let stated = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok()).filter(plain);
-    stated.map_or_else(|| Uuid::new_v4().to_string(), ToOwned::to_owned)
+    let stated = headers.get(REQUEST_ID).and_then(|value| Uuid::parse_str(value.to_str().ok()?).ok());
+    stated.unwrap_or_else(Uuid::new_v4).to_string()
 }
 
 /// A method is the client's text; a label may only be one of these.
@@ -153,14 +150,16 @@ mod tests {
     }
 
     #[test]
-    fn only_short_tokens_are_taken_as_request_ids() {
+    fn only_a_uuid_is_taken_as_a_request_id() {
         let id = |value: &str| {
             let headers = HeaderMap::from_iter([(REQUEST_ID, HeaderValue::from_str(value).unwrap())]);
             request_id(&headers)
         };
-        assert_eq!(id("pacs_7-A"), "pacs_7-A");
-        for refused in ["", "two words", "a/b", "naïve", &"x".repeat(65)] {
-            assert!(Uuid::parse_str(&id(refused)).is_ok(), "{refused}");
+        let uuid = "0b3f4c7e-9a51-4d4e-8f6e-1f2f3c4d5e6f";
+        assert_eq!(id(uuid), uuid);
+        assert_eq!(id(&uuid.to_uppercase()), uuid);
+        for refused in ["", "MRN-0012345", "two words", "1.2.840.113619.2.1", &"x".repeat(65)] {
+            assert!(Uuid::parse_str(&id(refused)).is_ok() && id(refused) != refused, "{refused}");
         }
     }
 }

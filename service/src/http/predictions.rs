@@ -4,12 +4,14 @@ use super::Shared;
 use super::admission::Admitted;
 use super::error::{ApiError, Problem};
 use super::observe::Arrival;
+use super::receipt::Receipt;
 use super::record::PredictionRecord;
 use super::timeout::{RequestTimeout, TimeoutHeader};
 use super::upload::{PredictionQuery, Upload};
 use crate::auth::Actor;
 use crate::pipeline::{Answer, AnswerTimings, Submission, patience};
-use axum::extract::{FromRequest, Path, Request, State};
+use crate::store::Read;
+use axum::extract::{Path, Request, State};
 use axum::http::HeaderName;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
@@ -48,6 +50,8 @@ pub(super) struct Prediction {
     threshold: f64,
     /// What answered.
     model: AnsweringModel,
+    /// Signed proof that the row was committed.
+    receipt: Receipt,
     /// Milliseconds by phase.
     timings_ms: Timings,
     /// Heatmap over the original as a PNG data URI; with `explain=true`.
@@ -127,11 +131,12 @@ pub(super) async fn create(
     request: Request,
 ) -> Result<Response, ApiError> {
     let request_id = arrival.request_id.clone();
-    let (present, patience) = patience(arrival.started + timeout);
+    let deadline = arrival.started + timeout;
+    let (present, patience) = patience(deadline);
     // From here on the image is admitted and gets its row. Hanging up drops this handler, and `present` with it, but not
     // the task that works on the image.
     let work = async move {
-        let upload = Upload::from_request(request, &api).await?;
+        let upload = Upload::receive(request, &api, deadline).await?;
         let submission = Submission {
             request_id: arrival.request_id,
             actor: actor.subject().to_owned(),
@@ -146,7 +151,7 @@ pub(super) async fn create(
         Ok(Box::pin(api.pipeline.predict(submission)).await?)
     };
     let answer: Result<Answer, ApiError> =
-        tokio::spawn(work).await.unwrap_or(Err(ApiError::Failed { id: None }));
+        tokio::spawn(work).await.unwrap_or(Err(ApiError::Failed { row: None }));
     drop(present);
     let answer = answer?;
     let timing = [(HeaderName::from_static("server-timing"), server_timing(answer.timings()))];
@@ -162,7 +167,7 @@ pub(super) async fn create(
     params(("id" = Uuid, Path, description = "Id from an answer or a problem document")),
     security(("bearer" = ["audit:read"])),
     responses(
-        (status = 200, description = "The row", body = PredictionRecord),
+        (status = 200, description = "The row; that it was read is logged", body = PredictionRecord),
         (status = 400, description = "The id is no UUID", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "No token, or one that is not accepted", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The token lacks the scope", body = Problem, content_type = "application/problem+json"),
@@ -172,11 +177,20 @@ pub(super) async fn create(
 )]
 pub(super) async fn find(
     State(api): State<Shared>,
+    Extension(arrival): Extension<Arrival>,
+    Extension(actor): Extension<Actor>,
     Path(id): Path<String>,
 ) -> Result<Json<PredictionRecord>, ApiError> {
     let id = Uuid::parse_str(&id).map_err(|_| ApiError::Malformed("the id in the path is no UUID"))?;
-    let row = api.pipeline.audit.find(id).await?.ok_or(ApiError::PredictionNotFound)?;
-    Ok(Json(row.into()))
+    let row = api.pipeline.audit.find(id).await?;
+    let read = Read {
+        request_id: arrival.request_id,
+        actor: actor.subject().to_owned(),
+        query: serde_json::json!({ "id": id }),
+        n_rows: Some(u64::from(row.is_some())),
+    };
+    api.pipeline.audit.record_read(&read).await?;
+    Ok(Json(row.ok_or(ApiError::PredictionNotFound)?.into()))
 }
 
 /// The bytes of a JPEG, PNG or TIFF file.
@@ -220,6 +234,7 @@ impl Prediction {
                 digest: model.bundle().digest().to_owned(),
                 variant: model.variant_name().to_owned(),
             },
+            receipt: Receipt::of(answer.receipt()),
             timings_ms: Timings::from(answer.timings()),
             heatmap: png.map(|png| format!("data:image/png;base64,{}", STANDARD.encode(png))),
         }

@@ -97,6 +97,55 @@ pub(super) struct PredictionRecord {
     timings: Value,
 }
 
+impl PredictionRecord {
+    /// Names of the fields, in order.
+    pub(super) const COLUMNS: [&str; 39] = [
+        "id",
+        "request_id",
+        "received_at",
+        "recorded_at",
+        "actor",
+        "site",
+        "encoding_version",
+        "outcome",
+        "reason",
+        "input_digest",
+        "input_bytes",
+        "format",
+        "width",
+        "height",
+        "significant_bits",
+        "colour",
+        "age_years",
+        "view",
+        "modality",
+        "statistics_version",
+        "image_statistics",
+        "model_name",
+        "model_version",
+        "bundle_digest",
+        "variant",
+        "execution",
+        "policy_digest",
+        "logit",
+        "probability",
+        "confidence",
+        "threshold",
+        "decision",
+        "review_required",
+        "decision_reason",
+        "ood_score",
+        "cam",
+        "cam_width",
+        "cam_height",
+        "timings",
+    ];
+
+    pub(super) const fn id(&self) -> Uuid {
+        self.id
+    }
+}
+
 impl From<StoredPrediction> for PredictionRecord {
     fn from(row: StoredPrediction) -> Self {
         Self {
@@ -109,7 +158,7 @@ impl From<StoredPrediction> for PredictionRecord {
             encoding_version: row.encoding_version,
             outcome: row.outcome,
             reason: row.reason,
-            input_digest: row.input_digest,
+            input_digest: hex::encode(row.input_digest),
             input_bytes: row.input_bytes,
             format: row.format,
             width: row.width,

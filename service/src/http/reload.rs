@@ -3,7 +3,7 @@
 use super::Shared;
 use super::error::{ApiError, Problem};
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -36,13 +36,22 @@ pub(super) struct ReloadReport {
     security(("bearer" = ["admin"])),
     responses(
         (status = 200, description = "What serves now", body = ReloadReport),
+        (status = 400, description = "There is a query", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "No token, or one that is not accepted", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The token lacks the scope", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "Another reload is under way", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "The bundle is refused; the old model goes on", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn reload(State(api): State<Shared>) -> Result<Json<ReloadReport>, ApiError> {
+pub(super) async fn reload(
+    State(api): State<Shared>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<ReloadReport>, ApiError> {
+    if query.is_some_and(|query| !query.is_empty()) {
+        return Err(ApiError::Malformed(
+            "a reload takes no query: the bundle is the one in service.model.bundle",
+        ));
+    }
     let done = api.reloader.reload().await?;
     Ok(Json(ReloadReport {
         swapped: done.swapped,

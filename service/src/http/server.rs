@@ -1,6 +1,7 @@
 //! Connections: accepted, given their time-outs, served with HTTP/1 or HTTP/2, and drained when the process ends.
 
 use super::lingering::{DrainLimits, LingeringBody};
+use super::tls::{Tls, TlsError};
 use crate::config::http::HttpConfig;
 use crate::telemetry::logs::chain;
 use axum::Router;
@@ -14,6 +15,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceExt;
 
@@ -23,14 +25,32 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Streams of one HTTP/2 connection.
 const MAX_CONCURRENT_STREAMS: u32 = 100;
 
+/// Which address a request came to; in its extensions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entrance {
+    /// The only one.
+    Only,
+    /// The one for clients, beside one for operators.
+    Clients,
+    /// The one for operators.
+    Operators,
+}
+
 /// Accepts connections until `shutdown` completes; returns those that are still open, for the caller to drain.
+///
+/// # Errors
+/// When TLS is asked for and its files cannot be used.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
     config: &HttpConfig,
+    entrance: Entrance,
     shutdown: impl Future<Output = ()>,
-) -> GracefulShutdown {
-    let server = Arc::new(Server::new(router, config));
+) -> Result<GracefulShutdown, TlsError> {
+    let server = Arc::new(Server::new(router, config, entrance)?);
+    if let Some(tls) = &server.tls {
+        tokio::spawn(Arc::clone(tls).keep_fresh());
+    }
     let graceful = GracefulShutdown::new();
     let mut shutdown = pin!(shutdown);
     loop {
@@ -49,7 +69,7 @@ pub async fn serve(
             }
         }
     }
-    graceful
+    Ok(graceful)
 }
 
 struct Server {
@@ -57,10 +77,12 @@ struct Server {
     builder: Builder<TokioExecutor>,
     head_timeout: Duration,
     drain: DrainLimits,
+    tls: Option<Arc<Tls>>,
+    entrance: Entrance,
 }
 
 impl Server {
-    fn new(router: Router, config: &HttpConfig) -> Self {
+    fn new(router: Router, config: &HttpConfig, entrance: Entrance) -> Result<Self, TlsError> {
         let head_timeout = config.header_timeout_ms.duration();
         let mut builder = Builder::new(TokioExecutor::new());
         // Not half-closed: a client that has sent its image and closes has hung up, and frees its place.
@@ -75,12 +97,23 @@ impl Server {
             bytes: config.lingering_drain_bytes,
             duration: config.lingering_drain_ms.duration(),
         };
-        Self { router, builder, head_timeout, drain }
+        let tls = config.tls.as_ref().filter(|_| entrance != Entrance::Operators);
+        let tls = tls.map(Tls::load).transpose()?.map(Arc::new);
+        Ok(Self { router, builder, head_timeout, drain, tls, entrance })
     }
 
     async fn connection(&self, stream: TcpStream, watcher: Watcher) {
         // Answers are small and awaited.
         drop(stream.set_nodelay(true));
+        let Some(tls) = &self.tls else { return self.requests(stream, watcher).await };
+        match tokio::time::timeout(self.head_timeout, tls.acceptor().accept(stream)).await {
+            Ok(Ok(stream)) => self.requests(stream, watcher).await,
+            Ok(Err(error)) => tracing::debug!(cause = chain(&error), "a TLS handshake failed"),
+            Err(_) => tracing::debug!("a TLS handshake did not end in time"),
+        }
+    }
+
+    async fn requests(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, watcher: Watcher) {
         let begun = Arc::new(AtomicBool::new(false));
         let service = hyper::service::service_fn(|request: Request<Incoming>| {
             begun.store(true, Ordering::Relaxed);
@@ -97,6 +130,9 @@ impl Server {
 
     fn lingering(&self, request: Request<Incoming>) -> Request<Body> {
         let expects_continue = request.headers().contains_key(header::EXPECT);
-        request.map(|body| Body::new(LingeringBody::new(body, self.drain, expects_continue)))
+        let mut request =
+            request.map(|body| Body::new(LingeringBody::new(body, self.drain, expects_continue)));
+        request.extensions_mut().insert(self.entrance);
+        request
     }
 }

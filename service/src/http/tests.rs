@@ -2,6 +2,7 @@
 
 use super::error::{ApiError, REFUSAL_CODES};
 use super::lingering::{DrainLimits, LingeringBody};
+use super::receipt::Recorded;
 use super::*;
 use crate::auth::TokenError;
 use axum::http::StatusCode;
@@ -12,7 +13,10 @@ use http_body_util::BodyExt;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use uuid::Uuid;
+
+/// Client errors of which some other record speaks.
+const AFTER_ADMISSION: [&str; 5] =
+    ["rejected", "reload_under_way", "model_refused", "not_sequenced", "no_checkpoint"];
 
 fn every_error() -> Vec<ApiError> {
     let rejection = Rejection::new(RejectReason::Blank, "found", "advice");
@@ -23,13 +27,19 @@ fn every_error() -> Vec<ApiError> {
         ApiError::UnknownRoute,
         ApiError::MethodNotAllowed { allow: "GET".into() },
         ApiError::Malformed("what"),
-        ApiError::BodyTimeout,
+        ApiError::BodyTimeout { by_deadline: true },
         ApiError::BodyTooLarge { limit_bytes: 1 },
         ApiError::UnsupportedMediaType,
         ApiError::Overloaded,
-        ApiError::Rejected { id: Uuid::nil(), rejection },
+        ApiError::ClientOverloaded,
+        ApiError::Rejected { row: Box::new(Recorded::nothing()), rejection },
         ApiError::PredictionNotFound,
-        ApiError::Failed { id: None },
+        ApiError::NotSequenced,
+        ApiError::NoCheckpoint,
+        ApiError::Failed { row: None },
+        ApiError::Late { row: Box::new(Recorded::nothing()) },
+        ApiError::ReloadBusy,
+        ApiError::ReloadRefused { cause: String::new() },
         ApiError::AuditUnavailable,
         ApiError::ModelUnavailable,
         ApiError::NotReady(vec![]),
@@ -48,7 +58,7 @@ fn every_error_is_documented_and_refusals_are_client_errors() {
         let before_admission = REFUSAL_CODES.contains(&code);
         assert_eq!(
             before_admission,
-            status.is_client_error() && code != "rejected" || code == "model_unavailable",
+            status.is_client_error() && !AFTER_ADMISSION.contains(&code) || code == "model_unavailable",
             "{code}"
         );
     }

@@ -31,12 +31,18 @@ impl FromRequestParts<Shared> for RequestTimeout {
         let mut values = parts.headers.get_all(HEADER).iter();
         let stated = match (values.next(), values.next()) {
             (None, _) => return Ok(Self(api.deadlines.usual)),
-            (Some(value), None) => value.to_str().ok().and_then(|text| text.parse().ok()),
+            (Some(value), None) => value.to_str().ok().and_then(whole_number),
             (Some(_), Some(_)) => None,
         };
-        let milliseconds: u64 = stated.filter(|stated| *stated > 0).ok_or(ApiError::Malformed(
+        let milliseconds = stated.filter(|stated| *stated > 0).ok_or(ApiError::Malformed(
             "X-Request-Timeout-Ms may be given once: a whole number of milliseconds, 1 or more",
         ))?;
         Ok(Self(Duration::from_millis(milliseconds).min(api.deadlines.longest)))
     }
+}
+
+/// Digits alone; more of them than a number here can have are still a long time.
+fn whole_number(text: &str) -> Option<u64> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| text.parse().unwrap_or(u64::MAX))
 }

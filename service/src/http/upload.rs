@@ -4,11 +4,12 @@ use super::error::ApiError;
 use super::media::{Packing, packing};
 use super::{Shared, multipart};
 use crate::pipeline::Stated;
-use axum::extract::{FromRequest, Query, Request};
+use axum::extract::{Query, Request};
 use axum::http::header;
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Deserialize;
+use std::time::Instant;
 use utoipa::IntoParams;
 
 /// What the parts around the image of a form may take.
@@ -37,10 +38,9 @@ pub(super) struct PredictionQuery {
     explain: bool,
 }
 
-impl FromRequest<Shared> for Upload {
-    type Rejection = ApiError;
-
-    async fn from_request(request: Request, api: &Shared) -> Result<Self, ApiError> {
+impl Upload {
+    /// Reads it, by the deadline and within the time that a body may take.
+    pub(super) async fn receive(request: Request, api: &Shared, deadline: Instant) -> Result<Self, ApiError> {
         let Query(query) = Query::<PredictionQuery>::try_from_uri(request.uri()).map_err(|_| {
             ApiError::Malformed("the query takes age, view, modality and explain (true or false), each once")
         })?;
@@ -61,8 +61,10 @@ impl FromRequest<Shared> for Upload {
                 Packing::Multipart => multipart::read(request, limit_bytes, stated).await,
             }
         };
-        let received = tokio::time::timeout(api.body_timeout, receive).await;
-        let (image, stated) = received.map_err(|_| ApiError::BodyTimeout)??;
+        let last = Instant::now() + api.body_timeout;
+        let received = tokio::time::timeout_at(last.min(deadline).into(), receive).await;
+        let late = ApiError::BodyTimeout { by_deadline: deadline < last };
+        let (image, stated) = received.map_err(|_| late)??;
         Ok(Self { image, stated, explain: query.explain })
     }
 }
@@ -75,7 +77,9 @@ async fn raw(request: Request, limit_bytes: usize) -> Result<Bytes, ApiError> {
     match request.into_body().collect().await {
         Ok(body) => Ok(body.to_bytes()),
         Err(error) if over_limit(&error) => Err(ApiError::BodyTooLarge { limit_bytes }),
-        Err(_) => Err(ApiError::Malformed("the body ends before the length that was declared")),
+        Err(_) => {
+            Err(ApiError::Malformed("the body does not come to the end that its head or its chunks announce"))
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The door: a bounded number of requests may hold an image at a time.
 
+use crate::quota::ClientPlace;
 use crate::telemetry::metrics::{InFlight, Metrics};
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -16,6 +17,7 @@ pub struct Gate {
 pub struct Admission {
     place: OwnedSemaphorePermit,
     n_places: usize,
+    _client: ClientPlace,
     _counted: InFlight,
 }
 
@@ -32,10 +34,10 @@ impl Gate {
         Self { places: Arc::new(Semaphore::new(n_places)), n_places, metrics }
     }
 
-    /// A place, or nothing when all are taken: there is no queue in front of the door.
-    pub fn try_enter(&self) -> Option<Admission> {
+    /// A place for a client that has one of its own, or nothing when all are taken: there is no queue in front of the door.
+    pub fn try_enter(&self, client: ClientPlace) -> Option<Admission> {
         let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
-        Some(Admission { place, n_places: self.n_places, _counted: self.metrics.admitted() })
+        Some(Admission { place, n_places: self.n_places, _client: client, _counted: self.metrics.admitted() })
     }
 
     /// Waits until everybody has left.

@@ -62,8 +62,13 @@ impl Answer {
     }
 
     /// Id of the audit row.
-    pub const fn id(&self) -> Uuid {
+    pub fn id(&self) -> Uuid {
         self.receipt.id()
+    }
+
+    /// Proof of the row.
+    pub const fn receipt(&self) -> &AuditReceipt {
+        &self.receipt
     }
 
     /// The class that the decision names.
@@ -102,13 +107,8 @@ impl Answer {
 }
 
 impl Stopped {
-    /// Id of the audit row.
-    pub const fn id(&self) -> Uuid {
-        self.receipt.id()
-    }
-
-    /// Refused, dropped or failed.
-    pub const fn stop(&self) -> &Stop {
-        &self.stop
+    /// Proof of the row, and why there is no prediction.
+    pub fn into_parts(self) -> (AuditReceipt, Stop) {
+        (self.receipt, self.stop)
     }
 }

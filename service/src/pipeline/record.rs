@@ -8,7 +8,6 @@ use crate::infer::Engine;
 use crate::model::ServedModel;
 use crate::telemetry::logs::chain;
 use crate::telemetry::metrics::DropCause;
-use std::sync::Arc;
 use std::time::Instant;
 
 /// A failure is logged whether or not its row can be written and its client still waits.
@@ -67,12 +66,12 @@ impl Pipeline {
         row: PredictionRow,
     ) -> Result<(AuditReceipt, AnswerTimings), PredictionError> {
         let started = Instant::now();
-        let row = Arc::new(row);
-        let recorded = self.audit.record(&row, case.admission.in_flight()).await;
+        let recorded = self.audit.record(row, case.admission.in_flight()).await;
         let receipt = recorded.inspect_err(|error| {
             let (request_id, cause) = (&case.request_id, chain(error));
             tracing::error!(request_id, id = %case.id, cause, "audit row not committed, answer withheld");
         })?;
+        let row = receipt.row();
         let timings = AnswerTimings {
             phases: row.timings,
             audit: milliseconds(started.elapsed()),

@@ -1,12 +1,20 @@
 //! The table `predictions`: one insert, of one row or several, and one select. There is no update.
 
-use crate::audit::row::{ENCODING_VERSION, Outcome, PredictionRow, StoredPrediction};
+use crate::audit::columns::Columns;
+use crate::audit::row::{SealedRow, StoredPrediction};
+use sqlx::postgres::PgArguments;
 use sqlx::query_builder::{QueryBuilder, Separated};
-use sqlx::types::Json;
-use sqlx::{PgConnection, Postgres};
+use sqlx::{Arguments, PgConnection, Postgres};
+use std::time::Duration;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
+/// Longest time from the head of a request to the id of its image: an hour, the most that `http.body_timeout_ms` can be.
+const UPLOAD: Duration = Duration::from_hours(1);
+
 const INSERT: &str = "
+WITH pending AS (
+    INSERT INTO audit_pending (prediction_id, leaf_hash) SELECT * FROM unnest($1::uuid[], $2::bytea[]))
 INSERT INTO predictions (
     id, request_id, received_at, actor, site, encoding_version, outcome, reason,
     input_digest, input_bytes, format, width, height, significant_bits, colour,
@@ -15,79 +23,177 @@ INSERT INTO predictions (
     policy_digest, logit, probability, confidence, threshold, decision, review_required, decision_reason,
     ood_score, embedding_coordinates, cam, cam_width, cam_height, timings) ";
 
-const FIND: &str = "
+const COLUMNS: &str = "
 SELECT id, request_id, received_at, recorded_at, actor, site, encoding_version, outcome, reason,
-    encode(input_digest, 'hex') AS input_digest, input_bytes, format, width, height, significant_bits, colour,
+    input_digest, input_bytes, format, width, height, significant_bits, colour,
     age_years, view, modality, statistics_version, image_statistics,
     model_name, model_version, bundle_digest, variant, execution,
     policy_digest, logit, probability, confidence, threshold, decision, review_required, decision_reason,
-    ood_score, cam, cam_width, cam_height, timings
-FROM predictions WHERE id = $1";
+    ood_score, embedding_coordinates, cam, cam_width, cam_height, timings
+FROM predictions ";
 
-/// One statement in its own transaction: all rows have committed when this returns.
-pub(super) async fn insert(
-    connection: &mut PgConnection,
-    rows: &[&PredictionRow],
-) -> Result<(), sqlx::Error> {
+/// What is asked for; all of it must hold.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Received from then on.
+    pub from: Option<OffsetDateTime>,
+    /// Received before then.
+    pub to: Option<OffsetDateTime>,
+    /// Subject of the token.
+    pub actor: Option<String>,
+    /// Version of the model.
+    pub model_version: Option<String>,
+    /// Digest of its manifest.
+    pub bundle_digest: Option<String>,
+    /// `predicted`, `rejected`, `expired` or `failed`.
+    pub outcome: Option<String>,
+    /// `positive` or `negative`.
+    pub decision: Option<String>,
+    /// Why it was decided so, or why there is no prediction.
+    pub reason: Option<String>,
+    /// Whether a radiologist must look.
+    pub review_required: Option<bool>,
+    /// Keyed digest of the upload.
+    pub input_digest: Option<Vec<u8>>,
+    /// The request.
+    pub request_id: Option<String>,
+    /// The label that counts: `positive` or `negative`.
+    pub label: Option<String>,
+    /// What a radiologist must look at and nobody has said anything of.
+    pub unreviewed: bool,
+}
+
+/// Which part of the rows.
+#[derive(Debug, Clone, Copy)]
+pub struct Page {
+    /// Only rows that are older than this one.
+    pub before: Option<Uuid>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// One statement in its own transaction: all rows have committed when this returns, and wait for their place in the tree.
+pub(super) async fn insert(connection: &mut PgConnection, rows: &[&SealedRow]) -> Result<(), sqlx::Error> {
+    let ids: Vec<Uuid> = rows.iter().map(|sealed| sealed.row().id).collect();
+    let leaf_hashes: Vec<[u8; 32]> = rows.iter().map(|sealed| sealed.leaf_hash().0).collect();
     // One text for each number of rows, which the connection keeps prepared.
-    let mut statement = QueryBuilder::<Postgres>::new(INSERT);
-    statement.push_values(rows, |values, row| push(values, row));
+    let mut arguments = PgArguments::default();
+    arguments.add(ids).and_then(|()| arguments.add(leaf_hashes)).map_err(sqlx::Error::Encode)?;
+    let mut statement = QueryBuilder::with_arguments(INSERT, arguments);
+    statement.push_values(rows, |values, sealed| push(values, &Columns::of(sealed.row())));
     statement.build().execute(connection).await.map(|_| ())
 }
 
 /// The values of a row, in the order of [`INSERT`].
-fn push(mut values: Separated<'_, Postgres, &'static str>, row: &PredictionRow) {
-    let (image, statistics) = (row.observed.image.as_ref(), row.observed.statistics.as_ref());
-    let (metadata, model) = (&row.observed.metadata, row.outcome.model());
-    let scores = match &row.outcome {
-        Outcome::Predicted { scores, .. } => Some(scores),
-        Outcome::Rejected { .. } | Outcome::Expired { .. } | Outcome::Failed { .. } => None,
-    };
+fn push(mut values: Separated<'_, Postgres, &'static str>, row: &Columns<'_>) {
     values
         .push_bind(row.id)
-        .push_bind(&row.request_id)
+        .push_bind(row.request_id)
         .push_bind(row.received_at)
-        .push_bind(&row.actor)
-        .push_bind(&row.site)
-        .push_bind(ENCODING_VERSION)
-        .push_bind(row.outcome.code())
-        .push_bind(row.outcome.reason())
-        .push_bind(row.input_digest.as_slice())
+        .push_bind(row.actor)
+        .push_bind(row.site)
+        .push_bind(row.encoding_version)
+        .push_bind(row.outcome)
+        .push_bind(row.reason)
+        .push_bind(&*row.input_digest)
         .push_bind(row.input_bytes)
-        .push_bind(image.map(|image| image.format.name()))
-        .push_bind(image.map(|image| image.width))
-        .push_bind(image.map(|image| image.height))
-        .push_bind(image.map(|image| i16::from(image.significant_bits)))
-        .push_bind(image.map(|image| image.colour.name()))
-        .push_bind(metadata.age_years)
-        .push_bind(metadata.view.map(cxr::metadata::View::name))
-        .push_bind(metadata.modality.map(cxr::metadata::Modality::name))
-        .push_bind(statistics.map(|_| cxr::statistics::VERSION as i16))
-        .push_bind(statistics.map(Json))
-        .push_bind(model.map(|model| &model.name))
-        .push_bind(model.map(|model| &model.version))
-        .push_bind(model.map(|model| &model.bundle_digest))
-        .push_bind(model.map(|model| &model.variant))
-        .push_bind(model.map(|model| Json(&model.execution)))
-        .push_bind(scores.map(|scores| &scores.policy_digest))
-        .push_bind(scores.map(|scores| scores.logit))
-        .push_bind(scores.map(|scores| scores.probability.value()))
-        .push_bind(scores.map(|scores| scores.decision.confidence))
-        .push_bind(scores.map(|scores| scores.threshold))
-        .push_bind(scores.map(|scores| scores.decision.verdict.code()))
-        .push_bind(scores.map(|scores| scores.decision.review_required))
-        .push_bind(scores.map(|scores| scores.decision.reason.code()))
-        .push_bind(scores.map(|scores| scores.ood_score))
-        .push_bind(scores.map(|scores| &scores.embedding_coordinates))
-        .push_bind(scores.map(|scores| &scores.cam))
-        .push_bind(scores.map(|scores| scores.cam_size.0 as i16))
-        .push_bind(scores.map(|scores| scores.cam_size.1 as i16))
-        .push_bind(Json(&row.timings));
+        .push_bind(row.format)
+        .push_bind(row.width)
+        .push_bind(row.height)
+        .push_bind(row.significant_bits)
+        .push_bind(row.colour)
+        .push_bind(row.age_years)
+        .push_bind(row.view)
+        .push_bind(row.modality)
+        .push_bind(row.statistics_version)
+        .push_bind(row.image_statistics.as_deref())
+        .push_bind(row.model_name)
+        .push_bind(row.model_version)
+        .push_bind(row.bundle_digest)
+        .push_bind(row.variant)
+        .push_bind(row.execution)
+        .push_bind(row.policy_digest)
+        .push_bind(row.logit)
+        .push_bind(row.probability)
+        .push_bind(row.confidence)
+        .push_bind(row.threshold)
+        .push_bind(row.decision)
+        .push_bind(row.review_required)
+        .push_bind(row.decision_reason)
+        .push_bind(row.ood_score)
+        .push_bind(row.embedding_coordinates)
+        .push_bind(row.cam)
+        .push_bind(row.cam_width)
+        .push_bind(row.cam_height)
+        .push_bind(&*row.timings);
 }
 
 pub(super) async fn find(
     connection: &mut PgConnection,
     id: Uuid,
 ) -> Result<Option<StoredPrediction>, sqlx::Error> {
-    sqlx::query_as(FIND).bind(id).fetch_optional(connection).await
+    let mut statement = QueryBuilder::<Postgres>::new(COLUMNS);
+    statement.push("WHERE id = ").push_bind(id);
+    statement.build_query_as().fetch_optional(connection).await
+}
+
+/// The order is the id's, which begins with its time: stable under new rows, and the cursor is the last id of a page.
+pub(super) async fn list(
+    connection: &mut PgConnection,
+    filter: &Filter,
+    page: Page,
+) -> Result<Vec<StoredPrediction>, sqlx::Error> {
+    let mut statement = QueryBuilder::<Postgres>::new(COLUMNS);
+    statement.push("WHERE true");
+    restrict(&mut statement, filter);
+    if let Some(before) = page.before {
+        statement.push(" AND id < ").push_bind(before);
+    }
+    statement.push(" ORDER BY id DESC LIMIT ").push_bind(page.limit as i64);
+    statement.build_query_as().fetch_all(connection).await
+}
+
+fn restrict(statement: &mut QueryBuilder<Postgres>, filter: &Filter) {
+    // An id is made after its request began, within the time that an upload may take: the range of ids finds the month, the range of
+    // times is exact.
+    if let Some(from) = filter.from {
+        statement.push(" AND received_at >= ").push_bind(from);
+        statement.push(" AND id >= first_id(").push_bind(from).push(")");
+    }
+    if let Some(to) = filter.to {
+        statement.push(" AND received_at < ").push_bind(to);
+        statement.push(" AND id < first_id(").push_bind(to + UPLOAD).push(")");
+    }
+    let texts = [
+        ("actor", &filter.actor),
+        ("model_version", &filter.model_version),
+        ("bundle_digest", &filter.bundle_digest),
+        ("outcome", &filter.outcome),
+        ("decision", &filter.decision),
+        ("request_id", &filter.request_id),
+    ];
+    for (column, value) in texts {
+        if let Some(value) = value {
+            statement.push(format_args!(" AND {column} = ")).push_bind(value.clone());
+        }
+    }
+    if let Some(reason) = &filter.reason {
+        statement.push(" AND coalesce(reason, decision_reason) = ").push_bind(reason.clone());
+    }
+    if let Some(review) = filter.review_required {
+        statement.push(" AND review_required = ").push_bind(review);
+    }
+    if let Some(label) = &filter.label {
+        statement.push(
+            " AND EXISTS (SELECT FROM current_labels WHERE prediction_id = predictions.id AND label = ",
+        );
+        statement.push_bind(label.clone()).push(")");
+    }
+    if filter.unreviewed {
+        statement.push(" AND review_required");
+        statement.push(" AND NOT EXISTS (SELECT FROM labels WHERE prediction_id = predictions.id)");
+    }
+    if let Some(digest) = &filter.input_digest {
+        statement.push(" AND input_digest = ").push_bind(digest.clone());
+    }
 }

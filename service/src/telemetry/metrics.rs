@@ -1,5 +1,7 @@
 //! Every metric, declared once. Label values come from closed sets, so that no client can grow the registry.
 
+pub use super::labels::{DropCause, ReloadResult, ShadowResult};
+
 use cxr::RejectReason;
 use prometheus::{
     Encoder, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
@@ -24,39 +26,6 @@ const DIFFERENCE_BUCKETS: &[f64] = &[0.0, 1e-4, 1e-3, 0.005, 0.01, 0.02, 0.05, 0
 /// The phases of one prediction, in order.
 pub const PHASES: [&str; 7] = ["admission", "decode", "preprocess", "queue", "infer", "audit", "total"];
 
-/// What became of a reload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReloadResult {
-    /// Another model serves.
-    Swapped,
-    /// The bundle serves already.
-    Unchanged,
-    /// The old model goes on.
-    Refused,
-}
-
-/// What became of an image that was offered to the candidate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ShadowResult {
-    /// Same decision.
-    Agrees,
-    /// Another decision.
-    Differs,
-    /// Too many were waiting.
-    Skipped,
-    /// The candidate or its row failed.
-    Failed,
-}
-
-/// Why an admitted image never met the model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DropCause {
-    /// Its deadline passed.
-    Expired,
-    /// Its client went away.
-    Abandoned,
-}
-
 /// Handles to all metrics.
 pub struct Metrics {
     registry: Registry,
@@ -75,6 +44,11 @@ pub struct Metrics {
     in_flight: IntGauge,
     audit_failures: IntCounter,
     commit_rows: Histogram,
+    tree_size: IntGauge,
+    tree_anchored: IntGauge,
+    tree_broken: IntGauge,
+    sequencing: IntGauge,
+    sequenced_after: Histogram,
     model_info: GaugeVec,
     execution_nodes: IntGaugeVec,
     ready: IntGauge,
@@ -163,6 +137,29 @@ impl Metrics {
                 HistogramOpts::new("cxr_audit_commit_rows", "Audit rows that were committed together.")
                     .buckets(BATCH_BUCKETS.to_vec()),
             )?,
+            tree_size: IntGauge::new(
+                "cxr_audit_tree_size",
+                "Leaves of the audit tree, as the process that sequences it knows it.",
+            )?,
+            tree_anchored: IntGauge::new(
+                "cxr_audit_tree_anchored_size",
+                "Leaves under the newest checkpoint that was written outside the database.",
+            )?,
+            tree_broken: IntGauge::new(
+                "cxr_audit_tree_broken",
+                "1 when the audit tree in the database does not go on from its signed or anchored checkpoint.",
+            )?,
+            sequencing: IntGauge::new(
+                "cxr_audit_sequencing",
+                "1 in the process that sequences the audit tree.",
+            )?,
+            sequenced_after: Histogram::with_opts(
+                HistogramOpts::new(
+                    "cxr_audit_sequenced_after_seconds",
+                    "Age of the oldest row of a step when its leaf got its place in the tree.",
+                )
+                .buckets(DURATION_BUCKETS_SECONDS.to_vec()),
+            )?,
             model_info: GaugeVec::new(
                 Opts::new("cxr_model_info", "The model that serves; always 1."),
                 &["name", "version", "digest", "variant"],
@@ -180,6 +177,10 @@ impl Metrics {
         metrics.registry.register(Box::new(metrics.in_flight.clone()))?;
         metrics.registry.register(Box::new(metrics.audit_failures.clone()))?;
         metrics.registry.register(Box::new(metrics.commit_rows.clone()))?;
+        for gauge in [&metrics.tree_size, &metrics.tree_anchored, &metrics.tree_broken, &metrics.sequencing] {
+            metrics.registry.register(Box::new(gauge.clone()))?;
+        }
+        metrics.registry.register(Box::new(metrics.sequenced_after.clone()))?;
         metrics.registry.register(Box::new(metrics.model_info.clone()))?;
         metrics.registry.register(Box::new(metrics.execution_nodes.clone()))?;
         metrics.registry.register(Box::new(metrics.ready.clone()))?;
@@ -275,6 +276,31 @@ impl Metrics {
         self.commit_rows.observe(n_rows as f64);
     }
 
+    /// Leaves of the tree.
+    pub fn tree_size(&self, size: u64) {
+        self.tree_size.set(size as i64);
+    }
+
+    /// Leaves under the newest anchored head.
+    pub fn anchored(&self, size: u64) {
+        self.tree_anchored.set(size as i64);
+    }
+
+    /// Whether the tree cannot be continued.
+    pub fn tree_broken(&self, broken: bool) {
+        self.tree_broken.set(i64::from(broken));
+    }
+
+    /// Whether this process sequences.
+    pub fn sequencing(&self, leads: bool) {
+        self.sequencing.set(i64::from(leads));
+    }
+
+    /// How old the oldest row of a step was.
+    pub fn sequenced_after(&self, age: Duration) {
+        self.sequenced_after.observe(age.as_secs_f64());
+    }
+
     /// One answer withheld.
     pub fn audit_failed(&self) {
         self.audit_failures.inc();
@@ -323,36 +349,6 @@ pub struct InFlight(IntGauge);
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.dec();
-    }
-}
-
-impl ReloadResult {
-    const fn label(self) -> &'static str {
-        match self {
-            Self::Swapped => "swapped",
-            Self::Unchanged => "unchanged",
-            Self::Refused => "refused",
-        }
-    }
-}
-
-impl ShadowResult {
-    const fn label(self) -> &'static str {
-        match self {
-            Self::Agrees => "agrees",
-            Self::Differs => "differs",
-            Self::Skipped => "skipped",
-            Self::Failed => "failed",
-        }
-    }
-}
-
-impl DropCause {
-    const fn label(self) -> &'static str {
-        match self {
-            Self::Expired => "expired",
-            Self::Abandoned => "abandoned",
-        }
     }
 }
 

@@ -179,9 +179,7 @@ impl Store for FileStore {
             Some(begun) => {
                 definition.ensure_same(&begun.definition).context(lock.study().display().to_string())
             }
-            None => {
-                write_json(&lock.study(), &Study { definition: definition.clone(), trials: Vec::new() })
-            }
+            None => write_json(&lock.study(), &Study { definition: definition.clone(), trials: Vec::new() }),
         })
     }
 

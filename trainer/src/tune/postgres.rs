@@ -176,9 +176,9 @@ fn is_broken(error: &anyhow::Error) -> bool {
         Some(sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_)) => true,
         // Class 57: the server is being stopped or started, or ended this session. 40: the transaction may be repeated.
         // 25P03: this process stalled within it.
-        Some(sqlx::Error::Database(error)) => {
-            error.code().is_some_and(|code| ["57", "40", "08", "25P03"].iter().any(|class| code.starts_with(class)))
-        }
+        Some(sqlx::Error::Database(error)) => error
+            .code()
+            .is_some_and(|code| ["57", "40", "08", "25P03"].iter().any(|class| code.starts_with(class))),
         _ => false,
     }
 }

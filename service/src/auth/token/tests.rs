@@ -1,7 +1,7 @@
 //! Token verification against good tokens and the known attacks, with keys made for each test.
 
 use super::*;
-use crate::config::auth::{KeySource, SignatureAlgorithm};
+use crate::config::auth::{JwksConfig, KeySource, SignatureAlgorithm};
 use crate::config::secret::Secret;
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
@@ -50,10 +50,10 @@ impl Signer {
     fn verifier(&self) -> Verifier {
         let pem_file = Some(self.path("public.pem"));
         let source = KeySource {
-            jwks_file: None,
             pem_file,
             algorithm: Some(self.algorithm),
             kid: Some("first".into()),
+            ..KeySource::default()
         };
         Verifier::new(&config(vec![source])).unwrap()
     }
@@ -105,7 +105,18 @@ fn ed25519() -> (EncodingKey, Vec<u8>, Value) {
 
 fn config(keys: Vec<KeySource>) -> AuthConfig {
     let (issuer, audience) = ("https://idp.example".to_owned(), "cxr".to_owned());
-    AuthConfig { issuer, audience, leeway: Duration::from_secs(30), keys, hs256_secret: None }
+    AuthConfig { issuer, audience, leeway: Duration::from_secs(30), keys, jwks: jwks(), hs256_secret: None }
+}
+
+fn jwks() -> JwksConfig {
+    let second = Duration::from_secs(1);
+    JwksConfig {
+        refresh: second,
+        min_interval: second,
+        keep: second,
+        timeout: second,
+        authorities_file: None,
+    }
 }
 
 fn now() -> u64 {
@@ -132,13 +143,13 @@ fn good_tokens_prove_their_actor_with_each_algorithm_and_each_kind_of_file() {
     for algorithm in [SignatureAlgorithm::RS256, SignatureAlgorithm::ES256, SignatureAlgorithm::EdDSA] {
         let signer = Signer::new(algorithm);
         let jwks_file = Some(signer.path("jwks.json"));
-        let source = KeySource { jwks_file, pem_file: None, algorithm: None, kid: None };
+        let source = KeySource { jwks_file, ..KeySource::default() };
         for verifier in [signer.verifier(), Verifier::new(&config(vec![source])).unwrap()] {
-            let actor = verifier.verify(&signer.sign(&claims())).unwrap();
+            let actor = verifier.verify_with_known(&signer.sign(&claims())).unwrap();
             assert_eq!(actor.subject(), "pacs-7");
             assert!(actor.has(Scope::Predict) && !actor.has(Scope::AuditRead));
             let listed = with(&json!({ "scope": null, "scp": ["audit:read"] }));
-            let actor = verifier.verify(&signer.sign(&listed)).unwrap();
+            let actor = verifier.verify_with_known(&signer.sign(&listed)).unwrap();
             assert!(actor.has(Scope::AuditRead) && !actor.has(Scope::Predict));
         }
     }
@@ -148,7 +159,7 @@ fn good_tokens_prove_their_actor_with_each_algorithm_and_each_kind_of_file() {
 fn each_claim_is_checked() {
     let signer = Signer::new(SignatureAlgorithm::EdDSA);
     let verifier = signer.verifier();
-    let refused = |change: Value| verifier.verify(&signer.sign(&with(&change))).unwrap_err();
+    let refused = |change: Value| verifier.verify_with_known(&signer.sign(&with(&change))).unwrap_err();
     assert_eq!(refused(json!({ "exp": now() - 31 })), TokenError::Expired);
     assert_eq!(refused(json!({ "nbf": now() + 60 })), TokenError::NotYetValid);
     assert_eq!(refused(json!({ "iss": "https://elsewhere" })), TokenError::Issuer);
@@ -164,7 +175,7 @@ fn each_claim_is_checked() {
     }
     // Within the leeway, and without nbf, which many identity providers do not give.
     for change in [json!({ "exp": now() - 20 }), json!({ "nbf": now() + 20 }), json!({ "nbf": null })] {
-        assert!(verifier.verify(&signer.sign(&with(&change))).is_ok(), "{change}");
+        assert!(verifier.verify_with_known(&signer.sign(&with(&change))).is_ok(), "{change}");
     }
 }
 
@@ -175,22 +186,22 @@ fn a_token_cannot_choose_its_algorithm() {
     // The public key as an HMAC secret.
     let confused = EncodingKey::from_secret(signer.public_pem.as_bytes());
     let confused = encode(&Header::new(Algorithm::HS256), &claims(), &confused).unwrap();
-    assert_eq!(verifier.verify(&confused).unwrap_err(), TokenError::UnknownKey);
+    assert_eq!(verifier.verify_with_known(&confused).unwrap_err(), TokenError::UnknownKey);
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     for alg in ["none", "None", "HS257"] {
         let unsigned = format!("{}.{}.", part(&json!({ "alg": alg, "typ": "JWT" })), part(&claims()));
-        assert_eq!(verifier.verify(&unsigned).unwrap_err(), TokenError::Algorithm, "{alg}");
+        assert_eq!(verifier.verify_with_known(&unsigned).unwrap_err(), TokenError::Algorithm, "{alg}");
     }
     // The same key with another algorithm of its family.
     let rs512 = encode(&Header::new(Algorithm::RS512), &claims(), &signer.private).unwrap();
-    assert_eq!(verifier.verify(&rs512).unwrap_err(), TokenError::Algorithm);
+    assert_eq!(verifier.verify_with_known(&rs512).unwrap_err(), TokenError::Algorithm);
 }
 
 #[test]
 fn a_token_cannot_bring_its_key() {
     let (signer, stranger) = (Signer::new(SignatureAlgorithm::EdDSA), Signer::new(SignatureAlgorithm::EdDSA));
     let verifier = signer.verifier();
-    assert_eq!(verifier.verify(&stranger.sign(&claims())).unwrap_err(), TokenError::Signature);
+    assert_eq!(verifier.verify_with_known(&stranger.sign(&claims())).unwrap_err(), TokenError::Signature);
     let set: Value = serde_json::from_slice(&std::fs::read(stranger.path("jwks.json")).unwrap()).unwrap();
     let jwk = serde_json::from_value(set["keys"][0].clone()).unwrap();
     let headers = [
@@ -201,7 +212,7 @@ fn a_token_cannot_bring_its_key() {
     ];
     for header in headers {
         let token = encode(&header, &claims(), &stranger.private).unwrap();
-        assert_eq!(verifier.verify(&token).unwrap_err(), TokenError::ForeignKey);
+        assert_eq!(verifier.verify_with_known(&token).unwrap_err(), TokenError::ForeignKey);
     }
 }
 
@@ -212,24 +223,27 @@ fn a_key_id_is_respected_and_a_signature_covers_everything() {
     let signed_as = |kid: &str| {
         encode(&Header { kid: Some(kid.into()), ..signer.header() }, &claims(), &signer.private).unwrap()
     };
-    assert!(verifier.verify(&signed_as("first")).is_ok());
-    assert_eq!(verifier.verify(&signed_as("second")).unwrap_err(), TokenError::UnknownKey);
+    assert!(verifier.verify_with_known(&signed_as("first")).is_ok());
+    assert_eq!(verifier.verify_with_known(&signed_as("second")).unwrap_err(), TokenError::UnknownKey);
     let token = signer.sign(&claims());
     let (head, signature) = token.rsplit_once('.').unwrap();
     let (header, _) = head.split_once('.').unwrap();
     let other = URL_SAFE_NO_PAD.encode(with(&json!({ "sub": "admin" })).to_string());
-    assert_eq!(verifier.verify(&format!("{header}.{other}.{signature}")).unwrap_err(), TokenError::Signature);
-    assert_eq!(verifier.verify(&format!("{head}.")).unwrap_err(), TokenError::Signature);
+    assert_eq!(
+        verifier.verify_with_known(&format!("{header}.{other}.{signature}")).unwrap_err(),
+        TokenError::Signature
+    );
+    assert_eq!(verifier.verify_with_known(&format!("{head}.")).unwrap_err(), TokenError::Signature);
 }
 
 #[test]
 fn rubbish_is_refused_before_it_costs_anything() {
     let verifier = Signer::new(SignatureAlgorithm::EdDSA).verifier();
     for rubbish in ["", ".", "..", "a.b", "a.b.c.d", "not a token", "\u{e9}.\u{e9}.\u{e9}"] {
-        let error = verifier.verify(rubbish).unwrap_err();
+        let error = verifier.verify_with_known(rubbish).unwrap_err();
         assert!(matches!(error, TokenError::Malformed | TokenError::Algorithm), "{rubbish}: {error}");
     }
-    assert_eq!(verifier.verify(&"a".repeat(8193)).unwrap_err(), TokenError::TooLong);
+    assert_eq!(verifier.verify_with_known(&"a".repeat(8193)).unwrap_err(), TokenError::TooLong);
 }
 
 #[test]
@@ -239,15 +253,15 @@ fn hs256_works_where_it_is_configured_and_key_sets_may_not_hold_secrets() {
     let minting = AuthConfig { hs256_secret: secret, ..config(vec![]) };
     let token =
         crate::auth::mint::development_token(&minting, "me", "predict audit:read", Duration::from_mins(1));
-    let actor = verifier.verify(&token.unwrap()).unwrap();
+    let actor = verifier.verify_with_known(&token.unwrap()).unwrap();
     assert!(actor.subject() == "me" && actor.has(Scope::AuditRead) && actor.has(Scope::Predict));
 
     let folder = tempfile::tempdir().unwrap();
     let jwks = folder.path().join("jwks.json");
     let load = |keys: Value| {
         std::fs::write(&jwks, json!({ "keys": keys }).to_string()).unwrap();
-        let source = KeySource { jwks_file: Some(jwks.clone()), pem_file: None, algorithm: None, kid: None };
-        Verifier::new(&config(vec![source])).err().map(|error| error.to_string())
+        let source = KeySource { jwks_file: Some(jwks.clone()), ..KeySource::default() };
+        Verifier::new(&config(vec![source])).err().map(|error| crate::telemetry::logs::chain(&error))
     };
     assert!(load(json!([{ "kty": "oct", "k": "c2VjcmV0" }])).unwrap().contains("shared secret"));
     let unusable = json!([{ "kty": "EC", "crv": "P-384", "x": "AA", "y": "AA" },

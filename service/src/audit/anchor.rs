@@ -1,0 +1,107 @@
+//! Signed heads outside the database: whoever rewrites the log there does not reach them here.
+//!
+//! A folder with a file `<size>.checkpoint` for each anchored head, and `checkpoint`, the newest of them, under the name
+//! that c2sp.org/tlog-tiles gives it.
+
+use super::signing::{LogVerifier, SignatureError};
+use crate::store::SignedHead;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use tlog_tiles::Checkpoint;
+
+/// Name of the newest head's file.
+const NEWEST: &str = "checkpoint";
+
+/// Why a folder of heads cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum AnchorError {
+    /// A file cannot be read or written.
+    #[error("{} cannot be used", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file holds no head of this log.
+    #[error("{} is no checkpoint of this log", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// Cause.
+        #[source]
+        source: SignatureError,
+    },
+}
+
+/// The folder.
+#[derive(Debug, Clone)]
+pub struct Anchor(PathBuf);
+
+impl Anchor {
+    /// At this path; it is created when the first head is written.
+    pub const fn at(folder: PathBuf) -> Self {
+        Self(folder)
+    }
+
+    /// The newest head; none where none was written.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is not signed by the log.
+    pub fn newest(&self, verifier: &LogVerifier) -> Result<Option<Checkpoint>, AnchorError> {
+        read(&self.0.join(NEWEST), verifier)
+    }
+
+    /// Every head, by size.
+    ///
+    /// # Errors
+    /// When a file cannot be read or is not signed by the log.
+    pub fn all(&self, verifier: &LogVerifier) -> Result<Vec<Checkpoint>, AnchorError> {
+        let failed = |source| AnchorError::File { path: self.0.clone(), source };
+        let mut heads = Vec::new();
+        for entry in std::fs::read_dir(&self.0).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            if path.extension().is_some_and(|extension| extension == NEWEST) {
+                heads.extend(read(&path, verifier)?);
+            }
+        }
+        heads.sort_by_key(Checkpoint::size);
+        Ok(heads)
+    }
+
+    /// Writes a head down, durably.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn publish(&self, head: &SignedHead) -> Result<(), AnchorError> {
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| AnchorError::File { path, source }
+        };
+        std::fs::create_dir_all(&self.0).map_err(failed(&self.0))?;
+        for name in [format!("{:020}.{NEWEST}", head.size), NEWEST.to_owned()] {
+            let path = self.0.join(name);
+            write(&path, head.note.as_bytes()).map_err(failed(&path))?;
+        }
+        std::fs::File::open(&self.0).and_then(|folder| folder.sync_all()).map_err(failed(&self.0))
+    }
+}
+
+fn read(path: &Path, verifier: &LogVerifier) -> Result<Option<Checkpoint>, AnchorError> {
+    let note = match std::fs::read(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        note => note.map_err(|source| AnchorError::File { path: path.to_owned(), source })?,
+    };
+    let checkpoint = verifier.checkpoint(&note);
+    checkpoint.map(Some).map_err(|source| AnchorError::Foreign { path: path.to_owned(), source })
+}
+
+/// A reader sees the old file or the new one.
+fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let temporary = path.with_added_extension("partial");
+    let mut file = std::fs::File::create(&temporary)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&temporary, path)
+}

@@ -1,0 +1,193 @@
+//! A row as its table has it: flat, under the columns' names. What is inserted and what the leaf in the tree is made of are
+//! the same values.
+
+use super::row::{ENCODING_VERSION, Outcome, PredictionRow, StoredPrediction};
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+use std::borrow::Cow;
+use time::OffsetDateTime;
+use time::macros::format_description;
+use tlog_tiles::{Hash, record_hash};
+use uuid::Uuid;
+
+/// One row without `recorded_at`, which the database adds.
+#[derive(Debug, Serialize)]
+#[expect(
+    missing_docs,
+    reason = "each field is the column of its name; migrations/0001_predictions.sql describes them"
+)]
+pub struct Columns<'a> {
+    pub id: Uuid,
+    pub request_id: &'a str,
+    #[serde(serialize_with = "as_microseconds")]
+    pub received_at: OffsetDateTime,
+    pub actor: &'a str,
+    pub site: &'a str,
+    pub encoding_version: i16,
+    pub outcome: &'a str,
+    pub reason: Option<&'a str>,
+    #[serde(serialize_with = "as_hexadecimal")]
+    pub input_digest: Cow<'a, [u8]>,
+    pub input_bytes: i64,
+    pub format: Option<&'a str>,
+    pub width: Option<i32>,
+    pub height: Option<i32>,
+    pub significant_bits: Option<i16>,
+    pub colour: Option<&'a str>,
+    pub age_years: Option<f32>,
+    pub view: Option<&'a str>,
+    pub modality: Option<&'a str>,
+    pub statistics_version: Option<i16>,
+    pub image_statistics: Option<Cow<'a, Value>>,
+    pub model_name: Option<&'a str>,
+    pub model_version: Option<&'a str>,
+    pub bundle_digest: Option<&'a str>,
+    pub variant: Option<&'a str>,
+    pub execution: Option<&'a Value>,
+    pub policy_digest: Option<&'a str>,
+    pub logit: Option<f64>,
+    pub probability: Option<f64>,
+    pub confidence: Option<f64>,
+    pub threshold: Option<f64>,
+    pub decision: Option<&'a str>,
+    pub review_required: Option<bool>,
+    pub decision_reason: Option<&'a str>,
+    pub ood_score: Option<f64>,
+    pub embedding_coordinates: Option<&'a [f32]>,
+    pub cam: Option<&'a [f32]>,
+    pub cam_width: Option<i16>,
+    pub cam_height: Option<i16>,
+    pub timings: Cow<'a, Value>,
+}
+
+impl<'a> Columns<'a> {
+    /// Of a row to be written.
+    pub fn of(row: &'a PredictionRow) -> Self {
+        let (image, statistics) = (row.observed.image.as_ref(), row.observed.statistics.as_ref());
+        let (metadata, model) = (&row.observed.metadata, row.outcome.model());
+        let scores = match &row.outcome {
+            Outcome::Predicted { scores, .. } => Some(scores),
+            Outcome::Rejected { .. } | Outcome::Expired { .. } | Outcome::Failed { .. } => None,
+        };
+        Self {
+            id: row.id,
+            request_id: &row.request_id,
+            received_at: row.received_at,
+            actor: &row.actor,
+            site: &row.site,
+            encoding_version: ENCODING_VERSION,
+            outcome: row.outcome.code(),
+            reason: row.outcome.reason(),
+            input_digest: Cow::Borrowed(&row.input_digest),
+            input_bytes: row.input_bytes,
+            format: image.map(|image| image.format.name()),
+            width: image.map(|image| image.width),
+            height: image.map(|image| image.height),
+            significant_bits: image.map(|image| i16::from(image.significant_bits)),
+            colour: image.map(|image| image.colour.name()),
+            age_years: metadata.age_years,
+            view: metadata.view.map(cxr::metadata::View::name),
+            modality: metadata.modality.map(cxr::metadata::Modality::name),
+            statistics_version: statistics.map(|_| cxr::statistics::VERSION as i16),
+            image_statistics: statistics.map(|statistics| Cow::Owned(json(statistics))),
+            model_name: model.map(|model| model.name.as_str()),
+            model_version: model.map(|model| model.version.as_str()),
+            bundle_digest: model.map(|model| model.bundle_digest.as_str()),
+            variant: model.map(|model| model.variant.as_str()),
+            execution: model.map(|model| &model.execution),
+            policy_digest: scores.map(|scores| scores.policy_digest.as_str()),
+            logit: scores.map(|scores| scores.logit),
+            probability: scores.map(|scores| scores.probability.value()),
+            confidence: scores.map(|scores| scores.decision.confidence),
+            threshold: scores.map(|scores| scores.threshold),
+            decision: scores.map(|scores| scores.decision.verdict.code()),
+            review_required: scores.map(|scores| scores.decision.review_required),
+            decision_reason: scores.map(|scores| scores.decision.reason.code()),
+            ood_score: scores.map(|scores| scores.ood_score),
+            embedding_coordinates: scores.map(|scores| scores.embedding_coordinates.as_slice()),
+            cam: scores.map(|scores| scores.cam.as_slice()),
+            cam_width: scores.map(|scores| scores.cam_size.0 as i16),
+            cam_height: scores.map(|scores| scores.cam_size.1 as i16),
+            timings: Cow::Owned(json(&row.timings)),
+        }
+    }
+
+    /// The canonical form (RFC 8785): what the leaf is the hash of, and what an export holds.
+    ///
+    /// # Errors
+    /// When a number is not finite.
+    pub fn canonical(&self) -> serde_json::Result<Vec<u8>> {
+        serde_json_canonicalizer::to_vec(self)
+    }
+}
+
+/// The leaf of a canonical form: SHA-256 of a zero byte and the form (RFC 9162, 2.1.1).
+pub fn leaf_hash(canonical: &[u8]) -> Hash {
+    record_hash(canonical)
+}
+
+impl<'a> From<&'a StoredPrediction> for Columns<'a> {
+    fn from(row: &'a StoredPrediction) -> Self {
+        Self {
+            id: row.id,
+            request_id: &row.request_id,
+            received_at: row.received_at,
+            actor: &row.actor,
+            site: &row.site,
+            encoding_version: row.encoding_version,
+            outcome: &row.outcome,
+            reason: row.reason.as_deref(),
+            input_digest: Cow::Borrowed(&row.input_digest),
+            input_bytes: row.input_bytes,
+            format: row.format.as_deref(),
+            width: row.width,
+            height: row.height,
+            significant_bits: row.significant_bits,
+            colour: row.colour.as_deref(),
+            age_years: row.age_years,
+            view: row.view.as_deref(),
+            modality: row.modality.as_deref(),
+            statistics_version: row.statistics_version,
+            image_statistics: row.image_statistics.as_ref().map(Cow::Borrowed),
+            model_name: row.model_name.as_deref(),
+            model_version: row.model_version.as_deref(),
+            bundle_digest: row.bundle_digest.as_deref(),
+            variant: row.variant.as_deref(),
+            execution: row.execution.as_ref(),
+            policy_digest: row.policy_digest.as_deref(),
+            logit: row.logit,
+            probability: row.probability,
+            confidence: row.confidence,
+            threshold: row.threshold,
+            decision: row.decision.as_deref(),
+            review_required: row.review_required,
+            decision_reason: row.decision_reason.as_deref(),
+            ood_score: row.ood_score,
+            embedding_coordinates: row.embedding_coordinates.as_deref(),
+            cam: row.cam.as_deref(),
+            cam_width: row.cam_width,
+            cam_height: row.cam_height,
+            timings: Cow::Borrowed(&row.timings),
+        }
+    }
+}
+
+/// Numbers and names only: nothing of it can fail.
+fn json(value: &impl Serialize) -> Value {
+    serde_json::to_value(value).unwrap_or_default()
+}
+
+/// As Postgres keeps a moment: microseconds, and always six digits of them.
+fn as_microseconds<S: Serializer>(at: &OffsetDateTime, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&microseconds(*at))
+}
+
+/// A moment in UTC with six digits of its second, by truncation.
+pub(super) fn microseconds(at: OffsetDateTime) -> String {
+    let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");
+    at.to_offset(time::UtcOffset::UTC).format(&format).unwrap_or_default()
+}
+
+fn as_hexadecimal<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&hex::encode(bytes))
+}

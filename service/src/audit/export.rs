@@ -1,0 +1,160 @@
+//! The log as a file that can be verified far from the database: one JSON object a line, in the tree's order.
+//!
+//! `{"leaf_index":0,"id":"..","leaf_hash":"..","recorded_at":"..","row":{..}}` for each leaf, its row in canonical form or `null`
+//! once retention has taken it; `{"tree_size":1,"checkpoint":".."}` for each signed head, after the last leaf below it.
+
+use super::columns::{Columns, microseconds};
+use super::row::StoredPrediction;
+use crate::store::{ExportItem, Store, StoreError};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::io::Write;
+use uuid::Uuid;
+
+/// One line.
+#[derive(Debug)]
+pub enum Line<'a> {
+    /// A leaf.
+    Leaf(LeafLine<'a>),
+    /// A head.
+    Head(HeadLine<'a>),
+}
+
+/// A leaf with its row.
+#[derive(Debug, Serialize)]
+pub struct LeafLine<'a> {
+    /// Its place, counted from 0.
+    pub leaf_index: u64,
+    /// The row's id.
+    pub id: Uuid,
+    /// Its hash, in base64.
+    pub leaf_hash: Cow<'a, str>,
+    /// When the database inserted the row.
+    pub recorded_at: Option<Cow<'a, str>>,
+    /// The canonical form.
+    pub row: Option<Cow<'a, RawValue>>,
+}
+
+/// A signed head.
+#[derive(Debug, Serialize)]
+pub struct HeadLine<'a> {
+    /// Leaves below it.
+    pub tree_size: u64,
+    /// The note.
+    pub checkpoint: Cow<'a, str>,
+}
+
+/// Either kind of line: serde's own way to tell them apart would take the row's text to pieces.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AnyLine<'a> {
+    leaf_index: Option<u64>,
+    id: Option<Uuid>,
+    #[serde(borrow)]
+    leaf_hash: Option<Cow<'a, str>>,
+    recorded_at: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    row: Option<&'a RawValue>,
+    tree_size: Option<u64>,
+    checkpoint: Option<Cow<'a, str>>,
+}
+
+impl<'a> Line<'a> {
+    /// Reads a line.
+    ///
+    /// # Errors
+    /// When it is of neither kind.
+    pub fn parse(text: &'a [u8]) -> serde_json::Result<Self> {
+        let line: AnyLine<'a> = serde_json::from_slice(text)?;
+        match line {
+            AnyLine {
+                leaf_index: Some(leaf_index),
+                id: Some(id),
+                leaf_hash: Some(leaf_hash),
+                tree_size: None,
+                ..
+            } => {
+                let (recorded_at, row) = (line.recorded_at, line.row.map(Cow::Borrowed));
+                Ok(Self::Leaf(LeafLine { leaf_index, id, leaf_hash, recorded_at, row }))
+            }
+            AnyLine {
+                tree_size: Some(tree_size), checkpoint: Some(checkpoint), leaf_index: None, ..
+            } => Ok(Self::Head(HeadLine { tree_size, checkpoint })),
+            _ => Err(serde::de::Error::custom("neither a leaf nor a checkpoint")),
+        }
+    }
+}
+
+/// Why an export ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// The database gave no answer.
+    #[error("the audit log cannot be read")]
+    Store(#[from] StoreError),
+    /// The file cannot be written.
+    #[error("the export cannot be written")]
+    Write(#[from] std::io::Error),
+    /// A row has no canonical form.
+    #[error("row {id} cannot be encoded")]
+    Encoding {
+        /// The row.
+        id: Uuid,
+        /// Cause.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+/// Writes every sequenced row and every head; how many rows. Memory stays constant: rows pass through one at a time.
+///
+/// # Errors
+/// See [`ExportError`].
+pub async fn export(
+    store: &Store,
+    out: &mut impl Write,
+    mut progress: impl FnMut(u64),
+) -> Result<u64, ExportError> {
+    let mut n_rows = 0;
+    let written = store.export(|item| {
+        match item {
+            ExportItem::Leaf { index, leaf, row } => {
+                write_line(out, &leaf_line(index, &leaf, row.as_deref())?)?;
+                n_rows += 1;
+                progress(n_rows);
+            }
+            ExportItem::Head(head) => {
+                let line = HeadLine { tree_size: head.size, checkpoint: head.note.into() };
+                write_line(out, &line)?;
+            }
+        }
+        Ok::<_, ExportError>(())
+    });
+    written.await?;
+    out.flush()?;
+    Ok(n_rows)
+}
+
+fn leaf_line(
+    leaf_index: u64,
+    leaf: &crate::store::Leaf,
+    row: Option<&StoredPrediction>,
+) -> Result<LeafLine<'static>, ExportError> {
+    let failed = |source| ExportError::Encoding { id: leaf.prediction_id, source };
+    let canonical = row.map(|row| -> serde_json::Result<_> {
+        let text = serde_json_canonicalizer::to_string(&Columns::from(row))?;
+        Ok(Cow::Owned(RawValue::from_string(text)?))
+    });
+    Ok(LeafLine {
+        leaf_index,
+        id: leaf.prediction_id,
+        leaf_hash: leaf.leaf_hash.to_string().into(),
+        recorded_at: row.map(|row| microseconds(row.recorded_at).into()),
+        row: canonical.transpose().map_err(failed)?,
+    })
+}
+
+fn write_line(out: &mut impl Write, line: &impl Serialize) -> std::io::Result<()> {
+    serde_json::to_writer(&mut *out, line)?;
+    out.write_all(b"\n")
+}

@@ -1,0 +1,144 @@
+//! A key set that an identity provider publishes: fetched ahead, again when a token names a key that is not in it, and kept while
+//! the provider is away.
+
+use super::keys::{self, KeyError, SetError, VerificationKey};
+use crate::config::auth::JwksConfig;
+use crate::telemetry::logs::chain;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+use tokio::sync::Mutex;
+
+/// A key set has a few kilobytes.
+const MAX_SET_BYTES: usize = 256 << 10;
+
+/// Why a set was not fetched.
+#[derive(Debug, thiserror::Error)]
+enum FetchError {
+    #[error("the identity provider does not answer")]
+    Http(#[from] reqwest::Error),
+    #[error("the identity provider answered {0}")]
+    Status(u16),
+    #[error("the answer has more than {MAX_SET_BYTES} bytes")]
+    TooLong,
+    #[error("what the identity provider publishes cannot be used")]
+    Set(#[from] SetError),
+}
+
+/// The set as it was last fetched.
+#[derive(Clone)]
+struct Fetched {
+    keys: Arc<[VerificationKey]>,
+    at: Instant,
+}
+
+/// One published set.
+pub(super) struct RemoteKeys {
+    url: String,
+    client: reqwest::Client,
+    config: JwksConfig,
+    fetched: RwLock<Option<Fetched>>,
+    /// When it was last asked for; held while it is asked for, so that everybody waits for one answer.
+    asked: Mutex<Option<Instant>>,
+}
+
+impl RemoteKeys {
+    /// At this URL; nothing is fetched yet.
+    pub(super) fn new(url: &str, config: &JwksConfig) -> Result<Self, KeyError> {
+        let failed = |what: String| KeyError::Client { what };
+        let mut client = reqwest::Client::builder()
+            .timeout(config.timeout)
+            // Whoever can redirect could bring other keys.
+            .redirect(reqwest::redirect::Policy::none());
+        if let Some(path) = &config.authorities_file {
+            let pem = std::fs::read(path).map_err(|error| failed(format!("{}: {error}", path.display())))?;
+            let authorities = reqwest::Certificate::from_pem_bundle(&pem);
+            let authorities = authorities.map_err(|error| failed(format!("{}: {error}", path.display())))?;
+            client = client.tls_certs_only(authorities);
+        }
+        let client = client.build().map_err(|error| failed(chain(&error)))?;
+        Ok(Self {
+            url: url.to_owned(),
+            client,
+            config: config.clone(),
+            fetched: RwLock::default(),
+            asked: Mutex::default(),
+        })
+    }
+
+    /// The keys that count now: none before the first answer, and none once the provider has been away for too long.
+    pub(super) fn keys(&self) -> Option<Arc<[VerificationKey]>> {
+        let fetched = self.fetched.read().unwrap_or_else(PoisonError::into_inner);
+        fetched.as_ref().filter(|set| set.at.elapsed() < self.config.keep).map(|set| Arc::clone(&set.keys))
+    }
+
+    /// Where it is published.
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Fetches the set again and again, for as long as the process lives.
+    pub(super) async fn keep_fresh(self: Arc<Self>) {
+        loop {
+            let known = self.fetched_at().is_some_and(|at| at.elapsed() < self.config.refresh);
+            if !known {
+                self.ask(Instant::now()).await;
+            }
+            // A provider that does not answer is asked soon again, one that does when its answer has aged.
+            let fresh = self.fetched_at().is_some_and(|at| at.elapsed() < self.config.refresh);
+            let pause = if fresh { self.config.refresh } else { self.config.min_interval };
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Fetches the set because of a token that names an unknown key. Many at a time share one answer, and the provider is asked at most
+    /// once in `min_interval`: who comes earlier waits for that moment, so that no token of a new key is refused.
+    pub(super) async fn look_again(&self) {
+        self.ask(Instant::now()).await;
+    }
+
+    /// Asks the provider, unless somebody has since `since`.
+    async fn ask(&self, since: Instant) {
+        let mut asked = self.asked.lock().await;
+        if asked.is_some_and(|at| at >= since) {
+            return;
+        }
+        if let Some(at) = *asked {
+            tokio::time::sleep(self.config.min_interval.saturating_sub(at.elapsed())).await;
+        }
+        *asked = Some(Instant::now());
+        match self.fetch().await {
+            Ok(keys) => {
+                let fetched = Fetched { keys: keys.into(), at: Instant::now() };
+                *self.fetched.write().unwrap_or_else(PoisonError::into_inner) = Some(fetched);
+            }
+            Err(error) => {
+                let kept_for = self.fetched_at().map_or(Duration::ZERO, |at| at.elapsed());
+                tracing::warn!(
+                    url = self.url,
+                    cause = chain(&error),
+                    ?kept_for,
+                    "the key set was not fetched"
+                );
+            }
+        }
+    }
+
+    fn fetched_at(&self) -> Option<Instant> {
+        self.fetched.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(|set| set.at)
+    }
+
+    async fn fetch(&self) -> Result<Vec<VerificationKey>, FetchError> {
+        let mut answer = self.client.get(&self.url).send().await?;
+        if !answer.status().is_success() {
+            return Err(FetchError::Status(answer.status().as_u16()));
+        }
+        let mut bytes = Vec::new();
+        while let Some(chunk) = answer.chunk().await? {
+            if bytes.len() + chunk.len() > MAX_SET_BYTES {
+                return Err(FetchError::TooLong);
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(keys::parse_set(&bytes)?)
+    }
+}

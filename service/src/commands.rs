@@ -1,0 +1,3 @@
+//! Commands that are more than a call: one file a topic.
+
+pub mod audit;

@@ -1,0 +1,228 @@
+//! `cxr-service audit ...`: the log's key, its export, and the verifier.
+
+use crate::audit::anchor::Anchor;
+use crate::audit::export::export;
+use crate::audit::signing::{LogKey, LogVerifier, ReceiptText};
+use crate::audit::verify::{Expectations, Report, verify};
+use crate::config::{self, Sources};
+use crate::console;
+use crate::store::Store;
+use anyhow::{Context, ensure};
+use clap::Subcommand;
+use std::fs::File;
+use std::io::{BufRead, BufReader, BufWriter, Write, stdout};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// Leaves between two signs of progress.
+const PROGRESS: u64 = 100_000;
+
+/// What to do with the audit log.
+#[derive(Subcommand)]
+pub enum AuditCommand {
+    /// Make the key that signs receipts and checkpoints: the private half into a file, the public half to standard output.
+    #[command(
+        after_help = "Example: cxr-service audit new-key --origin cxr.hospital.example/main --out log.key > log.pub"
+    )]
+    NewKey {
+        /// Name of the log, as its checkpoints will bear it: a host name and a path of your own, without spaces or +.
+        #[arg(long)]
+        origin: String,
+        /// File for the private key; it must not exist.
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// Print the public key of a private one.
+    #[command(after_help = "Example: cxr-service audit public-key --key-file log.key")]
+    PublicKey {
+        /// File of the private key.
+        #[arg(long)]
+        key_file: PathBuf,
+    },
+    /// Write every row that has its place in the tree, and every checkpoint, as one JSON object a line.
+    #[command(
+        after_help = "Example: CXR_SERVICE__DATABASE__URL=postgres://auditor@localhost/cxr cxr-service audit export --out log.ndjson"
+    )]
+    Export {
+        /// File to write; - is standard output.
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// Verify an export without a database: rows against leaves, leaves against checkpoints, checkpoints against the public key.
+    #[command(
+        after_help = "Example: cxr-service audit verify --export log.ndjson --public-key log.pub --checkpoints /mnt/anchor\n\nEnds with 0 when everything is as it was signed, with 1 when something is not, with 2 when it could not be verified."
+    )]
+    Verify {
+        /// The export; - is standard input.
+        #[arg(long)]
+        export: PathBuf,
+        /// The log's public key, or a file that holds it.
+        #[arg(long)]
+        public_key: String,
+        /// Folder of checkpoints that were kept outside the database (service.audit.anchor.directory). Without it, whoever
+        /// holds the log's private key could have rewritten everything.
+        #[arg(long)]
+        checkpoints: Option<PathBuf>,
+        /// Answers or receipts that clients kept: one JSON object a line with a member `receipt` or `note`.
+        #[arg(long)]
+        receipts: Option<PathBuf>,
+        /// Rows from before this moment (RFC 3339) may have been taken by retention; their leaves may not.
+        #[arg(long, value_parser = parse_moment)]
+        kept_from: Option<OffsetDateTime>,
+        /// Print the report as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Carries it out.
+///
+/// # Errors
+/// When it cannot be carried out.
+pub fn run(command: AuditCommand, sources: &Sources) -> anyhow::Result<ExitCode> {
+    match command {
+        AuditCommand::NewKey { origin, out } => new_key(&origin, &out),
+        AuditCommand::PublicKey { key_file } => {
+            let text = std::fs::read_to_string(&key_file)
+                .with_context(|| format!("{}: cannot be read", key_file.display()))?;
+            let key = LogKey::parse(&text.as_str().into())
+                .with_context(|| format!("{}: not a private key of a log", key_file.display()))?;
+            console::print(key.public());
+            Ok(ExitCode::SUCCESS)
+        }
+        AuditCommand::Export { out } => write_export(sources, &out),
+        AuditCommand::Verify { export, public_key, checkpoints, receipts, kept_from, json } => {
+            let verified = verified(&export, &public_key, checkpoints, receipts.as_deref(), kept_from);
+            match verified {
+                Ok(report) => {
+                    print_report(&report, json)?;
+                    Ok(if report.findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+                }
+                Err(error) => {
+                    console::complain(format_args!("cxr-service: {error:#}"));
+                    Ok(ExitCode::from(2))
+                }
+            }
+        }
+    }
+}
+
+fn new_key(origin: &str, out: &Path) -> anyhow::Result<ExitCode> {
+    ensure!(
+        !origin.is_empty() && !origin.contains(|c: char| c == '+' || c.is_whitespace()),
+        "--origin: a name without spaces and without +, such as cxr.hospital.example/main"
+    );
+    let (private, public) = LogKey::generate(origin);
+    let mut options = File::options();
+    options.write(true).create_new(true);
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let written = options.open(out).and_then(|mut file| writeln!(file, "{private}"));
+    written.with_context(|| format!("{}: cannot be written, or exists already", out.display()))?;
+    console::print(public);
+    Ok(ExitCode::SUCCESS)
+}
+
+#[tokio::main]
+async fn write_export(sources: &Sources, out: &Path) -> anyhow::Result<ExitCode> {
+    let (database, _) = config::load_database(sources)?;
+    let store = Store::new(&database)?;
+    let mut file: Box<dyn Write> = if out == Path::new("-") {
+        Box::new(BufWriter::new(stdout()))
+    } else {
+        Box::new(BufWriter::new(
+            File::create(out).with_context(|| format!("{}: cannot be written", out.display()))?,
+        ))
+    };
+    let n = export(&store, &mut file, progress("exported")).await?;
+    console::complain(format_args!("{n} rows exported"));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn verified(
+    export: &Path,
+    public_key: &str,
+    checkpoints: Option<PathBuf>,
+    receipts: Option<&Path>,
+    kept_from: Option<OffsetDateTime>,
+) -> anyhow::Result<Report> {
+    let text = if Path::new(public_key).exists() {
+        std::fs::read_to_string(public_key).with_context(|| format!("{public_key}: cannot be read"))?
+    } else {
+        public_key.to_owned()
+    };
+    let key = LogVerifier::parse(&text).context("--public-key: not a public key of a log, nor its file")?;
+    let anchors = checkpoints.map(|folder| Anchor::at(folder).all(&key)).transpose()?;
+    if anchors.as_ref().is_none_or(Vec::is_empty) {
+        console::complain(
+            "no checkpoint from outside the database is given: whoever holds the log's key could have rewritten it all",
+        );
+    }
+    let expectations = Expectations {
+        anchors: anchors.into_iter().flatten().collect(),
+        receipts: receipts.map(|path| read_receipts(path, &key)).transpose()?.unwrap_or_default(),
+        kept_from,
+    };
+    let input: Box<dyn BufRead> = if export == Path::new("-") {
+        Box::new(BufReader::new(std::io::stdin()))
+    } else {
+        let file = File::open(export).with_context(|| format!("{}: cannot be read", export.display()))?;
+        Box::new(BufReader::with_capacity(1 << 20, file))
+    };
+    Ok(verify(input, &key, &expectations, progress("verified"))?)
+}
+
+fn read_receipts(path: &Path, key: &LogVerifier) -> anyhow::Result<Vec<ReceiptText>> {
+    let file = File::open(path).with_context(|| format!("{}: cannot be read", path.display()))?;
+    let lines = BufReader::new(file).lines().zip(1..);
+    let receipt = |(line, number): (std::io::Result<String>, usize)| {
+        let read = || -> anyhow::Result<ReceiptText> {
+            let value: serde_json::Value = serde_json::from_str(&line?).context("no JSON object")?;
+            let note = value.pointer("/receipt/note").or_else(|| value.get("note"));
+            let note = note.and_then(|note| note.as_str()).context("no member receipt or note")?;
+            Ok(key.receipt(note.as_bytes())?)
+        };
+        read().with_context(|| format!("{}: line {number}", path.display()))
+    };
+    lines.map(receipt).collect()
+}
+
+fn print_report(report: &Report, json: bool) -> anyhow::Result<()> {
+    if json {
+        console::print(serde_json::to_string_pretty(report)?);
+        return Ok(());
+    }
+    console::print(format_args!(
+        "{} leaves, {} rows verified, {} absent by retention; {} signed checkpoints, {} receipts; {} leaves under a checkpoint from outside",
+        report.n_leaves,
+        report.n_rows_verified,
+        report.n_rows_absent,
+        report.n_heads_verified,
+        report.n_receipts_verified,
+        report.anchored_size,
+    ));
+    for finding in &report.findings {
+        let last = finding.leaf_index + finding.n_leaves.saturating_sub(1);
+        let place = if finding.n_leaves <= 1 {
+            format!("leaf {}", finding.leaf_index)
+        } else {
+            format!("leaves {} to {last}", finding.leaf_index)
+        };
+        console::print(format_args!("WRONG at {place}: {}", finding.what));
+    }
+    console::print(if report.findings.is_empty() { "everything is as it was signed" } else { "TAMPERED" });
+    Ok(())
+}
+
+fn progress(what: &str) -> impl FnMut(u64) {
+    move |n| {
+        if n % PROGRESS == 0 {
+            console::complain(format_args!("{n} rows {what}"));
+        }
+    }
+}
+
+fn parse_moment(text: &str) -> Result<OffsetDateTime, String> {
+    OffsetDateTime::parse(text, &Rfc3339).map_err(|_| "give a moment such as 2026-01-01T00:00:00Z".to_owned())
+}

@@ -1,0 +1,279 @@
+//! `GET /v1/predictions`: the log by filters, page by page or streamed as a whole. Reading it is logged before the answer begins.
+
+use super::Shared;
+use super::error::{ApiError, Problem};
+use super::observe::Arrival;
+use super::record::PredictionRecord;
+use crate::auth::Actor;
+use crate::store::{Filter, Page, Read};
+use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use bytes::Bytes;
+use futures_util::stream;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use time::OffsetDateTime;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+/// Rows of a page where nothing is said, and at most.
+const USUAL_PAGE: usize = 100;
+const LARGEST_PAGE: usize = 1000;
+/// Rows that a streamed answer reads at a time.
+const CHUNK: usize = 500;
+
+/// What is asked for; every condition must hold.
+#[derive(Debug, Clone, Deserialize, Serialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct SearchQuery {
+    /// Received from then on (RFC 3339).
+    #[serde(default, with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<String>, format = DateTime)]
+    from: Option<OffsetDateTime>,
+    /// Received before then (RFC 3339).
+    #[serde(default, with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<String>, format = DateTime)]
+    to: Option<OffsetDateTime>,
+    /// Subject of the token that sent the image.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actor: Option<String>,
+    /// Version of the model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model_version: Option<String>,
+    /// SHA-256 of the bundle's manifest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bundle_digest: Option<String>,
+    /// `predicted`, `rejected`, `expired` or `failed`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<String>,
+    /// `positive` or `negative`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decision: Option<String>,
+    /// The rule that led to the decision, or why there is no prediction.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    /// Whether a radiologist must look.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    review_required: Option<bool>,
+    /// HMAC-SHA256 of the upload under the site's key, in hexadecimal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    input_digest: Option<String>,
+    /// The request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<Uuid>,
+    /// The label that counts: `positive` or `negative`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label: Option<String>,
+    /// Only what a radiologist must look at and nobody has said anything of: the worklist.
+    #[serde(default)]
+    unreviewed: bool,
+    /// `next` of the page before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cursor: Option<Uuid>,
+    /// Rows of a page, 1 to 1000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<usize>,
+    /// `json` is a page; `ndjson` and `csv` are everything, streamed.
+    #[serde(default)]
+    format: Format,
+}
+
+/// Form of the answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Format {
+    #[default]
+    Json,
+    Ndjson,
+    Csv,
+}
+
+/// A page of the log, the newest row first.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct PredictionPage {
+    /// Rows.
+    items: Vec<PredictionRecord>,
+    /// Give it as `cursor` for the next page; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<Uuid>,
+}
+
+/// Search the audit log.
+///
+/// Rows come in the order of their ids, the newest first: a page never changes under new rows.
+#[utoipa::path(
+    get,
+    path = "/v1/predictions",
+    operation_id = "searchPredictions",
+    tag = "predictions",
+    params(SearchQuery),
+    security(("bearer" = ["audit:read"])),
+    responses(
+        (status = 200, description = "The rows; that they were read is logged", content(
+            (PredictionPage = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"))),
+        (status = 400, description = "The query cannot be read", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "No token, or one that is not accepted", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The token lacks the scope", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The audit log is away", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn search(
+    State(api): State<Shared>,
+    Extension(arrival): Extension<Arrival>,
+    Extension(actor): Extension<Actor>,
+    query: Result<Query<SearchQuery>, QueryRejection>,
+) -> Result<Response, ApiError> {
+    let Query(query) = query.map_err(|_| {
+        ApiError::Malformed(
+            "the query takes the parameters of GET /v1/predictions in /openapi.json, each once",
+        )
+    })?;
+    let limit = query.limit.unwrap_or(USUAL_PAGE);
+    if !(1..=LARGEST_PAGE).contains(&limit) {
+        return Err(ApiError::Malformed("limit is 1 to 1000"));
+    }
+    let filter = query.filter()?;
+    let audit = &api.pipeline.audit;
+    let read = |found: bool, n_rows: Option<u64>| Read {
+        request_id: arrival.request_id.clone(),
+        actor: actor.subject().to_owned(),
+        query: query.as_logged(found),
+        n_rows,
+    };
+    if query.format == Format::Json {
+        // One more than asked for tells whether there is a next page.
+        let page = Page { before: query.cursor, limit: limit + 1 };
+        let mut items: Vec<PredictionRecord> =
+            audit.list(&filter, page).await?.into_iter().map(PredictionRecord::from).collect();
+        let more = items.len() > limit;
+        items.truncate(limit);
+        let next = items.last().filter(|_| more).map(PredictionRecord::id);
+        audit.record_read(&read(!items.is_empty(), Some(items.len() as u64))).await?;
+        return Ok(Json(PredictionPage { items, next }).into_response());
+    }
+    let any = audit.list(&filter, Page { before: query.cursor, limit: 1 }).await?;
+    audit.record_read(&read(!any.is_empty(), None)).await?;
+    let media_type = match query.format {
+        Format::Csv => "text/csv; charset=utf-8; header=present",
+        Format::Json | Format::Ndjson => "application/x-ndjson",
+    };
+    Ok(([(header::CONTENT_TYPE, media_type)], streamed(api, filter, query.cursor, query.format))
+        .into_response())
+}
+
+impl SearchQuery {
+    /// What is written down of it. A text that no row has is left out: it could be anything, a patient's name as well.
+    fn as_logged(&self, found: bool) -> Value {
+        let mut logged = serde_json::to_value(self).unwrap_or_default();
+        if let (Some(members), false) = (logged.as_object_mut(), found) {
+            for (name, value) in members {
+                if value.is_string()
+                    && !["from", "to", "cursor", "format", "request_id", "input_digest"]
+                        .contains(&name.as_str())
+                {
+                    *value = Value::from("(no such row)");
+                }
+            }
+        }
+        logged
+    }
+
+    fn filter(&self) -> Result<Filter, ApiError> {
+        let digest = self.input_digest.as_deref().map(hex::decode).transpose();
+        Ok(Filter {
+            from: self.from,
+            to: self.to,
+            actor: self.actor.clone(),
+            model_version: self.model_version.clone(),
+            bundle_digest: self.bundle_digest.clone(),
+            outcome: self.outcome.clone(),
+            decision: self.decision.clone(),
+            reason: self.reason.clone(),
+            review_required: self.review_required,
+            input_digest: digest.map_err(|_| ApiError::Malformed("input_digest is hexadecimal"))?,
+            request_id: self.request_id.map(|id| id.to_string()),
+            label: self.label.clone(),
+            unreviewed: self.unreviewed,
+        })
+    }
+}
+
+/// Everything, chunk by chunk: memory does not grow with the answer. A database that goes away cuts the connection, so that
+/// nobody takes a part for the whole.
+fn streamed(api: Shared, filter: Filter, cursor: Option<Uuid>, format: Format) -> Body {
+    let first = Some((cursor, true));
+    Body::from_stream(stream::try_unfold(first, move |at| {
+        let (api, filter) = (api.clone(), filter.clone());
+        async move {
+            let Some((before, begins)) = at else { return Ok(None) };
+            let rows = api.pipeline.audit.list(&filter, Page { before, limit: CHUNK }).await;
+            let rows = rows.inspect_err(|error| {
+                tracing::error!(cause = crate::telemetry::logs::chain(error), "an export was cut short");
+            })?;
+            let next = rows.last().filter(|_| rows.len() == CHUNK).map(|row| (Some(row.id), false));
+            let mut text = Vec::new();
+            if begins && format == Format::Csv {
+                csv_line(&mut text, PredictionRecord::COLUMNS.iter().map(|name| (*name).to_owned()));
+            }
+            for row in rows {
+                let record = PredictionRecord::from(row);
+                if format == Format::Csv {
+                    let value = serde_json::to_value(record).unwrap_or_default();
+                    csv_line(&mut text, PredictionRecord::COLUMNS.iter().map(|name| cell(&value[*name])));
+                } else {
+                    text.extend(serde_json::to_vec(&record).unwrap_or_default());
+                    text.push(b'\n');
+                }
+            }
+            Ok::<_, crate::store::StoreError>(Some((Bytes::from(text), next)))
+        }
+    }))
+}
+
+/// A value as a cell: text without quotes, nothing for null, JSON for lists and groups.
+fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// RFC 4180. A text that a spreadsheet would take for a formula gets a quote in front.
+fn csv_line(text: &mut Vec<u8>, cells: impl Iterator<Item = String>) {
+    for (n, cell) in cells.enumerate() {
+        if n > 0 {
+            text.push(b',');
+        }
+        let formula = cell.starts_with(['=', '+', '@', '\t', '\r'])
+            || (cell.starts_with('-') && cell.parse::<f64>().is_err());
+        let cell = if formula { format!("'{cell}") } else { cell };
+        if cell.contains([',', '"', '\n', '\r']) {
+            text.extend_from_slice(format!("\"{}\"", cell.replace('"', "\"\"")).as_bytes());
+        } else {
+            text.extend_from_slice(cell.as_bytes());
+        }
+    }
+    text.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_csv_quotes_what_it_must_and_is_no_formula() {
+        let mut text = Vec::new();
+        csv_line(
+            &mut text,
+            ["plain", "a,b", "say \"x\"", "=1+1", "-3.5", "-x"].map(String::from).into_iter(),
+        );
+        assert_eq!(String::from_utf8(text).unwrap(), "plain,\"a,b\",\"say \"\"x\"\"\",'=1+1,-3.5,'-x\r\n");
+    }
+}

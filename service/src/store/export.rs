@@ -1,0 +1,85 @@
+//! Reading the whole log in the tree's order, row by row, from one snapshot.
+
+use super::tree::{Leaf, SignedHead};
+use super::{Store, StoreError};
+use crate::audit::row::StoredPrediction;
+use futures_util::TryStreamExt;
+use sqlx::postgres::PgRow;
+use sqlx::{Connection, FromRow, Row};
+use tlog_tiles::Hash;
+use uuid::Uuid;
+
+/// A head stands beside its last leaf.
+const LEAVES: &str = "
+SELECT leaf_index, prediction_id, leaf_hash, tree_size, root_hash, note, predictions.*
+FROM audit_leaves
+LEFT JOIN predictions ON id = prediction_id
+LEFT JOIN audit_checkpoints ON tree_size = leaf_index + 1
+ORDER BY leaf_index";
+
+/// Heads of leaves that are not there: for the verifier to judge.
+const OTHER_HEADS: &str = "
+SELECT tree_size, root_hash, note FROM audit_checkpoints
+WHERE tree_size > (SELECT coalesce(max(leaf_index) + 1, 0) FROM audit_leaves) ORDER BY tree_size";
+
+/// What an export holds, in the order of the tree: each head follows its last leaf.
+pub enum ExportItem {
+    /// A leaf, and its row unless it is gone.
+    Leaf {
+        /// Its place.
+        index: u64,
+        /// Id and hash.
+        leaf: Leaf,
+        /// The row.
+        row: Option<Box<StoredPrediction>>,
+    },
+    /// A signed head.
+    Head(SignedHead),
+}
+
+impl Store {
+    /// Hands every leaf and head to `take`, over a connection of its own without a time limit for the whole.
+    ///
+    /// # Errors
+    /// When the database gives no answer, or the first error of `take`.
+    pub async fn export<E: From<StoreError>>(
+        &self,
+        mut take: impl FnMut(ExportItem) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut connection = self.reader.connect(&[("statement_timeout", "0")]).await?;
+        let mut transaction = connection.begin().await.map_err(StoreError::Unavailable)?;
+        let isolate = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY";
+        sqlx::query(isolate).execute(&mut *transaction).await.map_err(StoreError::Statement)?;
+        let mut leaves = sqlx::query(LEAVES).fetch(&mut *transaction);
+        while let Some(row) = leaves.try_next().await.map_err(StoreError::Statement)? {
+            take(leaf(&row).map_err(StoreError::Statement)?)?;
+            if let Some(head) = head(&row).map_err(StoreError::Statement)? {
+                take(ExportItem::Head(head))?;
+            }
+        }
+        drop(leaves);
+        let mut heads = sqlx::query(OTHER_HEADS).fetch(&mut *transaction);
+        while let Some(row) = heads.try_next().await.map_err(StoreError::Statement)? {
+            if let Some(head) = head(&row).map_err(StoreError::Statement)? {
+                take(ExportItem::Head(head))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn head(row: &PgRow) -> Result<Option<SignedHead>, sqlx::Error> {
+    let Some(size) = row.try_get::<Option<i64>, _>("tree_size")? else { return Ok(None) };
+    let root: [u8; 32] = row.try_get("root_hash")?;
+    Ok(Some(SignedHead { size: size as u64, root: Hash(root), note: row.try_get("note")? }))
+}
+
+fn leaf(row: &PgRow) -> Result<ExportItem, sqlx::Error> {
+    let index: i64 = row.try_get("leaf_index")?;
+    let prediction_id: Uuid = row.try_get("prediction_id")?;
+    let leaf_hash: [u8; 32] = row.try_get("leaf_hash")?;
+    let present: Option<Uuid> = row.try_get("id")?;
+    let prediction = present.map(|_| StoredPrediction::from_row(row)).transpose()?.map(Box::new);
+    let leaf = Leaf { prediction_id, leaf_hash: Hash(leaf_hash) };
+    Ok(ExportItem::Leaf { index: index as u64, leaf, row: prediction })
+}

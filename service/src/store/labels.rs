@@ -1,0 +1,85 @@
+//! The table `labels`: one insert, one list.
+
+use serde::Serialize;
+use sqlx::PgConnection;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// A label to be written.
+#[derive(Debug)]
+pub struct NewLabel {
+    /// The image.
+    pub prediction_id: Uuid,
+    /// `positive` or `negative`.
+    pub label: &'static str,
+    /// Who or what found it.
+    pub source: &'static str,
+    /// When.
+    pub labelled_at: OffsetDateTime,
+    /// The request.
+    pub request_id: String,
+    /// Subject of the token.
+    pub actor: String,
+}
+
+/// A label as it is kept.
+#[derive(Debug, Clone, Serialize, sqlx::FromRow)]
+#[expect(
+    missing_docs,
+    reason = "each field is the column of its name; migrations/0006_labels.sql describes them"
+)]
+pub struct StoredLabel {
+    pub id: Uuid,
+    pub prediction_id: Uuid,
+    pub label: String,
+    pub source: String,
+    pub labelled_at: OffsetDateTime,
+    pub recorded_at: OffsetDateTime,
+    pub actor: String,
+}
+
+const INSERT: &str = "
+INSERT INTO labels (id, prediction_id, label, source, labelled_at, request_id, actor)
+VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT ON CONSTRAINT label_once DO NOTHING
+RETURNING id, prediction_id, label, source, labelled_at, recorded_at, actor";
+
+const FIND: &str = "
+SELECT id, prediction_id, label, source, labelled_at, recorded_at, actor FROM labels
+WHERE prediction_id = $1 AND source = $2 AND labelled_at = $3 AND label = $4";
+
+const LIST: &str = "
+SELECT id, prediction_id, label, source, labelled_at, recorded_at, actor FROM labels
+WHERE prediction_id = $1 ORDER BY labelled_at DESC, recorded_at DESC, id DESC";
+
+/// The label, and whether it is new; one that was said before is given back as it was then.
+pub(super) async fn insert(
+    connection: &mut PgConnection,
+    label: &NewLabel,
+) -> Result<(StoredLabel, bool), sqlx::Error> {
+    let inserted: Option<StoredLabel> = sqlx::query_as(INSERT)
+        .bind(Uuid::now_v7())
+        .bind(label.prediction_id)
+        .bind(label.label)
+        .bind(label.source)
+        .bind(label.labelled_at)
+        .bind(&label.request_id)
+        .bind(&label.actor)
+        .fetch_optional(&mut *connection)
+        .await?;
+    if let Some(inserted) = inserted {
+        return Ok((inserted, true));
+    }
+    let known = sqlx::query_as(FIND)
+        .bind(label.prediction_id)
+        .bind(label.source)
+        .bind(label.labelled_at)
+        .bind(label.label)
+        .fetch_one(connection)
+        .await?;
+    Ok((known, false))
+}
+
+/// Every label of an image, the one that counts first.
+pub(super) async fn list(connection: &mut PgConnection, id: Uuid) -> Result<Vec<StoredLabel>, sqlx::Error> {
+    sqlx::query_as(LIST).bind(id).fetch_all(connection).await
+}

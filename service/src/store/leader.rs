@@ -1,0 +1,83 @@
+//! The connection of the one process that moves pending leaves into the tree. Its session holds the lock: whoever is killed
+//! or stalls loses both, and what it had not committed never was.
+
+use super::tree::{self, Leaf, SignedHead};
+use super::{Store, StoreError};
+use crate::audit::tree::{Edge, Hashes};
+use sqlx::PgConnection;
+use std::time::Duration;
+use tlog_tiles::Hash;
+
+/// Postgres ends the session of a leader that has said nothing for so long.
+const STALLED: &str = "5s";
+
+/// What a step of the sequencer adds for some leaves: the first one's index, the completed subtrees, the head afterwards.
+pub type Grown = (u64, Vec<(u64, Hash)>, SignedHead);
+
+/// The leadership, as long as it is held.
+pub struct Leader {
+    connection: PgConnection,
+    patience: Duration,
+}
+
+impl Store {
+    /// Takes the leadership where nobody has it.
+    ///
+    /// # Errors
+    /// When the database gives no answer.
+    pub async fn lead(&self) -> Result<Option<Leader>, StoreError> {
+        let settings = [("idle_session_timeout", STALLED), ("idle_in_transaction_session_timeout", STALLED)];
+        let mut connection = self.writer.connect(&settings).await?;
+        let patience = self.writer.patience();
+        let leads = bounded(patience, tree::lead(&mut connection)).await?;
+        Ok(leads.then_some(Leader { connection, patience }))
+    }
+}
+
+impl Leader {
+    /// The tree as it is stored, and its newest signed head.
+    ///
+    /// # Errors
+    /// When the database gives no answer.
+    pub async fn resume(&mut self) -> Result<(Edge, Option<SignedHead>), StoreError> {
+        let connection = &mut self.connection;
+        let read = async {
+            let size = tree::size(connection).await?;
+            let hashes = tree::hashes(connection, &Edge::positions(size)).await?;
+            let head = tree::head(connection, None).await?;
+            Ok((Edge::resume(size, hashes.into_iter().collect::<Hashes>()), head))
+        };
+        bounded(self.patience, read).await
+    }
+
+    /// Makes the months of the log that are missing; which.
+    ///
+    /// # Errors
+    /// When the database gives no answer.
+    pub async fn make_months(&mut self) -> Result<Vec<String>, StoreError> {
+        let query = sqlx::query_scalar("SELECT make_months()");
+        bounded(self.patience, query.fetch_all(&mut self.connection)).await
+    }
+
+    /// Gives waiting leaves their places; how many, and the head afterwards.
+    ///
+    /// # Errors
+    /// After any the leadership must be given up: the step may have taken effect.
+    pub async fn sequence(
+        &mut self,
+        limit: usize,
+        grow: impl FnOnce(&[Leaf]) -> Result<Grown, String>,
+    ) -> Result<Option<(usize, SignedHead)>, StoreError> {
+        bounded(self.patience, tree::sequence(&mut self.connection, limit, grow)).await
+    }
+}
+
+async fn bounded<T>(
+    patience: Duration,
+    work: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, StoreError> {
+    tokio::time::timeout(patience, work)
+        .await
+        .map_err(|_| StoreError::Timeout)?
+        .map_err(StoreError::Statement)
+}

@@ -1,0 +1,34 @@
+//! The table `audit_reads`: who has looked at the log. One insert.
+
+use serde_json::Value;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+/// One look at the log.
+#[derive(Debug)]
+pub struct Read {
+    /// The request.
+    pub request_id: String,
+    /// Subject of the token.
+    pub actor: String,
+    /// The route and its filters, without what would name a patient.
+    pub query: Value,
+    /// How many rows were given, where that is known when the answer begins.
+    pub n_rows: Option<u64>,
+}
+
+const INSERT: &str =
+    "INSERT INTO audit_reads (id, request_id, actor, query, n_rows) VALUES ($1, $2, $3, $4, $5)";
+
+/// One statement in its own transaction.
+pub(super) async fn insert(connection: &mut PgConnection, read: &Read) -> Result<(), sqlx::Error> {
+    sqlx::query(INSERT)
+        .bind(Uuid::now_v7())
+        .bind(&read.request_id)
+        .bind(&read.actor)
+        .bind(&read.query)
+        .bind(read.n_rows.map(|n| n as i64))
+        .execute(connection)
+        .await
+        .map(|_| ())
+}

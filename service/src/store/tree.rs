@@ -1,0 +1,146 @@
+//! The tables of the tree: `audit_pending`, `audit_leaves`, `audit_hashes`, `audit_checkpoints`.
+
+use super::leader::Grown;
+use sqlx::{Connection, PgConnection};
+use tlog_tiles::Hash;
+use uuid::Uuid;
+
+/// Held by the one process that moves pending leaves into the tree, as long as its connection lasts.
+const SEQUENCER_LOCK: i64 = 0x6378_725f_7472_6565;
+
+/// A leaf that waits, or has its place.
+#[derive(Debug, Clone, Copy)]
+pub struct Leaf {
+    /// The row.
+    pub prediction_id: Uuid,
+    /// Its hash.
+    pub leaf_hash: Hash,
+}
+
+/// A signed head of the tree.
+#[derive(Debug, Clone)]
+pub struct SignedHead {
+    /// Leaves.
+    pub size: u64,
+    /// Root.
+    pub root: Hash,
+    /// The note.
+    pub note: String,
+}
+
+/// Whether this session is now the one that sequences. It stays so until its connection ends.
+pub(super) async fn lead(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("SELECT pg_try_advisory_lock($1)").bind(SEQUENCER_LOCK).fetch_one(connection).await
+}
+
+/// Number of leaves in the tree.
+pub(super) async fn size(connection: &mut PgConnection) -> Result<u64, sqlx::Error> {
+    let size: i64 = sqlx::query_scalar("SELECT coalesce(max(leaf_index) + 1, 0) FROM audit_leaves")
+        .fetch_one(connection)
+        .await?;
+    Ok(size as u64)
+}
+
+/// Hashes at positions, of those that exist.
+pub(super) async fn hashes(
+    connection: &mut PgConnection,
+    positions: &[u64],
+) -> Result<Vec<(u64, Hash)>, sqlx::Error> {
+    let positions: Vec<i64> = positions.iter().map(|position| *position as i64).collect();
+    let rows: Vec<(i64, [u8; 32])> =
+        sqlx::query_as("SELECT position, hash FROM audit_hashes WHERE position = ANY($1)")
+            .bind(positions)
+            .fetch_all(connection)
+            .await?;
+    Ok(rows.into_iter().map(|(position, hash)| (position as u64, Hash(hash))).collect())
+}
+
+/// The newest head, or the one of a size.
+pub(super) async fn head(
+    connection: &mut PgConnection,
+    size: Option<u64>,
+) -> Result<Option<SignedHead>, sqlx::Error> {
+    let row: Option<(i64, [u8; 32], String)> = sqlx::query_as(
+        "SELECT tree_size, root_hash, note FROM audit_checkpoints
+         WHERE tree_size = coalesce($1, tree_size) ORDER BY tree_size DESC LIMIT 1",
+    )
+    .bind(size.map(|size| size as i64))
+    .fetch_optional(connection)
+    .await?;
+    Ok(row.map(|(size, root, note)| SignedHead { size: size as u64, root: Hash(root), note }))
+}
+
+/// The place of a row in the tree; none while it waits.
+pub(super) async fn place(
+    connection: &mut PgConnection,
+    prediction_id: Uuid,
+) -> Result<Option<(u64, Hash)>, sqlx::Error> {
+    let row: Option<(i64, [u8; 32])> =
+        sqlx::query_as("SELECT leaf_index, leaf_hash FROM audit_leaves WHERE prediction_id = $1")
+            .bind(prediction_id)
+            .fetch_optional(connection)
+            .await?;
+    Ok(row.map(|(index, hash)| (index as u64, Hash(hash))))
+}
+
+/// Takes up to `limit` waiting leaves and gives them their places, in one transaction: `grow` turns them into what is
+/// added. Leaves of a transaction that commits later wait for a later step; none is taken twice.
+pub(super) async fn sequence(
+    connection: &mut PgConnection,
+    limit: usize,
+    grow: impl FnOnce(&[Leaf]) -> Result<Grown, String>,
+) -> Result<Option<(usize, SignedHead)>, sqlx::Error> {
+    let mut transaction = connection.begin().await?;
+    let taken: Vec<(Uuid, [u8; 32])> = sqlx::query_as(
+        "DELETE FROM audit_pending WHERE prediction_id IN
+             (SELECT prediction_id FROM audit_pending ORDER BY prediction_id LIMIT $1)
+         RETURNING prediction_id, leaf_hash",
+    )
+    .bind(limit as i64)
+    .fetch_all(&mut *transaction)
+    .await?;
+    if taken.is_empty() {
+        transaction.rollback().await?;
+        return Ok(None);
+    }
+    let mut leaves: Vec<Leaf> = taken
+        .into_iter()
+        .map(|(prediction_id, hash)| Leaf { prediction_id, leaf_hash: Hash(hash) })
+        .collect();
+    leaves.sort_unstable_by_key(|leaf| leaf.prediction_id);
+    let (first_index, hashes, head) = grow(&leaves).map_err(|error| sqlx::Error::Encode(error.into()))?;
+    insert(&mut transaction, first_index, &leaves, &hashes, &head).await?;
+    transaction.commit().await?;
+    Ok(Some((leaves.len(), head)))
+}
+
+async fn insert(
+    connection: &mut PgConnection,
+    first_index: u64,
+    leaves: &[Leaf],
+    hashes: &[(u64, Hash)],
+    head: &SignedHead,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO audit_leaves (leaf_index, prediction_id, leaf_hash)
+         SELECT $1 + place - 1, id, hash
+         FROM unnest($2::uuid[], $3::bytea[]) WITH ORDINALITY AS leaf (id, hash, place)",
+    )
+    .bind(first_index as i64)
+    .bind(leaves.iter().map(|leaf| leaf.prediction_id).collect::<Vec<_>>())
+    .bind(leaves.iter().map(|leaf| leaf.leaf_hash.0).collect::<Vec<_>>())
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query("INSERT INTO audit_hashes (position, hash) SELECT * FROM unnest($1::bigint[], $2::bytea[])")
+        .bind(hashes.iter().map(|(position, _)| *position as i64).collect::<Vec<_>>())
+        .bind(hashes.iter().map(|(_, hash)| hash.0).collect::<Vec<_>>())
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query("INSERT INTO audit_checkpoints (tree_size, root_hash, note) VALUES ($1, $2, $3)")
+        .bind(head.size as i64)
+        .bind(head.root.0)
+        .bind(&head.note)
+        .execute(connection)
+        .await
+        .map(|_| ())
+}

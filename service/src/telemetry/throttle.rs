@@ -1,0 +1,67 @@
+//! A bound on how many lines of a kind are written: whoever is refused a thousand times a second must not fill the disk.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Lines of a second beyond which the rest is only counted.
+const LINES_PER_SECOND: u32 = 20;
+
+/// Counts the lines of one kind.
+#[derive(Debug, Default)]
+pub struct Throttle(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    second: Option<Instant>,
+    written: u32,
+    left_out: u64,
+}
+
+/// Whether a line is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Line {
+    /// Yes, and so many were left out since the last one.
+    Written {
+        /// Lines that were not.
+        left_out: u64,
+    },
+    /// No.
+    LeftOut,
+}
+
+impl Throttle {
+    /// Asks for a line now.
+    pub fn line(&self) -> Line {
+        self.at(Instant::now())
+    }
+
+    fn at(&self, now: Instant) -> Line {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = state.second.is_some_and(|second| now.duration_since(second) < Duration::from_secs(1));
+        if !same {
+            (state.second, state.written) = (Some(now), 0);
+        }
+        if state.written >= LINES_PER_SECOND {
+            state.left_out += 1;
+            return Line::LeftOut;
+        }
+        state.written += 1;
+        Line::Written { left_out: std::mem::take(&mut state.left_out) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_leaves_a_bounded_number_of_lines_and_is_counted() {
+        let throttle = Throttle::default();
+        let begun = Instant::now();
+        let written = (0..1000).filter(|_| throttle.at(begun) != Line::LeftOut).count();
+        assert_eq!(written, LINES_PER_SECOND as usize);
+        let later = begun + Duration::from_secs(1);
+        assert_eq!(throttle.at(later), Line::Written { left_out: 980 });
+        assert_eq!(throttle.at(later), Line::Written { left_out: 0 });
+    }
+}

@@ -1,0 +1,78 @@
+//! Labels: said twice they are one, contradicted they are history, and the worklist empties.
+
+use serde_json::{Value, json};
+use system_tests::server::{Server, problem};
+use system_tests::{images, tokens};
+
+async fn state(server: &Server, id: &str, statement: &Value) -> reqwest::Response {
+    let request = server.client.post(format!("{}/v1/predictions/{id}/labels", server.base));
+    request.bearer_auth(tokens::token("label")).json(statement).send().await.unwrap()
+}
+
+async fn ids(server: &Server, query: &str) -> Vec<String> {
+    let answer: Value =
+        server.get(&format!("/v1/predictions?{query}"), "audit:read").await.json().await.unwrap();
+    answer["items"].as_array().unwrap().iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn labels_are_kept_as_history_and_the_latest_counts() {
+    let server = Server::ready().await;
+    let answer: Value = server.post("", images::jpeg(1, true)).await.json().await.unwrap();
+    let id = answer["id"].as_str().unwrap();
+    assert_eq!(answer["review_required"], true);
+    assert_eq!(ids(&server, "unreviewed=true").await, [id]);
+
+    let first =
+        json!({ "label": "positive", "source": "radiologist", "labelled_at": "2026-01-05T10:00:00Z" });
+    let created = state(&server, id, &first).await;
+    assert_eq!(created.status(), 201);
+    let created: Value = created.json().await.unwrap();
+    let again = state(&server, id, &first).await;
+    assert_eq!(again.status(), 200);
+    assert_eq!(again.json::<Value>().await.unwrap(), created);
+    assert!(ids(&server, "unreviewed=true").await.is_empty());
+    assert_eq!(ids(&server, "label=positive").await, [id]);
+
+    // A later finding counts, an earlier one that arrives late does not.
+    let later = json!({ "label": "negative", "source": "follow_up", "labelled_at": "2026-02-05T10:00:00Z" });
+    let earlier = json!({ "label": "positive", "source": "report", "labelled_at": "2026-01-01T10:00:00Z" });
+    for statement in [&later, &earlier] {
+        assert_eq!(state(&server, id, statement).await.status(), 201);
+    }
+    let labels: Value =
+        server.get(&format!("/v1/predictions/{id}/labels"), "label").await.json().await.unwrap();
+    let sources: Vec<&str> =
+        labels["labels"].as_array().unwrap().iter().map(|label| label["source"].as_str().unwrap()).collect();
+    assert_eq!(sources, ["follow_up", "radiologist", "report"]);
+    assert!(ids(&server, "label=positive").await.is_empty());
+    assert_eq!(ids(&server, "label=negative").await, [id]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_label_is_refused() {
+    let server = Server::ready().await;
+    let answer: Value = server.post("", images::jpeg(1, true)).await.json().await.unwrap();
+    let id = answer["id"].as_str().unwrap();
+    let good = json!({ "label": "positive", "source": "radiologist", "labelled_at": "2026-01-05T10:00:00Z" });
+    for (member, value) in [
+        ("label", json!("maybe")),
+        ("source", json!("Dr. Jane Doe")),
+        ("source", json!("jane")),
+        ("labelled_at", json!("yesterday")),
+        ("labelled_at", json!("2999-01-01T00:00:00Z")),
+        ("comment", json!("patient 4711")),
+        ("label", Value::Null),
+    ] {
+        let mut statement = good.clone();
+        statement[member] = value;
+        let refused = problem(state(&server, id, &statement).await, 400, "malformed_request").await;
+        assert!(!refused.to_string().contains("4711") && !refused.to_string().contains("Jane"), "{refused}");
+    }
+    let nobody = "01933c5e-0000-7000-8000-000000000000";
+    problem(state(&server, nobody, &good).await, 404, "not_found").await;
+    problem(state(&server, "7", &good).await, 400, "malformed_request").await;
+    let request = server.client.post(format!("{}/v1/predictions/{id}/labels", server.base));
+    let refused = request.bearer_auth(tokens::token("predict")).json(&good).send().await.unwrap();
+    problem(refused, 403, "forbidden").await;
+}

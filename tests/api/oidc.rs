@@ -1,0 +1,173 @@
+//! Tokens of a real OpenID provider whose keys are fetched, change under load, and stay known while it is away.
+
+use serde_json::Value;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use system_tests::server::{Options, Server, problem};
+use system_tests::{images, postgres, root, tokens};
+use tempfile::TempDir;
+
+/// The provider as a process of its own.
+struct Provider {
+    child: Child,
+    base: String,
+    client: reqwest::Client,
+}
+
+impl Provider {
+    /// Starts it; says so where there is no Node.js.
+    #[expect(clippy::print_stdout, reason = "a skipped test says so")]
+    fn start() -> Option<Self> {
+        let installed = Command::new(root().join("scripts/oidc-provider.sh")).output().unwrap();
+        let told = String::from_utf8_lossy(&installed.stderr).into_owned();
+        if installed.status.code() == Some(3) {
+            println!("skipped: {told}");
+            return None;
+        }
+        assert!(installed.status.success(), "{told}");
+        let folder = String::from_utf8(installed.stdout).unwrap();
+        let mut child = Command::new("node")
+            .arg("provider.mjs")
+            .current_dir(folder.trim())
+            .env("PORT", "0")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let port = lines.find_map(|line| Some(line.ok()?.strip_prefix("listening ")?.to_owned())).unwrap();
+        Some(Self { child, base: format!("http://127.0.0.1:{port}"), client: reqwest::Client::new() })
+    }
+
+    async fn token(&self, algorithm: &str, scope: &str) -> String {
+        let form = format!("grant_type=client_credentials&scope={}", scope.replace(' ', "%20"));
+        let request = self.client.post(format!("{}/token", self.base)).basic_auth(algorithm, Some("secret"));
+        let request = request.header("content-type", "application/x-www-form-urlencoded").body(form);
+        let answer: Value = request.send().await.unwrap().json().await.unwrap();
+        answer["access_token"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
+    }
+
+    async fn get(&self, path: &str) -> String {
+        let answer = self.client.get(format!("{}{path}", self.base)).send().await.unwrap();
+        answer.text().await.unwrap()
+    }
+
+    /// A service that trusts it.
+    fn trusting(&self, database: &str) -> (Options, TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = format!("service:\n  auth: {{keys: [{{jwks_url: {}/jwks}}]}}\n", self.base);
+        std::fs::write(folder.path().join("development.yaml"), keys).unwrap();
+        let options = Options::on(database)
+            .variable("CXR_CONFIG_DIR", &folder.path().display().to_string())
+            .set("auth.issuer", &self.base)
+            .set("auth.audience", &"urn:cxr")
+            .set("auth.jwks.min_interval_ms", &200);
+        (options, folder)
+    }
+}
+
+impl Drop for Provider {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+async fn post(server: &Server, token: &str) -> reqwest::Response {
+    let request = server.client.post(format!("{}/v1/predictions", server.base)).bearer_auth(token);
+    request.body(images::jpeg(1, true)).send().await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_change_under_load_and_no_request_is_lost() {
+    let Some(provider) = Provider::start() else { return };
+    let (options, _folder) = provider.trusting(&postgres::shared().database());
+    let server = options.start_ready().await;
+    let first = provider.token("RS256", "predict").await;
+    for algorithm in ["RS256", "ES256"] {
+        assert_eq!(
+            post(&server, &provider.token(algorithm, "predict").await).await.status(),
+            200,
+            "{algorithm}"
+        );
+    }
+    problem(post(&server, &provider.token("RS256", "audit:read").await).await, 403, "forbidden").await;
+
+    let (server, provider) = (Arc::new(server), Arc::new(provider));
+    let over = Arc::new(AtomicBool::new(false));
+    let clients: Vec<_> = (0..4)
+        .map(|n| {
+            let (server, provider, over) = (Arc::clone(&server), Arc::clone(&provider), Arc::clone(&over));
+            tokio::spawn(async move {
+                let mut answered = 0;
+                while !over.load(Ordering::Relaxed) {
+                    let algorithm = if (n + answered) % 2 == 0 { "RS256" } else { "ES256" };
+                    let answer = post(&server, &provider.token(algorithm, "predict").await).await;
+                    assert_eq!(answer.status(), 200, "after {answered} answers");
+                    answered += 1;
+                }
+                answered
+            })
+        })
+        .collect();
+    for _ in 0..5 {
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        provider.get("/rotate").await;
+    }
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    over.store(true, Ordering::Relaxed);
+    let mut answered = 0;
+    for client in clients {
+        answered += client.await.unwrap();
+    }
+    assert!(answered > 20, "{answered} answers");
+    // What the provider no longer publishes no longer counts.
+    problem(post(&server, &first).await, 401, "unauthenticated").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unknown_keys_do_not_flood_the_provider_and_known_ones_outlive_it() {
+    let Some(mut provider) = Provider::start() else { return };
+    let (options, _folder) = provider.trusting(&postgres::shared().database());
+    let options = options.set("auth.jwks.refresh_ms", &1000).set("auth.jwks.keep_ms", &4000);
+    let server = options.start_ready().await;
+    let token = provider.token("ES256", "predict").await;
+
+    let before: u64 = provider.get("/asked").await.parse().unwrap();
+    let begun = Instant::now();
+    let stranger = {
+        let folder = tempfile::tempdir().unwrap();
+        tokens::KeyPair::new(jsonwebtoken::Algorithm::ES256, folder.path())
+            .sign(&tokens::claims("x", "predict"), Some("stranger"))
+    };
+    let strangers: Vec<_> = (0..40).map(|_| post(&server, &stranger)).collect();
+    for answer in futures_util::future::join_all(strangers).await {
+        problem(answer, 401, "unauthenticated").await;
+    }
+    let asked = provider.get("/asked").await.parse::<u64>().unwrap() - before;
+    let most = begun.elapsed().as_millis() as u64 / 200 + 2;
+    assert!(asked <= most, "asked {asked} times in {:?}", begun.elapsed());
+
+    provider.child.kill().unwrap();
+    tokio::time::sleep(Duration::from_millis(2000)).await;
+    assert_eq!(post(&server, &token).await.status(), 200, "known keys count while the provider is away");
+    assert!(server.log().contains("the key set was not fetched"));
+    server.wait_ready(false).await;
+    problem(post(&server, &token).await, 401, "unauthenticated").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_provider_the_service_starts_and_is_not_ready() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = "service:\n  auth: {keys: [{jwks_url: 'http://127.0.0.1:9/jwks'}]}\n";
+    std::fs::write(folder.path().join("development.yaml"), keys).unwrap();
+    let options = Options::on(&postgres::shared().database());
+    let server = options.variable("CXR_CONFIG_DIR", &folder.path().display().to_string()).start().await;
+    server.wait_ready(false).await;
+    let answer = server.client.get(format!("{}/readyz", server.base)).send().await.unwrap();
+    let problem = problem(answer, 503, "not_ready").await;
+    assert_eq!(problem["checks"][0]["check"], "keys", "{problem}");
+}

@@ -1,0 +1,95 @@
+//! Limits of one client: others are not touched, and every answer says where it stands.
+
+use std::time::Duration;
+use system_tests::server::{Options, Server, problem};
+use system_tests::{images, postgres, tokens};
+
+async fn send(server: &Server, actor: &str) -> reqwest::Response {
+    let token = tokens::sign_development(&tokens::claims(actor, "predict"));
+    let request = server.client.post(format!("{}/v1/predictions", server.base)).bearer_auth(token);
+    request.body(images::blank()).send().await.unwrap()
+}
+
+fn header(response: &reqwest::Response, name: &str) -> String {
+    response.headers().get(name).map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_sends_too_fast_waits_and_others_do_not() {
+    let options = Options::on(&postgres::shared().database());
+    let options = options.set("limits.client_requests_per_second", &1).set("limits.client_burst", &3);
+    let server = options.start_ready().await;
+    for remaining in (0..3).rev() {
+        let answer = send(&server, "busy").await;
+        assert_eq!(answer.status(), 422);
+        assert_eq!(header(&answer, "ratelimit-policy"), "\"client\";q=3;w=3");
+        assert!(header(&answer, "ratelimit").starts_with(&format!("\"client\";r={remaining};")));
+    }
+    let refused = send(&server, "busy").await;
+    assert_eq!(header(&refused, "retry-after"), "1");
+    assert!(header(&refused, "ratelimit").starts_with("\"client\";r=0;"));
+    problem(refused, 429, "client_limit").await;
+    assert_eq!(send(&server, "quiet").await.status(), 422);
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    assert_eq!(send(&server, "busy").await.status(), 422);
+    assert_eq!(server.metric("cxr_refusals_total{cause=\"client_limit\"}").await, Some(1.0));
+    // Probes have no client.
+    let probe = server.client.get(format!("{}/livez", server.base)).send().await.unwrap();
+    assert!(header(&probe, "ratelimit").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_has_its_share_of_the_places() {
+    let options = Options::on(&postgres::shared().database()).set("limits.client_max_in_flight", &2);
+    let server = options.start_ready().await;
+    // Two uploads that do not go on hold their places.
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let token = tokens::sign_development(&tokens::claims("slow", "predict"));
+        let mut stream = tokio::net::TcpStream::connect(server.address()).await.unwrap();
+        let head = format!(
+            "POST /v1/predictions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Length: 1000\r\n\r\nx"
+        );
+        tokio::io::AsyncWriteExt::write_all(&mut stream, head.as_bytes()).await.unwrap();
+        held.push(stream);
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    problem(send(&server, "slow").await, 429, "client_limit").await;
+    assert_eq!(send(&server, "other").await.status(), 422);
+    drop(held);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(send(&server, "slow").await.status(), 422);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_refusals_leaves_a_bounded_log() {
+    let server = Server::ready().await;
+    for _ in 0..20 {
+        let calls = (0..50).map(|_| server.client.get(format!("{}/v1/model", server.base)).send());
+        for answer in futures_util::future::join_all(calls).await {
+            assert_eq!(answer.unwrap().status(), 401);
+        }
+    }
+    let log = server.log();
+    let lines = log.lines().filter(|line| line.contains("cxr_service::security")).count();
+    assert!((20..400).contains(&lines), "{lines} lines");
+    assert_eq!(server.metric("cxr_refusals_total{cause=\"unauthenticated\"}").await, Some(1000.0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_does_not_come_ends_with_the_deadline() {
+    let server = Server::ready().await;
+    let token = tokens::token("predict");
+    let mut stream = tokio::net::TcpStream::connect(server.address()).await.unwrap();
+    let head = format!(
+        "POST /v1/predictions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nX-Request-Timeout-Ms: 400\r\n\
+         Content-Length: 1000\r\n\r\nx"
+    );
+    let begun = std::time::Instant::now();
+    tokio::io::AsyncWriteExt::write_all(&mut stream, head.as_bytes()).await.unwrap();
+    let mut answer = vec![0; 2000];
+    let n = tokio::io::AsyncReadExt::read(&mut stream, &mut answer).await.unwrap();
+    let answer = String::from_utf8_lossy(&answer[..n]).into_owned();
+    assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("the deadline passed"), "{answer}");
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+}

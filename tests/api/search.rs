@@ -1,0 +1,133 @@
+//! The log by filters: pages that do not change, streams of everything, and every look written down.
+
+use serde_json::Value;
+use std::collections::BTreeSet;
+use system_tests::server::{Options, Server, problem};
+use system_tests::{images, postgres, tokens};
+
+const ROWS: usize = 12;
+
+/// Predictions by two actors and some rejections.
+async fn filled(url: &str) -> Server {
+    let server = Options::on(url).start_ready().await;
+    for n in 0..ROWS {
+        let image = if n % 4 == 3 { images::blank() } else { images::jpeg(n as u64, n % 2 == 0) };
+        let actor = if n % 3 == 0 { "pacs-one" } else { "pacs-two" };
+        let token = tokens::sign_development(&tokens::claims(actor, "predict"));
+        let request = server.client.post(format!("{}/v1/predictions", server.base)).bearer_auth(token);
+        let status = request.body(image).send().await.unwrap().status().as_u16();
+        assert_eq!(status, if n % 4 == 3 { 422 } else { 200 });
+    }
+    server
+}
+
+async fn page(server: &Server, query: &str) -> Value {
+    let answer = server.get(&format!("/v1/predictions{query}"), "audit:read").await;
+    assert_eq!(answer.status(), 200, "{query}");
+    answer.json().await.unwrap()
+}
+
+fn ids(page: &Value) -> Vec<String> {
+    page["items"].as_array().unwrap().iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn filters_and_pages_give_every_row_once_and_new_rows_change_no_page() {
+    let url = postgres::shared().database();
+    let server = filled(&url).await;
+    let all = ids(&page(&server, "").await);
+    assert_eq!(all.len(), ROWS);
+    assert!(all.is_sorted_by(|newer, older| newer > older));
+
+    let (mut seen, mut query) = (Vec::new(), "?limit=5".to_owned());
+    loop {
+        let found = page(&server, &query).await;
+        seen.extend(ids(&found));
+        assert_eq!(server.post("", images::blank()).await.status(), 422);
+        let Some(next) = found["next"].as_str() else { break };
+        query = format!("?limit=5&cursor={next}");
+    }
+    assert_eq!(seen, all);
+
+    // Each filter against the rows themselves.
+    let everything = page(&server, "?limit=1000").await;
+    let rows = everything["items"].as_array().unwrap();
+    let value = |row: &Value, column: &str| row[column].as_str().unwrap_or_default().to_owned();
+    for (parameter, column) in [
+        ("actor", "actor"),
+        ("outcome", "outcome"),
+        ("decision", "decision"),
+        ("model_version", "model_version"),
+        ("bundle_digest", "bundle_digest"),
+        ("input_digest", "input_digest"),
+        ("request_id", "request_id"),
+    ] {
+        let values: BTreeSet<String> =
+            rows.iter().map(|row| value(row, column)).filter(|v| !v.is_empty()).collect();
+        for wanted in values {
+            let found = page(&server, &format!("?limit=1000&{parameter}={wanted}")).await;
+            let expected: Vec<&Value> = rows.iter().filter(|row| value(row, column) == wanted).collect();
+            assert_eq!(
+                found["items"].as_array().unwrap().iter().collect::<Vec<_>>(),
+                expected,
+                "{parameter}={wanted}"
+            );
+        }
+    }
+    let reviewed = page(&server, "?limit=1000&review_required=true").await;
+    assert_eq!(ids(&reviewed).len(), rows.iter().filter(|row| row["review_required"] == true).count());
+    let blank = page(&server, "?limit=1000&reason=blank").await;
+    assert_eq!(ids(&blank).len(), rows.iter().filter(|row| row["reason"] == "blank").count());
+    let (from, to) = (value(&rows[6], "received_at"), value(&rows[2], "received_at"));
+    assert_eq!(ids(&page(&server, &format!("?from={from}&to={to}")).await), ids(&everything)[3..=6]);
+    assert!(ids(&page(&server, "?actor=nobody").await).is_empty());
+
+    for wrong in [
+        "?limit=0",
+        "?limit=1001",
+        "?limit=x",
+        "?cursor=7",
+        "?actr=x",
+        "?from=yesterday",
+        "?input_digest=xyz",
+        "?format=xml",
+    ] {
+        problem(server.get(&format!("/v1/predictions{wrong}"), "audit:read").await, 400, "malformed_request")
+            .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_is_streamed_and_every_look_is_written_down() {
+    let url = postgres::shared().database();
+    let server = filled(&url).await;
+    let looks = || postgres::psql(&url, "select actor, query, n_rows from audit_reads order by id").unwrap();
+    assert_eq!(looks(), "");
+    let listed = page(&server, "?limit=1000&outcome=predicted").await;
+    let text = |path: &str| {
+        let path = path.to_owned();
+        let server = &server;
+        async move { server.get(&path, "audit:read").await.text().await.unwrap() }
+    };
+    let lines = text("/v1/predictions?outcome=predicted&format=ndjson").await;
+    let rows: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(&rows, listed["items"].as_array().unwrap());
+    let csv = text("/v1/predictions?outcome=predicted&format=csv").await;
+    let lines: Vec<&str> = csv.split_terminator("\r\n").collect();
+    assert_eq!(lines.len(), rows.len() + 1);
+    assert!(lines[0].starts_with("id,request_id,received_at,recorded_at,actor,"));
+    assert!(lines[1].starts_with(rows[0]["id"].as_str().unwrap()));
+    let id = rows[0]["id"].as_str().unwrap();
+    assert_eq!(server.get(&format!("/v1/predictions/{id}"), "audit:read").await.status(), 200);
+
+    let looks = looks();
+    let looks: Vec<&str> = looks.lines().collect();
+    assert_eq!(looks.len(), 4, "{looks:?}");
+    assert!(looks.iter().all(|look| look.starts_with("tester|")));
+    assert!(looks[0].ends_with("|9") && looks[1].contains("ndjson") && looks[3].contains(id), "{looks:?}");
+
+    // Nobody reads what cannot be written down.
+    postgres::psql(&url, "alter table audit_reads add constraint nothing check (false) not valid").unwrap();
+    problem(server.get("/v1/predictions", "audit:read").await, 503, "audit_unavailable").await;
+    problem(server.get(&format!("/v1/predictions/{id}"), "audit:read").await, 503, "audit_unavailable").await;
+}

@@ -1,0 +1,113 @@
+//! TLS on the service itself, as curl meets it; and an address for operators alone.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+use system_tests::server::{Options, Server};
+use system_tests::{postgres, tokens};
+
+fn openssl(folder: &Path, arguments: &str) {
+    let done = Command::new("openssl").args(arguments.split(' ')).current_dir(folder).output().unwrap();
+    assert!(done.status.success(), "{arguments}: {}", String::from_utf8_lossy(&done.stderr));
+}
+
+/// An authority, and a certificate of it for `name` in `name.pem` and `name.key`.
+fn certificates(folder: &Path, names: &[&str]) {
+    let new_key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
+    openssl(folder, &format!("req -x509 {new_key} -keyout ca.key -out ca.pem -days 2 -subj /CN=authority"));
+    for name in names {
+        openssl(folder, &format!("req {new_key} -keyout {name}.key -out {name}.csr -subj /CN={name}"));
+        std::fs::write(folder.join("names"), "subjectAltName=IP:127.0.0.1").unwrap();
+        openssl(
+            folder,
+            &format!(
+                "x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out {name}.pem -days 2 -extfile names"
+            ),
+        );
+    }
+}
+
+/// Status and HTTP version of an answer; 000 where there is none.
+fn curl(folder: &Path, arguments: &[&str]) -> String {
+    let done = Command::new("curl")
+        .args(["-sS", "-o", "/dev/null", "-w", "%{http_code} %{http_version}", "--max-time", "10"])
+        .args(arguments)
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    String::from_utf8(done.stdout).unwrap()
+}
+
+fn wait_until_ready(folder: &Path, arguments: &[&str], server: &Server) {
+    let begun = Instant::now();
+    while !curl(folder, arguments).starts_with("200") {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{}", server.log());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_is_served_with_http_2_and_only_to_clients_with_a_certificate_where_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    certificates(folder.path(), &["server", "client"]);
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let yaml = |client: &str| {
+        let (certificate, key) = (file("server.pem"), file("server.key"));
+        format!(
+            "service: {{http: {{tls: {{certificate_file: {certificate}, private_key_file: {key}, client_authorities_file: {client}}}}}}}"
+        )
+    };
+    std::fs::write(folder.path().join("development.yaml"), yaml("null")).unwrap();
+    let options = || {
+        let options = Options::on(&postgres::shared().database());
+        options.variable("CXR_CONFIG_DIR", &folder.path().display().to_string())
+    };
+    let server = options().start().await;
+    let ready = format!("https://{}/readyz", server.address());
+    wait_until_ready(folder.path(), &["--cacert", "ca.pem", &ready], &server);
+    assert_eq!(curl(folder.path(), &["--cacert", "ca.pem", "--http2", &ready]), "200 2");
+    assert_eq!(curl(folder.path(), &["--cacert", "ca.pem", "--http1.1", &ready]), "200 1.1");
+    assert!(curl(folder.path(), &["--cacert", "ca.pem", "--tls-max", "1.1", &ready]).starts_with("000"));
+    assert!(curl(folder.path(), &[&ready]).starts_with("000"), "an authority that nobody knows");
+    assert!(curl(folder.path(), &[&ready.replace("https", "http")]).starts_with("000"));
+
+    std::fs::write(folder.path().join("development.yaml"), yaml(&file("ca.pem"))).unwrap();
+    let server = options().start().await;
+    let ready = format!("https://{}/readyz", server.address());
+    let shown = ["--cacert", "ca.pem", "--cert", "client.pem", "--key", "client.key", &ready];
+    wait_until_ready(folder.path(), &shown, &server);
+    assert!(curl(folder.path(), &["--cacert", "ca.pem", &ready]).starts_with("000"));
+
+    std::fs::write(folder.path().join("server.key"), "nothing").unwrap();
+    let refused = options().run_to_end();
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && told.contains("holds no private key in PEM"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_for_operators_can_have_an_address_of_its_own() {
+    let options = Options::on(&postgres::shared().database());
+    let server = options.set("http.operations_bind", &"127.0.0.1:0").start_ready().await;
+    let line = server.log();
+    let line = line.lines().find(|line| line.contains("listening for operators")).unwrap();
+    let event: serde_json::Value = serde_json::from_str(line).unwrap();
+    let fields = event.get("fields").unwrap_or(&event);
+    let operators = format!("http://{}", fields["address"].as_str().unwrap());
+    let status = |base: &str, method: reqwest::Method, path: &str| {
+        let request = server.client.request(method, format!("{base}{path}"));
+        let request = request.bearer_auth(tokens::token("admin audit:read"));
+        async move { request.send().await.unwrap().status().as_u16() }
+    };
+    let (get, post) = (reqwest::Method::GET, reqwest::Method::POST);
+    for (path, method, at_clients, at_operators) in [
+        ("/metrics", &get, 404, 200),
+        ("/v1/model/reload", &post, 404, 200),
+        ("/v1/predictions", &get, 200, 404),
+        ("/v1/model", &get, 200, 404),
+        ("/livez", &get, 200, 200),
+        ("/readyz", &get, 200, 200),
+    ] {
+        assert_eq!(status(&server.base, method.clone(), path).await, at_clients, "{path} for clients");
+        assert_eq!(status(&operators, method.clone(), path).await, at_operators, "{path} for operators");
+    }
+}

@@ -1,0 +1,9 @@
+//! The audit log's tree: receipts, proofs and checkpoints from outside, and whoever attacks the database directly.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+mod attacks;
+mod log;
+mod roles;
+mod takeover;
+mod tree;

@@ -1,0 +1,97 @@
+//! Who sequences dies, stalls, or meets a database that is not the one it left.
+
+use crate::log::{anchored, export, number, sequenced, verify};
+use std::time::{Duration, Instant};
+use system_tests::server::{Options, Server};
+use system_tests::{images, postgres};
+
+async fn leads(server: &Server) -> bool {
+    server.metric("cxr_audit_sequencing").await == Some(1.0)
+}
+
+async fn wait_for_leader<'a>(servers: &[&'a Server]) -> &'a Server {
+    let begun = Instant::now();
+    loop {
+        for server in servers {
+            if leads(server).await {
+                return server;
+            }
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "nobody leads");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn post(server: &Server, n: u64) {
+    for seed in 0..n {
+        assert_eq!(server.post("", images::jpeg(seed, false)).await.status(), 200);
+    }
+}
+
+/// Two replicas; the leader gets a signal, the other goes on, and the tree verifies.
+async fn taken_over(signal: &str) {
+    let url = postgres::shared().database();
+    let options = Options::on(&url).set("audit.sequence.interval_ms", &50);
+    let (one, two) = (options.start_ready().await, options.start_ready().await);
+    let leader = wait_for_leader(&[&one, &two]).await;
+    let other = if std::ptr::eq(leader, &one) { &two } else { &one };
+    assert!(!leads(other).await);
+    post(other, 3).await;
+    sequenced(&url, 3).await;
+    leader.signal(signal);
+    post(other, 4).await;
+    sequenced(&url, 7).await;
+    assert!(leads(other).await);
+    if signal == "STOP" {
+        leader.signal("CONT");
+        post(leader, 2).await;
+        sequenced(&url, 9).await;
+        assert!(leads(other).await && !leads(leader).await);
+    }
+    assert_eq!(number(&url, "select count(*) from audit_pending"), 0);
+    let folder = tempfile::tempdir().unwrap();
+    let (status, report) = verify(&export(&url, folder.path()), &[]);
+    assert_eq!(status, 0, "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_replica_goes_on_when_the_leader_is_killed() {
+    taken_over("KILL").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_replica_goes_on_when_the_leader_stalls() {
+    taken_over("STOP").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_was_restored_from_an_older_state_is_not_continued() {
+    let cluster = postgres::shared();
+    let url = cluster.database();
+    let name = postgres::name(&url).to_owned();
+    let folder = tempfile::tempdir().unwrap();
+    let on = |url: &str| {
+        let options = Options::on(url).set("audit.anchor.directory", &folder.path().join("anchor").display());
+        options.set("audit.anchor.interval_ms", &1).set("audit.sequence.interval_ms", &50)
+    };
+    let server = on(&url).start_ready().await;
+    post(&server, 3).await;
+    anchored(&folder.path().join("anchor"), 3).await;
+    drop(server);
+    let backup = cluster.url(&cluster.copy(&name));
+    let server = on(&url).start_ready().await;
+    post(&server, 3).await;
+    anchored(&folder.path().join("anchor"), 6).await;
+    drop(server);
+
+    let restored = on(&backup).start_ready().await;
+    post(&restored, 1).await;
+    let begun = Instant::now();
+    while restored.metric("cxr_audit_tree_broken").await != Some(1.0) {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{}", restored.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(restored.log().contains("shorter than its anchored checkpoint"), "{}", restored.log());
+    assert_eq!(number(&backup, "select count(*) from audit_leaves"), 3);
+    assert_eq!(number(&backup, "select count(*) from audit_pending"), 1);
+}

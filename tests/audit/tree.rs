@@ -1,0 +1,146 @@
+//! Receipts, proofs and checkpoints as a client and an auditor meet them. Proofs are checked with another implementation's
+//! checks and the definition of a leaf, not with the service's code.
+
+use crate::log::{PUBLIC_KEY, anchored, ask, export, number, sequenced, verify};
+use serde_json::Value;
+use std::io::Write;
+use std::time::Duration;
+use system_tests::server::{Options, problem};
+use system_tests::{images, postgres};
+use tlog_tiles::{Checkpoint, Hash, check_record, check_tree, record_hash};
+
+fn hashes(proof: &Value) -> Vec<Hash> {
+    proof["hashes"].as_array().unwrap().iter().map(hash).collect()
+}
+
+fn hash(value: &Value) -> Hash {
+    Hash::parse_hash(value.as_str().unwrap()).unwrap()
+}
+
+/// The signed text of a checkpoint; its signature is what `audit verify` checks.
+fn checkpoint(note: &str) -> Checkpoint {
+    let (text, _) = note.rsplit_once("\n\n").unwrap();
+    Checkpoint::from_bytes(format!("{text}\n").as_bytes()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_row_has_a_receipt_a_proof_and_an_exported_form_that_verify() {
+    let url = postgres::shared().database();
+    let folder = tempfile::tempdir().unwrap();
+    let anchor = folder.path().join("anchor");
+    let options = Options::on(&url).set("audit.anchor.directory", &anchor.display());
+    let server = options.set("audit.anchor.interval_ms", &1).start_ready().await;
+    problem(server.get("/v1/audit/checkpoint", "audit:read").await, 404, "no_checkpoint").await;
+
+    let mut receipts = Vec::new();
+    for n in 0..9 {
+        let image = if n % 3 == 2 { images::blank() } else { images::jpeg(n, n % 2 == 0) };
+        let answer = server.post("", image).await;
+        let answer: Value = if n % 3 == 2 {
+            problem(answer, 422, "rejected").await
+        } else {
+            assert_eq!(answer.status(), 200);
+            answer.json().await.unwrap()
+        };
+        receipts.push(answer);
+    }
+    sequenced(&url, 9).await;
+    let note = server.get("/v1/audit/checkpoint", "audit:read").await.text().await.unwrap();
+    let head = checkpoint(&note);
+    assert_eq!((head.origin(), head.size()), ("development.cxr.invalid/log", 9));
+
+    // Every proof leads to the signed root, from the leaf that the receipt has.
+    for answer in &receipts {
+        let id = answer["id"].as_str().unwrap();
+        let proof = ask(&server, &format!("/v1/audit/proofs/{id}")).await;
+        assert_eq!(proof["leaf_hash"], answer["receipt"]["leaf_hash"]);
+        let (index, leaf) = (proof["leaf_index"].as_u64().unwrap(), hash(&proof["leaf_hash"]));
+        check_record(&hashes(&proof), 9, *head.hash(), index, leaf).unwrap();
+    }
+    let heads =
+        postgres::psql(&url, "select tree_size, encode(root_hash, 'base64') from audit_checkpoints").unwrap();
+    for line in heads.lines() {
+        let (size, root) = line.split_once('|').unwrap();
+        let proof = ask(&server, &format!("/v1/audit/consistency?from={size}")).await;
+        let root = Hash::parse_hash(root).unwrap();
+        check_tree(&hashes(&proof), 9, *head.hash(), size.parse().unwrap(), root).unwrap();
+    }
+    let unknown = "/v1/audit/proofs/01933c5e-0000-7000-8000-000000000000";
+    problem(server.get(unknown, "audit:read").await, 404, "not_found").await;
+    problem(server.get("/v1/audit/proofs/7", "audit:read").await, 400, "malformed_request").await;
+    problem(server.get("/v1/audit/consistency?from=10", "audit:read").await, 400, "malformed_request").await;
+    problem(server.get("/v1/audit/consistency?from=1&to=77", "audit:read").await, 404, "no_checkpoint").await;
+    let id = receipts[8]["id"].as_str().unwrap();
+    problem(
+        server.get(&format!("/v1/audit/proofs/{id}?tree_size=x"), "audit:read").await,
+        400,
+        "malformed_request",
+    )
+    .await;
+
+    // What is exported is what was signed: the leaf is the hash of the row's bytes as they stand there.
+    anchored(&anchor, 9).await;
+    let exported = export(&url, folder.path());
+    let text = std::fs::read_to_string(&exported).unwrap();
+    let rows: Vec<&str> = text.lines().filter(|line| line.contains("\"row\":")).collect();
+    assert_eq!(rows.len(), 9);
+    for line in rows {
+        let (_, row) = line.split_once("\"row\":").unwrap();
+        let value: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(record_hash(row.strip_suffix('}').unwrap().as_bytes()), hash(&value["leaf_hash"]));
+        assert_eq!(value["row"]["id"], value["id"]);
+    }
+    let kept = folder.path().join("answers.ndjson");
+    let mut file = std::fs::File::create(&kept).unwrap();
+    receipts.iter().for_each(|answer| writeln!(file, "{answer}").unwrap());
+    let arguments = ["--checkpoints".as_ref(), anchor.as_os_str(), "--receipts".as_ref(), kept.as_os_str()];
+    let (status, report) = verify(&exported, &arguments);
+    assert_eq!((status, report["n_rows_verified"].as_u64()), (0, Some(9)), "{report}");
+    assert_eq!(
+        (report["n_receipts_verified"].as_u64(), report["anchored_size"].as_u64()),
+        (Some(9), Some(9))
+    );
+
+    // Receipts of rows that are not there are missed.
+    std::fs::write(&exported, text.lines().next().unwrap().to_owned() + "\n").unwrap();
+    let (status, report) = verify(&exported, &["--receipts".as_ref(), kept.as_os_str()]);
+    assert_eq!((status, report["findings"].as_array().unwrap().len()), (1, 8), "{report}");
+    // A tool that writes the rows differently changes nothing.
+    let spaced: Vec<String> = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .map(|line| serde_json::to_string(&line).unwrap())
+        .collect();
+    std::fs::write(&exported, spaced.join("\n")).unwrap();
+    assert_eq!(verify(&exported, &arguments).0, 0);
+    // What is no export could not be verified.
+    std::fs::write(&exported, "PNG").unwrap();
+    assert_eq!(verify(&exported, &arguments).0, 2);
+    assert!(PUBLIC_KEY.starts_with(head.origin()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_whose_transaction_commits_late_is_sequenced_once() {
+    let url = postgres::shared().database();
+    let server = Options::on(&url).set("audit.sequence.interval_ms", &20).start_ready().await;
+    // A row of another replica, whose transaction stalls before its commit; its id is older than all others.
+    let late = std::thread::spawn({
+        let url = url.clone();
+        let statement = "begin; insert into audit_pending values ('00000000-0000-7000-8000-000000000001', sha256('late')); \
+            select pg_sleep(2); commit";
+        move || postgres::psql(&url, statement).unwrap()
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    for n in 0..4 {
+        assert_eq!(server.post("", images::jpeg(n, false)).await.status(), 200);
+    }
+    sequenced(&url, 4).await;
+    assert_eq!(number(&url, "select count(*) from audit_leaves where prediction_id::text like '0000%'"), 0);
+    late.join().unwrap();
+    sequenced(&url, 5).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(number(&url, "select count(*) from audit_leaves"), 5);
+    assert_eq!(number(&url, "select leaf_index from audit_leaves where prediction_id::text like '0000%'"), 4);
+    assert_eq!(number(&url, "select count(*) from audit_pending"), 0);
+    assert_eq!(server.metric("cxr_audit_tree_size").await, Some(5.0));
+}

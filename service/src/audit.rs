@@ -114,7 +114,8 @@ impl AuditLog {
         let recorded = async {
             let sealed = row.seal().map_err(|error| RecordError::Encoding(Arc::new(error)))?;
             let sealed = Arc::new(sealed);
-            self.commit(&sealed, in_flight).await?;
+            // Boxed: sixteen kilobytes, for a value of each column and the pool.
+            Box::pin(self.commit(&sealed, in_flight)).await?;
             self.receipt(sealed)
         };
         recorded.await.inspect_err(|_| self.metrics.audit_failed())

@@ -11,7 +11,7 @@ const MRN: &str = "MRN0048151623";
 const UID: &str = "1.2.276.0.7230010.3.1.4.4815162342";
 const TRACES: [&str; 5] = ["Zwetschgen", "Philomena", "48151623", "7230010", "MRN"];
 
-fn chunk(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
+fn chunk(kind: [u8; 4], data: &[u8]) -> Vec<u8> {
     let mut crc = u32::MAX;
     for byte in kind.iter().chain(data) {
         crc ^= u32::from(*byte);
@@ -19,15 +19,15 @@ fn chunk(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
             crc = if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 };
         }
     }
-    [&(data.len() as u32).to_be_bytes()[..], kind, data, &(!crc).to_be_bytes()].concat()
+    [&(data.len() as u32).to_be_bytes()[..], &kind, data, &(!crc).to_be_bytes()].concat()
 }
 
 /// The phantom with text chunks behind its header.
 fn png_with_texts() -> Vec<u8> {
     let png = images::png(3, true);
     let (head, rest) = png.split_at(33);
-    let text = chunk(b"tEXt", format!("Patient\0{NAME} {MRN} {UID}").as_bytes());
-    let international = chunk(b"iTXt", format!("Patient\0\0\0\0\0{NAME} {MRN}").as_bytes());
+    let text = chunk(*b"tEXt", format!("Patient\0{NAME} {MRN} {UID}").as_bytes());
+    let international = chunk(*b"iTXt", format!("Patient\0\0\0\0\0{NAME} {MRN}").as_bytes());
     [head, &text, &international, rest].concat()
 }
 

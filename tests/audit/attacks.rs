@@ -134,7 +134,9 @@ async fn every_attack_on_the_database_is_found_with_its_first_place() {
                 })
             })
             .collect();
-        workers.into_iter().for_each(|worker| worker.join().unwrap());
+        for worker in workers {
+            worker.join().unwrap();
+        }
     });
     for _ in 0..n_places() {
         exchanged_checkpoints(&log);

@@ -34,7 +34,7 @@ async fn taken_over(signal: &str) {
     let options = Options::on(&url).set("audit.sequence.interval_ms", &50);
     let (one, two) = (options.start_ready().await, options.start_ready().await);
     let leader = wait_for_leader(&[&one, &two]).await;
-    let other = if std::ptr::eq(leader, &one) { &two } else { &one };
+    let other = if leader.base == one.base { &two } else { &one };
     assert!(!leads(other).await);
     post(other, 3).await;
     sequenced(&url, 3).await;

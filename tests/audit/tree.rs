@@ -92,7 +92,9 @@ async fn every_row_has_a_receipt_a_proof_and_an_exported_form_that_verify() {
     }
     let kept = folder.path().join("answers.ndjson");
     let mut file = std::fs::File::create(&kept).unwrap();
-    receipts.iter().for_each(|answer| writeln!(file, "{answer}").unwrap());
+    for answer in &receipts {
+        writeln!(file, "{answer}").unwrap();
+    }
     let arguments = ["--checkpoints".as_ref(), anchor.as_os_str(), "--receipts".as_ref(), kept.as_os_str()];
     let (status, report) = verify(&exported, &arguments);
     assert_eq!((status, report["n_rows_verified"].as_u64()), (0, Some(9)), "{report}");

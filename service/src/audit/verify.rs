@@ -177,7 +177,7 @@ impl<'a> Run<'a> {
                 self.report.n_rows_verified += 1;
             }
             Some(_) => {
-                self.found(index, 1, format!("row {} does not hash to its leaf: it was changed", line.id))
+                self.found(index, 1, format!("row {} does not hash to its leaf: it was changed", line.id));
             }
         }
         if let Some(receipt) = self.receipts.remove(&line.id) {

@@ -116,7 +116,9 @@ pub(super) async fn authorise(
         let standing = api.quotas.request(actor.subject()).map_err(ApiError::TooFast)?;
         request.extensions_mut().insert::<Actor>(actor);
         let mut response = next.run(request).await;
-        standing.into_iter().for_each(|standing| tell(&standing, response.headers_mut()));
+        if let Some(standing) = standing {
+            tell(&standing, response.headers_mut());
+        }
         return Ok(response);
     }
     Ok(next.run(request).await)

@@ -29,7 +29,7 @@ fn describe_operation(operation: &mut Operation) {
             }
             "401" | "403" => add("WWW-Authenticate", "What is wrong with the token (RFC 6750)"),
             "409" | "429" | "503" | "504" => {
-                add("Retry-After", "Seconds after which to send the request again")
+                add("Retry-After", "Seconds after which to send the request again");
             }
             _ => {}
         }

@@ -70,6 +70,7 @@ impl Source {
 
 /// A label as it is kept.
 #[derive(Debug, Serialize, ToSchema)]
+#[expect(clippy::struct_field_names, reason = "the names of the columns")]
 pub(super) struct Label {
     /// Its id.
     id: Uuid,

@@ -17,7 +17,7 @@ const QUIET: Duration = Duration::from_millis(500);
 
 /// A pool of connections.
 pub(super) struct Pool {
-    pool: PgPool,
+    connections: PgPool,
     options: PgConnectOptions,
     patience: Duration,
 }
@@ -47,7 +47,7 @@ impl Pool {
             })
             .acquire_timeout(config.acquire_timeout)
             .connect_lazy_with(options.clone());
-        Ok(Self { pool, options, patience: config.statement_timeout + NETWORK_ALLOWANCE })
+        Ok(Self { connections: pool, options, patience: config.statement_timeout + NETWORK_ALLOWANCE })
     }
 
     /// Does `work` on a connection, within the time that a statement may take.
@@ -62,7 +62,7 @@ impl Pool {
 
     /// A connection without that bound.
     pub(super) async fn acquire(&self) -> Result<PoolConnection<Postgres>, StoreError> {
-        self.pool.acquire().await.map_err(StoreError::Unavailable)
+        self.connections.acquire().await.map_err(StoreError::Unavailable)
     }
 
     /// A connection outside the pool, with settings of its own.
@@ -78,7 +78,7 @@ impl Pool {
     }
 
     pub(super) async fn close(&self) {
-        self.pool.close().await;
+        self.connections.close().await;
     }
 }
 

@@ -59,6 +59,7 @@ impl Metrics {
     ///
     /// # Errors
     /// When a declaration is malformed.
+    #[expect(clippy::too_many_lines, reason = "a list")]
     pub fn new(refusal_causes: &[&str]) -> prometheus::Result<Self> {
         let registry = Registry::new();
         let metrics = Self {
@@ -104,11 +105,8 @@ impl Metrics {
                 "Admitted images dropped before the model ran, by cause; each has its audit row.",
                 &["cause"],
             )?,
-            batch_size: Histogram::with_opts(
-                HistogramOpts::new("cxr_batch_size", "Images that ran together.")
-                    .buckets(BATCH_BUCKETS.to_vec()),
-            )?,
-            waiting: IntGauge::new("cxr_model_waiting", "Images that wait for a session.")?,
+            batch_size: histogram(&registry, "cxr_batch_size", "Images that ran together.", BATCH_BUCKETS)?,
+            waiting: gauge(&registry, "cxr_model_waiting", "Images that wait for a session.")?,
             reloads: counters(
                 &registry,
                 "cxr_model_reloads_total",
@@ -121,44 +119,49 @@ impl Metrics {
                 "Predictions offered to the candidate, by what became of them.",
                 &["result"],
             )?,
-            shadow_difference: Histogram::with_opts(
-                HistogramOpts::new(
-                    "cxr_shadow_probability_difference",
-                    "Absolute difference between the candidate's probability and the answer's.",
-                )
-                .buckets(DIFFERENCE_BUCKETS.to_vec()),
+            shadow_difference: histogram(
+                &registry,
+                "cxr_shadow_probability_difference",
+                "Absolute difference between the candidate's probability and the answer's.",
+                DIFFERENCE_BUCKETS,
             )?,
-            in_flight: IntGauge::new("cxr_in_flight", "Admitted requests that are not answered yet.")?,
-            audit_failures: IntCounter::new(
+            in_flight: gauge(&registry, "cxr_in_flight", "Admitted requests that are not answered yet.")?,
+            audit_failures: counter(
+                &registry,
                 "cxr_audit_failures_total",
                 "Answers withheld because their audit row could not be committed.",
             )?,
-            commit_rows: Histogram::with_opts(
-                HistogramOpts::new("cxr_audit_commit_rows", "Audit rows that were committed together.")
-                    .buckets(BATCH_BUCKETS.to_vec()),
+            commit_rows: histogram(
+                &registry,
+                "cxr_audit_commit_rows",
+                "Audit rows that were committed together.",
+                BATCH_BUCKETS,
             )?,
-            tree_size: IntGauge::new(
+            tree_size: gauge(
+                &registry,
                 "cxr_audit_tree_size",
                 "Leaves of the audit tree, as the process that sequences it knows it.",
             )?,
-            tree_anchored: IntGauge::new(
+            tree_anchored: gauge(
+                &registry,
                 "cxr_audit_tree_anchored_size",
                 "Leaves under the newest checkpoint that was written outside the database.",
             )?,
-            tree_broken: IntGauge::new(
+            tree_broken: gauge(
+                &registry,
                 "cxr_audit_tree_broken",
                 "1 when the audit tree in the database does not go on from its signed or anchored checkpoint.",
             )?,
-            sequencing: IntGauge::new(
+            sequencing: gauge(
+                &registry,
                 "cxr_audit_sequencing",
                 "1 in the process that sequences the audit tree.",
             )?,
-            sequenced_after: Histogram::with_opts(
-                HistogramOpts::new(
-                    "cxr_audit_sequenced_after_seconds",
-                    "Age of the oldest row of a step when its leaf got its place in the tree.",
-                )
-                .buckets(DURATION_BUCKETS_SECONDS.to_vec()),
+            sequenced_after: histogram(
+                &registry,
+                "cxr_audit_sequenced_after_seconds",
+                "Age of the oldest row of a step when its leaf got its place in the tree.",
+                DURATION_BUCKETS_SECONDS,
             )?,
             model_info: GaugeVec::new(
                 Opts::new("cxr_model_info", "The model that serves; always 1."),
@@ -168,22 +171,11 @@ impl Metrics {
                 Opts::new("cxr_execution_nodes", "Graph nodes by the execution provider that runs them."),
                 &["provider"],
             )?,
-            ready: IntGauge::new("cxr_ready", "1 when the last readiness check passed.")?,
+            ready: gauge(&registry, "cxr_ready", "1 when the last readiness check passed.")?,
             registry,
         };
-        metrics.registry.register(Box::new(metrics.batch_size.clone()))?;
-        metrics.registry.register(Box::new(metrics.waiting.clone()))?;
-        metrics.registry.register(Box::new(metrics.shadow_difference.clone()))?;
-        metrics.registry.register(Box::new(metrics.in_flight.clone()))?;
-        metrics.registry.register(Box::new(metrics.audit_failures.clone()))?;
-        metrics.registry.register(Box::new(metrics.commit_rows.clone()))?;
-        for gauge in [&metrics.tree_size, &metrics.tree_anchored, &metrics.tree_broken, &metrics.sequencing] {
-            metrics.registry.register(Box::new(gauge.clone()))?;
-        }
-        metrics.registry.register(Box::new(metrics.sequenced_after.clone()))?;
         metrics.registry.register(Box::new(metrics.model_info.clone()))?;
         metrics.registry.register(Box::new(metrics.execution_nodes.clone()))?;
-        metrics.registry.register(Box::new(metrics.ready.clone()))?;
         metrics.start_at_zero(refusal_causes);
         Ok(metrics)
     }
@@ -350,6 +342,24 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.dec();
     }
+}
+
+fn counter(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntCounter> {
+    let metric = IntCounter::new(name, help)?;
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
+
+fn gauge(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+    let metric = IntGauge::new(name, help)?;
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
+
+fn histogram(registry: &Registry, name: &str, help: &str, buckets: &[f64]) -> prometheus::Result<Histogram> {
+    let metric = Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))?;
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
 }
 
 fn counters(

@@ -8,3 +8,4 @@ pub mod device;
 mod generator;
 pub mod gpu_check;
 mod listening;
+pub mod log;

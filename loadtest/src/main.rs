@@ -1,12 +1,12 @@
 //! The command line of the measurements.
 
 use clap::{Parser, Subcommand};
-use loadtest::{bench, device, gpu_check};
+use loadtest::{bench, device, gpu_check, log};
 use std::process::ExitCode;
 
 /// Measures cxr-service.
 #[derive(Parser)]
-#[command(name = "cxr-loadtest", version)]
+#[command(name = "cxr-loadtest", version, after_help = "Example: cxr-loadtest bench --quick")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -21,6 +21,8 @@ enum Command {
     Limit(bench::LimitArgs),
     /// One execution provider without a service around it.
     Device(device::Args),
+    /// The audit log's verifier on a large export.
+    Log(log::Args),
     /// Accept a GPU host: train, export, serve and measure there.
     GpuCheck(gpu_check::Args),
 }
@@ -30,6 +32,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Bench(args) => bench::run(&args),
         Command::Limit(args) => bench::serve_limit(&args),
         Command::Device(args) => device::run(&args),
+        Command::Log(args) => log::run(&args),
         Command::GpuCheck(args) => gpu_check::run(&args),
     }
 }

@@ -4,6 +4,7 @@
 mod export;
 mod labels;
 mod leader;
+mod months;
 mod pool;
 mod predictions;
 mod reads;
@@ -14,6 +15,7 @@ mod tree;
 pub use export::ExportItem;
 pub use labels::{NewLabel, StoredLabel};
 pub use leader::{Grown, Leader};
+pub use months::{Dropping, Month};
 pub use predictions::{Filter, Page};
 pub use reads::Read;
 pub use schema::SchemaState;

@@ -4,6 +4,8 @@
 
 mod attacks;
 mod log;
+mod restore;
+mod retention;
 mod roles;
 mod takeover;
 mod tree;

@@ -3,3 +3,4 @@
 mod crash;
 mod database;
 mod shutdown;
+mod slow_flush;

@@ -18,6 +18,15 @@ pub struct Cluster {
 impl Cluster {
     /// Starts a cluster of its own, for a test that stops Postgres.
     pub fn start() -> Self {
+        Self::start_with(&["--fast"], &[])
+    }
+
+    /// One that flushes, with variables in its environment.
+    pub fn durable(environment: &[(&str, &str)]) -> Self {
+        Self::start_with(&[], environment)
+    }
+
+    fn start_with(options: &[&str], environment: &[(&str, &str)]) -> Self {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let directory = PathBuf::from(format!("/tmp/cxr-test-{}-{number}", std::process::id()));
@@ -32,7 +41,8 @@ impl Cluster {
         let started = Command::new(&script)
             .arg("start")
             .arg(&directory)
-            .arg("--fast")
+            .args(options)
+            .envs(environment.iter().copied())
             .output()
             .expect("the script runs");
         assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));

@@ -15,7 +15,11 @@ use cxr_trainer::allocator;
 ///
 /// Everything is read from config/default.yaml, so start it in the repository's root.
 #[derive(Debug, Parser)]
-#[command(name = "cxr-trainer", version)]
+#[command(
+    name = "cxr-trainer",
+    version,
+    after_help = "Example: cxr-trainer run --config config/default.yaml"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -3,10 +3,11 @@
 use crate::audit::anchor::Anchor;
 use crate::audit::export::export;
 use crate::audit::signing::{LogKey, LogVerifier, ReceiptText};
+use crate::audit::tree::{Edge, Hashes};
 use crate::audit::verify::{Expectations, Report, verify};
 use crate::config::{self, Sources};
 use crate::console;
-use crate::store::Store;
+use crate::store::{Dropping, Month, Store};
 use anyhow::{Context, ensure};
 use clap::Subcommand;
 use std::fs::File;
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use tlog_tiles::{Checkpoint, tree_hash};
 
 /// Leaves between two signs of progress.
 const PROGRESS: u64 = 100_000;
@@ -49,6 +51,40 @@ pub enum AuditCommand {
         /// File to write; - is standard output.
         #[arg(long)]
         out: PathBuf,
+    },
+    /// Drop the months whose time is over, as the database's owner. A month goes only when every row of it is under an anchored
+    /// checkpoint and nobody holds it; leaves and proofs stay.
+    #[command(
+        after_help = "Example: CXR_SERVICE__DATABASE__URL=postgres://owner@localhost/cxr cxr-service audit retain --keep-months 120 --public-key log.pub --checkpoints /mnt/anchor"
+    )]
+    Retain {
+        /// How many whole months are kept before the present one.
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1200))]
+        keep_months: u32,
+        /// The log's public key, or a file that holds it.
+        #[arg(long)]
+        public_key: String,
+        /// Folder of checkpoints outside the database (service.audit.anchor.directory).
+        #[arg(long)]
+        checkpoints: PathBuf,
+        /// Only say what would be dropped.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Hold a month, so that retention never drops it, or let it go; without arguments: list the months.
+    #[command(
+        after_help = "Example: CXR_SERVICE__DATABASE__URL=postgres://owner@localhost/cxr cxr-service audit hold --month predictions_2026_01 --reason \"case 17/26\""
+    )]
+    Hold {
+        /// Name of the month's table.
+        #[arg(long)]
+        month: Option<String>,
+        /// Who holds it and why; no patient's name.
+        #[arg(long, requires = "month", conflicts_with = "release")]
+        reason: Option<String>,
+        /// Let it go.
+        #[arg(long, requires = "month")]
+        release: bool,
     },
     /// Verify an export without a database: rows against leaves, leaves against checkpoints, checkpoints against the public key.
     #[command(
@@ -93,6 +129,18 @@ pub fn run(command: AuditCommand, sources: &Sources) -> anyhow::Result<ExitCode>
             Ok(ExitCode::SUCCESS)
         }
         AuditCommand::Export { out } => write_export(sources, &out),
+        AuditCommand::Retain { keep_months, public_key, checkpoints, dry_run } => {
+            let key = public(&public_key)?;
+            let newest = Anchor::at(checkpoints.clone()).newest(&key)?;
+            let newest = newest.with_context(|| format!("{}: holds no checkpoint", checkpoints.display()))?;
+            retain(sources, keep_months, &newest, dry_run)
+        }
+        AuditCommand::Hold { month, reason, release } => {
+            if let Some(month) = &month {
+                ensure!(release || reason.is_some(), "give --reason, or --release to let {month} go");
+            }
+            hold(sources, month.as_deref(), reason.as_deref())
+        }
         AuditCommand::Verify { export, public_key, checkpoints, receipts, kept_from, json } => {
             let verified = verified(&export, &public_key, checkpoints, receipts.as_deref(), kept_from);
             match verified {
@@ -140,6 +188,84 @@ async fn write_export(sources: &Sources, out: &Path) -> anyhow::Result<ExitCode>
     Ok(ExitCode::SUCCESS)
 }
 
+fn public(key: &str) -> anyhow::Result<LogVerifier> {
+    let text = if Path::new(key).exists() {
+        std::fs::read_to_string(key).with_context(|| format!("{key}: cannot be read"))?
+    } else {
+        key.to_owned()
+    };
+    LogVerifier::parse(&text).context("--public-key: not a public key of a log, nor its file")
+}
+
+#[tokio::main]
+async fn retain(
+    sources: &Sources,
+    keep_months: u32,
+    anchored: &Checkpoint,
+    dry_run: bool,
+) -> anyhow::Result<ExitCode> {
+    let (database, _) = config::load_database(sources)?;
+    let store = Store::new(&database)?;
+    // What is anchored must be the tree that is there: leaves of another one prove nothing of these rows.
+    let hashes: Hashes = store.tree_hashes(&Edge::positions(anchored.size())).await?.into_iter().collect();
+    let root = tree_hash(anchored.size(), &hashes).ok();
+    ensure!(
+        root.as_ref() == Some(anchored.hash()),
+        "the tree in the database does not contain the anchored checkpoint of {} leaves: nothing is dropped; run audit verify",
+        anchored.size()
+    );
+    let kept_from = months_before(OffsetDateTime::now_utc(), keep_months);
+    let mut left = 0;
+    for Month { name, ends, held } in store.months().await? {
+        if ends > kept_from {
+            continue;
+        }
+        if dry_run {
+            let what = held.map_or("would be dropped".to_owned(), |reason| format!("is held: {reason}"));
+            console::print(format_args!("{name} {what}"));
+            continue;
+        }
+        let dropped = store.drop_month(&name, anchored.size()).await?;
+        left += usize::from(!matches!(dropped, Dropping::Dropped { .. } | Dropping::Held));
+        console::print(match dropped {
+            Dropping::Dropped { n_rows } => format!("{name} is dropped, {n_rows} rows; their leaves stay"),
+            Dropping::Waiting { n_rows } => {
+                format!("{name} stays: {n_rows} rows wait for their place in the tree")
+            }
+            Dropping::NotAnchored { needed } => {
+                format!("{name} stays: it needs an anchored checkpoint of {needed} leaves or more")
+            }
+            Dropping::Held => format!("{name} is held and stays"),
+        });
+    }
+    Ok(if left == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The first moment of the month so many months before.
+fn months_before(now: OffsetDateTime, months: u32) -> OffsetDateTime {
+    let index = now.year() * 12 + i32::from(u8::from(now.month())) - 1 - months as i32;
+    let month = time::Month::try_from((index.rem_euclid(12) + 1) as u8).unwrap_or(time::Month::January);
+    let first = time::Date::from_calendar_date(index.div_euclid(12), month, 1).unwrap_or(time::Date::MIN);
+    first.midnight().assume_utc()
+}
+
+#[tokio::main]
+async fn hold(sources: &Sources, month: Option<&str>, reason: Option<&str>) -> anyhow::Result<ExitCode> {
+    let (database, _) = config::load_database(sources)?;
+    let store = Store::new(&database)?;
+    if let Some(month) = month {
+        ensure!(store.hold(month, reason).await?, "there is no month {month}; audit hold lists them");
+    }
+    for Month { name, ends, held } in store.months().await? {
+        console::print(format_args!(
+            "{name}, until {}, {}",
+            ends.date(),
+            held.as_deref().unwrap_or("not held")
+        ));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
 fn verified(
     export: &Path,
     public_key: &str,
@@ -147,12 +273,7 @@ fn verified(
     receipts: Option<&Path>,
     kept_from: Option<OffsetDateTime>,
 ) -> anyhow::Result<Report> {
-    let text = if Path::new(public_key).exists() {
-        std::fs::read_to_string(public_key).with_context(|| format!("{public_key}: cannot be read"))?
-    } else {
-        public_key.to_owned()
-    };
-    let key = LogVerifier::parse(&text).context("--public-key: not a public key of a log, nor its file")?;
+    let key = public(public_key)?;
     let anchors = checkpoints.map(|folder| Anchor::at(folder).all(&key)).transpose()?;
     if anchors.as_ref().is_none_or(Vec::is_empty) {
         console::complain(
@@ -225,4 +346,18 @@ fn progress(what: &str) -> impl FnMut(u64) {
 
 fn parse_moment(text: &str) -> Result<OffsetDateTime, String> {
     OffsetDateTime::parse(text, &Rfc3339).map_err(|_| "give a moment such as 2026-01-01T00:00:00Z".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::macros::datetime;
+
+    #[test]
+    fn months_are_counted_over_the_turn_of_the_year() {
+        let now = datetime!(2026-03-17 08:00 UTC);
+        assert_eq!(months_before(now, 0), datetime!(2026-03-01 00:00 UTC));
+        assert_eq!(months_before(now, 3), datetime!(2025-12-01 00:00 UTC));
+        assert_eq!(months_before(now, 27), datetime!(2023-12-01 00:00 UTC));
+    }
 }

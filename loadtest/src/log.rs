@@ -1,0 +1,187 @@
+//! `log`: how fast the audit log's verifier is. Writes an export as large as asked for, signed with a key of its own, and times
+//! `cxr-service audit verify` on it against the bare hashing of the same file, by turns.
+
+use crate::bench::Interval;
+use crate::console::say;
+use anyhow::{Context, Result, ensure};
+use clap::Args as Arguments;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use signed_note::{Note, StandardSigner};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+use tlog_tiles::{
+    Error, Hash, HashReader, record_hash, stored_hash_index, stored_hashes, sub_tree_index, tree_hash,
+};
+
+/// A row's canonical form as the service writes it; the id and the digest of the upload are put in.
+const ROW: &str = include_str!("log/row.json");
+/// Name of the log.
+const ORIGIN: &str = "measurement.cxr.invalid/log";
+/// Leaves between two checkpoints: four a second at 250 rows a second.
+const CHECKPOINT_EVERY: u64 = 64;
+
+/// Arguments.
+#[derive(Debug, Arguments)]
+#[command(after_help = "Example:\n  cxr-loadtest log --rows 1000000 --out target/bench/log")]
+pub struct Args {
+    /// Rows of the log; a million are 2.3 GB.
+    #[arg(long, default_value_t = 1_000_000)]
+    rows: u64,
+    /// Turns.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Folder of the export, which is deleted afterwards, and of log.json.
+    #[arg(long, default_value = "target/bench/log")]
+    out: PathBuf,
+}
+
+/// What was measured.
+#[derive(Debug, Serialize)]
+struct Measured {
+    rows: u64,
+    bytes: u64,
+    /// Seconds of the verifier.
+    verify_seconds: Interval,
+    /// Seconds of reading and hashing the file once.
+    hash_seconds: Interval,
+    /// Verifier by bare hashing, formed within each turn.
+    ratio: Interval,
+    /// Largest resident memory of the verifier, in bytes.
+    peak_memory_bytes: u64,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// When a file cannot be written, or the verifier finds something.
+pub fn run(args: &Args) -> Result<std::process::ExitCode> {
+    std::fs::create_dir_all(&args.out)?;
+    let export = args.out.join("log.ndjson");
+    let anchor = args.out.join("anchor");
+    std::fs::create_dir_all(&anchor)?;
+    say(format_args!("writing {} rows to {}", args.rows, export.display()));
+    let public_key = write(&export, &anchor, args.rows)?;
+    let service = std::env::current_exe()?.with_file_name("cxr-service");
+    let (mut verified, mut hashed, mut ratios, mut peak) = (Vec::new(), Vec::new(), Vec::new(), 0);
+    for round in 1..=args.rounds {
+        let hash = timed(|| hash(&export))?;
+        let verify = timed(|| {
+            peak = peak.max(verify(&service, &export, &anchor, &public_key)?);
+            Ok(())
+        })?;
+        say(format_args!("round {round}/{}: verified in {verify:.1} s, hashed in {hash:.1} s", args.rounds));
+        verified.push(verify);
+        hashed.push(hash);
+        ratios.push(verify / hash);
+    }
+    let median = |values: &[f64]| Interval::of_median(values, 42).context("no figures");
+    let measured = Measured {
+        rows: args.rows,
+        bytes: std::fs::metadata(&export)?.len(),
+        verify_seconds: median(&verified)?,
+        hash_seconds: median(&hashed)?,
+        ratio: median(&ratios)?,
+        peak_memory_bytes: peak,
+    };
+    std::fs::remove_file(&export)?;
+    let report = serde_json::to_string_pretty(&measured)?;
+    std::fs::write(args.out.join("log.json"), &report)?;
+    say(report);
+    Ok(std::process::ExitCode::SUCCESS)
+}
+
+fn timed(work: impl FnOnce() -> Result<()>) -> Result<f64> {
+    let begun = Instant::now();
+    work()?;
+    Ok(begun.elapsed().as_secs_f64())
+}
+
+/// The right edge of the tree.
+#[derive(Default)]
+struct Edge(BTreeMap<u64, Hash>);
+
+impl HashReader for Edge {
+    fn read_hashes(&self, positions: &[u64]) -> Result<Vec<Hash>, Error> {
+        positions
+            .iter()
+            .map(|at| self.0.get(at).copied())
+            .collect::<Option<_>>()
+            .ok_or(Error::IndexesNotInTree)
+    }
+}
+
+/// Writes the export and its last checkpoint, and gives the public key.
+fn write(export: &Path, anchor: &Path, rows: u64) -> Result<String> {
+    let (private, public) = signed_note::generate_key(&mut rand_core::OsRng, ORIGIN);
+    let signer = StandardSigner::new(&private).context("a key of our own")?;
+    let mut out = BufWriter::with_capacity(1 << 20, File::create(export)?);
+    let mut edge = Edge::default();
+    for index in 0..rows {
+        let id = format!("{:08x}-{:04x}-7000-8000-{index:012x}", 0x01a2_19c7, index >> 48);
+        let row = ROW.trim().replace("$ID", &id).replace("$DIGEST", &format!("{index:064x}"));
+        let leaf = record_hash(row.as_bytes());
+        writeln!(
+            out,
+            "{{\"leaf_index\":{index},\"id\":\"{id}\",\"leaf_hash\":\"{leaf}\",\"recorded_at\":\"2026-11-26T21:33:43.142881Z\",\"row\":{row}}}"
+        )?;
+        let stored = stored_hashes(index, row.as_bytes(), &edge)?;
+        edge.0.extend((stored_hash_index(0, index)..).zip(stored));
+        let size = index + 1;
+        let needed = sub_tree_index(0, size, Vec::new());
+        edge.0.retain(|at, _| needed.contains(at));
+        if size % CHECKPOINT_EVERY == 0 || size == rows {
+            let root = tree_hash(size, &edge)?;
+            let mut note = Note::new(format!("{ORIGIN}\n{size}\n{root}\n").as_bytes(), &[])?;
+            note.add_sigs(&[&signer])?;
+            let note = String::from_utf8(note.to_bytes())?;
+            writeln!(out, "{}", serde_json::json!({ "tree_size": size, "checkpoint": note }))?;
+            if size == rows {
+                std::fs::write(anchor.join(format!("{size:020}.checkpoint")), note)?;
+            }
+        }
+    }
+    out.flush()?;
+    Ok(public)
+}
+
+fn hash(path: &Path) -> Result<()> {
+    let (mut file, mut hasher, mut buffer) = (File::open(path)?, Sha256::new(), vec![0; 1 << 20]);
+    loop {
+        match file.read(&mut buffer)? {
+            0 => break,
+            n => hasher.update(&buffer[..n]),
+        }
+    }
+    ensure!(hasher.finalize().len() == 32, "SHA-256 has 32 bytes");
+    Ok(())
+}
+
+/// Runs the verifier, and gives the most memory that it had resident.
+fn verify(service: &Path, export: &Path, anchor: &Path, key: &str) -> Result<u64> {
+    let mut child = Command::new(service)
+        .args(["audit", "verify", "--json", "--public-key", key, "--export"])
+        .arg(export)
+        .arg("--checkpoints")
+        .arg(anchor)
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .with_context(|| format!("{} (cargo build --release --bins)", service.display()))?;
+    let mut peak = 0;
+    loop {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+        peak = peak.max(kilobytes.unwrap_or(0) * 1024);
+        if let Some(ended) = child.try_wait()? {
+            ensure!(ended.success(), "the verifier found something in an honest log");
+            return Ok(peak);
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+}

@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Whether a backup of the log can be restored and is what was signed: dumps the database, restores it into a private Postgres, exports
+# and verifies it there. The database itself is only read; nothing is left behind.
+#
+#   scripts/restore-drill.sh URL PUBLIC_KEY CHECKPOINTS [DUMP]
+#
+#   URL          a reader of the database (role cxr_auditor)
+#   PUBLIC_KEY   the log's public key, or its file
+#   CHECKPOINTS  folder of the checkpoints that were kept outside the database
+#   DUMP         an existing file of pg_dump --format=custom, to be tried in place of a new one
+#
+#   example: scripts/restore-drill.sh postgres://auditor@db/cxr log.pub /mnt/anchor
+#
+# Needs cxr-service on the PATH or in CXR_SERVICE, and Postgres' programs of the server's version or newer.
+set -euo pipefail
+case "${1:-}" in -h|--help) sed -n '2,14s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
+[ $# -ge 3 ] || { sed -n '2,14s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+url=$1 key=$2 checkpoints=$3 dump=${4:-}
+here=$(cd "$(dirname "$0")" && pwd)
+service=${CXR_SERVICE:-$(command -v cxr-service || true)}
+[ -x "$service" ] || { echo "cxr-service is neither on the PATH nor in CXR_SERVICE" >&2; exit 2; }
+say() { printf '==> %s\n' "$*" >&2; }
+
+work=$(mktemp -d /tmp/cxr-drill.XXXXXX)
+pg=$work-pg
+trap '"$here"/private-postgres.sh stop "$pg" || true; rm -rf "$work"' EXIT
+if [ -z "$dump" ]; then
+  dump=$work/dump
+  say "dumping the database"
+  pg_dump --format=custom --file="$dump" --dbname="$url"
+fi
+say "restoring $(du -h "$dump" | cut -f1) into a private Postgres"
+admin=$("$here"/private-postgres.sh start "$pg")
+for role in cxr_writer cxr_auditor cxr_monitor; do psql -X -q "$admin" -c "create role $role nologin"; done
+psql -X -q "$admin" -c 'create database restored'
+restored=${admin/\/postgres?/\/restored?}
+pg_restore --exit-on-error --no-owner --dbname="$restored" "$dump"
+say "verifying what was restored"
+CXR_PROFILE=development CXR_SERVICE__DATABASE__URL=$restored "$service" audit export --out "$work/log.ndjson"
+"$service" audit verify --export "$work/log.ndjson" --public-key "$key" --checkpoints "$checkpoints"
+say "the backup can be restored, and is what was signed"

@@ -1,0 +1,115 @@
+//! The months of the log, for whoever owns it: which there are, which are held, and dropping one whose time is over.
+
+use super::{Store, StoreError};
+use sqlx::{Connection, PgConnection};
+use time::OffsetDateTime;
+
+/// A month that has its table.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Month {
+    /// Name of the table.
+    pub name: String,
+    /// The first moment after it.
+    pub ends: OffsetDateTime,
+    /// Who holds it and why.
+    pub held: Option<String>,
+}
+
+/// What became of a month that should be dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dropping {
+    /// It is gone; its leaves and proofs stay.
+    Dropped {
+        /// Its rows.
+        n_rows: u64,
+    },
+    /// Rows of it wait for their place in the tree.
+    Waiting {
+        /// How many.
+        n_rows: u64,
+    },
+    /// Leaves of it are not under the anchored checkpoint yet.
+    NotAnchored {
+        /// Leaves that the tree must have for it.
+        needed: u64,
+    },
+    /// Somebody holds it.
+    Held,
+}
+
+const EXISTING: &str = "
+SELECT name, ends, held FROM predictions_months WHERE dropped_at IS NULL ORDER BY ends";
+
+impl Store {
+    /// Every month that has its table, the oldest first.
+    ///
+    /// # Errors
+    /// When the database gives no answer.
+    pub async fn months(&self) -> Result<Vec<Month>, StoreError> {
+        self.writer.run(async |connection| sqlx::query_as(EXISTING).fetch_all(connection).await).await
+    }
+
+    /// Holds a month, or lets it go; whether there is such a month.
+    ///
+    /// # Errors
+    /// When the database gives no answer.
+    pub async fn hold(&self, month: &str, reason: Option<&str>) -> Result<bool, StoreError> {
+        let query = "UPDATE predictions_months SET held = $2 WHERE name = $1 AND dropped_at IS NULL";
+        let held = self
+            .writer
+            .run(async |connection| sqlx::query(query).bind(month).bind(reason).execute(connection).await);
+        Ok(held.await?.rows_affected() == 1)
+    }
+
+    /// Drops a month when all of its rows are under an anchored tree of `anchored` leaves and nobody holds it.
+    ///
+    /// # Errors
+    /// When the database gives no answer; then nothing is dropped, unless the answer to the commit was lost.
+    pub async fn drop_month(&self, month: &str, anchored: u64) -> Result<Dropping, StoreError> {
+        // Counting a month takes longer than any request may.
+        let mut connection = self.writer.connect(&[("statement_timeout", "0")]).await?;
+        drop_month(&mut connection, month, anchored).await.map_err(StoreError::Statement)
+    }
+}
+
+async fn drop_month(
+    connection: &mut PgConnection,
+    month: &str,
+    anchored: u64,
+) -> Result<Dropping, sqlx::Error> {
+    let mut transaction = connection.begin().await?;
+    // Locked: who sets a hold at the same moment is either seen here or finds the month gone.
+    let held: Option<Option<String>> = sqlx::query_scalar(
+        "SELECT held FROM predictions_months WHERE name = $1 AND dropped_at IS NULL FOR UPDATE",
+    )
+    .bind(month)
+    .fetch_optional(&mut *transaction)
+    .await?;
+    if held.flatten().is_some() {
+        return Ok(Dropping::Held);
+    }
+    // The table's name comes from the months that make_months made; quoted all the same.
+    let table = format!("\"{}\"", month.replace('"', "\"\""));
+    let (n_rows, n_leaves, needed): (i64, i64, i64) = sqlx::query_as(sqlx::AssertSqlSafe(format!(
+        "SELECT count(*), count(leaf_index), coalesce(max(leaf_index) + 1, 0)
+         FROM {table} LEFT JOIN audit_leaves ON prediction_id = id WHERE encoding_version >= 2"
+    )))
+    .fetch_one(&mut *transaction)
+    .await?;
+    if n_leaves < n_rows {
+        return Ok(Dropping::Waiting { n_rows: (n_rows - n_leaves) as u64 });
+    }
+    if needed as u64 > anchored {
+        return Ok(Dropping::NotAnchored { needed: needed as u64 });
+    }
+    sqlx::query(sqlx::AssertSqlSafe(format!("DROP TABLE {table}"))).execute(&mut *transaction).await?;
+    sqlx::query(
+        "UPDATE predictions_months SET dropped_at = clock_timestamp(), anchored_at = $2 WHERE name = $1",
+    )
+    .bind(month)
+    .bind(anchored as i64)
+    .execute(&mut *transaction)
+    .await?;
+    transaction.commit().await?;
+    Ok(Dropping::Dropped { n_rows: n_rows as u64 })
+}

@@ -1,0 +1,92 @@
+//! Months that are dropped, months that must not be, and what is left of the dropped.
+
+use crate::log::{PUBLIC_KEY, anchored, export, number, sequenced, verify};
+use std::path::Path;
+use std::process::Command;
+use system_tests::server::{Options, binary};
+use system_tests::{images, postgres};
+
+/// A month long ago with rows whose leaves wait, as if the service had run then.
+fn long_ago(url: &str, name: &str, month: &str, n: u32) {
+    let bound = |months: u32| format!("first_id(timestamptz '{month}' + {months} * interval '1 month')");
+    let statements = format!(
+        "do $$ begin execute format('create table {name} partition of predictions for values from (%L) to (%L)', {}, {}); end $$; \
+         insert into predictions_months values ('{name}', timestamptz '{month}', timestamptz '{month}' + interval '1 month'); \
+         insert into predictions (id, request_id, received_at, actor, site, encoding_version, outcome, reason, input_digest, \
+             input_bytes, timings) \
+         select overlay(first_id(timestamptz '{month}' + n * interval '1 hour')::text placing '7000-8' from 15 for 6)::uuid, 'r', timestamptz '{month}' + n * interval '1 hour', 'a', \
+             's', 2, 'rejected', 'blank', sha256('x'), 1, '{{}}' from generate_series(1, {n}) n; \
+         insert into audit_pending select id, sha256(id::text::bytea) from {name}",
+        bound(0),
+        bound(1)
+    );
+    postgres::psql(url, &statements).unwrap();
+}
+
+fn run(url: &str, arguments: &[&str]) -> (bool, String) {
+    let mut command = Command::new(binary());
+    command.arg("audit").args(arguments).env("CXR_PROFILE", "development");
+    let done = command.env("CXR_SERVICE__DATABASE__URL", url).output().unwrap();
+    let told = [done.stdout, done.stderr].concat();
+    (done.status.success(), String::from_utf8_lossy(&told).into_owned())
+}
+
+fn retain(url: &str, anchor: &Path) -> (bool, String) {
+    let anchor = anchor.display().to_string();
+    run(url, &["retain", "--keep-months", "12", "--public-key", PUBLIC_KEY, "--checkpoints", &anchor])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_months_that_are_anchored_and_not_held_are_dropped_and_their_leaves_stay() {
+    let url = postgres::shared().database();
+    let folder = tempfile::tempdir().unwrap();
+    let anchor = folder.path().join("anchor");
+    let options = Options::on(&url).set("audit.anchor.directory", &anchor.display());
+    let options = options.set("audit.anchor.interval_ms", &1).set("audit.sequence.interval_ms", &20);
+    let server = options.start_ready().await;
+    assert_eq!(server.post("", images::jpeg(1, false)).await.status(), 200);
+    anchored(&anchor, 1).await;
+    // The months' rows come while nobody sequences.
+    drop(server);
+    long_ago(&url, "predictions_2019_03", "2019-03-01T00:00:00Z", 5);
+    long_ago(&url, "predictions_2019_04", "2019-04-01T00:00:00Z", 7);
+    let (ended_well, told) = retain(&url, &anchor);
+    assert!(!ended_well && told.contains("5 rows wait for their place"), "{told}");
+
+    let server = options.start_ready().await;
+    sequenced(&url, 13).await;
+    anchored(&anchor, 13).await;
+    // With an anchor from before, the rows are not under it.
+    let before = folder.path().join("before");
+    std::fs::create_dir(&before).unwrap();
+    std::fs::copy(anchor.join(format!("{:020}.checkpoint", 1)), before.join("checkpoint")).unwrap();
+    let (ended_well, told) = retain(&url, &before);
+    assert!(!ended_well && told.contains("needs an anchored checkpoint of"), "{told}");
+    assert_eq!(number(&url, "select count(*) from predictions"), 13);
+
+    let (held, told) = run(&url, &["hold", "--month", "predictions_2019_03", "--reason", "case 17"]);
+    assert!(held && told.contains("predictions_2019_03, until 2019-04-01, case 17"), "{told}");
+    let (ended_well, told) = retain(&url, &anchor);
+    assert!(ended_well && told.contains("predictions_2019_03 is held"), "{told}");
+    assert!(told.contains("predictions_2019_04 is dropped, 7 rows"), "{told}");
+    assert_eq!(number(&url, "select count(*) from predictions"), 6);
+    assert_eq!(number(&url, "select count(*) from audit_leaves"), 13);
+
+    assert!(run(&url, &["hold", "--month", "predictions_2019_03", "--release"]).0);
+    assert!(!run(&url, &["hold", "--month", "predictions_2019_04", "--reason", "too late"]).0);
+    assert!(retain(&url, &anchor).1.contains("predictions_2019_03 is dropped, 5 rows"));
+    assert_eq!(number(&url, "select count(*) from predictions"), 1);
+
+    // What is left verifies; without the rule of retention the rows are missed. Proofs stay.
+    let exported = export(&url, folder.path());
+    let arguments = ["--checkpoints".as_ref(), anchor.as_os_str()];
+    let (status, report) = verify(&exported, &arguments);
+    assert_eq!((status, report["findings"].as_array().unwrap().len()), (1, 12), "{report}");
+    let kept = ["--kept-from".as_ref(), "2025-01-01T00:00:00Z".as_ref()];
+    let (status, report) = verify(&exported, &[arguments.as_slice(), &kept].concat());
+    assert_eq!((status, report["n_rows_absent"].as_u64()), (0, Some(12)), "{report}");
+    let gone = postgres::psql(&url, "select prediction_id from audit_leaves order by prediction_id limit 1")
+        .unwrap();
+    let proof = crate::log::ask(&server, &format!("/v1/audit/proofs/{gone}")).await;
+    assert_eq!(proof["tree_size"], 13);
+}

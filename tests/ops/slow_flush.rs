@@ -1,0 +1,89 @@
+//! A disk whose flushes take long: rows share them, and nobody waits for more than his own.
+
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use system_tests::postgres::{Cluster, psql};
+use system_tests::server::{Options, Server};
+use system_tests::{images, root};
+
+const CLIENTS: u32 = 64;
+
+/// How many answers, and how many flushes and rows they took.
+async fn load(server: &Arc<Server>, url: &str, per_second: u32, time: Duration) -> (usize, u64, u64) {
+    let count = |query: &str| psql(url, query).unwrap().parse::<u64>().unwrap();
+    let flushes = || count("select wal_sync from pg_stat_wal");
+    let rows = || count("select count(*) from predictions");
+    let (flushes_before, rows_before) = (flushes(), rows());
+    let pause = Duration::from_secs(1) * CLIENTS / per_second;
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|n| {
+            let server = Arc::clone(server);
+            tokio::spawn(async move {
+                let image = images::blank();
+                let begun = Instant::now();
+                let mut next = begun + pause * n / CLIENTS;
+                let mut answered = 0;
+                while begun.elapsed() < time {
+                    tokio::time::sleep_until(next.into()).await;
+                    next += pause;
+                    assert_eq!(server.post("", image.clone()).await.status(), 422);
+                    answered += 1;
+                }
+                answered
+            })
+        })
+        .collect();
+    let mut answered = 0;
+    for client in clients {
+        answered += client.await.unwrap();
+    }
+    (answered, flushes() - flushes_before, rows() - rows_before)
+}
+
+/// The share of audit phases so far that ended within a bound of the histogram.
+async fn audit_within(server: &Server, seconds: &str) -> f64 {
+    let phase = "cxr_phase_duration_seconds";
+    let within = server.metric(&format!("{phase}_bucket{{phase=\"audit\",le=\"{seconds}\"}}")).await.unwrap();
+    within / server.metric(&format!("{phase}_count{{phase=\"audit\"}}")).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::print_stdout, reason = "figures are worth reading")]
+async fn rows_share_slow_flushes() {
+    let folder = tempfile::tempdir().unwrap();
+    let library = folder.path().join("slow_flush.so");
+    let built = Command::new("cc")
+        .args(["-shared", "-fPIC", "-O1", "-o"])
+        .arg(&library)
+        .arg(root().join("tests/ops/slow_flush.c"))
+        .arg("-ldl")
+        .status();
+    assert!(built.unwrap().success());
+    // Whoever Postgres runs as must be able to read it.
+    let public = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(folder.path(), public).unwrap();
+    let time = if std::env::var_os("CXR_LONG_TESTS").is_some() { 30 } else { 4 };
+    for flush_ms in ["0", "8"] {
+        let cluster =
+            Cluster::durable(&[("LD_PRELOAD", &library.display().to_string()), ("CXR_FLUSH_MS", flush_ms)]);
+        let url = cluster.database();
+        let options = Options::on(&url).set("audit.commit.from_in_flight", &1);
+        let options = options.set("audit.commit.max_delay_ms", if flush_ms == "8" { &25 } else { &2 });
+        // The sequencer flushes as well: four times a second, not forty.
+        let server = Arc::new(options.start_ready().await);
+        for per_second in [200, 600] {
+            let (answered, flushes, rows) = load(&server, &url, per_second, Duration::from_secs(time)).await;
+            assert_eq!(answered as u64, rows, "a row for each answer");
+            println!(
+                "flushes of {flush_ms} ms more, {per_second}/s asked: {rows} rows in {flushes} flushes, {:.1} a flush; audit within 15 ms {:.3}, 50 ms {:.3}",
+                rows as f64 / flushes as f64,
+                audit_within(&server, "0.015").await,
+                audit_within(&server, "0.05").await
+            );
+            if flush_ms == "8" {
+                assert!(flushes * 2 < rows, "{rows} rows in {flushes} flushes");
+            }
+        }
+    }
+}

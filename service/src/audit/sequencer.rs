@@ -7,10 +7,17 @@ use crate::store::{Grown, Leader, Leaf, SignedHead, Store, StoreError};
 use crate::telemetry::logs::chain;
 use crate::telemetry::metrics::Metrics;
 use signed_note::VerifierError;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tlog_tiles::{Checkpoint, tree_hash};
 use uuid::Uuid;
+
+/// How often another replica looks whether the leader has gone.
+const STANDBY: Duration = Duration::from_millis(500);
+/// After which time it tries again when the database is away, and when the tree cannot be continued.
+const AGAIN: Duration = Duration::from_secs(1);
+const BROKEN: Duration = Duration::from_secs(10);
 
 /// How often it looks whether the next months have their tables; they are made three months ahead.
 const MONTHS_EVERY: Duration = Duration::from_hours(6);
@@ -60,22 +67,39 @@ pub struct Sequencer {
 impl Sequencer {
     /// Works for ever: as the leader, or waiting to become it.
     pub async fn run(self) {
+        let mut told = String::new();
         loop {
-            match self.store.lead().await {
-                Ok(Some(leader)) => {
-                    let Err(trouble) = self.work(leader).await;
-                    self.metrics.tree_broken(matches!(trouble, Trouble::Broken(_)));
-                    tracing::error!(cause = chain(&trouble), "the audit tree does not go on");
+            let trouble = match self.store.candidate().await {
+                Ok(candidate) => {
+                    let Err(trouble) = self.stand(candidate).await;
+                    trouble
                 }
-                Ok(None) => self.metrics.tree_broken(false),
-                Err(error) => tracing::warn!(cause = chain(&error), "the audit tree waits for the database"),
-            }
+                Err(error) => error.into(),
+            };
+            let broken = matches!(trouble, Trouble::Broken(_));
+            self.metrics.tree_broken(broken);
             self.metrics.sequencing(false);
-            tokio::time::sleep(self.pace.interval).await;
+            // Once for each cause: a database that is away for an hour is one line.
+            let cause = chain(&trouble);
+            if told != cause {
+                tracing::error!(cause, "the audit tree does not go on");
+                told = cause;
+            }
+            tokio::time::sleep(if broken { BROKEN } else { AGAIN }).await;
         }
     }
 
-    async fn work(&self, mut leader: Leader) -> Result<std::convert::Infallible, Trouble> {
+    /// Waits until nobody else leads, and works then.
+    async fn stand(&self, mut candidate: Leader) -> Result<Infallible, Trouble> {
+        while !candidate.try_lead().await? {
+            self.metrics.tree_broken(false);
+            self.metrics.sequencing(false);
+            tokio::time::sleep(STANDBY).await;
+        }
+        self.work(candidate).await
+    }
+
+    async fn work(&self, mut leader: Leader) -> Result<Infallible, Trouble> {
         let (mut edge, mut head) = leader.resume().await?;
         continues(&edge, head.as_ref())?;
         let mut anchored = self.check_anchor(&edge).await?;

@@ -11,6 +11,9 @@ use tokio::sync::Mutex;
 /// A key set has a few kilobytes.
 const MAX_SET_BYTES: usize = 256 << 10;
 
+/// A provider that is away is asked again this often, without a token that wants it.
+const RETRY: Duration = Duration::from_secs(10);
+
 /// Why a set was not fetched.
 #[derive(Debug, thiserror::Error)]
 enum FetchError {
@@ -85,7 +88,7 @@ impl RemoteKeys {
             }
             // A provider that does not answer is asked soon again, one that does when its answer has aged.
             let fresh = self.fetched_at().is_some_and(|at| at.elapsed() < self.config.refresh);
-            let pause = if fresh { self.config.refresh } else { self.config.min_interval };
+            let pause = if fresh { self.config.refresh } else { RETRY.min(self.config.refresh) };
             tokio::time::sleep(pause).await;
         }
     }

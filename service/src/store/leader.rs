@@ -14,27 +14,32 @@ const STALLED: &str = "5s";
 /// What a step of the sequencer adds for some leaves: the first one's index, the completed subtrees, the head afterwards.
 pub type Grown = (u64, Vec<(u64, Hash)>, SignedHead);
 
-/// The leadership, as long as it is held.
+/// Who may become the leader, and is it as long as this connection lasts once it has.
 pub struct Leader {
     connection: PgConnection,
     patience: Duration,
 }
 
 impl Store {
-    /// Takes the leadership where nobody has it.
+    /// A connection over which the leadership can be taken.
     ///
     /// # Errors
     /// When the database gives no answer.
-    pub async fn lead(&self) -> Result<Option<Leader>, StoreError> {
+    pub async fn candidate(&self) -> Result<Leader, StoreError> {
         let settings = [("idle_session_timeout", STALLED), ("idle_in_transaction_session_timeout", STALLED)];
-        let mut connection = self.writer.connect(&settings).await?;
-        let patience = self.writer.patience();
-        let leads = bounded(patience, tree::lead(&mut connection)).await?;
-        Ok(leads.then_some(Leader { connection, patience }))
+        Ok(Leader { connection: self.writer.connect(&settings).await?, patience: self.writer.patience() })
     }
 }
 
 impl Leader {
+    /// Takes the leadership where nobody has it.
+    ///
+    /// # Errors
+    /// When the database gives no answer.
+    pub async fn try_lead(&mut self) -> Result<bool, StoreError> {
+        bounded(self.patience, tree::lead(&mut self.connection)).await
+    }
+
     /// The tree as it is stored, and its newest signed head.
     ///
     /// # Errors

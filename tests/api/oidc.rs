@@ -113,11 +113,11 @@ async fn keys_change_under_load_and_no_request_is_lost() {
             })
         })
         .collect();
-    for _ in 0..5 {
-        tokio::time::sleep(Duration::from_millis(700)).await;
+    for _ in 0..4 {
+        tokio::time::sleep(Duration::from_millis(1500)).await;
         provider.get("/rotate").await;
     }
-    tokio::time::sleep(Duration::from_millis(700)).await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
     over.store(true, Ordering::Relaxed);
     let mut answered = 0;
     for client in clients {
@@ -132,7 +132,7 @@ async fn keys_change_under_load_and_no_request_is_lost() {
 async fn unknown_keys_do_not_flood_the_provider_and_known_ones_outlive_it() {
     let Some(mut provider) = Provider::start() else { return };
     let (options, _folder) = provider.trusting(&postgres::shared().database());
-    let options = options.set("auth.jwks.refresh_ms", &1000).set("auth.jwks.keep_ms", &4000);
+    let options = options.set("auth.jwks.refresh_ms", &1000).set("auth.jwks.keep_ms", &8000);
     let server = options.start_ready().await;
     let token = provider.token("ES256", "predict").await;
 

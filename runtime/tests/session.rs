@@ -3,10 +3,17 @@
 
 use cxr::bundle::{Bundle, Trust};
 use runtime::{CudaOptions, Provider, Runtime, RuntimeError, SessionOptions};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 fn bundle() -> Bundle {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/default");
+    open(&models().join("default"))
+}
+
+fn models() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../models")
+}
+
+fn open(folder: &Path) -> Bundle {
     Bundle::open(|name| std::fs::read(folder.join(name)), &Trust::Unsigned).unwrap()
 }
 
@@ -39,6 +46,32 @@ fn a_batch_gives_what_its_images_give_and_the_provider_is_proven() {
     assert!(session.fingerprint().onnxruntime.contains("onnxruntime"), "{:?}", session.fingerprint());
     for (length, batch) in [(224 * 224 - 1, 1), (224 * 224, 2), (0, 0)] {
         assert!(matches!(session.run(&pixels[..length], batch), Err(RuntimeError::Input { .. })));
+    }
+}
+
+/// The service gives an image that is alone more threads, which must not show in its answer. `make bench-models` adds the other
+/// architectures.
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    let others = models().join("../target/bench/models");
+    let others = std::fs::read_dir(others).into_iter().flatten().map(|entry| entry.unwrap().path());
+    let pixels = phantoms(24);
+    for folder in others.chain([models().join("default")]) {
+        let bundle = open(&folder);
+        for (name, variant) in &bundle.manifest().variants {
+            let graph = bundle.file(&variant.file).unwrap();
+            let outputs = |intra_threads| {
+                let batch_sizes = variant.fixed_batch.map(|size| size as usize).into_iter().collect();
+                let options = SessionOptions { intra_threads, batch_sizes, ..SessionOptions::default() };
+                let mut session = runtime().session(graph, &bundle.manifest().model, &options).unwrap();
+                let run = |image| session.run_images(&[image]).unwrap();
+                pixels.chunks_exact(224 * 224).map(run).collect::<Vec<_>>()
+            };
+            let one = outputs(1);
+            for threads in [2, 3, 4, 8] {
+                assert!(outputs(threads) == one, "{} {name}, {threads} threads", folder.display());
+            }
+        }
     }
 }
 

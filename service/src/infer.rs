@@ -16,7 +16,7 @@ pub use tuning::Tuning;
 use crate::telemetry::metrics::Metrics;
 use crate::threads::{self, JobLost};
 use cxr::ModelInput;
-use queue::{Item, Message, Pixels};
+use queue::{Item, Lanes, Message, Pixels};
 use runtime::{ModelOutputs, ProviderProof, RuntimeError};
 use serde_json::Value;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,6 +25,7 @@ use std::time::{Duration, Instant};
 use ticket::Ticket;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
+use worker::Worker;
 
 /// Something that runs the model; it has its thread to itself.
 pub trait Backend: Send + 'static {
@@ -74,6 +75,8 @@ pub struct Inference {
     pub cam_size: (u32, u32),
     /// Embedding.
     pub embedding: Vec<f32>,
+    /// Everything that can change the last bits of these.
+    pub execution: Arc<Value>,
     /// Waiting for a session.
     pub queued: Duration,
     /// Running the batch that it was in.
@@ -89,7 +92,16 @@ pub struct Engine {
     healthy: AtomicBool,
     probe: Arc<[u8]>,
     proof: ProviderProof,
-    execution: Value,
+    execution: Arc<Value>,
+    execution_alone: Option<Arc<Value>>,
+}
+
+/// A session for an image that nothing runs beside.
+pub struct Alone<B> {
+    /// The session.
+    pub backend: B,
+    /// Its execution fingerprint.
+    pub execution: Value,
 }
 
 /// What an engine says of itself.
@@ -99,34 +111,46 @@ pub struct EngineFacts {
     pub probe: Vec<u8>,
     /// Which provider executes which part of the graph.
     pub proof: ProviderProof,
-    /// Everything that can change the last bits of an output.
+    /// Everything that can change the last bits of an output of the sessions that are alike.
     pub execution: Value,
 }
 
 impl Engine {
-    /// Starts one thread for each backend. Call inside a Tokio runtime.
+    /// Starts one thread for each backend, and one for what runs alone. Call inside a Tokio runtime.
     ///
     /// # Errors
     /// When the system refuses a thread.
-    pub fn start(
-        backends: Vec<impl Backend>,
+    pub fn start<B: Backend>(
+        backends: Vec<B>,
+        alone: Option<Alone<B>>,
         policy: BatchPolicy,
         niceness: i32,
         facts: EngineFacts,
         metrics: Option<&Arc<Metrics>>,
     ) -> std::io::Result<Self> {
-        let (batches, made_up) = mpsc::channel();
-        let made_up = Arc::new(Mutex::new(made_up));
-        let messages = queue::start(policy, batches, metrics.map(Arc::clone));
-        for (index, backend) in backends.into_iter().enumerate() {
-            let (made_up, owner, metrics) =
-                (Arc::clone(&made_up), messages.downgrade(), metrics.map(Arc::clone));
-            threads::spawn(format!("model-{index}"), niceness, move || {
-                worker::work(backend, &made_up, &owner, metrics.as_deref());
-            })?;
-        }
         let EngineFacts { probe, proof, execution } = facts;
-        Ok(Self { messages, healthy: AtomicBool::new(true), probe: probe.into(), proof, execution })
+        let execution = Arc::new(execution);
+        let (shared, made_up) = mpsc::channel();
+        let (only, single) = mpsc::channel();
+        let (made_up, single) = (Arc::new(Mutex::new(made_up)), Arc::new(Mutex::new(single)));
+        let policy = BatchPolicy { alone: alone.is_some(), ..policy };
+        let messages = queue::start(policy, Lanes { shared, alone: only }, metrics.map(Arc::clone));
+        let worker = |backend, execution, typical| {
+            let (owner, metrics) = (messages.downgrade(), metrics.map(Arc::clone));
+            Worker { backend, execution, typical, owner, metrics }
+        };
+        for (index, backend) in backends.into_iter().enumerate() {
+            let (worker, made_up) = (worker(backend, Arc::clone(&execution), true), Arc::clone(&made_up));
+            threads::spawn(format!("model-{index}"), niceness, move || worker.work(&made_up))?;
+        }
+        let mut execution_alone = None;
+        if let Some(Alone { backend, execution }) = alone {
+            let execution = Arc::clone(execution_alone.insert(Arc::new(execution)));
+            let worker = worker(backend, execution, false);
+            threads::spawn("model-alone".into(), niceness, move || worker.work(&single))?;
+        }
+        let healthy = AtomicBool::new(true);
+        Ok(Self { messages, healthy, probe: probe.into(), proof, execution, execution_alone })
     }
 
     /// Runs the model on one image, unless its deadline passes or `gone` completes before a session takes it.
@@ -155,9 +179,14 @@ impl Engine {
         &self.proof
     }
 
-    /// Everything that can change the last bits of an output.
-    pub const fn execution(&self) -> &Value {
+    /// Everything that can change the last bits of an output of the sessions that are alike.
+    pub const fn execution(&self) -> &Arc<Value> {
         &self.execution
+    }
+
+    /// The same of the session for an image that nothing runs beside, where there is one.
+    pub fn execution_alone(&self) -> Option<&Value> {
+        self.execution_alone.as_deref()
     }
 
     async fn submit(

@@ -62,22 +62,21 @@ impl Serving {
             }
             Err(error) => return Err(error.into()),
         };
-        for backend in &mut sessions.backends {
-            if let Err(error) = golden.prove(backend, &model, &sessions.batch_sizes) {
-                if error.is_device_failure() {
-                    let cause = chain(&error);
-                    tracing::error!(cause, "the model does not execute on the configured provider");
-                    return Ok(Self { model, engine: Err(cause) });
-                }
-                return Err(error.into());
+        if let Err(error) = prove(&golden, &mut sessions, &model) {
+            if error.is_device_failure() {
+                let cause = chain(&error);
+                tracing::error!(cause, "the model does not execute on the configured provider");
+                return Ok(Self { model, engine: Err(cause) });
             }
+            return Err(error.into());
         }
         let facts = EngineFacts {
             probe: golden.probe().to_vec(),
             proof: sessions.proof,
             execution: sessions.execution,
         };
-        let engine = Engine::start(sessions.backends, sessions.policy, niceness, facts, metrics)?;
+        let engine =
+            Engine::start(sessions.backends, sessions.alone, sessions.policy, niceness, facts, metrics)?;
         tracing::info!(
             name = model.manifest().name,
             version = model.manifest().version,
@@ -86,6 +85,7 @@ impl Serving {
             provider = engine.proof().provider,
             sessions = sessions.policy.sessions,
             max_batch = sessions.policy.max_batch,
+            alone = engine.execution_alone().is_some(),
             "model proven"
         );
         Ok(Self { model, engine: Ok(engine) })
@@ -103,6 +103,24 @@ impl Serving {
         let nodes = self.engine.as_ref().ok().map(|engine| &engine.proof().assigned_nodes);
         metrics.executing(nodes.into_iter().flatten().map(|(provider, n)| (provider.as_str(), *n)));
     }
+}
+
+/// Every session gives the golden outputs. The one for an image that is alone must give the bits that the others give as well,
+/// or an answer would depend on who else asked at that moment: where it does not, the service does without it.
+fn prove(golden: &Golden, sessions: &mut Sessions, model: &ServedModel) -> Result<(), WarmupError> {
+    for backend in sessions.backends.iter_mut().chain(sessions.alone.as_mut().map(|alone| &mut alone.backend))
+    {
+        golden.prove(backend, model, &sessions.batch_sizes)?;
+    }
+    if let (Some(alone), Some(other)) = (&mut sessions.alone, sessions.backends.first_mut())
+        && !golden.alike(&mut alone.backend, other)?
+    {
+        tracing::warn!(
+            "with more threads the model gives other bits: no session for images that are alone (service.model.alone_threads)"
+        );
+        sessions.alone = None;
+    }
+    Ok(())
 }
 
 /// The place of what serves.

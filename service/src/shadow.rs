@@ -169,7 +169,7 @@ impl Scorer {
         let row = ShadowRow {
             prediction_id: offer.id,
             candidate: Arc::clone(&self.candidate),
-            execution: engine.execution().clone(),
+            execution: Value::clone(engine.execution()),
             logit,
             score,
             answered: offer.answered,

@@ -94,7 +94,7 @@ impl<'a> Columns<'a> {
             model_version: model.map(|model| model.version.as_str()),
             bundle_digest: model.map(|model| model.bundle_digest.as_str()),
             variant: model.map(|model| model.variant.as_str()),
-            execution: model.map(|model| &model.execution),
+            execution: model.map(|model| &*model.execution),
             policy_digest: scores.map(|scores| scores.policy_digest.as_str()),
             logit: scores.map(|scores| scores.logit),
             probability: scores.map(|scores| scores.probability.value()),

@@ -7,6 +7,7 @@ use cxr::statistics::ImageStatistics;
 use cxr::{Decision, Probability, RejectReason};
 use serde::Serialize;
 use serde_json::Value;
+use std::sync::Arc;
 use time::OffsetDateTime;
 use tlog_tiles::Hash;
 use uuid::Uuid;
@@ -181,7 +182,7 @@ pub struct ModelIdentity {
     /// The variant.
     pub variant: String,
     /// Execution fingerprint.
-    pub execution: Value,
+    pub execution: Arc<Value>,
 }
 
 /// What came out of the model and what was made of it.

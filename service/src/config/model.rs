@@ -25,6 +25,7 @@ pub(super) struct ModelSection {
     openvino_device: String,
     sessions: Option<NonZeroUsize>,
     intra_threads: Option<NonZeroUsize>,
+    alone_threads: Option<NonZeroUsize>,
     spinning: bool,
     arena: bool,
     batching: BatchingSection,
@@ -89,6 +90,8 @@ pub struct ModelConfig {
     pub sessions: Option<usize>,
     /// Threads inside one operator of a session; measured defaults where absent.
     pub intra_threads: Option<usize>,
+    /// Threads inside one operator for an image that nothing runs beside; measured defaults where absent.
+    pub alone_threads: Option<usize>,
     /// Whether an operator's idle threads spin.
     pub spinning: bool,
     /// Whether a session keeps its memory between runs.
@@ -132,6 +135,7 @@ impl ModelConfig {
             variant: shadow.variant.clone(),
             sessions: Some(1),
             intra_threads: Some(1),
+            alone_threads: Some(1),
             shadow: None,
             ..self.clone()
         }
@@ -173,6 +177,12 @@ impl ModelSection {
                 "give at most the number of cores",
             ),
             (
+                most(self.alone_threads, 1024),
+                "model.alone_threads",
+                "more than 1024",
+                "give at most the number of cores",
+            ),
+            (
                 most(self.batching.max_batch, 1024),
                 "model.batching.max_batch",
                 "more than 1024",
@@ -205,6 +215,7 @@ impl ModelSection {
             openvino_device: self.openvino_device.clone(),
             sessions: self.sessions.map(NonZeroUsize::get),
             intra_threads: self.intra_threads.map(NonZeroUsize::get),
+            alone_threads: self.alone_threads.map(NonZeroUsize::get),
             spinning: self.spinning,
             arena: self.arena,
             batching: BatchingConfig {

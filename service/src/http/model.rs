@@ -42,6 +42,9 @@ pub(super) struct ModelInfo {
     /// Everything that can change the last bits of an output; null while nothing executes.
     #[schema(value_type = Option<Object>)]
     execution: Option<Value>,
+    /// The same of the session for an image that nothing runs beside; null where there is none.
+    #[schema(value_type = Option<Object>)]
+    execution_alone: Option<Value>,
     /// A candidate that scores the same images and never answers.
     #[serde(skip_serializing_if = "Option::is_none")]
     shadow: Option<ShadowInfo>,
@@ -112,7 +115,8 @@ pub(super) async fn show(State(api): State<Shared>) -> Json<ModelInfo> {
         operating_point: json(serde_json::to_value(&variant.policy.chosen)),
         provider: engine.ok().map(|engine| engine.proof().provider.clone()),
         assigned_nodes: engine.ok().map(|engine| engine.proof().assigned_nodes.clone()),
-        execution: engine.ok().map(|engine| engine.execution().clone()),
+        execution: engine.ok().map(|engine| Value::clone(engine.execution())),
+        execution_alone: engine.ok().and_then(|engine| engine.execution_alone().cloned()),
         shadow: api.pipeline.shadow.as_ref().map(|shadow| ShadowInfo {
             name: shadow.model().manifest().name.clone(),
             version: shadow.model().manifest().version.clone(),

@@ -1,6 +1,6 @@
 //! The backend on ONNX Runtime, through the crate `runtime`.
 
-use super::{Backend, BackendError, BatchPolicy, Tuning};
+use super::{Alone, Backend, BackendError, BatchPolicy, Tuning};
 use crate::config::model::{ModelConfig, ProviderName};
 use crate::model::ServedModel;
 use runtime::{
@@ -21,6 +21,8 @@ impl Backend for OnnxBackend {
 pub struct Sessions {
     /// One for each model thread.
     pub backends: Vec<OnnxBackend>,
+    /// One more, with more threads.
+    pub alone: Option<Alone<OnnxBackend>>,
     /// Bounds of their batches.
     pub policy: BatchPolicy,
     /// Sizes that they run in, where not in any.
@@ -47,20 +49,29 @@ impl Sessions {
             batch_sizes: tuning.batch_sizes.clone(),
             precision: model.variant().precision.clone(),
         };
-        let session = || runtime.session(model.graph(), &model.manifest().model, &options);
-        let first = session()?;
+        let session = |options| runtime.session(model.graph(), &model.manifest().model, options);
+        let first = session(&options)?;
         let proof = first.proof().clone();
         let execution = serde_json::to_value(first.fingerprint()).unwrap_or_default();
         let mut backends = vec![OnnxBackend(first)];
         while backends.len() < tuning.sessions {
-            backends.push(OnnxBackend(session()?));
+            backends.push(OnnxBackend(session(&options)?));
         }
+        let alone = match tuning.alone_threads {
+            Some(intra_threads) => {
+                let session = session(&SessionOptions { intra_threads, ..options.clone() })?;
+                let execution = serde_json::to_value(session.fingerprint()).unwrap_or_default();
+                Some(Alone { backend: OnnxBackend(session), execution })
+            }
+            None => None,
+        };
         let policy = BatchPolicy {
             max_batch: tuning.max_batch,
             max_delay: config.batching.max_delay,
             sessions: tuning.sessions,
+            alone: alone.is_some(),
         };
-        Ok(Self { backends, policy, batch_sizes: tuning.batch_sizes, proof, execution })
+        Ok(Self { backends, alone, policy, batch_sizes: tuning.batch_sizes, proof, execution })
     }
 }
 

@@ -11,6 +11,8 @@ pub struct BatchPolicy {
     pub max_delay: Duration,
     /// Sessions that run batches.
     pub sessions: usize,
+    /// Whether there is one more, with more threads, for an image that nothing runs beside.
+    pub alone: bool,
 }
 
 /// One image that waits, oldest first.
@@ -27,6 +29,8 @@ pub struct Waiting {
 pub enum Step {
     /// Hand over a batch of the oldest so many.
     Run(usize),
+    /// Hand the only image to the session for one that is alone.
+    RunAlone,
     /// Look again after that, or when something happens.
     Wait(Duration),
     /// Look again when something happens.
@@ -40,7 +44,7 @@ impl BatchPolicy {
     /// An idle session gets what there is at once, shared out among the idle ones. While all are busy one batch more for
     /// each is closed ahead, when it is full or its oldest image has waited long enough, so that a session that ends
     /// finds the next one made up. No batch is so large that it would run beyond the deadline of one of its images, if
-    /// a smaller one would not.
+    /// a smaller one would not. An image that finds everything idle and nothing beside it has all threads.
     pub fn next(
         &self,
         waiting: &[Waiting],
@@ -48,6 +52,9 @@ impl BatchPolicy {
         cost: impl Fn(usize) -> Option<Duration>,
     ) -> Step {
         let Some(oldest) = waiting.first() else { return Step::Rest };
+        if self.alone && unfinished == 0 && waiting.len() == 1 {
+            return Step::RunAlone;
+        }
         let idle = self.sessions.saturating_sub(unfinished);
         if idle > 0 {
             let share = waiting.len().div_ceil(idle).min(self.max_batch);
@@ -96,7 +103,7 @@ mod tests {
         waited.iter().map(|waited| Waiting { waited: ms(*waited), left: ms(60_000) }).collect()
     }
 
-    const POLICY: BatchPolicy = BatchPolicy { max_batch: 8, max_delay: ms(5), sessions: 2 };
+    const POLICY: BatchPolicy = BatchPolicy { max_batch: 8, max_delay: ms(5), sessions: 2, alone: false };
 
     fn unknown(_: usize) -> Option<Duration> {
         None
@@ -113,6 +120,15 @@ mod tests {
         }
         assert_eq!(POLICY.next(&queue(&[0; 6]), 0, unknown), Step::Run(3), "shared out between two");
         assert_eq!(POLICY.next(&[], 0, unknown), Step::Rest);
+    }
+
+    #[test]
+    fn an_image_is_alone_when_nothing_runs_and_nothing_waits_beside_it() {
+        let policy = BatchPolicy { alone: true, ..POLICY };
+        assert_eq!(policy.next(&queue(&[0]), 0, unknown), Step::RunAlone);
+        assert_eq!(policy.next(&queue(&[0, 0]), 0, unknown), Step::Run(1));
+        assert_eq!(policy.next(&queue(&[0]), 1, unknown), Step::Run(1));
+        assert_eq!(POLICY.next(&queue(&[0]), 0, unknown), Step::Run(1));
     }
 
     #[test]
@@ -147,8 +163,9 @@ mod tests {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (random >> 33) % n
         };
-        for sessions in 1..4 {
-            let policy = BatchPolicy { max_batch: 1 + draw(16) as usize, max_delay: ms(draw(20)), sessions };
+        for (sessions, alone) in [(1, false), (2, true), (3, false), (3, true)] {
+            let (max_batch, max_delay) = (1 + draw(16) as usize, ms(draw(20)));
+            let policy = BatchPolicy { max_batch, max_delay, sessions, alone };
             let (mut now, mut arrived, mut done) = (0u64, 0u64, 0u64);
             let (mut waiting, mut running) = (Vec::<u64>::new(), Vec::<(u64, usize)>::new());
             while done < 2000 {
@@ -166,7 +183,11 @@ mod tests {
                 loop {
                     let view: Vec<_> =
                         waiting.iter().map(|at| Waiting { waited: ms(now - at), left: ms(1000) }).collect();
-                    let Step::Run(n) = policy.next(&view, running.len(), unknown) else { break };
+                    let n = match policy.next(&view, running.len(), unknown) {
+                        Step::Run(n) => n,
+                        Step::RunAlone => 1,
+                        Step::Wait(_) | Step::Rest => break,
+                    };
                     assert!(n >= 1 && n <= policy.max_batch && n <= waiting.len());
                     waiting.drain(..n);
                     running.push((now + 1 + draw(30), n));

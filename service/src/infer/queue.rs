@@ -48,27 +48,35 @@ pub(super) type Batch = Vec<Item>;
 pub(super) enum Message {
     /// An image has come.
     Submit(Item),
-    /// A batch has ended; how many images ran, and for how long.
-    Finished { n: usize, ran: Duration },
+    /// A batch has ended; how many images ran, and for how long, where that says something of the next batch.
+    Finished { cost: Option<(usize, Duration)> },
 }
 
-/// Starts the owner. It ends when the last sender of messages is gone; then `batches` closes and the sessions end.
+/// The ways to the sessions.
+pub(super) struct Lanes {
+    /// Whichever session is free takes the next batch.
+    pub(super) shared: mpsc::Sender<Batch>,
+    /// To the session for an image that is alone; the policy knows whether there is one.
+    pub(super) alone: mpsc::Sender<Batch>,
+}
+
+/// Starts the owner. It ends when the last sender of messages is gone; then the lanes close and the sessions end.
 /// `messages` does not count as one: the sessions hold it for as long as they live.
 pub(super) fn start(
     policy: BatchPolicy,
-    batches: mpsc::Sender<Batch>,
+    lanes: Lanes,
     metrics: Option<Arc<Metrics>>,
 ) -> UnboundedSender<Message> {
     let (messages, inbox) = unbounded_channel();
     let owner =
-        Owner { policy, batches, metrics, waiting: VecDeque::new(), unfinished: 0, costs: Costs::default() };
+        Owner { policy, lanes, metrics, waiting: VecDeque::new(), unfinished: 0, costs: Costs::default() };
     tokio::spawn(owner.work(inbox));
     messages
 }
 
 struct Owner {
     policy: BatchPolicy,
-    batches: mpsc::Sender<Batch>,
+    lanes: Lanes,
     metrics: Option<Arc<Metrics>>,
     waiting: VecDeque<Item>,
     unfinished: usize,
@@ -84,7 +92,7 @@ impl Owner {
                     Ok(message) => message,
                     Err(_) => continue,
                 },
-                Step::Run(_) | Step::Rest => inbox.recv().await,
+                Step::Run(_) | Step::RunAlone | Step::Rest => inbox.recv().await,
             };
             let Some(message) = message else { return };
             self.hear(message);
@@ -98,9 +106,11 @@ impl Owner {
     fn hear(&mut self, message: Message) {
         match message {
             Message::Submit(item) => self.waiting.push_back(item),
-            Message::Finished { n, ran } => {
+            Message::Finished { cost } => {
                 self.unfinished = self.unfinished.saturating_sub(1);
-                self.costs.learn(n, ran);
+                if let Some((n, ran)) = cost {
+                    self.costs.learn(n, ran);
+                }
             }
         }
     }
@@ -112,16 +122,20 @@ impl Owner {
             let now = Instant::now();
             let view: Vec<Waiting> = self.waiting.iter().map(|item| item.seen(now)).collect();
             let step = self.policy.next(&view, self.unfinished, |n| self.costs.of(n));
-            let Step::Run(n) = step else {
-                if let Some(metrics) = &self.metrics {
-                    metrics.waiting(self.waiting.len());
+            let (lane, n) = match step {
+                Step::Run(n) => (&self.lanes.shared, n),
+                Step::RunAlone => (&self.lanes.alone, 1),
+                Step::Wait(_) | Step::Rest => {
+                    if let Some(metrics) = &self.metrics {
+                        metrics.waiting(self.waiting.len());
+                    }
+                    return step;
                 }
-                return step;
             };
             let batch: Batch = self.waiting.drain(..n).collect();
             self.unfinished += 1;
             // Sessions that are gone drop the batch, and with it the replies: whoever waits is told.
-            drop(self.batches.send(batch));
+            drop(lane.send(batch));
         }
     }
 }

@@ -38,10 +38,15 @@ impl Backend for Brightness {
 }
 
 fn engine(backends: Vec<Brightness>, max_batch: usize) -> Engine {
-    let policy = BatchPolicy { max_batch, max_delay: Duration::from_millis(5), sessions: backends.len() };
+    let policy = BatchPolicy {
+        max_batch,
+        max_delay: Duration::from_millis(5),
+        sessions: backends.len(),
+        alone: false,
+    };
     let proof = ProviderProof { provider: "test".into(), assigned_nodes: BTreeMap::default() };
     let facts = EngineFacts { probe: vec![7; 4], proof, execution: Value::Null };
-    Engine::start(backends, policy, 0, facts, None).unwrap()
+    Engine::start(backends, None, policy, 0, facts, None).unwrap()
 }
 
 fn input(seed: u64) -> Arc<ModelInput> {
@@ -84,6 +89,28 @@ async fn images_that_come_while_the_session_is_busy_run_together_and_each_gets_i
     let batches = backend.batches.lock().unwrap().clone();
     assert_eq!(batches.iter().sum::<usize>(), 9);
     assert!(batches.len() <= 3, "{batches:?}");
+}
+
+#[tokio::test]
+async fn an_image_that_nothing_runs_beside_has_the_session_with_more_threads() {
+    let backend = || Brightness { takes: Duration::from_millis(50), ..Brightness::default() };
+    let (shared, wide) = (backend(), backend());
+    let alone = Alone { backend: wide.clone(), execution: Value::from("wide") };
+    let policy = BatchPolicy { max_batch: 1, max_delay: Duration::ZERO, sessions: 2, alone: false };
+    let proof = ProviderProof { provider: "test".into(), assigned_nodes: BTreeMap::default() };
+    let facts = EngineFacts { probe: vec![7; 4], proof, execution: Value::from("shared") };
+    let engine =
+        Engine::start(vec![shared.clone(), shared.clone()], Some(alone), policy, 0, facts, None).unwrap();
+    for _ in 0..3 {
+        let answer = engine.run(input(1), later(5000), pending()).await.unwrap();
+        assert_eq!(*answer.execution, Value::from("wide"), "the answer says which it was");
+    }
+    assert_eq!((wide.batches.lock().unwrap().len(), shared.batches.lock().unwrap().len()), (3, 0));
+    let runs = (0..8).map(|seed| engine.run(input(seed), later(5000), pending()));
+    let answers = futures_util::future::join_all(runs).await;
+    let beside = answers.iter().filter(|answer| *answer.as_ref().unwrap().execution == "shared");
+    assert!(beside.count() >= 6, "what comes together is shared out");
+    assert!(engine.is_healthy().await);
 }
 
 #[tokio::test]
@@ -159,10 +186,10 @@ async fn sessions_end_with_their_engine() {
         }
     }
     let alive = Arc::new(());
-    let policy = BatchPolicy { max_batch: 1, max_delay: Duration::ZERO, sessions: 1 };
+    let policy = BatchPolicy { max_batch: 1, max_delay: Duration::ZERO, sessions: 1, alone: false };
     let proof = ProviderProof { provider: "test".into(), assigned_nodes: BTreeMap::default() };
     let facts = EngineFacts { probe: vec![], proof, execution: Value::Null };
-    drop(Engine::start(vec![Alive(Arc::clone(&alive))], policy, 0, facts, None).unwrap());
+    drop(Engine::start(vec![Alive(Arc::clone(&alive))], None, policy, 0, facts, None).unwrap());
     let ended = async {
         while Arc::strong_count(&alive) > 1 {
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -10,6 +10,9 @@ use std::num::NonZeroUsize;
 /// long (docs/GPU.md).
 const GPU_MAX_BATCH: usize = 32;
 
+/// Most threads for an image that is alone, unless more are asked for: each operator ends when its last thread does.
+const MOST_ALONE: usize = 4;
+
 /// The layout in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tuning {
@@ -17,6 +20,8 @@ pub struct Tuning {
     pub sessions: usize,
     /// Threads inside one operator.
     pub intra_threads: usize,
+    /// Threads inside one operator of the session for an image that nothing runs beside; none: there is no such session.
+    pub alone_threads: Option<usize>,
     /// Whether an operator's idle threads spin.
     pub spinning: bool,
     /// Whether a session keeps its memory between runs.
@@ -43,6 +48,8 @@ impl Tuning {
         let intra_threads = config.intra_threads.unwrap_or(1);
         let sessions =
             config.sessions.unwrap_or_else(|| if on_cpu { (cores / intra_threads).max(1) } else { 1 });
+        // A single image gains from every core that would idle meanwhile: a third less time with two (docs/BENCHMARK.md).
+        let alone_threads = config.alone_threads.unwrap_or(if on_cpu { cores.min(MOST_ALONE) } else { 1 });
         let by_device = match config.provider {
             ProviderName::Cpu | ProviderName::Openvino => 1,
             ProviderName::Cuda => GPU_MAX_BATCH,
@@ -57,6 +64,7 @@ impl Tuning {
         Self {
             sessions,
             intra_threads,
+            alone_threads: (alone_threads > intra_threads).then_some(alone_threads),
             spinning: config.spinning,
             arena: config.arena,
             max_batch,

@@ -3,6 +3,7 @@
 use super::ServedModel;
 use crate::infer::{Backend, BackendError, is_device_failure};
 use cxr::{DecodeLimits, Rejection};
+use runtime::ModelOutputs;
 
 /// The known inputs of the variant that serves; there is at least one.
 pub struct Golden(Vec<Known>);
@@ -116,6 +117,29 @@ impl Golden {
         }
         Ok(())
     }
+
+    /// Whether two sessions give every input the very same bits.
+    ///
+    /// # Errors
+    /// When one does not run.
+    pub fn alike<B: Backend>(&self, one: &mut B, other: &mut B) -> Result<bool, WarmupError> {
+        for known in &self.0 {
+            let run = |backend: &mut B| {
+                let failed = |source| WarmupError::Run { file: known.file.clone(), source };
+                backend.run(&[&known.pixels]).map_err(failed)
+            };
+            if !same_bits(&run(one)?, &run(other)?) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+fn same_bits(one: &ModelOutputs, other: &ModelOutputs) -> bool {
+    let same =
+        |a: &[f32], b: &[f32]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits());
+    same(&one.logits, &other.logits) && same(&one.cam, &other.cam) && same(&one.embedding, &other.embedding)
 }
 
 fn prove_batch(batch: &[&Known], backend: &mut impl Backend, model: &ServedModel) -> Result<(), WarmupError> {

@@ -8,6 +8,8 @@ use crate::infer::Engine;
 use crate::model::ServedModel;
 use crate::telemetry::logs::chain;
 use crate::telemetry::metrics::DropCause;
+use serde_json::Value;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// A failure is logged whether or not its row can be written and its client still waits.
@@ -34,15 +36,16 @@ impl Pipeline {
     ) -> PredictionRow {
         let model = &case.serving.model;
         let outcome = match examined {
-            Ok(Examined { finding, .. }) => {
-                Outcome::Predicted { model: identity(model, engine), scores: scores(model, finding) }
-            }
+            Ok(Examined { finding, .. }) => Outcome::Predicted {
+                model: identity(model, &finding.inference.execution),
+                scores: scores(model, finding),
+            },
             Err(Stop::Rejected(rejection)) => Outcome::Rejected { reason: rejection.reason },
             Err(Stop::Dropped(why)) => {
-                Outcome::Expired { model: identity(model, engine), reason: why.code() }
+                Outcome::Expired { model: identity(model, engine.execution()), reason: why.code() }
             }
             Err(Stop::Failed(failure)) => {
-                Outcome::Failed { model: identity(model, engine), reason: failure.code() }
+                Outcome::Failed { model: identity(model, engine.execution()), reason: failure.code() }
             }
         };
         PredictionRow {
@@ -91,13 +94,13 @@ impl Pipeline {
     }
 }
 
-fn identity(model: &ServedModel, engine: &Engine) -> ModelIdentity {
+fn identity(model: &ServedModel, execution: &Arc<Value>) -> ModelIdentity {
     ModelIdentity {
         name: model.manifest().name.clone(),
         version: model.manifest().version.clone(),
         bundle_digest: model.bundle().digest().to_owned(),
         variant: model.variant_name().to_owned(),
-        execution: engine.execution().clone(),
+        execution: Arc::clone(execution),
     }
 }
 

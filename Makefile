@@ -25,7 +25,7 @@ test: setup test-service test-trainer ## Everything: domain, service, system and
 test-service: ## Domain, runtime, service and system tests (no libtorch)
 	$(CARGO) build --release --bins
 	ORT_DYLIB_PATH="$$(scripts/onnxruntime.sh)" CXR_REFERENCE_PYTHON="$$(scripts/reference-venv.sh)" \
-		$(CARGO) test --release
+		CXR_SCHEMATHESIS="$$(scripts/schemathesis-venv.sh)" $(CARGO) test --release
 
 test-trainer: ## Trainer tests on phantoms (fetches libtorch, 544 MB, once)
 	$(CARGO) build --release --bins

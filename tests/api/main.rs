@@ -10,6 +10,7 @@ mod oidc;
 mod phi;
 mod predictions;
 mod quota;
+mod schemathesis;
 mod search;
 mod startup;
 mod tls;

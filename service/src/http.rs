@@ -5,6 +5,8 @@ mod admission;
 mod audit;
 mod docs;
 mod error;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod headers;
 mod health;
 mod labels;

@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod attacks;
+mod erasure;
 mod log;
+mod replay;
 mod restore;
 mod retention;
 mod roles;

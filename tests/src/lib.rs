@@ -2,6 +2,7 @@
 
 pub mod bundles;
 pub mod images;
+pub mod npm;
 pub mod postgres;
 pub mod server;
 pub mod tokens;

@@ -8,9 +8,9 @@ CREATE INDEX predictions_actor ON predictions (actor, id);
 CREATE INDEX predictions_request ON predictions (request_id);
 CREATE INDEX predictions_reason ON predictions ((coalesce(reason, decision_reason)), id);
 CREATE INDEX predictions_not_predicted ON predictions (outcome, id) WHERE outcome <> 'predicted';
--- A model serves for a while: its rows lie side by side, and a filter over each stretch of the table finds them.
-CREATE INDEX predictions_model ON predictions USING brin
-    (model_version text_bloom_ops, bundle_digest text_bloom_ops) WITH (pages_per_range = 64);
+-- An old model's rows lie behind all that came after it.
+CREATE INDEX predictions_model ON predictions (model_version, id);
+CREATE INDEX predictions_bundle ON predictions (bundle_digest, id);
 
 -- From a label to its images.
 CREATE INDEX labels_by_label ON labels (label, prediction_id);

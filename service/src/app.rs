@@ -65,6 +65,7 @@ impl App {
             Arc::clone(&store),
             Arc::clone(&verifier),
             Arc::clone(&metrics),
+            config.database.refuse_owner,
         ));
         let gate = Arc::new(Gate::new(config.limits.max_in_flight.get(), Arc::clone(&metrics)));
         if let Some(every) = config.model.watch_interval {

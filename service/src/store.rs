@@ -207,6 +207,14 @@ impl Store {
         self.writer.run(async |connection| schema::state(connection).await).await
     }
 
+    /// Whether the user who writes could change what is written.
+    ///
+    /// # Errors
+    /// When the database gives no answer.
+    pub async fn owns_the_log(&self) -> Result<bool, StoreError> {
+        self.writer.run(async |connection| schema::owns_the_log(connection).await).await
+    }
+
     /// An error with its cause: the pool only says that it has waited for a connection, a connection of its own says why.
     pub async fn explained(&self, error: StoreError) -> StoreError {
         if !matches!(error, StoreError::Unavailable(sqlx::Error::PoolTimedOut)) {

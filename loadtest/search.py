@@ -46,10 +46,10 @@ SELECT (lpad(to_hex((extract(epoch FROM moment) * 1000)::bigint), 12, '0') || '7
     CASE WHEN p THEN 1.0 END, CASE WHEN p THEN array_fill(0.25::real, ARRAY[32]) END, CASE WHEN p THEN array_fill(0.5::real, ARRAY[49]) END,
     CASE WHEN p THEN 7 END, CASE WHEN p THEN 7 END, '{}'
 FROM (SELECT n, share, moment, outcome, outcome = 'predicted' AS p FROM (
-    SELECT n::bigint AS n, (n * 7919 %% 1000) / 1000.0 AS share,
+    SELECT n, (n * 7919 %% 1000) / 1000.0 AS share,
         now() - interval '360 days' + n * (interval '360 days' / %(rows)s) AS moment,
         CASE WHEN n % 1000 = 1 THEN 'rejected' WHEN n % 10000 = 2 THEN 'expired' ELSE 'predicted' END AS outcome
-    FROM generate_series(%(first)s, %(last)s) AS n) AS numbered) AS made
+    FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS n) AS numbered) AS made
 """
 
 MONTHS = """

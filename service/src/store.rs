@@ -67,8 +67,11 @@ impl StoreError {
     }
 }
 
-/// Each search is planned for its own values: how many rows have them decides the way.
-const READERS: [(&str, &str); 1] = [("plan_cache_mode", "force_custom_plan")];
+/// There is one way to insert rows, however many: it is planned once a connection, not again for the first executions of each number.
+const WRITERS: [(&str, &str); 1] = [("plan_cache_mode", "force_generic_plan")];
+
+/// Each search is planned for its own values: how many rows have them decides the way. Compiling a plan would take longer than a page.
+const READERS: [(&str, &str); 2] = [("plan_cache_mode", "force_custom_plan"), ("jit", "off")];
 
 /// The log's database.
 pub struct Store {
@@ -82,7 +85,7 @@ impl Store {
     /// # Errors
     /// When a URL does not parse.
     pub fn new(config: &DatabaseConfig) -> Result<Self, StoreError> {
-        let writer = Pool::new(&config.url, config.max_connections, config, &[])?;
+        let writer = Pool::new(&config.url, config.max_connections, config, &WRITERS)?;
         let reader = Pool::new(&config.reader_url, config.reader_connections, config, &READERS)?;
         Ok(Self { writer, reader })
     }

@@ -12,6 +12,7 @@ mod phi;
 mod predictions;
 mod quota;
 mod retries;
+mod schemathesis;
 mod search;
 mod startup;
 mod tls;

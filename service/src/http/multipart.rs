@@ -7,7 +7,7 @@ use super::upload::over_limit;
 use crate::config::secret::Secret;
 use crate::pipeline::Stated;
 use axum::extract::multipart::{Field, Multipart, MultipartError};
-use axum::extract::{FromRequest, Request};
+use axum::extract::{DefaultBodyLimit, FromRequest, Request};
 use bytes::{Bytes, BytesMut};
 
 /// Longest text part; what it may say is far shorter.
@@ -15,11 +15,13 @@ const MAX_TEXT_BYTES: usize = 256;
 
 /// The image and what is stated of it; `stated` holds what the query said.
 pub(super) async fn read(
-    request: Request,
+    mut request: Request,
     limit_bytes: usize,
     mut stated: Stated,
 ) -> Result<(Bytes, Stated), ApiError> {
     let boundary = |_| ApiError::Malformed("the Content-Type gives no usable multipart boundary");
+    // The body comes limited, to more than statements may have.
+    DefaultBodyLimit::disable().apply(&mut request);
     let mut form = Multipart::from_request(request, &()).await.map_err(boundary)?;
     let mut image = None;
     while let Some(part) = form.next_field().await.map_err(|error| broken(&error, limit_bytes))? {

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use time::OffsetDateTime;
+use time::{OffsetDateTime, UtcOffset};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -83,6 +83,7 @@ pub(super) struct SearchQuery {
     limit: Option<usize>,
     /// `json` is a page; `ndjson`, `csv` and `fhir` (R4 `AuditEvent`, one a line) are everything, streamed.
     #[serde(default)]
+    #[param(inline)]
     format: Format,
 }
 
@@ -198,9 +199,27 @@ impl SearchQuery {
 
     fn filter(&self) -> Result<Filter, ApiError> {
         let digest = self.input_digest.as_deref().map(hex::decode).transpose();
+        let texts = [
+            &self.actor,
+            &self.model_version,
+            &self.bundle_digest,
+            &self.outcome,
+            &self.decision,
+            &self.reason,
+            &self.label,
+        ];
+        // The database takes neither, and could not have them in a row.
+        if texts.into_iter().flatten().any(|text| text.contains('\0')) {
+            return Err(ApiError::Malformed("a text of the query holds a null character"));
+        }
+        let moment = |at: Option<OffsetDateTime>| {
+            let utc = at.map(|at| at.checked_to_offset(UtcOffset::UTC));
+            let beyond = ApiError::Malformed("from and to lie in the years 0 to 9999 of UTC");
+            utc.map(|at| at.filter(|at| at.year() >= 0).ok_or(beyond)).transpose()
+        };
         Ok(Filter {
-            from: self.from,
-            to: self.to,
+            from: moment(self.from)?,
+            to: moment(self.to)?,
             actor: self.actor.clone(),
             model_version: self.model_version.clone(),
             bundle_digest: self.bundle_digest.clone(),

@@ -4,10 +4,11 @@
 
 mod attacks;
 mod erasure;
-mod log;
 mod replay;
 mod restore;
 mod retention;
 mod roles;
 mod takeover;
 mod tree;
+
+use system_tests::log;

@@ -5,6 +5,7 @@ mod admission;
 mod audit;
 mod docs;
 mod error;
+mod fhir;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod headers;
@@ -20,8 +21,10 @@ mod receipt;
 mod record;
 mod refusals;
 mod reload;
+mod retry;
 mod search;
 pub mod server;
+mod subject;
 mod timeout;
 mod tls;
 mod upload;

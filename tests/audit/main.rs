@@ -3,9 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod attacks;
-mod log;
+mod erasure;
+mod replay;
 mod restore;
 mod retention;
 mod roles;
 mod takeover;
 mod tree;
+
+use system_tests::log;

@@ -1,11 +1,10 @@
 //! A disk whose flushes take long: rows share them, and nobody waits for more than his own.
 
-use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use system_tests::postgres::{Cluster, psql};
 use system_tests::server::{Options, Server};
-use system_tests::{images, root};
+use system_tests::{images, preload};
 
 const CLIENTS: u32 = 64;
 
@@ -52,17 +51,7 @@ async fn audit_within(server: &Server, seconds: &str) -> f64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_share_slow_flushes() {
     let folder = tempfile::tempdir().unwrap();
-    let library = folder.path().join("slow_flush.so");
-    let built = Command::new("cc")
-        .args(["-shared", "-fPIC", "-O1", "-o"])
-        .arg(&library)
-        .arg(root().join("tests/ops/slow_flush.c"))
-        .arg("-ldl")
-        .status();
-    assert!(built.unwrap().success());
-    // Whoever Postgres runs as must be able to read it.
-    let public = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(folder.path(), public).unwrap();
+    let library = preload::build("tests/ops/slow_flush.c", folder.path());
     let time = if std::env::var_os("CXR_LONG_TESTS").is_some() { 30 } else { 2 };
     for flush_ms in ["0", "8"] {
         let cluster =

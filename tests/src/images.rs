@@ -53,6 +53,12 @@ pub fn blank() -> Vec<u8> {
     encode_png(&vec![90; 300 * 300], 300, 300)
 }
 
+/// A phantom that is quickly decoded, as PNG.
+pub fn small(seed: u64) -> Vec<u8> {
+    let (width, height) = (144, 128);
+    encode_png(&generate(&PhantomSpec { seed, width, height, opacity: seed % 2 == 0 }), width, height)
+}
+
 /// A radiograph the size of a thumbnail.
 pub fn too_small() -> Vec<u8> {
     encode_png(&generate(&PhantomSpec { seed: 1, width: 80, height: 64, opacity: false }), 80, 64)

@@ -2,9 +2,14 @@
 
 pub mod bundles;
 pub mod images;
+pub mod log;
+pub mod npm;
 pub mod postgres;
+pub mod preload;
+pub mod proxy;
 pub mod server;
 pub mod tokens;
+mod wire;
 
 use std::path::PathBuf;
 

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub struct Cluster {
     directory: PathBuf,
     url: String,
+    environment: Vec<(String, String)>,
     guard: Child,
 }
 
@@ -47,7 +48,14 @@ impl Cluster {
             .expect("the script runs");
         assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
         let url = String::from_utf8(started.stdout).expect("a URL").trim().to_owned();
-        Self { directory, url, guard }
+        let environment =
+            environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Self { directory, url, environment, guard }
+    }
+
+    /// Where it listens.
+    pub fn socket(&self) -> PathBuf {
+        self.directory.join(".s.PGSQL.5432")
     }
 
     /// The connection URL of a database.
@@ -96,9 +104,7 @@ impl Cluster {
 
     /// Sends the postmaster a signal: STOP and CONT stall it, and `kill` of its children follows its own rules.
     pub fn signal(&self, signal: &str) {
-        let pids =
-            std::fs::read_to_string(self.directory.join("data/postmaster.pid")).expect("a running cluster");
-        let pid = pids.lines().next().expect("a process id").to_owned();
+        let pid = self.pid().expect("a running cluster");
         let children = Command::new("pgrep").args(["-P", &pid]).output().expect("pgrep runs");
         let children = String::from_utf8_lossy(&children.stdout).into_owned();
         for pid in std::iter::once(pid.as_str()).chain(children.lines()) {
@@ -111,11 +117,30 @@ impl Cluster {
         self.control(&["-m", "fast", "stop"]);
     }
 
-    /// Starts it again after [`stop`](Self::stop).
+    /// Ends it as a crash does: nobody is told, and its next start recovers.
+    pub fn crash(&self) {
+        self.control(&["-m", "immediate", "stop"]);
+    }
+
+    /// Starts it again after [`stop`](Self::stop) or [`crash`](Self::crash).
     pub fn restart(&self) {
         let log = self.directory.join("data/log");
         let options = format!("-c listen_addresses='' -k {} -c fsync=off", self.directory.display());
         self.control(&["-l", &log.to_string_lossy(), "-o", &options, "start"]);
+    }
+
+    /// Starts it again, whether or not it has ended by itself.
+    pub fn restart_whatever_runs(&self) {
+        let running = self.pid().is_some_and(|pid| Path::new("/proc").join(pid).exists());
+        if running {
+            self.crash();
+        }
+        self.restart();
+    }
+
+    fn pid(&self) -> Option<String> {
+        let file = std::fs::read_to_string(self.directory.join("data/postmaster.pid")).ok()?;
+        file.lines().next().map(str::to_owned)
     }
 
     fn control(&self, arguments: &[&str]) {
@@ -128,7 +153,8 @@ impl Cluster {
             Command::new(tool)
         };
         let data = self.directory.join("data");
-        let done = command.current_dir("/tmp").arg("-D").arg(data).arg("-w").args(arguments).output();
+        command.current_dir("/tmp").envs(self.environment.iter().cloned());
+        let done = command.arg("-D").arg(data).arg("-w").args(arguments).output();
         assert!(done.expect("pg_ctl runs").status.success());
     }
 }

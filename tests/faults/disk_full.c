@@ -1,0 +1,44 @@
+/* Stands in front of what Postgres writes: while the file CXR_DISK_FULL exists, no file can grow, as on a disk that is full. What
+   is allocated already can be written again. */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+static int refused(int file, off_t end) {
+    const char *full = getenv("CXR_DISK_FULL");
+    struct stat is;
+    return full && access(full, F_OK) == 0 && fstat(file, &is) == 0 && S_ISREG(is.st_mode) && end > is.st_size;
+}
+
+ssize_t pwrite(int file, const void *bytes, size_t n, off_t at) {
+    static ssize_t (*next)(int, const void *, size_t, off_t);
+    if (!next) next = (ssize_t (*)(int, const void *, size_t, off_t))dlsym(RTLD_NEXT, "pwrite");
+    if (refused(file, at + (off_t)n)) { errno = ENOSPC; return -1; }
+    return next(file, bytes, n, at);
+}
+
+ssize_t pwrite64(int file, const void *bytes, size_t n, off_t at) { return pwrite(file, bytes, n, at); }
+
+ssize_t pwritev(int file, const struct iovec *pieces, int n, off_t at) {
+    static ssize_t (*next)(int, const struct iovec *, int, off_t);
+    off_t end = at;
+    if (!next) next = (ssize_t (*)(int, const struct iovec *, int, off_t))dlsym(RTLD_NEXT, "pwritev");
+    for (int i = 0; i < n; i++) end += pieces[i].iov_len;
+    if (refused(file, end)) { errno = ENOSPC; return -1; }
+    return next(file, pieces, n, at);
+}
+
+ssize_t pwritev64(int file, const struct iovec *pieces, int n, off_t at) { return pwritev(file, pieces, n, at); }
+
+int posix_fallocate(int file, off_t at, off_t n) {
+    static int (*next)(int, off_t, off_t);
+    if (!next) next = (int (*)(int, off_t, off_t))dlsym(RTLD_NEXT, "posix_fallocate");
+    return refused(file, at + n) ? ENOSPC : next(file, at, n);
+}
+
+int posix_fallocate64(int file, off_t at, off_t n) { return posix_fallocate(file, at, n); }

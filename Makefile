@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-service test-trainer lint openapi setup trainer bench bench-models bench-training gpu-check gpu-pack
+.PHONY: help demo test test-service test-trainer lint deny fuzz openapi setup trainer bench bench-models bench-training gpu-check gpu-pack
 
 # Everything but the trainer; the trainer needs libtorch and is built by its own targets into a folder of its own.
 CARGO ?= cargo
@@ -25,7 +25,7 @@ test: setup test-service test-trainer ## Everything: domain, service, system and
 test-service: ## Domain, runtime, service and system tests (no libtorch)
 	$(CARGO) build --release --bins
 	ORT_DYLIB_PATH="$$(scripts/onnxruntime.sh)" CXR_REFERENCE_PYTHON="$$(scripts/reference-venv.sh)" \
-		$(CARGO) test --release
+		CXR_SCHEMATHESIS="$$(scripts/schemathesis-venv.sh)" $(CARGO) test --release
 
 test-trainer: ## Trainer tests on phantoms (fetches libtorch, 544 MB, once)
 	$(CARGO) build --release --bins
@@ -58,10 +58,21 @@ bench-models: trainer ## Build target/bench/models: DenseNet-121, ResNet-50 and 
 			--out target/bench/models/$$architecture; \
 	done
 
-lint: ## Formatting and clippy, warnings as errors
+lint: deny ## Formatting, clippy with warnings as errors, and `make deny`
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	$(CARGO) clippy --release --all-targets -- -D warnings
 	$(TRAINER_ENV) $(CARGO) clippy $(TRAINER_CARGO) --all-targets -- -D warnings
+
+# What only one of the two workspaces has is an exception that the other one does not need.
+DENY = check --hide-inclusion-graph -A unused-wrapper -A license-exception-not-encountered
+deny: ## Licences, crates and where they come from, as deny.toml says (installs cargo-deny once)
+	tool="$$(scripts/cargo-tool.sh cargo-deny 0.20.2)"; \
+	"$$tool" --locked --config deny.toml $(DENY) licenses bans sources; \
+	"$$tool" --locked --config deny.toml --manifest-path fuzz/Cargo.toml $(DENY) -A license-not-encountered licenses bans sources
+
+fuzz: ## Fuzz what strangers send: SECONDS=60 a target, TARGETS="decode multipart token jwks"
+	FUZZ_SECONDS="$(or $(SECONDS),60)" scripts/fuzz.sh $(TARGETS)
 
 openapi: ## Write openapi/openapi.json from the routes
 	$(CARGO) build --release --bins

@@ -56,6 +56,8 @@ for _ in $(seq 100); do
 done
 curl -fs "$base/readyz" > /dev/null || { cat "$work/service.log" >&2; curl -s "$base/readyz" >&2; fail "the service is not ready"; }
 
+# The public half of the development profile's key, which a real site makes itself.
+log_key='development.cxr.invalid/log+a49e0ad1+AYCkUga2cKxdYXVXwGKW+TRQ+ZR5p6J0Ic4z4Sf0f1Fa'
 token=$("$cxr" dev-token --subject demo --scope "predict audit:read")
 if [ -z "$image" ]; then
   image=$work/phantom.png
@@ -84,6 +86,10 @@ Now yours, until Ctrl-C:
   token      export TOKEN=$token
   again      curl -H "Authorization: Bearer \$TOKEN" -H "Content-Type: image/jpeg" --data-binary @your.jpeg "$base/v1/predictions?explain=true"
   the row    curl -H "Authorization: Bearer \$TOKEN" $base/v1/predictions/${id:-ID}
+  a retry    add -H "Idempotency-Key: any-name" twice: the second answer is the first one, and there is one row
+  its proof  curl -H "Authorization: Bearer \$TOKEN" $base/v1/audit/proofs/${id:-ID}
+  verify     export CXR_PROFILE=development CXR_SERVICE__DATABASE__URL='$url'
+             $cxr audit export --out $work/log.ndjson && $cxr audit verify --export $work/log.ndjson --public-key '$log_key'
   the log    psql "$url" -c 'select * from predictions'
   service's  $work/service.log
 NEXT

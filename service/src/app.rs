@@ -1,8 +1,9 @@
 //! Wiring: every part is made here, from the configuration, and nowhere else.
 
+use crate::audit::repeats::Requests;
 use crate::audit::sequencer::Sequencer;
 use crate::audit::signing::LogKey;
-use crate::audit::{AuditLog, InputKey};
+use crate::audit::{AuditLog, SiteKey};
 use crate::auth::Verifier;
 use crate::config::Config;
 use crate::config::http::HttpConfig;
@@ -64,6 +65,7 @@ impl App {
             Arc::clone(&store),
             Arc::clone(&verifier),
             Arc::clone(&metrics),
+            config.database.refuse_owner,
         ));
         let gate = Arc::new(Gate::new(config.limits.max_in_flight.get(), Arc::clone(&metrics)));
         if let Some(every) = config.model.watch_interval {
@@ -76,9 +78,12 @@ impl App {
             key: Arc::clone(&key),
             anchor: config.audit.anchor.clone(),
             pace: config.audit.pace,
+            answers_kept: config.audit.answers_kept,
+            erasures: config.audit.erasures.clone(),
             metrics: Arc::clone(&metrics),
         };
         tokio::spawn(sequencer.run());
+        let site_key = SiteKey::new(&config.audit.input_key);
         let quotas = Arc::new(Quotas::new(config.limits.of_a_client()));
         tokio::spawn(Arc::clone(&quotas).forget());
         let pipeline = Pipeline {
@@ -86,8 +91,9 @@ impl App {
             shadow,
             decoders,
             limits: config.limits.decode(),
-            audit: AuditLog::new(config.audit.group, key, Arc::clone(&store), Arc::clone(&metrics)),
-            input_key: InputKey::new(&config.audit.input_key),
+            audit: AuditLog::new(&config.audit, &site_key, key, Arc::clone(&store), Arc::clone(&metrics)),
+            requests: Requests::new(&site_key),
+            site_key,
             site: config.audit.site,
             metrics: Arc::clone(&metrics),
         };

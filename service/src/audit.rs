@@ -2,9 +2,11 @@
 
 pub mod anchor;
 pub mod columns;
-mod digest;
+pub mod erasures;
 pub mod export;
 mod group;
+pub mod keyed;
+pub mod repeats;
 pub mod row;
 pub mod sequencer;
 pub mod signing;
@@ -12,15 +14,21 @@ pub mod tree;
 pub mod verify;
 mod writer;
 
-pub use digest::InputKey;
 pub use group::GroupPolicy;
+pub use keyed::SiteKey;
 
+use crate::config::audit::AuditConfig;
+use crate::config::secret::Secret;
 use crate::store::{Filter, NewLabel, Page, Read, SignedHead, Store, StoreError, StoredLabel};
 use crate::telemetry::metrics::Metrics;
 use crate::threads::JobLost;
+use columns::{Columns, leaf_hash};
+use rand_core::{OsRng, RngCore};
+use repeats::{Earlier, Kept, RequestKey};
 use row::{PredictionRow, SealedRow, StoredPrediction};
 use signing::{LogKey, SignatureError};
 use std::sync::Arc;
+use std::time::Duration;
 use time::OffsetDateTime;
 use tlog_tiles::Hash;
 use uuid::Uuid;
@@ -38,6 +46,12 @@ pub enum RecordError {
     /// The row has no canonical form.
     #[error("the row cannot be encoded")]
     Encoding(#[source] Arc<serde_json::Error>),
+    /// Another row was committed under the same idempotency key meanwhile, and this one was not.
+    #[error("another row has this idempotency key")]
+    Repeated,
+    /// A row is not what its leaf was made of.
+    #[error("the row in the database is not the one that was recorded")]
+    Changed,
     /// The row is committed, but its receipt is not signed.
     #[error("the row is committed and has no receipt")]
     Receipt(#[source] Arc<SignatureError>),
@@ -45,17 +59,30 @@ pub enum RecordError {
 
 impl From<StoreError> for RecordError {
     fn from(error: StoreError) -> Self {
-        Self::Store(Arc::new(error))
+        if error.is_repetition() { Self::Repeated } else { Self::Store(Arc::new(error)) }
     }
+}
+
+/// A row's receipt: its leaf, signed.
+#[derive(Debug, Clone)]
+pub struct Receipt {
+    /// The row.
+    pub id: Uuid,
+    /// Its leaf in the tree.
+    pub leaf_hash: Hash,
+    /// When it was signed.
+    pub signed_at: OffsetDateTime,
+    /// Id of the key that signed it.
+    pub key_id: String,
+    /// All of this as a signed note.
+    pub note: String,
 }
 
 /// Proof that the row of this id is committed. Only [`AuditLog::record`] makes one, and every answer consumes one.
 #[derive(Debug, Clone)]
 pub struct AuditReceipt {
     sealed: Arc<SealedRow>,
-    signed_at: OffsetDateTime,
-    key_id: String,
-    note: String,
+    signed: Receipt,
 }
 
 impl AuditReceipt {
@@ -69,25 +96,15 @@ impl AuditReceipt {
         self.row().id
     }
 
-    /// The row's leaf in the tree.
-    pub fn leaf_hash(&self) -> Hash {
-        self.sealed.leaf_hash()
+    /// What is signed of it.
+    pub const fn signed(&self) -> &Receipt {
+        &self.signed
     }
+}
 
-    /// When the receipt was signed.
-    pub const fn signed_at(&self) -> OffsetDateTime {
-        self.signed_at
-    }
-
-    /// Id of the key that signed it.
-    pub fn key_id(&self) -> &str {
-        &self.key_id
-    }
-
-    /// All of this as a signed note.
-    pub fn note(&self) -> &str {
-        &self.note
-    }
+/// The key that subjects are found by.
+pub fn subject_lookup(site_key: &SiteKey) -> SiteKey {
+    site_key.derived("subject")
 }
 
 /// Writes and reads audit rows.
@@ -95,30 +112,50 @@ pub struct AuditLog {
     policy: GroupPolicy,
     writer: Writer,
     key: Arc<LogKey>,
+    subject_lookup: SiteKey,
+    answers_kept: Duration,
     store: Arc<Store>,
     metrics: Arc<Metrics>,
 }
 
 impl AuditLog {
     /// On this store. Call inside a Tokio runtime.
-    pub fn new(policy: GroupPolicy, key: Arc<LogKey>, store: Arc<Store>, metrics: Arc<Metrics>) -> Self {
-        let writer = Writer::start(policy, Arc::clone(&store), Arc::clone(&metrics));
-        Self { policy, writer, key, store, metrics }
+    pub fn new(
+        config: &AuditConfig,
+        site_key: &SiteKey,
+        key: Arc<LogKey>,
+        store: Arc<Store>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let writer = Writer::start(config.group, Arc::clone(&store), Arc::clone(&metrics));
+        let (policy, answers_kept) = (config.group, config.answers_kept);
+        Self { policy, writer, key, subject_lookup: subject_lookup(site_key), answers_kept, store, metrics }
     }
 
-    /// Commits the row, together with others where many images are inside; `in_flight` counts them.
+    /// Commits the row, together with others where many images are inside; `in_flight` counts them. What is `kept` is found
+    /// again by its key.
     ///
     /// # Errors
     /// When it is not known to be committed, or has no receipt: then there must be no answer.
-    pub async fn record(&self, row: PredictionRow, in_flight: usize) -> Result<AuditReceipt, RecordError> {
+    pub async fn record(
+        &self,
+        row: PredictionRow,
+        kept: Option<Kept>,
+        in_flight: usize,
+    ) -> Result<AuditReceipt, RecordError> {
         let recorded = async {
-            let sealed = row.seal().map_err(|error| RecordError::Encoding(Arc::new(error)))?;
+            let sealed = row.seal(kept).map_err(|error| RecordError::Encoding(Arc::new(error)))?;
             let sealed = Arc::new(sealed);
             // Boxed: sixteen kilobytes, for a value of each column and the pool.
             Box::pin(self.commit(&sealed, in_flight)).await?;
-            self.receipt(sealed)
+            let signed = self.receipt(sealed.row().id, sealed.leaf_hash())?;
+            Ok(AuditReceipt { sealed, signed })
         };
-        recorded.await.inspect_err(|_| self.metrics.audit_failed())
+        recorded.await.inspect_err(|error| {
+            if !matches!(error, RecordError::Repeated) {
+                self.metrics.audit_failed();
+            }
+        })
     }
 
     async fn commit(&self, sealed: &Arc<SealedRow>, in_flight: usize) -> Result<(), RecordError> {
@@ -130,11 +167,66 @@ impl AuditLog {
         }
     }
 
-    fn receipt(&self, sealed: Arc<SealedRow>) -> Result<AuditReceipt, RecordError> {
-        let signed_at = OffsetDateTime::now_utc();
-        let note = self.key.receipt(sealed.row().id, sealed.leaf_hash(), signed_at);
+    fn receipt(&self, id: Uuid, leaf_hash: Hash) -> Result<Receipt, RecordError> {
+        // As the note says it: in microseconds.
+        let now = OffsetDateTime::now_utc();
+        let signed_at = now.replace_nanosecond(now.nanosecond() / 1000 * 1000).unwrap_or(now);
+        let note = self.key.receipt(id, leaf_hash, signed_at);
         let note = note.map_err(|error| RecordError::Receipt(Arc::new(error)))?;
-        Ok(AuditReceipt { sealed, signed_at, key_id: self.key.id(), note })
+        Ok(Receipt { id, leaf_hash, signed_at, key_id: self.key.id(), note })
+    }
+
+    /// What was answered under a key.
+    ///
+    /// # Errors
+    /// When the database gives no answer.
+    pub async fn earlier(&self, key: &RequestKey) -> Result<Option<Earlier>, StoreError> {
+        self.store.find_earlier(&key.digest, self.answers_kept).await
+    }
+
+    /// Lets go of a key whose time is over or whose row is gone.
+    ///
+    /// # Errors
+    /// When the database gives no answer.
+    pub async fn forget(&self, key: &RequestKey) -> Result<(), StoreError> {
+        self.store.forget_earlier(&key.digest).await
+    }
+
+    /// A row that was committed before, with a new receipt for its old leaf.
+    ///
+    /// # Errors
+    /// When the database gives no answer; `Changed` when the row is not the one that the leaf was made of.
+    pub async fn again(&self, id: Uuid) -> Result<Option<(StoredPrediction, Receipt)>, RecordError> {
+        let Some(row) = self.store.find_prediction(id).await? else { return Ok(None) };
+        let leaf = self.store.leaf(id).await?;
+        let canonical = Columns::from(&row).canonical();
+        let canonical = canonical.map_err(|error| RecordError::Encoding(Arc::new(error)))?;
+        match leaf {
+            Some(leaf) if leaf == leaf_hash(&canonical) => Ok(Some((row, self.receipt(id, leaf)?))),
+            _ => Err(RecordError::Changed),
+        }
+    }
+
+    /// What rows hold in place of an identifier; the subject gets its key here if it has none.
+    ///
+    /// # Errors
+    /// When the database gives no answer.
+    pub async fn pseudonym(&self, identifier: &Secret) -> Result<[u8; 32], StoreError> {
+        let mut fresh = [0; 32];
+        OsRng.fill_bytes(&mut fresh);
+        let lookup = self.subject_lookup.digest(identifier.expose().as_bytes());
+        let key = self.store.find_or_make_subject(&lookup, &fresh).await?;
+        Ok(keyed::pseudonym(&key, identifier))
+    }
+
+    /// The same, of a subject that is known.
+    ///
+    /// # Errors
+    /// When the database gives no answer.
+    pub async fn known_pseudonym(&self, identifier: &Secret) -> Result<Option<[u8; 32]>, StoreError> {
+        let lookup = self.subject_lookup.digest(identifier.expose().as_bytes());
+        let key = self.store.find_subject(&lookup).await?;
+        Ok(key.map(|key| keyed::pseudonym(&key, identifier)))
     }
 
     /// The row of that id.

@@ -1,5 +1,7 @@
 //! Who is asking: from a bearer token to an actor with scopes. Knows nothing of HTTP.
 
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod keys;
 pub mod mint;
 mod remote;

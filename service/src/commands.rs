@@ -1,3 +1,5 @@
 //! Commands that are more than a call: one file a topic.
 
 pub mod audit;
+mod replay;
+mod subjects;

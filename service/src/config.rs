@@ -15,9 +15,12 @@ pub mod secret;
 pub mod telemetry;
 pub mod units;
 
+use audit::AuditConfig;
 use auth::AuthConfig;
 use clap::ValueEnum;
+use cxr::DecodeLimits;
 use database::DatabaseConfig;
+use model::ModelConfig;
 use problem::{Problem, Problems};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -66,11 +69,11 @@ pub struct Config {
     /// `service.auth`
     pub auth: AuthConfig,
     /// `service.model`
-    pub model: model::ModelConfig,
+    pub model: ModelConfig,
     /// `service.limits`
     pub limits: limits::LimitsConfig,
     /// `service.audit`
-    pub audit: audit::AuditConfig,
+    pub audit: AuditConfig,
     /// `service.telemetry`
     pub telemetry: TelemetryConfig,
     effective: BTreeMap<String, serde_json::Value>,
@@ -129,6 +132,40 @@ pub fn load_database(sources: &Sources) -> Result<(DatabaseConfig, TelemetryConf
     sections.telemetry.check(&mut problems);
     match (sections.database.check(&mut problems), problems.as_slice()) {
         (Some(database), []) => Ok((database, sections.telemetry)),
+        _ => Err(Problems(problems)),
+    }
+}
+
+/// The part that work on the audit log needs.
+///
+/// # Errors
+/// All problems of that part.
+pub fn load_audit(sources: &Sources) -> Result<(DatabaseConfig, AuditConfig), Problems> {
+    let (sections, mut problems) = layers::read(sources)?;
+    let database = sections.database.check(&mut problems);
+    match (database, sections.audit.check(sources.profile, &mut problems), problems.as_slice()) {
+        (Some(database), Some(audit), []) => Ok((database, audit)),
+        _ => Err(Problems(problems)),
+    }
+}
+
+/// The part that a replay needs.
+///
+/// # Errors
+/// All problems of that part.
+pub fn load_replay(
+    sources: &Sources,
+) -> Result<(DatabaseConfig, AuditConfig, ModelConfig, DecodeLimits), Problems> {
+    let (mut sections, mut problems) = layers::read(sources)?;
+    sections.model.default_library(sources.environment.get("ORT_DYLIB_PATH").map(String::as_str));
+    sections.limits.check(&mut problems);
+    let database = sections.database.check(&mut problems);
+    let audit = sections.audit.check(sources.profile, &mut problems);
+    let model = sections.model.check(sources.profile, &mut problems);
+    match (database, audit, model, problems.as_slice()) {
+        (Some(database), Some(audit), Some(model), []) => {
+            Ok((database, audit, model, sections.limits.decode()))
+        }
         _ => Err(Problems(problems)),
     }
 }

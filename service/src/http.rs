@@ -5,6 +5,9 @@ mod admission;
 mod audit;
 mod docs;
 mod error;
+mod fhir;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod headers;
 mod health;
 mod labels;
@@ -16,9 +19,12 @@ mod observe;
 mod predictions;
 mod receipt;
 mod record;
+mod refusals;
 mod reload;
+mod retry;
 mod search;
 pub mod server;
+mod subject;
 mod timeout;
 mod tls;
 mod upload;
@@ -78,6 +84,9 @@ pub struct Deadlines {
     pub longest: Duration,
 }
 
+/// A body that is no image has a few hundred bytes.
+const MAX_STATEMENT_BYTES: usize = 16 << 10;
+
 /// Handlers share one.
 type Shared = Arc<Api>;
 
@@ -130,7 +139,12 @@ fn described() -> OpenApiRouter<Shared> {
 
 /// The API description.
 pub fn document() -> Document {
-    let mut document = described().into_openapi();
+    completed(described().into_openapi())
+}
+
+/// With what holds for every route, and is not said again at each.
+fn completed(mut document: Document) -> Document {
+    refusals::describe(&mut document);
     headers::describe(&mut document);
     document
 }
@@ -140,15 +154,15 @@ pub fn document() -> Document {
 /// # Errors
 /// When a route declares no access, or is public without being listed as such.
 pub fn router(api: Shared) -> Result<Router, AccessError> {
-    let (routes, mut document) = described().split_for_parts();
-    headers::describe(&mut document);
+    let (routes, document) = described().split_for_parts();
+    let document = completed(document);
     let access = Arc::new(AccessTable::from_document(&document)?);
     let text = docs::Text::new(&document);
     Ok(routes
         .merge(docs::swagger())
         .fallback(error::unknown_route)
-        // Uploads have their own limit, in bytes of the image.
-        .layer(DefaultBodyLimit::disable())
+        // Uploads have their own limit, in bytes of the image (http/upload.rs, http/multipart.rs).
+        .layer(DefaultBodyLimit::max(MAX_STATEMENT_BYTES))
         .layer(Extension(text))
         // Nothing below runs without the access that its description declares.
         .layer(from_fn_with_state((Arc::clone(&api), access), access::authorise))

@@ -153,7 +153,8 @@ impl Engine {
         Ok(Self { messages, healthy, probe: probe.into(), proof, execution, execution_alone })
     }
 
-    /// Runs the model on one image, unless its deadline passes or `gone` completes before a session takes it.
+    /// Runs the model on one image, unless its deadline passes or `gone` completes before a session takes it. `only`: nothing
+    /// else is in the service.
     ///
     /// # Errors
     /// When the model does not run.
@@ -161,15 +162,19 @@ impl Engine {
         &self,
         input: Arc<ModelInput>,
         deadline: Instant,
+        only: bool,
         gone: impl Future<Output = ()>,
     ) -> Result<Inference, InferenceError> {
-        self.submit(Pixels::Image(input), Some(deadline), gone).await
+        self.submit(Pixels::Image(input), Some(deadline), only, gone).await
     }
 
     /// Whether the model runs: known from the last image, or tried again after a failure.
     pub async fn is_healthy(&self) -> bool {
         if !self.healthy.load(Ordering::Relaxed) {
-            drop(self.submit(Pixels::Probe(Arc::clone(&self.probe)), None, std::future::pending()).await);
+            drop(
+                self.submit(Pixels::Probe(Arc::clone(&self.probe)), None, false, std::future::pending())
+                    .await,
+            );
         }
         self.healthy.load(Ordering::Relaxed)
     }
@@ -193,11 +198,12 @@ impl Engine {
         &self,
         pixels: Pixels,
         deadline: Option<Instant>,
+        only: bool,
         gone: impl Future<Output = ()>,
     ) -> Result<Inference, InferenceError> {
         let (reply, mut answered) = oneshot::channel();
         let ticket = Ticket::default();
-        let item = Item { pixels, deadline, submitted: Instant::now(), ticket: ticket.clone(), reply };
+        let item = Item { pixels, deadline, only, submitted: Instant::now(), ticket: ticket.clone(), reply };
         self.messages.send(Message::Submit(item)).map_err(|_| JobLost)?;
         let expired = async {
             match deadline {

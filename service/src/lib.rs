@@ -15,6 +15,7 @@ pub mod model;
 pub mod pipeline;
 pub mod quota;
 pub mod readiness;
+pub mod replay;
 pub mod serving;
 pub mod shadow;
 pub mod store;

@@ -8,6 +8,7 @@ pub use warmup::{Golden, WarmupError};
 
 use crate::config::model::ModelConfig;
 use cxr::bundle::{Bundle, BundleError, Manifest, Variant, sha256_hex};
+use cxr::decide::Verdict;
 use std::path::PathBuf;
 
 /// Why there is no model to serve.
@@ -67,6 +68,15 @@ impl ServedModel {
     /// The variant that serves.
     pub fn variant(&self) -> &Variant {
         &self.manifest().variants[&self.variant]
+    }
+
+    /// Name of a verdict's class.
+    pub fn class(&self, verdict: Verdict) -> &str {
+        let [negative, positive] = &self.manifest().labels;
+        match verdict {
+            Verdict::Positive => positive,
+            Verdict::Negative => negative,
+        }
     }
 
     /// The graph of the variant.

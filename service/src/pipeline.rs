@@ -9,14 +9,17 @@ mod case;
 mod examine;
 mod patience;
 mod record;
+mod repeat;
 
 pub use admission::{Admission, Gate};
 pub use answer::{Answer, AnswerTimings, Stopped};
 pub use case::{Stated, Submission};
 pub use examine::{Failure, Stop};
 pub use patience::{Impatience, Patience, Presence, until as patience};
+pub use repeat::{Repeat, Reply, Said};
 
-use crate::audit::{AuditLog, InputKey, RecordError};
+use crate::audit::repeats::Requests;
+use crate::audit::{AuditLog, RecordError, SiteKey};
 use crate::infer::Engine;
 use crate::serving::{Serving, Slot};
 use crate::shadow::Shadow;
@@ -40,8 +43,10 @@ pub struct Pipeline {
     pub limits: DecodeLimits,
     /// Where rows go.
     pub audit: AuditLog,
+    /// Keys of requests, and which of them are under way.
+    pub requests: Requests,
     /// Key of the input digests.
-    pub input_key: InputKey,
+    pub site_key: SiteKey,
     /// The site that rows name.
     pub site: String,
     /// Metrics.
@@ -57,6 +62,12 @@ pub enum PredictionError {
     /// The image was refused, came too late, or something broke; the row says so.
     #[error("the image has no prediction")]
     Stopped(Box<Stopped>),
+    /// The same client is being answered under this idempotency key at this moment.
+    #[error("a request with this idempotency key is under way")]
+    UnderWay,
+    /// The same client sent something else under this idempotency key.
+    #[error("this idempotency key belongs to another request")]
+    KeyReused,
     /// The row is not known to be committed, so there is no answer.
     #[error("the audit row is not committed")]
     Audit(#[from] RecordError),
@@ -66,24 +77,51 @@ pub enum PredictionError {
 }
 
 impl Pipeline {
-    /// Predicts. Run it in a task of its own, so that nothing cancels it: a client that hangs up leaves its row like any
-    /// other. Before the model has begun it frees its place at once; afterwards the work is done to its end.
+    /// Answers, or repeats what was answered under the same idempotency key. Run it in a task of its own, so that nothing
+    /// cancels it: a client that hangs up leaves its row like any other. Before the model has begun it frees its place at once;
+    /// afterwards the work is done to its end.
     ///
     /// # Errors
     /// See [`PredictionError`].
-    pub async fn predict(&self, submission: Submission) -> Result<Answer, PredictionError> {
+    pub async fn predict(&self, submission: Submission) -> Result<Reply, PredictionError> {
         let serving = self.slot.current();
         let engine = executing(&serving)?;
         let case = Case::open(submission, &serving, self).await?;
-        let mut known = Known::admitted(&case);
-        let examined =
-            self.examine(&case, engine, &mut known).await.inspect_err(|stop| log_failure(&case, stop));
-        let row = self.row(&case, &known, &examined, engine);
-        let (receipt, timings) = self.record(&case, row).await?;
-        if let (Some(shadow), Ok(Examined { input, finding })) = (&self.shadow, &examined) {
-            shadow.offer(receipt.id(), &case.image, input, &serving, finding.score());
+        let Some(key) = case.key else { return self.work(&case, engine).await };
+        let _under_way = self.requests.begin(&key).ok_or(PredictionError::UnderWay)?;
+        if let Some(repeat) = self.repeat(&case, &key).await? {
+            return Ok(Reply::Again(Box::new(repeat)));
         }
-        Answer::new(receipt, examined.map(|examined| examined.finding), serving, timings)
+        match self.work(&case, engine).await {
+            // Another process was faster under this key: its row is the only one, and its answer the first.
+            Err(PredictionError::Audit(RecordError::Repeated)) => {
+                let repeat = self.repeat(&case, &key).await?.ok_or(PredictionError::UnderWay)?;
+                Ok(Reply::Again(Box::new(repeat)))
+            }
+            worked => worked,
+        }
+    }
+
+    /// From a case to its committed row.
+    async fn work(&self, case: &Case, engine: &Engine) -> Result<Reply, PredictionError> {
+        let mut known = Known::admitted(case);
+        let (examined, subject) = tokio::join!(self.examine(case, engine, &mut known), self.pseudonym(case));
+        let examined = examined.inspect_err(|stop| log_failure(case, stop));
+        let row = self.row(case, &known, &examined, subject?, engine);
+        let kept = self.kept(case, &examined);
+        let (receipt, timings) = self.record(case, row, kept).await?;
+        if let (Some(shadow), Ok(Examined { input, finding })) = (&self.shadow, &examined) {
+            shadow.offer(receipt.id(), &case.image, input, &case.serving, finding.score());
+        }
+        let finding = examined.map(|examined| examined.finding);
+        let answer = Answer::new(receipt, finding, Arc::clone(&case.serving), timings)?;
+        Ok(Reply::Now(Box::new(answer)))
+    }
+
+    /// What the row holds in place of the person's identifier, where one was given.
+    async fn pseudonym(&self, case: &Case) -> Result<Option<[u8; 32]>, RecordError> {
+        let Some(identifier) = &case.stated.subject else { return Ok(None) };
+        Ok(Some(self.audit.pseudonym(identifier).await?))
     }
 
     /// The steps from bytes to decision; `known` keeps what they find out, however far they come.

@@ -29,6 +29,7 @@ pub struct Readiness {
     store: Arc<Store>,
     verifier: Arc<Verifier>,
     metrics: Arc<Metrics>,
+    refuse_owner: bool,
     shutting_down: AtomicBool,
     last: Mutex<Option<(Instant, Vec<FailedCheck>)>>,
     /// The last cause that was logged; empty while there is none.
@@ -36,10 +37,16 @@ pub struct Readiness {
 }
 
 impl Readiness {
-    /// Over these parts.
-    pub fn new(slot: Arc<Slot>, store: Arc<Store>, verifier: Arc<Verifier>, metrics: Arc<Metrics>) -> Self {
+    /// Over these parts; `refuse_owner`: a database user who could change the log does not serve.
+    pub fn new(
+        slot: Arc<Slot>,
+        store: Arc<Store>,
+        verifier: Arc<Verifier>,
+        metrics: Arc<Metrics>,
+        refuse_owner: bool,
+    ) -> Self {
         let (shutting_down, last, told) = Default::default();
-        Self { slot, store, verifier, metrics, shutting_down, last, told }
+        Self { slot, store, verifier, metrics, refuse_owner, shutting_down, last, told }
     }
 
     /// From now on nothing more should be sent here.
@@ -79,12 +86,23 @@ impl Readiness {
     }
 
     async fn check_database(&self) -> Option<FailedCheck> {
-        match self.store.schema_state().await {
-            Ok(SchemaState::Current { .. }) => {
+        let state = self.store.schema_state().await;
+        let owner = match &state {
+            Ok(SchemaState::Current { .. }) if self.refuse_owner => self.store.owns_the_log().await,
+            _ => Ok(false),
+        };
+        match state.and_then(|state| Ok((state, owner?))) {
+            Ok((SchemaState::Current { .. }, true)) => Some(FailedCheck {
+                check: "database",
+                cause: "the service's database user could change the log: give service.database.url a user with the role \
+                    cxr_writer and no more"
+                    .into(),
+            }),
+            Ok((SchemaState::Current { .. }, false)) => {
                 self.told.lock().unwrap_or_else(PoisonError::into_inner).clear();
                 None
             }
-            Ok(state) => Some(FailedCheck { check: "schema", cause: state.to_string() }),
+            Ok((state, _)) => Some(FailedCheck { check: "schema", cause: state.to_string() }),
             // Probes are public and the cause names users, databases and hosts: the log has it.
             Err(error) => {
                 let error = self.store.explained(error).await;

@@ -159,7 +159,7 @@ impl Scorer {
         let engine =
             self.candidate.engine.as_ref().map_err(|cause| ShadowError::Unavailable(cause.clone()))?;
         let input = if offer.same_input { offer.input } else { self.prepare(offer.image).await? };
-        let inference = engine.run(input, Instant::now() + PATIENCE, std::future::pending()).await?;
+        let inference = engine.run(input, Instant::now() + PATIENCE, false, std::future::pending()).await?;
         let variant = self.candidate.model.variant();
         let logit = f64::from(inference.logit);
         let probability = variant.calibration.apply(logit).value();

@@ -8,8 +8,10 @@ mod months;
 mod pool;
 mod predictions;
 mod reads;
+mod repeats;
 mod schema;
 mod shadow;
+mod subjects;
 mod tree;
 
 pub use export::ExportItem;
@@ -21,10 +23,12 @@ pub use reads::Read;
 pub use schema::SchemaState;
 pub use tree::{Leaf, SignedHead};
 
+use crate::audit::repeats::Earlier;
 use crate::audit::row::{SealedRow, StoredPrediction};
 use crate::config::database::DatabaseConfig;
 use crate::shadow::ShadowRow;
 use pool::Pool;
+use std::time::Duration;
 use tlog_tiles::Hash;
 use uuid::Uuid;
 
@@ -55,7 +59,19 @@ impl StoreError {
         let Self::Statement(sqlx::Error::Database(refusal)) = self else { return false };
         refusal.code().is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
     }
+
+    /// Whether the database refused a second row under one idempotency key.
+    pub fn is_repetition(&self) -> bool {
+        let Self::Statement(sqlx::Error::Database(refusal)) = self else { return false };
+        refusal.constraint() == Some(repeats::ONCE)
+    }
 }
+
+/// There is one way to insert rows, however many: it is planned once a connection, not again for the first executions of each number.
+const WRITERS: [(&str, &str); 1] = [("plan_cache_mode", "force_generic_plan")];
+
+/// Each search is planned for its own values: how many rows have them decides the way. Compiling a plan would take longer than a page.
+const READERS: [(&str, &str); 2] = [("plan_cache_mode", "force_custom_plan"), ("jit", "off")];
 
 /// The log's database.
 pub struct Store {
@@ -69,8 +85,8 @@ impl Store {
     /// # Errors
     /// When a URL does not parse.
     pub fn new(config: &DatabaseConfig) -> Result<Self, StoreError> {
-        let writer = Pool::new(&config.url, config.max_connections, config)?;
-        let reader = Pool::new(&config.reader_url, config.reader_connections, config)?;
+        let writer = Pool::new(&config.url, config.max_connections, config, &WRITERS)?;
+        let reader = Pool::new(&config.reader_url, config.reader_connections, config, &READERS)?;
         Ok(Self { writer, reader })
     }
 
@@ -80,6 +96,34 @@ impl Store {
     /// After `Statement` or `Timeout` the rows may exist, unless the error blames a row.
     pub async fn insert_predictions(&self, rows: &[&SealedRow]) -> Result<(), StoreError> {
         self.writer.run(async |connection| predictions::insert(connection, rows).await).await
+    }
+
+    /// What was answered under an idempotency key; expired where that is longer ago than `kept`.
+    ///
+    /// # Errors
+    /// When the database gives no answer.
+    pub async fn find_earlier(
+        &self,
+        key_digest: &[u8; 32],
+        kept: Duration,
+    ) -> Result<Option<Earlier>, StoreError> {
+        self.writer.run(async |connection| repeats::find(connection, key_digest, kept).await).await
+    }
+
+    /// Lets go of an idempotency key.
+    ///
+    /// # Errors
+    /// When the database gives no answer.
+    pub async fn forget_earlier(&self, key_digest: &[u8; 32]) -> Result<(), StoreError> {
+        self.writer.run(async |connection| repeats::forget(connection, key_digest).await).await
+    }
+
+    /// The leaf of a row, whether it waits or has its place.
+    ///
+    /// # Errors
+    /// When the database gives no answer.
+    pub async fn leaf(&self, id: Uuid) -> Result<Option<Hash>, StoreError> {
+        self.reader.run(async |connection| tree::leaf(connection, id).await).await
     }
 
     /// Commits a candidate's score.
@@ -164,6 +208,14 @@ impl Store {
     /// When the database gives no answer.
     pub async fn schema_state(&self) -> Result<SchemaState, StoreError> {
         self.writer.run(async |connection| schema::state(connection).await).await
+    }
+
+    /// Whether the user who writes could change what is written.
+    ///
+    /// # Errors
+    /// When the database gives no answer.
+    pub async fn owns_the_log(&self) -> Result<bool, StoreError> {
+        self.writer.run(async |connection| schema::owns_the_log(connection).await).await
     }
 
     /// An error with its cause: the pool only says that it has waited for a connection, a connection of its own says why.

@@ -61,6 +61,11 @@ async fn what_is_no_label_is_refused() {
         ("source", json!("jane")),
         ("labelled_at", json!("yesterday")),
         ("labelled_at", json!("2999-01-01T00:00:00Z")),
+        ("labelled_at", json!("9999-12-31T23:59:59-23:59")),
+        ("labelled_at", json!("1894-12-31T23:59:59Z")),
+        // In UTC the year before 0, which RFC 3339 cannot write.
+        ("labelled_at", json!("0000-01-01T00:00:00+01:00")),
+        ("comment", json!("x".repeat(1 << 20))),
         ("comment", json!("patient 4711")),
         ("label", Value::Null),
     ] {

@@ -5,11 +5,14 @@
 mod auth;
 mod bad_input;
 mod contract;
+mod fhir;
 mod labels;
 mod oidc;
 mod phi;
 mod predictions;
 mod quota;
+mod retries;
+mod schemathesis;
 mod search;
 mod startup;
 mod tls;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use system_tests::server::{Options, Server, problem};
-use system_tests::{images, postgres, root, tokens};
+use system_tests::{images, npm, postgres, tokens};
 use tempfile::TempDir;
 
 /// The provider as a process of its own.
@@ -19,19 +19,11 @@ struct Provider {
 
 impl Provider {
     /// Starts it; says so where there is no Node.js.
-    #[expect(clippy::print_stdout, reason = "a skipped test says so")]
     fn start() -> Option<Self> {
-        let installed = Command::new(root().join("scripts/oidc-provider.sh")).output().unwrap();
-        let told = String::from_utf8_lossy(&installed.stderr).into_owned();
-        if installed.status.code() == Some(3) {
-            println!("skipped: {told}");
-            return None;
-        }
-        assert!(installed.status.success(), "{told}");
-        let folder = String::from_utf8(installed.stdout).unwrap();
+        let folder = npm::install("oidc")?;
         let mut child = Command::new("node")
             .arg("provider.mjs")
-            .current_dir(folder.trim())
+            .current_dir(folder)
             .env("PORT", "0")
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

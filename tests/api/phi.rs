@@ -78,10 +78,20 @@ async fn what_names_a_patient_is_found_nowhere() {
         let part = reqwest::multipart::Part::bytes(file).file_name(format!("{NAME}_{MRN}.jpg"));
         reqwest::multipart::Form::new().part(field.to_owned(), part).text("age", "4")
     };
+    let named_twice = |image: Vec<u8>| {
+        post("/v1/predictions".into()).header("x-subject-id", MRN).header("idempotency-key", UID).body(image)
+    };
     let requests = [
         post("/v1/predictions".into()).body(png_with_texts()),
         post("/v1/predictions?explain=true".into()).body(jpeg_with_texts()),
         post("/v1/predictions".into()).multipart(form("file", jpeg_with_texts())),
+        post("/v1/predictions".into())
+            .multipart(form("file", jpeg_with_texts()).text("subject", format!("{NAME} {UID}"))),
+        // Twice: the second gets the first one's answer. Then other content, which is refused.
+        named_twice(jpeg_with_texts()),
+        named_twice(jpeg_with_texts()),
+        named_twice(png_with_texts()),
+        post("/v1/predictions".into()).header("idempotency-key", format!("{NAME} {MRN}")).body(NAME),
         // Refused in every way that repeats what was said, if anything did.
         post("/v1/predictions".into()).multipart(form(NAME, jpeg_with_texts())),
         post(format!("/v1/predictions?patient={MRN}")).body(jpeg_with_texts()),
@@ -105,6 +115,11 @@ async fn what_names_a_patient_is_found_nowhere() {
             .client
             .get(format!("{}/v1/predictions?format=csv&model_version={MRN}", server.base))
             .bearer_auth(&token),
+        server
+            .client
+            .get(format!("{}/v1/predictions", server.base))
+            .header("x-subject-id", MRN)
+            .bearer_auth(&token),
         server.client.get(format!("{}/v1/model", server.base)).bearer_auth(format!("{NAME}.{MRN}.{UID}")),
     ];
     for request in requests {
@@ -113,7 +128,7 @@ async fn what_names_a_patient_is_found_nowhere() {
         answers.push(headers + &answer.text().await.unwrap());
     }
     let answered = answers.iter().filter(|answer| answer.contains("\"probability\"")).count();
-    assert_eq!(answered, 3, "{answers:#?}");
+    assert_eq!(answered, 7, "{answers:#?}");
 
     let metrics =
         server.client.get(format!("{}/metrics", server.base)).send().await.unwrap().text().await.unwrap();

@@ -91,6 +91,10 @@ async fn filters_and_pages_give_every_row_once_and_new_rows_change_no_page() {
         "?from=yesterday",
         "?input_digest=xyz",
         "?format=xml",
+        "?actor=a%00b",
+        "?reason=%00&format=ndjson",
+        "?to=9999-12-31T23:59:59-23:59",
+        "?from=0000-01-01T00:00:00%2B01:00",
     ] {
         problem(server.get(&format!("/v1/predictions{wrong}"), "audit:read").await, 400, "malformed_request")
             .await;

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod attacks;
+mod erasure;
+mod replay;
 mod restore;
 mod retention;
 mod roles;

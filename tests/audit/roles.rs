@@ -100,6 +100,18 @@ async fn the_service_needs_no_more_than_its_roles() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_user_who_could_change_the_log_serves_nobody_in_production() {
+    let url = postgres::shared().database();
+    let refused = Options::on(&url).set("database.refuse_owner", &true).start().await;
+    refused.wait_ready(false).await;
+    let answer = refused.client.get(format!("{}/readyz", refused.base)).send().await.unwrap();
+    let told = answer.text().await.unwrap();
+    assert!(told.contains("could change the log") && told.contains("cxr_writer"), "{told}");
+    let writer = Options::on(&as_user(&url, "writer")).set("database.refuse_owner", &true);
+    writer.set("database.reader_url", &as_user(&url, "auditor")).start_ready().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn months_are_made_ahead_by_whoever_may_not_make_tables() {
     let url = postgres::shared().database();
     let missing = "select count(*) from generate_series(0, 3) n where not exists (select from predictions_months \

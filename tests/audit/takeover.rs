@@ -95,3 +95,33 @@ async fn a_database_that_was_restored_from_an_older_state_is_not_continued() {
     assert_eq!(number(&backup, "select count(*) from audit_leaves"), 3);
     assert_eq!(number(&backup, "select count(*) from audit_pending"), 1);
 }
+
+/// Leaves come in at 500 a second, as rows write them; how long they wait for their place is read from the table itself.
+#[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::print_stdout, reason = "a figure of docs/AUDIT.md")]
+async fn at_500_rows_a_second_places_are_given_within_a_second() {
+    let url = postgres::shared().database();
+    let server = Options::on(&url).start_ready().await;
+    wait_for_leader(&[&server]).await;
+    let seconds = if std::env::var_os("CXR_LONG_TESTS").is_some() { 60 } else { 5 };
+    let leaves = "insert into audit_pending select ((lpad(to_hex((extract(epoch from clock_timestamp()) * 1000)::bigint), 12, '0') \
+        || '7' || substr(md5(random()::text), 1, 3) || '8' || substr(md5(random()::text), 1, 15)))::uuid, sha256(random()::text::bytea) \
+        from generate_series(1, 12); commit; perform pg_sleep(0.02)";
+    let filled = format!("do $$ begin for n in 1 .. {} loop {leaves}; end loop; end $$", seconds * 50);
+    let begun = Instant::now();
+    let filler = tokio::task::spawn_blocking({
+        let url = url.clone();
+        move || postgres::psql(&url, &filled).unwrap()
+    });
+    let waited = "select coalesce(extract(epoch from clock_timestamp()) * 1000 \
+        - ('x' || left(replace(min(prediction_id::text), '-', ''), 12))::bit(48)::bigint, 0)::bigint from audit_pending";
+    let mut longest = 0;
+    while !filler.is_finished() {
+        longest = longest.max(number(&url, waited));
+        tokio::time::sleep(Duration::from_millis(30)).await;
+    }
+    let rate = (seconds * 600) as f64 / begun.elapsed().as_secs_f64();
+    sequenced(&url, seconds * 600).await;
+    println!("{rate:.0} rows a second for {seconds} s: no leaf waited longer than {longest} ms");
+    assert!(longest < 3000, "{longest} ms; a busy host is given three times what it should take");
+}

@@ -117,9 +117,9 @@ impl Trial {
         assert!(slowest <= expected.refused_within, "{slowest:?}");
         if expected.nothing_answered {
             let from = fault + Duration::from_secs(1);
-            let answered = exchanges.iter().find(|e| {
-                matches!(e.status, Some(200 | 422)) && e.begun > from && e.ended() < until
-            });
+            let answered = exchanges
+                .iter()
+                .find(|e| matches!(e.status, Some(200 | 422)) && e.begun > from && e.ended() < until);
             assert!(answered.is_none(), "{answered:?}");
         }
         watched(&looks, &told);

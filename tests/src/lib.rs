@@ -3,6 +3,7 @@
 pub mod bundles;
 pub mod images;
 pub mod log;
+pub mod npm;
 pub mod postgres;
 pub mod preload;
 pub mod proxy;

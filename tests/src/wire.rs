@@ -109,8 +109,7 @@ mod tests {
             client.receive(&first);
             assert_eq!(client.next(), Some(Batch { bytes: first, commits: false }));
         }
-        let prepare =
-            [message(b'P', b"s1\0INSERT INTO predictions (\0\0\0"), message(b'S', b"")].concat();
+        let prepare = [message(b'P', b"s1\0INSERT INTO predictions (\0\0\0"), message(b'S', b"")].concat();
         client.receive(&prepare);
         assert!(!client.next().unwrap().commits);
         let insert = [message(b'B', b"\0s1\0\0"), message(b'E', b"\0\0\0\0\0"), message(b'S', b"")].concat();

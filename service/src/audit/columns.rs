@@ -23,6 +23,9 @@ pub struct Columns<'a> {
     pub received_at: OffsetDateTime,
     pub actor: &'a str,
     pub site: &'a str,
+    /// Left out where there is none, as it was before version 3.
+    #[serde(serialize_with = "as_optional_hexadecimal", skip_serializing_if = "Option::is_none")]
+    pub subject: Option<&'a [u8]>,
     pub encoding_version: i16,
     pub outcome: &'a str,
     pub reason: Option<&'a str>,
@@ -75,6 +78,7 @@ impl<'a> Columns<'a> {
             received_at: row.received_at,
             actor: &row.actor,
             site: &row.site,
+            subject: row.subject.as_ref().map(<[u8; 32]>::as_slice),
             encoding_version: ENCODING_VERSION,
             outcome: row.outcome.code(),
             reason: row.outcome.reason(),
@@ -134,6 +138,7 @@ impl<'a> From<&'a StoredPrediction> for Columns<'a> {
             received_at: row.received_at,
             actor: &row.actor,
             site: &row.site,
+            subject: row.subject.as_deref(),
             encoding_version: row.encoding_version,
             outcome: &row.outcome,
             reason: row.reason.as_deref(),
@@ -190,4 +195,8 @@ pub(super) fn microseconds(at: OffsetDateTime) -> String {
 
 fn as_hexadecimal<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&hex::encode(bytes))
+}
+
+fn as_optional_hexadecimal<S: Serializer>(bytes: &Option<&[u8]>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&bytes.map(hex::encode).unwrap_or_default())
 }

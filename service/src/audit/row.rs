@@ -1,19 +1,21 @@
 //! What an audit row holds, as types in which a row that the table would refuse cannot be written down.
 
 use super::columns::{Columns, leaf_hash};
+use super::repeats::Kept;
 use cxr::image::{ColourMode, DecodedImage, Format};
 use cxr::metadata::AcquisitionMetadata;
 use cxr::statistics::ImageStatistics;
 use cxr::{Decision, Probability, RejectReason};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::sync::Arc;
 use time::OffsetDateTime;
 use tlog_tiles::Hash;
 use uuid::Uuid;
 
-/// How a row is to be read, and how its canonical form is made; raised when either changes. Rows of version 1 have no leaf.
-pub const ENCODING_VERSION: i16 = 2;
+/// How a row is to be read, and how its canonical form is made; raised when either changes. Rows of version 1 have no
+/// leaf, those of version 2 no `subject`.
+pub const ENCODING_VERSION: i16 = 3;
 
 /// One image's row, to be written.
 #[derive(Debug)]
@@ -28,6 +30,8 @@ pub struct PredictionRow {
     pub actor: String,
     /// Site from the configuration.
     pub site: String,
+    /// Pseudonym of the person, where an identifier was given.
+    pub subject: Option<[u8; 32]>,
     /// Keyed digest of the upload.
     pub input_digest: [u8; 32],
     /// Length of the upload.
@@ -45,16 +49,17 @@ pub struct PredictionRow {
 pub struct SealedRow {
     row: PredictionRow,
     leaf_hash: Hash,
+    kept: Option<Kept>,
 }
 
 impl PredictionRow {
-    /// Computes the leaf.
+    /// Computes the leaf. What is `kept` is committed with the row, and is no part of it.
     ///
     /// # Errors
     /// When a number is not finite: such a row cannot be written down.
-    pub fn seal(self) -> serde_json::Result<SealedRow> {
+    pub fn seal(self, kept: Option<Kept>) -> serde_json::Result<SealedRow> {
         let leaf_hash = leaf_hash(&Columns::of(&self).canonical()?);
-        Ok(SealedRow { row: self, leaf_hash })
+        Ok(SealedRow { row: self, leaf_hash, kept })
     }
 }
 
@@ -67,6 +72,11 @@ impl SealedRow {
     /// Its leaf in the tree.
     pub const fn leaf_hash(&self) -> Hash {
         self.leaf_hash
+    }
+
+    /// The answer that is kept under its request's key.
+    pub const fn kept(&self) -> Option<&Kept> {
+        self.kept.as_ref()
     }
 }
 
@@ -209,7 +219,8 @@ pub struct Scores {
 }
 
 /// Milliseconds by phase; a phase that was not reached is absent.
-#[derive(Debug, Clone, Copy, Default, Serialize)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Timings {
     /// From the request's head to the end of its body: the token, a place, and the upload.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -241,6 +252,7 @@ pub struct StoredPrediction {
     pub recorded_at: OffsetDateTime,
     pub actor: String,
     pub site: String,
+    pub subject: Option<Vec<u8>>,
     pub encoding_version: i16,
     pub outcome: String,
     pub reason: Option<String>,

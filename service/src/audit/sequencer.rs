@@ -1,6 +1,7 @@
 //! Moves what waits into the tree and signs its heads. Every replica runs one; the database lets one of them work.
 
 use super::anchor::{Anchor, AnchorError};
+use super::erasures::{Erasures, ErasuresError};
 use super::signing::LogKey;
 use super::tree::{Edge, Hashes};
 use crate::store::{Grown, Leader, Leaf, SignedHead, Store, StoreError};
@@ -21,6 +22,9 @@ const BROKEN: Duration = Duration::from_secs(10);
 
 /// How often it looks whether the next months have their tables; they are made three months ahead.
 const MONTHS_EVERY: Duration = Duration::from_hours(6);
+
+/// How often what must be forgotten is forgotten.
+const TIDY_EVERY: Duration = Duration::from_mins(1);
 
 /// When it works.
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +48,8 @@ enum Trouble {
     Store(#[from] StoreError),
     #[error("the anchor cannot be used")]
     Anchor(#[from] AnchorError),
+    #[error("the list of erased subjects cannot be used")]
+    Erasures(#[from] ErasuresError),
     #[error("the log's key cannot be used")]
     Key(#[from] VerifierError),
     #[error("our own task failed")]
@@ -60,6 +66,10 @@ pub struct Sequencer {
     pub anchor: Option<Anchor>,
     /// When it works.
     pub pace: Pace,
+    /// How long answers are kept for retries.
+    pub answers_kept: Duration,
+    /// Whom the database must have forgotten.
+    pub erasures: Option<Erasures>,
     /// Metrics.
     pub metrics: Arc<Metrics>,
 }
@@ -103,7 +113,7 @@ impl Sequencer {
         let (mut edge, mut head) = leader.resume().await?;
         continues(&edge, head.as_ref())?;
         let mut anchored = self.check_anchor(&edge).await?;
-        let mut months_made: Option<Instant> = None;
+        let (mut months_made, mut tidied): (Option<Instant>, Option<Instant>) = (None, None);
         self.metrics.tree_broken(false);
         self.metrics.sequencing(true);
         self.metrics.tree_size(edge.size());
@@ -114,6 +124,10 @@ impl Sequencer {
                     tracing::info!(months = made.join(", "), "made tables for the next months");
                 }
                 months_made = Some(Instant::now());
+            }
+            if tidied.is_none_or(|at| at.elapsed() > TIDY_EVERY) {
+                self.tidy(&mut leader).await?;
+                tidied = Some(Instant::now());
             }
             let (mut grown, mut oldest) = (edge.clone(), None);
             let grow = |leaves: &[Leaf]| {
@@ -132,6 +146,19 @@ impl Sequencer {
                 tokio::time::sleep(self.pace.interval).await;
             }
         }
+    }
+
+    /// Forgets what must be forgotten: keys of old requests, and subjects that were erased, should the database have been
+    /// restored from a time before that.
+    async fn tidy(&self, leader: &mut Leader) -> Result<(), Trouble> {
+        leader.forget_old_keys(self.answers_kept).await?;
+        let Some(list) = self.erasures.clone() else { return Ok(()) };
+        let erased = tokio::task::spawn_blocking(move || list.all()).await??;
+        let n = leader.erase_subjects(&erased).await?;
+        if n > 0 {
+            tracing::warn!(n, "the database knew subjects that had been erased; they are erased again");
+        }
+        Ok(())
     }
 
     /// Whether the tree goes on from the newest anchored head: a database that was restored from an older state, or

@@ -1,5 +1,6 @@
 //! `cxr-service audit ...`: the log's key, its export, and the verifier.
 
+use super::{replay, subjects};
 use crate::audit::anchor::Anchor;
 use crate::audit::export::export;
 use crate::audit::signing::{LogKey, LogVerifier, ReceiptText};
@@ -17,6 +18,7 @@ use std::process::ExitCode;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tlog_tiles::{Checkpoint, tree_hash};
+use uuid::Uuid;
 
 /// Leaves between two signs of progress.
 const PROGRESS: u64 = 100_000;
@@ -86,6 +88,34 @@ pub enum AuditCommand {
         #[arg(long, requires = "month")]
         release: bool,
     },
+    /// Erase persons: afterwards nobody can tell which rows are theirs, and every proof still holds.
+    #[command(
+        after_help = "Example: CXR_SERVICE__DATABASE__URL=postgres://owner@localhost/cxr CXR_SERVICE__AUDIT__ERASURES_FILE=/mnt/anchor/erased cxr-service audit erase-subject --identifiers - < mrn.txt\n\nThe database keeps deleted rows until it has vacuumed (VACUUM subjects) and in its write-ahead log and backups as long as those are kept."
+    )]
+    EraseSubject {
+        /// File with an identifier a line, as they were sent in X-Subject-Id; - is standard input.
+        #[arg(long)]
+        identifiers: PathBuf,
+    },
+    /// Execute a logged prediction again, on the same image and with the same bundle, and compare: bit for bit where it executes as it
+    /// did then (columns `execution`), else within a tolerance.
+    #[command(
+        after_help = "Example: cxr-service audit replay --id 019a2f66-7c1e-7b7b-a8e5-2f1c5b0f6d10 --image case.jpg\n\nNeeds the configuration of the service: the database, audit.input_key and the bundle of the row. Ends with 0 when every result agrees, with 1 when one does not."
+    )]
+    Replay {
+        /// Id of the row.
+        #[arg(long)]
+        id: Uuid,
+        /// The image, byte for byte as it was sent.
+        #[arg(long)]
+        image: PathBuf,
+        /// Largest difference that passes where it executes otherwise than then; of a logit: what golden outputs may differ between hosts.
+        #[arg(long, default_value_t = 1e-3)]
+        tolerance: f64,
+        /// Print the comparison as JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Verify an export without a database: rows against leaves, leaves against checkpoints, checkpoints against the public key.
     #[command(
         after_help = "Example: cxr-service audit verify --export log.ndjson --public-key log.pub --checkpoints /mnt/anchor\n\nEnds with 0 when everything is as it was signed, with 1 when something is not, with 2 when it could not be verified."
@@ -141,6 +171,10 @@ pub fn run(command: AuditCommand, sources: &Sources) -> anyhow::Result<ExitCode>
             }
             hold(sources, month.as_deref(), reason.as_deref())
         }
+        AuditCommand::Replay { id, image, tolerance, json } => {
+            replay::run(sources, id, &image, tolerance, json)
+        }
+        AuditCommand::EraseSubject { identifiers } => subjects::erase(sources, &identifiers),
         AuditCommand::Verify { export, public_key, checkpoints, receipts, kept_from, json } => {
             let verified = verified(&export, &public_key, checkpoints, receipts.as_deref(), kept_from);
             match verified {

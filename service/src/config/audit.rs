@@ -6,6 +6,7 @@ use super::units::Milliseconds;
 use super::{Profile, require};
 use crate::audit::GroupPolicy;
 use crate::audit::anchor::Anchor;
+use crate::audit::erasures::Erasures;
 use crate::audit::sequencer::Pace;
 use crate::audit::signing::LogKey;
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,8 @@ const MOST_ROWS: usize = 1024;
 const MOST_LEAVES: usize = 65_536;
 /// Name of the log whose private key stands in development.yaml.
 const DEVELOPMENT_ORIGIN: &str = "development.cxr.invalid/log";
+/// Longest time that an answer is kept for retries; its row must still be there.
+const LONGEST_KEPT: Duration = Duration::from_hours(30 * 24);
 /// Longest wait of a row for others: a pause that nobody would call one.
 const LONGEST_DELAY: Duration = Duration::from_secs(1);
 
@@ -37,6 +40,8 @@ pub(super) struct AuditSection {
     signing_key_file: Option<PathBuf>,
     sequence: SequenceSection,
     anchor: AnchorSection,
+    idempotency_kept_ms: Milliseconds,
+    erasures_file: Option<PathBuf>,
 }
 
 /// As written.
@@ -79,6 +84,10 @@ pub struct AuditConfig {
     pub pace: Pace,
     /// Where heads are written outside the database.
     pub anchor: Option<Anchor>,
+    /// How long an answer is kept for retries.
+    pub answers_kept: Duration,
+    /// The list of erased subjects.
+    pub erasures: Option<Erasures>,
 }
 
 impl AuditSection {
@@ -104,7 +113,22 @@ impl AuditSection {
         let signing_key = self.signing_key(profile, problems);
         let pace = self.pace(problems);
         let anchor = self.anchor.directory.clone().map(Anchor::at);
-        Some(AuditConfig { input_key: key?, site: site?, group, signing_key: signing_key?, pace, anchor })
+        let answers_kept = self.idempotency_kept_ms.duration();
+        let advice = "give 1000 milliseconds to 30 days";
+        let kept = (Duration::from_secs(1)..=LONGEST_KEPT).contains(&answers_kept);
+        require(problems, kept, "audit.idempotency_kept_ms", "out of range", advice);
+        let erasures =
+            self.erasures_file.clone().filter(|path| !path.as_os_str().is_empty()).map(Erasures::at);
+        Some(AuditConfig {
+            input_key: key?,
+            site: site?,
+            group,
+            signing_key: signing_key?,
+            pace,
+            anchor,
+            answers_kept,
+            erasures,
+        })
     }
 
     fn signing_key(&self, profile: Profile, problems: &mut Vec<Problem>) -> Option<Secret> {

@@ -21,6 +21,7 @@ pub(super) struct DatabaseSection {
     reader_connections: NonZeroU32,
     acquire_timeout_ms: Milliseconds,
     statement_timeout_ms: Milliseconds,
+    refuse_owner: bool,
 }
 
 /// The database.
@@ -38,6 +39,8 @@ pub struct DatabaseConfig {
     pub acquire_timeout: Duration,
     /// How long a statement may run, on the server and as seen from here.
     pub statement_timeout: Duration,
+    /// Whether a user who could change the log's tables makes the service unready.
+    pub refuse_owner: bool,
 }
 
 impl DatabaseSection {
@@ -86,6 +89,7 @@ impl DatabaseSection {
             reader_connections: self.reader_connections.get(),
             acquire_timeout: self.acquire_timeout_ms.duration(),
             statement_timeout: self.statement_timeout_ms.duration(),
+            refuse_owner: self.refuse_owner,
         })
     }
 }

@@ -46,6 +46,7 @@ pub(super) struct ConsistencyProof {
 /// Which tree.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct InclusionQuery {
     /// Leaves of the tree; the newest where absent. A checkpoint of that size must exist.
     tree_size: Option<u64>,
@@ -54,8 +55,10 @@ pub(super) struct InclusionQuery {
 /// Which trees.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct ConsistencyQuery {
     /// Leaves of the older tree, at least 1.
+    #[param(minimum = 1)]
     from: u64,
     /// Leaves of the newer tree; the newest where absent. A checkpoint of that size must exist.
     to: Option<u64>,

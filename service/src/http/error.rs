@@ -2,8 +2,9 @@
 //!
 //! What is said to a client never holds a file name, a body, an identifier or a secret; the log has the cause.
 
-use super::access;
 use super::receipt::{Receipt, Recorded};
+use super::{access, retry};
+use crate::audit::RecordError;
 use crate::auth::{Scope, TokenError};
 use crate::pipeline::{PredictionError, Stop};
 use crate::quota::Standing;
@@ -31,6 +32,8 @@ pub(super) const REFUSAL_CODES: &[&str] = &[
     "too_many_requests",
     "client_limit",
     "model_unavailable",
+    "idempotency_key_under_way",
+    "idempotency_key_reused",
 ];
 
 /// An answer other than the one asked for.
@@ -54,6 +57,9 @@ pub(super) enum ApiError {
     NoCheckpoint,
     Failed { row: Option<Box<Recorded>> },
     Late { row: Box<Recorded> },
+    RejectedBefore { row: Box<Recorded>, reason: String, detail: String },
+    KeyUnderWay,
+    KeyReused,
     ReloadBusy,
     ReloadRefused { cause: String },
     AuditUnavailable,
@@ -78,7 +84,7 @@ pub(super) struct Problem {
     pub(super) request_id: String,
     /// Why the image was rejected: a stable code.
     #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'static str>,
+    reason: Option<String>,
     /// Id of the audit row, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<Uuid>,
@@ -142,7 +148,17 @@ impl ApiError {
             Self::UnsupportedMediaType => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "The media type is not taken")
             }
-            Self::Rejected { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "rejected", "The image is rejected"),
+            Self::Rejected { .. } | Self::RejectedBefore { .. } => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "rejected", "The image is rejected")
+            }
+            Self::KeyUnderWay => {
+                (StatusCode::CONFLICT, "idempotency_key_under_way", "This key's request is under way")
+            }
+            Self::KeyReused => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "idempotency_key_reused",
+                "This key belongs to another request",
+            ),
             Self::ClientOverloaded | Self::TooFast(_) => {
                 (StatusCode::TOO_MANY_REQUESTS, "client_limit", "This client asks for too much")
             }
@@ -191,6 +207,11 @@ impl ApiError {
                 Content-Type, or multipart/form-data with the image in the part named file; without Content-Encoding"
                 .into(),
             Self::Rejected { rejection, .. } => format!("{}; {}", rejection.found, rejection.advice),
+            Self::RejectedBefore { detail, .. } => detail.clone(),
+            Self::KeyUnderWay => "the first request with this Idempotency-Key has no answer yet; send it again after the time in \
+                Retry-After"
+                .into(),
+            Self::KeyReused => "this Idempotency-Key was sent with other content; give each request a key of its own".into(),
             Self::Overloaded => "all places are taken; send the image again after the time in Retry-After".into(),
             Self::ClientOverloaded => "this client has as many images here as it may have at a time; send the next one when \
                 an answer has come"
@@ -236,6 +257,7 @@ impl ApiError {
             Self::Overloaded
             | Self::ClientOverloaded
             | Self::Late { .. }
+            | Self::KeyUnderWay
             | Self::ReloadBusy
             | Self::NotSequenced => Some((header::RETRY_AFTER, "1".into())),
             Self::AuditUnavailable | Self::ModelUnavailable | Self::NotReady(_) => {
@@ -248,7 +270,9 @@ impl ApiError {
     fn problem(&self) -> Problem {
         let (status, code, title) = self.kind();
         let row = match self {
-            Self::Rejected { row, .. } | Self::Late { row } => Some(&**row),
+            Self::Rejected { row, .. } | Self::RejectedBefore { row, .. } | Self::Late { row } => {
+                Some(&**row)
+            }
             Self::Failed { row } => row.as_deref(),
             _ => None,
         };
@@ -263,7 +287,8 @@ impl ApiError {
             detail: self.detail(),
             request_id: String::new(),
             reason: match self {
-                Self::Rejected { rejection, .. } => Some(rejection.reason.code()),
+                Self::Rejected { rejection, .. } => Some(rejection.reason.code().to_owned()),
+                Self::RejectedBefore { reason, .. } => Some(reason.clone()),
                 _ => None,
             },
             id: row.map(|row| row.id),
@@ -288,6 +313,9 @@ impl IntoResponse for ApiError {
         if let Self::TooFast(standing) = &self {
             access::tell(standing, response.headers_mut());
         }
+        if matches!(self, Self::RejectedBefore { .. }) {
+            response.headers_mut().insert(retry::REPLAYED, HeaderValue::from_static("true"));
+        }
         response.extensions_mut().insert(self.problem());
         response
     }
@@ -297,11 +325,14 @@ impl From<PredictionError> for ApiError {
     fn from(error: PredictionError) -> Self {
         match error {
             PredictionError::ModelUnavailable => Self::ModelUnavailable,
+            PredictionError::UnderWay => Self::KeyUnderWay,
+            PredictionError::KeyReused => Self::KeyReused,
+            PredictionError::Audit(RecordError::Changed) => Self::Failed { row: None },
             PredictionError::Audit(_) => Self::AuditUnavailable,
             PredictionError::Lost(_) => Self::Failed { row: None },
             PredictionError::Stopped(stopped) => {
                 let (receipt, stop) = stopped.into_parts();
-                let row = Box::new(Recorded { id: receipt.id(), receipt: Receipt::of(&receipt) });
+                let row = Box::new(Recorded::of(receipt.signed()));
                 match stop {
                     Stop::Rejected(rejection) => Self::Rejected { row, rejection },
                     // A client that is gone gets no answer; the status is what the log shows.

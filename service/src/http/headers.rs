@@ -20,6 +20,12 @@ fn describe_operation(operation: &mut Operation) {
             response.headers.insert(name.to_owned(), header(what).into());
         };
         add("X-Request-Id", "Names the request in the service's log");
+        if predicts && matches!(status.as_str(), "200" | "422") {
+            add(
+                "Idempotency-Replayed",
+                "`true` where this is the first answer of the Idempotency-Key, given again",
+            );
+        }
         match status.as_str() {
             "200" if predicts => {
                 add(

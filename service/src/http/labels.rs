@@ -11,9 +11,12 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
-use time::OffsetDateTime;
+use time::{OffsetDateTime, UtcOffset};
 use utoipa::ToSchema;
 use uuid::Uuid;
+
+/// The year of the first one; what is written a little before the year 0 could not even be read back.
+const FIRST_RADIOGRAPH: i32 = 1895;
 
 /// The truth about an image.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -137,6 +140,9 @@ pub(super) async fn create(
     })?;
     if statement.labelled_at > arrival.at + time::Duration::MINUTE {
         return Err(ApiError::Malformed("labelled_at is to come"));
+    }
+    if statement.labelled_at.to_offset(UtcOffset::UTC).year() < FIRST_RADIOGRAPH {
+        return Err(ApiError::Malformed("labelled_at is before there were radiographs"));
     }
     api.pipeline.audit.find(id).await?.ok_or(ApiError::PredictionNotFound)?;
     let label = NewLabel {

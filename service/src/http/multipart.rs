@@ -4,9 +4,10 @@
 use super::error::ApiError;
 use super::media::is_image;
 use super::upload::over_limit;
+use crate::config::secret::Secret;
 use crate::pipeline::Stated;
 use axum::extract::multipart::{Field, Multipart, MultipartError};
-use axum::extract::{FromRequest, Request};
+use axum::extract::{DefaultBodyLimit, FromRequest, Request};
 use bytes::{Bytes, BytesMut};
 
 /// Longest text part; what it may say is far shorter.
@@ -14,11 +15,13 @@ const MAX_TEXT_BYTES: usize = 256;
 
 /// The image and what is stated of it; `stated` holds what the query said.
 pub(super) async fn read(
-    request: Request,
+    mut request: Request,
     limit_bytes: usize,
     mut stated: Stated,
 ) -> Result<(Bytes, Stated), ApiError> {
     let boundary = |_| ApiError::Malformed("the Content-Type gives no usable multipart boundary");
+    // The body comes limited, to more than statements may have.
+    DefaultBodyLimit::disable().apply(&mut request);
     let mut form = Multipart::from_request(request, &()).await.map_err(boundary)?;
     let mut image = None;
     while let Some(part) = form.next_field().await.map_err(|error| broken(&error, limit_bytes))? {
@@ -36,18 +39,26 @@ pub(super) async fn read(
                 }
                 continue;
             }
+            "subject" => {
+                let text = text(bytes(part, MAX_TEXT_BYTES, limit_bytes).await?)?;
+                let text = text.trim();
+                if text.is_empty() || stated.subject.replace(Secret::from(text)).is_some() {
+                    return Err(ApiError::Malformed(
+                        "subject may be given once, in a part or in X-Subject-Id, and is not empty",
+                    ));
+                }
+                continue;
+            }
             "age" => &mut stated.age,
             "view" => &mut stated.view,
             "modality" => &mut stated.modality,
             _ => {
                 return Err(ApiError::Malformed(
-                    "the form may have the parts file, age, view and modality only",
+                    "the form may have the parts file, subject, age, view and modality only",
                 ));
             }
         };
-        let text = bytes(part, MAX_TEXT_BYTES, limit_bytes).await?;
-        let text = String::from_utf8(text.into())
-            .map_err(|_| ApiError::Malformed("the parts age, view and modality must be text in UTF-8"))?;
+        let text = text(bytes(part, MAX_TEXT_BYTES, limit_bytes).await?)?;
         if field.replace(text).is_some() {
             return Err(ApiError::Malformed(
                 "age, view and modality may be given once, in a part or in the query",
@@ -58,6 +69,11 @@ pub(super) async fn read(
     image.map(|image| (image, stated)).ok_or(missing)
 }
 
+fn text(bytes: Bytes) -> Result<String, ApiError> {
+    String::from_utf8(bytes.into())
+        .map_err(|_| ApiError::Malformed("the parts subject, age, view and modality must be text in UTF-8"))
+}
+
 async fn bytes(mut part: Field<'_>, most: usize, limit_bytes: usize) -> Result<Bytes, ApiError> {
     let mut read = BytesMut::new();
     while let Some(chunk) = part.chunk().await.map_err(|error| broken(&error, limit_bytes))? {
@@ -65,7 +81,7 @@ async fn bytes(mut part: Field<'_>, most: usize, limit_bytes: usize) -> Result<B
             return Err(if most == limit_bytes {
                 ApiError::BodyTooLarge { limit_bytes }
             } else {
-                ApiError::Malformed("the parts age, view and modality may have 256 bytes")
+                ApiError::Malformed("the parts subject, age, view and modality may have 256 bytes")
             });
         }
         read.extend_from_slice(&chunk);

@@ -4,12 +4,15 @@ use super::Shared;
 use super::admission::Admitted;
 use super::error::{ApiError, Problem};
 use super::observe::Arrival;
-use super::receipt::Receipt;
+use super::receipt::{Receipt, Recorded};
 use super::record::PredictionRecord;
+use super::retry::{self, IdempotencyHeader, IdempotencyKey};
+use super::subject::SubjectHeader;
 use super::timeout::{RequestTimeout, TimeoutHeader};
 use super::upload::{PredictionQuery, Upload};
+use crate::audit::row::Timings as Phases;
 use crate::auth::Actor;
-use crate::pipeline::{Answer, AnswerTimings, Submission, patience};
+use crate::pipeline::{Answer, AnswerTimings, Repeat, Reply, Said, Submission, patience};
 use crate::store::Read;
 use axum::extract::{Path, Request, State};
 use axum::http::HeaderName;
@@ -17,7 +20,6 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use cxr::decide::{DecisionReason, Verdict};
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -39,13 +41,13 @@ pub(super) struct Prediction {
     #[schema(minimum = 0, maximum = 1)]
     confidence: f64,
     /// `positive` or `negative`.
-    #[schema(value_type = String, example = "positive")]
-    decision: Verdict,
+    #[schema(example = "positive")]
+    decision: String,
     /// Whether a radiologist must look before anyone acts.
     review_required: bool,
     /// The rule that led to the decision.
-    #[schema(value_type = String, example = "above_threshold")]
-    reason: DecisionReason,
+    #[schema(example = "above_threshold")]
+    reason: String,
     /// Positive from this probability on.
     threshold: f64,
     /// What answered.
@@ -86,10 +88,12 @@ struct Timings {
     queue: f64,
     /// Running the batch that the image was in.
     infer: f64,
-    /// Committing the audit row.
-    audit: f64,
-    /// From the request's head to the answer.
-    total: f64,
+    /// Committing the audit row; absent in an answer that is given again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    audit: Option<f64>,
+    /// From the request's head to the answer; absent in an answer that is given again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total: Option<f64>,
 }
 
 /// Predict one image.
@@ -101,7 +105,7 @@ struct Timings {
     path = "/v1/predictions",
     operation_id = "createPrediction",
     tag = "predictions",
-    params(PredictionQuery, TimeoutHeader),
+    params(PredictionQuery, TimeoutHeader, IdempotencyHeader, SubjectHeader),
     request_body(
         content((RawImage = "image/jpeg"), (RawImage = "image/png"), (RawImage = "image/tiff"),
             (RawImage = "application/octet-stream"), (UploadForm = "multipart/form-data")),
@@ -113,9 +117,10 @@ struct Timings {
         (status = 401, description = "No token, or one that is not accepted", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The token lacks the scope", body = Problem, content_type = "application/problem+json"),
         (status = 408, description = "The body did not arrive in time", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "A request with this Idempotency-Key is under way", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The image is too large", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "The media type is not taken", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "The image is rejected; its audit row is committed", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "The image is rejected and its audit row committed; or the Idempotency-Key belongs to other content", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "Too many images at a time", body = Problem, content_type = "application/problem+json"),
         (status = 500, description = "Something broke", body = Problem, content_type = "application/problem+json"),
         (status = 504, description = "The model had not begun by the deadline; the audit row is committed", body = Problem, content_type = "application/problem+json"),
@@ -127,6 +132,7 @@ pub(super) async fn create(
     Extension(arrival): Extension<Arrival>,
     Extension(actor): Extension<Actor>,
     RequestTimeout(timeout): RequestTimeout,
+    IdempotencyKey(idempotency_key): IdempotencyKey,
     Admitted(admission): Admitted,
     request: Request,
 ) -> Result<Response, ApiError> {
@@ -145,17 +151,25 @@ pub(super) async fn create(
             image: upload.image,
             stated: upload.stated,
             explain: upload.explain,
+            idempotency_key,
             patience,
             admission,
         };
         Ok(Box::pin(api.pipeline.predict(submission)).await?)
     };
-    let answer: Result<Answer, ApiError> =
+    let reply: Result<Reply, ApiError> =
         tokio::spawn(work).await.unwrap_or(Err(ApiError::Failed { row: None }));
     drop(present);
-    let answer = answer?;
-    let timing = [(HeaderName::from_static("server-timing"), server_timing(answer.timings()))];
-    Ok((timing, Json(Prediction::new(request_id, &answer))).into_response())
+    match reply? {
+        Reply::Now(answer) => {
+            let timing = [(HeaderName::from_static("server-timing"), server_timing(answer.timings()))];
+            Ok((timing, Json(Prediction::new(request_id, &answer))).into_response())
+        }
+        Reply::Again(repeat) => {
+            let answer = Prediction::again(*repeat)?;
+            Ok(([(retry::REPLAYED, "true")], Json(answer)).into_response())
+        }
+    }
 }
 
 /// Read one audit row.
@@ -206,6 +220,8 @@ struct UploadForm {
     /// The image.
     #[schema(value_type = String, format = Binary)]
     file: Vec<u8>,
+    /// Identifier of the person, as in X-Subject-Id.
+    subject: Option<String>,
     /// Age in years or as a DICOM age string.
     age: Option<String>,
     /// DICOM View Position.
@@ -224,9 +240,9 @@ impl Prediction {
             class: answer.class().to_owned(),
             probability: answer.probability(),
             confidence: decision.confidence,
-            decision: decision.verdict,
+            decision: decision.verdict.code().to_owned(),
             review_required: decision.review_required,
-            reason: decision.reason,
+            reason: decision.reason.code().to_owned(),
             threshold: model.variant().policy.threshold,
             model: AnsweringModel {
                 name: model.manifest().name.clone(),
@@ -234,24 +250,74 @@ impl Prediction {
                 digest: model.bundle().digest().to_owned(),
                 variant: model.variant_name().to_owned(),
             },
-            receipt: Receipt::of(answer.receipt()),
+            receipt: Receipt::of(answer.receipt().signed()),
             timings_ms: Timings::from(answer.timings()),
-            heatmap: png.map(|png| format!("data:image/png;base64,{}", STANDARD.encode(png))),
+            heatmap: png.map(data_uri),
         }
     }
+
+    /// The first answer, from its row.
+    fn again(repeat: Repeat) -> Result<Self, ApiError> {
+        let Repeat { row, receipt, said, heatmap } = repeat;
+        let class = match said {
+            Said::Class(class) => class,
+            Said::Rejection(detail) => {
+                let reason = row.reason.unwrap_or_default();
+                return Err(ApiError::RejectedBefore {
+                    row: Box::new(Recorded::of(&receipt)),
+                    reason,
+                    detail,
+                });
+            }
+        };
+        // The table gives every prediction these columns.
+        let whole = || {
+            let phases: Phases = serde_json::from_value(row.timings).ok()?;
+            Some(Self {
+                id: row.id,
+                request_id: row.request_id,
+                class,
+                probability: row.probability?,
+                confidence: row.confidence?,
+                decision: row.decision?,
+                review_required: row.review_required?,
+                reason: row.decision_reason?,
+                threshold: row.threshold?,
+                model: AnsweringModel {
+                    name: row.model_name?,
+                    version: row.model_version?,
+                    digest: row.bundle_digest?,
+                    variant: row.variant?,
+                },
+                receipt: Receipt::of(&receipt),
+                timings_ms: Timings::of(&phases, None, None),
+                heatmap: heatmap.as_deref().map(data_uri),
+            })
+        };
+        whole().ok_or(ApiError::Failed { row: None })
+    }
+}
+
+fn data_uri(png: &[u8]) -> String {
+    format!("data:image/png;base64,{}", STANDARD.encode(png))
 }
 
 impl From<&AnswerTimings> for Timings {
     fn from(timings: &AnswerTimings) -> Self {
-        let phases = timings.phases;
+        Self::of(&timings.phases, Some(timings.audit), Some(timings.total))
+    }
+}
+
+impl Timings {
+    fn of(phases: &Phases, audit: Option<f64>, total: Option<f64>) -> Self {
         Self {
             admission: phases.admission.unwrap_or_default(),
             decode: phases.decode.unwrap_or_default(),
             preprocess: phases.preprocess.unwrap_or_default(),
             queue: phases.queue.unwrap_or_default(),
             infer: phases.infer.unwrap_or_default(),
-            audit: timings.audit,
-            total: timings.total,
+            audit,
+            total,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The receipt of a row in an answer or a problem document.
 
-use crate::audit::AuditReceipt;
+use crate::audit;
 use serde::Serialize;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
@@ -23,12 +23,12 @@ pub(super) struct Receipt {
 }
 
 impl Receipt {
-    pub(super) fn of(receipt: &AuditReceipt) -> Self {
+    pub(super) fn of(receipt: &audit::Receipt) -> Self {
         Self {
-            leaf_hash: receipt.leaf_hash().to_string(),
-            signed_at: receipt.signed_at(),
-            key_id: receipt.key_id().to_owned(),
-            note: receipt.note().to_owned(),
+            leaf_hash: receipt.leaf_hash.to_string(),
+            signed_at: receipt.signed_at,
+            key_id: receipt.key_id.clone(),
+            note: receipt.note.clone(),
         }
     }
 }
@@ -38,6 +38,12 @@ impl Receipt {
 pub(super) struct Recorded {
     pub(super) id: Uuid,
     pub(super) receipt: Receipt,
+}
+
+impl Recorded {
+    pub(super) fn of(receipt: &audit::Receipt) -> Self {
+        Self { id: receipt.id, receipt: Receipt::of(receipt) }
+    }
 }
 
 #[cfg(test)]

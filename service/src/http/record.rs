@@ -26,6 +26,8 @@ pub(super) struct PredictionRecord {
     actor: String,
     /// Site of the service.
     site: String,
+    /// Pseudonym of the person, in hexadecimal.
+    subject: Option<String>,
     /// How numbers and arrays of the row are to be read.
     encoding_version: i16,
     /// `predicted`, `rejected`, `expired` or `failed`.
@@ -99,13 +101,14 @@ pub(super) struct PredictionRecord {
 
 impl PredictionRecord {
     /// Names of the fields, in order.
-    pub(super) const COLUMNS: [&str; 39] = [
+    pub(super) const COLUMNS: [&str; 40] = [
         "id",
         "request_id",
         "received_at",
         "recorded_at",
         "actor",
         "site",
+        "subject",
         "encoding_version",
         "outcome",
         "reason",
@@ -155,6 +158,7 @@ impl From<StoredPrediction> for PredictionRecord {
             recorded_at: row.recorded_at,
             actor: row.actor,
             site: row.site,
+            subject: row.subject.map(hex::encode),
             encoding_version: row.encoding_version,
             outcome: row.outcome,
             reason: row.reason,

@@ -1,9 +1,11 @@
 //! `GET /v1/predictions`: the log by filters, page by page or streamed as a whole. Reading it is logged before the answer begins.
 
-use super::Shared;
 use super::error::{ApiError, Problem};
 use super::observe::Arrival;
 use super::record::PredictionRecord;
+use super::subject::{Subject, SubjectHeader};
+use super::{Shared, fhir};
+use crate::audit::row::StoredPrediction;
 use crate::auth::Actor;
 use crate::store::{Filter, Page, Read};
 use axum::body::Body;
@@ -16,7 +18,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use time::OffsetDateTime;
+use time::{OffsetDateTime, UtcOffset};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -79,8 +81,9 @@ pub(super) struct SearchQuery {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
-    /// `json` is a page; `ndjson` and `csv` are everything, streamed.
+    /// `json` is a page; `ndjson`, `csv` and `fhir` (R4 `AuditEvent`, one a line) are everything, streamed.
     #[serde(default)]
+    #[param(inline)]
     format: Format,
 }
 
@@ -92,6 +95,7 @@ enum Format {
     Json,
     Ndjson,
     Csv,
+    Fhir,
 }
 
 /// A page of the log, the newest row first.
@@ -112,11 +116,11 @@ pub(super) struct PredictionPage {
     path = "/v1/predictions",
     operation_id = "searchPredictions",
     tag = "predictions",
-    params(SearchQuery),
+    params(SearchQuery, SubjectHeader),
     security(("bearer" = ["audit:read"])),
     responses(
         (status = 200, description = "The rows; that they were read is logged", content(
-            (PredictionPage = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"))),
+            (PredictionPage = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"), (String = "application/fhir+ndjson"))),
         (status = 400, description = "The query cannot be read", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "No token, or one that is not accepted", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The token lacks the scope", body = Problem, content_type = "application/problem+json"),
@@ -127,6 +131,7 @@ pub(super) async fn search(
     State(api): State<Shared>,
     Extension(arrival): Extension<Arrival>,
     Extension(actor): Extension<Actor>,
+    Subject(identifier): Subject,
     query: Result<Query<SearchQuery>, QueryRejection>,
 ) -> Result<Response, ApiError> {
     let Query(query) = query.map_err(|_| {
@@ -138,12 +143,16 @@ pub(super) async fn search(
     if !(1..=LARGEST_PAGE).contains(&limit) {
         return Err(ApiError::Malformed("limit is 1 to 1000"));
     }
-    let filter = query.filter()?;
+    let mut filter = query.filter()?;
     let audit = &api.pipeline.audit;
+    if let Some(identifier) = &identifier {
+        // Nobody has a pseudonym of nothing: an unknown person's rows are none.
+        filter.subject = Some(audit.known_pseudonym(identifier).await?.unwrap_or_default());
+    }
     let read = |found: bool, n_rows: Option<u64>| Read {
         request_id: arrival.request_id.clone(),
         actor: actor.subject().to_owned(),
-        query: query.as_logged(found),
+        query: query.as_logged(found, identifier.is_some()),
         n_rows,
     };
     if query.format == Format::Json {
@@ -161,6 +170,7 @@ pub(super) async fn search(
     audit.record_read(&read(!any.is_empty(), None)).await?;
     let media_type = match query.format {
         Format::Csv => "text/csv; charset=utf-8; header=present",
+        Format::Fhir => fhir::MEDIA_TYPE,
         Format::Json | Format::Ndjson => "application/x-ndjson",
     };
     Ok(([(header::CONTENT_TYPE, media_type)], streamed(api, filter, query.cursor, query.format))
@@ -169,8 +179,11 @@ pub(super) async fn search(
 
 impl SearchQuery {
     /// What is written down of it. A text that no row has is left out: it could be anything, a patient's name as well.
-    fn as_logged(&self, found: bool) -> Value {
+    fn as_logged(&self, found: bool, of_a_subject: bool) -> Value {
         let mut logged = serde_json::to_value(self).unwrap_or_default();
+        if let (Some(members), true) = (logged.as_object_mut(), of_a_subject) {
+            members.insert("subject".into(), true.into());
+        }
         if let (Some(members), false) = (logged.as_object_mut(), found) {
             for (name, value) in members {
                 if value.is_string()
@@ -186,9 +199,27 @@ impl SearchQuery {
 
     fn filter(&self) -> Result<Filter, ApiError> {
         let digest = self.input_digest.as_deref().map(hex::decode).transpose();
+        let texts = [
+            &self.actor,
+            &self.model_version,
+            &self.bundle_digest,
+            &self.outcome,
+            &self.decision,
+            &self.reason,
+            &self.label,
+        ];
+        // The database takes neither, and could not have them in a row.
+        if texts.into_iter().flatten().any(|text| text.contains('\0')) {
+            return Err(ApiError::Malformed("a text of the query holds a null character"));
+        }
+        let moment = |at: Option<OffsetDateTime>| {
+            let utc = at.map(|at| at.checked_to_offset(UtcOffset::UTC));
+            let beyond = ApiError::Malformed("from and to lie in the years 0 to 9999 of UTC");
+            utc.map(|at| at.filter(|at| at.year() >= 0).ok_or(beyond)).transpose()
+        };
         Ok(Filter {
-            from: self.from,
-            to: self.to,
+            from: moment(self.from)?,
+            to: moment(self.to)?,
             actor: self.actor.clone(),
             model_version: self.model_version.clone(),
             bundle_digest: self.bundle_digest.clone(),
@@ -199,6 +230,7 @@ impl SearchQuery {
             input_digest: digest.map_err(|_| ApiError::Malformed("input_digest is hexadecimal"))?,
             request_id: self.request_id.map(|id| id.to_string()),
             label: self.label.clone(),
+            subject: None,
             unreviewed: self.unreviewed,
         })
     }
@@ -222,18 +254,24 @@ fn streamed(api: Shared, filter: Filter, cursor: Option<Uuid>, format: Format) -
                 csv_line(&mut text, PredictionRecord::COLUMNS.iter().map(|name| (*name).to_owned()));
             }
             for row in rows {
-                let record = PredictionRecord::from(row);
-                if format == Format::Csv {
-                    let value = serde_json::to_value(record).unwrap_or_default();
-                    csv_line(&mut text, PredictionRecord::COLUMNS.iter().map(|name| cell(&value[*name])));
-                } else {
-                    text.extend(serde_json::to_vec(&record).unwrap_or_default());
-                    text.push(b'\n');
-                }
+                write(&mut text, row, format);
             }
             Ok::<_, crate::store::StoreError>(Some((Bytes::from(text), next)))
         }
     }))
+}
+
+fn write(text: &mut Vec<u8>, row: StoredPrediction, format: Format) {
+    let line = match format {
+        Format::Csv => {
+            let value = serde_json::to_value(PredictionRecord::from(row)).unwrap_or_default();
+            return csv_line(text, PredictionRecord::COLUMNS.iter().map(|name| cell(&value[*name])));
+        }
+        Format::Fhir => serde_json::to_vec(&fhir::audit_event(&row)),
+        Format::Json | Format::Ndjson => serde_json::to_vec(&PredictionRecord::from(row)),
+    };
+    text.extend(line.unwrap_or_default());
+    text.push(b'\n');
 }
 
 /// A value as a cell: text without quotes, nothing for null, JSON for lists and groups.

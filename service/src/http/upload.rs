@@ -2,7 +2,7 @@
 
 use super::error::ApiError;
 use super::media::{Packing, packing};
-use super::{Shared, multipart};
+use super::{Shared, multipart, subject};
 use crate::pipeline::Stated;
 use axum::extract::{Query, Request};
 use axum::http::header;
@@ -53,7 +53,8 @@ impl Upload {
         if declared_length(&request).is_some_and(|length| length > body_limit as u64) {
             return Err(ApiError::BodyTooLarge { limit_bytes });
         }
-        let stated = Stated { age: query.age, view: query.view, modality: query.modality };
+        let subject = subject::stated(request.headers())?;
+        let stated = Stated { subject, age: query.age, view: query.view, modality: query.modality };
         let request = request.map(|body| axum::body::Body::new(Limited::new(body, body_limit)));
         let receive = async {
             match packing {

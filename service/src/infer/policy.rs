@@ -22,6 +22,8 @@ pub struct Waiting {
     pub waited: Duration,
     /// Until its deadline.
     pub left: Duration,
+    /// Whether it was the only one in the service when it came here.
+    pub only: bool,
 }
 
 /// What to do now.
@@ -44,7 +46,7 @@ impl BatchPolicy {
     /// An idle session gets what there is at once, shared out among the idle ones. While all are busy one batch more for
     /// each is closed ahead, when it is full or its oldest image has waited long enough, so that a session that ends
     /// finds the next one made up. No batch is so large that it would run beyond the deadline of one of its images, if
-    /// a smaller one would not. An image that finds everything idle and nothing beside it has all threads.
+    /// a smaller one would not. An image that is alone in the service has all threads.
     pub fn next(
         &self,
         waiting: &[Waiting],
@@ -52,7 +54,7 @@ impl BatchPolicy {
         cost: impl Fn(usize) -> Option<Duration>,
     ) -> Step {
         let Some(oldest) = waiting.first() else { return Step::Rest };
-        if self.alone && unfinished == 0 && waiting.len() == 1 {
+        if self.alone && oldest.only && unfinished == 0 && waiting.len() == 1 {
             return Step::RunAlone;
         }
         let idle = self.sessions.saturating_sub(unfinished);
@@ -100,7 +102,7 @@ mod tests {
     }
 
     fn queue(waited: &[u64]) -> Vec<Waiting> {
-        waited.iter().map(|waited| Waiting { waited: ms(*waited), left: ms(60_000) }).collect()
+        waited.iter().map(|waited| Waiting { waited: ms(*waited), left: ms(60_000), only: true }).collect()
     }
 
     const POLICY: BatchPolicy = BatchPolicy { max_batch: 8, max_delay: ms(5), sessions: 2, alone: false };
@@ -126,6 +128,8 @@ mod tests {
     fn an_image_is_alone_when_nothing_runs_and_nothing_waits_beside_it() {
         let policy = BatchPolicy { alone: true, ..POLICY };
         assert_eq!(policy.next(&queue(&[0]), 0, unknown), Step::RunAlone);
+        let others_inside = [Waiting { only: false, ..queue(&[0])[0] }];
+        assert_eq!(policy.next(&others_inside, 0, unknown), Step::Run(1), "others are being decoded");
         assert_eq!(policy.next(&queue(&[0, 0]), 0, unknown), Step::Run(1));
         assert_eq!(policy.next(&queue(&[0]), 1, unknown), Step::Run(1));
         assert_eq!(POLICY.next(&queue(&[0]), 0, unknown), Step::Run(1));
@@ -145,7 +149,7 @@ mod tests {
         // 10 ms an image.
         let cost = |n: usize| Some(ms(10 * n as u64));
         let images = |left: &[u64]| -> Vec<Waiting> {
-            left.iter().map(|left| Waiting { waited: ms(0), left: ms(*left) }).collect()
+            left.iter().map(|left| Waiting { waited: ms(0), left: ms(*left), only: false }).collect()
         };
         let single = BatchPolicy { sessions: 1, ..POLICY };
         assert_eq!(single.next(&images(&[500, 500, 500]), 0, cost), Step::Run(3));
@@ -181,8 +185,10 @@ mod tests {
                     !ended
                 });
                 loop {
-                    let view: Vec<_> =
-                        waiting.iter().map(|at| Waiting { waited: ms(now - at), left: ms(1000) }).collect();
+                    let view: Vec<_> = waiting
+                        .iter()
+                        .map(|at| Waiting { waited: ms(now - at), left: ms(1000), only: at % 3 == 0 })
+                        .collect();
                     let n = match policy.next(&view, running.len(), unknown) {
                         Step::Run(n) => n,
                         Step::RunAlone => 1,

@@ -21,6 +21,8 @@ const NEVER: Duration = Duration::from_hours(1);
 pub(super) struct Item {
     pub(super) pixels: Pixels,
     pub(super) deadline: Option<Instant>,
+    /// Whether nothing else was in the service when it came here.
+    pub(super) only: bool,
     pub(super) submitted: Instant,
     pub(super) ticket: Ticket,
     pub(super) reply: oneshot::Sender<Result<Inference, InferenceError>>,
@@ -143,7 +145,7 @@ impl Owner {
 impl Item {
     fn seen(&self, now: Instant) -> Waiting {
         let left = self.deadline.map_or(NEVER, |deadline| deadline.saturating_duration_since(now));
-        Waiting { waited: now.saturating_duration_since(self.submitted), left }
+        Waiting { waited: now.saturating_duration_since(self.submitted), left, only: self.only }
     }
 }
 

@@ -65,10 +65,10 @@ fn later(milliseconds: u64) -> Instant {
 async fn a_failure_is_remembered_until_a_known_input_runs_again() {
     let backend = Brightness::default();
     let engine = engine(vec![backend.clone()], 1);
-    assert!(engine.run(input(1), later(5000), pending()).await.unwrap().logit > 0.0);
+    assert!(engine.run(input(1), later(5000), false, pending()).await.unwrap().logit > 0.0);
     backend.failing.store(true, Ordering::Relaxed);
     assert!(engine.is_healthy().await, "known from the last image");
-    let failed = engine.run(input(1), later(5000), pending()).await;
+    let failed = engine.run(input(1), later(5000), false, pending()).await;
     assert!(matches!(failed, Err(InferenceError::Backend(_))));
     assert!(!engine.is_healthy().await);
     backend.failing.store(false, Ordering::Relaxed);
@@ -80,7 +80,7 @@ async fn images_that_come_while_the_session_is_busy_run_together_and_each_gets_i
     let backend = Brightness { takes: Duration::from_millis(30), ..Brightness::default() };
     let engine = Arc::new(engine(vec![backend.clone()], 8));
     let inputs: Vec<_> = (0..9).map(input).collect();
-    let runs = inputs.iter().map(|input| engine.run(Arc::clone(input), later(5000), pending()));
+    let runs = inputs.iter().map(|input| engine.run(Arc::clone(input), later(5000), false, pending()));
     let answers = futures_util::future::join_all(runs).await;
     for (input, answer) in inputs.iter().zip(answers) {
         let mean = input.pixels().iter().map(|p| f32::from(*p)).sum::<f32>() / input.pixels().len() as f32;
@@ -102,11 +102,11 @@ async fn an_image_that_nothing_runs_beside_has_the_session_with_more_threads() {
     let engine =
         Engine::start(vec![shared.clone(), shared.clone()], Some(alone), policy, 0, facts, None).unwrap();
     for _ in 0..3 {
-        let answer = engine.run(input(1), later(5000), pending()).await.unwrap();
+        let answer = engine.run(input(1), later(5000), true, pending()).await.unwrap();
         assert_eq!(*answer.execution, Value::from("wide"), "the answer says which it was");
     }
     assert_eq!((wide.batches.lock().unwrap().len(), shared.batches.lock().unwrap().len()), (3, 0));
-    let runs = (0..8).map(|seed| engine.run(input(seed), later(5000), pending()));
+    let runs = (0..8).map(|seed| engine.run(input(seed), later(5000), seed == 0, pending()));
     let answers = futures_util::future::join_all(runs).await;
     let beside = answers.iter().filter(|answer| *answer.as_ref().unwrap().execution == "shared");
     assert!(beside.count() >= 6, "what comes together is shared out");
@@ -121,7 +121,7 @@ async fn one_bad_image_fails_alone() {
     let backend =
         Brightness { poison: Some(poison), takes: Duration::from_millis(20), ..Brightness::default() };
     let engine = engine(vec![backend], 8);
-    let runs = inputs.iter().map(|input| engine.run(Arc::clone(input), later(5000), pending()));
+    let runs = inputs.iter().map(|input| engine.run(Arc::clone(input), later(5000), false, pending()));
     let answers: Vec<bool> =
         futures_util::future::join_all(runs).await.into_iter().map(|answer| answer.is_ok()).collect();
     assert_eq!(answers, expected);
@@ -134,20 +134,22 @@ async fn what_expired_or_was_abandoned_in_the_queue_never_runs() {
     let engine = Arc::new(engine(vec![backend.clone()], 1));
     let first = tokio::spawn({
         let (engine, input) = (Arc::clone(&engine), input(0));
-        async move { engine.run(input, later(5000), pending()).await }
+        async move { engine.run(input, later(5000), false, pending()).await }
     });
     while backend.batches.lock().unwrap().is_empty() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let started = Instant::now();
     let gone = tokio::time::sleep(Duration::from_millis(10));
-    let (expired, abandoned) =
-        tokio::join!(engine.run(input(1), later(10), pending()), engine.run(input(2), later(5000), gone),);
+    let (expired, abandoned) = tokio::join!(
+        engine.run(input(1), later(10), false, pending()),
+        engine.run(input(2), later(5000), false, gone),
+    );
     assert!(started.elapsed() < Duration::from_millis(700), "they do not wait for the session");
     assert!(matches!(expired, Err(InferenceError::Expired)), "{expired:?}");
     assert!(matches!(abandoned, Err(InferenceError::Abandoned)), "{abandoned:?}");
     assert!(first.await.unwrap().is_ok());
-    assert!(engine.run(input(3), later(5000), pending()).await.is_ok());
+    assert!(engine.run(input(3), later(5000), false, pending()).await.is_ok());
     assert_eq!(backend.batches.lock().unwrap().len(), 2, "the first and the last");
 }
 
@@ -160,7 +162,7 @@ async fn late_is_never_taken_for_broken() {
     for _ in 0..200 {
         let runs = (1..=16).map(|n| {
             let deadline = Instant::now() + n * Duration::from_micros(250);
-            engine.run(Arc::clone(&input), deadline, pending())
+            engine.run(Arc::clone(&input), deadline, false, pending())
         });
         for answer in futures_util::future::join_all(runs).await {
             assert!(matches!(answer, Ok(_) | Err(InferenceError::Expired)), "{answer:?}");
@@ -174,7 +176,7 @@ async fn what_already_runs_is_answered_although_its_client_left() {
     let backend = Brightness { takes: Duration::from_millis(600), ..Brightness::default() };
     let (engine, input) = (engine(vec![backend], 1), input(1));
     let gone = tokio::time::sleep(Duration::from_millis(300));
-    assert!(engine.run(input, later(400), gone).await.is_ok());
+    assert!(engine.run(input, later(400), false, gone).await.is_ok());
 }
 
 #[tokio::test]

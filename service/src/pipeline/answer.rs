@@ -7,7 +7,6 @@ use crate::audit::row::Timings;
 use crate::model::ServedModel;
 use crate::serving::Serving;
 use cxr::Decision;
-use cxr::decide::Verdict;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -73,11 +72,7 @@ impl Answer {
 
     /// The class that the decision names.
     pub fn class(&self) -> &str {
-        let [negative, positive] = &self.model().manifest().labels;
-        match self.finding.decision.verdict {
-            Verdict::Positive => positive,
-            Verdict::Negative => negative,
-        }
+        self.model().class(self.finding.decision.verdict)
     }
 
     /// Calibrated probability of the positive class.

@@ -2,6 +2,8 @@
 
 use super::patience::Patience;
 use super::{Admission, Pipeline};
+use crate::audit::repeats::RequestKey;
+use crate::config::secret::Secret;
 use crate::serving::Serving;
 use crate::threads::JobLost;
 use bytes::Bytes;
@@ -33,13 +35,17 @@ pub struct Submission {
     pub stated: Stated,
     /// Whether a heatmap is wanted.
     pub explain: bool,
+    /// What the client calls this request, so that a retry gets the same answer.
+    pub idempotency_key: Option<Secret>,
     /// The place at the door.
     pub admission: Admission,
 }
 
-/// Fields of the acquisition as the client wrote them, unread.
+/// What the client said of the image, unread.
 #[derive(Debug, Default, Clone)]
 pub struct Stated {
+    /// Identifier of the person; never written down.
+    pub subject: Option<Secret>,
     /// Age in years or as a DICOM age string.
     pub age: Option<String>,
     /// DICOM View Position.
@@ -59,6 +65,7 @@ pub(super) struct Case {
     pub(super) input_digest: [u8; 32],
     pub(super) stated: Stated,
     pub(super) explain: bool,
+    pub(super) key: Option<RequestKey>,
     /// From the request's head to the end of its body.
     pub(super) admitted_after: Duration,
     pub(super) patience: Patience,
@@ -81,11 +88,17 @@ impl Case {
             image,
             stated,
             explain,
+            idempotency_key,
             patience,
             admission,
         } = submission;
         let admitted_after = started.elapsed();
         let input_digest = digest(&image, pipeline).await?;
+        let key = idempotency_key.map(|stated_key| {
+            let sent = fingerprint(&input_digest, &stated, explain);
+            let sent: Vec<&[u8]> = sent.iter().map(Vec::as_slice).collect();
+            pipeline.requests.key(&actor, &stated_key, &sent)
+        });
         let id = Uuid::now_v7();
         Ok(Self {
             id,
@@ -97,6 +110,7 @@ impl Case {
             input_digest,
             stated,
             explain,
+            key,
             admitted_after,
             patience,
             serving: Arc::clone(serving),
@@ -105,11 +119,25 @@ impl Case {
     }
 }
 
+/// Everything that decides what the answer is. Each may be absent, which is not the same as empty.
+fn fingerprint(input_digest: &[u8; 32], stated: &Stated, explain: bool) -> [Vec<u8>; 6] {
+    let Stated { subject, age, view, modality } = stated;
+    let part = |text: Option<&str>| text.map_or_else(Vec::new, |text| [b"=", text.as_bytes()].concat());
+    [
+        input_digest.to_vec(),
+        part(subject.as_ref().map(Secret::expose)),
+        part(age.as_deref()),
+        part(view.as_deref()),
+        part(modality.as_deref()),
+        vec![u8::from(explain)],
+    ]
+}
+
 /// A small upload is digested sooner than another thread is woken for it.
 async fn digest(image: &Bytes, pipeline: &Pipeline) -> Result<[u8; 32], JobLost> {
     if image.len() <= DIGESTED_AT_ONCE_BYTES {
-        return Ok(pipeline.input_key.digest(image));
+        return Ok(pipeline.site_key.digest(image));
     }
-    let (key, image) = (pipeline.input_key.clone(), image.clone());
+    let (key, image) = (pipeline.site_key.clone(), image.clone());
     pipeline.decoders.run(move |_| key.digest(&image)).await
 }

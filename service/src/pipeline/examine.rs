@@ -135,7 +135,8 @@ impl Pipeline {
         known: &mut Known,
     ) -> Result<Inference, Stop> {
         let gone = case.patience.clone().gone();
-        let inference = engine.run(Arc::clone(input), case.patience.deadline(), gone).await?;
+        let (deadline, only) = (case.patience.deadline(), case.admission.in_flight() == 1);
+        let inference = engine.run(Arc::clone(input), deadline, only, gone).await?;
         known.timings.queue = Some(milliseconds(inference.queued));
         known.timings.infer = Some(milliseconds(inference.ran));
         Ok(inference)

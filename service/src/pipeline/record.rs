@@ -2,8 +2,9 @@
 
 use super::examine::{Examined, Finding, Known, Stop, milliseconds};
 use super::{AnswerTimings, Case, Impatience, Pipeline, PredictionError};
-use crate::audit::AuditReceipt;
+use crate::audit::repeats::Kept;
 use crate::audit::row::{ModelIdentity, Outcome, PredictionRow, Scores};
+use crate::audit::{AuditReceipt, RecordError};
 use crate::infer::Engine;
 use crate::model::ServedModel;
 use crate::telemetry::logs::chain;
@@ -32,6 +33,7 @@ impl Pipeline {
         case: &Case,
         known: &Known,
         examined: &Result<Examined, Stop>,
+        subject: Option<[u8; 32]>,
         engine: &Engine,
     ) -> PredictionRow {
         let model = &case.serving.model;
@@ -54,6 +56,7 @@ impl Pipeline {
             received_at: case.received_at,
             actor: case.actor.clone(),
             site: self.site.clone(),
+            subject,
             input_digest: case.input_digest,
             input_bytes: case.image.len() as i64,
             observed: known.observed.clone(),
@@ -67,10 +70,14 @@ impl Pipeline {
         &self,
         case: &Case,
         row: PredictionRow,
+        kept: Option<Kept>,
     ) -> Result<(AuditReceipt, AnswerTimings), PredictionError> {
         let started = Instant::now();
-        let recorded = self.audit.record(row, case.admission.in_flight()).await;
+        let recorded = self.audit.record(row, kept, case.admission.in_flight()).await;
         let receipt = recorded.inspect_err(|error| {
+            if matches!(error, RecordError::Repeated) {
+                return;
+            }
             let (request_id, cause) = (&case.request_id, chain(error));
             tracing::error!(request_id, id = %case.id, cause, "audit row not committed, answer withheld");
         })?;

@@ -1,8 +1,11 @@
 //! The connection of the one process that moves pending leaves into the tree. Its session holds the lock: whoever is killed
 //! or stalls loses both, and what it had not committed never was.
 
+use super::repeats;
+use super::subjects;
 use super::tree::{self, Leaf, SignedHead};
 use super::{Store, StoreError};
+use crate::audit::erasures::Erasure;
 use crate::audit::tree::{Edge, Hashes};
 use sqlx::PgConnection;
 use std::time::Duration;
@@ -62,6 +65,22 @@ impl Leader {
     pub async fn make_months(&mut self) -> Result<Vec<String>, StoreError> {
         let query = sqlx::query_scalar("SELECT make_months()");
         bounded(self.patience, query.fetch_all(&mut self.connection)).await
+    }
+
+    /// Lets go of every idempotency key that is older than `kept`; how many.
+    ///
+    /// # Errors
+    /// When the database gives no answer.
+    pub async fn forget_old_keys(&mut self, kept: Duration) -> Result<u64, StoreError> {
+        bounded(self.patience, repeats::forget_old(&mut self.connection, kept)).await
+    }
+
+    /// Takes the keys of erased subjects away; how many were there.
+    ///
+    /// # Errors
+    /// When the database gives no answer.
+    pub async fn erase_subjects(&mut self, erasures: &[Erasure]) -> Result<u64, StoreError> {
+        bounded(self.patience, subjects::erase(&mut self.connection, erasures)).await
     }
 
     /// Gives waiting leaves their places; how many, and the head afterwards.

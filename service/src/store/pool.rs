@@ -24,11 +24,17 @@ pub(super) struct Pool {
 
 impl Pool {
     /// Makes the pool without connecting: the service starts, unready, while the database is away.
-    pub(super) fn new(url: &Secret, connections: u32, config: &DatabaseConfig) -> Result<Self, StoreError> {
+    pub(super) fn new(
+        url: &Secret,
+        connections: u32,
+        config: &DatabaseConfig,
+        settings: &[(&str, &str)],
+    ) -> Result<Self, StoreError> {
         let options: PgConnectOptions = url.expose().parse().map_err(StoreError::Url)?;
         let statement_timeout_ms = config.statement_timeout.as_millis().to_string();
         let options =
             options.application_name("cxr-service").options([("statement_timeout", statement_timeout_ms)]);
+        let options = options.options(settings.iter().copied());
         // All of them from the start and for good: a request that has to wait for a new connection waits for the server to
         // fork, and does not notice when one of the others becomes free.
         let pool = PgPoolOptions::new()

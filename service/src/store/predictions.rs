@@ -1,7 +1,9 @@
 //! The table `predictions`: one insert, of one row or several, and one select. There is no update.
 
 use crate::audit::columns::Columns;
+use crate::audit::repeats::Kept;
 use crate::audit::row::{SealedRow, StoredPrediction};
+use sqlx::error::BoxDynError;
 use sqlx::postgres::PgArguments;
 use sqlx::query_builder::{QueryBuilder, Separated};
 use sqlx::{Arguments, PgConnection, Postgres};
@@ -12,11 +14,19 @@ use uuid::Uuid;
 /// Longest time from the head of a request to the id of its image: an hour, the most that `http.body_timeout_ms` can be.
 const UPLOAD: Duration = Duration::from_hours(1);
 
-const INSERT: &str = "
+/// Where each leaf waits for its place in the tree.
+const PENDING: &str = "
 WITH pending AS (
-    INSERT INTO audit_pending (prediction_id, leaf_hash) SELECT * FROM unnest($1::uuid[], $2::bytea[]))
+    INSERT INTO audit_pending (prediction_id, leaf_hash) SELECT * FROM unnest($1::uuid[], $2::bytea[]))";
+
+/// The answers that are kept. Not `ON CONFLICT`: a second row under one key must not be.
+const KEPT: &str = ", kept AS (
+    INSERT INTO idempotency_keys (key_digest, fingerprint, prediction_id, answer)
+    SELECT * FROM unnest($3::bytea[], $4::bytea[], $5::uuid[], $6::jsonb[]))";
+
+const INSERT: &str = "
 INSERT INTO predictions (
-    id, request_id, received_at, actor, site, encoding_version, outcome, reason,
+    id, request_id, received_at, actor, site, subject, encoding_version, outcome, reason,
     input_digest, input_bytes, format, width, height, significant_bits, colour,
     age_years, view, modality, statistics_version, image_statistics,
     model_name, model_version, bundle_digest, variant, execution,
@@ -24,13 +34,18 @@ INSERT INTO predictions (
     ood_score, embedding_coordinates, cam, cam_width, cam_height, timings) ";
 
 const COLUMNS: &str = "
-SELECT id, request_id, received_at, recorded_at, actor, site, encoding_version, outcome, reason,
+SELECT id, request_id, received_at, recorded_at, actor, site, subject, encoding_version, outcome, reason,
     input_digest, input_bytes, format, width, height, significant_bits, colour,
     age_years, view, modality, statistics_version, image_statistics,
     model_name, model_version, bundle_digest, variant, execution,
     policy_digest, logit, probability, confidence, threshold, decision, review_required, decision_reason,
     ood_score, embedding_coordinates, cam, cam_width, cam_height, timings
 FROM predictions ";
+
+/// The rule of the view `current_labels`, in a form that starts from a label's index.
+const LATEST: &str = "
+    AND NOT EXISTS (SELECT FROM labels AS later WHERE later.prediction_id = counts.prediction_id
+        AND (later.labelled_at, later.recorded_at, later.id) > (counts.labelled_at, counts.recorded_at, counts.id))";
 
 /// What is asked for; all of it must hold.
 #[derive(Debug, Clone, Default)]
@@ -55,6 +70,8 @@ pub struct Filter {
     pub review_required: Option<bool>,
     /// Keyed digest of the upload.
     pub input_digest: Option<Vec<u8>>,
+    /// Pseudonym of the person.
+    pub subject: Option<[u8; 32]>,
     /// The request.
     pub request_id: Option<String>,
     /// The label that counts: `positive` or `negative`.
@@ -79,9 +96,24 @@ pub(super) async fn insert(connection: &mut PgConnection, rows: &[&SealedRow]) -
     // One text for each number of rows, which the connection keeps prepared.
     let mut arguments = PgArguments::default();
     arguments.add(ids).and_then(|()| arguments.add(leaf_hashes)).map_err(sqlx::Error::Encode)?;
-    let mut statement = QueryBuilder::with_arguments(INSERT, arguments);
+    let with_keys = rows.iter().any(|sealed| sealed.kept().is_some());
+    if with_keys {
+        add_kept(&mut arguments, rows).map_err(sqlx::Error::Encode)?;
+    }
+    let mut statement = QueryBuilder::with_arguments(PENDING, arguments);
+    statement.push(if with_keys { KEPT } else { "" }).push(INSERT);
     statement.push_values(rows, |values, sealed| push(values, &Columns::of(sealed.row())));
     statement.build().execute(connection).await.map(|_| ())
+}
+
+/// The arrays of [`KEPT`].
+fn add_kept(arguments: &mut PgArguments, rows: &[&SealedRow]) -> Result<(), BoxDynError> {
+    let kept: Vec<(&Kept, Uuid)> =
+        rows.iter().filter_map(|sealed| Some((sealed.kept()?, sealed.row().id))).collect();
+    arguments.add(kept.iter().map(|(kept, _)| kept.key.digest).collect::<Vec<_>>())?;
+    arguments.add(kept.iter().map(|(kept, _)| kept.key.fingerprint).collect::<Vec<_>>())?;
+    arguments.add(kept.iter().map(|(_, id)| *id).collect::<Vec<_>>())?;
+    arguments.add(kept.iter().map(|(kept, _)| &kept.answer).collect::<Vec<_>>())
 }
 
 /// The values of a row, in the order of [`INSERT`].
@@ -92,6 +124,7 @@ fn push(mut values: Separated<'_, Postgres, &'static str>, row: &Columns<'_>) {
         .push_bind(row.received_at)
         .push_bind(row.actor)
         .push_bind(row.site)
+        .push_bind(row.subject)
         .push_bind(row.encoding_version)
         .push_bind(row.outcome)
         .push_bind(row.reason)
@@ -185,13 +218,16 @@ fn restrict(statement: &mut QueryBuilder<Postgres>, filter: &Filter) {
     }
     if let Some(label) = &filter.label {
         statement.push(
-            " AND EXISTS (SELECT FROM current_labels WHERE prediction_id = predictions.id AND label = ",
+            " AND EXISTS (SELECT FROM labels AS counts WHERE prediction_id = predictions.id AND label = ",
         );
-        statement.push_bind(label.clone()).push(")");
+        statement.push_bind(label.clone()).push(LATEST).push(")");
     }
     if filter.unreviewed {
         statement.push(" AND review_required");
         statement.push(" AND NOT EXISTS (SELECT FROM labels WHERE prediction_id = predictions.id)");
+    }
+    if let Some(subject) = filter.subject {
+        statement.push(" AND subject = ").push_bind(subject);
     }
     if let Some(digest) = &filter.input_digest {
         statement.push(" AND input_digest = ").push_bind(digest.clone());

@@ -69,6 +69,12 @@ pub(super) async fn state(connection: &mut PgConnection) -> Result<SchemaState, 
     Ok(SchemaState::Current { version: applied.keys().next_back().copied().unwrap_or(0) })
 }
 
+/// Whether this user could change the table of the log: its owner, a member of that role, or a superuser.
+pub(super) async fn owns_the_log(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    let query = "SELECT pg_has_role(current_user, relowner, 'USAGE') FROM pg_class WHERE oid = 'predictions'::regclass";
+    sqlx::query_scalar(query).fetch_one(connection).await
+}
+
 pub(super) async fn migrate(connection: &mut PgConnection) -> Result<(), MigrateError> {
     // A migration may take longer than any request; it is the operator who watches it.
     sqlx::query("SET statement_timeout = 0").execute(&mut *connection).await?;

@@ -55,6 +55,14 @@ pub(super) async fn hashes(
     Ok(rows.into_iter().map(|(position, hash)| (position as u64, Hash(hash))).collect())
 }
 
+/// The leaf of a row, whether it waits or has its place; one statement, so that it is never seen between the two.
+pub(super) async fn leaf(connection: &mut PgConnection, id: Uuid) -> Result<Option<Hash>, sqlx::Error> {
+    let query = "SELECT leaf_hash FROM audit_leaves WHERE prediction_id = $1
+        UNION ALL SELECT leaf_hash FROM audit_pending WHERE prediction_id = $1";
+    let hash: Option<[u8; 32]> = sqlx::query_scalar(query).bind(id).fetch_optional(connection).await?;
+    Ok(hash.map(Hash))
+}
+
 /// The newest head, or the one of a size.
 pub(super) async fn head(
     connection: &mut PgConnection,

@@ -34,6 +34,7 @@ pub struct Metrics {
     phase_duration: HistogramVec,
     predictions: IntCounterVec,
     rejections: IntCounterVec,
+    repeats: IntCounter,
     refusals: IntCounterVec,
     dropped: IntCounterVec,
     batch_size: Histogram,
@@ -86,6 +87,11 @@ impl Metrics {
                 "cxr_predictions_total",
                 "Predictions answered, by decision.",
                 &["decision"],
+            )?,
+            repeats: counter(
+                &registry,
+                "cxr_repeated_answers_total",
+                "Retries that got the first answer of their idempotency key.",
             )?,
             rejections: counters(
                 &registry,
@@ -226,6 +232,11 @@ impl Metrics {
     /// One admitted image rejected.
     pub fn rejected(&self, reason: RejectReason) {
         self.rejections.with_label_values(&[reason.code()]).inc();
+    }
+
+    /// One retry that got an earlier answer.
+    pub fn repeated(&self) {
+        self.repeats.inc();
     }
 
     /// One request refused before admission.

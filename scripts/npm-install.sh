@@ -1,20 +1,20 @@
 #!/usr/bin/env bash
-# Installs the OpenID provider that tests run against (tests/oidc, npm, pinned with hashes) and prints its folder. Needs Node.js 20.
+# Installs a program of the tests that is written in JavaScript (tests/NAME, npm, pinned with hashes) and prints its folder. Needs Node.js 20.
 #
-#   scripts/oidc-provider.sh
+#   scripts/npm-install.sh oidc|fhir
 set -euo pipefail
-case "${1:-}" in -h|--help) sed -n '2,4s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
-source=$(cd "$(dirname "$0")/../tests/oidc" && pwd)
+case "${1:-}" in oidc|fhir) ;; *) sed -n '2,4s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
+source=$(cd "$(dirname "$0")/../tests/$1" && pwd)
 version=$(node --version 2> /dev/null || true)
 [[ $version =~ ^v([0-9]+) ]] && [ "${BASH_REMATCH[1]}" -ge 20 ] || { echo "no Node.js 20 (found: ${version:-none})" >&2; exit 3; }
 key=$(sha256sum "$source/package-lock.json" | cut -c1-12)
-folder=${CXR_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/cxr}/oidc-$key
+folder=${CXR_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/cxr}/$1-$key
 if [ ! -f "$folder/.complete" ]; then
-  echo "installing the OpenID provider (tests/oidc)" >&2
+  echo "installing tests/$1" >&2
   rm -rf "$folder"; mkdir -p "$folder"
   cp "$source/package.json" "$source/package-lock.json" "$folder"
   (cd "$folder" && npm ci --no-audit --no-fund --silent >&2)
   touch "$folder/.complete"
 fi
-cp "$source/provider.mjs" "$folder"
+cp "$source"/*.mjs "$folder"
 echo "$folder"

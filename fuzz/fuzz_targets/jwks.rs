@@ -1,0 +1,13 @@
+//! Any bytes as what an identity provider publishes: keys or a refusal, whose words hold nothing of the set.
+
+#![no_main]
+
+use cxr_service::auth::fuzzing::usable_keys;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|set: &[u8]| {
+    match usable_keys(set) {
+        Ok(n_keys) => assert!(n_keys > 0, "a set without a key is refused"),
+        Err(error) => assert!(error.to_string().len() < 100),
+    }
+});

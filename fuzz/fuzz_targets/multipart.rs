@@ -1,0 +1,37 @@
+//! Any Content-Type and any body, in pieces of any size, as a form: read or refused, never more than the limits allow.
+//!
+//! The first byte is the size of the pieces (0: one piece), the first line after it the Content-Type, the rest the body.
+
+#![no_main]
+
+use axum::body::Body;
+use axum::extract::Request;
+use bytes::Bytes;
+use cxr::metadata::AcquisitionMetadata;
+use cxr_service::http::fuzzing::form;
+use futures_util::{FutureExt, stream};
+use libfuzzer_sys::fuzz_target;
+use std::convert::Infallible;
+
+/// Far below the service's, so that inputs of a few kB reach them.
+const LIMIT_BYTES: usize = 2048;
+const BODY_LIMIT_BYTES: usize = 3072;
+const TEXT_LIMIT_BYTES: usize = 256;
+
+fuzz_target!(|input: &[u8]| {
+    let Some((piece, input)) = input.split_first() else { return };
+    let end = input.iter().position(|byte| *byte == b'\n').unwrap_or(input.len());
+    let body = Bytes::copy_from_slice(input.get(end + 1..).unwrap_or_default());
+    let size = if *piece == 0 { body.len().max(1) } else { usize::from(*piece) };
+    let pieces: Vec<_> = body.chunks(size).map(|piece| Ok::<_, Infallible>(body.slice_ref(piece))).collect();
+    let request = Request::builder().header("content-type", &input[..end]);
+    let Ok(request) = request.body(Body::from_stream(stream::iter(pieces))) else { return };
+    let read = form(request, LIMIT_BYTES, BODY_LIMIT_BYTES).now_or_never().expect("the whole body is there");
+    let Some((image, stated)) = read else { return };
+    assert!(image.len() <= LIMIT_BYTES);
+    let texts = [&stated.age, &stated.view, &stated.modality].map(Option::as_deref);
+    assert!(texts.iter().flatten().all(|text| text.len() <= TEXT_LIMIT_BYTES));
+    if let Ok(metadata) = AcquisitionMetadata::parse(texts[0], texts[1], texts[2]) {
+        assert!(metadata.age_years.is_none_or(|years| (0.0..=120.0).contains(&years)));
+    }
+});

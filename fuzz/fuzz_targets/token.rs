@@ -1,0 +1,70 @@
+//! Any token: verified or refused. The first byte says what the rest is: `r` a token as it stands, `c` claims under a good header, or
+//! else a header, a zero byte and claims; both are signed with the verifier's own secret, which no fuzzer would guess.
+
+#![no_main]
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
+use cxr_service::auth::{Actor, TokenError, Verifier};
+use cxr_service::config::auth::{AuthConfig, JwksConfig, KeySource};
+use futures_util::FutureExt;
+use jsonwebtoken::{Algorithm, EncodingKey, crypto};
+use libfuzzer_sys::fuzz_target;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+const SECRET: &str = "a secret that only the fuzzer knows, 32 bytes or more";
+
+/// HS256, and one public key each for RS256, ES256 and EdDSA.
+static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| {
+    let keys = concat!(env!("CARGO_MANIFEST_DIR"), "/corpus/jwks/public-keys.json");
+    let config = AuthConfig {
+        issuer: "https://fuzz.invalid".into(),
+        audience: "cxr".into(),
+        leeway: Duration::from_mins(1),
+        keys: vec![KeySource { jwks_file: Some(keys.into()), ..KeySource::default() }],
+        jwks: JwksConfig {
+            refresh: Duration::from_mins(1),
+            min_interval: Duration::from_mins(1),
+            keep: Duration::from_mins(2),
+            timeout: Duration::from_secs(1),
+            authorities_file: None,
+        },
+        hs256_secret: Some(SECRET.into()),
+    };
+    Verifier::new(&config).expect("the keys of the corpus")
+});
+
+fuzz_target!(|input: &[u8]| {
+    let Some((kind, rest)) = input.split_first() else { return };
+    let good = br#"{"alg":"HS256","typ":"JWT"}"#.as_slice();
+    let token = match kind {
+        b'r' => match str::from_utf8(rest) {
+            Ok(token) => token.to_owned(),
+            Err(_) => return,
+        },
+        b'c' => signed(good, rest),
+        _ => {
+            let end = rest.iter().position(|byte| *byte == 0).unwrap_or(rest.len());
+            signed(&rest[..end], rest.get(end + 1..).unwrap_or_default())
+        }
+    };
+    let verified: Result<Actor, TokenError> =
+        VERIFIER.verify(&token).now_or_never().expect("no key set is fetched");
+    match verified {
+        Ok(actor) => {
+            let subject = actor.subject();
+            assert!((1..=128).contains(&subject.len()) && !subject.chars().any(char::is_control));
+        }
+        // What is sent back is a fixed text.
+        Err(error) => assert!(error.to_string().is_ascii()),
+    }
+});
+
+fn signed(header: &[u8], claims: &[u8]) -> String {
+    let message = format!("{}.{}", BASE64URL.encode(header), BASE64URL.encode(claims));
+    let key = EncodingKey::from_secret(SECRET.as_bytes());
+    let signature =
+        crypto::sign(message.as_bytes(), &key, Algorithm::HS256).expect("HMAC takes every message");
+    format!("{message}.{signature}")
+}

@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Fuzzes what strangers send (fuzz/), one target after the other, and says in a line what each came to.
+#
+#   scripts/fuzz.sh                                     every target, a minute each
+#   FUZZ_SECONDS=600 scripts/fuzz.sh decode token       these, ten minutes each
+#   scripts/fuzz.sh decode INPUT                        that target on one input, as a crash is looked at
+#
+# It begins with the committed seeds (fuzz/corpus) and with what earlier runs found (target/fuzz/corpus). An input that breaks something
+# is kept in target/fuzz/artifacts, and the end is 1. It needs no cargo-fuzz and no nightly: the flags are those of
+# `cargo fuzz run --sanitizer none`, which the stable compiler has.
+set -euo pipefail
+case "${1:-}" in -h|--help) sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
+cd "$(dirname "$0")/.."
+
+seconds=${FUZZ_SECONDS:-60}
+work=${CARGO_TARGET_DIR:-$PWD/target}/fuzz
+triple=$(rustc -vV | sed -n 's/^host: //p')
+flags="--cfg fuzzing -Cpasses=sancov-module -Ccodegen-units=1"
+for flag in sanitizer-coverage-level=4 sanitizer-coverage-inline-8bit-counters sanitizer-coverage-pc-table \
+    sanitizer-coverage-trace-compares sanitizer-coverage-stack-depth simplifycfg-branch-fold-threshold=0; do
+  flags+=" -Cllvm-args=-$flag"
+done
+# A target is named, so that build scripts and macros are compiled without the flags.
+RUSTFLAGS="$flags" cargo build --release --locked --manifest-path fuzz/Cargo.toml --target "$triple" --target-dir "$work/build" --bins ${JOBS:+-j "$JOBS"}
+bin=$work/build/$triple/release
+
+if [ -f "${2:-}" ]; then exec "$bin/$1" "$2"; fi
+targets=("$@"); [ $# -gt 0 ] || targets=(decode multipart token jwks)
+broken=0
+for target in "${targets[@]}"; do
+  found=$work/corpus/$target artifacts=$work/artifacts/$target log=$work/$target.log
+  mkdir -p "$found" "$artifacts"
+  "$bin/$target" -max_total_time="$seconds" -max_len=65536 -timeout=20 -rss_limit_mb=3072 -print_final_stats=1 \
+    -artifact_prefix="$artifacts/" "$found" "fuzz/corpus/$target" > "$log" 2>&1 &
+  fuzzer=$!
+  trap 'kill $fuzzer 2> /dev/null || true' EXIT
+  while sleep 5; kill -0 "$fuzzer" 2> /dev/null; do
+    printf '%s: %s\n' "$target" "$(grep '^#[0-9]' "$log" | tail -n 1 | tr '\t' ' ')"
+  done
+  code=0; wait "$fuzzer" || code=$?
+  runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
+  cover=$(sed -n 's/.* cov: \([0-9]*\).*/\1/p' "$log" | tail -n 1)
+  if [ "$code" = 0 ]; then
+    echo "$target: nothing broke in ${runs:-?} runs; ${cover:-?} edges reached, $(find "$found" -type f | wc -l) inputs kept"
+  else
+    input=$(sed -n 's/.*Test unit written to //p' "$log" | tail -n 1)
+    echo "$target: BROKEN after ${runs:-?} runs: ${input:-no input was written}; see $log, and again: scripts/fuzz.sh $target ${input:-INPUT}" >&2
+    broken=1
+  fi
+done
+exit $broken

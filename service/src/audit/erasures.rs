@@ -1,0 +1,101 @@
+//! The list of erased subjects. It lies outside the database, so that a database that was restored from an older backup is
+//! told again whom to forget.
+
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// Why the list cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ErasuresError {
+    /// It cannot be read or written.
+    #[error("{} cannot be used", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A line is none of its lines.
+    #[error("{}, line {line}: not a keyed digest in hexadecimal and a moment", path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// From 1.
+        line: usize,
+    },
+}
+
+/// A subject's lookup (see `subjects` in the database), and when it was erased.
+pub type Erasure = ([u8; 32], OffsetDateTime);
+
+/// The list: a file with a line for each erasure.
+#[derive(Debug, Clone)]
+pub struct Erasures(PathBuf);
+
+impl Erasures {
+    /// In this file; it is made at the first erasure.
+    pub const fn at(path: PathBuf) -> Self {
+        Self(path)
+    }
+
+    /// Every erasure.
+    ///
+    /// # Errors
+    /// When the file is there and cannot be read, or holds something else: nobody may be remembered by mistake.
+    pub fn all(&self) -> Result<Vec<Erasure>, ErasuresError> {
+        let path = &self.0;
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(source) => return Err(ErasuresError::File { path: path.clone(), source }),
+        };
+        let erasure = |(n, line): (usize, &str)| {
+            parse(line).ok_or_else(|| ErasuresError::Line { path: path.clone(), line: n + 1 })
+        };
+        text.lines().enumerate().filter(|(_, line)| !line.is_empty()).map(erasure).collect()
+    }
+
+    /// Adds one, durably: it must stand here before the database forgets.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn add(&self, (lookup, erased_at): &Erasure) -> Result<(), ErasuresError> {
+        let path = &self.0;
+        let add = || {
+            let mut file = std::fs::File::options().create(true).append(true).open(path)?;
+            let moment = erased_at.format(&Rfc3339).map_err(std::io::Error::other)?;
+            writeln!(file, "{} {moment}", hex::encode(lookup))?;
+            file.sync_all()?;
+            // The name of a file that was just made is its folder's.
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            std::fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+        };
+        add().map_err(|source| ErasuresError::File { path: path.clone(), source })
+    }
+}
+
+fn parse(line: &str) -> Option<Erasure> {
+    let (lookup, moment) = line.split_once(' ')?;
+    let lookup = hex::decode(lookup).ok()?.try_into().ok()?;
+    Some((lookup, OffsetDateTime::parse(moment, &Rfc3339).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_added_is_read_and_a_damaged_line_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let list = Erasures::at(folder.path().join("erased"));
+        assert!(list.all().unwrap().is_empty());
+        let erasures = [([7; 32], OffsetDateTime::UNIX_EPOCH), ([9; 32], OffsetDateTime::now_utc())];
+        erasures.iter().for_each(|erasure| list.add(erasure).unwrap());
+        assert_eq!(list.all().unwrap(), erasures);
+        std::fs::write(folder.path().join("erased"), "07 yesterday\n").unwrap();
+        assert!(list.all().unwrap_err().to_string().contains("line 1"));
+    }
+}

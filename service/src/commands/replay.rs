@@ -1,0 +1,81 @@
+//! `cxr-service audit replay`: a logged prediction once more.
+
+use crate::audit::SiteKey;
+use crate::config::{self, Sources};
+use crate::console;
+use crate::infer::Sessions;
+use crate::model::ServedModel;
+use crate::replay::{Replay, replay};
+use crate::store::Store;
+use anyhow::{Context, ensure};
+use std::path::Path;
+use std::process::ExitCode;
+use uuid::Uuid;
+
+/// Replays the row of `id` on an image; 0 when every result agrees, 1 when one does not.
+pub(super) fn run(
+    sources: &Sources,
+    id: Uuid,
+    image: &Path,
+    tolerance: f64,
+    json: bool,
+) -> anyhow::Result<ExitCode> {
+    let (database, audit, mut config, limits) = config::load_replay(sources)?;
+    let store_runtime = tokio::runtime::Runtime::new()?;
+    let row = store_runtime.block_on(async { Store::new(&database)?.find_prediction(id).await })?;
+    let row = row.with_context(|| format!("--id: there is no row {id}"))?;
+    let bytes = std::fs::read(image).with_context(|| format!("{}: cannot be read", image.display()))?;
+    ensure!(
+        SiteKey::new(&audit.input_key).digest(&bytes).as_slice() == row.input_digest,
+        "{}: its digest is not the row's: another image, or service.audit.input_key is another one than then",
+        image.display()
+    );
+    // As it executed then, where that can be had here.
+    let then = |name: &str| row.execution.as_ref().and_then(|execution| execution.get(name));
+    config.intra_threads = then("intra_threads")
+        .and_then(serde_json::Value::as_u64)
+        .map(|n| n as usize)
+        .or(config.intra_threads);
+    (config.sessions, config.alone_threads, config.shadow) = (Some(1), Some(1), None);
+    config.variant = row.variant.clone().or(config.variant);
+    let model = ServedModel::open(&config)?;
+    if let Some(digest) = &row.bundle_digest {
+        ensure!(
+            digest == model.bundle().digest(),
+            "the row was answered by {} {} (digest {digest}), {} holds {} {}: set service.model.bundle to the row's bundle",
+            row.model_name.as_deref().unwrap_or_default(),
+            row.model_version.as_deref().unwrap_or_default(),
+            config.bundle.display(),
+            model.manifest().name,
+            model.manifest().version,
+        );
+    }
+    let mut sessions = Sessions::open(&config, &model).context("service.model")?;
+    let replayed = replay(&row, &bytes, &limits, &model, &mut sessions, tolerance)?;
+    print(&replayed, json)?;
+    Ok(if replayed.agrees() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+fn print(replay: &Replay, json: bool) -> anyhow::Result<()> {
+    if json {
+        console::print(serde_json::to_string_pretty(replay)?);
+        return Ok(());
+    }
+    let expected = if replay.same_execution {
+        "it executes here as it did then: equal bits are expected".to_owned()
+    } else {
+        format!("it executes here otherwise than then: numbers may differ by {}", replay.tolerance)
+    };
+    console::print(expected);
+    for result in &replay.results {
+        let sign = if result.agrees { "agrees " } else { "DIFFERS" };
+        let (column, recorded, replayed) = (result.column, &result.recorded, &result.replayed);
+        console::print(format_args!("{sign} {column}: recorded {recorded}, replayed {replayed}"));
+    }
+    console::print(if replay.agrees() {
+        "the row is what the model says"
+    } else {
+        "THE ROW IS NOT WHAT THE MODEL SAYS"
+    });
+    Ok(())
+}

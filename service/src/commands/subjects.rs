@@ -1,0 +1,47 @@
+//! `cxr-service audit erase-subject`: forgets which rows are a person's.
+
+use crate::audit::keyed::SiteKey;
+use crate::audit::subject_lookup;
+use crate::config::{self, Sources};
+use crate::console;
+use crate::store::Store;
+use anyhow::{Context, ensure};
+use std::io::Read;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Erases the person behind each line of `identifiers`. The list outside the database is written first: if the second step
+/// fails, the service carries it out.
+#[tokio::main]
+pub(super) async fn erase(sources: &Sources, identifiers: &Path) -> anyhow::Result<ExitCode> {
+    let (database, audit) = config::load_audit(sources)?;
+    let list = audit.erasures.context(
+        "service.audit.erasures_file is not set: name a file that no backup of the database holds, or a restored backup \
+         would know the subject again",
+    )?;
+    let mut text = String::new();
+    if identifiers == Path::new("-") {
+        std::io::stdin().read_to_string(&mut text).context("standard input cannot be read")?;
+    } else {
+        text = std::fs::read_to_string(identifiers)
+            .with_context(|| format!("{}: cannot be read", identifiers.display()))?;
+    }
+    let identifiers: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    ensure!(
+        !identifiers.is_empty(),
+        "--identifiers: holds none; give one a line, as they were sent in X-Subject-Id"
+    );
+    let lookup = subject_lookup(&SiteKey::new(&audit.input_key));
+    let store = Store::new(&database)?;
+    let mut n_known = 0;
+    for identifier in &identifiers {
+        let erasure = (lookup.digest(identifier.as_bytes()), store.now().await?);
+        list.add(&erasure)?;
+        n_known += store.erase_subjects(&[erasure]).await?;
+    }
+    console::print(format_args!(
+        "{n_known} of {} subjects were known here and are erased; their rows stay, and nothing links them any more",
+        identifiers.len()
+    ));
+    Ok(ExitCode::SUCCESS)
+}

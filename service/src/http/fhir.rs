@@ -1,0 +1,110 @@
+//! A row as a FHIR R4 `AuditEvent` (hl7.org/fhir/R4/auditevent.html), for systems that collect those.
+
+use crate::audit::row::StoredPrediction;
+use serde_json::{Map, Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// Media type of one resource a line.
+pub(super) const MEDIA_TYPE: &str = "application/fhir+ndjson";
+
+/// Code systems of FHIR.
+const EVENT_TYPE: &str = "http://terminology.hl7.org/CodeSystem/audit-event-type";
+const INTERACTION: &str = "http://hl7.org/fhir/restful-interaction";
+const PARTICIPANT: &str = "http://terminology.hl7.org/CodeSystem/extra-security-role-type";
+const SOURCE: &str = "http://terminology.hl7.org/CodeSystem/security-source-type";
+const ENTITY: &str = "http://terminology.hl7.org/CodeSystem/audit-entity-type";
+const ROLE: &str = "http://terminology.hl7.org/CodeSystem/object-role";
+
+/// The event of a row.
+pub(super) fn audit_event(row: &StoredPrediction) -> Value {
+    let outcome = match row.outcome.as_str() {
+        "predicted" => "0",
+        "rejected" | "expired" => "4",
+        _ => "8",
+    };
+    let reason = row.reason.as_deref().or(row.decision_reason.as_deref());
+    let mut event = json!({
+        "resourceType": "AuditEvent",
+        "id": row.id.to_string(),
+        "type": { "system": EVENT_TYPE, "code": "rest", "display": "RESTful Operation" },
+        "subtype": [{ "system": INTERACTION, "code": "create", "display": "create" }],
+        "action": "E",
+        "period": { "start": instant(row.received_at), "end": instant(row.recorded_at) },
+        "recorded": instant(row.recorded_at),
+        "outcome": outcome,
+        "agent": agents(row),
+        "source": {
+            "site": row.site,
+            "observer": { "display": "cxr-service" },
+            "type": [{ "system": SOURCE, "code": "4", "display": "Application Server" }],
+        },
+        "entity": entities(row),
+    });
+    if let (Some(members), Some(reason)) = (event.as_object_mut(), reason) {
+        members.insert("outcomeDesc".into(), reason.into());
+    }
+    event
+}
+
+/// Who asked, and what answered.
+fn agents(row: &StoredPrediction) -> Vec<Value> {
+    let asked = json!({
+        "type": { "coding": [{ "system": PARTICIPANT, "code": "datacollector" }] },
+        "who": { "identifier": { "value": row.actor } },
+        "requestor": true,
+    });
+    let model = [&row.model_name, &row.model_version, &row.variant].map(|part| part.as_deref());
+    let [Some(name), Some(version), Some(variant)] = model else { return vec![asked] };
+    let digest = row.bundle_digest.as_deref().unwrap_or_default();
+    let answered = json!({
+        "type": { "coding": [{ "system": PARTICIPANT, "code": "dataprocessor" }] },
+        "who": {
+            "identifier": { "system": "urn:cxr:bundle-digest", "value": digest },
+            "display": format!("{name} {version} {variant}"),
+        },
+        "requestor": false,
+    });
+    vec![asked, answered]
+}
+
+/// The image, with what came out, and the person.
+fn entities(row: &StoredPrediction) -> Vec<Value> {
+    let mut details = Map::new();
+    let text = |value: &Option<String>| value.clone().map(Value::from);
+    let number = |value: Option<f64>| value.map(|value| value.to_string().into());
+    for (name, value) in [
+        ("request_id", Some(row.request_id.clone().into())),
+        ("outcome", Some(row.outcome.clone().into())),
+        ("decision", text(&row.decision)),
+        ("decision_reason", text(&row.decision_reason)),
+        ("review_required", row.review_required.map(|required| required.to_string().into())),
+        ("probability", number(row.probability)),
+        ("threshold", number(row.threshold)),
+        ("policy_digest", text(&row.policy_digest)),
+    ] {
+        if let Some(value) = value {
+            details.insert(name.to_owned(), value);
+        }
+    }
+    let detail: Vec<Value> =
+        details.iter().map(|(name, value)| json!({ "type": name, "valueString": value })).collect();
+    let image = json!({
+        "what": { "identifier": { "system": "urn:cxr:input-digest", "value": hex::encode(&row.input_digest) } },
+        "type": { "system": ENTITY, "code": "2", "display": "System Object" },
+        "role": { "system": ROLE, "code": "3", "display": "Report" },
+        "detail": detail,
+    });
+    let person = row.subject.as_ref().map(|subject| {
+        json!({
+            "what": { "identifier": { "system": "urn:cxr:subject", "value": hex::encode(subject) } },
+            "type": { "system": ENTITY, "code": "1", "display": "Person" },
+            "role": { "system": ROLE, "code": "1", "display": "Patient" },
+        })
+    });
+    std::iter::once(image).chain(person).collect()
+}
+
+fn instant(at: OffsetDateTime) -> String {
+    at.to_offset(time::UtcOffset::UTC).format(&Rfc3339).unwrap_or_default()
+}

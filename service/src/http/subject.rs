@@ -1,0 +1,49 @@
+//! The header that names the person: an identifier that is used and never written down.
+
+use super::Shared;
+use super::error::ApiError;
+use crate::config::secret::Secret;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName};
+use utoipa::IntoParams;
+
+const HEADER: HeaderName = HeaderName::from_static("x-subject-id");
+
+/// Longest identifier: what a text part of a form may have.
+pub(super) const LONGEST: usize = 256;
+
+/// The person whom a search is about.
+pub(super) struct Subject(pub(super) Option<Secret>);
+
+/// Its description.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "describes the header in the API document")]
+pub(super) struct SubjectHeader {
+    /// Identifier of the person, such as a medical record number with its issuer; 1 to 256 bytes. In a header because an address is
+    /// written down along the way. The service keeps a pseudonym of it, which erasing the subject makes unlinkable.
+    #[param(rename = "X-Subject-Id", min_length = 1, max_length = 256)]
+    subject: Option<String>,
+}
+
+impl FromRequestParts<Shared> for Subject {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Shared) -> Result<Self, ApiError> {
+        stated(&parts.headers).map(Self)
+    }
+}
+
+/// What the header says.
+pub(super) fn stated(headers: &HeaderMap) -> Result<Option<Secret>, ApiError> {
+    let mut values = headers.get_all(HEADER).iter();
+    let text = match (values.next(), values.next()) {
+        (None, _) => return Ok(None),
+        (Some(value), None) => std::str::from_utf8(value.as_bytes()).ok().map(str::trim),
+        (Some(_), Some(_)) => None,
+    };
+    let usable = text.filter(|text| (1..=LONGEST).contains(&text.len()));
+    let malformed = ApiError::Malformed("X-Subject-Id may be given once: 1 to 256 bytes in UTF-8");
+    usable.map(|text| Some(Secret::from(text))).ok_or(malformed)
+}

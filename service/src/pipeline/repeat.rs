@@ -1,0 +1,112 @@
+//! What a retry gets: the first answer, made again from its row.
+
+use super::examine::{Examined, Known, Stop};
+use super::{Answer, Case, Pipeline, PredictionError};
+use crate::audit::repeats::{Kept, RequestKey};
+use crate::audit::row::StoredPrediction;
+use crate::audit::{Receipt, RecordError};
+use serde_json::{Value, json};
+
+/// What leaves the pipeline.
+pub enum Reply {
+    /// An answer to this request.
+    Now(Box<Answer>),
+    /// The answer to an earlier one that had the same key.
+    Again(Box<Repeat>),
+}
+
+/// An earlier answer.
+pub struct Repeat {
+    /// Its row.
+    pub row: StoredPrediction,
+    /// A new receipt for the row's old leaf.
+    pub receipt: Receipt,
+    /// What the answer said beyond its row.
+    pub said: Said,
+    /// Heatmap as PNG, where one is asked for.
+    pub heatmap: Option<Vec<u8>>,
+}
+
+/// What an answer says that its row does not hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Said {
+    /// Of a prediction: the name of its class.
+    Class(String),
+    /// Of a rejection: what was found, and what the sender can do.
+    Rejection(String),
+}
+
+impl Said {
+    fn write(&self) -> Value {
+        match self {
+            Self::Class(class) => json!({ "class": class }),
+            Self::Rejection(detail) => json!({ "detail": detail }),
+        }
+    }
+
+    fn read(value: &Value) -> Option<Self> {
+        let text = |name: &str| value.get(name)?.as_str().map(ToOwned::to_owned);
+        text("class").map(Self::Class).or_else(|| text("detail").map(Self::Rejection))
+    }
+}
+
+impl Pipeline {
+    /// The answer that was given under this key, if there is one.
+    pub(super) async fn repeat(
+        &self,
+        case: &Case,
+        key: &RequestKey,
+    ) -> Result<Option<Repeat>, PredictionError> {
+        let failed = |error| PredictionError::from(RecordError::from(error));
+        let Some(earlier) = self.audit.earlier(key).await.map_err(failed)? else { return Ok(None) };
+        if !earlier.expired && earlier.fingerprint != key.fingerprint {
+            return Err(PredictionError::KeyReused);
+        }
+        let found = if earlier.expired { None } else { self.audit.again(earlier.prediction_id).await? };
+        let (Some((row, receipt)), Some(said)) = (found, Said::read(&earlier.answer)) else {
+            self.audit.forget(key).await.map_err(failed)?;
+            return Ok(None);
+        };
+        let heatmap = self.draw_again(case, &row).await;
+        self.metrics.repeated();
+        Ok(Some(Repeat { row, receipt, said, heatmap }))
+    }
+
+    /// The heatmap from the row's map; the image is there again, and says where the map belongs.
+    async fn draw_again(&self, case: &Case, row: &StoredPrediction) -> Option<Vec<u8>> {
+        let (true, Some(cam)) = (case.explain, row.cam.clone()) else { return None };
+        let size = (u32::try_from(row.cam_width?).ok()?, u32::try_from(row.cam_height?).ok()?);
+        let input = self.prepare(case, &mut Known::admitted(case)).await.ok()?;
+        let geometry = *input.geometry();
+        self.decoders.run(move |_| cxr::heatmap::render(&cam, size, &geometry)).await.ok()
+    }
+
+    /// What is kept under the case's key. Not where the client is told to try again: that must be a new attempt.
+    pub(super) fn kept(&self, case: &Case, examined: &Result<Examined, Stop>) -> Option<Kept> {
+        let said = match examined {
+            Ok(examined) => {
+                let verdict = examined.finding.decision.verdict;
+                Said::Class(case.serving.model.class(verdict).to_owned())
+            }
+            Err(Stop::Rejected(rejection)) => {
+                Said::Rejection(format!("{}; {}", rejection.found, rejection.advice))
+            }
+            Err(Stop::Dropped(_) | Stop::Failed(_)) => return None,
+        };
+        Some(Kept { key: case.key?, answer: said.write() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_read_again() {
+        for said in [Said::Class("PNEUMONIA".into()), Said::Rejection("too small; send a larger one".into())]
+        {
+            assert_eq!(Said::read(&said.write()), Some(said));
+        }
+        assert_eq!(Said::read(&json!({})), None);
+    }
+}

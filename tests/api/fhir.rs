@@ -1,0 +1,58 @@
+//! The log as FHIR R4 `AuditEvent`, judged by a validator that has R4's own definitions.
+
+use serde_json::Value;
+use std::io::Write;
+use std::process::{Command, Stdio};
+use system_tests::server::Options;
+use system_tests::{images, npm, postgres, tokens};
+
+/// How many resources it saw, how many are wrong, and all that it said.
+fn validate(folder: &std::path::Path, lines: &[u8]) -> (u64, u64, String) {
+    let mut node = Command::new("node")
+        .arg("validate.mjs")
+        .current_dir(folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    node.stdin.take().unwrap().write_all(lines).unwrap();
+    let told = String::from_utf8(node.wait_with_output().unwrap().stdout).unwrap();
+    let last: Value = serde_json::from_str(told.lines().last().unwrap()).unwrap();
+    (last["n"].as_u64().unwrap(), last["wrong"].as_u64().unwrap(), told)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_row_is_an_audit_event_of_r4() {
+    let Some(folder) = npm::install("fhir") else { return };
+    let server = Options::on(&postgres::shared().database()).start_ready().await;
+    // Predicted with and without a person, rejected before and after decoding, expired.
+    assert_eq!(server.post("?age=7&view=PA", images::jpeg(1, true)).await.status(), 200);
+    for body in [images::blank(), b"no image".to_vec()] {
+        assert_eq!(server.post("", body).await.status(), 422);
+    }
+    for (header, value, status) in [("X-Subject-Id", "MRN-1", 200), ("X-Request-Timeout-Ms", "1", 504)] {
+        let request = server.client.post(format!("{}/v1/predictions", server.base)).header(header, value);
+        let request = request.bearer_auth(tokens::token("predict")).body(images::jpeg(2, false));
+        assert_eq!(request.send().await.unwrap().status(), status);
+    }
+    let answer = server.get("/v1/predictions?format=fhir", "audit:read").await;
+    assert_eq!(answer.headers()["content-type"], "application/fhir+ndjson");
+    let lines = answer.bytes().await.unwrap();
+    let (n, wrong, told) = validate(&folder, &lines);
+    assert_eq!((n, wrong), (5, 0), "{told}");
+    let events: Vec<Value> = lines
+        .split(|b| *b == b'\n')
+        .filter(|l| !l.is_empty())
+        .map(|l| serde_json::from_slice(l).unwrap())
+        .collect();
+    let outcomes: Vec<&str> = events.iter().map(|event| event["outcome"].as_str().unwrap()).collect();
+    assert_eq!(outcomes, ["4", "0", "4", "4", "0"], "the newest first");
+    assert_eq!(events[1]["entity"].as_array().unwrap().len(), 2, "the image and the person");
+
+    // The validator can say no.
+    let mut broken = events[1].clone();
+    broken["action"] = "Q".into();
+    broken["surprise"] = 1.into();
+    let (_, wrong, told) = validate(&folder, format!("{broken}\n").as_bytes());
+    assert!(wrong == 1 && told.contains("surprise") && told.contains("action"), "{told}");
+}

@@ -1,0 +1,41 @@
+//! The interface against its own description: Schemathesis sends what the document allows and what it forbids, and every answer must
+//! be one that the document foretells, and no failure.
+
+use serde_json::Value;
+use std::process::Command;
+use std::time::Instant;
+use system_tests::server::Server;
+use system_tests::{images, root, tokens};
+
+/// Every scope: what a token may not do is tested in `auth`.
+const SCOPES: &str = "predict label audit:read monitor:read admin";
+
+#[tokio::test]
+async fn every_answer_is_one_that_the_description_foretells() {
+    let Some(program) = std::env::var_os("CXR_SCHEMATHESIS") else {
+        println!(
+            "skipped: no Schemathesis (set CXR_SCHEMATHESIS to what scripts/schemathesis-venv.sh prints)"
+        );
+        return;
+    };
+    let server = Server::ready().await;
+    let directory = tempfile::tempdir().unwrap();
+    let image = directory.path().join("image.jpeg");
+    std::fs::write(&image, images::jpeg(7, true)).unwrap();
+    let answer: Value = server.post("", images::jpeg(7, true)).await.json().await.unwrap();
+    let started = Instant::now();
+    let run = Command::new(program)
+        .current_dir(directory.path())
+        .env("SCHEMATHESIS_HOOKS", root().join("tests/api/schemathesis_hooks.py"))
+        .env("CXR_TEST_IMAGE", &image)
+        .env("CXR_TEST_ROW", answer["id"].as_str().unwrap())
+        .arg("--config-file")
+        .arg(root().join("tests/api/schemathesis.toml"))
+        .args(["run", &format!("{}/openapi.json", server.base)])
+        .args(["--header", &format!("Authorization: Bearer {}", tokens::token(SCOPES))])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&run.stdout) + String::from_utf8_lossy(&run.stderr);
+    assert!(run.status.success(), "{said}");
+    println!("{said}\n{:.0} s", started.elapsed().as_secs_f64());
+}

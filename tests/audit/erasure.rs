@@ -1,0 +1,134 @@
+//! One person's images, found by the identifier as long as the person is not erased.
+
+use crate::log::{anchored, export, verify};
+use serde_json::Value;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use system_tests::server::{Options, Server, binary};
+use system_tests::{images, postgres, tokens};
+
+const MRN: &str = "HOSP-77120031^^^Example";
+
+async fn send(server: &Server, n: u64, subject: &str) {
+    let request = server.client.post(format!("{}/v1/predictions", server.base));
+    let request = request.bearer_auth(tokens::token("predict")).header("X-Subject-Id", subject);
+    assert_eq!(request.body(images::jpeg(n, true)).send().await.unwrap().status(), 200);
+}
+
+async fn send_form(server: &Server, n: u64, subject: &str) {
+    let image = reqwest::multipart::Part::bytes(images::jpeg(n, true)).file_name("x");
+    let form = reqwest::multipart::Form::new().part("file", image).text("subject", subject.to_owned());
+    let request = server.client.post(format!("{}/v1/predictions", server.base));
+    let request = request.bearer_auth(tokens::token("predict")).multipart(form);
+    assert_eq!(request.send().await.unwrap().status(), 200);
+}
+
+async fn found(server: &Server, subject: &str) -> Vec<Value> {
+    let request = server.client.get(format!("{}/v1/predictions", server.base));
+    let request = request.bearer_auth(tokens::token("audit:read")).header("X-Subject-Id", subject);
+    let page: Value = request.send().await.unwrap().json().await.unwrap();
+    page["items"].as_array().unwrap().clone()
+}
+
+fn erase(url: &str, list: &Path, identifier: &str) -> (bool, String) {
+    let mut child = Command::new(binary())
+        .args(["audit", "erase-subject", "--identifiers", "-"])
+        .env("CXR_PROFILE", "development")
+        .env("CXR_SERVICE__DATABASE__URL", url)
+        .env("CXR_SERVICE__AUDIT__ERASURES_FILE", list)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    writeln!(child.stdin.take().unwrap(), "{identifier}").unwrap();
+    let done = child.wait_with_output().unwrap();
+    let told = [done.stdout, done.stderr].concat();
+    (done.status.success(), String::from_utf8_lossy(&told).into_owned())
+}
+
+fn verified(url: &str, folder: &Path, anchor: &Path) -> Value {
+    let (code, report) = verify(&export(url, folder), &["--checkpoints".as_ref(), anchor.as_os_str()]);
+    assert_eq!(code, 0, "{report}");
+    report
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erased_subject_is_found_by_nobody_and_every_proof_still_holds() {
+    let cluster = postgres::shared();
+    let url = cluster.database();
+    let folder = tempfile::tempdir().unwrap();
+    let (anchor, list) = (folder.path().join("anchor"), folder.path().join("erased"));
+    let options = |url: &str| {
+        Options::on(url)
+            .set("audit.anchor.directory", &anchor.display())
+            .set("audit.anchor.interval_ms", &1)
+            .set("audit.erasures_file", &list.display())
+    };
+    let server = options(&url).start_ready().await;
+    send(&server, 1, MRN).await;
+    send_form(&server, 2, MRN).await;
+    send(&server, 3, "somebody else").await;
+    assert_eq!(server.post("", images::jpeg(4, true)).await.status(), 200, "nobody stated");
+    let rows = found(&server, MRN).await;
+    assert_eq!(rows.len(), 2, "by header and by form");
+    assert!(rows[0]["subject"] == rows[1]["subject"] && rows[0]["subject"].is_string());
+    assert_eq!(found(&server, "somebody else").await.len(), 1);
+    assert!(found(&server, "unknown").await.is_empty());
+    anchored(&anchor, 4).await;
+
+    // A backup, and then the erasure.
+    let dump = Command::new("pg_dump").arg("--dbname").arg(&url).output().unwrap();
+    assert!(dump.status.success());
+    let text = String::from_utf8_lossy(&dump.stdout).into_owned();
+    assert!(
+        !text.contains("77120031") && !server.log().contains("77120031"),
+        "no identifier is written down"
+    );
+    assert!(!text.contains("unknown") && !text.contains("somebody else"));
+    let (erased, told) = erase(&url, &list, MRN);
+    assert!(erased && told.contains("1 of 1"), "{told}");
+    assert!(!told.contains("77120031") && !std::fs::read_to_string(&list).unwrap().contains("77120031"));
+    assert!(found(&server, MRN).await.is_empty());
+    assert_eq!(found(&server, "somebody else").await.len(), 1);
+    assert_eq!(verified(&url, folder.path(), &anchor)["n_rows_verified"], 4);
+
+    // Who comes back is somebody new.
+    send(&server, 5, MRN).await;
+    let back = found(&server, MRN).await;
+    assert!(back.len() == 1 && back[0]["subject"] != rows[0]["subject"]);
+    anchored(&anchor, 5).await;
+    drop(server);
+
+    // The backup knew the subject; the restored database is told again.
+    cluster.psql("postgres", "create database restored_before_the_erasure");
+    let restored = cluster.url("restored_before_the_erasure");
+    let mut psql = Command::new("psql")
+        .arg("-Xq")
+        .arg(&restored)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    psql.stdin.take().unwrap().write_all(&dump.stdout).unwrap();
+    assert!(psql.wait().unwrap().success());
+    let known = |url: &str| postgres::psql(url, "select count(*) from subjects").unwrap();
+    assert_eq!(known(&restored), "2");
+    std::fs::remove_dir_all(&anchor).unwrap();
+    let server = options(&restored).start_ready().await;
+    let started = std::time::Instant::now();
+    while known(&restored) != "1" {
+        assert!(started.elapsed().as_secs() < 20, "{}", server.log());
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    assert!(found(&server, MRN).await.is_empty());
+    assert_eq!(found(&server, "somebody else").await.len(), 1);
+}
+
+#[test]
+fn without_a_list_outside_the_database_nobody_is_erased() {
+    let url = postgres::shared().database();
+    let (erased, told) = erase(&url, Path::new(""), MRN);
+    assert!(!erased && told.contains("audit.erasures_file"), "{told}");
+}

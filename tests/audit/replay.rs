@@ -1,0 +1,62 @@
+//! A logged prediction is executed again, bit for bit, and a row that says something else is told.
+
+use serde_json::Value;
+use std::process::Command;
+use system_tests::server::{Options, binary};
+use system_tests::{images, postgres, root};
+
+fn replay(url: &str, id: &str, image: &[u8], set: &[(&str, &str)]) -> (i32, Value, String) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), image).unwrap();
+    let mut command = Command::new(binary());
+    command.args(["audit", "replay", "--json", "--id", id, "--image"]).arg(file.path()).current_dir(root());
+    command.env("CXR_PROFILE", "development").env("CXR_SERVICE__DATABASE__URL", url);
+    let done = command.envs(set.iter().copied()).output().unwrap();
+    let report = serde_json::from_slice(&done.stdout).unwrap_or_default();
+    (done.status.code().unwrap(), report, String::from_utf8_lossy(&done.stderr).into_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_is_what_the_model_says_or_it_is_told_what_differs() {
+    let url = postgres::shared().database();
+    let mut rows = Vec::new();
+    for variant in ["fp32", "int8"] {
+        let server = Options::on(&url).set("model.variant", &variant).start_ready().await;
+        let image = images::jpeg(11, true);
+        let answer: Value = server.post("?age=6&view=AP", image.clone()).await.json().await.unwrap();
+        rows.push((answer["id"].as_str().unwrap().to_owned(), image));
+        let refused: Value = server.post("", images::blank()).await.json().await.unwrap();
+        rows.push((refused["id"].as_str().unwrap().to_owned(), images::blank()));
+    }
+    for (id, image) in &rows {
+        let (code, report, told) = replay(&url, id, image, &[]);
+        assert_eq!(code, 0, "{report} {told}");
+        assert_eq!(report["same_execution"], true, "{report}");
+        assert!(report["results"].as_array().unwrap().len() >= 2);
+    }
+    // Elsewhere the last bits may differ; the rest may not.
+    let (id, image) = &rows[0];
+    let table =
+        postgres::psql(&url, "select name from predictions_months where now() between starts and ends")
+            .unwrap();
+    let change = |what: &str| {
+        let sql =
+            format!("alter table {table} disable trigger all; update {table} set {what} where id = '{id}'");
+        postgres::psql(&url, &sql).unwrap()
+    };
+    change("execution = jsonb_set(execution, '{instruction_set}', '\"another\"'), logit = logit + 1e-5");
+    let (code, report, _) = replay(&url, id, image, &[]);
+    assert_eq!((code, &report["same_execution"]), (0, &Value::from(false)), "{report}");
+    change("logit = logit + 0.01");
+    let (code, report, _) = replay(&url, id, image, &[]);
+    assert_eq!(code, 1, "{report}");
+    let differing: Vec<&Value> =
+        report["results"].as_array().unwrap().iter().filter(|result| result["agrees"] == false).collect();
+    assert!(differing.len() == 1 && differing[0]["column"] == "logit", "{report}");
+
+    let (code, _, told) = replay(&url, id, &images::jpeg(12, true), &[]);
+    assert!(code == 1 && told.contains("its digest is not the row's"), "{told}");
+    change("bundle_digest = repeat('0', 64)");
+    let (code, _, told) = replay(&url, id, image, &[]);
+    assert!(code == 1 && told.contains("set service.model.bundle"), "{told}");
+}

@@ -100,7 +100,9 @@ impl Readiness {
             }),
             Ok((SchemaState::Current { .. }, false)) => {
                 self.told.lock().unwrap_or_else(PoisonError::into_inner).clear();
-                None
+                // It answers; whether it takes rows is known from the last ones.
+                let cause = |why| format!("rows were not committed a moment ago: {why}; the log has the cause");
+                self.store.recent_refusal().map(|why| FailedCheck { check: "database", cause: cause(why) })
             }
             Ok((state, _)) => Some(FailedCheck { check: "schema", cause: state.to_string() }),
             // Probes are public and the cause names users, databases and hosts: the log has it.

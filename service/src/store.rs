@@ -8,6 +8,7 @@ mod months;
 mod pool;
 mod predictions;
 mod reads;
+mod refusal;
 mod repeats;
 mod schema;
 mod shadow;
@@ -28,6 +29,7 @@ use crate::audit::row::{SealedRow, StoredPrediction};
 use crate::config::database::DatabaseConfig;
 use crate::shadow::ShadowRow;
 use pool::Pool;
+use refusal::LastRefusal;
 use std::time::Duration;
 use tlog_tiles::Hash;
 use uuid::Uuid;
@@ -56,8 +58,13 @@ impl StoreError {
     /// Whether the database refused the statement for what a row holds: then nothing of it was committed.
     pub fn blames_a_row(&self) -> bool {
         // Classes of SQLSTATE: 22 data exception, 23 integrity constraint violation.
-        let Self::Statement(sqlx::Error::Database(refusal)) = self else { return false };
-        refusal.code().is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
+        self.code().is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
+    }
+
+    /// The SQLSTATE with which the database refused a statement.
+    fn code(&self) -> Option<std::borrow::Cow<'_, str>> {
+        let Self::Statement(sqlx::Error::Database(refusal)) = self else { return None };
+        refusal.code()
     }
 
     /// Whether the database refused a second row under one idempotency key.
@@ -77,7 +84,11 @@ const READERS: [(&str, &str); 2] = [("plan_cache_mode", "force_custom_plan"), ("
 pub struct Store {
     writer: Pool,
     reader: Pool,
+    refusal: LastRefusal,
 }
+
+/// A probe waits for an answer no longer than this, beside the wait for a connection.
+const PROBE: Duration = Duration::from_secs(1);
 
 impl Store {
     /// Makes the pools without connecting: the service starts, unready, while the database is away.
@@ -87,7 +98,7 @@ impl Store {
     pub fn new(config: &DatabaseConfig) -> Result<Self, StoreError> {
         let writer = Pool::new(&config.url, config.max_connections, config, &WRITERS)?;
         let reader = Pool::new(&config.reader_url, config.reader_connections, config, &READERS)?;
-        Ok(Self { writer, reader })
+        Ok(Self { writer, reader, refusal: LastRefusal::default() })
     }
 
     /// Commits rows, all or none of them.
@@ -95,7 +106,14 @@ impl Store {
     /// # Errors
     /// After `Statement` or `Timeout` the rows may exist, unless the error blames a row.
     pub async fn insert_predictions(&self, rows: &[&SealedRow]) -> Result<(), StoreError> {
-        self.writer.run(async |connection| predictions::insert(connection, rows).await).await
+        let inserted = self.writer.run(async |connection| predictions::insert(connection, rows).await).await;
+        self.refusal.note(&inserted);
+        inserted
+    }
+
+    /// Why rows were not committed a moment ago, and none was since; fit for anybody to read.
+    pub fn recent_refusal(&self) -> Option<String> {
+        self.refusal.recent()
     }
 
     /// What was answered under an idempotency key; expired where that is longer ago than `kept`.
@@ -205,9 +223,16 @@ impl Store {
     /// Whether the database answers and holds the schema that this program needs.
     ///
     /// # Errors
-    /// When the database gives no answer.
+    /// When the database gives no answer soon, or is read-only.
     pub async fn schema_state(&self) -> Result<SchemaState, StoreError> {
-        self.writer.run(async |connection| schema::state(connection).await).await
+        let probe = async |connection: &mut sqlx::PgConnection| {
+            let state = schema::state(connection).await?;
+            if matches!(state, SchemaState::Current { .. }) {
+                schema::write_nothing(connection).await?;
+            }
+            Ok(state)
+        };
+        self.writer.run_within(PROBE, probe).await
     }
 
     /// Whether the user who writes could change what is written.
@@ -223,7 +248,8 @@ impl Store {
         if !matches!(error, StoreError::Unavailable(sqlx::Error::PoolTimedOut)) {
             return error;
         }
-        self.writer.connect(&[]).await.err().unwrap_or(error)
+        let asked = tokio::time::timeout(PROBE, self.writer.connect(&[])).await;
+        asked.ok().and_then(Result::err).unwrap_or(error)
     }
 
     /// Applies the migrations that are missing.

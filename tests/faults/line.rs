@@ -16,14 +16,6 @@ async fn begin(name: &'static str) -> (Proxy, Trial) {
     (proxy, trial)
 }
 
-/// Every row by itself, so that a few requests take every connection.
-async fn begin_without_groups(name: &'static str) -> (Proxy, Trial) {
-    let (proxy, url) = (Proxy::to(shared()).await, shared().database());
-    let options = Options::on(&proxy.url(&url)).set("audit.commit.from_in_flight", &1000);
-    let trial = Trial::start(name, &url, options).await;
-    (proxy, trial)
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn postgres_refuses_connections() {
     let _host = HOST.read().await;
@@ -55,27 +47,13 @@ async fn postgres_stalls_and_old_connections_never_speak_again() {
     trial.recovers(&Expected { refused_within: WAITS, nothing_answered: true }).await;
 }
 
-/// It hangs with every connection in use, then it is gone for long and nobody asks: what makes connections in the background must
-/// not hold what requests will need, nor try ever more seldom.
-#[tokio::test(flavor = "multi_thread")]
-async fn postgres_stalls_and_is_gone_while_nobody_asks() {
-    let _host = HOST.read().await;
-    let (proxy, mut trial) = begin_without_groups("stalled and refused, idle").await;
-    proxy.stall();
-    trial.endure_idle(Duration::from_secs(1)).await;
-    proxy.refuse().await;
-    trial.endure_idle(seconds(11, 60)).await;
-    proxy.pass();
-    proxy.listen().await;
-    trial.recovers(&Expected { refused_within: WAITS, nothing_answered: true }).await;
-}
-
+/// Nobody but the probes asks, so that nothing but the service itself can bring it back.
 #[tokio::test(flavor = "multi_thread")]
 async fn old_connections_never_speak_again_while_nobody_asks() {
     let _host = HOST.read().await;
-    let (proxy, mut trial) = begin_without_groups("partitioned, idle").await;
+    let (proxy, mut trial) = begin("partitioned, idle").await;
     proxy.stall();
-    trial.endure_idle(seconds(12, 60)).await;
+    trial.endure_idle(seconds(9, 60)).await;
     proxy.pass_new_ones();
     trial.recovers(&Expected { refused_within: WAITS, nothing_answered: true }).await;
 }

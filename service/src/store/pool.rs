@@ -6,8 +6,8 @@ use crate::config::secret::Secret;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgConnection, PgPool, Postgres};
-use std::time::Duration;
-use tokio::time::error::Elapsed;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Added to the server's own statement time-out before we stop waiting: its answer says more than our silence.
 const NETWORK_ALLOWANCE: Duration = Duration::from_millis(500);
@@ -15,9 +15,16 @@ const NETWORK_ALLOWANCE: Duration = Duration::from_millis(500);
 /// A connection that has been idle for longer is asked whether it still lives before it is used.
 const QUIET: Duration = Duration::from_millis(500);
 
+/// SQLSTATE of a write in a session that may only read.
+const READ_ONLY: &str = "25006";
+
+/// A database that is read-only gets new sessions this often, not for every row.
+const RENEWAL: Duration = Duration::from_secs(1);
+
 /// A pool of connections.
 pub(super) struct Pool {
     connections: PgPool,
+    renewed: Renewed,
     options: PgConnectOptions,
     patience: Duration,
 }
@@ -37,23 +44,32 @@ impl Pool {
         let options = options.options(settings.iter().copied());
         // All of them from the start and for good: a request that has to wait for a new connection waits for the server to
         // fork, and does not notice when one of the others becomes free.
+        let renewed = Renewed::default();
         let pool = PgPoolOptions::new()
             .max_connections(connections)
             .min_connections(connections)
             .idle_timeout(None)
             // One in use a moment ago needs no question whether it still lives: that question costs as much as a small row.
             .test_before_acquire(false)
-            .before_acquire(|connection, seen| {
-                Box::pin(async move {
-                    if seen.idle_for > QUIET {
-                        connection.ping().await?;
-                    }
-                    Ok(true)
-                })
+            .before_acquire({
+                let renewed = renewed.clone();
+                move |connection, seen| {
+                    let fit = renewed.is_fit(seen.age);
+                    Box::pin(async move {
+                        if !fit {
+                            return Ok(false);
+                        }
+                        if seen.idle_for > QUIET {
+                            connection.ping().await?;
+                        }
+                        Ok(true)
+                    })
+                }
             })
             .acquire_timeout(config.acquire_timeout)
             .connect_lazy_with(options.clone());
-        Ok(Self { connections: pool, options, patience: config.statement_timeout + NETWORK_ALLOWANCE })
+        let patience = config.statement_timeout + NETWORK_ALLOWANCE;
+        Ok(Self { connections: pool, renewed, options, patience })
     }
 
     /// Does `work` on a connection, within the time that a statement may take.
@@ -61,9 +77,28 @@ impl Pool {
         &self,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
     ) -> Result<T, StoreError> {
+        self.run_within(self.patience, work).await
+    }
+
+    /// Does `work` on a connection, within `patience` of having it.
+    pub(super) async fn run_within<T>(
+        &self,
+        patience: Duration,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
+    ) -> Result<T, StoreError> {
         let mut connection = self.acquire().await?;
-        let outcome = tokio::time::timeout(self.patience, work(&mut connection)).await;
-        settle(connection, outcome)
+        match tokio::time::timeout(patience, work(&mut connection)).await {
+            Ok(outcome) => outcome.map_err(StoreError::Statement).inspect_err(|error| {
+                if error.code().as_deref() == Some(READ_ONLY) {
+                    self.renewed.renew();
+                }
+            }),
+            // Given up: the next user of it would wait for the old answer.
+            Err(_) => {
+                connection.close_on_drop();
+                Err(StoreError::Timeout)
+            }
+        }
     }
 
     /// A connection without that bound.
@@ -88,13 +123,38 @@ impl Pool {
     }
 }
 
-/// A connection that did not answer is given up: the next user of it would wait for the old answer.
-fn settle<T>(
-    mut connection: PoolConnection<Postgres>,
-    outcome: Result<Result<T, sqlx::Error>, Elapsed>,
-) -> Result<T, StoreError> {
-    if outcome.is_err() {
-        connection.close_on_drop();
+/// Since when sessions count. A session that began on a database that was read-only can stay so after the database no longer is;
+/// behind an address that moves, it is one with a server that has become a standby.
+#[derive(Clone, Default)]
+struct Renewed(Arc<Mutex<Option<Instant>>>);
+
+impl Renewed {
+    /// From now on only sessions that begin later.
+    fn renew(&self) {
+        let mut since = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if since.is_none_or(|since| since.elapsed() >= RENEWAL) {
+            *since = Some(Instant::now());
+        }
     }
-    outcome.map_err(|_| StoreError::Timeout)?.map_err(StoreError::Statement)
+
+    fn is_fit(&self, age: Duration) -> bool {
+        let since = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        since.is_none_or(|since| age < since.elapsed())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_renewal_is_for_older_sessions_and_not_at_every_row() {
+        let renewed = Renewed::default();
+        assert!(renewed.is_fit(Duration::from_hours(1)));
+        renewed.renew();
+        let first = *renewed.0.lock().unwrap();
+        assert!(!renewed.is_fit(Duration::from_hours(1)) && renewed.is_fit(Duration::ZERO));
+        renewed.renew();
+        assert_eq!(*renewed.0.lock().unwrap(), first);
+    }
 }

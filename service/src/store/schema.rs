@@ -69,6 +69,11 @@ pub(super) async fn state(connection: &mut PgConnection) -> Result<SchemaState, 
     Ok(SchemaState::Current { version: applied.keys().next_back().copied().unwrap_or(0) })
 }
 
+/// Fails where nothing can be written, as on a standby; writes nothing.
+pub(super) async fn write_nothing(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::query("DELETE FROM audit_pending WHERE false").execute(connection).await.map(|_| ())
+}
+
 /// Whether this user could change the table of the log: its owner, a member of that role, or a superuser.
 pub(super) async fn owns_the_log(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     let query = "SELECT pg_has_role(current_user, relowner, 'USAGE') FROM pg_class WHERE oid = 'predictions'::regclass";

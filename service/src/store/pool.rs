@@ -3,11 +3,14 @@
 use super::StoreError;
 use crate::config::database::DatabaseConfig;
 use crate::config::secret::Secret;
+use futures_util::future::join_all;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgConnection, PgPool, Postgres};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
 
 /// Added to the server's own statement time-out before we stop waiting: its answer says more than our silence.
 const NETWORK_ALLOWANCE: Duration = Duration::from_millis(500);
@@ -25,6 +28,10 @@ const RENEWAL: Duration = Duration::from_secs(1);
 pub(super) struct Pool {
     connections: PgPool,
     renewed: Renewed,
+    /// Whether the last connection that was asked for did not come.
+    away: AtomicBool,
+    /// Whoever asks meanwhile.
+    asking: Semaphore,
     options: PgConnectOptions,
     patience: Duration,
 }
@@ -43,11 +50,11 @@ impl Pool {
             options.application_name("cxr-service").options([("statement_timeout", statement_timeout_ms)]);
         let options = options.options(settings.iter().copied());
         // All of them from the start and for good: a request that has to wait for a new connection waits for the server to
-        // fork, and does not notice when one of the others becomes free.
+        // fork, and does not notice when one of the others becomes free. Not by `min_connections`: for each connection that
+        // breaks it holds the place while it tries again, at last once a minute.
         let renewed = Renewed::default();
         let pool = PgPoolOptions::new()
             .max_connections(connections)
-            .min_connections(connections)
             .idle_timeout(None)
             // One in use a moment ago needs no question whether it still lives: that question costs as much as a small row.
             .test_before_acquire(false)
@@ -69,7 +76,10 @@ impl Pool {
             .acquire_timeout(config.acquire_timeout)
             .connect_lazy_with(options.clone());
         let patience = config.statement_timeout + NETWORK_ALLOWANCE;
-        Ok(Self { connections: pool, renewed, options, patience })
+        let opened = pool.clone();
+        tokio::spawn(async move { join_all((0..connections).map(|_| opened.acquire())).await });
+        let (away, asking) = (AtomicBool::new(false), Semaphore::new(1));
+        Ok(Self { connections: pool, renewed, away, asking, options, patience })
     }
 
     /// Does `work` on a connection, within the time that a statement may take.
@@ -102,8 +112,19 @@ impl Pool {
     }
 
     /// A connection without that bound.
+    ///
+    /// Once one did not come in time, a single caller goes on asking and the others are refused at once, until one comes: those
+    /// who wait in a line get their turn when their time is nearly over, too late to connect, and the line would never recover.
     pub(super) async fn acquire(&self) -> Result<PoolConnection<Postgres>, StoreError> {
-        self.connections.acquire().await.map_err(StoreError::Unavailable)
+        let _asks = if self.away.load(Ordering::Relaxed) {
+            let asks = self.asking.try_acquire();
+            Some(asks.map_err(|_| StoreError::Unavailable(sqlx::Error::PoolTimedOut))?)
+        } else {
+            None
+        };
+        let acquired = self.connections.acquire().await;
+        self.away.store(acquired.is_err(), Ordering::Relaxed);
+        acquired.map_err(StoreError::Unavailable)
     }
 
     /// A connection outside the pool, with settings of its own.

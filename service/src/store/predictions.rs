@@ -42,10 +42,11 @@ SELECT id, request_id, received_at, recorded_at, actor, site, subject, encoding_
     ood_score, embedding_coordinates, cam, cam_width, cam_height, timings
 FROM predictions ";
 
-/// The rule of the view `current_labels`, in a form that starts from a label's index.
-const LATEST: &str = "
-    AND NOT EXISTS (SELECT FROM labels AS later WHERE later.prediction_id = counts.prediction_id
-        AND (later.labelled_at, later.recorded_at, later.id) > (counts.labelled_at, counts.recorded_at, counts.id))";
+/// The images of a label by the rule of the view `current_labels`, from the label's own index and in the order of a page.
+const LABELLED: &str = "
+JOIN (SELECT prediction_id AS labelled FROM labels AS counts WHERE id = (SELECT id FROM labels AS newest
+    WHERE newest.prediction_id = counts.prediction_id ORDER BY labelled_at DESC, recorded_at DESC, id DESC LIMIT 1)
+    AND label = ";
 
 /// What is asked for; all of it must hold.
 #[derive(Debug, Clone, Default)]
@@ -177,10 +178,16 @@ pub(super) async fn list(
     page: Page,
 ) -> Result<Vec<StoredPrediction>, sqlx::Error> {
     let mut statement = QueryBuilder::<Postgres>::new(COLUMNS);
+    if let Some(label) = &filter.label {
+        statement.push(LABELLED).push_bind(label.clone()).push(") AS counted ON labelled = predictions.id ");
+    }
     statement.push("WHERE true");
     restrict(&mut statement, filter);
     if let Some(before) = page.before {
-        statement.push(" AND id < ").push_bind(before);
+        statement.push(" AND predictions.id < ").push_bind(before);
+        if filter.label.is_some() {
+            statement.push(" AND labelled < ").push_bind(before);
+        }
     }
     statement.push(" ORDER BY id DESC LIMIT ").push_bind(page.limit as i64);
     statement.build_query_as().fetch_all(connection).await
@@ -215,12 +222,6 @@ fn restrict(statement: &mut QueryBuilder<Postgres>, filter: &Filter) {
     }
     if let Some(review) = filter.review_required {
         statement.push(" AND review_required = ").push_bind(review);
-    }
-    if let Some(label) = &filter.label {
-        statement.push(
-            " AND EXISTS (SELECT FROM labels AS counts WHERE prediction_id = predictions.id AND label = ",
-        );
-        statement.push_bind(label.clone()).push(LATEST).push(")");
     }
     if filter.unreviewed {
         statement.push(" AND review_required");

@@ -108,7 +108,7 @@ impl Pipeline {
         let (examined, subject) = tokio::join!(self.examine(case, engine, &mut known), self.pseudonym(case));
         let examined = examined.inspect_err(|stop| log_failure(case, stop));
         let row = self.row(case, &known, &examined, subject?, engine);
-        let kept = self.kept(case, &examined);
+        let kept = Self::kept(case, &examined);
         let (receipt, timings) = self.record(case, row, kept).await?;
         if let (Some(shadow), Ok(Examined { input, finding })) = (&self.shadow, &examined) {
             shadow.offer(receipt.id(), &case.image, input, &case.serving, finding.score());

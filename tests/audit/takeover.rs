@@ -98,7 +98,6 @@ async fn a_database_that_was_restored_from_an_older_state_is_not_continued() {
 
 /// Leaves come in at 500 a second, as rows write them; how long they wait for their place is read from the table itself.
 #[tokio::test(flavor = "multi_thread")]
-#[expect(clippy::print_stdout, reason = "a figure of docs/AUDIT.md")]
 async fn at_500_rows_a_second_places_are_given_within_a_second() {
     let url = postgres::shared().database();
     let server = Options::on(&url).start_ready().await;

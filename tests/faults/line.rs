@@ -8,7 +8,7 @@ use system_tests::proxy::Proxy;
 use system_tests::server::Options;
 
 /// With the default time-outs: a place in the pool within 2 s, a statement within 5.5 s.
-const WAITS: Duration = Duration::from_millis(9000);
+const WAITS: Duration = Duration::from_secs(9);
 
 async fn begin(name: &'static str) -> (Proxy, Trial) {
     let (proxy, url) = (Proxy::to(shared()).await, shared().database());

@@ -74,6 +74,7 @@ impl Trial {
     }
 
     /// Postgres is back: waits for the service, then looks at everything.
+    #[expect(clippy::print_stdout, reason = "figures of docs/AUDIT.md")]
     pub(crate) async fn recovers(self, expected: &Expected) {
         let healed = Instant::now();
         self.load.pause(false);

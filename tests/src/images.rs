@@ -56,7 +56,11 @@ pub fn blank() -> Vec<u8> {
 /// A phantom that is quickly decoded, as PNG.
 pub fn small(seed: u64) -> Vec<u8> {
     let (width, height) = (144, 128);
-    encode_png(&generate(&PhantomSpec { seed, width, height, opacity: seed % 2 == 0 }), width, height)
+    encode_png(
+        &generate(&PhantomSpec { seed, width, height, opacity: seed.is_multiple_of(2) }),
+        width,
+        height,
+    )
 }
 
 /// A radiograph the size of a thumbnail.

@@ -24,8 +24,8 @@ pub struct Columns<'a> {
     pub actor: &'a str,
     pub site: &'a str,
     /// Left out where there is none, as it was before version 3.
-    #[serde(serialize_with = "as_optional_hexadecimal", skip_serializing_if = "Option::is_none")]
-    pub subject: Option<&'a [u8]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Hexadecimal<'a>>,
     pub encoding_version: i16,
     pub outcome: &'a str,
     pub reason: Option<&'a str>,
@@ -63,6 +63,16 @@ pub struct Columns<'a> {
     pub timings: Cow<'a, Value>,
 }
 
+/// Bytes that are written in hexadecimal.
+#[derive(Debug, Clone, Copy)]
+pub struct Hexadecimal<'a>(pub &'a [u8]);
+
+impl Serialize for Hexadecimal<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&hex::encode(self.0))
+    }
+}
+
 impl<'a> Columns<'a> {
     /// Of a row to be written.
     pub fn of(row: &'a PredictionRow) -> Self {
@@ -78,7 +88,7 @@ impl<'a> Columns<'a> {
             received_at: row.received_at,
             actor: &row.actor,
             site: &row.site,
-            subject: row.subject.as_ref().map(<[u8; 32]>::as_slice),
+            subject: row.subject.as_ref().map(|subject| Hexadecimal(subject)),
             encoding_version: ENCODING_VERSION,
             outcome: row.outcome.code(),
             reason: row.outcome.reason(),
@@ -138,7 +148,7 @@ impl<'a> From<&'a StoredPrediction> for Columns<'a> {
             received_at: row.received_at,
             actor: &row.actor,
             site: &row.site,
-            subject: row.subject.as_deref(),
+            subject: row.subject.as_deref().map(Hexadecimal),
             encoding_version: row.encoding_version,
             outcome: &row.outcome,
             reason: row.reason.as_deref(),
@@ -195,8 +205,4 @@ pub(super) fn microseconds(at: OffsetDateTime) -> String {
 
 fn as_hexadecimal<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&hex::encode(bytes))
-}
-
-fn as_optional_hexadecimal<S: Serializer>(bytes: &Option<&[u8]>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&bytes.map(hex::encode).unwrap_or_default())
 }

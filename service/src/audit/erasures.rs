@@ -93,7 +93,9 @@ mod tests {
         let list = Erasures::at(folder.path().join("erased"));
         assert!(list.all().unwrap().is_empty());
         let erasures = [([7; 32], OffsetDateTime::UNIX_EPOCH), ([9; 32], OffsetDateTime::now_utc())];
-        erasures.iter().for_each(|erasure| list.add(erasure).unwrap());
+        for erasure in &erasures {
+            list.add(erasure).unwrap();
+        }
         assert_eq!(list.all().unwrap(), erasures);
         std::fs::write(folder.path().join("erased"), "07 yesterday\n").unwrap();
         assert!(list.all().unwrap_err().to_string().contains("line 1"));

@@ -327,9 +327,10 @@ impl From<PredictionError> for ApiError {
             PredictionError::ModelUnavailable => Self::ModelUnavailable,
             PredictionError::UnderWay => Self::KeyUnderWay,
             PredictionError::KeyReused => Self::KeyReused,
-            PredictionError::Audit(RecordError::Changed) => Self::Failed { row: None },
+            PredictionError::Lost(_) | PredictionError::Audit(RecordError::Changed) => {
+                Self::Failed { row: None }
+            }
             PredictionError::Audit(_) => Self::AuditUnavailable,
-            PredictionError::Lost(_) => Self::Failed { row: None },
             PredictionError::Stopped(stopped) => {
                 let (receipt, stop) = stopped.into_parts();
                 let row = Box::new(Recorded::of(receipt.signed()));

@@ -82,7 +82,7 @@ impl Pipeline {
     }
 
     /// What is kept under the case's key. Not where the client is told to try again: that must be a new attempt.
-    pub(super) fn kept(&self, case: &Case, examined: &Result<Examined, Stop>) -> Option<Kept> {
+    pub(super) fn kept(case: &Case, examined: &Result<Examined, Stop>) -> Option<Kept> {
         let said = match examined {
             Ok(examined) => {
                 let verdict = examined.finding.decision.verdict;

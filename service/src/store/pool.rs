@@ -97,18 +97,16 @@ impl Pool {
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
     ) -> Result<T, StoreError> {
         let mut connection = self.acquire().await?;
-        match tokio::time::timeout(patience, work(&mut connection)).await {
-            Ok(outcome) => outcome.map_err(StoreError::Statement).inspect_err(|error| {
-                if error.code().as_deref() == Some(READ_ONLY) {
-                    self.renewed.renew();
-                }
-            }),
+        let Ok(outcome) = tokio::time::timeout(patience, work(&mut connection)).await else {
             // Given up: the next user of it would wait for the old answer.
-            Err(_) => {
-                connection.close_on_drop();
-                Err(StoreError::Timeout)
+            connection.close_on_drop();
+            return Err(StoreError::Timeout);
+        };
+        outcome.map_err(StoreError::Statement).inspect_err(|error| {
+            if error.code().as_deref() == Some(READ_ONLY) {
+                self.renewed.renew();
             }
-        }
+        })
     }
 
     /// A connection without that bound.

@@ -125,7 +125,7 @@ fn push(mut values: Separated<'_, Postgres, &'static str>, row: &Columns<'_>) {
         .push_bind(row.received_at)
         .push_bind(row.actor)
         .push_bind(row.site)
-        .push_bind(row.subject)
+        .push_bind(row.subject.map(|subject| subject.0))
         .push_bind(row.encoding_version)
         .push_bind(row.outcome)
         .push_bind(row.reason)

@@ -16,6 +16,7 @@ mod media;
 mod model;
 mod multipart;
 mod observe;
+mod once;
 mod predictions;
 mod receipt;
 mod record;

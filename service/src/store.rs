@@ -75,7 +75,8 @@ impl StoreError {
 }
 
 /// There is one way to insert rows, however many: it is planned once a connection, not again for the first executions of each number.
-const WRITERS: [(&str, &str); 1] = [("plan_cache_mode", "force_generic_plan")];
+/// And a commit is durable when it is confirmed, whatever the database says of others.
+const WRITERS: [(&str, &str); 2] = [("plan_cache_mode", "force_generic_plan"), ("synchronous_commit", "on")];
 
 /// Each search is planned for its own values: how many rows have them decides the way. Compiling a plan would take longer than a page.
 const READERS: [(&str, &str); 2] = [("plan_cache_mode", "force_custom_plan"), ("jit", "off")];

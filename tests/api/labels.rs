@@ -1,8 +1,8 @@
 //! Labels: said twice they are one, contradicted they are history, and the worklist empties.
 
 use serde_json::{Value, json};
-use system_tests::server::{Server, problem};
-use system_tests::{images, tokens};
+use system_tests::server::{Options, Server, problem};
+use system_tests::{images, postgres, tokens};
 
 async fn state(server: &Server, id: &str, statement: &Value) -> reqwest::Response {
     let request = server.client.post(format!("{}/v1/predictions/{id}/labels", server.base));
@@ -80,4 +80,16 @@ async fn what_is_no_label_is_refused() {
     let request = server.client.post(format!("{}/v1/predictions/{id}/labels", server.base));
     let refused = request.bearer_auth(tokens::token("predict")).json(&good).send().await.unwrap();
     problem(refused, 403, "forbidden").await;
+}
+
+#[tokio::test]
+async fn a_statement_that_never_ends_is_not_waited_for() {
+    let options = Options::on(&postgres::shared().database()).set("http.body_timeout_ms", &300);
+    let server = options.start_ready().await;
+    let never = futures_util::stream::pending::<Result<Vec<u8>, std::io::Error>>();
+    let id = "01933c5e-0000-7000-8000-000000000000";
+    let request = server.client.post(format!("{}/v1/predictions/{id}/labels", server.base));
+    let request = request.bearer_auth(tokens::token("label")).header("content-type", "application/json");
+    problem(request.body(reqwest::Body::wrap_stream(never)).send().await.unwrap(), 408, "request_timeout")
+        .await;
 }

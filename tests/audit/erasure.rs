@@ -1,6 +1,6 @@
 //! One person's images, found by the identifier as long as the person is not erased.
 
-use crate::log::{anchored, export, verify};
+use crate::log::{anchored, export, sequenced, verify};
 use serde_json::Value;
 use std::io::Write;
 use std::path::Path;
@@ -131,4 +131,17 @@ fn without_a_list_outside_the_database_nobody_is_erased() {
     let url = postgres::shared().database();
     let (erased, told) = erase(&url, Path::new(""), MRN);
     assert!(!erased && told.contains("audit.erasures_file"), "{told}");
+}
+
+/// Somebody has to mend the list; meanwhile rows get their places, and the log says what is wrong.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_list_stops_nothing_else() {
+    let url = postgres::shared().database();
+    let folder = tempfile::tempdir().unwrap();
+    let list = folder.path().join("erased");
+    std::fs::write(&list, "0707 yest").unwrap();
+    let server = Options::on(&url).set("audit.erasures_file", &list.display()).start_ready().await;
+    send(&server, 1, MRN).await;
+    sequenced(&url, 1).await;
+    assert!(server.log().contains("line 1: not a keyed digest"), "{}", server.log());
 }

@@ -1,7 +1,7 @@
 //! Moves what waits into the tree and signs its heads. Every replica runs one; the database lets one of them work.
 
 use super::anchor::{Anchor, AnchorError};
-use super::erasures::{Erasures, ErasuresError};
+use super::erasures::Erasures;
 use super::signing::LogKey;
 use super::tree::{Edge, Hashes};
 use crate::store::{Grown, Leader, Leaf, SignedHead, Store, StoreError};
@@ -48,8 +48,6 @@ enum Trouble {
     Store(#[from] StoreError),
     #[error("the anchor cannot be used")]
     Anchor(#[from] AnchorError),
-    #[error("the list of erased subjects cannot be used")]
-    Erasures(#[from] ErasuresError),
     #[error("the log's key cannot be used")]
     Key(#[from] VerifierError),
     #[error("our own task failed")]
@@ -153,7 +151,17 @@ impl Sequencer {
     async fn tidy(&self, leader: &mut Leader) -> Result<(), Trouble> {
         leader.forget_old_keys(self.answers_kept).await?;
         let Some(list) = self.erasures.clone() else { return Ok(()) };
-        let erased = tokio::task::spawn_blocking(move || list.all()).await??;
+        // A list that cannot be read must be mended by somebody; the tree does not wait for that.
+        let erased = match tokio::task::spawn_blocking(move || list.all()).await? {
+            Ok(erased) => erased,
+            Err(error) => {
+                tracing::error!(
+                    cause = chain(&error),
+                    "subjects that were erased may be known to the database"
+                );
+                return Ok(());
+            }
+        };
         let n = leader.erase_subjects(&erased).await?;
         if n > 0 {
             tracing::warn!(n, "the database knew subjects that had been erased; they are erased again");

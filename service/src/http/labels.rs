@@ -5,8 +5,7 @@ use super::error::{ApiError, Problem};
 use super::observe::Arrival;
 use crate::auth::Actor;
 use crate::store::{NewLabel, StoredLabel};
-use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, State};
+use axum::extract::{FromRequest, Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
@@ -120,6 +119,7 @@ pub(super) struct Labels {
         (status = 401, description = "No token, or one that is not accepted", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The token lacks the scope", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such row", body = Problem, content_type = "application/problem+json"),
+        (status = 408, description = "The body did not arrive in time", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "This client asks for too much", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The audit log is away", body = Problem, content_type = "application/problem+json"),
     )
@@ -129,9 +129,12 @@ pub(super) async fn create(
     Extension(arrival): Extension<Arrival>,
     Extension(actor): Extension<Actor>,
     Path(id): Path<String>,
-    statement: Result<Json<LabelStatement>, JsonRejection>,
+    request: Request,
 ) -> Result<Response, ApiError> {
     let id = Uuid::parse_str(&id).map_err(|_| ApiError::Malformed("the id in the path is no UUID"))?;
+    let statement = Json::<LabelStatement>::from_request(request, &());
+    let statement = tokio::time::timeout(api.body_timeout, statement).await;
+    let statement = statement.map_err(|_| ApiError::BodyTimeout { by_deadline: false })?;
     let Json(statement) = statement.map_err(|_| {
         ApiError::Malformed(
             "the body is a JSON object (application/json) with label (positive or negative), source (radiologist, report, \

@@ -2,6 +2,7 @@
 
 use super::Shared;
 use super::error::ApiError;
+use super::once::{Twice, once};
 use crate::config::secret::Secret;
 use axum::extract::FromRequestParts;
 use axum::http::HeaderName;
@@ -40,11 +41,10 @@ impl FromRequestParts<Shared> for IdempotencyKey {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &Shared) -> Result<Self, ApiError> {
-        let mut values = parts.headers.get_all(HEADER).iter();
-        let stated = match (values.next(), values.next()) {
-            (None, _) => return Ok(Self(None)),
-            (Some(value), None) => value.to_str().ok().and_then(key),
-            (Some(_), Some(_)) => None,
+        let stated = match once(&parts.headers, &HEADER) {
+            Ok(None) => return Ok(Self(None)),
+            Ok(Some(value)) => value.to_str().ok().and_then(key),
+            Err(Twice) => None,
         };
         let malformed =
             ApiError::Malformed("Idempotency-Key may be given once: 1 to 255 visible ASCII characters");

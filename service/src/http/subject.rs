@@ -2,6 +2,7 @@
 
 use super::Shared;
 use super::error::ApiError;
+use super::once::{Twice, once};
 use crate::config::secret::Secret;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -11,7 +12,7 @@ use utoipa::IntoParams;
 const HEADER: HeaderName = HeaderName::from_static("x-subject-id");
 
 /// Longest identifier: what a text part of a form may have.
-pub(super) const LONGEST: usize = 256;
+const LONGEST: usize = 256;
 
 /// The person whom a search is about.
 pub(super) struct Subject(pub(super) Option<Secret>);
@@ -37,11 +38,10 @@ impl FromRequestParts<Shared> for Subject {
 
 /// What the header says.
 pub(super) fn stated(headers: &HeaderMap) -> Result<Option<Secret>, ApiError> {
-    let mut values = headers.get_all(HEADER).iter();
-    let text = match (values.next(), values.next()) {
-        (None, _) => return Ok(None),
-        (Some(value), None) => std::str::from_utf8(value.as_bytes()).ok().map(str::trim),
-        (Some(_), Some(_)) => None,
+    let text = match once(headers, &HEADER) {
+        Ok(None) => return Ok(None),
+        Ok(Some(value)) => std::str::from_utf8(value.as_bytes()).ok().map(str::trim),
+        Err(Twice) => None,
     };
     let usable = text.filter(|text| (1..=LONGEST).contains(&text.len()));
     let malformed = ApiError::Malformed("X-Subject-Id may be given once: 1 to 256 bytes in UTF-8");

@@ -2,6 +2,7 @@
 
 use super::Shared;
 use super::error::ApiError;
+use super::once::{Twice, once};
 use axum::extract::FromRequestParts;
 use axum::http::HeaderName;
 use axum::http::request::Parts;
@@ -28,11 +29,10 @@ impl FromRequestParts<Shared> for RequestTimeout {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, api: &Shared) -> Result<Self, ApiError> {
-        let mut values = parts.headers.get_all(HEADER).iter();
-        let stated = match (values.next(), values.next()) {
-            (None, _) => return Ok(Self(api.deadlines.usual)),
-            (Some(value), None) => value.to_str().ok().and_then(whole_number),
-            (Some(_), Some(_)) => None,
+        let stated = match once(&parts.headers, &HEADER) {
+            Ok(None) => return Ok(Self(api.deadlines.usual)),
+            Ok(Some(value)) => value.to_str().ok().and_then(whole_number),
+            Err(Twice) => None,
         };
         let milliseconds = stated.filter(|stated| *stated > 0).ok_or(ApiError::Malformed(
             "X-Request-Timeout-Ms may be given once: a whole number of milliseconds, 1 or more",

@@ -7,10 +7,8 @@ use futures_util::future::join_all;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgConnection, PgPool, Postgres};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::Semaphore;
 
 /// Added to the server's own statement time-out before we stop waiting: its answer says more than our silence.
 const NETWORK_ALLOWANCE: Duration = Duration::from_millis(500);
@@ -28,10 +26,6 @@ const RENEWAL: Duration = Duration::from_secs(1);
 pub(super) struct Pool {
     connections: PgPool,
     renewed: Renewed,
-    /// Whether the last connection that was asked for did not come.
-    away: AtomicBool,
-    /// Whoever asks meanwhile.
-    asking: Semaphore,
     options: PgConnectOptions,
     patience: Duration,
 }
@@ -78,8 +72,7 @@ impl Pool {
         let patience = config.statement_timeout + NETWORK_ALLOWANCE;
         let opened = pool.clone();
         tokio::spawn(async move { join_all((0..connections).map(|_| opened.acquire())).await });
-        let (away, asking) = (AtomicBool::new(false), Semaphore::new(1));
-        Ok(Self { connections: pool, renewed, away, asking, options, patience })
+        Ok(Self { connections: pool, renewed, options, patience })
     }
 
     /// Does `work` on a connection, within the time that a statement may take.
@@ -110,19 +103,8 @@ impl Pool {
     }
 
     /// A connection without that bound.
-    ///
-    /// Once one did not come in time, a single caller goes on asking and the others are refused at once, until one comes: those
-    /// who wait in a line get their turn when their time is nearly over, too late to connect, and the line would never recover.
     pub(super) async fn acquire(&self) -> Result<PoolConnection<Postgres>, StoreError> {
-        let _asks = if self.away.load(Ordering::Relaxed) {
-            let asks = self.asking.try_acquire();
-            Some(asks.map_err(|_| StoreError::Unavailable(sqlx::Error::PoolTimedOut))?)
-        } else {
-            None
-        };
-        let acquired = self.connections.acquire().await;
-        self.away.store(acquired.is_err(), Ordering::Relaxed);
-        acquired.map_err(StoreError::Unavailable)
+        self.connections.acquire().await.map_err(StoreError::Unavailable)
     }
 
     /// A connection outside the pool, with settings of its own.

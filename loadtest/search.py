@@ -22,7 +22,6 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SERVICE = ROOT / "target/release/cxr-service"
 CHUNK = 250_000
-KEY = "development-only: not a secret, production refuses it"
 
 # Rows over twelve months. One in 1,000 is rejected, one in 10,000 expired; an actor in 200 and one with 50 rows; three models one
 # after another; a person has about ten images; one row in 50 is labelled.
@@ -90,7 +89,8 @@ def fill(url, rows):
     psql(url, "VACUUM (ANALYZE) predictions; VACUUM (ANALYZE) labels")
 
 
-def start(url, log):
+def prepare(url):
+    """The environment of the service on this database, migrated, and a token of an auditor."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("CXR_SERVICE__")}
     environment |= {
         "CXR_PROFILE": "development",
@@ -101,7 +101,14 @@ def start(url, log):
     run = lambda *arguments: subprocess.run([SERVICE, *arguments], env=environment, check=True, capture_output=True, text=True).stdout.strip()
     run("migrate")
     token = run("dev-token", "--subject", "auditor", "--scope", "audit:read", "--ttl", "12h")
-    return environment, token, lambda: subprocess.Popen([SERVICE, "serve"], env=environment, stdout=log, stderr=log)
+    return environment, token
+
+
+def serve(environment, log):
+    """A service that writes to `log`, and its port."""
+    with log.open("w") as file:
+        service = subprocess.Popen([SERVICE, "serve"], env=environment, stdout=file, stderr=file)
+    return service, address(log)
 
 
 def address(path):
@@ -154,6 +161,8 @@ def main():
     parser.add_argument("--requests", type=int, default=100, help="requests of each filter")
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "target/bench/search")
     arguments = parser.parse_args()
+    if "ORT_DYLIB_PATH" not in os.environ:
+        sys.exit("ORT_DYLIB_PATH is not set: scripts/onnxruntime.sh prints it")
     arguments.out.mkdir(parents=True, exist_ok=True)
     folder = f"/tmp/cxr-search-{os.getpid()}"
     script = ROOT / "scripts/private-postgres.sh"
@@ -163,45 +172,41 @@ def main():
         psql(admin, "create database search")
         url = admin.replace("/postgres?", "/search?")
         log = arguments.out / "service.log"
-        with log.open("w") as file:
-            _, token, serve = start(url, file)
-            fill(url, arguments.rows)
-            service = serve()
-            port = address(log)
-            one = json.loads(psql(url, "select row_to_json(p) from (select id, request_id, encode(input_digest, 'hex') as digest, received_at from predictions order by id desc offset 5000 limit 1) p"))
-            moment = psql(url, "select to_char(now() - interval '200 days', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')")
-            queries = {
-                "newest": "",
-                "a page far back": f"cursor={psql(url, 'select first_id(now() - interval $$300 days$$)')}",
-                "time": f"to={moment}",
-                "actor of 1 in 200": "actor=pacs-17",
-                "actor with 50 rows": "actor=rare-actor",
-                "unknown actor": "actor=nobody",
-                "oldest model": "model_version=1.0.0",
-                "unknown model": "model_version=9.9.9",
-                "unknown bundle": f"bundle_digest={'f' * 64}",
-                "decision": "decision=positive",
-                "common reason": "reason=above_threshold",
-                "rare reason": "reason=outside_intended_use",
-                "reason and decision": "reason=outside_intended_use&decision=positive",
-                "rejected": "outcome=rejected",
-                "failed (none)": "outcome=failed",
-                "label": "label=positive",
-                "rare label": "label=negative",
-                "worklist": "unreviewed=true",
-                "input digest": f"input_digest={one['digest']}",
-                "request": f"request_id={one['request_id']}",
-                "actor, model and reason": "actor=pacs-17&model_version=1.0.0&reason=below_threshold",
-            }
-            figures = measure(port, token, queries, arguments.requests)
-            psql(url, "alter database search set session_preload_libraries = 'auto_explain'; alter database search set auto_explain.log_min_duration = 0;"
-                 "alter database search set auto_explain.log_analyze = on; alter database search set auto_explain.log_buffers = on")
-            service.terminate()
-            service.wait()
-        with log.open("w") as file:
-            service = subprocess.Popen([SERVICE, "serve"], env=_, stdout=file, stderr=file)
-            port = address(log)
-            explained = plans(url, pathlib.Path(folder) / "data/log", port, token, queries)
+        environment, token = prepare(url)
+        fill(url, arguments.rows)
+        service, port = serve(environment, log)
+        one = json.loads(psql(url, "select row_to_json(p) from (select id, request_id, encode(input_digest, 'hex') as digest, received_at from predictions order by id desc offset 5000 limit 1) p"))
+        moment = psql(url, "select to_char(now() - interval '200 days', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')")
+        queries = {
+            "newest": "",
+            "a page far back": f"cursor={psql(url, 'select first_id(now() - interval $$300 days$$)')}",
+            "time": f"to={moment}",
+            "actor of 1 in 200": "actor=pacs-17",
+            "actor with 50 rows": "actor=rare-actor",
+            "unknown actor": "actor=nobody",
+            "oldest model": "model_version=1.0.0",
+            "unknown model": "model_version=9.9.9",
+            "unknown bundle": f"bundle_digest={'f' * 64}",
+            "decision": "decision=positive",
+            "common reason": "reason=above_threshold",
+            "rare reason": "reason=outside_intended_use",
+            "reason and decision": "reason=outside_intended_use&decision=positive",
+            "rejected": "outcome=rejected",
+            "failed (none)": "outcome=failed",
+            "label": "label=positive",
+            "rare label": "label=negative",
+            "worklist": "unreviewed=true",
+            "input digest": f"input_digest={one['digest']}",
+            "request": f"request_id={one['request_id']}",
+            "actor, model and reason": "actor=pacs-17&model_version=1.0.0&reason=below_threshold",
+        }
+        figures = measure(port, token, queries, arguments.requests)
+        psql(url, "alter database search set session_preload_libraries = 'auto_explain'; alter database search set auto_explain.log_min_duration = 0;"
+             "alter database search set auto_explain.log_analyze = on; alter database search set auto_explain.log_buffers = on")
+        service.terminate()
+        service.wait()
+        service, port = serve(environment, log)
+        explained = plans(url, pathlib.Path(folder) / "data/log", port, token, queries)
         size = psql(url, "select pg_size_pretty(sum(pg_total_relation_size(inhrelid))) from pg_inherits where inhparent = 'predictions'::regclass")
     finally:
         if service:

@@ -25,12 +25,12 @@ test: setup test-service test-trainer ## Everything: domain, service, system and
 test-service: ## Domain, runtime, service and system tests (no libtorch)
 	$(CARGO) build --release --bins
 	ORT_DYLIB_PATH="$$(scripts/onnxruntime.sh)" CXR_REFERENCE_PYTHON="$$(scripts/reference-venv.sh)" \
-		CXR_SCHEMATHESIS="$$(scripts/schemathesis-venv.sh)" $(CARGO) test --release
+		CXR_SCHEMATHESIS="$$(scripts/schemathesis-venv.sh)" $(CARGO) test --release --no-fail-fast
 
 test-trainer: ## Trainer tests on phantoms (fetches libtorch, 544 MB, once)
 	$(CARGO) build --release --bins
 	$(TRAINER_ENV) CXR_MLFLOW_PYTHON="$$(scripts/mlflow-venv.sh || true)" \
-		CXR_REFERENCE_PYTHON="$$(scripts/reference-venv.sh)" $(CARGO) test $(TRAINER_CARGO)
+		CXR_REFERENCE_PYTHON="$$(scripts/reference-venv.sh)" $(CARGO) test --no-fail-fast $(TRAINER_CARGO)
 
 trainer: ## Build target/trainer/release/cxr-trainer
 	$(TRAINER_ENV) $(CARGO) build $(TRAINER_CARGO)

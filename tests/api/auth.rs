@@ -118,7 +118,9 @@ async fn production(directory: &std::path::Path, keys: &str) -> Server {
     )
     .unwrap();
     resign(directory, &site_key);
-    Options::on(&postgres::shared().database())
+    let database = postgres::shared().database();
+    Options::on(&postgres::as_user(&database, "writer"))
+        .set("database.reader_url", &postgres::as_user(&database, "auditor"))
         .variable("CXR_PROFILE", "production")
         .variable("CXR_CONFIG_DIR", directory.to_str().unwrap())
         .set("auth.issuer", &tokens::ISSUER)

@@ -1,26 +1,13 @@
 //! What each role of the database may not do, tried as that role; and the whole service with nothing but its own roles.
 
 use crate::log::{export, number, sequenced, verify};
-use std::sync::OnceLock;
+use system_tests::postgres::as_user;
 use system_tests::server::Options;
 use system_tests::{images, postgres};
 
 /// Tables whose rows never change.
 const WRITTEN_ONCE: [&str; 6] =
     ["predictions", "shadow_predictions", "audit_leaves", "audit_hashes", "audit_checkpoints", "audit_reads"];
-
-/// The URL of a database for a user with one of the roles.
-fn as_user(url: &str, role: &str) -> String {
-    static MADE: OnceLock<()> = OnceLock::new();
-    MADE.get_or_init(|| {
-        for role in ["writer", "auditor", "monitor"] {
-            postgres::psql(url, &format!("create role test_{role} login in role cxr_{role}")).unwrap();
-        }
-    });
-    let (before, after) = url.split_once("://").unwrap();
-    let after = after.split_once('@').map_or(after, |(_, after)| after);
-    format!("{before}://test_{role}@{after}")
-}
 
 fn month(url: &str) -> String {
     postgres::psql(url, "select name from predictions_months where now() between starts and ends").unwrap()

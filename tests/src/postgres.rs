@@ -174,6 +174,20 @@ pub fn shared() -> &'static Cluster {
     SHARED.get_or_init(Cluster::start)
 }
 
+/// The URL of a database of [`shared`] for a user who has one of the log's roles and nothing else.
+pub fn as_user(url: &str, role: &str) -> String {
+    static MADE: OnceLock<()> = OnceLock::new();
+    MADE.get_or_init(|| {
+        for role in ["writer", "auditor", "monitor"] {
+            psql(url, &format!("create role test_{role} login in role cxr_{role}"))
+                .expect("a migrated database");
+        }
+    });
+    let (before, after) = url.split_once("://").expect("a URL");
+    let after = after.split_once('@').map_or(after, |(_, after)| after);
+    format!("{before}://test_{role}@{after}")
+}
+
 /// The name of the database in a URL of [`Cluster::url`].
 pub fn name(url: &str) -> &str {
     let (_, rest) = url.split_once("localhost/").expect("a URL of a private cluster");

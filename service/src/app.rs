@@ -3,7 +3,7 @@
 use crate::audit::repeats::Requests;
 use crate::audit::sequencer::Sequencer;
 use crate::audit::signing::LogKey;
-use crate::audit::{AuditLog, SiteKey};
+use crate::audit::{AuditLog, SiteKey, leaf_key};
 use crate::auth::Verifier;
 use crate::config::Config;
 use crate::config::http::HttpConfig;
@@ -73,9 +73,11 @@ impl App {
             tokio::spawn(watch(directory, every, Arc::clone(&slot), Arc::clone(&reloader)));
         }
         let key = Arc::new(LogKey::parse(&config.audit.signing_key).context("service.audit.signing_key")?);
+        let site_key = SiteKey::new(&config.audit.input_key);
         let sequencer = Sequencer {
             store: Arc::clone(&store),
             key: Arc::clone(&key),
+            leaf_key: leaf_key(&site_key),
             anchor: config.audit.anchor.clone(),
             pace: config.audit.pace,
             answers_kept: config.audit.answers_kept,
@@ -83,7 +85,6 @@ impl App {
             metrics: Arc::clone(&metrics),
         };
         tokio::spawn(sequencer.run());
-        let site_key = SiteKey::new(&config.audit.input_key);
         let quotas = Arc::new(Quotas::new(config.limits.of_a_client()));
         tokio::spawn(Arc::clone(&quotas).forget());
         let pipeline = Pipeline {

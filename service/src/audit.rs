@@ -6,6 +6,7 @@ pub mod erasures;
 pub mod export;
 mod group;
 pub mod keyed;
+mod publisher;
 pub mod repeats;
 pub mod row;
 pub mod sequencer;
@@ -15,14 +16,14 @@ pub mod verify;
 mod writer;
 
 pub use group::GroupPolicy;
-pub use keyed::SiteKey;
+pub use keyed::{SiteKey, leaf_key};
 
 use crate::config::audit::AuditConfig;
 use crate::config::secret::Secret;
-use crate::store::{Filter, NewLabel, Page, Read, SignedHead, Store, StoreError, StoredLabel};
+use crate::store::{Filter, NewLabel, Page, Read, SignedHead, Store, StoreError, StoredLabel, StoredLeaf};
 use crate::telemetry::metrics::Metrics;
 use crate::threads::JobLost;
-use columns::{Columns, leaf_hash};
+use columns::Columns;
 use rand_core::{OsRng, RngCore};
 use repeats::{Earlier, Kept, RequestKey};
 use row::{PredictionRow, SealedRow, StoredPrediction};
@@ -49,6 +50,9 @@ pub enum RecordError {
     /// Another row was committed under the same idempotency key meanwhile, and this one was not.
     #[error("another row has this idempotency key")]
     Repeated,
+    /// An earlier request's row is committed, and cannot be read yet.
+    #[error("the row of the earlier request cannot be read yet")]
+    Behind,
     /// A row is not what its leaf was made of.
     #[error("the row in the database is not the one that was recorded")]
     Changed,
@@ -113,6 +117,7 @@ pub struct AuditLog {
     writer: Writer,
     key: Arc<LogKey>,
     subject_lookup: SiteKey,
+    leaf_key: SiteKey,
     answers_kept: Duration,
     store: Arc<Store>,
     metrics: Arc<Metrics>,
@@ -128,8 +133,16 @@ impl AuditLog {
         metrics: Arc<Metrics>,
     ) -> Self {
         let writer = Writer::start(config.group, Arc::clone(&store), Arc::clone(&metrics));
-        let (policy, answers_kept) = (config.group, config.answers_kept);
-        Self { policy, writer, key, subject_lookup: subject_lookup(site_key), answers_kept, store, metrics }
+        Self {
+            policy: config.group,
+            writer,
+            key,
+            subject_lookup: subject_lookup(site_key),
+            leaf_key: leaf_key(site_key),
+            answers_kept: config.answers_kept,
+            store,
+            metrics,
+        }
     }
 
     /// Commits the row, together with others where many images are inside; `in_flight` counts them. What is `kept` is found
@@ -144,11 +157,12 @@ impl AuditLog {
         in_flight: usize,
     ) -> Result<AuditReceipt, RecordError> {
         let recorded = async {
-            let sealed = row.seal(kept).map_err(|error| RecordError::Encoding(Arc::new(error)))?;
+            let sealed =
+                row.seal(&self.leaf_key, kept).map_err(|error| RecordError::Encoding(Arc::new(error)))?;
             let sealed = Arc::new(sealed);
             // Boxed: sixteen kilobytes, for a value of each column and the pool.
             Box::pin(self.commit(&sealed, in_flight)).await?;
-            let signed = self.receipt(sealed.row().id, sealed.leaf_hash())?;
+            let signed = self.receipt(sealed.row().id, sealed.digests().leaf_hash)?;
             Ok(AuditReceipt { sealed, signed })
         };
         recorded.await.inspect_err(|error| {
@@ -188,8 +202,21 @@ impl AuditLog {
     ///
     /// # Errors
     /// When the database gives no answer.
-    pub async fn forget(&self, key: &RequestKey) -> Result<(), StoreError> {
-        self.store.forget_earlier(&key.digest).await
+    pub async fn forget(&self, key: &RequestKey, prediction_id: Uuid) -> Result<(), StoreError> {
+        self.store.forget_earlier(&key.digest, prediction_id).await
+    }
+
+    /// Whether the month of an id was dropped.
+    ///
+    /// # Errors
+    /// When the database gives no answer.
+    pub async fn retention_took(&self, id: Uuid) -> Result<bool, StoreError> {
+        let Some((seconds, _)) = id.get_timestamp().map(|timestamp| timestamp.to_unix()) else {
+            return Ok(false);
+        };
+        let made_at = OffsetDateTime::from_unix_timestamp(seconds as i64);
+        let Ok(made_at) = made_at else { return Ok(false) };
+        self.store.is_dropped(made_at).await
     }
 
     /// A row that was committed before, with a new receipt for its old leaf.
@@ -197,12 +224,14 @@ impl AuditLog {
     /// # Errors
     /// When the database gives no answer; `Changed` when the row is not the one that the leaf was made of.
     pub async fn again(&self, id: Uuid) -> Result<Option<(StoredPrediction, Receipt)>, RecordError> {
-        let Some(row) = self.store.find_prediction(id).await? else { return Ok(None) };
-        let leaf = self.store.leaf(id).await?;
-        let canonical = Columns::from(&row).canonical();
-        let canonical = canonical.map_err(|error| RecordError::Encoding(Arc::new(error)))?;
+        let Some(row) = self.store.find_answered(id).await? else { return Ok(None) };
+        let leaf = self.store.leaf(id).await?.filter(|leaf| leaf.has_place() || leaf.is_ours(&self.leaf_key));
+        let digests = Columns::from(&row).digests();
+        let digests = digests.map_err(|error| RecordError::Encoding(Arc::new(error)))?;
         match leaf {
-            Some(leaf) if leaf == leaf_hash(&canonical) => Ok(Some((row, self.receipt(id, leaf)?))),
+            Some(StoredLeaf { leaf, .. }) if leaf.digests == digests => {
+                Ok(Some((row, self.receipt(id, digests.leaf_hash)?)))
+            }
             _ => Err(RecordError::Changed),
         }
     }

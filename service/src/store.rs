@@ -22,7 +22,7 @@ pub use months::{Dropping, Month};
 pub use predictions::{Filter, Page};
 pub use reads::Read;
 pub use schema::SchemaState;
-pub use tree::{Leaf, SignedHead};
+pub use tree::{Leaf, Sequenced, SignedHead, StoredLeaf};
 
 use crate::audit::repeats::Earlier;
 use crate::audit::row::{SealedRow, StoredPrediction};
@@ -67,6 +67,11 @@ impl StoreError {
         refusal.code()
     }
 
+    /// Whether the database answered, and refused: the connection is as good as before.
+    pub const fn is_refusal(&self) -> bool {
+        matches!(self, Self::Statement(sqlx::Error::Database(_)))
+    }
+
     /// Whether the database refused a second row under one idempotency key.
     pub fn is_repetition(&self) -> bool {
         let Self::Statement(sqlx::Error::Database(refusal)) = self else { return false };
@@ -81,10 +86,17 @@ const WRITERS: [(&str, &str); 2] = [("plan_cache_mode", "force_generic_plan"), (
 /// Each search is planned for its own values: how many rows have them decides the way. Compiling a plan would take longer than a page.
 const READERS: [(&str, &str); 2] = [("plan_cache_mode", "force_custom_plan"), ("jit", "off")];
 
+/// Connections for what must neither take a prediction's place nor wait for an auditor.
+const BESIDE: u32 = 2;
+
 /// The log's database.
 pub struct Store {
     writer: Pool,
     reader: Pool,
+    /// As the writer: labels, and notes of who reads. However many there are, rows of images have their connections.
+    clerk: Pool,
+    /// As the reader: rows of answers that are given again. However long auditors ask, retries have their connections.
+    repeater: Pool,
     refusal: LastRefusal,
 }
 
@@ -99,7 +111,9 @@ impl Store {
     pub fn new(config: &DatabaseConfig) -> Result<Self, StoreError> {
         let writer = Pool::new(&config.url, config.max_connections, config, &WRITERS)?;
         let reader = Pool::new(&config.reader_url, config.reader_connections, config, &READERS)?;
-        Ok(Self { writer, reader, refusal: LastRefusal::default() })
+        let clerk = Pool::new(&config.url, BESIDE, config, &WRITERS)?;
+        let repeater = Pool::new(&config.reader_url, BESIDE, config, &READERS)?;
+        Ok(Self { writer, reader, clerk, repeater, refusal: LastRefusal::default() })
     }
 
     /// Commits rows, all or none of them.
@@ -129,20 +143,20 @@ impl Store {
         self.writer.run(async |connection| repeats::find(connection, key_digest, kept).await).await
     }
 
-    /// Lets go of an idempotency key.
+    /// Lets go of an idempotency key, if it still is the one of that row.
     ///
     /// # Errors
     /// When the database gives no answer.
-    pub async fn forget_earlier(&self, key_digest: &[u8; 32]) -> Result<(), StoreError> {
-        self.writer.run(async |connection| repeats::forget(connection, key_digest).await).await
+    pub async fn forget_earlier(&self, key_digest: &[u8; 32], prediction_id: Uuid) -> Result<(), StoreError> {
+        self.writer.run(async |connection| repeats::forget(connection, key_digest, prediction_id).await).await
     }
 
     /// The leaf of a row, whether it waits or has its place.
     ///
     /// # Errors
     /// When the database gives no answer.
-    pub async fn leaf(&self, id: Uuid) -> Result<Option<Hash>, StoreError> {
-        self.reader.run(async |connection| tree::leaf(connection, id).await).await
+    pub async fn leaf(&self, id: Uuid) -> Result<Option<StoredLeaf>, StoreError> {
+        self.repeater.run(async |connection| tree::leaf(connection, id).await).await
     }
 
     /// Commits a candidate's score.
@@ -158,7 +172,7 @@ impl Store {
     /// # Errors
     /// When it is not known to be committed.
     pub async fn insert_read(&self, read: &Read) -> Result<(), StoreError> {
-        self.writer.run(async |connection| reads::insert(connection, read).await).await
+        self.clerk.run(async |connection| reads::insert(connection, read).await).await
     }
 
     /// Commits a label; it as it is kept, and whether it is new.
@@ -166,7 +180,7 @@ impl Store {
     /// # Errors
     /// After `Statement` or `Timeout` the label may exist.
     pub async fn insert_label(&self, label: &NewLabel) -> Result<(StoredLabel, bool), StoreError> {
-        self.writer.run(async |connection| labels::insert(connection, label).await).await
+        self.clerk.run(async |connection| labels::insert(connection, label).await).await
     }
 
     /// Every label of an image, the one that counts first.
@@ -183,6 +197,14 @@ impl Store {
     /// When the database gives no answer.
     pub async fn find_prediction(&self, id: Uuid) -> Result<Option<StoredPrediction>, StoreError> {
         self.reader.run(async |connection| predictions::find(connection, id).await).await
+    }
+
+    /// The same, for an answer that is given again.
+    ///
+    /// # Errors
+    /// When the database gives no answer.
+    pub async fn find_answered(&self, id: Uuid) -> Result<Option<StoredPrediction>, StoreError> {
+        self.repeater.run(async |connection| predictions::find(connection, id).await).await
     }
 
     /// Rows that a filter lets through, the newest first.
@@ -265,7 +287,8 @@ impl Store {
 
     /// Closes the connections.
     pub async fn close(&self) {
-        self.writer.close().await;
-        self.reader.close().await;
+        for pool in [&self.writer, &self.reader, &self.clerk, &self.repeater] {
+            pool.close().await;
+        }
     }
 }

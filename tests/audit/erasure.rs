@@ -60,6 +60,10 @@ async fn an_erased_subject_is_found_by_nobody_and_every_proof_still_holds() {
     let url = cluster.database();
     let folder = tempfile::tempdir().unwrap();
     let (anchor, list) = (folder.path().join("anchor"), folder.path().join("erased"));
+    // Where its volume is not mounted nobody is erased, rather than somebody for a while.
+    let (erased, told) = erase(&url, &list, MRN);
+    assert!(!erased && told.contains("is missing"), "{told}");
+    std::fs::write(&list, "").unwrap();
     let options = |url: &str| {
         Options::on(url)
             .set("audit.anchor.directory", &anchor.display())

@@ -4,6 +4,7 @@
 
 mod attacks;
 mod erasure;
+mod forgery;
 mod replay;
 mod restore;
 mod retention;

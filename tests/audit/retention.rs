@@ -1,6 +1,6 @@
 //! Months that are dropped, months that must not be, and what is left of the dropped.
 
-use crate::log::{PUBLIC_KEY, anchored, export, number, sequenced, verify};
+use crate::log::{PUBLIC_KEY, anchored, export, leaves_wait, number, sequenced, verify};
 use std::path::Path;
 use std::process::Command;
 use system_tests::server::{Options, binary};
@@ -15,10 +15,10 @@ fn long_ago(url: &str, name: &str, month: &str, n: u32) {
          insert into predictions (id, request_id, received_at, actor, site, encoding_version, outcome, reason, input_digest, \
              input_bytes, timings) \
          select overlay(first_id(timestamptz '{month}' + n * interval '1 hour')::text placing '7000-8' from 15 for 6)::uuid, 'r', timestamptz '{month}' + n * interval '1 hour', 'a', \
-             's', 2, 'rejected', 'blank', sha256('x'), 1, '{{}}' from generate_series(1, {n}) n; \
-         insert into audit_pending select id, sha256(id::text::bytea) from {name}",
+             's', 4, 'rejected', 'blank', sha256('x'), 1, '{{}}' from generate_series(1, {n}) n; {}",
         bound(0),
-        bound(1)
+        bound(1),
+        leaves_wait(&format!("select id from {name}"))
     );
     postgres::psql(url, &statements).unwrap();
 }

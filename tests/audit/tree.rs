@@ -1,8 +1,9 @@
 //! Receipts, proofs and checkpoints as a client and an auditor meet them. Proofs are checked with another implementation's
 //! checks and the definition of a leaf, not with the service's code.
 
-use crate::log::{PUBLIC_KEY, anchored, ask, export, number, sequenced, verify};
+use crate::log::{PUBLIC_KEY, anchored, ask, export, leaves_wait, number, sequenced, verify};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use std::io::Write;
 use std::time::Duration;
 use system_tests::server::{Options, problem};
@@ -87,7 +88,11 @@ async fn every_row_has_a_receipt_a_proof_and_an_exported_form_that_verify() {
     for line in rows {
         let (_, row) = line.split_once("\"row\":").unwrap();
         let value: Value = serde_json::from_str(line).unwrap();
-        assert_eq!(record_hash(row.strip_suffix('}').unwrap().as_bytes()), hash(&value["leaf_hash"]));
+        let row_hash = Sha256::digest(row.strip_suffix('}').unwrap());
+        assert_eq!(hash(&value["row_hash"]).0, *row_hash);
+        // The entry of the tree: the id's sixteen bytes and the row's digest.
+        let id = hex::decode(value["id"].as_str().unwrap().replace('-', "")).unwrap();
+        assert_eq!(record_hash(&[id, row_hash.to_vec()].concat()), hash(&value["leaf_hash"]));
         assert_eq!(value["row"]["id"], value["id"]);
     }
     let kept = folder.path().join("answers.ndjson");
@@ -103,10 +108,11 @@ async fn every_row_has_a_receipt_a_proof_and_an_exported_form_that_verify() {
         (Some(9), Some(9))
     );
 
-    // Receipts of rows that are not there are missed.
+    // Receipts of rows that are not there are missed, and so is the checkpoint of a leaf.
     std::fs::write(&exported, text.lines().next().unwrap().to_owned() + "\n").unwrap();
     let (status, report) = verify(&exported, &["--receipts".as_ref(), kept.as_os_str()]);
-    assert_eq!((status, report["findings"].as_array().unwrap().len()), (1, 8), "{report}");
+    assert_eq!((status, report["findings"].as_array().unwrap().len()), (1, 9), "{report}");
+    assert_eq!(report["findings"][0]["what"], "no signed checkpoint covers the leaves after the first 0");
     // A tool that writes the rows differently changes nothing.
     let spaced: Vec<String> = text
         .lines()
@@ -128,9 +134,8 @@ async fn a_row_whose_transaction_commits_late_is_sequenced_once() {
     // A row of another replica, whose transaction stalls before its commit; its id is older than all others.
     let late = std::thread::spawn({
         let url = url.clone();
-        let statement = "begin; insert into audit_pending values ('00000000-0000-7000-8000-000000000001', sha256('late')); \
-            select pg_sleep(2); commit";
-        move || postgres::psql(&url, statement).unwrap()
+        let leaf = leaves_wait("select '00000000-0000-7000-8000-000000000001'::uuid");
+        move || postgres::psql(&url, &format!("begin; {leaf}; select pg_sleep(2); commit")).unwrap()
     });
     tokio::time::sleep(Duration::from_millis(300)).await;
     for n in 0..4 {

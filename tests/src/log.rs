@@ -2,7 +2,9 @@
 
 use crate::postgres;
 use crate::server::{Server, binary};
+use hmac::{Hmac, KeyInit, Mac};
 use serde_json::Value;
+use sha2::Sha256;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -10,6 +12,31 @@ use std::time::{Duration, Instant};
 /// Public half of the key in config/development.yaml.
 pub const PUBLIC_KEY: &str =
     "development.cxr.invalid/log+a49e0ad1+AYCkUga2cKxdYXVXwGKW+TRQ+ZR5p6J0Ic4z4Sf0f1Fa";
+
+/// The key of the site in config/development.yaml.
+const INPUT_KEY: &[u8] = b"development-only-input-key-known-to-everybody";
+
+/// A statement that lets the leaves of rows wait as the service would, the ids being those of a query.
+pub fn leaves_wait(ids: &str) -> String {
+    let mac = |key: &[u8], text: &[u8]| {
+        let mac = Hmac::<Sha256>::new_from_slice(key).expect("any length").chain_update(text);
+        mac.finalize().into_bytes()
+    };
+    // RFC 2104, with the functions that Postgres has.
+    let key = mac(INPUT_KEY, b"leaf");
+    let padded = |pad: u8| {
+        let mut block = [pad; 64];
+        block.iter_mut().zip(key.iter()).for_each(|(byte, key)| *byte ^= key);
+        hex::encode(block)
+    };
+    let (inner, outer) = (padded(0x36), padded(0x5c));
+    format!(
+        "insert into audit_pending (prediction_id, leaf_hash, row_hash, code) \
+         select id, leaf, digest, sha256('\\x{outer}'::bytea || sha256('\\x{inner}'::bytea || leaf)) \
+         from ({ids}) as ids (id), lateral (select sha256(uuid_send(id))) as digests (digest), \
+             lateral (select sha256('\\x00'::bytea || uuid_send(id) || digest)) as leaves (leaf)"
+    )
+}
 
 /// What a query counts.
 pub fn number(url: &str, query: &str) -> u64 {

@@ -62,7 +62,8 @@ impl Anchor {
         let mut heads = Vec::new();
         for entry in std::fs::read_dir(&self.0).map_err(failed)? {
             let path = entry.map_err(failed)?.path();
-            if path.extension().is_some_and(|extension| extension == NEWEST) {
+            let named_so = |part: Option<&std::ffi::OsStr>| part.is_some_and(|part| part == NEWEST);
+            if named_so(path.extension()) || named_so(path.file_name()) {
                 heads.extend(read(&path, verifier)?);
             }
         }
@@ -70,7 +71,7 @@ impl Anchor {
         Ok(heads)
     }
 
-    /// Writes a head down, durably.
+    /// Writes a head down, durably. The newest stays the newest: a leader that stalled comes late with an older one.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -80,8 +81,10 @@ impl Anchor {
             move |source| AnchorError::File { path, source }
         };
         std::fs::create_dir_all(&self.0).map_err(failed(&self.0))?;
-        for name in [format!("{:020}.{NEWEST}", head.size), NEWEST.to_owned()] {
-            let path = self.0.join(name);
+        let newest = self.0.join(NEWEST);
+        let is_newest = size_of(&newest).is_none_or(|size| size <= head.size);
+        let names = [Some(self.0.join(format!("{:020}.{NEWEST}", head.size))), is_newest.then_some(newest)];
+        for path in names.into_iter().flatten() {
             write(&path, head.note.as_bytes()).map_err(failed(&path))?;
         }
         std::fs::File::open(&self.0).and_then(|folder| folder.sync_all()).map_err(failed(&self.0))
@@ -95,6 +98,11 @@ fn read(path: &Path, verifier: &LogVerifier) -> Result<Option<Checkpoint>, Ancho
     };
     let checkpoint = verifier.checkpoint(&note);
     checkpoint.map(Some).map_err(|source| AnchorError::Foreign { path: path.to_owned(), source })
+}
+
+/// Leaves of the tree of a head, as its file says; whether it is signed is for its readers to ask.
+fn size_of(path: &Path) -> Option<u64> {
+    std::fs::read_to_string(path).ok()?.lines().nth(1)?.parse().ok()
 }
 
 /// A reader sees the old file or the new one.

@@ -4,6 +4,7 @@
 use super::row::{ENCODING_VERSION, Outcome, PredictionRow, StoredPrediction};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use time::OffsetDateTime;
 use time::macros::format_description;
@@ -126,7 +127,15 @@ impl<'a> Columns<'a> {
         }
     }
 
-    /// The canonical form (RFC 8785): what the leaf is the hash of, and what an export holds.
+    /// What goes into the tree.
+    ///
+    /// # Errors
+    /// When a number is not finite.
+    pub fn digests(&self) -> serde_json::Result<Digests> {
+        Ok(Digests::of(self.id, self.encoding_version, &self.canonical()?))
+    }
+
+    /// The canonical form (RFC 8785): what the leaf is made of, and what an export holds.
     ///
     /// # Errors
     /// When a number is not finite.
@@ -135,9 +144,38 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// The leaf of a canonical form: SHA-256 of a zero byte and the form (RFC 9162, 2.1.1).
-pub fn leaf_hash(canonical: &[u8]) -> Hash {
-    record_hash(canonical)
+/// First version whose leaves bind the id apart from the rest.
+const BOUND: i16 = 4;
+
+/// What of a row is in the tree.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Digests {
+    /// SHA-256 of the canonical form. Together with the id it makes the leaf again when the row itself is gone; of rows
+    /// before version 4 it does not.
+    pub row_hash: Option<Hash>,
+    /// The leaf.
+    pub leaf_hash: Hash,
+}
+
+impl Digests {
+    /// Of a canonical form. Up to version 3 it is the entry in the tree itself (RFC 9162, 2.1.1).
+    pub fn of(id: Uuid, encoding_version: i16, canonical: &[u8]) -> Self {
+        if encoding_version < BOUND {
+            return Self { row_hash: None, leaf_hash: record_hash(canonical) };
+        }
+        let row_hash = Hash(Sha256::digest(canonical).into());
+        Self { row_hash: Some(row_hash), leaf_hash: bound_leaf(id, &row_hash) }
+    }
+
+    /// Whether they are of a row of this id; of rows before version 4 nothing shows that.
+    pub fn bind(&self, id: Uuid) -> bool {
+        self.row_hash.is_some_and(|row_hash| bound_leaf(id, &row_hash) == self.leaf_hash)
+    }
+}
+
+/// The leaf since version 4: SHA-256 of a zero byte, the id's 16 bytes and the row's digest.
+fn bound_leaf(id: Uuid, row_hash: &Hash) -> Hash {
+    record_hash(&[id.as_bytes().as_slice(), &row_hash.0].concat())
 }
 
 impl<'a> From<&'a StoredPrediction> for Columns<'a> {

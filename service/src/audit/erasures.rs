@@ -2,7 +2,7 @@
 //! told again whom to forget.
 
 use std::io::{ErrorKind, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -17,6 +17,14 @@ pub enum ErasuresError {
         /// Cause.
         #[source]
         source: std::io::Error,
+    },
+    /// It is not where it should be.
+    #[error(
+        "{} is missing: mount the volume that it lies on; if nobody was erased yet, make it as an empty file", path.display()
+    )]
+    Missing {
+        /// The file.
+        path: PathBuf,
     },
     /// A line is none of its lines.
     #[error("{}, line {line}: not a keyed digest in hexadecimal and a moment", path.display())]
@@ -36,7 +44,8 @@ pub type Erasure = ([u8; 32], OffsetDateTime);
 pub struct Erasures(PathBuf);
 
 impl Erasures {
-    /// In this file; it is made at the first erasure.
+    /// In this file. It must be there, empty at first: one that is missing is on a volume that is not mounted, and nobody would
+    /// be forgotten.
     pub const fn at(path: PathBuf) -> Self {
         Self(path)
     }
@@ -44,18 +53,23 @@ impl Erasures {
     /// Every erasure.
     ///
     /// # Errors
-    /// When the file is there and cannot be read, or holds something else: nobody may be remembered by mistake.
+    /// When the file cannot be read, or holds something else: nobody may be remembered by mistake.
     pub fn all(&self) -> Result<Vec<Erasure>, ErasuresError> {
         let path = &self.0;
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(source) => return Err(ErasuresError::File { path: path.clone(), source }),
-        };
+        let text = std::fs::read_to_string(path).map_err(|source| self.failed(source))?;
         let erasure = |(n, line): (usize, &str)| {
             parse(line).ok_or_else(|| ErasuresError::Line { path: path.clone(), line: n + 1 })
         };
         text.lines().enumerate().filter(|(_, line)| !line.is_empty()).map(erasure).collect()
+    }
+
+    fn failed(&self, source: std::io::Error) -> ErasuresError {
+        let path = self.0.clone();
+        if source.kind() == ErrorKind::NotFound {
+            ErasuresError::Missing { path }
+        } else {
+            ErasuresError::File { path, source }
+        }
     }
 
     /// Adds one, durably: it must stand here before the database forgets.
@@ -63,17 +77,13 @@ impl Erasures {
     /// # Errors
     /// When the file cannot be written.
     pub fn add(&self, (lookup, erased_at): &Erasure) -> Result<(), ErasuresError> {
-        let path = &self.0;
         let add = || {
-            let mut file = std::fs::File::options().create(true).append(true).open(path)?;
+            let mut file = std::fs::File::options().append(true).open(&self.0)?;
             let moment = erased_at.format(&Rfc3339).map_err(std::io::Error::other)?;
             writeln!(file, "{} {moment}", hex::encode(lookup))?;
-            file.sync_all()?;
-            // The name of a file that was just made is its folder's.
-            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-            std::fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+            file.sync_all()
         };
-        add().map_err(|source| ErasuresError::File { path: path.clone(), source })
+        add().map_err(|source| self.failed(source))
     }
 }
 
@@ -91,6 +101,11 @@ mod tests {
     fn what_is_added_is_read_and_a_damaged_line_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let list = Erasures::at(folder.path().join("erased"));
+        assert!(list.all().unwrap_err().to_string().contains("is missing"));
+        assert!(
+            list.add(&([7; 32], OffsetDateTime::UNIX_EPOCH)).unwrap_err().to_string().contains("is missing")
+        );
+        std::fs::write(folder.path().join("erased"), "").unwrap();
         assert!(list.all().unwrap().is_empty());
         let erasures = [([7; 32], OffsetDateTime::UNIX_EPOCH), ([9; 32], OffsetDateTime::now_utc())];
         for erasure in &erasures {

@@ -1,7 +1,8 @@
 //! The log as a file that can be verified far from the database: one JSON object a line, in the tree's order.
 //!
-//! `{"leaf_index":0,"id":"..","leaf_hash":"..","recorded_at":"..","row":{..}}` for each leaf, its row in canonical form or `null`
-//! once retention has taken it; `{"tree_size":1,"checkpoint":".."}` for each signed head, after the last leaf below it.
+//! `{"leaf_index":0,"id":"..","leaf_hash":"..","row_hash":"..","recorded_at":"..","row":{..}}` for each leaf, its row in canonical form
+//! or `null` once retention has taken it; `{"tree_size":1,"checkpoint":".."}` for each signed head, after the last leaf below it; at
+//! the end `{"id":"..","waits":true,"row":{..}}` for each row without a place in the tree.
 
 use super::columns::{Columns, microseconds};
 use super::row::StoredPrediction;
@@ -19,6 +20,8 @@ pub enum Line<'a> {
     Leaf(LeafLine<'a>),
     /// A head.
     Head(HeadLine<'a>),
+    /// A row without a place.
+    Stray(StrayLine<'a>),
 }
 
 /// A leaf with its row.
@@ -30,6 +33,8 @@ pub struct LeafLine<'a> {
     pub id: Uuid,
     /// Its hash, in base64.
     pub leaf_hash: Cow<'a, str>,
+    /// SHA-256 of the row's canonical form, in base64: with the id it makes the leaf. None before encoding version 4.
+    pub row_hash: Option<Cow<'a, str>>,
     /// When the database inserted the row.
     pub recorded_at: Option<Cow<'a, str>>,
     /// The canonical form.
@@ -45,7 +50,18 @@ pub struct HeadLine<'a> {
     pub checkpoint: Cow<'a, str>,
 }
 
-/// Either kind of line: serde's own way to tell them apart would take the row's text to pieces.
+/// A row without a place.
+#[derive(Debug, Serialize)]
+pub struct StrayLine<'a> {
+    /// The row's id.
+    pub id: Uuid,
+    /// Whether a leaf of it waits.
+    pub waits: bool,
+    /// The canonical form.
+    pub row: Cow<'a, RawValue>,
+}
+
+/// Any kind of line: serde's own way to tell them apart would take the row's text to pieces.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct AnyLine<'a> {
@@ -53,7 +69,10 @@ struct AnyLine<'a> {
     id: Option<Uuid>,
     #[serde(borrow)]
     leaf_hash: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    row_hash: Option<Cow<'a, str>>,
     recorded_at: Option<Cow<'a, str>>,
+    waits: Option<bool>,
     #[serde(borrow)]
     row: Option<&'a RawValue>,
     tree_size: Option<u64>,
@@ -64,7 +83,7 @@ impl<'a> Line<'a> {
     /// Reads a line.
     ///
     /// # Errors
-    /// When it is of neither kind.
+    /// When it is of no kind.
     pub fn parse(text: &'a [u8]) -> serde_json::Result<Self> {
         let line: AnyLine<'a> = serde_json::from_slice(text)?;
         match line {
@@ -75,13 +94,17 @@ impl<'a> Line<'a> {
                 tree_size: None,
                 ..
             } => {
-                let (recorded_at, row) = (line.recorded_at, line.row.map(Cow::Borrowed));
-                Ok(Self::Leaf(LeafLine { leaf_index, id, leaf_hash, recorded_at, row }))
+                let (row_hash, recorded_at) = (line.row_hash, line.recorded_at);
+                let row = line.row.map(Cow::Borrowed);
+                Ok(Self::Leaf(LeafLine { leaf_index, id, leaf_hash, row_hash, recorded_at, row }))
+            }
+            AnyLine { id: Some(id), waits: Some(waits), row: Some(row), leaf_index: None, .. } => {
+                Ok(Self::Stray(StrayLine { id, waits, row: Cow::Borrowed(row) }))
             }
             AnyLine {
                 tree_size: Some(tree_size), checkpoint: Some(checkpoint), leaf_index: None, ..
             } => Ok(Self::Head(HeadLine { tree_size, checkpoint })),
-            _ => Err(serde::de::Error::custom("neither a leaf nor a checkpoint")),
+            _ => Err(serde::de::Error::custom("neither a leaf nor a checkpoint nor a row")),
         }
     }
 }
@@ -106,7 +129,7 @@ pub enum ExportError {
     },
 }
 
-/// Writes every sequenced row and every head; how many rows. Memory stays constant: rows pass through one at a time.
+/// Writes every row and every head; how many rows. Memory stays constant: rows pass through one at a time.
 ///
 /// # Errors
 /// See [`ExportError`].
@@ -127,6 +150,12 @@ pub async fn export(
                 let line = HeadLine { tree_size: head.size, checkpoint: head.note.into() };
                 write_line(out, &line)?;
             }
+            ExportItem::Stray { row, waits } => {
+                let line = StrayLine { id: row.id, waits, row: canonical(&row)? };
+                write_line(out, &line)?;
+                n_rows += 1;
+                progress(n_rows);
+            }
         }
         Ok::<_, ExportError>(())
     });
@@ -140,18 +169,19 @@ fn leaf_line(
     leaf: &crate::store::Leaf,
     row: Option<&StoredPrediction>,
 ) -> Result<LeafLine<'static>, ExportError> {
-    let failed = |source| ExportError::Encoding { id: leaf.prediction_id, source };
-    let canonical = row.map(|row| -> serde_json::Result<_> {
-        let text = serde_json_canonicalizer::to_string(&Columns::from(row))?;
-        Ok(Cow::Owned(RawValue::from_string(text)?))
-    });
     Ok(LeafLine {
         leaf_index,
         id: leaf.prediction_id,
-        leaf_hash: leaf.leaf_hash.to_string().into(),
+        leaf_hash: leaf.digests.leaf_hash.to_string().into(),
+        row_hash: leaf.digests.row_hash.map(|hash| hash.to_string().into()),
         recorded_at: row.map(|row| microseconds(row.recorded_at).into()),
-        row: canonical.transpose().map_err(failed)?,
+        row: row.map(canonical).transpose()?,
     })
+}
+
+fn canonical(row: &StoredPrediction) -> Result<Cow<'static, RawValue>, ExportError> {
+    let text = serde_json_canonicalizer::to_string(&Columns::from(row)).and_then(RawValue::from_string);
+    text.map(Cow::Owned).map_err(|source| ExportError::Encoding { id: row.id, source })
 }
 
 fn write_line(out: &mut impl Write, line: &impl Serialize) -> std::io::Result<()> {

@@ -32,6 +32,13 @@ impl SiteKey {
         mac.finalize().into_bytes().into()
     }
 
+    /// Whether this is the digest of those bytes; how long that takes says nothing of where they differ.
+    pub fn is_digest(&self, bytes: &[u8], digest: &[u8]) -> bool {
+        let mut mac = self.0.clone();
+        mac.update(bytes);
+        mac.verify_slice(digest).is_ok()
+    }
+
     /// The digest of parts, each after its length, so that no two lists of parts are the same text.
     pub fn digest_parts(&self, parts: &[&[u8]]) -> [u8; 32] {
         let mut mac = self.0.clone();
@@ -41,6 +48,11 @@ impl SiteKey {
         }
         mac.finalize().into_bytes().into()
     }
+}
+
+/// The key of the codes by which the sequencer knows the service's own leaves.
+pub fn leaf_key(site_key: &SiteKey) -> SiteKey {
+    site_key.derived("leaf")
 }
 
 /// HMAC of an identifier under its subject's own key: what rows hold.

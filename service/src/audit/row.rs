@@ -1,6 +1,7 @@
 //! What an audit row holds, as types in which a row that the table would refuse cannot be written down.
 
-use super::columns::{Columns, leaf_hash};
+use super::columns::{Columns, Digests};
+use super::keyed::SiteKey;
 use super::repeats::Kept;
 use cxr::image::{ColourMode, DecodedImage, Format};
 use cxr::metadata::AcquisitionMetadata;
@@ -10,12 +11,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::sync::Arc;
 use time::OffsetDateTime;
-use tlog_tiles::Hash;
 use uuid::Uuid;
 
 /// How a row is to be read, and how its canonical form is made; raised when either changes. Rows of version 1 have no
-/// leaf, those of version 2 no `subject`.
-pub const ENCODING_VERSION: i16 = 3;
+/// leaf, those of version 2 no `subject`, and up to version 3 the leaf is that of the form alone.
+pub const ENCODING_VERSION: i16 = 4;
 
 /// One image's row, to be written.
 #[derive(Debug)]
@@ -48,18 +48,21 @@ pub struct PredictionRow {
 #[derive(Debug)]
 pub struct SealedRow {
     row: PredictionRow,
-    leaf_hash: Hash,
+    digests: Digests,
+    code: [u8; 32],
     kept: Option<Kept>,
 }
 
 impl PredictionRow {
-    /// Computes the leaf. What is `kept` is committed with the row, and is no part of it.
+    /// Computes the leaf, and the code by which it is known as the service's own. What is `kept` is committed with the row, and
+    /// is no part of it.
     ///
     /// # Errors
     /// When a number is not finite: such a row cannot be written down.
-    pub fn seal(self, kept: Option<Kept>) -> serde_json::Result<SealedRow> {
-        let leaf_hash = leaf_hash(&Columns::of(&self).canonical()?);
-        Ok(SealedRow { row: self, leaf_hash, kept })
+    pub fn seal(self, leaf_key: &SiteKey, kept: Option<Kept>) -> serde_json::Result<SealedRow> {
+        let digests = Columns::of(&self).digests()?;
+        let code = leaf_key.digest(&digests.leaf_hash.0);
+        Ok(SealedRow { row: self, digests, code, kept })
     }
 }
 
@@ -69,9 +72,14 @@ impl SealedRow {
         &self.row
     }
 
-    /// Its leaf in the tree.
-    pub const fn leaf_hash(&self) -> Hash {
-        self.leaf_hash
+    /// What of it is in the tree.
+    pub const fn digests(&self) -> &Digests {
+        &self.digests
+    }
+
+    /// HMAC of its leaf.
+    pub const fn code(&self) -> &[u8; 32] {
+        &self.code
     }
 
     /// The answer that is kept under its request's key.

@@ -2,16 +2,21 @@
 
 use super::anchor::{Anchor, AnchorError};
 use super::erasures::Erasures;
+use super::keyed::SiteKey;
+use super::publisher::{PATIENCE, Publisher};
 use super::signing::LogKey;
-use super::tree::{Edge, Hashes};
-use crate::store::{Grown, Leader, Leaf, SignedHead, Store, StoreError};
+use super::tree::Edge;
+use crate::store::{Grown, Leader, Leaf, SignedHead, Store, StoreError, StoredLeaf};
 use crate::telemetry::logs::chain;
 use crate::telemetry::metrics::Metrics;
 use signed_note::VerifierError;
 use std::convert::Infallible;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tlog_tiles::{Checkpoint, tree_hash};
+use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 /// How often another replica looks whether the leader has gone.
@@ -25,6 +30,11 @@ const MONTHS_EVERY: Duration = Duration::from_hours(6);
 
 /// How often what must be forgotten is forgotten.
 const TIDY_EVERY: Duration = Duration::from_mins(1);
+/// After which time a chore is tried again that the database refused.
+const LATER: Duration = Duration::from_mins(1);
+
+/// Leaves of somebody else that are told apart; each is named to the database in every step.
+const MOST_FOREIGN: usize = 10_000;
 
 /// When it works.
 #[derive(Debug, Clone, Copy)]
@@ -50,6 +60,8 @@ enum Trouble {
     Anchor(#[from] AnchorError),
     #[error("the log's key cannot be used")]
     Key(#[from] VerifierError),
+    #[error("the anchor does not answer")]
+    Silent,
     #[error("our own task failed")]
     Lost(#[from] tokio::task::JoinError),
 }
@@ -60,6 +72,8 @@ pub struct Sequencer {
     pub store: Arc<Store>,
     /// What signs its heads.
     pub key: Arc<LogKey>,
+    /// Key of the codes by which it knows the service's leaves.
+    pub leaf_key: SiteKey,
     /// Where heads are written outside the database.
     pub anchor: Option<Anchor>,
     /// When it works.
@@ -72,9 +86,35 @@ pub struct Sequencer {
     pub metrics: Arc<Metrics>,
 }
 
+/// A sequencer that works.
+struct Running {
+    parts: Sequencer,
+    publisher: Option<Publisher>,
+    /// A look at the anchor that is under way.
+    looking: Mutex<Option<JoinHandle<Result<Option<Checkpoint>, AnchorError>>>>,
+}
+
+impl Deref for Running {
+    type Target = Sequencer;
+
+    fn deref(&self) -> &Sequencer {
+        &self.parts
+    }
+}
+
 impl Sequencer {
     /// Works for ever: as the leader, or waiting to become it.
     pub async fn run(self) {
+        let publisher = self
+            .anchor
+            .clone()
+            .map(|anchor| Publisher::start(anchor, self.pace.anchor_interval, Arc::clone(&self.metrics)));
+        Running { parts: self, publisher, looking: Mutex::default() }.run().await;
+    }
+}
+
+impl Running {
+    async fn run(self) {
         let mut told = String::new();
         loop {
             let trouble = match self.store.candidate().await {
@@ -108,102 +148,127 @@ impl Sequencer {
     }
 
     async fn work(&self, mut leader: Leader) -> Result<Infallible, Trouble> {
-        let (mut edge, mut head) = leader.resume().await?;
+        let (mut edge, head) = leader.resume().await?;
         continues(&edge, head.as_ref())?;
-        let mut anchored = self.check_anchor(&edge).await?;
-        let (mut months_made, mut tidied): (Option<Instant>, Option<Instant>) = (None, None);
+        self.check_anchor(&mut leader, &edge).await?;
+        let (mut months, mut tidied) = (Chore::every(MONTHS_EVERY), Chore::every(TIDY_EVERY));
+        let mut foreign = Vec::new();
         self.metrics.tree_broken(false);
         self.metrics.sequencing(true);
         self.metrics.tree_size(edge.size());
+        head.iter().for_each(|head| self.anchored(head));
         loop {
-            if months_made.is_none_or(|at| at.elapsed() > MONTHS_EVERY) {
-                let made = leader.make_months().await?;
-                if !made.is_empty() {
-                    tracing::info!(months = made.join(", "), "made tables for the next months");
-                }
-                months_made = Some(Instant::now());
+            let n_seen = self.step(&mut leader, &mut edge, &mut foreign).await?;
+            if months.is_due() {
+                months.done(or_later(self.make_months(&mut leader).await)?);
             }
-            if tidied.is_none_or(|at| at.elapsed() > TIDY_EVERY) {
-                self.tidy(&mut leader).await?;
-                tidied = Some(Instant::now());
+            if tidied.is_due() {
+                tidied.done(or_later(self.tidy(&mut leader).await)?);
             }
-            let (mut grown, mut oldest) = (edge.clone(), None);
-            let grow = |leaves: &[Leaf]| {
-                oldest = leaves.first().map(|leaf| leaf.prediction_id);
-                self.grow(&mut grown, leaves)
-            };
-            let step = leader.sequence(self.pace.max_rows, grow).await?;
-            let n = step.as_ref().map_or(0, |(n, _)| *n);
-            if let Some((_, newest)) = step {
-                (edge, head) = (grown, Some(newest));
-                self.metrics.tree_size(edge.size());
-                oldest.and_then(age).into_iter().for_each(|age| self.metrics.sequenced_after(age));
-            }
-            self.publish(head.as_ref(), &mut anchored).await?;
-            if n < self.pace.max_rows {
+            if n_seen < self.pace.max_rows {
                 tokio::time::sleep(self.pace.interval).await;
             }
         }
     }
 
-    /// Forgets what must be forgotten: keys of old requests, and subjects that were erased, should the database have been
-    /// restored from a time before that.
-    async fn tidy(&self, leader: &mut Leader) -> Result<(), Trouble> {
-        leader.forget_old_keys(self.answers_kept).await?;
-        let Some(list) = self.erasures.clone() else { return Ok(()) };
-        // A list that cannot be read must be mended by somebody; the tree does not wait for that.
-        let erased = match tokio::task::spawn_blocking(move || list.all()).await? {
-            Ok(erased) => erased,
-            Err(error) => {
-                tracing::error!(
-                    cause = chain(&error),
-                    "subjects that were erased may be known to the database"
-                );
-                return Ok(());
-            }
-        };
-        let n = leader.erase_subjects(&erased).await?;
-        if n > 0 {
-            tracing::warn!(n, "the database knew subjects that had been erased; they are erased again");
+    /// Gives what waits its places; how many leaves it looked at.
+    async fn step(
+        &self,
+        leader: &mut Leader,
+        edge: &mut Edge,
+        foreign: &mut Vec<Uuid>,
+    ) -> Result<usize, Trouble> {
+        let mut grown = edge.clone();
+        let ours = |leaf: &StoredLeaf| leaf.is_ours(&self.leaf_key);
+        let grow = |leaves: &[Leaf]| self.grow(&mut grown, leaves);
+        let step = leader.sequence(self.pace.max_rows, foreign, ours, grow).await?;
+        if let Some((oldest, head)) = step.grown {
+            *edge = grown;
+            self.metrics.tree_size(edge.size());
+            age(oldest).into_iter().for_each(|age| self.metrics.sequenced_after(age));
+            self.anchored(&head);
         }
-        Ok(())
+        if let Some(id) = step.foreign.first() {
+            tracing::error!(%id, n = step.foreign.len(), "leaves wait that this service did not write; they get no place");
+            foreign.extend(&step.foreign);
+            self.metrics.foreign_leaves(foreign.len());
+        }
+        if foreign.len() > MOST_FOREIGN {
+            return Err(Trouble::Broken(
+                "more leaves wait than can be told apart that this service did not write",
+            ));
+        }
+        Ok(step.n_seen)
+    }
+
+    async fn make_months(&self, leader: &mut Leader) -> Result<bool, StoreError> {
+        let made = leader.make_months().await?;
+        if !made.is_empty() {
+            tracing::info!(months = made.join(", "), "made tables for the next months");
+        }
+        Ok(true)
+    }
+
+    /// Forgets what must be forgotten: keys of old requests, and subjects that were erased, should the database have been
+    /// restored from a time before that. Whether that was all.
+    async fn tidy(&self, leader: &mut Leader) -> Result<bool, StoreError> {
+        let all = leader.forget_old_keys(self.answers_kept).await?;
+        let Some(list) = self.erasures.clone() else { return Ok(all) };
+        let read = tokio::task::spawn_blocking(move || list.all());
+        // A list that cannot be read must be mended by somebody; the tree does not wait for that.
+        let cause = match tokio::time::timeout(PATIENCE, read).await {
+            Ok(Ok(Ok(erased))) => {
+                let n = leader.erase_subjects(&erased).await?;
+                if n > 0 {
+                    tracing::warn!(
+                        n,
+                        "the database knew subjects that had been erased; they are erased again"
+                    );
+                }
+                return Ok(all);
+            }
+            Ok(Ok(Err(error))) => chain(&error),
+            Ok(Err(lost)) => chain(&lost),
+            Err(_) => "it does not answer".to_owned(),
+        };
+        tracing::error!(
+            cause,
+            "the list of erased subjects cannot be used: the database may know some of them"
+        );
+        Ok(all)
     }
 
     /// Whether the tree goes on from the newest anchored head: a database that was restored from an older state, or
     /// rewritten, does not.
-    async fn check_anchor(&self, edge: &Edge) -> Result<Anchored, Trouble> {
-        let Some(anchor) = self.anchor.clone() else { return Ok(Anchored::never()) };
+    async fn check_anchor(&self, leader: &mut Leader, edge: &Edge) -> Result<(), Trouble> {
+        let Some(anchor) = self.anchor.clone() else { return Ok(()) };
         let verifier = self.key.verifier()?;
-        let newest = tokio::task::spawn_blocking(move || anchor.newest(&verifier)).await??;
-        let Some(newest) = newest else { return Ok(Anchored::never()) };
+        let mut looking = self.looking.lock().await;
+        // One that is still under way is waited for: each would keep a thread for as long as the folder does not answer.
+        let look =
+            looking.get_or_insert_with(|| tokio::task::spawn_blocking(move || anchor.newest(&verifier)));
+        let newest = tokio::time::timeout(PATIENCE, look).await.map_err(|_| Trouble::Silent)?;
+        *looking = None;
+        let Some(newest) = newest?? else { return Ok(()) };
         if newest.size() > edge.size() {
             return Err(Trouble::Broken("it is shorter than its anchored checkpoint"));
         }
-        let hashes = self.store.tree_hashes(&Edge::positions(newest.size())).await?;
-        let hashes: Hashes = hashes.into_iter().collect();
+        let hashes = leader.hashes(&Edge::positions(newest.size())).await?;
         match tree_hash(newest.size(), &hashes) {
-            Ok(root) if root == *newest.hash() => Ok(Anchored::at(&newest)),
+            Ok(root) if root == *newest.hash() => Ok(()),
             _ => Err(Trouble::Broken("it does not contain its anchored checkpoint")),
         }
     }
 
-    async fn publish(&self, head: Option<&SignedHead>, anchored: &mut Anchored) -> Result<(), Trouble> {
-        let (Some(anchor), Some(head)) = (&self.anchor, head) else { return Ok(()) };
-        if head.size <= anchored.size || anchored.at.elapsed() < self.pace.anchor_interval {
-            return Ok(());
-        }
-        let (anchor, published) = (anchor.clone(), head.clone());
-        tokio::task::spawn_blocking(move || anchor.publish(&published)).await??;
-        *anchored = Anchored { size: head.size, at: Instant::now() };
-        self.metrics.anchored(head.size);
-        Ok(())
+    fn anchored(&self, head: &SignedHead) {
+        self.publisher.iter().for_each(|publisher| publisher.publish(head));
     }
 
     fn grow(&self, edge: &mut Edge, leaves: &[Leaf]) -> Result<Grown, String> {
         let first_index = edge.size();
         let mut hashes = Vec::with_capacity(2 * leaves.len());
         for leaf in leaves {
-            hashes.extend(edge.append(leaf.leaf_hash).map_err(|error| error.to_string())?);
+            hashes.extend(edge.append(leaf.digests.leaf_hash).map_err(|error| error.to_string())?);
         }
         let root = edge.root().map_err(|error| error.to_string())?;
         let note = self.key.checkpoint(edge.size(), root).map_err(|error| error.to_string())?;
@@ -211,19 +276,43 @@ impl Sequencer {
     }
 }
 
-/// What was anchored last.
-struct Anchored {
-    size: u64,
-    at: Instant,
+/// Something that is done now and then.
+struct Chore {
+    every: Duration,
+    due: Instant,
 }
 
-impl Anchored {
-    fn never() -> Self {
-        Self { size: 0, at: Instant::now() }
+impl Chore {
+    fn every(every: Duration) -> Self {
+        Self { every, due: Instant::now() }
     }
 
-    fn at(head: &Checkpoint) -> Self {
-        Self { size: head.size(), at: Instant::now() }
+    fn is_due(&self) -> bool {
+        Instant::now() >= self.due
+    }
+
+    /// Again after its time where it is `finished`; with the next step where some of it is left; in a minute where it could not be done.
+    fn done(&mut self, finished: Option<bool>) {
+        self.due = Instant::now()
+            + match finished {
+                Some(true) => self.every,
+                Some(false) => Duration::ZERO,
+                None => LATER,
+            };
+    }
+}
+
+/// What a chore did; none where the database refused it, which must not stop the tree.
+fn or_later(done: Result<bool, StoreError>) -> Result<Option<bool>, StoreError> {
+    match done {
+        Err(error) if error.is_refusal() => {
+            tracing::warn!(
+                cause = chain(&error),
+                "the database refused a chore of the log; it is tried again"
+            );
+            Ok(None)
+        }
+        done => done.map(Some),
     }
 }
 

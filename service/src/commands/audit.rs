@@ -269,6 +269,16 @@ async fn retain(
             Dropping::NotAnchored { needed } => {
                 format!("{name} stays: it needs an anchored checkpoint of {needed} leaves or more")
             }
+            Dropping::Unbound { n_rows } => {
+                format!(
+                    "{name} stays: {n_rows} rows are from before encoding version 4, whose leaves do not say how old they are"
+                )
+            }
+            Dropping::Read => {
+                format!(
+                    "{name} stays: somebody reads the log, perhaps an export or a backup; run it again afterwards"
+                )
+            }
             Dropping::Held => format!("{name} is held and stays"),
         });
     }
@@ -308,8 +318,8 @@ fn verified(
     kept_from: Option<OffsetDateTime>,
 ) -> anyhow::Result<Report> {
     let key = public(public_key)?;
-    let anchors = checkpoints.map(|folder| Anchor::at(folder).all(&key)).transpose()?;
-    if anchors.as_ref().is_none_or(Vec::is_empty) {
+    let anchors = checkpoints.map(|folder| anchored(folder, &key)).transpose()?;
+    if anchors.is_none() {
         console::complain(
             "no checkpoint from outside the database is given: whoever holds the log's key could have rewritten it all",
         );
@@ -326,6 +336,16 @@ fn verified(
         Box::new(BufReader::with_capacity(1 << 20, file))
     };
     Ok(verify(input, &key, &expectations, progress("verified"))?)
+}
+
+fn anchored(folder: PathBuf, key: &LogVerifier) -> anyhow::Result<Vec<Checkpoint>> {
+    let heads = Anchor::at(folder.clone()).all(key)?;
+    ensure!(
+        !heads.is_empty(),
+        "{}: holds no checkpoint; give the folder of service.audit.anchor.directory, or leave --checkpoints out",
+        folder.display()
+    );
+    Ok(heads)
 }
 
 fn read_receipts(path: &Path, key: &LogVerifier) -> anyhow::Result<Vec<ReceiptText>> {
@@ -349,10 +369,11 @@ fn print_report(report: &Report, json: bool) -> anyhow::Result<()> {
         return Ok(());
     }
     console::print(format_args!(
-        "{} leaves, {} rows verified, {} absent by retention; {} signed checkpoints, {} receipts; {} leaves under a checkpoint from outside",
+        "{} leaves, {} rows verified, {} absent by retention, {} waiting; {} signed checkpoints, {} receipts; {} leaves under a checkpoint from outside",
         report.n_leaves,
         report.n_rows_verified,
         report.n_rows_absent,
+        report.n_rows_waiting,
         report.n_heads_verified,
         report.n_receipts_verified,
         report.anchored_size,

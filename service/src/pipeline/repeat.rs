@@ -64,7 +64,11 @@ impl Pipeline {
         }
         let found = if earlier.expired { None } else { self.audit.again(earlier.prediction_id).await? };
         let (Some((row, receipt)), Some(said)) = (found, Said::read(&earlier.answer)) else {
-            self.audit.forget(key).await.map_err(failed)?;
+            if !earlier.expired && !self.audit.retention_took(earlier.prediction_id).await.map_err(failed)? {
+                // The readers' database may be behind. A second row is worse than another try.
+                return Err(RecordError::Behind.into());
+            }
+            self.audit.forget(key, earlier.prediction_id).await.map_err(failed)?;
             return Ok(None);
         };
         let heatmap = self.draw_again(case, &row).await;

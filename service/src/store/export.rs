@@ -2,6 +2,7 @@
 
 use super::tree::{Leaf, SignedHead};
 use super::{Store, StoreError};
+use crate::audit::columns::Digests;
 use crate::audit::row::StoredPrediction;
 use futures_util::TryStreamExt;
 use sqlx::postgres::PgRow;
@@ -11,18 +12,23 @@ use uuid::Uuid;
 
 /// A head stands beside its last leaf.
 const LEAVES: &str = "
-SELECT leaf_index, prediction_id, leaf_hash, tree_size, root_hash, note, predictions.*
+SELECT leaf_index, prediction_id, leaf_hash, row_hash, tree_size, root_hash, note, predictions.*
 FROM audit_leaves
 LEFT JOIN predictions ON id = prediction_id
 LEFT JOIN audit_checkpoints ON tree_size = leaf_index + 1
 ORDER BY leaf_index";
+
+/// Rows without a place in the tree: they wait for it, or the service did not write them.
+const STRAYS: &str = "
+SELECT predictions.*, EXISTS (SELECT FROM audit_pending WHERE prediction_id = id) AS waits
+FROM predictions WHERE NOT EXISTS (SELECT FROM audit_leaves WHERE prediction_id = id) ORDER BY id";
 
 /// Heads of leaves that are not there: for the verifier to judge.
 const OTHER_HEADS: &str = "
 SELECT tree_size, root_hash, note FROM audit_checkpoints
 WHERE tree_size > (SELECT coalesce(max(leaf_index) + 1, 0) FROM audit_leaves) ORDER BY tree_size";
 
-/// What an export holds, in the order of the tree: each head follows its last leaf.
+/// What an export holds, in the order of the tree: each head follows its last leaf. Then what is not in the tree.
 pub enum ExportItem {
     /// A leaf, and its row unless it is gone.
     Leaf {
@@ -35,6 +41,13 @@ pub enum ExportItem {
     },
     /// A signed head.
     Head(SignedHead),
+    /// A row without a place.
+    Stray {
+        /// The row.
+        row: Box<StoredPrediction>,
+        /// Whether a leaf of it waits.
+        waits: bool,
+    },
 }
 
 impl Store {
@@ -64,6 +77,12 @@ impl Store {
                 take(ExportItem::Head(head))?;
             }
         }
+        drop(heads);
+        let mut strays = sqlx::query(STRAYS).fetch(&mut *transaction);
+        while let Some(row) = strays.try_next().await.map_err(StoreError::Statement)? {
+            let stray = stray(&row).map_err(StoreError::Statement)?;
+            take(stray)?;
+        }
         Ok(())
     }
 }
@@ -74,12 +93,18 @@ fn head(row: &PgRow) -> Result<Option<SignedHead>, sqlx::Error> {
     Ok(Some(SignedHead { size: size as u64, root: Hash(root), note: row.try_get("note")? }))
 }
 
+fn stray(row: &PgRow) -> Result<ExportItem, sqlx::Error> {
+    let prediction = Box::new(StoredPrediction::from_row(row)?);
+    Ok(ExportItem::Stray { row: prediction, waits: row.try_get("waits")? })
+}
+
 fn leaf(row: &PgRow) -> Result<ExportItem, sqlx::Error> {
     let index: i64 = row.try_get("leaf_index")?;
     let prediction_id: Uuid = row.try_get("prediction_id")?;
-    let leaf_hash: [u8; 32] = row.try_get("leaf_hash")?;
+    let row_hash: Option<[u8; 32]> = row.try_get("row_hash")?;
+    let digests = Digests { row_hash: row_hash.map(Hash), leaf_hash: Hash(row.try_get("leaf_hash")?) };
     let present: Option<Uuid> = row.try_get("id")?;
     let prediction = present.map(|_| StoredPrediction::from_row(row)).transpose()?.map(Box::new);
-    let leaf = Leaf { prediction_id, leaf_hash: Hash(leaf_hash) };
+    let leaf = Leaf { prediction_id, digests };
     Ok(ExportItem::Leaf { index: index as u64, leaf, row: prediction })
 }

@@ -3,13 +3,14 @@
 
 use super::repeats;
 use super::subjects;
-use super::tree::{self, Leaf, SignedHead};
+use super::tree::{self, Leaf, Sequenced, SignedHead, StoredLeaf};
 use super::{Store, StoreError};
 use crate::audit::erasures::Erasure;
 use crate::audit::tree::{Edge, Hashes};
 use sqlx::PgConnection;
 use std::time::Duration;
 use tlog_tiles::Hash;
+use uuid::Uuid;
 
 /// Postgres ends the session of a leader that has said nothing for so long.
 const STALLED: &str = "5s";
@@ -58,6 +59,15 @@ impl Leader {
         bounded(self.patience, read).await
     }
 
+    /// The tree's hashes at positions, of those that exist.
+    ///
+    /// # Errors
+    /// When the database gives no answer.
+    pub async fn hashes(&mut self, positions: &[u64]) -> Result<Hashes, StoreError> {
+        let hashes = bounded(self.patience, tree::hashes(&mut self.connection, positions)).await?;
+        Ok(hashes.into_iter().collect())
+    }
+
     /// Makes the months of the log that are missing; which.
     ///
     /// # Errors
@@ -67,12 +77,13 @@ impl Leader {
         bounded(self.patience, query.fetch_all(&mut self.connection)).await
     }
 
-    /// Lets go of every idempotency key that is older than `kept`; how many.
+    /// Lets go of idempotency keys that are older than `kept`, of so many at once that nothing waits for it; whether that was all.
     ///
     /// # Errors
     /// When the database gives no answer.
-    pub async fn forget_old_keys(&mut self, kept: Duration) -> Result<u64, StoreError> {
-        bounded(self.patience, repeats::forget_old(&mut self.connection, kept)).await
+    pub async fn forget_old_keys(&mut self, kept: Duration) -> Result<bool, StoreError> {
+        let n = bounded(self.patience, repeats::forget_old(&mut self.connection, kept)).await?;
+        Ok(n < repeats::AT_ONCE)
     }
 
     /// Takes the keys of erased subjects away; how many were there.
@@ -83,16 +94,18 @@ impl Leader {
         bounded(self.patience, subjects::erase(&mut self.connection, erasures)).await
     }
 
-    /// Gives waiting leaves their places; how many, and the head afterwards.
+    /// Gives waiting leaves their places (see [`tree::sequence`]).
     ///
     /// # Errors
     /// After any the leadership must be given up: the step may have taken effect.
     pub async fn sequence(
         &mut self,
         limit: usize,
+        left_alone: &[Uuid],
+        ours: impl Fn(&StoredLeaf) -> bool,
         grow: impl FnOnce(&[Leaf]) -> Result<Grown, String>,
-    ) -> Result<Option<(usize, SignedHead)>, StoreError> {
-        bounded(self.patience, tree::sequence(&mut self.connection, limit, grow)).await
+    ) -> Result<Sequenced, StoreError> {
+        bounded(self.patience, tree::sequence(&mut self.connection, limit, left_alone, ours, grow)).await
     }
 }
 

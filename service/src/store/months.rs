@@ -1,7 +1,8 @@
 //! The months of the log, for whoever owns it: which there are, which are held, and dropping one whose time is over.
 
 use super::{Store, StoreError};
-use sqlx::{Connection, PgConnection};
+use sqlx::{Connection, PgConnection, Postgres, Transaction};
+use std::time::Duration;
 use time::OffsetDateTime;
 
 /// A month that has its table.
@@ -33,9 +34,26 @@ pub enum Dropping {
         /// Leaves that the tree must have for it.
         needed: u64,
     },
+    /// Leaves of it do not bind their rows' ids: without the rows nobody could tell how old they were.
+    Unbound {
+        /// How many.
+        n_rows: u64,
+    },
+    /// Somebody reads the log, an export or a backup: waiting for them would stop every prediction.
+    Read,
     /// Somebody holds it.
     Held,
 }
+
+/// How long a lock may be waited for: as long as it is, rows wait behind it.
+const LOCK_TIMEOUT: &str = "200ms";
+
+/// How often the lock is tried, and the pause between.
+const TRIES: usize = 20;
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// The code of `lock_not_available`.
+const LOCKED: &str = "55P03";
 
 const EXISTING: &str = "
 SELECT name, ends, held FROM predictions_months WHERE dropped_at IS NULL ORDER BY ends";
@@ -47,6 +65,17 @@ impl Store {
     /// When the database gives no answer.
     pub async fn months(&self) -> Result<Vec<Month>, StoreError> {
         self.writer.run(async |connection| sqlx::query_as(EXISTING).fetch_all(connection).await).await
+    }
+
+    /// Whether the month of a moment was dropped.
+    ///
+    /// # Errors
+    /// When the database gives no answer.
+    pub async fn is_dropped(&self, moment: OffsetDateTime) -> Result<bool, StoreError> {
+        let query = "SELECT EXISTS (SELECT FROM predictions_months
+            WHERE dropped_at IS NOT NULL AND $1 >= starts AND $1 < ends)";
+        let asked = sqlx::query_scalar(query).bind(moment);
+        self.writer.run(async |connection| asked.fetch_one(connection).await).await
     }
 
     /// Holds a month, or lets it go; whether there is such a month.
@@ -90,17 +119,28 @@ async fn drop_month(
     }
     // The table's name comes from the months that make_months made; quoted all the same.
     let table = format!("\"{}\"", month.replace('"', "\"\""));
-    let (n_rows, n_leaves, needed): (i64, i64, i64) = sqlx::query_as(sqlx::AssertSqlSafe(format!(
-        "SELECT count(*), count(leaf_index), coalesce(max(leaf_index) + 1, 0)
-         FROM {table} LEFT JOIN audit_leaves ON prediction_id = id WHERE encoding_version >= 2"
-    )))
-    .fetch_one(&mut *transaction)
-    .await?;
+    // From here on no row comes to this month: what is counted is what is dropped.
+    if !locked(&mut transaction, &format!("LOCK TABLE {table} IN SHARE MODE")).await? {
+        return Ok(Dropping::Read);
+    }
+    let (n_rows, n_leaves, n_bound, needed): (i64, i64, i64, i64) =
+        sqlx::query_as(sqlx::AssertSqlSafe(format!(
+            "SELECT count(*), count(leaf_index), count(row_hash), coalesce(max(leaf_index) + 1, 0)
+             FROM {table} LEFT JOIN audit_leaves ON prediction_id = id"
+        )))
+        .fetch_one(&mut *transaction)
+        .await?;
     if n_leaves < n_rows {
         return Ok(Dropping::Waiting { n_rows: (n_rows - n_leaves) as u64 });
     }
+    if n_bound < n_leaves {
+        return Ok(Dropping::Unbound { n_rows: (n_leaves - n_bound) as u64 });
+    }
     if needed as u64 > anchored {
         return Ok(Dropping::NotAnchored { needed: needed as u64 });
+    }
+    if !locked(&mut transaction, "LOCK TABLE predictions IN ACCESS EXCLUSIVE MODE").await? {
+        return Ok(Dropping::Read);
     }
     sqlx::query(sqlx::AssertSqlSafe(format!("DROP TABLE {table}"))).execute(&mut *transaction).await?;
     sqlx::query(
@@ -112,4 +152,23 @@ async fn drop_month(
     .await?;
     transaction.commit().await?;
     Ok(Dropping::Dropped { n_rows: n_rows as u64 })
+}
+
+/// Takes a lock that everything else would queue behind, in short tries.
+async fn locked(transaction: &mut Transaction<'_, Postgres>, statement: &str) -> Result<bool, sqlx::Error> {
+    let timeout = format!("SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'");
+    sqlx::query(sqlx::AssertSqlSafe(timeout)).execute(&mut **transaction).await?;
+    for _ in 0..TRIES {
+        let mut attempt = transaction.begin().await?;
+        let tried = sqlx::query(sqlx::AssertSqlSafe(statement.to_owned())).execute(&mut *attempt).await;
+        match tried {
+            Ok(_) => return attempt.commit().await.map(|()| true),
+            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(LOCKED) => {
+                attempt.rollback().await?;
+                tokio::time::sleep(PAUSE).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(false)
 }

@@ -17,12 +17,13 @@ const UPLOAD: Duration = Duration::from_hours(1);
 /// Where each leaf waits for its place in the tree.
 const PENDING: &str = "
 WITH pending AS (
-    INSERT INTO audit_pending (prediction_id, leaf_hash) SELECT * FROM unnest($1::uuid[], $2::bytea[]))";
+    INSERT INTO audit_pending (prediction_id, leaf_hash, row_hash, code)
+    SELECT * FROM unnest($1::uuid[], $2::bytea[], $3::bytea[], $4::bytea[]))";
 
 /// The answers that are kept. Not `ON CONFLICT`: a second row under one key must not be.
 const KEPT: &str = ", kept AS (
     INSERT INTO idempotency_keys (key_digest, fingerprint, prediction_id, answer)
-    SELECT * FROM unnest($3::bytea[], $4::bytea[], $5::uuid[], $6::jsonb[]))";
+    SELECT * FROM unnest($5::bytea[], $6::bytea[], $7::uuid[], $8::jsonb[]))";
 
 const INSERT: &str = "
 INSERT INTO predictions (
@@ -92,11 +93,9 @@ pub struct Page {
 
 /// One statement in its own transaction: all rows have committed when this returns, and wait for their place in the tree.
 pub(super) async fn insert(connection: &mut PgConnection, rows: &[&SealedRow]) -> Result<(), sqlx::Error> {
-    let ids: Vec<Uuid> = rows.iter().map(|sealed| sealed.row().id).collect();
-    let leaf_hashes: Vec<[u8; 32]> = rows.iter().map(|sealed| sealed.leaf_hash().0).collect();
     // One text for each number of rows, which the connection keeps prepared.
     let mut arguments = PgArguments::default();
-    arguments.add(ids).and_then(|()| arguments.add(leaf_hashes)).map_err(sqlx::Error::Encode)?;
+    add_pending(&mut arguments, rows).map_err(sqlx::Error::Encode)?;
     let with_keys = rows.iter().any(|sealed| sealed.kept().is_some());
     if with_keys {
         add_kept(&mut arguments, rows).map_err(sqlx::Error::Encode)?;
@@ -107,10 +106,20 @@ pub(super) async fn insert(connection: &mut PgConnection, rows: &[&SealedRow]) -
     statement.build().execute(connection).await.map(|_| ())
 }
 
-/// The arrays of [`KEPT`].
+/// The arrays of [`PENDING`].
+fn add_pending(arguments: &mut PgArguments, rows: &[&SealedRow]) -> Result<(), BoxDynError> {
+    arguments.add(rows.iter().map(|sealed| sealed.row().id).collect::<Vec<_>>())?;
+    arguments.add(rows.iter().map(|sealed| sealed.digests().leaf_hash.0).collect::<Vec<_>>())?;
+    let row_hashes = rows.iter().map(|sealed| sealed.digests().row_hash.map(|hash| hash.0));
+    arguments.add(row_hashes.collect::<Vec<_>>())?;
+    arguments.add(rows.iter().map(|sealed| *sealed.code()).collect::<Vec<_>>())
+}
+
+/// The arrays of [`KEPT`], in the order of the keys: two groups that have two keys in common must not wait for each other.
 fn add_kept(arguments: &mut PgArguments, rows: &[&SealedRow]) -> Result<(), BoxDynError> {
-    let kept: Vec<(&Kept, Uuid)> =
+    let mut kept: Vec<(&Kept, Uuid)> =
         rows.iter().filter_map(|sealed| Some((sealed.kept()?, sealed.row().id))).collect();
+    kept.sort_unstable_by_key(|(kept, _)| kept.key.digest);
     arguments.add(kept.iter().map(|(kept, _)| kept.key.digest).collect::<Vec<_>>())?;
     arguments.add(kept.iter().map(|(kept, _)| kept.key.fingerprint).collect::<Vec<_>>())?;
     arguments.add(kept.iter().map(|(_, id)| *id).collect::<Vec<_>>())?;

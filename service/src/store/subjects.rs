@@ -45,12 +45,12 @@ pub(super) async fn erase(
 }
 
 impl Store {
-    /// The key of a subject, if there is one. Over the writer's connections: readers may not see these keys.
+    /// The key of a subject, if there is one. As the writer: readers may not see these keys.
     ///
     /// # Errors
     /// When the database gives no answer.
     pub async fn find_subject(&self, lookup: &[u8; 32]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.writer.run(async |connection| find(connection, lookup).await).await
+        self.clerk.run(async |connection| find(connection, lookup).await).await
     }
 
     /// The key of a subject, made from `fresh` where there is none.

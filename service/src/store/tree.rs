@@ -1,7 +1,10 @@
 //! The tables of the tree: `audit_pending`, `audit_leaves`, `audit_hashes`, `audit_checkpoints`.
 
 use super::leader::Grown;
-use sqlx::{Connection, PgConnection};
+use crate::audit::columns::Digests;
+use crate::audit::keyed::SiteKey;
+use sqlx::postgres::PgRow;
+use sqlx::{Connection, FromRow, PgConnection, Row};
 use tlog_tiles::Hash;
 use uuid::Uuid;
 
@@ -13,8 +16,42 @@ const SEQUENCER_LOCK: i64 = 0x6378_725f_7472_6565;
 pub struct Leaf {
     /// The row.
     pub prediction_id: Uuid,
-    /// Its hash.
-    pub leaf_hash: Hash,
+    /// What of it is in the tree.
+    pub digests: Digests,
+}
+
+/// A leaf as its table has it.
+#[derive(Debug, Clone)]
+pub struct StoredLeaf {
+    /// The leaf.
+    pub leaf: Leaf,
+    /// While it waits: what the service adds to its own.
+    code: Option<Vec<u8>>,
+    waits: bool,
+}
+
+impl StoredLeaf {
+    /// Whether it is in the tree.
+    pub const fn has_place(&self) -> bool {
+        !self.waits
+    }
+
+    /// Whether a holder of this key wrote it, as it is and for its row.
+    pub fn is_ours(&self, leaf_key: &SiteKey) -> bool {
+        let Leaf { prediction_id, digests } = &self.leaf;
+        let code = self.code.as_deref();
+        digests.bind(*prediction_id)
+            && code.is_some_and(|code| leaf_key.is_digest(&digests.leaf_hash.0, code))
+    }
+}
+
+impl FromRow<'_, PgRow> for StoredLeaf {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        let row_hash: Option<[u8; 32]> = row.try_get("row_hash")?;
+        let digests = Digests { row_hash: row_hash.map(Hash), leaf_hash: Hash(row.try_get("leaf_hash")?) };
+        let leaf = Leaf { prediction_id: row.try_get("prediction_id")?, digests };
+        Ok(Self { leaf, code: row.try_get("code")?, waits: row.try_get("waits")? })
+    }
 }
 
 /// A signed head of the tree.
@@ -56,11 +93,12 @@ pub(super) async fn hashes(
 }
 
 /// The leaf of a row, whether it waits or has its place; one statement, so that it is never seen between the two.
-pub(super) async fn leaf(connection: &mut PgConnection, id: Uuid) -> Result<Option<Hash>, sqlx::Error> {
-    let query = "SELECT leaf_hash FROM audit_leaves WHERE prediction_id = $1
-        UNION ALL SELECT leaf_hash FROM audit_pending WHERE prediction_id = $1";
-    let hash: Option<[u8; 32]> = sqlx::query_scalar(query).bind(id).fetch_optional(connection).await?;
-    Ok(hash.map(Hash))
+pub(super) async fn leaf(connection: &mut PgConnection, id: Uuid) -> Result<Option<StoredLeaf>, sqlx::Error> {
+    let query = "SELECT prediction_id, leaf_hash, row_hash, NULL::bytea AS code, false AS waits
+            FROM audit_leaves WHERE prediction_id = $1
+        UNION ALL SELECT prediction_id, leaf_hash, row_hash, code, true
+            FROM audit_pending WHERE prediction_id = $1";
+    sqlx::query_as(query).bind(id).fetch_optional(connection).await
 }
 
 /// The newest head, or the one of a size.
@@ -91,35 +129,52 @@ pub(super) async fn place(
     Ok(row.map(|(index, hash)| (index as u64, Hash(hash))))
 }
 
-/// Takes up to `limit` waiting leaves and gives them their places, in one transaction: `grow` turns them into what is
-/// added. Leaves of a transaction that commits later wait for a later step; none is taken twice.
+/// What a step of the sequencer did.
+#[derive(Debug)]
+pub struct Sequenced {
+    /// Leaves that were looked at.
+    pub n_seen: usize,
+    /// The oldest of those that got their places, and the head afterwards.
+    pub grown: Option<(Uuid, SignedHead)>,
+    /// Waiting leaves that nobody may have put there: they stay where they are.
+    pub foreign: Vec<Uuid>,
+}
+
+/// Looks at up to `limit` waiting leaves beside those in `left_alone`, and gives those their places that are `ours`, in one
+/// transaction: `grow` turns them into what is added. Leaves of a transaction that commits later wait for a later step; none is taken
+/// twice.
 pub(super) async fn sequence(
     connection: &mut PgConnection,
     limit: usize,
+    left_alone: &[Uuid],
+    ours: impl Fn(&StoredLeaf) -> bool,
     grow: impl FnOnce(&[Leaf]) -> Result<Grown, String>,
-) -> Result<Option<(usize, SignedHead)>, sqlx::Error> {
+) -> Result<Sequenced, sqlx::Error> {
     let mut transaction = connection.begin().await?;
-    let taken: Vec<(Uuid, [u8; 32])> = sqlx::query_as(
-        "DELETE FROM audit_pending WHERE prediction_id IN
-             (SELECT prediction_id FROM audit_pending ORDER BY prediction_id LIMIT $1)
-         RETURNING prediction_id, leaf_hash",
+    let waiting: Vec<StoredLeaf> = sqlx::query_as(
+        "SELECT prediction_id, leaf_hash, row_hash, code, true AS waits FROM audit_pending
+         WHERE prediction_id <> ALL ($2) ORDER BY prediction_id LIMIT $1",
     )
     .bind(limit as i64)
+    .bind(left_alone)
     .fetch_all(&mut *transaction)
     .await?;
-    if taken.is_empty() {
+    let n_seen = waiting.len();
+    let (ours, foreign): (Vec<_>, Vec<_>) = waiting.into_iter().partition(ours);
+    let foreign = foreign.into_iter().map(|stored| stored.leaf.prediction_id).collect();
+    let leaves: Vec<Leaf> = ours.into_iter().map(|stored| stored.leaf).collect();
+    let Some(oldest) = leaves.first().map(|leaf| leaf.prediction_id) else {
         transaction.rollback().await?;
-        return Ok(None);
-    }
-    let mut leaves: Vec<Leaf> = taken
-        .into_iter()
-        .map(|(prediction_id, hash)| Leaf { prediction_id, leaf_hash: Hash(hash) })
-        .collect();
-    leaves.sort_unstable_by_key(|leaf| leaf.prediction_id);
+        return Ok(Sequenced { n_seen, grown: None, foreign });
+    };
+    sqlx::query("DELETE FROM audit_pending WHERE prediction_id = ANY ($1)")
+        .bind(leaves.iter().map(|leaf| leaf.prediction_id).collect::<Vec<_>>())
+        .execute(&mut *transaction)
+        .await?;
     let (first_index, hashes, head) = grow(&leaves).map_err(|error| sqlx::Error::Encode(error.into()))?;
     insert(&mut transaction, first_index, &leaves, &hashes, &head).await?;
     transaction.commit().await?;
-    Ok(Some((leaves.len(), head)))
+    Ok(Sequenced { n_seen, grown: Some((oldest, head)), foreign })
 }
 
 async fn insert(
@@ -130,13 +185,14 @@ async fn insert(
     head: &SignedHead,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "INSERT INTO audit_leaves (leaf_index, prediction_id, leaf_hash)
-         SELECT $1 + place - 1, id, hash
-         FROM unnest($2::uuid[], $3::bytea[]) WITH ORDINALITY AS leaf (id, hash, place)",
+        "INSERT INTO audit_leaves (leaf_index, prediction_id, leaf_hash, row_hash)
+         SELECT $1 + place - 1, id, hash, row_hash
+         FROM unnest($2::uuid[], $3::bytea[], $4::bytea[]) WITH ORDINALITY AS leaf (id, hash, row_hash, place)",
     )
     .bind(first_index as i64)
     .bind(leaves.iter().map(|leaf| leaf.prediction_id).collect::<Vec<_>>())
-    .bind(leaves.iter().map(|leaf| leaf.leaf_hash.0).collect::<Vec<_>>())
+    .bind(leaves.iter().map(|leaf| leaf.digests.leaf_hash.0).collect::<Vec<_>>())
+    .bind(leaves.iter().map(|leaf| leaf.digests.row_hash.map(|hash| hash.0)).collect::<Vec<_>>())
     .execute(&mut *connection)
     .await?;
     sqlx::query("INSERT INTO audit_hashes (position, hash) SELECT * FROM unnest($1::bigint[], $2::bytea[])")

@@ -48,6 +48,7 @@ pub struct Metrics {
     tree_size: IntGauge,
     tree_anchored: IntGauge,
     tree_broken: IntGauge,
+    foreign_leaves: IntGauge,
     sequencing: IntGauge,
     sequenced_after: Histogram,
     model_info: GaugeVec,
@@ -157,6 +158,11 @@ impl Metrics {
                 &registry,
                 "cxr_audit_tree_broken",
                 "1 when the audit tree in the database does not go on from its signed or anchored checkpoint.",
+            )?,
+            foreign_leaves: gauge(
+                &registry,
+                "cxr_audit_foreign_leaves",
+                "Leaves that wait in the database and that this service did not write.",
             )?,
             sequencing: gauge(
                 &registry,
@@ -292,6 +298,11 @@ impl Metrics {
     /// Whether the tree cannot be continued.
     pub fn tree_broken(&self, broken: bool) {
         self.tree_broken.set(i64::from(broken));
+    }
+
+    /// How many leaves wait that nobody here wrote.
+    pub fn foreign_leaves(&self, n: usize) {
+        self.foreign_leaves.set(n as i64);
     }
 
     /// Whether this process sequences.

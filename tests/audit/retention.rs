@@ -3,6 +3,7 @@
 use crate::log::{PUBLIC_KEY, anchored, export, leaves_wait, number, sequenced, verify};
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 use system_tests::server::{Options, binary};
 use system_tests::{images, postgres};
 
@@ -89,4 +90,47 @@ async fn only_months_that_are_anchored_and_not_held_are_dropped_and_their_leaves
         .unwrap();
     let proof = crate::log::ask(&server, &format!("/v1/audit/proofs/{gone}")).await;
     assert_eq!(proof["tree_size"], 13);
+}
+
+/// While somebody reads the log for long, an export or a backup, months are neither made nor dropped at the price of predictions.
+#[tokio::test(flavor = "multi_thread")]
+async fn months_come_and_go_beside_a_long_export_and_stop_no_prediction() {
+    let url = postgres::shared().database();
+    let folder = tempfile::tempdir().unwrap();
+    let anchor = folder.path().join("anchor");
+    let options = Options::on(&url).set("audit.anchor.directory", &anchor.display());
+    let options = options.set("audit.anchor.interval_ms", &1).set("audit.sequence.interval_ms", &20);
+    let server = options.start_ready().await;
+    long_ago(&url, "predictions_2019_03", "2019-03-01T00:00:00Z", 5);
+    anchored(&anchor, 5).await;
+    let last =
+        postgres::psql(&url, "select name from predictions_months order by starts desc limit 1").unwrap();
+    postgres::psql(&url, &format!("drop table {last}; delete from predictions_months where name = '{last}'"))
+        .unwrap();
+    let reading = std::thread::spawn({
+        let url = url.clone();
+        move || {
+            postgres::psql(&url, "begin; select count(*) from predictions; select pg_sleep(25); commit")
+                .unwrap()
+        }
+    });
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let busy = std::thread::spawn({
+        let (url, anchor) = (url.clone(), anchor.clone());
+        move || (postgres::psql(&url, "select make_months()"), retain(&url, &anchor))
+    });
+    let (mut longest, begun) = (Duration::ZERO, Instant::now());
+    while !busy.is_finished() {
+        let asked = Instant::now();
+        assert_eq!(server.post("", images::jpeg(1, false)).await.status(), 200);
+        longest = longest.max(asked.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(60), "it does not end");
+    }
+    let (made, (dropped, told)) = busy.join().unwrap();
+    println!("longest answer {longest:?}");
+    assert_eq!(made.as_deref(), Ok(last.as_str()));
+    assert!(!dropped && told.contains("somebody reads the log"), "{told}");
+    assert!(longest < Duration::from_secs(2), "an answer took {longest:?}");
+    reading.join().unwrap();
+    assert!(retain(&url, &anchor).1.contains("predictions_2019_03 is dropped, 5 rows"));
 }

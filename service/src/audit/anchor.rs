@@ -83,7 +83,8 @@ impl Anchor {
         std::fs::create_dir_all(&self.0).map_err(failed(&self.0))?;
         let newest = self.0.join(NEWEST);
         let is_newest = size_of(&newest).is_none_or(|size| size <= head.size);
-        let names = [Some(self.0.join(format!("{:020}.{NEWEST}", head.size))), is_newest.then_some(newest)];
+        // The newest first: who is killed between the two has lost one that the next one follows.
+        let names = [is_newest.then_some(newest), Some(self.0.join(format!("{:020}.{NEWEST}", head.size)))];
         for path in names.into_iter().flatten() {
             write(&path, head.note.as_bytes()).map_err(failed(&path))?;
         }

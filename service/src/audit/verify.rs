@@ -277,7 +277,8 @@ impl<'a> Run<'a> {
             self.report.anchored_size = size;
             self.proven = size;
         } else {
-            self.not_the_tree("an anchored checkpoint");
+            // Heads in the export may be signed as well: whoever rewrites the log may hold its key.
+            self.not_the_tree("an anchored checkpoint", self.report.anchored_size);
         }
     }
 
@@ -299,16 +300,16 @@ impl<'a> Run<'a> {
                 self.report.n_heads_verified += 1;
                 self.proven = self.proven.max(size);
             }
-            Ok(_) => self.not_the_tree("a signed checkpoint"),
+            Ok(_) => self.not_the_tree("a signed checkpoint", self.proven),
         }
     }
 
-    /// One of the leaves since the last head is not what was signed; the next ones cannot be told from it.
-    fn not_the_tree(&mut self, head: &str) {
+    /// One of the leaves since `from` is not what was signed; the next ones cannot be told from it.
+    fn not_the_tree(&mut self, head: &str, from: u64) {
         self.missed = true;
         let size = self.edge.size();
         let what = format!("the {size} leaves do not lead to the root of {head} of that size");
-        self.found(self.proven, size - self.proven, what);
+        self.found(from, size - from, what);
     }
 
     fn end(mut self) -> Report {

@@ -124,12 +124,15 @@ fn write(export: &Path, anchor: &Path, rows: u64) -> Result<String> {
     for index in 0..rows {
         let id = format!("{:08x}-{:04x}-7000-8000-{index:012x}", 0x01a2_19c7, index >> 48);
         let row = ROW.trim().replace("$ID", &id).replace("$DIGEST", &format!("{index:064x}"));
-        let leaf = record_hash(row.as_bytes());
+        let row_hash = Hash(Sha256::digest(row.as_bytes()).into());
+        let bytes = u128::from_str_radix(&id.replace('-', ""), 16)?.to_be_bytes();
+        let entry = [bytes.as_slice(), &row_hash.0].concat();
+        let leaf = record_hash(&entry);
         writeln!(
             out,
-            "{{\"leaf_index\":{index},\"id\":\"{id}\",\"leaf_hash\":\"{leaf}\",\"recorded_at\":\"2026-11-26T21:33:43.142881Z\",\"row\":{row}}}"
+            "{{\"leaf_index\":{index},\"id\":\"{id}\",\"leaf_hash\":\"{leaf}\",\"row_hash\":\"{row_hash}\",\"recorded_at\":\"2026-11-26T21:33:43.142881Z\",\"row\":{row}}}"
         )?;
-        let stored = stored_hashes(index, row.as_bytes(), &edge)?;
+        let stored = stored_hashes(index, &entry, &edge)?;
         edge.0.extend((stored_hash_index(0, index)..).zip(stored));
         let size = index + 1;
         let needed = sub_tree_index(0, size, Vec::new());

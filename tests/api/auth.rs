@@ -128,6 +128,7 @@ async fn production(directory: &std::path::Path, keys: &str) -> Server {
         .set("audit.input_key", &"an input key for tests, 32 bytes or more")
         .set("audit.signing_key", &tokens::LOG_KEY)
         .set("audit.site", &"test-site")
+        .set("audit.anchor.directory", &directory.join("anchor").display())
         .set("model.bundle", &directory.join("bundle").display())
         .start_ready()
         .await

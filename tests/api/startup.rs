@@ -60,6 +60,7 @@ async fn production_refuses_what_only_development_may_have() {
             .set("audit.input_key", &"an input key for tests, 32 bytes or more")
             .set("audit.signing_key", &tokens::LOG_KEY)
             .set("audit.site", &"test-site")
+            .set("audit.anchor.directory", &directory.path().join("anchor").display())
     };
     let said = |options: Options| {
         let output = options.run_to_end();

@@ -113,6 +113,10 @@ impl AuditSection {
         let signing_key = self.signing_key(profile, problems);
         let pace = self.pace(problems);
         let anchor = self.anchor.directory.clone().map(Anchor::at);
+        let anchored = anchor.is_some() || profile == Profile::Development;
+        let advice = "give a folder that the database's administrators cannot write to; without it whoever has the database and \
+                      the log's key can rewrite everything unnoticed";
+        require(problems, anchored, "audit.anchor.directory", "not set", advice);
         let answers_kept = self.idempotency_kept_ms.duration();
         let advice = "give 1000 milliseconds to 30 days";
         let kept = (Duration::from_secs(1)..=LONGEST_KEPT).contains(&answers_kept);

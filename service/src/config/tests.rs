@@ -99,10 +99,11 @@ fn production_has_no_built_in_secret_and_refuses_what_development_may() {
         "audit.input_key",
         "audit.signing_key",
         "audit.site",
+        "audit.anchor.directory",
     ] {
         assert!(found.iter().any(|line| line.starts_with(&format!("service.{key}: "))), "{key}: {found:#?}");
     }
-    assert_eq!(found.len(), 9, "{found:#?}");
+    assert_eq!(found.len(), 10, "{found:#?}");
     let found = problems(
         Profile::Production,
         &[

@@ -20,7 +20,8 @@ pub(super) struct InclusionProof {
     id: Uuid,
     /// Its place, counted from 0.
     leaf_index: u64,
-    /// SHA-256 of a zero byte and the row's canonical form, in base64.
+    /// SHA-256 of a zero byte, the id's 16 bytes and the SHA-256 of the row's canonical form, in base64 (encoding version 4; of the form
+    /// alone before).
     leaf_hash: String,
     /// Leaves of the tree that it is proven for.
     tree_size: u64,

@@ -9,7 +9,8 @@ use uuid::Uuid;
 /// Signed proof that an audit row was committed: it covers the row until a checkpoint does.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(super) struct Receipt {
-    /// The row's leaf in the log's tree: SHA-256 of a zero byte and the row's canonical form, in base64.
+    /// The row's leaf in the log's tree: SHA-256 of a zero byte, the id's 16 bytes and the SHA-256 of the row's canonical form, in base64
+    /// (encoding version 4; of the form alone before).
     leaf_hash: String,
     /// When it was signed.
     #[serde(with = "time::serde::rfc3339")]

@@ -4,7 +4,7 @@
 
 mod attacks;
 mod erasure;
-mod forgery;
+mod foreign;
 mod replay;
 mod restore;
 mod retention;

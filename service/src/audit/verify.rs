@@ -277,8 +277,10 @@ impl<'a> Run<'a> {
             self.report.anchored_size = size;
             self.proven = size;
         } else {
-            // Heads in the export may be signed as well: whoever rewrites the log may hold its key.
-            self.not_the_tree("an anchored checkpoint", self.report.anchored_size);
+            let anchored = self.report.anchored_size;
+            // The heads since then are signed, and not anchored.
+            let stolen = format!("; with the log's key it could have been changed from leaf {anchored} on");
+            self.not_the_tree("an anchored checkpoint", if anchored < self.proven { &stolen } else { "" });
         }
     }
 
@@ -300,16 +302,16 @@ impl<'a> Run<'a> {
                 self.report.n_heads_verified += 1;
                 self.proven = self.proven.max(size);
             }
-            Ok(_) => self.not_the_tree("a signed checkpoint", self.proven),
+            Ok(_) => self.not_the_tree("a signed checkpoint", ""),
         }
     }
 
-    /// One of the leaves since `from` is not what was signed; the next ones cannot be told from it.
-    fn not_the_tree(&mut self, head: &str, from: u64) {
+    /// One of the leaves since the last head is not what was signed; the next ones cannot be told from it.
+    fn not_the_tree(&mut self, head: &str, more: &str) {
         self.missed = true;
         let size = self.edge.size();
-        let what = format!("the {size} leaves do not lead to the root of {head} of that size");
-        self.found(from, size - from, what);
+        let what = format!("the {size} leaves do not lead to the root of {head} of that size{more}");
+        self.found(self.proven, size - self.proven, what);
     }
 
     fn end(mut self) -> Report {

@@ -8,7 +8,7 @@ use crate::auth::Verifier;
 use crate::config::Config;
 use crate::config::http::HttpConfig;
 use crate::http::server::Entrance;
-use crate::http::{self, Api, Deadlines, REFUSAL_CAUSES, server};
+use crate::http::{self, Api, Deadlines, Lines, REFUSAL_CAUSES, server};
 use crate::pipeline::{Gate, Pipeline};
 use crate::quota::Quotas;
 use crate::readiness::Readiness;
@@ -16,7 +16,6 @@ use crate::serving::{Reloader, Serving, Slot, watch};
 use crate::shadow::Shadow;
 use crate::store::Store;
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::throttle::Throttle;
 use crate::threads::{self, Crew};
 use anyhow::Context;
 use axum::Router;
@@ -40,6 +39,7 @@ pub struct App {
     gate: Arc<Gate>,
     readiness: Arc<Readiness>,
     store: Arc<Store>,
+    metrics: Arc<Metrics>,
 }
 
 impl App {
@@ -109,11 +109,11 @@ impl App {
                 usual: config.limits.deadline_ms.duration(),
                 longest: config.limits.max_deadline_ms.duration(),
             },
-            metrics,
-            security_log: Throttle::default(),
+            metrics: Arc::clone(&metrics),
+            lines: Lines::default(),
             body_timeout: config.http.body_timeout_ms.duration(),
         };
-        Ok(Self { router: http::router(Arc::new(api))?, http: config.http, gate, readiness, store })
+        Ok(Self { router: http::router(Arc::new(api))?, http: config.http, gate, readiness, store, metrics })
     }
 
     /// Serves until `shutdown` completes, then lets what is in flight end. Whether all of it ended in time.
@@ -129,12 +129,13 @@ impl App {
             over.cancel();
         };
         let entrance = if listeners.operators.is_some() { Entrance::Clients } else { Entrance::Only };
-        let clients =
-            server::serve(listeners.clients, self.router.clone(), &self.http, entrance, turn_unready);
+        let (router, metrics) = (self.router.clone(), Arc::clone(&self.metrics));
+        let clients = server::serve(listeners.clients, router, &self.http, entrance, metrics, turn_unready);
         let operators = async {
             let Some(listener) = listeners.operators else { return Ok(None) };
-            let entrance = Entrance::Operators;
-            server::serve(listener, self.router, &self.http, entrance, over.cancelled()).await.map(Some)
+            let (entrance, shutdown) = (Entrance::Operators, over.cancelled());
+            let served = server::serve(listener, self.router, &self.http, entrance, self.metrics, shutdown);
+            served.await.map(Some)
         };
         let (connections, of_operators) = tokio::try_join!(clients, operators)?;
         let in_flight = async {

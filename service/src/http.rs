@@ -1,8 +1,10 @@
 //! The HTTP surface: routes, middleware, and the only place that knows status codes and the API description.
 
 mod access;
+mod activity;
 mod admission;
 mod audit;
+mod connection;
 mod docs;
 mod error;
 mod fhir;
@@ -28,9 +30,11 @@ pub mod server;
 mod subject;
 mod timeout;
 mod tls;
+mod unread;
 mod upload;
 
 pub use access::AccessError;
+pub use observe::Lines;
 pub use tls::TlsError;
 
 use crate::auth::{Scope, Verifier};
@@ -39,7 +43,6 @@ use crate::quota::Quotas;
 use crate::readiness::Readiness;
 use crate::serving::Reloader;
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::throttle::Throttle;
 use access::AccessTable;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
@@ -70,8 +73,8 @@ pub struct Api {
     pub deadlines: Deadlines,
     /// Metrics.
     pub metrics: Arc<Metrics>,
-    /// Bounds the lines about refused access.
-    pub security_log: Throttle,
+    /// Bounds the lines of the log that a client could cause at will.
+    pub lines: Lines,
     /// How long a client may take to send its body.
     pub body_timeout: Duration,
 }

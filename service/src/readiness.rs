@@ -115,7 +115,9 @@ impl Readiness {
     }
 
     fn check_keys(&self) -> Option<FailedCheck> {
-        let missing: Vec<&str> = self.verifier.missing_sets().collect();
+        // By position: probes are public, and a URL names the provider and sometimes more.
+        let missing = self.verifier.missing_sets().map(|position| format!("service.auth.keys[{position}]"));
+        let missing: Vec<String> = missing.collect();
         let cause = || format!("no keys are known from {}; the log has the cause", missing.join(", "));
         (!missing.is_empty()).then(|| FailedCheck { check: "keys", cause: cause() })
     }

@@ -7,6 +7,9 @@ use system_tests::server::{Options, Server, problem};
 use system_tests::tokens::{self, KeyPair, claims, now};
 use system_tests::{images, postgres, root};
 
+/// Every scope that there is.
+const SCOPES: [&str; 5] = ["predict", "label", "audit:read", "monitor:read", "admin"];
+
 async fn predict(server: &Server, token: &str) -> Response {
     let request = server.client.post(format!("{}/v1/predictions", server.base)).bearer_auth(token);
     request.body(images::jpeg(1, false)).send().await.unwrap()
@@ -94,9 +97,14 @@ async fn every_route_wants_its_scope_and_new_routes_cannot_be_forgotten() {
                     .send()
             };
             problem(call(None).await.unwrap(), 401, "unauthenticated").await;
-            if !scope.is_empty() {
-                problem(call(Some(tokens::token("other predictx audit"))).await.unwrap(), 403, "forbidden")
-                    .await;
+            // Each other scope alone, all others together, and names that only look like it.
+            let others: Vec<&str> = SCOPES.into_iter().filter(|other| *other != scope).collect();
+            let together = others.join(" ");
+            let unknown = format!("other {scope}x {} audit", scope.to_uppercase());
+            for wrong in others.into_iter().chain([together.as_str(), unknown.as_str(), ""]) {
+                if !scope.is_empty() {
+                    problem(call(Some(tokens::token(wrong))).await.unwrap(), 403, "forbidden").await;
+                }
             }
             let status = call(Some(tokens::token(scope))).await.unwrap().status().as_u16();
             assert!(status != 401 && status != 403, "{method} {path} with {scope:?}: {status}");

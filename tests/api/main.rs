@@ -4,6 +4,7 @@
 
 mod auth;
 mod bad_input;
+mod connections;
 mod contract;
 mod fhir;
 mod labels;

@@ -10,6 +10,9 @@ use system_tests::server::{Options, Server, problem};
 use system_tests::{images, npm, postgres, tokens};
 use tempfile::TempDir;
 
+/// What it signs with.
+const ALGORITHMS: [&str; 3] = ["RS256", "ES256", "EdDSA"];
+
 /// The provider as a process of its own.
 struct Provider {
     child: Child,
@@ -79,7 +82,7 @@ async fn keys_change_under_load_and_no_request_is_lost() {
     let (options, _folder) = provider.trusting(&postgres::shared().database());
     let server = options.start_ready().await;
     let first = provider.token("RS256", "predict").await;
-    for algorithm in ["RS256", "ES256"] {
+    for algorithm in ALGORITHMS {
         assert_eq!(
             post(&server, &provider.token(algorithm, "predict").await).await.status(),
             200,
@@ -96,7 +99,7 @@ async fn keys_change_under_load_and_no_request_is_lost() {
             tokio::spawn(async move {
                 let mut answered = 0;
                 while !over.load(Ordering::Relaxed) {
-                    let algorithm = if (n + answered) % 2 == 0 { "RS256" } else { "ES256" };
+                    let algorithm = ALGORITHMS[(n + answered) % ALGORITHMS.len()];
                     let answer = post(&server, &provider.token(algorithm, "predict").await).await;
                     assert_eq!(answer.status(), 200, "after {answered} answers");
                     answered += 1;
@@ -137,7 +140,11 @@ async fn unknown_keys_do_not_flood_the_provider_and_known_ones_outlive_it() {
     };
     let strangers: Vec<_> = (0..40).map(|_| post(&server, &stranger)).collect();
     for answer in futures_util::future::join_all(strangers).await {
-        problem(answer, 401, "unauthenticated").await;
+        // Those beyond the ones that may wait are told to come again.
+        match answer.status().as_u16() {
+            503 => problem(answer, 503, "keys_unavailable").await,
+            _ => problem(answer, 401, "unauthenticated").await,
+        };
     }
     let asked = provider.get("/asked").await.parse::<u64>().unwrap() - before;
     let most = begun.elapsed().as_millis() as u64 / 200 + 2;
@@ -148,7 +155,10 @@ async fn unknown_keys_do_not_flood_the_provider_and_known_ones_outlive_it() {
     assert_eq!(post(&server, &token).await.status(), 200, "known keys count while the provider is away");
     assert!(server.log().contains("the key set was not fetched"));
     server.wait_ready(false).await;
-    problem(post(&server, &token).await, 401, "unauthenticated").await;
+    // The token is good; it is the service that cannot tell.
+    let answer = post(&server, &token).await;
+    assert_eq!(answer.headers()["retry-after"], "5");
+    problem(answer, 503, "keys_unavailable").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -162,4 +172,38 @@ async fn without_the_provider_the_service_starts_and_is_not_ready() {
     let answer = server.client.get(format!("{}/readyz", server.base)).send().await.unwrap();
     let problem = problem(answer, 503, "not_ready").await;
     assert_eq!(problem["checks"][0]["check"], "keys", "{problem}");
+    // Anybody may ask: it says which source and not where that is.
+    let told = problem.to_string();
+    assert!(told.contains("service.auth.keys[0]") && !told.contains("127.0.0.1"), "{told}");
+    let log = server.log();
+    assert!(log.contains("http://127.0.0.1:9/jwks"), "{log}");
+    // Development tokens are checked with the secret, as before.
+    assert_eq!(server.post("", images::jpeg(1, true)).await.status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_unknown_keys_does_not_wait_for_a_provider_that_is_silent() {
+    // It takes connections and never answers.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("http://{}/jwks", silent.local_addr().unwrap());
+    let keys = format!("service:\n  auth: {{keys: [{{jwks_url: '{url}'}}]}}\n");
+    std::fs::write(folder.path().join("development.yaml"), keys).unwrap();
+    let options = Options::on(&postgres::shared().database()).set("auth.jwks.timeout_ms", &4000);
+    let server = options.variable("CXR_CONFIG_DIR", &folder.path().display().to_string()).start().await;
+    let stranger = tokens::KeyPair::new(jsonwebtoken::Algorithm::ES256, folder.path())
+        .sign(&tokens::claims("x", "predict"), Some("stranger"));
+    let calls = (0..200).map(|_| async {
+        let begun = Instant::now();
+        let answer = post(&server, &stranger).await;
+        assert_eq!(answer.headers()["retry-after"], "5");
+        problem(answer, 503, "keys_unavailable").await;
+        begun.elapsed()
+    });
+    let took = futures_util::future::join_all(calls).await;
+    let waited = took.iter().filter(|took| **took > Duration::from_millis(1500)).count();
+    println!("{waited} of {} waited, {:?} at most", took.len(), took.iter().max());
+    assert!(waited <= 40, "{waited} waited");
+    let counted = server.metric("cxr_refusals_total{cause=\"keys_unavailable\"}").await;
+    assert_eq!(counted, Some(200.0));
 }

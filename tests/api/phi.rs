@@ -1,8 +1,13 @@
 //! Whatever a caller writes that could name a patient, wherever it is written, is found nowhere afterwards.
 
-use serde_json::json;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as base64url;
+use jsonwebtoken::{Algorithm, Header};
+use serde_json::{Value, json};
+use std::io::{Cursor, Read, Write};
+use std::net::TcpStream;
 use std::process::Command;
-use system_tests::server::Options;
+use system_tests::server::{Options, Server};
 use system_tests::{images, postgres, tokens};
 
 /// Words that nobody else writes.
@@ -22,31 +27,134 @@ fn chunk(kind: [u8; 4], data: &[u8]) -> Vec<u8> {
     [&(data.len() as u32).to_be_bytes()[..], &kind, data, &(!crc).to_be_bytes()].concat()
 }
 
-/// The phantom with text chunks behind its header.
+/// One entry: ImageDescription, ASCII, behind the directory.
+fn exif() -> Vec<u8> {
+    let value = format!("{NAME} {MRN}\0");
+    let mut tiff = b"II*\0\x08\0\0\0\x01\0\x0e\x01\x02\0".to_vec();
+    tiff.extend((value.len() as u32).to_le_bytes());
+    tiff.extend(26_u32.to_le_bytes());
+    tiff.extend(0_u32.to_le_bytes());
+    tiff.extend(value.as_bytes());
+    tiff
+}
+
+/// A zlib stream of one block that is stored as it is.
+fn zlib(data: &[u8]) -> Vec<u8> {
+    let (mut a, mut b) = (1_u32, 0_u32);
+    for byte in data {
+        a = (a + u32::from(*byte)) % 65521;
+        b = (b + a) % 65521;
+    }
+    let length = data.len() as u16;
+    let block = [&[0x78, 1, 1][..], &length.to_le_bytes(), &(!length).to_le_bytes()].concat();
+    [&block, data, &(b << 16 | a).to_be_bytes()].concat()
+}
+
+/// The phantom with text chunks and an EXIF chunk behind its header, and more behind its end.
 fn png_with_texts() -> Vec<u8> {
     let png = images::png(3, true);
     let (head, rest) = png.split_at(33);
     let text = chunk(*b"tEXt", format!("Patient\0{NAME} {MRN} {UID}").as_bytes());
     let international = chunk(*b"iTXt", format!("Patient\0\0\0\0\0{NAME} {MRN}").as_bytes());
-    [head, &text, &international, rest].concat()
+    let packed = zlib(format!("{NAME} {UID}").as_bytes());
+    let compressed = chunk(*b"zTXt", &[b"Patient\0\0", packed.as_slice()].concat());
+    let both = chunk(*b"iTXt", &[b"Study\0\x01\0\0\0", packed.as_slice()].concat());
+    let exif = chunk(*b"eXIf", &exif());
+    [head, &text, &international, &compressed, &both, &exif, rest, NAME.as_bytes()].concat()
 }
 
-/// The phantom with a comment and an EXIF segment behind its first marker.
+/// The phantom with a comment and segments of EXIF, XMP and IPTC behind its first marker, and more behind its end.
 fn jpeg_with_texts() -> Vec<u8> {
     let jpeg = images::jpeg(3, true);
     let segment = |marker: u8, data: &[u8]| {
         [&[0xff, marker][..], &((data.len() + 2) as u16).to_be_bytes(), data].concat()
     };
     let comment = segment(0xfe, format!("{NAME} {MRN} {UID}").as_bytes());
-    let value = format!("{NAME} {MRN}\0");
-    // One entry: ImageDescription, ASCII, behind the directory.
-    let mut tiff = b"II*\0\x08\0\0\0\x01\0\x0e\x01\x02\0".to_vec();
-    tiff.extend((value.len() as u32).to_le_bytes());
-    tiff.extend(26_u32.to_le_bytes());
-    tiff.extend(0_u32.to_le_bytes());
-    tiff.extend(value.as_bytes());
-    let exif = segment(0xe1, &[b"Exif\0\0", tiff.as_slice()].concat());
-    [&jpeg[..2], &exif, &comment, &jpeg[2..]].concat()
+    let exif = segment(0xe1, &[b"Exif\0\0", exif().as_slice()].concat());
+    let xmp =
+        format!("http://ns.adobe.com/xap/1.0/\0<x:xmpmeta><dc:title>{NAME} {UID}</dc:title></x:xmpmeta>");
+    let iptc = format!("Photoshop 3.0\0{NAME} {MRN}");
+    let more = [segment(0xe1, xmp.as_bytes()), segment(0xed, iptc.as_bytes())].concat();
+    [&jpeg[..2], &exif, &more, &comment, &jpeg[2..], MRN.as_bytes()].concat()
+}
+
+/// The phantom with a description and an artist in its directory.
+fn tiff_with_texts() -> Vec<u8> {
+    use tiff::tags::Tag;
+    let mut file = Cursor::new(Vec::new());
+    let mut encoder = tiff::encoder::TiffEncoder::new(&mut file).unwrap();
+    let mut image =
+        encoder.new_image::<tiff::encoder::colortype::Gray8>(images::WIDTH, images::HEIGHT).unwrap();
+    for (tag, text) in
+        [(Tag::ImageDescription, NAME), (Tag::Artist, MRN), (Tag::Software, UID), (Tag::Unknown(33432), NAME)]
+    {
+        image.encoder().write_tag(tag, text).unwrap();
+    }
+    image.write_data(&images::phantom(3, true)).unwrap();
+    file.into_inner()
+}
+
+/// A form as bytes: the image in a part with these header lines, then a part `age`.
+fn raw_form(headers: &str, image: &[u8], age: &str) -> Vec<u8> {
+    let head = format!("--{MRN}\r\n{headers}\r\n\r\n");
+    let tail =
+        format!("\r\n--{MRN}\r\nContent-Disposition: form-data; name=\"age\"\r\n\r\n{age}\r\n--{MRN}--\r\n");
+    [head.as_bytes(), image, tail.as_bytes()].concat()
+}
+
+/// Tokens that name a patient wherever a token can hold a text; the first two are accepted.
+fn tokens_with_texts() -> Vec<String> {
+    let claims = |changes: Value| {
+        let mut claims = tokens::claims("pacs", "predict audit:read label");
+        claims.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        claims
+    };
+    let header = || Header::new(Algorithm::HS256);
+    let plain = claims(json!({ "name": NAME, "jti": MRN, "patient": { "id": [UID] } }));
+    let part = |value: &Value| base64url.encode(value.to_string());
+    let foreign = json!({ "alg": "ES256", "kid": MRN, "typ": NAME });
+    let none = json!({ "alg": NAME, "kid": MRN });
+    vec![
+        tokens::sign_under(&Header { kid: Some(MRN.into()), cty: Some(NAME.into()), ..header() }, &plain),
+        tokens::sign_under(&Header { typ: Some(UID.into()), x5t: Some(NAME.into()), ..header() }, &plain),
+        tokens::sign_under(&Header { jku: Some(format!("https://{MRN}/{NAME}")), ..header() }, &plain),
+        tokens::sign_under(&Header { crit: Some(vec![NAME.into(), MRN.into()]), ..header() }, &plain),
+        tokens::sign_development(&claims(json!({ "iss": NAME }))),
+        tokens::sign_development(&claims(json!({ "iss": [NAME, UID] }))),
+        tokens::sign_development(&claims(json!({ "aud": MRN }))),
+        tokens::sign_development(&claims(json!({ "exp": MRN }))),
+        tokens::sign_development(&claims(json!({ "nbf": UID }))),
+        tokens::sign_development(&claims(json!({ "exp": 1, "sub": NAME }))),
+        tokens::sign_development(&claims(json!({ "sub": { "id": MRN } }))),
+        tokens::sign_development(&claims(json!({ "sub": format!("{NAME}\n{MRN}") }))),
+        tokens::sign_development(&claims(json!({ "sub": NAME.repeat(20) }))),
+        tokens::sign_development(&claims(json!({ "scope": NAME, "scp": [MRN, UID] }))),
+        tokens::sign_development(&claims(json!({ "scope": [MRN] }))),
+        format!("{}.{}.{}", part(&foreign), part(&plain), base64url.encode(NAME)),
+        format!("{}.{}.{}", part(&none), part(&plain), base64url.encode(NAME)),
+    ]
+}
+
+/// What is no HTTP, or too much of it, and one request over HTTP/2.
+fn below_http(server: &Server) -> String {
+    let mut answers = String::new();
+    for head in [
+        format!("{NAME} {MRN}\r\n\r\n"),
+        format!("GET /{UID} HTTP/7.{MRN}\r\n\r\n"),
+        format!("GET /{MRN} HTTP/1.1\r\nHost: x\r\nX-Name: {}\r\n\r\n", NAME.repeat(10_000)),
+        format!("GET / HTTP/1.1\r\nHost: x\r\nContent-Length: {MRN}\r\n\r\n"),
+    ] {
+        let mut stream = TcpStream::connect(server.address()).unwrap();
+        drop(stream.write_all(head.as_bytes()));
+        drop(stream.read_to_string(&mut answers));
+    }
+    let url = format!("{}/{MRN}?name={NAME}", server.base);
+    let name = format!("x-patient-name: {NAME}");
+    let curl =
+        Command::new("curl").args(["-sSi", "--http2-prior-knowledge", "-H", &name, &url]).output().unwrap();
+    answers += &String::from_utf8_lossy(&curl.stdout);
+    assert!(answers.contains("HTTP/2 404"), "{answers}");
+    answers
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -81,7 +189,38 @@ async fn what_names_a_patient_is_found_nowhere() {
     let named_twice = |image: Vec<u8>| {
         post("/v1/predictions".into()).header("x-subject-id", MRN).header("idempotency-key", UID).body(image)
     };
-    let requests = [
+    let raw = |content_type: String, body: Vec<u8>| {
+        post("/v1/predictions".into()).header("content-type", content_type).body(body)
+    };
+    let named = |form: Vec<u8>| raw(format!("multipart/form-data; boundary={MRN}"), form);
+    let disposition = format!("Content-Disposition: form-data; name=\"file\"; filename=\"{NAME}_{MRN}.jpg\"");
+    let get = |query: String| {
+        server.client.get(format!("{}/v1/predictions?{query}", server.base)).bearer_auth(&token)
+    };
+    let mut requests = vec![
+        post("/v1/predictions".into()).body(tiff_with_texts()),
+        // Accepted: a part may say more than is wanted of it.
+        named(raw_form(
+            &format!(
+                "{disposition}\r\nContent-Type: image/jpeg; name={MRN}\r\nX-{MRN}: {NAME}\r\nContent-Description: {UID}"
+            ),
+            &jpeg_with_texts(),
+            "4",
+        )),
+        // Refused: its type, its value, its name, a line that is no header, a boundary that is not there.
+        named(raw_form(&format!("{disposition}\r\nContent-Type: image/{MRN}"), &jpeg_with_texts(), "4")),
+        named(raw_form(&disposition, &jpeg_with_texts(), MRN)),
+        named(raw_form(&format!("Content-Disposition: form-data; name=\"{NAME}\""), b"x", "4")),
+        named(raw_form(&format!("{disposition}\r\n{NAME} {MRN}"), b"x", "4")),
+        named(raw_form(&format!("Content-Disposition: {NAME}"), b"x", "4")),
+        raw(format!("multipart/form-data; boundary={NAME}"), raw_form(&disposition, b"x", "4")),
+        raw(format!("multipart/form-data; name={UID}"), raw_form(&disposition, b"x", "4")),
+        // Digits alone are hexadecimal, and a patient's number.
+        get("input_digest=0048151623".into()),
+        get(format!("input_digest=0048151623&actor={NAME}&format=ndjson")),
+        get(format!("outcome={NAME}&decision={MRN}&label={UID}&bundle_digest=48151623")),
+        get(format!("from={UID}")),
+        get(format!("request_id={MRN}")),
         post("/v1/predictions".into()).body(png_with_texts()),
         post("/v1/predictions?explain=true".into()).body(jpeg_with_texts()),
         post("/v1/predictions".into()).multipart(form("file", jpeg_with_texts())),
@@ -103,18 +242,9 @@ async fn what_names_a_patient_is_found_nowhere() {
         post("/v1/predictions".into()).header("content-type", format!("image/{MRN}")).body(NAME),
         post("/v1/predictions".into()).header("x-request-timeout-ms", MRN).body(NAME),
         post("/v1/predictions".into()).body(format!("{NAME} {MRN} {UID}")),
-        server
-            .client
-            .get(format!("{}/v1/predictions?cursor={MRN}&actor={UID}", server.base))
-            .bearer_auth(&token),
-        server
-            .client
-            .get(format!("{}/v1/predictions?actor={UID}&reason={NAME}", server.base))
-            .bearer_auth(&token),
-        server
-            .client
-            .get(format!("{}/v1/predictions?format=csv&model_version={MRN}", server.base))
-            .bearer_auth(&token),
+        get(format!("cursor={MRN}&actor={UID}")),
+        get(format!("actor={UID}&reason={NAME}")),
+        get(format!("format=csv&model_version={MRN}")),
         server
             .client
             .get(format!("{}/v1/predictions", server.base))
@@ -122,13 +252,20 @@ async fn what_names_a_patient_is_found_nowhere() {
             .bearer_auth(&token),
         server.client.get(format!("{}/v1/model", server.base)).bearer_auth(format!("{NAME}.{MRN}.{UID}")),
     ];
+    requests.extend(tokens_with_texts().into_iter().map(|token| {
+        let request = server.client.post(format!("{}/v1/predictions", server.base));
+        request.bearer_auth(token).body(jpeg_with_texts())
+    }));
     for request in requests {
         let answer = request.send().await.unwrap();
         let headers = format!("{:?}", answer.headers());
         answers.push(headers + &answer.text().await.unwrap());
     }
     let answered = answers.iter().filter(|answer| answer.contains("\"probability\"")).count();
-    assert_eq!(answered, 7, "{answers:#?}");
+    assert_eq!(answered, 11, "{answers:#?}");
+
+    assert_eq!(answers.iter().filter(|answer| answer.contains("input_digest is 64")).count(), 2);
+    answers.push(below_http(&server));
 
     let metrics =
         server.client.get(format!("{}/metrics", server.base)).send().await.unwrap().text().await.unwrap();

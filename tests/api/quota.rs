@@ -82,6 +82,66 @@ async fn a_flood_of_refusals_leaves_a_bounded_log() {
     assert_eq!(server.metric("cxr_refusals_total{cause=\"unauthenticated\"}").await, Some(1000.0));
 }
 
+/// The fields of the log's lines of a target.
+fn lines(log: &str, target: &str) -> Vec<serde_json::Value> {
+    let events = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    events.filter(|event| event["target"] == target).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_is_refused_at_the_door_is_counted_and_leaves_a_bounded_log() {
+    let server = Server::ready().await;
+    let begun = std::time::Instant::now();
+    let (label, audit) = (tokens::token("label"), tokens::token("audit:read"));
+    let url = |path: &str| format!("{}{path}", server.base);
+    for _ in 0..10 {
+        let flood = (0..50).flat_map(|_| {
+            [
+                server.client.get(url("/nothing/here")),
+                server.client.delete(url("/livez")),
+                server.client.get(url("/v1/predictions?limit=x")).bearer_auth(&audit),
+                server.client.get(url("/v1/predictions")).bearer_auth(&label),
+                server
+                    .client
+                    .post(url("/v1/predictions"))
+                    .bearer_auth(tokens::token("predict"))
+                    .header("content-type", "text/plain"),
+                // No refusal, and no token either.
+                server.client.get(url("/openapi.json")),
+            ]
+        });
+        let answers = futures_util::future::join_all(flood.map(reqwest::RequestBuilder::send)).await;
+        for (n, answer) in answers.into_iter().enumerate() {
+            let wanted = [404, 405, 400, 403, 415, 200][n % 6];
+            assert_eq!(answer.unwrap().status(), wanted);
+        }
+    }
+    let seconds = begun.elapsed().as_secs() as usize + 2;
+    for cause in
+        ["not_found", "method_not_allowed", "malformed_request", "forbidden", "unsupported_media_type"]
+    {
+        let counted = server.metric(&format!("cxr_refusals_total{{cause=\"{cause}\"}}")).await;
+        assert_eq!(counted, Some(500.0), "{cause}");
+    }
+    let log = server.log();
+    let (security, requests) =
+        (lines(&log, "cxr_service::security"), lines(&log, "cxr_service::http::observe"));
+    println!("{} and {} lines in {seconds} s of 3000 requests", security.len(), requests.len());
+    // Those of strangers, and those of clients with a token; and what is answered to strangers.
+    assert!((20..=2 * 20 * seconds).contains(&security.len()), "{} lines in {seconds} s", security.len());
+    assert!((1..=20 * seconds).contains(&requests.len()), "{} lines in {seconds} s", requests.len());
+    for line in &security {
+        let peer = line["peer"].as_str().unwrap_or_else(|| panic!("{line}"));
+        assert!(peer.starts_with("127.0.0.1:"), "{line}");
+        let known = [400, 403, 415].contains(&line["status"].as_u64().unwrap());
+        assert_eq!(line["actor"].as_str(), known.then_some("tester"), "{line}");
+    }
+    assert!(
+        [403, 404].into_iter().all(|status| security.iter().any(|line| line["status"] == status)),
+        "one hides the other"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_does_not_come_ends_with_the_deadline() {
     let server = Server::ready().await;

@@ -84,15 +84,69 @@ async fn tls_is_served_with_http_2_and_only_to_clients_with_a_certificate_where_
     assert!(!refused.status.success() && told.contains("holds no private key in PEM"), "{told}");
 }
 
+/// Where it listens for operators.
+fn operators_address(server: &Server) -> String {
+    let log = server.log();
+    let line = log.lines().find(|line| line.contains("listening for operators")).unwrap();
+    let event: serde_json::Value = serde_json::from_str(line).unwrap();
+    let fields = event.get("fields").unwrap_or(&event);
+    fields["address"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_there_is_tls_operators_have_it_too_with_files_of_their_own_if_they_like() {
+    let folder = tempfile::tempdir().unwrap();
+    certificates(folder.path(), &["server", "client"]);
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let files = |client: &str| {
+        let (certificate, key) = (file("server.pem"), file("server.key"));
+        format!(
+            "{{certificate_file: {certificate}, private_key_file: {key}, client_authorities_file: {client}}}"
+        )
+    };
+    let options = |yaml: String| {
+        std::fs::write(folder.path().join("development.yaml"), format!("service: {{http: {{{yaml}}}}}"))
+            .unwrap();
+        let options = Options::on(&postgres::shared().database());
+        options.variable("CXR_CONFIG_DIR", &folder.path().display().to_string())
+    };
+    let both = |yaml| options(yaml).set("http.operations_bind", &"127.0.0.1:0");
+    let shown = |url: &str| {
+        ["--cacert", "ca.pem", "--cert", "client.pem", "--key", "client.key", url].map(str::to_owned)
+    };
+    let asked =
+        |arguments: &[String]| curl(folder.path(), &arguments.iter().map(String::as_str).collect::<Vec<_>>());
+
+    // The same files: a certificate is asked for at both addresses.
+    let server = both(format!("tls: {}", files(&file("ca.pem")))).start().await;
+    let metrics = format!("https://{}/metrics", operators_address(&server));
+    assert_eq!(asked(&shown(&metrics)), "200 2");
+    assert!(curl(folder.path(), &["--cacert", "ca.pem", &metrics]).starts_with("000"), "no certificate");
+    assert!(curl(folder.path(), &[&metrics.replace("https", "http")]).starts_with("000"), "in clear");
+    let text =
+        Command::new("curl").args(shown(&metrics)).arg("-s").current_dir(folder.path()).output().unwrap();
+    let text = String::from_utf8(text.stdout).unwrap();
+    assert!(text.contains("cxr_connections_ended_total{cause=\"tls\"} 2"), "{text}");
+
+    // Files of its own: none is asked for at the second one.
+    let yaml = format!("tls: {}, operations_tls: {}", files(&file("ca.pem")), files("null"));
+    let server = both(yaml.clone()).start().await;
+    let live = |address: &str| format!("https://{address}/livez");
+    let operators = live(&operators_address(&server));
+    assert_eq!(curl(folder.path(), &["--cacert", "ca.pem", &operators]), "200 2");
+    assert!(curl(folder.path(), &["--cacert", "ca.pem", &live(server.address())]).starts_with("000"));
+
+    // Files for an address that is not there are a mistake.
+    let refused = options(yaml).run_to_end();
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && told.contains("service.http.operations_tls: "), "{told}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_for_operators_can_have_an_address_of_its_own() {
     let options = Options::on(&postgres::shared().database());
     let server = options.set("http.operations_bind", &"127.0.0.1:0").start_ready().await;
-    let line = server.log();
-    let line = line.lines().find(|line| line.contains("listening for operators")).unwrap();
-    let event: serde_json::Value = serde_json::from_str(line).unwrap();
-    let fields = event.get("fields").unwrap_or(&event);
-    let operators = format!("http://{}", fields["address"].as_str().unwrap());
+    let operators = format!("http://{}", operators_address(&server));
     let status = |base: &str, method: reqwest::Method, path: &str| {
         let request = server.client.request(method, format!("{base}{path}"));
         let request = request.bearer_auth(tokens::token("admin audit:read"));

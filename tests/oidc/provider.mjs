@@ -1,4 +1,4 @@
-// A real OpenID provider for the tests: client credentials, access tokens as JWT in RS256 or ES256, keys that change on request.
+// A real OpenID provider for the tests: client credentials, access tokens as JWT in RS256, ES256 or EdDSA, keys that change on request.
 //
 //   PORT=0 node provider.mjs       prints "listening PORT"
 //   POST /rotate                   new keys sign; the ones before stay published, older ones do not
@@ -8,16 +8,17 @@ import { generateKeyPairSync, randomUUID } from 'node:crypto';
 import Provider from 'oidc-provider';
 
 const scope = 'predict audit:read admin';
-const kinds = { RS256: ['rsa', { modulusLength: 2048 }], ES256: ['ec', { namedCurve: 'P-256' }] };
+const kinds = { RS256: ['rsa', { modulusLength: 2048 }], ES256: ['ec', { namedCurve: 'P-256' }], EdDSA: ['ed25519', {}] };
 const pair = (alg) => ({
   ...generateKeyPairSync(...kinds[alg]).privateKey.export({ format: 'jwk' }), alg, use: 'sig', kid: randomUUID(),
 });
-let keys = [pair('RS256'), pair('ES256')];
+const pairs = () => Object.keys(kinds).map(pair);
+let keys = pairs();
 let answer, asked = 0;
 
 const server = http.createServer((request, response) => {
   if (request.url === '/rotate') {
-    keys = [pair('RS256'), pair('ES256'), ...keys.slice(0, 2)];
+    keys = [...pairs(), ...keys.slice(0, Object.keys(kinds).length)];
     provide();
     response.end();
   } else if (request.url === '/asked') {

@@ -1,6 +1,7 @@
 //! The harness: a private Postgres for the run, a database for each test, the real server as a process of its own.
 
 pub mod bundles;
+pub mod http2;
 pub mod images;
 pub mod log;
 pub mod npm;
@@ -16,6 +17,17 @@ use std::path::PathBuf;
 /// The repository's root.
 pub fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("the checkout exists")
+}
+
+/// Says that a test was skipped, past the harness, which shows nothing of a test that passes.
+///
+/// # Panics
+/// Where nothing may be skipped: `CXR_REQUIRE_ALL` is set, as continuous integration does.
+pub fn skipped(why: &str) {
+    use std::io::Write as _;
+    assert!(std::env::var_os("CXR_REQUIRE_ALL").is_none(), "skipped, and CXR_REQUIRE_ALL is set: {why}");
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    drop(writeln!(std::io::stderr(), "\nskipped: {test}: {why}"));
 }
 
 /// A real radiograph, where real data are at hand; says so where they are not.

@@ -1,20 +1,19 @@
 //! Programs of the tests that are written in JavaScript.
 
-use crate::root;
+use crate::{root, skipped};
 use std::path::PathBuf;
 use std::process::Command;
 
 /// The folder of `tests/NAME` with what it needs; none, and a line that says so, where there is no Node.js.
 ///
 /// # Panics
-/// When it cannot be installed.
-#[expect(clippy::print_stdout, reason = "a skipped test says so")]
+/// When it cannot be installed, or may not be skipped.
 pub fn install(name: &str) -> Option<PathBuf> {
     let installed =
         Command::new(root().join("scripts/npm-install.sh")).arg(name).output().expect("bash runs");
     let told = String::from_utf8_lossy(&installed.stderr);
     if installed.status.code() == Some(3) {
-        println!("skipped: {told}");
+        skipped(told.trim());
         return None;
     }
     assert!(installed.status.success(), "{told}");

@@ -36,6 +36,7 @@ struct Fetched {
 
 /// One published set.
 pub(super) struct RemoteKeys {
+    position: usize,
     url: String,
     client: reqwest::Client,
     config: JwksConfig,
@@ -45,8 +46,8 @@ pub(super) struct RemoteKeys {
 }
 
 impl RemoteKeys {
-    /// At this URL; nothing is fetched yet.
-    pub(super) fn new(url: &str, config: &JwksConfig) -> Result<Self, KeyError> {
+    /// At this URL, which `auth.keys` has at this position; nothing is fetched yet.
+    pub(super) fn new(position: usize, url: &str, config: &JwksConfig) -> Result<Self, KeyError> {
         let failed = |what: String| KeyError::Client { what };
         let mut client = reqwest::Client::builder()
             .timeout(config.timeout)
@@ -60,6 +61,7 @@ impl RemoteKeys {
         }
         let client = client.build().map_err(|error| failed(chain(&error)))?;
         Ok(Self {
+            position,
             url: url.to_owned(),
             client,
             config: config.clone(),
@@ -74,9 +76,9 @@ impl RemoteKeys {
         fetched.as_ref().filter(|set| set.at.elapsed() < self.config.keep).map(|set| Arc::clone(&set.keys))
     }
 
-    /// Where it is published.
-    pub(super) fn url(&self) -> &str {
-        &self.url
+    /// Where the configuration has it, in words that may be said to anybody.
+    pub(super) const fn position(&self) -> usize {
+        self.position
     }
 
     /// Fetches the set again and again, for as long as the process lives.

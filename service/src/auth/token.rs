@@ -8,9 +8,13 @@ use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, Header, Validation};
 use serde::Deserialize;
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 /// Longer tokens are not looked at.
 const MAX_TOKEN_BYTES: usize = 8 << 10;
+/// Tokens of unknown keys that wait for the published sets at a time. Whoever comes on top is told to come again: anybody can name an
+/// unknown key, and each waits for seconds when a provider is away.
+const MAX_WAITING: usize = 32;
 /// Longest `sub`, in bytes.
 const MAX_SUBJECT_BYTES: usize = 128;
 
@@ -32,6 +36,9 @@ pub enum TokenError {
     /// No configured key fits the token's `kid` and `alg`.
     #[error("no configured key fits the token's kid and alg")]
     UnknownKey,
+    /// No known key fits, and one that is not known at the moment might.
+    #[error("the keys that could verify the token are not known at the moment")]
+    KeysAway,
     /// The signature does not verify.
     #[error("the token's signature is wrong")]
     Signature,
@@ -59,6 +66,7 @@ pub enum TokenError {
 pub struct Verifier {
     keys: Vec<VerificationKey>,
     remote: Vec<Arc<RemoteKeys>>,
+    waiting: Semaphore,
     issuer: String,
     audience: String,
     leeway_seconds: u64,
@@ -80,11 +88,13 @@ impl Verifier {
     /// # Errors
     /// Names the file and what is wrong with it.
     pub fn new(config: &AuthConfig) -> Result<Self, KeyError> {
-        let urls = config.keys.iter().filter_map(|source| source.jwks_url.as_deref());
-        let remote = urls.map(|url| RemoteKeys::new(url, &config.jwks).map(Arc::new));
+        let urls = config.keys.iter().enumerate();
+        let urls = urls.filter_map(|(position, source)| Some((position, source.jwks_url.as_deref()?)));
+        let remote = urls.map(|(position, url)| RemoteKeys::new(position, url, &config.jwks).map(Arc::new));
         Ok(Self {
             keys: keys::load(config)?,
             remote: remote.collect::<Result<_, _>>()?,
+            waiting: Semaphore::new(MAX_WAITING),
             issuer: config.issuer.clone(),
             audience: config.audience.clone(),
             leeway_seconds: config.leeway.as_secs(),
@@ -98,9 +108,9 @@ impl Verifier {
         }
     }
 
-    /// The published sets of which no key is known, or none any more.
-    pub fn missing_sets(&self) -> impl Iterator<Item = &str> {
-        self.remote.iter().filter(|set| set.keys().is_none()).map(|set| set.url())
+    /// The published sets of which no key is known, or none any more, by their positions in `auth.keys`.
+    pub fn missing_sets(&self) -> impl Iterator<Item = usize> {
+        self.remote.iter().filter(|set| set.keys().is_none()).map(|set| set.position())
     }
 
     /// The actor that a token proves. One that names a key that is not known lets the published sets be fetched again.
@@ -109,7 +119,8 @@ impl Verifier {
     /// See [`TokenError`].
     pub async fn verify(&self, token: &str) -> Result<Actor, TokenError> {
         match self.verify_with_known(token) {
-            Err(TokenError::UnknownKey) if !self.remote.is_empty() => {
+            Err(TokenError::UnknownKey | TokenError::KeysAway) if !self.remote.is_empty() => {
+                let _place = self.waiting.try_acquire().map_err(|_| TokenError::KeysAway)?;
                 for set in &self.remote {
                     set.look_again().await;
                 }
@@ -127,7 +138,9 @@ impl Verifier {
         let header = jsonwebtoken::decode_header(token).map_err(|error| header_error(token, &error))?;
         check_header(&header)?;
         // A set may hold several keys that fit; the last one's error is as good as any.
-        let mut refused = TokenError::UnknownKey;
+        let published_kind = header.alg != Algorithm::HS256;
+        let away = published_kind && self.missing_sets().next().is_some();
+        let mut refused = if away { TokenError::KeysAway } else { TokenError::UnknownKey };
         let published: Vec<_> = self.remote.iter().filter_map(|set| set.keys()).collect();
         let keys = self.keys.iter().chain(published.iter().flat_map(|set| set.iter()));
         for key in keys.filter(|key| fits(key, &header)) {

@@ -5,6 +5,7 @@ use super::require;
 use super::units::Milliseconds;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 /// The HTTP server.
@@ -15,12 +16,18 @@ pub struct HttpConfig {
     pub bind: SocketAddr,
     /// A second address for `/metrics` and what needs the scope `admin`, which the first one then does not serve.
     pub operations_bind: Option<SocketAddr>,
-    /// TLS on the first address; null where it ends in front of the service.
+    /// TLS on both addresses; null where it ends in front of the service.
     pub tls: Option<TlsConfig>,
+    /// Other files for the second address.
+    pub operations_tls: Option<TlsConfig>,
+    /// Connections at a time, of each address; more are closed at once.
+    pub max_connections: NonZeroUsize,
     /// A client must have sent its request head by then; also how long an idle connection is kept.
     pub header_timeout_ms: Milliseconds,
     /// A client must have sent its request body by then.
     pub body_timeout_ms: Milliseconds,
+    /// A client must take something of its answer by then.
+    pub write_timeout_ms: Milliseconds,
     /// How long requests in flight may take to end after SIGTERM.
     pub shutdown_grace_ms: Milliseconds,
     /// How much of a refused body is read and thrown away, so that the client gets the answer and not a reset.
@@ -46,6 +53,7 @@ impl HttpConfig {
         let timeouts = [
             ("http.header_timeout_ms", self.header_timeout_ms),
             ("http.body_timeout_ms", self.body_timeout_ms),
+            ("http.write_timeout_ms", self.write_timeout_ms),
             ("http.shutdown_grace_ms", self.shutdown_grace_ms),
             ("http.lingering_drain_ms", self.lingering_drain_ms),
         ];
@@ -55,5 +63,11 @@ impl HttpConfig {
         let same = self.operations_bind.is_some_and(|bind| bind.port() != 0 && bind == self.bind);
         let advice = "give another address or port, or null";
         require(problems, !same, "http.operations_bind", "the same as http.bind", advice);
+        let alone = self.operations_tls.is_some() && self.operations_bind.is_none();
+        let advice = "give the second address in http.operations_bind, or null";
+        require(problems, !alone, "http.operations_tls", "for an address that is not there", advice);
+        let connections = self.max_connections.get() <= 1_000_000;
+        let advice = "give a number that the process has file descriptors for";
+        require(problems, connections, "http.max_connections", "more than 1000000", advice);
     }
 }

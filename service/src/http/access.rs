@@ -3,6 +3,7 @@
 
 use super::Shared;
 use super::error::ApiError;
+use super::observe::Arrival;
 use super::server::Entrance;
 use crate::auth::{Actor, Scope};
 use crate::quota::Standing;
@@ -109,7 +110,10 @@ pub(super) async fn authorise(
         return Err(ApiError::UnknownRoute);
     }
     if let Access::Token(scopes) = access {
-        let actor = api.verifier.verify(bearer(request.headers())?).await.map_err(ApiError::InvalidToken)?;
+        let actor = api.verifier.verify(bearer(request.headers())?).await?;
+        if let Some(arrival) = request.extensions().get::<Arrival>() {
+            arrival.is_from(&actor);
+        }
         if let Some(missing) = scopes.iter().find(|scope| !actor.has(**scope)) {
             return Err(ApiError::InsufficientScope(*missing));
         }

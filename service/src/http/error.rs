@@ -32,6 +32,7 @@ pub(super) const REFUSAL_CODES: &[&str] = &[
     "too_many_requests",
     "client_limit",
     "model_unavailable",
+    "keys_unavailable",
     "idempotency_key_under_way",
     "idempotency_key_reused",
 ];
@@ -41,6 +42,7 @@ pub(super) const REFUSAL_CODES: &[&str] = &[
 pub(super) enum ApiError {
     MissingToken,
     InvalidToken(TokenError),
+    KeysUnavailable,
     InsufficientScope(Scope),
     UnknownRoute,
     MethodNotAllowed { allow: String },
@@ -125,6 +127,9 @@ impl ApiError {
             Self::InvalidToken(_) => {
                 (StatusCode::UNAUTHORIZED, "unauthenticated", "The token is not accepted")
             }
+            Self::KeysUnavailable => {
+                (StatusCode::SERVICE_UNAVAILABLE, "keys_unavailable", "The token cannot be checked now")
+            }
             Self::InsufficientScope(_) => {
                 (StatusCode::FORBIDDEN, "forbidden", "The token does not grant this")
             }
@@ -186,6 +191,9 @@ impl ApiError {
             Self::Malformed(what) => (*what).to_owned(),
             Self::MissingToken => "send exactly one header Authorization: Bearer <token>".into(),
             Self::InvalidToken(error) => format!("{error}; get a new token from your identity provider"),
+            Self::KeysUnavailable => "the identity provider's keys are not known at the moment; send the request again after the \
+                time in Retry-After"
+                .into(),
             Self::InsufficientScope(scope) => format!("the token must grant the scope {}", scope.name()),
             Self::UnknownRoute => "see /openapi.json for the paths".into(),
             Self::PredictionNotFound => "check the id; ids are given in answers and in problem documents".into(),
@@ -260,7 +268,7 @@ impl ApiError {
             | Self::KeyUnderWay
             | Self::ReloadBusy
             | Self::NotSequenced => Some((header::RETRY_AFTER, "1".into())),
-            Self::AuditUnavailable | Self::ModelUnavailable | Self::NotReady(_) => {
+            Self::AuditUnavailable | Self::ModelUnavailable | Self::KeysUnavailable | Self::NotReady(_) => {
                 Some((header::RETRY_AFTER, "5".into()))
             }
             _ => None,
@@ -318,6 +326,12 @@ impl IntoResponse for ApiError {
         }
         response.extensions_mut().insert(self.problem());
         response
+    }
+}
+
+impl From<TokenError> for ApiError {
+    fn from(error: TokenError) -> Self {
+        if error == TokenError::KeysAway { Self::KeysUnavailable } else { Self::InvalidToken(error) }
     }
 }
 

@@ -1,8 +1,10 @@
 //! The outermost middleware: request id, problem documents, panics, one log line and the metrics of every request.
 
 use super::Shared;
+use super::connection::Peer;
 use super::error::{ApiError, Problem, REFUSAL_CODES};
-use crate::telemetry::throttle::Line;
+use crate::auth::Actor;
+use crate::telemetry::throttle::{Line, Throttle};
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
@@ -10,6 +12,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -19,7 +22,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// What nginx notes for a client that went away before its answer; never sent.
 const CLIENT_GONE: u16 = 499;
 
-/// Target of the log lines about refused access.
+/// Target of the log lines about refusals.
 const SECURITY_LOG: &str = "cxr_service::security";
 
 /// What the platform asks for every few seconds: not worth a line while all is well.
@@ -31,6 +34,27 @@ pub(super) struct Arrival {
     pub(super) request_id: String,
     pub(super) at: OffsetDateTime,
     pub(super) started: Instant,
+    /// Who it turned out to be from.
+    actor: Arc<OnceLock<String>>,
+}
+
+impl Arrival {
+    /// The token was accepted.
+    pub(super) fn is_from(&self, actor: &Actor) {
+        drop(self.actor.set(actor.subject().to_owned()));
+    }
+}
+
+/// Bounds the lines that clients can cause at will. Each has a bound of its own, so that a flood by strangers hides nothing that a
+/// client with a token did.
+#[derive(Debug, Default)]
+pub struct Lines {
+    /// Refusals of those without a token that was accepted.
+    strangers: Throttle,
+    /// Refusals of those with one.
+    clients: Throttle,
+    /// Answers to those without one.
+    visitors: Throttle,
 }
 
 pub(super) async fn observe(
@@ -43,11 +67,13 @@ pub(super) async fn observe(
         request_id: request_id(request.headers()),
         at: OffsetDateTime::now_utc(),
         started: Instant::now(),
+        actor: Arc::default(),
     };
+    let peer = request.extensions().get().map(|Peer(address)| address.to_string());
     request.extensions_mut().insert(arrival.clone());
     let route = path.as_ref().map_or("unmatched", MatchedPath::as_str).to_owned();
     let method = known(request.method());
-    let mut record = RequestRecord { api, route, method, arrival, status: CLIENT_GONE, problem: None };
+    let mut record = RequestRecord { api, route, method, arrival, peer, status: CLIENT_GONE, problem: None };
     let response = caught(next.run(request)).await;
     record.end(response)
 }
@@ -64,6 +90,7 @@ struct RequestRecord {
     route: String,
     method: &'static str,
     arrival: Arrival,
+    peer: Option<String>,
     status: u16,
     problem: Option<Problem>,
 }
@@ -101,19 +128,20 @@ impl Drop for RequestRecord {
         let duration_ms = duration.as_micros() as f64 / 1e3;
         let problem = self.problem.as_ref().map(Problem::code);
         self.api.metrics.request(route, method, status, duration);
+        let (actor, lines) = (self.arrival.actor.get().map(String::as_str), &self.api.lines);
         if let Some(code) = problem.filter(|code| REFUSAL_CODES.contains(code)) {
             self.api.metrics.refused(code);
-        }
-        match status {
-            401 | 403 | 429 => {
-                let Line::Written { left_out } = self.api.security_log.line() else { return };
-                let detail = self.problem.as_ref().map(|problem| problem.detail.as_str());
-                tracing::warn!(target: SECURITY_LOG, request_id, route, method, status, problem, detail, duration_ms, left_out, "refused");
-            }
-            200 if PROBED.contains(&route) => {
-                tracing::debug!(request_id, route, method, status, duration_ms, "request");
-            }
-            _ => tracing::info!(request_id, route, method, status, problem, duration_ms, "request"),
+            let bound = if actor.is_some() { &lines.clients } else { &lines.strangers };
+            let Line::Written { left_out } = bound.line() else { return };
+            let detail = self.problem.as_ref().map(|problem| problem.detail.as_str());
+            let peer = self.peer.as_deref();
+            tracing::warn!(target: SECURITY_LOG, request_id, route, method, status, problem, detail, peer, actor, duration_ms, left_out, "refused");
+        } else if status == 200 && PROBED.contains(&route) {
+            tracing::debug!(request_id, route, method, status, duration_ms, "request");
+        } else if actor.is_some() {
+            tracing::info!(request_id, route, method, status, problem, duration_ms, "request");
+        } else if let Line::Written { left_out } = lines.visitors.line() {
+            tracing::info!(request_id, route, method, status, problem, duration_ms, left_out, "request");
         }
     }
 }

@@ -25,6 +25,7 @@ fn describe_operation(operation: &mut Operation) {
     if of_a_client {
         // http/access.rs
         add("429", "This client asks for too much");
+        add("503", "The keys that check tokens are not known");
     }
 }
 

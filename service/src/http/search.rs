@@ -28,6 +28,9 @@ const LARGEST_PAGE: usize = 1000;
 /// Rows that a streamed answer reads at a time.
 const CHUNK: usize = 500;
 
+/// Bytes of an input digest.
+const DIGEST_BYTES: usize = 32;
+
 /// What is asked for; every condition must hold.
 #[derive(Debug, Clone, Deserialize, Serialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -64,6 +67,7 @@ pub(super) struct SearchQuery {
     review_required: Option<bool>,
     /// HMAC-SHA256 of the upload under the site's key, in hexadecimal.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(pattern = "^[0-9a-fA-F]{64}$")]
     input_digest: Option<String>,
     /// The request.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -198,7 +202,7 @@ impl SearchQuery {
     }
 
     fn filter(&self) -> Result<Filter, ApiError> {
-        let digest = self.input_digest.as_deref().map(hex::decode).transpose();
+        let digest = self.input_digest.as_deref().map(digest).transpose()?;
         let texts = [
             &self.actor,
             &self.model_version,
@@ -227,13 +231,19 @@ impl SearchQuery {
             decision: self.decision.clone(),
             reason: self.reason.clone(),
             review_required: self.review_required,
-            input_digest: digest.map_err(|_| ApiError::Malformed("input_digest is hexadecimal"))?,
+            input_digest: digest,
             request_id: self.request_id.map(|id| id.to_string()),
             label: self.label.clone(),
             subject: None,
             unreviewed: self.unreviewed,
         })
     }
+}
+
+/// A whole one: it is written down whether or not a row has it, and anything shorter could be a patient's number.
+fn digest(text: &str) -> Result<Vec<u8>, ApiError> {
+    let digest = hex::decode(text).ok().filter(|digest| digest.len() == DIGEST_BYTES);
+    digest.ok_or(ApiError::Malformed("input_digest is 64 hexadecimal digits"))
 }
 
 /// Everything, chunk by chunk: memory does not grow with the answer. A database that goes away cuts the connection, so that

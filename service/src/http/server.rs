@@ -1,29 +1,22 @@
-//! Connections: accepted, given their time-outs, served with HTTP/1 or HTTP/2, and drained when the process ends.
+//! Connections: accepted up to a bound, given TLS where it is configured, and drained when the process ends.
 
-use super::lingering::{DrainLimits, LingeringBody};
+use super::connection::{Connections, Peer};
 use super::tls::{Tls, TlsError};
+use super::unread::Impatient;
 use crate::config::http::HttpConfig;
 use crate::telemetry::logs::chain;
+use crate::telemetry::metrics::{ConnectionEnd, Metrics};
 use axum::Router;
-use axum::body::Body;
-use axum::http::{Request, header};
-use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tower::ServiceExt;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 /// After the system refused a connection for want of file descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// Streams of one HTTP/2 connection.
-const MAX_CONCURRENT_STREAMS: u32 = 100;
 
 /// Which address a request came to; in its extensions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +29,21 @@ pub enum Entrance {
     Operators,
 }
 
+/// Connections that were open when the listener closed.
+pub struct Open {
+    over: CancellationToken,
+    places: Arc<Semaphore>,
+    n_places: usize,
+}
+
+impl Open {
+    /// Lets every request that is under way end, and every connection with it.
+    pub async fn shutdown(self) {
+        self.over.cancel();
+        drop(self.places.acquire_many(u32::try_from(self.n_places).unwrap_or(u32::MAX)).await);
+    }
+}
+
 /// Accepts connections until `shutdown` completes; returns those that are still open, for the caller to drain.
 ///
 /// # Errors
@@ -45,13 +53,15 @@ pub async fn serve(
     router: Router,
     config: &HttpConfig,
     entrance: Entrance,
+    metrics: Arc<Metrics>,
     shutdown: impl Future<Output = ()>,
-) -> Result<GracefulShutdown, TlsError> {
-    let server = Arc::new(Server::new(router, config, entrance)?);
+) -> Result<Open, TlsError> {
+    let server = Arc::new(Server::new(router, config, entrance, metrics)?);
     if let Some(tls) = &server.tls {
         tokio::spawn(Arc::clone(tls).keep_fresh());
     }
-    let graceful = GracefulShutdown::new();
+    let n_places = config.max_connections.get();
+    let open = Open { over: CancellationToken::new(), places: Arc::new(Semaphore::new(n_places)), n_places };
     let mut shutdown = pin!(shutdown);
     loop {
         let accepted = tokio::select! {
@@ -59,80 +69,88 @@ pub async fn serve(
             () = &mut shutdown => break,
         };
         match accepted {
-            Ok((stream, _)) => {
-                let (server, watcher) = (Arc::clone(&server), graceful.watcher());
-                tokio::spawn(async move { server.connection(stream, watcher).await });
-            }
+            // Closed at once when all places are taken: who waits in the system's queue learns nothing, and probes wait with him.
+            Ok((stream, peer)) => match Arc::clone(&open.places).try_acquire_owned() {
+                Ok(place) => {
+                    let (server, over) = (Arc::clone(&server), open.over.clone());
+                    tokio::spawn(async move {
+                        server.connection(stream, peer, &over).await;
+                        drop(place);
+                    });
+                }
+                Err(_) => server.metrics.connection_ended(ConnectionEnd::NoPlace),
+            },
             Err(error) => {
                 tracing::warn!(cause = chain(&error), "accepting a connection failed");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
-    Ok(graceful)
+    Ok(open)
 }
 
 struct Server {
-    router: Router,
-    builder: Builder<TokioExecutor>,
+    connections: Connections,
     head_timeout: Duration,
-    drain: DrainLimits,
+    write_timeout: Duration,
     tls: Option<Arc<Tls>>,
-    entrance: Entrance,
+    metrics: Arc<Metrics>,
 }
 
 impl Server {
-    fn new(router: Router, config: &HttpConfig, entrance: Entrance) -> Result<Self, TlsError> {
-        let head_timeout = config.header_timeout_ms.duration();
-        let mut builder = Builder::new(TokioExecutor::new());
-        // Not half-closed: a client that has sent its image and closes has hung up, and frees its place.
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(head_timeout).half_close(false);
-        builder
-            .http2()
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
-            .keep_alive_interval(head_timeout)
-            .keep_alive_timeout(head_timeout);
-        let drain = DrainLimits {
-            bytes: config.lingering_drain_bytes,
-            duration: config.lingering_drain_ms.duration(),
+    fn new(
+        router: Router,
+        config: &HttpConfig,
+        entrance: Entrance,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, TlsError> {
+        let own = config.operations_tls.as_ref().filter(|_| entrance == Entrance::Operators);
+        let tls = match own {
+            Some(files) => Some(Tls::load("service.http.operations_tls", files)?),
+            None => config.tls.as_ref().map(|files| Tls::load("service.http.tls", files)).transpose()?,
         };
-        let tls = config.tls.as_ref().filter(|_| entrance != Entrance::Operators);
-        let tls = tls.map(Tls::load).transpose()?.map(Arc::new);
-        Ok(Self { router, builder, head_timeout, drain, tls, entrance })
+        Ok(Self {
+            connections: Connections::new(router, config, entrance),
+            head_timeout: config.header_timeout_ms.duration(),
+            write_timeout: config.write_timeout_ms.duration(),
+            tls: tls.map(Arc::new),
+            metrics,
+        })
     }
 
-    async fn connection(&self, stream: TcpStream, watcher: Watcher) {
+    async fn connection(&self, stream: TcpStream, peer: SocketAddr, over: &CancellationToken) {
+        let _counted = self.metrics.connected();
         // Answers are small and awaited.
         drop(stream.set_nodelay(true));
-        let Some(tls) = &self.tls else { return self.requests(stream, watcher).await };
-        match tokio::time::timeout(self.head_timeout, tls.acceptor().accept(stream)).await {
-            Ok(Ok(stream)) => self.requests(stream, watcher).await,
-            Ok(Err(error)) => tracing::debug!(cause = chain(&error), "a TLS handshake failed"),
-            Err(_) => tracing::debug!("a TLS handshake did not end in time"),
+        let (stream, peer) = (Impatient::new(stream, self.write_timeout), Peer::of(peer));
+        let ended = match &self.tls {
+            None => self.connections.serve(stream, peer, over).await,
+            Some(tls) => self.encrypted(tls, stream, peer, over).await,
+        };
+        if let Some(cause) = ended {
+            self.metrics.connection_ended(cause);
         }
     }
 
-    async fn requests(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, watcher: Watcher) {
-        let begun = Arc::new(AtomicBool::new(false));
-        let service = hyper::service::service_fn(|request: Request<Incoming>| {
-            begun.store(true, Ordering::Relaxed);
-            self.router.clone().oneshot(self.lingering(request))
-        });
-        let connection = self.builder.serve_connection(TokioIo::new(stream), service).into_owned();
-        let mut served = pin!(watcher.watch(connection));
-        // The protocol is told from the first bytes, and that wait has no time-out of its own.
-        let first = tokio::time::timeout(self.head_timeout, served.as_mut()).await;
-        if first.is_err() && begun.load(Ordering::Relaxed) {
-            drop(served.await);
+    async fn encrypted(
+        &self,
+        tls: &Tls,
+        stream: Impatient<TcpStream>,
+        peer: Peer,
+        over: &CancellationToken,
+    ) -> Option<ConnectionEnd> {
+        let handshake = tokio::time::timeout(self.head_timeout, tls.acceptor().accept(stream));
+        let shaken = tokio::select! {
+            shaken = handshake => shaken,
+            () = over.cancelled() => return None,
+        };
+        match shaken {
+            Ok(Ok(stream)) => self.connections.serve(stream, peer, over).await,
+            Ok(Err(error)) => {
+                tracing::debug!(cause = chain(&error), "a TLS handshake failed");
+                Some(ConnectionEnd::Tls)
+            }
+            Err(_) => Some(ConnectionEnd::Tls),
         }
-    }
-
-    fn lingering(&self, request: Request<Incoming>) -> Request<Body> {
-        let expects_continue = request.headers().contains_key(header::EXPECT);
-        let mut request =
-            request.map(|body| Body::new(LingeringBody::new(body, self.drain, expects_continue)));
-        request.extensions_mut().insert(self.entrance);
-        request
     }
 }

@@ -23,6 +23,7 @@ fn every_error() -> Vec<ApiError> {
     vec![
         ApiError::MissingToken,
         ApiError::InvalidToken(TokenError::Expired),
+        ApiError::KeysUnavailable,
         ApiError::InsufficientScope(Scope::Predict),
         ApiError::UnknownRoute,
         ApiError::MethodNotAllowed { allow: "GET".into() },
@@ -58,7 +59,8 @@ fn every_error_is_documented_and_refusals_are_client_errors() {
         let before_admission = REFUSAL_CODES.contains(&code);
         assert_eq!(
             before_admission,
-            status.is_client_error() && !AFTER_ADMISSION.contains(&code) || code == "model_unavailable",
+            status.is_client_error() && !AFTER_ADMISSION.contains(&code)
+                || ["model_unavailable", "keys_unavailable"].contains(&code),
             "{code}"
         );
     }

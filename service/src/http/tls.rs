@@ -19,8 +19,10 @@ const LOOK_EVERY: Duration = Duration::from_mins(1);
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file cannot be read or holds something else.
-    #[error("service.http.tls: {} holds no {what} in PEM", path.display())]
+    #[error("{key}: {} holds no {what} in PEM", path.display())]
     Pem {
+        /// The section of the configuration that names it.
+        key: &'static str,
         /// The file.
         path: PathBuf,
         /// What it should hold.
@@ -30,24 +32,26 @@ pub enum TlsError {
         source: rustls::pki_types::pem::Error,
     },
     /// The parts do not belong together.
-    #[error("service.http.tls: certificate, key and authorities do not belong together")]
-    Config(#[source] rustls::Error),
+    #[error("{0}: certificate, key and authorities do not belong together")]
+    Config(&'static str, #[source] rustls::Error),
     /// The authorities of clients cannot be used.
-    #[error("service.http.tls.client_authorities_file cannot be used")]
-    Authorities(#[source] rustls::server::VerifierBuilderError),
+    #[error("{0}.client_authorities_file cannot be used")]
+    Authorities(&'static str, #[source] rustls::server::VerifierBuilderError),
 }
 
 /// What connections are accepted with now.
 pub(super) struct Tls {
+    key: &'static str,
     files: TlsConfig,
     current: RwLock<(Arc<ServerConfig>, Vec<SystemTime>)>,
 }
 
 impl Tls {
-    /// Reads the files.
-    pub(super) fn load(files: &TlsConfig) -> Result<Self, TlsError> {
+    /// Reads the files; `key` is the section of the configuration that names them.
+    pub(super) fn load(key: &'static str, files: &TlsConfig) -> Result<Self, TlsError> {
         let read_at = times(files);
-        Ok(Self { files: files.clone(), current: RwLock::new((Arc::new(read(files)?), read_at)) })
+        let current = RwLock::new((Arc::new(read(key, files)?), read_at));
+        Ok(Self { key, files: files.clone(), current })
     }
 
     pub(super) fn acceptor(&self) -> TlsAcceptor {
@@ -63,7 +67,7 @@ impl Tls {
             if self.current.read().unwrap_or_else(PoisonError::into_inner).1 == found {
                 continue;
             }
-            match read(&self.files) {
+            match read(self.key, &self.files) {
                 Ok(config) => {
                     let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
                     *current = (Arc::new(config), found);
@@ -86,31 +90,32 @@ fn times(files: &TlsConfig) -> Vec<SystemTime> {
     paths.filter_map(|path| std::fs::metadata(path).and_then(|facts| facts.modified()).ok()).collect()
 }
 
-fn read(files: &TlsConfig) -> Result<ServerConfig, TlsError> {
-    let certificates = certificates(&files.certificate_file)?;
+fn read(key: &'static str, files: &TlsConfig) -> Result<ServerConfig, TlsError> {
+    let certificates = certificates(key, &files.certificate_file)?;
+    let config_error = |source| TlsError::Config(key, source);
     let path = &files.private_key_file;
-    let failed = |source| TlsError::Pem { path: path.clone(), what: "private key", source };
-    let key = PrivateKeyDer::from_pem_file(path).map_err(failed)?;
+    let failed = |source| TlsError::Pem { key, path: path.clone(), what: "private key", source };
+    let private_key = PrivateKeyDer::from_pem_file(path).map_err(failed)?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
-    let builder = builder.with_safe_default_protocol_versions().map_err(TlsError::Config)?;
+    let builder = builder.with_safe_default_protocol_versions().map_err(config_error)?;
     let builder = match &files.client_authorities_file {
         None => builder.with_no_client_auth(),
         Some(path) => {
             let mut roots = RootCertStore::empty();
-            for authority in self::certificates(path)? {
-                roots.add(authority).map_err(TlsError::Config)?;
+            for authority in self::certificates(key, path)? {
+                roots.add(authority).map_err(config_error)?;
             }
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
-            builder.with_client_cert_verifier(verifier.map_err(TlsError::Authorities)?)
+            builder.with_client_cert_verifier(verifier.map_err(|source| TlsError::Authorities(key, source))?)
         }
     };
-    let mut config = builder.with_single_cert(certificates, key).map_err(TlsError::Config)?;
+    let mut config = builder.with_single_cert(certificates, private_key).map_err(config_error)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let failed = |source| TlsError::Pem { path: path.to_owned(), what: "certificate", source };
+fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let failed = |source| TlsError::Pem { key, path: path.to_owned(), what: "certificate", source };
     CertificateDer::pem_file_iter(path).and_then(Iterator::collect).map_err(failed)
 }

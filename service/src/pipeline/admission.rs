@@ -1,7 +1,7 @@
 //! The door: a bounded number of requests may hold an image at a time.
 
 use crate::quota::ClientPlace;
-use crate::telemetry::metrics::{InFlight, Metrics};
+use crate::telemetry::metrics::{Counted, Metrics};
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -18,7 +18,7 @@ pub struct Admission {
     place: OwnedSemaphorePermit,
     n_places: usize,
     _client: ClientPlace,
-    _counted: InFlight,
+    _counted: Counted,
 }
 
 impl Admission {

@@ -33,6 +33,40 @@ pub enum DropCause {
     Abandoned,
 }
 
+/// Why the service ended a connection by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectionEnd {
+    /// All places were taken.
+    NoPlace,
+    /// The TLS handshake failed or did not end in time.
+    Tls,
+    /// What came is no HTTP; answered 400.
+    Malformed,
+    /// Too many header fields, too large a head or too long a URI; answered 431 or 414.
+    HeadTooLarge,
+    /// A request's head did not come in time, or no further request.
+    Silent,
+    /// The client did not take its answer.
+    NotReading,
+}
+
+impl ConnectionEnd {
+    /// Every cause.
+    pub(super) const ALL: [Self; 6] =
+        [Self::NoPlace, Self::Tls, Self::Malformed, Self::HeadTooLarge, Self::Silent, Self::NotReading];
+
+    pub(super) const fn label(self) -> &'static str {
+        match self {
+            Self::NoPlace => "no_place",
+            Self::Tls => "tls",
+            Self::Malformed => "malformed",
+            Self::HeadTooLarge => "head_too_large",
+            Self::Silent => "silent",
+            Self::NotReading => "not_reading",
+        }
+    }
+}
+
 impl ReloadResult {
     pub(super) const fn label(self) -> &'static str {
         match self {
@@ -44,6 +78,9 @@ impl ReloadResult {
 }
 
 impl ShadowResult {
+    /// Every result.
+    pub(super) const ALL: [Self; 4] = [Self::Agrees, Self::Differs, Self::Skipped, Self::Failed];
+
     pub(super) const fn label(self) -> &'static str {
         match self {
             Self::Agrees => "agrees",

@@ -1,27 +1,15 @@
 //! Every metric, declared once. Label values come from closed sets, so that no client can grow the registry.
 
-pub use super::labels::{DropCause, ReloadResult, ShadowResult};
+pub use super::labels::{ConnectionEnd, DropCause, ReloadResult, ShadowResult};
 
+use super::buckets::{BATCH_BUCKETS, DIFFERENCE_BUCKETS, DURATION_BUCKETS_SECONDS};
 use cxr::RejectReason;
+use prometheus::core::Collector;
 use prometheus::{
     Encoder, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
 use std::time::Duration;
-
-/// Steps of about 1.5 from a fifth of a millisecond (admitting a small upload) to half a second, where objectives lie, so
-/// that a quantile read from them is off by a quarter at most; wider ones to 16 s (a stalled database before its
-/// time-out).
-const DURATION_BUCKETS_SECONDS: &[f64] = &[
-    0.0002, 0.0005, 0.001, 0.0015, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1,
-    0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0,
-];
-
-/// Powers of two up to what a GPU may be given.
-const BATCH_BUCKETS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0];
-
-/// Probabilities differ by nothing, by rounding, or by something that a person would see.
-const DIFFERENCE_BUCKETS: &[f64] = &[0.0, 1e-4, 1e-3, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0];
 
 /// The phases of one prediction, in order.
 pub const PHASES: [&str; 7] = ["admission", "decode", "preprocess", "queue", "infer", "audit", "total"];
@@ -31,6 +19,8 @@ pub struct Metrics {
     registry: Registry,
     http_requests: IntCounterVec,
     http_duration: HistogramVec,
+    connections: IntGauge,
+    connections_ended: IntCounterVec,
     phase_duration: HistogramVec,
     predictions: IntCounterVec,
     rejections: IntCounterVec,
@@ -76,6 +66,13 @@ impl Metrics {
                 "cxr_http_request_duration_seconds",
                 "Time from request head to response head.",
                 &["route", "method"],
+            )?,
+            connections: gauge(&registry, "cxr_connections", "Connections that are open.")?,
+            connections_ended: counters(
+                &registry,
+                "cxr_connections_ended_total",
+                "Connections that the service ended by itself, by cause.",
+                &["cause"],
             )?,
             phase_duration: histograms(
                 &registry,
@@ -203,15 +200,16 @@ impl Metrics {
         for cause in refusal_causes {
             self.refusals.with_label_values(&[*cause]);
         }
+        for cause in ConnectionEnd::ALL {
+            self.connections_ended.with_label_values(&[cause.label()]);
+        }
         for cause in [DropCause::Expired, DropCause::Abandoned] {
             self.dropped.with_label_values(&[cause.label()]);
         }
         for result in [ReloadResult::Swapped, ReloadResult::Unchanged, ReloadResult::Refused] {
             self.reloads.with_label_values(&[result.label()]);
         }
-        for result in
-            [ShadowResult::Agrees, ShadowResult::Differs, ShadowResult::Skipped, ShadowResult::Failed]
-        {
+        for result in ShadowResult::ALL {
             self.shadow.with_label_values(&[result.label()]);
         }
         for phase in PHASES {
@@ -223,6 +221,16 @@ impl Metrics {
     pub fn request(&self, route: &str, method: &str, status: u16, duration: Duration) {
         self.http_requests.with_label_values(&[route, method, &status.to_string()]).inc();
         self.http_duration.with_label_values(&[route, method]).observe(duration.as_secs_f64());
+    }
+
+    /// Counts a connection until the guard is dropped.
+    pub fn connected(&self) -> Counted {
+        Counted::new(&self.connections)
+    }
+
+    /// One connection that the service ended.
+    pub fn connection_ended(&self, cause: ConnectionEnd) {
+        self.connections_ended.with_label_values(&[cause.label()]).inc();
     }
 
     /// One phase of one prediction.
@@ -321,9 +329,8 @@ impl Metrics {
     }
 
     /// Counts an admitted request until the guard is dropped.
-    pub fn admitted(&self) -> InFlight {
-        self.in_flight.inc();
-        InFlight(self.in_flight.clone())
+    pub fn admitted(&self) -> Counted {
+        Counted::new(&self.in_flight)
     }
 
     /// The model that serves.
@@ -356,53 +363,47 @@ impl Metrics {
     }
 }
 
-/// An admitted request; dropped when it ends, however it ends.
+/// An admitted request or a connection; dropped when it ends, however it ends.
 #[derive(Debug)]
-pub struct InFlight(IntGauge);
+pub struct Counted(IntGauge);
 
-impl Drop for InFlight {
+impl Counted {
+    fn new(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Counted {
     fn drop(&mut self) {
         self.0.dec();
     }
 }
 
-fn counter(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntCounter> {
-    let metric = IntCounter::new(name, help)?;
+type Declared<M> = prometheus::Result<M>;
+
+fn registered<M: Collector + Clone + 'static>(registry: &Registry, metric: M) -> Declared<M> {
     registry.register(Box::new(metric.clone()))?;
     Ok(metric)
 }
 
-fn gauge(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntGauge> {
-    let metric = IntGauge::new(name, help)?;
-    registry.register(Box::new(metric.clone()))?;
-    Ok(metric)
+fn counter(registry: &Registry, name: &str, help: &str) -> Declared<IntCounter> {
+    registered(registry, IntCounter::new(name, help)?)
 }
 
-fn histogram(registry: &Registry, name: &str, help: &str, buckets: &[f64]) -> prometheus::Result<Histogram> {
-    let metric = Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))?;
-    registry.register(Box::new(metric.clone()))?;
-    Ok(metric)
+fn gauge(registry: &Registry, name: &str, help: &str) -> Declared<IntGauge> {
+    registered(registry, IntGauge::new(name, help)?)
 }
 
-fn counters(
-    registry: &Registry,
-    name: &str,
-    help: &str,
-    labels: &[&str],
-) -> prometheus::Result<IntCounterVec> {
-    let metric = IntCounterVec::new(Opts::new(name, help), labels)?;
-    registry.register(Box::new(metric.clone()))?;
-    Ok(metric)
+fn histogram(registry: &Registry, name: &str, help: &str, buckets: &[f64]) -> Declared<Histogram> {
+    registered(registry, Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))?)
 }
 
-fn histograms(
-    registry: &Registry,
-    name: &str,
-    help: &str,
-    labels: &[&str],
-) -> prometheus::Result<HistogramVec> {
+fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Declared<IntCounterVec> {
+    registered(registry, IntCounterVec::new(Opts::new(name, help), labels)?)
+}
+
+fn histograms(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Declared<HistogramVec> {
     let options = HistogramOpts::new(name, help).buckets(DURATION_BUCKETS_SECONDS.to_vec());
-    let metric = HistogramVec::new(options, labels)?;
-    registry.register(Box::new(metric.clone()))?;
-    Ok(metric)
+    registered(registry, HistogramVec::new(options, labels)?)
 }

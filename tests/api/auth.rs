@@ -98,7 +98,7 @@ async fn every_route_wants_its_scope_and_new_routes_cannot_be_forgotten() {
             };
             problem(call(None).await.unwrap(), 401, "unauthenticated").await;
             // Each other scope alone, all others together, and names that only look like it.
-            let others: Vec<&str> = SCOPES.into_iter().filter(|other| *other != scope).collect();
+            let others: Vec<&str> = SCOPES.into_iter().filter(|other| other != scope).collect();
             let together = others.join(" ");
             let unknown = format!("other {scope}x {} audit", scope.to_uppercase());
             for wrong in others.into_iter().chain([together.as_str(), unknown.as_str(), ""]) {

@@ -11,8 +11,10 @@ use crate::console;
 use crate::store::{Dropping, Month, Store};
 use anyhow::{Context, ensure};
 use clap::Subcommand;
-use std::fs::File;
+use serde_json::{Value, json};
+use std::fs::{File, Permissions};
 use std::io::{BufRead, BufReader, BufWriter, Write, stdout};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use time::OffsetDateTime;
@@ -22,6 +24,8 @@ use uuid::Uuid;
 
 /// Leaves between two signs of progress.
 const PROGRESS: u64 = 100_000;
+/// Of files that only their owner reads.
+const PRIVATE: u32 = 0o600;
 
 /// What to do with the audit log.
 #[derive(Subcommand)]
@@ -45,7 +49,7 @@ pub enum AuditCommand {
         #[arg(long)]
         key_file: PathBuf,
     },
-    /// Write every row that has its place in the tree, and every checkpoint, as one JSON object a line.
+    /// Write every row that has its place in the tree, and every checkpoint, as one JSON object a line. That it was read is written down.
     #[command(
         after_help = "Example: CXR_SERVICE__DATABASE__URL=postgres://auditor@localhost/cxr cxr-service audit export --out log.ndjson"
     )]
@@ -198,8 +202,7 @@ fn new_key(origin: &str, out: &Path) -> anyhow::Result<ExitCode> {
     );
     let (private, public) = LogKey::generate(origin);
     let mut options = File::options();
-    options.write(true).create_new(true);
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.write(true).create_new(true).mode(PRIVATE);
     let written = options.open(out).and_then(|mut file| writeln!(file, "{private}"));
     written.with_context(|| format!("{}: cannot be written, or exists already", out.display()))?;
     console::print(public);
@@ -214,12 +217,33 @@ async fn write_export(sources: &Sources, out: &Path) -> anyhow::Result<ExitCode>
         Box::new(BufWriter::new(stdout()))
     } else {
         Box::new(BufWriter::new(
-            File::create(out).with_context(|| format!("{}: cannot be written", out.display()))?,
+            private_file(out).with_context(|| format!("{}: cannot be written", out.display()))?,
         ))
     };
+    note_read(&store, &json!({ "command": "audit export" }), None).await?;
     let n = export(&store, &mut file, progress("exported")).await?;
     console::complain(format_args!("{n} rows exported"));
     Ok(ExitCode::SUCCESS)
+}
+
+/// A file that nobody else reads, also where there was one already: it holds what only auditors may see.
+fn private_file(path: &Path) -> std::io::Result<File> {
+    let mut options = File::options();
+    options.write(true).create(true).truncate(true);
+    let file = options.mode(PRIVATE).open(path)?;
+    // A pipe or a device is not ours to close.
+    if file.metadata()?.is_file() {
+        file.set_permissions(Permissions::from_mode(PRIVATE))?;
+    }
+    Ok(file)
+}
+
+/// Who reads without the service is written down as well, before anything is shown.
+pub(super) async fn note_read(store: &Store, query: &Value, n_rows: Option<u64>) -> anyhow::Result<()> {
+    store.note_read(query, n_rows).await.context(
+        "nothing is read, because that cannot be written down in audit_reads: give in service.database.url the primary, as a user with \
+         the role cxr_auditor or cxr_writer; a replica to read from belongs in service.database.reader_url",
+    )
 }
 
 fn public(key: &str) -> anyhow::Result<LogVerifier> {
@@ -333,7 +357,7 @@ fn read_receipts(path: &Path, key: &LogVerifier) -> anyhow::Result<Vec<ReceiptTe
     let lines = BufReader::new(file).lines().zip(1..);
     let receipt = |(line, number): (std::io::Result<String>, usize)| {
         let read = || -> anyhow::Result<ReceiptText> {
-            let value: serde_json::Value = serde_json::from_str(&line?).context("no JSON object")?;
+            let value: Value = serde_json::from_str(&line?).context("no JSON object")?;
             let note = value.pointer("/receipt/note").or_else(|| value.get("note"));
             let note = note.and_then(|note| note.as_str()).context("no member receipt or note")?;
             Ok(key.receipt(note.as_bytes())?)

@@ -165,11 +165,7 @@ impl Store {
     ///
     /// # Errors
     /// When it is not known to be committed.
-    pub async fn note_read(
-        &self,
-        query: &serde_json::Value,
-        n_rows: Option<u64>,
-    ) -> Result<(), StoreError> {
+    pub async fn note_read(&self, query: &serde_json::Value, n_rows: Option<u64>) -> Result<(), StoreError> {
         self.writer.run(async |connection| reads::note(connection, query, n_rows).await).await
     }
 

@@ -5,6 +5,7 @@
 mod auth;
 mod bad_input;
 mod contract;
+mod exports;
 mod fhir;
 mod labels;
 mod oidc;

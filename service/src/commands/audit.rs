@@ -1,8 +1,7 @@
 //! `cxr-service audit ...`: the log's key, its export, and the verifier.
 
-use super::{replay, subjects};
+use super::{export, replay, subjects};
 use crate::audit::anchor::Anchor;
-use crate::audit::export::export;
 use crate::audit::signing::{LogKey, LogVerifier, ReceiptText};
 use crate::audit::tree::{Edge, Hashes};
 use crate::audit::verify::{Expectations, Report, verify};
@@ -11,10 +10,9 @@ use crate::console;
 use crate::store::{Dropping, Month, Store};
 use anyhow::{Context, ensure};
 use clap::Subcommand;
-use serde_json::{Value, json};
-use std::fs::{File, Permissions};
-use std::io::{BufRead, BufReader, BufWriter, Write, stdout};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use serde_json::Value;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use time::OffsetDateTime;
@@ -24,8 +22,6 @@ use uuid::Uuid;
 
 /// Leaves between two signs of progress.
 const PROGRESS: u64 = 100_000;
-/// Of files that only their owner reads.
-const PRIVATE: u32 = 0o600;
 
 /// What to do with the audit log.
 #[derive(Subcommand)]
@@ -49,7 +45,7 @@ pub enum AuditCommand {
         #[arg(long)]
         key_file: PathBuf,
     },
-    /// Write every row that has its place in the tree, and every checkpoint, as one JSON object a line. That it was read is written down.
+    /// Write every row that has its place in the tree, and every checkpoint, as one JSON object a line; that this was done is logged.
     #[command(
         after_help = "Example: CXR_SERVICE__DATABASE__URL=postgres://auditor@localhost/cxr cxr-service audit export --out log.ndjson"
     )]
@@ -162,7 +158,7 @@ pub fn run(command: AuditCommand, sources: &Sources) -> anyhow::Result<ExitCode>
             console::print(key.public());
             Ok(ExitCode::SUCCESS)
         }
-        AuditCommand::Export { out } => write_export(sources, &out),
+        AuditCommand::Export { out } => export::run(sources, &out),
         AuditCommand::Retain { keep_months, public_key, checkpoints, dry_run } => {
             let key = public(&public_key)?;
             let newest = Anchor::at(checkpoints.clone()).newest(&key)?;
@@ -202,48 +198,12 @@ fn new_key(origin: &str, out: &Path) -> anyhow::Result<ExitCode> {
     );
     let (private, public) = LogKey::generate(origin);
     let mut options = File::options();
-    options.write(true).create_new(true).mode(PRIVATE);
+    options.write(true).create_new(true);
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let written = options.open(out).and_then(|mut file| writeln!(file, "{private}"));
     written.with_context(|| format!("{}: cannot be written, or exists already", out.display()))?;
     console::print(public);
     Ok(ExitCode::SUCCESS)
-}
-
-#[tokio::main]
-async fn write_export(sources: &Sources, out: &Path) -> anyhow::Result<ExitCode> {
-    let (database, _) = config::load_database(sources)?;
-    let store = Store::new(&database)?;
-    let mut file: Box<dyn Write> = if out == Path::new("-") {
-        Box::new(BufWriter::new(stdout()))
-    } else {
-        Box::new(BufWriter::new(
-            private_file(out).with_context(|| format!("{}: cannot be written", out.display()))?,
-        ))
-    };
-    note_read(&store, &json!({ "command": "audit export" }), None).await?;
-    let n = export(&store, &mut file, progress("exported")).await?;
-    console::complain(format_args!("{n} rows exported"));
-    Ok(ExitCode::SUCCESS)
-}
-
-/// A file that nobody else reads, also where there was one already: it holds what only auditors may see.
-fn private_file(path: &Path) -> std::io::Result<File> {
-    let mut options = File::options();
-    options.write(true).create(true).truncate(true);
-    let file = options.mode(PRIVATE).open(path)?;
-    // A pipe or a device is not ours to close.
-    if file.metadata()?.is_file() {
-        file.set_permissions(Permissions::from_mode(PRIVATE))?;
-    }
-    Ok(file)
-}
-
-/// Who reads without the service is written down as well, before anything is shown.
-pub(super) async fn note_read(store: &Store, query: &Value, n_rows: Option<u64>) -> anyhow::Result<()> {
-    store.note_read(query, n_rows).await.context(
-        "nothing is read, because that cannot be written down in audit_reads: give in service.database.url the primary, as a user with \
-         the role cxr_auditor or cxr_writer; a replica to read from belongs in service.database.reader_url",
-    )
 }
 
 fn public(key: &str) -> anyhow::Result<LogVerifier> {
@@ -394,7 +354,7 @@ fn print_report(report: &Report, json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn progress(what: &str) -> impl FnMut(u64) {
+pub(super) fn progress(what: &str) -> impl FnMut(u64) {
     move |n| {
         if n % PROGRESS == 0 {
             console::complain(format_args!("{n} rows {what}"));

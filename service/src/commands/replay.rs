@@ -1,6 +1,6 @@
 //! `cxr-service audit replay`: a logged prediction once more.
 
-use super::audit::note_read;
+use super::export::note_read;
 use crate::audit::SiteKey;
 use crate::config::{self, Sources};
 use crate::console;

@@ -1,0 +1,34 @@
+//! Rows that nobody sent: whoever has the database adds them where no signed head is.
+
+use crate::deeds::{add, add_row};
+use crate::log::export;
+use crate::target::{DISARM, ROWS, Target, random};
+use system_tests::postgres;
+
+/// At the end, with its leaf and the hashes above it, and without a checkpoint or with one that is not signed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_appended_behind_the_last_signed_head_is_found() {
+    let target = Target::fill().await;
+    let row = random(ROWS);
+    let unsigned = format!(
+        "; insert into audit_checkpoints select {ROWS} + 1, sha256('x'), note from audit_checkpoints where tree_size = {ROWS}"
+    );
+    for head in ["", &unsigned] {
+        let found = target.findings(&target.attacked(&format!("{}{head}", add(&target, row, ROWS))));
+        assert!(found.contains(&(ROWS, 1)), "{found:?}");
+        assert!(found.iter().all(|(place, _)| *place >= ROWS), "{found:?}");
+    }
+}
+
+/// A row that has no leaf is in no tree: a reader of the table would take it for one of the log's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_without_a_leaf_is_found() {
+    let target = Target::fill().await;
+    let cluster = postgres::shared();
+    let copy = cluster.copy(&target.database);
+    cluster.psql(&copy, &format!("{DISARM}{}", add_row(&target, random(ROWS))));
+    let folder = tempfile::tempdir().unwrap();
+    let exported = std::fs::read_to_string(export(&cluster.url(&copy), folder.path())).unwrap();
+    let found = target.findings(&exported);
+    assert!(!found.is_empty(), "nothing is found");
+}

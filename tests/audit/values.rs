@@ -85,11 +85,10 @@ fn change_a_character(row: &str, column: &str) -> String {
     let columns: BTreeMap<&str, &RawValue> = serde_json::from_str(row).unwrap();
     let value = columns[column].get();
     let bytes = value.as_bytes();
-    // In a text its characters, else the last digits of its numbers: what comes out must still be JSON.
-    let may_change = |at: &usize| {
-        let next = bytes.get(at + 1).copied().unwrap_or(b',');
-        let in_text = bytes[0] == b'"' && bytes[*at].is_ascii_alphanumeric();
-        in_text || bytes[*at].is_ascii_digit() && b",]}e".contains(&next)
+    // In a text its letters and digits, else digits: what comes out is still JSON.
+    let may_change = |at: &usize| match bytes[0] {
+        b'"' => bytes[*at].is_ascii_alphanumeric(),
+        _ => bytes[*at].is_ascii_digit(),
     };
     let candidates: Vec<usize> = (0..bytes.len()).filter(may_change).collect();
     let changed = match value {
@@ -99,7 +98,7 @@ fn change_a_character(row: &str, column: &str) -> String {
         _ => loop {
             let at = candidates[random(candidates.len() as u64) as usize];
             let other = match bytes[at] {
-                b'9' => b'0',
+                b'9' => b'8',
                 b'z' | b'Z' => b'x',
                 character => character + 1,
             };

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # Whether a backup of the log can be restored and is what was signed: dumps the database, restores it into a private Postgres, exports
-# and verifies it there. The database itself is only read; nothing is left behind.
+# and verifies it there. The database itself is only read, and with DUMP need not exist any more; nothing is left behind.
 #
 #   scripts/restore-drill.sh URL PUBLIC_KEY CHECKPOINTS [DUMP]
 #
-#   URL          a reader of the database (role cxr_auditor)
+#   URL          the database as a user with the role cxr_backup; not used where DUMP is given
 #   PUBLIC_KEY   the log's public key, or its file
 #   CHECKPOINTS  folder of the checkpoints that were kept outside the database
 #   DUMP         an existing file of pg_dump --format=custom, to be tried in place of a new one
 #
-#   example: scripts/restore-drill.sh postgres://auditor@db/cxr log.pub /mnt/anchor
+#   example: scripts/restore-drill.sh postgres://backup@db/cxr log.pub /mnt/anchor
 #
 # Needs cxr-service on the PATH or in CXR_SERVICE, and Postgres' programs of the server's version or newer.
 set -euo pipefail
@@ -31,10 +31,10 @@ if [ -z "$dump" ]; then
 fi
 say "restoring $(du -h "$dump" | cut -f1) into a private Postgres"
 admin=$("$here"/private-postgres.sh start "$pg")
-for role in cxr_writer cxr_auditor cxr_monitor; do psql -X -q "$admin" -c "create role $role nologin"; done
 psql -X -q "$admin" -c 'create database restored'
 restored=${admin/\/postgres?/\/restored?}
-pg_restore --exit-on-error --no-owner --dbname="$restored" "$dump"
+# Who may do what is of no use here, and names users of the other cluster.
+pg_restore --exit-on-error --no-owner --no-privileges --dbname="$restored" "$dump"
 say "verifying what was restored"
 CXR_PROFILE=development CXR_SERVICE__DATABASE__URL=$restored "$service" audit export --out "$work/log.ndjson"
 "$service" audit verify --export "$work/log.ndjson" --public-key "$key" --checkpoints "$checkpoints"

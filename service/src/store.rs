@@ -175,6 +175,14 @@ impl Store {
         self.clerk.run(async |connection| reads::insert(connection, read).await).await
     }
 
+    /// Commits that the user of `database.url` reads the log, without the service.
+    ///
+    /// # Errors
+    /// When it is not known to be committed.
+    pub async fn note_read(&self, query: &serde_json::Value, n_rows: Option<u64>) -> Result<(), StoreError> {
+        self.writer.run(async |connection| reads::note(connection, query, n_rows).await).await
+    }
+
     /// Commits a label; it as it is kept, and whether it is new.
     ///
     /// # Errors

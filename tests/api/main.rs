@@ -6,6 +6,7 @@ mod auth;
 mod bad_input;
 mod connections;
 mod contract;
+mod exports;
 mod fhir;
 mod labels;
 mod oidc;

@@ -81,6 +81,7 @@ async fn filters_and_pages_give_every_row_once_and_new_rows_change_no_page() {
     let (from, to) = (value(&rows[6], "received_at"), value(&rows[2], "received_at"));
     assert_eq!(ids(&page(&server, &format!("?from={from}&to={to}")).await), ids(&everything)[3..=6]);
     assert!(ids(&page(&server, "?actor=nobody").await).is_empty());
+    times_at_the_ends_of_what_can_be_said(&server, &ids(&everything)).await;
 
     for wrong in [
         "?limit=0",
@@ -98,6 +99,28 @@ async fn filters_and_pages_give_every_row_once_and_new_rows_change_no_page() {
     ] {
         problem(server.get(&format!("/v1/predictions{wrong}"), "audit:read").await, 400, "malformed_request")
             .await;
+    }
+}
+
+/// "Everything" is said in many ways, and ids begin in 1970.
+async fn times_at_the_ends_of_what_can_be_said(server: &Server, all: &[String]) {
+    for everything in [
+        "from=0000-01-01T00:00:00Z",
+        "from=0001-01-01T00:00:00Z",
+        "from=1969-12-31T23:59:59Z",
+        "to=9999-12-31T23:59:59Z",
+        "to=9999-12-31T22:59:59.999999Z",
+        "from=0001-01-01T00:00:00Z&to=9999-12-31T23:59:59.999999999Z",
+    ] {
+        assert_eq!(ids(&page(server, &format!("?limit=1000&{everything}")).await), all, "{everything}");
+        for (format, head) in [("ndjson", 0), ("csv", 1), ("fhir", 0)] {
+            let path = format!("/v1/predictions?format={format}&{everything}");
+            let answer = server.get(&path, "audit:read").await.text().await.unwrap();
+            assert_eq!(answer.lines().count(), all.len() + head, "{path}");
+        }
+    }
+    for nothing in ["to=0000-01-01T00:00:00Z", "to=1969-12-31T23:30:00Z", "from=9999-12-31T23:59:59Z"] {
+        assert!(ids(&page(server, &format!("?{nothing}")).await).is_empty(), "{nothing}");
     }
 }
 

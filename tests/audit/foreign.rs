@@ -90,31 +90,6 @@ async fn a_row_without_a_leaf_is_found() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_leaf_behind_the_last_checkpoint_is_found() {
-    let folder = tempfile::tempdir().unwrap();
-    let url = log(folder.path()).await;
-    let id = fresh(&url);
-    let leaf = format!(
-        "insert into audit_leaves (leaf_index, prediction_id, leaf_hash, row_hash) \
-         select 4, id, sha256('\\x00'::bytea || uuid_send(id) || digest), digest \
-         from (select '{id}'::uuid as id, sha256('x') as digest) as forged"
-    );
-    postgres::psql(&url, &format!("{}; {leaf}", forged(&id))).unwrap();
-    let (status, report) = verdict(&url, folder.path(), &[]);
-    assert_eq!(status, 1, "{report}");
-    let told: Vec<&str> = report["findings"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter_map(|finding| finding["what"].as_str())
-        .collect();
-    assert!(
-        told.iter().any(|what| what.contains("no signed checkpoint covers the leaves after the first 4")),
-        "{told:?}"
-    );
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_leaf_that_the_service_did_not_write_gets_no_place() {
     let folder = tempfile::tempdir().unwrap();
     let url = postgres::shared().database();

@@ -2,14 +2,20 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod additions;
 mod attacks;
+mod deeds;
 mod erasure;
 mod foreign;
+mod forgery;
+mod reads;
 mod replay;
 mod restore;
 mod retention;
 mod roles;
 mod takeover;
+mod target;
 mod tree;
+mod values;
 
 use system_tests::log;

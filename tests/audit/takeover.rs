@@ -123,5 +123,6 @@ async fn at_500_rows_a_second_places_are_given_within_a_second() {
     let rate = (seconds * 600) as f64 / begun.elapsed().as_secs_f64();
     sequenced(&url, seconds * 600).await;
     println!("{rate:.0} rows a second for {seconds} s: no leaf waited longer than {longest} ms");
-    assert!(longest < 3000, "{longest} ms; a busy host is given three times what it should take");
+    assert!(rate >= 500.0, "only {rate:.0} rows a second were written");
+    assert!(longest < 1000, "{longest} ms at {rate:.0} rows a second");
 }

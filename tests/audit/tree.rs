@@ -5,9 +5,10 @@ use crate::log::{PUBLIC_KEY, anchored, ask, export, leaves_wait, number, sequenc
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::io::Write;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 use system_tests::server::{Options, problem};
-use system_tests::{images, postgres};
+use system_tests::{images, postgres, root};
 use tlog_tiles::{Checkpoint, Hash, check_record, check_tree, record_hash};
 
 fn hashes(proof: &Value) -> Vec<Hash> {
@@ -22,6 +23,30 @@ fn hash(value: &Value) -> Hash {
 fn checkpoint(note: &str) -> Checkpoint {
     let (text, _) = note.rsplit_once("\n\n").unwrap();
     Checkpoint::from_bytes(format!("{text}\n").as_bytes()).unwrap()
+}
+
+/// A program that has nothing of ours holds every proof for good, and none in which anything is changed.
+fn another_program_agrees(proofs: &[Value]) {
+    let holds = |proofs: &[Value]| {
+        let lines: Vec<String> = proofs.iter().map(Value::to_string).collect();
+        let script = root().join("tests/audit/check_proofs.py");
+        let mut checks = Command::new("python3").arg(script).stdin(Stdio::piped()).spawn().unwrap();
+        checks.stdin.take().unwrap().write_all(lines.join("\n").as_bytes()).unwrap();
+        checks.wait().unwrap().code()
+    };
+    assert_eq!(holds(proofs), Some(0));
+    for proof in proofs {
+        for n in 0..proof["hashes"].as_array().unwrap().len() {
+            let mut changed = proof.clone();
+            changed["hashes"][n] = Hash::default().to_string().into();
+            assert_eq!(holds(&[changed]), Some(1), "{proof}");
+        }
+        for member in ["leaf_hash", "from_root"].iter().filter(|member| proof[**member].is_string()) {
+            let mut changed = proof.clone();
+            changed[*member] = Hash::default().to_string().into();
+            assert_eq!(holds(&[changed]), Some(1), "{proof}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -51,20 +76,30 @@ async fn every_row_has_a_receipt_a_proof_and_an_exported_form_that_verify() {
     assert_eq!((head.origin(), head.size()), ("development.cxr.invalid/log", 9));
 
     // Every proof leads to the signed root, from the leaf that the receipt has.
+    let mut proofs = Vec::new();
     for answer in &receipts {
         let id = answer["id"].as_str().unwrap();
         let proof = ask(&server, &format!("/v1/audit/proofs/{id}")).await;
         assert_eq!(proof["leaf_hash"], answer["receipt"]["leaf_hash"]);
         let (index, leaf) = (proof["leaf_index"].as_u64().unwrap(), hash(&proof["leaf_hash"]));
         check_record(&hashes(&proof), 9, *head.hash(), index, leaf).unwrap();
+        proofs.push(proof);
     }
     let heads =
         postgres::psql(&url, "select tree_size, encode(root_hash, 'base64') from audit_checkpoints").unwrap();
     for line in heads.lines() {
         let (size, root) = line.split_once('|').unwrap();
-        let proof = ask(&server, &format!("/v1/audit/consistency?from={size}")).await;
+        let mut proof = ask(&server, &format!("/v1/audit/consistency?from={size}")).await;
+        proof["from_root"] = root.into();
         let root = Hash::parse_hash(root).unwrap();
         check_tree(&hashes(&proof), 9, *head.hash(), size.parse().unwrap(), root).unwrap();
+        proofs.push(proof);
+    }
+    for size in [1, 4, 8] {
+        let id = receipts[0]["id"].as_str().unwrap();
+        if heads.lines().any(|line| line.starts_with(&format!("{size}|"))) {
+            proofs.push(ask(&server, &format!("/v1/audit/proofs/{id}?tree_size={size}")).await);
+        }
     }
     let unknown = "/v1/audit/proofs/01933c5e-0000-7000-8000-000000000000";
     problem(server.get(unknown, "audit:read").await, 404, "not_found").await;
@@ -85,6 +120,10 @@ async fn every_row_has_a_receipt_a_proof_and_an_exported_form_that_verify() {
     let text = std::fs::read_to_string(&exported).unwrap();
     let rows: Vec<&str> = text.lines().filter(|line| line.contains("\"row\":")).collect();
     assert_eq!(rows.len(), 9);
+    for (line, proof) in rows.iter().zip(&mut proofs) {
+        proof["row"] = line.split_once("\"row\":").unwrap().1.strip_suffix('}').unwrap().into();
+    }
+    another_program_agrees(&proofs);
     for line in rows {
         let (_, row) = line.split_once("\"row\":").unwrap();
         let value: Value = serde_json::from_str(line).unwrap();

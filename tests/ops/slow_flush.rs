@@ -40,6 +40,56 @@ async fn load(server: &Arc<Server>, url: &str, per_second: u32, time: Duration) 
     (answered, flushes() - flushes_before, rows() - rows_before)
 }
 
+/// All clients at once, again and again: each waits for its answer and for the next beat.
+async fn bursts(server: &Arc<Server>, url: &str, per_second: u32, time: Duration) -> (u64, u64) {
+    let count = |query: &str| psql(url, query).expect("an answer").parse::<u64>().expect("a number");
+    let counted = || (count("select wal_sync from pg_stat_wal"), count("select count(*) from predictions"));
+    let (flushes, rows) = counted();
+    let beat = Duration::from_secs(1) * CLIENTS / per_second;
+    let begun = Instant::now();
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|_| {
+            let server = Arc::clone(server);
+            tokio::spawn(async move {
+                let image = images::blank();
+                for n in 0.. {
+                    tokio::time::sleep_until((begun + beat * n).into()).await;
+                    if begun.elapsed() >= time {
+                        break;
+                    }
+                    assert_eq!(server.post("", image.clone()).await.status(), 422);
+                }
+            })
+        })
+        .collect();
+    for client in clients {
+        client.await.expect("no client panics");
+    }
+    // The database's own counters are a second behind at most.
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    let (flushes_after, rows_after) = counted();
+    (flushes_after - flushes, rows_after - rows)
+}
+
+/// The histogram of audit phases so far: bounds in milliseconds, and how many ended within each.
+async fn audit_phases(server: &Server) -> Vec<(f64, f64)> {
+    let metrics = server.client.get(format!("{}/metrics", server.base)).send().await.expect("an answer");
+    let metrics = metrics.text().await.expect("text");
+    let bucket = |line: &str| {
+        let bucket = line.strip_prefix("cxr_phase_duration_seconds_bucket{phase=\"audit\",le=\"")?;
+        let (bound, n) = bucket.split_once("\"} ")?;
+        Some((bound.parse::<f64>().ok()? * 1e3, n.parse::<f64>().ok()?))
+    };
+    metrics.lines().filter_map(bucket).collect()
+}
+
+/// The bound within which a share of the phases since then ended.
+fn quantile(before: &[(f64, f64)], after: &[(f64, f64)], share: f64) -> f64 {
+    let since: Vec<(f64, f64)> = before.iter().zip(after).map(|(b, a)| (a.0, a.1 - b.1)).collect();
+    let all = since.last().expect("buckets").1;
+    since.iter().find(|(_, n)| *n >= share * all).expect("the last one").0
+}
+
 /// The share of audit phases so far that ended within a bound of the histogram.
 async fn audit_within(server: &Server, seconds: &str) -> f64 {
     let phase = "cxr_phase_duration_seconds";
@@ -73,6 +123,41 @@ async fn rows_share_slow_flushes() {
             if flush_ms == "8" {
                 assert!(flushes * 2 < rows, "{rows} rows in {flushes} flushes");
             }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_come_together_are_flushed_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let library = preload::build("tests/ops/slow_flush.c", folder.path());
+    let time = if std::env::var_os("CXR_LONG_TESTS").is_some() { 30 } else { 4 };
+    for flush_ms in ["0", "8"] {
+        let cluster =
+            Cluster::durable(&[("LD_PRELOAD", &library.display().to_string()), ("CXR_FLUSH_MS", flush_ms)]);
+        for max_delay_ms in [None, Some(2), Some(15), Some(25)] {
+            let url = cluster.database();
+            let mut options = Options::on(&url);
+            if let Some(max_delay_ms) = max_delay_ms {
+                options = options
+                    .set("audit.commit.max_delay_ms", &max_delay_ms)
+                    .set("audit.commit.from_in_flight", &1)
+                    .set("audit.commit.max_rows", &64);
+            }
+            let server = Arc::new(options.start_ready().await);
+            // Connections prepare their statements in the first bursts.
+            bursts(&server, &url, 200, Duration::from_secs(1)).await;
+            let before = audit_phases(&server).await;
+            let (flushes, rows) = bursts(&server, &url, 200, Duration::from_secs(time)).await;
+            let after = audit_phases(&server).await;
+            let within = |share| quantile(&before, &after, share);
+            println!(
+                "flushes of {flush_ms} ms more, delay {max_delay_ms:?}: {rows} rows in {flushes} flushes, {:.1} a flush; audit p50 {} ms, p95 {} ms, p99 {} ms",
+                rows as f64 / flushes as f64,
+                within(0.5),
+                within(0.95),
+                within(0.99),
+            );
         }
     }
 }

@@ -178,7 +178,7 @@ pub fn shared() -> &'static Cluster {
 pub fn as_user(url: &str, role: &str) -> String {
     static MADE: OnceLock<()> = OnceLock::new();
     MADE.get_or_init(|| {
-        for role in ["writer", "auditor", "monitor"] {
+        for role in ["writer", "auditor", "monitor", "backup"] {
             psql(url, &format!("create role test_{role} login in role cxr_{role}"))
                 .expect("a migrated database");
         }

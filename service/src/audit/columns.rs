@@ -244,3 +244,6 @@ pub(super) fn microseconds(at: OffsetDateTime) -> String {
 fn as_hexadecimal<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&hex::encode(bytes))
 }
+
+#[cfg(test)]
+mod tests;

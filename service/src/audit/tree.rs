@@ -133,6 +133,49 @@ mod tests {
         }
     }
 
+    const L0: &str = "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d";
+    const L1: &str = "96a296d224f285c67bee93c30f8a309157f0daa35dc5b87e410b78630a09cfc7";
+    const L4: &str = "bc1a0643b12e4d2d7c77918f44e0f4f79a838b6cf9ec5b5c283e1f4d88599e6b";
+    const L01: &str = "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125";
+    const L23: &str = "5f083f0a1a33ca076a95279832580db3e0ef4584bdff1f54c8a360f50de3031e";
+    const L45: &str = "0ebc5d3437fbe2db158b9f126a1d118e308181031d0a949f8dededebc558ef6a";
+    const L67: &str = "ca854ea128ed050b41b35ffc1b87b8eb2bde461e9e3b5596ece6b9d5975a0ae0";
+    const L03: &str = "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7";
+    const L47: &str = "6b47aaf29ee3c2af9af889bc1fb9254dabd31177f16232dd6aab035ca39bf6e4";
+
+    /// Inclusion and consistency proofs over the same inputs: the vectors of Certificate Transparency's C++, Go and Java
+    /// implementations (today github.com/transparency-dev/merkle, `testdata`).
+    #[test]
+    fn proofs_are_the_published_ones() {
+        let (mut edge, mut stored) = (Edge::default(), Hashes::default());
+        for input in INPUTS {
+            stored.0.extend(edge.append(record_hash(&hex::decode(input).unwrap())).unwrap());
+        }
+        let text = |proof: Vec<Hash>| proof.iter().map(|hash| hex::encode(hash.0)).collect::<Vec<_>>();
+        // As the service computes them: it learns what it needs, reads that, and computes again.
+        let read = |asked: Vec<u64>| -> Hashes {
+            let hashes = stored.read_hashes(&asked).unwrap();
+            asked.into_iter().zip(hashes).collect()
+        };
+        let inclusion: [(u64, u64, &[&str]); 5] = [
+            (0, 1, &[]),
+            (0, 8, &[L1, L23, L47]),
+            (5, 8, &[L4, L67, L03]),
+            (2, 3, &[L01]),
+            (1, 5, &[L0, L23, L4]),
+        ];
+        for (index, size, published) in inclusion {
+            let hashes = read(Asked::by(|asked| prove_record(size, index, asked)));
+            assert_eq!(text(prove_record(size, index, &hashes).unwrap()), published, "{index} in {size}");
+        }
+        let consistency: [(u64, u64, &[&str]); 4] =
+            [(1, 1, &[]), (1, 8, &[L1, L23, L47]), (6, 8, &[L45, L67, L03]), (2, 5, &[L23, L4])];
+        for (from, to, published) in consistency {
+            let hashes = read(Asked::by(|asked| prove_tree(to, from, asked)));
+            assert_eq!(text(prove_tree(to, from, &hashes).unwrap()), published, "{from} to {to}");
+        }
+    }
+
     #[test]
     fn every_tree_is_the_one_of_the_definition_and_proves_every_leaf_and_every_earlier_tree() {
         let leaves: Vec<Vec<u8>> = (0..70_u8).map(|n| vec![n; usize::from(n)]).collect();

@@ -1,8 +1,7 @@
 //! `cxr-service audit ...`: the log's key, its export, and the verifier.
 
-use super::{replay, subjects};
+use super::{export, replay, subjects};
 use crate::audit::anchor::Anchor;
-use crate::audit::export::export;
 use crate::audit::signing::{LogKey, LogVerifier, ReceiptText};
 use crate::audit::tree::{Edge, Hashes};
 use crate::audit::verify::{Expectations, Report, verify};
@@ -11,8 +10,9 @@ use crate::console;
 use crate::store::{Dropping, Month, Store};
 use anyhow::{Context, ensure};
 use clap::Subcommand;
+use serde_json::Value;
 use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, Write, stdout};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use time::OffsetDateTime;
@@ -45,7 +45,7 @@ pub enum AuditCommand {
         #[arg(long)]
         key_file: PathBuf,
     },
-    /// Write every row that has its place in the tree, and every checkpoint, as one JSON object a line.
+    /// Write every row that has its place in the tree, and every checkpoint, as one JSON object a line; that this was done is logged.
     #[command(
         after_help = "Example: CXR_SERVICE__DATABASE__URL=postgres://auditor@localhost/cxr cxr-service audit export --out log.ndjson"
     )]
@@ -158,7 +158,7 @@ pub fn run(command: AuditCommand, sources: &Sources) -> anyhow::Result<ExitCode>
             console::print(key.public());
             Ok(ExitCode::SUCCESS)
         }
-        AuditCommand::Export { out } => write_export(sources, &out),
+        AuditCommand::Export { out } => export::run(sources, &out),
         AuditCommand::Retain { keep_months, public_key, checkpoints, dry_run } => {
             let key = public(&public_key)?;
             let newest = Anchor::at(checkpoints.clone()).newest(&key)?;
@@ -203,22 +203,6 @@ fn new_key(origin: &str, out: &Path) -> anyhow::Result<ExitCode> {
     let written = options.open(out).and_then(|mut file| writeln!(file, "{private}"));
     written.with_context(|| format!("{}: cannot be written, or exists already", out.display()))?;
     console::print(public);
-    Ok(ExitCode::SUCCESS)
-}
-
-#[tokio::main]
-async fn write_export(sources: &Sources, out: &Path) -> anyhow::Result<ExitCode> {
-    let (database, _) = config::load_database(sources)?;
-    let store = Store::new(&database)?;
-    let mut file: Box<dyn Write> = if out == Path::new("-") {
-        Box::new(BufWriter::new(stdout()))
-    } else {
-        Box::new(BufWriter::new(
-            File::create(out).with_context(|| format!("{}: cannot be written", out.display()))?,
-        ))
-    };
-    let n = export(&store, &mut file, progress("exported")).await?;
-    console::complain(format_args!("{n} rows exported"));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -353,7 +337,7 @@ fn read_receipts(path: &Path, key: &LogVerifier) -> anyhow::Result<Vec<ReceiptTe
     let lines = BufReader::new(file).lines().zip(1..);
     let receipt = |(line, number): (std::io::Result<String>, usize)| {
         let read = || -> anyhow::Result<ReceiptText> {
-            let value: serde_json::Value = serde_json::from_str(&line?).context("no JSON object")?;
+            let value: Value = serde_json::from_str(&line?).context("no JSON object")?;
             let note = value.pointer("/receipt/note").or_else(|| value.get("note"));
             let note = note.and_then(|note| note.as_str()).context("no member receipt or note")?;
             Ok(key.receipt(note.as_bytes())?)
@@ -391,7 +375,7 @@ fn print_report(report: &Report, json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn progress(what: &str) -> impl FnMut(u64) {
+pub(super) fn progress(what: &str) -> impl FnMut(u64) {
     move |n| {
         if n % PROGRESS == 0 {
             console::complain(format_args!("{n} rows {what}"));

@@ -1,5 +1,6 @@
 //! `cxr-service audit replay`: a logged prediction once more.
 
+use super::export::note_read;
 use crate::audit::SiteKey;
 use crate::config::{self, Sources};
 use crate::console;
@@ -8,6 +9,7 @@ use crate::model::ServedModel;
 use crate::replay::{Replay, replay};
 use crate::store::Store;
 use anyhow::{Context, ensure};
+use serde_json::json;
 use std::path::Path;
 use std::process::ExitCode;
 use uuid::Uuid;
@@ -22,7 +24,13 @@ pub(super) fn run(
 ) -> anyhow::Result<ExitCode> {
     let (database, audit, mut config, limits) = config::load_replay(sources)?;
     let store_runtime = tokio::runtime::Runtime::new()?;
-    let row = store_runtime.block_on(async { Store::new(&database)?.find_prediction(id).await })?;
+    let row = store_runtime.block_on(async {
+        let store = Store::new(&database)?;
+        let row = store.find_prediction(id).await?;
+        let read = json!({ "command": "audit replay", "id": id });
+        note_read(&store, &read, Some(u64::from(row.is_some()))).await?;
+        anyhow::Ok(row)
+    })?;
     let row = row.with_context(|| format!("--id: there is no row {id}"))?;
     let bytes = std::fs::read(image).with_context(|| format!("{}: cannot be read", image.display()))?;
     ensure!(

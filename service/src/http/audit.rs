@@ -2,12 +2,14 @@
 
 use super::Shared;
 use super::error::{ApiError, Problem};
+use super::observe::Arrival;
 use crate::audit::tree::{Asked, Hashes};
-use crate::store::SignedHead;
-use axum::Json;
+use crate::auth::Actor;
+use crate::store::{Read, SignedHead};
 use axum::extract::{Path, Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use tlog_tiles::{HashReader, prove_record, prove_tree};
 use utoipa::ToSchema;
@@ -94,7 +96,7 @@ pub(super) async fn checkpoint(State(api): State<Shared>) -> Result<Response, Ap
     params(("id" = Uuid, Path, description = "Id from an answer or a problem document"), InclusionQuery),
     security(("bearer" = ["audit:read"])),
     responses(
-        (status = 200, description = "The proof", body = InclusionProof),
+        (status = 200, description = "The proof; that the row was asked for is logged", body = InclusionProof),
         (status = 400, description = "The id is no UUID, or the size cannot be read", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "No token, or one that is not accepted", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The token lacks the scope", body = Problem, content_type = "application/problem+json"),
@@ -104,12 +106,22 @@ pub(super) async fn checkpoint(State(api): State<Shared>) -> Result<Response, Ap
 )]
 pub(super) async fn inclusion(
     State(api): State<Shared>,
+    Extension(arrival): Extension<Arrival>,
+    Extension(actor): Extension<Actor>,
     Path(id): Path<String>,
     query: Result<Query<InclusionQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<InclusionProof>, ApiError> {
     let id = Uuid::parse_str(&id).map_err(|_| ApiError::Malformed("the id in the path is no UUID"))?;
     let Query(query) = query.map_err(|_| ApiError::Malformed("the query takes tree_size, a number"))?;
-    let Some((leaf_index, leaf_hash)) = api.pipeline.audit.place(id).await? else {
+    let place = api.pipeline.audit.place(id).await?;
+    let read = Read {
+        request_id: arrival.request_id,
+        actor: actor.subject().to_owned(),
+        query: serde_json::json!({ "proof_of": id }),
+        n_rows: Some(u64::from(place.is_some())),
+    };
+    api.pipeline.audit.record_read(&read).await?;
+    let Some((leaf_index, leaf_hash)) = place else {
         let known = api.pipeline.audit.find(id).await?.is_some();
         return Err(if known { ApiError::NotSequenced } else { ApiError::PredictionNotFound });
     };

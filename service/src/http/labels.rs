@@ -4,7 +4,7 @@ use super::Shared;
 use super::error::{ApiError, Problem};
 use super::observe::Arrival;
 use crate::auth::Actor;
-use crate::store::{NewLabel, StoredLabel};
+use crate::store::{NewLabel, Read, StoredLabel};
 use axum::extract::{FromRequest, Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -173,7 +173,7 @@ pub(super) async fn create(
     params(("id" = Uuid, Path, description = "Id from an answer or a problem document")),
     security(("bearer" = ["label"])),
     responses(
-        (status = 200, description = "The labels", body = Labels),
+        (status = 200, description = "The labels; that they were read is logged", body = Labels),
         (status = 400, description = "The id is no UUID", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "No token, or one that is not accepted", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The token lacks the scope", body = Problem, content_type = "application/problem+json"),
@@ -183,10 +183,19 @@ pub(super) async fn create(
 )]
 pub(super) async fn list(
     State(api): State<Shared>,
+    Extension(arrival): Extension<Arrival>,
+    Extension(actor): Extension<Actor>,
     Path(id): Path<String>,
 ) -> Result<Json<Labels>, ApiError> {
     let id = Uuid::parse_str(&id).map_err(|_| ApiError::Malformed("the id in the path is no UUID"))?;
     let labels = api.pipeline.audit.labels(id).await?;
+    let read = Read {
+        request_id: arrival.request_id,
+        actor: actor.subject().to_owned(),
+        query: serde_json::json!({ "labels_of": id }),
+        n_rows: Some(labels.len() as u64),
+    };
+    api.pipeline.audit.record_read(&read).await?;
     Ok(Json(Labels { labels: labels.into_iter().map(Label::from).collect() }))
 }
 

@@ -7,12 +7,11 @@ use sqlx::error::BoxDynError;
 use sqlx::postgres::PgArguments;
 use sqlx::query_builder::{QueryBuilder, Separated};
 use sqlx::{Arguments, PgConnection, Postgres};
-use std::time::Duration;
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 /// Longest time from the head of a request to the id of its image: an hour, the most that `http.body_timeout_ms` can be.
-const UPLOAD: Duration = Duration::from_hours(1);
+const UPLOAD: Duration = Duration::HOUR;
 
 /// Where each leaf waits for its place in the tree.
 const PENDING: &str = "
@@ -204,14 +203,18 @@ pub(super) async fn list(
 
 fn restrict(statement: &mut QueryBuilder<Postgres>, filter: &Filter) {
     // An id is made after its request began, within the time that an upload may take: the range of ids finds the month, the range of
-    // times is exact.
+    // times is exact. Ids count from 1970.
+    let counted = |at: OffsetDateTime| at.max(OffsetDateTime::UNIX_EPOCH);
     if let Some(from) = filter.from {
         statement.push(" AND received_at >= ").push_bind(from);
-        statement.push(" AND id >= first_id(").push_bind(from).push(")");
+        statement.push(" AND id >= first_id(").push_bind(counted(from)).push(")");
     }
     if let Some(to) = filter.to {
         statement.push(" AND received_at < ").push_bind(to);
-        statement.push(" AND id < first_id(").push_bind(to + UPLOAD).push(")");
+        // In the last hour of the year 9999 every id is before the end.
+        if let Some(last) = to.checked_add(UPLOAD) {
+            statement.push(" AND id < first_id(").push_bind(counted(last)).push(")");
+        }
     }
     let texts = [
         ("actor", &filter.actor),

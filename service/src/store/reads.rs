@@ -1,4 +1,4 @@
-//! The table `audit_reads`: who has looked at the log. One insert.
+//! The table `audit_reads`: who has looked at the log. One insert, and one for who reads without the service.
 
 use serde_json::Value;
 use sqlx::PgConnection;
@@ -20,6 +20,9 @@ pub struct Read {
 const INSERT: &str =
     "INSERT INTO audit_reads (id, request_id, actor, query, n_rows) VALUES ($1, $2, $3, $4, $5)";
 
+/// The database says who it is: whoever has no right to write into the table can say nothing else of himself.
+const NOTE: &str = "SELECT note_read($1, $2, $3)";
+
 /// One statement in its own transaction.
 pub(super) async fn insert(connection: &mut PgConnection, read: &Read) -> Result<(), sqlx::Error> {
     sqlx::query(INSERT)
@@ -28,6 +31,21 @@ pub(super) async fn insert(connection: &mut PgConnection, read: &Read) -> Result
         .bind(&read.actor)
         .bind(&read.query)
         .bind(read.n_rows.map(|n| n as i64))
+        .execute(connection)
+        .await
+        .map(|_| ())
+}
+
+/// The same, of the database's user.
+pub(super) async fn note(
+    connection: &mut PgConnection,
+    query: &Value,
+    n_rows: Option<u64>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(NOTE)
+        .bind(Uuid::now_v7())
+        .bind(query)
+        .bind(n_rows.map(|n| n as i64))
         .execute(connection)
         .await
         .map(|_| ())

@@ -1,0 +1,52 @@
+//! `cxr-service audit export`: the log as a file for its reader alone; and how commands that read the log write that down.
+
+use super::audit::progress;
+use crate::audit::export::export;
+use crate::config::{self, Sources};
+use crate::console;
+use crate::store::Store;
+use anyhow::Context;
+use serde_json::{Value, json};
+use std::fs::{File, Permissions};
+use std::io::{BufWriter, Write, stdout};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Its owner reads and writes it, nobody else.
+const PRIVATE: u32 = 0o600;
+
+#[tokio::main]
+pub(super) async fn run(sources: &Sources, out: &Path) -> anyhow::Result<ExitCode> {
+    let (database, _) = config::load_database(sources)?;
+    let store = Store::new(&database)?;
+    let mut file: Box<dyn Write> = if out == Path::new("-") {
+        Box::new(BufWriter::new(stdout()))
+    } else {
+        Box::new(BufWriter::new(
+            private_file(out).with_context(|| format!("{}: cannot be written", out.display()))?,
+        ))
+    };
+    note_read(&store, &json!({ "command": "audit export" }), None).await?;
+    let n = export(&store, &mut file, progress("exported")).await?;
+    console::complain(format_args!("{n} rows exported"));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Also where there was a file already that others could read.
+fn private_file(path: &Path) -> std::io::Result<File> {
+    let file = File::options().write(true).create(true).truncate(true).mode(PRIVATE).open(path)?;
+    // A pipe or a device is not ours to close.
+    if file.metadata()?.is_file() {
+        file.set_permissions(Permissions::from_mode(PRIVATE))?;
+    }
+    Ok(file)
+}
+
+/// Before anything is shown, as the service does it.
+pub(super) async fn note_read(store: &Store, query: &Value, n_rows: Option<u64>) -> anyhow::Result<()> {
+    store.note_read(query, n_rows).await.context(
+        "nothing is read, because that could not be written down in audit_reads: service.database.url takes the primary and a user with \
+         the role cxr_auditor or cxr_writer, service.database.reader_url the replica to read from",
+    )
+}

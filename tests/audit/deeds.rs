@@ -1,0 +1,193 @@
+//! What attackers do, each twice: to an export, and with statements to the database.
+
+use crate::forgery::{Log, Signs};
+use crate::target::{ROWS, Target};
+use std::fmt::Write as _;
+use tlog_tiles::HashReader as _;
+
+pub(crate) fn row_at(place: u64) -> String {
+    format!("(select prediction_id from audit_leaves where leaf_index = {place})")
+}
+
+/// Moves the leaves from a place on by a step.
+fn shift(from: u64, by: i64) -> String {
+    format!(
+        "update audit_leaves set leaf_index = leaf_index + 100000 where leaf_index >= {from}; \
+         update audit_leaves set leaf_index = leaf_index - 100000 + {by} where leaf_index >= 100000; "
+    )
+}
+
+pub(crate) fn delete_row(log: &mut Log, place: u64) {
+    log.leaves[place as usize].lose_row();
+}
+
+pub(crate) fn deleted_row(_: &Target, place: u64) -> String {
+    format!("delete from predictions where id = {}", row_at(place))
+}
+
+pub(crate) fn delete_leaf(log: &mut Log, place: u64) {
+    log.leaves.remove(place as usize);
+}
+
+pub(crate) fn deleted_leaf(target: &Target, place: u64) -> String {
+    format!("{}; delete from audit_leaves where leaf_index = {place}", deleted_row(target, place))
+}
+
+pub(crate) fn close_gap(log: &mut Log, place: u64) {
+    delete_leaf(log, place);
+    log.shift(place as usize, -1);
+}
+
+pub(crate) fn closed_gap(target: &Target, place: u64) -> String {
+    format!("{}; {}", deleted_leaf(target, place), shift(place + 1, -1))
+}
+
+/// A row that looks like another, under an id of its own.
+fn under_another_id(row: &str) -> String {
+    let id = serde_json::from_str::<serde_json::Value>(row).unwrap()["id"].as_str().unwrap().to_owned();
+    let forged = format!("{}{}", &id[..35], if id.ends_with('0') { '1' } else { '0' });
+    row.replace(&id, &forged)
+}
+
+/// With the leaf that it should have.
+pub(crate) fn insert(log: &mut Log, place: u64) {
+    let mut forged = log.leaves[place as usize].clone();
+    forged.rewrite(under_another_id);
+    log.shift(place as usize, 1);
+    log.leaves.insert(place as usize, forged);
+}
+
+pub(crate) fn inserted(target: &Target, place: u64) -> String {
+    format!("{}; {}", shift(place, 1), add(target, place, place))
+}
+
+/// The copy of a row and its leaf, at a place that is free.
+pub(crate) fn add(target: &Target, row: u64, place: u64) -> String {
+    let original = &target.log.leaves[row as usize];
+    let mut forged = original.clone();
+    forged.rewrite(under_another_id);
+    format!(
+        "{}; insert into audit_leaves values ({place}, '{}', '\\x{}', '\\x{}')",
+        add_row(target, row),
+        forged.id,
+        hex::encode(forged.hash.0),
+        hex::encode(forged.row_hash.0)
+    )
+}
+
+/// The copy of a row, and no leaf.
+pub(crate) fn add_row(target: &Target, row: u64) -> String {
+    let original = &target.log.leaves[row as usize];
+    let mut forged = original.clone();
+    forged.rewrite(under_another_id);
+    format!(
+        "create temporary table forged as select * from predictions where id = '{}'; update forged set id = '{}'; \
+         insert into predictions select * from forged",
+        original.id, forged.id
+    )
+}
+
+/// Which leaf changes places with the one at `place`: a later one.
+fn other(place: u64) -> u64 {
+    place + 1 + (place * 7 + 3) % (ROWS - 1 - place)
+}
+
+pub(crate) fn exchange(log: &mut Log, place: u64) {
+    let (one, two) = (place as usize, other(place) as usize);
+    log.leaves.swap(one, two);
+    (log.leaves[one].index, log.leaves[two].index) = (place, other(place));
+}
+
+pub(crate) fn exchanged(_: &Target, place: u64) -> String {
+    let other = other(place);
+    format!(
+        "update audit_leaves set leaf_index = 100000 where leaf_index = {place}; \
+         update audit_leaves set leaf_index = {place} where leaf_index = {other}; \
+         update audit_leaves set leaf_index = {other} where leaf_index = 100000"
+    )
+}
+
+pub(crate) fn cut(log: &mut Log, place: u64) {
+    log.leaves.truncate(place as usize);
+    log.heads.retain(|size, _| *size <= place);
+}
+
+pub(crate) fn cut_off(_: &Target, place: u64) -> String {
+    let positions = tlog_tiles::stored_hash_count(place);
+    format!(
+        "delete from predictions where id in (select prediction_id from audit_leaves where leaf_index >= {place}); \
+         delete from audit_leaves where leaf_index >= {place}; delete from audit_hashes where position >= {positions}; \
+         delete from audit_checkpoints where tree_size > {place}"
+    )
+}
+
+/// Somebody else has sent the image.
+fn by_nobody(row: &str) -> String {
+    let forged = row.replace("\"actor\":\"tester\"", "\"actor\":\"nobody\"");
+    assert_ne!(row, forged);
+    forged
+}
+
+/// The row and its leaf; the checkpoints stay.
+pub(crate) fn rewrite_one(log: &mut Log, place: u64) {
+    log.leaves[place as usize].rewrite(by_nobody);
+}
+
+pub(crate) fn rewritten_one(target: &Target, place: u64) -> String {
+    let mut forged = target.log.clone();
+    rewrite_one(&mut forged, place);
+    let leaf = &forged.leaves[place as usize];
+    format!(
+        "update predictions set actor = 'nobody' where id = '{}'; \
+         update audit_leaves set leaf_hash = '\\x{}', row_hash = '\\x{}' where leaf_index = {place}",
+        leaf.id,
+        hex::encode(leaf.hash.0),
+        hex::encode(leaf.row_hash.0)
+    )
+}
+
+/// Every row from a place to the end, its leaf, the hashes above it and the roots: everything fits again.
+pub(crate) fn rewrite(log: &mut Log, place: u64, signs: Signs) {
+    for leaf in &mut log.leaves[place as usize..] {
+        leaf.rewrite(by_nobody);
+    }
+    log.sign_again(place, signs);
+}
+
+pub(crate) fn rewritten(target: &Target, place: u64, signs: Signs) -> String {
+    let mut forged = target.log.clone();
+    rewrite(&mut forged, place, signs);
+    let mut statements = format!(
+        "update predictions set actor = 'nobody' where id in (select prediction_id from audit_leaves where leaf_index >= {place}); "
+    );
+    for leaf in &forged.leaves[place as usize..] {
+        let (index, hash, row_hash) = (leaf.index, hex::encode(leaf.hash.0), hex::encode(leaf.row_hash.0));
+        let _ = write!(
+            statements,
+            "update audit_leaves set leaf_hash = '\\x{hash}', row_hash = '\\x{row_hash}' where leaf_index = {index}; "
+        );
+    }
+    let hashes = forged.hashes();
+    for position in tlog_tiles::stored_hash_count(place)..hashes.0.len() as u64 {
+        let hash = hex::encode(hashes.read_hashes(&[position]).unwrap()[0].0);
+        let _ =
+            write!(statements, "update audit_hashes set hash = '\\x{hash}' where position = {position}; ");
+    }
+    for (size, note) in forged.heads.range(place + 1..) {
+        let root = hex::encode(forged.root(*size).0);
+        let _ = write!(
+            statements,
+            "update audit_checkpoints set root_hash = '\\x{root}', note = '{note}' where tree_size = {size}; "
+        );
+    }
+    statements
+}
+
+/// A backup of that size is restored, and the log goes on from it with other rows and its own key.
+pub(crate) fn roll_back(log: &mut Log, place: u64) {
+    let place = log.heads.range(..=place).next_back().map_or(0, |(size, _)| *size);
+    for leaf in &mut log.leaves[place as usize..] {
+        leaf.rewrite(under_another_id);
+    }
+    log.sign_again(place, Signs::Thief);
+}

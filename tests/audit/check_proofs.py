@@ -3,11 +3,15 @@
 Standard input: answers of /v1/audit/proofs and /v1/audit/consistency, one a line; the latter with `from_root`, the older tree's root, the
 former with `row`, the exported row, where the leaf is to be checked as well. Ends with 1 at the first that does not hold.
 """
-import base64, hashlib, json, sys
+import base64, hashlib, json, sys, uuid
 
 
 def node(left, right):
     return hashlib.sha256(b"\1" + left + right).digest()
+
+
+def entry_hash(id, row):
+    return hashlib.sha256(b"\0" + uuid.UUID(id).bytes + hashlib.sha256(row.encode()).digest()).digest()
 
 
 def inclusion(leaf, index, size, path, root):
@@ -53,7 +57,7 @@ def holds(proof):
     if "from" in proof:
         return proof["to"] == size and consistency(proof["from"], size, path, base64.b64decode(proof["from_root"]), root)
     leaf = base64.b64decode(proof["leaf_hash"])
-    is_row = "row" not in proof or hashlib.sha256(b"\0" + proof["row"].encode()).digest() == leaf
+    is_row = "row" not in proof or entry_hash(proof["id"], proof["row"]) == leaf
     return is_row and proof["tree_size"] == size and inclusion(leaf, proof["leaf_index"], size, path, root)
 
 

@@ -28,6 +28,15 @@ async fn post(server: &Server, n: u64) {
     }
 }
 
+/// Waits for a metric's value.
+async fn reads(server: &Server, metric: &str, value: f64) {
+    let begun = Instant::now();
+    while server.metric(metric).await != Some(value) {
+        assert!(begun.elapsed() < Duration::from_secs(10), "{metric}: {}", server.log());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 /// A log of four rows, all anchored, and nobody connected.
 async fn log(folder: &Path) -> String {
     let url = postgres::shared().database();
@@ -97,23 +106,19 @@ async fn a_leaf_that_the_service_did_not_write_gets_no_place() {
     post(&server, 2).await;
     sequenced(&url, 2).await;
     let id = fresh(&url);
-    // One with a code that nobody made, and one with the code of another row's leaf.
+    // With a code that nobody made: the key is not in the database.
     let made_up = format!(
         "insert into audit_pending (prediction_id, leaf_hash, row_hash, code) \
          select id, sha256('\\x00'::bytea || uuid_send(id) || digest), digest, sha256('made up') \
          from (select '{id}'::uuid as id, sha256('x') as digest) as forged"
     );
     postgres::psql(&url, &format!("{}; {made_up}", forged(&id))).unwrap();
-    let begun = Instant::now();
-    while server.metric("cxr_audit_foreign_leaves").await != Some(1.0) {
-        assert!(begun.elapsed() < Duration::from_secs(10), "{}", server.log());
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    assert!(server.log().contains(&id), "{}", server.log());
+    reads(&server, "cxr_audit_foreign_leaves", 1.0).await;
     // The others go on, and the forged one stays where everybody sees it.
     post(&server, 2).await;
     sequenced(&url, 4).await;
-    assert_eq!(server.metric("cxr_audit_tree_size").await, Some(4.0));
+    reads(&server, "cxr_audit_tree_size", 4.0).await;
+    assert!(server.log().contains(&id), "{}", server.log());
     assert_eq!(postgres::psql(&url, "select prediction_id from audit_pending").unwrap(), id);
     assert_eq!(number(&url, &format!("select count(*) from audit_leaves where prediction_id = '{id}'")), 0);
     let exported = export(&url, folder.path());

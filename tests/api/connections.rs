@@ -172,7 +172,7 @@ async fn a_client_that_does_not_read_its_answer_is_cut_off() {
     println!("{read} bytes were on their way");
     // One that reads slowly gets everything.
     let mut stream = connect(&server).await;
-    let request = "GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".repeat(1);
+    let request = "GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
     stream.write_all(request.as_bytes()).await.unwrap();
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert!(rest(&mut stream).await.len() > 1_000_000);
@@ -182,11 +182,11 @@ async fn a_client_that_does_not_read_its_answer_is_cut_off() {
 async fn http_2_is_ended_when_it_only_says_that_it_lives() {
     let server = strict().await;
     let mut client = Http2::connect(server.address(), 1 << 20).await.unwrap();
-    client.get("/openapi.json").await.unwrap();
+    client.get("/livez").await.unwrap();
     let begun = Instant::now();
     let heard = tokio::time::timeout(Duration::from_secs(15), client.listen()).await.expect("it is kept");
     println!("{heard:?} in {:?}", begun.elapsed());
-    assert!(heard.heads == 1 && heard.bytes > 10_000 && heard.goaways > 0, "{heard:?}");
+    assert!(heard.heads == 1 && heard.bytes > 0 && heard.goaways > 0, "{heard:?}");
     assert!(begun.elapsed() > Duration::from_millis(1400), "{:?}", begun.elapsed());
     // And one that never asks for anything.
     let client = Http2::connect(server.address(), 1 << 20).await.unwrap();

@@ -181,7 +181,6 @@ async fn what_names_a_patient_is_found_nowhere() {
             .header("x-forwarded-for", UID)
             .header("traceparent", MRN)
     };
-    let mut answers = Vec::new();
     let form = |field: &str, file: Vec<u8>| {
         let part = reqwest::multipart::Part::bytes(file).file_name(format!("{NAME}_{MRN}.jpg"));
         reqwest::multipart::Form::new().part(field.to_owned(), part).text("age", "4")
@@ -256,25 +255,35 @@ async fn what_names_a_patient_is_found_nowhere() {
         let request = server.client.post(format!("{}/v1/predictions", server.base));
         request.bearer_auth(token).body(jpeg_with_texts())
     }));
+    let mut answers = sent(requests).await;
+    let answered = answers.iter().filter(|answer| answer.contains("\"probability\"")).count();
+    assert_eq!(answered, 11, "{answers:#?}");
+    assert_eq!(answers.iter().filter(|answer| answer.contains("input_digest is 64")).count(), 2);
+    answers.push(below_http(&server));
+    is_nowhere(&server, &url, &answers.concat()).await;
+}
+
+/// Heads and bodies of the answers.
+async fn sent(requests: Vec<reqwest::RequestBuilder>) -> Vec<String> {
+    let mut answers = Vec::new();
     for request in requests {
         let answer = request.send().await.unwrap();
         let headers = format!("{:?}", answer.headers());
         answers.push(headers + &answer.text().await.unwrap());
     }
-    let answered = answers.iter().filter(|answer| answer.contains("\"probability\"")).count();
-    assert_eq!(answered, 11, "{answers:#?}");
+    answers
+}
 
-    assert_eq!(answers.iter().filter(|answer| answer.contains("input_digest is 64")).count(), 2);
-    answers.push(below_http(&server));
-
+/// Looks for a patient in what was answered and in all that the service keeps.
+async fn is_nowhere(server: &Server, url: &str, answers: &str) {
     let metrics =
         server.client.get(format!("{}/metrics", server.base)).send().await.unwrap().text().await.unwrap();
-    let dump = Command::new("pg_dump").args(["--inserts", "-d", &url]).output().unwrap();
+    let dump = Command::new("pg_dump").args(["--inserts", "-d", url]).output().unwrap();
     assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
     let dump = String::from_utf8_lossy(&dump.stdout).into_owned();
     assert!(dump.contains("INSERT INTO") && dump.contains("pacs"));
     let places =
-        [("answers", answers.concat()), ("log", server.log()), ("metrics", metrics), ("database", dump)];
+        [("answers", answers.to_owned()), ("log", server.log()), ("metrics", metrics), ("database", dump)];
     for (place, text) in places {
         for trace in TRACES {
             let found = text.find(trace).map(|at| &text[at.saturating_sub(200)..(at + 60).min(text.len())]);

@@ -6,6 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::{Signer as _, SigningKey};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use tlog_tiles::{Error, Hash, HashReader, record_hash, stored_hashes_for_record_hash, tree_hash};
 
 const ORIGIN: &str = "development.cxr.invalid/log";
@@ -26,7 +27,7 @@ impl Leaf {
     pub(crate) fn rewrite(&mut self, change: impl FnOnce(&str) -> String) {
         let row = change(self.row.as_deref().unwrap());
         self.hash = record_hash(row.as_bytes());
-        self.id = serde_json::from_str::<Value>(&row).unwrap()["id"].as_str().unwrap().to_owned();
+        serde_json::from_str::<Value>(&row).unwrap()["id"].as_str().unwrap().clone_into(&mut self.id);
         self.row = Some(row);
     }
 
@@ -83,8 +84,9 @@ impl Log {
         };
         for Leaf { index, id, hash, recorded_at, row } in &self.leaves {
             let row = row.as_deref().unwrap_or("null");
-            text += &format!(
-                "{{\"leaf_index\":{index},\"id\":\"{id}\",\"leaf_hash\":\"{hash}\",\"recorded_at\":{recorded_at},\"row\":{row}}}\n"
+            let _ = writeln!(
+                text,
+                "{{\"leaf_index\":{index},\"id\":\"{id}\",\"leaf_hash\":\"{hash}\",\"recorded_at\":{recorded_at},\"row\":{row}}}"
             );
             if let Some(note) = self.heads.get(&(index + 1)) {
                 text += &head(index + 1, note);

@@ -105,8 +105,12 @@ async fn at_500_rows_a_second_places_are_given_within_a_second() {
     let seconds = if std::env::var_os("CXR_LONG_TESTS").is_some() { 60 } else { 5 };
     let leaves = "insert into audit_pending select ((lpad(to_hex((extract(epoch from clock_timestamp()) * 1000)::bigint), 12, '0') \
         || '7' || substr(md5(random()::text), 1, 3) || '8' || substr(md5(random()::text), 1, 15)))::uuid, sha256(random()::text::bytea) \
-        from generate_series(1, 12); commit; perform pg_sleep(0.02)";
-    let filled = format!("do $$ begin for n in 1 .. {} loop {leaves}; end loop; end $$", seconds * 50);
+        from generate_series(1, 12); commit; \
+        perform pg_sleep(greatest(0, extract(epoch from begun + n * interval '20 ms' - clock_timestamp())))";
+    let filled = format!(
+        "do $$ declare begun timestamptz := clock_timestamp(); begin for n in 1 .. {} loop {leaves}; end loop; end $$",
+        seconds * 50
+    );
     let begun = Instant::now();
     let filler = tokio::task::spawn_blocking({
         let url = url.clone();

@@ -27,7 +27,7 @@ async fn download(server: &Server, format: &str) -> (usize, u64, u64) {
     assert_eq!(answer.status(), 200);
     let (mut lines, mut bytes, mut most) = (0, 0, 0);
     while let Some(chunk) = answer.chunk().await.unwrap() {
-        lines += chunk.iter().filter(|byte| **byte == b'\n').count();
+        lines += chunk.split(|byte| *byte == b'\n').count() - 1;
         bytes += chunk.len() as u64;
         most = most.max(server.memory_bytes());
     }

@@ -7,6 +7,7 @@ use ed25519_dalek::{Signer as _, SigningKey};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use tlog_tiles::{Error, Hash, HashReader, record_hash, stored_hashes_for_record_hash, tree_hash};
 
 const ORIGIN: &str = "development.cxr.invalid/log";
@@ -28,7 +29,7 @@ impl Leaf {
     /// The row says something else, and the leaf fits.
     pub(crate) fn rewrite(&mut self, change: impl FnOnce(&str) -> String) {
         let row = change(self.row.as_deref().unwrap());
-        self.id = serde_json::from_str::<Value>(&row).unwrap()["id"].as_str().unwrap().to_owned();
+        serde_json::from_str::<Value>(&row).unwrap()["id"].as_str().unwrap().clone_into(&mut self.id);
         self.row_hash = Hash(Sha256::digest(&row).into());
         let id = hex::decode(self.id.replace('-', "")).unwrap();
         self.hash = record_hash(&[id.as_slice(), &self.row_hash.0].concat());
@@ -89,8 +90,9 @@ impl Log {
         };
         for Leaf { index, id, hash, row_hash, recorded_at, row } in &self.leaves {
             let row = row.as_deref().unwrap_or("null");
-            text += &format!(
-                "{{\"leaf_index\":{index},\"id\":\"{id}\",\"leaf_hash\":\"{hash}\",\"row_hash\":\"{row_hash}\",\"recorded_at\":{recorded_at},\"row\":{row}}}\n"
+            let _ = writeln!(
+                text,
+                "{{\"leaf_index\":{index},\"id\":\"{id}\",\"leaf_hash\":\"{hash}\",\"row_hash\":\"{row_hash}\",\"recorded_at\":{recorded_at},\"row\":{row}}}"
             );
             if let Some(note) = self.heads.get(&(index + 1)) {
                 text += &head(index + 1, note);

@@ -106,8 +106,14 @@ async fn at_500_rows_a_second_places_are_given_within_a_second() {
     let ids = "select ((lpad(to_hex((extract(epoch from clock_timestamp()) * 1000)::bigint), 12, '0') \
         || '7' || substr(md5(random()::text), 1, 3) || '8' || substr(md5(random()::text), 1, 15)))::uuid \
         from generate_series(1, 12)";
-    let leaves = format!("{}; commit; perform pg_sleep(0.02)", leaves_wait(ids));
-    let filled = format!("do $$ begin for n in 1 .. {} loop {leaves}; end loop; end $$", seconds * 50);
+    let leaves = format!(
+        "{}; commit; perform pg_sleep(greatest(0, extract(epoch from begun + n * interval '20 ms' - clock_timestamp())))",
+        leaves_wait(ids)
+    );
+    let filled = format!(
+        "do $$ declare begun timestamptz := clock_timestamp(); begin for n in 1 .. {} loop {leaves}; end loop; end $$",
+        seconds * 50
+    );
     let begun = Instant::now();
     let filler = tokio::task::spawn_blocking({
         let url = url.clone();

@@ -127,37 +127,59 @@ async fn rows_share_slow_flushes() {
     }
 }
 
+/// Bursts of a warm service: rows a flush, and the bound of the histogram within which 95 % of the audit phases ended, in milliseconds; and
+/// all of it in words.
+async fn burst_measured(cluster: &Cluster, settings: &[(&str, u32)], time: Duration) -> (f64, f64, String) {
+    let url = cluster.database();
+    let options = settings.iter().fold(Options::on(&url), |options, (key, value)| options.set(key, value));
+    let server = Arc::new(options.start_ready().await);
+    // Connections prepare their statements in the first bursts.
+    bursts(&server, &url, 200, Duration::from_secs(1)).await;
+    let before = audit_phases(&server).await;
+    let (flushes, rows) = bursts(&server, &url, 200, time).await;
+    let after = audit_phases(&server).await;
+    let within = |share| quantile(&before, &after, share);
+    let together = rows as f64 / flushes as f64;
+    let told = format!(
+        "{settings:?}: {rows} rows in {flushes} flushes, {together:.1} a flush; audit p50 {} ms, p95 {} ms, p99 {} ms",
+        within(0.5),
+        within(0.95),
+        within(0.99)
+    );
+    (together, within(0.95), told)
+}
+
+/// As gateways send: all at once, 64 images every 320 ms.
+const FOR_BURSTS: [(&str, u32); 3] =
+    [("audit.commit.max_rows", 64), ("audit.commit.max_delay_ms", 2), ("audit.commit.from_in_flight", 1)];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_that_come_together_are_flushed_together() {
     let folder = tempfile::tempdir().unwrap();
     let library = preload::build("tests/ops/slow_flush.c", folder.path());
-    let time = if std::env::var_os("CXR_LONG_TESTS").is_some() { 30 } else { 4 };
-    for flush_ms in ["0", "8"] {
-        let cluster =
-            Cluster::durable(&[("LD_PRELOAD", &library.display().to_string()), ("CXR_FLUSH_MS", flush_ms)]);
-        for max_delay_ms in [None, Some(2), Some(15), Some(25)] {
-            let url = cluster.database();
-            let mut options = Options::on(&url);
-            if let Some(max_delay_ms) = max_delay_ms {
-                options = options
-                    .set("audit.commit.max_delay_ms", &max_delay_ms)
-                    .set("audit.commit.from_in_flight", &1)
-                    .set("audit.commit.max_rows", &64);
-            }
-            let server = Arc::new(options.start_ready().await);
-            // Connections prepare their statements in the first bursts.
-            bursts(&server, &url, 200, Duration::from_secs(1)).await;
-            let before = audit_phases(&server).await;
-            let (flushes, rows) = bursts(&server, &url, 200, Duration::from_secs(time)).await;
-            let after = audit_phases(&server).await;
-            let within = |share| quantile(&before, &after, share);
-            println!(
-                "flushes of {flush_ms} ms more, delay {max_delay_ms:?}: {rows} rows in {flushes} flushes, {:.1} a flush; audit p50 {} ms, p95 {} ms, p99 {} ms",
-                rows as f64 / flushes as f64,
-                within(0.5),
-                within(0.95),
-                within(0.99),
-            );
+    let long = std::env::var_os("CXR_LONG_TESTS").is_some();
+    let time = Duration::from_secs(if long { 30 } else { 4 });
+    let slow = |flush_ms| {
+        Cluster::durable(&[("LD_PRELOAD", &library.display().to_string()), ("CXR_FLUSH_MS", flush_ms)])
+    };
+    if long {
+        for flush_ms in ["0", "8"] {
+            println!("flushes of {flush_ms} ms more");
+            let cluster = slow(flush_ms);
+            println!("{}", burst_measured(&cluster, &[], time).await.2);
+            println!("{}", burst_measured(&cluster, &FOR_BURSTS, time).await.2);
         }
     }
+    // A pause of the host is a burst that waits, more than one phase in twenty: it gets three tries.
+    let (cluster, mut tries) = (slow("8"), Vec::new());
+    for _ in 0..3 {
+        let (together, p95, told) = burst_measured(&cluster, &FOR_BURSTS, time).await;
+        println!("{told}");
+        assert!(together >= 10.0, "{together:.1} rows a flush");
+        if p95 <= 50.0 {
+            return;
+        }
+        tries.push(p95);
+    }
+    panic!("95 % of the audit phases took {tries:?} ms");
 }

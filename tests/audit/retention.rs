@@ -124,7 +124,7 @@ async fn months_come_and_go_beside_a_long_export_and_stop_no_prediction() {
         let asked = Instant::now();
         assert_eq!(server.post("", images::jpeg(1, false)).await.status(), 200);
         longest = longest.max(asked.elapsed());
-        assert!(begun.elapsed() < Duration::from_secs(60), "it does not end");
+        assert!(begun.elapsed() < Duration::from_mins(1), "it does not end");
     }
     let (made, (dropped, told)) = busy.join().unwrap();
     println!("longest answer {longest:?}");

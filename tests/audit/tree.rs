@@ -49,6 +49,17 @@ fn another_program_agrees(proofs: &[Value]) {
     }
 }
 
+/// A line of an export: the entry of the tree is the id's sixteen bytes and the digest of the row as it stands there.
+fn has_the_leaf_of_its_bytes(line: &str) {
+    let (_, row) = line.split_once("\"row\":").unwrap();
+    let value: Value = serde_json::from_str(line).unwrap();
+    let row_hash = Sha256::digest(row.strip_suffix('}').unwrap());
+    assert_eq!(hash(&value["row_hash"]).0, *row_hash);
+    let id = hex::decode(value["id"].as_str().unwrap().replace('-', "")).unwrap();
+    assert_eq!(record_hash(&[id, row_hash.to_vec()].concat()), hash(&value["leaf_hash"]));
+    assert_eq!(value["row"]["id"], value["id"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_row_has_a_receipt_a_proof_and_an_exported_form_that_verify() {
     let url = postgres::shared().database();
@@ -124,16 +135,7 @@ async fn every_row_has_a_receipt_a_proof_and_an_exported_form_that_verify() {
         proof["row"] = line.split_once("\"row\":").unwrap().1.strip_suffix('}').unwrap().into();
     }
     another_program_agrees(&proofs);
-    for line in rows {
-        let (_, row) = line.split_once("\"row\":").unwrap();
-        let value: Value = serde_json::from_str(line).unwrap();
-        let row_hash = Sha256::digest(row.strip_suffix('}').unwrap());
-        assert_eq!(hash(&value["row_hash"]).0, *row_hash);
-        // The entry of the tree: the id's sixteen bytes and the row's digest.
-        let id = hex::decode(value["id"].as_str().unwrap().replace('-', "")).unwrap();
-        assert_eq!(record_hash(&[id, row_hash.to_vec()].concat()), hash(&value["leaf_hash"]));
-        assert_eq!(value["row"]["id"], value["id"]);
-    }
+    rows.into_iter().for_each(has_the_leaf_of_its_bytes);
     let kept = folder.path().join("answers.ndjson");
     let mut file = std::fs::File::create(&kept).unwrap();
     for answer in &receipts {

@@ -156,7 +156,9 @@ impl Running {
         self.metrics.tree_broken(false);
         self.metrics.sequencing(true);
         self.metrics.tree_size(edge.size());
-        head.iter().for_each(|head| self.anchored(head));
+        if let Some(head) = &head {
+            self.anchored(head);
+        }
         loop {
             let n_seen = self.step(&mut leader, &mut edge, &mut foreign).await?;
             if months.is_due() {
@@ -185,7 +187,9 @@ impl Running {
         if let Some((oldest, head)) = step.grown {
             *edge = grown;
             self.metrics.tree_size(edge.size());
-            age(oldest).into_iter().for_each(|age| self.metrics.sequenced_after(age));
+            if let Some(age) = age(oldest) {
+                self.metrics.sequenced_after(age);
+            }
             self.anchored(&head);
         }
         if let Some(id) = step.foreign.first() {
@@ -261,7 +265,9 @@ impl Running {
     }
 
     fn anchored(&self, head: &SignedHead) {
-        self.publisher.iter().for_each(|publisher| publisher.publish(head));
+        if let Some(publisher) = &self.publisher {
+            publisher.publish(head);
+        }
     }
 
     fn grow(&self, edge: &mut Edge, leaves: &[Leaf]) -> Result<Grown, String> {

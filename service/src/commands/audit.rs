@@ -302,7 +302,7 @@ fn verified(
     kept_from: Option<OffsetDateTime>,
 ) -> anyhow::Result<Report> {
     let key = public(public_key)?;
-    let anchors = checkpoints.map(|folder| anchored(folder, &key)).transpose()?;
+    let anchors = checkpoints.map(|folder| anchored(&folder, &key)).transpose()?;
     if anchors.is_none() {
         console::complain(
             "no checkpoint from outside the database is given: whoever holds the log's key could have rewritten it all",
@@ -322,8 +322,8 @@ fn verified(
     Ok(verify(input, &key, &expectations, progress("verified"))?)
 }
 
-fn anchored(folder: PathBuf, key: &LogVerifier) -> anyhow::Result<Vec<Checkpoint>> {
-    let heads = Anchor::at(folder.clone()).all(key)?;
+fn anchored(folder: &Path, key: &LogVerifier) -> anyhow::Result<Vec<Checkpoint>> {
+    let heads = Anchor::at(folder.to_owned()).all(key)?;
     ensure!(
         !heads.is_empty(),
         "{}: holds no checkpoint; give the folder of service.audit.anchor.directory, or leave --checkpoints out",

@@ -326,7 +326,7 @@ fn anchored(folder: &Path, key: &LogVerifier) -> anyhow::Result<Vec<Checkpoint>>
     let heads = Anchor::at(folder.to_owned()).all(key)?;
     ensure!(
         !heads.is_empty(),
-        "{}: holds no checkpoint; give the folder of service.audit.anchor.directory, or leave --checkpoints out",
+        "--checkpoints: {} holds none; leave it out if there are none",
         folder.display()
     );
     Ok(heads)

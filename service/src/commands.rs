@@ -4,3 +4,4 @@ pub mod audit;
 mod export;
 mod replay;
 mod subjects;
+mod verify;

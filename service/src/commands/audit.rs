@@ -1,18 +1,17 @@
 //! `cxr-service audit ...`: the log's key, its export, and the verifier.
 
+use super::verify::{print_report, verified};
 use super::{export, replay, subjects};
 use crate::audit::anchor::Anchor;
-use crate::audit::signing::{LogKey, LogVerifier, ReceiptText};
+use crate::audit::signing::{LogKey, LogVerifier};
 use crate::audit::tree::{Edge, Hashes};
-use crate::audit::verify::{Expectations, Report, verify};
 use crate::config::{self, Sources};
 use crate::console;
 use crate::store::{Dropping, Month, Store};
 use anyhow::{Context, ensure};
 use clap::Subcommand;
-use serde_json::Value;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use time::OffsetDateTime;
@@ -206,7 +205,7 @@ fn new_key(origin: &str, out: &Path) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn public(key: &str) -> anyhow::Result<LogVerifier> {
+pub(super) fn public(key: &str) -> anyhow::Result<LogVerifier> {
     let text = if Path::new(key).exists() {
         std::fs::read_to_string(key).with_context(|| format!("{key}: cannot be read"))?
     } else {
@@ -292,87 +291,6 @@ async fn hold(sources: &Sources, month: Option<&str>, reason: Option<&str>) -> a
         ));
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn verified(
-    export: &Path,
-    public_key: &str,
-    checkpoints: Option<PathBuf>,
-    receipts: Option<&Path>,
-    kept_from: Option<OffsetDateTime>,
-) -> anyhow::Result<Report> {
-    let key = public(public_key)?;
-    let anchors = checkpoints.map(|folder| anchored(&folder, &key)).transpose()?;
-    if anchors.is_none() {
-        console::complain(
-            "no checkpoint from outside the database is given: whoever holds the log's key could have rewritten it all",
-        );
-    }
-    let expectations = Expectations {
-        anchors: anchors.into_iter().flatten().collect(),
-        receipts: receipts.map(|path| read_receipts(path, &key)).transpose()?.unwrap_or_default(),
-        kept_from,
-    };
-    let input: Box<dyn BufRead> = if export == Path::new("-") {
-        Box::new(BufReader::new(std::io::stdin()))
-    } else {
-        let file = File::open(export).with_context(|| format!("{}: cannot be read", export.display()))?;
-        Box::new(BufReader::with_capacity(1 << 20, file))
-    };
-    Ok(verify(input, &key, &expectations, progress("verified"))?)
-}
-
-fn anchored(folder: &Path, key: &LogVerifier) -> anyhow::Result<Vec<Checkpoint>> {
-    let heads = Anchor::at(folder.to_owned()).all(key)?;
-    ensure!(
-        !heads.is_empty(),
-        "--checkpoints: {} holds none; leave it out if there are none",
-        folder.display()
-    );
-    Ok(heads)
-}
-
-fn read_receipts(path: &Path, key: &LogVerifier) -> anyhow::Result<Vec<ReceiptText>> {
-    let file = File::open(path).with_context(|| format!("{}: cannot be read", path.display()))?;
-    let lines = BufReader::new(file).lines().zip(1..);
-    let receipt = |(line, number): (std::io::Result<String>, usize)| {
-        let read = || -> anyhow::Result<ReceiptText> {
-            let value: Value = serde_json::from_str(&line?).context("no JSON object")?;
-            let note = value.pointer("/receipt/note").or_else(|| value.get("note"));
-            let note = note.and_then(|note| note.as_str()).context("no member receipt or note")?;
-            Ok(key.receipt(note.as_bytes())?)
-        };
-        read().with_context(|| format!("{}: line {number}", path.display()))
-    };
-    lines.map(receipt).collect()
-}
-
-fn print_report(report: &Report, json: bool) -> anyhow::Result<()> {
-    if json {
-        console::print(serde_json::to_string_pretty(report)?);
-        return Ok(());
-    }
-    console::print(format_args!(
-        "{} leaves, {} rows verified, {} absent by retention, {} waiting; {} signed checkpoints, {} receipts; {} leaves under a checkpoint from outside",
-        report.n_leaves,
-        report.n_rows_verified,
-        report.n_rows_absent,
-        report.n_rows_waiting,
-        report.n_heads_verified,
-        report.n_receipts_verified,
-        report.anchored_size,
-    ));
-    for finding in &report.findings {
-        let last = finding.leaf_index + finding.n_leaves.saturating_sub(1);
-        let place = if finding.n_leaves <= 1 {
-            format!("leaf {}", finding.leaf_index)
-        } else {
-            format!("leaves {} to {last}", finding.leaf_index)
-        };
-        console::print(format_args!("WRONG at {place}: {}", finding.what));
-    }
-    console::print(if report.findings.is_empty() { "everything is as it was signed" } else { "TAMPERED" });
-    Ok(())
 }
 
 pub(super) fn progress(what: &str) -> impl FnMut(u64) {

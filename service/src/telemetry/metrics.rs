@@ -3,11 +3,11 @@
 pub use super::labels::{ConnectionEnd, DropCause, ReloadResult, ShadowResult};
 
 use super::buckets::{BATCH_BUCKETS, DIFFERENCE_BUCKETS, DURATION_BUCKETS_SECONDS};
+use super::declare::{counter, counters, gauge, histogram, histograms};
 use cxr::RejectReason;
-use prometheus::core::Collector;
 use prometheus::{
-    Encoder, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 use std::time::Duration;
 
@@ -378,32 +378,4 @@ impl Drop for Counted {
     fn drop(&mut self) {
         self.0.dec();
     }
-}
-
-type Declared<M> = prometheus::Result<M>;
-
-fn registered<M: Collector + Clone + 'static>(registry: &Registry, metric: M) -> Declared<M> {
-    registry.register(Box::new(metric.clone()))?;
-    Ok(metric)
-}
-
-fn counter(registry: &Registry, name: &str, help: &str) -> Declared<IntCounter> {
-    registered(registry, IntCounter::new(name, help)?)
-}
-
-fn gauge(registry: &Registry, name: &str, help: &str) -> Declared<IntGauge> {
-    registered(registry, IntGauge::new(name, help)?)
-}
-
-fn histogram(registry: &Registry, name: &str, help: &str, buckets: &[f64]) -> Declared<Histogram> {
-    registered(registry, Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))?)
-}
-
-fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Declared<IntCounterVec> {
-    registered(registry, IntCounterVec::new(Opts::new(name, help), labels)?)
-}
-
-fn histograms(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Declared<HistogramVec> {
-    let options = HistogramOpts::new(name, help).buckets(DURATION_BUCKETS_SECONDS.to_vec());
-    registered(registry, HistogramVec::new(options, labels)?)
 }

@@ -1,0 +1,95 @@
+//! `cxr-service audit verify`: what it is given, and what it says.
+
+use super::audit::{progress, public};
+use crate::audit::anchor::Anchor;
+use crate::audit::signing::{LogVerifier, ReceiptText};
+use crate::audit::verify::{Expectations, Report, verify};
+use crate::console;
+use anyhow::{Context, ensure};
+use serde_json::Value;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use time::OffsetDateTime;
+use tlog_tiles::Checkpoint;
+
+pub(super) fn verified(
+    export: &Path,
+    public_key: &str,
+    checkpoints: Option<PathBuf>,
+    receipts: Option<&Path>,
+    kept_from: Option<OffsetDateTime>,
+) -> anyhow::Result<Report> {
+    let key = public(public_key)?;
+    let anchors = checkpoints.map(|folder| anchored(&folder, &key)).transpose()?;
+    if anchors.is_none() {
+        console::complain(
+            "no checkpoint from outside the database is given: whoever holds the log's key could have rewritten it all",
+        );
+    }
+    let expectations = Expectations {
+        anchors: anchors.into_iter().flatten().collect(),
+        receipts: receipts.map(|path| read_receipts(path, &key)).transpose()?.unwrap_or_default(),
+        kept_from,
+    };
+    let input: Box<dyn BufRead> = if export == Path::new("-") {
+        Box::new(BufReader::new(std::io::stdin()))
+    } else {
+        let file = File::open(export).with_context(|| format!("{}: cannot be read", export.display()))?;
+        Box::new(BufReader::with_capacity(1 << 20, file))
+    };
+    Ok(verify(input, &key, &expectations, progress("verified"))?)
+}
+
+fn anchored(folder: &Path, key: &LogVerifier) -> anyhow::Result<Vec<Checkpoint>> {
+    let heads = Anchor::at(folder.to_owned()).all(key)?;
+    ensure!(
+        !heads.is_empty(),
+        "--checkpoints: {} holds none; leave it out if there are none",
+        folder.display()
+    );
+    Ok(heads)
+}
+
+fn read_receipts(path: &Path, key: &LogVerifier) -> anyhow::Result<Vec<ReceiptText>> {
+    let file = File::open(path).with_context(|| format!("{}: cannot be read", path.display()))?;
+    let lines = BufReader::new(file).lines().zip(1..);
+    let receipt = |(line, number): (std::io::Result<String>, usize)| {
+        let read = || -> anyhow::Result<ReceiptText> {
+            let value: Value = serde_json::from_str(&line?).context("no JSON object")?;
+            let note = value.pointer("/receipt/note").or_else(|| value.get("note"));
+            let note = note.and_then(|note| note.as_str()).context("no member receipt or note")?;
+            Ok(key.receipt(note.as_bytes())?)
+        };
+        read().with_context(|| format!("{}: line {number}", path.display()))
+    };
+    lines.map(receipt).collect()
+}
+
+pub(super) fn print_report(report: &Report, json: bool) -> anyhow::Result<()> {
+    if json {
+        console::print(serde_json::to_string_pretty(report)?);
+        return Ok(());
+    }
+    console::print(format_args!(
+        "{} leaves, {} rows verified, {} absent by retention, {} waiting; {} signed checkpoints, {} receipts; {} leaves under a checkpoint from outside",
+        report.n_leaves,
+        report.n_rows_verified,
+        report.n_rows_absent,
+        report.n_rows_waiting,
+        report.n_heads_verified,
+        report.n_receipts_verified,
+        report.anchored_size,
+    ));
+    for finding in &report.findings {
+        let last = finding.leaf_index + finding.n_leaves.saturating_sub(1);
+        let place = if finding.n_leaves <= 1 {
+            format!("leaf {}", finding.leaf_index)
+        } else {
+            format!("leaves {} to {last}", finding.leaf_index)
+        };
+        console::print(format_args!("WRONG at {place}: {}", finding.what));
+    }
+    console::print(if report.findings.is_empty() { "everything is as it was signed" } else { "TAMPERED" });
+    Ok(())
+}

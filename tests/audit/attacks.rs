@@ -53,7 +53,7 @@ impl Shows {
             Self::There => found == [(place, 1)],
             Self::ThereAndOn => found.contains(&(place, 1)) && (from == place || from == before),
             Self::BetweenHeads => (from, from + n) == (before, after),
-            Self::BetweenHeadsOneLess => from >= before && from + n == after,
+            Self::BetweenHeadsOneLess => from >= before && (after - 1..=after).contains(&(from + n)),
             Self::UpToTheAnchor => (from, from + n) == (before, anchor),
             Self::UpToTheAnchorAtLeast => from >= before && from + n == anchor,
             Self::ToTheEnd => {

@@ -1,7 +1,6 @@
 //! What operators see: logs and metrics. No request body, token, file name or query string passes through here.
 
 mod buckets;
-mod declare;
 mod labels;
 pub mod logs;
 pub mod metrics;

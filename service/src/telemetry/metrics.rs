@@ -1,10 +1,12 @@
 //! Every metric, declared once. Label values come from closed sets, so that no client can grow the registry.
 
+mod declare;
+
 pub use super::labels::{ConnectionEnd, DropCause, ReloadResult, ShadowResult};
 
 use super::buckets::{BATCH_BUCKETS, DIFFERENCE_BUCKETS, DURATION_BUCKETS_SECONDS};
-use super::declare::{counter, counters, gauge, histogram, histograms};
 use cxr::RejectReason;
+use declare::{counter, counters, gauge, histogram, histograms};
 use prometheus::{
     Encoder, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, TextEncoder,

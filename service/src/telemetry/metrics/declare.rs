@@ -1,6 +1,6 @@
 //! How a metric is made and registered, one function for each kind.
 
-use super::buckets::DURATION_BUCKETS_SECONDS;
+use super::super::buckets::DURATION_BUCKETS_SECONDS;
 use prometheus::core::Collector;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,

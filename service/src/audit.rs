@@ -6,6 +6,7 @@ pub mod erasures;
 pub mod export;
 mod group;
 pub mod keyed;
+mod outside;
 mod publisher;
 pub mod repeats;
 pub mod row;

@@ -24,6 +24,12 @@ fn long_ago(url: &str, name: &str, month: &str, n: u32) {
     postgres::psql(url, &statements).unwrap();
 }
 
+/// A service that anchors at once.
+fn anchoring(url: &str, anchor: &Path) -> Options {
+    let options = Options::on(url).set("audit.anchor.directory", &anchor.display());
+    options.set("audit.anchor.interval_ms", &1).set("audit.sequence.interval_ms", &20)
+}
+
 fn run(url: &str, arguments: &[&str]) -> (bool, String) {
     let mut command = Command::new(binary());
     command.arg("audit").args(arguments).env("CXR_PROFILE", "development");
@@ -42,8 +48,7 @@ async fn only_months_that_are_anchored_and_not_held_are_dropped_and_their_leaves
     let url = postgres::shared().database();
     let folder = tempfile::tempdir().unwrap();
     let anchor = folder.path().join("anchor");
-    let options = Options::on(&url).set("audit.anchor.directory", &anchor.display());
-    let options = options.set("audit.anchor.interval_ms", &1).set("audit.sequence.interval_ms", &20);
+    let options = anchoring(&url, &anchor);
     let server = options.start_ready().await;
     assert_eq!(server.post("", images::jpeg(1, false)).await.status(), 200);
     anchored(&anchor, 1).await;
@@ -53,6 +58,14 @@ async fn only_months_that_are_anchored_and_not_held_are_dropped_and_their_leaves
     long_ago(&url, "predictions_2019_04", "2019-04-01T00:00:00Z", 7);
     let (ended_well, told) = retain(&url, &anchor);
     assert!(!ended_well && told.contains("5 rows wait for their place"), "{told}");
+    let version = |version: u8| {
+        let change = format!("update predictions_2019_03 set encoding_version = {version}");
+        let statements = ["alter table predictions_2019_03 disable trigger all", &change].join("; ");
+        postgres::psql(&url, &statements).unwrap();
+    };
+    version(3);
+    assert!(retain(&url, &anchor).1.contains("5 rows are from before encoding version 4"));
+    version(4);
 
     let server = options.start_ready().await;
     sequenced(&url, 13).await;
@@ -98,8 +111,7 @@ async fn months_come_and_go_beside_a_long_export_and_stop_no_prediction() {
     let url = postgres::shared().database();
     let folder = tempfile::tempdir().unwrap();
     let anchor = folder.path().join("anchor");
-    let options = Options::on(&url).set("audit.anchor.directory", &anchor.display());
-    let options = options.set("audit.anchor.interval_ms", &1).set("audit.sequence.interval_ms", &20);
+    let options = anchoring(&url, &anchor);
     let server = options.start_ready().await;
     long_ago(&url, "predictions_2019_03", "2019-03-01T00:00:00Z", 5);
     anchored(&anchor, 5).await;

@@ -195,7 +195,7 @@ async fn the_service_needs_no_more_than_its_roles() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_user_who_could_change_the_log_serves_nobody_in_production() {
+async fn a_service_is_not_ready_as_a_user_who_could_change_the_log() {
     let url = postgres::shared().database();
     let refused = Options::on(&url).set("database.refuse_owner", &true).start().await;
     refused.wait_ready(false).await;

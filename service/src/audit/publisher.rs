@@ -1,15 +1,13 @@
 //! Brings signed heads to the anchor, beside the sequencer: a folder that fails or does not answer must not stop the tree.
 
 use super::anchor::Anchor;
+use super::outside::PATIENCE;
 use crate::store::SignedHead;
 use crate::telemetry::logs::chain;
 use crate::telemetry::metrics::Metrics;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
-
-/// After which time a folder counts as one that does not answer.
-pub(super) const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The way to the task that writes.
 pub(super) struct Publisher(watch::Sender<Option<SignedHead>>);

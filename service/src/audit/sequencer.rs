@@ -1,9 +1,10 @@
 //! Moves what waits into the tree and signs its heads. Every replica runs one; the database lets one of them work.
 
 use super::anchor::{Anchor, AnchorError};
-use super::erasures::Erasures;
+use super::erasures::{Erasure, Erasures, ErasuresError};
 use super::keyed::SiteKey;
-use super::publisher::{PATIENCE, Publisher};
+use super::outside::{Outside, OutsideError, PATIENCE};
+use super::publisher::Publisher;
 use super::signing::LogKey;
 use super::tree::Edge;
 use crate::store::{Grown, Leader, Leaf, SignedHead, Store, StoreError, StoredLeaf};
@@ -15,8 +16,6 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tlog_tiles::{Checkpoint, tree_hash};
-use tokio::sync::Mutex;
-use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 /// How often another replica looks whether the leader has gone.
@@ -60,10 +59,8 @@ enum Trouble {
     Anchor(#[from] AnchorError),
     #[error("the log's key cannot be used")]
     Key(#[from] VerifierError),
-    #[error("the anchor does not answer")]
-    Silent,
-    #[error("our own task failed")]
-    Lost(#[from] tokio::task::JoinError),
+    #[error("the anchor cannot be looked at")]
+    Outside(#[from] OutsideError),
 }
 
 /// The sequencer.
@@ -90,8 +87,8 @@ pub struct Sequencer {
 struct Running {
     parts: Sequencer,
     publisher: Option<Publisher>,
-    /// A look at the anchor that is under way.
-    looking: Mutex<Option<JoinHandle<Result<Option<Checkpoint>, AnchorError>>>>,
+    newest_anchored: Outside<Result<Option<Checkpoint>, AnchorError>>,
+    erased: Outside<Result<Vec<Erasure>, ErasuresError>>,
 }
 
 impl Deref for Running {
@@ -109,7 +106,8 @@ impl Sequencer {
             .anchor
             .clone()
             .map(|anchor| Publisher::start(anchor, self.pace.anchor_interval, Arc::clone(&self.metrics)));
-        Running { parts: self, publisher, looking: Mutex::default() }.run().await;
+        let (newest_anchored, erased) = (Outside::within(PATIENCE), Outside::within(PATIENCE));
+        Running { parts: self, publisher, newest_anchored, erased }.run().await;
     }
 }
 
@@ -218,10 +216,9 @@ impl Running {
     async fn tidy(&self, leader: &mut Leader) -> Result<bool, StoreError> {
         let all = leader.forget_old_keys(self.answers_kept).await?;
         let Some(list) = self.erasures.clone() else { return Ok(all) };
-        let read = tokio::task::spawn_blocking(move || list.all());
         // A list that cannot be read must be mended by somebody; the tree does not wait for that.
-        let cause = match tokio::time::timeout(PATIENCE, read).await {
-            Ok(Ok(Ok(erased))) => {
+        let cause = match self.erased.ask(move || list.all()).await {
+            Ok(Ok(erased)) => {
                 let n = leader.erase_subjects(&erased).await?;
                 if n > 0 {
                     tracing::warn!(
@@ -231,9 +228,8 @@ impl Running {
                 }
                 return Ok(all);
             }
-            Ok(Ok(Err(error))) => chain(&error),
-            Ok(Err(lost)) => chain(&lost),
-            Err(_) => "it does not answer".to_owned(),
+            Ok(Err(error)) => chain(&error),
+            Err(error) => chain(&error),
         };
         tracing::error!(
             cause,
@@ -247,13 +243,8 @@ impl Running {
     async fn check_anchor(&self, leader: &mut Leader, edge: &Edge) -> Result<(), Trouble> {
         let Some(anchor) = self.anchor.clone() else { return Ok(()) };
         let verifier = self.key.verifier()?;
-        let mut looking = self.looking.lock().await;
-        // One that is still under way is waited for: each would keep a thread for as long as the folder does not answer.
-        let look =
-            looking.get_or_insert_with(|| tokio::task::spawn_blocking(move || anchor.newest(&verifier)));
-        let newest = tokio::time::timeout(PATIENCE, look).await.map_err(|_| Trouble::Silent)?;
-        *looking = None;
-        let Some(newest) = newest?? else { return Ok(()) };
+        let newest = self.newest_anchored.ask(move || anchor.newest(&verifier)).await??;
+        let Some(newest) = newest else { return Ok(()) };
         if newest.size() > edge.size() {
             return Err(Trouble::Broken("it is shorter than its anchored checkpoint"));
         }

@@ -34,7 +34,7 @@ pub enum Dropping {
         /// Leaves that the tree must have for it.
         needed: u64,
     },
-    /// Leaves of it do not bind their rows' ids: without the rows nobody could tell how old they were.
+    /// Rows of it have no leaf that binds their id: without the rows nobody could tell how old they were.
     Unbound {
         /// How many.
         n_rows: u64,
@@ -123,18 +123,21 @@ async fn drop_month(
     if !locked(&mut transaction, &format!("LOCK TABLE {table} IN SHARE MODE")).await? {
         return Ok(Dropping::Read);
     }
-    let (n_rows, n_leaves, n_bound, needed): (i64, i64, i64, i64) =
+    let (n_rows, n_unbound, n_waiting, needed): (i64, i64, i64, i64) =
         sqlx::query_as(sqlx::AssertSqlSafe(format!(
-            "SELECT count(*), count(leaf_index), count(row_hash), coalesce(max(leaf_index) + 1, 0)
+            "SELECT count(*),
+                 count(*) FILTER (WHERE encoding_version < 4 OR (leaf_index IS NOT NULL AND row_hash IS NULL)),
+                 count(*) FILTER (WHERE encoding_version >= 4 AND leaf_index IS NULL),
+                 coalesce(max(leaf_index) + 1, 0)
              FROM {table} LEFT JOIN audit_leaves ON prediction_id = id"
         )))
         .fetch_one(&mut *transaction)
         .await?;
-    if n_leaves < n_rows {
-        return Ok(Dropping::Waiting { n_rows: (n_rows - n_leaves) as u64 });
+    if n_unbound > 0 {
+        return Ok(Dropping::Unbound { n_rows: n_unbound as u64 });
     }
-    if n_bound < n_leaves {
-        return Ok(Dropping::Unbound { n_rows: (n_leaves - n_bound) as u64 });
+    if n_waiting > 0 {
+        return Ok(Dropping::Waiting { n_rows: n_waiting as u64 });
     }
     if needed as u64 > anchored {
         return Ok(Dropping::NotAnchored { needed: needed as u64 });

@@ -1,5 +1,6 @@
 //! A disk whose flushes take long: rows share them, and nobody waits for more than his own.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use system_tests::postgres::{Cluster, psql};
@@ -90,12 +91,24 @@ fn quantile(before: &[(f64, f64)], after: &[(f64, f64)], share: f64) -> f64 {
     since.iter().find(|(_, n)| *n >= share * all).expect("the last one").0
 }
 
-/// The share of audit phases so far that ended within a bound of the histogram.
-async fn audit_within(server: &Server, seconds: &str) -> f64 {
-    let phase = "cxr_phase_duration_seconds";
-    let within = server.metric(&format!("{phase}_bucket{{phase=\"audit\",le=\"{seconds}\"}}")).await;
-    let all = server.metric(&format!("{phase}_count{{phase=\"audit\"}}")).await;
-    within.expect("a bucket") / all.expect("a count")
+/// A server whose flushes take so much longer, as one that has been in use: files of its log lie ready to be written again. A new
+/// server makes each of 16 MB when it needs it, and every commit waits for that.
+fn slow(library: &Path, flush_ms: &str) -> Cluster {
+    let cluster =
+        Cluster::durable(&[("LD_PRELOAD", &library.display().to_string()), ("CXR_FLUSH_MS", flush_ms)]);
+    let url = cluster.url("postgres");
+    for _ in 0..6 {
+        psql(&url, "select pg_logical_emit_message(false, 'test', 'a file'), pg_switch_wal()")
+            .expect("it is done");
+    }
+    psql(&url, "checkpoint").expect("it is done");
+    cluster
+}
+
+/// The audit phase between two looks at its histogram, in words: what it is depends on what else the host does.
+fn told(before: &[(f64, f64)], after: &[(f64, f64)]) -> String {
+    let within = |share| quantile(before, after, share);
+    format!("audit p50 {} ms, p95 {} ms, p99 {} ms", within(0.5), within(0.95), within(0.99))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -104,21 +117,21 @@ async fn rows_share_slow_flushes() {
     let library = preload::build("tests/ops/slow_flush.c", folder.path());
     let time = if std::env::var_os("CXR_LONG_TESTS").is_some() { 30 } else { 2 };
     for flush_ms in ["0", "8"] {
-        let cluster =
-            Cluster::durable(&[("LD_PRELOAD", &library.display().to_string()), ("CXR_FLUSH_MS", flush_ms)]);
+        let cluster = slow(&library, flush_ms);
         let url = cluster.database();
         let options = Options::on(&url).set("audit.commit.from_in_flight", &1);
         let options = options.set("audit.commit.max_delay_ms", if flush_ms == "8" { &25 } else { &2 });
         // The sequencer flushes as well: four times a second, not forty.
         let server = Arc::new(options.start_ready().await);
+        load(&server, &url, 200, Duration::from_secs(1)).await;
         for per_second in [200, 600] {
+            let before = audit_phases(&server).await;
             let (answered, flushes, rows) = load(&server, &url, per_second, Duration::from_secs(time)).await;
             assert_eq!(answered as u64, rows, "a row for each answer");
             println!(
-                "flushes of {flush_ms} ms more, {per_second}/s asked: {rows} rows in {flushes} flushes, {:.1} a flush; audit within 15 ms {:.3}, 50 ms {:.3}",
+                "flushes of {flush_ms} ms more, {per_second}/s asked: {rows} rows in {flushes} flushes, {:.1} a flush; {}",
                 rows as f64 / flushes as f64,
-                audit_within(&server, "0.015").await,
-                audit_within(&server, "0.05").await
+                told(&before, &audit_phases(&server).await)
             );
             if flush_ms == "8" {
                 assert!(flushes * 2 < rows, "{rows} rows in {flushes} flushes");
@@ -137,13 +150,10 @@ async fn rows_a_flush(cluster: &Cluster, settings: &[(&str, u32)], time: Duratio
     let before = audit_phases(&server).await;
     let (flushes, rows) = bursts(&server, &url, 200, time).await;
     let after = audit_phases(&server).await;
-    let within = |share| quantile(&before, &after, share);
     let together = rows as f64 / flushes as f64;
     let told = format!(
-        "{settings:?}: {rows} rows in {flushes} flushes, {together:.1} a flush; audit p50 {} ms, p95 {} ms, p99 {} ms",
-        within(0.5),
-        within(0.95),
-        within(0.99)
+        "{settings:?}: {rows} rows in {flushes} flushes, {together:.1} a flush; {}",
+        told(&before, &after)
     );
     (together, told)
 }
@@ -158,17 +168,14 @@ async fn rows_that_come_together_are_flushed_together() {
     let library = preload::build("tests/ops/slow_flush.c", folder.path());
     let long = std::env::var_os("CXR_LONG_TESTS").is_some();
     let time = Duration::from_secs(if long { 30 } else { 4 });
-    let slow = |flush_ms| {
-        Cluster::durable(&[("LD_PRELOAD", &library.display().to_string()), ("CXR_FLUSH_MS", flush_ms)])
-    };
     if long {
         println!("flushes as they are");
-        let cluster = slow("0");
+        let cluster = slow(&library, "0");
         println!("{}", rows_a_flush(&cluster, &[], time).await.1);
         println!("{}", rows_a_flush(&cluster, &FOR_BURSTS, time).await.1);
     }
     println!("flushes of 8 ms more");
-    let cluster = slow("8");
+    let cluster = slow(&library, "8");
     for settings in [&[], FOR_BURSTS.as_slice()] {
         let (together, told) = rows_a_flush(&cluster, settings, time).await;
         println!("{told}");

@@ -5,7 +5,7 @@ use crate::audit::repeats::Kept;
 use crate::audit::row::{SealedRow, StoredPrediction};
 use sqlx::error::BoxDynError;
 use sqlx::postgres::PgArguments;
-use sqlx::query_builder::{QueryBuilder, Separated};
+use sqlx::query_builder::QueryBuilder;
 use sqlx::{Arguments, PgConnection, Postgres};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
@@ -22,16 +22,35 @@ WITH pending AS (
 /// The answers that are kept. Not `ON CONFLICT`: a second row under one key must not be.
 const KEPT: &str = ", kept AS (
     INSERT INTO idempotency_keys (key_digest, fingerprint, prediction_id, answer)
-    SELECT * FROM unnest($5::bytea[], $6::bytea[], $7::uuid[], $8::jsonb[]))";
+    SELECT * FROM unnest($44::bytea[], $45::bytea[], $46::uuid[], $47::jsonb[]))";
 
+/// An array for each column, so that one text does for any number of rows: each text is parsed and planned once a connection. The two
+/// columns that are arrays themselves come as text, because arrays of several lengths are no array.
 const INSERT: &str = "
 INSERT INTO predictions (
-    id, request_id, received_at, actor, site, subject, encoding_version, outcome, reason,
-    input_digest, input_bytes, format, width, height, significant_bits, colour,
-    age_years, view, modality, statistics_version, image_statistics,
-    model_name, model_version, bundle_digest, variant, execution,
+    id, request_id, received_at, actor, site, subject, encoding_version, outcome, reason, input_digest,
+    input_bytes, format, width, height, significant_bits, colour, age_years, view, modality,
+    statistics_version, image_statistics, model_name, model_version, bundle_digest, variant, execution,
     policy_digest, logit, probability, confidence, threshold, decision, review_required, decision_reason,
-    ood_score, embedding_coordinates, cam, cam_width, cam_height, timings) ";
+    ood_score, embedding_coordinates, cam, cam_width, cam_height, timings)
+SELECT
+    id, request_id, received_at, actor, site, subject, encoding_version, outcome, reason, input_digest,
+    input_bytes, format, width, height, significant_bits, colour, age_years, view, modality,
+    statistics_version, image_statistics, model_name, model_version, bundle_digest, variant, execution,
+    policy_digest, logit, probability, confidence, threshold, decision, review_required, decision_reason,
+    ood_score, embedding_coordinates::real[], cam::real[], cam_width, cam_height, timings
+FROM unnest(
+    $1::uuid[], $5::text[], $6::timestamptz[], $7::text[], $8::text[], $9::bytea[], $10::smallint[],
+    $11::text[], $12::text[], $13::bytea[], $14::bigint[], $15::text[], $16::integer[], $17::integer[],
+    $18::smallint[], $19::text[], $20::real[], $21::text[], $22::text[], $23::smallint[], $24::jsonb[],
+    $25::text[], $26::text[], $27::text[], $28::text[], $29::jsonb[], $30::text[], $31::float8[],
+    $32::float8[], $33::float8[], $34::float8[], $35::text[], $36::boolean[], $37::text[], $38::float8[],
+    $39::text[], $40::text[], $41::smallint[], $42::smallint[], $43::jsonb[]) AS rows (
+    id, request_id, received_at, actor, site, subject, encoding_version, outcome, reason, input_digest,
+    input_bytes, format, width, height, significant_bits, colour, age_years, view, modality,
+    statistics_version, image_statistics, model_name, model_version, bundle_digest, variant, execution,
+    policy_digest, logit, probability, confidence, threshold, decision, review_required, decision_reason,
+    ood_score, embedding_coordinates, cam, cam_width, cam_height, timings)";
 
 const COLUMNS: &str = "
 SELECT id, request_id, received_at, recorded_at, actor, site, subject, encoding_version, outcome, reason,
@@ -92,26 +111,83 @@ pub struct Page {
 
 /// One statement in its own transaction: all rows have committed when this returns, and wait for their place in the tree.
 pub(super) async fn insert(connection: &mut PgConnection, rows: &[&SealedRow]) -> Result<(), sqlx::Error> {
-    // One text for each number of rows, which the connection keeps prepared.
+    let with_keys = rows.iter().any(|sealed| sealed.kept().is_some());
     let mut arguments = PgArguments::default();
     add_pending(&mut arguments, rows).map_err(sqlx::Error::Encode)?;
-    let with_keys = rows.iter().any(|sealed| sealed.kept().is_some());
+    let columns: Vec<Columns<'_>> = rows.iter().map(|sealed| Columns::of(sealed.row())).collect();
+    add_columns(&mut arguments, &columns).map_err(sqlx::Error::Encode)?;
     if with_keys {
         add_kept(&mut arguments, rows).map_err(sqlx::Error::Encode)?;
     }
     let mut statement = QueryBuilder::with_arguments(PENDING, arguments);
     statement.push(if with_keys { KEPT } else { "" }).push(INSERT);
-    statement.push_values(rows, |values, sealed| push(values, &Columns::of(sealed.row())));
     statement.build().execute(connection).await.map(|_| ())
 }
 
-/// The arrays of [`PENDING`].
+/// The arrays of [`PENDING`]; the first is the first of [`INSERT`] as well.
 fn add_pending(arguments: &mut PgArguments, rows: &[&SealedRow]) -> Result<(), BoxDynError> {
     arguments.add(rows.iter().map(|sealed| sealed.row().id).collect::<Vec<_>>())?;
     arguments.add(rows.iter().map(|sealed| sealed.digests().leaf_hash.0).collect::<Vec<_>>())?;
     let row_hashes = rows.iter().map(|sealed| sealed.digests().row_hash.map(|hash| hash.0));
     arguments.add(row_hashes.collect::<Vec<_>>())?;
     arguments.add(rows.iter().map(|sealed| *sealed.code()).collect::<Vec<_>>())
+}
+
+/// The other arrays of [`INSERT`], in its order.
+fn add_columns(arguments: &mut PgArguments, rows: &[Columns<'_>]) -> Result<(), BoxDynError> {
+    macro_rules! add {
+        ($($value:expr),+ $(,)?) => {
+            $(arguments.add(rows.iter().map($value).collect::<Vec<_>>())?;)+
+        };
+    }
+    add!(
+        |row| row.request_id,
+        |row| row.received_at,
+        |row| row.actor,
+        |row| row.site,
+        |row| row.subject.map(|subject| subject.0),
+        |row| row.encoding_version,
+        |row| row.outcome,
+        |row| row.reason,
+        |row| &*row.input_digest,
+        |row| row.input_bytes,
+        |row| row.format,
+        |row| row.width,
+        |row| row.height,
+        |row| row.significant_bits,
+        |row| row.colour,
+        |row| row.age_years,
+        |row| row.view,
+        |row| row.modality,
+        |row| row.statistics_version,
+        |row| row.image_statistics.as_deref(),
+        |row| row.model_name,
+        |row| row.model_version,
+        |row| row.bundle_digest,
+        |row| row.variant,
+        |row| row.execution,
+        |row| row.policy_digest,
+        |row| row.logit,
+        |row| row.probability,
+        |row| row.confidence,
+        |row| row.threshold,
+        |row| row.decision,
+        |row| row.review_required,
+        |row| row.decision_reason,
+        |row| row.ood_score,
+        |row| row.embedding_coordinates.map(real_array),
+        |row| row.cam.map(real_array),
+        |row| row.cam_width,
+        |row| row.cam_height,
+        |row| &*row.timings,
+    );
+    Ok(())
+}
+
+/// As Postgres writes an array; each number with as many digits as it takes to be that number again.
+fn real_array(numbers: &[f32]) -> String {
+    let numbers: Vec<String> = numbers.iter().map(f32::to_string).collect();
+    format!("{{{}}}", numbers.join(","))
 }
 
 /// The arrays of [`KEPT`], in the order of the keys: two groups that have two keys in common must not wait for each other.
@@ -123,51 +199,6 @@ fn add_kept(arguments: &mut PgArguments, rows: &[&SealedRow]) -> Result<(), BoxD
     arguments.add(kept.iter().map(|(kept, _)| kept.key.fingerprint).collect::<Vec<_>>())?;
     arguments.add(kept.iter().map(|(_, id)| *id).collect::<Vec<_>>())?;
     arguments.add(kept.iter().map(|(kept, _)| &kept.answer).collect::<Vec<_>>())
-}
-
-/// The values of a row, in the order of [`INSERT`].
-fn push(mut values: Separated<'_, Postgres, &'static str>, row: &Columns<'_>) {
-    values
-        .push_bind(row.id)
-        .push_bind(row.request_id)
-        .push_bind(row.received_at)
-        .push_bind(row.actor)
-        .push_bind(row.site)
-        .push_bind(row.subject.map(|subject| subject.0))
-        .push_bind(row.encoding_version)
-        .push_bind(row.outcome)
-        .push_bind(row.reason)
-        .push_bind(&*row.input_digest)
-        .push_bind(row.input_bytes)
-        .push_bind(row.format)
-        .push_bind(row.width)
-        .push_bind(row.height)
-        .push_bind(row.significant_bits)
-        .push_bind(row.colour)
-        .push_bind(row.age_years)
-        .push_bind(row.view)
-        .push_bind(row.modality)
-        .push_bind(row.statistics_version)
-        .push_bind(row.image_statistics.as_deref())
-        .push_bind(row.model_name)
-        .push_bind(row.model_version)
-        .push_bind(row.bundle_digest)
-        .push_bind(row.variant)
-        .push_bind(row.execution)
-        .push_bind(row.policy_digest)
-        .push_bind(row.logit)
-        .push_bind(row.probability)
-        .push_bind(row.confidence)
-        .push_bind(row.threshold)
-        .push_bind(row.decision)
-        .push_bind(row.review_required)
-        .push_bind(row.decision_reason)
-        .push_bind(row.ood_score)
-        .push_bind(row.embedding_coordinates)
-        .push_bind(row.cam)
-        .push_bind(row.cam_width)
-        .push_bind(row.cam_height)
-        .push_bind(&*row.timings);
 }
 
 pub(super) async fn find(

@@ -4,8 +4,8 @@
 /// that a quantile read from them is off by a quarter at most; wider ones to 16 s (a stalled database before its
 /// time-out).
 pub(super) const DURATION_BUCKETS_SECONDS: &[f64] = &[
-    0.0002, 0.0005, 0.001, 0.0015, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1,
-    0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0,
+    0.0002, 0.0005, 0.001, 0.0015, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.075,
+    0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0,
 ];
 
 /// Powers of two up to what a GPU may be given.

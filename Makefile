@@ -4,12 +4,12 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-service test-trainer lint deny fuzz openapi setup trainer bench bench-models bench-training gpu-check gpu-pack
 
-# Everything but the trainer; the trainer needs libtorch and is built by its own targets into a folder of its own.
+# Everything but the trainer; the trainer needs libtorch and is built by its own targets.
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 TRAINER_ENV = LIBTORCH="$$(scripts/libtorch.sh)" LD_LIBRARY_PATH="$$(scripts/libtorch.sh)/lib" \
 	ORT_DYLIB_PATH="$$(scripts/onnxruntime.sh)" OMP_NUM_THREADS=1
-TRAINER_CARGO = --release --package cxr-trainer --target-dir $(TARGET)/trainer
+TRAINER_CARGO = --release --package cxr-trainer
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -32,7 +32,7 @@ test-trainer: ## Trainer tests on phantoms (fetches libtorch, 544 MB, once)
 	$(TRAINER_ENV) CXR_MLFLOW_PYTHON="$$(scripts/mlflow-venv.sh || true)" \
 		CXR_REFERENCE_PYTHON="$$(scripts/reference-venv.sh)" $(CARGO) test --no-fail-fast $(TRAINER_CARGO)
 
-trainer: ## Build target/trainer/release/cxr-trainer
+trainer: ## Build target/release/cxr-trainer
 	$(TRAINER_ENV) $(CARGO) build $(TRAINER_CARGO)
 
 bench-training: trainer ## The trainer against PyTorch, by turns (fetches PyTorch, 610 MB, once)
@@ -40,7 +40,7 @@ bench-training: trainer ## The trainer against PyTorch, by turns (fetches PyTorc
 
 gpu-check: trainer ## Accept a GPU host: DEVICE=cuda LIBS=lib DATA=kermany224, or DEVICE=cpu to try the check itself
 	$(CARGO) build --release --bins
-	BIN="$(TARGET)/trainer/release:$(TARGET)/release" DATA="$(or $(DATA),../shared/data/kermany224)" \
+	BIN="$(TARGET)/release" DATA="$(or $(DATA),../shared/data/kermany224)" \
 		LIBS="$(or $(LIBS),$$(dirname "$$(scripts/onnxruntime.sh)"):$$(scripts/libtorch.sh)/lib)" \
 		DEVICE="$(or $(DEVICE),cuda)" scripts/gpu-check.sh
 
@@ -54,15 +54,14 @@ bench: setup ## The service against the FastAPI peer and the host's limit: MODEL
 
 bench-models: trainer ## Build target/bench/models: DenseNet-121, ResNet-50 and EfficientNet-B0 for make bench
 	for architecture in densenet121 resnet50 efficientnet-b0; do \
-		$(TRAINER_ENV) $(TARGET)/trainer/release/cxr-trainer benchmark-bundle --architecture $$architecture \
+		$(TRAINER_ENV) $(TARGET)/release/cxr-trainer benchmark-bundle --architecture $$architecture \
 			--out target/bench/models/$$architecture; \
 	done
 
 lint: deny ## Formatting, clippy with warnings as errors, and `make deny`
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
-	$(CARGO) clippy --release --all-targets -- -D warnings
-	$(TRAINER_ENV) $(CARGO) clippy $(TRAINER_CARGO) --all-targets -- -D warnings
+	$(TRAINER_ENV) $(CARGO) clippy --workspace --release --all-targets -- -D warnings
 
 # What only one of the two workspaces has is an exception that the other one does not need.
 DENY = check --hide-inclusion-graph -A unused-wrapper -A license-exception-not-encountered

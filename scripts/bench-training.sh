@@ -14,7 +14,7 @@ run=${1:-runs/bench} rounds=${ROUNDS:-5} steps=${STEPS:-20}
 shared=${CXR_DATA_DIR:-../shared/data}
 data=$(realpath "${DATA:-$shared/kermany224}")
 weights=$(realpath "${WEIGHTS:-$shared/weights/mobilenetv2-imagenet.safetensors}")
-trainer=${CARGO_TARGET_DIR:-target}/trainer/release/cxr-trainer
+trainer=${CARGO_TARGET_DIR:-target}/release/cxr-trainer
 [ -x "$trainer" ] || { echo "$trainer: not built; make trainer" >&2; exit 1; }
 python=$(scripts/peer-venv.sh)
 libraries=$(scripts/libtorch.sh)/lib

@@ -62,7 +62,7 @@ token=$("$cxr" dev-token --subject demo --scope "predict audit:read")
 if [ -z "$image" ]; then
   image=$work/phantom.png
   say "drawing a phantom (building what draws it takes minutes the first time)"
-  cargo run --release --quiet -p cxr --example phantom -- "${SEED:-7}" opacity "$image"
+  cargo run --release --quiet --example phantom -- "${SEED:-7}" opacity "$image"
 fi
 say "POST /v1/predictions with $(basename "$image")"
 # The token goes through a file: arguments are visible to every user of the host.

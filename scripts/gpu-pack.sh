@@ -17,7 +17,7 @@ data=${DATA:+$(realpath -- "$DATA")}
 cd "$(dirname "$0")/.."
 target=${CARGO_TARGET_DIR:-target}
 cache=${CXR_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/cxr}/gpu-wheels
-programs=("$target/trainer/release/cxr-trainer" "$target/release/cxr-service" "$target/release/cxr-loadtest")
+programs=("$target/release/cxr-trainer" "$target/release/cxr-service" "$target/release/cxr-loadtest")
 for program in "${programs[@]}"; do [ -x "$program" ] || { echo "$program: not built" >&2; exit 1; }; done
 say() { printf '%s\n' "$*" >&2; }
 tmp=$(mktemp -d); trap 'rm -rf "$tmp"' EXIT

@@ -1,7 +1,7 @@
 //! What each role of the database may not do, tried as that role; and the whole service with nothing but its own roles.
 
 use crate::log::{export, number, sequenced, verify};
-use system_tests::postgres::as_user;
+use system_tests::postgres::{Session, as_user};
 use system_tests::server::Options;
 use system_tests::{images, postgres};
 
@@ -16,12 +16,30 @@ fn month(url: &str) -> String {
     postgres::psql(url, "select name from predictions_months where now() between starts and ends").unwrap()
 }
 
+async fn sessions(url: &str) -> Vec<(&'static str, Session)> {
+    let mut sessions = Vec::new();
+    for role in ROLES {
+        sessions.push((role, Session::open(&as_user(url, role)).await));
+    }
+    sessions
+}
+
+/// Runs a statement and takes it back; why it is refused.
+async fn undone(session: &mut Session, statement: &str) -> Result<(), String> {
+    session.run("begin").await.expect("a transaction");
+    let told = session.run(statement).await;
+    session.run("rollback").await.expect("its end");
+    told
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_role_changes_what_is_written() {
     let url = postgres::shared().database();
     let server = Options::on(&url).start_ready().await;
     assert_eq!(server.post("", images::jpeg(1, false)).await.status(), 200);
     sequenced(&url, 1).await;
+    let mut owner = Session::open(&url).await;
+    let mut sessions = sessions(&url).await;
     let mut tables: Vec<String> = WRITTEN_ONCE.map(String::from).to_vec();
     tables.push(month(&url));
     for table in &tables {
@@ -45,9 +63,9 @@ async fn no_role_changes_what_is_written() {
             format!("drop table {table}"),
             "create or replace function refuse_change() returns trigger language plpgsql as 'begin return null; end'".to_owned(),
         ];
-        for role in ROLES {
+        for (role, session) in &mut sessions {
             for statement in changes.iter().chain(&definitions) {
-                let refused = postgres::psql(&as_user(&url, role), statement).unwrap_err();
+                let refused = session.run(statement).await.unwrap_err();
                 let for_the_right_reason =
                     refused.contains("permission denied") || refused.contains("must be owner of");
                 assert!(for_the_right_reason, "{role}: {statement}: {refused}");
@@ -55,7 +73,7 @@ async fn no_role_changes_what_is_written() {
         }
         // The owner migrates, so definitions are his; rows are nobody's.
         for statement in &changes {
-            let refused = postgres::psql(&url, statement).unwrap_err();
+            let refused = owner.run(statement).await.unwrap_err();
             assert!(refused.contains("append-only"), "owner: {statement}: {refused}");
         }
     }
@@ -85,10 +103,11 @@ const RIGHTS: [(&str, [&str; 4]); 15] = [
 ];
 const MONTH: &str = "the month";
 
-#[test]
-fn each_role_may_do_in_each_table_what_it_needs_and_nothing_else() {
+#[tokio::test(flavor = "multi_thread")]
+async fn each_role_may_do_in_each_table_what_it_needs_and_nothing_else() {
     let url = postgres::shared().database();
     let month = month(&url);
+    let mut sessions = sessions(&url).await;
     let tables = "select relname from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p', 'v', 'm', 'f') \
         and not relispartition order by 1";
     let tables = postgres::psql(&url, tables).unwrap();
@@ -107,10 +126,10 @@ fn each_role_may_do_in_each_table_what_it_needs_and_nothing_else() {
             ('d', format!("delete from {table} where false")),
             ('t', format!("truncate {table}")),
         ];
-        for (role, may) in ROLES.into_iter().zip(rights) {
+        for ((role, session), may) in sessions.iter_mut().zip(rights) {
             for (right, statement) in &statements {
                 // Refused for want of the right, and for no other reason.
-                let told = postgres::psql(&as_user(&url, role), &format!("begin; {statement}; rollback"));
+                let told = undone(session, statement).await;
                 let denied = told.is_err_and(|refused| {
                     refused.contains("permission denied for")
                         || refused.contains("is not a table")
@@ -127,10 +146,10 @@ fn each_role_may_do_in_each_table_what_it_needs_and_nothing_else() {
         ("note_read(gen_random_uuid(), '{}', 0)", &["writer", "auditor"]),
     ];
     for (call, may) in calls {
-        for role in ROLES {
-            let told = postgres::psql(&as_user(&url, role), &format!("begin; select {call}; rollback"));
+        for (role, session) in &mut sessions {
+            let told = undone(session, &format!("select {call}")).await;
             let denied = told.is_err_and(|refused| refused.contains("permission denied for function"));
-            assert_eq!(denied, !may.contains(&role), "{role}: {call}");
+            assert_eq!(denied, !may.contains(role), "{role}: {call}");
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::root;
 use crate::server::binary;
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -204,6 +205,22 @@ pub fn psql(url: &str, sql: &str) -> Result<String, String> {
         Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     } else {
         Err(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+}
+
+/// A session of its own, for many statements: psql takes longer to start than most of them.
+pub struct Session(PgConnection);
+
+impl Session {
+    /// Connects.
+    pub async fn open(url: &str) -> Self {
+        Self(PgConnection::connect(url).await.expect("a connection"))
+    }
+
+    /// Runs one or several statements in a transaction; why they are refused.
+    pub async fn run(&mut self, sql: &str) -> Result<(), String> {
+        let run = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut self.0).await;
+        run.map(|_| ()).map_err(|error| error.to_string())
     }
 }
 

@@ -94,6 +94,9 @@ pub enum Failure {
     /// Drawing the heatmap panicked.
     #[error("drawing the heatmap failed")]
     Heatmap(#[source] JobLost),
+    /// Anything else panicked.
+    #[error("the examination panicked")]
+    Panicked,
 }
 
 impl Failure {
@@ -104,6 +107,7 @@ impl Failure {
             Self::Infer(_) => "infer_failed",
             Self::Embedding(_) => "embedding_mismatch",
             Self::Heatmap(_) => "heatmap_failed",
+            Self::Panicked => "examination_failed",
         }
     }
 }

@@ -15,9 +15,9 @@ fn trainer() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_cxr-trainer"))
 }
 
-/// Where the service and the load generator lie, beside the trainer's own build folder.
+/// Where the trainer, the service and the load generator lie.
 fn programs() -> PathBuf {
-    let folder = trainer().parent().unwrap().join("../../release");
+    let folder = trainer().parent().unwrap().to_owned();
     for name in ["cxr-service", "cxr-loadtest"] {
         let program = folder.join(name);
         assert!(program.exists(), "{} is not built: cargo build --release --bins", program.display());
@@ -54,7 +54,7 @@ fn check(data: &Path, out: &Path) -> Command {
     let mut command = Command::new(repository().join("scripts/gpu-check.sh"));
     command
         .env("DEVICE", "cpu")
-        .env("BIN", list(&[trainer().parent().unwrap(), &programs()]))
+        .env("BIN", programs())
         .env("LIBS", list(&[onnxruntime().parent().unwrap(), &Path::new(&libtorch).join("lib")]))
         .env("DATA", data)
         .env("OUT", out)

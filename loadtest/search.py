@@ -177,10 +177,12 @@ def main():
         service, port = serve(environment, log)
         one = json.loads(psql(url, "select row_to_json(p) from (select id, request_id, encode(input_digest, 'hex') as digest, received_at from predictions order by id desc offset 5000 limit 1) p"))
         moment = psql(url, "select to_char(now() - interval '200 days', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')")
+        week = psql(url, "select to_char(now() - interval '207 days', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')")
         queries = {
             "newest": "",
             "a page far back": f"cursor={psql(url, 'select first_id(now() - interval $$300 days$$)')}",
             "time": f"to={moment}",
+            "a week": f"from={week}&to={moment}",
             "actor of 1 in 200": "actor=pacs-17",
             "actor with 50 rows": "actor=rare-actor",
             "unknown actor": "actor=nobody",

@@ -61,10 +61,12 @@ SELECT id, request_id, received_at, recorded_at, actor, site, subject, encoding_
     ood_score, embedding_coordinates, cam, cam_width, cam_height, timings
 FROM predictions ";
 
-/// The images of a label by the rule of the view `current_labels`, from the label's own index and in the order of a page.
+/// The images of a label by the rule of the view `current_labels`, from the label's own index and in the order of a page. Said as what
+/// there is not, of which the planner believes that it is common: then it stops at the end of the page.
 const LABELLED: &str = "
-JOIN (SELECT prediction_id AS labelled FROM labels AS counts WHERE id = (SELECT id FROM labels AS newest
-    WHERE newest.prediction_id = counts.prediction_id ORDER BY labelled_at DESC, recorded_at DESC, id DESC LIMIT 1)
+JOIN (SELECT prediction_id AS labelled FROM labels AS counts WHERE NOT EXISTS (SELECT FROM labels AS newer
+    WHERE newer.prediction_id = counts.prediction_id
+    AND (newer.labelled_at, newer.recorded_at, newer.id) > (counts.labelled_at, counts.recorded_at, counts.id))
     AND label = ";
 
 /// What is asked for; all of it must hold.

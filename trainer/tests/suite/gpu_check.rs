@@ -152,7 +152,7 @@ fn all_that_is_missing_is_said_before_anything_is_begun() {
     let out = workbench.path().join("out");
     let mut command = check(&nowhere, &out);
     // A GPU host's libraries are not there either.
-    command.env("DEVICE", "cuda").env("BIN", programs());
+    command.env("DEVICE", "cuda").env("BIN", workbench.path());
     let printed = fail(&mut command);
     for needed in ["cxr-trainer", "libonnxruntime_providers_cuda.so", "train/NORMAL"] {
         assert!(printed.contains(needed), "{needed}: {printed}");

@@ -152,6 +152,8 @@ fn all_that_is_missing_is_said_before_anything_is_begun() {
     let out = workbench.path().join("out");
     let mut command = check(&nowhere, &out);
     // A GPU host's libraries are not there either.
+    let loadtest = "cxr-loadtest";
+    std::os::unix::fs::symlink(programs().join(loadtest), workbench.path().join(loadtest)).unwrap();
     command.env("DEVICE", "cuda").env("BIN", workbench.path());
     let printed = fail(&mut command);
     for needed in ["cxr-trainer", "libonnxruntime_providers_cuda.so", "train/NORMAL"] {

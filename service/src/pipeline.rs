@@ -27,10 +27,8 @@ use crate::telemetry::metrics::Metrics;
 use crate::threads::{Crew, JobLost};
 use case::Case;
 use cxr::{DecodeLimits, Workspace};
-use examine::{Examined, Finding, Known};
-use futures_util::FutureExt;
+use examine::{Examined, Finding, Known, caught};
 use record::log_failure;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 /// Everything that a prediction needs; `App::build` makes one.
@@ -107,10 +105,8 @@ impl Pipeline {
     /// From a case to its committed row.
     async fn work(&self, case: &Case, engine: &Engine) -> Result<Reply, PredictionError> {
         let mut known = Known::admitted(case);
-        // Whatever breaks: an admitted image has its row.
-        let examination = AssertUnwindSafe(self.examine(case, engine, &mut known)).catch_unwind();
+        let examination = caught(self.examine(case, engine, &mut known));
         let (examined, subject) = tokio::join!(examination, self.pseudonym(case));
-        let examined = examined.unwrap_or(Err(Stop::Failed(Failure::Panicked)));
         let examined = examined.inspect_err(|stop| log_failure(case, stop));
         let row = self.row(case, &known, &examined, subject?, engine);
         let kept = Self::kept(case, &examined);

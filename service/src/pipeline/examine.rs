@@ -13,6 +13,8 @@ use cxr::{
     AcceptancePolicy, AcceptedImage, Decision, DecodeLimits, ModelInput, PreprocessSpec, Probability,
     Rejection, Workspace,
 };
+use futures_util::FutureExt;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -186,6 +188,12 @@ impl Case {
     }
 }
 
+/// Whatever breaks: an admitted image has its row. The panic hook has logged where.
+pub(super) async fn caught<T>(examination: impl Future<Output = Result<T, Stop>>) -> Result<T, Stop> {
+    let examined = AssertUnwindSafe(examination).catch_unwind().await;
+    examined.unwrap_or(Err(Stop::Failed(Failure::Panicked)))
+}
+
 fn still_wanted(patience: &Patience) -> Result<(), Stop> {
     patience.ended().map_or(Ok(()), |why| Err(why.into()))
 }
@@ -232,4 +240,16 @@ fn reduce(
 /// Milliseconds with microseconds after the point.
 pub(super) fn milliseconds(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_a_failure_that_has_its_row() {
+        let stopped = caught(async { panic!("a step") }).await.map(|()| "examined");
+        assert!(matches!(stopped, Err(Stop::Failed(Failure::Panicked))), "{stopped:?}");
+        assert_eq!(caught(async { Ok(1) }).await.unwrap(), 1);
+    }
 }

@@ -189,9 +189,11 @@ impl Case {
 }
 
 /// Whatever breaks: an admitted image has its row. The panic hook has logged where.
-pub(super) async fn caught<T>(examination: impl Future<Output = Result<T, Stop>>) -> Result<T, Stop> {
-    let examined = AssertUnwindSafe(examination).catch_unwind().await;
-    examined.unwrap_or(Err(Stop::Failed(Failure::Panicked)))
+pub(super) fn caught<T>(
+    examination: impl Future<Output = Result<T, Stop>>,
+) -> impl Future<Output = Result<T, Stop>> {
+    let examined = AssertUnwindSafe(examination).catch_unwind();
+    examined.map(|examined| examined.unwrap_or(Err(Stop::Failed(Failure::Panicked))))
 }
 
 fn still_wanted(patience: &Patience) -> Result<(), Stop> {

@@ -11,7 +11,7 @@
 use cxr::metadata::AcquisitionMetadata;
 use cxr::phantom::{PhantomSpec, generate};
 use cxr::preprocess::{finish, preprocess_with};
-use cxr::{AcceptancePolicy, AcceptedImage, DecodeLimits, PreprocessSpec, Workspace, decode_with};
+use cxr::{AcceptancePolicy, AcceptedImage, Cancel, DecodeLimits, PreprocessSpec, Workspace, decode_with};
 use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U8;
 use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
@@ -113,7 +113,8 @@ impl Turn {
 
     fn ours(&mut self, workspace: &mut Workspace, file: &[u8], spec: &PreprocessSpec) {
         let begun = now();
-        let image = decode_with(workspace, file, &DecodeLimits::default()).expect("a whole JPEG");
+        let image =
+            decode_with(workspace, file, &DecodeLimits::default(), Cancel::NEVER).expect("a whole JPEG");
         self.decode = now() - begun;
         let started = now();
         let accepted =

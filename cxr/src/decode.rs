@@ -4,6 +4,7 @@ mod jpeg;
 mod png;
 mod tiff;
 
+use crate::cancel::{Cancel, Cancelled};
 use crate::image::{DecodedImage, Format, Windowing};
 use crate::limits::DecodeLimits;
 use crate::reject::{RejectReason, Rejection};
@@ -12,44 +13,65 @@ use crate::workspace::Workspace;
 /// Advice for files that are damaged.
 const SEND_AGAIN: &str = "export the image again from its source and resend it";
 
+/// Why there is no image.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// The file is refused.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    /// The caller asked to stop.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
+}
+
 /// Decodes a radiograph. Names and declared media types play no part.
 ///
 /// # Errors
 /// A [`Rejection`] whose reason is one of the decoding reasons of [`RejectReason`].
 pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<DecodedImage, Rejection> {
-    decode_with(&mut Workspace::default(), bytes, limits)
+    match decode_with(&mut Workspace::default(), bytes, limits, Cancel::NEVER) {
+        Ok(image) => Ok(image),
+        Err(DecodeError::Rejected(rejection)) => Err(rejection),
+        Err(DecodeError::Cancelled(_)) => unreachable!("nothing asked to stop"),
+    }
 }
 
-/// [`decode`] into buffers of the workspace, which has them back by [`Workspace::reclaim`].
+/// [`decode`] into buffers of the workspace, which has them back by [`Workspace::reclaim`]. It stops between chunks
+/// of the file once `cancel` says so.
 ///
 /// # Errors
-/// As [`decode`].
+/// As [`decode`], and [`DecodeError::Cancelled`].
 pub fn decode_with(
     workspace: &mut Workspace,
     bytes: &[u8],
     limits: &DecodeLimits,
-) -> Result<DecodedImage, Rejection> {
+    cancel: Cancel<'_>,
+) -> Result<DecodedImage, DecodeError> {
+    cancel.check()?;
     if bytes.len() > limits.max_bytes {
         return Err(Rejection::new(
             RejectReason::TooManyBytes,
             format!("{} bytes, the limit is {}", bytes.len(), limits.max_bytes),
             "send the image compressed, or at the resolution it was acquired at",
-        ));
+        )
+        .into());
     }
     match sniff(bytes) {
-        Some(Format::Jpeg) => jpeg::decode(workspace, bytes, limits),
-        Some(Format::Png) => png::decode(workspace, bytes, limits),
-        Some(Format::Tiff) => tiff::decode(bytes, limits),
+        Some(Format::Jpeg) => jpeg::decode(workspace, bytes, limits).map_err(Into::into),
+        Some(Format::Png) => png::decode(workspace, bytes, limits).map_err(Into::into),
+        Some(Format::Tiff) => tiff::decode(bytes, limits, cancel),
         None if bytes.is_empty() => Err(Rejection::new(
             RejectReason::UnrecognisedFormat,
             "no bytes came",
             "send the image file itself as the body, or in the part named file of a form",
-        )),
+        )
+        .into()),
         None => Err(Rejection::new(
             RejectReason::UnrecognisedFormat,
             "the content is not JPEG, PNG or TIFF",
             "send the image file itself: JPEG, PNG or TIFF",
-        )),
+        )
+        .into()),
     }
 }
 

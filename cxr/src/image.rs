@@ -1,7 +1,9 @@
 //! The decoded image: grey samples and what is needed to interpret them. No format is named beyond a label.
 
+mod orientation;
 mod samples;
 
+pub use orientation::Orientation;
 pub(crate) use samples::Samples;
 
 use crate::metadata::AcquisitionMetadata;
@@ -90,6 +92,8 @@ pub struct DecodedImage {
     pub(crate) windowing: Windowing,
     pub(crate) format: Format,
     pub(crate) colour: ColourMode,
+    /// How the file says its pixels are stored. Width, height and samples here are of the upright image.
+    pub(crate) orientation: Orientation,
     /// View, modality and age where the file itself states them (DICOM does, the others do not).
     pub(crate) metadata: AcquisitionMetadata,
 }
@@ -126,6 +130,10 @@ impl DecodedImage {
     /// Colour before conversion.
     pub const fn colour(&self) -> ColourMode {
         self.colour
+    }
+    /// How the pixels were stored; they are upright here.
+    pub const fn orientation(&self) -> Orientation {
+        self.orientation
     }
     /// What the file states about the acquisition.
     pub const fn metadata(&self) -> &AcquisitionMetadata {

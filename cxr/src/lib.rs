@@ -15,6 +15,7 @@
 pub mod artefact;
 pub mod bundle;
 pub mod calibrate;
+pub mod cancel;
 pub mod conformal;
 pub mod corrupt;
 pub mod decide;
@@ -43,8 +44,9 @@ pub mod validate;
 pub mod workspace;
 
 pub use calibrate::{AffineCalibration, Probability};
+pub use cancel::Cancel;
 pub use decide::{Decision, DecisionPolicy};
-pub use decode::{decode, decode_with};
+pub use decode::{DecodeError, decode, decode_with};
 pub use image::DecodedImage;
 pub use limits::DecodeLimits;
 pub use preprocess::{ModelInput, PreprocessSpec};

@@ -5,8 +5,8 @@
 use cxr::metadata::AcquisitionMetadata;
 use cxr::preprocess::{ResizeMode, preprocess, preprocess_with};
 use cxr::{
-    AcceptancePolicy, AcceptedImage, DecodeLimits, DecodedImage, PreprocessSpec, Workspace, decode,
-    decode_with,
+    AcceptancePolicy, AcceptedImage, Cancel, DecodeError, DecodeLimits, DecodedImage, PreprocessSpec,
+    Workspace, decode, decode_with,
 };
 use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U16;
@@ -79,7 +79,8 @@ fn bytes_are_reduced_to_the_bit_as_16_bit_samples_are() {
         ];
         for (index, pixels) in pictures.iter().enumerate() {
             let file = png(width, height, pixels, ColorType::Grayscale, BitDepth::Eight);
-            let accepted = accept(decode_with(&mut workspace, &file, &DecodeLimits::default()).unwrap());
+            let accepted =
+                accept(decode_with(&mut workspace, &file, &DecodeLimits::default(), Cancel::NEVER).unwrap());
             let input = preprocess_with(&mut workspace, &accepted, &PreprocessSpec::default());
             workspace.reclaim(accepted);
             assert!(
@@ -141,8 +142,9 @@ fn a_used_workspace_gives_what_a_new_one_gives() {
             stored_jpeg_quality: (number % 3 == 0).then_some(75),
             ..Default::default()
         };
-        let (used, new) = (decode_with(&mut workspace, &file, &limits), decode(&file, &limits));
-        assert!(used == new, "file {number}");
+        let (used, new) =
+            (decode_with(&mut workspace, &file, &limits, Cancel::NEVER), decode(&file, &limits));
+        assert!(used == new.map_err(DecodeError::from), "file {number}");
         let Ok(image) = used else { continue };
         let accepted = AcceptedImage::accept(image, AcquisitionMetadata::default(), &policy);
         let Ok(accepted) = accepted else { continue };

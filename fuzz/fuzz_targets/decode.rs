@@ -6,7 +6,7 @@
 use cxr::bundle::Manifest;
 use cxr::metadata::AcquisitionMetadata;
 use cxr::preprocess::{preprocess, preprocess_with};
-use cxr::{AcceptedImage, DecodeLimits, RejectReason, Workspace, decode, decode_with};
+use cxr::{AcceptedImage, Cancel, DecodeError, DecodeLimits, RejectReason, Workspace, decode, decode_with};
 use cxr_fuzz::Meter;
 use libfuzzer_sys::fuzz_target;
 use std::cell::RefCell;
@@ -35,8 +35,8 @@ fuzz_target!(|bytes: &[u8]| {
     let limits = DecodeLimits::default();
     let (decoded, peak) = METER.peak_of(|| decode(bytes, &limits));
     assert!(peak as u64 <= limits.max_pixels * BYTES_PER_PIXEL + TABLES_BYTES, "{peak} bytes");
-    let again = WORKSPACE.with_borrow_mut(|workspace| decode_with(workspace, bytes, &limits));
-    assert!(decoded == again, "another image in a workspace that was used before");
+    let again = WORKSPACE.with_borrow_mut(|workspace| decode_with(workspace, bytes, &limits, Cancel::NEVER));
+    assert!(decoded.clone().map_err(DecodeError::from) == again, "another image in a workspace that was used before");
     let (image, reused) = match (decoded, again) {
         (Ok(image), Ok(reused)) => (image, reused),
         (Err(rejection), _) if rejection.reason == RejectReason::TooManyPixels => {

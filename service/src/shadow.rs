@@ -15,7 +15,7 @@ use bytes::Bytes;
 use cxr::decide::Verdict;
 use cxr::metadata::AcquisitionMetadata;
 use cxr::preprocess::preprocess_with;
-use cxr::{AcceptedImage, DecodeLimits, ModelInput, Rejection, Workspace};
+use cxr::{AcceptedImage, Cancel, DecodeError, DecodeLimits, ModelInput, Workspace};
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -68,7 +68,7 @@ enum ShadowError {
     #[error("the image cannot be decoded a second time")]
     Lost(#[from] JobLost),
     #[error("the candidate refuses the image")]
-    Refused(#[from] Rejection),
+    Refused(#[from] DecodeError),
     #[error("the candidate does not run")]
     Inference(#[from] InferenceError),
     #[error("its row is not committed")]
@@ -182,8 +182,8 @@ impl Scorer {
     async fn prepare(&self, image: Bytes) -> Result<Arc<ModelInput>, ShadowError> {
         let manifest = self.candidate.model.manifest();
         let (limits, acceptance, spec) = (self.limits, manifest.acceptance, manifest.preprocess);
-        let job = move |workspace: &mut Workspace| -> Result<ModelInput, Rejection> {
-            let decoded = cxr::decode_with(workspace, &image, &limits)?;
+        let job = move |workspace: &mut Workspace| -> Result<ModelInput, DecodeError> {
+            let decoded = cxr::decode_with(workspace, &image, &limits, Cancel::NEVER)?;
             let accepted = AcceptedImage::accept(decoded, AcquisitionMetadata::default(), &acceptance)?;
             let input = preprocess_with(workspace, &accepted, &spec);
             workspace.reclaim(accepted);

@@ -1,7 +1,7 @@
 //! JPEG, baseline and progressive, grey or colour. Luma comes straight from the file where it is stored as YCbCr.
 
 use super::{check_pixels, corrupt, merge, narrow_luma, truncated, unsupported};
-use crate::image::{ColourMode, DecodedImage, Format, Photometric, Samples, Windowing};
+use crate::image::{ColourMode, DecodedImage, Format, Orientation, Photometric, Samples, Windowing};
 use crate::limits::DecodeLimits;
 use crate::metadata::AcquisitionMetadata;
 use crate::reject::Rejection;
@@ -63,6 +63,7 @@ pub(super) fn decode(
         windowing: Windowing::FullRange,
         format: Format::Jpeg,
         colour,
+        orientation: Orientation::Upright,
         metadata: AcquisitionMetadata::default(),
     })
 }

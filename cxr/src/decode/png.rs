@@ -1,7 +1,7 @@
 //! PNG, 1 to 16 bits, grey, RGB, palette, with or without alpha (shown on black, as a viewer on a dark wall would).
 
 use super::{check_frames, check_pixels, corrupt, deep, luma, merge, narrow_luma, truncated};
-use crate::image::{ColourMode, DecodedImage, Format, Photometric, Samples, Windowing};
+use crate::image::{ColourMode, DecodedImage, Format, Orientation, Photometric, Samples, Windowing};
 use crate::limits::DecodeLimits;
 use crate::metadata::AcquisitionMetadata;
 use crate::reject::Rejection;
@@ -60,6 +60,7 @@ pub(super) fn decode(
         windowing,
         format: Format::Png,
         colour,
+        orientation: Orientation::Upright,
         metadata: AcquisitionMetadata::default(),
     })
 }

@@ -1,7 +1,8 @@
 //! TIFF with one grey channel of 8 or 16 bits, uncompressed or LZW, Deflate, PackBits.
 
-use super::{check_frames, check_pixels, corrupt, deep, truncated, unsupported};
-use crate::image::{ColourMode, DecodedImage, Format, Photometric, Samples, Windowing};
+use super::{DecodeError, check_frames, check_pixels, corrupt, deep, truncated, unsupported};
+use crate::cancel::Cancel;
+use crate::image::{ColourMode, DecodedImage, Format, Orientation, Photometric, Samples, Windowing};
 use crate::limits::DecodeLimits;
 use crate::metadata::AcquisitionMetadata;
 use crate::reject::Rejection;
@@ -10,7 +11,11 @@ use tiff::decoder::{Decoder, DecodingResult, Limits};
 use tiff::tags::Tag;
 use tiff::{ColorType, TiffError};
 
-pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<DecodedImage, Rejection> {
+pub(super) fn decode(
+    bytes: &[u8],
+    limits: &DecodeLimits,
+    cancel: Cancel<'_>,
+) -> Result<DecodedImage, DecodeError> {
     let mut bounds = Limits::default();
     bounds.decoding_buffer_size = usize::try_from(limits.max_pixels.saturating_mul(2)).unwrap_or(usize::MAX);
     let decoder = Decoder::new(Cursor::new(bytes)).map_err(|error| refusal(&error))?;
@@ -22,12 +27,13 @@ pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<DecodedImage
     }
     let colour = decoder.colortype().map_err(|error| refusal(&error))?;
     if !matches!(colour, ColorType::Gray(8 | 16)) {
-        return Err(unsupported(format!("a TIFF with pixels of the kind {colour:?}")));
+        return Err(unsupported(format!("a TIFF with pixels of the kind {colour:?}")).into());
     }
     let white_is_zero = decoder
         .find_tag_unsigned::<u16>(Tag::PhotometricInterpretation)
         .map_err(|error| refusal(&error))?
         .is_some_and(|value| value == 0);
+    cancel.check()?;
     let pixels = decoder.read_image().map_err(|error| refusal(&error))?;
     // The decoder turns WhiteIsZero round over the full 16 bits; stored values are wanted, of which 12 may be in use.
     let (samples, significant_bits, windowing) = match pixels {
@@ -48,10 +54,10 @@ pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<DecodedImage
             let (bits, windowing) = deep(&values);
             (Samples::Wide(values), bits, windowing)
         }
-        _ => return Err(unsupported("a TIFF whose samples are signed or floating point")),
+        _ => return Err(unsupported("a TIFF whose samples are signed or floating point").into()),
     };
     if samples.len() as u64 != u64::from(width) * u64::from(height) {
-        return Err(corrupt("the TIFF's strips do not fill its image"));
+        return Err(corrupt("the TIFF's strips do not fill its image").into());
     }
     Ok(DecodedImage {
         width,
@@ -62,6 +68,7 @@ pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<DecodedImage
         windowing,
         format: Format::Tiff,
         colour: ColourMode::Grey,
+        orientation: Orientation::Upright,
         metadata: AcquisitionMetadata::default(),
     })
 }

@@ -10,8 +10,8 @@ use cxr::embedding::{EmbeddingMismatch, EmbeddingPosition};
 use cxr::metadata::AcquisitionMetadata;
 use cxr::preprocess::{Geometry, preprocess_with};
 use cxr::{
-    AcceptancePolicy, AcceptedImage, Decision, DecodeLimits, ModelInput, PreprocessSpec, Probability,
-    Rejection, Workspace,
+    AcceptancePolicy, AcceptedImage, Cancel, Decision, DecodeError, DecodeLimits, ModelInput, PreprocessSpec,
+    Probability, Rejection, Workspace,
 };
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
@@ -123,7 +123,7 @@ impl Pipeline {
         let (patience, mut found) = (case.patience.clone(), std::mem::take(known));
         let job = move |workspace: &mut Workspace| {
             let input = still_wanted(&patience).and_then(|()| {
-                let accepted = read(workspace, &image, &stated, &limits, &acceptance, &mut found)?;
+                let accepted = read(workspace, &image, &stated, &limits, &acceptance, &patience, &mut found)?;
                 Ok(reduce(workspace, accepted, &spec, &mut found))
             });
             (found, input)
@@ -206,8 +206,9 @@ fn read(
     stated: &Stated,
     limits: &DecodeLimits,
     acceptance: &AcceptancePolicy,
+    patience: &Patience,
     known: &mut Known,
-) -> Result<AcceptedImage, Rejection> {
+) -> Result<AcceptedImage, Stop> {
     let started = Instant::now();
     let accepted = (|| {
         let metadata = AcquisitionMetadata::parse(
@@ -216,10 +217,18 @@ fn read(
             stated.modality.as_deref(),
         )?;
         known.observed.metadata = metadata;
-        let image = cxr::decode_with(workspace, bytes, limits)?;
+        let unwanted = || patience.ended().is_some();
+        let decoded = cxr::decode_with(workspace, bytes, limits, Cancel::when(&unwanted));
+        let image = match decoded {
+            Ok(image) => image,
+            Err(DecodeError::Rejected(rejection)) => return Err(rejection.into()),
+            Err(DecodeError::Cancelled(_)) => {
+                return Err(patience.ended().unwrap_or(Impatience::Expired).into());
+            }
+        };
         known.observed.image = Some(ImageFacts::from(&image));
         known.observed.metadata = metadata.or(*image.metadata());
-        AcceptedImage::accept(image, metadata, acceptance)
+        Ok(AcceptedImage::accept(image, metadata, acceptance)?)
     })();
     known.timings.decode = Some(milliseconds(started.elapsed()));
     accepted

@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-service test-trainer lint deny fuzz openapi setup trainer bench bench-models bench-training gpu-check gpu-pack
+.PHONY: help demo test test-service test-trainer lint deny fuzz openapi metrics-page setup trainer bench bench-models bench-training gpu-check gpu-pack
 
 # Everything but the trainer; the trainer needs libtorch and is built by its own targets.
 CARGO ?= cargo
@@ -77,3 +77,9 @@ openapi: ## Write openapi/openapi.json from the routes
 	$(CARGO) build --release --bins
 	$(TARGET)/release/cxr-service openapi > openapi/openapi.json.new
 	mv openapi/openapi.json.new openapi/openapi.json
+
+metrics-page: ## Write the tables of docs/METRICS.md from the declared metrics
+	$(CARGO) build --release --bins
+	$(TARGET)/release/cxr-service metrics > docs/METRICS.md.tables
+	sed -i -e '/^<!-- begin/,/^<!-- end/{//!d}' -e '/^<!-- begin/r docs/METRICS.md.tables' docs/METRICS.md
+	rm docs/METRICS.md.tables

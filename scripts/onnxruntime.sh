@@ -1,21 +1,28 @@
 #!/usr/bin/env bash
 # Fetches libonnxruntime.so out of the hash-pinned PyPI wheel and prints its path.
 #
-#   scripts/onnxruntime.sh            the CPU library
-#   ORT_DYLIB_PATH=... overrides:     a library of your own is used and nothing is fetched
+#   scripts/onnxruntime.sh            the CPU library, in your cache
+#   scripts/onnxruntime.sh DEST       the same in the folder DEST, readable for every user, such as the one that runs the service
+#   ORT_DYLIB_PATH=... overrides:     without DEST, a library of your own is used and nothing is fetched
+#
+#   example: sudo scripts/onnxruntime.sh /opt/cxr/lib
 #
 # The cache is ${CXR_CACHE:-~/.cache/cxr}; a file there is trusted only if its SHA-256 is the one pinned here.
 set -euo pipefail
-case "${1:-}" in -h|--help) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
+case "${1:-}" in -h|--help) sed -n '2,11s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
 
 version=1.31.1
 wheel_sha256=1f3dea47f2f0e5117c2404cea7d21fd253ae7836a3bf167a501cdfbb2600d536
 library_sha256=fc44112fbe06d7d689c57e11d3862031f64711007e4ee020f8eed5185fd2c1d3
 
-if [ -n "${ORT_DYLIB_PATH:-}" ]; then echo "$ORT_DYLIB_PATH"; exit 0; fi
+case "${1:-}" in -*) echo "scripts/onnxruntime.sh: no option $1; see --help" >&2; exit 2 ;; esac
+install=${1:-}
+if [ -z "$install" ] && [ -n "${ORT_DYLIB_PATH:-}" ]; then echo "$ORT_DYLIB_PATH"; exit 0; fi
+is_pinned() { echo "$library_sha256  $1" | sha256sum --check --status 2> /dev/null; }
+if [ -n "$install" ] && is_pinned "$install/libonnxruntime.so.$version"; then echo "$(realpath "$install")/libonnxruntime.so.$version"; exit 0; fi
 dest=${CXR_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/cxr}/onnxruntime-$version
 library=$dest/lib/libonnxruntime.so.$version
-if ! echo "$library_sha256  $library" | sha256sum --check --status 2>/dev/null; then
+if ! is_pinned "$library"; then
   echo "fetching ONNX Runtime $version (23 MB)" >&2
   tmp=$(mktemp -d); trap 'rm -rf "$tmp"' EXIT
   echo "onnxruntime==$version --hash=sha256:$wheel_sha256" > "$tmp/requirements.txt"
@@ -36,7 +43,16 @@ with zipfile.ZipFile(wheel) as archive:
                 out.write(archive.read(member))
             os.replace(path + ".part", path)
 PY
-  echo "$library_sha256  $library" | sha256sum --check --status || {
+  is_pinned "$library" || {
     echo "$library does not have the pinned SHA-256; delete $dest and try again" >&2; exit 1; }
+fi
+if [ -n "$install" ]; then
+  (umask 022; mkdir -p "$install")
+  # The providers' library lies beside it, where ONNX Runtime looks for it.
+  for file in "$dest"/lib/libonnxruntime*; do
+    name=$(basename "$file")
+    install -m 644 "$file" "$install/$name.part" && mv "$install/$name.part" "$install/$name"
+  done
+  library=$(realpath "$install")/libonnxruntime.so.$version
 fi
 echo "$library"

@@ -27,6 +27,21 @@ if [ "$(id -u)" = 0 ]; then
   as=(setpriv --reuid="$(id -u "$owner")" --regid="$(id -g "$owner")" --clear-groups --)
 fi
 
+# initdb wants a name for its user, which the user of a container often has not: for its time the user is called nobody.
+named_user() {
+  local wrapper
+  wrapper=$(ls /usr/lib/*/libnss_wrapper.so /usr/lib64/libnss_wrapper.so 2> /dev/null | head -n 1 || true)
+  if [ -n "$wrapper" ]; then
+    echo "nobody:x:$(id -u):$(id -g)::$dir:/bin/false" > "$dir/passwd"
+    echo "nogroup:x:$(id -g):" > "$dir/group"
+    named=(env "LD_PRELOAD=$wrapper" "NSS_WRAPPER_PASSWD=$dir/passwd" "NSS_WRAPPER_GROUP=$dir/group")
+  elif unshare --map-user="$(id -u nobody)" true 2> /dev/null; then
+    named=(unshare --map-user="$(id -u nobody)" --)
+  else
+    echo "the user $(id -u) has no name, which initdb needs: add it to /etc/passwd, or install libnss-wrapper" >&2; exit 1
+  fi
+}
+
 case $action in
 start)
   # A Unix socket's path may have 107 bytes.
@@ -34,7 +49,9 @@ start)
   mkdir -p "$dir"; chmod 700 "$dir"
   [ -z "$owner" ] || chown "$owner" "$dir"
   cd "$dir"
-  "${as[@]}" "$bin/initdb" -D "$dir/data" -U cxr -A trust -E UTF8 --locale=C.UTF-8 --no-sync > "$dir/initdb.log" 2>&1 ||
+  named=()
+  if [ -z "$owner" ] && ! getent passwd "$(id -u)" > /dev/null; then named_user; fi
+  "${named[@]}" "${as[@]}" "$bin/initdb" -D "$dir/data" -U cxr -A trust -E UTF8 --locale=C.UTF-8 --no-sync > "$dir/initdb.log" 2>&1 ||
     { cat "$dir/initdb.log" >&2; exit 1; }
   options="-c listen_addresses='' -k $dir -c max_connections=300 -c shared_buffers=64MB -c log_min_messages=warning"
   [ "$mode" != --fast ] || options="$options -c fsync=off -c synchronous_commit=off -c full_page_writes=off"

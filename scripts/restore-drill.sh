@@ -11,14 +11,17 @@
 #
 #   example: scripts/restore-drill.sh postgres://backup@db/cxr log.pub /mnt/anchor
 #
+# Nothing of the configuration of a service is used: variables CXR_CONFIG_DIR and CXR_SERVICE__* are left aside.
 # Needs cxr-service on the PATH or in CXR_SERVICE, and Postgres' programs of the server's version or newer.
 set -euo pipefail
-case "${1:-}" in -h|--help) sed -n '2,14s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
-[ $# -ge 3 ] || { sed -n '2,14s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+case "${1:-}" in -h|--help) sed -n '2,15s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
+[ $# -ge 3 ] || { sed -n '2,15s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 url=$1 key=$2 checkpoints=$3 dump=${4:-}
 here=$(cd "$(dirname "$0")" && pwd)
 service=${CXR_SERVICE:-$(command -v cxr-service || true)}
 [ -x "$service" ] || { echo "cxr-service is neither on the PATH nor in CXR_SERVICE" >&2; exit 2; }
+# They name the database that is in use, and folders that have no development.yaml.
+for name in $(compgen -e | grep -iE '^(CXR_SERVICE__.*|CXR_CONFIG_DIR)$' || true); do unset "$name"; done
 say() { printf '==> %s\n' "$*" >&2; }
 
 work=$(mktemp -d /tmp/cxr-drill.XXXXXX)

@@ -85,6 +85,7 @@ impl App {
             metrics: Arc::clone(&metrics),
         };
         tokio::spawn(sequencer.run());
+        watch_resources(&metrics, Arc::clone(&store), Arc::clone(&verifier));
         let quotas = Arc::new(Quotas::new(config.limits.of_a_client()));
         tokio::spawn(Arc::clone(&quotas).forget());
         let pipeline = Pipeline {
@@ -150,6 +151,18 @@ impl App {
         self.store.close().await;
         Ok(drained)
     }
+}
+
+/// What is only looked at when somebody asks for the metrics.
+fn watch_resources(metrics: &Metrics, store: Arc<Store>, verifier: Arc<Verifier>) {
+    metrics.operations.watch(move |operations| {
+        for (pool, state) in store.pools() {
+            operations.pool(pool, state.n_open, state.n_idle, state.n_waiting);
+        }
+        for set in verifier.published() {
+            operations.key_set(set.position, set.fetched_at, set.n_failures);
+        }
+    });
 }
 
 /// The candidate, where one is configured. One that cannot serve stops the start: nobody would notice its silence.

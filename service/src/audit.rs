@@ -18,6 +18,7 @@ mod writer;
 
 pub use group::GroupPolicy;
 pub use keyed::{SiteKey, leaf_key};
+pub(crate) use outside::PATIENCE;
 
 use crate::config::audit::AuditConfig;
 use crate::config::secret::Secret;

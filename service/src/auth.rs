@@ -9,6 +9,7 @@ pub mod scopes;
 mod token;
 
 pub use keys::{KeyError, SetError};
+pub use remote::PublishedSet;
 pub use scopes::Scope;
 pub use token::{TokenError, Verifier};
 

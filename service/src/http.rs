@@ -35,7 +35,7 @@ mod upload;
 
 pub use access::AccessError;
 pub use observe::Lines;
-pub use tls::TlsError;
+pub use tls::{TlsError, certificate_expiry};
 
 use crate::auth::{Scope, Verifier};
 use crate::pipeline::{Gate, Pipeline};

@@ -3,15 +3,16 @@
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use cxr_service::app::Listeners;
-use cxr_service::auth::{Verifier, mint};
+use cxr_service::auth::mint;
 use cxr_service::commands::audit::AuditCommand;
+use cxr_service::commands::bundle::BundleCommand;
+use cxr_service::commands::check::CheckArgs;
 use cxr_service::config::args::ConfigArgs;
-use cxr_service::config::model::ModelConfig;
 use cxr_service::config::{self, Config, Profile, Sources};
-use cxr_service::infer::Sessions;
-use cxr_service::model::ServedModel;
-use cxr_service::store::Store;
+use cxr_service::http::REFUSAL_CAUSES;
+use cxr_service::store::{Store, told};
 use cxr_service::telemetry::logs;
+use cxr_service::telemetry::metrics::Metrics;
 use cxr_service::{App, commands, console, http};
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -48,12 +49,19 @@ enum Command {
     /// The audit log: its key, its export, and the verifier that needs no database.
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// A model bundle: what it holds, its signature, and signing it with a key of your own.
+    #[command(subcommand)]
+    Bundle(BundleCommand),
     /// Print the OpenAPI document.
     #[command(after_help = "Example: cxr-service openapi > openapi/openapi.json")]
     Openapi,
-    /// Check configuration, keys, bundle and execution provider; print what is in force, or everything that is wrong.
-    #[command(after_help = "Example: cxr-service --config-dir /etc/cxr check-config")]
-    CheckConfig,
+    /// Print the tables of docs/METRICS.md.
+    #[command(hide = true, after_help = "Example: make metrics-page")]
+    Metrics,
+    /// Check configuration, keys, TLS, anchor, bundle and execution provider, as the service's user; print what is in force, or everything
+    /// that is wrong.
+    #[command(after_help = "Example: cxr-service --config-dir /etc/cxr check-config --connect")]
+    CheckConfig(CheckArgs),
     /// Mint a token for trying the service (development profile only).
     #[command(
         after_help = "Example: cxr-service --profile development dev-token --subject me --scope \"predict audit:read\" --ttl 8h"
@@ -76,7 +84,7 @@ fn main() -> ExitCode {
     match run(cli) {
         Ok(code) => code,
         Err(error) => {
-            console::complain(format_args!("cxr-service: {error:#}"));
+            console::complain(format_args!("cxr-service: {}", told(error.as_ref())));
             ExitCode::FAILURE
         }
     }
@@ -88,7 +96,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Serve => serve(Config::load(&sources)?),
         Command::Migrate => migrate(&sources),
         Command::Audit(command) => commands::audit::run(command, &sources),
-        Command::CheckConfig => Ok(check(&Config::load(&sources)?)),
+        Command::Bundle(command) => commands::bundle::run(command),
+        Command::CheckConfig(args) => commands::check::run(&sources, &args),
         Command::DevToken { subject, scope, ttl } => {
             anyhow::ensure!(
                 sources.profile == Profile::Development,
@@ -96,6 +105,10 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             );
             let auth = config::load_auth(&sources)?;
             console::print(mint::development_token(&auth, &subject, &scope, ttl)?);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Metrics => {
+            console::print(Metrics::new(REFUSAL_CAUSES)?.tables());
             Ok(ExitCode::SUCCESS)
         }
         Command::Openapi => {
@@ -143,34 +156,6 @@ async fn migrate(sources: &Sources) -> anyhow::Result<ExitCode> {
     let state = Store::new(&database)?.migrate().await?;
     console::print(state);
     Ok(ExitCode::SUCCESS)
-}
-
-/// Beyond the values themselves: whether keys, bundle, library and provider can be used.
-fn check(config: &Config) -> ExitCode {
-    let keys = Verifier::new(&config.auth).map(|_| ()).map_err(anyhow::Error::from);
-    let model = executes(&config.model).context("service.model");
-    let shadow = config.model.shadow.as_ref().map_or(Ok(()), |shadow| {
-        executes(&config.model.for_shadow(shadow))
-            .context("service.model.shadow, without which nothing is served")
-    });
-    let problems: Vec<anyhow::Error> = [keys, model, shadow].into_iter().filter_map(Result::err).collect();
-    for problem in &problems {
-        console::complain(format_args!("{problem:#}"));
-    }
-    if !problems.is_empty() {
-        return ExitCode::FAILURE;
-    }
-    for (key, value) in config.effective() {
-        console::print(format_args!("{key} = {value}"));
-    }
-    console::complain("keys, bundle, library and execution provider can be used");
-    ExitCode::SUCCESS
-}
-
-fn executes(config: &ModelConfig) -> anyhow::Result<()> {
-    let model = ServedModel::open(config)?;
-    Sessions::open(config, &model)?;
-    Ok(())
 }
 
 fn parse_ttl(text: &str) -> Result<Duration, String> {

@@ -3,7 +3,7 @@
 mod trust;
 mod warmup;
 
-pub use trust::TrustError;
+pub use trust::{TrustError, development_key_id, is_development_key, read_public_key};
 pub use warmup::{Golden, WarmupError};
 
 use crate::config::model::ModelConfig;

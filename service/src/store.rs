@@ -10,19 +10,24 @@ mod predictions;
 mod reads;
 mod refusal;
 mod repeats;
+mod rights;
 mod schema;
 mod shadow;
 mod subjects;
 mod tree;
+mod words;
 
 pub use export::ExportItem;
 pub use labels::{NewLabel, StoredLabel};
 pub use leader::{Grown, Leader};
 pub use months::{Dropping, Month};
+pub use pool::PoolState;
 pub use predictions::{Filter, Page};
 pub use reads::Read;
+pub use rights::{Login, Rights, log_in};
 pub use schema::SchemaState;
 pub use tree::{Leaf, Sequenced, SignedHead, StoredLeaf};
+pub use words::told;
 
 use crate::audit::repeats::Earlier;
 use crate::audit::row::{SealedRow, StoredPrediction};
@@ -291,6 +296,16 @@ impl Store {
         let mut connection = self.writer.acquire().await?;
         schema::migrate(&mut connection).await.map_err(StoreError::Migrate)?;
         schema::state(&mut connection).await.map_err(StoreError::Statement)
+    }
+
+    /// The connections, by what they are for.
+    pub fn pools(&self) -> [(&'static str, PoolState); 4] {
+        [
+            ("writer", self.writer.state()),
+            ("reader", self.reader.state()),
+            ("clerk", self.clerk.state()),
+            ("repeater", self.repeater.state()),
+        ]
     }
 
     /// Closes the connections.

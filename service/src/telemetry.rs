@@ -4,4 +4,5 @@ mod buckets;
 mod labels;
 pub mod logs;
 pub mod metrics;
+mod process;
 pub mod throttle;

@@ -1,6 +1,11 @@
-//! Operations: what happens when Postgres, the service or the operator stops something.
+//! Operations: what happens when Postgres, the service or the operator stops something; and whether the documentation leads to a service that is ready.
 
+mod bundle;
+mod check;
 mod crash;
 mod database;
+mod drill;
+mod metrics;
+mod production;
 mod shutdown;
 mod slow_flush;

@@ -9,6 +9,7 @@ pub mod postgres;
 pub mod preload;
 pub mod proxy;
 pub mod server;
+pub mod site;
 pub mod tokens;
 mod wire;
 

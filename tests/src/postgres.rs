@@ -98,6 +98,13 @@ impl Cluster {
         NAME
     }
 
+    /// From now on every user but the cluster's own shows a password.
+    pub fn require_passwords(&self) {
+        let rules = "local all cxr trust\nlocal all all scram-sha-256\n";
+        std::fs::write(self.directory.join("data/pg_hba.conf"), rules).expect("the cluster's rules");
+        self.psql("postgres", "select pg_reload_conf()");
+    }
+
     /// Runs one statement and returns what psql prints without decoration.
     pub fn psql(&self, database: &str, sql: &str) -> String {
         psql(&self.url(database), sql).unwrap_or_else(|error| panic!("{sql}: {error}"))

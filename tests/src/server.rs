@@ -39,6 +39,24 @@ impl Options {
             .set("model.bundle", &root().join("models/default").display())
     }
 
+    /// The production profile with a folder of configuration, on a free port.
+    pub fn production(config: &std::path::Path) -> Self {
+        let environment = [
+            ("CXR_PROFILE", "production"),
+            ("CXR_CONFIG_DIR", config.to_str().expect("UTF-8")),
+            ("CXR_SERVICE__HTTP__BIND", "127.0.0.1:0"),
+        ];
+        let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        Self { environment, arguments: vec!["serve".into()] }
+    }
+
+    /// With this command in place of `serve`, for [`run_to_end`](Self::run_to_end).
+    #[must_use]
+    pub fn command_line(mut self, arguments: &[&str]) -> Self {
+        self.arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        self
+    }
+
     /// Sets `service.<key>`.
     #[must_use]
     pub fn set(mut self, key: &str, value: &dyn std::fmt::Display) -> Self {

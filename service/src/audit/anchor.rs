@@ -4,8 +4,9 @@
 //! that c2sp.org/tlog-tiles gives it.
 
 use super::signing::{LogVerifier, SignatureError};
+use crate::files;
 use crate::store::SignedHead;
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use tlog_tiles::Checkpoint;
 
@@ -23,6 +24,12 @@ pub enum AnchorError {
         /// Cause.
         #[source]
         source: std::io::Error,
+    },
+    /// It is not where it should be.
+    #[error("{} is no folder, or there is none", path.display())]
+    Missing {
+        /// The folder.
+        path: PathBuf,
     },
     /// A file holds no head of this log.
     #[error("{} is no checkpoint of this log", path.display())]
@@ -43,6 +50,29 @@ impl Anchor {
     /// At this path; it is created when the first head is written.
     pub const fn at(folder: PathBuf) -> Self {
         Self(folder)
+    }
+
+    /// Whether the folder is there and takes heads; leaves nothing behind.
+    ///
+    /// # Errors
+    /// When no head could be written.
+    pub fn check(&self) -> Result<(), AnchorError> {
+        if !self.0.is_dir() {
+            return Err(AnchorError::Missing { path: self.0.clone() });
+        }
+        let path = self.0.join(format!(".check-{}", std::process::id()));
+        let tried = files::replace(&path, b"").and_then(|()| std::fs::remove_file(&path));
+        tried.map_err(|source| AnchorError::File { path: self.0.clone(), source })
+    }
+
+    /// Makes the folder where there is none, and checks it.
+    ///
+    /// # Errors
+    /// When no head could be written.
+    pub fn prepare(&self) -> Result<(), AnchorError> {
+        let failed = |source| AnchorError::File { path: self.0.clone(), source };
+        std::fs::create_dir_all(&self.0).map_err(failed)?;
+        self.check()
     }
 
     /// The newest head; none where none was written.
@@ -86,7 +116,7 @@ impl Anchor {
         // The newest first: who is killed between the two has lost one that the next one follows.
         let names = [is_newest.then_some(newest), Some(self.0.join(format!("{:020}.{NEWEST}", head.size)))];
         for path in names.into_iter().flatten() {
-            write(&path, head.note.as_bytes()).map_err(failed(&path))?;
+            files::replace(&path, head.note.as_bytes()).map_err(failed(&path))?;
         }
         std::fs::File::open(&self.0).and_then(|folder| folder.sync_all()).map_err(failed(&self.0))
     }
@@ -106,11 +136,21 @@ fn size_of(path: &Path) -> Option<u64> {
     std::fs::read_to_string(path).ok()?.lines().nth(1)?.parse().ok()
 }
 
-/// A reader sees the old file or the new one.
-fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let temporary = path.with_added_extension("partial");
-    let mut file = std::fs::File::create(&temporary)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    std::fs::rename(&temporary, path)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_check_leaves_nothing_behind_and_names_what_is_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("anchor");
+        let anchor = Anchor::at(place.clone());
+        assert!(matches!(anchor.check(), Err(AnchorError::Missing { .. })));
+        assert!(!place.exists());
+        anchor.prepare().unwrap();
+        anchor.check().unwrap();
+        assert_eq!(std::fs::read_dir(&place).unwrap().count(), 0);
+        std::fs::write(folder.path().join("file"), "").unwrap();
+        assert!(matches!(Anchor::at(folder.path().join("file")).check(), Err(AnchorError::Missing { .. })));
+    }
 }

@@ -1,6 +1,6 @@
 //! Brings signed heads to the anchor, beside the sequencer: a folder that fails or does not answer must not stop the tree.
 
-use super::anchor::Anchor;
+use super::anchor::{Anchor, AnchorError};
 use super::outside::PATIENCE;
 use crate::store::SignedHead;
 use crate::telemetry::logs::chain;
@@ -37,6 +37,9 @@ impl Task {
     /// Writes the newest head at once and then once an interval, as long as there is a newer one or the last was not written.
     async fn work(mut self, mut newest: watch::Receiver<Option<SignedHead>>) {
         let mut written = 0;
+        // A folder that takes nothing is told at the start and not with the first head.
+        let anchor = self.anchor.clone();
+        self.done(move || anchor.prepare()).await;
         loop {
             let head = newest.borrow_and_update().clone().filter(|head| head.size > written);
             let Some(head) = head else {
@@ -55,7 +58,12 @@ impl Task {
 
     async fn write(&mut self, head: &SignedHead) -> bool {
         let (anchor, head) = (self.anchor.clone(), head.clone());
-        let mut writing = tokio::task::spawn_blocking(move || anchor.publish(&head));
+        self.done(move || anchor.publish(&head)).await
+    }
+
+    /// Whether work on the folder was done, however long it takes.
+    async fn done(&mut self, work: impl FnOnce() -> Result<(), AnchorError> + Send + 'static) -> bool {
+        let mut writing = tokio::task::spawn_blocking(work);
         // Never a second one beside it: each would keep a thread for as long as the folder does not answer.
         let done = loop {
             match tokio::time::timeout(PATIENCE, &mut writing).await {

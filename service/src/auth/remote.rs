@@ -4,8 +4,9 @@
 use super::keys::{self, KeyError, SetError, VerificationKey};
 use crate::config::auth::JwksConfig;
 use crate::telemetry::logs::chain;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::Mutex;
 
 /// A key set has a few kilobytes.
@@ -32,6 +33,18 @@ enum FetchError {
 struct Fetched {
     keys: Arc<[VerificationKey]>,
     at: Instant,
+    moment: SystemTime,
+}
+
+/// How fetching a published set goes, for whoever watches the service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PublishedSet {
+    /// Its place in `auth.keys`.
+    pub position: usize,
+    /// When it was last fetched; none before the first time.
+    pub fetched_at: Option<SystemTime>,
+    /// How often it was asked for in vain.
+    pub n_failures: u64,
 }
 
 /// One published set.
@@ -41,6 +54,7 @@ pub(super) struct RemoteKeys {
     client: reqwest::Client,
     config: JwksConfig,
     fetched: RwLock<Option<Fetched>>,
+    n_failures: AtomicU64,
     /// When it was last asked for; held while it is asked for, so that everybody waits for one answer.
     asked: Mutex<Option<Instant>>,
 }
@@ -66,6 +80,7 @@ impl RemoteKeys {
             client,
             config: config.clone(),
             fetched: RwLock::default(),
+            n_failures: AtomicU64::new(0),
             asked: Mutex::default(),
         })
     }
@@ -74,6 +89,20 @@ impl RemoteKeys {
     pub(super) fn keys(&self) -> Option<Arc<[VerificationKey]>> {
         let fetched = self.fetched.read().unwrap_or_else(PoisonError::into_inner);
         fetched.as_ref().filter(|set| set.at.elapsed() < self.config.keep).map(|set| Arc::clone(&set.keys))
+    }
+
+    /// Fetches the set, and forgets it.
+    pub(super) async fn try_fetch(&self) -> Result<(), String> {
+        self.fetch().await.map(|_| ()).map_err(|error| chain(&error))
+    }
+
+    pub(super) fn state(&self) -> PublishedSet {
+        let fetched = self.fetched.read().unwrap_or_else(PoisonError::into_inner);
+        PublishedSet {
+            position: self.position,
+            fetched_at: fetched.as_ref().map(|set| set.moment),
+            n_failures: self.n_failures.load(Ordering::Relaxed),
+        }
     }
 
     /// Where the configuration has it, in words that may be said to anybody.
@@ -113,10 +142,11 @@ impl RemoteKeys {
         *asked = Some(Instant::now());
         match self.fetch().await {
             Ok(keys) => {
-                let fetched = Fetched { keys: keys.into(), at: Instant::now() };
+                let fetched = Fetched { keys: keys.into(), at: Instant::now(), moment: SystemTime::now() };
                 *self.fetched.write().unwrap_or_else(PoisonError::into_inner) = Some(fetched);
             }
             Err(error) => {
+                self.n_failures.fetch_add(1, Ordering::Relaxed);
                 let kept_for = self.fetched_at().map_or(Duration::ZERO, |at| at.elapsed());
                 tracing::warn!(
                     url = self.url,

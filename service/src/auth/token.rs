@@ -1,7 +1,7 @@
 //! Token verification: everything that must hold before a token's claims mean anything.
 
 use super::keys::{self, KeyError, VerificationKey};
-use super::remote::RemoteKeys;
+use super::remote::{PublishedSet, RemoteKeys};
 use super::{Actor, Scope};
 use crate::config::auth::AuthConfig;
 use jsonwebtoken::errors::ErrorKind;
@@ -106,6 +106,22 @@ impl Verifier {
         for set in &self.remote {
             tokio::spawn(Arc::clone(set).keep_fresh());
         }
+    }
+
+    /// Fetches every published set once.
+    ///
+    /// # Errors
+    /// Why the first that was not fetched was not, or cannot be used.
+    pub async fn fetch_published(&self) -> Result<(), String> {
+        for set in &self.remote {
+            set.try_fetch().await?;
+        }
+        Ok(())
+    }
+
+    /// The published sets, and how fetching them goes.
+    pub fn published(&self) -> impl Iterator<Item = PublishedSet> {
+        self.remote.iter().map(|set| set.state())
     }
 
     /// The published sets of which no key is known, or none any more, by their positions in `auth.keys`.

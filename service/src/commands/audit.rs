@@ -7,11 +7,10 @@ use crate::audit::signing::{LogKey, LogVerifier};
 use crate::audit::tree::{Edge, Hashes};
 use crate::config::{self, Sources};
 use crate::console;
+use crate::files;
 use crate::store::{Dropping, Month, Store};
 use anyhow::{Context, ensure};
 use clap::Subcommand;
-use std::fs::File;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use time::OffsetDateTime;
@@ -196,11 +195,8 @@ fn new_key(origin: &str, out: &Path) -> anyhow::Result<ExitCode> {
         "--origin: a name without spaces and without +, such as cxr.hospital.example/main"
     );
     let (private, public) = LogKey::generate(origin);
-    let mut options = File::options();
-    options.write(true).create_new(true);
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let written = options.open(out).and_then(|mut file| writeln!(file, "{private}"));
-    written.with_context(|| format!("{}: cannot be written, or exists already", out.display()))?;
+    files::create_private(out, &format!("{private}\n"))
+        .with_context(|| format!("{}: cannot be written, or exists already", out.display()))?;
     console::print(public);
     Ok(ExitCode::SUCCESS)
 }
@@ -223,6 +219,9 @@ async fn retain(
 ) -> anyhow::Result<ExitCode> {
     let (database, _) = config::load_database(sources)?;
     let store = Store::new(&database)?;
+    if !dry_run {
+        as_owner(&store, "audit retain").await?;
+    }
     // What is anchored must be the tree that is there: leaves of another one prove nothing of these rows.
     let hashes: Hashes = store.tree_hashes(&Edge::positions(anchored.size())).await?.into_iter().collect();
     let root = tree_hash(anchored.size(), &hashes).ok();
@@ -268,6 +267,16 @@ async fn retain(
     Ok(if left == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// Said before it is tried: the database's own refusal names a table and no remedy.
+async fn as_owner(store: &Store, command: &str) -> anyhow::Result<()> {
+    let (user, is_owner) = store.user().await?;
+    ensure!(
+        is_owner,
+        "{command} is for the owner of the log's tables, the user who ran cxr-service migrate; service.database.url logs in as {user}"
+    );
+    Ok(())
+}
+
 /// The first moment of the month so many months before.
 fn months_before(now: OffsetDateTime, months: u32) -> OffsetDateTime {
     let index = now.year() * 12 + i32::from(u8::from(now.month())) - 1 - months as i32;
@@ -281,6 +290,7 @@ async fn hold(sources: &Sources, month: Option<&str>, reason: Option<&str>) -> a
     let (database, _) = config::load_database(sources)?;
     let store = Store::new(&database)?;
     if let Some(month) = month {
+        as_owner(&store, "audit hold --month").await?;
         ensure!(store.hold(month, reason).await?, "there is no month {month}; audit hold lists them");
     }
     for Month { name, ends, held } in store.months().await? {

@@ -43,6 +43,13 @@ pub struct DatabaseConfig {
     pub refuse_owner: bool,
 }
 
+impl DatabaseConfig {
+    /// Whether the log is read as another user than it is written.
+    pub fn has_reader(&self) -> bool {
+        self.reader_url.expose() != self.url.expose()
+    }
+}
+
 impl DatabaseSection {
     pub(super) fn check(&self, problems: &mut Vec<Problem>) -> Option<DatabaseConfig> {
         for (key, value) in [

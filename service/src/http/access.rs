@@ -107,7 +107,9 @@ pub(super) async fn authorise(
     let access = table.find(path.as_str(), request.method())?;
     let entrance = request.extensions().get().copied().unwrap_or(Entrance::Only);
     if !is_served(path.as_str(), access, entrance) {
-        return Err(ApiError::UnknownRoute);
+        let clients = entrance == Entrance::Clients;
+        let key = if clients { "service.http.operations_bind" } else { "service.http.bind" };
+        return Err(ApiError::OtherAddress { key });
     }
     if let Access::Token(scopes) = access {
         let actor = api.verifier.verify(bearer(request.headers())?).await?;

@@ -45,6 +45,7 @@ pub(super) enum ApiError {
     KeysUnavailable,
     InsufficientScope(Scope),
     UnknownRoute,
+    OtherAddress { key: &'static str },
     MethodNotAllowed { allow: String },
     Malformed(&'static str),
     BodyTimeout { by_deadline: bool },
@@ -133,7 +134,9 @@ impl ApiError {
             Self::InsufficientScope(_) => {
                 (StatusCode::FORBIDDEN, "forbidden", "The token does not grant this")
             }
-            Self::UnknownRoute => (StatusCode::NOT_FOUND, "not_found", "There is nothing at this path"),
+            Self::UnknownRoute | Self::OtherAddress { .. } => {
+                (StatusCode::NOT_FOUND, "not_found", "There is nothing at this path")
+            }
             Self::PredictionNotFound => {
                 (StatusCode::NOT_FOUND, "not_found", "There is no prediction of this id")
             }
@@ -195,6 +198,7 @@ impl ApiError {
                 time in Retry-After"
                 .into(),
             Self::InsufficientScope(scope) => format!("the token must grant the scope {}", scope.name()),
+            Self::OtherAddress { key } => format!("it is served on the other address of this service, {key}").into(),
             Self::UnknownRoute => "see /openapi.json for the paths".into(),
             Self::PredictionNotFound => "check the id; ids are given in answers and in problem documents".into(),
             Self::NotSequenced => "the row is committed and gets its place within seconds; ask again after the time in \

@@ -105,10 +105,11 @@ impl Server {
         metrics: Arc<Metrics>,
     ) -> Result<Self, TlsError> {
         let own = config.operations_tls.as_ref().filter(|_| entrance == Entrance::Operators);
-        let tls = match own {
-            Some(files) => Some(Tls::load("service.http.operations_tls", files)?),
-            None => config.tls.as_ref().map(|files| Tls::load("service.http.tls", files)).transpose()?,
+        let files = match own {
+            Some(files) => Some(("service.http.operations_tls", files)),
+            None => config.tls.as_ref().map(|files| ("service.http.tls", files)),
         };
+        let tls = files.map(|(key, files)| Tls::load(key, files, Arc::clone(&metrics))).transpose()?;
         Ok(Self {
             connections: Connections::new(router, config, entrance),
             head_timeout: config.header_timeout_ms.duration(),

@@ -26,6 +26,7 @@ fn every_error() -> Vec<ApiError> {
         ApiError::KeysUnavailable,
         ApiError::InsufficientScope(Scope::Predict),
         ApiError::UnknownRoute,
+        ApiError::OtherAddress { key: "service.http.operations_bind" },
         ApiError::MethodNotAllowed { allow: "GET".into() },
         ApiError::Malformed("what"),
         ApiError::BodyTimeout { by_deadline: true },

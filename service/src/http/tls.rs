@@ -3,6 +3,7 @@
 
 use crate::config::http::TlsConfig;
 use crate::telemetry::logs::chain;
+use crate::telemetry::metrics::Metrics;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -11,6 +12,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 use tokio_rustls::TlsAcceptor;
+use x509_cert::Certificate;
+use x509_cert::der::Decode;
 
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_mins(1);
@@ -31,6 +34,17 @@ pub enum TlsError {
         #[source]
         source: rustls::pki_types::pem::Error,
     },
+    /// The first certificate cannot be read.
+    #[error("{key}: {} does not hold an X.509 certificate", path.display())]
+    Certificate {
+        /// The section of the configuration that names it.
+        key: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Cause.
+        #[source]
+        source: x509_cert::der::Error,
+    },
     /// The parts do not belong together.
     #[error("{0}: certificate, key and authorities do not belong together")]
     Config(&'static str, #[source] rustls::Error),
@@ -44,14 +58,21 @@ pub(super) struct Tls {
     key: &'static str,
     files: TlsConfig,
     current: RwLock<(Arc<ServerConfig>, Vec<SystemTime>)>,
+    metrics: Arc<Metrics>,
 }
 
 impl Tls {
     /// Reads the files; `key` is the section of the configuration that names them.
-    pub(super) fn load(key: &'static str, files: &TlsConfig) -> Result<Self, TlsError> {
+    pub(super) fn load(
+        key: &'static str,
+        files: &TlsConfig,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, TlsError> {
         let read_at = times(files);
-        let current = RwLock::new((Arc::new(read(key, files)?), read_at));
-        Ok(Self { key, files: files.clone(), current })
+        let (config, expires) = read(key, files)?;
+        metrics.operations.certificate(key, expires);
+        let current = RwLock::new((Arc::new(config), read_at));
+        Ok(Self { key, files: files.clone(), current, metrics })
     }
 
     pub(super) fn acceptor(&self) -> TlsAcceptor {
@@ -68,7 +89,8 @@ impl Tls {
                 continue;
             }
             match read(self.key, &self.files) {
-                Ok(config) => {
+                Ok((config, expires)) => {
+                    self.metrics.operations.certificate(self.key, expires);
                     let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
                     *current = (Arc::new(config), found);
                     tracing::info!("the renewed certificate is in use");
@@ -84,14 +106,24 @@ impl Tls {
     }
 }
 
+/// When the certificate of these files expires, once all of them could be used.
+///
+/// # Errors
+/// When TLS could not be served with them.
+pub fn certificate_expiry(key: &'static str, files: &TlsConfig) -> Result<SystemTime, TlsError> {
+    read(key, files).map(|(_, expires)| expires)
+}
+
 fn times(files: &TlsConfig) -> Vec<SystemTime> {
     let paths =
         [&files.certificate_file, &files.private_key_file].into_iter().chain(&files.client_authorities_file);
     paths.filter_map(|path| std::fs::metadata(path).and_then(|facts| facts.modified()).ok()).collect()
 }
 
-fn read(key: &'static str, files: &TlsConfig) -> Result<ServerConfig, TlsError> {
+/// What connections are accepted with, and when its certificate expires.
+fn read(key: &'static str, files: &TlsConfig) -> Result<(ServerConfig, SystemTime), TlsError> {
     let certificates = certificates(key, &files.certificate_file)?;
+    let expires = expiry(key, &files.certificate_file, &certificates)?;
     let config_error = |source| TlsError::Config(key, source);
     let path = &files.private_key_file;
     let failed = |source| TlsError::Pem { key, path: path.clone(), what: "private key", source };
@@ -112,7 +144,20 @@ fn read(key: &'static str, files: &TlsConfig) -> Result<ServerConfig, TlsError> 
     };
     let mut config = builder.with_single_cert(certificates, private_key).map_err(config_error)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(config)
+    Ok((config, expires))
+}
+
+/// When the service's own certificate, the first, expires.
+fn expiry(
+    key: &'static str,
+    path: &Path,
+    certificates: &[CertificateDer<'_>],
+) -> Result<SystemTime, TlsError> {
+    let first = certificates.first().map(AsRef::as_ref).unwrap_or_default();
+    let failed = |source| TlsError::Certificate { key, path: path.to_owned(), source };
+    let certificate = Certificate::from_der(first).map_err(failed)?;
+    let expires = certificate.tbs_certificate().validity().not_after.to_unix_duration();
+    Ok(SystemTime::UNIX_EPOCH + expires)
 }
 
 fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {

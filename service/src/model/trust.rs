@@ -1,10 +1,10 @@
 //! Whose signature on a bundle counts.
 
 use crate::config::model::ModelConfig;
-use cxr::bundle::Trust;
+use cxr::bundle::{Trust, key_id};
 use ed25519_dalek::VerifyingKey;
 use ed25519_dalek::pkcs8::{DecodePublicKey, spki};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The key that signs the bundle in `models/`: its private half lies beside it, so production never trusts it.
 const DEVELOPMENT_KEY: &str = include_str!("../../../config/development-signing-key.pub.pem");
@@ -22,7 +22,7 @@ pub enum TrustError {
         source: std::io::Error,
     },
     /// Not an Ed25519 public key in PEM.
-    #[error("{} is not an Ed25519 public key in PEM", path.display())]
+    #[error("{} is not an Ed25519 public key in PEM; cxr-service bundle new-key prints one", path.display())]
     Pem {
         /// The file.
         path: PathBuf,
@@ -42,10 +42,7 @@ pub enum TrustError {
 pub(super) fn required(config: &ModelConfig) -> Result<Trust, TrustError> {
     let mut keys = Vec::new();
     for path in &config.trusted_keys {
-        let read = |source| TrustError::Read { path: path.clone(), source };
-        let pem = std::fs::read_to_string(path).map_err(read)?;
-        let malformed = |source| TrustError::Pem { path: path.clone(), source };
-        let key = VerifyingKey::from_public_key_pem(&pem).map_err(malformed)?;
+        let key = read_public_key(path)?;
         if config.refuse_development_key && is_development_key(&key) {
             return Err(TrustError::DevelopmentKey { path: path.clone() });
         }
@@ -59,12 +56,29 @@ pub(super) fn required(config: &ModelConfig) -> Result<Trust, TrustError> {
     Ok(Trust::SignedBy(keys))
 }
 
+/// A key that may sign bundles, from its file.
+///
+/// # Errors
+/// When the file cannot be read or holds something else.
+pub fn read_public_key(path: &Path) -> Result<VerifyingKey, TrustError> {
+    let read = |source| TrustError::Read { path: path.to_owned(), source };
+    let pem = std::fs::read_to_string(path).map_err(read)?;
+    let malformed = |source| TrustError::Pem { path: path.to_owned(), source };
+    VerifyingKey::from_public_key_pem(&pem).map_err(malformed)
+}
+
 fn development_key() -> Result<VerifyingKey, spki::Error> {
     VerifyingKey::from_public_key_pem(DEVELOPMENT_KEY)
 }
 
-fn is_development_key(key: &VerifyingKey) -> bool {
+/// Whether everybody has its private half.
+pub fn is_development_key(key: &VerifyingKey) -> bool {
     development_key().is_ok_and(|development| development == *key)
+}
+
+/// The development key as signatures name it.
+pub fn development_key_id() -> Option<String> {
+    development_key().ok().map(|key| key_id(&key))
 }
 
 #[cfg(test)]

@@ -22,12 +22,25 @@ const READ_ONLY: &str = "25006";
 /// A database that is read-only gets new sessions this often, not for every row.
 const RENEWAL: Duration = Duration::from_secs(1);
 
+/// How a pool is used at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolState {
+    /// Connections that are open.
+    pub n_open: usize,
+    /// Of these, those that nobody uses.
+    pub n_idle: usize,
+    /// Who waits for one.
+    pub n_waiting: usize,
+}
+
 /// A pool of connections.
 pub(super) struct Pool {
     connections: PgPool,
     renewed: Renewed,
     options: PgConnectOptions,
     patience: Duration,
+    /// Every holder but this one waits for a connection.
+    waiting: Arc<()>,
 }
 
 impl Pool {
@@ -72,7 +85,7 @@ impl Pool {
         let patience = config.statement_timeout + NETWORK_ALLOWANCE;
         let opened = pool.clone();
         tokio::spawn(async move { join_all((0..connections).map(|_| opened.acquire())).await });
-        Ok(Self { connections: pool, renewed, options, patience })
+        Ok(Self { connections: pool, renewed, options, patience, waiting: Arc::default() })
     }
 
     /// Does `work` on a connection, within the time that a statement may take.
@@ -104,6 +117,7 @@ impl Pool {
 
     /// A connection without that bound.
     pub(super) async fn acquire(&self) -> Result<PoolConnection<Postgres>, StoreError> {
+        let _waits = Arc::clone(&self.waiting);
         self.connections.acquire().await.map_err(StoreError::Unavailable)
     }
 
@@ -112,6 +126,15 @@ impl Pool {
         let options = self.options.clone().options(settings.iter().copied());
         let connection = tokio::time::timeout(self.patience, PgConnection::connect_with(&options)).await;
         connection.map_err(|_| StoreError::Timeout)?.map_err(StoreError::Unavailable)
+    }
+
+    /// How it is used now.
+    pub(super) fn state(&self) -> PoolState {
+        PoolState {
+            n_open: self.connections.size() as usize,
+            n_idle: self.connections.num_idle(),
+            n_waiting: Arc::strong_count(&self.waiting) - 1,
+        }
     }
 
     /// How long any answer may take.

@@ -1,15 +1,18 @@
 //! Every metric, declared once. Label values come from closed sets, so that no client can grow the registry.
 
+mod audit;
 mod declare;
+mod operations;
+mod page;
 
 pub use super::labels::{ConnectionEnd, DropCause, ReloadResult, ShadowResult};
+pub use operations::Operations;
 
 use super::buckets::{BATCH_BUCKETS, DIFFERENCE_BUCKETS, DURATION_BUCKETS_SECONDS};
 use cxr::RejectReason;
-use declare::{counter, counters, gauge, histogram, histograms};
+use declare::{Registry, counter, counters, gauge, gauges, histogram, histograms};
 use prometheus::{
-    Encoder, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Encoder, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, TextEncoder,
 };
 use std::time::Duration;
 
@@ -43,9 +46,11 @@ pub struct Metrics {
     foreign_leaves: IntGauge,
     sequencing: IntGauge,
     sequenced_after: Histogram,
-    model_info: GaugeVec,
+    model_info: IntGaugeVec,
     execution_nodes: IntGaugeVec,
     ready: IntGauge,
+    /// What an operator renews or provides.
+    pub operations: Operations,
 }
 
 impl Metrics {
@@ -174,19 +179,22 @@ impl Metrics {
                 "Age of the oldest row of a step when its leaf got its place in the tree.",
                 DURATION_BUCKETS_SECONDS,
             )?,
-            model_info: GaugeVec::new(
-                Opts::new("cxr_model_info", "The model that serves; always 1."),
+            model_info: gauges(
+                &registry,
+                "cxr_model_info",
+                "The model that serves; always 1.",
                 &["name", "version", "digest", "variant"],
             )?,
-            execution_nodes: IntGaugeVec::new(
-                Opts::new("cxr_execution_nodes", "Graph nodes by the execution provider that runs them."),
+            execution_nodes: gauges(
+                &registry,
+                "cxr_execution_nodes",
+                "Graph nodes by the execution provider that runs them.",
                 &["provider"],
             )?,
             ready: gauge(&registry, "cxr_ready", "1 when the last readiness check passed.")?,
+            operations: Operations::new(&registry)?,
             registry,
         };
-        metrics.registry.register(Box::new(metrics.model_info.clone()))?;
-        metrics.registry.register(Box::new(metrics.execution_nodes.clone()))?;
         metrics.start_at_zero(refusal_causes);
         Ok(metrics)
     }
@@ -290,46 +298,6 @@ impl Metrics {
         self.shadow_difference.observe(difference);
     }
 
-    /// So many rows were committed together.
-    pub fn committed(&self, n_rows: usize) {
-        self.commit_rows.observe(n_rows as f64);
-    }
-
-    /// Leaves of the tree.
-    pub fn tree_size(&self, size: u64) {
-        self.tree_size.set(size as i64);
-    }
-
-    /// Leaves under the newest anchored head.
-    pub fn anchored(&self, size: u64) {
-        self.tree_anchored.set(size as i64);
-    }
-
-    /// Whether the tree cannot be continued.
-    pub fn tree_broken(&self, broken: bool) {
-        self.tree_broken.set(i64::from(broken));
-    }
-
-    /// How many leaves wait that nobody here wrote.
-    pub fn foreign_leaves(&self, n: usize) {
-        self.foreign_leaves.set(n as i64);
-    }
-
-    /// Whether this process sequences.
-    pub fn sequencing(&self, leads: bool) {
-        self.sequencing.set(i64::from(leads));
-    }
-
-    /// How old the oldest row of a step was.
-    pub fn sequenced_after(&self, age: Duration) {
-        self.sequenced_after.observe(age.as_secs_f64());
-    }
-
-    /// One answer withheld.
-    pub fn audit_failed(&self) {
-        self.audit_failures.inc();
-    }
-
     /// Counts an admitted request until the guard is dropped.
     pub fn admitted(&self) -> Counted {
         Counted::new(&self.in_flight)
@@ -338,7 +306,7 @@ impl Metrics {
     /// The model that serves.
     pub fn serving(&self, name: &str, version: &str, digest: &str, variant: &str) {
         self.model_info.reset();
-        self.model_info.with_label_values(&[name, version, digest, variant]).set(1.0);
+        self.model_info.with_label_values(&[name, version, digest, variant]).set(1);
     }
 
     /// Where its nodes execute.
@@ -354,11 +322,17 @@ impl Metrics {
         self.ready.set(i64::from(ready));
     }
 
+    /// Every metric there is, as docs/METRICS.md shows them.
+    pub fn tables(&self) -> String {
+        page::tables(&self.registry.families(), &self.registry.gather())
+    }
+
     /// The exposition in Prometheus' text format.
     ///
     /// # Errors
     /// When a metric cannot be written.
     pub fn exposition(&self) -> prometheus::Result<String> {
+        self.operations.sample();
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         String::from_utf8(text).map_err(|error| prometheus::Error::Msg(error.to_string()))

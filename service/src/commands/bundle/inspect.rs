@@ -1,0 +1,92 @@
+//! `bundle inspect`: a bundle in words.
+
+use super::open;
+use crate::console;
+use crate::model::development_key_id;
+use cxr::bundle::{BundleSignature, FoldEvaluation, Manifest, Measured, SIGNATURE, Trust};
+use std::fmt::Write as _;
+use std::path::Path;
+
+pub(super) fn inspect(directory: &Path) -> anyhow::Result<()> {
+    let (bundle, _) = open(directory, &Trust::Unsigned)?;
+    let manifest = bundle.manifest();
+    let mut text = String::new();
+    let size = format!("{} x {}", manifest.preprocess.width, manifest.preprocess.height);
+    let rows = [
+        ("bundle", format!("{} {}, made {}", manifest.name, manifest.version, manifest.created)),
+        ("digest", bundle.digest().to_owned()),
+        ("signature", signature(directory)),
+        (
+            "model",
+            format!("{}, {size} pixels, {}", manifest.model.architecture, manifest.labels.join(" or ")),
+        ),
+        ("trained on", manifest.training.dataset.clone()),
+        ("intended use", manifest.intended_use.statement.clone()),
+        ("", limits(manifest)),
+    ];
+    for (name, value) in rows {
+        writeln!(text, "{name:<13} {value}")?;
+    }
+    writeln!(text, "variants")?;
+    for (name, variant) in &manifest.variants {
+        let default = if *name == manifest.default_variant { " (default)" } else { "" };
+        let threshold = variant.policy.threshold;
+        writeln!(text, "  {name}{default}: {}, positive from probability {threshold:.4}", variant.file)?;
+    }
+    writeln!(text, "figures of {} (value and 95 % interval)", manifest.default_variant)?;
+    let evaluation = &manifest.evaluation;
+    let folds = [("select", Some(&evaluation.select)), ("calibrate", Some(&evaluation.calibrate))];
+    for (name, fold) in folds.into_iter().chain([("test", evaluation.test.as_ref())]) {
+        if let Some(fold) = fold {
+            writeln!(text, "  {name:<10} {}", figures(fold))?;
+        }
+    }
+    writeln!(text, "files ({}, all as bundle.json lists them)", manifest.files.len())?;
+    for (name, file) in &manifest.files {
+        writeln!(text, "  {} {:>9} {name}", file.sha256, file.bytes)?;
+    }
+    console::print(text.trim_end());
+    Ok(())
+}
+
+/// Whose signature lies there; whether it is right needs a public key.
+fn signature(directory: &Path) -> String {
+    let Ok(file) = std::fs::read(directory.join(SIGNATURE)) else { return "none".into() };
+    let Ok(BundleSignature { key_id, .. }) = serde_json::from_slice(&file) else {
+        return "not one of cxr".into();
+    };
+    let whose = if development_key_id().as_ref() == Some(&key_id) {
+        ", the development key: production refuses it"
+    } else {
+        ""
+    };
+    format!("by key {key_id}{whose}; bundle verify --public-key checks it")
+}
+
+/// Whom and what it is for, beside the sentence that says so.
+fn limits(manifest: &Manifest) -> String {
+    let meant = &manifest.intended_use;
+    let age = meant.age_years.map_or_else(|| "any".into(), |[low, high]| format!("{low} to {high} years"));
+    let (views, modalities) = (names(&meant.views), names(&meant.modalities));
+    format!("age {age}; views {views}; modalities {modalities}")
+}
+
+/// As the manifest writes them.
+fn names(values: &impl serde::Serialize) -> String {
+    let values = serde_json::to_value(values).unwrap_or_default();
+    let names: Vec<&str> = values.as_array().into_iter().flatten().filter_map(|name| name.as_str()).collect();
+    if names.is_empty() { "any".to_owned() } else { names.join(", ") }
+}
+
+fn figures(fold: &FoldEvaluation) -> String {
+    let figure = |name: &str, Measured { value, ci95: [low, high], .. }: &Measured| {
+        format!("{name} {value:.3} [{low:.3}, {high:.3}]")
+    };
+    let n = fold.auc.n;
+    let figures = [
+        figure("AUC", &fold.auc),
+        figure("sensitivity", &fold.sensitivity),
+        figure("specificity", &fold.specificity),
+    ];
+    format!("{}, {n} images", figures.join(", "))
+}

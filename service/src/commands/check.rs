@@ -1,0 +1,63 @@
+//! `cxr-service check-config`: what `serve` would stumble over, all of it at once, found by the functions that `serve` itself uses.
+
+mod database;
+mod local;
+
+use crate::config::problem::{Problem, Problems};
+use crate::config::{Config, Sources};
+use crate::console;
+use crate::store::told;
+use std::process::ExitCode;
+
+/// How much is tried.
+#[derive(Debug, clap::Args)]
+pub struct CheckArgs {
+    /// Also log in to the database as each configured user, see what it may do there, and fetch the key sets.
+    #[arg(long)]
+    connect: bool,
+}
+
+/// Checks and prints.
+///
+/// # Errors
+/// When values of the configuration are wrong; what they name is looked at once they are right.
+#[tokio::main]
+pub async fn run(sources: &Sources, args: &CheckArgs) -> anyhow::Result<ExitCode> {
+    let config = Config::load(sources)?;
+    let (mut problems, verifiers) = local::keys(&config.auth);
+    problems.extend(local::tls(&config.http));
+    problems.extend(local::model(&config.model));
+    problems.extend(local::outside(&config.audit).await);
+    if args.connect {
+        problems.extend(database::logins(&config.database).await);
+        problems.extend(local::published(&verifiers).await);
+    }
+    if !problems.is_empty() {
+        console::complain(Problems(problems));
+        return Ok(ExitCode::FAILURE);
+    }
+    for (key, value) in config.effective() {
+        console::print(format_args!("{key} = {value}"));
+    }
+    console::complain(
+        "keys, TLS, anchor, list of erasures, bundle, library and execution provider can be used",
+    );
+    console::complain(if args.connect {
+        "every user of the database may do what it must and no more, and every key set was fetched"
+    } else {
+        "nothing was connected to: check-config --connect tries the database's users and the key sets"
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A problem whose cause is an error. Where the error itself names a key, as `service.model.trusted_keys: ..`, that one is told, unless
+/// `key` is more exact.
+fn problem(key: &str, error: &(dyn std::error::Error + 'static), advice: &str) -> Problem {
+    let told = told(error);
+    let named = told.strip_prefix("service.").and_then(|told| told.split_once(": "));
+    match named.filter(|(own, _)| !own.contains(' ')) {
+        Some((own, found)) if key.starts_with(own) => Problem::new(key, found, advice),
+        Some((own, found)) => Problem::new(own, found, advice),
+        None => Problem::new(key, &told, advice),
+    }
+}

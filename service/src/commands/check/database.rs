@@ -1,0 +1,50 @@
+//! The database's users: whether each can log in, may do what it must, and may not do what it must not.
+
+use super::problem;
+use crate::config::database::DatabaseConfig;
+use crate::config::problem::Problem;
+use crate::store::{Login, Rights, SchemaState, StoreError, log_in};
+
+pub(super) async fn logins(config: &DatabaseConfig) -> Vec<Problem> {
+    let writer = log_in(config, Login::Writer).await;
+    let mut problems = judged("database.url", Login::Writer, config.refuse_owner, writer);
+    if !problems.is_empty() && !config.has_reader() {
+        return problems;
+    }
+    let key = if config.has_reader() { "database.reader_url" } else { "database.url" };
+    // One user for both may write: what a reader must not do says nothing then.
+    let strict = config.refuse_owner && config.has_reader();
+    problems.extend(judged(key, Login::Reader, strict, log_in(config, Login::Reader).await));
+    problems
+}
+
+fn judged(key: &str, login: Login, strict: bool, found: Result<Rights, StoreError>) -> Vec<Problem> {
+    let (role, other) = match login {
+        Login::Writer => ("cxr_writer", ""),
+        Login::Reader => ("cxr_auditor", ", or give such a user in database.reader_url"),
+    };
+    let Rights { user, schema, lacks, exceeds } = match found {
+        Ok(rights) => rights,
+        Err(error) => {
+            let advice = "correct host, database, user and password, and let this host connect (pg_hba.conf); docs/OPERATIONS.md has the users";
+            return vec![problem(key, &error, advice)];
+        }
+    };
+    if !matches!(schema, SchemaState::Current { .. }) {
+        let advice =
+            "the database's owner applies what is missing with cxr-service migrate, of this very version";
+        return vec![Problem::new(key, &schema.to_string(), advice)];
+    }
+    let mut problems = Vec::new();
+    if !lacks.is_empty() {
+        let found = format!("the user {user} may not {}", lacks.join(", "));
+        let advice = format!("GRANT {role} TO {user}{other}");
+        problems.push(Problem::new(key, &found, &advice));
+    }
+    if strict && !exceeds.is_empty() {
+        let found = format!("the user {user} may {}", exceeds.join(", "));
+        let advice = format!("give a user with the role {role} and no more (docs/OPERATIONS.md)");
+        problems.push(Problem::new(key, &found, &advice));
+    }
+    problems
+}

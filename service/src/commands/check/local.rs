@@ -1,0 +1,147 @@
+//! Files and the model: what can be tried without a connection; and the key sets, which need one.
+
+use super::problem;
+use crate::audit::PATIENCE;
+use crate::audit::anchor::Anchor;
+use crate::audit::signing::LogKey;
+use crate::auth::{KeyError, Verifier};
+use crate::config::audit::AuditConfig;
+use crate::config::auth::AuthConfig;
+use crate::config::http::HttpConfig;
+use crate::config::model::ModelConfig;
+use crate::config::problem::Problem;
+use crate::config::secret::Secret;
+use crate::http::certificate_expiry;
+use crate::serving::{LoadError, Serving};
+use crate::threads;
+use std::time::SystemTime;
+
+/// Each source of keys by itself, so that one that is wrong hides no other; those that can be used, by their keys.
+pub(super) fn keys(config: &AuthConfig) -> (Vec<Problem>, Vec<(String, Verifier)>) {
+    let (mut problems, mut verifiers) = (Vec::new(), Vec::new());
+    for (position, source) in config.keys.iter().enumerate() {
+        let alone = AuthConfig { keys: vec![source.clone()], ..config.clone() };
+        match Verifier::new(&alone) {
+            Ok(verifier) => verifiers.push((format!("auth.keys[{position}]"), verifier)),
+            // The authorities are one file for all sources.
+            Err(error @ KeyError::Client { .. }) => {
+                let advice =
+                    "give a readable file of certificates in PEM in auth.jwks.authorities_file, or null";
+                problems.push(problem("auth.jwks", &error, advice));
+            }
+            Err(error) => {
+                let advice = "give the identity provider's public keys, readable for this user";
+                problems.push(problem(&format!("auth.keys[{position}]"), &error, advice));
+            }
+        }
+    }
+    problems.dedup();
+    (problems, verifiers)
+}
+
+/// Fetches the published sets.
+pub(super) async fn published(verifiers: &[(String, Verifier)]) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (key, verifier) in verifiers {
+        if let Err(cause) = verifier.fetch_published().await {
+            let advice = "correct the URL, or let this host reach the identity provider; its certificate must be one that \
+                          auth.jwks.authorities_file or the system trusts";
+            problems.push(Problem::new(&format!("{key}.jwks_url"), &cause, advice));
+        }
+    }
+    problems
+}
+
+/// Certificate, key and authorities of both addresses.
+pub(super) fn tls(config: &HttpConfig) -> Vec<Problem> {
+    let sections =
+        [("service.http.tls", &config.tls), ("service.http.operations_tls", &config.operations_tls)];
+    let mut problems = Vec::new();
+    for (key, files) in sections {
+        let Some(files) = files else { continue };
+        let section = key.trim_start_matches("service.");
+        match certificate_expiry(key, files) {
+            Err(error) => {
+                let advice = "give the certificate with those between it and its authority, and the private key that belongs to it, in PEM \
+                     and readable for this user";
+                problems.push(problem(section, &error, advice));
+            }
+            Ok(expires) if expires <= SystemTime::now() => {
+                let found = "the certificate has expired: clients refuse it";
+                problems.push(Problem::new(
+                    &format!("{section}.certificate_file"),
+                    found,
+                    "give a renewed one",
+                ));
+            }
+            Ok(_) => {}
+        }
+    }
+    problems
+}
+
+/// Bundle, library, graph, golden outputs and execution provider; the shadow's too.
+pub(super) fn model(config: &ModelConfig) -> Vec<Problem> {
+    let mut problems: Vec<Problem> = serves("model", config).err().into_iter().collect();
+    if let Some(shadow) = &config.shadow {
+        problems.extend(serves("model.shadow", &config.for_shadow(shadow)).err());
+    }
+    problems
+}
+
+fn serves(key: &str, config: &ModelConfig) -> Result<(), Problem> {
+    let serving = Serving::load(config, threads::COMPUTING, None).map_err(|error| {
+        let advice = match &error {
+            LoadError::Model(_) => {
+                "give a whole bundle in model.bundle, signed by a key of model.trusted_keys: cxr-service bundle sign signs one \
+                 (README, \"Run it\")"
+            }
+            LoadError::Golden(_) => {
+                "this host computes other numbers than the bundle states: use another variant or provider, or a bundle for this one"
+            }
+            _ => "give ONNX Runtime in model.onnxruntime_library: scripts/onnxruntime.sh fetches the one that is tested",
+        };
+        problem(key, &error, advice)
+    })?;
+    let advice = "give a provider that this host has; docs/GPU.md says what a GPU needs";
+    serving.engine.map(|_| ()).map_err(|cause| Problem::new(key, &cause, advice))
+}
+
+/// What lies outside the database.
+pub(super) async fn outside(config: &AuditConfig) -> Vec<Problem> {
+    let config = config.clone();
+    let checked = tokio::task::spawn_blocking(move || {
+        let mut problems = Vec::new();
+        if let Some(anchor) = &config.anchor {
+            problems.extend(anchored(anchor, &config.signing_key));
+        }
+        if let Some(list) = &config.erasures
+            && let Err(error) = list.all()
+        {
+            let advice = "give the list of erased subjects, readable for this user; an empty file where nobody was erased yet";
+            problems.push(problem("audit.erasures_file", &error, advice));
+        }
+        problems
+    });
+    match tokio::time::timeout(PATIENCE, checked).await {
+        Ok(Ok(problems)) => problems,
+        Ok(Err(error)) => vec![problem("audit", &error, "run check-config again")],
+        Err(_) => {
+            let found = "the volume of the anchor or of the list does not answer";
+            vec![Problem::new("audit.anchor.directory", found, "repair the volume")]
+        }
+    }
+}
+
+/// Whether it takes heads, and holds none of another log.
+fn anchored(anchor: &Anchor, signing_key: &Secret) -> Option<Problem> {
+    let key = "audit.anchor.directory";
+    if let Err(error) = anchor.check() {
+        let advice = "mount its volume, or make a folder that the service's user may write to and the database's administrators may not";
+        return Some(problem(key, &error, advice));
+    }
+    // The configuration has parsed the key.
+    let verifier = LogKey::parse(signing_key).ok()?.verifier().ok()?;
+    let advice = "give the folder of this log, or the signing key that belongs to it (audit.signing_key)";
+    anchor.newest(&verifier).err().map(|error| problem(key, &error, advice))
+}

@@ -1,0 +1,133 @@
+//! What the configured users may do, asked of the database itself: for `check-config --connect` and for commands of the owner.
+
+use super::pool::Pool;
+use super::schema::{self, SchemaState};
+use super::{READERS, Store, StoreError, WRITERS};
+use crate::config::database::DatabaseConfig;
+use sqlx::PgConnection;
+
+/// A user of the database, by the key that names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Login {
+    /// `database.url`
+    Writer,
+    /// `database.reader_url`
+    Reader,
+}
+
+/// What a user may do. Empty lists say that it is as it should be.
+#[derive(Debug)]
+pub struct Rights {
+    /// Its name.
+    pub user: String,
+    /// The schema; the lists are empty where it is not current.
+    pub schema: SchemaState,
+    /// What it must be able to do and may not.
+    pub lacks: Vec<String>,
+    /// What it must not be able to do and may.
+    pub exceeds: Vec<String>,
+}
+
+/// Tables and what a user needs there.
+type Needs = [(&'static str, &'static [&'static str])];
+
+/// What the service does as the writer (migrations/ grants it to `cxr_writer`).
+const WRITER: &Needs = &[
+    ("predictions", &["INSERT"]),
+    ("shadow_predictions", &["INSERT"]),
+    ("audit_reads", &["INSERT"]),
+    ("labels", &["INSERT", "SELECT"]),
+    ("audit_pending", &["SELECT", "INSERT", "DELETE"]),
+    ("audit_leaves", &["SELECT", "INSERT"]),
+    ("audit_hashes", &["SELECT", "INSERT"]),
+    ("audit_checkpoints", &["SELECT", "INSERT"]),
+    ("idempotency_keys", &["SELECT", "INSERT", "DELETE"]),
+    ("subjects", &["SELECT", "INSERT", "DELETE"]),
+    ("predictions_months", &["SELECT"]),
+];
+
+/// What the service does as the reader (`cxr_auditor`).
+const READER: &Needs = &[
+    ("predictions", &["SELECT"]),
+    ("labels", &["SELECT"]),
+    ("audit_pending", &["SELECT"]),
+    ("audit_leaves", &["SELECT"]),
+    ("audit_hashes", &["SELECT"]),
+    ("audit_checkpoints", &["SELECT"]),
+    ("predictions_months", &["SELECT"]),
+];
+
+/// What neither may.
+const NEVER: &Needs = &[
+    ("predictions", &["UPDATE", "DELETE", "TRUNCATE"]),
+    ("audit_leaves", &["UPDATE", "DELETE", "TRUNCATE"]),
+    ("audit_checkpoints", &["UPDATE", "DELETE", "TRUNCATE"]),
+];
+
+/// What a reader may not besides: add rows, or read the keys of the subjects.
+const NEVER_AS_READER: &Needs = &[("predictions", &["INSERT"]), ("subjects", &["SELECT"])];
+
+/// Of pairs of a table and a right, those that the user has.
+const HELD: &str = "
+SELECT name || ' ' || wanted FROM unnest($1::text[], $2::text[]) AS asked (wanted, name)
+WHERE has_table_privilege(name, wanted)";
+
+/// Logs in as one of the configured users, with the settings that the service gives its sessions.
+///
+/// # Errors
+/// When the database gives no answer; the cause says why.
+pub async fn log_in(config: &DatabaseConfig, login: Login) -> Result<Rights, StoreError> {
+    let (url, settings) = match login {
+        Login::Writer => (&config.url, &WRITERS),
+        Login::Reader => (&config.reader_url, &READERS),
+    };
+    let pool = Pool::new(url, 1, config, settings)?;
+    let mut connection = pool.connect(&[]).await?;
+    let rights = rights(&mut connection, login).await.map_err(StoreError::Statement);
+    pool.close().await;
+    rights
+}
+
+async fn rights(connection: &mut PgConnection, login: Login) -> Result<Rights, sqlx::Error> {
+    let user: String = sqlx::query_scalar("SELECT current_user::text").fetch_one(&mut *connection).await?;
+    let schema = schema::state(connection).await?;
+    let (mut lacks, mut exceeds) = (Vec::new(), Vec::new());
+    if matches!(schema, SchemaState::Current { .. }) {
+        let needs = if login == Login::Writer { WRITER } else { READER };
+        lacks = held(connection, needs, false).await?;
+        if login == Login::Writer {
+            schema::write_nothing(connection).await?;
+            exceeds = held(connection, NEVER, true).await?;
+        } else {
+            exceeds = held(connection, &[NEVER, NEVER_AS_READER].concat(), true).await?;
+        }
+        if schema::owns_the_log(connection).await? {
+            exceeds.insert(0, "change the log's tables (it is their owner, or a superuser)".to_owned());
+        }
+    }
+    Ok(Rights { user, schema, lacks, exceeds })
+}
+
+/// `right on table` of those that the user has, or has not.
+async fn held(connection: &mut PgConnection, asked: &Needs, has: bool) -> Result<Vec<String>, sqlx::Error> {
+    let pairs = || asked.iter().flat_map(|(table, rights)| rights.iter().map(|right| (*right, *table)));
+    let (rights, tables): (Vec<&str>, Vec<&str>) = pairs().unzip();
+    let found: Vec<String> = sqlx::query_scalar(HELD).bind(rights).bind(tables).fetch_all(connection).await?;
+    let is_held = |right: &str, table: &str| found.iter().any(|held| *held == format!("{table} {right}"));
+    let named = pairs().filter(|(right, table)| is_held(right, table) == has);
+    Ok(named.map(|(right, table)| format!("{right} on {table}")).collect())
+}
+
+impl Store {
+    /// The user of `database.url`, and whether it owns the log's tables.
+    ///
+    /// # Errors
+    /// When the database gives no answer.
+    pub async fn user(&self) -> Result<(String, bool), StoreError> {
+        let ask = async |connection: &mut PgConnection| {
+            let user = sqlx::query_scalar("SELECT current_user::text").fetch_one(&mut *connection).await?;
+            Ok((user, schema::owns_the_log(connection).await?))
+        };
+        self.writer.run(ask).await
+    }
+}

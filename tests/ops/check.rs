@@ -1,0 +1,148 @@
+//! `check-config` finds what `serve` could not use, all of it in one run.
+
+use std::process::Command;
+use system_tests::site::{PASSWORD, Site};
+
+/// A certificate and a key that do not belong together, in `one.pem` and `two.key`.
+fn certificates(site: &Site) {
+    for name in ["one", "two"] {
+        let done = Command::new("openssl")
+            .args([
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:P-256",
+                "-nodes",
+                "-days",
+                "2",
+            ])
+            .args(["-subj", "/CN=cxr", "-keyout", &format!("{name}.key"), "-out", &format!("{name}.pem")])
+            .current_dir(site.folder.path())
+            .output()
+            .unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    }
+}
+
+/// Lines of problems, by their key.
+fn problems(told: &str) -> Vec<(&str, &str)> {
+    let lines = told.lines().filter_map(|line| line.strip_prefix("  service."));
+    lines.filter_map(|line| line.split_once(": ")).collect()
+}
+
+#[test]
+fn everything_that_serve_could_not_use_is_found_at_once() {
+    let site = Site::migrated();
+    let (fine, told) = site.run(&["check-config", "--connect"]);
+    assert!(fine && told.contains("every user of the database may do what it must"), "{told}");
+    certificates(&site);
+    let folder = site.folder.path().display().to_string();
+    let bare = site.folder.path().join("unsigned");
+    let copied = Command::new("cp").arg("-r").arg(site.config().join("model")).arg(&bare).status().unwrap();
+    assert!(copied.success());
+    std::fs::remove_file(bare.join("signature")).unwrap();
+    site.edit(|yaml| {
+        let tls =
+            format!("tls: {{ certificate_file: {folder}/one.pem, private_key_file: {folder}/two.key }}");
+        let yaml = yaml.replace("http: {", &format!("http: {{ {tls},"));
+        let yaml = yaml.replace(&format!("{folder}/anchor"), &format!("{folder}/no-anchor"));
+        let yaml = yaml.replace(&format!("{folder}/etc/model"), &bare.display().to_string());
+        let yaml =
+            yaml.replace("    site: main", &format!("    site: main\n    erasures_file: {folder}/no-list"));
+        let missing = "{ pem_file: /no/such.pem, algorithm: RS256 }, { jwks_url: https://127.0.0.1:9/jwks }]";
+        yaml.replace("algorithm: EdDSA }]", &format!("algorithm: EdDSA }}, {missing}"))
+    });
+    site.cluster.psql("postgres", "alter role cxr_service password 'another'");
+    site.cluster.psql("postgres", "revoke cxr_auditor from cxr_reader");
+
+    let expected = [
+        ("auth.keys[1]", "/no/such.pem cannot be read"),
+        ("http.tls", "do not belong together"),
+        ("model", "signature: missing"),
+        ("audit.anchor.directory", "no-anchor is no folder"),
+        ("audit.erasures_file", "no-list is missing"),
+    ];
+    let (fine, told) = site.run(&["check-config"]);
+    let found = problems(&told);
+    assert!(!fine && told.contains("the configuration has 5 problems"), "{told}");
+    for (key, what) in expected {
+        assert!(found.iter().any(|(found, why)| *found == key && why.contains(what)), "{key}: {told}");
+    }
+    let connected = [
+        ("database.url", "password authentication failed"),
+        ("database.reader_url", "may not SELECT on predictions"),
+        ("auth.keys[2].jwks_url", "does not answer"),
+    ];
+    let (fine, told) = site.run(&["check-config", "--connect"]);
+    let found = problems(&told);
+    assert!(!fine && told.contains("the configuration has 8 problems"), "{told}");
+    for (key, what) in expected.into_iter().chain(connected) {
+        let (_, why) =
+            found.iter().find(|(found, _)| *found == key).unwrap_or_else(|| panic!("{key}: {told}"));
+        // What is wrong, and what to do.
+        assert!(why.contains(what) && why.contains("; "), "{key}: {told}");
+    }
+    assert!(told.contains("GRANT cxr_auditor TO cxr_reader"), "{told}");
+    assert!(!told.contains(PASSWORD), "a secret was printed: {told}");
+}
+
+#[test]
+fn a_user_of_the_database_that_may_do_too_much_is_named() {
+    let site = Site::migrated();
+    let owner = site.options().set("database.url_file", &site.config().join("owner-url").display());
+    let run = |options: system_tests::server::Options| {
+        let done = options.command_line(&["check-config", "--connect"]).run_to_end();
+        assert!(!done.status.success());
+        String::from_utf8_lossy(&done.stderr).into_owned()
+    };
+    let told = run(owner);
+    assert!(told.contains("service.database.url: the user cxr_owner may change the log's tables"), "{told}");
+    // One user for both lacks what the other has.
+    let alone = site.options().set("database.reader_url_file", &site.config().join("service-url").display());
+    let told = run(alone);
+    assert!(told.contains("the user cxr_service may not SELECT on predictions"), "{told}");
+    assert!(told.contains("database.reader_url"), "{told}");
+    let exchanged =
+        site.options().set("database.reader_url_file", &site.config().join("owner-url").display());
+    let told = run(exchanged);
+    assert!(told.contains("service.database.reader_url: the user cxr_owner may change"), "{told}");
+    assert!(told.contains("SELECT on subjects"), "{told}");
+    site.cluster.psql(
+        "cxr",
+        "delete from _sqlx_migrations where version = (select max(version) from _sqlx_migrations)",
+    );
+    let told = run(site.options());
+    assert!(told.contains("is not applied; run cxr-service migrate"), "{told}");
+}
+
+/// The anchor of another log, and a certificate that has expired, are found as well.
+#[test]
+fn what_belongs_to_somebody_else_or_is_over_is_found() {
+    let site = Site::migrated();
+    std::fs::write(
+        site.anchor().join("checkpoint"),
+        "another.log/main\n5\nAAAA\n\n— another.log/main AAAA\n",
+    )
+    .unwrap();
+    let folder = site.folder.path();
+    let expired = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=cxr -keyout old.key -out old.pem \
+        -not_before 20200101000000Z -not_after 20200201000000Z";
+    let made = Command::new("openssl").args(expired.split_whitespace()).current_dir(folder).output().unwrap();
+    let made = made.status.success();
+    if made {
+        site.edit(|yaml| {
+            let folder = folder.display();
+            let tls =
+                format!("tls: {{ certificate_file: {folder}/old.pem, private_key_file: {folder}/old.key }}");
+            yaml.replace("http: {", &format!("http: {{ {tls},"))
+        });
+    }
+    let (fine, told) = site.run(&["check-config"]);
+    assert!(!fine && told.contains("is no checkpoint of this log"), "{told}");
+    assert!(
+        !made || told.contains("service.http.tls.certificate_file: the certificate has expired"),
+        "{told}"
+    );
+}

@@ -1,0 +1,78 @@
+//! The scripts for operators where a service is configured, and for users of a container.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+use system_tests::postgres::as_user;
+use system_tests::server::{Options, binary};
+use system_tests::{images, log, postgres, root, skipped};
+
+fn open(path: &Path) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_is_tried_beside_the_configuration_of_a_service_and_by_a_user_without_a_name() {
+    let url = postgres::shared().database();
+    let folder = tempfile::tempdir().unwrap();
+    open(folder.path());
+    let anchor = folder.path().join("anchor");
+    let options = Options::on(&url).set("audit.anchor.directory", &anchor.display());
+    let server = options.set("audit.anchor.interval_ms", &1).start_ready().await;
+    assert_eq!(server.post("", images::jpeg(1, true)).await.status(), 200);
+    log::anchored(&anchor, 1).await;
+    let dump = folder.path().join("dump");
+    let dumped =
+        Command::new("pg_dump").args(["--format=custom", "--dbname", &as_user(&url, "backup"), "--file"]);
+    assert!({ dumped }.arg(&dump).status().unwrap().success());
+
+    // The folder has a production.yaml and no development.yaml, and the variables name the database in use.
+    std::fs::write(folder.path().join("production.yaml"), "service: {audit: {site: here}}").unwrap();
+    let drill = |mut command: Command| {
+        command.args([&url, log::PUBLIC_KEY]).arg(&anchor).arg(&dump);
+        command.env("CXR_SERVICE", binary()).env("CXR_CONFIG_DIR", folder.path());
+        command.env("CXR_SERVICE__DATABASE__URL", "postgres://nobody@localhost/nothing?host=/nowhere");
+        command.env("CXR_SERVICE__DATABASE__READER_URL", "postgres://nobody@localhost/nothing?host=/nowhere");
+        let done = command.output().unwrap();
+        let told = String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned();
+        assert!(done.status.success() && told.contains("1 leaves, 1 rows verified"), "{told}");
+    };
+    let script = root().join("scripts/restore-drill.sh");
+    drill(Command::new(&script));
+
+    // As the user of a container that /etc/passwd does not know.
+    let as_nobody_known = ["--reuid=53171", "--regid=53171", "--clear-groups", "--"];
+    let reaches = Command::new("setpriv").args(as_nobody_known).arg("test").arg("-r").arg(&script).status();
+    if !reaches.is_ok_and(|reached| reached.success()) {
+        return skipped("only root can become another user, who must be able to read this checkout");
+    }
+    let mut command = Command::new("setpriv");
+    command.args(as_nobody_known).arg(&script).env("HOME", "/nonexistent");
+    drill(command);
+}
+
+#[test]
+fn onnxruntime_is_installed_where_another_user_may_read_it() {
+    let folder = tempfile::tempdir().unwrap();
+    open(folder.path());
+    let place = folder.path().join("opt/lib");
+    let script = root().join("scripts/onnxruntime.sh");
+    let install = || {
+        let done = Command::new("sh")
+            .args(["-c", "umask 077; \"$0\" \"$1\""])
+            .arg(&script)
+            .arg(&place)
+            .output()
+            .unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8(done.stdout).unwrap().trim().to_owned()
+    };
+    let library = install();
+    assert!(Path::new(&library).starts_with(place.canonicalize().unwrap()), "{library}");
+    for path in std::fs::read_dir(&place).unwrap().map(|entry| entry.unwrap().path()) {
+        let mode = path.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o044, 0o044, "{}", path.display());
+    }
+    assert_eq!(place.parent().unwrap().metadata().unwrap().permissions().mode() & 0o005, 0o005);
+    assert_eq!(install(), library, "a second time nothing is fetched");
+}

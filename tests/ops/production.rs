@@ -1,0 +1,110 @@
+//! README.md and docs/OPERATIONS.md as an operator follows them: from the shipped bundle to a production service, and each command as the
+//! user that the page names for it.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+use system_tests::postgres::psql;
+use system_tests::server::{Server, problem};
+use system_tests::site::Site;
+use system_tests::{images, log};
+
+async fn post(site: &Site, server: &Server) {
+    let request = server.client.post(format!("{}/v1/predictions?age=003Y&view=AP", server.base));
+    let answer = request.bearer_auth(site.token("predict")).body(images::jpeg(1, true)).send().await.unwrap();
+    assert_eq!(answer.status(), 200, "{}", server.log());
+}
+
+fn operators_address(server: &Server) -> String {
+    let log = server.log();
+    let line = log.lines().find(|line| line.contains("listening for operators")).expect("a second address");
+    let event: serde_json::Value = serde_json::from_str(line).unwrap();
+    event["address"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_documented_way_leads_to_a_production_service_and_each_command_to_its_user() {
+    let site = Site::migrated();
+    let server = site.options().start_ready().await;
+    post(&site, &server).await;
+    log::anchored(&site.anchor(), 1).await;
+
+    // A reload at the address for clients says where it belongs.
+    let reload =
+        server.client.post(format!("{}/v1/model/reload", server.base)).bearer_auth(site.token("admin"));
+    let told = problem(reload.send().await.unwrap(), 404, "not_found").await;
+    assert!(told["detail"].as_str().unwrap().contains("service.http.operations_bind"), "{told}");
+    let operators = operators_address(&server);
+    let reload = server.client.post(format!("http://{operators}/v1/model/reload"));
+    assert_eq!(reload.bearer_auth(site.token("admin")).send().await.unwrap().status(), 200);
+    let predict = server.client.post(format!("http://{operators}/v1/predictions"));
+    let told =
+        problem(predict.bearer_auth(site.token("predict")).send().await.unwrap(), 404, "not_found").await;
+    assert!(told["detail"].as_str().unwrap().contains("service.http.bind"), "{told}");
+
+    // What belongs to the owner, as somebody else.
+    let (key, anchor) = (site.config().join("log.pub"), site.anchor());
+    let (key, anchor) = (key.to_str().unwrap(), anchor.to_str().unwrap());
+    let retain = ["audit", "retain", "--keep-months", "12", "--public-key", key, "--checkpoints", anchor];
+    let month = psql(&site.url("cxr_watcher"), "select name from predictions_months order by starts limit 1")
+        .unwrap();
+    let hold = ["audit", "hold", "--month", &month, "--reason", "case 17"];
+    for command in [retain.as_slice(), &hold] {
+        let (done, told) = site.run(command);
+        assert!(
+            !done && told.contains("is for the owner") && told.contains("logs in as cxr_service"),
+            "{told}"
+        );
+        let (done, told) = site.run_as("cxr_owner", command);
+        assert!(done, "{command:?}: {told}");
+    }
+    let (done, told) = site.run_as("cxr_watcher", &["audit", "hold"]);
+    assert!(done && told.contains("case 17"), "{told}");
+    let (done, told) = site.run_as("cxr_reader", &["migrate"]);
+    assert!(!done && told.contains("permission denied") && told.contains("docs/OPERATIONS.md"), "{told}");
+
+    let export = site.folder.path().join("log.ndjson");
+    let export = export.to_str().unwrap();
+    let (done, told) = site.run(&["audit", "export", "--out", export]);
+    assert!(done, "{told}");
+    let (done, told) =
+        site.run(&["audit", "verify", "--export", export, "--public-key", key, "--checkpoints", anchor]);
+    assert!(done && told.contains("1 leaves, 1 rows verified"), "{told}");
+    let dumped = Command::new("pg_dump").args(["--format=custom", "--file=/dev/null", "--dbname"]);
+    let dumped = { dumped }.arg(site.url("cxr_dumper")).output().unwrap();
+    assert!(dumped.status.success(), "{}", String::from_utf8_lossy(&dumped.stderr));
+    assert_eq!(psql(&site.url("cxr_watcher"), "select sum(n) from prediction_counts").unwrap(), "1");
+    let refused = psql(&site.url("cxr_watcher"), "select * from predictions").unwrap_err();
+    assert!(refused.contains("permission denied"), "{refused}");
+    assert!(!server.log().contains("permission denied"), "{}", server.log());
+}
+
+/// Where nobody made the groups, the database's own words say what to do, once.
+#[test]
+fn an_owner_that_may_not_make_roles_is_told_what_to_do() {
+    let site = Site::prepared();
+    site.cluster.psql("postgres", "drop role cxr_service");
+    site.cluster.psql("postgres", "revoke connect on database cxr from cxr_writer");
+    site.cluster.psql("postgres", "drop role cxr_writer");
+    let (done, told) = site.run_as("cxr_owner", &["migrate"]);
+    let once = "the role cxr_writer does not exist, and cxr_owner may not create it";
+    assert!(!done && told.matches(once).count() == 1, "{told}");
+    assert!(told.contains("CREATE ROLE cxr_writer NOLOGIN; or give this user CREATEROLE"), "{told}");
+    assert!(told.contains("migration 5") && !told.contains("pl_exec") && !told.contains(".c:"), "{told}");
+    site.cluster.psql("postgres", "alter role cxr_owner createrole");
+    let (done, told) = site.run_as("cxr_owner", &["migrate"]);
+    assert!(done && told.contains("the schema is current"), "{told}");
+}
+
+/// A service that cannot write its anchor says so before the first row.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_anchor_that_takes_nothing_is_told_at_the_start() {
+    let site = Site::migrated();
+    let file = site.folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let server = site.options().set("audit.anchor.directory", &file.display()).start_ready().await;
+    let begun = Instant::now();
+    while !server.log().contains("checkpoints cannot be written to the anchor") {
+        assert!(begun.elapsed() < Duration::from_secs(10), "{}", server.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}

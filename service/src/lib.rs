@@ -9,6 +9,7 @@ pub mod auth;
 pub mod commands;
 pub mod config;
 pub mod console;
+mod hangup;
 pub mod http;
 pub mod infer;
 pub mod model;

@@ -2,5 +2,8 @@
 
 mod crash;
 mod database;
+mod hangup;
+mod log;
 mod shutdown;
+mod silence;
 mod slow_flush;

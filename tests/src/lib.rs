@@ -10,6 +10,7 @@ pub mod preload;
 pub mod proxy;
 pub mod server;
 pub mod tokens;
+pub mod trace;
 mod wire;
 
 use std::path::PathBuf;

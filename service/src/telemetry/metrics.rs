@@ -6,7 +6,7 @@ pub use super::labels::{ConnectionEnd, DropCause, ReloadResult, ShadowResult};
 
 use super::buckets::{BATCH_BUCKETS, DIFFERENCE_BUCKETS, DURATION_BUCKETS_SECONDS};
 use cxr::RejectReason;
-use declare::{counter, counters, gauge, histogram, histograms};
+use declare::{counter, counters, gauge, histogram, histograms, read_counter};
 use prometheus::{
     Encoder, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, TextEncoder,
@@ -56,6 +56,12 @@ impl Metrics {
     #[expect(clippy::too_many_lines, reason = "a list")]
     pub fn new(refusal_causes: &[&str]) -> prometheus::Result<Self> {
         let registry = Registry::new();
+        read_counter(
+            &registry,
+            "cxr_log_lines_dropped_total",
+            "Log lines that were not written: their reader is too slow or gone, or the disk is full.",
+            super::logs::lines_dropped,
+        )?;
         let metrics = Self {
             http_requests: counters(
                 &registry,

@@ -80,6 +80,9 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// Every verdict.
+    pub const ALL: [Self; 2] = [Self::Positive, Self::Negative];
+
     /// The code used in rows and metrics.
     pub const fn code(self) -> &'static str {
         match self {
@@ -106,6 +109,15 @@ pub enum DecisionReason {
 }
 
 impl DecisionReason {
+    /// Every reason.
+    pub const ALL: [Self; 5] = [
+        Self::OutsideIntendedUse,
+        Self::OutOfDistribution,
+        Self::NearThreshold,
+        Self::AboveThreshold,
+        Self::BelowThreshold,
+    ];
+
     /// The code used in answers, rows and metrics.
     pub const fn code(self) -> &'static str {
         match self {
@@ -162,6 +174,23 @@ impl DecisionPolicy {
 mod tests {
     use super::*;
     use crate::calibrate::AffineCalibration;
+
+    #[test]
+    fn the_lists_of_codes_are_complete() {
+        let verdict = |verdict| match verdict {
+            Verdict::Positive => 0,
+            Verdict::Negative => 1,
+        };
+        let reason = |reason| match reason {
+            DecisionReason::OutsideIntendedUse => 0,
+            DecisionReason::OutOfDistribution => 1,
+            DecisionReason::NearThreshold => 2,
+            DecisionReason::AboveThreshold => 3,
+            DecisionReason::BelowThreshold => 4,
+        };
+        assert!(Verdict::ALL.into_iter().map(verdict).eq(0..2));
+        assert!(DecisionReason::ALL.into_iter().map(reason).eq(0..5));
+    }
 
     fn policy() -> DecisionPolicy {
         DecisionPolicy {

@@ -6,7 +6,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use cxr_service::auth::{Actor, TokenError, Verifier};
-use cxr_service::config::auth::{AuthConfig, JwksConfig, KeySource};
+use cxr_service::config::auth::{AuthConfig, JwksConfig, KeySource, ScopesConfig};
 use futures_util::FutureExt;
 use jsonwebtoken::{Algorithm, EncodingKey, crypto};
 use libfuzzer_sys::fuzz_target;
@@ -30,6 +30,7 @@ static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| {
             timeout: Duration::from_secs(1),
             authorities_file: None,
         },
+        scopes: ScopesConfig { claims: vec!["scope".into(), "scp".into()], prefixes: vec![], names: vec![] },
         hs256_secret: Some(SECRET.into()),
     };
     Verifier::new(&config).expect("the keys of the corpus")

@@ -8,6 +8,9 @@ within 1e-4, or nothing is written.
 """
 import os, sys
 
+# Before ONNX Runtime is imported, which reports to its vendor otherwise.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
 import numpy as np
 import onnx
 import onnxruntime as ort

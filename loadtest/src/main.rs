@@ -28,6 +28,7 @@ enum Command {
 }
 
 fn main() -> anyhow::Result<ExitCode> {
+    runtime::disable_telemetry()?;
     match Cli::parse().command {
         Command::Bench(args) => bench::run(&args),
         Command::Limit(args) => bench::serve_limit(&args),

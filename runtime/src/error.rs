@@ -22,6 +22,12 @@ pub enum RuntimeError {
         /// Asked for.
         asked: String,
     },
+    /// The library's telemetry is not disabled.
+    #[error(
+        "ONNX Runtime would send telemetry to its vendor: set ORT_DISABLE_TELEMETRY=1 in the environment, or call \
+         runtime::disable_telemetry first in main, before any thread is started"
+    )]
+    Telemetry,
     /// A session cannot be made.
     #[error("{step} failed")]
     Session {

@@ -11,6 +11,7 @@ mod options;
 mod pinned;
 mod proof;
 mod session;
+mod telemetry;
 
 pub use activations::ActivationSession;
 pub use error::RuntimeError;
@@ -19,3 +20,4 @@ pub use library::Runtime;
 pub use options::{CudaOptions, Provider, SessionOptions};
 pub use proof::ProviderProof;
 pub use session::{ModelOutputs, Session};
+pub use telemetry::disable_telemetry;

@@ -1,6 +1,7 @@
 //! The shared library: loaded by path, once a process.
 
 use crate::error::RuntimeError;
+use crate::telemetry;
 use ort::environment::Environment;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,7 +19,8 @@ impl Runtime {
     /// Loads the library. ONNX Runtime allows one a process: a second call with the same path returns the first.
     ///
     /// # Errors
-    /// `Library` when the file is not there, is no ONNX Runtime or is too old; `OtherLibrary` for a second path.
+    /// `Library` when the file is not there, is no ONNX Runtime or is too old; `OtherLibrary` for a second path; `Telemetry` where the
+    /// library would report to its vendor.
     pub fn load(library: &Path) -> Result<Self, RuntimeError> {
         let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(runtime) = &*loaded {
@@ -29,6 +31,9 @@ impl Runtime {
                 loaded: runtime.path.display().to_string(),
                 asked: library.display().to_string(),
             });
+        }
+        if !telemetry::is_disabled() {
+            return Err(RuntimeError::Telemetry);
         }
         let failed = |source| RuntimeError::Library { path: library.display().to_string(), source };
         let builder = ort::init_from(library).map_err(|error| failed(error.into()))?;

@@ -7,6 +7,7 @@ use crate::audit::{AuditLog, SiteKey, leaf_key};
 use crate::auth::Verifier;
 use crate::config::Config;
 use crate::config::http::HttpConfig;
+use crate::hangup::Hangup;
 use crate::http::server::Entrance;
 use crate::http::{self, Api, Deadlines, Lines, REFUSAL_CAUSES, server};
 use crate::pipeline::{Gate, Pipeline};
@@ -49,6 +50,8 @@ impl App {
     /// # Errors
     /// When what was deployed cannot serve: keys, bundle, library or model are wrong.
     pub fn build(config: Config) -> anyhow::Result<Self> {
+        // First: before somebody listens, SIGHUP ends the process.
+        let hangup = Hangup::listen();
         let metrics = Arc::new(Metrics::new(REFUSAL_CAUSES)?);
         let verifier = Arc::new(Verifier::new(&config.auth)?);
         verifier.keep_fresh();
@@ -60,6 +63,7 @@ impl App {
         let slot = Arc::new(Slot::new(serving, Arc::clone(&metrics)));
         let shadow = shadow(&config, &decoders, &store, &metrics)?;
         let reloader = Arc::new(Reloader::new(config.model.clone(), Arc::clone(&slot), Arc::clone(&metrics)));
+        tokio::spawn(Arc::clone(&reloader).at_hangup(hangup));
         let readiness = Arc::new(Readiness::new(
             Arc::clone(&slot),
             Arc::clone(&store),
@@ -112,6 +116,7 @@ impl App {
             },
             metrics: Arc::clone(&metrics),
             lines: Lines::default(),
+            cors: config.http.cors.clone(),
             body_timeout: config.http.body_timeout_ms.duration(),
         };
         Ok(Self { router: http::router(Arc::new(api))?, http: config.http, gate, readiness, store, metrics })

@@ -1,5 +1,6 @@
 //! Who is asking: from a bearer token to an actor with scopes. Knows nothing of HTTP.
 
+mod claims;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod keys;

@@ -5,6 +5,7 @@
 pub mod args;
 pub mod audit;
 pub mod auth;
+pub mod cors;
 pub mod database;
 pub mod http;
 mod layers;

@@ -5,6 +5,7 @@ mod activity;
 mod admission;
 mod audit;
 mod connection;
+mod cors;
 mod docs;
 mod error;
 mod fhir;
@@ -20,6 +21,7 @@ mod multipart;
 mod observe;
 mod once;
 mod predictions;
+mod query;
 mod receipt;
 mod record;
 mod refusals;
@@ -38,6 +40,7 @@ pub use observe::Lines;
 pub use tls::{TlsError, certificate_expiry};
 
 use crate::auth::{Scope, Verifier};
+use crate::config::cors::CorsConfig;
 use crate::pipeline::{Gate, Pipeline};
 use crate::quota::Quotas;
 use crate::readiness::Readiness;
@@ -75,6 +78,8 @@ pub struct Api {
     pub metrics: Arc<Metrics>,
     /// Bounds the lines of the log that a client could cause at will.
     pub lines: Lines,
+    /// Which web pages may call it.
+    pub cors: CorsConfig,
     /// How long a client may take to send its body.
     pub body_timeout: Duration,
 }
@@ -162,14 +167,20 @@ pub fn router(api: Shared) -> Result<Router, AccessError> {
     let document = completed(document);
     let access = Arc::new(AccessTable::from_document(&document)?);
     let text = docs::Text::new(&document);
-    Ok(routes
+    let routes = routes
         .merge(docs::swagger())
         .fallback(error::unknown_route)
         // Uploads have their own limit, in bytes of the image (http/upload.rs, http/multipart.rs).
         .layer(DefaultBodyLimit::max(MAX_STATEMENT_BYTES))
         .layer(Extension(text))
         // Nothing below runs without the access that its description declares.
-        .layer(from_fn_with_state((Arc::clone(&api), access), access::authorise))
+        .layer(from_fn_with_state((Arc::clone(&api), access), access::authorise));
+    // A browser asks without a token whether it may ask.
+    let routes = match cors::layer(&api.cors) {
+        Some(layer) => routes.layer(layer),
+        None => routes,
+    };
+    Ok(routes
         // Everything above, refusals and panics included, is counted, logged and answered in one form.
         .layer(from_fn_with_state(Arc::clone(&api), observe::observe))
         .with_state(api))

@@ -10,6 +10,7 @@ pub mod commands;
 pub mod config;
 pub mod console;
 pub mod files;
+mod hangup;
 pub mod http;
 pub mod infer;
 pub mod model;

@@ -79,12 +79,16 @@ enum Command {
     },
 }
 
+/// What shells show for a program that the end of its reader ended (128 + SIGPIPE).
+const READER_GONE: u8 = 141;
+
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    match run(cli) {
+    let ended = runtime::disable_telemetry().map_err(anyhow::Error::from).and_then(|()| run(Cli::parse()));
+    match ended {
         Ok(code) => code,
+        Err(error) if console::ReaderGone::caused(&error) => ExitCode::from(READER_GONE),
         Err(error) => {
-            console::complain(format_args!("cxr-service: {}", told(error.as_ref())));
+            console::last_words(format_args!("cxr-service: {}", told(error.as_ref())));
             ExitCode::FAILURE
         }
     }
@@ -120,7 +124,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 
 #[tokio::main]
 async fn serve(config: Config) -> anyhow::Result<ExitCode> {
-    logs::install(&config.telemetry)?;
+    let _log = logs::install(&config.telemetry)?;
     let (bind, operations_bind) = (config.http.bind, config.http.operations_bind);
     let app = App::build(config)?;
     let clients = listen("service.http.bind", bind).await?;
@@ -152,7 +156,7 @@ async fn listen(key: &str, bind: SocketAddr) -> anyhow::Result<TcpListener> {
 #[tokio::main]
 async fn migrate(sources: &Sources) -> anyhow::Result<ExitCode> {
     let (database, telemetry) = config::load_database(sources)?;
-    logs::install(&telemetry)?;
+    let _log = logs::install(&telemetry)?;
     let state = Store::new(&database)?.migrate().await?;
     console::print(state);
     Ok(ExitCode::SUCCESS)

@@ -2,6 +2,7 @@
 
 mod buckets;
 mod labels;
+pub mod log_output;
 pub mod logs;
 pub mod metrics;
 mod process;

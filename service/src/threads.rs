@@ -5,6 +5,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// A job's panic; the place is in the log.
@@ -31,6 +32,18 @@ pub fn spawn(name: String, niceness: i32, work: impl FnOnce() + Send + 'static) 
         work();
     };
     std::thread::Builder::new().name(name).spawn(work).map(|_| ())
+}
+
+/// Does something that may never end, and stops waiting for it in time.
+pub fn within(timeout: Duration, work: impl FnOnce() + Send + 'static) {
+    let (done, ended) = channel();
+    let work = move || {
+        work();
+        drop(done.send(()));
+    };
+    if std::thread::Builder::new().name("last words".into()).spawn(work).is_ok() {
+        drop(ended.recv_timeout(timeout));
+    }
 }
 
 type Job<W> = Box<dyn FnOnce(&mut W) + Send>;

@@ -4,6 +4,7 @@
 
 mod auth;
 mod bad_input;
+mod clients;
 mod connections;
 mod contract;
 mod exports;

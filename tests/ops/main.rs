@@ -7,5 +7,8 @@ mod database;
 mod drill;
 mod metrics;
 mod production;
+mod hangup;
+mod log;
 mod shutdown;
+mod silence;
 mod slow_flush;

@@ -11,6 +11,7 @@ pub mod proxy;
 pub mod server;
 pub mod site;
 pub mod tokens;
+pub mod trace;
 mod wire;
 
 use std::path::PathBuf;

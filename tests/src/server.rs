@@ -23,6 +23,8 @@ pub fn binary() -> PathBuf {
 pub struct Options {
     environment: BTreeMap<String, String>,
     arguments: Vec<String>,
+    /// What runs the program, with its own arguments; nothing where it runs as it is.
+    under: Vec<String>,
 }
 
 impl Options {
@@ -35,7 +37,7 @@ impl Options {
             ("CXR_SERVICE__TELEMETRY__LOG_FORMAT", "json"),
         ];
         let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-        Self { environment, arguments: vec!["serve".into()] }
+        Self { environment, arguments: vec!["serve".into()], under: Vec::new() }
             .set("model.bundle", &root().join("models/default").display())
     }
 
@@ -72,8 +74,22 @@ impl Options {
         self
     }
 
+    /// Runs it by another program, such as a tracer; that must leave it the process that was started.
+    #[must_use]
+    pub fn under(mut self, program: &[&str]) -> Self {
+        self.under = program.iter().map(|&word| word.to_owned()).collect();
+        self
+    }
+
     fn command(&self) -> Command {
-        let mut command = Command::new(binary());
+        let mut command = match self.under.split_first() {
+            None => Command::new(binary()),
+            Some((program, arguments)) => {
+                let mut command = Command::new(program);
+                command.args(arguments).arg(binary());
+                command
+            }
+        };
         command.args(&self.arguments).current_dir(root());
         for name in std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()) {
             if name.starts_with("CXR_SERVICE__") || name == "CXR_PROFILE" || name == "CXR_CONFIG_DIR" {
@@ -118,6 +134,21 @@ impl Options {
             panic!("the server does not listen:\n{}", log.lock().expect("the log"));
         };
         Server { child, log, base: format!("http://{address}"), client: Client::new() }
+    }
+
+    /// Starts it with another standard output and standard error, on a port that was free a moment ago, and waits until it is ready.
+    pub async fn start_writing_to(&self, output: impl Into<Stdio>, log: impl Into<Stdio>) -> Server {
+        let address = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+        let address = address.expect("a free port");
+        let mut command = self.command();
+        command.env("CXR_SERVICE__HTTP__BIND", address.to_string()).stdout(output).stderr(log);
+        let child = command.spawn().expect("cxr-service runs");
+        // Here and not in the child: a pipe has no reader or writer any more when the last process has closed it.
+        drop(command);
+        let server =
+            Server { child, log: Arc::default(), base: format!("http://{address}"), client: Client::new() };
+        server.wait_ready(true).await;
+        server
     }
 
     /// Starts it and waits until it is ready.

@@ -60,6 +60,22 @@ fn only_runtime_names_ort() {
     }
 }
 
+/// The Rust programs cannot forget it: `runtime` refuses to load the library.
+#[test]
+fn python_imports_onnxruntime_without_its_telemetry() {
+    let mut importing = 0;
+    for path in tracked(".py") {
+        let text = read(&path);
+        let Some(import) = text.find("import onnxruntime").or_else(|| text.find("from onnxruntime")) else {
+            continue;
+        };
+        importing += 1;
+        let disabled = text[..import].contains(r#"os.environ["ORT_DISABLE_TELEMETRY"] = "1""#);
+        assert!(disabled, "{} imports onnxruntime with its telemetry", path.display());
+    }
+    assert!(importing > 0, "no Python imports onnxruntime: this test sees nothing");
+}
+
 #[test]
 fn only_config_reads_the_environment() {
     only(&["service/src/config", "service/src/config.rs"], "service", &["env::var", "env!(\"CXR"]);

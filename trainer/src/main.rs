@@ -130,6 +130,7 @@ enum Command {
 }
 
 fn main() -> Result<()> {
+    runtime::disable_telemetry()?;
     allocator::keep_freed_memory();
     match Cli::parse().command {
         Command::Eda(common) => eda::run(common),

@@ -1,5 +1,6 @@
 //! Keys that verify tokens, from PEM files and JSON Web Key Sets. Each key is bound to one algorithm here.
 
+use super::claims::UnknownScope;
 use crate::config::auth::{AuthConfig, KeySource, SignatureAlgorithm};
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyAlgorithm, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
@@ -44,6 +45,9 @@ pub enum KeyError {
         #[source]
         source: SetError,
     },
+    /// What the configuration makes of the names in tokens.
+    #[error(transparent)]
+    Scopes(#[from] UnknownScope),
     /// No key set can be fetched: the certificate's authorities cannot be read, or TLS cannot be set up.
     #[error("service.auth.jwks: {what}")]
     Client {

@@ -1,41 +1,43 @@
 //! Token verification: everything that must hold before a token's claims mean anything.
 
+use super::Actor;
+use super::claims::{Claims, Grants};
 use super::keys::{self, KeyError, VerificationKey};
 use super::remote::{PublishedSet, RemoteKeys};
-use super::{Actor, Scope};
 use crate::config::auth::AuthConfig;
+use crate::hangup::Hangup;
+use crate::telemetry::logs::chain;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, Header, Validation};
-use serde::Deserialize;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::Semaphore;
 
-/// Longer tokens are not looked at.
-const MAX_TOKEN_BYTES: usize = 8 << 10;
+/// Longer tokens are not looked at. One that lists 199 groups, the most that Microsoft Entra writes into it, has about 10 KiB.
+const MAX_TOKEN_BYTES: usize = 32 << 10;
 /// Tokens of unknown keys that wait for the published sets at a time. Whoever comes on top is told to come again: anybody can name an
 /// unknown key, and each waits for seconds when a provider is away.
 const MAX_WAITING: usize = 32;
-/// Longest `sub`, in bytes.
-const MAX_SUBJECT_BYTES: usize = 128;
-
-/// Why a token is refused, in words that are safe to send back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+/// Why a token is refused, in words that are safe to send back: they name the claim and never its value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// Over [`MAX_TOKEN_BYTES`].
-    #[error("the token is longer than 8192 bytes")]
+    #[error("the token is longer than 32768 bytes")]
     TooLong,
     /// Not three parts of base64url, or the header or claims are no JSON of the right form.
     #[error("the token is malformed")]
     Malformed,
     /// `alg` is missing, `none` or not one that is accepted here.
-    #[error("the token's algorithm is not accepted")]
+    #[error("the token's algorithm is not accepted (alg must be RS256, ES256 or EdDSA)")]
     Algorithm,
     /// The header tries to bring its own key or an extension that must be understood.
     #[error("the token's header holds jku, jwk, x5u, x5c or crit, which are not accepted")]
     ForeignKey,
-    /// No configured key fits the token's `kid` and `alg`.
-    #[error("no configured key fits the token's kid and alg")]
+    /// No known key has the token's `kid`.
+    #[error("no known key has the token's kid")]
     UnknownKey,
+    /// No known key verifies the token's `alg`.
+    #[error("no known key verifies the token's alg")]
+    NoKeyForAlgorithm,
     /// No known key fits, and one that is not known at the moment might.
     #[error("the keys that could verify the token are not known at the moment")]
     KeysAway,
@@ -43,43 +45,41 @@ pub enum TokenError {
     #[error("the token's signature is wrong")]
     Signature,
     /// `exp` is past.
-    #[error("the token has expired")]
+    #[error("the token has expired (exp)")]
     Expired,
     /// `nbf` is to come.
-    #[error("the token is not valid yet")]
+    #[error("the token is not valid yet (nbf)")]
     NotYetValid,
     /// `iss` is not the configured issuer.
-    #[error("the token's issuer is not accepted")]
+    #[error("the token's issuer is not accepted (iss)")]
     Issuer,
     /// `aud` does not name this service.
-    #[error("the token is for another audience")]
+    #[error("the token is for another audience (aud)")]
     Audience,
-    /// `exp`, `iss`, `aud` or `sub` is missing or has the wrong type.
-    #[error("one of the claims exp, iss, aud and sub is missing or malformed")]
-    Claims,
-    /// `sub` is empty, too long or not printable.
-    #[error("the claim sub is empty, longer than 128 bytes or not printable")]
-    Subject,
+    /// A claim that every token must have, or that must have a certain type.
+    #[error("the claim {0} is missing or malformed")]
+    Claim(&'static str),
+    /// A claim of `auth.scopes.claims`.
+    #[error("the claim {0} is neither a text nor a list of texts")]
+    ScopeClaim(String),
+    /// `sub` is empty or too long.
+    #[error("the claim sub is empty or longer than 128 bytes")]
+    SubjectLength,
+    /// `sub` could be read as another subject.
+    #[error(
+        "the claim sub could be mistaken for another one: it holds a space, a control or invisible character, or is not in Unicode \
+         normalization form C"
+    )]
+    SubjectLookalike,
 }
 
 /// Checks tokens against the configured keys and claims.
 pub struct Verifier {
-    keys: Vec<VerificationKey>,
+    config: AuthConfig,
+    keys: RwLock<Arc<[VerificationKey]>>,
     remote: Vec<Arc<RemoteKeys>>,
     waiting: Semaphore,
-    issuer: String,
-    audience: String,
-    leeway_seconds: u64,
-}
-
-#[derive(Deserialize)]
-struct Claims {
-    sub: String,
-    // An array would pass the library's check when it merely contains the issuer.
-    #[serde(rename = "iss")]
-    _issuer: String,
-    scope: Option<String>,
-    scp: Option<Vec<String>>,
+    grants: Grants,
 }
 
 impl Verifier {
@@ -92,19 +92,41 @@ impl Verifier {
         let urls = urls.filter_map(|(position, source)| Some((position, source.jwks_url.as_deref()?)));
         let remote = urls.map(|(position, url)| RemoteKeys::new(position, url, &config.jwks).map(Arc::new));
         Ok(Self {
-            keys: keys::load(config)?,
+            keys: RwLock::new(keys::load(config)?.into()),
             remote: remote.collect::<Result<_, _>>()?,
             waiting: Semaphore::new(MAX_WAITING),
-            issuer: config.issuer.clone(),
-            audience: config.audience.clone(),
-            leeway_seconds: config.leeway.as_secs(),
+            grants: Grants::new(&config.scopes)?,
+            config: config.clone(),
         })
     }
 
-    /// Begins to fetch the published sets. Call inside a Tokio runtime.
-    pub fn keep_fresh(&self) {
+    /// Begins to fetch the published sets, and to read everything again at a hangup. Call inside a Tokio runtime.
+    pub fn keep_fresh(self: &Arc<Self>) {
         for set in &self.remote {
             tokio::spawn(Arc::clone(set).keep_fresh());
+        }
+        tokio::spawn(Arc::clone(self).read_again_at_hangup());
+    }
+
+    async fn read_again_at_hangup(self: Arc<Self>) {
+        let mut hangup = Hangup::listen();
+        loop {
+            hangup.received().await;
+            match keys::load(&self.config) {
+                Ok(keys) => {
+                    tracing::info!(n = keys.len(), "the keys in files were read again");
+                    *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys.into();
+                }
+                Err(error) => {
+                    tracing::error!(
+                        cause = chain(&error),
+                        "the keys in files cannot be used, the old ones remain"
+                    );
+                }
+            }
+            for set in &self.remote {
+                set.look_again().await;
+            }
         }
     }
 
@@ -135,7 +157,9 @@ impl Verifier {
     /// See [`TokenError`].
     pub async fn verify(&self, token: &str) -> Result<Actor, TokenError> {
         match self.verify_with_known(token) {
-            Err(TokenError::UnknownKey | TokenError::KeysAway) if !self.remote.is_empty() => {
+            Err(TokenError::UnknownKey | TokenError::NoKeyForAlgorithm | TokenError::KeysAway)
+                if !self.remote.is_empty() =>
+            {
                 let _place = self.waiting.try_acquire().map_err(|_| TokenError::KeysAway)?;
                 for set in &self.remote {
                     set.look_again().await;
@@ -153,13 +177,18 @@ impl Verifier {
         }
         let header = jsonwebtoken::decode_header(token).map_err(|error| header_error(token, &error))?;
         check_header(&header)?;
+        let in_files = Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner));
+        let published: Vec<_> = self.remote.iter().filter_map(|set| set.keys()).collect();
+        let keys: Vec<_> = in_files.iter().chain(published.iter().flat_map(|set| set.iter())).collect();
         // A set may hold several keys that fit; the last one's error is as good as any.
         let published_kind = header.alg != Algorithm::HS256;
         let away = published_kind && self.missing_sets().next().is_some();
-        let mut refused = if away { TokenError::KeysAway } else { TokenError::UnknownKey };
-        let published: Vec<_> = self.remote.iter().filter_map(|set| set.keys()).collect();
-        let keys = self.keys.iter().chain(published.iter().flat_map(|set| set.iter()));
-        for key in keys.filter(|key| fits(key, &header)) {
+        let mut refused = match keys.iter().any(|key| key.algorithm == header.alg) {
+            _ if away => TokenError::KeysAway,
+            true => TokenError::UnknownKey,
+            false => TokenError::NoKeyForAlgorithm,
+        };
+        for key in keys.into_iter().filter(|key| fits(key, &header)) {
             match self.verify_with(token, key) {
                 Err(TokenError::Signature) => refused = TokenError::Signature,
                 verified => return verified,
@@ -170,14 +199,13 @@ impl Verifier {
 
     fn verify_with(&self, token: &str, key: &VerificationKey) -> Result<Actor, TokenError> {
         let mut validation = Validation::new(key.algorithm);
-        validation.leeway = self.leeway_seconds;
+        validation.leeway = self.config.leeway.as_secs();
         validation.validate_nbf = true;
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
-        validation.set_issuer(&[&self.issuer]);
-        validation.set_audience(&[&self.audience]);
-        let claims =
-            jsonwebtoken::decode::<Claims>(token, &key.key, &validation).map_err(|e| claim_error(&e))?.claims;
-        actor(claims)
+        validation.set_issuer(&[&self.config.issuer]);
+        validation.set_audience(&[&self.config.audience]);
+        let verified = jsonwebtoken::decode::<Claims>(token, &key.key, &validation);
+        self.grants.actor(&verified.map_err(|error| claim_error(&error))?.claims)
     }
 }
 
@@ -214,23 +242,14 @@ fn claim_error(error: &jsonwebtoken::errors::Error) -> TokenError {
         ErrorKind::InvalidIssuer => TokenError::Issuer,
         ErrorKind::InvalidAudience => TokenError::Audience,
         ErrorKind::InvalidAlgorithm => TokenError::Algorithm,
-        ErrorKind::MissingRequiredClaim(_) | ErrorKind::InvalidClaimFormat(_) | ErrorKind::Json(_) => {
-            TokenError::Claims
+        ErrorKind::MissingRequiredClaim(name) | ErrorKind::InvalidClaimFormat(name) => {
+            let known = ["exp", "nbf", "iss", "aud", "sub"].into_iter().find(|known| known == name);
+            known.map_or(TokenError::Malformed, TokenError::Claim)
         }
+        ErrorKind::Json(_) => TokenError::Malformed,
         ErrorKind::InvalidToken | ErrorKind::Base64(_) | ErrorKind::Utf8(_) => TokenError::Malformed,
         _ => TokenError::Signature,
     }
-}
-
-fn actor(claims: Claims) -> Result<Actor, TokenError> {
-    let subject = claims.sub;
-    let bounded = !subject.is_empty() && subject.len() <= MAX_SUBJECT_BYTES;
-    if !bounded || subject.chars().any(char::is_control) {
-        return Err(TokenError::Subject);
-    }
-    let spaced = claims.scope.iter().flat_map(|scope| scope.split(' '));
-    let listed = claims.scp.iter().flatten().map(String::as_str);
-    Ok(Actor { scopes: spaced.chain(listed).filter_map(Scope::named).collect(), subject })
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use crate::store::Store;
 use anyhow::Context;
 use serde_json::{Value, json};
 use std::fs::{File, Permissions};
-use std::io::{BufWriter, Write, stdout};
+use std::io::{BufWriter, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::process::ExitCode;
@@ -21,7 +21,7 @@ pub(super) async fn run(sources: &Sources, out: &Path) -> anyhow::Result<ExitCod
     let (database, _) = config::load_database(sources)?;
     let store = Store::new(&database)?;
     let mut file: Box<dyn Write> = if out == Path::new("-") {
-        Box::new(BufWriter::new(stdout()))
+        Box::new(BufWriter::new(console::Output::new()))
     } else {
         Box::new(BufWriter::new(
             private_file(out).with_context(|| format!("{}: cannot be written", out.display()))?,

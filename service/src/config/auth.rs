@@ -52,8 +52,31 @@ pub(super) struct AuthSection {
     leeway_seconds: u64,
     keys: Vec<KeySource>,
     jwks: JwksSection,
+    scopes: ScopesConfig,
     hs256_secret: Option<Secret>,
     hs256_secret_file: Option<PathBuf>,
+}
+
+/// Where tokens say what they grant.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScopesConfig {
+    /// Claims that hold scopes, by name or by path: `realm_access.roles`.
+    pub claims: Vec<String>,
+    /// What a name of ours begins with there; where any is given, a name without one grants nothing.
+    pub prefixes: Vec<String>,
+    /// What the site's own names grant.
+    pub names: Vec<ScopeName>,
+}
+
+/// One name of a site.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScopeName {
+    /// As the token has it.
+    pub name: String,
+    /// Scopes of this service.
+    pub grants: Vec<String>,
 }
 
 /// As written.
@@ -95,6 +118,8 @@ pub struct AuthConfig {
     pub keys: Vec<KeySource>,
     /// How published sets are fetched.
     pub jwks: JwksConfig,
+    /// Where tokens say what they grant.
+    pub scopes: ScopesConfig,
     /// Shared secret of development tokens; always absent in production.
     pub hs256_secret: Option<Secret>,
 }
@@ -137,6 +162,7 @@ impl AuthSection {
             leeway: Duration::from_secs(self.leeway_seconds),
             keys: self.keys.clone(),
             jwks: self.jwks.check(problems),
+            scopes: self.scopes.check(problems),
             hs256_secret: secret,
         })
     }
@@ -153,6 +179,21 @@ impl AuthSection {
         let long = secret.expose().len() >= MIN_HS256_BYTES;
         require(problems, long, "auth.hs256_secret", "shorter than 32 bytes", "give 32 random bytes or more");
         Some(secret)
+    }
+}
+
+impl ScopesConfig {
+    fn check(&self, problems: &mut Vec<Problem>) -> Self {
+        // Errors and WWW-Authenticate name the claim.
+        let quotable = |c: char| c.is_ascii_graphic() && c != '"' && c != '\\';
+        let named = |claim: &String| !claim.is_empty() && claim.chars().all(quotable);
+        let usable = !self.claims.is_empty() && self.claims.iter().all(named);
+        let advice = "list the claims that hold scopes, such as scope, scp, roles or realm_access.roles";
+        require(problems, usable, "auth.scopes.claims", "no claim, or one without a usable name", advice);
+        let named = self.names.iter().all(|entry| !entry.name.is_empty() && !entry.grants.is_empty());
+        let advice = "give { name: NAME_IN_TOKENS, grants: [predict] }";
+        require(problems, named, "auth.scopes.names", "an entry without a name or without grants", advice);
+        self.clone()
     }
 }
 

@@ -1,5 +1,6 @@
 //! `service.http`: the listener and how long a client may take.
 
+use super::cors::CorsConfig;
 use super::problem::Problem;
 use super::require;
 use super::units::Milliseconds;
@@ -20,6 +21,8 @@ pub struct HttpConfig {
     pub tls: Option<TlsConfig>,
     /// Other files for the second address.
     pub operations_tls: Option<TlsConfig>,
+    /// Which web pages may call the API from a browser.
+    pub cors: CorsConfig,
     /// Connections at a time, of each address; more are closed at once.
     pub max_connections: NonZeroUsize,
     /// A client must have sent its request head by then; also how long an idle connection is kept.
@@ -50,6 +53,7 @@ pub struct TlsConfig {
 
 impl HttpConfig {
     pub(super) fn check(&self, problems: &mut Vec<Problem>) {
+        self.cors.check(problems);
         let timeouts = [
             ("http.header_timeout_ms", self.header_timeout_ms),
             ("http.body_timeout_ms", self.body_timeout_ms),

@@ -25,7 +25,7 @@ const MAX_HEADERS: usize = 64;
 /// An HTTP/1 head, and what is read or written ahead: above the library's longest URI, so that a longer one is told from a large head.
 const MAX_BUFFER_BYTES: usize = 128 << 10;
 /// Header fields of an HTTP/2 request together: a token and what proxies add.
-const MAX_HEADER_LIST_BYTES: u32 = 16 << 10;
+const MAX_HEADER_LIST_BYTES: u32 = 64 << 10;
 /// Streams of one HTTP/2 connection.
 const MAX_CONCURRENT_STREAMS: u32 = 100;
 /// What one HTTP/2 stream holds of an answer that its client does not take.

@@ -1,7 +1,8 @@
 //! `/openapi.json` and the API browser under `/docs`, from files that are part of the program.
 
-use axum::http::header;
-use axum::response::IntoResponse;
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::middleware::map_response;
+use axum::response::{IntoResponse, Response};
 use axum::{Extension, Router};
 use std::sync::Arc;
 use utoipa::openapi::OpenApi as Document;
@@ -29,6 +30,31 @@ pub(super) async fn openapi(Extension(text): Extension<Text>) -> impl IntoRespon
     ([(header::CONTENT_TYPE, "application/json")], text.0.to_string())
 }
 
+/// Its files and this service, nothing else; in no frame. Swagger UI sets styles and holds its pictures in the style sheet.
+const POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; \
+     base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+);
+
+/// Answers are shown by no page: what a browser is sent directly may load nothing and stand in no frame.
+pub(super) const POLICY_OF_ANSWERS: HeaderValue =
+    HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+
+/// The API browser. Its validator is a service on the internet, which is not asked.
 pub(super) fn swagger<S: Clone + Send + Sync + 'static>() -> Router<S> {
-    SwaggerUi::new("/docs").config(Config::from("/openapi.json")).into()
+    let pages: Router<S> =
+        SwaggerUi::new("/docs").config(Config::from("/openapi.json").validator_url("none")).into();
+    pages.layer(map_response(guarded))
+}
+
+async fn guarded(mut page: Response) -> Response {
+    let headers = page.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, POLICY);
+    headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(
+        HeaderName::from_static("cross-origin-opener-policy"),
+        HeaderValue::from_static("same-origin"),
+    );
+    page
 }

@@ -16,6 +16,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use cxr::Rejection;
 use serde::Serialize;
+use std::borrow::Cow;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -48,6 +49,8 @@ pub(super) enum ApiError {
     OtherAddress { key: &'static str },
     MethodNotAllowed { allow: String },
     Malformed(&'static str),
+    Parameter { parameter: &'static str, takes: Cow<'static, str> },
+    Query { parameters: Vec<&'static str> },
     BodyTimeout { by_deadline: bool },
     BodyTooLarge { limit_bytes: usize },
     UnsupportedMediaType,
@@ -121,7 +124,7 @@ impl ApiError {
     /// The table that docs/ERRORS.md explains.
     pub(super) const fn kind(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
-            Self::Malformed(_) => {
+            Self::Malformed(_) | Self::Parameter { .. } | Self::Query { .. } => {
                 (StatusCode::BAD_REQUEST, "malformed_request", "The request cannot be read")
             }
             Self::MissingToken => (StatusCode::UNAUTHORIZED, "unauthenticated", "A bearer token is required"),
@@ -192,8 +195,10 @@ impl ApiError {
     fn detail(&self) -> String {
         match self {
             Self::Malformed(what) => (*what).to_owned(),
+            Self::Parameter { parameter, takes } => format!("the query parameter {parameter} takes {takes}"),
+            Self::Query { parameters } => format!("the query takes {}, each once", parameters.join(", ")),
             Self::MissingToken => "send exactly one header Authorization: Bearer <token>".into(),
-            Self::InvalidToken(error) => format!("{error}; get a new token from your identity provider"),
+            Self::InvalidToken(error) => format!("{error}; get another token from your identity provider, or have it correct what it writes into tokens"),
             Self::KeysUnavailable => "the identity provider's keys are not known at the moment; send the request again after the \
                 time in Retry-After"
                 .into(),
@@ -216,7 +221,7 @@ impl ApiError {
                 format!("an image may have {limit_bytes} bytes; send it compressed, or as it was acquired")
             }
             Self::UnsupportedMediaType => "send image/jpeg, image/png, image/tiff, application/octet-stream or no \
-                Content-Type, or multipart/form-data with the image in the part named file; without Content-Encoding"
+                Content-Type, or multipart/form-data with the image in the part named file; no Content-Encoding but identity"
                 .into(),
             Self::Rejected { rejection, .. } => format!("{}; {}", rejection.found, rejection.advice),
             Self::RejectedBefore { detail, .. } => detail.clone(),

@@ -1,7 +1,7 @@
 //! Declared media types: what a client may claim to send. What it really sends is found from the content.
 
 use super::error::ApiError;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 
 /// How an upload is packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,7 +14,8 @@ pub(super) enum Packing {
 
 /// The packing that the headers declare; decided before any of the body is read.
 pub(super) fn packing(headers: &HeaderMap) -> Result<Packing, ApiError> {
-    let encoded = headers.get(header::CONTENT_ENCODING).is_some_and(|value| value != "identity");
+    let plain = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
+    let encoded = !headers.get_all(header::CONTENT_ENCODING).iter().all(plain);
     let mut types = headers.get_all(header::CONTENT_TYPE).iter();
     let (declared, more) = (types.next(), types.next().is_some());
     if encoded || more {
@@ -28,10 +29,25 @@ pub(super) fn packing(headers: &HeaderMap) -> Result<Packing, ApiError> {
     if is_image(declared) { Ok(Packing::Raw) } else { Err(ApiError::UnsupportedMediaType) }
 }
 
+/// Media types of images, and what else clients call them.
+const IMAGES: [&str; 12] = [
+    "image/jpeg",
+    "image/jpg",
+    "image/pjpeg",
+    "image/png",
+    "image/x-png",
+    "image/tiff",
+    "image/tif",
+    "image/x-tiff",
+    "image/x-tif",
+    "application/octet-stream",
+    "application/x-octet-stream",
+    "binary/octet-stream",
+];
+
 /// Whether a body or part of this media type may be an image.
 pub(super) fn is_image(declared: &str) -> bool {
-    ["image/jpeg", "image/png", "image/tiff", "application/octet-stream"]
-        .contains(&essence(declared).as_str())
+    IMAGES.contains(&essence(declared).as_str())
 }
 
 fn essence(declared: &str) -> String {
@@ -41,7 +57,7 @@ fn essence(declared: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::http::{HeaderName, HeaderValue};
+    use axum::http::HeaderName;
 
     #[test]
     fn only_images_and_forms_are_taken() {
@@ -51,7 +67,7 @@ mod tests {
         };
         let content_type = |value| declared(&[(header::CONTENT_TYPE, value)]);
         assert_eq!(declared(&[]), Some(Packing::Raw));
-        for raw in ["image/jpeg", "IMAGE/PNG", "image/tiff; foo=bar", "application/octet-stream"] {
+        for raw in ["image/jpeg", "IMAGE/PNG", "image/tiff; foo=bar", "image/JPG", "binary/octet-stream"] {
             assert_eq!(content_type(raw), Some(Packing::Raw), "{raw}");
         }
         assert_eq!(content_type("multipart/form-data; boundary=x"), Some(Packing::Multipart));
@@ -59,6 +75,8 @@ mod tests {
         {
             assert_eq!(content_type(refused), None, "{refused}");
         }
-        assert_eq!(declared(&[(header::CONTENT_ENCODING, "gzip")]), None);
+        let encoding = |value| declared(&[(header::CONTENT_ENCODING, value)]);
+        assert_eq!((encoding("identity"), encoding("Identity")), (Some(Packing::Raw), Some(Packing::Raw)));
+        assert_eq!((encoding("gzip"), encoding("identity, gzip")), (None, None));
     }
 }

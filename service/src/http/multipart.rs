@@ -1,8 +1,9 @@
 //! Forms: one part `file` with the image, and text parts that say something of it. Read to the end before anything
-//! is done with it, so that a form that is cut short is refused whole.
+//! is done with it, so that a form that is cut short is refused whole. A text part that is empty is as if absent.
 
 use super::error::ApiError;
 use super::media::is_image;
+use super::query::filled;
 use super::upload::over_limit;
 use crate::config::secret::Secret;
 use crate::pipeline::Stated;
@@ -41,10 +42,10 @@ pub(super) async fn read(
             }
             "subject" => {
                 let text = text(bytes(part, MAX_TEXT_BYTES, limit_bytes).await?)?;
-                let text = text.trim();
-                if text.is_empty() || stated.subject.replace(Secret::from(text)).is_some() {
+                let Some(text) = filled(text) else { continue };
+                if stated.subject.replace(Secret::from(text.trim())).is_some() {
                     return Err(ApiError::Malformed(
-                        "subject may be given once, in a part or in X-Subject-Id, and is not empty",
+                        "subject may be given once, in a part or in X-Subject-Id",
                     ));
                 }
                 continue;
@@ -58,7 +59,7 @@ pub(super) async fn read(
                 ));
             }
         };
-        let text = text(bytes(part, MAX_TEXT_BYTES, limit_bytes).await?)?;
+        let Some(text) = filled(text(bytes(part, MAX_TEXT_BYTES, limit_bytes).await?)?) else { continue };
         if field.replace(text).is_some() {
             return Err(ApiError::Malformed(
                 "age, view and modality may be given once, in a part or in the query",

@@ -2,6 +2,7 @@
 
 use super::Shared;
 use super::connection::Peer;
+use super::docs;
 use super::error::{ApiError, Problem, REFUSAL_CODES};
 use crate::auth::Actor;
 use crate::telemetry::throttle::{Line, Throttle};
@@ -113,6 +114,7 @@ impl RequestRecord {
         let headers = response.headers_mut();
         // Answers are about patients: no cache keeps them, and no browser guesses at them.
         headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+        headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(docs::POLICY_OF_ANSWERS);
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         if let Ok(value) = HeaderValue::from_str(&self.arrival.request_id) {
             headers.insert(REQUEST_ID, value);

@@ -4,17 +4,19 @@ use super::error::{ApiError, Problem};
 use super::observe::Arrival;
 use super::record::PredictionRecord;
 use super::subject::{Subject, SubjectHeader};
-use super::{Shared, fhir};
+use super::{Shared, fhir, query};
 use crate::audit::row::StoredPrediction;
 use crate::auth::Actor;
+use crate::pipeline::{Failure, Impatience};
 use crate::store::{Filter, Page, Read};
 use axum::body::Body;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::{RawQuery, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use bytes::Bytes;
+use cxr::RejectReason;
+use cxr::decide::{DecisionReason, Verdict};
 use futures_util::stream;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -63,7 +65,7 @@ pub(super) struct SearchQuery {
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     /// Whether a radiologist must look.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "query::optional_switch", skip_serializing_if = "Option::is_none")]
     review_required: Option<bool>,
     /// HMAC-SHA256 of the upload under the site's key, in hexadecimal.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -76,7 +78,7 @@ pub(super) struct SearchQuery {
     #[serde(skip_serializing_if = "Option::is_none")]
     label: Option<String>,
     /// Only what a radiologist must look at and nobody has said anything of: the worklist.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "query::switch")]
     unreviewed: bool,
     /// `next` of the page before.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -90,6 +92,31 @@ pub(super) struct SearchQuery {
     #[param(inline)]
     format: Format,
 }
+
+/// What each parameter takes, for those who gave it something else.
+const TAKES: query::Takes = &[
+    ("from", "a time in RFC 3339, such as 2026-01-31T00:00:00Z"),
+    ("to", "a time in RFC 3339, such as 2026-01-31T00:00:00Z"),
+    ("actor", "the sub of a token"),
+    ("model_version", "a version"),
+    ("bundle_digest", "64 hexadecimal digits"),
+    ("outcome", "one of predicted, rejected, expired, failed"),
+    ("decision", "a decision"),
+    ("reason", "a reason"),
+    ("review_required", "true or false"),
+    ("input_digest", "64 hexadecimal digits"),
+    ("request_id", "a UUID"),
+    ("label", "a label"),
+    ("unreviewed", "true or false"),
+    ("cursor", "next of the page before"),
+    ("limit", "a number from 1 to 1000"),
+    ("format", "one of json, ndjson, csv, fhir"),
+];
+
+/// Values of `outcome` (migrations/0002_expired_and_shadow.sql).
+const OUTCOMES: [&str; 4] = ["predicted", "rejected", "expired", "failed"];
+/// Values of `label`.
+const LABELS: [&str; 2] = ["positive", "negative"];
 
 /// Form of the answer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
@@ -136,16 +163,12 @@ pub(super) async fn search(
     Extension(arrival): Extension<Arrival>,
     Extension(actor): Extension<Actor>,
     Subject(identifier): Subject,
-    query: Result<Query<SearchQuery>, QueryRejection>,
+    RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
-    let Query(query) = query.map_err(|_| {
-        ApiError::Malformed(
-            "the query takes the parameters of GET /v1/predictions in /openapi.json, each once",
-        )
-    })?;
+    let query: SearchQuery = query::read(query.as_deref(), TAKES)?;
     let limit = query.limit.unwrap_or(USUAL_PAGE);
     if !(1..=LARGEST_PAGE).contains(&limit) {
-        return Err(ApiError::Malformed("limit is 1 to 1000"));
+        return Err(ApiError::Parameter { parameter: "limit", takes: "a number from 1 to 1000".into() });
     }
     let mut filter = query.filter()?;
     let audit = &api.pipeline.audit;
@@ -201,17 +224,22 @@ impl SearchQuery {
         logged
     }
 
+    /// A value that no row can have is a mistake, and an empty page would hide it.
+    fn check(&self) -> Result<(), ApiError> {
+        let rejections = RejectReason::ALL.map(RejectReason::code);
+        let decisions = DecisionReason::ALL.map(DecisionReason::code);
+        let drops = Impatience::ALL.map(Impatience::code);
+        let reasons = [&rejections[..], &decisions, &drops, &Failure::CODES].concat();
+        query::one_of("outcome", self.outcome.as_deref(), &OUTCOMES)?;
+        query::one_of("decision", self.decision.as_deref(), &Verdict::ALL.map(Verdict::code))?;
+        query::one_of("reason", self.reason.as_deref(), &reasons)?;
+        query::one_of("label", self.label.as_deref(), &LABELS)
+    }
+
     fn filter(&self) -> Result<Filter, ApiError> {
+        self.check()?;
         let digest = self.input_digest.as_deref().map(digest).transpose()?;
-        let texts = [
-            &self.actor,
-            &self.model_version,
-            &self.bundle_digest,
-            &self.outcome,
-            &self.decision,
-            &self.reason,
-            &self.label,
-        ];
+        let texts = [&self.actor, &self.model_version, &self.bundle_digest];
         // The database takes neither, and could not have them in a row.
         if texts.into_iter().flatten().any(|text| text.contains('\0')) {
             return Err(ApiError::Malformed("a text of the query holds a null character"));
@@ -243,7 +271,7 @@ impl SearchQuery {
 /// A whole one: it is written down whether or not a row has it, and anything shorter could be a patient's number.
 fn digest(text: &str) -> Result<Vec<u8>, ApiError> {
     let digest = hex::decode(text).ok().filter(|digest| digest.len() == DIGEST_BYTES);
-    digest.ok_or(ApiError::Malformed("input_digest is 64 hexadecimal digits"))
+    digest.ok_or(ApiError::Parameter { parameter: "input_digest", takes: "64 hexadecimal digits".into() })
 }
 
 /// Everything, chunk by chunk: memory does not grow with the answer. A database that goes away cuts the connection, so that

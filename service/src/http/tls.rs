@@ -1,7 +1,8 @@
 //! TLS where it does not end in front of the service: certificate, key and, where clients must show one, the authorities that count. The
-//! files are looked at again every minute, so that a renewed certificate needs no restart.
+//! files are looked at again every minute and at SIGHUP, so that a renewed certificate needs no restart.
 
 use crate::config::http::TlsConfig;
+use crate::hangup::Hangup;
 use crate::telemetry::logs::chain;
 use crate::telemetry::metrics::Metrics;
 use rustls::pki_types::pem::PemObject;
@@ -82,8 +83,12 @@ impl Tls {
 
     /// Takes over renewed files, for as long as the process lives. Files that do not belong together change nothing.
     pub(super) async fn keep_fresh(self: Arc<Self>) {
+        let mut hangup = Hangup::listen();
         loop {
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = hangup.received() => {}
+            }
             let found = times(&self.files);
             if self.current.read().unwrap_or_else(PoisonError::into_inner).1 == found {
                 continue;

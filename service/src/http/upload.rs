@@ -2,9 +2,9 @@
 
 use super::error::ApiError;
 use super::media::{Packing, packing};
-use super::{Shared, multipart, subject};
+use super::{Shared, multipart, query, subject};
 use crate::pipeline::Stated;
-use axum::extract::{Query, Request};
+use axum::extract::Request;
 use axum::http::header;
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -34,16 +34,22 @@ pub(super) struct PredictionQuery {
     view: Option<String>,
     /// DICOM Modality: `CR`, `DX` or `RG`.
     modality: Option<String>,
-    /// Adds a heatmap to the answer.
+    /// Adds a heatmap to the answer; `1`, `yes` and any case are taken too.
+    #[serde(deserialize_with = "query::switch")]
     explain: bool,
 }
+
+const TAKES: query::Takes = &[
+    ("age", "an age in years or a DICOM age string"),
+    ("view", "PA, AP, LL or RL"),
+    ("modality", "CR, DX or RG"),
+    ("explain", "true or false"),
+];
 
 impl Upload {
     /// Reads it, by the deadline and within the time that a body may take.
     pub(super) async fn receive(request: Request, api: &Shared, deadline: Instant) -> Result<Self, ApiError> {
-        let Query(query) = Query::<PredictionQuery>::try_from_uri(request.uri()).map_err(|_| {
-            ApiError::Malformed("the query takes age, view, modality and explain (true or false), each once")
-        })?;
+        let asked: PredictionQuery = query::read(request.uri().query(), TAKES)?;
         let packing = packing(request.headers())?;
         let limit_bytes = api.pipeline.limits.max_bytes;
         let body_limit = match packing {
@@ -54,7 +60,9 @@ impl Upload {
             return Err(ApiError::BodyTooLarge { limit_bytes });
         }
         let subject = subject::stated(request.headers())?;
-        let stated = Stated { subject, age: query.age, view: query.view, modality: query.modality };
+        let [age, view, modality] =
+            [asked.age, asked.view, asked.modality].map(|text| text.and_then(query::filled));
+        let stated = Stated { subject, age, view, modality };
         let request = request.map(|body| axum::body::Body::new(Limited::new(body, body_limit)));
         let receive = async {
             match packing {
@@ -66,7 +74,7 @@ impl Upload {
         let received = tokio::time::timeout_at(last.min(deadline).into(), receive).await;
         let late = ApiError::BodyTimeout { by_deadline: deadline < last };
         let (image, stated) = received.map_err(|_| late)??;
-        Ok(Self { image, stated, explain: query.explain })
+        Ok(Self { image, stated, explain: asked.explain })
     }
 }
 

@@ -102,6 +102,10 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// Every code.
+    pub const CODES: [&'static str; 5] =
+        ["decode_failed", "infer_failed", "embedding_mismatch", "heatmap_failed", "examination_failed"];
+
     /// The code in the column `reason`.
     pub const fn code(&self) -> &'static str {
         match self {

@@ -26,6 +26,9 @@ pub enum Impatience {
 }
 
 impl Impatience {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Expired, Self::Abandoned];
+
     /// The code in the column `reason`.
     pub const fn code(self) -> &'static str {
         match self {

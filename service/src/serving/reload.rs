@@ -3,6 +3,7 @@
 
 use super::{LoadError, Serving, Slot};
 use crate::config::model::ModelConfig;
+use crate::hangup::Hangup;
 use crate::telemetry::logs::chain;
 use crate::telemetry::metrics::{Metrics, ReloadResult};
 use crate::threads;
@@ -80,6 +81,17 @@ impl Reloader {
             }
         }
         outcome
+    }
+
+    /// Reloads at every SIGHUP, for as long as the process lives. What became of it is in the log.
+    pub(crate) async fn at_hangup(self: Arc<Self>, mut hangup: Hangup) {
+        loop {
+            hangup.received().await;
+            tracing::info!("SIGHUP: reading the model, keys and certificates again");
+            if let Err(ReloadError::Busy) = self.reload().await {
+                tracing::warn!("another reload is under way; send SIGHUP again when it has ended");
+            }
+        }
     }
 
     async fn attempt(&self, started: Instant) -> Result<Reloaded, ReloadError> {

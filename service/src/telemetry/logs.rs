@@ -1,27 +1,38 @@
 //! The log: where it goes, in which form, and what a panic may say in it.
 
+use super::log_output::{self, LogGuard};
 use crate::config::telemetry::{LogFormat, TelemetryConfig};
 use std::error::Error;
 use std::io::IsTerminal;
 use std::panic::PanicHookInfo;
 use tracing_subscriber::EnvFilter;
 
-/// Sends the log to standard error and panics to the log. Call once, from `main`.
+/// Sends the log to standard error and panics to the log, until the guard is dropped. Call once, from `main`.
 ///
 /// # Errors
 /// When a log has been installed already or the filter does not parse.
-pub fn install(config: &TelemetryConfig) -> anyhow::Result<()> {
+pub fn install(config: &TelemetryConfig) -> anyhow::Result<LogGuard> {
     let filter = EnvFilter::try_new(&config.log_filter)?;
     let colours = std::io::stderr().is_terminal();
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
+    let (lines, guard) = log_output::open()?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(colours)
+        .with_writer(lines)
+        // The subscriber would report a line that it cannot write with `eprintln!`, which panics where that fails too.
+        .log_internal_errors(false);
     let installed = match config.log_format {
         LogFormat::Json => builder.json().flatten_event(true).with_span_list(false).try_init(),
         LogFormat::Text => builder.try_init(),
     };
     installed.map_err(|error| anyhow::anyhow!(error))?;
     std::panic::set_hook(Box::new(log_panic));
-    Ok(())
+    Ok(guard)
+}
+
+/// Log lines of this process that were not written.
+pub fn lines_dropped() -> u64 {
+    log_output::lines_dropped()
 }
 
 /// An error with all its causes, for one field of a log line.

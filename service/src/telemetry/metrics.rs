@@ -10,7 +10,7 @@ pub use operations::Operations;
 
 use super::buckets::{BATCH_BUCKETS, DIFFERENCE_BUCKETS, DURATION_BUCKETS_SECONDS};
 use cxr::RejectReason;
-use declare::{Registry, counter, counters, gauge, gauges, histogram, histograms};
+use declare::{Registry, counter, counters, gauge, gauges, histogram, histograms, read_counter};
 use prometheus::{
     Encoder, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, TextEncoder,
 };
@@ -61,6 +61,12 @@ impl Metrics {
     #[expect(clippy::too_many_lines, reason = "a list")]
     pub fn new(refusal_causes: &[&str]) -> prometheus::Result<Self> {
         let registry = Registry::new();
+        read_counter(
+            &registry,
+            "cxr_log_lines_dropped_total",
+            "Log lines that were not written: their reader is too slow or gone, or the disk is full.",
+            super::logs::lines_dropped,
+        )?;
         let metrics = Self {
             http_requests: counters(
                 &registry,

@@ -16,6 +16,7 @@ mod networks;
 mod quantised;
 mod release;
 mod robustness;
+mod silence;
 mod soup;
 mod support;
 mod tracking;

@@ -46,6 +46,7 @@ impl Server {
             .args(["--backend-store-uri", &format!("sqlite:///{}/mlflow.db", folder.display())])
             .args(["--artifacts-destination", &folder.join("artefacts").display().to_string()])
             .env("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
+            .env("MLFLOW_DISABLE_TELEMETRY", "true")
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .process_group(0)

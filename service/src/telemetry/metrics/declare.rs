@@ -88,6 +88,31 @@ pub(super) fn fractional_counter(registry: &Registry, name: &str, help: &str) ->
     registered(registry, Counter::new(name, help)?)
 }
 
+/// A counter whose value is kept elsewhere and read when the metrics are.
+pub(super) fn read_counter(registry: &Registry, name: &str, help: &str, read: fn() -> u64) -> Declared<()> {
+    let empty = IntCounter::new(name, help)?;
+    registry.register(Box::new(ReadCounter { empty, options: Opts::new(name, help), read }))
+}
+
+struct ReadCounter {
+    empty: IntCounter,
+    options: Opts,
+    read: fn() -> u64,
+}
+
+impl Collector for ReadCounter {
+    fn desc(&self) -> Vec<&Desc> {
+        self.empty.desc()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        // A fresh one each time: two readers may collect at once.
+        let Ok(counter) = IntCounter::with_opts(self.options.clone()) else { return Vec::new() };
+        counter.inc_by((self.read)());
+        counter.collect()
+    }
+}
+
 pub(super) fn gauge(registry: &Registry, name: &str, help: &str) -> Declared<IntGauge> {
     registered(registry, IntGauge::new(name, help)?)
 }

@@ -8,7 +8,8 @@ use crate::auth::Verifier;
 use crate::config::Config;
 use crate::config::http::HttpConfig;
 use crate::http::server::Entrance;
-use crate::http::{self, Api, Deadlines, Lines, REFUSAL_CAUSES, server};
+use crate::http::{self, Api, Deadlines, Exposition, Lateness, Lines, REFUSAL_CAUSES, server};
+use crate::memory::ImageMemory;
 use crate::pipeline::{Gate, Pipeline};
 use crate::quota::Quotas;
 use crate::readiness::Readiness;
@@ -87,11 +88,14 @@ impl App {
         tokio::spawn(sequencer.run());
         let quotas = Arc::new(Quotas::new(config.limits.of_a_client()));
         tokio::spawn(Arc::clone(&quotas).forget());
+        // After the model, which is not theirs.
+        let memory = ImageMemory::new(&config.limits)?;
         let pipeline = Pipeline {
             slot,
             shadow,
             decoders,
             limits: config.limits.decode(),
+            memory,
             audit: AuditLog::new(&config.audit, &site_key, key, Arc::clone(&store), Arc::clone(&metrics)),
             requests: Requests::new(&site_key),
             site_key,
@@ -111,6 +115,8 @@ impl App {
             },
             metrics: Arc::clone(&metrics),
             lines: Lines::default(),
+            lateness: Lateness::new(&config.http),
+            exposition: Exposition::default(),
             body_timeout: config.http.body_timeout_ms.duration(),
         };
         Ok(Self { router: http::router(Arc::new(api))?, http: config.http, gate, readiness, store, metrics })

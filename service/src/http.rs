@@ -2,23 +2,27 @@
 
 mod access;
 mod activity;
+mod address;
 mod admission;
 mod audit;
 mod connection;
 mod docs;
 mod error;
+mod exposition;
 mod fhir;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod headers;
 mod health;
 mod labels;
+mod late;
 mod lingering;
 mod media;
 mod model;
 mod multipart;
 mod observe;
 mod once;
+mod places;
 mod predictions;
 mod receipt;
 mod record;
@@ -28,12 +32,15 @@ mod retry;
 mod search;
 pub mod server;
 mod subject;
+mod target;
 mod timeout;
 mod tls;
 mod unread;
 mod upload;
 
 pub use access::AccessError;
+pub use exposition::Exposition;
+pub use late::Lateness;
 pub use observe::Lines;
 pub use tls::TlsError;
 
@@ -75,6 +82,10 @@ pub struct Api {
     pub metrics: Arc<Metrics>,
     /// Bounds the lines of the log that a client could cause at will.
     pub lines: Lines,
+    /// Holds back what senders provoke too fast.
+    pub lateness: Lateness,
+    /// The text of `/metrics`.
+    pub exposition: Exposition,
     /// How long a client may take to send its body.
     pub body_timeout: Duration,
 }

@@ -12,7 +12,7 @@ use cxr_service::infer::Sessions;
 use cxr_service::model::ServedModel;
 use cxr_service::store::Store;
 use cxr_service::telemetry::logs;
-use cxr_service::{App, commands, console, http};
+use cxr_service::{App, commands, console, descriptors, http};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -106,8 +106,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 }
 
 #[tokio::main]
-async fn serve(config: Config) -> anyhow::Result<ExitCode> {
+async fn serve(mut config: Config) -> anyhow::Result<ExitCode> {
     logs::install(&config.telemetry)?;
+    descriptors::fit(&mut config.http)?;
     let (bind, operations_bind) = (config.http.bind, config.http.operations_bind);
     let app = App::build(config)?;
     let clients = listen("service.http.bind", bind).await?;

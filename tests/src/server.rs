@@ -23,6 +23,8 @@ pub fn binary() -> PathBuf {
 pub struct Options {
     environment: BTreeMap<String, String>,
     arguments: Vec<String>,
+    /// Arguments of prlimit.
+    resources: Vec<String>,
 }
 
 impl Options {
@@ -35,15 +37,30 @@ impl Options {
             ("CXR_SERVICE__TELEMETRY__LOG_FORMAT", "json"),
         ];
         let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-        Self { environment, arguments: vec!["serve".into()] }
+        Self { environment, arguments: vec!["serve".into()], resources: Vec::new() }
             .set("model.bundle", &root().join("models/default").display())
+            // One client stands for all of them in most tests.
+            .set("limits.client_max_in_flight", &64)
+    }
+
+    /// Leaves `service.<key>` to its default.
+    #[must_use]
+    pub fn unset(mut self, key: &str) -> Self {
+        self.environment.remove(&variable(key));
+        self
+    }
+
+    /// Runs it under a limit as prlimit takes it, such as `--nofile=100`.
+    #[must_use]
+    pub fn limited(mut self, resource: &str) -> Self {
+        self.resources.push(resource.to_owned());
+        self
     }
 
     /// Sets `service.<key>`.
     #[must_use]
     pub fn set(mut self, key: &str, value: &dyn std::fmt::Display) -> Self {
-        let name = format!("CXR_SERVICE__{}", key.replace('.', "__").to_uppercase());
-        self.environment.insert(name, value.to_string());
+        self.environment.insert(variable(key), value.to_string());
         self
     }
 
@@ -55,7 +72,13 @@ impl Options {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(binary());
+        let mut command = if self.resources.is_empty() {
+            Command::new(binary())
+        } else {
+            let mut prlimit = Command::new("prlimit");
+            prlimit.args(&self.resources).arg(binary());
+            prlimit
+        };
         command.args(&self.arguments).current_dir(root());
         for name in std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()) {
             if name.starts_with("CXR_SERVICE__") || name == "CXR_PROFILE" || name == "CXR_CONFIG_DIR" {
@@ -108,6 +131,11 @@ impl Options {
         server.wait_ready(true).await;
         server
     }
+}
+
+/// The variable of `service.<key>`.
+fn variable(key: &str) -> String {
+    format!("CXR_SERVICE__{}", key.replace('.', "__").to_uppercase())
 }
 
 /// The server says where it listens in one log line.

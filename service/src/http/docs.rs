@@ -3,13 +3,13 @@
 use axum::http::header;
 use axum::response::IntoResponse;
 use axum::{Extension, Router};
-use std::sync::Arc;
+use bytes::Bytes;
 use utoipa::openapi::OpenApi as Document;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-/// The description, written out once.
+/// The description, written out once and shared by all answers.
 #[derive(Clone)]
-pub(super) struct Text(Arc<str>);
+pub(super) struct Text(Bytes);
 
 impl Text {
     pub(super) fn new(document: &Document) -> Self {
@@ -26,7 +26,7 @@ impl Text {
     responses((status = 200, description = "OpenAPI document", body = Object, content_type = "application/json"))
 )]
 pub(super) async fn openapi(Extension(text): Extension<Text>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "application/json")], text.0.to_string())
+    ([(header::CONTENT_TYPE, "application/json")], text.0)
 }
 
 pub(super) fn swagger<S: Clone + Send + Sync + 'static>() -> Router<S> {

@@ -1,5 +1,6 @@
 //! Bytes to [`DecodedImage`]: the type found from content, the limits enforced from the header, one file a format.
 
+pub mod cost;
 mod jpeg;
 mod png;
 mod tiff;

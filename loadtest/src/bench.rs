@@ -5,6 +5,7 @@ mod images;
 mod interval;
 mod limit;
 mod load;
+mod overload;
 mod peer;
 mod plot;
 mod postgres;
@@ -30,6 +31,7 @@ pub use summary::{CpuPerRequest, Record};
 
 use anyhow::{Context, Result};
 use images::Images;
+use overload::Generators;
 use postgres::Postgres;
 use progress::{answer, say};
 use run::SubjectReport;
@@ -73,6 +75,8 @@ pub struct Args {
     /// Minutes at saturation after the rounds in which the service's memory is watched.
     #[arg(long, default_value_t = 0.0)]
     soak_minutes: f64,
+    #[command(flatten)]
+    overload: Generators,
     /// A smoke run: one round of a second each at 1 and 16 clients and 60 %, no sweeps. Its figures mean nothing.
     #[arg(long)]
     quick: bool,

@@ -9,7 +9,8 @@ use crate::config::Config;
 use crate::config::http::HttpConfig;
 use crate::hangup::Hangup;
 use crate::http::server::Entrance;
-use crate::http::{self, Api, Deadlines, Lines, REFUSAL_CAUSES, server};
+use crate::http::{self, Api, Deadlines, Exposition, Lateness, Lines, REFUSAL_CAUSES, server};
+use crate::memory::ImageMemory;
 use crate::pipeline::{Gate, Pipeline};
 use crate::quota::Quotas;
 use crate::readiness::Readiness;
@@ -92,11 +93,14 @@ impl App {
         watch_resources(&metrics, Arc::clone(&store), Arc::clone(&verifier));
         let quotas = Arc::new(Quotas::new(config.limits.of_a_client()));
         tokio::spawn(Arc::clone(&quotas).forget());
+        // After the model, which is not theirs.
+        let memory = ImageMemory::new(&config.limits)?;
         let pipeline = Pipeline {
             slot,
             shadow,
             decoders,
             limits: config.limits.decode(),
+            memory,
             audit: AuditLog::new(&config.audit, &site_key, key, Arc::clone(&store), Arc::clone(&metrics)),
             requests: Requests::new(&site_key),
             site_key,
@@ -117,6 +121,8 @@ impl App {
             metrics: Arc::clone(&metrics),
             lines: Lines::default(),
             cors: config.http.cors.clone(),
+            lateness: Lateness::new(&config.http),
+            exposition: Exposition::default(),
             body_timeout: config.http.body_timeout_ms.duration(),
         };
         Ok(Self { router: http::router(Arc::new(api))?, http: config.http, gate, readiness, store, metrics })

@@ -2,24 +2,28 @@
 
 mod access;
 mod activity;
+mod address;
 mod admission;
 mod audit;
 mod connection;
 mod cors;
 mod docs;
 mod error;
+mod exposition;
 mod fhir;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod headers;
 mod health;
 mod labels;
+mod late;
 mod lingering;
 mod media;
 mod model;
 mod multipart;
 mod observe;
 mod once;
+mod places;
 mod predictions;
 mod query;
 mod receipt;
@@ -30,12 +34,15 @@ mod retry;
 mod search;
 pub mod server;
 mod subject;
+mod target;
 mod timeout;
 mod tls;
 mod unread;
 mod upload;
 
 pub use access::AccessError;
+pub use exposition::Exposition;
+pub use late::Lateness;
 pub use observe::Lines;
 pub use tls::{TlsError, certificate_expiry};
 
@@ -80,6 +87,10 @@ pub struct Api {
     pub lines: Lines,
     /// Which web pages may call it.
     pub cors: CorsConfig,
+    /// Holds back what senders provoke too fast.
+    pub lateness: Lateness,
+    /// The text of `/metrics`.
+    pub exposition: Exposition,
     /// How long a client may take to send its body.
     pub body_timeout: Duration,
 }

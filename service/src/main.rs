@@ -13,7 +13,7 @@ use cxr_service::http::REFUSAL_CAUSES;
 use cxr_service::store::{Store, told};
 use cxr_service::telemetry::logs;
 use cxr_service::telemetry::metrics::Metrics;
-use cxr_service::{App, commands, console, http};
+use cxr_service::{App, commands, console, descriptors, http};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -123,8 +123,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 }
 
 #[tokio::main]
-async fn serve(config: Config) -> anyhow::Result<ExitCode> {
+async fn serve(mut config: Config) -> anyhow::Result<ExitCode> {
     let _log = logs::install(&config.telemetry)?;
+    descriptors::fit(&mut config.http)?;
     let (bind, operations_bind) = (config.http.bind, config.http.operations_bind);
     let app = App::build(config)?;
     let clients = listen("service.http.bind", bind).await?;

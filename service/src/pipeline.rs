@@ -7,6 +7,7 @@ mod admission;
 mod answer;
 mod case;
 mod examine;
+mod memory;
 mod patience;
 mod record;
 mod repeat;
@@ -21,6 +22,7 @@ pub use repeat::{Repeat, Reply, Said};
 use crate::audit::repeats::Requests;
 use crate::audit::{AuditLog, RecordError, SiteKey};
 use crate::infer::Engine;
+use crate::memory::ImageMemory;
 use crate::serving::{Serving, Slot};
 use crate::shadow::Shadow;
 use crate::telemetry::metrics::Metrics;
@@ -41,6 +43,8 @@ pub struct Pipeline {
     pub decoders: Arc<Crew<Workspace>>,
     /// What an upload may cost.
     pub limits: DecodeLimits,
+    /// Memory that images may take.
+    pub memory: ImageMemory,
     /// Where rows go.
     pub audit: AuditLog,
     /// Keys of requests, and which of them are under way.

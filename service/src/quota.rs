@@ -14,12 +14,12 @@ use std::time::Duration;
 const FORGET_EVERY: Duration = Duration::from_mins(1);
 
 /// The limits of every client.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct ClientLimits {
     /// Requests: as many at once as the second says, coming back at the rate that the first says.
     pub rate: Option<(NonZeroU32, NonZeroU32)>,
     /// Images at a time.
-    pub max_in_flight: Option<usize>,
+    pub max_in_flight: usize,
 }
 
 /// Where a client stands after a request.
@@ -82,7 +82,7 @@ impl Quotas {
     pub fn place(&self, client: &str) -> Option<ClientPlace> {
         let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
         let n = inside.get(client).copied().unwrap_or(0);
-        if self.limits.max_in_flight.is_some_and(|most| n >= most) {
+        if n >= self.limits.max_in_flight {
             return None;
         }
         inside.insert(client.to_owned(), n + 1);
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn each_client_has_its_own_burst_and_waits_for_it() {
-        let quotas = Quotas::new(ClientLimits { rate: Some((number(2), number(4))), max_in_flight: None });
+        let quotas = Quotas::new(ClientLimits { rate: Some((number(2), number(4))), max_in_flight: 1 });
         for remaining in (0..4).rev() {
             let standing = quotas.request("a").unwrap().unwrap();
             assert_eq!((standing.remaining, standing.burst), (remaining, 4));
@@ -129,12 +129,13 @@ mod tests {
         let refused = quotas.request("a").unwrap_err();
         assert!(refused.retry_after > Duration::ZERO && refused.retry_after <= Duration::from_millis(500));
         assert!(quotas.request("b").is_ok());
-        assert_eq!(Quotas::new(ClientLimits::default()).request("a"), Ok(None));
+        let unlimited = ClientLimits { rate: None, max_in_flight: 1 };
+        assert_eq!(Quotas::new(unlimited).request("a"), Ok(None));
     }
 
     #[test]
     fn places_are_counted_by_client_and_come_back() {
-        let quotas = Quotas::new(ClientLimits { rate: None, max_in_flight: Some(2) });
+        let quotas = Quotas::new(ClientLimits { rate: None, max_in_flight: 2 });
         let (one, two) = (quotas.place("a").unwrap(), quotas.place("a").unwrap());
         assert!(quotas.place("a").is_none() && quotas.place("b").is_some());
         drop(one);

@@ -128,39 +128,6 @@ async fn too_large_a_head_is_told_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn more_connections_than_there_are_places_do_not_harm_those_inside() {
-    let options = Options::on(&postgres::shared().database()).set("http.max_connections", &8);
-    let server = options.start_ready().await;
-    let mut inside = connect(&server).await;
-    assert!(ask(&mut inside, "/livez").await.starts_with("HTTP/1.1 200"));
-    // Some of the places are the harness's own.
-    let mut held = Vec::new();
-    let mut n_refused = 0;
-    while n_refused < 40 {
-        let mut stream = connect(&server).await;
-        let mut piece = [0];
-        match tokio::time::timeout(Duration::from_millis(100), stream.read(&mut piece)).await {
-            Ok(read) => {
-                assert!(!matches!(read, Ok(1..)), "closed, and nothing said");
-                n_refused += 1;
-            }
-            Err(_) => held.push(stream),
-        }
-        assert!(held.len() < 8, "{} are inside", held.len());
-    }
-    let metrics = ask(&mut inside, "/metrics").await;
-    assert!(metrics.contains(&format!("{} {n_refused}\n", ended("no_place"))), "{metrics}");
-    assert!(metrics.contains("cxr_connections 8\n"), "{metrics}");
-    for _ in 0..20 {
-        assert!(ask(&mut inside, "/livez").await.starts_with("HTTP/1.1 200"));
-    }
-    // Whoever leaves makes place.
-    drop(held);
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    assert!(ask(&mut connect(&server).await, "/livez").await.starts_with("HTTP/1.1 200"));
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_does_not_read_its_answer_is_cut_off() {
     let server = strict().await;
     let mut stream = connect(&server).await;

@@ -190,6 +190,7 @@ async fn a_flood_of_unknown_keys_does_not_wait_for_a_provider_that_is_silent() {
     let keys = format!("service:\n  auth: {{keys: [{{jwks_url: '{url}'}}]}}\n");
     std::fs::write(folder.path().join("development.yaml"), keys).unwrap();
     let options = Options::on(&postgres::shared().database()).set("auth.jwks.timeout_ms", &4000);
+    let options = options.set("http.refusal_delay_ms", &0);
     let server = options.variable("CXR_CONFIG_DIR", &folder.path().display().to_string()).start().await;
     let stranger = tokens::KeyPair::new(jsonwebtoken::Algorithm::ES256, folder.path())
         .sign(&tokens::claims("x", "predict"), Some("stranger"));

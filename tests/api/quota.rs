@@ -69,7 +69,8 @@ async fn a_client_has_its_share_of_the_places() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_refusals_leaves_a_bounded_log() {
-    let server = Server::ready().await;
+    let options = Options::on(&postgres::shared().database()).set("http.refusal_delay_ms", &0);
+    let server = options.start_ready().await;
     for _ in 0..20 {
         let calls = (0..50).map(|_| server.client.get(format!("{}/v1/model", server.base)).send());
         for answer in futures_util::future::join_all(calls).await {
@@ -90,7 +91,8 @@ fn lines(log: &str, target: &str) -> Vec<serde_json::Value> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_is_refused_at_the_door_is_counted_and_leaves_a_bounded_log() {
-    let server = Server::ready().await;
+    let options = Options::on(&postgres::shared().database()).set("http.refusal_delay_ms", &0);
+    let server = options.start_ready().await;
     let begun = std::time::Instant::now();
     let (label, audit) = (tokens::token("label"), tokens::token("audit:read"));
     let url = |path: &str| format!("{}{path}", server.base);

@@ -4,8 +4,8 @@
 use serde_json::Value;
 use std::process::Command;
 use std::time::Instant;
-use system_tests::server::Server;
-use system_tests::{images, root, skipped, tokens};
+use system_tests::server::Options;
+use system_tests::{images, postgres, root, skipped, tokens};
 
 /// Every scope: what a token may not do is tested in `auth`.
 const SCOPES: &str = "predict label audit:read monitor:read admin";
@@ -15,7 +15,9 @@ async fn every_answer_is_one_that_the_description_foretells() {
     let Some(program) = std::env::var_os("CXR_SCHEMATHESIS").filter(|program| !program.is_empty()) else {
         return skipped("no Schemathesis (set CXR_SCHEMATHESIS to what scripts/schemathesis-venv.sh prints)");
     };
-    let server = Server::ready().await;
+    // It provokes refusals as fast as it can.
+    let options = Options::on(&postgres::shared().database()).set("http.refusal_delay_ms", &0);
+    let server = options.start_ready().await;
     let directory = tempfile::tempdir().unwrap();
     let image = directory.path().join("image.jpeg");
     std::fs::write(&image, images::jpeg(7, true)).unwrap();

@@ -30,8 +30,13 @@ impl Load {
 
     /// The same, and whoever is refused comes again after a pause.
     pub(crate) fn paced(server: &Server, n: usize, images: &[Vec<u8>], pause: Duration) -> Self {
+        Self::of("tester", server, n, images, pause)
+    }
+
+    /// The same with the token of another client.
+    pub(crate) fn of(actor: &str, server: &Server, n: usize, images: &[Vec<u8>], pause: Duration) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let token = tokens::token("predict");
+        let token = tokens::sign_development(&tokens::claims(actor, "predict"));
         let clients = (0..n).map(|index| {
             let (stop, client, token) = (Arc::clone(&stop), server.client.clone(), token.clone());
             let (url, image) =

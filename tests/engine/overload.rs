@@ -22,7 +22,9 @@ fn resident_bytes(server: &Server) -> u64 {
 async fn ten_times_too_much_is_refused_at_once_and_the_accepted_keep_their_pace() {
     let _host = crate::HOST.write().await;
     let url = postgres::shared().database();
+    // What a refusal costs by itself: none is held back.
     let options = Options::on(&url).set("limits.max_in_flight", &PLACES).set("model.sessions", &2);
+    let options = options.set("http.refusal_delay_ms", &0);
     let server = options.start_ready().await;
     let images: Vec<Vec<u8>> = (0..4).map(|seed| images::jpeg(seed, seed % 2 == 0)).collect();
     let quiet = Load::start(&server, PLACES, &images);
@@ -87,6 +89,56 @@ async fn ten_times_too_much_is_refused_at_once_and_the_accepted_keep_their_pace(
         accepted.len(),
         p99(decided),
     );
+}
+
+/// Connections of the client that asks again as soon as it is refused.
+const RUDE: usize = 200;
+/// Clients of one token beside it.
+const POLITE: usize = 8;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_without_manners_takes_nothing_from_the_others() {
+    let _host = crate::HOST.write().await;
+    let options = Options::on(&postgres::shared().database()).unset("limits.client_max_in_flight");
+    let server = options.set("model.sessions", &2).start_ready().await;
+    let images: Vec<Vec<u8>> = (0..4).map(|seed| images::jpeg(seed, seed % 2 == 0)).collect();
+    let polite = async |time| {
+        let load = Load::of("polite", &server, POLITE, &images, Duration::ZERO);
+        tokio::time::sleep(time).await;
+        load.stop().await
+    };
+    let quiet = polite(Duration::from_secs(3)).await;
+    let begun = Instant::now();
+    let rude = Load::of("rude", &server, RUDE, &images, Duration::ZERO);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let beside = polite(seconds()).await;
+    let rude = rude.stop().await;
+    let took = begun.elapsed().as_secs_f64();
+    let again = polite(Duration::from_secs(3)).await;
+
+    for outcome in quiet.iter().chain(&beside).chain(&again) {
+        assert_eq!(outcome.status, Some(200), "a client within its quota gets all its answers");
+    }
+    let count = |status| rude.iter().filter(|outcome| outcome.status == Some(status)).count();
+    let (good, refused) = (count(200), count(429));
+    assert_eq!(
+        good + refused,
+        rude.len(),
+        "{:?}",
+        rude.iter().find(|o| ![Some(200), Some(429)].contains(&o.status))
+    );
+    let rate = |outcomes: usize, seconds: f64| outcomes as f64 / seconds;
+    let (quiet_rate, again_rate) = (rate(quiet.len(), 3.0), rate(again.len(), 3.0));
+    let all_good = rate(beside.len(), seconds().as_secs_f64()) + rate(good, took);
+    let refusals = rate(refused, took);
+    println!(
+        "{quiet_rate:.0} a second alone, {all_good:.0} beside ({} of them polite), {again_rate:.0} after; {refusals:.0} refusals a second",
+        beside.len()
+    );
+    // 100 at once and 50 a second, until each of its connections waits for 5 s.
+    assert!(refusals < 150.0, "{refusals} refusals a second");
+    assert!(all_good > 0.5 * quiet_rate, "{all_good} good answers a second, {quiet_rate} alone");
+    assert!(again_rate > 0.5 * quiet_rate, "{again_rate} a second after, {quiet_rate} before");
 }
 
 /// How long the server took to decide each refusal, from its log.

@@ -39,6 +39,25 @@ impl Options {
         let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         Self { environment, arguments: vec!["serve".into()], under: Vec::new() }
             .set("model.bundle", &root().join("models/default").display())
+            // One client stands for all of them in most tests.
+            .set("limits.client_max_in_flight", &64)
+    }
+
+    /// Leaves `service.<key>` to its default.
+    #[must_use]
+    pub fn unset(mut self, key: &str) -> Self {
+        self.environment.remove(&variable(key));
+        self
+    }
+
+    /// Runs it under a limit as prlimit takes it, such as `--nofile=100`.
+    #[must_use]
+    pub fn limited(mut self, resource: &str) -> Self {
+        if self.under.is_empty() {
+            self.under.push("prlimit".to_owned());
+        }
+        self.under.push(resource.to_owned());
+        self
     }
 
     /// The production profile with a folder of configuration, on a free port.
@@ -49,7 +68,7 @@ impl Options {
             ("CXR_SERVICE__HTTP__BIND", "127.0.0.1:0"),
         ];
         let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-        Self { environment, arguments: vec!["serve".into()] }
+        Self { environment, arguments: vec!["serve".into()], under: Vec::new() }
     }
 
     /// With this command in place of `serve`, for [`run_to_end`](Self::run_to_end).
@@ -62,8 +81,7 @@ impl Options {
     /// Sets `service.<key>`.
     #[must_use]
     pub fn set(mut self, key: &str, value: &dyn std::fmt::Display) -> Self {
-        let name = format!("CXR_SERVICE__{}", key.replace('.', "__").to_uppercase());
-        self.environment.insert(name, value.to_string());
+        self.environment.insert(variable(key), value.to_string());
         self
     }
 
@@ -157,6 +175,11 @@ impl Options {
         server.wait_ready(true).await;
         server
     }
+}
+
+/// The variable of `service.<key>`.
+fn variable(key: &str) -> String {
+    format!("CXR_SERVICE__{}", key.replace('.', "__").to_uppercase())
 }
 
 /// The server says where it listens in one log line.

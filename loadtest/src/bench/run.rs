@@ -5,12 +5,13 @@ use super::images::Images;
 use super::interval::median;
 use super::limit::{Cell, Limit, LimitCell, pack};
 use super::load::Load;
+use super::overload::{self, Overload};
 use super::peer::{Peer, PeerCell, PeerSetting};
 use super::postgres::Postgres;
 use super::progress::say;
 use super::rounds::{Contestant, Field, Plan, Point, play};
 use super::server::Server;
-use super::service;
+use super::service::{self, Limits};
 use super::soak::{Soak, soak};
 use super::subject::Subject;
 use super::summary::{Figures, Record, records};
@@ -48,6 +49,8 @@ pub(super) struct SubjectReport {
     pub(super) peak_resident_mb: f64,
     /// Memory over time.
     pub(super) soak: Option<Soak>,
+    /// Beside a client without manners.
+    pub(super) overload: Vec<Overload>,
     /// Also in summary.json.
     pub(super) records: Vec<Record>,
 }
@@ -63,7 +66,8 @@ pub(super) async fn measure(
     say(format_args!("== {}", subject.title()));
     let (limit, limit_cells) = start_limit(args, subject, images, &logs)?;
     let (peer, peer_cells) = start_peer(args, subject, images, postgres, &logs).await?;
-    let (mut server, ready_ms) = service::start(subject, &args.settings, postgres, images, &logs)?;
+    let (mut server, ready_ms) =
+        service::start(subject, &args.settings, Limits::Wide, postgres, images, &logs)?;
     server.check("the service").await?;
     let mut field = Field { service: server, peer, limit };
     let plan = plan(args, limit_cells[0], peer_cells.first());
@@ -75,6 +79,10 @@ pub(super) async fn measure(
         _ => None,
     };
     complain(&points, &logs);
+    let peak_resident_bytes = field.service.peak_resident_bytes()?;
+    // It needs the cores for itself.
+    drop(field);
+    let overload = overload(args, subject, images, postgres, &logs).await?;
     Ok(SubjectReport {
         title: subject.title(),
         figures: Figures::of(&points, &commits_ms, args.seed),
@@ -82,10 +90,24 @@ pub(super) async fn measure(
         peer_cells,
         settings: args.settings.clone(),
         ready_ms,
-        peak_resident_mb: field.service.peak_resident_bytes()? as f64 / 1e6,
+        peak_resident_mb: peak_resident_bytes as f64 / 1e6,
         soak,
+        overload,
         records: records(subject, &points, args.seed),
     })
+}
+
+async fn overload(
+    args: &Args,
+    subject: &Subject,
+    images: &Images,
+    postgres: &Postgres,
+    logs: &Path,
+) -> Result<Vec<Overload>> {
+    let rounds = if args.quick { args.overload.rounds().min(1) } else { args.overload.rounds() };
+    let seconds = if args.quick { 1.0 } else { args.seconds };
+    let plan = overload::Plan { rounds, seconds, seed: args.seed };
+    overload::measure(plan, &args.overload, subject, &args.settings, images, (postgres, logs)).await
 }
 
 /// The folder of the subject's logs, absolute: children have working directories of their own.

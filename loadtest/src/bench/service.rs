@@ -16,7 +16,20 @@ use std::time::{Duration, Instant};
 
 /// The peer takes whatever comes and waits for ever; so that both can hold every client of the largest load on a slow
 /// host, ours is told to as well.
-const UNBOUNDED: [(&str, &str); 2] = [("limits.max_in_flight", "256"), ("limits.deadline_ms", "60000")];
+const UNBOUNDED: [(&str, &str); 3] = [
+    ("limits.max_in_flight", "256"),
+    ("limits.client_max_in_flight", "256"),
+    ("limits.deadline_ms", "60000"),
+];
+
+/// Which limits are in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Limits {
+    /// Those that the service has by default.
+    Default,
+    /// Room for every client of the largest load.
+    Wide,
+}
 
 /// A key under `service` and its value.
 pub type Setting = (String, String);
@@ -34,19 +47,21 @@ pub fn parse_setting(text: &str) -> Result<Setting, String> {
 pub(super) fn start(
     subject: &Subject,
     settings: &[Setting],
+    limits: Limits,
     postgres: &Postgres,
     images: &Images,
     logs: &Path,
 ) -> Result<(Server, f64)> {
     let database =
         format!("cxr_{}_{}", subject.model, subject.precision).replace(|c: char| !c.is_alphanumeric(), "_");
+    let database = format!("{database}{}", if limits == Limits::Default { "_default" } else { "" });
     postgres.create(&database)?;
-    let mut command = command(subject, settings, &postgres.url(&database))?;
+    let mut command = command(subject, settings, limits, &postgres.url(&database))?;
     let migrated = command.arg("migrate").output().context("cxr-service cannot be run")?;
     ensure!(migrated.status.success(), "cxr-service migrate: {}", String::from_utf8_lossy(&migrated.stderr));
-    let token = token(subject, settings, &postgres.url(&database))?;
+    let token = token(subject, settings, limits, postgres, "bench")?;
 
-    let mut command = self::command(subject, settings, &postgres.url(&database))?;
+    let mut command = self::command(subject, settings, limits, &postgres.url(&database))?;
     command.arg("serve");
     let started = Instant::now();
     let mut process = Process::start(command, &logs.join("service.log"))?;
@@ -57,7 +72,7 @@ pub(super) fn start(
     Ok((Server { process, target: Rc::new(target), postgres: postgres.id()? }, ready_ms))
 }
 
-fn command(subject: &Subject, settings: &[Setting], url: &str) -> Result<Command> {
+fn command(subject: &Subject, settings: &[Setting], limits: Limits, url: &str) -> Result<Command> {
     let mut command = Command::new(binary()?);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("CXR_SERVICE__") {
@@ -72,7 +87,8 @@ fn command(subject: &Subject, settings: &[Setting], url: &str) -> Result<Command
         ("model.variant", &subject.variant),
     ];
     let asked = settings.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-    for (key, value) in own.into_iter().chain(UNBOUNDED).chain(asked) {
+    let unbounded = UNBOUNDED.into_iter().filter(|_| limits == Limits::Wide);
+    for (key, value) in own.into_iter().chain(unbounded).chain(asked) {
         command.env(format!("CXR_SERVICE__{}", key.replace('.', "__").to_uppercase()), value);
     }
     command.env("CXR_PROFILE", "development");
@@ -86,9 +102,16 @@ fn binary() -> Result<PathBuf> {
     Ok(path)
 }
 
-fn token(subject: &Subject, settings: &[Setting], url: &str) -> Result<String> {
-    let mut command = command(subject, settings, url)?;
-    command.args(["dev-token", "--subject", "bench", "--scope", "predict", "--ttl", "12h"]);
+/// A token of a client.
+pub(super) fn token(
+    subject: &Subject,
+    settings: &[Setting],
+    limits: Limits,
+    postgres: &Postgres,
+    client: &str,
+) -> Result<String> {
+    let mut command = command(subject, settings, limits, &postgres.url("postgres"))?;
+    command.args(["dev-token", "--subject", client, "--scope", "predict", "--ttl", "12h"]);
     let output = command.output().context("cxr-service cannot be run")?;
     ensure!(output.status.success(), "cxr-service dev-token: {}", String::from_utf8_lossy(&output.stderr));
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())

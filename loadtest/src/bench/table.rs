@@ -1,6 +1,7 @@
 //! `table.md`: the same figures for people.
 
 use super::interval::Interval;
+use super::overload::Overload;
 use super::run::SubjectReport;
 use super::summary::Record;
 use std::fmt::Write as _;
@@ -12,11 +13,12 @@ pub(super) fn markdown(host: &str, images: &str, reports: &[SubjectReport]) -> S
         // Writing to a String cannot fail.
         let _ = write!(
             text,
-            "\n## {}\n\n{}\n{}\n{}",
+            "\n## {}\n\n{}\n{}\n{}{}",
             report.title,
             figures(report),
             sweeps(report),
-            loads(&report.records)
+            loads(&report.records),
+            overload(&report.overload)
         );
     }
     text
@@ -49,6 +51,40 @@ fn figures(report: &SubjectReport) -> String {
     text
 }
 
+fn overload(found: &[Overload]) -> String {
+    let mut text = String::new();
+    for overload in found {
+        let Overload { generator, clients, rude_connections, .. } = overload;
+        let _ = write!(
+            text,
+            "\nOverload: {clients} clients beside {generator} with {rude_connections} connections that ask again at once. Good answers of all \
+             over those without it: {}; of the clients when it has ended: {}; requests of the clients that were refused or failed: {}.\n\n\
+             | round | unloaded, answers/s | clients | {generator} | its refusals/s | clients' p99 ms | afterwards |\n|--:|--:|--:|--:|--:|--:|--:|\n",
+            ratio(overload.good_to_unloaded),
+            ratio(overload.afterwards_to_unloaded),
+            overload.clients_unanswered
+        );
+        for (n, r) in overload.rounds.iter().enumerate() {
+            let _ = writeln!(
+                text,
+                "| {} | {:.1} | {:.1} | {:.1} | {:.1} | {:.0} | {:.1} |",
+                n + 1,
+                r.unloaded,
+                r.clients,
+                r.rude,
+                r.refusals,
+                r.clients_p99_ms,
+                r.afterwards
+            );
+        }
+    }
+    text
+}
+
+fn ratio(interval: Option<Interval>) -> String {
+    interval.map_or_else(String::new, |i| format!("{:.3} ({:.3} to {:.3})", i.value, i.low, i.high))
+}
+
 fn sweeps(report: &SubjectReport) -> String {
     let mut text = String::from("\nThe limit's cells: ");
     let cells = report.limit_cells.iter();
@@ -68,9 +104,6 @@ fn loads(records: &[Record]) -> String {
         "| load | contestant | requests/s | p50 ms | p90 ms | p99 ms | ratio of | to peer | to limit | refused | failed | \
          CPU ms a request: contestant, Postgres, generator | elsewhere, % | MB |\n|---|---|--:|--:|--:|--:|---|--:|--:|--:|--:|--:|--:|--:|\n",
     );
-    let ratio = |interval: Option<Interval>| {
-        interval.map_or_else(String::new, |i| format!("{:.3} ({:.3} to {:.3})", i.value, i.low, i.high))
-    };
     for r in records {
         let cpu = r.cpu_ms_per_request;
         let _ = writeln!(

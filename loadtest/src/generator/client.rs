@@ -45,6 +45,11 @@ impl Target {
         Ok(Self { address, path: path.parse()?, headers, bodies, next: Cell::new(0) })
     }
 
+    /// Where.
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     fn request(&self) -> Request<Full<Bytes>> {
         let body = self.bodies[self.next.replace(self.next.get() + 1) % self.bodies.len()].clone();
         let mut request = Request::new(Full::new(body));

@@ -6,7 +6,7 @@ use super::require;
 use super::units::Milliseconds;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 
 /// The HTTP server.
@@ -23,8 +23,14 @@ pub struct HttpConfig {
     pub operations_tls: Option<TlsConfig>,
     /// Which web pages may call the API from a browser.
     pub cors: CorsConfig,
-    /// Connections at a time, of each address; more are closed at once.
+    /// Connections at a time, of each listener.
     pub max_connections: NonZeroUsize,
+    /// Of these, connections from one address.
+    pub max_connections_per_address: NonZeroUsize,
+    /// Refusals that one client gets at once, in a second; those beyond are held back.
+    pub refusals_per_second: NonZeroU32,
+    /// The most that a refusal is held back; 0 never holds one back.
+    pub refusal_delay_ms: Milliseconds,
     /// A client must have sent its request head by then; also how long an idle connection is kept.
     pub header_timeout_ms: Milliseconds,
     /// A client must have sent its request body by then.
@@ -73,5 +79,8 @@ impl HttpConfig {
         let connections = self.max_connections.get() <= 1_000_000;
         let advice = "give a number that the process has file descriptors for";
         require(problems, connections, "http.max_connections", "more than 1000000", advice);
+        let advice = "give 0 to 60000 milliseconds: clients give up on later answers";
+        let delay = self.refusal_delay_ms.0 <= 60_000;
+        require(problems, delay, "http.refusal_delay_ms", "out of range", advice);
     }
 }

@@ -27,10 +27,14 @@ pub struct LimitsConfig {
     pub client_requests_per_second: Option<NonZeroU32>,
     /// Requests of one client that may come at once.
     pub client_burst: NonZeroU32,
-    /// Images of one client at a time; null for as many as there are places.
+    /// Images of one client at a time; null for half of the places.
     pub client_max_in_flight: Option<NonZeroUsize>,
     /// Threads that decode and preprocess; each may need 8 bytes a pixel.
     pub decode_threads: NonZeroUsize,
+    /// Memory for images that are being decoded; null for what the system leaves.
+    pub decode_memory_mb: Option<NonZeroU32>,
+    /// Memory for uploads; null for what the system leaves.
+    pub upload_memory_mb: Option<NonZeroU32>,
 }
 
 impl LimitsConfig {
@@ -57,7 +61,9 @@ impl LimitsConfig {
     pub fn of_a_client(&self) -> ClientLimits {
         ClientLimits {
             rate: self.client_requests_per_second.map(|per_second| (per_second, self.client_burst)),
-            max_in_flight: self.client_max_in_flight.map(NonZeroUsize::get),
+            max_in_flight: self
+                .client_max_in_flight
+                .map_or(self.max_in_flight.get().div_ceil(2), NonZeroUsize::get),
         }
     }
 

@@ -2,9 +2,12 @@
 //! is built, and a request for anything that is not in the table never reaches a handler.
 
 use super::Shared;
+use super::activity::PublicAnswer;
 use super::error::ApiError;
 use super::observe::Arrival;
+use super::places::Connection;
 use super::server::Entrance;
+use super::target::check_host;
 use crate::auth::{Actor, Scope};
 use crate::quota::Standing;
 use axum::extract::{MatchedPath, Request, State};
@@ -103,6 +106,7 @@ pub(super) async fn authorise(
     mut request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
+    check_host(request.version(), request.headers())?;
     let path = path.ok_or(ApiError::UnknownRoute)?;
     let access = table.find(path.as_str(), request.method())?;
     let entrance = request.extensions().get().copied().unwrap_or(Entrance::Only);
@@ -111,10 +115,14 @@ pub(super) async fn authorise(
         let key = if clients { "service.http.operations_bind" } else { "service.http.bind" };
         return Err(ApiError::OtherAddress { key });
     }
+    let connection = request.extensions().get::<Arc<Connection>>().cloned();
     if let Access::Token(scopes) = access {
         let actor = api.verifier.verify(bearer(request.headers())?).await?;
         if let Some(arrival) = request.extensions().get::<Arrival>() {
             arrival.is_from(&actor);
+        }
+        if let Some(connection) = &connection {
+            connection.authenticate();
         }
         if let Some(missing) = scopes.iter().find(|scope| !actor.has(**scope)) {
             return Err(ApiError::InsufficientScope(*missing));
@@ -127,7 +135,16 @@ pub(super) async fn authorise(
         }
         return Ok(response);
     }
-    Ok(next.run(request).await)
+    // A few at a time on one connection, until the client has taken them.
+    let public = match &connection {
+        Some(connection) => connection.public_answer().await,
+        None => None,
+    };
+    let mut response = next.run(request).await;
+    if let Some(public) = public {
+        response.extensions_mut().insert(PublicAnswer(Arc::new(public)));
+    }
+    Ok(response)
 }
 
 /// Where there is an entrance for operators, what is theirs is not at the other one, and nothing else is at theirs.

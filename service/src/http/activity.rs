@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
+use tokio::sync::OwnedSemaphorePermit;
 
 /// Whether a connection has been of no use for too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +36,8 @@ struct State {
     calls: BTreeMap<u64, Option<Instant>>,
     /// When the last of them ended.
     quiet_since: Instant,
+    /// When the last of them came, or the connection.
+    asked_at: Instant,
     begun: bool,
     multiplexed: bool,
 }
@@ -42,14 +45,16 @@ struct State {
 impl Activity {
     pub(super) fn new() -> Self {
         let (next, calls) = Default::default();
-        let quiet_since = Instant::now();
-        Self(Arc::new(Mutex::new(State { next, calls, quiet_since, begun: false, multiplexed: false })))
+        let now = Instant::now();
+        let state = State { next, calls, quiet_since: now, asked_at: now, begun: false, multiplexed: false };
+        Self(Arc::new(Mutex::new(state)))
     }
 
     /// A request came.
     pub(super) fn call(&self, version: Version) -> Call {
         let mut state = self.state();
         state.begun = true;
+        state.asked_at = Instant::now();
         state.multiplexed |= version == Version::HTTP_2;
         let id = state.next;
         state.next += 1;
@@ -60,6 +65,17 @@ impl Activity {
     /// From here on it counts as quiet.
     pub(super) fn begin_again(&self) {
         self.state().quiet_since = Instant::now();
+    }
+
+    /// When the last request came, or the connection.
+    pub(super) fn asked_at(&self) -> Instant {
+        self.state().asked_at
+    }
+
+    /// Since when no request is under way; none while one is.
+    pub(super) fn quiet_since(&self) -> Option<Instant> {
+        let state = self.state();
+        state.calls.is_empty().then_some(state.quiet_since)
     }
 
     pub(super) fn idleness(&self, quiet: Duration, unread: Duration) -> Idleness {
@@ -92,9 +108,9 @@ pub(super) struct Call {
 
 impl Call {
     /// The answer's body.
-    pub(super) fn answering(self, body: Body) -> Answering {
+    pub(super) fn answering(self, body: Body, public: Option<PublicAnswer>) -> Answering {
         self.waits_for_client(true);
-        Answering { body, call: self }
+        Answering { body, call: self, _public: public }
     }
 
     fn waits_for_client(&self, waits: bool) {
@@ -114,7 +130,14 @@ impl Drop for Call {
 pub(super) struct Answering {
     body: Body,
     call: Call,
+    _public: Option<PublicAnswer>,
 }
+
+/// One of the answers without a token that a connection may have on their way; in the answer's extensions.
+#[derive(Debug, Clone)]
+pub(super) struct PublicAnswer(
+    #[expect(dead_code, reason = "held until it is dropped")] pub(super) Arc<OwnedSemaphorePermit>,
+);
 
 impl http_body::Body for Answering {
     type Data = Bytes;

@@ -1,8 +1,10 @@
 //! One connection: HTTP/1 or HTTP/2 with explicit limits, watched for clients that say nothing or do not read their answers.
 
-use super::activity::{Activity, Idleness};
+use super::activity::{Idleness, PublicAnswer};
 use super::lingering::{DrainLimits, LingeringBody};
+use super::places::Connection;
 use super::server::Entrance;
+use super::target::without_slash;
 use crate::config::http::HttpConfig;
 use crate::telemetry::metrics::ConnectionEnd;
 use axum::Router;
@@ -13,8 +15,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use std::error::Error;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
@@ -26,29 +28,28 @@ const MAX_HEADERS: usize = 64;
 const MAX_BUFFER_BYTES: usize = 128 << 10;
 /// Header fields of an HTTP/2 request together: a token and what proxies add.
 const MAX_HEADER_LIST_BYTES: u32 = 64 << 10;
-/// Streams of one HTTP/2 connection.
-const MAX_CONCURRENT_STREAMS: u32 = 100;
+/// Streams of one HTTP/2 connection. Few of those without a token are worked on at a time (http/places.rs).
+const MAX_CONCURRENT_STREAMS: u32 = 32;
 /// What one HTTP/2 stream holds of an answer that its client does not take.
-const MAX_SEND_BUFFER_BYTES: usize = 64 << 10;
+const MAX_SEND_BUFFER_BYTES: usize = 32 << 10;
 
 /// Times a connection is looked at within the shorter of its time-outs.
 const LOOKS: u32 = 10;
 
-/// Who a request came from, in its extensions: the other end of the connection, which is the proxy where there is one.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Peer(pub(super) SocketAddr);
-
-impl Peer {
-    /// An IPv4 address is written as such, whatever the socket is.
-    pub(super) fn of(address: SocketAddr) -> Self {
-        Self(SocketAddr::new(address.ip().to_canonical(), address.port()))
-    }
+/// What the client may speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Spoken {
+    /// What its first bytes say.
+    Either,
+    /// HTTP/2, as the TLS handshake agreed: anything else is no valid preface (RFC 9113, 3.4).
+    Http2,
 }
 
 /// What every connection of one address is served with.
 pub(super) struct Connections {
     router: Router,
     builder: Builder<TokioExecutor>,
+    http2: Builder<TokioExecutor>,
     head_timeout: Duration,
     write_timeout: Duration,
     drain: DrainLimits,
@@ -80,7 +81,8 @@ impl Connections {
             duration: config.lingering_drain_ms.duration(),
         };
         let write_timeout = config.write_timeout_ms.duration();
-        Self { router, builder, head_timeout, write_timeout, drain, entrance }
+        let http2 = builder.clone().http2_only();
+        Self { router, builder, http2, head_timeout, write_timeout, drain, entrance }
     }
 
     /// Serves requests until the client closes, it must be ended, or `over` is cancelled and what is under way has ended. Why the
@@ -88,16 +90,26 @@ impl Connections {
     pub(super) async fn serve(
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        peer: Peer,
+        spoken: Spoken,
+        connected: &Arc<Connection>,
         over: &CancellationToken,
     ) -> Option<ConnectionEnd> {
-        let activity = Activity::new();
+        let activity = &connected.activity;
         let service = hyper::service::service_fn(|request: Request<Incoming>| {
             let call = activity.call(request.version());
-            let answer = self.router.clone().oneshot(self.prepared(request, peer));
-            async move { answer.await.map(|response| response.map(|body| Body::new(call.answering(body)))) }
+            let answer = self.router.clone().oneshot(self.prepared(request, connected));
+            async move {
+                answer.await.map(|mut response| {
+                    let public = response.extensions_mut().remove::<PublicAnswer>();
+                    response.map(|body| Body::new(call.answering(body, public)))
+                })
+            }
         });
-        let mut connection = pin!(self.builder.serve_connection(TokioIo::new(stream), service));
+        let builder = match spoken {
+            Spoken::Either => &self.builder,
+            Spoken::Http2 => &self.http2,
+        };
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
         let mut look = tokio::time::interval(self.head_timeout.min(self.write_timeout) / LOOKS);
         let (mut told_to_end, mut found_idle) = (false, false);
         loop {
@@ -106,6 +118,7 @@ impl Connections {
                     let idle = found_idle.then_some(ConnectionEnd::Silent);
                     return ended.err().and_then(|error| cause(&*error)).or(idle);
                 }
+                cause = connected.ended() => return Some(cause),
                 () = over.cancelled(), if !told_to_end => {
                     told_to_end = true;
                     connection.as_mut().graceful_shutdown();
@@ -129,12 +142,16 @@ impl Connections {
         }
     }
 
-    fn prepared(&self, request: Request<Incoming>, peer: Peer) -> Request<Body> {
+    fn prepared(&self, request: Request<Incoming>, connected: &Arc<Connection>) -> Request<Body> {
         let expects_continue = request.headers().contains_key(header::EXPECT);
         let mut request =
             request.map(|body| Body::new(LingeringBody::new(body, self.drain, expects_continue)));
         request.extensions_mut().insert(self.entrance);
-        request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(connected.peer);
+        request.extensions_mut().insert(Arc::clone(connected));
+        if let Some(uri) = without_slash(request.uri()) {
+            *request.uri_mut() = uri;
+        }
         request
     }
 }

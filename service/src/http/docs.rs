@@ -4,13 +4,13 @@ use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Router};
-use std::sync::Arc;
+use bytes::Bytes;
 use utoipa::openapi::OpenApi as Document;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-/// The description, written out once.
+/// The description, written out once and shared by all answers.
 #[derive(Clone)]
-pub(super) struct Text(Arc<str>);
+pub(super) struct Text(Bytes);
 
 impl Text {
     pub(super) fn new(document: &Document) -> Self {
@@ -27,7 +27,7 @@ impl Text {
     responses((status = 200, description = "OpenAPI document", body = Object, content_type = "application/json"))
 )]
 pub(super) async fn openapi(Extension(text): Extension<Text>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "application/json")], text.0.to_string())
+    ([(header::CONTENT_TYPE, "application/json")], text.0)
 }
 
 /// Its files and this service, nothing else; in no frame. Swagger UI sets styles and holds its pictures in the style sheet.

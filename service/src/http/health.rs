@@ -57,11 +57,14 @@ pub(super) async fn readyz(State(api): State<Shared>) -> Result<Json<Health>, Ap
     responses((status = 200, description = "Metrics", body = String, content_type = "text/plain"))
 )]
 pub(super) async fn metrics(State(api): State<Shared>) -> Result<impl IntoResponse, ApiError> {
-    // The gauge `cxr_ready` must be true of now, whether or not anybody probes.
-    api.readiness.failed_checks().await;
-    let text = api.metrics.exposition().map_err(|error| {
-        tracing::error!(cause = chain(&error), "metrics cannot be written");
-        ApiError::Failed { row: None }
-    })?;
+    let text = api.exposition.text(async {
+        // The gauge `cxr_ready` must be true of now, whether or not anybody probes.
+        api.readiness.failed_checks().await;
+        api.metrics.exposition().map_err(|error| {
+            tracing::error!(cause = chain(&error), "metrics cannot be written");
+            ApiError::Failed { row: None }
+        })
+    });
+    let text = text.await?;
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text))
 }

@@ -1,15 +1,19 @@
 //! Forms: one part `file` with the image, and text parts that say something of it. Read to the end before anything
 //! is done with it, so that a form that is cut short is refused whole. A text part that is empty is as if absent.
 
+mod pieces;
+
 use super::error::ApiError;
 use super::media::is_image;
 use super::query::filled;
-use super::upload::over_limit;
+use super::upload::{caused_by, over_limit};
 use crate::config::secret::Secret;
 use crate::pipeline::Stated;
+use axum::body::Body;
 use axum::extract::multipart::{Field, Multipart, MultipartError};
 use axum::extract::{DefaultBodyLimit, FromRequest, Request};
 use bytes::{Bytes, BytesMut};
+use pieces::{HeadTooLong, Pieces, Reading};
 
 /// Longest text part; what it may say is far shorter.
 const MAX_TEXT_BYTES: usize = 256;
@@ -23,9 +27,15 @@ pub(super) async fn read(
     let boundary = |_| ApiError::Malformed("the Content-Type gives no usable multipart boundary");
     // The body comes limited, to more than statements may have.
     DefaultBodyLimit::disable().apply(&mut request);
+    let reading = Reading::default();
+    let request = request.map(|body| Body::new(Pieces::new(body, reading.clone())));
     let mut form = Multipart::from_request(request, &()).await.map_err(boundary)?;
     let mut image = None;
-    while let Some(part) = form.next_field().await.map_err(|error| broken(&error, limit_bytes))? {
+    loop {
+        reading.head();
+        let next = form.next_field().await.map_err(|error| broken(&error, limit_bytes))?;
+        let Some(part) = next else { break };
+        reading.content();
         let name = part.name().unwrap_or_default().to_owned();
         let field = match name.as_str() {
             "file" => {
@@ -93,6 +103,11 @@ async fn bytes(mut part: Field<'_>, most: usize, limit_bytes: usize) -> Result<B
 fn broken(error: &MultipartError, limit_bytes: usize) -> ApiError {
     if over_limit(error) {
         return ApiError::BodyTooLarge { limit_bytes };
+    }
+    if caused_by::<HeadTooLong>(error) {
+        return ApiError::Malformed(
+            "the form has more than 8192 bytes before its first part, or in the headers of a part",
+        );
     }
     ApiError::Malformed("the form is malformed or ends before its closing boundary")
 }

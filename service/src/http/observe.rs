@@ -1,9 +1,11 @@
 //! The outermost middleware: request id, problem documents, panics, one log line and the metrics of every request.
 
 use super::Shared;
-use super::connection::Peer;
+use super::address::Peer;
 use super::docs;
 use super::error::{ApiError, Problem, REFUSAL_CODES};
+use super::places::Connection;
+use super::server::Entrance;
 use crate::auth::Actor;
 use crate::telemetry::throttle::{Line, Throttle};
 use axum::body::Body;
@@ -74,9 +76,24 @@ pub(super) async fn observe(
     request.extensions_mut().insert(arrival.clone());
     let route = path.as_ref().map_or("unmatched", MatchedPath::as_str).to_owned();
     let method = known(request.method());
-    let mut record = RequestRecord { api, route, method, arrival, peer, status: CLIENT_GONE, problem: None };
+    let connection = request.extensions().get::<Arc<Connection>>().cloned();
+    let entrance = request.extensions().get().copied().unwrap_or(Entrance::Only);
+    let mut record = RequestRecord {
+        api: Arc::clone(&api),
+        route,
+        method,
+        arrival,
+        peer,
+        status: CLIENT_GONE,
+        problem: None,
+    };
     let response = caught(next.run(request)).await;
-    record.end(response)
+    let response = record.end(response);
+    let Some(connection) = connection else { return response };
+    let delay = api.lateness.delay(&connection, entrance, record.actor(), record.refusal().is_some());
+    // Logged and counted when it was decided, not when it leaves.
+    drop(record);
+    api.lateness.hold(response, delay, &connection).await
 }
 
 /// A panic becomes an answer; the panic hook has logged where.
@@ -123,6 +140,17 @@ impl RequestRecord {
     }
 }
 
+impl RequestRecord {
+    /// The code of a refusal before admission.
+    fn refusal(&self) -> Option<&str> {
+        self.problem.as_ref().map(Problem::code).filter(|code| REFUSAL_CODES.contains(code))
+    }
+
+    fn actor(&self) -> Option<&str> {
+        self.arrival.actor.get().map(String::as_str)
+    }
+}
+
 impl Drop for RequestRecord {
     fn drop(&mut self) {
         let (route, method, status) = (self.route.as_str(), self.method, self.status);
@@ -130,8 +158,8 @@ impl Drop for RequestRecord {
         let duration_ms = duration.as_micros() as f64 / 1e3;
         let problem = self.problem.as_ref().map(Problem::code);
         self.api.metrics.request(route, method, status, duration);
-        let (actor, lines) = (self.arrival.actor.get().map(String::as_str), &self.api.lines);
-        if let Some(code) = problem.filter(|code| REFUSAL_CODES.contains(code)) {
+        let (actor, lines) = (self.actor(), &self.api.lines);
+        if let Some(code) = self.refusal() {
             self.api.metrics.refused(code);
             let bound = if actor.is_some() { &lines.clients } else { &lines.strangers };
             let Line::Written { left_out } = bound.line() else { return };

@@ -133,7 +133,7 @@ pub(super) async fn create(
     Extension(actor): Extension<Actor>,
     RequestTimeout(timeout): RequestTimeout,
     IdempotencyKey(idempotency_key): IdempotencyKey,
-    Admitted(admission): Admitted,
+    Admitted(mut admission): Admitted,
     request: Request,
 ) -> Result<Response, ApiError> {
     let request_id = arrival.request_id.clone();
@@ -143,6 +143,7 @@ pub(super) async fn create(
     // the task that works on the image.
     let work = async move {
         let upload = Upload::receive(request, &api, deadline).await?;
+        admission.holds(upload.reserved);
         let submission = Submission {
             request_id: arrival.request_id,
             actor: actor.subject().to_owned(),

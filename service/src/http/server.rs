@@ -1,18 +1,19 @@
 //! Connections: accepted up to a bound, given TLS where it is configured, and drained when the process ends.
 
-use super::connection::{Connections, Peer};
+use super::address::Peer;
+use super::connection::{Connections, Spoken};
+use super::places::{Connection, NoRoom, Place, Places, WAITS_FOR_ROOM};
 use super::tls::{Tls, TlsError};
 use super::unread::Impatient;
 use crate::config::http::HttpConfig;
 use crate::telemetry::logs::chain;
 use crate::telemetry::metrics::{ConnectionEnd, Metrics};
 use axum::Router;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 /// After the system refused a connection for want of file descriptors or memory.
@@ -32,15 +33,15 @@ pub enum Entrance {
 /// Connections that were open when the listener closed.
 pub struct Open {
     over: CancellationToken,
-    places: Arc<Semaphore>,
-    n_places: usize,
+    /// Nothing is sent: each connection holds the other end.
+    ended: mpsc::Receiver<()>,
 }
 
 impl Open {
     /// Lets every request that is under way end, and every connection with it.
-    pub async fn shutdown(self) {
+    pub async fn shutdown(mut self) {
         self.over.cancel();
-        drop(self.places.acquire_many(u32::try_from(self.n_places).unwrap_or(u32::MAX)).await);
+        drop(self.ended.recv().await);
     }
 }
 
@@ -60,8 +61,8 @@ pub async fn serve(
     if let Some(tls) = &server.tls {
         tokio::spawn(Arc::clone(tls).keep_fresh());
     }
-    let n_places = config.max_connections.get();
-    let open = Open { over: CancellationToken::new(), places: Arc::new(Semaphore::new(n_places)), n_places };
+    let (open, ended) = mpsc::channel::<()>(1);
+    let over = CancellationToken::new();
     let mut shutdown = pin!(shutdown);
     loop {
         let accepted = tokio::select! {
@@ -69,28 +70,26 @@ pub async fn serve(
             () = &mut shutdown => break,
         };
         match accepted {
-            // Closed at once when all places are taken: who waits in the system's queue learns nothing, and probes wait with him.
-            Ok((stream, peer)) => match Arc::clone(&open.places).try_acquire_owned() {
-                Ok(place) => {
-                    let (server, over) = (Arc::clone(&server), open.over.clone());
-                    tokio::spawn(async move {
-                        server.connection(stream, peer, &over).await;
-                        drop(place);
-                    });
-                }
-                Err(_) => server.metrics.connection_ended(ConnectionEnd::NoPlace),
-            },
+            Ok((stream, peer)) => {
+                let connected = server.connected(stream, Peer::of(peer), over.clone());
+                let open = open.clone();
+                tokio::spawn(async move {
+                    connected.await;
+                    drop(open);
+                });
+            }
             Err(error) => {
                 tracing::warn!(cause = chain(&error), "accepting a connection failed");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
-    Ok(open)
+    Ok(Open { over, ended })
 }
 
 struct Server {
     connections: Connections,
+    places: Arc<Places>,
     head_timeout: Duration,
     write_timeout: Duration,
     tls: Option<Arc<Tls>>,
@@ -112,6 +111,7 @@ impl Server {
         let tls = files.map(|(key, files)| Tls::load(key, files, Arc::clone(&metrics))).transpose()?;
         Ok(Self {
             connections: Connections::new(router, config, entrance),
+            places: Places::new(config.max_connections.get(), config.max_connections_per_address.get()),
             head_timeout: config.header_timeout_ms.duration(),
             write_timeout: config.write_timeout_ms.duration(),
             tls: tls.map(Arc::new),
@@ -119,14 +119,45 @@ impl Server {
         })
     }
 
-    async fn connection(&self, stream: TcpStream, peer: SocketAddr, over: &CancellationToken) {
+    /// What becomes of a new connection: it has its place when this returns, or waits for one.
+    fn connected(
+        self: &Arc<Self>,
+        stream: TcpStream,
+        peer: Peer,
+        over: CancellationToken,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let (server, place) = (Arc::clone(self), self.places.enter(peer));
+        async move {
+            let place = match place {
+                Ok(place) => Ok(place),
+                // Closing at once would invite the next attempt at once.
+                Err(no_room) => server.room(peer, no_room, &over).await,
+            };
+            match place {
+                Ok(place) => server.serve(stream, &place.connection, &over).await,
+                Err(NoRoom::Full) => server.metrics.connection_ended(ConnectionEnd::NoPlace),
+                Err(NoRoom::Site) => server.metrics.connection_ended(ConnectionEnd::AddressLimit),
+            }
+        }
+    }
+
+    /// Waits a moment for room.
+    async fn room(&self, peer: Peer, no_room: NoRoom, over: &CancellationToken) -> Result<Place, NoRoom> {
+        let _waiting = self.places.wait().ok_or(no_room)?;
+        tokio::select! {
+            () = tokio::time::sleep(WAITS_FOR_ROOM) => self.places.enter_after_waiting(peer),
+            () = over.cancelled() => Err(no_room),
+        }
+    }
+
+    async fn serve(&self, stream: TcpStream, connection: &Arc<Connection>, over: &CancellationToken) {
         let _counted = self.metrics.connected();
         // Answers are small and awaited.
         drop(stream.set_nodelay(true));
-        let (stream, peer) = (Impatient::new(stream, self.write_timeout), Peer::of(peer));
+        let stream = Impatient::new(stream, self.write_timeout);
         let ended = match &self.tls {
-            None => self.connections.serve(stream, peer, over).await,
-            Some(tls) => self.encrypted(tls, stream, peer, over).await,
+            None => self.connections.serve(stream, Spoken::Either, connection, over).await,
+            Some(tls) => self.encrypted(tls, stream, connection, over).await,
         };
         if let Some(cause) = ended {
             self.metrics.connection_ended(cause);
@@ -137,16 +168,21 @@ impl Server {
         &self,
         tls: &Tls,
         stream: Impatient<TcpStream>,
-        peer: Peer,
+        connection: &Arc<Connection>,
         over: &CancellationToken,
     ) -> Option<ConnectionEnd> {
         let handshake = tokio::time::timeout(self.head_timeout, tls.acceptor().accept(stream));
         let shaken = tokio::select! {
             shaken = handshake => shaken,
+            cause = connection.ended() => return Some(cause),
             () = over.cancelled() => return None,
         };
         match shaken {
-            Ok(Ok(stream)) => self.connections.serve(stream, peer, over).await,
+            Ok(Ok(stream)) => {
+                let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                let spoken = if http2 { Spoken::Http2 } else { Spoken::Either };
+                self.connections.serve(stream, spoken, connection, over).await
+            }
             Ok(Err(error)) => {
                 tracing::debug!(cause = chain(&error), "a TLS handshake failed");
                 Some(ConnectionEnd::Tls)

@@ -3,10 +3,11 @@
 use super::error::ApiError;
 use super::media::{Packing, packing};
 use super::{Shared, multipart, query, subject};
+use crate::memory::Reserved;
 use crate::pipeline::Stated;
 use axum::extract::Request;
 use axum::http::header;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Deserialize;
 use std::time::Instant;
@@ -21,6 +22,8 @@ pub(super) struct Upload {
     pub(super) image: Bytes,
     pub(super) stated: Stated,
     pub(super) explain: bool,
+    /// The memory that its bytes take.
+    pub(super) reserved: Reserved,
 }
 
 /// Query of a prediction.
@@ -56,7 +59,8 @@ impl Upload {
             Packing::Raw => limit_bytes,
             Packing::Multipart => limit_bytes.saturating_add(FORM_OVERHEAD_BYTES),
         };
-        if declared_length(&request).is_some_and(|length| length > body_limit as u64) {
+        let declared = declared_length(&request);
+        if declared.is_some_and(|length| length > body_limit as u64) {
             return Err(ApiError::BodyTooLarge { limit_bytes });
         }
         let subject = subject::stated(request.headers())?;
@@ -66,15 +70,19 @@ impl Upload {
         let request = request.map(|body| axum::body::Body::new(Limited::new(body, body_limit)));
         let receive = async {
             match packing {
-                Packing::Raw => Ok((raw(request, limit_bytes).await?, stated)),
+                Packing::Raw => Ok((raw(request, declared, limit_bytes).await?, stated)),
                 Packing::Multipart => multipart::read(request, limit_bytes, stated).await,
             }
         };
+        // A body without a length may have all that is allowed.
+        let room = api.pipeline.memory.uploads.reserve(declared.unwrap_or(body_limit as u64));
+        let room = tokio::time::timeout_at(deadline.into(), room).await;
+        let reserved = room.ok().flatten().ok_or(ApiError::Overloaded)?;
         let last = Instant::now() + api.body_timeout;
         let received = tokio::time::timeout_at(last.min(deadline).into(), receive).await;
         let late = ApiError::BodyTimeout { by_deadline: deadline < last };
         let (image, stated) = received.map_err(|_| late)??;
-        Ok(Self { image, stated, explain: asked.explain })
+        Ok(Self { image, stated, explain: asked.explain, reserved })
     }
 }
 
@@ -82,17 +90,30 @@ fn declared_length(request: &Request) -> Option<u64> {
     request.headers().get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-async fn raw(request: Request, limit_bytes: usize) -> Result<Bytes, ApiError> {
-    match request.into_body().collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if over_limit(&error) => Err(ApiError::BodyTooLarge { limit_bytes }),
-        Err(_) => {
-            Err(ApiError::Malformed("the body does not come to the end that its head or its chunks announce"))
+/// Into one piece: the frames of a body that were kept until its end would take its memory twice.
+async fn raw(request: Request, declared: Option<u64>, limit_bytes: usize) -> Result<Bytes, ApiError> {
+    let mut read = BytesMut::with_capacity(declared.map_or(0, |length| length as usize));
+    let mut body = request.into_body();
+    while let Some(frame) = body.frame().await {
+        match frame {
+            Ok(frame) => read.extend_from_slice(frame.data_ref().map_or(&[], |data| data)),
+            Err(error) if over_limit(&error) => return Err(ApiError::BodyTooLarge { limit_bytes }),
+            Err(_) => {
+                return Err(ApiError::Malformed(
+                    "the body ended before its Content-Length, or its chunks are malformed",
+                ));
+            }
         }
     }
+    Ok(read.freeze())
 }
 
 /// Whether the limit stopped the body, somewhere in the chain of causes.
 pub(super) fn over_limit(error: &(dyn std::error::Error + 'static)) -> bool {
-    error.is::<LengthLimitError>() || error.source().is_some_and(over_limit)
+    caused_by::<LengthLimitError>(error)
+}
+
+/// Whether an error of this kind is somewhere in the chain of causes.
+pub(super) fn caused_by<E: std::error::Error + 'static>(error: &(dyn std::error::Error + 'static)) -> bool {
+    error.is::<E>() || error.source().is_some_and(caused_by::<E>)
 }

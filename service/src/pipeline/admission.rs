@@ -1,5 +1,6 @@
 //! The door: a bounded number of requests may hold an image at a time.
 
+use crate::memory::Reserved;
 use crate::quota::ClientPlace;
 use crate::telemetry::metrics::{Counted, Metrics};
 use std::sync::Arc;
@@ -17,11 +18,17 @@ pub struct Gate {
 pub struct Admission {
     place: OwnedSemaphorePermit,
     n_places: usize,
+    upload: Option<Reserved>,
     _client: ClientPlace,
     _counted: Counted,
 }
 
 impl Admission {
+    /// Keeps the memory of the upload for as long as the place.
+    pub fn holds(&mut self, upload: Reserved) {
+        self.upload = Some(upload);
+    }
+
     /// How many are inside, this one with them.
     pub(super) fn in_flight(&self) -> usize {
         self.n_places.saturating_sub(self.place.semaphore().available_permits())
@@ -37,7 +44,13 @@ impl Gate {
     /// A place for a client that has one of its own, or nothing when all are taken: there is no queue in front of the door.
     pub fn try_enter(&self, client: ClientPlace) -> Option<Admission> {
         let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
-        Some(Admission { place, n_places: self.n_places, _client: client, _counted: self.metrics.admitted() })
+        Some(Admission {
+            place,
+            n_places: self.n_places,
+            upload: None,
+            _client: client,
+            _counted: self.metrics.admitted(),
+        })
     }
 
     /// Waits until everybody has left.

@@ -124,8 +124,11 @@ impl Pipeline {
         let (image, stated, limits) = (case.image.clone(), case.stated.clone(), self.limits);
         let manifest = case.serving.model.manifest();
         let (acceptance, spec) = (manifest.acceptance, manifest.preprocess);
+        let reserved = self.room_to_decode(case).await?;
         let (patience, mut found) = (case.patience.clone(), std::mem::take(known));
         let job = move |workspace: &mut Workspace| {
+            // Until the pixels are gone, even if nobody waits for them any more.
+            let _reserved = reserved;
             let input = still_wanted(&patience).and_then(|()| {
                 let accepted = read(workspace, &image, &stated, &limits, &acceptance, &patience, &mut found)?;
                 Ok(reduce(workspace, accepted, &spec, &mut found))

@@ -48,12 +48,27 @@ pub enum ConnectionEnd {
     Silent,
     /// The client did not take its answer.
     NotReading,
+    /// Its address has all the connections that it may have.
+    AddressLimit,
+    /// It made way for another one.
+    Evicted,
+    /// It provoked a refusal while as many were held back as may be.
+    Flooding,
 }
 
 impl ConnectionEnd {
     /// Every cause.
-    pub(super) const ALL: [Self; 6] =
-        [Self::NoPlace, Self::Tls, Self::Malformed, Self::HeadTooLarge, Self::Silent, Self::NotReading];
+    pub(super) const ALL: [Self; 9] = [
+        Self::NoPlace,
+        Self::Tls,
+        Self::Malformed,
+        Self::HeadTooLarge,
+        Self::Silent,
+        Self::NotReading,
+        Self::AddressLimit,
+        Self::Evicted,
+        Self::Flooding,
+    ];
 
     pub(super) const fn label(self) -> &'static str {
         match self {
@@ -63,6 +78,9 @@ impl ConnectionEnd {
             Self::HeadTooLarge => "head_too_large",
             Self::Silent => "silent",
             Self::NotReading => "not_reading",
+            Self::AddressLimit => "address_limit",
+            Self::Evicted => "evicted",
+            Self::Flooding => "flooding",
         }
     }
 }

@@ -1,0 +1,62 @@
+//! File descriptors: a connection needs one, and a process that has none left can accept nobody and open nothing.
+
+use crate::config::http::HttpConfig;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::num::NonZeroUsize;
+
+/// For the database, files, the log and what libraries open.
+const SPARE: u64 = 128;
+/// Fewer connections than this are no service.
+const LEAST_CONNECTIONS: u64 = 16;
+
+/// The limit leaves no room for connections.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "ulimit -n is {limit}: the service needs {} file descriptors at least, and 2 more for each of http.max_connections",
+    SPARE + 2 * LEAST_CONNECTIONS
+)]
+pub struct TooFew {
+    limit: u64,
+}
+
+/// Raises the limit as far as the system allows, and lowers `http.max_connections` to what it then holds. A place has a second
+/// descriptor for a connection that waits for it.
+///
+/// # Errors
+/// When hardly any connection could be served.
+pub fn fit(http: &mut HttpConfig) -> Result<(), TooFew> {
+    let listeners = if http.operations_bind.is_some() { 2 } else { 1 };
+    let of_a_connection = 2 * listeners;
+    let wanted = SPARE + http.max_connections.get() as u64 * of_a_connection;
+    let limit = raised(wanted);
+    if limit >= wanted {
+        return Ok(());
+    }
+    let fitting = limit.saturating_sub(SPARE) / of_a_connection;
+    if fitting < LEAST_CONNECTIONS {
+        return Err(TooFew { limit });
+    }
+    tracing::warn!(
+        limit,
+        wanted,
+        max_connections = fitting,
+        "service.http.max_connections is lowered: ulimit -n is too small; raise it, or configure fewer connections"
+    );
+    http.max_connections = NonZeroUsize::new(fitting as usize).unwrap_or(NonZeroUsize::MIN);
+    http.max_connections_per_address = http.max_connections_per_address.min(http.max_connections);
+    Ok(())
+}
+
+/// The limit, after an attempt to make it as large as is wanted.
+fn raised(wanted: u64) -> u64 {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let (soft, hard) = (current.unwrap_or(u64::MAX), maximum.unwrap_or(u64::MAX));
+    if soft >= wanted {
+        return soft;
+    }
+    let raised = wanted.min(hard);
+    match setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum }) {
+        Ok(()) => raised,
+        Err(_) => soft,
+    }
+}

@@ -6,6 +6,7 @@ pub use super::labels::{ConnectionEnd, DropCause, ReloadResult, ShadowResult};
 
 use super::buckets::{BATCH_BUCKETS, DIFFERENCE_BUCKETS, DURATION_BUCKETS_SECONDS};
 use cxr::RejectReason;
+use cxr::decide::Verdict;
 use declare::{counter, counters, gauge, histogram, histograms};
 use prometheus::{
     Encoder, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
@@ -196,8 +197,8 @@ impl Metrics {
         for reason in RejectReason::ALL {
             self.rejections.with_label_values(&[reason.code()]);
         }
-        for decision in ["positive", "negative"] {
-            self.predictions.with_label_values(&[decision]);
+        for verdict in Verdict::ALL {
+            self.predictions.with_label_values(&[verdict.code()]);
         }
         for cause in refusal_causes {
             self.refusals.with_label_values(&[*cause]);

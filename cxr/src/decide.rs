@@ -1,7 +1,7 @@
 //! Probability to decision: the operating point and the rules that ask for a human.
 
 use crate::calibrate::Probability;
-use crate::metadata::{AcquisitionMetadata, Modality, View};
+use crate::intended_use::Suitability;
 use serde::{Deserialize, Serialize};
 
 /// How a probability becomes a decision; travels in the bundle, one per variant.
@@ -44,32 +44,7 @@ pub struct ReviewBand {
     pub high: f64,
 }
 
-/// Who and what the model was made for. Absent limits accept everything.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct IntendedUse {
-    /// One sentence for people.
-    pub statement: String,
-    /// Youngest and oldest age in years.
-    pub age_years: Option<[f32; 2]>,
-    /// Projections.
-    pub views: Vec<View>,
-    /// Modalities.
-    pub modalities: Vec<Modality>,
-}
-
-impl IntendedUse {
-    /// Whether what is stated of an acquisition contradicts the intended use; what is not stated does not.
-    pub fn excludes(&self, metadata: &AcquisitionMetadata) -> bool {
-        let age = matches!((self.age_years, metadata.age_years), (Some([low, high]), Some(age)) if age < low || age > high);
-        let view = metadata.view.is_some_and(|v| !self.views.is_empty() && !self.views.contains(&v));
-        let modality =
-            metadata.modality.is_some_and(|m| !self.modalities.is_empty() && !self.modalities.contains(&m));
-        age || view || modality
-    }
-}
-
-/// What follows from the operating point.
+/// What is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
@@ -77,18 +52,26 @@ pub enum Verdict {
     Positive,
     /// Below the threshold.
     Negative,
+    /// The model does not apply to the image: the answer names no class and gives no probability.
+    Refer,
 }
 
 impl Verdict {
     /// Every verdict.
-    pub const ALL: [Self; 2] = [Self::Positive, Self::Negative];
+    pub const ALL: [Self; 3] = [Self::Positive, Self::Negative, Self::Refer];
 
     /// The code used in rows and metrics.
     pub const fn code(self) -> &'static str {
         match self {
             Self::Positive => "positive",
             Self::Negative => "negative",
+            Self::Refer => "refer",
         }
+    }
+
+    /// Whether the answer names a class.
+    pub const fn names_a_class(self) -> bool {
+        !matches!(self, Self::Refer)
     }
 }
 
@@ -96,10 +79,13 @@ impl Verdict {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DecisionReason {
-    /// What is stated of the acquisition contradicts the intended use.
+    /// The image is known not to be one that the model is for: referred.
     OutsideIntendedUse,
-    /// The embedding is unlike the training data.
+    /// The embedding is unlike the training data: referred.
     OutOfDistribution,
+    /// The image is not known to be one that the model is for: nobody states its age or view. Before the rules on the
+    /// probability, because it is a doubt about the probability itself.
+    IntendedUseUnknown,
     /// The probability lies in the review band.
     NearThreshold,
     /// At or above the threshold: a radiologist confirms every positive.
@@ -123,6 +109,7 @@ impl DecisionReason {
         match self {
             Self::OutsideIntendedUse => "outside_intended_use",
             Self::OutOfDistribution => "out_of_distribution",
+            Self::IntendedUseUnknown => "intended_use_unknown",
             Self::NearThreshold => "near_threshold",
             Self::AboveThreshold => "above_threshold",
             Self::BelowThreshold => "below_threshold",
@@ -133,9 +120,10 @@ impl DecisionReason {
 /// The outcome for one image.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Decision {
-    /// Positive or negative.
+    /// What is answered.
     pub verdict: Verdict,
-    /// Probability of the class that the verdict names.
+    /// Probability of the class on whose side of the threshold the image lies. Rows hold it always; an answer has it where
+    /// the verdict names a class.
     pub confidence: f64,
     /// Whether a radiologist must look before anyone acts.
     pub review_required: bool,
@@ -144,28 +132,33 @@ pub struct Decision {
 }
 
 impl DecisionPolicy {
+    /// The side of the threshold: never [`Verdict::Refer`].
+    pub fn at_threshold(&self, probability: Probability) -> Verdict {
+        if probability.value() >= self.threshold { Verdict::Positive } else { Verdict::Negative }
+    }
+
     /// Applies the policy.
-    pub fn decide(
-        &self,
-        probability: Probability,
-        ood_score: f64,
-        intended: &IntendedUse,
-        metadata: &AcquisitionMetadata,
-    ) -> Decision {
+    pub fn decide(&self, probability: Probability, ood_score: f64, suitability: Suitability) -> Decision {
         let p = probability.value();
-        let verdict = if p >= self.threshold { Verdict::Positive } else { Verdict::Negative };
-        let reason = if intended.excludes(metadata) {
+        let side = self.at_threshold(probability);
+        let reason = if suitability == Suitability::Outside {
             DecisionReason::OutsideIntendedUse
         } else if ood_score.is_nan() || ood_score > self.ood_threshold {
             DecisionReason::OutOfDistribution
+        } else if suitability == Suitability::Unknown {
+            DecisionReason::IntendedUseUnknown
         } else if (self.review_band.low..self.review_band.high).contains(&p) {
             DecisionReason::NearThreshold
-        } else if verdict == Verdict::Positive {
+        } else if side == Verdict::Positive {
             DecisionReason::AboveThreshold
         } else {
             DecisionReason::BelowThreshold
         };
-        let confidence = if verdict == Verdict::Positive { p } else { 1.0 - p };
+        let verdict = match reason {
+            DecisionReason::OutsideIntendedUse | DecisionReason::OutOfDistribution => Verdict::Refer,
+            _ => side,
+        };
+        let confidence = if side == Verdict::Positive { p } else { 1.0 - p };
         Decision { verdict, confidence, review_required: reason != DecisionReason::BelowThreshold, reason }
     }
 }
@@ -207,40 +200,34 @@ mod tests {
         }
     }
 
-    fn intended() -> IntendedUse {
-        IntendedUse {
-            statement: "children".into(),
-            age_years: Some([0.0, 18.0]),
-            views: vec![View::Pa, View::Ap],
-            modalities: vec![],
-        }
-    }
-
-    fn decide(p: f64, ood: f64, age: Option<f32>) -> Decision {
+    fn decide(p: f64, ood: f64, suitability: Suitability) -> Decision {
         let probability = AffineCalibration::IDENTITY.apply((p / (1.0 - p)).ln());
-        let metadata = AcquisitionMetadata { age_years: age, ..Default::default() };
-        policy().decide(probability, ood, &intended(), &metadata)
+        policy().decide(probability, ood, suitability)
     }
 
     #[test]
     fn the_first_rule_that_applies_gives_the_reason() {
+        use DecisionReason as Reason;
+        use Suitability::{Intended, Outside, Unknown};
         let cases = [
-            (0.9, 1.0, Some(7.0), Verdict::Positive, DecisionReason::AboveThreshold, true),
-            (0.1, 1.0, None, Verdict::Negative, DecisionReason::BelowThreshold, false),
-            (0.35, 1.0, None, Verdict::Negative, DecisionReason::NearThreshold, true),
-            (0.45, 1.0, None, Verdict::Positive, DecisionReason::NearThreshold, true),
-            (0.1, 3.5, None, Verdict::Negative, DecisionReason::OutOfDistribution, true),
-            (0.1, f64::NAN, None, Verdict::Negative, DecisionReason::OutOfDistribution, true),
-            (0.1, 3.5, Some(60.0), Verdict::Negative, DecisionReason::OutsideIntendedUse, true),
+            (0.9, 1.0, Intended, Verdict::Positive, Reason::AboveThreshold, true),
+            (0.1, 1.0, Intended, Verdict::Negative, Reason::BelowThreshold, false),
+            (0.35, 1.0, Intended, Verdict::Negative, Reason::NearThreshold, true),
+            (0.45, 1.0, Intended, Verdict::Positive, Reason::NearThreshold, true),
+            (0.1, 1.0, Unknown, Verdict::Negative, Reason::IntendedUseUnknown, true),
+            (0.45, 1.0, Unknown, Verdict::Positive, Reason::IntendedUseUnknown, true),
+            (0.9, 1.0, Unknown, Verdict::Positive, Reason::IntendedUseUnknown, true),
+            (0.1, 3.5, Intended, Verdict::Refer, Reason::OutOfDistribution, true),
+            (0.9, f64::NAN, Unknown, Verdict::Refer, Reason::OutOfDistribution, true),
+            (0.1, 3.5, Outside, Verdict::Refer, Reason::OutsideIntendedUse, true),
+            (0.9, 1.0, Outside, Verdict::Refer, Reason::OutsideIntendedUse, true),
         ];
-        for (p, ood, age, verdict, reason, review) in cases {
-            let d = decide(p, ood, age);
-            assert_eq!(
-                (d.verdict, d.reason, d.review_required),
-                (verdict, reason, review),
-                "{p} {ood} {age:?}"
-            );
-            assert!(d.confidence > 0.3);
+        for (p, ood, suitability, verdict, reason, review) in cases {
+            let d = decide(p, ood, suitability);
+            let found = (d.verdict, d.reason, d.review_required);
+            assert_eq!(found, (verdict, reason, review), "{p} {ood} {suitability:?}");
+            let side = if p >= 0.4 { p } else { 1.0 - p };
+            assert!((d.confidence - side).abs() < 1e-12, "rows keep the number of a referred image");
         }
     }
 }

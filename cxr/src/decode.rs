@@ -3,6 +3,7 @@
 pub mod cost;
 mod jpeg;
 mod png;
+mod shallow;
 mod tiff;
 
 use crate::cancel::{Cancel, Cancelled};
@@ -57,7 +58,7 @@ pub fn decode_with(
         )
         .into());
     }
-    match sniff(bytes) {
+    let image = match sniff(bytes) {
         Some(Format::Jpeg) => jpeg::decode(workspace, bytes, limits).map_err(Into::into),
         Some(Format::Png) => png::decode(workspace, bytes, limits).map_err(Into::into),
         Some(Format::Tiff) => tiff::decode(bytes, limits, cancel),
@@ -73,7 +74,8 @@ pub fn decode_with(
             "send the image file itself: JPEG, PNG or TIFF",
         )
         .into()),
-    }
+    };
+    image.map(shallow::read_as_stored)
 }
 
 /// The format that the first bytes announce.
@@ -136,7 +138,8 @@ fn unsupported(found: impl Into<String>) -> Rejection {
 }
 
 /// Deep files say 16 bits and use fewer, and carry no window: the bits in use are counted and the window is taken
-/// from the samples (0.1 % at either end, so that a burned-in marker does not darken the rest).
+/// from the samples (0.1 % at either end, so that a burned-in marker does not darken the rest). Files that hold no more than
+/// 8 bits are found out afterwards, in `shallow`.
 fn deep(samples: &[u16]) -> (u8, Windowing) {
     let top = samples.iter().fold(0, |all, sample| all | sample);
     let bits = (16 - top.leading_zeros()).max(9) as u8;

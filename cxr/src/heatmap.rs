@@ -1,4 +1,10 @@
-//! Class activation map to a picture: a transparent overlay in the original's geometry, as an indexed PNG.
+//! Class activation map to a picture: a transparent overlay in the original's geometry, as an indexed PNG, and its legend.
+
+mod legend;
+mod scale;
+
+pub use legend::{LIMITS, legend};
+pub use scale::{ColourScale, HeatmapScale, ScaleOrigin};
 
 use crate::preprocess::{Geometry, ResizeMode};
 use png::{BitDepth, ColorType, Compression, Encoder};
@@ -6,29 +12,37 @@ use png::{BitDepth, ColorType, Compression, Encoder};
 /// The longest side that is drawn; a larger original gets its heatmap at this size with the same proportions.
 const MAX_SIDE_PX: u32 = 4096;
 
-/// Renders a map (`cam_size` = columns, rows; row-major) over the original: nothing where the map is not positive
-/// (Grad-CAM's ReLU), then from transparent violet over red to opaque yellow at the map's maximum. A map without
-/// positive or with non-finite values gives an empty overlay.
+/// A map with what its colours mean.
+#[derive(Debug, Clone, Copy)]
+pub struct Evidence<'a> {
+    /// Row-major values.
+    pub cam: &'a [f32],
+    /// Columns and rows.
+    pub cam_size: (u32, u32),
+    /// The same for every image.
+    pub scale: ColourScale,
+    /// The class that the evidence is for.
+    pub class: &'a str,
+}
+
+/// Renders a map over the original: nothing below the scale, then from violet over red to yellow. The file's text chunks
+/// (`Title`, `Description`, `cxr-scale`) say what is drawn.
 ///
 /// # Panics
-/// If `cam` does not have `cam_size` values.
-pub fn render(cam: &[f32], cam_size: (u32, u32), geometry: &Geometry) -> Vec<u8> {
+/// If the map does not have `cam_size` values.
+pub fn render(evidence: &Evidence<'_>, geometry: &Geometry) -> Vec<u8> {
     let (width, height) = drawn_size(geometry.original);
-    encode(&indices(cam, cam_size, geometry, (width, height)), width, height)
+    encode(&indices(evidence, geometry, (width, height)), (width, height), evidence)
 }
 
 /// The same over the model's own input, blended: RGB, row-major, for `pixels` of `size` columns and rows.
 ///
 /// # Panics
-/// If `cam` does not have `cam_size` values.
-pub fn blend(pixels: &[u8], size: (u32, u32), cam: &[f32], cam_size: (u32, u32)) -> Vec<u8> {
+/// If the map does not have `cam_size` values.
+pub fn blend(pixels: &[u8], size: (u32, u32), evidence: &Evidence<'_>) -> Vec<u8> {
     let geometry = Geometry::new(size, size, ResizeMode::Squash);
-    let mixed = |(level, index): (&u8, u8)| {
-        let (rgb, alpha) = colour(index);
-        let (level, share) = (f32::from(*level), f32::from(alpha) / 255.0);
-        rgb.map(|channel| (level + (f32::from(channel) - level) * share) as u8)
-    };
-    pixels.iter().zip(indices(cam, cam_size, &geometry, size)).flat_map(mixed).collect()
+    let drawn = indices(evidence, &geometry, size);
+    pixels.iter().zip(drawn).flat_map(|(level, index)| ColourScale::over(index, *level)).collect()
 }
 
 /// The map at `size` columns and rows: bilinear between the centres of its cells, the outermost cells go on to the edge.
@@ -39,11 +53,10 @@ pub fn upsample(cam: &[f32], cam_size: (u32, u32), size: (u32, u32)) -> Vec<f32>
     interpolate(cam, cam_size, &Geometry::new(size, size, ResizeMode::Squash), size, |value| value)
 }
 
-/// From 0 where the map is not positive to 255 at its maximum.
-fn indices(cam: &[f32], cam_size: (u32, u32), geometry: &Geometry, size: (u32, u32)) -> Vec<u8> {
-    let peak = cam.iter().copied().filter(|v| v.is_finite()).fold(0.0f32, f32::max);
-    let scale = if peak > 0.0 && cam.iter().all(|v| v.is_finite()) { 255.0 / peak } else { 0.0 };
-    interpolate(cam, cam_size, geometry, size, |value| (value * scale).clamp(0.0, 255.0) as u8)
+/// The colours of the pixels.
+fn indices(evidence: &Evidence<'_>, geometry: &Geometry, size: (u32, u32)) -> Vec<u8> {
+    let Evidence { cam, cam_size, scale, .. } = *evidence;
+    interpolate(cam, cam_size, geometry, size, |value| scale.index(value))
 }
 
 fn interpolate<T>(
@@ -96,8 +109,8 @@ impl Tap {
     }
 }
 
-fn encode(indices: &[u8], width: u32, height: u32) -> Vec<u8> {
-    let (palette, alpha): (Vec<[u8; 3]>, Vec<u8>) = (0..=255).map(colour).unzip();
+fn encode(indices: &[u8], (width, height): (u32, u32), evidence: &Evidence<'_>) -> Vec<u8> {
+    let (palette, alpha): (Vec<[u8; 3]>, Vec<u8>) = (0..=255).map(ColourScale::colour).unzip();
     let mut file = Vec::new();
     let mut encoder = Encoder::new(&mut file, width, height);
     encoder.set_color(ColorType::Indexed);
@@ -105,20 +118,56 @@ fn encode(indices: &[u8], width: u32, height: u32) -> Vec<u8> {
     encoder.set_palette(palette.concat());
     encoder.set_trns(alpha);
     encoder.set_compression(Compression::Fast);
-    let written = encoder.write_header().and_then(|mut writer| writer.write_image_data(indices));
+    let ColourScale { low, high } = evidence.scale;
+    let texts = [
+        ("Title", format!("Evidence for {}", evidence.class)),
+        ("Description", LIMITS.to_owned()),
+        ("cxr-scale", format!("{low} {high}")),
+    ];
+    // The chunk's characters are those of Latin-1.
+    let latin = |text: String| text.chars().map(|c| if u32::from(c) < 256 { c } else { '?' }).collect();
+    let texts =
+        texts.into_iter().try_for_each(|(key, text)| encoder.add_text_chunk(key.to_owned(), latin(text)));
+    let written =
+        texts.and_then(|()| encoder.write_header()).and_then(|mut writer| writer.write_image_data(indices));
     written.expect("writing to memory a picture whose size matches its header");
     file
 }
 
-/// Four anchors of a violet-red-orange-yellow ramp; brightness and opacity rise together.
-fn colour(index: u8) -> ([u8; 3], u8) {
-    const ANCHORS: [[f32; 3]; 4] =
-        [[60.0, 0.0, 110.0], [190.0, 30.0, 80.0], [245.0, 125.0, 20.0], [252.0, 250.0, 130.0]];
-    let along = f32::from(index) / 255.0 * 3.0;
-    let first = (along as usize).min(2);
-    let weight = along - first as f32;
-    let mix = |channel: usize| {
-        (ANCHORS[first][channel] + (ANCHORS[first + 1][channel] - ANCHORS[first][channel]) * weight) as u8
-    };
-    ([mix(0), mix(1), mix(2)], (f32::from(index) * 0.75) as u8)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SCALE: ColourScale = ColourScale { low: 2.0, high: 10.0 };
+
+    fn drawn(cam: &[f32]) -> Vec<u8> {
+        let evidence = Evidence { cam, cam_size: (2, 2), scale: SCALE, class: "PNEUMONIA" };
+        indices(&evidence, &Geometry::new((8, 8), (8, 8), ResizeMode::Squash), (8, 8))
+    }
+
+    #[test]
+    fn nothing_is_drawn_below_the_scale_and_colours_do_not_depend_on_the_image() {
+        assert!(drawn(&[1.9, -5.0, 0.0, 1.0]).iter().all(|index| *index == 0), "a negative stays dark");
+        let (weak, strong) = (drawn(&[4.0, 0.0, 0.0, 0.0]), drawn(&[4.0, 40.0, 0.0, 0.0]));
+        assert_eq!(weak[0], strong[0], "the same value has the same colour beside a stronger one");
+        assert_eq!(*strong.iter().max().unwrap(), 255, "beyond the scale is its last colour");
+        assert_eq!(drawn(&[2.0; 4]), [1; 64], "the low end is drawn");
+        assert!(drawn(&[f32::NAN; 4]).iter().all(|index| *index == 0));
+    }
+
+    #[test]
+    fn the_file_says_what_it_shows() {
+        let evidence = Evidence { cam: &[3.0; 4], cam_size: (2, 2), scale: SCALE, class: "PNEUMONIA" };
+        let file = render(&evidence, &Geometry::new((40, 30), (8, 8), ResizeMode::Squash));
+        let reader = png::Decoder::new(std::io::Cursor::new(file)).read_info().unwrap();
+        let info = reader.info();
+        assert_eq!((info.width, info.height), (40, 30), "the original's size");
+        let texts: Vec<(&str, &str)> = info
+            .uncompressed_latin1_text
+            .iter()
+            .map(|chunk| (chunk.keyword.as_str(), chunk.text.as_str()))
+            .collect();
+        let expected = [("Title", "Evidence for PNEUMONIA"), ("Description", LIMITS), ("cxr-scale", "2 10")];
+        assert_eq!(texts, expected);
+    }
 }

@@ -26,6 +26,7 @@ pub mod embedding;
 pub mod heatmap;
 mod histogram;
 pub mod image;
+pub mod intended_use;
 pub mod label_noise;
 pub mod lettering;
 pub mod limits;

@@ -3,6 +3,9 @@
 use crate::reject::{RejectReason, Rejection};
 use serde::{Deserialize, Serialize};
 
+/// Oldest age that is read.
+pub const MAX_AGE_YEARS: f32 = 120.0;
+
 /// Projection of a chest radiograph (DICOM View Position 0018,5101).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
@@ -30,6 +33,9 @@ pub enum Modality {
 }
 
 impl View {
+    /// Every term.
+    pub const ALL: [Self; 4] = [Self::Pa, Self::Ap, Self::Ll, Self::Rl];
+
     /// DICOM's term.
     pub const fn name(self) -> &'static str {
         match self {
@@ -42,6 +48,9 @@ impl View {
 }
 
 impl Modality {
+    /// Every term.
+    pub const ALL: [Self; 3] = [Self::Cr, Self::Dx, Self::Rg];
+
     /// DICOM's term.
     pub const fn name(self) -> &'static str {
         match self {
@@ -109,7 +118,7 @@ fn parse_age(text: &str) -> Result<f32, Rejection> {
     let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit() || b == b'.');
     let years = digits.parse::<f32>().ok().filter(|_| plain).map(|value| value / per_year);
     years
-        .filter(|years| (0.0..=120.0).contains(years))
+        .filter(|years| (0.0..=MAX_AGE_YEARS).contains(years))
         .ok_or_else(|| invalid("the field age is not an age between 0 and 120 years", ADVICE))
 }
 

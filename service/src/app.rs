@@ -105,6 +105,7 @@ impl App {
             requests: Requests::new(&site_key),
             site_key,
             site: config.audit.site,
+            patients: config.patients,
             metrics: Arc::clone(&metrics),
         };
         let api = Api {

@@ -11,6 +11,7 @@ pub mod http;
 mod layers;
 pub mod limits;
 pub mod model;
+mod patients;
 pub mod problem;
 pub mod secret;
 pub mod telemetry;
@@ -20,6 +21,7 @@ use audit::AuditConfig;
 use auth::AuthConfig;
 use clap::ValueEnum;
 use cxr::DecodeLimits;
+use cxr::intended_use::SitePatients;
 use database::DatabaseConfig;
 use model::ModelConfig;
 use problem::{Problem, Problems};
@@ -75,6 +77,8 @@ pub struct Config {
     pub limits: limits::LimitsConfig,
     /// `service.audit`
     pub audit: AuditConfig,
+    /// `service.patients`
+    pub patients: SitePatients,
     /// `service.telemetry`
     pub telemetry: TelemetryConfig,
     effective: BTreeMap<String, serde_json::Value>,
@@ -90,6 +94,7 @@ struct Sections {
     model: model::ModelSection,
     limits: limits::LimitsConfig,
     audit: audit::AuditSection,
+    patients: patients::PatientsSection,
     telemetry: TelemetryConfig,
 }
 
@@ -109,13 +114,14 @@ impl Config {
         let auth = sections.auth.check(profile, &mut problems);
         let model = sections.model.check(profile, &mut problems);
         let audit = sections.audit.check(profile, &mut problems);
+        let patients = sections.patients.check(&mut problems);
         let (Some(database), Some(auth), Some(model), Some(audit), []) =
             (database, auth, model, audit, problems.as_slice())
         else {
             return Err(Problems(problems));
         };
         let Sections { http, limits, telemetry, .. } = sections;
-        Ok(Self { profile, http, database, auth, model, limits, audit, telemetry, effective })
+        Ok(Self { profile, http, database, auth, model, limits, audit, patients, telemetry, effective })
     }
 
     /// Every key with the value in force; secrets only say that they are set.

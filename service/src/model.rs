@@ -9,6 +9,10 @@ pub use warmup::{Golden, WarmupError};
 use crate::config::model::ModelConfig;
 use cxr::bundle::{Bundle, BundleError, Manifest, Variant, sha256_hex};
 use cxr::decide::Verdict;
+use cxr::heatmap::{ColourScale, HeatmapScale};
+use cxr::intended_use::SitePatients;
+use cxr::metadata::AcquisitionMetadata;
+use cxr::{Decision, Probability};
 use std::path::PathBuf;
 
 /// Why there is no model to serve.
@@ -70,13 +74,36 @@ impl ServedModel {
         &self.manifest().variants[&self.variant]
     }
 
-    /// Name of a verdict's class.
-    pub fn class(&self, verdict: Verdict) -> &str {
+    /// Name of a verdict's class; `refer` has none.
+    pub fn class(&self, verdict: Verdict) -> Option<&str> {
         let [negative, positive] = &self.manifest().labels;
         match verdict {
-            Verdict::Positive => positive,
-            Verdict::Negative => negative,
+            Verdict::Positive => Some(positive),
+            Verdict::Negative => Some(negative),
+            Verdict::Refer => None,
         }
+    }
+
+    /// Name of the class that evidence is shown for.
+    pub fn positive_class(&self) -> &str {
+        &self.manifest().labels[1]
+    }
+
+    /// The colour scale of the variant's heatmaps.
+    pub fn heatmap_scale(&self) -> Option<ColourScale> {
+        self.variant().heatmap.as_ref().map(HeatmapScale::ends)
+    }
+
+    /// Probability and place of the embedding to decision: the rules of the variant, for an image of which this is known.
+    pub fn decide(
+        &self,
+        probability: Probability,
+        ood_score: f64,
+        stated: &AcquisitionMetadata,
+        assumed: &SitePatients,
+    ) -> Decision {
+        let suitability = self.manifest().intended_use.suits(stated, assumed);
+        self.variant().policy.decide(probability, ood_score, suitability)
     }
 
     /// The graph of the variant.

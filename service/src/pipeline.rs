@@ -7,6 +7,7 @@ mod admission;
 mod answer;
 mod case;
 mod examine;
+mod explain;
 mod memory;
 mod patience;
 mod record;
@@ -16,6 +17,7 @@ pub use admission::{Admission, Gate};
 pub use answer::{Answer, AnswerTimings, Stopped};
 pub use case::{Stated, Submission};
 pub use examine::{Failure, Stop};
+pub use explain::{Drawn, Explanation, Withheld};
 pub use patience::{Impatience, Patience, Presence, until as patience};
 pub use repeat::{Repeat, Reply, Said};
 
@@ -24,10 +26,11 @@ use crate::audit::{AuditLog, RecordError, SiteKey};
 use crate::infer::Engine;
 use crate::memory::ImageMemory;
 use crate::serving::{Serving, Slot};
-use crate::shadow::Shadow;
+use crate::shadow::{Answered, Shadow};
 use crate::telemetry::metrics::Metrics;
 use crate::threads::{Crew, JobLost};
 use case::Case;
+use cxr::intended_use::SitePatients;
 use cxr::{DecodeLimits, Workspace};
 use examine::{Examined, Finding, Known, caught};
 use record::log_failure;
@@ -53,6 +56,8 @@ pub struct Pipeline {
     pub site_key: SiteKey,
     /// The site that rows name.
     pub site: String,
+    /// What the site states of all its patients.
+    pub patients: SitePatients,
     /// Metrics.
     pub metrics: Arc<Metrics>,
 }
@@ -116,7 +121,13 @@ impl Pipeline {
         let kept = Self::kept(case, &examined);
         let (receipt, timings) = self.record(case, row, kept).await?;
         if let (Some(shadow), Ok(Examined { input, finding })) = (&self.shadow, &examined) {
-            shadow.offer(receipt.id(), &case.image, input, &case.serving, finding.score());
+            let answered = Answered {
+                id: receipt.id(),
+                score: finding.score(),
+                stated: known.observed.metadata,
+                assumed: finding.assumed.clone(),
+            };
+            shadow.offer(answered, &case.image, input, &case.serving);
         }
         let finding = examined.map(|examined| examined.finding);
         let answer = Answer::new(receipt, finding, Arc::clone(&case.serving), timings)?;
@@ -135,9 +146,12 @@ impl Pipeline {
         let inference = Self::infer(engine, &input, case, known).await?;
         let position = case.locate(&inference)?;
         let probability = case.calibrate(&inference);
-        let decision = case.decide(probability, &position, known);
-        let heatmap = self.explain(case, &inference, *input.geometry()).await?;
-        Ok(Examined { input, finding: Finding { inference, position, probability, decision, heatmap } })
+        let assumed = self.patients.assumed_for(&known.observed.metadata);
+        let decision = case.decide(probability, &position, known, &assumed);
+        let map = case.map(&inference, &decision);
+        let explanation = self.explain(case, map, *input.geometry()).await?;
+        let finding = Finding { inference, position, probability, decision, assumed, explanation };
+        Ok(Examined { input, finding })
     }
 }
 

@@ -3,10 +3,12 @@
 use crate::audit::row::StoredPrediction;
 use crate::infer::{Backend, BackendError, Sessions};
 use crate::model::ServedModel;
+use cxr::decide::DecisionReason;
 use cxr::embedding::EmbeddingMismatch;
+use cxr::intended_use::{SitePatients, Suitability};
 use cxr::metadata::AcquisitionMetadata;
 use cxr::preprocess::preprocess;
-use cxr::{AcceptedImage, DecodeLimits, Rejection};
+use cxr::{AcceptedImage, Decision, DecodeLimits, Probability, Rejection};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -22,6 +24,9 @@ pub enum ReplayError {
     /// What the row says of the acquisition is not readable.
     #[error("the row's age, view or modality cannot be read")]
     Metadata(#[source] Rejection),
+    /// What the row assumes of the patients is not readable.
+    #[error("the row's column assumed cannot be read")]
+    Assumed(#[source] serde_json::Error),
     /// The model does not run.
     #[error("the model does not run")]
     Backend(#[from] BackendError),
@@ -101,6 +106,8 @@ pub fn replay(
     let same_execution = row.execution.as_ref().is_none_or(|then| *then == sessions.execution);
     let mut replay = Replay { same_execution, tolerance, results: Vec::new() };
     let metadata = metadata(row).map_err(ReplayError::Metadata)?;
+    let assumed = row.assumed.clone().map_or(Ok(SitePatients::default()), serde_json::from_value);
+    let assumed = assumed.map_err(ReplayError::Assumed)?;
     let accepted = cxr::decode(image, limits)
         .and_then(|image| AcceptedImage::accept(image, metadata, &model.manifest().acceptance));
     let accepted = match accepted {
@@ -112,6 +119,10 @@ pub fn replay(
         }
     };
     replay.text("outcome", Some(&row.outcome), Some("predicted"));
+    if let Some(orientation) = row.orientation {
+        let (then, now) = (f64::from(orientation), f64::from(accepted.image().orientation().tag()));
+        replay.numbers("orientation", &[then], &[now]);
+    }
     if row.outcome == "rejected" {
         return Ok(replay);
     }
@@ -121,8 +132,8 @@ pub fn replay(
     let logit = f64::from(*outputs.logits.first().ok_or(BackendError::Short)?);
     let position = model.bundle().reference().embedding.locate(&outputs.embedding)?;
     let probability = model.variant().calibration.apply(logit);
-    let intended = &model.manifest().intended_use;
-    let decision = model.variant().policy.decide(probability, position.ood_score, intended, &metadata);
+    let decision = model.decide(probability, position.ood_score, &metadata, &assumed);
+    let then = decided_then(row, decision, probability, model);
     let wide = |values: &[f32]| values.iter().copied().map(f64::from).collect::<Vec<_>>();
     let one = |value: Option<f64>| value.into_iter().collect::<Vec<_>>();
     replay.numbers("logit", &one(row.logit), &[logit]);
@@ -133,11 +144,33 @@ pub fn replay(
     let coordinates = row.embedding_coordinates.as_deref().unwrap_or_default();
     replay.numbers("embedding_coordinates", &wide(coordinates), &wide(&position.coordinates));
     replay.numbers("cam", &wide(row.cam.as_deref().unwrap_or_default()), &wide(&outputs.cam));
-    replay.text("decision", row.decision.as_deref(), Some(decision.verdict.code()));
-    replay.text("decision_reason", row.decision_reason.as_deref(), Some(decision.reason.code()));
+    replay.text("decision", row.decision.as_deref(), Some(then.verdict.code()));
+    replay.text("decision_reason", row.decision_reason.as_deref(), Some(then.reason.code()));
     let review = |required: Option<bool>| required.map(|required| if required { "true" } else { "false" });
-    replay.text("review_required", review(row.review_required), review(Some(decision.review_required)));
+    replay.text("review_required", review(row.review_required), review(Some(then.review_required)));
     Ok(replay)
+}
+
+/// First version whose decisions can be `refer`.
+const REFERS: i16 = 5;
+
+/// The decision by the rules of the row's version. Before `refer` every verdict was the side of the threshold, and nobody asked
+/// for an age or a view.
+fn decided_then(
+    row: &StoredPrediction,
+    now: Decision,
+    probability: Probability,
+    model: &ServedModel,
+) -> Decision {
+    if row.encoding_version >= REFERS {
+        return now;
+    }
+    let policy = &model.variant().policy;
+    let known = match now.reason {
+        DecisionReason::IntendedUseUnknown => policy.decide(probability, 0.0, Suitability::Intended),
+        _ => now,
+    };
+    Decision { verdict: policy.at_threshold(probability), ..known }
 }
 
 /// What was stated, or stood in the file, when the row was written.

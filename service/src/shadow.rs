@@ -13,6 +13,8 @@ use crate::telemetry::metrics::{Metrics, ShadowResult};
 use crate::threads::{Crew, JobLost};
 use bytes::Bytes;
 use cxr::decide::Verdict;
+use cxr::embedding::EmbeddingMismatch;
+use cxr::intended_use::SitePatients;
 use cxr::metadata::AcquisitionMetadata;
 use cxr::preprocess::preprocess_with;
 use cxr::{AcceptedImage, Cancel, DecodeError, DecodeLimits, ModelInput, Workspace};
@@ -30,7 +32,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 pub struct Score {
     /// Calibrated probability of the positive class.
     pub probability: f64,
-    /// Verdict at the operating point.
+    /// What was decided.
     pub verdict: Verdict,
 }
 
@@ -50,14 +52,26 @@ pub struct ShadowRow {
     pub answered: Score,
 }
 
+/// An answer, and what is known of its image.
+#[derive(Debug, Clone)]
+pub struct Answered {
+    /// Its row.
+    pub id: Uuid,
+    /// What it said.
+    pub score: Score,
+    /// What the caller or the file stated.
+    pub stated: AcquisitionMetadata,
+    /// What the site states of its patients in place of that.
+    pub assumed: SitePatients,
+}
+
 /// An image that was answered.
 struct Offer {
-    id: Uuid,
+    answered: Answered,
     image: Bytes,
     input: Arc<ModelInput>,
     /// Whether the candidate takes the same input.
     same_input: bool,
-    answered: Score,
 }
 
 /// Why an image has no score of the candidate.
@@ -71,6 +85,8 @@ enum ShadowError {
     Refused(#[from] DecodeError),
     #[error("the candidate does not run")]
     Inference(#[from] InferenceError),
+    #[error("the candidate's embedding cannot be placed")]
+    Embedding(#[from] EmbeddingMismatch),
     #[error("its row is not committed")]
     Store(#[from] StoreError),
 }
@@ -111,18 +127,11 @@ impl Shadow {
     }
 
     /// Leaves an answered image for the candidate. Never waits.
-    pub fn offer(
-        &self,
-        id: Uuid,
-        image: &Bytes,
-        input: &Arc<ModelInput>,
-        answered_by: &Serving,
-        answered: Score,
-    ) {
+    pub fn offer(&self, answered: Answered, image: &Bytes, input: &Arc<ModelInput>, answered_by: &Serving) {
         let same_input =
             self.candidate.model.manifest().preprocess == answered_by.model.manifest().preprocess;
         let image = if same_input { Bytes::new() } else { image.clone() };
-        let offer = Offer { id, image, input: Arc::clone(input), same_input, answered };
+        let offer = Offer { answered, image, input: Arc::clone(input), same_input };
         if self.offers.try_send(offer).is_err() {
             self.metrics.shadowed(ShadowResult::Skipped);
         }
@@ -140,7 +149,7 @@ struct Scorer {
 impl Scorer {
     async fn work(self, mut inbox: mpsc::Receiver<Offer>) {
         while let Some(offer) = inbox.recv().await {
-            let (id, answered) = (offer.id, offer.answered);
+            let (id, answered) = (offer.answered.id, offer.answered.score);
             match self.score(offer).await {
                 Ok(score) => {
                     let agrees = score.verdict == answered.verdict;
@@ -160,19 +169,19 @@ impl Scorer {
             self.candidate.engine.as_ref().map_err(|cause| ShadowError::Unavailable(cause.clone()))?;
         let input = if offer.same_input { offer.input } else { self.prepare(offer.image).await? };
         let inference = engine.run(input, Instant::now() + PATIENCE, false, std::future::pending()).await?;
-        let variant = self.candidate.model.variant();
+        let (model, answered) = (&self.candidate.model, offer.answered);
         let logit = f64::from(inference.logit);
-        let probability = variant.calibration.apply(logit).value();
-        let positive = probability >= variant.policy.threshold;
-        let verdict = if positive { Verdict::Positive } else { Verdict::Negative };
-        let score = Score { probability, verdict };
+        let probability = model.variant().calibration.apply(logit);
+        let position = model.bundle().reference().embedding.locate(&inference.embedding)?;
+        let decision = model.decide(probability, position.ood_score, &answered.stated, &answered.assumed);
+        let score = Score { probability: probability.value(), verdict: decision.verdict };
         let row = ShadowRow {
-            prediction_id: offer.id,
+            prediction_id: answered.id,
             candidate: Arc::clone(&self.candidate),
             execution: Value::clone(engine.execution()),
             logit,
             score,
-            answered: offer.answered,
+            answered: answered.score,
         };
         self.store.insert_shadow(&row).await?;
         Ok(score)

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use std::process::Command;
-use system_tests::server::{Options, binary};
+use system_tests::server::{Options, Server, binary};
 use system_tests::{images, postgres, root};
 
 fn replay(url: &str, id: &str, image: &[u8], set: &[(&str, &str)]) -> (i32, Value, String) {
@@ -14,6 +14,10 @@ fn replay(url: &str, id: &str, image: &[u8], set: &[(&str, &str)]) -> (i32, Valu
     let done = command.envs(set.iter().copied()).output().unwrap();
     let report = serde_json::from_slice(&done.stdout).unwrap_or_default();
     (done.status.code().unwrap(), report, String::from_utf8_lossy(&done.stderr).into_owned())
+}
+
+async fn server_on(url: &str) -> Server {
+    Options::on(url).start_ready().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -34,6 +38,16 @@ async fn a_row_is_what_the_model_says_or_it_is_told_what_differs() {
         assert_eq!(report["same_execution"], true, "{report}");
         assert!(report["results"].as_array().unwrap().len() >= 2);
     }
+    // Of an image that is referred as of one that is answered, and with what the site stated then.
+    for query in ["?age=45", "?age=4", ""] {
+        let image = images::jpeg(13, true);
+        let answer: Value = server_on(&url).await.post(query, image.clone()).await.json().await.unwrap();
+        let (code, report, told) = replay(&url, answer["id"].as_str().unwrap(), &image, &[]);
+        assert_eq!(code, 0, "{query}: {report} {told}");
+        let decision =
+            report["results"].as_array().unwrap().iter().find(|result| result["column"] == "decision");
+        assert_eq!(decision.unwrap()["recorded"], answer["decision"], "{query}");
+    }
     // Elsewhere the last bits may differ; the rest may not.
     let (id, image) = &rows[0];
     let table =
@@ -53,6 +67,13 @@ async fn a_row_is_what_the_model_says_or_it_is_told_what_differs() {
     let differing: Vec<&Value> =
         report["results"].as_array().unwrap().iter().filter(|result| result["agrees"] == false).collect();
     assert!(differing.len() == 1 && differing[0]["column"] == "logit", "{report}");
+
+    // A row from before there were referred images names the side of the threshold.
+    let before = "encoding_version = 4, orientation = null, assumed = null, heatmap_low = null, heatmap_high = null, \
+        logit = logit - 0.01, decision = case when probability >= threshold then 'positive' else 'negative' end";
+    change(before);
+    let (code, report, told) = replay(&url, id, image, &[]);
+    assert_eq!(code, 0, "{report} {told}");
 
     let (code, _, told) = replay(&url, id, &images::jpeg(12, true), &[]);
     assert!(code == 1 && told.contains("its digest is not the row's"), "{told}");

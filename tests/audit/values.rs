@@ -83,7 +83,11 @@ fn changed_column(column: &str, kind: &str) -> String {
 /// A row in which one character of a column's value is another.
 fn change_a_character(row: &str, column: &str) -> String {
     let columns: BTreeMap<&str, &RawValue> = serde_json::from_str(row).unwrap();
-    let value = columns[column].get();
+    let Some(value) = columns.get(column) else {
+        // What is absent is left out.
+        return row.replacen('{', &format!("{{\"{column}\":0,"), 1);
+    };
+    let value = value.get();
     let bytes = value.as_bytes();
     // In a text its letters and digits, else digits: what comes out is still JSON.
     let may_change = |at: &usize| match bytes[0] {

@@ -39,13 +39,42 @@ fn encode_jpeg(pixels: &[u8], colour: ColorType) -> Vec<u8> {
 /// The phantom as 16-bit TIFF with 12 bits in use.
 pub fn tiff(seed: u64, opacity: bool) -> Vec<u8> {
     let samples: Vec<u16> = phantom(seed, opacity).iter().map(|v| u16::from(*v) << 4).collect();
+    deep_tiff(&samples, (WIDTH, HEIGHT))
+}
+
+/// Grey samples as 16-bit TIFF.
+pub fn deep_tiff(samples: &[u16], (width, height): (u32, u32)) -> Vec<u8> {
     let mut file = std::io::Cursor::new(Vec::new());
     tiff::encoder::TiffEncoder::new(&mut file)
         .and_then(|mut encoder| {
-            encoder.write_image::<tiff::encoder::colortype::Gray16>(WIDTH, HEIGHT, &samples)
+            encoder.write_image::<tiff::encoder::colortype::Gray16>(width, height, samples)
         })
         .expect("writing to memory");
     file.into_inner()
+}
+
+/// Grey samples as 16-bit PNG.
+pub fn deep_png(samples: &[u16], (width, height): (u32, u32)) -> Vec<u8> {
+    let mut file = Vec::new();
+    let mut encoder = png::Encoder::new(&mut file, width, height);
+    encoder.set_color(png::ColorType::Grayscale);
+    encoder.set_depth(png::BitDepth::Sixteen);
+    let bytes: Vec<u8> = samples.iter().flat_map(|sample| sample.to_be_bytes()).collect();
+    encoder.write_header().and_then(|mut writer| writer.write_image_data(&bytes)).expect("writing to memory");
+    file
+}
+
+/// Grey levels as PNG.
+pub fn png_of(levels: &[u8], (width, height): (u32, u32)) -> Vec<u8> {
+    encode_png(levels, width, height)
+}
+
+/// A picture that is no radiograph: slanted stripes of black and white.
+pub fn stripes() -> Vec<u8> {
+    let levels: Vec<u8> = (0..HEIGHT)
+        .flat_map(|y| (0..WIDTH).map(move |x| if (x + y) / 24 % 2 == 0 { 20 } else { 235 }))
+        .collect();
+    encode_png(&levels, WIDTH, HEIGHT)
 }
 
 /// A constant picture.

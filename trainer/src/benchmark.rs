@@ -122,6 +122,7 @@ fn variant(
         fixed_batch: None,
         calibration,
         policy: phantoms.policy(config, calibration, scored)?,
+        heatmap: None,
         golden: Vec::new(),
     })
 }

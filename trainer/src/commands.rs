@@ -3,6 +3,7 @@
 pub(crate) mod bench;
 pub(crate) mod benchmark_bundle;
 pub(crate) mod calibrate;
+pub(crate) mod complete;
 pub(crate) mod consistency;
 pub(crate) mod eda;
 pub(crate) mod evaluate;

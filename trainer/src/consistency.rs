@@ -1,12 +1,15 @@
 //! Consistency: does an untouched original get the same answer as the small JPEG copy that the network was trained and
 //! measured on? Both go the service's way: decode, accept, preprocess, ONNX Runtime, calibration, operating point.
 
+pub mod depth;
+
 use crate::config::Data;
 use crate::console::say;
 use crate::dataset::index::{Entry, Index};
 use crate::dataset::pixels::Recipe;
 use anyhow::{Context, Result, ensure};
 use cxr::{AffineCalibration, DecisionPolicy};
+use depth::DepthConsistency;
 use runtime::Session;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -30,7 +33,11 @@ impl Scorer<'_> {
     fn probability(&mut self, file: &Path) -> Result<f64> {
         let name = || file.display().to_string();
         let bytes = std::fs::read(file).with_context(name)?;
-        let input = self.recipe.prepare(&bytes).with_context(name)?;
+        self.probability_of(&bytes).with_context(name)
+    }
+
+    fn probability_of(&mut self, bytes: &[u8]) -> Result<f64> {
+        let input = self.recipe.prepare(bytes)?;
         let logit = self.session.run(input.pixels(), 1)?.logits[0];
         Ok(self.calibration.apply(f64::from(logit)).value())
     }
@@ -66,6 +73,9 @@ pub struct Consistency {
     pub largest_difference: f64,
     /// Pairs whose verdicts differ.
     pub n_flipped: usize,
+    /// The originals as deep files; absent where it was not measured.
+    #[serde(default)]
+    pub deep: Option<DepthConsistency>,
     /// The pairs.
     pub pairs: Vec<Pair>,
 }
@@ -98,6 +108,7 @@ impl Consistency {
             mean_absolute_difference: mean(&f64::abs),
             mean_signed_difference: mean(&|d| d),
             largest_difference: differences.iter().fold(0.0, |largest, d| d.abs().max(largest)),
+            deep: Some(DepthConsistency::measure(scorer, data, originals)?),
             n_flipped: pairs.iter().filter(|pair| pair.flipped).count(),
             pairs,
         })
@@ -113,6 +124,9 @@ impl Consistency {
             self.mean_signed_difference,
             self.n_flipped
         ));
+        if let Some(deep) = &self.deep {
+            deep.report();
+        }
         for pair in self.pairs.iter().filter(|pair| pair.flipped) {
             say(format!("  {}: original {:.4}, copy {:.4}", pair.path, pair.original, pair.copy));
         }

@@ -2,15 +2,19 @@
 //! ONNX Runtime has reproduced the network and every file is there.
 
 mod card;
+pub mod complete;
 mod further;
 pub(crate) mod golden;
 pub mod graph;
+pub(crate) mod heatmap;
 pub mod int8;
 pub mod onnx;
 pub mod parity;
 mod place;
 pub mod proto;
 mod seal;
+pub(crate) mod section;
+pub(crate) mod select;
 
 use crate::calibrate::Calibrated;
 use crate::consistency::{Consistency, Scorer};
@@ -28,6 +32,7 @@ use cxr::bundle::{
     Bundle, Evaluation, FileDigest, Golden, Manifest, Provenance, SCHEMA_VERSION, Trust, Variant, key_id,
     sha256_hex,
 };
+use cxr::heatmap::HeatmapScale;
 use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::DecodePrivateKey;
 use parity::Parity;
@@ -87,17 +92,30 @@ pub fn export(trained: &TrainedRun, calibrated: &Calibrated, paths: &ExportPaths
     let golden = golden::golden(&mut session, size, golden::TOLERANCE, &mut files)?;
     files.insert(GRAPH.to_owned(), graph);
     files.insert(Manifest::REFERENCE.to_owned(), json(&calibrated.reference)?);
-    let mut manifest = manifest(trained, calibrated, evaluation, golden)?;
+    let pixels = decode(trained.config, &trained.index, &trained.folds, Fold::Select, &trained.recipe())?;
+    let found = select::measure(
+        &mut session,
+        &pixels,
+        calibrated.calibration,
+        &calibrated.policy,
+        &calibrated.reference.embedding,
+    )?;
+    let mut manifest = manifest(trained, calibrated, evaluation, (golden, found.maps.scale.clone()))?;
     let int8 = int8::add(trained, calibrated, &runtime, &mut manifest, &mut files)?;
     manifest.version =
         next(in_place.as_ref(), &manifest, &sha256_hex(&files[GRAPH]), paths.bump)?.to_string();
     let further = further::measurements(trained, calibrated)?;
+    let deep = consistency.as_ref().and_then(|consistency| consistency.deep.as_ref());
+    let sections: Vec<String> = [card::depth_section(deep), found.maps.section(), found.referred_section()]
+        .into_iter()
+        .chain(int8)
+        .collect();
     let card = Card {
         manifest: &manifest,
         consistency: consistency.as_ref(),
         parity: &parity,
         further: &further,
-        int8: int8.as_deref(),
+        sections: &sections,
         key: &key_id(&key.verifying_key()),
     };
     files.insert("MODEL_CARD.md".to_owned(), card.render().into_bytes());
@@ -197,7 +215,7 @@ fn manifest(
     trained: &TrainedRun,
     calibrated: &Calibrated,
     evaluation: Evaluation,
-    golden: Vec<Golden>,
+    (golden, heatmap): (Vec<Golden>, Option<HeatmapScale>),
 ) -> Result<Manifest> {
     let config = trained.config;
     let size = (config.preprocess.width, config.preprocess.height);
@@ -209,6 +227,7 @@ fn manifest(
         fixed_batch: None,
         calibration: calibrated.calibration,
         policy: calibrated.policy.clone(),
+        heatmap,
         golden,
     };
     Ok(Manifest {

@@ -6,8 +6,8 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use commands::shared::Common;
 use commands::{
-    bench, benchmark_bundle, calibrate, consistency, eda, evaluate, explain, export, quantise, recalibrate,
-    register, release, report, robustness, run, soup, split, track, train, tune, verify,
+    bench, benchmark_bundle, calibrate, complete, consistency, eda, evaluate, explain, export, quantise,
+    recalibrate, register, release, report, robustness, run, soup, split, track, train, tune, verify,
 };
 use cxr_trainer::allocator;
 
@@ -76,6 +76,11 @@ enum Command {
         after_help = "Example:\n  cxr-trainer consistency --bundle models/default --originals ../shared/data/kermany_originals"
     )]
     Consistency(consistency::Arguments),
+    /// Measures what an older bundle does not carry (scale of the heatmaps, referred images, deep files), and writes its next version.
+    #[command(
+        after_help = "Example:\n  cxr-trainer complete --bundle models/default --data ../shared/data/kermany224"
+    )]
+    Complete(complete::Arguments),
     /// Measures what corruptions, shortcuts and mitigations do to the scores of the select fold.
     #[command(
         after_help = "Example:\n  cxr-trainer robustness --run runs/first\n  cxr-trainer robustness --run runs/first --parts corruptions --severities 5\n  cxr-trainer robustness --bundle models/default --output runs/default-bundle\n  cxr-trainer robustness --compare runs/first runs/second"
@@ -143,6 +148,7 @@ fn main() -> Result<()> {
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Register(arguments) => register::run(&arguments),
         Command::Track(arguments) => track::run(&arguments),
+        Command::Complete(arguments) => complete::run(&arguments),
         Command::Consistency(arguments) => consistency::run(arguments),
         Command::Robustness(arguments) => robustness::run(arguments),
         Command::Explain(arguments) => explain::run(arguments),

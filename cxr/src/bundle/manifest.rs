@@ -2,7 +2,9 @@
 
 use super::{BundleError, MANIFEST, SCHEMA_VERSION, SIGNATURE};
 use crate::calibrate::AffineCalibration;
-use crate::decide::{DecisionPolicy, IntendedUse};
+use crate::decide::DecisionPolicy;
+use crate::heatmap::HeatmapScale;
+use crate::intended_use::IntendedUse;
 use crate::preprocess::PreprocessSpec;
 use crate::validate::AcceptancePolicy;
 use serde::{Deserialize, Serialize};
@@ -94,6 +96,9 @@ pub struct Variant {
     pub calibration: AffineCalibration,
     /// Probability to decision.
     pub policy: DecisionPolicy,
+    /// The colour scale of this form's heatmaps, the same for every image; a variant without one gives no heatmaps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heatmap: Option<HeatmapScale>,
     /// Known inputs with the logits that this form gives.
     pub golden: Vec<Golden>,
 }
@@ -211,6 +216,12 @@ impl Manifest {
             }
             if variant.fixed_batch == Some(0) {
                 return fail(format!("variant {}: a fixed batch of no images", variant.file));
+            }
+            if variant.heatmap.as_ref().is_some_and(|scale| !scale.is_valid()) {
+                return fail(format!(
+                    "variant {}: the heatmap's scale does not rise from a finite number",
+                    variant.file
+                ));
             }
             let (p, c) = (&variant.policy, &variant.calibration);
             let finite =

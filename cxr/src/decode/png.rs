@@ -1,12 +1,13 @@
 //! PNG, 1 to 16 bits, grey, RGB, palette, with or without alpha (shown on black, as a viewer on a dark wall would).
 
+use super::shallow::Levels;
 use super::{check_frames, check_pixels, corrupt, deep, luma, merge, narrow_luma, truncated};
 use crate::image::{ColourMode, DecodedImage, Format, Orientation, Photometric, Samples, Windowing};
 use crate::limits::DecodeLimits;
 use crate::metadata::AcquisitionMetadata;
 use crate::reject::Rejection;
 use crate::workspace::Workspace;
-use png::{BitDepth, ColorType, DecodingError, Transformations};
+use png::{BitDepth, ColorType, DecodingError, OutputInfo, Transformations};
 use std::io::Cursor;
 
 pub(super) fn decode(
@@ -41,7 +42,11 @@ pub(super) fn decode(
         ColorType::Rgb | ColorType::Rgba => ColourMode::Rgb,
         ColorType::Indexed => ColourMode::Palette,
     };
-    let (samples, significant_bits, windowing) = if frame.bit_depth == BitDepth::Sixteen {
+    let (samples, significant_bits, windowing) = if let Some(mut bytes) = shallow(&frame, &buffer) {
+        workspace.give_back(buffer);
+        narrow(&mut bytes, frame.color_type);
+        (Samples::Narrow(bytes), 8, Windowing::FullRange)
+    } else if frame.bit_depth == BitDepth::Sixteen {
         let samples = wide(&buffer, frame.color_type);
         workspace.give_back(buffer);
         let (bits, windowing) = deep(&samples);
@@ -63,6 +68,28 @@ pub(super) fn decode(
         orientation: Orientation::Upright,
         metadata: AcquisitionMetadata::default(),
     })
+}
+
+/// The samples as bytes where 16 bits hold only 256 levels. Asked of each channel: grey that is made of three of them has
+/// levels of its own, as it has in an 8-bit file.
+fn shallow(frame: &OutputInfo, buffer: &[u8]) -> Option<Vec<u8>> {
+    if frame.bit_depth != BitDepth::Sixteen {
+        return None;
+    }
+    let n_channels = frame.color_type.samples();
+    let has_alpha = matches!(frame.color_type, ColorType::GrayscaleAlpha | ColorType::Rgba);
+    let samples = || buffer.as_chunks::<2>().0.iter().map(|bytes| u16::from_be_bytes(*bytes));
+    if !has_alpha {
+        return Levels::of(samples()).map(|levels| levels.read(samples()));
+    }
+    // Writers that shift the grey set an opaque alpha to 65535.
+    let is_alpha = |position: usize| position % n_channels == n_channels - 1;
+    let grey = samples().enumerate().filter(|(position, _)| !is_alpha(*position)).map(|(_, sample)| sample);
+    let mut bytes = Levels::of(grey)?.read(samples());
+    for (position, sample) in samples().enumerate().filter(|(position, _)| is_alpha(*position)) {
+        bytes[position] = (sample >> 8) as u8;
+    }
+    Some(bytes)
 }
 
 /// One grey sample a pixel from pairs of bytes.

@@ -15,7 +15,7 @@ use uuid::Uuid;
 #[derive(Debug, Serialize)]
 #[expect(
     missing_docs,
-    reason = "each field is the column of its name; migrations/0001_predictions.sql describes them"
+    reason = "each field is the column of its name; migrations/0001_predictions.sql and 0011_refer.sql describe them"
 )]
 pub struct Columns<'a> {
     pub id: Uuid,
@@ -38,9 +38,14 @@ pub struct Columns<'a> {
     pub height: Option<i32>,
     pub significant_bits: Option<i16>,
     pub colour: Option<&'a str>,
+    /// This and the other columns of version 5 are left out where there is none, as before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub orientation: Option<i16>,
     pub age_years: Option<f32>,
     pub view: Option<&'a str>,
     pub modality: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub assumed: Option<Cow<'a, Value>>,
     pub statistics_version: Option<i16>,
     pub image_statistics: Option<Cow<'a, Value>>,
     pub model_name: Option<&'a str>,
@@ -61,6 +66,10 @@ pub struct Columns<'a> {
     pub cam: Option<&'a [f32]>,
     pub cam_width: Option<i16>,
     pub cam_height: Option<i16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub heatmap_low: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub heatmap_high: Option<f32>,
     pub timings: Cow<'a, Value>,
 }
 
@@ -83,6 +92,8 @@ impl<'a> Columns<'a> {
             Outcome::Predicted { scores, .. } => Some(scores),
             Outcome::Rejected { .. } | Outcome::Expired { .. } | Outcome::Failed { .. } => None,
         };
+        let assumed = scores.map(|scores| &scores.assumed).filter(|assumed| !assumed.is_empty());
+        let heatmap = scores.and_then(|scores| scores.heatmap_scale);
         Self {
             id: row.id,
             request_id: &row.request_id,
@@ -100,9 +111,11 @@ impl<'a> Columns<'a> {
             height: image.map(|image| image.height),
             significant_bits: image.map(|image| i16::from(image.significant_bits)),
             colour: image.map(|image| image.colour.name()),
+            orientation: image.map(|image| i16::from(image.orientation.tag())),
             age_years: metadata.age_years,
             view: metadata.view.map(cxr::metadata::View::name),
             modality: metadata.modality.map(cxr::metadata::Modality::name),
+            assumed: assumed.map(|assumed| Cow::Owned(json(assumed))),
             statistics_version: statistics.map(|_| cxr::statistics::VERSION as i16),
             image_statistics: statistics.map(|statistics| Cow::Owned(json(statistics))),
             model_name: model.map(|model| model.name.as_str()),
@@ -123,6 +136,8 @@ impl<'a> Columns<'a> {
             cam: scores.map(|scores| scores.cam.as_slice()),
             cam_width: scores.map(|scores| scores.cam_size.0 as i16),
             cam_height: scores.map(|scores| scores.cam_size.1 as i16),
+            heatmap_low: heatmap.map(|scale| scale.low),
+            heatmap_high: heatmap.map(|scale| scale.high),
             timings: Cow::Owned(json(&row.timings)),
         }
     }
@@ -197,9 +212,11 @@ impl<'a> From<&'a StoredPrediction> for Columns<'a> {
             height: row.height,
             significant_bits: row.significant_bits,
             colour: row.colour.as_deref(),
+            orientation: row.orientation,
             age_years: row.age_years,
             view: row.view.as_deref(),
             modality: row.modality.as_deref(),
+            assumed: row.assumed.as_ref().map(Cow::Borrowed),
             statistics_version: row.statistics_version,
             image_statistics: row.image_statistics.as_ref().map(Cow::Borrowed),
             model_name: row.model_name.as_deref(),
@@ -220,6 +237,8 @@ impl<'a> From<&'a StoredPrediction> for Columns<'a> {
             cam: row.cam.as_deref(),
             cam_width: row.cam_width,
             cam_height: row.cam_height,
+            heatmap_low: row.heatmap_low,
+            heatmap_high: row.heatmap_high,
             timings: Cow::Borrowed(&row.timings),
         }
     }

@@ -3,7 +3,9 @@
 use super::columns::{Columns, Digests};
 use super::keyed::SiteKey;
 use super::repeats::Kept;
-use cxr::image::{ColourMode, DecodedImage, Format};
+use cxr::heatmap::ColourScale;
+use cxr::image::{ColourMode, DecodedImage, Format, Orientation};
+use cxr::intended_use::SitePatients;
 use cxr::metadata::AcquisitionMetadata;
 use cxr::statistics::ImageStatistics;
 use cxr::{Decision, Probability, RejectReason};
@@ -14,8 +16,9 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 /// How a row is to be read, and how its canonical form is made; raised when either changes. Rows of version 1 have no
-/// leaf, those of version 2 no `subject`, and up to version 3 the leaf is that of the form alone.
-pub const ENCODING_VERSION: i16 = 4;
+/// leaf, those of version 2 no `subject`, and up to version 3 the leaf is that of the form alone. Since version 5 a row has
+/// `orientation`, `assumed` and the heatmap's scale, and its decision can be `refer`.
+pub const ENCODING_VERSION: i16 = 5;
 
 /// One image's row, to be written.
 #[derive(Debug)]
@@ -112,6 +115,8 @@ pub struct ImageFacts {
     pub significant_bits: u8,
     /// Colour before conversion.
     pub colour: ColourMode,
+    /// How the file says that its pixels are stored.
+    pub orientation: Orientation,
 }
 
 impl From<&DecodedImage> for ImageFacts {
@@ -122,6 +127,7 @@ impl From<&DecodedImage> for ImageFacts {
             height: image.height() as i32,
             significant_bits: image.significant_bits(),
             colour: image.colour(),
+            orientation: image.orientation(),
         }
     }
 }
@@ -216,6 +222,8 @@ pub struct Scores {
     pub threshold: f64,
     /// Decision with its reason.
     pub decision: Decision,
+    /// What of the site's statement about its patients the decision relies on.
+    pub assumed: SitePatients,
     /// Distance from the training data.
     pub ood_score: f64,
     /// Coordinates along the bundle's components.
@@ -224,6 +232,8 @@ pub struct Scores {
     pub cam: Vec<f32>,
     /// Its columns and rows.
     pub cam_size: (u32, u32),
+    /// The bundle's colour scale for it.
+    pub heatmap_scale: Option<ColourScale>,
 }
 
 /// Milliseconds by phase; a phase that was not reached is absent.
@@ -251,7 +261,7 @@ pub struct Timings {
 #[derive(Debug, sqlx::FromRow)]
 #[expect(
     missing_docs,
-    reason = "each field is the column of its name; migrations/0001_predictions.sql describes them"
+    reason = "each field is the column of its name; migrations/0001_predictions.sql and 0011_refer.sql describe them"
 )]
 pub struct StoredPrediction {
     pub id: Uuid,
@@ -271,9 +281,11 @@ pub struct StoredPrediction {
     pub height: Option<i32>,
     pub significant_bits: Option<i16>,
     pub colour: Option<String>,
+    pub orientation: Option<i16>,
     pub age_years: Option<f32>,
     pub view: Option<String>,
     pub modality: Option<String>,
+    pub assumed: Option<Value>,
     pub statistics_version: Option<i16>,
     pub image_statistics: Option<Value>,
     pub model_name: Option<String>,
@@ -294,5 +306,7 @@ pub struct StoredPrediction {
     pub cam: Option<Vec<f32>>,
     pub cam_width: Option<i16>,
     pub cam_height: Option<i16>,
+    pub heatmap_low: Option<f32>,
+    pub heatmap_high: Option<f32>,
     pub timings: Value,
 }

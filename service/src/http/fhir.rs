@@ -1,6 +1,7 @@
 //! A row as a FHIR R4 `AuditEvent` (hl7.org/fhir/R4/auditevent.html), for systems that collect those.
 
 use crate::audit::row::StoredPrediction;
+use cxr::decide::Verdict;
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -71,6 +72,8 @@ fn agents(row: &StoredPrediction) -> Vec<Value> {
 /// The image, with what came out, and the person.
 fn entities(row: &StoredPrediction) -> Vec<Value> {
     let mut details = Map::new();
+    // An event tells what was answered: of a referred image no probability.
+    let referred = row.decision.as_deref() == Some(Verdict::Refer.code());
     let text = |value: &Option<String>| value.clone().map(Value::from);
     let number = |value: Option<f64>| value.map(|value| value.to_string().into());
     for (name, value) in [
@@ -79,7 +82,7 @@ fn entities(row: &StoredPrediction) -> Vec<Value> {
         ("decision", text(&row.decision)),
         ("decision_reason", text(&row.decision_reason)),
         ("review_required", row.review_required.map(|required| required.to_string().into())),
-        ("probability", number(row.probability)),
+        ("probability", number(row.probability.filter(|_| !referred))),
         ("threshold", number(row.threshold)),
         ("policy_digest", text(&row.policy_digest)),
     ] {

@@ -31,6 +31,9 @@ pub(super) struct ModelInfo {
     intended_use: Value,
     /// Positive from this probability on.
     threshold: f64,
+    /// The colour scale of heatmaps; null where the bundle has none and no heatmaps are given.
+    #[schema(value_type = Option<Object>)]
+    heatmap_scale: Option<Value>,
     /// How the threshold was chosen.
     #[schema(value_type = Object)]
     operating_point: Value,
@@ -112,6 +115,7 @@ pub(super) async fn show(State(api): State<Shared>) -> Json<ModelInfo> {
         labels: manifest.labels.clone(),
         intended_use: json(serde_json::to_value(&manifest.intended_use)),
         threshold: variant.policy.threshold,
+        heatmap_scale: variant.heatmap.as_ref().and_then(|scale| serde_json::to_value(scale).ok()),
         operating_point: json(serde_json::to_value(&variant.policy.chosen)),
         provider: engine.ok().map(|engine| engine.proof().provider.clone()),
         assigned_nodes: engine.ok().map(|engine| engine.proof().assigned_nodes.clone()),

@@ -12,7 +12,7 @@ use super::timeout::{RequestTimeout, TimeoutHeader};
 use super::upload::{PredictionQuery, Upload};
 use crate::audit::row::Timings as Phases;
 use crate::auth::Actor;
-use crate::pipeline::{Answer, AnswerTimings, Repeat, Reply, Said, Submission, patience};
+use crate::pipeline::{Answer, AnswerTimings, Drawn, Explanation, Repeat, Reply, Said, Submission, patience};
 use crate::store::Read;
 use axum::extract::{Path, Request, State};
 use axum::http::HeaderName;
@@ -21,6 +21,7 @@ use axum::{Extension, Json};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
+use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -31,16 +32,16 @@ pub(super) struct Prediction {
     id: Uuid,
     /// Names the request in the service's log.
     request_id: String,
-    /// The class that the decision names.
-    #[schema(example = "PNEUMONIA")]
-    class: String,
-    /// Calibrated probability of the positive class.
-    #[schema(minimum = 0, maximum = 1)]
-    probability: f64,
-    /// Probability of the class that the decision names.
-    #[schema(minimum = 0, maximum = 1)]
-    confidence: f64,
-    /// `positive` or `negative`.
+    /// The class that the decision names; null when it is `refer`.
+    #[schema(required = true, example = "PNEUMONIA")]
+    class: Option<String>,
+    /// Calibrated probability of the positive class; null when the decision is `refer`.
+    #[schema(required = true, minimum = 0, maximum = 1)]
+    probability: Option<f64>,
+    /// Probability of the class that the decision names; null when it is `refer`.
+    #[schema(required = true, minimum = 0, maximum = 1)]
+    confidence: Option<f64>,
+    /// `positive`, `negative`, or `refer`: the model does not apply to this image, and a radiologist reads it.
     #[schema(example = "positive")]
     decision: String,
     /// Whether a radiologist must look before anyone acts.
@@ -50,16 +51,29 @@ pub(super) struct Prediction {
     reason: String,
     /// Positive from this probability on.
     threshold: f64,
+    /// What the site states of all its patients in place of what was not stated of this image; absent where nothing of it was
+    /// used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>, example = json!({ "age_years": [1, 5], "views": ["AP"] }))]
+    assumed: Option<Value>,
     /// What answered.
     model: AnsweringModel,
     /// Signed proof that the row was committed.
     receipt: Receipt,
     /// Milliseconds by phase.
     timings_ms: Timings,
-    /// Heatmap over the original as a PNG data URI; with `explain=true`.
+    /// With `explain=true`: a heatmap that lies over the original, as a PNG data URI, or null where it is withheld.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "data:image/png;base64,iVBORw0...")]
+    heatmap: Option<Value>,
+    /// The heatmap's legend, to be shown beside it: colours, scale, and what they cannot show. A PNG data URI.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "data:image/png;base64,iVBORw0...")]
-    heatmap: Option<String>,
+    heatmap_legend: Option<String>,
+    /// Why the heatmap is null: `referred` (the answer names no class) or `no_scale` (the bundle has no colour scale).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "referred")]
+    heatmap_withheld: Option<String>,
 }
 
 /// The model behind an answer.
@@ -234,17 +248,18 @@ struct UploadForm {
 impl Prediction {
     fn new(request_id: String, answer: &Answer) -> Self {
         let (model, decision) = (answer.model(), answer.decision());
-        let png = answer.heatmap();
-        Self {
+        let assumed = Some(answer.assumed()).filter(|assumed| !assumed.is_empty());
+        let unexplained = Self {
             id: answer.id(),
             request_id,
-            class: answer.class().to_owned(),
+            class: answer.class().map(ToOwned::to_owned),
             probability: answer.probability(),
-            confidence: decision.confidence,
+            confidence: answer.confidence(),
             decision: decision.verdict.code().to_owned(),
             review_required: decision.review_required,
             reason: decision.reason.code().to_owned(),
             threshold: model.variant().policy.threshold,
+            assumed: assumed.and_then(|assumed| serde_json::to_value(assumed).ok()),
             model: AnsweringModel {
                 name: model.manifest().name.clone(),
                 version: model.manifest().version.clone(),
@@ -253,13 +268,30 @@ impl Prediction {
             },
             receipt: Receipt::of(answer.receipt().signed()),
             timings_ms: Timings::from(answer.timings()),
-            heatmap: png.map(data_uri),
+            heatmap: None,
+            heatmap_legend: None,
+            heatmap_withheld: None,
+        };
+        unexplained.explained(answer.explanation())
+    }
+
+    fn explained(self, explanation: &Explanation) -> Self {
+        match explanation {
+            Explanation::NotAsked => self,
+            Explanation::Withheld(why) => {
+                Self { heatmap: Some(Value::Null), heatmap_withheld: Some(why.code().to_owned()), ..self }
+            }
+            Explanation::Drawn(Drawn { heatmap, legend }) => Self {
+                heatmap: Some(data_uri(heatmap).into()),
+                heatmap_legend: Some(data_uri(legend)),
+                ..self
+            },
         }
     }
 
     /// The first answer, from its row.
     fn again(repeat: Repeat) -> Result<Self, ApiError> {
-        let Repeat { row, receipt, said, heatmap } = repeat;
+        let Repeat { row, receipt, said, explanation } = repeat;
         let class = match said {
             Said::Class(class) => class,
             Said::Rejection(detail) => {
@@ -271,19 +303,21 @@ impl Prediction {
                 });
             }
         };
-        // The table gives every prediction these columns.
+        // The table gives every prediction these columns. The row of a referred image keeps numbers that its answer does not have.
+        let named = class.is_some();
         let whole = || {
             let phases: Phases = serde_json::from_value(row.timings).ok()?;
             Some(Self {
                 id: row.id,
                 request_id: row.request_id,
                 class,
-                probability: row.probability?,
-                confidence: row.confidence?,
+                probability: row.probability.filter(|_| named),
+                confidence: row.confidence.filter(|_| named),
                 decision: row.decision?,
                 review_required: row.review_required?,
                 reason: row.decision_reason?,
                 threshold: row.threshold?,
+                assumed: row.assumed,
                 model: AnsweringModel {
                     name: row.model_name?,
                     version: row.model_version?,
@@ -292,10 +326,13 @@ impl Prediction {
                 },
                 receipt: Receipt::of(&receipt),
                 timings_ms: Timings::of(&phases, None, None),
-                heatmap: heatmap.as_deref().map(data_uri),
+                heatmap: None,
+                heatmap_legend: None,
+                heatmap_withheld: None,
             })
         };
-        whole().ok_or(ApiError::Failed { row: None })
+        let unexplained = whole().ok_or(ApiError::Failed { row: None })?;
+        Ok(unexplained.explained(&explanation))
     }
 }
 

@@ -48,12 +48,17 @@ pub(super) struct PredictionRecord {
     significant_bits: Option<i16>,
     /// Colour of the stored pixels.
     colour: Option<String>,
+    /// How the file says that its pixels are stored (EXIF, 1 to 8); width and height are of the upright image. Since version 5.
+    orientation: Option<i16>,
     /// Stated age.
     age_years: Option<f32>,
     /// Stated projection.
     view: Option<String>,
     /// Stated modality.
     modality: Option<String>,
+    /// What the site states of its patients, as far as the decision relies on it: nobody stated it of this image.
+    #[schema(value_type = Option<Object>)]
+    assumed: Option<Value>,
     /// How the statistics are defined.
     statistics_version: Option<i16>,
     /// Statistics of the accepted image.
@@ -74,13 +79,13 @@ pub(super) struct PredictionRecord {
     policy_digest: Option<String>,
     /// Raw output of the model.
     logit: Option<f64>,
-    /// Calibrated probability of the positive class.
+    /// Calibrated probability of the positive class. The row of a referred image keeps it; the answer did not have it.
     probability: Option<f64>,
-    /// Probability of the class that the decision names.
+    /// Probability of the class on whose side of the threshold the image lies.
     confidence: Option<f64>,
     /// Operating point in force.
     threshold: Option<f64>,
-    /// `positive` or `negative`.
+    /// `positive`, `negative` or `refer`.
     decision: Option<String>,
     /// Whether a radiologist must look.
     review_required: Option<bool>,
@@ -94,6 +99,10 @@ pub(super) struct PredictionRecord {
     cam_width: Option<i16>,
     /// Its rows.
     cam_height: Option<i16>,
+    /// The bundle's colour scale for it: nothing is drawn below.
+    heatmap_low: Option<f32>,
+    /// The last colour, from here on.
+    heatmap_high: Option<f32>,
     /// Milliseconds by phase, up to the insert.
     #[schema(value_type = Object)]
     timings: Value,
@@ -101,7 +110,7 @@ pub(super) struct PredictionRecord {
 
 impl PredictionRecord {
     /// Names of the fields, in order.
-    pub(super) const COLUMNS: [&str; 40] = [
+    pub(super) const COLUMNS: [&str; 44] = [
         "id",
         "request_id",
         "received_at",
@@ -119,9 +128,11 @@ impl PredictionRecord {
         "height",
         "significant_bits",
         "colour",
+        "orientation",
         "age_years",
         "view",
         "modality",
+        "assumed",
         "statistics_version",
         "image_statistics",
         "model_name",
@@ -141,6 +152,8 @@ impl PredictionRecord {
         "cam",
         "cam_width",
         "cam_height",
+        "heatmap_low",
+        "heatmap_high",
         "timings",
     ];
 
@@ -169,9 +182,11 @@ impl From<StoredPrediction> for PredictionRecord {
             height: row.height,
             significant_bits: row.significant_bits,
             colour: row.colour,
+            orientation: row.orientation,
             age_years: row.age_years,
             view: row.view,
             modality: row.modality,
+            assumed: row.assumed,
             statistics_version: row.statistics_version,
             image_statistics: row.image_statistics,
             model_name: row.model_name,
@@ -191,6 +206,8 @@ impl From<StoredPrediction> for PredictionRecord {
             cam: row.cam,
             cam_width: row.cam_width,
             cam_height: row.cam_height,
+            heatmap_low: row.heatmap_low,
+            heatmap_high: row.heatmap_high,
             timings: row.timings,
         }
     }

@@ -58,7 +58,7 @@ pub(super) struct SearchQuery {
     /// `predicted`, `rejected`, `expired` or `failed`.
     #[serde(skip_serializing_if = "Option::is_none")]
     outcome: Option<String>,
-    /// `positive` or `negative`.
+    /// `positive`, `negative` or `refer`.
     #[serde(skip_serializing_if = "Option::is_none")]
     decision: Option<String>,
     /// The rule that led to the decision, or why there is no prediction.

@@ -1,12 +1,13 @@
 //! What leaves the pipeline: built from a receipt and nothing less.
 
-use super::PredictionError;
 use super::examine::{Finding, Stop};
+use super::{Explanation, PredictionError};
 use crate::audit::AuditReceipt;
 use crate::audit::row::Timings;
 use crate::model::ServedModel;
 use crate::serving::Serving;
 use cxr::Decision;
+use cxr::intended_use::SitePatients;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -71,18 +72,32 @@ impl Answer {
     }
 
     /// The class that the decision names.
-    pub fn class(&self) -> &str {
+    pub fn class(&self) -> Option<&str> {
         self.model().class(self.finding.decision.verdict)
     }
 
-    /// Calibrated probability of the positive class.
-    pub const fn probability(&self) -> f64 {
-        self.finding.probability.value()
+    /// Calibrated probability of the positive class, where the decision names a class.
+    pub fn probability(&self) -> Option<f64> {
+        self.if_named(self.finding.probability.value())
     }
 
-    /// Decision, confidence, review and reason.
+    /// Probability of the class that the decision names.
+    pub fn confidence(&self) -> Option<f64> {
+        self.if_named(self.finding.decision.confidence)
+    }
+
+    fn if_named(&self, number: f64) -> Option<f64> {
+        self.decision().verdict.names_a_class().then_some(number)
+    }
+
+    /// Verdict, review and reason.
     pub const fn decision(&self) -> &Decision {
         &self.finding.decision
+    }
+
+    /// What of the site's statement about its patients the decision relies on.
+    pub const fn assumed(&self) -> &SitePatients {
+        &self.finding.assumed
     }
 
     /// What served.
@@ -90,9 +105,9 @@ impl Answer {
         &self.serving.model
     }
 
-    /// Heatmap as PNG, where one was asked for.
-    pub fn heatmap(&self) -> Option<&[u8]> {
-        self.finding.heatmap.as_deref()
+    /// The heatmap.
+    pub const fn explanation(&self) -> &Explanation {
+        &self.finding.explanation
     }
 
     /// Milliseconds by phase.

@@ -1,5 +1,6 @@
 //! The steps of an examination, each a function of what the one before it made.
 
+use super::explain::{Explanation, Map};
 use super::patience::{Impatience, Patience};
 use super::{Case, Pipeline, Stated};
 use crate::audit::row::{ImageFacts, Observed, Timings};
@@ -7,8 +8,9 @@ use crate::infer::{Engine, Inference, InferenceError};
 use crate::shadow::Score;
 use crate::threads::JobLost;
 use cxr::embedding::{EmbeddingMismatch, EmbeddingPosition};
+use cxr::intended_use::SitePatients;
 use cxr::metadata::AcquisitionMetadata;
-use cxr::preprocess::{Geometry, preprocess_with};
+use cxr::preprocess::preprocess_with;
 use cxr::{
     AcceptancePolicy, AcceptedImage, Cancel, Decision, DecodeError, DecodeLimits, ModelInput, PreprocessSpec,
     Probability, Rejection, Workspace,
@@ -47,7 +49,9 @@ pub(super) struct Finding {
     pub(super) position: EmbeddingPosition,
     pub(super) probability: Probability,
     pub(super) decision: Decision,
-    pub(super) heatmap: Option<Vec<u8>>,
+    /// What of the site's statement the decision relies on.
+    pub(super) assumed: SitePatients,
+    pub(super) explanation: Explanation,
 }
 
 /// The end of one that did not.
@@ -154,21 +158,6 @@ impl Pipeline {
         known.timings.infer = Some(milliseconds(inference.ran));
         Ok(inference)
     }
-
-    /// Draws the heatmap where it is wanted; before the row is written, so that nothing can break after it.
-    pub(super) async fn explain(
-        &self,
-        case: &Case,
-        inference: &Inference,
-        geometry: Geometry,
-    ) -> Result<Option<Vec<u8>>, Failure> {
-        if !case.explain {
-            return Ok(None);
-        }
-        let (cam, size) = (inference.cam.clone(), inference.cam_size);
-        let drawn = self.decoders.run(move |_| cxr::heatmap::render(&cam, size, &geometry)).await;
-        drawn.map(Some).map_err(Failure::Heatmap)
-    }
 }
 
 impl Case {
@@ -188,10 +177,19 @@ impl Case {
         probability: Probability,
         position: &EmbeddingPosition,
         known: &Known,
+        assumed: &SitePatients,
     ) -> Decision {
-        let model = &self.serving.model;
-        let (intended, metadata) = (&model.manifest().intended_use, &known.observed.metadata);
-        model.variant().policy.decide(probability, position.ood_score, intended, metadata)
+        self.serving.model.decide(probability, position.ood_score, &known.observed.metadata, assumed)
+    }
+
+    /// The map, with what decides whether it is drawn.
+    pub(super) fn map(&self, inference: &Inference, decision: &Decision) -> Map {
+        Map {
+            cam: inference.cam.clone(),
+            size: inference.cam_size,
+            scale: self.serving.model.heatmap_scale(),
+            verdict: decision.verdict,
+        }
     }
 }
 

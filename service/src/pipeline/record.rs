@@ -118,9 +118,11 @@ fn scores(model: &ServedModel, finding: &Finding) -> Scores {
         probability: finding.probability,
         threshold: model.variant().policy.threshold,
         decision: finding.decision,
+        assumed: finding.assumed.clone(),
         ood_score: finding.position.ood_score,
         embedding_coordinates: finding.position.coordinates.clone(),
         cam: finding.inference.cam.clone(),
         cam_size: finding.inference.cam_size,
+        heatmap_scale: model.heatmap_scale(),
     }
 }

@@ -1,10 +1,13 @@
 //! What a retry gets: the first answer, made again from its row.
 
 use super::examine::{Examined, Known, Stop};
-use super::{Answer, Case, Pipeline, PredictionError};
+use super::explain::Map;
+use super::{Answer, Case, Explanation, Pipeline, PredictionError};
 use crate::audit::repeats::{Kept, RequestKey};
 use crate::audit::row::StoredPrediction;
 use crate::audit::{Receipt, RecordError};
+use cxr::decide::Verdict;
+use cxr::heatmap::ColourScale;
 use serde_json::{Value, json};
 
 /// What leaves the pipeline.
@@ -23,15 +26,15 @@ pub struct Repeat {
     pub receipt: Receipt,
     /// What the answer said beyond its row.
     pub said: Said,
-    /// Heatmap as PNG, where one is asked for.
-    pub heatmap: Option<Vec<u8>>,
+    /// The heatmap.
+    pub explanation: Explanation,
 }
 
 /// What an answer says that its row does not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Said {
-    /// Of a prediction: the name of its class.
-    Class(String),
+    /// Of a prediction: the name of its class, where the decision names one.
+    Class(Option<String>),
     /// Of a rejection: what was found, and what the sender can do.
     Rejection(String),
 }
@@ -46,7 +49,11 @@ impl Said {
 
     fn read(value: &Value) -> Option<Self> {
         let text = |name: &str| value.get(name)?.as_str().map(ToOwned::to_owned);
-        text("class").map(Self::Class).or_else(|| text("detail").map(Self::Rejection))
+        match value.get("class") {
+            Some(Value::Null) => Some(Self::Class(None)),
+            Some(_) => text("class").map(|class| Self::Class(Some(class))),
+            None => text("detail").map(Self::Rejection),
+        }
     }
 }
 
@@ -71,18 +78,21 @@ impl Pipeline {
             self.audit.forget(key, earlier.prediction_id).await.map_err(failed)?;
             return Ok(None);
         };
-        let heatmap = self.draw_again(case, &row).await;
+        let explanation = self.explain_again(case, &row).await;
         self.metrics.repeated();
-        Ok(Some(Repeat { row, receipt, said, heatmap }))
+        Ok(Some(Repeat { row, receipt, said, explanation }))
     }
 
-    /// The heatmap from the row's map; the image is there again, and says where the map belongs.
-    async fn draw_again(&self, case: &Case, row: &StoredPrediction) -> Option<Vec<u8>> {
-        let (true, Some(cam)) = (case.explain, row.cam.clone()) else { return None };
-        let size = (u32::try_from(row.cam_width?).ok()?, u32::try_from(row.cam_height?).ok()?);
-        let input = self.prepare(case, &mut Known::admitted(case)).await.ok()?;
-        let geometry = *input.geometry();
-        self.decoders.run(move |_| cxr::heatmap::render(&cam, size, &geometry)).await.ok()
+    /// The heatmap from the row's map and scale; the image is there again, and says where the map belongs.
+    async fn explain_again(&self, case: &Case, row: &StoredPrediction) -> Explanation {
+        let (true, Some(map)) = (case.explain, map_of(row)) else { return Explanation::NotAsked };
+        if let Err(why) = map.scale() {
+            return Explanation::Withheld(why);
+        }
+        let Ok(input) = self.prepare(case, &mut Known::admitted(case)).await else {
+            return Explanation::NotAsked;
+        };
+        self.explain(case, map, *input.geometry()).await.unwrap_or(Explanation::NotAsked)
     }
 
     /// What is kept under the case's key. Not where the client is told to try again: that must be a new attempt.
@@ -90,7 +100,7 @@ impl Pipeline {
         let said = match examined {
             Ok(examined) => {
                 let verdict = examined.finding.decision.verdict;
-                Said::Class(case.serving.model.class(verdict).to_owned())
+                Said::Class(case.serving.model.class(verdict).map(ToOwned::to_owned))
             }
             Err(Stop::Rejected(rejection)) => {
                 Said::Rejection(format!("{}; {}", rejection.found, rejection.advice))
@@ -101,14 +111,26 @@ impl Pipeline {
     }
 }
 
+/// The map of a row that is a prediction.
+fn map_of(row: &StoredPrediction) -> Option<Map> {
+    let size = (u32::try_from(row.cam_width?).ok()?, u32::try_from(row.cam_height?).ok()?);
+    let scale = row.heatmap_low.zip(row.heatmap_high).map(|(low, high)| ColourScale { low, high });
+    let decision = row.decision.as_deref()?;
+    let verdict = Verdict::ALL.into_iter().find(|verdict| verdict.code() == decision)?;
+    Some(Map { cam: row.cam.clone()?, size, scale, verdict })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn what_is_kept_is_read_again() {
-        for said in [Said::Class("PNEUMONIA".into()), Said::Rejection("too small; send a larger one".into())]
-        {
+        for said in [
+            Said::Class(Some("PNEUMONIA".into())),
+            Said::Class(None),
+            Said::Rejection("too small; send a larger one".into()),
+        ] {
             assert_eq!(Said::read(&said.write()), Some(said));
         }
         assert_eq!(Said::read(&json!({})), None);

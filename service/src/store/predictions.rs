@@ -22,43 +22,45 @@ WITH pending AS (
 /// The answers that are kept. Not `ON CONFLICT`: a second row under one key must not be.
 const KEPT: &str = ", kept AS (
     INSERT INTO idempotency_keys (key_digest, fingerprint, prediction_id, answer)
-    SELECT * FROM unnest($44::bytea[], $45::bytea[], $46::uuid[], $47::jsonb[]))";
+    SELECT * FROM unnest($48::bytea[], $49::bytea[], $50::uuid[], $51::jsonb[]))";
 
 /// An array for each column, so that one text does for any number of rows: each text is parsed and planned once a connection. The two
 /// columns that are arrays themselves come as text, because arrays of several lengths are no array.
 const INSERT: &str = "
 INSERT INTO predictions (
     id, request_id, received_at, actor, site, subject, encoding_version, outcome, reason, input_digest,
-    input_bytes, format, width, height, significant_bits, colour, age_years, view, modality,
-    statistics_version, image_statistics, model_name, model_version, bundle_digest, variant, execution,
+    input_bytes, format, width, height, significant_bits, colour, orientation, age_years, view, modality,
+    assumed, statistics_version, image_statistics, model_name, model_version, bundle_digest, variant, execution,
     policy_digest, logit, probability, confidence, threshold, decision, review_required, decision_reason,
-    ood_score, embedding_coordinates, cam, cam_width, cam_height, timings)
+    ood_score, embedding_coordinates, cam, cam_width, cam_height, heatmap_low, heatmap_high, timings)
 SELECT
     id, request_id, received_at, actor, site, subject, encoding_version, outcome, reason, input_digest,
-    input_bytes, format, width, height, significant_bits, colour, age_years, view, modality,
-    statistics_version, image_statistics, model_name, model_version, bundle_digest, variant, execution,
+    input_bytes, format, width, height, significant_bits, colour, orientation, age_years, view, modality,
+    assumed, statistics_version, image_statistics, model_name, model_version, bundle_digest, variant, execution,
     policy_digest, logit, probability, confidence, threshold, decision, review_required, decision_reason,
-    ood_score, embedding_coordinates::real[], cam::real[], cam_width, cam_height, timings
+    ood_score, embedding_coordinates::real[], cam::real[], cam_width, cam_height, heatmap_low, heatmap_high,
+    timings
 FROM unnest(
     $1::uuid[], $5::text[], $6::timestamptz[], $7::text[], $8::text[], $9::bytea[], $10::smallint[],
     $11::text[], $12::text[], $13::bytea[], $14::bigint[], $15::text[], $16::integer[], $17::integer[],
-    $18::smallint[], $19::text[], $20::real[], $21::text[], $22::text[], $23::smallint[], $24::jsonb[],
-    $25::text[], $26::text[], $27::text[], $28::text[], $29::jsonb[], $30::text[], $31::float8[],
-    $32::float8[], $33::float8[], $34::float8[], $35::text[], $36::boolean[], $37::text[], $38::float8[],
-    $39::text[], $40::text[], $41::smallint[], $42::smallint[], $43::jsonb[]) AS rows (
+    $18::smallint[], $19::text[], $20::smallint[], $21::real[], $22::text[], $23::text[], $24::jsonb[],
+    $25::smallint[], $26::jsonb[], $27::text[], $28::text[], $29::text[], $30::text[], $31::jsonb[],
+    $32::text[], $33::float8[], $34::float8[], $35::float8[], $36::float8[], $37::text[], $38::boolean[],
+    $39::text[], $40::float8[], $41::text[], $42::text[], $43::smallint[], $44::smallint[], $45::real[],
+    $46::real[], $47::jsonb[]) AS rows (
     id, request_id, received_at, actor, site, subject, encoding_version, outcome, reason, input_digest,
-    input_bytes, format, width, height, significant_bits, colour, age_years, view, modality,
-    statistics_version, image_statistics, model_name, model_version, bundle_digest, variant, execution,
+    input_bytes, format, width, height, significant_bits, colour, orientation, age_years, view, modality,
+    assumed, statistics_version, image_statistics, model_name, model_version, bundle_digest, variant, execution,
     policy_digest, logit, probability, confidence, threshold, decision, review_required, decision_reason,
-    ood_score, embedding_coordinates, cam, cam_width, cam_height, timings)";
+    ood_score, embedding_coordinates, cam, cam_width, cam_height, heatmap_low, heatmap_high, timings)";
 
 const COLUMNS: &str = "
 SELECT id, request_id, received_at, recorded_at, actor, site, subject, encoding_version, outcome, reason,
-    input_digest, input_bytes, format, width, height, significant_bits, colour,
-    age_years, view, modality, statistics_version, image_statistics,
+    input_digest, input_bytes, format, width, height, significant_bits, colour, orientation,
+    age_years, view, modality, assumed, statistics_version, image_statistics,
     model_name, model_version, bundle_digest, variant, execution,
     policy_digest, logit, probability, confidence, threshold, decision, review_required, decision_reason,
-    ood_score, embedding_coordinates, cam, cam_width, cam_height, timings
+    ood_score, embedding_coordinates, cam, cam_width, cam_height, heatmap_low, heatmap_high, timings
 FROM predictions ";
 
 /// The images of a label by the rule of the view `current_labels`, from the label's own index and in the order of a page. Said as what
@@ -84,7 +86,7 @@ pub struct Filter {
     pub bundle_digest: Option<String>,
     /// `predicted`, `rejected`, `expired` or `failed`.
     pub outcome: Option<String>,
-    /// `positive` or `negative`.
+    /// `positive`, `negative` or `refer`.
     pub decision: Option<String>,
     /// Why it was decided so, or why there is no prediction.
     pub reason: Option<String>,
@@ -158,9 +160,11 @@ fn add_columns(arguments: &mut PgArguments, rows: &[Columns<'_>]) -> Result<(), 
         |row| row.height,
         |row| row.significant_bits,
         |row| row.colour,
+        |row| row.orientation,
         |row| row.age_years,
         |row| row.view,
         |row| row.modality,
+        |row| row.assumed.as_deref(),
         |row| row.statistics_version,
         |row| row.image_statistics.as_deref(),
         |row| row.model_name,
@@ -181,6 +185,8 @@ fn add_columns(arguments: &mut PgArguments, rows: &[Columns<'_>]) -> Result<(), 
         |row| row.cam.map(real_array),
         |row| row.cam_width,
         |row| row.cam_height,
+        |row| row.heatmap_low,
+        |row| row.heatmap_high,
         |row| &*row.timings,
     );
     Ok(())

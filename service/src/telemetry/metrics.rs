@@ -10,6 +10,7 @@ pub use operations::Operations;
 
 use super::buckets::{BATCH_BUCKETS, DIFFERENCE_BUCKETS, DURATION_BUCKETS_SECONDS};
 use cxr::RejectReason;
+use cxr::decide::Verdict;
 use declare::{Registry, counter, counters, gauge, gauges, histogram, histograms, read_counter};
 use prometheus::{
     Encoder, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, TextEncoder,
@@ -210,8 +211,8 @@ impl Metrics {
         for reason in RejectReason::ALL {
             self.rejections.with_label_values(&[reason.code()]);
         }
-        for decision in ["positive", "negative"] {
-            self.predictions.with_label_values(&[decision]);
+        for verdict in Verdict::ALL {
+            self.predictions.with_label_values(&[verdict.code()]);
         }
         for cause in refusal_causes {
             self.refusals.with_label_values(&[*cause]);

@@ -12,7 +12,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     bundle: PathBuf,
     /// Labelled predictions, CSV or NDJSON (by the file's ending): columns `logit` and `label`, and where known `id`,
-    /// `subject` (or `patient`, `pseudonym`), `bundle_digest`, `variant`, `outcome` as the service's log names them.
+    /// `subject` (or `patient`, `pseudonym`), `bundle_digest`, `variant`, `outcome`, `decision` as the service's log names them.
     #[arg(long)]
     labels: PathBuf,
     /// The new bundle's folder.

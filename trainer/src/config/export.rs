@@ -1,7 +1,7 @@
 //! `trainer.export`: the bundle.
 
 use anyhow::{Result, ensure};
-use cxr::decide::IntendedUse;
+use cxr::intended_use::IntendedUse;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 

@@ -41,14 +41,29 @@ pub struct Details {
     pub calibration: CalibrationDetails,
     /// Prediction sets, one for each error rate.
     pub conformal: Vec<Coverage>,
-    /// Images above the out-of-distribution threshold.
+    /// Images above the out-of-distribution threshold: the service refers them, and names no class.
     pub out_of_distribution: Proportion,
+    /// The others, which get a class. Absent in files from before there were referred images.
+    #[serde(default)]
+    pub answered: Option<Answered>,
     /// Images that a person must look at by the policy's review band or the out-of-distribution rule.
     pub review: Proportion,
     /// Images that a person reads in all: called pneumonia, or marked by one of these.
     pub read: Proportion,
     /// Figures by group.
     pub subgroups: Vec<Subgroup>,
+}
+
+/// Images that are not referred, at the operating point.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Answered {
+    /// Images.
+    pub n: usize,
+    /// True positives over positives.
+    pub sensitivity: Option<Measured>,
+    /// True negatives over negatives.
+    pub specificity: Option<Measured>,
 }
 
 /// One class.
@@ -180,9 +195,28 @@ pub fn measure(
         conformal: calibrated.conformal.iter().map(|sets| coverage(sets, sample)).collect(),
         read: Proportion::of(read),
         review: Proportion::of(review),
+        answered: Some(answered(sample, &foreign, policy.threshold)),
         out_of_distribution: Proportion::of(foreign),
         subgroups,
     })
+}
+
+/// The figures of what is left when the foreign images are referred.
+fn answered(sample: &Sample, foreign: &[bool], threshold: f64) -> Answered {
+    let kept: Vec<usize> = (0..sample.len()).filter(|image| !foreign[*image]).collect();
+    let (probabilities, positive): (Vec<f64>, Vec<bool>) =
+        kept.iter().map(|image| (sample.probabilities[*image], sample.positive[*image])).unzip();
+    let patients: Vec<usize> = kept.iter().map(|image| sample.patients[*image]).collect();
+    let kept = Sample { probabilities: &probabilities, positive: &positive, patients: &patients, ..*sample };
+    let figure = |n: usize, figure: fn(&ConfusionMatrix) -> Option<f64>| {
+        kept.measured(n, &|p, y| figure(&ConfusionMatrix::at(p, y, threshold)))
+    };
+    let n_positive = kept.n_positive();
+    Answered {
+        n: kept.len(),
+        sensitivity: figure(n_positive, ConfusionMatrix::sensitivity),
+        specificity: figure(kept.len() - n_positive, ConfusionMatrix::specificity),
+    }
 }
 
 fn calibration(calibrated: &Calibrated, sample: &Sample, logits: &[f64]) -> CalibrationDetails {
@@ -255,7 +289,11 @@ impl Details {
             lines.push(line(&format!("coverage pneumonia, a={}", coverage.alpha), coverage.pneumonia));
         }
         let share = self.out_of_distribution;
-        lines.push(format!("{:<28} {:.4}  ({} of {})", "out of distribution", share.value, share.k, share.n));
+        lines.push(format!("{:<28} {:.4}  ({} of {})", "referred (foreign)", share.value, share.k, share.n));
+        if let Some(answered) = &self.answered {
+            lines.push(line("sensitivity if not referred", answered.sensitivity));
+            lines.push(line("specificity if not referred", answered.specificity));
+        }
         lines
     }
 }

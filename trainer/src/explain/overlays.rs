@@ -3,9 +3,12 @@
 use super::Outcome;
 use super::maps::Maps;
 use crate::console::say;
+use crate::dataset::index::CLASSES;
+use crate::export::heatmap::{MapFigures, Peak};
 use crate::files;
 use crate::trained::TrainedRun;
 use anyhow::Result;
+use cxr::heatmap::{ColourScale, Evidence};
 use cxr::{heatmap, lettering};
 use png::{BitDepth, ColorType, Encoder};
 use serde::{Deserialize, Serialize};
@@ -40,13 +43,13 @@ struct Picture {
 }
 
 pub(super) fn draw(trained: &TrainedRun, maps: &Maps) -> Result<Vec<Overlay>> {
-    let size = maps.pixels.size;
+    let (size, scale) = (maps.pixels.size, scale(maps));
     let tile = (2 * size.0, size.1 + CAPTION);
     let mut sheet = Picture::new((tile.0 * N as u32, tile.1 * Outcome::ALL.len() as u32));
     let mut overlays = Vec::new();
     for (row, outcome) in (0..).zip(Outcome::ALL) {
         for (column, image) in (0..).zip(most_telling(maps, outcome)) {
-            let picture = tile_of(maps, image, tile);
+            let picture = tile_of(maps, image, tile, scale);
             let file = format!("explain-{}-{}.png", outcome.name(), column + 1);
             files::write_figure(trained.run, &file, picture.encode()?)?;
             sheet.paste(&picture, (column * tile.0, row * tile.1));
@@ -76,10 +79,32 @@ fn most_telling(maps: &Maps, outcome: Outcome) -> Vec<usize> {
     images
 }
 
-fn tile_of(maps: &Maps, image: usize, size: (u32, u32)) -> Picture {
+/// The scale that the bundle will have; where the fold gives none, from nothing to the strongest place of all images.
+fn scale(maps: &Maps) -> ColourScale {
+    let peaks: Vec<Peak> = maps
+        .maps
+        .iter()
+        .zip(maps.positive.iter().zip(&maps.outcomes))
+        .map(|(map, (positive, outcome))| {
+            let flagged = matches!(outcome, Outcome::TruePositive | Outcome::FalsePositive);
+            Peak::of(map, maps.map_size, *positive, flagged)
+        })
+        .collect();
+    let strongest = peaks.iter().map(|peak| peak.value).fold(f32::MIN_POSITIVE, f32::max);
+    let found = MapFigures::of(&peaks).scale;
+    found.map_or(ColourScale { low: 0.0, high: strongest }, |scale| scale.ends())
+}
+
+fn tile_of(maps: &Maps, image: usize, size: (u32, u32), scale: ColourScale) -> Picture {
     let (pixels, input) = (maps.pixels.image(image), maps.pixels.size);
     let grey = Picture { width: input.0, pixels: pixels.iter().flat_map(|level| [*level; 3]).collect() };
-    let blended = heatmap::blend(pixels, input, &maps.maps[image], maps.map_size);
+    let evidence = Evidence {
+        cam: &maps.maps[image],
+        cam_size: maps.map_size,
+        scale,
+        class: CLASSES[usize::from(true)],
+    };
+    let blended = heatmap::blend(pixels, input, &evidence);
     let mut tile = Picture::new(size);
     tile.paste(&grey, (0, 0));
     tile.paste(&Picture { width: input.0, pixels: blended }, (input.0, 0));

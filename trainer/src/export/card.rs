@@ -4,6 +4,7 @@
 use super::further::Line;
 use super::parity::Parity;
 use crate::consistency::Consistency;
+use crate::consistency::depth::DepthConsistency;
 use crate::evaluate::rows;
 use cxr::bundle::{FoldEvaluation, Manifest, Variant};
 use std::fmt::{self, Write as _};
@@ -21,8 +22,10 @@ const LIMITATIONS: &str = "\
   Squashing and grey conversion remove some of them, not all.
 - The label is radiographic pneumonia as graded in that study; it does not tell bacterial from viral, nor pneumonia
   from other opacities.
-- The class activation map says where the evidence came from at a resolution of 1/32 of the input; it is no
-  segmentation.
+- The heatmap says where the evidence came from at a resolution of 1/32 of the input. It is no segmentation and does
+  not localise disease: where its strongest place lies is measured above.
+- Files of 9 to 16 bits that are as deep as they say carry no window and are windowed by quantiles. The training images
+  had 8 bits; how such files are answered was not measured.
 ";
 
 const FACTORS: &str = "\
@@ -59,8 +62,8 @@ pub(super) struct Card<'a> {
     pub(super) parity: &'a Parity,
     /// What else was measured of these weights.
     pub(super) further: &'a [Line],
-    /// The section about the int8 variant, where there is one.
-    pub(super) int8: Option<&'a str>,
+    /// Further sections, each with its heading.
+    pub(super) sections: &'a [String],
     /// Key that signs the bundle.
     pub(super) key: &'a str,
 }
@@ -78,33 +81,22 @@ impl Card<'_> {
         let manifest = self.manifest;
         writeln!(text, "# {} {}\n", manifest.name, manifest.version)?;
         self.write_details(text)?;
-        writeln!(text, "## Intended use\n\n{}\n", manifest.intended_use.statement)?;
-        writeln!(
-            text,
-            "The answer to an image is a calibrated probability of {}, a verdict at the operating point, and whether a\nradiologist must look. Images outside the intended use, unlike the known ones or near the operating point are\nmarked for review. Out of scope: adults, lateral projections, CT, screening without a reader, any use as the only\nreading.\n",
-            manifest.labels[1]
-        )?;
+        writeln!(text, "{}", intended_use(manifest))?;
         writeln!(text, "## Factors\n\n{FACTORS}")?;
         writeln!(
             text,
             "## Metrics\n\nArea under the ROC curve; at the operating point sensitivity, specificity, precision, F1 and accuracy; for the\nprobability the expected calibration error (15 bins of equal width) and the Brier score. In brackets or beside the\nvalue: 95 % intervals from resampling patients.\n"
         )?;
         if let Some(variant) = manifest.variants.get(&manifest.default_variant) {
-            write_decision(text, variant)?;
+            writeln!(text, "{}", decision(variant))?;
         }
         self.write_data(text)?;
         self.write_figures(text)?;
         self.write_consistency(text)?;
         self.write_further(text)?;
-        if let Some(section) = self.int8 {
-            writeln!(text, "{section}")?;
-        }
+        self.sections.iter().try_for_each(|section| writeln!(text, "{section}"))?;
         writeln!(text, "## Ethical considerations\n\n{ETHICS}")?;
-        writeln!(text, "## Caveats and recommendations\n\n{LIMITATIONS}")?;
-        writeln!(
-            text,
-            "- Before use: measure the bundle on images of your own site, recalibrate, and choose the operating point there.\n- In use: watch the monitored drift, calibration and rate of reviews; a change of scanner is a new validation.\n"
-        )?;
+        writeln!(text, "{}", caveats())?;
         write!(text, "## Sources and licences\n\n{SOURCES}")
     }
 
@@ -199,26 +191,61 @@ impl Card<'_> {
     }
 }
 
-fn write_decision(text: &mut String, variant: &Variant) -> fmt::Result {
+/// The section about who and what the model is for, and what it answers.
+pub(super) fn intended_use(manifest: &Manifest) -> String {
+    format!(
+        "## Intended use\n\n{}\n\n\
+         The answer to an image is a verdict at the operating point, the class and its calibrated probability (of {}), and whether a\n\
+         radiologist must look. Images outside the intended use or unlike the known ones are referred: no class and no probability. Images\n\
+         whose age or view nobody states, and those near the operating point, are marked for review. Out of scope: adults, lateral\n\
+         projections, CT, screening without a reader, any use as the only reading.\n",
+        manifest.intended_use.statement, manifest.labels[1]
+    )
+}
+
+/// The section about caveats.
+pub(super) fn caveats() -> String {
+    format!(
+        "## Caveats and recommendations\n\n{LIMITATIONS}\n\
+         - Before use: measure the bundle on images of your own site, recalibrate, and choose the operating point there.\n\
+         - In use: watch the monitored drift, calibration and rate of reviews; a change of scanner is a new validation.\n"
+    )
+}
+
+/// The heading of the section about deep files.
+pub(super) const DEPTH: &str = "### Files stored deep\n";
+
+/// The section about deep files that hold shallow data.
+pub(super) fn depth_section(found: Option<&DepthConsistency>) -> String {
+    match found {
+        Some(found) => format!(
+            "{DEPTH}\nThe same 8-bit pixels, saved in 16 bits, are read as the 8-bit file is: {found}.\n"
+        ),
+        None => format!("{DEPTH}\nNot measured: no originals were at hand.\n"),
+    }
+}
+
+/// The section about probability and operating point.
+pub(super) fn decision(variant: &Variant) -> String {
     let (calibration, policy) = (&variant.calibration, &variant.policy);
-    writeln!(text, "### Decision\n")?;
-    writeln!(text, "- Probability: sigmoid({:.4} x logit {:+.4}).", calibration.scale, calibration.bias)?;
-    writeln!(
-        text,
-        "- Operating point: {:.4}, the highest threshold with sensitivity {} on the {} fold ({} images; there sensitivity {:.4}, specificity {:.4}). The rule was fixed before the test split was looked at.",
+    format!(
+        "### Decision\n\n\
+         - Probability: sigmoid({:.4} x logit {:+.4}).\n\
+         - Operating point: {:.4}, the highest threshold with sensitivity {} on the {} fold ({} images; there sensitivity {:.4}, specificity {:.4}). The rule was fixed before the test split was looked at.\n\
+         - Review band: probabilities from {:.4} to {:.4}.\n\
+         - Out of distribution: scores above {:.3}. Such images are referred.\n",
+        calibration.scale,
+        calibration.bias,
         policy.threshold,
         policy.chosen.target_sensitivity,
         policy.chosen.fold,
         policy.chosen.n,
         policy.chosen.sensitivity,
-        policy.chosen.specificity
-    )?;
-    writeln!(
-        text,
-        "- Review band: probabilities from {:.4} to {:.4}.",
-        policy.review_band.low, policy.review_band.high
-    )?;
-    writeln!(text, "- Out of distribution: scores above {:.3}.\n", policy.ood_threshold)
+        policy.chosen.specificity,
+        policy.review_band.low,
+        policy.review_band.high,
+        policy.ood_threshold
+    )
 }
 
 fn write_table(text: &mut String, name: &str, figures: &FoldEvaluation) -> fmt::Result {

@@ -19,13 +19,13 @@ pub(super) type Line = (String, String);
 pub(super) fn measurements(trained: &TrainedRun, calibrated: &Calibrated) -> Result<Vec<Line>> {
     let mut lines = Vec::new();
     if let Some(foreign) = calibrated.analysis.as_ref().and_then(|analysis| analysis.ood.foreign.as_ref()) {
-        lines.push(line("images that are no chest radiographs, refused or flagged", share(&foreign.caught)));
+        lines.push(line("images that are no chest radiographs, refused or referred", share(&foreign.caught)));
     }
     if let Some(external) = ExternalEvaluation::load(trained, calibrated)? {
         let name = &external.name;
         lines.push(line(format!("{name}: AUC"), figure(&external.figures.auc)));
         lines.push(line(
-            format!("{name}: above the out-of-distribution threshold"),
+            format!("{name}: referred, above the out-of-distribution threshold"),
             share(&external.details.out_of_distribution),
         ));
     }

@@ -1,6 +1,7 @@
 //! The int8 variant as part of a bundle: of a run that is exported, or added to a bundle that was released without it or with
 //! another.
 
+use super::section::with_section;
 use super::{BundleFiles, GRAPH, VARIANT, digest, golden, open, replace_folder, seal, signing_key};
 use crate::calibrate::Calibrated;
 use crate::config::Config;
@@ -22,10 +23,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 const CARD: &str = "MODEL_CARD.md";
-/// The card's section; what follows it begins with [`NEXT`].
+/// The card's section.
 const HEADING: &str = "### int8 variant\n";
-/// The heading before which the section stands.
-const NEXT: &str = "## Ethical considerations\n";
 
 /// What is asked for.
 #[derive(Debug, Clone, Copy)]
@@ -141,7 +140,7 @@ fn with_variant(
     let card = files.remove(CARD).with_context(|| format!("{CARD}: not in the bundle"))?;
     let card = String::from_utf8(card).with_context(|| format!("{CARD}: is no text"))?;
     let section = section(&variant, comparison);
-    let card = with_section(&renamed(&card, old, &manifest), &section);
+    let card = with_section(&renamed(&card, old, &manifest), HEADING, &section);
     files.insert(CARD.to_owned(), card.into_bytes());
     files.insert(GRAPH_INT8.to_owned(), graph);
     manifest.variants.insert(VARIANT_INT8.to_owned(), variant);
@@ -149,22 +148,10 @@ fn with_variant(
 }
 
 /// The card under the new version.
-fn renamed(card: &str, old: &Manifest, new: &Manifest) -> String {
+pub(super) fn renamed(card: &str, old: &Manifest, new: &Manifest) -> String {
     let title = |manifest: &Manifest| format!("# {} {}\n", manifest.name, manifest.version);
     let details = |manifest: &Manifest| format!("- Version {} of {}", manifest.version, manifest.created);
     card.replacen(&title(old), &title(new), 1).replacen(&details(old), &details(new), 1)
-}
-
-/// The card with the section in its place; an older one is replaced.
-fn with_section(card: &str, section: &str) -> String {
-    let mut card = card.to_owned();
-    if let Some(begin) = card.find(HEADING) {
-        let end = card[begin..].find(NEXT).map_or(card.len(), |length| begin + length);
-        card.replace_range(begin..end, "");
-    }
-    let place = card.find(NEXT).unwrap_or(card.len());
-    card.insert_str(place, &format!("{section}\n"));
-    card
 }
 
 /// The card's section about the variant.
@@ -185,6 +172,11 @@ fn section(variant: &Variant, comparison: &Comparison) -> String {
         policy.review_band.high,
         policy.ood_threshold
     );
+    if let Some(scale) = &variant.heatmap {
+        // Writing to a String cannot fail.
+        let _ =
+            writeln!(text, "- Heatmaps: on a scale of its own, from {:.3} to {:.3}.", scale.low, scale.high);
+    }
     if let Some(batch) = variant.fixed_batch {
         // Writing to a String cannot fail.
         let _ =
@@ -197,19 +189,4 @@ fn section(variant: &Variant, comparison: &Comparison) -> String {
             writeln!(text, "| {figure} | {:.4} | {low:.4} to {high:.4} | {} |", measured.value, measured.n);
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_second_section_takes_the_place_of_the_first() {
-        let card = format!("# a 1.0.0\n\n{NEXT}\nmore\n");
-        let once = with_section(&card, &format!("{HEADING}\none\n"));
-        assert_eq!(once, format!("# a 1.0.0\n\n{HEADING}\none\n\n{NEXT}\nmore\n"));
-        let twice = with_section(&once, &format!("{HEADING}\ntwo\n"));
-        assert_eq!(twice, once.replace("one", "two"));
-        assert!(with_section("# a\n", HEADING).ends_with(&format!("{HEADING}\n")), "a card of another form");
-    }
 }

@@ -10,6 +10,7 @@ use crate::dataset::index::Index;
 use crate::dataset::pixels::{Pixels, Recipe};
 use crate::evaluate::measure::Sample;
 use crate::evaluate::patients;
+use crate::export::select::measure;
 use crate::released::score;
 use crate::score::Scores;
 use crate::train::decode;
@@ -115,12 +116,14 @@ impl Source<'_> {
             figures: self.sample(&int8, &select).measure(policy.threshold)?,
         };
         comparison.check(export.int8_max_flips)?;
+        let on_select = measure(&mut session, &select, calibration, &policy, self.embedding)?;
         let variant = Variant {
             file: GRAPH_INT8.to_owned(),
             precision: VARIANT_INT8.to_owned(),
             fixed_batch,
             calibration,
             policy,
+            heatmap: on_select.maps.scale,
             golden: Vec::new(),
         };
         Ok(Quantised { graph, session, variant, comparison })

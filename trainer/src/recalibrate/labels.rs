@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use cxr::bundle::sha256_hex;
+use cxr::decide::Verdict;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -70,6 +71,11 @@ impl Labelled {
         let mut pass_over = |reason: &str| *self.passed_over.entry(reason.to_owned()).or_default() += 1;
         if text(row, "outcome").is_some_and(|outcome| outcome != "predicted") {
             pass_over("no prediction");
+            return Ok(());
+        }
+        // The probability is for images that get one: a referred image was told none.
+        if text(row, "decision").is_some_and(|decision| decision == Verdict::Refer.code()) {
+            pass_over("referred");
             return Ok(());
         }
         let Some(label) = text(row, "label") else {
@@ -197,9 +203,9 @@ mod tests {
 
     #[test]
     fn both_forms_say_the_same_and_nothing_is_dropped_in_silence() {
-        let csv = "id,outcome,logit,label,subject,bundle_digest\n\
-                   a,predicted,1.5,PNEUMONIA,x,ab\nb,predicted,-2,normal,x,ab\nc,rejected,,,,\nd,predicted,0.5,,y,ab\n\
-                   a,predicted,1.5,1,x,ab\n";
+        let csv = "id,outcome,logit,label,subject,bundle_digest,decision\n\
+                   a,predicted,1.5,PNEUMONIA,x,ab,positive\nb,predicted,-2,normal,x,ab,negative\nc,rejected,,,,,\n\
+                   d,predicted,0.5,,y,ab,negative\na,predicted,1.5,1,x,ab,positive\ne,predicted,9.5,1,z,ab,refer\n";
         let ndjson = "{\"id\":\"a\",\"outcome\":\"predicted\",\"logit\":1.5,\"label\":1,\"subject\":\"x\"}\n\
                       {\"id\":\"b\",\"logit\":-2.0,\"label\":\"negative\",\"subject\":\"x\",\"variant\":\"fp32\"}\n";
         for found in [read("l.csv", csv).unwrap(), read("l.ndjson", ndjson).unwrap()] {
@@ -209,7 +215,7 @@ mod tests {
             assert!(found.grouped);
         }
         let passed_over = read("l.csv", csv).unwrap().passed_over;
-        let expected = [("no label", 1), ("no prediction", 1), ("same prediction again", 1)];
+        let expected = [("no label", 1), ("no prediction", 1), ("referred", 1), ("same prediction again", 1)];
         assert_eq!(passed_over, expected.map(|(reason, n)| (reason.to_owned(), n)).into());
     }
 

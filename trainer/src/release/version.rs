@@ -76,11 +76,11 @@ impl InPlace {
     }
 }
 
-/// Everything that decides what a bundle answers: of each variant the graph, the calibration and the policy.
+/// Everything that decides what a bundle answers: of each variant the graph, the calibration, the policy and the heatmap's scale.
 fn answers(variants: &Value, preprocess: &Value, digest: impl Fn(&str) -> Value) -> Value {
     let of_variant = |(name, variant): (&String, &Value)| {
         let graph = digest(variant["file"].as_str().unwrap_or_default());
-        json!([name, graph, variant["calibration"], variant["policy"]])
+        json!([name, graph, variant["calibration"], variant["policy"], variant["heatmap"]])
     };
     let variants: Vec<Value> = variants.as_object().into_iter().flatten().map(of_variant).collect();
     json!([variants, preprocess])

@@ -188,7 +188,9 @@ fn prediction_sets(sources: &Sources, document: &mut Document) {
     document.table(
         [
             "images",
-            "above the out-of-distribution threshold",
+            "referred: above the out-of-distribution threshold",
+            "sensitivity of the others",
+            "specificity of the others",
             "in the review band or out of distribution",
             "read by a radiologist in all",
         ],
@@ -196,6 +198,8 @@ fn prediction_sets(sources: &Sources, document: &mut Document) {
             [
                 name.clone(),
                 proportion(&details.out_of_distribution),
+                optional(details.answered.as_ref().and_then(|answered| answered.sensitivity.as_ref())),
+                optional(details.answered.as_ref().and_then(|answered| answered.specificity.as_ref())),
                 proportion(&details.review),
                 proportion(&details.read),
             ]
@@ -230,7 +234,7 @@ fn prediction_sets(sources: &Sources, document: &mut Document) {
                 Some(foreign) => document.item(
                     "Images that are no chest radiographs",
                     format_args!(
-                        "{}: refused at the door ({}) or flagged",
+                        "{}: refused at the door ({}) or referred",
                         proportion(&foreign.caught),
                         foreign.refused
                     ),

@@ -112,7 +112,7 @@ fn failures(sources: &Sources, document: &mut Document) {
     document.item(
         "Edge cases",
         "files that are no radiograph, of one grey, too small or too long are refused with a reason code before any score; what is \
-         unlike the known images is marked by the out-of-distribution score (section 4)",
+         unlike the known images is referred by the out-of-distribution score (section 4)",
     );
     match &sources.consistency {
         Ok(found) => document.item(
@@ -123,6 +123,9 @@ fn failures(sources: &Sources, document: &mut Document) {
             ),
         ),
         Err(why) => document.missing("Originals against their small copies", why),
+    }
+    if let Ok(Some(deep)) = sources.consistency.as_ref().map(|found| &found.deep) {
+        document.item("Shallow data in deep files", deep);
     }
 }
 

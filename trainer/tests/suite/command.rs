@@ -19,6 +19,7 @@ fn every_subcommand_shows_an_example() {
         "verify",
         "register",
         "track",
+        "complete",
         "consistency",
         "tune",
         "soup",

@@ -27,9 +27,11 @@ fn row(encoding_version: i16) -> StoredPrediction {
         height: Some(416),
         significant_bits: Some(8),
         colour: Some("grey".into()),
+        orientation: (encoding_version >= 5).then_some(6),
         age_years: Some(0.1),
         view: Some("PA".into()),
         modality: Some("CR".into()),
+        assumed: (encoding_version >= 5).then(|| json!({ "views": ["AP"], "age_years": [1.0, 5.5] })),
         statistics_version: Some(1),
         image_statistics: Some(json!({ "mean": 0.5, "entropy": 4.35 })),
         model_name: Some("cxr-pneumonia".into()),
@@ -42,14 +44,18 @@ fn row(encoding_version: i16) -> StoredPrediction {
         probability: Some(0.182_425_523_806_356_35),
         confidence: Some(0.817_574_476_193_643_7),
         threshold: Some(0.41),
-        decision: Some("negative".into()),
-        review_required: Some(false),
-        decision_reason: Some("below_threshold".into()),
+        decision: Some(if encoding_version >= 5 { "refer" } else { "negative" }.into()),
+        review_required: Some(encoding_version >= 5),
+        decision_reason: Some(
+            if encoding_version >= 5 { "out_of_distribution" } else { "below_threshold" }.into(),
+        ),
         ood_score: Some(1e-7),
         embedding_coordinates: Some(vec![0.3, -2.0, 1e21]),
         cam: Some(vec![0.0, 1.0, 0.7, -0.0]),
         cam_width: Some(2),
         cam_height: Some(2),
+        heatmap_low: (encoding_version >= 5).then_some(0.7),
+        heatmap_high: (encoding_version >= 5).then_some(9.25),
         timings: json!({ "queue": 0.0, "infer": 9.75, "admission": 0.4 }),
     }
 }
@@ -60,6 +66,12 @@ fn is_golden(encoding_version: i16, text: &str, leaf: &str) {
     let digests = Digests::of(row(encoding_version).id, encoding_version, &canonical);
     assert_eq!(hex::encode(digests.leaf_hash.0), leaf);
     assert_eq!(digests.bind(row(encoding_version).id), encoding_version >= 4);
+}
+
+#[test]
+fn rows_of_version_5_say_what_was_assumed_and_how_the_map_is_drawn() {
+    let leaf = "381d03ed9ed238ce2a9248b3fcb2a13cf8c7a40f3db0624dd0a065f6538fe2ab";
+    is_golden(5, include_str!("row-v5.json"), leaf);
 }
 
 #[test]

@@ -1,0 +1,134 @@
+//! Shallow data in a deep file: 256 grey levels that somebody stored in 16-bit samples. They were windowed when they had
+//! 8 bits, so they are read as the 8-bit file that they come from, and not windowed a second time
+//! (docs/decisions/0002-bits-of-deep-files.md).
+
+use crate::image::{DecodedImage, Samples, Windowing};
+use std::sync::LazyLock;
+
+/// Samples that are looked at between two questions whether a form is still possible.
+const STEP: usize = 4096;
+
+/// How 256 levels become deep samples: the sample of each level, rising.
+type Form = [u16; 256];
+
+/// The forms in use. Where an image fits several, the first one counts: the widest range, so that an image which is dark as
+/// a whole stays dark.
+static FORMS: LazyLock<Vec<Form>> = LazyLock::new(|| {
+    let form =
+        |sample: &dyn Fn(u32) -> u32| -> Form { std::array::from_fn(|level| sample(level as u32) as u16) };
+    // Stretched to all values of so many bits: rounded, cut off, or with the high bits repeated below.
+    let stretched = |bits: u32, shift: u32| {
+        let max = (1_u32 << bits) - 1;
+        [
+            form(&|level| ((level * max + 127) / 255) << shift),
+            form(&|level| (level * max / 255) << shift),
+            form(&|level| (level << (bits - 8) | level >> (16 - bits)) << shift),
+        ]
+    };
+    // With the highest bit on top of the 16, as detectors of 14, 12 or 10 bits write, or with the lowest at the bottom.
+    let on_top = [16, 14, 12, 10].into_iter().flat_map(|bits| stretched(bits, 16 - bits));
+    let at_the_bottom = [14, 12, 10].into_iter().flat_map(|bits| stretched(bits, 0));
+    let shifted = [8, 6, 4, 2, 0].map(|shift| form(&|level| level << shift));
+    let [to_16_bits, others @ ..] = shifted;
+    on_top.chain([to_16_bits]).chain(at_the_bottom).chain(others).collect()
+});
+
+/// For each sample a bit for each form that has it.
+static FITS: LazyLock<Vec<u32>> = LazyLock::new(|| {
+    let mut fits = vec![0; 1 << 16];
+    for (number, form) in FORMS.iter().enumerate() {
+        for sample in form {
+            fits[usize::from(*sample)] |= 1 << number;
+        }
+    }
+    fits
+});
+
+/// From deep samples back to 256 levels.
+pub(super) struct Levels(&'static Form);
+
+impl Levels {
+    /// The form that all samples have; none where the data is as deep as its file. A file that is ends within the first
+    /// thousands of its samples.
+    pub(super) fn of(samples: impl IntoIterator<Item = u16>) -> Option<Self> {
+        let mut possible = u32::MAX >> (32 - FORMS.len());
+        let mut samples = samples.into_iter();
+        loop {
+            let mut n = 0;
+            for sample in samples.by_ref().take(STEP) {
+                possible &= FITS[usize::from(sample)];
+                n += 1;
+            }
+            if possible == 0 {
+                return None;
+            }
+            if n < STEP {
+                return FORMS.get(possible.trailing_zeros() as usize).map(Self);
+            }
+        }
+    }
+
+    /// The level of each sample.
+    pub(super) fn read(&self, samples: impl IntoIterator<Item = u16>) -> Vec<u8> {
+        let mut level_of = vec![0; 1 << 16];
+        for (level, sample) in (0..=255).zip(self.0) {
+            level_of[usize::from(*sample)] = level;
+        }
+        samples.into_iter().map(|sample| level_of[usize::from(sample)]).collect()
+    }
+}
+
+/// The image with 8-bit samples, where its deep samples hold no more.
+pub(super) fn read_as_stored(image: DecodedImage) -> DecodedImage {
+    let (Samples::Wide(samples), Windowing::Quantiles { .. }) = (&image.samples, image.windowing) else {
+        return image;
+    };
+    let Some(levels) = Levels::of(samples.iter().copied()) else { return image };
+    let samples = Samples::Narrow(levels.read(samples.iter().copied()));
+    DecodedImage { samples, significant_bits: 8, windowing: Windowing::FullRange, ..image }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::{RngExt, SeedableRng};
+
+    fn random_levels(seed: u64, from: u8, to: u8) -> Vec<u8> {
+        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
+        (0..20_000).map(|_| rng.random_range(from..=to)).collect()
+    }
+
+    fn back(samples: &[u16]) -> Option<Vec<u8>> {
+        Some(Levels::of(samples.iter().copied())?.read(samples.iter().copied()))
+    }
+
+    #[test]
+    fn every_form_gives_the_levels_that_it_was_made_of() {
+        for (number, form) in FORMS.iter().enumerate() {
+            assert!(form.is_sorted() && form[0] == 0, "form {number}");
+            for (seed, (from, to)) in (0..).zip([(0, 255), (0, 90), (37, 255), (100, 180)]) {
+                let levels = random_levels(seed, from, to);
+                let deep: Vec<u16> = levels.iter().map(|level| form[usize::from(*level)]).collect();
+                assert_eq!(back(&deep).as_ref(), Some(&levels), "form {number}, levels {from} to {to}");
+            }
+        }
+    }
+
+    #[test]
+    fn data_as_deep_as_its_file_is_left_alone() {
+        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(1);
+        for bits in 9..=16 {
+            let mut samples: Vec<u16> =
+                (0..20_000).map(|_| rng.random_range(0..=(((1_u32 << bits) - 1) as u16))).collect();
+            assert_eq!(back(&samples), None, "{bits} bits");
+            // Shifted to the top of the container, as detectors do.
+            samples.iter_mut().for_each(|sample| *sample <<= 16 - bits);
+            assert_eq!(back(&samples), None, "{bits} bits, shifted");
+        }
+        // One sample between the levels, at the very end, is depth.
+        let mut nearly: Vec<u16> =
+            random_levels(2, 0, 255).iter().map(|level| u16::from(*level) * 257).collect();
+        nearly.push(1000);
+        assert_eq!(back(&nearly), None);
+    }
+}

@@ -1,8 +1,11 @@
 //! Bytes to [`DecodedImage`]: the type found from content, the limits enforced from the header, one file a format.
 
 pub mod cost;
+mod dicom;
+mod exif;
 mod jpeg;
 mod png;
+mod reader;
 mod shallow;
 mod tiff;
 
@@ -11,6 +14,7 @@ use crate::image::{DecodedImage, Format, Windowing};
 use crate::limits::DecodeLimits;
 use crate::reject::{RejectReason, Rejection};
 use crate::workspace::Workspace;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Advice for files that are damaged.
 const SEND_AGAIN: &str = "export the image again from its source and resend it";
@@ -38,8 +42,8 @@ pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<DecodedImage, Rejec
     }
 }
 
-/// [`decode`] into buffers of the workspace, which has them back by [`Workspace::reclaim`]. It stops between chunks
-/// of the file once `cancel` says so.
+/// [`decode`] into buffers of the workspace, which has them back by [`Workspace::reclaim`]. It stops within
+/// milliseconds once `cancel` says so (docs/DECODE.md).
 ///
 /// # Errors
 /// As [`decode`], and [`DecodeError::Cancelled`].
@@ -58,30 +62,47 @@ pub fn decode_with(
         )
         .into());
     }
-    let image = match sniff(bytes) {
-        Some(Format::Jpeg) => jpeg::decode(workspace, bytes, limits).map_err(Into::into),
-        Some(Format::Png) => png::decode(workspace, bytes, limits).map_err(Into::into),
-        Some(Format::Tiff) => tiff::decode(bytes, limits, cancel),
-        None if bytes.is_empty() => Err(Rejection::new(
-            RejectReason::UnrecognisedFormat,
-            "no bytes came",
-            "send the image file itself as the body, or in the part named file of a form",
+    let format = sniff(bytes).ok_or_else(|| unrecognised(bytes))?;
+    let image = guarded(format, || match format {
+        Format::Jpeg => jpeg::decode(workspace, bytes, limits, cancel),
+        Format::Png => png::decode(workspace, bytes, limits, cancel),
+        Format::Tiff => tiff::decode(bytes, limits, cancel),
+    })?;
+    Ok(shallow::read_as_stored(image).upright(cancel)?)
+}
+
+/// A panic in a decoder is a refusal of the file that it panicked on. Buffers that were in its hands are gone with it.
+fn guarded(
+    format: Format,
+    decode: impl FnOnce() -> Result<DecodedImage, DecodeError>,
+) -> Result<DecodedImage, DecodeError> {
+    catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|_| {
+        Err(Rejection::new(
+            RejectReason::DecoderFailed,
+            format!("the {} decoder failed on this file, which is a defect of this service", format.title()),
+            "save the image in another format (PNG, TIFF or baseline JPEG) and send that; report the request_id",
         )
-        .into()),
-        None => Err(Rejection::new(
-            RejectReason::UnrecognisedFormat,
-            "the content is not JPEG, PNG or TIFF",
-            "send the image file itself: JPEG, PNG or TIFF",
+        .into())
+    })
+}
+
+fn unrecognised(bytes: &[u8]) -> Rejection {
+    let (found, advice) = if bytes.is_empty() {
+        ("no bytes came", "send the image file itself as the body, or in the part named file of a form")
+    } else if dicom::is(bytes) {
+        (
+            "the content is DICOM, which this version does not read",
+            "export the image from the PACS or viewer as PNG, TIFF or JPEG and send that",
         )
-        .into()),
+    } else {
+        ("the content is not JPEG, PNG or TIFF", "send the image file itself: JPEG, PNG or TIFF")
     };
-    image.map(shallow::read_as_stored)
+    Rejection::new(RejectReason::UnrecognisedFormat, found, advice)
 }
 
 /// The format that the first bytes announce.
 pub fn sniff(bytes: &[u8]) -> Option<Format> {
-    // A DICOM file may carry another format's header in its preamble (PS3.10 7.1), and its pixels are not that format's.
-    if bytes.get(128..132) == Some(b"DICM") {
+    if dicom::is(bytes) {
         return None;
     }
     match image::guess_format(bytes).ok()? {
@@ -155,13 +176,38 @@ fn narrow_luma([r, g, b]: [u8; 3]) -> u8 {
     luma(r.into(), g.into(), b.into()) as u8
 }
 
+/// Pixels that are converted between two questions whether to stop: about a millisecond.
+const PIECE: usize = 1 << 20;
+
 /// `N` bytes a pixel become one, at the front of the same buffer.
-fn merge<const N: usize>(bytes: &mut Vec<u8>, grey: impl Fn([u8; N]) -> u8) {
+fn merge<const N: usize>(
+    bytes: &mut Vec<u8>,
+    cancel: Cancel<'_>,
+    grey: impl Fn([u8; N]) -> u8,
+) -> Result<(), Cancelled> {
     let n_pixels = bytes.len() / N;
-    for pixel in 0..n_pixels {
-        let mut stored = [0; N];
-        stored.copy_from_slice(&bytes[pixel * N..(pixel + 1) * N]);
-        bytes[pixel] = grey(stored);
+    for start in (0..n_pixels).step_by(PIECE) {
+        cancel.check()?;
+        for pixel in start..n_pixels.min(start + PIECE) {
+            let mut stored = [0; N];
+            stored.copy_from_slice(&bytes[pixel * N..(pixel + 1) * N]);
+            bytes[pixel] = grey(stored);
+        }
     }
     bytes.truncate(n_pixels);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_in_a_decoder_is_a_refusal_that_says_so() {
+        let refused = guarded(Format::Png, || panic!("inside a decoder"));
+        let Err(DecodeError::Rejected(rejection)) = refused else { panic!("{refused:?}") };
+        assert_eq!(rejection.reason, RejectReason::DecoderFailed);
+        assert!(rejection.found.contains("PNG") && !rejection.found.contains("inside"), "{rejection:?}");
+        assert!(!rejection.advice.contains("again"), "{rejection:?}");
+    }
 }

@@ -56,6 +56,15 @@ impl Format {
             Self::Tiff => "tiff",
         }
     }
+
+    /// The name as people write it.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Jpeg => "JPEG",
+            Self::Png => "PNG",
+            Self::Tiff => "TIFF",
+        }
+    }
 }
 
 /// Colour of the stored pixels before they became grey.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub enum RejectReason {
     /// The content is none of the supported formats, whatever the name or media type says.
     UnrecognisedFormat,
-    /// A supported container with pixels that have no defined grey value here (CMYK, float, signed).
+    /// A supported container with pixels of a kind that is not read here (CMYK, float, signed, 12-bit JPEG), by name.
     UnsupportedPixelFormat,
     /// More bytes than the limit.
     TooManyBytes,
@@ -20,6 +20,8 @@ pub enum RejectReason {
     Truncated,
     /// The file contradicts its own format.
     Corrupt,
+    /// The decoder broke on the file: a defect here, logged as one.
+    DecoderFailed,
     /// A side shorter than the policy's minimum.
     TooSmall,
     /// The long side is too many times the short one.
@@ -34,7 +36,7 @@ pub enum RejectReason {
 
 impl RejectReason {
     /// Every reason, for documentation and for metrics that start at zero.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::UnrecognisedFormat,
         Self::UnsupportedPixelFormat,
         Self::TooManyBytes,
@@ -42,6 +44,7 @@ impl RejectReason {
         Self::TooManyFrames,
         Self::Truncated,
         Self::Corrupt,
+        Self::DecoderFailed,
         Self::TooSmall,
         Self::AspectRatio,
         Self::Blank,
@@ -59,6 +62,7 @@ impl RejectReason {
             Self::TooManyFrames => "too_many_frames",
             Self::Truncated => "truncated",
             Self::Corrupt => "corrupt",
+            Self::DecoderFailed => "decoder_failed",
             Self::TooSmall => "too_small",
             Self::AspectRatio => "aspect_ratio",
             Self::Blank => "blank",

@@ -30,6 +30,10 @@ impl Workspace {
     /// `size` zeros: nothing of an earlier image can show where a decoder leaves a gap.
     pub(crate) fn zeroed(&mut self, size: usize) -> Vec<u8> {
         let mut buffer = std::mem::take(&mut self.narrow);
+        if buffer.capacity() < size {
+            // New memory is zero when it is first touched: nothing to do for it before the decoder runs.
+            return vec![0; size];
+        }
         buffer.clear();
         buffer.resize(size, 0);
         buffer

@@ -45,7 +45,10 @@ fuzz_target!(|bytes: &[u8]| {
                 "{peak} bytes for what is refused by its header"
             );
         }
-        _ => return,
+        (Err(rejection), _) => {
+            return assert!(rejection.reason != RejectReason::DecoderFailed, "a decoder panicked: {rejection:?}");
+        }
+        (Ok(_), Err(_)) => unreachable!("they were compared"),
     };
     let pixels = u64::from(image.width()) * u64::from(image.height());
     assert!(pixels <= limits.max_pixels && image.samples().len() as u64 == pixels);

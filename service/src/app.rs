@@ -159,7 +159,20 @@ impl App {
             // A client that hung up leaves work behind that has no connection any more.
             self.gate.emptied().await;
         };
-        let drained = tokio::time::timeout(self.http.shutdown_grace_ms.duration(), in_flight).await.is_ok();
+        let grace = self.http.shutdown_grace_ms.duration();
+        // Rows and answers need the last quarter: what is still being decoded then expires.
+        let last_call = async {
+            tokio::time::sleep(grace * 3 / 4).await;
+            self.gate.close();
+            std::future::pending::<()>().await;
+        };
+        let emptied = async {
+            tokio::select! {
+                () = in_flight => {}
+                () = last_call => {}
+            }
+        };
+        let drained = tokio::time::timeout(grace, emptied).await.is_ok();
         self.store.close().await;
         Ok(drained)
     }

@@ -104,3 +104,44 @@ async fn a_client_that_hangs_up_frees_its_place_and_leaves_its_row() {
     assert!(abandoned > 0.0, "every one of them was predicted for nobody");
     assert_eq!(server.post("", image).await.status(), 200);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn decoding_stops_at_the_deadline_and_when_the_client_has_gone() {
+    let _host = crate::HOST.read().await;
+    let url = postgres::shared().database();
+    let server = Options::on(&url).set("limits.decode_threads", &1).start_ready().await;
+    let slow = tokio::task::spawn_blocking(images::slow).await.unwrap();
+    // The one thread that decodes is busy with it, and the next client would have to wait for its end.
+    let told = problem(post(&server, "300", slow.clone()).await, 504, "deadline_exceeded").await;
+    let after = Instant::now();
+    assert_eq!(post(&server, "60000", images::small(1)).await.status(), 200);
+    assert!(after.elapsed() < Duration::from_secs(1), "the next image waited {:?}", after.elapsed());
+    let row = format!(
+        "select outcome || ' ' || reason || ' ' || (timings->>'decode')::float8::int from predictions where id = '{}'",
+        told["id"].as_str().unwrap()
+    );
+    let row = postgres::psql(&url, &row).unwrap();
+    let decoded_ms: u32 = row.strip_prefix("expired deadline_exceeded ").expect(&row).parse().unwrap();
+    assert!(decoded_ms < 1000, "{row}");
+
+    let head = format!(
+        "POST /v1/predictions HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nContent-Length: {}\r\n\r\n",
+        server.address(),
+        tokens::token("predict"),
+        slow.len()
+    );
+    let address = server.address().to_owned();
+    tokio::task::spawn_blocking(move || {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(&slow).unwrap();
+        std::thread::sleep(Duration::from_millis(300));
+    })
+    .await
+    .unwrap();
+    let gone = Instant::now();
+    wait_for_rows(&url, 3).await;
+    assert!(gone.elapsed() < Duration::from_secs(1), "its row came after {:?}", gone.elapsed());
+    let reason = "select outcome || ' ' || reason from predictions order by received_at desc limit 1";
+    assert_eq!(postgres::psql(&url, reason).unwrap(), "expired client_gone");
+}

@@ -34,3 +34,42 @@ async fn admitted_requests_are_answered_before_the_process_ends() {
     let rows: u32 = postgres::psql(&url, "select count(*) from predictions").unwrap().parse().unwrap();
     assert!(rows >= answered);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn images_that_take_long_to_decode_do_not_hold_up_the_end() {
+    let url = postgres::shared().database();
+    let options = Options::on(&url).set("limits.decode_threads", &1).set("http.shutdown_grace_ms", &4000);
+    let mut server = options.start_ready().await;
+    let slow = tokio::task::spawn_blocking(images::slow).await.unwrap();
+    // Together they take longer than the process is given, and each is willing to wait for longer still.
+    let running: Vec<_> = (0..6)
+        .map(|_| {
+            let request = server.client.post(format!("{}/v1/predictions", server.base));
+            let request = request.bearer_auth(system_tests::tokens::token("predict"));
+            let request = request.header("x-request-timeout-ms", "60000").body(slow.clone());
+            tokio::spawn(async move { request.send().await })
+        })
+        .collect();
+    let start = Instant::now();
+    while server.metric("cxr_in_flight").await.unwrap_or(0.0) < 6.0 {
+        assert!(start.elapsed() < Duration::from_secs(20), "the images are not admitted");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // All bodies have come: none is still on its way when the door closes.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let told = Instant::now();
+    server.signal("TERM");
+    let status = server.wait().await;
+    assert!(status.success(), "{status:?}\n{}", server.log());
+    assert!(told.elapsed() < Duration::from_secs(5), "{:?}", told.elapsed());
+    let mut late = 0;
+    for task in running {
+        let status = task.await.unwrap().expect("an answer before the end").status().as_u16();
+        // Noise is no radiograph: what was decoded in time may be answered or refused.
+        assert!(matches!(status, 200 | 422 | 504), "{status}");
+        late += u32::from(status == 504);
+    }
+    assert!(late > 0, "all were decoded within the grace");
+    let rows = "select count(*), count(*) filter (where outcome = 'expired' and reason = 'deadline_exceeded') from predictions";
+    assert_eq!(postgres::psql(&url, rows).unwrap(), format!("6|{late}"));
+}

@@ -1,5 +1,6 @@
 //! Pictures for the tests: phantoms in every encoding, and files made to hurt.
 
+use crate::coefficients::{Layout, Picture, Scan, ZIGZAG};
 use cxr::phantom::{PhantomSpec, encode_png, generate};
 use jpeg_encoder::{ColorType, Encoder};
 use std::io::Write;
@@ -113,4 +114,20 @@ pub fn bomb() -> Vec<u8> {
     stream.finish().expect("writing to memory");
     writer.finish().expect("writing to memory");
     file
+}
+
+/// A valid progressive JPEG of 40 megapixels that takes seconds to decode: twenty passes over coefficients of ten bits.
+pub fn slow() -> Vec<u8> {
+    let mut scans = vec![Scan::bits(&[0], 0, 0, 0, 9), Scan::bits(&[0], 1, 63, 0, 9)];
+    for low in (0..9).rev() {
+        scans.extend([Scan::bits(&[0], 0, 0, low + 1, low), Scan::bits(&[0], 1, 63, low + 1, low)]);
+    }
+    let picture = Picture::new(7000, 5700, 1, &[(1, 1, 1)], |_, x, y| {
+        let mut block = [0; 64];
+        for (k, &at) in ZIGZAG[..24].iter().enumerate() {
+            block[at] = ((x * 31 + y * 17 + k * 7) % 8) as i16 - 3;
+        }
+        block
+    });
+    picture.write(&Layout { scans, ..Layout::plain(0xC2, 1) })
 }

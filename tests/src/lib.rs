@@ -1,6 +1,9 @@
 //! The harness: a private Postgres for the run, a database for each test, the real server as a process of its own.
 
 pub mod bundles;
+#[path = "../../cxr/tests/jpeg/coefficients.rs"]
+#[expect(dead_code, reason = "the decoder's own tests use all of it")]
+mod coefficients;
 pub mod http2;
 pub mod images;
 pub mod log;

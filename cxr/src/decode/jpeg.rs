@@ -1,101 +1,116 @@
-//! JPEG, baseline and progressive, grey or colour. Luma comes straight from the file where it is stored as YCbCr.
+//! JPEG with DCT and Huffman coding, baseline, extended or progressive, grey or colour. Of colour only luma is decoded,
+//! where it is stored as YCbCr.
+//!
+//! `headers` walks the markers, `plan` decides what is needed and refuses what is not proven, `canonical` writes the
+//! file that the decoder gets, `source` lets it read and stops it.
 
-use super::{check_pixels, corrupt, merge, narrow_luma, truncated, unsupported};
-use crate::image::{ColourMode, DecodedImage, Format, Orientation, Photometric, Samples, Windowing};
+mod canonical;
+mod frame;
+mod headers;
+mod plan;
+mod source;
+mod standard_tables;
+
+use super::{DecodeError, check_pixels, corrupt, exif, merge, narrow_luma, truncated};
+use crate::cancel::Cancel;
+use crate::image::{ColourMode, DecodedImage, Format, Photometric, Samples, Windowing};
 use crate::limits::DecodeLimits;
 use crate::metadata::AcquisitionMetadata;
 use crate::reject::Rejection;
 use crate::workspace::Workspace;
-use zune_core::bytestream::ZCursor;
+use headers::{Headers, MAX_SCANS};
+use plan::{Plan, Read};
+use source::Source;
+use std::cell::Cell;
 use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
+use zune_jpeg::errors::DecodeErrors;
 
+/// For files that are whole, of a kind that is not read here.
+const JPEG_ADVICE: &str = "save the image as baseline JPEG, PNG or TIFF and send that";
 /// A side of a JPEG is a 16-bit number.
 const MAX_SIDE: usize = 65535;
-/// A progressive file repeats whole-image passes as often as it likes; real encoders write about ten.
-const MAX_SCANS: usize = 64;
+/// Bytes between two questions whether to stop. A block takes at least 2 bits of a sequential file, so this is about a
+/// millisecond; a few bytes of a progressive one can stand for 32767 blocks.
+const SEQUENTIAL_STEP: usize = 4096;
+const PROGRESSIVE_STEP: usize = 32;
 
 pub(super) fn decode(
     workspace: &mut Workspace,
     bytes: &[u8],
     limits: &DecodeLimits,
-) -> Result<DecodedImage, Rejection> {
-    // The decoder would fill what is missing with grey, which a model would read as if it were lung.
-    let end = end_of_image(bytes).ok_or_else(|| truncated("JPEG"))?;
-    let bytes = &bytes[..end];
-    let options = DecoderOptions::default()
-        .set_strict_mode(true)
-        .set_max_width(MAX_SIDE)
-        .set_max_height(MAX_SIDE)
-        .jpeg_set_max_scans(MAX_SCANS);
-    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
-    decoder.decode_headers().map_err(|error| refusal(&error))?;
-    let info = decoder.info().ok_or_else(|| corrupt("the JPEG has no frame header"))?;
-    check_pixels(info.width.into(), info.height.into(), limits)?;
-    let stored = decoder.input_colorspace().ok_or_else(|| corrupt("the JPEG has no frame header"))?;
-    let (wanted, colour) = match stored {
-        ColorSpace::Luma => (ColorSpace::Luma, ColourMode::Grey),
-        ColorSpace::YCbCr => (ColorSpace::Luma, ColourMode::Rgb),
-        ColorSpace::RGB => (ColorSpace::RGB, ColourMode::Rgb),
-        other => return Err(unsupported(format!("a JPEG with the colour space {other:?}"))),
-    };
-    decoder.set_options(options.jpeg_set_out_colorspace(wanted));
-    let size = decoder.output_buffer_size().ok_or_else(|| corrupt("the JPEG has no frame header"))?;
-    let mut samples = workspace.zeroed(size);
-    if let Err(error) = decoder.decode_into(&mut samples) {
-        workspace.give_back(samples);
-        return Err(refusal(&error));
-    }
-    if wanted == ColorSpace::RGB {
-        merge(&mut samples, narrow_luma);
-    }
-    let (width, height) = (u32::from(info.width), u32::from(info.height));
-    if samples.len() as u64 != u64::from(width) * u64::from(height) {
-        return Err(corrupt("the JPEG's components do not fill its frame"));
-    }
+    cancel: Cancel<'_>,
+) -> Result<DecodedImage, DecodeError> {
+    let headers = Headers::read(bytes)?;
+    let (width, height) = (headers.frame.width.into(), headers.frame.height.into());
+    check_pixels(width, height, limits)?;
+    let plan = Plan::of(&headers)?;
+    cancel.check()?;
+    let samples = read(workspace, &headers, &plan, cancel)?;
+    let grey = headers.frame.components.len() == 1;
     Ok(DecodedImage {
-        width,
-        height,
+        width: width as u32,
+        height: height as u32,
         samples: Samples::Narrow(samples),
         significant_bits: 8,
         photometric: Photometric::Monochrome2,
         windowing: Windowing::FullRange,
         format: Format::Jpeg,
-        colour,
-        orientation: Orientation::Upright,
+        colour: if grey { ColourMode::Grey } else { ColourMode::Rgb },
+        orientation: headers.exif.and_then(exif::orientation).unwrap_or_default(),
         metadata: AcquisitionMetadata::default(),
     })
 }
 
-fn refusal(error: &zune_jpeg::errors::DecodeErrors) -> Rejection {
-    use zune_jpeg::errors::DecodeErrors as E;
-    match error {
-        E::Unsupported(what) => unsupported(format!("a JPEG of a kind that is not read here ({what:?})")),
-        E::ExhaustedData => truncated("JPEG"),
-        // The decoder's own text can quote bytes of the file, so it is not passed on.
-        _ => corrupt("the JPEG's compressed data contradict its headers"),
+/// One sample a pixel.
+fn read(
+    workspace: &mut Workspace,
+    headers: &Headers<'_>,
+    plan: &Plan,
+    cancel: Cancel<'_>,
+) -> Result<Vec<u8>, DecodeError> {
+    let wanted = match plan.read {
+        Read::Alone | Read::Luma => ColorSpace::Luma,
+        Read::LumaOfAll => ColorSpace::YCbCr,
+        Read::Rgb => ColorSpace::RGB,
+    };
+    let options = DecoderOptions::default()
+        .set_strict_mode(true)
+        .set_max_width(MAX_SIDE)
+        .set_max_height(MAX_SIDE)
+        .jpeg_set_max_scans(MAX_SCANS)
+        .jpeg_set_out_colorspace(wanted);
+    let parts = canonical::parts(headers, plan);
+    let step = if headers.frame.progressive { PROGRESSIVE_STEP } else { SEQUENTIAL_STEP };
+    let stopped = Cell::new(false);
+    let mut decoder = JpegDecoder::new_with_options(Source::new(&parts, step, cancel, &stopped), options);
+    let n_pixels = usize::from(headers.frame.width) * usize::from(headers.frame.height);
+    let mut samples = workspace.zeroed(n_pixels * wanted.num_components());
+    // The size of the output is the decoder's to know: it must agree.
+    let read = decoder.decode_headers().and_then(|()| match decoder.output_buffer_size() {
+        Some(size) if size == samples.len() => decoder.decode_into(&mut samples),
+        _ => Err(DecodeErrors::FormatStatic("another size than the frame header gives")),
+    });
+    if stopped.get() || read.is_err() {
+        workspace.give_back(samples);
+        return Err(match read {
+            Err(error) if !stopped.get() => refusal(&error).into(),
+            _ => DecodeError::Cancelled(crate::cancel::Cancelled),
+        });
     }
+    match plan.read {
+        Read::Alone | Read::Luma => {}
+        Read::LumaOfAll => merge(&mut samples, cancel, |[luma, _, _]| luma)?,
+        Read::Rgb => merge(&mut samples, cancel, narrow_luma)?,
+    }
+    Ok(samples)
 }
 
-/// Walks the markers (ITU-T T.81 B.1.1) and returns the position after the first end-of-image; `None` if the file stops before it.
-fn end_of_image(bytes: &[u8]) -> Option<usize> {
-    let mut at = 2;
-    let mut in_scan = false;
-    loop {
-        let skipped = memchr::memchr(0xFF, bytes.get(at..)?)?;
-        at += skipped + 1;
-        let marker = *bytes.get(at)?;
-        match marker {
-            0xFF => {}
-            0x00 | 0x01 | 0xD0..=0xD8 => at += 1,
-            0xD9 => return Some(at + 1),
-            _ if in_scan && marker < 0xC0 => at += 1,
-            _ => {
-                let length = u16::from_be_bytes([*bytes.get(at + 1)?, *bytes.get(at + 2)?]);
-                in_scan |= marker == 0xDA;
-                at += 1 + usize::from(length.max(2));
-            }
-        }
+fn refusal(error: &DecodeErrors) -> Rejection {
+    match error {
+        DecodeErrors::ExhaustedData => truncated("JPEG"),
+        // The decoder's own text can quote bytes of the file, so it is not passed on.
+        _ => corrupt("the JPEG's compressed data contradict its headers"),
     }
 }

@@ -1,21 +1,25 @@
 //! PNG, 1 to 16 bits, grey, RGB, palette, with or without alpha (shown on black, as a viewer on a dark wall would).
 
+use super::reader::Stoppable;
 use super::shallow::Levels;
-use super::{check_frames, check_pixels, corrupt, deep, luma, merge, narrow_luma, truncated};
-use crate::image::{ColourMode, DecodedImage, Format, Orientation, Photometric, Samples, Windowing};
+use super::{
+    DecodeError, PIECE, check_frames, check_pixels, corrupt, deep, exif, luma, merge, narrow_luma, truncated,
+};
+use crate::cancel::{Cancel, Cancelled};
+use crate::image::{ColourMode, DecodedImage, Format, Photometric, Samples, Windowing};
 use crate::limits::DecodeLimits;
 use crate::metadata::AcquisitionMetadata;
-use crate::reject::Rejection;
 use crate::workspace::Workspace;
-use png::{BitDepth, ColorType, DecodingError, OutputInfo, Transformations};
-use std::io::Cursor;
+use png::{BitDepth, ColorType, DecodingError, OutputInfo, Reader, Transformations};
 
 pub(super) fn decode(
     workspace: &mut Workspace,
     bytes: &[u8],
     limits: &DecodeLimits,
-) -> Result<DecodedImage, Rejection> {
-    let mut decoder = png::Decoder::new_with_limits(Cursor::new(bytes), png::Limits { bytes: 64 << 20 });
+    cancel: Cancel<'_>,
+) -> Result<DecodedImage, DecodeError> {
+    let mut decoder =
+        png::Decoder::new_with_limits(Stoppable::new(bytes, cancel), png::Limits { bytes: 64 << 20 });
     // Text and colour profiles are never used: not unpacking them leaves nothing to inflate or to leak.
     decoder.set_ignore_text_chunk(true);
     decoder.set_ignore_iccp_chunk(true);
@@ -28,14 +32,14 @@ pub(super) fn decode(
     check_frames(reader.info().animation_control().map_or(1, |control| control.num_frames), limits)?;
     let size = reader.output_buffer_size().ok_or_else(|| corrupt("the PNG's rows are too long"))?;
     let mut buffer = workspace.zeroed(size);
-    let read = reader.next_frame(&mut buffer).and_then(|frame| reader.finish().map(|()| frame));
-    let frame = match read {
+    let frame = match whole(&mut reader, &mut buffer) {
         Ok(frame) => frame,
         Err(error) => {
             workspace.give_back(buffer);
-            return Err(refusal(&error));
+            return Err(error);
         }
     };
+    cancel.check()?;
 
     let colour = match stored_colour {
         ColorType::Grayscale | ColorType::GrayscaleAlpha => ColourMode::Grey,
@@ -44,15 +48,15 @@ pub(super) fn decode(
     };
     let (samples, significant_bits, windowing) = if let Some(mut bytes) = shallow(&frame, &buffer) {
         workspace.give_back(buffer);
-        narrow(&mut bytes, frame.color_type);
+        narrow(&mut bytes, frame.color_type, cancel)?;
         (Samples::Narrow(bytes), 8, Windowing::FullRange)
     } else if frame.bit_depth == BitDepth::Sixteen {
-        let samples = wide(&buffer, frame.color_type);
+        let samples = wide(&buffer, frame.color_type, cancel)?;
         workspace.give_back(buffer);
         let (bits, windowing) = deep(&samples);
         (Samples::Wide(samples), bits, windowing)
     } else {
-        narrow(&mut buffer, frame.color_type);
+        narrow(&mut buffer, frame.color_type, cancel)?;
         let bits = stored_range(&mut buffer, stored_depth, colour);
         (Samples::Narrow(buffer), bits, Windowing::FullRange)
     };
@@ -65,7 +69,7 @@ pub(super) fn decode(
         windowing,
         format: Format::Png,
         colour,
-        orientation: Orientation::Upright,
+        orientation: reader.info().exif_metadata.as_deref().and_then(exif::orientation).unwrap_or_default(),
         metadata: AcquisitionMetadata::default(),
     })
 }
@@ -92,34 +96,50 @@ fn shallow(frame: &OutputInfo, buffer: &[u8]) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
+/// The pixels, and what follows them to the end of the file.
+fn whole(reader: &mut Reader<Stoppable<'_>>, buffer: &mut [u8]) -> Result<OutputInfo, DecodeError> {
+    let frame = reader.next_frame(buffer).map_err(|error| refusal(&error))?;
+    reader.finish().map_err(|error| refusal(&error))?;
+    Ok(frame)
+}
+
 /// One grey sample a pixel from pairs of bytes.
-fn wide(bytes: &[u8], colour: ColorType) -> Vec<u16> {
+fn wide(bytes: &[u8], colour: ColorType, cancel: Cancel<'_>) -> Result<Vec<u16>, Cancelled> {
     let (values, _) = bytes.as_chunks::<2>();
+    let n_values = colour.samples();
+    let mut samples = Vec::with_capacity(values.len() / n_values);
+    for piece in values.chunks(PIECE * n_values) {
+        cancel.check()?;
+        wide_piece(piece, colour, &mut samples);
+    }
+    Ok(samples)
+}
+
+fn wide_piece(values: &[[u8; 2]], colour: ColorType, samples: &mut Vec<u16>) {
     let sample = |bytes: &[u8; 2]| u16::from_be_bytes(*bytes);
     let rgb = |[r, g, b]: [&[u8; 2]; 3]| luma(sample(r), sample(g), sample(b));
     match colour {
-        ColorType::Grayscale | ColorType::Indexed => values.iter().map(sample).collect(),
+        ColorType::Grayscale | ColorType::Indexed => samples.extend(values.iter().map(sample)),
         ColorType::GrayscaleAlpha => {
-            values.as_chunks::<2>().0.iter().map(|[v, a]| on_black::<65535>(sample(v), sample(a))).collect()
+            let (pixels, _) = values.as_chunks::<2>();
+            samples.extend(pixels.iter().map(|[v, a]| on_black::<65535>(sample(v), sample(a))));
         }
-        ColorType::Rgb => values.as_chunks::<3>().0.iter().map(|[r, g, b]| rgb([r, g, b])).collect(),
-        ColorType::Rgba => values
-            .as_chunks::<4>()
-            .0
-            .iter()
-            .map(|[r, g, b, a]| on_black::<65535>(rgb([r, g, b]), sample(a)))
-            .collect(),
+        ColorType::Rgb => samples.extend(values.as_chunks::<3>().0.iter().map(|[r, g, b]| rgb([r, g, b]))),
+        ColorType::Rgba => {
+            let (pixels, _) = values.as_chunks::<4>();
+            samples.extend(pixels.iter().map(|[r, g, b, a]| on_black::<65535>(rgb([r, g, b]), sample(a))));
+        }
     }
 }
 
 /// One grey sample a pixel from single bytes, in place.
-fn narrow(bytes: &mut Vec<u8>, colour: ColorType) {
+fn narrow(bytes: &mut Vec<u8>, colour: ColorType, cancel: Cancel<'_>) -> Result<(), Cancelled> {
     let shown = |value: u8, alpha: u8| on_black::<255>(value.into(), alpha.into()) as u8;
     match colour {
-        ColorType::Grayscale | ColorType::Indexed => {}
-        ColorType::GrayscaleAlpha => merge(bytes, |[v, a]| shown(v, a)),
-        ColorType::Rgb => merge(bytes, narrow_luma),
-        ColorType::Rgba => merge(bytes, |[r, g, b, a]| shown(narrow_luma([r, g, b]), a)),
+        ColorType::Grayscale | ColorType::Indexed => Ok(()),
+        ColorType::GrayscaleAlpha => merge(bytes, cancel, |[v, a]| shown(v, a)),
+        ColorType::Rgb => merge(bytes, cancel, narrow_luma),
+        ColorType::Rgba => merge(bytes, cancel, |[r, g, b, a]| shown(narrow_luma([r, g, b]), a)),
     }
 }
 
@@ -142,11 +162,12 @@ fn stored_range(samples: &mut [u8], stored: BitDepth, colour: ColourMode) -> u8 
     bits
 }
 
-fn refusal(error: &DecodingError) -> Rejection {
+fn refusal(error: &DecodingError) -> DecodeError {
     match error {
+        DecodingError::IoError(cause) if Stoppable::stopped(cause) => Cancelled.into(),
         DecodingError::IoError(cause) if cause.kind() == std::io::ErrorKind::UnexpectedEof => {
-            truncated("PNG")
+            truncated("PNG").into()
         }
-        _ => corrupt("the PNG's chunks or compressed data contradict its header"),
+        _ => corrupt("the PNG's chunks or compressed data contradict its header").into(),
     }
 }

@@ -4,12 +4,14 @@ use crate::memory::Reserved;
 use crate::quota::ClientPlace;
 use crate::telemetry::metrics::{Counted, Metrics};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Counts who is inside.
 pub struct Gate {
     places: Arc<Semaphore>,
     n_places: usize,
+    closed: Arc<AtomicBool>,
     metrics: Arc<Metrics>,
 }
 
@@ -19,6 +21,7 @@ pub struct Admission {
     place: OwnedSemaphorePermit,
     n_places: usize,
     upload: Option<Reserved>,
+    closed: Arc<AtomicBool>,
     _client: ClientPlace,
     _counted: Counted,
 }
@@ -33,12 +36,17 @@ impl Admission {
     pub(super) fn in_flight(&self) -> usize {
         self.n_places.saturating_sub(self.place.semaphore().available_permits())
     }
+
+    /// True once the process is about to end: images that are still being decoded expire.
+    pub(super) fn closed(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.closed)
+    }
 }
 
 impl Gate {
     /// With `service.limits.max_in_flight` places.
     pub fn new(n_places: usize, metrics: Arc<Metrics>) -> Self {
-        Self { places: Arc::new(Semaphore::new(n_places)), n_places, metrics }
+        Self { places: Arc::new(Semaphore::new(n_places)), n_places, closed: Arc::default(), metrics }
     }
 
     /// A place for a client that has one of its own, or nothing when all are taken: there is no queue in front of the door.
@@ -48,9 +56,15 @@ impl Gate {
             place,
             n_places: self.n_places,
             upload: None,
+            closed: Arc::clone(&self.closed),
             _client: client,
             _counted: self.metrics.admitted(),
         })
+    }
+
+    /// Images that are still being decoded, or wait for it, expire now, each with its row.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
     }
 
     /// Waits until everybody has left.

@@ -1,7 +1,7 @@
 //! The steps of an examination, each a function of what the one before it made.
 
 use super::explain::{Explanation, Map};
-use super::patience::{Impatience, Patience};
+use super::patience::Impatience;
 use super::{Case, Pipeline, Stated};
 use crate::audit::row::{ImageFacts, Observed, Timings};
 use crate::infer::{Engine, Inference, InferenceError};
@@ -18,6 +18,7 @@ use cxr::{
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// What the steps found out so far.
@@ -130,11 +131,16 @@ impl Pipeline {
         let (acceptance, spec) = (manifest.acceptance, manifest.preprocess);
         let reserved = self.room_to_decode(case).await?;
         let (patience, mut found) = (case.patience.clone(), std::mem::take(known));
+        let closed = case.admission.closed();
+        let given_up = move || match patience.ended() {
+            None if closed.load(Ordering::Relaxed) => Some(Impatience::Expired),
+            ended => ended,
+        };
         let job = move |workspace: &mut Workspace| {
             // Until the pixels are gone, even if nobody waits for them any more.
             let _reserved = reserved;
-            let input = still_wanted(&patience).and_then(|()| {
-                let accepted = read(workspace, &image, &stated, &limits, &acceptance, &patience, &mut found)?;
+            let input = given_up().map_or(Ok(()), |why| Err(why.into())).and_then(|()| {
+                let accepted = read(workspace, &image, &stated, &limits, &acceptance, &given_up, &mut found)?;
                 Ok(reduce(workspace, accepted, &spec, &mut found))
             });
             (found, input)
@@ -201,17 +207,13 @@ pub(super) fn caught<T>(
     examined.map(|examined| examined.unwrap_or(Err(Stop::Failed(Failure::Panicked))))
 }
 
-fn still_wanted(patience: &Patience) -> Result<(), Stop> {
-    patience.ended().map_or(Ok(()), |why| Err(why.into()))
-}
-
 fn read(
     workspace: &mut Workspace,
     bytes: &[u8],
     stated: &Stated,
     limits: &DecodeLimits,
     acceptance: &AcceptancePolicy,
-    patience: &Patience,
+    given_up: &dyn Fn() -> Option<Impatience>,
     known: &mut Known,
 ) -> Result<AcceptedImage, Stop> {
     let started = Instant::now();
@@ -222,13 +224,13 @@ fn read(
             stated.modality.as_deref(),
         )?;
         known.observed.metadata = metadata;
-        let unwanted = || patience.ended().is_some();
+        let unwanted = || given_up().is_some();
         let decoded = cxr::decode_with(workspace, bytes, limits, Cancel::when(&unwanted));
         let image = match decoded {
             Ok(image) => image,
             Err(DecodeError::Rejected(rejection)) => return Err(rejection.into()),
             Err(DecodeError::Cancelled(_)) => {
-                return Err(patience.ended().unwrap_or(Impatience::Expired).into());
+                return Err(given_up().unwrap_or(Impatience::Expired).into());
             }
         };
         known.observed.image = Some(ImageFacts::from(&image));

@@ -9,6 +9,7 @@ use crate::infer::Engine;
 use crate::model::ServedModel;
 use crate::telemetry::logs::chain;
 use crate::telemetry::metrics::DropCause;
+use cxr::RejectReason;
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Instant;
@@ -22,6 +23,10 @@ pub(super) fn log_failure(case: &Case, stop: &Stop) {
         }
         Stop::Dropped(why) => {
             tracing::info!(request_id, id = %case.id, cause = why.code(), "dropped before the model ran");
+        }
+        // The panic hook has logged where; this line says whose image it was.
+        Stop::Rejected(rejection) if rejection.reason == RejectReason::DecoderFailed => {
+            tracing::error!(request_id, id = %case.id, cause = rejection.found, "a decoder failed; the image is refused");
         }
         Stop::Rejected(_) => {}
     }

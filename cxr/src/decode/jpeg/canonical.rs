@@ -1,0 +1,96 @@
+//! The file that the decoder is given: our own headers, and the compressed data of the scans that are needed, in place.
+//!
+//! The decoder never sees what a stranger wrote outside compressed data and tables: no identifiers, no application
+//! segments, no scan that the grey image does not need.
+
+use super::headers::{DHT, DQT, Headers, Scan, Table};
+use super::plan::{Plan, Read};
+use super::source::Part;
+use super::standard_tables::STANDARD;
+
+/// The parts of the file, in order.
+pub(super) fn parts<'a>(headers: &Headers<'a>, plan: &Plan) -> Vec<Part<'a>> {
+    let n_components = if plan.read == Read::Alone { 1 } else { headers.frame.components.len() };
+    let mut parts = Vec::with_capacity(2 * plan.scans.len() + 1);
+    let mut head = vec![0xFF, 0xD8];
+    if plan.read == Read::Rgb {
+        // Transform 0: no YCbCr.
+        segment(&mut head, 0xEE, b"Adobe\0\x64\0\0\0\0\0");
+    }
+    if !headers.frame.progressive {
+        standard_tables(&mut head, headers);
+    }
+    for (number, scan) in headers.scans.iter().enumerate() {
+        let latched = plan.scans.first().is_some_and(|&first| number > first);
+        for &Table { marker, body } in &scan.tables {
+            // A component keeps the quantisation table that stood when its first scan began.
+            if !(latched && marker == DQT) {
+                segment(&mut head, marker, body);
+            }
+        }
+        if !plan.scans.contains(&number) {
+            continue;
+        }
+        if plan.scans.first() == Some(&number) {
+            frame_header(&mut head, headers, n_components);
+        }
+        scan_header(&mut head, scan, headers.frame.progressive);
+        parts.push(Part::Ours(std::mem::take(&mut head)));
+        parts.push(Part::Theirs(scan.data));
+    }
+    parts.push(Part::Ours(vec![0xFF, 0xD9]));
+    parts
+}
+
+/// Tables that a frame of Motion JPEG leaves out (libjpeg-turbo fills them in alike, `std_huff_tables` in jdhuff.c).
+fn standard_tables(head: &mut Vec<u8>, headers: &Headers<'_>) {
+    let Some(first) = headers.scans.first() else { return };
+    let stated: Vec<u8> = first.tables.iter().filter(|table| table.marker == DHT).flat_map(classes).collect();
+    for table in STANDARD.iter().filter(|table| !stated.contains(&table[0])) {
+        segment(head, DHT, table);
+    }
+}
+
+/// The class and place of each Huffman table in a segment.
+fn classes(table: &Table<'_>) -> Vec<u8> {
+    let (mut rest, mut classes) = (table.body, Vec::new());
+    while let Some((&[class, ref counts @ ..], _)) = rest.split_first_chunk::<17>() {
+        classes.push(class);
+        let n_values: usize = counts.iter().map(|count| usize::from(*count)).sum();
+        rest = rest.get(17 + n_values..).unwrap_or_default();
+    }
+    classes
+}
+
+fn frame_header(head: &mut Vec<u8>, headers: &Headers<'_>, n_components: usize) {
+    let frame = &headers.frame;
+    let mut body = vec![8];
+    body.extend(frame.height.to_be_bytes());
+    body.extend(frame.width.to_be_bytes());
+    body.push(n_components as u8);
+    for (index, component) in frame.components[..n_components].iter().enumerate() {
+        // One component alone fills the frame block by block, whatever its sampling says (T.81 A.2.2).
+        let (h, v) = if n_components == 1 { (1, 1) } else { component.sampling };
+        body.extend([index as u8 + 1, h << 4 | v, component.quantisation]);
+    }
+    segment(head, if frame.progressive { 0xC2 } else { 0xC1 }, &body);
+}
+
+fn scan_header(head: &mut Vec<u8>, scan: &Scan<'_>, progressive: bool) {
+    let mut body = vec![scan.components.len() as u8];
+    for component in &scan.components {
+        body.extend([component.index as u8 + 1, component.huffman]);
+    }
+    let bits = scan.bits;
+    let coefficients =
+        if progressive { [bits.first, bits.last, bits.high << 4 | bits.low] } else { [0, 63, 0] };
+    body.extend(coefficients);
+    segment(head, 0xDA, &body);
+}
+
+/// Bodies come from segments of a file or are shorter than 64 bytes: the length fits.
+fn segment(head: &mut Vec<u8>, marker: u8, body: &[u8]) {
+    head.extend([0xFF, marker]);
+    head.extend((body.len() as u16 + 2).to_be_bytes());
+    head.extend(body);
+}

@@ -1,0 +1,152 @@
+//! Decides from the headers alone which scans are needed for the grey image and how they are read; what is not proven
+//! to be read right (cxr/tests/jpeg) is refused by name here, before a coefficient is decoded.
+
+use super::frame::{Frame, unsupported};
+use super::headers::{Headers, Scan, ScanBits, ScanComponent};
+use crate::decode::{corrupt, truncated};
+use crate::reject::Rejection;
+
+/// Scans that a progressive grey image may have. libjpeg's script has 6 (`jpeg_simple_progression` in jcparam.c), the
+/// most elaborate that mozjpeg tries for luma has 11; each is a pass over the whole image.
+const MAX_PASSES: usize = 20;
+
+/// How the decoder is asked for the image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Read {
+    /// The first component by itself, as a grey file: its scans hold nothing else.
+    Alone,
+    /// All components, of which only the first, luma, is computed.
+    Luma,
+    /// All components in full; only the first is kept.
+    LumaOfAll,
+    /// Red, green and blue.
+    Rgb,
+}
+
+/// The way that was found, with the scans that it needs, in order.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) read: Read,
+    pub(super) scans: Vec<usize>,
+}
+
+impl Plan {
+    pub(super) fn of(headers: &Headers<'_>) -> Result<Self, Rejection> {
+        let frame = &headers.frame;
+        if frame.progressive {
+            progressive(headers)?
+        } else {
+            sequential(headers)?
+        }
+        let all: Vec<usize> = (0..headers.scans.len()).collect();
+        if frame.components.len() == 1 {
+            return Ok(Self { read: Read::Alone, scans: all });
+        }
+        if is_rgb(headers) {
+            return rgb(headers).map(|read| Self { read, scans: all });
+        }
+        if frame.components[0].sampling != frame.largest_sampling() {
+            return Err(unsupported("a JPEG that stores its luma at less than its full resolution"));
+        }
+        let scans: Vec<usize> = all.into_iter().filter(|&scan| holds(&headers.scans[scan], 0)).collect();
+        let together = scans.iter().map(|&scan| headers.scans[scan].components.len()).max().unwrap_or(1);
+        let read = match together {
+            1 => Read::Alone,
+            3 => interleaved(frame)?,
+            _ => return Err(unsupported("a JPEG with two of its three components in one scan")),
+        };
+        Ok(Self { read, scans })
+    }
+}
+
+/// How libjpeg tells RGB from YCbCr (`default_decompress_parms` in jdapimin.c).
+fn is_rgb(headers: &Headers<'_>) -> bool {
+    let ids: Vec<u8> = headers.frame.components.iter().map(|component| component.id).collect();
+    !headers.jfif && headers.adobe.map_or(ids == *b"RGB", |transform| transform == 0)
+}
+
+fn rgb(headers: &Headers<'_>) -> Result<Read, Rejection> {
+    let largest = headers.frame.largest_sampling();
+    if headers.frame.components.iter().any(|component| component.sampling != largest) {
+        return Err(unsupported("a JPEG in RGB with colours of different resolution"));
+    }
+    if headers.scans[0].components.len() != 3 {
+        return Err(unsupported("a JPEG in RGB with a scan for each colour"));
+    }
+    Ok(Read::Rgb)
+}
+
+/// The samplings that the decoder reads right where components share a scan.
+fn interleaved(frame: &Frame) -> Result<Read, Rejection> {
+    let (width, height) = frame.largest_sampling();
+    let factors = frame.components.iter().map(|component| component.sampling.0);
+    if factors.into_iter().any(|factor| factor == 3 || width % factor != 0) {
+        return Err(unsupported("a JPEG whose components are sampled 3 to 1 or 3 to 2 along the rows"));
+    }
+    // With these the decoder misplaces rows when it is asked for luma alone.
+    Ok(if (width, height) == (1, 2) { Read::LumaOfAll } else { Read::Luma })
+}
+
+fn holds(scan: &Scan<'_>, component: usize) -> bool {
+    scan.components.iter().any(|part| part.index == component)
+}
+
+/// Every component stands in exactly one scan. What the scan header says of coefficients means nothing here.
+fn sequential(headers: &Headers<'_>) -> Result<(), Rejection> {
+    for component in 0..headers.frame.components.len() {
+        match headers.scans.iter().filter(|scan| holds(scan, component)).count() {
+            0 => return Err(truncated("JPEG")),
+            1 => {}
+            _ => return Err(corrupt("the JPEG has two scans for one component")),
+        }
+    }
+    fits_in_mcu(headers)
+}
+
+/// Every bit of every coefficient of the first component comes once and in order (T.81 G.1.1.1). Without this, a file
+/// could ask for passes without end, or stop in the middle and still look whole.
+fn progressive(headers: &Headers<'_>) -> Result<(), Rejection> {
+    const UNSEEN: u8 = 0xFF;
+    for component in 0..headers.frame.components.len() {
+        let mut next_bit = [UNSEEN; 64];
+        let mut n_passes = 0;
+        for scan in headers.scans.iter().filter(|scan| holds(scan, component)) {
+            n_passes += 1;
+            let ScanBits { first, last, high, low } = scan.bits;
+            let dc = first == 0 && last == 0;
+            let ac = (1..=last).contains(&first) && last < 64 && scan.components.len() == 1;
+            let expected = if high == 0 { UNSEEN } else { high };
+            let dc_missing = ac && next_bit[0] == UNSEEN;
+            let band = next_bit.get_mut(first.into()..=last.into());
+            let band = band.filter(|_| (dc || ac) && low < 14 && (high == 0 || high == low + 1));
+            let band = band.ok_or_else(|| corrupt("a scan of the JPEG codes bits that it cannot"))?;
+            if dc_missing || band.iter().any(|bit| *bit != expected) {
+                return Err(corrupt("the JPEG's scans code the same bits twice or out of order"));
+            }
+            band.fill(low);
+        }
+        if n_passes > MAX_PASSES {
+            return Err(unsupported(format!(
+                "a JPEG with {n_passes} passes over its image, the limit is {MAX_PASSES}"
+            )));
+        }
+        if component == 0 && next_bit.iter().any(|bit| *bit != 0) {
+            return Err(truncated("JPEG"));
+        }
+    }
+    fits_in_mcu(headers)
+}
+
+/// A scan of several components holds at most 10 blocks an MCU (T.81 B.2.3).
+fn fits_in_mcu(headers: &Headers<'_>) -> Result<(), Rejection> {
+    for scan in headers.scans.iter().filter(|scan| scan.components.len() > 1) {
+        let blocks = |part: &ScanComponent| {
+            let (h, v) = headers.frame.components[part.index].sampling;
+            u32::from(h) * u32::from(v)
+        };
+        if scan.components.iter().map(blocks).sum::<u32>() > 10 {
+            return Err(corrupt("a scan of the JPEG holds more than 10 blocks a unit"));
+        }
+    }
+    Ok(())
+}

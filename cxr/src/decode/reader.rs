@@ -1,0 +1,62 @@
+//! A reader over bytes in memory that ends in an error once the caller wants to stop.
+
+use crate::cancel::{Cancel, Cancelled};
+use std::io::{BufRead, Cursor, Error, Read, Result, Seek, SeekFrom};
+
+/// Bytes given out between two questions. Deflate makes at most about 1030 bytes of one (RFC 1951), so between two
+/// questions at most 2 MB are inflated, which takes about a millisecond.
+const STEP: usize = 2048;
+
+/// The reader.
+pub(super) struct Stoppable<'a> {
+    bytes: Cursor<&'a [u8]>,
+    cancel: Cancel<'a>,
+    /// Where the last question was asked.
+    asked_at: Option<u64>,
+}
+
+impl<'a> Stoppable<'a> {
+    pub(super) fn new(bytes: &'a [u8], cancel: Cancel<'a>) -> Self {
+        Self { bytes: Cursor::new(bytes), cancel, asked_at: None }
+    }
+
+    /// Whether this error is the caller's wish and no fault of the file.
+    pub(super) fn stopped(error: &Error) -> bool {
+        error.get_ref().is_some_and(|cause| cause.is::<Cancelled>())
+    }
+
+    fn ask(&mut self) -> Result<()> {
+        let at = self.bytes.position();
+        if self.asked_at.is_none_or(|before| at < before || at - before >= STEP as u64) {
+            self.asked_at = Some(at);
+            self.cancel.check().map_err(Error::other)?;
+        }
+        Ok(())
+    }
+}
+
+impl Read for Stoppable<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        self.ask()?;
+        let step = buffer.len().min(STEP);
+        self.bytes.read(&mut buffer[..step])
+    }
+}
+
+impl BufRead for Stoppable<'_> {
+    fn fill_buf(&mut self) -> Result<&[u8]> {
+        self.ask()?;
+        let rest = self.bytes.fill_buf()?;
+        Ok(&rest[..rest.len().min(STEP)])
+    }
+
+    fn consume(&mut self, n: usize) {
+        self.bytes.consume(n);
+    }
+}
+
+impl Seek for Stoppable<'_> {
+    fn seek(&mut self, to: SeekFrom) -> Result<u64> {
+        self.bytes.seek(to)
+    }
+}

@@ -1,0 +1,34 @@
+//! JPEG in every arrangement: what is read is right, what is not read is refused by name.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+mod arrangements;
+mod coefficients;
+mod refused;
+mod tools;
+
+use cxr::{DecodeLimits, RejectReason, Rejection, decode};
+
+/// The grey levels of a file.
+fn grey(file: &[u8]) -> Result<Vec<u8>, Rejection> {
+    let image = decode(file, &DecodeLimits::default())?;
+    Ok(image.samples().iter().map(|sample| *sample as u8).collect())
+}
+
+fn worst(a: &[u8], b: &[u8]) -> u8 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(a, b)| a.abs_diff(*b)).max().unwrap_or(0)
+}
+
+/// Whether a colour file of these samplings is read, luma first; `apart` says that every scan holds one component.
+fn is_read(samplings: [(usize, usize); 3], apart: bool) -> bool {
+    let width = samplings.iter().map(|sampling| sampling.0).max().unwrap();
+    let height = samplings.iter().map(|sampling| sampling.1).max().unwrap();
+    let whole_factors = samplings.iter().all(|(h, _)| *h != 3 && width % h == 0);
+    samplings[0] == (width, height) && (apart || whole_factors)
+}
+
+fn assert_refused_by_name(refused: &Rejection) {
+    assert_eq!(refused.reason, RejectReason::UnsupportedPixelFormat, "{refused:?}");
+    assert!(refused.found.starts_with("a JPEG ") && refused.advice.contains("baseline JPEG"), "{refused:?}");
+}

@@ -1,0 +1,198 @@
+//! JPEGs made from bytes: random coefficients in a random arrangement of frame and scans, some with headers that were changed afterwards.
+//! A whole one must be read as its coefficients say, by another decoder's word, or be refused by name; a changed one must end in time, and
+//! where both decoders read it they must agree.
+
+#![no_main]
+
+#[path = "../../cxr/tests/jpeg/coefficients.rs"]
+#[expect(dead_code, reason = "the decoder's own tests use all of it")]
+mod coefficients;
+
+use coefficients::{Block, Layout, Picture, Scan, ZIGZAG};
+use cxr::{DecodeLimits, RejectReason, Rejection, decode};
+use libfuzzer_sys::fuzz_target;
+use std::panic;
+use std::time::{Duration, Instant};
+
+/// No picture here has more than 10,000 pixels.
+const TIME: Duration = Duration::from_secs(2);
+const TOLERANCE: u8 = 2;
+
+fuzz_target!(|bytes: &[u8]| {
+    let mut source = Source { bytes };
+    let colour = source.below(4) > 0;
+    let samplings = samplings(&mut source);
+    let neutral = source.below(2) == 0;
+    let picture = picture(&mut source, if colour { &samplings } else { &samplings[..1] }, neutral);
+    let (layout, together) = layout(&mut source, picture.components.len());
+    if together && samplings.iter().map(|(h, v)| h * v).sum::<usize>() > 10 {
+        return;
+    }
+    let mut file = picture.write(&layout);
+    let is_changed = source.below(2) == 0;
+    if is_changed {
+        change(&mut file, &mut source);
+    }
+    let begun = Instant::now();
+    let ours = grey(&file);
+    assert!(begun.elapsed() < TIME, "{:?}", begun.elapsed());
+    if is_changed {
+        if !colour || neutral {
+            agree(&file, ours.as_deref().ok());
+        }
+    } else if !colour || is_read(&samplings, !together) {
+        let plain = picture.grey().write(&Layout::plain(0xC0, 1));
+        let theirs = other(&plain).expect("a plain file");
+        assert!(worst(&ours.expect("a file that is read"), &theirs) <= TOLERANCE, "{layout:?}");
+    } else {
+        assert_eq!(ours.expect_err("a file that is refused").reason, RejectReason::UnsupportedPixelFormat);
+    }
+});
+
+fn grey(file: &[u8]) -> Result<Vec<u8>, Rejection> {
+    let limits = DecodeLimits { max_pixels: 1 << 20, ..DecodeLimits::default() };
+    let decoded = decode(file, &limits).inspect_err(|refused| {
+        assert!(refused.reason != RejectReason::DecoderFailed, "{refused:?}");
+    })?;
+    Ok(decoded.samples().iter().map(|sample| *sample as u8).collect())
+}
+
+/// What jpeg-decoder makes of a file whose colours are all grey.
+fn other(file: &[u8]) -> Option<Vec<u8>> {
+    let mut decoder = jpeg_decoder::Decoder::new(file);
+    decoder.set_max_decoding_buffer_size(1 << 24);
+    // It panics on some files that are broken; ours must not. The fuzzer's hook would end the process.
+    let hook = panic::take_hook();
+    panic::set_hook(Box::new(|_| {}));
+    let read = panic::catch_unwind(panic::AssertUnwindSafe(|| (decoder.decode().ok(), decoder.info())));
+    panic::set_hook(hook);
+    let (Some(pixels), Some(info)) = read.ok()? else { return None };
+    match info.pixel_format {
+        jpeg_decoder::PixelFormat::L8 => Some(pixels),
+        jpeg_decoder::PixelFormat::RGB24 => {
+            let (pixels, _) = pixels.as_chunks::<3>();
+            let is_grey = pixels.iter().all(|[r, g, b]| r.abs_diff(*g) <= 1 && b.abs_diff(*g) <= 1);
+            is_grey.then(|| pixels.iter().map(|[_, g, _]| *g).collect())
+        }
+        _ => None,
+    }
+}
+
+fn agree(file: &[u8], ours: Option<&[u8]>) {
+    let Some((ours, theirs)) = ours.zip(other(file)) else { return };
+    assert_eq!(ours.len(), theirs.len());
+    assert!(worst(ours, &theirs) <= TOLERANCE, "{} levels", worst(ours, &theirs));
+}
+
+fn worst(a: &[u8], b: &[u8]) -> u8 {
+    a.iter().zip(b).map(|(a, b)| a.abs_diff(*b)).max().unwrap_or(0)
+}
+
+/// As docs/DECODE.md says; `apart`: each scan holds one component.
+fn is_read(samplings: &[(usize, usize); 3], apart: bool) -> bool {
+    let width = samplings.iter().map(|sampling| sampling.0).max().unwrap_or(1);
+    let height = samplings.iter().map(|sampling| sampling.1).max().unwrap_or(1);
+    let whole = samplings.iter().all(|(h, _)| *h != 3 && width % h == 0);
+    samplings[0] == (width, height) && (apart || whole)
+}
+
+/// Numbers from the fuzzer's bytes; zeros where they end.
+struct Source<'a> {
+    bytes: &'a [u8],
+}
+
+impl Source<'_> {
+    fn byte(&mut self) -> u8 {
+        let Some((first, rest)) = self.bytes.split_first() else { return 0 };
+        self.bytes = rest;
+        *first
+    }
+
+    fn below(&mut self, n: usize) -> usize {
+        usize::from(self.byte()) % n
+    }
+
+    fn shuffled(&mut self, n: usize) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..n).collect();
+        for last in (1..n).rev() {
+            order.swap(last, self.below(last + 1));
+        }
+        order
+    }
+}
+
+fn samplings(source: &mut Source<'_>) -> [(usize, usize); 3] {
+    if source.below(2) == 0 {
+        let luma = [(1, 1), (2, 1), (1, 2), (2, 2)][source.below(4)];
+        return [luma, (1, 1), (1, 1)];
+    }
+    [0; 3].map(|_| (1 + source.below(4), 1 + source.below(4)))
+}
+
+fn picture(source: &mut Source<'_>, samplings: &[(usize, usize)], neutral: bool) -> Picture {
+    let ids = [[1, 2, 3], [0, 1, 2], [82, 200, 7]][source.below(3)];
+    let (width, height) = (1 + source.below(99), 1 + source.below(99));
+    let components: Vec<_> = samplings.iter().zip(ids).map(|((h, v), id)| (id, *h, *v)).collect();
+    let quantiser = 1 + source.below(8) as u8;
+    Picture::new(width, height, quantiser, &components, |component, _, _| {
+        let mut block: Block = [0; 64];
+        if component == 0 || !neutral {
+            block[0] = (source.byte() as i8).into();
+            for _ in 0..source.below(4) {
+                block[ZIGZAG[1 + source.below(63)]] = i16::from(source.byte() as i8) / 8;
+            }
+        }
+        block
+    })
+}
+
+fn layout(source: &mut Source<'_>, n: usize) -> (Layout, bool) {
+    let all: Vec<usize> = (0..n).collect();
+    let (frame, scans) = match source.below(4) {
+        0 => (0xC0, vec![Scan::whole(&all)]),
+        1 => (0xC1, source.shuffled(n).iter().map(|c| Scan::whole(&[*c])).collect()),
+        _ => (0xC2, progression(source, n)),
+    };
+    let together = scans.iter().any(|scan| scan.components.len() > 1);
+    let restart = if source.below(3) == 0 { 1 + source.below(14) as u16 } else { 0 };
+    let (jfif, adobe) = [(true, None), (false, Some(1)), (false, None)][source.below(3)];
+    (Layout { frame, scans, restart, adobe, jfif, tables_again: source.below(2) == 0 }, together)
+}
+
+fn progression(source: &mut Source<'_>, n: usize) -> Vec<Scan> {
+    let all: Vec<usize> = (0..n).collect();
+    let (together, low) = (source.below(2) == 0, source.below(3) as u8);
+    let dc = |source: &mut Source<'_>, high: u8, low: u8| -> Vec<Scan> {
+        if together {
+            return vec![Scan::bits(&all, 0, 0, high, low)];
+        }
+        source.shuffled(n).iter().map(|c| Scan::bits(&[*c], 0, 0, high, low)).collect()
+    };
+    let mut scans = dc(source, 0, low);
+    for component in source.shuffled(n) {
+        let (low, cut) = (source.below(4) as u8, 1 + source.below(62) as u8);
+        scans.push(Scan::bits(&[component], 1, cut, 0, low));
+        scans.push(Scan::bits(&[component], cut + 1, 63, 0, low));
+        scans.extend((0..low).rev().map(|low| Scan::bits(&[component], 1, 63, low + 1, low)));
+    }
+    for low in (0..low).rev() {
+        scans.extend(dc(source, low + 1, low));
+    }
+    scans
+}
+
+/// Changes bytes of the headers: of any segment, and where segments begin.
+fn change(file: &mut [u8], source: &mut Source<'_>) {
+    let heads: Vec<usize> = file
+        .windows(2)
+        .enumerate()
+        .filter(|(_, pair)| pair[0] == 0xFF && matches!(pair[1], 0xC0..=0xC2 | 0xC4 | 0xD0..=0xDD | 0xE0 | 0xEE))
+        .map(|(at, _)| at)
+        .collect();
+    for _ in 0..=source.below(3) {
+        let at = heads[source.below(heads.len())] + 1 + source.below(20);
+        if let Some(byte) = file.get_mut(at) {
+            *byte = source.byte();
+        }
+    }
+}

@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-service test-trainer lint deny fuzz openapi metrics-page setup trainer bench bench-models bench-training gpu-check gpu-pack
+.PHONY: help demo test test-service test-trainer test-long lint deny fuzz openapi metrics-page setup trainer bench bench-models bench-training gpu-check gpu-pack
 
 # Everything but the trainer; the trainer needs libtorch and is built by its own targets.
 CARGO ?= cargo
@@ -17,7 +17,7 @@ help: ## List the targets
 setup: ## Install the system packages that are missing (Debian; needs root or sudo)
 	@scripts/setup.sh
 
-demo: setup ## One radiograph in, one audited answer out: IMAGE=path, ONCE=1 to end after the answer
+demo: setup ## Radiographs in, audited answers out: IMAGE=path for your own, ONCE=1 to end after the answers
 	@scripts/demo.sh
 
 test: setup test-service test-trainer ## Everything: domain, service, system and trainer tests
@@ -31,6 +31,13 @@ test-trainer: ## Trainer tests on phantoms (fetches libtorch, 544 MB, once)
 	$(CARGO) build --release --bins
 	$(TRAINER_ENV) CXR_MLFLOW_PYTHON="$$(scripts/mlflow-venv.sh || true)" \
 		CXR_REFERENCE_PYTHON="$$(scripts/reference-venv.sh)" $(CARGO) test --no-fail-fast $(TRAINER_CARGO)
+
+test-long: setup ## What takes hours: long faults and load, the trainer on other processors and with other seeds, 10 minutes of fuzzing a target
+	$(CARGO) build --release --bins
+	ORT_DYLIB_PATH="$$(scripts/onnxruntime.sh)" CXR_LONG_TESTS=1 $(CARGO) test --release --no-fail-fast \
+		--test engine --test faults --test ops --test audit
+	$(TRAINER_ENV) CXR_REFERENCE_PYTHON="$$(scripts/reference-venv.sh)" scripts/test-processors.sh
+	FUZZ_SECONDS="$(or $(SECONDS),600)" scripts/fuzz.sh
 
 trainer: ## Build target/release/cxr-trainer
 	$(TRAINER_ENV) $(CARGO) build $(TRAINER_CARGO)

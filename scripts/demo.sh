@@ -1,20 +1,22 @@
 #!/usr/bin/env bash
-# The main job on an embedded default: a private Postgres, the service with models/default, one radiograph, its answer.
+# The whole way of a radiograph: a private Postgres, the service with models/default, one answer an image, its row in the audit log.
 #
-#   scripts/demo.sh                       a generated phantom is read
-#   IMAGE=chest.jpeg scripts/demo.sh      your image is read (JPEG, PNG or TIFF)
-#   ONCE=1 scripts/demo.sh                ends after the answer, which is one JSON object on a line of its own
+#   scripts/demo.sh                       reads the two radiographs of models/examples: one normal, one with pneumonia
+#   IMAGE=chest.jpeg scripts/demo.sh      reads your image (JPEG, PNG or TIFF)
+#   ONCE=1 scripts/demo.sh                ends after the answers; each is one JSON object on a line of standard output
 #   PORT=8080                             the port on 127.0.0.1 (default: a free one)
 #
-# The database lives in a temporary directory and ends with the demo.
+# The database lives in a temporary directory and ends with the demo; heatmaps stay in target/demo.
 set -euo pipefail
 case "${1:-}" in -h|--help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
-image=${IMAGE:+$(realpath -m -- "$IMAGE")}
+own=${IMAGE:+$(realpath -m -- "$IMAGE")}
 cd "$(dirname "$0")/.."
 say() { printf '\033[1m==>\033[0m %s\n' "$*" >&2; }
 fail() { printf 'demo: %s\n' "$*" >&2; exit 1; }
 
-[ -z "$image" ] || [ -f "$image" ] || fail "IMAGE=$IMAGE is not a file"
+images=("$PWD"/models/examples/*.jpeg)
+[ -z "$own" ] || images=("$own")
+[ -f "${images[0]}" ] || fail "${IMAGE:+IMAGE=}${images[0]} is not a file"
 work=$(mktemp -d /tmp/cxr-demo.XXXXXX)
 # Beside it and not inside: the system user that runs Postgres may not enter a directory of ours.
 pg=$work-pg
@@ -33,9 +35,12 @@ trap 'exit 130' INT TERM
 
 say "ONNX Runtime"
 ORT_DYLIB_PATH=$(scripts/onnxruntime.sh)
+target=${CARGO_TARGET_DIR:-target}
+# What `make test` has built is up to date in a second. A first build has a profile of its own, which compiles in half the time.
+profile=demo; [ ! -x "$target/release/cxr-service" ] || profile=release
 say "building the service (minutes the first time, a second afterwards)"
-cargo build --release --bins --quiet
-cxr=${CARGO_TARGET_DIR:-target}/release/cxr-service
+cargo build --profile "$profile" --package cxr-service --quiet
+cxr=$target/$profile/cxr-service
 
 say "private Postgres in $pg"
 admin=$(scripts/private-postgres.sh start "$pg")
@@ -56,29 +61,51 @@ for _ in $(seq 100); do
 done
 curl -fs "$base/readyz" > /dev/null || { cat "$work/service.log" >&2; curl -s "$base/readyz" >&2; fail "the service is not ready"; }
 
-# The public half of the development profile's key, which a real site makes itself.
-log_key='development.cxr.invalid/log+a49e0ad1+AYCkUga2cKxdYXVXwGKW+TRQ+ZR5p6J0Ic4z4Sf0f1Fa'
 token=$("$cxr" dev-token --subject demo --scope "predict audit:read")
-if [ -z "$image" ]; then
-  image=$work/phantom.png
-  say "drawing a phantom (building what draws it takes minutes the first time)"
-  cargo run --release --quiet --example phantom -- "${SEED:-7}" opacity "$image"
-fi
-say "POST /v1/predictions with $(basename "$image")"
 # The token goes through a file: arguments are visible to every user of the host.
 printf 'header = "Authorization: Bearer %s"\n' "$token" > "$work/curl.conf"
-status=$(curl -sS --config "$work/curl.conf" -o "$work/answer.json" -w '%{http_code}' --data-binary "@$image" \
-  -H 'Content-Type: application/octet-stream' "$base/v1/predictions")
-cat "$work/answer.json"; echo
-id=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1])).get("id", ""))' "$work/answer.json")
-if [ -n "$id" ]; then
-  say "its row in the audit log"
-  psql -X -P pager=off -x "$url" -c "select id, recorded_at, actor, site, outcome, reason, width, height, model_version, left(bundle_digest, 16) as bundle, round(probability::numeric, 4) as probability, threshold, decision, review_required, round(ood_score::numeric, 2) as ood_score from predictions where id = '$id'" >&2
-fi
+
+# Says an answer in plain words, writes its heatmap to a file, and prints the rest as one line of JSON; gives the id in a file.
+show() {
+  python3 - "$work/answer.json" "$work/id" "$1" <<'PY'
+import base64, json, pathlib, sys
+answer_file, id_file, heatmap = map(pathlib.Path, sys.argv[1:])
+answer = json.loads(answer_file.read_bytes())
+id_file.write_text(answer.get("id") or "")
+picture = answer.pop("heatmap", None)
+if "decision" in answer:
+    probability = answer["probability"]
+    probability = "not stated" if probability is None else f"{probability:.3f}"
+    review = "a radiologist must look at it" if answer["review_required"] else "no review needed"
+    print(f"decision {answer['decision']}: probability of pneumonia {probability} (threshold {answer['threshold']:.3f}), "
+          f"reason {answer['reason']}, {review}", file=sys.stderr)
+if picture and answer["decision"] != "negative":
+    heatmap.parent.mkdir(parents=True, exist_ok=True)
+    heatmap.write_bytes(base64.b64decode(picture.partition(",")[2]))
+    print(f"heatmap, which lies over the radiograph (left out below): {heatmap}", file=sys.stderr)
+print(json.dumps(answer, ensure_ascii=False))
+PY
+}
+
+failed= id=
+for image in "${images[@]}"; do
+  say "POST /v1/predictions?explain=true with $(basename "$image")"
+  status=$(curl -sS --config "$work/curl.conf" -o "$work/answer.json" -w '%{http_code}' --data-binary "@$image" \
+    -H 'Content-Type: application/octet-stream' "$base/v1/predictions?explain=true")
+  [ "$status" = 200 ] || failed="the service answered $status to $(basename "$image")"
+  name=$(basename "$image")
+  show "$target/demo/${name%.*}-heatmap.png"
+  id=$(cat "$work/id")
+  [ -z "$id" ] || psql -X -P pager=off -x "$url" -c "select id, recorded_at, actor, site, outcome, reason, width, height,
+    model_version, left(bundle_digest, 16) as bundle, round(probability::numeric, 4) as probability, threshold, decision, review_required,
+    round(ood_score::numeric, 2) as ood_score from predictions where id = '$id'" | sed '1s/.*/its row in the audit log:/' >&2
+done
 if [ -n "${ONCE:-}" ]; then
-  [ "$status" = 200 ] || fail "the service answered $status"
+  [ -z "$failed" ] || fail "$failed"
   exit 0
 fi
+# The public half of the development profile's key, which a real site makes itself.
+log_key='development.cxr.invalid/log+a49e0ad1+AYCkUga2cKxdYXVXwGKW+TRQ+ZR5p6J0Ic4z4Sf0f1Fa'
 cat >&2 <<NEXT
 Now yours, until Ctrl-C:
   API        $base/docs        (Authorize with the token below)

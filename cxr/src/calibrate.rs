@@ -54,9 +54,7 @@ pub enum CalibrationError {
         index: usize,
     },
     /// The scores rank the classes the wrong way round, or not at all.
-    #[error(
-        "the fitted scale is not positive: the scores do not separate the classes in the right direction"
-    )]
+    #[error("positives do not score higher than negatives: the fitted scale is not above 0")]
     Inverted,
 }
 

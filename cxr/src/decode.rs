@@ -105,12 +105,13 @@ pub fn sniff(bytes: &[u8]) -> Option<Format> {
     if dicom::is(bytes) {
         return None;
     }
-    match image::guess_format(bytes).ok()? {
-        image::ImageFormat::Jpeg => Some(Format::Jpeg),
-        image::ImageFormat::Png => Some(Format::Png),
-        image::ImageFormat::Tiff => Some(Format::Tiff),
-        _ => None,
-    }
+    let begins_with: [(&[u8], Format); 4] = [
+        (b"\xFF\xD8\xFF", Format::Jpeg),
+        (b"\x89PNG\r\n\x1A\n", Format::Png),
+        (b"II*\0", Format::Tiff),
+        (b"MM\0*", Format::Tiff),
+    ];
+    begins_with.into_iter().find(|(magic, _)| bytes.starts_with(magic)).map(|(_, format)| format)
 }
 
 fn check_pixels(width: u64, height: u64, limits: &DecodeLimits) -> Result<(), Rejection> {

@@ -5,7 +5,9 @@
 pub mod comparison;
 pub mod distribution;
 mod embedding;
+mod fit;
 pub(crate) use embedding::embedding_reference;
+pub(crate) use fit::{Scored, fit};
 pub mod policy;
 
 use crate::console::say;
@@ -111,7 +113,7 @@ pub fn calibrate(trained: &TrainedRun) -> Result<Calibrated> {
     let (select_pixels, select) = trained.score(Fold::Select)?;
     let (positive, select_positive) = (pixels.positive(), select_pixels.positive());
     let (groups, select_groups) = (patients(&pixels), patients(&select_pixels));
-    let calibration = AffineCalibration::fit(&scores.logits, &positive)?;
+    let calibration = fit(Scored::Network, &scores.logits, &positive)?;
     let (fitted, on_select) =
         (probabilities(calibration, &scores.logits), probabilities(calibration, &select.logits));
     let resamples = trained.config.evaluation.resamples;

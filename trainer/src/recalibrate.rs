@@ -3,10 +3,9 @@
 
 pub mod labels;
 
-use crate::calibrate::CALIBRATION_BINS;
 use crate::calibrate::comparison::{self, CalibrationFigures};
 use crate::calibrate::policy::{self, Rule};
-use crate::calibrate::probabilities;
+use crate::calibrate::{CALIBRATION_BINS, Scored, probabilities};
 use crate::config::Config;
 use crate::console::say;
 use crate::environment::now;
@@ -157,7 +156,7 @@ fn fit(
         n[0],
         n[1]
     );
-    let calibration = AffineCalibration::fit(logits, positive)?;
+    let calibration = crate::calibrate::fit(Scored::Site, logits, positive)?;
     let parts = grouped_parts(patients, positive, config.calibration.cross_validation_parts, config.seed);
     let held_out = cross_validated(Method::Affine, logits, positive, &parts)
         .context("too few patients to cross-validate the new calibration")?;

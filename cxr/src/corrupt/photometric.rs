@@ -1,7 +1,8 @@
 //! Corruptions of levels and detail; nothing moves here.
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::U8;
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
@@ -65,10 +66,11 @@ pub(super) fn through_thumbnail(pixels: &[u8], (width, height): (u32, u32), shri
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
     let shrunk = |side: u32| ((f64::from(side) * shrink).round() as u32).max(1);
     let mut resizer = Resizer::new();
-    let original = ImageRef::new(width, height, pixels, PixelType::U8).expect("width x height pixels");
-    let mut small = Image::new(shrunk(width), shrunk(height), PixelType::U8);
-    resizer.resize(&original, &mut small, &options).expect("the whole of an image with sides above zero");
-    let mut back = Image::new(width, height, PixelType::U8);
-    resizer.resize(&small, &mut back, &options).expect("the whole of an image with sides above zero");
-    back.into_vec()
+    // The type is known: without it every type of pixel is compiled, which takes a minute.
+    let original = TypedImageRef::<U8>::from_buffer(width, height, pixels).expect("width x height pixels");
+    let mut small = TypedImage::<U8>::new(shrunk(width), shrunk(height));
+    resizer.resize_typed(&original, &mut small, &options).expect("the whole of an image with sides above zero");
+    let mut back = TypedImage::<U8>::new(width, height);
+    resizer.resize_typed(&small, &mut back, &options).expect("the whole of an image with sides above zero");
+    back.pixels().iter().map(|pixel| pixel.0).collect()
 }

@@ -41,13 +41,12 @@ impl Window {
 
 /// Arrivals of a Poisson process after the start, to the window's end.
 pub(crate) fn arrivals(rate: f64, seed: u64, window: Window) -> Vec<Duration> {
-    use rand::SeedableRng;
-    use rand_distr::{Distribution, Exp1};
+    use rand::{RngExt, SeedableRng};
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
     let mut at_s = 0.0;
     std::iter::from_fn(|| {
-        let gap: f64 = Exp1.sample(&mut rng);
-        at_s += gap / rate;
+        // Exponential gaps; 1 - u is never 0.
+        at_s -= (1.0 - rng.random::<f64>()).ln() / rate;
         Some(Duration::from_secs_f64(at_s))
     })
     .take_while(|at| *at < window.whole())

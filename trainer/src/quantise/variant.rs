@@ -2,7 +2,7 @@
 
 pub use super::batches::try_batches;
 use super::quantise;
-use crate::calibrate::{CALIBRATION_BINS, distribution, policy, probabilities};
+use crate::calibrate::{CALIBRATION_BINS, Scored, distribution, fit, policy, probabilities};
 use crate::config::Config;
 use crate::console::say;
 use crate::dataset::folds::{Fold, Folds};
@@ -97,7 +97,7 @@ impl Source<'_> {
         drop(train);
         let pixels = self.pixels(policy::FOLD)?;
         let scores = score(&mut session, &pixels, "int8 on calibrate")?;
-        let calibration = AffineCalibration::fit(&scores.logits, &pixels.positive())?;
+        let calibration = fit(Scored::Int8, &scores.logits, &pixels.positive())?;
         let policy = self.policy(calibration, &pixels, &scores)?;
         let select = self.pixels(Fold::Select)?;
         let int8 = score(&mut session, &select, "int8 on select")?;

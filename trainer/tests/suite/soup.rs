@@ -1,6 +1,6 @@
 //! Weight soups: what a mean must be, what stays out of it, and that the result is a run like any other.
 
-use crate::support::{Workbench, fail, succeed};
+use crate::support::{Workbench, fail, seed, succeed};
 use cxr_trainer::model::weights::{self, NamedTensors};
 use cxr_trainer::soup::Soup;
 use std::path::{Path, PathBuf};
@@ -73,7 +73,9 @@ fn a_soup_is_a_run_and_bad_ingredients_stay_out() {
     assert!(printed.contains("holds a trained run"), "{printed}");
     let config = std::fs::read_to_string(first.join("config.yaml")).unwrap();
     let stranger = spoilt(&first);
-    std::fs::write(stranger.join("config.yaml"), config.replace("seed: 42", "seed: 43")).unwrap();
+    let (ours, other) = (format!("seed: {}", seed()), format!("seed: {}", seed() + 1));
+    assert!(config.contains(&ours), "{config}");
+    std::fs::write(stranger.join("config.yaml"), config.replace(&ours, &other)).unwrap();
     let printed = fail(on(&workbench, "soup", &mixed).arg("--from").arg(&first).arg(&stranger));
     assert!(printed.contains("another seed"), "{printed}");
     let printed =

@@ -8,6 +8,16 @@ use tempfile::TempDir;
 /// Side of the phantoms' files and of the model's input.
 pub(crate) const SIDE: u32 = 64;
 
+/// Seed of the phantoms and of everything that a training draws: 42, or `CXR_TEST_SEED`. No test may depend on it.
+pub(crate) fn seed() -> u64 {
+    std::env::var("CXR_TEST_SEED").map_or(42, |seed| seed.parse().expect("CXR_TEST_SEED is a number"))
+}
+
+/// Where the phantoms of a test begin to count: other ones with another seed.
+pub(crate) fn first_phantom() -> u64 {
+    seed().abs_diff(42) * 10_000_000
+}
+
 /// A dataset, a configuration and a run directory that are removed together.
 pub(crate) struct Workbench {
     folder: TempDir,
@@ -19,7 +29,7 @@ impl Workbench {
         let workbench = Self { folder: TempDir::new().unwrap() };
         for (split, n, first_seed, first_patient) in [("train", n, 0, 0), ("test", n / 4, 1_000_000, 4000)] {
             for i in 0..n {
-                let seed = first_seed + i as u64;
+                let seed = first_phantom() + first_seed + i as u64;
                 // Other seeds than the other class: the patients differ, not the finding alone.
                 workbench.write_phantom(
                     &format!("{split}/NORMAL/IM-{:04}-{i:04}.png", first_patient + i / 2),
@@ -125,6 +135,7 @@ fn configuration(epochs: usize, folder: &Path) -> String {
     format!(
         "
 trainer:
+  seed: {seed}
   data: {{ cache: {cache}, select_fraction: 0.2, calibrate_fraction: 0.2 }}
   acceptance: {{ min_side_px: {SIDE} }}
   preprocess: {{ width: {SIDE}, height: {SIDE} }}
@@ -147,6 +158,7 @@ trainer:
   robustness: {{ severities: [3] }}
   tracking: {{ store: {store} }}
 ",
+        seed = seed(),
         cache = folder.join("cache").display(),
         ledger = folder.join("ledger.jsonl").display(),
         bundle = folder.join("bundle").display(),

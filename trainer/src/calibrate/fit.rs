@@ -1,0 +1,92 @@
+//! From scores to a calibration, and what to do where the scores do not allow one.
+
+use anyhow::{Error, Result};
+use cxr::AffineCalibration;
+use cxr::calibrate::CalibrationError;
+use cxr::scoring::roc;
+
+/// Whose scores are calibrated: what helps depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scored {
+    /// A trained network, on the calibrate fold.
+    Network,
+    /// Its int8 variant, on the calibrate fold.
+    Int8,
+    /// A released bundle, on the labels of a site.
+    Site,
+}
+
+impl Scored {
+    const fn what(self) -> &'static str {
+        match self {
+            Self::Network => "the network's scores of the calibrate fold",
+            Self::Int8 => "the int8 variant's scores of the calibrate fold",
+            Self::Site => "the logged scores",
+        }
+    }
+
+    /// What to do when positives do not score higher than negatives.
+    const fn advice(self) -> &'static str {
+        match self {
+            Self::Network => {
+                "The network has not learnt to tell the classes apart. Train for more epochs (trainer.training.epochs) or on more \
+                 images; if the AUC is well below 0.5, check that trainer.data.classes gives each folder its class"
+            }
+            Self::Int8 => {
+                "Rounding to 8 bits lost what tells the classes apart. If the fp32 network's own AUC is near 0.5, train it for more \
+                 epochs or on more images; otherwise try trainer.export.int8_weight_bits: 8 or more \
+                 trainer.export.int8_images, or leave the variant out with trainer.export.int8: false"
+            }
+            Self::Site => {
+                "The labels contradict the model. Check that each label belongs to its image and that positive means pneumonia; if \
+                 both hold, the model does not work at this site and a new calibration cannot help"
+            }
+        }
+    }
+}
+
+/// The calibration of greatest likelihood.
+///
+/// # Errors
+/// When the scores do not allow one; the message says what to do.
+pub(crate) fn fit(scored: Scored, logits: &[f64], positive: &[bool]) -> Result<AffineCalibration> {
+    AffineCalibration::fit(logits, positive).map_err(|cause| {
+        let what = scored.what();
+        let n = positive.len();
+        let message = match (&cause, roc::auc(logits, positive)) {
+            (CalibrationError::Inverted, Some(auc)) => {
+                format!("{what} cannot be calibrated ({n} images, AUC {auc:.3}). {}", scored.advice())
+            }
+            _ => format!("{what} cannot be calibrated ({n} images)"),
+        };
+        Error::new(cause).context(message)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scores_the_wrong_way_round_are_refused_with_advice() {
+        let refused = |scored| {
+            let labels = [true, true, false, false];
+            format!("{:#}", fit(scored, &[-2.0, -1.0, 1.0, 2.0], &labels).unwrap_err())
+        };
+        for (scored, advice) in [
+            (Scored::Network, "trainer.training.epochs"),
+            (Scored::Int8, "trainer.export.int8: false"),
+            (Scored::Site, "positive means pneumonia"),
+        ] {
+            let message = refused(scored);
+            assert!(message.contains(advice) && message.contains("4 images, AUC 0.000"), "{message}");
+            assert!(message.contains("do not score higher"), "{message}");
+        }
+    }
+
+    #[test]
+    fn one_class_is_named_without_advice_on_training() {
+        let message = format!("{:#}", fit(Scored::Network, &[1.0, 2.0], &[true, true]).unwrap_err());
+        assert!(message.contains("both classes") && !message.contains("epochs"), "{message}");
+    }
+}

@@ -67,6 +67,32 @@ async fn rejected_images_are_422_with_a_reason_and_a_row() {
 }
 
 #[tokio::test]
+async fn files_of_a_kind_that_is_not_read_are_told_what_they_are_and_what_to_do() {
+    let server = Server::ready().await;
+    let mut dicom = vec![0; 128];
+    dicom.extend(b"DICM\x02\0\0\0UL\x04\0\xC8\0\0\0");
+    let frame = |marker: u8, bits: u8| {
+        let mut jpeg = images::jpeg(1, false);
+        let at = jpeg.windows(2).position(|pair| pair == [0xFF, 0xC0]).unwrap();
+        (jpeg[at + 1], jpeg[at + 4]) = (marker, bits);
+        jpeg
+    };
+    let cases = [
+        ("unrecognised_format", "DICOM", "export the image from the PACS", dicom),
+        ("unsupported_pixel_format", "12 bits a sample", "baseline JPEG, PNG or TIFF", frame(0xC1, 12)),
+        ("unsupported_pixel_format", "a lossless JPEG", "baseline JPEG, PNG or TIFF", frame(0xC3, 8)),
+        ("unsupported_pixel_format", "arithmetic coding", "baseline JPEG, PNG or TIFF", frame(0xC9, 8)),
+        ("unsupported_pixel_format", "a JPEG-LS file", "baseline JPEG, PNG or TIFF", frame(0xF7, 8)),
+    ];
+    for (reason, what, advice, image) in cases {
+        let told = problem(server.post("", image).await, 422, "rejected").await;
+        assert_eq!(told["reason"], reason, "{told}");
+        let detail = told["detail"].as_str().unwrap();
+        assert!(detail.contains(what) && detail.contains(advice), "{detail}");
+    }
+}
+
+#[tokio::test]
 async fn a_decompression_bomb_costs_next_to_nothing() {
     let server = Server::ready().await;
     assert!(server.post("", images::jpeg(1, false)).await.status().is_success());

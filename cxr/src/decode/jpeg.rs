@@ -12,7 +12,7 @@ mod source;
 mod standard_tables;
 
 use super::{DecodeError, check_pixels, corrupt, exif, merge, narrow_luma, truncated};
-use crate::cancel::Cancel;
+use crate::cancel::{Cancel, Cancelled};
 use crate::image::{ColourMode, DecodedImage, Format, Photometric, Samples, Windowing};
 use crate::limits::DecodeLimits;
 use crate::metadata::AcquisitionMetadata;
@@ -20,7 +20,7 @@ use crate::reject::Rejection;
 use crate::workspace::Workspace;
 use headers::{Headers, MAX_SCANS};
 use plan::{Plan, Read};
-use source::Source;
+use source::{Halt, Source};
 use std::cell::Cell;
 use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
@@ -83,8 +83,8 @@ fn read(
         .jpeg_set_out_colorspace(wanted);
     let parts = canonical::parts(headers, plan);
     let step = if headers.frame.progressive { PROGRESSIVE_STEP } else { SEQUENTIAL_STEP };
-    let stopped = Cell::new(false);
-    let mut decoder = JpegDecoder::new_with_options(Source::new(&parts, step, cancel, &stopped), options);
+    let halt = Cell::new(None);
+    let mut decoder = JpegDecoder::new_with_options(Source::new(&parts, step, cancel, &halt), options);
     let n_pixels = usize::from(headers.frame.width) * usize::from(headers.frame.height);
     let mut samples = workspace.zeroed(n_pixels * wanted.num_components());
     // The size of the output is the decoder's to know: it must agree.
@@ -92,12 +92,15 @@ fn read(
         Some(size) if size == samples.len() => decoder.decode_into(&mut samples),
         _ => Err(DecodeErrors::FormatStatic("another size than the frame header gives")),
     });
-    if stopped.get() || read.is_err() {
+    let broken: Option<DecodeError> = match (halt.get(), read) {
+        (Some(Halt::Cancelled), _) => Some(Cancelled.into()),
+        (Some(Halt::Short), _) => Some(truncated("JPEG").into()),
+        (None, Err(error)) => Some(refusal(&error).into()),
+        (None, Ok(())) => None,
+    };
+    if let Some(error) = broken {
         workspace.give_back(samples);
-        return Err(match read {
-            Err(error) if !stopped.get() => refusal(&error).into(),
-            _ => DecodeError::Cancelled(crate::cancel::Cancelled),
-        });
+        return Err(error);
     }
     match plan.read {
         Read::Alone | Read::Luma => {}

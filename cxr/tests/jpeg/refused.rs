@@ -109,6 +109,41 @@ fn scans_that_contradict_each_other_are_corrupt_and_missing_ones_are_truncated()
     }
 }
 
+/// A file that was cut, and closed again by a program that repairs, would show grey where there was an image.
+#[test]
+fn data_that_end_early_are_truncated() {
+    let noise = |component: usize, x: usize, y: usize| {
+        std::array::from_fn(|at| {
+            if at < 20 { ((component * 3 + x * 5 + y * 7 + at * 11) % 13) as i16 - 6 } else { 0 }
+        })
+    };
+    let grey_picture = Picture::new(90, 70, 2, &[(1, 1, 1)], noise);
+    let colour = Picture::new(90, 70, 2, &[(1, 2, 2), (2, 1, 1), (3, 1, 1)], noise);
+    let apart = Layout { scans: (0..3).map(|c| Scan::whole(&[2 - c])).collect(), ..Layout::plain(0xC0, 3) };
+    let refined =
+        [Scan::bits(&[0], 0, 0, 0, 0), Scan::bits(&[0], 1, 63, 0, 1), Scan::bits(&[0], 1, 63, 1, 0)];
+    let progressive = Layout { scans: refined.to_vec(), ..Layout::plain(0xC2, 1) };
+    for file in [
+        grey_picture.write(&Layout::plain(0xC0, 1)),
+        grey_picture.write(&Layout { restart: 30, ..Layout::plain(0xC0, 1) }),
+        grey_picture.write(&progressive),
+        colour.write(&Layout::plain(0xC0, 3)),
+        colour.write(&apart),
+    ] {
+        grey(&file).unwrap();
+        let scan = file.windows(2).rposition(|pair| pair == [0xFF, 0xDA]).unwrap();
+        let header = 2 + usize::from(file[scan + 3]);
+        for cut in scan + header..file.len() - 10 {
+            if file[cut - 1] == 0xFF {
+                continue;
+            }
+            let closed = [&file[..cut], &[0xFF, 0xD9]].concat();
+            let refused = grey(&closed).expect_err(&format!("cut at {cut} of {}", file.len()));
+            assert!(matches!(refused.reason, RejectReason::Truncated | RejectReason::Corrupt), "{refused:?}");
+        }
+    }
+}
+
 /// As many passes as T.81 allows, each over the whole image: what a file costs is bounded before it is decoded.
 #[test]
 fn passes_without_end_are_refused() {

@@ -11,7 +11,7 @@ use super::standard_tables::STANDARD;
 /// The parts of the file, in order.
 pub(super) fn parts<'a>(headers: &Headers<'a>, plan: &Plan) -> Vec<Part<'a>> {
     let n_components = if plan.read == Read::Alone { 1 } else { headers.frame.components.len() };
-    let mut parts = Vec::with_capacity(2 * plan.scans.len() + 1);
+    let mut parts = Vec::with_capacity(3 * plan.scans.len() + 1);
     let mut head = vec![0xFF, 0xD8];
     if plan.read == Read::Rgb {
         // Transform 0: no YCbCr.
@@ -37,8 +37,15 @@ pub(super) fn parts<'a>(headers: &Headers<'a>, plan: &Plan) -> Vec<Part<'a>> {
         scan_header(&mut head, scan, headers.frame.progressive);
         parts.push(Part::Ours(std::mem::take(&mut head)));
         parts.push(Part::Theirs(scan.data));
+        // The decoder wants a marker right behind the first scan of a progressive file.
+        if !headers.frame.progressive || plan.scans.first() != Some(&number) {
+            parts.push(Part::Margin);
+        }
     }
-    parts.push(Part::Ours(vec![0xFF, 0xD9]));
+    // One scan needs no end marker, and the decoder would take it for the end of the data.
+    if headers.frame.progressive {
+        parts.push(Part::Ours(vec![0xFF, 0xD9]));
+    }
     parts
 }
 

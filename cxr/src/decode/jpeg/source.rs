@@ -1,4 +1,5 @@
-//! What the decoder reads from: parts of memory as one stream, which ends in an error once the caller wants to stop.
+//! What the decoder reads from: parts of memory as one stream, which ends in an error once the caller wants to stop, and
+//! where the decoder asks for compressed data that are not there.
 
 use crate::cancel::Cancel;
 use std::cell::Cell;
@@ -11,6 +12,22 @@ pub(super) enum Part<'a> {
     Ours(Vec<u8>),
     /// Compressed data of the file.
     Theirs(&'a [u8]),
+    /// Zeros behind compressed data. The decoder reads ahead; how far says whether it still had data to decode.
+    Margin,
+}
+
+/// Read ahead is one piece; a second means that bits behind the data were used.
+static MARGIN: [u8; 16] = [0; 16];
+/// What the decoder reads at a time when less than this is left of its bits.
+const PIECE: usize = 4;
+
+/// Why the stream ended before its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Halt {
+    /// The caller wanted to stop.
+    Cancelled,
+    /// A scan needs more data than it has. The decoder would go on with zeros, and show grey or worse.
+    Short,
 }
 
 impl Part<'_> {
@@ -18,6 +35,7 @@ impl Part<'_> {
         match self {
             Self::Ours(bytes) => bytes,
             Self::Theirs(bytes) => bytes,
+            Self::Margin => &MARGIN,
         }
     }
 }
@@ -34,8 +52,7 @@ pub(super) struct Source<'a> {
     step: usize,
     next_question: usize,
     cancel: Cancel<'a>,
-    /// Set once the answer was to stop.
-    stopped: &'a Cell<bool>,
+    halt: &'a Cell<Option<Halt>>,
 }
 
 impl<'a> Source<'a> {
@@ -44,10 +61,10 @@ impl<'a> Source<'a> {
         parts: &'a [Part<'a>],
         step: usize,
         cancel: Cancel<'a>,
-        stopped: &'a Cell<bool>,
+        halt: &'a Cell<Option<Halt>>,
     ) -> Self {
         let mut source =
-            Self { parts, part: 0, offset: 0, before: 0, fence: 0, step, next_question: 0, cancel, stopped };
+            Self { parts, part: 0, offset: 0, before: 0, fence: 0, step, next_question: 0, cancel, halt };
         source.settle();
         source
     }
@@ -67,11 +84,12 @@ impl<'a> Source<'a> {
         if position >= self.next_question {
             self.next_question = position + self.step;
             if self.cancel.check().is_err() {
-                self.stopped.set(true);
+                self.halt.set(Some(Halt::Cancelled));
             }
         }
         let question = self.next_question - self.before;
-        self.fence = if self.stopped.get() { 0 } else { question.min(self.bytes().len()) };
+        let watched = self.halt.get().is_some() || matches!(self.parts.get(self.part), Some(Part::Margin));
+        self.fence = if watched { 0 } else { question.min(self.bytes().len()) };
     }
 
     #[cold]
@@ -79,9 +97,10 @@ impl<'a> Source<'a> {
         let mut n_read = 0;
         while n_read < buffer.len() {
             self.settle();
-            if self.stopped.get() {
-                return Err(ZByteIoError::Generic("stopped"));
+            if n_read == 0 && buffer.len() == PIECE && self.is_behind_data() {
+                self.halt.set(Some(Halt::Short));
             }
+            self.go_on()?;
             let rest = &self.bytes()[self.offset.min(self.bytes().len())..];
             if rest.is_empty() {
                 break;
@@ -92,6 +111,15 @@ impl<'a> Source<'a> {
             n_read += n;
         }
         Ok(n_read)
+    }
+
+    /// With less than a piece of bits left, and a piece or more of the margin read, bits of the margin were used.
+    fn is_behind_data(&self) -> bool {
+        matches!(self.parts.get(self.part), Some(Part::Margin)) && self.offset >= PIECE
+    }
+
+    fn go_on(&self) -> Result<(), ZByteIoError> {
+        if self.halt.get().is_some() { Err(ZByteIoError::Generic("the stream was ended")) } else { Ok(()) }
     }
 
     fn length(&self) -> usize {
@@ -183,9 +211,7 @@ impl ZByteReaderTrait for Source<'_> {
             return Ok(false);
         }
         self.settle();
-        if self.stopped.get() {
-            return Err(ZByteIoError::Generic("stopped"));
-        }
+        self.go_on()?;
         Ok(self.part >= self.parts.len())
     }
 
@@ -198,5 +224,59 @@ impl ZByteReaderTrait for Source<'_> {
         let n_read = self.read_bytes(&mut rest)?;
         sink.extend_from_slice(&rest[..n_read]);
         Ok(n_read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(bytes: &[u8]) -> Vec<Part<'_>> {
+        vec![
+            Part::Ours(bytes[..5].to_vec()),
+            Part::Theirs(&bytes[5..6]),
+            Part::Theirs(&[]),
+            Part::Theirs(&bytes[6..]),
+        ]
+    }
+
+    #[test]
+    fn parts_read_as_one_stream_forwards_and_back() {
+        let bytes: Vec<u8> = (0..40).collect();
+        let (parts, halt) = (parts(&bytes), Cell::new(None));
+        for step in [1, 3, 4096] {
+            let mut source = Source::new(&parts, step, Cancel::NEVER, &halt);
+            for position in 0..=36 {
+                let mut piece = [0; 4];
+                source.read_exact_bytes(&mut piece).unwrap();
+                assert_eq!(piece, bytes[position..position + 4]);
+                assert_eq!(source.z_seek(ZSeekFrom::Current(-3)).unwrap(), position as u64 + 1);
+            }
+            // Two bytes and the end: what cannot be read whole is not read at all.
+            source.z_seek(ZSeekFrom::End(-2)).unwrap();
+            assert!(source.read_exact_bytes(&mut [0; 4]).is_err());
+            assert_eq!([source.read_byte_no_error(), source.read_byte_no_error()], [38, 39]);
+            assert!(source.is_eof().unwrap());
+            assert_eq!(halt.get(), None);
+        }
+    }
+
+    #[test]
+    fn a_stop_and_data_that_run_out_end_the_stream() {
+        let bytes: Vec<u8> = (0..40).collect();
+        let (parts, halt) = (parts(&bytes), Cell::new(None));
+        let n_asked = Cell::new(0);
+        let stop = || n_asked.replace(n_asked.get() + 1) == 2;
+        let mut source = Source::new(&parts, 10, Cancel::when(&stop), &halt);
+        let n_read = (0..40).take_while(|_| source.read_exact_bytes(&mut [0; 1]).is_ok()).count();
+        assert_eq!((n_read, halt.get()), (20, Some(Halt::Cancelled)));
+        assert!(source.is_eof().is_err());
+
+        let parts = [Part::Theirs(&bytes), Part::Margin];
+        let halt = Cell::new(None);
+        let mut source = Source::new(&parts, 4096, Cancel::NEVER, &halt);
+        // Ten pieces of data, one ahead of them, and none more.
+        let n_read = (0..20).take_while(|_| source.read_exact_bytes(&mut [0; 4]).is_ok()).count();
+        assert_eq!((n_read, halt.get()), (11, Some(Halt::Short)));
     }
 }

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
-use cxr::heatmap::render;
+use cxr::heatmap::{ColourScale, Evidence, render};
 use cxr::image::Orientation;
 use cxr::metadata::AcquisitionMetadata;
 use cxr::phantom::{PhantomSpec, generate};
@@ -100,7 +100,13 @@ fn a_turned_file_gives_the_upright_answer_to_the_bit() {
         let expected = read(&png(&upright, 1, deep, Place::Before));
         let input = preprocess(&accept(expected.clone()), &PreprocessSpec::default());
         let cam: Vec<f32> = (0..49).map(|at| at as f32).collect();
-        let heatmap = render(&cam, (7, 7), input.geometry());
+        let evidence = Evidence {
+            cam: &cam,
+            cam_size: (7, 7),
+            scale: ColourScale { low: 10.0, high: 40.0 },
+            class: "PNEUMONIA",
+        };
+        let heatmap = render(&evidence, input.geometry());
         for orientation in 1..=8 {
             for place in [Place::Before, Place::After] {
                 let image = read(&png(&upright, orientation, deep, place));
@@ -109,7 +115,7 @@ fn a_turned_file_gives_the_upright_answer_to_the_bit() {
                 assert!(image.samples() == expected.samples(), "orientation {orientation}");
                 let turned = preprocess(&accept(image), &PreprocessSpec::default());
                 assert!(turned == input, "orientation {orientation}");
-                assert!(render(&cam, (7, 7), turned.geometry()) == heatmap, "orientation {orientation}");
+                assert!(render(&evidence, turned.geometry()) == heatmap, "orientation {orientation}");
             }
         }
         let drawn = read(&heatmap);

@@ -17,7 +17,7 @@ fn installed() -> bool {
     let all =
         ["cjpeg", "djpeg", "jpegtran"].iter().all(|tool| Command::new(tool).arg("-version").output().is_ok());
     if !all {
-        eprintln!("skipped: cjpeg, djpeg and jpegtran are not installed (scripts/setup.sh installs them)");
+        println!("skipped: cjpeg, djpeg and jpegtran are not installed (scripts/setup.sh installs them)");
     }
     all
 }

@@ -82,8 +82,8 @@ impl Layout {
 
 impl Picture {
     pub(crate) fn max(&self) -> (usize, usize) {
-        let h = self.components.iter().map(|c| c.h).max().unwrap();
-        let v = self.components.iter().map(|c| c.v).max().unwrap();
+        let h = self.components.iter().map(|c| c.h).max().unwrap_or(1);
+        let v = self.components.iter().map(|c| c.v).max().unwrap_or(1);
         (h, v)
     }
     /// MCUs of a scan of several components.

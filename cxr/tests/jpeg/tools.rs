@@ -169,10 +169,16 @@ fn with_ids(file: &[u8], ids: [u8; 3]) -> Vec<u8> {
     let mut file = file.to_vec();
     for at in 0..file.len() - 20 {
         match file[at..at + 2] {
-            [0xFF, 0xC0..=0xC2] if file[at + 9] == 3 => (0..3).for_each(|c| file[at + 10 + 3 * c] = ids[c]),
+            [0xFF, 0xC0..=0xC2] if file[at + 9] == 3 => {
+                for (component, id) in ids.into_iter().enumerate() {
+                    file[at + 10 + 3 * component] = id;
+                }
+            }
             [0xFF, 0xDA] => {
-                let n = usize::from(file[at + 4]);
-                (0..n).for_each(|c| file[at + 5 + 2 * c] = ids[usize::from(file[at + 5 + 2 * c]) - 1]);
+                for component in 0..usize::from(file[at + 4]) {
+                    let id = &mut file[at + 5 + 2 * component];
+                    *id = ids[usize::from(*id) - 1];
+                }
             }
             _ => {}
         }

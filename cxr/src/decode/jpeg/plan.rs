@@ -79,8 +79,8 @@ fn rgb(headers: &Headers<'_>) -> Result<Read, Rejection> {
 /// The samplings that the decoder reads right where components share a scan.
 fn interleaved(frame: &Frame) -> Result<Read, Rejection> {
     let (width, height) = frame.largest_sampling();
-    let factors = frame.components.iter().map(|component| component.sampling.0);
-    if factors.into_iter().any(|factor| factor == 3 || width % factor != 0) {
+    let mut factors = frame.components.iter().map(|component| component.sampling.0);
+    if factors.any(|factor| factor == 3 || width % factor != 0) {
         return Err(unsupported("a JPEG whose components are sampled 3 to 1 or 3 to 2 along the rows"));
     }
     // With these the decoder misplaces rows when it is asked for luma alone.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what is missing on Debian 12: a C and C++ compiler, Postgres, curl, openssl, procps, Python's venv and pip.
+# Installs what is missing on Debian 12: a C and C++ compiler, Postgres, curl, openssl, procps, libtiff's tools, Python's venv and pip.
 #
 #   scripts/setup.sh          says nothing when all is there
 #
@@ -9,7 +9,7 @@ case "${1:-}" in -h|--help) sed -n '2,6s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
 
 missing=()
 need() { command -v "$1" > /dev/null || missing+=("$2"); }
-need cc gcc; need c++ g++; need make make; need curl curl; need openssl openssl; need psql postgresql-client; need git git; need pgrep procps
+need cc gcc; need c++ g++; need make make; need curl curl; need tiffcp libtiff-tools; need openssl openssl; need psql postgresql-client; need git git; need pgrep procps
 need python3 python3
 [ -n "$(ls -d /usr/lib/postgresql/*/bin/initdb 2>/dev/null)" ] || command -v initdb > /dev/null || missing+=(postgresql)
 python3 -c 'import ensurepip, venv' 2> /dev/null || missing+=(python3-venv)

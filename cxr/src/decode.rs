@@ -59,7 +59,7 @@ pub fn decode_with(
     match sniff(bytes) {
         Some(Format::Jpeg) => jpeg::decode(workspace, bytes, limits).map_err(Into::into),
         Some(Format::Png) => png::decode(workspace, bytes, limits).map_err(Into::into),
-        Some(Format::Tiff) => tiff::decode(bytes, limits, cancel),
+        Some(Format::Tiff) => tiff::decode(workspace, bytes, limits, cancel),
         None if bytes.is_empty() => Err(Rejection::new(
             RejectReason::UnrecognisedFormat,
             "no bytes came",
@@ -80,6 +80,10 @@ pub fn sniff(bytes: &[u8]) -> Option<Format> {
     // A DICOM file may carry another format's header in its preamble (PS3.10 7.1), and its pixels are not that format's.
     if bytes.get(128..132) == Some(b"DICM") {
         return None;
+    }
+    // BigTIFF, which `guess_format` does not know.
+    if bytes.starts_with(b"II\x2B\0") || bytes.starts_with(b"MM\0\x2B") {
+        return Some(Format::Tiff);
     }
     match image::guess_format(bytes).ok()? {
         image::ImageFormat::Jpeg => Some(Format::Jpeg),

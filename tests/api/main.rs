@@ -17,4 +17,5 @@ mod retries;
 mod schemathesis;
 mod search;
 mod startup;
+mod tiff;
 mod tls;

@@ -1,0 +1,27 @@
+//! Work is counted in bytes that pass, so that the caller is asked in time whether to stop.
+
+use crate::cancel::{Cancel, Cancelled};
+
+/// Well below a millisecond of the slowest work.
+const BETWEEN_QUESTIONS: usize = 64 << 10;
+
+pub(super) struct Pace<'a> {
+    cancel: Cancel<'a>,
+    left: usize,
+}
+
+impl<'a> Pace<'a> {
+    pub(super) const fn new(cancel: Cancel<'a>) -> Self {
+        Self { cancel, left: 0 }
+    }
+
+    /// Counts work that is as long as `n_bytes` of it.
+    pub(super) fn spend(&mut self, n_bytes: usize) -> Result<(), Cancelled> {
+        if let Some(left) = self.left.checked_sub(n_bytes) {
+            self.left = left;
+            return Ok(());
+        }
+        self.left = BETWEEN_QUESTIONS;
+        self.cancel.check()
+    }
+}

@@ -1,8 +1,8 @@
-//! TIFF and BigTIFF: grey, RGB or palette, 1 to 16 bits, in strips or tiles, stored or as LZW, Deflate, PackBits. What else there is, is
-//! refused by name.
+//! TIFF and BigTIFF: grey, RGB or palette, 1 to 16 bits, strips or tiles, uncompressed, LZW, Deflate or PackBits. Everything else is refused
+//! by name.
 //!
-//! The directory is read here because a hostile one must not cost more than its own bytes: every place is checked before it is read, chunks
-//! share no bytes, and memory is that of the image and of pieces of a row. Only LZW and Deflate are decoded by libraries.
+//! The directory and the chunk loop are our own so that the cost of a hostile file is bounded: places are checked before they are read, chunks
+//! do not overlap, and memory is the image and pieces of a row. Libraries decode LZW and Deflate.
 
 mod chunks;
 mod codec;

@@ -13,7 +13,7 @@ const GRIDS: [(Option<[usize; 2]>, usize); 5] =
 
 #[test]
 fn every_layout_gives_the_stored_samples() {
-    let mut n_files = 0;
+    let mut n_files = 0_usize;
     for [width, height] in SIZES {
         for (channels, bits) in
             [(1, 1), (1, 2), (1, 4), (1, 8), (1, 12), (1, 16), (3, 8), (3, 16), (2, 8), (4, 16), (5, 8)]
@@ -21,7 +21,9 @@ fn every_layout_gives_the_stored_samples() {
             let picture = Picture::new(width, height, channels, bits);
             for compression in COMPRESSIONS {
                 for (tile, rows_per_strip) in GRIDS {
-                    for flags in 0..16 {
+                    // Every combination of flags meets every kind of picture and compression.
+                    let begin = n_files;
+                    for flags in (0..4).map(|turn| (begin + 5 * turn) % 16) {
                         let [planar, reversed_bits, big_endian, big] =
                             [1, 2, 4, 8].map(|bit| flags & bit != 0);
                         let photometric = if channels >= 3 { 2 } else { 1 };

@@ -167,10 +167,11 @@ fn damaged_deflate_data_do_not_become_an_image() {
         let file = write(&picture, &spec);
         let compressed = crate::writer::deflate(&crate::writer::chunks(&picture, &spec)[0]);
         let at = file.windows(compressed.len()).position(|window| window == compressed).unwrap();
-        for flipped in at..at + compressed.len() {
+        let end = at + compressed.len();
+        for flipped in at..end {
             let mut damaged = file.clone();
             damaged[flipped] ^= 0x10;
-            assert!(read(&damaged).is_err(), "byte {flipped} of {at} to {}", at + compressed.len());
+            assert!(read(&damaged).is_err(), "byte {flipped} of {at} to {end}");
         }
     }
     let spec = Spec { compression: DEFLATE, tags: BTreeMap::from([(279, vec![60])]), ..Spec::default() };

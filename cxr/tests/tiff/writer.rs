@@ -21,6 +21,7 @@ pub(crate) struct Picture {
 }
 
 /// How a picture is stored. Tags that it sets can be replaced in `tags`.
+#[expect(clippy::struct_excessive_bools, reason = "each is a choice of the format")]
 #[derive(Debug, Clone)]
 pub(crate) struct Spec {
     pub(crate) compression: u64,
@@ -64,7 +65,7 @@ impl Picture {
             let (x, y) = (index / channels % width, index / channels / width);
             let slope = (x * 7 + y * 3 + index % channels * 50) << bits.saturating_sub(8);
             let noise = if y % 5 == 0 { state } else { state & 3 };
-            (if x / 9 % 4 == 1 { 5 } else { slope as u32 + noise }) as u16 & mask
+            (if x / 9 % 4 == 1 { 5 } else { (slope as u32).wrapping_add(noise) }) as u16 & mask
         };
         Self { width, height, channels, bits, samples: (0..width * height * channels).map(sample).collect() }
     }
@@ -240,7 +241,7 @@ fn row(
     bytes
 }
 
-fn compress(bytes: &[u8], picture: &Picture, spec: &Spec) -> Vec<u8> {
+pub(crate) fn compress(bytes: &[u8], picture: &Picture, spec: &Spec) -> Vec<u8> {
     let compressed = match spec.compression {
         LZW => weezl::encode::Encoder::with_tiff_size_switch(weezl::BitOrder::Msb, 8).encode(bytes).unwrap(),
         DEFLATE | OLD_DEFLATE => deflate(bytes),

@@ -1,4 +1,4 @@
-//! Where a TIFF's strips or tiles lie: the grid over the image, and places in the file that were checked against it and against each other.
+//! The grid of strips or tiles over the image, and their checked places in the file.
 
 use super::directory::{Directory, Values};
 use super::layout::{Compression, Layout};
@@ -16,10 +16,10 @@ const TILE_BYTE_COUNTS: u16 = 325;
 
 /// Each costs a new decoder state. 40 megapixels in tiles of 16 x 16 have 156,250.
 const MAX_CHUNKS: u64 = 1 << 18;
-/// Padding right of the image is decoded to be skipped: at most as much as the image and this.
+/// Tile padding right of the image has to be decoded. It may be as large as the image plus this many pixels.
 const MAX_PADDING: u64 = 1 << 21;
 
-/// Strips or tiles of one size, from left to right and from top to bottom; where planes are separate, one grid a channel.
+/// Strips or tiles in file order: left to right, top to bottom, then the next channel where channels are separate.
 pub(super) struct Chunks<'a> {
     bytes: &'a [u8],
     offsets: Values<'a>,
@@ -32,7 +32,7 @@ pub(super) struct Chunks<'a> {
     /// Bytes of one decoded row of a chunk.
     pub(super) row_bytes: usize,
     image_height: usize,
-    /// A stored chunk is read as far as its pixels need, whatever its length says: some writers state that of a whole strip for the last.
+    /// Uncompressed chunks are read only as far as their pixels need: some writers give the last strip the length of a full one.
     stored: bool,
 }
 
@@ -80,7 +80,7 @@ impl<'a> Chunks<'a> {
         Ok(chunks)
     }
 
-    /// Rows of the image in this chunk: padding below it is not decoded.
+    /// Rows of the image in this chunk. Padding below the image is not decoded.
     pub(super) fn rows(&self, chunk: usize) -> usize {
         let down = chunk / self.n_across % self.n_down;
         self.height.min(self.image_height - down * self.height)
@@ -126,7 +126,7 @@ impl<'a> Chunks<'a> {
         }
     }
 
-    /// All chunks lie inside the file, can hold their pixels, and share no bytes: the work is bounded by the file's length.
+    /// Chunks lie inside the file, are long enough for their pixels, and do not overlap. This bounds the work by the file's length.
     fn check(&self, n_chunks: usize, compression: Compression) -> Result<(), Rejection> {
         let (mut before, mut ascending) = (0, true);
         for chunk in 0..n_chunks {
@@ -171,7 +171,7 @@ fn either<'a>(
     Err(corrupt(format!("the TIFF has no {chunk} {what} (tag {})", tags[0])))
 }
 
-/// Bytes that one compressed byte can become: 258 from two bits of Deflate, 3,839 from 12 bits of LZW, 128 from two bytes of PackBits.
+/// The most decoded bytes per compressed byte: 258 from two bits of Deflate, 3,839 from 12 bits of LZW, 128 from two bytes of PackBits.
 const fn largest_expansion(compression: Compression) -> u64 {
     match compression {
         Compression::Stored => 1,

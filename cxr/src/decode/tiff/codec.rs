@@ -1,4 +1,4 @@
-//! The compressions that are read, each as a step that takes what it can and gives what it can.
+//! The supported compressions, decoded in bounded steps.
 
 use super::layout::Compression;
 use flate2::{Decompress, FlushDecompress, Status};
@@ -9,8 +9,10 @@ use weezl::{BitOrder, LzwStatus};
 pub(super) struct Step {
     pub(super) taken: usize,
     pub(super) given: usize,
-    /// The compressed data end here, or there are none left.
+    /// There is no more: the end mark was read, or nothing could be done.
     pub(super) ended: bool,
+    /// Deflate's end mark was read, and its checksum is right.
+    pub(super) verified: bool,
 }
 
 /// The compressed data contradict their format.
@@ -53,7 +55,7 @@ impl Codec {
             Self::Stored => {
                 let n = input.len().min(output.len());
                 output[..n].copy_from_slice(&input[..n]);
-                Ok(Step { taken: n, given: n, ended: n == input.len() })
+                Ok(Step { taken: n, given: n, ended: n == input.len(), verified: false })
             }
             Self::Lzw(decoder) => {
                 let result = decoder.decode_bytes(input, output);
@@ -64,14 +66,15 @@ impl Codec {
                     LzwStatus::NoProgress => (taken, given) == (0, 0),
                     LzwStatus::Done => true,
                 };
-                Ok(Step { taken, given, ended })
+                Ok(Step { taken, given, ended, verified: false })
             }
             Self::Deflate(decoder) => {
                 let (taken, given) = (decoder.total_in(), decoder.total_out());
                 let status = decoder.decompress(input, output, FlushDecompress::None).map_err(|_| Damaged)?;
                 let taken = (decoder.total_in() - taken) as usize;
                 let given = (decoder.total_out() - given) as usize;
-                Ok(Step { taken, given, ended: status != Status::Ok || (taken, given) == (0, 0) })
+                let verified = status == Status::StreamEnd;
+                Ok(Step { taken, given, ended: verified || (taken, given) == (0, 0), verified })
             }
             Self::PackBits(decoder) => Ok(decoder.step(input, output)),
         }
@@ -112,6 +115,6 @@ impl PackBits {
                 _ => break,
             }
         }
-        Step { taken, given, ended: (taken, given) == (0, 0) }
+        Step { taken, given, ended: (taken, given) == (0, 0), verified: false }
     }
 }

@@ -1,19 +1,19 @@
-//! The directories of a TIFF file (TIFF 6.0, BigTIFF): which of them describes the image, and the values of its tags.
-//! Every offset and count is checked against the file; nothing is allocated by what they say.
+//! The directories of a TIFF file (TIFF 6.0, BigTIFF): finds the one of the image and reads its tags. Every offset and count is checked against
+//! the file, and nothing is allocated by declared lengths.
 
 use crate::decode::{check_frames, corrupt, truncated};
 use crate::limits::DecodeLimits;
 use crate::reject::Rejection;
 
-/// Files of the field have below 50.
+/// Real files have fewer than 100.
 const MAX_ENTRIES: u64 = 4096;
-/// Directories that are followed: pages count against `max_frames`, thumbnails only against this.
+/// Pages also count against `max_frames`, thumbnails only against this.
 const MAX_DIRECTORIES: usize = 64;
 
 const NEW_SUBFILE_TYPE: u16 = 254;
 const SUBFILE_TYPE: u16 = 255;
 
-/// The bytes and how numbers are stored in them.
+/// The bytes and how they store numbers.
 #[derive(Clone, Copy)]
 struct File<'a> {
     bytes: &'a [u8],
@@ -38,7 +38,7 @@ pub(super) struct Values<'a> {
     size: usize,
 }
 
-/// The one full-resolution image. Thumbnails and masks beside it are passed over.
+/// The directory of the full-resolution image. Thumbnails and masks are skipped.
 pub(super) fn image<'a>(bytes: &'a [u8], limits: &DecodeLimits) -> Result<Directory<'a>, Rejection> {
     let (file, mut at) = File::open(bytes)?;
     let (mut seen, mut image, mut n_images) = (Vec::new(), None, 0);
@@ -118,7 +118,7 @@ impl<'a> Directory<'a> {
         self.file.big_endian
     }
 
-    /// A tag's values, `None` where the directory does not have it. The first of several entries counts.
+    /// A tag's values, `None` without the tag. The first of several entries counts.
     pub(super) fn values(&self, tag: u16) -> Result<Option<Values<'a>>, Rejection> {
         let (entry_size, count_size) = if self.file.big { (20, 8) } else { (12, 4) };
         let of_tag = |entry: &&[u8]| self.file.unsigned(&entry[..2]) == u64::from(tag);
@@ -145,7 +145,7 @@ impl<'a> Directory<'a> {
         values.get(0).map(Some).ok_or_else(|| corrupt(format!("TIFF tag {tag} has no value")))
     }
 
-    /// Whether this is an image and not a smaller copy or a mask of another one (bits 0 and 2 of NewSubfileType; 2 in SubfileType).
+    /// Whether this is a full image, not a thumbnail (NewSubfileType bit 0, SubfileType 2) or a mask (NewSubfileType bit 2).
     fn is_full_image(&self) -> Result<bool, Rejection> {
         if let Some(kind) = self.value(NEW_SUBFILE_TYPE)? {
             return Ok(kind & 0b101 == 0);

@@ -1,9 +1,9 @@
-//! Pixels of one or more channels become grey.
+//! Converts pixels of one or more channels to grey.
 
 use super::lane::Lane;
 use super::layout::{Colour, Layout};
 
-/// How the channels of a pixel, side by side, become one sample.
+/// How the interleaved channels of a pixel become one sample.
 pub(super) struct Grey<'a> {
     colour: &'a Colour,
     n_channels: usize,
@@ -12,7 +12,7 @@ pub(super) struct Grey<'a> {
 }
 
 impl<'a> Grey<'a> {
-    /// The channels as [`channels`] says.
+    /// For interleaved pixels as the file stores them, or as [`planes`] orders them.
     pub(super) const fn of(layout: &'a Layout) -> Self {
         let n_colours = layout.colour.n_channels();
         let (n_channels, alpha) = match layout.alpha {
@@ -61,7 +61,7 @@ impl<'a> Grey<'a> {
         }
     }
 
-    /// A value before black, as a PNG's would be.
+    /// The value on a black background, as for PNG.
     fn on_black<L: Lane>(&self, value: L, pixel: &[L]) -> L {
         let Some(alpha) = self.alpha else { return value };
         let opaque = u32::from(self.opaque);
@@ -70,7 +70,7 @@ impl<'a> Grey<'a> {
     }
 }
 
-/// The planes that are read where channels are stored apart: the colours, then the transparency.
+/// The channels that are read from a planar file: the colours, then alpha.
 pub(super) fn planes(layout: &Layout) -> impl Iterator<Item = usize> {
     (0..layout.colour.n_channels()).chain(layout.alpha)
 }

@@ -1,12 +1,12 @@
-//! Samples as the image holds them, a byte or two each, and how they come out of a row's bytes.
+//! The sample types of an image, and how they are unpacked from a row's bytes.
 
 use crate::decode::luma;
 
 /// A stored sample.
 pub(super) trait Lane: Copy + Default {
-    /// The samples of a row from its bytes, as many as there is room for.
+    /// Fills `into` from the bytes of a row.
     fn unpack(bytes: &[u8], bits: u8, big_endian: bool, into: &mut [Self]);
-    /// The sum, with its lowest bits where it is too large (the predictor counts so).
+    /// Wrapping addition, as the predictor needs it.
     fn plus(self, other: Self) -> Self;
     fn of(value: u16) -> Self;
     fn value(self) -> u16;
@@ -40,9 +40,11 @@ impl Lane for u16 {
         if bits != 16 {
             return unpack_bits(bytes, bits, into);
         }
-        let number = if big_endian { Self::from_be_bytes } else { Self::from_le_bytes };
-        for (sample, bytes) in into.iter_mut().zip(bytes.as_chunks::<2>().0) {
-            *sample = number(*bytes);
+        let stored = into.iter_mut().zip(bytes.as_chunks::<2>().0);
+        if big_endian {
+            stored.for_each(|(sample, bytes)| *sample = Self::from_be_bytes(*bytes));
+        } else {
+            stored.for_each(|(sample, bytes)| *sample = Self::from_le_bytes(*bytes));
         }
     }
     fn plus(self, other: Self) -> Self {
@@ -56,7 +58,7 @@ impl Lane for u16 {
     }
 }
 
-/// Samples of 1 to 15 bits that stand one after the other, the highest bit first in either byte order (TIFF 6.0, FillOrder).
+/// Packed samples of 1 to 15 bits, the highest bit first in either byte order (TIFF 6.0, FillOrder).
 fn unpack_bits<L: Lane>(bytes: &[u8], bits: u8, into: &mut [L]) {
     let mask = (1u32 << bits) - 1;
     let (mut held, mut n_held, mut bytes) = (0u32, 0, bytes.iter());

@@ -1,4 +1,4 @@
-//! What the tags of a TIFF directory say about its pixels, once it is known that all of it is read here.
+//! The pixel layout that the tags of a directory describe. What this decoder does not support is refused here.
 
 use super::directory::Directory;
 use super::refuse;
@@ -7,7 +7,7 @@ use crate::image::{ColourMode, Orientation, Photometric};
 use crate::limits::DecodeLimits;
 use crate::reject::Rejection;
 
-/// Three colours, and two more: transparency, a scanner's infrared.
+/// RGB and two extra samples (transparency, infrared).
 pub(super) const MAX_CHANNELS: usize = 5;
 
 mod tag {
@@ -35,15 +35,16 @@ pub(super) enum Compression {
     PackBits,
 }
 
-/// What a pixel's channels mean.
+/// How channels become grey.
 #[derive(Debug)]
 pub(super) enum Colour {
     Grey,
     Rgb,
-    /// Grey by index.
+    /// The grey value of each index.
     Palette(Box<[u8]>),
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a tag with two values")]
 pub(super) struct Layout {
     pub(super) width: u32,
     pub(super) height: u32,
@@ -52,14 +53,14 @@ pub(super) struct Layout {
     pub(super) colour: Colour,
     pub(super) photometric: Photometric,
     pub(super) n_channels: usize,
-    /// The channel of the transparency that has yet to be applied.
+    /// The channel of unassociated alpha.
     pub(super) alpha: Option<usize>,
-    /// Each channel has strips or tiles of its own.
+    /// PlanarConfiguration 2: each channel has strips or tiles of its own.
     pub(super) planar: bool,
     pub(super) compression: Compression,
-    /// Samples are stored as differences from their left neighbour.
+    /// Predictor 2: samples are stored as differences from their left neighbour.
     pub(super) differences: bool,
-    /// The lowest bit of each byte comes first (FillOrder 2).
+    /// FillOrder 2: the lowest bit of each byte comes first.
     pub(super) reversed_bits: bool,
     pub(super) orientation: Orientation,
 }
@@ -137,7 +138,7 @@ fn compression(number: u64) -> Result<Compression, Rejection> {
     }
 }
 
-/// 1 is unsigned, and 4 says that nothing is known, which every reader takes for unsigned.
+/// 1 is unsigned. 4 is undefined, which libtiff reads as unsigned.
 fn check_sample_formats(directory: &Directory<'_>) -> Result<(), Rejection> {
     let Some(formats) = directory.values(tag::SAMPLE_FORMAT)? else { return Ok(()) };
     let other = formats.iter().take(MAX_CHANNELS).find(|format| !matches!(format, 1 | 4));
@@ -175,7 +176,7 @@ fn colour(
     Ok(colour)
 }
 
-/// The grey value of each index. Colour maps have 16 bits a value; some old writers filled only 8, which libtiff finds out in the same way.
+/// The grey value of each index. Colour maps have 16-bit values, but some old writers used only 8 bits; libtiff detects them in the same way.
 fn palette(directory: &Directory<'_>, bits: u8) -> Result<Box<[u8]>, Rejection> {
     let n_colours = 1usize << bits;
     let map = directory.values(tag::COLOUR_MAP)?.filter(|map| map.len() >= 3 * n_colours);
@@ -186,7 +187,7 @@ fn palette(directory: &Directory<'_>, bits: u8) -> Result<Box<[u8]>, Rejection> 
     Ok((0..n_colours).map(grey).collect())
 }
 
-/// The first extra channel that says it is transparency. Colours that are already multiplied by it (1) stand on black; others (2) have yet to be.
+/// The channel of unassociated alpha (2). Colours with associated alpha (1) are already multiplied by it, which is how they look on black.
 fn alpha(directory: &Directory<'_>, n_colours: usize, n_channels: usize) -> Result<Option<usize>, Rejection> {
     let Some(extra) = directory.values(tag::EXTRA_SAMPLES)? else { return Ok(None) };
     let first =
@@ -202,7 +203,7 @@ fn planar(configuration: u64) -> Result<bool, Rejection> {
     }
 }
 
-/// The predictor belongs to LZW and Deflate; with others the tag has no meaning.
+/// The predictor belongs to LZW and Deflate; libtiff ignores the tag with other compressions.
 fn differences(compression: Compression, predictor: u64, bits: u8) -> Result<bool, Rejection> {
     match (compression, predictor) {
         (Compression::Stored | Compression::PackBits, _) | (_, 1) => Ok(false),
@@ -219,7 +220,7 @@ fn reversed_bits(fill_order: u64) -> Result<bool, Rejection> {
     }
 }
 
-/// Values that the standard does not define are passed over, as every reader does.
+/// Undefined values are ignored, as libtiff does.
 fn orientation(value: u64) -> Orientation {
     u32::try_from(value).ok().and_then(Orientation::from_tag).unwrap_or_default()
 }

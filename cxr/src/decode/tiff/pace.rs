@@ -1,4 +1,4 @@
-//! Work is counted in bytes that pass, so that the caller is asked in time whether to stop.
+//! Counts work in bytes and asks the caller at regular intervals whether to stop.
 
 use crate::cancel::{Cancel, Cancelled};
 
@@ -15,7 +15,7 @@ impl<'a> Pace<'a> {
         Self { cancel, left: 0 }
     }
 
-    /// Counts work that is as long as `n_bytes` of it.
+    /// Counts work that takes about as long as decoding `n_bytes`.
     pub(super) fn spend(&mut self, n_bytes: usize) -> Result<(), Cancelled> {
         if let Some(left) = self.left.checked_sub(n_bytes) {
             self.left = left;

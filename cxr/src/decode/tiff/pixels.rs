@@ -9,7 +9,7 @@ use super::stream::{Stop, Stream};
 use crate::cancel::Cancel;
 use crate::decode::DecodeError;
 
-/// Pixels of a piece: a multiple of 8, so that pieces of any depth begin at a byte, and with every channel less than a stream's buffer.
+/// Pixels of a piece: a multiple of 8, so that pieces of any depth begin at a byte; with five channels of 16 bits it fits a stream's buffer.
 const PIECE: usize = 4096;
 
 /// Fills the image's samples.
@@ -28,20 +28,20 @@ struct Reader<'a, L> {
     layout: &'a Layout,
     grey: Grey<'a>,
     pace: Pace<'a>,
-    /// One, or one for each channel that is read where they are stored apart.
+    /// One stream, or one for each channel of a planar file.
     planes: Vec<Plane<'a, L>>,
-    /// A piece with its channels side by side.
+    /// A piece with interleaved channels.
     pixels: Vec<L>,
     /// One channel of a piece.
     channel: Vec<L>,
 }
 
-/// One stream of bytes and where its row has come to.
+/// One stream of bytes and its place in the row.
 struct Plane<'a, L> {
     number: usize,
     chunk: usize,
     stream: Stream<'a>,
-    /// The last pixel, which the next is stored as the difference from.
+    /// The pixel at the left, for the predictor.
     before: [L; MAX_CHANNELS],
 }
 
@@ -73,30 +73,40 @@ impl<'a, L: Lane> Reader<'a, L> {
             plane.stream.open(chunks.bytes(plane.chunk)?, n_rows * chunks.row_bytes, &mut self.pace)?;
         }
         let (left, top) = (chunk % chunks.n_across * chunks.width, chunk / chunks.n_across * chunks.height);
-        let n_columns = chunks.width.min(image_width - left);
-        for row in top..top + n_rows {
+        // Rows that follow each other without a gap are one long row.
+        let n_joined = if self.rows_join() { n_rows } else { 1 };
+        let n_columns = chunks.width.min(image_width - left) * n_joined;
+        for row in (top..top + n_rows).step_by(n_joined) {
             let begin = row * image_width + left;
-            self.row(&mut samples[begin..begin + n_columns])?;
+            self.row(chunks.width * n_joined, &mut samples[begin..begin + n_columns])?;
         }
-        self.planes.iter_mut().try_for_each(|plane| {
-            plane.stream.close().map_err(|damaged| plane.refusal(chunks, damaged.into()))
-        })
+        for plane in &mut self.planes {
+            plane.stream.close(&mut self.pace).map_err(|stop| plane.refusal(chunks, stop))?;
+        }
+        Ok(())
     }
 
-    /// One row of a chunk, of which the image has the columns of `line`.
-    fn row(&mut self, line: &mut [L]) -> Result<(), DecodeError> {
+    fn rows_join(&self) -> bool {
+        let (chunks, layout) = (self.chunks, self.layout);
+        let n_channels = if layout.planar { 1 } else { layout.n_channels };
+        let fills_bytes = chunks.row_bytes * 8 == chunks.width * n_channels * usize::from(layout.bits);
+        chunks.width == layout.width as usize && fills_bytes && !layout.differences
+    }
+
+    /// One row of a chunk of `width` pixels. `line` is the part of it inside the image.
+    fn row(&mut self, width: usize, line: &mut [L]) -> Result<(), DecodeError> {
         for plane in &mut self.planes {
             plane.before = [L::default(); MAX_CHANNELS];
         }
-        for begin in (0..self.chunks.width).step_by(PIECE) {
-            let end = self.chunks.width.min(begin + PIECE);
+        for begin in (0..width).step_by(PIECE) {
+            let end = width.min(begin + PIECE);
             let visible = begin.min(line.len())..end.min(line.len());
             self.piece(end - begin, &mut line[visible])?;
         }
         Ok(())
     }
 
-    /// `n_pixels` of a row, of which the image has those of `into`.
+    /// `n_pixels` of a row. `into` is the part of them inside the image.
     fn piece(&mut self, n_pixels: usize, into: &mut [L]) -> Result<(), DecodeError> {
         let (chunks, layout, n_channels) = (self.chunks, self.layout, self.grey.n_channels());
         self.pace.spend(n_pixels)?;
@@ -121,7 +131,7 @@ impl<'a, L: Lane> Reader<'a, L> {
 }
 
 impl<L: Lane> Plane<'_, L> {
-    /// Samples of the next pixels, as many as `into` has room for; the others are passed over.
+    /// Reads the next `n_pixels` and stores as many as `into` has room for.
     fn read(
         &mut self,
         chunks: &Chunks<'_>,

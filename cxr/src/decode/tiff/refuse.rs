@@ -1,4 +1,4 @@
-//! TIFF files that are well formed and not read here: what they hold, by name, and what to do instead.
+//! Refusals of TIFF files that are valid but not supported: what the file holds, by name, and what to do.
 
 use crate::reject::{RejectReason, Rejection};
 

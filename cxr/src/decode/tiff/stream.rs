@@ -1,4 +1,4 @@
-//! The decoded bytes of one strip or tile, a piece at a time: memory is that of the pieces, not of the chunk.
+//! The decoded bytes of one strip or tile, piece by piece, so that memory does not grow with the chunk.
 
 use super::codec::{Codec, Damaged};
 use super::layout::Compression;
@@ -6,19 +6,21 @@ use super::pace::Pace;
 use crate::cancel::Cancelled;
 use std::borrow::Cow;
 
-/// Decoded bytes that are kept ahead of what was asked for.
+/// Decoded bytes that are buffered.
 pub(super) const BUFFER_BYTES: usize = 64 << 10;
-/// Compressed bytes between two questions whether to stop.
-const INPUT_BYTES: usize = 4 << 10;
-/// Compressed bytes beyond twice the decoded ones that a chunk may spend: no encoder comes near, and blocks, codes and runs
-/// that give nothing would otherwise cost time without end.
+/// Compressed bytes for one step of the codec.
+const INPUT_BYTES: usize = 16 << 10;
+/// A chunk may spend twice as many compressed bytes as it decodes to, and this many more. No encoder comes near; the limit stops blocks, codes
+/// and runs that decode to nothing.
 const SPARE_BYTES: u64 = 64 << 10;
-/// What a step that gives nothing counts for against that, besides its bytes.
+/// A step that decodes nothing counts as this many compressed bytes more.
 const EMPTY_STEP: usize = 256;
-/// What a new chunk costs.
+/// A chunk may decode to twice the bytes that its pixels need, and this many more, before its checksum is given up.
+const LONGER_BYTES: usize = 1 << 10;
+/// Starting a chunk takes about as long as decoding this many bytes.
 const NEW_CHUNK: usize = 1 << 10;
 
-/// Why there are no more bytes.
+/// Why a chunk cannot be decoded further.
 #[derive(Debug)]
 pub(super) enum Stop {
     /// The compressed data ended too early.
@@ -120,11 +122,25 @@ impl<'a> Stream<'a> {
         Ok(())
     }
 
-    /// The end of a chunk that was taken whole: Deflate's checksum, where the data reach to it.
-    pub(super) fn close(&mut self) -> Result<(), Damaged> {
-        if let Codec::Deflate(_) = self.codec {
-            let rest = &self.input[self.at..];
-            self.codec.step(&rest[..rest.len().min(INPUT_BYTES)], &mut [0])?;
+    /// Checks Deflate's checksum at the end of a chunk. Where much more data than the pixels' follow, they are padding that is not decoded, and
+    /// the checksum is not reached.
+    pub(super) fn close(&mut self, pace: &mut Pace<'_>) -> Result<(), Stop> {
+        let Codec::Deflate(_) = self.codec else { return Ok(()) };
+        let mut allowed = self.given as usize + LONGER_BYTES;
+        while allowed > 0 {
+            let input = &self.input[self.at..];
+            let input = &input[..input.len().min(INPUT_BYTES)];
+            let room = self.buffer.len().min(allowed);
+            let step = self.codec.step(input, &mut self.buffer[..room])?;
+            pace.spend(step.taken + step.given)?;
+            self.at += step.taken;
+            allowed = allowed.saturating_sub(step.taken + step.given);
+            if step.verified {
+                break;
+            }
+            if step.ended {
+                return Err(Stop::Damaged);
+            }
         }
         Ok(())
     }

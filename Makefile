@@ -77,7 +77,7 @@ deny: ## Licences, crates and where they come from, as deny.toml says (installs 
 	"$$tool" --locked --config deny.toml $(DENY) licenses bans sources; \
 	"$$tool" --locked --config deny.toml --manifest-path fuzz/Cargo.toml $(DENY) -A license-not-encountered licenses bans sources
 
-fuzz: ## Fuzz what strangers send: SECONDS=60 a target, TARGETS="decode jpeg_structure multipart token jwks"
+fuzz: ## Fuzz what strangers send: SECONDS=60 a target, TARGETS="decode jpeg_structure tiff_structure multipart token jwks"
 	FUZZ_SECONDS="$(or $(SECONDS),60)" scripts/fuzz.sh $(TARGETS)
 
 openapi: ## Write openapi/openapi.json from the routes

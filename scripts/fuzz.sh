@@ -25,7 +25,7 @@ RUSTFLAGS="$flags" cargo build --release --locked --manifest-path fuzz/Cargo.tom
 bin=$work/build/$triple/release
 
 if [ -f "${2:-}" ]; then exec "$bin/$1" "$2"; fi
-targets=("$@"); [ $# -gt 0 ] || targets=(decode jpeg_structure multipart token jwks)
+targets=("$@"); [ $# -gt 0 ] || targets=(decode jpeg_structure tiff_structure multipart token jwks)
 broken=0
 for target in "${targets[@]}"; do
   found=$work/corpus/$target artifacts=$work/artifacts/$target log=$work/$target.log

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what is missing on Debian 12: a C and C++ compiler, Postgres, curl, libjpeg-turbo's tools, openssl, procps, strace, Python's
+# Installs what is missing on Debian 12: a C and C++ compiler, Postgres, curl, the tools of libjpeg-turbo and libtiff, openssl, procps, strace, Python's
 # venv and pip.
 #
 #   scripts/setup.sh          says nothing when all is there
@@ -10,7 +10,7 @@ case "${1:-}" in -h|--help) sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
 
 missing=()
 need() { command -v "$1" > /dev/null || missing+=("$2"); }
-need cc gcc; need c++ g++; need make make; need curl curl; need djpeg libjpeg-turbo-progs; need openssl openssl; need psql postgresql-client; need git git; need pgrep procps; need strace strace
+need cc gcc; need c++ g++; need make make; need curl curl; need djpeg libjpeg-turbo-progs; need tiffcp libtiff-tools; need openssl openssl; need psql postgresql-client; need git git; need pgrep procps; need strace strace
 need python3 python3
 [ -n "$(ls -d /usr/lib/postgresql/*/bin/initdb 2>/dev/null)" ] || command -v initdb > /dev/null || missing+=(postgresql)
 python3 -c 'import ensurepip, venv' 2> /dev/null || missing+=(python3-venv)

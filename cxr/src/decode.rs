@@ -66,7 +66,7 @@ pub fn decode_with(
     let image = guarded(format, || match format {
         Format::Jpeg => jpeg::decode(workspace, bytes, limits, cancel),
         Format::Png => png::decode(workspace, bytes, limits, cancel),
-        Format::Tiff => tiff::decode(bytes, limits, cancel),
+        Format::Tiff => tiff::decode(workspace, bytes, limits, cancel),
     })?;
     Ok(shallow::read_as_stored(image).upright(cancel)?)
 }
@@ -105,11 +105,14 @@ pub fn sniff(bytes: &[u8]) -> Option<Format> {
     if dicom::is(bytes) {
         return None;
     }
-    let begins_with: [(&[u8], Format); 4] = [
+    let begins_with: [(&[u8], Format); 6] = [
         (b"\xFF\xD8\xFF", Format::Jpeg),
         (b"\x89PNG\r\n\x1A\n", Format::Png),
         (b"II*\0", Format::Tiff),
         (b"MM\0*", Format::Tiff),
+        // BigTIFF
+        (b"II\x2B\0", Format::Tiff),
+        (b"MM\0\x2B", Format::Tiff),
     ];
     begins_with.into_iter().find(|(magic, _)| bytes.starts_with(magic)).map(|(_, format)| format)
 }

@@ -25,5 +25,6 @@ mod retries;
 mod schemathesis;
 mod search;
 mod startup;
+mod tiff;
 mod tls;
 mod verdicts;

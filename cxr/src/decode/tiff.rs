@@ -1,85 +1,62 @@
-//! TIFF with one grey channel of 8 or 16 bits, uncompressed or LZW, Deflate, PackBits.
+//! TIFF and BigTIFF: grey, RGB or palette, 1 to 16 bits, strips or tiles, uncompressed, LZW, Deflate or PackBits. Everything else is refused
+//! by name.
+//!
+//! The directory and the chunk loop are our own so that the cost of a hostile file is bounded: places are checked before they are read, chunks
+//! do not overlap, and memory is the image and pieces of a row. Libraries decode LZW and Deflate.
 
-use super::{DecodeError, check_frames, check_pixels, corrupt, deep, truncated, unsupported};
+mod chunks;
+mod codec;
+mod directory;
+mod grey;
+mod lane;
+mod layout;
+mod pace;
+mod pixels;
+mod refuse;
+mod stream;
+
+use super::{DecodeError, deep};
 use crate::cancel::Cancel;
-use crate::image::{ColourMode, DecodedImage, Format, Orientation, Photometric, Samples, Windowing};
+use crate::image::{DecodedImage, Format, Samples, Windowing};
 use crate::limits::DecodeLimits;
 use crate::metadata::AcquisitionMetadata;
-use crate::reject::Rejection;
-use std::io::Cursor;
-use tiff::decoder::{Decoder, DecodingResult, Limits};
-use tiff::tags::Tag;
-use tiff::{ColorType, TiffError};
+use crate::workspace::Workspace;
+use chunks::Chunks;
+use layout::Layout;
 
 pub(super) fn decode(
+    workspace: &mut Workspace,
     bytes: &[u8],
     limits: &DecodeLimits,
     cancel: Cancel<'_>,
 ) -> Result<DecodedImage, DecodeError> {
-    let mut bounds = Limits::default();
-    bounds.decoding_buffer_size = usize::try_from(limits.max_pixels.saturating_mul(2)).unwrap_or(usize::MAX);
-    let decoder = Decoder::new(Cursor::new(bytes)).map_err(|error| refusal(&error))?;
-    let mut decoder = decoder.with_limits(bounds);
-    let (width, height) = decoder.dimensions().map_err(|error| refusal(&error))?;
-    check_pixels(width.into(), height.into(), limits)?;
-    if decoder.more_images() {
-        check_frames(2, limits)?;
-    }
-    let colour = decoder.colortype().map_err(|error| refusal(&error))?;
-    if !matches!(colour, ColorType::Gray(8 | 16)) {
-        return Err(unsupported(format!("a TIFF with pixels of the kind {colour:?}")).into());
-    }
-    let white_is_zero = decoder
-        .find_tag_unsigned::<u16>(Tag::PhotometricInterpretation)
-        .map_err(|error| refusal(&error))?
-        .is_some_and(|value| value == 0);
+    let directory = directory::image(bytes, limits)?;
+    let layout = Layout::of(&directory, limits)?;
+    let chunks = Chunks::of(&directory, &layout)?;
     cancel.check()?;
-    let pixels = decoder.read_image().map_err(|error| refusal(&error))?;
-    // The decoder turns WhiteIsZero round over the full 16 bits; stored values are wanted, of which 12 may be in use.
-    let (samples, significant_bits, windowing) = match pixels {
-        DecodingResult::U8(mut values) => {
-            if white_is_zero {
-                for value in &mut values {
-                    *value = 255 - *value;
-                }
-            }
-            (Samples::Narrow(values), 8, Windowing::FullRange)
+    let (samples, significant_bits, windowing) = if layout.bits <= 8 {
+        let mut samples = workspace.zeroed(layout.n_pixels());
+        if let Err(error) = pixels::read(&chunks, &layout, &mut samples, cancel) {
+            workspace.give_back(samples);
+            return Err(error);
         }
-        DecodingResult::U16(mut values) => {
-            if white_is_zero {
-                for value in &mut values {
-                    *value = u16::MAX - *value;
-                }
-            }
-            let (bits, windowing) = deep(&values);
-            (Samples::Wide(values), bits, windowing)
-        }
-        _ => return Err(unsupported("a TIFF whose samples are signed or floating point").into()),
+        (Samples::Narrow(samples), layout.grey_bits(), Windowing::FullRange)
+    } else {
+        let mut samples = vec![0; layout.n_pixels()];
+        pixels::read(&chunks, &layout, &mut samples, cancel)?;
+        let (bits, windowing) = deep(&samples);
+        (Samples::Wide(samples), bits, windowing)
     };
-    if samples.len() as u64 != u64::from(width) * u64::from(height) {
-        return Err(corrupt("the TIFF's strips do not fill its image").into());
-    }
     Ok(DecodedImage {
-        width,
-        height,
+        width: layout.width,
+        height: layout.height,
         samples,
         significant_bits,
-        photometric: if white_is_zero { Photometric::Monochrome1 } else { Photometric::Monochrome2 },
+        photometric: layout.photometric,
         windowing,
         format: Format::Tiff,
-        colour: ColourMode::Grey,
-        orientation: Orientation::Upright,
+        colour: layout.colour.mode(),
+        orientation: layout.orientation,
         metadata: AcquisitionMetadata::default(),
     })
-}
-
-fn refusal(error: &TiffError) -> Rejection {
-    match error {
-        TiffError::IoError(cause) if cause.kind() == std::io::ErrorKind::UnexpectedEof => truncated("TIFF"),
-        TiffError::UnsupportedError(_) => {
-            unsupported("a TIFF with a compression or layout that is not read here")
-        }
-        TiffError::LimitsExceeded => corrupt("the TIFF's strips or tags are larger than its image"),
-        _ => corrupt("the TIFF's directory or compressed data contradict each other"),
-    }
 }

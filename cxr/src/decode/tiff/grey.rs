@@ -1,0 +1,76 @@
+//! Converts pixels of one or more channels to grey.
+
+use super::lane::Lane;
+use super::layout::{Colour, Layout};
+
+/// How the interleaved channels of a pixel become one sample.
+pub(super) struct Grey<'a> {
+    colour: &'a Colour,
+    n_channels: usize,
+    alpha: Option<usize>,
+    opaque: u16,
+}
+
+impl<'a> Grey<'a> {
+    /// For interleaved pixels as the file stores them, or as [`planes`] orders them.
+    pub(super) const fn of(layout: &'a Layout) -> Self {
+        let n_colours = layout.colour.n_channels();
+        let (n_channels, alpha) = match layout.alpha {
+            None if layout.planar => (n_colours, None),
+            Some(_) if layout.planar => (n_colours + 1, Some(n_colours)),
+            alpha => (layout.n_channels, alpha),
+        };
+        let opaque = ((1u32 << layout.bits) - 1) as u16;
+        Self { colour: &layout.colour, n_channels, alpha, opaque }
+    }
+
+    /// Channels of a pixel in what [`merge`](Self::merge) reads.
+    pub(super) const fn n_channels(&self) -> usize {
+        self.n_channels
+    }
+
+    /// Whether stored samples are the image's samples.
+    pub(super) const fn is_as_stored(&self) -> bool {
+        matches!(self.colour, Colour::Grey) && self.n_channels == 1
+    }
+
+    /// As many pixels as there is room for.
+    pub(super) fn merge<L: Lane>(&self, stored: &[L], into: &mut [L]) {
+        match (self.colour, self.n_channels) {
+            (Colour::Palette(palette), _) => {
+                for (sample, index) in into.iter_mut().zip(stored) {
+                    *sample =
+                        L::of(palette.get(usize::from(index.value())).copied().unwrap_or_default().into());
+                }
+            }
+            (Colour::Grey, n) => {
+                for (sample, pixel) in into.iter_mut().zip(stored.chunks_exact(n)) {
+                    *sample = self.on_black(pixel[0], pixel);
+                }
+            }
+            (Colour::Rgb, 3) => {
+                for (sample, pixel) in into.iter_mut().zip(stored.as_chunks::<3>().0) {
+                    *sample = L::luma(*pixel);
+                }
+            }
+            (Colour::Rgb, n) => {
+                for (sample, pixel) in into.iter_mut().zip(stored.chunks_exact(n)) {
+                    *sample = self.on_black(L::luma([pixel[0], pixel[1], pixel[2]]), pixel);
+                }
+            }
+        }
+    }
+
+    /// The value on a black background, as for PNG.
+    fn on_black<L: Lane>(&self, value: L, pixel: &[L]) -> L {
+        let Some(alpha) = self.alpha else { return value };
+        let opaque = u32::from(self.opaque);
+        let shown = u32::from(value.value()) * u32::from(pixel[alpha].value()) + opaque / 2;
+        L::of((shown / opaque) as u16)
+    }
+}
+
+/// The channels that are read from a planar file: the colours, then alpha.
+pub(super) fn planes(layout: &Layout) -> impl Iterator<Item = usize> {
+    (0..layout.colour.n_channels()).chain(layout.alpha)
+}

@@ -1,0 +1,178 @@
+//! The loop over chunks, rows and pieces of a row.
+
+use super::chunks::Chunks;
+use super::grey::{Grey, planes};
+use super::lane::Lane;
+use super::layout::{Layout, MAX_CHANNELS};
+use super::pace::Pace;
+use super::stream::{Stop, Stream};
+use crate::cancel::Cancel;
+use crate::decode::DecodeError;
+
+/// Pixels of a piece: a multiple of 8, so that pieces of any depth begin at a byte; with five channels of 16 bits it fits a stream's buffer.
+const PIECE: usize = 4096;
+
+/// Fills the image's samples.
+pub(super) fn read<L: Lane>(
+    chunks: &Chunks<'_>,
+    layout: &Layout,
+    samples: &mut [L],
+    cancel: Cancel<'_>,
+) -> Result<(), DecodeError> {
+    let mut reader = Reader::new(chunks, layout, Pace::new(cancel));
+    (0..chunks.n_across * chunks.n_down).try_for_each(|chunk| reader.chunk(chunk, samples))
+}
+
+struct Reader<'a, L> {
+    chunks: &'a Chunks<'a>,
+    layout: &'a Layout,
+    grey: Grey<'a>,
+    pace: Pace<'a>,
+    /// One stream, or one for each channel of a planar file.
+    planes: Vec<Plane<'a, L>>,
+    /// A piece with interleaved channels.
+    pixels: Vec<L>,
+    /// One channel of a piece.
+    channel: Vec<L>,
+}
+
+/// One stream of bytes and its place in the row.
+struct Plane<'a, L> {
+    number: usize,
+    chunk: usize,
+    stream: Stream<'a>,
+    /// The pixel at the left, for the predictor.
+    before: [L; MAX_CHANNELS],
+}
+
+impl<'a, L: Lane> Reader<'a, L> {
+    fn new(chunks: &'a Chunks<'a>, layout: &'a Layout, pace: Pace<'a>) -> Self {
+        let grey = Grey::of(layout);
+        let n_planes = if layout.planar { grey.n_channels() } else { 1 };
+        let plane = |number| {
+            let stream = Stream::new(layout.compression, layout.reversed_bits);
+            Plane { number, chunk: 0, stream, before: [L::default(); MAX_CHANNELS] }
+        };
+        let n_apart = if grey.is_as_stored() { 0 } else { PIECE };
+        Self {
+            planes: planes(layout).take(n_planes).map(plane).collect(),
+            pixels: vec![L::default(); n_apart * grey.n_channels()],
+            channel: vec![L::default(); n_apart],
+            chunks,
+            layout,
+            grey,
+            pace,
+        }
+    }
+
+    fn chunk(&mut self, chunk: usize, samples: &mut [L]) -> Result<(), DecodeError> {
+        let (chunks, image_width) = (self.chunks, self.layout.width as usize);
+        let n_rows = chunks.rows(chunk);
+        for plane in &mut self.planes {
+            plane.chunk = chunks.in_plane(chunk, plane.number);
+            plane.stream.open(chunks.bytes(plane.chunk)?, n_rows * chunks.row_bytes, &mut self.pace)?;
+        }
+        let (left, top) = (chunk % chunks.n_across * chunks.width, chunk / chunks.n_across * chunks.height);
+        // Rows that follow each other without a gap are one long row.
+        let n_joined = if self.rows_join() { n_rows } else { 1 };
+        let n_columns = chunks.width.min(image_width - left) * n_joined;
+        for row in (top..top + n_rows).step_by(n_joined) {
+            let begin = row * image_width + left;
+            self.row(chunks.width * n_joined, &mut samples[begin..begin + n_columns])?;
+        }
+        for plane in &mut self.planes {
+            plane.stream.close(&mut self.pace).map_err(|stop| plane.refusal(chunks, stop))?;
+        }
+        Ok(())
+    }
+
+    fn rows_join(&self) -> bool {
+        let (chunks, layout) = (self.chunks, self.layout);
+        let n_channels = if layout.planar { 1 } else { layout.n_channels };
+        let fills_bytes = chunks.row_bytes * 8 == chunks.width * n_channels * usize::from(layout.bits);
+        chunks.width == layout.width as usize && fills_bytes && !layout.differences
+    }
+
+    /// One row of a chunk of `width` pixels. `line` is the part of it inside the image.
+    fn row(&mut self, width: usize, line: &mut [L]) -> Result<(), DecodeError> {
+        for plane in &mut self.planes {
+            plane.before = [L::default(); MAX_CHANNELS];
+        }
+        for begin in (0..width).step_by(PIECE) {
+            let end = width.min(begin + PIECE);
+            let visible = begin.min(line.len())..end.min(line.len());
+            self.piece(end - begin, &mut line[visible])?;
+        }
+        Ok(())
+    }
+
+    /// `n_pixels` of a row. `into` is the part of them inside the image.
+    fn piece(&mut self, n_pixels: usize, into: &mut [L]) -> Result<(), DecodeError> {
+        let (chunks, layout, n_channels) = (self.chunks, self.layout, self.grey.n_channels());
+        self.pace.spend(n_pixels)?;
+        if self.grey.is_as_stored() {
+            return self.planes[0].read(chunks, layout, [n_pixels, 1], into, &mut self.pace);
+        }
+        let pixels = &mut self.pixels[..into.len() * n_channels];
+        if layout.planar {
+            let channel = &mut self.channel[..into.len()];
+            for (number, plane) in self.planes.iter_mut().enumerate() {
+                plane.read(chunks, layout, [n_pixels, 1], channel, &mut self.pace)?;
+                for (pixel, sample) in pixels.chunks_exact_mut(n_channels).zip(&*channel) {
+                    pixel[number] = *sample;
+                }
+            }
+        } else {
+            self.planes[0].read(chunks, layout, [n_pixels, n_channels], pixels, &mut self.pace)?;
+        }
+        self.grey.merge(pixels, into);
+        Ok(())
+    }
+}
+
+impl<L: Lane> Plane<'_, L> {
+    /// Reads the next `n_pixels` and stores as many as `into` has room for.
+    fn read(
+        &mut self,
+        chunks: &Chunks<'_>,
+        layout: &Layout,
+        [n_pixels, n_channels]: [usize; 2],
+        into: &mut [L],
+        pace: &mut Pace<'_>,
+    ) -> Result<(), DecodeError> {
+        let n_bytes = (n_pixels * n_channels * usize::from(layout.bits)).div_ceil(8);
+        match self.stream.take(n_bytes, pace) {
+            Ok(bytes) => L::unpack(bytes, layout.bits, layout.big_endian, into),
+            Err(stop) => return Err(self.refusal(chunks, stop)),
+        }
+        if layout.differences {
+            undo_differences(into, &mut self.before[..n_channels]);
+        }
+        Ok(())
+    }
+
+    fn refusal(&self, chunks: &Chunks<'_>, stop: Stop) -> DecodeError {
+        match stop {
+            Stop::Short => chunks.too_short(self.chunk).into(),
+            Stop::Damaged => chunks.damaged(self.chunk).into(),
+            Stop::Cancelled(cancelled) => cancelled.into(),
+        }
+    }
+}
+
+/// Predictor 2: every sample is stored as the difference from the same channel of the pixel at its left.
+fn undo_differences<L: Lane>(samples: &mut [L], before: &mut [L]) {
+    if let [before] = before {
+        for sample in samples {
+            *before = before.plus(*sample);
+            *sample = *before;
+        }
+        return;
+    }
+    for pixel in samples.chunks_exact_mut(before.len()) {
+        for (sample, before) in pixel.iter_mut().zip(&mut *before) {
+            *before = before.plus(*sample);
+            *sample = *before;
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! The decoded bytes of one strip or tile, piece by piece, so that memory does not grow with the chunk.
+
+use super::codec::{Codec, Damaged};
+use super::layout::Compression;
+use super::pace::Pace;
+use crate::cancel::Cancelled;
+use std::borrow::Cow;
+
+/// Decoded bytes that are buffered.
+pub(super) const BUFFER_BYTES: usize = 64 << 10;
+/// Compressed bytes for one step of the codec.
+const INPUT_BYTES: usize = 16 << 10;
+/// A chunk may spend twice as many compressed bytes as it decodes to, and this many more. No encoder comes near; the limit stops blocks, codes
+/// and runs that decode to nothing.
+const SPARE_BYTES: u64 = 64 << 10;
+/// A step that decodes nothing counts as this many compressed bytes more.
+const EMPTY_STEP: usize = 256;
+/// A chunk may decode to twice the bytes that its pixels need, and this many more, before its checksum is given up.
+const LONGER_BYTES: usize = 1 << 10;
+/// Starting a chunk takes about as long as decoding this many bytes.
+const NEW_CHUNK: usize = 1 << 10;
+
+/// Why a chunk cannot be decoded further.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// The compressed data ended too early.
+    Short,
+    Damaged,
+    Cancelled(Cancelled),
+}
+
+impl From<Cancelled> for Stop {
+    fn from(cancelled: Cancelled) -> Self {
+        Self::Cancelled(cancelled)
+    }
+}
+
+impl From<Damaged> for Stop {
+    fn from(_: Damaged) -> Self {
+        Self::Damaged
+    }
+}
+
+pub(super) struct Stream<'a> {
+    codec: Codec,
+    reversed_bits: bool,
+    input: Cow<'a, [u8]>,
+    at: usize,
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+    /// Bytes of the chunk that are not decoded yet.
+    to_come: usize,
+    /// Decoded bytes of the chunk, and what was spent on them.
+    given: u64,
+    spent: u64,
+}
+
+impl<'a> Stream<'a> {
+    pub(super) fn new(compression: Compression, reversed_bits: bool) -> Self {
+        let buffer = if compression == Compression::Stored { Vec::new() } else { vec![0; BUFFER_BYTES] };
+        let codec = Codec::new(compression);
+        let input = Cow::Borrowed([].as_slice());
+        Self { codec, reversed_bits, input, at: 0, buffer, start: 0, end: 0, to_come: 0, given: 0, spent: 0 }
+    }
+
+    /// Begins a chunk of `n_bytes` decoded bytes.
+    pub(super) fn open(
+        &mut self,
+        input: &'a [u8],
+        n_bytes: usize,
+        pace: &mut Pace<'_>,
+    ) -> Result<(), Cancelled> {
+        pace.spend(NEW_CHUNK)?;
+        self.input = if self.reversed_bits {
+            Cow::Owned(input.iter().map(|byte| byte.reverse_bits()).collect())
+        } else {
+            Cow::Borrowed(input)
+        };
+        self.codec.reset();
+        (self.at, self.start, self.end, self.to_come, self.given, self.spent) = (0, 0, 0, n_bytes, 0, 0);
+        Ok(())
+    }
+
+    /// The next `n_bytes`, at most [`BUFFER_BYTES`] of a compressed chunk.
+    pub(super) fn take(&mut self, n_bytes: usize, pace: &mut Pace<'_>) -> Result<&[u8], Stop> {
+        if let Codec::Stored = self.codec {
+            let piece = self.input.get(self.at..self.at + n_bytes).ok_or(Stop::Short)?;
+            self.at += n_bytes;
+            return Ok(piece);
+        }
+        if self.end - self.start < n_bytes {
+            self.refill(n_bytes, pace)?;
+        }
+        let piece = &self.buffer[self.start..self.start + n_bytes];
+        self.start += n_bytes;
+        Ok(piece)
+    }
+
+    fn refill(&mut self, n_bytes: usize, pace: &mut Pace<'_>) -> Result<(), Stop> {
+        self.buffer.copy_within(self.start..self.end, 0);
+        (self.start, self.end) = (0, self.end - self.start);
+        while self.end < n_bytes {
+            let room = (self.buffer.len() - self.end).min(self.to_come);
+            let input = &self.input[self.at..];
+            let input = &input[..input.len().min(INPUT_BYTES)];
+            let step = self.codec.step(input, &mut self.buffer[self.end..self.end + room])?;
+            self.at += step.taken;
+            self.end += step.given;
+            self.to_come -= step.given;
+            let cost = step.taken + if step.given == 0 { EMPTY_STEP } else { 0 };
+            pace.spend(cost + step.given + 1)?;
+            self.given += step.given as u64;
+            self.spent += cost as u64;
+            if step.ended && self.end < n_bytes {
+                return Err(Stop::Short);
+            }
+            if self.spent > 2 * self.given + SPARE_BYTES {
+                return Err(Stop::Damaged);
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks Deflate's checksum at the end of a chunk. Where much more data than the pixels' follow, they are padding that is not decoded, and
+    /// the checksum is not reached.
+    pub(super) fn close(&mut self, pace: &mut Pace<'_>) -> Result<(), Stop> {
+        let Codec::Deflate(_) = self.codec else { return Ok(()) };
+        let mut allowed = self.given as usize + LONGER_BYTES;
+        while allowed > 0 {
+            let input = &self.input[self.at..];
+            let input = &input[..input.len().min(INPUT_BYTES)];
+            let room = self.buffer.len().min(allowed);
+            let step = self.codec.step(input, &mut self.buffer[..room])?;
+            pace.spend(step.taken + step.given)?;
+            self.at += step.taken;
+            allowed = allowed.saturating_sub(step.taken + step.given);
+            if step.verified {
+                break;
+            }
+            if step.ended {
+                return Err(Stop::Damaged);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,159 @@
+//! TIFF files by their structure. What a second writer wrote is read sample for sample; after changes to tags, places and bytes, an image that both
+//! this decoder and the crate `tiff` read has the same samples in both; and no file costs more work than its bytes and pixels allow.
+
+#![no_main]
+
+use cxr::{Cancel, DecodeLimits, Workspace, decode_with};
+use libfuzzer_sys::arbitrary::{Arbitrary, Result, Unstructured};
+use libfuzzer_sys::fuzz_target;
+use std::cell::Cell;
+use std::io::Cursor;
+use std::time::{Duration, Instant};
+use tiff::ColorType;
+use tiff::decoder::{Decoder, DecodingResult};
+use writer::{DEFLATE, LZW, OLD_DEFLATE, PACK_BITS, Picture, STORED, Spec};
+
+#[path = "../../cxr/tests/tiff/writer.rs"]
+mod writer;
+
+/// Bytes of work between two questions whether to stop.
+const BETWEEN_QUESTIONS: u64 = 64 << 10;
+/// Far more than the slowest file of this length takes on a busy machine; what hangs takes longer.
+const TIME_BOUND: Duration = Duration::from_secs(5);
+
+/// A tag's value that is replaced, and by what.
+const TAGS: [u16; 21] =
+    [254, 255, 256, 257, 258, 259, 262, 266, 273, 274, 277, 278, 279, 284, 317, 322, 323, 324, 325, 338, 339];
+
+fn picture(input: &mut Unstructured<'_>) -> Result<Picture> {
+    let (width, height) = (input.int_in_range(1..=70)?, input.int_in_range(1..=70)?);
+    let channels = input.int_in_range(1..=5)?;
+    let bits = *input.choose(&[1, 2, 4, 8, 8, 8, 10, 12, 16, 16])?;
+    let mut picture = Picture::new(width, height, channels, bits);
+    let mask = ((1u32 << bits) - 1) as u16;
+    let n_free = input.int_in_range(0..=64)?.min(picture.samples.len());
+    for sample in &mut picture.samples[..n_free] {
+        *sample = u16::arbitrary(input)? & mask;
+    }
+    Ok(picture)
+}
+
+fn spec(input: &mut Unstructured<'_>, picture: &Picture) -> Result<Spec> {
+    let compression = *input.choose(&[STORED, LZW, LZW, DEFLATE, OLD_DEFLATE, PACK_BITS])?;
+    let side =
+        |input: &mut Unstructured<'_>| input.int_in_range(1..=6).map(|sixteenths: usize| 16 * sixteenths);
+    Ok(Spec {
+        compression,
+        differences: matches!(picture.bits, 8 | 16)
+            && !matches!(compression, STORED | PACK_BITS)
+            && input.arbitrary()?,
+        tile: if input.arbitrary()? { Some([side(input)?, side(input)?]) } else { None },
+        rows_per_strip: input.int_in_range(1..=80)?,
+        planar: input.arbitrary()?,
+        reversed_bits: input.ratio(1, 4)?,
+        big_endian: input.arbitrary()?,
+        big: input.ratio(1, 4)?,
+        photometric: if picture.channels > 2 { 2 } else { input.int_in_range(0..=1)? },
+        ..Spec::default()
+    })
+}
+
+/// Tags replaced and bytes overwritten.
+fn change(input: &mut Unstructured<'_>, picture: &Picture, spec: &mut Spec) -> Result<Vec<u8>> {
+    for _ in 0..input.int_in_range(0..=4)? {
+        let tag = *input.choose(&TAGS)?;
+        let wide = input.ratio(1, 4)?;
+        let n_values = input.int_in_range(1..=4)?;
+        let value =
+            |_| if wide { u32::arbitrary(input).map(u64::from) } else { u8::arbitrary(input).map(u64::from) };
+        let values: Result<Vec<u64>> = (0..n_values).map(value).collect();
+        spec.tags.insert(tag, values?);
+    }
+    let mut file = writer::write(picture, spec);
+    for _ in 0..input.int_in_range(0..=8)? {
+        let at = input.choose_index(file.len())?;
+        file[at] = input.arbitrary()?;
+    }
+    Ok(file)
+}
+
+/// The samples that this library reads, after the work was checked.
+fn ours(file: &[u8]) -> Option<(u32, u32, Vec<u16>)> {
+    let (questions, begun) = (Cell::new(0u64), Instant::now());
+    let count = || {
+        questions.set(questions.get() + 1);
+        false
+    };
+    let limits = DecodeLimits { max_pixels: 1 << 22, ..DecodeLimits::default() };
+    let image = decode_with(&mut Workspace::default(), file, &limits, Cancel::when(&count));
+    let allowed = 200 * file.len() as u64 + 40 * limits.max_pixels;
+    assert!(
+        questions.get() * BETWEEN_QUESTIONS <= allowed,
+        "{} questions for {} bytes",
+        questions.get(),
+        file.len()
+    );
+    assert!(begun.elapsed() < TIME_BOUND, "{:?} for {} bytes", begun.elapsed(), file.len());
+    image.ok().map(|image| (image.width(), image.height(), image.samples().into_owned()))
+}
+
+fn grey(samples: &[u16], channels: usize) -> Vec<u16> {
+    let luma = |[r, g, b]: [u16; 3]| {
+        ((19595 * u64::from(r) + 38470 * u64::from(g) + 7471 * u64::from(b) + 32768) >> 16) as u16
+    };
+    let pixel = |pixel: &[u16]| if let [r, g, b, ..] = *pixel { luma([r, g, b]) } else { pixel[0] };
+    samples.chunks_exact(channels).map(pixel).collect()
+}
+
+/// What the crate `tiff` reads: chunky grey or RGB of 8 or 16 bits, which it is right about. It does not know FillOrder 2, turns WhiteIsZero
+/// round, and accepts sizes and sample formats of its own.
+fn theirs(file: &[u8]) -> Option<(u32, u32, Vec<u16>)> {
+    use tiff::tags::Tag;
+    let mut decoder = Decoder::new(Cursor::new(file)).ok()?;
+    let mut is = |tag, wanted: u64| {
+        decoder.find_tag_unsigned::<u64>(tag).is_ok_and(|value| value.is_none_or(|value| value == wanted))
+    };
+    if !(is(Tag::FillOrder, 1)
+        && is(Tag::PlanarConfiguration, 1)
+        && is(Tag::NewSubfileType, 0)
+        && is(Tag::SubfileType, 1))
+    {
+        return None;
+    }
+    let white_is_zero = is(Tag::PhotometricInterpretation, 0);
+    if decoder.find_tag(Tag::ExtraSamples).ok()?.is_some() {
+        return None;
+    }
+    let channels = match decoder.colortype().ok()? {
+        ColorType::Gray(8 | 16) => 1,
+        ColorType::RGB(8 | 16) => 3,
+        _ => return None,
+    };
+    let (width, height) = decoder.dimensions().ok()?;
+    if u64::from(width) * u64::from(height) > 1 << 22 {
+        return None;
+    }
+    let samples: Vec<u16> = match decoder.read_image().ok()? {
+        DecodingResult::U8(samples) => {
+            samples.into_iter().map(|value| if white_is_zero { 255 - value } else { value }.into()).collect()
+        }
+        DecodingResult::U16(samples) => {
+            samples.into_iter().map(|value| if white_is_zero { 65535 - value } else { value }).collect()
+        }
+        _ => return None,
+    };
+    Some((width, height, grey(&samples, channels)))
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    let mut input = Unstructured::new(bytes);
+    let made = picture(&mut input).and_then(|picture| spec(&mut input, &picture).map(|spec| (picture, spec)));
+    let Ok((picture, mut spec)) = made else { return };
+    let whole = ours(&writer::write(&picture, &spec));
+    let expected = (picture.width as u32, picture.height as u32, grey(&picture.samples, picture.channels));
+    assert!(whole.as_ref() == Some(&expected), "other samples than were written: {picture:?} {spec:?}");
+    let Ok(file) = change(&mut input, &picture, &mut spec) else { return };
+    if let (Some(ours), Some(theirs)) = (ours(&file), theirs(&file)) {
+        assert!(ours == theirs, "two decoders read different images: {spec:?}");
+    }
+});

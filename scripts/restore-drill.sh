@@ -9,7 +9,7 @@
 #   CHECKPOINTS  folder of the checkpoints that were kept outside the database
 #   DUMP         an existing file of pg_dump --format=custom, to be tried in place of a new one
 #
-#   example: scripts/restore-drill.sh postgres://backup@db/cxr log.pub /mnt/anchor
+#   example: scripts/restore-drill.sh postgres://cxr_dumper@db/cxr log.pub /mnt/anchor
 #
 # Nothing of the configuration of a service is used: variables CXR_CONFIG_DIR and CXR_SERVICE__* are left aside.
 # Needs cxr-service on the PATH or in CXR_SERVICE, and Postgres' programs of the server's version or newer.

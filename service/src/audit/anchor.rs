@@ -26,7 +26,7 @@ pub enum AnchorError {
         source: std::io::Error,
     },
     /// It is not where it should be.
-    #[error("{} is no folder, or there is none", path.display())]
+    #[error("{} is not an existing folder", path.display())]
     Missing {
         /// The folder.
         path: PathBuf,

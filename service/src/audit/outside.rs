@@ -5,7 +5,7 @@ use tokio::sync::Mutex;
 use tokio::task::{JoinError, JoinHandle};
 
 /// After which time a file counts as one that does not answer.
-pub const PATIENCE: Duration = Duration::from_secs(3);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Work on such a file: never two at a time, for each would keep a thread as long as the volume does not answer.
 pub(super) struct Outside<T> {

@@ -102,7 +102,7 @@ async fn rights(connection: &mut PgConnection, login: Login) -> Result<Rights, s
             exceeds = held(connection, &[NEVER, NEVER_AS_READER].concat(), true).await?;
         }
         if schema::owns_the_log(connection).await? {
-            exceeds.insert(0, "change the log's tables (it is their owner, or a superuser)".to_owned());
+            exceeds = vec!["change the log's tables: it is their owner, or a superuser".to_owned()];
         }
     }
     Ok(Rights { user, schema, lacks, exceeds })

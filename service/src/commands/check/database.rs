@@ -25,8 +25,11 @@ fn judged(key: &str, login: Login, strict: bool, found: Result<Rights, StoreErro
     };
     let Rights { user, schema, lacks, exceeds } = match found {
         Ok(rights) => rights,
+        Err(error) if error.is_refusal() => {
+            return vec![problem(key, &error, &format!("GRANT {role} TO this user{other}"))];
+        }
         Err(error) => {
-            let advice = "correct host, database, user and password, and let this host connect (pg_hba.conf); docs/OPERATIONS.md has the users";
+            let advice = "correct host, database, user and password, and let this host connect (pg_hba.conf)";
             return vec![problem(key, &error, advice)];
         }
     };

@@ -118,7 +118,7 @@ pub(super) async fn outside(config: &AuditConfig) -> Vec<Problem> {
         if let Some(list) = &config.erasures
             && let Err(error) = list.all()
         {
-            let advice = "give the list of erased subjects, readable for this user; an empty file where nobody was erased yet";
+            let advice = "docs/AUDIT.md, \"Persons, and forgetting them\", says what it is";
             problems.push(problem("audit.erasures_file", &error, advice));
         }
         problems

@@ -3,7 +3,6 @@
 use super::declare::Family;
 use prometheus::proto::MetricFamily;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 
 /// Values of labels by family and label, as far as there are series.
 type Values = BTreeMap<String, BTreeMap<String, BTreeSet<String>>>;
@@ -16,12 +15,12 @@ pub(super) fn tables(families: &[Family], at_start: &[MetricFamily]) -> String {
         let labels: Vec<String> =
             family.labels.iter().map(|label| described(label, values.get(&family.name))).collect();
         let labels = labels.join("; ");
-        drop(writeln!(text, "| `{}` | {} | {labels} | {} |", family.name, family.kind, family.help));
+        text.push_str(&format!("| `{}` | {} | {labels} | {} |\n", family.name, family.kind, family.help));
     }
     text.push_str("\n| Histogram | Upper bounds of its buckets, beside `+Inf` |\n|---|---|\n");
     for family in families.iter().filter(|family| !family.buckets.is_empty()) {
         let bounds: Vec<String> = family.buckets.iter().map(ToString::to_string).collect();
-        drop(writeln!(text, "| `{}` | {} |", family.name, bounds.join(", ")));
+        text.push_str(&format!("| `{}` | {} |\n", family.name, bounds.join(", ")));
     }
     text.truncate(text.trim_end().len());
     text

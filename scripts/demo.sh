@@ -65,24 +65,29 @@ token=$("$cxr" dev-token --subject demo --scope "predict audit:read")
 # The token goes through a file: arguments are visible to every user of the host.
 printf 'header = "Authorization: Bearer %s"\n' "$token" > "$work/curl.conf"
 
-# Says an answer in plain words, writes its heatmap to a file, and prints the rest as one line of JSON; gives the id in a file.
+# Says an answer in plain words, writes its heatmap and the legend to files that begin as $1, and prints the rest as one line of JSON.
+# $work/id gets the row's id.
 show() {
-  python3 - "$work/answer.json" "$work/id" "$1" <<'PY'
+  python3 - "$work" "$1" <<'PY'
 import base64, json, pathlib, sys
-answer_file, id_file, heatmap = map(pathlib.Path, sys.argv[1:])
-answer = json.loads(answer_file.read_bytes())
-id_file.write_text(answer.get("id") or "")
-picture = answer.pop("heatmap", None)
+work, begin = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
+answer = json.loads((work / "answer.json").read_bytes())
+(work / "id").write_text(answer.get("id") or "")
+PNG = "data:image/png;base64,"
+pictures = {key: value for key, value in answer.items() if str(value).startswith(PNG)}
 if "decision" in answer:
     probability = answer["probability"]
     probability = "not stated" if probability is None else f"{probability:.3f}"
     review = "a radiologist must look at it" if answer["review_required"] else "no review needed"
     print(f"decision {answer['decision']}: probability of pneumonia {probability} (threshold {answer['threshold']:.3f}), "
           f"reason {answer['reason']}, {review}", file=sys.stderr)
-if picture and answer["decision"] != "negative":
-    heatmap.parent.mkdir(parents=True, exist_ok=True)
-    heatmap.write_bytes(base64.b64decode(picture.partition(",")[2]))
-    print(f"heatmap, which lies over the radiograph (left out below): {heatmap}", file=sys.stderr)
+for key, picture in pictures.items():
+    answer[key] = "a PNG, left out here"
+    if answer["decision"] != "negative":
+        file = begin.with_name(f"{begin.name}-{key}.png")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(base64.b64decode(picture[len(PNG):]))
+        print(f"{key}: {file.resolve()}", file=sys.stderr)
 print(json.dumps(answer, ensure_ascii=False))
 PY
 }
@@ -94,7 +99,7 @@ for image in "${images[@]}"; do
     -H 'Content-Type: application/octet-stream' "$base/v1/predictions?explain=true")
   [ "$status" = 200 ] || failed="the service answered $status to $(basename "$image")"
   name=$(basename "$image")
-  show "$target/demo/${name%.*}-heatmap.png"
+  show "$target/demo/${name%.*}"
   id=$(cat "$work/id")
   [ -z "$id" ] || psql -X -P pager=off -x "$url" -c "select id, recorded_at, actor, site, outcome, reason, width, height,
     model_version, left(bundle_digest, 16) as bundle, round(probability::numeric, 4) as probability, threshold, decision, review_required,

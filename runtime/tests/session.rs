@@ -1,6 +1,11 @@
 //! The door to ONNX Runtime, with the bundle that ships: contracts kept and broken, providers proven and refused.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that cannot go on panics, and says what it measured"
+)]
 
+use cxr::DecodeLimits;
 use cxr::bundle::{Bundle, Trust};
 use runtime::{CudaOptions, Provider, Runtime, RuntimeError, SessionOptions};
 use std::path::{Path, PathBuf};
@@ -46,6 +51,27 @@ fn a_batch_gives_what_its_images_give_and_the_provider_is_proven() {
     assert!(session.fingerprint().onnxruntime.contains("onnxruntime"), "{:?}", session.fingerprint());
     for (length, batch) in [(224 * 224 - 1, 1), (224 * 224, 2), (0, 0)] {
         assert!(matches!(session.run(&pixels[..length], batch), Err(RuntimeError::Input { .. })));
+    }
+}
+
+/// int8 sums bytes in another way on every generation of processors; what the bundle promises must hold on all of them
+/// (`scripts/test-processors.sh` emulates some).
+#[test]
+fn this_processor_gives_the_golden_outputs_of_every_variant() {
+    let bundle = bundle();
+    for (name, variant) in &bundle.manifest().variants {
+        let graph = bundle.file(&variant.file).unwrap();
+        let mut session =
+            runtime().session(graph, &bundle.manifest().model, &SessionOptions::default()).unwrap();
+        for golden in &variant.golden {
+            let image = cxr::decode(bundle.file(&golden.file).unwrap(), &DecodeLimits::default()).unwrap();
+            let pixels: Vec<u8> = image.samples().iter().map(|sample| *sample as u8).collect();
+            let logit = session.run(&pixels, 1).unwrap().logits[0];
+            let difference = (logit - golden.logit).abs();
+            let processor = &session.fingerprint().instruction_set;
+            println!("{name} {}: {logit}, off by {difference:.1e} on {processor}", golden.file);
+            assert!(difference <= golden.tolerance, "{name} {}: {logit}, not {golden:?}", golden.file);
+        }
     }
 }
 

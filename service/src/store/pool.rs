@@ -171,6 +171,12 @@ impl Renewed {
 mod tests {
     use super::*;
 
+    /// `sqlx` alone, as Cargo.toml names it, has none.
+    #[test]
+    fn postgres_can_be_reached_over_tls() {
+        assert!(sqlx_core::net::tls::available());
+    }
+
     #[test]
     fn a_renewal_is_for_older_sessions_and_not_at_every_row() {
         let renewed = Renewed::default();

@@ -96,9 +96,10 @@ pub enum DecisionReason {
 
 impl DecisionReason {
     /// Every reason.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::OutsideIntendedUse,
         Self::OutOfDistribution,
+        Self::IntendedUseUnknown,
         Self::NearThreshold,
         Self::AboveThreshold,
         Self::BelowThreshold,
@@ -173,16 +174,18 @@ mod tests {
         let verdict = |verdict| match verdict {
             Verdict::Positive => 0,
             Verdict::Negative => 1,
+            Verdict::Refer => 2,
         };
         let reason = |reason| match reason {
             DecisionReason::OutsideIntendedUse => 0,
             DecisionReason::OutOfDistribution => 1,
-            DecisionReason::NearThreshold => 2,
-            DecisionReason::AboveThreshold => 3,
-            DecisionReason::BelowThreshold => 4,
+            DecisionReason::IntendedUseUnknown => 2,
+            DecisionReason::NearThreshold => 3,
+            DecisionReason::AboveThreshold => 4,
+            DecisionReason::BelowThreshold => 5,
         };
-        assert!(Verdict::ALL.into_iter().map(verdict).eq(0..2));
-        assert!(DecisionReason::ALL.into_iter().map(reason).eq(0..5));
+        assert!(Verdict::ALL.into_iter().map(verdict).eq(0..3));
+        assert!(DecisionReason::ALL.into_iter().map(reason).eq(0..6));
     }
 
     fn policy() -> DecisionPolicy {

@@ -154,14 +154,6 @@ fn truncated(format: &str) -> Rejection {
     )
 }
 
-fn unsupported(found: impl Into<String>) -> Rejection {
-    Rejection::new(
-        RejectReason::UnsupportedPixelFormat,
-        found,
-        "convert the image to grey or RGB with 8 or 16 bits unsigned per sample",
-    )
-}
-
 /// Deep files say 16 bits and use fewer, and carry no window: the bits in use are counted and the window is taken
 /// from the samples (0.1 % at either end, so that a burned-in marker does not darken the rest). Files that hold no more than
 /// 8 bits are found out afterwards, in `shallow`.

@@ -1,14 +1,13 @@
 //! What decoding will need in memory, from the header alone: an upper estimate, so that it can be reserved before a pixel is allocated.
 
-use super::sniff;
+use super::{sniff, tiff};
 use crate::image::Format;
 use crate::limits::DecodeLimits;
 use png::{BitDepth, ColorType};
 use std::io::Cursor;
-use tiff::decoder::Decoder;
 
-/// Samples, their reduction to grey and what preprocessing adds, where a decoder keeps nothing else: bytes a pixel.
-const GREY: u64 = 3;
+/// Bytes a pixel of samples, their upright copy and what preprocessing adds, where a decoder keeps nothing else.
+const GREY: u64 = 4;
 /// A progressive JPEG keeps the coefficients of all components, 16 bits each, beside their samples.
 const PROGRESSIVE: u64 = 14;
 /// Sequential JPEG in colour.
@@ -22,7 +21,10 @@ pub fn cost(bytes: &[u8], limits: &DecodeLimits) -> u64 {
     let of_a_pixel = match sniff(bytes) {
         Some(Format::Png) => png(bytes),
         Some(Format::Jpeg) => jpeg(bytes),
-        Some(Format::Tiff) => tiff(bytes),
+        Some(Format::Tiff) => Some(
+            tiff::size(bytes, limits)
+                .map_or((0, 0), |(n_pixels, sample_bytes)| (n_pixels, 2 * (sample_bytes - 1) + GREY)),
+        ),
         None => return 0,
     };
     // Without a header that is understood here, the decoder may still find one.
@@ -87,15 +89,6 @@ fn jpeg(bytes: &[u8]) -> Option<(u64, u64)> {
     }
 }
 
-fn tiff(bytes: &[u8]) -> Option<(u64, u64)> {
-    let mut decoder = Decoder::new(Cursor::new(bytes)).ok()?;
-    let (width, height) = decoder.dimensions().ok()?;
-    let colour = decoder.colortype().ok()?;
-    let bits = u64::from(colour.bit_depth()) * u64::from(colour.num_samples());
-    // Samples, once more while a chunk is unpacked, and grey of 16 bits.
-    Some((u64::from(width) * u64::from(height), (2 * bits).div_ceil(8).max(1) + GREY))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,16 +109,16 @@ mod tests {
     fn the_header_says_what_an_image_costs() {
         use jpeg_encoder::ColorType::{Luma, Rgb};
         let pixels = generate(&PhantomSpec { seed: 1, width: 64, height: 48, opacity: false });
-        assert_eq!(cost(&encode_png(&pixels, 64, 48), &LIMITS), 64 * 48 * 4);
-        assert_eq!(cost(&jpeg_of(false, Luma), &LIMITS), 64 * 48 * 3);
+        assert_eq!(cost(&encode_png(&pixels, 64, 48), &LIMITS), 64 * 48 * 5);
+        assert_eq!(cost(&jpeg_of(false, Luma), &LIMITS), 64 * 48 * 4);
         assert_eq!(cost(&jpeg_of(false, Rgb), &LIMITS), 64 * 48 * 6);
-        assert_eq!(cost(&jpeg_of(true, Luma), &LIMITS), 64 * 48 * 5);
+        assert_eq!(cost(&jpeg_of(true, Luma), &LIMITS), 64 * 48 * 6);
         assert_eq!(cost(&jpeg_of(true, Rgb), &LIMITS), 64 * 48 * 14);
         let mut file = Cursor::new(Vec::new());
-        tiff::encoder::TiffEncoder::new(&mut file)
-            .and_then(|mut encoder| encoder.write_image::<tiff::encoder::colortype::Gray16>(8, 4, &[7; 32]))
+        ::tiff::encoder::TiffEncoder::new(&mut file)
+            .and_then(|mut encoder| encoder.write_image::<::tiff::encoder::colortype::Gray16>(8, 4, &[7; 32]))
             .unwrap();
-        assert_eq!(cost(&file.into_inner(), &LIMITS), 8 * 4 * 7);
+        assert_eq!(cost(&file.into_inner(), &LIMITS), 8 * 4 * 6);
     }
 
     #[test]

@@ -24,6 +24,13 @@ use crate::workspace::Workspace;
 use chunks::Chunks;
 use layout::Layout;
 
+/// Pixels, and bytes of a sample; `None` where the file is refused before a pixel is allocated.
+pub(super) fn size(bytes: &[u8], limits: &DecodeLimits) -> Option<(u64, u64)> {
+    let directory = directory::image(bytes, limits).ok()?;
+    let layout = Layout::of(&directory, limits).ok()?;
+    Some((layout.n_pixels() as u64, if layout.bits <= 8 { 1 } else { 2 }))
+}
+
 pub(super) fn decode(
     workspace: &mut Workspace,
     bytes: &[u8],

@@ -119,7 +119,8 @@ async fn bombs_are_refused_and_do_not_delay_another_client() {
         assert_eq!(body["reason"], reason, "{name}: {body}");
     }
     // Four senders of bombs without a pause, beside one of radiographs.
-    let senders = (0..4).map(|sender| async {
+    let server = &server;
+    let senders = (0..4).map(|sender: usize| async move {
         let bombs = bombs();
         for turn in 0..8 {
             let (_, _, bomb) = &bombs[(sender + turn) % bombs.len()];
@@ -129,7 +130,7 @@ async fn bombs_are_refused_and_do_not_delay_another_client() {
     let other = async {
         let mut slowest = Duration::ZERO;
         for _ in 0..20 {
-            slowest = slowest.max(timed(&server, image.clone()).await);
+            slowest = slowest.max(timed(server, image.clone()).await);
         }
         slowest
     };
@@ -177,7 +178,7 @@ async fn the_same_pixels_give_the_same_answer_in_every_layout() {
     let expected = ask(images::png(3, true)).await;
     for (name, tags, data) in layouts {
         let length = [data.len() as u32];
-        let mut tags = [&size, tags, &[(279, &length[..])]].concat();
+        let mut tags = [&size[..], tags, &[(279, &length[..])]].concat();
         tags.sort_unstable();
         let found = ask(tiff(&tags, data)).await;
         assert_eq!(found["probability"], expected["probability"], "{name}");

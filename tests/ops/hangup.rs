@@ -1,6 +1,8 @@
 //! SIGHUP: model, keys and certificate are read again, and no request is lost.
 
 use jsonwebtoken::Algorithm;
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 use system_tests::server::{Options, Server};
 use system_tests::tokens::{KeyPair, claims};
@@ -66,4 +68,39 @@ async fn a_hangup_reads_model_and_keys_again_and_loses_no_request() {
     assert_eq!(server.post("", images::small(2)).await.status(), 200);
     server.signal("TERM");
     assert!(server.wait().await.success());
+}
+
+/// A certificate of its own authority in `server.pem` and `server.key`, and once more in a file that stays.
+fn certificate(folder: &Path, kept: &str) {
+    let arguments = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout server.key -out server.pem -days 2 -subj \
+                     /CN=localhost -addext subjectAltName=IP:127.0.0.1";
+    let done =
+        Command::new("openssl").args(arguments.split_whitespace()).current_dir(folder).output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    std::fs::copy(folder.join("server.pem"), folder.join(kept)).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hangup_takes_a_renewed_certificate_over_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    certificate(folder.path(), "first.pem");
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let (certificate_file, key) = (file("server.pem"), file("server.key"));
+    let yaml = format!(
+        "service: {{http: {{tls: {{certificate_file: {certificate_file}, private_key_file: {key}}}}}}}"
+    );
+    std::fs::write(folder.path().join("development.yaml"), yaml).unwrap();
+    let options = Options::on(&postgres::shared().database());
+    let server = options.variable("CXR_CONFIG_DIR", folder.path().to_str().unwrap()).start().await;
+    let trusted = |authority: &str| {
+        let url = format!("https://{}/livez", server.address());
+        let done = Command::new("curl").args(["-sS", "--cacert", &file(authority), &url]).output().unwrap();
+        done.status.success()
+    };
+    assert!(trusted("first.pem"));
+    certificate(folder.path(), "second.pem");
+    assert!(trusted("first.pem") && !trusted("second.pem"));
+    server.signal("HUP");
+    told(&server, "the renewed certificate is in use", 1).await;
+    assert!(trusted("second.pem") && !trusted("first.pem"));
 }

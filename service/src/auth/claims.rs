@@ -76,11 +76,12 @@ impl Grants {
     /// What one name grants; names that mean something to other services grant nothing.
     fn granted(&self, name: &str) -> impl Iterator<Item = Scope> {
         let own = if self.prefixes.is_empty() {
-            Some(name)
+            Scope::named(name)
         } else {
-            self.prefixes.iter().find_map(|prefix| name.strip_prefix(prefix.as_str()))
+            let mut stripped = self.prefixes.iter().filter_map(|prefix| name.strip_prefix(prefix.as_str()));
+            stripped.find_map(Scope::named)
         };
-        self.names.get(name).into_iter().flatten().copied().chain(own.and_then(Scope::named))
+        self.names.get(name).into_iter().flatten().copied().chain(own)
     }
 }
 

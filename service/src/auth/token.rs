@@ -8,7 +8,7 @@ use crate::config::auth::AuthConfig;
 use crate::hangup::Hangup;
 use crate::telemetry::logs::chain;
 use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::{Algorithm, Header, Validation};
+use jsonwebtoken::{Algorithm, Header, TokenData, Validation};
 use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::Semaphore;
 
@@ -205,7 +205,7 @@ impl Verifier {
         validation.set_issuer(&[&self.config.issuer]);
         validation.set_audience(&[&self.config.audience]);
         let verified = jsonwebtoken::decode::<Claims>(token, &key.key, &validation);
-        self.grants.actor(&verified.map_err(|error| claim_error(&error))?.claims)
+        self.grants.actor(&verified.map_err(|error| claim_error(token, &error))?.claims)
     }
 }
 
@@ -235,7 +235,7 @@ fn header_error(token: &str, error: &jsonwebtoken::errors::Error) -> TokenError 
     }
 }
 
-fn claim_error(error: &jsonwebtoken::errors::Error) -> TokenError {
+fn claim_error(token: &str, error: &jsonwebtoken::errors::Error) -> TokenError {
     match error.kind() {
         ErrorKind::ExpiredSignature => TokenError::Expired,
         ErrorKind::ImmatureSignature => TokenError::NotYetValid,
@@ -246,10 +246,22 @@ fn claim_error(error: &jsonwebtoken::errors::Error) -> TokenError {
             let known = ["exp", "nbf", "iss", "aud", "sub"].into_iter().find(|known| known == name);
             known.map_or(TokenError::Malformed, TokenError::Claim)
         }
-        ErrorKind::Json(_) => TokenError::Malformed,
+        ErrorKind::Json(_) => misfit(token),
         ErrorKind::InvalidToken | ErrorKind::Base64(_) | ErrorKind::Utf8(_) => TokenError::Malformed,
         _ => TokenError::Signature,
     }
+}
+
+/// The library cannot say which claim has a list or an object where it expects a text or a number. The signature was verified by then.
+fn misfit(token: &str) -> TokenError {
+    let Ok(TokenData { claims, .. }) = jsonwebtoken::dangerous::insecure_decode::<Claims>(token) else {
+        return TokenError::Malformed;
+    };
+    let nested = |name: &str| {
+        claims.get(name).is_some_and(|value| value.is_object() || name != "aud" && value.is_array())
+    };
+    let named = ["exp", "nbf", "iss", "aud", "sub"].into_iter().find(|name| nested(name));
+    named.map_or(TokenError::Malformed, TokenError::Claim)
 }
 
 #[cfg(test)]

@@ -181,7 +181,11 @@ fn each_claim_is_checked() {
     }
     assert_eq!(refused(json!({ "exp": "tomorrow" })), TokenError::Claim("exp"));
     assert_eq!(refused(json!({ "nbf": "yesterday" })), TokenError::Claim("nbf"));
-    assert_eq!(refused(json!({ "sub": 7 })), TokenError::Claim("sub"));
+    for (claim, wrong) in
+        [("sub", json!(7)), ("sub", json!(["x"])), ("exp", json!({})), ("nbf", json!([])), ("aud", json!({}))]
+    {
+        assert_eq!(refused(json!({ claim: wrong })), TokenError::Claim(claim), "{claim}");
+    }
     assert_eq!(refused(json!({ "scope": 7 })), TokenError::ScopeClaim("scope".into()));
     assert_eq!(refused(json!({ "sub": "" })), TokenError::SubjectLength);
     assert_eq!(refused(json!({ "sub": "two\nlines" })), TokenError::SubjectLookalike);
@@ -273,7 +277,7 @@ fn hs256_works_where_it_is_configured_and_key_sets_may_not_hold_secrets() {
     let load = |keys: Value| {
         std::fs::write(&jwks, json!({ "keys": keys }).to_string()).unwrap();
         let source = KeySource { jwks_file: Some(jwks.clone()), ..KeySource::default() };
-        Verifier::new(&config(vec![source])).err().map(|error| crate::telemetry::logs::chain(&error))
+        Verifier::new(&config(vec![source])).err().map(|error| chain(&error))
     };
     assert!(load(json!([{ "kty": "oct", "k": "c2VjcmV0" }])).unwrap().contains("shared secret"));
     let unusable = json!([{ "kty": "EC", "crv": "P-384", "x": "AA", "y": "AA" },

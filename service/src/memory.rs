@@ -96,9 +96,9 @@ impl Budget {
         Self { free: Arc::new(Semaphore::new(total_kib as usize)), total_kib }
     }
 
-    /// All of it, in MiB.
-    pub fn total_mb(&self) -> u64 {
-        u64::from(self.total_kib) * KIB / MIB
+    /// All of it.
+    pub fn total_bytes(&self) -> u64 {
+        u64::from(self.total_kib) * KIB
     }
 
     /// Whether so many bytes can ever be reserved.

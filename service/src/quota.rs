@@ -41,14 +41,22 @@ type Limiter = RateLimiter<String, DefaultKeyedStateStore<String>, DefaultClock,
 pub struct Quotas {
     limits: ClientLimits,
     limiter: Option<Limiter>,
-    inside: Arc<Mutex<HashMap<String, usize>>>,
+    inside: Arc<Mutex<HashMap<String, Inside>>>,
+}
+
+/// What one client has here.
+#[derive(Debug, Default)]
+struct Inside {
+    n_images: usize,
+    upload_bytes: u64,
 }
 
 /// A client's place, until it is dropped.
 #[derive(Debug)]
 pub struct ClientPlace {
     client: String,
-    inside: Arc<Mutex<HashMap<String, usize>>>,
+    upload_bytes: u64,
+    inside: Arc<Mutex<HashMap<String, Inside>>>,
 }
 
 impl Quotas {
@@ -81,12 +89,12 @@ impl Quotas {
     /// A place for one image of a client; none when it has all that it may have.
     pub fn place(&self, client: &str) -> Option<ClientPlace> {
         let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
-        let n = inside.get(client).copied().unwrap_or(0);
+        let n = inside.get(client).map_or(0, |here| here.n_images);
         if n >= self.limits.max_in_flight {
             return None;
         }
-        inside.insert(client.to_owned(), n + 1);
-        Some(ClientPlace { client: client.to_owned(), inside: Arc::clone(&self.inside) })
+        inside.entry(client.to_owned()).or_default().n_images = n + 1;
+        Some(ClientPlace { client: client.to_owned(), upload_bytes: 0, inside: Arc::clone(&self.inside) })
     }
 
     /// Forgets clients whose requests have all come back, for as long as the process lives.
@@ -100,11 +108,29 @@ impl Quotas {
     }
 }
 
+impl ClientPlace {
+    /// Counts the bytes of the upload that belongs to this place. Whether the client's uploads together have no more than `most`; one
+    /// upload may have more.
+    pub fn upload(&mut self, bytes: u64, most: u64) -> bool {
+        let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(here) = inside.get_mut(&self.client) else { return false };
+        let all = here.upload_bytes.saturating_add(bytes);
+        if here.upload_bytes > 0 && all > most {
+            return false;
+        }
+        (here.upload_bytes, self.upload_bytes) = (all, bytes);
+        true
+    }
+}
+
 impl Drop for ClientPlace {
     fn drop(&mut self) {
         let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
         match inside.get_mut(&self.client) {
-            Some(n) if *n > 1 => *n -= 1,
+            Some(here) if here.n_images > 1 => {
+                here.n_images -= 1;
+                here.upload_bytes = here.upload_bytes.saturating_sub(self.upload_bytes);
+            }
             _ => drop(inside.remove(&self.client)),
         }
     }
@@ -143,5 +169,16 @@ mod tests {
         assert!(quotas.place("a").is_none());
         drop((two, three));
         assert!(quotas.inside.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_client_may_promise_a_share_of_the_memory_for_uploads() {
+        let quotas = Quotas::new(ClientLimits { rate: None, max_in_flight: 3 });
+        let (mut one, mut two) = (quotas.place("a").unwrap(), quotas.place("a").unwrap());
+        assert!(one.upload(150, 100), "one may be larger");
+        assert!(!two.upload(1, 100) && quotas.place("b").unwrap().upload(100, 100));
+        drop(one);
+        assert!(two.upload(60, 100));
+        assert!(!quotas.place("a").unwrap().upload(60, 100));
     }
 }

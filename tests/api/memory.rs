@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use system_tests::server::Options;
-use system_tests::{images, postgres};
+use system_tests::{images, postgres, tokens};
 
 /// A PNG of RGBA with 16 bits: 8 bytes a pixel unpacked, a few hundred kilobytes packed.
 fn rgba16(width: u32, height: u32) -> Vec<u8> {
@@ -70,14 +70,18 @@ async fn uploads_wait_for_their_memory_and_are_told_to_come_again() {
     let server = options.start_ready().await;
     // One that promises a megabyte and does not send it.
     let mut held = tokio::net::TcpStream::connect(server.address()).await.unwrap();
-    let token = system_tests::tokens::token("predict");
+    let token = tokens::token("predict");
     let head = format!(
         "POST /v1/predictions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nX-Request-Timeout-Ms: 60000\r\n\
          Content-Length: 1048576\r\n\r\nx"
     );
     tokio::io::AsyncWriteExt::write_all(&mut held, head.as_bytes()).await.unwrap();
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-    let request = server.client.post(format!("{}/v1/predictions", server.base)).bearer_auth(token);
+    // The same client has promised its share already; another one waits.
+    let refused = server.post("", images::jpeg(1, true)).await;
+    system_tests::server::problem(refused, 429, "client_limit").await;
+    let other = tokens::sign_development(&tokens::claims("other", "predict"));
+    let request = server.client.post(format!("{}/v1/predictions", server.base)).bearer_auth(other);
     let request = request.header("x-request-timeout-ms", "300").body(images::jpeg(1, true));
     let refused = request.send().await.unwrap();
     assert_eq!(refused.headers()["retry-after"], "1");

@@ -91,8 +91,9 @@ fn lines(log: &str, target: &str) -> Vec<serde_json::Value> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_is_refused_at_the_door_is_counted_and_leaves_a_bounded_log() {
-    let options = Options::on(&postgres::shared().database()).set("http.refusal_delay_ms", &0);
-    let server = options.start_ready().await;
+    // A connection for each of the flood's requests.
+    let options = Options::on(&postgres::shared().database()).set("http.max_connections_per_address", &512);
+    let server = options.set("http.refusal_delay_ms", &0).start_ready().await;
     let begun = std::time::Instant::now();
     let (label, audit) = (tokens::token("label"), tokens::token("audit:read"));
     let url = |path: &str| format!("{}{path}", server.base);

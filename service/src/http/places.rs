@@ -87,7 +87,7 @@ impl Connection {
 
     /// Ends it at once.
     pub(super) fn end(&self, cause: ConnectionEnd) {
-        drop(self.ended_for.set(cause));
+        let _ = self.ended_for.set(cause);
         self.end.cancel();
     }
 

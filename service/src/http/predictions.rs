@@ -156,8 +156,7 @@ pub(super) async fn create(
     // From here on the image is admitted and gets its row. Hanging up drops this handler, and `present` with it, but not
     // the task that works on the image.
     let work = async move {
-        let upload = Upload::receive(request, &api, deadline).await?;
-        admission.holds(upload.reserved);
+        let upload = Upload::receive(request, &api, deadline, &mut admission).await?;
         let submission = Submission {
             request_id: arrival.request_id,
             actor: actor.subject().to_owned(),

@@ -41,7 +41,7 @@ impl Open {
     /// Lets every request that is under way end, and every connection with it.
     pub async fn shutdown(mut self) {
         self.over.cancel();
-        drop(self.ended.recv().await);
+        let _ = self.ended.recv().await;
     }
 }
 

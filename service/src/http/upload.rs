@@ -3,8 +3,7 @@
 use super::error::ApiError;
 use super::media::{Packing, packing};
 use super::{Shared, multipart, query, subject};
-use crate::memory::Reserved;
-use crate::pipeline::Stated;
+use crate::pipeline::{Admission, Stated};
 use axum::extract::Request;
 use axum::http::header;
 use bytes::{Bytes, BytesMut};
@@ -22,8 +21,6 @@ pub(super) struct Upload {
     pub(super) image: Bytes,
     pub(super) stated: Stated,
     pub(super) explain: bool,
-    /// The memory that its bytes take.
-    pub(super) reserved: Reserved,
 }
 
 /// Query of a prediction.
@@ -51,7 +48,12 @@ const TAKES: query::Takes = &[
 
 impl Upload {
     /// Reads it, by the deadline and within the time that a body may take.
-    pub(super) async fn receive(request: Request, api: &Shared, deadline: Instant) -> Result<Self, ApiError> {
+    pub(super) async fn receive(
+        request: Request,
+        api: &Shared,
+        deadline: Instant,
+        admission: &mut Admission,
+    ) -> Result<Self, ApiError> {
         let asked: PredictionQuery = query::read(request.uri().query(), TAKES)?;
         let packing = packing(request.headers())?;
         let limit_bytes = api.pipeline.limits.max_bytes;
@@ -75,14 +77,18 @@ impl Upload {
             }
         };
         // A body without a length may have all that is allowed.
-        let room = api.pipeline.memory.uploads.reserve(declared.unwrap_or(body_limit as u64));
-        let room = tokio::time::timeout_at(deadline.into(), room).await;
-        let reserved = room.ok().flatten().ok_or(ApiError::Overloaded)?;
+        let bytes = declared.unwrap_or(body_limit as u64);
+        let room = admission.upload(bytes, &api.pipeline.memory.uploads);
+        match tokio::time::timeout_at(deadline.into(), room).await {
+            Ok(true) => {}
+            Ok(false) => return Err(ApiError::ClientOverloaded),
+            Err(_) => return Err(ApiError::Overloaded),
+        }
         let last = Instant::now() + api.body_timeout;
         let received = tokio::time::timeout_at(last.min(deadline).into(), receive).await;
         let late = ApiError::BodyTimeout { by_deadline: deadline < last };
         let (image, stated) = received.map_err(|_| late)??;
-        Ok(Self { image, stated, explain: asked.explain, reserved })
+        Ok(Self { image, stated, explain: asked.explain })
     }
 }
 

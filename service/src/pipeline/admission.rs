@@ -1,6 +1,6 @@
 //! The door: a bounded number of requests may hold an image at a time.
 
-use crate::memory::Reserved;
+use crate::memory::{Budget, Reserved};
 use crate::quota::ClientPlace;
 use crate::telemetry::metrics::{Counted, Metrics};
 use std::sync::Arc;
@@ -22,14 +22,19 @@ pub struct Admission {
     n_places: usize,
     upload: Option<Reserved>,
     closed: Arc<AtomicBool>,
-    _client: ClientPlace,
+    client: ClientPlace,
     _counted: Counted,
 }
 
 impl Admission {
-    /// Keeps the memory of the upload for as long as the place.
-    pub fn holds(&mut self, upload: Reserved) {
-        self.upload = Some(upload);
+    /// Waits for the memory of the upload, and keeps it for as long as the place. Whether the client may have so much of it.
+    pub async fn upload(&mut self, bytes: u64, memory: &Budget) -> bool {
+        // Half: promises of one client leave room for the others.
+        let may = self.client.upload(bytes, memory.total_bytes() / 2);
+        if may {
+            self.upload = memory.reserve(bytes).await;
+        }
+        may
     }
 
     /// How many are inside, this one with them.
@@ -57,7 +62,7 @@ impl Gate {
             n_places: self.n_places,
             upload: None,
             closed: Arc::clone(&self.closed),
-            _client: client,
+            client,
             _counted: self.metrics.admitted(),
         })
     }

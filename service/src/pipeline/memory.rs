@@ -19,7 +19,7 @@ impl Pipeline {
                 format!(
                     "decoding needs up to {} MiB, this service has {} MiB for it",
                     bytes >> 20,
-                    budget.total_mb()
+                    budget.total_bytes() >> 20
                 ),
                 "send the image at a lower resolution, or ask the operator for more memory",
             )));

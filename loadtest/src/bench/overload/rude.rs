@@ -12,7 +12,7 @@ const PATIENCE_S: u32 = 30;
 
 /// Which generators may be used.
 #[derive(Debug, Clone, clap::Args)]
-pub struct Generators {
+pub(crate) struct Generators {
     /// Rounds of the overload by a client without manners; 0 leaves it out.
     #[arg(long, default_value_t = 5)]
     overload_rounds: usize,
@@ -25,7 +25,7 @@ pub struct Generators {
 }
 
 impl Generators {
-    pub(in super::super) const fn rounds(&self) -> usize {
+    pub(crate) const fn rounds(&self) -> usize {
         self.overload_rounds
     }
 

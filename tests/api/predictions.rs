@@ -16,6 +16,14 @@ async fn answered(response: reqwest::Response) -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
+/// The probability in the row of an answer.
+async fn recorded_probability(server: &Server, answer: &Value) -> f64 {
+    let path = format!("/v1/predictions/{}", answer["id"].as_str().unwrap());
+    let row: Value = server.get(&path, "audit:read").await.json().await.unwrap();
+    assert!(answer["probability"].is_null() || answer["probability"] == row["probability"], "{answer} {row}");
+    row["probability"].as_f64().unwrap()
+}
+
 #[tokio::test]
 async fn an_image_is_answered_and_its_row_says_the_same() {
     let url = postgres::shared().database();
@@ -73,7 +81,8 @@ async fn every_format_and_both_ways_of_sending_give_one_answer() {
     assert!(!server.log().contains("SMITH"), "a file name was logged");
     // Lossy JPEG moves the score a little; 8 bits in a 16-bit TIFF are read as what they are.
     let jpeg = answered(server.post("", images::jpeg(5, true)).await).await;
-    assert_eq!(jpeg["class"], raw["class"]);
+    let [png, jpeg] = [recorded_probability(&server, &raw).await, recorded_probability(&server, &jpeg).await];
+    assert!((png - jpeg).abs() < 0.1, "{png} {jpeg}");
     let tiff = answered(server.post("?age=048M", images::tiff(5, true)).await).await;
     assert_eq!(tiff["probability"], raw["probability"]);
 }
@@ -81,7 +90,7 @@ async fn every_format_and_both_ways_of_sending_give_one_answer() {
 #[tokio::test]
 async fn the_heatmap_is_a_picture_in_the_originals_geometry() {
     let server = Server::ready().await;
-    let answer = answered(server.post("?explain=true", images::png(9, true)).await).await;
+    let answer = answered(server.post("?explain=true", images::png(7, true)).await).await;
     let encoded =
         answer["heatmap"].as_str().unwrap().strip_prefix("data:image/png;base64,").unwrap().to_owned();
     let file = base64::engine::general_purpose::STANDARD.decode(encoded).unwrap();
@@ -123,7 +132,8 @@ async fn what_is_measured_offline_is_what_runs_online() {
         );
     }
     for picture in pictures {
-        let online = answered(server.post("", picture.clone()).await).await["probability"].as_f64().unwrap();
+        let answer = answered(server.post("", picture.clone()).await).await;
+        let online = recorded_probability(&server, &answer).await;
         assert_eq!(online.to_bits(), offline_probability(&picture).to_bits());
     }
 }
@@ -141,7 +151,8 @@ async fn originals_get_the_decision_of_their_stored_copies() {
             let copy = copies.join(folder).join(original.file_name().unwrap());
             let a = answered(server.post("", std::fs::read(original).unwrap()).await).await;
             let b = answered(server.post("", std::fs::read(copy).unwrap()).await).await;
-            differences += (a["probability"].as_f64().unwrap() - b["probability"].as_f64().unwrap()).abs();
+            let [p, q] = [recorded_probability(&server, &a).await, recorded_probability(&server, &b).await];
+            differences += (p - q).abs();
             flips += u32::from(a["decision"] != b["decision"]);
             n += 1;
         }
@@ -157,21 +168,16 @@ async fn originals_get_the_decision_of_their_stored_copies() {
 async fn concurrent_requests_each_get_their_own_answer_and_row() {
     let url = postgres::shared().database();
     let server = Options::on(&url).start_ready().await;
-    let expected: Vec<f64> = {
-        let mut all = Vec::new();
-        for seed in 0..6 {
-            all.push(
-                answered(server.post("", images::jpeg(seed, true)).await).await["probability"]
-                    .as_f64()
-                    .unwrap(),
-            );
-        }
-        all
-    };
+    // Some phantoms are unlike a radiograph to the model: their row has the number.
+    let mut expected = Vec::new();
+    for seed in 0..6 {
+        let answer = answered(server.post("", images::jpeg(seed, true)).await).await;
+        expected.push(recorded_probability(&server, &answer).await);
+    }
     let posts: Vec<_> = (0..24).map(|n| server.post("", images::jpeg(n % 6, true))).collect();
     for (n, response) in join_all(posts).await.into_iter().enumerate() {
         let answer = answered(response).await;
-        assert_eq!(answer["probability"].as_f64().unwrap().to_bits(), expected[n % 6].to_bits());
+        assert_eq!(recorded_probability(&server, &answer).await.to_bits(), expected[n % 6].to_bits());
     }
     assert_eq!(postgres::psql(&url, "select count(distinct request_id) from predictions").unwrap(), "30");
 }

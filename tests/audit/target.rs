@@ -9,7 +9,7 @@ use system_tests::server::{Options, Server};
 use system_tests::{images, postgres, tokens};
 
 pub(crate) const ROWS: u64 = 54;
-/// Rows that are predictions, and have every column but `reason` and `view`, for which the site's statement stands in; the others
+/// Rows that are predictions, and have every column but `reason` and `age_years`, for which the site's statement stands in; the others
 /// are rejected.
 pub(crate) const PREDICTED: u64 = 46;
 
@@ -22,7 +22,7 @@ pub(crate) struct Target {
 
 async fn post(server: &Server, n: u64) {
     let image = if n < PREDICTED { images::jpeg(n, n.is_multiple_of(2)) } else { images::blank() };
-    let request = server.client.post(format!("{}/v1/predictions?age=4&modality=CR", server.base));
+    let request = server.client.post(format!("{}/v1/predictions?view=AP&modality=CR", server.base));
     let request = request.bearer_auth(tokens::token("predict")).header("x-subject-id", format!("MRN {n}"));
     let status = request.body(image).send().await.unwrap().status();
     assert_eq!(status, if n < PREDICTED { 200 } else { 422 });

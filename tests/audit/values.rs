@@ -71,7 +71,7 @@ fn changed_column(column: &str, kind: &str) -> String {
         "bytea" => format!("{column} = set_byte({column}, 7, get_byte({column}, 7) # 1)"),
         "smallint" | "integer" | "bigint" => format!("{column} = {column} # 1"),
         "real" | "double precision" => {
-            format!("{column} = case {column} when 0 then 1e-6 else {column} * 1.000001 end")
+            format!("{column} = case coalesce({column}, 0) when 0 then 1e-6 else {column} * 1.000001 end")
         }
         "real[]" => format!("{column}[1] = {column}[1] + 1"),
         "boolean" => format!("{column} = not {column}"),

@@ -89,7 +89,7 @@ impl MapFigures {
         let [[left, right], [top, bottom]] = MIDDLE;
         let _ = writeln!(
             text,
-            "- What it cannot show: where the disease is. The strongest place of the map lies in the middle of the image, over the heart\n  ({:.0} % of its area), in {k_positive} of {n_positive} flagged pneumonias and in {k_negative} of {n_negative} normal images of select: it follows the chest more than\n  the finding.",
+            "- What it cannot show: where the disease is. The strongest place of the map lies in the middle of the image, where the heart\n  is ({:.0} % of the area), in {k_positive} of {n_positive} flagged pneumonias and in {k_negative} of {n_negative} normal images of select.",
             100.0 * (right - left) * (bottom - top)
         );
         text

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what is missing on Debian 12: a C and C++ compiler, Postgres, curl, the tools of libjpeg-turbo and libtiff, openssl, procps, strace, Python's
-# venv and pip.
+# Installs what is missing on Debian 12: a C and C++ compiler, Postgres, PgBouncer, libfaketime, curl, the tools of libjpeg-turbo and libtiff,
+# openssl, procps, strace, Python's venv and pip.
 #
 #   scripts/setup.sh          says nothing when all is there
 #
@@ -13,6 +13,9 @@ need() { command -v "$1" > /dev/null || missing+=("$2"); }
 need cc gcc; need c++ g++; need make make; need curl curl; need djpeg libjpeg-turbo-progs; need tiffcp libtiff-tools; need openssl openssl; need psql postgresql-client; need git git; need pgrep procps; need strace strace
 need python3 python3
 [ -n "$(ls -d /usr/lib/postgresql/*/bin/initdb 2>/dev/null)" ] || command -v initdb > /dev/null || missing+=(postgresql)
+# Only tests need these two. Debian's packages start a service and read its configuration: none of it is used.
+[ -x /usr/sbin/pgbouncer ] || command -v pgbouncer > /dev/null || missing+=(pgbouncer)
+[ -n "$(ls /usr/lib/*/faketime/libfaketimeMT.so.1 2>/dev/null)" ] || missing+=(libfaketime)
 python3 -c 'import ensurepip, venv' 2> /dev/null || missing+=(python3-venv)
 python3 -m pip --version > /dev/null 2>&1 || missing+=(python3-pip)
 if [ ${#missing[@]} -gt 0 ]; then

@@ -27,8 +27,8 @@ use crate::telemetry::metrics::Metrics;
 use crate::threads::JobLost;
 use columns::Columns;
 use rand_core::{OsRng, RngCore};
-use repeats::{Earlier, Kept, RequestKey};
-use row::{PredictionRow, SealedRow, StoredPrediction};
+use repeats::{Earlier, Kept, RequestKey, answer_key};
+use row::{PredictionRow, SealedRow, Seals, StoredPrediction};
 use signing::{LogKey, SignatureError};
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,9 +55,9 @@ pub enum RecordError {
     /// An earlier request's row is committed, and cannot be read yet.
     #[error("the row of the earlier request cannot be read yet")]
     Behind,
-    /// A row is not what its leaf was made of.
-    #[error("the row in the database is not the one that was recorded")]
-    Changed,
+    /// What the database holds is not what was recorded.
+    #[error("{0}: the database was changed by somebody else than the service")]
+    Changed(&'static str),
     /// The row is committed, but its receipt is not signed.
     #[error("the row is committed and has no receipt")]
     Receipt(#[source] Arc<SignatureError>),
@@ -119,7 +119,7 @@ pub struct AuditLog {
     writer: Writer,
     key: Arc<LogKey>,
     subject_lookup: SiteKey,
-    leaf_key: SiteKey,
+    seals: Seals,
     answers_kept: Duration,
     store: Arc<Store>,
     metrics: Arc<Metrics>,
@@ -140,7 +140,7 @@ impl AuditLog {
             writer,
             key,
             subject_lookup: subject_lookup(site_key),
-            leaf_key: leaf_key(site_key),
+            seals: Seals { leaf: leaf_key(site_key), answer: answer_key(site_key) },
             answers_kept: config.answers_kept,
             store,
             metrics,
@@ -160,7 +160,7 @@ impl AuditLog {
     ) -> Result<AuditReceipt, RecordError> {
         let recorded = async {
             let sealed =
-                row.seal(&self.leaf_key, kept).map_err(|error| RecordError::Encoding(Arc::new(error)))?;
+                row.seal(&self.seals, kept).map_err(|error| RecordError::Encoding(Arc::new(error)))?;
             let sealed = Arc::new(sealed);
             // Boxed: sixteen kilobytes, for a value of each column and the pool.
             Box::pin(self.commit(&sealed, in_flight)).await?;
@@ -221,21 +221,38 @@ impl AuditLog {
         self.store.is_dropped(made_at).await
     }
 
-    /// A row that was committed before, with a new receipt for its old leaf.
+    /// The row of an answer that was given before, with a new receipt for its old leaf.
     ///
     /// # Errors
-    /// When the database gives no answer; `Changed` when the row is not the one that the leaf was made of.
-    pub async fn again(&self, id: Uuid) -> Result<Option<(StoredPrediction, Receipt)>, RecordError> {
+    /// When the database gives no answer; `Changed` when the row is not the one that the leaf was made of, or the answer not the one that
+    /// was given under the key.
+    pub async fn again(
+        &self,
+        key: &RequestKey,
+        earlier: &Earlier,
+    ) -> Result<Option<(StoredPrediction, Receipt)>, RecordError> {
+        if earlier.code.is_none() {
+            return Err(RecordError::Changed(
+                "the answer kept under this idempotency key has no code (a release before migration 12 kept it)",
+            ));
+        }
+        let id = earlier.prediction_id;
         let Some(row) = self.store.find_answered(id).await? else { return Ok(None) };
-        let leaf = self.store.leaf(id).await?.filter(|leaf| leaf.has_place() || leaf.is_ours(&self.leaf_key));
+        let leaf =
+            self.store.leaf(id).await?.filter(|leaf| leaf.has_place() || leaf.is_ours(&self.seals.leaf));
         let digests = Columns::from(&row).digests();
         let digests = digests.map_err(|error| RecordError::Encoding(Arc::new(error)))?;
         match leaf {
-            Some(StoredLeaf { leaf, .. }) if leaf.digests == digests => {
-                Ok(Some((row, self.receipt(id, digests.leaf_hash)?)))
-            }
-            _ => Err(RecordError::Changed),
+            Some(StoredLeaf { leaf, .. }) if leaf.digests == digests => {}
+            _ => return Err(RecordError::Changed("the row is not the one that its leaf was made of")),
         }
+        // The code covers the leaf: whoever changes the row and its leaf alike has no code for them.
+        if !earlier.is_ours(&self.seals.answer, key, &digests.leaf_hash) {
+            return Err(RecordError::Changed(
+                "the answer kept under this idempotency key, or its row, is not the one that was given",
+            ));
+        }
+        Ok(Some((row, self.receipt(id, digests.leaf_hash)?)))
     }
 
     /// What rows hold in place of an identifier; the subject gets its key here if it has none.

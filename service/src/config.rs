@@ -14,6 +14,7 @@ pub mod model;
 mod patients;
 pub mod problem;
 pub mod secret;
+pub mod servers;
 pub mod telemetry;
 pub mod units;
 

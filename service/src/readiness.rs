@@ -17,7 +17,7 @@ const MAX_AGE: Duration = Duration::from_millis(500);
 /// One thing that is not ready.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailedCheck {
-    /// `model`, `database`, `schema`, `keys` or `shutdown`.
+    /// `model`, `database`, `schema`, `clock`, `keys` or `shutdown`.
     pub check: &'static str,
     /// What is wrong and what to do.
     pub cause: String,
@@ -66,11 +66,12 @@ impl Readiness {
         {
             return failed.clone();
         }
+        let database = match self.check_database().await {
+            None => self.check_clock().await,
+            failed => failed,
+        };
         let failed: Vec<FailedCheck> =
-            [self.check_model().await, self.check_database().await, self.check_keys()]
-                .into_iter()
-                .flatten()
-                .collect();
+            [self.check_model().await, database, self.check_keys()].into_iter().flatten().collect();
         self.metrics.ready(failed.is_empty());
         *last = Some((Instant::now(), failed.clone()));
         failed
@@ -107,11 +108,24 @@ impl Readiness {
             Ok((state, _)) => Some(FailedCheck { check: "schema", cause: state.to_string() }),
             // Probes are public and the cause names users, databases and hosts: the log has it.
             Err(error) => {
-                let error = self.store.explained(error).await;
-                Some(FailedCheck { check: "database", cause: format!("{error}; the log has the cause") })
-                    .inspect(|_| self.tell(chain(&error)))
+                self.tell(chain(&error));
+                let cause = format!("{}; the log has the cause", error.public());
+                Some(FailedCheck { check: "database", cause })
             }
         }
+    }
+
+    async fn check_clock(&self) -> Option<FailedCheck> {
+        let difference = self.store.clock_difference().await.ok()?;
+        self.metrics.database().clock_difference(difference.ahead_s);
+        let most = self.store.max_clock_difference();
+        difference.exceeds(most).then(|| {
+            let cause = format!(
+                "{difference}, and service.database.max_clock_difference_ms allows {} s: set both clocks by one time server",
+                most.as_secs_f64()
+            );
+            FailedCheck { check: "clock", cause }
+        })
     }
 
     fn check_keys(&self) -> Option<FailedCheck> {

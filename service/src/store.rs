@@ -1,6 +1,9 @@
 //! Postgres: the only folder with SQL. Bounds every wait, so that a stalled database delays nobody without end. Who writes and who
 //! reads have connections of their own: an auditor's question never takes a prediction's place.
 
+mod clock;
+mod connect;
+mod error;
 mod export;
 mod labels;
 mod leader;
@@ -12,11 +15,16 @@ mod refusal;
 mod repeats;
 mod rights;
 mod schema;
+mod session;
 mod shadow;
 mod subjects;
 mod tree;
 mod words;
+mod write;
 
+pub use clock::ClockDifference;
+pub use connect::ConnectError;
+pub use error::StoreError;
 pub use export::ExportItem;
 pub use labels::{NewLabel, StoredLabel};
 pub use leader::{Grown, Leader};
@@ -31,58 +39,16 @@ pub use words::told;
 
 use crate::audit::repeats::Earlier;
 use crate::audit::row::{SealedRow, StoredPrediction};
-use crate::config::database::DatabaseConfig;
+use crate::config::database::{DatabaseConfig, Pooling};
 use crate::shadow::ShadowRow;
+use connect::Connector;
 use pool::Pool;
 use refusal::LastRefusal;
-use std::time::Duration;
+use session::Session;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tlog_tiles::Hash;
 use uuid::Uuid;
-
-/// Why the database gave no answer.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The URL does not parse.
-    #[error("the database's URL cannot be used")]
-    Url(#[source] sqlx::Error),
-    /// No connection within `service.database.acquire_timeout_ms`: nothing was sent.
-    #[error("no database connection")]
-    Unavailable(#[source] sqlx::Error),
-    /// The statement failed. When the connection broke, it may still have taken effect.
-    #[error("the database statement failed")]
-    Statement(#[source] sqlx::Error),
-    /// No answer within `service.database.statement_timeout_ms`: it may still have taken effect.
-    #[error("the database did not answer in time")]
-    Timeout,
-    /// Migrating failed.
-    #[error("migrating failed")]
-    Migrate(#[source] sqlx::migrate::MigrateError),
-}
-
-impl StoreError {
-    /// Whether the database refused the statement for what a row holds: then nothing of it was committed.
-    pub fn blames_a_row(&self) -> bool {
-        // Classes of SQLSTATE: 22 data exception, 23 integrity constraint violation.
-        self.code().is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
-    }
-
-    /// The SQLSTATE with which the database refused a statement.
-    fn code(&self) -> Option<std::borrow::Cow<'_, str>> {
-        let Self::Statement(sqlx::Error::Database(refusal)) = self else { return None };
-        refusal.code()
-    }
-
-    /// Whether the database answered, and refused: the connection is as good as before.
-    pub const fn is_refusal(&self) -> bool {
-        matches!(self, Self::Statement(sqlx::Error::Database(_)))
-    }
-
-    /// Whether the database refused a second row under one idempotency key.
-    pub fn is_repetition(&self) -> bool {
-        let Self::Statement(sqlx::Error::Database(refusal)) = self else { return false };
-        refusal.constraint() == Some(repeats::ONCE)
-    }
-}
 
 /// There is one way to insert rows, however many: it is planned once a connection, not again for the first executions of each number.
 /// And a commit is durable when it is confirmed, whatever the database says of others.
@@ -102,7 +68,11 @@ pub struct Store {
     clerk: Pool,
     /// As the reader: rows of answers that are given again. However long auditors ask, retries have their connections.
     repeater: Pool,
+    /// As the writer, where a connection is one session: what leads the tree, and migrations.
+    direct: Connector,
     refusal: LastRefusal,
+    patience: Duration,
+    max_clock_difference: Duration,
 }
 
 /// A probe waits for an answer no longer than this, beside the wait for a connection.
@@ -118,7 +88,25 @@ impl Store {
         let reader = Pool::new(&config.reader_url, config.reader_connections, config, &READERS)?;
         let clerk = Pool::new(&config.url, BESIDE, config, &WRITERS)?;
         let repeater = Pool::new(&config.reader_url, BESIDE, config, &READERS)?;
-        Ok(Self { writer, reader, clerk, repeater, refusal: LastRefusal::default() })
+        let settings = pool::settings(config, &WRITERS);
+        let direct = Connector::new(&config.direct_url, Pooling::Session, settings).map_err(Arc::new)?;
+        Ok(Self {
+            writer,
+            reader,
+            clerk,
+            repeater,
+            direct,
+            refusal: LastRefusal::default(),
+            patience: pool::patience(config),
+            max_clock_difference: config.max_clock_difference,
+        })
+    }
+
+    /// A session of its own, with settings more.
+    async fn connect_directly(&self, more: &[(&'static str, String)]) -> Result<Session, StoreError> {
+        // It may hold a lock that only its session has.
+        self.direct.prove_again().await;
+        Ok(self.direct.connect_with(more, Instant::now() + self.patience).await?)
     }
 
     /// Commits rows, all or none of them.
@@ -126,7 +114,17 @@ impl Store {
     /// # Errors
     /// After `Statement` or `Timeout` the rows may exist, unless the error blames a row.
     pub async fn insert_predictions(&self, rows: &[&SealedRow]) -> Result<(), StoreError> {
-        let inserted = self.writer.run(async |connection| predictions::insert(connection, rows).await).await;
+        let most = self.max_clock_difference;
+        let insert = || self.writer.run(async |session| predictions::insert(session, rows, most).await);
+        let mut inserted = insert().await;
+        if inserted.as_ref().is_err_and(StoreError::lacks_a_month) {
+            // Whoever leads the tree makes them ahead, unless nobody has led it for months.
+            let made = self.writer.run(async |session| months::make(session).await).await;
+            inserted = match made {
+                Ok(_) => insert().await,
+                Err(error) => Err(error),
+            };
+        }
         self.refusal.note(&inserted);
         inserted
     }
@@ -261,12 +259,13 @@ impl Store {
     /// # Errors
     /// When the database gives no answer soon, or is read-only.
     pub async fn schema_state(&self) -> Result<SchemaState, StoreError> {
-        let probe = async |connection: &mut sqlx::PgConnection| {
-            let state = schema::state(connection).await?;
+        let probe = async |session: &mut Session| {
+            session.verify().await.map_err(Arc::new)?;
+            let state = schema::state(session).await?;
             if matches!(state, SchemaState::Current { .. }) {
-                schema::write_nothing(connection).await?;
+                schema::write_nothing(session).await?;
             }
-            Ok(state)
+            Ok::<_, StoreError>(state)
         };
         self.writer.run_within(PROBE, probe).await
     }
@@ -279,13 +278,17 @@ impl Store {
         self.writer.run(async |connection| schema::owns_the_log(connection).await).await
     }
 
-    /// An error with its cause: the pool only says that it has waited for a connection, a connection of its own says why.
-    pub async fn explained(&self, error: StoreError) -> StoreError {
-        if !matches!(error, StoreError::Unavailable(sqlx::Error::PoolTimedOut)) {
-            return error;
-        }
-        let asked = tokio::time::timeout(PROBE, self.writer.connect(&[])).await;
-        asked.ok().and_then(Result::err).unwrap_or(error)
+    /// How far this process's clock is from the database's.
+    ///
+    /// # Errors
+    /// When the database gives no answer soon.
+    pub async fn clock_difference(&self) -> Result<ClockDifference, StoreError> {
+        self.writer.run_within(PROBE, async |session| clock::difference(session).await).await
+    }
+
+    /// How far it may be.
+    pub const fn max_clock_difference(&self) -> Duration {
+        self.max_clock_difference
     }
 
     /// Applies the migrations that are missing.
@@ -293,9 +296,14 @@ impl Store {
     /// # Errors
     /// When one fails; the ones before it stay.
     pub async fn migrate(&self) -> Result<SchemaState, StoreError> {
-        let mut connection = self.writer.acquire().await?;
-        schema::migrate(&mut connection).await.map_err(StoreError::Migrate)?;
-        schema::state(&mut connection).await.map_err(StoreError::Statement)
+        let mut session = self.connect_directly(&[]).await?;
+        schema::migrate(session.connection()).await.map_err(StoreError::Migrate)?;
+        match schema::state(&mut session).await? {
+            SchemaState::Behind { .. } => {
+                Err(StoreError::Rows { table: "_sqlx_migrations", written: 1, kept: 0 })
+            }
+            state => Ok(state),
+        }
     }
 
     /// The connections, by what they are for.

@@ -2,12 +2,16 @@
 
 mod bundle;
 mod check;
+mod clock;
 mod crash;
 mod database;
 mod drill;
+mod failover;
 mod hangup;
 mod log;
 mod metrics;
+mod password;
+mod pgbouncer;
 mod production;
 mod shutdown;
 mod silence;

@@ -32,15 +32,8 @@ impl Cluster {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let directory = PathBuf::from(format!("/tmp/cxr-test-{}-{number}", std::process::id()));
-        let script = root().join("scripts/private-postgres.sh");
-        let guard = Command::new("sh")
-            .args(["-c", "read -r _; exec \"$0\" stop \"$1\""])
-            .args([&script, &directory])
-            .stdin(Stdio::piped())
-            .process_group_of_its_own()
-            .spawn()
-            .expect("sh runs");
-        let started = Command::new(&script)
+        let guard = Self::guard(&directory);
+        let started = Command::new(script())
             .arg("start")
             .arg(&directory)
             .args(options)
@@ -52,6 +45,39 @@ impl Cluster {
         let environment =
             environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         Self { directory, url, environment, guard }
+    }
+
+    /// Stops the cluster of a folder when our end of its pipe closes.
+    fn guard(directory: &Path) -> Child {
+        let mut guard = Command::new("sh");
+        guard.args(["-c", "read -r _; exec \"$0\" stop \"$1\""]).arg(script()).arg(directory);
+        guard.stdin(Stdio::piped()).process_group_of_its_own().spawn().expect("sh runs")
+    }
+
+    /// One whose data are in a folder already, and which runs.
+    pub(crate) fn of(directory: PathBuf) -> Self {
+        let url = format!("postgres://cxr@localhost/postgres?host={}", directory.display());
+        Self { guard: Self::guard(&directory), environment: Vec::new(), url, directory }
+    }
+
+    /// Its folder.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// A folder in its own, which it can write to as well.
+    pub(crate) fn folder(&self, name: &str) -> PathBuf {
+        let folder = self.directory.join(name);
+        let made = as_postgres(Path::new("mkdir")).arg("-p").arg(&folder).current_dir("/tmp").status();
+        assert!(made.expect("mkdir runs").success());
+        folder
+    }
+
+    /// From now on it asks everybody but its owner for a password.
+    pub fn ask_for_passwords(&self) {
+        let rules = "local all cxr trust\nlocal replication cxr trust\nlocal all all scram-sha-256\n";
+        std::fs::write(self.directory.join("data/pg_hba.conf"), rules).expect("its folder is ours");
+        self.psql("postgres", "select pg_reload_conf()");
     }
 
     /// Where it listens.
@@ -133,7 +159,10 @@ impl Cluster {
     /// Starts it again after [`stop`](Self::stop) or [`crash`](Self::crash).
     pub fn restart(&self) {
         let log = self.directory.join("data/log");
-        let options = format!("-c listen_addresses='' -k {} -c fsync=off", self.directory.display());
+        let options = format!(
+            "-c listen_addresses='' -k {} -c max_connections=300 -c fsync=off",
+            self.directory.display()
+        );
         self.control(&["-l", &log.to_string_lossy(), "-o", &options, "start"]);
     }
 
@@ -151,15 +180,8 @@ impl Cluster {
         file.lines().next().map(str::to_owned)
     }
 
-    fn control(&self, arguments: &[&str]) {
-        let tool = pg_ctl();
-        let mut command = if is_root() {
-            let mut command = Command::new("runuser");
-            command.args(["-u", "postgres", "--"]).arg(tool);
-            command
-        } else {
-            Command::new(tool)
-        };
+    pub(crate) fn control(&self, arguments: &[&str]) {
+        let mut command = as_postgres(&program("pg_ctl"));
         let data = self.directory.join("data");
         command.current_dir("/tmp").envs(self.environment.iter().cloned());
         let done = command.arg("-D").arg(data).arg("-w").args(arguments).output();
@@ -235,12 +257,27 @@ fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|me| std::os::unix::fs::MetadataExt::uid(&me) == 0)
 }
 
-fn pg_ctl() -> PathBuf {
+fn script() -> PathBuf {
+    root().join("scripts/private-postgres.sh")
+}
+
+/// A command that runs as the user whom Postgres runs as: it refuses to run as root.
+pub(crate) fn as_postgres(program: &Path) -> Command {
+    if !is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]).arg(program);
+    command
+}
+
+/// A program of the newest Postgres.
+pub(crate) fn program(name: &str) -> PathBuf {
     let mut versions: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
-        .map(|entries| entries.flatten().map(|entry| entry.path().join("bin/pg_ctl")).collect())
+        .map(|entries| entries.flatten().map(|entry| entry.path().join("bin").join(name)).collect())
         .unwrap_or_default();
     versions.sort();
-    versions.pop().filter(|path| path.exists()).unwrap_or_else(|| Path::new("pg_ctl").to_owned())
+    versions.pop().filter(|path| path.exists()).unwrap_or_else(|| Path::new(name).to_owned())
 }
 
 /// The guard must outlive a Ctrl-C that ends the tests.

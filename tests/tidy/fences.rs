@@ -44,6 +44,12 @@ fn only_store_holds_sql() {
     );
 }
 
+/// A statement whose rows nobody counts can be swallowed by a trigger: `write.rs` counts them.
+#[test]
+fn no_write_goes_uncounted() {
+    only(&["service/src/store/write.rs"], "service/src", &["execute(", "execute_many("]);
+}
+
 #[test]
 fn only_the_tuning_store_holds_sql_in_the_trainer() {
     only(

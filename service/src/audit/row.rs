@@ -2,7 +2,7 @@
 
 use super::columns::{Columns, Digests};
 use super::keyed::SiteKey;
-use super::repeats::Kept;
+use super::repeats::{Kept, SealedAnswer};
 use cxr::heatmap::ColourScale;
 use cxr::image::{ColourMode, DecodedImage, Format, Orientation};
 use cxr::intended_use::SitePatients;
@@ -53,7 +53,15 @@ pub struct SealedRow {
     row: PredictionRow,
     digests: Digests,
     code: [u8; 32],
-    kept: Option<Kept>,
+    answer: Option<SealedAnswer>,
+}
+
+/// The keys by which what is written is known as the service's own.
+pub struct Seals {
+    /// Of leaves.
+    pub leaf: SiteKey,
+    /// Of kept answers.
+    pub answer: SiteKey,
 }
 
 impl PredictionRow {
@@ -62,10 +70,12 @@ impl PredictionRow {
     ///
     /// # Errors
     /// When a number is not finite: such a row cannot be written down.
-    pub fn seal(self, leaf_key: &SiteKey, kept: Option<Kept>) -> serde_json::Result<SealedRow> {
+    pub fn seal(self, seals: &Seals, kept: Option<Kept>) -> serde_json::Result<SealedRow> {
         let digests = Columns::of(&self).digests()?;
-        let code = leaf_key.digest(&digests.leaf_hash.0);
-        Ok(SealedRow { row: self, digests, code, kept })
+        let code = seals.leaf.digest(&digests.leaf_hash.0);
+        let answer = |kept| SealedAnswer::new(&seals.answer, kept, self.id, &digests.leaf_hash);
+        let answer = kept.map(answer).transpose()?;
+        Ok(SealedRow { row: self, digests, code, answer })
     }
 }
 
@@ -86,8 +96,8 @@ impl SealedRow {
     }
 
     /// The answer that is kept under its request's key.
-    pub const fn kept(&self) -> Option<&Kept> {
-        self.kept.as_ref()
+    pub const fn answer(&self) -> Option<&SealedAnswer> {
+        self.answer.as_ref()
     }
 }
 

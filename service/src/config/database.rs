@@ -2,11 +2,12 @@
 
 use super::problem::Problem;
 use super::secret::{Secret, resolve};
+use super::servers::{DatabaseUrl, Target, UrlError};
 use super::units::Milliseconds;
 use super::{Profile, require};
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// As written.
@@ -17,20 +18,38 @@ pub(super) struct DatabaseSection {
     url_file: Option<PathBuf>,
     reader_url: Option<Secret>,
     reader_url_file: Option<PathBuf>,
+    pooling: Pooling,
+    direct_url: Option<Secret>,
+    direct_url_file: Option<PathBuf>,
     max_connections: NonZeroU32,
     reader_connections: NonZeroU32,
     acquire_timeout_ms: Milliseconds,
     statement_timeout_ms: Milliseconds,
+    max_clock_difference_ms: Milliseconds,
     refuse_owner: bool,
+}
+
+/// What stands between this process and Postgres.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pooling {
+    /// A connection is one session of Postgres: nothing, or a pooler in session mode.
+    Session,
+    /// Each transaction may run in another session: a pooler in transaction mode.
+    Transaction,
 }
 
 /// The database.
 #[derive(Debug, Clone)]
 pub struct DatabaseConfig {
     /// `postgres://user:password@host:port/database`
-    pub url: Secret,
+    pub url: DatabaseUrl,
     /// The same database for whoever reads the log; the writer's where none is given.
-    pub reader_url: Secret,
+    pub reader_url: DatabaseUrl,
+    /// The same database where a connection is one session; the writer's where none is given.
+    pub direct_url: DatabaseUrl,
+    /// What stands between.
+    pub pooling: Pooling,
     /// Connections that write.
     pub max_connections: u32,
     /// Connections that read: an auditor's question never takes a prediction's place.
@@ -39,14 +58,23 @@ pub struct DatabaseConfig {
     pub acquire_timeout: Duration,
     /// How long a statement may run, on the server and as seen from here.
     pub statement_timeout: Duration,
+    /// How far this process's clock may be from the database's.
+    pub max_clock_difference: Duration,
     /// Whether a user who could change the log's tables makes the service unready.
     pub refuse_owner: bool,
 }
 
+const ADVICE: &str = "give postgres://USER:PASSWORD@HOST:PORT/DATABASE, or its file in database.url_file";
+
 impl DatabaseConfig {
     /// Whether the log is read as another user than it is written.
     pub fn has_reader(&self) -> bool {
-        self.reader_url.expose() != self.url.expose()
+        self.reader_url.text().expose() != self.url.text().expose()
+    }
+
+    /// Whether there is a way past a pooler.
+    pub fn has_direct(&self) -> bool {
+        self.direct_url.text().expose() != self.url.text().expose()
     }
 }
 
@@ -55,48 +83,62 @@ impl DatabaseSection {
         for (key, value) in [
             ("database.acquire_timeout_ms", self.acquire_timeout_ms),
             ("database.statement_timeout_ms", self.statement_timeout_ms),
+            ("database.max_clock_difference_ms", self.max_clock_difference_ms),
         ] {
             require(problems, value.is_timeout(), key, "out of range", "give 1 to 3600000 milliseconds");
         }
-        // A database URL carries no well-known secret, so the profile makes no difference.
         let before = problems.len();
-        let url = resolve(
-            "database.url",
-            self.url.as_ref(),
-            self.url_file.as_deref(),
-            Profile::Production,
-            problems,
-        );
-        let advice = "give postgres://USER:PASSWORD@HOST:PORT/DATABASE, or its file in database.url_file";
+        let (value, file) = (self.url.as_ref(), self.url_file.as_deref());
+        let url = given("service.database.url", value, file, Target::ReadWrite, problems);
         if problems.len() == before {
-            require(problems, url.is_some(), "database.url", "not set", advice);
+            require(problems, url.is_some(), "database.url", "not set", ADVICE);
         }
-        let reader_url = resolve(
-            "database.reader_url",
-            self.reader_url.as_ref(),
-            self.reader_url_file.as_deref(),
-            Profile::Production,
-            problems,
-        );
+        let (value, file) = (self.reader_url.as_ref(), self.reader_url_file.as_deref());
+        let reader = given("service.database.reader_url", value, file, Target::Any, problems);
+        let (value, file) = (self.direct_url.as_ref(), self.direct_url_file.as_deref());
+        let direct = given("service.database.direct_url", value, file, Target::ReadWrite, problems);
+        if self.pooling == Pooling::Transaction && direct.is_none() {
+            let advice =
+                "give the URL of Postgres itself: one session leads the audit tree, and migrations need one";
+            let found = "not set, with database.pooling: transaction";
+            require(problems, problems.len() > before, "database.direct_url", found, advice);
+        }
         let url = url?;
-        let reader_url = reader_url.unwrap_or_else(|| url.clone());
-        for (key, url) in [("database.url", &url), ("database.reader_url", &reader_url)] {
-            let parses = url.expose().parse::<sqlx::postgres::PgConnectOptions>().is_ok();
-            let postgres =
-                url.expose().starts_with("postgres://") || url.expose().starts_with("postgresql://");
-            if !(parses && postgres) {
-                problems.push(Problem::new(key, "not the URL of a Postgres database", advice));
-                break;
-            }
-        }
         Some(DatabaseConfig {
+            reader_url: reader.unwrap_or_else(|| url.clone()),
+            direct_url: direct.unwrap_or_else(|| url.clone()),
             url,
-            reader_url,
+            pooling: self.pooling,
             max_connections: self.max_connections.get(),
             reader_connections: self.reader_connections.get(),
             acquire_timeout: self.acquire_timeout_ms.duration(),
             statement_timeout: self.statement_timeout_ms.duration(),
+            max_clock_difference: self.max_clock_difference_ms.duration(),
             refuse_owner: self.refuse_owner,
         })
     }
+}
+
+/// A URL that is given as a value or in a file, and parses.
+fn given(
+    full_key: &'static str,
+    value: Option<&Secret>,
+    file: Option<&Path>,
+    several_want: Target,
+    problems: &mut Vec<Problem>,
+) -> Option<DatabaseUrl> {
+    let key = full_key.trim_start_matches("service.");
+    // A database URL carries no well-known secret, so the profile makes no difference.
+    let text = resolve(key, value, file, Profile::Production, problems)?;
+    let url = DatabaseUrl::new(full_key, text, file.map(Path::to_owned), several_want);
+    if let Err(error) = url.servers().map(drop) {
+        let advice = match error {
+            UrlError::Malformed => ADVICE,
+            UrlError::Target => "give one of these names",
+            UrlError::Ports => "give one port, or one for each host",
+        };
+        problems.push(Problem::new(key, &error.to_string(), advice));
+        return None;
+    }
+    Some(url)
 }

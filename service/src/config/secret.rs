@@ -61,9 +61,20 @@ pub(super) fn resolve(
     Some(secret)
 }
 
+impl Secret {
+    /// The secret that a file holds: its text without the line's end.
+    ///
+    /// # Errors
+    /// When the file cannot be read as text.
+    pub fn read(path: &Path) -> std::io::Result<Self> {
+        let text = std::fs::read_to_string(path)?;
+        Ok(Self::from(text.trim_end_matches(['\r', '\n'])))
+    }
+}
+
 fn read(key: &str, path: &Path, problems: &mut Vec<Problem>) -> Option<Secret> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => Some(Secret::from(text.trim_end_matches(['\r', '\n']))),
+    match Secret::read(path) {
+        Ok(secret) => Some(secret),
         Err(error) => {
             let found = format!("the file {} cannot be read ({})", path.display(), error.kind());
             problems.push(Problem::new(

@@ -126,7 +126,7 @@ fn a_secret_is_taken_from_a_file_and_never_shown() {
     std::fs::write(&file, "postgres://cxr:hunter2@localhost/cxr\n").unwrap();
     let from_file = ("CXR_SERVICE__DATABASE__URL_FILE", file.to_str().unwrap());
     let config = load(Profile::Development, &[LIBRARY, from_file]).unwrap();
-    assert_eq!(config.database.url.expose(), "postgres://cxr:hunter2@localhost/cxr");
+    assert_eq!(config.database.url.text().expose(), "postgres://cxr:hunter2@localhost/cxr");
     let shown =
         format!("{config:?} {:?}", load(Profile::Development, &[LIBRARY, DATABASE]).unwrap().effective());
     assert!(!shown.contains("hunter2") && !shown.contains("known-to-everybody"), "{shown}");

@@ -66,6 +66,7 @@ pub(super) enum ApiError {
     RejectedBefore { row: Box<Recorded>, reason: String, detail: String },
     KeyUnderWay,
     KeyReused,
+    AnswerChanged,
     ReloadBusy,
     ReloadRefused { cause: String },
     AuditUnavailable,
@@ -105,7 +106,7 @@ pub(super) struct Problem {
 /// A failed readiness check.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 struct ProblemCheck {
-    /// `model`, `database`, `schema`, `keys` or `shutdown`.
+    /// `model`, `database`, `schema`, `clock`, `keys` or `shutdown`.
     check: &'static str,
     /// What is wrong and what to do.
     cause: String,
@@ -181,6 +182,11 @@ impl ApiError {
             Self::ReloadRefused { .. } => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "model_refused", "The old model goes on")
             }
+            Self::AnswerChanged => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "earlier_answer_changed",
+                "The earlier answer cannot be given again",
+            ),
             Self::Failed { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something broke here"),
             Self::AuditUnavailable => {
                 (StatusCode::SERVICE_UNAVAILABLE, "audit_unavailable", "The audit log cannot be reached")
@@ -229,6 +235,9 @@ impl ApiError {
                 Retry-After"
                 .into(),
             Self::KeyReused => "this Idempotency-Key was sent with other content; give each request a key of its own".into(),
+            Self::AnswerChanged => "the database does not hold the answer that was given under this Idempotency-Key, so nothing is \
+                repeated; report the request_id, and send the image under a new key for a new answer"
+                .into(),
             Self::Overloaded => "all places are taken; send the image again after the time in Retry-After".into(),
             Self::ClientOverloaded => "this client has as many images here as it may have at a time; send the next one when \
                 an answer has come"
@@ -350,9 +359,8 @@ impl From<PredictionError> for ApiError {
             PredictionError::ModelUnavailable => Self::ModelUnavailable,
             PredictionError::UnderWay => Self::KeyUnderWay,
             PredictionError::KeyReused => Self::KeyReused,
-            PredictionError::Lost(_) | PredictionError::Audit(RecordError::Changed) => {
-                Self::Failed { row: None }
-            }
+            PredictionError::Lost(_) => Self::Failed { row: None },
+            PredictionError::Audit(RecordError::Changed(_)) => Self::AnswerChanged,
             PredictionError::Audit(_) => Self::AuditUnavailable,
             PredictionError::Stopped(stopped) => {
                 let (receipt, stop) = stopped.into_parts();

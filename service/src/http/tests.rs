@@ -38,6 +38,7 @@ fn every_error() -> Vec<ApiError> {
         ApiError::PredictionNotFound,
         ApiError::NotSequenced,
         ApiError::NoCheckpoint,
+        ApiError::AnswerChanged,
         ApiError::Failed { row: None },
         ApiError::Late { row: Box::new(Recorded::nothing()) },
         ApiError::ReloadBusy,

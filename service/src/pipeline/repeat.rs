@@ -3,9 +3,10 @@
 use super::examine::{Examined, Known, Stop};
 use super::explain::Map;
 use super::{Answer, Case, Explanation, Pipeline, PredictionError};
-use crate::audit::repeats::{Kept, RequestKey};
+use crate::audit::repeats::{Earlier, Kept, RequestKey};
 use crate::audit::row::StoredPrediction;
 use crate::audit::{Receipt, RecordError};
+use crate::telemetry::logs::chain;
 use cxr::decide::Verdict;
 use cxr::heatmap::ColourScale;
 use serde_json::{Value, json};
@@ -66,10 +67,10 @@ impl Pipeline {
     ) -> Result<Option<Repeat>, PredictionError> {
         let failed = |error| PredictionError::from(RecordError::from(error));
         let Some(earlier) = self.audit.earlier(key).await.map_err(failed)? else { return Ok(None) };
-        if !earlier.expired && earlier.fingerprint != key.fingerprint {
+        let found = if earlier.expired { None } else { self.again(case, key, &earlier).await? };
+        if found.is_some() && earlier.fingerprint != key.fingerprint {
             return Err(PredictionError::KeyReused);
         }
-        let found = if earlier.expired { None } else { self.audit.again(earlier.prediction_id).await? };
         let (Some((row, receipt)), Some(said)) = (found, Said::read(&earlier.answer)) else {
             if !earlier.expired && !self.audit.retention_took(earlier.prediction_id).await.map_err(failed)? {
                 // The readers' database may be behind. A second row is worse than another try.
@@ -81,6 +82,22 @@ impl Pipeline {
         let explanation = self.explain_again(case, &row).await;
         self.metrics.repeated();
         Ok(Some(Repeat { row, receipt, said, explanation }))
+    }
+
+    /// The row of an earlier answer and its receipt. What was changed in the database is told, and never given again.
+    async fn again(
+        &self,
+        case: &Case,
+        key: &RequestKey,
+        earlier: &Earlier,
+    ) -> Result<Option<(StoredPrediction, Receipt)>, RecordError> {
+        self.audit.again(key, earlier).await.inspect_err(|error| {
+            if matches!(error, RecordError::Changed(_)) {
+                let (request_id, id) = (&case.request_id, earlier.prediction_id);
+                tracing::error!(request_id, %id, cause = chain(error), "a retry is not answered");
+                self.metrics.database().answer_changed();
+            }
+        })
     }
 
     /// The heatmap from the row's map and scale; the image is there again, and says where the map belongs.

@@ -1,12 +1,12 @@
 //! Reading the whole log in the tree's order, row by row, from one snapshot.
 
 use super::tree::{Leaf, SignedHead};
-use super::{Store, StoreError};
+use super::{Store, StoreError, write};
 use crate::audit::columns::Digests;
 use crate::audit::row::StoredPrediction;
 use futures_util::TryStreamExt;
 use sqlx::postgres::PgRow;
-use sqlx::{Connection, FromRow, Row};
+use sqlx::{FromRow, Row};
 use tlog_tiles::Hash;
 use uuid::Uuid;
 
@@ -27,6 +27,8 @@ FROM predictions WHERE NOT EXISTS (SELECT FROM audit_leaves WHERE prediction_id 
 const OTHER_HEADS: &str = "
 SELECT tree_size, root_hash, note FROM audit_checkpoints
 WHERE tree_size > (SELECT coalesce(max(leaf_index) + 1, 0) FROM audit_leaves) ORDER BY tree_size";
+
+const SNAPSHOT: &str = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY";
 
 /// What an export holds, in the order of the tree: each head follows its last leaf. Then what is not in the tree.
 pub enum ExportItem {
@@ -59,11 +61,13 @@ impl Store {
         &self,
         mut take: impl FnMut(ExportItem) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut connection = self.reader.connect(&[("statement_timeout", "0")]).await?;
-        let mut transaction = connection.begin().await.map_err(StoreError::Unavailable)?;
-        let isolate = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY";
-        sqlx::query(isolate).execute(&mut *transaction).await.map_err(StoreError::Statement)?;
-        let mut leaves = sqlx::query(LEAVES).fetch(&mut *transaction);
+        let mut session = self.reader.connect().await?;
+        let mut transaction = session.transaction().await.map_err(StoreError::Statement)?;
+        for setting in [SNAPSHOT, "SET LOCAL statement_timeout = 0"] {
+            let setting = sqlx::query(setting).persistent(false);
+            write::command(&mut *transaction, setting).await.map_err(StoreError::Statement)?;
+        }
+        let mut leaves = sqlx::query(LEAVES).persistent(false).fetch(&mut *transaction);
         while let Some(row) = leaves.try_next().await.map_err(StoreError::Statement)? {
             take(leaf(&row).map_err(StoreError::Statement)?)?;
             if let Some(head) = head(&row).map_err(StoreError::Statement)? {
@@ -71,14 +75,14 @@ impl Store {
             }
         }
         drop(leaves);
-        let mut heads = sqlx::query(OTHER_HEADS).fetch(&mut *transaction);
+        let mut heads = sqlx::query(OTHER_HEADS).persistent(false).fetch(&mut *transaction);
         while let Some(row) = heads.try_next().await.map_err(StoreError::Statement)? {
             if let Some(head) = head(&row).map_err(StoreError::Statement)? {
                 take(ExportItem::Head(head))?;
             }
         }
         drop(heads);
-        let mut strays = sqlx::query(STRAYS).fetch(&mut *transaction);
+        let mut strays = sqlx::query(STRAYS).persistent(false).fetch(&mut *transaction);
         while let Some(row) = strays.try_next().await.map_err(StoreError::Statement)? {
             let stray = stray(&row).map_err(StoreError::Statement)?;
             take(stray)?;

@@ -1,7 +1,8 @@
 //! The table `labels`: one insert, one list.
 
+use super::StoreError;
+use super::session::Session;
 use serde::Serialize;
-use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -53,9 +54,9 @@ WHERE prediction_id = $1 ORDER BY labelled_at DESC, recorded_at DESC, id DESC";
 
 /// The label, and whether it is new; one that was said before is given back as it was then.
 pub(super) async fn insert(
-    connection: &mut PgConnection,
+    session: &mut Session,
     label: &NewLabel,
-) -> Result<(StoredLabel, bool), sqlx::Error> {
+) -> Result<(StoredLabel, bool), StoreError> {
     let inserted: Option<StoredLabel> = sqlx::query_as(INSERT)
         .bind(Uuid::now_v7())
         .bind(label.prediction_id)
@@ -64,22 +65,23 @@ pub(super) async fn insert(
         .bind(label.labelled_at)
         .bind(&label.request_id)
         .bind(&label.actor)
-        .fetch_optional(&mut *connection)
+        .fetch_optional(&mut *session)
         .await?;
     if let Some(inserted) = inserted {
         return Ok((inserted, true));
     }
-    let known = sqlx::query_as(FIND)
+    let known: Option<StoredLabel> = sqlx::query_as(FIND)
         .bind(label.prediction_id)
         .bind(label.source)
         .bind(label.labelled_at)
         .bind(label.label)
-        .fetch_one(connection)
+        .fetch_optional(session)
         .await?;
-    Ok((known, false))
+    // Neither new nor known: it was swallowed.
+    known.map(|known| (known, false)).ok_or(StoreError::Rows { table: "labels", written: 1, kept: 0 })
 }
 
 /// Every label of an image, the one that counts first.
-pub(super) async fn list(connection: &mut PgConnection, id: Uuid) -> Result<Vec<StoredLabel>, sqlx::Error> {
-    sqlx::query_as(LIST).bind(id).fetch_all(connection).await
+pub(super) async fn list(session: &mut Session, id: Uuid) -> Result<Vec<StoredLabel>, sqlx::Error> {
+    sqlx::query_as(LIST).bind(id).fetch_all(session).await
 }

@@ -1,13 +1,14 @@
 //! The connection of the one process that moves pending leaves into the tree. Its session holds the lock: whoever is killed
 //! or stalls loses both, and what it had not committed never was.
 
+use super::months;
 use super::repeats;
+use super::session::Session;
 use super::subjects;
 use super::tree::{self, Leaf, Sequenced, SignedHead, StoredLeaf};
 use super::{Store, StoreError};
 use crate::audit::erasures::Erasure;
 use crate::audit::tree::{Edge, Hashes};
-use sqlx::PgConnection;
 use std::time::Duration;
 use tlog_tiles::Hash;
 use uuid::Uuid;
@@ -20,7 +21,7 @@ pub type Grown = (u64, Vec<(u64, Hash)>, SignedHead);
 
 /// Who may become the leader, and is it as long as this connection lasts once it has.
 pub struct Leader {
-    connection: PgConnection,
+    connection: Session,
     patience: Duration,
 }
 
@@ -30,8 +31,9 @@ impl Store {
     /// # Errors
     /// When the database gives no answer.
     pub async fn candidate(&self) -> Result<Leader, StoreError> {
-        let settings = [("idle_session_timeout", STALLED), ("idle_in_transaction_session_timeout", STALLED)];
-        Ok(Leader { connection: self.writer.connect(&settings).await?, patience: self.writer.patience() })
+        let settings = ["idle_session_timeout", "idle_in_transaction_session_timeout"];
+        let connection = self.connect_directly(&settings.map(|name| (name, STALLED.to_owned()))).await?;
+        Ok(Leader { connection, patience: self.patience })
     }
 }
 
@@ -54,7 +56,7 @@ impl Leader {
             let size = tree::size(connection).await?;
             let hashes = tree::hashes(connection, &Edge::positions(size)).await?;
             let head = tree::head(connection, None).await?;
-            Ok((Edge::resume(size, hashes.into_iter().collect::<Hashes>()), head))
+            Ok::<_, sqlx::Error>((Edge::resume(size, hashes.into_iter().collect::<Hashes>()), head))
         };
         bounded(self.patience, read).await
     }
@@ -73,8 +75,7 @@ impl Leader {
     /// # Errors
     /// When the database gives no answer.
     pub async fn make_months(&mut self) -> Result<Vec<String>, StoreError> {
-        let query = sqlx::query_scalar("SELECT make_months()");
-        bounded(self.patience, query.fetch_all(&mut self.connection)).await
+        bounded(self.patience, months::make(&mut self.connection)).await
     }
 
     /// Lets go of idempotency keys that are older than `kept`, of so many at once that nothing waits for it; whether that was all.
@@ -109,12 +110,9 @@ impl Leader {
     }
 }
 
-async fn bounded<T>(
+async fn bounded<T, E: Into<StoreError>>(
     patience: Duration,
-    work: impl Future<Output = Result<T, sqlx::Error>>,
+    work: impl Future<Output = Result<T, E>>,
 ) -> Result<T, StoreError> {
-    tokio::time::timeout(patience, work)
-        .await
-        .map_err(|_| StoreError::Timeout)?
-        .map_err(StoreError::Statement)
+    tokio::time::timeout(patience, work).await.map_err(|_| StoreError::Timeout)?.map_err(E::into)
 }

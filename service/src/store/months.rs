@@ -1,7 +1,8 @@
 //! The months of the log, for whoever owns it: which there are, which are held, and dropping one whose time is over.
 
-use super::{Store, StoreError};
-use sqlx::{Connection, PgConnection, Postgres, Transaction};
+use super::session::Session;
+use super::{Store, StoreError, write};
+use sqlx::{Connection, Postgres, Transaction};
 use std::time::Duration;
 use time::OffsetDateTime;
 
@@ -83,11 +84,7 @@ impl Store {
     /// # Errors
     /// When the database gives no answer.
     pub async fn hold(&self, month: &str, reason: Option<&str>) -> Result<bool, StoreError> {
-        let query = "UPDATE predictions_months SET held = $2 WHERE name = $1 AND dropped_at IS NULL";
-        let held = self
-            .writer
-            .run(async |connection| sqlx::query(query).bind(month).bind(reason).execute(connection).await);
-        Ok(held.await?.rows_affected() == 1)
+        self.writer.run(async |session| hold(session, month, reason).await).await
     }
 
     /// Drops a month when all of its rows are under an anchored tree of `anchored` leaves and nobody holds it.
@@ -96,17 +93,27 @@ impl Store {
     /// When the database gives no answer; then nothing is dropped, unless the answer to the commit was lost.
     pub async fn drop_month(&self, month: &str, anchored: u64) -> Result<Dropping, StoreError> {
         // Counting a month takes longer than any request may.
-        let mut connection = self.writer.connect(&[("statement_timeout", "0")]).await?;
-        drop_month(&mut connection, month, anchored).await.map_err(StoreError::Statement)
+        let mut session = self.connect_directly(&[("statement_timeout", "0".to_owned())]).await?;
+        drop_month(&mut session, month, anchored).await
     }
 }
 
-async fn drop_month(
-    connection: &mut PgConnection,
-    month: &str,
-    anchored: u64,
-) -> Result<Dropping, sqlx::Error> {
-    let mut transaction = connection.begin().await?;
+/// Makes the months that are missing; which.
+pub(super) async fn make(session: &mut Session) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar("SELECT make_months()").fetch_all(session).await
+}
+
+async fn hold(session: &mut Session, month: &str, reason: Option<&str>) -> Result<bool, StoreError> {
+    let update = "UPDATE predictions_months SET held = $2 WHERE name = $1 AND dropped_at IS NULL";
+    let n_held = write::some(&mut *session, sqlx::query(update).bind(month).bind(reason)).await?;
+    let held = "SELECT count(*) FROM predictions_months WHERE name = $1 AND dropped_at IS NULL";
+    let n_months: i64 = sqlx::query_scalar(held).bind(month).fetch_one(session).await?;
+    write::counted("predictions_months", n_months as u64, n_held)?;
+    Ok(n_held == 1)
+}
+
+async fn drop_month(session: &mut Session, month: &str, anchored: u64) -> Result<Dropping, StoreError> {
+    let mut transaction = session.transaction().await?;
     // Locked: who sets a hold at the same moment is either seen here or finds the month gone.
     let held: Option<Option<String>> = sqlx::query_scalar(
         "SELECT held FROM predictions_months WHERE name = $1 AND dropped_at IS NULL FOR UPDATE",
@@ -145,14 +152,12 @@ async fn drop_month(
     if !locked(&mut transaction, "LOCK TABLE predictions IN ACCESS EXCLUSIVE MODE").await? {
         return Ok(Dropping::Read);
     }
-    sqlx::query(sqlx::AssertSqlSafe(format!("DROP TABLE {table}"))).execute(&mut *transaction).await?;
-    sqlx::query(
-        "UPDATE predictions_months SET dropped_at = clock_timestamp(), anchored_at = $2 WHERE name = $1",
-    )
-    .bind(month)
-    .bind(anchored as i64)
-    .execute(&mut *transaction)
-    .await?;
+    let drop_table = sqlx::query(sqlx::AssertSqlSafe(format!("DROP TABLE {table}")));
+    write::command(&mut *transaction, drop_table).await?;
+    let dropped =
+        "UPDATE predictions_months SET dropped_at = clock_timestamp(), anchored_at = $2 WHERE name = $1";
+    let dropped = sqlx::query(dropped).bind(month).bind(anchored as i64);
+    write::exactly(&mut *transaction, 1, "predictions_months", dropped).await?;
     transaction.commit().await?;
     Ok(Dropping::Dropped { n_rows: n_rows as u64 })
 }
@@ -160,12 +165,12 @@ async fn drop_month(
 /// Takes a lock that everything else would queue behind, in short tries.
 async fn locked(transaction: &mut Transaction<'_, Postgres>, statement: &str) -> Result<bool, sqlx::Error> {
     let timeout = format!("SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'");
-    sqlx::query(sqlx::AssertSqlSafe(timeout)).execute(&mut **transaction).await?;
+    write::command(&mut **transaction, sqlx::query(sqlx::AssertSqlSafe(timeout))).await?;
     for _ in 0..TRIES {
         let mut attempt = transaction.begin().await?;
-        let tried = sqlx::query(sqlx::AssertSqlSafe(statement.to_owned())).execute(&mut *attempt).await;
-        match tried {
-            Ok(_) => return attempt.commit().await.map(|()| true),
+        let lock = sqlx::query(sqlx::AssertSqlSafe(statement.to_owned()));
+        match write::command(&mut *attempt, lock).await {
+            Ok(()) => return attempt.commit().await.map(|()| true),
             Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(LOCKED) => {
                 attempt.rollback().await?;
                 tokio::time::sleep(PAUSE).await;

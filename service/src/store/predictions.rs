@@ -1,12 +1,16 @@
 //! The table `predictions`: one insert, of one row or several, and one select. There is no update.
 
+use super::StoreError;
+use super::session::Session;
+use super::write::counted;
 use crate::audit::columns::Columns;
-use crate::audit::repeats::Kept;
+use crate::audit::repeats::SealedAnswer;
 use crate::audit::row::{SealedRow, StoredPrediction};
 use sqlx::error::BoxDynError;
 use sqlx::postgres::PgArguments;
 use sqlx::query_builder::QueryBuilder;
-use sqlx::{Arguments, PgConnection, Postgres};
+use sqlx::{Arguments, Postgres};
+use std::time::Duration as StdDuration;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
@@ -17,16 +21,19 @@ const UPLOAD: Duration = Duration::HOUR;
 const PENDING: &str = "
 WITH pending AS (
     INSERT INTO audit_pending (prediction_id, leaf_hash, row_hash, code)
-    SELECT * FROM unnest($1::uuid[], $2::bytea[], $3::bytea[], $4::bytea[]))";
+    SELECT * FROM unnest($1::uuid[], $2::bytea[], $3::bytea[], $4::bytea[]) RETURNING 1)";
 
 /// The answers that are kept. Not `ON CONFLICT`: a second row under one key must not be.
 const KEPT: &str = ", kept AS (
-    INSERT INTO idempotency_keys (key_digest, fingerprint, prediction_id, answer)
-    SELECT * FROM unnest($48::bytea[], $49::bytea[], $50::uuid[], $51::jsonb[]))";
+    INSERT INTO idempotency_keys (key_digest, fingerprint, prediction_id, answer, code)
+    SELECT * FROM unnest($50::bytea[], $51::bytea[], $52::uuid[], $53::jsonb[], $54::bytea[]) RETURNING 1)";
+
+/// In place of [`KEPT`] where there are none.
+const NONE_KEPT: &str = ", kept AS (SELECT WHERE false)";
 
 /// An array for each column, so that one text does for any number of rows: each text is parsed and planned once a connection. The two
 /// columns that are arrays themselves come as text, because arrays of several lengths are no array.
-const INSERT: &str = "
+const INSERT: &str = ", recorded AS (
 INSERT INTO predictions (
     id, request_id, received_at, actor, site, subject, encoding_version, outcome, reason, input_digest,
     input_bytes, format, width, height, significant_bits, colour, orientation, age_years, view, modality,
@@ -52,7 +59,17 @@ FROM unnest(
     input_bytes, format, width, height, significant_bits, colour, orientation, age_years, view, modality,
     assumed, statistics_version, image_statistics, model_name, model_version, bundle_digest, variant, execution,
     policy_digest, logit, probability, confidence, threshold, decision, review_required, decision_reason,
-    ood_score, embedding_coordinates, cam, cam_width, cam_height, heatmap_low, heatmap_high, timings)";
+    ood_score, embedding_coordinates, cam, cam_width, cam_height, heatmap_low, heatmap_high, timings)
+RETURNING 1)";
+
+/// Refuses all of it where the database did not keep every row, or could not keep them as they are meant. What it counted comes back as
+/// well: whoever changed the function has not changed this program.
+const CHECK: &str = "
+SELECT n_pending, n_recorded, n_kept,
+    check_write('{audit_pending,predictions,idempotency_keys}', ARRAY[n_pending, n_recorded, n_kept],
+        ARRAY[cardinality($1), cardinality($1), $KEPT]::bigint[], $48, $49) AS ahead_s
+FROM (SELECT (SELECT count(*) FROM pending) AS n_pending, (SELECT count(*) FROM recorded) AS n_recorded,
+    (SELECT count(*) FROM kept) AS n_kept) AS counts";
 
 const COLUMNS: &str = "
 SELECT id, request_id, received_at, recorded_at, actor, site, subject, encoding_version, outcome, reason,
@@ -113,19 +130,31 @@ pub struct Page {
     pub limit: usize,
 }
 
-/// One statement in its own transaction: all rows have committed when this returns, and wait for their place in the tree.
-pub(super) async fn insert(connection: &mut PgConnection, rows: &[&SealedRow]) -> Result<(), sqlx::Error> {
-    let with_keys = rows.iter().any(|sealed| sealed.kept().is_some());
+/// One statement in its own transaction: all rows have committed when this returns, and wait for their place in the tree. They have not
+/// where the clocks differ by more than `most`.
+pub(super) async fn insert(
+    session: &mut Session,
+    rows: &[&SealedRow],
+    most: StdDuration,
+) -> Result<(), StoreError> {
+    let answers: Vec<&SealedAnswer> = rows.iter().filter_map(|sealed| sealed.answer()).collect();
     let mut arguments = PgArguments::default();
     add_pending(&mut arguments, rows).map_err(sqlx::Error::Encode)?;
     let columns: Vec<Columns<'_>> = rows.iter().map(|sealed| Columns::of(sealed.row())).collect();
     add_columns(&mut arguments, &columns).map_err(sqlx::Error::Encode)?;
-    if with_keys {
-        add_kept(&mut arguments, rows).map_err(sqlx::Error::Encode)?;
+    arguments.add(OffsetDateTime::now_utc()).map_err(sqlx::Error::Encode)?;
+    arguments.add(most.as_secs_f64()).map_err(sqlx::Error::Encode)?;
+    if !answers.is_empty() {
+        add_kept(&mut arguments, &answers).map_err(sqlx::Error::Encode)?;
     }
+    let (kept, n_kept) = if answers.is_empty() { (NONE_KEPT, "0") } else { (KEPT, "cardinality($50)") };
     let mut statement = QueryBuilder::with_arguments(PENDING, arguments);
-    statement.push(if with_keys { KEPT } else { "" }).push(INSERT);
-    statement.build().execute(connection).await.map(|_| ())
+    statement.push(kept).push(INSERT).push(CHECK.replace("$KEPT", n_kept));
+    let (n_pending, n_recorded, n_kept, _): (i64, i64, i64, f64) =
+        statement.build_query_as().fetch_one(session).await?;
+    counted("audit_pending", rows.len() as u64, n_pending as u64)?;
+    counted("predictions", rows.len() as u64, n_recorded as u64)?;
+    counted("idempotency_keys", answers.len() as u64, n_kept as u64)
 }
 
 /// The arrays of [`PENDING`]; the first is the first of [`INSERT`] as well.
@@ -199,28 +228,25 @@ fn real_array(numbers: &[f32]) -> String {
 }
 
 /// The arrays of [`KEPT`], in the order of the keys: two groups that have two keys in common must not wait for each other.
-fn add_kept(arguments: &mut PgArguments, rows: &[&SealedRow]) -> Result<(), BoxDynError> {
-    let mut kept: Vec<(&Kept, Uuid)> =
-        rows.iter().filter_map(|sealed| Some((sealed.kept()?, sealed.row().id))).collect();
-    kept.sort_unstable_by_key(|(kept, _)| kept.key.digest);
-    arguments.add(kept.iter().map(|(kept, _)| kept.key.digest).collect::<Vec<_>>())?;
-    arguments.add(kept.iter().map(|(kept, _)| kept.key.fingerprint).collect::<Vec<_>>())?;
-    arguments.add(kept.iter().map(|(_, id)| *id).collect::<Vec<_>>())?;
-    arguments.add(kept.iter().map(|(kept, _)| &kept.answer).collect::<Vec<_>>())
+fn add_kept(arguments: &mut PgArguments, answers: &[&SealedAnswer]) -> Result<(), BoxDynError> {
+    let mut answers = answers.to_vec();
+    answers.sort_unstable_by_key(|sealed| sealed.kept.key.digest);
+    arguments.add(answers.iter().map(|sealed| sealed.kept.key.digest).collect::<Vec<_>>())?;
+    arguments.add(answers.iter().map(|sealed| sealed.kept.key.fingerprint).collect::<Vec<_>>())?;
+    arguments.add(answers.iter().map(|sealed| sealed.prediction_id).collect::<Vec<_>>())?;
+    arguments.add(answers.iter().map(|sealed| &sealed.kept.answer).collect::<Vec<_>>())?;
+    arguments.add(answers.iter().map(|sealed| sealed.code).collect::<Vec<_>>())
 }
 
-pub(super) async fn find(
-    connection: &mut PgConnection,
-    id: Uuid,
-) -> Result<Option<StoredPrediction>, sqlx::Error> {
+pub(super) async fn find(session: &mut Session, id: Uuid) -> Result<Option<StoredPrediction>, sqlx::Error> {
     let mut statement = QueryBuilder::<Postgres>::new(COLUMNS);
     statement.push("WHERE id = ").push_bind(id);
-    statement.build_query_as().fetch_optional(connection).await
+    statement.build_query_as().fetch_optional(session).await
 }
 
 /// The order is the id's, which begins with its time: stable under new rows, and the cursor is the last id of a page.
 pub(super) async fn list(
-    connection: &mut PgConnection,
+    session: &mut Session,
     filter: &Filter,
     page: Page,
 ) -> Result<Vec<StoredPrediction>, sqlx::Error> {
@@ -237,7 +263,7 @@ pub(super) async fn list(
         }
     }
     statement.push(" ORDER BY id DESC LIMIT ").push_bind(page.limit as i64);
-    statement.build_query_as().fetch_all(connection).await
+    statement.build_query_as().fetch_all(session).await
 }
 
 fn restrict(statement: &mut QueryBuilder<Postgres>, filter: &Filter) {

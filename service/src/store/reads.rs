@@ -1,7 +1,8 @@
 //! The table `audit_reads`: who has looked at the log. One insert, and one for who reads without the service.
 
+use super::session::Session;
+use super::{StoreError, write};
 use serde_json::Value;
-use sqlx::PgConnection;
 use uuid::Uuid;
 
 /// One look at the log.
@@ -24,29 +25,22 @@ const INSERT: &str =
 const NOTE: &str = "SELECT note_read($1, $2, $3)";
 
 /// One statement in its own transaction.
-pub(super) async fn insert(connection: &mut PgConnection, read: &Read) -> Result<(), sqlx::Error> {
-    sqlx::query(INSERT)
+pub(super) async fn insert(session: &mut Session, read: &Read) -> Result<(), StoreError> {
+    let insert = sqlx::query(INSERT)
         .bind(Uuid::now_v7())
         .bind(&read.request_id)
         .bind(&read.actor)
         .bind(&read.query)
-        .bind(read.n_rows.map(|n| n as i64))
-        .execute(connection)
-        .await
-        .map(|_| ())
+        .bind(read.n_rows.map(|n| n as i64));
+    write::exactly(session, 1, "audit_reads", insert).await
 }
 
-/// The same, of the database's user.
+/// The same, of the database's user. The function counts its own row.
 pub(super) async fn note(
-    connection: &mut PgConnection,
+    session: &mut Session,
     query: &Value,
     n_rows: Option<u64>,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query(NOTE)
-        .bind(Uuid::now_v7())
-        .bind(query)
-        .bind(n_rows.map(|n| n as i64))
-        .execute(connection)
-        .await
-        .map(|_| ())
+    let note = sqlx::query(NOTE).bind(Uuid::now_v7()).bind(query).bind(n_rows.map(|n| n as i64));
+    write::command(session, note).await
 }

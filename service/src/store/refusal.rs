@@ -17,7 +17,7 @@ impl LastRefusal {
         let refusal = match outcome {
             Ok(()) => None,
             Err(error) if error.blames_a_row() => return,
-            Err(error) => Some((Instant::now(), describe(error))),
+            Err(error) => Some((Instant::now(), error.public())),
         };
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = refusal;
     }
@@ -27,11 +27,6 @@ impl LastRefusal {
         let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         last.as_ref().filter(|(at, _)| at.elapsed() < COUNTS_FOR).map(|(_, what)| what.clone())
     }
-}
-
-/// Without what the database's own words may name.
-fn describe(error: &StoreError) -> String {
-    error.code().map_or_else(|| error.to_string(), |code| format!("{error} (SQLSTATE {code})"))
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
 //! What the configured users may do, asked of the database itself: for `check-config --connect` and for commands of the owner.
 
-use super::pool::Pool;
+use super::connect::Connector;
 use super::schema::{self, SchemaState};
-use super::{READERS, Store, StoreError, WRITERS};
-use crate::config::database::DatabaseConfig;
-use sqlx::PgConnection;
+use super::session::Session;
+use super::{READERS, Store, StoreError, WRITERS, pool};
+use crate::config::database::{DatabaseConfig, Pooling};
+use std::sync::Arc;
+use std::time::Instant;
 
 /// A user of the database, by the key that names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,6 +15,8 @@ pub enum Login {
     Writer,
     /// `database.reader_url`
     Reader,
+    /// `database.direct_url`
+    Direct,
 }
 
 /// What a user may do. Empty lists say that it is as it should be.
@@ -77,31 +81,34 @@ WHERE has_table_privilege(name, wanted)";
 /// # Errors
 /// When the database gives no answer; the cause says why.
 pub async fn log_in(config: &DatabaseConfig, login: Login) -> Result<Rights, StoreError> {
-    let (url, settings) = match login {
-        Login::Writer => (&config.url, &WRITERS),
-        Login::Reader => (&config.reader_url, &READERS),
+    let (url, pooling, settings) = match login {
+        Login::Writer => (&config.url, config.pooling, &WRITERS),
+        Login::Reader => (&config.reader_url, config.pooling, &READERS),
+        Login::Direct => (&config.direct_url, Pooling::Session, &WRITERS),
     };
-    let pool = Pool::new(url, 1, config, settings)?;
-    let mut connection = pool.connect(&[]).await?;
-    let rights = rights(&mut connection, login).await.map_err(StoreError::Statement);
-    pool.close().await;
-    rights
+    let connector = Connector::new(url, pooling, pool::settings(config, settings)).map_err(Arc::new)?;
+    let mut session = connector.connect(Instant::now() + pool::patience(config)).await?;
+    session.begin().await?;
+    let rights = rights(&mut session, login).await?;
+    session.end(true).await?;
+    session.close().await;
+    Ok(rights)
 }
 
-async fn rights(connection: &mut PgConnection, login: Login) -> Result<Rights, sqlx::Error> {
-    let user: String = sqlx::query_scalar("SELECT current_user::text").fetch_one(&mut *connection).await?;
-    let schema = schema::state(connection).await?;
+async fn rights(session: &mut Session, login: Login) -> Result<Rights, sqlx::Error> {
+    let user: String = sqlx::query_scalar("SELECT current_user::text").fetch_one(&mut *session).await?;
+    let schema = schema::state(session).await?;
     let (mut lacks, mut exceeds) = (Vec::new(), Vec::new());
     if matches!(schema, SchemaState::Current { .. }) {
-        let needs = if login == Login::Writer { WRITER } else { READER };
-        lacks = held(connection, needs, false).await?;
-        if login == Login::Writer {
-            schema::write_nothing(connection).await?;
-            exceeds = held(connection, NEVER, true).await?;
+        let needs = if login == Login::Reader { READER } else { WRITER };
+        lacks = held(session, needs, false).await?;
+        if login != Login::Reader {
+            schema::write_nothing(session).await?;
+            exceeds = held(session, NEVER, true).await?;
         } else {
-            exceeds = held(connection, &[NEVER, NEVER_AS_READER].concat(), true).await?;
+            exceeds = held(session, &[NEVER, NEVER_AS_READER].concat(), true).await?;
         }
-        if schema::owns_the_log(connection).await? {
+        if schema::owns_the_log(session).await? {
             exceeds = vec!["change the log's tables: it is their owner, or a superuser".to_owned()];
         }
     }
@@ -109,10 +116,10 @@ async fn rights(connection: &mut PgConnection, login: Login) -> Result<Rights, s
 }
 
 /// `right on table` of those that the user has, or has not.
-async fn held(connection: &mut PgConnection, asked: &Needs, has: bool) -> Result<Vec<String>, sqlx::Error> {
+async fn held(session: &mut Session, asked: &Needs, has: bool) -> Result<Vec<String>, sqlx::Error> {
     let pairs = || asked.iter().flat_map(|(table, rights)| rights.iter().map(|right| (*right, *table)));
     let (rights, tables): (Vec<&str>, Vec<&str>) = pairs().unzip();
-    let found: Vec<String> = sqlx::query_scalar(HELD).bind(rights).bind(tables).fetch_all(connection).await?;
+    let found: Vec<String> = sqlx::query_scalar(HELD).bind(rights).bind(tables).fetch_all(session).await?;
     let is_held = |right: &str, table: &str| found.iter().any(|held| *held == format!("{table} {right}"));
     let named = pairs().filter(|(right, table)| is_held(right, table) == has);
     Ok(named.map(|(right, table)| format!("{right} on {table}")).collect())
@@ -124,9 +131,9 @@ impl Store {
     /// # Errors
     /// When the database gives no answer.
     pub async fn user(&self) -> Result<(String, bool), StoreError> {
-        let ask = async |connection: &mut PgConnection| {
-            let user = sqlx::query_scalar("SELECT current_user::text").fetch_one(&mut *connection).await?;
-            Ok((user, schema::owns_the_log(connection).await?))
+        let ask = async |session: &mut Session| {
+            let user = sqlx::query_scalar("SELECT current_user::text").fetch_one(&mut *session).await?;
+            Ok::<_, sqlx::Error>((user, schema::owns_the_log(session).await?))
         };
         self.writer.run(ask).await
     }

@@ -1,5 +1,7 @@
 //! Migrations: applying them, and telling whether the database has those that this program knows.
 
+use super::session::Session;
+use super::write;
 use sqlx::PgConnection;
 use sqlx::migrate::{MigrateError, Migrator};
 use std::collections::BTreeMap;
@@ -47,10 +49,10 @@ impl std::fmt::Display for SchemaState {
     }
 }
 
-pub(super) async fn state(connection: &mut PgConnection) -> Result<SchemaState, sqlx::Error> {
+pub(super) async fn state(session: &mut Session) -> Result<SchemaState, sqlx::Error> {
     let query =
         sqlx::query_as::<_, (i64, Vec<u8>)>("SELECT version, checksum FROM _sqlx_migrations WHERE success");
-    let applied: BTreeMap<i64, Vec<u8>> = match query.fetch_all(connection).await {
+    let applied: BTreeMap<i64, Vec<u8>> = match query.fetch_all(session).await {
         Ok(rows) => rows.into_iter().collect(),
         Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(UNDEFINED_TABLE) => {
             BTreeMap::new()
@@ -70,19 +72,19 @@ pub(super) async fn state(connection: &mut PgConnection) -> Result<SchemaState, 
 }
 
 /// Fails where nothing can be written, as on a standby; writes nothing.
-pub(super) async fn write_nothing(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    sqlx::query("DELETE FROM audit_pending WHERE false").execute(connection).await.map(|_| ())
+pub(super) async fn write_nothing(session: &mut Session) -> Result<(), sqlx::Error> {
+    write::command(session, sqlx::query("DELETE FROM audit_pending WHERE false")).await
 }
 
 /// Whether this user could change the table of the log: its owner, a member of that role, or a superuser.
-pub(super) async fn owns_the_log(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+pub(super) async fn owns_the_log(session: &mut Session) -> Result<bool, sqlx::Error> {
     let query = "SELECT pg_has_role(current_user, relowner, 'USAGE') FROM pg_class WHERE oid = 'predictions'::regclass";
-    sqlx::query_scalar(query).fetch_one(connection).await
+    sqlx::query_scalar(query).fetch_one(session).await
 }
 
 pub(super) async fn migrate(connection: &mut PgConnection) -> Result<(), MigrateError> {
     // A migration may take longer than any request; it is the operator who watches it.
-    sqlx::query("SET statement_timeout = 0").execute(&mut *connection).await?;
+    write::command(&mut *connection, sqlx::query("SET statement_timeout = 0")).await?;
     let mut migrator = Migrator { migrations: MIGRATIONS.migrations.clone(), ..Migrator::DEFAULT };
     // A database that is ahead of this program is fine; what this program knows must still match.
     migrator.set_ignore_missing(true).run(connection).await

@@ -1,7 +1,8 @@
 //! The table `shadow_predictions`: one insert.
 
+use super::session::Session;
+use super::{StoreError, write};
 use crate::shadow::ShadowRow;
-use sqlx::PgConnection;
 use sqlx::types::Json;
 
 const INSERT: &str = "
@@ -11,9 +12,9 @@ INSERT INTO shadow_predictions (
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
 
 /// One statement in its own transaction.
-pub(super) async fn insert(connection: &mut PgConnection, row: &ShadowRow) -> Result<(), sqlx::Error> {
+pub(super) async fn insert(session: &mut Session, row: &ShadowRow) -> Result<(), StoreError> {
     let model = &row.candidate.model;
-    sqlx::query(INSERT)
+    let insert = sqlx::query(INSERT)
         .bind(row.prediction_id)
         .bind(&model.manifest().name)
         .bind(&model.manifest().version)
@@ -26,8 +27,6 @@ pub(super) async fn insert(connection: &mut PgConnection, row: &ShadowRow) -> Re
         .bind(model.variant().policy.threshold)
         .bind(row.score.verdict.code())
         .bind(row.answered.probability)
-        .bind(row.answered.verdict.code())
-        .execute(connection)
-        .await
-        .map(|_| ())
+        .bind(row.answered.verdict.code());
+    write::exactly(session, 1, "shadow_predictions", insert).await
 }

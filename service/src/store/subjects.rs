@@ -1,7 +1,7 @@
 //! The table `subjects`: a key for each person, found by the keyed digest of an identifier, and taken away by erasure.
 
-use super::{Store, StoreError};
-use sqlx::PgConnection;
+use super::session::Session;
+use super::{Store, StoreError, write};
 use time::OffsetDateTime;
 
 const FIND: &str = "SELECT subject_key FROM subjects WHERE lookup = $1";
@@ -14,34 +14,42 @@ const ERASE: &str = "
 DELETE FROM subjects USING unnest($1::bytea[], $2::timestamptz[]) AS erased (lookup, erased_at)
 WHERE subjects.lookup = erased.lookup AND subjects.created_at <= erased.erased_at";
 
+const LEFT: &str = "
+SELECT count(*) FROM subjects JOIN unnest($1::bytea[], $2::timestamptz[]) AS erased (lookup, erased_at)
+ON subjects.lookup = erased.lookup AND subjects.created_at <= erased.erased_at";
+
+/// Somebody may be erased between the making of a key and the look at it, hardly twice.
+const TRIES: usize = 3;
+
 /// The key of a subject.
-pub(super) async fn find(
-    connection: &mut PgConnection,
-    lookup: &[u8; 32],
-) -> Result<Option<Vec<u8>>, sqlx::Error> {
-    sqlx::query_scalar(FIND).bind(lookup).fetch_optional(connection).await
+pub(super) async fn find(session: &mut Session, lookup: &[u8; 32]) -> Result<Option<Vec<u8>>, sqlx::Error> {
+    sqlx::query_scalar(FIND).bind(lookup).fetch_optional(session).await
 }
 
 /// The key of a subject, made from `fresh` where there is none.
 pub(super) async fn find_or_make(
-    connection: &mut PgConnection,
+    session: &mut Session,
     lookup: &[u8; 32],
     fresh: &[u8; 32],
-) -> Result<Vec<u8>, sqlx::Error> {
-    loop {
-        if let Some(key) = find(connection, lookup).await? {
+) -> Result<Vec<u8>, StoreError> {
+    for _ in 0..TRIES {
+        if let Some(key) = find(session, lookup).await? {
             return Ok(key);
         }
-        sqlx::query(MAKE).bind(lookup).bind(fresh).execute(&mut *connection).await?;
+        write::some(&mut *session, sqlx::query(MAKE).bind(lookup).bind(fresh)).await?;
     }
+    let found = find(session, lookup).await?;
+    found.ok_or(StoreError::Rows { table: "subjects", written: 1, kept: 0 })
 }
 
 pub(super) async fn erase(
-    connection: &mut PgConnection,
+    session: &mut Session,
     erasures: &[([u8; 32], OffsetDateTime)],
-) -> Result<u64, sqlx::Error> {
+) -> Result<u64, StoreError> {
     let (lookups, moments): (Vec<_>, Vec<_>) = erasures.iter().copied().unzip();
-    Ok(sqlx::query(ERASE).bind(lookups).bind(moments).execute(connection).await?.rows_affected())
+    let left = sqlx::query_scalar(LEFT).bind(lookups.clone()).bind(moments.clone());
+    let erase = sqlx::query(ERASE).bind(lookups).bind(moments);
+    write::delete(session, erasures.len() as u64, "subjects", erase, left).await
 }
 
 impl Store {

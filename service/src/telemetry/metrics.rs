@@ -1,6 +1,7 @@
 //! Every metric, declared once. Label values come from closed sets, so that no client can grow the registry.
 
 mod audit;
+mod database;
 mod declare;
 mod operations;
 mod page;
@@ -11,6 +12,7 @@ pub use operations::Operations;
 use super::buckets::{BATCH_BUCKETS, DIFFERENCE_BUCKETS, DURATION_BUCKETS_SECONDS};
 use cxr::RejectReason;
 use cxr::decide::Verdict;
+use database::DatabaseMetrics;
 use declare::{Registry, counter, counters, gauge, gauges, histogram, histograms, read_counter};
 use prometheus::{
     Encoder, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, TextEncoder,
@@ -52,6 +54,7 @@ pub struct Metrics {
     ready: IntGauge,
     /// What an operator renews or provides.
     pub operations: Operations,
+    database: DatabaseMetrics,
 }
 
 impl Metrics {
@@ -200,6 +203,7 @@ impl Metrics {
             )?,
             ready: gauge(&registry, "cxr_ready", "1 when the last readiness check passed.")?,
             operations: Operations::new(&registry)?,
+            database: DatabaseMetrics::new(&registry)?,
             registry,
         };
         metrics.start_at_zero(refusal_causes);
@@ -268,6 +272,11 @@ impl Metrics {
     /// One retry that got an earlier answer.
     pub fn repeated(&self) {
         self.repeats.inc();
+    }
+
+    /// Those of the database.
+    pub const fn database(&self) -> &DatabaseMetrics {
+        &self.database
     }
 
     /// One request refused before admission.

@@ -15,12 +15,16 @@ pub(super) async fn logins(config: &DatabaseConfig) -> Vec<Problem> {
     // One user for both may write: what a reader must not do says nothing then.
     let strict = config.refuse_owner && config.has_reader();
     problems.extend(judged(key, Login::Reader, strict, log_in(config, Login::Reader).await));
+    if config.has_direct() {
+        let direct = log_in(config, Login::Direct).await;
+        problems.extend(judged("database.direct_url", Login::Direct, config.refuse_owner, direct));
+    }
     problems
 }
 
 fn judged(key: &str, login: Login, strict: bool, found: Result<Rights, StoreError>) -> Vec<Problem> {
     let (role, other) = match login {
-        Login::Writer => ("cxr_writer", ""),
+        Login::Writer | Login::Direct => ("cxr_writer", ""),
         Login::Reader => ("cxr_auditor", ", or give such a user in database.reader_url"),
     };
     let Rights { user, schema, lacks, exceeds } = match found {

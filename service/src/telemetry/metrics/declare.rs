@@ -4,7 +4,8 @@ use super::super::buckets::DURATION_BUCKETS_SECONDS;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{MetricFamily, MetricType};
 use prometheus::{
-    Counter, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Counter, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts,
 };
 use std::sync::{Mutex, PoisonError};
 
@@ -119,6 +120,10 @@ pub(super) fn gauge(registry: &Registry, name: &str, help: &str) -> Declared<Int
 
 pub(super) fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Declared<IntGaugeVec> {
     registered(registry, IntGaugeVec::new(Opts::new(name, help), labels)?)
+}
+
+pub(super) fn number(registry: &Registry, name: &str, help: &str) -> Declared<Gauge> {
+    registered(registry, Gauge::new(name, help)?)
 }
 
 pub(super) fn histogram(registry: &Registry, name: &str, help: &str, buckets: &[f64]) -> Declared<Histogram> {

@@ -1,0 +1,239 @@
+//! One connection: what it relies on is set, read back, and true again whenever it is looked at.
+
+use super::connect::ConnectError;
+use crate::config::database::Pooling;
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+use sqlx::error::BoxDynError;
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgQueryResult, PgRow, PgStatement, PgTypeInfo};
+use sqlx::{
+    AssertSqlSafe, Connection, Describe, Either, Execute, Executor, PgConnection, Postgres, Row, SqlStr,
+    Transaction,
+};
+use std::time::{Duration, Instant};
+use uuid::Uuid;
+
+/// Settings by name, each value as Postgres shows it.
+pub(super) type Settings = Vec<(&'static str, String)>;
+
+/// A variable of ours that tells one session from another: a pooler that shares sessions mixes them up.
+const MARK: &str = "cxr.session";
+
+/// A connection whose settings are in force.
+#[derive(Debug)]
+pub(super) struct Session {
+    connection: PgConnection,
+    pooling: Pooling,
+    /// Begins a transaction in which the settings hold.
+    begin: String,
+    /// Of a session of its own: what [`verify`](Self::verify) must find.
+    expected: Settings,
+    pub(super) since: Instant,
+    /// Whether its sessions can write.
+    pub(super) writable: bool,
+}
+
+impl Session {
+    /// Takes over a connection: sets what is relied on and reads it back.
+    pub(super) async fn open(
+        options: &PgConnectOptions,
+        pooling: Pooling,
+        settings: &Settings,
+    ) -> Result<Self, ConnectError> {
+        let mut connection = PgConnection::connect_with(options).await?;
+        let mut expected = settings.clone();
+        let (set, begin) = match pooling {
+            Pooling::Session => {
+                expected.push((MARK, Uuid::new_v4().to_string()));
+                (assignments("SET", &expected), String::new())
+            }
+            Pooling::Transaction => {
+                (String::new(), format!("BEGIN; {}", assignments("SET LOCAL", &expected)))
+            }
+        };
+        let end = if begin.is_empty() { "" } else { "; COMMIT" };
+        let look =
+            "SELECT NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off' AS writable";
+        let asked = format!("{set}{begin}{look}{end}");
+        let row = sqlx::raw_sql(AssertSqlSafe(asked)).fetch_one(&mut connection).await?;
+        let writable = row.try_get("writable")?;
+        let since = Instant::now();
+        let mut session = Self { connection, pooling, begin, expected, since, writable };
+        session.verify().await?;
+        Ok(session)
+    }
+
+    /// Whether what was set is still what is in force, over the session that it was set in.
+    pub(super) async fn verify(&mut self) -> Result<(), ConnectError> {
+        let columns: Vec<String> = self
+            .expected
+            .iter()
+            .map(|(name, _)| format!("coalesce(current_setting('{name}', true), '')"))
+            .collect();
+        let end = if self.begin.is_empty() { "" } else { "; COMMIT" };
+        let asked = format!("{}SELECT {}{end}", self.begin, columns.join(", "));
+        let row = sqlx::raw_sql(AssertSqlSafe(asked)).fetch_one(&mut self.connection).await?;
+        for (column, (name, expected)) in self.expected.iter().enumerate() {
+            let found: String = row.try_get(column)?;
+            if *name == MARK && found != *expected {
+                return Err(ConnectError::Shared);
+            }
+            if found != *expected {
+                return Err(ConnectError::Setting { name, expected: expected.clone(), found });
+            }
+        }
+        Ok(())
+    }
+
+    /// Shows that a second connection is a second session. A pooler in transaction mode gives both the same one, or others by chance.
+    pub(super) async fn is_one_of_its_own(&mut self, options: &PgConnectOptions) -> Result<(), ConnectError> {
+        if self.pooling == Pooling::Transaction {
+            return Ok(());
+        }
+        let mut witness = PgConnection::connect_with(options).await?;
+        let mark = format!("SET {MARK} = 'witness'");
+        sqlx::raw_sql(AssertSqlSafe(mark)).fetch_all(&mut witness).await?;
+        let verified = self.verify().await;
+        drop(witness.close().await);
+        verified
+    }
+
+    /// Begins what [`end`](Self::end) ends. Only where transactions are pooled it is a transaction of its own.
+    pub(super) async fn begin(&mut self) -> Result<(), sqlx::Error> {
+        match self.pooling {
+            Pooling::Session => Ok(()),
+            Pooling::Transaction => {
+                let begin = AssertSqlSafe(self.begin.clone());
+                sqlx::raw_sql(begin).fetch_all(&mut self.connection).await.map(drop)
+            }
+        }
+    }
+
+    /// Commits it, or takes it back.
+    pub(super) async fn end(&mut self, commit: bool) -> Result<(), sqlx::Error> {
+        match self.pooling {
+            Pooling::Session => Ok(()),
+            Pooling::Transaction => {
+                let end = if commit { "COMMIT" } else { "ROLLBACK" };
+                sqlx::raw_sql(end).fetch_all(&mut self.connection).await.map(drop)
+            }
+        }
+    }
+
+    /// A transaction of several statements. For connections outside the pools only.
+    pub(super) async fn transaction(&mut self) -> Result<Transaction<'_, Postgres>, sqlx::Error> {
+        match self.pooling {
+            Pooling::Session => self.connection.begin().await,
+            Pooling::Transaction => self.connection.begin_with(AssertSqlSafe(self.begin.clone())).await,
+        }
+    }
+
+    /// The connection itself, for the library's migrations.
+    pub(super) const fn connection(&mut self) -> &mut PgConnection {
+        &mut self.connection
+    }
+
+    pub(super) async fn close(self) {
+        drop(self.connection.close().await);
+    }
+}
+
+/// Statements that assign settings. Names and values are ours.
+fn assignments(set: &str, settings: &Settings) -> String {
+    let each = settings.iter().map(|(name, value)| format!("{set} {name} = '{value}'; "));
+    each.collect::<Vec<_>>().concat()
+}
+
+/// A duration as Postgres shows one: in the largest unit that divides it.
+pub(super) fn shown(duration: Duration) -> String {
+    let ms = duration.as_millis();
+    let units = [("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1000)];
+    match units.into_iter().find(|(_, unit)| ms > 0 && ms % unit == 0) {
+        Some((name, unit)) => format!("{}{name}", ms / unit),
+        None if ms == 0 => "0".to_owned(),
+        None => format!("{ms}ms"),
+    }
+}
+
+/// Statements are prepared under a name where the session is ours: the name is unknown in the next one.
+impl<'c> Executor<'c> for &'c mut Session {
+    type Database = Postgres;
+
+    fn fetch_many<'e, 'q: 'e, E>(
+        self,
+        query: E,
+    ) -> BoxStream<'e, Result<Either<PgQueryResult, PgRow>, sqlx::Error>>
+    where
+        'c: 'e,
+        E: 'q + Execute<'q, Postgres>,
+    {
+        let named = self.pooling == Pooling::Session;
+        self.connection.fetch_many(Sent { query, named })
+    }
+
+    fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<PgRow>, sqlx::Error>>
+    where
+        'c: 'e,
+        E: 'q + Execute<'q, Postgres>,
+    {
+        let named = self.pooling == Pooling::Session;
+        self.connection.fetch_optional(Sent { query, named })
+    }
+
+    fn prepare_with<'e>(
+        self,
+        sql: SqlStr,
+        parameters: &'e [PgTypeInfo],
+    ) -> BoxFuture<'e, Result<PgStatement, sqlx::Error>>
+    where
+        'c: 'e,
+    {
+        self.connection.prepare_with(sql, parameters)
+    }
+
+    fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, Result<Describe<Postgres>, sqlx::Error>>
+    where
+        'c: 'e,
+    {
+        self.connection.describe(sql)
+    }
+}
+
+/// A statement with or without a name of its own.
+struct Sent<E> {
+    query: E,
+    named: bool,
+}
+
+impl<'q, E: Execute<'q, Postgres>> Execute<'q, Postgres> for Sent<E> {
+    fn sql(self) -> SqlStr {
+        self.query.sql()
+    }
+
+    fn statement(&self) -> Option<&PgStatement> {
+        self.query.statement()
+    }
+
+    fn take_arguments(&mut self) -> Result<Option<PgArguments>, BoxDynError> {
+        self.query.take_arguments()
+    }
+
+    fn persistent(&self) -> bool {
+        self.named && self.query.persistent()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_written_as_postgres_shows_them() {
+        let written = |ms| shown(Duration::from_millis(ms));
+        assert_eq!(
+            [0, 1, 1500, 5000, 60_000, 90_000].map(written),
+            ["0", "1ms", "1500ms", "5s", "1min", "90s"]
+        );
+        assert_eq!([3_600_000, 86_400_000, 90_000_000].map(written), ["1h", "1d", "25h"]);
+    }
+}

@@ -1,0 +1,205 @@
+//! A trigger that swallows what is written, without an error: nobody is told that it was written.
+
+use crate::log::{number, sequenced};
+use reqwest::{RequestBuilder, Response};
+use serde_json::json;
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+use system_tests::postgres::{psql, shared};
+use system_tests::server::{Options, Server, binary, problem};
+use system_tests::{bundles, images, tokens};
+
+/// Takes every insert into a table, or every deletion from it, and does nothing.
+fn swallow(url: &str, table: &str, deed: &str) {
+    let function = "create or replace function swallow() returns trigger language plpgsql as $$ begin return null; end $$";
+    psql(url, function).unwrap();
+    psql(
+        url,
+        &format!("create trigger swallows before {deed} on {table} for each row execute function swallow()"),
+    )
+    .unwrap();
+}
+
+fn stop_swallowing(url: &str, table: &str) {
+    psql(url, &format!("drop trigger swallows on {table}")).unwrap();
+}
+
+fn predict(server: &Server, key: &str, image: Vec<u8>) -> RequestBuilder {
+    let request = server.client.post(format!("{}/v1/predictions", server.base));
+    let request = request.bearer_auth(tokens::token("predict")).header("Idempotency-Key", key);
+    request.header("X-Subject-Id", "somebody").body(image)
+}
+
+/// A command that must fail; what it says.
+fn failing(url: &str, arguments: &[&str], input: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(binary());
+    command.args(arguments).env("CXR_PROFILE", "development").env("CXR_SERVICE__DATABASE__URL", url);
+    command.env("CXR_SERVICE__AUDIT__ERASURES_FILE", folder.path().join("erased"));
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let done = child.wait_with_output().unwrap();
+    let told = String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned();
+    assert!(!done.status.success(), "{told}");
+    told
+}
+
+async fn refused(response: Response) {
+    let problem = problem(response, 503, "audit_unavailable").await;
+    assert!(problem["receipt"].is_null() && problem["id"].is_null(), "{problem}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_answer_is_given_whose_rows_were_swallowed() {
+    let url = shared().database();
+    let server = Options::on(&url).start_ready().await;
+    for (n, table) in ["predictions", "audit_pending", "idempotency_keys"].into_iter().enumerate() {
+        swallow(&url, table, "insert");
+        for (image, what) in
+            [(images::jpeg(n as u64, true), "a prediction"), (images::blank(), "a rejection")]
+        {
+            let response = predict(&server, &format!("{table}-{what}"), image).send().await.unwrap();
+            refused(response).await;
+        }
+        let told = server.client.get(format!("{}/readyz", server.base)).send().await.unwrap();
+        let told = problem(told, 503, "not_ready").await["detail"].to_string();
+        assert!(told.contains(&format!("table {table} kept 0 of 1 rows")), "{told}");
+        stop_swallowing(&url, table);
+        // Nothing of it is left behind: neither a row without its leaf nor a leaf without its row.
+        for table in ["predictions", "audit_pending", "audit_leaves", "idempotency_keys"] {
+            assert_eq!(number(&url, &format!("select count(*) from {table}")), 0, "{table}");
+        }
+    }
+    let response = predict(&server, "k", images::jpeg(1, true)).send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    server.wait_ready(true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_are_committed_together_are_counted_one_by_one() {
+    let url = shared().database();
+    let options =
+        Options::on(&url).set("audit.commit.from_in_flight", &1).set("audit.commit.max_delay_ms", &200);
+    let server = options.start_ready().await;
+    // One of the group's rows is swallowed: none of them is committed.
+    psql(
+        &url,
+        "create function swallow_blank() returns trigger language plpgsql as
+        $$ begin if new.reason = 'blank' then return null; end if; return new; end $$",
+    )
+    .unwrap();
+    let trigger =
+        "create trigger swallows before insert on predictions for each row execute function swallow_blank()";
+    psql(&url, trigger).unwrap();
+    let others = (0..6).map(|seed| server.post("", images::jpeg(seed, true)));
+    let (blank, others) =
+        tokio::join!(server.post("", images::blank()), futures_util::future::join_all(others));
+    refused(blank).await;
+    let mut answered = 0;
+    for other in others {
+        match other.status().as_u16() {
+            200 => answered += 1,
+            _ => refused(other).await,
+        }
+    }
+    assert_eq!(number(&url, "select count(*) from predictions"), answered);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_said_to_be_written_that_was_swallowed() {
+    let url = shared().database();
+    let server = Options::on(&url).start_ready().await;
+    let answer: serde_json::Value = server.post("", images::jpeg(1, true)).await.json().await.unwrap();
+    let id = answer["id"].as_str().unwrap();
+
+    swallow(&url, "labels", "insert");
+    let label = json!({"label": "positive", "source": "radiologist", "labelled_at": "2026-01-05T10:00:00Z"});
+    let send = || {
+        let request = server.client.post(format!("{}/v1/predictions/{id}/labels", server.base));
+        request.bearer_auth(tokens::token("label")).json(&label).send()
+    };
+    refused(send().await.unwrap()).await;
+    stop_swallowing(&url, "labels");
+    assert!(send().await.unwrap().status().is_success());
+
+    swallow(&url, "audit_reads", "insert");
+    refused(server.get(&format!("/v1/predictions/{id}"), "audit:read").await).await;
+    refused(server.get("/v1/predictions", "audit:read").await).await;
+    let told = failing(&url, &["audit", "export", "--out", "/dev/null"], "");
+    assert!(told.contains("table audit_reads kept 0 of 1 rows"), "{told}");
+    stop_swallowing(&url, "audit_reads");
+    assert_eq!(server.get("/v1/predictions", "audit:read").await.status(), 200);
+
+    swallow(&url, "subjects", "insert");
+    let begun = Instant::now();
+    refused(predict(&server, "k", images::jpeg(2, true)).send().await.unwrap()).await;
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tree_does_not_grow_over_what_was_swallowed() {
+    for (table, deed) in [
+        ("audit_leaves", "insert"),
+        ("audit_hashes", "insert"),
+        ("audit_checkpoints", "insert"),
+        ("audit_pending", "delete"),
+    ] {
+        let url = shared().database();
+        let server = Options::on(&url).set("audit.sequence.interval_ms", &50).start_ready().await;
+        swallow(&url, table, deed);
+        assert_eq!(server.post("", images::jpeg(1, true)).await.status(), 200);
+        let begun = Instant::now();
+        while !server.log().contains(&format!("of 1 rows of the table {table}")) {
+            assert!(begun.elapsed() < Duration::from_secs(10), "{table}: {}", server.log());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        for table in ["audit_leaves", "audit_hashes", "audit_checkpoints"] {
+            assert_eq!(number(&url, &format!("select count(*) from {table}")), 0, "{table}");
+        }
+        stop_swallowing(&url, table);
+        sequenced(&url, 1).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_must_be_forgotten_is_not_said_to_be_gone() {
+    let url = shared().database();
+    let server = Options::on(&url).set("audit.idempotency_kept_ms", &300).start_ready().await;
+    assert_eq!(predict(&server, "k", images::jpeg(1, true)).send().await.unwrap().status(), 200);
+    for table in ["idempotency_keys", "subjects"] {
+        swallow(&url, table, "delete");
+    }
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    refused(predict(&server, "k", images::jpeg(1, true)).send().await.unwrap()).await;
+    let told = failing(&url, &["audit", "erase-subject", "--identifiers", "-"], "somebody\n");
+    assert!(told.contains("0 of 1 rows of the table subjects"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_candidate_s_score_that_was_swallowed_counts_as_failed() {
+    let folder = tempfile::tempdir().unwrap();
+    let candidate = folder.path().join("candidate");
+    bundles::copy(&candidate, "9.6.0");
+    let url = shared().database();
+    let server = Options::on(&url).set("model.shadow.bundle", &candidate.display()).start_ready().await;
+    swallow(&url, "shadow_predictions", "insert");
+    assert_eq!(server.post("", images::jpeg(1, true)).await.status(), 200);
+    let begun = Instant::now();
+    while server.metric("cxr_shadow_total{result=\"failed\"}").await != Some(1.0) {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{}", server.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_month_that_is_not_in_the_list_is_not_made_and_a_hold_that_is_swallowed_is_not_set() {
+    let url = shared().database();
+    let newest = psql(&url, "select name from predictions_months order by starts desc limit 1").unwrap();
+    swallow(&url, "predictions_months", "insert or update");
+    let made = psql(&url, "select make_months(6)").unwrap_err();
+    assert!(made.contains("kept 0 of 1 rows"), "{made}");
+    let told = failing(&url, &["audit", "hold", "--month", &newest, "--reason", "court"], "");
+    assert!(told.contains("0 of 1 rows of the table predictions_months"), "{told}");
+}

@@ -1,0 +1,128 @@
+//! PgBouncer between the service and Postgres, in both modes.
+
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+use system_tests::pgbouncer::PgBouncer;
+use system_tests::postgres::{Cluster, name, psql};
+use system_tests::server::{Options, Server, problem};
+use system_tests::{images, tokens};
+
+/// A start-up parameter that PgBouncer takes and drops: so `synchronous_commit` was lost without a word.
+const DROPPED: &str = "options,extra_float_digits";
+
+async fn sequencing(server: &Server) -> bool {
+    server.metric("cxr_audit_sequencing").await == Some(1.0)
+}
+
+async fn until<F: Future<Output = bool>>(what: &str, server: &Server, mut holds: impl FnMut() -> F) {
+    let begun = Instant::now();
+    while !holds().await {
+        assert!(begun.elapsed() < Duration::from_secs(25), "{what}:\n{}", server.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn keyed(server: &Server, key: &str, seed: u64) -> (u16, Value) {
+    let request = server.client.post(format!("{}/v1/predictions", server.base));
+    let request = request.bearer_auth(tokens::token("predict")).header("Idempotency-Key", key);
+    let response =
+        request.header("X-Subject-Id", "somebody").body(images::jpeg(seed, true)).send().await.unwrap();
+    (response.status().as_u16(), response.json().await.unwrap())
+}
+
+/// Everything that the service does with its database.
+async fn everything(server: &Server, url: &str) {
+    let sent = (0..24).map(|seed| server.post("", images::jpeg(seed, seed % 2 == 0)));
+    for answer in futures_util::future::join_all(sent).await {
+        assert_eq!(answer.status(), 200, "{}", server.log());
+    }
+    let (_, first) = keyed(server, "k", 1).await;
+    let (status, again) = keyed(server, "k", 1).await;
+    assert_eq!((status, &first["id"]), (200, &again["id"]));
+    let id = first["id"].as_str().unwrap();
+    let label = json!({"label": "positive", "source": "radiologist", "labelled_at": "2026-01-05T10:00:00Z"});
+    let request = server.client.post(format!("{}/v1/predictions/{id}/labels", server.base));
+    let labelled = request.bearer_auth(tokens::token("label")).json(&label).send().await.unwrap();
+    assert!(labelled.status().is_success());
+    for path in
+        [format!("/v1/predictions/{id}"), "/v1/predictions?label=positive".into(), "/v1/predictions".into()]
+    {
+        assert_eq!(server.get(&path, "audit:read").await.status(), 200, "{path}");
+    }
+    until("the tree grows", server, async || psql(url, "select count(*) from audit_leaves").unwrap() == "25")
+        .await;
+    assert_eq!(psql(url, "select count(*) from predictions").unwrap(), "25");
+    server.wait_ready(true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_session_mode_everything_is_set_although_start_up_options_are_dropped() {
+    let cluster = Cluster::start();
+    let url = cluster.database();
+    let Some(pooler) = PgBouncer::start(&cluster, "session", DROPPED) else { return };
+    // A row is refused whose commit would not be durable: that they are answered shows the setting.
+    cluster.psql("postgres", &format!("alter database {} set synchronous_commit = off", name(&url)));
+    let options = Options::on(&pooler.url(&url)).set("audit.sequence.interval_ms", &50);
+    let (one, two) = (options.start_ready().await, options.start_ready().await);
+    everything(&one, &url).await;
+    // A leader that stalls loses its session, and another one leads.
+    let (leader, other) = if sequencing(&one).await { (&one, &two) } else { (&two, &one) };
+    assert!(sequencing(leader).await && !sequencing(other).await);
+    leader.signal("STOP");
+    until("the other one leads", other, async || sequencing(other).await).await;
+    leader.signal("CONT");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_transaction_mode_the_service_that_is_not_told_of_it_is_not_ready_and_says_why() {
+    let cluster = Cluster::start();
+    let url = cluster.database();
+    let Some(pooler) = PgBouncer::start(&cluster, "transaction", DROPPED) else { return };
+    let server = Options::on(&pooler.url(&url)).start().await;
+    let response = server.client.get(format!("{}/readyz", server.base)).send().await.unwrap();
+    let told = problem(response, 503, "not_ready").await["detail"].to_string();
+    assert!(told.contains("PgBouncer") && told.contains("service.database.pooling"), "{told}");
+    problem(server.post("", images::jpeg(1, true)).await, 503, "audit_unavailable").await;
+    assert_eq!(psql(&url, "select count(*) from predictions").unwrap(), "0");
+    // No lock of the tree's stays behind in a session that others use.
+    let locks = "select count(*) from pg_locks where locktype = 'advisory'";
+    assert_eq!(psql(&url, locks).unwrap(), "0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_transaction_mode_everything_works_for_the_service_that_is_told_of_it() {
+    let cluster = Cluster::start();
+    let url = cluster.database();
+    // As it comes: it refuses start-up parameters that it does not know.
+    let Some(pooler) = PgBouncer::start(&cluster, "transaction", "") else { return };
+    cluster.psql("postgres", &format!("alter database {} set synchronous_commit = off", name(&url)));
+    let refused = Options::on(&pooler.url(&url)).set("database.pooling", &"transaction").run_to_end();
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && told.contains("service.database.direct_url"), "{told}");
+    let options = Options::on(&pooler.url(&url)).set("database.pooling", &"transaction");
+    let options = options.set("database.direct_url", &url).set("audit.sequence.interval_ms", &50);
+    let servers = [options.start_ready().await, options.start_ready().await];
+    everything(&servers[0], &url).await;
+    // Sessions are shared by both: what one of them sets is nowhere left behind.
+    for _ in 0..3 {
+        let sent = (0..16).map(|n: usize| servers[n % 2].post("", images::jpeg(n as u64, true)));
+        for answer in futures_util::future::join_all(sent).await {
+            assert_eq!(answer.status(), 200, "{}", servers[0].log());
+        }
+    }
+    assert_eq!(psql(&pooler.url(&url), "show synchronous_commit").unwrap(), "off");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pooler_whose_mode_is_changed_while_the_service_runs_is_found_out() {
+    let cluster = Cluster::start();
+    let url = cluster.database();
+    let Some(pooler) = PgBouncer::start(&cluster, "session", "") else { return };
+    let server = Options::on(&pooler.url(&url)).start_ready().await;
+    pooler.change_mode("transaction");
+    until("it is not ready", &server, async || {
+        let told = server.client.get(format!("{}/readyz", server.base)).send().await.unwrap();
+        told.text().await.unwrap().contains("PgBouncer")
+    })
+    .await;
+}

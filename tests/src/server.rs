@@ -85,13 +85,6 @@ impl Options {
         self
     }
 
-    /// Leaves `service.<key>` to the configuration.
-    #[must_use]
-    pub fn unset(mut self, key: &str) -> Self {
-        self.environment.remove(&format!("CXR_SERVICE__{}", key.replace('.', "__").to_uppercase()));
-        self
-    }
-
     /// Sets a variable as it is.
     #[must_use]
     pub fn variable(mut self, name: &str, value: &str) -> Self {

@@ -69,7 +69,9 @@ pub(super) fn through_thumbnail(pixels: &[u8], (width, height): (u32, u32), shri
     // The type is known: without it every type of pixel is compiled, which takes a minute.
     let original = TypedImageRef::<U8>::from_buffer(width, height, pixels).expect("width x height pixels");
     let mut small = TypedImage::<U8>::new(shrunk(width), shrunk(height));
-    resizer.resize_typed(&original, &mut small, &options).expect("the whole of an image with sides above zero");
+    resizer
+        .resize_typed(&original, &mut small, &options)
+        .expect("the whole of an image with sides above zero");
     let mut back = TypedImage::<U8>::new(width, height);
     resizer.resize_typed(&small, &mut back, &options).expect("the whole of an image with sides above zero");
     back.pixels().iter().map(|pixel| pixel.0).collect()

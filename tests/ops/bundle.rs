@@ -20,9 +20,8 @@ fn openssl(folder: &Path, arguments: &str) -> bool {
 /// A folder with a copy of the shipped bundle in `model`, and a key in `own.key` and `own.pem`.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let copied =
-        Command::new("cp").arg("-r").arg(root().join("models/default")).arg(folder.path().join("model"));
-    assert!({ copied }.status().unwrap().success());
+    let (shipped, copy) = (root().join("models/default"), folder.path().join("model"));
+    assert!(Command::new("cp").arg("-r").args([shipped, copy]).status().unwrap().success());
     let (made, public) = bundle(folder.path(), &["new-key", "--out", "own.key"]);
     assert!(made, "{public}");
     std::fs::write(folder.path().join("own.pem"), public).unwrap();

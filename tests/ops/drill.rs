@@ -22,14 +22,15 @@ async fn a_backup_is_tried_beside_the_configuration_of_a_service_and_by_a_user_w
     assert_eq!(server.post("", images::jpeg(1, true)).await.status(), 200);
     log::anchored(&anchor, 1).await;
     let dump = folder.path().join("dump");
-    let dumped =
-        Command::new("pg_dump").args(["--format=custom", "--dbname", &as_user(&url, "backup"), "--file"]);
-    assert!({ dumped }.arg(&dump).status().unwrap().success());
+    let backup = as_user(&url, "backup");
+    let mut dumped = Command::new("pg_dump");
+    dumped.args(["--format=custom", "--dbname", &backup, "--file"]).arg(&dump);
+    assert!(dumped.status().unwrap().success());
 
     // The folder has a production.yaml and no development.yaml, and the variables name the database in use.
     std::fs::write(folder.path().join("production.yaml"), "service: {audit: {site: here}}").unwrap();
     let drill = |mut command: Command| {
-        command.args([&url, log::PUBLIC_KEY]).arg(&anchor).arg(&dump);
+        command.args([url.as_str(), log::PUBLIC_KEY]).arg(&anchor).arg(&dump);
         command.env("CXR_SERVICE", binary()).env("CXR_CONFIG_DIR", folder.path());
         command.env("CXR_SERVICE__DATABASE__URL", "postgres://nobody@localhost/nothing?host=/nowhere");
         command.env("CXR_SERVICE__DATABASE__READER_URL", "postgres://nobody@localhost/nothing?host=/nowhere");

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use system_tests::server::{Options, Server, binary};
 use system_tests::{images, log, postgres, root};
 
@@ -102,32 +102,18 @@ async fn what_is_served_is_what_the_page_lists() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_set_that_cannot_be_fetched_and_waiting_requests_are_counted() {
-    let cluster = postgres::Cluster::start();
-    let url = cluster.database();
+async fn a_key_set_that_cannot_be_fetched_is_counted() {
     let folder = tempfile::tempdir().unwrap();
     let keys = "service:\n  auth: {keys: [{jwks_url: 'http://127.0.0.1:9/jwks'}]}\n";
     std::fs::write(folder.path().join("development.yaml"), keys).unwrap();
-    let options = Options::on(&url).variable("CXR_CONFIG_DIR", folder.path().to_str().unwrap());
-    let server =
-        options.set("auth.jwks.refresh_ms", &200).set("database.acquire_timeout_ms", &3000).start().await;
+    let options = Options::on(&postgres::shared().database());
+    let options = options.variable("CXR_CONFIG_DIR", folder.path().to_str().unwrap());
+    let server = options.set("auth.jwks.refresh_ms", &200).start().await;
     let failures = "cxr_key_set_fetch_failures_total{source=\"0\"}";
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     while server.metric(failures).await.is_none_or(|n| n < 2.0) {
-        assert!(begun.elapsed().as_secs() < 20, "{}", exposition(&server).await);
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        assert!(begun.elapsed() < Duration::from_secs(20), "{}", exposition(&server).await);
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert_eq!(server.metric("cxr_key_set_fetched_timestamp_seconds{source=\"0\"}").await, Some(0.0));
-    cluster.stop();
-    let waiting = futures_util::future::join_all((0..3).map(|_| server.post("", images::jpeg(1, true))));
-    let watched = async {
-        let begun = std::time::Instant::now();
-        while server.metric("cxr_database_connections_awaited{pool=\"writer\"}").await.is_none_or(|n| n < 1.0)
-        {
-            assert!(begun.elapsed().as_secs() < 10, "nobody waits");
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-    };
-    let (answers, ()) = futures_util::future::join(waiting, watched).await;
-    assert!(answers.iter().all(|answer| answer.status() == 503));
 }

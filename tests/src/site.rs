@@ -158,8 +158,8 @@ fn told(output: &Output) -> (bool, String) {
 
 /// The blocks of a page in a language.
 pub fn blocks(page: &str, language: &str) -> Vec<String> {
-    let fence = format!("```{language}\n");
-    let parts = page.split(&fence).skip(1);
+    let begin = format!("```{language}\n");
+    let parts = page.split(&begin).skip(1);
     let blocks: Vec<String> =
         parts.map(|part| part.split("```").next().expect("an end").to_owned()).collect();
     assert!(!blocks.is_empty(), "the page has no block of {language}");

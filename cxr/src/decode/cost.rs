@@ -8,6 +8,8 @@ use std::io::Cursor;
 
 /// Bytes a pixel of samples, their upright copy and what preprocessing adds, where a decoder keeps nothing else.
 const GREY: u64 = 4;
+/// Samples of 16 bits are copied once more to find the bits that are in use.
+const DEEP: u64 = 2;
 /// A progressive JPEG keeps the coefficients of all components, 16 bits each, beside their samples.
 const PROGRESSIVE: u64 = 14;
 /// Sequential JPEG in colour.
@@ -21,10 +23,11 @@ pub fn cost(bytes: &[u8], limits: &DecodeLimits) -> u64 {
     let of_a_pixel = match sniff(bytes) {
         Some(Format::Png) => png(bytes),
         Some(Format::Jpeg) => jpeg(bytes),
-        Some(Format::Tiff) => Some(
-            tiff::size(bytes, limits)
-                .map_or((0, 0), |(n_pixels, sample_bytes)| (n_pixels, 2 * (sample_bytes - 1) + GREY)),
-        ),
+        Some(Format::Tiff) => {
+            Some(tiff::size(bytes, limits).map_or((0, 0), |(n_pixels, sample_bytes)| {
+                (n_pixels, (DEEP + 2) * (sample_bytes - 1) + GREY)
+            }))
+        }
         None => return 0,
     };
     // Without a header that is understood here, the decoder may still find one.
@@ -49,9 +52,9 @@ fn png(bytes: &[u8]) -> Option<(u64, u64)> {
         // A palette may have transparency.
         ColorType::Rgba | ColorType::Indexed => 4,
     };
-    let sample_bytes = if header.bit_depth == BitDepth::Sixteen { 2 } else { 1 };
+    let (sample_bytes, copies) = if header.bit_depth == BitDepth::Sixteen { (2, DEEP) } else { (1, 0) };
     let n_pixels = u64::from(header.width).saturating_mul(header.height.into());
-    Some((n_pixels, channels * sample_bytes + GREY))
+    Some((n_pixels, channels * sample_bytes + GREY + copies))
 }
 
 /// The frame header (ITU-T T.81 B.2.2), wherever the segments before it end.
@@ -118,7 +121,7 @@ mod tests {
         ::tiff::encoder::TiffEncoder::new(&mut file)
             .and_then(|mut encoder| encoder.write_image::<::tiff::encoder::colortype::Gray16>(8, 4, &[7; 32]))
             .unwrap();
-        assert_eq!(cost(&file.into_inner(), &LIMITS), 8 * 4 * 6);
+        assert_eq!(cost(&file.into_inner(), &LIMITS), 8 * 4 * 8);
     }
 
     #[test]

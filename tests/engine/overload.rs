@@ -92,7 +92,7 @@ async fn ten_times_too_much_is_refused_at_once_and_the_accepted_keep_their_pace(
 }
 
 /// Connections of the client that asks again as soon as it is refused.
-const RUDE: usize = 200;
+const RUDE: usize = 300;
 /// Clients of one token beside it.
 const POLITE: usize = 8;
 

@@ -78,6 +78,11 @@ impl Activity {
         state.calls.is_empty().then_some(state.quiet_since)
     }
 
+    /// Requests under way.
+    pub(super) fn n_calls(&self) -> usize {
+        self.state().calls.len()
+    }
+
     pub(super) fn idleness(&self, quiet: Duration, unread: Duration) -> Idleness {
         let state = self.state();
         // All of them: a proxy that waits for one slow client of its own still serves the others over this connection.

@@ -78,7 +78,9 @@ impl Lateness {
             connection.end(ConnectionEnd::Flooding);
             return response;
         };
+        let held = connection.hold();
         tokio::time::sleep(delay).await;
+        drop(held);
         if let Some(stated) = response.headers_mut().get_mut(header::RETRY_AFTER) {
             // Whoever did not wait is asked to wait as long again.
             let seconds = stated.to_str().ok().and_then(|text| text.parse::<u64>().ok()).unwrap_or(1);

@@ -5,7 +5,7 @@ use super::activity::Activity;
 use super::address::{Peer, Site};
 use crate::telemetry::metrics::ConnectionEnd;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -51,6 +51,8 @@ pub(super) struct Connection {
     /// A token that came over it was accepted.
     authenticated: AtomicBool,
     public_answers: Arc<Semaphore>,
+    /// Answers that are held back (http/late.rs).
+    n_held: AtomicUsize,
     end: CancellationToken,
     ended_for: OnceLock<ConnectionEnd>,
 }
@@ -70,6 +72,7 @@ impl Connection {
             activity: Activity::new(),
             authenticated: AtomicBool::new(false),
             public_answers: Arc::new(Semaphore::new(PUBLIC_ANSWERS)),
+            n_held: AtomicUsize::new(0),
             end: CancellationToken::new(),
             ended_for: OnceLock::new(),
         }
@@ -85,6 +88,12 @@ impl Connection {
         Arc::clone(&self.public_answers).acquire_owned().await.ok()
     }
 
+    /// An answer is held back, until the guard is dropped.
+    pub(super) fn hold(&self) -> Held<'_> {
+        self.n_held.fetch_add(1, Ordering::Relaxed);
+        Held(self)
+    }
+
     /// Ends it at once.
     pub(super) fn end(&self, cause: ConnectionEnd) {
         let _ = self.ended_for.set(cause);
@@ -97,10 +106,13 @@ impl Connection {
         self.ended_for.get().copied().unwrap_or(ConnectionEnd::Evicted)
     }
 
-    /// In which order it makes way, earlier first; never while it works for an accepted token.
+    /// In which order it makes way, earlier first; never while it works for an accepted token. A refusal that is held back is no work:
+    /// a client that is refused over hundreds of connections keeps nobody of its address out.
     fn makes_way(&self, now: Instant, spared: Duration) -> Option<(u8, Instant)> {
         let authenticated = self.authenticated.load(Ordering::Relaxed);
+        let only_refused = self.n_held.load(Ordering::Relaxed) >= self.activity.n_calls();
         let (since, order) = match (self.activity.quiet_since(), authenticated) {
+            (None, true) if only_refused => (self.activity.asked_at(), 1),
             (Some(_), false) => (self.activity.asked_at(), 0),
             (None, false) => (self.activity.asked_at(), 1),
             // What serves clients is spared a moment in any case: they ask again over it.
@@ -108,6 +120,16 @@ impl Connection {
             _ => return None,
         };
         (now.saturating_duration_since(since) >= spared).then_some((order, since))
+    }
+}
+
+/// An answer that is held back.
+#[derive(Debug)]
+pub(super) struct Held<'a>(&'a Connection);
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.n_held.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -230,5 +252,12 @@ mod tests {
         let _call = busy.connection.activity.call(Version::HTTP_11);
         assert_eq!(busy.connection.makes_way(Instant::now() + Duration::from_mins(1), Duration::ZERO), None);
         assert_eq!(places.enter_after_waiting(peer(2)).unwrap_err(), NoRoom::Full);
+        // Unless all that it does is wait for refusals.
+        let held = busy.connection.hold();
+        let _second_call = busy.connection.activity.call(Version::HTTP_2);
+        assert_eq!(places.enter_after_waiting(peer(2)).unwrap_err(), NoRoom::Full);
+        let _second_held = busy.connection.hold();
+        assert!(places.enter_after_waiting(peer(2)).is_ok() && is_ended(&busy));
+        drop(held);
     }
 }

@@ -121,18 +121,15 @@ async fn a_client_without_manners_takes_nothing_from_the_others() {
     }
     let count = |status| rude.iter().filter(|outcome| outcome.status == Some(status)).count();
     let (good, refused) = (count(200), count(429));
-    assert_eq!(
-        good + refused,
-        rude.len(),
-        "{:?}",
-        rude.iter().find(|o| ![Some(200), Some(429)].contains(&o.status))
-    );
+    // A connection beyond those that its address may have is closed, or makes way.
+    let closed = rude.iter().filter(|outcome| outcome.status.is_none()).count();
+    assert_eq!(good + refused + closed, rude.len());
     let rate = |outcomes: usize, seconds: f64| outcomes as f64 / seconds;
     let (quiet_rate, again_rate) = (rate(quiet.len(), 3.0), rate(again.len(), 3.0));
     let all_good = rate(beside.len(), seconds().as_secs_f64()) + rate(good, took);
     let refusals = rate(refused, took);
     println!(
-        "{quiet_rate:.0} a second alone, {all_good:.0} beside ({} of them polite), {again_rate:.0} after; {refusals:.0} refusals a second",
+        "{quiet_rate:.0} a second alone, {all_good:.0} beside ({} of them polite), {again_rate:.0} after; {refusals:.0} refusals a second, {closed} connections closed",
         beside.len()
     );
     // 100 at once and 50 a second, until each of its connections waits for 5 s.

@@ -13,6 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 /// A connection that was used within this time makes way only for one that has waited.
 const SPARED_FOR: Duration = Duration::from_secs(1);
+/// Added to the order of a connection that was used within this time.
+const FRESH: u8 = 3;
 /// How long one that finds no room waits.
 pub(super) const WAITS_FOR_ROOM: Duration = Duration::from_secs(1);
 /// Answers of one connection that need no token and are on their way at a time; further ones wait.
@@ -119,7 +121,10 @@ impl Connection {
             (Some(quiet), true) if now.saturating_duration_since(quiet) >= SPARED_FOR => (quiet, 2),
             _ => return None,
         };
-        (now.saturating_duration_since(since) >= spared).then_some((order, since))
+        let unused_for = now.saturating_duration_since(since);
+        // One that was used a moment ago may be a client whose first request is on its way.
+        let order = if unused_for < SPARED_FOR { order + FRESH } else { order };
+        (unused_for >= spared).then_some((order, since))
     }
 }
 

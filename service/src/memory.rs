@@ -63,7 +63,8 @@ impl ImageMemory {
         let headroom = headroom();
         let useful = cxr::decode::cost::most(&limits.decode()) * limits.decode_threads.get() as u64;
         let mebibytes = |set: u32| u64::from(set) * MIB;
-        let derived = (headroom.bytes / 2).min(useful);
+        // Small images need little, but a host that leaves less than this is too small.
+        let derived = (headroom.bytes / 2).min(useful.max(LEAST_FOR_DECODING));
         let decoding = limits.decode_memory_mb.map_or(derived, |set| mebibytes(set.get()));
         if decoding < LEAST_FOR_DECODING {
             return Err(TooLittle { found: decoding, limit: headroom.of });

@@ -12,8 +12,6 @@ const GREY: u64 = 4;
 const DEEP: u64 = 2;
 /// A progressive JPEG keeps the coefficients of all components, 16 bits each, beside their samples.
 const PROGRESSIVE: u64 = 14;
-/// Sequential JPEG in colour.
-const SEQUENTIAL: u64 = 6;
 /// The most that a pixel of any accepted kind costs.
 const MOST: u64 = 14;
 
@@ -76,8 +74,8 @@ fn jpeg(bytes: &[u8]) -> Option<(u64, u64)> {
                 let n_pixels = side(at + 5)? * side(at + 7)?;
                 let one_component = *bytes.get(at + 9)? == 1;
                 let bytes_a_pixel = match (marker, one_component) {
-                    (0xC0 | 0xC1, true) => GREY,
-                    (0xC0 | 0xC1, false) => SEQUENTIAL,
+                    // Only luma is kept.
+                    (0xC0 | 0xC1, _) => GREY,
                     (_, true) => GREY + 2,
                     (_, false) => PROGRESSIVE,
                 };
@@ -114,7 +112,7 @@ mod tests {
         let pixels = generate(&PhantomSpec { seed: 1, width: 64, height: 48, opacity: false });
         assert_eq!(cost(&encode_png(&pixels, 64, 48), &LIMITS), 64 * 48 * 5);
         assert_eq!(cost(&jpeg_of(false, Luma), &LIMITS), 64 * 48 * 4);
-        assert_eq!(cost(&jpeg_of(false, Rgb), &LIMITS), 64 * 48 * 6);
+        assert_eq!(cost(&jpeg_of(false, Rgb), &LIMITS), 64 * 48 * 4);
         assert_eq!(cost(&jpeg_of(true, Luma), &LIMITS), 64 * 48 * 6);
         assert_eq!(cost(&jpeg_of(true, Rgb), &LIMITS), 64 * 48 * 14);
         let mut file = Cursor::new(Vec::new());

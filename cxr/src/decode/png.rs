@@ -46,7 +46,7 @@ pub(super) fn decode(
         ColorType::Rgb | ColorType::Rgba => ColourMode::Rgb,
         ColorType::Indexed => ColourMode::Palette,
     };
-    let (samples, significant_bits, windowing) = if let Some(mut bytes) = shallow(&frame, &buffer) {
+    let (samples, significant_bits, windowing) = if let Some(mut bytes) = shallow(&frame, &buffer, cancel)? {
         workspace.give_back(buffer);
         narrow(&mut bytes, frame.color_type, cancel)?;
         (Samples::Narrow(bytes), 8, Windowing::FullRange)
@@ -76,24 +76,26 @@ pub(super) fn decode(
 
 /// The samples as bytes where 16 bits hold only 256 levels. Asked of each channel: grey that is made of three of them has
 /// levels of its own, as it has in an 8-bit file.
-fn shallow(frame: &OutputInfo, buffer: &[u8]) -> Option<Vec<u8>> {
+fn shallow(frame: &OutputInfo, buffer: &[u8], cancel: Cancel<'_>) -> Result<Option<Vec<u8>>, Cancelled> {
     if frame.bit_depth != BitDepth::Sixteen {
-        return None;
+        return Ok(None);
     }
     let n_channels = frame.color_type.samples();
     let has_alpha = matches!(frame.color_type, ColorType::GrayscaleAlpha | ColorType::Rgba);
     let samples = || buffer.as_chunks::<2>().0.iter().map(|bytes| u16::from_be_bytes(*bytes));
     if !has_alpha {
-        return Levels::of(samples()).map(|levels| levels.read(samples()));
+        let levels = Levels::of(samples(), cancel)?;
+        return levels.map(|levels| levels.read(samples(), cancel)).transpose();
     }
     // Writers that shift the grey set an opaque alpha to 65535.
     let is_alpha = |position: usize| position % n_channels == n_channels - 1;
     let grey = samples().enumerate().filter(|(position, _)| !is_alpha(*position)).map(|(_, sample)| sample);
-    let mut bytes = Levels::of(grey)?.read(samples());
+    let Some(levels) = Levels::of(grey, cancel)? else { return Ok(None) };
+    let mut bytes = levels.read(samples(), cancel)?;
     for (position, sample) in samples().enumerate().filter(|(position, _)| is_alpha(*position)) {
         bytes[position] = (sample >> 8) as u8;
     }
-    Some(bytes)
+    Ok(Some(bytes))
 }
 
 /// The pixels, and what follows them to the end of the file.

@@ -13,7 +13,7 @@ const SCALE: u32 = 2;
 /// Rows from one line of text to the next.
 const LINE: u32 = 10 * SCALE;
 const MARGIN: u32 = 12;
-const WIDTH: u32 = 600;
+const WIDTH: u32 = 640;
 /// Rows of the bar of colours.
 const BAR: u32 = 20;
 /// Grey under the colours, as that of lung and mediastinum.

@@ -68,7 +68,7 @@ pub fn decode_with(
         Format::Png => png::decode(workspace, bytes, limits, cancel),
         Format::Tiff => tiff::decode(workspace, bytes, limits, cancel),
     })?;
-    Ok(shallow::read_as_stored(image).upright(cancel)?)
+    Ok(shallow::read_as_stored(image, cancel)?.upright(cancel)?)
 }
 
 /// A panic in a decoder is a refusal of the file that it panicked on. Buffers that were in its hands are gone with it.

@@ -46,7 +46,7 @@ pub(super) fn decode(
         ColorType::Rgb | ColorType::Rgba => ColourMode::Rgb,
         ColorType::Indexed => ColourMode::Palette,
     };
-    let (samples, significant_bits, windowing) = if let Some(mut bytes) = shallow(&frame, &buffer) {
+    let (samples, significant_bits, windowing) = if let Some(mut bytes) = shallow(&frame, &buffer, cancel)? {
         workspace.give_back(buffer);
         narrow(&mut bytes, frame.color_type, cancel)?;
         (Samples::Narrow(bytes), 8, Windowing::FullRange)
@@ -57,7 +57,7 @@ pub(super) fn decode(
         (Samples::Wide(samples), bits, windowing)
     } else {
         narrow(&mut buffer, frame.color_type, cancel)?;
-        let bits = stored_range(&mut buffer, stored_depth, colour);
+        let bits = stored_range(&mut buffer, stored_depth, colour, cancel)?;
         (Samples::Narrow(buffer), bits, Windowing::FullRange)
     };
     Ok(DecodedImage {
@@ -76,24 +76,31 @@ pub(super) fn decode(
 
 /// The samples as bytes where 16 bits hold only 256 levels. Asked of each channel: grey that is made of three of them has
 /// levels of its own, as it has in an 8-bit file.
-fn shallow(frame: &OutputInfo, buffer: &[u8]) -> Option<Vec<u8>> {
+fn shallow(frame: &OutputInfo, buffer: &[u8], cancel: Cancel<'_>) -> Result<Option<Vec<u8>>, Cancelled> {
     if frame.bit_depth != BitDepth::Sixteen {
-        return None;
+        return Ok(None);
     }
     let n_channels = frame.color_type.samples();
     let has_alpha = matches!(frame.color_type, ColorType::GrayscaleAlpha | ColorType::Rgba);
     let samples = || buffer.as_chunks::<2>().0.iter().map(|bytes| u16::from_be_bytes(*bytes));
     if !has_alpha {
-        return Levels::of(samples()).map(|levels| levels.read(samples()));
+        let Some(levels) = Levels::of(samples(), cancel)? else { return Ok(None) };
+        return levels.read(samples(), cancel).map(Some);
     }
     // Writers that shift the grey set an opaque alpha to 65535.
     let is_alpha = |position: usize| position % n_channels == n_channels - 1;
     let grey = samples().enumerate().filter(|(position, _)| !is_alpha(*position)).map(|(_, sample)| sample);
-    let mut bytes = Levels::of(grey)?.read(samples());
-    for (position, sample) in samples().enumerate().filter(|(position, _)| is_alpha(*position)) {
-        bytes[position] = (sample >> 8) as u8;
+    let Some(levels) = Levels::of(grey, cancel)? else { return Ok(None) };
+    let mut bytes = levels.read(samples(), cancel)?;
+    let stored = buffer.chunks(2 * PIECE * n_channels);
+    for (piece, stored) in bytes.chunks_mut(PIECE * n_channels).zip(stored) {
+        cancel.check()?;
+        let alphas = stored.as_chunks::<2>().0.iter().skip(n_channels - 1).step_by(n_channels);
+        for (byte, alpha) in piece.iter_mut().skip(n_channels - 1).step_by(n_channels).zip(alphas) {
+            *byte = alpha[0];
+        }
     }
-    Some(bytes)
+    Ok(Some(bytes))
 }
 
 /// The pixels, and what follows them to the end of the file.
@@ -149,17 +156,25 @@ fn on_black<const OPAQUE: u32>(value: u16, alpha: u16) -> u16 {
 }
 
 /// The decoder widens grey of 1, 2 and 4 bits to 8; this takes the samples back to the range that was stored.
-fn stored_range(samples: &mut [u8], stored: BitDepth, colour: ColourMode) -> u8 {
+fn stored_range(
+    samples: &mut [u8],
+    stored: BitDepth,
+    colour: ColourMode,
+    cancel: Cancel<'_>,
+) -> Result<u8, Cancelled> {
     let (bits, step) = match (colour, stored) {
         (ColourMode::Grey, BitDepth::One) => (1, 255),
         (ColourMode::Grey, BitDepth::Two) => (2, 85),
         (ColourMode::Grey, BitDepth::Four) => (4, 17),
-        _ => return 8,
+        _ => return Ok(8),
     };
-    for sample in samples {
-        *sample /= step;
+    for piece in samples.chunks_mut(PIECE) {
+        cancel.check()?;
+        for sample in piece {
+            *sample /= step;
+        }
     }
-    bits
+    Ok(bits)
 }
 
 fn refusal(error: &DecodingError) -> DecodeError {

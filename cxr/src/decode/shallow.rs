@@ -2,6 +2,8 @@
 //! 8 bits, so they are read as the 8-bit file that they come from, and not windowed a second time
 //! (docs/decisions/0002-bits-of-deep-files.md).
 
+use super::PIECE;
+use crate::cancel::{Cancel, Cancelled};
 use crate::image::{DecodedImage, Samples, Windowing};
 use std::sync::LazyLock;
 
@@ -50,42 +52,59 @@ pub(super) struct Levels(&'static Form);
 impl Levels {
     /// The form that all samples have; none where the data is as deep as its file. A file that is ends within the first
     /// thousands of its samples.
-    pub(super) fn of(samples: impl IntoIterator<Item = u16>) -> Option<Self> {
+    pub(super) fn of(
+        samples: impl IntoIterator<Item = u16>,
+        cancel: Cancel<'_>,
+    ) -> Result<Option<Self>, Cancelled> {
         let mut possible = u32::MAX >> (32 - FORMS.len());
         let mut samples = samples.into_iter();
         loop {
+            cancel.check()?;
             let mut n = 0;
             for sample in samples.by_ref().take(STEP) {
                 possible &= FITS[usize::from(sample)];
                 n += 1;
             }
             if possible == 0 {
-                return None;
+                return Ok(None);
             }
             if n < STEP {
-                return FORMS.get(possible.trailing_zeros() as usize).map(Self);
+                return Ok(FORMS.get(possible.trailing_zeros() as usize).map(Self));
             }
         }
     }
 
     /// The level of each sample.
-    pub(super) fn read(&self, samples: impl IntoIterator<Item = u16>) -> Vec<u8> {
-        let mut level_of = vec![0; 1 << 16];
+    pub(super) fn read(
+        &self,
+        samples: impl IntoIterator<Item = u16>,
+        cancel: Cancel<'_>,
+    ) -> Result<Vec<u8>, Cancelled> {
+        let mut level_of = vec![0_u8; 1 << 16];
         for (level, sample) in (0..=255).zip(self.0) {
             level_of[usize::from(*sample)] = level;
         }
-        samples.into_iter().map(|sample| level_of[usize::from(sample)]).collect()
+        let mut samples = samples.into_iter();
+        let mut levels = Vec::with_capacity(samples.size_hint().0);
+        loop {
+            cancel.check()?;
+            let before = levels.len();
+            levels.extend(samples.by_ref().take(PIECE).map(|sample| level_of[usize::from(sample)]));
+            if levels.len() - before < PIECE {
+                return Ok(levels);
+            }
+        }
     }
 }
 
 /// The image with 8-bit samples, where its deep samples hold no more.
-pub(super) fn read_as_stored(image: DecodedImage) -> DecodedImage {
+pub(super) fn read_as_stored(image: DecodedImage, cancel: Cancel<'_>) -> Result<DecodedImage, Cancelled> {
     let (Samples::Wide(samples), Windowing::Quantiles { .. }) = (&image.samples, image.windowing) else {
-        return image;
+        return Ok(image);
     };
-    let Some(levels) = Levels::of(samples.iter().copied()) else { return image };
-    let samples = Samples::Narrow(levels.read(samples.iter().copied()));
-    DecodedImage { samples, significant_bits: 8, windowing: Windowing::FullRange, ..image }
+    let Some(levels) = Levels::of(samples.iter().copied(), cancel)? else { return Ok(image) };
+    let samples = Samples::Narrow(levels.read(samples.iter().copied(), cancel)?);
+    Ok(DecodedImage { samples, significant_bits: 8, windowing: Windowing::FullRange, ..image })
 }
 
 #[cfg(test)]
@@ -99,7 +118,8 @@ mod tests {
     }
 
     fn back(samples: &[u16]) -> Option<Vec<u8>> {
-        Some(Levels::of(samples.iter().copied())?.read(samples.iter().copied()))
+        let levels = Levels::of(samples.iter().copied(), Cancel::NEVER).unwrap()?;
+        Some(levels.read(samples.iter().copied(), Cancel::NEVER).unwrap())
     }
 
     #[test]

@@ -57,7 +57,7 @@ pub(super) fn decode(
         (Samples::Wide(samples), bits, windowing)
     } else {
         narrow(&mut buffer, frame.color_type, cancel)?;
-        let bits = stored_range(&mut buffer, stored_depth, colour);
+        let bits = stored_range(&mut buffer, stored_depth, colour, cancel)?;
         (Samples::Narrow(buffer), bits, Windowing::FullRange)
     };
     Ok(DecodedImage {
@@ -84,16 +84,21 @@ fn shallow(frame: &OutputInfo, buffer: &[u8], cancel: Cancel<'_>) -> Result<Opti
     let has_alpha = matches!(frame.color_type, ColorType::GrayscaleAlpha | ColorType::Rgba);
     let samples = || buffer.as_chunks::<2>().0.iter().map(|bytes| u16::from_be_bytes(*bytes));
     if !has_alpha {
-        let levels = Levels::of(samples(), cancel)?;
-        return levels.map(|levels| levels.read(samples(), cancel)).transpose();
+        let Some(levels) = Levels::of(samples(), cancel)? else { return Ok(None) };
+        return levels.read(samples(), cancel).map(Some);
     }
     // Writers that shift the grey set an opaque alpha to 65535.
     let is_alpha = |position: usize| position % n_channels == n_channels - 1;
     let grey = samples().enumerate().filter(|(position, _)| !is_alpha(*position)).map(|(_, sample)| sample);
     let Some(levels) = Levels::of(grey, cancel)? else { return Ok(None) };
     let mut bytes = levels.read(samples(), cancel)?;
-    for (position, sample) in samples().enumerate().filter(|(position, _)| is_alpha(*position)) {
-        bytes[position] = (sample >> 8) as u8;
+    let stored = buffer.chunks(2 * PIECE * n_channels);
+    for (piece, stored) in bytes.chunks_mut(PIECE * n_channels).zip(stored) {
+        cancel.check()?;
+        let alphas = stored.as_chunks::<2>().0.iter().skip(n_channels - 1).step_by(n_channels);
+        for (byte, alpha) in piece.iter_mut().skip(n_channels - 1).step_by(n_channels).zip(alphas) {
+            *byte = alpha[0];
+        }
     }
     Ok(Some(bytes))
 }
@@ -151,17 +156,25 @@ fn on_black<const OPAQUE: u32>(value: u16, alpha: u16) -> u16 {
 }
 
 /// The decoder widens grey of 1, 2 and 4 bits to 8; this takes the samples back to the range that was stored.
-fn stored_range(samples: &mut [u8], stored: BitDepth, colour: ColourMode) -> u8 {
+fn stored_range(
+    samples: &mut [u8],
+    stored: BitDepth,
+    colour: ColourMode,
+    cancel: Cancel<'_>,
+) -> Result<u8, Cancelled> {
     let (bits, step) = match (colour, stored) {
         (ColourMode::Grey, BitDepth::One) => (1, 255),
         (ColourMode::Grey, BitDepth::Two) => (2, 85),
         (ColourMode::Grey, BitDepth::Four) => (4, 17),
-        _ => return 8,
+        _ => return Ok(8),
     };
-    for sample in samples {
-        *sample /= step;
+    for piece in samples.chunks_mut(PIECE) {
+        cancel.check()?;
+        for sample in piece {
+            *sample /= step;
+        }
     }
-    bits
+    Ok(bits)
 }
 
 fn refusal(error: &DecodingError) -> DecodeError {

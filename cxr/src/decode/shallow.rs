@@ -80,7 +80,7 @@ impl Levels {
         samples: impl IntoIterator<Item = u16>,
         cancel: Cancel<'_>,
     ) -> Result<Vec<u8>, Cancelled> {
-        let mut level_of = vec![0; 1 << 16];
+        let mut level_of = vec![0_u8; 1 << 16];
         for (level, sample) in (0..=255).zip(self.0) {
             level_of[usize::from(*sample)] = level;
         }
@@ -88,9 +88,9 @@ impl Levels {
         let mut levels = Vec::with_capacity(samples.size_hint().0);
         loop {
             cancel.check()?;
-            let n_before = levels.len();
+            let before = levels.len();
             levels.extend(samples.by_ref().take(PIECE).map(|sample| level_of[usize::from(sample)]));
-            if levels.len() - n_before < PIECE {
+            if levels.len() - before < PIECE {
                 return Ok(levels);
             }
         }

@@ -12,12 +12,13 @@ pub(super) enum Part<'a> {
     Ours(Vec<u8>),
     /// Compressed data of the file.
     Theirs(&'a [u8]),
-    /// Zeros behind compressed data. The decoder reads ahead; how far says whether it still had data to decode.
+    /// Ones behind compressed data. The decoder reads ahead; how far says whether it still had data to decode.
     Margin,
 }
 
-/// Read ahead is one piece; a second means that bits behind the data were used.
-static MARGIN: [u8; 16] = [0; 16];
+/// Eight bytes of ones, stuffed as in compressed data. No Huffman code is all ones (T.81 annex C), so a symbol that is
+/// sought here is not found.
+static MARGIN: [u8; 16] = *b"\xFF\0\xFF\0\xFF\0\xFF\0\xFF\0\xFF\0\xFF\0\xFF\0";
 /// What the decoder reads at a time when less than this is left of its bits.
 const PIECE: usize = 4;
 
@@ -113,9 +114,10 @@ impl<'a> Source<'a> {
         Ok(n_read)
     }
 
-    /// With less than a piece of bits left, and a piece or more of the margin read, bits of the margin were used.
+    /// With less than a piece of bits left, and a piece or more of the margin read (twice as many bytes, as each is
+    /// stuffed), bits of the margin were used. That finds bits that are read without a symbol, as refinements are.
     fn is_behind_data(&self) -> bool {
-        matches!(self.parts.get(self.part), Some(Part::Margin)) && self.offset >= PIECE
+        matches!(self.parts.get(self.part), Some(Part::Margin)) && self.offset >= 2 * PIECE
     }
 
     fn go_on(&self) -> Result<(), ZByteIoError> {
@@ -275,8 +277,8 @@ mod tests {
         let parts = [Part::Theirs(&bytes), Part::Margin];
         let halt = Cell::new(None);
         let mut source = Source::new(&parts, 4096, Cancel::NEVER, &halt);
-        // Ten pieces of data, one ahead of them, and none more.
+        // Ten pieces of data, four stuffed bytes ahead of them, and none more.
         let n_read = (0..20).take_while(|_| source.read_exact_bytes(&mut [0; 4]).is_ok()).count();
-        assert_eq!((n_read, halt.get()), (11, Some(Halt::Short)));
+        assert_eq!((n_read, halt.get()), (12, Some(Halt::Short)));
     }
 }

@@ -31,7 +31,7 @@ fn picture(input: &mut Unstructured<'_>) -> Result<Picture> {
     let bits = *input.choose(&[1, 2, 4, 8, 8, 8, 10, 12, 16, 16])?;
     let mut picture = Picture::new(width, height, channels, bits);
     let mask = ((1u32 << bits) - 1) as u16;
-    let n_free = input.int_in_range(0..=64)?.min(picture.samples.len());
+    let n_free = input.int_in_range(0..=64_usize)?.min(picture.samples.len());
     for sample in &mut picture.samples[..n_free] {
         *sample = u16::arbitrary(input)? & mask;
     }
@@ -105,8 +105,8 @@ fn grey(samples: &[u16], channels: usize) -> Vec<u16> {
     samples.chunks_exact(channels).map(pixel).collect()
 }
 
-/// What the crate `tiff` reads: chunky grey or RGB of 8 or 16 bits, which it is right about. It does not know FillOrder 2, turns WhiteIsZero
-/// round, and accepts sizes and sample formats of its own.
+/// What the crate `tiff` reads: chunky grey or RGB of 8 or 16 bits, which it is right about. It ignores FillOrder 2 and the
+/// orientation, and inverts WhiteIsZero.
 fn theirs(file: &[u8]) -> Option<(u32, u32, Vec<u16>)> {
     use tiff::tags::Tag;
     let mut decoder = Decoder::new(Cursor::new(file)).ok()?;
@@ -116,8 +116,13 @@ fn theirs(file: &[u8]) -> Option<(u32, u32, Vec<u16>)> {
     if !(is(Tag::FillOrder, 1)
         && is(Tag::PlanarConfiguration, 1)
         && is(Tag::NewSubfileType, 0)
-        && is(Tag::SubfileType, 1))
+        && is(Tag::SubfileType, 1)
+        && is(Tag::Orientation, 1))
     {
+        return None;
+    }
+    // Without LZW or Deflate the predictor has no meaning, as in libtiff.
+    if (is(Tag::Compression, STORED) || is(Tag::Compression, PACK_BITS)) && !is(Tag::Predictor, 1) {
         return None;
     }
     let white_is_zero = is(Tag::PhotometricInterpretation, 0);

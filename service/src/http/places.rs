@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 /// A connection that was used within this time makes way only for one that has waited.
 const SPARED_FOR: Duration = Duration::from_secs(1);
 /// Added to the order of a connection that was used within this time.
-const FRESH: u8 = 3;
+const FRESH: u8 = 2;
 /// How long one that finds no room waits.
 pub(super) const WAITS_FOR_ROOM: Duration = Duration::from_secs(1);
 /// Answers of one connection that need no token and are on their way at a time; further ones wait.
@@ -118,7 +118,7 @@ impl Connection {
             (Some(_), false) => (self.activity.asked_at(), 0),
             (None, false) => (self.activity.asked_at(), 1),
             // What serves clients is spared a moment in any case: they ask again over it.
-            (Some(quiet), true) if now.saturating_duration_since(quiet) >= SPARED_FOR => (quiet, 2),
+            (Some(quiet), true) if now.saturating_duration_since(quiet) >= SPARED_FOR => (quiet, 4),
             _ => return None,
         };
         let unused_for = now.saturating_duration_since(since);

@@ -171,7 +171,10 @@ fn damaged_deflate_data_do_not_become_an_image() {
         for flipped in at..end {
             let mut damaged = file.clone();
             damaged[flipped] ^= 0x10;
-            assert!(read(&damaged).is_err(), "byte {flipped} of {at} to {end}");
+            // The last bits before the checksum are padding: they may change.
+            if let Ok(image) = read(&damaged) {
+                assert!(image.samples().as_ref() == picture.samples, "byte {flipped} of {at} to {end}");
+            }
         }
     }
     let spec = Spec { compression: DEFLATE, tags: BTreeMap::from([(279, vec![60])]), ..Spec::default() };

@@ -120,7 +120,8 @@ fn a_user_of_the_database_that_may_do_too_much_is_named() {
 
 /// A certificate that was valid in January 2020, in `old.pem`, and its key.
 fn expired(folder: &Path) {
-    let authority = "[ca]\ndefault_ca = x\n[x]\ndatabase = index\nserial = serial\nnew_certs_dir = .\ndefault_md = sha256\npolicy = p\n\
+    let authority = "[ca]\ndefault_ca = x\n[x]\ndatabase = index\nserial = serial\nnew_certs_dir = .\ndefault_md = sha256\npolicy = p\nx509_extensions = v3\n\
+        [v3]\nbasicConstraints = CA:FALSE\n\
         [p]\ncommonName = supplied\n";
     for (name, text) in [("authority", authority), ("index", ""), ("serial", "01\n")] {
         std::fs::write(folder.join(name), text).unwrap();

@@ -69,9 +69,10 @@ async fn the_documented_way_leads_to_a_production_service_and_each_command_to_it
     let (done, told) =
         site.run(&["audit", "verify", "--export", export, "--public-key", key, "--checkpoints", anchor]);
     assert!(done && told.contains("1 leaves, 1 rows verified"), "{told}");
-    let dumper = site.url("cxr_dumper");
-    let dumped =
-        Command::new("pg_dump").args(["--format=custom", "--file=/dev/null", "--dbname", &dumper]).output();
+    let (dumper, dump) = (site.url("cxr_dumper"), site.folder.path().join("dump"));
+    let dumped = Command::new("pg_dump")
+        .args(["--format=custom", "--file", dump.to_str().unwrap(), "--dbname", &dumper])
+        .output();
     let dumped = dumped.unwrap();
     assert!(dumped.status.success(), "{}", String::from_utf8_lossy(&dumped.stderr));
     assert_eq!(psql(&site.url("cxr_watcher"), "select sum(n) from prediction_counts").unwrap(), "1");

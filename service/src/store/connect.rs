@@ -149,13 +149,15 @@ impl Connector {
         self.connect_with(&[], deadline).await
     }
 
-    /// The same with settings more.
+    /// The same with settings more, or others.
     pub(super) async fn connect_with(
         &self,
         more: &[(&'static str, String)],
         deadline: Instant,
     ) -> Result<Session, Arc<ConnectError>> {
-        let settings: Settings = self.settings.iter().chain(more).cloned().collect();
+        // What is said here counts in place of the pool's: both would be set, and the first be missed when it is read back.
+        let usual = self.settings.iter().filter(|(name, _)| more.iter().all(|(other, _)| other != name));
+        let settings: Settings = usual.chain(more).cloned().collect();
         let mut pause = FIRST_PAUSE;
         loop {
             let known = self.known();

@@ -19,7 +19,7 @@ BEGIN
             USING ERRCODE = 'RW002';
     END IF;
     IF abs(ahead_s) > most_s THEN
-        RAISE EXCEPTION 'the clock of the service is % s % the database''s', round(abs(ahead_s)::numeric, 1),
+        RAISE EXCEPTION 'this process''s clock is % s % the database''s', round(abs(ahead_s)::numeric, 1),
             CASE WHEN ahead_s > 0 THEN 'ahead of' ELSE 'behind' END
             USING ERRCODE = 'RW003';
     END IF;

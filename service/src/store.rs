@@ -118,8 +118,12 @@ impl Store {
         let insert = || self.writer.run(async |session| predictions::insert(session, rows, most).await);
         let mut inserted = insert().await;
         if inserted.as_ref().is_err_and(StoreError::lacks_a_month) {
-            // Whoever leads the tree makes them ahead, unless nobody has led it for months.
-            let made = self.writer.run(async |session| months::make(session).await).await;
+            // The leader makes months ahead. One is missing where no replica led for months, or where this clock is wrong.
+            let made = match self.clock_difference().await {
+                Ok(difference) if difference.exceeds(most) => Err(StoreError::Clock(difference)),
+                Ok(_) => self.writer.run(async |session| months::make(session).await).await,
+                Err(error) => Err(error),
+            };
             inserted = match made {
                 Ok(_) => insert().await,
                 Err(error) => Err(error),

@@ -45,10 +45,8 @@ impl Answered {
         let problem = problem(answer, 500, "earlier_answer_changed").await;
         assert!(problem["receipt"].is_null() && problem["id"].is_null(), "{what}: {problem}");
         let request_id = problem["request_id"].as_str().unwrap();
-        let log = server.log();
-        let line =
-            log.lines().find(|line| line.contains(request_id) && line.contains("a retry is not answered"));
-        assert!(line.is_some_and(|line| line.contains("ERROR")), "{what}: {log}");
+        let line = server.logged(&format!("a retry is not answered\",\"request_id\":\"{request_id}")).await;
+        assert!(line.is_some_and(|line| line.contains("ERROR")), "{what}: {}", server.log());
     }
 }
 

@@ -57,9 +57,7 @@ async fn no_answer_is_given_whose_rows_were_swallowed() {
     let server = Options::on(&url).start_ready().await;
     for (n, table) in ["predictions", "audit_pending", "idempotency_keys"].into_iter().enumerate() {
         swallow(&url, table, "insert");
-        for (image, what) in
-            [(images::jpeg(n as u64, true), "a prediction"), (images::blank(), "a rejection")]
-        {
+        for (image, what) in [(images::jpeg(n as u64, true), "prediction"), (images::blank(), "rejection")] {
             let response = predict(&server, &format!("{table}-{what}"), image).send().await.unwrap();
             refused(response).await;
         }
@@ -166,12 +164,12 @@ async fn the_tree_does_not_grow_over_what_was_swallowed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_must_be_forgotten_is_not_said_to_be_gone() {
     let url = shared().database();
-    let server = Options::on(&url).set("audit.idempotency_kept_ms", &300).start_ready().await;
+    let server = Options::on(&url).set("audit.idempotency_kept_ms", &1000).start_ready().await;
     assert_eq!(predict(&server, "k", images::jpeg(1, true)).send().await.unwrap().status(), 200);
     for table in ["idempotency_keys", "subjects"] {
         swallow(&url, table, "delete");
     }
-    tokio::time::sleep(Duration::from_millis(400)).await;
+    tokio::time::sleep(Duration::from_millis(1100)).await;
     refused(predict(&server, "k", images::jpeg(1, true)).send().await.unwrap()).await;
     let told = failing(&url, &["audit", "erase-subject", "--identifiers", "-"], "somebody\n");
     assert!(told.contains("0 of 1 rows of the table subjects"), "{told}");

@@ -210,6 +210,17 @@ impl Server {
         self.log.lock().expect("the log").clone()
     }
 
+    /// The first line of the log with this text, once it is written: a log is a moment behind the answer.
+    pub async fn logged(&self, text: &str) -> Option<String> {
+        for _ in 0..100 {
+            if let Some(line) = self.log().lines().find(|line| line.contains(text)) {
+                return Some(line.to_owned());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        None
+    }
+
     /// Address as `host:port`.
     pub fn address(&self) -> &str {
         self.base.trim_start_matches("http://")

@@ -15,6 +15,9 @@ const AT_LEAST: Duration = Duration::from_millis(300);
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
+/// A failure of so long ago still explains a try that ended without an answer.
+const RECENT: Duration = Duration::from_secs(1);
+
 /// Why there is no connection. Its text names no host, user or database: probes are public. The source does, and is for the log.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
@@ -194,10 +197,18 @@ impl Connector {
         if matches!(error, ConnectError::Shared | ConnectError::Setting { .. }) {
             self.prove_again().await;
         }
-        let error = Arc::new(error);
-        let failure = Some((Instant::now(), Arc::clone(&error)));
-        *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
-        error
+        let mut last = self.last_failure.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*last {
+            // The deadline cut this try short: the one before it says more.
+            Some((at, earlier)) if matches!(error, ConnectError::Silent) && at.elapsed() < RECENT => {
+                Arc::clone(earlier)
+            }
+            _ => {
+                let error = Arc::new(error);
+                *last = Some((Instant::now(), Arc::clone(&error)));
+                error
+            }
+        }
     }
 
     /// Why there was no connection, if that was since then.

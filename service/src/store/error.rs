@@ -28,6 +28,9 @@ pub enum StoreError {
         /// Rows that did.
         kept: u64,
     },
+    /// The row's time, by this process's clock, is far from the database's: nothing was written.
+    #[error("{0}: no row is written")]
+    Clock(super::ClockDifference),
     /// No answer within `service.database.statement_timeout_ms`: it may still have taken effect.
     #[error("the database did not answer in time")]
     Timeout,

@@ -101,4 +101,8 @@ async fn a_wrong_password_is_named_and_not_tried_without_end() {
     assert!(told.contains("service.database.url: the login was refused"), "{told}");
     assert!(!told.contains("wrong") && !told.contains("site"), "{told}");
     assert!(server.logged("password authentication failed").await.is_some(), "{}", server.log());
+    // Each connection tries once and then waits for another password.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let tries = cluster.log().matches("password authentication failed").count();
+    assert!((1..=40).contains(&tries), "{tries} logins were tried");
 }

@@ -73,6 +73,11 @@ impl Cluster {
         folder
     }
 
+    /// What the server has logged: failed logins among it.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.join("data/log")).expect("its folder is ours")
+    }
+
     /// From now on it asks everybody but its owner for a password.
     pub fn ask_for_passwords(&self) {
         let rules = "local all cxr trust\nlocal replication cxr trust\nlocal all all scram-sha-256\n";

@@ -1,7 +1,6 @@
 //! Decoding stops soon after it is told to, whatever the file, and leaves nothing behind.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
-#![expect(clippy::print_stdout, reason = "what was measured is told")]
 
 #[path = "jpeg/coefficients.rs"]
 #[expect(dead_code, reason = "the tests of JPEG use all of it")]

@@ -1,9 +1,5 @@
 //! The door to ONNX Runtime, with the bundle that ships: contracts kept and broken, providers proven and refused.
-#![expect(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a test that cannot go on panics, and says what it measured"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 use cxr::DecodeLimits;
 use cxr::bundle::{Bundle, Trust};

@@ -31,7 +31,7 @@ impl ReaderGone {
     pub fn caused(error: &anyhow::Error) -> bool {
         let gone = |cause: &(dyn Error + 'static)| {
             let inner = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-            inner.is_some_and(|inner| inner.is::<Self>())
+            inner.is_some_and(|inner| inner.downcast_ref::<Self>().is_some())
         };
         error.chain().any(gone)
     }

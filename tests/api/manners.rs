@@ -25,7 +25,7 @@ async fn loop_on(
         while begun.elapsed() < time {
             let asked = Instant::now();
             let request = server.client.get(format!("{}{path}", server.base));
-            let request = token.iter().fold(request, |request, token| request.bearer_auth(token));
+            let request = token.iter().fold(request, reqwest::RequestBuilder::bearer_auth);
             request.send().await.unwrap();
             slowest = slowest.max(asked.elapsed());
             n_answers.fetch_add(1, Ordering::Relaxed);

@@ -25,6 +25,7 @@ fn rgba16(width: u32, height: u32) -> Vec<u8> {
 /// The least memory that docs/CONFIG.md promises to be enough.
 const LEAST_MB: u64 = 1200;
 
+#[expect(clippy::print_stdout, reason = "says what it measured")]
 async fn is_enough(resource: &str) {
     let options = Options::on(&postgres::shared().database()).limited(resource);
     let mut server = options.set("limits.deadline_ms", &60000).start_ready().await;

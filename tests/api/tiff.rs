@@ -91,7 +91,7 @@ fn bombs() -> [(&'static str, &'static str, Vec<u8>); 4] {
         .map(|byte| (0..8).fold(0, |bits, bit| bits | u8::from((byte * 8 + bit) % 10 == 1) << bit))
         .collect();
     [
-        ("wide tiles", "unsupported_pixel_format", tiff(&wide, &[128; 68_000])),
+        ("wide tiles", "unsupported_pixel_format", tiff(&wide, &vec![128; 68_000])),
         ("strips that share their bytes", "corrupt", tiff(&shared, &vec![128; 1 << 20])),
         ("empty Deflate blocks", "corrupt", strip(6000, 6000, 8, &[&[0x78, 1][..], &blocks].concat())),
         ("LZW clears", "corrupt", strip(6000, 6000, 5, &codes(8 << 20, &[256]))),
@@ -194,7 +194,7 @@ async fn what_is_not_read_is_refused_by_name_with_advice() {
     for (image, found, advice) in [
         (strip(200, 200, 7, &[0; 1000]), "JPEG compression", "PNG"),
         (strip(200, 200, 4, &[0; 1000]), "CCITT Group 4", "PNG"),
-        (tiff(&cmyk, &[0; 160_000]), "CMYK", "grey or RGB"),
+        (tiff(&cmyk, &vec![0; 160_000]), "CMYK", "grey or RGB"),
     ] {
         let body = problem(server.post("", image).await, 422, "rejected").await;
         assert_eq!(body["reason"], "unsupported_pixel_format");

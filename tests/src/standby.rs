@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 impl Cluster {
     /// A standby of this cluster, which follows it from now on.
+    #[must_use]
     pub fn standby(&self) -> Self {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);

@@ -34,7 +34,7 @@ mod tests {
         let preamble = [[0; 128].as_slice(), b"DICM\x02\0\0\0UL\x04\0"].concat();
         let with_meta = b"\x02\0\0\0UL\x04\0\xC8\0\0\0".as_slice();
         let explicit = b"\x08\0\x05\0CS\x0A\0ISO_IR 100".as_slice();
-        let implicit = b"\x08\0\x16\0\x1A\0\0\01.2.840.10008".as_slice();
+        let implicit = b"\x08\0\x16\0\x1A\0\0\x001.2.840.10008".as_slice();
         for dicom in [&preamble, with_meta, explicit, implicit] {
             assert!(is(dicom), "{dicom:?}");
         }

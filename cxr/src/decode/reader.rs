@@ -22,7 +22,7 @@ impl<'a> Stoppable<'a> {
 
     /// Whether this error is the caller's wish and no fault of the file.
     pub(super) fn stopped(error: &Error) -> bool {
-        error.get_ref().is_some_and(|cause| cause.is::<Cancelled>())
+        error.get_ref().is_some_and(|inner| inner.downcast_ref::<Cancelled>().is_some())
     }
 
     fn ask(&mut self) -> Result<()> {

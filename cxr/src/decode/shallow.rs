@@ -142,7 +142,9 @@ mod tests {
                 (0..20_000).map(|_| rng.random_range(0..=(((1_u32 << bits) - 1) as u16))).collect();
             assert_eq!(back(&samples), None, "{bits} bits");
             // Shifted to the top of the container, as detectors do.
-            samples.iter_mut().for_each(|sample| *sample <<= 16 - bits);
+            for sample in &mut samples {
+                *sample <<= 16 - bits;
+            }
             assert_eq!(back(&samples), None, "{bits} bits, shifted");
         }
         // One sample between the levels, at the very end, is depth.

@@ -128,7 +128,7 @@ fn scans_of_every_length_are_read_to_their_end() {
             let apart: Vec<_> = (0..3).map(|c| Scan::whole(&[c])).collect();
             for restart in [0, 1, 2, 5] {
                 for scans in [vec![Scan::whole(&[0, 1, 2])], apart.clone()] {
-                    let layout = Layout { restart, scans, ..Layout::plain(0xC0, 3) };
+                    let layout = Layout { scans, restart, ..Layout::plain(0xC0, 3) };
                     assert!(
                         grey(&picture.write(&layout)).unwrap() == plain,
                         "{width} x {height}: {layout:?}"

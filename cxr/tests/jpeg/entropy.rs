@@ -56,7 +56,7 @@ impl<'a> Coder<'a> {
 
     fn flush(&mut self) {
         self.end_of_run();
-        if self.n_bits % 8 != 0 {
+        if !self.n_bits.is_multiple_of(8) {
             let n = 8 - self.n_bits % 8;
             self.put((1 << n) - 1, n);
         }

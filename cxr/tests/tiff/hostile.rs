@@ -23,22 +23,22 @@ fn strip(width: usize, height: usize, compression: u64, bytes: Vec<u8>) -> Vec<u
 /// Bits from the lowest (Deflate) or the highest (LZW) of each byte.
 struct Bits {
     bytes: Vec<u8>,
-    n_bits: usize,
+    length: usize,
     highest_first: bool,
 }
 
 impl Bits {
     fn new(begin: &[u8], highest_first: bool) -> Self {
-        Self { bytes: begin.to_vec(), n_bits: begin.len() * 8, highest_first }
+        Self { bytes: begin.to_vec(), length: begin.len() * 8, highest_first }
     }
 
     fn put(&mut self, value: u32, n: usize) {
         for bit in 0..n {
-            self.bytes.resize(self.n_bits / 8 + 1, 0);
+            self.bytes.resize(self.length / 8 + 1, 0);
             let (from, to) =
-                if self.highest_first { (n - 1 - bit, 7 - self.n_bits % 8) } else { (bit, self.n_bits % 8) };
-            self.bytes[self.n_bits / 8] |= ((value >> from & 1) as u8) << to;
-            self.n_bits += 1;
+                if self.highest_first { (n - 1 - bit, 7 - self.length % 8) } else { (bit, self.length % 8) };
+            self.bytes[self.length / 8] |= ((value >> from & 1) as u8) << to;
+            self.length += 1;
         }
     }
 }
@@ -78,7 +78,9 @@ fn codes(n_bytes: usize, of: &[u32]) -> Vec<u8> {
     let mut bits = Bits::new(&[], true);
     bits.put(256, 9);
     while bits.bytes.len() < n_bytes {
-        of.iter().for_each(|code| bits.put(*code, 9));
+        for code in of {
+            bits.put(*code, 9);
+        }
     }
     bits.bytes
 }

@@ -122,7 +122,7 @@ fn transparency_stands_on_black() {
                 let tags = BTreeMap::from([(338, extra)]);
                 let photometric = if channels > 2 { 2 } else { 1 };
                 let image =
-                    read(&write(&picture, &Spec { photometric, planar, tags, ..Spec::default() })).unwrap();
+                    read(&write(&picture, &Spec { planar, photometric, tags, ..Spec::default() })).unwrap();
                 let opaque = (1u64 << bits) - 1;
                 let shown = |(value, pixel): (u16, &[u16])| match kind {
                     2 => ((u64::from(value) * u64::from(pixel[alpha]) + opaque / 2) / opaque) as u16,

@@ -155,7 +155,7 @@ pub(crate) fn append_directory(file: &mut Vec<u8>, tags: &BTreeMap<u16, Vec<u64>
 }
 
 /// Sets the link of the last directory, or of the header.
-pub(crate) fn link(file: &mut Vec<u8>, to: u64, spec: &Spec) {
+pub(crate) fn link(file: &mut [u8], to: u64, spec: &Spec) {
     let size = if spec.big { 8 } else { 4 };
     let number = |file: &[u8], at: usize, n: usize| {
         let bytes = &file[at..at + n];

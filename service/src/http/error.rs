@@ -209,7 +209,7 @@ impl ApiError {
                 time in Retry-After"
                 .into(),
             Self::InsufficientScope(scope) => format!("the token must grant the scope {}", scope.name()),
-            Self::OtherAddress { key } => format!("it is served on the other address of this service, {key}").into(),
+            Self::OtherAddress { key } => format!("it is served on the other address of this service, {key}"),
             Self::UnknownRoute => "see /openapi.json for the paths".into(),
             Self::PredictionNotFound => "check the id; ids are given in answers and in problem documents".into(),
             Self::NotSequenced => "the row is committed and gets its place within seconds; ask again after the time in \

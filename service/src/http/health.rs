@@ -65,6 +65,6 @@ pub(super) async fn metrics(State(api): State<Shared>) -> Result<impl IntoRespon
             ApiError::Failed { row: None }
         })
     });
-    let text = text.await?;
+    let text = Box::pin(text).await?;
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text))
 }

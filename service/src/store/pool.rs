@@ -70,10 +70,10 @@ impl Manager for Opener {
             return Err(RecycleError::message("it began on a database that was read-only"));
         }
         // One in use a moment ago is not asked: the question costs as much as a small row.
-        if metrics.last_used() > QUIET || !self.doubted.is_fit(metrics.last_used()) {
-            if let Err(error) = session.verify().await {
-                return Err(RecycleError::Backend(self.login.failed(error).await));
-            }
+        if (metrics.last_used() > QUIET || !self.doubted.is_fit(metrics.last_used()))
+            && let Err(error) = session.verify().await
+        {
+            return Err(RecycleError::Backend(self.login.failed(error).await));
         }
         Ok(())
     }

@@ -102,11 +102,11 @@ async fn rights(session: &mut Session, login: Login) -> Result<Rights, sqlx::Err
     if matches!(schema, SchemaState::Current { .. }) {
         let needs = if login == Login::Reader { READER } else { WRITER };
         lacks = held(session, needs, false).await?;
-        if login != Login::Reader {
+        if login == Login::Reader {
+            exceeds = held(session, &[NEVER, NEVER_AS_READER].concat(), true).await?;
+        } else {
             schema::write_nothing(session).await?;
             exceeds = held(session, NEVER, true).await?;
-        } else {
-            exceeds = held(session, &[NEVER, NEVER_AS_READER].concat(), true).await?;
         }
         if schema::owns_the_log(session).await? {
             exceeds = vec!["change the log's tables: it is their owner, or a superuser".to_owned()];

@@ -148,7 +148,7 @@ fn assignments(set: &str, settings: &Settings) -> String {
 pub(super) fn shown(duration: Duration) -> String {
     let ms = duration.as_millis();
     let units = [("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1000)];
-    match units.into_iter().find(|(_, unit)| ms > 0 && ms % unit == 0) {
+    match units.into_iter().find(|(_, unit)| ms > 0 && ms.is_multiple_of(*unit)) {
         Some((name, unit)) => format!("{}{name}", ms / unit),
         None if ms == 0 => "0".to_owned(),
         None => format!("{ms}ms"),

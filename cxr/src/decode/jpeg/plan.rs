@@ -34,9 +34,9 @@ impl Plan {
     pub(super) fn of(headers: &Headers<'_>) -> Result<Self, Rejection> {
         let frame = &headers.frame;
         if frame.progressive {
-            progressive(headers)?
+            progressive(headers)?;
         } else {
-            sequential(headers)?
+            sequential(headers)?;
         }
         let all: Vec<usize> = (0..headers.scans.len()).collect();
         if frame.components.len() == 1 {

@@ -81,7 +81,7 @@ impl<'a, L: Lane> Reader<'a, L> {
             self.row(chunks.width * n_joined, &mut samples[begin..begin + n_columns])?;
         }
         for plane in &mut self.planes {
-            plane.stream.close(&mut self.pace).map_err(|stop| plane.refusal(chunks, stop))?;
+            plane.stream.close(&mut self.pace).map_err(|stop| plane.refusal(chunks, &stop))?;
         }
         Ok(())
     }
@@ -143,7 +143,7 @@ impl<L: Lane> Plane<'_, L> {
         let n_bytes = (n_pixels * n_channels * usize::from(layout.bits)).div_ceil(8);
         match self.stream.take(n_bytes, pace) {
             Ok(bytes) => L::unpack(bytes, layout.bits, layout.big_endian, into),
-            Err(stop) => return Err(self.refusal(chunks, stop)),
+            Err(stop) => return Err(self.refusal(chunks, &stop)),
         }
         if layout.differences {
             undo_differences(into, &mut self.before[..n_channels]);
@@ -151,11 +151,11 @@ impl<L: Lane> Plane<'_, L> {
         Ok(())
     }
 
-    fn refusal(&self, chunks: &Chunks<'_>, stop: Stop) -> DecodeError {
+    fn refusal(&self, chunks: &Chunks<'_>, stop: &Stop) -> DecodeError {
         match stop {
             Stop::Short => chunks.too_short(self.chunk).into(),
             Stop::Damaged => chunks.damaged(self.chunk).into(),
-            Stop::Cancelled(cancelled) => cancelled.into(),
+            Stop::Cancelled(cancelled) => (*cancelled).into(),
         }
     }
 }

@@ -15,12 +15,14 @@ pub(super) fn tables(families: &[Family], at_start: &[MetricFamily]) -> String {
         let labels: Vec<String> =
             family.labels.iter().map(|label| described(label, values.get(&family.name))).collect();
         let labels = labels.join("; ");
-        text.push_str(&format!("| `{}` | {} | {labels} | {} |\n", family.name, family.kind, family.help));
+        let row = format!("| `{}` | {} | {labels} | {} |\n", family.name, family.kind, family.help);
+        text.push_str(&row);
     }
     text.push_str("\n| Histogram | Upper bounds of its buckets, beside `+Inf` |\n|---|---|\n");
     for family in families.iter().filter(|family| !family.buckets.is_empty()) {
         let bounds: Vec<String> = family.buckets.iter().map(ToString::to_string).collect();
-        text.push_str(&format!("| `{}` | {} |\n", family.name, bounds.join(", ")));
+        let row = format!("| `{}` | {} |\n", family.name, bounds.join(", "));
+        text.push_str(&row);
     }
     text.truncate(text.trim_end().len());
     text
@@ -36,7 +38,7 @@ fn described(label: &str, values: Option<&BTreeMap<String, BTreeSet<String>>>) -
 fn values(gathered: &[MetricFamily]) -> Values {
     let mut values = Values::new();
     for family in gathered {
-        for pair in family.get_metric().iter().flat_map(|metric| metric.get_label()) {
+        for pair in family.get_metric().iter().flat_map(prometheus::proto::Metric::get_label) {
             let of_family = values.entry(family.name().to_owned()).or_default();
             of_family.entry(pair.name().to_owned()).or_default().insert(pair.value().to_owned());
         }

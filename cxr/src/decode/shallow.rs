@@ -8,7 +8,7 @@ use crate::image::{DecodedImage, Samples, Windowing};
 use std::sync::LazyLock;
 
 /// Samples that are looked at between two questions whether a form is still possible.
-const STEP: usize = 4096;
+const STEP: usize = 1 << 16;
 
 /// How 256 levels become deep samples: the sample of each level, rising.
 type Form = [u16; 256];

@@ -4,6 +4,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
 use cxr::bundle::{MANIFEST, Manifest};
 use semver::{BuildMetadata, Prerelease, Version};
+use serde::Serialize;
 use serde_json::{Value, json};
 use std::io::ErrorKind;
 use std::path::Path;
@@ -76,6 +77,11 @@ impl InPlace {
     }
 }
 
+/// As the manifest's text gives it: made from a 32-bit number directly, a `Value` has other digits than the file.
+fn as_written(value: &impl Serialize) -> Result<Value> {
+    Ok(serde_json::from_slice(&serde_json::to_vec(value)?)?)
+}
+
 /// Everything that decides what a bundle answers: of each variant the graph, the calibration, the policy and the heatmap's scale.
 fn answers(variants: &Value, preprocess: &Value, digest: impl Fn(&str) -> Value) -> Value {
     let of_variant = |(name, variant): (&String, &Value)| {
@@ -109,7 +115,7 @@ pub fn next(
         _ if file == default => json!(graph_sha256),
         found => json!(found.map(|digest| &digest.sha256)),
     };
-    let answers = answers(&json!(manifest.variants), &json!(manifest.preprocess), digest);
+    let answers = answers(&as_written(&manifest.variants)?, &as_written(&manifest.preprocess)?, digest);
     if answers == old.answers {
         // The same model, perhaps with another card: only a version that somebody asks for is another one.
         return Ok(if configured > old.version { configured } else { old.version.clone() });

@@ -71,7 +71,10 @@ fn the_service_and_the_limit_are_measured() {
             && ratio.low <= ratio.value
             && ratio.value <= ratio.high
     );
-    assert!(service.cpu_ms_per_request.postgres > 0.0 && service.cpu_ms_per_request.generator > 0.0);
+    // The system counts in steps of 10 ms: one load on a busy host may come to none.
+    let of_service =
+        || records.iter().filter(|record| record.contestant == "cxr").map(|r| &r.cpu_ms_per_request);
+    assert!(of_service().any(|cpu| cpu.postgres > 0.0) && of_service().any(|cpu| cpu.generator > 0.0));
     let tail = find(&records, "cxr", "open-60%");
     let expected = tail.p99_ms / find(&records, "limit", "open-60%").p99_ms;
     assert!((tail.ratio_to_limit.expect("a ratio").value - expected).abs() < 1e-9);

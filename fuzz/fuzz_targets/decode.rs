@@ -36,7 +36,10 @@ fuzz_target!(|bytes: &[u8]| {
     let (decoded, peak) = METER.peak_of(|| decode(bytes, &limits));
     assert!(peak as u64 <= limits.max_pixels * BYTES_PER_PIXEL + TABLES_BYTES, "{peak} bytes");
     let again = WORKSPACE.with_borrow_mut(|workspace| decode_with(workspace, bytes, &limits, Cancel::NEVER));
-    assert!(decoded.clone().map_err(DecodeError::from) == again, "another image in a workspace that was used before");
+    assert!(
+        decoded.clone().map_err(DecodeError::from) == again,
+        "another image in a workspace that was used before"
+    );
     let (image, reused) = match (decoded, again) {
         (Ok(image), Ok(reused)) => (image, reused),
         (Err(rejection), _) if rejection.reason == RejectReason::TooManyPixels => {
@@ -46,7 +49,10 @@ fuzz_target!(|bytes: &[u8]| {
             );
         }
         (Err(rejection), _) => {
-            return assert!(rejection.reason != RejectReason::DecoderFailed, "a decoder panicked: {rejection:?}");
+            return assert!(
+                rejection.reason != RejectReason::DecoderFailed,
+                "a decoder panicked: {rejection:?}"
+            );
         }
         (Ok(_), Err(_)) => unreachable!("they were compared"),
     };

@@ -186,7 +186,9 @@ fn change(file: &mut [u8], source: &mut Source<'_>) {
     let heads: Vec<usize> = file
         .windows(2)
         .enumerate()
-        .filter(|(_, pair)| pair[0] == 0xFF && matches!(pair[1], 0xC0..=0xC2 | 0xC4 | 0xD0..=0xDD | 0xE0 | 0xEE))
+        .filter(|(_, pair)| {
+            pair[0] == 0xFF && matches!(pair[1], 0xC0..=0xC2 | 0xC4 | 0xD0..=0xDD | 0xE0 | 0xEE)
+        })
         .map(|(at, _)| at)
         .collect();
     for _ in 0..=source.below(3) {

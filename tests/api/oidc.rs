@@ -2,9 +2,10 @@
 
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 use system_tests::server::{Options, Server, problem};
 use system_tests::{images, npm, postgres, tokens};
@@ -24,6 +25,14 @@ impl Provider {
     /// Starts it; says so where there is no Node.js.
     fn start() -> Option<Self> {
         let folder = npm::install("oidc")?;
+        // Node.js has been seen to lock itself up while it starts.
+        let (child, port) =
+            (0..3).find_map(|_| Self::listening(&folder)).expect("the provider listens within 60 s");
+        Some(Self { child, base: format!("http://127.0.0.1:{port}"), client: reqwest::Client::new() })
+    }
+
+    /// The process and its port, unless it takes too long to tell.
+    fn listening(folder: &Path) -> Option<(Child, String)> {
         let mut child = Command::new("node")
             .arg("provider.mjs")
             .current_dir(folder)
@@ -32,9 +41,21 @@ impl Provider {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let port = lines.find_map(|line| Some(line.ok()?.strip_prefix("listening ")?.to_owned())).unwrap();
-        Some(Self { child, base: format!("http://127.0.0.1:{port}"), client: reqwest::Client::new() })
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let (told, port) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                if let Some(port) = line.strip_prefix("listening ") {
+                    drop(told.send(port.to_owned()));
+                }
+            }
+        });
+        let Ok(port) = port.recv_timeout(Duration::from_secs(20)) else {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            return None;
+        };
+        Some((child, port))
     }
 
     async fn token(&self, algorithm: &str, scope: &str) -> String {

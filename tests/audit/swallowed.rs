@@ -36,7 +36,9 @@ fn failing(url: &str, arguments: &[&str], input: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
     let mut command = Command::new(binary());
     command.args(arguments).env("CXR_PROFILE", "development").env("CXR_SERVICE__DATABASE__URL", url);
-    command.env("CXR_SERVICE__AUDIT__ERASURES_FILE", folder.path().join("erased"));
+    let erased = folder.path().join("erased");
+    std::fs::write(&erased, "").unwrap();
+    command.env("CXR_SERVICE__AUDIT__ERASURES_FILE", erased);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
@@ -61,6 +63,8 @@ async fn no_answer_is_given_whose_rows_were_swallowed() {
             let response = predict(&server, &format!("{table}-{what}"), image).send().await.unwrap();
             refused(response).await;
         }
+        // Readiness is looked at anew after a moment.
+        server.wait_ready(false).await;
         let told = server.client.get(format!("{}/readyz", server.base)).send().await.unwrap();
         let told = problem(told, 503, "not_ready").await["detail"].to_string();
         assert!(told.contains(&format!("table {table} kept 0 of 1 rows")), "{told}");

@@ -1,4 +1,4 @@
-//! Stops work that is no longer wanted. The caller knows the clock and the client; this crate only asks.
+//! Cancels long work. The caller knows the deadline and the client; this crate only asks.
 
 use std::fmt;
 

@@ -83,7 +83,7 @@ pub enum DecisionReason {
     OutsideIntendedUse,
     /// The embedding is unlike the training data: referred.
     OutOfDistribution,
-    /// The image is not known to be one that the model is for: nobody states its age or view. Before the rules on the
+    /// Neither the request nor the site states the age or view, so the intended use is unknown. Before the rules on the
     /// probability, because it is a doubt about the probability itself.
     IntendedUseUnknown,
     /// The probability lies in the review band.

@@ -19,7 +19,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// Advice for files that are damaged.
 const SEND_AGAIN: &str = "export the image again from its source and resend it";
 
-/// Why there is no image.
+/// Why decoding returned no image.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// The file is refused.

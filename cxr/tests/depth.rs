@@ -40,10 +40,18 @@ fn big_endian(samples: impl IntoIterator<Item = u16>) -> Vec<u8> {
     samples.into_iter().flat_map(u16::to_be_bytes).collect()
 }
 
-fn tiff16(samples: &[u16]) -> Vec<u8> {
+/// None for the one kind that the encoder does not write.
+fn tiff16(samples: &[u16], colour: ColorType) -> Option<Vec<u8>> {
     let mut file = Cursor::new(Vec::new());
-    TiffEncoder::new(&mut file).unwrap().write_image::<colortype::Gray16>(WIDTH, HEIGHT, samples).unwrap();
-    file.into_inner()
+    let mut encoder = TiffEncoder::new(&mut file).unwrap();
+    match colour {
+        ColorType::Grayscale => encoder.write_image::<colortype::Gray16>(WIDTH, HEIGHT, samples),
+        ColorType::Rgb => encoder.write_image::<colortype::RGB16>(WIDTH, HEIGHT, samples),
+        ColorType::Rgba => encoder.write_image::<colortype::RGBA16>(WIDTH, HEIGHT, samples),
+        _ => return None,
+    }
+    .unwrap();
+    Some(file.into_inner())
 }
 
 fn decode(file: &[u8]) -> DecodedImage {
@@ -76,7 +84,7 @@ fn grey_files_are_read_as_the_8_bit_file() {
         for (name, deepen) in DEEPENINGS {
             let deep: Vec<u16> = levels.iter().map(|level| deepen(u16::from(*level))).collect();
             let as_png = png(&big_endian(deep.iter().copied()), ColorType::Grayscale, BitDepth::Sixteen);
-            for file in [as_png, tiff16(&deep)] {
+            for file in [as_png, tiff16(&deep, ColorType::Grayscale).unwrap()] {
                 let image = decode(&file);
                 assert_eq!(image.samples(), shallow.samples(), "picture {number}, {name}");
                 assert_eq!((image.significant_bits(), image.windowing()), (8, Windowing::FullRange));
@@ -105,9 +113,13 @@ fn colour_and_alpha_are_read_as_in_the_8_bit_file() {
                 // An opaque pixel is opaque, however the grey is kept.
                 if has_alpha && position % n_channels == n_channels - 1 { level * 257 } else { deepen(level) }
             });
-            let image = decode(&png(&big_endian(deep), colour, BitDepth::Sixteen));
-            assert_eq!(image.samples(), expected.samples(), "{colour:?} {name}");
-            assert_eq!(image.windowing(), Windowing::FullRange);
+            let deep: Vec<u16> = deep.collect();
+            let as_tiff = tiff16(&deep, colour);
+            for file in [Some(png(&big_endian(deep), colour, BitDepth::Sixteen)), as_tiff].iter().flatten() {
+                let image = decode(file);
+                assert_eq!(image.samples(), expected.samples(), "{colour:?} {name}");
+                assert_eq!((image.significant_bits(), image.windowing()), (8, Windowing::FullRange));
+            }
         }
     }
 }
@@ -123,7 +135,7 @@ fn files_with_real_depth_keep_it() {
             .zip((0..steps).cycle())
             .map(|(level, n)| (u16::from(*level) * steps + n) << shift)
             .collect();
-        let image = decode(&tiff16(&deep));
+        let image = decode(&tiff16(&deep, ColorType::Grayscale).unwrap());
         assert_eq!(image.samples().as_ref(), deep, "{bits} bits << {shift}");
         assert!(matches!(image.windowing(), Windowing::Quantiles { .. }));
         assert_eq!(u32::from(image.significant_bits()), bits + shift);

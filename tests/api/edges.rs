@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use system_tests::server::{Options, Server};
-use system_tests::{images, postgres, tokens};
+use system_tests::{images, openssl, postgres, tokens};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -77,24 +77,9 @@ async fn what_is_no_preface_ends_the_connection() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_invalid_preface_after_tls_agreed_on_http_2_is_not_answered_in_http_1() {
     let folder = tempfile::tempdir().unwrap();
+    openssl::certificate(folder.path(), "server");
     let file = |name: &str| folder.path().join(name).display().to_string();
-    let made = Command::new("openssl")
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-            "-days",
-            "2",
-        ])
-        .args(["-keyout", &file("key.pem"), "-out", &file("certificate.pem"), "-subj", "/CN=localhost"])
-        .output()
-        .unwrap();
-    assert!(made.status.success());
-    let (certificate, key) = (file("certificate.pem"), file("key.pem"));
+    let (certificate, key) = (file("server.pem"), file("server.key"));
     let yaml =
         format!("service: {{http: {{tls: {{certificate_file: {certificate}, private_key_file: {key}}}}}}}");
     std::fs::write(folder.path().join("development.yaml"), yaml).unwrap();

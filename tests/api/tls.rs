@@ -3,22 +3,20 @@
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
+use system_tests::openssl::{self, NEW_KEY};
 use system_tests::server::{Options, Server};
 use system_tests::{postgres, tokens};
 
-fn openssl(folder: &Path, arguments: &str) {
-    let done = Command::new("openssl").args(arguments.split(' ')).current_dir(folder).output().unwrap();
-    assert!(done.status.success(), "{arguments}: {}", String::from_utf8_lossy(&done.stderr));
-}
-
 /// An authority, and a certificate of it for `name` in `name.pem` and `name.key`.
 fn certificates(folder: &Path, names: &[&str]) {
-    let new_key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
-    openssl(folder, &format!("req -x509 {new_key} -keyout ca.key -out ca.pem -days 2 -subj /CN=authority"));
+    openssl::run(
+        folder,
+        &format!("req -x509 {NEW_KEY} -keyout ca.key -out ca.pem -days 2 -subj /CN=authority"),
+    );
     for name in names {
-        openssl(folder, &format!("req {new_key} -keyout {name}.key -out {name}.csr -subj /CN={name}"));
+        openssl::run(folder, &format!("req {NEW_KEY} -keyout {name}.key -out {name}.csr -subj /CN={name}"));
         std::fs::write(folder.join("names"), "subjectAltName=IP:127.0.0.1").unwrap();
-        openssl(
+        openssl::run(
             folder,
             &format!(
                 "x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out {name}.pem -days 2 -extfile names"

@@ -2,30 +2,8 @@
 
 use std::path::Path;
 use std::process::Command;
+use system_tests::openssl::{self, NEW_KEY};
 use system_tests::site::{PASSWORD, Site};
-
-/// A certificate and a key that do not belong together, in `one.pem` and `two.key`.
-fn certificates(site: &Site) {
-    for name in ["one", "two"] {
-        let done = Command::new("openssl")
-            .args([
-                "req",
-                "-x509",
-                "-newkey",
-                "ec",
-                "-pkeyopt",
-                "ec_paramgen_curve:P-256",
-                "-nodes",
-                "-days",
-                "2",
-            ])
-            .args(["-subj", "/CN=cxr", "-keyout", &format!("{name}.key"), "-out", &format!("{name}.pem")])
-            .current_dir(site.folder.path())
-            .output()
-            .unwrap();
-        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    }
-}
 
 /// Lines of problems, by their key.
 fn problems(told: &str) -> Vec<(&str, &str)> {
@@ -38,7 +16,8 @@ fn everything_that_serve_could_not_use_is_found_at_once() {
     let site = Site::migrated();
     let (fine, told) = site.run(&["check-config", "--connect"]);
     assert!(fine && told.contains("every user of the database may do what it must"), "{told}");
-    certificates(&site);
+    openssl::certificate(site.folder.path(), "one");
+    openssl::certificate(site.folder.path(), "two");
     let folder = site.folder.path().display().to_string();
     let bare = site.folder.path().join("unsigned");
     let copied = Command::new("cp").arg("-r").arg(site.config().join("model")).arg(&bare).status().unwrap();
@@ -126,15 +105,12 @@ fn expired(folder: &Path) {
     for (name, text) in [("authority", authority), ("index", ""), ("serial", "01\n")] {
         std::fs::write(folder.join(name), text).unwrap();
     }
-    let key =
-        "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=cxr -keyout old.key -out old.csr";
-    let sign = "ca -batch -selfsign -config authority -keyfile old.key -in old.csr -out old.pem -notext \
-        -startdate 20200101000000Z -enddate 20200201000000Z";
-    for arguments in [key, sign] {
-        let done =
-            Command::new("openssl").args(arguments.split_whitespace()).current_dir(folder).output().unwrap();
-        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    }
+    openssl::run(folder, &format!("req {NEW_KEY} -subj /CN=cxr -keyout old.key -out old.csr"));
+    openssl::run(
+        folder,
+        "ca -batch -selfsign -config authority -keyfile old.key -in old.csr -out old.pem -notext \
+         -startdate 20200101000000Z -enddate 20200201000000Z",
+    );
 }
 
 /// The anchor of another log, and a certificate that has expired, are found as well.

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 use system_tests::server::{Options, Server};
 use system_tests::tokens::{KeyPair, claims};
-use system_tests::{bundles, images, postgres};
+use system_tests::{bundles, images, openssl, postgres};
 
 async fn version(server: &Server) -> String {
     let told: serde_json::Value = server.get("/v1/model", "").await.json().await.unwrap();
@@ -72,11 +72,7 @@ async fn a_hangup_reads_model_and_keys_again_and_loses_no_request() {
 
 /// A certificate of its own authority in `server.pem` and `server.key`, and once more in a file that stays.
 fn certificate(folder: &Path, kept: &str) {
-    let arguments = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout server.key -out server.pem -days 2 -subj \
-                     /CN=localhost -addext subjectAltName=IP:127.0.0.1";
-    let done =
-        Command::new("openssl").args(arguments.split_whitespace()).current_dir(folder).output().unwrap();
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    openssl::certificate(folder, "server");
     std::fs::copy(folder.join("server.pem"), folder.join(kept)).unwrap();
 }
 

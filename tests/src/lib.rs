@@ -8,6 +8,7 @@ pub mod http2;
 pub mod images;
 pub mod log;
 pub mod npm;
+pub mod openssl;
 pub mod pgbouncer;
 pub mod postgres;
 pub mod preload;

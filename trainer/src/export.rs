@@ -12,6 +12,7 @@ pub mod onnx;
 pub mod parity;
 mod place;
 pub mod proto;
+pub mod revision;
 mod seal;
 pub(crate) mod section;
 pub(crate) mod select;

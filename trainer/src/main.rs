@@ -4,7 +4,7 @@ mod commands;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use commands::shared::Common;
+use commands::shared::{Common, RevisionArguments};
 use commands::{
     bench, benchmark_bundle, calibrate, complete, consistency, eda, evaluate, explain, export, quantise,
     recalibrate, register, release, report, robustness, run, soup, split, track, train, tune, verify,
@@ -80,7 +80,7 @@ enum Command {
     #[command(
         after_help = "Example:\n  cxr-trainer complete --bundle models/default --data ../shared/data/kermany224"
     )]
-    Complete(complete::Arguments),
+    Complete(RevisionArguments),
     /// Measures what corruptions, shortcuts and mitigations do to the scores of the select fold.
     #[command(
         after_help = "Example:\n  cxr-trainer robustness --run runs/first\n  cxr-trainer robustness --run runs/first --parts corruptions --severities 5\n  cxr-trainer robustness --bundle models/default --output runs/default-bundle\n  cxr-trainer robustness --compare runs/first runs/second"
@@ -108,7 +108,7 @@ enum Command {
     #[command(
         after_help = "Example:\n  cxr-trainer quantise --bundle models/default --data ../shared/data/kermany224\n  cxr-trainer quantise --bundle models/default --data ../shared/data/kermany224 --out models/int8"
     )]
-    Quantise(quantise::Arguments),
+    Quantise(RevisionArguments),
     /// Makes a bundle for measuring speed: a network of any architecture that has learnt nothing, in fp32 and int8.
     #[command(
         after_help = "Example:\n  cxr-trainer benchmark-bundle --architecture densenet121 --onnxruntime lib/libonnxruntime.so --out target/benchmark/densenet121"

@@ -46,32 +46,61 @@ static FITS: LazyLock<Vec<u32>> = LazyLock::new(|| {
     fits
 });
 
+/// The forms that all samples fit that were looked at. Data as deep as its file has none left within its first thousands.
+pub(super) struct Search {
+    possible: u32,
+}
+
+impl Search {
+    pub(super) fn new() -> Self {
+        Self { possible: u32::MAX >> (32 - FORMS.len()) }
+    }
+
+    pub(super) fn look(&mut self, samples: impl IntoIterator<Item = u16>) {
+        if self.possible != 0 {
+            for sample in samples {
+                self.possible &= FITS[usize::from(sample)];
+            }
+        }
+    }
+
+    /// None where the data is as deep as its file.
+    pub(super) fn levels(&self) -> Option<Levels> {
+        let form = FORMS.get(self.possible.trailing_zeros() as usize)?;
+        let mut level_of = vec![0; 1 << 16];
+        for (level, sample) in (0..=255).zip(form) {
+            level_of[usize::from(*sample)] = level;
+        }
+        Some(Levels { level_of })
+    }
+}
+
 /// From deep samples back to 256 levels.
-pub(super) struct Levels(&'static Form);
+pub(super) struct Levels {
+    level_of: Vec<u8>,
+}
 
 impl Levels {
-    /// The form that all samples have; none where the data is as deep as its file. A file that is ends within the first
-    /// thousands of its samples.
+    /// Those of the form that all samples have; none where the data is as deep as its file.
     pub(super) fn of(
         samples: impl IntoIterator<Item = u16>,
         cancel: Cancel<'_>,
     ) -> Result<Option<Self>, Cancelled> {
-        let mut possible = u32::MAX >> (32 - FORMS.len());
+        let mut search = Search::new();
         let mut samples = samples.into_iter();
-        loop {
+        while search.possible != 0 {
             cancel.check()?;
             let mut n = 0;
-            for sample in samples.by_ref().take(STEP) {
-                possible &= FITS[usize::from(sample)];
-                n += 1;
-            }
-            if possible == 0 {
-                return Ok(None);
-            }
+            search.look(samples.by_ref().take(STEP).inspect(|_| n += 1));
             if n < STEP {
-                return Ok(FORMS.get(possible.trailing_zeros() as usize).map(Self));
+                break;
             }
         }
+        Ok(search.levels())
+    }
+
+    pub(super) fn level(&self, sample: u16) -> u8 {
+        self.level_of[usize::from(sample)]
     }
 
     /// The level of each sample.
@@ -80,16 +109,12 @@ impl Levels {
         samples: impl IntoIterator<Item = u16>,
         cancel: Cancel<'_>,
     ) -> Result<Vec<u8>, Cancelled> {
-        let mut level_of = vec![0_u8; 1 << 16];
-        for (level, sample) in (0..=255).zip(self.0) {
-            level_of[usize::from(*sample)] = level;
-        }
         let mut samples = samples.into_iter();
         let mut levels = Vec::with_capacity(samples.size_hint().0);
         loop {
             cancel.check()?;
             let before = levels.len();
-            levels.extend(samples.by_ref().take(PIECE).map(|sample| level_of[usize::from(sample)]));
+            levels.extend(samples.by_ref().take(PIECE).map(|sample| self.level(sample)));
             if levels.len() - before < PIECE {
                 return Ok(levels);
             }

@@ -49,10 +49,12 @@ pub(super) fn decode(
         }
         (Samples::Narrow(samples), layout.grey_bits(), Windowing::FullRange)
     } else {
-        let mut samples = vec![0; layout.n_pixels()];
-        pixels::read(&chunks, &layout, &mut samples, cancel)?;
-        let (bits, windowing) = deep(&samples);
-        (Samples::Wide(samples), bits, windowing)
+        let samples = pixels::read_deep(&chunks, &layout, cancel)?;
+        let (bits, windowing) = match &samples {
+            Samples::Wide(samples) => deep(samples),
+            Samples::Narrow(_) => (8, Windowing::FullRange),
+        };
+        (samples, bits, windowing)
     };
     Ok(DecodedImage {
         width: layout.width,

@@ -140,6 +140,53 @@ fn transparency_stands_on_black() {
 }
 
 #[test]
+fn shallow_colours_and_transparency_in_deep_files_are_those_of_the_8_bit_file() {
+    let mut n_files = 0;
+    for (channels, kind) in [(1, None), (2, Some(2)), (3, None), (4, Some(2)), (4, Some(0)), (5, Some(2))] {
+        let picture = Picture::new(83, 41, channels, 8);
+        let alpha = kind.filter(|kind| *kind == 2).map(|_| channels - 1);
+        for flags in 0..16 {
+            let [planar, big_endian, differences, tiled] = [1, 2, 4, 8].map(|bit| flags & bit != 0);
+            let n_extra = channels - if channels > 2 { 3 } else { 1 };
+            let mut extra = vec![0; n_extra];
+            extra.last_mut().into_iter().zip(kind).for_each(|(last, kind)| *last = kind);
+            let spec = Spec {
+                planar,
+                big_endian,
+                differences,
+                tile: tiled.then_some([32, 16]),
+                compression: DEFLATE,
+                photometric: if channels > 2 { 2 } else { 1 },
+                tags: (n_extra > 0).then_some((338, extra)).into_iter().collect(),
+                ..Spec::default()
+            };
+            let expected = read(&write(&picture, &spec)).unwrap();
+            for (bits, factor) in [(16, 257), (16, 256), (16, 1), (12, 16)] {
+                let deepen = |(position, level): (usize, &u16)| match alpha {
+                    Some(alpha) if position % channels == alpha => (u32::from(*level) << (bits - 8)) as u16,
+                    // Other channels have all their depth, and are not looked at.
+                    None if kind.is_some() && position % channels >= 3 => level * 199,
+                    _ => level * factor,
+                };
+                let samples = picture.samples.iter().enumerate().map(deepen).collect();
+                let deep = Picture { samples, bits, ..Picture::new(83, 41, channels, 8) };
+                let spec = Spec { differences: differences && bits == 16, ..spec.clone() };
+                let image = read(&write(&deep, &spec)).unwrap();
+                let of = (channels, kind, flags, bits, factor);
+                assert!(image.samples() == expected.samples(), "{of:?}");
+                assert_eq!(
+                    (image.significant_bits(), image.windowing()),
+                    (8, Windowing::FullRange),
+                    "{of:?}"
+                );
+                n_files += 1;
+            }
+        }
+    }
+    println!("{n_files} files");
+}
+
+#[test]
 fn orientation_is_the_tag_or_upright() {
     let (picture, spec) = small();
     // A picture that is 40 x 30 when it is upright, whatever its rows are.

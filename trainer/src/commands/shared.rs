@@ -4,6 +4,7 @@ use anyhow::Result;
 use clap::Args;
 use cxr_trainer::config::Config;
 use cxr_trainer::device::DeviceChoice;
+use cxr_trainer::export::revision::Request;
 use cxr_trainer::run::RunDirectory;
 use cxr_trainer::tracking::Tracker;
 use cxr_trainer::trained::TrainedRun;
@@ -50,6 +51,53 @@ pub(crate) struct MakingArguments {
     signing_key: Option<PathBuf>,
 }
 
+/// What a command needs that measures a released bundle again and writes its next version.
+#[derive(Debug, Args)]
+pub(crate) struct RevisionArguments {
+    /// The bundle that is measured; replaced unless --out names another folder.
+    #[arg(long)]
+    bundle: PathBuf,
+    /// The dataset that the bundle was trained with; trainer.data.root unless given.
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// Stands for ../shared/data in every path of the configuration.
+    #[arg(long, env = "CXR_DATA_DIR")]
+    data_dir: Option<PathBuf>,
+    /// The new bundle's folder.
+    #[arg(long)]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    making: MakingArguments,
+    /// A YAML file whose section `trainer` goes over config/default.yaml; the one that the bundle was trained with.
+    #[arg(long)]
+    config: Option<PathBuf>,
+}
+
+impl RevisionArguments {
+    /// The configuration with the command line over it.
+    pub(crate) fn config(&self) -> Result<Config> {
+        configured(self.config.as_deref(), self.data.as_deref(), self.data_dir.as_deref())
+    }
+
+    /// What is asked for.
+    pub(crate) fn request<'a>(&'a self, config: &'a Config) -> Request<'a> {
+        Request {
+            bundle: &self.bundle,
+            out: self.out.as_ref().unwrap_or(&self.bundle),
+            signing_key: self.making.signing_key(config),
+            onnxruntime: &self.making.onnxruntime,
+        }
+    }
+}
+
+fn configured(file: Option<&Path>, data: Option<&Path>, data_dir: Option<&Path>) -> Result<Config> {
+    let mut config = Config::load(file, data_dir)?;
+    if let Some(root) = data {
+        root.clone_into(&mut config.data.root);
+    }
+    Ok(config)
+}
+
 impl MakingArguments {
     /// The key that signs.
     pub(crate) fn signing_key<'a>(&'a self, config: &'a Config) -> &'a Path {
@@ -83,11 +131,7 @@ impl Drop for TrackedResults {
 impl Common {
     /// The configuration with the command line over it.
     pub(crate) fn config(&self) -> Result<Config> {
-        let mut config = Config::load(self.config.as_deref(), self.data_dir.as_deref())?;
-        if let Some(root) = &self.data {
-            config.data.root.clone_from(root);
-        }
-        Ok(config)
+        configured(self.config.as_deref(), self.data.as_deref(), self.data_dir.as_deref())
     }
 
     /// Configuration, device and run directory.

@@ -1,67 +1,37 @@
 //! A released bundle measured again through ONNX Runtime for what an older one does not carry: the scale of its heatmaps, how many
-//! images it refers, and its answers to deep files. Wants the bundle and the data, and no run.
+//! images it refers, and its answers to deep files.
 
-use super::int8::renamed;
+use super::revision::{Released, Request};
 use super::section::with_section;
 use super::select::{self, OnSelect, REFERRED};
-use super::{BundleFiles, VARIANT, card, heatmap, open, replace_folder, seal, signing_key};
+use super::{VARIANT, card, heatmap};
 use crate::config::Config;
 use crate::consistency::Scorer;
 use crate::consistency::depth::DepthConsistency;
 use crate::console::say;
-use crate::dataset::folds::{Fold, Folds};
-use crate::dataset::index::Index;
+use crate::dataset::folds::Fold;
 use crate::dataset::pixels::{Pixels, Recipe};
-use crate::environment::now;
-use crate::release::version::Bump;
 use crate::released;
 use crate::train::decode;
-use anyhow::{Context, Result, ensure};
-use cxr::bundle::{Bundle, Manifest, Trust};
-use semver::Version;
+use anyhow::{Context, Result};
+use cxr::bundle::{Bundle, Manifest};
 use std::path::Path;
-
-const CARD: &str = "MODEL_CARD.md";
-
-/// What is asked for.
-#[derive(Debug, Clone, Copy)]
-pub struct Request<'a> {
-    /// The bundle.
-    pub bundle: &'a Path,
-    /// The new bundle's folder; the same replaces it.
-    pub out: &'a Path,
-    /// Who signs it.
-    pub signing_key: &'a Path,
-    /// ONNX Runtime's shared library.
-    pub onnxruntime: &'a Path,
-}
 
 /// Writes the bundle's next minor version. Graphs, calibration, policy and golden outputs stay as they are; the manifest gets a
 /// scale for each variant, and the card what was measured.
 ///
 /// # Errors
 /// When the data does not give the folds that the bundle was made with, and as ONNX Runtime or a file fails.
-pub fn complete_bundle(config: &Config, request: &Request) -> Result<()> {
-    let key = signing_key(request.signing_key)?;
-    let bundle = open(request.bundle, &Trust::Unsigned)?;
-    let old = bundle.manifest();
-    let index = Index::scan(&config.data.root, &config.data)?;
-    let folds = Folds::of(&index, config)?;
-    ensure!(
-        folds.digest()? == old.training.split_sha256,
-        "the data in {} do not give the folds that the bundle was made with: its train fold could be among them",
-        index.root.display()
-    );
+pub fn complete_bundle(config: &Config, request: &Request<'_>) -> Result<()> {
+    let released = Released::open(config, request)?;
+    let (bundle, old) = (&released.bundle, released.bundle.manifest());
     let recipe = Recipe { acceptance: old.acceptance, preprocess: old.preprocess };
-    let pixels = decode(config, &index, &folds, Fold::Select, &recipe)?;
-    let version = Version::parse(&old.version)
-        .with_context(|| format!("the bundle's version {:?} is no semantic version", old.version))?;
-    let mut manifest =
-        Manifest { version: Bump::Minor.of(&version).to_string(), created: now()?, ..old.clone() };
+    let pixels = decode(config, &released.index, &released.folds, Fold::Select, &recipe)?;
+    let mut revision = released.revision()?;
     let mut of_default = None;
     for name in old.variants.keys() {
-        let found = on_select(&bundle, name, &pixels, request.onnxruntime)?;
-        if let Some(variant) = manifest.variants.get_mut(name) {
+        let found = on_select(bundle, name, &pixels, request.onnxruntime)?;
+        if let Some(variant) = revision.manifest.variants.get_mut(name) {
             variant.heatmap.clone_from(&found.maps.scale);
         }
         if *name == old.default_variant {
@@ -69,21 +39,9 @@ pub fn complete_bundle(config: &Config, request: &Request) -> Result<()> {
         }
     }
     let found = of_default.context("the bundle lacks its default variant")?;
-    let depth = depth(config, &bundle, request.onnxruntime)?;
-    let mut files = BundleFiles::new();
-    for name in old.files.keys() {
-        files.insert(name.clone(), bundle.file(name).context("a file of the bundle is missing")?.to_vec());
-    }
-    let text = files.remove(CARD).with_context(|| format!("{CARD}: not in the bundle"))?;
-    let text = String::from_utf8(text).with_context(|| format!("{CARD}: is no text"))?;
-    let text = completed(&renamed(&text, old, &manifest), &manifest, &found, depth.as_ref());
-    files.insert(CARD.to_owned(), text.into_bytes());
-    seal(&mut manifest, &mut files, &key)?;
-    replace_folder(request.out, &files)?;
-    let written = open(request.out, &Trust::SignedBy(vec![key.verifying_key()]))?;
-    say(format!("{} {} -> {}", manifest.name, manifest.version, request.out.display()));
-    say(format!("bundle digest {}, signed by {}", written.digest(), written.signed_by().unwrap_or("nobody")));
-    Ok(())
+    let depth = depth(config, bundle, request.onnxruntime)?;
+    revision.card = completed(&revision.card, &revision.manifest, &found, depth.as_ref());
+    released.write(revision, request.out)
 }
 
 fn on_select(bundle: &Bundle, name: &str, pixels: &Pixels, onnxruntime: &Path) -> Result<OnSelect> {

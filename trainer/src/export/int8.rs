@@ -1,59 +1,32 @@
 //! The int8 variant as part of a bundle: of a run that is exported, or added to a bundle that was released without it or with
 //! another.
 
+use super::revision::{Released, Request};
 use super::section::with_section;
-use super::{BundleFiles, GRAPH, VARIANT, digest, golden, open, replace_folder, seal, signing_key};
+use super::{BundleFiles, GRAPH, VARIANT, digest, golden};
 use crate::calibrate::Calibrated;
 use crate::config::Config;
-use crate::console::say;
-use crate::dataset::folds::Folds;
-use crate::dataset::index::Index;
 use crate::dataset::pixels::Recipe;
-use crate::environment::now;
 use crate::evaluate::rows;
 use crate::quantise::variant::{Comparison, GRAPH_INT8, Quantised, Source, VARIANT_INT8};
-use crate::release::version::Bump;
 use crate::trained::TrainedRun;
 use crate::verify::golden_pixels;
-use anyhow::{Context, Result, ensure};
-use cxr::bundle::{Bundle, Manifest, Trust, Variant};
+use anyhow::{Context, Result};
+use cxr::bundle::{Manifest, Variant};
 use runtime::Runtime;
-use semver::Version;
 use std::fmt::Write as _;
-use std::path::Path;
 
-const CARD: &str = "MODEL_CARD.md";
 /// The card's section.
 const HEADING: &str = "### int8 variant\n";
-
-/// What is asked for.
-#[derive(Debug, Clone, Copy)]
-pub struct Request<'a> {
-    /// The bundle.
-    pub bundle: &'a Path,
-    /// The new bundle's folder; the same replaces it.
-    pub out: &'a Path,
-    /// Who signs it.
-    pub signing_key: &'a Path,
-    /// ONNX Runtime's shared library.
-    pub onnxruntime: &'a Path,
-}
 
 /// Adds an int8 variant to a bundle as its next minor version. Every file but the card stays as it is, to the byte.
 ///
 /// # Errors
 /// When the data does not give the folds that the bundle was made with, and as [`Source::quantised`] does.
-pub fn quantise_bundle(config: &Config, request: &Request) -> Result<Comparison> {
-    let key = signing_key(request.signing_key)?;
-    let bundle = open(request.bundle, &Trust::Unsigned)?;
+pub fn quantise_bundle(config: &Config, request: &Request<'_>) -> Result<Comparison> {
+    let released = Released::open(config, request)?;
+    let bundle = &released.bundle;
     let (manifest, (_, fp32)) = (bundle.manifest(), bundle.variant(Some(VARIANT))?);
-    let index = Index::scan(&config.data.root, &config.data)?;
-    let folds = Folds::of(&index, config)?;
-    ensure!(
-        folds.digest()? == manifest.training.split_sha256,
-        "the data in {} do not give the folds that the bundle was made with: its train fold could be among them",
-        index.root.display()
-    );
     let graph = bundle.file(&fp32.file).with_context(|| format!("{}: not in the bundle", fp32.file))?;
     let runtime = Runtime::load(request.onnxruntime)?;
     let source = Source {
@@ -63,23 +36,22 @@ pub fn quantise_bundle(config: &Config, request: &Request) -> Result<Comparison>
         graph,
         variant: (fp32.calibration, fp32.policy.threshold),
         embedding: &bundle.reference().embedding,
-        index: &index,
-        folds: &folds,
+        index: &released.index,
+        folds: &released.folds,
         recipe: Recipe { acceptance: manifest.acceptance, preprocess: manifest.preprocess },
     };
     let mut quantised = source.quantised()?;
     let golden = fp32.golden.iter().map(|golden| {
-        let logit = quantised.session.run(&golden_pixels(&bundle, golden)?, 1)?.logits[0];
+        let logit = quantised.session.run(&golden_pixels(bundle, golden)?, 1)?.logits[0];
         Ok(golden::of(golden.file.clone(), logit, golden::TOLERANCE_INT8))
     });
     let variant = Variant { golden: golden.collect::<Result<_>>()?, ..quantised.variant };
     let Quantised { graph, comparison, .. } = quantised;
-    let (mut manifest, mut files) = with_variant(&bundle, variant, graph, &comparison)?;
-    seal(&mut manifest, &mut files, &key)?;
-    replace_folder(request.out, &files)?;
-    let written = open(request.out, &Trust::SignedBy(vec![key.verifying_key()]))?;
-    say(format!("{} {} -> {}", manifest.name, manifest.version, request.out.display()));
-    say(format!("bundle digest {}, signed by {}", written.digest(), written.signed_by().unwrap_or("nobody")));
+    let mut revision = released.revision()?;
+    revision.card = with_section(&revision.card, HEADING, &section(&variant, &comparison));
+    revision.files.insert(GRAPH_INT8.to_owned(), graph);
+    revision.manifest.variants.insert(VARIANT_INT8.to_owned(), variant);
+    released.write(revision, request.out)?;
     Ok(comparison)
 }
 
@@ -119,39 +91,6 @@ pub(super) fn add(
     manifest.variants.insert(VARIANT_INT8.to_owned(), variant);
     files.insert(GRAPH_INT8.to_owned(), graph);
     Ok(Some(section))
-}
-
-/// The bundle's next version with the variant in it.
-fn with_variant(
-    bundle: &Bundle,
-    variant: Variant,
-    graph: Vec<u8>,
-    comparison: &Comparison,
-) -> Result<(Manifest, BundleFiles)> {
-    let old = bundle.manifest();
-    let version = Version::parse(&old.version)
-        .with_context(|| format!("the bundle's version {:?} is no semantic version", old.version))?;
-    let mut manifest =
-        Manifest { version: Bump::Minor.of(&version).to_string(), created: now()?, ..old.clone() };
-    let mut files = BundleFiles::new();
-    for name in old.files.keys() {
-        files.insert(name.clone(), bundle.file(name).context("a file of the bundle is missing")?.to_vec());
-    }
-    let card = files.remove(CARD).with_context(|| format!("{CARD}: not in the bundle"))?;
-    let card = String::from_utf8(card).with_context(|| format!("{CARD}: is no text"))?;
-    let section = section(&variant, comparison);
-    let card = with_section(&renamed(&card, old, &manifest), HEADING, &section);
-    files.insert(CARD.to_owned(), card.into_bytes());
-    files.insert(GRAPH_INT8.to_owned(), graph);
-    manifest.variants.insert(VARIANT_INT8.to_owned(), variant);
-    Ok((manifest, files))
-}
-
-/// The card under the new version.
-pub(super) fn renamed(card: &str, old: &Manifest, new: &Manifest) -> String {
-    let title = |manifest: &Manifest| format!("# {} {}\n", manifest.name, manifest.version);
-    let details = |manifest: &Manifest| format!("- Version {} of {}", manifest.version, manifest.created);
-    card.replacen(&title(old), &title(new), 1).replacen(&details(old), &details(new), 1)
 }
 
 /// The card's section about the variant.

@@ -2,6 +2,7 @@
 
 use super::lane::Lane;
 use super::layout::{Colour, Layout};
+use crate::decode::shallow::Levels;
 
 /// How the interleaved channels of a pixel become one sample.
 pub(super) struct Grey<'a> {
@@ -9,6 +10,7 @@ pub(super) struct Grey<'a> {
     n_channels: usize,
     alpha: Option<usize>,
     opaque: u16,
+    levels: Option<Levels>,
 }
 
 impl<'a> Grey<'a> {
@@ -21,7 +23,22 @@ impl<'a> Grey<'a> {
             alpha => (layout.n_channels, alpha),
         };
         let opaque = ((1u32 << layout.bits) - 1) as u16;
-        Self { colour: &layout.colour, n_channels, alpha, opaque }
+        Self { colour: &layout.colour, n_channels, alpha, opaque, levels: None }
+    }
+
+    /// From here on pixels are read as those of the 8-bit file that they come from. Alpha keeps its high bits: writers that
+    /// shift the grey set an opaque alpha to the highest value.
+    pub(super) fn take_levels(&mut self, levels: Levels) {
+        self.levels = Some(levels);
+    }
+
+    /// The samples of pixels without alpha and other extra channels.
+    pub(super) fn colours<L: Lane>(&self, stored: &[L]) -> impl Iterator<Item = u16> {
+        let n_colours = self.colour.n_channels();
+        stored
+            .chunks_exact(self.n_channels)
+            .flat_map(move |pixel| &pixel[..n_colours])
+            .map(|sample| sample.value())
     }
 
     /// Channels of a pixel in what [`merge`](Self::merge) reads.
@@ -35,7 +52,10 @@ impl<'a> Grey<'a> {
     }
 
     /// As many pixels as there is room for.
-    pub(super) fn merge<L: Lane>(&self, stored: &[L], into: &mut [L]) {
+    pub(super) fn merge<L: Lane>(&self, stored: &mut [L], into: &mut [L]) {
+        if let Some(levels) = &self.levels {
+            self.shallow(levels, stored);
+        }
         match (self.colour, self.n_channels) {
             (Colour::Palette(palette), _) => {
                 for (sample, index) in into.iter_mut().zip(stored) {
@@ -61,10 +81,21 @@ impl<'a> Grey<'a> {
         }
     }
 
+    fn shallow<L: Lane>(&self, levels: &Levels, stored: &mut [L]) {
+        let high_bits = self.opaque.count_ones() - 8;
+        for pixel in stored.chunks_exact_mut(self.n_channels) {
+            for (channel, sample) in pixel.iter_mut().enumerate() {
+                let value = sample.value();
+                let is_alpha = Some(channel) == self.alpha;
+                *sample = L::of(if is_alpha { value >> high_bits } else { levels.level(value).into() });
+            }
+        }
+    }
+
     /// The value on a black background, as for PNG.
     fn on_black<L: Lane>(&self, value: L, pixel: &[L]) -> L {
         let Some(alpha) = self.alpha else { return value };
-        let opaque = u32::from(self.opaque);
+        let opaque = if self.levels.is_some() { 255 } else { u32::from(self.opaque) };
         let shown = u32::from(value.value()) * u32::from(pixel[alpha].value()) + opaque / 2;
         L::of((shown / opaque) as u16)
     }

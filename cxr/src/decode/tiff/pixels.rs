@@ -8,6 +8,8 @@ use super::pace::Pace;
 use super::stream::{Stop, Stream};
 use crate::cancel::Cancel;
 use crate::decode::DecodeError;
+use crate::decode::shallow::{Levels, Search};
+use crate::image::Samples;
 
 /// Pixels of a piece: a multiple of 8, so that pieces of any depth begin at a byte; with five channels of 16 bits it fits a stream's buffer.
 const PIECE: usize = 4096;
@@ -19,8 +21,29 @@ pub(super) fn read<L: Lane>(
     samples: &mut [L],
     cancel: Cancel<'_>,
 ) -> Result<(), DecodeError> {
+    Reader::new(chunks, layout, Pace::new(cancel)).image(samples)
+}
+
+/// The image's samples where the file's are deep; bytes where several channels become grey and hold 256 levels each, as
+/// for PNG: grey that is made of three of them has levels of its own. Such a file is read twice.
+pub(super) fn read_deep(
+    chunks: &Chunks<'_>,
+    layout: &Layout,
+    cancel: Cancel<'_>,
+) -> Result<Samples, DecodeError> {
+    let mut samples = vec![0_u16; layout.n_pixels()];
     let mut reader = Reader::new(chunks, layout, Pace::new(cancel));
-    (0..chunks.n_across * chunks.n_down).try_for_each(|chunk| reader.chunk(chunk, samples))
+    if !reader.grey.is_as_stored() {
+        reader.search = Some(Search::new());
+    }
+    reader.image(&mut samples)?;
+    let Some(levels) = reader.search.and_then(|search| search.levels()) else {
+        return Ok(Samples::Wide(samples));
+    };
+    let mut reader = Reader::new(chunks, layout, Pace::new(cancel));
+    reader.grey.take_levels(levels);
+    reader.image(&mut samples)?;
+    Ok(Samples::Narrow(samples.iter().map(|sample| *sample as u8).collect()))
 }
 
 struct Reader<'a, L> {
@@ -28,6 +51,8 @@ struct Reader<'a, L> {
     layout: &'a Layout,
     grey: Grey<'a>,
     pace: Pace<'a>,
+    /// What looks at the colours before they become grey.
+    search: Option<Search>,
     /// One stream, or one for each channel of a planar file.
     planes: Vec<Plane<'a, L>>,
     /// A piece with interleaved channels.
@@ -62,7 +87,12 @@ impl<'a, L: Lane> Reader<'a, L> {
             layout,
             grey,
             pace,
+            search: None,
         }
+    }
+
+    fn image(&mut self, samples: &mut [L]) -> Result<(), DecodeError> {
+        (0..self.chunks.n_across * self.chunks.n_down).try_for_each(|chunk| self.chunk(chunk, samples))
     }
 
     fn chunk(&mut self, chunk: usize, samples: &mut [L]) -> Result<(), DecodeError> {
@@ -124,6 +154,9 @@ impl<'a, L: Lane> Reader<'a, L> {
             }
         } else {
             self.planes[0].read(chunks, layout, [n_pixels, n_channels], pixels, &mut self.pace)?;
+        }
+        if let Some(search) = &mut self.search {
+            search.look(self.grey.colours(pixels));
         }
         self.grey.merge(pixels, into);
         Ok(())

@@ -1,0 +1,29 @@
+//! Certificates and keys as operators make them: with openssl.
+
+use std::path::Path;
+use std::process::Command;
+
+/// Options of `req` for a new P-256 key without a passphrase.
+pub const NEW_KEY: &str = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
+
+/// Runs openssl in a folder; arguments are separated by white space.
+///
+/// # Panics
+/// When it fails.
+pub fn run(folder: &Path, arguments: &str) {
+    let arguments = arguments.split_whitespace();
+    let done =
+        Command::new("openssl").args(arguments.clone()).current_dir(folder).output().expect("openssl runs");
+    let told = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{}: {told}", arguments.collect::<Vec<_>>().join(" "));
+}
+
+/// A certificate for 127.0.0.1 that signs itself, valid for two days, in `NAME.pem`, and its key in `NAME.key`.
+pub fn certificate(folder: &Path, name: &str) {
+    run(
+        folder,
+        &format!(
+            "req -x509 {NEW_KEY} -days 2 -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1 -keyout {name}.key -out {name}.pem"
+        ),
+    );
+}

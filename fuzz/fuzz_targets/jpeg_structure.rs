@@ -79,7 +79,9 @@ fn other(file: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn agree(file: &[u8], ours: Option<&[u8]>) {
-    let Some((ours, theirs)) = ours.zip(other(file)) else { return };
+    // The other decoder takes seconds for the size that a changed header declares.
+    let Some(ours) = ours else { return };
+    let Some(theirs) = other(file) else { return };
     assert_eq!(ours.len(), theirs.len());
     // The pictures are pale: only coefficients that no encoder writes reach black and white.
     if ours.iter().chain(&theirs).any(|level| matches!(level, 0 | 255)) {

@@ -42,6 +42,24 @@ fn what_is_not_read_is_named() {
 }
 
 #[test]
+fn entries_that_contradict_each_other_are_corrupt() {
+    let (picture, spec) = small();
+    // An unknown tag becomes a second entry for one that counts.
+    let twice = |tag: u16, value: u64| {
+        let tags = BTreeMap::from([(40_000, vec![value])]);
+        let mut file = write(&picture, &Spec { tags, ..spec.clone() });
+        let found = file.windows(2).rposition(|bytes| bytes == 40_000_u16.to_le_bytes()).unwrap();
+        file[found..found + 2].copy_from_slice(&tag.to_le_bytes());
+        file
+    };
+    for (tag, value) in [(256, 20), (257, 15), (258, 16), (259, LZW), (262, 0), (266, 2), (277, 3), (278, 7)]
+    {
+        assert_refused(&twice(tag, value), Corrupt, &format!("two different entries for tag {tag}"));
+    }
+    assert_same(&twice(262, 1), &picture, &"the same entry twice");
+}
+
+#[test]
 fn what_contradicts_itself_is_corrupt() {
     for (tags, found) in [
         ([(262, &[2][..])].as_slice(), "SamplesPerPixel 1"),

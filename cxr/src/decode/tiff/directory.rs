@@ -118,11 +118,16 @@ impl<'a> Directory<'a> {
         self.file.big_endian
     }
 
-    /// A tag's values, `None` without the tag. The first of several entries counts.
+    /// A tag's values, `None` without the tag. Programs disagree which of several entries counts: libtiff takes the first, the
+    /// crate `tiff` the last. So entries that contradict each other are refused.
     pub(super) fn values(&self, tag: u16) -> Result<Option<Values<'a>>, Rejection> {
         let (entry_size, count_size) = if self.file.big { (20, 8) } else { (12, 4) };
         let of_tag = |entry: &&[u8]| self.file.unsigned(&entry[..2]) == u64::from(tag);
-        let Some(entry) = self.entries.chunks_exact(entry_size).find(of_tag) else { return Ok(None) };
+        let mut entries = self.entries.chunks_exact(entry_size).filter(of_tag);
+        let Some(entry) = entries.next() else { return Ok(None) };
+        if entries.any(|other| other != entry) {
+            return Err(corrupt(format!("the TIFF has two different entries for tag {tag}")));
+        }
         let size = match self.file.unsigned(&entry[2..4]) {
             1 => 1,
             3 => 2,

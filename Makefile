@@ -57,7 +57,7 @@ gpu-pack: trainer ## Pack what gpu-check needs on a host without network: DEST=f
 
 bench: setup ## The service against the FastAPI peer and the host's limit: MODELS="name=folder[:variant] ...", BENCH="--rounds 7 ..."
 	$(CARGO) build --release --bins
-	ORT_DYLIB_PATH="$$(scripts/onnxruntime.sh)" $(TARGET)/release/cxr-loadtest bench --oha "$$(scripts/cargo-tool.sh oha 1.16.0)" $(addprefix --model ,$(MODELS)) $(BENCH)
+	ORT_DYLIB_PATH="$$(scripts/onnxruntime.sh)" $(TARGET)/release/cxr-loadtest bench --oha "$$(OPT_LEVEL=2 scripts/cargo-tool.sh oha 1.16.0)" $(addprefix --model ,$(MODELS)) $(BENCH)
 
 bench-models: trainer ## Build target/bench/models: DenseNet-121, ResNet-50 and EfficientNet-B0 for make bench
 	for architecture in densenet121 resnet50 efficientnet-b0; do \

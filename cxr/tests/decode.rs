@@ -119,6 +119,71 @@ fn png_of_every_depth_keeps_its_stored_samples() {
 }
 
 #[test]
+fn an_index_beyond_the_palette_is_corrupt() {
+    for (bits, depth) in [(8, BitDepth::Eight), (4, BitDepth::Four), (2, BitDepth::Two), (1, BitDepth::One)] {
+        let n_colours = 1_usize << bits.min(7);
+        let colours: Vec<u8> = (0..n_colours).flat_map(|level| [(level * 2) as u8; 3]).collect();
+        let indices: Vec<usize> = (0..(WIDTH * HEIGHT) as usize).map(|pixel| pixel * 7 % n_colours).collect();
+        let line = |row: &[usize]| {
+            let mut packed = vec![0_u8; (row.len() * bits).div_ceil(8)];
+            for (column, index) in row.iter().enumerate() {
+                packed[column * bits / 8] |= (*index as u8) << (8 - bits - column * bits % 8);
+            }
+            packed
+        };
+        let packed = |indices: &[usize]| indices.chunks(WIDTH as usize).flat_map(line).collect::<Vec<u8>>();
+        let whole = png(&packed(&indices), ColorType::Indexed, depth, Some(colours.clone()));
+        let expected: Vec<u16> = indices.iter().map(|index| *index as u16 * 2).collect();
+        assert_eq!(read(&whole).samples().as_ref(), expected, "{bits} bits");
+        let last = n_colours - 1;
+        let short = colours[..3 * last].to_vec();
+        let beyond = png(&packed(&indices), ColorType::Indexed, depth, Some(short.clone()));
+        assert_eq!(reason(&beyond), RejectReason::Corrupt, "{bits} bits");
+        let unused: Vec<usize> = indices.iter().map(|index| *index.min(&(last - 1))).collect();
+        assert!(
+            decode(&png(&packed(&unused), ColorType::Indexed, depth, Some(short)), &DecodeLimits::default())
+                .is_ok()
+        );
+    }
+}
+
+#[test]
+fn a_png_that_says_its_grey_means_other_light_is_refused() {
+    let levels = bytes(&ramp(8));
+    let with = |set: &dyn Fn(&mut png::Info<'_>)| {
+        let mut info = png::Info::with_size(WIDTH, HEIGHT);
+        set(&mut info);
+        let mut file = Vec::new();
+        let encoder = png::Encoder::with_info(&mut file, info).unwrap();
+        encoder.write_header().unwrap().write_image_data(&levels).unwrap();
+        file
+    };
+    let gamma = |value: u32| with(&|info| info.source_gamma = Some(png::ScaledFloat::from_scaled(value)));
+    let plain = read(&with(&|_| ()));
+    for usual in [45_455, 41_667, 50_000] {
+        assert_eq!(read(&gamma(usual)).samples(), plain.samples(), "{usual}");
+    }
+    for other in [100_000, 55_556, 35_000, 1] {
+        assert_eq!(reason(&gamma(other)), RejectReason::UnsupportedPixelFormat, "{other}");
+    }
+    // cICP stands before IDAT: primaries, transfer function, matrix, full range.
+    let coded = |transfer: u8| {
+        let mut file = with(&|_| ());
+        let mut chunk = b"cICP".to_vec();
+        chunk.extend([1, transfer, 0, 1]);
+        let mut sum = flate2::Crc::new();
+        sum.update(&chunk);
+        let whole = [&4_u32.to_be_bytes()[..], &chunk, &sum.sum().to_be_bytes()].concat();
+        file.splice(33..33, whole);
+        file
+    };
+    assert_eq!(read(&coded(13)).samples(), plain.samples());
+    for other in [8, 16, 18] {
+        assert_eq!(reason(&coded(other)), RejectReason::UnsupportedPixelFormat, "{other}");
+    }
+}
+
+#[test]
 fn png_colour_palette_and_alpha_become_grey() {
     let grey = ramp(8);
     let rgba = |alpha: u8| bytes(&grey).iter().flat_map(|v| [*v, *v, *v, alpha]).collect::<Vec<u8>>();

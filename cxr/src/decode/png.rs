@@ -1,5 +1,8 @@
 //! PNG, 1 to 16 bits, grey, RGB, palette, with or without alpha (shown on black, as a viewer on a dark wall would).
 
+mod palette;
+mod transfer;
+
 use super::reader::Stoppable;
 use super::shallow::Levels;
 use super::{
@@ -23,12 +26,15 @@ pub(super) fn decode(
     // Text and colour profiles are never used: not unpacking them leaves nothing to inflate or to leak.
     decoder.set_ignore_text_chunk(true);
     decoder.set_ignore_iccp_chunk(true);
-    decoder.set_transformations(Transformations::EXPAND);
     let header = decoder.read_header_info().map_err(|error| refusal(&error))?;
     let (width, height, stored_depth, stored_colour) =
         (header.width, header.height, header.bit_depth, header.color_type);
     check_pixels(width.into(), height.into(), limits)?;
+    // The decoder reads an index beyond the palette as black.
+    let expands = stored_colour != ColorType::Indexed;
+    decoder.set_transformations(if expands { Transformations::EXPAND } else { Transformations::IDENTITY });
     let mut reader = decoder.read_info().map_err(|error| refusal(&error))?;
+    transfer::check(reader.info())?;
     check_frames(reader.info().animation_control().map_or(1, |control| control.num_frames), limits)?;
     let size = reader.output_buffer_size().ok_or_else(|| corrupt("the PNG's rows are too long"))?;
     let mut buffer = workspace.zeroed(size);
@@ -46,7 +52,11 @@ pub(super) fn decode(
         ColorType::Rgb | ColorType::Rgba => ColourMode::Rgb,
         ColorType::Indexed => ColourMode::Palette,
     };
-    let (samples, significant_bits, windowing) = if let Some(mut bytes) = shallow(&frame, &buffer, cancel)? {
+    let (samples, significant_bits, windowing) = if stored_colour == ColorType::Indexed {
+        let grey = palette::grey(reader.info(), &frame, &buffer, cancel);
+        workspace.give_back(buffer);
+        (Samples::Narrow(grey?), 8, Windowing::FullRange)
+    } else if let Some(mut bytes) = shallow(&frame, &buffer, cancel)? {
         workspace.give_back(buffer);
         narrow(&mut bytes, frame.color_type, cancel)?;
         (Samples::Narrow(bytes), 8, Windowing::FullRange)

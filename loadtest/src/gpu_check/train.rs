@@ -247,6 +247,11 @@ fn configuration(
     let weights = host.weights.as_ref().map_or(Ok("null".to_owned()), |file| quoted(file))?;
     let workers = std::thread::available_parallelism().map_or(1, |n| n.get().div_ceil(2));
     let precision = host.training_precision();
+    // A network that starts from random weights learns nothing in a few epochs at the pace that fits pretrained ones.
+    let pace = match host.weights {
+        Some(_) => "",
+        None => ", learning_rate: 1.0e-3, average_decay: 0.9, loss: { label_smoothing: 0.0 }",
+    };
     // Components of the embeddings cannot outnumber the images.
     let components = (n_linked / 16).clamp(2, 32);
     let [cache, bundle, ledger, store] =
@@ -257,7 +262,7 @@ fn configuration(
     test_fraction: 0.05 }}
   model: {{ architecture: {architecture}, weights: {weights} }}
   training: {{ epochs: {epochs}, batch_size: {batch}, patience: {epochs}, workers: {workers}, precision: {precision},
-    deterministic: {deterministic} }}
+    deterministic: {deterministic}{pace} }}
   calibration: {{ ood_images: null, components: {components} }}
   evaluation: {{ resamples: 500, ledger: {ledger}, external: null }}
   export: {{ directory: {bundle}, name: cxr-gpu-check, version: 0.1.0, max_bytes: 400000000, originals: null, int8_max_flips: 1 }}

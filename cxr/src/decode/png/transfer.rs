@@ -11,7 +11,7 @@ const USUAL_TRANSFERS: [u8; 5] = [1, 6, 13, 14, 15];
 
 /// Refuses what the chunks gAMA and cICP say is not the usual transfer function; sRGB and cICP come before gAMA.
 pub(super) fn check(info: &Info<'_>) -> Result<(), Rejection> {
-    let gamma = info.gama_chunk.map(|gamma| gamma.into_scaled());
+    let gamma = info.gama_chunk.map(png::ScaledFloat::into_scaled);
     match (info.coding_independent_code_points, gamma) {
         (Some(code), _) if !USUAL_TRANSFERS.contains(&code.transfer_function) => {
             Err(refused(format!("a PNG with transfer function {} (cICP)", code.transfer_function)))

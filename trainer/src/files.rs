@@ -60,7 +60,10 @@ pub fn keep_out_of_git(folder: &Path) -> Result<()> {
     if file.exists() {
         return Ok(());
     }
-    write_atomically(&file, b"# Images, file names and figures of patients: nothing here belongs in a repository.\n*\n")
+    write_atomically(
+        &file,
+        b"# Images, file names and figures of patients: nothing here belongs in a repository.\n*\n",
+    )
 }
 
 /// Writes a figure into the run's folder `figures`.

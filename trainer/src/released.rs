@@ -66,7 +66,7 @@ pub fn evaluate_bundle(
     let evaluation = judge(&subject, config, fold, reason, &pixels, &scores)?;
     let file = output.join(EvaluationFile::name(fold));
     files::write_json(&file, &evaluation)?;
-    say(format!("{}", file.display()));
+    say(file.display().to_string());
     if fold == Fold::Test {
         say(format!("the look is entered in {}", subject.ledger.display()));
     }

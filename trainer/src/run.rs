@@ -92,7 +92,10 @@ impl RunDirectory {
             folds.dataset_sha256,
         );
         self.ensure_idle()?;
-        say(format!("{}: the data has changed and nothing was trained yet, so it is divided again", file.display()));
+        say(format!(
+            "{}: the data has changed and nothing was trained yet, so it is divided again",
+            file.display()
+        ));
         self.forget_folds()
     }
 

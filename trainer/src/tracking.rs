@@ -232,7 +232,11 @@ impl Tracker {
         }
         if !self.stays(file) {
             let place = file.path.strip_prefix(&self.folder).unwrap_or(&file.path).to_owned();
-            events.push(Event::Artefact { name: file.name.clone(), file: place, sha256: file.sha256.clone() });
+            events.push(Event::Artefact {
+                name: file.name.clone(),
+                file: place,
+                sha256: file.sha256.clone(),
+            });
         }
         self.say(&events);
     }

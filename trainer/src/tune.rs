@@ -122,7 +122,10 @@ pub fn begin(config: &Config, study: &StudyDirectory, place: &Place) -> Result<(
     keep_out_of_git(study.path())?;
     let index = Index::scan(&config.data.root, &config.data)?;
     if place.open()?.begin(&Definition::of(config, &index)?)? == Begun::Anew {
-        say(format!("{}: no trial was trained yet, so the study begins with the new values", study.path().display()));
+        say(format!(
+            "{}: no trial was trained yet, so the study begins with the new values",
+            study.path().display()
+        ));
         study.remove_trials()?;
     }
     Ok(())

@@ -32,7 +32,8 @@ pub(crate) fn changes(file: &Path, text: &str) -> Result<Option<Vec<Change>>> {
         return Ok(None);
     }
     let name = || format!("{}: cannot be read as a configuration", file.display());
-    let then: Value = serde_yaml_ng::from_slice(&std::fs::read(file).with_context(name)?).with_context(name)?;
+    let then: Value =
+        serde_yaml_ng::from_slice(&std::fs::read(file).with_context(name)?).with_context(name)?;
     Ok(Some(differences(&then, &serde_yaml_ng::from_str(text)?)))
 }
 

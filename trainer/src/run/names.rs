@@ -66,7 +66,8 @@ impl Names<'_> {
         if !self.registers {
             return Ok(());
         }
-        let problems = taken(&config.tracking, &run.file(""), &Wanted { bundle: &export.name, version: &version })?;
+        let problems =
+            taken(&config.tracking, &run.file(""), &Wanted { bundle: &export.name, version: &version })?;
         if problems.is_empty() { Ok(()) } else { bail!("{}", problems.join("; ")) }
     }
 }

@@ -55,8 +55,9 @@ impl Origin {
             }
             Err(error) => return Err(error).with_context(|| format!("{}: cannot be read", folder.display())),
         };
-        let manifest: Value = serde_json::from_slice(&bytes)
-            .with_context(|| format!("{}: holds a bundle whose {MANIFEST} cannot be read", folder.display()))?;
+        let manifest: Value = serde_json::from_slice(&bytes).with_context(|| {
+            format!("{}: holds a bundle whose {MANIFEST} cannot be read", folder.display())
+        })?;
         Ok(Some(serde_json::from_value(manifest["training"].clone()).is_ok_and(|found: Self| found == *self)))
     }
 
@@ -72,7 +73,9 @@ impl Origin {
             Err(error) => return Err(error).with_context(|| format!("{}: cannot be read", file.display())),
         };
         let mark = text.lines().rev().find_map(|line| line.strip_prefix(MARK)?.strip_suffix(" -->"));
-        Ok(Some(mark.and_then(|mark| serde_json::from_str(mark).ok()).is_some_and(|found: Self| found == *self)))
+        Ok(Some(
+            mark.and_then(|mark| serde_json::from_str(mark).ok()).is_some_and(|found: Self| found == *self),
+        ))
     }
 
     /// Refuses to replace the report of another run. A folder inside the run directory is the run's own.

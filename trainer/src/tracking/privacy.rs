@@ -21,15 +21,17 @@ const SHARED: [&str; 13] = [
 
 /// Whether a result holds, or may hold, lines or pictures of patients.
 pub(super) fn is_patient_level(name: &str) -> bool {
-    let is_chart = name
-        .strip_prefix("figures/")
-        .is_some_and(|file| !file.contains('/') && file.rsplit_once('.').is_some_and(|(_, end)| end == "svg"));
+    let is_chart = name.strip_prefix("figures/").is_some_and(|file| {
+        !file.contains('/') && file.rsplit_once('.').is_some_and(|(_, end)| end == "svg")
+    });
     !is_chart && !SHARED.contains(&name)
 }
 
 /// Why a result is not sent.
 pub(super) fn refusal(name: &str) -> String {
-    format!("{name} stays in the run directory: it may hold lines or pictures of patients (trainer.tracking.patient_level)")
+    format!(
+        "{name} stays in the run directory: it may hold lines or pictures of patients (trainer.tracking.patient_level)"
+    )
 }
 
 /// Whether the key of a map may be part of a metric's name: files and their folders may not.
@@ -44,7 +46,8 @@ pub(super) fn may_name_a_metric(key: &str) -> bool {
 /// A parameter as it may leave: folders and files of this machine stay, they may be called like a patient or an operator.
 pub(super) fn parameter(text: &str) -> &str {
     let starts = ["/", "./", "../", "~/"].iter().any(|start| text.starts_with(start));
-    let is_path = starts || text.contains('/') && !text.contains("://") && !text.contains(char::is_whitespace);
+    let is_path =
+        starts || text.contains('/') && !text.contains("://") && !text.contains(char::is_whitespace);
     if is_path { "a folder or file of this machine" } else { text }
 }
 
@@ -68,7 +71,9 @@ mod tests {
 
     #[test]
     fn what_nobody_listed_stays() {
-        for name in ["folds.json", "worst-test.csv", "scores-select.csv", "eda.json", "figures/worst-test.png"] {
+        for name in
+            ["folds.json", "worst-test.csv", "scores-select.csv", "eda.json", "figures/worst-test.png"]
+        {
             assert!(is_patient_level(name), "{name}");
         }
         for name in ["figures/a/b.svg", "surprise.json", "explain.json", "calibration.json"] {

@@ -120,8 +120,7 @@ impl Store for PostgresStore {
             .await?;
             let begun = read(&mut transaction, name, "for update").await?;
             let begun = begun.with_context(|| format!("the study {name:?} is gone from Postgres"))?;
-            let how =
-                begun.begin(definition).with_context(|| format!("the study {name:?} in Postgres"))?;
+            let how = begun.begin(definition).with_context(|| format!("the study {name:?} in Postgres"))?;
             if how == Begun::Anew {
                 sqlx::query("delete from cxr_tune.trial where study = $1")
                     .bind(name)

@@ -78,7 +78,10 @@ pub(super) fn reasons(study: &Study, trial: &Trial) -> Vec<String> {
             Some(Other { trial, value, margin, falls_behind }) => {
                 let compared = if *margin < 0.0 { "worse" } else { "better" };
                 let behind = if *falls_behind {
-                    format!(", which ranks last: its AUC is more than {} below the best", study.definition.auc_tolerance)
+                    format!(
+                        ", which ranks last: its AUC is more than {} below the best",
+                        study.definition.auc_tolerance
+                    )
                 } else {
                     String::new()
                 };

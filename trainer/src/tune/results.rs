@@ -2,8 +2,8 @@
 
 use super::StudyDirectory;
 use super::plots;
-use super::scheduler::Next;
 use super::reasons::{Comparison, comparisons, reasons};
+use super::scheduler::Next;
 use super::space::{self, Parameters, apply};
 use super::store::Store;
 use super::study::{Definition, Study, Trial, TrialState};

@@ -1,7 +1,7 @@
 //! The search space: keys of the configuration, the values they may take, and a configuration with drawn values in it.
 
-use crate::config::tune::{Range, Tune};
 use crate::config::Config;
+use crate::config::tune::{Range, Tune};
 use anyhow::{Context, Result, anyhow};
 use serde_json::Value;
 use std::collections::BTreeMap;

@@ -69,10 +69,12 @@ impl Definition {
     /// The keys of the configuration that make it, as one tree.
     fn tree(&self) -> Result<Value> {
         let mut tree = self.configuration.clone().unwrap_or_else(|| json!({ "digest": self.config_sha256 }));
-        tree["tune"] = serde_json::to_value(self)?;
-        for field in ["config_sha256", "dataset_sha256", "configuration", "seed"] {
-            tree["tune"].as_object_mut().map(|fields| fields.remove(field));
+        let mut tune = serde_json::to_value(self)?;
+        if let Some(fields) = tune.as_object_mut() {
+            let elsewhere = ["config_sha256", "dataset_sha256", "configuration", "seed"];
+            fields.retain(|field, _| !elsewhere.contains(&field.as_str()));
         }
+        tree["tune"] = tune;
         tree["seed"] = self.seed.into();
         Ok(tree)
     }

@@ -12,7 +12,13 @@ fn readmes_commands_leave_the_repository_as_it_was() {
     let site = Site::get();
     assert_eq!(site.status, "", "git sees what a run left");
     let run = site.run();
-    for file in ["report/REPORT.md", "bundle/bundle.json", "test-split-ledger.jsonl", ".gitignore", "figures/worst-test.png"] {
+    for file in [
+        "report/REPORT.md",
+        "bundle/bundle.json",
+        "test-split-ledger.jsonl",
+        ".gitignore",
+        "figures/worst-test.png",
+    ] {
         assert!(run.join(file).is_file(), "{file} is not in the run directory");
     }
     let ledger = std::fs::read_to_string(run.join("test-split-ledger.jsonl")).unwrap();
@@ -21,11 +27,23 @@ fn readmes_commands_leave_the_repository_as_it_was() {
         let mut git = Command::new("git");
         succeed(git.current_dir(folder).args(["status", "--porcelain", "--ignored"]))
     };
-    assert!(status(&site.repository()).contains("!! runs/"), "the run is not in the repository: this test sees nothing");
+    assert!(
+        status(&site.repository()).contains("!! runs/"),
+        "the run is not in the repository: this test sees nothing"
+    );
 
     // A look with a bundle is entered beside its results, not in the ledger of whoever made it.
     let mut look = site.command("evaluate");
-    look.args(["--config", "cxr.yaml", "--bundle", "runs/first/bundle", "--fold", "test", "--reason", "acceptance"]);
+    look.args([
+        "--config",
+        "cxr.yaml",
+        "--bundle",
+        "runs/first/bundle",
+        "--fold",
+        "test",
+        "--reason",
+        "acceptance",
+    ]);
     let printed = succeed(look.arg("--output").arg(site.elsewhere("acceptance")));
     assert!(printed.contains("acceptance/test-split-ledger.jsonl"), "{printed}");
     assert_eq!(std::fs::read_to_string(run.join("test-split-ledger.jsonl")).unwrap(), ledger);
@@ -112,10 +130,7 @@ fn a_run_that_failed_before_training_goes_on_when_it_is_corrected() {
     let before = folds();
     configure(&workbench, "model/weights", Value::Null);
     let printed = succeed(&mut workbench.command("split"));
-    assert!(
-        printed.contains("trainer.model.weights: was \"missing.safetensors\", now null"),
-        "{printed}"
-    );
+    assert!(printed.contains("trainer.model.weights: was \"missing.safetensors\", now null"), "{printed}");
     assert_eq!(folds(), before, "no fold depends on the weights");
 
     configure(&workbench, "data/select_fraction", json!(0.3));
@@ -153,7 +168,11 @@ fn after_training_keys_without_weights_may_change_and_the_others_are_named() {
     };
     let other_weights = site.configured("other-weights.yaml", &[("training/learning_rate", json!(0.001))]);
     let printed = fail(&mut report(&other_weights));
-    for expected in ["trained with another configuration", "trainer.training.learning_rate: was 0.003, now 0.001", "--run"] {
+    for expected in [
+        "trained with another configuration",
+        "trainer.training.learning_rate: was 0.003, now 0.001",
+        "--run",
+    ] {
         assert!(printed.contains(expected), "{expected}: {printed}");
     }
     let same_weights = site.configured(

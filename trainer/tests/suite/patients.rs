@@ -98,7 +98,17 @@ fn no_line_and_no_picture_of_a_patient_leaves_a_run_unless_the_configuration_say
     let site = Site::get();
     let run = site.run();
     // The identifiers are where they belong, or nothing here could be found.
-    for file in ["folds.json", "split.json", "eda.json", "calibration.json", "consistency.json", "explain.json", "evaluation-external.json", "scores-test.csv", "worst-test.csv"] {
+    for file in [
+        "folds.json",
+        "split.json",
+        "eda.json",
+        "calibration.json",
+        "consistency.json",
+        "explain.json",
+        "evaluation-external.json",
+        "scores-test.csv",
+        "worst-test.csv",
+    ] {
         assert!(!traces(&std::fs::read(run.join(file)).unwrap()).is_empty(), "{file} names nobody");
     }
     for folder in ["runs/mlruns", "runs/first/tracking", "runs/first/bundle"] {
@@ -126,10 +136,17 @@ fn no_line_and_no_picture_of_a_patient_leaves_a_run_unless_the_configuration_say
     let server = Recorder::start();
     let printed = track(&server, false);
     for file in ["folds.json", "worst-test.csv", "figures/worst-test.png"] {
-        assert!(printed.lines().any(|line| line.starts_with("stays") && line.contains(file)), "{file}: {printed}");
+        assert!(
+            printed.lines().any(|line| line.starts_with("stays") && line.contains(file)),
+            "{file}: {printed}"
+        );
     }
     let sent = server.sent();
-    for wanted in ["PUT /api/2.0/mlflow-artifacts/artifacts/1/abc/artifacts/metrics.csv", "evaluation-external/figures/auc", "model.onnx"] {
+    for wanted in [
+        "PUT /api/2.0/mlflow-artifacts/artifacts/1/abc/artifacts/metrics.csv",
+        "evaluation-external/figures/auc",
+        "model.onnx",
+    ] {
         assert!(holds(&sent, wanted.as_bytes()), "{wanted} was not sent");
     }
     let found = traces(&sent);

@@ -75,7 +75,12 @@ impl Site {
 
     pub(crate) fn git(&self, arguments: &[&str]) -> String {
         let mut git = Command::new("git");
-        git.current_dir(self.repository()).args(["-c", "user.name=Site", "-c", "user.email=site@example.invalid"]);
+        git.current_dir(self.repository()).args([
+            "-c",
+            "user.name=Site",
+            "-c",
+            "user.email=site@example.invalid",
+        ]);
         succeed(git.args(arguments))
     }
 
@@ -93,15 +98,18 @@ impl Site {
             }
         }
         std::fs::write(data.join("train/NORMAL/Korrupt9001_a.png"), "no image").unwrap();
-        std::fs::write(data.join("Leseliste.csv"), "file,patient\nZwetschgenmueller0001_a.png,Zwetschgen\n").unwrap();
+        std::fs::write(data.join("Leseliste.csv"), "file,patient\nZwetschgenmueller0001_a.png,Zwetschgen\n")
+            .unwrap();
 
-        let pattern: Vec<u8> = (0..SIDE * SIDE).map(|at| (at % SIDE / 4 + at / SIDE / 4) as u8 % 2 * 255).collect();
+        let pattern: Vec<u8> =
+            (0..SIDE * SIDE).map(|at| (at % SIDE / 4 + at / SIDE / 4) as u8 % 2 * 255).collect();
         self.write("foreign/Quastenflosser.png", &encode_png(&pattern, SIDE, SIDE));
         self.write("foreign/Gesamtliste.txt", b"no image");
         let first = |class: &str, stem: &str| data.join(format!("train/{class}/{stem}0003_a.png"));
         for i in 0..4 {
             for (class, stem) in [("NORMAL", "Zwetschgenmueller"), ("PNEUMONIA", "Philomena")] {
-                let bytes = std::fs::read(data.join(format!("test/{class}/{stem}{:04}_a.png", 1000 + i))).unwrap();
+                let bytes =
+                    std::fs::read(data.join(format!("test/{class}/{stem}{:04}_a.png", 1000 + i))).unwrap();
                 self.write(&format!("external/{class}/Auswaerts000{i}_a.png"), &bytes);
             }
         }
@@ -137,19 +145,24 @@ impl Site {
                 ("data/patient_pattern", json!("^([A-Za-z]+[0-9]+)_")),
                 ("data/max_unreadable_share", json!(0.05)),
                 ("evaluation/ledger", Value::Null),
-                ("evaluation/external", json!({
-                    "root": self.elsewhere("external"),
-                    "name": "elsewhere",
-                    "classes": { "NORMAL": "negative", "PNEUMONIA": "positive" },
-                    "note": "phantoms",
-                })),
+                (
+                    "evaluation/external",
+                    json!({
+                        "root": self.elsewhere("external"),
+                        "name": "elsewhere",
+                        "classes": { "NORMAL": "negative", "PNEUMONIA": "positive" },
+                        "note": "phantoms",
+                    }),
+                ),
                 ("calibration/ood_images", json!(self.elsewhere("foreign"))),
                 ("export/directory", Value::Null),
                 ("export/originals", json!(self.elsewhere("originals"))),
                 ("tracking/store", json!("runs/mlruns")),
             ],
         );
-        for arguments in [&["init", "--quiet"][..], &["add", "--all"], &["commit", "--quiet", "-m", "As shipped"]] {
+        for arguments in
+            [&["init", "--quiet"][..], &["add", "--all"], &["commit", "--quiet", "-m", "As shipped"]]
+        {
             self.git(arguments);
         }
     }

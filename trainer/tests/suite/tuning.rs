@@ -239,7 +239,9 @@ fn a_search_ends_with_a_ranking_a_plot_and_a_configuration_that_trains() {
     let chosen = std::fs::read_to_string(&file).unwrap();
     let head: String = chosen.lines().take_while(|line| line.starts_with('#')).collect();
     let status = succeed(&mut search.command(&["--status"]));
-    for expected in ["place 1 of 3", &format!("better than trial {:04}", other.trial), "between seeds was not measured"] {
+    for expected in
+        ["place 1 of 3", &format!("better than trial {:04}", other.trial), "between seeds was not measured"]
+    {
         assert!(head.contains(expected) && status.contains(expected), "{expected}: {head}\n{status}");
     }
     assert!(search.folder().join(".gitignore").is_file() && trial.join(".gitignore").is_file());

@@ -6,7 +6,7 @@
 //! that stalls within an edit has its session ended, and asks again once it wakes up.
 
 use super::scheduler::Moment;
-use super::store::{Edit, Store};
+use super::store::{Begun, Edit, Store};
 use super::study::{Definition, Study, Trial};
 use crate::console::say;
 use anyhow::{Context, Result};

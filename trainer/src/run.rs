@@ -34,6 +34,11 @@ impl RunDirectory {
     /// # Errors
     /// When the weights that were trained in it depend on keys that have other values now.
     pub fn open(path: &Path, config: &Config) -> Result<Self> {
+        ensure!(
+            !path.join(".git").exists(),
+            "{}: is the root of a git repository; a run needs a folder of its own, such as --run runs/first",
+            path.display()
+        );
         std::fs::create_dir_all(path).with_context(|| format!("{}: cannot be created", path.display()))?;
         files::keep_out_of_git(path)?;
         let run = Self { path: path.to_owned() };

@@ -153,7 +153,7 @@ fn head(study: &StudyDirectory, best: &BestTrial) -> String {
     )];
     lines.push(format!("Drawn: {}.", listed(&best.parameters)));
     lines.extend(best.reasons.iter().cloned());
-    lines.iter().map(|line| format!("# {line}\n")).collect()
+    lines.iter().flat_map(|line| ["# ", line, "\n"]).collect()
 }
 
 /// Drawn values in one line.

@@ -1,7 +1,8 @@
 //! What a run leaves stays in its folder and out of git, names that are taken are said before anything is computed, and a run
 //! that failed in its configuration goes on with another.
 
-use crate::site::{Site, edit};
+use crate::recorder::Recorder;
+use crate::site::{Site, edit, files_below};
 use crate::support::{Workbench, fail, repository, succeed};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -75,6 +76,8 @@ fn names_that_are_taken_are_said_before_anything_is_computed() {
     assert!(printed.contains("holds files that are no bundle"), "{printed}");
     let printed = second(&["--bump", "minor"]);
     assert!(printed.contains("--bump: no bundle"), "{printed}");
+    let printed = fail(site.command("split").args(["--config", "cxr.yaml", "--run", "."]));
+    assert!(printed.contains("is the root of a git repository"), "{printed}");
     let printed = second(&["--signing-key", "missing.pem"]);
     assert!(printed.contains("missing.pem: cannot be read"), "{printed}");
 
@@ -101,6 +104,65 @@ fn names_that_are_taken_are_said_before_anything_is_computed() {
     let printed = fail(&mut run);
     assert!(printed.contains("folds.json") && printed.contains("trained on other data"), "{printed}");
     assert!(!printed.contains("step 1/"), "said too late: {printed}");
+}
+
+#[test]
+fn a_server_is_asked_for_taken_names_before_anything_is_computed() {
+    let site = Site::get();
+    let asked = |answers: &[(&'static str, Value)]| {
+        let server = Recorder::start(answers);
+        let config = site.configured("served.yaml", &[("tracking/server", json!(server.url))]);
+        let printed = fail(site.command("run").arg("--config").arg(config).args(["--run", "runs/third"]));
+        assert!(!printed.contains("step 1/"), "said too late: {printed}");
+        assert!(!String::from_utf8_lossy(&server.sent()).contains("/create"), "asking created something");
+        printed
+    };
+    let deleted = json!({ "experiment": { "experiment_id": "1", "lifecycle_stage": "deleted" } });
+    let printed = asked(&[("experiments/get-by-name", deleted)]);
+    assert!(
+        printed.contains("was deleted there") && printed.contains("trainer.tracking.experiment"),
+        "{printed}"
+    );
+
+    let released: Value =
+        serde_json::from_slice(&std::fs::read(site.run().join("release.json")).unwrap()).unwrap();
+    let tag = |key: &str, value: &Value| json!({ "key": key, "value": value });
+    let version = json!({
+        "version": "4", "run_id": "of-another-run",
+        "tags": [tag("cxr_name", &released["name"]), tag("cxr_version", &released["version"])],
+    });
+    let printed = asked(&[("model-versions/search", json!({ "model_versions": [version] }))]);
+    assert!(printed.contains("registered by another run already (as number 4)"), "{printed}");
+}
+
+#[test]
+fn a_bundle_of_another_run_is_replaced_when_it_is_told_to() {
+    let site = Site::get();
+    let (own, moved) = (site.run().join("bundle"), site.elsewhere("moved"));
+    for file in files_below(&own) {
+        let copy = moved.join(file.strip_prefix(&own).unwrap());
+        std::fs::create_dir_all(copy.parent().unwrap()).unwrap();
+        std::fs::copy(file, copy).unwrap();
+    }
+    let run = || -> Value {
+        let manifest: Value =
+            serde_json::from_slice(&std::fs::read(moved.join("bundle.json")).unwrap()).unwrap();
+        manifest["training"]["run"].clone()
+    };
+    let text = std::fs::read_to_string(moved.join("bundle.json")).unwrap();
+    let other = text.replace("\"run\": \"first\"", "\"run\": \"another\"");
+    assert_ne!(text, other);
+    std::fs::write(moved.join("bundle.json"), other).unwrap();
+    let export = || {
+        let mut export = site.command("export");
+        export.args(["--config", "cxr.yaml", "--run", "runs/first", "--bundle"]).arg(&moved);
+        export
+    };
+    let printed = fail(&mut export());
+    assert!(printed.contains("holds a bundle of another run") && printed.contains("--replace"), "{printed}");
+    assert_eq!(run(), json!("another"));
+    succeed(export().arg("--replace"));
+    assert_eq!(run(), json!("first"));
 }
 
 #[test]

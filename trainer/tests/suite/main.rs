@@ -16,6 +16,7 @@ mod measurement;
 mod networks;
 mod patients;
 mod quantised;
+mod recorder;
 mod release;
 mod robustness;
 mod silence;

@@ -1,70 +1,11 @@
 //! Nothing with a line or a picture of a patient leaves a run directory unless the configuration says so: identifiers are
 //! planted in the names of every kind of file, and every byte that a store has or a server was sent is searched.
 
+use crate::recorder::Recorder;
 use crate::site::{IDENTIFIERS, Site, files_below};
 use crate::support::succeed;
 use serde_json::json;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::sync::{Arc, Mutex};
-
-/// What an MLflow server answers to this program, with everything that it was sent kept.
-struct Recorder {
-    url: String,
-    sent: Arc<Mutex<Vec<u8>>>,
-}
-
-impl Recorder {
-    fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let sent = Arc::new(Mutex::new(Vec::new()));
-        let kept = Arc::clone(&sent);
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                answer(stream.unwrap(), &kept);
-            }
-        });
-        Self { url, sent }
-    }
-
-    fn sent(&self) -> Vec<u8> {
-        self.sent.lock().unwrap().clone()
-    }
-}
-
-fn answer(stream: TcpStream, kept: &Mutex<Vec<u8>>) {
-    let mut reader = BufReader::new(stream);
-    let mut head = String::new();
-    while !head.ends_with("\r\n\r\n") {
-        assert!(reader.read_line(&mut head).unwrap() > 0, "half a request: {head}");
-    }
-    let length = head.lines().find_map(|line| {
-        let (name, value) = line.split_once(": ")?;
-        name.eq_ignore_ascii_case("content-length").then(|| value.parse::<usize>().unwrap())
-    });
-    let mut body = vec![0; length.unwrap_or(0)];
-    reader.read_exact(&mut body).unwrap();
-    {
-        let mut kept = kept.lock().unwrap();
-        kept.extend_from_slice(head.as_bytes());
-        kept.extend_from_slice(&body);
-    }
-    let (_, path) = head.lines().next().unwrap().split_once(' ').unwrap();
-    let text = if path.contains("experiments/get-by-name") {
-        json!({ "experiment": { "experiment_id": "1", "lifecycle_stage": "active" } })
-    } else if path.contains("runs/create") || path.contains("runs/get") {
-        json!({ "run": { "info": { "run_id": "abc", "artifact_uri": "mlflow-artifacts:/1/abc/artifacts" } } })
-    } else if path.contains("model-versions/create") {
-        json!({ "model_version": { "version": "1" } })
-    } else {
-        json!({})
-    };
-    let text = text.to_string();
-    let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close";
-    write!(reader.into_inner(), "{head}\r\nContent-Length: {}\r\n\r\n{text}", text.len()).unwrap();
-}
 
 fn holds(bytes: &[u8], wanted: &[u8]) -> bool {
     bytes.windows(wanted.len()).any(|window| window == wanted)
@@ -133,7 +74,7 @@ fn no_line_and_no_picture_of_a_patient_leaves_a_run_unless_the_configuration_say
         let mut track = site.command("track");
         succeed(track.arg("--config").arg(config).args(["--run", "runs/first"]))
     };
-    let server = Recorder::start();
+    let server = Recorder::start(&[]);
     let printed = track(&server, false);
     for file in ["folds.json", "worst-test.csv", "figures/worst-test.png"] {
         assert!(
@@ -154,7 +95,7 @@ fn no_line_and_no_picture_of_a_patient_leaves_a_run_unless_the_configuration_say
     assert!(pictures.iter().all(|picture| !holds(&sent, picture)), "a picture was sent");
 
     // What it would send is sent where it is wanted: the search above finds it.
-    let server = Recorder::start();
+    let server = Recorder::start(&[]);
     track(&server, true);
     let sent = server.sent();
     for identifier in IDENTIFIERS {
@@ -163,7 +104,7 @@ fn no_line_and_no_picture_of_a_patient_leaves_a_run_unless_the_configuration_say
     assert!(pictures.iter().all(|picture| holds(&sent, picture)));
 
     // Its spool is there, and the configuration is the careful one again.
-    let server = Recorder::start();
+    let server = Recorder::start(&[]);
     let printed = track(&server, false);
     assert!(printed.contains("worst-test.csv stays in the run directory"), "{printed}");
     let sent = server.sent();

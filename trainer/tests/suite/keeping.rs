@@ -99,6 +99,7 @@ fn names_that_are_taken_are_said_before_anything_is_computed() {
     let printed = fail(&mut benchmark);
     assert!(printed.contains("holds a bundle that was trained"), "{printed}");
 
+    let _alone = Site::tracking();
     let mut run = site.command("run");
     run.args(["--config", "cxr.yaml", "--run", "runs/first", "--data"]).arg(site.elsewhere("other"));
     let printed = fail(&mut run);
@@ -158,6 +159,7 @@ fn a_bundle_of_another_run_is_replaced_when_it_is_told_to() {
         export.args(["--config", "cxr.yaml", "--run", "runs/first", "--bundle"]).arg(&moved);
         export
     };
+    let _alone = Site::tracking();
     let printed = fail(&mut export());
     assert!(printed.contains("holds a bundle of another run") && printed.contains("--replace"), "{printed}");
     assert_eq!(run(), json!("another"));

@@ -37,6 +37,7 @@ fn expect_no_trace(folder: &Path) {
 #[test]
 fn no_line_and_no_picture_of_a_patient_leaves_a_run_unless_the_configuration_says_so() {
     let site = Site::get();
+    let _alone = Site::tracking();
     let run = site.run();
     // The identifiers are where they belong, or nothing here could be found.
     for file in [

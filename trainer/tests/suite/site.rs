@@ -6,7 +6,7 @@ use cxr::phantom::encode_png;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use tempfile::TempDir;
 
 /// What the names of the site's files hold, wherever a file may come from. No program's text has one of them.
@@ -41,6 +41,12 @@ impl Site {
         }
         site.status = site.git(&["status", "--porcelain"]);
         site
+    }
+
+    /// For commands that send the tracking of the site's run: one that finds another at it leaves events waiting.
+    pub(crate) fn tracking() -> MutexGuard<'static, ()> {
+        static TRACKING: Mutex<()> = Mutex::new(());
+        TRACKING.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The git repository, in which the commands are started.

@@ -84,7 +84,7 @@ mod tests {
         let found = changes(&file, now).unwrap().unwrap();
         assert_eq!(
             listed(&found),
-            "  trainer.data.name: was \"x\", now \"y\"\n  trainer.data.classes.B: was not set, now \"positive\"\n  trainer.gone: was 2, now not set\n  trainer.new: was not set, now [1,2]"
+            "  trainer.data.classes.B: was not set, now \"positive\"\n  trainer.data.name: was \"x\", now \"y\"\n  trainer.gone: was 2, now not set\n  trainer.new: was not set, now [1,2]"
         );
         assert_eq!(found.iter().filter(|change| change.concerns_folds()).count(), 2);
         assert_eq!(changes(&file, &std::fs::read_to_string(&file).unwrap()).unwrap(), Some(Vec::new()));

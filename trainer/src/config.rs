@@ -72,7 +72,8 @@ pub struct Config {
     pub tune: Tune,
 }
 
-/// The part that weights depend on, without the folders of this machine: what a run must not change while it goes on.
+/// The part that weights depend on, without the folders of this machine: what a run must not change once it has weights. Keys of
+/// these sections on which no weight depends are blank.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TrainingPart {
     seed: u64,
@@ -118,10 +119,13 @@ impl Config {
 
     /// What a run is frozen with.
     pub fn training_part(&self) -> TrainingPart {
-        let Self { seed, mut data, acceptance, preprocess, mut model, training, augmentation, .. } =
+        let Self { seed, mut data, acceptance, preprocess, mut model, mut training, augmentation, .. } =
             self.clone();
         data.root = PathBuf::new();
         data.cache = None;
+        data.name = String::new();
+        data.max_unreadable_share = 0.0;
+        training.workers = 0;
         model.weights = model.weights.map(|path| path.file_name().map(PathBuf::from).unwrap_or_default());
         TrainingPart { seed, data, acceptance, preprocess, model, training, augmentation }
     }

@@ -48,7 +48,7 @@ enum Command {
     Evaluate(evaluate::Arguments),
     /// Writes the signed bundle, if ONNX Runtime reproduces the network.
     #[command(
-        after_help = "Example:\n  cxr-trainer export --run runs/first --onnxruntime lib/libonnxruntime.so --bundle models/default"
+        after_help = "Example:\n  cxr-trainer export --run runs/first --onnxruntime lib/libonnxruntime.so\n  cxr-trainer export --run runs/first --onnxruntime lib/libonnxruntime.so --bundle models/mine --replace"
     )]
     Export(export::Arguments),
     /// Exports, checks the bundle as a stranger would, and registers it.
@@ -121,7 +121,7 @@ enum Command {
     Recalibrate(recalibrate::Arguments),
     /// Writes the technical report from what the other commands measured.
     #[command(
-        after_help = "Example:\n  cxr-trainer report --run runs/first\n  cxr-trainer report --run runs/first --study runs/search --bench runs/bench --resplit runs/resplit --reports reports"
+        after_help = "Example:\n  cxr-trainer report --run runs/first\n  cxr-trainer report --run runs/first --study runs/search --bench runs/bench --resplit runs/resplit\n  cxr-trainer report --run runs/first --reports reports --replace"
     )]
     Report(report::Arguments),
     /// Does all of it: audits and divides the data, trains, calibrates, evaluates, measures robustness,

@@ -19,6 +19,7 @@ mod text;
 
 use crate::console::say;
 use crate::files::write_atomically;
+use crate::run::origin::Origin;
 use crate::trained::TrainedRun;
 use anyhow::{Context, Result};
 use document::Document;
@@ -65,7 +66,8 @@ pub fn report(trained: &TrainedRun, elsewhere: &Elsewhere, folder: &Path, form: 
     findings::write(&sources, &mut document);
     appendix::write(&sources, &mut document)?;
 
-    let (text, figures) = document.finish();
+    let (mut text, figures) = document.finish();
+    text.push_str(&Origin::of(trained.config, trained.run, &trained.index)?.mark()?);
     let file = folder.join(FILE);
     std::fs::create_dir_all(folder).with_context(|| format!("{}: cannot be created", folder.display()))?;
     if form != Form::TextAlone {

@@ -41,6 +41,8 @@ pub fn train(config: &Config, run: &RunDirectory, device: Device) -> Result<()> 
 /// As [`train`].
 pub fn train_to(config: &Config, run: &RunDirectory, device: Device, last_epoch: usize) -> Result<Progress> {
     let index = Index::scan(&config.data.root, &config.data)?;
+    run.ensure_data(&index)?;
+    let _marked = run.training()?;
     let folds = Folds::frozen(&run.folds(), &index, config)?;
     let loader = loader(config, &index, &folds)?;
     let recipe = Recipe { acceptance: config.acceptance, preprocess: config.preprocess };

@@ -13,7 +13,7 @@ pub(crate) struct Arguments {
     /// mobilenetv2, mobilenetv2-expanded, densenet121, resnet50 or efficientnet-b0.
     #[arg(long, value_parser = architecture)]
     architecture: Architecture,
-    /// The bundle's folder; replaced when it exists.
+    /// The bundle's folder; an older bundle for measuring speed in it is replaced.
     #[arg(long)]
     out: PathBuf,
     /// Seed of the weights.

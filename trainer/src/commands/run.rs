@@ -12,11 +12,12 @@ use cxr_trainer::eda::eda;
 use cxr_trainer::evaluate::external::{ExternalEvaluation, evaluate_external};
 use cxr_trainer::evaluate::{EvaluationFile, evaluate};
 use cxr_trainer::explain::explain;
-use cxr_trainer::export::compare_originals;
+use cxr_trainer::export::{compare_originals, signing_key};
 use cxr_trainer::release::release;
 use cxr_trainer::report::{Form, report};
 use cxr_trainer::robustness::subject::Subject;
 use cxr_trainer::robustness::{Part, robustness};
+use cxr_trainer::run::names::Names;
 use cxr_trainer::soup::Soup;
 use cxr_trainer::split::split;
 use cxr_trainer::train::train;
@@ -38,16 +39,33 @@ pub(crate) struct Arguments {
     /// Why the test split is looked at; goes into the ledger.
     #[arg(long, default_value = "evaluation of a complete run")]
     reason: String,
+    /// Replaces bundle and report of another run.
+    #[arg(long)]
+    replace: bool,
 }
 
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
-    let Arguments { common, output, reporting, reason } = arguments;
+    let Arguments { common, output, reporting, reason, replace } = arguments;
     let config = common.config()?;
-    let mut paths = output.paths(&config, None);
     // Before the run directory is frozen with a configuration that does not fit the data.
     let index = Index::scan(&config.data.root, &config.data)?;
     let opened = common.open()?;
     let (config, run) = (&opened.config, &opened.run);
+    let (mut paths, reports) = (output.paths(config, run, None), reporting.reports(run));
+    // What would end the run hours later ends it now.
+    run.ensure_data(&index)?;
+    signing_key(&paths.signing_key)?;
+    let names = Names {
+        config,
+        run,
+        index: &index,
+        bundle: &paths.bundle,
+        bump: paths.bump,
+        reports: Some(&reports),
+        registers: true,
+        replace,
+    };
+    names.check()?;
 
     step(1, "examine the data");
     eda(config, &index, run, opened.device)?;
@@ -75,7 +93,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     paths.report = Some(report(&trained, &elsewhere, &run.file(BUNDLE_REPORT), Form::TextAlone)?);
     release(&trained, &calibrated, &paths)?;
     step(9, "report");
-    report(&trained, &elsewhere, &reporting.reports, reporting.form()).map(drop)
+    report(&trained, &elsewhere, &reports, reporting.form()).map(drop)
 }
 
 fn step(number: usize, what: &str) {

@@ -32,7 +32,7 @@ pub(crate) struct Common {
 
 #[derive(Debug, Args)]
 pub(crate) struct BundleArguments {
-    /// The bundle's folder; trainer.export.directory unless given.
+    /// The bundle's folder; trainer.export.directory unless given, else the folder `bundle` in the run directory.
     #[arg(long)]
     pub(crate) bundle: Option<PathBuf>,
     /// ONNX Runtime's shared library.

@@ -11,8 +11,8 @@ use std::path::PathBuf;
 pub struct Evaluation {
     /// Resamples of the patients behind every interval.
     pub resamples: usize,
-    /// The ledger of looks at the test split.
-    pub ledger: PathBuf,
+    /// The ledger of looks at the test fold; none for one in the run directory.
+    pub ledger: Option<PathBuf>,
     /// Errors of each kind on the contact sheet.
     pub worst_cases: usize,
     /// `external`: images from elsewhere.

@@ -9,8 +9,8 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Export {
-    /// Its folder.
-    pub directory: PathBuf,
+    /// Its folder; none for one in the run directory.
+    pub directory: Option<PathBuf>,
     /// Its name.
     pub name: String,
     /// Its semantic version.

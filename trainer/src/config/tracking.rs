@@ -24,6 +24,8 @@ pub struct Tracking {
     pub request_seconds: u64,
     /// Longest that a command waits at its end for what was not sent yet.
     pub flush_seconds: u64,
+    /// Whether results with lines or pictures of patients are sent too.
+    pub patient_level: bool,
 }
 
 impl Tracking {

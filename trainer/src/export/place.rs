@@ -2,14 +2,20 @@
 
 use super::BundleFiles;
 use crate::files;
+use crate::run::origin::ensure_no_files;
 use anyhow::{Context, Result};
+use cxr::bundle::MANIFEST;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 use std::path::Path;
 
 /// Writes the files into a new folder and exchanges it with the old one in one step: a reader finds the old bundle or the
-/// new one, never a mixture. Where the file system cannot exchange folders, a reader finds none for an instant.
+/// new one, never a mixture. Where the file system cannot exchange folders, a reader finds none for an instant. A folder that
+/// holds files and no bundle is left alone.
 pub(crate) fn replace_folder(folder: &Path, files: &BundleFiles) -> Result<()> {
+    if !folder.join(MANIFEST).exists() {
+        ensure_no_files(folder)?;
+    }
     let (fresh, old) = (folder.with_added_extension("partial"), folder.with_added_extension("old"));
     for leftover in [&fresh, &old] {
         if leftover.exists() {

@@ -75,6 +75,21 @@ impl InPlace {
             )
         })
     }
+
+    /// The refusal of other answers under its version.
+    fn taken(&self, what: &str, configured: &Version) -> String {
+        format!(
+            "{} {} is in place with {what}, and a released version never changes: release this one as {} with --bump, or raise trainer.export.version ({configured})",
+            self.name,
+            self.version,
+            Bump::Minor.of(&self.version)
+        )
+    }
+}
+
+fn semantic(version: &str) -> Result<Version> {
+    Version::parse(version)
+        .with_context(|| format!("trainer.export.version: {version:?} is no semantic version such as 1.2.0"))
 }
 
 /// As the manifest's text gives it: made from a 32-bit number directly, a `Value` has other digits than the file.
@@ -92,6 +107,30 @@ fn answers(variants: &Value, preprocess: &Value, digest: impl Fn(&str) -> Value)
     json!([variants, preprocess])
 }
 
+/// The version that a run would be released as, as far as that is known before it is trained. `own` says whether the bundle in
+/// place came from this very run.
+///
+/// # Errors
+/// When the version is not semantic, or a run with other weights could not follow the bundle in place.
+pub fn expected(
+    in_place: Option<&InPlace>,
+    own: bool,
+    name: &str,
+    configured: &str,
+    bump: Option<Bump>,
+) -> Result<Version> {
+    let configured = semantic(configured)?;
+    let Some(old) = in_place.filter(|old| old.name == name) else {
+        ensure!(bump.is_none(), "--bump: no bundle {name} is in place whose version could go up");
+        return Ok(configured);
+    };
+    match bump {
+        Some(bump) => Ok(bump.of(&old.version)),
+        None if own || configured > old.version => Ok(configured.max(old.version.clone())),
+        None => bail!(old.taken("other weights", &configured)),
+    }
+}
+
 /// The version of a bundle whose manifest says the configured one, and whose default variant's graph has this digest. The other
 /// variants' graphs are among the manifest's files.
 ///
@@ -103,9 +142,7 @@ pub fn next(
     graph_sha256: &str,
     bump: Option<Bump>,
 ) -> Result<Version> {
-    let configured = Version::parse(&manifest.version).with_context(|| {
-        format!("trainer.export.version: {:?} is no semantic version such as 1.2.0", manifest.version)
-    })?;
+    let configured = semantic(&manifest.version)?;
     let Some(old) = in_place.filter(|old| old.name == manifest.name) else {
         ensure!(bump.is_none(), "--bump: no bundle {} is in place whose version could go up", manifest.name);
         return Ok(configured);
@@ -129,12 +166,7 @@ pub fn next(
             } else {
                 "other weights"
             };
-            bail!(
-                "{} {} is in place with {what}, and a released version never changes: release this one as {} with --bump, or raise trainer.export.version ({configured})",
-                old.name,
-                old.version,
-                Bump::Minor.of(&old.version)
-            )
+            bail!(old.taken(what, &configured))
         }
     }
 }

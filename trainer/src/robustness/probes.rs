@@ -6,7 +6,7 @@ use super::headers;
 use super::subject::Subject;
 use crate::console::say;
 use crate::logistic;
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use cxr::bundle::Measured;
 use cxr::corrupt::{Corruption, Region, fill, is_in, swap_region};
 use cxr::scoring::roc::auc;
@@ -115,6 +115,7 @@ fn held_out(rows: &[Vec<f64>], ruler: &Ruler) -> Result<Vec<f64>> {
     let mut fold_of = BTreeMap::new();
     for label in [false, true] {
         let mut patients: Vec<usize> = class.iter().filter(|(_, y)| **y == label).map(|(p, _)| *p).collect();
+        ensure!(patients.len() > 1, "a class has fewer than two patients, so none can be held out");
         patients.shuffle(&mut rng);
         fold_of.extend(patients.into_iter().enumerate().map(|(i, patient)| (patient, i % FOLDS)));
     }

@@ -99,6 +99,8 @@ pub const VERSION_TAG: &str = "cxr_version";
 pub const BUNDLE_TAG: &str = "cxr_bundle_sha256";
 /// Tag of a model version: digest of its graph.
 pub const GRAPH_TAG: &str = "cxr_graph_sha256";
+/// Tag of a model version: the bundle's name.
+pub const NAME_TAG: &str = "cxr_name";
 /// Tag of a run: [`Event::Run::id`](Event::Run).
 pub const RUN_TAG: &str = "cxr_run";
 

@@ -1,7 +1,7 @@
 //! A bundle as a version of the registered model: in the store when this returns, or in the spool.
 
 use super::Tracker;
-use super::event::{BUNDLE_TAG, GRAPH_TAG, ModelVersion, Texts, VERSION_TAG};
+use super::event::{BUNDLE_TAG, GRAPH_TAG, ModelVersion, NAME_TAG, Texts, VERSION_TAG};
 use super::standing::Standing;
 use crate::config::Tracking;
 use crate::console::say;
@@ -72,7 +72,7 @@ fn model_version(config: &Tracking, folder: &Path, bundle: &Bundle) -> Result<Mo
         (VERSION_TAG.to_owned(), manifest.version.clone()),
         (BUNDLE_TAG.to_owned(), bundle.digest().to_owned()),
         (GRAPH_TAG.to_owned(), graph_sha256.clone()),
-        ("cxr_name".to_owned(), manifest.name.clone()),
+        (NAME_TAG.to_owned(), manifest.name.clone()),
         ("cxr_architecture".to_owned(), manifest.model.architecture.clone()),
         ("cxr_split_sha256".to_owned(), manifest.training.split_sha256.clone()),
     ]);

@@ -13,6 +13,7 @@ use crate::console::say;
 use crate::dataset::folds::Fold;
 use crate::dataset::pixels::Pixels;
 use crate::files;
+use crate::fitness::standing::images_digest;
 use crate::ledger::{self, Look};
 use crate::score::Scores;
 use crate::trained::TrainedRun;
@@ -190,7 +191,11 @@ pub fn judge(
     let details = details::measure(calibrated, &sample, scores, subgroups)?;
     let confusion = ConfusionMatrix::at(&probabilities, &positive, threshold);
     if let (Fold::Test, Some(reason)) = (fold, reason) {
-        let look = Look::now(subject, reason, positive.len(), figures.auc.value)?;
+        let look = Look {
+            images_sha256: Some(images_digest(pixels.entries.iter())),
+            gates_sha256: Some(config.gates_digest()?),
+            ..Look::now(subject, reason, positive.len(), figures.auc.value)?
+        };
         ledger::append(&config.evaluation.ledger, &look)?;
     }
     let evaluation = EvaluationFile {

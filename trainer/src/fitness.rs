@@ -194,6 +194,16 @@ impl Fitness {
         )
     }
 
+    /// A report's text; where the release needed a reason that the text does not repeat, with that in front.
+    pub fn in_front_of(&self, report: Vec<u8>) -> Vec<u8> {
+        let Some(reason) = &self.released_although else { return report };
+        if String::from_utf8_lossy(&report).contains(reason.as_str()) {
+            return report;
+        }
+        let notice = format!("> {} Released nevertheless: {reason}\n\n", self.sentence());
+        [notice.into_bytes(), report].concat()
+    }
+
     /// The verdict with its reasons.
     pub fn sentence(&self) -> String {
         let reasons = self.reasons();

@@ -3,6 +3,7 @@
 pub mod details;
 pub mod external;
 pub mod measure;
+pub mod named_groups;
 pub mod plots;
 pub mod subgroups;
 pub mod worst;

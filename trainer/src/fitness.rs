@@ -242,6 +242,16 @@ impl Fitness {
         open.into_iter().filter_map(text).collect::<Vec<_>>().join("; ")
     }
 
+    /// What the gates say of missing data; none where it is enough for each of them.
+    pub fn missing_data(&self) -> Option<String> {
+        let more = self.checks.iter().filter_map(|check| match &check.outcome {
+            Outcome::NotEnough(more) => Some(more.as_str()),
+            _ => None,
+        });
+        let more: Vec<&str> = more.collect();
+        (!more.is_empty()).then(|| more.join("; "))
+    }
+
     /// The header of [`rows`](Self::rows).
     pub const HEADER: [&'static str; 4] = ["gate", "asked", "found", "outcome"];
 

@@ -59,6 +59,7 @@ fn measuring(config: &Config) -> Value {
         "evaluation": config.evaluation,
         "robustness": config.robustness,
         "intended_use": config.export.intended_use,
+        "gates": config.gates,
         "tune": config.tune,
     });
     for place in ["/calibration/ood_images", "/evaluation/ledger", "/evaluation/external/root"] {

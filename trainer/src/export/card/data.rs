@@ -3,6 +3,7 @@
 use super::{Card, facts, table};
 use crate::census::{Census, FOLDS};
 use crate::dataset::folds::Fold;
+use crate::evaluate::named_groups;
 use std::fmt::{self, Write as _};
 
 impl Card<'_> {
@@ -14,7 +15,7 @@ impl Card<'_> {
             if items.is_empty() { "nothing".to_owned() } else { items.join(", ") }
         };
         writeln!(text, "- Figures by group, in the technical report: {}.", list(&groups))?;
-        let missing = facts.groups_without_figures();
+        let missing = named_groups::unnamed(&facts.groups);
         if !missing.is_empty() {
             writeln!(
                 text,
@@ -54,7 +55,12 @@ impl Card<'_> {
             Some(split) if split.leakage.is_empty() => {
                 "checked: no patient, file or near duplicate is in two folds".to_owned()
             }
-            Some(split) => format!("found: {}", split.leakage.lines().join("; ")),
+            Some(split) => format!(
+                "found: {} patients, {} files and {} near duplicates are in two folds",
+                split.leakage.patients.len(),
+                split.leakage.exact.len(),
+                split.leakage.near.len()
+            ),
             None => "not checked: `cxr-trainer split` has not been run on these folds".to_owned(),
         };
         writeln!(text, "- Leakage between the folds, {leakage}.")?;

@@ -6,8 +6,8 @@ use crate::config::Config;
 use crate::dataset::folds::Fold;
 use crate::eda::Eda;
 use crate::eda::examined::Examined;
-use crate::evaluate::EvaluationFile;
 use crate::evaluate::external::ExternalEvaluation;
+use crate::evaluate::{EvaluationFile, named_groups};
 use crate::fitness::{self, Fitness};
 use crate::ledger;
 use crate::robustness::Robustness;
@@ -15,15 +15,6 @@ use crate::split::Split;
 use crate::trained::TrainedRun;
 use anyhow::Result;
 use std::collections::BTreeSet;
-
-/// What a person may ask of a figure's groups, with the words that a group's name can have for it.
-const GROUPS: [(&str, &[&str]); 5] = [
-    ("age", &["age"]),
-    ("sex", &["sex", "gender"]),
-    ("projection", &["view", "projection"]),
-    ("scanner", &["scanner", "device", "manufacturer"]),
-    ("site", &["site", "hospital", "institution"]),
-];
 
 /// What is stated and what was measured.
 #[derive(Debug)]
@@ -48,13 +39,8 @@ impl<'a> Facts<'a> {
     /// Names a file that cannot be read.
     pub(in crate::export) fn of(trained: &TrainedRun<'a>, calibrated: &Calibrated) -> Result<Self> {
         let config = trained.config;
-        let mut groups = BTreeSet::new();
-        for fold in [Fold::Select, Fold::Test] {
-            let file = EvaluationFile::load(trained, calibrated, fold)?;
-            groups.extend(
-                file.into_iter().flat_map(|file| file.details.subgroups).map(|group| group.property),
-            );
-        }
+        let select = EvaluationFile::load(trained, calibrated, Fold::Select)?;
+        let test = EvaluationFile::load(trained, calibrated, Fold::Test)?;
         let mut shifts = Vec::new();
         let robustness = Robustness::load(&trained.run.file(""))?
             .filter(|found| found.weights_sha256 == trained.weights_sha256);
@@ -72,7 +58,7 @@ impl<'a> Facts<'a> {
             eda: Eda::load(trained.run)?.filter(|eda| eda.dataset_sha256 == trained.folds.dataset_sha256),
             split: Split::load(trained.run, &trained.folds.digest()?)?,
             n_looks: looks.iter().filter(|look| look.weights_sha256 == trained.weights_sha256).count(),
-            groups,
+            groups: named_groups::properties(select.iter().chain(&test)),
             shifts,
         })
     }
@@ -80,17 +66,6 @@ impl<'a> Facts<'a> {
     /// The verdict.
     pub(in crate::export) const fn fitness(&self) -> &Fitness {
         &self.fitness
-    }
-
-    /// What is usually asked for and was not told apart.
-    pub(super) fn groups_without_figures(&self) -> Vec<&'static str> {
-        let has = |words: &[&str]| {
-            self.groups.iter().any(|group| {
-                let mut parts = group.split(|c: char| !c.is_alphanumeric());
-                parts.any(|part| words.iter().any(|word| part.eq_ignore_ascii_case(word)))
-            })
-        };
-        GROUPS.iter().filter(|(_, words)| !has(words)).map(|(name, _)| *name).collect()
     }
 
     /// Sizes of the originals as `eda` found them.

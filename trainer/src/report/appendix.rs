@@ -19,7 +19,6 @@ pub(super) fn write(sources: &Sources, document: &mut Document) -> Result<()> {
         ("eda-borders.png", "Images with a border"),
         ("eda-exposure.png", "Images of extreme exposure"),
         ("eda-near-duplicates.png", "Near duplicates"),
-        ("worst-external.png", "The most confident errors, images from elsewhere"),
     ] {
         if sources.figure(name).exists() {
             document.figure(&sources.figure(name), caption);

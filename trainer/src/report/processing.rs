@@ -134,7 +134,7 @@ fn augmentation(sources: &Sources, document: &mut Document) {
             let gain = if sources.ablation.is_ok() {
                 "what such variation gains is in section 6 under mitigation"
             } else {
-                "what such variation gains was not measured (`report --ablation`)"
+                "`report --ablation` would say what such variation gains"
             };
             format!("{}; {gain}", beyond.join(", "))
         },

@@ -108,7 +108,7 @@ pub fn judge(trained: &TrainedRun, calibrated: &Calibrated) -> Result<Fitness> {
     let mut found = Fitness {
         weights_sha256: trained.weights_sha256.clone(),
         calibration_sha256: digest(calibrated)?,
-        intended_use: config.export.intended_use.statement.trim().to_owned(),
+        intended_use: config.export.intended_use.statement.trim().trim_end_matches('.').to_owned(),
         verdict: verdict(&checks),
         checks,
         not_asked,

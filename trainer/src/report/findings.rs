@@ -137,9 +137,8 @@ fn improvements(sources: &Sources, document: &mut Document) {
     document.heading("Future improvements");
     document.found(
         "Data",
-        &sources.fitness.as_ref().map_err(Clone::clone).map(|fitness| match fitness.missing_data() {
-            Some(missing) => missing,
-            None => "the gates ask for no more images".to_owned(),
+        &sources.fitness.as_ref().map_err(Clone::clone).map(|fitness| {
+            fitness.missing_data().unwrap_or_else(|| "the gates ask for no more images".to_owned())
         }),
     );
     let unnamed = named_groups::unnamed(&sources.groups());

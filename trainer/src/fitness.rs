@@ -16,6 +16,8 @@ use standing::GatesStanding;
 
 /// The file in the run directory and in a bundle.
 pub const FILE: &str = "fitness.json";
+/// The tag of runs and versions in the registry.
+pub const VERDICT_TAG: &str = "cxr_verdict";
 
 /// `fitness.json`: the verdict on one set of weights with one calibration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

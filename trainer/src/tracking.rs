@@ -21,6 +21,7 @@ use crate::checkpoint::EpochMetrics;
 use crate::config::{Config, Tracking};
 use crate::console::say;
 use crate::environment::{Environment, git_commit};
+use crate::fitness::{Fitness, VERDICT_TAG};
 use crate::run::RunDirectory;
 use anyhow::{Context, Result};
 use event::{Texts, now_ms};
@@ -93,6 +94,10 @@ impl Tracker {
             let folds: crate::dataset::folds::Folds = folds;
             tags.extend(folds.digest().ok().map(|digest| ("split_sha256".to_owned(), digest)));
             tags.insert("dataset_sha256".to_owned(), folds.dataset_sha256);
+        }
+        match Fitness::load(run) {
+            Ok(fitness) => tags.extend(fitness.map(|found| (VERDICT_TAG.to_owned(), found.verdict.name().to_owned()))),
+            Err(error) => say(format!("tracking: {error:#}")),
         }
         tracker.tags(tags);
         tracker

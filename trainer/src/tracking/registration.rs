@@ -80,7 +80,7 @@ fn model_version(config: &Tracking, folder: &Path, bundle: &Bundle) -> Result<Mo
     if let Some(fitness) = bundle.file(fitness::FILE) {
         let fitness: Fitness = serde_json::from_slice(fitness)
             .with_context(|| format!("{}: is not a verdict that this version reads", fitness::FILE))?;
-        tags.insert("cxr_verdict".to_owned(), fitness.verdict.name().to_owned());
+        tags.insert(fitness::VERDICT_TAG.to_owned(), fitness.verdict.name().to_owned());
         tags.extend(fitness.released_although.map(|why| ("cxr_released_although".to_owned(), why)));
     }
     tags.extend(bundle.signed_by().map(|key| ("cxr_signed_by".to_owned(), key.to_owned())));

@@ -122,7 +122,7 @@ fn has_word(text: &str, word: &str) -> bool {
 }
 
 /// Every text below a folder.
-fn texts(folder: &Path) -> Vec<(PathBuf, String)> {
+pub(crate) fn texts(folder: &Path) -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

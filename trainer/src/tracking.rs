@@ -96,7 +96,9 @@ impl Tracker {
             tags.insert("dataset_sha256".to_owned(), folds.dataset_sha256);
         }
         match Fitness::load(run) {
-            Ok(fitness) => tags.extend(fitness.map(|found| (VERDICT_TAG.to_owned(), found.verdict.name().to_owned()))),
+            Ok(fitness) => {
+                tags.extend(fitness.map(|found| (VERDICT_TAG.to_owned(), found.verdict.name().to_owned())))
+            }
             Err(error) => say(format!("tracking: {error:#}")),
         }
         tracker.tags(tags);

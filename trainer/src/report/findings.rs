@@ -143,10 +143,8 @@ fn improvements(sources: &Sources, document: &mut Document) {
     );
     let unnamed = named_groups::unnamed(&sources.groups());
     if !unnamed.is_empty() {
-        document.item(
-            "Groups",
-            format_args!("figures by {}, which the data does not name", unnamed.join(", ")),
-        );
+        document
+            .item("Groups", format_args!("figures by {}, which the data does not name", unnamed.join(", ")));
     }
     document.found(
         "Maps",

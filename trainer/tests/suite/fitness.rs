@@ -96,7 +96,10 @@ fn a_network_that_fails_its_gates_is_released_with_a_reason_alone() {
     // Gates that are loosened after the test fold was seen.
     configure(&workbench, "min_auc: 0.8", "min_auc: null");
     let text = report(&workbench);
-    assert!(text.contains("Fit for its intended use") && text.contains("CHANGED after the test fold"), "{text}");
+    assert!(
+        text.contains("Fit for its intended use") && text.contains("CHANGED after the test fold"),
+        "{text}"
+    );
     assert!(!text.contains(REASON), "the reason was for another verdict");
 
     configure(&workbench, "calibrate: 2, test: 2", "calibrate: 2, test: 100");

@@ -158,8 +158,7 @@ fn depths(eda: Option<&Eda>) -> String {
             for (depth, n) in eda.images.properties.values().flat_map(|found| &found.bits) {
                 *bits.entry(*depth).or_default() += n;
             }
-            let counts: Vec<String> =
-                bits.iter().map(|(depth, n)| format!("{n} of {depth} bits")).collect();
+            let counts: Vec<String> = bits.iter().map(|(depth, n)| format!("{n} of {depth} bits")).collect();
             let unknown = if bits.keys().all(|depth| *depth <= 8) {
                 "; how deeper files with more levels are answered was not measured"
             } else {

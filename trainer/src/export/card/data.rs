@@ -34,9 +34,7 @@ impl Card<'_> {
 
     fn write_evaluation_data(&self, text: &mut String) -> fmt::Result {
         let facts = self.facts;
-        let n = |fold: Fold| -> usize {
-            facts.census.of_fold(fold).iter().map(|count| count.images).sum()
-        };
+        let n = |fold: Fold| -> usize { facts.census.of_fold(fold).iter().map(|count| count.images).sum() };
         writeln!(text, "## Evaluation data\n")?;
         writeln!(
             text,

@@ -22,8 +22,10 @@ fn a_complete_run_learns_and_ends_in_a_signed_bundle() {
     let printed = succeed(&mut run);
     let metrics = std::fs::read_to_string(workbench.run().join("metrics.csv")).unwrap();
     let column = |line: &str, index: usize| line.split(',').nth(index).unwrap().parse::<f64>().unwrap();
-    let (first, last) = (metrics.lines().nth(1).unwrap(), metrics.lines().last().unwrap());
-    assert!(column(last, 2) < 0.7 * column(first, 2), "the training loss hardly falls:\n{metrics}");
+    let losses: Vec<f64> = metrics.lines().skip(1).map(|line| column(line, 2)).collect();
+    // One epoch of few batches is noise.
+    let last = losses.iter().rev().take(3).sum::<f64>() / 3.0;
+    assert!(last < 0.7 * losses[0], "the training loss hardly falls:\n{metrics}");
 
     let public_key =
         std::fs::read_to_string(crate::support::repository().join("config/development-signing-key.pub.pem"));

@@ -1,7 +1,7 @@
 //! Card and report of data that is nobody's but the test's: they say what its configuration states and what was measured, and
 //! not one word of another data set.
 
-use crate::support::{Workbench, configure};
+use crate::support::{Workbench, configure, first_phantom};
 use std::path::{Path, PathBuf};
 
 /// Words of data sets that have been used with this program.
@@ -24,12 +24,18 @@ const FOREIGN: [&str; 14] = [
 
 /// Four class folders, a made-up origin, a use for adults, and gates that a network that has learnt something meets.
 pub(crate) fn state_other_provenance(workbench: &Workbench) {
+    let train = workbench.data().join("train");
+    std::fs::create_dir(train.join("INFILTRATE")).unwrap();
     for i in 0..20 {
-        let path = format!("train/INFILTRATE/person{}_bacteria_{i}.png", 7000 + i / 2);
-        workbench.write_phantom(&path, 40_000_000 + i, true);
+        let name = format!("person{}_virus_{i}.png", i / 2);
+        std::fs::rename(train.join("PNEUMONIA").join(&name), train.join("INFILTRATE").join(&name)).unwrap();
     }
     for i in 0..3 {
-        workbench.write_phantom(&format!("train/DEVICE/IM-7100-{i:04}.png"), 41_000_000 + i, false);
+        workbench.write_phantom(
+            &format!("train/DEVICE/IM-7100-{i:04}.png"),
+            first_phantom() + 5_000_000 + i,
+            false,
+        );
     }
     configure(
         workbench,

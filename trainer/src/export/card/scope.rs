@@ -1,7 +1,7 @@
 //! What lies outside of an intended use: everything that its limits exclude.
 
 use cxr::intended_use::IntendedUse;
-use cxr::metadata::{MAX_AGE_YEARS, Modality, View};
+use cxr::metadata::{MAX_AGE_YEARS, View};
 
 /// What the limits exclude; a use without limits excludes nothing, and that is said.
 pub(super) fn out_of_scope(intended: &IntendedUse) -> String {
@@ -50,6 +50,7 @@ fn list(names: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cxr::metadata::Modality;
 
     fn intended(age_years: Option<[f32; 2]>, views: &[View], modalities: &[Modality]) -> IntendedUse {
         IntendedUse {

@@ -6,6 +6,7 @@ pub mod standing;
 
 use crate::calibrate::Calibrated;
 use crate::config::Gates;
+use crate::console::say;
 use crate::evaluate::digest;
 use crate::files;
 use crate::run::RunDirectory;
@@ -223,25 +224,35 @@ impl Fitness {
         }
     }
 
-    /// What is not met: failures first, then what lacks data, then what was not measured.
+    /// What is not met. Where a gate is failed, what lacks data or was not measured is only counted: the table has it.
     fn reasons(&self) -> String {
-        let text = |check: &Check| {
-            let Check { what, asked, found, outcome } = check;
-            match outcome {
-                Outcome::Met => None,
-                Outcome::Failed => Some(format!("{what} {found}, {asked} asked")),
-                Outcome::NotEnough(more) => Some(format!("{what} {found}, {asked} asked: {more}")),
-                Outcome::NotMeasured(how) => Some(format!("{what} not measured ({how})")),
-            }
-        };
-        let rank = |check: &&Check| match check.outcome {
-            Outcome::Failed => 0,
-            Outcome::NotEnough(_) => 1,
-            _ => 2,
-        };
-        let mut open: Vec<&Check> = self.checks.iter().collect();
-        open.sort_by_key(rank);
-        open.into_iter().filter_map(text).collect::<Vec<_>>().join("; ")
+        let texts =
+            |of: &dyn Fn(&Check) -> Option<String>| self.checks.iter().filter_map(of).collect::<Vec<_>>();
+        let failed = texts(&|Check { what, asked, found, outcome }| {
+            (*outcome == Outcome::Failed).then(|| format!("{what} {found}, asked {asked}"))
+        });
+        let few = texts(&|Check { what, found, outcome, .. }| match outcome {
+            Outcome::NotEnough(more) => Some(format!("{what} {found}: {more}")),
+            _ => None,
+        });
+        let unmeasured = texts(&|Check { what, outcome, .. }| match outcome {
+            Outcome::NotMeasured(how) => Some(format!("{what} not measured ({how})")),
+            _ => None,
+        });
+        if failed.is_empty() {
+            return [few, unmeasured].concat().join("; ");
+        }
+        let also = [(few.len(), "lack data"), (unmeasured.len(), "were not measured")];
+        let also = also.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("gates that {what}: {n}"));
+        failed.into_iter().chain(also).collect::<Vec<_>>().join("; ")
+    }
+
+    /// Prints every gate, and the verdict.
+    pub fn report(&self) {
+        for [what, asked, found, outcome] in self.rows() {
+            say(format!("  {what}: {found}; asked {asked}: {outcome}"));
+        }
+        say(self.sentence());
     }
 
     /// What the gates say of missing data; none where it is enough for each of them.
@@ -260,7 +271,12 @@ impl Fitness {
     /// A row a gate.
     pub fn rows(&self) -> Vec<[String; 4]> {
         let row = |check: &Check| {
-            [check.what.clone(), check.asked.clone(), check.found.clone(), check.outcome.text()]
+            [
+                check.what.trim_end_matches(':').to_owned(),
+                check.asked.clone(),
+                check.found.clone(),
+                check.outcome.text(),
+            ]
         };
         self.checks.iter().map(row).collect()
     }

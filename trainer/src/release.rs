@@ -72,7 +72,7 @@ pub fn release(
     reason: Option<&str>,
 ) -> Result<Release> {
     let fitness = judged(trained, calibrated, reason)?;
-    say(fitness.sentence());
+    fitness.report();
     fitness.ensure_releasable()?;
     export(trained, calibrated, paths)?;
     let key = signing_key(&paths.signing_key)?.verifying_key();

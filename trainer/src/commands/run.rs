@@ -85,7 +85,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         paths.report = Some(report(&trained, &elsewhere, &run.file(BUNDLE_REPORT), Form::TextAlone)?);
         release(&trained, &calibrated, &paths, despite.release_reason.as_deref())?;
     } else {
-        say(fitness.sentence());
+        fitness.report();
     }
     step(9, "report");
     // Also of a network that is not released: there it says why.

@@ -1,5 +1,5 @@
 //! The worst cases: pneumonias with the lowest and normal images with the highest probability, as a table and as a sheet of
-//! small images with a caption each, under a legend that says what the captions mean.
+//! small images with a caption each, errors in a frame, under a legend that says what that means.
 
 use anyhow::Result;
 use cxr::lettering;
@@ -87,9 +87,11 @@ pub fn sheet(worst: &[Case], (width, height): (u32, u32), threshold: f64) -> Vec
                 pixels[(top + LINE + y) * sheet_width + left + x] = mean as u8;
             }
         }
+        if is_error(case, threshold) {
+            frame(&mut pixels, sheet_width, (left, top + LINE), (tile_width, tile_height));
+        }
         let class = if case.positive { 'P' } else { 'N' };
-        let error = if is_error(case, threshold) { " WRONG" } else { "" };
-        let caption = format!("{class}{rank} {:.3}{error}", case.probability);
+        let caption = format!("{class}{rank} {:.3}", case.probability);
         let fits = caption.chars().take(tile_width / LETTER).collect::<String>();
         write(&mut pixels, &fits, (left, top));
     }
@@ -99,11 +101,29 @@ pub fn sheet(worst: &[Case], (width, height): (u32, u32), threshold: f64) -> Vec
 /// Columns from one letter to the next.
 const LETTER: usize = 6;
 
-/// What the captions mean.
+/// A black frame around a tile, in the room between the tiles: a radiograph is black at its own edges.
+fn frame(
+    pixels: &mut [u8],
+    sheet_width: usize,
+    (left, top): (usize, usize),
+    (width, height): (usize, usize),
+) {
+    const WIDTH: usize = GAP / 2;
+    for y in top - WIDTH..top + height + WIDTH {
+        for x in left - WIDTH..left + width + WIDTH {
+            let is_tile = (top..top + height).contains(&y) && (left..left + width).contains(&x);
+            if !is_tile {
+                pixels[y * sheet_width + x] = 0;
+            }
+        }
+    }
+}
+
+/// What captions and frames mean.
 fn legend(threshold: f64) -> String {
     format!(
         "P = pneumonia, N = normal, then the rank within the class: 1 is the worst. 0.123 = calibrated probability of pneumonia. \
-         WRONG = on the wrong side of the operating point {threshold:.4}. All others are right."
+         Framed = on the wrong side of the operating point {threshold:.4}. All others are right."
     )
 }
 

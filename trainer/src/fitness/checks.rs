@@ -62,14 +62,14 @@ fn counts(gates: &Gates, census: &Census, (checks, not_asked): &mut Found) {
                 Fold::Test => least.test,
             };
             let [negative, positive] = census.of_fold(fold).map(|count| of(&count));
-            let missing = [("negative", negative), ("positive", positive)]
+            let missing: Vec<String> = [("negative", negative), ("positive", positive)]
                 .into_iter()
                 .filter(|(_, n)| *n < least)
-                .map(|(label, n)| format!("{} more {label} {unit} in the {} fold", least - n, fold.name()))
-                .collect::<Vec<_>>();
+                .map(|(label, n)| format!("{} more {label}", least - n))
+                .collect();
             checks.push(Check {
-                what: format!("{unit} of each class in the {} fold:", fold.name()),
-                asked: format!("at least {least} ({key})"),
+                what: format!("{unit} in the {} fold:", fold.name()),
+                asked: format!("at least {least} of each class ({key})"),
                 found: format!("{negative} negative, {positive} positive"),
                 outcome: if missing.is_empty() {
                     Outcome::Met
@@ -128,7 +128,7 @@ fn shown(measured: &Measured) -> String {
 }
 
 fn asked_below(bound: f64, key: &str) -> String {
-    format!("lower bound of the interval at least {bound} ({key})")
+    format!("an interval at or above {bound} ({key})")
 }
 
 fn not_measured(what: &str, asked: String, command: &str) -> Check {
@@ -205,7 +205,7 @@ fn decisions(
         return not_asked.push(what);
     }
     let target = config.calibration.target_sensitivity;
-    let asked = format!("interval reaches {target} (target_sensitivity)");
+    let asked = format!("an interval that reaches {target} (target_sensitivity)");
     checks.push(match file {
         None => not_measured(&what, asked, command),
         Some(file) => {

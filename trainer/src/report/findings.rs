@@ -219,7 +219,7 @@ fn strengths(sources: &Sources, document: &mut Document) {
     document.item(
         "Looks",
         format_args!(
-            "{} on record in the ledger, {} of them with these weights",
+            "{} on record in the ledger; {} with these weights",
             sources.looks.len(),
             sources.looks_at_these_weights()
         ),

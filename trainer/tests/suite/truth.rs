@@ -99,7 +99,7 @@ pub(crate) fn expect_own_words_only(workbench: &Workbench, reports: &Path) {
     let row = card.lines().find(|line| line.starts_with("| DEVICE |")).unwrap();
     assert!(row.ends_with("| 3 |"), "{row}");
     for line in [
-        "Out of scope: patients younger than 18 years; patients older than 99 years; projections other than PA; modalities other than DX.",
+        "Out of scope: patients under the age of 18; patients over the age of 99; projections other than PA; modalities other than DX.",
         "- Institutions: not stated.",
         "- Consent, ethics approval, anonymisation: not stated.",
         "- Contact: not stated.",

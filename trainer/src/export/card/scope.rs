@@ -35,8 +35,8 @@ pub(super) fn out_of_scope(intended: &IntendedUse) -> String {
 
 /// The ages outside of a range.
 fn ages([low, high]: [f32; 2]) -> Vec<String> {
-    let younger = (low > 0.0).then(|| format!("patients younger than {low} years"));
-    let older = (high < MAX_AGE_YEARS).then(|| format!("patients older than {high} years"));
+    let younger = (low > 0.0).then(|| format!("patients under the age of {low}"));
+    let older = (high < MAX_AGE_YEARS).then(|| format!("patients over the age of {high}"));
     younger.into_iter().chain(older).collect()
 }
 
@@ -66,12 +66,12 @@ mod tests {
         let adults = intended(Some([18.0, 120.0]), &[View::Pa, View::Ap], &[Modality::Dx]);
         assert_eq!(
             out_of_scope(&adults),
-            "Out of scope: patients younger than 18 years; projections other than PA and AP; modalities other than DX."
+            "Out of scope: patients under the age of 18; projections other than PA and AP; modalities other than DX."
         );
         let children = intended(Some([1.0, 5.5]), &[], &Modality::ALL);
         assert_eq!(
             out_of_scope(&children),
-            "Out of scope: patients younger than 1 years; patients older than 5.5 years; modalities other than CR, DX and RG. \
+            "Out of scope: patients under the age of 1; patients over the age of 5.5; modalities other than CR, DX and RG. \
              It states no limit of projection."
         );
         assert_eq!(

@@ -96,9 +96,10 @@ impl Tracker {
             tags.insert("dataset_sha256".to_owned(), folds.dataset_sha256);
         }
         match Fitness::load(run) {
-            Ok(fitness) => {
-                tags.extend(fitness.map(|found| (VERDICT_TAG.to_owned(), found.verdict.name().to_owned())))
+            Ok(Some(fitness)) => {
+                tags.insert(VERDICT_TAG.to_owned(), fitness.verdict.name().to_owned());
             }
+            Ok(None) => {}
             Err(error) => say(format!("tracking: {error:#}")),
         }
         tracker.tags(tags);

@@ -188,12 +188,7 @@ impl<'a> Sources<'a> {
                     release.weights_sha256 == weights
                         && Some(&release.calibration_sha256) == calibration.as_ref()
                 })
-                .ok_or_else(|| match &fitness {
-                    Ok(fitness) if fitness.ensure_releasable().is_err() => {
-                        "`cxr-trainer release` refuses what is not shown to be fit; the reasons are in the summary".to_owned()
-                    }
-                    _ => not_run("release"),
-                }),
+                .ok_or_else(|| not_released(&fitness)),
             census: Census::of(trained)?,
             fitness,
             calibrated,
@@ -242,6 +237,17 @@ impl<'a> Sources<'a> {
 /// What could not be measured without a command.
 fn not_run(command: &str) -> String {
     format!("`cxr-trainer {command}` has not been run on these weights and this data")
+}
+
+/// Why there is no release.
+fn not_released(fitness: &Found<Fitness>) -> String {
+    match fitness {
+        Ok(fitness) if fitness.ensure_releasable().is_err() => {
+            "`cxr-trainer release` refuses what is not shown to be fit; the reasons are in the summary"
+                .to_owned()
+        }
+        _ => not_run("release"),
+    }
 }
 
 /// The content of a file that a command writes.

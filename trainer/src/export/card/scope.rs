@@ -23,14 +23,15 @@ pub(super) fn out_of_scope(intended: &IntendedUse) -> String {
     .into_iter()
     .filter_map(|(what, is_unlimited)| is_unlimited.then_some(what))
     .collect();
-    let mut text = match excluded.as_slice() {
-        [] => "Out of scope: the intended use states no limit.".to_owned(),
-        excluded => format!("Out of scope: {}.", excluded.join("; ")),
-    };
-    if !excluded.is_empty() && !unlimited.is_empty() {
-        text.push_str(&format!(" It states no limit of {}.", unlimited.join(" or ")));
+    if excluded.is_empty() {
+        return "Out of scope: the intended use states no limit.".to_owned();
     }
-    text
+    let note = if unlimited.is_empty() {
+        String::new()
+    } else {
+        format!(" It states no limit of {}.", unlimited.join(" or "))
+    };
+    format!("Out of scope: {}.{note}", excluded.join("; "))
 }
 
 /// The ages outside of a range.

@@ -7,7 +7,9 @@ pub mod calibration;
 pub mod data;
 pub mod evaluation;
 pub mod export;
+pub mod gates;
 pub mod model;
+pub mod provenance;
 pub mod robustness;
 pub mod tracking;
 pub mod training;
@@ -19,7 +21,9 @@ pub use calibration::Calibration;
 pub use data::Data;
 pub use evaluation::Evaluation;
 pub use export::Export;
+pub use gates::Gates;
 pub use model::Model;
+pub use provenance::Provenance;
 pub use robustness::Robustness;
 pub use tracking::Tracking;
 pub use training::Training;
@@ -70,6 +74,10 @@ pub struct Config {
     pub tracking: Tracking,
     /// `tune`.
     pub tune: Tune,
+    /// `provenance`.
+    pub provenance: Provenance,
+    /// `gates`.
+    pub gates: Gates,
 }
 
 /// The part that weights depend on, without the folders of this machine: what a run must not change once it has weights. Keys of
@@ -154,6 +162,7 @@ impl Config {
         self.evaluation.check()?;
         self.robustness.check()?;
         self.export.check()?;
+        self.gates.check()?;
         self.tune.check()
     }
 }

@@ -3,6 +3,7 @@
 pub mod details;
 pub mod external;
 pub mod measure;
+pub mod named_groups;
 pub mod plots;
 pub mod subgroups;
 pub mod worst;
@@ -13,6 +14,7 @@ use crate::console::say;
 use crate::dataset::folds::Fold;
 use crate::dataset::pixels::Pixels;
 use crate::files;
+use crate::fitness::standing::images_digest;
 use crate::ledger::{self, Look};
 use crate::score::Scores;
 use crate::trained::TrainedRun;
@@ -106,7 +108,7 @@ pub fn evaluate(
         name: trained.run.name(),
         config_sha256: trained.config.digest()?,
         calibrated: calibrated.clone(),
-        ledger: ledger::place(&trained.config.evaluation, &trained.run.file("")),
+        ledger: trained.ledger(),
     };
     let evaluation = judge(&subject, trained.config, fold, reason, &pixels, &scores)?;
     let table = scores_csv(&pixels, &scores, calibrated)?;
@@ -195,7 +197,11 @@ pub fn judge(
     let details = details::measure(calibrated, &sample, scores, subgroups)?;
     let confusion = ConfusionMatrix::at(&probabilities, &positive, threshold);
     if let (Fold::Test, Some(reason)) = (fold, reason) {
-        let look = Look::now(subject, reason, positive.len(), figures.auc.value)?;
+        let look = Look {
+            images_sha256: Some(images_digest(pixels.entries.iter())),
+            gates_sha256: Some(config.gates_digest()?),
+            ..Look::now(subject, reason, positive.len(), figures.auc.value)?
+        };
         ledger::append(&subject.ledger, &look)?;
     }
     let evaluation = EvaluationFile {

@@ -24,11 +24,12 @@ use crate::dataset::folds::Fold;
 use crate::environment::{Environment, now};
 use crate::evaluate::EvaluationFile;
 use crate::files;
+use crate::fitness;
 use crate::release::version::{Bump, InPlace, next};
 use crate::train::decode;
 use crate::trained::TrainedRun;
 use anyhow::{Context, Result, ensure};
-use card::Card;
+use card::{Card, Facts};
 use cxr::bundle::{
     Bundle, Evaluation, FileDigest, Golden, Manifest, Provenance, SCHEMA_VERSION, Trust, Variant, key_id,
     sha256_hex,
@@ -111,8 +112,11 @@ pub fn export(trained: &TrainedRun, calibrated: &Calibrated, paths: &ExportPaths
         .into_iter()
         .chain(int8)
         .collect();
+    let facts = Facts::of(trained, calibrated)?;
+    files.insert(fitness::FILE.to_owned(), json(facts.fitness())?);
     let card = Card {
         manifest: &manifest,
+        facts: &facts,
         consistency: consistency.as_ref(),
         parity: &parity,
         further: &further,
@@ -122,7 +126,7 @@ pub fn export(trained: &TrainedRun, calibrated: &Calibrated, paths: &ExportPaths
     files.insert("MODEL_CARD.md".to_owned(), card.render().into_bytes());
     if let Some(report) = &paths.report {
         let text = std::fs::read(report).with_context(|| format!("{}: cannot be read", report.display()))?;
-        files.insert("REPORT.md".to_owned(), text);
+        files.insert("REPORT.md".to_owned(), facts.fitness().in_front_of(text));
     }
     seal(&mut manifest, &mut files, &key)?;
     let n_bytes: usize = files.values().map(Vec::len).sum();

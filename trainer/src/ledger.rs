@@ -39,6 +39,12 @@ pub struct Look {
     pub n: usize,
     /// What was seen.
     pub auc: f64,
+    /// Digest of the images that were looked at (`fitness::standing`); absent in lines from before there were gates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images_sha256: Option<String>,
+    /// Digest of the gates that were stated then; absent likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gates_sha256: Option<String>,
 }
 
 impl Look {
@@ -57,6 +63,8 @@ impl Look {
             reason: reason.to_owned(),
             n,
             auc,
+            images_sha256: None,
+            gates_sha256: None,
         })
     }
 }
@@ -79,4 +87,20 @@ pub fn append(ledger: &Path, look: &Look) -> Result<()> {
     write().with_context(|| {
         format!("{}: cannot be appended to, so the test split stays unseen", ledger.display())
     })
+}
+
+/// Every look, the first first; none where there is no ledger.
+///
+/// # Errors
+/// Names the file and the line that cannot be read.
+pub fn read(ledger: &Path) -> Result<Vec<Look>> {
+    if !ledger.exists() {
+        return Ok(Vec::new());
+    }
+    let text =
+        std::fs::read_to_string(ledger).with_context(|| format!("{}: cannot be read", ledger.display()))?;
+    let lines = text.lines().filter(|line| !line.trim().is_empty());
+    lines
+        .map(|line| serde_json::from_str(line).with_context(|| format!("{}: {line}", ledger.display())))
+        .collect()
 }

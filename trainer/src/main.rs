@@ -51,11 +51,11 @@ enum Command {
         after_help = "Example:\n  cxr-trainer export --run runs/first --onnxruntime lib/libonnxruntime.so\n  cxr-trainer export --run runs/first --onnxruntime lib/libonnxruntime.so --bundle models/mine --replace"
     )]
     Export(export::Arguments),
-    /// Exports, checks the bundle as a stranger would, and registers it.
+    /// Exports a network that the gates call fit, checks the bundle as a stranger would, and registers it.
     #[command(
-        after_help = "Example:\n  cxr-trainer release --run runs/first --onnxruntime lib/libonnxruntime.so --bump minor"
+        after_help = "Example:\n  cxr-trainer release --run runs/first --onnxruntime lib/libonnxruntime.so --bump minor\n  cxr-trainer release --run runs/first --onnxruntime lib/libonnxruntime.so --release-reason 'for a reader study, not for patients'"
     )]
-    Release(export::Arguments),
+    Release(release::Arguments),
     /// Checks a bundle: signature, digests, manifest, graph, golden outputs, maps. Fails at the first that does not match.
     #[command(
         after_help = "Example:\n  cxr-trainer verify models/default --public-key config/development-signing-key.pub.pem --onnxruntime lib/libonnxruntime.so"

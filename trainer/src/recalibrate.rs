@@ -11,6 +11,7 @@ use crate::console::say;
 use crate::environment::now;
 use crate::evaluate::measure::Sample;
 use crate::export::{self, BundleFiles};
+use crate::fitness;
 use anyhow::{Context, Result, bail, ensure};
 use cxr::bundle::{Bundle, MANIFEST, Manifest, Measured, SIGNATURE, Trust, sign};
 use cxr::calibrate::compare::{Method, cross_validated, grouped_parts};
@@ -272,7 +273,9 @@ fn assemble(
         .map(|(_, variant)| variant.file)
         .collect();
     let mut files = BundleFiles::new();
-    for name in manifest.files.keys().filter(|name| !left_out.contains(name)) {
+    // The verdict was on the old probability and operating point; the card still says what it was.
+    let stays = |name: &&String| !left_out.contains(name) && name.as_str() != fitness::FILE;
+    for name in manifest.files.keys().filter(stays) {
         files.insert(name.clone(), bundle.file(name).context("a file of the bundle is missing")?.to_vec());
     }
     files.insert(Manifest::REFERENCE.to_owned(), export::json(&reference)?);

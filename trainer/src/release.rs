@@ -6,6 +6,7 @@ use crate::calibrate::Calibrated;
 use crate::console::say;
 use crate::export::{ExportPaths, export, open, signing_key};
 use crate::files;
+use crate::fitness::{self, Fitness};
 use crate::run::RunDirectory;
 use crate::tracking::registration::{Registration, register};
 use crate::trained::TrainedRun;
@@ -60,11 +61,19 @@ impl Release {
     }
 }
 
-/// Exports, verifies and registers.
+/// Exports, verifies and registers a network that is fit, or any with a reason.
 ///
 /// # Errors
-/// As [`export`] and [`register`] do, and when a check fails.
-pub fn release(trained: &TrainedRun, calibrated: &Calibrated, paths: &ExportPaths) -> Result<Release> {
+/// When the network is not shown to be fit and no reason is given, as [`export`] and [`register`] do, and when a check fails.
+pub fn release(
+    trained: &TrainedRun,
+    calibrated: &Calibrated,
+    paths: &ExportPaths,
+    reason: Option<&str>,
+) -> Result<Release> {
+    let fitness = judged(trained, calibrated, reason)?;
+    fitness.report();
+    fitness.ensure_releasable()?;
     export(trained, calibrated, paths)?;
     let key = signing_key(&paths.signing_key)?.verifying_key();
     let verification = verify(&paths.bundle, Some(&key), Some(&paths.onnxruntime));
@@ -87,6 +96,17 @@ pub fn release(trained: &TrainedRun, calibrated: &Calibrated, paths: &ExportPath
     };
     files::write_json(&run.file(FILE), &release)?;
     Ok(release)
+}
+
+/// The verdict on a run, with the reason for a release that it does not allow, on file.
+///
+/// # Errors
+/// When a file of the run cannot be read or written, or the reason says nothing.
+pub fn judged(trained: &TrainedRun, calibrated: &Calibrated, reason: Option<&str>) -> Result<Fitness> {
+    let mut fitness = fitness::judge(trained, calibrated)?;
+    fitness.accept(reason)?;
+    fitness.write(trained.run)?;
+    Ok(fitness)
 }
 
 /// Registers a bundle that was released elsewhere, under a run of its own in `runs/`.

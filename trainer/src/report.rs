@@ -12,6 +12,7 @@ mod findings;
 mod model;
 mod plots;
 mod processing;
+mod provenance;
 mod reproducibility;
 mod robustness;
 pub mod sources;
@@ -52,10 +53,14 @@ pub fn report(trained: &TrainedRun, elsewhere: &Elsewhere, folder: &Path, form: 
         // What is on file is the bundle that this text will replace.
         sources.release = Err("this copy was written before the bundle around it was signed".to_owned());
     }
+    if let Ok(fitness) = &sources.fitness {
+        fitness.write(trained.run)?;
+    }
     let mut document = Document::new(form);
     document.title(&format!("Technical report: {} ({})", sources.config().export.name, trained.run.name()));
     findings::summary(&sources, &mut document);
     dataset::write(&sources, &mut document);
+    provenance::write(&sources, &mut document);
     processing::write(&sources, &mut document);
     model::write(&sources, &mut document);
     evaluation::write(&sources, &mut document);

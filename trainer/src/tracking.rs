@@ -24,6 +24,7 @@ use crate::config::{Config, Tracking};
 use crate::console::say;
 use crate::environment::{Environment, git_commit};
 use crate::files;
+use crate::fitness::{Fitness, VERDICT_TAG};
 use crate::run::RunDirectory;
 use anyhow::{Context, Result};
 use event::{Texts, now_ms};
@@ -108,6 +109,13 @@ impl Tracker {
             let folds: crate::dataset::folds::Folds = folds;
             tags.extend(folds.digest().ok().map(|digest| ("split_sha256".to_owned(), digest)));
             tags.insert("dataset_sha256".to_owned(), folds.dataset_sha256);
+        }
+        match Fitness::load(run) {
+            Ok(Some(fitness)) => {
+                tags.insert(VERDICT_TAG.to_owned(), fitness.verdict.name().to_owned());
+            }
+            Ok(None) => {}
+            Err(error) => say(format!("tracking: {error:#}")),
         }
         tracker.tags(tags);
         tracker

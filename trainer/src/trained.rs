@@ -6,11 +6,13 @@ use crate::config::Config;
 use crate::dataset::folds::{Fold, Folds};
 use crate::dataset::index::Index;
 use crate::dataset::pixels::{Pixels, Recipe};
+use crate::ledger;
 use crate::model::{Network, Precision, weights};
 use crate::run::RunDirectory;
 use crate::score::{Scores, score};
 use crate::train::decode;
 use anyhow::{Context, Result};
+use std::path::PathBuf;
 use tch::Device;
 
 /// The best network of a run, and what it was trained with.
@@ -52,6 +54,11 @@ impl<'a> TrainedRun<'a> {
             .with_context(|| format!("{}: does not fit", file.display()))?;
         let (epoch, weights_sha256) = (serde_json::from_str(&note)?, cxr::bundle::sha256_hex(&bytes));
         Ok(Self { config, run, index, folds, network, epoch, weights_sha256, device })
+    }
+
+    /// The ledger of looks at the test fold.
+    pub fn ledger(&self) -> PathBuf {
+        ledger::place(&self.config.evaluation, &self.run.file(""))
     }
 
     /// How images become model inputs.

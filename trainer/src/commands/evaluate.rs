@@ -40,7 +40,7 @@ enum Images {
     Select,
     /// The fold that fitted calibration and operating point.
     Calibrate,
-    /// The published test split.
+    /// The fold that tests: the data's own test split, or one that was drawn.
     Test,
     /// The set of trainer.evaluation.external.
     External,

@@ -4,6 +4,7 @@ use super::details::{self, Details};
 use super::measure::Sample;
 use super::{digest, plots, print, subgroups};
 use crate::calibrate::{CALIBRATION_BINS, Calibrated};
+use crate::config::Config;
 use crate::config::evaluation::{External, ExternalClass};
 use crate::console::say;
 use crate::dataset::loose::{Loose, LooseImage, files_below};
@@ -74,6 +75,22 @@ impl ExternalEvaluation {
     }
 }
 
+/// Why there are no figures of an external set, and what to do. Names no folder: reports are passed on.
+pub fn why_not_measured(config: &Config) -> String {
+    const COMMAND: &str = "`cxr-trainer evaluate --fold external`";
+    match &config.evaluation.external {
+        None => format!(
+            "trainer.evaluation.external names no labelled set from another site; once it does, {COMMAND} measures it"
+        ),
+        Some(external) if !external.root.is_dir() => format!(
+            "the folder that trainer.evaluation.external.root names is missing; put the images of {} there, then {COMMAND} \
+             measures them",
+            external.name.trim()
+        ),
+        Some(_) => format!("{COMMAND} has not been run on these weights and this calibration"),
+    }
+}
+
 /// Evaluates the configured external set, writes figures and scores down and prints them.
 ///
 /// # Errors
@@ -132,7 +149,7 @@ fn folder(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
-/// The digits that begin a file name: NIH's patient. Another name is a patient of its own.
+/// The digits that begin a file name; another name is a patient of its own.
 fn patient(path: &str) -> &str {
     let name = path.rsplit('/').next().unwrap_or(path);
     let digits = name.find(|c: char| !c.is_ascii_digit()).unwrap_or(name.len());

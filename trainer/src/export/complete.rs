@@ -72,11 +72,11 @@ fn depth(config: &Config, bundle: &Bundle, onnxruntime: &Path) -> Result<Option<
     Ok(Some(found))
 }
 
-/// The card with what the manifest says now and what was measured; all else of it stays.
+/// The card with what the manifest says now and what was measured; all else of it stays, for it follows from the run, which is not
+/// here.
 fn completed(text: &str, manifest: &Manifest, found: &OnSelect, depth: Option<&DepthConsistency>) -> String {
     let mut sections = vec![
         ("## Intended use\n", card::intended_use(manifest)),
-        ("## Caveats and recommendations\n", card::caveats()),
         (card::DEPTH, card::depth_section(depth)),
         (heatmap::HEADING, found.maps.section()),
         (REFERRED, found.referred_section()),

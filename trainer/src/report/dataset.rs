@@ -195,14 +195,16 @@ fn statistics(examined: &Examined, document: &mut Document) {
         }),
     );
     document.paragraph(
-        "Single properties as a score for pneumonia: an area under the curve away from 0.5 is a shortcut that the data offers.",
+        "Single properties as a score for the class: the further the area under the curve is above 0.5, the stronger is the shortcut that \
+         the data offers, whichever class has more of the property.",
     );
     document.table(
-        ["property", "AUC", "median, negatives", "median, positives"],
+        ["property", "AUC", "direction", "median, negatives", "median, positives"],
         examined.shortcuts.iter().map(|s| {
             [
                 s.property.clone(),
-                super::text::measured(&s.auc),
+                super::text::measured(&s.strength()),
+                s.direction().to_owned(),
                 format!("{:.4}", s.negative_median),
                 format!("{:.4}", s.positive_median),
             ]

@@ -21,6 +21,8 @@ use tch::{Kind, Tensor};
 pub const BORDER: f64 = 0.1;
 /// Side of a corner, as a share of the side.
 pub const CORNER: f64 = 0.2;
+/// The change that leaves nothing but the border.
+pub const BORDER_ONLY: &str = "only the border visible";
 /// Width of the frame that stays when the centre is masked.
 const CENTRE: f64 = 0.25;
 /// Severity of the letters that are burned in.
@@ -167,7 +169,7 @@ fn changes(subject: &mut Subject) -> Result<Vec<ChangeProbe>> {
     for (name, step, region) in [
         ("corners masked", "probe-corners-masked", Region::Corners(CORNER)),
         ("border masked", "probe-border-masked", Region::Border(BORDER)),
-        ("only the border visible", "probe-border-only", Region::Centre(BORDER)),
+        (BORDER_ONLY, "probe-border-only", Region::Centre(BORDER)),
         ("centre masked", "probe-centre-masked", Region::Centre(CENTRE)),
     ] {
         let logits = subject.step(step, |subject, image| {

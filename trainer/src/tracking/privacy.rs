@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 /// Results without a line of a patient. Whatever is not listed here stays, so a new file stays until somebody has looked at it.
-const SHARED: [&str; 13] = [
+const SHARED: [&str; 14] = [
     "bench.json",
     "bench-training.json",
     "config.yaml",
@@ -12,6 +12,7 @@ const SHARED: [&str; 13] = [
     "evaluation-calibrate.json",
     "evaluation-select.json",
     "evaluation-test.json",
+    "fitness.json",
     "metrics.csv",
     "release.json",
     "robustness-comparison.json",

@@ -5,6 +5,7 @@ use super::event::{BUNDLE_TAG, GRAPH_TAG, ModelVersion, NAME_TAG, Texts, VERSION
 use super::standing::Standing;
 use crate::config::Tracking;
 use crate::console::say;
+use crate::fitness::{self, Fitness};
 use anyhow::{Context, Result, bail};
 use cxr::bundle::Bundle;
 use serde::{Deserialize, Serialize};
@@ -76,6 +77,12 @@ fn model_version(config: &Tracking, folder: &Path, bundle: &Bundle) -> Result<Mo
         ("cxr_architecture".to_owned(), manifest.model.architecture.clone()),
         ("cxr_split_sha256".to_owned(), manifest.training.split_sha256.clone()),
     ]);
+    if let Some(fitness) = bundle.file(fitness::FILE) {
+        let fitness: Fitness = serde_json::from_slice(fitness)
+            .with_context(|| format!("{}: is not a verdict that this version reads", fitness::FILE))?;
+        tags.insert(fitness::VERDICT_TAG.to_owned(), fitness.verdict.name().to_owned());
+        tags.extend(fitness.released_although.map(|why| ("cxr_released_although".to_owned(), why)));
+    }
     tags.extend(bundle.signed_by().map(|key| ("cxr_signed_by".to_owned(), key.to_owned())));
     Ok(ModelVersion {
         model: config.registered_model.clone(),

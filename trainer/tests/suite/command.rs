@@ -79,6 +79,9 @@ fn configuration_errors_name_the_key() {
         ("trainer: { training: { loss: { kind: hinge } } }", "trainer.training.loss.kind"),
         ("trainer: { training: { optimiser: sgd } }", "trainer.training.optimiser"),
         ("trainer: { model: { architecture: resnet } }", "trainer.model.architecture"),
+        ("trainer: { gates: { min_auc: 1.5 } }", "trainer.gates.min_auc"),
+        ("trainer: { provenance: { hospital: here } }", "hospital"),
+        ("trainer: { calibration: { min_per_class: 0 } }", "trainer.calibration.min_per_class"),
     ] {
         std::fs::write(workbench.config(), text).unwrap();
         let printed = fail(&mut workbench.command("train"));

@@ -9,6 +9,7 @@
 mod audit;
 mod command;
 mod data_path;
+mod fitness;
 mod folds;
 mod gpu_check;
 mod keeping;
@@ -25,4 +26,5 @@ mod soup;
 mod support;
 mod tracking;
 mod training;
+mod truth;
 mod tuning;

@@ -239,6 +239,7 @@ fn a_run_is_released_and_its_recalibration_is_another_version() {
     assert!(bundle.join("REPORT.md").is_file() && !bundle.with_added_extension("partial").exists());
     let card = std::fs::read_to_string(bundle.join("MODEL_CARD.md")).unwrap();
     for heading in [
+        "Verdict",
         "Model details",
         "Intended use",
         "Factors",

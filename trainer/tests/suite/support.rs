@@ -103,6 +103,13 @@ pub(crate) fn draw_mass(pixels: &mut [u8], side: u32, seed: u64) {
     }
 }
 
+/// Replaces a part of a workbench's configuration.
+pub(crate) fn configure(workbench: &Workbench, part: &str, by: &str) {
+    let config = std::fs::read_to_string(workbench.config()).unwrap();
+    assert!(config.contains(part), "{config}");
+    std::fs::write(workbench.config(), config.replace(part, by)).unwrap();
+}
+
 /// The repository's root, where config/default.yaml is.
 pub(crate) fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -152,11 +159,14 @@ trainer:
   augmentation: {{ rotation_degrees: 5.0, translation: 0.05, scale: [0.95, 1.05], aspect: 0.05, gamma: 0.1, contrast: 0.1,
     brightness: 0.05, noise: 0.01, frame_probability: 0.0, occlusion_probability: 0.1, letters_probability: 0.1,
     warp_probability: 0.8, detail_probability: 0.2, jpeg_probability: 0.2 }}
-  calibration: {{ target_sensitivity: 0.9, components: 8, ood_images: null }}
+  calibration: {{ target_sensitivity: 0.9, components: 8, ood_images: null, min_per_class: 2 }}
   evaluation: {{ resamples: 200, ledger: {ledger}, external: null }}
   export: {{ directory: {bundle}, originals: null, int8: true, int8_images: 16, int8_max_flips: 0.5 }}
   robustness: {{ severities: [3] }}
   tracking: {{ store: {store} }}
+  gates: {{ min_images: {{ train: 8, select: 2, calibrate: 2, test: 2 }}, min_patients: null, min_auc: null, min_sensitivity: null,
+    min_specificity: null, target_sensitivity: false, external: {{ required: false }}, max_corruption_loss: null,
+    max_border_auc: null, max_shortcut_loss: null }}
 ",
         seed = seed(),
         cache = folder.join("cache").display(),

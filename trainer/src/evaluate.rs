@@ -24,6 +24,7 @@ use measure::Sample;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::PathBuf;
 use worst::Case;
 
 /// `evaluation-<fold>.json`.
@@ -83,6 +84,8 @@ pub struct Subject {
     pub config_sha256: String,
     /// Probability and decision.
     pub calibrated: Calibrated,
+    /// Where looks at the test fold are entered.
+    pub ledger: PathBuf,
 }
 
 /// Evaluates one fold of a run, writes figures and scores down and prints the table. `reason` says why the test split is
@@ -102,6 +105,7 @@ pub fn evaluate(
         name: trained.run.name(),
         config_sha256: trained.config.digest()?,
         calibrated: calibrated.clone(),
+        ledger: ledger::place(&trained.config.evaluation, &trained.run.file("")),
     };
     let evaluation = judge(&subject, trained.config, fold, reason, &pixels, &scores)?;
     let table = scores_csv(&pixels, &scores, calibrated)?;
@@ -185,13 +189,14 @@ pub fn judge(
         seed: config.seed,
     };
     let figures = sample.fold_evaluation(threshold, CALIBRATION_BINS)?;
-    let subgroups = subgroups::of_fold(pixels, config.export.originals.as_deref());
+    let names = config.evaluation.name_subgroups()?;
+    let subgroups = subgroups::of_fold(pixels, &names, config.export.originals.as_deref());
     let subgroups = subgroups::measure(&subgroups, &sample, threshold);
     let details = details::measure(calibrated, &sample, scores, subgroups)?;
     let confusion = ConfusionMatrix::at(&probabilities, &positive, threshold);
     if let (Fold::Test, Some(reason)) = (fold, reason) {
         let look = Look::now(subject, reason, positive.len(), figures.auc.value)?;
-        ledger::append(&config.evaluation.ledger, &look)?;
+        ledger::append(&subject.ledger, &look)?;
     }
     let evaluation = EvaluationFile {
         fold,

@@ -1,12 +1,21 @@
-//! The ledger of looks at the official test split: one JSON line each, only ever appended, kept in the repository.
+//! The ledger of looks at the test fold: one JSON line each, only ever appended.
 
+use crate::config::Evaluation;
 use crate::environment::{git_commit, now};
 use crate::evaluate::Subject;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::fs::OpenOptions;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// The ledger where the configuration names none.
+const FILE: &str = "test-split-ledger.jsonl";
+
+/// Where looks are entered: in the configured file, else in one in the folder of the run or of the results.
+pub fn place(config: &Evaluation, folder: &Path) -> PathBuf {
+    config.ledger.clone().unwrap_or_else(|| folder.join(FILE))
+}
 
 /// One look.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -60,6 +69,9 @@ pub fn append(ledger: &Path, look: &Look) -> Result<()> {
     let mut line = serde_json::to_vec(look)?;
     line.push(b'\n');
     let write = || -> std::io::Result<()> {
+        if let Some(folder) = ledger.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            std::fs::create_dir_all(folder)?;
+        }
         let mut file = OpenOptions::new().create(true).append(true).open(ledger)?;
         file.write_all(&line)?;
         file.sync_all()

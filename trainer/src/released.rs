@@ -7,9 +7,9 @@ use crate::dataset::folds::{Fold, Folds};
 use crate::dataset::index::Index;
 use crate::dataset::pixels::{Pixels, Recipe};
 use crate::evaluate::{Subject, check_look, judge};
-use crate::export;
 use crate::score::Scores;
 use crate::train::decode;
+use crate::{export, ledger};
 use anyhow::{Context, Result, ensure};
 use cxr::bundle::{Bundle, FoldEvaluation, Trust, Variant};
 use runtime::{Runtime, Session, SessionOptions};
@@ -31,7 +31,7 @@ pub fn evaluate_bundle(
     // Whoever measures a bundle on their own machine need not trust its maker's key; the digests are checked.
     let bundle = export::open(folder, &Trust::Unsigned)?;
     let (manifest, (_, variant)) = (bundle.manifest(), bundle.variant(None)?);
-    let index = Index::scan(&config.data.root, &config.data)?;
+    let index = Index::of(config)?;
     let folds = Folds::of(&index, config)?;
     let (found, expected) = (folds.digest()?, &manifest.training.split_sha256);
     ensure!(
@@ -54,6 +54,7 @@ pub fn evaluate_bundle(
             conformal: Vec::new(),
             analysis: None,
         },
+        ledger: ledger::place(&config.evaluation, Path::new("runs")),
     };
     Ok(judge(&subject, config, fold, reason, &pixels, &scores)?.figures)
 }

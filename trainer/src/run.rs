@@ -6,6 +6,9 @@ use crate::files;
 use anyhow::{Context, Result, ensure};
 use std::path::{Path, PathBuf};
 
+/// The bundle's folder in a run directory, unless another is named.
+pub const BUNDLE: &str = "bundle";
+
 /// A directory that belongs to one configuration and one dataset.
 #[derive(Debug, Clone)]
 pub struct RunDirectory {
@@ -67,5 +70,10 @@ impl RunDirectory {
     /// The averaged weights of the best epoch.
     pub fn best_weights(&self) -> PathBuf {
         self.file("best.safetensors")
+    }
+
+    /// The bundle's folder, unless another is named.
+    pub fn bundle(&self) -> PathBuf {
+        self.file(BUNDLE)
     }
 }

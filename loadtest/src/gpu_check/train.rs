@@ -2,7 +2,7 @@
 //! nothing here looks at a test split.
 
 use super::Args;
-use super::dataset::Subset;
+use super::dataset::{CLASSES, Subset};
 use super::inputs::Host;
 use super::program::Program;
 use anyhow::{Context, Result, ensure};
@@ -234,7 +234,7 @@ impl<'a> Trainer<'a> {
     }
 }
 
-/// What goes over config/default.yaml: the folds are drawn from the linked images, and everything is written to the work
+/// What goes over the trainer's defaults: the folds are drawn from the linked images, and everything is written to the work
 /// folder.
 fn configuration(
     host: &Host,
@@ -247,20 +247,23 @@ fn configuration(
     let weights = host.weights.as_ref().map_or(Ok("null".to_owned()), |file| quoted(file))?;
     let workers = std::thread::available_parallelism().map_or(1, |n| n.get().div_ceil(2));
     let precision = host.training_precision();
+    let [negative, positive] = CLASSES;
     // Components of the embeddings cannot outnumber the images.
     let components = (n_linked / 16).clamp(2, 32);
     let [cache, bundle, ledger, store] =
         ["pixels", "bundle", "ledger.jsonl", "mlruns"].map(|name| quoted(&host.work.join(name)));
     Ok(format!(
         "trainer:
-  data: {{ layout: flat, name: \"images of the GPU check\", cache: {cache}, select_fraction: 0.2, calibrate_fraction: 0.2,
-    test_fraction: 0.05 }}
+  data: {{ layout: flat, name: \"images of the GPU check\", classes: {{ {negative}: negative, {positive}: positive }}, cache: {cache},
+    each_file_is_a_patient: true, select_fraction: 0.2, calibrate_fraction: 0.2, test_fraction: 0.05 }}
   model: {{ architecture: {architecture}, weights: {weights} }}
   training: {{ epochs: {epochs}, batch_size: {batch}, patience: {epochs}, workers: {workers}, precision: {precision},
     deterministic: {deterministic} }}
   calibration: {{ ood_images: null, components: {components} }}
   evaluation: {{ resamples: 500, ledger: {ledger}, external: null }}
-  export: {{ directory: {bundle}, name: cxr-gpu-check, version: 0.1.0, max_bytes: 400000000, originals: null, int8_max_flips: 1 }}
+  export: {{ directory: {bundle}, name: cxr-gpu-check, version: 0.1.0, max_bytes: 400000000, originals: null, int8_max_flips: 1,
+    intended_use: {{ statement: \"None: a check of a host.\", age_years: null, views: [], modalities: [] }} }}
+  stored_jpeg_quality: 75
   tracking: {{ store: {store} }}
 ",
         cache = cache?,

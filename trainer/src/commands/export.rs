@@ -7,6 +7,7 @@ use cxr_trainer::calibrate::Calibrated;
 use cxr_trainer::config::Config;
 use cxr_trainer::export::{ExportPaths, export};
 use cxr_trainer::release::version::Bump;
+use cxr_trainer::run::RunDirectory;
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
@@ -34,10 +35,11 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    pub(crate) fn paths(self, config: &Config, report: Option<PathBuf>) -> ExportPaths {
+    pub(crate) fn paths(self, config: &Config, run: &RunDirectory, report: Option<PathBuf>) -> ExportPaths {
         let defaults = &config.export;
+        let bundle = self.bundle.bundle.or_else(|| defaults.directory.clone());
         ExportPaths {
-            bundle: self.bundle.bundle.unwrap_or_else(|| defaults.directory.clone()),
+            bundle: bundle.unwrap_or_else(|| run.bundle()),
             signing_key: self.signing_key.unwrap_or_else(|| defaults.signing_key.clone()),
             onnxruntime: self.bundle.onnxruntime,
             bump: self.bump,
@@ -48,8 +50,8 @@ impl Output {
 
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
     let Arguments { common, output, report } = arguments;
-    let opened = common.open()?;
+    let opened = common.open_for_bundle()?;
     let trained = opened.trained()?;
     let calibrated = Calibrated::load(trained.run, &trained.weights_sha256)?;
-    export(&trained, &calibrated, &output.paths(&opened.config, report))
+    export(&trained, &calibrated, &output.paths(&opened.config, &opened.run, report))
 }

@@ -7,8 +7,8 @@ use cxr_trainer::release::release;
 
 pub(crate) fn run(arguments: export::Arguments) -> Result<()> {
     let export::Arguments { common, output, report } = arguments;
-    let opened = common.open()?;
+    let opened = common.open_for_bundle()?;
     let trained = opened.trained()?;
     let calibrated = Calibrated::load(trained.run, &trained.weights_sha256)?;
-    release(&trained, &calibrated, &output.paths(&opened.config, report)).map(drop)
+    release(&trained, &calibrated, &output.paths(&opened.config, &opened.run, report)).map(drop)
 }

@@ -13,7 +13,7 @@ use crate::evaluate::external::ExternalEvaluation;
 use crate::evaluate::{EvaluationFile, digest};
 use crate::explain::Explanation;
 use crate::files::read_json;
-use crate::ledger::Look;
+use crate::ledger::{self, Look};
 use crate::release::Release;
 use crate::robustness::Robustness;
 use crate::robustness::compare::{COMPARISON, ComparedRun};
@@ -148,7 +148,7 @@ impl<'a> Sources<'a> {
                 }),
                 None => Err(unless_given("--resplit")),
             },
-            looks: looks(&trained.config.evaluation.ledger)?,
+            looks: looks(&ledger::place(&trained.config.evaluation, &run.file("")))?,
             explanation: explanation.ok_or_else(|| not_run("explain")),
             robustness: Robustness::load(&file(""))?
                 .filter(|found| found.weights_sha256 == weights && is_current(found.threshold))

@@ -125,7 +125,7 @@ pub(super) fn write(
     store.edit(&mut |now, _| {
         let file = TuneFile::of(now, config, end)?;
         if let Some(best) = &file.best {
-            let text = overlay(&Config::load(None, None)?, &apply(config, &best.parameters)?)?;
+            let text = overlay(&Config::load(&[], None)?, &apply(config, &best.parameters)?)?;
             let head = format!(
                 "# Trial {:04} of the study {}: select loss {:.4}, AUC {:.4} after {} epochs. Lay it over the configuration with --config.\n",
                 best.trial,

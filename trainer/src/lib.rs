@@ -23,6 +23,7 @@ pub mod explain;
 pub mod export;
 pub mod figures;
 pub mod files;
+pub mod init;
 pub mod ledger;
 pub mod logistic;
 pub mod loss;

@@ -43,11 +43,11 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
     let Arguments { common, output, reporting, reason } = arguments;
     let config = common.config()?;
-    let mut paths = output.paths(&config, None);
     // Before the run directory is frozen with a configuration that does not fit the data.
-    let index = Index::scan(&config.data.root, &config.data)?;
-    let opened = common.open()?;
+    let index = Index::of(&config)?;
+    let opened = common.open_for_bundle()?;
     let (config, run) = (&opened.config, &opened.run);
+    let mut paths = output.paths(config, run, None);
 
     step(1, "examine the data");
     eda(config, &index, run, opened.device)?;

@@ -188,7 +188,10 @@ fn report(eda: &Eda) {
     for files in &eda.duplicates.contradicting {
         say(format!("  the same file in several classes, the labels contradict: {}", files.join(", ")));
     }
-    say(eda.patients.statement());
+    // Where each file is a patient, every command has said so already.
+    if eda.patients.tells_patients() {
+        say(eda.patients.statement());
+    }
     confounders::lines(&eda.confounders).iter().for_each(say);
     for (path, reason) in &eda.unreadable {
         say(format!("  {path}: {reason}"));

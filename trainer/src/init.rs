@@ -49,7 +49,7 @@ pub fn init(
     ) {
         say(line);
     }
-    say(index.patients.statement());
+    say(format!("{} files of {} patients", index.entries.len(), index.n_patients()));
     if settled.signing_key.exists() {
         signing_key(&settled.signing_key)?;
     } else {

@@ -178,7 +178,8 @@ fn report(split: &Split) {
     }
     confounders::lines(&split.confounders).iter().for_each(say);
     let rule = split.patients.as_ref();
-    if let Some(rule) = rule {
+    // Where each file is a patient, every command has said so already.
+    if let Some(rule) = rule.filter(|rule| rule.tells_patients()) {
         say(rule.statement());
     }
     if split.leakage.is_empty() {

@@ -202,7 +202,7 @@ fn numbered(images: &[(&Entry, &str)]) -> Vec<usize> {
 fn scores(images: &[(&Entry, &str)], patients: &[usize]) -> Vec<f64> {
     let mut counts: BTreeMap<(&str, usize), [usize; 2]> = BTreeMap::new();
     for ((entry, value), patient) in images.iter().zip(patients) {
-        counts.entry((value, patient % PARTS)).or_default()[usize::from(entry.positive)] += 1;
+        counts.entry((*value, patient % PARTS)).or_default()[usize::from(entry.positive)] += 1;
     }
     let values: BTreeSet<&str> = images.iter().map(|(_, value)| *value).collect();
     let share = |value: &str, part: usize| {

@@ -5,7 +5,7 @@ use super::patient::PatientRule;
 use super::scan;
 use crate::config::{Config, Data};
 use crate::console::say;
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;

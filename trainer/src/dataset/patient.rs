@@ -4,7 +4,7 @@
 use super::guess::guess;
 use super::problems::listed;
 use crate::config::Data;
-use anyhow::{Result, anyhow};
+use anyhow::anyhow;
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 

@@ -145,11 +145,16 @@ fn binned(values: &[Option<f64>]) -> Vec<Option<String>> {
         let at = starts.iter().rposition(|start| *start <= value).unwrap_or(0);
         let width = starts.len().to_string().len();
         match starts.get(at + 1) {
-            Some(next) => format!("{:0width$}: {:.4} to {next:.4}", at + 1, starts[at]),
-            None => format!("{:0width$}: {:.4} and more", at + 1, starts[at]),
+            Some(next) => format!("{:0width$}: {} to {}", at + 1, short(starts[at]), short(*next)),
+            None => format!("{:0width$}: {} and more", at + 1, short(starts[at])),
         }
     };
     values.iter().map(|value| value.map(bin)).collect()
+}
+
+/// A number with the digits that tell it from its neighbours.
+fn short(value: f64) -> String {
+    if value.fract() == 0.0 { format!("{value:.0}") } else { format!("{value:.3}") }
 }
 
 fn measured(

@@ -96,7 +96,8 @@ fn in_words(message: &str) -> String {
 /// The known name that a misspelt one probably means.
 pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let name = name.to_lowercase();
-    let close = known.into_iter().map(|known| (strsim::damerau_levenshtein(&name, known), known));
+    let close =
+        known.into_iter().map(|known| (strsim::damerau_levenshtein(&name, &known.to_lowercase()), known));
     close.min().filter(|(distance, known)| *distance * 2 <= known.len()).map(|(_, known)| known)
 }
 

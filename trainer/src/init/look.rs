@@ -21,8 +21,8 @@ pub(super) struct Look {
     pub(super) classes: BTreeMap<String, usize>,
     /// Files by format.
     pub(super) formats: BTreeMap<&'static str, usize>,
-    /// Paths of all files below their class folders.
-    pub(super) paths: Vec<String>,
+    /// Class folder and path below it of every file.
+    pub(super) paths: Vec<(String, String)>,
     /// Files that could be the table: CSV with the columns file and patient.
     pub(super) tables: Vec<PathBuf>,
 }
@@ -87,8 +87,9 @@ impl Look {
             let folder = if prefix.is_empty() { class.clone() } else { format!("{prefix}/{class}") };
             if self.root.join(&folder).is_dir() {
                 let files = files_below(&self.root, &folder)?;
+                self.paths
+                    .extend(files.iter().map(|path| (class.clone(), path[folder.len() + 1..].to_owned())));
                 *self.classes.entry(class).or_default() += files.len();
-                self.paths.extend(files.iter().map(|path| path[folder.len() + 1..].to_owned()));
             }
         }
         Ok(())

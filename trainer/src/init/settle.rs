@@ -53,7 +53,7 @@ pub(super) fn settle(look: &Look, answers: &Answers, questions: &mut Questions) 
     let classes = classes(look, answers, table.as_deref(), questions)?;
     let patients = match table {
         Some(table) => Some(Patients::Table(table)),
-        None => patients(look, answers, questions)?,
+        None => patients(look, &classes, answers, questions)?,
     };
     let name = match &answers.name {
         Some(name) => Some(name.clone()),
@@ -198,14 +198,22 @@ fn suggested(name: &str) -> Option<&'static str> {
     }
 }
 
-fn patients(look: &Look, answers: &Answers, questions: &mut Questions) -> Result<Option<Patients>> {
+fn patients(
+    look: &Look,
+    classes: &[(String, Label)],
+    answers: &Answers,
+    questions: &mut Questions,
+) -> Result<Option<Patients>> {
     if let Some(pattern) = &answers.patient_pattern {
         return Ok(Some(Patients::Pattern(pattern.clone())));
     }
     if answers.each_file_is_a_patient {
         return Ok(Some(Patients::EachFile));
     }
-    let paths: Vec<&str> = look.paths.iter().map(String::as_str).collect();
+    let is_excluded =
+        |class: &String| classes.iter().any(|(name, label)| name == class && *label == Label::Exclude);
+    let used = look.paths.iter().filter(|(class, _)| !is_excluded(class));
+    let paths: Vec<&str> = used.map(|(_, path)| path.as_str()).collect();
     let has_known_form = |path: &&str| known(path.rsplit('/').next().unwrap_or_default()).is_some();
     if paths.iter().all(has_known_form) {
         say("The file names have a known form, which tells the patient.");

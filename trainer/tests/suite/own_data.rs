@@ -274,6 +274,7 @@ fn planted_leakage_duplicates_and_files_of_other_kinds_are_named() {
     ] {
         assert!(printed.contains(expected), "{expected}: {printed}");
     }
+    std::fs::remove_dir_all(workbench.run()).unwrap();
     // A patient in train and in the published test split.
     workbench.set_data("max_unreadable_share: 0.1");
     workbench.write_phantom("test/NORMAL/IM-0005-0099.png", 78_000, false);

@@ -39,7 +39,7 @@ pub fn init(
     say(format!("{}: {}", look.root.display(), look.describe()));
     let settled = settle(&look, answers, questions)?;
     let file = Draft::write(out, &written::written(&look, &settled, out))?;
-    let config = Config::load(&[file.path.clone()], None)?;
+    let config = Config::load(std::slice::from_ref(&file.path), None)?;
     config.check_for_bundle()?;
     let index = Index::of(&config)?;
     for line in count_lines(

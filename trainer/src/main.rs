@@ -35,7 +35,7 @@ enum Command {
     #[command(
         after_help = "Example:\n  cxr-trainer init radiographs --out cxr.yaml\n  cxr-trainer init radiographs --class NORMAL=negative --class PNEUMONIA=positive --patient-pattern '^site-([0-9]+)-' --name 'Our hospital 2024' --intended-use 'Decision support for radiologists who read frontal chest radiographs of adults for pneumonia' --ages 18-120 --views PA,AP --signing-key cxr-signing-key.pem < /dev/null"
     )]
-    Init(init::Arguments),
+    Init(Box<init::Arguments>),
     /// Examines the data: counts, properties, duplicates, artefacts, label noise.
     #[command(after_help = "Example:\n  cxr-trainer eda --config cxr.yaml --run runs/first")]
     Eda(Common),

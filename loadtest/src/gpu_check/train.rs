@@ -17,6 +17,10 @@ const CUBLAS_WORKSPACE: (&str, &str) = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8");
 /// Images a step of the training that is repeated.
 const REPEATED_BATCH: usize = 16;
 
+/// The known forms of names; a file whose name has another form counts as a patient of its own, as the host is checked here and no network.
+const PATIENT: &str =
+    "^(person[0-9]+_(?:bacteria|virus)|(?:NORMAL2-)?IM-[0-9]+)|^([0-9]{8})_[0-9]{3}[.]|^(.+)$";
+
 /// A training's result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Training {
@@ -255,7 +259,7 @@ fn configuration(
     Ok(format!(
         "trainer:
   data: {{ layout: flat, name: \"images of the GPU check\", classes: {{ {negative}: negative, {positive}: positive }}, cache: {cache},
-    each_file_is_a_patient: true, select_fraction: 0.2, calibrate_fraction: 0.2, test_fraction: 0.05 }}
+    patient_pattern: '{PATIENT}', select_fraction: 0.2, calibrate_fraction: 0.2, test_fraction: 0.05 }}
   model: {{ architecture: {architecture}, weights: {weights} }}
   training: {{ epochs: {epochs}, batch_size: {batch}, patience: {epochs}, workers: {workers}, precision: {precision},
     deterministic: {deterministic} }}

@@ -192,7 +192,8 @@ pub fn judge(
         seed: config.seed,
     };
     let figures = sample.fold_evaluation(threshold, CALIBRATION_BINS)?;
-    let subgroups = subgroups::of_fold(pixels, config.export.originals.as_deref());
+    let names = config.evaluation.name_subgroups()?;
+    let subgroups = subgroups::of_fold(pixels, &names, config.export.originals.as_deref());
     let subgroups = subgroups::measure(&subgroups, &sample, threshold);
     let details = details::measure(calibrated, &sample, scores, subgroups)?;
     let confusion = ConfusionMatrix::at(&probabilities, &positive, threshold);

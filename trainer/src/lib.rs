@@ -25,6 +25,7 @@ pub mod export;
 pub mod figures;
 pub mod files;
 pub mod fitness;
+pub mod init;
 pub mod ledger;
 pub mod logistic;
 pub mod loss;

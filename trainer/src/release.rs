@@ -124,5 +124,7 @@ pub fn register_bundle(
     let own = format!("register-{}-{}", manifest.name, &bundle.digest()[..12]);
     let run_folder = run.map_or_else(|| Path::new("runs").join(&own), Path::to_owned);
     say(format!("{} {}, bundle digest {}", manifest.name, manifest.version, bundle.digest()));
-    register(tracking, &run_folder, &own, folder, &bundle)
+    // Without a configuration the bundle alone says what it is called.
+    let tracking = tracking.clone().named_after(&manifest.name);
+    register(&tracking, &run_folder, &own, folder, &bundle)
 }

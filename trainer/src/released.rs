@@ -36,7 +36,7 @@ pub fn evaluate_bundle(
         || Path::new("runs").join(format!("evaluate-{}-{}", manifest.name, &bundle.digest()[..12])),
         Path::to_owned,
     );
-    let index = Index::scan(&config.data.root, &config.data)?;
+    let index = Index::of(config)?;
     let folds = Folds::of(&index, config)?;
     let (found, expected) = (folds.digest()?, &manifest.training.split_sha256);
     ensure!(

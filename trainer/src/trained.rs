@@ -42,7 +42,7 @@ impl<'a> TrainedRun<'a> {
     /// # Errors
     /// When nothing was trained, or the data is not what it was.
     pub fn open(config: &'a Config, run: &'a RunDirectory, device: Device) -> Result<Self> {
-        let index = Index::scan(&config.data.root, &config.data)?;
+        let index = Index::of(config)?;
         let folds = Folds::frozen(&run.folds(), &index, config)?;
         let file = run.best_weights();
         let bytes = std::fs::read(&file)

@@ -120,7 +120,7 @@ pub fn begin(config: &Config, study: &StudyDirectory, place: &Place) -> Result<(
     std::fs::create_dir_all(study.path())
         .with_context(|| format!("{}: cannot be created", study.path().display()))?;
     keep_out_of_git(study.path())?;
-    let index = Index::scan(&config.data.root, &config.data)?;
+    let index = Index::of(config)?;
     if place.open()?.begin(&Definition::of(config, &index)?)? == Begun::Anew {
         say(format!(
             "{}: no trial was trained yet, so the study begins with the new values",

@@ -55,7 +55,7 @@ impl Output {
 
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
     let Arguments { common, output, report, replace } = arguments;
-    let opened = common.open()?;
+    let opened = common.open_for_bundle()?;
     let trained = opened.trained()?;
     let paths = output.paths(&opened.config, &opened.run, report);
     names(&trained, &paths, replace, false).check()?;

@@ -24,16 +24,16 @@ pub(crate) struct Arguments {
     /// Ed25519 private key, PKCS#8 PEM; trainer.export.signing_key unless given.
     #[arg(long)]
     signing_key: Option<PathBuf>,
-    /// A YAML file whose section `trainer` goes over config/default.yaml.
-    #[arg(long)]
-    config: Option<PathBuf>,
+    /// A YAML file whose section `trainer` goes over the defaults; may be repeated, the later over the earlier.
+    #[arg(long, value_name = "FILE")]
+    config: Vec<PathBuf>,
     /// Writes the bundle although labels are too few or the new calibration is not shown to be better.
     #[arg(long)]
     force: bool,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let config = Config::load(arguments.config.as_deref(), None)?;
+    let config = Config::load(&arguments.config, None)?;
     let request = Request {
         bundle: &arguments.bundle,
         labels: &arguments.labels,

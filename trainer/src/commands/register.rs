@@ -15,16 +15,16 @@ pub(crate) struct Arguments {
     /// The run directory that it is registered under; one of its own unless given.
     #[arg(long)]
     run: Option<PathBuf>,
-    /// A YAML file whose section `trainer` goes over config/default.yaml.
-    #[arg(long)]
-    config: Option<PathBuf>,
+    /// A YAML file whose section `trainer` goes over the defaults; may be repeated, the later over the earlier.
+    #[arg(long, value_name = "FILE")]
+    config: Vec<PathBuf>,
     /// Ed25519 public key, PEM: refuses a bundle that it did not sign.
     #[arg(long)]
     public_key: Option<PathBuf>,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let config = Config::load(arguments.config.as_deref(), None)?;
+    let config = Config::load(&arguments.config, None)?;
     let trust = match &arguments.public_key {
         Some(file) => Trust::SignedBy(vec![public_key(file)?]),
         None => Trust::Unsigned,

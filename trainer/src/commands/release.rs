@@ -24,7 +24,7 @@ pub(crate) struct Reason {
 
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
     let Arguments { export: export::Arguments { common, output, report, replace }, reason } = arguments;
-    let opened = common.open()?;
+    let opened = common.open_for_bundle()?;
     let trained = opened.trained()?;
     let paths = output.paths(&opened.config, &opened.run, report);
     export::names(&trained, &paths, replace, true).check()?;

@@ -52,8 +52,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     let Arguments { common, output, reporting, reason, replace, release: despite } = arguments;
     let config = common.config()?;
     // Before the run directory is frozen with a configuration that does not fit the data.
-    let index = Index::scan(&config.data.root, &config.data)?;
-    let opened = common.open()?;
+    let index = Index::of(&config)?;
+    let opened = common.open_for_bundle()?;
     let (config, run) = (&opened.config, &opened.run);
     let (mut paths, reports) = (output.paths(config, run, None), reporting.reports(run));
     // What would end the run hours later ends it now.

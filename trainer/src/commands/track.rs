@@ -18,7 +18,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let (config, folder) = (arguments.common.config()?, &arguments.common.run);
+    let (config, folder) = (arguments.common.config_without_data()?, &arguments.common.run);
     ensure!(folder.is_dir(), "{}: there is no such run", folder.display());
     if !arguments.show {
         let run = RunDirectory::open(folder, &config)?;

@@ -52,7 +52,7 @@ impl Released {
     pub(super) fn open(config: &Config, request: &Request<'_>) -> Result<Self> {
         let key = signing_key(request.signing_key)?;
         let bundle = open(request.bundle, &Trust::Unsigned)?;
-        let index = Index::scan(&config.data.root, &config.data)?;
+        let index = Index::of(config)?;
         let folds = Folds::of(&index, config)?;
         ensure!(
             folds.digest()? == bundle.manifest().training.split_sha256,

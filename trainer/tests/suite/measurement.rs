@@ -52,10 +52,29 @@ fn add_outside_images(workbench: &Workbench) {
     std::fs::write(workbench.config(), config).unwrap();
 }
 
+/// A table of the same patients that the names tell, every other one female; and subgroups by name.
+fn add_table(workbench: &Workbench) {
+    let mut table = String::from("file,patient,sex\n");
+    for class in ["train/NORMAL", "train/PNEUMONIA", "test/NORMAL", "test/PNEUMONIA"] {
+        let files = std::fs::read_dir(workbench.data().join(class)).unwrap();
+        let mut names: Vec<_> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        for (i, name) in names.iter().enumerate() {
+            let patient = i / 2;
+            writeln!(table, "{class}/{name},{class} {patient},{}", ["F", "M"][patient % 2]).unwrap();
+        }
+    }
+    let file = workbench.path().join("patients.csv");
+    std::fs::write(&file, table).unwrap();
+    workbench.set_data(&format!("table: {}", file.display()));
+    workbench.set(r#"evaluation: { name_subgroups: { organism: "(bacteria|virus)", "family of the name": "^(NORMAL2-IM|IM)" } }"#);
+}
+
 #[test]
 fn a_run_is_calibrated_and_measured_on_every_set_of_images() {
     let workbench = Workbench::new(80, 8);
     add_outside_images(&workbench);
+    add_table(&workbench);
     succeed(&mut workbench.command("train"));
     succeed(&mut workbench.command("calibrate"));
     let calibrated: Calibrated = json(&workbench.run().join("calibration.json"));
@@ -75,6 +94,8 @@ fn a_run_is_calibrated_and_measured_on_every_set_of_images() {
     let group = |name: &str| details.subgroups.iter().find(|group| group.group == name).unwrap();
     assert_eq!(group("virus").n_positive, group("virus").n);
     assert_eq!(group("IM").n_positive, 0);
+    assert_eq!((group("F").property.as_str(), group("M").property.as_str()), ("sex", "sex"));
+    assert_eq!(group("F").n + group("M").n, evaluation.figures.auc.n, "every image has a sex");
     let delong = details.auc_delong.unwrap();
     assert!((delong.value - evaluation.figures.auc.value).abs() < 1e-12);
     assert!((details.pneumonia.recall.unwrap().value - evaluation.figures.sensitivity.value).abs() < 1e-12);

@@ -1,6 +1,7 @@
 //! Phantom datasets with an unmistakable finding in Kaggle's layout, small configurations, and the program started on them.
 
 use cxr::phantom::{PhantomSpec, encode_png, generate};
+use serde_yaml_ng::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use tempfile::TempDir;
@@ -64,13 +65,35 @@ impl Workbench {
     }
 
     pub(crate) fn write_phantom(&self, path: &str, seed: u64, opacity: bool) {
-        let mut pixels = generate(&PhantomSpec { seed, width: SIDE, height: SIDE, opacity });
+        self.write_square(path, seed, opacity, SIDE);
+    }
+
+    /// A phantom that the default configuration accepts.
+    pub(crate) fn write_large(&self, path: &str, seed: u64, opacity: bool) {
+        self.write_square(path, seed, opacity, 2 * SIDE);
+    }
+
+    fn write_square(&self, path: &str, seed: u64, opacity: bool, side: u32) {
+        let mut pixels = generate(&PhantomSpec { seed, width: side, height: side, opacity });
         if opacity {
-            draw_mass(&mut pixels, SIDE, seed);
+            draw_mass(&mut pixels, side, seed);
         }
         let path = self.data().join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, encode_png(&pixels, SIDE, SIDE)).unwrap();
+        std::fs::write(path, encode_png(&pixels, side, side)).unwrap();
+    }
+
+    /// Lays keys of `trainer.data` over the configuration, such as `pool_test: true, classes: { TUBERCULOSIS: exclude }`.
+    pub(crate) fn set_data(&self, keys: &str) {
+        self.set(&format!("data: {{ {keys} }}"));
+    }
+
+    /// Lays keys of the section `trainer` over the configuration.
+    pub(crate) fn set(&self, keys: &str) {
+        let text = std::fs::read_to_string(self.config()).unwrap();
+        let mut config: Value = serde_yaml_ng::from_str(&text).unwrap();
+        lay(&mut config["trainer"], serde_yaml_ng::from_str(keys).unwrap());
+        std::fs::write(self.config(), serde_yaml_ng::to_string(&config).unwrap()).unwrap();
     }
 
     /// `cxr-trainer SUBCOMMAND` with this dataset, configuration and run directory.
@@ -86,6 +109,17 @@ impl Workbench {
         command.current_dir(repository()).env("OMP_NUM_THREADS", "1").arg(subcommand);
         command.arg("--config").arg(self.config());
         command
+    }
+}
+
+fn lay(under: &mut Value, over: Value) {
+    match (under, over) {
+        (Value::Mapping(under), Value::Mapping(over)) => {
+            for (key, value) in over {
+                lay(under.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (under, over) => *under = over,
     }
 }
 
@@ -110,7 +144,7 @@ pub(crate) fn configure(workbench: &Workbench, part: &str, by: &str) {
     std::fs::write(workbench.config(), config.replace(part, by)).unwrap();
 }
 
-/// The repository's root, where config/default.yaml is.
+/// The repository's root.
 pub(crate) fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
@@ -143,7 +177,8 @@ fn configuration(epochs: usize, folder: &Path) -> String {
         "
 trainer:
   seed: {seed}
-  data: {{ cache: {cache}, select_fraction: 0.2, calibrate_fraction: 0.2 }}
+  data: {{ name: generated phantoms, classes: {{ NORMAL: negative, PNEUMONIA: positive }}, cache: {cache},
+    select_fraction: 0.2, calibrate_fraction: 0.2 }}
   acceptance: {{ min_side_px: {SIDE} }}
   preprocess: {{ width: {SIDE}, height: {SIDE} }}
   model: {{ architecture: mobilenetv2, weights: null, dropout: 0.0 }}
@@ -159,9 +194,11 @@ trainer:
   augmentation: {{ rotation_degrees: 5.0, translation: 0.05, scale: [0.95, 1.05], aspect: 0.05, gamma: 0.1, contrast: 0.1,
     brightness: 0.05, noise: 0.01, frame_probability: 0.0, occlusion_probability: 0.1, letters_probability: 0.1,
     warp_probability: 0.8, detail_probability: 0.2, jpeg_probability: 0.2 }}
+  stored_jpeg_quality: 75
   calibration: {{ target_sensitivity: 0.9, components: 8, ood_images: null, min_per_class: 2 }}
   evaluation: {{ resamples: 200, ledger: {ledger}, external: null }}
-  export: {{ directory: {bundle}, originals: null, int8: true, int8_images: 16, int8_max_flips: 0.5 }}
+  export: {{ directory: {bundle}, name: cxr-pneumonia, originals: null, int8: true, int8_images: 16, int8_max_flips: 0.5,
+    intended_use: {{ statement: Tests of the trainer on generated phantoms., age_years: [1.0, 5.0], views: [AP], modalities: [CR, DX, RG] }} }}
   robustness: {{ severities: [3] }}
   tracking: {{ store: {store} }}
   gates: {{ min_images: {{ train: 8, select: 2, calibrate: 2, test: 2 }}, min_patients: null, min_auc: null, min_sensitivity: null,

@@ -51,5 +51,5 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     let opened = common.open()?;
     let trained = opened.trained()?;
     let calibrated = Calibrated::load(trained.run, &trained.weights_sha256)?;
-    export(&trained, &calibrated, &output.paths(&opened.config, report))
+    export(&trained, &calibrated, &output.paths(&opened.config, report)).map(drop)
 }

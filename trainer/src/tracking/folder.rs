@@ -3,7 +3,7 @@
 
 mod registry;
 
-use super::event::{ModelVersion, Number, Status};
+use super::event::{ModelVersion, Number, Status, Texts};
 use super::store::{Failure, NewRun, Store};
 use anyhow::{Context, Result};
 use cxr::bundle::sha256_hex;
@@ -146,6 +146,10 @@ impl Store for Folder {
     fn version(&mut self, run: &str, folder: &str, version: &ModelVersion) -> Result<String, Failure> {
         let source = uri(&self.run_folder(run)?.join("artifacts").join(folder));
         registry::version(&self.root, run, &source, version)
+    }
+
+    fn versions(&mut self, model: &str) -> Result<Vec<(String, Texts)>, Failure> {
+        Ok(registry::versions(&self.root, model))
     }
 
     fn status(&mut self, run: &str, status: Status, time_ms: i64) -> Result<(), Failure> {

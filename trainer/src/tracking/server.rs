@@ -2,7 +2,7 @@
 
 mod http;
 
-use super::event::{BUNDLE_TAG, GRAPH_TAG, ModelVersion, Number, RUN_TAG, Status, VERSION_TAG};
+use super::event::{ModelVersion, Number, RUN_TAG, Status, Texts};
 use super::store::{Failure, NewRun, Store};
 use crate::config::Tracking;
 use anyhow::Result;
@@ -91,39 +91,15 @@ impl Server {
         Ok(path)
     }
 
-    /// Every version of a registered model with its tags.
-    fn versions(&self, model: &str) -> Result<Vec<(String, Value)>, Failure> {
-        let (filter, mut token, mut found) = (format!("name = '{model}'"), String::new(), Vec::new());
-        loop {
-            let mut query = vec![("filter", filter.as_str()), ("max_results", "1000")];
-            if !token.is_empty() {
-                query.push(("page_token", &token));
-            }
-            let answer = self.get("model-versions/search", &query)?.ok()?;
-            for version in answer["model_versions"].as_array().into_iter().flatten() {
-                found.push((text(version, "version", "model-versions/search")?, version["tags"].clone()));
-            }
-            match answer["next_page_token"].as_str() {
-                Some(next) if !next.is_empty() => next.clone_into(&mut token),
-                _ => return Ok(found),
-            }
-        }
-    }
-
     /// The number of the version with this bundle; creates it where there is none.
-    fn version_number(&self, run: &str, folder: &str, version: &ModelVersion) -> Result<String, Failure> {
-        for (number, tags) in self.versions(&version.model)? {
-            let tag = |key: &str| {
-                let mut tags = tags.as_array().into_iter().flatten();
-                tags.find(|tag| tag["key"] == key).and_then(|tag| tag["value"].as_str())
-            };
-            if tag(BUNDLE_TAG) == Some(&version.bundle_sha256) {
-                return Ok(number);
-            }
-            let same_version = tag(VERSION_TAG) == Some(&version.version);
-            if same_version && tag(GRAPH_TAG) != Some(&version.graph_sha256) {
-                return Err(version.taken(self.http.url(), &number));
-            }
+    fn version_number(
+        &mut self,
+        run: &str,
+        folder: &str,
+        version: &ModelVersion,
+    ) -> Result<String, Failure> {
+        if let Some(number) = version.among(self.http.url(), &self.versions(&version.model)?)? {
+            return Ok(number);
         }
         let tags: Vec<Value> =
             version.tags.iter().map(|(key, value)| json!({ "key": key, "value": value })).collect();
@@ -198,6 +174,28 @@ impl Store for Server {
         let alias = json!({ "name": model, "alias": version.alias, "version": number });
         self.post("registered-models/alias", &alias)?.ok()?;
         Ok(number)
+    }
+
+    fn versions(&mut self, model: &str) -> Result<Vec<(String, Texts)>, Failure> {
+        const PATH: &str = "model-versions/search";
+        let (filter, mut token, mut found) = (format!("name = '{model}'"), String::new(), Vec::new());
+        loop {
+            let mut query = vec![("filter", filter.as_str()), ("max_results", "1000")];
+            if !token.is_empty() {
+                query.push(("page_token", &token));
+            }
+            let answer = self.get(PATH, &query)?.ok()?;
+            for version in answer["model_versions"].as_array().into_iter().flatten() {
+                let tags = version["tags"].as_array().into_iter().flatten();
+                let tags = tags.filter_map(|tag| Some((tag["key"].as_str()?, tag["value"].as_str()?)));
+                let tags = tags.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+                found.push((text(version, "version", PATH)?, tags));
+            }
+            match answer["next_page_token"].as_str() {
+                Some(next) if !next.is_empty() => next.clone_into(&mut token),
+                _ => return Ok(found),
+            }
+        }
     }
 
     fn status(&mut self, run: &str, status: Status, time_ms: i64) -> Result<(), Failure> {

@@ -60,6 +60,8 @@ pub trait Store: Send {
     fn artefact(&mut self, run: &str, name: &str, bytes: &[u8]) -> Result<(), Failure>;
     /// Makes the artefacts in `folder` a version of a registered model, and returns its number.
     fn version(&mut self, run: &str, folder: &str, version: &ModelVersion) -> Result<String, Failure>;
+    /// Numbers and tags of every version of a registered model.
+    fn versions(&mut self, model: &str) -> Result<Vec<(String, Texts)>, Failure>;
     /// Says how the run stands.
     fn status(&mut self, run: &str, status: Status, time_ms: i64) -> Result<(), Failure>;
 }

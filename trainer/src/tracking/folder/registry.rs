@@ -1,6 +1,6 @@
 //! The model registry of the local store: `models/<name>/version-<n>`.
 
-use super::super::event::{BUNDLE_TAG, GRAPH_TAG, ModelVersion, VERSION_TAG, now_ms};
+use super::super::event::{ModelVersion, Texts, now_ms};
 use super::super::store::Failure;
 use super::{META, write, write_meta};
 use serde_json::json;
@@ -17,13 +17,14 @@ pub(super) fn version(
     let folder = root.join("models").join(&version.model);
     let failed = |error: std::io::Error| Failure::Later(format!("{}: {error}", folder.display()));
     create_model(root, &folder, &version.model).map_err(failed)?;
-    let number = match find(&folder, version)? {
+    let known = version.among(&folder.display().to_string(), &versions(root, &version.model))?;
+    let number = match known {
         Some(number) => number,
-        None => create_version(root, &folder, run, source, version).map_err(failed)?,
+        None => create_version(root, &folder, run, source, version).map_err(failed)?.to_string(),
     };
     let alias = folder.join("aliases").join(&version.alias);
-    write(root, &alias, number.to_string().as_bytes()).map_err(failed)?;
-    Ok(number.to_string())
+    write(root, &alias, number.as_bytes()).map_err(failed)?;
+    Ok(number)
 }
 
 fn create_model(root: &Path, folder: &Path, name: &str) -> std::io::Result<()> {
@@ -40,20 +41,19 @@ fn create_model(root: &Path, folder: &Path, name: &str) -> std::io::Result<()> {
     write_meta(root, folder, &meta)
 }
 
-/// The version that holds this bundle.
-fn find(folder: &Path, version: &ModelVersion) -> Result<Option<u64>, Failure> {
-    for number in numbers(folder) {
-        let tag = |key: &str| {
-            std::fs::read_to_string(version_folder(folder, number).join("tags").join(key)).unwrap_or_default()
-        };
-        if tag(BUNDLE_TAG) == version.bundle_sha256 {
-            return Ok(Some(number));
-        }
-        if tag(VERSION_TAG) == version.version && tag(GRAPH_TAG) != version.graph_sha256 {
-            return Err(version.taken(&folder.display().to_string(), &number.to_string()));
-        }
-    }
-    Ok(None)
+/// Every version of a registered model with its tags.
+pub(super) fn versions(root: &Path, model: &str) -> Vec<(String, Texts)> {
+    let folder = root.join("models").join(model);
+    numbers(&folder).into_iter().map(|number| (number.to_string(), tags(&folder, number))).collect()
+}
+
+/// MLflow keeps a file a tag.
+fn tags(folder: &Path, number: u64) -> Texts {
+    let entries = std::fs::read_dir(version_folder(folder, number).join("tags")).into_iter().flatten();
+    let tag = |path: PathBuf| {
+        Some((path.file_name()?.to_str()?.to_owned(), std::fs::read_to_string(&path).ok()?))
+    };
+    entries.flatten().filter_map(|entry| tag(entry.path())).collect()
 }
 
 fn create_version(

@@ -8,29 +8,36 @@ use futures_util::TryStreamExt;
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
-use sqlx::{AssertSqlSafe, FromRow, Row};
+use sqlx::{FromRow, Row};
 use time::OffsetDateTime;
 use tlog_tiles::Hash;
 use uuid::Uuid;
 
 /// Every label of a row, the one that counts first; null where there is none.
-const LABELS: &str = "
-(SELECT json_agg(json_build_object('label', label, 'source', source, 'labelled_at', labelled_at, 'recorded_at', labels.recorded_at)
-    ORDER BY labelled_at DESC, labels.recorded_at DESC, labels.id DESC)
- FROM labels WHERE labels.prediction_id = predictions.id) AS labels";
+macro_rules! labels {
+    () => {
+        "(SELECT json_agg(json_build_object('label', label, 'source', source, 'labelled_at', labelled_at,
+            'recorded_at', labels.recorded_at) ORDER BY labelled_at DESC, labels.recorded_at DESC, labels.id DESC)
+         FROM labels WHERE labels.prediction_id = predictions.id) AS labels "
+    };
+}
 
 /// A head stands beside its last leaf.
-const LEAVES: &str = "
-SELECT leaf_index, audit_leaves.prediction_id, leaf_hash, row_hash, tree_size, root_hash, note, predictions.*, $LABELS
-FROM audit_leaves
+const LEAVES: &str = concat!(
+    "SELECT leaf_index, audit_leaves.prediction_id, leaf_hash, row_hash, tree_size, root_hash, note, predictions.*, ",
+    labels!(),
+    "FROM audit_leaves
 LEFT JOIN predictions ON id = audit_leaves.prediction_id
 LEFT JOIN audit_checkpoints ON tree_size = leaf_index + 1
-ORDER BY leaf_index";
+ORDER BY leaf_index"
+);
 
 /// Rows without a place in the tree: they wait for it, or the service did not write them.
-const STRAYS: &str = "
-SELECT predictions.*, EXISTS (SELECT FROM audit_pending WHERE prediction_id = id) AS waits, $LABELS
-FROM predictions WHERE NOT EXISTS (SELECT FROM audit_leaves WHERE prediction_id = id) ORDER BY id";
+const STRAYS: &str = concat!(
+    "SELECT predictions.*, EXISTS (SELECT FROM audit_pending WHERE prediction_id = id) AS waits, ",
+    labels!(),
+    "FROM predictions WHERE NOT EXISTS (SELECT FROM audit_leaves WHERE prediction_id = id) ORDER BY id"
+);
 
 /// Heads of leaves that are not there: for the verifier to judge.
 const OTHER_HEADS: &str = "
@@ -95,8 +102,7 @@ impl Store {
             let setting = sqlx::query(setting).persistent(false);
             write::command(&mut *transaction, setting).await.map_err(StoreError::Statement)?;
         }
-        let leaves = LEAVES.replace("$LABELS", LABELS);
-        let mut leaves = sqlx::query(AssertSqlSafe(leaves)).persistent(false).fetch(&mut *transaction);
+        let mut leaves = sqlx::query(LEAVES).persistent(false).fetch(&mut *transaction);
         while let Some(row) = leaves.try_next().await.map_err(StoreError::Statement)? {
             take(leaf(&row).map_err(StoreError::Statement)?)?;
             if let Some(head) = head(&row).map_err(StoreError::Statement)? {
@@ -111,8 +117,7 @@ impl Store {
             }
         }
         drop(heads);
-        let strays = STRAYS.replace("$LABELS", LABELS);
-        let mut strays = sqlx::query(AssertSqlSafe(strays)).persistent(false).fetch(&mut *transaction);
+        let mut strays = sqlx::query(STRAYS).persistent(false).fetch(&mut *transaction);
         while let Some(row) = strays.try_next().await.map_err(StoreError::Statement)? {
             let stray = stray(&row).map_err(StoreError::Statement)?;
             take(stray)?;

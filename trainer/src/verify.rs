@@ -152,7 +152,7 @@ fn open(table: &mut Verification, folder: &Path, key: Option<&VerifyingKey>) -> 
             format!("{} files, {n_bytes} bytes", files.len())
         },
     );
-    let rest = [("manifest", MANIFEST), ("digests", &digests), ("model card", Manifest::CARD)];
+    let rest = [("manifest", MANIFEST), ("digests", digests.as_str()), ("model card", Manifest::CARD)];
     for (name, detail) in rest.into_iter().take(usize::saturating_sub(n_before, 1)) {
         table.passed(name, detail);
     }

@@ -106,7 +106,7 @@ pub(super) struct PredictionRecord {
     /// Milliseconds by phase, up to the insert.
     #[schema(value_type = Object)]
     timings: Value,
-    /// The label that counts, `positive` or `negative`. This and the next two are stated later: they are no part of the row that was signed.
+    /// The label that counts, `positive` or `negative`. This and the next two are stated later and are not part of the signed row.
     label: Option<String>,
     /// Who or what found the label.
     source: Option<String>,

@@ -82,7 +82,7 @@ impl Revision {
             files.insert(name.clone(), bytes.to_vec());
         }
         let card = files.remove(Manifest::CARD).with_context(|| format!("{}: not in the bundle", Manifest::CARD))?;
-        let card = String::from_utf8(card).with_context(|| format!("{}: is no text", Manifest::CARD))?;
+        let card = String::from_utf8(card).with_context(|| format!("{}: not UTF-8 text", Manifest::CARD))?;
         let card = renamed(&card, old, &manifest, &key_id(&key.verifying_key()));
         Ok(Self { manifest, files, card, key })
     }
@@ -103,11 +103,11 @@ impl Revision {
 /// A revision is a later minor version: what the bundle takes and gives stays, its answers may change.
 fn next_version(old: &str, asked: Option<&str>) -> Result<Version> {
     let old = Version::parse(old)
-        .with_context(|| format!("the bundle's version {old:?} is no semantic version"))?;
+        .with_context(|| format!("the bundle's version {old:?} is not a semantic version"))?;
     let next = Bump::Minor.of(&old);
     let Some(asked) = asked else { return Ok(next) };
     let version = Version::parse(asked)
-        .with_context(|| format!("--version {asked}: is no semantic version such as {next}"))?;
+        .with_context(|| format!("--version {asked}: not a semantic version such as {next}"))?;
     ensure!(
         version.major == old.major && version.minor > old.minor,
         "--version {asked}: the next version of {old} is a later minor version, such as {next} or {next}+SITE"

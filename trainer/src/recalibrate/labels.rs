@@ -59,8 +59,8 @@ struct Log<'a> {
 }
 
 impl Labelled {
-    /// Reads an export of the service's log; `-` is standard input. Rows that are no labelled prediction of this model are counted and
-    /// passed over.
+    /// Reads an export of the service's log; `-` is standard input. Rows other than labelled predictions of this model are
+    /// counted and passed over.
     ///
     /// # Errors
     /// Names the line of a row that cannot be understood.
@@ -102,7 +102,7 @@ impl Log<'_> {
         });
         let labels: Vec<_> = labels.collect::<Result<_>>()?;
         let logit = row.text("logit").context("no logit: the row is of no prediction")?;
-        let logit: f64 = logit.parse().with_context(|| format!("logit {logit:?} is no number"))?;
+        let logit: f64 = logit.parse().with_context(|| format!("logit {logit:?} is not a number"))?;
         ensure!(logit.is_finite(), "logit {logit} is not finite");
         if let Some(earlier) = row.text("id").and_then(|id| self.known.get(id)) {
             self.predictions[*earlier].labels.extend(labels);

@@ -93,7 +93,7 @@ fn ndjson(input: &mut impl BufRead, take: &mut impl FnMut(Row) -> Result<()>) ->
             continue;
         }
         let read = || -> Result<()> {
-            let object: Map<String, Value> = serde_json::from_slice(&text).context("it is no JSON object")?;
+            let object: Map<String, Value> = serde_json::from_slice(&text).context("not a JSON object")?;
             object_row(line, object)?.map_or(Ok(()), &mut *take)
         };
         read().with_context(|| format!("line {line}"))?;
@@ -101,7 +101,7 @@ fn ndjson(input: &mut impl BufRead, take: &mut impl FnMut(Row) -> Result<()>) ->
     Ok(())
 }
 
-/// None for a line that is no row: a signed head of the log's tree.
+/// None for a signed head of the log's tree.
 fn object_row(line: usize, object: Map<String, Value>) -> Result<Option<Row>> {
     if object.contains_key("checkpoint") {
         return Ok(None);
@@ -135,7 +135,7 @@ fn csv(input: &mut impl BufRead, take: &mut impl FnMut(Row) -> Result<()>) -> Re
     for column in ["logit", "label"] {
         ensure!(
             names.iter().any(|name| name == column),
-            "it has no column `{column}`: it is no export of the service's log with labels (GET /v1/predictions?format=csv)"
+            "it has no column `{column}`, which an export of the service's log has (GET /v1/predictions?format=csv)"
         );
     }
     for record in reader.records() {
@@ -166,7 +166,7 @@ fn statement(
     let moment = |name: &str, text: Option<String>| -> Result<Option<OffsetDateTime>> {
         let parse = |text: String| {
             OffsetDateTime::parse(&text, &Rfc3339)
-                .with_context(|| format!("{name} {text:?} is no time in RFC 3339, such as 2026-01-31T00:00:00Z"))
+                .with_context(|| format!("{name} {text:?} is not a time in RFC 3339, such as 2026-01-31T00:00:00Z"))
         };
         text.map(parse).transpose()
     };

@@ -1,4 +1,4 @@
-//! Recalibration from outside: labels of a site become the next version, which everybody accepts and nobody has under that name already.
+//! Recalibration from outside: labels of a site become the next version, which every judge accepts and whose name is free.
 
 use crate::support::{
     Workbench, assert_accepted, fail, onnxruntime, repository, site_labels, succeed,
@@ -107,7 +107,7 @@ fn labels_that_are_too_few_or_do_not_help_are_refused() {
     refused(1000, SHIFTED, "f00d", &[], "1000 of another bundle");
     refused(1000, SHIFTED, digest, &["--version", &site.old.manifest().version], "later minor version");
     refused(1000, SHIFTED, digest, &["--signing-key", "nowhere.pem"], "nowhere.pem");
-    // What stands in the folder is nobody's bundle.
+    // A folder of other files is not replaced.
     let (note, mine) = (site.path("mine/note.txt"), site.path("mine"));
     std::fs::create_dir(&mine).unwrap();
     std::fs::write(&note, "keep").unwrap();
@@ -164,7 +164,7 @@ fn one_version_never_has_two_sets_of_answers() {
     }
     refused("elsewhere/four", &[], "version 1 of cxr-pneumonia in");
     assert!(!site.path("elsewhere").exists());
-    // Made where nobody knew of it, it is refused when it is registered.
+    // Made beside another registry, it is refused when it is registered.
     let config = site.path("other.yaml");
     std::fs::write(&config, format!("trainer: {{ tracking: {{ store: {} }} }}", site.path("store").display()))
         .unwrap();

@@ -149,7 +149,7 @@ pub(crate) fn assert_accepted(bundle: &Path) {
     let service = || {
         let mut command = Command::new(binary());
         command.current_dir(repository()).env("CXR_PROFILE", "development");
-        command.env("CXR_SERVICE__DATABASE__URL", "postgres://nobody@localhost/none");
+        command.env("CXR_SERVICE__DATABASE__URL", "postgres://user@localhost/none");
         command.env("CXR_SERVICE__MODEL__BUNDLE", bundle);
         command
     };

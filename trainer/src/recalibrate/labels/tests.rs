@@ -88,7 +88,7 @@ fn the_latest_label_of_a_prediction_counts_and_a_contradiction_counts_for_nothin
 fn what_is_wrong_is_named_with_its_line() {
     for (content, expected) in [
         ("logit,label\n1.0,1\n2.0,maybe\n", "line 3"),
-        ("logit,label\nhigh,1\n", "is no number"),
+        ("logit,label\nhigh,1\n", "is not a number"),
         ("score,label\n1.0,1\n", "no column `logit`"),
         ("id,logit\na,1.0\n", "no column `label`"),
         ("logit,label\ninf,1\n", "not finite"),

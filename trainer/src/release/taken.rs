@@ -4,7 +4,7 @@ use super::version::{InPlace, answers};
 use crate::config::Tracking;
 use crate::console::say;
 use crate::tracking::registration::{Registered, registered};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use cxr::bundle::Manifest;
 use semver::Version;
 use std::path::{Path, PathBuf};

@@ -92,7 +92,7 @@ fn ndjson(input: &mut impl BufRead, take: &mut impl FnMut(Row) -> Result<()>) ->
         if text.iter().all(u8::is_ascii_whitespace) {
             continue;
         }
-        let read = || -> Result<()> {
+        let mut read = || -> Result<()> {
             let object: Map<String, Value> = serde_json::from_slice(&text).context("not a JSON object")?;
             object_row(line, object)?.map_or(Ok(()), &mut *take)
         };
@@ -145,7 +145,7 @@ fn csv(input: &mut impl BufRead, take: &mut impl FnMut(Row) -> Result<()>) -> Re
             let at = names.iter().position(|name| name == column)?;
             record.get(at).map(str::trim).filter(|cell| !cell.is_empty()).map(str::to_owned)
         };
-        let read = || take(flat(line, cell)?);
+        let mut read = || take(flat(line, cell)?);
         read().with_context(|| format!("line {line}"))?;
     }
     Ok(())

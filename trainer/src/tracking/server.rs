@@ -98,7 +98,8 @@ impl Server {
         folder: &str,
         version: &ModelVersion,
     ) -> Result<String, Failure> {
-        if let Some(number) = version.among(self.http.url(), &self.versions(&version.model)?)? {
+        let versions = self.versions(&version.model)?;
+        if let Some(number) = version.among(self.http.url(), &versions)? {
             return Ok(number);
         }
         let tags: Vec<Value> =

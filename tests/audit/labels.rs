@@ -59,9 +59,15 @@ async fn labels_stand_beside_the_row_and_outside_what_is_proven() {
     let said = |id: &str| -> Vec<String> {
         let labels = line(id)["labels"].as_array().cloned().unwrap_or_default();
         let text = |label: &Value, member: &str| label[member].as_str().unwrap().to_owned();
-        labels.iter().map(|l| format!("{} {} {}", text(l, "label"), text(l, "source"), text(l, "labelled_at"))).collect()
+        labels
+            .iter()
+            .map(|l| format!("{} {} {}", text(l, "label"), text(l, "source"), text(l, "labelled_at")))
+            .collect()
     };
-    assert_eq!(said(&ids[0]), ["negative follow_up 2026-02-05T10:00:00Z", "positive report 2026-01-05T10:00:00Z"]);
+    assert_eq!(
+        said(&ids[0]),
+        ["negative follow_up 2026-02-05T10:00:00Z", "positive report 2026-01-05T10:00:00Z"]
+    );
     assert_eq!(said(&ids[1]), ["positive radiologist 2026-01-05T10:00:00Z"]);
     assert!(line(&ids[2]).get("labels").is_none());
     assert!(line(&ids[0])["row"].get("label").is_none());

@@ -70,11 +70,7 @@ pub(crate) type BundleFiles = BTreeMap<String, Vec<u8>>;
 ///
 /// # Errors
 /// When parity fails, an evaluation is missing, the bundle is too large, or `verify` refuses it.
-pub fn export(
-    trained: &TrainedRun,
-    calibrated: &Calibrated,
-    paths: &ExportPaths,
-) -> Result<Delivered> {
+pub fn export(trained: &TrainedRun, calibrated: &Calibrated, paths: &ExportPaths) -> Result<Delivered> {
     let key = signing_key(&paths.signing_key)?;
     let architecture = trained.config.model.architecture;
     let size = (trained.config.preprocess.width, trained.config.preprocess.height);

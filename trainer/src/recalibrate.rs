@@ -89,7 +89,10 @@ pub struct Recalibration {
 /// `verify` refuses the new bundle: nothing is written then.
 pub fn recalibrate(config: &Config, request: &Request) -> Result<(Recalibration, Delivered)> {
     let paths = &request.revision;
-    ensure!(!same_folder(paths.out, paths.bundle), "--out: the old bundle stays as it is; name another folder");
+    ensure!(
+        !same_folder(paths.out, paths.bundle),
+        "--out: the old bundle stays as it is; name another folder"
+    );
     let bundle = export::open(paths.bundle, &Trust::Unsigned)?;
     let mut revision = Revision::of(&bundle, paths)?;
     let (name, _) = bundle.variant(None)?;

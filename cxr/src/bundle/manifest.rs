@@ -209,7 +209,9 @@ impl Manifest {
         }
         let found = String::from_utf8_lossy(&line[..line.len().min(SHOWN)]);
         Err(BundleError::Card {
-            what: format!("its first line is {found:?}, expected {title:?}: the card describes another bundle"),
+            what: format!(
+                "its first line is {found:?}, expected {title:?}: the card describes another bundle"
+            ),
         })
     }
 

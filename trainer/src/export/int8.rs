@@ -44,9 +44,9 @@ pub fn quantise_bundle(config: &Config, request: &Request<'_>) -> Result<Compari
     };
     let mut quantised = match source.quantised()? {
         Made::Variant(quantised) => quantised,
-        Made::LeftOut(why) => bail!(
-            "{why}: nothing is written; try int8_weight_bits: 8 or more int8_images, or serve fp32"
-        ),
+        Made::LeftOut(why) => {
+            bail!("{why}: nothing is written; try int8_weight_bits: 8 or more int8_images, or serve fp32")
+        }
     };
     let golden = fp32.golden.iter().map(|golden| {
         let logit = quantised.session.run(&golden_pixels(bundle, golden)?, 1)?.logits[0];

@@ -46,7 +46,8 @@ pub(crate) fn deliver(
     let verification = verify(&fresh, Some(&key), Some(onnxruntime));
     if let Err(refused) = verification.result() {
         remove(&fresh)?;
-        return Err(refused.context(format!("{}: not written, because `verify` refuses the bundle", folder.display())));
+        return Err(refused
+            .context(format!("{}: not written, because `verify` refuses the bundle", folder.display())));
     }
     swap(&fresh, folder, &old).with_context(|| format!("{}: cannot be replaced", folder.display()))?;
     let bundle = open(folder, &Trust::SignedBy(vec![key]))?;

@@ -81,7 +81,8 @@ impl Revision {
             let bytes = bundle.file(name).context("a file of the bundle is missing")?;
             files.insert(name.clone(), bytes.to_vec());
         }
-        let card = files.remove(Manifest::CARD).with_context(|| format!("{}: not in the bundle", Manifest::CARD))?;
+        let card =
+            files.remove(Manifest::CARD).with_context(|| format!("{}: not in the bundle", Manifest::CARD))?;
         let card = String::from_utf8(card).with_context(|| format!("{}: not UTF-8 text", Manifest::CARD))?;
         let card = renamed(&card, old, &manifest, &key_id(&key.verifying_key()));
         Ok(Self { manifest, files, card, key })

@@ -278,7 +278,9 @@ mod tests {
         assert!(why.contains("1 of 36") && why.contains("allows none") && why.contains("2.8 %"), "{why}");
         let why = too_different(6, 524, 0.01).unwrap();
         assert!(why.contains("at most 5"), "{why}");
-        for (n_flipped, n, limit) in [(0, 36, 0.01), (1, 100, 0.01), (7, 100, 0.07), (5, 524, 0.01), (36, 36, 1.0)] {
+        for (n_flipped, n, limit) in
+            [(0, 36, 0.01), (1, 100, 0.01), (7, 100, 0.07), (5, 524, 0.01), (36, 36, 1.0)]
+        {
             assert_eq!(too_different(n_flipped, n, limit), None);
         }
     }

@@ -2,8 +2,8 @@
 //! old operating point.
 
 use super::{Recalibration, by_class};
-use crate::export::section::{on_top, replaced};
 use crate::export::int8;
+use crate::export::section::{on_top, replaced};
 
 const HEADING: &str = "## Recalibration\n";
 const DECISION: &str = "### Decision\n";
@@ -11,9 +11,14 @@ const DECISION: &str = "### Decision\n";
 /// The card with a section on top. Sections that would say something else are cut down to a line.
 pub(super) fn recalibrated(card: &str, found: &Recalibration, labels: &[String; 2]) -> String {
     let card = on_top(card, HEADING, &section(found, labels));
-    let card = replaced(&card, DECISION, &format!("{DECISION}\nOf this version: see \"Recalibration\" above.\n"));
+    let card =
+        replaced(&card, DECISION, &format!("{DECISION}\nOf this version: see \"Recalibration\" above.\n"));
     let int8 = int8::HEADING;
-    replaced(&card, int8, &format!("{int8}\nLeft out of this version: the labels' logits were those of fp32.\n"))
+    replaced(
+        &card,
+        int8,
+        &format!("{int8}\nLeft out of this version: the labels' logits were those of fp32.\n"),
+    )
 }
 
 fn section(found: &Recalibration, labels: &[String; 2]) -> String {

@@ -85,8 +85,7 @@ impl Labelled {
 
     /// What was passed over, in words.
     pub fn passed_over(&self) -> String {
-        let parts: Vec<String> =
-            self.passed_over.iter().map(|(reason, n)| format!("{n} {reason}")).collect();
+        let parts: Vec<String> = self.passed_over.iter().map(|(reason, n)| format!("{n} {reason}")).collect();
         if parts.is_empty() { "no row was passed over".to_owned() } else { parts.join(", ") }
     }
 }
@@ -125,10 +124,13 @@ impl Log<'_> {
             let value = row.text(column).map_or("unknown".to_owned(), |text| text.chars().take(40).collect());
             Some(format!("{what} ({value})"))
         };
-        let differs = |column: &str, fits: &dyn Fn(&str) -> bool| row.text(column).is_some_and(|text| !fits(text));
+        let differs =
+            |column: &str, fits: &dyn Fn(&str) -> bool| row.text(column).is_some_and(|text| !fits(text));
         match row.standing {
             Standing::Gone => return Some("taken by retention".to_owned()),
-            Standing::Foreign => return Some("not of the service: run `cxr-service audit verify`".to_owned()),
+            Standing::Foreign => {
+                return Some("not of the service: run `cxr-service audit verify`".to_owned());
+            }
             Standing::Present => {}
         }
         if differs("outcome", &|outcome| outcome == "predicted") {
@@ -139,7 +141,9 @@ impl Log<'_> {
             return Some("referred".to_owned());
         }
         // Logits of other weights mean something else.
-        if differs("bundle_digest", &|digest| self.expected.bundle_digests.iter().any(|known| known == digest)) {
+        if differs("bundle_digest", &|digest| {
+            self.expected.bundle_digests.iter().any(|known| known == digest)
+        }) {
             return of("of another bundle", "model_version");
         }
         if differs("variant", &|variant| variant == self.expected.variant) {
@@ -153,7 +157,10 @@ impl Log<'_> {
         let mut patients = BTreeMap::new();
         for Prediction { logit, patient, labels } in predictions {
             let Some((positive, source)) = latest(&labels) else {
-                *found.passed_over.entry("with labels of one time that contradict each other".to_owned()).or_default() += 1;
+                *found
+                    .passed_over
+                    .entry("with labels of one time that contradict each other".to_owned())
+                    .or_default() += 1;
                 continue;
             };
             found.n_relabelled += usize::from(labels.iter().any(|(other, _)| *other != positive));

@@ -51,8 +51,6 @@ pub(super) enum Standing {
 /// One row.
 #[derive(Debug)]
 pub(super) struct Row {
-    /// Its line, counted from 1.
-    pub(super) line: usize,
     pub(super) standing: Standing,
     pub(super) labels: Vec<Statement>,
     columns: BTreeMap<&'static str, String>,
@@ -94,7 +92,7 @@ fn ndjson(input: &mut impl BufRead, take: &mut impl FnMut(Row) -> Result<()>) ->
         }
         let mut read = || -> Result<()> {
             let object: Map<String, Value> = serde_json::from_slice(&text).context("not a JSON object")?;
-            object_row(line, object)?.map_or(Ok(()), &mut *take)
+            object_row(&object)?.map_or(Ok(()), &mut *take)
         };
         read().with_context(|| format!("line {line}"))?;
     }
@@ -102,7 +100,7 @@ fn ndjson(input: &mut impl BufRead, take: &mut impl FnMut(Row) -> Result<()>) ->
 }
 
 /// None for a signed head of the log's tree.
-fn object_row(line: usize, object: Map<String, Value>) -> Result<Option<Row>> {
+fn object_row(object: &Map<String, Value>) -> Result<Option<Row>> {
     if object.contains_key("checkpoint") {
         return Ok(None);
     }
@@ -112,7 +110,7 @@ fn object_row(line: usize, object: Map<String, Value>) -> Result<Option<Row>> {
             !object.contains_key("items"),
             "it is a page of the search: export one object a line with format=ndjson"
         );
-        return flat(line, |column| object.get(column).and_then(plain)).map(Some);
+        return flat(|column| object.get(column).and_then(plain)).map(Some);
     }
     let standing = match (object.get("row"), object.get("waits")) {
         (_, Some(Value::Bool(false))) => Standing::Foreign,
@@ -120,7 +118,7 @@ fn object_row(line: usize, object: Map<String, Value>) -> Result<Option<Row>> {
         _ => Standing::Present,
     };
     let row = object.get("row").and_then(Value::as_object);
-    let mut row = flat(line, |column| row.and_then(|row| row.get(column)).and_then(plain))?;
+    let mut row = flat(|column| row.and_then(|row| row.get(column)).and_then(plain))?;
     row.standing = standing;
     for label in object.get("labels").and_then(Value::as_array).into_iter().flatten() {
         let member = |name: &str| label.get(name).and_then(plain);
@@ -145,17 +143,17 @@ fn csv(input: &mut impl BufRead, take: &mut impl FnMut(Row) -> Result<()>) -> Re
             let at = names.iter().position(|name| name == column)?;
             record.get(at).map(str::trim).filter(|cell| !cell.is_empty()).map(str::to_owned)
         };
-        let mut read = || take(flat(line, cell)?);
+        let mut read = || take(flat(cell)?);
         read().with_context(|| format!("line {line}"))?;
     }
     Ok(())
 }
 
 /// A row whose columns stand side by side.
-fn flat(line: usize, column: impl Fn(&str) -> Option<String>) -> Result<Row> {
+fn flat(column: impl Fn(&str) -> Option<String>) -> Result<Row> {
     let columns = COLUMNS.into_iter().filter_map(|name| Some((name, column(name)?))).collect();
     let labels = statement(&column, None)?.into_iter().collect();
-    Ok(Row { line, standing: Standing::Present, labels, columns })
+    Ok(Row { standing: Standing::Present, labels, columns })
 }
 
 /// The label that these members state. A row's own `recorded_at` is not the label's.
@@ -165,8 +163,9 @@ fn statement(
 ) -> Result<Option<Statement>> {
     let moment = |name: &str, text: Option<String>| -> Result<Option<OffsetDateTime>> {
         let parse = |text: String| {
-            OffsetDateTime::parse(&text, &Rfc3339)
-                .with_context(|| format!("{name} {text:?} is not a time in RFC 3339, such as 2026-01-31T00:00:00Z"))
+            OffsetDateTime::parse(&text, &Rfc3339).with_context(|| {
+                format!("{name} {text:?} is not a time in RFC 3339, such as 2026-01-31T00:00:00Z")
+            })
         };
         text.map(parse).transpose()
     };

@@ -30,7 +30,11 @@ pub fn ensure_free(tracking: &Tracking, manifest: &Manifest, source: &Path, out:
             return taken(out.display().to_string());
         }
         if let Some(later) = old.later(manifest, &version) {
-            bail!("--out {}: holds {} {later}, which is later than {version}; name another folder", out.display(), manifest.name);
+            bail!(
+                "--out {}: holds {} {later}, which is later than {version}; name another folder",
+                out.display(),
+                manifest.name
+            );
         }
     }
     for folder in beside(out).into_iter().chain(beside(source)) {
@@ -62,5 +66,12 @@ fn beside(folder: &Path) -> Vec<PathBuf> {
 
 /// A version that is not taken by what took this one.
 fn free(version: &Version) -> String {
-    format!("{}.{}.0, or {}.{}.{}+SITE with the name of your site", version.major, version.minor + 1, version.major, version.minor, version.patch)
+    format!(
+        "{}.{}.0, or {}.{}.{}+SITE with the name of your site",
+        version.major,
+        version.minor + 1,
+        version.major,
+        version.minor,
+        version.patch
+    )
 }

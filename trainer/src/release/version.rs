@@ -67,7 +67,10 @@ impl InPlace {
             Ok(Self { name: text("name")?.to_owned(), version, graph, answers: answers_of(&manifest)? })
         };
         read().map(Some).with_context(|| {
-            format!("{}: not the manifest of a bundle; move the folder away or name another one", file.display())
+            format!(
+                "{}: not the manifest of a bundle; move the folder away or name another one",
+                file.display()
+            )
         })
     }
 

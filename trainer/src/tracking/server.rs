@@ -92,12 +92,7 @@ impl Server {
     }
 
     /// The number of the version with this bundle; creates it where there is none.
-    fn version_number(
-        &mut self,
-        run: &str,
-        folder: &str,
-        version: &ModelVersion,
-    ) -> Result<String, Failure> {
+    fn version_number(&mut self, run: &str, folder: &str, version: &ModelVersion) -> Result<String, Failure> {
         let versions = self.versions(&version.model)?;
         if let Some(number) = version.among(self.http.url(), &versions)? {
             return Ok(number);

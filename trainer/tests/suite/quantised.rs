@@ -296,7 +296,10 @@ fn strict(workbench: &Workbench, config: &str) {
     assert_eq!(bundle.manifest().variants.keys().collect::<Vec<_>>(), ["fp32"]);
     assert!(bundle.file("model-int8.onnx").is_none());
     let card = String::from_utf8_lossy(bundle.file("MODEL_CARD.md").unwrap()).into_owned();
-    assert!(card.contains("\n### int8 variant\n\nLeft out of this bundle: ") && card.contains(allows), "{card}");
+    assert!(
+        card.contains("\n### int8 variant\n\nLeft out of this bundle: ") && card.contains(allows),
+        "{card}"
+    );
     assert_accepted(&folder);
 
     let out = workbench.path().join("strict");

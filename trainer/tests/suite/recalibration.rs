@@ -1,8 +1,6 @@
 //! Recalibration from outside: labels of a site become the next version, which every judge accepts and whose name is free.
 
-use crate::support::{
-    Workbench, assert_accepted, fail, onnxruntime, repository, site_labels, succeed,
-};
+use crate::support::{Workbench, assert_accepted, fail, onnxruntime, repository, site_labels, succeed};
 use cxr::bundle::{Bundle, Trust};
 use cxr_trainer::export;
 use cxr_trainer::recalibrate::Recalibration;
@@ -80,7 +78,10 @@ fn labels_of_a_site_make_the_next_version_with_the_same_graph() {
     let card = String::from_utf8(new.file("MODEL_CARD.md").unwrap().to_vec()).unwrap();
     let title = format!("# {} {}\n\n## Recalibration\n", new.manifest().name, site.next(0));
     assert!(card.starts_with(&title), "{card}");
-    assert!(card.contains("see \"Recalibration\" above") && card.contains("Left out of this version"), "{card}");
+    assert!(
+        card.contains("see \"Recalibration\" above") && card.contains("Left out of this version"),
+        "{card}"
+    );
     assert_eq!(card.matches("sigmoid(").count(), 2, "one probability and the one before: {card}");
 
     // Its labels are those of the bundle that it was made from, and one set of labels changes it no further.
@@ -165,10 +166,12 @@ fn one_version_never_has_two_sets_of_answers() {
     refused("elsewhere/four", &[], "version 1 of cxr-pneumonia in");
     assert!(!site.path("elsewhere").exists());
     // Made beside another registry, it is refused when it is registered.
-    let config = site.path("other.yaml");
-    std::fs::write(&config, format!("trainer: {{ tracking: {{ store: {} }} }}", site.path("store").display()))
-        .unwrap();
-    succeed(site.recalibrate("elsewhere/four").arg("--config").arg(&config));
+    let config = std::fs::read_to_string(site.workbench.config()).unwrap();
+    let (store, other) = (site.path("mlruns"), site.path("other-registry"));
+    let elsewhere = config.replace(&store.display().to_string(), &other.display().to_string());
+    std::fs::write(site.workbench.config(), elsewhere).unwrap();
+    succeed(&mut site.recalibrate("elsewhere/four"));
+    std::fs::write(site.workbench.config(), config).unwrap();
     let printed = fail(&mut register("elsewhere/four"));
     assert!(printed.contains("a released version never changes"), "{printed}");
 }

@@ -92,7 +92,8 @@ fn the_default_bundle_is_what_it_says() {
     command.current_dir(repository()).arg("verify").arg(default_bundle());
     command.arg("--public-key").arg(public_key_file()).arg("--onnxruntime").arg(onnxruntime());
     let printed = succeed(&mut command);
-    for check in ["signature", "manifest", "digests", "model card", "nothing else", "graph", "golden", "cam"] {
+    for check in ["signature", "manifest", "digests", "model card", "nothing else", "graph", "golden", "cam"]
+    {
         let line = printed.lines().find(|line| line.contains(&format!("ok       {check}")));
         assert!(line.is_some(), "{check}: {printed}");
     }
@@ -179,10 +180,7 @@ fn a_signature_does_not_help_a_graph_that_says_something_else() {
     let cam = printed(&|_, manifest| manifest.model.outputs[1].shape[3] = Some(9));
     assert!(cam.contains("FAILED   graph fp32") && cam.contains("cam"), "{cam}");
     let version = printed(&|_, manifest| manifest.version = "1.0".into());
-    assert!(
-        version.contains("FAILED   manifest") && version.contains("not a semantic version"),
-        "{version}"
-    );
+    assert!(version.contains("FAILED   manifest") && version.contains("not a semantic version"), "{version}");
     let renamed = printed(&|_, manifest| manifest.version = "9.9.9".into());
     assert!(renamed.contains("FAILED   model card") && renamed.contains("another bundle"), "{renamed}");
 }

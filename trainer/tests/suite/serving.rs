@@ -111,7 +111,8 @@ fn calibration(bundle: &Bundle) -> (f64, f64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn labels_of_a_production_service_become_the_bundle_that_it_serves_next() {
-    if !Command::new(repository().join("scripts/private-postgres.sh")).arg("find").status().unwrap().success() {
+    if !Command::new(repository().join("scripts/private-postgres.sh")).arg("find").status().unwrap().success()
+    {
         system_tests::skipped("no initdb, so no private Postgres");
         return;
     }
@@ -158,10 +159,14 @@ async fn labels_of_a_production_service_become_the_bundle_that_it_serves_next() 
     // What the API gives out says the same, through a pipe.
     for format in ["ndjson", "csv"] {
         let (log, out) = (hospital.log(format).await, format!("{format}/model"));
-        let output = with_input(&mut hospital.recalibrate("model", "-", &out).args(["--version", "1.99.0"]), &log);
+        let output =
+            with_input(&mut hospital.recalibrate("model", "-", &out).args(["--version", "1.99.0"]), &log);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let ((scale, bias), expected) = (calibration(&hospital.bundle(&out)), calibration(&next));
-        assert!((scale - expected.0).abs() < 1e-6 && (bias - expected.1).abs() < 1e-6, "{format}: {scale} {bias}");
+        assert!(
+            (scale - expected.0).abs() < 1e-6 && (bias - expected.1).abs() < 1e-6,
+            "{format}: {scale} {bias}"
+        );
     }
     everybody_accepts(&hospital);
     in_development(&hospital, log.to_str().unwrap()).await;
@@ -214,7 +219,12 @@ async fn in_development(hospital: &Hospital, log: &str) {
     let out = "development/model";
     let development = repository().join("config/development-signing-key.pem");
     let mut command = hospital.workbench.command_without_data("recalibrate");
-    command.arg("--bundle").arg(hospital.site.config().join("model")).args(["--labels", log, "--version", "1.98.0"]);
+    command.arg("--bundle").arg(hospital.site.config().join("model")).args([
+        "--labels",
+        log,
+        "--version",
+        "1.98.0",
+    ]);
     command.arg("--out").arg(hospital.site.config().join(out)).arg("--onnxruntime").arg(onnxruntime());
     let printed = succeed(command.arg("--signing-key").arg(&development));
     assert!(printed.contains("the production profile refuses it"), "{printed}");

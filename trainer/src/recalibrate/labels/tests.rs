@@ -77,7 +77,8 @@ fn the_latest_label_of_a_prediction_counts_and_a_contradiction_counts_for_nothin
     assert_eq!(earlier.positive, [true]);
     // A label that says when it was found counts more than one that does not.
     assert_eq!(csv("a,1.0,1,\na,1.0,0,2026-01-01T00:00:00Z\n").positive, [false]);
-    for contradiction in ["a,1.0,1,\na,1.0,0,\n", "a,1,1,2026-01-02T00:00:00Z\na,1,0,2026-01-02T00:00:00Z\n"] {
+    for contradiction in ["a,1.0,1,\na,1.0,0,\n", "a,1,1,2026-01-02T00:00:00Z\na,1,0,2026-01-02T00:00:00Z\n"]
+    {
         let found = csv(contradiction);
         assert!(found.positive.is_empty());
         assert_eq!(found.passed_over["with labels of one time that contradict each other"], 1);

@@ -50,9 +50,8 @@ pub(super) fn versions(root: &Path, model: &str) -> Vec<(String, Texts)> {
 /// MLflow keeps a file a tag.
 fn tags(folder: &Path, number: u64) -> Texts {
     let entries = std::fs::read_dir(version_folder(folder, number).join("tags")).into_iter().flatten();
-    let tag = |path: PathBuf| {
-        Some((path.file_name()?.to_str()?.to_owned(), std::fs::read_to_string(&path).ok()?))
-    };
+    let tag =
+        |path: PathBuf| Some((path.file_name()?.to_str()?.to_owned(), std::fs::read_to_string(&path).ok()?));
     entries.flatten().filter_map(|entry| tag(entry.path())).collect()
 }
 

@@ -8,7 +8,7 @@ use super::pace::Pace;
 use super::stream::{Stop, Stream};
 use crate::cancel::Cancel;
 use crate::decode::DecodeError;
-use crate::decode::shallow::{Levels, Search};
+use crate::decode::shallow::Search;
 use crate::image::Samples;
 
 /// Pixels of a piece: a multiple of 8, so that pieces of any depth begin at a byte; with five channels of 16 bits it fits a stream's buffer.

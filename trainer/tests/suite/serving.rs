@@ -159,8 +159,7 @@ async fn labels_of_a_production_service_become_the_bundle_that_it_serves_next() 
     // What the API gives out says the same, through a pipe.
     for format in ["ndjson", "csv"] {
         let (log, out) = (hospital.log(format).await, format!("{format}/model"));
-        let output =
-            with_input(&mut hospital.recalibrate("model", "-", &out).args(["--version", "1.99.0"]), &log);
+        let output = with_input(hospital.recalibrate("model", "-", &out).args(["--version", "1.99.0"]), &log);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let ((scale, bias), expected) = (calibration(&hospital.bundle(&out)), calibration(&next));
         assert!(

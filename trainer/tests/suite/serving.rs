@@ -111,7 +111,12 @@ fn calibration(bundle: &Bundle) -> (f64, f64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn labels_of_a_production_service_become_the_bundle_that_it_serves_next() {
-    if !Command::new(repository().join("scripts/private-postgres.sh")).arg("find").status().unwrap().success()
+    if !Command::new(repository().join("scripts/private-postgres.sh"))
+        .arg("find")
+        .output()
+        .unwrap()
+        .status
+        .success()
     {
         system_tests::skipped("no initdb, so no private Postgres");
         return;

@@ -14,9 +14,7 @@ use crate::quantise::variant::{GRAPH_INT8, VARIANT_INT8, try_batches};
 use crate::run::origin::ensure_no_files;
 use anyhow::{Context, Result, ensure};
 use cxr::AffineCalibration;
-use cxr::bundle::{
-    Evaluation, MANIFEST, Manifest, Provenance, SCHEMA_VERSION, Trust, Variant, key_id, sha256_hex,
-};
+use cxr::bundle::{Evaluation, Manifest, Provenance, SCHEMA_VERSION, Variant, key_id, sha256_hex};
 use ed25519_dalek::SigningKey;
 use phantoms::Phantoms;
 use runtime::{Runtime, SessionOptions};
@@ -65,7 +63,8 @@ fn ensure_replaceable(folder: &Path) -> Result<()> {
 /// Makes the bundle.
 ///
 /// # Errors
-/// When the folder holds something else, the weights do not fit, ONNX Runtime refuses a graph, or the folder cannot be written.
+/// When the folder holds something else, the weights do not fit, ONNX Runtime refuses a graph, `verify` refuses the bundle, or the folder
+/// cannot be written.
 pub fn benchmark_bundle(config: &Config, request: &Request) -> Result<()> {
     let key = export::signing_key(request.signing_key)?;
     ensure_replaceable(request.out)?;
@@ -102,13 +101,9 @@ pub fn benchmark_bundle(config: &Config, request: &Request) -> Result<()> {
     files.insert(Manifest::REFERENCE.to_owned(), export::json(&reference)?);
     let evaluation = evaluation(config, &variants[VARIANT], &phantoms, &scored)?;
     let mut manifest = manifest(config, request, contract, variants, evaluation)?;
-    files.insert("MODEL_CARD.md".to_owned(), card(&manifest, &key).into_bytes());
+    files.insert(Manifest::CARD.to_owned(), card(&manifest, &key).into_bytes());
     export::seal(&mut manifest, &mut files, &key)?;
-    export::replace_folder(request.out, &files)?;
-    let bundle = export::open(request.out, &Trust::SignedBy(vec![key.verifying_key()]))?;
-    say(format!("{} {} -> {}", manifest.name, manifest.version, request.out.display()));
-    say(format!("bundle digest {}, signed by {}", bundle.digest(), bundle.signed_by().unwrap_or("nobody")));
-    Ok(())
+    export::deliver(request.out, &files, &key, request.onnxruntime).map(drop)
 }
 
 /// The network: fresh weights whose normalisations have met the phantoms, so that no layer's values vanish or explode and the

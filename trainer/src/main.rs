@@ -115,7 +115,7 @@ enum Command {
     Bench(bench::Arguments),
     /// Adds an int8 variant to a bundle, with probability, operating point and golden outputs of its own.
     #[command(
-        after_help = "Example:\n  cxr-trainer quantise --config config/kermany.yaml --bundle models/default\n  cxr-trainer quantise --config config/kermany.yaml --bundle models/default --out models/int8"
+        after_help = "Example:\n  cxr-trainer quantise --config config/kermany.yaml --bundle models/default\n  cxr-trainer quantise --config config/kermany.yaml --bundle models/default --out models/int8 --version 1.9.0"
     )]
     Quantise(RevisionArguments),
     /// Makes a bundle for measuring speed: a network of any architecture that has learnt nothing, in fp32 and int8.
@@ -125,7 +125,7 @@ enum Command {
     BenchmarkBundle(benchmark_bundle::Arguments),
     /// Fits probability and operating point of a bundle to labels that its service logged, and writes the next version.
     #[command(
-        after_help = "Example:\n  cxr-trainer recalibrate --bundle models/default --labels labels.csv --out models/site --version 1.1.0"
+        after_help = "Example:\n  cxr-service audit export --out log.ndjson\n  cxr-trainer recalibrate --bundle /etc/cxr/model --labels log.ndjson --signing-key bundle.key --out /etc/cxr/model-next\n\nReads the file of the audit log, or what GET /v1/predictions?format=ndjson (or csv) answers, as it is. The latest label of an image counts."
     )]
     Recalibrate(recalibrate::Arguments),
     /// Writes the technical report from what the other commands measured.

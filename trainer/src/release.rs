@@ -1,10 +1,11 @@
 //! Release: a run exported, checked as a stranger would check it, and registered.
 
+pub mod taken;
 pub mod version;
 
 use crate::calibrate::Calibrated;
 use crate::console::say;
-use crate::export::{ExportPaths, export, open, signing_key};
+use crate::export::{Delivered, ExportPaths, export, open};
 use crate::files;
 use crate::fitness::{self, Fitness};
 use crate::run::RunDirectory;
@@ -13,6 +14,7 @@ use crate::trained::TrainedRun;
 use crate::verify::{Verification, verify};
 use anyhow::{Context, Result};
 use cxr::bundle::Trust;
+use ed25519_dalek::VerifyingKey;
 use serde::{Deserialize, Serialize};
 use std::io::ErrorKind;
 use std::path::Path;
@@ -61,10 +63,10 @@ impl Release {
     }
 }
 
-/// Exports, verifies and registers a network that is fit, or any with a reason.
+/// Exports, which verifies, and registers a network that is fit, or any with a reason.
 ///
 /// # Errors
-/// When the network is not shown to be fit and no reason is given, as [`export`] and [`register`] do, and when a check fails.
+/// When the network is not shown to be fit and no reason is given, and as [`export`] and [`register`] do.
 pub fn release(
     trained: &TrainedRun,
     calibrated: &Calibrated,
@@ -74,12 +76,8 @@ pub fn release(
     let fitness = judged(trained, calibrated, reason)?;
     fitness.report();
     fitness.ensure_releasable()?;
-    export(trained, calibrated, paths)?;
-    let key = signing_key(&paths.signing_key)?.verifying_key();
-    let verification = verify(&paths.bundle, Some(&key), Some(&paths.onnxruntime));
+    let Delivered { bundle, verification } = export(trained, calibrated, paths)?;
     verification.report();
-    verification.result().with_context(|| format!("{}: is not released", paths.bundle.display()))?;
-    let bundle = open(&paths.bundle, &Trust::SignedBy(vec![key]))?;
     let (run, tracking) = (trained.run, &trained.config.tracking);
     let registration = register(tracking, &run.file(""), &run.name(), &paths.bundle, &bundle)?;
     let manifest = bundle.manifest();
@@ -109,17 +107,23 @@ pub fn judged(trained: &TrainedRun, calibrated: &Calibrated, reason: Option<&str
     Ok(fitness)
 }
 
-/// Registers a bundle that was released elsewhere, under a run of its own in `runs/`.
+/// Registers a bundle that was released elsewhere, under a run of its own in `runs/`, if `verify` accepts it.
 ///
 /// # Errors
-/// When it is no bundle or the store refuses it.
+/// When `verify` refuses it, or the store does.
 pub fn register_bundle(
     tracking: &crate::config::Tracking,
     folder: &Path,
     run: Option<&Path>,
-    trust: &Trust,
+    key: Option<&VerifyingKey>,
+    onnxruntime: Option<&Path>,
 ) -> Result<Registration> {
-    let bundle = open(folder, trust)?;
+    let verification = verify(folder, key, onnxruntime);
+    if verification.result().is_err() {
+        verification.report();
+    }
+    verification.result().with_context(|| format!("{}: must not be registered", folder.display()))?;
+    let bundle = open(folder, &key.map_or(Trust::Unsigned, |key| Trust::SignedBy(vec![*key])))?;
     let manifest = bundle.manifest();
     let own = format!("register-{}-{}", manifest.name, &bundle.digest()[..12]);
     let run_folder = run.map_or_else(|| Path::new("runs").join(&own), Path::to_owned);

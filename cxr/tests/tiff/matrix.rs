@@ -169,7 +169,7 @@ fn shallow_colours_and_transparency_in_deep_files_are_those_of_the_8_bit_file() 
                     _ => level * factor,
                 };
                 let samples = picture.samples.iter().enumerate().map(deepen).collect();
-                let deep = Picture { samples, bits, ..Picture::new(83, 41, channels, 8) };
+                let deep = Picture { bits, samples, ..Picture::new(83, 41, channels, 8) };
                 let spec = Spec { differences: differences && bits == 16, ..spec.clone() };
                 let image = read(&write(&deep, &spec)).unwrap();
                 let of = (channels, kind, flags, bits, factor);

@@ -60,7 +60,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     let paths = output.paths(&opened.config, &opened.run, report);
     names(&trained, &paths, replace, false).check()?;
     let calibrated = Calibrated::load(trained.run, &trained.weights_sha256)?;
-    export(&trained, &calibrated, &paths)
+    export(&trained, &calibrated, &paths).map(drop)
 }
 
 /// What an export takes.

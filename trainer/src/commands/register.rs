@@ -2,7 +2,6 @@
 
 use anyhow::Result;
 use clap::Args;
-use cxr::bundle::Trust;
 use cxr_trainer::config::Config;
 use cxr_trainer::release::register_bundle;
 use cxr_trainer::verify::public_key;
@@ -21,13 +20,14 @@ pub(crate) struct Arguments {
     /// Ed25519 public key, PEM: refuses a bundle that it did not sign.
     #[arg(long)]
     public_key: Option<PathBuf>,
+    /// ONNX Runtime's shared library. Without it the graph is read and not run.
+    #[arg(long, env = "ORT_DYLIB_PATH")]
+    onnxruntime: Option<PathBuf>,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let config = Config::load(&arguments.config, None)?;
-    let trust = match &arguments.public_key {
-        Some(file) => Trust::SignedBy(vec![public_key(file)?]),
-        None => Trust::Unsigned,
-    };
-    register_bundle(&config.tracking, &arguments.bundle, arguments.run.as_deref(), &trust).map(drop)
+    let key = arguments.public_key.as_deref().map(public_key).transpose()?;
+    let Arguments { bundle, run, onnxruntime, .. } = arguments;
+    register_bundle(&config.tracking, bundle, run.as_deref(), key.as_ref(), onnxruntime.as_deref()).map(drop)
 }

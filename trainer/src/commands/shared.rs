@@ -66,6 +66,9 @@ pub(crate) struct RevisionArguments {
     /// The new bundle's folder.
     #[arg(long)]
     out: Option<PathBuf>,
+    /// The new bundle's version; the next minor one unless given.
+    #[arg(long)]
+    version: Option<String>,
     #[command(flatten)]
     making: MakingArguments,
     /// A YAML file whose section `trainer` goes over the defaults, the one that the bundle was trained with; may be repeated, the later
@@ -85,6 +88,7 @@ impl RevisionArguments {
         Request {
             bundle: &self.bundle,
             out: self.out.as_ref().unwrap_or(&self.bundle),
+            version: self.version.as_deref(),
             signing_key: self.making.signing_key(config),
             onnxruntime: &self.making.onnxruntime,
         }

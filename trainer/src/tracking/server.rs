@@ -2,7 +2,7 @@
 
 mod http;
 
-use super::event::{BUNDLE_TAG, GRAPH_TAG, ModelVersion, Number, RUN_TAG, Status, VERSION_TAG};
+use super::event::{ModelVersion, Number, RUN_TAG, Status};
 use super::store::{Failure, NewRun, Registered, Store};
 use crate::config::Tracking;
 use anyhow::Result;
@@ -105,14 +105,9 @@ impl Server {
 
     /// The number of the version with this bundle; creates it where there is none.
     fn version_number(&mut self, run: &str, folder: &str, version: &ModelVersion) -> Result<String, Failure> {
-        for Registered { number, tags, .. } in self.versions(&version.model)? {
-            if tags.get(BUNDLE_TAG) == Some(&version.bundle_sha256) {
-                return Ok(number);
-            }
-            let same_version = tags.get(VERSION_TAG) == Some(&version.version);
-            if same_version && tags.get(GRAPH_TAG) != Some(&version.graph_sha256) {
-                return Err(version.taken(self.http.url(), &number));
-            }
+        let versions = self.versions(&version.model)?;
+        if let Some(number) = version.among(self.http.url(), &versions)? {
+            return Ok(number);
         }
         let tags: Vec<Value> =
             version.tags.iter().map(|(key, value)| json!({ "key": key, "value": value })).collect();

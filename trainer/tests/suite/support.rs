@@ -2,8 +2,10 @@
 
 use cxr::phantom::{PhantomSpec, encode_png, generate};
 use serde_yaml_ng::Value;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use system_tests::server::binary;
 use tempfile::TempDir;
 
 /// Side of the phantoms' files and of the model's input.
@@ -165,6 +167,48 @@ pub(crate) fn fail(command: &mut Command) -> String {
 
 fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// One judge: what a command wrote is accepted by `verify`, by `register`, and by the service, which proves its sessions with it.
+pub(crate) fn assert_accepted(bundle: &Path) {
+    let key = repository().join("config/development-signing-key.pub.pem");
+    let folder = TempDir::new().unwrap();
+    // A registry of its own: what other tests registered is not asked.
+    let config = folder.path().join("config.yaml");
+    std::fs::write(&config, format!("trainer: {{ tracking: {{ store: {} }} }}", folder.path().display()))
+        .unwrap();
+    let trainer = |subcommand: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cxr-trainer"));
+        command.current_dir(repository()).arg(subcommand).arg(bundle).arg("--public-key").arg(&key);
+        command.arg("--onnxruntime").arg(onnxruntime());
+        command
+    };
+    succeed(&mut trainer("verify"));
+    let run = folder.path().join("run");
+    let printed = succeed(trainer("register").arg("--config").arg(&config).arg("--run").arg(run));
+    assert!(printed.contains("registered"), "{printed}");
+    let service = || {
+        let mut command = Command::new(binary());
+        command.current_dir(repository()).env("CXR_PROFILE", "development");
+        command.env("CXR_SERVICE__DATABASE__URL", "postgres://user@localhost/none");
+        command.env("CXR_SERVICE__MODEL__BUNDLE", bundle);
+        command
+    };
+    succeed(service().args(["bundle", "verify", "--public-key"]).arg(&key).arg(bundle));
+    succeed(service().arg("check-config"));
+}
+
+/// Labels as a site keeps them, whose log odds are `scale` x logit + `bias`; seeded by arithmetic alone.
+pub(crate) fn site_labels(n: usize, scale: f64, bias: f64, digest: &str) -> String {
+    let mut text = String::from("id,outcome,logit,label,subject,bundle_digest\n");
+    for i in 0..n {
+        // A low-discrepancy pair (Roberts 2018): logits evenly spread, labels with exactly the right shares.
+        let (u, v) = ((i as f64 * 0.754_877_666).fract(), (i as f64 * 0.569_840_290_9).fract());
+        let logit = 12.0 * u - 6.0;
+        let label = u8::from(v < 1.0 / (1.0 + (-scale * logit - bias).exp()));
+        writeln!(text, "{i},predicted,{logit:.6},{label},s{},{digest}", i / 2).unwrap();
+    }
+    text
 }
 
 /// ONNX Runtime, which parity needs.

@@ -1,6 +1,6 @@
 //! The model registry of the local store: `models/<name>/version-<n>`.
 
-use super::super::event::{BUNDLE_TAG, GRAPH_TAG, ModelVersion, VERSION_TAG, now_ms};
+use super::super::event::{ModelVersion, now_ms};
 use super::super::store::{Failure, Registered};
 use super::{META, read_meta, write, write_meta};
 use serde_json::json;
@@ -17,7 +17,8 @@ pub(super) fn version(
     let folder = root.join("models").join(&version.model);
     let failed = |error: std::io::Error| Failure::Later(format!("{}: {error}", folder.display()));
     create_model(root, &folder, &version.model).map_err(failed)?;
-    let number = match find(root, &folder, version)? {
+    let known = version.among(&folder.display().to_string(), &versions(root, &version.model))?;
+    let number = match known {
         Some(number) => number,
         None => create_version(root, &folder, run, source, version).map_err(failed)?.to_string(),
     };
@@ -57,20 +58,6 @@ pub(super) fn versions(root: &Path, model: &str) -> Vec<Registered> {
         }
     };
     numbers(&folder).into_iter().map(version).collect()
-}
-
-/// The number of the version that holds this bundle.
-fn find(root: &Path, folder: &Path, version: &ModelVersion) -> Result<Option<String>, Failure> {
-    for Registered { number, tags, .. } in versions(root, &version.model) {
-        if tags.get(BUNDLE_TAG) == Some(&version.bundle_sha256) {
-            return Ok(Some(number));
-        }
-        let same_version = tags.get(VERSION_TAG) == Some(&version.version);
-        if same_version && tags.get(GRAPH_TAG) != Some(&version.graph_sha256) {
-            return Err(version.taken(&folder.display().to_string(), &number));
-        }
-    }
-    Ok(None)
 }
 
 fn create_version(

@@ -14,7 +14,7 @@ use crate::quantise::variant::{GRAPH_INT8, VARIANT_INT8, try_batches};
 use crate::run::origin::ensure_no_files;
 use anyhow::{Context, Result, ensure};
 use cxr::AffineCalibration;
-use cxr::bundle::{Evaluation, Manifest, Provenance, SCHEMA_VERSION, Variant, key_id, sha256_hex};
+use cxr::bundle::{Evaluation, MANIFEST, Manifest, Provenance, SCHEMA_VERSION, Variant, key_id, sha256_hex};
 use ed25519_dalek::SigningKey;
 use phantoms::Phantoms;
 use runtime::{Runtime, SessionOptions};

@@ -96,8 +96,9 @@ impl InPlace {
 }
 
 fn semantic(version: &str) -> Result<Version> {
-    Version::parse(version)
-        .with_context(|| format!("trainer.export.version: {version:?} is not a semantic version such as 1.2.0"))
+    Version::parse(version).with_context(|| {
+        format!("trainer.export.version: {version:?} is not a semantic version such as 1.2.0")
+    })
 }
 
 fn default_graph(manifest: &Value) -> Value {

@@ -88,11 +88,7 @@ impl ModelVersion {
     ///
     /// # Errors
     /// When one has its semantic version and gives other answers.
-    pub(super) fn among(
-        &self,
-        registry: &str,
-        versions: &[Registered],
-    ) -> Result<Option<String>, Failure> {
+    pub(super) fn among(&self, registry: &str, versions: &[Registered]) -> Result<Option<String>, Failure> {
         let answers = self.tags.get(ANSWERS_TAG).map_or("", String::as_str);
         for Registered { number, tags, .. } in versions {
             if tags.get(BUNDLE_TAG) == Some(&self.bundle_sha256) {

@@ -1,7 +1,9 @@
 //! A bundle as a version of the registered model: in the store when this returns, or in the spool.
 
 use super::Tracker;
-use super::event::{ANSWERS_TAG, BUNDLE_TAG, GRAPH_TAG, ModelVersion, NAME_TAG, Texts, VERSION_TAG, contradicts};
+use super::event::{
+    ANSWERS_TAG, BUNDLE_TAG, GRAPH_TAG, ModelVersion, NAME_TAG, Texts, VERSION_TAG, contradicts,
+};
 use super::standing::Standing;
 use super::store::{self, Failure};
 use crate::config::Tracking;

@@ -5,6 +5,7 @@ use cxr_trainer::calibrate::Calibrated;
 use cxr_trainer::evaluate::EvaluationFile;
 use cxr_trainer::evaluate::external::ExternalEvaluation;
 use serde::de::DeserializeOwned;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 fn json<T: DeserializeOwned>(file: &Path) -> T {

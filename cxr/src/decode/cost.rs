@@ -45,10 +45,10 @@ fn png(bytes: &[u8]) -> Option<(u64, u64)> {
     let header = decoder.read_header_info().ok()?;
     let channels = match header.color_type {
         ColorType::Grayscale => 1,
-        ColorType::GrayscaleAlpha => 2,
+        // Of a palette, the indices and the samples.
+        ColorType::GrayscaleAlpha | ColorType::Indexed => 2,
         ColorType::Rgb => 3,
-        // A palette may have transparency.
-        ColorType::Rgba | ColorType::Indexed => 4,
+        ColorType::Rgba => 4,
     };
     let (sample_bytes, copies) = if header.bit_depth == BitDepth::Sixteen { (2, DEEP) } else { (1, 0) };
     let n_pixels = u64::from(header.width).saturating_mul(header.height.into());

@@ -65,8 +65,9 @@ impl Released {
     /// The next version, with everything as it was.
     pub(super) fn revision(&self) -> Result<Revision> {
         let old = self.bundle.manifest();
-        let version = Version::parse(&old.version)
-            .with_context(|| format!("the bundle's version {:?} is no semantic version", old.version))?;
+        let version = Version::parse(&old.version).with_context(|| {
+            format!("the bundle's version {:?} is not a semantic version such as 1.2.0", old.version)
+        })?;
         let manifest =
             Manifest { version: Bump::Minor.of(&version).to_string(), created: now()?, ..old.clone() };
         let mut files = BundleFiles::new();
@@ -75,7 +76,7 @@ impl Released {
             files.insert(name.clone(), bytes.to_vec());
         }
         let card = files.remove(CARD).with_context(|| format!("{CARD}: not in the bundle"))?;
-        let card = String::from_utf8(card).with_context(|| format!("{CARD}: is no text"))?;
+        let card = String::from_utf8(card).with_context(|| format!("{CARD}: is not UTF-8 text"))?;
         let card = renamed(&card, old, &manifest);
         Ok(Revision { manifest, files, card })
     }
@@ -91,7 +92,7 @@ impl Released {
         say(format!(
             "bundle digest {}, signed by {}",
             written.digest(),
-            written.signed_by().unwrap_or("nobody")
+            written.signed_by().unwrap_or_default()
         ));
         Ok(())
     }

@@ -75,6 +75,8 @@ answer = json.loads((work / "answer.json").read_bytes())
 (work / "id").write_text(answer.get("id") or "")
 PNG = "data:image/png;base64,"
 pictures = {key: value for key, value in answer.items() if str(value).startswith(PNG)}
+if "detail" in answer:
+    print(f"{answer['title']}: {answer['detail']}", file=sys.stderr)
 if "decision" in answer:
     probability = answer["probability"]
     probability = "not stated" if probability is None else f"{probability:.3f}"
@@ -97,7 +99,7 @@ for image in "${images[@]}"; do
   say "POST /v1/predictions?explain=true with $(basename "$image")"
   status=$(curl -sS --config "$work/curl.conf" -o "$work/answer.json" -w '%{http_code}' --data-binary "@$image" \
     -H 'Content-Type: application/octet-stream' "$base/v1/predictions?explain=true")
-  [ "$status" = 200 ] || failed="the service answered $status to $(basename "$image")"
+  [ "$status" = 200 ] || failed="the service answered $status to $(basename "$image"), as said above"
   name=$(basename "$image")
   show "$target/demo/${name%.*}"
   id=$(cat "$work/id")

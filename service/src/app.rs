@@ -7,6 +7,8 @@ use crate::audit::{AuditLog, SiteKey, leaf_key};
 use crate::auth::Verifier;
 use crate::config::Config;
 use crate::config::http::HttpConfig;
+use crate::config::model::{ModelConfig, ShadowConfig};
+use crate::crew::Crew;
 use crate::hangup::Hangup;
 use crate::http::server::Entrance;
 use crate::http::{self, Api, Deadlines, Exposition, Lateness, Lines, REFUSAL_CAUSES, server};
@@ -18,7 +20,7 @@ use crate::serving::{Reloader, Serving, Slot, watch};
 use crate::shadow::Shadow;
 use crate::store::Store;
 use crate::telemetry::metrics::Metrics;
-use crate::threads::{self, Crew};
+use crate::threads;
 use anyhow::Context;
 use axum::Router;
 use cxr::Workspace;
@@ -57,12 +59,19 @@ impl App {
         let verifier = Arc::new(Verifier::new(&config.auth)?);
         verifier.keep_fresh();
         let store = Arc::new(Store::new(&config.database)?);
-        let decoders = (0..config.limits.decode_threads.get()).map(|_| Workspace::default()).collect();
-        let decoders = Arc::new(Crew::start("decode", threads::COMPUTING, decoders)?);
         let serving = Serving::load(&config.model, threads::COMPUTING, Some(&metrics))
             .with_context(|| format!("the model bundle {}", config.model.bundle.display()))?;
         let slot = Arc::new(Slot::new(serving, Arc::clone(&metrics)));
-        let shadow = shadow(&config, &decoders, &store, &metrics)?;
+        let candidate = candidate(&config.model)?;
+        // After the models, whose memory is not theirs.
+        let memory = ImageMemory::new(&config.limits)?;
+        let decoders = (0..config.limits.decode_threads.get()).map(|_| Workspace::default()).collect();
+        let decoders = Arc::new(Crew::start("decode", threads::COMPUTING, decoders, memory.decoding)?);
+        let shadow = candidate.map(|(shadow, candidate)| {
+            let (decoders, store, metrics) =
+                (Arc::clone(&decoders), Arc::clone(&store), Arc::clone(&metrics));
+            Shadow::start(shadow, candidate, decoders, config.limits.decode(), store, metrics)
+        });
         let reloader = Arc::new(Reloader::new(config.model.clone(), Arc::clone(&slot), Arc::clone(&metrics)));
         tokio::spawn(Arc::clone(&reloader).at_hangup(hangup));
         let readiness = Arc::new(Readiness::new(
@@ -93,14 +102,11 @@ impl App {
         watch_resources(&metrics, Arc::clone(&store), Arc::clone(&verifier));
         let quotas = Arc::new(Quotas::new(config.limits.of_a_client()));
         tokio::spawn(Arc::clone(&quotas).forget());
-        // After the model, which is not theirs.
-        let memory = ImageMemory::new(&config.limits)?;
         let pipeline = Pipeline {
             slot,
             shadow,
             decoders,
             limits: config.limits.decode(),
-            memory,
             audit: AuditLog::new(&config.audit, &site_key, key, Arc::clone(&store), Arc::clone(&metrics)),
             requests: Requests::new(&site_key),
             site_key,
@@ -111,6 +117,7 @@ impl App {
         let api = Api {
             pipeline: Arc::new(pipeline),
             quotas,
+            uploads: memory.uploads,
             gate: Arc::clone(&gate),
             verifier,
             readiness: Arc::clone(&readiness),
@@ -191,18 +198,12 @@ fn watch_resources(metrics: &Metrics, store: Arc<Store>, verifier: Arc<Verifier>
 }
 
 /// The candidate, where one is configured. One that cannot serve stops the start: nobody would notice its silence.
-fn shadow(
-    config: &Config,
-    decoders: &Arc<Crew<Workspace>>,
-    store: &Arc<Store>,
-    metrics: &Arc<Metrics>,
-) -> anyhow::Result<Option<Shadow>> {
-    let Some(shadow) = &config.model.shadow else { return Ok(None) };
-    let candidate = Serving::load(&config.model.for_shadow(shadow), threads::IN_THE_BACKGROUND, None)
+fn candidate(config: &ModelConfig) -> anyhow::Result<Option<(&ShadowConfig, Serving)>> {
+    let Some(shadow) = &config.shadow else { return Ok(None) };
+    let candidate = Serving::load(&config.for_shadow(shadow), threads::IN_THE_BACKGROUND, None)
         .with_context(|| format!("service.model.shadow: the model bundle {}", shadow.bundle.display()))?;
     if let Err(cause) = &candidate.engine {
         anyhow::bail!("service.model.shadow: the device does not execute the candidate: {cause}");
     }
-    let (decoders, store, metrics) = (Arc::clone(decoders), Arc::clone(store), Arc::clone(metrics));
-    Ok(Some(Shadow::start(shadow, candidate, decoders, config.limits.decode(), store, metrics)))
+    Ok(Some((shadow, candidate)))
 }

@@ -48,6 +48,7 @@ pub use tls::{TlsError, certificate_expiry};
 
 use crate::auth::{Scope, Verifier};
 use crate::config::cors::CorsConfig;
+use crate::memory::Budget;
 use crate::pipeline::{Gate, Pipeline};
 use crate::quota::Quotas;
 use crate::readiness::Readiness;
@@ -71,6 +72,8 @@ pub struct Api {
     pub pipeline: Arc<Pipeline>,
     /// What one client may ask for.
     pub quotas: Arc<Quotas>,
+    /// Memory for bodies that are arriving or wait for their answer.
+    pub uploads: Budget,
     /// The door.
     pub gate: Arc<Gate>,
     /// Tokens.

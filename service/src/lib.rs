@@ -9,6 +9,7 @@ pub mod auth;
 pub mod commands;
 pub mod config;
 pub mod console;
+pub mod crew;
 pub mod descriptors;
 pub mod files;
 mod hangup;

@@ -26,8 +26,8 @@ pub struct Headroom {
 pub struct ImageMemory {
     /// Bodies that are arriving or wait for their answer.
     pub uploads: Budget,
-    /// Pixels that are being decoded.
-    pub decoding: Budget,
+    /// Bytes for pixels that are being decoded.
+    pub decoding: u64,
 }
 
 /// A part of the memory; those who ask are served in order.
@@ -86,7 +86,7 @@ impl ImageMemory {
             limit = headroom.of,
             "memory for images"
         );
-        Ok(Self { uploads: Budget::new(uploads), decoding: Budget::new(decoding) })
+        Ok(Self { uploads: Budget::new(uploads), decoding })
     }
 }
 
@@ -100,11 +100,6 @@ impl Budget {
     /// All of it.
     pub fn total_bytes(&self) -> u64 {
         u64::from(self.total_kib) * KIB
-    }
-
-    /// Whether so many bytes can ever be reserved.
-    pub fn can_hold(&self, bytes: u64) -> bool {
-        bytes.div_ceil(KIB) <= u64::from(self.total_kib)
     }
 
     /// Waits for so many bytes, or for all there are if that is less.
@@ -164,7 +159,7 @@ mod tests {
     #[tokio::test]
     async fn who_asks_for_too_much_waits_for_all_and_is_served_in_order() {
         let budget = Budget::new(100 * KIB);
-        assert!(budget.can_hold(100 * KIB) && !budget.can_hold(100 * KIB + 1));
+        assert_eq!(budget.total_bytes(), 100 * KIB);
         let first = budget.reserve(60 * KIB).await.unwrap();
         let large = tokio::spawn({
             let budget = budget.clone();

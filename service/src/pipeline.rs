@@ -8,7 +8,7 @@ mod answer;
 mod case;
 mod examine;
 mod explain;
-mod memory;
+mod load;
 mod patience;
 mod record;
 mod repeat;
@@ -23,12 +23,12 @@ pub use repeat::{Repeat, Reply, Said};
 
 use crate::audit::repeats::Requests;
 use crate::audit::{AuditLog, RecordError, SiteKey};
+use crate::crew::Crew;
 use crate::infer::Engine;
-use crate::memory::ImageMemory;
 use crate::serving::{Serving, Slot};
 use crate::shadow::{Answered, Shadow};
 use crate::telemetry::metrics::Metrics;
-use crate::threads::{Crew, JobLost};
+use crate::threads::JobLost;
 use case::Case;
 use cxr::intended_use::SitePatients;
 use cxr::{DecodeLimits, Workspace};
@@ -46,8 +46,6 @@ pub struct Pipeline {
     pub decoders: Arc<Crew<Workspace>>,
     /// What an upload may cost.
     pub limits: DecodeLimits,
-    /// Memory that images may take.
-    pub memory: ImageMemory,
     /// Where rows go.
     pub audit: AuditLog,
     /// Keys of requests, and which of them are under way.

@@ -4,15 +4,17 @@
 //! may wait for it are not scored, and counted.
 
 use crate::config::model::ShadowConfig;
+use crate::crew::{Crew, Load};
 use crate::infer::InferenceError;
 use crate::model::ServedModel;
 use crate::serving::Serving;
 use crate::store::{Store, StoreError};
 use crate::telemetry::logs::chain;
 use crate::telemetry::metrics::{Metrics, ShadowResult};
-use crate::threads::{Crew, JobLost};
+use crate::threads::JobLost;
 use bytes::Bytes;
 use cxr::decide::Verdict;
+use cxr::decode::cost;
 use cxr::embedding::EmbeddingMismatch;
 use cxr::intended_use::SitePatients;
 use cxr::metadata::AcquisitionMetadata;
@@ -26,6 +28,9 @@ use uuid::Uuid;
 
 /// Nobody waits for it, but a stuck device must not hold the queue for ever.
 const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Its own turns at the decoding threads. Subjects of tokens are not empty.
+const CLIENT: &str = "";
 
 /// What is compared of an image.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -191,6 +196,7 @@ impl Scorer {
     async fn prepare(&self, image: Bytes) -> Result<Arc<ModelInput>, ShadowError> {
         let manifest = self.candidate.model.manifest();
         let (limits, acceptance, spec) = (self.limits, manifest.acceptance, manifest.preprocess);
+        let load = Load::decoding(CLIENT, image.len(), cost::cost(&image, &limits));
         let job = move |workspace: &mut Workspace| -> Result<ModelInput, DecodeError> {
             let decoded = cxr::decode_with(workspace, &image, &limits, Cancel::NEVER)?;
             let accepted = AcceptedImage::accept(decoded, AcquisitionMetadata::default(), &acceptance)?;
@@ -198,6 +204,6 @@ impl Scorer {
             workspace.reclaim(accepted);
             Ok(input)
         };
-        Ok(Arc::new(self.decoders.run(job).await??))
+        Ok(Arc::new(self.decoders.queue(&load, job).done().await??))
     }
 }

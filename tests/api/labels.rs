@@ -49,6 +49,49 @@ async fn labels_are_kept_as_history_and_the_latest_counts() {
     assert_eq!(ids(&server, "label=negative").await, [id]);
 }
 
+/// A reader who corrects a correction is heard, and so is a second reader who says what the first said.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_correction_is_corrected_and_every_reader_is_heard() {
+    let server = Server::ready().await;
+    let answer: Value = server.post("", images::jpeg(1, true)).await.json().await.unwrap();
+    let id = answer["id"].as_str().unwrap();
+    let say = async |label: &str, actor: &str, status: u16| {
+        let statement =
+            json!({ "label": label, "source": "radiologist", "labelled_at": "2026-01-05T10:00:00Z" });
+        let request = server.client.post(format!("{}/v1/predictions/{id}/labels", server.base));
+        let token = tokens::sign_development(&tokens::claims(actor, "label"));
+        let answer = request.bearer_auth(token).json(&statement).send().await.unwrap();
+        assert_eq!(answer.status(), status, "{actor}: {label}");
+        answer.json::<Value>().await.unwrap()["id"].clone()
+    };
+    let first = say("negative", "anna", 201).await;
+    assert_eq!(say("negative", "anna", 200).await, first);
+    say("positive", "anna", 201).await;
+    assert_eq!(ids(&server, "label=positive").await, [id]);
+    let corrected = say("negative", "anna", 201).await;
+    assert_ne!(corrected, first);
+    assert_eq!(say("negative", "anna", 200).await, corrected);
+    assert_eq!(ids(&server, "label=negative").await, [id]);
+    assert!(ids(&server, "label=positive").await.is_empty());
+    say("negative", "bert", 201).await;
+
+    // Many deliveries of one statement at a time are one row.
+    let deliveries = futures_util::future::join_all((0..12).map(|_| async {
+        let statement =
+            json!({ "label": "positive", "source": "report", "labelled_at": "2026-01-06T10:00:00Z" });
+        state(&server, id, &statement).await.status().as_u16()
+    }));
+    let statuses = deliveries.await;
+    assert_eq!(statuses.iter().filter(|&&status| status == 201).count(), 1, "{statuses:?}");
+    assert!(statuses.iter().all(|status| matches!(status, 200 | 201)), "{statuses:?}");
+
+    let labels: Value =
+        server.get(&format!("/v1/predictions/{id}/labels"), "label").await.json().await.unwrap();
+    let said: Vec<&str> =
+        labels["labels"].as_array().unwrap().iter().map(|label| label["label"].as_str().unwrap()).collect();
+    assert_eq!(said, ["positive", "negative", "negative", "positive", "negative"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_label_is_refused() {
     let server = Server::ready().await;

@@ -1,26 +1,7 @@
 //! Memory and file descriptors: what the system leaves is enough for what is let in, and too little is said at the start.
 
-use std::io::Write;
 use system_tests::server::Options;
 use system_tests::{images, postgres, tokens};
-
-/// A PNG of RGBA with 16 bits: 8 bytes a pixel unpacked, a few hundred kilobytes packed.
-fn rgba16(width: u32, height: u32) -> Vec<u8> {
-    let mut file = Vec::new();
-    let mut encoder = png::Encoder::new(&mut file, width, height);
-    encoder.set_color(png::ColorType::Rgba);
-    encoder.set_depth(png::BitDepth::Sixteen);
-    encoder.set_compression(png::Compression::Fast);
-    let mut writer = encoder.write_header().unwrap();
-    let mut stream = writer.stream_writer().unwrap();
-    let row: Vec<u8> = (0..width).flat_map(|x| [(x % 200) as u8, 0, 9, 0, 9, 0, 255, 255]).collect();
-    for _ in 0..height {
-        stream.write_all(&row).unwrap();
-    }
-    stream.finish().unwrap();
-    writer.finish().unwrap();
-    file
-}
 
 /// The least memory that docs/CONFIG.md promises to be enough.
 const LEAST_MB: u64 = 1200;
@@ -29,7 +10,7 @@ const LEAST_MB: u64 = 1200;
 async fn is_enough(resource: &str) {
     let options = Options::on(&postgres::shared().database()).limited(resource);
     let mut server = options.set("limits.deadline_ms", &60000).start_ready().await;
-    let large = rgba16(6000, 6000);
+    let large = images::rgba16(6000, 6000);
     println!("{resource}: {} kB each; {} MB resident before", large.len() >> 10, server.memory_bytes() >> 20);
     let calls = (0..6).map(|_| server.post("", large.clone()));
     for answer in futures_util::future::join_all(calls).await {
@@ -54,7 +35,7 @@ async fn images_that_do_not_fit_together_are_decoded_one_after_the_other() {
 async fn an_image_that_needs_more_than_there_is_is_refused_with_its_row() {
     let url = postgres::shared().database();
     let server = Options::on(&url).set("limits.decode_memory_mb", &64).start_ready().await;
-    let answer = server.post("", rgba16(3000, 3000)).await;
+    let answer = server.post("", images::rgba16(3000, 3000)).await;
     let told = system_tests::server::problem(answer, 422, "rejected").await;
     assert_eq!(told["reason"], "too_many_pixels", "{told}");
     assert!(told["detail"].as_str().unwrap().contains("this service has 64 MiB for it"), "{told}");

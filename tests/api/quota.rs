@@ -1,13 +1,19 @@
 //! Limits of one client: others are not touched, and every answer says where it stands.
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use std::time::Duration;
 use system_tests::server::{Options, Server, problem};
 use system_tests::{images, postgres, tokens};
 
 async fn send(server: &Server, actor: &str) -> reqwest::Response {
+    send_image(server, actor, images::blank()).await
+}
+
+async fn send_image(server: &Server, actor: &str, image: Vec<u8>) -> reqwest::Response {
     let token = tokens::sign_development(&tokens::claims(actor, "predict"));
     let request = server.client.post(format!("{}/v1/predictions", server.base)).bearer_auth(token);
-    request.body(images::blank()).send().await.unwrap()
+    request.body(image).send().await.unwrap()
 }
 
 fn header(response: &reqwest::Response, name: &str) -> String {
@@ -65,6 +71,39 @@ async fn a_client_has_its_share_of_the_places() {
     drop(held);
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(send(&server, "slow").await.status(), 422);
+}
+
+/// Large images of one client are decoded one after the other on one thread; small ones of another client come between them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_with_large_images_does_not_delay_another_one() {
+    let options = Options::on(&postgres::shared().database());
+    let options = options.set("limits.decode_threads", &1).set("limits.deadline_ms", &60000);
+    let server = options.start_ready().await;
+    let large = images::rgba16(4000, 4000);
+    let mut calls: FuturesUnordered<_> =
+        (0..12).map(|_| send_image(&server, "large", large.clone())).collect();
+    // Every other one waits for the decoding thread now, or arrives.
+    assert_eq!(calls.next().await.unwrap().status(), 200);
+    let small = async {
+        for seed in 0..4 {
+            assert_eq!(send_image(&server, "small", images::jpeg(seed, true)).await.status(), 200);
+        }
+    };
+    let mut small = std::pin::pin!(small);
+    let mut n_between = 0;
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut small => break,
+            Some(answer) = calls.next() => {
+                assert_eq!(answer.status(), 200);
+                n_between += 1;
+            }
+        }
+    }
+    // One is under way whenever a small one comes.
+    assert!(n_between <= 6, "{n_between} of 11 large images came first");
+    assert_eq!(calls.count().await, 11 - n_between);
 }
 
 #[tokio::test(flavor = "multi_thread")]

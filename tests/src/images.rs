@@ -65,6 +65,24 @@ pub fn deep_png(samples: &[u16], (width, height): (u32, u32)) -> Vec<u8> {
     file
 }
 
+/// A PNG of RGBA with 16 bits: 8 bytes a pixel unpacked, a few hundred kilobytes packed.
+pub fn rgba16(width: u32, height: u32) -> Vec<u8> {
+    let mut file = Vec::new();
+    let mut encoder = png::Encoder::new(&mut file, width, height);
+    encoder.set_color(png::ColorType::Rgba);
+    encoder.set_depth(png::BitDepth::Sixteen);
+    encoder.set_compression(png::Compression::Fast);
+    let mut writer = encoder.write_header().expect("writing to memory");
+    let mut stream = writer.stream_writer().expect("writing to memory");
+    let row: Vec<u8> = (0..width).flat_map(|x| [(x % 200) as u8, 0, 9, 0, 9, 0, 255, 255]).collect();
+    for _ in 0..height {
+        stream.write_all(&row).expect("writing to memory");
+    }
+    stream.finish().expect("writing to memory");
+    writer.finish().expect("writing to memory");
+    file
+}
+
 /// Grey levels as PNG.
 pub fn png_of(levels: &[u8], (width, height): (u32, u32)) -> Vec<u8> {
     encode_png(levels, width, height)

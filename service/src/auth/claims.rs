@@ -97,6 +97,9 @@ fn text<'a>(claims: &'a Claims, name: &'static str) -> Result<&'a str, TokenErro
     claims.get(name).and_then(Value::as_str).ok_or(TokenError::Claim(name))
 }
 
+/// How the log names users of the database who read it without the service (migration 10).
+const DATABASE_USERS: &str = "database:";
+
 /// Rows name the subject and people read them: two subjects that look alike would be one person to an auditor.
 fn check_subject(subject: &str) -> Result<(), TokenError> {
     if subject.is_empty() || subject.len() > MAX_SUBJECT_BYTES {
@@ -104,6 +107,9 @@ fn check_subject(subject: &str) -> Result<(), TokenError> {
     }
     if subject.chars().any(is_unseen) || !is_nfc(subject) {
         return Err(TokenError::SubjectLookalike);
+    }
+    if subject.to_lowercase().starts_with(DATABASE_USERS) {
+        return Err(TokenError::SubjectReserved);
     }
     Ok(())
 }
@@ -236,6 +242,9 @@ mod tests {
             }
         }
         assert_eq!(check_subject("ho\u{308}gskolan"), Err(TokenError::SubjectLookalike));
+        assert_eq!(check_subject("database:cxr_owner"), Err(TokenError::SubjectReserved));
+        assert_eq!(check_subject("Database:x"), Err(TokenError::SubjectReserved));
+        assert_eq!(check_subject("databases:x"), Ok(()));
         assert_eq!(check_subject(""), Err(TokenError::SubjectLength));
         assert_eq!(check_subject(&"x".repeat(129)), Err(TokenError::SubjectLength));
     }

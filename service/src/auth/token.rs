@@ -71,6 +71,9 @@ pub enum TokenError {
          normalization form C"
     )]
     SubjectLookalike,
+    /// `sub` begins as the log names users of the database.
+    #[error("the claim sub begins with database:, which the log keeps for users of the database")]
+    SubjectReserved,
 }
 
 /// Checks tokens against the configured keys and claims.

@@ -103,7 +103,8 @@ pub(super) struct Labels {
 
 /// State the truth about an image.
 ///
-/// The same statement twice is one; another one is kept beside it, and the one that was found last counts.
+/// The same statement twice in a row is one. Every other one is kept beside the earlier ones: the one that was found last counts, and of
+/// those found at the same moment the one that was written down last.
 #[utoipa::path(
     post,
     path = "/v1/predictions/{id}/labels",

@@ -78,7 +78,7 @@ impl Upload {
         };
         // A body without a length may have all that is allowed.
         let bytes = declared.unwrap_or(body_limit as u64);
-        let room = admission.upload(bytes, &api.pipeline.memory.uploads);
+        let room = admission.upload(bytes, &api.uploads);
         match tokio::time::timeout_at(deadline.into(), room).await {
             Ok(true) => {}
             Ok(false) => return Err(ApiError::ClientOverloaded),

@@ -22,7 +22,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// What the steps found out so far.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Known {
     pub(super) observed: Observed,
     pub(super) timings: Timings,
@@ -129,23 +129,32 @@ impl Pipeline {
         let (image, stated, limits) = (case.image.clone(), case.stated.clone(), self.limits);
         let manifest = case.serving.model.manifest();
         let (acceptance, spec) = (manifest.acceptance, manifest.preprocess);
-        let reserved = self.room_to_decode(case).await?;
-        let (patience, mut found) = (case.patience.clone(), std::mem::take(known));
+        let load = self.load(case).await?;
+        let (patience, mut found) = (case.patience.clone(), known.clone());
         let closed = case.admission.closed();
         let given_up = move || match patience.ended() {
             None if closed.load(Ordering::Relaxed) => Some(Impatience::Expired),
             ended => ended,
         };
         let job = move |workspace: &mut Workspace| {
-            // Until the pixels are gone, even if nobody waits for them any more.
-            let _reserved = reserved;
             let input = given_up().map_or(Ok(()), |why| Err(why.into())).and_then(|()| {
                 let accepted = read(workspace, &image, &stated, &limits, &acceptance, &given_up, &mut found)?;
                 Ok(reduce(workspace, accepted, &spec, &mut found))
             });
             (found, input)
         };
-        let (found, input) = self.decoders.run(job).await.map_err(Failure::Decode)?;
+        let mut decoding = self.decoders.queue(&load, job);
+        let decoded = tokio::select! {
+            decoded = decoding.done() => decoded,
+            why = case.patience.clone().end() => {
+                if decoding.withdraw() {
+                    return Err(why.into());
+                }
+                // It has begun, and ends by itself.
+                decoding.done().await
+            }
+        };
+        let (found, input) = decoded.map_err(Failure::Decode)?;
         *known = found;
         input
     }

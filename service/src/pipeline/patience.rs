@@ -61,6 +61,15 @@ impl Patience {
         }
     }
 
+    /// Completes when it ends, with the reason.
+    pub(super) async fn end(self) -> Impatience {
+        let deadline = tokio::time::Instant::from_std(self.deadline);
+        tokio::select! {
+            () = self.gone() => Impatience::Abandoned,
+            () = tokio::time::sleep_until(deadline) => Impatience::Expired,
+        }
+    }
+
     /// Completes when the client is gone.
     pub(super) async fn gone(mut self) {
         // Nothing is ever sent: only the end of the other side can wake this.
@@ -77,11 +86,12 @@ mod tests {
     async fn it_ends_with_the_deadline_or_with_the_client() {
         let (here, patience) = until(Instant::now() + Duration::from_mins(1));
         assert_eq!(patience.ended(), None);
-        let gone = tokio::spawn(patience.clone().gone());
+        let end = tokio::spawn(patience.clone().end());
         drop(here);
-        gone.await.unwrap();
+        assert_eq!(end.await.unwrap(), Impatience::Abandoned);
         assert_eq!(patience.ended(), Some(Impatience::Abandoned));
         let (_here, patience) = until(Instant::now());
         assert_eq!(patience.ended(), Some(Impatience::Expired));
+        assert_eq!(patience.end().await, Impatience::Expired);
     }
 }

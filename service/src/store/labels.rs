@@ -40,45 +40,62 @@ pub struct StoredLabel {
 }
 
 const INSERT: &str = "
-INSERT INTO labels (id, prediction_id, label, source, labelled_at, request_id, actor)
-VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT ON CONSTRAINT label_once DO NOTHING
+WITH same AS (
+    SELECT label, actor, recorded_at, id FROM labels WHERE prediction_id = $2 AND source = $4 AND labelled_at = $5
+), latest AS (
+    SELECT label, actor FROM same ORDER BY recorded_at DESC, id DESC LIMIT 1
+)
+INSERT INTO labels (id, prediction_id, label, source, labelled_at, request_id, actor, restated)
+SELECT $1, $2, $3, $4, $5, $6, $7, (SELECT count(*)::integer FROM same WHERE label = $3)
+WHERE NOT EXISTS (SELECT FROM latest WHERE label = $3 AND actor = $7)
+ON CONFLICT ON CONSTRAINT label_once DO NOTHING
 RETURNING id, prediction_id, label, source, labelled_at, recorded_at, actor";
 
-const FIND: &str = "
+const LATEST: &str = "
 SELECT id, prediction_id, label, source, labelled_at, recorded_at, actor FROM labels
-WHERE prediction_id = $1 AND source = $2 AND labelled_at = $3 AND label = $4";
+WHERE prediction_id = $1 AND source = $2 AND labelled_at = $3 ORDER BY recorded_at DESC, id DESC LIMIT 1";
+
+/// How often a statement is tried that others overtake.
+const ATTEMPTS: usize = 3;
 
 const LIST: &str = "
 SELECT id, prediction_id, label, source, labelled_at, recorded_at, actor FROM labels
 WHERE prediction_id = $1 ORDER BY labelled_at DESC, recorded_at DESC, id DESC";
 
-/// The label, and whether it is new; one that was said before is given back as it was then.
+/// The label, and whether it is new. It is the delivery of an earlier one again where the latest with the same source and time says the
+/// same by the same reader; every other statement is a row of its own.
 pub(super) async fn insert(
     session: &mut Session,
     label: &NewLabel,
 ) -> Result<(StoredLabel, bool), StoreError> {
-    let inserted: Option<StoredLabel> = sqlx::query_as(INSERT)
-        .bind(Uuid::now_v7())
-        .bind(label.prediction_id)
-        .bind(label.label)
-        .bind(label.source)
-        .bind(label.labelled_at)
-        .bind(&label.request_id)
-        .bind(&label.actor)
-        .fetch_optional(&mut *session)
-        .await?;
-    if let Some(inserted) = inserted {
-        return Ok((inserted, true));
+    for _ in 0..ATTEMPTS {
+        let inserted: Option<StoredLabel> = sqlx::query_as(INSERT)
+            .bind(Uuid::now_v7())
+            .bind(label.prediction_id)
+            .bind(label.label)
+            .bind(label.source)
+            .bind(label.labelled_at)
+            .bind(&label.request_id)
+            .bind(&label.actor)
+            .fetch_optional(&mut *session)
+            .await?;
+        if let Some(inserted) = inserted {
+            return Ok((inserted, true));
+        }
+        let latest: Option<StoredLabel> = sqlx::query_as(LATEST)
+            .bind(label.prediction_id)
+            .bind(label.source)
+            .bind(label.labelled_at)
+            .fetch_optional(&mut *session)
+            .await?;
+        if let Some(latest) =
+            latest.filter(|latest| latest.label == label.label && latest.actor == label.actor)
+        {
+            return Ok((latest, false));
+        }
     }
-    let known: Option<StoredLabel> = sqlx::query_as(FIND)
-        .bind(label.prediction_id)
-        .bind(label.source)
-        .bind(label.labelled_at)
-        .bind(label.label)
-        .fetch_optional(session)
-        .await?;
     // Neither new nor known: it was swallowed.
-    known.map(|known| (known, false)).ok_or(StoreError::Rows { table: "labels", written: 1, kept: 0 })
+    Err(StoreError::Rows { table: "labels", written: 1, kept: 0 })
 }
 
 /// Every label of an image, the one that counts first.

@@ -1,35 +1,28 @@
-//! Memory for the pixels of an image, before it is decoded: waited for within the deadline.
+//! What decoding an image takes, known from its header.
 
 use super::examine::{Failure, Stop};
-use super::patience::Impatience;
 use super::{Case, Pipeline};
-use crate::memory::Reserved;
+use crate::crew::Load;
 use cxr::decode::{cost, sniff};
 use cxr::image::Format;
 use cxr::{RejectReason, Rejection};
 
 impl Pipeline {
-    /// Waits until what the header announces fits beside the images that are being decoded.
-    pub(super) async fn room_to_decode(&self, case: &Case) -> Result<Reserved, Stop> {
-        let budget = &self.memory.decoding;
-        let bytes = self.bytes_to_decode(case).await?;
-        if !budget.can_hold(bytes) {
+    /// Refuses an image that never fits into the memory for pixels.
+    pub(super) async fn load(&self, case: &Case) -> Result<Load, Stop> {
+        let (bytes, most) = (self.bytes_to_decode(case).await?, self.decoders.memory());
+        if bytes > most {
             return Err(Stop::Rejected(Rejection::new(
                 RejectReason::TooManyPixels,
                 format!(
                     "decoding needs up to {} MiB, this service has {} MiB for it",
                     bytes >> 20,
-                    budget.total_bytes() >> 20
+                    most >> 20
                 ),
                 "send the image at a lower resolution, or ask the operator for more memory",
             )));
         }
-        let deadline = tokio::time::Instant::from_std(case.patience.deadline());
-        tokio::select! {
-            reserved = budget.reserve(bytes) => reserved.ok_or(Stop::Dropped(Impatience::Expired)),
-            () = case.patience.clone().gone() => Err(Stop::Dropped(Impatience::Abandoned)),
-            () = tokio::time::sleep_until(deadline) => Err(Stop::Dropped(Impatience::Expired)),
-        }
+        Ok(Load::decoding(&case.actor, case.image.len(), bytes))
     }
 
     async fn bytes_to_decode(&self, case: &Case) -> Result<u64, Stop> {

@@ -8,13 +8,16 @@ use system_tests::postgres::{Cluster, psql};
 use system_tests::preload;
 use system_tests::server::Options;
 
-/// A cluster whose disk is full while a file exists.
-fn cluster() -> (tempfile::TempDir, Cluster, PathBuf) {
+/// A cluster whose disk is full, for files below a folder of its own, while a file exists.
+fn cluster(below: &str) -> (tempfile::TempDir, Cluster, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let library = preload::build("tests/faults/disk_full.c", folder.path());
     let full = folder.path().join("full");
-    let environment =
-        [("LD_PRELOAD", library.display().to_string()), ("CXR_DISK_FULL", full.display().to_string())];
+    let environment = [
+        ("LD_PRELOAD", library.display().to_string()),
+        ("CXR_DISK_FULL", full.display().to_string()),
+        ("CXR_DISK_FULL_FOR", below.to_owned()),
+    ];
     let environment = environment.each_ref().map(|(name, value)| (*name, value.as_str()));
     (folder, Cluster::durable(&environment), full)
 }
@@ -22,7 +25,7 @@ fn cluster() -> (tempfile::TempDir, Cluster, PathBuf) {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_table_can_grow() {
     let _host = HOST.read().await;
-    let (_folder, cluster, full) = cluster();
+    let (_folder, cluster, full) = cluster("/base/");
     let url = cluster.database();
     let mut trial = Trial::start("disk full", &url, Options::on(&url)).await;
     std::fs::write(&full, "").unwrap();
@@ -36,7 +39,7 @@ async fn no_table_can_grow() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_of_postgres_cannot_grow() {
     let _host = HOST.read().await;
-    let (_folder, cluster, full) = cluster();
+    let (_folder, cluster, full) = cluster("/");
     let url = cluster.database();
     let mut trial = Trial::start("disk full for its log", &url, Options::on(&url)).await;
     std::fs::write(&full, "").unwrap();

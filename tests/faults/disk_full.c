@@ -1,18 +1,30 @@
-/* Stands in front of what Postgres writes: while the file CXR_DISK_FULL exists, no file can grow, as on a disk that is full. What
-   is allocated already can be written again. */
+/* Stands in front of what Postgres writes: while the file CXR_DISK_FULL exists, no file can grow whose path holds CXR_DISK_FULL_FOR, as on
+   a disk that is full. What is allocated already can be written again. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
+static int meant(int file) {
+    const char *part = getenv("CXR_DISK_FULL_FOR");
+    char link[32], path[4096];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", file);
+    ssize_t n = readlink(link, path, sizeof path - 1);
+    if (!part || n < 0) return 0;
+    path[n] = 0;
+    return strstr(path, part) != NULL;
+}
+
 static int refused(int file, off_t end) {
     const char *full = getenv("CXR_DISK_FULL");
     struct stat is;
-    return full && access(full, F_OK) == 0 && fstat(file, &is) == 0 && S_ISREG(is.st_mode) && end > is.st_size;
+    return full && access(full, F_OK) == 0 && fstat(file, &is) == 0 && S_ISREG(is.st_mode) && end > is.st_size && meant(file);
 }
 
 ssize_t pwrite(int file, const void *bytes, size_t n, off_t at) {

@@ -1,4 +1,5 @@
-//! The model bundle: the contract between trainer and service, opened and verified; reading is a closure.
+//! The model bundle: the contract between trainer and service, opened and verified; reading is a closure. [`Bundle::open`] is the
+//! one judge of what a bundle holds: the trainer's commands and the service all ask it.
 
 mod manifest;
 mod signature;
@@ -71,6 +72,12 @@ pub enum BundleError {
         /// What is wrong.
         what: String,
     },
+    /// The model card is not the card of this bundle.
+    #[error("{}: {what}", Manifest::CARD)]
+    Card {
+        /// What is wrong.
+        what: String,
+    },
     /// The signature is missing, malformed, by an unknown key or wrong.
     #[error("{SIGNATURE}: {what}")]
     Signature {
@@ -116,6 +123,7 @@ impl Bundle {
             }
             files.insert(name.clone(), bytes);
         }
+        manifest.check_card(&files[Manifest::CARD])?;
         let reference = parse_json(Manifest::REFERENCE, &files[Manifest::REFERENCE])?;
         Ok(Self { manifest, digest, reference, signed_by, files })
     }

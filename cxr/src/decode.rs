@@ -100,6 +100,11 @@ fn unrecognised(bytes: &[u8]) -> Rejection {
     Rejection::new(RejectReason::UnrecognisedFormat, found, advice)
 }
 
+/// Whether the content is DICOM, which is not read.
+pub fn is_dicom(bytes: &[u8]) -> bool {
+    dicom::is(bytes)
+}
+
 /// The format that the first bytes announce.
 pub fn sniff(bytes: &[u8]) -> Option<Format> {
     if dicom::is(bytes) {

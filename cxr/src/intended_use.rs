@@ -4,7 +4,7 @@ use crate::metadata::{AcquisitionMetadata, MAX_AGE_YEARS, Modality, View};
 use serde::{Deserialize, Serialize};
 
 /// Who and what the model was made for. Absent limits accept everything.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IntendedUse {
     /// One sentence for people.

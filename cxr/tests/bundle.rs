@@ -56,6 +56,7 @@ fn bundle_with(edit: impl Fn(&mut Value)) -> Files {
         ("model.onnx".to_owned(), b"not really a graph".to_vec()),
         ("reference.json".to_owned(), reference().to_string().into_bytes()),
         ("golden/1.png".to_owned(), b"png".to_vec()),
+        ("MODEL_CARD.md".to_owned(), b"# cxr-pneumonia 1.0.0\n\n## Model details\n".to_vec()),
     ]
     .into();
     let mut manifest = manifest(&files);
@@ -132,6 +133,9 @@ fn a_manifest_that_contradicts_itself_is_refused() {
     refused("other.onnx", &|m| m["variants"]["fp32"]["file"] = json!("other.onnx"));
     refused("out of range", &|m| m["variants"]["fp32"]["policy"]["threshold"] = json!(1.5));
     refused("out of range", &|m| m["variants"]["fp32"]["calibration"]["scale"] = json!(-1.0));
+    refused("not a semantic version", &|m| m["version"] = json!("1.0"));
+    refused("describes another bundle", &|m| m["version"] = json!("1.1.0"));
+    refused("describes another bundle", &|m| m["name"] = json!("cxr-other"));
     refused("golden", &|m| m["variants"]["fp32"]["golden"] = json!([]));
     refused("preprocessing's output", &|m| m["model"]["input"]["shape"] = json!([null, 3, 224, 224]));
     refused("unknown field", &|m| m["surprise"] = json!(1));

@@ -22,7 +22,9 @@ pub(crate) use outside::PATIENCE;
 
 use crate::config::audit::AuditConfig;
 use crate::config::secret::Secret;
-use crate::store::{Filter, NewLabel, Page, Read, SignedHead, Store, StoreError, StoredLabel, StoredLeaf};
+use crate::store::{
+    Filter, LabelledPrediction, NewLabel, Page, Read, SignedHead, Store, StoreError, StoredLabel, StoredLeaf,
+};
 use crate::telemetry::metrics::Metrics;
 use crate::threads::JobLost;
 use columns::Columns;
@@ -285,11 +287,19 @@ impl AuditLog {
         self.store.find_prediction(id).await
     }
 
-    /// Rows that a filter lets through, the newest first.
+    /// The same with the label that counts.
     ///
     /// # Errors
     /// When the database gives no answer.
-    pub async fn list(&self, filter: &Filter, page: Page) -> Result<Vec<StoredPrediction>, StoreError> {
+    pub async fn find_labelled(&self, id: Uuid) -> Result<Option<LabelledPrediction>, StoreError> {
+        self.store.find_labelled(id).await
+    }
+
+    /// Rows that a filter lets through with the labels that count, the newest first.
+    ///
+    /// # Errors
+    /// When the database gives no answer.
+    pub async fn list(&self, filter: &Filter, page: Page) -> Result<Vec<LabelledPrediction>, StoreError> {
         self.store.list_predictions(filter, page).await
     }
 

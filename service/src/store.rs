@@ -25,8 +25,8 @@ mod write;
 pub use clock::ClockDifference;
 pub use connect::ConnectError;
 pub use error::StoreError;
-pub use export::ExportItem;
-pub use labels::{NewLabel, StoredLabel};
+pub use export::{ExportItem, ExportedLabel};
+pub use labels::{CountingLabel, LabelledPrediction, NewLabel, StoredLabel};
 pub use leader::{Grown, Leader};
 pub use months::{Dropping, Month};
 pub use pool::PoolState;
@@ -214,6 +214,14 @@ impl Store {
         self.reader.run(async |connection| predictions::find(connection, id).await).await
     }
 
+    /// The same with the label that counts.
+    ///
+    /// # Errors
+    /// When the database gives no answer.
+    pub async fn find_labelled(&self, id: Uuid) -> Result<Option<LabelledPrediction>, StoreError> {
+        self.reader.run(async |connection| predictions::find_labelled(connection, id).await).await
+    }
+
     /// The same, for an answer that is given again.
     ///
     /// # Errors
@@ -222,7 +230,7 @@ impl Store {
         self.repeater.run(async |connection| predictions::find(connection, id).await).await
     }
 
-    /// Rows that a filter lets through, the newest first.
+    /// Rows that a filter lets through with the labels that count, the newest first.
     ///
     /// # Errors
     /// When the database gives no answer.
@@ -230,7 +238,7 @@ impl Store {
         &self,
         filter: &Filter,
         page: Page,
-    ) -> Result<Vec<StoredPrediction>, StoreError> {
+    ) -> Result<Vec<LabelledPrediction>, StoreError> {
         self.reader.run(async |connection| predictions::list(connection, filter, page).await).await
     }
 

@@ -47,6 +47,21 @@ async fn labels_are_kept_as_history_and_the_latest_counts() {
     assert_eq!(sources, ["follow_up", "radiologist", "report"]);
     assert!(ids(&server, "label=positive").await.is_empty());
     assert_eq!(ids(&server, "label=negative").await, [id]);
+
+    // Every form of the log gives the label that counts beside its row, and none beside the others.
+    let other: Value = server.post("", images::jpeg(2, true)).await.json().await.unwrap();
+    let text = async |path: &str| server.get(path, "audit:read").await.text().await.unwrap();
+    let row: Value = serde_json::from_str(&text(&format!("/v1/predictions/{id}")).await).unwrap();
+    let counting = ["negative", "follow_up", "2026-02-05T10:00:00Z"];
+    assert_eq!(["label", "source", "labelled_at"].map(|member| row[member].as_str().unwrap()), counting);
+    let streamed = text("/v1/predictions?format=ndjson").await;
+    let rows: Vec<Value> = streamed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&rows[0]["id"], &rows[1]), (&other["id"], &row));
+    assert!(["label", "source", "labelled_at"].iter().all(|member| rows[0][*member].is_null()), "{rows:?}");
+    let streamed = text("/v1/predictions?format=csv").await;
+    let lines: Vec<&str> = streamed.lines().collect();
+    assert!(lines[0].ends_with(",label,source,labelled_at") && lines[1].ends_with(",,,"), "{streamed}");
+    assert!(lines[2].ends_with(&counting.join(",")), "{streamed}");
 }
 
 /// A reader who corrects a correction is heard, and so is a second reader who says what the first said.

@@ -8,6 +8,7 @@ mod deeds;
 mod erasure;
 mod foreign;
 mod forgery;
+mod labels;
 mod reads;
 mod repeats;
 mod replay;

@@ -20,18 +20,30 @@ pub fn copy(place: &Path, version: &str) {
     std::fs::rename(&new, place).expect("renaming");
 }
 
-/// Changes the manifest and signs it again.
+/// Changes the manifest, puts its name and version on the card, and signs it again.
 pub fn edit(place: &Path, change: impl FnOnce(&mut Value)) {
     let path = place.join("bundle.json");
     let mut manifest: Value =
         serde_json::from_slice(&std::fs::read(&path).expect("a manifest")).expect("JSON");
     change(&mut manifest);
+    retitle(&place.join("MODEL_CARD.md"), &mut manifest);
     let bytes = serde_json::to_vec_pretty(&manifest).expect("JSON");
     let pem = std::fs::read_to_string(root().join("config/development-signing-key.pem")).expect("the key");
     let key = SigningKey::from_pkcs8_pem(&pem).expect("an Ed25519 key");
     let signature = cxr::bundle::sign(&bytes, &key);
     std::fs::write(&path, bytes).expect("writing");
     std::fs::write(place.join("signature"), serde_json::to_vec(&signature).expect("JSON")).expect("writing");
+}
+
+/// The card names the bundle that it lies in.
+fn retitle(path: &Path, manifest: &mut Value) {
+    let text = |key: &str| manifest[key].as_str().expect("a text").to_owned();
+    let card = std::fs::read_to_string(path).expect("a card");
+    let (_, rest) = card.split_once('\n').expect("a title");
+    let card = format!("# {} {}\n{rest}", text("name"), text("version"));
+    std::fs::write(path, &card).expect("writing");
+    manifest["files"]["MODEL_CARD.md"] =
+        serde_json::json!({ "sha256": cxr::bundle::sha256_hex(card.as_bytes()), "bytes": card.len() });
 }
 
 /// Flips a byte in the middle of a file.

@@ -1,5 +1,6 @@
 //! What `eda` and `split` share: every image examined once, duplicates, leakage.
 
+pub mod confounders;
 pub mod duplicates;
 pub mod leakage;
 pub mod survey;
@@ -14,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Count {
     /// Images.
     pub images: usize,
-    /// Patients, as far as file names tell.
+    /// Patients, by the index's rule.
     pub patients: usize,
 }
 

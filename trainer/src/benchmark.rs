@@ -11,12 +11,14 @@ use crate::export::{self, BundleFiles, VARIANT, golden};
 use crate::model::{Architecture, Network, Precision, weights};
 use crate::quantise::quantise;
 use crate::quantise::variant::{GRAPH_INT8, VARIANT_INT8, try_batches};
-use anyhow::{Context, Result};
+use crate::run::origin::ensure_no_files;
+use anyhow::{Context, Result, ensure};
 use cxr::AffineCalibration;
-use cxr::bundle::{Evaluation, Manifest, Provenance, SCHEMA_VERSION, Trust, Variant, key_id, sha256_hex};
+use cxr::bundle::{Evaluation, MANIFEST, Manifest, Provenance, SCHEMA_VERSION, Variant, key_id, sha256_hex};
 use ed25519_dalek::SigningKey;
 use phantoms::Phantoms;
 use runtime::{Runtime, SessionOptions};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
 use tch::Device;
@@ -33,7 +35,7 @@ pub struct Request<'a> {
     pub seed: u64,
     /// Weights instead: a backbone under torchvision's names, or a whole network of a run.
     pub weights: Option<&'a Path>,
-    /// The bundle's folder; replaced when it exists.
+    /// The bundle's folder; an older bundle for measuring speed in it is replaced.
     pub out: &'a Path,
     /// Who signs it.
     pub signing_key: &'a Path,
@@ -41,12 +43,31 @@ pub struct Request<'a> {
     pub onnxruntime: &'a Path,
 }
 
+/// Refuses a folder with anything but an older bundle for measuring speed: all of it would be lost.
+fn ensure_replaceable(folder: &Path) -> Result<()> {
+    let file = folder.join(MANIFEST);
+    if !file.exists() {
+        return ensure_no_files(folder);
+    }
+    let bytes = std::fs::read(&file).with_context(|| format!("{}: cannot be read", file.display()))?;
+    let manifest: Value =
+        serde_json::from_slice(&bytes).with_context(|| format!("{}: is no manifest", file.display()))?;
+    ensure!(
+        manifest["training"]["dataset"] == DATASET,
+        "{}: holds a bundle that was trained; choose another --out",
+        folder.display()
+    );
+    Ok(())
+}
+
 /// Makes the bundle.
 ///
 /// # Errors
-/// When the weights do not fit, ONNX Runtime refuses a graph, or the folder cannot be written.
+/// When the folder holds something else, the weights do not fit, ONNX Runtime refuses a graph, `verify` refuses the bundle, or the folder
+/// cannot be written.
 pub fn benchmark_bundle(config: &Config, request: &Request) -> Result<()> {
     let key = export::signing_key(request.signing_key)?;
+    ensure_replaceable(request.out)?;
     let phantoms = Phantoms::generate(config)?;
     let network = network(request, &phantoms)?;
     let size = phantoms.size;
@@ -80,13 +101,9 @@ pub fn benchmark_bundle(config: &Config, request: &Request) -> Result<()> {
     files.insert(Manifest::REFERENCE.to_owned(), export::json(&reference)?);
     let evaluation = evaluation(config, &variants[VARIANT], &phantoms, &scored)?;
     let mut manifest = manifest(config, request, contract, variants, evaluation)?;
-    files.insert("MODEL_CARD.md".to_owned(), card(&manifest, &key).into_bytes());
+    files.insert(Manifest::CARD.to_owned(), card(&manifest, &key).into_bytes());
     export::seal(&mut manifest, &mut files, &key)?;
-    export::replace_folder(request.out, &files)?;
-    let bundle = export::open(request.out, &Trust::SignedBy(vec![key.verifying_key()]))?;
-    say(format!("{} {} -> {}", manifest.name, manifest.version, request.out.display()));
-    say(format!("bundle digest {}, signed by {}", bundle.digest(), bundle.signed_by().unwrap_or("nobody")));
-    Ok(())
+    export::deliver(request.out, &files, &key, request.onnxruntime).map(drop)
 }
 
 /// The network: fresh weights whose normalisations have met the phantoms, so that no layer's values vanish or explode and the

@@ -10,12 +10,15 @@ pub(crate) use embedding::embedding_reference;
 pub(crate) use fit::{Scored, fit};
 pub mod policy;
 
+use crate::census::Census;
+use crate::config::Calibration;
 use crate::console::say;
 use crate::dataset::folds::Fold;
 use crate::evaluate::measure::Sample;
 use crate::evaluate::patients;
 use crate::files;
 use crate::run::RunDirectory;
+use crate::sample_size::least_sensitivity;
 use crate::trained::TrainedRun;
 use anyhow::{Context, Result, ensure};
 use comparison::MethodJudgement;
@@ -100,11 +103,38 @@ pub fn probabilities(calibration: AffineCalibration, logits: &[f64]) -> Vec<f64>
     logits.iter().map(|logit| calibration.apply(*logit).value()).collect()
 }
 
+/// Refuses a calibrate fold that is too small to choose an operating point.
+///
+/// # Errors
+/// Says how many images of which class are missing, and what a threshold would be worth that the positives at hand chose.
+pub fn check_enough(census: &Census, config: &Calibration) -> Result<()> {
+    let least = config.min_per_class;
+    let [negative, positive] = census.of_fold(policy::FOLD).map(|count| count.images);
+    let missing = [("negative", negative), ("positive", positive)]
+        .into_iter()
+        .filter(|(_, n)| *n < least)
+        .map(|(label, n)| format!("{} more {label} images", least - n))
+        .collect::<Vec<_>>();
+    let target = config.target_sensitivity;
+    ensure!(
+        missing.is_empty(),
+        "the calibrate fold has {negative} negative and {positive} positive images; trainer.calibration.min_per_class asks for {least} of \
+         each: {} are missing. Add data, or raise trainer.data.calibrate_fraction and start another run. An operating point for \
+         sensitivity {target} that {positive} positives choose is only sure to have {:.2} on new patients (95 % confidence); with {least} \
+         it is {:.2}",
+        missing.join(" and "),
+        least_sensitivity(target, positive),
+        least_sensitivity(target, least)
+    );
+    Ok(())
+}
+
 /// Fits calibration, operating point, prediction sets and reference, judges them, and writes them down.
 ///
 /// # Errors
-/// When the scores do not allow it.
+/// When the fold is too small or the scores do not allow it.
 pub fn calibrate(trained: &TrainedRun) -> Result<Calibrated> {
+    check_enough(&Census::of(trained)?, &trained.config.calibration)?;
     let (config, seed) = (&trained.config.calibration, trained.config.seed);
     let train = trained.score(Fold::Train)?.1.embeddings;
     let embedding = embedding_reference(&train, config.components, config.ood_score)?;

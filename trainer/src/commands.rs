@@ -9,6 +9,7 @@ pub(crate) mod eda;
 pub(crate) mod evaluate;
 pub(crate) mod explain;
 pub(crate) mod export;
+pub(crate) mod init;
 pub(crate) mod quantise;
 pub(crate) mod recalibrate;
 pub(crate) mod register;

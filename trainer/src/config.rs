@@ -1,5 +1,5 @@
-//! The configuration as one typed tree: the section `trainer` of config/default.yaml, a file over it, the command line
-//! over both. Values are checked here; what they mean is said where they are used.
+//! The configuration as one typed tree: the section `trainer` of config/default.yaml, files over it, the command line
+//! over all. Values are checked here; what they mean is said where they are used.
 
 pub mod audit;
 pub mod augmentation;
@@ -7,7 +7,11 @@ pub mod calibration;
 pub mod data;
 pub mod evaluation;
 pub mod export;
+pub mod gates;
+mod layers;
 pub mod model;
+pub mod provenance;
+mod required;
 pub mod robustness;
 pub mod tracking;
 pub mod training;
@@ -19,21 +23,21 @@ pub use calibration::Calibration;
 pub use data::Data;
 pub use evaluation::Evaluation;
 pub use export::Export;
+pub use gates::Gates;
+pub(crate) use layers::nearest;
 pub use model::Model;
+pub use provenance::Provenance;
 pub use robustness::Robustness;
 pub use tracking::Tracking;
 pub use training::Training;
 pub use tune::Tune;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use cxr::{AcceptancePolicy, PreprocessSpec};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// The file that lists every key.
-pub const DEFAULT_FILE: &str = "config/default.yaml";
-
-/// The folder that holds data and weights, as the default configuration names it.
+/// The folder that holds data and weights, as the configurations in config/ name it.
 pub const DATA_FOLDER: &str = "../shared/data";
 
 /// The section `trainer`.
@@ -70,9 +74,14 @@ pub struct Config {
     pub tracking: Tracking,
     /// `tune`.
     pub tune: Tune,
+    /// `provenance`.
+    pub provenance: Provenance,
+    /// `gates`.
+    pub gates: Gates,
 }
 
-/// The part that weights depend on, without the folders of this machine: what a run must not change while it goes on.
+/// The part that weights depend on, without the folders of this machine: what a run must not change once it has weights. Keys of
+/// these sections on which no weight depends are blank.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TrainingPart {
     seed: u64,
@@ -85,22 +94,16 @@ pub struct TrainingPart {
 }
 
 impl Config {
-    /// Reads the section `trainer` of config/default.yaml with `overlay` over it. `data_folder` stands for
+    /// Reads the section `trainer` of config/default.yaml with these files over it, the later over the earlier. `data_folder` stands for
     /// [`DATA_FOLDER`] in every path.
     ///
     /// # Errors
     /// Names the key and the file of what is missing, unknown, of a wrong type or out of range.
-    pub fn load(overlay: Option<&Path>, data_folder: Option<&Path>) -> Result<Self> {
-        let mut layers = config::Config::builder().add_source(yaml_file(Path::new(DEFAULT_FILE)));
-        if let Some(path) = overlay {
-            layers = layers.add_source(yaml_file(path));
-        }
-        let section: config::Value =
-            layers.build()?.get("trainer").context("reading the section `trainer`")?;
-        let mut config: Self = serde_path_to_error::deserialize(section)
-            .map_err(|error| anyhow::anyhow!("trainer.{}: {}", error.path(), error.inner()))?;
+    pub fn load(files: &[PathBuf], data_folder: Option<&Path>) -> Result<Self> {
+        let mut config: Self = layers::read(files)?;
         if let Some(folder) = data_folder {
             let others = [
+                config.data.table.as_mut(),
                 config.model.weights.as_mut(),
                 config.export.originals.as_mut(),
                 config.calibration.ood_images.as_mut(),
@@ -112,16 +115,21 @@ impl Config {
                 }
             }
         }
+        config.tracking = config.tracking.named_after(&config.export.name);
         config.check()?;
         Ok(config)
     }
 
     /// What a run is frozen with.
     pub fn training_part(&self) -> TrainingPart {
-        let Self { seed, mut data, acceptance, preprocess, mut model, training, augmentation, .. } =
+        let Self { seed, mut data, acceptance, preprocess, mut model, mut training, augmentation, .. } =
             self.clone();
         data.root = PathBuf::new();
         data.cache = None;
+        data.name = String::new();
+        data.max_unreadable_share = 0.0;
+        data.table = data.table.map(|path| path.file_name().map(PathBuf::from).unwrap_or_default());
+        training.workers = 0;
         model.weights = model.weights.map(|path| path.file_name().map(PathBuf::from).unwrap_or_default());
         TrainingPart { seed, data, acceptance, preprocess, model, training, augmentation }
     }
@@ -150,6 +158,7 @@ impl Config {
         self.evaluation.check()?;
         self.robustness.check()?;
         self.export.check()?;
+        self.gates.check()?;
         self.tune.check()
     }
 }
@@ -158,8 +167,4 @@ impl Config {
 fn fraction(key: &str, value: f64) -> Result<()> {
     ensure!((0.0..1.0).contains(&value), "trainer.{key}: {value} is not in [0, 1)");
     Ok(())
-}
-
-fn yaml_file(path: &Path) -> config::File<config::FileSourceFile, config::FileFormat> {
-    config::File::from(path).format(config::FileFormat::Yaml)
 }

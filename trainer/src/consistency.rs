@@ -86,7 +86,7 @@ impl Consistency {
     /// # Errors
     /// When a copy is missing or an image cannot be scored.
     pub fn measure(scorer: &mut Scorer, data: &Data, originals: &Path, copies: &Path) -> Result<Self> {
-        let pairs = Index::scan(originals, data)?
+        let pairs = Index::scan_part(originals, data)?
             .entries
             .iter()
             .map(|Entry { path, .. }| {

@@ -2,12 +2,19 @@
 
 pub mod augment;
 pub mod cache;
+pub mod columns;
+pub mod copies;
 pub mod folds;
 pub mod groups;
+pub mod guess;
 pub mod index;
 pub mod loader;
 pub mod loose;
 pub mod parallel;
 pub mod patient;
 pub mod pixels;
+mod problems;
 pub mod readable;
+pub(crate) mod scan;
+mod strata;
+pub(crate) mod table;

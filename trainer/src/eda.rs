@@ -8,6 +8,7 @@ pub mod label_noise;
 pub mod plots;
 pub mod sheets;
 
+use crate::audit::confounders::{self, Confounder};
 use crate::audit::count_lines;
 use crate::audit::duplicates::{self, Duplicates};
 use crate::audit::leakage::Leakage;
@@ -15,6 +16,7 @@ use crate::audit::survey::{Survey, survey};
 use crate::config::Config;
 use crate::console::say;
 use crate::dataset::index::{Index, OfficialSplit};
+use crate::dataset::patient::PatientRule;
 use crate::dataset::readable::check_share;
 use crate::files;
 use crate::run::RunDirectory;
@@ -27,6 +29,8 @@ use std::collections::BTreeMap;
 use tch::Device;
 
 const FILE: &str = "eda.json";
+/// Raised when the file holds something else of the same data.
+const CONTENT: u32 = 2;
 
 /// `eda.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -50,6 +54,10 @@ pub struct Eda {
     pub leakage: Leakage,
     /// The untouched originals, where the configuration names a folder of them.
     pub originals: Option<Examined>,
+    /// Who says which files are one patient's.
+    pub patients: PatientRule,
+    /// Properties that several images differ in, and how well each tells the class.
+    pub confounders: Vec<Confounder>,
     /// Labels that cross-validated scores contradict, train and val alone; none until the second stage is done.
     pub label_noise: Option<LabelNoise>,
 }
@@ -101,10 +109,10 @@ fn key(index: &Index, config: &Config) -> Result<String> {
         None => None,
     };
     let originals = match originals(config) {
-        Some(root) => Some(Index::scan(root, &config.data)?.digest()),
+        Some(root) => Some(Index::scan_part(root, &config.data)?.digest()),
         None => None,
     };
-    let part = (index.digest(), originals, weights, config.training_part(), config.audit);
+    let part = (CONTENT, index.digest(), originals, weights, config.training_part(), config.audit);
     Ok(sha256_hex(&serde_json::to_vec(&part)?))
 }
 
@@ -140,6 +148,8 @@ fn properties(config: &Config, run: &RunDirectory, index: &Index, key: String) -
         images,
         excluded: index.excluded.clone(),
         passed_over: index.passed_over.clone(),
+        patients: index.patients.clone(),
+        confounders: confounders::find(index, &survey, config.seed),
         unreadable: survey.unreadable,
         duplicates,
         leakage,
@@ -151,7 +161,7 @@ fn properties(config: &Config, run: &RunDirectory, index: &Index, key: String) -
 }
 
 fn examine_originals(config: &Config, run: &RunDirectory, root: &std::path::Path) -> Result<Examined> {
-    let index = Index::scan(root, &config.data)?;
+    let index = Index::scan_part(root, &config.data)?;
     let survey: Survey = survey(&index, config, "originals")?;
     check_share(&index, &survey.unreadable, config.data.max_unreadable_share)?;
     files::write_figure(run, "eda-originals.svg", plots::sizes(&index, &survey)?)?;
@@ -175,6 +185,14 @@ fn report(eda: &Eda) {
         if eda.leakage.is_empty() { "none" } else { "LEAKAGE" }
     ));
     eda.leakage.lines().iter().for_each(say);
+    for files in &eda.duplicates.contradicting {
+        say(format!("  the same file in several classes, the labels contradict: {}", files.join(", ")));
+    }
+    // Where each file is a patient, every command has said so already.
+    if eda.patients.tells_patients() {
+        say(eda.patients.statement());
+    }
+    confounders::lines(&eda.confounders).iter().for_each(say);
     for (path, reason) in &eda.unreadable {
         say(format!("  {path}: {reason}"));
     }

@@ -3,6 +3,7 @@
 pub mod details;
 pub mod external;
 pub mod measure;
+pub mod named_groups;
 pub mod plots;
 pub mod subgroups;
 pub mod worst;
@@ -13,6 +14,7 @@ use crate::console::say;
 use crate::dataset::folds::Fold;
 use crate::dataset::pixels::Pixels;
 use crate::files;
+use crate::fitness::standing::images_digest;
 use crate::ledger::{self, Look};
 use crate::score::Scores;
 use crate::trained::TrainedRun;
@@ -24,6 +26,7 @@ use measure::Sample;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::PathBuf;
 use worst::Case;
 
 /// `evaluation-<fold>.json`.
@@ -47,7 +50,8 @@ pub struct EvaluationFile {
 }
 
 impl EvaluationFile {
-    fn name(fold: Fold) -> String {
+    /// The file of a fold.
+    pub fn name(fold: Fold) -> String {
         format!("evaluation-{}.json", fold.name())
     }
 
@@ -83,6 +87,8 @@ pub struct Subject {
     pub config_sha256: String,
     /// Probability and decision.
     pub calibrated: Calibrated,
+    /// Where looks at the test fold are entered.
+    pub ledger: PathBuf,
 }
 
 /// Evaluates one fold of a run, writes figures and scores down and prints the table. `reason` says why the test split is
@@ -102,6 +108,7 @@ pub fn evaluate(
         name: trained.run.name(),
         config_sha256: trained.config.digest()?,
         calibrated: calibrated.clone(),
+        ledger: trained.ledger(),
     };
     let evaluation = judge(&subject, trained.config, fold, reason, &pixels, &scores)?;
     let table = scores_csv(&pixels, &scores, calibrated)?;
@@ -185,13 +192,18 @@ pub fn judge(
         seed: config.seed,
     };
     let figures = sample.fold_evaluation(threshold, CALIBRATION_BINS)?;
-    let subgroups = subgroups::of_fold(pixels, config.export.originals.as_deref());
+    let names = config.evaluation.name_subgroups()?;
+    let subgroups = subgroups::of_fold(pixels, &names, config.export.originals.as_deref());
     let subgroups = subgroups::measure(&subgroups, &sample, threshold);
     let details = details::measure(calibrated, &sample, scores, subgroups)?;
     let confusion = ConfusionMatrix::at(&probabilities, &positive, threshold);
     if let (Fold::Test, Some(reason)) = (fold, reason) {
-        let look = Look::now(subject, reason, positive.len(), figures.auc.value)?;
-        ledger::append(&config.evaluation.ledger, &look)?;
+        let look = Look {
+            images_sha256: Some(images_digest(pixels.entries.iter())),
+            gates_sha256: Some(config.gates_digest()?),
+            ..Look::now(subject, reason, positive.len(), figures.auc.value)?
+        };
+        ledger::append(&subject.ledger, &look)?;
     }
     let evaluation = EvaluationFile {
         fold,

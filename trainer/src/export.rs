@@ -24,11 +24,12 @@ use crate::dataset::folds::Fold;
 use crate::environment::{Environment, now};
 use crate::evaluate::EvaluationFile;
 use crate::files;
+use crate::fitness;
 use crate::release::version::{Bump, InPlace, next};
 use crate::train::decode;
 use crate::trained::TrainedRun;
 use anyhow::{Context, Result, ensure};
-use card::Card;
+use card::{Card, Facts};
 use cxr::bundle::{
     Bundle, Evaluation, FileDigest, Golden, Manifest, Provenance, SCHEMA_VERSION, Trust, Variant, key_id,
     sha256_hex,
@@ -37,7 +38,8 @@ use cxr::heatmap::HeatmapScale;
 use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::DecodePrivateKey;
 use parity::Parity;
-pub(crate) use place::replace_folder;
+pub use place::Delivered;
+pub(crate) use place::deliver;
 use runtime::{Runtime, Session, SessionOptions};
 pub(crate) use seal::seal;
 use std::collections::BTreeMap;
@@ -68,8 +70,8 @@ pub(crate) type BundleFiles = BTreeMap<String, Vec<u8>>;
 /// Exports the run.
 ///
 /// # Errors
-/// When parity fails, an evaluation is missing, the bundle is too large or cannot be opened again.
-pub fn export(trained: &TrainedRun, calibrated: &Calibrated, paths: &ExportPaths) -> Result<()> {
+/// When parity fails, an evaluation is missing, the bundle is too large, or `verify` refuses it.
+pub fn export(trained: &TrainedRun, calibrated: &Calibrated, paths: &ExportPaths) -> Result<Delivered> {
     let key = signing_key(&paths.signing_key)?;
     let architecture = trained.config.model.architecture;
     let size = (trained.config.preprocess.width, trained.config.preprocess.height);
@@ -103,36 +105,36 @@ pub fn export(trained: &TrainedRun, calibrated: &Calibrated, paths: &ExportPaths
     )?;
     let mut manifest = manifest(trained, calibrated, evaluation, (golden, found.maps.scale.clone()))?;
     let int8 = int8::add(trained, calibrated, &runtime, &mut manifest, &mut files)?;
-    manifest.version =
-        next(in_place.as_ref(), &manifest, &sha256_hex(&files[GRAPH]), paths.bump)?.to_string();
+    // A version depends on what every variant answers.
+    manifest.files = files.iter().map(|(name, bytes)| (name.clone(), digest(bytes))).collect();
+    manifest.version = next(in_place.as_ref(), &manifest, paths.bump)?.to_string();
     let further = further::measurements(trained, calibrated)?;
     let deep = consistency.as_ref().and_then(|consistency| consistency.deep.as_ref());
     let sections: Vec<String> = [card::depth_section(deep), found.maps.section(), found.referred_section()]
         .into_iter()
         .chain(int8)
         .collect();
+    let facts = Facts::of(trained, calibrated)?;
+    files.insert(fitness::FILE.to_owned(), json(facts.fitness())?);
     let card = Card {
         manifest: &manifest,
+        facts: &facts,
         consistency: consistency.as_ref(),
         parity: &parity,
         further: &further,
         sections: &sections,
         key: &key_id(&key.verifying_key()),
     };
-    files.insert("MODEL_CARD.md".to_owned(), card.render().into_bytes());
+    files.insert(Manifest::CARD.to_owned(), card.render().into_bytes());
     if let Some(report) = &paths.report {
         let text = std::fs::read(report).with_context(|| format!("{}: cannot be read", report.display()))?;
-        files.insert("REPORT.md".to_owned(), text);
+        files.insert("REPORT.md".to_owned(), facts.fitness().in_front_of(text));
     }
     seal(&mut manifest, &mut files, &key)?;
     let n_bytes: usize = files.values().map(Vec::len).sum();
     let limit = trained.config.export.max_bytes;
     ensure!(n_bytes <= limit, "the bundle has {n_bytes} bytes, trainer.export.max_bytes allows {limit}");
-    replace_folder(&paths.bundle, &files)?;
-    let bundle = open(&paths.bundle, &Trust::SignedBy(vec![key.verifying_key()]))?;
-    say(format!("{} {} -> {}, {n_bytes} bytes", manifest.name, manifest.version, paths.bundle.display()));
-    say(format!("bundle digest {}, signed by {}", bundle.digest(), bundle.signed_by().unwrap_or("nobody")));
-    Ok(())
+    deliver(&paths.bundle, &files, &key, &paths.onnxruntime)
 }
 
 /// Opens a bundle in a folder.

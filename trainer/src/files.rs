@@ -51,6 +51,21 @@ pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T
     Ok(Some(value))
 }
 
+/// Keeps a folder out of git, whatever repository it lies in: what a run leaves holds images and names of patients.
+///
+/// # Errors
+/// Names the file.
+pub fn keep_out_of_git(folder: &Path) -> Result<()> {
+    let file = folder.join(".gitignore");
+    if file.exists() {
+        return Ok(());
+    }
+    write_atomically(
+        &file,
+        b"# Images, file names and figures of patients: nothing here belongs in a repository.\n*\n",
+    )
+}
+
 /// Writes a figure into the run's folder `figures`.
 ///
 /// # Errors

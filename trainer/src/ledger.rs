@@ -1,12 +1,21 @@
-//! The ledger of looks at the official test split: one JSON line each, only ever appended, kept in the repository.
+//! The ledger of looks at the test fold: one JSON line each, only ever appended.
 
+use crate::config::Evaluation;
 use crate::environment::{git_commit, now};
 use crate::evaluate::Subject;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::fs::OpenOptions;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// The ledger where the configuration names none.
+const FILE: &str = "test-split-ledger.jsonl";
+
+/// Where looks are entered: in the configured file, else in one in the folder of the run or of the results.
+pub fn place(config: &Evaluation, folder: &Path) -> PathBuf {
+    config.ledger.clone().unwrap_or_else(|| folder.join(FILE))
+}
 
 /// One look.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -30,6 +39,12 @@ pub struct Look {
     pub n: usize,
     /// What was seen.
     pub auc: f64,
+    /// Digest of the images that were looked at (`fitness::standing`); absent in lines from before there were gates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images_sha256: Option<String>,
+    /// Digest of the gates that were stated then; absent likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gates_sha256: Option<String>,
 }
 
 impl Look {
@@ -48,6 +63,8 @@ impl Look {
             reason: reason.to_owned(),
             n,
             auc,
+            images_sha256: None,
+            gates_sha256: None,
         })
     }
 }
@@ -60,6 +77,9 @@ pub fn append(ledger: &Path, look: &Look) -> Result<()> {
     let mut line = serde_json::to_vec(look)?;
     line.push(b'\n');
     let write = || -> std::io::Result<()> {
+        if let Some(folder) = ledger.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            std::fs::create_dir_all(folder)?;
+        }
         let mut file = OpenOptions::new().create(true).append(true).open(ledger)?;
         file.write_all(&line)?;
         file.sync_all()
@@ -67,4 +87,20 @@ pub fn append(ledger: &Path, look: &Look) -> Result<()> {
     write().with_context(|| {
         format!("{}: cannot be appended to, so the test split stays unseen", ledger.display())
     })
+}
+
+/// Every look, the first first; none where there is no ledger.
+///
+/// # Errors
+/// Names the file and the line that cannot be read.
+pub fn read(ledger: &Path) -> Result<Vec<Look>> {
+    if !ledger.exists() {
+        return Ok(Vec::new());
+    }
+    let text =
+        std::fs::read_to_string(ledger).with_context(|| format!("{}: cannot be read", ledger.display()))?;
+    let lines = text.lines().filter(|line| !line.trim().is_empty());
+    lines
+        .map(|line| serde_json::from_str(line).with_context(|| format!("{}: {line}", ledger.display())))
+        .collect()
 }

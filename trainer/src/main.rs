@@ -6,19 +6,20 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use commands::shared::{Common, RevisionArguments};
 use commands::{
-    bench, benchmark_bundle, calibrate, complete, consistency, eda, evaluate, explain, export, quantise,
-    recalibrate, register, release, report, robustness, run, soup, split, track, train, tune, verify,
+    bench, benchmark_bundle, calibrate, complete, consistency, eda, evaluate, explain, export, init,
+    quantise, recalibrate, register, release, report, robustness, run, soup, split, track, train, tune,
+    verify,
 };
 use cxr_trainer::allocator;
 
 /// Trains, calibrates, evaluates and exports the pneumonia classifier.
 ///
-/// Everything is read from config/default.yaml, so start it in the repository's root.
+/// `init` writes a configuration for a folder of radiographs; the other commands take it with --config.
 #[derive(Debug, Parser)]
 #[command(
     name = "cxr-trainer",
     version,
-    after_help = "Example: cxr-trainer run --config config/default.yaml"
+    after_help = "Example:\n  cxr-trainer init radiographs --out cxr.yaml\n  cxr-trainer run --config cxr.yaml --run runs/first"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -27,35 +28,43 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Looks at a folder of radiographs, asks what no program can know, and writes a configuration for it.
+    ///
+    /// What the options do not answer is asked: on a terminal, or line by line on standard input. An empty line means the suggestion in
+    /// brackets.
+    #[command(
+        after_help = "Example:\n  cxr-trainer init radiographs --out cxr.yaml\n  cxr-trainer init radiographs --class NORMAL=negative --class PNEUMONIA=positive --patient-pattern '^site-([0-9]+)-' --name 'Our hospital 2024' --intended-use 'Decision support for radiologists who read frontal chest radiographs of adults for pneumonia' --ages 18-120 --views PA,AP --signing-key cxr-signing-key.pem < /dev/null"
+    )]
+    Init(Box<init::Arguments>),
     /// Examines the data: counts, properties, duplicates, artefacts, label noise.
-    #[command(after_help = "Example:\n  cxr-trainer eda --run runs/first --data ../shared/data/kermany224")]
+    #[command(after_help = "Example:\n  cxr-trainer eda --config cxr.yaml --run runs/first")]
     Eda(Common),
     /// Divides the data into folds by patient and class, and freezes them if nothing leaks.
     #[command(
-        after_help = "Example:\n  cxr-trainer split --run runs/first\n  cxr-trainer split --config config/resplit.yaml --run runs/resplit"
+        after_help = "Example:\n  cxr-trainer split --config cxr.yaml --run runs/first\n  cxr-trainer split --config config/kermany.yaml --config config/resplit.yaml --run runs/resplit"
     )]
     Split(Common),
     /// Trains a network, or goes on with a run that was interrupted.
-    #[command(after_help = "Example:\n  cxr-trainer train --run runs/first --data ../shared/data/kermany224")]
+    #[command(after_help = "Example:\n  cxr-trainer train --config cxr.yaml --run runs/first")]
     Train(Common),
     /// Fits probability, operating point and reference on the calibrate fold.
-    #[command(after_help = "Example:\n  cxr-trainer calibrate --run runs/first")]
+    #[command(after_help = "Example:\n  cxr-trainer calibrate --config cxr.yaml --run runs/first")]
     Calibrate(Common),
     /// Measures a fold at the operating point, with 95 % intervals.
     #[command(
-        after_help = "Example:\n  cxr-trainer evaluate --run runs/first --fold select\n  cxr-trainer evaluate --run runs/first --fold external\n  cxr-trainer evaluate --run runs/first --fold test --reason 'release 1.0.0'\n  cxr-trainer evaluate --bundle models/default --fold test --reason 'acceptance at our site'"
+        after_help = "Example:\n  cxr-trainer evaluate --config cxr.yaml --run runs/first --fold select\n  cxr-trainer evaluate --config cxr.yaml --run runs/first --fold external\n  cxr-trainer evaluate --config cxr.yaml --run runs/first --fold test --reason 'release 1.0.0'\n  cxr-trainer evaluate --config cxr.yaml --bundle models/default --fold test --reason 'acceptance at our site'"
     )]
     Evaluate(evaluate::Arguments),
     /// Writes the signed bundle, if ONNX Runtime reproduces the network.
     #[command(
-        after_help = "Example:\n  cxr-trainer export --run runs/first --onnxruntime lib/libonnxruntime.so --bundle models/default"
+        after_help = "Example:\n  cxr-trainer export --config cxr.yaml --run runs/first --onnxruntime lib/libonnxruntime.so\n  cxr-trainer export --config cxr.yaml --run runs/first --onnxruntime lib/libonnxruntime.so --bundle models/mine --replace"
     )]
     Export(export::Arguments),
-    /// Exports, checks the bundle as a stranger would, and registers it.
+    /// Exports a network that the gates call fit, checks the bundle as a stranger would, and registers it.
     #[command(
-        after_help = "Example:\n  cxr-trainer release --run runs/first --onnxruntime lib/libonnxruntime.so --bump minor"
+        after_help = "Example:\n  cxr-trainer release --config cxr.yaml --run runs/first --onnxruntime lib/libonnxruntime.so --bump minor\n  cxr-trainer release --config cxr.yaml --run runs/first --onnxruntime lib/libonnxruntime.so --release-reason 'for a reader study, not for patients'"
     )]
-    Release(export::Arguments),
+    Release(release::Arguments),
     /// Checks a bundle: signature, digests, manifest, graph, golden outputs, maps. Fails at the first that does not match.
     #[command(
         after_help = "Example:\n  cxr-trainer verify models/default --public-key config/development-signing-key.pub.pem --onnxruntime lib/libonnxruntime.so"
@@ -68,45 +77,45 @@ enum Command {
     Register(register::Arguments),
     /// Sends what could not be sent while a run was computed, and shows what the store has.
     #[command(
-        after_help = "Example:\n  cxr-trainer track --run runs/first\n  cxr-trainer track --run runs/first --show"
+        after_help = "Example:\n  cxr-trainer track --config cxr.yaml --run runs/first\n  cxr-trainer track --config cxr.yaml --run runs/first --show"
     )]
     Track(track::Arguments),
     /// Scores untouched originals and their small copies with a bundle, the service's way.
     #[command(
-        after_help = "Example:\n  cxr-trainer consistency --bundle models/default --originals ../shared/data/kermany_originals"
+        after_help = "Example:\n  cxr-trainer consistency --config config/kermany.yaml --bundle models/default"
     )]
     Consistency(consistency::Arguments),
     /// Measures what an older bundle does not carry (scale of the heatmaps, referred images, deep files), and writes its next version.
     #[command(
-        after_help = "Example:\n  cxr-trainer complete --bundle models/default --data ../shared/data/kermany224"
+        after_help = "Example:\n  cxr-trainer complete --config config/kermany.yaml --bundle models/default"
     )]
     Complete(RevisionArguments),
     /// Measures what corruptions, shortcuts and mitigations do to the scores of the select fold.
     #[command(
-        after_help = "Example:\n  cxr-trainer robustness --run runs/first\n  cxr-trainer robustness --run runs/first --parts corruptions --severities 5\n  cxr-trainer robustness --bundle models/default --output runs/default-bundle\n  cxr-trainer robustness --compare runs/first runs/second"
+        after_help = "Example:\n  cxr-trainer robustness --config cxr.yaml --run runs/first\n  cxr-trainer robustness --config cxr.yaml --run runs/first --parts corruptions --severities 5\n  cxr-trainer robustness --config config/kermany.yaml --bundle models/default --output runs/default-bundle\n  cxr-trainer robustness --compare runs/first runs/second"
     )]
     Robustness(robustness::Arguments),
     /// Says where in the image the network looks, and whether its maps can be believed.
-    #[command(after_help = "Example:\n  cxr-trainer explain --run runs/first")]
+    #[command(after_help = "Example:\n  cxr-trainer explain --config cxr.yaml --run runs/first")]
     Explain(explain::Arguments),
     /// Searches for hyperparameters; many processes and machines can work on one study.
     #[command(
-        after_help = "Example:\n  cxr-trainer tune --study first --workers 2 --budget-cpu-hours 2\n  cxr-trainer tune --study first --status\n  cxr-trainer tune --study runs/first --store postgres://user@host/database"
+        after_help = "Example:\n  cxr-trainer tune --config cxr.yaml --study first --workers 2 --budget-cpu-hours 2\n  cxr-trainer tune --study first --status\n  cxr-trainer tune --config cxr.yaml --study runs/first --store postgres://user@host/database"
     )]
     Tune(tune::Arguments),
     /// Takes the mean of the weights of several runs, as far as the select fold gains from it.
     #[command(
-        after_help = "Example:\n  cxr-trainer soup --run runs/soup --from runs/first runs/second --config first.yaml\n  cxr-trainer soup --run runs/soup --study first"
+        after_help = "Example:\n  cxr-trainer soup --config cxr.yaml --run runs/soup --from runs/first runs/second\n  cxr-trainer soup --config cxr.yaml --run runs/soup --study first"
     )]
     Soup(soup::Arguments),
     /// Measures the training step against the bare step without data path, and the memory of a large folder.
     #[command(
-        after_help = "Example:\n  cxr-trainer bench --run runs/bench\n  cxr-trainer bench --run runs/bench --rounds 3 --steps 4 --memory-images 0"
+        after_help = "Example:\n  cxr-trainer bench --config cxr.yaml --run runs/bench\n  cxr-trainer bench --config cxr.yaml --run runs/bench --rounds 3 --steps 4 --memory-images 0"
     )]
     Bench(bench::Arguments),
     /// Adds an int8 variant to a bundle, with probability, operating point and golden outputs of its own.
     #[command(
-        after_help = "Example:\n  cxr-trainer quantise --bundle models/default --data ../shared/data/kermany224\n  cxr-trainer quantise --bundle models/default --data ../shared/data/kermany224 --out models/int8"
+        after_help = "Example:\n  cxr-trainer quantise --config config/kermany.yaml --bundle models/default\n  cxr-trainer quantise --config config/kermany.yaml --bundle models/default --out models/int8 --version 1.9.0"
     )]
     Quantise(RevisionArguments),
     /// Makes a bundle for measuring speed: a network of any architecture that has learnt nothing, in fp32 and int8.
@@ -116,12 +125,12 @@ enum Command {
     BenchmarkBundle(benchmark_bundle::Arguments),
     /// Fits probability and operating point of a bundle to labels that its service logged, and writes the next version.
     #[command(
-        after_help = "Example:\n  cxr-trainer recalibrate --bundle models/default --labels labels.csv --out models/site --version 1.1.0"
+        after_help = "Example:\n  cxr-service audit export --out log.ndjson\n  cxr-trainer recalibrate --bundle /etc/cxr/model --labels log.ndjson --signing-key bundle.key --out /etc/cxr/model-next\n\nReads the file of the audit log, or what GET /v1/predictions?format=ndjson (or csv) answers, as it is. The latest label of an image counts."
     )]
     Recalibrate(recalibrate::Arguments),
     /// Writes the technical report from what the other commands measured.
     #[command(
-        after_help = "Example:\n  cxr-trainer report --run runs/first\n  cxr-trainer report --run runs/first --study runs/search --bench runs/bench --resplit runs/resplit --reports reports"
+        after_help = "Example:\n  cxr-trainer report --config cxr.yaml --run runs/first\n  cxr-trainer report --config cxr.yaml --run runs/first --study runs/search --bench runs/bench --resplit runs/resplit\n  cxr-trainer report --config cxr.yaml --run runs/first --reports reports --replace"
     )]
     Report(report::Arguments),
     /// Does all of it: audits and divides the data, trains, calibrates, evaluates, measures robustness,
@@ -129,7 +138,7 @@ enum Command {
     ///
     /// A run that was interrupted goes on where it was.
     #[command(
-        after_help = "Example:\n  cxr-trainer run --config config/default.yaml --run runs/first --onnxruntime lib/libonnxruntime.so"
+        after_help = "Example:\n  cxr-trainer run --config cxr.yaml --run runs/first --onnxruntime lib/libonnxruntime.so"
     )]
     Run(run::Arguments),
 }
@@ -138,6 +147,7 @@ fn main() -> Result<()> {
     runtime::disable_telemetry()?;
     allocator::keep_freed_memory();
     match Cli::parse().command {
+        Command::Init(arguments) => init::run(&arguments),
         Command::Eda(common) => eda::run(common),
         Command::Split(common) => split::run(&common),
         Command::Train(common) => train::run(common),

@@ -1,18 +1,21 @@
 //! Recalibration: probability and operating point of a released bundle fitted again to labels that its service logged. The
 //! graph stays as it is, to the byte; the result is the bundle's next version.
 
+mod card;
 pub mod labels;
+mod rows;
 
 use crate::calibrate::comparison::{self, CalibrationFigures};
 use crate::calibrate::policy::{self, Rule};
 use crate::calibrate::{CALIBRATION_BINS, Scored, probabilities};
 use crate::config::Config;
 use crate::console::say;
-use crate::environment::now;
 use crate::evaluate::measure::Sample;
-use crate::export::{self, BundleFiles};
+use crate::export::revision::{self, Revision};
+use crate::export::{self, Delivered};
+use crate::fitness;
 use anyhow::{Context, Result, bail, ensure};
-use cxr::bundle::{Bundle, MANIFEST, Manifest, Measured, SIGNATURE, Trust, sign};
+use cxr::bundle::{Bundle, Manifest, Measured, Trust};
 use cxr::calibrate::compare::{Method, cross_validated, grouped_parts};
 use cxr::decide::OperatingPoint;
 use cxr::reference::{Quantiles, Reference};
@@ -22,28 +25,20 @@ use cxr::{AffineCalibration, DecisionPolicy};
 use labels::{Expected, Labelled};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::path::Path;
 
 /// The file in the new bundle that says where its calibration comes from.
 pub const FILE: &str = "recalibration.json";
-const CARD: &str = "MODEL_CARD.md";
 /// What the operating point's origin is called.
 const FOLD: &str = "site labels";
 
 /// What is asked for.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
-    /// The old bundle.
-    pub bundle: &'a Path,
-    /// Labelled predictions.
+    /// The old bundle, the new one's folder and version, and who signs it.
+    pub revision: revision::Request<'a>,
+    /// Labelled predictions: an export of the service's log; `-` is standard input.
     pub labels: &'a Path,
-    /// The new bundle's folder.
-    pub out: &'a Path,
-    /// Its version.
-    pub version: &'a str,
-    /// Who signs it.
-    pub signing_key: &'a Path,
     /// Whether labels that are too few or do not help are good enough.
     pub force: bool,
 }
@@ -66,6 +61,12 @@ pub struct Recalibration {
     pub n_patients: usize,
     /// Rows that were passed over, by reason.
     pub passed_over: BTreeMap<String, usize>,
+    /// Images by who or what found their label, where the log says.
+    #[serde(default)]
+    pub sources: BTreeMap<String, usize>,
+    /// Images that were labelled otherwise before: the latest label counts.
+    #[serde(default)]
+    pub n_relabelled: usize,
     /// Probability before.
     pub calibration_before: AffineCalibration,
     /// Probability after.
@@ -85,33 +86,31 @@ pub struct Recalibration {
 /// Fits, judges and writes the new bundle.
 ///
 /// # Errors
-/// When labels and bundle do not belong together, the labels are too few or do not help, or the bundle cannot be written.
-pub fn recalibrate(config: &Config, request: &Request) -> Result<Recalibration> {
-    ensure!(request.out != request.bundle, "--out: the old bundle stays as it is; name another folder");
-    let key = export::signing_key(request.signing_key)?;
-    let bundle = export::open(request.bundle, &Trust::Unsigned)?;
+/// When labels and bundle do not belong together, the labels are too few or do not help, the version is taken by other answers, or
+/// `verify` refuses the new bundle: nothing is written then.
+pub fn recalibrate(config: &Config, request: &Request) -> Result<(Recalibration, Delivered)> {
+    let paths = &request.revision;
+    ensure!(
+        !same_folder(paths.out, paths.bundle),
+        "--out: the old bundle stays as it is; name another folder"
+    );
+    let bundle = export::open(paths.bundle, &Trust::Unsigned)?;
+    let mut revision = Revision::of(&bundle, paths)?;
     let (name, _) = bundle.variant(None)?;
-    check_version(&bundle.manifest().version, request.version)?;
-    let others = bundle.manifest().variants.keys().filter(|variant| *variant != name);
-    for other in others {
-        say(format!(
-            "variant {other} is left out: it needs logits of its own, and the labels' are those of {name}"
-        ));
-    }
     let ancestors = ancestors(&bundle)?;
     let expected = Expected { bundle_digests: &ancestors, variant: name, labels: &bundle.manifest().labels };
     let labelled = Labelled::read(request.labels, &expected)?;
     let (found, policy) = fit(config, request, &bundle, &labelled, ancestors.clone())?;
-    report(&found, &labelled);
-    ensure_better(&found, config, request.force)?;
-    let files =
-        assemble(&bundle, request.version, &labelled, &found, policy, |manifest| sign(manifest, &key))?;
-    export::replace_folder(request.out, &files)?;
-    let written = export::open(request.out, &Trust::SignedBy(vec![key.verifying_key()]))?;
-    let manifest = written.manifest();
-    say(format!("{} {} -> {}", manifest.name, manifest.version, request.out.display()));
-    say(format!("bundle digest {}, signed by {}", written.digest(), written.signed_by().unwrap_or("nobody")));
-    Ok(found)
+    report(&found, &labelled, &bundle.manifest().labels);
+    ensure_better(&found, config, request.force, &bundle.manifest().labels)?;
+    recalibrated(&mut revision, &bundle, &labelled, &found, policy)?;
+    let delivered = revision.deliver(&config.tracking, paths)?;
+    Ok((found, delivered))
+}
+
+fn same_folder(one: &Path, other: &Path) -> bool {
+    let canonical = |folder: &Path| folder.canonicalize().ok();
+    one == other || canonical(one).is_some_and(|one| canonical(other) == Some(one))
 }
 
 /// The bundle's own digest and those of the bundles it was recalibrated from: their logits are the same.
@@ -123,20 +122,6 @@ fn ancestors(bundle: &Bundle) -> Result<Vec<String>> {
         digests.extend(earlier.ancestors);
     }
     Ok(digests)
-}
-
-/// A recalibration is a minor version: what the bundle takes and gives stays, its probabilities change.
-fn check_version(old: &str, new: &str) -> Result<()> {
-    let parse = |text: &str| -> Option<[u64; 3]> {
-        let parts: Vec<u64> = text.split('.').map(str::parse).collect::<Result<_, _>>().ok()?;
-        parts.try_into().ok()
-    };
-    let old_parts =
-        parse(old).with_context(|| format!("the bundle's version {old:?} is not MAJOR.MINOR.PATCH"))?;
-    let later = parse(new).is_some_and(|new| new[0] == old_parts[0] && new[1] > old_parts[1]);
-    let next = format!("{}.{}.0", old_parts[0], old_parts[1] + 1);
-    ensure!(later, "--version {new}: a recalibration of {old} is a later minor version, for example {next}");
-    Ok(())
 }
 
 fn fit(
@@ -151,10 +136,10 @@ fn fit(
     let n = labelled.n_by_class();
     ensure!(
         n.iter().all(|n| *n > 0),
-        "{}: {} normal images and {} pneumonias; both are needed",
+        "{}: labels of {} images, where both classes are needed; {}. Labels come into the log by POST /v1/predictions/ID/labels",
         request.labels.display(),
-        n[0],
-        n[1]
+        by_class(n, &bundle.manifest().labels),
+        labelled.passed_over()
     );
     let calibration = crate::calibrate::fit(Scored::Site, logits, positive)?;
     let parts = grouped_parts(patients, positive, config.calibration.cross_validation_parts, config.seed);
@@ -189,6 +174,8 @@ fn fit(
         n,
         n_patients: patients.iter().max().map_or(0, |last| last + 1),
         passed_over: labelled.passed_over.clone(),
+        sources: labelled.sources.clone(),
+        n_relabelled: labelled.n_relabelled,
         calibration_before: variant.calibration,
         calibration_after: calibration,
         before: comparison::figures(&sample)?,
@@ -200,16 +187,27 @@ fn fit(
     Ok((found, policy))
 }
 
-fn report(found: &Recalibration, labelled: &Labelled) {
-    let [negative, positive] = found.n;
-    say(format!("{negative} normal images and {positive} pneumonias of {} patients", found.n_patients));
+/// As in "12 NORMAL and 34 PNEUMONIA".
+fn by_class([negative, positive]: [usize; 2], labels: &[String; 2]) -> String {
+    format!("{negative} {} and {positive} {}", labels[0], labels[1])
+}
+
+fn report(found: &Recalibration, labelled: &Labelled, labels: &[String; 2]) {
+    say(format!("labels of {} images of {} patients", by_class(found.n, labels), found.n_patients));
     if !labelled.grouped {
         say(
-            "the labels do not say whose image each is (column subject): each counts as a patient of its own",
+            "the log does not say whose image each is (X-Subject-Id with each image): each image counts as a patient of its own",
         );
     }
-    for (reason, n) in &found.passed_over {
-        say(format!("{n} rows passed over: {reason}"));
+    if !found.sources.is_empty() {
+        let sources: Vec<String> = found.sources.iter().map(|(source, n)| format!("{n} {source}")).collect();
+        say(format!("labels by source: {}", sources.join(", ")));
+    }
+    if found.n_relabelled > 0 {
+        say(format!("{} images had another label before: the latest counts", found.n_relabelled));
+    }
+    if !found.passed_over.is_empty() {
+        say(format!("rows passed over: {}", labelled.passed_over()));
     }
     for (name, figures) in [("before", &found.before), ("after, cross-validated", &found.after)] {
         let Measured { value, ci95: [low, high], .. } = figures.ece;
@@ -222,7 +220,7 @@ fn report(found: &Recalibration, labelled: &Labelled) {
     say(format!("log loss falls by {value:.4} [{low:.4}, {high:.4}]"));
 }
 
-fn ensure_better(found: &Recalibration, config: &Config, force: bool) -> Result<()> {
+fn ensure_better(found: &Recalibration, config: &Config, force: bool, labels: &[String; 2]) -> Result<()> {
     let least = config.calibration.recalibration_min_per_class;
     let [negative, positive] = found.n;
     let too_few = negative.min(positive) < least;
@@ -232,27 +230,32 @@ fn ensure_better(found: &Recalibration, config: &Config, force: bool) -> Result<
     }
     if too_few {
         bail!(
-            "{negative} normal images and {positive} pneumonias; trainer.calibration.recalibration_min_per_class asks for {least} of each: collect more labels, or --force"
+            "labels of {} images; trainer.calibration.recalibration_min_per_class asks for {least} of each: collect more labels, or --force a bundle whose card says so",
+            by_class(found.n, labels)
         );
     }
     bail!(
-        "the new calibration is not shown to be better: the interval of the fall in log loss reaches {:.4}; keep the bundle, collect more labels, or --force",
+        "the new calibration is not shown to be better: the interval of the fall in log loss reaches {:.4}; keep the bundle, collect more labels, or --force a bundle whose card says so",
         found.improvement.ci95[0]
     )
 }
 
-fn assemble(
+/// The next version with the new calibration, policy and reference. Only the default variant stays: the labels' logits are its own.
+fn recalibrated(
+    revision: &mut Revision,
     bundle: &Bundle,
-    version: &str,
     labelled: &Labelled,
     found: &Recalibration,
     policy: DecisionPolicy,
-    sign: impl Fn(&[u8]) -> cxr::bundle::BundleSignature,
-) -> Result<BundleFiles> {
-    let mut manifest: Manifest = bundle.manifest().clone();
-    version.clone_into(&mut manifest.version);
-    manifest.created = now()?;
+) -> Result<()> {
+    let manifest = &mut revision.manifest;
     let default = manifest.default_variant.clone();
+    for (name, other) in manifest.variants.extract_if(.., |name, _| *name != default) {
+        say(format!(
+            "the variant {name} is left out: the labels' logits are those of {default}; serve the new bundle without model.variant, and make {name} again with `quantise`"
+        ));
+        revision.files.remove(&other.file);
+    }
     let variant = manifest.variants.get_mut(&default).context("the bundle lacks its default variant")?;
     variant.calibration = found.calibration_after;
     variant.policy = policy;
@@ -266,78 +269,10 @@ fn assemble(
         // What images and embeddings look like was measured on pixels, which no log holds.
         ..bundle.reference().clone()
     };
-    let left_out: Vec<String> = manifest
-        .variants
-        .extract_if(.., |name, _| *name != default)
-        .map(|(_, variant)| variant.file)
-        .collect();
-    let mut files = BundleFiles::new();
-    for name in manifest.files.keys().filter(|name| !left_out.contains(name)) {
-        files.insert(name.clone(), bundle.file(name).context("a file of the bundle is missing")?.to_vec());
-    }
-    files.insert(Manifest::REFERENCE.to_owned(), export::json(&reference)?);
-    files.insert(FILE.to_owned(), export::json(found)?);
-    let card = files.remove(CARD).unwrap_or_default();
-    files.insert(CARD.to_owned(), card_with(&String::from_utf8_lossy(&card), version, found).into_bytes());
-    manifest.files = files.iter().map(|(name, bytes)| (name.clone(), export::digest(bytes))).collect();
-    let bytes = export::json(&manifest)?;
-    files.insert(SIGNATURE.to_owned(), export::json(&sign(&bytes))?);
-    files.insert(MANIFEST.to_owned(), bytes);
-    Ok(files)
-}
-
-/// The card with what changed above everything else: the figures below were measured with the old operating point.
-fn card_with(card: &str, version: &str, found: &Recalibration) -> String {
-    let (before, after) = (&found.before.ece, &found.after.ece);
-    let (old, new) = (found.calibration_before, found.calibration_after);
-    let mut text = String::new();
-    // Writing to a String cannot fail.
-    let _ = write!(
-        text,
-        "# Version {version}: recalibrated\n\n\
-         Probability and operating point were fitted to {} images that a site labelled ({} normal, {} pneumonia, {} patients).\n\
-         The network is that of {}. Everything below was measured with the old probability and operating point; areas under\n\
-         the curve hold unchanged, thresholds and calibration errors do not.\n\n\
-         - Probability: sigmoid({:.4} x logit {:+.4}), before sigmoid({:.4} x logit {:+.4}).\n\
-         - Expected calibration error on these images: {:.4} [{:.4}, {:.4}] before, {:.4} [{:.4}, {:.4}] after (cross-validated).\n\
-         - Operating point: sensitivity {:.4}, specificity {:.4} on these images, target {}.\n{}\n{card}",
-        found.n[0] + found.n[1],
-        found.n[0],
-        found.n[1],
-        found.n_patients,
-        found.parent_version,
-        new.scale,
-        new.bias,
-        old.scale,
-        old.bias,
-        before.value,
-        before.ci95[0],
-        before.ci95[1],
-        after.value,
-        after.ci95[0],
-        after.ci95[1],
-        found.chosen.sensitivity,
-        found.chosen.specificity,
-        found.chosen.target_sensitivity,
-        if found.forced {
-            "- Forced: the labels were too few or the improvement was not shown.\n"
-        } else {
-            ""
-        },
-    );
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_later_minor_version_is_one() {
-        assert!(check_version("1.2.3", "1.3.0").is_ok() && check_version("1.2.3", "1.10.1").is_ok());
-        for wrong in ["1.2.4", "1.1.0", "2.0.0", "1.3", "v1.3.0"] {
-            let error = check_version("1.2.3", wrong).unwrap_err().to_string();
-            assert!(error.contains("1.3.0"), "{error}");
-        }
-    }
+    revision.files.insert(Manifest::REFERENCE.to_owned(), export::json(&reference)?);
+    revision.files.insert(FILE.to_owned(), export::json(found)?);
+    // The verdict was on the old probability and operating point; the card still says what it was.
+    revision.files.remove(fitness::FILE);
+    revision.card = card::recalibrated(&revision.card, found, &manifest.labels);
+    Ok(())
 }

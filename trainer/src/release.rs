@@ -1,17 +1,20 @@
 //! Release: a run exported, checked as a stranger would check it, and registered.
 
+pub mod taken;
 pub mod version;
 
 use crate::calibrate::Calibrated;
 use crate::console::say;
-use crate::export::{ExportPaths, export, open, signing_key};
+use crate::export::{Delivered, ExportPaths, export, open};
 use crate::files;
+use crate::fitness::{self, Fitness};
 use crate::run::RunDirectory;
 use crate::tracking::registration::{Registration, register};
 use crate::trained::TrainedRun;
 use crate::verify::{Verification, verify};
 use anyhow::{Context, Result};
 use cxr::bundle::Trust;
+use ed25519_dalek::VerifyingKey;
 use serde::{Deserialize, Serialize};
 use std::io::ErrorKind;
 use std::path::Path;
@@ -60,17 +63,21 @@ impl Release {
     }
 }
 
-/// Exports, verifies and registers.
+/// Exports, which verifies, and registers a network that is fit, or any with a reason.
 ///
 /// # Errors
-/// As [`export`] and [`register`] do, and when a check fails.
-pub fn release(trained: &TrainedRun, calibrated: &Calibrated, paths: &ExportPaths) -> Result<Release> {
-    export(trained, calibrated, paths)?;
-    let key = signing_key(&paths.signing_key)?.verifying_key();
-    let verification = verify(&paths.bundle, Some(&key), Some(&paths.onnxruntime));
+/// When the network is not shown to be fit and no reason is given, and as [`export`] and [`register`] do.
+pub fn release(
+    trained: &TrainedRun,
+    calibrated: &Calibrated,
+    paths: &ExportPaths,
+    reason: Option<&str>,
+) -> Result<Release> {
+    let fitness = judged(trained, calibrated, reason)?;
+    fitness.report();
+    fitness.ensure_releasable()?;
+    let Delivered { bundle, verification } = export(trained, calibrated, paths)?;
     verification.report();
-    verification.result().with_context(|| format!("{}: is not released", paths.bundle.display()))?;
-    let bundle = open(&paths.bundle, &Trust::SignedBy(vec![key]))?;
     let (run, tracking) = (trained.run, &trained.config.tracking);
     let registration = register(tracking, &run.file(""), &run.name(), &paths.bundle, &bundle)?;
     let manifest = bundle.manifest();
@@ -89,20 +96,39 @@ pub fn release(trained: &TrainedRun, calibrated: &Calibrated, paths: &ExportPath
     Ok(release)
 }
 
-/// Registers a bundle that was released elsewhere, under a run of its own in `runs/`.
+/// The verdict on a run, with the reason for a release that it does not allow, on file.
 ///
 /// # Errors
-/// When it is no bundle or the store refuses it.
+/// When a file of the run cannot be read or written, or the reason says nothing.
+pub fn judged(trained: &TrainedRun, calibrated: &Calibrated, reason: Option<&str>) -> Result<Fitness> {
+    let mut fitness = fitness::judge(trained, calibrated)?;
+    fitness.accept(reason)?;
+    fitness.write(trained.run)?;
+    Ok(fitness)
+}
+
+/// Registers a bundle that was released elsewhere, under a run of its own in `runs/`, if `verify` accepts it.
+///
+/// # Errors
+/// When `verify` refuses it, or the store does.
 pub fn register_bundle(
     tracking: &crate::config::Tracking,
     folder: &Path,
     run: Option<&Path>,
-    trust: &Trust,
+    key: Option<&VerifyingKey>,
+    onnxruntime: Option<&Path>,
 ) -> Result<Registration> {
-    let bundle = open(folder, trust)?;
+    let verification = verify(folder, key, onnxruntime);
+    if verification.result().is_err() {
+        verification.report();
+    }
+    verification.result().with_context(|| format!("{}: must not be registered", folder.display()))?;
+    let bundle = open(folder, &key.map_or(Trust::Unsigned, |key| Trust::SignedBy(vec![*key])))?;
     let manifest = bundle.manifest();
     let own = format!("register-{}-{}", manifest.name, &bundle.digest()[..12]);
     let run_folder = run.map_or_else(|| Path::new("runs").join(&own), Path::to_owned);
     say(format!("{} {}, bundle digest {}", manifest.name, manifest.version, bundle.digest()));
-    register(tracking, &run_folder, &own, folder, &bundle)
+    // Without a configuration the bundle alone says what it is called.
+    let tracking = tracking.clone().named_after(&manifest.name);
+    register(&tracking, &run_folder, &own, folder, &bundle)
 }

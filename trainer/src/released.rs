@@ -2,27 +2,28 @@
 
 use crate::calibrate::Calibrated;
 use crate::config::Config;
-use crate::console::Meter;
+use crate::console::{Meter, say};
 use crate::dataset::folds::{Fold, Folds};
 use crate::dataset::index::Index;
 use crate::dataset::pixels::{Pixels, Recipe};
-use crate::evaluate::{Subject, check_look, judge};
-use crate::export;
+use crate::evaluate::{EvaluationFile, Subject, check_look, judge};
 use crate::score::Scores;
 use crate::train::decode;
+use crate::{export, files, ledger};
 use anyhow::{Context, Result, ensure};
 use cxr::bundle::{Bundle, FoldEvaluation, Trust, Variant};
 use runtime::{Runtime, Session, SessionOptions};
 use std::path::Path;
 
-/// Evaluates one fold with the default variant of a bundle.
+/// Evaluates one fold with the default variant of a bundle, and writes figures and ledger into `output`: a folder in `runs/` unless
+/// given.
 ///
 /// # Errors
 /// When the data and configuration do not give the folds that the bundle was made with, and as
 /// [`evaluate`](crate::evaluate::evaluate) does.
 pub fn evaluate_bundle(
     config: &Config,
-    folder: &Path,
+    (folder, output): (&Path, Option<&Path>),
     onnxruntime: &Path,
     fold: Fold,
     reason: Option<&str>,
@@ -31,7 +32,11 @@ pub fn evaluate_bundle(
     // Whoever measures a bundle on their own machine need not trust its maker's key; the digests are checked.
     let bundle = export::open(folder, &Trust::Unsigned)?;
     let (manifest, (_, variant)) = (bundle.manifest(), bundle.variant(None)?);
-    let index = Index::scan(&config.data.root, &config.data)?;
+    let output = output.map_or_else(
+        || Path::new("runs").join(format!("evaluate-{}-{}", manifest.name, &bundle.digest()[..12])),
+        Path::to_owned,
+    );
+    let index = Index::of(config)?;
     let folds = Folds::of(&index, config)?;
     let (found, expected) = (folds.digest()?, &manifest.training.split_sha256);
     ensure!(
@@ -54,8 +59,18 @@ pub fn evaluate_bundle(
             conformal: Vec::new(),
             analysis: None,
         },
+        ledger: ledger::place(&config.evaluation, &output),
     };
-    Ok(judge(&subject, config, fold, reason, &pixels, &scores)?.figures)
+    std::fs::create_dir_all(&output).with_context(|| format!("{}: cannot be created", output.display()))?;
+    files::keep_out_of_git(&output)?;
+    let evaluation = judge(&subject, config, fold, reason, &pixels, &scores)?;
+    let file = output.join(EvaluationFile::name(fold));
+    files::write_json(&file, &evaluation)?;
+    say(file.display().to_string());
+    if fold == Fold::Test {
+        say(format!("the look is entered in {}", subject.ledger.display()));
+    }
+    Ok(evaluation.figures)
 }
 
 /// A session for a variant of a bundle, on the processor.

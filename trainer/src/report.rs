@@ -12,6 +12,7 @@ mod findings;
 mod model;
 mod plots;
 mod processing;
+mod provenance;
 mod reproducibility;
 mod robustness;
 pub mod sources;
@@ -19,6 +20,7 @@ mod text;
 
 use crate::console::say;
 use crate::files::write_atomically;
+use crate::run::origin::Origin;
 use crate::trained::TrainedRun;
 use anyhow::{Context, Result};
 use document::Document;
@@ -51,10 +53,14 @@ pub fn report(trained: &TrainedRun, elsewhere: &Elsewhere, folder: &Path, form: 
         // What is on file is the bundle that this text will replace.
         sources.release = Err("this copy was written before the bundle around it was signed".to_owned());
     }
+    if let Ok(fitness) = &sources.fitness {
+        fitness.write(trained.run)?;
+    }
     let mut document = Document::new(form);
     document.title(&format!("Technical report: {} ({})", sources.config().export.name, trained.run.name()));
     findings::summary(&sources, &mut document);
     dataset::write(&sources, &mut document);
+    provenance::write(&sources, &mut document);
     processing::write(&sources, &mut document);
     model::write(&sources, &mut document);
     evaluation::write(&sources, &mut document);
@@ -65,7 +71,8 @@ pub fn report(trained: &TrainedRun, elsewhere: &Elsewhere, folder: &Path, form: 
     findings::write(&sources, &mut document);
     appendix::write(&sources, &mut document)?;
 
-    let (text, figures) = document.finish();
+    let (mut text, figures) = document.finish();
+    text.push_str(&Origin::of(trained.config, trained.run, &trained.index)?.mark()?);
     let file = folder.join(FILE);
     std::fs::create_dir_all(folder).with_context(|| format!("{}: cannot be created", folder.display()))?;
     if form != Form::TextAlone {

@@ -1,10 +1,26 @@
 //! The run directory: everything that one training run leaves behind, and the names of its files.
 
+pub(crate) mod frozen;
+pub mod names;
+pub mod origin;
+
 use crate::config::Config;
+use crate::console::say;
+use crate::dataset::folds::Folds;
+use crate::dataset::index::Index;
 use crate::environment::Environment;
 use crate::files;
 use anyhow::{Context, Result, ensure};
+use frozen::Change;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+
+/// What the weights depend on.
+const CONFIG: &str = "config.yaml";
+/// The bundle's folder in a run directory, unless another is named.
+pub const BUNDLE: &str = "bundle";
+/// Locked while a process trains.
+const LOCK: &str = "training.lock";
 
 /// A directory that belongs to one configuration and one dataset.
 #[derive(Debug, Clone)]
@@ -13,35 +29,123 @@ pub struct RunDirectory {
 }
 
 impl RunDirectory {
-    /// Creates it, or finds it again.
+    /// Creates it, or finds it again. Git ignores it. As long as nothing was trained in it, it takes another configuration.
     ///
     /// # Errors
-    /// When it was started with another configuration.
+    /// When the weights that were trained in it depend on keys that have other values now.
     pub fn open(path: &Path, config: &Config) -> Result<Self> {
+        ensure!(
+            !path.join(".git").exists(),
+            "{}: is the root of a git repository; a run needs a folder of its own, such as --run runs/first",
+            path.display()
+        );
         std::fs::create_dir_all(path).with_context(|| format!("{}: cannot be created", path.display()))?;
+        files::keep_out_of_git(path)?;
         let run = Self { path: path.to_owned() };
-        let (file, text) = (run.file("config.yaml"), serde_yaml_ng::to_string(&config.training_part())?);
-        if file.exists() {
-            let frozen = std::fs::read_to_string(&file)
-                .with_context(|| format!("{}: cannot be read", file.display()))?;
-            let difference = text.lines().zip(frozen.lines()).find(|(now, then)| now != then);
-            ensure!(
-                frozen == text,
-                "{}: this run was started with another configuration (now {:?}, then {:?}); restore it or choose another --run",
-                file.display(),
-                difference.map_or("", |(now, _)| now.trim()),
-                difference.map_or("", |(_, then)| then.trim()),
-            );
-        } else {
-            files::write_atomically(&file, text.as_bytes())?;
-            files::write_json(&run.file("environment.json"), &Environment::current()?)?;
+        let text = serde_yaml_ng::to_string(&config.training_part())?;
+        let Some(changes) = frozen::changes(&run.file(CONFIG), &text)? else {
+            run.freeze(&text)?;
+            return Ok(run);
+        };
+        if !changes.is_empty() {
+            run.adapt(&changes, &text)?;
         }
         Ok(run)
+    }
+
+    fn freeze(&self, text: &str) -> Result<()> {
+        files::write_atomically(&self.file(CONFIG), text.as_bytes())?;
+        files::write_json(&self.file("environment.json"), &Environment::current()?)
+    }
+
+    /// Takes a corrected configuration, unless something was trained with the old one.
+    fn adapt(&self, changes: &[Change], text: &str) -> Result<()> {
+        let (file, list) = (self.file(CONFIG), frozen::listed(changes));
+        ensure!(
+            !self.is_trained(),
+            "{}: the weights in this run were trained with another configuration:\n{list}\nGive these keys their old values to go on, or choose another --run to train with the new ones. All other keys may change",
+            file.display()
+        );
+        self.ensure_idle()?;
+        say(format!("{}: nothing was trained yet, so the run takes the new values:\n{list}", file.display()));
+        if changes.iter().any(Change::concerns_folds) {
+            self.forget_folds()?;
+        }
+        self.freeze(text)
+    }
+
+    /// Whether weights were trained in it, or a mean of others was put into it.
+    pub fn is_trained(&self) -> bool {
+        self.checkpoint().exists() || self.best_weights().exists()
+    }
+
+    /// Draws the folds anew when they are those of other data and nothing was trained on them.
+    ///
+    /// # Errors
+    /// When something was trained on other data than this.
+    pub fn ensure_data(&self, index: &Index) -> Result<()> {
+        let Some(folds) = Folds::load(&self.folds())? else { return Ok(()) };
+        let digest = index.digest();
+        if folds.dataset_sha256 == digest {
+            return Ok(());
+        }
+        let (file, root) = (self.folds(), index.root.display());
+        ensure!(
+            !self.is_trained(),
+            "{}: the weights in this run were trained on other data (digest {}; the data in {root} has {digest}). Give that data with --data, or choose another --run for this data",
+            file.display(),
+            folds.dataset_sha256,
+        );
+        self.ensure_idle()?;
+        say(format!(
+            "{}: the data has changed and nothing was trained yet, so it is divided again",
+            file.display()
+        ));
+        self.forget_folds()
+    }
+
+    fn forget_folds(&self) -> Result<()> {
+        for file in [self.folds(), self.file("split.json")] {
+            if file.exists() {
+                std::fs::remove_file(&file)
+                    .with_context(|| format!("{}: cannot be removed", file.display()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Marks the run as being trained until the file is closed: its configuration must not change in the first epoch, before
+    /// there is a checkpoint. None where the file system has no locks.
+    ///
+    /// # Errors
+    /// Names the file.
+    pub fn training(&self) -> Result<Option<File>> {
+        let path = self.file(LOCK);
+        let file = File::create(&path).with_context(|| format!("{}: cannot be created", path.display()))?;
+        // Shared: a stalled worker of a search may still hold the lock of a trial that another has taken over.
+        Ok(file.try_lock_shared().is_ok().then_some(file))
+    }
+
+    fn ensure_idle(&self) -> Result<()> {
+        let is_held = File::open(self.file(LOCK))
+            .is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)));
+        ensure!(
+            !is_held,
+            "{}: another process trains in this run, so its configuration and data cannot change; wait for it or stop it",
+            self.path.display()
+        );
+        Ok(())
     }
 
     /// A file in it.
     pub fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
+    }
+
+    /// Whether a path lies in it.
+    pub fn contains(&self, path: &Path) -> bool {
+        let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        absolute(path).starts_with(absolute(&self.path))
     }
 
     /// Its own name.
@@ -67,5 +171,15 @@ impl RunDirectory {
     /// The averaged weights of the best epoch.
     pub fn best_weights(&self) -> PathBuf {
         self.file("best.safetensors")
+    }
+
+    /// The bundle's folder, unless another is named.
+    pub fn bundle(&self) -> PathBuf {
+        self.file(BUNDLE)
+    }
+
+    /// The folder of the illustrated report, unless another is named.
+    pub fn report(&self) -> PathBuf {
+        self.file("report")
     }
 }

@@ -129,7 +129,7 @@ pub fn soup(
         "{}: holds a trained run; choose another --run for the soup",
         out.name()
     );
-    let index = Index::scan(&config.data.root, &config.data)?;
+    let index = Index::of(config)?;
     let folds = Folds::frozen(&out.folds(), &index, config)?;
     let mut ingredients = runs.iter().map(|run| Ingredient::open(run, out)).collect::<Result<Vec<_>>>()?;
     ingredients[0].ensure_configured_as(out)?;

@@ -1,13 +1,16 @@
 //! The split: freezes the folds once nothing leaks from one into another, and writes down who is where.
 
-use crate::audit::duplicates::{self, Duplicates};
+use crate::audit::confounders::{self, Confounder};
+use crate::audit::duplicates;
 use crate::audit::leakage::Leakage;
-use crate::audit::survey::survey;
+use crate::audit::survey::{Survey, survey};
 use crate::audit::{CountTable, count, count_lines};
 use crate::config::{Audit, Config};
 use crate::console::say;
+use crate::dataset::copies;
 use crate::dataset::folds::{Fold, Folds, Shares};
 use crate::dataset::index::Index;
+use crate::dataset::patient::PatientRule;
 use crate::dataset::readable::check_share;
 use crate::files;
 use crate::run::RunDirectory;
@@ -43,6 +46,15 @@ pub struct Split {
     pub n_compared: usize,
     /// What crosses the folds; empty in a run that goes on.
     pub leakage: Leakage,
+    /// Who said which files are one patient's; none in files from before it had to be chosen.
+    #[serde(default)]
+    pub patients: Option<PatientRule>,
+    /// Images by column of the table, group and fold.
+    #[serde(default)]
+    pub columns: BTreeMap<String, BTreeMap<String, BTreeMap<Fold, usize>>>,
+    /// Properties that several images differ in, and how well each tells the class.
+    #[serde(default)]
+    pub confounders: Vec<Confounder>,
 }
 
 impl Split {
@@ -61,6 +73,7 @@ impl Split {
 /// # Errors
 /// When a patient, a file or a near duplicate is in two folds: names them all, and freezes nothing.
 pub fn split(config: &Config, index: &Index, run: &RunDirectory) -> Result<Split> {
+    run.ensure_data(index)?;
     if run.folds().exists() {
         let folds = Folds::frozen(&run.folds(), index, config)?;
         let known = Split::load(run, &folds.digest()?)?
@@ -71,15 +84,15 @@ pub fn split(config: &Config, index: &Index, run: &RunDirectory) -> Result<Split
             return Ok(known);
         }
         let survey = survey(index, config, "all images")?;
-        let duplicates = duplicates::find(index, &survey, &config.audit);
-        return checked(config, run, index, &folds, &duplicates);
+        return checked(config, run, index, &folds, &survey);
     }
+    let shares = Shares::of(index, &config.data)?;
+    // Before every image is decoded.
+    copies::check(index, shares.test.is_none())?;
     let survey = survey(index, config, "all images")?;
     check_share(index, &survey.unreadable, config.data.max_unreadable_share)?;
-    let duplicates = duplicates::find(index, &survey, &config.audit);
-    let shares = Shares::of(index, &config.data)?;
-    let folds = Folds::divide(index, &shares, config.seed, survey.unreadable)?;
-    let split = checked(config, run, index, &folds, &duplicates)?;
+    let folds = Folds::divide(index, &shares, config.seed, survey.unreadable.clone())?;
+    let split = checked(config, run, index, &folds, &survey)?;
     files::write_json(&run.folds(), &folds)?;
     Ok(split)
 }
@@ -89,8 +102,9 @@ fn checked(
     run: &RunDirectory,
     index: &Index,
     folds: &Folds,
-    duplicates: &Duplicates,
+    survey: &Survey,
 ) -> Result<Split> {
+    let duplicates = duplicates::find(index, survey, &config.audit);
     let fold_of: BTreeMap<&str, Fold> = folds
         .folds
         .iter()
@@ -98,7 +112,7 @@ fn checked(
         .collect();
     let parts = index.entries.iter().filter_map(|e| fold_of.get(e.path.as_str()).map(|fold| (*fold, e)));
     let leakage =
-        Leakage::of(index, duplicates, |entry| fold_of.get(entry.path.as_str()).map(|fold| fold.name()));
+        Leakage::of(index, &duplicates, |entry| fold_of.get(entry.path.as_str()).map(|fold| fold.name()));
     let split = Split {
         folds_sha256: folds.digest()?,
         dataset_sha256: folds.dataset_sha256.clone(),
@@ -111,6 +125,9 @@ fn checked(
         unreadable: folds.unreadable.clone(),
         n_compared: duplicates.n_compared,
         leakage,
+        patients: Some(index.patients.clone()),
+        columns: columns(index, &fold_of),
+        confounders: confounders::find(index, survey, config.seed),
     };
     files::write_json(&run.file(FILE), &split)?;
     report(&split);
@@ -123,6 +140,23 @@ fn checked(
     Ok(split)
 }
 
+/// Images by column of the table, group and fold.
+fn columns(
+    index: &Index,
+    fold_of: &BTreeMap<&str, Fold>,
+) -> BTreeMap<String, BTreeMap<String, BTreeMap<Fold, usize>>> {
+    let mut counts: BTreeMap<String, BTreeMap<String, BTreeMap<Fold, usize>>> = BTreeMap::new();
+    for entry in &index.entries {
+        let Some(fold) = fold_of.get(entry.path.as_str()) else { continue };
+        for (column, group) in &entry.columns {
+            let of_group =
+                counts.entry(column.property().to_owned()).or_default().entry(group.clone()).or_default();
+            *of_group.entry(*fold).or_default() += 1;
+        }
+    }
+    counts
+}
+
 fn report(split: &Split) {
     for line in count_lines(split.counts.iter().map(|(fold, classes)| (fold.name(), classes))) {
         say(line);
@@ -133,9 +167,27 @@ fn report(split: &Split) {
     for (path, reason) in &split.unreadable {
         say(format!("  {path}: in no fold, {reason}"));
     }
+    if !split.passed_over.is_empty() {
+        say(format!("  passed over, as no class is theirs: {}", split.passed_over.join(", ")));
+    }
+    for (column, groups) in &split.columns {
+        let group = |(group, folds): (&String, &BTreeMap<Fold, usize>)| {
+            let folds = folds.iter().map(|(fold, n)| format!("{} {n}", fold.name()));
+            format!("{group} ({})", folds.collect::<Vec<_>>().join(", "))
+        };
+        say(format!("  {column}: {}", groups.iter().map(group).collect::<Vec<_>>().join("; ")));
+    }
+    confounders::lines(&split.confounders).iter().for_each(say);
+    let rule = split.patients.as_ref();
+    // Where each file is a patient, every command has said so already.
+    if let Some(rule) = rule.filter(|rule| rule.tells_patients()) {
+        say(rule.statement());
+    }
     if split.leakage.is_empty() {
+        // Where each file is a patient, nothing was found because there was nothing to look for.
+        let patients = if rule.is_some_and(|rule| !rule.tells_patients()) { "" } else { "patient, " };
         say(format!(
-            "no patient, file or near duplicate is in two folds ({} pairs compared in detail); folds {}",
+            "no {patients}file or near duplicate is in two folds ({} pairs compared in detail); folds {}",
             split.n_compared, split.folds_sha256
         ));
     }

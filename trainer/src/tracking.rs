@@ -7,6 +7,7 @@
 pub mod event;
 mod folder;
 pub mod parameters;
+mod privacy;
 pub mod registration;
 mod results;
 mod sender;
@@ -14,6 +15,7 @@ mod server;
 pub mod spool;
 pub mod standing;
 pub mod store;
+pub mod taken;
 
 pub use event::{Event, ModelVersion, Number, Status};
 
@@ -21,6 +23,8 @@ use crate::checkpoint::EpochMetrics;
 use crate::config::{Config, Tracking};
 use crate::console::say;
 use crate::environment::{Environment, git_commit};
+use crate::files;
+use crate::fitness::{Fitness, VERDICT_TAG};
 use crate::run::RunDirectory;
 use anyhow::{Context, Result};
 use event::{Texts, now_ms};
@@ -43,6 +47,8 @@ pub struct Tracker {
     known: Known,
     sender: Option<Sender>,
     flush: Duration,
+    /// `trainer.tracking.patient_level`.
+    patient_level: bool,
     /// Whether the run failed if nobody says otherwise.
     running: bool,
 }
@@ -54,6 +60,8 @@ struct Known {
     parameters: Texts,
     tags: Texts,
     artefacts: BTreeMap<String, String>,
+    /// Metrics of no epoch, with the time of their last value.
+    figures: BTreeMap<String, i64>,
     last_epoch: i64,
     status: Option<Status>,
 }
@@ -70,7 +78,10 @@ impl Known {
             Event::Metrics { step, values, .. } if values.contains_key(EPOCH) => {
                 self.last_epoch = self.last_epoch.max(*step);
             }
-            Event::Metrics { .. } | Event::Version(_) => {}
+            Event::Metrics { time_ms, values, .. } => {
+                self.figures.extend(values.keys().map(|name| (name.clone(), *time_ms)));
+            }
+            Event::Version(_) => {}
             Event::Artefact { name, sha256, .. } => {
                 self.artefacts.insert(name.clone(), sha256.clone());
             }
@@ -84,7 +95,12 @@ impl Tracker {
     pub fn open(config: &Config, run: &RunDirectory) -> Self {
         let mut tracker = Self::at(&config.tracking, &run.file(""), &run.name());
         match serde_json::to_value(config) {
-            Ok(tree) => tracker.parameters(parameters::flatten(&tree)),
+            Ok(mut tree) => {
+                if !tracker.patient_level {
+                    privacy::without_paths(&mut tree);
+                }
+                tracker.parameters(parameters::flatten(&tree));
+            }
             Err(error) => say(format!("tracking: the configuration: {error}")),
         }
         let mut tags = Texts::new();
@@ -93,6 +109,13 @@ impl Tracker {
             let folds: crate::dataset::folds::Folds = folds;
             tags.extend(folds.digest().ok().map(|digest| ("split_sha256".to_owned(), digest)));
             tags.insert("dataset_sha256".to_owned(), folds.dataset_sha256);
+        }
+        match Fitness::load(run) {
+            Ok(Some(fitness)) => {
+                tags.insert(VERDICT_TAG.to_owned(), fitness.verdict.name().to_owned());
+            }
+            Ok(None) => {}
+            Err(error) => say(format!("tracking: {error:#}")),
         }
         tracker.tags(tags);
         tracker
@@ -116,6 +139,7 @@ impl Tracker {
             known: Known::default(),
             sender: None,
             flush: Duration::from_secs(config.flush_seconds),
+            patient_level: config.patient_level,
             running: false,
         };
         match read(config, folder) {
@@ -172,21 +196,22 @@ impl Tracker {
         self.say(&[Event::Metrics { time_ms: now_ms(), step, values }]);
     }
 
-    /// Keeps a file under a name, unless it is there unchanged.
-    pub fn artefact(&mut self, name: &str, file: &Path) {
-        let absolute = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
-        match ResultFile::read(name.to_owned(), absolute) {
-            Ok(file) => self.result(&file),
-            Err(error) => say(format!("tracking: {error:#}")),
-        }
-    }
-
-    /// Keeps every result in the run directory that is new or changed, and its figures as metrics.
+    /// Keeps the figures of every result in the run directory as metrics, and the result itself unless it may hold lines or
+    /// pictures of patients.
     pub fn results(&mut self) {
         match results::scan(&self.folder) {
             Ok(files) => files.iter().for_each(|file| self.result(file)),
             Err(error) => say(format!("tracking: {error:#}")),
         }
+    }
+
+    /// Results that stay in the run directory, by name.
+    ///
+    /// # Errors
+    /// Names what cannot be read.
+    pub fn withheld(&self) -> Result<Vec<String>> {
+        let files = results::scan(&self.folder)?;
+        Ok(files.into_iter().filter(|file| self.stays(file)).map(|file| file.name).collect())
     }
 
     /// Makes a bundle a version of the registered model.
@@ -200,17 +225,27 @@ impl Tracker {
         self.status(status);
     }
 
+    fn stays(&self, file: &ResultFile) -> bool {
+        !self.patient_level && privacy::is_patient_level(&file.name)
+    }
+
     fn result(&mut self, file: &ResultFile) {
         if self.known.artefacts.get(&file.name) == Some(&file.sha256) {
             return;
         }
         let mut events = Vec::new();
         let values = file.figures();
-        if !values.is_empty() {
+        if values.keys().any(|name| self.known.figures.get(name) != Some(&file.time_ms)) {
             events.push(Event::Metrics { time_ms: file.time_ms, step: 0, values });
         }
-        let place = file.path.strip_prefix(&self.folder).unwrap_or(&file.path).to_owned();
-        events.push(Event::Artefact { name: file.name.clone(), file: place, sha256: file.sha256.clone() });
+        if !self.stays(file) {
+            let place = file.path.strip_prefix(&self.folder).unwrap_or(&file.path).to_owned();
+            events.push(Event::Artefact {
+                name: file.name.clone(),
+                file: place,
+                sha256: file.sha256.clone(),
+            });
+        }
         self.say(&events);
     }
 
@@ -247,6 +282,8 @@ impl Drop for Tracker {
 
 /// The spool of a run's folder, and what it says.
 fn read(config: &Tracking, folder: &Path) -> Result<(Spool, Known)> {
+    std::fs::create_dir_all(folder).with_context(|| format!("{}: cannot be created", folder.display()))?;
+    files::keep_out_of_git(folder)?;
     let spool = Spool::open(folder.join(&config.spool))?;
     let mut known = Known::default();
     for event in &spool.events()? {
@@ -257,7 +294,8 @@ fn read(config: &Tracking, folder: &Path) -> Result<(Spool, Known)> {
 
 fn start(config: &Tracking, spool: &Spool, folder: &Path) -> Option<Sender> {
     let sender = store::open(config).and_then(|store| {
-        let courier = Courier { spool: spool.clone(), run_folder: folder.to_owned(), store };
+        let patient_level = config.patient_level;
+        let courier = Courier { spool: spool.clone(), run_folder: folder.to_owned(), patient_level, store };
         Sender::start(courier).context("starting the thread that sends")
     });
     sender.inspect_err(|error| say(format!("tracking: {error:#}; kept in {}", spool.file().display()))).ok()

@@ -40,7 +40,9 @@ pub fn train(config: &Config, run: &RunDirectory, device: Device) -> Result<()> 
 /// # Errors
 /// As [`train`].
 pub fn train_to(config: &Config, run: &RunDirectory, device: Device, last_epoch: usize) -> Result<Progress> {
-    let index = Index::scan(&config.data.root, &config.data)?;
+    let index = Index::of(config)?;
+    run.ensure_data(&index)?;
+    let _marked = run.training()?;
     let folds = Folds::frozen(&run.folds(), &index, config)?;
     let loader = loader(config, &index, &folds)?;
     let recipe = Recipe { acceptance: config.acceptance, preprocess: config.preprocess };

@@ -6,11 +6,13 @@ use crate::config::Config;
 use crate::dataset::folds::{Fold, Folds};
 use crate::dataset::index::Index;
 use crate::dataset::pixels::{Pixels, Recipe};
+use crate::ledger;
 use crate::model::{Network, Precision, weights};
 use crate::run::RunDirectory;
 use crate::score::{Scores, score};
 use crate::train::decode;
 use anyhow::{Context, Result};
+use std::path::PathBuf;
 use tch::Device;
 
 /// The best network of a run, and what it was trained with.
@@ -40,7 +42,7 @@ impl<'a> TrainedRun<'a> {
     /// # Errors
     /// When nothing was trained, or the data is not what it was.
     pub fn open(config: &'a Config, run: &'a RunDirectory, device: Device) -> Result<Self> {
-        let index = Index::scan(&config.data.root, &config.data)?;
+        let index = Index::of(config)?;
         let folds = Folds::frozen(&run.folds(), &index, config)?;
         let file = run.best_weights();
         let bytes = std::fs::read(&file)
@@ -52,6 +54,11 @@ impl<'a> TrainedRun<'a> {
             .with_context(|| format!("{}: does not fit", file.display()))?;
         let (epoch, weights_sha256) = (serde_json::from_str(&note)?, cxr::bundle::sha256_hex(&bytes));
         Ok(Self { config, run, index, folds, network, epoch, weights_sha256, device })
+    }
+
+    /// The ledger of looks at the test fold.
+    pub fn ledger(&self) -> PathBuf {
+        ledger::place(&self.config.evaluation, &self.run.file(""))
     }
 
     /// How images become model inputs.

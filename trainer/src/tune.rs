@@ -9,6 +9,7 @@
 pub mod files;
 pub mod plots;
 pub mod postgres;
+pub mod reasons;
 pub mod results;
 pub mod sampler;
 pub mod scheduler;
@@ -21,9 +22,12 @@ pub mod worker;
 pub use results::TuneFile;
 
 use crate::config::Config;
+use crate::console::say;
+use crate::dataset::index::Index;
+use crate::files::keep_out_of_git;
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
-use store::Place;
+use store::{Begun, Place};
 use study::Definition;
 
 /// The folder of a study.
@@ -52,6 +56,15 @@ impl StudyDirectory {
     /// The run directory of a trial that nobody works on.
     pub fn trial(&self, number: usize) -> PathBuf {
         self.path.join("trials").join(format!("{number:04}"))
+    }
+
+    /// Removes what trials that failed before their first rung have left.
+    fn remove_trials(&self) -> Result<()> {
+        let trials = self.path.join("trials");
+        if !trials.exists() {
+            return Ok(());
+        }
+        std::fs::remove_dir_all(&trials).with_context(|| format!("{}: cannot be removed", trials.display()))
     }
 
     fn claimed(&self, number: usize, generation: u64) -> PathBuf {
@@ -92,10 +105,11 @@ impl StudyDirectory {
     }
 }
 
-/// Begins a study or finds it again, after looking at whether its whole space is valid.
+/// Begins a study or finds it again, after looking at whether its whole space is valid. Git ignores its folder. As long as no
+/// trial was trained, it takes another definition.
 ///
 /// # Errors
-/// When a key or a value is not valid, or the study was begun with another definition.
+/// When a key or a value is not valid, or trials were trained with another definition.
 pub fn begin(config: &Config, study: &StudyDirectory, place: &Place) -> Result<()> {
     for (key, range) in config.tune.ranges() {
         let [low, high] = range.interval();
@@ -105,5 +119,14 @@ pub fn begin(config: &Config, study: &StudyDirectory, place: &Place) -> Result<(
     }
     std::fs::create_dir_all(study.path())
         .with_context(|| format!("{}: cannot be created", study.path().display()))?;
-    place.open()?.begin(&Definition::of(config)?)
+    keep_out_of_git(study.path())?;
+    let index = Index::of(config)?;
+    if place.open()?.begin(&Definition::of(config, &index)?)? == Begun::Anew {
+        say(format!(
+            "{}: no trial was trained yet, so the study begins with the new values",
+            study.path().display()
+        ));
+        study.remove_trials()?;
+    }
+    Ok(())
 }

@@ -7,6 +7,7 @@ use crate::heatmap::HeatmapScale;
 use crate::intended_use::IntendedUse;
 use crate::preprocess::PreprocessSpec;
 use crate::validate::AcceptancePolicy;
+use semver::Version;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -190,6 +191,29 @@ pub struct Provenance {
 impl Manifest {
     /// The reference's file name.
     pub const REFERENCE: &'static str = "reference.json";
+    /// The model card's file name.
+    pub const CARD: &'static str = "MODEL_CARD.md";
+
+    /// The first line of the bundle's model card: a card under another title describes another bundle.
+    pub fn card_title(&self) -> String {
+        format!("# {} {}", self.name, self.version)
+    }
+
+    pub(super) fn check_card(&self, card: &[u8]) -> Result<(), BundleError> {
+        /// Enough to recognise a card by.
+        const SHOWN: usize = 120;
+        let line = card.split(|byte| *byte == b'\n').next().unwrap_or_default().trim_ascii_end();
+        let title = self.card_title();
+        if line == title.as_bytes() {
+            return Ok(());
+        }
+        let found = String::from_utf8_lossy(&line[..line.len().min(SHOWN)]);
+        Err(BundleError::Card {
+            what: format!(
+                "its first line is {found:?}, expected {title:?}: the card describes another bundle"
+            ),
+        })
+    }
 
     pub(super) fn check(&self) -> Result<(), BundleError> {
         let fail = |what: String| Err(BundleError::Manifest { what });
@@ -197,6 +221,12 @@ impl Manifest {
             return fail(format!(
                 "schema version {}, this program reads {SCHEMA_VERSION}",
                 self.schema_version
+            ));
+        }
+        if let Err(error) = Version::parse(&self.version) {
+            return fail(format!(
+                "version {:?} is not a semantic version such as 1.2.0: {error}",
+                self.version
             ));
         }
         for name in self.files.keys() {
@@ -207,7 +237,7 @@ impl Manifest {
                 return fail(format!("{name:?} is not a file name inside the bundle"));
             }
         }
-        let mut needed = vec![Self::REFERENCE];
+        let mut needed = vec![Self::REFERENCE, Self::CARD];
         for variant in self.variants.values() {
             needed.push(&variant.file);
             needed.extend(variant.golden.iter().map(|g| g.file.as_str()));

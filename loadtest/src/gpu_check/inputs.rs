@@ -115,9 +115,7 @@ struct Search {
 
 impl Search {
     fn root(&mut self, root: &Path) -> PathBuf {
-        for needed in
-            ["config/default.yaml", "config/development-signing-key.pem", "scripts/private-postgres.sh"]
-        {
+        for needed in ["config/development-signing-key.pem", "scripts/private-postgres.sh"] {
             if !root.join(needed).is_file() {
                 self.missing.push(format!("{needed} in --root {}", root.display()));
             }

@@ -2,7 +2,7 @@
 //! nothing here looks at a test split.
 
 use super::Args;
-use super::dataset::Subset;
+use super::dataset::{CLASSES, Subset};
 use super::inputs::Host;
 use super::program::Program;
 use anyhow::{Context, Result, ensure};
@@ -16,6 +16,10 @@ use std::time::Duration;
 const CUBLAS_WORKSPACE: (&str, &str) = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8");
 /// Images a step of the training that is repeated.
 const REPEATED_BATCH: usize = 16;
+
+/// The known forms of names; a file whose name has another form counts as a patient of its own, as the host is checked here and no network.
+const PATIENT: &str =
+    "^(person[0-9]+_(?:bacteria|virus)|(?:NORMAL2-)?IM-[0-9]+)|^([0-9]{8})_[0-9]{3}[.]|^(.+)$";
 
 /// A training's result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -234,7 +238,7 @@ impl<'a> Trainer<'a> {
     }
 }
 
-/// What goes over config/default.yaml: the folds are drawn from the linked images, and everything is written to the work
+/// What goes over the trainer's defaults: the folds are drawn from the linked images, and everything is written to the work
 /// folder.
 fn configuration(
     host: &Host,
@@ -252,20 +256,23 @@ fn configuration(
         Some(_) => "",
         None => ", learning_rate: 1.0e-3, average_decay: 0.9, loss: { label_smoothing: 0.0 }",
     };
+    let [negative, positive] = CLASSES;
     // Components of the embeddings cannot outnumber the images.
     let components = (n_linked / 16).clamp(2, 32);
     let [cache, bundle, ledger, store] =
         ["pixels", "bundle", "ledger.jsonl", "mlruns"].map(|name| quoted(&host.work.join(name)));
     Ok(format!(
         "trainer:
-  data: {{ layout: flat, name: \"images of the GPU check\", cache: {cache}, select_fraction: 0.2, calibrate_fraction: 0.2,
-    test_fraction: 0.05 }}
+  data: {{ layout: flat, name: \"images of the GPU check\", classes: {{ {negative}: negative, {positive}: positive }}, cache: {cache},
+    patient_pattern: '{PATIENT}', select_fraction: 0.2, calibrate_fraction: 0.2, test_fraction: 0.05 }}
   model: {{ architecture: {architecture}, weights: {weights} }}
   training: {{ epochs: {epochs}, batch_size: {batch}, patience: {epochs}, workers: {workers}, precision: {precision},
     deterministic: {deterministic}{pace} }}
-  calibration: {{ ood_images: null, components: {components} }}
+  calibration: {{ ood_images: null, components: {components}, min_per_class: 2 }}
   evaluation: {{ resamples: 500, ledger: {ledger}, external: null }}
-  export: {{ directory: {bundle}, name: cxr-gpu-check, version: 0.1.0, max_bytes: 400000000, originals: null, int8_max_flips: 1 }}
+  export: {{ directory: {bundle}, name: cxr-gpu-check, version: 0.1.0, max_bytes: 400000000, originals: null, int8_max_flips: 1,
+    intended_use: {{ statement: \"None: a check of a host.\", age_years: null, views: [], modalities: [] }} }}
+  stored_jpeg_quality: 75
   tracking: {{ store: {store} }}
 ",
         cache = cache?,

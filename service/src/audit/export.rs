@@ -2,13 +2,15 @@
 //!
 //! `{"leaf_index":0,"id":"..","leaf_hash":"..","row_hash":"..","recorded_at":"..","row":{..}}` for each leaf, its row in canonical form
 //! or `null` once retention has taken it; `{"tree_size":1,"checkpoint":".."}` for each signed head, after the last leaf below it; at
-//! the end `{"id":"..","waits":true,"row":{..}}` for each row without a place in the tree.
+//! the end `{"id":"..","waits":true,"row":{..}}` for each row without a place in the tree. A row of which something was said later has
+//! `"labels":[{"label":"..","source":"..","labelled_at":"..","recorded_at":".."}]` before it, the label that counts first: beside
+//! the row and not in it, because no leaf covers a label.
 
 use super::columns::{Columns, microseconds};
 use super::row::StoredPrediction;
-use crate::store::{ExportItem, Store, StoreError};
+use crate::store::{ExportItem, ExportedLabel, Store, StoreError};
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 use std::borrow::Cow;
 use std::io::Write;
 use uuid::Uuid;
@@ -37,6 +39,9 @@ pub struct LeafLine<'a> {
     pub row_hash: Option<Cow<'a, str>>,
     /// When the database inserted the row.
     pub recorded_at: Option<Cow<'a, str>>,
+    /// What was said of it later; not covered by the leaf.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub labels: Option<Cow<'a, RawValue>>,
     /// The canonical form.
     pub row: Option<Cow<'a, RawValue>>,
 }
@@ -57,6 +62,9 @@ pub struct StrayLine<'a> {
     pub id: Uuid,
     /// Whether a leaf of it waits.
     pub waits: bool,
+    /// What was said of it later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub labels: Option<Cow<'a, RawValue>>,
     /// The canonical form.
     pub row: Cow<'a, RawValue>,
 }
@@ -74,6 +82,8 @@ struct AnyLine<'a> {
     recorded_at: Option<Cow<'a, str>>,
     waits: Option<bool>,
     #[serde(borrow)]
+    labels: Option<&'a RawValue>,
+    #[serde(borrow)]
     row: Option<&'a RawValue>,
     tree_size: Option<u64>,
     checkpoint: Option<Cow<'a, str>>,
@@ -86,6 +96,7 @@ impl<'a> Line<'a> {
     /// When it is of no kind.
     pub fn parse(text: &'a [u8]) -> serde_json::Result<Self> {
         let line: AnyLine<'a> = serde_json::from_slice(text)?;
+        let labels = line.labels.map(Cow::Borrowed);
         match line {
             AnyLine {
                 leaf_index: Some(leaf_index),
@@ -96,10 +107,10 @@ impl<'a> Line<'a> {
             } => {
                 let (row_hash, recorded_at) = (line.row_hash, line.recorded_at);
                 let row = line.row.map(Cow::Borrowed);
-                Ok(Self::Leaf(LeafLine { leaf_index, id, leaf_hash, row_hash, recorded_at, row }))
+                Ok(Self::Leaf(LeafLine { leaf_index, id, leaf_hash, row_hash, recorded_at, labels, row }))
             }
             AnyLine { id: Some(id), waits: Some(waits), row: Some(row), leaf_index: None, .. } => {
-                Ok(Self::Stray(StrayLine { id, waits, row: Cow::Borrowed(row) }))
+                Ok(Self::Stray(StrayLine { id, waits, labels, row: Cow::Borrowed(row) }))
             }
             AnyLine {
                 tree_size: Some(tree_size), checkpoint: Some(checkpoint), leaf_index: None, ..
@@ -141,8 +152,8 @@ pub async fn export(
     let mut n_rows = 0;
     let written = store.export(|item| {
         match item {
-            ExportItem::Leaf { index, leaf, row } => {
-                write_line(out, &leaf_line(index, &leaf, row.as_deref())?)?;
+            ExportItem::Leaf { index, leaf, row, labels } => {
+                write_line(out, &leaf_line(index, &leaf, row.as_deref(), &labels)?)?;
                 n_rows += 1;
                 progress(n_rows);
             }
@@ -150,8 +161,9 @@ pub async fn export(
                 let line = HeadLine { tree_size: head.size, checkpoint: head.note.into() };
                 write_line(out, &line)?;
             }
-            ExportItem::Stray { row, waits } => {
-                let line = StrayLine { id: row.id, waits, row: canonical(&row)? };
+            ExportItem::Stray { row, waits, labels } => {
+                let labels = stated(row.id, &labels)?;
+                let line = StrayLine { id: row.id, waits, labels, row: canonical(&row)? };
                 write_line(out, &line)?;
                 n_rows += 1;
                 progress(n_rows);
@@ -168,6 +180,7 @@ fn leaf_line(
     leaf_index: u64,
     leaf: &crate::store::Leaf,
     row: Option<&StoredPrediction>,
+    labels: &[ExportedLabel],
 ) -> Result<LeafLine<'static>, ExportError> {
     Ok(LeafLine {
         leaf_index,
@@ -175,6 +188,7 @@ fn leaf_line(
         leaf_hash: leaf.digests.leaf_hash.to_string().into(),
         row_hash: leaf.digests.row_hash.map(|hash| hash.to_string().into()),
         recorded_at: row.map(|row| microseconds(row.recorded_at).into()),
+        labels: stated(leaf.prediction_id, labels)?,
         row: row.map(canonical).transpose()?,
     })
 }
@@ -182,6 +196,15 @@ fn leaf_line(
 fn canonical(row: &StoredPrediction) -> Result<Cow<'static, RawValue>, ExportError> {
     let text = serde_json_canonicalizer::to_string(&Columns::from(row)).and_then(RawValue::from_string);
     text.map(Cow::Owned).map_err(|source| ExportError::Encoding { id: row.id, source })
+}
+
+/// None where nothing was said.
+fn stated(id: Uuid, labels: &[ExportedLabel]) -> Result<Option<Cow<'static, RawValue>>, ExportError> {
+    if labels.is_empty() {
+        return Ok(None);
+    }
+    let text = to_raw_value(labels).map_err(|source| ExportError::Encoding { id, source })?;
+    Ok(Some(Cow::Owned(text)))
 }
 
 fn write_line(out: &mut impl Write, line: &impl Serialize) -> std::io::Result<()> {

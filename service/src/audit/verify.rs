@@ -1,6 +1,8 @@
 //! The verifier: from an export, signed heads and receipts that were kept elsewhere, and the log's public key, and nothing
 //! else. It trusts neither the database nor whoever made the export.
 //!
+//! Labels stand beside rows, not in the tree: they are counted and nothing is said of them.
+//!
 //! Each row must hash to its leaf; the leaves must lead to the root of every head; every head must be signed, and every
 //! receipt's row must be there. Whatever is not so is a finding with the first place where it shows.
 
@@ -47,6 +49,8 @@ pub struct Report {
     pub n_rows_absent: u64,
     /// Rows that waited for their place when the export was made: their receipts cover them.
     pub n_rows_waiting: u64,
+    /// Rows beside which labels stand: what a label says, no leaf covers, and nothing here proves.
+    pub n_rows_labelled: u64,
     /// Leaves below the largest anchored head that the export leads to.
     pub anchored_size: u64,
     /// Signed heads that the export leads to.
@@ -199,6 +203,7 @@ impl<'a> Run<'a> {
         if line.leaf_index != index {
             self.found(index, 1, format!("the export goes on with leaf {} in its place", line.leaf_index));
         }
+        self.report.n_rows_labelled += u64::from(line.labels.is_some());
         let leaf_hash = Hash::parse_hash(&line.leaf_hash).unwrap_or_default();
         let row_hash = line.row_hash.as_deref().and_then(|hash| Hash::parse_hash(hash).ok());
         let stated = Digests { row_hash, leaf_hash };
@@ -242,6 +247,7 @@ impl<'a> Run<'a> {
     /// A row without a place stands behind all places.
     fn stray(&mut self, line: &StrayLine<'_>) {
         let (end, id) = (self.edge.size(), line.id);
+        self.report.n_rows_labelled += u64::from(line.labels.is_some());
         let now = OffsetDateTime::now_utc().unix_timestamp() as u64;
         let soon = self.newest..=now + 2 * LONGEST_WAIT;
         let long = made_at(id).is_none_or(|at| !soon.contains(&(at + LONGEST_WAIT)));

@@ -81,6 +81,12 @@ pub(super) fn print_report(report: &Report, json: bool) -> anyhow::Result<()> {
         report.n_receipts_verified,
         report.anchored_size,
     ));
+    if report.n_rows_labelled > 0 {
+        console::print(format_args!(
+            "{} rows have labels beside them: labels are not in the tree, and their truth is not verified",
+            report.n_rows_labelled
+        ));
+    }
     for finding in &report.findings {
         let last = finding.leaf_index + finding.n_leaves.saturating_sub(1);
         let place = if finding.n_leaves <= 1 {

@@ -210,7 +210,7 @@ pub(super) async fn find(
     Path(id): Path<String>,
 ) -> Result<Json<PredictionRecord>, ApiError> {
     let id = Uuid::parse_str(&id).map_err(|_| ApiError::Malformed("the id in the path is no UUID"))?;
-    let row = api.pipeline.audit.find(id).await?;
+    let row = api.pipeline.audit.find_labelled(id).await?;
     let read = Read {
         request_id: arrival.request_id,
         actor: actor.subject().to_owned(),

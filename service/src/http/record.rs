@@ -1,6 +1,6 @@
 //! The audit row as the API shows it: column by column, under the columns' names.
 
-use crate::audit::row::StoredPrediction;
+use crate::store::LabelledPrediction;
 use serde::Serialize;
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -106,11 +106,19 @@ pub(super) struct PredictionRecord {
     /// Milliseconds by phase, up to the insert.
     #[schema(value_type = Object)]
     timings: Value,
+    /// The label that counts, `positive` or `negative`. This and the next two are stated later and are not part of the signed row.
+    label: Option<String>,
+    /// Who or what found the label.
+    source: Option<String>,
+    /// When it was found.
+    #[serde(with = "time::serde::rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    labelled_at: Option<OffsetDateTime>,
 }
 
 impl PredictionRecord {
     /// Names of the fields, in order.
-    pub(super) const COLUMNS: [&str; 44] = [
+    pub(super) const COLUMNS: [&str; 47] = [
         "id",
         "request_id",
         "received_at",
@@ -155,6 +163,9 @@ impl PredictionRecord {
         "heatmap_low",
         "heatmap_high",
         "timings",
+        "label",
+        "source",
+        "labelled_at",
     ];
 
     pub(super) const fn id(&self) -> Uuid {
@@ -162,8 +173,10 @@ impl PredictionRecord {
     }
 }
 
-impl From<StoredPrediction> for PredictionRecord {
-    fn from(row: StoredPrediction) -> Self {
+impl From<LabelledPrediction> for PredictionRecord {
+    fn from(LabelledPrediction { row, label }: LabelledPrediction) -> Self {
+        let labelled_at = label.as_ref().map(|label| label.labelled_at);
+        let (label, source) = label.map(|label| (label.label, label.source)).unzip();
         Self {
             id: row.id,
             request_id: row.request_id,
@@ -209,6 +222,9 @@ impl From<StoredPrediction> for PredictionRecord {
             heatmap_low: row.heatmap_low,
             heatmap_high: row.heatmap_high,
             timings: row.timings,
+            label,
+            source,
+            labelled_at,
         }
     }
 }

@@ -5,10 +5,9 @@ use super::observe::Arrival;
 use super::record::PredictionRecord;
 use super::subject::{Subject, SubjectHeader};
 use super::{Shared, fhir, query};
-use crate::audit::row::StoredPrediction;
 use crate::auth::Actor;
 use crate::pipeline::{Failure, Impatience};
-use crate::store::{Filter, Page, Read};
+use crate::store::{Filter, LabelledPrediction, Page, Read};
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::header;
@@ -286,7 +285,7 @@ fn streamed(api: Shared, filter: Filter, cursor: Option<Uuid>, format: Format) -
             let rows = rows.inspect_err(|error| {
                 tracing::error!(cause = crate::telemetry::logs::chain(error), "an export was cut short");
             })?;
-            let next = rows.last().filter(|_| rows.len() == CHUNK).map(|row| (Some(row.id), false));
+            let next = rows.last().filter(|_| rows.len() == CHUNK).map(|last| (Some(last.row.id), false));
             let mut text = Vec::new();
             if begins && format == Format::Csv {
                 csv_line(&mut text, PredictionRecord::COLUMNS.iter().map(|name| (*name).to_owned()));
@@ -299,13 +298,13 @@ fn streamed(api: Shared, filter: Filter, cursor: Option<Uuid>, format: Format) -
     }))
 }
 
-fn write(text: &mut Vec<u8>, row: StoredPrediction, format: Format) {
+fn write(text: &mut Vec<u8>, row: LabelledPrediction, format: Format) {
     let line = match format {
         Format::Csv => {
             let value = serde_json::to_value(PredictionRecord::from(row)).unwrap_or_default();
             return csv_line(text, PredictionRecord::COLUMNS.iter().map(|name| cell(&value[*name])));
         }
-        Format::Fhir => serde_json::to_vec(&fhir::audit_event(&row)),
+        Format::Fhir => serde_json::to_vec(&fhir::audit_event(&row.row)),
         Format::Json | Format::Ndjson => serde_json::to_vec(&PredictionRecord::from(row)),
     };
     text.extend(line.unwrap_or_default());

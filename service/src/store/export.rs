@@ -5,23 +5,39 @@ use super::{Store, StoreError, write};
 use crate::audit::columns::Digests;
 use crate::audit::row::StoredPrediction;
 use futures_util::TryStreamExt;
+use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgRow;
+use sqlx::types::Json;
 use sqlx::{FromRow, Row};
+use time::OffsetDateTime;
 use tlog_tiles::Hash;
 use uuid::Uuid;
 
+/// Every label of a row, the one that counts first; null where there is none.
+macro_rules! labels {
+    () => {
+        "(SELECT json_agg(json_build_object('label', label, 'source', source, 'labelled_at', labelled_at,
+            'recorded_at', labels.recorded_at) ORDER BY labelled_at DESC, labels.recorded_at DESC, labels.id DESC)
+         FROM labels WHERE labels.prediction_id = predictions.id) AS labels "
+    };
+}
+
 /// A head stands beside its last leaf.
-const LEAVES: &str = "
-SELECT leaf_index, prediction_id, leaf_hash, row_hash, tree_size, root_hash, note, predictions.*
-FROM audit_leaves
-LEFT JOIN predictions ON id = prediction_id
+const LEAVES: &str = concat!(
+    "SELECT leaf_index, audit_leaves.prediction_id, leaf_hash, row_hash, tree_size, root_hash, note, predictions.*, ",
+    labels!(),
+    "FROM audit_leaves
+LEFT JOIN predictions ON id = audit_leaves.prediction_id
 LEFT JOIN audit_checkpoints ON tree_size = leaf_index + 1
-ORDER BY leaf_index";
+ORDER BY leaf_index"
+);
 
 /// Rows without a place in the tree: they wait for it, or the service did not write them.
-const STRAYS: &str = "
-SELECT predictions.*, EXISTS (SELECT FROM audit_pending WHERE prediction_id = id) AS waits
-FROM predictions WHERE NOT EXISTS (SELECT FROM audit_leaves WHERE prediction_id = id) ORDER BY id";
+const STRAYS: &str = concat!(
+    "SELECT predictions.*, EXISTS (SELECT FROM audit_pending WHERE prediction_id = id) AS waits, ",
+    labels!(),
+    "FROM predictions WHERE NOT EXISTS (SELECT FROM audit_leaves WHERE prediction_id = id) ORDER BY id"
+);
 
 /// Heads of leaves that are not there: for the verifier to judge.
 const OTHER_HEADS: &str = "
@@ -40,6 +56,8 @@ pub enum ExportItem {
         leaf: Leaf,
         /// The row.
         row: Option<Box<StoredPrediction>>,
+        /// What was said of it.
+        labels: Vec<ExportedLabel>,
     },
     /// A signed head.
     Head(SignedHead),
@@ -49,7 +67,24 @@ pub enum ExportItem {
         row: Box<StoredPrediction>,
         /// Whether a leaf of it waits.
         waits: bool,
+        /// What was said of it.
+        labels: Vec<ExportedLabel>,
     },
+}
+
+/// A label as an export holds it, beside its row: the tree does not cover it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ExportedLabel {
+    /// `positive` or `negative`.
+    pub label: String,
+    /// Who or what found it.
+    pub source: String,
+    /// When it was found.
+    #[serde(with = "time::serde::rfc3339")]
+    pub labelled_at: OffsetDateTime,
+    /// When it was written down, on the database's clock.
+    #[serde(with = "time::serde::rfc3339")]
+    pub recorded_at: OffsetDateTime,
 }
 
 impl Store {
@@ -99,7 +134,7 @@ fn head(row: &PgRow) -> Result<Option<SignedHead>, sqlx::Error> {
 
 fn stray(row: &PgRow) -> Result<ExportItem, sqlx::Error> {
     let prediction = Box::new(StoredPrediction::from_row(row)?);
-    Ok(ExportItem::Stray { row: prediction, waits: row.try_get("waits")? })
+    Ok(ExportItem::Stray { row: prediction, waits: row.try_get("waits")?, labels: labels(row)? })
 }
 
 fn leaf(row: &PgRow) -> Result<ExportItem, sqlx::Error> {
@@ -110,5 +145,10 @@ fn leaf(row: &PgRow) -> Result<ExportItem, sqlx::Error> {
     let present: Option<Uuid> = row.try_get("id")?;
     let prediction = present.map(|_| StoredPrediction::from_row(row)).transpose()?.map(Box::new);
     let leaf = Leaf { prediction_id, digests };
-    Ok(ExportItem::Leaf { index: index as u64, leaf, row: prediction })
+    Ok(ExportItem::Leaf { index: index as u64, leaf, row: prediction, labels: labels(row)? })
+}
+
+fn labels(row: &PgRow) -> Result<Vec<ExportedLabel>, sqlx::Error> {
+    let labels: Option<Json<Vec<ExportedLabel>>> = row.try_get("labels")?;
+    Ok(labels.map(|Json(labels)| labels).unwrap_or_default())
 }

@@ -1,8 +1,11 @@
-//! The table `labels`: one insert, one list.
+//! The table `labels`: one insert, one list, and the label that counts beside a row.
 
 use super::StoreError;
 use super::session::Session;
+use crate::audit::row::StoredPrediction;
 use serde::Serialize;
+use sqlx::postgres::PgRow;
+use sqlx::{FromRow, Row};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -38,6 +41,43 @@ pub struct StoredLabel {
     pub recorded_at: OffsetDateTime,
     pub actor: String,
 }
+
+/// A row with the label that counts of its image, where there is one.
+#[derive(Debug)]
+pub struct LabelledPrediction {
+    /// The row.
+    pub row: StoredPrediction,
+    /// The label.
+    pub label: Option<CountingLabel>,
+}
+
+/// The label that counts: found last, and of two found at the same moment, written down last.
+#[derive(Debug, Clone)]
+pub struct CountingLabel {
+    /// `positive` or `negative`.
+    pub label: String,
+    /// Who or what found it.
+    pub source: String,
+    /// When.
+    pub labelled_at: OffsetDateTime,
+}
+
+impl FromRow<'_, PgRow> for LabelledPrediction {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        let label = row.try_get::<Option<String>, _>("label")?.map(|label| {
+            let (source, labelled_at) = (row.try_get("source")?, row.try_get("labelled_at")?);
+            Ok::<_, sqlx::Error>(CountingLabel { label, source, labelled_at })
+        });
+        Ok(Self { row: StoredPrediction::from_row(row)?, label: label.transpose()? })
+    }
+}
+
+/// Around a statement for rows of `predictions`: each with the label that counts.
+pub(super) const WITH_LABEL: [&str; 2] = [
+    "SELECT page.*, counting.label, counting.source, counting.labelled_at FROM (",
+    ") AS page LEFT JOIN LATERAL (SELECT label, source, labelled_at FROM labels WHERE prediction_id = page.id
+    ORDER BY labelled_at DESC, recorded_at DESC, labels.id DESC LIMIT 1) AS counting ON true ORDER BY page.id DESC",
+];
 
 const INSERT: &str = "
 WITH same AS (

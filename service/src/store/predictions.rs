@@ -1,6 +1,7 @@
 //! The table `predictions`: one insert, of one row or several, and one select. There is no update.
 
 use super::StoreError;
+use super::labels::{LabelledPrediction, WITH_LABEL};
 use super::session::Session;
 use super::write::counted;
 use crate::audit::columns::Columns;
@@ -244,13 +245,25 @@ pub(super) async fn find(session: &mut Session, id: Uuid) -> Result<Option<Store
     statement.build_query_as().fetch_optional(session).await
 }
 
+pub(super) async fn find_labelled(
+    session: &mut Session,
+    id: Uuid,
+) -> Result<Option<LabelledPrediction>, sqlx::Error> {
+    let [before, after] = WITH_LABEL;
+    let mut statement = QueryBuilder::<Postgres>::new(before);
+    statement.push(COLUMNS).push("WHERE id = ").push_bind(id).push(after);
+    statement.build_query_as().fetch_optional(session).await
+}
+
 /// The order is the id's, which begins with its time: stable under new rows, and the cursor is the last id of a page.
 pub(super) async fn list(
     session: &mut Session,
     filter: &Filter,
     page: Page,
-) -> Result<Vec<StoredPrediction>, sqlx::Error> {
-    let mut statement = QueryBuilder::<Postgres>::new(COLUMNS);
+) -> Result<Vec<LabelledPrediction>, sqlx::Error> {
+    let [before, after] = WITH_LABEL;
+    let mut statement = QueryBuilder::<Postgres>::new(before);
+    statement.push(COLUMNS);
     if let Some(label) = &filter.label {
         statement.push(LABELLED).push_bind(label.clone()).push(") AS counted ON labelled = predictions.id ");
     }
@@ -262,7 +275,7 @@ pub(super) async fn list(
             statement.push(" AND labelled < ").push_bind(before);
         }
     }
-    statement.push(" ORDER BY id DESC LIMIT ").push_bind(page.limit as i64);
+    statement.push(" ORDER BY id DESC LIMIT ").push_bind(page.limit as i64).push(after);
     statement.build_query_as().fetch_all(session).await
 }
 

@@ -2,7 +2,8 @@
 
 use super::survey::Survey;
 use crate::config::Audit;
-use crate::dataset::index::Index;
+use crate::dataset::copies::{contradict, copies};
+use crate::dataset::index::{Entry, Index};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -28,6 +29,9 @@ pub struct NearPair {
 pub struct Duplicates {
     /// Groups of byte-equal files.
     pub exact: Vec<Vec<String>>,
+    /// Those of them that are in several classes: their labels contradict.
+    #[serde(default)]
+    pub contradicting: Vec<Vec<String>>,
     /// Pairs that are equal to the eye; of byte-equal files the first stands for all.
     pub near: Vec<NearPair>,
     /// Pairs whose hashes were close enough to compare their details.
@@ -38,22 +42,21 @@ pub struct Duplicates {
 
 /// Finds all duplicates.
 pub fn find(index: &Index, survey: &Survey, audit: &Audit) -> Duplicates {
-    let mut by_file: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    let mut first_of: BTreeMap<&str, usize> = BTreeMap::new();
     for (position, entry) in index.entries.iter().enumerate() {
-        by_file.entry(&entry.sha256).or_default().push(position);
+        first_of.entry(&entry.sha256).or_insert(position);
     }
     let path = |position: &usize| index.entries[*position].path.clone();
-    let mut exact: Vec<Vec<String>> = by_file
-        .values()
-        .filter(|positions| positions.len() > 1)
-        .map(|positions| positions.iter().map(path).collect())
-        .collect();
-    exact.sort();
-    let mut firsts: Vec<usize> = by_file.values().map(|positions| positions[0]).collect();
+    let groups = copies(index);
+    let paths = |files: &Vec<&Entry>| files.iter().map(|entry| entry.path.clone()).collect::<Vec<_>>();
+    let contradicting = groups.iter().filter(|files| contradict(files)).map(paths).collect();
+    let exact = groups.iter().map(paths).collect();
+    let mut firsts: Vec<usize> = first_of.into_values().collect();
     firsts.sort_unstable();
     let known: Vec<_> =
         firsts.into_iter().filter_map(|at| survey.facts[at].as_ref().map(|facts| (at, facts))).collect();
-    let mut found = Duplicates { exact, near: Vec::new(), n_compared: 0, largest_other_correlation: None };
+    let mut found =
+        Duplicates { exact, contradicting, near: Vec::new(), n_compared: 0, largest_other_correlation: None };
     for (i, (first, a)) in known.iter().enumerate() {
         for (second, b) in &known[i + 1..] {
             let hash_distance = a.hash.distance(b.hash);

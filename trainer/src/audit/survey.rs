@@ -5,7 +5,7 @@ use crate::console::Meter;
 use crate::dataset::index::{Entry, Index};
 use crate::dataset::parallel::parallel;
 use crate::dataset::pixels::Recipe;
-use crate::dataset::readable::read;
+use crate::dataset::readable::{decode, read};
 use anyhow::{Context, Result};
 use cxr::artefact::Artefacts;
 use cxr::duplicate::{Detail, PerceptualHash};
@@ -13,7 +13,7 @@ use cxr::image::{ColourMode, Format};
 use cxr::metadata::AcquisitionMetadata;
 use cxr::statistics::ImageStatistics;
 use cxr::texture::Texture;
-use cxr::{AcceptedImage, DecodeLimits, PreprocessSpec};
+use cxr::{AcceptedImage, PreprocessSpec};
 use std::collections::BTreeMap;
 
 /// What one image is.
@@ -77,7 +77,7 @@ pub fn survey(index: &Index, config: &Config, what: &str) -> Result<Survey> {
 
 fn examine(index: &Index, entry: &Entry, recipe: &Recipe) -> Result<Facts> {
     let bytes = read(index, entry)?;
-    let image = cxr::decode(&bytes, &DecodeLimits::default())?;
+    let image = decode(&bytes)?;
     let (width, height) = (image.width(), image.height());
     let (format, colour, bits) = (image.format(), image.colour(), image.significant_bits());
     let accepted = AcceptedImage::accept(image, AcquisitionMetadata::default(), &recipe.acceptance)?;

@@ -70,7 +70,7 @@ impl Folder {
         data.layout = Layout::Kaggle;
         data.classes =
             [("NORMAL".to_owned(), Label::Negative), ("PNEUMONIA".to_owned(), Label::Positive)].into();
-        data.patient_pattern = None;
+        (data.patient_pattern, data.table, data.each_file_is_a_patient) = (None, None, true);
         // Nearly everything trains.
         (data.select_fraction, data.calibrate_fraction, data.test_fraction) = (0.01, 0.01, 0.01);
         config

@@ -50,7 +50,7 @@ pub struct Throughput {
 /// Measures on the train fold of the configured data.
 pub(super) fn measure(stepper: &mut Stepper, run: &RunDirectory, plan: &Plan) -> Result<Throughput> {
     let config = stepper.config;
-    let index = Index::scan(&config.data.root, &config.data)?;
+    let index = Index::of(config)?;
     let folds = Folds::frozen(&run.folds(), &index, config)?;
     let loader = loader(config, &index, &folds)?;
     let first = loader.epoch(0).next().context("the train fold fills no batch")??;

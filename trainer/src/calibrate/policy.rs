@@ -184,6 +184,7 @@ mod tests {
             conformal_alpha: Vec::new(),
             cross_validation_parts: 2,
             recalibration_min_per_class: 1,
+            min_per_class: 1,
         };
         let probabilities = [0.1, 0.2, 0.3, 0.6, 0.9, 0.25, 0.5, 0.7, 0.8, 0.95];
         let positive = [false, false, false, false, false, true, true, true, true, true];

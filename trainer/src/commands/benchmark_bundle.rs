@@ -13,7 +13,7 @@ pub(crate) struct Arguments {
     /// mobilenetv2, mobilenetv2-expanded, densenet121, resnet50 or efficientnet-b0.
     #[arg(long, value_parser = architecture)]
     architecture: Architecture,
-    /// The bundle's folder; replaced when it exists.
+    /// The bundle's folder; an older bundle for measuring speed in it is replaced.
     #[arg(long)]
     out: PathBuf,
     /// Seed of the weights.
@@ -24,9 +24,9 @@ pub(crate) struct Arguments {
     weights: Option<PathBuf>,
     #[command(flatten)]
     making: MakingArguments,
-    /// A YAML file whose section `trainer` goes over config/default.yaml.
-    #[arg(long)]
-    config: Option<PathBuf>,
+    /// A YAML file whose section `trainer` goes over the defaults; may be repeated, the later over the earlier.
+    #[arg(long, value_name = "FILE")]
+    config: Vec<PathBuf>,
 }
 
 fn architecture(name: &str) -> Result<Architecture> {
@@ -36,7 +36,7 @@ fn architecture(name: &str) -> Result<Architecture> {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let config = Config::load(arguments.config.as_deref(), None)?;
+    let config = Config::load(&arguments.config, None)?;
     benchmark_bundle(
         &config,
         &Request {

@@ -6,6 +6,7 @@ use clap::Args;
 use cxr::bundle::Trust;
 use cxr_trainer::consistency::{Consistency, Scorer};
 use cxr_trainer::dataset::pixels::Recipe;
+use cxr_trainer::run::BUNDLE;
 use cxr_trainer::{export, files, released};
 use std::path::PathBuf;
 
@@ -22,7 +23,8 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
     let config = arguments.common.config()?;
-    let folder = arguments.bundle.bundle.unwrap_or_else(|| config.export.directory.clone());
+    let folder = arguments.bundle.bundle.or_else(|| config.export.directory.clone());
+    let folder = folder.unwrap_or_else(|| arguments.common.run.join(BUNDLE));
     let originals = arguments.originals.or_else(|| config.export.originals.clone());
     let originals = originals.context("--originals: say which folder holds the originals")?;
     // Whoever measures a bundle on their own machine need not trust its maker's key; the digests are checked.

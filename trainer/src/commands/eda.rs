@@ -8,7 +8,7 @@ use cxr_trainer::eda::eda;
 pub(crate) fn run(common: Common) -> Result<()> {
     // Before the run directory is frozen with a configuration that does not fit the data.
     let config = common.config()?;
-    let index = Index::scan(&config.data.root, &config.data)?;
+    let index = Index::of(&config)?;
     let opened = common.open()?;
     eda(&opened.config, &index, &opened.run, opened.device).map(|_| ())
 }

@@ -23,6 +23,10 @@ pub(crate) struct Arguments {
     /// Measures this bundle through ONNX Runtime instead of a run.
     #[arg(long, requires = "onnxruntime")]
     bundle: Option<PathBuf>,
+    /// Where the figures of --bundle go, and its line of the ledger unless the configuration names a ledger;
+    /// runs/evaluate-NAME-DIGEST unless given.
+    #[arg(long, requires = "bundle")]
+    output: Option<PathBuf>,
     /// ONNX Runtime's shared library, for --bundle.
     #[arg(long, env = "ORT_DYLIB_PATH")]
     onnxruntime: Option<PathBuf>,
@@ -36,7 +40,7 @@ enum Images {
     Select,
     /// The fold that fitted calibration and operating point.
     Calibrate,
-    /// The published test split.
+    /// The fold that tests: the data's own test split, or one that was drawn.
     Test,
     /// The set of trainer.evaluation.external.
     External,
@@ -59,7 +63,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     if let (Some(bundle), Some(library)) = (&arguments.bundle, &arguments.onnxruntime) {
         let fold = fold.context("--bundle measures folds; --fold external wants a run")?;
         let config = arguments.common.config()?;
-        return evaluate_bundle(&config, bundle, library, fold, reason).map(drop);
+        let places = (bundle.as_path(), arguments.output.as_deref());
+        return evaluate_bundle(&config, places, library, fold, reason).map(drop);
     }
     let opened = arguments.common.open()?;
     let trained = opened.trained()?;

@@ -7,6 +7,9 @@ use cxr_trainer::calibrate::Calibrated;
 use cxr_trainer::config::Config;
 use cxr_trainer::export::{ExportPaths, export};
 use cxr_trainer::release::version::Bump;
+use cxr_trainer::run::RunDirectory;
+use cxr_trainer::run::names::Names;
+use cxr_trainer::trained::TrainedRun;
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
@@ -18,6 +21,9 @@ pub(crate) struct Arguments {
     /// The technical report; becomes the bundle's REPORT.md.
     #[arg(long)]
     pub(crate) report: Option<PathBuf>,
+    /// Replaces the bundle of another run.
+    #[arg(long)]
+    pub(crate) replace: bool,
 }
 
 /// Where a bundle goes and who signs it.
@@ -34,10 +40,11 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    pub(crate) fn paths(self, config: &Config, report: Option<PathBuf>) -> ExportPaths {
+    pub(crate) fn paths(self, config: &Config, run: &RunDirectory, report: Option<PathBuf>) -> ExportPaths {
         let defaults = &config.export;
+        let bundle = self.bundle.bundle.or_else(|| defaults.directory.clone());
         ExportPaths {
-            bundle: self.bundle.bundle.unwrap_or_else(|| defaults.directory.clone()),
+            bundle: bundle.unwrap_or_else(|| run.bundle()),
             signing_key: self.signing_key.unwrap_or_else(|| defaults.signing_key.clone()),
             onnxruntime: self.bundle.onnxruntime,
             bump: self.bump,
@@ -47,9 +54,30 @@ impl Output {
 }
 
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
-    let Arguments { common, output, report } = arguments;
-    let opened = common.open()?;
+    let Arguments { common, output, report, replace } = arguments;
+    let opened = common.open_for_bundle()?;
     let trained = opened.trained()?;
+    let paths = output.paths(&opened.config, &opened.run, report);
+    names(&trained, &paths, replace, false).check()?;
     let calibrated = Calibrated::load(trained.run, &trained.weights_sha256)?;
-    export(&trained, &calibrated, &output.paths(&opened.config, report))
+    export(&trained, &calibrated, &paths).map(drop)
+}
+
+/// What an export takes.
+pub(crate) fn names<'a>(
+    trained: &'a TrainedRun,
+    paths: &'a ExportPaths,
+    replace: bool,
+    registers: bool,
+) -> Names<'a> {
+    Names {
+        config: trained.config,
+        run: trained.run,
+        index: &trained.index,
+        bundle: &paths.bundle,
+        bump: paths.bump,
+        reports: None,
+        registers,
+        replace,
+    }
 }

@@ -6,6 +6,7 @@ use clap::Args;
 use cxr_trainer::report::sources::Elsewhere;
 use cxr_trainer::report::{Form, report};
 use cxr_trainer::run::RunDirectory;
+use cxr_trainer::run::origin::Origin;
 use cxr_trainer::trained::TrainedRun;
 use std::path::PathBuf;
 
@@ -18,14 +19,17 @@ pub(crate) struct Arguments {
     /// Writes no figures and links to none, as in a bundle.
     #[arg(long, conflicts_with = "without_images")]
     text_alone: bool,
+    /// Replaces the report of another run.
+    #[arg(long)]
+    replace: bool,
 }
 
 /// Where the report goes, and what it holds besides the run.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Folder of REPORT.md and its figures.
-    #[arg(long, default_value = "reports")]
-    pub(crate) reports: PathBuf,
+    /// Folder of REPORT.md and its figures; `report` in the run directory unless given.
+    #[arg(long)]
+    reports: Option<PathBuf>,
     /// Leaves out the figures that show images of the dataset, so that the report can be passed on.
     #[arg(long)]
     without_images: bool,
@@ -44,6 +48,10 @@ pub(crate) struct Options {
 }
 
 impl Options {
+    pub(crate) fn reports(&self, run: &RunDirectory) -> PathBuf {
+        self.reports.clone().unwrap_or_else(|| run.report())
+    }
+
     pub(crate) const fn form(&self) -> Form {
         if self.without_images { Form::WithoutImages } else { Form::Illustrated }
     }
@@ -64,6 +72,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let config = arguments.common.config()?;
     let run = RunDirectory::open(&arguments.common.run, &config)?;
     let trained = TrainedRun::open(&config, &run, arguments.common.device.open()?)?;
+    let reports = arguments.options.reports(&run);
+    Origin::of(&config, &run, &trained.index)?.ensure_report_may_go(&run, &reports, arguments.replace)?;
     let form = if arguments.text_alone { Form::TextAlone } else { arguments.options.form() };
-    report(&trained, &arguments.options.elsewhere(), &arguments.options.reports, form).map(drop)
+    report(&trained, &arguments.options.elsewhere(), &reports, form).map(drop)
 }

@@ -1,22 +1,25 @@
 //! `cxr-trainer run`: every command in its order.
 
+use super::release::Reason;
 use super::shared::{Common, Opened};
 use super::{export, report as reporting};
 use anyhow::Result;
 use clap::Args;
-use cxr_trainer::calibrate::{Calibrated, calibrate};
+use cxr_trainer::calibrate::{Calibrated, calibrate, check_enough};
+use cxr_trainer::census::Census;
 use cxr_trainer::console::say;
-use cxr_trainer::dataset::folds::Fold;
+use cxr_trainer::dataset::folds::{Fold, Folds};
 use cxr_trainer::dataset::index::Index;
 use cxr_trainer::eda::eda;
 use cxr_trainer::evaluate::external::{ExternalEvaluation, evaluate_external};
 use cxr_trainer::evaluate::{EvaluationFile, evaluate};
 use cxr_trainer::explain::explain;
-use cxr_trainer::export::compare_originals;
-use cxr_trainer::release::release;
+use cxr_trainer::export::{compare_originals, signing_key};
+use cxr_trainer::release::{judged, release};
 use cxr_trainer::report::{Form, report};
 use cxr_trainer::robustness::subject::Subject;
 use cxr_trainer::robustness::{Part, robustness};
+use cxr_trainer::run::names::Names;
 use cxr_trainer::soup::Soup;
 use cxr_trainer::split::split;
 use cxr_trainer::train::train;
@@ -38,22 +41,44 @@ pub(crate) struct Arguments {
     /// Why the test split is looked at; goes into the ledger.
     #[arg(long, default_value = "evaluation of a complete run")]
     reason: String,
+    /// Replaces bundle and report of another run.
+    #[arg(long)]
+    replace: bool,
+    #[command(flatten)]
+    release: Reason,
 }
 
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
-    let Arguments { common, output, reporting, reason } = arguments;
+    let Arguments { common, output, reporting, reason, replace, release: despite } = arguments;
     let config = common.config()?;
-    let mut paths = output.paths(&config, None);
     // Before the run directory is frozen with a configuration that does not fit the data.
-    let index = Index::scan(&config.data.root, &config.data)?;
-    let opened = common.open()?;
+    let index = Index::of(&config)?;
+    let opened = common.open_for_bundle()?;
     let (config, run) = (&opened.config, &opened.run);
+    let (mut paths, reports) = (output.paths(config, run, None), reporting.reports(run));
+    // What would end the run hours later ends it now.
+    run.ensure_data(&index)?;
+    signing_key(&paths.signing_key)?;
+    let names = Names {
+        config,
+        run,
+        index: &index,
+        bundle: &paths.bundle,
+        bump: paths.bump,
+        reports: Some(&reports),
+        registers: true,
+        replace,
+    };
+    names.check()?;
 
     step(1, "examine the data");
     eda(config, &index, run, opened.device)?;
     step(2, "divide the data");
     split(config, &index, run)?;
-    drop(index);
+    // Before a network is trained that could not be calibrated.
+    let folds = Folds::frozen(&run.folds(), &index, config)?;
+    check_enough(&Census::new(&index, &folds, &config.data)?, &config.calibration)?;
+    drop((index, folds));
     step(3, "train");
     // A mean of other runs has no training of its own.
     match Soup::load(run)? {
@@ -72,10 +97,18 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     step(8, "release");
     compare_originals(&trained, &calibrated, &paths.onnxruntime)?;
     let elsewhere = reporting.elsewhere();
-    paths.report = Some(report(&trained, &elsewhere, &run.file(BUNDLE_REPORT), Form::TextAlone)?);
-    release(&trained, &calibrated, &paths)?;
+    let fitness = judged(&trained, &calibrated, despite.release_reason.as_deref())?;
+    let verdict = fitness.ensure_releasable();
+    if verdict.is_ok() {
+        paths.report = Some(report(&trained, &elsewhere, &run.file(BUNDLE_REPORT), Form::TextAlone)?);
+        release(&trained, &calibrated, &paths, despite.release_reason.as_deref())?;
+    } else {
+        fitness.report();
+    }
     step(9, "report");
-    report(&trained, &elsewhere, &reporting.reports, reporting.form()).map(drop)
+    // Also of a network that is not released: there it says why.
+    report(&trained, &elsewhere, &reports, reporting.form())?;
+    verdict
 }
 
 fn step(number: usize, what: &str) {

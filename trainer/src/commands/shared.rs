@@ -16,10 +16,10 @@ pub(crate) struct Common {
     /// The run directory; created when missing, continued when not.
     #[arg(long, default_value = "runs/default")]
     pub(crate) run: PathBuf,
-    /// A YAML file whose section `trainer` goes over config/default.yaml.
-    #[arg(long)]
-    pub(crate) config: Option<PathBuf>,
-    /// The dataset, train|val|test / NORMAL|PNEUMONIA; trainer.data.root unless given.
+    /// A YAML file whose section `trainer` goes over the defaults; may be repeated, the later over the earlier. `init` writes one.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Vec<PathBuf>,
+    /// The dataset, train|val|test / CLASS or CLASS; trainer.data.root unless given.
     #[arg(long)]
     pub(crate) data: Option<PathBuf>,
     /// Stands for ../shared/data in every path of the configuration.
@@ -32,7 +32,7 @@ pub(crate) struct Common {
 
 #[derive(Debug, Args)]
 pub(crate) struct BundleArguments {
-    /// The bundle's folder; trainer.export.directory unless given.
+    /// The bundle's folder; trainer.export.directory unless given, else the folder `bundle` in the run directory.
     #[arg(long)]
     pub(crate) bundle: Option<PathBuf>,
     /// ONNX Runtime's shared library.
@@ -66,17 +66,21 @@ pub(crate) struct RevisionArguments {
     /// The new bundle's folder.
     #[arg(long)]
     out: Option<PathBuf>,
+    /// The new bundle's version; the next minor one unless given.
+    #[arg(long)]
+    version: Option<String>,
     #[command(flatten)]
     making: MakingArguments,
-    /// A YAML file whose section `trainer` goes over config/default.yaml; the one that the bundle was trained with.
-    #[arg(long)]
-    config: Option<PathBuf>,
+    /// A YAML file whose section `trainer` goes over the defaults, the one that the bundle was trained with; may be repeated, the later
+    /// over the earlier.
+    #[arg(long, value_name = "FILE")]
+    config: Vec<PathBuf>,
 }
 
 impl RevisionArguments {
     /// The configuration with the command line over it.
     pub(crate) fn config(&self) -> Result<Config> {
-        configured(self.config.as_deref(), self.data.as_deref(), self.data_dir.as_deref())
+        for_data(&self.config, self.data.as_deref(), self.data_dir.as_deref())
     }
 
     /// What is asked for.
@@ -84,14 +88,22 @@ impl RevisionArguments {
         Request {
             bundle: &self.bundle,
             out: self.out.as_ref().unwrap_or(&self.bundle),
+            version: self.version.as_deref(),
             signing_key: self.making.signing_key(config),
             onnxruntime: &self.making.onnxruntime,
         }
     }
 }
 
-fn configured(file: Option<&Path>, data: Option<&Path>, data_dir: Option<&Path>) -> Result<Config> {
-    let mut config = Config::load(file, data_dir)?;
+/// The configuration of a command that reads the data.
+fn for_data(files: &[PathBuf], data: Option<&Path>, data_dir: Option<&Path>) -> Result<Config> {
+    let config = configured(files, data, data_dir)?;
+    config.check_for_data()?;
+    Ok(config)
+}
+
+fn configured(files: &[PathBuf], data: Option<&Path>, data_dir: Option<&Path>) -> Result<Config> {
+    let mut config = Config::load(files, data_dir)?;
     if let Some(root) = data {
         root.clone_into(&mut config.data.root);
     }
@@ -129,9 +141,20 @@ impl Drop for TrackedResults {
 }
 
 impl Common {
-    /// The configuration with the command line over it.
+    /// The configuration with the command line over it, of a command that reads the data.
     pub(crate) fn config(&self) -> Result<Config> {
-        configured(self.config.as_deref(), self.data.as_deref(), self.data_dir.as_deref())
+        for_data(&self.config, self.data.as_deref(), self.data_dir.as_deref())
+    }
+
+    /// The same of a command that reads no data.
+    pub(crate) fn config_without_data(&self) -> Result<Config> {
+        configured(&self.config, self.data.as_deref(), self.data_dir.as_deref())
+    }
+
+    /// The same of a command that writes a bundle: what it cannot say is refused before anything is computed.
+    pub(crate) fn open_for_bundle(self) -> Result<Opened> {
+        self.config()?.check_for_bundle()?;
+        self.open()
     }
 
     /// Configuration, device and run directory.

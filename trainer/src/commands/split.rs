@@ -9,6 +9,6 @@ use cxr_trainer::split::split;
 pub(crate) fn run(common: &Common) -> Result<()> {
     let config = common.config()?;
     // Before the run directory is frozen with a configuration that does not fit the data.
-    let index = Index::scan(&config.data.root, &config.data)?;
+    let index = Index::of(&config)?;
     split(&config, &index, &RunDirectory::open(&common.run, &config)?).map(|_| ())
 }

@@ -37,9 +37,9 @@ pub(crate) struct Arguments {
     /// Works alone and starts nobody: what --workers starts.
     #[arg(long, hide = true)]
     worker: bool,
-    /// A YAML file whose section `trainer` goes over config/default.yaml.
-    #[arg(long)]
-    config: Option<PathBuf>,
+    /// A YAML file whose section `trainer` goes over the defaults; may be repeated, the later over the earlier.
+    #[arg(long, value_name = "FILE")]
+    config: Vec<PathBuf>,
     /// The dataset; trainer.data.root unless given.
     #[arg(long)]
     data: Option<PathBuf>,

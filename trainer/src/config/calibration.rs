@@ -29,6 +29,8 @@ pub struct Calibration {
     pub cross_validation_parts: usize,
     /// Labelled images of each class below which `recalibrate` refuses.
     pub recalibration_min_per_class: usize,
+    /// Images of each class on the calibrate fold below which `calibrate` refuses.
+    pub min_per_class: usize,
 }
 
 impl Calibration {
@@ -48,6 +50,7 @@ impl Calibration {
                 "trainer.calibration.conformal_alpha: {alpha} is not in (0, 1)"
             );
         }
+        ensure!(self.min_per_class > 0, "trainer.calibration.min_per_class: at least 1");
         let parts = self.cross_validation_parts;
         ensure!(parts >= 2, "trainer.calibration.cross_validation_parts: {parts} is fewer than 2");
         Ok(())

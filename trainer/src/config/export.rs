@@ -1,5 +1,6 @@
 //! `trainer.export`: the bundle.
 
+use super::required::unstated;
 use anyhow::{Result, ensure};
 use cxr::intended_use::IntendedUse;
 use serde::{Deserialize, Serialize};
@@ -9,9 +10,10 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Export {
-    /// Its folder.
-    pub directory: PathBuf,
-    /// Its name.
+    /// Its folder; none for one in the run directory.
+    pub directory: Option<PathBuf>,
+    /// Its name; empty where it is not stated.
+    #[serde(deserialize_with = "unstated")]
     pub name: String,
     /// Its semantic version.
     pub version: String,
@@ -29,7 +31,8 @@ pub struct Export {
     pub int8_weight_bits: u32,
     /// Largest share of the select fold's verdicts that it may change.
     pub int8_max_flips: f64,
-    /// Who and what the model is for.
+    /// Who and what the model is for; an empty statement where it is not stated.
+    #[serde(deserialize_with = "unstated")]
     pub intended_use: IntendedUse,
 }
 

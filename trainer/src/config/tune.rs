@@ -6,7 +6,18 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// Sections that are not searched: another fold, seed or goal would be no better model but another question.
-const FIXED: [&str; 6] = ["seed", "data", "calibration", "evaluation", "export", "tune"];
+const FIXED: [&str; 10] = [
+    "seed",
+    "data",
+    "calibration",
+    "evaluation",
+    "robustness",
+    "export",
+    "tracking",
+    "tune",
+    "provenance",
+    "gates",
+];
 
 /// `tune`: the search for hyperparameters. No weights depend on it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -44,7 +44,7 @@ impl DepthConsistency {
     /// # Errors
     /// When an image cannot be read, written or scored.
     pub fn measure(scorer: &mut Scorer, data: &Data, originals: &Path) -> Result<Self> {
-        let entries = Index::scan(originals, data)?.entries;
+        let entries = Index::scan_part(originals, data)?.entries;
         ensure!(!entries.is_empty(), "{}: holds no original", originals.display());
         let meter = Meter::new("deep files", entries.len());
         let (mut n_files, mut largest_difference, mut n_flipped) = (0, 0.0_f64, 0);

@@ -1,9 +1,11 @@
 //! The folds: which image trains, which selects the epoch, which calibrates. Patients never cross a fold, classes keep
 //! their shares, and the division is frozen to a file that later steps must agree with.
 
-use super::groups::groups;
+use super::copies;
+use super::groups::{Group, groups};
 use super::index::{Entry, Index, OfficialSplit};
 use super::readable;
+use super::strata::{fewest, strata};
 use crate::config::Config;
 use crate::console::say;
 use crate::files;
@@ -98,7 +100,7 @@ impl Folds {
         seed: u64,
         unreadable: BTreeMap<String, String>,
     ) -> Result<Self> {
-        check_labels(index, shares)?;
+        copies::check(index, shares.test.is_none())?;
         let mut folds: BTreeMap<Fold, Vec<String>> = BTreeMap::new();
         let (test, pooled): (Vec<&Entry>, Vec<&Entry>) = index
             .entries
@@ -109,25 +111,17 @@ impl Folds {
         let mut wanted: Vec<(Fold, f64)> = shares.test.map(|share| (Fold::Test, share)).into_iter().collect();
         wanted.extend([(Fold::Select, shares.select), (Fold::Calibrate, shares.calibrate)]);
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let mut strata: BTreeMap<(bool, String), Vec<Vec<String>>> = BTreeMap::new();
+        let mut classes: BTreeMap<(bool, String), Vec<Group>> = BTreeMap::new();
         for group in groups(&pooled) {
-            strata.entry((group.positive, group.class)).or_default().push(group.paths);
+            classes.entry((group.positive, group.class.clone())).or_default().push(group);
         }
-        for (_, mut groups) in strata {
-            groups.shuffle(&mut rng);
-            let n_images: usize = groups.iter().map(Vec::len).sum();
-            let mut groups = groups.into_iter();
-            for (fold, share) in &wanted {
-                let quota = (n_images as f64 * share).round() as usize;
-                let paths = folds.entry(*fold).or_default();
-                let mut taken = 0;
-                while taken < quota {
-                    let Some(group) = groups.next() else { break };
-                    taken += group.len();
-                    paths.extend(group);
-                }
+        let fewest = fewest(wanted.iter().map(|(_, share)| *share));
+        for (_, groups) in classes {
+            let mut dealt = Dealt::default();
+            for mut stratum in strata(groups, fewest) {
+                stratum.shuffle(&mut rng);
+                dealt.deal(stratum, &wanted, &mut folds);
             }
-            folds.entry(Fold::Train).or_default().extend(groups.flatten());
         }
         for paths in folds.values_mut() {
             paths.sort();
@@ -234,18 +228,27 @@ impl Folds {
     }
 }
 
-/// A file in both classes, or in the published test split and outside it, makes every figure wrong.
-fn check_labels(index: &Index, shares: &Shares) -> Result<()> {
-    let mut first: BTreeMap<&str, &Entry> = BTreeMap::new();
-    for entry in &index.entries {
-        let known = *first.entry(&entry.sha256).or_insert(entry);
-        let is_test = |entry: &Entry| shares.test.is_none() && entry.split == OfficialSplit::Test;
-        ensure!(
-            known.positive == entry.positive && is_test(known) == is_test(entry),
-            "{} and {} are the same file: remove one",
-            known.path,
-            entry.path
-        );
+/// What was dealt to the folds of one class so far: what rounding takes from a stratum, the next one gives back.
+#[derive(Debug, Default)]
+struct Dealt {
+    n_images: usize,
+    taken: BTreeMap<Fold, usize>,
+}
+
+impl Dealt {
+    /// Deals the groups of a stratum in their order; what is left trains.
+    fn deal(&mut self, stratum: Vec<Group>, wanted: &[(Fold, f64)], folds: &mut BTreeMap<Fold, Vec<String>>) {
+        self.n_images += stratum.iter().map(|group| group.paths.len()).sum::<usize>();
+        let mut groups = stratum.into_iter().map(|group| group.paths);
+        for (fold, share) in wanted {
+            let quota = (self.n_images as f64 * share).round() as usize;
+            let (taken, paths) = (self.taken.entry(*fold).or_default(), folds.entry(*fold).or_default());
+            while *taken < quota {
+                let Some(group) = groups.next() else { break };
+                *taken += group.len();
+                paths.extend(group);
+            }
+        }
+        folds.entry(Fold::Train).or_default().extend(groups.flatten());
     }
-    Ok(())
 }

@@ -1,5 +1,6 @@
 //! Groups: images that must stay together wherever data is divided, in folds and in cross-validation.
 
+use super::columns::Column;
 use super::index::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,6 +13,8 @@ pub struct Group {
     pub class: String,
     /// Its images.
     pub paths: Vec<String>,
+    /// What the table says of most of its images, the first by name of equals.
+    pub columns: BTreeMap<Column, String>,
 }
 
 /// The groups of these images, in the order of their smallest patients.
@@ -45,15 +48,26 @@ pub fn groups(entries: &[&Entry]) -> Vec<Group> {
 
 fn group(members: &[&Entry]) -> Group {
     let positive = members.iter().filter(|entry| entry.positive).count() * 2 >= members.len();
-    let mut classes: BTreeMap<&str, usize> = BTreeMap::new();
-    for entry in members.iter().filter(|entry| entry.positive == positive) {
-        *classes.entry(entry.class()).or_default() += 1;
-    }
-    let most = classes.values().max().copied();
-    let class = classes.into_iter().find(|(_, n)| Some(*n) == most).map_or("", |(class, _)| class);
+    let of_label = members.iter().filter(|entry| entry.positive == positive);
+    let class = most_frequent(of_label.map(|entry| entry.class())).unwrap_or_default();
+    let column = |column: Column| {
+        let values = members.iter().filter_map(|entry| entry.columns.get(&column));
+        Some((column, most_frequent(values.map(String::as_str))?.to_owned()))
+    };
     Group {
         positive,
         class: class.to_ascii_uppercase(),
         paths: members.iter().map(|entry| entry.path.clone()).collect(),
+        columns: Column::ALL.into_iter().filter_map(column).collect(),
     }
+}
+
+/// The first by name of those that are there most often.
+fn most_frequent<'a>(names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for name in names {
+        *counts.entry(name).or_default() += 1;
+    }
+    let most = counts.values().max().copied();
+    counts.into_iter().find(|(_, n)| Some(*n) == most).map(|(name, _)| name)
 }

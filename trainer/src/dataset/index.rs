@@ -1,13 +1,16 @@
 //! The index: every file of a dataset in a fixed order, with its class, patient and digest. Nothing is decoded here.
 
-use super::patient::patient;
-use crate::config::data::{Data, Label, Layout};
-use anyhow::{Context, Result, bail, ensure};
-use regex::Regex;
+use super::columns::Column;
+use super::patient::PatientRule;
+use super::scan;
+use crate::config::{Config, Data};
+use crate::console::say;
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 
 /// The model's classes: negative, positive.
 pub const CLASSES: [&str; 2] = ["NORMAL", "PNEUMONIA"];
@@ -18,7 +21,7 @@ pub const CLASSES: [&str; 2] = ["NORMAL", "PNEUMONIA"];
 pub enum OfficialSplit {
     /// `train`.
     Train,
-    /// `val`: 16 images in Kermany's data, pooled with `train`.
+    /// `val`: pooled with `train`.
     Val,
     /// `test`: read by `evaluate` alone.
     Test,
@@ -27,7 +30,7 @@ pub enum OfficialSplit {
 }
 
 impl OfficialSplit {
-    const PUBLISHED: [Self; 3] = [Self::Train, Self::Val, Self::Test];
+    pub(crate) const PUBLISHED: [Self; 3] = [Self::Train, Self::Val, Self::Test];
 
     /// The folder's name.
     pub const fn name(self) -> &'static str {
@@ -47,18 +50,27 @@ pub struct Entry {
     pub path: String,
     /// Published split.
     pub split: OfficialSplit,
+    /// The class: the name of its folder, or its label in the table.
+    pub class: String,
     /// Whether its class is pneumonia.
     pub positive: bool,
-    /// The patient, as far as the file name tells.
+    /// The patient, by the index's [rule](Index::patients).
     pub patient: String,
     /// SHA-256 of the file.
     pub sha256: String,
+    /// The groups that the table says it belongs to.
+    pub columns: BTreeMap<Column, String>,
 }
 
 impl Entry {
-    /// The class folder's name.
+    /// The class's name.
     pub fn class(&self) -> &str {
-        self.path.rsplit('/').nth(1).unwrap_or_default()
+        &self.class
+    }
+
+    /// The file's name without its folders.
+    pub fn file_name(&self) -> &str {
+        self.path.rsplit('/').next().unwrap_or_default()
     }
 }
 
@@ -73,46 +85,63 @@ pub struct Index {
     pub excluded: BTreeMap<String, usize>,
     /// What lies beside the class folders and was not looked into, sorted.
     pub passed_over: Vec<String>,
+    /// Who says which files are one patient's.
+    pub patients: PatientRule,
 }
 
 impl Index {
-    /// Lists and hashes every file of the class folders, as `data` says what they mean. Hidden files are passed over; any
-    /// other file in a class folder counts as an image, so that none is ever lost silently.
+    /// The configured data set. Where each file counts as a patient, that is said aloud, once a command.
     ///
     /// # Errors
-    /// Names what is missing or cannot be read, and a class folder that `data.classes` does not list.
-    pub fn scan(root: &Path, data: &Data) -> Result<Self> {
-        ensure!(
-            root.is_dir(),
-            "{}: no such folder; set --data to the dataset or CXR_DATA_DIR to the folder that holds it",
-            root.display()
-        );
-        let is_flat = match data.layout {
-            Layout::Auto => !root.join("train").is_dir(),
-            Layout::Kaggle => false,
-            Layout::Flat => true,
-        };
-        let index = Self {
-            root: root.to_owned(),
-            entries: Vec::new(),
-            excluded: BTreeMap::new(),
-            passed_over: Vec::new(),
-        };
-        let mut scan = Scan { index, data, pattern: data.patient_pattern()? };
-        if is_flat {
-            scan.classes("", OfficialSplit::None)?;
-        } else {
-            scan.splits()?;
+    /// When the configuration does not say which data, and as [`scan`](Self::scan).
+    pub fn of(config: &Config) -> Result<Self> {
+        static SAID: Once = Once::new();
+        config.check_for_data()?;
+        let index = Self::scan(&config.data.root, &config.data)?;
+        if !index.patients.tells_patients() {
+            SAID.call_once(|| say(index.patients.statement()));
         }
-        scan.finish()
+        Ok(index)
     }
 
-    /// SHA-256 over the sorted lines `digest  path`, the form of `sha256sum`.
+    /// Lists and hashes every file of the class folders and of the folders in them, as `data` says what they mean. Hidden files are passed
+    /// over; any other file in a class folder counts as an image, so that none is ever lost silently. Where the table has labels, they are
+    /// the classes and files may lie anywhere; what is neither image nor DICOM and has no line is passed over then.
+    ///
+    /// # Errors
+    /// Names what is missing or cannot be read, a class folder that `data.classes` does not list, every contradiction between files and
+    /// table, and what to do where nothing says who the patients are.
+    pub fn scan(root: &Path, data: &Data) -> Result<Self> {
+        scan::scan(root, data, scan::Extent::Whole)
+    }
+
+    /// The same of a folder that holds some of the data set's files in the same layout, such as untouched originals: lines of the table
+    /// whose file is not there are none of its concern.
+    ///
+    /// # Errors
+    /// As [`scan`](Self::scan).
+    pub fn scan_part(root: &Path, data: &Data) -> Result<Self> {
+        scan::scan(root, data, scan::Extent::Part)
+    }
+
+    /// How many patients the files are of.
+    pub fn n_patients(&self) -> usize {
+        self.entries.iter().map(|entry| entry.patient.as_str()).collect::<BTreeSet<_>>().len()
+    }
+
+    /// SHA-256 over the sorted lines `digest  path`, the form of `sha256sum`. What a table says stands behind the path: other labels or
+    /// patients are other data.
     pub fn digest(&self) -> String {
         let mut lines = String::new();
         for entry in &self.entries {
             // Writing to a String cannot fail.
-            let _ = writeln!(lines, "{}  {}", entry.sha256, entry.path);
+            let _ = match self.patients {
+                PatientRule::Table(_) => {
+                    let Entry { sha256, path, class, patient, columns, .. } = entry;
+                    writeln!(lines, "{sha256}  {path}  {class:?} {patient:?} {columns:?}")
+                }
+                _ => writeln!(lines, "{}  {}", entry.sha256, entry.path),
+            };
         }
         cxr::bundle::sha256_hex(lines.as_bytes())
     }
@@ -121,100 +150,4 @@ impl Index {
     pub fn has_test_split(&self) -> bool {
         self.entries.iter().any(|entry| entry.split == OfficialSplit::Test)
     }
-}
-
-/// An index in the making.
-struct Scan<'a> {
-    index: Index,
-    data: &'a Data,
-    pattern: Option<Regex>,
-}
-
-impl Scan<'_> {
-    fn splits(&mut self) -> Result<()> {
-        let root = &self.index.root;
-        ensure!(
-            root.join("train").is_dir(),
-            "{}: has no folder `train`; set trainer.data.layout to flat if its folders are the classes",
-            root.display()
-        );
-        for name in list(root, "")? {
-            match OfficialSplit::PUBLISHED.into_iter().find(|split| split.name() == name) {
-                Some(split) => self.classes(&format!("{name}/"), split)?,
-                None => self.index.passed_over.push(name),
-            }
-        }
-        Ok(())
-    }
-
-    /// The class folders in `prefix`, which is empty or ends with a slash.
-    fn classes(&mut self, prefix: &str, split: OfficialSplit) -> Result<()> {
-        for class in list(&self.index.root, prefix)? {
-            let folder = format!("{prefix}{class}");
-            if !self.index.root.join(&folder).is_dir() {
-                self.index.passed_over.push(folder);
-                continue;
-            }
-            match self.data.label(&class) {
-                Some(Label::Exclude) => {
-                    let n = list(&self.index.root, &folder)?.len();
-                    self.index.excluded.insert(folder, n);
-                }
-                Some(label) => self.images(&folder, split, label == Label::Positive)?,
-                None => bail!(
-                    "{}: no listed class; set trainer.data.classes: {{ {class}: negative }} (or positive, or exclude)",
-                    self.index.root.join(&folder).display()
-                ),
-            }
-        }
-        Ok(())
-    }
-
-    fn images(&mut self, folder: &str, split: OfficialSplit, positive: bool) -> Result<()> {
-        for name in list(&self.index.root, folder)? {
-            let path = format!("{folder}/{name}");
-            let bytes = std::fs::read(self.index.root.join(&path))
-                .with_context(|| format!("{path}: cannot be read"))?;
-            let patient = patient(&name, self.pattern.as_ref()).with_context(|| path.clone())?;
-            let sha256 = cxr::bundle::sha256_hex(&bytes);
-            self.index.entries.push(Entry { path, split, positive, patient, sha256 });
-        }
-        Ok(())
-    }
-
-    fn finish(mut self) -> Result<Index> {
-        for (positive, label) in [(false, "negative"), (true, "positive")] {
-            let found = self.index.entries.iter().any(|entry| {
-                entry.positive == positive
-                    && matches!(entry.split, OfficialSplit::Train | OfficialSplit::None)
-            });
-            ensure!(
-                found,
-                "{}: no image of a {label} class to train on; trainer.data.classes lists {:?}",
-                self.index.root.display(),
-                self.data.classes
-            );
-        }
-        self.index.entries.sort_by(|a, b| a.path.cmp(&b.path));
-        self.index.passed_over.sort();
-        Ok(self.index)
-    }
-}
-
-/// Names in a folder that are not hidden, sorted.
-fn list(root: &Path, folder: &str) -> Result<Vec<String>> {
-    let path = root.join(folder);
-    let context = || format!("{}: cannot be listed", path.display());
-    let mut names = Vec::new();
-    for file in std::fs::read_dir(&path).with_context(context)? {
-        let file = file.with_context(context)?;
-        let Ok(name) = file.file_name().into_string() else {
-            bail!("{}: the file name is not UTF-8", file.path().display());
-        };
-        if !name.starts_with('.') {
-            names.push(name);
-        }
-    }
-    names.sort();
-    Ok(names)
 }

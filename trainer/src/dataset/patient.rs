@@ -1,25 +1,117 @@
-//! The patient that a file's name tells.
+//! The rule that says which files are one patient's. Where nothing says it the data set is refused: folds that were drawn by a wrong
+//! rule share patients, and every figure is too good.
 
-use anyhow::{Result, anyhow};
+use super::guess::guess;
+use super::problems::listed;
+use crate::config::Data;
+use anyhow::anyhow;
 use regex::Regex;
+use serde::{Deserialize, Serialize};
 
-/// The patient by the configured pattern's first group, or by the rule of the known datasets where none is configured.
-///
-/// # Errors
-/// Names a file that the configured pattern does not match: its patient would be unknown.
-pub fn patient(file_name: &str, pattern: Option<&Regex>) -> Result<String> {
-    let Some(pattern) = pattern else { return Ok(known(file_name)) };
-    let group = pattern.captures(file_name).and_then(|found| found.get(1));
-    group.map(|group| group.as_str().to_owned()).ok_or_else(|| {
-        anyhow!(
-            "{file_name}: trainer.data.patient_pattern ({pattern}) does not say whose it is; widen it, for example by |(.+)"
-        )
-    })
+/// Who the patient of a file is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum PatientRule {
+    /// The names have one of the known forms.
+    KnownNames,
+    /// The first group of this regular expression.
+    Pattern(String),
+    /// The table with this name says it.
+    Table(String),
+    /// Each file counts as a patient of its own: `trainer.data.each_file_is_a_patient`.
+    EachFile,
 }
 
-/// Kermany's `personN_bacteria`, `personN_virus`, `IM-N` and `NORMAL2-IM-N`; NIH's `NNNNNNNN_NNN`; a name of another form
-/// is a patient of its own.
-fn known(file_name: &str) -> String {
+impl PatientRule {
+    /// What the configuration chooses.
+    pub(super) fn of(data: &Data) -> Self {
+        match (&data.patient_pattern, &data.table) {
+            (Some(pattern), _) => Self::Pattern(pattern.clone()),
+            (_, Some(table)) => {
+                let name = table.file_name().unwrap_or_default();
+                Self::Table(name.to_string_lossy().into_owned())
+            }
+            _ if data.each_file_is_a_patient => Self::EachFile,
+            _ => Self::KnownNames,
+        }
+    }
+
+    /// One sentence for people.
+    pub fn statement(&self) -> String {
+        match self {
+            Self::KnownNames => "The file names tell the patient (known forms of names).".to_owned(),
+            Self::Pattern(pattern) => format!("The file names tell the patient: {pattern}"),
+            Self::Table(name) => format!("The table {name} tells the patient."),
+            Self::EachFile => {
+                "Each file counts as a patient of its own: nothing says which files are one patient's. \
+                 If a patient has several, they can be in different folds, and the figures are then too good."
+                    .to_owned()
+            }
+        }
+    }
+
+    /// Whether patients with several files are known.
+    pub const fn tells_patients(&self) -> bool {
+        !matches!(self, Self::EachFile)
+    }
+}
+
+/// The patient by the first group of the pattern that takes part.
+pub(crate) fn by_pattern(path: &str, pattern: &Regex) -> Option<String> {
+    let found = pattern.captures(path)?;
+    found.iter().skip(1).flatten().next().map(|group| group.as_str().to_owned())
+}
+
+/// What to do about files that the configured pattern does not match.
+pub(super) fn unmatched(files: &[String], pattern: &str) -> anyhow::Error {
+    // Without an anchor the alternative, which matches from the beginning, would come before the pattern.
+    let is_plain = pattern.starts_with('^') && !pattern.contains('|');
+    let widened = if is_plain { format!("{pattern}|^(.+)$") } else { format!("^.*?(?:{pattern})|^(.+)$") };
+    anyhow!(
+        "trainer.data.patient_pattern ({pattern}) does not say whose {} files are:\n{}\nWiden it; this counts each of them as a patient of its own:\n{}",
+        files.len(),
+        listed(files),
+        yaml(&format!("patient_pattern: {}", quoted(&widened)))
+    )
+}
+
+/// What to do about files whose names have no known form. `paths` are those of all files below their class folders.
+pub(super) fn unknown(files: &[String], paths: &[&str]) -> anyhow::Error {
+    let by_name = match guess(paths) {
+        Some(guess) => format!(
+            "- The names tell it. This pattern finds {} patients in {} files; look whether that is right:\n{}",
+            guess.n_patients,
+            paths.len(),
+            yaml(&format!("patient_pattern: {}", quoted(&guess.pattern)))
+        ),
+        None => format!(
+            "- The names tell it: a regular expression whose first group is the patient, such as:\n{}",
+            yaml("patient_pattern: '^case-([0-9]+)-'")
+        ),
+    };
+    anyhow!(
+        "nothing says which files are one patient's: {} of {} file names have no known form:\n{}\nA patient in two folds makes every figure too good. Choose one:\n{by_name}\n\
+         - A CSV file with the columns file,patient (and more: docs/TRAINING.md) tells it:\n{}\n- Each file is a patient of its own:\n{}",
+        files.len(),
+        paths.len(),
+        listed(files),
+        yaml("table: patients.csv"),
+        yaml("each_file_is_a_patient: true"),
+    )
+}
+
+/// A key of `trainer.data` as it stands in a file.
+fn yaml(key: &str) -> String {
+    format!("    trainer:\n      data:\n        {key}")
+}
+
+/// A text as YAML, whatever it holds.
+pub(crate) fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+/// `personN_bacteria`, `personN_virus`, `IM-N` and `NORMAL2-IM-N`; `NNNNNNNN_NNN`; none for a name of another form.
+pub fn known(file_name: &str) -> Option<String> {
     let pneumonia = || {
         let (number, rest) = split_digits(file_name.strip_prefix("person")?)?;
         let organism = ["bacteria", "virus"]
@@ -35,13 +127,13 @@ fn known(file_name: &str) -> String {
         let (number, _) = split_digits(rest.strip_prefix("IM-")?)?;
         Some(format!("{prefix}IM-{number}"))
     };
-    let nih = || {
+    let numbered = || {
         let (patient, rest) = split_digits(file_name)?;
         let (follow_up, rest) = split_digits(rest.strip_prefix('_')?)?;
         let fits = patient.len() == 8 && follow_up.len() == 3 && rest.starts_with('.');
         fits.then(|| patient.to_owned())
     };
-    pneumonia().or_else(normal).or_else(nih).unwrap_or_else(|| file_name.to_owned())
+    pneumonia().or_else(normal).or_else(numbered)
 }
 
 fn split_digits(text: &str) -> Option<(&str, &str)> {
@@ -56,28 +148,49 @@ mod tests {
     #[test]
     fn file_names_tell_the_patient() {
         let cases = [
-            ("person23_bacteria_78.jpeg", "person23_bacteria"),
-            ("person23_virus_56.jpeg", "person23_virus"),
-            ("person1_virus_6_7.jpeg", "person1_virus"),
-            ("IM-0115-0001.jpeg", "IM-0115"),
-            ("IM-0538-0001-0002.jpeg", "IM-0538"),
-            ("NORMAL2-IM-0115-0001.jpeg", "NORMAL2-IM-0115"),
-            ("00012345_003.png", "00012345"),
-            ("0012345_003.png", "0012345_003.png"),
-            ("00012345_003_a.png", "00012345_003_a.png"),
-            ("holiday.jpeg", "holiday.jpeg"),
-            ("person_bacteria_1.jpeg", "person_bacteria_1.jpeg"),
+            ("person23_bacteria_78.jpeg", Some("person23_bacteria")),
+            ("person23_virus_56.jpeg", Some("person23_virus")),
+            ("person1_virus_6_7.jpeg", Some("person1_virus")),
+            ("IM-0115-0001.jpeg", Some("IM-0115")),
+            ("IM-0538-0001-0002.jpeg", Some("IM-0538")),
+            ("NORMAL2-IM-0115-0001.jpeg", Some("NORMAL2-IM-0115")),
+            ("00012345_003.png", Some("00012345")),
+            ("0012345_003.png", None),
+            ("00012345_003_a.png", None),
+            ("holiday.jpeg", None),
+            ("person_bacteria_1.jpeg", None),
         ];
         for (name, expected) in cases {
-            assert_eq!(patient(name, None).unwrap(), expected);
+            assert_eq!(known(name).as_deref(), expected, "{name}");
         }
     }
 
     #[test]
-    fn a_configured_pattern_tells_it_or_fails() {
-        let pattern = Regex::new(r"^case-(\d+)-").unwrap();
-        assert_eq!(patient("case-17-b.png", Some(&pattern)).unwrap(), "17");
-        let error = patient("IM-0115-0001.jpeg", Some(&pattern)).unwrap_err().to_string();
-        assert!(error.contains("IM-0115-0001.jpeg") && error.contains("patient_pattern"), "{error}");
+    fn the_first_group_that_takes_part_is_the_patient() {
+        let pattern = Regex::new(r"^case-(\d+)-|^old_([a-z]+)").unwrap();
+        assert_eq!(by_pattern("case-17-b.png", &pattern).as_deref(), Some("17"));
+        assert_eq!(by_pattern("old_anna.png", &pattern).as_deref(), Some("anna"));
+        assert_eq!(by_pattern("IM-0115-0001.jpeg", &pattern), None);
+    }
+
+    #[test]
+    fn the_advice_for_a_pattern_keeps_what_it_matched() {
+        for pattern in ["^case-([0-9]+)-", "case-([0-9]+)", "^case-([0-9]+)-|^it's([a-z])"] {
+            let told = unmatched(&["other.png".to_owned()], pattern).to_string();
+            let advice: String = told
+                .lines()
+                .rev()
+                .take(3)
+                .collect::<Vec<_>>()
+                .into_iter()
+                .rev()
+                .collect::<Vec<_>>()
+                .join("\n");
+            let advice: serde_yaml_ng::Value = serde_yaml_ng::from_str(&advice).unwrap();
+            let widened = Regex::new(advice["trainer"]["data"]["patient_pattern"].as_str().unwrap()).unwrap();
+            let name = if pattern.starts_with('^') { "case-17-b.png" } else { "x-case-17-b.png" };
+            assert_eq!(by_pattern(name, &widened).as_deref(), Some("17"), "{pattern}");
+            assert_eq!(by_pattern("other.png", &widened).as_deref(), Some("other.png"), "{pattern}");
+        }
     }
 }

@@ -2,12 +2,13 @@
 
 use super::cache::{Header, Slot};
 use super::index::{Entry, Index};
+use super::readable::decode;
 use crate::console::say;
 use anyhow::{Result, bail, ensure};
 use cxr::bundle::sha256_hex;
 use cxr::metadata::AcquisitionMetadata;
 use cxr::statistics::ImageStatistics;
-use cxr::{AcceptancePolicy, AcceptedImage, DecodeLimits, ModelInput, PreprocessSpec};
+use cxr::{AcceptancePolicy, AcceptedImage, ModelInput, PreprocessSpec};
 use indicatif::ProgressBar;
 use memmap2::{Mmap, UncheckedAdvice};
 use std::fs::File;
@@ -31,7 +32,7 @@ impl Recipe {
     /// # Errors
     /// The reason, without the file's name.
     pub fn prepare(&self, bytes: &[u8]) -> Result<ModelInput> {
-        let image = cxr::decode(bytes, &DecodeLimits::default())?;
+        let image = decode(bytes)?;
         let accepted = AcceptedImage::accept(image, AcquisitionMetadata::default(), &self.acceptance)?;
         Ok(cxr::preprocess::preprocess(&accepted, &self.preprocess))
     }

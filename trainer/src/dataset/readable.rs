@@ -4,9 +4,9 @@ use super::index::{Entry, Index};
 use super::parallel::parallel;
 use crate::config::Config;
 use crate::console::Meter;
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail, ensure};
 use cxr::metadata::AcquisitionMetadata;
-use cxr::{AcceptedImage, DecodeLimits};
+use cxr::{AcceptedImage, DecodeLimits, DecodedImage};
 use std::collections::BTreeMap;
 
 /// Every image that cannot be used, with the reason. Where not one is allowed there is nothing to look for: decoding a fold
@@ -20,7 +20,7 @@ pub fn unreadable(index: &Index, config: &Config) -> Result<BTreeMap<String, Str
     }
     let meter = Meter::new("reading every image once", index.entries.len());
     let accept = |entry: &Entry| -> Result<()> {
-        let image = cxr::decode(&read(index, entry)?, &DecodeLimits::default())?;
+        let image = decode(&read(index, entry)?)?;
         AcceptedImage::accept(image, AcquisitionMetadata::default(), &config.acceptance)?;
         Ok(())
     };
@@ -52,6 +52,22 @@ pub fn check_share(index: &Index, unreadable: &BTreeMap<String, String>, allowed
         allowed * 100.0,
         list.join("\n")
     )
+}
+
+/// Decodes an image.
+///
+/// # Errors
+/// The reason; for a file of another kind what to do with it.
+pub fn decode(bytes: &[u8]) -> Result<DecodedImage> {
+    ensure!(
+        !cxr::decode::is_dicom(bytes),
+        "is DICOM, which is not read here: export it from the PACS or viewer as PNG or TIFF with all its bits"
+    );
+    ensure!(
+        cxr::decode::sniff(bytes).is_some(),
+        "is no image that is read (JPEG, PNG, TIFF): convert it, or move it out of the class folders"
+    );
+    Ok(cxr::decode(bytes, &DecodeLimits::default())?)
 }
 
 /// The bytes of an entry.

@@ -16,6 +16,7 @@ use cxr::summary::Summary;
 use cxr::texture::Texture;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 /// Resamples of the patients behind a shortcut's interval: there are twenty, and none needs a third digit.
 const RESAMPLES: usize = 200;
@@ -91,6 +92,26 @@ pub struct Shortcut {
     pub positive_median: f64,
 }
 
+impl Shortcut {
+    /// How well it tells the label, whichever label has more of it: 0.5 tells nothing, 1 everything.
+    pub fn strength(&self) -> Measured {
+        let Measured { value, ci95: [low, high], n } = self.auc;
+        if value < 0.5 { Measured { value: 1.0 - value, ci95: [1.0 - high, 1.0 - low], n } } else { self.auc }
+    }
+
+    /// Which label has more of it.
+    pub fn direction(&self) -> &'static str {
+        if self.auc.value < 0.5 { "more in negatives" } else { "more in positives" }
+    }
+}
+
+impl fmt::Display for Shortcut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Measured { value, ci95: [low, high], .. } = self.strength();
+        write!(f, "{}, AUC {value:.3} [{low:.3}, {high:.3}], {}", self.property, self.direction())
+    }
+}
+
 type Seen<'a> = (&'a Entry, &'a Facts);
 
 impl Examined {
@@ -152,10 +173,9 @@ impl Examined {
             ));
         }
         for shortcut in self.shortcuts.iter().take(4) {
-            let [low, high] = shortcut.auc.ci95;
             say(format!(
-                "{what}: {} alone tells the class with AUC {:.3} [{low:.3}, {high:.3}]; medians {:.4} and {:.4}",
-                shortcut.property, shortcut.auc.value, shortcut.negative_median, shortcut.positive_median
+                "{what}: one property alone tells the class: {shortcut}; medians {:.4} and {:.4}",
+                shortcut.negative_median, shortcut.positive_median
             ));
         }
     }
@@ -245,8 +265,7 @@ fn shortcuts(seen: &[Seen], seed: u64) -> Result<Vec<Shortcut>> {
         .chain(of_file)
         .map(|(name, values)| shortcut(name, &values, &positive, &patients, seed))
         .collect::<Result<Vec<_>>>()?;
-    let strength = |shortcut: &Shortcut| (shortcut.auc.value - 0.5).abs();
-    shortcuts.sort_by(|a, b| strength(b).total_cmp(&strength(a)));
+    shortcuts.sort_by(|a, b| b.strength().value.total_cmp(&a.strength().value));
     Ok(shortcuts)
 }
 

@@ -4,9 +4,11 @@ use super::details::{self, Details};
 use super::measure::Sample;
 use super::{digest, plots, print, subgroups};
 use crate::calibrate::{CALIBRATION_BINS, Calibrated};
+use crate::config::Config;
 use crate::config::evaluation::{External, ExternalClass};
 use crate::console::say;
 use crate::dataset::loose::{Loose, LooseImage, files_below};
+use crate::dataset::patient::{by_pattern, known};
 use crate::files;
 use crate::score::{Scores, score_grey};
 use crate::trained::TrainedRun;
@@ -74,6 +76,22 @@ impl ExternalEvaluation {
     }
 }
 
+/// Why there are no figures of an external set, and what to do. Names no folder: reports are passed on.
+pub fn why_not_measured(config: &Config) -> String {
+    const COMMAND: &str = "`cxr-trainer evaluate --fold external`";
+    match &config.evaluation.external {
+        None => format!(
+            "trainer.evaluation.external names no labelled set from another site; once it does, {COMMAND} measures it"
+        ),
+        Some(external) if !external.root.is_dir() => format!(
+            "the folder that trainer.evaluation.external.root names is missing; put the images of {} there, then {COMMAND} \
+             measures them",
+            external.name.trim()
+        ),
+        Some(_) => format!("{COMMAND} has not been run on these weights and this calibration"),
+    }
+}
+
 /// Evaluates the configured external set, writes figures and scores down and prints them.
 ///
 /// # Errors
@@ -88,8 +106,16 @@ pub fn evaluate_external(trained: &TrainedRun, calibrated: &Calibrated) -> Resul
     let (loose, classes) = read(trained, external)?;
     let images: Vec<&[u8]> = loose.images.iter().map(|image| image.pixels.as_slice()).collect();
     let scores = score_grey(&trained.network, &images, loose.size, trained.device, "external")?;
-    let judged = judge(trained, calibrated, external, (&loose, &classes), &scores)?;
-    let table = scores_csv(&loose, &scores, calibrated)?;
+    let (patients, n_untold) = patients(&loose, external)?;
+    if n_untold > 0 {
+        say(format!(
+            "{n_untold} of {} file names of {} do not tell the patient: each counts as a patient of its own (trainer.evaluation.external.patient_pattern)",
+            patients.len(),
+            external.name
+        ));
+    }
+    let judged = judge(trained, calibrated, external, (&loose, &classes, &patients), &scores)?;
+    let table = scores_csv(&loose, &patients, &scores, calibrated)?;
     files::write_atomically(&trained.run.file("scores-external.csv"), table.as_bytes())?;
     files::write_json(&trained.run.file(FILE), &judged)?;
     say(format!("{}, operating point {:.4}", external.name, judged.threshold));
@@ -132,18 +158,25 @@ fn folder(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
-/// The digits that begin a file name: NIH's patient. Another name is a patient of its own.
-fn patient(path: &str) -> &str {
-    let name = path.rsplit('/').next().unwrap_or(path);
-    let digits = name.find(|c: char| !c.is_ascii_digit()).unwrap_or(name.len());
-    if digits > 0 { &name[..digits] } else { name }
+/// The patient of every image, and how many have a name that does not tell: each of those is a patient of its own.
+fn patients(loose: &Loose, external: &External) -> Result<(Vec<String>, usize)> {
+    let pattern = external.patient_pattern()?;
+    let told = |path: &str| {
+        let name = path.rsplit('/').next().unwrap_or(path);
+        pattern.as_ref().map_or_else(|| known(name), |pattern| by_pattern(name, pattern))
+    };
+    let told: Vec<Option<String>> = loose.images.iter().map(|image| told(&image.path)).collect();
+    let n_untold = told.iter().filter(|patient| patient.is_none()).count();
+    let patients =
+        told.into_iter().zip(&loose.images).map(|(told, image)| told.unwrap_or_else(|| image.path.clone()));
+    Ok((patients.collect(), n_untold))
 }
 
 fn judge(
     trained: &TrainedRun,
     calibrated: &Calibrated,
     external: &External,
-    (loose, classes): (&Loose, &[ExternalClass]),
+    (loose, classes, names): (&Loose, &[ExternalClass], &[String]),
     scores: &Scores,
 ) -> Result<ExternalEvaluation> {
     let threshold = calibrated.policy.threshold;
@@ -154,11 +187,11 @@ fn judge(
     let labelled = pick(scores, &positions);
     let positive: Vec<bool> = positions.iter().map(|i| classes[*i] == ExternalClass::Positive).collect();
     let mut numbers = BTreeMap::new();
-    for image in &loose.images {
+    for patient in names {
         let next = numbers.len();
-        numbers.entry(patient(&image.path)).or_insert(next);
+        numbers.entry(patient).or_insert(next);
     }
-    let patients: Vec<usize> = positions.iter().map(|i| numbers[patient(&loose.images[*i].path)]).collect();
+    let patients: Vec<usize> = positions.iter().map(|i| numbers[&names[*i]]).collect();
     let probabilities = calibrated.probabilities(&labelled.logits);
     let sample = Sample {
         probabilities: &probabilities,
@@ -213,12 +246,17 @@ fn other(calibrated: &Calibrated, scores: &Scores) -> Result<Option<Other>> {
     }))
 }
 
-fn scores_csv(loose: &Loose, scores: &Scores, calibrated: &Calibrated) -> Result<String> {
+fn scores_csv(
+    loose: &Loose,
+    patients: &[String],
+    scores: &Scores,
+    calibrated: &Calibrated,
+) -> Result<String> {
     let mut text = String::from("path,patient,class,logit,probability,ood_score\n");
     let ood = calibrated.ood_scores(&scores.embeddings)?;
-    for ((image, logit), ood) in loose.images.iter().zip(&scores.logits).zip(ood) {
+    for (((image, patient), logit), ood) in loose.images.iter().zip(patients).zip(&scores.logits).zip(ood) {
         let probability = calibrated.calibration.apply(*logit).value();
-        let (class, patient) = (folder(&image.path), patient(&image.path));
+        let class = folder(&image.path);
         writeln!(text, "{},{patient},{class},{logit:.6},{probability:.6},{ood:.4}", image.path)?;
     }
     Ok(text)
@@ -229,9 +267,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_leading_digits_are_the_patient() {
-        assert_eq!(patient("NORMAL/00000129_000.jpg"), "00000129");
-        assert_eq!(patient("NORMAL/a12.png"), "a12.png");
+    fn the_folder_is_the_class() {
         assert_eq!(folder("NORMAL/00000129_000.jpg"), "NORMAL");
+        assert_eq!(folder("a12.png"), "");
     }
 }

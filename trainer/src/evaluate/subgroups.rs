@@ -1,14 +1,16 @@
-//! Figures by group: what the file name, the stored image and the original's header tell apart. Groups are small; each has
+//! Figures by group: what the table, the file name, the stored image and the original's header tell apart. Groups are small; each has
 //! its n and its intervals.
 
 use super::measure::Sample;
-use crate::dataset::index::Entry;
+use crate::dataset::columns::Column;
+use crate::dataset::patient::by_pattern;
 use crate::dataset::pixels::Pixels;
 use cxr::DecodeLimits;
 use cxr::bundle::Measured;
 use cxr::scoring::confusion::ConfusionMatrix;
 use cxr::scoring::roc::auc;
 use cxr::statistics::ImageStatistics;
+use regex::Regex;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -59,14 +61,17 @@ pub fn measure(groups: &Groups, sample: &Sample, threshold: f64) -> Vec<Subgroup
     groups.iter().flat_map(of_property).collect()
 }
 
-/// The groups of a fold. `originals` holds untouched originals of some images under the same paths.
-pub fn of_fold(pixels: &Pixels, originals: Option<&Path>) -> Groups {
+/// The groups of a fold. `names` are regular expressions over the files' names whose first group is the subgroup; `originals` holds untouched
+/// originals of some images under the same paths.
+pub fn of_fold(pixels: &Pixels, names: &[(String, Regex)], originals: Option<&Path>) -> Groups {
     let entries = &pixels.entries;
-    let name = |entry: &Entry| entry.path.rsplit('/').next().unwrap_or_default().to_owned();
-    let mut groups = vec![
-        by("organism in the file name", entries.iter().map(|entry| organism(&name(entry)))),
-        by("family of the file name", entries.iter().map(|entry| family(&name(entry)))),
-    ];
+    let of_table = Column::ALL
+        .into_iter()
+        .map(|column| by(column.property(), entries.iter().map(|entry| entry.columns.get(&column).cloned())));
+    let of_names = names.iter().map(|(property, pattern)| {
+        by(property, entries.iter().map(|entry| by_pattern(entry.file_name(), pattern)))
+    });
+    let mut groups: Groups = of_table.chain(of_names).collect();
     groups.extend(by_statistics(&pixels.statistics));
     let headers: Vec<Option<Header>> =
         entries.iter().map(|entry| header(&originals?.join(&entry.path))).collect();
@@ -127,16 +132,6 @@ pub fn by(
     (property.to_owned(), members)
 }
 
-/// The organism that Kermany's file names state; normal images have none.
-fn organism(name: &str) -> Option<String> {
-    ["bacteria", "virus"].into_iter().find(|organism| name.contains(organism)).map(str::to_owned)
-}
-
-/// The two families of names of Kermany's normal images.
-fn family(name: &str) -> Option<String> {
-    ["NORMAL2-IM", "IM"].into_iter().find(|prefix| name.starts_with(prefix)).map(str::to_owned)
-}
-
 struct Header {
     short_side: u32,
     aspect: f64,
@@ -156,14 +151,6 @@ fn header(file: &Path) -> Option<Header> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_tell_organism_and_family() {
-        assert_eq!(organism("person1_virus_6.jpeg").as_deref(), Some("virus"));
-        assert_eq!(organism("IM-0115-0001.jpeg"), None);
-        assert_eq!(family("NORMAL2-IM-0115-0001.jpeg").as_deref(), Some("NORMAL2-IM"));
-        assert_eq!(family("IM-0115-0001.jpeg").as_deref(), Some("IM"));
-    }
 
     #[test]
     fn a_group_of_one_class_has_no_area_and_keeps_its_own_figure() {

@@ -1,7 +1,8 @@
 //! The worst cases: pneumonias with the lowest and normal images with the highest probability, as a table and as a sheet of
-//! small images with a caption each: kind, rank in the table, probability, E where it is an error.
+//! small images with a caption each, errors in a frame, under a legend that says what that means.
 
 use anyhow::Result;
+use cxr::lettering;
 use std::fmt::Write as _;
 
 /// One image as the table and the sheet show it.
@@ -23,10 +24,9 @@ pub struct Case<'a> {
 
 /// Tiles in a row.
 const COLUMNS: usize = 6;
-/// Pixels of a glyph's dot.
-const DOT: usize = 2;
-const CAPTION: usize = 5 * DOT + 6;
 const GAP: usize = 4;
+/// Rows of a line of text with the room around it.
+const LINE: usize = 7 + 2 * GAP;
 
 /// The `n` worst of each class, the worst first: pneumonias, then normal images. Some are right nevertheless.
 pub fn worst<'a>(cases: &[Case<'a>], n: usize) -> Vec<Case<'a>> {
@@ -61,29 +61,85 @@ pub fn csv(worst: &[Case], threshold: f64) -> Result<String> {
     Ok(text)
 }
 
-/// The sheet as PNG: tiles of half the size, pneumonias in the upper rows, normal images in the lower ones.
+/// The sheet as PNG: a legend, then tiles of half the size, pneumonias in the upper rows, normal images in the lower ones.
 pub fn sheet(worst: &[Case], (width, height): (u32, u32), threshold: f64) -> Vec<u8> {
     let (tile_width, tile_height) = (width as usize / 2, height as usize / 2);
     let rows_of = |class: bool| worst.iter().filter(|case| case.positive == class).count().div_ceil(COLUMNS);
-    let (cell_width, cell_height) = (tile_width + GAP, tile_height + CAPTION + GAP);
+    let (cell_width, cell_height) = (tile_width + GAP, tile_height + LINE + GAP);
     let sheet_width = COLUMNS * cell_width + GAP;
-    let sheet_height = (rows_of(true) + rows_of(false)).max(1) * cell_height + GAP;
-    let mut canvas = Canvas { pixels: vec![255; sheet_width * sheet_height], width: sheet_width };
+    let legend = wrapped(&legend(threshold), sheet_width - 2 * GAP);
+    let top_of_tiles = GAP + legend.len() * LINE;
+    let sheet_height = top_of_tiles + (rows_of(true) + rows_of(false)).max(1) * cell_height + GAP;
+    let mut pixels = vec![255; sheet_width * sheet_height];
+    let write = |pixels: &mut [u8], text: &str, (left, top): (usize, usize)| {
+        lettering::draw(pixels, sheet_width as u32, (left as u32, (top + GAP) as u32), text, 1, 0);
+    };
+    for (number, line) in legend.iter().enumerate() {
+        write(&mut pixels, line, (GAP, GAP + number * LINE));
+    }
     for (rank, case) in ranked(worst) {
         let row = (rank - 1) / COLUMNS + if case.positive { 0 } else { rows_of(true) };
-        let (left, top) = (GAP + (rank - 1) % COLUMNS * cell_width, GAP + row * cell_height);
+        let (left, top) = (GAP + (rank - 1) % COLUMNS * cell_width, top_of_tiles + row * cell_height);
         for y in 0..tile_height {
             for x in 0..tile_width {
                 let level = |dx, dy| u32::from(case.pixels[(2 * y + dy) * width as usize + 2 * x + dx]);
                 let mean = (level(0, 0) + level(1, 0) + level(0, 1) + level(1, 1)) / 4;
-                canvas.set(left + x, top + CAPTION + y, mean as u8);
+                pixels[(top + LINE + y) * sheet_width + left + x] = mean as u8;
             }
         }
+        if is_error(case, threshold) {
+            frame(&mut pixels, sheet_width, (left, top + LINE), (tile_width, tile_height));
+        }
         let class = if case.positive { 'P' } else { 'N' };
-        let error = if is_error(case, threshold) { " E" } else { "" };
-        canvas.write(&format!("{class}{rank} {:.3}{error}", case.probability), left, top + 3, tile_width);
+        let caption = format!("{class}{rank} {:.3}", case.probability);
+        let fits = caption.chars().take(tile_width / LETTER).collect::<String>();
+        write(&mut pixels, &fits, (left, top));
     }
-    cxr::phantom::encode_png(&canvas.pixels, sheet_width as u32, sheet_height as u32)
+    cxr::phantom::encode_png(&pixels, sheet_width as u32, sheet_height as u32)
+}
+
+/// Columns from one letter to the next.
+const LETTER: usize = 6;
+
+/// A black frame around a tile, in the room between the tiles: a radiograph is black at its own edges.
+fn frame(
+    pixels: &mut [u8],
+    sheet_width: usize,
+    (left, top): (usize, usize),
+    (width, height): (usize, usize),
+) {
+    const WIDTH: usize = GAP / 2;
+    for y in top - WIDTH..top + height + WIDTH {
+        for x in left - WIDTH..left + width + WIDTH {
+            let is_tile = (top..top + height).contains(&y) && (left..left + width).contains(&x);
+            if !is_tile {
+                pixels[y * sheet_width + x] = 0;
+            }
+        }
+    }
+}
+
+/// What captions and frames mean.
+fn legend(threshold: f64) -> String {
+    format!(
+        "P = pneumonia, N = normal, then the rank within the class: 1 is the worst. 0.123 = calibrated probability of pneumonia. \
+         Framed = on the wrong side of the operating point {threshold:.4}. All others are right."
+    )
+}
+
+/// Text in lines of at most so many columns of pixels, broken between words.
+fn wrapped(text: &str, columns: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if (line.len() + 1 + word.len()) * LETTER <= columns => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 /// Each case with its rank within its class, from 1.
@@ -94,54 +150,6 @@ fn ranked<'a, 'b>(worst: &'b [Case<'a>]) -> impl Iterator<Item = (usize, &'b Cas
 
 fn is_error(case: &Case, threshold: f64) -> bool {
     (case.probability >= threshold) != case.positive
-}
-
-struct Canvas {
-    pixels: Vec<u8>,
-    width: usize,
-}
-
-impl Canvas {
-    fn set(&mut self, x: usize, y: usize, level: u8) {
-        if let Some(pixel) = self.pixels.get_mut(y * self.width + x) {
-            *pixel = level;
-        }
-    }
-
-    /// Black dots on what is there, as far as they fit.
-    fn write(&mut self, text: &str, left: usize, top: usize, fits: usize) {
-        for (position, letter) in text.chars().enumerate().take(fits / (4 * DOT)) {
-            for (row, bits) in glyph(letter).into_iter().enumerate() {
-                for column in (0..3).filter(|column| bits >> (2 - column) & 1 == 1) {
-                    for (dx, dy) in (0..DOT).flat_map(|dx| (0..DOT).map(move |dy| (dx, dy))) {
-                        let x = left + (position * 4 + column) * DOT + dx;
-                        self.set(x, top + row * DOT + dy, 0);
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Three dots by five, a row a number whose highest bit is the left dot.
-const fn glyph(letter: char) -> [u8; 5] {
-    match letter {
-        '0' => [7, 5, 5, 5, 7],
-        '1' => [2, 6, 2, 2, 7],
-        '2' => [7, 1, 7, 4, 7],
-        '3' => [7, 1, 7, 1, 7],
-        '4' => [5, 5, 7, 1, 1],
-        '5' => [7, 4, 7, 1, 7],
-        '6' => [7, 4, 7, 5, 7],
-        '7' => [7, 1, 2, 2, 2],
-        '8' => [7, 5, 7, 5, 7],
-        '9' => [7, 5, 7, 1, 7],
-        '.' => [0, 0, 0, 0, 2],
-        'P' => [7, 5, 7, 4, 4],
-        'N' => [5, 7, 7, 7, 5],
-        'E' => [7, 4, 7, 4, 7],
-        _ => [0; 5],
-    }
 }
 
 #[cfg(test)]
@@ -175,5 +183,9 @@ mod tests {
         let image = cxr::decode(&sheet, &cxr::DecodeLimits::default()).unwrap();
         assert_eq!(image.width() as usize, COLUMNS * (32 + GAP) + GAP);
         assert!(image.samples().contains(&0) && image.samples().contains(&128), "captions and tiles");
+        let text = legend(0.5);
+        let lines = wrapped(&text, 200);
+        assert!(lines.len() > 3 && lines.iter().all(|line| line.len() * LETTER <= 200), "{lines:?}");
+        assert_eq!(lines.join(" "), text, "the legend is whole");
     }
 }

@@ -1,7 +1,7 @@
 //! A released bundle measured again through ONNX Runtime for what an older one does not carry: the scale of its heatmaps, how many
 //! images it refers, and its answers to deep files.
 
-use super::revision::{Released, Request};
+use super::revision::{Released, Request, Revision};
 use super::section::with_section;
 use super::select::{self, OnSelect, REFERRED};
 use super::{VARIANT, card, heatmap};
@@ -21,13 +21,14 @@ use std::path::Path;
 /// scale for each variant, and the card what was measured.
 ///
 /// # Errors
-/// When the data does not give the folds that the bundle was made with, and as ONNX Runtime or a file fails.
+/// When the data does not give the folds that the bundle was made with, its version is taken by other answers, `verify` refuses it, and as
+/// ONNX Runtime or a file fails.
 pub fn complete_bundle(config: &Config, request: &Request<'_>) -> Result<()> {
     let released = Released::open(config, request)?;
     let (bundle, old) = (&released.bundle, released.bundle.manifest());
     let recipe = Recipe { acceptance: old.acceptance, preprocess: old.preprocess };
     let pixels = decode(config, &released.index, &released.folds, Fold::Select, &recipe)?;
-    let mut revision = released.revision()?;
+    let mut revision = Revision::of(bundle, request)?;
     let mut of_default = None;
     for name in old.variants.keys() {
         let found = on_select(bundle, name, &pixels, request.onnxruntime)?;
@@ -41,7 +42,7 @@ pub fn complete_bundle(config: &Config, request: &Request<'_>) -> Result<()> {
     let found = of_default.context("the bundle lacks its default variant")?;
     let depth = depth(config, bundle, request.onnxruntime)?;
     revision.card = completed(&revision.card, &revision.manifest, &found, depth.as_ref());
-    released.write(revision, request.out)
+    revision.deliver(&config.tracking, request).map(drop)
 }
 
 fn on_select(bundle: &Bundle, name: &str, pixels: &Pixels, onnxruntime: &Path) -> Result<OnSelect> {
@@ -72,11 +73,11 @@ fn depth(config: &Config, bundle: &Bundle, onnxruntime: &Path) -> Result<Option<
     Ok(Some(found))
 }
 
-/// The card with what the manifest says now and what was measured; all else of it stays.
+/// The card with what the manifest says now and what was measured; all else of it stays, for it follows from the run, which is not
+/// here.
 fn completed(text: &str, manifest: &Manifest, found: &OnSelect, depth: Option<&DepthConsistency>) -> String {
     let mut sections = vec![
         ("## Intended use\n", card::intended_use(manifest)),
-        ("## Caveats and recommendations\n", card::caveats()),
         (card::DEPTH, card::depth_section(depth)),
         (heatmap::HEADING, found.maps.section()),
         (REFERRED, found.referred_section()),

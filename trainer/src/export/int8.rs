@@ -1,28 +1,30 @@
 //! The int8 variant as part of a bundle: of a run that is exported, or added to a bundle that was released without it or with
 //! another.
 
-use super::revision::{Released, Request};
+use super::revision::{Released, Request, Revision};
 use super::section::with_section;
-use super::{BundleFiles, GRAPH, VARIANT, digest, golden};
+use super::{BundleFiles, GRAPH, VARIANT, golden};
 use crate::calibrate::Calibrated;
 use crate::config::Config;
+use crate::console::say;
 use crate::dataset::pixels::Recipe;
 use crate::evaluate::rows;
-use crate::quantise::variant::{Comparison, GRAPH_INT8, Quantised, Source, VARIANT_INT8};
+use crate::quantise::variant::{Comparison, GRAPH_INT8, Made, Quantised, Source, VARIANT_INT8};
 use crate::trained::TrainedRun;
 use crate::verify::golden_pixels;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use cxr::bundle::{Manifest, Variant};
 use runtime::Runtime;
 use std::fmt::Write as _;
 
 /// The card's section.
-const HEADING: &str = "### int8 variant\n";
+pub(crate) const HEADING: &str = "### int8 variant\n";
 
 /// Adds an int8 variant to a bundle as its next minor version. Every file but the card stays as it is, to the byte.
 ///
 /// # Errors
-/// When the data does not give the folds that the bundle was made with, and as [`Source::quantised`] does.
+/// When the data does not give the folds that the bundle was made with, the variant differs too much from fp32, the version is taken by
+/// other answers, and as [`Source::quantised`] does.
 pub fn quantise_bundle(config: &Config, request: &Request<'_>) -> Result<Comparison> {
     let released = Released::open(config, request)?;
     let bundle = &released.bundle;
@@ -40,22 +42,29 @@ pub fn quantise_bundle(config: &Config, request: &Request<'_>) -> Result<Compari
         folds: &released.folds,
         recipe: Recipe { acceptance: manifest.acceptance, preprocess: manifest.preprocess },
     };
-    let mut quantised = source.quantised()?;
+    let mut quantised = match source.quantised()? {
+        Made::Variant(quantised) => quantised,
+        Made::LeftOut(why) => {
+            bail!("{why}: nothing is written; try int8_weight_bits: 8 or more int8_images, or serve fp32")
+        }
+    };
     let golden = fp32.golden.iter().map(|golden| {
         let logit = quantised.session.run(&golden_pixels(bundle, golden)?, 1)?.logits[0];
         Ok(golden::of(golden.file.clone(), logit, golden::TOLERANCE_INT8))
     });
-    let variant = Variant { golden: golden.collect::<Result<_>>()?, ..quantised.variant };
-    let Quantised { graph, comparison, .. } = quantised;
-    let mut revision = released.revision()?;
+    let golden = golden.collect::<Result<_>>()?;
+    let Quantised { graph, comparison, variant, .. } = *quantised;
+    let variant = Variant { golden, ..variant };
+    let mut revision = Revision::of(bundle, request)?;
     revision.card = with_section(&revision.card, HEADING, &section(&variant, &comparison));
     revision.files.insert(GRAPH_INT8.to_owned(), graph);
     revision.manifest.variants.insert(VARIANT_INT8.to_owned(), variant);
-    released.write(revision, request.out)?;
+    revision.deliver(&config.tracking, request)?;
     Ok(comparison)
 }
 
-/// Adds the variant to a run's bundle, if the configuration wants one; gives the card's section.
+/// Adds the variant to a run's bundle, if the configuration wants one and it is near enough to fp32; gives the card's section, which
+/// says so where it is not.
 ///
 /// # Errors
 /// As [`Source::quantised`] does.
@@ -81,13 +90,17 @@ pub(super) fn add(
         folds: &trained.folds,
         recipe: trained.recipe(),
     };
-    let Quantised { graph, mut session, variant, comparison } = source.quantised()?;
+    let Quantised { graph, mut session, variant, comparison } = match source.quantised()? {
+        Made::Variant(quantised) => *quantised,
+        Made::LeftOut(why) => {
+            say(format!("the variant int8 is left out of the bundle, which has fp32 alone: {why}"));
+            return Ok(Some(format!("{HEADING}\nLeft out of this bundle: {why}.\n")));
+        }
+    };
     let size = (config.preprocess.width, config.preprocess.height);
     let golden = golden::golden(&mut session, size, golden::TOLERANCE_INT8, files)?;
     let variant = Variant { golden, ..variant };
     let section = section(&variant, &comparison);
-    // A version depends on what every variant answers.
-    manifest.files.insert(GRAPH_INT8.to_owned(), digest(&graph));
     manifest.variants.insert(VARIANT_INT8.to_owned(), variant);
     files.insert(GRAPH_INT8.to_owned(), graph);
     Ok(Some(section))

@@ -17,6 +17,20 @@ pub(crate) fn with_section(card: &str, heading: &str, section: &str) -> String {
     card
 }
 
+/// The same, where the card has the section already; a card without it stays as it is.
+pub(crate) fn replaced(card: &str, heading: &str, section: &str) -> String {
+    if place(card, heading).is_some() { with_section(card, heading, section) } else { card.to_owned() }
+}
+
+/// The card with a section below its title, where everybody reads it, in the place of the older one.
+pub(crate) fn on_top(card: &str, heading: &str, section: &str) -> String {
+    if place(card, heading).is_some() {
+        return with_section(card, heading, section);
+    }
+    let (title, rest) = card.split_once('\n').unwrap_or((card, ""));
+    format!("{title}\n\n{}\n\n{}", section.trim_end_matches('\n'), rest.trim_start_matches('\n'))
+}
+
 /// From the heading to the next one of its level or above.
 fn place(card: &str, heading: &str) -> Option<std::ops::Range<usize>> {
     let begin = if card.starts_with(heading) { 0 } else { card.find(&format!("\n{heading}"))? + 1 };
@@ -35,6 +49,16 @@ fn place(card: &str, heading: &str) -> Option<std::ops::Range<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_section_stands_on_top_and_one_that_is_not_there_is_not_replaced() {
+        let card = format!("# a 1.0.0\n\n## Use\n\nold\n\n{NEXT}\nmore\n");
+        let once = on_top(&card, "## New\n", "## New\n\none\n");
+        assert_eq!(once, format!("# a 1.0.0\n\n## New\n\none\n\n## Use\n\nold\n\n{NEXT}\nmore\n"));
+        assert_eq!(on_top(&once, "## New\n", "## New\n\ntwo\n"), once.replace("one", "two"));
+        assert_eq!(replaced(&card, "## New\n", "## New\n\none\n"), card);
+        assert_eq!(replaced(&card, "## Use\n", "## Use\n\nnew\n"), card.replace("old", "new"));
+    }
 
     #[test]
     fn a_second_section_takes_the_place_of_the_first() {

@@ -14,7 +14,7 @@ use crate::export::select::measure;
 use crate::released::score;
 use crate::score::Scores;
 use crate::train::decode;
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use cxr::AffineCalibration;
 use cxr::bundle::{FoldEvaluation, ModelContract, Variant};
 use cxr::embedding::EmbeddingReference;
@@ -51,6 +51,15 @@ pub struct Source<'a> {
 
 /// What became of it.
 #[derive(Debug)]
+pub enum Made {
+    /// A variant near enough to fp32.
+    Variant(Box<Quantised>),
+    /// None, and why.
+    LeftOut(String),
+}
+
+/// The variant.
+#[derive(Debug)]
 pub struct Quantised {
     /// The int8 graph.
     pub graph: Vec<u8>,
@@ -83,8 +92,9 @@ impl Source<'_> {
     /// Quantises, calibrates, chooses the operating point, and compares.
     ///
     /// # Errors
-    /// When an image cannot be used, the scores do not allow a calibration, or more verdicts flip than the configuration allows.
-    pub fn quantised(&self) -> Result<Quantised> {
+    /// When an image cannot be used or ONNX Runtime fails. A variant whose scores allow no calibration, or which flips more verdicts than
+    /// the configuration allows, is left out.
+    pub fn quantised(&self) -> Result<Made> {
         let (config, export) = (self.config, &self.config.export);
         let train = self.pixels(Fold::Train)?;
         let positions = spread(train.len(), export.int8_images);
@@ -97,7 +107,10 @@ impl Source<'_> {
         drop(train);
         let pixels = self.pixels(policy::FOLD)?;
         let scores = score(&mut session, &pixels, "int8 on calibrate")?;
-        let calibration = fit(Scored::Int8, &scores.logits, &pixels.positive())?;
+        let calibration = match fit(Scored::Int8, &scores.logits, &pixels.positive()) {
+            Ok(calibration) => calibration,
+            Err(error) => return Ok(Made::LeftOut(format!("{error:#}"))),
+        };
         let policy = self.policy(calibration, &pixels, &scores)?;
         let select = self.pixels(Fold::Select)?;
         let int8 = score(&mut session, &select, "int8 on select")?;
@@ -115,7 +128,10 @@ impl Source<'_> {
             mean_difference: differences.sum::<f64>() / select.len() as f64,
             figures: self.sample(&int8, &select).measure(policy.threshold)?,
         };
-        comparison.check(export.int8_max_flips)?;
+        comparison.report();
+        if let Some(why) = comparison.too_different(export.int8_max_flips) {
+            return Ok(Made::LeftOut(why));
+        }
         let on_select = measure(&mut session, &select, calibration, &policy, self.embedding)?;
         let variant = Variant {
             file: GRAPH_INT8.to_owned(),
@@ -126,7 +142,7 @@ impl Source<'_> {
             heatmap: on_select.maps.scale,
             golden: Vec::new(),
         };
-        Ok(Quantised { graph, session, variant, comparison })
+        Ok(Made::Variant(Box::new(Quantised { graph, session, variant, comparison })))
     }
 
     fn pixels(&self, fold: Fold) -> Result<Pixels> {
@@ -195,22 +211,30 @@ impl Judged {
 }
 
 impl Comparison {
-    /// Share of the verdicts that differ.
-    pub fn flipped(&self) -> f64 {
-        self.n_flipped as f64 / self.n as f64
-    }
-
-    fn check(&self, limit: f64) -> Result<()> {
+    fn report(&self) {
         let Self { n, n_flipped, mean_difference, figures, .. } = self;
         say(format!(
             "int8 against fp32 on select: {n_flipped} of {n} verdicts differ, probabilities by {mean_difference:.4} on average, AUC {:.4}",
             figures.auc.value
         ));
-        ensure!(
-            self.flipped() <= limit,
-            "int8 gives another verdict for {n_flipped} of {n} select images, trainer.export.int8_max_flips allows a share of {limit}: try int8_weight_bits: 8 or more int8_images, or leave the variant out with int8: false"
-        );
-        Ok(())
+    }
+
+    /// Why more verdicts differ than a share of `limit` allows; none where they do not.
+    fn too_different(&self, limit: f64) -> Option<String> {
+        let Self { n, n_flipped, .. } = self;
+        // A share such as 0.07 of 100 is 7 images, whatever the last bit of the product.
+        let allowed = (limit * *n as f64 + 1e-9) as usize;
+        let share = |k: usize| format!("{:.1} %", 100.0 * k as f64 / *n as f64);
+        let bound = match allowed {
+            0 => format!("none, because one of {n} images is already {}", share(1)),
+            _ => format!("at most {allowed}"),
+        };
+        (*n_flipped > allowed).then(|| {
+            format!(
+                "int8 gives another verdict than fp32 for {n_flipped} of {n} select images ({}); trainer.export.int8_max_flips: {limit} allows {bound}",
+                share(*n_flipped)
+            )
+        })
     }
 }
 
@@ -222,11 +246,42 @@ fn spread(len: usize, n: usize) -> Vec<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::spread;
+    use super::{Comparison, spread};
+    use cxr::bundle::{FoldEvaluation, Measured};
 
     #[test]
     fn images_are_spread_and_none_is_taken_twice() {
         assert_eq!(spread(10, 3), [0, 3, 6]);
         assert_eq!(spread(3, 10), [0, 1, 2]);
+    }
+
+    #[test]
+    fn flips_are_counted_against_whole_images() {
+        let figure = Measured { value: 0.9, ci95: [0.8, 1.0], n: 1 };
+        let figures = FoldEvaluation {
+            auc: figure,
+            sensitivity: figure,
+            specificity: figure,
+            precision: figure,
+            f1: figure,
+            accuracy: figure,
+            ece: figure,
+            brier: figure,
+        };
+        let too_different = |n_flipped: usize, n: usize, limit: f64| {
+            let figures = figures.clone();
+            let found =
+                Comparison { n_ranges: 1, weight_bits: 7, n, n_flipped, mean_difference: 0.0, figures };
+            found.too_different(limit)
+        };
+        let why = too_different(1, 36, 0.01).unwrap();
+        assert!(why.contains("1 of 36") && why.contains("allows none") && why.contains("2.8 %"), "{why}");
+        let why = too_different(6, 524, 0.01).unwrap();
+        assert!(why.contains("at most 5"), "{why}");
+        for (n_flipped, n, limit) in
+            [(0, 36, 0.01), (1, 100, 0.01), (7, 100, 0.07), (5, 524, 0.01), (36, 36, 1.0)]
+        {
+            assert_eq!(too_different(n_flipped, n, limit), None);
+        }
     }
 }

@@ -2,9 +2,8 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
-use cxr::bundle::{MANIFEST, Manifest};
+use cxr::bundle::{MANIFEST, Manifest, sha256_hex};
 use semver::{BuildMetadata, Prerelease, Version};
-use serde::Serialize;
 use serde_json::{Value, json};
 use std::io::ErrorKind;
 use std::path::Path;
@@ -12,9 +11,9 @@ use std::path::Path;
 /// Which part of the version goes up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Bump {
-    /// Same interface and intended use, repaired or recalibrated.
+    /// Same interface, intended use and weights: a repair.
     Patch,
-    /// Same interface and intended use, other weights.
+    /// Same interface and intended use; other weights, calibration or variants.
     Minor,
     /// Another intended use or another interface.
     Major,
@@ -35,14 +34,14 @@ impl Bump {
     }
 }
 
-/// The bundle that stands where the new one goes.
+/// A bundle in a folder, as far as versions need it.
 #[derive(Debug)]
 pub struct InPlace {
     name: String,
     version: Version,
     /// Digest of the default variant's graph.
     graph: Value,
-    answers: Value,
+    answers: String,
 }
 
 impl InPlace {
@@ -55,68 +54,119 @@ impl InPlace {
         let file = folder.join(MANIFEST);
         let bytes = match std::fs::read(&file) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                return Ok(None);
+            }
             Err(error) => return Err(error).with_context(|| format!("{}: cannot be read", file.display())),
         };
         let read = || -> Result<Self> {
             let manifest: Value = serde_json::from_slice(&bytes)?;
             let text = |key: &str| manifest[key].as_str().with_context(|| format!("no {key}"));
-            let digest = |file: &str| manifest["files"][file]["sha256"].clone();
-            let variants = &manifest["variants"];
-            let graph = variants[text("default_variant")?]["file"].as_str().map(digest);
             let version = Version::parse(text("version")?).context("version")?;
-            let answers = answers(variants, &manifest["preprocess"], digest);
-            Ok(Self { name: text("name")?.to_owned(), version, graph: graph.unwrap_or_default(), answers })
+            let graph = default_graph(&manifest);
+            Ok(Self { name: text("name")?.to_owned(), version, graph, answers: answers_of(&manifest)? })
         };
         read().map(Some).with_context(|| {
             format!(
-                "{}: is no bundle's manifest; move the folder away or choose another --bundle",
+                "{}: not the manifest of a bundle; move the folder away or name another one",
                 file.display()
             )
         })
     }
+
+    /// Whether it has the name and version of the other bundle, and gives other answers.
+    pub(super) fn contradicts(&self, manifest: &Manifest, answers: &str) -> bool {
+        self.name == manifest.name && self.version.to_string() == manifest.version && self.answers != answers
+    }
+
+    /// Its version, where it is a later one of the same name.
+    pub(super) fn later(&self, manifest: &Manifest, version: &Version) -> Option<&Version> {
+        (self.name == manifest.name && self.version.cmp_precedence(version).is_gt()).then_some(&self.version)
+    }
+
+    /// The refusal of other answers under its version.
+    fn taken(&self, what: &str, configured: &Version) -> String {
+        format!(
+            "{} {} is in place with {what}, and a released version never changes: release this one as {} with --bump, or raise trainer.export.version ({configured})",
+            self.name,
+            self.version,
+            Bump::Minor.of(&self.version)
+        )
+    }
 }
 
-/// As the manifest's text gives it: made from a 32-bit number directly, a `Value` has other digits than the file.
-fn as_written(value: &impl Serialize) -> Result<Value> {
-    Ok(serde_json::from_slice(&serde_json::to_vec(value)?)?)
+fn semantic(version: &str) -> Result<Version> {
+    Version::parse(version).with_context(|| {
+        format!("trainer.export.version: {version:?} is not a semantic version such as 1.2.0")
+    })
 }
 
-/// Everything that decides what a bundle answers: of each variant the graph, the calibration, the policy and the heatmap's scale.
-fn answers(variants: &Value, preprocess: &Value, digest: impl Fn(&str) -> Value) -> Value {
+fn default_graph(manifest: &Value) -> Value {
+    let default = manifest["default_variant"].as_str().unwrap_or_default();
+    let file = manifest["variants"][default]["file"].as_str().unwrap_or_default();
+    manifest["files"][file]["sha256"].clone()
+}
+
+/// Digest of everything that decides what a bundle answers: of each variant the graph, calibration, policy, heatmap scale and batch;
+/// what images become on their way to the graph, which are accepted and which referred, and the names of the classes.
+///
+/// # Errors
+/// When the manifest cannot be written as JSON.
+pub fn answers(manifest: &Manifest) -> Result<String> {
+    // As the manifest's file gives it: made from a 32-bit number directly, a `Value` has other digits.
+    answers_of(&serde_json::from_slice(&serde_json::to_vec(manifest)?)?)
+}
+
+fn answers_of(manifest: &Value) -> Result<String> {
+    let digest = |file: &str| manifest["files"][file]["sha256"].clone();
     let of_variant = |(name, variant): (&String, &Value)| {
         let graph = digest(variant["file"].as_str().unwrap_or_default());
-        json!([name, graph, variant["calibration"], variant["policy"], variant["heatmap"]])
+        let parts = ["calibration", "policy", "heatmap", "fixed_batch"].map(|part| variant[part].clone());
+        json!([name, graph, parts])
     };
-    let variants: Vec<Value> = variants.as_object().into_iter().flatten().map(of_variant).collect();
-    json!([variants, preprocess])
+    let variants: Vec<Value> =
+        manifest["variants"].as_object().into_iter().flatten().map(of_variant).collect();
+    let intended = ["age_years", "views", "modalities"].map(|part| manifest["intended_use"][part].clone());
+    let rest = ["preprocess", "acceptance", "labels", "default_variant"].map(|key| manifest[key].clone());
+    let answers = json!([variants, digest(Manifest::REFERENCE), intended, rest]);
+    Ok(sha256_hex(&serde_json::to_vec(&answers)?))
 }
 
-/// The version of a bundle whose manifest says the configured one, and whose default variant's graph has this digest. The other
-/// variants' graphs are among the manifest's files.
+/// The version that a run would be released as, as far as that is known before it is trained. `own` says whether the bundle in
+/// place came from this very run.
+///
+/// # Errors
+/// When the version is not semantic, or a run with other weights could not follow the bundle in place.
+pub fn expected(
+    in_place: Option<&InPlace>,
+    own: bool,
+    name: &str,
+    configured: &str,
+    bump: Option<Bump>,
+) -> Result<Version> {
+    let configured = semantic(configured)?;
+    let Some(old) = in_place.filter(|old| old.name == name) else {
+        ensure!(bump.is_none(), "--bump: no bundle {name} is in place whose version could go up");
+        return Ok(configured);
+    };
+    match bump {
+        Some(bump) => Ok(bump.of(&old.version)),
+        None if own || configured > old.version => Ok(configured.max(old.version.clone())),
+        None => bail!(old.taken("other weights", &configured)),
+    }
+}
+
+/// The version of a bundle whose manifest says the configured one and lists its graphs and its reference among its files.
 ///
 /// # Errors
 /// When the version is not semantic, belongs to a bundle with other answers, or is older than the one in place.
-pub fn next(
-    in_place: Option<&InPlace>,
-    manifest: &Manifest,
-    graph_sha256: &str,
-    bump: Option<Bump>,
-) -> Result<Version> {
-    let configured = Version::parse(&manifest.version).with_context(|| {
-        format!("trainer.export.version: {:?} is no semantic version such as 1.2.0", manifest.version)
-    })?;
+pub fn next(in_place: Option<&InPlace>, manifest: &Manifest, bump: Option<Bump>) -> Result<Version> {
+    let configured = semantic(&manifest.version)?;
     let Some(old) = in_place.filter(|old| old.name == manifest.name) else {
         ensure!(bump.is_none(), "--bump: no bundle {} is in place whose version could go up", manifest.name);
         return Ok(configured);
     };
-    let default = &manifest.variants[&manifest.default_variant].file;
-    let digest = |file: &str| match manifest.files.get(file) {
-        _ if file == default => json!(graph_sha256),
-        found => json!(found.map(|digest| &digest.sha256)),
-    };
-    let answers = answers(&as_written(&manifest.variants)?, &as_written(&manifest.preprocess)?, digest);
-    if answers == old.answers {
+    if answers(manifest)? == old.answers {
         // The same model, perhaps with another card: only a version that somebody asks for is another one.
         return Ok(if configured > old.version { configured } else { old.version.clone() });
     }
@@ -124,17 +174,13 @@ pub fn next(
         Some(bump) => Ok(bump.of(&old.version)),
         None if configured > old.version => Ok(configured),
         None => {
-            let what = if old.graph == graph_sha256 {
+            let graph = manifest.files.get(&manifest.variants[&manifest.default_variant].file);
+            let what = if graph.is_some_and(|graph| old.graph == graph.sha256.as_str()) {
                 "another calibration, policy or variant"
             } else {
                 "other weights"
             };
-            bail!(
-                "{} {} is in place with {what}, and a released version never changes: release this one as {} with --bump, or raise trainer.export.version ({configured})",
-                old.name,
-                old.version,
-                Bump::Minor.of(&old.version)
-            )
+            bail!(old.taken(what, &configured))
         }
     }
 }

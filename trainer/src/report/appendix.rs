@@ -19,7 +19,6 @@ pub(super) fn write(sources: &Sources, document: &mut Document) -> Result<()> {
         ("eda-borders.png", "Images with a border"),
         ("eda-exposure.png", "Images of extreme exposure"),
         ("eda-near-duplicates.png", "Near duplicates"),
-        ("worst-external.png", "The most confident errors, images from elsewhere"),
     ] {
         if sources.figure(name).exists() {
             document.figure(&sources.figure(name), caption);
@@ -59,6 +58,7 @@ fn measuring(config: &Config) -> Value {
         "evaluation": config.evaluation,
         "robustness": config.robustness,
         "intended_use": config.export.intended_use,
+        "gates": config.gates,
         "tune": config.tune,
     });
     for place in ["/calibration/ood_images", "/evaluation/ledger", "/evaluation/external/root"] {

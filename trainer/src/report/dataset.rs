@@ -5,8 +5,10 @@ use super::sources::Sources;
 use super::text::{counts, range};
 use crate::audit::{Count, CountTable};
 use crate::dataset::folds::Fold;
+use crate::dataset::index::OfficialSplit;
 use crate::eda::Eda;
 use crate::eda::examined::Examined;
+use crate::split::Split;
 use std::collections::BTreeMap;
 
 pub(super) fn write(sources: &Sources, document: &mut Document) {
@@ -19,6 +21,7 @@ pub(super) fn write(sources: &Sources, document: &mut Document) {
         "Classes",
         counts(sources.config().data.classes.iter().map(|(name, label)| (name, super::text::key(label)))),
     );
+    document.item("Patients", sources.trained.index.patients.statement());
     document.item("Digest of the data", format_args!("`{}`", sources.trained.folds.dataset_sha256));
     distribution(sources, document);
     match &sources.eda {
@@ -50,23 +53,47 @@ pub(super) fn write(sources: &Sources, document: &mut Document) {
 
 fn distribution(sources: &Sources, document: &mut Document) {
     document.heading("Distribution");
-    document.paragraph(if sources.split.as_ref().is_ok_and(|split| split.test_is_drawn) {
-        "As published, and the folds: all images were pooled and divided by patient."
-    } else {
-        "As published, and the folds: train and val were pooled and divided by patient, the test split stays what it is."
+    let parts = sources.eda.as_ref().map(|eda| &eda.images.counts);
+    let is_flat = parts.is_ok_and(|parts| parts.keys().all(|part| part == OfficialSplit::None.name()));
+    let test_is_drawn = sources.split.as_ref().is_ok_and(|split| split.test_is_drawn);
+    document.paragraph(match (is_flat, test_is_drawn) {
+        (true, _) => "The data has no split of its own: all images were divided by patient.",
+        (false, true) => "As published, and the folds: all images were pooled and divided by patient.",
+        (false, false) => {
+            "As published, and the folds: train and val were pooled and divided by patient, the test split stays what it is."
+        }
     });
-    match &sources.eda {
-        Ok(eda) => table(document, "published", &eda.images.counts, String::clone),
-        Err(why) => document.missing("Published split", why),
+    match parts {
+        Ok(counts) if is_flat => table(document, "data set", counts, |_| "all".to_owned()),
+        Ok(counts) => table(document, "published", counts, String::clone),
+        Err(why) => document.missing("The data as found", why),
     }
     match &sources.split {
         Ok(split) => table(document, "fold", &split.counts, |fold: &Fold| fold.name().to_owned()),
         Err(why) => document.missing("Folds", why),
     }
     if let Ok(split) = &sources.split {
+        strata(split, document);
         document.item("Class folders that the configuration excludes", counts(&split.excluded));
         document.item("Passed over beside the class folders", split.passed_over.len());
     }
+}
+
+/// What the table says of the images in each fold.
+fn strata(split: &Split, document: &mut Document) {
+    if split.columns.is_empty() {
+        return;
+    }
+    document.paragraph(
+        "Columns of the table, by which the folds are stratified as far as there are enough patients:",
+    );
+    let rows = split.columns.iter().flat_map(|(column, groups)| {
+        groups.iter().map(|(group, folds)| {
+            let folds = folds.iter().map(|(fold, n)| (fold.name(), n));
+            [column.clone(), group.clone(), counts(folds)]
+        })
+    });
+    document.table(["column", "group", "images by fold"], rows);
 }
 
 fn table<K: Ord>(document: &mut Document, title: &str, table: &CountTable<K>, name: impl Fn(&K) -> String) {
@@ -90,7 +117,7 @@ fn examined(eda: &Eda, document: &mut Document) {
         None => document.missing("Originals", "no folder of them is configured or found"),
     }
     quality(eda, document);
-    statistics(&eda.images, document);
+    statistics(eda, document);
 }
 
 fn properties(title: &str, examined: &Examined, document: &mut Document) {
@@ -134,6 +161,7 @@ fn quality(eda: &Eda, document: &mut Document) {
         ),
     );
     document.item("Patients in several published splits", leakage.patients.len());
+    document.item("The same file in several classes", duplicates.contradicting.len());
     document.item("Corrupt or unusable files", reasons(&eda.unreadable));
     document.table(
         ["artefacts by class", "screened", "border", "letter-like marks", "extreme exposure"],
@@ -168,6 +196,26 @@ fn quality(eda: &Eda, document: &mut Document) {
     }
 }
 
+/// What alone tells the class, beside the pixels.
+fn confounders(eda: &Eda, document: &mut Document) {
+    document.paragraph(
+        "What the table says of an image and how its file is stored, as a score for the positive class: the share of positives among other \
+         patients' images with the same value. A property that tells the class can be learnt in place of the finding.",
+    );
+    document.table(
+        ["property", "from", "values", "AUC", "tells the class"],
+        eda.confounders.iter().map(|found| {
+            [
+                found.property.clone(),
+                super::text::key(&found.source),
+                found.groups.len().to_string(),
+                super::text::measured(&found.auc),
+                (if found.tells() { "yes" } else { "no" }).to_owned(),
+            ]
+        }),
+    );
+}
+
 /// How many files for which reason; their names stay in eda.json.
 fn reasons(files: &BTreeMap<String, String>) -> String {
     let mut by_reason: BTreeMap<&str, usize> = BTreeMap::new();
@@ -177,7 +225,8 @@ fn reasons(files: &BTreeMap<String, String>) -> String {
     counts(by_reason)
 }
 
-fn statistics(examined: &Examined, document: &mut Document) {
+fn statistics(eda: &Eda, document: &mut Document) {
+    let examined = &eda.images;
     document.heading("Statistics by class");
     document.paragraph("Like the artefacts above without the published test split, where there is one: median and, in brackets, 5th to 95th percentile.");
     let names: Vec<&String> =
@@ -194,15 +243,18 @@ fn statistics(examined: &Examined, document: &mut Document) {
             [name.clone(), of_class.collect::<Vec<_>>().join(" / ")]
         }),
     );
+    confounders(eda, document);
     document.paragraph(
-        "Single properties as a score for pneumonia: an area under the curve away from 0.5 is a shortcut that the data offers.",
+        "Single properties as a score for the class: the further the area under the curve is above 0.5, the stronger is the shortcut that \
+         the data offers, whichever class has more of the property.",
     );
     document.table(
-        ["property", "AUC", "median, negatives", "median, positives"],
+        ["property", "AUC", "direction", "median, negatives", "median, positives"],
         examined.shortcuts.iter().map(|s| {
             [
                 s.property.clone(),
-                super::text::measured(&s.auc),
+                super::text::measured(&s.strength()),
+                s.direction().to_owned(),
                 format!("{:.4}", s.negative_median),
                 format!("{:.4}", s.positive_median),
             ]

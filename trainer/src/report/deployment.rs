@@ -11,7 +11,8 @@ pub(super) fn write(sources: &Sources, document: &mut Document) {
     document.heading("Inference");
     document.item(
         "Interface",
-        "`POST /v1/predictions`: an encoded image in, probability, verdict, review reasons and audit identifier out; openapi/openapi.json",
+        "`POST /v1/predictions`: an encoded image in, probability, verdict, review reasons and audit identifier out; \
+         `POST /v1/predictions/{id}/labels`: the truth about it, stated later (docs/API.md, openapi/openapi.json)",
     );
     document.missing(
         "Load test, latency, throughput, failover",
@@ -26,10 +27,10 @@ pub(super) fn write(sources: &Sources, document: &mut Document) {
     );
     document.item(
         "Access control and audit trail",
-        "the service authenticates every call and commits every prediction to an append-only table before it answers \
+        "the service wants a token for every prediction and commits it to an append-only table before it answers \
          (docs/ARCHITECTURE.md)",
     );
-    document.missing("Incident response", "no procedure is written yet");
+    document.missing("Incident response", "the site's own procedure is not part of a training run; what to do at which error is in docs/ERRORS.md");
 }
 
 fn packaging(sources: &Sources, document: &mut Document) {
@@ -87,8 +88,8 @@ fn monitoring(sources: &Sources, document: &mut Document) {
     document.heading("Monitoring");
     document.missing(
         "Drift tests, rolling metrics, alert thresholds",
-        "the service logs the statistics, embedding coordinates and score of every image and does not yet compare them with \
-         reference.json",
+        "the service logs the statistics, embedding coordinates and score of every image; a training run starts no service that \
+         would compare them with reference.json",
     );
     match &sources.calibrated {
         Ok(calibrated) => document.item(
@@ -106,7 +107,8 @@ fn monitoring(sources: &Sources, document: &mut Document) {
     document.missing(
         "Periodic ECE",
         &format!(
-            "the service takes no labels yet; `cxr-trainer recalibrate` reads labelled predictions from a file, at least {} of each class",
+            "it wants labels of images that the service has answered (`POST /v1/predictions/{{id}}/labels`); `cxr-trainer recalibrate` \
+             measures it on the labelled predictions of the log, at least {} of each class",
             sources.config().calibration.recalibration_min_per_class
         ),
     );

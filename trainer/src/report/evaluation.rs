@@ -146,7 +146,9 @@ fn confusion(sources: &Sources, document: &mut Document) {
         document.drawing(&format!("confusion-{name}.svg"), &format!("Confusion matrix, {name}"), drawn);
         document.figure(
             &sources.figure(&format!("worst-{name}.png")),
-            &format!("The most confident errors, {name}: false negatives, then false positives"),
+            &format!(
+                "The worst cases, {name}: pneumonias with the lowest probability, then normal images with the highest"
+            ),
         );
     }
     for file in evaluated(sources).into_iter().filter(|file| file.fold != Fold::Calibrate) {

@@ -4,6 +4,7 @@ use super::document::Document;
 use super::sources::Sources;
 use super::text::{measured, optional, proportion};
 use crate::dataset::folds::Fold;
+use crate::evaluate::named_groups;
 use crate::explain::Explanation;
 use crate::explain::overlays::CONTACT_SHEET;
 
@@ -14,7 +15,10 @@ pub(super) fn write(sources: &Sources, document: &mut Document) {
         Ok(explanation) => maps(sources, explanation, document),
         Err(why) => document.missing("Regions analysed", why),
     }
-    document.missing("Clinical plausibility, read by a radiologist", "no radiologist has read the maps");
+    document.missing(
+        "Clinical plausibility, read by a radiologist",
+        "the trainer takes no readings; the overlays are in the run directory for one",
+    );
     failures(sources, document);
     bias(sources, document);
     safety(sources, document);
@@ -109,10 +113,15 @@ fn failures(sources: &Sources, document: &mut Document) {
         }
         Err(why) => document.missing("Errors on select", &why),
     }
+    let acceptance = &sources.config().acceptance;
     document.item(
         "Edge cases",
-        "files that are no radiograph, of one grey, too small or too long are refused with a reason code before any score; what is \
-         unlike the known images is referred by the out-of-distribution score (section 4)",
+        format_args!(
+            "files that hold no image, with a side below {} pixels, one side more than {} times the other, or less contrast than {} are \
+             refused with a reason code before any score; what is unlike the known images is referred by the out-of-distribution score \
+             (section 4)",
+            acceptance.min_side_px, acceptance.max_aspect_ratio, acceptance.min_spread
+        ),
     );
     match &sources.consistency {
         Ok(found) => document.item(
@@ -164,8 +173,15 @@ fn bias(sources: &Sources, document: &mut Document) {
         }
         Err(why) => document.missing("Shortcut probes", why),
     }
-    document.missing("Scanner, age, sex", "the dataset names them for no image");
-    document.item("Resolution and aspect ratio", "by subgroup in section 4, under change in section 6");
+    let groups = sources.groups();
+    for name in named_groups::unnamed(&groups) {
+        document.missing(&format!("By {name}"), "the data names it for no image of select and test");
+    }
+    if !groups.is_empty() {
+        let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
+        document.item("By group, in section 4", groups.join(", "));
+    }
+    document.item("Resolution and aspect ratio", "under change in section 6");
 }
 
 fn safety(sources: &Sources, document: &mut Document) {
@@ -192,6 +208,7 @@ fn safety(sources: &Sources, document: &mut Document) {
     }
     document.item(
         "Human in the loop",
-        "a radiologist confirms every positive and everything that is sent to review",
+        "the service marks what is in the review band or out of distribution for review; that a radiologist confirms every positive is \
+         for the site to see to",
     );
 }

@@ -3,30 +3,45 @@
 use super::document::{Document, Found};
 use super::sources::Sources;
 use super::text::measured;
+use crate::config::provenance::NOT_STATED;
 use crate::dataset::folds::Fold;
-use crate::evaluate::EvaluationFile;
+use crate::evaluate::{EvaluationFile, named_groups};
+use crate::fitness::Fitness;
 use crate::robustness::Robustness;
 use crate::robustness::figures::Figures;
+use crate::robustness::probes::BORDER_ONLY;
 use cxr::bundle::Measured;
 
 /// A change of the area under the curve that is called a weakness.
 const NOTABLE_LOSS: f64 = 0.02;
 
-/// Below this area under the curve a network is of no use.
+/// Where the interval of an external set's area under the curve begins below this, its images are named as ones to stay away from.
 const USABLE_AUC: f64 = 0.7;
 /// Probes that hide what the network should look at: there a low area under the curve is right.
-const HIDING: [&str; 2] = ["only the border visible", "centre masked"];
+const HIDING: [&str; 2] = [BORDER_ONLY, "centre masked"];
 
 /// The first paragraph: what a reader who stops here must know.
 pub(super) fn summary(sources: &Sources, document: &mut Document) {
-    document.paragraph(verdict(sources));
+    document.paragraph(format_args!("**{}**", verdict(sources)));
+    if let Some(why) = sources.fitness.as_ref().ok().and_then(|fitness| fitness.released_although.as_ref()) {
+        document.paragraph(format_args!("Released nevertheless: {why}"));
+    }
+    document.paragraph(performance(sources));
     document.paragraph(
         "What was not measured says so, with the reason. In brackets are 95 % intervals, wherever resampling patients gives one.",
     );
 }
 
-/// Two or three sentences.
-pub(super) fn verdict(sources: &Sources) -> String {
+/// Whether it is fit, and why not.
+fn verdict(sources: &Sources) -> String {
+    match &sources.fitness {
+        Ok(fitness) => fitness.sentence(),
+        Err(why) => format!("Not shown to be fit: {why}."),
+    }
+}
+
+/// Two or three sentences about the figures on the test fold.
+fn performance(sources: &Sources) -> String {
     match sources.evaluation(Fold::Test) {
         Ok(file) => {
             let f = &file.figures;
@@ -79,15 +94,11 @@ fn shift(sources: &Sources, test: &EvaluationFile) -> String {
 /// Section 9.
 pub(super) fn write(sources: &Sources, document: &mut Document) {
     document.section("9. Findings");
+    gates(sources, document);
     key_findings(sources, document);
     strengths(sources, document);
     limitations(sources, document);
-    document.heading("Future improvements");
-    document.item(
-        "Data",
-        "images and labels of the sites that use it, above all normal images, and a lung segmentation to say where evidence lies",
-    );
-    document.item("Networks", "other networks with pretrained weights, at higher resolution");
+    improvements(sources, document);
     document.heading("Deployment recommendations");
     document
         .item("Review", "a radiologist reads every positive and everything that the policy sends to review");
@@ -110,9 +121,51 @@ pub(super) fn write(sources: &Sources, document: &mut Document) {
     );
 }
 
+fn gates(sources: &Sources, document: &mut Document) {
+    document.heading("Verdict and gates");
+    document.paragraph(verdict(sources));
+    if let Ok(fitness) = &sources.fitness {
+        document.table(Fitness::HEADER, fitness.rows());
+        for (what, note) in fitness.notes() {
+            document.item(what, note);
+        }
+    }
+}
+
+/// What would make the verdict firmer, as far as the measurements say it.
+fn improvements(sources: &Sources, document: &mut Document) {
+    document.heading("Future improvements");
+    document.found(
+        "Data",
+        &sources.fitness.as_ref().map_err(Clone::clone).map(|fitness| {
+            fitness.missing_data().unwrap_or_else(|| "the gates ask for no more images".to_owned())
+        }),
+    );
+    let unnamed = named_groups::unnamed(&sources.groups());
+    if !unnamed.is_empty() {
+        document
+            .item("Groups", format_args!("figures by {}, which the data does not name", unnamed.join(", ")));
+    }
+    document.found(
+        "Maps",
+        &sources
+            .explanation
+            .as_ref()
+            .map_err(Clone::clone)
+            .map(|explanation| format!("share of the evidence on the lungs: {}", explanation.lung_field)),
+    );
+    document.item(
+        "Networks",
+        match &sources.study {
+            Ok(_) => "what the search of section 3 did not try",
+            Err(_) => "no other configuration was compared in this report (`cxr-trainer tune`, then `report --study`)",
+        },
+    );
+}
+
 fn key_findings(sources: &Sources, document: &mut Document) {
     document.heading("Key findings");
-    document.item("Performance", verdict(sources));
+    document.item("Performance", performance(sources));
     let robustness = || sources.robustness.as_ref().map_err(Clone::clone);
     document.found(
         "Images from elsewhere",
@@ -165,28 +218,44 @@ fn strengths(sources: &Sources, document: &mut Document) {
     );
     document.item(
         "Looks",
-        format_args!("every look at the test fold is on record, {} in all", sources.looks.len()),
+        format_args!(
+            "{} on record in the ledger; {} with these weights",
+            sources.looks.len(),
+            sources.looks_at_these_weights()
+        ),
     );
 }
 
 fn limitations(sources: &Sources, document: &mut Document) {
     document.heading("Limitations");
+    let unnamed = named_groups::unnamed(&sources.groups());
     document.item(
         "Data",
         format_args!(
-            "one dataset ({}); it names no age, sex or scanner by image",
-            sources.config().data.name
+            "one dataset ({}); {}",
+            sources.config().data.name.trim(),
+            if unnamed.is_empty() {
+                "its groups are in section 4".to_owned()
+            } else {
+                format!("it names {} for no image of select and test", unnamed.join(", "))
+            }
         ),
     );
-    let drawn = sources.split.as_ref().is_ok_and(|split| split.test_is_drawn);
     document.item(
         "Folds",
-        if drawn {
+        if sources.census.test_is_drawn {
             "all folds come from one pool, so no figure on them speaks of another site"
         } else {
-            "select and calibrate come from the published training data, so thresholds and probabilities fit images like those"
+            "select and calibrate were drawn beside train, so thresholds and probabilities fit images like those"
         },
     );
+    let stated = &sources.config().provenance.limitations;
+    if stated.is_empty() {
+        document.item("Stated by a person", NOT_STATED);
+    }
+    for limitation in stated {
+        document.item("Stated by a person", limitation.trim());
+    }
     document.found(
         "Elsewhere",
         &sources.external.as_ref().map_err(Clone::clone).map(|file| {
@@ -201,29 +270,24 @@ fn limitations(sources: &Sources, document: &mut Document) {
     );
 }
 
-/// Whether and how it may be used, and what is open.
+/// The verdict, where it must not be used, and what is open.
 pub(super) fn conclusion(sources: &Sources) -> String {
-    let is_measured =
-        sources.evaluation(Fold::Test).is_ok() && sources.robustness.is_ok() && sources.explanation.is_ok();
-    let fitness = if is_measured {
-        "The network is fit as decision support under the intended use above, where a radiologist confirms every positive and reads \
-         what is sent to review, and after a site has measured it on its own labelled images."
-    } else {
-        "The network is not ready for use: performance, robustness or explanations have not been measured on these weights."
-    };
     let elsewhere = sources.external.as_ref().ok().filter(|file| file.figures.auc.ci95[0] < USABLE_AUC);
     let elsewhere = elsewhere.map_or_else(String::new, |file| {
         format!(
-            "It must not be used on images like those of {}: there it reaches AUC {}, no better than a guess or little more, and its \
-             out-of-distribution score marks {}. ",
-            file.name,
+            "It must not be used on images like those of {}: there it reaches AUC {}, with an interval that begins below {USABLE_AUC}, \
+             and its out-of-distribution score marks {}. ",
+            file.name.trim(),
             measured(&file.figures.auc),
             super::text::proportion(&file.details.out_of_distribution)
         )
     });
+    let released = sources.fitness.as_ref().ok().and_then(|fitness| fitness.released_although.as_ref());
+    let released = released.map_or_else(String::new, |why| format!("Released nevertheless: {why}. "));
     format!(
-        "{fitness} {elsewhere}It is no autonomous diagnosis. What is marked as not measured is open; above all no radiologist has judged \
-         its maps, and the service around it is measured apart."
+        "{} {released}{elsewhere}It is no autonomous diagnosis: a radiologist decides. What is marked as not measured is open; no \
+         radiologist's reading of its maps is part of this report, and the service around it is measured apart.",
+        verdict(sources)
     )
 }
 

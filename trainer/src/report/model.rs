@@ -40,10 +40,8 @@ fn architecture(sources: &Sources, document: &mut Document) {
             "chosen in the configuration (model.architecture)"
         },
     );
-    match &model.weights {
-        Some(file) => document.item("Pretraining", format_args!("weights of `{}`", name(file))),
-        None => document.item("Pretraining", "none: from scratch"),
-    }
+    let file = model.weights.as_deref().map(name);
+    document.item("Pretraining", sources.config().provenance.of_weights(file.as_deref()));
     document.item(
         "Modifications",
         format_args!(
@@ -311,11 +309,13 @@ fn speed(sources: &Sources, document: &mut Document) {
         ),
         Err(why) => document.missing("Against the same training in PyTorch", why),
     }
-    if sources.bench.as_ref().is_ok_and(|bench| bench.device == "cpu") || sources.bench.is_err() {
-        document.missing(
+    match &sources.bench {
+        Ok(bench) if bench.device == "cpu" => document.missing(
             "On a GPU",
             "the figures on file are a CPU's; `cxr-trainer bench --device cuda` measures it",
-        );
+        ),
+        Ok(_) => {}
+        Err(why) => document.missing("On a GPU", why),
     }
 }
 

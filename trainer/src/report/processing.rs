@@ -4,8 +4,10 @@ use super::document::Document;
 use super::sources::Sources;
 use super::text::key;
 use crate::config::Augmentation;
+use crate::eda::examined::Properties;
 use crate::model::{IMAGENET_DEVIATION, IMAGENET_MEAN};
 use cxr::preprocess::ResizeMode;
+use cxr::summary::Summary;
 
 pub(super) fn write(sources: &Sources, document: &mut Document) {
     let config = sources.config();
@@ -28,11 +30,42 @@ pub(super) fn write(sources: &Sources, document: &mut Document) {
         None => document.item("Contrast enhancement", "none (preprocess.clahe is null)"),
     }
     match served.stored_jpeg_quality {
-        Some(quality) => document.item("Stored copies", format_args!("whatever is scored goes through a JPEG file of quality {quality} at the model's size, as the training images did")),
+        Some(quality) => document.item(
+            "Stored copies",
+            format_args!(
+                "whatever is scored goes through a JPEG file of quality {quality} at the model's size; {}",
+                training_files(sources)
+            ),
+        ),
         None => document.item("Stored copies", "nothing is compressed again"),
     }
     augmentation(sources, document);
     division(sources, document);
+}
+
+/// Whether the images of the data are such files already: training puts them through none.
+fn training_files(sources: &Sources) -> String {
+    let served = sources.config().served_preprocess();
+    match &sources.eda {
+        Err(why) => format!("whether the training images are such files is not known ({why})"),
+        Ok(eda) => {
+            let is_one = |of: &Properties| {
+                let is = |found: &Summary, side: u32| {
+                    (found.min - f64::from(side)).abs() < 0.5 && (found.max - f64::from(side)).abs() < 0.5
+                };
+                is(&of.width, served.width)
+                    && is(&of.height, served.height)
+                    && of.formats.keys().all(|format| format == "jpeg")
+            };
+            if eda.images.properties.values().all(is_one) {
+                "the training images are JPEG files of that size".to_owned()
+            } else {
+                "the training images are NOT all JPEG files of that size, and training puts them through none \
+                 (trainer.stored_jpeg_quality: null would leave the others as they are)"
+                    .to_owned()
+            }
+        }
+    }
 }
 
 fn augmentation(sources: &Sources, document: &mut Document) {
@@ -98,7 +131,12 @@ fn augmentation(sources: &Sources, document: &mut Document) {
         if beyond.is_empty() {
             "nothing".to_owned()
         } else {
-            format!("{}; what such variation gains is in section 6 under mitigation", beyond.join(", "))
+            let gain = if sources.ablation.is_ok() {
+                "what such variation gains is in section 6 under mitigation"
+            } else {
+                "`report --ablation` would say what such variation gains"
+            };
+            format!("{}; {gain}", beyond.join(", "))
         },
     );
 }
@@ -127,7 +165,7 @@ fn division(sources: &Sources, document: &mut Document) {
             "select {}, calibrate {}, {}the rest trains; stratified by class, grouped by patient, seed {}",
             data.select_fraction,
             data.calibrate_fraction,
-            if sources.split.as_ref().is_ok_and(|split| split.test_is_drawn) {
+            if sources.census.test_is_drawn {
                 format!("test {}, ", data.test_fraction)
             } else {
                 String::new()
@@ -139,11 +177,13 @@ fn division(sources: &Sources, document: &mut Document) {
         "Roles",
         "select chooses the epoch, calibrate fits probability and operating point, every look at test is entered in the ledger",
     );
-    document.found(
+    document.item(
         "Test fold",
-        &sources.split.as_ref().map_err(Clone::clone).map(|split| {
-            if split.test_is_drawn { "drawn from all images by patient" } else { "as published" }.to_owned()
-        }),
+        if sources.census.test_is_drawn {
+            "drawn from all images by patient"
+        } else {
+            "the test split that came with the data"
+        },
     );
     document.found(
         "Leakage check",

@@ -36,9 +36,11 @@ pub(super) fn write(sources: &Sources, document: &mut Document) {
             document.item(
                 "Repeating it",
                 if environment.cuda_devices == 0 {
-                    "on a CPU with as many threads the same seed gives the same bits, also after a kill"
+                    "on a CPU with as many threads the same seed gives the same bits, also after a kill (the trainer's own tests show it; \
+                     this run was not repeated)"
                 } else {
-                    "on a CPU with as many threads the same seed gives the same bits, also after a kill; not shown on CUDA"
+                    "on a CPU with as many threads the same seed gives the same bits, also after a kill (the trainer's own tests show it; \
+                     this run was not repeated); not shown on CUDA"
                 },
             );
         }

@@ -4,16 +4,18 @@
 use super::document::Found;
 use crate::bench::{Bench, Spread};
 use crate::calibrate::Calibrated;
+use crate::census::Census;
 use crate::config::Config;
 use crate::consistency::Consistency;
 use crate::dataset::folds::Fold;
 use crate::eda::Eda;
 use crate::environment::Environment;
-use crate::evaluate::external::ExternalEvaluation;
-use crate::evaluate::{EvaluationFile, digest};
+use crate::evaluate::external::{ExternalEvaluation, why_not_measured};
+use crate::evaluate::{EvaluationFile, digest, named_groups};
 use crate::explain::Explanation;
 use crate::files::read_json;
-use crate::ledger::Look;
+use crate::fitness::{self, Fitness};
+use crate::ledger::{self, Look};
 use crate::release::Release;
 use crate::robustness::Robustness;
 use crate::robustness::compare::{COMPARISON, ComparedRun};
@@ -21,8 +23,9 @@ use crate::soup::Soup;
 use crate::split::Split;
 use crate::trained::TrainedRun;
 use crate::tune::{StudyDirectory, TuneFile};
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::Deserialize;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// What does not lie in the run directory; each may be left out.
@@ -84,6 +87,8 @@ pub(super) struct Sources<'a> {
     pub(super) bench: Found<Bench>,
     pub(super) peer: Found<Peer>,
     pub(super) release: Found<Release>,
+    pub(super) census: Census,
+    pub(super) fitness: Found<Fitness>,
 }
 
 impl<'a> Sources<'a> {
@@ -116,6 +121,10 @@ impl<'a> Sources<'a> {
         let is_current = |threshold: f64| {
             calibrated.as_ref().is_ok_and(|c| c.policy.threshold.to_bits() == threshold.to_bits())
         };
+        let fitness = match &calibrated {
+            Ok(calibrated) => Ok(fitness::judge(trained, calibrated)?),
+            Err(why) => Err(why.clone()),
+        };
         let dataset = trained.folds.dataset_sha256.as_str();
         let bench = elsewhere.bench.as_deref();
         Ok(Self {
@@ -134,13 +143,13 @@ impl<'a> Sources<'a> {
                 None => Err(unless_given("--study")),
             },
             evaluations,
-            external: external.ok_or_else(|| not_run("evaluate --fold external")),
+            external: external.ok_or_else(|| why_not_measured(trained.config)),
             resplit: match &elsewhere.resplit {
                 Some(folder) => required(&folder.join("split.json"), "split")?.and_then(|split: Split| {
                     let test = required(&folder.join("evaluation-test.json"), "evaluate --fold test");
                     if !split.test_is_drawn {
                         return Err(format!(
-                            "{} was not re-split: its test fold is the published one",
+                            "{} was not re-split: its test fold is the test split of the data",
                             folder.display()
                         ));
                     }
@@ -148,7 +157,7 @@ impl<'a> Sources<'a> {
                 }),
                 None => Err(unless_given("--resplit")),
             },
-            looks: looks(&trained.config.evaluation.ledger)?,
+            looks: ledger::read(&trained.ledger())?,
             explanation: explanation.ok_or_else(|| not_run("explain")),
             robustness: Robustness::load(&file(""))?
                 .filter(|found| found.weights_sha256 == weights && is_current(found.threshold))
@@ -179,7 +188,9 @@ impl<'a> Sources<'a> {
                     release.weights_sha256 == weights
                         && Some(&release.calibration_sha256) == calibration.as_ref()
                 })
-                .ok_or_else(|| not_run("release")),
+                .ok_or_else(|| not_released(&fitness)),
+            census: Census::of(trained)?,
+            fitness,
             calibrated,
         })
     }
@@ -199,11 +210,14 @@ impl<'a> Sources<'a> {
     }
 
     /// What the test fold is.
-    pub(super) fn test_name(&self) -> &'static str {
-        match &self.split {
-            Ok(split) if split.test_is_drawn => "test fold that was drawn by patient",
-            _ => "official test split",
-        }
+    pub(super) const fn test_name(&self) -> &'static str {
+        self.census.test_name()
+    }
+
+    /// What select and test were divided by for figures of groups.
+    pub(super) fn groups(&self) -> BTreeSet<String> {
+        let files = self.evaluations.iter().filter(|(fold, _)| *fold != Fold::Calibrate);
+        named_groups::properties(files.filter_map(|(_, file)| file.as_ref().ok()))
     }
 
     /// The evaluation of a fold.
@@ -225,20 +239,18 @@ fn not_run(command: &str) -> String {
     format!("`cxr-trainer {command}` has not been run on these weights and this data")
 }
 
+/// Why there is no release.
+fn not_released(fitness: &Found<Fitness>) -> String {
+    match fitness {
+        Ok(fitness) if fitness.ensure_releasable().is_err() => {
+            "`cxr-trainer release` refuses what is not shown to be fit; the reasons are in the summary"
+                .to_owned()
+        }
+        _ => not_run("release"),
+    }
+}
+
 /// The content of a file that a command writes.
 fn required<T: serde::de::DeserializeOwned>(file: &Path, command: &str) -> Result<Found<T>> {
     Ok(read_json(file)?.ok_or_else(|| not_run(command)))
-}
-
-/// Every look at the test split.
-fn looks(ledger: &Path) -> Result<Vec<Look>> {
-    if !ledger.exists() {
-        return Ok(Vec::new());
-    }
-    let text =
-        std::fs::read_to_string(ledger).with_context(|| format!("{}: cannot be read", ledger.display()))?;
-    let lines = text.lines().filter(|line| !line.trim().is_empty());
-    lines
-        .map(|line| serde_json::from_str(line).with_context(|| format!("{}: {line}", ledger.display())))
-        .collect()
 }

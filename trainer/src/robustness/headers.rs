@@ -27,7 +27,7 @@ pub(super) fn probes(subject: &Subject) -> Result<Vec<ClassifierProbe>> {
         };
         return Ok(NAMES.map(absent).into());
     };
-    let index = Index::scan(root, data)?;
+    let index = Index::scan_part(root, data)?;
     let mut rows = Vec::new();
     for entry in &index.entries {
         let path = root.join(&entry.path);

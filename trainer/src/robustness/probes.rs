@@ -6,7 +6,7 @@ use super::headers;
 use super::subject::Subject;
 use crate::console::say;
 use crate::logistic;
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use cxr::bundle::Measured;
 use cxr::corrupt::{Corruption, Region, fill, is_in, swap_region};
 use cxr::scoring::roc::auc;
@@ -21,6 +21,8 @@ use tch::{Kind, Tensor};
 pub const BORDER: f64 = 0.1;
 /// Side of a corner, as a share of the side.
 pub const CORNER: f64 = 0.2;
+/// The change that leaves nothing but the border.
+pub const BORDER_ONLY: &str = "only the border visible";
 /// Width of the frame that stays when the centre is masked.
 const CENTRE: f64 = 0.25;
 /// Severity of the letters that are burned in.
@@ -115,6 +117,7 @@ fn held_out(rows: &[Vec<f64>], ruler: &Ruler) -> Result<Vec<f64>> {
     let mut fold_of = BTreeMap::new();
     for label in [false, true] {
         let mut patients: Vec<usize> = class.iter().filter(|(_, y)| **y == label).map(|(p, _)| *p).collect();
+        ensure!(patients.len() > 1, "a class has fewer than two patients, so none can be held out");
         patients.shuffle(&mut rng);
         fold_of.extend(patients.into_iter().enumerate().map(|(i, patient)| (patient, i % FOLDS)));
     }
@@ -166,7 +169,7 @@ fn changes(subject: &mut Subject) -> Result<Vec<ChangeProbe>> {
     for (name, step, region) in [
         ("corners masked", "probe-corners-masked", Region::Corners(CORNER)),
         ("border masked", "probe-border-masked", Region::Border(BORDER)),
-        ("only the border visible", "probe-border-only", Region::Centre(BORDER)),
+        (BORDER_ONLY, "probe-border-only", Region::Centre(BORDER)),
         ("centre masked", "probe-centre-masked", Region::Centre(CENTRE)),
     ] {
         let logits = subject.step(step, |subject, image| {

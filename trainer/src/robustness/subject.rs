@@ -123,7 +123,7 @@ impl Subject {
         // Whoever measures a bundle on their own machine need not trust its maker's key; the digests are checked.
         let bundle = export::open(folder, &Trust::Unsigned)?;
         let (manifest, (_, variant)) = (bundle.manifest(), bundle.variant(None)?);
-        let index = Index::scan(&config.data.root, &config.data)?;
+        let index = Index::of(config)?;
         let folds = Folds::of(&index, config)?;
         ensure!(
             folds.digest()? == manifest.training.split_sha256,

@@ -4,7 +4,8 @@
 mod registry;
 
 use super::event::{ModelVersion, Number, Status};
-use super::store::{Failure, NewRun, Store};
+use super::store::{Failure, NewRun, Registered, Store};
+use crate::files;
 use anyhow::{Context, Result};
 use cxr::bundle::sha256_hex;
 use serde_json::{Value, json};
@@ -82,8 +83,17 @@ impl Store for Folder {
         &self.target
     }
 
+    fn check_experiment(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn versions(&mut self, model: &str) -> Result<Vec<Registered>, Failure> {
+        Ok(registry::versions(&self.root, model))
+    }
+
     fn run(&mut self, run: &NewRun) -> Result<String, Failure> {
         let folder = self.run_folder(run.id)?;
+        files::keep_out_of_git(&self.root).map_err(|error| Failure::Later(format!("{error:#}")))?;
         let create = || -> std::io::Result<()> {
             for part in ["metrics", "params", "tags", "artifacts"] {
                 std::fs::create_dir_all(folder.join(part))?;

@@ -1,14 +1,63 @@
 //! A bundle as a version of the registered model: in the store when this returns, or in the spool.
 
 use super::Tracker;
-use super::event::{BUNDLE_TAG, GRAPH_TAG, ModelVersion, Texts, VERSION_TAG};
+use super::event::{
+    ANSWERS_TAG, BUNDLE_TAG, GRAPH_TAG, ModelVersion, NAME_TAG, Texts, VERSION_TAG, contradicts,
+};
 use super::standing::Standing;
+use super::store::{self, Failure};
 use crate::config::Tracking;
 use crate::console::say;
+use crate::fitness::{self, Fitness};
+use crate::release::version::answers;
 use anyhow::{Context, Result, bail};
 use cxr::bundle::Bundle;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::path::Path;
+
+/// A version of the registered model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registered {
+    /// Its store.
+    target: String,
+    /// The registered model.
+    model: String,
+    /// Its number there.
+    number: String,
+    tags: Texts,
+}
+
+impl Registered {
+    /// Whether it has this semantic version and gives other answers.
+    pub(crate) fn contradicts(&self, version: &str, answers: &str, graph: &str) -> bool {
+        contradicts(&self.tags, version, answers, graph)
+    }
+}
+
+impl fmt::Display for Registered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "version {} of {} in {}", self.number, self.model, self.target)
+    }
+}
+
+/// Every version of the registered model.
+///
+/// # Errors
+/// When the store does not answer.
+pub fn registered(config: &Tracking) -> Result<Vec<Registered>, Failure> {
+    let mut store = store::open(config).map_err(|error| Failure::Later(format!("{error:#}")))?;
+    let target = store.target().to_owned();
+    let versions = store.versions(&config.registered_model)?.into_iter();
+    Ok(versions
+        .map(|store::Registered { number, tags, .. }| Registered {
+            target: target.clone(),
+            model: config.registered_model.clone(),
+            number,
+            tags,
+        })
+        .collect())
+}
 
 /// Where a bundle is registered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,7 +76,7 @@ pub struct Registration {
 /// Registers the bundle in `bundle_folder` under the run in `run_folder`.
 ///
 /// # Errors
-/// When the store refuses it, for example because the version has other weights there. A store that does not answer is no
+/// When the store refuses it, for example because the version has other answers there. A store that does not answer is no
 /// error.
 pub fn register(
     config: &Tracking,
@@ -72,10 +121,17 @@ fn model_version(config: &Tracking, folder: &Path, bundle: &Bundle) -> Result<Mo
         (VERSION_TAG.to_owned(), manifest.version.clone()),
         (BUNDLE_TAG.to_owned(), bundle.digest().to_owned()),
         (GRAPH_TAG.to_owned(), graph_sha256.clone()),
-        ("cxr_name".to_owned(), manifest.name.clone()),
+        (ANSWERS_TAG.to_owned(), answers(manifest)?),
+        (NAME_TAG.to_owned(), manifest.name.clone()),
         ("cxr_architecture".to_owned(), manifest.model.architecture.clone()),
         ("cxr_split_sha256".to_owned(), manifest.training.split_sha256.clone()),
     ]);
+    if let Some(fitness) = bundle.file(fitness::FILE) {
+        let fitness: Fitness = serde_json::from_slice(fitness)
+            .with_context(|| format!("{}: is not a verdict that this version reads", fitness::FILE))?;
+        tags.insert(fitness::VERDICT_TAG.to_owned(), fitness.verdict.name().to_owned());
+        tags.extend(fitness.released_although.map(|why| ("cxr_released_although".to_owned(), why)));
+    }
     tags.extend(bundle.signed_by().map(|key| ("cxr_signed_by".to_owned(), key.to_owned())));
     Ok(ModelVersion {
         model: config.registered_model.clone(),

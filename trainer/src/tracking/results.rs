@@ -1,6 +1,7 @@
 //! Results: what commands have left in a run directory, as artefacts, with every figure in them as a metric.
 
 use super::event::Number;
+use super::privacy::may_name_a_metric;
 use crate::console::say;
 use anyhow::{Context, Result};
 use cxr::bundle::sha256_hex;
@@ -11,8 +12,6 @@ use std::time::UNIX_EPOCH;
 
 /// What results are written as.
 const EXTENSIONS: [&str; 7] = ["json", "yaml", "csv", "svg", "png", "md", "jsonl"];
-/// Files with one line an image: they name patients, and nobody compares runs by them.
-const PER_IMAGE: [&str; 2] = ["folds", "scores-"];
 /// Larger files are no results.
 const MAX_BYTES: u64 = 32 << 20;
 
@@ -65,7 +64,8 @@ fn collect(tree: &Value, path: &str, figures: &mut BTreeMap<String, Number>) {
     }
     match tree {
         Value::Object(entries) => {
-            entries.iter().for_each(|(key, value)| collect(value, &format!("{path}/{key}"), figures));
+            let entries = entries.iter().filter(|(key, _)| may_name_a_metric(key));
+            entries.for_each(|(key, value)| collect(value, &format!("{path}/{key}"), figures));
         }
         Value::Array(items) => {
             items.iter().enumerate().for_each(|(at, item)| collect(item, &format!("{path}/{at}"), figures));
@@ -96,9 +96,7 @@ pub(super) fn scan(run_folder: &Path) -> Result<Vec<ResultFile>> {
             let path = entry?.path();
             let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
             let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
-            let is_result =
-                EXTENSIONS.contains(&extension) && !PER_IMAGE.iter().any(|start| name.starts_with(start));
-            if !is_result || !path.is_file() {
+            if !EXTENSIONS.contains(&extension) || !path.is_file() {
                 continue;
             }
             let n_bytes = path.metadata()?.len();
@@ -125,6 +123,7 @@ mod tests {
             "threshold": 0.3,
             "figures": { "auc": { "value": 0.97, "ci95": [0.95, 0.98], "n": 600 } },
             "by size (px)": [{ "value": 1.0 }],
+            "images": { "NORMAL/a.png": { "value": 0.1 }, "a.png": { "value": 0.1 } },
         });
         let mut figures = BTreeMap::new();
         collect(&tree, "evaluation-test", &mut figures);

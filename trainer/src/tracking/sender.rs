@@ -18,6 +18,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 pub(super) struct Courier {
     pub(super) spool: Spool,
     pub(super) run_folder: PathBuf,
+    /// `trainer.tracking.patient_level`.
+    pub(super) patient_level: bool,
     pub(super) store: Box<dyn Store>,
 }
 
@@ -47,7 +49,10 @@ impl Courier {
             }
             for line in lines {
                 let outcome = match &line.event {
-                    Ok(event) => deliver(self.store.as_mut(), &mut delivered, &self.run_folder, event),
+                    Ok(event) => {
+                        let from = (self.run_folder.as_path(), self.patient_level);
+                        deliver(self.store.as_mut(), &mut delivered, from, event)
+                    }
                     Err(what) => Err(Failure::Never(format!("{}: {what}", self.spool.file().display()))),
                 };
                 match outcome {

@@ -2,8 +2,8 @@
 
 mod http;
 
-use super::event::{BUNDLE_TAG, GRAPH_TAG, ModelVersion, Number, RUN_TAG, Status, VERSION_TAG};
-use super::store::{Failure, NewRun, Store};
+use super::event::{ModelVersion, Number, RUN_TAG, Status};
+use super::store::{Failure, NewRun, Registered, Store};
 use crate::config::Tracking;
 use anyhow::Result;
 use http::{Answer, Http};
@@ -42,29 +42,41 @@ impl Server {
         self.http.get(&format!("{API}/{path}"), query)
     }
 
+    /// The experiment as the server knows it; none where it has none of this name.
+    fn experiment(&self) -> Result<Option<Value>, Failure> {
+        let answer = self.get("experiments/get-by-name", &[("experiment_name", &self.experiment)])?;
+        if answer.is_error("RESOURCE_DOES_NOT_EXIST") {
+            return Ok(None);
+        }
+        Ok(Some(answer.ok()?["experiment"].take()))
+    }
+
+    /// Why an experiment takes no run: one that was deleted keeps its name.
+    fn deleted(&self, experiment: &Value) -> Option<String> {
+        let (url, name) = (self.http.url(), &self.experiment);
+        (experiment["lifecycle_stage"] == "deleted").then(|| {
+            format!("{url}: the experiment {name:?} was deleted there: restore it, or choose another trainer.tracking.experiment")
+        })
+    }
+
     fn experiment_id(&mut self) -> Result<String, Failure> {
         if let Some(id) = &self.experiment_id {
             return Ok(id.clone());
         }
-        let find = || self.get("experiments/get-by-name", &[("experiment_name", &self.experiment)]);
-        let mut answer = find()?;
-        if answer.is_error("RESOURCE_DOES_NOT_EXIST") {
+        let mut found = self.experiment()?;
+        if found.is_none() {
             // Somebody else may create it in this moment, so the answer is whatever stands there afterwards.
             let created = self.post("experiments/create", &json!({ "name": self.experiment }))?;
             if !created.is_error("RESOURCE_ALREADY_EXISTS") {
                 created.ok()?;
             }
-            answer = find()?;
+            found = self.experiment()?;
         }
-        let experiment = &answer.ok()?["experiment"];
-        if experiment["lifecycle_stage"] == "deleted" {
-            let name = &self.experiment;
-            return Err(Failure::Later(format!(
-                "{}: the experiment {name:?} was deleted there: restore it, or choose another trainer.tracking.experiment",
-                self.http.url()
-            )));
+        let found = found.unwrap_or_default();
+        if let Some(why) = self.deleted(&found) {
+            return Err(Failure::Later(why));
         }
-        let id = text(experiment, "experiment_id", "experiments/get-by-name")?;
+        let id = text(&found, "experiment_id", "experiments/get-by-name")?;
         self.experiment_id = Some(id.clone());
         Ok(id)
     }
@@ -91,39 +103,11 @@ impl Server {
         Ok(path)
     }
 
-    /// Every version of a registered model with its tags.
-    fn versions(&self, model: &str) -> Result<Vec<(String, Value)>, Failure> {
-        let (filter, mut token, mut found) = (format!("name = '{model}'"), String::new(), Vec::new());
-        loop {
-            let mut query = vec![("filter", filter.as_str()), ("max_results", "1000")];
-            if !token.is_empty() {
-                query.push(("page_token", &token));
-            }
-            let answer = self.get("model-versions/search", &query)?.ok()?;
-            for version in answer["model_versions"].as_array().into_iter().flatten() {
-                found.push((text(version, "version", "model-versions/search")?, version["tags"].clone()));
-            }
-            match answer["next_page_token"].as_str() {
-                Some(next) if !next.is_empty() => next.clone_into(&mut token),
-                _ => return Ok(found),
-            }
-        }
-    }
-
     /// The number of the version with this bundle; creates it where there is none.
-    fn version_number(&self, run: &str, folder: &str, version: &ModelVersion) -> Result<String, Failure> {
-        for (number, tags) in self.versions(&version.model)? {
-            let tag = |key: &str| {
-                let mut tags = tags.as_array().into_iter().flatten();
-                tags.find(|tag| tag["key"] == key).and_then(|tag| tag["value"].as_str())
-            };
-            if tag(BUNDLE_TAG) == Some(&version.bundle_sha256) {
-                return Ok(number);
-            }
-            let same_version = tag(VERSION_TAG) == Some(&version.version);
-            if same_version && tag(GRAPH_TAG) != Some(&version.graph_sha256) {
-                return Err(version.taken(self.http.url(), &number));
-            }
+    fn version_number(&mut self, run: &str, folder: &str, version: &ModelVersion) -> Result<String, Failure> {
+        let versions = self.versions(&version.model)?;
+        if let Some(number) = version.among(self.http.url(), &versions)? {
+            return Ok(number);
         }
         let tags: Vec<Value> =
             version.tags.iter().map(|(key, value)| json!({ "key": key, "value": value })).collect();
@@ -137,6 +121,29 @@ impl Server {
 impl Store for Server {
     fn target(&self) -> &str {
         self.http.url()
+    }
+
+    fn check_experiment(&mut self) -> Result<(), Failure> {
+        let why = self.experiment()?.and_then(|found| self.deleted(&found));
+        why.map_or(Ok(()), |why| Err(Failure::Never(why)))
+    }
+
+    fn versions(&mut self, model: &str) -> Result<Vec<Registered>, Failure> {
+        let (filter, mut token, mut found) = (format!("name = '{model}'"), String::new(), Vec::new());
+        loop {
+            let mut query = vec![("filter", filter.as_str()), ("max_results", "1000")];
+            if !token.is_empty() {
+                query.push(("page_token", &token));
+            }
+            let answer = self.get("model-versions/search", &query)?.ok()?;
+            for version in answer["model_versions"].as_array().into_iter().flatten() {
+                found.push(registered(version)?);
+            }
+            match answer["next_page_token"].as_str() {
+                Some(next) if !next.is_empty() => next.clone_into(&mut token),
+                _ => return Ok(found),
+            }
+        }
     }
 
     fn run(&mut self, run: &NewRun) -> Result<String, Failure> {
@@ -207,6 +214,16 @@ impl Store for Server {
         }
         self.post("runs/update", &update)?.ok().map(drop)
     }
+}
+
+/// A version as the server describes it.
+fn registered(version: &Value) -> Result<Registered, Failure> {
+    let tag = |tag: &Value| Some((tag["key"].as_str()?.to_owned(), tag["value"].as_str()?.to_owned()));
+    Ok(Registered {
+        number: text(version, "version", "model-versions/search")?,
+        run: version["run_id"].as_str().unwrap_or_default().to_owned(),
+        tags: version["tags"].as_array().into_iter().flatten().filter_map(tag).collect(),
+    })
 }
 
 fn pairs(values: &[(&String, &String)]) -> Vec<Value> {

@@ -2,6 +2,7 @@
 
 use super::event::{Event, ModelVersion, Number, RUN_TAG, Status, Texts};
 use super::folder::Folder;
+use super::privacy;
 use super::server::Server;
 use super::spool::Delivered;
 use crate::config::Tracking;
@@ -38,10 +39,25 @@ pub struct NewRun<'a> {
     pub tags: &'a Texts,
 }
 
+/// A version of a registered model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registered {
+    /// Its number.
+    pub number: String,
+    /// The run that it came from, by the store's name.
+    pub run: String,
+    /// Its tags.
+    pub tags: Texts,
+}
+
 /// A place that keeps runs. Everything may be said twice.
 pub trait Store: Send {
     /// How it is called in messages and in the state of delivery. Holds no secret.
     fn target(&self) -> &str;
+    /// Whether the experiment can take runs; creates nothing.
+    fn check_experiment(&mut self) -> Result<(), Failure>;
+    /// Every version of a registered model; none where there is no such model.
+    fn versions(&mut self, model: &str) -> Result<Vec<Registered>, Failure>;
     /// Finds the run again, or creates it; returns the store's name of it.
     fn run(&mut self, run: &NewRun) -> Result<String, Failure>;
     /// Adds parameters, at most 100.
@@ -75,14 +91,14 @@ pub fn open(config: &Tracking) -> anyhow::Result<Box<dyn Store>> {
     })
 }
 
-/// Delivers one event of the run in `run_folder`.
+/// Delivers one event of the run in `run_folder`; results with lines of patients only where `patient_level` says so.
 ///
 /// # Errors
 /// See [`Failure`].
 pub fn deliver(
     store: &mut dyn Store,
     delivered: &mut Delivered,
-    run_folder: &Path,
+    (run_folder, patient_level): (&Path, bool),
     event: &Event,
 ) -> Result<(), Failure> {
     if let Event::Run { id, name, time_ms, tags } = event {
@@ -100,6 +116,10 @@ pub fn deliver(
         Event::Tags { values } => in_chunks(values, MAX_TEXTS, |values| store.tags(&run, values)),
         Event::Metrics { time_ms, step, values } => {
             in_chunks(values, MAX_METRICS, |values| store.metrics(&run, *time_ms, *step, values))
+        }
+        // The spool may be from a time when the configuration allowed more.
+        Event::Artefact { name, .. } if !patient_level && privacy::is_patient_level(name) => {
+            Err(Failure::Never(privacy::refusal(name)))
         }
         Event::Artefact { name, file, .. } => {
             let path = run_folder.join(file);

@@ -6,7 +6,7 @@
 //! stalled process writes once it wakes up goes to a folder that is not there any more, and it asks again.
 
 use super::scheduler::Moment;
-use super::store::{Edit, Store};
+use super::store::{Begun, Edit, Store};
 use super::study::{Definition, Study};
 use super::worker::host;
 use crate::console::say;
@@ -174,13 +174,19 @@ fn read(path: &Path) -> Result<Option<Study>> {
 }
 
 impl Store for FileStore {
-    fn begin(&mut self, definition: &Definition) -> Result<()> {
-        self.locked(|lock| match read(&lock.study())? {
-            Some(begun) => {
-                definition.ensure_same(&begun.definition).context(lock.study().display().to_string())
+    fn begin(&mut self, definition: &Definition) -> Result<Begun> {
+        let mut how = Begun::Plainly;
+        self.locked(|lock| {
+            let path = lock.study();
+            if let Some(begun) = read(&path)? {
+                how = begun.begin(definition).with_context(|| path.display().to_string())?;
+                if how == Begun::Plainly {
+                    return Ok(());
+                }
             }
-            None => write_json(&lock.study(), &Study { definition: definition.clone(), trials: Vec::new() }),
-        })
+            write_json(&path, &Study { definition: definition.clone(), trials: Vec::new() })
+        })?;
+        Ok(how)
     }
 
     fn edit(&mut self, edit: &mut Edit) -> Result<()> {

@@ -6,7 +6,7 @@
 //! that stalls within an edit has its session ended, and asks again once it wakes up.
 
 use super::scheduler::Moment;
-use super::store::{Edit, Store};
+use super::store::{Begun, Edit, Store};
 use super::study::{Definition, Study, Trial};
 use crate::console::say;
 use anyhow::{Context, Result};
@@ -107,24 +107,33 @@ impl PostgresStore {
 }
 
 impl Store for PostgresStore {
-    fn begin(&mut self, definition: &Definition) -> Result<()> {
+    fn begin(&mut self, definition: &Definition) -> Result<Begun> {
         let document = serde_json::to_value(definition)?;
-        self.persist(async |connection, study| {
+        self.persist(async |connection, name| {
+            let mut transaction = connection.begin().await?;
             sqlx::query(
                 "insert into cxr_tune.study (name, definition) values ($1, $2) on conflict do nothing",
             )
-            .bind(study)
+            .bind(name)
             .bind(&document)
-            .execute(&mut *connection)
+            .execute(&mut *transaction)
             .await?;
-            let begun: serde_json::Value =
-                sqlx::query_scalar("select definition from cxr_tune.study where name = $1")
-                    .bind(study)
-                    .fetch_one(connection)
+            let begun = read(&mut transaction, name, "for update").await?;
+            let begun = begun.with_context(|| format!("the study {name:?} is gone from Postgres"))?;
+            let how = begun.begin(definition).with_context(|| format!("the study {name:?} in Postgres"))?;
+            if how == Begun::Anew {
+                sqlx::query("delete from cxr_tune.trial where study = $1")
+                    .bind(name)
+                    .execute(&mut *transaction)
                     .await?;
-            definition
-                .ensure_same(&serde_json::from_value(begun)?)
-                .with_context(|| format!("the study {study:?} in Postgres"))
+                sqlx::query("update cxr_tune.study set definition = $2 where name = $1")
+                    .bind(name)
+                    .bind(&document)
+                    .execute(&mut *transaction)
+                    .await?;
+            }
+            transaction.commit().await?;
+            Ok(how)
         })
     }
 

@@ -2,8 +2,9 @@
 
 use super::StudyDirectory;
 use super::plots;
+use super::reasons::{Comparison, comparisons, reasons};
 use super::scheduler::Next;
-use super::space::{Parameters, apply, overlay};
+use super::space::{self, Parameters, apply};
 use super::store::Store;
 use super::study::{Definition, Study, Trial, TrialState};
 use crate::config::Config;
@@ -67,6 +68,12 @@ pub struct BestTrial {
     pub select_auc: f64,
     /// Trials that reached the same rung, this one included.
     pub n_compared: usize,
+    /// How it did at every rung that it reached, beside the best of the others; none in a study of an earlier version.
+    #[serde(default)]
+    pub comparisons: Vec<Comparison>,
+    /// Why it was chosen, in sentences.
+    #[serde(default)]
+    pub reasons: Vec<String>,
 }
 
 impl TuneFile {
@@ -94,6 +101,8 @@ impl TuneFile {
             select_loss: result.select_loss,
             select_auc: result.select_auc,
             n_compared: study.ranked(trial.rungs.len() - 1).len(),
+            comparisons: comparisons(study, trial),
+            reasons: reasons(study, trial),
         });
         Ok(Self {
             written: now()?,
@@ -125,22 +134,26 @@ pub(super) fn write(
     store.edit(&mut |now, _| {
         let file = TuneFile::of(now, config, end)?;
         if let Some(best) = &file.best {
-            let text = overlay(&Config::load(None, None)?, &apply(config, &best.parameters)?)?;
-            let head = format!(
-                "# Trial {:04} of the study {}: select loss {:.4}, AUC {:.4} after {} epochs. Lay it over the configuration with --config.\n",
-                best.trial,
-                study.path().display(),
-                best.select_loss,
-                best.select_auc,
-                best.epochs
-            );
-            write_atomically(&study.file("best.yaml"), (head + &text).as_bytes())?;
+            let text = head(study, best) + &space::file(&apply(config, &best.parameters)?)?;
+            write_atomically(&study.file("best.yaml"), text.as_bytes())?;
             let figures = study.file("figures");
             std::fs::create_dir_all(&figures)?;
             write_atomically(&figures.join("tune.svg"), plots::svg(now)?.as_bytes())?;
         }
         write_json(&study.file(FILE), &file)
     })
+}
+
+/// The comment at the head of `best.yaml`.
+fn head(study: &StudyDirectory, best: &BestTrial) -> String {
+    let mut lines = vec![format!(
+        "The configuration of trial {:04} of the study {}, whole: `cxr-trainer run --config best.yaml` trains it, on a CPU with as many threads to the same bits.",
+        best.trial,
+        study.path().display()
+    )];
+    lines.push(format!("Drawn: {}.", listed(&best.parameters)));
+    lines.extend(best.reasons.iter().cloned());
+    lines.iter().flat_map(|line| ["# ", line, "\n"]).collect()
 }
 
 /// Drawn values in one line.
@@ -193,6 +206,9 @@ pub fn table(study: &Study) -> String {
             result.select_auc,
             listed(&trial.parameters)
         );
+        for reason in reasons(study, trial) {
+            let _ = writeln!(text, "  {reason}");
+        }
     }
     let _ = write!(text, "{:.2} CPU hours so far", study.cpu_seconds() / 3600.0);
     text

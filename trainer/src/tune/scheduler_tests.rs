@@ -9,6 +9,8 @@ fn study() -> Study {
     Study {
         definition: Definition {
             config_sha256: String::new(),
+            dataset_sha256: None,
+            configuration: None,
             seed: 1,
             sampler: Sampler::Tpe,
             startup_trials: 4,

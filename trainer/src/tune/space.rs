@@ -1,11 +1,10 @@
 //! The search space: keys of the configuration, the values they may take, and a configuration with drawn values in it.
 
+use crate::config::Config;
 use crate::config::tune::{Range, Tune};
-use crate::config::{Config, DATA_FOLDER};
 use anyhow::{Context, Result, anyhow};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
 /// Drawn values by key, without `trainer.`.
 pub type Parameters = BTreeMap<String, Value>;
@@ -71,42 +70,17 @@ pub fn max_epochs(tune: &Tune) -> usize {
     tune.rungs.last().copied().unwrap_or(1)
 }
 
-/// A configuration as a file to lay over config/default.yaml: what differs between the two, without the search itself and
-/// without the folders of this machine.
+/// A configuration as a file for `--config`: every key but those of the search itself. Keys that agree with the defaults are there
+/// too, or the file would train something else once a default changes.
 ///
 /// # Errors
 /// When a value cannot be written as YAML.
-pub fn overlay(default: &Config, chosen: &Config) -> Result<String> {
-    let tree = |config: &Config| -> Result<Value> {
-        let mut config = config.clone();
-        config.data.root = PathBuf::new();
-        config.data.cache = None;
-        config.export.originals = None;
-        config.model.weights = config
-            .model
-            .weights
-            .map(|path| Path::new(DATA_FOLDER).join("weights").join(path.file_name().unwrap_or_default()));
-        config.tune = default.tune.clone();
-        Ok(serde_json::to_value(config)?)
-    };
-    let difference = difference(&tree(default)?, &tree(chosen)?).unwrap_or_else(|| serde_json::json!({}));
-    Ok(serde_yaml_ng::to_string(&serde_json::json!({ "trainer": difference }))?)
-}
-
-/// What of `chosen` is not in `default`; none where they agree.
-fn difference(default: &Value, chosen: &Value) -> Option<Value> {
-    match (default, chosen) {
-        (Value::Object(default), Value::Object(chosen)) => {
-            let keys = chosen.iter().filter_map(|(key, value)| {
-                let found =
-                    default.get(key).map_or_else(|| Some(value.clone()), |old| difference(old, value));
-                Some((key.clone(), found?))
-            });
-            let keys: serde_json::Map<String, Value> = keys.collect();
-            (!keys.is_empty()).then_some(Value::Object(keys))
-        }
-        _ => (default != chosen).then(|| chosen.clone()),
+pub fn file(config: &Config) -> Result<String> {
+    let mut tree = serde_json::to_value(config)?;
+    if let Some(sections) = tree.as_object_mut() {
+        sections.remove("tune");
     }
+    Ok(serde_yaml_ng::to_string(&serde_json::json!({ "trainer": tree }))?)
 }
 
 #[cfg(test)]
@@ -130,13 +104,5 @@ mod tests {
             }
         }
         assert_eq!(Range::Choice(vec![json!(0)]).position(&json!(1)), None);
-    }
-
-    #[test]
-    fn an_overlay_holds_what_differs() {
-        let default = json!({"a": {"b": 1, "c": [1, 2]}, "d": null, "e": 5});
-        let chosen = json!({"a": {"b": 1, "c": [1, 3]}, "d": 2, "e": 5});
-        assert_eq!(difference(&default, &chosen), Some(json!({"a": {"c": [1, 3]}, "d": 2})));
-        assert_eq!(difference(&default, &default), None);
     }
 }

@@ -10,14 +10,23 @@ use std::path::{Path, PathBuf};
 /// A change of the study, decided under the store's lock. It may be asked twice when an answer was lost on the way.
 pub type Edit<'a> = dyn FnMut(&mut Study, &Moment) -> Result<()> + 'a;
 
+/// How a study was begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begun {
+    /// For the first time, or it was found.
+    Plainly,
+    /// Again, with another definition: nothing was trained with the old one.
+    Anew,
+}
+
 /// Keeps one study. The promise: edits happen one after the other, each sees all before it, and each is kept entirely or
 /// not at all. Claims are therefore exclusive whatever the workers do.
 pub trait Store: Send {
-    /// Finds the study, or begins it.
+    /// Finds the study, or begins it. One that has trained nothing begins anew with another definition.
     ///
     /// # Errors
-    /// When it was begun with another definition, or the store cannot be reached.
-    fn begin(&mut self, definition: &Definition) -> Result<()>;
+    /// When trials were trained with another definition, or the store cannot be reached.
+    fn begin(&mut self, definition: &Definition) -> Result<Begun>;
 
     /// Changes the study.
     ///

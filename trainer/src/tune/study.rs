@@ -2,11 +2,15 @@
 //! changes it.
 
 use super::space::Parameters;
+use super::store::Begun;
 use crate::checkpoint::Progress;
 use crate::config::Config;
 use crate::config::tune::{Objective, Range, Sampler};
+use crate::dataset::index::Index;
+use crate::run::frozen;
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
@@ -16,6 +20,12 @@ use std::collections::BTreeMap;
 pub struct Definition {
     /// [`Config::digest`] of the configuration under the drawn values.
     pub config_sha256: String,
+    /// Digest of the data; none in a study that was begun before it was kept.
+    #[serde(default)]
+    pub dataset_sha256: Option<String>,
+    /// What the weights depend on under the drawn values; none in a study that was begun before it was kept.
+    #[serde(default)]
+    pub configuration: Option<Value>,
     /// Seed of the draws, and of everything else.
     pub seed: u64,
     /// How configurations are drawn.
@@ -35,14 +45,16 @@ pub struct Definition {
 }
 
 impl Definition {
-    /// The definition that a configuration gives.
+    /// The definition that a configuration gives on this data.
     ///
     /// # Errors
     /// When the configuration cannot be digested.
-    pub fn of(config: &Config) -> Result<Self> {
+    pub fn of(config: &Config, index: &Index) -> Result<Self> {
         let tune = &config.tune;
         Ok(Self {
             config_sha256: config.digest()?,
+            dataset_sha256: Some(index.digest()),
+            configuration: Some(serde_json::to_value(config.training_part())?),
             seed: config.seed,
             sampler: tune.sampler,
             startup_trials: tune.startup_trials,
@@ -54,18 +66,33 @@ impl Definition {
         })
     }
 
-    /// Refuses to go on with a study that was begun otherwise.
-    pub(super) fn ensure_same(&self, begun: &Self) -> Result<()> {
-        let (now, then) = (serde_json::to_value(self)?, serde_json::to_value(begun)?);
-        let fields = now.as_object().into_iter().flatten();
-        let different: Vec<&str> =
-            fields.filter(|(key, value)| then.get(key) != Some(value)).map(|(key, _)| key.as_str()).collect();
-        ensure!(
-            different.is_empty(),
-            "this study was begun with another {}: restore it or choose another --study",
-            different.join(", ")
-        );
-        Ok(())
+    /// The keys of the configuration that make it, as one tree.
+    fn tree(&self) -> Result<Value> {
+        let mut tree = self.configuration.clone().unwrap_or_else(|| json!({ "digest": self.config_sha256 }));
+        let mut tune = serde_json::to_value(self)?;
+        if let Some(fields) = tune.as_object_mut() {
+            let elsewhere = ["config_sha256", "dataset_sha256", "configuration", "seed"];
+            fields.retain(|field, _| !elsewhere.contains(&field.as_str()));
+        }
+        tree["tune"] = tune;
+        tree["seed"] = self.seed.into();
+        Ok(tree)
+    }
+
+    /// What stands in the way of going on with a study that was begun as `begun`; none where nothing does.
+    fn obstacle(&self, begun: &Self) -> Result<Option<String>> {
+        // Older studies know the digest alone.
+        let then = begun.tree()?;
+        let now = match begun.configuration {
+            Some(_) => self.tree()?,
+            None => Self { configuration: None, ..self.clone() }.tree()?,
+        };
+        let changes = frozen::differences(&then, &now);
+        let other_data = begun.dataset_sha256.is_some() && begun.dataset_sha256 != self.dataset_sha256;
+        let data = other_data.then(|| "  the data: other files than it was begun with".to_owned());
+        let keys = (!changes.is_empty()).then(|| frozen::listed(&changes));
+        let lines: Vec<String> = data.into_iter().chain(keys).collect();
+        Ok((!lines.is_empty()).then(|| lines.join("\n")))
     }
 }
 
@@ -189,6 +216,20 @@ pub struct Study {
 }
 
 impl Study {
+    /// Goes on with this definition, or says that the study may begin anew with it.
+    ///
+    /// # Errors
+    /// When trials were trained with another.
+    pub(super) fn begin(&self, definition: &Definition) -> Result<Begun> {
+        let Some(obstacle) = definition.obstacle(&self.definition)? else { return Ok(Begun::Plainly) };
+        let is_untrained = self.trials.iter().all(|trial| trial.rungs.is_empty() && trial.claim.is_none());
+        ensure!(
+            is_untrained,
+            "trials of this study were trained with other values:\n{obstacle}\nRestore them to go on, or choose another --study"
+        );
+        Ok(Begun::Anew)
+    }
+
     /// Processor seconds so far, of those at work as of their last sign of life.
     pub fn cpu_seconds(&self) -> f64 {
         self.trials

@@ -3,7 +3,7 @@
 use super::Verification;
 use anyhow::{Context, Result, ensure};
 use cxr::DecodeLimits;
-use cxr::bundle::{Bundle, Golden, Variant};
+use cxr::bundle::{Bundle, Golden, Manifest, Variant};
 use runtime::{ModelOutputs, Runtime, Session, SessionOptions};
 use std::path::Path;
 
@@ -53,10 +53,37 @@ fn golden(
             golden.logit,
             golden.tolerance
         );
+        let reference = &bundle.reference().embedding;
+        reference
+            .locate(&found.embedding)
+            .with_context(|| format!("{}: does not fit the graph's embedding", Manifest::REFERENCE))?;
         largest = largest.max(difference);
         outputs.push(found);
     }
-    Ok(format!("{} logits, largest difference {largest:.1e}", variant.golden.len()))
+    let n_batch = batched(bundle, variant, session)?;
+    Ok(format!(
+        "{} logits alone and in a batch of {n_batch}, largest difference {largest:.1e}",
+        variant.golden.len()
+    ))
+}
+
+/// The golden inputs once more as the service may batch them: all at once, or in the batch that the variant is fixed to.
+fn batched(bundle: &Bundle, variant: &Variant, session: &mut Session) -> Result<usize> {
+    let n = variant.fixed_batch.map_or(variant.golden.len(), |n| n as usize);
+    let members: Vec<&Golden> = variant.golden.iter().cycle().take(n).collect();
+    let pixels: Vec<Vec<u8>> =
+        members.iter().map(|golden| golden_pixels(bundle, golden)).collect::<Result<_>>()?;
+    let found = session.run(&pixels.concat(), n)?;
+    for (golden, logit) in members.iter().zip(&found.logits) {
+        ensure!(
+            (logit - golden.logit).abs() <= golden.tolerance,
+            "{}: in a batch of {n} the logit is {logit}, expected {} within {}",
+            golden.file,
+            golden.logit,
+            golden.tolerance
+        );
+    }
+    Ok(n)
 }
 
 /// A golden input as the model takes it.

@@ -16,12 +16,6 @@ fn json<T: serde::de::DeserializeOwned>(workbench: &Workbench, file: &str) -> T 
     serde_json::from_slice(&std::fs::read(workbench.run().join(file)).unwrap()).unwrap()
 }
 
-fn set(workbench: &Workbench, data: &str) {
-    let config = std::fs::read_to_string(workbench.config()).unwrap();
-    let (before, after) = config.split_once("data: {").unwrap();
-    std::fs::write(workbench.config(), format!("{before}data: {{ {data},{after}")).unwrap();
-}
-
 fn large(seed: u64) -> Vec<u8> {
     generate(&PhantomSpec { seed, width: LARGE, height: LARGE, opacity: false })
 }
@@ -70,7 +64,7 @@ fn a_flat_folder_is_divided_by_patient_and_class_the_same_way_every_time() {
     let workbench = flat(40);
     let printed = fail(&mut workbench.command("split"));
     assert!(printed.contains("TUBERCULOSIS") && printed.contains("trainer.data.classes"), "{printed}");
-    set(&workbench, "test_fraction: 0.2, classes: { TUBERCULOSIS: exclude }");
+    workbench.set_data("test_fraction: 0.2, classes: { TUBERCULOSIS: exclude }");
     let printed = succeed(&mut workbench.command("split"));
     assert!(printed.contains("TUBERCULOSIS: 40 files excluded"), "{printed}");
     let folds: Folds = json(&workbench, "folds.json");
@@ -100,7 +94,7 @@ fn a_flat_folder_is_divided_by_patient_and_class_the_same_way_every_time() {
 #[test]
 fn another_class_can_count_as_negative_and_keeps_its_share() {
     let workbench = flat(40);
-    set(&workbench, "test_fraction: 0.2, classes: { TUBERCULOSIS: negative }");
+    workbench.set_data("test_fraction: 0.2, classes: { TUBERCULOSIS: negative }");
     succeed(&mut workbench.command("split"));
     let split: Split = json(&workbench, "split.json");
     for counts in split.counts.values() {
@@ -111,7 +105,7 @@ fn another_class_can_count_as_negative_and_keeps_its_share() {
 #[test]
 fn pooling_the_published_test_split_draws_another_without_breaking_patients() {
     let workbench = Workbench::new(40, 1);
-    set(&workbench, "pool_test: true, test_fraction: 0.2");
+    workbench.set_data("pool_test: true, test_fraction: 0.2");
     succeed(&mut workbench.command("split"));
     let folds: Folds = json(&workbench, "folds.json");
     assert_eq!(folds.folds.values().map(Vec::len).sum::<usize>(), 100);
@@ -154,7 +148,7 @@ fn unreadable_files_are_listed_and_left_out_up_to_the_share_that_is_allowed() {
     assert_eq!(json::<Eda>(&workbench, "eda.json").unreadable.len(), 2, "written down before it fails");
     assert!(fail(&mut workbench.command("split")).contains("IM-7001-0001.png"));
 
-    set(&workbench, "max_unreadable_share: 0.05");
+    workbench.set_data("max_unreadable_share: 0.05");
     std::fs::remove_dir_all(workbench.run()).unwrap();
     let printed = succeed(&mut workbench.command("split"));
     assert!(printed.contains("IM-7001-0001.png: in no fold"), "{printed}");
@@ -286,6 +280,8 @@ fn default_folds(root: &Path, data: &Path) -> Folds {
         test_fraction: 0.1,
         pool_test: false,
         max_unreadable_share: 0.01,
+        table: None,
+        each_file_is_a_patient: false,
     };
     let index = Index::scan(&data.root, &data).unwrap();
     Folds::divide(&index, &Shares::of(&index, &data).unwrap(), 42, BTreeMap::default()).unwrap()

@@ -6,6 +6,7 @@ use std::process::Command;
 #[test]
 fn every_subcommand_shows_an_example() {
     for subcommand in [
+        "init",
         "eda",
         "split",
         "train",
@@ -67,6 +68,74 @@ fn images_that_cannot_be_read_are_named_all_of_them() {
 }
 
 #[test]
+fn a_file_that_is_not_for_the_trainer_is_refused_by_name() {
+    let workbench = Workbench::new(1, 1);
+    for (text, expected) in [
+        ("trainr: { seed: 3 }", "unknown section `trainr`, did you mean `trainer`?"),
+        ("seed: 3", "unknown section `seed`"),
+        ("service: { http: { bind: 127.0.0.1:1 } }", "has no section `trainer`"),
+        ("trainer:", "the section `trainer` has no keys"),
+        ("", "is empty"),
+        ("trainer: {", "not YAML"),
+        ("trainer: { training: { epoch: 3 } }", "unknown key `epoch`, did you mean `epochs`?"),
+    ] {
+        std::fs::write(workbench.config(), text).unwrap();
+        let printed = fail(&mut workbench.command("split"));
+        assert!(printed.contains(expected) && printed.contains("config.yaml"), "{text}: {printed}");
+    }
+    assert!(!workbench.run().exists());
+}
+
+#[test]
+fn later_files_go_over_earlier_ones_and_the_service_may_stand_beside() {
+    let workbench = Workbench::new(20, 1);
+    let over = |name: &str, text: &str| {
+        let file = workbench.path().join(name);
+        std::fs::write(&file, text).unwrap();
+        file
+    };
+    let (second, third) = (
+        over("second.yaml", "trainer: { seed: 5, data: { select_fraction: 0.3 } }"),
+        over("third.yaml", "service: { http: { bind: 127.0.0.1:1 } }\ntrainer: { seed: 6 }"),
+    );
+    succeed(workbench.command("split").arg("--config").arg(second).arg("--config").arg(third));
+    let frozen = std::fs::read_to_string(workbench.run().join("config.yaml")).unwrap();
+    assert!(frozen.contains("seed: 6") && frozen.contains("select_fraction: 0.3"), "{frozen}");
+    let missing = workbench.path().join("missing.yaml");
+    let printed = fail(workbench.command("split").arg("--config").arg(missing));
+    assert!(printed.contains("missing.yaml"), "{printed}");
+}
+
+#[test]
+fn without_a_configuration_every_missing_key_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let trainer = |subcommand: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cxr-trainer"));
+        command.current_dir(folder.path()).arg(subcommand);
+        command
+    };
+    let printed = fail(&mut trainer("split"));
+    for expected in [
+        "trainer.data.root (or --data)",
+        "trainer.data.name",
+        "trainer.data.classes",
+        "cxr-trainer init FOLDER",
+    ] {
+        assert!(printed.contains(expected), "{expected}: {printed}");
+    }
+    assert!(std::fs::read_dir(folder.path()).unwrap().next().is_none(), "nothing is written");
+    // What the bundle is must be said before a run has computed for hours.
+    let workbench = Workbench::new(4, 1);
+    workbench.set("export: { name: null, intended_use: null }");
+    let printed = fail(workbench.command("run").args(["--onnxruntime", "lib.so"]));
+    assert!(
+        printed.contains("trainer.export.name") && printed.contains("intended_use.statement"),
+        "{printed}"
+    );
+    assert!(!workbench.run().exists());
+}
+
+#[test]
 fn configuration_errors_name_the_key() {
     let workbench = Workbench::new(1, 1);
     for (text, expected) in [
@@ -79,6 +148,9 @@ fn configuration_errors_name_the_key() {
         ("trainer: { training: { loss: { kind: hinge } } }", "trainer.training.loss.kind"),
         ("trainer: { training: { optimiser: sgd } }", "trainer.training.optimiser"),
         ("trainer: { model: { architecture: resnet } }", "trainer.model.architecture"),
+        ("trainer: { gates: { min_auc: 1.5 } }", "trainer.gates.min_auc"),
+        ("trainer: { provenance: { hospital: here } }", "hospital"),
+        ("trainer: { calibration: { min_per_class: 0 } }", "trainer.calibration.min_per_class"),
     ] {
         std::fs::write(workbench.config(), text).unwrap();
         let printed = fail(&mut workbench.command("train"));

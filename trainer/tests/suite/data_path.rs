@@ -19,12 +19,7 @@ struct Cached {
 impl Cached {
     fn new() -> Self {
         let workbench = Workbench::new(8, 1);
-        let default = crate::support::repository().join("config/default.yaml");
-        let mut config: serde_yaml_ng::Value =
-            serde_yaml_ng::from_str(&std::fs::read_to_string(default).unwrap()).unwrap();
-        let mut config: Config = serde_yaml_ng::from_value(std::mem::take(&mut config["trainer"])).unwrap();
-        config.acceptance.min_side_px = SIDE;
-        (config.preprocess.width, config.preprocess.height) = (SIDE, SIDE);
+        let mut config = Config::load(&[workbench.config()], None).unwrap();
         config.data.root = workbench.data();
         let index = Index::scan(&config.data.root, &config.data).unwrap();
         Self { workbench, config, index }

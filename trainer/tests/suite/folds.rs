@@ -3,6 +3,7 @@
 use anyhow::Result;
 use cxr_trainer::dataset::folds::{Fold, Folds, Shares};
 use cxr_trainer::dataset::index::{Entry, Index, OfficialSplit};
+use cxr_trainer::dataset::patient::PatientRule;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
@@ -23,7 +24,9 @@ fn index() -> Index {
                 entries.push(Entry {
                     path: format!("train/{class}/{patient:03}-{image}.png"),
                     split: if patient % 50 == 49 { OfficialSplit::Val } else { OfficialSplit::Train },
+                    class: class.to_owned(),
                     positive,
+                    columns: BTreeMap::new(),
                     patient: if patient % 20 == 19 {
                         format!("both-{patient}")
                     } else {
@@ -37,12 +40,20 @@ fn index() -> Index {
     entries.push(Entry {
         path: "test/NORMAL/x.png".into(),
         split: OfficialSplit::Test,
+        class: "NORMAL".into(),
         positive: false,
+        columns: BTreeMap::new(),
         patient: "x".into(),
         sha256: cxr::bundle::sha256_hex(b"x"),
     });
     entries.sort_by(|a, b| a.path.cmp(&b.path));
-    Index { root: PathBuf::new(), entries, excluded: BTreeMap::new(), passed_over: Vec::new() }
+    Index {
+        root: PathBuf::new(),
+        entries,
+        excluded: BTreeMap::new(),
+        passed_over: Vec::new(),
+        patients: PatientRule::KnownNames,
+    }
 }
 
 fn divide(index: &Index, select: f64, calibrate: f64, seed: u64) -> Result<Folds> {

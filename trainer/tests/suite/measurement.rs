@@ -1,12 +1,9 @@
-//! Calibration, evaluation and recalibration from outside: what the commands write, and what they refuse.
+//! Calibration and evaluation from outside: what the commands write, and what they refuse.
 
-use crate::support::{Workbench, fail, repository, succeed};
-use cxr::bundle::Trust;
+use crate::support::{Workbench, fail, succeed};
 use cxr_trainer::calibrate::Calibrated;
 use cxr_trainer::evaluate::EvaluationFile;
 use cxr_trainer::evaluate::external::ExternalEvaluation;
-use cxr_trainer::export;
-use cxr_trainer::recalibrate::Recalibration;
 use serde::de::DeserializeOwned;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -52,10 +49,29 @@ fn add_outside_images(workbench: &Workbench) {
     std::fs::write(workbench.config(), config).unwrap();
 }
 
+/// A table of the same patients that the names tell, every other one female; and subgroups by name.
+fn add_table(workbench: &Workbench) {
+    let mut table = String::from("file,patient,sex\n");
+    for class in ["train/NORMAL", "train/PNEUMONIA", "test/NORMAL", "test/PNEUMONIA"] {
+        let files = std::fs::read_dir(workbench.data().join(class)).unwrap();
+        let mut names: Vec<_> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        for (i, name) in names.iter().enumerate() {
+            let patient = i / 2;
+            writeln!(table, "{class}/{name},{class} {patient},{}", ["F", "M"][patient % 2]).unwrap();
+        }
+    }
+    let file = workbench.path().join("patients.csv");
+    std::fs::write(&file, table).unwrap();
+    workbench.set_data(&format!("table: {}", file.display()));
+    workbench.set(r#"evaluation: { name_subgroups: { organism: "(bacteria|virus)", "family of the name": "^(NORMAL2-IM|IM)" } }"#);
+}
+
 #[test]
 fn a_run_is_calibrated_and_measured_on_every_set_of_images() {
     let workbench = Workbench::new(80, 8);
     add_outside_images(&workbench);
+    add_table(&workbench);
     succeed(&mut workbench.command("train"));
     succeed(&mut workbench.command("calibrate"));
     let calibrated: Calibrated = json(&workbench.run().join("calibration.json"));
@@ -75,6 +91,8 @@ fn a_run_is_calibrated_and_measured_on_every_set_of_images() {
     let group = |name: &str| details.subgroups.iter().find(|group| group.group == name).unwrap();
     assert_eq!(group("virus").n_positive, group("virus").n);
     assert_eq!(group("IM").n_positive, 0);
+    assert_eq!((group("F").property.as_str(), group("M").property.as_str()), ("sex", "sex"));
+    assert_eq!(group("F").n + group("M").n, evaluation.figures.auc.n, "every image has a sex");
     let delong = details.auc_delong.unwrap();
     assert!((delong.value - evaluation.figures.auc.value).abs() < 1e-12);
     assert!((details.pneumonia.recall.unwrap().value - evaluation.figures.sensitivity.value).abs() < 1e-12);
@@ -98,79 +116,4 @@ fn a_run_is_calibrated_and_measured_on_every_set_of_images() {
     assert_eq!(external.other.unwrap().flagged.n, 10);
     let printed = fail(workbench.command("evaluate").args(["--fold", "train"]));
     assert!(printed.contains("train fold cannot be evaluated"), "{printed}");
-}
-
-/// Labels as a site logs them, whose log odds are `scale` x logit + `bias`; seeded by arithmetic alone.
-fn site_labels(n: usize, scale: f64, bias: f64, digest: &str) -> String {
-    let mut text = String::from("id,outcome,logit,label,subject,bundle_digest\n");
-    for i in 0..n {
-        // A low-discrepancy pair (Roberts 2018): logits evenly spread, labels with exactly the right shares.
-        let (u, v) = ((i as f64 * 0.754_877_666).fract(), (i as f64 * 0.569_840_290_9).fract());
-        let logit = 12.0 * u - 6.0;
-        let label = u8::from(v < 1.0 / (1.0 + (-scale * logit - bias).exp()));
-        writeln!(text, "{i},predicted,{logit:.6},{label},s{},{digest}", i / 2).unwrap();
-    }
-    text
-}
-
-fn recalibrate(workbench: &Workbench, labels: &Path, out: &Path, version: &str) -> std::process::Command {
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_cxr-trainer"));
-    command.current_dir(repository()).args(["recalibrate", "--bundle", "models/default", "--labels"]);
-    command
-        .arg(labels)
-        .arg("--out")
-        .arg(out)
-        .args(["--version", version, "--config"])
-        .arg(workbench.config());
-    command
-}
-
-#[test]
-fn labels_of_a_site_make_the_next_version_with_the_same_graph() {
-    let workbench = Workbench::new(1, 1);
-    let (labels, out) = (workbench.path().join("labels.csv"), workbench.path().join("site"));
-    let old = export::open(&repository().join("models/default"), &Trust::Unsigned).unwrap();
-    let (_, variant) = old.variant(None).unwrap();
-    let digest = old.digest().to_owned();
-    let next = format!("{}.99.0", old.manifest().version.split('.').next().unwrap());
-    std::fs::write(&labels, site_labels(1000, 0.5, 1.2, &digest)).unwrap();
-    let printed = succeed(&mut recalibrate(&workbench, &labels, &out, &next));
-    assert!(printed.contains("signed by"), "{printed}");
-
-    let new = export::open(&out, &Trust::Unsigned).unwrap();
-    let (_, recalibrated) = new.variant(None).unwrap();
-    assert_eq!(new.manifest().version, next);
-    assert_eq!(new.manifest().files[&variant.file], old.manifest().files[&variant.file], "the graph");
-    assert_eq!(recalibrated.golden, variant.golden);
-    assert!((recalibrated.calibration.scale - 0.5).abs() < 0.05, "{:?}", recalibrated.calibration);
-    assert!((recalibrated.calibration.bias - 1.2).abs() < 0.1, "{:?}", recalibrated.calibration);
-    assert!(recalibrated.policy.chosen.sensitivity >= 0.9);
-    assert_eq!(new.reference().embedding, old.reference().embedding);
-    let found: Recalibration = serde_json::from_slice(new.file("recalibration.json").unwrap()).unwrap();
-    assert_eq!((found.parent_digest.as_str(), found.n_patients), (digest.as_str(), 500));
-    assert!(found.after.ece.value < found.before.ece.value && found.improvement.ci95[0] > 0.0);
-    let card = String::from_utf8(new.file("MODEL_CARD.md").unwrap().to_vec()).unwrap();
-    assert!(card.starts_with(&format!("# Version {next}: recalibrated")), "{card}");
-}
-
-#[test]
-fn labels_that_are_too_few_or_do_not_help_are_refused() {
-    let workbench = Workbench::new(1, 1);
-    let (labels, out) = (workbench.path().join("labels.csv"), workbench.path().join("site"));
-    let old = export::open(&repository().join("models/default"), &Trust::Unsigned).unwrap();
-    let calibration = old.variant(None).unwrap().1.calibration;
-    let next = format!("{}.99.0", old.manifest().version.split('.').next().unwrap());
-    let refused = |n: usize, scale: f64, bias: f64, digest: &str, version: &str, expected: &str| {
-        std::fs::write(&labels, site_labels(n, scale, bias, digest)).unwrap();
-        let printed = fail(&mut recalibrate(&workbench, &labels, &out, version));
-        assert!(printed.contains(expected), "{printed}");
-        assert!(!out.exists(), "nothing is written");
-    };
-    let digest = old.digest();
-    refused(60, 0.5, 1.2, digest, &next, "recalibration_min_per_class");
-    refused(1000, calibration.scale, calibration.bias, digest, &next, "not shown to be better");
-    refused(1000, 0.5, 1.2, "f00d", &next, "other weights");
-    refused(1000, 0.5, 1.2, digest, &old.manifest().version, "later minor version");
-    std::fs::write(&labels, site_labels(60, 0.5, 1.2, digest)).unwrap();
-    succeed(recalibrate(&workbench, &labels, &out, &next).arg("--force"));
 }

@@ -1,6 +1,6 @@
 //! Releases: whatever is done to a bundle is noticed and named, and a version never changes.
 
-use crate::support::{Workbench, fail, onnxruntime, repository, succeed};
+use crate::support::{Workbench, assert_accepted, fail, onnxruntime, repository, succeed};
 use cxr::bundle::{Manifest, sha256_hex, sign};
 use cxr_trainer::export::signing_key;
 use cxr_trainer::release::version::{Bump, InPlace, next};
@@ -92,7 +92,8 @@ fn the_default_bundle_is_what_it_says() {
     command.current_dir(repository()).arg("verify").arg(default_bundle());
     command.arg("--public-key").arg(public_key_file()).arg("--onnxruntime").arg(onnxruntime());
     let printed = succeed(&mut command);
-    for check in ["signature", "manifest", "digests", "nothing else", "version", "graph", "golden", "cam"] {
+    for check in ["signature", "manifest", "digests", "model card", "nothing else", "graph", "golden", "cam"]
+    {
         let line = printed.lines().find(|line| line.contains(&format!("ok       {check}")));
         assert!(line.is_some(), "{check}: {printed}");
     }
@@ -179,7 +180,9 @@ fn a_signature_does_not_help_a_graph_that_says_something_else() {
     let cam = printed(&|_, manifest| manifest.model.outputs[1].shape[3] = Some(9));
     assert!(cam.contains("FAILED   graph fp32") && cam.contains("cam"), "{cam}");
     let version = printed(&|_, manifest| manifest.version = "1.0".into());
-    assert!(version.contains("FAILED   version") && version.contains("no semantic version"), "{version}");
+    assert!(version.contains("FAILED   manifest") && version.contains("not a semantic version"), "{version}");
+    let renamed = printed(&|_, manifest| manifest.version = "9.9.9".into());
+    assert!(renamed.contains("FAILED   model card") && renamed.contains("another bundle"), "{renamed}");
 }
 
 #[test]
@@ -190,11 +193,15 @@ fn a_version_has_one_set_of_answers_forever() {
     let graph = manifest.files["model.onnx"].sha256.clone();
     let released = manifest.version.clone();
     let ask = |version: &str, graph: &str, bump: Option<Bump>| {
-        let manifest = Manifest { version: version.to_owned(), ..manifest.clone() };
-        next(Some(&in_place), &manifest, graph, bump).map(|version| version.to_string())
+        let mut manifest = Manifest { version: version.to_owned(), ..manifest.clone() };
+        graph.clone_into(&mut manifest.files.get_mut("model.onnx").unwrap().sha256);
+        next(Some(&in_place), &manifest, bump).map(|version| version.to_string())
     };
     assert_eq!(ask(&released, &graph, None).unwrap(), released, "the same model keeps its version");
     assert_eq!(ask(&released, &graph, Some(Bump::Minor)).unwrap(), released, "and is released once");
+    let mut stricter = manifest.clone();
+    stricter.acceptance.min_side_px += 1;
+    assert!(next(Some(&in_place), &stricter, None).is_err(), "which images it refuses is an answer");
     let error = ask(&released, "other", None).unwrap_err().to_string();
     assert!(error.contains("other weights") && error.contains("--bump"), "{error}");
     assert!(ask("0.9.0", "other", None).is_err(), "no newer model under an older version");
@@ -211,12 +218,12 @@ fn a_version_has_one_set_of_answers_forever() {
             expected.map(|part| part.to_string()).join(".")
         );
     }
-    let nothing = next(None, &manifest, &graph, Some(Bump::Minor)).unwrap_err().to_string();
+    let nothing = next(None, &manifest, Some(Bump::Minor)).unwrap_err().to_string();
     assert!(nothing.contains("--bump"), "{nothing}");
 }
 
 #[test]
-fn a_run_is_released_and_its_recalibration_is_another_version() {
+fn a_run_is_released_and_its_next_calibration_is_another_version() {
     let workbench = Workbench::new(60, 8);
     succeed(&mut workbench.command("train"));
     let prepare = || {
@@ -236,9 +243,11 @@ fn a_run_is_released_and_its_recalibration_is_another_version() {
     let printed = succeed(&mut release(&[]));
     assert!(printed.contains("registered cxr-pneumonia 1.0.0 as version 1"), "{printed}");
     let bundle = workbench.path().join("bundle");
+    assert_accepted(&bundle);
     assert!(bundle.join("REPORT.md").is_file() && !bundle.with_added_extension("partial").exists());
     let card = std::fs::read_to_string(bundle.join("MODEL_CARD.md")).unwrap();
     for heading in [
+        "Verdict",
         "Model details",
         "Intended use",
         "Factors",

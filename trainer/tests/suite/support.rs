@@ -1,8 +1,11 @@
 //! Phantom datasets with an unmistakable finding in Kaggle's layout, small configurations, and the program started on them.
 
 use cxr::phantom::{PhantomSpec, encode_png, generate};
+use serde_yaml_ng::Value;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use system_tests::server::binary;
 use tempfile::TempDir;
 
 /// Side of the phantoms' files and of the model's input.
@@ -64,13 +67,35 @@ impl Workbench {
     }
 
     pub(crate) fn write_phantom(&self, path: &str, seed: u64, opacity: bool) {
-        let mut pixels = generate(&PhantomSpec { seed, width: SIDE, height: SIDE, opacity });
+        self.write_square(path, seed, opacity, SIDE);
+    }
+
+    /// A phantom that the default configuration accepts.
+    pub(crate) fn write_large(&self, path: &str, seed: u64, opacity: bool) {
+        self.write_square(path, seed, opacity, 2 * SIDE);
+    }
+
+    fn write_square(&self, path: &str, seed: u64, opacity: bool, side: u32) {
+        let mut pixels = generate(&PhantomSpec { seed, width: side, height: side, opacity });
         if opacity {
-            draw_mass(&mut pixels, SIDE, seed);
+            draw_mass(&mut pixels, side, seed);
         }
         let path = self.data().join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, encode_png(&pixels, SIDE, SIDE)).unwrap();
+        std::fs::write(path, encode_png(&pixels, side, side)).unwrap();
+    }
+
+    /// Lays keys of `trainer.data` over the configuration, such as `pool_test: true, classes: { TUBERCULOSIS: exclude }`.
+    pub(crate) fn set_data(&self, keys: &str) {
+        self.set(&format!("data: {{ {keys} }}"));
+    }
+
+    /// Lays keys of the section `trainer` over the configuration.
+    pub(crate) fn set(&self, keys: &str) {
+        let text = std::fs::read_to_string(self.config()).unwrap();
+        let mut config: Value = serde_yaml_ng::from_str(&text).unwrap();
+        lay(&mut config["trainer"], serde_yaml_ng::from_str(keys).unwrap());
+        std::fs::write(self.config(), serde_yaml_ng::to_string(&config).unwrap()).unwrap();
     }
 
     /// `cxr-trainer SUBCOMMAND` with this dataset, configuration and run directory.
@@ -89,6 +114,17 @@ impl Workbench {
     }
 }
 
+fn lay(under: &mut Value, over: Value) {
+    match (under, over) {
+        (Value::Mapping(under), Value::Mapping(over)) => {
+            for (key, value) in over {
+                lay(under.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (under, over) => *under = over,
+    }
+}
+
 /// A round, dense mass somewhere in the middle of the image. A phantom's own opacities are as subtle as real ones: a
 /// network without pretraining does not find them in a hundred images.
 pub(crate) fn draw_mass(pixels: &mut [u8], side: u32, seed: u64) {
@@ -103,7 +139,14 @@ pub(crate) fn draw_mass(pixels: &mut [u8], side: u32, seed: u64) {
     }
 }
 
-/// The repository's root, where config/default.yaml is.
+/// Replaces a part of a workbench's configuration.
+pub(crate) fn configure(workbench: &Workbench, part: &str, by: &str) {
+    let config = std::fs::read_to_string(workbench.config()).unwrap();
+    assert!(config.contains(part), "{config}");
+    std::fs::write(workbench.config(), config.replace(part, by)).unwrap();
+}
+
+/// The repository's root.
 pub(crate) fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
@@ -126,6 +169,48 @@ fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
+/// One judge: what a command wrote is accepted by `verify`, by `register`, and by the service, which proves its sessions with it.
+pub(crate) fn assert_accepted(bundle: &Path) {
+    let key = repository().join("config/development-signing-key.pub.pem");
+    let folder = TempDir::new().unwrap();
+    // A registry of its own: what other tests registered is not asked.
+    let config = folder.path().join("config.yaml");
+    std::fs::write(&config, format!("trainer: {{ tracking: {{ store: {} }} }}", folder.path().display()))
+        .unwrap();
+    let trainer = |subcommand: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cxr-trainer"));
+        command.current_dir(repository()).arg(subcommand).arg(bundle).arg("--public-key").arg(&key);
+        command.arg("--onnxruntime").arg(onnxruntime());
+        command
+    };
+    succeed(&mut trainer("verify"));
+    let run = folder.path().join("run");
+    let printed = succeed(trainer("register").arg("--config").arg(&config).arg("--run").arg(run));
+    assert!(printed.contains("registered"), "{printed}");
+    let service = || {
+        let mut command = Command::new(binary());
+        command.current_dir(repository()).env("CXR_PROFILE", "development");
+        command.env("CXR_SERVICE__DATABASE__URL", "postgres://user@localhost/none");
+        command.env("CXR_SERVICE__MODEL__BUNDLE", bundle);
+        command
+    };
+    succeed(service().args(["bundle", "verify", "--public-key"]).arg(&key).arg(bundle));
+    succeed(service().arg("check-config"));
+}
+
+/// Labels as a site keeps them, whose log odds are `scale` x logit + `bias`; seeded by arithmetic alone.
+pub(crate) fn site_labels(n: usize, scale: f64, bias: f64, digest: &str) -> String {
+    let mut text = String::from("id,outcome,logit,label,subject,bundle_digest\n");
+    for i in 0..n {
+        // A low-discrepancy pair (Roberts 2018): logits evenly spread, labels with exactly the right shares.
+        let (u, v) = ((i as f64 * 0.754_877_666).fract(), (i as f64 * 0.569_840_290_9).fract());
+        let logit = 12.0 * u - 6.0;
+        let label = u8::from(v < 1.0 / (1.0 + (-scale * logit - bias).exp()));
+        writeln!(text, "{i},predicted,{logit:.6},{label},s{},{digest}", i / 2).unwrap();
+    }
+    text
+}
+
 /// ONNX Runtime, which parity needs.
 pub(crate) fn onnxruntime() -> PathBuf {
     std::env::var_os("ORT_DYLIB_PATH").expect("ORT_DYLIB_PATH: scripts/onnxruntime.sh prints it").into()
@@ -136,7 +221,8 @@ fn configuration(epochs: usize, folder: &Path) -> String {
         "
 trainer:
   seed: {seed}
-  data: {{ cache: {cache}, select_fraction: 0.2, calibrate_fraction: 0.2 }}
+  data: {{ name: generated phantoms, classes: {{ NORMAL: negative, PNEUMONIA: positive }}, cache: {cache},
+    select_fraction: 0.2, calibrate_fraction: 0.2 }}
   acceptance: {{ min_side_px: {SIDE} }}
   preprocess: {{ width: {SIDE}, height: {SIDE} }}
   model: {{ architecture: mobilenetv2, weights: null, dropout: 0.0 }}
@@ -152,11 +238,16 @@ trainer:
   augmentation: {{ rotation_degrees: 5.0, translation: 0.05, scale: [0.95, 1.05], aspect: 0.05, gamma: 0.1, contrast: 0.1,
     brightness: 0.05, noise: 0.01, frame_probability: 0.0, occlusion_probability: 0.1, letters_probability: 0.1,
     warp_probability: 0.8, detail_probability: 0.2, jpeg_probability: 0.2 }}
-  calibration: {{ target_sensitivity: 0.9, components: 8, ood_images: null }}
+  stored_jpeg_quality: 75
+  calibration: {{ target_sensitivity: 0.9, components: 8, ood_images: null, min_per_class: 2 }}
   evaluation: {{ resamples: 200, ledger: {ledger}, external: null }}
-  export: {{ directory: {bundle}, originals: null, int8: true, int8_images: 16, int8_max_flips: 0.5 }}
+  export: {{ directory: {bundle}, name: cxr-pneumonia, originals: null, int8: true, int8_images: 16, int8_max_flips: 0.5,
+    intended_use: {{ statement: Tests of the trainer on generated phantoms., age_years: [1.0, 5.0], views: [AP], modalities: [CR, DX, RG] }} }}
   robustness: {{ severities: [3] }}
   tracking: {{ store: {store} }}
+  gates: {{ min_images: {{ train: 8, select: 2, calibrate: 2, test: 2 }}, min_patients: null, min_auc: null, min_sensitivity: null,
+    min_specificity: null, target_sensitivity: false, external: {{ required: false }}, max_corruption_loss: null,
+    max_border_auc: null, max_shortcut_loss: null }}
 ",
         seed = seed(),
         cache = folder.join("cache").display(),

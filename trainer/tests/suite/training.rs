@@ -1,6 +1,7 @@
 //! Training as a user sees it: it learns, it survives being killed, and the whole chain ends in a bundle.
 
-use crate::support::{Workbench, fail, onnxruntime, succeed};
+use crate::support::{Workbench, configure, fail, onnxruntime, succeed};
+use crate::truth;
 use cxr::bundle::Trust;
 use cxr_trainer::export;
 use cxr_trainer::model::weights;
@@ -14,14 +15,17 @@ use std::time::{Duration, Instant};
 #[test]
 fn a_complete_run_learns_and_ends_in_a_signed_bundle() {
     let workbench = Workbench::new(120, 8);
+    truth::state_other_provenance(&workbench);
     let mut run = workbench.command("run");
     let reports = workbench.path().join("reports");
     run.arg("--onnxruntime").arg(onnxruntime()).arg("--reports").arg(&reports);
     let printed = succeed(&mut run);
     let metrics = std::fs::read_to_string(workbench.run().join("metrics.csv")).unwrap();
     let column = |line: &str, index: usize| line.split(',').nth(index).unwrap().parse::<f64>().unwrap();
-    let (first, last) = (metrics.lines().nth(1).unwrap(), metrics.lines().last().unwrap());
-    assert!(column(last, 2) < 0.7 * column(first, 2), "the training loss hardly falls:\n{metrics}");
+    let losses: Vec<f64> = metrics.lines().skip(1).map(|line| column(line, 2)).collect();
+    // One epoch of few batches is noise.
+    let last = losses.iter().rev().take(3).sum::<f64>() / 3.0;
+    assert!(last < 0.7 * losses[0], "the training loss hardly falls:\n{metrics}");
 
     let public_key =
         std::fs::read_to_string(crate::support::repository().join("config/development-signing-key.pub.pem"));
@@ -32,6 +36,7 @@ fn a_complete_run_learns_and_ends_in_a_signed_bundle() {
     assert!(test.auc.ci95[0] <= test.auc.value && test.auc.value <= test.auc.ci95[1]);
     let report = std::fs::read_to_string(reports.join("REPORT.md")).unwrap();
     expect_complete(&report, &reports);
+    truth::expect_own_words_only(&workbench, &reports);
     let own = std::fs::read_to_string(workbench.path().join("bundle/REPORT.md")).unwrap();
     assert!(!own.contains("]("), "a bundle's report stands alone: no links");
     assert!(
@@ -112,25 +117,24 @@ fn expect_complete(report: &str, folder: &Path) {
         "Lung fields",
         "Clinical plausibility, read by a radiologist",
         "Originals against their small copies",
-        "Scanner, age, sex",
+        "By age",
+        "By sex",
+        "By projection",
+        "By scanner",
+        "By site",
         "Out-of-distribution test set",
         "Augmentation ablation",
         "Load test, latency, throughput, failover",
         "Drift tests, rolling metrics, alert thresholds",
         "Periodic ECE",
         "Incident response",
+        "Not asked for by the gates",
         "Images from elsewhere",
         "Elsewhere",
+        "Maps",
         "Trials",
     ];
     assert_eq!(missing, expected, "{report}");
-}
-
-/// Replaces a part of the small configuration.
-fn configure(workbench: &Workbench, part: &str, by: &str) {
-    let config = std::fs::read_to_string(workbench.config()).unwrap();
-    assert!(config.contains(part), "{config}");
-    std::fs::write(workbench.config(), config.replace(part, by)).unwrap();
 }
 
 /// Everything that holds state or draws: another optimiser, mixtures, a head first.
@@ -267,7 +271,7 @@ fn a_run_keeps_its_configuration_and_its_data() {
     let config = std::fs::read_to_string(workbench.config()).unwrap();
     std::fs::write(workbench.config(), config.replace("epochs: 1", "epochs: 2")).unwrap();
     let printed = fail(&mut workbench.command("train"));
-    assert!(printed.contains("another configuration") && printed.contains("epochs: 2"), "{printed}");
+    assert!(printed.contains("trainer.training.epochs: was 1, now 2"), "{printed}");
 
     std::fs::write(workbench.config(), config).unwrap();
     workbench.write_phantom("train/NORMAL/IM-9999-0001.png", 77, false);

@@ -2,7 +2,7 @@
 //! study must end as one that nobody disturbed.
 
 use crate::support::{Workbench, fail, repository, succeed};
-use cxr_trainer::model::weights;
+use cxr_trainer::model::{Architecture, Network, Precision, weights};
 use cxr_trainer::tune::TuneFile;
 use cxr_trainer::tune::results::Ended;
 use cxr_trainer::tune::scheduler::Moment;
@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
+use tch::Device;
 
 /// Three trials of which the best goes on, once all are there: the outcome does not depend on who is faster.
 const SEARCH: &str = "
@@ -28,6 +29,15 @@ const SEARCH: &str = "
       model.freeze_depth: null
 ";
 
+/// Weights to begin from, in a folder that no default names.
+fn backbone() -> &'static [u8] {
+    static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
+    BYTES.get_or_init(|| {
+        let network = Network::new(Architecture::MobileNetV2, 0.0, Precision::Fp32, Device::Cpu);
+        weights::encode(&network.named_tensors(), String::new()).unwrap()
+    })
+}
+
 struct Search {
     workbench: Workbench,
     store: Option<String>,
@@ -36,8 +46,12 @@ struct Search {
 impl Search {
     fn new(store: Option<String>) -> Self {
         let workbench = Workbench::new(30, 6);
+        let weights = workbench.path().join("pretrained.safetensors");
+        std::fs::write(&weights, backbone()).unwrap();
         let config = std::fs::read_to_string(workbench.config()).unwrap();
-        std::fs::write(workbench.config(), config.trim_end().to_owned() + SEARCH).unwrap();
+        let begun = config.replace("weights: null", &format!("weights: {}", weights.display()));
+        assert_ne!(begun, config);
+        std::fs::write(workbench.config(), begun.trim_end().to_owned() + SEARCH).unwrap();
         Self { workbench, store }
     }
 
@@ -201,21 +215,36 @@ fn a_search_ends_with_a_ranking_a_plot_and_a_configuration_that_trains() {
         std::fs::read_to_string(search.folder().join("figures/tune.svg")).unwrap().contains("select loss")
     );
 
-    // What was stopped at a rung and went on is what a training without a stop is.
-    let overlay = std::fs::read_to_string(search.workbench.config()).unwrap();
-    let chosen = std::fs::read_to_string(search.folder().join("best.yaml")).unwrap();
-    let rate = best.parameters["training.learning_rate"].as_f64().unwrap();
-    assert!(chosen.contains("epochs: 6") && chosen.contains("learning_rate"), "{chosen}");
-    let overlay = overlay.replace("learning_rate: 3.0e-3", &format!("learning_rate: {rate:e}"));
-    std::fs::write(search.workbench.path().join("straight.yaml"), overlay).unwrap();
+    // The chosen configuration is whole: alone it trains what the trial trained, without the search, its files and its options. What
+    // was stopped at a rung and went on is what a training without a stop is.
+    let file = search.folder().join("best.yaml");
     let mut straight = Command::new(env!("CARGO_BIN_EXE_cxr-trainer"));
-    straight.current_dir(repository()).env("OMP_NUM_THREADS", "1").arg("train");
-    straight.arg("--run").arg(search.workbench.run()).arg("--data").arg(search.workbench.data());
-    succeed(straight.arg("--config").arg(search.workbench.path().join("straight.yaml")));
-    let (expected, _) = weights::read(&checkpoint(&search.workbench.run())).unwrap();
+    straight.current_dir(repository()).env("OMP_NUM_THREADS", "1").arg("train").arg("--config").arg(&file);
+    succeed(straight.arg("--run").arg(search.workbench.run()));
     let trial = search.folder().join(format!("trials/{:04}", best.trial));
+    let frozen = |run: &Path| std::fs::read_to_string(run.join("config.yaml")).unwrap();
+    assert_eq!(frozen(&search.workbench.run()), frozen(&trial));
+    assert!(frozen(&trial).contains("pretrained.safetensors"), "{}", frozen(&trial));
+    let (expected, _) = weights::read(&checkpoint(&search.workbench.run())).unwrap();
     let (found, _) = weights::read(&checkpoint(&trial)).unwrap();
     assert!(expected.iter().all(|(name, tensor)| tensor.equal(&found[name])));
+
+    // And it says why: what it beat at the rung where all were compared, by how much, and what nobody measured.
+    let first = &best.comparisons[0];
+    let second = result.trials.iter().filter(|trial| trial.number != best.trial);
+    let second = second.map(loss_at_first).fold(f64::INFINITY, f64::min);
+    let other = first.other.unwrap();
+    assert_eq!((first.place, first.n_trials, best.comparisons[1].other), (1, 3, None));
+    assert!((other.margin - (second - smallest)).abs() < 1e-12 && other.margin > 0.0, "{first:?}");
+    let chosen = std::fs::read_to_string(&file).unwrap();
+    let head: String = chosen.lines().take_while(|line| line.starts_with('#')).collect();
+    let status = succeed(&mut search.command(&["--status"]));
+    for expected in
+        ["place 1 of 3", &format!("better than trial {:04}", other.trial), "between seeds was not measured"]
+    {
+        assert!(head.contains(expected) && status.contains(expected), "{expected}: {head}\n{status}");
+    }
+    assert!(search.folder().join(".gitignore").is_file() && trial.join(".gitignore").is_file());
 
     let printed = succeed(&mut search.command(&["--status"]));
     assert!(printed.contains("finished") && printed.contains("paused"), "{printed}");
@@ -236,10 +265,20 @@ fn a_study_keeps_its_definition_and_refuses_unknown_keys() {
     assert!(printed.contains("log_uniform: [low, high]"), "{printed}");
     let printed = with("training.weight_decay: null", "data.select_fraction: { uniform: [0.1, 0.2] }");
     assert!(printed.contains("data.select_fraction is not for a search to choose"), "{printed}");
+    // What failed before anything was trained is corrected in the same study.
+    std::fs::write(search.workbench.config(), config.replace("pretrained", "missing")).unwrap();
+    let printed = fail(&mut search.command(&[]));
+    assert!(printed.contains("missing.safetensors"), "{printed}");
     std::fs::write(search.workbench.config(), &config).unwrap();
-    succeed(&mut search.command(&["--budget-cpu-hours", "0.000001"]));
+    let printed = succeed(&mut search.command(&["--budget-cpu-hours", "0.000001"]));
+    assert!(printed.contains("begins with the new values"), "{printed}");
+    assert!(printed.contains("best: trial 0000"), "{printed}");
     let printed = with("rungs: [3, 6]", "rungs: [3, 7]");
-    assert!(printed.contains("another rungs"), "{printed}");
+    assert!(printed.contains("trainer.tune.rungs: was [3,6], now [3,7]"), "{printed}");
+    std::fs::write(search.workbench.config(), &config).unwrap();
+    search.workbench.write_phantom("train/NORMAL/IM-9999-0001.png", 77, false);
+    let printed = fail(&mut search.command(&["--max-trials", "1"]));
+    assert!(printed.contains("the data: other files"), "{printed}");
 }
 
 #[test]

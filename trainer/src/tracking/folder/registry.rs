@@ -1,8 +1,8 @@
 //! The model registry of the local store: `models/<name>/version-<n>`.
 
-use super::super::event::{BUNDLE_TAG, GRAPH_TAG, ModelVersion, VERSION_TAG, now_ms};
-use super::super::store::Failure;
-use super::{META, write, write_meta};
+use super::super::event::{ModelVersion, now_ms};
+use super::super::store::{Failure, Registered};
+use super::{META, read_meta, write, write_meta};
 use serde_json::json;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -17,13 +17,14 @@ pub(super) fn version(
     let folder = root.join("models").join(&version.model);
     let failed = |error: std::io::Error| Failure::Later(format!("{}: {error}", folder.display()));
     create_model(root, &folder, &version.model).map_err(failed)?;
-    let number = match find(&folder, version)? {
+    let known = version.among(&folder.display().to_string(), &versions(root, &version.model))?;
+    let number = match known {
         Some(number) => number,
-        None => create_version(root, &folder, run, source, version).map_err(failed)?,
+        None => create_version(root, &folder, run, source, version).map_err(failed)?.to_string(),
     };
     let alias = folder.join("aliases").join(&version.alias);
-    write(root, &alias, number.to_string().as_bytes()).map_err(failed)?;
-    Ok(number.to_string())
+    write(root, &alias, number.as_bytes()).map_err(failed)?;
+    Ok(number)
 }
 
 fn create_model(root: &Path, folder: &Path, name: &str) -> std::io::Result<()> {
@@ -40,20 +41,23 @@ fn create_model(root: &Path, folder: &Path, name: &str) -> std::io::Result<()> {
     write_meta(root, folder, &meta)
 }
 
-/// The version that holds this bundle.
-fn find(folder: &Path, version: &ModelVersion) -> Result<Option<u64>, Failure> {
-    for number in numbers(folder) {
-        let tag = |key: &str| {
-            std::fs::read_to_string(version_folder(folder, number).join("tags").join(key)).unwrap_or_default()
+/// Every version of a registered model.
+pub(super) fn versions(root: &Path, model: &str) -> Vec<Registered> {
+    let folder = root.join("models").join(model);
+    let version = |number: u64| {
+        let folder = version_folder(&folder, number);
+        let files = std::fs::read_dir(folder.join("tags")).into_iter().flatten().flatten();
+        let tag = |file: std::fs::DirEntry| {
+            Some((file.file_name().into_string().ok()?, std::fs::read_to_string(file.path()).ok()?))
         };
-        if tag(BUNDLE_TAG) == version.bundle_sha256 {
-            return Ok(Some(number));
+        let meta = read_meta(&folder).unwrap_or_default();
+        Registered {
+            number: number.to_string(),
+            run: meta["run_id"].as_str().unwrap_or_default().to_owned(),
+            tags: files.filter_map(tag).collect(),
         }
-        if tag(VERSION_TAG) == version.version && tag(GRAPH_TAG) != version.graph_sha256 {
-            return Err(version.taken(&folder.display().to_string(), &number.to_string()));
-        }
-    }
-    Ok(None)
+    };
+    numbers(&folder).into_iter().map(version).collect()
 }
 
 fn create_version(

@@ -1,0 +1,84 @@
+//! `trainer.gates`: what a network must show before it is called fit. Stated before the test fold is looked at.
+
+use super::Config;
+use anyhow::{Result, ensure};
+use serde::{Deserialize, Serialize};
+
+/// `gates`: what a network must show. A gate that is null is not asked for, and card and report say so.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Gates {
+    /// Fewest images of either label in each fold.
+    pub min_images: Option<PerFold>,
+    /// Fewest patients of either label in each fold.
+    pub min_patients: Option<PerFold>,
+    /// Lower bound of the 95 % interval of the area under the curve on the test fold.
+    pub min_auc: Option<f64>,
+    /// Lower bound of the 95 % interval of the sensitivity at the operating point, on select and test.
+    pub min_sensitivity: Option<f64>,
+    /// Lower bound of the 95 % interval of the specificity at the operating point, on select and test.
+    pub min_specificity: Option<f64>,
+    /// Whether `calibration.target_sensitivity` must lie within or below the intervals on select and test.
+    pub target_sensitivity: bool,
+    /// The set from elsewhere.
+    pub external: ExternalGate,
+    /// Largest loss of the area under the curve by a corruption, at any severity that is measured.
+    pub max_corruption_loss: Option<f64>,
+    /// Largest area under the curve from the border alone, in either direction.
+    pub max_border_auc: Option<f64>,
+    /// Largest loss of the area under the curve when border or corners are exchanged or letters are burned in.
+    pub max_shortcut_loss: Option<f64>,
+}
+
+/// A number for each fold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PerFold {
+    /// The fold that trains.
+    pub train: usize,
+    /// The fold that chooses the epoch.
+    pub select: usize,
+    /// The fold that fits probability and operating point.
+    pub calibrate: usize,
+    /// The fold that tests.
+    pub test: usize,
+}
+
+/// `gates.external`: what `evaluation.external` must show.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExternalGate {
+    /// Whether the verdict depends on it.
+    pub required: bool,
+    /// Lower bound of the 95 % interval of its area under the curve.
+    pub min_auc: f64,
+}
+
+impl Gates {
+    pub(super) fn check(&self) -> Result<()> {
+        for (key, bound) in [
+            ("min_auc", self.min_auc),
+            ("min_sensitivity", self.min_sensitivity),
+            ("min_specificity", self.min_specificity),
+            ("external.min_auc", Some(self.external.min_auc)),
+            ("max_corruption_loss", self.max_corruption_loss),
+            ("max_border_auc", self.max_border_auc),
+            ("max_shortcut_loss", self.max_shortcut_loss),
+        ] {
+            let is_share = bound.is_none_or(|bound| (0.0..=1.0).contains(&bound));
+            ensure!(is_share, "trainer.gates.{key}: {bound:?} is not in [0, 1]");
+        }
+        Ok(())
+    }
+}
+
+impl Config {
+    /// SHA-256 of everything that the verdict compares figures with.
+    ///
+    /// # Errors
+    /// Never: these values can always be written.
+    pub fn gates_digest(&self) -> Result<String> {
+        let fixed = (&self.gates, self.calibration.target_sensitivity);
+        Ok(cxr::bundle::sha256_hex(&serde_json::to_vec(&fixed)?))
+    }
+}

@@ -1,0 +1,92 @@
+//! What the card knows of a run and its data, read once.
+
+use crate::calibrate::Calibrated;
+use crate::census::Census;
+use crate::config::Config;
+use crate::dataset::folds::Fold;
+use crate::eda::Eda;
+use crate::eda::examined::Examined;
+use crate::evaluate::external::ExternalEvaluation;
+use crate::evaluate::{EvaluationFile, named_groups};
+use crate::fitness::{self, Fitness};
+use crate::ledger;
+use crate::robustness::Robustness;
+use crate::split::Split;
+use crate::trained::TrainedRun;
+use anyhow::Result;
+use std::collections::BTreeSet;
+
+/// What is stated and what was measured.
+#[derive(Debug)]
+pub(in crate::export) struct Facts<'a> {
+    pub(super) config: &'a Config,
+    pub(super) census: Census,
+    pub(super) fitness: Fitness,
+    pub(super) eda: Option<Eda>,
+    pub(super) split: Option<Split>,
+    /// Looks at the test fold with these weights.
+    pub(super) n_looks: usize,
+    /// What select and test were divided by for figures of groups.
+    pub(super) groups: BTreeSet<String>,
+    /// Shifts that were measured, in words.
+    pub(super) shifts: Vec<String>,
+}
+
+impl<'a> Facts<'a> {
+    /// Of a run.
+    ///
+    /// # Errors
+    /// Names a file that cannot be read.
+    pub(in crate::export) fn of(trained: &TrainedRun<'a>, calibrated: &Calibrated) -> Result<Self> {
+        let config = trained.config;
+        let select = EvaluationFile::load(trained, calibrated, Fold::Select)?;
+        let test = EvaluationFile::load(trained, calibrated, Fold::Test)?;
+        let mut shifts = Vec::new();
+        let robustness = Robustness::load(&trained.run.file(""))?
+            .filter(|found| found.weights_sha256 == trained.weights_sha256);
+        if let Some(suite) = robustness.and_then(|found| found.corruptions) {
+            shifts.push(format!("{} corruptions of the select fold", suite.results.len()));
+        }
+        if let Some(external) = ExternalEvaluation::load(trained, calibrated)? {
+            shifts.push(format!("images from elsewhere ({})", external.name.trim()));
+        }
+        let looks = ledger::read(&trained.ledger())?;
+        Ok(Self {
+            config,
+            census: Census::of(trained)?,
+            fitness: fitness::judge(trained, calibrated)?,
+            eda: Eda::load(trained.run)?.filter(|eda| eda.dataset_sha256 == trained.folds.dataset_sha256),
+            split: Split::load(trained.run, &trained.folds.digest()?)?,
+            n_looks: looks.iter().filter(|look| look.weights_sha256 == trained.weights_sha256).count(),
+            groups: named_groups::properties(select.iter().chain(&test)),
+            shifts,
+        })
+    }
+
+    /// The verdict.
+    pub(in crate::export) const fn fitness(&self) -> &Fitness {
+        &self.fitness
+    }
+
+    /// Sizes of the originals as `eda` found them.
+    pub(super) fn sizes_of_originals(&self) -> String {
+        let originals = self.eda.as_ref().and_then(|eda| eda.originals.as_ref());
+        originals.map_or_else(|| "their sizes were not measured".to_owned(), sizes)
+    }
+}
+
+/// Widths and heights over all classes, and formats.
+pub(super) fn sizes(examined: &Examined) -> String {
+    let of = |get: fn(&crate::eda::examined::Properties) -> (f64, f64)| {
+        let ends = examined.properties.values().map(get);
+        ends.fold((f64::INFINITY, 0.0_f64), |all, one| (all.0.min(one.0), all.1.max(one.1)))
+    };
+    let (width, height) = (of(|p| (p.width.min, p.width.max)), of(|p| (p.height.min, p.height.max)));
+    let formats: BTreeSet<&str> =
+        examined.properties.values().flat_map(|p| p.formats.keys().map(String::as_str)).collect();
+    let formats: Vec<&str> = formats.into_iter().collect();
+    let side = |(low, high): (f64, f64)| {
+        if low.to_bits() == high.to_bits() { format!("{low:.0}") } else { format!("{low:.0} to {high:.0}") }
+    };
+    format!("{} pixels wide, {} high, stored as {}", side(width), side(height), formats.join(", "))
+}

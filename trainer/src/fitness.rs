@@ -1,0 +1,322 @@
+//! The verdict: what a network has shown, against the gates that the configuration states. Summary, conclusion, model card,
+//! `release` and the registry all use this one.
+
+mod checks;
+pub mod standing;
+
+use crate::calibrate::Calibrated;
+use crate::config::Gates;
+use crate::console::say;
+use crate::evaluate::digest;
+use crate::files;
+use crate::run::RunDirectory;
+use crate::trained::TrainedRun;
+use anyhow::{Result, bail, ensure};
+use serde::{Deserialize, Serialize};
+use standing::GatesStanding;
+
+/// The file in the run directory and in a bundle.
+pub const FILE: &str = "fitness.json";
+/// The tag of runs and versions in the registry.
+pub const VERDICT_TAG: &str = "cxr_verdict";
+
+/// `fitness.json`: the verdict on one set of weights with one calibration.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fitness {
+    /// The weights.
+    pub weights_sha256: String,
+    /// Digest of calibration and policy.
+    pub calibration_sha256: String,
+    /// What it is or is not fit for: the statement of the intended use.
+    pub intended_use: String,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Every gate that was asked for.
+    pub checks: Vec<Check>,
+    /// What was not asked for, with what is known of it nevertheless.
+    pub not_asked: Vec<String>,
+    /// The gates.
+    pub gates: Gates,
+    /// Digest of the gates and of the target that they refer to.
+    pub gates_sha256: String,
+    /// Whether the gates are those of the first look at the test fold.
+    pub gates_standing: GatesStanding,
+    /// Why it was released although it is not shown to be fit.
+    pub released_although: Option<String>,
+}
+
+/// What follows from all gates together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Every gate is met.
+    Fit,
+    /// A gate was measured and is not met.
+    NotFit,
+    /// No gate is failed, and the data cannot show that all are met.
+    NotEnoughData,
+    /// What was measured is met, and something was not measured.
+    NotShown,
+}
+
+/// One gate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Check {
+    /// What is looked at.
+    pub what: String,
+    /// What is asked for, with its key.
+    pub asked: String,
+    /// What was found.
+    pub found: String,
+    /// How that compares.
+    pub outcome: Outcome,
+}
+
+/// How a figure compares with its gate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Shown.
+    Met,
+    /// Measured, and short of what is asked.
+    Failed,
+    /// The data is too small to tell; says how much more it takes.
+    NotEnough(String),
+    /// Not measured; says what measures it.
+    NotMeasured(String),
+}
+
+impl Outcome {
+    /// In a word or with what is missing.
+    fn text(&self) -> String {
+        match self {
+            Self::Met => "met".to_owned(),
+            Self::Failed => "not met".to_owned(),
+            Self::NotEnough(more) => format!("not enough data: {more}"),
+            Self::NotMeasured(how) => format!("not shown: {how}"),
+        }
+    }
+}
+
+/// Judges a run by everything that it has on file. A reason that was given for the release of the same result stays.
+///
+/// # Errors
+/// Names a file that cannot be read.
+pub fn judge(trained: &TrainedRun, calibrated: &Calibrated) -> Result<Fitness> {
+    let config = trained.config;
+    let (checks, not_asked) = checks::all(trained, calibrated)?;
+    let gates_sha256 = config.gates_digest()?;
+    let mut found = Fitness {
+        weights_sha256: trained.weights_sha256.clone(),
+        calibration_sha256: digest(calibrated)?,
+        intended_use: config.export.intended_use.statement.trim().trim_end_matches('.').to_owned(),
+        verdict: verdict(&checks),
+        checks,
+        not_asked,
+        gates: config.gates.clone(),
+        gates_standing: GatesStanding::of(trained, &gates_sha256)?,
+        gates_sha256,
+        released_although: None,
+    };
+    let known = Fitness::load(trained.run)?.filter(|known| {
+        (&known.weights_sha256, &known.calibration_sha256, &known.checks)
+            == (&found.weights_sha256, &found.calibration_sha256, &found.checks)
+    });
+    found.released_although = known.and_then(|known| known.released_although);
+    Ok(found)
+}
+
+fn verdict(checks: &[Check]) -> Verdict {
+    let any = |of: fn(&Outcome) -> bool| checks.iter().any(|check| of(&check.outcome));
+    if any(|outcome| *outcome == Outcome::Failed) {
+        Verdict::NotFit
+    } else if any(|outcome| matches!(outcome, Outcome::NotEnough(_))) {
+        Verdict::NotEnoughData
+    } else if any(|outcome| matches!(outcome, Outcome::NotMeasured(_))) || checks.is_empty() {
+        Verdict::NotShown
+    } else {
+        Verdict::Fit
+    }
+}
+
+impl Verdict {
+    /// As the registry names it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fit => "fit",
+            Self::NotFit => "not fit",
+            Self::NotEnoughData => "not enough data",
+            Self::NotShown => "not shown to be fit",
+        }
+    }
+}
+
+impl Fitness {
+    /// What is on file for a run, whatever it belongs to.
+    ///
+    /// # Errors
+    /// When the file is of another kind.
+    pub fn load(run: &RunDirectory) -> Result<Option<Self>> {
+        files::read_json(&run.file(FILE))
+    }
+
+    /// Puts it on file.
+    ///
+    /// # Errors
+    /// Names the file.
+    pub fn write(&self, run: &RunDirectory) -> Result<()> {
+        files::write_json(&run.file(FILE), self)
+    }
+
+    /// Lets it be released although it is not shown to be fit. A network that is fit needs no reason and gets none.
+    ///
+    /// # Errors
+    /// When the reason says nothing.
+    pub fn accept(&mut self, reason: Option<&str>) -> Result<()> {
+        if let Some(reason) = reason.map(str::trim).filter(|_| self.verdict != Verdict::Fit) {
+            ensure!(!reason.is_empty(), "--release-reason: is empty; card and report repeat it, so say why");
+            self.released_although = Some(reason.to_owned());
+        }
+        Ok(())
+    }
+
+    /// Refuses what is not shown to be fit, unless a reason was given.
+    ///
+    /// # Errors
+    /// With the verdict, its reasons and what to do.
+    pub fn ensure_releasable(&self) -> Result<()> {
+        if self.verdict == Verdict::Fit || self.released_although.is_some() {
+            return Ok(());
+        }
+        bail!(
+            "not released. {} Mend that, or state gates that suit the use before the test fold is looked at (trainer.gates), or release \
+             it nevertheless with --release-reason \"TEXT\", which model card and report repeat",
+            self.sentence()
+        )
+    }
+
+    /// A report's text; where the release needed a reason that the text does not repeat, with that in front.
+    pub fn in_front_of(&self, report: Vec<u8>) -> Vec<u8> {
+        let Some(reason) = &self.released_although else { return report };
+        if String::from_utf8_lossy(&report).contains(reason.as_str()) {
+            return report;
+        }
+        let notice = format!("> {} Released nevertheless: {reason}\n\n", self.sentence());
+        [notice.into_bytes(), report].concat()
+    }
+
+    /// The verdict with its reasons.
+    pub fn sentence(&self) -> String {
+        let reasons = self.reasons();
+        let use_of = &self.intended_use;
+        match self.verdict {
+            Verdict::Fit => format!("Fit for its intended use ({use_of})."),
+            Verdict::NotFit => format!("Not fit for its intended use: {reasons}."),
+            Verdict::NotEnoughData => {
+                format!("Not enough data to say whether it is fit for its intended use: {reasons}.")
+            }
+            Verdict::NotShown if self.checks.is_empty() => {
+                "Not shown to be fit: the configuration states no gate (trainer.gates).".to_owned()
+            }
+            Verdict::NotShown => format!("Not shown to be fit for its intended use: {reasons}."),
+        }
+    }
+
+    /// What is not met. Where a gate is failed, what lacks data or was not measured is only counted: the table has it.
+    fn reasons(&self) -> String {
+        let texts =
+            |of: &dyn Fn(&Check) -> Option<String>| self.checks.iter().filter_map(of).collect::<Vec<_>>();
+        let failed = texts(&|Check { what, asked, found, outcome }| {
+            (*outcome == Outcome::Failed).then(|| format!("{what} {found}, asked {asked}"))
+        });
+        let few = texts(&|Check { what, found, outcome, .. }| match outcome {
+            Outcome::NotEnough(more) => Some(format!("{what} {found}: {more}")),
+            _ => None,
+        });
+        let unmeasured = texts(&|Check { what, outcome, .. }| match outcome {
+            Outcome::NotMeasured(how) => Some(format!("{what} not measured ({how})")),
+            _ => None,
+        });
+        if failed.is_empty() {
+            return [few, unmeasured].concat().join("; ");
+        }
+        let also = [(few.len(), "lack data"), (unmeasured.len(), "were not measured")];
+        let also = also.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("gates that {what}: {n}"));
+        failed.into_iter().chain(also).collect::<Vec<_>>().join("; ")
+    }
+
+    /// Prints every gate, and the verdict.
+    pub fn report(&self) {
+        for [what, asked, found, outcome] in self.rows() {
+            say(format!("  {what}: {found}; asked {asked}: {outcome}"));
+        }
+        say(self.sentence());
+    }
+
+    /// What the gates say of missing data; none where it is enough for each of them.
+    pub fn missing_data(&self) -> Option<String> {
+        let more = self.checks.iter().filter_map(|check| match &check.outcome {
+            Outcome::NotEnough(more) => Some(more.as_str()),
+            _ => None,
+        });
+        let more: Vec<&str> = more.collect();
+        (!more.is_empty()).then(|| more.join("; "))
+    }
+
+    /// The header of [`rows`](Self::rows).
+    pub const HEADER: [&'static str; 4] = ["gate", "asked", "found", "outcome"];
+
+    /// A row a gate.
+    pub fn rows(&self) -> Vec<[String; 4]> {
+        let row = |check: &Check| {
+            [
+                check.what.trim_end_matches(':').to_owned(),
+                check.asked.clone(),
+                check.found.clone(),
+                check.outcome.text(),
+            ]
+        };
+        self.checks.iter().map(row).collect()
+    }
+
+    /// What a reader of the table must know: when the gates were stated, what they leave out, why it was released.
+    pub fn notes(&self) -> Vec<(&'static str, String)> {
+        let mut notes = vec![("When the gates were stated", self.gates_standing.to_string())];
+        if !self.not_asked.is_empty() {
+            notes.push(("Not asked for by the gates", self.not_asked.join("; ")));
+        }
+        notes.extend(
+            self.released_although
+                .iter()
+                .map(|reason| ("Released although it is not shown to be fit", reason.clone())),
+        );
+        notes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(what: &str, outcome: Outcome) -> Check {
+        Check { what: what.to_owned(), asked: "at least 0.85".to_owned(), found: "0.6".to_owned(), outcome }
+    }
+
+    #[test]
+    fn the_worst_gate_decides_and_nothing_measured_is_nothing_shown() {
+        let (met, failed) = (check("a", Outcome::Met), check("b", Outcome::Failed));
+        let few = check("c", Outcome::NotEnough("12 more".to_owned()));
+        let open = check("d", Outcome::NotMeasured("`measure`".to_owned()));
+        for (checks, expected) in [
+            (vec![], Verdict::NotShown),
+            (vec![met.clone()], Verdict::Fit),
+            (vec![met.clone(), open.clone()], Verdict::NotShown),
+            (vec![open.clone(), few.clone(), met.clone()], Verdict::NotEnoughData),
+            (vec![few, open, met, failed], Verdict::NotFit),
+        ] {
+            assert_eq!(verdict(&checks), expected, "{checks:?}");
+        }
+    }
+}

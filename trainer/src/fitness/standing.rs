@@ -1,0 +1,70 @@
+//! Whether the gates were stated before the test fold was looked at: their digest now against the one that the ledger has of the
+//! first look at these images.
+
+use crate::dataset::folds::Fold;
+use crate::dataset::index::Entry;
+use crate::ledger;
+use crate::trained::TrainedRun;
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::fmt;
+
+/// What the ledger says of the gates.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GatesStanding {
+    /// No look at these images is on record.
+    NotLooked,
+    /// They are those of the first look, at this time.
+    Unchanged(String),
+    /// They are others than at the first look, at this time.
+    Changed(String),
+}
+
+impl GatesStanding {
+    /// Of the gates with this digest.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub(super) fn of(trained: &TrainedRun, gates_sha256: &str) -> Result<Self> {
+        let of_test: BTreeSet<&str> =
+            trained.folds.folds.get(&Fold::Test).into_iter().flatten().map(String::as_str).collect();
+        let entries = trained.index.entries.iter();
+        let images = images_digest(entries.filter(|entry| of_test.contains(entry.path.as_str())));
+        let looks = ledger::read(&trained.ledger())?;
+        let first = looks.into_iter().find_map(|look| {
+            let gates = look.gates_sha256?;
+            (look.images_sha256.as_deref() == Some(images.as_str())).then_some((look.time, gates))
+        });
+        Ok(match first {
+            None => Self::NotLooked,
+            Some((time, gates)) if gates == gates_sha256 => Self::Unchanged(time),
+            Some((time, _)) => Self::Changed(time),
+        })
+    }
+}
+
+/// Digest of a set of images by their content, whatever their order and names are.
+pub fn images_digest<'a>(entries: impl Iterator<Item = &'a Entry>) -> String {
+    let mut digests: Vec<&str> = entries.map(|entry| entry.sha256.as_str()).collect();
+    digests.sort_unstable();
+    cxr::bundle::sha256_hex(digests.join("\n").as_bytes())
+}
+
+impl fmt::Display for GatesStanding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotLooked => {
+                write!(f, "no look at this test fold is on record, so nothing shows when they were stated")
+            }
+            Self::Unchanged(time) => {
+                write!(f, "before the first look at this test fold ({time}), and unchanged since")
+            }
+            Self::Changed(time) => write!(
+                f,
+                "CHANGED after the test fold was first looked at ({time}): the verdict was not fixed beforehand"
+            ),
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! The first step with data of one's own: looks at a folder, asks what no program can know, and writes a configuration that runs.
+
+pub mod answers;
+mod key;
+mod look;
+pub mod questions;
+mod settle;
+mod written;
+
+use crate::audit::{count, count_lines};
+use crate::config::Config;
+use crate::console::say;
+use crate::dataset::index::Index;
+use crate::export::signing_key;
+use answers::Answers;
+use anyhow::{Context, Result, ensure};
+use look::Look;
+use questions::Questions;
+use settle::settle;
+use std::path::{Path, PathBuf};
+
+/// Writes the configuration for a folder to `out`, once the data was indexed with it.
+///
+/// # Errors
+/// Names every option that is missing, and what is wrong with the data.
+pub fn init(
+    folder: &Path,
+    out: &Path,
+    replace: bool,
+    answers: &Answers,
+    questions: &mut Questions,
+) -> Result<()> {
+    ensure!(
+        replace || !out.exists(),
+        "{}: is there already; --replace writes it anew, --out names another file",
+        out.display()
+    );
+    let look = Look::at(folder)?;
+    say(format!("{}: {}", look.root.display(), look.describe()));
+    let settled = settle(&look, answers, questions)?;
+    let file = Draft::write(out, &written::written(&look, &settled, out))?;
+    let config = Config::load(std::slice::from_ref(&file.path), None)?;
+    config.check_for_bundle()?;
+    let index = Index::of(&config)?;
+    for line in count_lines(
+        count(index.entries.iter().map(|entry| (entry.split.name(), entry)))
+            .iter()
+            .map(|(split, of)| (*split, of)),
+    ) {
+        say(line);
+    }
+    say(format!("{} files of {} patients", index.entries.len(), index.n_patients()));
+    if settled.signing_key.exists() {
+        signing_key(&settled.signing_key)?;
+    } else {
+        let public = key::make(&settled.signing_key)?;
+        say(format!(
+            "{}: a new private key that signs bundles; keep it secret. Who checks them needs {}",
+            settled.signing_key.display(),
+            public.display()
+        ));
+    }
+    file.keep(out)?;
+    say(format!("{0}: written. Next: cxr-trainer run --config {0} --run runs/first", out.display()));
+    Ok(())
+}
+
+/// The file under another name, until it is known to work.
+struct Draft {
+    path: PathBuf,
+}
+
+impl Draft {
+    fn write(out: &Path, text: &str) -> Result<Self> {
+        let draft = Self { path: out.with_added_extension(format!("{}.partial", std::process::id())) };
+        std::fs::write(&draft.path, text)
+            .with_context(|| format!("{}: cannot be written", draft.path.display()))?;
+        Ok(draft)
+    }
+
+    fn keep(self, out: &Path) -> Result<()> {
+        std::fs::rename(&self.path, out).with_context(|| format!("{}: cannot be written", out.display()))
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        // After `keep` it is not there any more.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}

@@ -1,0 +1,119 @@
+//! What the command line answers.
+
+use crate::config::data::Label;
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use cxr::metadata::{Modality, View};
+use std::path::PathBuf;
+
+/// Answers from the command line; what is not given is asked.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Answers {
+    /// What a class counts as, such as TUBERCULOSIS=exclude (negative, positive or exclude); may be repeated.
+    #[arg(long = "class", value_name = "NAME=MEANING", value_parser = class)]
+    pub classes: Vec<(String, Label)>,
+    /// Regular expression over the files' names whose first group is the patient.
+    #[arg(long, value_name = "REGEX", group = "patients")]
+    pub patient_pattern: Option<String>,
+    /// CSV file with the columns file,patient[,label,sex,age,view,scanner,site,date].
+    #[arg(long, value_name = "FILE", group = "patients")]
+    pub table: Option<PathBuf>,
+    /// Each file is a patient of its own.
+    #[arg(long, group = "patients")]
+    pub each_file_is_a_patient: bool,
+    /// Name of the data set, for card and report.
+    #[arg(long, value_name = "TEXT")]
+    pub name: Option<String>,
+    /// Who and what the model is for, in a sentence or two.
+    #[arg(long, value_name = "TEXT")]
+    pub intended_use: Option<String>,
+    /// Youngest and oldest age in years that it is for, such as 18-120.
+    #[arg(long, value_name = "FROM-TO", value_parser = ages)]
+    pub ages: Option<[f32; 2]>,
+    /// Projections that it is for: PA, AP, LL, RL.
+    #[arg(long, value_name = "VIEW", value_delimiter = ',', value_parser = view)]
+    pub views: Vec<View>,
+    /// Modalities that it is for: CR, DX, RG.
+    #[arg(long, value_name = "MODALITY", value_delimiter = ',', value_parser = modality)]
+    pub modalities: Vec<Modality>,
+    #[command(flatten)]
+    pub provenance: Statements,
+    /// Weights that training begins with (safetensors); random ones unless given.
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<PathBuf>,
+    /// Name of the bundle; made from the data set's name unless given.
+    #[arg(long, value_name = "NAME")]
+    pub bundle_name: Option<String>,
+    /// Ed25519 private key that signs the bundle (PKCS#8 PEM). A file that is not there is made, with its public key beside it.
+    #[arg(long, value_name = "FILE")]
+    pub signing_key: Option<PathBuf>,
+    /// File in which every look at the test fold is entered; one in the run directory unless given.
+    #[arg(long, value_name = "FILE")]
+    pub ledger: Option<PathBuf>,
+}
+
+/// What only a person can state of the data: `trainer.provenance`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Statements {
+    /// Where the images come from.
+    #[arg(long, value_name = "TEXT")]
+    pub source: Option<String>,
+    /// Under which licence or agreement they are used.
+    #[arg(long, value_name = "TEXT")]
+    pub licence: Option<String>,
+    /// How they are cited.
+    #[arg(long, value_name = "TEXT")]
+    pub citation: Option<String>,
+    /// Who the patients are.
+    #[arg(long, value_name = "TEXT")]
+    pub population: Option<String>,
+    /// Where the images were made.
+    #[arg(long, value_name = "TEXT")]
+    pub institutions: Option<String>,
+    /// How they were made: projection, devices, conversion of the files.
+    #[arg(long, value_name = "TEXT")]
+    pub acquisition: Option<String>,
+    /// Who gave the labels, and how.
+    #[arg(long, value_name = "TEXT")]
+    pub label_method: Option<String>,
+    /// Consent, ethics approval, anonymisation.
+    #[arg(long, value_name = "TEXT")]
+    pub consent_or_ethics: Option<String>,
+    /// Anything else that a reader must know.
+    #[arg(long, value_name = "TEXT")]
+    pub notes: Option<String>,
+}
+
+fn class(text: &str) -> Result<(String, Label)> {
+    let (name, meaning) =
+        text.rsplit_once('=').context("write NAME=negative, NAME=positive or NAME=exclude")?;
+    Ok((name.to_owned(), label(meaning)?))
+}
+
+pub(super) fn label(text: &str) -> Result<Label> {
+    match text.trim().to_lowercase().as_str() {
+        "negative" => Ok(Label::Negative),
+        "positive" => Ok(Label::Positive),
+        "exclude" => Ok(Label::Exclude),
+        _ => bail!("{text:?} is not negative, positive or exclude"),
+    }
+}
+
+pub(super) fn ages(text: &str) -> Result<[f32; 2]> {
+    let parts = text.split_once('-').context("write two ages in years, such as 18-120")?;
+    let age =
+        |text: &str| text.trim().parse::<f32>().with_context(|| format!("{text:?} is not an age in years"));
+    let [youngest, oldest] = [age(parts.0)?, age(parts.1)?];
+    ensure!(0.0 <= youngest && youngest <= oldest, "{text:?}: write the younger age first");
+    Ok([youngest, oldest])
+}
+
+pub(super) fn view(text: &str) -> Result<View> {
+    let found = View::ALL.into_iter().find(|view| view.name().eq_ignore_ascii_case(text.trim()));
+    found.with_context(|| format!("{text:?} is not PA, AP, LL or RL"))
+}
+
+pub(super) fn modality(text: &str) -> Result<Modality> {
+    let found = Modality::ALL.into_iter().find(|modality| modality.name().eq_ignore_ascii_case(text.trim()));
+    found.with_context(|| format!("{text:?} is not CR, DX or RG"))
+}

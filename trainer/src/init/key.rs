@@ -1,0 +1,41 @@
+//! A fresh key pair for signing bundles.
+
+use anyhow::{Context, Result};
+use ed25519_dalek::SigningKey;
+use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
+use ed25519_dalek::pkcs8::{EncodePrivateKey, EncodePublicKey, KeypairBytes};
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// Makes a key pair: the private key in `file`, which its owner alone can read, the public one beside it. Returns the latter's path.
+///
+/// # Errors
+/// Names a file that is there already or cannot be written.
+pub(super) fn make(file: &Path) -> Result<PathBuf> {
+    let mut secret = [0; 32];
+    File::open("/dev/urandom")
+        .and_then(|mut random| random.read_exact(&mut secret))
+        .context("/dev/urandom")?;
+    let key = SigningKey::from_bytes(&secret);
+    // Without the public half: older OpenSSL does not read the longer form.
+    let private = KeypairBytes { secret_key: secret, public_key: None }
+        .to_pkcs8_pem(LineEnding::LF)
+        .map_err(|error| anyhow::anyhow!("the key cannot be written as PEM: {error}"))?;
+    let public = key
+        .verifying_key()
+        .to_public_key_pem(LineEnding::LF)
+        .map_err(|error| anyhow::anyhow!("the key cannot be written as PEM: {error}"))?;
+    let beside = file.with_extension("pub.pem");
+    for (path, text, mode) in [(file, private.as_str(), 0o600), (beside.as_path(), public.as_str(), 0o644)] {
+        let create = OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
+        create
+            .and_then(|mut created| {
+                created.write_all(text.as_bytes())?;
+                created.sync_all()
+            })
+            .with_context(|| format!("{}: cannot be written", path.display()))?;
+    }
+    Ok(beside)
+}

@@ -1,0 +1,127 @@
+//! The configuration as a file for people: every key that belongs to one data set, with a comment.
+
+use super::look::Look;
+use super::settle::{Patients, Settled};
+use crate::config::data::{Label, Layout};
+use crate::dataset::patient::quoted;
+use cxr::metadata::{Modality, View};
+use std::path::Path;
+
+/// The text of the file.
+pub(super) fn written(look: &Look, settled: &Settled, out: &Path) -> String {
+    let Settled { statements: of, .. } = settled;
+    let (pattern, table, each_file) = match &settled.patients {
+        Patients::KnownNames => ("null".to_owned(), "null".to_owned(), false),
+        Patients::Pattern(pattern) => (quoted(pattern), "null".to_owned(), false),
+        Patients::Table(file) => ("null".to_owned(), path(file), false),
+        Patients::EachFile => ("null".to_owned(), "null".to_owned(), true),
+    };
+    format!(
+        "\
+# Written by `cxr-trainer init`. It goes over the trainer's defaults (config/default.yaml of the repository lists every key).
+#   cxr-trainer run --config {out} --run runs/first
+# null reads as \"not stated\" in card and report: write what you know, and nothing else.
+trainer:
+  data:
+    # {look}
+    root: {root}
+    name: {name}
+    # kaggle: train|val|test / CLASS, the test split stays what it is. flat: CLASS, all folds are drawn.
+    layout: {layout}
+    # negative, positive or exclude.
+    classes:
+{classes}
+    # Who the patient of a file is, one of three: a regular expression over the file's path below its class folder whose first group is the
+    # patient, a CSV file with the columns file,patient[,label,sex,age,view,scanner,site,date], or each file is a patient of its own.
+    # None of them: the names have a known form.
+    patient_pattern: {pattern}
+    table: {table}
+    each_file_is_a_patient: {each_file}
+  model:
+    # safetensors with weights of the backbone, under the names of model.architecture; null begins with random ones.
+    weights: {weights}
+  # Where the images are JPEG files of the model's size: their quality. null: they are not.
+  stored_jpeg_quality: null
+  calibration:
+    # A folder of images that are no chest radiograph; how many are recognised is measured.
+    ood_images: null
+  evaluation:
+    # Every look at the test fold becomes a line of this file; null: of a file in the run directory.
+    ledger: {ledger}
+    # A labelled set from another site:
+    #   {{ root: elsewhere, name: \"..\", classes: {{ NORMAL: negative, PNEUMONIA: positive, OTHER: other }}, note: \"..\" }}
+    external: null
+  export:
+    name: {bundle_name}
+    version: 1.0.0
+    # null: `bundle` in the run directory.
+    directory: null
+    # Private: whoever has it signs in your name.
+    signing_key: {signing_key}
+    intended_use:
+      statement: {intended_use}
+      # Youngest and oldest age in years; null: not stated, and an image of any age gets an answer.
+      age_years: {ages}
+      # [] is not stated, and any projection or modality gets an answer.
+      views: [{views}]
+      modalities: [{modalities}]
+  # What only a person can state; card and report print it word for word.
+  provenance:
+    source: {source}
+    licence: {licence}
+    citation: {citation}
+    population: {population}
+    institutions: {institutions}
+    acquisition: {acquisition}
+    label_method: {label_method}
+    consent_or_ethics: {consent_or_ethics}
+    notes: {notes}
+",
+        out = out.display(),
+        look = look.describe(),
+        root = path(&look.root),
+        name = text(&settled.name),
+        layout = if look.layout == Layout::Kaggle { "kaggle" } else { "flat" },
+        classes = classes(&settled.classes),
+        weights = settled.weights.as_deref().map_or("null".to_owned(), path),
+        ledger = settled.ledger.as_deref().map_or("null".to_owned(), path),
+        bundle_name = text(&settled.bundle_name),
+        signing_key = path(&settled.signing_key),
+        intended_use = text(&settled.intended_use),
+        ages = settled.ages.map_or("null".to_owned(), |[from, to]| format!("[{from:?}, {to:?}]")),
+        views = settled.views.iter().map(|view| View::name(*view)).collect::<Vec<_>>().join(", "),
+        modalities = settled.modalities.iter().map(|one| Modality::name(*one)).collect::<Vec<_>>().join(", "),
+        source = stated(of.source.as_deref()),
+        licence = stated(of.licence.as_deref()),
+        citation = stated(of.citation.as_deref()),
+        population = stated(of.population.as_deref()),
+        institutions = stated(of.institutions.as_deref()),
+        acquisition = stated(of.acquisition.as_deref()),
+        label_method = stated(of.label_method.as_deref()),
+        consent_or_ethics = stated(of.consent_or_ethics.as_deref()),
+        notes = stated(of.notes.as_deref()),
+    )
+}
+
+fn classes(classes: &[(String, Label)]) -> String {
+    let meaning = |label: &Label| match label {
+        Label::Negative => "negative",
+        Label::Positive => "positive",
+        Label::Exclude => "exclude",
+    };
+    let line = |(name, label): &(String, Label)| format!("      {}: {}", quoted(name), meaning(label));
+    classes.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// A text on one line: an answer from a command line can have several.
+fn text(text: &str) -> String {
+    quoted(&text.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+fn path(path: &Path) -> String {
+    quoted(&path.to_string_lossy())
+}
+
+fn stated(statement: Option<&str>) -> String {
+    statement.map_or("null".to_owned(), text)
+}

@@ -1,0 +1,103 @@
+//! What of a run directory may leave it: nothing with a line or a picture of a patient, unless the configuration says so.
+
+use serde_json::Value;
+
+/// Results without a line of a patient. Whatever is not listed here stays, so a new file stays until somebody has looked at it.
+const SHARED: [&str; 14] = [
+    "bench.json",
+    "bench-training.json",
+    "config.yaml",
+    "curves.svg",
+    "environment.json",
+    "evaluation-calibrate.json",
+    "evaluation-select.json",
+    "evaluation-test.json",
+    "fitness.json",
+    "metrics.csv",
+    "release.json",
+    "robustness-comparison.json",
+    "robustness.json",
+    "soup.json",
+];
+
+/// Whether a result holds, or may hold, lines or pictures of patients.
+pub(super) fn is_patient_level(name: &str) -> bool {
+    let is_chart = name.strip_prefix("figures/").is_some_and(|file| {
+        !file.contains('/') && file.rsplit_once('.').is_some_and(|(_, end)| end == "svg")
+    });
+    !is_chart && !SHARED.contains(&name)
+}
+
+/// Why a result is not sent.
+pub(super) fn refusal(name: &str) -> String {
+    format!(
+        "{name} stays in the run directory: it may hold lines or pictures of patients (trainer.tracking.patient_level)"
+    )
+}
+
+/// Whether the key of a map may be part of a metric's name: files and their folders may not.
+pub(super) fn may_name_a_metric(key: &str) -> bool {
+    let is_path = key.contains(['/', '\\']);
+    let has_extension = key.rsplit_once('.').is_some_and(|(stem, end)| {
+        !stem.is_empty() && (2..=5).contains(&end.len()) && end.chars().all(|c| c.is_ascii_alphabetic())
+    });
+    !is_path && !has_extension
+}
+
+/// A parameter as it may leave: folders and files of this machine stay, they may be called like a patient or an operator.
+pub(super) fn parameter(text: &str) -> &str {
+    let starts = ["/", "./", "../", "~/"].iter().any(|start| text.starts_with(start));
+    let is_path =
+        starts || text.contains('/') && !text.contains("://") && !text.contains(char::is_whitespace);
+    if is_path { "a folder or file of this machine" } else { text }
+}
+
+/// A tree without the values that are paths.
+pub(super) fn without_paths(tree: &mut Value) {
+    match tree {
+        Value::String(text) => {
+            if parameter(text) != text {
+                *text = parameter(text).to_owned();
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(without_paths),
+        Value::Object(entries) => entries.values_mut().for_each(without_paths),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_listed_stays() {
+        for name in
+            ["folds.json", "worst-test.csv", "scores-select.csv", "eda.json", "figures/worst-test.png"]
+        {
+            assert!(is_patient_level(name), "{name}");
+        }
+        for name in ["figures/a/b.svg", "surprise.json", "explain.json", "calibration.json"] {
+            assert!(is_patient_level(name), "{name}");
+        }
+        for name in ["metrics.csv", "evaluation-test.json", "figures/roc-pr-test.svg"] {
+            assert!(!is_patient_level(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn paths_and_files_are_told_from_words() {
+        for path in ["/data/Meier", "../shared/data", "runs/mlruns", "./a b", "~/x"] {
+            assert_ne!(parameter(path), path);
+        }
+        for text in ["https://mlflow.example/a", "adam", "read and/or reported", "^case-([0-9]+)", "1.0.0"] {
+            assert_eq!(parameter(text), text);
+        }
+        for key in ["NORMAL/a.png", "a.jpeg", "a\\b"] {
+            assert!(!may_name_a_metric(key), "{key}");
+        }
+        for key in ["by size (px)", "gaussian_noise", "0.05", "auc"] {
+            assert!(may_name_a_metric(key), "{key}");
+        }
+    }
+}

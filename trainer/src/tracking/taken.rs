@@ -1,0 +1,82 @@
+//! Whether the names that a run will be tracked and registered under are free: asked before anything is computed.
+
+use super::event::{Event, NAME_TAG, VERSION_TAG};
+use super::spool::Spool;
+use super::store::{self, Failure, Registered};
+use crate::config::Tracking;
+use crate::console::say;
+use anyhow::Result;
+use semver::Version;
+use std::path::Path;
+
+/// What a run will be registered as.
+#[derive(Debug)]
+pub struct Wanted<'a> {
+    /// The bundle's name.
+    pub bundle: &'a str,
+    /// Its version.
+    pub version: &'a Version,
+}
+
+/// What stands in the way of tracking and registering a run. A store that does not answer is no obstacle: what it would say is
+/// found out at the release.
+///
+/// # Errors
+/// When the configured store cannot be used at all, or the spool cannot be read.
+pub fn taken(config: &Tracking, run_folder: &Path, wanted: &Wanted) -> Result<Vec<String>> {
+    let mut store = store::open(config)?;
+    let own = own_names(config, run_folder, store.target())?;
+    let asked = store.check_experiment().and_then(|()| store.versions(&config.registered_model));
+    match asked {
+        Ok(versions) => Ok(problem(config, store.target(), &versions, &own, wanted).into_iter().collect()),
+        Err(Failure::Never(why)) => Ok(vec![why]),
+        Err(Failure::Later(why)) => {
+            say(format!(
+                "tracking: {why}; whether {} {} can be registered is not known before the release",
+                wanted.bundle, wanted.version
+            ));
+            Ok(Vec::new())
+        }
+    }
+}
+
+/// The run's own names in the store.
+fn own_names(config: &Tracking, run_folder: &Path, target: &str) -> Result<Vec<String>> {
+    let folder = run_folder.join(&config.spool);
+    if !folder.is_dir() {
+        return Ok(Vec::new());
+    }
+    let spool = Spool::open(folder)?;
+    let in_store = spool.sent()?.targets.remove(target).and_then(|delivered| delivered.run);
+    let ours = spool.events()?.into_iter().find_map(|event| match event {
+        Event::Run { id, .. } => Some(id),
+        _ => None,
+    });
+    Ok(in_store.into_iter().chain(ours).collect())
+}
+
+fn problem(
+    config: &Tracking,
+    target: &str,
+    versions: &[Registered],
+    own: &[String],
+    wanted: &Wanted,
+) -> Option<String> {
+    let Wanted { bundle, version } = wanted;
+    let model = &config.registered_model;
+    let name = |registered: &Registered| registered.tags.get(NAME_TAG).cloned();
+    let names: Vec<String> = versions.iter().filter_map(name).collect();
+    if let Some(other) = names.first().filter(|_| !names.iter().any(|name| name == bundle)) {
+        return Some(format!(
+            "the registered model {model} in {target} holds versions of the bundle {other}: choose another trainer.tracking.registered_model for {bundle}"
+        ));
+    }
+    let version = version.to_string();
+    let same = versions.iter().find(|found| found.tags.get(VERSION_TAG) == Some(&version))?;
+    (!own.contains(&same.run)).then(|| {
+        format!(
+            "version {version} of {model} in {target} is registered by another run already (as number {}): raise trainer.export.version",
+            same.number
+        )
+    })
+}

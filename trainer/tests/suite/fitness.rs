@@ -1,0 +1,114 @@
+//! The verdict: a network that fails its gates is called so everywhere and released with a reason alone, too little data says
+//! how much is missing, and gates that change after the test fold was seen are told.
+
+use crate::support::{Workbench, configure, fail, onnxruntime, succeed};
+use crate::truth::texts;
+use cxr_trainer::fitness::{Fitness, Verdict};
+use std::path::Path;
+use std::process::Command;
+
+const REASON: &str = "for a study of readers, never for patients";
+
+/// The labels of the test split the wrong way round: whatever was learnt, the figures there are bad.
+fn turn_test_labels(workbench: &Workbench) {
+    let folder = |name: &str| workbench.data().join("test").join(name);
+    for (from, to) in [("NORMAL", "waiting"), ("PNEUMONIA", "NORMAL"), ("waiting", "PNEUMONIA")] {
+        std::fs::rename(folder(from), folder(to)).unwrap();
+    }
+}
+
+fn release(workbench: &Workbench) -> Command {
+    let mut command = workbench.command("release");
+    command.arg("--onnxruntime").arg(onnxruntime());
+    command
+}
+
+fn report(workbench: &Workbench) -> String {
+    let folder = workbench.path().join("reports");
+    succeed(workbench.command("report").arg("--reports").arg(&folder));
+    std::fs::read_to_string(folder.join("REPORT.md")).unwrap()
+}
+
+fn fitness(file: &Path) -> Fitness {
+    serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap()
+}
+
+#[test]
+fn a_network_that_fails_its_gates_is_released_with_a_reason_alone() {
+    let workbench = Workbench::new(60, 8);
+    turn_test_labels(&workbench);
+    configure(&workbench, "min_auc: null", "min_auc: 0.8");
+    succeed(&mut workbench.command("train"));
+    configure(&workbench, "min_per_class: 2", "min_per_class: 50");
+    let printed = fail(&mut workbench.command("calibrate"));
+    for expected in [
+        "12 negative and 12 positive images",
+        "trainer.calibration.min_per_class asks for 50",
+        "38 more negative images and 38 more positive images",
+    ] {
+        assert!(printed.contains(expected), "{expected:?}: {printed}");
+    }
+    configure(&workbench, "min_per_class: 50", "min_per_class: 2");
+    succeed(&mut workbench.command("calibrate"));
+    for fold in ["select", "calibrate"] {
+        succeed(workbench.command("evaluate").args(["--fold", fold]));
+    }
+    let printed = fail(&mut release(&workbench));
+    assert!(printed.contains("Not shown to be fit") && printed.contains("evaluate --fold test"), "{printed}");
+
+    succeed(workbench.command("evaluate").args(["--fold", "test", "--reason", "the gates want it"]));
+    let printed = fail(&mut release(&workbench));
+    assert!(
+        printed.contains("Not fit for its intended use: AUC on the test fold 0.")
+            && printed.contains("at or above 0.8 (min_auc)")
+            && printed.contains("--release-reason"),
+        "{printed}"
+    );
+    assert!(!workbench.path().join("bundle").exists(), "a refused release leaves nothing");
+    let text = report(&workbench);
+    let verdicts = text.matches("Not fit for its intended use: AUC on the test fold 0.").count();
+    assert!(verdicts >= 3, "summary, gates and conclusion, {verdicts}: {text}");
+    assert!(text.contains("before the first look at this test fold"), "{text}");
+    assert!(text.contains("refuses what is not shown to be fit"), "{text}");
+
+    let file = workbench.path().join("own-report.md");
+    std::fs::write(&file, "# Report\n").unwrap();
+    let printed = succeed(release(&workbench).args(["--release-reason", REASON, "--report"]).arg(&file));
+    assert!(printed.contains("registered cxr-pneumonia 1.0.0"), "{printed}");
+    let bundle = workbench.path().join("bundle");
+    for name in ["MODEL_CARD.md", "REPORT.md"] {
+        let text = std::fs::read_to_string(bundle.join(name)).unwrap();
+        assert!(text.contains(REASON) && text.contains("Not fit for its intended use"), "{name}: {text}");
+    }
+    for file in [bundle.join("fitness.json"), workbench.run().join("fitness.json")] {
+        let found = fitness(&file);
+        assert_eq!((found.verdict, found.released_although.as_deref()), (Verdict::NotFit, Some(REASON)));
+    }
+    let text = report(&workbench);
+    assert!(text.contains(&format!("Released nevertheless: {REASON}")), "{text}");
+    let tags = texts(&workbench.path().join("mlruns"));
+    let verdicts: Vec<_> = tags.iter().filter(|(path, _)| path.ends_with("tags/cxr_verdict")).collect();
+    assert!(
+        verdicts.len() == 2 && verdicts.iter().all(|(_, verdict)| verdict == "not fit"),
+        "of the run and of the registered version: {verdicts:?}"
+    );
+
+    // Gates that are loosened after the test fold was seen.
+    configure(&workbench, "min_auc: 0.8", "min_auc: null");
+    let text = report(&workbench);
+    assert!(
+        text.contains("Fit for its intended use") && text.contains("CHANGED after the test fold"),
+        "{text}"
+    );
+    assert!(!text.contains(REASON), "the reason was for another verdict");
+
+    configure(&workbench, "calibrate: 2, test: 2", "calibrate: 2, test: 100");
+    let printed = fail(&mut release(&workbench));
+    assert!(
+        printed.contains("Not enough data to say whether it is fit")
+            && printed.contains(
+                "images in the test fold: 15 negative, 15 positive: 85 more negative and 85 more positive"
+            ),
+        "{printed}"
+    );
+}

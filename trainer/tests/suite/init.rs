@@ -1,0 +1,167 @@
+//! `init`: a folder becomes a configuration that runs, by options or by answers on standard input; what is missing is named.
+
+use crate::support::{Workbench, fail, succeed};
+use serde_yaml_ng::Value;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+fn trainer(folder: &Path, subcommand: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cxr-trainer"));
+    command.current_dir(folder).env("OMP_NUM_THREADS", "1").arg(subcommand);
+    command
+}
+
+/// The command with these lines on standard input.
+fn answered(command: &mut Command, lines: &[&str]) -> Output {
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // A command that needs no more of them has closed its end.
+    let _ = child.stdin.take().unwrap().write_all((lines.join("\n") + "\n").as_bytes());
+    child.wait_with_output().unwrap()
+}
+
+fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// 3 class folders with names of their own, 12 patients with two images in each.
+fn radiographs() -> Workbench {
+    let workbench = Workbench::new(0, 1);
+    for (class, number) in [("Normal", 0), ("Opacity", 1), ("Other", 2)] {
+        for i in 0..24 {
+            let path = format!("{class}/ward-{:03}_{}.png", number * 100 + i / 2, i % 2);
+            workbench.write_large(&path, (number * 1000 + i) as u64, number > 0);
+        }
+    }
+    workbench
+}
+
+#[test]
+fn what_is_not_answered_is_named_all_of_it_and_nothing_is_written() {
+    let workbench = radiographs();
+    let printed = fail(trainer(workbench.path(), "init").arg("data"));
+    for expected in [
+        "--class 'Normal=negative' (or positive, or exclude)",
+        "--class 'Other=negative'",
+        "--patient-pattern REGEX, --table FILE or --each-file-is-a-patient",
+        "--name",
+        "--intended-use",
+        "--signing-key",
+        "on a terminal",
+    ] {
+        assert!(printed.contains(expected), "{expected}: {printed}");
+    }
+    assert!(!workbench.path().join("cxr.yaml").exists());
+    let printed = fail(trainer(workbench.path(), "init").args(["data", "--class", "Opacities=positive"]));
+    assert!(printed.contains("did you mean Opacity?"), "{printed}");
+}
+
+#[test]
+fn options_make_a_configuration_that_runs_as_it_is() {
+    let workbench = radiographs();
+    let init = || {
+        let mut command = trainer(workbench.path(), "init");
+        command.args([
+            "data",
+            "--class",
+            "NORMAL=negative",
+            "--class",
+            "Opacity=positive",
+            "--class",
+            "Other=exclude",
+        ]);
+        command.args(["--patient-pattern", "^ward-([0-9]+)_", "--name", "O'Neill's ward: 2024"]);
+        command.args(["--intended-use", "A test: nobody's care depends on it.", "--signing-key", "key.pem"]);
+        command.args(["--ages", "18-120", "--views", "PA,ap", "--population", "phantoms"]);
+        command
+    };
+    let printed = succeed(&mut init());
+    assert!(
+        printed.contains("key.pub.pem") && printed.contains("cxr-trainer run --config cxr.yaml"),
+        "{printed}"
+    );
+    let file = std::fs::read_to_string(workbench.path().join("cxr.yaml")).unwrap();
+    let config: Value = serde_yaml_ng::from_str(&file).unwrap();
+    let trainer_section = &config["trainer"];
+    assert_eq!(trainer_section["data"]["name"], "O'Neill's ward: 2024");
+    assert_eq!(trainer_section["provenance"]["population"], "phantoms");
+    assert!(trainer_section["provenance"]["source"].is_null(), "not stated, and never invented");
+    assert_eq!(trainer_section["export"]["intended_use"]["views"][1], "AP");
+    assert!(file.contains("# Who the patient of a file is"), "{file}");
+    let printed = fail(&mut init());
+    assert!(printed.contains("is there already"), "{printed}");
+
+    // From any folder.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let mut split = trainer(elsewhere.path(), "split");
+    succeed(split.arg("--config").arg(workbench.path().join("cxr.yaml")).args(["--run", "first"]));
+    assert!(elsewhere.path().join("first/folds.json").exists());
+}
+
+#[test]
+fn answers_on_standard_input_do_the_same_and_a_wrong_one_is_said() {
+    let workbench = radiographs();
+    // An empty line is the suggestion, or "not stated".
+    let lines = [
+        "", "", "exclude", "", "Ward 7", "A test.", "", "PA", "", "a ward", "", "", "", "", "", "", "", "",
+        "", "", "",
+    ];
+    let output = answered(trainer(workbench.path(), "init").arg("data"), &lines);
+    let printed = text(&output);
+    assert!(output.status.success(), "{printed}");
+    assert!(
+        printed.contains("What does the class Opacity count as") && printed.contains("[positive]"),
+        "{printed}"
+    );
+    let file = std::fs::read_to_string(workbench.path().join("cxr.yaml")).unwrap();
+    let config: Value = serde_yaml_ng::from_str(&file).unwrap();
+    let data = &config["trainer"]["data"];
+    assert_eq!(
+        (&data["classes"]["Normal"], &data["classes"]["Other"]),
+        (&"negative".into(), &"exclude".into())
+    );
+    assert_eq!(data["name"], "Ward 7");
+    assert_eq!(config["trainer"]["provenance"]["source"], "a ward");
+    assert_eq!(data["patient_pattern"], "^ward-([0-9]+)_");
+    succeed(trainer(workbench.path(), "split").args(["--config", "cxr.yaml"]));
+
+    let output =
+        answered(trainer(workbench.path(), "init").args(["data", "--out", "second.yaml"]), &["benign"]);
+    assert!(!output.status.success() && text(&output).contains("is not negative, positive or exclude"));
+}
+
+#[test]
+fn kaggles_layout_with_known_names_needs_no_rule_for_patients() {
+    let workbench = Workbench::new(0, 1);
+    for (split, first) in [("train", 0), ("val", 500), ("test", 900)] {
+        for i in 0..20 {
+            let (normal, pneumonia) = (first + i / 2, first + i / 2);
+            workbench.write_large(&format!("{split}/NORMAL/IM-{normal:04}-{i:04}.png"), first + i, false);
+            workbench.write_large(
+                &format!("{split}/PNEUMONIA/person{pneumonia}_virus_{i}.png"),
+                5000 + first + i,
+                true,
+            );
+        }
+    }
+    let mut init = trainer(workbench.path(), "init");
+    init.args([
+        "data",
+        "--class",
+        "NORMAL=negative",
+        "--class",
+        "PNEUMONIA=positive",
+        "--name",
+        "as published",
+    ]);
+    let printed = succeed(init.args(["--intended-use", "A test.", "--signing-key", "key.pem"]));
+    assert!(
+        printed.contains("The file names have a known form")
+            && printed.contains("split into train, val and test"),
+        "{printed}"
+    );
+    succeed(trainer(workbench.path(), "eda").args(["--config", "cxr.yaml"]));
+    let printed = succeed(trainer(workbench.path(), "split").args(["--config", "cxr.yaml"]));
+    assert!(printed.contains("no patient, file or near duplicate"), "{printed}");
+}

@@ -1,0 +1,215 @@
+//! A site as README's "Train it" leaves it: a git repository in which its commands were run once, on files whose names are
+//! patients'. The tests of several files look at it, and none changes what another reads.
+
+use crate::support::{SIDE, Workbench, onnxruntime, repository, succeed};
+use cxr::phantom::encode_png;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use tempfile::TempDir;
+
+/// What the names of the site's files hold, wherever a file may come from. No program's text has one of them.
+pub(crate) const IDENTIFIERS: [&str; 7] =
+    ["Zwetschgen", "Philomena", "Korrupt", "Leseliste", "Quastenflosser", "Auswaerts", "Gesamtliste"];
+
+/// Folders of the repository in which the trainer must not write unless it is told to.
+const SHIPPED: [&str; 4] = ["config", "docs", "models/default", "reports"];
+
+pub(crate) struct Site {
+    folder: TempDir,
+    workbench: Workbench,
+    /// `git status --porcelain` after README's commands.
+    pub(crate) status: String,
+}
+
+impl Site {
+    /// The site, made by the first who asks.
+    pub(crate) fn get() -> &'static Self {
+        static SITE: OnceLock<Site> = OnceLock::new();
+        SITE.get_or_init(Self::make)
+    }
+
+    fn make() -> Self {
+        let workbench = Workbench::new(0, 3);
+        let mut site = Self { folder: TempDir::new().unwrap(), workbench, status: String::new() };
+        site.write_images();
+        site.write_repository();
+        for words in readme_commands() {
+            let mut command = site.command(&words[0]);
+            succeed(command.args(&words[1..]));
+        }
+        site.status = site.git(&["status", "--porcelain"]);
+        site
+    }
+
+    /// For commands that send the tracking of the site's run: one that finds another at it leaves events waiting.
+    pub(crate) fn tracking() -> MutexGuard<'static, ()> {
+        static TRACKING: Mutex<()> = Mutex::new(());
+        TRACKING.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The git repository, in which the commands are started.
+    pub(crate) fn repository(&self) -> PathBuf {
+        self.folder.path().join("repository")
+    }
+
+    /// A folder outside of it.
+    pub(crate) fn elsewhere(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The run directory of README's commands.
+    pub(crate) fn run(&self) -> PathBuf {
+        self.repository().join("runs/first")
+    }
+
+    /// The site's configuration with other values, in a file outside of the repository.
+    pub(crate) fn configured(&self, name: &str, changes: &[(&str, Value)]) -> PathBuf {
+        let file = self.elsewhere(name);
+        edit(&self.repository().join("cxr.yaml"), &file, changes);
+        file
+    }
+
+    /// `cxr-trainer SUBCOMMAND`, started in the repository.
+    pub(crate) fn command(&self, subcommand: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cxr-trainer"));
+        command.current_dir(self.repository()).env("OMP_NUM_THREADS", "1").arg(subcommand);
+        command.env("ORT_DYLIB_PATH", onnxruntime());
+        command
+    }
+
+    pub(crate) fn git(&self, arguments: &[&str]) -> String {
+        let mut git = Command::new("git");
+        git.current_dir(self.repository()).args([
+            "-c",
+            "user.name=Site",
+            "-c",
+            "user.email=site@example.invalid",
+        ]);
+        succeed(git.args(arguments))
+    }
+
+    /// Two images a patient; one file that is damaged, one list that is no image; foreign images, a set from elsewhere with a
+    /// damaged file, originals of some images.
+    fn write_images(&self) {
+        let data = self.workbench.data();
+        for (split, n, first) in [("train", 48, 0), ("test", 12, 1_000)] {
+            for i in 0..n {
+                let (seed, patient, letter) = (first + i, first + i / 2, ["a", "b"][i as usize % 2]);
+                let normal = format!("{split}/NORMAL/Zwetschgenmueller{patient:04}_{letter}.png");
+                self.workbench.write_phantom(&normal, seed, false);
+                let positive = format!("{split}/PNEUMONIA/Philomena{patient:04}_{letter}.png");
+                self.workbench.write_phantom(&positive, seed + 500_000, true);
+            }
+        }
+        std::fs::write(data.join("train/NORMAL/Korrupt9001_a.png"), "no image").unwrap();
+        std::fs::write(data.join("Leseliste.csv"), "file,patient\nZwetschgenmueller0001_a.png,Zwetschgen\n")
+            .unwrap();
+
+        let pattern: Vec<u8> =
+            (0..SIDE * SIDE).map(|at| (at % SIDE / 4 + at / SIDE / 4) as u8 % 2 * 255).collect();
+        self.write("foreign/Quastenflosser.png", &encode_png(&pattern, SIDE, SIDE));
+        self.write("foreign/Gesamtliste.txt", b"no image");
+        let first = |class: &str, stem: &str| data.join(format!("train/{class}/{stem}0003_a.png"));
+        for i in 0..4 {
+            for (class, stem) in [("NORMAL", "Zwetschgenmueller"), ("PNEUMONIA", "Philomena")] {
+                let bytes =
+                    std::fs::read(data.join(format!("test/{class}/{stem}{:04}_a.png", 1000 + i))).unwrap();
+                self.write(&format!("external/{class}/Auswaerts000{i}_a.png"), &bytes);
+            }
+        }
+        self.write("external/NORMAL/Auswaerts9999_a.png", b"damaged");
+        for (class, stem) in [("NORMAL", "Zwetschgenmueller"), ("PNEUMONIA", "Philomena")] {
+            let bytes = std::fs::read(first(class, stem)).unwrap();
+            self.write(&format!("originals/train/{class}/{stem}0003_a.png"), &bytes);
+            self.write(&format!("other/train/{class}/{stem}0003_a.png"), &bytes);
+        }
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) {
+        let path = self.elsewhere(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    }
+
+    /// What is shipped, under git, with a configuration that leaves every place of a result to its default.
+    fn write_repository(&self) {
+        std::fs::create_dir_all(self.repository()).unwrap();
+        let mut listing = Command::new("git");
+        let listing = succeed(listing.current_dir(repository()).args(["ls-files", "--"]).args(SHIPPED));
+        for name in listing.lines() {
+            let target = self.repository().join(name);
+            std::fs::create_dir_all(target.parent().unwrap()).unwrap();
+            std::fs::copy(repository().join(name), target).unwrap();
+        }
+        edit(
+            &self.workbench.config(),
+            &self.repository().join("cxr.yaml"),
+            &[
+                ("data/root", json!(self.workbench.data())),
+                ("data/patient_pattern", json!("^([A-Za-z]+[0-9]+)_")),
+                ("data/max_unreadable_share", json!(0.05)),
+                ("evaluation/ledger", Value::Null),
+                (
+                    "evaluation/external",
+                    json!({
+                        "root": self.elsewhere("external"),
+                        "name": "elsewhere",
+                        "classes": { "NORMAL": "negative", "PNEUMONIA": "positive" },
+                        "note": "phantoms",
+                    }),
+                ),
+                ("calibration/ood_images", json!(self.elsewhere("foreign"))),
+                ("export/directory", Value::Null),
+                ("export/originals", json!(self.elsewhere("originals"))),
+                ("tracking/store", json!("runs/mlruns")),
+            ],
+        );
+        for arguments in
+            [&["init", "--quiet"][..], &["add", "--all"], &["commit", "--quiet", "-m", "As shipped"]]
+        {
+            self.git(arguments);
+        }
+    }
+}
+
+/// The commands of README's "Train it", as words. `init` writes the configuration, which the site has.
+fn readme_commands() -> Vec<Vec<String>> {
+    let readme = std::fs::read_to_string(repository().join("README.md")).unwrap();
+    let section = readme.split("## Train it").nth(1).unwrap().split("\n## ").next().unwrap();
+    let lines = section.lines().filter_map(|line| line.trim().strip_prefix("cxr-trainer "));
+    let words = |line: &str| -> Vec<String> {
+        line.split('#').next().unwrap_or_default().split_whitespace().map(str::to_owned).collect()
+    };
+    let commands: Vec<Vec<String>> = lines.map(words).filter(|words| words[0] != "init").collect();
+    assert!(commands.iter().any(|words| words[0] == "run"), "README shows no run: {commands:?}");
+    commands
+}
+
+/// Writes a configuration with other values; keys are paths below `trainer`.
+pub(crate) fn edit(from: &Path, to: &Path, changes: &[(&str, Value)]) {
+    let mut tree: Value = serde_yaml_ng::from_slice(&std::fs::read(from).unwrap()).unwrap();
+    for (key, value) in changes {
+        let mut place = &mut tree["trainer"];
+        for part in key.split('/') {
+            place = &mut place[part];
+        }
+        *place = value.clone();
+    }
+    // JSON is YAML too.
+    std::fs::write(to, serde_json::to_vec_pretty(&tree).unwrap()).unwrap();
+}
+
+/// Every file below a folder.
+pub(crate) fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap()) {
+            let path = entry.path();
+            if path.is_dir() { folders.push(path) } else { found.push(path) }
+        }
+    }
+    found
+}

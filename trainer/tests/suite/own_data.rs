@@ -1,7 +1,7 @@
 //! Data as a hospital has it: names of its own, a table, several classes, mistakes. Each data set goes through `split`, and where it can
 //! be used through `eda`, as a person would who has only read the messages.
 
-use crate::support::{Workbench, fail, succeed};
+use crate::support::{Workbench, assert_accepted, fail, onnxruntime, succeed};
 use cxr_trainer::audit::confounders::Source;
 use cxr_trainer::dataset::folds::{Fold, Folds};
 use cxr_trainer::dataset::patient::PatientRule;
@@ -12,6 +12,14 @@ use std::fmt::Write as _;
 
 fn json<T: serde::de::DeserializeOwned>(workbench: &Workbench, file: &str) -> T {
     serde_json::from_slice(&std::fs::read(workbench.run().join(file)).unwrap()).unwrap()
+}
+
+/// The whole chain; its bundle is judged by `verify`, the registry and the service. Returns the report.
+fn bundle_of(workbench: &Workbench) -> String {
+    let mut run = workbench.command("run");
+    succeed(run.arg("--onnxruntime").arg(onnxruntime()));
+    assert_accepted(&workbench.path().join("bundle"));
+    std::fs::read_to_string(workbench.run().join("report/REPORT.md")).unwrap()
 }
 
 /// Two images each of `n` patients of either class, `NORMAL/site-0153-a.png`; patient 7's images are in both classes.
@@ -106,7 +114,7 @@ fn each_file_is_a_patient_only_where_somebody_says_so_and_then_aloud() {
 
 /// A folder without class folders: 3 classes, 60 patients with two images, of two sites, and the table.
 fn table_of_three_classes(site: impl Fn(usize, &str) -> &'static str) -> (Workbench, String) {
-    let workbench = Workbench::new(0, 1);
+    let workbench = Workbench::new(0, 6);
     let mut table = String::from("File;Patient;Label;Sex;Age;Site;Date\n");
     for patient in 0..60 {
         let class = ["Normal", "Pneumonia", "Tuberculosis"][patient % 3];
@@ -169,6 +177,19 @@ fn a_table_gives_classes_patients_strata_and_confounders() {
     let eda: Eda = json(&workbench, "eda.json");
     assert_eq!(eda.images.counts["none"]["TUBERCULOSIS"].patients, 20);
     assert!(eda.confounders.iter().any(|found| found.property == "site" && found.tells()));
+
+    // From here to a bundle that the service takes.
+    let report = bundle_of(&workbench);
+    for expected in [
+        "The data has no split of its own",
+        "| TUBERCULOSIS | positive |",
+        "site (column of the table)",
+        "test fold, drawn by patient",
+        "North",
+    ] {
+        assert!(report.contains(expected), "{expected}: {report}");
+    }
+
     // Another label of one file is other data.
     let table = std::fs::read_to_string(workbench.data().join("table.csv")).unwrap();
     let other = table.replace("image 0-0.png;p0;Normal", "image 0-0.png;p0;Pneumonia");
@@ -227,7 +248,7 @@ fn everything_that_is_wrong_with_a_table_is_said_at_once() {
 /// A published split with every mistake that a data set can have.
 #[test]
 fn planted_leakage_duplicates_and_files_of_other_kinds_are_named() {
-    let workbench = Workbench::new(24, 1);
+    let workbench = Workbench::new(60, 6);
     let write = |path: &str, bytes: &[u8]| {
         let path = workbench.data().join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -285,4 +306,8 @@ fn planted_leakage_duplicates_and_files_of_other_kinds_are_named() {
     let folds: Folds = json(&workbench, "folds.json");
     assert!(folds.folds.values().flatten().any(|path| path == "train/NORMAL/ward/IM-9005-0001.png"));
     assert_eq!(folds.unreadable.len(), 2);
+
+    // What was mended ends in a bundle, and its report still says what was left out.
+    let report = bundle_of(&workbench);
+    assert!(report.contains("2 unusable"), "{report}");
 }

@@ -56,7 +56,7 @@ pub enum Verdict {
     NotFit,
     /// No gate is failed, and the data cannot show that all are met.
     NotEnoughData,
-    /// What was measured is met, and something was not measured.
+    /// What was measured is met, and something was not measured, or no gate asks how well the network tells the classes apart.
     NotShown,
 }
 
@@ -112,7 +112,7 @@ pub fn judge(trained: &TrainedRun, calibrated: &Calibrated) -> Result<Fitness> {
         weights_sha256: trained.weights_sha256.clone(),
         calibration_sha256: digest(calibrated)?,
         intended_use: config.export.intended_use.statement.trim().trim_end_matches('.').to_owned(),
-        verdict: verdict(&checks),
+        verdict: verdict(&checks, &config.gates),
         checks,
         not_asked,
         gates: config.gates.clone(),
@@ -128,13 +128,13 @@ pub fn judge(trained: &TrainedRun, calibrated: &Calibrated) -> Result<Fitness> {
     Ok(found)
 }
 
-fn verdict(checks: &[Check]) -> Verdict {
+fn verdict(checks: &[Check], gates: &Gates) -> Verdict {
     let any = |of: fn(&Outcome) -> bool| checks.iter().any(|check| of(&check.outcome));
     if any(|outcome| *outcome == Outcome::Failed) {
         Verdict::NotFit
     } else if any(|outcome| matches!(outcome, Outcome::NotEnough(_))) {
         Verdict::NotEnoughData
-    } else if any(|outcome| matches!(outcome, Outcome::NotMeasured(_))) || checks.is_empty() {
+    } else if any(|outcome| matches!(outcome, Outcome::NotMeasured(_))) || !gates.left_out().is_empty() {
         Verdict::NotShown
     } else {
         Verdict::Fit
@@ -217,9 +217,6 @@ impl Fitness {
             Verdict::NotEnoughData => {
                 format!("Not enough data to say whether it is fit for its intended use: {reasons}.")
             }
-            Verdict::NotShown if self.checks.is_empty() => {
-                "Not shown to be fit: the configuration states no gate (trainer.gates).".to_owned()
-            }
             Verdict::NotShown => format!("Not shown to be fit for its intended use: {reasons}."),
         }
     }
@@ -240,7 +237,10 @@ impl Fitness {
             _ => None,
         });
         if failed.is_empty() {
-            return [few, unmeasured].concat().join("; ");
+            let left_out = self.gates.left_out();
+            let unasked =
+                (!left_out.is_empty()).then(|| format!("no gate is stated for {}", left_out.join(", ")));
+            return few.into_iter().chain(unmeasured).chain(unasked).collect::<Vec<_>>().join("; ");
         }
         let also = [(few.len(), "lack data"), (unmeasured.len(), "were not measured")];
         let also = also.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("gates that {what}: {n}"));
@@ -305,18 +305,24 @@ mod tests {
     }
 
     #[test]
-    fn the_worst_gate_decides_and_nothing_measured_is_nothing_shown() {
+    fn the_worst_gate_decides_and_without_gates_nothing_is_shown() {
         let (met, failed) = (check("a", Outcome::Met), check("b", Outcome::Failed));
         let few = check("c", Outcome::NotEnough("12 more".to_owned()));
         let open = check("d", Outcome::NotMeasured("`measure`".to_owned()));
+        let defaults = include_str!("../../config/default.yaml");
+        let defaults: serde_yaml_ng::Value = serde_yaml_ng::from_str(defaults).unwrap();
+        let gates: Gates = serde_yaml_ng::from_value(defaults["trainer"]["gates"].clone()).unwrap();
         for (checks, expected) in [
-            (vec![], Verdict::NotShown),
             (vec![met.clone()], Verdict::Fit),
             (vec![met.clone(), open.clone()], Verdict::NotShown),
             (vec![open.clone(), few.clone(), met.clone()], Verdict::NotEnoughData),
-            (vec![few, open, met, failed], Verdict::NotFit),
+            (vec![few, open, met.clone(), failed], Verdict::NotFit),
         ] {
-            assert_eq!(verdict(&checks), expected, "{checks:?}");
+            assert_eq!(verdict(&checks, &gates), expected, "{checks:?}");
         }
+        // Enough images show nothing of a network by themselves.
+        let silent = Gates { min_specificity: None, ..gates };
+        assert_eq!(verdict(&[met], &silent), Verdict::NotShown);
+        assert_eq!(silent.left_out(), ["the specificity (trainer.gates.min_specificity)"]);
     }
 }

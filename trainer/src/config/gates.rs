@@ -55,6 +55,16 @@ pub struct ExternalGate {
 }
 
 impl Gates {
+    /// The gates that a verdict cannot do without and that are not stated.
+    pub fn left_out(&self) -> Vec<&'static str> {
+        let stated = [
+            (self.min_auc, "the AUC (trainer.gates.min_auc)"),
+            (self.min_sensitivity, "the sensitivity (trainer.gates.min_sensitivity)"),
+            (self.min_specificity, "the specificity (trainer.gates.min_specificity)"),
+        ];
+        stated.into_iter().filter(|(bound, _)| bound.is_none()).map(|(_, what)| what).collect()
+    }
+
     pub(super) fn check(&self) -> Result<()> {
         for (key, bound) in [
             ("min_auc", self.min_auc),

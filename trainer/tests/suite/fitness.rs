@@ -37,7 +37,7 @@ fn fitness(file: &Path) -> Fitness {
 fn a_network_that_fails_its_gates_is_released_with_a_reason_alone() {
     let workbench = Workbench::new(60, 8);
     turn_test_labels(&workbench);
-    configure(&workbench, "min_auc: null", "min_auc: 0.8");
+    configure(&workbench, "min_auc: 0.0", "min_auc: 0.8");
     succeed(&mut workbench.command("train"));
     configure(&workbench, "min_per_class: 2", "min_per_class: 50");
     let printed = fail(&mut workbench.command("calibrate"));
@@ -94,7 +94,7 @@ fn a_network_that_fails_its_gates_is_released_with_a_reason_alone() {
     );
 
     // Gates that are loosened after the test fold was seen.
-    configure(&workbench, "min_auc: 0.8", "min_auc: null");
+    configure(&workbench, "min_auc: 0.8", "min_auc: 0.0");
     let text = report(&workbench);
     assert!(
         text.contains("Fit for its intended use") && text.contains("CHANGED after the test fold"),

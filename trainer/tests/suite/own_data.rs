@@ -114,7 +114,7 @@ fn each_file_is_a_patient_only_where_somebody_says_so_and_then_aloud() {
 
 /// A folder without class folders: 3 classes, 60 patients with two images, of two sites, and the table.
 fn table_of_three_classes(site: impl Fn(usize, &str) -> &'static str) -> (Workbench, String) {
-    let workbench = Workbench::new(0, 6);
+    let workbench = Workbench::new(0, 12);
     let mut table = String::from("File;Patient;Label;Sex;Age;Site;Date\n");
     for patient in 0..60 {
         let class = ["Normal", "Pneumonia", "Tuberculosis"][patient % 3];
@@ -183,7 +183,7 @@ fn a_table_gives_classes_patients_strata_and_confounders() {
     for expected in [
         "The data has no split of its own",
         "| TUBERCULOSIS | positive |",
-        "site (column of the table)",
+        "| site | table | 2 |",
         "test fold, drawn by patient",
         "North",
     ] {
@@ -248,7 +248,7 @@ fn everything_that_is_wrong_with_a_table_is_said_at_once() {
 /// A published split with every mistake that a data set can have.
 #[test]
 fn planted_leakage_duplicates_and_files_of_other_kinds_are_named() {
-    let workbench = Workbench::new(60, 6);
+    let workbench = Workbench::new(60, 12);
     let write = |path: &str, bytes: &[u8]| {
         let path = workbench.data().join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();

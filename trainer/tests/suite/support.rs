@@ -245,8 +245,8 @@ trainer:
     intended_use: {{ statement: Tests of the trainer on generated phantoms., age_years: [1.0, 5.0], views: [AP], modalities: [CR, DX, RG] }} }}
   robustness: {{ severities: [3] }}
   tracking: {{ store: {store} }}
-  gates: {{ min_images: {{ train: 8, select: 2, calibrate: 2, test: 2 }}, min_patients: null, min_auc: null, min_sensitivity: null,
-    min_specificity: null, target_sensitivity: false, external: {{ required: false }}, max_corruption_loss: null,
+  gates: {{ min_images: {{ train: 8, select: 2, calibrate: 2, test: 2 }}, min_patients: null, min_auc: 0.0, min_sensitivity: 0.0,
+    min_specificity: 0.0, target_sensitivity: false, external: {{ required: false }}, max_corruption_loss: null,
     max_border_auc: null, max_shortcut_loss: null }}
 ",
         seed = seed(),

@@ -1,7 +1,7 @@
 //! Card and report of data that is nobody's but the test's: they say what its configuration states and what was measured, and
 //! not one word of another data set.
 
-use crate::support::{Workbench, configure, first_phantom};
+use crate::support::{Workbench, first_phantom};
 use std::path::{Path, PathBuf};
 
 /// Words of data sets that have been used with this program.
@@ -37,41 +37,29 @@ pub(crate) fn state_other_provenance(workbench: &Workbench) {
             false,
         );
     }
-    configure(
-        workbench,
-        "data: { ",
-        "data: { name: 'Example Hospital, radiographs of 2031', classes: { NORMAL: negative, PNEUMONIA: positive, \
-         INFILTRATE: positive, DEVICE: exclude }, ",
+    workbench.set(
+        "
+data:
+  name: Example Hospital, radiographs of 2031
+  classes: { INFILTRATE: positive, DEVICE: exclude }
+export:
+  intended_use: { statement: Triage of phantoms at Example Hospital., age_years: [18.0, 99.0], views: [PA], modalities: [DX] }
+gates:
+  min_patients: { train: 4, select: 1, calibrate: 1, test: 1 }
+  min_auc: 0.6
+  min_sensitivity: 0.1
+  min_specificity: 0.1
+  max_corruption_loss: 1.0
+  max_border_auc: 1.0
+  max_shortcut_loss: 1.0
+provenance:
+  source: archive of Example Hospital
+  licence: agreement 17 of Example Hospital
+  population: made-up patients of 2031
+  label_method: drawn by a generator
+  limitations: [Phantoms have no lungs]
+",
     );
-    configure(
-        workbench,
-        "int8_max_flips: 0.5",
-        "int8_max_flips: 0.5, intended_use: { statement: 'Triage of phantoms at Example Hospital.', \
-         age_years: [18.0, 99.0], views: [PA], modalities: [DX] }",
-    );
-    configure(
-        workbench,
-        "min_patients: null, min_auc: null, min_sensitivity: null,
-    min_specificity: null,",
-        "min_patients: { train: 4, select: 1, calibrate: 1, test: 1 }, min_auc: 0.6, min_sensitivity: 0.1,
-    min_specificity: 0.1,",
-    );
-    configure(
-        workbench,
-        "max_corruption_loss: null,
-    max_border_auc: null, max_shortcut_loss: null",
-        "max_corruption_loss: 1.0,
-    max_border_auc: 1.0, max_shortcut_loss: 1.0",
-    );
-    let config = std::fs::read_to_string(workbench.config()).unwrap();
-    let provenance = "  provenance:
-    source: archive of Example Hospital
-    licence: agreement 17 of Example Hospital
-    population: made-up patients of 2031
-    label_method: drawn by a generator
-    limitations: [Phantoms have no lungs]
-";
-    std::fs::write(workbench.config(), format!("{}\n{provenance}", config.trim_end())).unwrap();
 }
 
 /// What was stated stands in the card and the report, what was not stated is said to be missing, and no foreign word stands in

@@ -187,7 +187,7 @@ mod tests {
         let (begun, begins) = mpsc::channel();
         let queued = crew.queue(load, move |()| {
             begun.send(()).unwrap();
-            drop(wait.recv());
+            let _ = wait.recv();
         });
         begins.recv_timeout(Duration::from_secs(10)).expect("it begins");
         (let_go, queued)

@@ -103,8 +103,8 @@ pub(super) struct Labels {
 
 /// State the truth about an image.
 ///
-/// The same statement twice in a row is one. Every other one is kept beside the earlier ones: the one that was found last counts, and of
-/// those found at the same moment the one that was written down last.
+/// Repeating the latest statement is a no-op. Every other statement is added, and the one with the latest `labelled_at` takes effect;
+/// of equals, the one recorded last.
 #[utoipa::path(
     post,
     path = "/v1/predictions/{id}/labels",

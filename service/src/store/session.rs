@@ -73,7 +73,8 @@ impl Session {
         let end = if self.begin.is_empty() { "" } else { "; COMMIT" };
         let asked = format!("{}SELECT {}{end}", self.begin, columns.join(", "));
         let row = sqlx::raw_sql(AssertSqlSafe(asked)).fetch_one(&mut self.connection).await?;
-        for (column, (name, expected)) in self.expected.iter().enumerate() {
+        // The mark, which stands last, first: in a shared session the other settings are another connection's.
+        for (column, (name, expected)) in self.expected.iter().enumerate().rev() {
             let found: String = row.try_get(column)?;
             if *name == MARK && found != *expected {
                 return Err(ConnectError::Shared);

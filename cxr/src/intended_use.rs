@@ -43,6 +43,13 @@ impl SitePatients {
         }
     }
 
+    /// Whether these patients are known to lie outside of a model's intended use, so that an image which states nothing of itself is
+    /// never answered.
+    #[must_use]
+    pub fn refers_all(&self, intended: &IntendedUse) -> bool {
+        intended.suits(&AcquisitionMetadata::default(), self) == Suitability::Outside
+    }
+
     /// Whether nothing is stated.
     pub const fn is_empty(&self) -> bool {
         self.age_years.is_none() && self.views.is_empty() && self.modalities.is_empty()

@@ -61,6 +61,12 @@ impl App {
         let store = Arc::new(Store::new(&config.database)?);
         let serving = Serving::load(&config.model, threads::COMPUTING, Some(&metrics))
             .with_context(|| format!("the model bundle {}", config.model.bundle.display()))?;
+        if config.patients.refers_all(&serving.model.manifest().intended_use) {
+            tracing::warn!(
+                "service.patients lies outside of the bundle's intended use: every image that does not state its age, view and \
+                 modality is referred"
+            );
+        }
         let slot = Arc::new(Slot::new(serving, Arc::clone(&metrics)));
         let candidate = candidate(&config.model)?;
         // After the models, whose memory is not theirs.

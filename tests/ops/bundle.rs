@@ -60,6 +60,7 @@ fn what_is_shown_is_what_the_manifest_says() {
     let folder = folder();
     let (shown, told) = bundle(folder.path(), &["inspect", "model"]);
     assert!(shown, "{told}");
+    assert!(told.contains("verdict       none: the bundle was not judged"), "{told}");
     let bytes = std::fs::read(folder.path().join("model/bundle.json")).unwrap();
     let manifest: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
     let text = |pointer: &str| manifest.pointer(pointer).and_then(|value| value.as_str()).unwrap().to_owned();

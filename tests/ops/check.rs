@@ -69,6 +69,17 @@ fn everything_that_serve_could_not_use_is_found_at_once() {
     assert!(!told.contains(PASSWORD), "a secret was printed: {told}");
 }
 
+/// The shipped bundle is for children: a site of adults would have every image referred that does not state its age.
+#[test]
+fn a_bundle_that_is_not_for_the_patients_of_the_site_is_named() {
+    let site = Site::migrated();
+    site.edit(|yaml| yaml.replacen("service:\n", "service:\n  patients: { age_years: [18, 90] }\n", 1));
+    let (fine, told) = site.run(&["check-config"]);
+    let found = problems(&told);
+    assert!(!fine && found.len() == 1 && found[0].0 == "patients", "{told}");
+    assert!(found[0].1.contains("outside of the bundle's intended use"), "{told}");
+}
+
 #[test]
 fn a_user_of_the_database_that_may_do_too_much_is_named() {
     let site = Site::migrated();

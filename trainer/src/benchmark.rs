@@ -183,7 +183,7 @@ fn manifest(
         git_commit: environment.git_commit.clone(),
         files: BTreeMap::new(),
         model,
-        labels: crate::dataset::index::CLASSES.map(str::to_owned),
+        labels: config.labels(),
         intended_use,
         acceptance: config.acceptance,
         preprocess: config.served_preprocess(),

@@ -103,26 +103,30 @@ pub fn probabilities(calibration: AffineCalibration, logits: &[f64]) -> Vec<f64>
     logits.iter().map(|logit| calibration.apply(*logit).value()).collect()
 }
 
-/// Refuses a calibrate fold that is too small to choose an operating point.
+/// Refuses a calibrate fold that is too small to choose an operating point. `share` is the fold's share of the data.
 ///
 /// # Errors
 /// Says how many images of which class are missing, and what a threshold would be worth that the positives at hand chose.
-pub fn check_enough(census: &Census, config: &Calibration) -> Result<()> {
+pub fn check_enough(census: &Census, config: &Calibration, share: f64) -> Result<()> {
     let least = config.min_per_class;
     let [negative, positive] = census.of_fold(policy::FOLD).map(|count| count.images);
     let missing = [("negative", negative), ("positive", positive)]
         .into_iter()
         .filter(|(_, n)| *n < least)
-        .map(|(label, n)| format!("{} more {label} images", least - n))
+        .map(|(label, n)| (label, least - n))
         .collect::<Vec<_>>();
+    let listed =
+        |line: &dyn Fn(&(&str, usize)) -> String| missing.iter().map(line).collect::<Vec<_>>().join(" and ");
     let target = config.target_sensitivity;
     ensure!(
         missing.is_empty(),
         "the calibrate fold has {negative} negative and {positive} positive images; trainer.calibration.min_per_class asks for {least} of \
-         each: {} are missing. Add data, or raise trainer.data.calibrate_fraction and start another run. An operating point for \
-         sensitivity {target} that {positive} positives choose is only sure to have {:.2} on new patients (95 % confidence); with {least} \
-         it is {:.2}",
-        missing.join(" and "),
+         each: {} are missing. The fold takes a share of {share} of the data: add about {} images in all, or raise \
+         trainer.data.calibrate_fraction. As long as nothing was trained in this run, it takes the new data or fraction; once something \
+         was, choose another --run. An operating point for sensitivity {target} that {positive} positives choose is only sure to have \
+         {:.2} on new patients (95 % confidence); with {least} it is {:.2}",
+        listed(&|(label, n)| format!("{n} more {label} images")),
+        listed(&|(label, n)| format!("{:.0} more {label}", (*n as f64 / share).ceil())),
         least_sensitivity(target, positive),
         least_sensitivity(target, least)
     );
@@ -134,7 +138,7 @@ pub fn check_enough(census: &Census, config: &Calibration) -> Result<()> {
 /// # Errors
 /// When the fold is too small or the scores do not allow it.
 pub fn calibrate(trained: &TrainedRun) -> Result<Calibrated> {
-    check_enough(&Census::of(trained)?, &trained.config.calibration)?;
+    check_enough(&Census::of(trained)?, &trained.config.calibration, trained.config.data.calibrate_fraction)?;
     let (config, seed) = (&trained.config.calibration, trained.config.seed);
     let train = trained.score(Fold::Train)?.1.embeddings;
     let embedding = embedding_reference(&train, config.components, config.ood_score)?;
@@ -201,7 +205,7 @@ fn report(calibrated: &Calibrated) {
     ));
     for sets in &calibrated.conformal {
         say(format!(
-            "conformal sets at {}: normal up to {:.4}, pneumonia from {:.4}",
+            "conformal sets at {}: negative up to {:.4}, positive from {:.4}",
             sets.alpha, sets.normal_up_to, sets.pneumonia_from
         ));
     }

@@ -116,7 +116,7 @@ impl Config {
             }
         }
         config.tracking = config.tracking.named_after(&config.export.name);
-        config.check()?;
+        config.check().map_err(|error| layers::with_file(files, &error))?;
         Ok(config)
     }
 

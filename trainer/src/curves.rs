@@ -1,8 +1,8 @@
 //! Metrics per epoch as a table and as curves.
 
 use crate::checkpoint::EpochMetrics;
-use anyhow::{Context, Result};
-use plotters::prelude::*;
+use crate::figures::{Along, Axes, Form, Series, charts, span};
+use anyhow::Result;
 use std::fmt::Write as _;
 
 /// The history as CSV.
@@ -20,52 +20,52 @@ pub fn csv(history: &[EpochMetrics]) -> String {
     text
 }
 
-/// Losses on the left, area under the curve on the right.
+/// Losses on the left, area under the curve on the right, each with the epoch whose weights are kept.
 ///
 /// # Errors
 /// When drawing fails.
-pub fn svg(history: &[EpochMetrics]) -> Result<String> {
-    let mut text = String::new();
-    {
-        let root = SVGBackend::with_string(&mut text, (960, 400)).into_drawing_area();
-        root.fill(&WHITE)?;
-        let (left, right) = root.split_horizontally(480);
-        let curve = |value: fn(&EpochMetrics) -> f64| {
-            history.iter().map(|e| (e.epoch as f64, value(e))).collect::<Vec<_>>()
-        };
-        draw(
-            &left,
-            "loss",
-            &[("train, augmented", BLUE, curve(|e| e.train_loss)), ("select", RED, curve(|e| e.select_loss))],
-        )?;
-        draw(&right, "AUC", &[("select", RED, curve(|e| e.select_auc))])?;
-        root.present()?;
-    }
-    Ok(text)
+pub fn svg(history: &[EpochMetrics], kept: Option<usize>) -> Result<String> {
+    let curve = |name: &str, value: fn(&EpochMetrics) -> f64| {
+        Series::new(name, history.iter().map(|e| (e.epoch as f64, value(e))).collect(), Form::Marks)
+    };
+    let mut losses =
+        vec![curve("select fold", |e| e.select_loss), curve("train fold, augmented", |e| e.train_loss)];
+    let mut areas = vec![curve("select fold", |e| e.select_auc)];
+    let [of_loss, of_area] = [&mut losses, &mut areas].map(|series| {
+        let range = span(series.iter().flat_map(|series| &series.points).map(|point| point.1));
+        if let Some(epoch) = kept {
+            let ends = [range.start, range.end].map(|y| (epoch as f64, y));
+            series.push(Series::new(format!("kept: epoch {epoch}"), ends.to_vec(), Form::Dashes));
+        }
+        range
+    });
+    let epochs = 0.5..history.len().max(2) as f64 + 0.5;
+    let axes = |title, y| Axes { title, x: "epoch", y, along: Along::Whole };
+    charts(&[
+        (axes("Loss by epoch", "loss"), (epochs.clone(), of_loss), &losses),
+        (axes("Area under the ROC curve by epoch", "AUC"), (epochs, of_area), &areas),
+    ])
 }
 
-/// A named curve: its colour and its points.
-type Curve<'a> = (&'a str, RGBColor, Vec<(f64, f64)>);
-type Panel<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn draw(panel: &Panel, title: &str, curves: &[Curve]) -> Result<()> {
-    let values = || curves.iter().flat_map(|(_, _, points)| points.iter().map(|point| point.1));
-    let (low, high) = (values().fold(f64::INFINITY, f64::min), values().fold(f64::NEG_INFINITY, f64::max));
-    let margin = ((high - low) * 0.1).max(1e-3);
-    let n_epochs = curves.first().context("no curve")?.2.len() as f64;
-    let mut chart = ChartBuilder::on(panel)
-        .margin(12)
-        .x_label_area_size(36)
-        .y_label_area_size(56)
-        .build_cartesian_2d(1.0..n_epochs.max(2.0), low - margin..high + margin)?;
-    chart.configure_mesh().x_desc("epoch").y_desc(title).light_line_style(TRANSPARENT).draw()?;
-    for (name, colour, points) in curves {
-        let colour = *colour;
-        chart
-            .draw_series(LineSeries::new(points.iter().copied(), colour.stroke_width(2)))?
-            .label(*name)
-            .legend(move |(x, y)| PathElement::new(vec![(x, y), (x + 16, y)], colour.stroke_width(2)));
+    #[test]
+    fn the_curves_count_whole_epochs_and_show_the_kept_one() {
+        let history = [1, 2, 3].map(|epoch| EpochMetrics {
+            epoch,
+            step: 10 * epoch,
+            train_loss: 1.0 / epoch as f64,
+            select_loss: 1.1 / epoch as f64,
+            select_auc: 0.6 + 0.1 * epoch as f64,
+            learning_rate: 1e-3,
+            images_per_second: 1.0,
+        });
+        let drawn = svg(&history, Some(2)).unwrap();
+        assert!(drawn.contains("kept: epoch 2") && drawn.contains("train fold, augmented"), "{drawn}");
+        let texts: Vec<&str> = drawn.split(['<', '>']).map(str::trim).collect();
+        assert!(texts.contains(&"3") && !texts.contains(&"1.5"), "{texts:?}");
+        assert!(svg(&[], None).is_ok(), "nothing to draw is no error");
     }
-    chart.configure_series_labels().background_style(WHITE).border_style(BLACK.mix(0.3)).draw()?;
-    Ok(())
 }

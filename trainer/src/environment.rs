@@ -4,6 +4,7 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::num::NonZero;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -25,7 +26,7 @@ pub struct Environment {
     pub compute_threads: i32,
     /// libtorch, Rust and this program.
     pub libraries: BTreeMap<String, String>,
-    /// Commit of the working tree, with `+changes` where it differs; none outside a repository.
+    /// Commit of the program's working tree, with `+changes` where it differs; none where the program lies in none.
     pub git_commit: Option<String>,
 }
 
@@ -60,11 +61,23 @@ pub fn now() -> Result<String> {
     Ok(OffsetDateTime::now_utc().replace_nanosecond(0)?.format(&Rfc3339)?)
 }
 
-/// Commit of the working tree around the current directory.
+/// Commit of the repository that this program was built in, as far as it still lies there: the folder that a command is started in may
+/// belong to another one.
 pub fn git_commit() -> Option<String> {
+    commit_of(&repository_of(&std::env::current_exe().ok()?)?)
+}
+
+/// The repository of the trainer in which a program lies.
+fn repository_of(program: &Path) -> Option<PathBuf> {
+    let program = program.canonicalize().ok()?;
+    let around = program.ancestors().skip(1).find(|folder| folder.join(".git").exists())?;
+    around.join("trainer/Cargo.toml").is_file().then(|| around.to_owned())
+}
+
+fn commit_of(repository: &Path) -> Option<String> {
     let git = |arguments: &[&str]| {
-        let output =
-            Command::new("git").args(arguments).output().ok().filter(|output| output.status.success())?;
+        let output = Command::new("git").current_dir(repository).args(arguments).output().ok();
+        let output = output.filter(|output| output.status.success())?;
         String::from_utf8(output.stdout).ok().map(|text| text.trim().to_owned())
     };
     let commit = git(&["rev-parse", "--verify", "HEAD"])?;
@@ -86,4 +99,23 @@ fn processor() -> String {
         .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
         .map_or("unknown", |(_, name)| name);
     format!("{model}, {} hardware threads", std::thread::available_parallelism().map_or(1, NonZero::get))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_commit_is_that_of_the_trainers_own_repository() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        let program = root.join("target/release/cxr-trainer");
+        std::fs::create_dir_all(root.join("target/release")).unwrap();
+        std::fs::write(&program, "").unwrap();
+        std::fs::create_dir(root.join(".git")).unwrap();
+        assert_eq!(repository_of(&program), None, "somebody else's repository");
+        std::fs::create_dir(root.join("trainer")).unwrap();
+        std::fs::write(root.join("trainer/Cargo.toml"), "").unwrap();
+        assert_eq!(repository_of(&program), Some(root));
+    }
 }

@@ -224,11 +224,24 @@ fn print(figures: &FoldEvaluation, confusion: ConfusionMatrix, details: &Details
         let [low, high] = measured.ci95;
         say(format!("  {name:<12} {:.4}  [{low:.4}, {high:.4}]  n {}", measured.value, measured.n));
     }
-    say(format!("  {confusion:?}"));
+    say(format!("  {}", counted(confusion)));
     for line in details.lines() {
         say(format!("- {line}"));
     }
 }
+
+/// The four counts in words.
+fn counted(found: ConfusionMatrix) -> String {
+    let ConfusionMatrix { true_positives, false_positives, true_negatives, false_negatives } = found;
+    format!(
+        "true positives {true_positives}, false negatives {false_negatives}, false positives {false_positives}, true negatives \
+         {true_negatives}"
+    )
+}
+
+/// What a reader of the expected calibration error must know: in a resample some images stand twice and others not at all, so that
+/// its bins look worse calibrated than those of the images themselves.
+pub const ECE_NOTE: &str = "Resampling makes the ECE larger than it is: its interval is cautious, and can begin above the value itself.";
 
 /// The figures by name, in the order in which they are shown.
 pub fn rows(figures: &FoldEvaluation) -> [(&'static str, Measured); 8] {
@@ -271,4 +284,16 @@ fn scores_csv(pixels: &Pixels, scores: &Scores, calibrated: &Calibrated) -> Resu
         )?;
     }
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_printed_in_words() {
+        let found = ConfusionMatrix::at(&[0.9, 0.8, 0.1], &[true, false, false], 0.5);
+        let words = "true positives 1, false negatives 0, false positives 1, true negatives 1";
+        assert_eq!(counted(found), words);
+    }
 }

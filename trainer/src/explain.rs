@@ -32,13 +32,13 @@ const NO_LUNGS: &str = "not measured: no lung segmentation";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// A pneumonia that was flagged.
+    /// A positive that was flagged.
     TruePositive,
-    /// A normal image that was flagged.
+    /// A negative that was flagged.
     FalsePositive,
-    /// A pneumonia that was missed.
+    /// A positive that was missed.
     FalseNegative,
-    /// A normal image that was not flagged.
+    /// A negative that was not flagged.
     TrueNegative,
 }
 

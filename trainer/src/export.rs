@@ -30,6 +30,7 @@ use crate::train::decode;
 use crate::trained::TrainedRun;
 use anyhow::{Context, Result, ensure};
 use card::{Card, Facts};
+pub(crate) use card::{NO_ORIGINALS, thresholds};
 use cxr::bundle::{
     Bundle, Evaluation, FileDigest, Golden, Manifest, Provenance, SCHEMA_VERSION, Trust, Variant, key_id,
     sha256_hex,
@@ -151,7 +152,12 @@ pub fn open(folder: &Path, trust: &Trust) -> Result<Bundle> {
 /// # Errors
 /// Names the file.
 pub fn signing_key(file: &Path) -> Result<SigningKey> {
-    let pem = std::fs::read_to_string(file).with_context(|| format!("{}: cannot be read", file.display()))?;
+    let pem = std::fs::read_to_string(file).with_context(|| {
+        format!(
+            "{}: cannot be read; pass --signing-key FILE, or set trainer.export.signing_key to the private key that signs",
+            file.display()
+        )
+    })?;
     SigningKey::from_pkcs8_pem(&pem)
         .with_context(|| format!("{}: is no Ed25519 key in PKCS#8 PEM", file.display()))
 }
@@ -241,7 +247,7 @@ fn manifest(
         git_commit: environment.git_commit.clone(),
         files: BTreeMap::new(),
         model: onnx::contract(config.model.architecture, size),
-        labels: crate::dataset::index::CLASSES.map(str::to_owned),
+        labels: config.labels(),
         intended_use: config.export.intended_use.clone(),
         acceptance: config.acceptance,
         preprocess: config.served_preprocess(),

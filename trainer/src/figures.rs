@@ -3,9 +3,19 @@
 use anyhow::{Context, Result};
 use plotters::coord::Shift;
 use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
 use std::ops::Range;
 
+/// Columns and rows of a chart, in pixels.
 const SIZE: (u32, u32) = (640, 440);
+/// Columns and rows of a chart among many.
+const SMALL: (u32, u32) = (420, 300);
+/// Charts of the full size on one figure; more are small ones.
+const FEW: usize = 4;
+/// Rows of a line of the legend.
+const LEGEND_LINE: u32 = 18;
+/// Columns of a letter of the legend, rather too wide than too narrow: no font is at hand to measure with.
+const LETTER: u32 = 7;
 /// Colours that stay apart for the colour-blind (Okabe and Ito 2008), then lighter and darker ones.
 const COLOURS: [RGBColor; 12] = [
     RGBColor(0, 114, 178),
@@ -31,19 +41,36 @@ pub struct Axes<'a> {
     pub x: &'a str,
     /// Beside it, with the unit.
     pub y: &'a str,
+    /// What stands along the x axis.
+    pub along: Along<'a>,
+}
+
+/// What stands along an x axis.
+#[derive(Debug, Clone, Copy)]
+pub enum Along<'a> {
+    /// Numbers.
+    Numbers,
+    /// Whole numbers alone, such as epochs.
+    Whole,
+    /// Names at the places 0, 1, 2 and so on.
+    Names(&'a [&'a str]),
 }
 
 /// How points are drawn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Form {
     /// Joined.
     Line,
+    /// Joined, with a mark at each: few points, or some that stand alone.
+    Marks,
     /// Joined by a thin line of dashes: a reference.
     Dashes,
     /// Points alone.
     Points,
-    /// Bars from zero, as wide as the distance to the next point.
-    Bars,
+    /// Bars from zero of this width, to the right of their points.
+    Bars(f64),
+    /// The outline of such bars: several of them on one chart stay apart where filled ones mix.
+    Steps(f64),
 }
 
 /// A named series.
@@ -55,17 +82,26 @@ pub struct Series {
     pub points: Vec<(f64, f64)>,
     /// How it is drawn.
     pub form: Form,
+    /// Written above each point; empty for nothing.
+    pub notes: Vec<String>,
 }
 
 impl Series {
     /// A joined series.
     pub fn line(name: impl Into<String>, points: Vec<(f64, f64)>) -> Self {
-        Self { name: name.into(), points, form: Form::Line }
+        Self::new(name, points, Form::Line)
     }
 
     /// A series in another form.
     pub fn new(name: impl Into<String>, points: Vec<(f64, f64)>, form: Form) -> Self {
-        Self { name: name.into(), points, form }
+        Self { name: name.into(), points, form, notes: Vec::new() }
+    }
+
+    /// The same with a note above each point.
+    #[must_use]
+    pub fn noted(mut self, notes: Vec<String>) -> Self {
+        self.notes = notes;
+        self
     }
 
     /// A histogram of values in `bins` equal bins over `range`, as shares of all values.
@@ -79,7 +115,7 @@ impl Series {
         let share = |(bin, count): (usize, &usize)| {
             (range.start + bin as f64 * width, *count as f64 / values.len().max(1) as f64)
         };
-        Self::new(name, counts.iter().enumerate().map(share).collect(), Form::Bars)
+        Self::new(name, counts.iter().enumerate().map(share).collect(), Form::Steps(width))
     }
 }
 
@@ -91,22 +127,48 @@ pub fn chart(axes: &Axes, ranges: (Range<f64>, Range<f64>), series: &[Series]) -
     charts(&[(*axes, ranges, series)])
 }
 
-/// Several charts side by side.
+/// Several charts, two in a row; small ones, three in a row, where they are many.
 ///
 /// # Errors
 /// When drawing fails.
 pub fn charts(panels: &[(Axes, (Range<f64>, Range<f64>), &[Series])]) -> Result<String> {
+    let (size, most) = if panels.len() > FEW { (SMALL, 3) } else { (SIZE, 2) };
+    let columns = panels.len().clamp(1, most);
+    let rows = panels.len().div_ceil(columns).max(1);
     let mut text = String::new();
     {
-        let size = (SIZE.0 * panels.len() as u32, SIZE.1);
+        let size = (size.0 * columns as u32, size.1 * rows as u32);
         let root = SVGBackend::with_string(&mut text, size).into_drawing_area();
         root.fill(&WHITE)?;
-        for (area, (axes, ranges, series)) in root.split_evenly((1, panels.len())).iter().zip(panels) {
+        for (area, (axes, ranges, series)) in root.split_evenly((rows, columns)).iter().zip(panels) {
             draw(area, axes, ranges, series).with_context(|| format!("the chart {:?}", axes.title))?;
         }
         root.present()?;
     }
     Ok(text)
+}
+
+/// From the smallest to the largest value, with room at both ends, also where they are one.
+pub fn span(values: impl Iterator<Item = f64>) -> Range<f64> {
+    let (low, high) =
+        values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
+    if low > high {
+        return 0.0..1.0;
+    }
+    let room = if high - low > 1e-9 { (high - low) * 0.04 } else { (high.abs() * 0.1).max(0.01) };
+    low - room..high + room
+}
+
+/// The end of a y axis from zero: a little above the highest point.
+pub fn top(series: &[Series]) -> f64 {
+    let heights = series.iter().flat_map(|series| &series.points).map(|point| point.1);
+    1.1 * heights.fold(1e-3, f64::max)
+}
+
+/// A number on an axis, without needless zeros.
+pub fn tick(value: f64) -> String {
+    // Adding zero turns the zero below zero into the plain one.
+    ((value * 1e6).round() / 1e6 + 0.0).to_string()
 }
 
 fn draw(
@@ -115,42 +177,168 @@ fn draw(
     (x, y): &(Range<f64>, Range<f64>),
     series: &[Series],
 ) -> Result<()> {
-    let mut chart = ChartBuilder::on(area)
+    let coloured: Vec<(&Series, RGBColor)> = series.iter().zip(COLOURS.into_iter().cycle()).collect();
+    let (width, height) = area.dim_in_pixel();
+    let keys = keys(&coloured, width);
+    let n_lines = keys.last().map_or(0, |key| key.line + 1);
+    // Below the chart, not on it: a legend on the chart hides some of the data.
+    let (area, below) = area.split_vertically(height - n_lines * LEGEND_LINE - u32::from(n_lines > 0) * 6);
+    let mut chart = ChartBuilder::on(&area)
         .caption(axes.title, ("sans-serif", 18))
         .margin(12)
         .x_label_area_size(40)
         .y_label_area_size(60)
         .build_cartesian_2d(x.clone(), y.clone())?;
-    chart.configure_mesh().x_desc(axes.x).y_desc(axes.y).light_line_style(TRANSPARENT).draw()?;
-    for (series, colour) in series.iter().zip(COLOURS.into_iter().cycle()) {
+    let label = |value: &f64| match axes.along {
+        Along::Names(names) if (value - value.round()).abs() < 1e-6 && value.round() >= 0.0 => {
+            names.get(value.round() as usize).copied().unwrap_or_default().to_owned()
+        }
+        Along::Names(_) => String::new(),
+        Along::Numbers | Along::Whole => tick(*value),
+    };
+    let n_labels = match axes.along {
+        // No more than stand side by side without touching.
+        Along::Numbers => (width / 58).clamp(4, 11) as usize,
+        // No more than there are whole numbers: a finer step would not fit.
+        Along::Whole => ((x.end - x.start) as usize).clamp(1, 10),
+        // With the places half-way between the names, which stay empty.
+        Along::Names(names) => 2 * names.len() + 1,
+    };
+    let mut mesh = chart.configure_mesh();
+    mesh.x_desc(axes.x).y_desc(axes.y).light_line_style(TRANSPARENT).x_labels(n_labels);
+    mesh.x_label_formatter(&label).y_label_formatter(&|value| tick(*value)).draw()?;
+    for (series, colour) in coloured {
         let points = series.points.iter().copied();
-        let drawn = match series.form {
+        match series.form {
             Form::Line => chart.draw_series(LineSeries::new(points, colour.stroke_width(2)))?,
+            Form::Marks => {
+                let style = colour.stroke_width(2).filled();
+                chart.draw_series(LineSeries::new(points, style).point_size(4))?
+            }
             Form::Dashes => {
                 chart.draw_series(DashedLineSeries::new(points, 5, 4, BLACK.mix(0.5).stroke_width(1)))?
             }
-            Form::Points => chart.draw_series(points.map(|at| Circle::new(at, 3, colour.filled())))?,
-            Form::Bars => {
-                let width = series.points.windows(2).map(|w| w[1].0 - w[0].0).fold(f64::MAX, f64::min);
+            Form::Points => chart.draw_series(points.map(|at| Circle::new(at, 4, colour.filled())))?,
+            Form::Bars(width) => {
                 let bar = |(left, height)| {
                     Rectangle::new([(left, 0.0), (left + width, height)], colour.mix(0.45).filled())
                 };
                 chart.draw_series(points.map(bar))?
             }
+            Form::Steps(width) => {
+                let outline = outline(&series.points, width);
+                chart.draw_series(LineSeries::new(outline, colour.stroke_width(2)))?
+            }
         };
-        if !series.name.is_empty() {
-            drawn
-                .label(series.name.clone())
-                .legend(move |(x, y)| PathElement::new(vec![(x, y), (x + 16, y)], colour.stroke_width(3)));
-        }
+        let style = ("sans-serif", 12).into_font().color(&colour).pos(Pos::new(HPos::Center, VPos::Bottom));
+        let middle = if let Form::Bars(width) = series.form { width / 2.0 } else { 0.0 };
+        let notes = series.points.iter().zip(&series.notes).map(|((x, y), note)| {
+            EmptyElement::at((x + middle, *y)) + Text::new(note.clone(), (0, -5), style.clone())
+        });
+        chart.draw_series(notes)?;
     }
-    if series.iter().any(|series| !series.name.is_empty()) {
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::LowerLeft)
-            .background_style(WHITE.mix(0.8))
-            .border_style(BLACK.mix(0.3))
-            .draw()?;
+    for key in &keys {
+        key.draw(&below)?;
     }
     Ok(())
+}
+
+/// The corners of the outline of bars that stand side by side.
+fn outline(points: &[(f64, f64)], width: f64) -> Vec<(f64, f64)> {
+    let corners = points.iter().flat_map(|(left, height)| [(*left, *height), (left + width, *height)]);
+    let ends = points.first().zip(points.last());
+    let (first, last) = ends.map(|(first, last)| ((first.0, 0.0), (last.0 + width, 0.0))).unzip();
+    first.into_iter().chain(corners).chain(last).collect()
+}
+
+/// One entry of a legend.
+struct Key<'a> {
+    series: &'a Series,
+    colour: RGBColor,
+    left: u32,
+    line: u32,
+}
+
+/// The entries of the named series, in as many lines as they need.
+fn keys<'a>(series: &[(&'a Series, RGBColor)], width: u32) -> Vec<Key<'a>> {
+    const LEFT: u32 = 60;
+    let (mut left, mut line) = (LEFT, 0);
+    let named = series.iter().filter(|(series, _)| !series.name.is_empty());
+    named
+        .map(|(series, colour)| {
+            let length = 40 + LETTER * series.name.chars().count() as u32;
+            if left > LEFT && left + length > width {
+                (left, line) = (LEFT, line + 1);
+            }
+            let key = Key { series, colour: *colour, left, line };
+            left += length;
+            key
+        })
+        .collect()
+}
+
+impl Key<'_> {
+    /// A sample of what the series looks like, and its name.
+    fn draw(&self, area: &DrawingArea<SVGBackend, Shift>) -> Result<()> {
+        let (left, y) = (self.left as i32, (self.line * LEGEND_LINE + LEGEND_LINE / 2) as i32);
+        let (ends, colour) = (vec![(left, y), (left + 20, y)], self.colour);
+        let mark = Circle::new((left + 10, y), 4, colour.filled());
+        match self.series.form {
+            Form::Line | Form::Steps(_) => area.draw(&PathElement::new(ends, colour.stroke_width(2)))?,
+            Form::Marks => {
+                area.draw(&PathElement::new(ends, colour.stroke_width(2)))?;
+                area.draw(&mark)?;
+            }
+            Form::Points => area.draw(&mark)?,
+            Form::Dashes => {
+                for dash in [0, 8, 16].map(|from| vec![(left + from, y), (left + from + 4, y)]) {
+                    area.draw(&PathElement::new(dash, BLACK.mix(0.5).stroke_width(1)))?;
+                }
+            }
+            Form::Bars(_) => {
+                area.draw(&Rectangle::new([(left, y - 5), (left + 20, y + 5)], colour.mix(0.45).filled()))?;
+            }
+        }
+        let style = ("sans-serif", 13).into_font().color(&BLACK).pos(Pos::new(HPos::Left, VPos::Center));
+        area.draw(&Text::new(self.series.name.clone(), (left + 26, y), style))?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_legend_stands_below_the_chart_in_as_many_lines_as_it_needs() {
+        let series = ["first of the classes", "second", "", "third of the classes"]
+            .map(|name| Series::line(name, Vec::new()));
+        let coloured: Vec<_> = series.iter().map(|series| (series, COLOURS[0])).collect();
+        let places = |width| keys(&coloured, width).iter().map(|key| key.line).collect::<Vec<_>>();
+        assert_eq!(places(640), [0, 0, 0]);
+        assert_eq!(places(400), [0, 0, 1]);
+    }
+
+    #[test]
+    fn names_counts_and_whole_numbers_stand_on_the_axes() {
+        let bars = Series::new("a", vec![(-0.4, 7.0), (0.6, 9.0)], Form::Bars(0.8));
+        let bars = [bars.noted(vec!["7 images".to_owned(), "9 images".to_owned()])];
+        let axes = Axes { title: "t", x: "split", y: "images", along: Along::Names(&["train", "val"]) };
+        let svg = chart(&axes, (-0.5..1.5, 0.0..10.0), &bars).unwrap();
+        for text in ["train", "val", "7 images", "9 images"] {
+            assert!(svg.contains(text), "{text} in {svg}");
+        }
+        let epochs = Axes { along: Along::Whole, ..axes };
+        let line = [Series::new("", vec![(1.0, 1.0), (3.0, 2.0)], Form::Marks)];
+        let svg = chart(&epochs, (0.5..3.5, 0.0..10.0), &line).unwrap();
+        assert!(!svg.contains("\n1.5\n") && !svg.contains(">1.5<"), "{svg}");
+        assert_eq!([tick(-0.0), tick(0.25), tick(120.0)], ["0", "0.25", "120"]);
+    }
+
+    #[test]
+    fn an_outline_starts_and_ends_at_zero() {
+        let corners = [(0.0, 0.0), (0.0, 0.5), (1.0, 0.5), (1.0, 0.2), (2.0, 0.2), (2.0, 0.0)];
+        assert_eq!(outline(&[(0.0, 0.5), (1.0, 0.2)], 1.0), corners);
+        assert_eq!(outline(&[], 1.0), []);
+    }
 }

@@ -7,6 +7,10 @@ use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 
+const GITIGNORE: &str = ".gitignore";
+const KEPT_OUT: &[u8] =
+    b"# Images, file names and figures of patients: nothing here belongs in a repository.\n*\n";
+
 /// Writes a file so that a crash or a power cut leaves the old content or the new, and nothing else.
 ///
 /// # Errors
@@ -56,14 +60,16 @@ pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T
 /// # Errors
 /// Names the file.
 pub fn keep_out_of_git(folder: &Path) -> Result<()> {
-    let file = folder.join(".gitignore");
+    let file = folder.join(GITIGNORE);
     if file.exists() {
         return Ok(());
     }
-    write_atomically(
-        &file,
-        b"# Images, file names and figures of patients: nothing here belongs in a repository.\n*\n",
-    )
+    write_atomically(&file, KEPT_OUT)
+}
+
+/// Whether [`keep_out_of_git`] was here: the folder is the trainer's own.
+pub fn is_kept_out_of_git(folder: &Path) -> bool {
+    std::fs::read(folder.join(GITIGNORE)).is_ok_and(|text| text == KEPT_OUT)
 }
 
 /// Writes a figure into the run's folder `figures`.

@@ -17,6 +17,8 @@ use standing::GatesStanding;
 
 /// The file in the run directory and in a bundle.
 pub const FILE: &str = "fitness.json";
+/// What stands before the reason for the release of a network that is not shown to be fit.
+pub(crate) const RELEASED_ANYWAY: &str = "Released all the same, because";
 /// The tag of runs and versions in the registry.
 pub const VERDICT_TAG: &str = "cxr_verdict";
 
@@ -191,8 +193,8 @@ impl Fitness {
             return Ok(());
         }
         bail!(
-            "not released. {} Mend that, or state gates that suit the use before the test fold is looked at (trainer.gates), or release \
-             it nevertheless with --release-reason \"TEXT\", which model card and report repeat",
+            "not released. {} Improve the model, or release it anyway with --release-reason \"TEXT\", which card and report repeat. Do \
+             not change the gates (trainer.gates) after you have seen the test results.",
             self.sentence()
         )
     }
@@ -203,7 +205,7 @@ impl Fitness {
         if String::from_utf8_lossy(&report).contains(reason.as_str()) {
             return report;
         }
-        let notice = format!("> {} Released nevertheless: {reason}\n\n", self.sentence());
+        let notice = format!("> {} {RELEASED_ANYWAY}: {reason}\n\n", self.sentence());
         [notice.into_bytes(), report].concat()
     }
 
@@ -226,7 +228,7 @@ impl Fitness {
         let texts =
             |of: &dyn Fn(&Check) -> Option<String>| self.checks.iter().filter_map(of).collect::<Vec<_>>();
         let failed = texts(&|Check { what, asked, found, outcome }| {
-            (*outcome == Outcome::Failed).then(|| format!("{what} {found}, asked {asked}"))
+            (*outcome == Outcome::Failed).then(|| format!("{what} {found}, asked: {asked}"))
         });
         let few = texts(&|Check { what, found, outcome, .. }| match outcome {
             Outcome::NotEnough(more) => Some(format!("{what} {found}: {more}")),
@@ -247,21 +249,23 @@ impl Fitness {
         failed.into_iter().chain(also).collect::<Vec<_>>().join("; ")
     }
 
-    /// Prints every gate, and the verdict.
+    /// Prints every gate, and the verdict where no refusal repeats it.
     pub fn report(&self) {
         for [what, asked, found, outcome] in self.rows() {
-            say(format!("  {what}: {found}; asked {asked}: {outcome}"));
+            say(format!("  {what}: {found}; asked: {asked}; {outcome}"));
         }
-        say(self.sentence());
+        if self.ensure_releasable().is_ok() {
+            say(self.sentence());
+        }
     }
 
     /// What the gates say of missing data; none where it is enough for each of them.
     pub fn missing_data(&self) -> Option<String> {
         let more = self.checks.iter().filter_map(|check| match &check.outcome {
-            Outcome::NotEnough(more) => Some(more.as_str()),
+            Outcome::NotEnough(more) => Some(format!("{}: {more}", check.what.trim_end_matches(':'))),
             _ => None,
         });
-        let more: Vec<&str> = more.collect();
+        let more: Vec<String> = more.collect();
         (!more.is_empty()).then(|| more.join("; "))
     }
 
@@ -281,17 +285,18 @@ impl Fitness {
         self.checks.iter().map(row).collect()
     }
 
-    /// What a reader of the table must know: when the gates were stated, what they leave out, why it was released.
+    /// What a reader of the table must know: when the gates were stated, what they leave out or ask less than usual for, why it was
+    /// released.
     pub fn notes(&self) -> Vec<(&'static str, String)> {
         let mut notes = vec![("When the gates were stated", self.gates_standing.to_string())];
         if !self.not_asked.is_empty() {
             notes.push(("Not asked for by the gates", self.not_asked.join("; ")));
         }
-        notes.extend(
-            self.released_although
-                .iter()
-                .map(|reason| ("Released although it is not shown to be fit", reason.clone())),
-        );
+        let looser = self.gates.looser_than_default();
+        if !looser.is_empty() {
+            notes.push(("Looser than the defaults (in brackets)", looser.join(", ")));
+        }
+        notes.extend(self.released_although.iter().map(|reason| (RELEASED_ANYWAY, reason.clone())));
         notes
     }
 }

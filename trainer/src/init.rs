@@ -10,7 +10,7 @@ mod written;
 use crate::audit::{count, count_lines};
 use crate::config::Config;
 use crate::console::say;
-use crate::dataset::index::Index;
+use crate::dataset::index::{Index, OfficialSplit};
 use crate::export::signing_key;
 use answers::Answers;
 use anyhow::{Context, Result, ensure};
@@ -38,12 +38,13 @@ pub fn init(
     let look = Look::at(folder)?;
     say(format!("{}: {}", look.root.display(), look.describe()));
     let settled = settle(&look, answers, questions)?;
-    let file = Draft::write(out, &written::written(&look, &settled, out))?;
+    let run = free_run();
+    let file = Draft::write(out, &written::written(&look, &settled, out, &run))?;
     let config = Config::load(std::slice::from_ref(&file.path), None)?;
     config.check_for_bundle()?;
     let index = Index::of(&config)?;
     for line in count_lines(
-        count(index.entries.iter().map(|entry| (entry.split.name(), entry)))
+        count(index.entries.iter().map(|entry| (part(entry.split), entry)))
             .iter()
             .map(|(split, of)| (*split, of)),
     ) {
@@ -53,16 +54,33 @@ pub fn init(
     if settled.signing_key.exists() {
         signing_key(&settled.signing_key)?;
     } else {
-        let public = key::make(&settled.signing_key)?;
+        let (public, ignoring) = key::make(&settled.signing_key)?;
         say(format!(
-            "{}: a new private key that signs bundles; keep it secret. Who checks them needs {}",
+            "{}: a new private key that signs bundles; keep it secret, and keep a copy of it elsewhere: {} tells git to ignore it. Who checks the bundles needs {}",
             settled.signing_key.display(),
+            ignoring.display(),
             public.display()
         ));
     }
     file.keep(out)?;
-    say(format!("{0}: written. Next: cxr-trainer run --config {0} --run runs/first", out.display()));
+    say(format!("{0}: written. Next: cxr-trainer run --config {0} --run {run}", out.display()));
     Ok(())
+}
+
+/// What a part of the data is called here: data without a split has one part.
+const fn part(split: OfficialSplit) -> &'static str {
+    match split {
+        OfficialSplit::None => "all",
+        split => split.name(),
+    }
+}
+
+/// A run directory of which there is nothing yet.
+fn free_run() -> String {
+    let named = ["first", "second", "third", "fourth", "fifth"].map(str::to_owned);
+    let mut runs =
+        named.into_iter().chain((6..).map(|n: u64| n.to_string())).map(|name| format!("runs/{name}"));
+    runs.find(|run| !Path::new(run).exists()).unwrap_or_default()
 }
 
 /// The file under another name, until it is known to work.

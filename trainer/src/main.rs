@@ -12,7 +12,7 @@ use commands::{
 };
 use cxr_trainer::allocator;
 
-/// Trains, calibrates, evaluates and exports the pneumonia classifier.
+/// Trains, calibrates, evaluates and exports a classifier of chest radiographs.
 ///
 /// `init` writes a configuration for a folder of radiographs; the other commands take it with --config.
 #[derive(Debug, Parser)]

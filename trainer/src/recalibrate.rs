@@ -14,7 +14,7 @@ use crate::evaluate::measure::Sample;
 use crate::export::revision::{self, Revision};
 use crate::export::{self, Delivered};
 use crate::fitness;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use cxr::bundle::{Bundle, Manifest, Measured, Trust};
 use cxr::calibrate::compare::{Method, cross_validated, grouped_parts};
 use cxr::decide::OperatingPoint;
@@ -102,8 +102,9 @@ pub fn recalibrate(config: &Config, request: &Request) -> Result<(Recalibration,
     let labelled = Labelled::read(request.labels, &expected)?;
     let (found, policy) = fit(config, request, &bundle, &labelled, ancestors.clone())?;
     report(&found, &labelled, &bundle.manifest().labels);
-    ensure_better(&found, config, request.force, &bundle.manifest().labels)?;
-    recalibrated(&mut revision, &bundle, &labelled, &found, policy)?;
+    let short = shortcomings(&found, config, &bundle.manifest().labels);
+    ensure_better(&short, request.force)?;
+    recalibrated(&mut revision, &bundle, &labelled, &found, (policy, &short))?;
     let delivered = revision.deliver(&config.tracking, paths)?;
     Ok((found, delivered))
 }
@@ -220,24 +221,32 @@ fn report(found: &Recalibration, labelled: &Labelled, labels: &[String; 2]) {
     say(format!("log loss falls by {value:.4} [{low:.4}, {high:.4}]"));
 }
 
-fn ensure_better(found: &Recalibration, config: &Config, force: bool, labels: &[String; 2]) -> Result<()> {
+/// What speaks against the new calibration.
+fn shortcomings(found: &Recalibration, config: &Config, labels: &[String; 2]) -> Vec<String> {
     let least = config.calibration.recalibration_min_per_class;
-    let [negative, positive] = found.n;
-    let too_few = negative.min(positive) < least;
-    let better = found.improvement.ci95[0] > 0.0;
-    if force || (better && !too_few) {
-        return Ok(());
-    }
-    if too_few {
-        bail!(
-            "labels of {} images; trainer.calibration.recalibration_min_per_class asks for {least} of each: collect more labels, or --force a bundle whose card says so",
+    let mut short = Vec::new();
+    if found.n.into_iter().any(|n| n < least) {
+        short.push(format!(
+            "labels of {} images; trainer.calibration.recalibration_min_per_class asks for {least} of each",
             by_class(found.n, labels)
-        );
+        ));
     }
-    bail!(
-        "the new calibration is not shown to be better: the interval of the fall in log loss reaches {:.4}; keep the bundle, collect more labels, or --force a bundle whose card says so",
-        found.improvement.ci95[0]
-    )
+    if found.improvement.ci95[0] <= 0.0 {
+        short.push(format!(
+            "the new calibration is not shown to be better: the interval of the fall in log loss reaches {:.4}",
+            found.improvement.ci95[0]
+        ));
+    }
+    short
+}
+
+fn ensure_better(short: &[String], force: bool) -> Result<()> {
+    ensure!(
+        force || short.is_empty(),
+        "{}; keep the bundle, collect more labels, or --force a bundle whose card says so",
+        short.join("; ")
+    );
+    Ok(())
 }
 
 /// The next version with the new calibration, policy and reference. Only the default variant stays: the labels' logits are its own.
@@ -246,7 +255,7 @@ fn recalibrated(
     bundle: &Bundle,
     labelled: &Labelled,
     found: &Recalibration,
-    policy: DecisionPolicy,
+    (policy, short): (DecisionPolicy, &[String]),
 ) -> Result<()> {
     let manifest = &mut revision.manifest;
     let default = manifest.default_variant.clone();
@@ -258,7 +267,7 @@ fn recalibrated(
     }
     let variant = manifest.variants.get_mut(&default).context("the bundle lacks its default variant")?;
     variant.calibration = found.calibration_after;
-    variant.policy = policy;
+    variant.policy = policy.clone();
     let fitted = probabilities(found.calibration_after, &labelled.logits);
     let reference = Reference {
         fold: FOLD.to_owned(),
@@ -273,6 +282,6 @@ fn recalibrated(
     revision.files.insert(FILE.to_owned(), export::json(found)?);
     // The verdict was on the old probability and operating point; the card still says what it was.
     revision.files.remove(fitness::FILE);
-    revision.card = card::recalibrated(&revision.card, found, &manifest.labels);
+    revision.card = card::recalibrated(&revision.card, found, (&policy, short), &manifest.labels);
     Ok(())
 }

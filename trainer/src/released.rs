@@ -15,8 +15,8 @@ use cxr::bundle::{Bundle, FoldEvaluation, Trust, Variant};
 use runtime::{Runtime, Session, SessionOptions};
 use std::path::Path;
 
-/// Evaluates one fold with the default variant of a bundle, and writes figures and ledger into `output`: a folder in `runs/` unless
-/// given.
+/// Evaluates one fold with the default variant of a bundle, and writes the figures into `output`, and the ledger too: without it, into a
+/// folder in `runs/`, and into the ledger there.
 ///
 /// # Errors
 /// When the data and configuration do not give the folds that the bundle was made with, and as
@@ -32,6 +32,8 @@ pub fn evaluate_bundle(
     // Whoever measures a bundle on their own machine need not trust its maker's key; the digests are checked.
     let bundle = export::open(folder, &Trust::Unsigned)?;
     let (manifest, (_, variant)) = (bundle.manifest(), bundle.variant(None)?);
+    // Beside its results where a folder is named for them, else with the looks of the runs in `runs`.
+    let ledger = ledger::place(&config.evaluation, output.unwrap_or(Path::new("runs")));
     let output = output.map_or_else(
         || Path::new("runs").join(format!("evaluate-{}-{}", manifest.name, &bundle.digest()[..12])),
         Path::to_owned,
@@ -59,7 +61,7 @@ pub fn evaluate_bundle(
             conformal: Vec::new(),
             analysis: None,
         },
-        ledger: ledger::place(&config.evaluation, &output),
+        ledger,
     };
     std::fs::create_dir_all(&output).with_context(|| format!("{}: cannot be created", output.display()))?;
     files::keep_out_of_git(&output)?;

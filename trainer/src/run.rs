@@ -3,6 +3,7 @@
 pub(crate) mod frozen;
 pub mod names;
 pub mod origin;
+mod place;
 
 use crate::config::Config;
 use crate::console::say;
@@ -16,7 +17,7 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 /// What the weights depend on.
-const CONFIG: &str = "config.yaml";
+pub(crate) const CONFIG: &str = "config.yaml";
 /// The bundle's folder in a run directory, unless another is named.
 pub const BUNDLE: &str = "bundle";
 /// Locked while a process trains.
@@ -32,13 +33,9 @@ impl RunDirectory {
     /// Creates it, or finds it again. Git ignores it. As long as nothing was trained in it, it takes another configuration.
     ///
     /// # Errors
-    /// When the weights that were trained in it depend on keys that have other values now.
+    /// When the weights that were trained in it depend on keys that have other values now, and as [`check_place`](Self::check_place).
     pub fn open(path: &Path, config: &Config) -> Result<Self> {
-        ensure!(
-            !path.join(".git").exists(),
-            "{}: is the root of a git repository; a run needs a folder of its own, such as --run runs/first",
-            path.display()
-        );
+        Self::check_place(path)?;
         std::fs::create_dir_all(path).with_context(|| format!("{}: cannot be created", path.display()))?;
         files::keep_out_of_git(path)?;
         let run = Self { path: path.to_owned() };
@@ -51,6 +48,24 @@ impl RunDirectory {
             run.adapt(&changes, &text)?;
         }
         Ok(run)
+    }
+
+    /// Finds it again, whatever it was configured with.
+    ///
+    /// # Errors
+    /// When there is no such folder, or no run in it.
+    pub fn found(path: &Path) -> Result<Self> {
+        ensure!(path.is_dir(), "{}: there is no such run", path.display());
+        ensure!(place::is_run(path), "{}: is no run directory", path.display());
+        Ok(Self { path: path.to_owned() })
+    }
+
+    /// Refuses a folder that holds other things than a run, such as the images: a run would write its files among them.
+    ///
+    /// # Errors
+    /// Names the folder and what to do.
+    pub fn check_place(path: &Path) -> Result<()> {
+        place::check(path)
     }
 
     fn freeze(&self, text: &str) -> Result<()> {

@@ -2,13 +2,55 @@
 //! is that few images chose.
 
 use cxr::bundle::Measured;
-use cxr::scoring::proportion::Proportion;
 
 /// Images of each class: negative, positive.
 pub type Classes = [usize; 2];
 
 /// Beyond this many times the images at hand an estimate is of no use: the figure lies on the bound itself.
-const MOST: usize = 1000;
+const MOST: usize = 20;
+
+/// Standard normal quantile of a two-sided 95 % interval.
+const Z: f64 = 1.959_963_984_540_054;
+
+/// How an interval came about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// Resampled patients.
+    Bootstrap,
+    /// Wilson's score interval on so many images, or patients where those are fewer.
+    Wilson(usize),
+}
+
+impl std::fmt::Display for Method {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Bootstrap => write!(f, "bootstrap"),
+            Self::Wilson(n) => write!(f, "Wilson, n {n}"),
+        }
+    }
+}
+
+/// Wilson's 95 % score interval (1927) of a share of `n`, as in `cxr::scoring::proportion`, for a share that need not be a whole number
+/// of `n`.
+fn wilson(share: f64, n: usize) -> [f64; 2] {
+    let n = n as f64;
+    let scale = 1.0 + Z * Z / n;
+    let centre = (share + Z * Z / (2.0 * n)) / scale;
+    let half = Z / scale * (share * (1.0 - share) / n + (Z / (2.0 * n)).powi(2)).sqrt();
+    [(centre - half).max(0.0), (centre + half).min(1.0)]
+}
+
+/// A share with the wider of two intervals: the measured one, from resampling, and Wilson's on the images, or on the patients where they
+/// are fewer. Resampling 14 of 14 gives nothing but 14 of 14, although 11 of 14 would be no surprise.
+pub fn wider(share: &Measured, patients: usize) -> (Measured, Method) {
+    let n = share.n.min(patients).max(1);
+    let [low, high] = wilson(share.value, n);
+    if high - low > share.ci95[1] - share.ci95[0] {
+        (Measured { ci95: [low, high], ..*share }, Method::Wilson(n))
+    } else {
+        (*share, Method::Bootstrap)
+    }
+}
 
 /// Standard error of an area under the ROC curve (Hanley and McNeil 1982, Radiology 143): with `Q1 = A / (2 - A)` and
 /// `Q2 = 2 A^2 / (1 + A)` its square is `(A (1 - A) + (n1 - 1) (Q1 - A^2) + (n0 - 1) (Q2 - A^2)) / (n0 n1)`, for `n1` positives
@@ -49,10 +91,7 @@ pub fn more_for_auc(auc: &Measured, bound: f64, n: Classes) -> Option<Classes> {
 /// None as for [`more_for_auc`].
 pub fn more_for_share(share: &Measured, bound: f64) -> Option<usize> {
     let n = share.n;
-    let below = |n: usize| {
-        let found = Proportion::new((share.value * n as f64).round() as usize, n);
-        share.value - found.ci95[0]
-    };
+    let below = |n: usize| share.value - wilson(share.value, n)[0];
     let wanted = below(n) * shrinkage(share, bound)?;
     (n..=MOST * n).find(|larger| below(*larger) <= wanted).map(|larger| larger - n)
 }
@@ -98,6 +137,7 @@ fn at_most(k: usize, n: usize, share: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cxr::scoring::proportion::Proportion;
 
     fn measured(value: f64, low: f64, n: usize) -> Measured {
         Measured { value, ci95: [low, 1.0], n }
@@ -129,6 +169,29 @@ mod tests {
         assert!((30..80).contains(&more), "{more}");
         assert!(Proportion::new(((20 + more) as f64 * 0.9).round() as usize, 20 + more).ci95[0] > 0.795);
         assert!(share(20, 0.65) > more, "a wider interval than Wilson's needs more");
+    }
+
+    #[test]
+    fn an_interval_without_width_gives_way_to_wilsons() {
+        let all = Measured { value: 1.0, ci95: [1.0, 1.0], n: 14 };
+        let (found, method) = wider(&all, 20);
+        assert_eq!(method, Method::Wilson(14));
+        for (found, expected) in found.ci95.into_iter().zip(Proportion::new(14, 14).ci95) {
+            assert!((found - expected).abs() < 1e-12, "{found} {expected}");
+        }
+        // Two images a patient say less than as many patients do.
+        let (of_patients, method) = wider(&all, 7);
+        assert_eq!(method, Method::Wilson(7));
+        assert!(of_patients.ci95[0] < found.ci95[0]);
+        let wide = Measured { value: 0.5, ci95: [0.1, 0.9], n: 40 };
+        assert_eq!(wider(&wide, 20), (wide, Method::Bootstrap));
+    }
+
+    #[test]
+    fn a_figure_within_a_hair_of_the_bound_names_no_number() {
+        let share = Measured { value: 12.0 / 14.0, ci95: Proportion::new(12, 14).ci95, n: 14 };
+        assert_eq!(more_for_share(&share, 0.85), None);
+        assert!(more_for_share(&share, 0.7).is_some());
     }
 
     #[test]

@@ -147,7 +147,8 @@ fn record(run: &RunDirectory, state: &State) -> Result<()> {
     }
     state.save(&run.checkpoint())?;
     files::write_atomically(&run.file("metrics.csv"), curves::csv(history).as_bytes())?;
-    files::write_atomically(&run.file("curves.svg"), curves::svg(history)?.as_bytes())?;
+    let kept = state.progress.best().map(|best| best.epoch);
+    files::write_atomically(&run.file("curves.svg"), curves::svg(history, kept)?.as_bytes())?;
     say(format!(
         "epoch {:>2}  train loss {:.4}  select loss {:.4}  select AUC {:.4}  {:.1} images/s",
         last.epoch, last.train_loss, last.select_loss, last.select_auc, last.images_per_second
@@ -208,7 +209,7 @@ pub(crate) fn initial_state(
     let model = &config.model;
     let network = Network::new(model.architecture, model.dropout, config.training.precision, device);
     if let Some(file) = &model.weights {
-        say(network.load_backbone(file)?);
+        say(network.load_backbone(file).context("trainer.model.weights")?);
     }
     let average = Network::new(model.architecture, model.dropout, Precision::Fp32, device);
     update_average(&average, &network, 0.0);

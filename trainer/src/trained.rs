@@ -6,12 +6,14 @@ use crate::config::Config;
 use crate::dataset::folds::{Fold, Folds};
 use crate::dataset::index::Index;
 use crate::dataset::pixels::{Pixels, Recipe};
-use crate::ledger;
+use crate::fitness::standing::images_digest;
+use crate::ledger::{self, Look};
 use crate::model::{Network, Precision, weights};
 use crate::run::RunDirectory;
 use crate::score::{Scores, score};
 use crate::train::decode;
 use anyhow::{Context, Result};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use tch::Device;
 
@@ -58,7 +60,19 @@ impl<'a> TrainedRun<'a> {
 
     /// The ledger of looks at the test fold.
     pub fn ledger(&self) -> PathBuf {
-        ledger::place(&self.config.evaluation, &self.run.file(""))
+        ledger::place(&self.config.evaluation, &ledger::beside(&self.run.file("")))
+    }
+
+    /// The looks at this test fold on record, whichever run took them.
+    ///
+    /// # Errors
+    /// When a ledger cannot be read.
+    pub fn looks(&self) -> Result<Vec<Look>> {
+        let of_test: BTreeSet<&str> =
+            self.folds.folds.get(&Fold::Test).into_iter().flatten().map(String::as_str).collect();
+        let entries = self.index.entries.iter();
+        let images = images_digest(entries.filter(|entry| of_test.contains(entry.path.as_str())));
+        ledger::looks(&self.config.evaluation, &self.run.file(""), &images)
     }
 
     /// How images become model inputs.

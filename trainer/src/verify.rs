@@ -6,7 +6,7 @@ mod outputs;
 pub(crate) use outputs::golden_pixels;
 
 use crate::console::say;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use cxr::bundle::{Bundle, BundleError, MANIFEST, Manifest, SIGNATURE, Trust, key_id};
 use ed25519_dalek::VerifyingKey;
 use ed25519_dalek::pkcs8::DecodePublicKey;
@@ -52,6 +52,10 @@ impl Verification {
     /// Names it with its reason.
     pub fn result(&self) -> Result<()> {
         match self.checks.iter().find(|check| check.outcome == Outcome::Failed) {
+            // Most details begin with the name of the file that was checked, which is often the name of the check.
+            Some(check) if check.detail.starts_with(&format!("{}: ", check.name)) => {
+                bail!("{}", check.detail)
+            }
             Some(check) => bail!("{}: {}", check.name, check.detail),
             None => Ok(()),
         }
@@ -159,7 +163,11 @@ fn open(table: &mut Verification, folder: &Path, key: Option<&VerifyingKey>) -> 
     match opened {
         Ok(bundle) => Some(bundle),
         Err(error) => {
-            table.check(name, Err(error.into()))?;
+            let mut told = format!("{:#}", anyhow::Error::from(error));
+            if told.contains("signed by key") {
+                told.push_str("; pass the public key of whoever signed it with --public-key");
+            }
+            table.check(name, Err(anyhow!(told)))?;
             None
         }
     }

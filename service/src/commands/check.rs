@@ -26,7 +26,7 @@ pub async fn run(sources: &Sources, args: &CheckArgs) -> anyhow::Result<ExitCode
     let config = Config::load(sources)?;
     let (mut problems, verifiers) = local::keys(&config.auth);
     problems.extend(local::tls(&config.http));
-    problems.extend(local::model(&config.model));
+    problems.extend(local::model(&config.model, &config.patients));
     problems.extend(local::outside(&config.audit).await);
     if args.connect {
         problems.extend(database::logins(&config.database).await);

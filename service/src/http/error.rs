@@ -158,7 +158,7 @@ impl ApiError {
                 (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", "The image is too large")
             }
             Self::UnsupportedMediaType => {
-                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "The media type is not taken")
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "Unsupported media type")
             }
             Self::Rejected { .. } | Self::RejectedBefore { .. } => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "rejected", "The image is rejected")
@@ -227,7 +227,8 @@ impl ApiError {
                 format!("an image may have {limit_bytes} bytes; send it compressed, or as it was acquired")
             }
             Self::UnsupportedMediaType => "send image/jpeg, image/png, image/tiff, application/octet-stream or no \
-                Content-Type, or multipart/form-data with the image in the part named file; no Content-Encoding but identity"
+                Content-Type, or multipart/form-data with the image in the part named file; no Content-Encoding but identity. curl declares a \
+                form unless told otherwise: -H 'Content-Type: image/jpeg'"
                 .into(),
             Self::Rejected { rejection, .. } => format!("{}; {}", rejection.found, rejection.advice),
             Self::RejectedBefore { detail, .. } => detail.clone(),

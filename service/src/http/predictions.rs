@@ -133,7 +133,7 @@ struct Timings {
         (status = 408, description = "The body did not arrive in time", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "A request with this Idempotency-Key is under way", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The image is too large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The media type is not taken", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "Unsupported media type", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "The image is rejected and its audit row committed; or the Idempotency-Key belongs to other content", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "Too many images at a time", body = Problem, content_type = "application/problem+json"),
         (status = 500, description = "Something broke", body = Problem, content_type = "application/problem+json"),

@@ -18,6 +18,8 @@ const PARTS: usize = 5;
 const BINS: usize = 8;
 /// Lower bound of the area under the curve from which a property counts as one that tells the class.
 const TELLING: f64 = 0.7;
+/// A value of the table that only one class has is told where chance would do so less often than this.
+const CHANCE: f64 = 0.001;
 /// Groups that one line names.
 const NAMED: usize = 8;
 
@@ -61,6 +63,27 @@ impl Confounder {
         self.auc.ci95[0] >= TELLING
     }
 
+    /// Values of the table that only images of one class have, more often than chance would have it: whoever sees such a value knows the
+    /// class, although the property as a whole may tell little.
+    pub fn one_class(&self) -> Vec<OneClass<'_>> {
+        if self.source != Source::Table {
+            return Vec::new();
+        }
+        let sum = |of: fn(&ByClass) -> usize| self.groups.values().map(of).sum::<usize>() as f64;
+        let (negative, positive) = (sum(|n| n.negative), sum(|n| n.positive));
+        let all = negative + positive;
+        let only = |(value, n): (&String, &ByClass)| {
+            let (share, n, class) = match (n.negative, n.positive) {
+                (0, n) => (positive / all, n, "positive"),
+                (n, 0) => (negative / all, n, "negative"),
+                _ => return None,
+            };
+            (share.powi(i32::try_from(n).unwrap_or(i32::MAX)) < CHANCE).then(|| (value.clone(), n, class))
+        };
+        let found = self.groups.iter().filter_map(only);
+        found.map(|(value, n, class)| OneClass { property: &self.property, value, n, class }).collect()
+    }
+
     /// One line for people.
     pub fn line(&self) -> String {
         let [low, high] = self.auc.ci95;
@@ -84,10 +107,30 @@ impl Confounder {
     }
 }
 
+/// A value that only one class has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OneClass<'a> {
+    /// The property.
+    pub property: &'a str,
+    /// Its value.
+    pub value: String,
+    /// Images with it.
+    pub n: usize,
+    /// Their class.
+    pub class: &'static str,
+}
+
+impl std::fmt::Display for OneClass<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "all {} images of {} {} are {}", self.n, self.property, self.value, self.class)
+    }
+}
+
 /// What to print: those that tell the class, and what to do about them.
 pub fn lines(found: &[Confounder]) -> Vec<String> {
     let mut lines: Vec<String> =
         found.iter().filter(|one| one.tells()).map(|one| format!("  {}", one.line())).collect();
+    lines.extend(found.iter().flat_map(Confounder::one_class).map(|one| format!("  {one}")));
     if !lines.is_empty() {
         lines.insert(0, "CONFOUNDED: a network can learn this in place of the finding; collect both classes alike, or test it on data where it differs:".to_owned());
     }
@@ -221,4 +264,27 @@ fn scores(images: &[(&Entry, &str)], patients: &[usize]) -> Vec<f64> {
         .flat_map(|value| (0..PARTS).map(|part| ((*value, part), share(value, part))).collect::<Vec<_>>())
         .collect();
     images.iter().zip(patients).map(|((_, value), patient)| shares[&(*value, patient % PARTS)]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_that_only_one_class_has_is_told_although_the_property_tells_little() {
+        let by = |negative, positive| ByClass { negative, positive };
+        let groups = [("East", by(0, 45)), ("North", by(70, 65)), ("South", by(25, 22)), ("West", by(0, 2))];
+        let mut site = Confounder {
+            property: "site".to_owned(),
+            source: Source::Table,
+            auc: Measured { value: 0.6564, ci95: [0.5801, 0.7229], n: 229 },
+            groups: groups.map(|(value, n)| (value.to_owned(), n)).into(),
+        };
+        let expected = "all 45 images of site East are positive";
+        assert_eq!(site.one_class().iter().map(OneClass::to_string).collect::<Vec<_>>(), [expected]);
+        let printed = lines(std::slice::from_ref(&site));
+        assert!(printed[0].contains("CONFOUNDED") && printed[1].contains(expected), "{printed:?}");
+        site.groups.insert("East".to_owned(), by(1, 44));
+        assert_eq!(lines(&[site]), Vec::<String>::new());
+    }
 }

@@ -38,7 +38,7 @@ impl Scored {
                  trainer.export.int8_images, or leave the variant out with trainer.export.int8: false"
             }
             Self::Site => {
-                "The labels contradict the model. Check that each label belongs to its image and that positive means pneumonia; if \
+                "The labels contradict the model. Check that each label belongs to its image and that positive means the finding; if \
                  both hold, the model does not work at this site and a new calibration cannot help"
             }
         }
@@ -76,7 +76,7 @@ mod tests {
         for (scored, advice) in [
             (Scored::Network, "trainer.training.epochs"),
             (Scored::Int8, "trainer.export.int8: false"),
-            (Scored::Site, "positive means pneumonia"),
+            (Scored::Site, "positive means the finding"),
         ] {
             let message = refused(scored);
             assert!(message.contains(advice) && message.contains("4 images, AUC 0.000"), "{message}");

@@ -24,7 +24,7 @@ pub(crate) struct Arguments {
     #[arg(long, requires = "onnxruntime")]
     bundle: Option<PathBuf>,
     /// Where the figures of --bundle go, and its line of the ledger unless the configuration names a ledger;
-    /// runs/evaluate-NAME-DIGEST unless given.
+    /// without it runs/evaluate-NAME-DIGEST, and the ledger in runs.
     #[arg(long, requires = "bundle")]
     output: Option<PathBuf>,
     /// ONNX Runtime's shared library, for --bundle.

@@ -19,6 +19,7 @@ use cxr_trainer::release::{judged, release};
 use cxr_trainer::report::{Form, report};
 use cxr_trainer::robustness::subject::Subject;
 use cxr_trainer::robustness::{Part, robustness};
+use cxr_trainer::run::RunDirectory;
 use cxr_trainer::run::names::Names;
 use cxr_trainer::soup::Soup;
 use cxr_trainer::split::split;
@@ -50,6 +51,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
     let Arguments { common, output, reporting, reason, replace, release: despite } = arguments;
+    RunDirectory::check_place(&common.run)?;
     let config = common.config()?;
     // Before the run directory is frozen with a configuration that does not fit the data.
     let index = Index::of(&config)?;
@@ -59,6 +61,9 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     // What would end the run hours later ends it now.
     run.ensure_data(&index)?;
     signing_key(&paths.signing_key)?;
+    if Soup::load(run)?.is_none() {
+        config.model.check_weights()?;
+    }
     let names = Names {
         config,
         run,
@@ -77,7 +82,11 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     split(config, &index, run)?;
     // Before a network is trained that could not be calibrated.
     let folds = Folds::frozen(&run.folds(), &index, config)?;
-    check_enough(&Census::new(&index, &folds, &config.data)?, &config.calibration)?;
+    check_enough(
+        &Census::new(&index, &folds, &config.data)?,
+        &config.calibration,
+        config.data.calibrate_fraction,
+    )?;
     drop((index, folds));
     step(3, "train");
     // A mean of other runs has no training of its own.

@@ -7,6 +7,7 @@ use cxr_trainer::run::RunDirectory;
 use cxr_trainer::split::split;
 
 pub(crate) fn run(common: &Common) -> Result<()> {
+    RunDirectory::check_place(&common.run)?;
     let config = common.config()?;
     // Before the run directory is frozen with a configuration that does not fit the data.
     let index = Index::of(&config)?;

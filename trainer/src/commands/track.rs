@@ -21,8 +21,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let (config, folder) = (arguments.common.config_without_data()?, &arguments.common.run);
     ensure!(folder.is_dir(), "{}: there is no such run", folder.display());
     if !arguments.show {
-        let run = RunDirectory::open(folder, &config)?;
-        let mut tracker = Tracker::open(&config, &run);
+        let mut tracker = if arguments.common.config.is_empty() {
+            // The defaults are no run's configuration, so they are neither compared with it nor sent as its parameters.
+            let run = RunDirectory::found(folder)?;
+            Tracker::at(&config.tracking, folder, &run.name())
+        } else {
+            Tracker::open(&config, &RunDirectory::open(folder, &config)?)
+        };
         tracker.results();
         let withheld = tracker.withheld()?;
         if !withheld.is_empty() {
@@ -31,6 +36,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     let standing = Standing::read(&config.tracking, folder)?;
     standing.report();
+    if arguments.common.config.is_empty() {
+        say(
+            "this is where the defaults send a run; --config FILE names the configuration that it was made with",
+        );
+    }
     ensure!(
         arguments.show || standing.n_waiting == 0,
         "{} events wait: {} does not take them",

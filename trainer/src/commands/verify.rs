@@ -1,9 +1,11 @@
 //! `cxr-trainer verify`.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
+use cxr::bundle::MANIFEST;
+use cxr_trainer::run::BUNDLE;
 use cxr_trainer::verify::{public_key, verify};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -18,8 +20,22 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    ensure_bundle(&arguments.bundle)?;
     let key = arguments.public_key.as_deref().map(public_key).transpose()?;
     let table = verify(&arguments.bundle, key.as_ref(), arguments.onnxruntime.as_deref());
     table.report();
     table.result().with_context(|| format!("{}: must not be used", arguments.bundle.display()))
+}
+
+/// Refuses a folder that is not there, and a run directory where its bundle is meant.
+fn ensure_bundle(folder: &Path) -> Result<()> {
+    ensure!(folder.is_dir(), "{}: no such folder", folder.display());
+    let inside = folder.join(BUNDLE);
+    ensure!(
+        folder.join(MANIFEST).exists() || !inside.join(MANIFEST).is_file(),
+        "{}: is no bundle; did you mean {}?",
+        folder.display(),
+        inside.display()
+    );
+    Ok(())
 }

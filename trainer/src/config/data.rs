@@ -106,11 +106,17 @@ impl Data {
         fraction("data.test_fraction", self.test_fraction)?;
         fraction("data.max_unreadable_share", self.max_unreadable_share)?;
         let held_out = self.select_fraction + self.calibrate_fraction + self.test_fraction;
-        ensure!(held_out < 1.0, "trainer.data: the fractions leave nothing to train on");
-        for label in [Label::Negative, Label::Positive] {
+        ensure!(
+            held_out < 1.0,
+            "trainer.data: select_fraction {}, calibrate_fraction {} and test_fraction {} leave nothing to train on; together they must be below 1",
+            self.select_fraction,
+            self.calibrate_fraction,
+            self.test_fraction
+        );
+        for (label, name) in [(Label::Negative, "negative"), (Label::Positive, "positive")] {
             ensure!(
                 self.classes.is_empty() || self.classes.values().any(|of_class| *of_class == label),
-                "trainer.data.classes: no class is {label:?}"
+                "trainer.data.classes: no class is {name}; say which one is, as in classes: {{ NORMAL: negative, PNEUMONIA: positive }}"
             );
         }
         let folded: BTreeMap<String, &String> =

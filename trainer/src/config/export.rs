@@ -1,5 +1,7 @@
 //! `trainer.export`: the bundle.
 
+use super::Config;
+use super::data::Label;
 use super::required::unstated;
 use anyhow::{Result, ensure};
 use cxr::intended_use::IntendedUse;
@@ -17,6 +19,8 @@ pub struct Export {
     pub name: String,
     /// Its semantic version.
     pub version: String,
+    /// What the service calls the negative and the positive class; none for [`Config::labels`]' rule.
+    pub labels: Option<[String; 2]>,
     /// Largest size of all its files.
     pub max_bytes: usize,
     /// Private key that signs it.
@@ -36,6 +40,28 @@ pub struct Export {
     pub intended_use: IntendedUse,
 }
 
+/// What the classes are called where several folders count as one of them.
+const UNNAMED: [&str; 2] = ["NEGATIVE", "POSITIVE"];
+
+impl Config {
+    /// What the service calls the negative and the positive class: as configured, else each by the one class folder that counts as it.
+    pub fn labels(&self) -> [String; 2] {
+        let folders = |wanted: Label| {
+            let classes = self.data.classes.iter().filter(move |(_, label)| **label == wanted);
+            classes.map(|(name, _)| name.to_ascii_uppercase())
+        };
+        let named = |label: Label, unnamed: &str| {
+            let mut folders = folders(label);
+            match (folders.next(), folders.next()) {
+                (Some(only), None) => only,
+                _ => unnamed.to_owned(),
+            }
+        };
+        let rule = || [named(Label::Negative, UNNAMED[0]), named(Label::Positive, UNNAMED[1])];
+        self.export.labels.clone().unwrap_or_else(rule)
+    }
+}
+
 impl Export {
     pub(super) fn check(&self) -> Result<()> {
         ensure!(
@@ -43,6 +69,12 @@ impl Export {
             "trainer.export.int8_weight_bits: {} is neither 7 nor 8",
             self.int8_weight_bits
         );
+        if let Some([negative, positive]) = &self.labels {
+            ensure!(
+                !negative.trim().is_empty() && !positive.trim().is_empty() && negative != positive,
+                "trainer.export.labels: two different names are needed, such as [NORMAL, PNEUMONIA]"
+            );
+        }
         ensure!(
             self.int8_images > 0,
             "trainer.export.int8_images: at least one image says what the ranges are"

@@ -54,6 +54,12 @@ pub struct ExternalGate {
     pub min_auc: f64,
 }
 
+/// What config/default.yaml asks for.
+#[derive(Deserialize)]
+struct Defaults {
+    gates: Gates,
+}
+
 impl Gates {
     /// The gates that a verdict cannot do without and that are not stated.
     pub fn left_out(&self) -> Vec<&'static str> {
@@ -63,6 +69,53 @@ impl Gates {
             (self.min_specificity, "the specificity (trainer.gates.min_specificity)"),
         ];
         stated.into_iter().filter(|(bound, _)| bound.is_none()).map(|(_, what)| what).collect()
+    }
+
+    /// The gates that ask for less than those of config/default.yaml, which stand in brackets.
+    pub fn looser_than_default(&self) -> Vec<String> {
+        let Ok(default) = super::layers::read::<Defaults>(&[]).map(|defaults| defaults.gates) else {
+            return Vec::new();
+        };
+        let mut looser = Vec::new();
+        let shown = |bound: Option<f64>| bound.map_or_else(|| "null".to_owned(), |bound| bound.to_string());
+        // A gate that is not asked for is the loosest.
+        for (key, now, usual, is_floor) in [
+            ("min_auc", self.min_auc, default.min_auc, true),
+            ("min_sensitivity", self.min_sensitivity, default.min_sensitivity, true),
+            ("min_specificity", self.min_specificity, default.min_specificity, true),
+            ("external.min_auc", Some(self.external.min_auc), Some(default.external.min_auc), true),
+            ("max_corruption_loss", self.max_corruption_loss, default.max_corruption_loss, false),
+            ("max_border_auc", self.max_border_auc, default.max_border_auc, false),
+            ("max_shortcut_loss", self.max_shortcut_loss, default.max_shortcut_loss, false),
+        ] {
+            let Some(bound) = usual else { continue };
+            if now.is_none_or(|now| if is_floor { now < bound } else { now > bound }) {
+                looser.push(format!("{key} {} ({bound})", shown(now)));
+            }
+        }
+        for (key, now, usual) in [
+            ("min_images", self.min_images, default.min_images),
+            ("min_patients", self.min_patients, default.min_patients),
+        ] {
+            let folds = |least: Option<PerFold>| match least {
+                Some(PerFold { train, select, calibrate, test }) => {
+                    [("train", train), ("select", select), ("calibrate", calibrate), ("test", test)]
+                }
+                None => [("train", 0), ("select", 0), ("calibrate", 0), ("test", 0)],
+            };
+            let pairs = folds(now).into_iter().zip(folds(usual));
+            let fewer = pairs.filter(|((_, now), (_, usual))| now < usual);
+            looser.extend(fewer.map(|((fold, now), (_, usual))| format!("{key}.{fold} {now} ({usual})")));
+        }
+        for (key, now, usual) in [
+            ("target_sensitivity", self.target_sensitivity, default.target_sensitivity),
+            ("external.required", self.external.required, default.external.required),
+        ] {
+            if usual && !now {
+                looser.push(format!("{key} {now} ({usual})"));
+            }
+        }
+        looser
     }
 
     pub(super) fn check(&self) -> Result<()> {
@@ -90,5 +143,35 @@ impl Config {
     pub fn gates_digest(&self) -> Result<String> {
         let fixed = (&self.gates, self.calibration.target_sensitivity);
         Ok(cxr::bundle::sha256_hex(&serde_json::to_vec(&fixed)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gates_that_ask_for_less_than_the_defaults_are_named_with_both_values() {
+        let default = super::super::layers::read::<Defaults>(&[]).unwrap().gates;
+        assert_eq!(default.looser_than_default(), Vec::<String>::new());
+        let stricter = Gates { min_auc: Some(0.99), max_border_auc: Some(0.5), ..default.clone() };
+        assert_eq!(stricter.looser_than_default(), Vec::<String>::new());
+        let few = PerFold { train: 200, select: 50, calibrate: 50, test: 7 };
+        let looser = Gates {
+            min_specificity: Some(0.05),
+            max_shortcut_loss: None,
+            min_images: Some(few),
+            external: ExternalGate { required: false, ..default.external },
+            ..default
+        };
+        assert_eq!(
+            looser.looser_than_default(),
+            [
+                "min_specificity 0.05 (0.7)",
+                "max_shortcut_loss null (0.05)",
+                "min_images.test 7 (100)",
+                "external.required false (true)"
+            ]
+        );
     }
 }

@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 const ROOT: &str = "trainer";
 /// Sections of a file: the trainer's, and the service's where one file serves both programs.
 const SECTIONS: [&str; 2] = [ROOT, "service"];
+/// How serde begins to tell a name that is no value of its key.
+const VARIANT: &str = "unknown variant `";
 const DEFAULT: &str = include_str!("../../../config/default.yaml");
 
 /// One file over the default.
@@ -32,20 +34,46 @@ pub(super) fn read<T: DeserializeOwned>(files: &[PathBuf]) -> Result<T> {
         builder = builder.add_source(yaml(&layer.text));
     }
     let merged: config::Value = builder.build().and_then(|all| all.get(ROOT)).context("the configuration")?;
-    serde_path_to_error::deserialize(merged).map_err(|error| {
+    serde_path_to_error::deserialize(merged.clone()).map_err(|error| {
         let key = error.path().to_string();
-        let file = layers.iter().rev().find(|layer| layer.sets(&key));
-        let place = file.map_or_else(String::new, |layer| format!("{}: ", layer.path.display()));
-        anyhow!("{place}{ROOT}.{key}: {}", in_words(&error.inner().to_string()))
+        let words = unknown_value::<T>(merged, &key).unwrap_or_else(|| error.inner().to_string());
+        anyhow!("{}{ROOT}.{key}: {}", place(&layers, &key), in_words(&words))
     })
+}
+
+/// An error about the value of a key, which it begins with, and the file that has set the key.
+pub(super) fn with_file(files: &[PathBuf], error: &anyhow::Error) -> anyhow::Error {
+    let text = format!("{error:#}");
+    let layers: Vec<Layer> = files.iter().filter_map(|file| Layer::read(file).ok()).collect();
+    let key = text.split(": ").next().and_then(|key| key.strip_prefix(ROOT)?.strip_prefix('.'));
+    anyhow!("{}{text}", key.map_or_else(String::new, |key| place(&layers, key)))
+}
+
+/// The last file that sets a key, as a message begins with it; nothing where the value is a default.
+fn place(layers: &[Layer], key: &str) -> String {
+    let file = layers.iter().rev().find(|layer| layer.sets(key));
+    file.map_or_else(String::new, |layer| format!("{}: ", layer.path.display()))
+}
+
+/// What JSON's reader says of this key: it lists the values that a name may have, which the reader of the layers does not.
+fn unknown_value<T: DeserializeOwned>(merged: config::Value, key: &str) -> Option<String> {
+    let tree: serde_json::Value = merged.try_deserialize().ok()?;
+    let error = serde_path_to_error::deserialize::<_, T>(tree).err()?;
+    let message = error.inner().to_string();
+    (error.path().to_string() == key && message.starts_with(VARIANT)).then_some(message)
 }
 
 impl<'a> Layer<'a> {
     fn read(path: &'a Path) -> Result<Self> {
         let text =
             std::fs::read_to_string(path).with_context(|| format!("{}: cannot be read", path.display()))?;
-        let tree: Value =
-            serde_yaml_ng::from_str(&text).with_context(|| format!("{}: not YAML", path.display()))?;
+        let tree: Value = serde_yaml_ng::from_str(&text).with_context(|| {
+            let is_indented = |line: &str| line.trim_start_matches(' ').starts_with('\t');
+            let tab = text.lines().position(is_indented).map_or_else(String::new, |at| {
+                format!(" (line {} begins with a tab: YAML wants spaces)", at + 1)
+            });
+            format!("{}: not YAML{tab}", path.display())
+        })?;
         let layer = Self { path, text, tree };
         layer.check_sections()?;
         Ok(layer)
@@ -74,22 +102,34 @@ impl<'a> Layer<'a> {
 
     /// Whether this file says something at this path below `trainer`.
     fn sets(&self, key: &str) -> bool {
-        let found = key.split('.').try_fold(&self.tree[ROOT], |node, name| node.get(name));
+        // Of a list as a whole: `views[0]` is set by who sets `views`.
+        let mut names = key.split('.').map(|name| name.split('[').next().unwrap_or(name));
+        let found = names.try_fold(&self.tree[ROOT], |node, name| node.get(name));
         found.is_some()
     }
 }
 
 /// What serde says, in the words of a reader of YAML.
 fn in_words(message: &str) -> String {
-    let Some((unknown, known)) =
-        message.strip_prefix("unknown field `").and_then(|rest| rest.split_once('`'))
-    else {
-        return message.to_owned();
+    let named = |prefix: &str| message.strip_prefix(prefix)?.split_once('`');
+    let names = |list: &str| -> Vec<String> {
+        // The reader of the layers ends with the section, which is none of the names.
+        let list = list.split(" for key `").next().unwrap_or(list);
+        list.split('`').skip(1).step_by(2).map(str::to_owned).collect()
     };
-    let known: Vec<&str> = known.split('`').skip(1).step_by(2).collect();
-    match nearest(unknown, known.iter().copied()) {
-        Some(meant) => format!("unknown key `{unknown}`, did you mean `{meant}`?"),
-        None => format!("unknown key `{unknown}`; the keys here are {}", known.join(", ")),
+    let meant = |name: &str, known: &[String]| {
+        nearest(name, known.iter().map(String::as_str))
+            .map_or_else(String::new, |meant| format!(", did you mean `{meant}`?"))
+    };
+    if let Some((unknown, known)) = named(VARIANT) {
+        let known = names(known);
+        return format!("`{unknown}` is not one of {}{}", known.join(", "), meant(unknown, &known));
+    }
+    let Some((unknown, known)) = named("unknown field `") else { return message.to_owned() };
+    let known = names(known);
+    match meant(unknown, &known) {
+        none if none.is_empty() => format!("unknown key `{unknown}`; the keys here are {}", known.join(", ")),
+        meant => format!("unknown key `{unknown}`{meant}"),
     }
 }
 

@@ -21,6 +21,20 @@ pub struct Model {
 }
 
 impl Model {
+    /// Refuses weights that are not there.
+    ///
+    /// # Errors
+    /// Names the key and the file.
+    pub fn check_weights(&self) -> Result<()> {
+        let Some(file) = &self.weights else { return Ok(()) };
+        ensure!(
+            file.is_file(),
+            "trainer.model.weights: {}: no such file; name a safetensors file, or null for random weights",
+            file.display()
+        );
+        Ok(())
+    }
+
     pub(super) fn check(&self) -> Result<()> {
         let n_stages = self.architecture.stages().len();
         ensure!(

@@ -1,6 +1,8 @@
 //! What a table says of an image beside its patient and label: the columns, and the group that a value belongs to.
 
+use cxr::metadata::View;
 use serde::{Deserialize, Serialize};
+use time::{Date, Duration, Month, OffsetDateTime};
 
 /// A column of the table. The order is that in which the folds are stratified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -23,6 +25,8 @@ pub enum Column {
 /// First year of every band of ages after the first.
 const BANDS: [u32; 5] = [6, 18, 40, 60, 80];
 const OLDEST: f64 = 130.0;
+/// Of the first radiograph.
+const FIRST_YEAR: i32 = 1895;
 
 impl Column {
     /// All of them.
@@ -57,7 +61,11 @@ impl Column {
             return Ok(None);
         }
         let found = match self {
-            Self::Site | Self::View | Self::Scanner => Some(value.to_owned()),
+            Self::Site | Self::Scanner => Some(value.to_owned()),
+            Self::View => {
+                let known = View::ALL.into_iter().find(|view| view.name().eq_ignore_ascii_case(value));
+                Some(known.ok_or("PA, AP, LL, RL or nothing")?.name().to_owned())
+            }
             Self::Sex => match value.to_lowercase().as_str() {
                 "f" | "female" => Some("F".to_owned()),
                 "m" | "male" => Some("M".to_owned()),
@@ -70,7 +78,8 @@ impl Column {
                 Some(band(age.ok_or("an age in years, 0 to 130, or nothing")? as u32))
             }
             Self::Date => {
-                Some(year(value).ok_or("a date (YYYY, YYYY-MM, YYYY-MM-DD or YYYYMMDD) or nothing")?)
+                const DATE: &str = "a date that was (YYYY, YYYY-MM, YYYY-MM-DD or YYYYMMDD) or nothing";
+                Some(year(value, day_after_tomorrow()).ok_or(DATE)?)
             }
         };
         Ok(found)
@@ -85,16 +94,27 @@ fn band(age: u32) -> String {
     }
 }
 
-fn year(date: &str) -> Option<String> {
-    let is_number = |part: &str, lengths: &[usize]| {
-        lengths.contains(&part.len()) && part.chars().all(|c| c.is_ascii_digit())
+/// The year of a day that was, or of a month or year that has begun.
+fn year(date: &str, end: Date) -> Option<String> {
+    let (first, rest) = match date.split_once('-') {
+        Some((first, rest)) => (first, rest.split('-').collect()),
+        None if date.len() == 8 && date.is_ascii() => (&date[..4], vec![&date[4..6], &date[6..]]),
+        None => (date, Vec::new()),
     };
-    let mut parts = date.split('-');
-    let (first, rest): (&str, Vec<&str>) = (parts.next()?, parts.collect());
-    let fits = rest.len() <= 2
-        && is_number(first, if rest.is_empty() { &[4, 8] } else { &[4] })
-        && rest.iter().all(|part| is_number(part, &[2]));
-    fits.then(|| first[..4].to_owned())
+    let number = |part: &str, length: usize| {
+        let fits = part.len() == length && part.bytes().all(|byte| byte.is_ascii_digit());
+        part.parse::<u16>().ok().filter(|_| fits)
+    };
+    let part = |at: usize| rest.get(at).map_or(Some(1), |part| number(part, 2));
+    let (month, day) = (u8::try_from(part(0)?).ok()?, u8::try_from(part(1)?).ok()?);
+    let begins =
+        Date::from_calendar_date(number(first, 4)?.into(), Month::try_from(month).ok()?, day).ok()?;
+    (rest.len() <= 2 && begins.year() >= FIRST_YEAR && begins < end).then(|| first.to_owned())
+}
+
+/// The first day that has begun nowhere: east of here it is later than the clock says.
+fn day_after_tomorrow() -> Date {
+    OffsetDateTime::now_utc().date().saturating_add(Duration::days(2))
 }
 
 #[cfg(test)]
@@ -116,11 +136,18 @@ mod tests {
         for date in ["2021", "2021-05", "2021-05-30", "20210530"] {
             assert_eq!(group(Column::Date, date).as_deref(), Some("2021"));
         }
+        assert_eq!(group(Column::View, "pa").as_deref(), Some("PA"));
         assert_eq!(group(Column::Sex, "female").as_deref(), Some("F"));
         assert_eq!((group(Column::Sex, "U"), group(Column::Site, "")), (None, None));
-        for (column, value) in
-            [(Column::Age, "adult"), (Column::Age, "-1"), (Column::Date, "30.5.2021"), (Column::Sex, "x")]
-        {
+        let wrong =
+            ["30.5.2021", "2022-13", "2022-02-30", "20221301", "2022-1", "2022-01-01-01", "1066", "2999"];
+        let wrong = wrong.map(|date| (Column::Date, date));
+        for (column, value) in wrong.into_iter().chain([
+            (Column::Age, "adult"),
+            (Column::Age, "-1"),
+            (Column::Sex, "x"),
+            (Column::View, "lateral"),
+        ]) {
             assert!(column.group(value).is_err(), "{value}");
         }
     }

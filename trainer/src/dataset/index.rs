@@ -12,9 +12,6 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 
-/// The model's classes: negative, positive.
-pub const CLASSES: [&str; 2] = ["NORMAL", "PNEUMONIA"];
-
 /// The split that the data was published with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -52,7 +49,7 @@ pub struct Entry {
     pub split: OfficialSplit,
     /// The class: the name of its folder, or its label in the table.
     pub class: String,
-    /// Whether its class is pneumonia.
+    /// Whether its class counts as positive.
     pub positive: bool,
     /// The patient, by the index's [rule](Index::patients).
     pub patient: String,

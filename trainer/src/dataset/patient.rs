@@ -1,12 +1,13 @@
 //! The rule that says which files are one patient's. Where nothing says it the data set is refused: folds that were drawn by a wrong
 //! rule share patients, and every figure is too good.
 
-use super::guess::guess;
+use super::guess::{Guess, guess};
 use super::problems::listed;
 use crate::config::Data;
 use anyhow::anyhow;
 use regex::Regex;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// Who the patient of a file is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,17 +63,59 @@ pub(crate) fn by_pattern(path: &str, pattern: &Regex) -> Option<String> {
     found.iter().skip(1).flatten().next().map(|group| group.as_str().to_owned())
 }
 
-/// What to do about files that the configured pattern does not match.
-pub(super) fn unmatched(files: &[String], pattern: &str) -> anyhow::Error {
+/// Share of files that may be few enough to be patients of their own.
+const FEW: f64 = 0.1;
+
+/// What to do about files that the configured pattern does not match. `paths` are those of all files below their class folders.
+pub(super) fn unmatched(files: &[String], paths: &[&str], pattern: &str) -> anyhow::Error {
+    let advice = match another(paths, pattern) {
+        Some(Guess { pattern, n_patients }) => format!(
+            "This pattern finds {n_patients} patients in all {} files; look whether that is right:\n{}",
+            paths.len(),
+            yaml(&format!("patient_pattern: {}", quoted(&pattern)))
+        ),
+        None if files.len() as f64 <= FEW * paths.len() as f64 => format!(
+            "Widen it; this counts each of them as a patient of its own:\n{}",
+            yaml(&format!("patient_pattern: {}", quoted(&widened(pattern))))
+        ),
+        None => format!(
+            "Set a pattern that fits these names too, or let a CSV file with the columns file,patient tell it:\n{}",
+            yaml("table: patients.csv")
+        ),
+    };
+    anyhow!(
+        "trainer.data.patient_pattern ({pattern}) does not say whose {} of {} files are:\n{}\n{advice}",
+        files.len(),
+        paths.len(),
+        listed(files)
+    )
+}
+
+/// A pattern that fits all files and tells apart at least the patients that the configured one does.
+fn another(paths: &[&str], pattern: &str) -> Option<Guess> {
+    let configured = Regex::new(pattern).ok()?;
+    let patients_of = |pattern: &Regex, paths: &[&str]| {
+        paths.iter().filter_map(|path| by_pattern(path, pattern)).collect::<BTreeSet<_>>().len()
+    };
+    let (told, untold): (Vec<&str>, Vec<&str>) = paths.iter().partition(|path| configured.is_match(path));
+    let n_told = patients_of(&configured, &told);
+    let fits = |guess: &Guess| {
+        Regex::new(&guess.pattern).is_ok_and(|guessed| n_told <= patients_of(&guessed, &told))
+    };
+    guess(paths).filter(fits).or_else(|| {
+        // A form of its own, beside the configured one: unless the same number is a patient in both.
+        let beside = guess(&untold).filter(|_| untold.len() as f64 > FEW * paths.len() as f64)?;
+        let both = format!("{pattern}|{}", beside.pattern);
+        let n_patients = patients_of(&Regex::new(&both).ok()?, paths);
+        (n_patients == n_told + beside.n_patients).then_some(Guess { pattern: both, n_patients })
+    })
+}
+
+/// The pattern, and beside it one by which each file is a patient.
+fn widened(pattern: &str) -> String {
     // Without an anchor the alternative, which matches from the beginning, would come before the pattern.
     let is_plain = pattern.starts_with('^') && !pattern.contains('|');
-    let widened = if is_plain { format!("{pattern}|^(.+)$") } else { format!("^.*?(?:{pattern})|^(.+)$") };
-    anyhow!(
-        "trainer.data.patient_pattern ({pattern}) does not say whose {} files are:\n{}\nWiden it; this counts each of them as a patient of its own:\n{}",
-        files.len(),
-        listed(files),
-        yaml(&format!("patient_pattern: {}", quoted(&widened)))
-    )
+    if is_plain { format!("{pattern}|^(.+)$") } else { format!("^.*?(?:{pattern})|^(.+)$") }
 }
 
 /// What to do about files whose names have no known form. `paths` are those of all files below their class folders.
@@ -174,9 +217,35 @@ mod tests {
     }
 
     #[test]
+    fn a_pattern_that_is_not_that_of_the_names_is_advised_against() {
+        let names = |form: &str, n: usize| -> Vec<String> {
+            (0..2 * n)
+                .map(|i| form.replace('#', &(100 + i / 2).to_string()).replace('@', &(i % 2).to_string()))
+                .collect()
+        };
+        let told = |names: &[String], untold: &[String], pattern: &str| {
+            let paths: Vec<&str> = names.iter().chain(untold).map(String::as_str).collect();
+            unmatched(untold, &paths, pattern).to_string()
+        };
+        let found = told(&[], &names("site-#-@.png", 95), "^case-([0-9]+)");
+        assert!(found.contains("'^site-([0-9]+)-'") && found.contains("95 patients in all 190"), "{found}");
+        // Some have the form: both stay apart.
+        let found = told(&names("case-#-@.png", 5), &names("site-9#-@.png", 95), "^case-([0-9]+)");
+        assert!(found.contains("100 patients in all 200") && !found.contains("(.+)"), "{found}");
+        // Many, and no form is seen in their names.
+        let found =
+            told(&names("case-#-@.png", 5), &["anna.png".to_owned(), "ben.png".to_owned()], "^case-([0-9]+)");
+        assert!(found.contains("table: patients.csv") && !found.contains("(.+)"), "{found}");
+    }
+
+    #[test]
     fn the_advice_for_a_pattern_keeps_what_it_matched() {
         for pattern in ["^case-([0-9]+)-", "case-([0-9]+)", "^case-([0-9]+)-|^it's([a-z])"] {
-            let told = unmatched(&["other.png".to_owned()], pattern).to_string();
+            let matched: Vec<String> = (10..29)
+                .map(|n| format!("{}case-{n}-b.png", if pattern.starts_with('^') { "" } else { "x-" }))
+                .collect();
+            let paths: Vec<&str> = matched.iter().map(String::as_str).chain(["other.png"]).collect();
+            let told = unmatched(&["other.png".to_owned()], &paths, pattern).to_string();
             let advice: String = told
                 .lines()
                 .rev()

@@ -4,7 +4,7 @@ use super::index::{Entry, Index};
 use super::parallel::parallel;
 use crate::config::Config;
 use crate::console::Meter;
-use anyhow::{Result, anyhow, bail, ensure};
+use anyhow::{Result, anyhow, bail};
 use cxr::metadata::AcquisitionMetadata;
 use cxr::{AcceptedImage, DecodeLimits, DecodedImage};
 use std::collections::BTreeMap;
@@ -54,19 +54,29 @@ pub fn check_share(index: &Index, unreadable: &BTreeMap<String, String>, allowed
     )
 }
 
+/// What a file is that is no image, and what to do with it; none for an image.
+pub fn foreign(bytes: &[u8]) -> Option<&'static str> {
+    if bytes.is_empty() {
+        Some("is an empty file: copy it again, or move it out of the class folders")
+    } else if cxr::decode::is_dicom(bytes) {
+        Some(
+            "is DICOM, which is not read here: export it from the PACS or viewer as PNG or TIFF with all its bits",
+        )
+    } else if cxr::decode::sniff(bytes).is_none() {
+        Some("is no image that is read (JPEG, PNG, TIFF): convert it, or move it out of the class folders")
+    } else {
+        None
+    }
+}
+
 /// Decodes an image.
 ///
 /// # Errors
 /// The reason; for a file of another kind what to do with it.
 pub fn decode(bytes: &[u8]) -> Result<DecodedImage> {
-    ensure!(
-        !cxr::decode::is_dicom(bytes),
-        "is DICOM, which is not read here: export it from the PACS or viewer as PNG or TIFF with all its bits"
-    );
-    ensure!(
-        cxr::decode::sniff(bytes).is_some(),
-        "is no image that is read (JPEG, PNG, TIFF): convert it, or move it out of the class folders"
-    );
+    if let Some(what) = foreign(bytes) {
+        bail!("{what}");
+    }
     Ok(cxr::decode(bytes, &DecodeLimits::default())?)
 }
 

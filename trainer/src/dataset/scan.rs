@@ -2,12 +2,18 @@
 
 use super::index::{Entry, Index, OfficialSplit};
 use super::patient::{PatientRule, by_pattern, known, unknown, unmatched};
-use super::problems::{Kind, Problems};
+use super::problems::{Kind, Problems, listed};
+use super::readable::foreign;
 use super::table::{Line, Table};
 use crate::config::data::{Data, Label, Layout};
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
+
+/// Bytes from which a format is told.
+const HEAD: u64 = 512;
 
 /// How much of the data set a folder holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +28,7 @@ pub(super) enum Extent {
 pub(super) fn scan(root: &Path, data: &Data, extent: Extent) -> Result<Index> {
     ensure!(
         root.is_dir(),
-        "{}: no such folder; set --data to the dataset or CXR_DATA_DIR to the folder that holds it",
+        "{}: no such folder; set trainer.data.root or --data to the dataset, or CXR_DATA_DIR to the folder that holds it",
         root.display()
     );
     let is_flat = match data.layout {
@@ -224,7 +230,11 @@ impl Scan<'_> {
         let Some(table) = &self.table else { return Ok(()) };
         if !table.has_labels {
             for found in self.found.iter().filter(|found| !table.lines.contains_key(&found.path)) {
-                self.problems.add(Kind::FileWithoutLine, found.path.clone());
+                let told = match foreign_file(&self.root.join(&found.path))? {
+                    Some(what) => format!("{}: {what}", found.path),
+                    None => found.path.clone(),
+                };
+                self.problems.add(Kind::FileWithoutLine, told);
             }
         }
         let whole = extent == Extent::Whole;
@@ -249,16 +259,47 @@ impl Scan<'_> {
         };
         let told: Vec<Option<String>> = self.found.iter().map(patient).collect();
         let untold = self.found.iter().zip(&told).filter(|(_, patient)| patient.is_none());
-        let untold: Vec<String> = untold.map(|(found, _)| found.path.clone()).collect();
-        match rule {
-            _ if untold.is_empty() => Ok(told.into_iter().flatten().collect()),
-            PatientRule::Pattern(pattern) => Err(unmatched(&untold, pattern)),
-            _ => {
-                let paths: Vec<&str> = self.found.iter().map(|found| &found.path[found.below..]).collect();
-                Err(unknown(&untold, &paths))
+        let untold: Vec<&str> = untold.map(|(found, _)| found.path.as_str()).collect();
+        if untold.is_empty() {
+            return Ok(told.into_iter().flatten().collect());
+        }
+        // A note or a DICOM file has no patient to be found in its name.
+        let (mut strange, mut images) = (BTreeMap::new(), Vec::new());
+        for path in untold {
+            match foreign_file(&self.root.join(path))? {
+                Some(what) => {
+                    strange.insert(path, what);
+                }
+                None => images.push(path.to_owned()),
             }
         }
+        let is_image = |found: &&Found| !strange.contains_key(found.path.as_str());
+        let paths: Vec<&str> =
+            self.found.iter().filter(is_image).map(|found| &found.path[found.below..]).collect();
+        let unknown = match (images.as_slice(), rule) {
+            ([], _) => None,
+            (images, PatientRule::Pattern(pattern)) => Some(unmatched(images, &paths, pattern)),
+            (images, _) => Some(unknown(images, &paths)),
+        };
+        let lines: Vec<String> = strange.iter().map(|(path, what)| format!("{path}: {what}")).collect();
+        match unknown {
+            Some(unknown) if strange.is_empty() => Err(unknown),
+            None => bail!("{} files in the class folders are no images:\n{}", lines.len(), listed(&lines)),
+            Some(unknown) => bail!(
+                "{} files in the class folders are no images:\n{}\nof the others: {unknown}",
+                lines.len(),
+                listed(&lines)
+            ),
+        }
     }
+}
+
+/// What a file is that is no image; none for an image.
+fn foreign_file(path: &Path) -> Result<Option<&'static str>> {
+    let mut head = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(HEAD).read_to_end(&mut head));
+    read.with_context(|| format!("{}: cannot be read", path.display()))?;
+    Ok(foreign(&head))
 }
 
 /// Whether a file begins as an image or as DICOM does.

@@ -65,6 +65,15 @@ impl Table {
     pub(super) fn read(path: &Path, problems: &mut Problems) -> Result<Self> {
         let context = || format!("{}: cannot be read (trainer.data.table)", path.display());
         let bytes = std::fs::read(path).with_context(context)?;
+        // Excel's plain CSV has the letters of the machine's country.
+        if let Err(error) = std::str::from_utf8(&bytes) {
+            let mut lines = Lines::of(&bytes);
+            bail!(
+                "{}: line {}: is not UTF-8; save the table as UTF-8 (in Excel: CSV UTF-8)",
+                path.display(),
+                lines.at(error.valid_up_to())
+            );
+        }
         let head_line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
         // A spreadsheet of a country with decimal commas separates by semicolons.
         let by_semicolon = head_line.contains(&b';') && !head_line.contains(&b',');
@@ -76,16 +85,18 @@ impl Table {
         let head = Head::of(path, reader.headers().with_context(context)?)?;
         let mut table =
             Self { path: path.to_owned(), has_labels: head.label.is_some(), lines: BTreeMap::new() };
+        let mut lines = Lines::of(&bytes);
         for record in reader.records() {
             // The reader's own words name the line.
-            table.add(&head, &record.with_context(context)?, problems);
+            let record = record.with_context(context)?;
+            let number = lines.of_record(&record);
+            table.add(&head, &record, number, problems);
         }
         ensure!(!table.lines.is_empty(), "{}: has no line below its head", path.display());
         Ok(table)
     }
 
-    fn add(&mut self, head: &Head, record: &StringRecord, problems: &mut Problems) {
-        let number = record.position().map_or(0, csv::Position::line);
+    fn add(&mut self, head: &Head, record: &StringRecord, number: u64, problems: &mut Problems) {
         if record.len() != head.len {
             let what = format!("line {number}: {} values where the head has {}", record.len(), head.len);
             problems.add(Kind::Value, what);
@@ -119,6 +130,42 @@ impl Table {
         } else {
             self.lines.insert(file, line);
         }
+    }
+}
+
+/// The lines of a file as an editor counts them. The reader counts otherwise: where lines end in CRLF it takes the LF for a part of the
+/// next one, and lines that are empty as well.
+struct Lines<'a> {
+    bytes: &'a [u8],
+    /// Bytes that were counted.
+    at: usize,
+    /// The line that the next byte is in.
+    number: u64,
+}
+
+impl<'a> Lines<'a> {
+    const fn of(bytes: &'a [u8]) -> Self {
+        Self { bytes, at: 0, number: 1 }
+    }
+
+    /// The line of a byte that comes after those that were asked for before.
+    fn at(&mut self, byte: usize) -> u64 {
+        while self.at < byte.min(self.bytes.len()) {
+            let is_crlf = self.bytes[self.at..].starts_with(b"\r\n");
+            if matches!(self.bytes[self.at], b'\n' | b'\r') && !is_crlf {
+                self.number += 1;
+            }
+            self.at += 1;
+        }
+        self.number
+    }
+
+    /// The line in which a record begins.
+    fn of_record(&mut self, record: &StringRecord) -> u64 {
+        let from = record.position().map_or(0, |position| position.byte() as usize);
+        let rest = self.bytes.get(from..).unwrap_or_default();
+        let n_breaks = rest.iter().take_while(|byte| matches!(byte, b'\n' | b'\r')).count();
+        self.at(from + n_breaks)
     }
 }
 

@@ -112,6 +112,12 @@ impl fmt::Display for Shortcut {
     }
 }
 
+/// As in "png 110, jpeg 3".
+fn counted(found: &BTreeMap<String, usize>) -> String {
+    let texts: Vec<String> = found.iter().map(|(what, n)| format!("{what} {n}")).collect();
+    texts.join(", ")
+}
+
 type Seen<'a> = (&'a Entry, &'a Facts);
 
 impl Examined {
@@ -155,15 +161,15 @@ impl Examined {
     pub fn report(&self, what: &str) {
         for (class, p) in &self.properties {
             say(format!(
-                "{what}, {class}: {} x {} pixels in the median, {} sizes, aspect ratio {:.2} [{:.2}, {:.2}], {:?}, {:?}",
+                "{what}, {class}: {} x {} pixels in the median, {} sizes, aspect ratio {:.2} [{:.2}, {:.2}]; files: {}; colours: {}",
                 p.width.median,
                 p.height.median,
                 p.n_sizes,
                 p.aspect_ratio.median,
                 p.aspect_ratio.min,
                 p.aspect_ratio.max,
-                p.formats,
-                p.colours
+                counted(&p.formats),
+                counted(&p.colours)
             ));
         }
         for (class, a) in &self.artefacts {
@@ -172,7 +178,8 @@ impl Examined {
                 a.bordered, a.n, a.marked, a.extreme_exposure
             ));
         }
-        for shortcut in self.shortcuts.iter().take(4) {
+        // One whose interval holds 0.5 tells nothing.
+        for shortcut in self.shortcuts.iter().filter(|one| one.strength().ci95[0] > 0.5).take(4) {
             say(format!(
                 "{what}: one property alone tells the class: {shortcut}; medians {:.4} and {:.4}",
                 shortcut.negative_median, shortcut.positive_median

@@ -4,12 +4,13 @@ use super::examined::Examined;
 use super::label_noise::{LabelNoise, Scored};
 use crate::audit::survey::{Facts, Survey};
 use crate::dataset::index::{Index, OfficialSplit};
-use crate::figures::{Axes, Form, Series, chart, charts};
+use crate::figures::{Along, Axes, Form, Series, chart, charts, span, top};
 use anyhow::Result;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
 
 const BINS: usize = 40;
+/// Of a property of few values, whose bars stand side by side in each bin.
+const FEW_BINS: usize = 12;
 
 type Of = fn(&Facts) -> f64;
 
@@ -48,11 +49,12 @@ pub fn sizes(index: &Index, survey: &Survey) -> Result<String> {
     by_class(index, survey, true, &sizes)
 }
 
-/// One histogram panel a property, one series a class.
-fn by_class(index: &Index, survey: &Survey, with_test: bool, of: &[(&str, Of)]) -> Result<String> {
+/// One histogram panel a property, one series a class: outlines, or bars side by side for sizes, of which many images
+/// share one. Outlines would cover each other there.
+fn by_class(index: &Index, survey: &Survey, sizes: bool, of: &[(&str, Of)]) -> Result<String> {
     let mut classes: BTreeMap<&str, Vec<&Facts>> = BTreeMap::new();
     for (entry, facts) in index.entries.iter().zip(&survey.facts) {
-        if let Some(facts) = facts.as_ref().filter(|_| with_test || entry.split != OfficialSplit::Test) {
+        if let Some(facts) = facts.as_ref().filter(|_| sizes || entry.split != OfficialSplit::Test) {
             classes.entry(entry.class()).or_default().push(facts);
         }
     }
@@ -60,10 +62,15 @@ fn by_class(index: &Index, survey: &Survey, with_test: bool, of: &[(&str, Of)]) 
         .iter()
         .map(|(name, of)| {
             let values = |facts: &[&Facts]| facts.iter().map(|facts| of(facts)).collect::<Vec<f64>>();
-            let range = range(classes.values().flat_map(|facts| values(facts)));
+            let range = span(classes.values().flat_map(|facts| values(facts)));
+            let bins = if sizes { FEW_BINS } else { BINS };
             let series: Vec<Series> = classes
                 .iter()
-                .map(|(class, facts)| Series::histogram(*class, &values(facts), &range, BINS))
+                .enumerate()
+                .map(|(at, (class, facts))| {
+                    let steps = Series::histogram(*class, &values(facts), &range, bins);
+                    if sizes { beside(steps, at, classes.len()) } else { steps }
+                })
                 .collect();
             (*name, range, series)
         })
@@ -71,11 +78,20 @@ fn by_class(index: &Index, survey: &Survey, with_test: bool, of: &[(&str, Of)]) 
     let panels: Vec<_> = panels
         .iter()
         .map(|(name, range, series)| {
-            let axes = Axes { title: name, x: name, y: "share of the class" };
-            (axes, (range.clone(), 0.0..tallest(series)), series.as_slice())
+            let axes = Axes { title: name, x: name, y: "share of the class", along: Along::Numbers };
+            (axes, (range.clone(), 0.0..top(series)), series.as_slice())
         })
         .collect();
     charts(&panels)
+}
+
+/// The bars of the class `at` of `n`, at their place in each bin.
+fn beside(histogram: Series, at: usize, n: usize) -> Series {
+    let Form::Steps(bin) = histogram.form else { return histogram };
+    // A tenth of the bin parts it from the next.
+    let width = 0.9 * bin / n.max(1) as f64;
+    let points = histogram.points.iter().map(|(left, share)| (left + at as f64 * width, *share));
+    Series::new(histogram.name, points.collect(), Form::Bars(width))
 }
 
 fn counts(examined: &Examined) -> Result<String> {
@@ -89,22 +105,32 @@ fn counts(examined: &Examined) -> Result<String> {
         .iter()
         .enumerate()
         .map(|(at, class)| {
-            let bars = splits.iter().enumerate().flat_map(|(split, name)| {
-                let n = examined.counts[*name].get(*class).map_or(0, |count| count.images);
-                let left = split as f64 + at as f64 * width;
-                // The empty bar beside it says how wide a bar is.
-                [(left, n as f64), (left + width, 0.0)]
-            });
-            Series::new(class.as_str(), bars.collect(), Form::Bars)
+            let n = |split: &str| examined.counts[split].get(*class).map_or(0, |count| count.images);
+            let left = |split: usize| split as f64 - 0.4 + at as f64 * width;
+            let bars = splits.iter().enumerate().map(|(split, name)| (left(split), n(name) as f64));
+            Series::new(class.as_str(), bars.collect(), Form::Bars(width))
+                .noted(splits.iter().map(|name| n(name).to_string()).collect())
         })
         .collect();
-    let x = splits.iter().enumerate().map(|(at, split)| format!("{at}: {split}")).collect::<Vec<_>>();
-    let x = format!("published split ({})", x.join(", "));
-    let axes = Axes { title: "Images by split and class", x: &x, y: "images" };
-    chart(&axes, (-0.2..splits.len() as f64, 0.0..tallest(&series)), &series)
+    let is_flat = splits == ["none"];
+    let (title, x) = if is_flat {
+        ("Images by class", "the data has no published split")
+    } else {
+        ("Images by published split and class", "published split")
+    };
+    let names: Vec<&str> = splits
+        .iter()
+        .map(|split| match *split {
+            "none" if is_flat => "all images",
+            "none" => "in no split",
+            split => split,
+        })
+        .collect();
+    let axes = Axes { title, x, y: "images", along: Along::Names(&names) };
+    chart(&axes, (-0.5..splits.len().max(1) as f64 - 0.5, 0.0..top(&series)), &series)
 }
 
-/// Cross-validated probability of pneumonia by label.
+/// Cross-validated probability of the positive class by label.
 ///
 /// # Errors
 /// When drawing fails.
@@ -117,26 +143,19 @@ pub fn label_noise(noise: &LabelNoise, scored: &Scored) -> Result<String> {
         Series::histogram("labelled negative", &of_label(false), &(0.0..1.0), BINS),
         Series::histogram("labelled positive", &of_label(true), &(0.0..1.0), BINS),
     ];
-    let top = tallest(&series);
+    let top = top(&series);
     let thresholds = [1.0 - noise.thresholds[0], noise.thresholds[1]];
-    series.extend(thresholds.map(|at| Series::new("", vec![(at, 0.0), (at, top)], Form::Dashes)));
+    let names = ["confidently negative: below", "confidently positive: from"];
+    series.extend(
+        thresholds.into_iter().zip(names).map(|(at, name)| {
+            Series::new(format!("{name} {at:.3}"), vec![(at, 0.0), (at, top)], Form::Dashes)
+        }),
+    );
     let axes = Axes {
         title: "Labels against cross-validated scores",
-        x: "probability of pneumonia (dashed: confidently negative, positive)",
+        x: "probability of the positive class",
         y: "share of the label",
+        along: Along::Numbers,
     };
     chart(&axes, (0.0..1.0, 0.0..top), &series)
-}
-
-/// From the smallest to the largest value, with room where they are one.
-fn range(values: impl Iterator<Item = f64>) -> Range<f64> {
-    let (low, high) =
-        values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
-    let room = if high - low > 1e-9 { (high - low) * 0.01 } else { (high.abs() * 0.1).max(0.5) };
-    low - room..high + room
-}
-
-fn tallest(series: &[Series]) -> f64 {
-    let heights = series.iter().flat_map(|series| &series.points).map(|point| point.1);
-    1.1 * heights.fold(1e-3, f64::max)
 }

@@ -48,7 +48,7 @@ pub struct Details {
     pub answered: Option<Answered>,
     /// Images that a person must look at by the policy's review band or the out-of-distribution rule.
     pub review: Proportion,
-    /// Images that a person reads in all: called pneumonia, or marked by one of these.
+    /// Images that a person reads in all: called positive, or marked by one of these.
     pub read: Proportion,
     /// Figures by group.
     pub subgroups: Vec<Subgroup>,
@@ -285,8 +285,8 @@ impl Details {
             line("log loss", calibration.log_loss_after),
         ];
         for coverage in &self.conformal {
-            lines.push(line(&format!("coverage normal, a={}", coverage.alpha), coverage.normal));
-            lines.push(line(&format!("coverage pneumonia, a={}", coverage.alpha), coverage.pneumonia));
+            lines.push(line(&format!("coverage negatives, a={}", coverage.alpha), coverage.normal));
+            lines.push(line(&format!("coverage positives, a={}", coverage.alpha), coverage.pneumonia));
         }
         let share = self.out_of_distribution;
         lines.push(format!("{:<28} {:.4}  ({} of {})", "referred (foreign)", share.value, share.k, share.n));

@@ -40,7 +40,7 @@ pub struct ExternalEvaluation {
     pub images: BTreeMap<String, usize>,
     /// Images that the service would refuse, by path, with its reason.
     pub refused: BTreeMap<String, String>,
-    /// Counts at the operating point, of normal images and pneumonias.
+    /// Counts at the operating point, of negatives and positives.
     pub confusion: ConfusionMatrix,
     /// Their figures.
     pub figures: FoldEvaluation,
@@ -50,11 +50,11 @@ pub struct ExternalEvaluation {
     pub other: Option<Other>,
 }
 
-/// Images that are neither normal nor pneumonia: no verdict on them is right.
+/// Images of neither class: no verdict on them is right.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Other {
-    /// Called pneumonia.
+    /// Called positive.
     pub flagged: Proportion,
     /// Above the out-of-distribution threshold.
     pub out_of_distribution: Proportion,
@@ -122,7 +122,7 @@ pub fn evaluate_external(trained: &TrainedRun, calibrated: &Calibrated) -> Resul
     print(&judged.figures, judged.confusion, &judged.details);
     if let Some(Other { flagged, out_of_distribution: ood, .. }) = &judged.other {
         say(format!(
-            "- neither class: {}/{} called pneumonia, {}/{} out of distribution",
+            "- neither class: {}/{} called positive, {}/{} out of distribution",
             flagged.k, flagged.n, ood.k, ood.n
         ));
     }

@@ -15,7 +15,7 @@ pub type Figure<'a> = dyn Fn(&[f64], &[bool]) -> Option<f64> + 'a;
 pub struct Sample<'a> {
     /// Calibrated probabilities, or other scores.
     pub probabilities: &'a [f64],
-    /// Whether each image is a pneumonia.
+    /// Whether each image is positive.
     pub positive: &'a [bool],
     /// A number for each image's patient.
     pub patients: &'a [usize],
@@ -77,7 +77,7 @@ impl Sample<'_> {
         self.positive.is_empty()
     }
 
-    /// Pneumonias.
+    /// Positives.
     pub fn n_positive(&self) -> usize {
         self.positive.iter().filter(|label| **label).count()
     }

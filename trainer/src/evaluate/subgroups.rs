@@ -12,7 +12,7 @@ use cxr::scoring::roc::auc;
 use cxr::statistics::ImageStatistics;
 use regex::Regex;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// One group of one property.
@@ -25,13 +25,13 @@ pub struct Subgroup {
     pub group: String,
     /// Images.
     pub n: usize,
-    /// Pneumonias among them.
+    /// Positives among them.
     pub n_positive: usize,
     /// Area under the curve; none where the group holds one class.
     pub auc: Option<Measured>,
-    /// At the operating point; none without pneumonias.
+    /// At the operating point; none without positives.
     pub sensitivity: Option<Measured>,
-    /// At the operating point; none without normal images.
+    /// At the operating point; none without negatives.
     pub specificity: Option<Measured>,
 }
 
@@ -65,13 +65,17 @@ pub fn measure(groups: &Groups, sample: &Sample, threshold: f64) -> Vec<Subgroup
 /// originals of some images under the same paths.
 pub fn of_fold(pixels: &Pixels, names: &[(String, Regex)], originals: Option<&Path>) -> Groups {
     let entries = &pixels.entries;
+    // Where several classes count as one, each has its own figure.
+    let classes: BTreeSet<&str> = entries.iter().map(|entry| entry.class.as_str()).collect();
+    let of_class =
+        (classes.len() > 2).then(|| by("class", entries.iter().map(|entry| Some(entry.class.clone()))));
     let of_table = Column::ALL
         .into_iter()
         .map(|column| by(column.property(), entries.iter().map(|entry| entry.columns.get(&column).cloned())));
     let of_names = names.iter().map(|(property, pattern)| {
         by(property, entries.iter().map(|entry| by_pattern(entry.file_name(), pattern)))
     });
-    let mut groups: Groups = of_table.chain(of_names).collect();
+    let mut groups: Groups = of_class.into_iter().chain(of_table).chain(of_names).collect();
     groups.extend(by_statistics(&pixels.statistics));
     let headers: Vec<Option<Header>> =
         entries.iter().map(|entry| header(&originals?.join(&entry.path))).collect();

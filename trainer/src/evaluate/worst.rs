@@ -1,5 +1,5 @@
-//! The worst cases: pneumonias with the lowest and normal images with the highest probability, as a table and as a sheet of
-//! small images with a caption each, errors in a frame, under a legend that says what that means.
+//! The worst cases: positives with the lowest and negatives with the highest probability, as a table and as a sheet of small
+//! images with a caption each, errors in a frame, under a legend that says what that means.
 
 use anyhow::Result;
 use cxr::lettering;
@@ -12,7 +12,7 @@ pub struct Case<'a> {
     pub path: &'a str,
     /// The patient.
     pub patient: &'a str,
-    /// Whether it is a pneumonia.
+    /// Whether it is a positive.
     pub positive: bool,
     /// Calibrated.
     pub probability: f64,
@@ -25,10 +25,16 @@ pub struct Case<'a> {
 /// Tiles in a row.
 const COLUMNS: usize = 6;
 const GAP: usize = 4;
+/// White between a tile and its frame: a radiograph is black at its own edges and would swallow a frame that touches it.
+const WHITE: usize = 3;
+/// Width of the frame.
+const FRAME: usize = 3;
+/// Room between tiles, for their frames.
+const BETWEEN: usize = 2 * (WHITE + FRAME) + GAP;
 /// Rows of a line of text with the room around it.
 const LINE: usize = 7 + 2 * GAP;
 
-/// The `n` worst of each class, the worst first: pneumonias, then normal images. Some are right nevertheless.
+/// The `n` worst of each class, the worst first: positives, then negatives. Some are right nevertheless.
 pub fn worst<'a>(cases: &[Case<'a>], n: usize) -> Vec<Case<'a>> {
     let of_class = |class: bool| {
         let mut members: Vec<Case<'a>> =
@@ -61,15 +67,15 @@ pub fn csv(worst: &[Case], threshold: f64) -> Result<String> {
     Ok(text)
 }
 
-/// The sheet as PNG: a legend, then tiles of half the size, pneumonias in the upper rows, normal images in the lower ones.
+/// The sheet as PNG: a legend, then tiles of half the size, positives in the upper rows, negatives in the lower ones.
 pub fn sheet(worst: &[Case], (width, height): (u32, u32), threshold: f64) -> Vec<u8> {
     let (tile_width, tile_height) = (width as usize / 2, height as usize / 2);
     let rows_of = |class: bool| worst.iter().filter(|case| case.positive == class).count().div_ceil(COLUMNS);
-    let (cell_width, cell_height) = (tile_width + GAP, tile_height + LINE + GAP);
-    let sheet_width = COLUMNS * cell_width + GAP;
+    let (cell_width, cell_height) = (tile_width + BETWEEN, tile_height + LINE + BETWEEN);
+    let sheet_width = COLUMNS * cell_width + BETWEEN;
     let legend = wrapped(&legend(threshold), sheet_width - 2 * GAP);
     let top_of_tiles = GAP + legend.len() * LINE;
-    let sheet_height = top_of_tiles + (rows_of(true) + rows_of(false)).max(1) * cell_height + GAP;
+    let sheet_height = top_of_tiles + (rows_of(true) + rows_of(false)).max(1) * cell_height + BETWEEN;
     let mut pixels = vec![255; sheet_width * sheet_height];
     let write = |pixels: &mut [u8], text: &str, (left, top): (usize, usize)| {
         lettering::draw(pixels, sheet_width as u32, (left as u32, (top + GAP) as u32), text, 1, 0);
@@ -79,7 +85,7 @@ pub fn sheet(worst: &[Case], (width, height): (u32, u32), threshold: f64) -> Vec
     }
     for (rank, case) in ranked(worst) {
         let row = (rank - 1) / COLUMNS + if case.positive { 0 } else { rows_of(true) };
-        let (left, top) = (GAP + (rank - 1) % COLUMNS * cell_width, top_of_tiles + row * cell_height);
+        let (left, top) = (BETWEEN + (rank - 1) % COLUMNS * cell_width, top_of_tiles + row * cell_height);
         for y in 0..tile_height {
             for x in 0..tile_width {
                 let level = |dx, dy| u32::from(case.pixels[(2 * y + dy) * width as usize + 2 * x + dx]);
@@ -87,13 +93,15 @@ pub fn sheet(worst: &[Case], (width, height): (u32, u32), threshold: f64) -> Vec
                 pixels[(top + LINE + y) * sheet_width + left + x] = mean as u8;
             }
         }
-        if is_error(case, threshold) {
+        let is_wrong = is_error(case, threshold);
+        if is_wrong {
             frame(&mut pixels, sheet_width, (left, top + LINE), (tile_width, tile_height));
         }
         let class = if case.positive { 'P' } else { 'N' };
-        let caption = format!("{class}{rank} {:.3}", case.probability);
+        let verdict = if is_wrong { " wrong" } else { "" };
+        let caption = format!("{class}{rank} {:.3}{verdict}", case.probability);
         let fits = caption.chars().take(tile_width / LETTER).collect::<String>();
-        write(&mut pixels, &fits, (left, top));
+        write(&mut pixels, &fits, (left, top - GAP));
     }
     cxr::phantom::encode_png(&pixels, sheet_width as u32, sheet_height as u32)
 }
@@ -101,18 +109,19 @@ pub fn sheet(worst: &[Case], (width, height): (u32, u32), threshold: f64) -> Vec
 /// Columns from one letter to the next.
 const LETTER: usize = 6;
 
-/// A black frame around a tile, in the room between the tiles: a radiograph is black at its own edges.
+/// A black frame around a tile, with white between the two.
 fn frame(
     pixels: &mut [u8],
     sheet_width: usize,
     (left, top): (usize, usize),
     (width, height): (usize, usize),
 ) {
-    const WIDTH: usize = GAP / 2;
-    for y in top - WIDTH..top + height + WIDTH {
-        for x in left - WIDTH..left + width + WIDTH {
-            let is_tile = (top..top + height).contains(&y) && (left..left + width).contains(&x);
-            if !is_tile {
+    let (outer, inner) = (WHITE + FRAME, WHITE);
+    for y in top - outer..top + height + outer {
+        for x in left - outer..left + width + outer {
+            let is_inside = (top - inner..top + height + inner).contains(&y)
+                && (left - inner..left + width + inner).contains(&x);
+            if !is_inside {
                 pixels[y * sheet_width + x] = 0;
             }
         }
@@ -122,8 +131,8 @@ fn frame(
 /// What captions and frames mean.
 fn legend(threshold: f64) -> String {
     format!(
-        "P = pneumonia, N = normal, then the rank within the class: 1 is the worst. 0.123 = calibrated probability of pneumonia. \
-         Framed = on the wrong side of the operating point {threshold:.4}. All others are right."
+        "P = positive, N = negative, then the rank within the class: 1 is the worst. 0.123 = calibrated probability of the \
+         positive class. Framed, wrong = on the wrong side of the operating point {threshold:.4}. All others are right."
     )
 }
 
@@ -181,7 +190,7 @@ mod tests {
         assert_eq!(table.lines().nth(4), Some("2,NORMAL,0,0.100000,1.0000,a,4"));
         let sheet = sheet(&found, (64, 64), 0.5);
         let image = cxr::decode(&sheet, &cxr::DecodeLimits::default()).unwrap();
-        assert_eq!(image.width() as usize, COLUMNS * (32 + GAP) + GAP);
+        assert_eq!(image.width() as usize, COLUMNS * (32 + BETWEEN) + BETWEEN);
         assert!(image.samples().contains(&0) && image.samples().contains(&128), "captions and tiles");
         let text = legend(0.5);
         let lines = wrapped(&text, 200);

@@ -3,7 +3,6 @@
 use super::Outcome;
 use super::maps::Maps;
 use crate::console::say;
-use crate::dataset::index::CLASSES;
 use crate::export::heatmap::{MapFigures, Peak};
 use crate::files;
 use crate::trained::TrainedRun;
@@ -17,8 +16,19 @@ use serde::{Deserialize, Serialize};
 const N: usize = 4;
 /// Image pixels of a caption's letter pixel.
 const SCALE: u32 = 2;
-/// Rows below an image for its caption: two lines of seven letter pixels each, with a gap.
-const CAPTION: u32 = 2 * 9 * SCALE;
+/// Rows of a line of text: seven letter pixels with a gap.
+const LINE: u32 = 9 * SCALE;
+/// Rows below an image for its caption of two lines, with room to the next.
+const CAPTION: u32 = 2 * LINE + 6 * SCALE;
+/// White between the tiles of the sheet.
+const GAP: u32 = 12;
+/// Above the sheet.
+const LEGEND: [&str; 4] = [
+    "Left: the image. Right: the same under its map of evidence for the positive class,",
+    "from violet (weak) to yellow (strong). Where no colour is, the evidence is below the scale.",
+    "p: calibrated probability of the positive class. Each row: one outcome, the surest answers first.",
+    "No localisation of disease.",
+];
 /// The contact sheet, below the folder `figures`.
 pub const CONTACT_SHEET: &str = "explain-contact-sheet.png";
 
@@ -45,14 +55,25 @@ struct Picture {
 pub(super) fn draw(trained: &TrainedRun, maps: &Maps) -> Result<Vec<Overlay>> {
     let (size, scale) = (maps.pixels.size, scale(maps));
     let tile = (2 * size.0, size.1 + CAPTION);
-    let mut sheet = Picture::new((tile.0 * N as u32, tile.1 * Outcome::ALL.len() as u32));
+    let telling = Outcome::ALL.map(|outcome| (outcome, most_telling(maps, outcome)));
+    // No empty row for an outcome without an image, no empty column where every outcome has few.
+    let rows = || telling.iter().filter(|(_, images)| !images.is_empty());
+    let columns = rows().map(|(_, images)| images.len()).max().unwrap_or(1) as u32;
+    let top = GAP + LEGEND.len() as u32 * LINE + GAP;
+    let widest = LEGEND.iter().map(|line| lettering::size(line, SCALE).0).max().unwrap_or(0);
+    let sheet_width = (GAP + (tile.0 + GAP) * columns).max(widest + 2 * GAP);
+    let mut sheet = Picture::new((sheet_width, top + (tile.1 + GAP) * rows().count() as u32));
+    for (line, text) in (0..).zip(LEGEND) {
+        sheet.write((GAP, GAP + line * LINE), text);
+    }
     let mut overlays = Vec::new();
-    for (row, outcome) in (0..).zip(Outcome::ALL) {
-        for (column, image) in (0..).zip(most_telling(maps, outcome)) {
+    for (row, (outcome, images)) in (0..).zip(rows()) {
+        let outcome = *outcome;
+        for (column, image) in (0..).zip(images.iter().copied()) {
             let picture = tile_of(maps, image, tile, scale);
             let file = format!("explain-{}-{}.png", outcome.name(), column + 1);
             files::write_figure(trained.run, &file, picture.encode()?)?;
-            sheet.paste(&picture, (column * tile.0, row * tile.1));
+            sheet.paste(&picture, (GAP + column * (tile.0 + GAP), top + row * (tile.1 + GAP)));
             overlays.push(Overlay {
                 file,
                 image: maps.pixels.entries[image].path.clone(),
@@ -102,7 +123,8 @@ fn tile_of(maps: &Maps, image: usize, size: (u32, u32), scale: ColourScale) -> P
         cam: &maps.maps[image],
         cam_size: maps.map_size,
         scale,
-        class: CLASSES[usize::from(true)],
+        // Of a drawn map alone: it stands in the file's text.
+        class: "",
     };
     let blended = heatmap::blend(pixels, input, &evidence);
     let mut tile = Picture::new(size);
@@ -110,16 +132,17 @@ fn tile_of(maps: &Maps, image: usize, size: (u32, u32), scale: ColourScale) -> P
     tile.paste(&Picture { width: input.0, pixels: blended }, (input.0, 0));
     let path = &maps.pixels.entries[image].path;
     let name = path.rsplit('/').next().unwrap_or(path);
-    let facts = format!("{} P {:.3}", maps.outcomes[image].name(), maps.probabilities[image]);
-    tile.write((SCALE, input.1 + SCALE), name);
-    tile.write((SCALE, input.1 + 10 * SCALE), &facts);
+    let facts =
+        format!("{}, p {:.3}", maps.outcomes[image].name().replace('-', " "), maps.probabilities[image]);
+    tile.write((SCALE, input.1 + 2 * SCALE), name);
+    tile.write((SCALE, input.1 + 2 * SCALE + LINE), &facts);
     tile
 }
 
 impl Picture {
-    /// Black.
+    /// White.
     fn new((width, height): (u32, u32)) -> Self {
-        Self { width, pixels: vec![0; 3 * width as usize * height as usize] }
+        Self { width, pixels: vec![u8::MAX; 3 * width as usize * height as usize] }
     }
 
     fn paste(&mut self, other: &Self, (left, top): (u32, u32)) {
@@ -131,9 +154,9 @@ impl Picture {
     }
 
     fn write(&mut self, at: (u32, u32), text: &str) {
-        let mut grey = vec![0; self.pixels.len() / 3];
-        lettering::draw(&mut grey, self.width, at, text, SCALE, u8::MAX);
-        for (pixel, level) in self.pixels.chunks_exact_mut(3).zip(grey).filter(|(_, level)| *level > 0) {
+        let mut grey = vec![u8::MAX; self.pixels.len() / 3];
+        lettering::draw(&mut grey, self.width, at, text, SCALE, 0);
+        for (pixel, level) in self.pixels.chunks_exact_mut(3).zip(grey).filter(|(_, level)| *level == 0) {
             pixel.fill(level);
         }
     }

@@ -14,7 +14,8 @@ use super::parity::Parity;
 use crate::config::provenance::stated;
 use crate::consistency::Consistency;
 use crate::consistency::depth::DepthConsistency;
-use crate::evaluate::rows;
+use crate::evaluate::{ECE_NOTE, rows};
+use cxr::DecisionPolicy;
 use cxr::bundle::{FoldEvaluation, Manifest, Variant};
 use std::fmt::{self, Write as _};
 
@@ -55,7 +56,7 @@ impl Card<'_> {
         self.write_factors(text)?;
         writeln!(
             text,
-            "## Metrics\n\nArea under the ROC curve; at the operating point sensitivity, specificity, precision, F1 and accuracy; for the\nprobability the expected calibration error (15 bins of equal width) and the Brier score. In brackets or beside the\nvalue: 95 % intervals from resampling patients.\n"
+            "## Metrics\n\nArea under the ROC curve; at the operating point sensitivity, specificity, precision, F1 and accuracy; for the\nprobability the expected calibration error (15 bins of equal width) and the Brier score. In brackets or beside the\nvalue: 95 % intervals from resampling patients. {ECE_NOTE}\n"
         )?;
         if let Some(variant) = manifest.variants.get(&manifest.default_variant) {
             writeln!(text, "{}", decision(variant))?;
@@ -102,7 +103,7 @@ impl Card<'_> {
             "- Version {} of {}, trainer commit {}.",
             manifest.version,
             manifest.created,
-            manifest.git_commit.as_deref().unwrap_or("unknown")
+            manifest.git_commit.as_deref().unwrap_or("not known")
         )?;
         writeln!(text, "- Licence of the weights: {}.", stated(provenance.model_licence.as_ref()))?;
         writeln!(text, "- Signed (Ed25519) by key {}.", self.key)?;
@@ -144,7 +145,7 @@ impl Card<'_> {
                 c.n_flipped,
                 c.n
             ),
-            None => writeln!(text, "Not measured: trainer.export.originals names no folder that is there.\n"),
+            None => writeln!(text, "Not measured: {NO_ORIGINALS}.\n"),
         }
     }
 
@@ -172,6 +173,9 @@ pub(super) fn intended_use(manifest: &Manifest) -> String {
     )
 }
 
+/// Why originals and copies were not compared.
+pub(crate) const NO_ORIGINALS: &str = "trainer.export.originals names no folder that is there";
+
 /// The heading of the section about deep files.
 pub(super) const DEPTH: &str = "### Files stored deep\n";
 
@@ -182,7 +186,7 @@ pub(super) fn depth_section(found: Option<&DepthConsistency>) -> String {
             "{DEPTH}\nThe same 8-bit pixels, saved in 16 bits, are read as the 8-bit file is: {found}.\n"
         ),
         None => {
-            format!("{DEPTH}\nNot measured: trainer.export.originals names no folder that is there.\n")
+            format!("{DEPTH}\nNot measured: {NO_ORIGINALS}.\n")
         }
     }
 }
@@ -194,8 +198,7 @@ pub(super) fn decision(variant: &Variant) -> String {
         "### Decision\n\n\
          - Probability: sigmoid({:.4} x logit {:+.4}).\n\
          - Operating point: {:.4}, the highest threshold with sensitivity {} on the {} fold ({} images; there sensitivity {:.4}, specificity {:.4}).\n\
-         - Review band: probabilities from {:.4} to {:.4}.\n\
-         - Out of distribution: scores above {:.3}. Such images are referred.\n",
+         {}",
         calibration.scale,
         calibration.bias,
         policy.threshold,
@@ -204,9 +207,16 @@ pub(super) fn decision(variant: &Variant) -> String {
         policy.chosen.n,
         policy.chosen.sensitivity,
         policy.chosen.specificity,
-        policy.review_band.low,
-        policy.review_band.high,
-        policy.ood_threshold
+        thresholds(policy)
+    )
+}
+
+/// What a person reads beside the positives, as lines of the card.
+pub(crate) fn thresholds(policy: &DecisionPolicy) -> String {
+    format!(
+        "- Review band: probabilities from {:.4} to {:.4}.\n\
+         - Out of distribution: scores above {:.3}. Such images are referred.\n",
+        policy.review_band.low, policy.review_band.high, policy.ood_threshold
     )
 }
 

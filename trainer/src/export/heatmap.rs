@@ -18,6 +18,8 @@ const MIDDLE: [[f64; 2]; 2] = [[1.0 / 3.0, 2.0 / 3.0], [0.4, 0.9]];
 pub(crate) struct MapFigures {
     /// The scale; none where the fold does not allow one.
     pub(crate) scale: Option<HeatmapScale>,
+    /// Why there is none; empty where there is one.
+    without: String,
     /// Where the strongest cell lies.
     pub(crate) peaks: Peaks,
 }
@@ -62,7 +64,10 @@ impl MapFigures {
             [n.clone().filter(|peak| peak.in_the_middle).count(), n.count()]
         };
         let peaks_found = Peaks { positive: count(&flagged), negative: count(&|peak| !peak.positive) };
-        Self { scale: scale(peaks), peaks: peaks_found }
+        match scale(peaks) {
+            Ok(scale) => Self { scale: Some(scale), without: String::new(), peaks: peaks_found },
+            Err(without) => Self { scale: None, without, peaks: peaks_found },
+        }
     }
 
     /// The card's section about the heatmaps.
@@ -72,7 +77,7 @@ impl MapFigures {
         let _ = match &self.scale {
             Some(HeatmapScale { low, high, chosen }) => writeln!(
                 text,
-                "- One scale for all images, from the {} fold: nothing is drawn below {low:.3}, the {} quantile of the strongest place of\n  {} normal images that are not flagged; the last colour begins at {high:.3}, the {} quantile of {} flagged pneumonias, of which\n  {:.1} % show something.",
+                "- One scale for all images, from the {} fold: nothing is drawn below {low:.3}, the {} quantile of the strongest place of\n  {} negatives that are not flagged; the last colour begins at {high:.3}, the {} quantile of {} flagged positives, of which\n  {:.1} % show something.",
                 chosen.fold,
                 chosen.low_quantile,
                 chosen.n_negative,
@@ -80,16 +85,13 @@ impl MapFigures {
                 chosen.n_positive,
                 100.0 * chosen.drawn_positive
             ),
-            None => writeln!(
-                text,
-                "- No heatmaps: too few images of the select fold, or maps that do not tell its classes apart."
-            ),
+            None => writeln!(text, "- No heatmaps: {}.", self.without),
         };
         let Peaks { positive: [k_positive, n_positive], negative: [k_negative, n_negative] } = self.peaks;
         let [[left, right], [top, bottom]] = MIDDLE;
         let _ = writeln!(
             text,
-            "- What it cannot show: where the disease is. The strongest place of the map lies in the middle of the image, where the heart\n  is ({:.0} % of the area), in {k_positive} of {n_positive} flagged pneumonias and in {k_negative} of {n_negative} normal images of select.",
+            "- What it cannot show: where the disease is. The strongest place of the map lies in the middle of the image, where the heart\n  is ({:.0} % of the area), in {k_positive} of {n_positive} flagged positives and in {k_negative} of {n_negative} negatives of select.",
             100.0 * (right - left) * (bottom - top)
         );
         text
@@ -104,26 +106,31 @@ impl std::fmt::Display for MapFigures {
         let Peaks { positive: [k_positive, n_positive], negative: [k_negative, n_negative] } = self.peaks;
         match &self.scale {
             Some(scale) => write!(f, "heatmaps from {:.4} to {:.4}", scale.low, scale.high)?,
-            None => write!(
-                f,
-                "no scale for heatmaps: too few images of select, or maps that do not tell its classes apart"
-            )?,
+            None => write!(f, "no heatmaps: {}", self.without)?,
         }
         write!(
             f,
-            "; strongest place in the middle: {k_positive}/{n_positive} pneumonias, {k_negative}/{n_negative} normal images"
+            "; strongest place in the middle: {k_positive} of {n_positive} flagged positives, {k_negative} of {n_negative} negatives"
         )
     }
 }
 
-fn scale(peaks: &[Peak]) -> Option<HeatmapScale> {
+/// The scale, or why there is none.
+fn scale(peaks: &[Peak]) -> Result<HeatmapScale, String> {
     let values = |positive: bool, flagged: bool| {
         let group = peaks.iter().filter(|peak| peak.positive == positive && peak.flagged == flagged);
         let mut values: Vec<f32> = group.map(|peak| peak.value).collect();
         values.sort_by(f32::total_cmp);
-        Some(values).filter(|values| values.len() >= MIN_IMAGES)
+        values
     };
-    let (negative, positive) = (values(false, false)?, values(true, true)?);
+    let (negative, positive) = (values(false, false), values(true, true));
+    if negative.len().min(positive.len()) < MIN_IMAGES {
+        return Err(format!(
+            "too few images of the select fold are called right: {} negatives and {} positives, where a scale wants {MIN_IMAGES} of each",
+            negative.len(),
+            positive.len()
+        ));
+    }
     let low = quantile(&negative, LOW_QUANTILE).max(0.0);
     let drawn = positive.iter().filter(|value| **value >= low).count();
     let scale = HeatmapScale {
@@ -138,7 +145,11 @@ fn scale(peaks: &[Peak]) -> Option<HeatmapScale> {
             drawn_positive: drawn as f64 / positive.len() as f64,
         },
     };
-    Some(scale).filter(HeatmapScale::is_valid)
+    if scale.is_valid() {
+        Ok(scale)
+    } else {
+        Err("the maps do not tell the classes of the select fold apart: positives show no stronger place than negatives".to_owned())
+    }
 }
 
 /// Linear interpolation between order statistics.
@@ -178,10 +189,14 @@ mod tests {
     fn few_images_or_maps_that_say_nothing_give_no_scale() {
         let mut few = peaks((0..30).map(|_| 0.5), false);
         few.extend(peaks((0..19).map(|_| 3.0), true));
-        assert_eq!(MapFigures::of(&few).scale, None);
+        let of_few = MapFigures::of(&few);
+        assert_eq!(of_few.scale, None);
+        assert!(of_few.section().contains("30 negatives and 19 positives"), "{}", of_few.section());
         let mut alike = peaks((0..30).map(|_| 0.5), false);
         alike.extend(peaks((0..30).map(|_| 0.5), true));
-        assert_eq!(MapFigures::of(&alike).scale, None);
+        let of_alike = MapFigures::of(&alike);
+        assert_eq!(of_alike.scale, None);
+        assert!(of_alike.section().contains("do not tell the classes"), "{}", of_alike.section());
     }
 
     #[test]

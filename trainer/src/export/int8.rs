@@ -8,7 +8,7 @@ use crate::calibrate::Calibrated;
 use crate::config::Config;
 use crate::console::say;
 use crate::dataset::pixels::Recipe;
-use crate::evaluate::rows;
+use crate::evaluate::{ECE_NOTE, rows};
 use crate::quantise::variant::{Comparison, GRAPH_INT8, Made, Quantised, Source, VARIANT_INT8};
 use crate::trained::TrainedRun;
 use crate::verify::golden_pixels;
@@ -133,6 +133,11 @@ fn section(variant: &Variant, comparison: &Comparison) -> String {
         // Writing to a String cannot fail.
         let _ =
             writeln!(text, "- It runs in batches of {batch}: an image has other last bits in another batch.");
+    }
+    let [low, high] = figures.ece.ci95;
+    if !(low..=high).contains(&figures.ece.value) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "- {ECE_NOTE}");
     }
     text.push_str("\n| int8 on select | value | 95 % interval | n |\n|---|---|---|---|\n");
     for (figure, measured) in rows(figures) {

@@ -13,9 +13,9 @@ use runtime::Session;
 pub(crate) struct OnSelect {
     /// The maps.
     pub(crate) maps: MapFigures,
-    /// Pneumonias that are out of distribution, and all.
+    /// Positives that are out of distribution, and all.
     pub(crate) referred_positive: [usize; 2],
-    /// Normal images that are out of distribution, and all.
+    /// Negatives that are out of distribution, and all.
     pub(crate) referred_negative: [usize; 2],
 }
 
@@ -57,7 +57,7 @@ impl OnSelect {
         let ([positive, n_positive], [negative, n_negative]) =
             (self.referred_positive, self.referred_negative);
         format!(
-            "Of select {} of {} images are referred as out of distribution: {positive} of {n_positive} pneumonias, {negative} of {n_negative} normal images",
+            "Of select {} of {} images are referred as out of distribution: {positive} of {n_positive} positives, {negative} of {n_negative} negatives",
             positive + negative,
             n_positive + n_negative
         )

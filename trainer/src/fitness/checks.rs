@@ -10,14 +10,14 @@ use crate::evaluate::EvaluationFile;
 use crate::evaluate::external::{ExternalEvaluation, why_not_measured};
 use crate::robustness::Robustness;
 use crate::robustness::probes::BORDER_ONLY;
-use crate::sample_size::{Classes, more_for_auc, more_for_share};
+use crate::sample_size::{Classes, Method, more_for_auc, more_for_share, wider};
 use crate::trained::TrainedRun;
 use anyhow::Result;
 use cxr::bundle::Measured;
 use cxr::scoring::confusion::ConfusionMatrix;
 
 /// What is said of an estimate that no sensible number of images lifts from its bound.
-const ON_THE_BOUND: &str = "the figure lies so close to the bound that no number of images can be named";
+const ON_THE_BOUND: &str = "too near the bound to tell with any realistic number of images";
 
 /// The checks that are asked for, and in words what is not.
 type Found = (Vec<Check>, Vec<String>);
@@ -33,7 +33,7 @@ pub(super) fn all(trained: &TrainedRun, calibrated: &Calibrated) -> Result<Found
     let mut found = (Vec::new(), Vec::new());
     counts(gates, &census, &mut found);
     let test = evaluation(Fold::Test)?;
-    let sizes = Sizes { config: trained.config, test_is_drawn: census.test_is_drawn };
+    let sizes = Sizes { config: trained.config, census: &census };
     area(gates, test.as_ref(), sizes, &mut found);
     for (fold, file) in [(Fold::Select, evaluation(Fold::Select)?), (Fold::Test, test)] {
         decisions(trained.config, fold, file.as_ref(), sizes, &mut found);
@@ -81,14 +81,22 @@ fn counts(gates: &Gates, census: &Census, (checks, not_asked): &mut Found) {
     }
 }
 
-/// What is known of a fold's share of all images.
+/// What is known of the folds: their share of all images, and who is in them.
 #[derive(Clone, Copy)]
 struct Sizes<'a> {
     config: &'a Config,
-    test_is_drawn: bool,
+    census: &'a Census,
 }
 
 impl Sizes<'_> {
+    /// Sensitivity or specificity with the interval that the gates judge by.
+    fn share(&self, fold: Fold, file: &EvaluationFile, positive: bool) -> (Measured, Method) {
+        let figures = &file.figures;
+        let share = if positive { figures.sensitivity } else { figures.specificity };
+        let patients = self.census.of_fold(fold)[usize::from(positive)].patients;
+        wider(&share, patients)
+    }
+
     /// How many images a fold lacks, and about how many that is in all where the fold is drawn.
     fn lacks(&self, fold: Fold, images: &[(usize, &str)]) -> String {
         let texts: Vec<String> = images
@@ -100,7 +108,7 @@ impl Sizes<'_> {
         let share = match fold {
             Fold::Select => Some(data.select_fraction),
             Fold::Calibrate => Some(data.calibrate_fraction),
-            Fold::Test => Some(data.test_fraction).filter(|_| self.test_is_drawn),
+            Fold::Test => Some(data.test_fraction).filter(|_| self.census.test_is_drawn),
             Fold::Train => None,
         };
         let n: usize = images.iter().map(|(n, _)| n).sum();
@@ -127,8 +135,13 @@ fn shown(measured: &Measured) -> String {
     format!("{:.4} [{low:.4}, {high:.4}]", measured.value)
 }
 
+/// The same with the method behind the interval.
+fn shown_with(measured: &Measured, method: Method) -> String {
+    format!("{} ({method})", shown(measured))
+}
+
 fn asked_below(bound: f64, key: &str) -> String {
-    format!("an interval at or above {bound} ({key})")
+    format!("lower bound at least {bound} ({key})")
 }
 
 fn not_measured(what: &str, asked: String, command: &str) -> Check {
@@ -193,10 +206,10 @@ fn decisions(
         checks.push(match file {
             None => not_measured(&what, asked, command),
             Some(file) => {
-                let share =
-                    if label == "positive" { &file.figures.sensitivity } else { &file.figures.specificity };
-                let more = || Some(sizes.lacks(fold, &[(more_for_share(share, bound)?, label)]));
-                Check { what, asked, found: shown(share), outcome: from_below(share, bound, more) }
+                let (share, method) = sizes.share(fold, file, label == "positive");
+                let more = || Some(sizes.lacks(fold, &[(more_for_share(&share, bound)?, label)]));
+                let found = shown_with(&share, method);
+                Check { what, asked, found, outcome: from_below(&share, bound, more) }
             }
         });
     }
@@ -205,13 +218,13 @@ fn decisions(
         return not_asked.push(what);
     }
     let target = config.calibration.target_sensitivity;
-    let asked = format!("an interval that reaches {target} (target_sensitivity)");
+    let asked = format!("upper bound at least {target} (target_sensitivity)");
     checks.push(match file {
         None => not_measured(&what, asked, command),
         Some(file) => {
-            let found = &file.figures.sensitivity;
-            let outcome = if found.ci95[1] >= target { Outcome::Met } else { Outcome::Failed };
-            Check { what, asked, found: shown(found), outcome }
+            let (share, method) = sizes.share(fold, file, true);
+            let outcome = if share.ci95[1] >= target { Outcome::Met } else { Outcome::Failed };
+            Check { what, asked, found: shown_with(&share, method), outcome }
         }
     });
 }
@@ -247,7 +260,7 @@ fn external(config: &Config, file: Option<&ExternalEvaluation>, (checks, not_ask
 
 /// The AUC that the hardest corruption leaves, against the bound on its loss.
 fn corruptions(gates: &Gates, found: Option<&Robustness>, (checks, not_asked): &mut Found) {
-    let what = "AUC lost to the hardest corruption of the select fold:";
+    let what = "AUC drop under the hardest corruption of the select fold:";
     let Some(bound) = gates.max_corruption_loss else {
         return not_asked.push(what.trim_end_matches(':').to_owned());
     };
@@ -274,7 +287,7 @@ fn corruptions(gates: &Gates, found: Option<&Robustness>, (checks, not_asked): &
     });
 }
 
-/// What the network makes of the border alone, and what exchanged borders and burned-in letters cost it.
+/// What the network makes of the border alone, and what swapped borders and added text cost it.
 fn probes(gates: &Gates, found: Option<&Robustness>, (checks, not_asked): &mut Found) {
     let probes = found.and_then(|found| found.probes.as_ref()).map(|probes| &probes.changes);
     let what = "AUC from the border alone";
@@ -293,7 +306,7 @@ fn probes(gates: &Gates, found: Option<&Robustness>, (checks, not_asked): &mut F
             });
         }
     }
-    let what = "AUC lost when border or corners are exchanged or letters burned in:";
+    let what = "AUC drop after swapping borders or corners, or adding text:";
     let Some(bound) = gates.max_shortcut_loss else {
         return not_asked.push(what.trim_end_matches(':').to_owned());
     };

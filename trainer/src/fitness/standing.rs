@@ -1,13 +1,10 @@
 //! Whether the gates were stated before the test fold was looked at: their digest now against the one that the ledger has of the
 //! first look at these images.
 
-use crate::dataset::folds::Fold;
 use crate::dataset::index::Entry;
-use crate::ledger;
 use crate::trained::TrainedRun;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
 use std::fmt;
 
 /// What the ledger says of the gates.
@@ -28,15 +25,9 @@ impl GatesStanding {
     /// # Errors
     /// When the ledger cannot be read.
     pub(super) fn of(trained: &TrainedRun, gates_sha256: &str) -> Result<Self> {
-        let of_test: BTreeSet<&str> =
-            trained.folds.folds.get(&Fold::Test).into_iter().flatten().map(String::as_str).collect();
-        let entries = trained.index.entries.iter();
-        let images = images_digest(entries.filter(|entry| of_test.contains(entry.path.as_str())));
-        let looks = ledger::read(&trained.ledger())?;
-        let first = looks.into_iter().find_map(|look| {
-            let gates = look.gates_sha256?;
-            (look.images_sha256.as_deref() == Some(images.as_str())).then_some((look.time, gates))
-        });
+        // Only a line with the digest of its images is known to be about these.
+        let mut known = trained.looks()?.into_iter().filter(|look| look.images_sha256.is_some());
+        let first = known.find_map(|look| Some((look.time, look.gates_sha256?)));
         Ok(match first {
             None => Self::NotLooked,
             Some((time, gates)) if gates == gates_sha256 => Self::Unchanged(time),
@@ -59,7 +50,7 @@ impl fmt::Display for GatesStanding {
                 write!(f, "no look at this test fold is on record, so nothing shows when they were stated")
             }
             Self::Unchanged(time) => {
-                write!(f, "before the first look at this test fold ({time}), and unchanged since")
+                write!(f, "before the first look at this test fold on record ({time}), and unchanged since")
             }
             Self::Changed(time) => write!(
                 f,

@@ -5,15 +5,22 @@ use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use ed25519_dalek::pkcs8::{EncodePrivateKey, EncodePublicKey, KeypairBytes};
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// Makes a key pair: the private key in `file`, which its owner alone can read, the public one beside it. Returns the latter's path.
+/// Makes a key pair: the private key in `file`, which its owner alone can read and git does not take, the public one beside it. Returns
+/// the path of the latter and that of the file that says so to git.
 ///
 /// # Errors
 /// Names a file that is there already or cannot be written.
-pub(super) fn make(file: &Path) -> Result<PathBuf> {
+pub(super) fn make(file: &Path) -> Result<(PathBuf, PathBuf)> {
+    if let Some(folder) = file.parent() {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("{}: cannot be created", folder.display()))?;
+    }
+    // Before there is a key that git could take.
+    let ignoring = ignore(file)?;
     let mut secret = [0; 32];
     File::open("/dev/urandom")
         .and_then(|mut random| random.read_exact(&mut secret))
@@ -37,5 +44,34 @@ pub(super) fn make(file: &Path) -> Result<PathBuf> {
             })
             .with_context(|| format!("{}: cannot be written", path.display()))?;
     }
-    Ok(beside)
+    Ok((beside, ignoring))
+}
+
+/// Adds a file's name to the `.gitignore` of its folder, unless it is there. Returns that file's path.
+fn ignore(file: &Path) -> Result<PathBuf> {
+    let ignoring = file.with_file_name(".gitignore");
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let mut line = String::new();
+    for character in name.chars() {
+        // What git reads as a pattern stands for itself.
+        if matches!(character, '\\' | '*' | '?' | '[' | '!' | '#') {
+            line.push('\\');
+        }
+        line.push(character);
+    }
+    let mut text = match std::fs::read_to_string(&ignoring) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(error).with_context(|| format!("{}: cannot be read", ignoring.display())),
+    };
+    if text.lines().any(|known| known == line) {
+        return Ok(ignoring);
+    }
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text.push_str(&line);
+    text.push('\n');
+    std::fs::write(&ignoring, text).with_context(|| format!("{}: cannot be written", ignoring.display()))?;
+    Ok(ignoring)
 }

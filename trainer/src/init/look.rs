@@ -21,7 +21,7 @@ pub(super) struct Look {
     pub(super) classes: BTreeMap<String, usize>,
     /// Files by format.
     pub(super) formats: BTreeMap<&'static str, usize>,
-    /// Class folder and path below it of every file.
+    /// Class folder and path below it of every image.
     pub(super) paths: Vec<(String, String)>,
     /// Files that could be the table: CSV with the columns file and patient.
     pub(super) tables: Vec<PathBuf>,
@@ -58,9 +58,8 @@ impl Look {
         for name in files_below(&look.root, "")? {
             *look.formats.entry(format(&look.root.join(&name))?).or_default() += 1;
         }
-        let n_images: usize = ["JPEG", "PNG", "TIFF"].iter().filter_map(|name| look.formats.get(name)).sum();
         ensure!(
-            n_images > 0,
+            look.formats.keys().any(|format| is_read(format)),
             "{}: holds no image that is read (JPEG, PNG, TIFF). DICOM must be exported as PNG or TIFF first",
             look.root.display()
         );
@@ -74,11 +73,18 @@ impl Look {
         };
         let formats = counts(&mut self.formats.iter().map(|(name, n)| (*name, *n)));
         let classes = counts(&mut self.classes.iter().map(|(name, n)| (name.as_str(), *n)));
-        let layout =
-            if self.layout == Layout::Kaggle { "split into train, val and test" } else { "not split" };
+        let layout = if self.layout == Layout::Kaggle {
+            "split into train, val and test"
+        } else {
+            "no split of its own (the folds are drawn)"
+        };
         format!(
             "{layout}; formats: {formats}; class folders: {}",
-            if classes.is_empty() { "none" } else { &classes }
+            if classes.is_empty() {
+                "none (a table with the column label says the classes)"
+            } else {
+                &classes
+            }
         )
     }
 
@@ -87,8 +93,12 @@ impl Look {
             let folder = if prefix.is_empty() { class.clone() } else { format!("{prefix}/{class}") };
             if self.root.join(&folder).is_dir() {
                 let files = files_below(&self.root, &folder)?;
-                self.paths
-                    .extend(files.iter().map(|path| (class.clone(), path[folder.len() + 1..].to_owned())));
+                for path in &files {
+                    // A note or a DICOM file has no patient to be found in its name: the index refuses it.
+                    if is_read(format(&self.root.join(path))?) {
+                        self.paths.push((class.clone(), path[folder.len() + 1..].to_owned()));
+                    }
+                }
                 *self.classes.entry(class).or_default() += files.len();
             }
         }
@@ -116,6 +126,10 @@ fn head(path: &Path) -> Result<Vec<u8>> {
     let file = File::open(path).with_context(|| format!("{}: cannot be read", path.display()))?;
     file.take(HEAD).read_to_end(&mut bytes).with_context(|| format!("{}: cannot be read", path.display()))?;
     Ok(bytes)
+}
+
+fn is_read(format: &str) -> bool {
+    ["JPEG", "PNG", "TIFF"].contains(&format)
 }
 
 fn format(path: &Path) -> Result<&'static str> {

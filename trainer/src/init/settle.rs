@@ -106,7 +106,7 @@ pub(super) fn settle(look: &Look, answers: &Answers, questions: &mut Questions) 
     let ledger = match &answers.ledger {
         Some(file) => Some(absolute(file)?),
         None => questions.optional(
-            "File in which every look at the test fold is entered (none: one in each run directory)?",
+            "File in which every look at the test fold is entered (none: one beside the run directories)?",
             |text| absolute(Path::new(text)),
         )?,
     };
@@ -137,9 +137,10 @@ fn chosen_table(look: &Look, answers: &Answers, questions: &mut Questions) -> Re
         Some(table) if answers.patient_pattern.is_none() && !answers.each_file_is_a_patient => {
             let question =
                 format!("{} has a column file and a column patient. Use it, yes or no?", table.display());
-            let is_used =
-                questions.required("--table (or another rule for patients)", &question, Some("yes"), yes)?;
-            is_used.unwrap_or(false).then(|| table.clone())
+            let option = format!("--table '{}' (or another rule for patients)", table.display());
+            let is_used = questions.required(&option, &question, Some("yes"), yes)?;
+            // Not answered: refused at the end, with all the rest. Until then it is the table that says the classes.
+            is_used.unwrap_or(true).then(|| table.clone())
         }
         _ => None,
     };

@@ -8,7 +8,7 @@ use cxr::metadata::{Modality, View};
 use std::path::Path;
 
 /// The text of the file.
-pub(super) fn written(look: &Look, settled: &Settled, out: &Path) -> String {
+pub(super) fn written(look: &Look, settled: &Settled, out: &Path, run: &str) -> String {
     let Settled { statements: of, .. } = settled;
     let (pattern, table, each_file) = match &settled.patients {
         Patients::KnownNames => ("null".to_owned(), "null".to_owned(), false),
@@ -19,7 +19,7 @@ pub(super) fn written(look: &Look, settled: &Settled, out: &Path) -> String {
     format!(
         "\
 # Written by `cxr-trainer init`. It goes over the trainer's defaults (config/default.yaml of the repository lists every key).
-#   cxr-trainer run --config {out} --run runs/first
+#   cxr-trainer run --config {out} --run {run}
 # null reads as \"not stated\" in card and report: write what you know, and nothing else.
 trainer:
   data:

@@ -10,15 +10,18 @@ pub(super) fn write(sources: &Sources, document: &mut Document) -> Result<()> {
     document.section("10. Conclusion and appendices");
     document.paragraph(super::findings::conclusion(sources));
     document.heading("Appendix A: configuration");
-    document.paragraph("What the weights depend on (config.yaml of the run):");
-    document.listing("yaml", &serde_yaml_ng::to_string(&sources.config().training_part())?);
+    document.paragraph(
+        "What the weights depend on (config.yaml of the run, without the keys that it leaves blank):",
+    );
+    let training = without_blanks(serde_yaml_ng::to_value(sources.config().training_part())?);
+    document.listing("yaml", &serde_yaml_ng::to_string(&training)?);
     document.paragraph("What it was measured and released with:");
     document.listing("yaml", &serde_yaml_ng::to_string(&measuring(sources.config()))?);
     document.heading("Appendix B: further figures");
     for (name, caption) in [
-        ("eda-borders.png", "Images with a border"),
-        ("eda-exposure.png", "Images of extreme exposure"),
-        ("eda-near-duplicates.png", "Near duplicates"),
+        ("eda-borders.png", "Images with a border, evenly over the dataset, with their class"),
+        ("eda-exposure.png", "Images of extreme exposure, evenly over the dataset, with their class"),
+        ("eda-near-duplicates.png", "Near duplicates, pair by pair"),
     ] {
         if sources.figure(name).exists() {
             document.figure(&sources.figure(name), caption);
@@ -49,6 +52,19 @@ pub(super) fn write(sources: &Sources, document: &mut Document) -> Result<()> {
     Ok(())
 }
 
+/// The training part without the keys on which no weight depends: their values there are not the configured ones.
+fn without_blanks(mut training: serde_yaml_ng::Value) -> serde_yaml_ng::Value {
+    for (section, keys) in
+        [("data", &["root", "cache", "name", "max_unreadable_share"][..]), ("training", &["workers"])]
+    {
+        let section = training.get_mut(section).and_then(serde_yaml_ng::Value::as_mapping_mut);
+        if let Some(section) = section {
+            section.retain(|key, _| !key.as_str().is_some_and(|key| keys.contains(&key)));
+        }
+    }
+    training
+}
+
 /// The keys that no weight depends on, without the folders of this machine.
 fn measuring(config: &Config) -> Value {
     let mut value = json!({
@@ -67,4 +83,17 @@ fn measuring(config: &Config) -> Value {
         }
     }
     value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_blanks;
+
+    #[test]
+    fn keys_that_a_run_leaves_blank_are_not_shown_as_if_they_were_configured() {
+        let part = "seed: 42\ndata:\n  root: ''\n  cache: null\n  name: ''\n  layout: flat\n  max_unreadable_share: 0.0\ntraining:\n  epochs: 3\n  workers: 0\n";
+        let shown = without_blanks(serde_yaml_ng::from_str(part).unwrap());
+        let expected = "seed: 42\ndata:\n  layout: flat\ntraining:\n  epochs: 3\n";
+        assert_eq!(serde_yaml_ng::to_string(&shown).unwrap(), expected);
+    }
 }

@@ -54,7 +54,7 @@ fn calibration(sources: &Sources, document: &mut Document) {
             "ECE before",
             "ECE after",
             "ECE with prior shift correction",
-            "share of pneumonias: trained / estimated / true",
+            "share of positives: trained / estimated / true",
         ],
         files.into_iter().map(|file| {
             let c = &file.details.calibration;
@@ -69,14 +69,14 @@ fn calibration(sources: &Sources, document: &mut Document) {
         }),
     );
     document.paragraph(
-        "The prior shift correction estimates the share of pneumonias from unlabelled scores (Saerens et al. 2002) and is not in use: \
+        "The prior shift correction estimates the share of positives from unlabelled scores (Saerens et al. 2002) and is not in use: \
          it assumes that the images of each class look as they did before.",
     );
     for file in evaluated(sources) {
         let name = file.fold.name();
         document.figure(
             &sources.figure(&format!("reliability-{name}.svg")),
-            &format!("Reliability before and after calibration, {name}"),
+            &format!("Reliability before and after calibration, {name}; the numbers are images of the bin"),
         );
         document.figure(
             &sources.figure(&format!("probabilities-{name}.svg")),
@@ -170,7 +170,7 @@ fn prediction_sets(sources: &Sources, document: &mut Document) {
         document.missing("Coverage", "nothing was evaluated");
     }
     document.table(
-        ["images", "alpha", "normal covered", "pneumonia covered", "one label", "both", "none"],
+        ["images", "alpha", "negatives covered", "positives covered", "one label", "both", "none"],
         sets.iter().flat_map(|(name, details)| {
             details.conformal.iter().map(move |sets| {
                 [

@@ -3,6 +3,7 @@
 use super::document::Document;
 use super::sources::Sources;
 use super::text::{counts, range};
+use crate::audit::confounders::{Confounder, OneClass};
 use crate::audit::{Count, CountTable};
 use crate::dataset::folds::Fold;
 use crate::dataset::index::OfficialSplit;
@@ -13,7 +14,7 @@ use std::collections::BTreeMap;
 
 pub(super) fn write(sources: &Sources, document: &mut Document) {
     document.section("1. Dataset and exploratory analysis");
-    document.item("Source", &sources.config().data.name);
+    document.item("Name", &sources.config().data.name);
     let n_images: usize = sources.trained.folds.folds.values().map(Vec::len).sum();
     let unreadable = &sources.trained.folds.unreadable;
     document.item("Total samples", format_args!("{n_images} usable images, {} unusable", unreadable.len()));
@@ -33,7 +34,7 @@ pub(super) fn write(sources: &Sources, document: &mut Document) {
         }
     }
     for (name, caption) in [
-        ("eda-counts.svg", "Images by published split and class"),
+        ("eda-counts.svg", "Images by class, and by published split where the data has one"),
         ("eda-sizes.svg", "Sizes and aspect ratios by class"),
         ("eda-intensity.svg", "Intensity statistics by class"),
         ("eda-texture.svg", "Edge and texture statistics by class"),
@@ -42,8 +43,11 @@ pub(super) fn write(sources: &Sources, document: &mut Document) {
         document.figure(&sources.figure(name), caption);
     }
     for (name, caption) in [
-        ("eda-marks.png", "Images with letter-like marks"),
-        ("eda-suspects.png", "Labels that the scores contradict"),
+        ("eda-marks.png", "Images with letter-like marks, evenly over the dataset, with their class"),
+        (
+            "eda-suspects.png",
+            "Labels that the scores contradict, the worst first, each with its label and that label's cross-validated probability",
+        ),
     ] {
         if sources.figure(name).exists() {
             document.figure(&sources.figure(name), caption);
@@ -200,7 +204,8 @@ fn quality(eda: &Eda, document: &mut Document) {
 fn confounders(eda: &Eda, document: &mut Document) {
     document.paragraph(
         "What the table says of an image and how its file is stored, as a score for the positive class: the share of positives among other \
-         patients' images with the same value. A property that tells the class can be learnt in place of the finding.",
+         patients' images with the same value. A property that tells the class, or a value that only one class has, can be learnt in place \
+         of the finding.",
     );
     document.table(
         ["property", "from", "values", "AUC", "tells the class"],
@@ -210,10 +215,20 @@ fn confounders(eda: &Eda, document: &mut Document) {
                 super::text::key(&found.source),
                 found.groups.len().to_string(),
                 super::text::measured(&found.auc),
-                (if found.tells() { "yes" } else { "no" }).to_owned(),
+                told(found),
             ]
         }),
     );
+}
+
+/// Whether a property tells the class, or some of its values do.
+fn told(found: &Confounder) -> String {
+    let values: Vec<String> = found.one_class().iter().map(OneClass::to_string).collect();
+    match (found.tells(), values.is_empty()) {
+        (true, true) => "yes".to_owned(),
+        (false, true) => "no".to_owned(),
+        (tells, false) => format!("{}: {}", if tells { "yes" } else { "in part" }, values.join("; ")),
+    }
 }
 
 /// How many files for which reason; their names stay in eda.json.
@@ -254,7 +269,7 @@ fn statistics(eda: &Eda, document: &mut Document) {
             [
                 s.property.clone(),
                 super::text::measured(&s.strength()),
-                s.direction().to_owned(),
+                (if s.strength().ci95[0] > 0.5 { s.direction() } else { "tells nothing" }).to_owned(),
                 format!("{:.4}", s.negative_median),
                 format!("{:.4}", s.positive_median),
             ]

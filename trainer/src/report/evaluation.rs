@@ -7,14 +7,16 @@ use crate::dataset::folds::Fold;
 use crate::evaluate::EvaluationFile;
 use crate::evaluate::details::Details;
 use crate::evaluate::subgroups::Subgroup;
+use crate::sample_size::wider;
 use cxr::bundle::{FoldEvaluation, Measured};
 use cxr::scoring::confusion::ConfusionMatrix;
 
 pub(super) fn write(sources: &Sources, document: &mut Document) {
     document.section("4. Evaluation");
     document.paragraph(format_args!(
-        "Intervals hold 95 %: bootstrap over patients, {} resamples, unless another method is named. Epoch, calibration and thresholds were chosen on select and calibrate; the figures of calibrate are optimistic, because it fitted probability and operating point.",
-        sources.config().evaluation.resamples
+        "Intervals hold 95 %: bootstrap over patients, {} resamples, unless another method is named. Epoch, calibration and thresholds were chosen on select and calibrate; the figures of calibrate are optimistic, because it fitted probability and operating point. {}",
+        sources.config().evaluation.resamples,
+        crate::evaluate::ECE_NOTE
     ));
     figures(sources, document);
     per_class(sources, document);
@@ -105,7 +107,7 @@ fn per_class(sources: &Sources, document: &mut Document) {
     document.table(
         ["fold", "class", "precision", "recall", "F1"],
         files.into_iter().flat_map(|file| {
-            [("normal", &file.details.normal), ("pneumonia", &file.details.pneumonia)].map(
+            [("negative", &file.details.normal), ("positive", &file.details.pneumonia)].map(
                 |(class, figures)| {
                     [
                         file.fold.name().to_owned(),
@@ -147,7 +149,7 @@ fn confusion(sources: &Sources, document: &mut Document) {
         document.figure(
             &sources.figure(&format!("worst-{name}.png")),
             &format!(
-                "The worst cases, {name}: pneumonias with the lowest probability, then normal images with the highest"
+                "The worst cases, {name}: positives with the lowest probability, then negatives with the highest"
             ),
         );
     }
@@ -167,7 +169,13 @@ fn patterns(groups: &[Subgroup]) -> String {
     };
     let text = |what: &str, group: Option<&Subgroup>, get: fn(&Subgroup) -> Option<Measured>| match group {
         Some(group) => {
-            format!("{what} in {} {} ({})", group.property, group.group, optional(get(group).as_ref()))
+            // A group is small: resampling alone can give an interval without width.
+            let found = get(group).map(|figure| wider(&figure, figure.n));
+            let found = found.map_or_else(
+                || optional(None),
+                |(figure, method)| format!("{}, {method}", measured(&figure)),
+            );
+            format!("{what} in {} {} ({found})", group.property, group.group)
         }
         None => format!("no group of {LARGE} images to say where {what} lies"),
     };
@@ -190,7 +198,7 @@ fn subgroups(sources: &Sources, document: &mut Document) {
 
 fn subgroup_table(name: &str, details: &Details, document: &mut Document) {
     document.table(
-        [name, "group", "n", "pneumonias", "AUC", "sensitivity", "specificity"],
+        [name, "group", "n", "positives", "AUC", "sensitivity", "specificity"],
         details.subgroups.iter().map(|group| {
             let cell = |figure: &Option<Measured>| figure.as_ref().map_or("-".to_owned(), measured);
             [
@@ -239,9 +247,9 @@ fn external(sources: &Sources, document: &mut Document) {
             );
             if let Some(other) = &file.other {
                 document.item(
-                    "Other findings (neither normal nor pneumonia)",
+                    "Other findings (neither class)",
                     format_args!(
-                        "called pneumonia {}, out of distribution {}",
+                        "called positive {}, out of distribution {}",
                         proportion(&other.flagged),
                         proportion(&other.out_of_distribution)
                     ),

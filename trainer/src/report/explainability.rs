@@ -90,7 +90,7 @@ fn maps(sources: &Sources, explanation: &Explanation, document: &mut Document) {
     if explanation.overlays.is_some() {
         document.figure(
             &sources.figure(CONTACT_SHEET),
-            "The most confident images of every outcome, with their maps",
+            "The most confident images of every outcome, each beside the same under its map",
         );
     }
 }
@@ -103,7 +103,7 @@ fn failures(sources: &Sources, document: &mut Document) {
             document.item(
                 "Errors on select",
                 format_args!(
-                    "{} pneumonias missed of {}, {} normal images flagged of {}; where they lie is in section 4",
+                    "{} positives missed of {}, {} negatives flagged of {}; where they lie is in section 4",
                     c.false_negatives,
                     c.false_negatives + c.true_positives,
                     c.false_positives,
@@ -156,7 +156,7 @@ fn bias(sources: &Sources, document: &mut Document) {
                 "What the network makes of changed images, against itself on the images as they are:",
             );
             document.table(
-                ["change", "AUC", "change of the AUC", "verdicts that flip: normal", "pneumonia"],
+                ["change", "AUC", "change of the AUC", "verdicts that flip: negatives", "positives"],
                 probes.changes.iter().map(|probe| {
                     [
                         probe.name.clone(),
@@ -200,7 +200,7 @@ fn safety(sources: &Sources, document: &mut Document) {
         Ok(file) => document.item(
             "What a radiologist reads",
             format_args!(
-                "{} of select: called pneumonia, in the review band or out of distribution",
+                "{} of select: called positive, in the review band or out of distribution",
                 proportion(&file.details.read)
             ),
         ),

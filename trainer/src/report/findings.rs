@@ -1,30 +1,24 @@
 //! The summary, section 9 and the conclusion: sentences whose figures and directions come from the measurements.
 
-use super::document::{Document, Found};
+mod shaken;
+
+use super::document::Document;
 use super::sources::Sources;
 use super::text::measured;
 use crate::config::provenance::NOT_STATED;
 use crate::dataset::folds::Fold;
 use crate::evaluate::{EvaluationFile, named_groups};
-use crate::fitness::Fitness;
-use crate::robustness::Robustness;
-use crate::robustness::figures::Figures;
-use crate::robustness::probes::BORDER_ONLY;
+use crate::fitness::{Fitness, RELEASED_ANYWAY};
 use cxr::bundle::Measured;
-
-/// A change of the area under the curve that is called a weakness.
-const NOTABLE_LOSS: f64 = 0.02;
 
 /// Where the interval of an external set's area under the curve begins below this, its images are named as ones to stay away from.
 const USABLE_AUC: f64 = 0.7;
-/// Probes that hide what the network should look at: there a low area under the curve is right.
-const HIDING: [&str; 2] = [BORDER_ONLY, "centre masked"];
 
 /// The first paragraph: what a reader who stops here must know.
 pub(super) fn summary(sources: &Sources, document: &mut Document) {
     document.paragraph(format_args!("**{}**", verdict(sources)));
     if let Some(why) = sources.fitness.as_ref().ok().and_then(|fitness| fitness.released_although.as_ref()) {
-        document.paragraph(format_args!("Released nevertheless: {why}"));
+        document.paragraph(format_args!("{RELEASED_ANYWAY}: {why}"));
     }
     document.paragraph(performance(sources));
     document.paragraph(
@@ -82,7 +76,9 @@ fn shift(sources: &Sources, test: &EvaluationFile) -> String {
         measured(&s.specificity)
     );
     if lower.is_empty() {
-        format!("{on_select}; no interval of the test fold lies below.")
+        format!(
+            "{on_select}; on the test fold none of the three is clearly lower: no interval lies wholly below the one on select."
+        )
     } else {
         format!(
             "{on_select}; on the test fold {} lower, with intervals that do not overlap. Another site may differ by more.",
@@ -178,9 +174,9 @@ fn key_findings(sources: &Sources, document: &mut Document) {
             )
         }),
     );
-    document.found("Hardest corruption", &robustness().and_then(hardest));
-    document.found("Operating point under corruption", &robustness().and_then(moved));
-    document.found("Shortcuts", &robustness().and_then(shortcuts));
+    document.found("Hardest corruption", &robustness().and_then(shaken::hardest));
+    document.found("Operating point under corruption", &robustness().and_then(shaken::moved));
+    document.found("Shortcuts", &robustness().and_then(shaken::shortcuts));
     document.found(
         "Calibration",
         &sources.evaluation(Fold::Test).map(|file| {
@@ -283,71 +279,10 @@ pub(super) fn conclusion(sources: &Sources) -> String {
         )
     });
     let released = sources.fitness.as_ref().ok().and_then(|fitness| fitness.released_although.as_ref());
-    let released = released.map_or_else(String::new, |why| format!("Released nevertheless: {why}. "));
+    let released = released.map_or_else(String::new, |why| format!("{RELEASED_ANYWAY}: {why}. "));
     format!(
         "{} {released}{elsewhere}It is no autonomous diagnosis: a radiologist decides. What is marked as not measured is open; no \
          radiologist's reading of its maps is part of this report, and the service around it is measured apart.",
         verdict(sources)
     )
-}
-
-/// The corruption that costs most.
-fn hardest(found: &Robustness) -> Found<String> {
-    let suite = found.corruptions.as_ref().ok_or("corruptions were left out")?;
-    let worst = suite.results.iter().min_by(|a, b| a.figures.auc.value.total_cmp(&b.figures.auc.value));
-    let worst = worst.ok_or("no corruption was measured")?;
-    let many =
-        suite.results.iter().filter(|r| found.clean.auc.value - r.figures.auc.value > NOTABLE_LOSS).count();
-    Ok(format!(
-        "{} at severity {}: AUC {} against {}; {many} of {} conditions cost more than {NOTABLE_LOSS}",
-        super::text::key(&worst.corruption),
-        worst.severity,
-        measured(&worst.figures.auc),
-        measured(&found.clean.auc),
-        suite.results.len()
-    ))
-}
-
-/// What corruptions do to the decisions, which the area under the curve does not see.
-fn moved(found: &Robustness) -> Found<String> {
-    let suite = found.corruptions.as_ref().ok_or("corruptions were left out")?;
-    let lowest = |get: fn(&Figures) -> &Measured| {
-        suite.results.iter().min_by(|a, b| get(&a.figures).value.total_cmp(&get(&b.figures).value))
-    };
-    let text = |what: &str, get: fn(&Figures) -> &Measured| {
-        let worst = lowest(get).ok_or("no corruption was measured")?;
-        Ok::<_, String>(format!(
-            "lowest {what} {} ({} at severity {}) against {}",
-            measured(get(&worst.figures)),
-            super::text::key(&worst.corruption),
-            worst.severity,
-            measured(get(&found.clean))
-        ))
-    };
-    Ok(format!("{}; {}", text("sensitivity", |f| &f.sensitivity)?, text("specificity", |f| &f.specificity)?))
-}
-
-/// What the probes show.
-fn shortcuts(found: &Robustness) -> Found<String> {
-    let probes = found.probes.as_ref().ok_or("probes were left out")?;
-    let border = probes.changes.iter().find(|probe| probe.name == HIDING[0]);
-    let border = border.map_or_else(String::new, |probe| {
-        format!(
-            "from the border alone the network reaches AUC {} (0.5 would be nothing); ",
-            measured(&probe.auc)
-        )
-    });
-    let others = probes.changes.iter().filter(|probe| !HIDING.contains(&probe.name.as_str()));
-    let worst = others.min_by(|a, b| a.auc_change.value.total_cmp(&b.auc_change.value));
-    let worst = worst.ok_or("no change was measured")?;
-    let told = probes.classifiers.iter().filter_map(|probe| Some((probe.auc.as_ref()?, &probe.name)));
-    let told = told.max_by(|a, b| a.0.value.total_cmp(&b.0.value)).map_or_else(String::new, |(auc, name)| {
-        format!("; without any network, {name} alone tells the classes with AUC {}", measured(auc))
-    });
-    Ok(format!(
-        "{border}of the changes that leave the lungs alone, {} costs most: AUC {} ({}){told}",
-        worst.name,
-        measured(&worst.auc),
-        measured(&worst.auc_change)
-    ))
 }

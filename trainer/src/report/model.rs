@@ -45,7 +45,7 @@ fn architecture(sources: &Sources, document: &mut Document) {
     document.item(
         "Modifications",
         format_args!(
-            "one output (the logit of pneumonia) on the pooled features, dropout {} before it, {} stages frozen; the graph also gives \
+            "one output (the logit of the positive class) on the pooled features, dropout {} before it, {} stages frozen; the graph also gives \
              the embedding and the class activation map",
             model.dropout, model.freeze_depth
         ),
@@ -209,7 +209,10 @@ fn curves(sources: &Sources, document: &mut Document) {
         Ok(rows) => {
             document
                 .table(["epoch", "train loss, augmented", "select loss", "select AUC"], rows.iter().cloned());
-            document.figure(&sources.trained.run.file("curves.svg"), "Losses and select AUC by epoch");
+            document.figure(
+                &sources.trained.run.file("curves.svg"),
+                "Losses and select AUC by epoch; dashed: the epoch whose weights are kept",
+            );
             document.found("Convergence", &convergence(&rows));
         }
         Err(why) => document.missing("Curves", &why),

@@ -1,13 +1,13 @@
 //! Figures that no other command draws: confusion matrices and the drift reference.
 
-use crate::figures::{Axes, Form, Series, charts};
-use anyhow::{Context, Result};
+use crate::figures::{Along, Axes, Series, charts, span};
+use anyhow::{Result, ensure};
 use cxr::reference::{Quantiles, Reference};
 use cxr::scoring::confusion::ConfusionMatrix;
 use std::fmt::Write as _;
 
 /// Side of a cell, in pixels.
-const CELL: u64 = 130;
+const CELL: u64 = 150;
 /// Room for labels on the left and above.
 const MARGIN: u64 = 110;
 
@@ -17,15 +17,17 @@ pub(super) fn confusion(name: &str, m: &ConfusionMatrix) -> String {
     let side = MARGIN + 2 * CELL + 10;
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{side}\" height=\"{side}\" font-family=\"sans-serif\" font-size=\"15\" \
-         text-anchor=\"middle\"><rect width=\"{side}\" height=\"{side}\" fill=\"white\"/><text x=\"{}\" y=\"24\" font-size=\"17\">{name}</text>",
+         text-anchor=\"middle\"><rect width=\"{side}\" height=\"{side}\" fill=\"white\"/><text x=\"{}\" y=\"24\" font-size=\"17\">Confusion matrix, {name}</text>\
+         <text x=\"{}\" y=\"48\" font-size=\"12\">rows: label; columns: call; %: share of the row</text>",
+        side / 2,
         side / 2
     );
     // Writing to a String cannot fail.
-    for (column, label) in ["called normal", "called pneumonia"].iter().enumerate() {
+    for (column, label) in ["called negative", "called positive"].iter().enumerate() {
         let x = MARGIN + CELL * column as u64 + CELL / 2;
         let _ = write!(svg, "<text x=\"{x}\" y=\"{}\">{label}</text>", MARGIN - 12);
     }
-    for (row, label) in ["normal", "pneumonia"].iter().enumerate() {
+    for (row, label) in ["negative", "positive"].iter().enumerate() {
         let y = MARGIN + CELL * row as u64;
         let _ = write!(svg, "<text x=\"{}\" y=\"{}\">{label}</text>", MARGIN / 2, y + CELL / 2);
         let total = rows[row].iter().sum::<u64>().max(1) as f64;
@@ -55,28 +57,40 @@ pub(super) fn confusion(name: &str, m: &ConfusionMatrix) -> String {
 /// # Errors
 /// When the reference is empty or drawing fails.
 pub(super) fn reference(reference: &Reference) -> Result<String> {
-    let series = |quantiles: &Quantiles| {
-        let points = quantiles.0.iter().enumerate().map(|(percent, value)| (*value, percent as f64 / 100.0));
-        [Series::new("", points.collect(), Form::Line)]
-    };
-    let range = |quantiles: &Quantiles| -> Result<std::ops::Range<f64>> {
-        let (first, last) = quantiles.0.first().zip(quantiles.0.last()).context("an empty reference")?;
-        Ok(*first..last.max(first + 1e-6))
-    };
-    let panels: Vec<(&str, &Quantiles)> = std::iter::once(("probability", &reference.probability))
-        .chain(reference.statistics.iter().map(|(name, quantiles)| (name.as_str(), quantiles)))
-        .take(4)
+    let probability = ("probability of the positive class".to_owned(), &reference.probability);
+    let statistics = reference.statistics.iter().map(|(name, quantiles)| (in_words(name), quantiles));
+    let panels: Vec<(String, &Quantiles)> = std::iter::once(probability).chain(statistics).collect();
+    ensure!(panels.iter().all(|(_, quantiles)| !quantiles.0.is_empty()), "an empty reference");
+    let drawn: Vec<[Series; 1]> = panels
+        .iter()
+        .map(|(_, quantiles)| {
+            let shares = (0..).map(|percent| f64::from(percent) / 100.0);
+            [Series::line("", quantiles.0.iter().copied().zip(shares).collect())]
+        })
         .collect();
-    let drawn = panels.iter().map(|(_, quantiles)| series(quantiles)).collect::<Vec<_>>();
-    let charted = panels
+    let charted: Vec<_> = panels
         .iter()
         .zip(&drawn)
         .map(|((name, quantiles), series)| {
-            let axes = Axes { title: name, x: name, y: "share of images below" };
-            Ok((axes, (range(quantiles)?, 0.0..1.005), &series[..]))
+            let axes = Axes { title: name, x: "", y: "share of images below", along: Along::Numbers };
+            (axes, (span(quantiles.0.iter().copied()), 0.0..1.005), &series[..])
         })
-        .collect::<Result<Vec<_>>>()?;
+        .collect();
     charts(&charted)
+}
+
+/// A statistic's name as a reader sees it.
+fn in_words(name: &str) -> String {
+    match name {
+        "mean" => "mean level".to_owned(),
+        "standard_deviation" => "standard deviation of the level".to_owned(),
+        "entropy_bits" => "entropy (bits)".to_owned(),
+        "aspect_ratio" => "aspect ratio (width / height)".to_owned(),
+        "p01" => "level of the 1st percentile".to_owned(),
+        "p50" => "median level".to_owned(),
+        "p99" => "level of the 99th percentile".to_owned(),
+        _ => name.replace('_', " "),
+    }
 }
 
 #[cfg(test)]
@@ -92,7 +106,17 @@ mod tests {
             false_negatives: 10,
         };
         let svg = confusion("test", &matrix);
-        for text in [">30<", ">5<", ">15<", ">10<", ">75.0 %<", ">25.0 %<"] {
+        for text in [
+            "Confusion matrix, test",
+            ">called negative<",
+            ">positive<",
+            ">30<",
+            ">5<",
+            ">15<",
+            ">10<",
+            ">75.0 %<",
+            ">25.0 %<",
+        ] {
             assert!(svg.contains(text), "{text} in {svg}");
         }
     }

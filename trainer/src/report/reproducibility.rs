@@ -31,7 +31,13 @@ pub(super) fn write(sources: &Sources, document: &mut Document) {
                 ),
             );
             document.item("Software", super::text::counts(&environment.libraries));
-            document.item("Commit", environment.git_commit.as_deref().unwrap_or("outside a repository"));
+            document.item(
+                "Commit of the trainer",
+                environment
+                    .git_commit
+                    .as_deref()
+                    .unwrap_or("not known: the program does not lie in its repository"),
+            );
             document.item("Run directory created", &environment.started);
             document.item(
                 "Repeating it",

@@ -90,7 +90,7 @@ fn drift(sources: &Sources, document: &mut Document) -> Result<()> {
             );
             document.drawing(
                 "drift-reference.svg",
-                "Drift reference on calibrate: distribution of the probability and of three image statistics",
+                "Drift reference on calibrate: distribution of the probability and of every image statistic",
                 super::plots::reference(reference)?,
             );
         }
@@ -110,7 +110,7 @@ fn shift(sources: &Sources, document: &mut Document) {
     let sets = ["select", "test", "external"].into_iter().filter_map(|name| Some((name, of(name)?)));
     document.paragraph(
         "Distance of scores from those of calibrate: Kolmogorov-Smirnov statistic (0 to 1) and population stability index (0.25 is \
-         commonly read as a large shift). Another share of pneumonias moves the probability too.",
+         commonly read as a large shift). Another share of positives moves the probability too.",
     );
     document.table(
         ["images", "n", "probability: KS", "PSI", "out-of-distribution score: KS", "PSI"],

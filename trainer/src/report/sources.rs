@@ -13,9 +13,10 @@ use crate::environment::Environment;
 use crate::evaluate::external::{ExternalEvaluation, why_not_measured};
 use crate::evaluate::{EvaluationFile, digest, named_groups};
 use crate::explain::Explanation;
+use crate::export::NO_ORIGINALS;
 use crate::files::read_json;
 use crate::fitness::{self, Fitness};
-use crate::ledger::{self, Look};
+use crate::ledger::Look;
 use crate::release::Release;
 use crate::robustness::Robustness;
 use crate::robustness::compare::{COMPARISON, ComparedRun};
@@ -157,7 +158,7 @@ impl<'a> Sources<'a> {
                 }),
                 None => Err(unless_given("--resplit")),
             },
-            looks: ledger::read(&trained.ledger())?,
+            looks: trained.looks()?,
             explanation: explanation.ok_or_else(|| not_run("explain")),
             robustness: Robustness::load(&file(""))?
                 .filter(|found| found.weights_sha256 == weights && is_current(found.threshold))
@@ -166,7 +167,7 @@ impl<'a> Sources<'a> {
                 Some(folder) => required(&folder.join(COMPARISON), "robustness --compare")?,
                 None => Err(unless_given("--ablation")),
             },
-            consistency: required(&file("consistency.json"), "run")?.and_then(|found: Consistency| {
+            consistency: compared(trained, &file("consistency.json"))?.and_then(|found: Consistency| {
                 if found.weights_sha256 == weights && is_current(found.threshold) {
                     Ok(found)
                 } else {
@@ -237,6 +238,13 @@ impl<'a> Sources<'a> {
 /// What could not be measured without a command.
 fn not_run(command: &str) -> String {
     format!("`cxr-trainer {command}` has not been run on these weights and this data")
+}
+
+/// Originals against copies: nothing to compare has another reason than a command that has not been run.
+fn compared(trained: &TrainedRun, file: &Path) -> Result<Found<Consistency>> {
+    let there = trained.config.export.originals.as_deref().is_some_and(Path::is_dir);
+    let found = required(file, "export")?;
+    Ok(if there { found } else { found.map_err(|_| NO_ORIGINALS.to_owned()) })
 }
 
 /// Why there is no release.

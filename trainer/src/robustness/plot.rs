@@ -2,6 +2,7 @@
 
 use super::corruptions::{CorruptionResult, CorruptionSuite};
 use super::figures::Figures;
+use crate::figures::tick;
 use anyhow::Result;
 use cxr::corrupt::{Corruption, MAX_SEVERITY};
 use plotters::coord::Shift;
@@ -10,7 +11,9 @@ use plotters::prelude::*;
 /// Panels in a row.
 const COLUMNS: usize = 4;
 /// Columns and rows of a panel, in pixels.
-const PANEL: (u32, u32) = (250, 190);
+const PANEL: (u32, u32) = (250, 210);
+/// Rows above the panels for what they share.
+const HEAD: u32 = 34;
 
 /// Every corruption's AUC with its interval; severity 0 is the fold as it is, dashed across.
 ///
@@ -21,10 +24,13 @@ pub fn auc_by_severity(clean: &Figures, suite: &CorruptionSuite) -> Result<Strin
     let lowest = suite.results.iter().map(|r| r.figures.auc.ci95[0]).fold(clean.auc.ci95[0], f64::min);
     let mut text = String::new();
     {
-        let size = (PANEL.0 * COLUMNS as u32, PANEL.1 * n_rows as u32);
+        let size = (PANEL.0 * COLUMNS as u32, HEAD + PANEL.1 * n_rows as u32);
         let root = SVGBackend::with_string(&mut text, size).into_drawing_area();
         root.fill(&WHITE)?;
-        let panels = root.split_evenly((n_rows, COLUMNS));
+        let (head, body) = root.split_vertically(HEAD);
+        let title = "AUC by severity of the corruption (0: none). Vertical lines: 95 % intervals. Dashed: the fold as it is.";
+        head.draw(&Text::new(title, (12, 12), ("sans-serif", 14).into_font()))?;
+        let panels = body.split_evenly((n_rows, COLUMNS));
         for (panel, corruption) in panels.iter().zip(Corruption::ALL) {
             let results: Vec<&CorruptionResult> =
                 suite.results.iter().filter(|result| result.corruption == corruption).collect();
@@ -46,10 +52,14 @@ fn draw(
     let mut chart = ChartBuilder::on(panel)
         .margin(6)
         .caption(corruption.name().replace('_', " "), ("sans-serif", 14))
-        .x_label_area_size(22)
-        .y_label_area_size(36)
+        .x_label_area_size(38)
+        .y_label_area_size(48)
         .build_cartesian_2d(0.0..last + 0.2, low..1.0)?;
-    chart.configure_mesh().x_labels(6).y_labels(4).light_line_style(TRANSPARENT).draw()?;
+    let mut mesh = chart.configure_mesh();
+    // As many labels as there are severities: a finer step would not fit.
+    mesh.x_labels(usize::from(MAX_SEVERITY) + 1).y_labels(4).light_line_style(TRANSPARENT);
+    mesh.x_label_formatter(&|x| tick(*x)).y_label_formatter(&|y| tick(*y));
+    mesh.x_desc("severity").y_desc("AUC").draw()?;
     let level = [(0.0, clean.auc.value), (last, clean.auc.value)];
     chart.draw_series(DashedLineSeries::new(level, 4, 4, BLACK.mix(0.5).stroke_width(1)))?;
     let points = results.iter().map(|r| (f64::from(r.severity), r.figures.auc.value));

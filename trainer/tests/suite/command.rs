@@ -1,6 +1,6 @@
 //! What the program refuses, and what it says then.
 
-use crate::support::{Workbench, fail, succeed};
+use crate::support::{Workbench, fail, repository, succeed};
 use std::process::Command;
 
 #[test]
@@ -77,6 +77,7 @@ fn a_file_that_is_not_for_the_trainer_is_refused_by_name() {
         ("trainer:", "the section `trainer` has no keys"),
         ("", "is empty"),
         ("trainer: {", "not YAML"),
+        ("trainer:\n\tseed: 3", "line 2 begins with a tab: YAML wants spaces"),
         ("trainer: { training: { epoch: 3 } }", "unknown key `epoch`, did you mean `epochs`?"),
     ] {
         std::fs::write(workbench.config(), text).unwrap();
@@ -151,9 +152,64 @@ fn configuration_errors_name_the_key() {
         ("trainer: { gates: { min_auc: 1.5 } }", "trainer.gates.min_auc"),
         ("trainer: { provenance: { hospital: here } }", "hospital"),
         ("trainer: { calibration: { min_per_class: 0 } }", "trainer.calibration.min_per_class"),
+        ("trainer: { training: { epochs: 0 } }", "config.yaml: trainer.training.epochs: must be at least 1"),
+        (
+            "trainer: { data: { select_fraction: 0.9 } }",
+            "config.yaml: trainer.data: select_fraction 0.9, calibrate_fraction",
+        ),
+        (
+            "trainer: { data: { classes: { NORMAL: negative } } }",
+            "config.yaml: trainer.data.classes: no class is positive",
+        ),
+        (
+            "trainer: { export: { intended_use: { views: [ap] } } }",
+            "config.yaml: trainer.export.intended_use.views[0]: `ap` is not one of PA, AP, LL, RL, did you mean `AP`?",
+        ),
+        ("trainer: { model: { architecture: resnet } }", "`resnet` is not one of"),
     ] {
         std::fs::write(workbench.config(), text).unwrap();
         let printed = fail(&mut workbench.command("train"));
         assert!(printed.contains(expected), "{text}: {printed}");
     }
+    std::fs::write(workbench.config(), "trainer: { export: { quite_unlike_them: 1 } }").unwrap();
+    let printed = fail(&mut workbench.command("train"));
+    assert!(printed.contains("the keys here are") && !printed.contains(", export"), "{printed}");
+}
+
+#[test]
+fn a_file_or_folder_that_is_not_the_one_meant_is_told_with_the_option_that_names_it() {
+    let workbench = Workbench::new(4, 1);
+    let mut split = workbench.command_without_data("split");
+    let printed = fail(split.arg("--run").arg(workbench.run()).args(["--data", "nothere"]));
+    assert!(printed.contains("trainer.data.root or --data"), "{printed}");
+
+    let trainer = |subcommand: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cxr-trainer"));
+        command.current_dir(workbench.path()).arg(subcommand);
+        command
+    };
+    let bundle = repository().join("models/default");
+    // A run directory is no bundle, its folder `bundle` is.
+    let inside = workbench.path().join("runs/tb/bundle");
+    std::fs::create_dir_all(&inside).unwrap();
+    std::fs::copy(bundle.join("bundle.json"), inside.join("bundle.json")).unwrap();
+    let printed = fail(trainer("verify").arg("runs/tb"));
+    assert!(printed.contains("runs/tb: is no bundle; did you mean runs/tb/bundle?"), "{printed}");
+    let printed = fail(trainer("verify").arg("runs/other"));
+    assert!(printed.contains("runs/other: no such folder"), "{printed}");
+
+    let mut init = trainer("init");
+    init.args(["data", "--class", "NORMAL=negative", "--class", "PNEUMONIA=positive", "--name", "x"]);
+    succeed(init.args(["--intended-use", "A test.", "--signing-key", "other.pem"]));
+    let printed = fail(trainer("verify").arg(&bundle).args(["--public-key", "other.pub.pem"]));
+    assert!(printed.contains("signed by key") && printed.contains("with --public-key"), "{printed}");
+    assert!(
+        !printed.contains("signature: signature") && !printed.contains("signature.json: signature"),
+        "{printed}"
+    );
+
+    let mut recalibrate = trainer("recalibrate");
+    recalibrate.arg("--bundle").arg(&bundle).args(["--labels", "log.ndjson", "--out", "next"]);
+    let printed = fail(recalibrate.args(["--onnxruntime", "lib.so"]));
+    assert!(printed.contains("pass --signing-key FILE"), "{printed}");
 }

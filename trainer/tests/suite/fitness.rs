@@ -60,15 +60,19 @@ fn a_network_that_fails_its_gates_is_released_with_a_reason_alone() {
     let printed = fail(&mut release(&workbench));
     assert!(
         printed.contains("Not fit for its intended use: AUC on the test fold 0.")
-            && printed.contains("at or above 0.8 (min_auc)")
+            && printed.contains("lower bound at least 0.8 (min_auc)")
             && printed.contains("--release-reason"),
         "{printed}"
     );
+    assert_eq!(printed.matches("Not fit for its intended use").count(), 1, "said once: {printed}");
     assert!(!workbench.path().join("bundle").exists(), "a refused release leaves nothing");
     let text = report(&workbench);
     let verdicts = text.matches("Not fit for its intended use: AUC on the test fold 0.").count();
     assert!(verdicts >= 3, "summary, gates and conclusion, {verdicts}: {text}");
-    assert!(text.contains("before the first look at this test fold"), "{text}");
+    assert!(text.contains("before the first look at this test fold on record"), "{text}");
+    assert!(text.contains("(Wilson, n ") || text.contains("(bootstrap)"), "the method: {text}");
+    assert!(!text.contains("  name: ''") && !text.contains("workers: 0"), "a blank is no value: {text}");
+    assert!(text.contains("trainer.export.originals names no folder"), "{text}");
     assert!(text.contains("refuses what is not shown to be fit"), "{text}");
 
     let file = workbench.path().join("own-report.md");
@@ -85,7 +89,7 @@ fn a_network_that_fails_its_gates_is_released_with_a_reason_alone() {
         assert_eq!((found.verdict, found.released_although.as_deref()), (Verdict::NotFit, Some(REASON)));
     }
     let text = report(&workbench);
-    assert!(text.contains(&format!("Released nevertheless: {REASON}")), "{text}");
+    assert!(text.contains(&format!("Released all the same, because: {REASON}")), "{text}");
     let tags = texts(&workbench.path().join("mlruns"));
     let verdicts: Vec<_> = tags.iter().filter(|(path, _)| path.ends_with("tags/cxr_verdict")).collect();
     assert!(
@@ -101,6 +105,7 @@ fn a_network_that_fails_its_gates_is_released_with_a_reason_alone() {
         "{text}"
     );
     assert!(!text.contains(REASON), "the reason was for another verdict");
+    assert!(text.contains("min_auc 0 (0.85)") && text.contains("Looser than the defaults"), "{text}");
 
     configure(&workbench, "calibrate: 2, test: 2", "calibrate: 2, test: 100");
     let printed = fail(&mut release(&workbench));

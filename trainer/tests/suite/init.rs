@@ -2,7 +2,8 @@
 
 use crate::support::{Workbench, fail, succeed};
 use serde_yaml_ng::Value;
-use std::io::Write;
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -164,4 +165,78 @@ fn kaggles_layout_with_known_names_needs_no_rule_for_patients() {
     succeed(trainer(workbench.path(), "eda").args(["--config", "cxr.yaml"]));
     let printed = succeed(trainer(workbench.path(), "split").args(["--config", "cxr.yaml"]));
     assert!(printed.contains("no patient, file or near duplicate"), "{printed}");
+}
+
+/// `init` on the folder `data` with every answer but those for classes and patients.
+fn stated(workbench: &Workbench, key: &str) -> Command {
+    let mut init = trainer(workbench.path(), "init");
+    init.args(["data", "--name", "Ward 7", "--intended-use", "A test.", "--signing-key", key]);
+    init
+}
+
+const CLASSES: [&str; 6] =
+    ["--class", "Normal=negative", "--class", "Opacity=positive", "--class", "Other=exclude"];
+
+#[test]
+fn a_new_key_is_made_where_git_does_not_take_it() {
+    let workbench = radiographs();
+    let git = |arguments: &[&str]| succeed(Command::new("git").current_dir(workbench.path()).args(arguments));
+    git(&["init", "--quiet"]);
+    let keys = workbench.path().join("keys");
+    std::fs::create_dir(&keys).unwrap();
+    std::fs::write(keys.join(".gitignore"), "*.tmp").unwrap();
+    let init = |key: &str, out: &str| {
+        let mut init = stated(&workbench, key);
+        succeed(init.args(CLASSES).args(["--patient-pattern", "^ward-([0-9]+)_", "--out", out]))
+    };
+    let printed = init("keys/site.pem", "cxr.yaml");
+    assert!(printed.contains("keys/.gitignore tells git to ignore it"), "{printed}");
+    // A folder that is not there yet, and a key that is made again under the same name.
+    init("new/folder/site.pem", "second.yaml");
+    init("cxr-signing-key.pem", "third.yaml");
+    for file in ["site.pem", "site.pub.pem"] {
+        std::fs::remove_file(keys.join(file)).unwrap();
+    }
+    init("keys/site.pem", "fourth.yaml");
+    assert_eq!(std::fs::read_to_string(keys.join(".gitignore")).unwrap(), "*.tmp\nsite.pem\n");
+    git(&["add", "-A"]);
+    let taken = git(&["ls-files"]);
+    assert!(taken.contains("keys/site.pub.pem") && taken.contains("new/folder/.gitignore"), "{taken}");
+    assert!(!taken.contains("site.pem") && !taken.contains("signing-key.pem"), "{taken}");
+}
+
+#[test]
+fn what_comes_next_is_a_run_that_is_not_there_and_data_without_a_split_is_explained() {
+    let workbench = radiographs();
+    std::fs::create_dir_all(workbench.path().join("runs/first")).unwrap();
+    let mut init = stated(&workbench, "key.pem");
+    let printed = succeed(init.args(CLASSES).args(["--patient-pattern", "^ward-([0-9]+)_"]));
+    assert!(printed.contains("--run runs/second") && !printed.contains("runs/first"), "{printed}");
+    assert!(printed.contains("no split of its own (the folds are drawn)"), "{printed}");
+    assert!(printed.contains("  all ") && !printed.contains("  none "), "{printed}");
+    let file = std::fs::read_to_string(workbench.path().join("cxr.yaml")).unwrap();
+    assert!(file.contains("--run runs/second"), "{file}");
+}
+
+#[test]
+fn a_table_in_a_folder_without_classes_is_asked_for_with_all_the_rest() {
+    let workbench = Workbench::new(0, 1);
+    let mut table = "file,patient,label\n".to_owned();
+    for i in 0..20 {
+        workbench.write_large(&format!("{i}.png"), i, i % 2 == 1);
+        writeln!(table, "{i}.png,p{i},{}", ["clear", "opaque"][i as usize % 2]).unwrap();
+    }
+    std::fs::write(workbench.data().join("list.csv"), table).unwrap();
+    let printed = fail(trainer(workbench.path(), "init").arg("data").stdin(Stdio::null()));
+    for expected in [
+        "not answered: --table '",
+        "list.csv'",
+        "--class 'clear=negative'",
+        "--class 'opaque=negative'",
+        "--name",
+    ] {
+        assert!(printed.contains(expected), "{expected}: {printed}");
+    }
+    assert!(printed.contains("class folders: none (a table"), "{printed}");
+    assert!(!printed.contains("has no folders"), "{printed}");
 }

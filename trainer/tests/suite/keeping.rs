@@ -13,16 +13,12 @@ fn readmes_commands_leave_the_repository_as_it_was() {
     let site = Site::get();
     assert_eq!(site.status, "", "git sees what a run left");
     let run = site.run();
-    for file in [
-        "report/REPORT.md",
-        "bundle/bundle.json",
-        "test-split-ledger.jsonl",
-        ".gitignore",
-        "figures/worst-test.png",
-    ] {
+    for file in ["report/REPORT.md", "bundle/bundle.json", ".gitignore", "figures/worst-test.png"] {
         assert!(run.join(file).is_file(), "{file} is not in the run directory");
     }
-    let ledger = std::fs::read_to_string(run.join("test-split-ledger.jsonl")).unwrap();
+    // Beside the run: one for all that lie there.
+    let looks = site.repository().join("runs/test-split-ledger.jsonl");
+    let ledger = std::fs::read_to_string(&looks).unwrap();
     assert_eq!(ledger.lines().count(), 1, "{ledger}");
     let status = |folder: &Path| {
         let mut git = Command::new("git");
@@ -47,7 +43,7 @@ fn readmes_commands_leave_the_repository_as_it_was() {
     ]);
     let printed = succeed(look.arg("--output").arg(site.elsewhere("acceptance")));
     assert!(printed.contains("acceptance/test-split-ledger.jsonl"), "{printed}");
-    assert_eq!(std::fs::read_to_string(run.join("test-split-ledger.jsonl")).unwrap(), ledger);
+    assert_eq!(std::fs::read_to_string(&looks).unwrap(), ledger);
     for file in ["evaluation-test.json", "test-split-ledger.jsonl", ".gitignore"] {
         assert!(site.elsewhere("acceptance").join(file).is_file(), "{file}");
     }

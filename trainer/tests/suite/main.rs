@@ -16,6 +16,7 @@ mod init;
 mod keeping;
 mod measurement;
 mod networks;
+mod newcomer;
 mod own_data;
 mod patients;
 mod quantised;

@@ -2,6 +2,7 @@
 //! be used through `eda`, as a person would who has only read the messages.
 
 use crate::support::{Workbench, assert_accepted, fail, onnxruntime, succeed};
+use cxr::bundle::Manifest;
 use cxr_trainer::audit::confounders::Source;
 use cxr_trainer::dataset::folds::{Fold, Folds};
 use cxr_trainer::dataset::patient::PatientRule;
@@ -15,10 +16,14 @@ fn json<T: serde::de::DeserializeOwned>(workbench: &Workbench, file: &str) -> T 
 }
 
 /// The whole chain; its bundle is judged by `verify`, the registry and the service. Returns the report.
-fn bundle_of(workbench: &Workbench) -> String {
+fn bundle_of(workbench: &Workbench, labels: [&str; 2]) -> String {
     let mut run = workbench.command("run");
     succeed(run.arg("--onnxruntime").arg(onnxruntime()));
-    assert_accepted(&workbench.path().join("bundle"));
+    let bundle = workbench.path().join("bundle");
+    assert_accepted(&bundle);
+    let manifest: Manifest =
+        serde_json::from_slice(&std::fs::read(bundle.join("bundle.json")).unwrap()).unwrap();
+    assert_eq!(manifest.labels, labels);
     std::fs::read_to_string(workbench.run().join("report/REPORT.md")).unwrap()
 }
 
@@ -179,10 +184,12 @@ fn a_table_gives_classes_patients_strata_and_confounders() {
     assert!(eda.confounders.iter().any(|found| found.property == "site" && found.tells()));
 
     // From here to a bundle that the service takes.
-    let report = bundle_of(&workbench);
+    let report = bundle_of(&workbench, ["NORMAL", "POSITIVE"]);
     for expected in [
         "The data has no split of its own",
         "| TUBERCULOSIS | positive |",
+        // Each class that counts as positive has its own figure.
+        "| class | TUBERCULOSIS |",
         "| site | table | 2 |",
         "test fold, drawn by patient",
         "North",
@@ -308,6 +315,6 @@ fn planted_leakage_duplicates_and_files_of_other_kinds_are_named() {
     assert_eq!(folds.unreadable.len(), 2);
 
     // What was mended ends in a bundle, and its report still says what was left out.
-    let report = bundle_of(&workbench);
+    let report = bundle_of(&workbench, ["NORMAL", "PNEUMONIA"]);
     assert!(report.contains("2 unusable"), "{report}");
 }

@@ -83,6 +83,17 @@ fn labels_of_a_site_make_the_next_version_with_the_same_graph() {
         "{card}"
     );
     assert_eq!(card.matches("sigmoid(").count(), 2, "one probability and the one before: {card}");
+    let policy = &recalibrated.policy;
+    for stated in [
+        format!("- Operating point: {:.4}, with sensitivity", policy.threshold),
+        format!(
+            "- Review band: probabilities from {:.4} to {:.4}",
+            policy.review_band.low, policy.review_band.high
+        ),
+        format!("- Out of distribution: scores above {:.3}", policy.ood_threshold),
+    ] {
+        assert!(card.contains(&stated), "{stated}: {card}");
+    }
 
     // Its labels are those of the bundle that it was made from, and one set of labels changes it no further.
     let mut again = site.workbench.command_without_data("recalibrate");
@@ -117,7 +128,7 @@ fn labels_that_are_too_few_or_do_not_help_are_refused() {
     site.label(60, SHIFTED, digest);
     succeed(site.recalibrate("site").arg("--force"));
     let card = String::from_utf8(open(&site.path("site")).file("MODEL_CARD.md").unwrap().to_vec()).unwrap();
-    assert!(card.contains("- Forced"), "{card}");
+    assert!(card.contains("- Forced: labels of ") && card.contains("asks for 100 of each"), "{card}");
 }
 
 #[test]

@@ -7,6 +7,9 @@ use cxr::bundle::{BundleSignature, FoldEvaluation, Manifest, Measured, SIGNATURE
 use std::fmt::Write as _;
 use std::path::Path;
 
+/// The verdict, in bundles of trainers that judge.
+const FITNESS: &str = "fitness.json";
+
 pub(super) fn inspect(directory: &Path) -> anyhow::Result<()> {
     let (bundle, _) = open(directory, &Trust::Unsigned)?;
     let manifest = bundle.manifest();
@@ -23,6 +26,7 @@ pub(super) fn inspect(directory: &Path) -> anyhow::Result<()> {
         ("trained on", manifest.training.dataset.clone()),
         ("intended use", manifest.intended_use.statement.clone()),
         ("", limits(manifest)),
+        ("verdict", verdict(directory)),
     ];
     for (name, value) in rows {
         writeln!(text, "{name:<13} {value}")?;
@@ -47,6 +51,19 @@ pub(super) fn inspect(directory: &Path) -> anyhow::Result<()> {
     }
     console::print(text.trim_end());
     Ok(())
+}
+
+/// What the trainer's gates said of it (docs/TRAINING.md, "The verdict"); the file's digest was checked with the others.
+fn verdict(directory: &Path) -> String {
+    let Ok(file) = std::fs::read(directory.join(FITNESS)) else {
+        return "none: the bundle was not judged".into();
+    };
+    let file: serde_json::Value = serde_json::from_slice(&file).unwrap_or_default();
+    let verdict = file["verdict"].as_str().unwrap_or("cannot be read").replace('_', " ");
+    match file["released_although"].as_str() {
+        Some(reason) => format!("{verdict}; released all the same, because: {reason}"),
+        None => verdict,
+    }
 }
 
 /// Whose signature lies there; whether it is right needs a public key.

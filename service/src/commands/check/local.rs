@@ -14,6 +14,7 @@ use crate::config::secret::Secret;
 use crate::http::certificate_expiry;
 use crate::serving::{LoadError, Serving};
 use crate::threads;
+use cxr::intended_use::{IntendedUse, SitePatients};
 use std::time::SystemTime;
 
 /// Each source of keys by itself, so that one that is wrong hides no other; those that can be used, by their keys.
@@ -80,16 +81,31 @@ pub(super) fn tls(config: &HttpConfig) -> Vec<Problem> {
     problems
 }
 
-/// Bundle, library, graph, golden outputs and execution provider; the shadow's too.
-pub(super) fn model(config: &ModelConfig) -> Vec<Problem> {
-    let mut problems: Vec<Problem> = serves("model", config).err().into_iter().collect();
+/// Bundle, library, graph, golden outputs and execution provider, the shadow's too; and whether the model is for the site's patients.
+pub(super) fn model(config: &ModelConfig, patients: &SitePatients) -> Vec<Problem> {
+    let mut problems: Vec<Problem> = match serves("model", config) {
+        Ok(serving) => suits(&serving.model.manifest().intended_use, patients).err().into_iter().collect(),
+        Err(problem) => vec![problem],
+    };
     if let Some(shadow) = &config.shadow {
         problems.extend(serves("model.shadow", &config.for_shadow(shadow)).err());
     }
     problems
 }
 
-fn serves(key: &str, config: &ModelConfig) -> Result<(), Problem> {
+/// An image that states nothing of itself is judged by what the site states of its patients.
+fn suits(intended: &IntendedUse, patients: &SitePatients) -> Result<(), Problem> {
+    if !patients.refers_all(intended) {
+        return Ok(());
+    }
+    let found = "the site's patients lie outside of the bundle's intended use, so every image that does not state its age, view and \
+                 modality is referred";
+    let advice = "state your own patients in service.patients, or serve a bundle that is for them: cxr-service bundle inspect shows \
+                  the intended use";
+    Err(Problem::new("patients", found, advice))
+}
+
+fn serves(key: &str, config: &ModelConfig) -> Result<Serving, Problem> {
     let serving = Serving::load(config, threads::COMPUTING, None).map_err(|error| {
         let advice = match &error {
             LoadError::Model(_) => {
@@ -104,7 +120,10 @@ fn serves(key: &str, config: &ModelConfig) -> Result<(), Problem> {
         problem(key, &error, advice)
     })?;
     let advice = "give a provider that this host has; docs/GPU.md says what a GPU needs";
-    serving.engine.map(|_| ()).map_err(|cause| Problem::new(key, &cause, advice))
+    match &serving.engine {
+        Ok(_) => Ok(serving),
+        Err(cause) => Err(Problem::new(key, cause, advice)),
+    }
 }
 
 /// What lies outside the database.

@@ -86,6 +86,11 @@ impl Card<'_> {
 
     /// What a place on the map stands for.
     fn heatmap_cells(&self) -> String {
+        let variant = self.manifest.variants.get(&self.manifest.default_variant);
+        if variant.is_some_and(|variant| variant.heatmap.is_none()) {
+            return "Answers come without a heatmap (\"Heatmap\" above says why): nothing shows where the evidence came from."
+                .to_owned();
+        }
         let shape = self.manifest.model.outputs.iter().find(|output| output.name == "cam");
         let cell = shape.and_then(|cam| match cam.shape[..] {
             [_, _, Some(rows), Some(columns)] if rows > 0 && columns > 0 => Some((columns, rows)),

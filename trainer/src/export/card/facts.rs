@@ -9,7 +9,6 @@ use crate::eda::examined::Examined;
 use crate::evaluate::external::ExternalEvaluation;
 use crate::evaluate::{EvaluationFile, named_groups};
 use crate::fitness::{self, Fitness};
-use crate::ledger;
 use crate::robustness::Robustness;
 use crate::split::Split;
 use crate::trained::TrainedRun;
@@ -50,7 +49,7 @@ impl<'a> Facts<'a> {
         if let Some(external) = ExternalEvaluation::load(trained, calibrated)? {
             shifts.push(format!("images from elsewhere ({})", external.name.trim()));
         }
-        let looks = ledger::read(&trained.ledger())?;
+        let looks = trained.looks()?;
         Ok(Self {
             config,
             census: Census::of(trained)?,

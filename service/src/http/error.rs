@@ -227,8 +227,7 @@ impl ApiError {
                 format!("an image may have {limit_bytes} bytes; send it compressed, or as it was acquired")
             }
             Self::UnsupportedMediaType => "send image/jpeg, image/png, image/tiff, application/octet-stream or no \
-                Content-Type, or multipart/form-data with the image in the part named file; no Content-Encoding but identity. curl declares a \
-                form unless told otherwise: -H 'Content-Type: image/jpeg'"
+                Content-Type (curl: -H 'Content-Type: image/jpeg'), or a form with the image in the part file; not compressed"
                 .into(),
             Self::Rejected { rejection, .. } => format!("{}; {}", rejection.found, rejection.advice),
             Self::RejectedBefore { detail, .. } => detail.clone(),

@@ -51,7 +51,7 @@ async fn the_documented_way_leads_to_a_production_service_and_each_command_to_it
     for command in [retain.as_slice(), &hold] {
         let (done, told) = site.run(command);
         assert!(
-            !done && told.contains("is for the owner") && told.contains("logs in as cxr_service"),
+            !done && told.contains("needs the owner") && told.contains("logs in as cxr_service"),
             "{told}"
         );
         let (done, told) = site.run_as("cxr_owner", command);

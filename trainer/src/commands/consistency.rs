@@ -16,7 +16,7 @@ pub(crate) struct Arguments {
     common: Common,
     #[command(flatten)]
     bundle: BundleArguments,
-    /// The originals; trainer.export.originals unless given.
+    /// Folder of the originals. Default: trainer.export.originals.
     #[arg(long)]
     originals: Option<PathBuf>,
 }

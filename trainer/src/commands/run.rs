@@ -39,10 +39,10 @@ pub(crate) struct Arguments {
     output: export::Output,
     #[command(flatten)]
     reporting: reporting::Options,
-    /// Why the test split is looked at; goes into the ledger.
+    /// Reason for using the test fold, recorded in the ledger.
     #[arg(long, default_value = "evaluation of a complete run")]
     reason: String,
-    /// Replaces bundle and report of another run.
+    /// Allows replacing bundle and report of another run.
     #[arg(long)]
     replace: bool,
     #[command(flatten)]

@@ -12,7 +12,7 @@ use cxr_trainer::tracking::standing::Standing;
 pub(crate) struct Arguments {
     #[command(flatten)]
     common: Common,
-    /// Sends nothing.
+    /// Shows what the store has, and sends nothing.
     #[arg(long)]
     show: bool,
 }

@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// The bundle's folder.
+    /// Folder of the bundle.
     bundle: PathBuf,
-    /// Ed25519 public key of whoever is trusted, PEM. Without it the signature is not checked.
+    /// Trusted Ed25519 public key (PEM). Without it, the signature is not checked.
     #[arg(long)]
     public_key: Option<PathBuf>,
-    /// ONNX Runtime's shared library. Without it the graph is read and not run.
+    /// Path of ONNX Runtime's shared library. Without it, the graph is read but not run.
     #[arg(long, env = "ORT_DYLIB_PATH")]
     onnxruntime: Option<PathBuf>,
 }

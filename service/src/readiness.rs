@@ -82,7 +82,7 @@ impl Readiness {
         match &self.slot.current().engine {
             Err(cause) => failed(cause.clone()),
             Ok(engine) if engine.is_healthy().await => None,
-            Ok(_) => failed("the model failed on its last run and on a known input; see the log for the cause".into()),
+            Ok(_) => failed("the model failed on its last run and on a known input; see the log".into()),
         }
     }
 
@@ -132,7 +132,8 @@ impl Readiness {
         // By position: probes are public, and a URL names the provider and sometimes more.
         let missing = self.verifier.missing_sets().map(|position| format!("service.auth.keys[{position}]"));
         let missing: Vec<String> = missing.collect();
-        let cause = || format!("no token keys are available from {}; see the log for the cause", missing.join(", "));
+        let cause =
+            || format!("no token keys are available from {}; see the log for the cause", missing.join(", "));
         (!missing.is_empty()).then(|| FailedCheck { check: "keys", cause: cause() })
     }
 

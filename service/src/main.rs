@@ -136,7 +136,7 @@ async fn serve(mut config: Config) -> anyhow::Result<ExitCode> {
     };
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     if let Some(listener) = &operators {
-        tracing::info!(address = %listener.local_addr()?, "listening for operators");
+        tracing::info!(address = %listener.local_addr()?, "listening (operations)");
     }
     tracing::info!(address = %clients.local_addr()?, version = env!("CARGO_PKG_VERSION"), "listening");
     let shutdown = async move {
@@ -147,7 +147,7 @@ async fn serve(mut config: Config) -> anyhow::Result<ExitCode> {
         tracing::info!("shutting down");
     };
     let drained = app.run(Listeners { clients, operators }, shutdown).await?;
-    tracing::info!(drained, "ended");
+    tracing::info!(drained, "stopped");
     Ok(ExitCode::SUCCESS)
 }
 

@@ -76,7 +76,7 @@ impl ImageMemory {
             tracing::warn!(
                 decode_memory_mb = decoding / MIB,
                 limit = headroom.of,
-                "images of max_pixels may need more memory to decode than there is, and are then refused"
+                "decode memory is too small for images of max_pixels; such images are refused"
             );
         }
         tracing::info!(
@@ -84,7 +84,7 @@ impl ImageMemory {
             upload_memory_mb = uploads / MIB,
             left_mb = headroom.bytes / MIB,
             limit = headroom.of,
-            "memory for images"
+            "image memory"
         );
         Ok(Self { uploads: Budget::new(uploads), decoding })
     }

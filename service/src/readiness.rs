@@ -141,7 +141,7 @@ impl Readiness {
     fn tell(&self, cause: String) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if *told != cause {
-            tracing::error!(cause, "not ready: the database cannot be used");
+            tracing::error!(cause, "not ready: database unavailable");
             *told = cause;
         }
     }

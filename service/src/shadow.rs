@@ -162,7 +162,7 @@ impl Scorer {
                     self.metrics.shadowed(if agrees { ShadowResult::Agrees } else { ShadowResult::Differs });
                 }
                 Err(error) => {
-                    tracing::warn!(%id, cause = chain(&error), "the candidate has no score");
+                    tracing::warn!(%id, cause = chain(&error), "shadow model could not score the image");
                     self.metrics.shadowed(ShadowResult::Failed);
                 }
             }

@@ -87,7 +87,7 @@ async fn fewer_file_descriptors_than_connections_are_said_at_the_start() {
     let log = server.log();
     let line = log
         .lines()
-        .find(|line| line.contains("max_connections is lowered"))
+        .find(|line| line.contains("max_connections lowered"))
         .unwrap_or_else(|| panic!("{log}"));
     assert!(line.contains("\"max_connections\":136"), "{line}");
     // As many as it now takes, and more, leave it what it needs itself.

@@ -152,7 +152,7 @@ impl RemoteKeys {
                     url = self.url,
                     cause = chain(&error),
                     ?kept_for,
-                    "the key set was not fetched"
+                    "fetching the key set failed"
                 );
             }
         }

@@ -117,13 +117,13 @@ impl Verifier {
             hangup.received().await;
             match keys::load(&self.config) {
                 Ok(keys) => {
-                    tracing::info!(n = keys.len(), "the keys in files were read again");
+                    tracing::info!(n = keys.len(), "token keys reloaded from files");
                     *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys.into();
                 }
                 Err(error) => {
                     tracing::error!(
                         cause = chain(&error),
-                        "the keys in files cannot be used, the old ones remain"
+                        "reloading token keys failed; keeping the old ones"
                     );
                 }
             }

@@ -76,7 +76,7 @@ impl Reloader {
                 self.metrics.reloaded(if *swapped { ReloadResult::Swapped } else { ReloadResult::Unchanged });
             }
             Err(error) => {
-                tracing::error!(cause = chain(error), "the candidate is refused, the old model goes on");
+                tracing::error!(cause = chain(error), "model reload refused; keeping the old model");
                 self.metrics.reloaded(ReloadResult::Refused);
             }
         }
@@ -87,9 +87,9 @@ impl Reloader {
     pub(crate) async fn at_hangup(self: Arc<Self>, mut hangup: Hangup) {
         loop {
             hangup.received().await;
-            tracing::info!("SIGHUP: reading the model, keys and certificates again");
+            tracing::info!("SIGHUP: reloading model, keys and certificates");
             if let Err(ReloadError::Busy) = self.reload().await {
-                tracing::warn!("another reload is under way; send SIGHUP again when it has ended");
+                tracing::warn!("a reload is already running; send SIGHUP again when it has finished");
             }
         }
     }

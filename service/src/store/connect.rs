@@ -239,7 +239,7 @@ impl Connector {
         // Whoever rewrites a file in place may be read in the middle.
         let Ok(newer) = Known::of(newer) else { return Ok(false) };
         *self.url.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(newer);
-        tracing::info!(key, "the login was refused; the file holds another URL, which is used from now on");
+        tracing::info!(key, "database login refused; using the new URL from the file");
         Ok(true)
     }
 

@@ -136,7 +136,7 @@ pub(super) async fn outside(config: &AuditConfig) -> Vec<Problem> {
         if let Some(list) = &config.erasures
             && let Err(error) = list.all()
         {
-            let advice = "see docs/AUDIT.md, \"Persons, and forgetting them\"";
+            let advice = "see docs/AUDIT.md, \"Subjects and erasure\"";
             problems.push(problem("audit.erasures_file", &error, advice));
         }
         problems

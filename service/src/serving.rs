@@ -30,7 +30,7 @@ pub enum LoadError {
     #[error(transparent)]
     Model(#[from] ModelError),
     /// A golden input does not give its golden output.
-    #[error("the model bundle is refused")]
+    #[error("the model bundle was rejected")]
     Golden(#[from] WarmupError),
     /// The library or the graph.
     #[error("service.model")]

@@ -63,7 +63,7 @@ async fn a_hangup_reads_model_and_keys_again_and_loses_no_request() {
     std::fs::write(&pem, "nothing").unwrap();
     server.signal("HUP");
     told(&server, "reloading token keys failed", 1).await;
-    told(&server, "the candidate is refused", 1).await;
+    told(&server, "the candidate was rejected", 1).await;
     assert_eq!((version(&server).await.as_str(), status(&server, &new).await), ("9.0.1", 200));
     assert_eq!(server.post("", images::small(2)).await.status(), 200);
     server.signal("TERM");

@@ -36,20 +36,20 @@ pub struct Reloaded {
     pub took: Duration,
 }
 
-/// Why the old model goes on.
+/// Why the current model keeps serving.
 #[derive(Debug, thiserror::Error)]
 pub enum ReloadError {
     /// Another reload is under way.
-    #[error("another reload is under way")]
+    #[error("another reload is in progress")]
     Busy,
-    /// The candidate is refused.
-    #[error("the candidate is refused")]
+    /// The candidate was rejected.
+    #[error("the candidate was rejected")]
     Refused(#[from] LoadError),
-    /// The device does not execute the candidate.
-    #[error("the device does not execute the candidate: {0}")]
+    /// The device cannot run the candidate.
+    #[error("the device cannot run the candidate: {0}")]
     Device(String),
     /// The loading thread failed.
-    #[error("the candidate's loading broke off")]
+    #[error("loading the candidate was interrupted")]
     Lost,
 }
 

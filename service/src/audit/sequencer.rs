@@ -196,9 +196,7 @@ impl Running {
             self.metrics.foreign_leaves(foreign.len());
         }
         if foreign.len() > MOST_FOREIGN {
-            return Err(Trouble::Broken(
-                "too many foreign leaves in the database",
-            ));
+            return Err(Trouble::Broken("too many foreign leaves in the database"));
         }
         Ok(step.n_seen)
     }
@@ -221,10 +219,7 @@ impl Running {
             Ok(Ok(erased)) => {
                 let n = leader.erase_subjects(&erased).await?;
                 if n > 0 {
-                    tracing::warn!(
-                        n,
-                        "erased subjects were back in the database; erased them again"
-                    );
+                    tracing::warn!(n, "erased subjects were back in the database; erased them again");
                 }
                 return Ok(all);
             }
@@ -303,10 +298,7 @@ impl Chore {
 fn or_later(done: Result<bool, StoreError>) -> Result<Option<bool>, StoreError> {
     match done {
         Err(error) if error.is_refusal() => {
-            tracing::warn!(
-                cause = chain(&error),
-                "audit log maintenance failed; retrying"
-            );
+            tracing::warn!(cause = chain(&error), "audit log maintenance failed; retrying");
             Ok(None)
         }
         done => done.map(Some),

@@ -27,10 +27,7 @@ pub(super) async fn erase(sources: &Sources, identifiers: &Path) -> anyhow::Resu
             .with_context(|| format!("{}: cannot be read", identifiers.display()))?;
     }
     let identifiers: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    ensure!(
-        !identifiers.is_empty(),
-        "--identifiers: empty; write one per line, as sent in X-Subject-Id"
-    );
+    ensure!(!identifiers.is_empty(), "--identifiers: empty; write one per line, as sent in X-Subject-Id");
     let lookup = subject_lookup(&SiteKey::new(&audit.input_key));
     let store = Store::new(&database)?;
     let mut n_known = 0;

@@ -43,11 +43,7 @@ pub(super) fn verified(
 
 fn anchored(folder: &Path, key: &LogVerifier) -> anyhow::Result<Vec<Checkpoint>> {
     let heads = Anchor::at(folder.to_owned()).all(key)?;
-    ensure!(
-        !heads.is_empty(),
-        "--checkpoints: {} holds none; omit it if you have none",
-        folder.display()
-    );
+    ensure!(!heads.is_empty(), "--checkpoints: {} holds none; omit it if you have none", folder.display());
     Ok(heads)
 }
 

@@ -234,13 +234,7 @@ impl KeySource {
             let allowed = secure || profile == Profile::Development && url.starts_with("http://");
             let advice =
                 "use the https:// URL of the provider's key set (http:// only in the development profile)";
-            require(
-                problems,
-                allowed,
-                &format!("{key}.jwks_url"),
-                "not an allowed URL",
-                advice,
-            );
+            require(problems, allowed, &format!("{key}.jwks_url"), "not an allowed URL", advice);
         }
     }
 }

@@ -42,9 +42,7 @@ pub(super) fn sign(key: &Path, directory: &Path) -> anyhow::Result<()> {
         key_id(&public)
     ));
     if is_development_key(&public) {
-        console::complain(
-            "this is the public development key: the production profile refuses the bundle",
-        );
+        console::complain("this is the public development key: the production profile refuses the bundle");
     }
     Ok(())
 }

@@ -33,13 +33,13 @@ fn judged(key: &str, login: Login, strict: bool, found: Result<Rights, StoreErro
             return vec![problem(key, &error, &format!("GRANT {role} TO this user{other}"))];
         }
         Err(error) => {
-            let advice = "check host, database, user and password, and that pg_hba.conf lets this host connect";
+            let advice =
+                "check host, database, user and password, and that pg_hba.conf lets this host connect";
             return vec![problem(key, &error, advice)];
         }
     };
     if !matches!(schema, SchemaState::Current { .. }) {
-        let advice =
-            "run cxr-service migrate of this version as the database's owner";
+        let advice = "run cxr-service migrate of this version as the database's owner";
         return vec![Problem::new(key, &schema.to_string(), advice)];
     }
     let mut problems = Vec::new();

@@ -26,8 +26,7 @@ pub(super) fn keys(config: &AuthConfig) -> (Vec<Problem>, Vec<(String, Verifier)
             Ok(verifier) => verifiers.push((format!("auth.keys[{position}]"), verifier)),
             // The authorities are one file for all sources.
             Err(error @ KeyError::Client { .. }) => {
-                let advice =
-                    "set auth.jwks.authorities_file to a readable file of PEM certificates, or null";
+                let advice = "set auth.jwks.authorities_file to a readable file of PEM certificates, or null";
                 problems.push(problem("auth.jwks", &error, advice));
             }
             Err(error) => {
@@ -68,11 +67,7 @@ pub(super) fn tls(config: &HttpConfig) -> Vec<Problem> {
             }
             Ok(expires) if expires <= SystemTime::now() => {
                 let found = "the certificate has expired: clients refuse it";
-                problems.push(Problem::new(
-                    &format!("{section}.certificate_file"),
-                    found,
-                    "renew it",
-                ));
+                problems.push(Problem::new(&format!("{section}.certificate_file"), found, "renew it"));
             }
             Ok(_) => {}
         }

@@ -12,7 +12,7 @@ const LEAST_CONNECTIONS: u64 = 16;
 /// The limit leaves no room for connections.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "ulimit -n is {limit}: the service needs {} file descriptors at least, and 2 more for each of http.max_connections",
+    "ulimit -n is {limit}: the service needs at least {} file descriptors, and 2 more for each of http.max_connections",
     SPARE + 2 * LEAST_CONNECTIONS
 )]
 pub struct TooFew {

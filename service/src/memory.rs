@@ -44,7 +44,7 @@ pub struct Reserved(#[expect(dead_code, reason = "held until it is dropped")] Ow
 /// The memory is too small for the service.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{} MiB are left for decoding images ({limit}), and the service needs {} at least: give it more memory, or set \
+    "{} MiB are left for decoding images ({limit}), but the service needs at least {}: provide more memory, or set \
      service.limits.decode_memory_mb",
     .found / MIB, LEAST_FOR_DECODING / MIB
 )]

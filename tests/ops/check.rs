@@ -54,7 +54,7 @@ fn everything_that_serve_could_not_use_is_found_at_once() {
     let connected = [
         ("database.url", "password authentication failed"),
         ("database.reader_url", "permission denied"),
-        ("auth.keys[2].jwks_url", "does not answer"),
+        ("auth.keys[2].jwks_url", "does not respond"),
     ];
     let (fine, told) = site.run(&["check-config", "--connect"]);
     let found = problems(&told);
@@ -142,6 +142,6 @@ fn what_belongs_to_somebody_else_or_is_over_is_found() {
         yaml.replace("http: {", &format!("http: {{ {tls},"))
     });
     let (fine, told) = site.run(&["check-config"]);
-    assert!(!fine && told.contains("is no checkpoint of this log"), "{told}");
+    assert!(!fine && told.contains("is not a checkpoint of this log"), "{told}");
     assert!(told.contains("service.http.tls.certificate_file: the certificate has expired"), "{told}");
 }

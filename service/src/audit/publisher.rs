@@ -68,7 +68,7 @@ impl Task {
         let done = loop {
             match tokio::time::timeout(PATIENCE, &mut writing).await {
                 Ok(done) => break done,
-                Err(_) => self.tell("the folder does not respond".to_owned()),
+                Err(_) => self.tell("it does not respond".to_owned()),
             }
         };
         match done {

@@ -55,11 +55,11 @@ enum Trouble {
     Broken(&'static str),
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("the anchor cannot be used")]
+    #[error("the anchor is not usable")]
     Anchor(#[from] AnchorError),
-    #[error("the log's key cannot be used")]
+    #[error("the log's key is not usable")]
     Key(#[from] VerifierError),
-    #[error("the anchor cannot be looked at")]
+    #[error("the anchor cannot be read")]
     Outside(#[from] OutsideError),
 }
 

@@ -32,7 +32,7 @@ pub(crate) struct Arguments {
 fn architecture(name: &str) -> Result<Architecture> {
     let known = || Architecture::ALL.map(Architecture::name).join(", ");
     let found = Architecture::ALL.into_iter().find(|architecture| architecture.name() == name);
-    found.with_context(|| format!("there is no {name}; there are {}", known()))
+    found.with_context(|| format!("unknown architecture {name}; use one of {}", known()))
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {

@@ -61,7 +61,7 @@ impl Images {
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
     let (fold, reason) = (arguments.fold.fold(), arguments.reason.as_deref());
     if let (Some(bundle), Some(library)) = (&arguments.bundle, &arguments.onnxruntime) {
-        let fold = fold.context("--bundle measures folds; --fold external wants a run")?;
+        let fold = fold.context("--fold external needs a run; --bundle supports the other folds")?;
         let config = arguments.common.config()?;
         let places = (bundle.as_path(), arguments.output.as_deref());
         return evaluate_bundle(&config, places, library, fold, reason).map(drop);

@@ -68,7 +68,7 @@ impl Options {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let folder = &arguments.common.run;
-    ensure!(folder.join("config.yaml").exists(), "{}: there is no such run", folder.display());
+    ensure!(folder.join("config.yaml").exists(), "{}: no such run", folder.display());
     let config = arguments.common.config()?;
     let run = RunDirectory::open(&arguments.common.run, &config)?;
     let trained = TrainedRun::open(&config, &run, arguments.common.device.open()?)?;

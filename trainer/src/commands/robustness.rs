@@ -50,7 +50,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     } else {
         arguments.severities
     };
-    ensure!(severities.is_sorted_by(|a, b| a < b), "--severities: {severities:?} do not rise");
+    ensure!(severities.is_sorted_by(|a, b| a < b), "--severities: {severities:?} must be in rising order");
     let mut subject = if let Some(bundle) = &arguments.bundle {
         let library = arguments.onnxruntime.as_deref().context("--bundle needs --onnxruntime")?;
         let output = arguments.output.as_deref().context("--bundle needs --output")?;

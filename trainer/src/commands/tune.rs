@@ -56,7 +56,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     let place = Place::of(arguments.store.as_deref(), study.path());
     if arguments.status {
         let kept = place.open()?.load()?;
-        let kept = kept.with_context(|| format!("{}: no study was begun", study.path().display()))?;
+        let kept = kept.with_context(|| format!("{}: no such study", study.path().display()))?;
         say(table(&kept));
         return Ok(());
     }
@@ -86,7 +86,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
 fn report(place: &Place, end: &Next) -> Result<()> {
     say(table(&place.open()?.load()?.context("the study is gone")?));
     if *end == Next::OutOfBudget {
-        say("the budget is used up: a larger --budget-cpu-hours goes on");
+        say("the budget is used up: continue with a larger --budget-cpu-hours");
     }
     Ok(())
 }

@@ -34,7 +34,7 @@ pub(crate) struct Arguments {
     /// Shows the state of the study and exits.
     #[arg(long)]
     status: bool,
-    /// Works alone and starts nobody: what --workers starts.
+    /// Runs as a worker of --workers.
     #[arg(long, hide = true)]
     worker: bool,
     /// YAML file whose section `trainer` overrides the defaults. Repeatable; later files override earlier ones.

@@ -18,7 +18,8 @@ pub(super) fn written(look: &Look, settled: &Settled, out: &Path, run: &str) -> 
     };
     format!(
         "\
-# Written by `cxr-trainer init`. Overrides the trainer's defaults (the repository's config/default.yaml lists every key).
+# Written by `cxr-trainer init`. Overrides the trainer's defaults; the repository's config/default.yaml lists every
+# key.
 #   cxr-trainer run --config {out} --run {run}
 # Model card and report show null as \"not stated\". Write only what you know.
 trainer:
@@ -31,9 +32,10 @@ trainer:
     # negative, positive or exclude.
     classes:
 {classes}
-    # How to find the patient of a file. Set one of three: a regular expression on the path below the class folder whose first
-    # group is the patient; a CSV file with the columns file,patient[,label,sex,age,view,scanner,site,date]; or each file is a
-    # patient. None: file names follow a known naming scheme.
+    # How to find the patient of a file. Set one of three: a regular expression on the path below the class
+    # folder whose first group is the patient; a CSV file with the columns
+    # file,patient[,label,sex,age,view,scanner,site,date]; or each file is a patient. None: file names follow a
+    # known naming scheme.
     patient_pattern: {pattern}
     table: {table}
     each_file_is_a_patient: {each_file}

@@ -68,7 +68,7 @@ enum Command {
         after_help = "Example: cxr-service --profile development dev-token --subject me --scope \"predict audit:read\" --ttl 8h"
     )]
     DevToken {
-        /// Subject of the token; audit rows name it as the actor.
+        /// The actor: the sub claim of the token, as audit rows name it.
         #[arg(long)]
         subject: String,
         /// Scopes, space-separated.

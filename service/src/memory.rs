@@ -76,7 +76,7 @@ impl ImageMemory {
             tracing::warn!(
                 decode_memory_mb = decoding / MIB,
                 limit = headroom.of,
-                "decode memory is too small for images of max_pixels; such images are refused"
+                "decode memory is too small for images of max_pixels; such images are rejected"
             );
         }
         tracing::info!(

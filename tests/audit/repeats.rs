@@ -46,7 +46,9 @@ impl Answered {
         assert!(problem["receipt"].is_null() && problem["id"].is_null(), "{what}: {problem}");
         let request_id = problem["request_id"].as_str().unwrap();
         let line = server
-            .logged(&format!("stored answer does not verify; retry refused\",\"request_id\":\"{request_id}"))
+            .logged(&format!(
+                "stored answer does not verify; answer withheld\",\"request_id\":\"{request_id}"
+            ))
             .await;
         assert!(line.is_some_and(|line| line.contains("ERROR")), "{what}: {}", server.log());
     }

@@ -43,7 +43,7 @@ pub enum AuditCommand {
         #[arg(long)]
         key_file: PathBuf,
     },
-    /// Export every sequenced row and every checkpoint, one JSON object per line.
+    /// Export every row in the tree and every checkpoint, one JSON object per line.
     ///
     /// The export itself is recorded in audit_reads.
     #[command(
@@ -254,7 +254,7 @@ async fn retain(
         console::print(match dropped {
             Dropping::Dropped { n_rows } => format!("{name} dropped: {n_rows} rows; their leaves stay"),
             Dropping::Waiting { n_rows } => {
-                format!("{name} kept: {n_rows} rows are not sequenced yet")
+                format!("{name} kept: {n_rows} rows are not in the tree yet")
             }
             Dropping::NotAnchored { needed } => {
                 format!("{name} kept: it needs an anchored checkpoint of at least {needed} leaves")

@@ -68,7 +68,7 @@ pub(super) fn print_report(report: &Report, json: bool) -> anyhow::Result<()> {
         return Ok(());
     }
     console::print(format_args!(
-        "{} leaves, {} rows verified, {} removed by retention, {} not sequenced yet; {} signed checkpoints, {} receipts; {} leaves under a checkpoint from outside",
+        "{} leaves, {} rows verified, {} removed by retention, {} pending; {} signed checkpoints, {} receipts; {} leaves under a checkpoint from outside",
         report.n_leaves,
         report.n_rows_verified,
         report.n_rows_absent,

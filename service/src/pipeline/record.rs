@@ -26,7 +26,7 @@ pub(super) fn log_failure(case: &Case, stop: &Stop) {
         }
         // The panic hook has logged where; this line says whose image it was.
         Stop::Rejected(rejection) if rejection.reason == RejectReason::DecoderFailed => {
-            tracing::error!(request_id, id = %case.id, cause = rejection.found, "decoder failed; image refused");
+            tracing::error!(request_id, id = %case.id, cause = rejection.found, "decoder failed; image rejected");
         }
         Stop::Rejected(_) => {}
     }

@@ -76,7 +76,7 @@ impl Reloader {
                 self.metrics.reloaded(if *swapped { ReloadResult::Swapped } else { ReloadResult::Unchanged });
             }
             Err(error) => {
-                tracing::error!(cause = chain(error), "model reload refused; keeping the old model");
+                tracing::error!(cause = chain(error), "candidate rejected; keeping the current model");
                 self.metrics.reloaded(ReloadResult::Refused);
             }
         }

@@ -106,12 +106,12 @@ impl Metrics {
             repeats: counter(
                 &registry,
                 "cxr_repeated_answers_total",
-                "Retries answered with the first answer of their idempotency key.",
+                "Retries answered with the replayed first answer of their idempotency key.",
             )?,
             rejections: counters(
                 &registry,
                 "cxr_rejections_total",
-                "Admitted images refused, by reason; each has an audit row.",
+                "Admitted images rejected, by reason; each has an audit row.",
                 &["reason"],
             )?,
             refusals: counters(
@@ -137,13 +137,13 @@ impl Metrics {
             shadow: counters(
                 &registry,
                 "cxr_shadow_total",
-                "Predictions offered to the shadow model, by result.",
+                "Predictions offered to the candidate, by result.",
                 &["result"],
             )?,
             shadow_difference: histogram(
                 &registry,
                 "cxr_shadow_probability_difference",
-                "Absolute difference between the shadow model's probability and the answer's.",
+                "Absolute difference between the candidate's probability and the answer's.",
                 DIFFERENCE_BUCKETS,
             )?,
             in_flight: gauge(&registry, "cxr_in_flight", "Admitted requests without an answer yet.")?,
@@ -158,11 +158,7 @@ impl Metrics {
                 "Audit rows per commit.",
                 BATCH_BUCKETS,
             )?,
-            tree_size: gauge(
-                &registry,
-                "cxr_audit_tree_size",
-                "Leaves of the audit tree, in the process that sequences it.",
-            )?,
+            tree_size: gauge(&registry, "cxr_audit_tree_size", "Leaves of the audit tree, in the leader.")?,
             tree_anchored: gauge(
                 &registry,
                 "cxr_audit_tree_anchored_size",
@@ -181,7 +177,7 @@ impl Metrics {
             sequencing: gauge(
                 &registry,
                 "cxr_audit_sequencing",
-                "1 in the process that sequences the audit tree.",
+                "1 in the leader, the process that sequences the audit tree.",
             )?,
             sequenced_after: histogram(
                 &registry,

@@ -97,6 +97,6 @@ async fn a_hangup_takes_a_renewed_certificate_over_at_once() {
     certificate(folder.path(), "second.pem");
     assert!(trusted("first.pem") && !trusted("second.pem"));
     server.signal("HUP");
-    told(&server, "the renewed certificate is in use", 1).await;
+    told(&server, "TLS certificate reloaded", 1).await;
     assert!(trusted("second.pem") && !trusted("first.pem"));
 }

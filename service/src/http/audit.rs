@@ -191,7 +191,7 @@ async fn hashes(api: &Shared, positions: &[u64]) -> Result<Hashes, ApiError> {
     let hashes: Hashes = api.pipeline.audit.tree_hashes(positions).await?.into_iter().collect();
     // One that is missing was taken away: the tree only grows.
     if hashes.read_hashes(positions).is_err() {
-        tracing::error!("hashes of the audit tree are missing in the database");
+        tracing::error!("audit tree hashes missing in the database");
         return Err(ApiError::Failed { row: None });
     }
     Ok(hashes)

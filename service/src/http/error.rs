@@ -377,7 +377,7 @@ impl From<ReloadError> for ApiError {
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
-        tracing::error!(cause = chain(&error), "the audit log cannot be read");
+        tracing::error!(cause = chain(&error), "audit log unavailable");
         Self::AuditUnavailable
     }
 }

@@ -61,7 +61,7 @@ pub(super) async fn metrics(State(api): State<Shared>) -> Result<impl IntoRespon
         // The gauge `cxr_ready` must be true of now, whether or not anybody probes.
         api.readiness.failed_checks().await;
         api.metrics.exposition().map_err(|error| {
-            tracing::error!(cause = chain(&error), "metrics cannot be written");
+            tracing::error!(cause = chain(&error), "writing metrics failed");
             ApiError::Failed { row: None }
         })
     });

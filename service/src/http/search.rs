@@ -283,7 +283,7 @@ fn streamed(api: Shared, filter: Filter, cursor: Option<Uuid>, format: Format) -
             let Some((before, begins)) = at else { return Ok(None) };
             let rows = api.pipeline.audit.list(&filter, Page { before, limit: CHUNK }).await;
             let rows = rows.inspect_err(|error| {
-                tracing::error!(cause = crate::telemetry::logs::chain(error), "an export was cut short");
+                tracing::error!(cause = crate::telemetry::logs::chain(error), "export aborted");
             })?;
             let next = rows.last().filter(|_| rows.len() == CHUNK).map(|last| (Some(last.row.id), false));
             let mut text = Vec::new();

@@ -113,8 +113,10 @@ impl<T, W> Queued<T, W> {
     /// Takes it out of the queue. False when it has begun.
     pub fn withdraw(&self) -> bool {
         let withdrawn = self.shared.queue().large.remove(self.place);
-        // The one behind it may fit into the memory that is free.
-        self.shared.changed.notify_one();
+        if withdrawn.is_some() {
+            // The one behind it may fit into the memory that is free.
+            self.shared.changed.notify_one();
+        }
         withdrawn.is_some()
     }
 }
@@ -244,7 +246,7 @@ mod tests {
         let crew = Crew::start("test", 0, vec![()], 1).unwrap();
         let (let_go, first) = busy(&crew, &load("a", 1));
         assert!(!first.withdraw(), "it has begun");
-        let second = crew.queue(&load("a", 1), |()| panic!("nobody waits for it"));
+        let second = crew.queue(&load("a", 1), |()| panic!("it was withdrawn"));
         let mut third = crew.queue(&load("a", 1), |()| 3);
         drop(second);
         assert!(crew.queue(&load("a", 1), |()| ()).withdraw());

@@ -79,7 +79,7 @@ fn guarded(
     catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|_| {
         Err(Rejection::new(
             RejectReason::DecoderFailed,
-            format!("the {} decoder failed on this file, which is a defect of this service", format.title()),
+            format!("the {} decoder failed on this file because of a defect in this service", format.title()),
             "save the image in another format (PNG, TIFF or baseline JPEG) and send that; report the request_id",
         )
         .into())
@@ -88,10 +88,10 @@ fn guarded(
 
 fn unrecognised(bytes: &[u8]) -> Rejection {
     let (found, advice) = if bytes.is_empty() {
-        ("no bytes came", "send the image file itself as the body, or in the part named file of a form")
+        ("the image is empty", "send the image file as the body, or in the form part named file")
     } else if dicom::is(bytes) {
         (
-            "the content is DICOM, which this version does not read",
+            "the content is DICOM, which is not supported",
             "export the image from the PACS or viewer as PNG, TIFF or JPEG and send that",
         )
     } else {
@@ -124,12 +124,12 @@ pub fn sniff(bytes: &[u8]) -> Option<Format> {
 
 fn check_pixels(width: u64, height: u64, limits: &DecodeLimits) -> Result<(), Rejection> {
     if width == 0 || height == 0 {
-        return Err(corrupt("the header gives a side of zero pixels"));
+        return Err(corrupt("the image has a side of zero pixels"));
     }
     if width.saturating_mul(height) > limits.max_pixels {
         return Err(Rejection::new(
             RejectReason::TooManyPixels,
-            format!("{width} x {height} pixels, the limit is {} in all", limits.max_pixels),
+            format!("{width} x {height} pixels, the limit is {} pixels in total", limits.max_pixels),
             "send the image at the resolution it was acquired at",
         ));
     }
@@ -140,8 +140,8 @@ fn check_frames(frames: u32, limits: &DecodeLimits) -> Result<(), Rejection> {
     if frames > limits.max_frames {
         return Err(Rejection::new(
             RejectReason::TooManyFrames,
-            format!("{frames} or more frames, the limit is {}", limits.max_frames),
-            "send each image as a file of its own",
+            format!("at least {frames} frames, the limit is {}", limits.max_frames),
+            "send each image as a separate file",
         ));
     }
     Ok(())
@@ -154,7 +154,7 @@ fn corrupt(found: impl Into<String>) -> Rejection {
 fn truncated(format: &str) -> Rejection {
     Rejection::new(
         RejectReason::Truncated,
-        format!("the {format} file ends before its image does"),
+        format!("the {format} file ends before its image data is complete"),
         SEND_AGAIN,
     )
 }

@@ -128,7 +128,7 @@ fn parse_view(text: &str) -> Result<View, Rejection> {
         "AP" => Ok(View::Ap),
         "LL" => Ok(View::Ll),
         "RL" => Ok(View::Rl),
-        _ => Err(invalid("the field view is not one of PA, AP, LL, RL", "use DICOM's View Position terms")),
+        _ => Err(invalid("the field view is not one of PA, AP, LL, RL", "use the DICOM View Position terms")),
     }
 }
 
@@ -139,7 +139,7 @@ fn parse_modality(text: &str) -> Result<Modality, Rejection> {
         "RG" => Ok(Modality::Rg),
         _ => Err(invalid(
             "the field modality is not one of CR, DX, RG",
-            "only projection radiographs are read; use DICOM's Modality terms",
+            "only projection radiographs are supported; use the DICOM Modality terms",
         )),
     }
 }

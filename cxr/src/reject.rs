@@ -78,7 +78,7 @@ impl RejectReason {
 pub struct Rejection {
     /// The stable code.
     pub reason: RejectReason,
-    /// What was found, with numbers ("12 x 40 pixels, the shortest side allowed is 96").
+    /// What was found, with numbers ("12 x 40 pixels, but the shorter side must be at least 96").
     pub found: String,
     /// What the sender can do.
     pub advice: &'static str,

@@ -48,7 +48,10 @@ impl AcceptedImage {
         if short < policy.min_side_px {
             return Err(Rejection::new(
                 RejectReason::TooSmall,
-                format!("{width} x {height} pixels, the shortest side allowed is {}", policy.min_side_px),
+                format!(
+                    "{width} x {height} pixels, but the shorter side must be at least {}",
+                    policy.min_side_px
+                ),
                 "send the original, not a thumbnail",
             ));
         }
@@ -56,7 +59,7 @@ impl AcceptedImage {
             return Err(Rejection::new(
                 RejectReason::AspectRatio,
                 format!(
-                    "{width} x {height} pixels, sides may differ by a factor of {}",
+                    "{width} x {height} pixels, but the longer side may be at most {} times the shorter",
                     policy.max_aspect_ratio
                 ),
                 "send one whole chest radiograph, not a strip or a montage",
@@ -69,11 +72,11 @@ impl AcceptedImage {
             return Err(Rejection::new(
                 RejectReason::Blank,
                 format!(
-                    "nine tenths of the pixels lie within {:.1} % of the range, at least {:.1} % is needed",
+                    "90 % of the pixels span only {:.1} % of the grey range, but at least {:.1} % is required",
                     spread * 100.0,
                     policy.min_spread * 100.0
                 ),
-                "check the exposure and that the right image was sent",
+                "check the exposure, and that this is the right image",
             ));
         }
         let metadata = metadata.or(image.metadata);

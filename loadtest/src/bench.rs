@@ -45,45 +45,45 @@ use subject::Subject;
     after_help = "Example: cxr-loadtest bench --model default=models/default:fp32 --set model.sessions=2 --rounds 7"
 )]
 pub struct Args {
-    /// NAME=BUNDLE[:VARIANT], as often as you like; without it models/default and target/bench/models/*, all variants.
+    /// Model to measure, NAME=BUNDLE[:VARIANT]. Repeatable. Default: models/default and target/bench/models/*, all variants.
     #[arg(long = "model")]
     models: Vec<ModelArg>,
-    /// Rounds; in each, every contestant meets every load once.
+    /// Rounds. In each, every contestant runs every load once.
     #[arg(long, default_value_t = 7)]
     rounds: usize,
-    /// Seconds that count at each load; slow models and open loads take longer.
+    /// Measured seconds per load; slow models and open loads take longer.
     #[arg(long, default_value_t = 3.0)]
     seconds: f64,
-    /// Loads: 16 is so many clients without think time, 60% that share of the peer's saturation rate in an open loop.
+    /// Loads: 16 means 16 clients without think time; 60% means an open loop at that share of the peer's saturation rate.
     #[arg(long, value_delimiter = ',', value_parser = Load::parse, default_value = "1,4,16,64,30%,60%,90%")]
     loads: Vec<Load>,
-    /// Which radiographs.
+    /// Images to send.
     #[arg(long, value_enum, default_value = "kermany224")]
     images: Corpus,
-    /// A key of the section `service` for our service, KEY=VALUE, as often as you like.
+    /// Sets a key of the section `service`, KEY=VALUE. Repeatable.
     #[arg(long = "set", value_parser = parse_setting)]
     settings: Vec<Setting>,
-    /// The peer's WORKERS,INTRA_THREADS,POOL_THREADS; without it they are found by a sweep.
+    /// The peer's WORKERS,INTRA_THREADS,POOL_THREADS. Default: found by a sweep.
     #[arg(long)]
     peer: Option<PeerSetting>,
-    /// The limit's SESSIONS,THREADS,BATCH; without it they are found by a sweep.
+    /// The limit's SESSIONS,THREADS,BATCH. Default: found by a sweep.
     #[arg(long)]
     limit: Option<Cell>,
-    /// Leave the peer out; shares of its saturation rate are then of the limit's.
+    /// Omits the peer; open loads are then shares of the limit's rate.
     #[arg(long, conflicts_with = "peer")]
     without_peer: bool,
-    /// Minutes at saturation after the rounds in which the service's memory is watched.
+    /// Minutes at saturation after the rounds, to observe the service's memory.
     #[arg(long, default_value_t = 0.0)]
     soak_minutes: f64,
     #[command(flatten)]
     overload: Generators,
-    /// A smoke run: one round of a second each at 1 and 16 clients and 60 %, no sweeps. Its figures mean nothing.
+    /// Smoke test: one round of one second each at 1 and 16 clients and 60 %, without sweeps. Its figures mean nothing.
     #[arg(long)]
     quick: bool,
-    /// Decides the sample of images, the arrivals and the resamples.
+    /// Seed of the image sample, the arrivals and the resamples.
     #[arg(long, default_value_t = 42)]
     seed: u64,
-    /// Folder of summary.json, run.json, table.md, latency.svg and the logs.
+    /// Output folder: summary.json, run.json, table.md, latency.svg and logs.
     #[arg(long, default_value = "target/bench")]
     out: PathBuf,
 }

@@ -21,46 +21,46 @@ use std::process::ExitCode;
 /// Images whose logits are compared: more would tell nothing new and take a CPU long.
 const N_COMPARED: usize = 32;
 
-/// Arguments.
+/// Options of `cxr-loadtest device`.
 #[derive(Debug, Arguments)]
 #[command(
     after_help = "Example:\n  cxr-loadtest device --bundle models/default --provider cuda --batches 1,8,32,128 --json device.json"
 )]
 pub struct Args {
-    /// The bundle's folder.
+    /// Folder of the bundle.
     #[arg(long, default_value = "models/default")]
     pub bundle: PathBuf,
-    /// Variant of the bundle; its default unless given.
+    /// Variant to measure. Default: the bundle's default.
     #[arg(long)]
     pub variant: Option<String>,
-    /// Where the graph executes: nothing else takes its place.
+    /// Execution provider. There is no fallback to another one.
     #[arg(long, value_enum, default_value = "cpu")]
     pub provider: ProviderName,
-    /// Ordinal of the GPU.
+    /// GPU ordinal.
     #[arg(long, default_value_t = 0)]
     pub device_id: i32,
-    /// Replay recorded runs in the service's way, on a GPU.
+    /// On a GPU: replay CUDA graphs, as the service does with model.cuda_graphs.
     #[arg(long)]
     pub cuda_graphs: bool,
-    /// Without pinned memory, and so without recorded runs, in the service's way, on a GPU.
+    /// On a GPU: do not pin memory; this also disables CUDA graphs.
     #[arg(long)]
     pub no_pinned_io: bool,
-    /// Products with 10 bits of mantissa in both ways, on a GPU.
+    /// On a GPU: multiply with a 10-bit mantissa (TF32) in both loops.
     #[arg(long)]
     pub tf32: bool,
-    /// Threads inside one operator, for the CPU.
+    /// On the CPU: threads per operator.
     #[arg(long, default_value_t = 1)]
     pub intra_threads: usize,
-    /// Images a run.
+    /// Batch sizes.
     #[arg(long, value_delimiter = ',', default_value = "1,8,32,128")]
     pub batches: Vec<usize>,
-    /// Seconds that each batch size is measured in each way.
+    /// Seconds per batch size and loop.
     #[arg(long, default_value_t = 2.0)]
     pub seconds: f64,
     /// ONNX Runtime's shared library.
     #[arg(long, env = "ORT_DYLIB_PATH")]
     pub onnxruntime: PathBuf,
-    /// File that takes the figures.
+    /// Output file for the figures.
     #[arg(long)]
     pub json: Option<PathBuf>,
 }

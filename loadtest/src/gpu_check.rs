@@ -34,72 +34,71 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use train::Trainer;
 
-/// Arguments.
+/// Options of `cxr-loadtest gpu-check`.
 #[derive(Debug, Arguments)]
 #[command(
     after_help = "Example:\n  cxr-loadtest gpu-check --bin bin --libs lib:/opt/venv/lib/python3.12/site-packages/torch/lib --data kermany224 --out .\n\nscripts/gpu-check.sh calls this with what it finds; docs/GPU.md says what it proves."
 )]
 pub struct Args {
-    /// What is accepted: the GPU, or the processor, which tries the check itself.
+    /// Device to accept: the GPU, or the CPU to try the check itself.
     #[arg(long, value_enum, default_value = "cuda")]
     device: ProviderName,
-    /// Ordinal of the GPU.
+    /// GPU ordinal.
     #[arg(long, default_value_t = 0)]
     device_id: i32,
-    /// Folders of cxr-trainer, cxr-service and cxr-loadtest, separated by colons.
+    /// Folders with cxr-trainer, cxr-service and cxr-loadtest, colon-separated.
     #[arg(long, value_delimiter = ':')]
     bin: Vec<PathBuf>,
-    /// Folders of the libraries, separated by colons: ONNX Runtime with its providers, libtorch. Where none holds libtorch, that
-    /// of python3 is taken.
+    /// Folders with ONNX Runtime, its providers and libtorch, colon-separated. If none holds libtorch, python3's is used.
     #[arg(long, value_delimiter = ':')]
     libs: Vec<PathBuf>,
-    /// Radiographs: train/NORMAL and train/PNEUMONIA. Its test split is not read.
+    /// Radiographs: train/NORMAL and train/PNEUMONIA. The test split is not read.
     #[arg(long)]
     data: PathBuf,
-    /// Folder that gets gpu-check.md, gpu-check.json and gpu-check.log.
+    /// Output folder for gpu-check.md, gpu-check.json and gpu-check.log.
     #[arg(long, default_value = ".")]
     out: PathBuf,
-    /// Folder for everything else.
+    /// Working folder for everything else.
     #[arg(long, default_value = "gpu-check-work")]
     work: PathBuf,
-    /// Folder that a private Postgres is started in and that is deleted with it. Its path must be short, and the system user
-    /// that runs Postgres must be able to enter it.
+    /// Temporary folder for a private Postgres. Its path must be short, and the system user that runs Postgres must have
+    /// access to it.
     #[arg(long, default_value = "/tmp/cxr-gpu-check-pg")]
     postgres: PathBuf,
-    /// The repository: config/, scripts/, models/default.
+    /// Repository, for config/, scripts/ and models/default.
     #[arg(long, default_value = ".")]
     root: PathBuf,
-    /// Network that is trained and served.
+    /// Network to train and serve.
     #[arg(long, default_value = "mobilenetv2-expanded")]
     architecture: String,
-    /// Its pretrained weights, safetensors; those beside the data unless given, else random ones.
+    /// Pretrained weights (safetensors). Default: those beside the data, or random ones.
     #[arg(long)]
     weights: Option<PathBuf>,
-    /// Epochs; 3, and 1 on a CPU.
+    /// Epochs. Default: 3; on a CPU 1.
     #[arg(long)]
     epochs: Option<usize>,
-    /// Most images of a class, at least 24; 0 takes all. All, and 150 on a CPU.
+    /// Most images per class, at least 24, or 0 for all. Default: all; on a CPU 150.
     #[arg(long)]
     images: Option<usize>,
-    /// Images a training step; 64, and 32 on a CPU.
+    /// Training batch size. Default: 64; on a CPU 32.
     #[arg(long)]
     batch_size: Option<usize>,
-    /// Steps of a block in which training is measured; 32, and 3 on a CPU.
+    /// Steps per block of the training benchmark. Default: 32; on a CPU 3.
     #[arg(long)]
     bench_steps: Option<usize>,
-    /// Batch sizes of the provider asked for; a CPU is measured at 1 and 8.
+    /// Batch sizes for the chosen provider. A CPU is measured at 1 and 8.
     #[arg(long, value_delimiter = ',', default_value = "1,8,32,128")]
     batches: Vec<usize>,
-    /// Clients of the service, one round each.
+    /// Numbers of clients, one round each.
     #[arg(long, value_delimiter = ',', default_value = "1,8,32,64")]
     clients: Vec<usize>,
-    /// Seconds of each measurement: a batch size, or a number of clients.
+    /// Seconds per measurement: a batch size, or a number of clients.
     #[arg(long, default_value_t = 2.0)]
     seconds: f64,
-    /// Interpreter whose PyTorch is measured on the same device, where it has one.
+    /// Python interpreter whose PyTorch, if it has one, is measured on the same device.
     #[arg(long, default_value = "python3")]
     python: PathBuf,
-    /// Seconds for everything; a step that no time is left for is reported as not run.
+    /// Time budget in seconds. A step without time left is reported as not run.
     #[arg(long, default_value_t = 570)]
     budget_seconds: u64,
 }

@@ -25,17 +25,17 @@ const ORIGIN: &str = "measurement.cxr.invalid/log";
 /// Leaves between two checkpoints: four a second at 250 rows a second.
 const CHECKPOINT_EVERY: u64 = 64;
 
-/// Arguments.
+/// Options of `cxr-loadtest log`.
 #[derive(Debug, Arguments)]
 #[command(after_help = "Example:\n  cxr-loadtest log --rows 1000000 --out target/bench/log")]
 pub struct Args {
-    /// Rows of the log; a million are 2.3 GB.
+    /// Rows of the log; a million take 2.3 GB.
     #[arg(long, default_value_t = 1_000_000)]
     rows: u64,
-    /// Turns.
+    /// Rounds.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Folder of the export, which is deleted afterwards, and of log.json.
+    /// Folder for log.json and for the export, which is deleted afterwards.
     #[arg(long, default_value = "target/bench/log")]
     out: PathBuf,
 }

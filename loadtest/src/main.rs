@@ -14,16 +14,16 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// The service, the FastAPI peer and the limit of the host, by turns.
+    /// Benchmarks the service against the FastAPI peer and the host's limit, in turns.
     Bench(bench::Args),
     /// The process of the limit; `bench` starts it.
     #[command(hide = true)]
     Limit(bench::LimitArgs),
-    /// One execution provider without a service around it.
+    /// Benchmarks one execution provider without the service.
     Device(device::Args),
-    /// The audit log's verifier on a large export.
+    /// Benchmarks the audit log verifier on a large export.
     Log(log::Args),
-    /// Accept a GPU host: train, export, serve and measure there.
+    /// Runs the acceptance check of a GPU host: trains, exports, serves and measures there.
     GpuCheck(gpu_check::Args),
 }
 

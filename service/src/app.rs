@@ -63,7 +63,7 @@ impl App {
             .with_context(|| format!("the model bundle {}", config.model.bundle.display()))?;
         if config.patients.refers_all(&serving.model.manifest().intended_use) {
             tracing::warn!(
-                "service.patients lies outside of the bundle's intended use: every image that does not state its age, view and \
+                "service.patients is outside the bundle's intended use: every image that does not state its age, view and \
                  modality is referred"
             );
         }

@@ -12,7 +12,7 @@ const LEAST_CONNECTIONS: u64 = 16;
 /// The limit leaves no room for connections.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "ulimit -n is {limit}: the service needs {} file descriptors at least, and 2 more for each of http.max_connections",
+    "ulimit -n is {limit}: the service needs at least {} file descriptors, and 2 more for each of http.max_connections",
     SPARE + 2 * LEAST_CONNECTIONS
 )]
 pub struct TooFew {
@@ -40,7 +40,7 @@ pub fn fit(http: &mut HttpConfig) -> Result<(), TooFew> {
         limit,
         wanted,
         max_connections = fitting,
-        "service.http.max_connections is lowered: ulimit -n is too small; raise it, or configure fewer connections"
+        "service.http.max_connections lowered: ulimit -n is too small; raise it, or configure fewer connections"
     );
     http.max_connections = NonZeroUsize::new(fitting as usize).unwrap_or(NonZeroUsize::MIN);
     http.max_connections_per_address = http.max_connections_per_address.min(http.max_connections);

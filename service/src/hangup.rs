@@ -10,7 +10,7 @@ impl Hangup {
     pub(crate) fn listen() -> Self {
         let signal = signal(SignalKind::hangup());
         if let Err(error) = &signal {
-            tracing::error!(%error, "SIGHUP cannot be handled: it would end the service");
+            tracing::error!(%error, "cannot handle SIGHUP: the signal would end the service");
         }
         Self(signal.ok())
     }

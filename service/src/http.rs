@@ -120,7 +120,7 @@ pub const REFUSAL_CAUSES: &[&str] = error::REFUSAL_CODES;
 #[openapi(
     info(
         title = "cxr",
-        description = "Chest radiographs in, calibrated and audited answers out. \
+        description = "Reads chest radiographs for pneumonia and returns calibrated, audited predictions. \
             Errors are problem documents (RFC 9457); docs/ERRORS.md lists them."
     ),
     modifiers(&BearerScheme)
@@ -135,7 +135,8 @@ impl Modify for BearerScheme {
             Scope::ALL.iter().map(|(scope, what)| format!("`{}`: {what}", scope.name())).collect();
         let mut scheme = Http::new(HttpAuthScheme::Bearer);
         scheme.bearer_format = Some("JWT".into());
-        scheme.description = Some(format!("A JWT of the configured issuer. Scopes: {}.", scopes.join("; ")));
+        scheme.description =
+            Some(format!("A JWT from the configured issuer. Scopes: {}.", scopes.join("; ")));
         document
             .components
             .get_or_insert_default()

@@ -20,7 +20,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Chest radiographs in, calibrated and audited answers out.
+/// Reads chest radiographs over HTTP: calibrated answers, each with an audit row.
 #[derive(Parser)]
 #[command(
     name = "cxr-service",
@@ -41,39 +41,40 @@ enum Command {
         after_help = "Example: CXR_SERVICE__DATABASE__URL=postgres://cxr@localhost/cxr cxr-service --profile development serve"
     )]
     Serve,
-    /// Apply the database migrations that are missing.
+    /// Apply missing database migrations.
     #[command(
         after_help = "Example: CXR_SERVICE__DATABASE__URL=postgres://owner@localhost/cxr cxr-service migrate"
     )]
     Migrate,
-    /// The audit log: its key, its export, and the verifier that needs no database.
+    /// Manage the audit log: make its key, export it, verify an export without a database.
     #[command(subcommand)]
     Audit(AuditCommand),
-    /// A model bundle: what it holds, its signature, and signing it with a key of your own.
+    /// Inspect, verify and sign model bundles.
     #[command(subcommand)]
     Bundle(BundleCommand),
-    /// Print the OpenAPI document.
+    /// Print the OpenAPI specification.
     #[command(after_help = "Example: cxr-service openapi > openapi/openapi.json")]
     Openapi,
     /// Print the tables of docs/METRICS.md.
     #[command(hide = true, after_help = "Example: make metrics-page")]
     Metrics,
-    /// Check configuration, keys, TLS, anchor, bundle and execution provider, as the service's user; print what is in force, or everything
-    /// that is wrong.
+    /// Check configuration, keys, TLS, anchor, bundle and execution provider; print the effective values, or every problem.
+    ///
+    /// Run it as the service's user. The exit status is 1 if there are problems.
     #[command(after_help = "Example: cxr-service --config-dir /etc/cxr check-config --connect")]
     CheckConfig(CheckArgs),
-    /// Mint a token for trying the service (development profile only).
+    /// Make a token for trying the service (development profile only).
     #[command(
         after_help = "Example: cxr-service --profile development dev-token --subject me --scope \"predict audit:read\" --ttl 8h"
     )]
     DevToken {
-        /// The actor that audit rows will name.
+        /// The actor: the sub claim of the token, as audit rows name it.
         #[arg(long)]
         subject: String,
-        /// Scopes, separated by spaces.
+        /// Scopes, space-separated.
         #[arg(long)]
         scope: String,
-        /// How long the token is valid: a number with s, m, h or d.
+        /// Lifetime of the token: a number with s, m, h or d, such as 30m.
         #[arg(long, default_value = "1h", value_parser = parse_ttl)]
         ttl: Duration,
     },
@@ -105,7 +106,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::DevToken { subject, scope, ttl } => {
             anyhow::ensure!(
                 sources.profile == Profile::Development,
-                "tokens are minted in the development profile only: add --profile development"
+                "dev-token needs the development profile: add --profile development"
             );
             let auth = config::load_auth(&sources)?;
             console::print(mint::development_token(&auth, &subject, &scope, ttl)?);
@@ -135,7 +136,7 @@ async fn serve(mut config: Config) -> anyhow::Result<ExitCode> {
     };
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     if let Some(listener) = &operators {
-        tracing::info!(address = %listener.local_addr()?, "listening for operators");
+        tracing::info!(address = %listener.local_addr()?, "listening (operations)");
     }
     tracing::info!(address = %clients.local_addr()?, version = env!("CARGO_PKG_VERSION"), "listening");
     let shutdown = async move {
@@ -146,12 +147,12 @@ async fn serve(mut config: Config) -> anyhow::Result<ExitCode> {
         tracing::info!("shutting down");
     };
     let drained = app.run(Listeners { clients, operators }, shutdown).await?;
-    tracing::info!(drained, "ended");
+    tracing::info!(drained, "stopped");
     Ok(ExitCode::SUCCESS)
 }
 
 async fn listen(key: &str, bind: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(bind).await.with_context(|| format!("{key}: {bind} cannot be bound"))
+    TcpListener::bind(bind).await.with_context(|| format!("{key}: cannot bind {bind}"))
 }
 
 #[tokio::main]
@@ -164,7 +165,7 @@ async fn migrate(sources: &Sources) -> anyhow::Result<ExitCode> {
 }
 
 fn parse_ttl(text: &str) -> Result<Duration, String> {
-    let advice = || "give a number with s, m, h or d, such as 30m".to_owned();
+    let advice = || "use a number with s, m, h or d, such as 30m".to_owned();
     let unit = text.chars().last().ok_or_else(advice)?;
     let seconds = match unit {
         's' => 1,

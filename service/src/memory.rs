@@ -44,7 +44,7 @@ pub struct Reserved(#[expect(dead_code, reason = "held until it is dropped")] Ow
 /// The memory is too small for the service.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{} MiB are left for decoding images ({limit}), and the service needs {} at least: give it more memory, or set \
+    "{} MiB are left for decoding images ({limit}), but the service needs at least {}: provide more memory, or set \
      service.limits.decode_memory_mb",
     .found / MIB, LEAST_FOR_DECODING / MIB
 )]
@@ -76,7 +76,7 @@ impl ImageMemory {
             tracing::warn!(
                 decode_memory_mb = decoding / MIB,
                 limit = headroom.of,
-                "images of max_pixels may need more memory to decode than there is, and are then refused"
+                "decode memory is too small for images of max_pixels; such images are rejected"
             );
         }
         tracing::info!(
@@ -84,7 +84,7 @@ impl ImageMemory {
             upload_memory_mb = uploads / MIB,
             left_mb = headroom.bytes / MIB,
             limit = headroom.of,
-            "memory for images"
+            "image memory"
         );
         Ok(Self { uploads: Budget::new(uploads), decoding })
     }

@@ -22,7 +22,7 @@ pub enum ModelError {
     #[error("service.model.trusted_keys")]
     Trust(#[from] TrustError),
     /// The bundle is incomplete, damaged or not signed by a trusted key; the source names the file.
-    #[error("the model bundle {} is refused", directory.display())]
+    #[error("the model bundle {} was rejected", directory.display())]
     Bundle {
         /// Its directory.
         directory: PathBuf,

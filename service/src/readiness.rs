@@ -95,21 +95,21 @@ impl Readiness {
         match state.and_then(|state| Ok((state, owner?))) {
             Ok((SchemaState::Current { .. }, true)) => Some(FailedCheck {
                 check: "database",
-                cause: "the service's database user could change the log: give service.database.url a user with the role \
-                    cxr_writer and no more"
+                cause: "the service's database user could change the log: service.database.url needs a user with only the role \
+                    cxr_writer"
                     .into(),
             }),
             Ok((SchemaState::Current { .. }, false)) => {
                 self.told.lock().unwrap_or_else(PoisonError::into_inner).clear();
                 // It answers; whether it takes rows is known from the last ones.
-                let cause = |why| format!("rows were not committed a moment ago: {why}; the log has the cause");
+                let cause = |why| format!("recent rows were not committed: {why}; see the log for the cause");
                 self.store.recent_refusal().map(|why| FailedCheck { check: "database", cause: cause(why) })
             }
             Ok((state, _)) => Some(FailedCheck { check: "schema", cause: state.to_string() }),
             // Probes are public and the cause names users, databases and hosts: the log has it.
             Err(error) => {
                 self.tell(chain(&error));
-                let cause = format!("{}; the log has the cause", error.public());
+                let cause = format!("{}; see the log for the cause", error.public());
                 Some(FailedCheck { check: "database", cause })
             }
         }
@@ -121,7 +121,7 @@ impl Readiness {
         let most = self.store.max_clock_difference();
         difference.exceeds(most).then(|| {
             let cause = format!(
-                "{difference}, and service.database.max_clock_difference_ms allows {} s: set both clocks by one time server",
+                "{difference}, and service.database.max_clock_difference_ms allows {} s: synchronise both clocks with the same time server",
                 most.as_secs_f64()
             );
             FailedCheck { check: "clock", cause }
@@ -132,7 +132,8 @@ impl Readiness {
         // By position: probes are public, and a URL names the provider and sometimes more.
         let missing = self.verifier.missing_sets().map(|position| format!("service.auth.keys[{position}]"));
         let missing: Vec<String> = missing.collect();
-        let cause = || format!("no keys are known from {}; the log has the cause", missing.join(", "));
+        let cause =
+            || format!("no token keys are available from {}; see the log for the cause", missing.join(", "));
         (!missing.is_empty()).then(|| FailedCheck { check: "keys", cause: cause() })
     }
 
@@ -140,7 +141,7 @@ impl Readiness {
     fn tell(&self, cause: String) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if *told != cause {
-            tracing::error!(cause, "not ready: the database cannot be used");
+            tracing::error!(cause, "not ready: database unavailable");
             *told = cause;
         }
     }

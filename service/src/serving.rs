@@ -30,7 +30,7 @@ pub enum LoadError {
     #[error(transparent)]
     Model(#[from] ModelError),
     /// A golden input does not give its golden output.
-    #[error("the model bundle is refused")]
+    #[error("the model bundle was rejected")]
     Golden(#[from] WarmupError),
     /// The library or the graph.
     #[error("service.model")]
@@ -57,7 +57,7 @@ impl Serving {
             Ok(sessions) => sessions,
             Err(error) if is_device_failure(&error) => {
                 let cause = chain(&error);
-                tracing::error!(cause, "the model does not execute on the configured provider");
+                tracing::error!(cause, "the model cannot run on the configured execution provider");
                 return Ok(Self { model, engine: Err(cause) });
             }
             Err(error) => return Err(error.into()),
@@ -65,7 +65,7 @@ impl Serving {
         if let Err(error) = prove(&golden, &mut sessions, &model) {
             if error.is_device_failure() {
                 let cause = chain(&error);
-                tracing::error!(cause, "the model does not execute on the configured provider");
+                tracing::error!(cause, "the model cannot run on the configured execution provider");
                 return Ok(Self { model, engine: Err(cause) });
             }
             return Err(error.into());
@@ -86,7 +86,7 @@ impl Serving {
             sessions = sessions.policy.sessions,
             max_batch = sessions.policy.max_batch,
             alone = engine.execution_alone().is_some(),
-            "model proven"
+            "model ready"
         );
         Ok(Self { model, engine: Ok(engine) })
     }
@@ -116,7 +116,7 @@ fn prove(golden: &Golden, sessions: &mut Sessions, model: &ServedModel) -> Resul
         && !golden.alike(&mut alone.backend, other)?
     {
         tracing::warn!(
-            "with more threads the model gives other bits: no session for images that are alone (service.model.alone_threads)"
+            "no extra session for single images (service.model.alone_threads): the model's outputs differ with more threads"
         );
         sessions.alone = None;
     }

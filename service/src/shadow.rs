@@ -86,7 +86,7 @@ enum ShadowError {
     Unavailable(String),
     #[error("the image cannot be decoded a second time")]
     Lost(#[from] JobLost),
-    #[error("the candidate refuses the image")]
+    #[error("the candidate rejects the image")]
     Refused(#[from] DecodeError),
     #[error("the candidate does not run")]
     Inference(#[from] InferenceError),
@@ -162,7 +162,7 @@ impl Scorer {
                     self.metrics.shadowed(if agrees { ShadowResult::Agrees } else { ShadowResult::Differs });
                 }
                 Err(error) => {
-                    tracing::warn!(%id, cause = chain(&error), "the candidate has no score");
+                    tracing::warn!(%id, cause = chain(&error), "candidate could not score the image");
                     self.metrics.shadowed(ShadowResult::Failed);
                 }
             }

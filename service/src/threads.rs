@@ -22,7 +22,7 @@ pub fn spawn(name: String, niceness: i32, work: impl FnOnce() + Send + 'static) 
     let work = move || {
         // Linux counts niceness by thread. Where it is refused the thread works all the same.
         if niceness != 0 && rustix::process::setpriority_process(None, niceness).is_err() {
-            tracing::debug!(niceness, "the thread keeps its ordinary priority");
+            tracing::debug!(niceness, "could not lower the thread's priority");
         }
         work();
     };

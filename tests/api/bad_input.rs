@@ -79,7 +79,7 @@ async fn files_of_a_kind_that_is_not_read_are_told_what_they_are_and_what_to_do(
     };
     let cases = [
         ("unrecognised_format", "DICOM", "export the image from the PACS", dicom),
-        ("unsupported_pixel_format", "12 bits a sample", "baseline JPEG, PNG or TIFF", frame(0xC1, 12)),
+        ("unsupported_pixel_format", "12 bits per sample", "baseline JPEG, PNG or TIFF", frame(0xC1, 12)),
         ("unsupported_pixel_format", "a lossless JPEG", "baseline JPEG, PNG or TIFF", frame(0xC3, 8)),
         ("unsupported_pixel_format", "arithmetic coding", "baseline JPEG, PNG or TIFF", frame(0xC9, 8)),
         ("unsupported_pixel_format", "a JPEG-LS file", "baseline JPEG, PNG or TIFF", frame(0xF7, 8)),

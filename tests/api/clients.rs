@@ -185,7 +185,7 @@ async fn switches_are_taken_as_every_language_writes_them_and_empty_fields_as_ab
     }
     let told =
         problem(server.post("?explain=perhaps", images::small(1)).await, 400, "malformed_request").await;
-    assert!(told["detail"].as_str().unwrap().contains("explain takes true or false"), "{told}");
+    assert!(told["detail"].as_str().unwrap().contains("explain must be true or false"), "{told}");
     let told = problem(server.post("?agee=4", images::small(1)).await, 400, "malformed_request").await;
     assert!(told["detail"].as_str().unwrap().contains("age, view, modality, explain"), "{told}");
 

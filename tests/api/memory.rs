@@ -85,10 +85,8 @@ async fn fewer_file_descriptors_than_connections_are_said_at_the_start() {
     let options = Options::on(&postgres::shared().database());
     let server = options.limited("--nofile=400:400").start_ready().await;
     let log = server.log();
-    let line = log
-        .lines()
-        .find(|line| line.contains("max_connections is lowered"))
-        .unwrap_or_else(|| panic!("{log}"));
+    let line =
+        log.lines().find(|line| line.contains("max_connections lowered")).unwrap_or_else(|| panic!("{log}"));
     assert!(line.contains("\"max_connections\":136"), "{line}");
     // As many as it now takes, and more, leave it what it needs itself.
     let mut held = Vec::new();

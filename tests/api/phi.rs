@@ -258,7 +258,7 @@ async fn what_names_a_patient_is_found_nowhere() {
     let mut answers = sent(requests).await;
     let answered = answers.iter().filter(|answer| answer.contains("\"probability\"")).count();
     assert_eq!(answered, 11, "{answers:#?}");
-    assert_eq!(answers.iter().filter(|answer| answer.contains("input_digest takes 64")).count(), 2);
+    assert_eq!(answers.iter().filter(|answer| answer.contains("input_digest must be 64")).count(), 2);
     answers.push(below_http(&server));
     is_nowhere(&server, &url, &answers.concat()).await;
 }

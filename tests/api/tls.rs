@@ -85,7 +85,7 @@ async fn tls_is_served_with_http_2_and_only_to_clients_with_a_certificate_where_
 /// Where it listens for operators.
 fn operators_address(server: &Server) -> String {
     let log = server.log();
-    let line = log.lines().find(|line| line.contains("listening for operators")).unwrap();
+    let line = log.lines().find(|line| line.contains("listening (operations)")).unwrap();
     let event: serde_json::Value = serde_json::from_str(line).unwrap();
     let fields = event.get("fields").unwrap_or(&event);
     fields["address"].as_str().unwrap().to_owned()

@@ -82,7 +82,7 @@ async fn labels_stand_beside_the_row_and_outside_what_is_proven() {
         }
     });
     let told = words(&exported);
-    assert!(told.contains("everything is as it was signed"), "{told}");
+    assert!(told.contains("everything is as signed"), "{told}");
     assert!(told.contains("2 rows have labels beside them: labels are not in the tree"), "{told}");
 
     // Put into the row, it changes what was signed.

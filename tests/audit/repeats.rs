@@ -45,7 +45,11 @@ impl Answered {
         let problem = problem(answer, 500, "earlier_answer_changed").await;
         assert!(problem["receipt"].is_null() && problem["id"].is_null(), "{what}: {problem}");
         let request_id = problem["request_id"].as_str().unwrap();
-        let line = server.logged(&format!("a retry is not answered\",\"request_id\":\"{request_id}")).await;
+        let line = server
+            .logged(&format!(
+                "stored answer does not verify; answer withheld\",\"request_id\":\"{request_id}"
+            ))
+            .await;
         assert!(line.is_some_and(|line| line.contains("ERROR")), "{what}: {}", server.log());
     }
 }

@@ -76,7 +76,7 @@ async fn a_row_is_what_the_model_says_or_it_is_told_what_differs() {
     assert_eq!(code, 0, "{report} {told}");
 
     let (code, _, told) = replay(&url, id, &images::jpeg(12, true), &[]);
-    assert!(code == 1 && told.contains("its digest is not the row's"), "{told}");
+    assert!(code == 1 && told.contains("its digest differs from the row's"), "{told}");
     change("bundle_digest = repeat('0', 64)");
     let (code, _, told) = replay(&url, id, image, &[]);
     assert!(code == 1 && told.contains("set service.model.bundle"), "{told}");

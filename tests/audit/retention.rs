@@ -141,7 +141,7 @@ async fn months_come_and_go_beside_a_long_export_and_stop_no_prediction() {
     let (made, (dropped, told)) = busy.join().unwrap();
     println!("longest answer {longest:?}");
     assert_eq!(made.as_deref(), Ok(last.as_str()));
-    assert!(!dropped && told.contains("somebody reads the log"), "{told}");
+    assert!(!dropped && told.contains("the log is being read"), "{told}");
     assert!(longest < Duration::from_secs(2), "an answer took {longest:?}");
     reading.join().unwrap();
     assert!(retain(&url, &anchor).1.contains("predictions_2019_03 is dropped, 5 rows"));

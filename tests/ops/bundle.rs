@@ -93,7 +93,7 @@ fn a_damaged_bundle_is_not_signed_and_a_wrong_key_is_explained() {
         assert!(!done && told.contains(what), "{arguments:?}: {told}");
         assert!(!told.contains("BEGIN PRIVATE"), "{told}");
     };
-    refused(&["sign", "--key", "own.pem", "model"], "holds a public key");
+    refused(&["sign", "--key", "own.pem", "model"], "is a public key");
     refused(&["sign", "--key", "no.key", "model"], "no.key: cannot be read");
     refused(&["sign", "--key", "own.key", "elsewhere"], "bundle.json: cannot be read");
     assert!(openssl(folder, "genpkey -algorithm ed25519 -aes256 -pass pass:x -out encrypted.key"));

@@ -15,7 +15,7 @@ fn problems(told: &str) -> Vec<(&str, &str)> {
 fn everything_that_serve_could_not_use_is_found_at_once() {
     let site = Site::migrated();
     let (fine, told) = site.run(&["check-config", "--connect"]);
-    assert!(fine && told.contains("every user of the database may do what it must"), "{told}");
+    assert!(fine && told.contains("every database user has the rights it needs"), "{told}");
     openssl::certificate(site.folder.path(), "one");
     openssl::certificate(site.folder.path(), "two");
     let folder = site.folder.path().display().to_string();
@@ -54,7 +54,7 @@ fn everything_that_serve_could_not_use_is_found_at_once() {
     let connected = [
         ("database.url", "password authentication failed"),
         ("database.reader_url", "permission denied"),
-        ("auth.keys[2].jwks_url", "does not answer"),
+        ("auth.keys[2].jwks_url", "does not respond"),
     ];
     let (fine, told) = site.run(&["check-config", "--connect"]);
     let found = problems(&told);
@@ -77,7 +77,7 @@ fn a_bundle_that_is_not_for_the_patients_of_the_site_is_named() {
     let (fine, told) = site.run(&["check-config"]);
     let found = problems(&told);
     assert!(!fine && found.len() == 1 && found[0].0 == "patients", "{told}");
-    assert!(found[0].1.contains("outside of the bundle's intended use"), "{told}");
+    assert!(found[0].1.contains("outside the bundle's intended use"), "{told}");
 }
 
 #[test]
@@ -142,6 +142,6 @@ fn what_belongs_to_somebody_else_or_is_over_is_found() {
         yaml.replace("http: {", &format!("http: {{ {tls},"))
     });
     let (fine, told) = site.run(&["check-config"]);
-    assert!(!fine && told.contains("is no checkpoint of this log"), "{told}");
+    assert!(!fine && told.contains("is not a checkpoint of this log"), "{told}");
     assert!(told.contains("service.http.tls.certificate_file: the certificate has expired"), "{told}");
 }

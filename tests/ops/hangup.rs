@@ -55,15 +55,15 @@ async fn a_hangup_reads_model_and_keys_again_and_loses_no_request() {
         assert!(begun.elapsed() < Duration::from_secs(20), "{}", server.log());
         assert_eq!(server.post("", images::small(1)).await.status(), 200);
     }
-    told(&server, "the keys in files were read again", 1).await;
+    told(&server, "token keys reloaded from files", 1).await;
     assert_eq!((status(&server, &old).await, status(&server, &new).await), (401, 200));
 
     // What cannot be used changes nothing.
     bundles::flip_a_byte(&place.join("signature"));
     std::fs::write(&pem, "nothing").unwrap();
     server.signal("HUP");
-    told(&server, "the keys in files cannot be used", 1).await;
-    told(&server, "the candidate is refused", 1).await;
+    told(&server, "reloading token keys failed", 1).await;
+    told(&server, "the candidate was rejected", 1).await;
     assert_eq!((version(&server).await.as_str(), status(&server, &new).await), ("9.0.1", 200));
     assert_eq!(server.post("", images::small(2)).await.status(), 200);
     server.signal("TERM");
@@ -97,6 +97,6 @@ async fn a_hangup_takes_a_renewed_certificate_over_at_once() {
     certificate(folder.path(), "second.pem");
     assert!(trusted("first.pem") && !trusted("second.pem"));
     server.signal("HUP");
-    told(&server, "the renewed certificate is in use", 1).await;
+    told(&server, "TLS certificate reloaded", 1).await;
     assert!(trusted("second.pem") && !trusted("first.pem"));
 }

@@ -93,7 +93,7 @@ async fn the_last_lines_are_written_in_order_where_somebody_reads() {
     let text = read.join().unwrap().unwrap();
     let lines: Vec<serde_json::Value> =
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(lines.last().unwrap()["message"], "ended");
+    assert_eq!(lines.last().unwrap()["message"], "stopped");
     let told: Vec<&str> = lines.iter().filter_map(|line| line["request_id"].as_str()).collect();
     let places: Vec<_> = ids.iter().map(|id| told.iter().position(|told| told == id)).collect();
     assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?}");

@@ -98,7 +98,7 @@ async fn a_wrong_password_is_named_and_not_tried_without_end() {
     let server = options.set("database.acquire_timeout_ms", &1000).start().await;
     let told = server.client.get(format!("{}/readyz", server.base)).send().await.unwrap();
     let told = problem(told, 503, "not_ready").await["detail"].to_string();
-    assert!(told.contains("service.database.url: the login was refused"), "{told}");
+    assert!(told.contains("service.database.url: login refused"), "{told}");
     assert!(!told.contains("wrong") && !told.contains("site"), "{told}");
     assert!(server.logged("password authentication failed").await.is_some(), "{}", server.log());
     // Each connection tries once and then waits for another password.

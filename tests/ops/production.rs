@@ -16,7 +16,7 @@ async fn post(site: &Site, server: &Server) {
 
 fn operators_address(server: &Server) -> String {
     let log = server.log();
-    let line = log.lines().find(|line| line.contains("listening for operators")).expect("a second address");
+    let line = log.lines().find(|line| line.contains("listening (operations)")).expect("a second address");
     let event: serde_json::Value = serde_json::from_str(line).unwrap();
     event["address"].as_str().unwrap().to_owned()
 }
@@ -51,7 +51,7 @@ async fn the_documented_way_leads_to_a_production_service_and_each_command_to_it
     for command in [retain.as_slice(), &hold] {
         let (done, told) = site.run(command);
         assert!(
-            !done && told.contains("is for the owner") && told.contains("logs in as cxr_service"),
+            !done && told.contains("needs the owner") && told.contains("logs in as cxr_service"),
             "{told}"
         );
         let (done, told) = site.run_as("cxr_owner", command);
@@ -106,7 +106,7 @@ async fn an_anchor_that_takes_nothing_is_told_at_the_start() {
     std::fs::write(&file, "").unwrap();
     let server = site.options().set("audit.anchor.directory", &file.display()).start_ready().await;
     let begun = Instant::now();
-    while !server.log().contains("checkpoints cannot be written to the anchor") {
+    while !server.log().contains("writing checkpoints to the anchor failed") {
         assert!(begun.elapsed() < Duration::from_secs(10), "{}", server.log());
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

@@ -14,7 +14,7 @@ use cxr_trainer::allocator;
 
 /// Trains, calibrates, evaluates and exports a classifier of chest radiographs.
 ///
-/// `init` writes a configuration for a folder of radiographs; the other commands take it with --config.
+/// Start with `init`: it writes a configuration for a folder of radiographs. Pass that to the other commands with --config.
 #[derive(Debug, Parser)]
 #[command(
     name = "cxr-trainer",
@@ -28,10 +28,10 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Looks at a folder of radiographs, asks what no program can know, and writes a configuration for it.
+    /// Examines a folder of radiographs, asks what it cannot find out itself, and writes a configuration.
     ///
-    /// What the options do not answer is asked: on a terminal, or line by line on standard input. An empty line means the suggestion in
-    /// brackets.
+    /// Asks for what the options leave open, on a terminal or line by line on standard input. An empty line accepts the
+    /// suggestion in brackets.
     #[command(
         after_help = "Example:\n  cxr-trainer init radiographs --out cxr.yaml\n  cxr-trainer init radiographs --class NORMAL=negative --class PNEUMONIA=positive --patient-pattern '^site-([0-9]+)-' --name 'Our hospital 2024' --intended-use 'Decision support for radiologists who read frontal chest radiographs of adults for pneumonia' --ages 18-120 --views PA,AP --signing-key cxr-signing-key.pem < /dev/null"
     )]
@@ -39,104 +39,104 @@ enum Command {
     /// Examines the data: counts, properties, duplicates, artefacts, label noise.
     #[command(after_help = "Example:\n  cxr-trainer eda --config cxr.yaml --run runs/first")]
     Eda(Common),
-    /// Divides the data into folds by patient and class, and freezes them if nothing leaks.
+    /// Splits the data into folds by patient and class, and freezes them if nothing leaks.
     #[command(
         after_help = "Example:\n  cxr-trainer split --config cxr.yaml --run runs/first\n  cxr-trainer split --config config/kermany.yaml --config config/resplit.yaml --run runs/resplit"
     )]
     Split(Common),
-    /// Trains a network, or goes on with a run that was interrupted.
+    /// Trains a network, or continues an interrupted run.
     #[command(after_help = "Example:\n  cxr-trainer train --config cxr.yaml --run runs/first")]
     Train(Common),
-    /// Fits probability, operating point and reference on the calibrate fold.
+    /// Fits calibration, operating point and out-of-distribution reference on the calibrate fold.
     #[command(after_help = "Example:\n  cxr-trainer calibrate --config cxr.yaml --run runs/first")]
     Calibrate(Common),
-    /// Measures a fold at the operating point, with 95 % intervals.
+    /// Evaluates a fold at the operating point, with 95 % intervals.
     #[command(
         after_help = "Example:\n  cxr-trainer evaluate --config cxr.yaml --run runs/first --fold select\n  cxr-trainer evaluate --config cxr.yaml --run runs/first --fold external\n  cxr-trainer evaluate --config cxr.yaml --run runs/first --fold test --reason 'release 1.0.0'\n  cxr-trainer evaluate --config cxr.yaml --bundle models/default --fold test --reason 'acceptance at our site'"
     )]
     Evaluate(evaluate::Arguments),
-    /// Writes the signed bundle, if ONNX Runtime reproduces the network.
+    /// Writes the signed bundle if ONNX Runtime reproduces the network's outputs.
     #[command(
         after_help = "Example:\n  cxr-trainer export --config cxr.yaml --run runs/first --onnxruntime lib/libonnxruntime.so\n  cxr-trainer export --config cxr.yaml --run runs/first --onnxruntime lib/libonnxruntime.so --bundle models/mine --replace"
     )]
     Export(export::Arguments),
-    /// Exports a network that the gates call fit, checks the bundle as a stranger would, and registers it.
+    /// Exports a network that passes the gates, verifies the bundle independently, and registers it.
     #[command(
         after_help = "Example:\n  cxr-trainer release --config cxr.yaml --run runs/first --onnxruntime lib/libonnxruntime.so --bump minor\n  cxr-trainer release --config cxr.yaml --run runs/first --onnxruntime lib/libonnxruntime.so --release-reason 'for a reader study, not for patients'"
     )]
     Release(release::Arguments),
-    /// Checks a bundle: signature, digests, manifest, graph, golden outputs, maps. Fails at the first that does not match.
+    /// Verifies a bundle: signature, digests, manifest, graph, golden outputs, heatmaps. Stops at the first mismatch.
     #[command(
         after_help = "Example:\n  cxr-trainer verify models/default --public-key config/development-signing-key.pub.pem --onnxruntime lib/libonnxruntime.so"
     )]
     Verify(verify::Arguments),
-    /// Makes a released bundle a version of the registered model in MLflow or the local store.
+    /// Registers a released bundle as a model version in MLflow or the local store.
     #[command(
         after_help = "Example:\n  cxr-trainer register models/default --public-key config/development-signing-key.pub.pem"
     )]
     Register(register::Arguments),
-    /// Sends what could not be sent while a run was computed, and shows what the store has.
+    /// Sends tracking records that could not be sent during a run, and shows what the store has.
     #[command(
         after_help = "Example:\n  cxr-trainer track --config cxr.yaml --run runs/first\n  cxr-trainer track --config cxr.yaml --run runs/first --show"
     )]
     Track(track::Arguments),
-    /// Scores untouched originals and their small copies with a bundle, the service's way.
+    /// Scores unmodified originals and their small copies with a bundle, as the service does.
     #[command(
         after_help = "Example:\n  cxr-trainer consistency --config config/kermany.yaml --bundle models/default"
     )]
     Consistency(consistency::Arguments),
-    /// Measures what an older bundle does not carry (scale of the heatmaps, referred images, deep files), and writes its next version.
+    /// Adds the measurements that an older bundle lacks (heatmap scale, referred images, deep files), and writes its next version.
     #[command(
         after_help = "Example:\n  cxr-trainer complete --config config/kermany.yaml --bundle models/default"
     )]
     Complete(RevisionArguments),
-    /// Measures what corruptions, shortcuts and mitigations do to the scores of the select fold.
+    /// Measures how corruptions, shortcuts and mitigations change the scores of the select fold.
     #[command(
         after_help = "Example:\n  cxr-trainer robustness --config cxr.yaml --run runs/first\n  cxr-trainer robustness --config cxr.yaml --run runs/first --parts corruptions --severities 5\n  cxr-trainer robustness --config config/kermany.yaml --bundle models/default --output runs/default-bundle\n  cxr-trainer robustness --compare runs/first runs/second"
     )]
     Robustness(robustness::Arguments),
-    /// Says where in the image the network looks, and whether its maps can be believed.
+    /// Computes heatmaps, and tests whether they are faithful to the network.
     #[command(after_help = "Example:\n  cxr-trainer explain --config cxr.yaml --run runs/first")]
     Explain(explain::Arguments),
-    /// Searches for hyperparameters; many processes and machines can work on one study.
+    /// Searches hyperparameters. Several processes and machines can share one study.
     #[command(
         after_help = "Example:\n  cxr-trainer tune --config cxr.yaml --study first --workers 2 --budget-cpu-hours 2\n  cxr-trainer tune --study first --status\n  cxr-trainer tune --config cxr.yaml --study runs/first --store postgres://user@host/database"
     )]
     Tune(tune::Arguments),
-    /// Takes the mean of the weights of several runs, as far as the select fold gains from it.
+    /// Averages the weights of several runs as long as it improves the select fold.
     #[command(
         after_help = "Example:\n  cxr-trainer soup --config cxr.yaml --run runs/soup --from runs/first runs/second\n  cxr-trainer soup --config cxr.yaml --run runs/soup --study first"
     )]
     Soup(soup::Arguments),
-    /// Measures the training step against the bare step without data path, and the memory of a large folder.
+    /// Compares the full training step with the step alone, without the data path, and measures memory on a large folder.
     #[command(
         after_help = "Example:\n  cxr-trainer bench --config cxr.yaml --run runs/bench\n  cxr-trainer bench --config cxr.yaml --run runs/bench --rounds 3 --steps 4 --memory-images 0"
     )]
     Bench(bench::Arguments),
-    /// Adds an int8 variant to a bundle, with probability, operating point and golden outputs of its own.
+    /// Adds an int8 variant to a bundle, with its own calibration, operating point and golden outputs.
     #[command(
         after_help = "Example:\n  cxr-trainer quantise --config config/kermany.yaml --bundle models/default\n  cxr-trainer quantise --config config/kermany.yaml --bundle models/default --out models/int8 --version 1.9.0"
     )]
     Quantise(RevisionArguments),
-    /// Makes a bundle for measuring speed: a network of any architecture that has learnt nothing, in fp32 and int8.
+    /// Makes a bundle for speed measurements: an untrained network of any architecture, in fp32 and int8.
     #[command(
         after_help = "Example:\n  cxr-trainer benchmark-bundle --architecture densenet121 --onnxruntime lib/libonnxruntime.so --out target/benchmark/densenet121"
     )]
     BenchmarkBundle(benchmark_bundle::Arguments),
-    /// Fits probability and operating point of a bundle to labels that its service logged, and writes the next version.
+    /// Refits a bundle's calibration and operating point to labels logged by its service, and writes the next version.
     #[command(
-        after_help = "Example:\n  cxr-service audit export --out log.ndjson\n  cxr-trainer recalibrate --bundle /etc/cxr/model --labels log.ndjson --signing-key bundle.key --out /etc/cxr/model-next\n\nReads the file of the audit log, or what GET /v1/predictions?format=ndjson (or csv) answers, as it is. The latest label of an image counts."
+        after_help = "Example:\n  cxr-service audit export --out log.ndjson\n  cxr-trainer recalibrate --bundle /etc/cxr/model --labels log.ndjson --signing-key bundle.key --out /etc/cxr/model-next\n\nReads an export of the audit log, or the answer of GET /v1/predictions?format=ndjson (or csv), unchanged. The latest label of an image counts."
     )]
     Recalibrate(recalibrate::Arguments),
-    /// Writes the technical report from what the other commands measured.
+    /// Writes the technical report from the results of the other commands.
     #[command(
         after_help = "Example:\n  cxr-trainer report --config cxr.yaml --run runs/first\n  cxr-trainer report --config cxr.yaml --run runs/first --study runs/search --bench runs/bench --resplit runs/resplit\n  cxr-trainer report --config cxr.yaml --run runs/first --reports reports --replace"
     )]
     Report(report::Arguments),
-    /// Does all of it: audits and divides the data, trains, calibrates, evaluates, measures robustness,
-    /// explains, releases, reports.
+    /// Runs every step: audits and splits the data, trains, calibrates, evaluates, measures robustness, explains, releases,
+    /// reports.
     ///
-    /// A run that was interrupted goes on where it was.
+    /// An interrupted run continues where it stopped.
     #[command(
         after_help = "Example:\n  cxr-trainer run --config cxr.yaml --run runs/first --onnxruntime lib/libonnxruntime.so"
     )]

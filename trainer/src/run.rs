@@ -55,7 +55,7 @@ impl RunDirectory {
     /// # Errors
     /// When there is no such folder, or no run in it.
     pub fn found(path: &Path) -> Result<Self> {
-        ensure!(path.is_dir(), "{}: there is no such run", path.display());
+        ensure!(path.is_dir(), "{}: no such run", path.display());
         ensure!(place::is_run(path), "{}: is no run directory", path.display());
         Ok(Self { path: path.to_owned() })
     }

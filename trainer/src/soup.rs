@@ -30,11 +30,11 @@ const FILE: &str = "soup.json";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Statistics {
-    /// The mean of the runs' own.
+    /// The mean of the runs' statistics.
     Averaged,
-    /// Those of the train fold without augmentation under the mean weights.
+    /// Recomputed on the train fold, without augmentation, with the mean weights.
     Estimated,
-    /// Whichever has the smaller loss; asked for, never stored.
+    /// Whichever gives the smaller loss; never stored as a value.
     Better,
 }
 

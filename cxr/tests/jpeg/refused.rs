@@ -48,7 +48,7 @@ fn other_frames_are_named() {
     let file = colour().write(&Layout::plain(0xC1, 3));
     let frame = marker(&file, 0xC1);
     for (offset, value, name) in
-        [(4, 12, "12 bits a sample"), (4, 16, "16 bits"), (6, 0, "height after its pixels")]
+        [(4, 12, "12 bits per sample"), (4, 16, "16 bits"), (6, 0, "height after its pixels")]
     {
         let mut file = file.clone();
         file[frame + offset] = value;

@@ -265,11 +265,11 @@ fn places_that_multiply_work_are_refused() {
     let mut file = header(&spec);
     file.resize(8 + (1 << 20), 0);
     append_directory(&mut file, &tags, &spec);
-    assert_refused(&file, Corrupt, "share bytes");
+    assert_refused(&file, Corrupt, "overlap");
     // More chunks than any image needs.
     let rows = Picture { width: 1, height: 300_000, channels: 1, bits: 8, samples: vec![0; 300_000] };
     let file = write(&rows, &Spec { rows_per_strip: 1, ..Spec::default() });
-    assert_refused(&file, UnsupportedPixelFormat, "a TIFF of 300000 strips");
+    assert_refused(&file, UnsupportedPixelFormat, "a TIFF with 300000 strips");
 }
 
 #[test]

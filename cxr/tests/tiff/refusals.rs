@@ -72,8 +72,8 @@ fn what_contradicts_itself_is_corrupt() {
         (&[(256, &[0])], "side of zero pixels"),
         (&[(279, &[1199])], "strip 1"),
         (&[(278, &[10])], "strip 2"),
-        (&[(278, &[15]), (273, &[8, 9]), (279, &[600, 600])], "strips 1 and 2 of the TIFF share bytes"),
-        (&[(278, &[15]), (273, &[9, 8]), (279, &[600, 600])], "strips 2 and 1 of the TIFF share bytes"),
+        (&[(278, &[15]), (273, &[8, 9]), (279, &[600, 600])], "strips 1 and 2 of the TIFF overlap"),
+        (&[(278, &[15]), (273, &[9, 8]), (279, &[600, 600])], "strips 2 and 1 of the TIFF overlap"),
     ] {
         assert_refused(&with(tags), Corrupt, found);
     }
@@ -123,7 +123,7 @@ fn thumbnails_and_masks_are_passed_over_and_pages_are_counted() {
         assert_same(&directories(&[(&image, &[(330, 1 << 30)])], &spec), &image, &"SubIFDs");
         for page in [&[][..], &[(254, 0)], &[(254, 2)], &[(255, 3)]] {
             let file = directories(&[(&image, page), (&thumbnail, page)], &spec);
-            assert_refused(&file, TooManyFrames, "2 or more frames");
+            assert_refused(&file, TooManyFrames, "at least 2 frames");
         }
     }
 }

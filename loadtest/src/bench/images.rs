@@ -19,7 +19,7 @@ pub enum Corpus {
     Kermany224,
     /// Files of `kermany_originals`, about 0.3 to 3 megapixels.
     Originals,
-    /// Generated chests of 1024 x 832.
+    /// Generated chest phantoms, 1024 x 832.
     Phantoms,
 }
 

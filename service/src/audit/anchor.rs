@@ -32,7 +32,7 @@ pub enum AnchorError {
         path: PathBuf,
     },
     /// A file holds no head of this log.
-    #[error("{} is no checkpoint of this log", path.display())]
+    #[error("{} is not a checkpoint of this log", path.display())]
     Foreign {
         /// The file.
         path: PathBuf,

@@ -20,7 +20,7 @@ pub enum ErasuresError {
     },
     /// It is not where it should be.
     #[error(
-        "{} is missing: mount the volume that it lies on; if nobody was erased yet, make it as an empty file", path.display()
+        "{} is missing: mount its volume, or create an empty file if no subject has been erased yet", path.display()
     )]
     Missing {
         /// The file.

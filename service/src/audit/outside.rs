@@ -17,7 +17,7 @@ pub(super) struct Outside<T> {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum OutsideError {
     /// Nothing came in time.
-    #[error("it does not answer")]
+    #[error("it does not respond")]
     Silent,
     /// Our own task failed.
     #[error("our own task failed")]

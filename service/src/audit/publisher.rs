@@ -68,7 +68,7 @@ impl Task {
         let done = loop {
             match tokio::time::timeout(PATIENCE, &mut writing).await {
                 Ok(done) => break done,
-                Err(_) => self.tell("it does not answer".to_owned()),
+                Err(_) => self.tell("it does not respond".to_owned()),
             }
         };
         match done {
@@ -87,7 +87,7 @@ impl Task {
         if self.told != cause {
             tracing::error!(
                 cause,
-                "checkpoints cannot be written to the anchor; the tree goes on, and they are tried again"
+                "writing checkpoints to the anchor failed; retrying, the tree keeps growing"
             );
             self.told = cause;
         }

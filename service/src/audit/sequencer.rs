@@ -55,11 +55,11 @@ enum Trouble {
     Broken(&'static str),
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("the anchor cannot be used")]
+    #[error("the anchor is not usable")]
     Anchor(#[from] AnchorError),
-    #[error("the log's key cannot be used")]
+    #[error("the log's key is not usable")]
     Key(#[from] VerifierError),
-    #[error("the anchor cannot be looked at")]
+    #[error("the anchor cannot be read")]
     Outside(#[from] OutsideError),
 }
 
@@ -128,7 +128,7 @@ impl Running {
             // Once for each cause: a database that is away for an hour is one line.
             let cause = chain(&trouble);
             if told != cause {
-                tracing::error!(cause, "the audit tree does not go on");
+                tracing::error!(cause, "audit tree stalled");
                 told = cause;
             }
             tokio::time::sleep(if broken { BROKEN } else { AGAIN }).await;
@@ -191,14 +191,12 @@ impl Running {
             self.anchored(&head);
         }
         if let Some(id) = step.foreign.first() {
-            tracing::error!(%id, n = step.foreign.len(), "leaves wait that this service did not write; they get no place");
+            tracing::error!(%id, n = step.foreign.len(), "foreign leaves in the database, not added to the audit tree");
             foreign.extend(&step.foreign);
             self.metrics.foreign_leaves(foreign.len());
         }
         if foreign.len() > MOST_FOREIGN {
-            return Err(Trouble::Broken(
-                "more leaves wait than can be told apart that this service did not write",
-            ));
+            return Err(Trouble::Broken("too many foreign leaves in the database"));
         }
         Ok(step.n_seen)
     }
@@ -206,7 +204,7 @@ impl Running {
     async fn make_months(&self, leader: &mut Leader) -> Result<bool, StoreError> {
         let made = leader.make_months().await?;
         if !made.is_empty() {
-            tracing::info!(months = made.join(", "), "made tables for the next months");
+            tracing::info!(months = made.join(", "), "created tables for the next months");
         }
         Ok(true)
     }
@@ -221,10 +219,7 @@ impl Running {
             Ok(Ok(erased)) => {
                 let n = leader.erase_subjects(&erased).await?;
                 if n > 0 {
-                    tracing::warn!(
-                        n,
-                        "the database knew subjects that had been erased; they are erased again"
-                    );
+                    tracing::warn!(n, "erased subjects were back in the database; erased them again");
                 }
                 return Ok(all);
             }
@@ -233,7 +228,7 @@ impl Running {
         };
         tracing::error!(
             cause,
-            "the list of erased subjects cannot be used: the database may know some of them"
+            "the list of erased subjects is not usable; erased subjects may be back in the database"
         );
         Ok(all)
     }
@@ -246,12 +241,12 @@ impl Running {
         let newest = self.newest_anchored.ask(move || anchor.newest(&verifier)).await??;
         let Some(newest) = newest else { return Ok(()) };
         if newest.size() > edge.size() {
-            return Err(Trouble::Broken("it is shorter than its anchored checkpoint"));
+            return Err(Trouble::Broken("the tree is shorter than its anchored checkpoint"));
         }
         let hashes = leader.hashes(&Edge::positions(newest.size())).await?;
         match tree_hash(newest.size(), &hashes) {
             Ok(root) if root == *newest.hash() => Ok(()),
-            _ => Err(Trouble::Broken("it does not contain its anchored checkpoint")),
+            _ => Err(Trouble::Broken("the tree does not contain its anchored checkpoint")),
         }
     }
 
@@ -303,10 +298,7 @@ impl Chore {
 fn or_later(done: Result<bool, StoreError>) -> Result<Option<bool>, StoreError> {
     match done {
         Err(error) if error.is_refusal() => {
-            tracing::warn!(
-                cause = chain(&error),
-                "the database refused a chore of the log; it is tried again"
-            );
+            tracing::warn!(cause = chain(&error), "audit log maintenance failed; retrying");
             Ok(None)
         }
         done => done.map(Some),
@@ -319,16 +311,16 @@ fn continues(edge: &Edge, head: Option<&SignedHead>) -> Result<(), Trouble> {
         return if edge.size() == 0 {
             Ok(())
         } else {
-            Err(Trouble::Broken("it has leaves and no checkpoint"))
+            Err(Trouble::Broken("the tree has leaves but no checkpoint"))
         };
     };
     if head.size != edge.size() {
-        return Err(Trouble::Broken("its size is not the last checkpoint's"));
+        return Err(Trouble::Broken("the tree's size differs from its last checkpoint"));
     }
     match edge.root() {
         Ok(root) if root == head.root => Ok(()),
-        Ok(_) => Err(Trouble::Broken("its root is not the last checkpoint's")),
-        Err(_) => Err(Trouble::Broken("hashes of it are missing")),
+        Ok(_) => Err(Trouble::Broken("the tree's root differs from its last checkpoint")),
+        Err(_) => Err(Trouble::Broken("hashes of the tree are missing")),
     }
 }
 

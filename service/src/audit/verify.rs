@@ -69,7 +69,7 @@ pub enum VerifyError {
     Read(#[from] std::io::Error),
     /// A line is none of an export.
     #[error(
-        "line {number} of the export cannot be read: it was cut, or is no export of cxr-service audit export"
+        "line {number} of the export cannot be read: the file is truncated, or not from cxr-service audit export"
     )]
     Line {
         /// Counted from 1.
@@ -79,7 +79,9 @@ pub enum VerifyError {
         source: serde_json::Error,
     },
     /// A line is longer than any of an export.
-    #[error("line {number} of the export is longer than 16 MiB: it is no export of cxr-service audit export")]
+    #[error(
+        "line {number} of the export is longer than 16 MiB: the file is not from cxr-service audit export"
+    )]
     Long {
         /// Counted from 1.
         number: u64,

@@ -29,7 +29,7 @@ pub fn development_token(
     ttl: Duration,
 ) -> anyhow::Result<String> {
     let Some(secret) = &config.hs256_secret else {
-        anyhow::bail!("tokens are minted in the development profile only: add --profile development");
+        anyhow::bail!("dev-token needs the development profile: add --profile development");
     };
     if let Some(unknown) = scope.split_whitespace().find(|name| Scope::named(name).is_none()) {
         let known = Scope::ALL.map(|(scope, _)| scope.name()).join(", ");

@@ -18,13 +18,13 @@ const RETRY: Duration = Duration::from_secs(10);
 /// Why a set was not fetched.
 #[derive(Debug, thiserror::Error)]
 enum FetchError {
-    #[error("the identity provider does not answer")]
+    #[error("the identity provider does not respond")]
     Http(#[from] reqwest::Error),
     #[error("the identity provider answered {0}")]
     Status(u16),
-    #[error("the answer has more than {MAX_SET_BYTES} bytes")]
+    #[error("the answer is larger than {MAX_SET_BYTES} bytes")]
     TooLong,
-    #[error("what the identity provider publishes cannot be used")]
+    #[error("the identity provider's key set is not usable")]
     Set(#[from] SetError),
 }
 
@@ -152,7 +152,7 @@ impl RemoteKeys {
                     url = self.url,
                     cause = chain(&error),
                     ?kept_for,
-                    "the key set was not fetched"
+                    "fetching the key set failed"
                 );
             }
         }

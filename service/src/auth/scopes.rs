@@ -18,11 +18,11 @@ pub enum Scope {
 impl Scope {
     /// Every scope, with what it grants.
     pub const ALL: [(Self, &'static str); 5] = [
-        (Self::Predict, "send images and get predictions"),
-        (Self::Label, "state the truth about images"),
+        (Self::Predict, "send images and receive predictions"),
+        (Self::Label, "record and read labels"),
         (Self::AuditRead, "read the audit log"),
         (Self::MonitorRead, "read drift, calibration and performance"),
-        (Self::Admin, "operate the service: take over another model"),
+        (Self::Admin, "operate the service: reload the model"),
     ];
 
     /// The name in tokens and in the API description.

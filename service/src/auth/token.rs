@@ -30,19 +30,19 @@ pub enum TokenError {
     #[error("the token's algorithm is not accepted (alg must be RS256, ES256 or EdDSA)")]
     Algorithm,
     /// The header tries to bring its own key or an extension that must be understood.
-    #[error("the token's header holds jku, jwk, x5u, x5c or crit, which are not accepted")]
+    #[error("the token's header contains jku, jwk, x5u, x5c or crit, which are not accepted")]
     ForeignKey,
     /// No known key has the token's `kid`.
-    #[error("no known key has the token's kid")]
+    #[error("the token's kid matches no known key")]
     UnknownKey,
     /// No known key verifies the token's `alg`.
-    #[error("no known key verifies the token's alg")]
+    #[error("no known key supports the token's alg")]
     NoKeyForAlgorithm,
     /// No known key fits, and one that is not known at the moment might.
-    #[error("the keys that could verify the token are not known at the moment")]
+    #[error("the keys that could verify the token are unavailable")]
     KeysAway,
     /// The signature does not verify.
-    #[error("the token's signature is wrong")]
+    #[error("the token's signature is invalid")]
     Signature,
     /// `exp` is past.
     #[error("the token has expired (exp)")]
@@ -60,19 +60,19 @@ pub enum TokenError {
     #[error("the claim {0} is missing or malformed")]
     Claim(&'static str),
     /// A claim of `auth.scopes.claims`.
-    #[error("the claim {0} is neither a text nor a list of texts")]
+    #[error("the claim {0} is neither a string nor a list of strings")]
     ScopeClaim(String),
     /// `sub` is empty or too long.
     #[error("the claim sub is empty or longer than 128 bytes")]
     SubjectLength,
     /// `sub` could be read as another subject.
     #[error(
-        "the claim sub could be mistaken for another one: it holds a space, a control or invisible character, or is not in Unicode \
+        "the claim sub could be mistaken for another one: it contains a space, a control or invisible character, or is not in Unicode \
          normalization form C"
     )]
     SubjectLookalike,
     /// `sub` begins as the log names users of the database.
-    #[error("the claim sub begins with database:, which the log keeps for users of the database")]
+    #[error("the claim sub begins with database:, which is reserved for database users")]
     SubjectReserved,
 }
 
@@ -117,13 +117,13 @@ impl Verifier {
             hangup.received().await;
             match keys::load(&self.config) {
                 Ok(keys) => {
-                    tracing::info!(n = keys.len(), "the keys in files were read again");
+                    tracing::info!(n = keys.len(), "token keys reloaded from files");
                     *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys.into();
                 }
                 Err(error) => {
                     tracing::error!(
                         cause = chain(&error),
-                        "the keys in files cannot be used, the old ones remain"
+                        "reloading token keys failed; keeping the old ones"
                     );
                 }
             }

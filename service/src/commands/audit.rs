@@ -21,118 +21,126 @@ use uuid::Uuid;
 /// Leaves between two signs of progress.
 const PROGRESS: u64 = 100_000;
 
-/// What to do with the audit log.
+/// Subcommands of `cxr-service audit`.
 #[derive(Subcommand)]
 pub enum AuditCommand {
-    /// Make the key that signs receipts and checkpoints: the private half into a file, the public half to standard output.
+    /// Make the key that signs receipts and checkpoints. The public key goes to standard output.
     #[command(
         after_help = "Example: cxr-service audit new-key --origin cxr.hospital.example/main --out log.key > log.pub"
     )]
     NewKey {
-        /// Name of the log, as its checkpoints will bear it: a host name and a path of your own, without spaces or +.
+        /// Name of the log in its checkpoints: a host name and a path of your own, without spaces or +.
         #[arg(long)]
         origin: String,
-        /// File for the private key; it must not exist.
+        /// File for the private key. It must not exist yet.
         #[arg(long)]
         out: PathBuf,
     },
-    /// Print the public key of a private one.
+    /// Print the public key that belongs to a private key.
     #[command(after_help = "Example: cxr-service audit public-key --key-file log.key")]
     PublicKey {
-        /// File of the private key.
+        /// File with the private key.
         #[arg(long)]
         key_file: PathBuf,
     },
-    /// Write every row that has its place in the tree, and every checkpoint, as one JSON object a line; that this was done is logged.
+    /// Export every row in the tree and every checkpoint, one JSON object per line.
+    ///
+    /// The export itself is recorded in audit_reads.
     #[command(
         after_help = "Example: CXR_SERVICE__DATABASE__URL=postgres://auditor@localhost/cxr cxr-service audit export --out log.ndjson"
     )]
     Export {
-        /// File to write; - is standard output.
+        /// Output file, or - for standard output.
         #[arg(long)]
         out: PathBuf,
     },
-    /// Drop the months whose time is over, as the database's owner. A month goes only when every row of it is under an anchored
-    /// checkpoint and nobody holds it; leaves and proofs stay.
+    /// Drop months that are older than the retention period. Needs the database's owner.
+    ///
+    /// A month is dropped only if all its rows are under an anchored checkpoint and it is not on hold. Its leaves and proofs
+    /// stay.
     #[command(
         after_help = "Example: CXR_SERVICE__DATABASE__URL=postgres://owner@localhost/cxr cxr-service audit retain --keep-months 120 --public-key log.pub --checkpoints /mnt/anchor"
     )]
     Retain {
-        /// How many whole months are kept before the present one.
+        /// Whole months to keep before the current one.
         #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1200))]
         keep_months: u32,
         /// The log's public key, or a file that holds it.
         #[arg(long)]
         public_key: String,
-        /// Folder of checkpoints outside the database (service.audit.anchor.directory).
+        /// Folder with the checkpoints outside the database (service.audit.anchor.directory).
         #[arg(long)]
         checkpoints: PathBuf,
-        /// Only say what would be dropped.
+        /// Print what would be dropped, and drop nothing.
         #[arg(long)]
         dry_run: bool,
     },
-    /// Hold a month, so that retention never drops it, or let it go; without arguments: list the months.
+    /// Put a month on hold, so that retention does not drop it, or release it. Without arguments: list the months.
     #[command(
         after_help = "Example: CXR_SERVICE__DATABASE__URL=postgres://owner@localhost/cxr cxr-service audit hold --month predictions_2026_01 --reason \"case 17/26\""
     )]
     Hold {
-        /// Name of the month's table.
+        /// Table of the month.
         #[arg(long)]
         month: Option<String>,
-        /// Who holds it and why; no patient's name.
+        /// Who put it on hold, and why. Do not name patients.
         #[arg(long, requires = "month", conflicts_with = "release")]
         reason: Option<String>,
-        /// Let it go.
+        /// Release the hold.
         #[arg(long, requires = "month")]
         release: bool,
     },
-    /// Erase persons: afterwards nobody can tell which rows are theirs, and every proof still holds.
+    /// Erase subjects: their rows can no longer be linked to them, and every proof still holds.
     #[command(
-        after_help = "Example: CXR_SERVICE__DATABASE__URL=postgres://owner@localhost/cxr CXR_SERVICE__AUDIT__ERASURES_FILE=/mnt/anchor/erased cxr-service audit erase-subject --identifiers - < mrn.txt\n\nThe database keeps deleted rows until it has vacuumed (VACUUM subjects) and in its write-ahead log and backups as long as those are kept."
+        after_help = "Example: CXR_SERVICE__DATABASE__URL=postgres://owner@localhost/cxr CXR_SERVICE__AUDIT__ERASURES_FILE=/mnt/anchor/erased cxr-service audit erase-subject --identifiers - < mrn.txt\n\nPostgres keeps deleted rows until VACUUM (run VACUUM subjects), and in its write-ahead log and backups for as long as you keep those."
     )]
     EraseSubject {
-        /// File with an identifier a line, as they were sent in X-Subject-Id; - is standard input.
+        /// File with one identifier per line, as sent in X-Subject-Id, or - for standard input.
         #[arg(long)]
         identifiers: PathBuf,
     },
-    /// Execute a logged prediction again, on the same image and with the same bundle, and compare: bit for bit where it executes as it
-    /// did then (columns `execution`), else within a tolerance.
+    /// Repeat a logged prediction with the same image and bundle, and compare the results.
+    ///
+    /// The comparison is bit for bit if the prediction executes as it did then (columns `execution`), otherwise within a
+    /// tolerance.
     #[command(
-        after_help = "Example: cxr-service audit replay --id 019a2f66-7c1e-7b7b-a8e5-2f1c5b0f6d10 --image case.jpg\n\nNeeds the configuration of the service: the database, audit.input_key and the bundle of the row. Ends with 0 when every result agrees, with 1 when one does not."
+        after_help = "Example: cxr-service audit replay --id 019a2f66-7c1e-7b7b-a8e5-2f1c5b0f6d10 --image case.jpg\n\nNeeds the service's configuration: the database, audit.input_key and the row's bundle. Exit status: 0 if every result agrees, 1 if one differs."
     )]
     Replay {
-        /// Id of the row.
+        /// Row id.
         #[arg(long)]
         id: Uuid,
-        /// The image, byte for byte as it was sent.
+        /// The image exactly as it was sent.
         #[arg(long)]
         image: PathBuf,
-        /// Largest difference that passes where it executes otherwise than then; of a logit: what golden outputs may differ between hosts.
+        /// Largest allowed difference if it executes differently; of a logit: what golden outputs may differ between hosts.
         #[arg(long, default_value_t = 1e-3)]
         tolerance: f64,
         /// Print the comparison as JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Verify an export without a database: rows against leaves, leaves against checkpoints, checkpoints against the public key.
+    /// Verify an export without a database.
+    ///
+    /// Checks rows against leaves, leaves against checkpoints, and checkpoints against the public key.
     #[command(
-        after_help = "Example: cxr-service audit verify --export log.ndjson --public-key log.pub --checkpoints /mnt/anchor\n\nEnds with 0 when everything is as it was signed, with 1 when something is not, with 2 when it could not be verified."
+        after_help = "Example: cxr-service audit verify --export log.ndjson --public-key log.pub --checkpoints /mnt/anchor\n\nExit status: 0 if everything is as signed, 1 if something is not, 2 if the export could not be verified."
     )]
     Verify {
-        /// The export; - is standard input.
+        /// The export, or - for standard input.
         #[arg(long)]
         export: PathBuf,
         /// The log's public key, or a file that holds it.
         #[arg(long)]
         public_key: String,
-        /// Folder of checkpoints that were kept outside the database (service.audit.anchor.directory). Without it, whoever
-        /// holds the log's private key could have rewritten everything.
+        /// Folder with the checkpoints outside the database (service.audit.anchor.directory). Without it, the holder of the
+        /// log's private key could have rewritten everything unnoticed.
         #[arg(long)]
         checkpoints: Option<PathBuf>,
-        /// Answers or receipts that clients kept: one JSON object a line with a member `receipt` or `note`.
+        /// Answers or receipts kept by clients: one JSON object per line with a member `receipt` or `note`.
         #[arg(long)]
         receipts: Option<PathBuf>,
-        /// Rows from before this moment (RFC 3339) may have been taken by retention; their leaves may not.
+        /// Rows before this time (RFC 3339) may be missing because of retention; their leaves may not.
         #[arg(long, value_parser = parse_moment)]
         kept_from: Option<OffsetDateTime>,
         /// Print the report as JSON.
@@ -165,7 +173,7 @@ pub fn run(command: AuditCommand, sources: &Sources) -> anyhow::Result<ExitCode>
         }
         AuditCommand::Hold { month, reason, release } => {
             if let Some(month) = &month {
-                ensure!(release || reason.is_some(), "give --reason, or --release to let {month} go");
+                ensure!(release || reason.is_some(), "add --reason, or --release to release {month}");
             }
             hold(sources, month.as_deref(), reason.as_deref())
         }
@@ -196,7 +204,7 @@ fn new_key(origin: &str, out: &Path) -> anyhow::Result<ExitCode> {
     );
     let (private, public) = LogKey::generate(origin);
     files::create_private(out, &format!("{private}\n"))
-        .with_context(|| format!("{}: cannot be written, or exists already", out.display()))?;
+        .with_context(|| format!("{}: exists already or cannot be written", out.display()))?;
     console::print(public);
     Ok(ExitCode::SUCCESS)
 }
@@ -207,7 +215,7 @@ pub(super) fn public(key: &str) -> anyhow::Result<LogVerifier> {
     } else {
         key.to_owned()
     };
-    LogVerifier::parse(&text).context("--public-key: not a public key of a log, nor its file")
+    LogVerifier::parse(&text).context("--public-key: not a log's public key or a file with one")
 }
 
 #[tokio::main]
@@ -227,7 +235,7 @@ async fn retain(
     let root = tree_hash(anchored.size(), &hashes).ok();
     ensure!(
         root.as_ref() == Some(anchored.hash()),
-        "the tree in the database does not contain the anchored checkpoint of {} leaves: nothing is dropped; run audit verify",
+        "the tree in the database does not contain the anchored checkpoint of {} leaves: nothing was dropped; run audit verify",
         anchored.size()
     );
     let kept_from = months_before(OffsetDateTime::now_utc(), keep_months);
@@ -244,24 +252,24 @@ async fn retain(
         let dropped = store.drop_month(&name, anchored.size()).await?;
         left += usize::from(!matches!(dropped, Dropping::Dropped { .. } | Dropping::Held));
         console::print(match dropped {
-            Dropping::Dropped { n_rows } => format!("{name} is dropped, {n_rows} rows; their leaves stay"),
+            Dropping::Dropped { n_rows } => format!("{name} dropped: {n_rows} rows; their leaves stay"),
             Dropping::Waiting { n_rows } => {
-                format!("{name} stays: {n_rows} rows wait for their place in the tree")
+                format!("{name} kept: {n_rows} rows are not in the tree yet")
             }
             Dropping::NotAnchored { needed } => {
-                format!("{name} stays: it needs an anchored checkpoint of {needed} leaves or more")
+                format!("{name} kept: it needs an anchored checkpoint of at least {needed} leaves")
             }
             Dropping::Unbound { n_rows } => {
                 format!(
-                    "{name} stays: {n_rows} rows are from before encoding version 4, whose leaves do not say how old they are"
+                    "{name} kept: {n_rows} rows predate encoding version 4, and their leaves do not state their age"
                 )
             }
             Dropping::Read => {
                 format!(
-                    "{name} stays: somebody reads the log, perhaps an export or a backup; run it again afterwards"
+                    "{name} kept: the log is being read, perhaps by an export or a backup; run this again afterwards"
                 )
             }
-            Dropping::Held => format!("{name} is held and stays"),
+            Dropping::Held => format!("{name} kept: on hold"),
         });
     }
     Ok(if left == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -272,7 +280,7 @@ async fn as_owner(store: &Store, command: &str) -> anyhow::Result<()> {
     let (user, is_owner) = store.user().await?;
     ensure!(
         is_owner,
-        "{command} is for the owner of the log's tables, the user who ran cxr-service migrate; service.database.url logs in as {user}"
+        "{command} needs the owner of the log's tables, the user who ran cxr-service migrate; service.database.url logs in as {user}"
     );
     Ok(())
 }
@@ -291,7 +299,7 @@ async fn hold(sources: &Sources, month: Option<&str>, reason: Option<&str>) -> a
     let store = Store::new(&database)?;
     if let Some(month) = month {
         as_owner(&store, "audit hold --month").await?;
-        ensure!(store.hold(month, reason).await?, "there is no month {month}; audit hold lists them");
+        ensure!(store.hold(month, reason).await?, "no month {month}; audit hold lists them");
     }
     for Month { name, ends, held } in store.months().await? {
         console::print(format_args!(
@@ -312,7 +320,7 @@ pub(super) fn progress(what: &str) -> impl FnMut(u64) {
 }
 
 fn parse_moment(text: &str) -> Result<OffsetDateTime, String> {
-    OffsetDateTime::parse(text, &Rfc3339).map_err(|_| "give a moment such as 2026-01-01T00:00:00Z".to_owned())
+    OffsetDateTime::parse(text, &Rfc3339).map_err(|_| "use a time such as 2026-01-01T00:00:00Z".to_owned())
 }
 
 #[cfg(test)]

@@ -11,41 +11,41 @@ use cxr::bundle::{Bundle, Trust};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// What to do with a bundle.
+/// Subcommands of `cxr-service bundle`.
 #[derive(Subcommand)]
 pub enum BundleCommand {
-    /// Make a key that signs bundles (Ed25519, PEM): the private half into a file, the public half to standard output.
+    /// Make a key that signs bundles (Ed25519, PEM). The public key goes to standard output.
     #[command(
-        after_help = "Example: cxr-service bundle new-key --out bundle.key > bundle.pub.pem\n\n`openssl genpkey -algorithm ed25519` makes such a key as well."
+        after_help = "Example: cxr-service bundle new-key --out bundle.key > bundle.pub.pem\n\n`openssl genpkey -algorithm ed25519` makes such a key too."
     )]
     NewKey {
-        /// File for the private key; it must not exist.
+        /// File for the private key. It must not exist yet.
         #[arg(long)]
         out: PathBuf,
     },
-    /// Sign a bundle with your key, in place of the signature that it has. Every file is checked against bundle.json first.
+    /// Sign a bundle with your key, replacing its signature. Checks every file against bundle.json first.
     #[command(
-        after_help = "Example: cp -r models/default /etc/cxr/model && cxr-service bundle sign --key bundle.key /etc/cxr/model\n\nA signature says that your site has accepted this bundle: look at it first (bundle inspect). The service accepts it where the key's public half is in service.model.trusted_keys."
+        after_help = "Example: cp -r models/default /etc/cxr/model && cxr-service bundle sign --key bundle.key /etc/cxr/model\n\nA signature says that your site has accepted this bundle: inspect it first (bundle inspect). The service accepts it if the public key is listed in service.model.trusted_keys."
     )]
     Sign {
-        /// File of the private key: Ed25519, PKCS#8, PEM.
+        /// File with the private key: Ed25519, PKCS#8, PEM.
         #[arg(long)]
         key: PathBuf,
         /// Directory of the bundle.
         directory: PathBuf,
     },
-    /// Show what a bundle holds: name, version, variants, intended use, measured figures, digests, and whose signature it bears.
+    /// Show a bundle's name, version, variants, intended use, measured figures, digests and signer.
     #[command(after_help = "Example: cxr-service bundle inspect models/default")]
     Inspect {
         /// Directory of the bundle.
         directory: PathBuf,
     },
-    /// Check every file of a bundle and its signature, as the service does before it serves one.
+    /// Check a bundle's files and signature, as the service does before serving it.
     #[command(
-        after_help = "Example: cxr-service bundle verify --public-key bundle.pub.pem /etc/cxr/model\n\nEnds with 0 when the bundle is whole and signed by one of the keys, else with 1."
+        after_help = "Example: cxr-service bundle verify --public-key bundle.pub.pem /etc/cxr/model\n\nExit status: 0 if the bundle is complete and signed by one of the keys, otherwise 1."
     )]
     Verify {
-        /// File of a public key that may have signed it (PEM); may be given several times.
+        /// File with a public key that may have signed it (PEM). Repeatable.
         #[arg(long, required = true)]
         public_key: Vec<PathBuf>,
         /// Directory of the bundle.
@@ -72,7 +72,7 @@ fn verify(public_keys: &[PathBuf], directory: &Path) -> anyhow::Result<()> {
     let (bundle, _) = open(directory, &Trust::SignedBy(keys))?;
     let manifest = bundle.manifest();
     console::print(format_args!(
-        "{} {} (digest {}) is signed by key {}, and its {} files are as bundle.json lists them",
+        "{} {} (digest {}) is signed by key {}, and its {} files match bundle.json",
         manifest.name,
         manifest.version,
         bundle.digest(),

@@ -9,10 +9,10 @@ use crate::console;
 use crate::store::told;
 use std::process::ExitCode;
 
-/// How much is tried.
+/// Options of `check-config`.
 #[derive(Debug, clap::Args)]
 pub struct CheckArgs {
-    /// Also log in to the database as each configured user, see what it may do there, and fetch the key sets.
+    /// Also log in to the database as each configured user, check its rights, and fetch the key sets.
     #[arg(long)]
     connect: bool,
 }
@@ -40,12 +40,12 @@ pub async fn run(sources: &Sources, args: &CheckArgs) -> anyhow::Result<ExitCode
         console::print(format_args!("{key} = {value}"));
     }
     console::complain(
-        "keys, TLS, anchor, list of erasures, bundle, library and execution provider can be used",
+        "keys, TLS, anchor, list of erasures, bundle, library and execution provider are usable",
     );
     console::complain(if args.connect {
-        "every user of the database may do what it must and no more, and every key set was fetched"
+        "every database user has the rights it needs and no more, and every key set was fetched"
     } else {
-        "nothing was connected to: check-config --connect tries the database's users and the key sets"
+        "database and key sets not checked: check-config --connect tries them"
     });
     Ok(ExitCode::SUCCESS)
 }

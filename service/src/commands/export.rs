@@ -46,7 +46,7 @@ fn private_file(path: &Path) -> std::io::Result<File> {
 /// Before anything is shown, as the service does it.
 pub(super) async fn note_read(store: &Store, query: &Value, n_rows: Option<u64>) -> anyhow::Result<()> {
     store.note_read(query, n_rows).await.context(
-        "nothing is read, because that could not be written down in audit_reads: service.database.url takes the primary and a user with \
-         the role cxr_auditor or cxr_writer, service.database.reader_url the replica to read from",
+        "nothing was exported, because the read could not be recorded in audit_reads: set service.database.url to the primary, with a \
+         user that has the role cxr_auditor or cxr_writer, and service.database.reader_url to the replica to read from",
     )
 }

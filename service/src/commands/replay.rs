@@ -31,11 +31,11 @@ pub(super) fn run(
         note_read(&store, &read, Some(u64::from(row.is_some()))).await?;
         anyhow::Ok(row)
     })?;
-    let row = row.with_context(|| format!("--id: there is no row {id}"))?;
+    let row = row.with_context(|| format!("--id: no row {id}"))?;
     let bytes = std::fs::read(image).with_context(|| format!("{}: cannot be read", image.display()))?;
     ensure!(
         SiteKey::new(&audit.input_key).digest(&bytes).as_slice() == row.input_digest,
-        "{}: its digest is not the row's: another image, or service.audit.input_key is another one than then",
+        "{}: its digest differs from the row's: the image is a different one, or service.audit.input_key has changed",
         image.display()
     );
     // As it executed then, where that can be had here.
@@ -70,9 +70,9 @@ fn print(replay: &Replay, json: bool) -> anyhow::Result<()> {
         return Ok(());
     }
     let expected = if replay.same_execution {
-        "it executes here as it did then: equal bits are expected".to_owned()
+        "executes as it did then: results must be equal bit for bit".to_owned()
     } else {
-        format!("it executes here otherwise than then: numbers may differ by {}", replay.tolerance)
+        format!("executes differently here: results may differ by {}", replay.tolerance)
     };
     console::print(expected);
     for result in &replay.results {
@@ -81,9 +81,9 @@ fn print(replay: &Replay, json: bool) -> anyhow::Result<()> {
         console::print(format_args!("{sign} {column}: recorded {recorded}, replayed {replayed}"));
     }
     console::print(if replay.agrees() {
-        "the row is what the model says"
+        "the row matches the model"
     } else {
-        "THE ROW IS NOT WHAT THE MODEL SAYS"
+        "THE ROW DOES NOT MATCH THE MODEL"
     });
     Ok(())
 }

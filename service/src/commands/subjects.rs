@@ -16,8 +16,8 @@ use std::process::ExitCode;
 pub(super) async fn erase(sources: &Sources, identifiers: &Path) -> anyhow::Result<ExitCode> {
     let (database, audit) = config::load_audit(sources)?;
     let list = audit.erasures.context(
-        "service.audit.erasures_file is not set: name a file that no backup of the database holds, or a restored backup \
-         would know the subject again",
+        "service.audit.erasures_file is not set: name a file that no database backup covers, or a restored backup \
+         brings the subject back",
     )?;
     let mut text = String::new();
     if identifiers == Path::new("-") {
@@ -27,10 +27,7 @@ pub(super) async fn erase(sources: &Sources, identifiers: &Path) -> anyhow::Resu
             .with_context(|| format!("{}: cannot be read", identifiers.display()))?;
     }
     let identifiers: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    ensure!(
-        !identifiers.is_empty(),
-        "--identifiers: holds none; give one a line, as they were sent in X-Subject-Id"
-    );
+    ensure!(!identifiers.is_empty(), "--identifiers: empty; write one per line, as sent in X-Subject-Id");
     let lookup = subject_lookup(&SiteKey::new(&audit.input_key));
     let store = Store::new(&database)?;
     let mut n_known = 0;
@@ -40,7 +37,7 @@ pub(super) async fn erase(sources: &Sources, identifiers: &Path) -> anyhow::Resu
         n_known += store.erase_subjects(&[erasure]).await?;
     }
     console::print(format_args!(
-        "{n_known} of {} subjects were known here and are erased; their rows stay, and nothing links them any more",
+        "erased {n_known} of {} subjects, those known here; their rows stay, but nothing links them any more",
         identifiers.len()
     ));
     Ok(ExitCode::SUCCESS)

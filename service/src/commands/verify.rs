@@ -24,7 +24,7 @@ pub(super) fn verified(
     let anchors = checkpoints.map(|folder| anchored(&folder, &key)).transpose()?;
     if anchors.is_none() {
         console::complain(
-            "no checkpoint from outside the database is given: whoever holds the log's key could have rewritten it all",
+            "no checkpoint from outside the database was given: the holder of the log's key could have rewritten everything",
         );
     }
     let expectations = Expectations {
@@ -43,11 +43,7 @@ pub(super) fn verified(
 
 fn anchored(folder: &Path, key: &LogVerifier) -> anyhow::Result<Vec<Checkpoint>> {
     let heads = Anchor::at(folder.to_owned()).all(key)?;
-    ensure!(
-        !heads.is_empty(),
-        "--checkpoints: {} holds none; leave it out if there are none",
-        folder.display()
-    );
+    ensure!(!heads.is_empty(), "--checkpoints: {} holds none; omit it if you have none", folder.display());
     Ok(heads)
 }
 
@@ -56,7 +52,7 @@ fn read_receipts(path: &Path, key: &LogVerifier) -> anyhow::Result<Vec<ReceiptTe
     let lines = BufReader::new(file).lines().zip(1..);
     let receipt = |(line, number): (std::io::Result<String>, usize)| {
         let read = || -> anyhow::Result<ReceiptText> {
-            let value: Value = serde_json::from_str(&line?).context("no JSON object")?;
+            let value: Value = serde_json::from_str(&line?).context("not a JSON object")?;
             let note = value.pointer("/receipt/note").or_else(|| value.get("note"));
             let note = note.and_then(|note| note.as_str()).context("no member receipt or note")?;
             Ok(key.receipt(note.as_bytes())?)
@@ -72,7 +68,7 @@ pub(super) fn print_report(report: &Report, json: bool) -> anyhow::Result<()> {
         return Ok(());
     }
     console::print(format_args!(
-        "{} leaves, {} rows verified, {} absent by retention, {} waiting; {} signed checkpoints, {} receipts; {} leaves under a checkpoint from outside",
+        "{} leaves, {} rows verified, {} removed by retention, {} pending; {} signed checkpoints, {} receipts; {} leaves under a checkpoint from outside",
         report.n_leaves,
         report.n_rows_verified,
         report.n_rows_absent,
@@ -83,7 +79,7 @@ pub(super) fn print_report(report: &Report, json: bool) -> anyhow::Result<()> {
     ));
     if report.n_rows_labelled > 0 {
         console::print(format_args!(
-            "{} rows have labels beside them: labels are not in the tree, and their truth is not verified",
+            "{} rows have labels: labels are not in the tree, so their truth is not verified",
             report.n_rows_labelled
         ));
     }
@@ -96,6 +92,6 @@ pub(super) fn print_report(report: &Report, json: bool) -> anyhow::Result<()> {
         };
         console::print(format_args!("WRONG at {place}: {}", finding.what));
     }
-    console::print(if report.findings.is_empty() { "everything is as it was signed" } else { "TAMPERED" });
+    console::print(if report.findings.is_empty() { "everything is as signed" } else { "TAMPERED" });
     Ok(())
 }

@@ -7,10 +7,10 @@ use std::path::PathBuf;
 /// Arguments that choose the configuration.
 #[derive(Debug, clap::Args)]
 pub struct ConfigArgs {
-    /// Which defaults and which safety rules apply.
+    /// Selects the defaults and the safety rules.
     #[arg(long, global = true, value_enum, env = "CXR_PROFILE", default_value = "production")]
     pub profile: Profile,
-    /// Folder with a <profile>.yaml that overrides the built-in one.
+    /// Folder whose <profile>.yaml overrides the built-in one.
     #[arg(long, global = true, value_name = "DIR", env = "CXR_CONFIG_DIR")]
     pub config_dir: Option<PathBuf>,
 }

@@ -93,7 +93,7 @@ pub struct AuditConfig {
 impl AuditSection {
     pub(super) fn check(&self, profile: Profile, problems: &mut Vec<Problem>) -> Option<AuditConfig> {
         let site = self.site.clone().filter(|site| (1..=64).contains(&site.len()));
-        let advice = "give the name of the site, 1 to 64 bytes, as audit rows shall show it";
+        let advice = "set the site's name for audit rows, 1 to 64 bytes";
         require(problems, site.is_some(), "audit.site", "not set, empty or too long", advice);
         let before = problems.len();
         let key = resolve(
@@ -105,7 +105,7 @@ impl AuditSection {
         );
         let long = key.as_ref().is_some_and(|key| key.expose().len() >= MIN_INPUT_KEY_BYTES);
         let advice =
-            "give 32 random bytes or more and keep them: another key makes old input digests useless";
+            "use at least 32 random bytes and keep them: changing the key makes old input digests useless";
         if problems.len() == before {
             require(problems, long, "audit.input_key", "not set or shorter than 32 bytes", advice);
         }
@@ -118,7 +118,7 @@ impl AuditSection {
                       the log's key can rewrite everything unnoticed";
         require(problems, anchored, "audit.anchor.directory", "not set", advice);
         let answers_kept = self.idempotency_kept_ms.duration();
-        let advice = "give 1000 milliseconds to 30 days";
+        let advice = "use 1000 milliseconds to 30 days";
         let kept = (Duration::from_secs(1)..=LONGEST_KEPT).contains(&answers_kept);
         require(problems, kept, "audit.idempotency_kept_ms", "out of range", advice);
         let erasures =
@@ -155,10 +155,10 @@ impl AuditSection {
         for (key, value) in
             [("audit.sequence.interval_ms", interval), ("audit.anchor.interval_ms", anchor_interval)]
         {
-            require(problems, value.is_timeout(), key, "out of range", "give 1 to 3600000 milliseconds");
+            require(problems, value.is_timeout(), key, "out of range", "use 1 to 3600000 milliseconds");
         }
         let max_rows = self.sequence.max_rows.get();
-        let advice = "give 1 to 65536 rows";
+        let advice = "use 1 to 65536 rows";
         require(problems, max_rows <= MOST_LEAVES, "audit.sequence.max_rows", "out of range", advice);
         Pace { interval: interval.duration(), max_rows, anchor_interval: anchor_interval.duration() }
     }
@@ -167,9 +167,9 @@ impl AuditSection {
 impl CommitSection {
     fn check(&self, problems: &mut Vec<Problem>) -> GroupPolicy {
         let (max_rows, max_delay) = (self.max_rows.get(), self.max_delay_ms.duration());
-        let advice = "give 1 to 1024 rows";
+        let advice = "use 1 to 1024 rows";
         require(problems, max_rows <= MOST_ROWS, "audit.commit.max_rows", "out of range", advice);
-        let advice = "give 0 to 1000 milliseconds";
+        let advice = "use 0 to 1000 milliseconds";
         require(problems, max_delay <= LONGEST_DELAY, "audit.commit.max_delay_ms", "out of range", advice);
         GroupPolicy { max_rows, max_delay, from_in_flight: self.from_in_flight }
     }

@@ -133,21 +133,21 @@ impl AuthSection {
             issuer.is_some(),
             "auth.issuer",
             "not set",
-            "give the iss claim of your identity provider",
+            "set it to the iss claim of your identity provider",
         );
         require(
             problems,
             audience.is_some(),
             "auth.audience",
             "not set",
-            "give the aud claim that names this service",
+            "set it to the aud claim that names this service",
         );
         require(
             problems,
             self.leeway_seconds <= 300,
             "auth.leeway_seconds",
             "out of range",
-            "give 0 to 300 seconds",
+            "use 0 to 300 seconds",
         );
         for (index, key) in self.keys.iter().enumerate() {
             key.check(&format!("auth.keys[{index}]"), profile, problems);
@@ -155,7 +155,7 @@ impl AuthSection {
         let secret = self.check_hs256(profile, problems);
         let any = secret.is_some() || !self.keys.is_empty();
         let advice = "list at least one {jwks_url: https://..}, {jwks_file: PATH} or {pem_file: PATH, algorithm: RS256|ES256|EdDSA}";
-        require(problems, any, "auth.keys", "no key, so no token could be accepted", advice);
+        require(problems, any, "auth.keys", "empty: no token could be accepted", advice);
         Some(AuthConfig {
             issuer: issuer?,
             audience: audience?,
@@ -170,14 +170,14 @@ impl AuthSection {
     fn check_hs256(&self, profile: Profile, problems: &mut Vec<Problem>) -> Option<Secret> {
         if profile == Profile::Production {
             let absent = self.hs256_secret.is_none() && self.hs256_secret_file.is_none();
-            let advice = "remove it and list a public key in auth.keys: who can check an HS256 token can also forge one";
+            let advice = "remove it and list a public key in auth.keys: anyone who can verify an HS256 token can also forge one";
             require(problems, absent, "auth.hs256_secret", "set in the production profile", advice);
             return None;
         }
         let (value, file) = (self.hs256_secret.as_ref(), self.hs256_secret_file.as_deref());
         let secret = resolve("auth.hs256_secret", value, file, profile, problems)?;
         let long = secret.expose().len() >= MIN_HS256_BYTES;
-        require(problems, long, "auth.hs256_secret", "shorter than 32 bytes", "give 32 random bytes or more");
+        require(problems, long, "auth.hs256_secret", "shorter than 32 bytes", "use at least 32 random bytes");
         Some(secret)
     }
 }
@@ -189,9 +189,9 @@ impl ScopesConfig {
         let named = |claim: &String| !claim.is_empty() && claim.chars().all(quotable);
         let usable = !self.claims.is_empty() && self.claims.iter().all(named);
         let advice = "list the claims that hold scopes, such as scope, scp, roles or realm_access.roles";
-        require(problems, usable, "auth.scopes.claims", "no claim, or one without a usable name", advice);
+        require(problems, usable, "auth.scopes.claims", "empty, or an entry is not a usable name", advice);
         let named = self.names.iter().all(|entry| !entry.name.is_empty() && !entry.grants.is_empty());
-        let advice = "give { name: NAME_IN_TOKENS, grants: [predict] }";
+        let advice = "write { name: NAME_IN_TOKENS, grants: [predict] }";
         require(problems, named, "auth.scopes.names", "an entry without a name or without grants", advice);
         self.clone()
     }
@@ -204,11 +204,11 @@ impl JwksSection {
             ("auth.jwks.min_interval_ms", self.min_interval_ms),
             ("auth.jwks.timeout_ms", self.timeout_ms),
         ] {
-            require(problems, value.is_timeout(), key, "out of range", "give 1 to 3600000 milliseconds");
+            require(problems, value.is_timeout(), key, "out of range", "use 1 to 3600000 milliseconds");
         }
         let (refresh, keep) = (self.refresh_ms.duration(), self.keep_ms.duration());
-        let advice = "give more milliseconds than auth.jwks.refresh_ms";
-        require(problems, keep > refresh, "auth.jwks.keep_ms", "not longer than a refresh", advice);
+        let advice = "use more than auth.jwks.refresh_ms";
+        require(problems, keep > refresh, "auth.jwks.keep_ms", "not longer than refresh_ms", advice);
         JwksConfig {
             refresh,
             min_interval: self.min_interval_ms.duration(),
@@ -227,20 +227,14 @@ impl KeySource {
             (None, None, Some(_)) => self.algorithm.is_some(),
             _ => false,
         };
-        let advice = "give jwks_url or jwks_file alone, or pem_file with algorithm (RS256, ES256 or EdDSA) and, if you like, kid";
-        require(problems, consistent, key, "not one complete key source", advice);
+        let advice = "set jwks_url or jwks_file alone, or pem_file with algorithm (RS256, ES256 or EdDSA) and optionally kid";
+        require(problems, consistent, key, "not exactly one complete key source", advice);
         if let Some(url) = &self.jwks_url {
             let secure = url.starts_with("https://");
             let allowed = secure || profile == Profile::Development && url.starts_with("http://");
             let advice =
-                "give the https:// URL of the provider's key set (http:// in the development profile only)";
-            require(
-                problems,
-                allowed,
-                &format!("{key}.jwks_url"),
-                "not a URL that keys may come from",
-                advice,
-            );
+                "use the https:// URL of the provider's key set (http:// only in the development profile)";
+            require(problems, allowed, &format!("{key}.jwks_url"), "not an allowed URL", advice);
         }
     }
 }

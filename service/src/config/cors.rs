@@ -27,7 +27,7 @@ impl CorsConfig {
         let origins = self.allowed_origins.iter().all(|origin| is_origin(origin));
         require(problems, origins, "http.cors.allowed_origins", "not a list of origins", advice);
         let bounded = self.max_age_seconds <= 86_400;
-        require(problems, bounded, "http.cors.max_age_seconds", "out of range", "give 0 to 86400 seconds");
+        require(problems, bounded, "http.cors.max_age_seconds", "out of range", "use 0 to 86400 seconds");
     }
 }
 

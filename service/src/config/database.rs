@@ -64,7 +64,7 @@ pub struct DatabaseConfig {
     pub refuse_owner: bool,
 }
 
-const ADVICE: &str = "give postgres://USER:PASSWORD@HOST:PORT/DATABASE, or its file in database.url_file";
+const ADVICE: &str = "set it to postgres://USER:PASSWORD@HOST:PORT/DATABASE, or set database.url_file";
 
 impl DatabaseConfig {
     /// Whether the log is read as another user than it is written.
@@ -85,7 +85,7 @@ impl DatabaseSection {
             ("database.statement_timeout_ms", self.statement_timeout_ms),
             ("database.max_clock_difference_ms", self.max_clock_difference_ms),
         ] {
-            require(problems, value.is_timeout(), key, "out of range", "give 1 to 3600000 milliseconds");
+            require(problems, value.is_timeout(), key, "out of range", "use 1 to 3600000 milliseconds");
         }
         let before = problems.len();
         let (value, file) = (self.url.as_ref(), self.url_file.as_deref());
@@ -99,8 +99,8 @@ impl DatabaseSection {
         let direct = given("service.database.direct_url", value, file, Target::ReadWrite, problems);
         if self.pooling == Pooling::Transaction && direct.is_none() {
             let advice =
-                "give the URL of Postgres itself: one session leads the audit tree, and migrations need one";
-            let found = "not set, with database.pooling: transaction";
+                "set the URL of Postgres itself: the audit tree and migrations need a session of their own";
+            let found = "not set, but required with database.pooling: transaction";
             require(problems, problems.len() > before, "database.direct_url", found, advice);
         }
         let url = url?;
@@ -134,8 +134,8 @@ fn given(
     if let Err(error) = url.servers().map(drop) {
         let advice = match error {
             UrlError::Malformed => ADVICE,
-            UrlError::Target => "give one of these names",
-            UrlError::Ports => "give one port, or one for each host",
+            UrlError::Target => "use one of these names",
+            UrlError::Ports => "use one port, or one per host",
         };
         problems.push(Problem::new(key, &error.to_string(), advice));
         return None;

@@ -68,18 +68,18 @@ impl HttpConfig {
             ("http.lingering_drain_ms", self.lingering_drain_ms),
         ];
         for (key, value) in timeouts {
-            require(problems, value.is_timeout(), key, "out of range", "give 1 to 3600000 milliseconds");
+            require(problems, value.is_timeout(), key, "out of range", "use 1 to 3600000 milliseconds");
         }
         let same = self.operations_bind.is_some_and(|bind| bind.port() != 0 && bind == self.bind);
-        let advice = "give another address or port, or null";
+        let advice = "use another address or port, or null";
         require(problems, !same, "http.operations_bind", "the same as http.bind", advice);
         let alone = self.operations_tls.is_some() && self.operations_bind.is_none();
-        let advice = "give the second address in http.operations_bind, or null";
-        require(problems, !alone, "http.operations_tls", "for an address that is not there", advice);
+        let advice = "set http.operations_bind, or set this to null";
+        require(problems, !alone, "http.operations_tls", "set, but http.operations_bind is not", advice);
         let connections = self.max_connections.get() <= 1_000_000;
-        let advice = "give a number that the process has file descriptors for";
+        let advice = "use a number that the process has file descriptors for";
         require(problems, connections, "http.max_connections", "more than 1000000", advice);
-        let advice = "give 0 to 60000 milliseconds: clients give up on later answers";
+        let advice = "use 0 to 60000 milliseconds: clients do not wait longer";
         let delay = self.refusal_delay_ms.0 <= 60_000;
         require(problems, delay, "http.refusal_delay_ms", "out of range", advice);
     }

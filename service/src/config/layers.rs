@@ -43,12 +43,12 @@ fn yaml(text: &str) -> File<::config::FileSourceString, FileFormat> {
 fn profile_file(directory: &Path, profile: Profile) -> Result<Option<std::path::PathBuf>, Problems> {
     if !directory.is_dir() {
         let found = format!("the folder {} does not exist", directory.display());
-        return Err(whole(&found, "correct --config-dir (CXR_CONFIG_DIR)"));
+        return Err(whole(&found, "check --config-dir (CXR_CONFIG_DIR)"));
     }
     let file = directory.join(format!("{}.yaml", profile.name()));
     if !file.exists() {
         let found = format!("the folder {} holds no {}.yaml", directory.display(), profile.name());
-        return Err(whole(&found, "name the file so, or give no --config-dir (CXR_CONFIG_DIR)"));
+        return Err(whole(&found, "add that file, or omit --config-dir (CXR_CONFIG_DIR)"));
     }
     Ok(Some(file))
 }
@@ -71,8 +71,8 @@ fn misspelt(environment: &BTreeMap<String, String>) -> Vec<Problem> {
         }
     };
     let problem = |name: &String| {
-        let advice = "a key's variable is its path in capitals, service.http.bind is CXR_SERVICE__HTTP__BIND";
-        Problem { key: name.clone(), found: "sets no key of this program".into(), advice: advice.into() }
+        let advice = "a key's variable is its path in capitals: service.http.bind is CXR_SERVICE__HTTP__BIND";
+        Problem { key: name.clone(), found: "does not match any key".into(), advice: advice.into() }
     };
     environment.keys().filter(|name| ours(name)).map(problem).collect()
 }
@@ -107,11 +107,11 @@ fn merge(
             }
             _ => "the layers cannot be merged".to_owned(),
         };
-        whole(&found, "write one tree under the key `service`, as in config/default.yaml")
+        whole(&found, "put everything under the key `service`, as in config/default.yaml")
     })?;
     if let Some(unknown) = tree.keys().find(|key| !SECTIONS.contains(&key.as_str())) {
-        let found = format!("{unknown} is no section");
-        return Err(whole(&found, "write one tree under the key `service`, as in config/default.yaml"));
+        let found = format!("unknown section {unknown}");
+        return Err(whole(&found, "put everything under the key `service`, as in config/default.yaml"));
     }
     Ok(tree.remove(ROOT).unwrap_or_default())
 }
@@ -213,9 +213,9 @@ fn find<'a>(tree: &'a mut Value, path: &str) -> Option<&'a mut Value> {
 const fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "nothing (null)",
-        Value::Bool(_) => "a switch (true or false)",
+        Value::Bool(_) => "a boolean",
         Value::Number(_) => "a number",
-        Value::String(_) => "a text",
+        Value::String(_) => "a string",
         Value::Array(_) => "a list",
         Value::Object(_) => "a group of keys",
     }

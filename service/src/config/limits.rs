@@ -45,15 +45,15 @@ impl LimitsConfig {
             threads,
             "limits.decode_threads",
             "more than 1024",
-            "give about the number of cores",
+            "use about the number of cores",
         );
         let deadlines = self.deadline_ms.is_timeout()
             && self.max_deadline_ms.is_timeout()
             && self.deadline_ms <= self.max_deadline_ms;
-        let advice = "give 1 to 3600000 milliseconds, deadline_ms no more than max_deadline_ms";
+        let advice = "use 1 to 3600000 milliseconds, deadline_ms no more than max_deadline_ms";
         require(problems, deadlines, "limits.deadline_ms", "out of range", advice);
         let in_flight = self.max_in_flight.get() <= 100_000;
-        let advice = "give a number whose images fit in memory: max_in_flight times max_bytes";
+        let advice = "use a number whose images fit in memory: max_in_flight times max_bytes";
         require(problems, in_flight, "limits.max_in_flight", "more than 100000", advice);
     }
 

@@ -21,7 +21,7 @@ impl PatientsSection {
         let rises = |[youngest, oldest]: [f32; 2]| {
             (0.0..=MAX_AGE_YEARS).contains(&youngest) && (youngest..=MAX_AGE_YEARS).contains(&oldest)
         };
-        let advice = "give the youngest and the oldest age in years, such as [1, 5], or null";
+        let advice = "use the youngest and the oldest age in years, such as [1, 5], or null";
         require(problems, self.age_years.is_none_or(rises), "patients.age_years", "out of range", advice);
         let Self { age_years, views, modalities } = self;
         SitePatients { age_years: *age_years, views: views.clone(), modalities: modalities.clone() }

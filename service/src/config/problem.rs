@@ -36,7 +36,7 @@ impl std::fmt::Display for Problems {
         self.0.iter().try_for_each(|problem| write!(f, "\n  {problem}"))?;
         write!(
             f,
-            "\nA key is set in <profile>.yaml or by its variable, service.http.bind by CXR_SERVICE__HTTP__BIND; lists in the file."
+            "\nSet keys in <profile>.yaml or by variables (service.http.bind: CXR_SERVICE__HTTP__BIND); set lists in the file."
         )
     }
 }

@@ -43,7 +43,7 @@ pub(super) fn resolve(
 ) -> Option<Secret> {
     let secret = match (value, file) {
         (Some(_), Some(_)) => {
-            problems.push(Problem::new(key, "set twice, here and by its _file key", "keep one of the two"));
+            problems.push(Problem::new(key, "set here and also by its _file key", "keep only one"));
             None
         }
         (Some(secret), None) => Some(secret.clone()),
@@ -54,7 +54,7 @@ pub(super) fn resolve(
         problems.push(Problem::new(
             key,
             "the well-known secret of the development profile",
-            "set a secret of your own",
+            "set your own secret",
         ));
         return None;
     }
@@ -80,7 +80,7 @@ fn read(key: &str, path: &Path, problems: &mut Vec<Problem>) -> Option<Secret> {
             problems.push(Problem::new(
                 &format!("{key}_file"),
                 &found,
-                "give a readable file that holds the secret",
+                "use a readable file with the secret",
             ));
             None
         }

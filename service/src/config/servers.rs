@@ -64,7 +64,7 @@ pub enum UrlError {
     #[error("target_session_attrs is not any, read-write, primary, read-only or standby")]
     Target,
     /// The lists of hosts and ports have different lengths.
-    #[error("it names more or fewer ports than hosts")]
+    #[error("the numbers of ports and hosts differ")]
     Ports,
 }
 

@@ -28,7 +28,7 @@ pub struct TelemetryConfig {
 impl TelemetryConfig {
     pub(super) fn check(&self, problems: &mut Vec<Problem>) {
         let parses = EnvFilter::try_new(&self.log_filter).is_ok();
-        let advice = "give a level such as info, or directives such as warn,cxr_service=debug";
+        let advice = "use a level such as info, or directives such as warn,cxr_service=debug";
         require(problems, parses, "telemetry.log_filter", "not a log filter", advice);
     }
 }

@@ -75,7 +75,7 @@ fn every_problem_is_told_at_once_with_its_key() {
             "{key} {what}: {found:#?}"
         );
     };
-    told("service.http.bind: ", "a text that does not fit");
+    told("service.http.bind: ", "a string that does not fit");
     told("service.http.header_timeout_ms: ", "out of range");
     told("service.http.bint: ", "unknown key; expected one of");
     told("service.limits.max_in_flight: ", "expected a whole number, 1 or more");
@@ -181,7 +181,7 @@ fn a_misspelt_name_is_told_and_those_of_others_are_left_alone() {
     assert!(told.contains("holds no development.yaml"), "{told}");
     std::fs::write(folder.path().join("development.yaml"), "servce: {limits: {max_in_flight: 3}}").unwrap();
     let told = load().unwrap_err().to_string();
-    assert!(told.contains("servce is no section"), "{told}");
+    assert!(told.contains("unknown section servce"), "{told}");
 }
 
 #[test]

@@ -15,34 +15,34 @@ use tlog_tiles::{HashReader, prove_record, prove_tree};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-/// Proof that a row is in the log's tree (RFC 9162, 2.1.3).
+/// Inclusion proof: shows that an audit row is in the tree (RFC 9162, 2.1.3).
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct InclusionProof {
-    /// The row.
+    /// Id of the audit row.
     id: Uuid,
-    /// Its place, counted from 0.
+    /// Position of the leaf in the tree, counted from 0.
     leaf_index: u64,
-    /// SHA-256 of a zero byte, the id's 16 bytes and the SHA-256 of the row's canonical form, in base64 (encoding version 4; of the form
-    /// alone before).
+    /// The row's leaf, in base64: SHA-256 of a zero byte, the 16 bytes of the id and the SHA-256 of the row's canonical form. Before
+    /// encoding version 4: SHA-256 of a zero byte and the canonical form.
     leaf_hash: String,
-    /// Leaves of the tree that it is proven for.
+    /// Number of leaves in the tree of the checkpoint.
     tree_size: u64,
-    /// Hashes from the leaf's neighbour to below the root, in base64.
+    /// Hashes from the leaf's sibling up to the children of the root, in base64.
     hashes: Vec<String>,
-    /// The signed head of that tree (c2sp.org/tlog-checkpoint).
+    /// Checkpoint of the tree (c2sp.org/tlog-checkpoint).
     checkpoint: String,
 }
 
-/// Proof that one tree of the log goes on from another (RFC 9162, 2.1.4).
+/// Consistency proof: shows that a newer tree extends an older one unchanged (RFC 9162, 2.1.4).
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ConsistencyProof {
-    /// Leaves of the older tree.
+    /// Number of leaves in the older tree.
     from: u64,
-    /// Leaves of the newer tree.
+    /// Number of leaves in the newer tree.
     to: u64,
-    /// Hashes, in base64.
+    /// Hashes of the proof, in base64.
     hashes: Vec<String>,
-    /// The newer tree's signed head.
+    /// Checkpoint of the newer tree (c2sp.org/tlog-checkpoint).
     checkpoint: String,
 }
 
@@ -51,7 +51,7 @@ pub(super) struct ConsistencyProof {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct InclusionQuery {
-    /// Leaves of the tree; the newest where absent. A checkpoint of that size must exist.
+    /// Number of leaves in the tree, which must have a checkpoint; the newest checkpoint if absent.
     tree_size: Option<u64>,
 }
 
@@ -60,14 +60,14 @@ pub(super) struct InclusionQuery {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ConsistencyQuery {
-    /// Leaves of the older tree, at least 1.
+    /// Number of leaves in the older tree, at least 1.
     #[param(minimum = 1)]
     from: u64,
-    /// Leaves of the newer tree; the newest where absent. A checkpoint of that size must exist.
+    /// Number of leaves in the newer tree, which must have a checkpoint; the newest checkpoint if absent.
     to: Option<u64>,
 }
 
-/// The newest signed head of the audit log's tree.
+/// Get the newest checkpoint of the audit log.
 #[utoipa::path(
     get,
     path = "/v1/audit/checkpoint",
@@ -75,11 +75,11 @@ pub(super) struct ConsistencyQuery {
     tag = "audit",
     security(("bearer" = ["audit:read"])),
     responses(
-        (status = 200, description = "The head as a signed note (c2sp.org/tlog-checkpoint)", body = String, content_type = "text/plain"),
-        (status = 401, description = "No token, or one that is not accepted", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The token lacks the scope", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "Nothing is in the tree yet", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The audit log is away", body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "The checkpoint, a signed note (c2sp.org/tlog-checkpoint)", body = String, content_type = "text/plain"),
+        (status = 401, description = "Missing or invalid token", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "Insufficient scope", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "The audit log has no checkpoint yet", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Audit log unavailable", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn checkpoint(State(api): State<Shared>) -> Result<Response, ApiError> {
@@ -87,21 +87,21 @@ pub(super) async fn checkpoint(State(api): State<Shared>) -> Result<Response, Ap
     Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], head.note).into_response())
 }
 
-/// Prove that a row is in the audit log's tree.
+/// Prove that an audit row is in the tree.
 #[utoipa::path(
     get,
     path = "/v1/audit/proofs/{id}",
     operation_id = "getInclusionProof",
     tag = "audit",
-    params(("id" = Uuid, Path, description = "Id from an answer or a problem document"), InclusionQuery),
+    params(("id" = Uuid, Path, description = "Id of the audit row, from an answer or a problem document"), InclusionQuery),
     security(("bearer" = ["audit:read"])),
     responses(
-        (status = 200, description = "The proof; that the row was asked for is logged", body = InclusionProof),
-        (status = 400, description = "The id is no UUID, or the size cannot be read", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No token, or one that is not accepted", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The token lacks the scope", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "No such row or checkpoint, or the row waits for its place in the tree", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The audit log is away", body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "The inclusion proof; the read is recorded", body = InclusionProof),
+        (status = 400, description = "The id is not a UUID, or tree_size is malformed", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "Missing or invalid token", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "Insufficient scope", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "Row or checkpoint not found, or the row is not in the tree yet", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Audit log unavailable", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn inclusion(
@@ -111,8 +111,9 @@ pub(super) async fn inclusion(
     Path(id): Path<String>,
     query: Result<Query<InclusionQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<InclusionProof>, ApiError> {
-    let id = Uuid::parse_str(&id).map_err(|_| ApiError::Malformed("the id in the path is no UUID"))?;
-    let Query(query) = query.map_err(|_| ApiError::Malformed("the query takes tree_size, a number"))?;
+    let id = Uuid::parse_str(&id).map_err(|_| ApiError::Malformed("the id in the path is not a UUID"))?;
+    let Query(query) =
+        query.map_err(|_| ApiError::Malformed("the only query parameter is tree_size, a number"))?;
     let place = api.pipeline.audit.place(id).await?;
     let read = Read {
         request_id: arrival.request_id,
@@ -142,7 +143,7 @@ pub(super) async fn inclusion(
     }))
 }
 
-/// Prove that the audit log's tree goes on from an older one.
+/// Prove that the current tree extends an older one.
 #[utoipa::path(
     get,
     path = "/v1/audit/consistency",
@@ -151,23 +152,24 @@ pub(super) async fn inclusion(
     params(ConsistencyQuery),
     security(("bearer" = ["audit:read"])),
     responses(
-        (status = 200, description = "The proof", body = ConsistencyProof),
-        (status = 400, description = "The sizes cannot be read, or the older tree is the larger one", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No token, or one that is not accepted", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The token lacks the scope", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "No such checkpoint", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The audit log is away", body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "The consistency proof", body = ConsistencyProof),
+        (status = 400, description = "The sizes are malformed, or from is larger than to", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "Missing or invalid token", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "Insufficient scope", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "Checkpoint not found", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Audit log unavailable", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn consistency(
     State(api): State<Shared>,
     query: Result<Query<ConsistencyQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<ConsistencyProof>, ApiError> {
-    let Query(query) = query.map_err(|_| ApiError::Malformed("the query takes from and to, numbers"))?;
+    let Query(query) =
+        query.map_err(|_| ApiError::Malformed("the query parameters are from and to, both numbers"))?;
     let head = head(&api, query.to).await?;
     if !(1..=head.size).contains(&query.from) {
         return Err(ApiError::Malformed(
-            "from is at least 1 and at most to, or the newest checkpoint's size",
+            "from must be at least 1 and at most to (by default, the size of the newest checkpoint)",
         ));
     }
     let asked = Asked::by(|asked| prove_tree(head.size, query.from, asked));
@@ -189,7 +191,7 @@ async fn hashes(api: &Shared, positions: &[u64]) -> Result<Hashes, ApiError> {
     let hashes: Hashes = api.pipeline.audit.tree_hashes(positions).await?.into_iter().collect();
     // One that is missing was taken away: the tree only grows.
     if hashes.read_hashes(positions).is_err() {
-        tracing::error!("hashes of the audit tree are missing in the database");
+        tracing::error!("audit tree hashes missing in the database");
         return Err(ApiError::Failed { row: None });
     }
     Ok(hashes)

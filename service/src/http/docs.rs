@@ -18,7 +18,7 @@ impl Text {
     }
 }
 
-/// This description.
+/// The OpenAPI description of this API.
 #[utoipa::path(
     get,
     path = "/openapi.json",

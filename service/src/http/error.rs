@@ -77,25 +77,25 @@ pub(super) enum ApiError {
 /// A problem document (RFC 9457).
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(super) struct Problem {
-    /// `urn:cxr:problem:` and a stable code.
+    /// `urn:cxr:problem:` followed by a stable code.
     #[serde(rename = "type")]
     #[schema(example = "urn:cxr:problem:rejected")]
     type_uri: String,
-    /// What the code means.
+    /// Short description of the error.
     title: &'static str,
-    /// The HTTP status.
+    /// HTTP status code.
     status: u16,
-    /// What was wrong, where, and what to do.
+    /// What is wrong and how to fix it.
     pub(super) detail: String,
-    /// Names the request in the service's log.
+    /// Identifies the request in the service's log.
     pub(super) request_id: String,
     /// Why the image was rejected: a stable code.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
-    /// Id of the audit row, where there is one.
+    /// Id of the audit row, if one was committed.
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<Uuid>,
-    /// Signed proof that the row was committed.
+    /// Signed proof that the audit row was committed.
     #[serde(skip_serializing_if = "Option::is_none")]
     receipt: Option<Receipt>,
     /// The readiness checks that failed.
@@ -108,7 +108,7 @@ pub(super) struct Problem {
 struct ProblemCheck {
     /// `model`, `database`, `schema`, `clock`, `keys` or `shutdown`.
     check: &'static str,
-    /// What is wrong and what to do.
+    /// What is wrong and how to fix it.
     cause: String,
 }
 
@@ -126,137 +126,125 @@ impl ApiError {
     pub(super) const fn kind(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::Malformed(_) | Self::Parameter { .. } | Self::Query { .. } => {
-                (StatusCode::BAD_REQUEST, "malformed_request", "The request cannot be read")
+                (StatusCode::BAD_REQUEST, "malformed_request", "Malformed request")
             }
-            Self::MissingToken => (StatusCode::UNAUTHORIZED, "unauthenticated", "A bearer token is required"),
-            Self::InvalidToken(_) => {
-                (StatusCode::UNAUTHORIZED, "unauthenticated", "The token is not accepted")
-            }
+            Self::MissingToken => (StatusCode::UNAUTHORIZED, "unauthenticated", "Bearer token required"),
+            Self::InvalidToken(_) => (StatusCode::UNAUTHORIZED, "unauthenticated", "Invalid bearer token"),
             Self::KeysUnavailable => {
-                (StatusCode::SERVICE_UNAVAILABLE, "keys_unavailable", "The token cannot be checked now")
+                (StatusCode::SERVICE_UNAVAILABLE, "keys_unavailable", "Token keys unavailable")
             }
-            Self::InsufficientScope(_) => {
-                (StatusCode::FORBIDDEN, "forbidden", "The token does not grant this")
-            }
+            Self::InsufficientScope(_) => (StatusCode::FORBIDDEN, "forbidden", "Insufficient scope"),
             Self::UnknownRoute | Self::OtherAddress { .. } => {
-                (StatusCode::NOT_FOUND, "not_found", "There is nothing at this path")
+                (StatusCode::NOT_FOUND, "not_found", "Not found")
             }
-            Self::PredictionNotFound => {
-                (StatusCode::NOT_FOUND, "not_found", "There is no prediction of this id")
-            }
-            Self::NotSequenced => {
-                (StatusCode::NOT_FOUND, "not_sequenced", "The row is not under a checkpoint of that size")
-            }
-            Self::NoCheckpoint => (StatusCode::NOT_FOUND, "no_checkpoint", "There is no such checkpoint"),
+            Self::PredictionNotFound => (StatusCode::NOT_FOUND, "not_found", "Prediction not found"),
+            Self::NotSequenced => (StatusCode::NOT_FOUND, "not_sequenced", "Row not in this checkpoint"),
+            Self::NoCheckpoint => (StatusCode::NOT_FOUND, "no_checkpoint", "Checkpoint not found"),
             Self::MethodNotAllowed { .. } => {
-                (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "The path does not take this method")
+                (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Method not allowed")
             }
             Self::BodyTimeout { .. } => {
-                (StatusCode::REQUEST_TIMEOUT, "request_timeout", "The body did not arrive in time")
+                (StatusCode::REQUEST_TIMEOUT, "request_timeout", "Request body timed out")
             }
             Self::BodyTooLarge { .. } => {
-                (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", "The image is too large")
+                (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", "Image too large")
             }
             Self::UnsupportedMediaType => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "Unsupported media type")
             }
             Self::Rejected { .. } | Self::RejectedBefore { .. } => {
-                (StatusCode::UNPROCESSABLE_ENTITY, "rejected", "The image is rejected")
+                (StatusCode::UNPROCESSABLE_ENTITY, "rejected", "Image rejected")
             }
-            Self::KeyUnderWay => {
-                (StatusCode::CONFLICT, "idempotency_key_under_way", "This key's request is under way")
+            Self::KeyUnderWay => (StatusCode::CONFLICT, "idempotency_key_under_way", "Request in progress"),
+            Self::KeyReused => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", "Idempotency key already used")
             }
-            Self::KeyReused => (
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "idempotency_key_reused",
-                "This key belongs to another request",
-            ),
             Self::ClientOverloaded | Self::TooFast(_) => {
-                (StatusCode::TOO_MANY_REQUESTS, "client_limit", "This client asks for too much")
+                (StatusCode::TOO_MANY_REQUESTS, "client_limit", "Rate limit exceeded")
             }
             Self::Overloaded => {
-                (StatusCode::TOO_MANY_REQUESTS, "too_many_requests", "Too many images at a time")
+                (StatusCode::TOO_MANY_REQUESTS, "too_many_requests", "Too many images in flight")
             }
-            Self::Late { .. } => (StatusCode::GATEWAY_TIMEOUT, "deadline_exceeded", "The deadline passed"),
-            Self::ReloadBusy => (StatusCode::CONFLICT, "reload_under_way", "Another reload is under way"),
-            Self::ReloadRefused { .. } => {
-                (StatusCode::UNPROCESSABLE_ENTITY, "model_refused", "The old model goes on")
-            }
-            Self::AnswerChanged => (
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "earlier_answer_changed",
-                "The earlier answer cannot be given again",
+            Self::Late { .. } => (StatusCode::GATEWAY_TIMEOUT, "deadline_exceeded", "Deadline exceeded"),
+            Self::ReloadBusy => (StatusCode::CONFLICT, "reload_under_way", "Reload in progress"),
+            Self::ReloadRefused { .. } => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "model_refused",
+                "Bundle rejected; the current model keeps serving",
             ),
-            Self::Failed { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something broke here"),
+            Self::AnswerChanged => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "earlier_answer_changed", "Stored answer changed")
+            }
+            Self::Failed { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
             Self::AuditUnavailable => {
-                (StatusCode::SERVICE_UNAVAILABLE, "audit_unavailable", "The audit log cannot be reached")
+                (StatusCode::SERVICE_UNAVAILABLE, "audit_unavailable", "Audit log unavailable")
             }
             Self::ModelUnavailable => {
-                (StatusCode::SERVICE_UNAVAILABLE, "model_unavailable", "The model does not execute")
+                (StatusCode::SERVICE_UNAVAILABLE, "model_unavailable", "Model unavailable")
             }
-            Self::NotReady(_) => (StatusCode::SERVICE_UNAVAILABLE, "not_ready", "The service is not ready"),
+            Self::NotReady(_) => (StatusCode::SERVICE_UNAVAILABLE, "not_ready", "Not ready"),
         }
     }
 
     fn detail(&self) -> String {
         match self {
             Self::Malformed(what) => (*what).to_owned(),
-            Self::Parameter { parameter, takes } => format!("the query parameter {parameter} takes {takes}"),
-            Self::Query { parameters } => format!("the query takes {}, each once", parameters.join(", ")),
+            Self::Parameter { parameter, takes } => format!("the query parameter {parameter} must be {takes}"),
+            Self::Query { parameters } => format!("the query parameters are {}, each at most once", parameters.join(", ")),
             Self::MissingToken => "send exactly one header Authorization: Bearer <token>".into(),
-            Self::InvalidToken(error) => format!("{error}; get another token from your identity provider, or have it correct what it writes into tokens"),
-            Self::KeysUnavailable => "the identity provider's keys are not known at the moment; send the request again after the \
-                time in Retry-After"
+            Self::InvalidToken(error) => format!("{error}; get a new token, or ask the operator of the identity provider to correct its tokens"),
+            Self::KeysUnavailable => "the identity provider's keys are unavailable; retry after the time in Retry-After"
                 .into(),
             Self::InsufficientScope(scope) => format!("the token must grant the scope {}", scope.name()),
-            Self::OtherAddress { key } => format!("it is served on the other address of this service, {key}"),
+            Self::OtherAddress { key } => format!("this path is served on another address: see {key}"),
             Self::UnknownRoute => "see /openapi.json for the paths".into(),
-            Self::PredictionNotFound => "check the id; ids are given in answers and in problem documents".into(),
-            Self::NotSequenced => "the row is committed and gets its place within seconds; ask again after the time in \
-                Retry-After, or for a larger tree_size"
+            Self::PredictionNotFound => "use the id from an answer or a problem document".into(),
+            Self::NotSequenced => "the row is committed and enters the tree within seconds; retry after the time in \
+                Retry-After, or ask for a larger tree_size"
                 .into(),
-            Self::NoCheckpoint => "ask without a size for the newest checkpoint; a log without rows has none".into(),
-            Self::MethodNotAllowed { allow } => format!("the path takes {allow}"),
+            Self::NoCheckpoint => "omit the size to get the newest checkpoint; an empty log has none".into(),
+            Self::MethodNotAllowed { allow } => format!("this path supports {allow}"),
             Self::BodyTimeout { by_deadline: false } => {
-                "send the whole body without pauses, over a faster connection if need be".into()
+                "send the body without pauses, over a faster connection if necessary".into()
             }
             Self::BodyTimeout { by_deadline: true } => "the deadline passed while the body was arriving; send it without \
-                pauses, or allow more time in X-Request-Timeout-Ms"
+                pauses, or set a longer X-Request-Timeout-Ms"
                 .into(),
             Self::BodyTooLarge { limit_bytes } => {
-                format!("an image may have {limit_bytes} bytes; send it compressed, or as it was acquired")
+                format!("the limit is {limit_bytes} bytes; send the image compressed, or at the resolution it was acquired at")
             }
-            Self::UnsupportedMediaType => "send image/jpeg, image/png, image/tiff, application/octet-stream or no \
-                Content-Type (curl: -H 'Content-Type: image/jpeg'), or a form with the image in the part file; not compressed"
+            Self::UnsupportedMediaType => "use image/jpeg, image/png, image/tiff, application/octet-stream or no \
+                Content-Type (curl: -H 'Content-Type: image/jpeg'), or a form with the image in the part file; \
+                Content-Encoding must be identity or absent"
                 .into(),
             Self::Rejected { rejection, .. } => format!("{}; {}", rejection.found, rejection.advice),
             Self::RejectedBefore { detail, .. } => detail.clone(),
-            Self::KeyUnderWay => "the first request with this Idempotency-Key has no answer yet; send it again after the time in \
+            Self::KeyUnderWay => "the first request with this Idempotency-Key is still in progress; retry after the time in \
                 Retry-After"
                 .into(),
-            Self::KeyReused => "this Idempotency-Key was sent with other content; give each request a key of its own".into(),
-            Self::AnswerChanged => "the database does not hold the answer that was given under this Idempotency-Key, so nothing is \
-                repeated; report the request_id, and send the image under a new key for a new answer"
+            Self::KeyReused => "this Idempotency-Key was used with different content; use a new key for each request".into(),
+            Self::AnswerChanged => "the stored answer for this Idempotency-Key is missing or was changed, so it is not replayed; \
+                report the request_id, and send the image with a new key"
                 .into(),
-            Self::Overloaded => "all places are taken; send the image again after the time in Retry-After".into(),
-            Self::ClientOverloaded => "this client has as many images here as it may have at a time; send the next one when \
-                an answer has come"
+            Self::Overloaded => "all slots are in use; retry after the time in Retry-After".into(),
+            Self::ClientOverloaded => "this client has reached its limit of images in flight; send the next one after \
+                the next answer"
                 .into(),
             Self::TooFast(standing) => format!(
-                "this client may send {} requests in {} s; send the next one after the time in Retry-After",
+                "this client may send {} requests in {} s; retry after the time in Retry-After",
                 standing.burst,
                 standing.window.as_secs_f64().ceil()
             ),
-            Self::Late { .. } => "the model had not begun by the deadline; send the image again when there is less to \
-                do, or allow more time in X-Request-Timeout-Ms"
+            Self::Late { .. } => "the model had not started on the image by the deadline; retry when the service is less \
+                busy, or set a longer X-Request-Timeout-Ms"
                 .into(),
-            Self::ReloadBusy => "ask again when it has ended; GET /v1/model tells what serves".into(),
-            Self::ReloadRefused { cause } => format!("{cause}; repair the bundle and ask again"),
-            Self::Failed { .. } => "send the image again; if it fails again, report the request_id".into(),
+            Self::ReloadBusy => "retry when it has finished; GET /v1/model shows the current model".into(),
+            Self::ReloadRefused { cause } => format!("{cause}; fix the bundle and retry"),
+            Self::Failed { .. } => "retry; if it fails again, report the request_id".into(),
             Self::AuditUnavailable => {
-                "no answer is given that is not logged; send the image again after the time in Retry-After".into()
+                "the service answers only what it has recorded in the audit log; retry after the time in Retry-After".into()
             }
-            Self::ModelUnavailable => "the service is not ready; /readyz tells the cause".into(),
+            Self::ModelUnavailable => "the model cannot run; /readyz gives the cause".into(),
             Self::NotReady(checks) => {
                 checks.iter().map(|check| format!("{}: {}", check.check, check.cause)).collect::<Vec<_>>().join("; ")
             }
@@ -389,7 +377,7 @@ impl From<ReloadError> for ApiError {
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
-        tracing::error!(cause = chain(&error), "the audit log cannot be read");
+        tracing::error!(cause = chain(&error), "audit log unavailable");
         Self::AuditUnavailable
     }
 }

@@ -19,12 +19,9 @@ fn describe_operation(operation: &mut Operation) {
         let mut add = |name: &str, what: &str| {
             response.headers.insert(name.to_owned(), header(what).into());
         };
-        add("X-Request-Id", "Names the request in the service's log");
+        add("X-Request-Id", "Identifies the request in the service's log");
         if predicts && matches!(status.as_str(), "200" | "422") {
-            add(
-                "Idempotency-Replayed",
-                "`true` where this is the first answer of the Idempotency-Key, given again",
-            );
+            add("Idempotency-Replayed", "`true` if this is the stored first answer for the Idempotency-Key");
         }
         match status.as_str() {
             "200" if predicts => {
@@ -35,7 +32,7 @@ fn describe_operation(operation: &mut Operation) {
             }
             "401" | "403" => add("WWW-Authenticate", "What is wrong with the token (RFC 6750)"),
             "409" | "429" | "503" | "504" => {
-                add("Retry-After", "Seconds after which to send the request again");
+                add("Retry-After", "Seconds to wait before the next attempt");
             }
             _ => {}
         }

@@ -10,14 +10,14 @@ use axum::response::IntoResponse;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// A short answer for probes.
+/// Result of a probe.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Health {
     /// `alive` or `ready`.
     status: &'static str,
 }
 
-/// Whether the process answers at all.
+/// Liveness probe: whether the process responds.
 #[utoipa::path(
     get,
     path = "/livez",
@@ -29,10 +29,10 @@ pub(super) async fn livez() -> Json<Health> {
     Json(Health { status: "alive" })
 }
 
-/// Whether requests should be sent here.
+/// Readiness probe: whether to send requests to this replica.
 ///
-/// Ready means: the model ran on the configured provider, the database answers and has the schema, and the service
-/// is not shutting down.
+/// Ready means that the model runs on the configured provider, the database responds and has the current schema, the clocks agree,
+/// the token keys are known, and the service is not shutting down.
 #[utoipa::path(
     get,
     path = "/readyz",
@@ -40,7 +40,7 @@ pub(super) async fn livez() -> Json<Health> {
     security(()),
     responses(
         (status = 200, description = "Ready", body = Health),
-        (status = 503, description = "Not ready; `checks` tells why", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Not ready; `checks` lists what failed", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn readyz(State(api): State<Shared>) -> Result<Json<Health>, ApiError> {
@@ -48,20 +48,20 @@ pub(super) async fn readyz(State(api): State<Shared>) -> Result<Json<Health>, Ap
     if failed.is_empty() { Ok(Json(Health { status: "ready" })) } else { Err(ApiError::NotReady(failed)) }
 }
 
-/// Metrics in Prometheus' text format.
+/// Metrics for Prometheus, in its text format.
 #[utoipa::path(
     get,
     path = "/metrics",
     tag = "operations",
     security(()),
-    responses((status = 200, description = "Metrics", body = String, content_type = "text/plain"))
+    responses((status = 200, description = "All metrics of this replica", body = String, content_type = "text/plain"))
 )]
 pub(super) async fn metrics(State(api): State<Shared>) -> Result<impl IntoResponse, ApiError> {
     let text = api.exposition.text(async {
         // The gauge `cxr_ready` must be true of now, whether or not anybody probes.
         api.readiness.failed_checks().await;
         api.metrics.exposition().map_err(|error| {
-            tracing::error!(cause = chain(&error), "metrics cannot be written");
+            tracing::error!(cause = chain(&error), "writing metrics failed");
             ApiError::Failed { row: None }
         })
     });

@@ -17,21 +17,21 @@ use uuid::Uuid;
 /// The year of the first one; what is written a little before the year 0 could not even be read back.
 const FIRST_RADIOGRAPH: i32 = 1895;
 
-/// The truth about an image.
+/// The label to record.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LabelStatement {
-    /// Whether the finding is there.
+    /// Ground truth: whether the finding is present.
     label: Truth,
-    /// Who or what found it.
+    /// Origin of the label.
     source: Source,
-    /// When it was found.
+    /// When the label was established (RFC 3339).
     #[serde(with = "time::serde::rfc3339")]
     #[schema(value_type = String, format = DateTime)]
     labelled_at: OffsetDateTime,
 }
 
-/// Whether the finding is there.
+/// Ground truth: whether the finding is present.
 #[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum Truth {
@@ -39,21 +39,21 @@ enum Truth {
     Negative,
 }
 
-/// Who or what found it: a closed list, so that nobody writes a name into it.
+/// Origin of the label. A closed list, so that it cannot hold a name.
 #[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum Source {
-    /// A radiologist looked at this image again.
+    /// A radiologist read the image again.
     Radiologist,
-    /// The report of the examination.
+    /// The radiology report.
     Report,
-    /// Several readers agreed.
+    /// A consensus of several readers.
     Consensus,
-    /// What became of the patient.
+    /// Clinical follow-up of the patient.
     FollowUp,
-    /// A laboratory.
+    /// A laboratory result.
     Laboratory,
-    /// Something else.
+    /// Any other source.
     Other,
 }
 
@@ -70,59 +70,59 @@ impl Source {
     }
 }
 
-/// A label as it is kept.
+/// A recorded label.
 #[derive(Debug, Serialize, ToSchema)]
 #[expect(clippy::struct_field_names, reason = "the names of the columns")]
 pub(super) struct Label {
-    /// Its id.
+    /// Id of the label.
     id: Uuid,
-    /// The image.
+    /// Id of the audit row that the label belongs to.
     prediction_id: Uuid,
     /// `positive` or `negative`.
     label: String,
-    /// Who or what found it.
+    /// Origin: `radiologist`, `report`, `consensus`, `follow_up`, `laboratory` or `other`.
     source: String,
-    /// When it was found.
+    /// When the label was established (RFC 3339).
     #[serde(with = "time::serde::rfc3339")]
     #[schema(value_type = String, format = DateTime)]
     labelled_at: OffsetDateTime,
-    /// When it was written down, on the database's clock.
+    /// When the label was recorded, by the database clock.
     #[serde(with = "time::serde::rfc3339")]
     #[schema(value_type = String, format = DateTime)]
     recorded_at: OffsetDateTime,
-    /// Subject of the token that said it.
+    /// The `sub` of the token that recorded it.
     actor: String,
 }
 
-/// Every label of an image.
+/// All labels of an image.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Labels {
-    /// The one that counts first: found last, and of two found at the same moment, written down last.
+    /// The current label first: the latest `labelled_at`, and if two are equal, the one recorded last.
     labels: Vec<Label>,
 }
 
-/// State the truth about an image.
+/// Record a label for an image.
 ///
-/// Repeating the latest statement is a no-op. Every other statement is added, and the one with the latest `labelled_at` takes effect;
-/// of equals, the one recorded last.
+/// Repeating the latest label is a no-op. Any other label is added, and the one with the latest `labelled_at` takes effect; if two
+/// are equal, the one recorded last.
 #[utoipa::path(
     post,
     path = "/v1/predictions/{id}/labels",
     operation_id = "createLabel",
     tag = "predictions",
-    params(("id" = Uuid, Path, description = "Id from an answer or a problem document")),
+    params(("id" = Uuid, Path, description = "Id of the audit row, from an answer or a problem document")),
     request_body = LabelStatement,
     security(("bearer" = ["label"])),
     responses(
-        (status = 200, description = "It was said before", body = Label),
-        (status = 201, description = "It is written down", body = Label),
-        (status = 400, description = "The id or the statement cannot be read", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No token, or one that is not accepted", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The token lacks the scope", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "No such row", body = Problem, content_type = "application/problem+json"),
-        (status = 408, description = "The body did not arrive in time", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "This client asks for too much", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The audit log is away", body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "Already recorded", body = Label),
+        (status = 201, description = "Recorded", body = Label),
+        (status = 400, description = "Malformed id or label", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "Missing or invalid token", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "Insufficient scope", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "Prediction not found", body = Problem, content_type = "application/problem+json"),
+        (status = 408, description = "Request body timed out", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Rate limit exceeded", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Audit log unavailable", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn create(
@@ -132,21 +132,21 @@ pub(super) async fn create(
     Path(id): Path<String>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let id = Uuid::parse_str(&id).map_err(|_| ApiError::Malformed("the id in the path is no UUID"))?;
+    let id = Uuid::parse_str(&id).map_err(|_| ApiError::Malformed("the id in the path is not a UUID"))?;
     let statement = Json::<LabelStatement>::from_request(request, &());
     let statement = tokio::time::timeout(api.body_timeout, statement).await;
     let statement = statement.map_err(|_| ApiError::BodyTimeout { by_deadline: false })?;
     let Json(statement) = statement.map_err(|_| {
         ApiError::Malformed(
-            "the body is a JSON object (application/json) with label (positive or negative), source (radiologist, report, \
+            "the body must be a JSON object (application/json) with label (positive or negative), source (radiologist, report, \
              consensus, follow_up, laboratory or other) and labelled_at (RFC 3339)",
         )
     })?;
     if statement.labelled_at > arrival.at + time::Duration::MINUTE {
-        return Err(ApiError::Malformed("labelled_at is to come"));
+        return Err(ApiError::Malformed("labelled_at is in the future"));
     }
     if statement.labelled_at.to_offset(UtcOffset::UTC).year() < FIRST_RADIOGRAPH {
-        return Err(ApiError::Malformed("labelled_at is before there were radiographs"));
+        return Err(ApiError::Malformed("labelled_at is before 1895, when there were no radiographs"));
     }
     api.pipeline.audit.find(id).await?.ok_or(ApiError::PredictionNotFound)?;
     let label = NewLabel {
@@ -165,21 +165,21 @@ pub(super) async fn create(
     Ok((status, Json(Label::from(label))).into_response())
 }
 
-/// Read the labels of an image.
+/// List the labels of an image.
 #[utoipa::path(
     get,
     path = "/v1/predictions/{id}/labels",
     operation_id = "getLabels",
     tag = "predictions",
-    params(("id" = Uuid, Path, description = "Id from an answer or a problem document")),
+    params(("id" = Uuid, Path, description = "Id of the audit row, from an answer or a problem document")),
     security(("bearer" = ["label"])),
     responses(
-        (status = 200, description = "The labels; that they were read is logged", body = Labels),
-        (status = 400, description = "The id is no UUID", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No token, or one that is not accepted", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The token lacks the scope", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "This client asks for too much", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The audit log is away", body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "The labels; the read is recorded", body = Labels),
+        (status = 400, description = "The id is not a UUID", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "Missing or invalid token", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "Insufficient scope", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Rate limit exceeded", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Audit log unavailable", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn list(
@@ -188,7 +188,7 @@ pub(super) async fn list(
     Extension(actor): Extension<Actor>,
     Path(id): Path<String>,
 ) -> Result<Json<Labels>, ApiError> {
-    let id = Uuid::parse_str(&id).map_err(|_| ApiError::Malformed("the id in the path is no UUID"))?;
+    let id = Uuid::parse_str(&id).map_err(|_| ApiError::Malformed("the id in the path is not a UUID"))?;
     let labels = api.pipeline.audit.labels(id).await?;
     let read = Read {
         request_id: arrival.request_id,

@@ -9,85 +9,85 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
-/// What serves.
+/// The current model.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ModelInfo {
     /// Name of the bundle.
     name: String,
-    /// Its version.
+    /// Version of the bundle.
     version: String,
-    /// SHA-256 of its manifest.
+    /// SHA-256 of the bundle's manifest.
     digest: String,
-    /// Id of the trusted key that signed it; absent where no key is configured.
+    /// Id of the trusted key that signed the bundle; null if no trusted key is configured.
     signed_by: Option<String>,
-    /// The variant that serves.
+    /// The variant in use, such as `fp32`.
     variant: String,
-    /// Architecture of the network.
+    /// Network architecture.
     architecture: String,
-    /// Class names: negative, positive.
+    /// Names of the negative and the positive class, in this order.
     labels: [String; 2],
-    /// Who and what the model is for.
+    /// Ages, views and modalities the model was released for.
     #[schema(value_type = Object)]
     intended_use: Value,
-    /// Positive from this probability on.
+    /// Operating point: an image with at least this probability is positive.
     threshold: f64,
-    /// The colour scale of heatmaps; null where the bundle has none and no heatmaps are given.
+    /// Colour scale of heatmaps; null if the bundle has none, in which case the service returns no heatmaps.
     #[schema(value_type = Option<Object>)]
     heatmap_scale: Option<Value>,
     /// How the threshold was chosen.
     #[schema(value_type = Object)]
     operating_point: Value,
-    /// The provider that executes the graph; null while none does.
+    /// Execution provider that runs the graph; null while the model cannot run.
     #[schema(example = "CPUExecutionProvider")]
     provider: Option<String>,
-    /// Nodes of the graph by provider, as ONNX Runtime assigned them; null while nothing executes.
+    /// Number of graph nodes that ONNX Runtime assigned to each provider; null while the model cannot run.
     assigned_nodes: Option<BTreeMap<String, usize>>,
-    /// Everything that can change the last bits of an output; null while nothing executes.
+    /// Execution fingerprint: everything that can change the last bits of an output. Null while the model cannot run.
     #[schema(value_type = Option<Object>)]
     execution: Option<Value>,
-    /// The same of the session for an image that nothing runs beside; null where there is none.
+    /// Execution fingerprint of the session for an image that runs alone; null if there is no such session.
     #[schema(value_type = Option<Object>)]
     execution_alone: Option<Value>,
-    /// A candidate that scores the same images and never answers.
+    /// Candidate that scores the same images in the background and never answers requests; absent if none is configured.
     #[serde(skip_serializing_if = "Option::is_none")]
     shadow: Option<ShadowInfo>,
-    /// Why the model does not execute.
+    /// Why the model cannot run; null if it can.
     unavailable: Option<String>,
-    /// What one upload may cost.
+    /// Limits of one upload.
     limits: Limits,
-    /// Measured figures by fold.
+    /// Measured performance by fold.
     #[schema(value_type = Object)]
     evaluation: Value,
-    /// Version of this service.
+    /// Version of the service.
     service_version: &'static str,
 }
 
-/// The candidate.
+/// A candidate in shadow mode.
 #[derive(Debug, Serialize, ToSchema)]
 struct ShadowInfo {
-    /// Name of its bundle.
+    /// Name of the candidate's bundle.
     name: String,
-    /// Its version.
+    /// Version of the candidate's bundle.
     version: String,
-    /// SHA-256 of its manifest.
+    /// SHA-256 of the bundle's manifest.
     digest: String,
-    /// Its variant.
+    /// The variant that scores.
     variant: String,
 }
 
-/// What one upload may cost.
+/// Limits of one upload.
 #[derive(Debug, Serialize, ToSchema)]
 #[expect(clippy::struct_field_names, reason = "the names of the configuration's keys")]
 struct Limits {
-    /// Largest encoded image.
+    /// Maximum size of an encoded image, in bytes.
     max_bytes: usize,
-    /// Largest width times height.
+    /// Maximum width times height.
     max_pixels: u64,
-    /// Most frames or pages.
+    /// Maximum number of frames or pages.
     max_frames: u32,
 }
 
-/// Describe the model that serves.
+/// Describe the current model.
 #[utoipa::path(
     get,
     path = "/v1/model",
@@ -95,8 +95,8 @@ struct Limits {
     tag = "model",
     security(("bearer" = [])),
     responses(
-        (status = 200, description = "The model", body = ModelInfo),
-        (status = 401, description = "No token, or one that is not accepted", body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "The current model", body = ModelInfo),
+        (status = 401, description = "Missing or invalid token", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn show(State(api): State<Shared>) -> Json<ModelInfo> {

@@ -24,7 +24,7 @@ pub(super) async fn read(
     limit_bytes: usize,
     mut stated: Stated,
 ) -> Result<(Bytes, Stated), ApiError> {
-    let boundary = |_| ApiError::Malformed("the Content-Type gives no usable multipart boundary");
+    let boundary = |_| ApiError::Malformed("the Content-Type has no usable multipart boundary");
     // The body comes limited, to more than statements may have.
     DefaultBodyLimit::disable().apply(&mut request);
     let reading = Reading::default();
@@ -45,7 +45,7 @@ pub(super) async fn read(
                 let bytes = bytes(part, limit_bytes, limit_bytes).await?;
                 if image.replace(bytes).is_some() {
                     return Err(ApiError::Malformed(
-                        "the form has two parts named file; send one image a request",
+                        "the form has two parts named file; send one image per request",
                     ));
                 }
                 continue;
@@ -54,9 +54,7 @@ pub(super) async fn read(
                 let text = text(bytes(part, MAX_TEXT_BYTES, limit_bytes).await?)?;
                 let Some(text) = filled(text) else { continue };
                 if stated.subject.replace(Secret::from(text.trim())).is_some() {
-                    return Err(ApiError::Malformed(
-                        "subject may be given once, in a part or in X-Subject-Id",
-                    ));
+                    return Err(ApiError::Malformed("give subject once, in a part or in X-Subject-Id"));
                 }
                 continue;
             }
@@ -65,24 +63,24 @@ pub(super) async fn read(
             "modality" => &mut stated.modality,
             _ => {
                 return Err(ApiError::Malformed(
-                    "the form may have the parts file, subject, age, view and modality only",
+                    "the form has an unknown part; use file, subject, age, view and modality",
                 ));
             }
         };
         let Some(text) = filled(text(bytes(part, MAX_TEXT_BYTES, limit_bytes).await?)?) else { continue };
         if field.replace(text).is_some() {
             return Err(ApiError::Malformed(
-                "age, view and modality may be given once, in a part or in the query",
+                "give age, view and modality once each, in a part or in the query",
             ));
         }
     }
-    let missing = ApiError::Malformed("the form has no part named file; put the image there");
+    let missing = ApiError::Malformed("the form has no part named file; send the image in that part");
     image.map(|image| (image, stated)).ok_or(missing)
 }
 
 fn text(bytes: Bytes) -> Result<String, ApiError> {
     String::from_utf8(bytes.into())
-        .map_err(|_| ApiError::Malformed("the parts subject, age, view and modality must be text in UTF-8"))
+        .map_err(|_| ApiError::Malformed("the parts subject, age, view and modality must be UTF-8 text"))
 }
 
 async fn bytes(mut part: Field<'_>, most: usize, limit_bytes: usize) -> Result<Bytes, ApiError> {
@@ -92,7 +90,7 @@ async fn bytes(mut part: Field<'_>, most: usize, limit_bytes: usize) -> Result<B
             return Err(if most == limit_bytes {
                 ApiError::BodyTooLarge { limit_bytes }
             } else {
-                ApiError::Malformed("the parts subject, age, view and modality may have 256 bytes")
+                ApiError::Malformed("the parts subject, age, view and modality are limited to 256 bytes each")
             });
         }
         read.extend_from_slice(&chunk);

@@ -28,49 +28,48 @@ use uuid::Uuid;
 /// The answer to one image.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Prediction {
-    /// Id of the audit row, which was committed before this answer left.
+    /// Id of the audit row, committed before this answer was sent.
     id: Uuid,
-    /// Names the request in the service's log.
+    /// Identifies the request in the service's log.
     request_id: String,
-    /// The class that the decision names; null when it is `refer`.
+    /// Predicted class; null if the decision is `refer`.
     #[schema(required = true, example = "PNEUMONIA")]
     class: Option<String>,
-    /// Calibrated probability of the positive class; null when the decision is `refer`.
+    /// Calibrated probability of the positive class; null if the decision is `refer`.
     #[schema(required = true, minimum = 0, maximum = 1)]
     probability: Option<f64>,
-    /// Probability of the class that the decision names; null when it is `refer`.
+    /// Calibrated probability of the predicted class; null if the decision is `refer`.
     #[schema(required = true, minimum = 0, maximum = 1)]
     confidence: Option<f64>,
-    /// `positive`, `negative`, or `refer`: the model does not apply to this image, and a radiologist reads it.
+    /// `positive`, `negative` or `refer`. With `refer` the model does not apply to this image, and a radiologist must read it.
     #[schema(example = "positive")]
     decision: String,
-    /// Whether a radiologist must look before anyone acts.
+    /// Whether a radiologist must review the image before anyone acts on the answer.
     review_required: bool,
-    /// The rule that led to the decision.
+    /// The rule that determined the decision.
     #[schema(example = "above_threshold")]
     reason: String,
-    /// Positive from this probability on.
+    /// Operating point: an image with at least this probability is positive.
     threshold: f64,
-    /// What the site states of all its patients in place of what was not stated of this image; absent where nothing of it was
-    /// used.
+    /// Site-wide patient data that replaced an age, view or modality missing from this image; absent if none was used.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>, example = json!({ "age_years": [1, 5], "views": ["AP"] }))]
     assumed: Option<Value>,
-    /// What answered.
+    /// The model that answered.
     model: AnsweringModel,
-    /// Signed proof that the row was committed.
+    /// Signed proof that the audit row was committed.
     receipt: Receipt,
-    /// Milliseconds by phase.
+    /// Duration of each phase in milliseconds.
     timings_ms: Timings,
-    /// With `explain=true`: a heatmap that lies over the original, as a PNG data URI, or null where it is withheld.
+    /// With `explain=true`: a heatmap to overlay on the original image, as a PNG data URI, or null if it is withheld.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, example = "data:image/png;base64,iVBORw0...")]
     heatmap: Option<Value>,
-    /// The heatmap's legend, to be shown beside it: colours, scale, and what they cannot show. A PNG data URI.
+    /// Legend to show next to the heatmap, with the colours, their scale and their limits; a PNG data URI.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "data:image/png;base64,iVBORw0...")]
     heatmap_legend: Option<String>,
-    /// Why the heatmap is null: `referred` (the answer names no class) or `no_scale` (the bundle has no colour scale).
+    /// Why the heatmap is null: `referred` (the decision is `refer`) or `no_scale` (the bundle has no colour scale).
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "referred")]
     heatmap_withheld: Option<String>,
@@ -81,39 +80,39 @@ pub(super) struct Prediction {
 struct AnsweringModel {
     /// Name of the bundle.
     name: String,
-    /// Its version.
+    /// Version of the bundle.
     version: String,
-    /// SHA-256 of its manifest, which lists every other digest.
+    /// SHA-256 of the bundle's manifest, which lists the digests of all other files.
     digest: String,
     /// The variant that ran.
     variant: String,
 }
 
-/// Milliseconds by phase.
+/// Duration of each phase in milliseconds.
 #[derive(Debug, Serialize, ToSchema)]
 struct Timings {
     /// From the request's head to the end of its body.
     admission: f64,
-    /// Decoding and the acceptance gate.
+    /// Decoding and validating the image.
     decode: f64,
-    /// Window, resize, contrast.
+    /// Windowing, resizing and contrast enhancement.
     preprocess: f64,
-    /// Waiting for the model.
+    /// Waiting for a session of the model.
     queue: f64,
-    /// Running the batch that the image was in.
+    /// Running the batch with this image.
     infer: f64,
-    /// Committing the audit row; absent in an answer that is given again.
+    /// Committing the audit row; absent in a replayed answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     audit: Option<f64>,
-    /// From the request's head to the answer; absent in an answer that is given again.
+    /// From the request's head to the answer; absent in a replayed answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     total: Option<f64>,
 }
 
 /// Predict one image.
 ///
-/// The body is the image itself (JPEG, PNG or TIFF, found from the content), or a form with the image in the part
-/// `file` and, if you like, the parts `age`, `view` and `modality`.
+/// The body is the image (JPEG, PNG or TIFF, detected from the content), or a form with the image in the part `file` and the
+/// optional parts `subject`, `age`, `view` and `modality`.
 #[utoipa::path(
     post,
     path = "/v1/predictions",
@@ -126,19 +125,19 @@ struct Timings {
     ),
     security(("bearer" = ["predict"])),
     responses(
-        (status = 200, description = "The answer; its audit row is committed", body = Prediction),
-        (status = 400, description = "The request cannot be read", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No token, or one that is not accepted", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The token lacks the scope", body = Problem, content_type = "application/problem+json"),
-        (status = 408, description = "The body did not arrive in time", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "A request with this Idempotency-Key is under way", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The image is too large", body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "The prediction; its audit row is committed", body = Prediction),
+        (status = 400, description = "Malformed request", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "Missing or invalid token", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "Insufficient scope", body = Problem, content_type = "application/problem+json"),
+        (status = 408, description = "Request body timed out", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "A request with this Idempotency-Key is in progress", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "Image too large", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "Unsupported media type", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "The image is rejected and its audit row committed; or the Idempotency-Key belongs to other content", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Too many images at a time", body = Problem, content_type = "application/problem+json"),
-        (status = 500, description = "Something broke", body = Problem, content_type = "application/problem+json"),
-        (status = 504, description = "The model had not begun by the deadline; the audit row is committed", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The audit log or the model is away", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "Image rejected, and its audit row committed; or the Idempotency-Key was used with different content", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Too many images in flight, or rate limit exceeded", body = Problem, content_type = "application/problem+json"),
+        (status = 500, description = "Internal error", body = Problem, content_type = "application/problem+json"),
+        (status = 504, description = "Deadline exceeded before the model started; the audit row is committed", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Audit log, model or token keys unavailable", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn create(
@@ -192,15 +191,15 @@ pub(super) async fn create(
     path = "/v1/predictions/{id}",
     operation_id = "getPrediction",
     tag = "predictions",
-    params(("id" = Uuid, Path, description = "Id from an answer or a problem document")),
+    params(("id" = Uuid, Path, description = "Id of the audit row, from an answer or a problem document")),
     security(("bearer" = ["audit:read"])),
     responses(
-        (status = 200, description = "The row; that it was read is logged", body = PredictionRecord),
-        (status = 400, description = "The id is no UUID", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No token, or one that is not accepted", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The token lacks the scope", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "No such row", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The audit log is away", body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "The audit row; the read is recorded", body = PredictionRecord),
+        (status = 400, description = "The id is not a UUID", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "Missing or invalid token", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "Insufficient scope", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "Prediction not found", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Audit log unavailable", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn find(
@@ -209,7 +208,7 @@ pub(super) async fn find(
     Extension(actor): Extension<Actor>,
     Path(id): Path<String>,
 ) -> Result<Json<PredictionRecord>, ApiError> {
-    let id = Uuid::parse_str(&id).map_err(|_| ApiError::Malformed("the id in the path is no UUID"))?;
+    let id = Uuid::parse_str(&id).map_err(|_| ApiError::Malformed("the id in the path is not a UUID"))?;
     let row = api.pipeline.audit.find_labelled(id).await?;
     let read = Read {
         request_id: arrival.request_id,
@@ -234,13 +233,13 @@ struct UploadForm {
     /// The image.
     #[schema(value_type = String, format = Binary)]
     file: Vec<u8>,
-    /// Identifier of the person, as in X-Subject-Id.
+    /// Identifier of the patient, as in X-Subject-Id.
     subject: Option<String>,
-    /// Age in years or as a DICOM age string.
+    /// Age in years (`7`, `0.5`) or as a DICOM age string (`045Y`, `006M`).
     age: Option<String>,
-    /// DICOM View Position.
+    /// DICOM View Position: `PA`, `AP`, `LL` or `RL`.
     view: Option<String>,
-    /// DICOM Modality.
+    /// DICOM Modality: `CR`, `DX` or `RG`.
     modality: Option<String>,
 }
 

@@ -6,20 +6,20 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-/// Signed proof that an audit row was committed: it covers the row until a checkpoint does.
+/// Signed proof that an audit row was committed. It protects the row until a checkpoint includes it.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(super) struct Receipt {
-    /// The row's leaf in the log's tree: SHA-256 of a zero byte, the id's 16 bytes and the SHA-256 of the row's canonical form, in base64
-    /// (encoding version 4; of the form alone before).
+    /// The row's leaf, in base64: SHA-256 of a zero byte, the 16 bytes of the id and the SHA-256 of the row's canonical form. Before
+    /// encoding version 4: SHA-256 of a zero byte and the canonical form.
     leaf_hash: String,
-    /// When it was signed.
+    /// When the receipt was signed.
     #[serde(with = "time::serde::rfc3339")]
     #[schema(value_type = String, format = DateTime)]
     signed_at: OffsetDateTime,
-    /// Id of the log's key.
+    /// Id of the log's signing key.
     #[schema(example = "5f3c9a01")]
     key_id: String,
-    /// All of this as a signed note (c2sp.org/signed-note).
+    /// The receipt as a signed note (c2sp.org/signed-note).
     note: String,
 }
 

@@ -7,110 +7,110 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-/// One audit row; the embedding's coordinates stay in the database.
+/// One audit row, without the coordinates of the embedding.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct PredictionRecord {
-    /// Id of the row.
+    /// Id of the audit row.
     id: Uuid,
-    /// Groups the images of one request.
+    /// The `X-Request-Id` of the request.
     request_id: String,
-    /// When the request began, on the service's clock.
+    /// When the request arrived, by the service's clock.
     #[serde(with = "time::serde::rfc3339")]
     #[schema(value_type = String, format = DateTime)]
     received_at: OffsetDateTime,
-    /// When the row was inserted, on the database's clock.
+    /// When the row was inserted, by the database clock.
     #[serde(with = "time::serde::rfc3339")]
     #[schema(value_type = String, format = DateTime)]
     recorded_at: OffsetDateTime,
-    /// Subject of the token.
+    /// The `sub` of the token.
     actor: String,
-    /// Site of the service.
+    /// The configured site of the service (`audit.site`).
     site: String,
-    /// Pseudonym of the person, in hexadecimal.
+    /// Pseudonym of the patient, in hexadecimal.
     subject: Option<String>,
-    /// How numbers and arrays of the row are to be read.
+    /// Version of the rules by which the row is encoded and signed.
     encoding_version: i16,
     /// `predicted`, `rejected`, `expired` or `failed`.
     outcome: String,
-    /// Why there is no prediction.
+    /// Why the row has no prediction; null if it has one.
     reason: Option<String>,
     /// HMAC-SHA256 of the upload under the site's key, in hexadecimal.
     input_digest: String,
-    /// Length of the upload.
+    /// Size of the upload in bytes.
     input_bytes: i64,
-    /// Container that was decoded.
+    /// File format of the image.
     format: Option<String>,
-    /// Columns.
+    /// Width of the upright image in pixels.
     width: Option<i32>,
-    /// Rows.
+    /// Height of the upright image in pixels.
     height: Option<i32>,
-    /// Bits that carry information.
+    /// Bits per sample that carry information.
     significant_bits: Option<i16>,
     /// Colour of the stored pixels.
     colour: Option<String>,
-    /// How the file says that its pixels are stored (EXIF, 1 to 8); width and height are of the upright image. Since version 5.
+    /// EXIF orientation in the file (1 to 8). Since encoding version 5.
     orientation: Option<i16>,
-    /// Stated age.
+    /// Age in years, from the request or the file.
     age_years: Option<f32>,
-    /// Stated projection.
+    /// View position, from the request or the file.
     view: Option<String>,
-    /// Stated modality.
+    /// Modality, from the request or the file.
     modality: Option<String>,
-    /// What the site states of its patients, as far as the decision relies on it: nobody stated it of this image.
+    /// Site-wide patient data the decision relied on because this image had none of its own.
     #[schema(value_type = Option<Object>)]
     assumed: Option<Value>,
-    /// How the statistics are defined.
+    /// Version of the definition of `image_statistics`.
     statistics_version: Option<i16>,
-    /// Statistics of the accepted image.
+    /// Pixel statistics of the validated image.
     #[schema(value_type = Option<Object>)]
     image_statistics: Option<Value>,
     /// Name of the bundle.
     model_name: Option<String>,
     /// Version of the bundle.
     model_version: Option<String>,
-    /// SHA-256 of its manifest.
+    /// SHA-256 of the bundle's manifest.
     bundle_digest: Option<String>,
     /// Variant that ran.
     variant: Option<String>,
-    /// Execution fingerprint.
+    /// Execution fingerprint: everything that can change the last bits of an output.
     #[schema(value_type = Option<Object>)]
     execution: Option<Value>,
-    /// SHA-256 of calibration, policy and intended use.
+    /// SHA-256 of the calibration, policy and intended use.
     policy_digest: Option<String>,
-    /// Raw output of the model.
+    /// Uncalibrated output of the model.
     logit: Option<f64>,
-    /// Calibrated probability of the positive class. The row of a referred image keeps it; the answer did not have it.
+    /// Calibrated probability of the positive class. The row has it even if the decision is `refer` and the answer had none.
     probability: Option<f64>,
-    /// Probability of the class on whose side of the threshold the image lies.
+    /// Calibrated probability of the class on this side of the threshold.
     confidence: Option<f64>,
-    /// Operating point in force.
+    /// Operating point: an image with at least this probability is positive.
     threshold: Option<f64>,
     /// `positive`, `negative` or `refer`.
     decision: Option<String>,
-    /// Whether a radiologist must look.
+    /// Whether the image requires review by a radiologist.
     review_required: Option<bool>,
-    /// The rule that led to the decision.
+    /// The rule that determined the decision.
     decision_reason: Option<String>,
-    /// Distance from the training data.
+    /// Out-of-distribution score: distance of the embedding from the training data.
     ood_score: Option<f64>,
-    /// Class activation map, row-major.
+    /// Class activation map, in row-major order.
     cam: Option<Vec<f32>>,
-    /// Its columns.
+    /// Columns of `cam`.
     cam_width: Option<i16>,
-    /// Its rows.
+    /// Rows of `cam`.
     cam_height: Option<i16>,
-    /// The bundle's colour scale for it: nothing is drawn below.
+    /// Lower end of the bundle's heatmap scale; lower values are transparent.
     heatmap_low: Option<f32>,
-    /// The last colour, from here on.
+    /// Upper end of the bundle's heatmap scale; higher values have the last colour.
     heatmap_high: Option<f32>,
-    /// Milliseconds by phase, up to the insert.
+    /// Duration of each phase up to the insert, in milliseconds.
     #[schema(value_type = Object)]
     timings: Value,
-    /// The label that counts, `positive` or `negative`. This and the next two are stated later and are not part of the signed row.
+    /// Current label, `positive` or `negative`. The three label fields are recorded later and are not part of the signed row.
     label: Option<String>,
-    /// Who or what found the label.
+    /// Origin of the current label.
     source: Option<String>,
-    /// When it was found.
+    /// When the current label was established.
     #[serde(with = "time::serde::rfc3339::option")]
     #[schema(value_type = Option<String>, format = DateTime)]
     labelled_at: Option<OffsetDateTime>,

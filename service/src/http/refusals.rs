@@ -21,11 +21,11 @@ fn describe_operation(operation: &mut Operation) {
         absent.or_insert_with(|| RefOr::T(problem(what)));
     };
     // A panic is caught and answered (http/observe.rs).
-    add("500", "Something broke here");
+    add("500", "Internal error");
     if of_a_client {
         // http/access.rs
-        add("429", "This client asks for too much");
-        add("503", "The keys that check tokens are not known");
+        add("429", "Rate limit exceeded");
+        add("503", "Token keys unavailable");
     }
 }
 

@@ -7,27 +7,27 @@ use axum::extract::{RawQuery, State};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// What serves after a reload.
+/// The current model after a reload.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ReloadReport {
-    /// Whether another model serves now; `false` where the directory holds what served already.
+    /// Whether the model changed; `false` if the directory holds the bundle that was already in use.
     swapped: bool,
-    /// Digest of the bundle that serves.
+    /// Digest of the current bundle.
     digest: String,
-    /// Its version.
+    /// Version of the current bundle.
     version: String,
-    /// Its variant.
+    /// Variant in use.
     variant: String,
-    /// Digest of the bundle that served before.
+    /// Digest of the previous bundle.
     previous_digest: String,
     /// Milliseconds from the request to the swap.
     took_ms: u64,
 }
 
-/// Take over the bundle in the configured directory.
+/// Load the bundle in the configured directory.
 ///
-/// It is verified, warmed up and proven on its golden outputs beside the old one and then swapped in; requests under way
-/// end with the model that they began with. Whatever is wrong with it, the old model goes on.
+/// The service verifies the bundle, warms it up and checks its golden outputs while the current model keeps serving, then swaps
+/// it in. Requests in flight finish with the model they started with. If any check fails, the current model keeps serving.
 #[utoipa::path(
     post,
     path = "/v1/model/reload",
@@ -35,12 +35,12 @@ pub(super) struct ReloadReport {
     tag = "model",
     security(("bearer" = ["admin"])),
     responses(
-        (status = 200, description = "What serves now", body = ReloadReport),
-        (status = 400, description = "There is a query", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No token, or one that is not accepted", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The token lacks the scope", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "Another reload is under way", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "The bundle is refused; the old model goes on", body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "The current model", body = ReloadReport),
+        (status = 400, description = "Query parameters are not allowed", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "Missing or invalid token", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "Insufficient scope", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "Reload in progress", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "Bundle rejected; the current model keeps serving", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn reload(
@@ -49,7 +49,7 @@ pub(super) async fn reload(
 ) -> Result<Json<ReloadReport>, ApiError> {
     if query.is_some_and(|query| !query.is_empty()) {
         return Err(ApiError::Malformed(
-            "a reload takes no query: the bundle is the one in service.model.bundle",
+            "a reload has no query parameters; it loads the bundle in service.model.bundle",
         ));
     }
     let done = api.reloader.reload().await?;

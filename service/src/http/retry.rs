@@ -25,8 +25,8 @@ pub(super) struct IdempotencyKey(pub(super) Option<Secret>);
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "describes the header in the API document")]
 pub(super) struct IdempotencyHeader {
-    /// Names the request: 1 to 255 visible ASCII characters, such as a UUID, with or without quotation marks. A retry with the
-    /// same key and the same content gets the first answer, with `Idempotency-Replayed: true`, as long as the service keeps it.
+    /// Identifies the request: 1 to 255 visible ASCII characters, such as a UUID, with or without quotation marks. A retry with the
+    /// same key and content returns the first answer, with `Idempotency-Replayed: true`, for as long as the service stores it.
     #[param(
         rename = "Idempotency-Key",
         min_length = 1,
@@ -46,8 +46,9 @@ impl FromRequestParts<Shared> for IdempotencyKey {
             Ok(Some(value)) => value.to_str().ok().and_then(key),
             Err(Twice) => None,
         };
-        let malformed =
-            ApiError::Malformed("Idempotency-Key may be given once: 1 to 255 visible ASCII characters");
+        let malformed = ApiError::Malformed(
+            "Idempotency-Key must occur at most once, with 1 to 255 visible ASCII characters",
+        );
         stated.map(|key| Self(Some(Secret::from(key)))).ok_or(malformed)
     }
 }

@@ -32,23 +32,23 @@ const CHUNK: usize = 500;
 /// Bytes of an input digest.
 const DIGEST_BYTES: usize = 32;
 
-/// What is asked for; every condition must hold.
+/// Filters; a row must match all of them.
 #[derive(Debug, Clone, Deserialize, Serialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct SearchQuery {
-    /// Received from then on (RFC 3339).
+    /// Only rows received at this time or later (RFC 3339).
     #[serde(default, with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
     #[param(value_type = Option<String>, format = DateTime)]
     from: Option<OffsetDateTime>,
-    /// Received before then (RFC 3339).
+    /// Only rows received before this time (RFC 3339).
     #[serde(default, with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
     #[param(value_type = Option<String>, format = DateTime)]
     to: Option<OffsetDateTime>,
-    /// Subject of the token that sent the image.
+    /// The `sub` of the token that sent the image.
     #[serde(skip_serializing_if = "Option::is_none")]
     actor: Option<String>,
-    /// Version of the model.
+    /// Version of the model's bundle.
     #[serde(skip_serializing_if = "Option::is_none")]
     model_version: Option<String>,
     /// SHA-256 of the bundle's manifest.
@@ -60,33 +60,33 @@ pub(super) struct SearchQuery {
     /// `positive`, `negative` or `refer`.
     #[serde(skip_serializing_if = "Option::is_none")]
     decision: Option<String>,
-    /// The rule that led to the decision, or why there is no prediction.
+    /// The rule that determined the decision, or why the row has no prediction.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
-    /// Whether a radiologist must look.
+    /// Whether the image requires review by a radiologist.
     #[serde(default, deserialize_with = "query::optional_switch", skip_serializing_if = "Option::is_none")]
     review_required: Option<bool>,
     /// HMAC-SHA256 of the upload under the site's key, in hexadecimal.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[param(pattern = "^[0-9a-fA-F]{64}$")]
     input_digest: Option<String>,
-    /// The request.
+    /// The `X-Request-Id` of the request that sent the image.
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<Uuid>,
-    /// The label that counts: `positive` or `negative`.
+    /// The current label: `positive` or `negative`.
     #[serde(skip_serializing_if = "Option::is_none")]
     label: Option<String>,
-    /// Only what a radiologist must look at and nobody has said anything of: the worklist.
+    /// Only images that require review and have no label: the worklist.
     #[serde(default, deserialize_with = "query::switch")]
     unreviewed: bool,
-    /// `next` of the page before.
+    /// `next` of the previous page.
     #[serde(skip_serializing_if = "Option::is_none")]
     cursor: Option<Uuid>,
-    /// Rows of a page, 1 to 1000.
+    /// Rows per page, 1 to 1000; 100 by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
-    /// `json` is a page; `ndjson`, `csv` and `fhir` (R4 `AuditEvent`, one a line) are everything, streamed.
+    /// `json` returns one page; `ndjson`, `csv` and `fhir` (R4 `AuditEvent`, one per line) stream all matching rows.
     #[serde(default)]
     #[param(inline)]
     format: Format,
@@ -107,7 +107,7 @@ const TAKES: query::Takes = &[
     ("request_id", "a UUID"),
     ("label", "a label"),
     ("unreviewed", "true or false"),
-    ("cursor", "next of the page before"),
+    ("cursor", "the value of next in the previous page"),
     ("limit", "a number from 1 to 1000"),
     ("format", "one of json, ndjson, csv, fhir"),
 ];
@@ -117,7 +117,7 @@ const OUTCOMES: [&str; 4] = ["predicted", "rejected", "expired", "failed"];
 /// Values of `label`.
 const LABELS: [&str; 2] = ["positive", "negative"];
 
-/// Form of the answer.
+/// Format of the answer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum Format {
@@ -128,19 +128,19 @@ enum Format {
     Fhir,
 }
 
-/// A page of the log, the newest row first.
+/// One page of audit rows, the newest first.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct PredictionPage {
-    /// Rows.
+    /// Audit rows.
     items: Vec<PredictionRecord>,
-    /// Give it as `cursor` for the next page; absent on the last one.
+    /// Value of `cursor` for the next page; absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<Uuid>,
 }
 
 /// Search the audit log.
 ///
-/// Rows come in the order of their ids, the newest first: a page never changes under new rows.
+/// Rows are ordered by id, the newest first, so new rows do not shift the pages that follow.
 #[utoipa::path(
     get,
     path = "/v1/predictions",
@@ -149,12 +149,12 @@ pub(super) struct PredictionPage {
     params(SearchQuery, SubjectHeader),
     security(("bearer" = ["audit:read"])),
     responses(
-        (status = 200, description = "The rows; that they were read is logged", content(
+        (status = 200, description = "The audit rows; the read is recorded", content(
             (PredictionPage = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"), (String = "application/fhir+ndjson"))),
-        (status = 400, description = "The query cannot be read", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No token, or one that is not accepted", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The token lacks the scope", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The audit log is away", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "Malformed query", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "Missing or invalid token", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "Insufficient scope", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Audit log unavailable", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn search(
@@ -241,11 +241,11 @@ impl SearchQuery {
         let texts = [&self.actor, &self.model_version, &self.bundle_digest];
         // The database takes neither, and could not have them in a row.
         if texts.into_iter().flatten().any(|text| text.contains('\0')) {
-            return Err(ApiError::Malformed("a text of the query holds a null character"));
+            return Err(ApiError::Malformed("a query value contains a null character"));
         }
         let moment = |at: Option<OffsetDateTime>| {
             let utc = at.map(|at| at.checked_to_offset(UtcOffset::UTC));
-            let beyond = ApiError::Malformed("from and to lie in the years 0 to 9999 of UTC");
+            let beyond = ApiError::Malformed("from and to must be in the years 0 to 9999 (UTC)");
             utc.map(|at| at.filter(|at| at.year() >= 0).ok_or(beyond)).transpose()
         };
         Ok(Filter {
@@ -283,7 +283,7 @@ fn streamed(api: Shared, filter: Filter, cursor: Option<Uuid>, format: Format) -
             let Some((before, begins)) = at else { return Ok(None) };
             let rows = api.pipeline.audit.list(&filter, Page { before, limit: CHUNK }).await;
             let rows = rows.inspect_err(|error| {
-                tracing::error!(cause = crate::telemetry::logs::chain(error), "an export was cut short");
+                tracing::error!(cause = crate::telemetry::logs::chain(error), "export aborted");
             })?;
             let next = rows.last().filter(|_| rows.len() == CHUNK).map(|last| (Some(last.row.id), false));
             let mut text = Vec::new();

@@ -184,7 +184,7 @@ impl Server {
                 self.connections.serve(stream, spoken, connection, over).await
             }
             Ok(Err(error)) => {
-                tracing::debug!(cause = chain(&error), "a TLS handshake failed");
+                tracing::debug!(cause = chain(&error), "TLS handshake failed");
                 Some(ConnectionEnd::Tls)
             }
             Err(_) => Some(ConnectionEnd::Tls),

@@ -22,8 +22,8 @@ pub(super) struct Subject(pub(super) Option<Secret>);
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "describes the header in the API document")]
 pub(super) struct SubjectHeader {
-    /// Identifier of the person, such as a medical record number with its issuer; 1 to 256 bytes. In a header because an address is
-    /// written down along the way. The service keeps a pseudonym of it, which erasing the subject makes unlinkable.
+    /// Identifier of the patient, such as a medical record number with its issuer; 1 to 256 bytes. It is a header because proxies log
+    /// URLs. The service stores only a pseudonym, which can no longer be linked to the patient after the subject is erased.
     #[param(rename = "X-Subject-Id", min_length = 1, max_length = 256)]
     subject: Option<String>,
 }
@@ -44,6 +44,6 @@ pub(super) fn stated(headers: &HeaderMap) -> Result<Option<Secret>, ApiError> {
         Err(Twice) => None,
     };
     let usable = text.filter(|text| (1..=LONGEST).contains(&text.len()));
-    let malformed = ApiError::Malformed("X-Subject-Id may be given once: 1 to 256 bytes in UTF-8");
+    let malformed = ApiError::Malformed("X-Subject-Id must occur at most once, with 1 to 256 bytes of UTF-8");
     usable.map(|text| Some(Secret::from(text))).ok_or(malformed)
 }

@@ -19,8 +19,8 @@ pub(super) struct RequestTimeout(pub(super) Duration);
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "describes the header in the API document")]
 pub(super) struct TimeoutHeader {
-    /// Milliseconds from the request's head by which the model must have begun; else the answer is 504. No more than the
-    /// service allows; what it allows by default where absent.
+    /// Milliseconds from the request's head within which the model must start on the image; otherwise the answer is 504. Capped at
+    /// the service's maximum; the service's default if absent.
     #[param(rename = "X-Request-Timeout-Ms", minimum = 1, example = 2000)]
     timeout_ms: Option<u64>,
 }
@@ -35,7 +35,7 @@ impl FromRequestParts<Shared> for RequestTimeout {
             Err(Twice) => None,
         };
         let milliseconds = stated.filter(|stated| *stated > 0).ok_or(ApiError::Malformed(
-            "X-Request-Timeout-Ms may be given once: a whole number of milliseconds, 1 or more",
+            "X-Request-Timeout-Ms must occur at most once, with a whole number of milliseconds, 1 or more",
         ))?;
         Ok(Self(Duration::from_millis(milliseconds).min(api.deadlines.longest)))
     }

@@ -98,12 +98,12 @@ impl Tls {
                     self.metrics.operations.certificate(self.key, expires);
                     let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
                     *current = (Arc::new(config), found);
-                    tracing::info!("the renewed certificate is in use");
+                    tracing::info!("TLS certificate reloaded");
                 }
                 Err(error) => {
                     tracing::error!(
                         cause = chain(&error),
-                        "the renewed certificate cannot be used, the old one goes on"
+                        "reloading the TLS certificate failed; keeping the current one"
                     );
                 }
             }

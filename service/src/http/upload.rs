@@ -34,7 +34,7 @@ pub(super) struct PredictionQuery {
     view: Option<String>,
     /// DICOM Modality: `CR`, `DX` or `RG`.
     modality: Option<String>,
-    /// Adds a heatmap to the answer; `1`, `yes` and any case are taken too.
+    /// Adds a heatmap to the answer. `1`, `yes` and `on` mean `true`; case does not matter.
     #[serde(deserialize_with = "query::switch")]
     explain: bool,
 }
@@ -106,7 +106,7 @@ async fn raw(request: Request, declared: Option<u64>, limit_bytes: usize) -> Res
             Err(error) if over_limit(&error) => return Err(ApiError::BodyTooLarge { limit_bytes }),
             Err(_) => {
                 return Err(ApiError::Malformed(
-                    "the body ended before its Content-Length, or its chunks are malformed",
+                    "the body ended before Content-Length or the last chunk, or a chunk is malformed",
                 ));
             }
         }

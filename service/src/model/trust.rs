@@ -31,7 +31,7 @@ pub enum TrustError {
         source: spki::Error,
     },
     /// The development key, where it must not be trusted.
-    #[error("{} is the development key, with which everybody can sign; the production profile refuses it", path.display())]
+    #[error("{} is the development key, with which anyone can sign; the production profile refuses it", path.display())]
     DevelopmentKey {
         /// The file.
         path: PathBuf,

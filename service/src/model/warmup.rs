@@ -35,7 +35,7 @@ pub enum WarmupError {
         file: String,
     },
     /// The session computes something else than the trainer did.
-    #[error("{file}: the model gives the logit {found}, the bundle promises {expected} within {tolerance}")]
+    #[error("{file}: the model's logit is {found}, but the bundle states {expected} within {tolerance}")]
     Differs {
         /// File inside the bundle.
         file: String,
@@ -47,7 +47,7 @@ pub enum WarmupError {
         tolerance: f32,
     },
     /// The embedding does not fit the reference of the bundle.
-    #[error("reference.json does not fit the model")]
+    #[error("reference.json does not match the model")]
     Embedding(#[from] cxr::embedding::EmbeddingMismatch),
     /// The session cannot run.
     #[error("{file}: the model cannot be run on the golden input")]

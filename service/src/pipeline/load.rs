@@ -15,7 +15,7 @@ impl Pipeline {
             return Err(Stop::Rejected(Rejection::new(
                 RejectReason::TooManyPixels,
                 format!(
-                    "decoding needs up to {} MiB, this service has {} MiB for it",
+                    "decoding needs up to {} MiB, but this service has {} MiB for it",
                     bytes >> 20,
                     most >> 20
                 ),

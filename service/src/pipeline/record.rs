@@ -19,14 +19,14 @@ pub(super) fn log_failure(case: &Case, stop: &Stop) {
     let request_id = &case.request_id;
     match stop {
         Stop::Failed(failure) => {
-            tracing::error!(request_id, id = %case.id, cause = chain(failure), "examination failed");
+            tracing::error!(request_id, id = %case.id, cause = chain(failure), "image processing failed");
         }
         Stop::Dropped(why) => {
-            tracing::info!(request_id, id = %case.id, cause = why.code(), "dropped before the model ran");
+            tracing::info!(request_id, id = %case.id, cause = why.code(), "image dropped before inference");
         }
         // The panic hook has logged where; this line says whose image it was.
         Stop::Rejected(rejection) if rejection.reason == RejectReason::DecoderFailed => {
-            tracing::error!(request_id, id = %case.id, cause = rejection.found, "a decoder failed; the image is refused");
+            tracing::error!(request_id, id = %case.id, cause = rejection.found, "decoder failed; image rejected");
         }
         Stop::Rejected(_) => {}
     }
@@ -84,7 +84,7 @@ impl Pipeline {
                 return;
             }
             let (request_id, cause) = (&case.request_id, chain(error));
-            tracing::error!(request_id, id = %case.id, cause, "audit row not committed, answer withheld");
+            tracing::error!(request_id, id = %case.id, cause, "audit row not committed; answer withheld");
         })?;
         let row = receipt.row();
         let timings = AnswerTimings {

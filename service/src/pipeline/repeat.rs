@@ -94,7 +94,7 @@ impl Pipeline {
         self.audit.again(key, earlier).await.inspect_err(|error| {
             if matches!(error, RecordError::Changed(_)) {
                 let (request_id, id) = (&case.request_id, earlier.prediction_id);
-                tracing::error!(request_id, %id, cause = chain(error), "a retry is not answered");
+                tracing::error!(request_id, %id, cause = chain(error), "stored answer does not verify; answer withheld");
                 self.metrics.database().answer_changed();
             }
         })

@@ -36,20 +36,20 @@ pub struct Reloaded {
     pub took: Duration,
 }
 
-/// Why the old model goes on.
+/// Why the current model keeps serving.
 #[derive(Debug, thiserror::Error)]
 pub enum ReloadError {
     /// Another reload is under way.
-    #[error("another reload is under way")]
+    #[error("another reload is in progress")]
     Busy,
-    /// The candidate is refused.
-    #[error("the candidate is refused")]
+    /// The candidate was rejected.
+    #[error("the candidate was rejected")]
     Refused(#[from] LoadError),
-    /// The device does not execute the candidate.
-    #[error("the device does not execute the candidate: {0}")]
+    /// The device cannot run the candidate.
+    #[error("the device cannot run the candidate: {0}")]
     Device(String),
     /// The loading thread failed.
-    #[error("the candidate's loading broke off")]
+    #[error("loading the candidate was interrupted")]
     Lost,
 }
 
@@ -76,7 +76,7 @@ impl Reloader {
                 self.metrics.reloaded(if *swapped { ReloadResult::Swapped } else { ReloadResult::Unchanged });
             }
             Err(error) => {
-                tracing::error!(cause = chain(error), "the candidate is refused, the old model goes on");
+                tracing::error!(cause = chain(error), "candidate rejected; keeping the current model");
                 self.metrics.reloaded(ReloadResult::Refused);
             }
         }
@@ -87,9 +87,9 @@ impl Reloader {
     pub(crate) async fn at_hangup(self: Arc<Self>, mut hangup: Hangup) {
         loop {
             hangup.received().await;
-            tracing::info!("SIGHUP: reading the model, keys and certificates again");
+            tracing::info!("SIGHUP: reloading model, keys and certificates");
             if let Err(ReloadError::Busy) = self.reload().await {
-                tracing::warn!("another reload is under way; send SIGHUP again when it has ended");
+                tracing::warn!("a reload is already running; send SIGHUP again when it has finished");
             }
         }
     }

@@ -26,7 +26,7 @@ pub enum ConnectError {
     Failed(#[from] sqlx::Error),
     /// The server does not let this user in.
     #[error(
-        "{key}: the login was refused; correct user and password (the URL's file is read again at each refusal)"
+        "{key}: login refused; check user and password (the URL's file is read again after each refusal)"
     )]
     Login {
         /// The URL's key.
@@ -36,7 +36,7 @@ pub enum ConnectError {
         refusal: sqlx::Error,
     },
     /// Every server that answers is of the wrong kind.
-    #[error("{key}: {n} of its servers answered, and none is {wanted}")]
+    #[error("{key}: {n} servers answered, but none is {wanted}")]
     Target {
         /// The URL's key.
         key: &'static str,
@@ -47,7 +47,7 @@ pub enum ConnectError {
     },
     /// A setting is not in force.
     #[error(
-        "the database session has {name} = {found:?} and needs {expected:?}: a pooler or proxy in between drops or resets it"
+        "the database session has {name} = {found:?} and needs {expected:?}: a pooler or proxy drops or resets it"
     )]
     Setting {
         /// Its name.
@@ -59,7 +59,7 @@ pub enum ConnectError {
     },
     /// Two connections are one session, or one connection is several.
     #[error(
-        "a pooler gives this connection other connections' sessions (PgBouncer: pool_mode = transaction or statement): set \
+        "a pooler shares this connection's session with others (PgBouncer: pool_mode = transaction or statement): set \
          service.database.pooling to transaction, or use pool_mode = session"
     )]
     Shared,
@@ -239,7 +239,7 @@ impl Connector {
         // Whoever rewrites a file in place may be read in the middle.
         let Ok(newer) = Known::of(newer) else { return Ok(false) };
         *self.url.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(newer);
-        tracing::info!(key, "the login was refused; the file holds another URL, which is used from now on");
+        tracing::info!(key, "database login refused; using the new URL from the file");
         Ok(true)
     }
 

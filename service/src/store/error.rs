@@ -18,7 +18,7 @@ pub enum StoreError {
     Statement(#[from] sqlx::Error),
     /// The database changed another number of rows than it was told to, without an error.
     #[error(
-        "the database kept {kept} of {written} rows of the table {table}: a trigger or rule of the table swallows them"
+        "the database stored {kept} of {written} rows of the table {table}: a trigger or rule discards them"
     )]
     Rows {
         /// The table.
@@ -29,7 +29,7 @@ pub enum StoreError {
         kept: u64,
     },
     /// The row's time, by this process's clock, is far from the database's: nothing was written.
-    #[error("{0}: no row is written")]
+    #[error("{0}: no rows are written")]
     Clock(super::ClockDifference),
     /// No answer within `service.database.statement_timeout_ms`: it may still have taken effect.
     #[error("the database did not answer in time")]

@@ -46,7 +46,7 @@ fn words(refusal: &dyn DatabaseError) -> String {
         words.push_str(more);
     }
     if refusal.code().as_deref() == Some(NOT_ALLOWED) {
-        words.push_str("; docs/OPERATIONS.md says which user of the database each command wants");
+        words.push_str("; docs/OPERATIONS.md lists the database user for each command");
     }
     words
 }

@@ -68,7 +68,7 @@ impl Metrics {
         read_counter(
             &registry,
             "cxr_log_lines_dropped_total",
-            "Log lines that were not written: their reader is too slow or gone, or the disk is full.",
+            "Log lines dropped because their reader is too slow or gone, or the disk is full.",
             super::logs::lines_dropped,
         )?;
         let metrics = Self {
@@ -84,17 +84,17 @@ impl Metrics {
                 "Time from request head to response head.",
                 &["route", "method"],
             )?,
-            connections: gauge(&registry, "cxr_connections", "Connections that are open.")?,
+            connections: gauge(&registry, "cxr_connections", "Open connections.")?,
             connections_ended: counters(
                 &registry,
                 "cxr_connections_ended_total",
-                "Connections that the service ended by itself, by cause.",
+                "Connections closed by the service, by cause.",
                 &["cause"],
             )?,
             phase_duration: histograms(
                 &registry,
                 "cxr_phase_duration_seconds",
-                "Time of one prediction by phase.",
+                "Duration of a prediction by phase.",
                 &["phase"],
             )?,
             predictions: counters(
@@ -106,12 +106,12 @@ impl Metrics {
             repeats: counter(
                 &registry,
                 "cxr_repeated_answers_total",
-                "Retries that got the first answer of their idempotency key.",
+                "Retries answered with the replayed first answer of their idempotency key.",
             )?,
             rejections: counters(
                 &registry,
                 "cxr_rejections_total",
-                "Admitted images refused, by reason; each has its audit row.",
+                "Admitted images rejected, by reason; each has an audit row.",
                 &["reason"],
             )?,
             refusals: counters(
@@ -123,21 +123,21 @@ impl Metrics {
             dropped: counters(
                 &registry,
                 "cxr_dropped_total",
-                "Admitted images dropped before the model ran, by cause; each has its audit row.",
+                "Admitted images dropped before inference, by cause; each has an audit row.",
                 &["cause"],
             )?,
-            batch_size: histogram(&registry, "cxr_batch_size", "Images that ran together.", BATCH_BUCKETS)?,
-            waiting: gauge(&registry, "cxr_model_waiting", "Images that wait for a session.")?,
+            batch_size: histogram(&registry, "cxr_batch_size", "Images per batch.", BATCH_BUCKETS)?,
+            waiting: gauge(&registry, "cxr_model_waiting", "Images waiting for a session.")?,
             reloads: counters(
                 &registry,
                 "cxr_model_reloads_total",
-                "Attempts to take over another bundle, by result.",
+                "Model reloads, by result.",
                 &["result"],
             )?,
             shadow: counters(
                 &registry,
                 "cxr_shadow_total",
-                "Predictions offered to the candidate, by what became of them.",
+                "Predictions offered to the candidate, by result.",
                 &["result"],
             )?,
             shadow_difference: histogram(
@@ -146,7 +146,7 @@ impl Metrics {
                 "Absolute difference between the candidate's probability and the answer's.",
                 DIFFERENCE_BUCKETS,
             )?,
-            in_flight: gauge(&registry, "cxr_in_flight", "Admitted requests that are not answered yet.")?,
+            in_flight: gauge(&registry, "cxr_in_flight", "Admitted requests without an answer yet.")?,
             audit_failures: counter(
                 &registry,
                 "cxr_audit_failures_total",
@@ -155,53 +155,49 @@ impl Metrics {
             commit_rows: histogram(
                 &registry,
                 "cxr_audit_commit_rows",
-                "Audit rows that were committed together.",
+                "Audit rows per commit.",
                 BATCH_BUCKETS,
             )?,
-            tree_size: gauge(
-                &registry,
-                "cxr_audit_tree_size",
-                "Leaves of the audit tree, as the process that sequences it knows it.",
-            )?,
+            tree_size: gauge(&registry, "cxr_audit_tree_size", "Leaves of the audit tree, in the leader.")?,
             tree_anchored: gauge(
                 &registry,
                 "cxr_audit_tree_anchored_size",
-                "Leaves under the newest checkpoint that was written outside the database.",
+                "Leaves under the newest checkpoint outside the database.",
             )?,
             tree_broken: gauge(
                 &registry,
                 "cxr_audit_tree_broken",
-                "1 when the audit tree in the database does not go on from its signed or anchored checkpoint.",
+                "1 if the audit tree in the database does not continue its signed or anchored checkpoint.",
             )?,
             foreign_leaves: gauge(
                 &registry,
                 "cxr_audit_foreign_leaves",
-                "Leaves that wait in the database and that this service did not write.",
+                "Leaves in the database that this service did not write and does not sequence.",
             )?,
             sequencing: gauge(
                 &registry,
                 "cxr_audit_sequencing",
-                "1 in the process that sequences the audit tree.",
+                "1 in the leader, the process that sequences the audit tree.",
             )?,
             sequenced_after: histogram(
                 &registry,
                 "cxr_audit_sequenced_after_seconds",
-                "Age of the oldest row of a step when its leaf got its place in the tree.",
+                "Age of the oldest row of a step when it was sequenced.",
                 DURATION_BUCKETS_SECONDS,
             )?,
             model_info: gauges(
                 &registry,
                 "cxr_model_info",
-                "The model that serves; always 1.",
+                "The model being served; always 1.",
                 &["name", "version", "digest", "variant"],
             )?,
             execution_nodes: gauges(
                 &registry,
                 "cxr_execution_nodes",
-                "Graph nodes by the execution provider that runs them.",
+                "Graph nodes, by execution provider.",
                 &["provider"],
             )?,
-            ready: gauge(&registry, "cxr_ready", "1 when the last readiness check passed.")?,
+            ready: gauge(&registry, "cxr_ready", "1 if the last readiness check passed.")?,
             operations: Operations::new(&registry)?,
             database: DatabaseMetrics::new(&registry)?,
             registry,

@@ -9,13 +9,13 @@ use cxr_trainer::bench::{Plan, bench};
 pub(crate) struct Arguments {
     #[command(flatten)]
     common: Common,
-    /// Rounds, each of a block of full and a block of bare steps.
+    /// Rounds, each with a block of full steps and a block of bare steps.
     #[arg(long, default_value_t = 9)]
     rounds: usize,
-    /// Steps a block.
+    /// Steps per block.
     #[arg(long, default_value_t = 24)]
     steps: usize,
-    /// Images of the generated folder on which memory is measured; 0 leaves memory out.
+    /// Images in the generated folder for the memory measurement. 0: do not measure memory.
     #[arg(long, default_value_t = 25_000)]
     memory_images: usize,
 }

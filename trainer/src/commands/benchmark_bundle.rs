@@ -10,21 +10,21 @@ use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// mobilenetv2, mobilenetv2-expanded, densenet121, resnet50 or efficientnet-b0.
+    /// Architecture: mobilenetv2, mobilenetv2-expanded, densenet121, resnet50 or efficientnet-b0.
     #[arg(long, value_parser = architecture)]
     architecture: Architecture,
-    /// The bundle's folder; an older bundle for measuring speed in it is replaced.
+    /// Folder of the bundle. Replaces an older benchmark bundle.
     #[arg(long)]
     out: PathBuf,
     /// Seed of the weights.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Weights instead (safetensors): a backbone under torchvision's names, or a network of a run.
+    /// Use these weights (safetensors) instead: a backbone with torchvision's names, or a network of a run.
     #[arg(long)]
     weights: Option<PathBuf>,
     #[command(flatten)]
     making: MakingArguments,
-    /// A YAML file whose section `trainer` goes over the defaults; may be repeated, the later over the earlier.
+    /// YAML file whose section `trainer` overrides the defaults. Repeatable; later files override earlier ones.
     #[arg(long, value_name = "FILE")]
     config: Vec<PathBuf>,
 }
@@ -32,7 +32,7 @@ pub(crate) struct Arguments {
 fn architecture(name: &str) -> Result<Architecture> {
     let known = || Architecture::ALL.map(Architecture::name).join(", ");
     let found = Architecture::ALL.into_iter().find(|architecture| architecture.name() == name);
-    found.with_context(|| format!("there is no {name}; there are {}", known()))
+    found.with_context(|| format!("unknown architecture {name}; use one of {}", known()))
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {

@@ -16,7 +16,7 @@ pub(crate) struct Arguments {
     common: Common,
     #[command(flatten)]
     bundle: BundleArguments,
-    /// The originals; trainer.export.originals unless given.
+    /// Folder of the originals. Default: trainer.export.originals.
     #[arg(long)]
     originals: Option<PathBuf>,
 }
@@ -26,7 +26,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     let folder = arguments.bundle.bundle.or_else(|| config.export.directory.clone());
     let folder = folder.unwrap_or_else(|| arguments.common.run.join(BUNDLE));
     let originals = arguments.originals.or_else(|| config.export.originals.clone());
-    let originals = originals.context("--originals: say which folder holds the originals")?;
+    let originals = originals.context("--originals: name the folder of the originals")?;
     // Whoever measures a bundle on their own machine need not trust its maker's key; the digests are checked.
     let bundle = export::open(&folder, &Trust::Unsigned)?;
     let (_, variant) = bundle.variant(None)?;

@@ -14,35 +14,35 @@ use std::path::PathBuf;
 pub(crate) struct Arguments {
     #[command(flatten)]
     common: Common,
-    /// The images to measure on.
+    /// Images to evaluate.
     #[arg(long, value_enum, default_value = "test")]
     fold: Images,
-    /// Why the test split is looked at; goes into the ledger.
+    /// Reason for using the test fold, recorded in the ledger.
     #[arg(long)]
     reason: Option<String>,
-    /// Measures this bundle through ONNX Runtime instead of a run.
+    /// Measures this bundle with ONNX Runtime instead of a run.
     #[arg(long, requires = "onnxruntime")]
     bundle: Option<PathBuf>,
-    /// Where the figures of --bundle go, and its line of the ledger unless the configuration names a ledger;
-    /// without it runs/evaluate-NAME-DIGEST, and the ledger in runs.
+    /// Output folder for --bundle, and for its ledger unless the configuration names one.
+    /// Default: runs/evaluate-NAME-DIGEST, with the ledger in runs.
     #[arg(long, requires = "bundle")]
     output: Option<PathBuf>,
-    /// ONNX Runtime's shared library, for --bundle.
+    /// Path of ONNX Runtime's shared library, for --bundle.
     #[arg(long, env = "ORT_DYLIB_PATH")]
     onnxruntime: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Images {
-    /// The fold that trains; refused.
+    /// The training fold; refused.
     Train,
     /// The fold that chose the epoch.
     Select,
     /// The fold that fitted calibration and operating point.
     Calibrate,
-    /// The fold that tests: the data's own test split, or one that was drawn.
+    /// The test fold: the data's published test split, or one that was drawn.
     Test,
-    /// The set of trainer.evaluation.external.
+    /// The external set, trainer.evaluation.external.
     External,
 }
 
@@ -61,7 +61,7 @@ impl Images {
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
     let (fold, reason) = (arguments.fold.fold(), arguments.reason.as_deref());
     if let (Some(bundle), Some(library)) = (&arguments.bundle, &arguments.onnxruntime) {
-        let fold = fold.context("--bundle measures folds; --fold external wants a run")?;
+        let fold = fold.context("--fold external needs a run; --bundle supports the other folds")?;
         let config = arguments.common.config()?;
         let places = (bundle.as_path(), arguments.output.as_deref());
         return evaluate_bundle(&config, places, library, fold, reason).map(drop);

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 pub(crate) struct Arguments {
     #[command(flatten)]
     common: Common,
-    /// ONNX Runtime's shared library.
+    /// Path of ONNX Runtime's shared library.
     #[arg(long, env = "ORT_DYLIB_PATH")]
     onnxruntime: PathBuf,
 }

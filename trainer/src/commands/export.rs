@@ -18,10 +18,10 @@ pub(crate) struct Arguments {
     pub(crate) common: Common,
     #[command(flatten)]
     pub(crate) output: Output,
-    /// The technical report; becomes the bundle's REPORT.md.
+    /// Technical report to include as the bundle's REPORT.md.
     #[arg(long)]
     pub(crate) report: Option<PathBuf>,
-    /// Replaces the bundle of another run.
+    /// Allows replacing the bundle of another run.
     #[arg(long)]
     pub(crate) replace: bool,
 }
@@ -31,10 +31,10 @@ pub(crate) struct Arguments {
 pub(crate) struct Output {
     #[command(flatten)]
     bundle: BundleArguments,
-    /// Ed25519 private key, PKCS#8 PEM; trainer.export.signing_key unless given.
+    /// Ed25519 private key (PKCS#8 PEM). Default: trainer.export.signing_key.
     #[arg(long)]
     signing_key: Option<PathBuf>,
-    /// Raises this part of the version of the bundle that is in place; trainer.export.version unless given.
+    /// Increments this part of the existing bundle's version. Default: use trainer.export.version.
     #[arg(long, value_enum)]
     bump: Option<Bump>,
 }

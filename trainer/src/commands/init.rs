@@ -10,12 +10,12 @@ use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// The folder of radiographs: train|val|test / CLASS, CLASS, or any folders with a table that has labels.
+    /// Folder of radiographs: train|val|test / CLASS, CLASS, or any folders with a table that has labels.
     folder: PathBuf,
-    /// The configuration that is written.
+    /// Configuration file to write.
     #[arg(long, default_value = "cxr.yaml")]
     out: PathBuf,
-    /// Replaces the file.
+    /// Replaces an existing file.
     #[arg(long)]
     replace: bool,
     #[command(flatten)]

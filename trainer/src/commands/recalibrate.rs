@@ -10,26 +10,25 @@ use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// The bundle whose probabilities are to be mended; it stays as it is.
+    /// The bundle to recalibrate. It is not changed.
     #[arg(long)]
     bundle: PathBuf,
-    /// The log with its labels as the service gives it out: `cxr-service audit export`, or `GET /v1/predictions` with format=ndjson or
-    /// format=csv; - is standard input. A table of your own needs the columns `logit` and `label`, and where known the others under
-    /// the log's names.
+    /// Labelled log from the service, or - for standard input: `cxr-service audit export`, or `GET /v1/predictions` with
+    /// format=ndjson or format=csv. A table of your own needs the columns `logit` and `label`; name any others as the log does.
     #[arg(long)]
     labels: PathBuf,
-    /// The new bundle's folder.
+    /// Folder of the new bundle.
     #[arg(long)]
     out: PathBuf,
-    /// The new bundle's version; the next minor one unless given.
+    /// Version of the new bundle. Default: the next minor version.
     #[arg(long)]
     version: Option<String>,
     #[command(flatten)]
     making: MakingArguments,
-    /// A YAML file whose section `trainer` goes over the defaults; may be repeated, the later over the earlier.
+    /// YAML file whose section `trainer` overrides the defaults. Repeatable; later files override earlier ones.
     #[arg(long, value_name = "FILE")]
     config: Vec<PathBuf>,
-    /// Writes the bundle although labels are too few or the new calibration is not shown to be better; its card says so.
+    /// Writes the bundle even if there are too few labels or no evidence that the new calibration is better; its card says so.
     #[arg(long)]
     force: bool,
 }

@@ -9,18 +9,18 @@ use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// The bundle's folder.
+    /// Folder of the bundle.
     bundle: PathBuf,
-    /// The run directory that it is registered under; one of its own unless given.
+    /// Run directory to register it under. Default: a new one.
     #[arg(long)]
     run: Option<PathBuf>,
-    /// A YAML file whose section `trainer` goes over the defaults; may be repeated, the later over the earlier.
+    /// YAML file whose section `trainer` overrides the defaults. Repeatable; later files override earlier ones.
     #[arg(long, value_name = "FILE")]
     config: Vec<PathBuf>,
-    /// Ed25519 public key, PEM: refuses a bundle that it did not sign.
+    /// Ed25519 public key (PEM). Refuses a bundle that this key did not sign.
     #[arg(long)]
     public_key: Option<PathBuf>,
-    /// ONNX Runtime's shared library. Without it the graph is read and not run.
+    /// Path of ONNX Runtime's shared library. Without it, the graph is read but not run.
     #[arg(long, env = "ORT_DYLIB_PATH")]
     onnxruntime: Option<PathBuf>,
 }

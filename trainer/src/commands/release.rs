@@ -17,7 +17,7 @@ pub(crate) struct Arguments {
 /// What a release needs that the verdict does not allow.
 #[derive(Debug, Args)]
 pub(crate) struct Reason {
-    /// Releases a network that is not shown to be fit, and says why; model card and report repeat it.
+    /// Releases a network that fails the gates, for this reason; model card and report state it.
     #[arg(long, value_name = "TEXT")]
     pub(crate) release_reason: Option<String>,
 }

@@ -16,10 +16,10 @@ pub(crate) struct Arguments {
     common: Common,
     #[command(flatten)]
     pub(crate) options: Options,
-    /// Writes no figures and links to none, as in a bundle.
+    /// Omits figures and links to them, as in a bundle.
     #[arg(long, conflicts_with = "without_images")]
     text_alone: bool,
-    /// Replaces the report of another run.
+    /// Allows replacing the report of another run.
     #[arg(long)]
     replace: bool,
 }
@@ -27,22 +27,22 @@ pub(crate) struct Arguments {
 /// Where the report goes, and what it holds besides the run.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Folder of REPORT.md and its figures; `report` in the run directory unless given.
+    /// Folder for REPORT.md and its figures. Default: `report` in the run directory.
     #[arg(long)]
     reports: Option<PathBuf>,
-    /// Leaves out the figures that show images of the dataset, so that the report can be passed on.
+    /// Omits figures that show images of the data set, so that the report can be shared.
     #[arg(long)]
     without_images: bool,
-    /// A study of `tune`.
+    /// Study of `tune` to include.
     #[arg(long)]
     study: Option<PathBuf>,
-    /// A run that was trained and evaluated on a re-split of all images (config/resplit.yaml).
+    /// Run on a re-split of all images (config/resplit.yaml) to include.
     #[arg(long)]
     resplit: Option<PathBuf>,
-    /// A folder with bench.json and bench-training.json.
+    /// Folder with bench.json and bench-training.json to include.
     #[arg(long)]
     bench: Option<PathBuf>,
-    /// A folder with a comparison from `robustness --compare`.
+    /// Folder with a comparison from `robustness --compare` to include.
     #[arg(long)]
     ablation: Option<PathBuf>,
 }
@@ -68,7 +68,7 @@ impl Options {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let folder = &arguments.common.run;
-    ensure!(folder.join("config.yaml").exists(), "{}: there is no such run", folder.display());
+    ensure!(folder.join("config.yaml").exists(), "{}: no such run", folder.display());
     let config = arguments.common.config()?;
     let run = RunDirectory::open(&arguments.common.run, &config)?;
     let trained = TrainedRun::open(&config, &run, arguments.common.device.open()?)?;

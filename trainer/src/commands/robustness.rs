@@ -15,22 +15,22 @@ use std::path::PathBuf;
 pub(crate) struct Arguments {
     #[command(flatten)]
     common: Common,
-    /// What to measure; everything unless given.
+    /// What to measure. Default: everything.
     #[arg(long, value_enum, value_delimiter = ',')]
     parts: Vec<Part>,
-    /// Severities of the corruptions, 1 to 5; trainer.robustness.severities unless given.
+    /// Severities of the corruptions, 1 to 5. Default: trainer.robustness.severities.
     #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u8).range(1..=i64::from(MAX_SEVERITY)))]
     severities: Vec<u8>,
-    /// Measures this bundle through ONNX Runtime instead of a run.
+    /// Measures this bundle with ONNX Runtime instead of a run.
     #[arg(long, requires = "onnxruntime", requires = "output")]
     bundle: Option<PathBuf>,
-    /// Where the results of --bundle go; those of a run go into its directory.
+    /// Output folder for --bundle. Results of a run go into its directory.
     #[arg(long, requires = "bundle")]
     output: Option<PathBuf>,
-    /// ONNX Runtime's shared library, for --bundle.
+    /// Path of ONNX Runtime's shared library, for --bundle.
     #[arg(long, env = "ORT_DYLIB_PATH")]
     onnxruntime: Option<PathBuf>,
-    /// Measures nothing and lists the results of these runs side by side, in --run too if it is there.
+    /// Compares the results of these runs (and of --run, if it exists) without measuring anything.
     #[arg(long, num_args = 1.., conflicts_with = "bundle")]
     compare: Vec<PathBuf>,
 }
@@ -50,7 +50,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     } else {
         arguments.severities
     };
-    ensure!(severities.is_sorted_by(|a, b| a < b), "--severities: {severities:?} do not rise");
+    ensure!(severities.is_sorted_by(|a, b| a < b), "--severities: {severities:?} must be in rising order");
     let mut subject = if let Some(bundle) = &arguments.bundle {
         let library = arguments.onnxruntime.as_deref().context("--bundle needs --onnxruntime")?;
         let output = arguments.output.as_deref().context("--bundle needs --output")?;

@@ -39,10 +39,10 @@ pub(crate) struct Arguments {
     output: export::Output,
     #[command(flatten)]
     reporting: reporting::Options,
-    /// Why the test split is looked at; goes into the ledger.
+    /// Reason for using the test fold, recorded in the ledger.
     #[arg(long, default_value = "evaluation of a complete run")]
     reason: String,
-    /// Replaces bundle and report of another run.
+    /// Allows replacing bundle and report of another run.
     #[arg(long)]
     replace: bool,
     #[command(flatten)]
@@ -78,7 +78,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
 
     step(1, "examine the data");
     eda(config, &index, run, opened.device)?;
-    step(2, "divide the data");
+    step(2, "split the data");
     split(config, &index, run)?;
     // Before a network is trained that could not be calibrated.
     let folds = Folds::frozen(&run.folds(), &index, config)?;
@@ -133,7 +133,7 @@ fn evaluations(trained: &TrainedRun, calibrated: &Calibrated, reason: &str) -> R
     }
     match &trained.config.evaluation.external {
         Some(external) if !external.root.is_dir() => {
-            say(format!("external set: not measured, {} is no folder", external.root.display()));
+            say(format!("external set: not measured, {} is not a folder", external.root.display()));
         }
         Some(_) if ExternalEvaluation::load(trained, calibrated)?.is_none() => {
             evaluate_external(trained, calibrated)?;

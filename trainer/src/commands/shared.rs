@@ -13,29 +13,29 @@ use tch::Device;
 
 #[derive(Debug, Args)]
 pub(crate) struct Common {
-    /// The run directory; created when missing, continued when not.
+    /// Run directory. Created if missing, otherwise continued.
     #[arg(long, default_value = "runs/default")]
     pub(crate) run: PathBuf,
-    /// A YAML file whose section `trainer` goes over the defaults; may be repeated, the later over the earlier. `init` writes one.
+    /// YAML file whose section `trainer` overrides the defaults. Repeatable; later files override earlier ones. `init` writes one.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Vec<PathBuf>,
-    /// The dataset, train|val|test / CLASS or CLASS; trainer.data.root unless given.
+    /// Data set: train|val|test / CLASS, or CLASS. Default: trainer.data.root.
     #[arg(long)]
     pub(crate) data: Option<PathBuf>,
-    /// Stands for ../shared/data in every path of the configuration.
+    /// Replaces ../shared/data in every path of the configuration.
     #[arg(long, env = "CXR_DATA_DIR")]
     pub(crate) data_dir: Option<PathBuf>,
-    /// cpu, cuda or cuda:N.
+    /// Device: cpu, cuda or cuda:N.
     #[arg(long, default_value = "cpu")]
     pub(crate) device: DeviceChoice,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct BundleArguments {
-    /// The bundle's folder; trainer.export.directory unless given, else the folder `bundle` in the run directory.
+    /// Folder of the bundle. Default: trainer.export.directory, or `bundle` in the run directory.
     #[arg(long)]
     pub(crate) bundle: Option<PathBuf>,
-    /// ONNX Runtime's shared library.
+    /// Path of ONNX Runtime's shared library.
     #[arg(long, env = "ORT_DYLIB_PATH")]
     pub(crate) onnxruntime: PathBuf,
 }
@@ -43,10 +43,10 @@ pub(crate) struct BundleArguments {
 /// What a command needs that makes a bundle without a run.
 #[derive(Debug, Args)]
 pub(crate) struct MakingArguments {
-    /// ONNX Runtime's shared library.
+    /// Path of ONNX Runtime's shared library.
     #[arg(long, env = "ORT_DYLIB_PATH")]
     pub(crate) onnxruntime: PathBuf,
-    /// Ed25519 private key, PKCS#8 PEM; trainer.export.signing_key unless given.
+    /// Ed25519 private key (PKCS#8 PEM). Default: trainer.export.signing_key.
     #[arg(long)]
     signing_key: Option<PathBuf>,
 }
@@ -54,25 +54,25 @@ pub(crate) struct MakingArguments {
 /// What a command needs that measures a released bundle again and writes its next version.
 #[derive(Debug, Args)]
 pub(crate) struct RevisionArguments {
-    /// The bundle that is measured; replaced unless --out names another folder.
+    /// The bundle to measure. It is replaced unless --out names another folder.
     #[arg(long)]
     bundle: PathBuf,
-    /// The dataset that the bundle was trained with; trainer.data.root unless given.
+    /// Data set on which the bundle was trained. Default: trainer.data.root.
     #[arg(long)]
     data: Option<PathBuf>,
-    /// Stands for ../shared/data in every path of the configuration.
+    /// Replaces ../shared/data in every path of the configuration.
     #[arg(long, env = "CXR_DATA_DIR")]
     data_dir: Option<PathBuf>,
-    /// The new bundle's folder.
+    /// Folder of the new bundle.
     #[arg(long)]
     out: Option<PathBuf>,
-    /// The new bundle's version; the next minor one unless given.
+    /// Version of the new bundle. Default: the next minor version.
     #[arg(long)]
     version: Option<String>,
     #[command(flatten)]
     making: MakingArguments,
-    /// A YAML file whose section `trainer` goes over the defaults, the one that the bundle was trained with; may be repeated, the later
-    /// over the earlier.
+    /// YAML file whose section `trainer` overrides the defaults: the one the bundle was trained with. Repeatable; later files
+    /// override earlier ones.
     #[arg(long, value_name = "FILE")]
     config: Vec<PathBuf>,
 }

@@ -13,19 +13,19 @@ use std::path::PathBuf;
 pub(crate) struct Arguments {
     #[command(flatten)]
     common: Common,
-    /// Runs to take the mean of; --config is that of the first.
+    /// Runs to average. --config must be that of the first.
     #[arg(long, num_args = 1.., required_unless_present = "study", conflicts_with = "study")]
     from: Vec<PathBuf>,
-    /// Takes the trials of a study that reached its best trial's rung; --config is that of the study.
+    /// Averages the trials of this study that reached the best trial's rung. --config must be the study's.
     #[arg(long)]
     study: Option<PathBuf>,
-    /// Augmented copies of the select fold that are judged beside it.
+    /// Augmented copies of the select fold to evaluate in addition to it.
     #[arg(long, default_value_t = 0)]
     augmented_copies: usize,
-    /// Statistics of batch normalisation.
+    /// Batch normalisation statistics to use.
     #[arg(long, value_enum, default_value = "better")]
     statistics: Statistics,
-    /// Moves the result by this share towards the pretrained backbone.
+    /// Moves the result towards the pretrained backbone by this share.
     #[arg(long, value_name = "ALPHA")]
     towards_pretrained: Option<f64>,
 }

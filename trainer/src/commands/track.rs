@@ -12,14 +12,14 @@ use cxr_trainer::tracking::standing::Standing;
 pub(crate) struct Arguments {
     #[command(flatten)]
     common: Common,
-    /// Sends nothing.
+    /// Shows what the store has, and sends nothing.
     #[arg(long)]
     show: bool,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let (config, folder) = (arguments.common.config_without_data()?, &arguments.common.run);
-    ensure!(folder.is_dir(), "{}: there is no such run", folder.display());
+    ensure!(folder.is_dir(), "{}: no such run", folder.display());
     if !arguments.show {
         let mut tracker = if arguments.common.config.is_empty() {
             // The defaults are no run's configuration, so they are neither compared with it nor sent as its parameters.
@@ -37,13 +37,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let standing = Standing::read(&config.tracking, folder)?;
     standing.report();
     if arguments.common.config.is_empty() {
-        say(
-            "this is where the defaults send a run; --config FILE names the configuration that it was made with",
-        );
+        say("this is the default destination; if the run used a configuration, pass it with --config FILE");
     }
     ensure!(
         arguments.show || standing.n_waiting == 0,
-        "{} events wait: {} does not take them",
+        "{} events not sent: {} does not accept them",
         standing.n_waiting,
         standing.target
     );

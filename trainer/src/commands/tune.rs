@@ -16,37 +16,37 @@ use std::process::Command;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// The study: a name, for a folder in runs/, or a folder. Created when missing, continued when not.
+    /// Study: a name (a folder in runs/) or a folder. Created if missing, otherwise continued.
     #[arg(long)]
     study: PathBuf,
-    /// Where workers meet: a folder that all of them see, or postgres://..; STUDY/store unless given.
+    /// Store shared by the workers: a folder that all can reach, or postgres://... Default: STUDY/store.
     #[arg(long, env = "CXR_TUNE_STORE", hide_env_values = true)]
     store: Option<String>,
-    /// Processes that train trials on this machine.
+    /// Worker processes on this machine.
     #[arg(long, default_value_t = 1)]
     workers: usize,
-    /// Processor time of all trials together; trainer.tune.budget_cpu_hours unless given.
+    /// CPU time for all trials together. Default: trainer.tune.budget_cpu_hours.
     #[arg(long)]
     budget_cpu_hours: Option<f64>,
-    /// Most trials; trainer.tune.max_trials unless given.
+    /// Largest number of trials. Default: trainer.tune.max_trials.
     #[arg(long)]
     max_trials: Option<usize>,
-    /// Only shows how the study stands.
+    /// Shows the state of the study and exits.
     #[arg(long)]
     status: bool,
-    /// Works alone and starts nobody: what --workers starts.
+    /// Runs as a worker of --workers.
     #[arg(long, hide = true)]
     worker: bool,
-    /// A YAML file whose section `trainer` goes over the defaults; may be repeated, the later over the earlier.
+    /// YAML file whose section `trainer` overrides the defaults. Repeatable; later files override earlier ones.
     #[arg(long, value_name = "FILE")]
     config: Vec<PathBuf>,
-    /// The dataset; trainer.data.root unless given.
+    /// Data set. Default: trainer.data.root.
     #[arg(long)]
     data: Option<PathBuf>,
-    /// Stands for ../shared/data in every path of the configuration.
+    /// Replaces ../shared/data in every path of the configuration.
     #[arg(long, env = "CXR_DATA_DIR")]
     data_dir: Option<PathBuf>,
-    /// cpu, cuda or cuda:N.
+    /// Device: cpu, cuda or cuda:N.
     #[arg(long, default_value = "cpu")]
     device: DeviceChoice,
 }
@@ -56,7 +56,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     let place = Place::of(arguments.store.as_deref(), study.path());
     if arguments.status {
         let kept = place.open()?.load()?;
-        let kept = kept.with_context(|| format!("{}: no study was begun", study.path().display()))?;
+        let kept = kept.with_context(|| format!("{}: no such study", study.path().display()))?;
         say(table(&kept));
         return Ok(());
     }
@@ -86,7 +86,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
 fn report(place: &Place, end: &Next) -> Result<()> {
     say(table(&place.open()?.load()?.context("the study is gone")?));
     if *end == Next::OutOfBudget {
-        say("the budget is used up: a larger --budget-cpu-hours goes on");
+        say("the budget is used up: continue with a larger --budget-cpu-hours");
     }
     Ok(())
 }

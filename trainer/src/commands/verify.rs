@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// The bundle's folder.
+    /// Folder of the bundle.
     bundle: PathBuf,
-    /// Ed25519 public key of whoever is trusted, PEM. Without it the signature is not checked.
+    /// Trusted Ed25519 public key (PEM). Without it, the signature is not checked.
     #[arg(long)]
     public_key: Option<PathBuf>,
-    /// ONNX Runtime's shared library. Without it the graph is read and not run.
+    /// Path of ONNX Runtime's shared library. Without it, the graph is read but not run.
     #[arg(long, env = "ORT_DYLIB_PATH")]
     onnxruntime: Option<PathBuf>,
 }
@@ -24,7 +24,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let key = arguments.public_key.as_deref().map(public_key).transpose()?;
     let table = verify(&arguments.bundle, key.as_ref(), arguments.onnxruntime.as_deref());
     table.report();
-    table.result().with_context(|| format!("{}: must not be used", arguments.bundle.display()))
+    table.result().with_context(|| format!("{}: do not use this bundle", arguments.bundle.display()))
 }
 
 /// Refuses a folder that is not there, and a run directory where its bundle is meant.
@@ -33,7 +33,7 @@ fn ensure_bundle(folder: &Path) -> Result<()> {
     let inside = folder.join(BUNDLE);
     ensure!(
         folder.join(MANIFEST).exists() || !inside.join(MANIFEST).is_file(),
-        "{}: is no bundle; did you mean {}?",
+        "{}: not a bundle; did you mean {}?",
         folder.display(),
         inside.display()
     );

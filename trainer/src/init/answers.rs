@@ -9,45 +9,45 @@ use std::path::PathBuf;
 /// Answers from the command line; what is not given is asked.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Answers {
-    /// What a class counts as, such as TUBERCULOSIS=exclude (negative, positive or exclude); may be repeated.
+    /// Meaning of a class folder: negative, positive or exclude, such as TUBERCULOSIS=exclude. Repeatable.
     #[arg(long = "class", value_name = "NAME=MEANING", value_parser = class)]
     pub classes: Vec<(String, Label)>,
-    /// Regular expression over the files' names whose first group is the patient.
+    /// Regular expression on file names; its first group is the patient.
     #[arg(long, value_name = "REGEX", group = "patients")]
     pub patient_pattern: Option<String>,
     /// CSV file with the columns file,patient[,label,sex,age,view,scanner,site,date].
     #[arg(long, value_name = "FILE", group = "patients")]
     pub table: Option<PathBuf>,
-    /// Each file is a patient of its own.
+    /// Treats each file as a patient.
     #[arg(long, group = "patients")]
     pub each_file_is_a_patient: bool,
-    /// Name of the data set, for card and report.
+    /// Name of the data set, for model card and report.
     #[arg(long, value_name = "TEXT")]
     pub name: Option<String>,
-    /// Who and what the model is for, in a sentence or two.
+    /// Intended use, in one or two sentences.
     #[arg(long, value_name = "TEXT")]
     pub intended_use: Option<String>,
-    /// Youngest and oldest age in years that it is for, such as 18-120.
+    /// Intended ages in years, such as 18-120.
     #[arg(long, value_name = "FROM-TO", value_parser = ages)]
     pub ages: Option<[f32; 2]>,
-    /// Projections that it is for: PA, AP, LL, RL.
+    /// Intended views: PA, AP, LL, RL.
     #[arg(long, value_name = "VIEW", value_delimiter = ',', value_parser = view)]
     pub views: Vec<View>,
-    /// Modalities that it is for: CR, DX, RG.
+    /// Intended modalities: CR, DX, RG.
     #[arg(long, value_name = "MODALITY", value_delimiter = ',', value_parser = modality)]
     pub modalities: Vec<Modality>,
     #[command(flatten)]
     pub provenance: Statements,
-    /// Weights that training begins with (safetensors); random ones unless given.
+    /// Initial weights (safetensors). Default: random.
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
-    /// Name of the bundle; made from the data set's name unless given.
+    /// Name of the bundle. Default: derived from the data set's name.
     #[arg(long, value_name = "NAME")]
     pub bundle_name: Option<String>,
-    /// Ed25519 private key that signs the bundle (PKCS#8 PEM). A file that is not there is made, with its public key beside it.
+    /// Ed25519 private key that signs the bundle (PKCS#8 PEM). Created with its public key if it does not exist.
     #[arg(long, value_name = "FILE")]
     pub signing_key: Option<PathBuf>,
-    /// File in which every look at the test fold is entered; one in the run directory unless given.
+    /// Ledger of evaluations on the test fold. Default: a file in the run directory.
     #[arg(long, value_name = "FILE")]
     pub ledger: Option<PathBuf>,
 }
@@ -58,28 +58,28 @@ pub struct Statements {
     /// Where the images come from.
     #[arg(long, value_name = "TEXT")]
     pub source: Option<String>,
-    /// Under which licence or agreement they are used.
+    /// Licence or agreement under which they are used.
     #[arg(long, value_name = "TEXT")]
     pub licence: Option<String>,
-    /// How they are cited.
+    /// Citation.
     #[arg(long, value_name = "TEXT")]
     pub citation: Option<String>,
     /// Who the patients are.
     #[arg(long, value_name = "TEXT")]
     pub population: Option<String>,
-    /// Where the images were made.
+    /// Where the images were acquired.
     #[arg(long, value_name = "TEXT")]
     pub institutions: Option<String>,
-    /// How they were made: projection, devices, conversion of the files.
+    /// Acquisition: projection, devices, conversion of the files.
     #[arg(long, value_name = "TEXT")]
     pub acquisition: Option<String>,
-    /// Who gave the labels, and how.
+    /// Who labelled the images, and how.
     #[arg(long, value_name = "TEXT")]
     pub label_method: Option<String>,
     /// Consent, ethics approval, anonymisation.
     #[arg(long, value_name = "TEXT")]
     pub consent_or_ethics: Option<String>,
-    /// Anything else that a reader must know.
+    /// Anything else readers must know.
     #[arg(long, value_name = "TEXT")]
     pub notes: Option<String>,
 }

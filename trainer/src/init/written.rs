@@ -18,37 +18,39 @@ pub(super) fn written(look: &Look, settled: &Settled, out: &Path, run: &str) -> 
     };
     format!(
         "\
-# Written by `cxr-trainer init`. It goes over the trainer's defaults (config/default.yaml of the repository lists every key).
+# Written by `cxr-trainer init`. Overrides the trainer's defaults; the repository's config/default.yaml lists every
+# key.
 #   cxr-trainer run --config {out} --run {run}
-# null reads as \"not stated\" in card and report: write what you know, and nothing else.
+# Model card and report show null as \"not stated\". Write only what you know.
 trainer:
   data:
     # {look}
     root: {root}
     name: {name}
-    # kaggle: train|val|test / CLASS, the test split stays what it is. flat: CLASS, all folds are drawn.
+    # kaggle: train|val|test / CLASS, and the published test split is kept. flat: CLASS, and every fold is drawn.
     layout: {layout}
     # negative, positive or exclude.
     classes:
 {classes}
-    # Who the patient of a file is, one of three: a regular expression over the file's path below its class folder whose first group is the
-    # patient, a CSV file with the columns file,patient[,label,sex,age,view,scanner,site,date], or each file is a patient of its own.
-    # None of them: the names have a known form.
+    # How to find the patient of a file. Set one of three: a regular expression on the path below the class
+    # folder whose first group is the patient; a CSV file with the columns
+    # file,patient[,label,sex,age,view,scanner,site,date]; or each file is a patient. None: file names follow a
+    # known naming scheme.
     patient_pattern: {pattern}
     table: {table}
     each_file_is_a_patient: {each_file}
   model:
-    # safetensors with weights of the backbone, under the names of model.architecture; null begins with random ones.
+    # safetensors file with the backbone's weights, named as in model.architecture. null: random initialisation.
     weights: {weights}
-  # Where the images are JPEG files of the model's size: their quality. null: they are not.
+  # JPEG quality, if the images are JPEG files of the model's size. null: they are not.
   stored_jpeg_quality: null
   calibration:
-    # A folder of images that are no chest radiograph; how many are recognised is measured.
+    # Folder of images that are not chest radiographs, to measure how many are recognised.
     ood_images: null
   evaluation:
-    # Every look at the test fold becomes a line of this file; null: of a file in the run directory.
+    # Ledger: each evaluation of the test fold appends a line. null: a file in the run directory.
     ledger: {ledger}
-    # A labelled set from another site:
+    # External test set, from another site:
     #   {{ root: elsewhere, name: \"..\", classes: {{ NORMAL: negative, PNEUMONIA: positive, OTHER: other }}, note: \"..\" }}
     external: null
   export:
@@ -56,16 +58,16 @@ trainer:
     version: 1.0.0
     # null: `bundle` in the run directory.
     directory: null
-    # Private: whoever has it signs in your name.
+    # Private key: anyone who has it can sign in your name.
     signing_key: {signing_key}
     intended_use:
       statement: {intended_use}
-      # Youngest and oldest age in years; null: not stated, and an image of any age gets an answer.
+      # Youngest and oldest age in years. null: not stated; images of any age get an answer.
       age_years: {ages}
-      # [] is not stated, and any projection or modality gets an answer.
+      # []: not stated; any projection or modality gets an answer.
       views: [{views}]
       modalities: [{modalities}]
-  # What only a person can state; card and report print it word for word.
+  # Facts that only a person can state. Card and report print them verbatim.
   provenance:
     source: {source}
     licence: {licence}

@@ -194,7 +194,7 @@ fn a_file_or_folder_that_is_not_the_one_meant_is_told_with_the_option_that_names
     std::fs::create_dir_all(&inside).unwrap();
     std::fs::copy(bundle.join("bundle.json"), inside.join("bundle.json")).unwrap();
     let printed = fail(trainer("verify").arg("runs/tb"));
-    assert!(printed.contains("runs/tb: is no bundle; did you mean runs/tb/bundle?"), "{printed}");
+    assert!(printed.contains("runs/tb: not a bundle; did you mean runs/tb/bundle?"), "{printed}");
     let printed = fail(trainer("verify").arg("runs/other"));
     assert!(printed.contains("runs/other: no such folder"), "{printed}");
 

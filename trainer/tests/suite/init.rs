@@ -89,7 +89,7 @@ fn options_make_a_configuration_that_runs_as_it_is() {
     assert_eq!(trainer_section["provenance"]["population"], "phantoms");
     assert!(trainer_section["provenance"]["source"].is_null(), "not stated, and never invented");
     assert_eq!(trainer_section["export"]["intended_use"]["views"][1], "AP");
-    assert!(file.contains("# Who the patient of a file is"), "{file}");
+    assert!(file.contains("# How to find the patient of a file."), "{file}");
     let printed = fail(&mut init());
     assert!(printed.contains("is there already"), "{printed}");
 

@@ -120,7 +120,7 @@ fn a_server_that_is_killed_loses_nothing_and_gets_nothing_twice() {
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success() && printed.contains("kept in"), "{printed}");
     let printed = fail(&mut workbench.command("track"));
-    assert!(printed.contains("events wait"), "{printed}");
+    assert!(printed.contains("events not sent"), "{printed}");
 
     let server = Server::start(&python, workbench.path(), port);
     let printed = succeed(&mut workbench.command("track"));

@@ -34,7 +34,7 @@ impl Frame {
         let (&[precision, h1, h0, w1, w0, n], rest) =
             body.split_first_chunk().ok_or_else(|| corrupt("the JPEG's frame header is too short"))?;
         if precision != 8 {
-            return Err(unsupported(format!("a JPEG with {precision} bits a sample")));
+            return Err(unsupported(format!("a JPEG with {precision} bits per sample")));
         }
         let (height, width) = (u16::from_be_bytes([h1, h0]), u16::from_be_bytes([w1, w0]));
         if height == 0 {
@@ -68,10 +68,10 @@ impl Frame {
         for (index, component) in self.components.iter().enumerate() {
             let (h, v) = component.sampling;
             if !(1..=4).contains(&h) || !(1..=4).contains(&v) || component.quantisation > 3 {
-                return Err(corrupt("the JPEG's frame header names a sampling or a table that cannot exist"));
+                return Err(corrupt("the JPEG's frame header has an invalid sampling factor or table"));
             }
             if self.components[..index].iter().any(|other| other.id == component.id) {
-                return Err(corrupt("two components of the JPEG have one identifier"));
+                return Err(corrupt("two components of the JPEG have the same identifier"));
             }
         }
         Ok(())
@@ -92,7 +92,7 @@ pub(super) fn coding(marker: u8) -> Rejection {
         0xC9 | 0xCA | 0xCC => "a JPEG with arithmetic coding",
         0xCB => "a lossless JPEG with arithmetic coding",
         0xF7 => "a JPEG-LS file",
-        _ => "a JPEG with an unknown kind of frame",
+        _ => "a JPEG with an unknown frame type",
     })
 }
 

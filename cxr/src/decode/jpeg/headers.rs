@@ -190,7 +190,7 @@ impl<'a> Walk<'a> {
                 // Fill bytes before a restart marker or the end.
                 Some(0xFF) => self.at += 1,
                 Some(1..=0xBF) => {
-                    return Err(corrupt("the JPEG's compressed data hold a marker that cannot exist"));
+                    return Err(corrupt("the JPEG's compressed data contain an invalid marker"));
                 }
                 Some(_) => return Ok(&self.bytes[start..self.at]),
             }

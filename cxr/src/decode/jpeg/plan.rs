@@ -68,10 +68,10 @@ fn is_rgb(headers: &Headers<'_>) -> bool {
 fn rgb(headers: &Headers<'_>) -> Result<Read, Rejection> {
     let largest = headers.frame.largest_sampling();
     if headers.frame.components.iter().any(|component| component.sampling != largest) {
-        return Err(unsupported("a JPEG in RGB with colours of different resolution"));
+        return Err(unsupported("a JPEG in RGB whose colours have different resolutions"));
     }
     if headers.scans[0].components.len() != 3 {
-        return Err(unsupported("a JPEG in RGB with a scan for each colour"));
+        return Err(unsupported("a JPEG in RGB with a separate scan for each colour"));
     }
     Ok(Read::Rgb)
 }
@@ -119,7 +119,7 @@ fn progressive(headers: &Headers<'_>) -> Result<(), Rejection> {
             let dc_missing = ac && next_bit[0] == UNSEEN;
             let band = next_bit.get_mut(first.into()..=last.into());
             let band = band.filter(|_| (dc || ac) && low < 14 && (high == 0 || high == low + 1));
-            let band = band.ok_or_else(|| corrupt("a scan of the JPEG codes bits that it cannot"))?;
+            let band = band.ok_or_else(|| corrupt("a scan of the JPEG has an invalid bit range"))?;
             if dc_missing || band.iter().any(|bit| *bit != expected) {
                 return Err(corrupt("the JPEG's scans code the same bits twice or out of order"));
             }
@@ -145,7 +145,7 @@ fn fits_in_mcu(headers: &Headers<'_>) -> Result<(), Rejection> {
             u32::from(h) * u32::from(v)
         };
         if scan.components.iter().map(blocks).sum::<u32>() > 10 {
-            return Err(corrupt("a scan of the JPEG holds more than 10 blocks a unit"));
+            return Err(corrupt("a scan of the JPEG has more than 10 blocks per MCU"));
         }
     }
     Ok(())

@@ -24,6 +24,6 @@ pub(super) fn check(info: &Info<'_>) -> Result<(), Rejection> {
 }
 
 fn refused(found: String) -> Rejection {
-    let advice = "save the image with the usual gamma (sRGB, or 0.45455), or without one";
+    let advice = "save the image as sRGB, with gamma 0.45455, or without gamma information";
     Rejection::new(RejectReason::UnsupportedPixelFormat, found, advice)
 }

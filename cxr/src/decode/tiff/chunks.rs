@@ -113,7 +113,7 @@ impl<'a> Chunks<'a> {
     fn place(&self, chunk: usize) -> Result<(usize, usize), Rejection> {
         let (Some(at), Some(length)) = (self.offsets.get(chunk), self.lengths.get(chunk)) else {
             return Err(corrupt(format!(
-                "the TIFF's directory does not say where {} {} lies",
+                "the TIFF's directory has no offset or length for {} {}",
                 self.name,
                 chunk + 1
             )));
@@ -148,9 +148,7 @@ impl<'a> Chunks<'a> {
             let (first, second) = (pair[0] as usize, pair[1] as usize);
             if self.place(first)?.1 > self.place(second)?.0 {
                 let (name, first, second) = (self.name, first + 1, second + 1);
-                return Err(corrupt(format!(
-                    "{name}s {first} and {second} of the TIFF share bytes of the file"
-                )));
+                return Err(corrupt(format!("{name}s {first} and {second} of the TIFF overlap")));
             }
         }
         Ok(())

@@ -73,7 +73,7 @@ impl<'a> File<'a> {
         let mut file = Self { bytes, big_endian: bytes.first() == Some(&b'M'), big: false };
         file.big = file.number(2, 2)? == 43;
         if file.big && (file.number(4, 2)?, file.number(6, 2)?) != (8, 0) {
-            return Err(corrupt("the BigTIFF header does not announce offsets of 8 bytes"));
+            return Err(corrupt("the BigTIFF header does not declare 8-byte offsets"));
         }
         let first = if file.big { file.number(8, 8)? } else { file.number(4, 4)? };
         Ok((file, first))
@@ -83,7 +83,7 @@ impl<'a> File<'a> {
         let (count_size, entry_size) = if self.big { (8, 20) } else { (2, 12) };
         let n_entries = self.number(at, count_size)?;
         if n_entries > MAX_ENTRIES {
-            return Err(corrupt(format!("a TIFF directory of {n_entries} entries")));
+            return Err(corrupt(format!("a TIFF directory with {n_entries} entries")));
         }
         let first = at + count_size as u64;
         let entries = self.slice(first, n_entries * entry_size)?;

@@ -168,7 +168,7 @@ fn colour(
         other => return Err(refuse::photometric(other)),
     };
     if n_channels < colour.n_channels() as u64 {
-        return Err(corrupt(format!("a TIFF of RGB colour with SamplesPerPixel {n_channels}")));
+        return Err(corrupt(format!("an RGB TIFF with SamplesPerPixel {n_channels}")));
     }
     if n_channels > MAX_CHANNELS as u64 {
         return Err(refuse::channels(n_channels));

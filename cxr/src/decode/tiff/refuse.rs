@@ -18,7 +18,7 @@ pub(super) fn compression(number: u64) -> Rejection {
         2 | 32771 => "CCITT modified Huffman",
         3 => "CCITT Group 3 fax",
         4 => "CCITT Group 4 fax",
-        5 => "old-style LZW, of before 1988,",
+        5 => "old-style LZW (before 1988)",
         6 => "old-style JPEG",
         7 => "JPEG",
         32766 => "NeXT",
@@ -93,5 +93,5 @@ pub(super) fn padding(width: u64, height: u64) -> Rejection {
 }
 
 pub(super) fn n_chunks(number: u64, name: &str) -> Rejection {
-    refused(format!("a TIFF of {number} {name}s"), "save the image in larger strips or tiles")
+    refused(format!("a TIFF with {number} {name}s"), "save the image in larger strips or tiles")
 }

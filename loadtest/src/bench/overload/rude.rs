@@ -10,16 +10,16 @@ use std::process::{Child, Command, Stdio};
 /// How long a generator waits for one answer, and for the last ones.
 const PATIENCE_S: u32 = 30;
 
-/// Which generators may be used.
+/// Options of the overload rounds.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Generators {
-    /// Rounds of the overload by a client without manners; 0 leaves it out.
+    /// Rounds of overload by a client that ignores refusals. 0: none.
     #[arg(long, default_value_t = 5)]
     overload_rounds: usize,
-    /// wrk (Debian's package of this name).
+    /// Path of wrk (Debian package wrk).
     #[arg(long, default_value = "wrk")]
     wrk: PathBuf,
-    /// oha (scripts/cargo-tool.sh oha 1.16.0); without it only wrk is used.
+    /// Path of oha (scripts/cargo-tool.sh oha 1.16.0). Default: use wrk only.
     #[arg(long)]
     oha: Option<PathBuf>,
 }

@@ -45,7 +45,7 @@ pub(super) fn inspect(directory: &Path) -> anyhow::Result<()> {
             writeln!(text, "  {name:<10} {}", figures(fold))?;
         }
     }
-    writeln!(text, "files ({}, all as bundle.json lists them)", manifest.files.len())?;
+    writeln!(text, "files ({}, all match bundle.json)", manifest.files.len())?;
     for (name, file) in &manifest.files {
         writeln!(text, "  {} {:>9} {name}", file.sha256, file.bytes)?;
     }
@@ -61,7 +61,7 @@ fn verdict(directory: &Path) -> String {
     let file: serde_json::Value = serde_json::from_slice(&file).unwrap_or_default();
     let verdict = file["verdict"].as_str().unwrap_or("cannot be read").replace('_', " ");
     match file["released_although"].as_str() {
-        Some(reason) => format!("{verdict}; released all the same, because: {reason}"),
+        Some(reason) => format!("{verdict}; released nevertheless, because: {reason}"),
         None => verdict,
     }
 }
@@ -70,14 +70,14 @@ fn verdict(directory: &Path) -> String {
 fn signature(directory: &Path) -> String {
     let Ok(file) = std::fs::read(directory.join(SIGNATURE)) else { return "none".into() };
     let Ok(BundleSignature { key_id, .. }) = serde_json::from_slice(&file) else {
-        return "not one of cxr".into();
+        return "not a cxr signature".into();
     };
     let whose = if development_key_id().as_ref() == Some(&key_id) {
         ", the development key: production refuses it"
     } else {
         ""
     };
-    format!("by key {key_id}{whose}; bundle verify --public-key checks it")
+    format!("by key {key_id}{whose}; not checked (bundle verify --public-key does)")
 }
 
 /// Whom and what it is for, beside the sentence that says so.

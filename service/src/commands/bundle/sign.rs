@@ -20,7 +20,7 @@ pub(super) fn new_key(out: &Path) -> anyhow::Result<()> {
     let private = private.to_pkcs8_pem(LineEnding::LF).map_err(|error| anyhow!("making a key: {error}"))?;
     let public = SigningKey::from_bytes(&seed).verifying_key().to_public_key_pem(LineEnding::LF);
     let public = public.map_err(|error| anyhow!("making a key: {error}"))?;
-    let failed = || format!("{}: cannot be written, or exists already", out.display());
+    let failed = || format!("{}: exists already or cannot be written", out.display());
     files::create_private(out, &private).with_context(failed)?;
     console::print(public.trim_end());
     Ok(())
@@ -42,9 +42,7 @@ pub(super) fn sign(key: &Path, directory: &Path) -> anyhow::Result<()> {
         key_id(&public)
     ));
     if is_development_key(&public) {
-        console::complain(
-            "this is the development key, which is public: the production profile refuses the bundle",
-        );
+        console::complain("this is the public development key: the production profile refuses the bundle");
     }
     Ok(())
 }
@@ -53,7 +51,7 @@ fn private_key(path: &Path) -> anyhow::Result<SigningKey> {
     let pem = std::fs::read_to_string(path).with_context(|| format!("{}: cannot be read", path.display()))?;
     let shown = path.display();
     if pem.contains("BEGIN PUBLIC KEY") {
-        bail!("{shown}: holds a public key; give the private one that belongs to it");
+        bail!("{shown}: is a public key; use the private key that belongs to it");
     }
     if pem.contains("BEGIN ENCRYPTED PRIVATE KEY") {
         bail!("{shown}: is encrypted; decrypt it first, with openssl pkey -in {shown} -out PLAIN.key");

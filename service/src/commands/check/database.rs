@@ -25,7 +25,7 @@ pub(super) async fn logins(config: &DatabaseConfig) -> Vec<Problem> {
 fn judged(key: &str, login: Login, strict: bool, found: Result<Rights, StoreError>) -> Vec<Problem> {
     let (role, other) = match login {
         Login::Writer | Login::Direct => ("cxr_writer", ""),
-        Login::Reader => ("cxr_auditor", ", or give such a user in database.reader_url"),
+        Login::Reader => ("cxr_auditor", ", or set a user with that role in database.reader_url"),
     };
     let Rights { user, schema, lacks, exceeds } = match found {
         Ok(rights) => rights,
@@ -33,13 +33,13 @@ fn judged(key: &str, login: Login, strict: bool, found: Result<Rights, StoreErro
             return vec![problem(key, &error, &format!("GRANT {role} TO this user{other}"))];
         }
         Err(error) => {
-            let advice = "correct host, database, user and password, and let this host connect (pg_hba.conf)";
+            let advice =
+                "check host, database, user and password, and that pg_hba.conf lets this host connect";
             return vec![problem(key, &error, advice)];
         }
     };
     if !matches!(schema, SchemaState::Current { .. }) {
-        let advice =
-            "the database's owner applies what is missing with cxr-service migrate, of this very version";
+        let advice = "run cxr-service migrate of this version as the database's owner";
         return vec![Problem::new(key, &schema.to_string(), advice)];
     }
     let mut problems = Vec::new();
@@ -50,7 +50,7 @@ fn judged(key: &str, login: Login, strict: bool, found: Result<Rights, StoreErro
     }
     if strict && !exceeds.is_empty() {
         let found = format!("the user {user} may {}", exceeds.join(", "));
-        let advice = format!("give a user with the role {role} and no more (docs/OPERATIONS.md)");
+        let advice = format!("use a user with only the role {role} (docs/OPERATIONS.md)");
         problems.push(Problem::new(key, &found, &advice));
     }
     problems

@@ -26,12 +26,11 @@ pub(super) fn keys(config: &AuthConfig) -> (Vec<Problem>, Vec<(String, Verifier)
             Ok(verifier) => verifiers.push((format!("auth.keys[{position}]"), verifier)),
             // The authorities are one file for all sources.
             Err(error @ KeyError::Client { .. }) => {
-                let advice =
-                    "give a readable file of certificates in PEM in auth.jwks.authorities_file, or null";
+                let advice = "set auth.jwks.authorities_file to a readable file of PEM certificates, or null";
                 problems.push(problem("auth.jwks", &error, advice));
             }
             Err(error) => {
-                let advice = "give the identity provider's public keys, readable for this user";
+                let advice = "provide the identity provider's public keys, readable by this user";
                 problems.push(problem(&format!("auth.keys[{position}]"), &error, advice));
             }
         }
@@ -45,8 +44,8 @@ pub(super) async fn published(verifiers: &[(String, Verifier)]) -> Vec<Problem> 
     let mut problems = Vec::new();
     for (key, verifier) in verifiers {
         if let Err(cause) = verifier.fetch_published().await {
-            let advice = "correct the URL, or let this host reach the identity provider; its certificate must be one that \
-                          auth.jwks.authorities_file or the system trusts";
+            let advice = "check the URL and that this host can reach the identity provider; auth.jwks.authorities_file or \
+                          the system must trust its certificate";
             problems.push(Problem::new(&format!("{key}.jwks_url"), &cause, advice));
         }
     }
@@ -63,17 +62,12 @@ pub(super) fn tls(config: &HttpConfig) -> Vec<Problem> {
         let section = key.trim_start_matches("service.");
         match certificate_expiry(key, files) {
             Err(error) => {
-                let advice = "give the certificate with those between it and its authority, and the private key that belongs to it, in PEM \
-                     and readable for this user";
+                let advice = "provide the certificate with its intermediates, and its private key, in PEM and readable by this user";
                 problems.push(problem(section, &error, advice));
             }
             Ok(expires) if expires <= SystemTime::now() => {
                 let found = "the certificate has expired: clients refuse it";
-                problems.push(Problem::new(
-                    &format!("{section}.certificate_file"),
-                    found,
-                    "give a renewed one",
-                ));
+                problems.push(Problem::new(&format!("{section}.certificate_file"), found, "renew it"));
             }
             Ok(_) => {}
         }
@@ -98,9 +92,9 @@ fn suits(intended: &IntendedUse, patients: &SitePatients) -> Result<(), Problem>
     if !patients.refers_all(intended) {
         return Ok(());
     }
-    let found = "the site's patients lie outside of the bundle's intended use, so every image that does not state its age, view and \
+    let found = "the site's patients are outside the bundle's intended use, so every image that does not state its age, view and \
                  modality is referred";
-    let advice = "state your own patients in service.patients, or serve a bundle that is for them: cxr-service bundle inspect shows \
+    let advice = "state your own patients in service.patients, or serve a bundle intended for them; cxr-service bundle inspect shows \
                   the intended use";
     Err(Problem::new("patients", found, advice))
 }
@@ -109,17 +103,17 @@ fn serves(key: &str, config: &ModelConfig) -> Result<Serving, Problem> {
     let serving = Serving::load(config, threads::COMPUTING, None).map_err(|error| {
         let advice = match &error {
             LoadError::Model(_) => {
-                "give a whole bundle in model.bundle, signed by a key of model.trusted_keys: cxr-service bundle sign signs one \
+                "set model.bundle to a complete bundle, signed by a key of model.trusted_keys; cxr-service bundle sign signs one \
                  (README, \"Run it\")"
             }
             LoadError::Golden(_) => {
-                "this host computes other numbers than the bundle states: use another variant or provider, or a bundle for this one"
+                "this host's results differ from the bundle's golden outputs: use another variant or provider, or a bundle made for this one"
             }
-            _ => "give ONNX Runtime in model.onnxruntime_library: scripts/onnxruntime.sh fetches the one that is tested",
+            _ => "set model.onnxruntime_library to ONNX Runtime; scripts/onnxruntime.sh fetches the tested version",
         };
         problem(key, &error, advice)
     })?;
-    let advice = "give a provider that this host has; docs/GPU.md says what a GPU needs";
+    let advice = "choose a provider that this host has; docs/GPU.md says what a GPU needs";
     match &serving.engine {
         Ok(_) => Ok(serving),
         Err(cause) => Err(Problem::new(key, cause, advice)),
@@ -137,7 +131,7 @@ pub(super) async fn outside(config: &AuditConfig) -> Vec<Problem> {
         if let Some(list) = &config.erasures
             && let Err(error) = list.all()
         {
-            let advice = "docs/AUDIT.md, \"Persons, and forgetting them\", says what it is";
+            let advice = "see docs/AUDIT.md, \"Subjects and erasure\"";
             problems.push(problem("audit.erasures_file", &error, advice));
         }
         problems
@@ -146,7 +140,7 @@ pub(super) async fn outside(config: &AuditConfig) -> Vec<Problem> {
         Ok(Ok(problems)) => problems,
         Ok(Err(error)) => vec![problem("audit", &error, "run check-config again")],
         Err(_) => {
-            let found = "the volume of the anchor or of the list does not answer";
+            let found = "the volume of the anchor or of the list does not respond";
             vec![Problem::new("audit.anchor.directory", found, "repair the volume")]
         }
     }
@@ -156,11 +150,11 @@ pub(super) async fn outside(config: &AuditConfig) -> Vec<Problem> {
 fn anchored(anchor: &Anchor, signing_key: &Secret) -> Option<Problem> {
     let key = "audit.anchor.directory";
     if let Err(error) = anchor.check() {
-        let advice = "mount its volume, or make a folder that the service's user may write to and the database's administrators may not";
+        let advice = "mount its volume, or create a folder that the service's user can write to and the database's administrators cannot";
         return Some(problem(key, &error, advice));
     }
     // The configuration has parsed the key.
     let verifier = LogKey::parse(signing_key).ok()?.verifier().ok()?;
-    let advice = "give the folder of this log, or the signing key that belongs to it (audit.signing_key)";
+    let advice = "use the folder of this log, or the signing key that belongs to it (audit.signing_key)";
     anchor.newest(&verifier).err().map(|error| problem(key, &error, advice))
 }

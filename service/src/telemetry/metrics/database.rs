@@ -20,7 +20,7 @@ impl DatabaseMetrics {
             changed_answers: counter(
                 registry,
                 "cxr_changed_answers_total",
-                "Retries refused because the database does not hold what was answered.",
+                "Retries refused because the stored answer was changed.",
             )?,
         })
     }

@@ -27,7 +27,7 @@ pub struct Operations {
 
 impl Operations {
     pub(super) fn new(registry: &Registry) -> Declared<Self> {
-        let build = gauges(registry, "cxr_build_info", "The program that runs; always 1.", &["version"])?;
+        let build = gauges(registry, "cxr_build_info", "Version of the program; always 1.", &["version"])?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let started = "Unix time at which the process started.";
         gauge(registry, "process_start_time_seconds", started)?.set(seconds(SystemTime::now()));
@@ -35,36 +35,36 @@ impl Operations {
             key_set_fetched: gauges(
                 registry,
                 "cxr_key_set_fetched_timestamp_seconds",
-                "Unix time at which a published key set was last fetched, by its place in auth.keys; 0 before the first time.",
+                "Unix time of the last successful fetch of a key set, by its position in auth.keys; 0 before the first.",
                 &["source"],
             )?,
             key_set_failures: counters(
                 registry,
                 "cxr_key_set_fetch_failures_total",
-                "Attempts to fetch a published key set that failed, by its place in auth.keys.",
+                "Failed fetches of a key set, by its position in auth.keys.",
                 &["source"],
             )?,
             certificate_expires: gauges(
                 registry,
                 "cxr_tls_certificate_expires_timestamp_seconds",
-                "Unix time at which the service's TLS certificate expires, by the section of the configuration that names it.",
+                "Unix time at which the TLS certificate expires, by section of the configuration.",
                 &["section"],
             )?,
             anchor_written: gauge(
                 registry,
                 "cxr_audit_anchor_written_timestamp_seconds",
-                "Unix time at which this process last wrote a checkpoint to the anchor; 0 where it has written none.",
+                "Unix time at which this process last wrote a checkpoint to the anchor; 0 if never.",
             )?,
             connections: gauges(
                 registry,
                 "cxr_database_connections",
-                "Open connections to the database, by pool and by whether they are in use.",
+                "Open database connections, by pool and state.",
                 &["pool", "state"],
             )?,
             connections_awaited: gauges(
                 registry,
                 "cxr_database_connections_awaited",
-                "Requests that wait for a connection to the database, by pool.",
+                "Requests waiting for a database connection, by pool.",
                 &["pool"],
             )?,
             memory: gauge(registry, "process_resident_memory_bytes", "Resident memory size in bytes.")?,

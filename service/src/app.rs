@@ -122,6 +122,7 @@ impl App {
         };
         let api = Api {
             pipeline: Arc::new(pipeline),
+            store: Arc::clone(&store),
             quotas,
             uploads: memory.uploads,
             gate: Arc::clone(&gate),

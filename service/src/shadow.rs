@@ -188,7 +188,7 @@ impl Scorer {
             score,
             answered: answered.score,
         };
-        self.store.insert_shadow(&row).await?;
+        self.store.writer.insert_shadow(&row).await?;
         Ok(score)
     }
 

@@ -66,17 +66,17 @@ impl Pipeline {
         key: &RequestKey,
     ) -> Result<Option<Repeat>, PredictionError> {
         let failed = |error| PredictionError::from(RecordError::from(error));
-        let Some(earlier) = self.audit.earlier(key).await.map_err(failed)? else { return Ok(None) };
+        let Some(earlier) = self.audit.kept_answer(key).await.map_err(failed)? else { return Ok(None) };
         let found = if earlier.expired { None } else { self.again(case, key, &earlier).await? };
         if found.is_some() && earlier.fingerprint != key.fingerprint {
             return Err(PredictionError::KeyReused);
         }
         let (Some((row, receipt)), Some(said)) = (found, Said::read(&earlier.answer)) else {
-            if !earlier.expired && !self.audit.retention_took(earlier.prediction_id).await.map_err(failed)? {
+            if !earlier.expired && !self.audit.is_dropped(earlier.prediction_id).await.map_err(failed)? {
                 // The readers' database may be behind. A second row is worse than another try.
                 return Err(RecordError::Behind.into());
             }
-            self.audit.forget(key, earlier.prediction_id).await.map_err(failed)?;
+            self.audit.delete_key(key, earlier.prediction_id).await.map_err(failed)?;
             return Ok(None);
         };
         let explanation = self.explain_again(case, &row).await;
@@ -91,7 +91,7 @@ impl Pipeline {
         key: &RequestKey,
         earlier: &Earlier,
     ) -> Result<Option<(StoredPrediction, Receipt)>, RecordError> {
-        self.audit.again(key, earlier).await.inspect_err(|error| {
+        self.audit.replay(key, earlier).await.inspect_err(|error| {
             if matches!(error, RecordError::Changed(_)) {
                 let (request_id, id) = (&case.request_id, earlier.prediction_id);
                 tracing::error!(request_id, %id, cause = chain(error), "stored answer does not verify; answer withheld");

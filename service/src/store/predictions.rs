@@ -1,5 +1,6 @@
 //! The table `predictions`: one insert, of one row or several, and one select. There is no update.
 
+use super::Reader;
 use super::StoreError;
 use super::labels::{LabelledPrediction, WITH_LABEL};
 use super::session::Session;
@@ -239,28 +240,35 @@ fn add_kept(arguments: &mut PgArguments, answers: &[&SealedAnswer]) -> Result<()
     arguments.add(answers.iter().map(|sealed| sealed.code).collect::<Vec<_>>())
 }
 
-pub(super) async fn find(session: &mut Session, id: Uuid) -> Result<Option<StoredPrediction>, sqlx::Error> {
-    let mut statement = QueryBuilder::<Postgres>::new(COLUMNS);
-    statement.push("WHERE id = ").push_bind(id);
-    statement.build_query_as().fetch_optional(session).await
+impl Reader {
+    /// The row of an id.
+    pub async fn prediction(&self, id: Uuid) -> Result<Option<StoredPrediction>, StoreError> {
+        let mut statement = QueryBuilder::<Postgres>::new(COLUMNS);
+        statement.push("WHERE id = ").push_bind(id);
+        self.0.run(async |session| statement.build_query_as().fetch_optional(session).await).await
+    }
+
+    /// The row of an id with its current label.
+    pub async fn labelled_prediction(&self, id: Uuid) -> Result<Option<LabelledPrediction>, StoreError> {
+        let [before, after] = WITH_LABEL;
+        let mut statement = QueryBuilder::<Postgres>::new(before);
+        statement.push(COLUMNS).push("WHERE id = ").push_bind(id).push(after);
+        self.0.run(async |session| statement.build_query_as().fetch_optional(session).await).await
+    }
+
+    /// A page of the rows that match a filter, the newest first, with their current labels.
+    pub async fn predictions(
+        &self,
+        filter: &Filter,
+        page: Page,
+    ) -> Result<Vec<LabelledPrediction>, StoreError> {
+        let mut statement = page_of(filter, page);
+        self.0.run(async |session| statement.build_query_as().fetch_all(session).await).await
+    }
 }
 
-pub(super) async fn find_labelled(
-    session: &mut Session,
-    id: Uuid,
-) -> Result<Option<LabelledPrediction>, sqlx::Error> {
-    let [before, after] = WITH_LABEL;
-    let mut statement = QueryBuilder::<Postgres>::new(before);
-    statement.push(COLUMNS).push("WHERE id = ").push_bind(id).push(after);
-    statement.build_query_as().fetch_optional(session).await
-}
-
-/// The order is the id's, which begins with its time: stable under new rows, and the cursor is the last id of a page.
-pub(super) async fn list(
-    session: &mut Session,
-    filter: &Filter,
-    page: Page,
-) -> Result<Vec<LabelledPrediction>, sqlx::Error> {
+/// Ordered by id, which begins with the row's time: new rows do not move a page, and its last id is the cursor.
+fn page_of(filter: &Filter, page: Page) -> QueryBuilder<Postgres> {
     let [before, after] = WITH_LABEL;
     let mut statement = QueryBuilder::<Postgres>::new(before);
     statement.push(COLUMNS);
@@ -276,7 +284,7 @@ pub(super) async fn list(
         }
     }
     statement.push(" ORDER BY id DESC LIMIT ").push_bind(page.limit as i64).push(after);
-    statement.build_query_as().fetch_all(session).await
+    statement
 }
 
 fn restrict(statement: &mut QueryBuilder<Postgres>, filter: &Filter) {

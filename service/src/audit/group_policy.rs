@@ -1,42 +1,40 @@
-//! When rows are committed together: a pure function of what waits and of who else is inside.
+//! When rows are committed together: a pure function of the waiting rows and the images in flight.
 
 use std::time::Duration;
 
-/// Bounds of a group.
+/// Limits of a group commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GroupPolicy {
     /// Most rows of a transaction.
     pub max_rows: usize,
-    /// How long a row may wait for others.
+    /// Longest time that a row waits for others.
     pub max_delay: Duration,
-    /// With fewer images inside than this, a row waits for nobody.
+    /// With fewer images in flight than this, each row is committed alone.
     pub from_in_flight: usize,
 }
 
-/// What to do now.
+/// The task's next step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Commit the oldest so many.
+    /// Commit this many of the oldest rows.
     Commit(usize),
-    /// Look again after that, or when a row comes.
+    /// Ask again after this time, or when a row arrives.
     Wait(Duration),
-    /// Look again when a row comes.
-    Rest,
+    /// Ask again when a row arrives.
+    Idle,
 }
 
 impl GroupPolicy {
-    /// Whether a row is committed by itself at once. `in_flight` counts the images inside, its own with them.
+    /// Whether a row is committed alone and at once. `in_flight` includes the row's own image.
     pub(super) const fn alone(&self, in_flight: usize) -> bool {
         in_flight < self.from_in_flight || self.max_rows == 1
     }
 
-    /// The next step for so many rows, of which the oldest has waited for so long.
-    ///
-    /// A group is complete when it is full, when everybody inside waits for it, or when its oldest row has waited long
-    /// enough.
+    /// The next step. A group is complete when it is full, when every image in flight waits for it, or when its
+    /// oldest row has waited for `max_delay`.
     pub(super) fn next(&self, waiting: usize, oldest_waited: Duration, in_flight: usize) -> Step {
         if waiting == 0 {
-            return Step::Rest;
+            return Step::Idle;
         }
         if self.alone(in_flight) || waiting >= self.max_rows.min(in_flight) {
             return Step::Commit(waiting.min(self.max_rows));
@@ -60,7 +58,7 @@ mod tests {
 
     #[test]
     fn a_row_waits_only_where_others_may_come() {
-        assert_eq!(POLICY.next(0, ms(0), 50), Step::Rest);
+        assert_eq!(POLICY.next(0, ms(0), 50), Step::Idle);
         assert_eq!(POLICY.next(1, ms(0), 5), Step::Commit(1), "few are inside");
         assert_eq!(POLICY.next(6, ms(0), 6), Step::Commit(6), "all of them wait for this commit");
         assert_eq!(POLICY.next(5, ms(3), 6), Step::Wait(ms(7)));
@@ -78,7 +76,7 @@ mod tests {
                     match POLICY.next(waiting, ms(waited), in_flight) {
                         Step::Commit(n) => assert!((1..=waiting.min(POLICY.max_rows)).contains(&n)),
                         Step::Wait(left) => assert!(ms(waited) + left <= POLICY.max_delay && left > ms(0)),
-                        Step::Rest => assert_eq!(waiting, 0),
+                        Step::Idle => assert_eq!(waiting, 0),
                     }
                 }
             }

@@ -23,12 +23,12 @@ pub use repeat::{Repeat, Reply, Said};
 
 use crate::audit::repeats::Requests;
 use crate::audit::{AuditLog, RecordError, SiteKey};
-use crate::crew::Crew;
 use crate::infer::Engine;
 use crate::serving::{Serving, Slot};
 use crate::shadow::{Answered, Shadow};
 use crate::telemetry::metrics::Metrics;
 use crate::threads::JobLost;
+use crate::worker_pool::WorkerPool;
 use case::Case;
 use cxr::intended_use::SitePatients;
 use cxr::{DecodeLimits, Workspace};
@@ -43,7 +43,7 @@ pub struct Pipeline {
     /// A candidate that scores the same inputs.
     pub shadow: Option<Shadow>,
     /// Threads that decode, preprocess and draw.
-    pub decoders: Arc<Crew<Workspace>>,
+    pub decoders: Arc<WorkerPool<Workspace>>,
     /// What an upload may cost.
     pub limits: DecodeLimits,
     /// Where rows go.

@@ -4,7 +4,7 @@ use super::verify::{print_report, verified};
 use super::{export, replay, subjects};
 use crate::audit::anchor::Anchor;
 use crate::audit::signing::{LogKey, LogVerifier};
-use crate::audit::tree::{Edge, Hashes};
+use crate::audit::tree::Edge;
 use crate::config::{self, Sources};
 use crate::console;
 use crate::files;

@@ -58,7 +58,7 @@ pub enum RecordError {
     #[error("the row of the earlier request cannot be read yet")]
     Behind,
     /// The database does not hold what the service recorded.
-    #[error("{0}: the database was changed by somebody else than the service")]
+    #[error("{0}: the database was changed outside the service")]
     Changed(&'static str),
     /// The row is committed, but signing its receipt failed.
     #[error("the row is committed and has no receipt")]
@@ -149,8 +149,8 @@ impl AuditLog {
         }
     }
 
-    /// Commits a row and signs its receipt. Under load rows share a transaction; `in_flight` counts the admitted
-    /// images. A `kept` answer is committed with the row and found again by its idempotency key.
+    /// Commits a row and signs its receipt. Under load rows share a transaction; `in_flight` counts the
+    /// admitted images. A `kept` answer is committed with the row and found again by its idempotency key.
     ///
     /// # Errors
     /// The row may not be committed, or has no receipt: there must be no answer.

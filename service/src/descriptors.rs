@@ -19,8 +19,8 @@ pub struct TooFew {
     limit: u64,
 }
 
-/// Raises the limit as far as the system allows, and lowers `http.max_connections` to fit. Each connection slot needs
-/// a second descriptor for a connection that waits for it.
+/// Raises the limit as far as the system allows, and lowers `http.max_connections` to fit. Each connection
+/// slot needs a second descriptor for a connection that waits for it.
 ///
 /// # Errors
 /// When fewer than 16 connections fit.

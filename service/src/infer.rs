@@ -150,8 +150,8 @@ impl Engine {
         Ok(Self { messages, healthy, probe: probe.into(), proof, execution, execution_alone })
     }
 
-    /// Runs the model on one image, unless the deadline passes or `gone` completes before a session takes it. `only`: no
-    /// other image is in flight.
+    /// Runs the model on one image, unless the deadline passes or `gone` completes before a session takes it.
+    /// `only`: no other image is in flight.
     pub async fn run(
         &self,
         input: Arc<ModelInput>,

@@ -89,7 +89,8 @@ impl ServedModel {
         self.variant().heatmap.as_ref().map(HeatmapScale::ends)
     }
 
-    /// Decides by the variant's policy and the intended use. `assumed` stands in for metadata that is not stated.
+    /// Decides by the variant's policy and the intended use. `assumed` stands in for metadata that is not
+    /// stated.
     pub fn decide(
         &self,
         probability: Probability,

@@ -1,4 +1,5 @@
-//! Replays a prediction: the same bytes go through the same steps, and the results are compared with the audit row.
+//! Replays a prediction: the same bytes go through the same steps, and the results are compared with the
+//! audit row.
 
 use crate::audit::row::StoredPrediction;
 use crate::infer::{Backend, BackendError, Sessions};
@@ -150,8 +151,8 @@ pub fn replay(
 /// First encoding version whose decisions can be `refer`.
 const FIRST_WITH_REFER: i16 = 5;
 
-/// The decision by the rules of the row's encoding version. Before `refer`, the threshold alone decided, and a missing
-/// age or view did not matter.
+/// The decision by the rules of the row's encoding version. Before `refer`, the threshold alone decided, and
+/// a missing age or view did not matter.
 fn decided_then(
     row: &StoredPrediction,
     now: Decision,

@@ -1,4 +1,5 @@
-//! The current model: a verified bundle, sessions that reproduced its golden outputs, and the slot that a reload swaps.
+//! The current model: a verified bundle, sessions that reproduced its golden outputs, and the slot that a
+//! reload swaps.
 
 mod reload;
 mod warmup;
@@ -16,8 +17,8 @@ use crate::telemetry::metrics::Metrics;
 use runtime::RuntimeError;
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// A bundle and its sessions. Each image holds one from start to end, so that a reload does not change the model of an
-/// image in flight; the last holder of an old one ends its sessions.
+/// A bundle and its sessions. Each image holds one from start to end, so that a reload does not change the
+/// model of an image in flight; the last holder of an old one ends its sessions.
 pub struct Serving {
     /// The verified bundle.
     pub model: ServedModel,
@@ -43,8 +44,8 @@ pub enum LoadError {
 }
 
 impl Serving {
-    /// Opens the configured bundle, creates its sessions and checks the golden outputs. A device that cannot run the
-    /// model is not an error, see [`EngineState`]. Call inside a Tokio runtime.
+    /// Opens the configured bundle, creates its sessions and checks the golden outputs. A device that cannot
+    /// run the model is not an error, see [`EngineState`]. Call inside a Tokio runtime.
     pub fn load(
         config: &ModelConfig,
         niceness: i32,
@@ -104,8 +105,8 @@ impl Serving {
     }
 }
 
-/// Checks the golden outputs of every session. The session for an image that is alone must also give the same bits as
-/// the others, or an answer would depend on the load; if it does not, the service goes without it.
+/// Checks the golden outputs of every session. The session for an image that is alone must also give the same
+/// bits as the others, or an answer would depend on the load; if it does not, the service goes without it.
 fn prove(golden: &Golden, sessions: &mut Sessions, model: &ServedModel) -> Result<(), WarmupError> {
     for backend in sessions.backends.iter_mut().chain(sessions.alone.as_mut().map(|alone| &mut alone.backend))
     {

@@ -1,6 +1,7 @@
 //! The candidate scores answered images in the background, and its scores are compared with the answers.
 //!
-//! It scores one image at a time, on a session of low priority. Images beyond its queue are counted and not scored.
+//! It scores one image at a time, on a session of low priority. Images beyond its queue are counted and not
+//! scored.
 
 use crate::config::model::ShadowConfig;
 use crate::infer::InferenceError;

@@ -1,4 +1,5 @@
-//! Postgres: the only folder with SQL. Every wait has a timeout, so a stalled database cannot block the service.
+//! Postgres: the only folder with SQL. Every wait has a timeout, so a stalled database cannot block the
+//! service.
 //!
 //! [`Store`] holds one handle per purpose. Each has connections of its own, so a search never takes the
 //! connection that a prediction needs. A handle's methods stand in the file of the table that they use.
@@ -184,8 +185,8 @@ impl Writer {
         inserted
     }
 
-    /// Why the last rows were not committed, if that was a moment ago and no row was committed since. The text
-    /// is public.
+    /// Why the last rows were not committed, if that was a moment ago and no row was committed since. The
+    /// text is public.
     pub fn recent_failure(&self) -> Option<String> {
         self.last_failure.recent()
     }

@@ -1,8 +1,9 @@
-//! A pool of threads for jobs that compute for milliseconds to seconds. A panic fails one job and not its thread.
+//! A pool of threads for jobs that compute for milliseconds to seconds. A panic fails one job and not its
+//! thread.
 //!
-//! Short jobs run first, in order. A large job waits for its client's turn (see `turns`) and for memory, which is
-//! reserved before it is allocated, because a failed allocation aborts the process. The queue needs no bound:
-//! admission bounds the number of jobs.
+//! Short jobs run first, in order. A large job waits for its client's turn (see `turns`) and for memory,
+//! which is reserved before it is allocated, because a failed allocation aborts the process. The queue needs
+//! no bound: admission bounds the number of jobs.
 
 mod load;
 mod turns;

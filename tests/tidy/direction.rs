@@ -37,7 +37,8 @@ impl Levels<'_> {
         self.rooms.iter().position(|level| level.contains(&room))
     }
 
-    /// What is wrong with the imports of a file in `room`, whose module is `depth` levels below the crate root.
+    /// What is wrong with the imports of a file in `room`, whose module is `depth` levels below the crate
+    /// root.
     fn broken(&self, file: &str, room: &str, depth: usize, code: &str) -> Vec<String> {
         let Some(level) = self.level(room) else {
             return vec![format!("{file}: add the room {room} to {LISTS}, Direction")];
@@ -47,13 +48,16 @@ impl Levels<'_> {
             import.as_str() != room && self.level(import).is_some_and(|imported| imported <= level)
         });
         let rule = |import: &String| {
-            format!("{file} imports crate::{import}: {room} may import only rooms below it ({LISTS}, Direction)")
+            format!(
+                "{file} imports crate::{import}: {room} may import only rooms below it ({LISTS}, Direction)"
+            )
         };
         upward.map(rule).collect()
     }
 }
 
-/// Rooms that the code names, by `crate::room`, `crate::{room, ..}` or enough `super::` to reach the crate root.
+/// Rooms that the code names, by `crate::room`, `crate::{room, ..}` or enough `super::` to reach the crate
+/// root.
 fn imports(code: &str, depth: usize) -> BTreeSet<String> {
     let root = "super::".repeat(depth);
     let mut found = BTreeSet::new();
@@ -113,7 +117,10 @@ fn modules(file: &Path, folder: &str) -> Option<Vec<String>> {
 fn rooms_import_only_rooms_below_them() {
     let document = read(Path::new(LISTS));
     let lists = lists(&document);
-    assert!(lists.iter().any(|list| list.folder == "service/src"), "{LISTS} has no list of the service's rooms");
+    assert!(
+        lists.iter().any(|list| list.folder == "service/src"),
+        "{LISTS} has no list of the service's rooms"
+    );
     let mut broken = Vec::new();
     for list in &lists {
         let mut present = BTreeSet::new();
@@ -132,7 +139,8 @@ fn rooms_import_only_rooms_below_them() {
 
 #[test]
 fn an_import_against_the_direction_is_found() {
-    let document = "# A\n\n## Direction\n\nText.\n\n`a/src`:\n\n```text\napp\nhttp, pipeline\nstore\n```\n\n## B\n";
+    let document =
+        "# A\n\n## Direction\n\nText.\n\n`a/src`:\n\n```text\napp\nhttp, pipeline\nstore\n```\n\n## B\n";
     let lists = lists(document);
     let rooms = vec![vec!["app"], vec!["http", "pipeline"], vec!["store"]];
     assert_eq!(lists, [Levels { folder: "a/src", rooms }]);

@@ -14,9 +14,10 @@ const QUOTING: [&str; 1] = ["docs/GLOSSARY.md"];
 
 /// Numbered comment and doc lines of a source file.
 fn comments(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    text.lines().enumerate().map(|(index, line)| (index + 1, line)).filter(|(_, line)| {
-        line.trim_start().starts_with("//")
-    })
+    text.lines()
+        .enumerate()
+        .map(|(index, line)| (index + 1, line))
+        .filter(|(_, line)| line.trim_start().starts_with("//"))
 }
 
 fn vague_word(line: &str) -> Option<&'static str> {

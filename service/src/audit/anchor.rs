@@ -1,7 +1,8 @@
-//! The anchor: a folder of checkpoints outside the database, where an attacker on the database cannot rewrite them.
+//! The anchor: a folder of checkpoints outside the database, where an attacker on the database cannot rewrite
+//! them.
 //!
-//! It holds a file `<size>.checkpoint` for each anchored checkpoint, and the newest one as `checkpoint`, the name in
-//! c2sp.org/tlog-tiles.
+//! It holds a file `<size>.checkpoint` for each anchored checkpoint, and the newest one as `checkpoint`, the
+//! name in c2sp.org/tlog-tiles.
 
 use super::signing::{LogVerifier, SignatureError};
 use crate::files;
@@ -89,8 +90,8 @@ impl Anchor {
         Ok(checkpoints)
     }
 
-    /// Writes a checkpoint durably. A leader that stalled may come late with an older one; it does not replace the
-    /// newest.
+    /// Writes a checkpoint durably. A leader that stalled may come late with an older one; it does not
+    /// replace the newest.
     pub fn publish(&self, checkpoint: &SignedCheckpoint) -> Result<(), AnchorError> {
         let failed = |path: &Path| {
             let path = path.to_owned();

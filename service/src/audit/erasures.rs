@@ -1,5 +1,5 @@
-//! The list of erased subjects. It lies outside the database: if an older backup is restored, the service erases them
-//! again.
+//! The list of erased subjects. It lies outside the database: if an older backup is restored, the service
+//! erases them again.
 
 use crate::store::Erasure;
 use std::io::{ErrorKind, Write};
@@ -42,8 +42,8 @@ pub enum ErasuresError {
 pub struct Erasures(PathBuf);
 
 impl Erasures {
-    /// The list at `path`. The file must exist, even if it is empty: a missing one is probably on a volume that is not
-    /// mounted, and its erasures would not be applied.
+    /// The list at `path`. The file must exist, even if it is empty: a missing one is probably on a volume
+    /// that is not mounted, and its erasures would not be applied.
     pub const fn at(path: PathBuf) -> Self {
         Self(path)
     }

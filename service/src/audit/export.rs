@@ -1,12 +1,12 @@
 //! The export of the log: a file that can be verified without the database. Each line is one JSON object.
 //!
-//! - A leaf: `{"leaf_index":0,"id":"..","leaf_hash":"..","row_hash":"..","recorded_at":"..","row":{..}}`, in the
-//!   order of the tree. `row` is the canonical form, or `null` if retention dropped the row.
+//! - A leaf: `{"leaf_index":0,"id":"..","leaf_hash":"..","row_hash":"..","recorded_at":"..","row":{..}}`, in
+//!   the order of the tree. `row` is the canonical form, or `null` if retention dropped the row.
 //! - A checkpoint, after its last leaf: `{"tree_size":1,"checkpoint":".."}`.
 //! - At the end, a row that is not in the tree: `{"id":"..","waits":true,"row":{..}}`.
 //!
-//! A row with labels has `"labels":[{"label":"..","source":"..","labelled_at":"..","recorded_at":".."}]` beside it,
-//! the current label first. They are not in the row, because no leaf covers a label.
+//! A row with labels has `"labels":[{"label":"..","source":"..","labelled_at":"..","recorded_at":".."}]`
+//! beside it, the current label first. They are not in the row, because no leaf covers a label.
 
 use super::columns::{Columns, microseconds};
 use super::row::StoredPrediction;
@@ -37,8 +37,8 @@ pub struct LeafLine<'a> {
     pub id: Uuid,
     /// Leaf hash, in base64.
     pub leaf_hash: Cow<'a, str>,
-    /// SHA-256 of the row's canonical form, in base64. The leaf is the hash of it and the id. None before encoding
-    /// version 4.
+    /// SHA-256 of the row's canonical form, in base64. The leaf is the hash of it and the id. None before
+    /// encoding version 4.
     pub row_hash: Option<Cow<'a, str>>,
     /// When the row was inserted, by the database's clock.
     pub recorded_at: Option<Cow<'a, str>>,
@@ -140,7 +140,8 @@ pub enum ExportError {
     },
 }
 
-/// Writes the export and returns the number of leaves and rows. Rows pass through one at a time, in constant memory.
+/// Writes the export and returns the number of leaves and rows. Rows pass through one at a time, in constant
+/// memory.
 pub async fn export(
     reader: &Reader,
     out: &mut impl Write,

@@ -1,5 +1,5 @@
-//! Commits rows in groups. One task owns the waiting rows and asks the policy; each group is committed by a task of
-//! its own, so that a slow commit does not delay the next.
+//! Commits rows in groups. One task owns the waiting rows and asks the policy; each group is committed by a
+//! task of its own, so that a slow commit does not delay the next.
 
 use super::RecordError;
 use super::group_policy::{GroupPolicy, Step};
@@ -25,7 +25,8 @@ struct Submitted {
 pub(super) struct GroupCommit(UnboundedSender<Submitted>);
 
 impl GroupCommit {
-    /// Starts the task, which ends with the last handle and commits every row before. Call inside a Tokio runtime.
+    /// Starts the task, which ends with the last handle and commits every row before. Call inside a Tokio
+    /// runtime.
     pub(super) fn start(policy: GroupPolicy, store: Arc<Store>, metrics: Arc<Metrics>) -> Self {
         let (rows, inbox) = unbounded_channel();
         tokio::spawn(Owner { policy, store, metrics, waiting: VecDeque::new(), in_flight: 0 }.work(inbox));
@@ -89,8 +90,8 @@ impl Owner {
     }
 }
 
-/// Commits a group. If the database refuses the content of a row, it commits none of the group; then each row is
-/// committed alone, so that the others still get their answers.
+/// Commits a group. If the database refuses the content of a row, it commits none of the group; then each row
+/// is committed alone, so that the others still get their answers.
 async fn commit(store: &Store, metrics: &Metrics, group: Vec<Submitted>) {
     let rows: Vec<&SealedRow> = group.iter().map(|submitted| &*submitted.row).collect();
     match store.writer.insert_predictions(&rows).await {

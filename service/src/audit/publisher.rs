@@ -1,4 +1,5 @@
-//! Writes checkpoints to the anchor in a task of its own: a volume that fails or hangs must not stop the tree.
+//! Writes checkpoints to the anchor in a task of its own: a volume that fails or hangs must not stop the
+//! tree.
 
 use super::anchor::{Anchor, AnchorError};
 use super::volume::VOLUME_TIMEOUT;

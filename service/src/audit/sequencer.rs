@@ -1,5 +1,5 @@
-//! The sequencer moves pending leaves into the tree and signs checkpoints. Every replica runs one, and the one that
-//! holds the lease works.
+//! The sequencer moves pending leaves into the tree and signs checkpoints. Every replica runs one, and the
+//! one that holds the lease works.
 
 use super::anchor::{Anchor, AnchorError};
 use super::erasures::{Erasures, ErasuresError};
@@ -211,8 +211,8 @@ impl Running {
         Ok(true)
     }
 
-    /// Deletes old idempotency keys, and erased subjects that came back with a restored backup. Returns whether
-    /// nothing is left to delete.
+    /// Deletes old idempotency keys, and erased subjects that came back with a restored backup. Returns
+    /// whether nothing is left to delete.
     async fn clean_up(&self, lease: &mut Lease) -> Result<bool, StoreError> {
         let all = lease.delete_old_keys(self.answers_kept).await?;
         let Some(list) = self.erasures.clone() else { return Ok(all) };
@@ -235,8 +235,8 @@ impl Running {
         Ok(all)
     }
 
-    /// Fails unless the tree contains the newest anchored checkpoint. A database that was restored from an older state,
-    /// or rewritten, does not.
+    /// Fails unless the tree contains the newest anchored checkpoint. A database that was restored from an
+    /// older state, or rewritten, does not.
     async fn check_anchor(&self, lease: &mut Lease, edge: &Edge) -> Result<(), SequencerError> {
         let Some(anchor) = self.anchor.clone() else { return Ok(()) };
         let verifier = self.key.verifier()?;
@@ -286,8 +286,8 @@ impl PeriodicJob {
         Instant::now() >= self.due
     }
 
-    /// Sets the next run: after the interval if the job `finished`, after the next step if work is left, and after a
-    /// minute if the database refused it.
+    /// Sets the next run: after the interval if the job `finished`, after the next step if work is left, and
+    /// after a minute if the database refused it.
     fn ran(&mut self, finished: Option<bool>) {
         self.due = Instant::now()
             + match finished {

@@ -1,5 +1,5 @@
-//! Signs checkpoints (c2sp.org/tlog-checkpoint) and receipts. Both are signed notes (c2sp.org/signed-note), which
-//! existing verifiers and witnesses understand.
+//! Signs checkpoints (c2sp.org/tlog-checkpoint) and receipts. Both are signed notes (c2sp.org/signed-note),
+//! which existing verifiers and witnesses understand.
 
 use super::columns::microseconds;
 use crate::config::secret::Secret;

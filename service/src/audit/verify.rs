@@ -1,9 +1,9 @@
-//! Verifies an export with the log's public key, and with checkpoints and receipts that were kept elsewhere. It trusts
-//! neither the database nor the export.
+//! Verifies an export with the log's public key, and with checkpoints and receipts that were kept elsewhere.
+//! It trusts neither the database nor the export.
 //!
-//! Each row must hash to its leaf, the leaves must hash to the root of every checkpoint, every checkpoint must be
-//! signed, and the row of every receipt must exist. Each violation is a finding with the first leaf that it concerns.
-//! Labels are not in the tree: they are counted and not verified.
+//! Each row must hash to its leaf, the leaves must hash to the root of every checkpoint, every checkpoint
+//! must be signed, and the row of every receipt must exist. Each violation is a finding with the first leaf
+//! that it concerns. Labels are not in the tree: they are counted and not verified.
 
 use super::columns::Digests;
 use super::export::{CheckpointLine, LeafLine, Line, UnsequencedLine};
@@ -22,8 +22,8 @@ const MOST_FINDINGS: usize = 100;
 /// Longest line in bytes; a row has a few thousand.
 const LONGEST_LINE: u64 = 16 << 20;
 
-/// A pending row may be this much older than the newest row in the tree, in seconds. Longer than any request, with
-/// room for clock differences.
+/// A pending row may be this much older than the newest row in the tree, in seconds. Longer than any request,
+/// with room for clock differences.
 const LONGEST_WAIT: u64 = 2 * 60 * 60;
 
 /// Something that differs from what was signed.
@@ -346,8 +346,8 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Whether a row has this id and these digests. A tool may have reformatted it, so it is also tried in canonical
-/// form.
+/// Whether a row has this id and these digests. A tool may have reformatted it, so it is also tried in
+/// canonical form.
 fn hashes_to(row: &str, id: Uuid, stated: Digests) -> bool {
     let fits = |row: &str| digests(row) == Some((id, stated));
     fits(row) || serde_json_canonicalizer::pipe(row).is_ok_and(|row| fits(&row))

@@ -89,7 +89,8 @@ fn provider(config: &ModelConfig, tuning: &Tuning) -> Provider {
     }
 }
 
-/// Whether the device failed, so that the service starts unready, or the deployment is wrong, so that it does not start.
+/// Whether the device failed, so that the service starts unready, or the deployment is wrong, so that it does
+/// not start.
 pub const fn is_device_failure(error: &RuntimeError) -> bool {
     matches!(error, RuntimeError::Session { .. } | RuntimeError::Provider { .. } | RuntimeError::Run(_))
 }

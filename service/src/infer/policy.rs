@@ -40,12 +40,13 @@ pub enum Step {
 }
 
 impl BatchPolicy {
-    /// The next step. `unfinished` counts the batches that were sent and have not ended; `cost` estimates the run time
-    /// of a batch by its size.
+    /// The next step. `unfinished` counts the batches that were sent and have not ended; `cost` estimates the
+    /// run time of a batch by its size.
     ///
-    /// Idle sessions share the queue at once. While all sessions are busy, one more batch for each is sent ahead once
-    /// it is full or its oldest image has waited for `max_delay`. A batch is made smaller if it would otherwise run
-    /// past the deadline of one of its images. An image that is alone gets the session with more threads.
+    /// Idle sessions share the queue at once. While all sessions are busy, one more batch for each is sent
+    /// ahead once it is full or its oldest image has waited for `max_delay`. A batch is made smaller if it
+    /// would otherwise run past the deadline of one of its images. An image that is alone gets the session
+    /// with more threads.
     pub fn next(
         &self,
         waiting: &[Waiting],
@@ -74,8 +75,8 @@ impl BatchPolicy {
     }
 }
 
-/// The largest number of images, at least one, whose batch ends before the earliest of their deadlines. A deadline that
-/// an image would miss even alone is ignored.
+/// The largest number of images, at least one, whose batch ends before the earliest of their deadlines. A
+/// deadline that an image would miss even alone is ignored.
 fn in_time(batch: &[Waiting], cost: impl Fn(usize) -> Option<Duration>) -> usize {
     let lasts = |n: usize| cost(n).unwrap_or_default();
     let alone = lasts(1);
@@ -158,7 +159,8 @@ mod tests {
         assert_eq!(single.next(&images(&[4]), 0, cost), Step::Run(1));
     }
 
-    /// Whatever happens in whatever order, every image is handed over once, in order, in bounds, and nothing stalls.
+    /// Whatever happens in whatever order, every image is handed over once, in order, in bounds, and nothing
+    /// stalls.
     #[test]
     fn every_image_runs_and_nothing_stalls() {
         let mut random = 7u64;

@@ -1,4 +1,5 @@
-//! The queue of images that wait for a session. One task owns it, asks the policy, and sends batches to sessions.
+//! The queue of images that wait for a session. One task owns it, asks the policy, and sends batches to
+//! sessions.
 
 use super::policy::{BatchPolicy, Step, Waiting};
 use super::ticket::Ticket;
@@ -61,8 +62,8 @@ pub(super) struct Lanes {
     pub(super) alone: mpsc::Sender<Batch>,
 }
 
-/// Starts the task, which ends with the last sender; then the lanes close and the sessions end. Sessions hold only weak
-/// senders.
+/// Starts the task, which ends with the last sender; then the lanes close and the sessions end. Sessions hold
+/// only weak senders.
 pub(super) fn start(
     policy: BatchPolicy,
     lanes: Lanes,
@@ -135,7 +136,8 @@ impl Owner {
             };
             let batch: Batch = self.waiting.drain(..n).collect();
             self.unfinished += 1;
-            // If the sessions have ended, the batch is dropped with its replies, so the senders get `JobLost`.
+            // If the sessions have ended, the batch is dropped with its replies, so the senders get
+            // `JobLost`.
             drop(lane.send(batch));
         }
     }

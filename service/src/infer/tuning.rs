@@ -1,4 +1,5 @@
-//! Number, threads and batch sizes of a model's sessions: the configuration, completed with measured defaults.
+//! Number, threads and batch sizes of a model's sessions: the configuration, completed with measured
+//! defaults.
 //!
 //! `make bench` measures every layout of a CPU host; docs/BENCHMARK.md and docs/GPU.md have the figures.
 
@@ -6,8 +7,8 @@ use crate::config::model::{ModelConfig, ProviderName};
 use crate::model::ServedModel;
 use std::num::NonZeroUsize;
 
-/// Largest batch on a GPU: from 32 to 128 an H100 gave 17 to 29 % more images/s, and every image took three times as
-/// long (docs/GPU.md).
+/// Largest batch on a GPU: from 32 to 128 an H100 gave 17 to 29 % more images/s, and every image took three
+/// times as long (docs/GPU.md).
 const GPU_MAX_BATCH: usize = 32;
 
 /// Default limit of threads for an image that is alone: each operator waits for its last thread.
@@ -43,13 +44,14 @@ impl Tuning {
 
     fn complete(config: &ModelConfig, fixed_batch: Option<usize>, cores: usize) -> Self {
         let on_cpu = config.provider == ProviderName::Cpu;
-        // On a CPU, one session per core with one thread each gave the most images/s with every architecture, and
-        // batches gained nothing. OpenVINO and GPUs bring their own parallelism.
+        // On a CPU, one session per core with one thread each gave the most images/s with every architecture,
+        // and batches gained nothing. OpenVINO and GPUs bring their own parallelism.
         let intra_threads = config.intra_threads.unwrap_or(1);
         let sessions =
             config.sessions.unwrap_or_else(|| if on_cpu { (cores / intra_threads).max(1) } else { 1 });
         // A single image gains from cores that are idle: a third less time with two (docs/BENCHMARK.md).
-        let alone_threads = config.alone_threads.unwrap_or(if on_cpu { cores.min(MAX_ALONE_THREADS) } else { 1 });
+        let alone_threads =
+            config.alone_threads.unwrap_or(if on_cpu { cores.min(MAX_ALONE_THREADS) } else { 1 });
         let by_device = match config.provider {
             ProviderName::Cpu | ProviderName::Openvino => 1,
             ProviderName::Cuda => GPU_MAX_BATCH,

@@ -6,7 +6,8 @@ use ed25519_dalek::VerifyingKey;
 use ed25519_dalek::pkcs8::{DecodePublicKey, spki};
 use std::path::{Path, PathBuf};
 
-/// The key that signed the bundle in `models/`. Its private key is in the repository, so production never trusts it.
+/// The key that signed the bundle in `models/`. Its private key is in the repository, so production never
+/// trusts it.
 const DEVELOPMENT_KEY: &str = include_str!("../../../config/development-signing-key.pub.pem");
 
 /// Why the configured keys cannot be used.
@@ -48,8 +49,8 @@ pub(super) fn required(config: &ModelConfig) -> Result<Trust, TrustError> {
         }
         keys.push(key);
     }
-    // Production requires a configured key. Development falls back on the well-known one: it does not prove who made
-    // a bundle, but it detects every changed byte.
+    // Production requires a configured key. Development falls back on the well-known one: it does not prove
+    // who made a bundle, but it detects every changed byte.
     if keys.is_empty() {
         keys.push(development_key().map_err(|source| TrustError::Pem { path: "built in".into(), source })?);
     }

@@ -1,5 +1,5 @@
-//! Reloads: the candidate is opened, verified and warmed up beside the current model, and only then swapped in. If that
-//! fails, the current model keeps serving.
+//! Reloads: the candidate is opened, verified and warmed up beside the current model, and only then swapped
+//! in. If that fails, the current model keeps serving.
 
 use super::{LoadError, Serving, Slot};
 use crate::config::model::ModelConfig;
@@ -115,8 +115,8 @@ impl Reloader {
         })
     }
 
-    /// Loads on a thread of low priority. If operators have threads of their own, these would inherit and keep its
-    /// niceness; then the thread gets the niceness of the model's threads.
+    /// Loads on a thread of low priority. If operators have threads of their own, these would inherit and
+    /// keep its niceness; then the thread gets the niceness of the model's threads.
     async fn load(&self) -> Result<Serving, ReloadError> {
         let (reply, loaded) = oneshot::channel();
         let (config, metrics) = (self.config.clone(), Arc::clone(&self.metrics));

@@ -93,8 +93,8 @@ impl Golden {
         self.0.first().map(|known| known.pixels.as_slice()).unwrap_or_default()
     }
 
-    /// Checks every input alone and in batches of every size. This also warms the session up, which chooses its kernels
-    /// and records its runs at the first run of each size.
+    /// Checks every input alone and in batches of every size. This also warms the session up, which chooses
+    /// its kernels and records its runs at the first run of each size.
     pub fn prove(
         &self,
         backend: &mut impl Backend,

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-/// Polls forever. A rejected candidate is tried again once one of its files has changed: it may have been incomplete.
+/// Polls forever. A rejected candidate is tried again once one of its files has changed: it may have been
+/// incomplete.
 pub async fn watch(directory: PathBuf, every: Duration, slot: Arc<Slot>, reloader: Arc<Reloader>) {
     let mut rejected = None;
     loop {

@@ -18,8 +18,8 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 /// A failure this recent explains a later attempt that ended without an answer.
 const RECENT: Duration = Duration::from_secs(1);
 
-/// Why there is no connection. The text names no host, user or database, because probes are public; the source may,
-/// and goes to the log.
+/// Why there is no connection. The text names no host, user or database, because probes are public; the
+/// source may, and goes to the log.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// The server cannot be reached, or refused the connection.
@@ -146,8 +146,8 @@ impl Connector {
         })
     }
 
-    /// Connects before the deadline. Servers that cannot be reached are tried again; while the login is refused, the
-    /// URL's file is read again.
+    /// Connects before the deadline. Servers that cannot be reached are tried again; while the login is
+    /// refused, the URL's file is read again.
     pub(super) async fn connect(&self, deadline: Instant) -> Result<Session, Arc<ConnectError>> {
         self.connect_with(&[], deadline).await
     }

@@ -22,7 +22,8 @@ pub fn describe(error: &(dyn Error + 'static)) -> String {
     texts.join(": ")
 }
 
-/// The text of an error that Postgres sent. The types of sqlx repeat it in their own text and in their source.
+/// The text of an error that Postgres sent. The types of sqlx repeat it in their own text and in their
+/// source.
 fn postgres_text(error: &(dyn Error + 'static)) -> Option<String> {
     match error.downcast_ref::<MigrateError>() {
         Some(MigrateError::ExecuteMigration(sqlx::Error::Database(refusal), version)) => {

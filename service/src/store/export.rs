@@ -46,8 +46,8 @@ WHERE tree_size > (SELECT coalesce(max(leaf_index) + 1, 0) FROM audit_leaves) OR
 
 const SNAPSHOT: &str = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY";
 
-/// One item of an export. Leaves come in the order of the tree, each checkpoint after its last leaf; rows that are
-/// not in the tree come last.
+/// One item of an export. Leaves come in the order of the tree, each checkpoint after its last leaf; rows
+/// that are not in the tree come last.
 pub enum ExportItem {
     /// A leaf; its row is absent if retention dropped it.
     Leaf {

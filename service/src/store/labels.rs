@@ -134,8 +134,8 @@ async fn insert(session: &mut Session, label: &NewLabel) -> Result<(StoredLabel,
 }
 
 impl AnnotationWriter {
-    /// Commits a label; returns it and whether it is new. A label is not new if the latest one with the same row,
-    /// source and `labelled_at` has the same value and actor: the client sent it twice.
+    /// Commits a label; returns it and whether it is new. A label is not new if the latest one with the same
+    /// row, source and `labelled_at` has the same value and actor: the client sent it twice.
     ///
     /// # Errors
     /// After `Statement` or `Timeout` the label may exist.

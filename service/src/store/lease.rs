@@ -1,7 +1,7 @@
 //! Leases: a job that one replica at a time may do holds the lease of its name.
 //!
-//! A lease is a Postgres advisory lock, and it lasts as long as the session that took it. Statements of the job
-//! run over that session: if the lease is lost, they fail, and an open transaction never commits.
+//! A lease is a Postgres advisory lock, and it lasts as long as the session that took it. Statements of the
+//! job run over that session: if the lease is lost, they fail, and an open transaction never commits.
 
 use super::session::Session;
 use super::{Store, StoreError};

@@ -112,8 +112,8 @@ impl Pool {
         };
         let pool = Connections::builder(opener).max_size(connections as usize).build();
         let pool = pool.map_err(|_| Arc::new(ConnectError::Exhausted))?;
-        // All connections are opened at the start and kept. A request that opens one waits for the server to fork,
-        // and does not notice when another one becomes free.
+        // All connections are opened at the start and kept. A request that opens one waits for the server to
+        // fork, and does not notice when another one becomes free.
         let opened = pool.clone();
         tokio::spawn(async move { join_all((0..connections).map(|_| opened.get())).await });
         let timeout = timeout(config);
@@ -205,8 +205,8 @@ impl Pool {
     }
 }
 
-/// A connection in use. Dropped without [`give_back`](Self::give_back), it is closed: work that was cancelled leaves
-/// unread answers behind.
+/// A connection in use. Dropped without [`give_back`](Self::give_back), it is closed: work that was cancelled
+/// leaves unread answers behind.
 struct Checkout(Option<Object<Opener>>);
 
 impl Checkout {
@@ -223,8 +223,8 @@ impl Drop for Checkout {
     }
 }
 
-/// Sessions that began earlier are not used. A session can stay read-only after the database became writable; behind
-/// a virtual address, it may belong to a server that has become a standby.
+/// Sessions that began earlier are not used. A session can stay read-only after the database became writable;
+/// behind a virtual address, it may belong to a server that has become a standby.
 #[derive(Clone, Default)]
 struct NotBefore(Arc<Mutex<Option<Instant>>>);
 

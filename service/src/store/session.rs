@@ -73,7 +73,8 @@ impl Session {
         let end = if self.begin.is_empty() { "" } else { "; COMMIT" };
         let asked = format!("{}SELECT {}{end}", self.begin, columns.join(", "));
         let row = sqlx::raw_sql(AssertSqlSafe(asked)).fetch_one(&mut self.connection).await?;
-        // The mark comes last and is checked first: in a shared session, the other settings may be another's too.
+        // The mark comes last and is checked first: in a shared session, the other settings may be another's
+        // too.
         for (column, (name, expected)) in self.expected.iter().enumerate().rev() {
             let found: String = row.try_get(column)?;
             if *name == MARK && found != *expected {
@@ -86,8 +87,8 @@ impl Session {
         Ok(())
     }
 
-    /// Fails unless a second connection is a second session. A pooler in transaction mode gives both the same session,
-    /// or changing ones.
+    /// Fails unless a second connection is a second session. A pooler in transaction mode gives both the same
+    /// session, or changing ones.
     pub(super) async fn is_one_of_its_own(&mut self, options: &PgConnectOptions) -> Result<(), ConnectError> {
         if self.pooling == Pooling::Transaction {
             return Ok(());
@@ -158,7 +159,8 @@ pub(super) fn shown(duration: Duration) -> String {
     }
 }
 
-/// Prepares statements under a name only if the session is not shared: another session does not know the name.
+/// Prepares statements under a name only if the session is not shared: another session does not know the
+/// name.
 impl<'c> Executor<'c> for &'c mut Session {
     type Database = Postgres;
 

@@ -1,4 +1,5 @@
-//! The table `subjects`: one key per patient, found by the keyed digest of an identifier and deleted by erasure.
+//! The table `subjects`: one key per patient, found by the keyed digest of an identifier and deleted by
+//! erasure.
 
 use super::session::Session;
 use super::{AnnotationWriter, Lease, StoreError, Writer, write};

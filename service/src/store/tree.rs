@@ -153,9 +153,9 @@ impl Lease {
         self.run(async |session| hashes(session, positions).await).await
     }
 
-    /// Moves pending leaves into the tree, in one transaction. It examines up to `limit` leaves that are not in
-    /// `skipped`, and adds those that are `ours`; `grow` computes what they append. A leaf whose transaction
-    /// commits later waits for a later step.
+    /// Moves pending leaves into the tree, in one transaction. It examines up to `limit` leaves that are not
+    /// in `skipped`, and adds those that are `ours`; `grow` computes what they append. A leaf whose
+    /// transaction commits later waits for a later step.
     ///
     /// # Errors
     /// The step may have taken effect: drop the lease after any error.

@@ -1,5 +1,5 @@
-//! Every statement that changes the database runs here, and its rows are counted: a trigger or a rule can discard
-//! rows without an error.
+//! Every statement that changes the database runs here, and its rows are counted: a trigger or a rule can
+//! discard rows without an error.
 
 use super::StoreError;
 use super::session::Session;
@@ -24,7 +24,8 @@ pub(super) async fn some(executor: impl PgExecutor<'_>, statement: Statement<'_>
     Ok(statement.execute(executor).await?.rows_affected())
 }
 
-/// Deletes up to `most` rows of a table; returns how many. If there were fewer, `left` must count no remaining row.
+/// Deletes up to `most` rows of a table; returns how many. If there were fewer, `left` must count no
+/// remaining row.
 pub(super) async fn delete(
     session: &mut Session,
     most: u64,

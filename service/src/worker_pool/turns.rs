@@ -1,7 +1,7 @@
 //! The order of large jobs: clients take turns, so that one with much work does not delay one with little.
 //!
-//! Start-time fair queueing (Goyal, Vin and Cheng, SIGCOMM 1996). In virtual time, a job starts when the previous job
-//! of its client ends, but not before now. The job with the earliest start is next.
+//! Start-time fair queueing (Goyal, Vin and Cheng, SIGCOMM 1996). In virtual time, a job starts when the
+//! previous job of its client ends, but not before now. The job with the earliest start is next.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

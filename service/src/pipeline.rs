@@ -21,10 +21,11 @@ pub use explain::{Drawn, Explanation, Withheld};
 pub use patience::{Impatience, Patience, Presence, until as patience};
 pub use repeat::{Repeat, Reply, Said};
 
-use crate::audit::repeats::Requests;
-use crate::audit::{AuditLog, RecordError, SiteKey};
+use crate::audit::idempotency::IdempotencyKeys;
+use crate::audit::{AuditLog, RecordError};
 use crate::crew::Crew;
 use crate::infer::Engine;
+use crate::record::hmac::SiteKey;
 use crate::serving::{Serving, Slot};
 use crate::shadow::{Answered, Shadow};
 use crate::telemetry::metrics::Metrics;
@@ -48,8 +49,8 @@ pub struct Pipeline {
     pub limits: DecodeLimits,
     /// Where rows go.
     pub audit: AuditLog,
-    /// Keys of requests, and which of them are under way.
-    pub requests: Requests,
+    /// Idempotency keys, and which of them are in progress.
+    pub idempotency_keys: IdempotencyKeys,
     /// Key of the input digests.
     pub site_key: SiteKey,
     /// The site that rows name.
@@ -95,7 +96,7 @@ impl Pipeline {
         let engine = executing(&serving)?;
         let case = Case::open(submission, &serving, self).await?;
         let Some(key) = case.key else { return self.work(&case, engine).await };
-        let _under_way = self.requests.begin(&key).ok_or(PredictionError::UnderWay)?;
+        let _under_way = self.idempotency_keys.begin(&key).ok_or(PredictionError::UnderWay)?;
         if let Some(repeat) = self.repeat(&case, &key).await? {
             return Ok(Reply::Again(Box::new(repeat)));
         }
@@ -116,8 +117,7 @@ impl Pipeline {
         let (examined, subject) = tokio::join!(examination, self.pseudonym(case));
         let examined = examined.inspect_err(|stop| log_failure(case, stop));
         let row = self.row(case, &known, &examined, subject?, engine);
-        let kept = Self::kept(case, &examined);
-        let (receipt, timings) = self.record(case, row, kept).await?;
+        let (receipt, timings) = self.record(case, &known, &examined, row).await?;
         if let (Some(shadow), Ok(Examined { input, finding })) = (&self.shadow, &examined) {
             let answered = Answered {
                 id: receipt.id(),

@@ -1,6 +1,6 @@
 //! A row as a FHIR R4 `AuditEvent` (hl7.org/fhir/R4/auditevent.html), for systems that collect those.
 
-use crate::audit::row::StoredPrediction;
+use crate::record::AuditRow;
 use cxr::decide::Verdict;
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
@@ -18,21 +18,22 @@ const ENTITY: &str = "http://terminology.hl7.org/CodeSystem/audit-entity-type";
 const ROLE: &str = "http://terminology.hl7.org/CodeSystem/object-role";
 
 /// The event of a row.
-pub(super) fn audit_event(row: &StoredPrediction) -> Value {
+pub(super) fn audit_event(row: &AuditRow) -> Value {
     let outcome = match row.outcome.as_str() {
         "predicted" => "0",
         "rejected" | "expired" => "4",
         _ => "8",
     };
     let reason = row.reason.as_deref().or(row.decision_reason.as_deref());
+    let recorded = row.recorded_at.map(instant);
     let mut event = json!({
         "resourceType": "AuditEvent",
         "id": row.id.to_string(),
         "type": { "system": EVENT_TYPE, "code": "rest", "display": "RESTful Operation" },
         "subtype": [{ "system": INTERACTION, "code": "create", "display": "create" }],
         "action": "E",
-        "period": { "start": instant(row.received_at), "end": instant(row.recorded_at) },
-        "recorded": instant(row.recorded_at),
+        "period": { "start": instant(row.received_at), "end": recorded },
+        "recorded": recorded,
         "outcome": outcome,
         "agent": agents(row),
         "source": {
@@ -49,7 +50,7 @@ pub(super) fn audit_event(row: &StoredPrediction) -> Value {
 }
 
 /// Who asked, and what answered.
-fn agents(row: &StoredPrediction) -> Vec<Value> {
+fn agents(row: &AuditRow) -> Vec<Value> {
     let asked = json!({
         "type": { "coding": [{ "system": PARTICIPANT, "code": "datacollector" }] },
         "who": { "identifier": { "value": row.actor } },
@@ -70,7 +71,7 @@ fn agents(row: &StoredPrediction) -> Vec<Value> {
 }
 
 /// The image, with what came out, and the person.
-fn entities(row: &StoredPrediction) -> Vec<Value> {
+fn entities(row: &AuditRow) -> Vec<Value> {
     let mut details = Map::new();
     // An event tells what was answered: of a referred image no probability.
     let referred = row.decision.as_deref() == Some(Verdict::Refer.code());
@@ -93,14 +94,14 @@ fn entities(row: &StoredPrediction) -> Vec<Value> {
     let detail: Vec<Value> =
         details.iter().map(|(name, value)| json!({ "type": name, "valueString": value })).collect();
     let image = json!({
-        "what": { "identifier": { "system": "urn:cxr:input-digest", "value": hex::encode(&row.input_digest) } },
+        "what": { "identifier": { "system": "urn:cxr:input-digest", "value": row.input_digest } },
         "type": { "system": ENTITY, "code": "2", "display": "System Object" },
         "role": { "system": ROLE, "code": "3", "display": "Report" },
         "detail": detail,
     });
     let person = row.subject.as_ref().map(|subject| {
         json!({
-            "what": { "identifier": { "system": "urn:cxr:subject", "value": hex::encode(subject) } },
+            "what": { "identifier": { "system": "urn:cxr:subject", "value": subject } },
             "type": { "system": ENTITY, "code": "1", "display": "Person" },
             "role": { "system": ROLE, "code": "1", "display": "Patient" },
         })

@@ -3,9 +3,9 @@
 use super::examine::{Examined, Known, Stop};
 use super::explain::Map;
 use super::{Answer, Case, Explanation, Pipeline, PredictionError};
-use crate::audit::repeats::{Earlier, Kept, RequestKey};
-use crate::audit::row::StoredPrediction;
 use crate::audit::{Receipt, RecordError};
+use crate::record::AuditRow;
+use crate::record::idempotency::{FirstAnswer, RequestKey, StoredAnswer};
 use crate::telemetry::logs::chain;
 use cxr::decide::Verdict;
 use cxr::heatmap::ColourScale;
@@ -22,7 +22,7 @@ pub enum Reply {
 /// An earlier answer.
 pub struct Repeat {
     /// Its row.
-    pub row: StoredPrediction,
+    pub row: AuditRow,
     /// A new receipt for the row's old leaf.
     pub receipt: Receipt,
     /// What the answer said beyond its row.
@@ -89,8 +89,8 @@ impl Pipeline {
         &self,
         case: &Case,
         key: &RequestKey,
-        earlier: &Earlier,
-    ) -> Result<Option<(StoredPrediction, Receipt)>, RecordError> {
+        earlier: &StoredAnswer,
+    ) -> Result<Option<(AuditRow, Receipt)>, RecordError> {
         self.audit.again(key, earlier).await.inspect_err(|error| {
             if matches!(error, RecordError::Changed(_)) {
                 let (request_id, id) = (&case.request_id, earlier.prediction_id);
@@ -101,7 +101,7 @@ impl Pipeline {
     }
 
     /// The heatmap from the row's map and scale; the image is there again, and says where the map belongs.
-    async fn explain_again(&self, case: &Case, row: &StoredPrediction) -> Explanation {
+    async fn explain_again(&self, case: &Case, row: &AuditRow) -> Explanation {
         let (true, Some(map)) = (case.explain, map_of(row)) else { return Explanation::NotAsked };
         if let Err(why) = map.scale() {
             return Explanation::Withheld(why);
@@ -112,8 +112,8 @@ impl Pipeline {
         self.explain(case, map, *input.geometry()).await.unwrap_or(Explanation::NotAsked)
     }
 
-    /// What is kept under the case's key. Not where the client is told to try again: that must be a new attempt.
-    pub(super) fn kept(case: &Case, examined: &Result<Examined, Stop>) -> Option<Kept> {
+    /// The answer to store under the case's key. None if the client is told to try again: that must be a new attempt.
+    pub(super) fn first_answer(case: &Case, examined: &Result<Examined, Stop>) -> Option<FirstAnswer> {
         let said = match examined {
             Ok(examined) => {
                 let verdict = examined.finding.decision.verdict;
@@ -124,12 +124,12 @@ impl Pipeline {
             }
             Err(Stop::Dropped(_) | Stop::Failed(_)) => return None,
         };
-        Some(Kept { key: case.key?, answer: said.write() })
+        Some(FirstAnswer { key: case.key?, answer: said.write() })
     }
 }
 
 /// The map of a row that is a prediction.
-fn map_of(row: &StoredPrediction) -> Option<Map> {
+fn map_of(row: &AuditRow) -> Option<Map> {
     let size = (u32::try_from(row.cam_width?).ok()?, u32::try_from(row.cam_height?).ok()?);
     let scale = row.heatmap_low.zip(row.heatmap_high).map(|(low, high)| ColourScale { low, high });
     let decision = row.decision.as_deref()?;

@@ -185,20 +185,14 @@ impl AuditLog {
         Ok(Receipt { id, leaf_hash, signed_at, key_id: self.key.id(), note })
     }
 
-    /// What was answered under a key.
-    ///
-    /// # Errors
-    /// When the database gives no answer.
-    pub async fn earlier(&self, key: &RequestKey) -> Result<Option<StoredAnswer>, StoreError> {
-        self.store.find_earlier(&key.digest, self.answers_kept).await
+    /// The answer stored under a key.
+    pub async fn stored_answer(&self, key: &RequestKey) -> Result<Option<StoredAnswer>, StoreError> {
+        self.store.find_stored_answer(&key.digest, self.answers_kept).await
     }
 
-    /// Lets go of a key whose time is over or whose row is gone.
-    ///
-    /// # Errors
-    /// When the database gives no answer.
-    pub async fn forget(&self, key: &RequestKey, prediction_id: Uuid) -> Result<(), StoreError> {
-        self.store.forget_earlier(&key.digest, prediction_id).await
+    /// Deletes a key that has expired or whose row is gone.
+    pub async fn delete_key(&self, key: &RequestKey, prediction_id: Uuid) -> Result<(), StoreError> {
+        self.store.delete_stored_answer(&key.digest, prediction_id).await
     }
 
     /// Whether the month of an id was dropped.
@@ -214,22 +208,21 @@ impl AuditLog {
         self.store.is_dropped(made_at).await
     }
 
-    /// The row of an answer that was given before, with a new receipt for its old leaf.
+    /// The row of a stored answer, with a new receipt for its leaf.
     ///
     /// # Errors
-    /// When the database gives no answer; `Changed` when the row is not the one that the leaf was made of, or the answer not the one that
-    /// was given under the key.
-    pub async fn again(
+    /// `Changed` if the row does not match its leaf, or the answer is not the one stored under the key.
+    pub async fn replay(
         &self,
         key: &RequestKey,
-        earlier: &StoredAnswer,
+        stored: &StoredAnswer,
     ) -> Result<Option<(AuditRow, Receipt)>, RecordError> {
-        if earlier.code.is_none() {
+        if stored.code.is_none() {
             return Err(RecordError::Changed(
                 "the answer kept under this idempotency key has no code (a release before migration 12 kept it)",
             ));
         }
-        let id = earlier.prediction_id;
+        let id = stored.prediction_id;
         let Some(row) = self.store.find_answered(id).await? else { return Ok(None) };
         let leaf =
             self.store.leaf(id).await?.filter(|leaf| leaf.has_place() || leaf.is_ours(&self.seals.leaf));
@@ -239,8 +232,8 @@ impl AuditLog {
             Some(StoredLeaf { leaf, .. }) if leaf.digests == digests => {}
             _ => return Err(RecordError::Changed("the row is not the one that its leaf was made of")),
         }
-        // The code covers the leaf: whoever changes the row and its leaf alike has no code for them.
-        if !earlier.is_ours(&self.seals.answer, key, &digests.leaf_hash) {
+        // The code covers the leaf: nobody can change the row and its leaf alike without the key of the code.
+        if !stored.is_ours(&self.seals.answer, key, &digests.leaf_hash) {
             return Err(RecordError::Changed(
                 "the answer kept under this idempotency key, or its row, is not the one that was given",
             ));

@@ -11,7 +11,7 @@ mod explain;
 mod load;
 mod patience;
 mod record;
-mod repeat;
+mod replayed;
 
 pub use admission::{Admission, Gate};
 pub use answer::{Answer, AnswerTimings, Stopped};
@@ -19,7 +19,7 @@ pub use case::{Stated, Submission};
 pub use examine::{Failure, Stop};
 pub use explain::{Drawn, Explanation, Withheld};
 pub use patience::{Impatience, Patience, Presence, until as patience};
-pub use repeat::{Repeat, Reply, Said};
+pub use replayed::{OutsideRow, ReplayedAnswer, Reply};
 
 use crate::audit::idempotency::IdempotencyKeys;
 use crate::audit::{AuditLog, RecordError};
@@ -85,7 +85,7 @@ pub enum PredictionError {
 }
 
 impl Pipeline {
-    /// Answers, or repeats what was answered under the same idempotency key. Run it in a task of its own, so that nothing
+    /// Answers, or returns the stored answer under the same idempotency key. Run it in a task of its own, so that nothing
     /// cancels it: a client that hangs up leaves its row like any other. Before the model has begun it frees its place at once;
     /// afterwards the work is done to its end.
     ///
@@ -97,14 +97,14 @@ impl Pipeline {
         let case = Case::open(submission, &serving, self).await?;
         let Some(key) = case.key else { return self.work(&case, engine).await };
         let _under_way = self.idempotency_keys.begin(&key).ok_or(PredictionError::UnderWay)?;
-        if let Some(repeat) = self.repeat(&case, &key).await? {
-            return Ok(Reply::Again(Box::new(repeat)));
+        if let Some(replayed) = self.replayed(&case, &key).await? {
+            return Ok(Reply::Replayed(Box::new(replayed)));
         }
         match self.work(&case, engine).await {
             // Another process was faster under this key: its row is the only one, and its answer the first.
             Err(PredictionError::Audit(RecordError::Repeated)) => {
-                let repeat = self.repeat(&case, &key).await?.ok_or(PredictionError::UnderWay)?;
-                Ok(Reply::Again(Box::new(repeat)))
+                let replayed = self.replayed(&case, &key).await?.ok_or(PredictionError::UnderWay)?;
+                Ok(Reply::Replayed(Box::new(replayed)))
             }
             worked => worked,
         }
@@ -129,7 +129,7 @@ impl Pipeline {
         }
         let finding = examined.map(|examined| examined.finding);
         let answer = Answer::new(receipt, finding, Arc::clone(&case.serving), timings)?;
-        Ok(Reply::Now(Box::new(answer)))
+        Ok(Reply::Fresh(Box::new(answer)))
     }
 
     /// What the row holds in place of the person's identifier, where one was given.

@@ -138,11 +138,8 @@ impl Store {
         self.refusal.recent()
     }
 
-    /// What was answered under an idempotency key; expired where that is longer ago than `kept`.
-    ///
-    /// # Errors
-    /// When the database gives no answer.
-    pub async fn find_earlier(
+    /// The answer stored under an idempotency key; `expired` if it is older than `kept`.
+    pub async fn find_stored_answer(
         &self,
         key_digest: &[u8; 32],
         kept: Duration,
@@ -150,11 +147,12 @@ impl Store {
         self.writer.run(async |connection| idempotency::find(connection, key_digest, kept).await).await
     }
 
-    /// Lets go of an idempotency key, if it still is the one of that row.
-    ///
-    /// # Errors
-    /// When the database gives no answer.
-    pub async fn forget_earlier(&self, key_digest: &[u8; 32], prediction_id: Uuid) -> Result<(), StoreError> {
+    /// Deletes an idempotency key if it still belongs to that row.
+    pub async fn delete_stored_answer(
+        &self,
+        key_digest: &[u8; 32],
+        prediction_id: Uuid,
+    ) -> Result<(), StoreError> {
         self.writer
             .run(async |connection| idempotency::delete(connection, key_digest, prediction_id).await)
             .await

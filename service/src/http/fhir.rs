@@ -1,4 +1,4 @@
-//! A row as a FHIR R4 `AuditEvent` (hl7.org/fhir/R4/auditevent.html), for systems that collect those.
+//! An audit row as a FHIR R4 `AuditEvent` (hl7.org/fhir/R4/auditevent.html).
 
 use crate::record::AuditRow;
 use cxr::decide::Verdict;
@@ -6,10 +6,10 @@ use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// Media type of one resource a line.
+/// Media type of one resource per line.
 pub(super) const MEDIA_TYPE: &str = "application/fhir+ndjson";
 
-/// Code systems of FHIR.
+// Code systems of FHIR.
 const EVENT_TYPE: &str = "http://terminology.hl7.org/CodeSystem/audit-event-type";
 const INTERACTION: &str = "http://hl7.org/fhir/restful-interaction";
 const PARTICIPANT: &str = "http://terminology.hl7.org/CodeSystem/extra-security-role-type";
@@ -17,7 +17,7 @@ const SOURCE: &str = "http://terminology.hl7.org/CodeSystem/security-source-type
 const ENTITY: &str = "http://terminology.hl7.org/CodeSystem/audit-entity-type";
 const ROLE: &str = "http://terminology.hl7.org/CodeSystem/object-role";
 
-/// The event of a row.
+/// The `AuditEvent` of a row.
 pub(super) fn audit_event(row: &AuditRow) -> Value {
     let outcome = match row.outcome.as_str() {
         "predicted" => "0",
@@ -49,7 +49,7 @@ pub(super) fn audit_event(row: &AuditRow) -> Value {
     event
 }
 
-/// Who asked, and what answered.
+/// The client, and the model if one ran.
 fn agents(row: &AuditRow) -> Vec<Value> {
     let asked = json!({
         "type": { "coding": [{ "system": PARTICIPANT, "code": "datacollector" }] },
@@ -70,10 +70,10 @@ fn agents(row: &AuditRow) -> Vec<Value> {
     vec![asked, answered]
 }
 
-/// The image, with what came out, and the person.
+/// The image with its result, and the patient.
 fn entities(row: &AuditRow) -> Vec<Value> {
     let mut details = Map::new();
-    // An event tells what was answered: of a referred image no probability.
+    // The event has what was answered, and the answer to a referred image has no probability.
     let referred = row.decision.as_deref() == Some(Verdict::Refer.code());
     let text = |value: &Option<String>| value.clone().map(Value::from);
     let number = |value: Option<f64>| value.map(|value| value.to_string().into());

@@ -4,6 +4,7 @@ use super::examine::{Examined, Known, Stop, milliseconds};
 use super::{AnswerTimings, Case, Impatience, Pipeline, PredictionError};
 use crate::audit::{AuditReceipt, RecordError};
 use crate::infer::Engine;
+use crate::model::ServedModel;
 use crate::record::columns::ENCODING_VERSION;
 use crate::record::{AuditRow, Hex};
 use crate::telemetry::logs::chain;
@@ -33,8 +34,8 @@ pub(super) fn log_failure(case: &Case, stop: &Stop) {
 }
 
 impl Pipeline {
-    /// The row of a case. A prediction has model and scores, a rejected image neither, and anything else the model that
-    /// was meant to run.
+    /// The row of a case. A prediction has model and scores, a rejected image neither, and anything else the
+    /// model that was meant to run.
     pub(super) fn row(
         &self,
         case: &Case,
@@ -56,7 +57,7 @@ impl Pipeline {
         let model = execution.map(|_| &case.serving.model);
         let scored_by = scores.map(|_| &case.serving.model);
         let assumed = scores.map(|scores| &scores.assumed).filter(|assumed| !assumed.is_empty());
-        let heatmap = scored_by.and_then(|model| model.heatmap_scale());
+        let heatmap = scored_by.and_then(ServedModel::heatmap_scale);
         AuditRow {
             id: case.id,
             request_id: case.request_id.clone(),

@@ -1,9 +1,9 @@
 //! The columns of the table `predictions`, declared once.
 //!
-//! [`AuditRow`] and its canonical form (here), the insert and the select list (`store/predictions.rs`), and the API's
-//! record with its schema and CSV header (`http/record.rs`) are generated from [`with_columns`]. A new column is one
-//! line there, a migration, and its value in `pipeline/record.rs`. `tests/audit/columns.rs` compares the declaration
-//! with the database.
+//! [`AuditRow`] and its canonical form (here), the insert and the select list (`store/predictions.rs`), and
+//! the API's record with its schema and CSV header (`http/record.rs`) are generated from `with_columns!`. A
+//! new column is one line there, a migration, and its value in `pipeline/record.rs`. `tests/audit/columns.rs`
+//! compares the declaration with the database.
 
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
@@ -22,12 +22,12 @@ pub const ENCODING_VERSION: i16 = 5;
 
 /// Calls the macro `$then` with the columns, in the order of the API: `all` of them, or those of the `api`.
 ///
-/// Each has a description, attributes of the API's field, a name and a Rust type. At the end of the line stands what
-/// sets the column apart:
+/// Each has a description, attributes of the API's field, a name and a Rust type. At the end of the line
+/// stands what sets the column apart:
 /// - `microseconds`: the canonical form has the time with six decimals;
 /// - `by_database`: the database sets it, and neither the insert nor the canonical form has it;
-/// - `since N`: encoding version N added it. The canonical form omits it if it is null, so rows from before keep their
-///   leaves. Every new column must be one of these.
+/// - `since N`: encoding version N added it. The canonical form omits it if it is null, so rows from before
+///   keep their leaves. Every new column must be one of these.
 macro_rules! with_columns {
     (api, $then:ident) => { with_columns! { @list $then {} } };
     (all, $then:ident) => { with_columns! { @list $then {

@@ -1,4 +1,5 @@
-//! The first answer under an idempotency key, as it is stored for retries and recognised as the service's own.
+//! The first answer under an idempotency key, as it is stored for retries and recognised as the service's
+//! own.
 
 use super::hmac::SiteKey;
 use serde_json::Value;

@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use tlog_tiles::Hash;
 use uuid::Uuid;
 
-/// Every label of a row, the one that counts first; null where there is none.
+/// Every label of a row, the current one first; null if there is none.
 macro_rules! labels {
     () => {
         "(SELECT json_agg(json_build_object('label', label, 'source', source, 'labelled_at', labelled_at,
@@ -21,7 +21,7 @@ macro_rules! labels {
     };
 }
 
-/// A head stands beside its last leaf.
+/// Each checkpoint is joined to its last leaf.
 const LEAVES: &str = concat!(
     "SELECT leaf_index, audit_leaves.prediction_id, leaf_hash, row_hash, tree_size, root_hash, note, predictions.*, ",
     labels!(),
@@ -31,7 +31,7 @@ LEFT JOIN audit_checkpoints ON tree_size = leaf_index + 1
 ORDER BY leaf_index"
 );
 
-/// Rows without a place in the tree: they wait for it, or the service did not write them.
+/// Rows that are not in the tree: they are pending, or the service did not write them.
 const STRAYS: &str = concat!(
     "SELECT predictions.*, EXISTS (SELECT FROM audit_pending WHERE prediction_id = id) AS waits, ",
     labels!(),
@@ -45,7 +45,8 @@ WHERE tree_size > (SELECT coalesce(max(leaf_index) + 1, 0) FROM audit_leaves) OR
 
 const SNAPSHOT: &str = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY";
 
-/// What an export holds, in the order of the tree: each head follows its last leaf. Then what is not in the tree.
+/// What an export holds, in the order of the tree: each head follows its last leaf. Then what is not in the
+/// tree.
 pub enum ExportItem {
     /// A leaf, and its row unless it is gone.
     Leaf {

@@ -15,7 +15,8 @@ use std::time::Duration as StdDuration;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-/// Longest time from the head of a request to the id of its image: an hour, the largest `http.body_timeout_ms`.
+/// Longest time from the head of a request to the id of its image: an hour, the largest
+/// `http.body_timeout_ms`.
 const UPLOAD: Duration = Duration::HOUR;
 
 /// The leaves, until the sequencer moves them into the tree.
@@ -29,8 +30,9 @@ const ANSWERS: &str = "
     INSERT INTO idempotency_keys (key_digest, fingerprint, prediction_id, answer, code)
     SELECT * FROM unnest(";
 
-/// Refuses the whole statement if the database did not keep every row or cannot keep them durably. The counts are
-/// returned and checked again here, because anyone who can change the function cannot change this program.
+/// Refuses the whole statement if the database did not keep every row or cannot keep them durably. The counts
+/// are returned and checked again here, because anyone who can change the function cannot change this
+/// program.
 const CHECK: [&str; 2] = [
     "
 SELECT n_pending, n_recorded, n_kept,
@@ -120,8 +122,8 @@ impl<T: Element> Element for Option<T> {
     }
 }
 
-/// Images by their current label (as in the view `current_labels`), from the label's own index and in the order of a
-/// page. The planner takes `NOT EXISTS` for common, so it stops at the end of the page.
+/// Images by their current label (as in the view `current_labels`), from the label's own index and in the
+/// order of a page. The planner takes `NOT EXISTS` for common, so it stops at the end of the page.
 const LABELLED: &str = "
 JOIN (SELECT prediction_id AS labelled FROM labels AS counts WHERE NOT EXISTS (SELECT FROM labels AS newer
     WHERE newer.prediction_id = counts.prediction_id
@@ -170,11 +172,11 @@ pub struct Page {
     pub limit: usize,
 }
 
-/// One statement in its own transaction. When it returns, all rows are committed and their leaves are pending. It fails
-/// if the clocks differ by more than `most`.
+/// One statement in its own transaction. When it returns, all rows are committed and their leaves are
+/// pending. It fails if the clocks differ by more than `most`.
 ///
-/// There is an array for each column, so the text does not depend on the number of rows: a connection parses and plans
-/// it once with answers and once without.
+/// There is an array for each column, so the text does not depend on the number of rows: a connection parses
+/// and plans it once with answers and once without.
 pub(super) async fn insert(
     session: &mut Session,
     rows: &[&SealedRow],
@@ -246,7 +248,8 @@ pub(super) async fn find_labelled(
     statement.build_query_as().fetch_optional(session).await
 }
 
-/// In the order of ids, the newest first. An id begins with its time, so new rows do not shift the pages that follow.
+/// In the order of ids, the newest first. An id begins with its time, so new rows do not shift the pages that
+/// follow.
 pub(super) async fn list(
     session: &mut Session,
     filter: &Filter,
@@ -271,8 +274,8 @@ pub(super) async fn list(
 }
 
 fn restrict(statement: &mut QueryBuilder<Postgres>, filter: &Filter) {
-    // An id is made after its request began, within the time an upload may take. The range of ids selects the months,
-    // the range of times is exact. Ids count from 1970.
+    // An id is made after its request began, within the time an upload may take. The range of ids selects the
+    // months, the range of times is exact. Ids count from 1970.
     let counted = |at: OffsetDateTime| at.max(OffsetDateTime::UNIX_EPOCH);
     if let Some(from) = filter.from {
         statement.push(" AND received_at >= ").push_bind(from);

@@ -1,4 +1,4 @@
-//! What a retry gets: the first answer, made again from its row.
+//! The replayed answer for a retry: the first answer, rebuilt from its row.
 
 use super::examine::{Examined, Known, Stop};
 use super::explain::Map;
@@ -13,34 +13,34 @@ use serde_json::{Value, json};
 
 /// What leaves the pipeline.
 pub enum Reply {
-    /// An answer to this request.
-    Now(Box<Answer>),
-    /// The answer to an earlier one that had the same key.
-    Again(Box<Repeat>),
+    /// The answer to this request.
+    Fresh(Box<Answer>),
+    /// The first answer under the same idempotency key.
+    Replayed(Box<ReplayedAnswer>),
 }
 
-/// An earlier answer.
-pub struct Repeat {
+/// The first answer, rebuilt.
+pub struct ReplayedAnswer {
     /// Its row.
     pub row: AuditRow,
-    /// A new receipt for the row's old leaf.
+    /// A new receipt for the row's leaf.
     pub receipt: Receipt,
-    /// What the answer said beyond its row.
-    pub said: Said,
+    /// The part of the answer that its row does not hold.
+    pub outside_row: OutsideRow,
     /// The heatmap.
     pub explanation: Explanation,
 }
 
-/// What an answer says that its row does not hold.
+/// The part of an answer that its row does not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Said {
-    /// Of a prediction: the name of its class, where the decision names one.
+pub enum OutsideRow {
+    /// The class of a prediction, if the decision names one.
     Class(Option<String>),
-    /// Of a rejection: what was found, and what the sender can do.
+    /// The detail of a rejection: what was found, and what the client can do.
     Rejection(String),
 }
 
-impl Said {
+impl OutsideRow {
     fn write(&self) -> Value {
         match self {
             Self::Class(class) => json!({ "class": class }),
@@ -59,49 +59,50 @@ impl Said {
 }
 
 impl Pipeline {
-    /// The answer that was given under this key, if there is one.
-    pub(super) async fn repeat(
+    /// The first answer under this key, if there is one.
+    pub(super) async fn replayed(
         &self,
         case: &Case,
         key: &RequestKey,
-    ) -> Result<Option<Repeat>, PredictionError> {
+    ) -> Result<Option<ReplayedAnswer>, PredictionError> {
         let failed = |error| PredictionError::from(RecordError::from(error));
-        let Some(earlier) = self.audit.earlier(key).await.map_err(failed)? else { return Ok(None) };
-        let found = if earlier.expired { None } else { self.again(case, key, &earlier).await? };
-        if found.is_some() && earlier.fingerprint != key.fingerprint {
+        let Some(stored) = self.audit.stored_answer(key).await.map_err(failed)? else { return Ok(None) };
+        let found = if stored.expired { None } else { self.verified(case, key, &stored).await? };
+        if found.is_some() && stored.fingerprint != key.fingerprint {
             return Err(PredictionError::KeyReused);
         }
-        let (Some((row, receipt)), Some(said)) = (found, Said::read(&earlier.answer)) else {
-            if !earlier.expired && !self.audit.retention_took(earlier.prediction_id).await.map_err(failed)? {
-                // The readers' database may be behind. A second row is worse than another try.
+        let (Some((row, receipt)), Some(outside_row)) = (found, OutsideRow::read(&stored.answer)) else {
+            if !stored.expired && !self.audit.retention_took(stored.prediction_id).await.map_err(failed)? {
+                // The readers' database may lag. A retry of the client is better than a second row.
                 return Err(RecordError::Behind.into());
             }
-            self.audit.forget(key, earlier.prediction_id).await.map_err(failed)?;
+            self.audit.delete_key(key, stored.prediction_id).await.map_err(failed)?;
             return Ok(None);
         };
-        let explanation = self.explain_again(case, &row).await;
+        let explanation = self.redraw(case, &row).await;
         self.metrics.repeated();
-        Ok(Some(Repeat { row, receipt, said, explanation }))
+        Ok(Some(ReplayedAnswer { row, receipt, outside_row, explanation }))
     }
 
-    /// The row of an earlier answer and its receipt. What was changed in the database is told, and never given again.
-    async fn again(
+    /// The row of a stored answer and its receipt. An answer that was changed in the database is logged and
+    /// never returned.
+    async fn verified(
         &self,
         case: &Case,
         key: &RequestKey,
-        earlier: &StoredAnswer,
+        stored: &StoredAnswer,
     ) -> Result<Option<(AuditRow, Receipt)>, RecordError> {
-        self.audit.again(key, earlier).await.inspect_err(|error| {
+        self.audit.replay(key, stored).await.inspect_err(|error| {
             if matches!(error, RecordError::Changed(_)) {
-                let (request_id, id) = (&case.request_id, earlier.prediction_id);
+                let (request_id, id) = (&case.request_id, stored.prediction_id);
                 tracing::error!(request_id, %id, cause = chain(error), "stored answer does not verify; answer withheld");
                 self.metrics.database().answer_changed();
             }
         })
     }
 
-    /// The heatmap from the row's map and scale; the image is there again, and says where the map belongs.
-    async fn explain_again(&self, case: &Case, row: &AuditRow) -> Explanation {
+    /// The heatmap from the row's map and scale. The retry brings the image, which places the map.
+    async fn redraw(&self, case: &Case, row: &AuditRow) -> Explanation {
         let (true, Some(map)) = (case.explain, map_of(row)) else { return Explanation::NotAsked };
         if let Err(why) = map.scale() {
             return Explanation::Withheld(why);
@@ -112,23 +113,24 @@ impl Pipeline {
         self.explain(case, map, *input.geometry()).await.unwrap_or(Explanation::NotAsked)
     }
 
-    /// The answer to store under the case's key. None if the client is told to try again: that must be a new attempt.
+    /// The answer to store under the case's key. None if the client is told to try again: that must be a new
+    /// attempt.
     pub(super) fn first_answer(case: &Case, examined: &Result<Examined, Stop>) -> Option<FirstAnswer> {
-        let said = match examined {
+        let outside_row = match examined {
             Ok(examined) => {
                 let verdict = examined.finding.decision.verdict;
-                Said::Class(case.serving.model.class(verdict).map(ToOwned::to_owned))
+                OutsideRow::Class(case.serving.model.class(verdict).map(ToOwned::to_owned))
             }
             Err(Stop::Rejected(rejection)) => {
-                Said::Rejection(format!("{}; {}", rejection.found, rejection.advice))
+                OutsideRow::Rejection(format!("{}; {}", rejection.found, rejection.advice))
             }
             Err(Stop::Dropped(_) | Stop::Failed(_)) => return None,
         };
-        Some(FirstAnswer { key: case.key?, answer: said.write() })
+        Some(FirstAnswer { key: case.key?, answer: outside_row.write() })
     }
 }
 
-/// The map of a row that is a prediction.
+/// The map of a prediction's row.
 fn map_of(row: &AuditRow) -> Option<Map> {
     let size = (u32::try_from(row.cam_width?).ok()?, u32::try_from(row.cam_height?).ok()?);
     let scale = row.heatmap_low.zip(row.heatmap_high).map(|(low, high)| ColourScale { low, high });
@@ -142,14 +144,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_kept_is_read_again() {
-        for said in [
-            Said::Class(Some("PNEUMONIA".into())),
-            Said::Class(None),
-            Said::Rejection("too small; send a larger one".into()),
+    fn a_stored_answer_reads_back() {
+        for outside_row in [
+            OutsideRow::Class(Some("PNEUMONIA".into())),
+            OutsideRow::Class(None),
+            OutsideRow::Rejection("too small; send a larger one".into()),
         ] {
-            assert_eq!(Said::read(&said.write()), Some(said));
+            assert_eq!(OutsideRow::read(&outside_row.write()), Some(outside_row));
         }
-        assert_eq!(Said::read(&json!({})), None);
+        assert_eq!(OutsideRow::read(&json!({})), None);
     }
 }

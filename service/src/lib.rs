@@ -1,6 +1,6 @@
 //! The inference service: one radiograph in, one calibrated and audited answer out.
 //!
-//! `main -> app -> http -> pipeline -> {serving -> infer, shadow, audit -> store}`; `config`, `telemetry` and `threads` are leaves.
+//! `main -> app -> http -> pipeline -> {serving -> infer, shadow, audit -> store -> record}`; `config`, `telemetry` and `threads` are leaves.
 //! Read `pipeline` first. Only `http` knows status codes, only `store` holds SQL, only `config` reads the environment.
 
 pub mod app;
@@ -21,6 +21,7 @@ pub mod pacing;
 pub mod pipeline;
 pub mod quota;
 pub mod readiness;
+pub mod record;
 pub mod replay;
 pub mod serving;
 pub mod shadow;

@@ -3,35 +3,31 @@
 //! Reads that need nothing of this go to `store` directly.
 
 pub mod anchor;
-pub mod columns;
 pub mod erasures;
 pub mod export;
 mod group_commit;
 mod group_policy;
-pub mod keyed;
+pub mod idempotency;
 mod publisher;
-pub mod repeats;
-pub mod row;
 pub mod sequencer;
 pub mod signing;
-pub mod tree;
 pub mod verify;
 mod volume;
 
 pub use group_policy::GroupPolicy;
-pub use keyed::{SiteKey, leaf_key};
 pub(crate) use volume::VOLUME_TIMEOUT;
 
 use crate::config::audit::AuditConfig;
 use crate::config::secret::Secret;
+use crate::record::hmac::{SiteKey, leaf_key, pseudonym};
+use crate::record::idempotency::{FirstAnswer, RequestKey, StoredAnswer, answer_key};
+use crate::record::row::Seals;
+use crate::record::{AuditRow, SealedRow};
 use crate::store::{Store, StoreError, StoredLeaf};
 use crate::telemetry::metrics::Metrics;
 use crate::threads::JobLost;
-use columns::Columns;
 use group_commit::GroupCommit;
 use rand_core::{OsRng, RngCore};
-use repeats::{Earlier, Kept, RequestKey, answer_key};
-use row::{PredictionRow, SealedRow, Seals, StoredPrediction};
 use signing::{LogKey, SignatureError};
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,19 +85,13 @@ pub struct Receipt {
 /// Proof that a row is committed. Only [`AuditLog::record`] makes one, and every answer consumes one.
 #[derive(Debug, Clone)]
 pub struct AuditReceipt {
-    sealed: Arc<SealedRow>,
     signed: Receipt,
 }
 
 impl AuditReceipt {
-    /// The committed row.
-    pub fn row(&self) -> &PredictionRow {
-        self.sealed.row()
-    }
-
     /// Id of the row.
-    pub fn id(&self) -> Uuid {
-        self.row().id
+    pub const fn id(&self) -> Uuid {
+        self.signed.id
     }
 
     /// The signed receipt.
@@ -150,24 +140,25 @@ impl AuditLog {
     }
 
     /// Commits a row and signs its receipt. Under load rows share a transaction; `in_flight` counts the
-    /// admitted images. A `kept` answer is committed with the row and found again by its idempotency key.
+    /// admitted images. The first answer is stored under its idempotency key.
     ///
     /// # Errors
     /// The row may not be committed, or has no receipt: there must be no answer.
     pub async fn record(
         &self,
-        row: PredictionRow,
-        kept: Option<Kept>,
+        row: AuditRow,
+        first_answer: Option<FirstAnswer>,
         in_flight: usize,
     ) -> Result<AuditReceipt, RecordError> {
         let recorded = async {
-            let sealed =
-                row.seal(&self.seals, kept).map_err(|error| RecordError::Encoding(Arc::new(error)))?;
+            let sealed = row
+                .seal(&self.seals, first_answer)
+                .map_err(|error| RecordError::Encoding(Arc::new(error)))?;
             let sealed = Arc::new(sealed);
             // Boxed: the future holds a value for each column, sixteen kilobytes.
             Box::pin(self.commit(&sealed, in_flight)).await?;
             let signed = self.receipt(sealed.row().id, sealed.digests().leaf_hash)?;
-            Ok(AuditReceipt { sealed, signed })
+            Ok(AuditReceipt { signed })
         };
         recorded.await.inspect_err(|error| {
             if !matches!(error, RecordError::Repeated) {
@@ -194,9 +185,9 @@ impl AuditLog {
         Ok(Receipt { id, leaf_hash, signed_at, key_id: self.key.id(), note })
     }
 
-    /// The answer kept under an idempotency key.
-    pub async fn kept_answer(&self, key: &RequestKey) -> Result<Option<Earlier>, StoreError> {
-        self.store.writer.kept_answer(&key.digest, self.answers_kept).await
+    /// The answer stored under a key.
+    pub async fn stored_answer(&self, key: &RequestKey) -> Result<Option<StoredAnswer>, StoreError> {
+        self.store.writer.stored_answer(&key.digest, self.answers_kept).await
     }
 
     /// Deletes a key that has expired or whose row was dropped.
@@ -214,36 +205,32 @@ impl AuditLog {
         self.store.writer.is_dropped(made_at).await
     }
 
-    /// The row of a replayed answer, with a new receipt; none if the row cannot be read.
+    /// The row of a stored answer, with a new receipt for its leaf; none if the row cannot be read.
     ///
     /// # Errors
-    /// `Changed` if the row does not match its leaf, or the kept answer does not match its HMAC.
+    /// `Changed` if the row does not match its leaf, or the answer is not the one stored under the key.
     pub async fn replay(
         &self,
         key: &RequestKey,
-        earlier: &Earlier,
-    ) -> Result<Option<(StoredPrediction, Receipt)>, RecordError> {
-        if earlier.code.is_none() {
+        stored: &StoredAnswer,
+    ) -> Result<Option<(AuditRow, Receipt)>, RecordError> {
+        if stored.code.is_none() {
             return Err(RecordError::Changed(
                 "the answer kept under this idempotency key has no code (a release before migration 12 kept it)",
             ));
         }
-        let id = earlier.prediction_id;
+        let id = stored.prediction_id;
         let Some(row) = self.store.replays.prediction(id).await? else { return Ok(None) };
-        let leaf = self
-            .store
-            .replays
-            .leaf(id)
-            .await?
-            .filter(|leaf| leaf.is_sequenced() || leaf.is_ours(&self.seals.leaf));
-        let digests = Columns::from(&row).digests();
+        let leaf = self.store.replays.leaf(id).await?;
+        let leaf = leaf.filter(|leaf| leaf.is_sequenced() || leaf.is_ours(&self.seals.leaf));
+        let digests = row.digests();
         let digests = digests.map_err(|error| RecordError::Encoding(Arc::new(error)))?;
         match leaf {
             Some(StoredLeaf { leaf, .. }) if leaf.digests == digests => {}
             _ => return Err(RecordError::Changed("the row is not the one that its leaf was made of")),
         }
-        // The HMAC covers the leaf: without the key, a changed row and leaf have no valid HMAC.
-        if !earlier.is_ours(&self.seals.answer, key, &digests.leaf_hash) {
+        // The code covers the leaf: without its key, a changed row and leaf have no valid code.
+        if !stored.is_ours(&self.seals.answer, key, &digests.leaf_hash) {
             return Err(RecordError::Changed(
                 "the answer kept under this idempotency key, or its row, is not the one that was given",
             ));
@@ -257,13 +244,13 @@ impl AuditLog {
         OsRng.fill_bytes(&mut fresh);
         let lookup = self.subject_lookup.digest(identifier.expose().as_bytes());
         let key = self.store.writer.find_or_make_subject(&lookup, &fresh).await?;
-        Ok(keyed::pseudonym(&key, identifier))
+        Ok(pseudonym(&key, identifier))
     }
 
     /// The pseudonym of an identifier whose subject is known.
     pub async fn known_pseudonym(&self, identifier: &Secret) -> Result<Option<[u8; 32]>, StoreError> {
         let lookup = self.subject_lookup.digest(identifier.expose().as_bytes());
         let key = self.store.annotations.find_subject(&lookup).await?;
-        Ok(key.map(|key| keyed::pseudonym(&key, identifier)))
+        Ok(key.map(|key| pseudonym(&key, identifier)))
     }
 }

@@ -20,6 +20,7 @@ pub mod pacing;
 pub mod pipeline;
 pub mod quota;
 pub mod readiness;
+pub mod record;
 pub mod replay;
 pub mod serving;
 pub mod shadow;

@@ -1,9 +1,9 @@
 //! Replays a prediction: the same bytes go through the same steps, and the results are compared with the
 //! audit row.
 
-use crate::audit::row::StoredPrediction;
 use crate::infer::{Backend, BackendError, Sessions};
 use crate::model::ServedModel;
+use crate::record::AuditRow;
 use cxr::decide::DecisionReason;
 use cxr::embedding::EmbeddingMismatch;
 use cxr::intended_use::{SitePatients, Suitability};
@@ -90,7 +90,7 @@ impl Replay {
 
 /// Replays a row. The caller has checked that `image` and `model` are the row's.
 pub fn replay(
-    row: &StoredPrediction,
+    row: &AuditRow,
     image: &[u8],
     limits: &DecodeLimits,
     model: &ServedModel,
@@ -153,12 +153,7 @@ const FIRST_WITH_REFER: i16 = 5;
 
 /// The decision by the rules of the row's encoding version. Before `refer`, the threshold alone decided, and
 /// a missing age or view did not matter.
-fn decided_then(
-    row: &StoredPrediction,
-    now: Decision,
-    probability: Probability,
-    model: &ServedModel,
-) -> Decision {
+fn decided_then(row: &AuditRow, now: Decision, probability: Probability, model: &ServedModel) -> Decision {
     if row.encoding_version >= FIRST_WITH_REFER {
         return now;
     }
@@ -170,7 +165,7 @@ fn decided_then(
     Decision { verdict: policy.at_threshold(probability), ..known }
 }
 
-fn metadata(row: &StoredPrediction) -> Result<AcquisitionMetadata, Rejection> {
+fn metadata(row: &AuditRow) -> Result<AcquisitionMetadata, Rejection> {
     let age = row.age_years.map(|age| age.to_string());
     AcquisitionMetadata::parse(age.as_deref(), row.view.as_deref(), row.modality.as_deref())
 }

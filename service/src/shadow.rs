@@ -6,6 +6,7 @@
 use crate::config::model::ShadowConfig;
 use crate::infer::InferenceError;
 use crate::model::ServedModel;
+use crate::record::shadow::ShadowRow;
 use crate::serving::Serving;
 use crate::store::{Store, StoreError};
 use crate::telemetry::logs::chain;
@@ -20,7 +21,6 @@ use cxr::intended_use::SitePatients;
 use cxr::metadata::AcquisitionMetadata;
 use cxr::preprocess::preprocess_with;
 use cxr::{AcceptedImage, Cancel, DecodeError, DecodeLimits, ModelInput, Workspace};
-use serde_json::Value;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -39,22 +39,6 @@ pub struct Score {
     pub probability: f64,
     /// Decision.
     pub verdict: Verdict,
-}
-
-/// A row of `shadow_predictions`: the candidate's score beside the answer's.
-pub struct ShadowRow {
-    /// Id of the audit row.
-    pub prediction_id: Uuid,
-    /// The candidate.
-    pub candidate: Arc<Serving>,
-    /// Execution fingerprint of the candidate's session.
-    pub execution: Value,
-    /// Logit of the candidate.
-    pub logit: f64,
-    /// Score of the candidate.
-    pub score: Score,
-    /// Score of the answer.
-    pub answered: Score,
 }
 
 /// An answer, with what decides about its image.
@@ -182,11 +166,18 @@ impl Scorer {
         let score = Score { probability: probability.value(), verdict: decision.verdict };
         let row = ShadowRow {
             prediction_id: answered.id,
-            candidate: Arc::clone(&self.candidate),
-            execution: Value::clone(engine.execution()),
+            model_name: &model.manifest().name,
+            model_version: &model.manifest().version,
+            bundle_digest: model.bundle().digest(),
+            variant: model.variant_name(),
+            execution: engine.execution(),
+            policy_digest: model.policy_digest(),
             logit,
-            score,
-            answered: answered.score,
+            probability: score.probability,
+            threshold: model.variant().policy.threshold,
+            decision: score.verdict.code(),
+            answered_probability: answered.score.probability,
+            answered_decision: answered.score.verdict.code(),
         };
         self.store.writer.insert_shadow(&row).await?;
         Ok(score)

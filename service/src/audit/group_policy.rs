@@ -5,7 +5,7 @@ use std::time::Duration;
 /// Limits of a group commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GroupPolicy {
-    /// Most rows of a transaction.
+    /// Rows per transaction, at most.
     pub max_rows: usize,
     /// Longest time that a row waits for others.
     pub max_delay: Duration,

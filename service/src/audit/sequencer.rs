@@ -3,11 +3,11 @@
 
 use super::anchor::{Anchor, AnchorError};
 use super::erasures::{Erasures, ErasuresError};
-use super::keyed::SiteKey;
 use super::publisher::Publisher;
 use super::signing::LogKey;
-use super::tree::Edge;
 use super::volume::{VOLUME_TIMEOUT, VolumeCall, VolumeError};
+use crate::record::hmac::SiteKey;
+use crate::record::tree::Edge;
 use crate::store::{
     Erasure, Growth, Leaf, Lease, LeaseName, SignedCheckpoint, Store, StoreError, StoredLeaf,
 };
@@ -214,7 +214,7 @@ impl Running {
     /// Deletes old idempotency keys, and erased subjects that came back with a restored backup. Returns
     /// whether nothing is left to delete.
     async fn clean_up(&self, lease: &mut Lease) -> Result<bool, StoreError> {
-        let all = lease.delete_old_keys(self.answers_kept).await?;
+        let all = lease.delete_expired_keys(self.answers_kept).await?;
         let Some(list) = self.erasures.clone() else { return Ok(all) };
         // An operator must repair an unreadable list; the tree does not wait for that.
         let cause = match self.erased.run(move || list.all()).await {

@@ -1,8 +1,8 @@
 //! Signs checkpoints (c2sp.org/tlog-checkpoint) and receipts. Both are signed notes (c2sp.org/signed-note),
 //! which existing verifiers and witnesses understand.
 
-use super::columns::microseconds;
 use crate::config::secret::Secret;
+use crate::record::columns::microseconds;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::SigningKey;

@@ -5,10 +5,10 @@
 //! must be signed, and the row of every receipt must exist. Each violation is a finding with the first leaf
 //! that it concerns. Labels are not in the tree: they are counted and not verified.
 
-use super::columns::Digests;
 use super::export::{CheckpointLine, LeafLine, Line, UnsequencedLine};
 use super::signing::{LogVerifier, ReceiptText};
-use super::tree::Edge;
+use crate::record::Digests;
+use crate::record::tree::Edge;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 use std::io::{BufRead, Read};

@@ -3,8 +3,8 @@
 use super::Shared;
 use super::error::{ApiError, Problem};
 use super::observe::Arrival;
-use crate::audit::tree::{Asked, Hashes};
 use crate::auth::Actor;
+use crate::record::tree::{Asked, Hashes};
 use crate::store::{Read, SignedCheckpoint};
 use axum::extract::{Path, Query, State};
 use axum::http::header;

@@ -1,7 +1,7 @@
 //! Errors of the database, and what they mean for the caller.
 
 use super::connect::ConnectError;
-use super::repeats;
+use super::idempotency;
 use std::sync::Arc;
 
 /// The code of `check_violation`, which a row without a partition has as well.
@@ -95,6 +95,6 @@ impl StoreError {
     /// Whether a row with this idempotency key exists already.
     pub fn is_duplicate_key(&self) -> bool {
         let Self::Statement(sqlx::Error::Database(refusal)) = self else { return false };
-        refusal.constraint() == Some(repeats::ONCE)
+        refusal.constraint() == Some(idempotency::ONCE)
     }
 }

@@ -2,8 +2,7 @@
 
 use super::tree::{Leaf, SignedCheckpoint};
 use super::{Reader, StoreError, write};
-use crate::audit::columns::Digests;
-use crate::audit::row::StoredPrediction;
+use crate::record::{AuditRow, Digests};
 use futures_util::TryStreamExt;
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgRow;
@@ -56,7 +55,7 @@ pub enum ExportItem {
         /// Id and hashes.
         leaf: Leaf,
         /// The row.
-        row: Option<Box<StoredPrediction>>,
+        row: Option<Box<AuditRow>>,
         /// Labels of the row, the current one first.
         labels: Vec<ExportedLabel>,
     },
@@ -65,7 +64,7 @@ pub enum ExportItem {
     /// A row that is not in the tree.
     Unsequenced {
         /// The row.
-        row: Box<StoredPrediction>,
+        row: Box<AuditRow>,
         /// Whether its leaf is pending.
         waits: bool,
         /// Labels of the row, the current one first.
@@ -133,7 +132,7 @@ fn checkpoint(row: &PgRow) -> Result<Option<SignedCheckpoint>, sqlx::Error> {
 }
 
 fn row_alone(row: &PgRow) -> Result<ExportItem, sqlx::Error> {
-    let prediction = Box::new(StoredPrediction::from_row(row)?);
+    let prediction = Box::new(AuditRow::from_row(row)?);
     Ok(ExportItem::Unsequenced { row: prediction, waits: row.try_get("waits")?, labels: labels(row)? })
 }
 
@@ -143,7 +142,7 @@ fn leaf(row: &PgRow) -> Result<ExportItem, sqlx::Error> {
     let row_hash: Option<[u8; 32]> = row.try_get("row_hash")?;
     let digests = Digests { row_hash: row_hash.map(Hash), leaf_hash: Hash(row.try_get("leaf_hash")?) };
     let present: Option<Uuid> = row.try_get("id")?;
-    let prediction = present.map(|_| StoredPrediction::from_row(row)).transpose()?.map(Box::new);
+    let prediction = present.map(|_| AuditRow::from_row(row)).transpose()?.map(Box::new);
     let leaf = Leaf { prediction_id, digests };
     Ok(ExportItem::Leaf { index: index as u64, leaf, row: prediction, labels: labels(row)? })
 }

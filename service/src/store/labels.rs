@@ -2,7 +2,7 @@
 
 use super::session::Session;
 use super::{AnnotationWriter, Reader, StoreError};
-use crate::audit::row::StoredPrediction;
+use crate::record::AuditRow;
 use serde::Serialize;
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, Row};
@@ -46,7 +46,7 @@ pub struct StoredLabel {
 #[derive(Debug)]
 pub struct LabelledPrediction {
     /// The row.
-    pub row: StoredPrediction,
+    pub row: AuditRow,
     /// The current label.
     pub label: Option<CurrentLabel>,
 }
@@ -68,7 +68,7 @@ impl FromRow<'_, PgRow> for LabelledPrediction {
             let (source, labelled_at) = (row.try_get("source")?, row.try_get("labelled_at")?);
             Ok::<_, sqlx::Error>(CurrentLabel { label, source, labelled_at })
         });
-        Ok(Self { row: StoredPrediction::from_row(row)?, label: label.transpose()? })
+        Ok(Self { row: AuditRow::from_row(row)?, label: label.transpose()? })
     }
 }
 

@@ -2,9 +2,9 @@
 
 use super::session::Session;
 use super::{Lease, Reader, StoreError, write};
-use crate::audit::columns::Digests;
-use crate::audit::keyed::SiteKey;
-use crate::audit::tree::{Edge, Hashes};
+use crate::record::Digests;
+use crate::record::hmac::SiteKey;
+use crate::record::tree::{Edge, Hashes};
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgConnection, Row};
 use tlog_tiles::Hash;

@@ -1,15 +1,15 @@
-//! Keyed digests: they link what is equal without saying what it was.
+//! HMACs: they link equal inputs without revealing them.
 
 use crate::config::secret::Secret;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-/// HMAC-SHA256 under the site's key, `service.audit.input_key`, or under one that is derived from it.
+/// An HMAC-SHA256 key: the site's, `service.audit.input_key`, or one derived from it.
 #[derive(Clone)]
 pub struct SiteKey(Hmac<Sha256>);
 
 impl SiteKey {
-    /// From the configured secret; HMAC takes a key of any length.
+    /// The key from the configuration, of any length.
     pub fn new(secret: &Secret) -> Self {
         Self::of(secret.expose().as_bytes())
     }
@@ -19,27 +19,27 @@ impl SiteKey {
         Self(Hmac::new_from_slice(key).expect("any length"))
     }
 
-    /// A key of its own for a purpose: no digest under it is one under another.
+    /// A separate key for one purpose, so that digests of two purposes never coincide.
     #[must_use]
     pub fn derived(&self, purpose: &str) -> Self {
         Self::of(&self.digest(purpose.as_bytes()))
     }
 
-    /// The digest of an upload.
+    /// The HMAC of bytes.
     pub fn digest(&self, bytes: &[u8]) -> [u8; 32] {
         let mut mac = self.0.clone();
         mac.update(bytes);
         mac.finalize().into_bytes().into()
     }
 
-    /// Whether this is the digest of those bytes; how long that takes says nothing of where they differ.
+    /// Whether `digest` is the HMAC of `bytes`; compares in constant time.
     pub fn is_digest(&self, bytes: &[u8], digest: &[u8]) -> bool {
         let mut mac = self.0.clone();
         mac.update(bytes);
         mac.verify_slice(digest).is_ok()
     }
 
-    /// The digest of parts, each after its length, so that no two lists of parts are the same text.
+    /// The HMAC of parts, each after its length, so that two different lists never give the same bytes.
     pub fn digest_parts(&self, parts: &[&[u8]]) -> [u8; 32] {
         let mut mac = self.0.clone();
         for part in parts {
@@ -50,12 +50,12 @@ impl SiteKey {
     }
 }
 
-/// The key of the codes by which the sequencer knows the service's own leaves.
+/// The key of the HMACs by which the sequencer recognises the service's own leaves.
 pub fn leaf_key(site_key: &SiteKey) -> SiteKey {
     site_key.derived("leaf")
 }
 
-/// HMAC of an identifier under its subject's own key: what rows hold.
+/// The pseudonym in a subject's rows: HMAC of the identifier under the subject's own key.
 pub fn pseudonym(subject_key: &[u8], identifier: &Secret) -> [u8; 32] {
     SiteKey::of(subject_key).digest(identifier.expose().as_bytes())
 }

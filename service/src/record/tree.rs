@@ -1,4 +1,4 @@
-//! The Merkle tree of RFC 9162, section 2.1, as it grows: the hashes of its right edge are all that appending needs.
+//! The Merkle tree of RFC 9162, section 2.1. Appending a leaf needs only the hashes of the tree's right edge.
 
 use std::collections::BTreeMap;
 use tlog_tiles::{
@@ -22,7 +22,7 @@ impl HashReader for Hashes {
     }
 }
 
-/// A tree as far as its next leaf needs it.
+/// The right edge of a tree: enough to append leaves and to compute the root.
 #[derive(Debug, Clone, Default)]
 pub struct Edge {
     size: u64,
@@ -30,12 +30,12 @@ pub struct Edge {
 }
 
 impl Edge {
-    /// The positions of the hashes that a tree of this size goes on from.
+    /// The positions of the hashes in the edge of a tree of this size.
     pub fn positions(size: u64) -> Vec<u64> {
         sub_tree_index(0, size, Vec::new())
     }
 
-    /// A tree of this size, from the hashes at [`positions`](Self::positions).
+    /// The edge of a tree of this size, from the hashes at [`positions`](Self::positions).
     pub const fn resume(size: u64, hashes: Hashes) -> Self {
         Self { size, hashes }
     }
@@ -45,7 +45,7 @@ impl Edge {
         self.size
     }
 
-    /// Appends a leaf, and gives every subtree that it completes with its position, itself first.
+    /// Appends a leaf. Returns the position and hash of each subtree that it completes, the leaf first.
     ///
     /// # Errors
     /// When a hash of the edge is missing.
@@ -60,7 +60,7 @@ impl Edge {
         Ok(completed)
     }
 
-    /// The root.
+    /// The root hash of the tree.
     ///
     /// # Errors
     /// When a hash of the edge is missing.
@@ -69,12 +69,13 @@ impl Edge {
     }
 }
 
-/// Which hashes a computation reads: it is run once to learn that, and again when they are there.
+/// Records which hashes a computation reads. Run it once with this reader, fetch the hashes, and run it
+/// again.
 #[derive(Debug, Default)]
 pub struct Asked(std::cell::RefCell<Vec<u64>>);
 
 impl Asked {
-    /// The positions that `compute` asks for.
+    /// The positions that `compute` reads.
     pub fn by<T>(compute: impl FnOnce(&Self) -> Result<T, Error>) -> Vec<u64> {
         let asked = Self::default();
         drop(compute(&asked));
@@ -95,7 +96,7 @@ mod tests {
     use sha2::{Digest, Sha256};
     use tlog_tiles::{check_record, check_tree, prove_record, prove_tree, record_hash};
 
-    /// The definition, RFC 9162, section 2.1.1, word for word.
+    /// The definition in RFC 9162, section 2.1.1.
     fn merkle_tree_hash(leaves: &[&[u8]]) -> [u8; 32] {
         match leaves {
             [] => Sha256::digest([]).into(),
@@ -108,8 +109,8 @@ mod tests {
         }
     }
 
-    /// The inputs and roots with which the implementations of Certificate Transparency test themselves (their
-    /// `merkletree` test vectors): the tree of the first n inputs has the nth root.
+    /// Test vectors of the Certificate Transparency implementations (`merkletree`): the tree of the first n
+    /// inputs has the nth root.
     const INPUTS: [&str; 8] =
         ["", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"];
     const ROOTS: [&str; 8] = [
@@ -143,8 +144,8 @@ mod tests {
     const L03: &str = "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7";
     const L47: &str = "6b47aaf29ee3c2af9af889bc1fb9254dabd31177f16232dd6aab035ca39bf6e4";
 
-    /// Inclusion and consistency proofs over the same inputs: the vectors of Certificate Transparency's C++, Go and Java
-    /// implementations (today github.com/transparency-dev/merkle, `testdata`).
+    /// Inclusion and consistency proofs over the same inputs, from github.com/transparency-dev/merkle
+    /// (`testdata`).
     #[test]
     fn proofs_are_the_published_ones() {
         let (mut edge, mut stored) = (Edge::default(), Hashes::default());
@@ -152,7 +153,7 @@ mod tests {
             stored.0.extend(edge.append(record_hash(&hex::decode(input).unwrap())).unwrap());
         }
         let text = |proof: Vec<Hash>| proof.iter().map(|hash| hex::encode(hash.0)).collect::<Vec<_>>();
-        // As the service computes them: it learns what it needs, reads that, and computes again.
+        // As the service computes them: record the positions, fetch the hashes, compute again.
         let read = |asked: Vec<u64>| -> Hashes {
             let hashes = stored.read_hashes(&asked).unwrap();
             asked.into_iter().zip(hashes).collect()
@@ -195,7 +196,7 @@ mod tests {
             for (before, old) in (1..).zip(&roots) {
                 check_tree(&prove_tree(size, before, &stored).unwrap(), size, root, before, *old).unwrap();
             }
-            // A process that takes over goes on from what is stored.
+            // A new leader resumes from the stored hashes.
             let positions = Edge::positions(size);
             let hashes = stored.read_hashes(&positions).unwrap();
             edge = Edge::resume(size, positions.into_iter().zip(hashes).collect());

@@ -70,7 +70,6 @@ impl From<StoreError> for RecordError {
 /// The signed receipt of a row.
 #[derive(Debug, Clone)]
 pub struct Receipt {
-    /// Id of the row.
     pub id: Uuid,
     /// Leaf hash of the row.
     pub leaf_hash: Hash,
@@ -89,12 +88,10 @@ pub struct AuditReceipt {
 }
 
 impl AuditReceipt {
-    /// Id of the row.
     pub const fn id(&self) -> Uuid {
         self.signed.id
     }
 
-    /// The signed receipt.
     pub const fn signed(&self) -> &Receipt {
         &self.signed
     }

@@ -64,13 +64,11 @@ pub enum InferenceError {
 /// The model's outputs for one image, with timings.
 #[derive(Debug)]
 pub struct Inference {
-    /// Logit.
     pub logit: f32,
     /// Class activation map, row-major.
     pub cam: Vec<f32>,
     /// Columns and rows of the map.
     pub cam_size: (u32, u32),
-    /// Embedding.
     pub embedding: Vec<f32>,
     /// Execution fingerprint: everything that can change the last bits of the outputs.
     pub execution: Arc<Value>,
@@ -95,7 +93,6 @@ pub struct Engine {
 
 /// A session with more threads, for an image that is alone in the service.
 pub struct SingleImageSession<B> {
-    /// The session.
     pub backend: B,
     /// Execution fingerprint of the session.
     pub execution: Value,

@@ -24,7 +24,6 @@ pub enum ModelError {
     Bundle {
         /// Directory of the bundle.
         directory: PathBuf,
-        /// Cause.
         #[source]
         source: BundleError,
     },
@@ -49,7 +48,6 @@ impl ServedModel {
         Ok(Self { bundle, variant: name, policy_digest })
     }
 
-    /// The verified bundle.
     pub const fn bundle(&self) -> &Bundle {
         &self.bundle
     }

@@ -20,7 +20,6 @@ use std::sync::{Arc, PoisonError, RwLock};
 /// A bundle and its sessions. Each image holds one from start to end, so that a reload does not change the
 /// model of an image in flight; the last holder of an old one ends its sessions.
 pub struct Serving {
-    /// The verified bundle.
     pub model: ServedModel,
     /// Its engine, or why the device cannot run the model.
     pub engine: EngineState,

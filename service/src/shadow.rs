@@ -37,7 +37,6 @@ const CLIENT: &str = "";
 pub struct Score {
     /// Calibrated probability of the positive class.
     pub probability: f64,
-    /// Decision.
     pub verdict: Verdict,
 }
 

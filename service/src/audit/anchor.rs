@@ -20,24 +20,17 @@ pub enum AnchorError {
     /// A file cannot be read or written.
     #[error("{} cannot be used", path.display())]
     File {
-        /// The file.
         path: PathBuf,
-        /// Cause.
         #[source]
         source: std::io::Error,
     },
     /// The folder does not exist.
     #[error("{} is not an existing folder", path.display())]
-    Missing {
-        /// The folder.
-        path: PathBuf,
-    },
+    Missing { path: PathBuf },
     /// A file does not hold a checkpoint of this log.
     #[error("{} is not a checkpoint of this log", path.display())]
     Foreign {
-        /// The file.
         path: PathBuf,
-        /// Cause.
         #[source]
         source: SignatureError,
     },

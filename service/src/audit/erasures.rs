@@ -13,9 +13,7 @@ pub enum ErasuresError {
     /// The file cannot be read or written.
     #[error("{} cannot be used", path.display())]
     File {
-        /// The file.
         path: PathBuf,
-        /// Cause.
         #[source]
         source: std::io::Error,
     },
@@ -23,14 +21,10 @@ pub enum ErasuresError {
     #[error(
         "{} is missing: mount its volume, or create an empty file if no subject has been erased yet", path.display()
     )]
-    Missing {
-        /// The file.
-        path: PathBuf,
-    },
+    Missing { path: PathBuf },
     /// A line cannot be parsed.
     #[error("{}, line {line}: not a keyed digest in hexadecimal and a moment", path.display())]
     Line {
-        /// The file.
         path: PathBuf,
         /// Line number, from 1.
         line: usize,

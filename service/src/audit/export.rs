@@ -20,9 +20,7 @@ use uuid::Uuid;
 /// One line of an export.
 #[derive(Debug)]
 pub enum Line<'a> {
-    /// A leaf.
     Leaf(LeafLine<'a>),
-    /// A checkpoint.
     Checkpoint(CheckpointLine<'a>),
     /// A row that is not in the tree.
     Unsequenced(UnsequencedLine<'a>),
@@ -33,7 +31,6 @@ pub enum Line<'a> {
 pub struct LeafLine<'a> {
     /// Leaf index, from 0.
     pub leaf_index: u64,
-    /// Id of the row.
     pub id: Uuid,
     /// Leaf hash, in base64.
     pub leaf_hash: Cow<'a, str>,
@@ -49,19 +46,16 @@ pub struct LeafLine<'a> {
     pub row: Option<Cow<'a, RawValue>>,
 }
 
-/// A checkpoint.
 #[derive(Debug, Serialize)]
 pub struct CheckpointLine<'a> {
     /// Number of leaves.
     pub tree_size: u64,
-    /// The signed note.
     pub checkpoint: Cow<'a, str>,
 }
 
 /// A row that is not in the tree.
 #[derive(Debug, Serialize)]
 pub struct UnsequencedLine<'a> {
-    /// Id of the row.
     pub id: Uuid,
     /// Whether its leaf is pending.
     pub waits: bool,
@@ -132,9 +126,7 @@ pub enum ExportError {
     /// A row has no canonical form.
     #[error("row {id} cannot be encoded")]
     Encoding {
-        /// Id of the row.
         id: Uuid,
-        /// Cause.
         #[source]
         source: serde_json::Error,
     },

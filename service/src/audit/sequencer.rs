@@ -82,7 +82,6 @@ pub struct Sequencer {
     pub answers_kept: Duration,
     /// Subjects whose keys must not be in the database.
     pub erasures: Option<Erasures>,
-    /// Metrics.
     pub metrics: Arc<Metrics>,
 }
 

@@ -45,7 +45,6 @@ pub struct LogVerifier {
 /// The content of a receipt.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReceiptText {
-    /// Id of the row.
     pub id: Uuid,
     /// Leaf hash of the row.
     pub leaf_hash: Hash,

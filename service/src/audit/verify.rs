@@ -73,7 +73,6 @@ pub enum VerifyError {
     Line {
         /// Line number, from 1.
         number: u64,
-        /// Cause.
         #[source]
         source: serde_json::Error,
     },

@@ -16,27 +16,20 @@ pub enum TrustError {
     /// The file cannot be read.
     #[error("{} cannot be read", path.display())]
     Read {
-        /// The file.
         path: PathBuf,
-        /// Cause.
         #[source]
         source: std::io::Error,
     },
     /// The file is not an Ed25519 public key in PEM.
     #[error("{} is not an Ed25519 public key in PEM; cxr-service bundle new-key prints one", path.display())]
     Pem {
-        /// The file.
         path: PathBuf,
-        /// Cause.
         #[source]
         source: spki::Error,
     },
     /// The file is the development key, which production refuses.
     #[error("{} is the development key, with which anyone can sign; the production profile refuses it", path.display())]
-    DevelopmentKey {
-        /// The file.
-        path: PathBuf,
-    },
+    DevelopmentKey { path: PathBuf },
 }
 
 /// The configured keys; the development key if there are none.

@@ -24,7 +24,6 @@ pub enum WarmupError {
     Decode {
         /// File of the golden input.
         file: String,
-        /// Cause.
         #[source]
         source: Rejection,
     },
@@ -54,7 +53,6 @@ pub enum WarmupError {
     Run {
         /// File of the golden input.
         file: String,
-        /// Cause.
         #[source]
         source: BackendError,
     },

@@ -21,7 +21,6 @@ pub enum StoreError {
         "the database stored {kept} of {written} rows of the table {table}: a trigger or rule discards them"
     )]
     Rows {
-        /// The table.
         table: &'static str,
         /// Rows that should have changed.
         written: u64,

@@ -35,7 +35,6 @@ pub struct PoolState {
     pub n_waiting: usize,
 }
 
-/// See the module.
 pub(super) struct Pool {
     connections: Connections<Opener>,
     connector: Arc<Connector>,

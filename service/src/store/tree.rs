@@ -60,7 +60,6 @@ pub struct SignedCheckpoint {
     pub size: u64,
     /// Root hash.
     pub root: Hash,
-    /// The signed note.
     pub note: String,
 }
 

@@ -1,8 +1,5 @@
 //! Logit to probability: affine (Platt) calibration, applied and fitted.
 
-pub mod compare;
-pub mod isotonic;
-
 use serde::{Deserialize, Serialize};
 
 /// A calibrated probability of the positive class, within 0 and 1. Only a calibration builds it.

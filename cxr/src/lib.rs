@@ -12,35 +12,26 @@
 //! logit --AffineCalibration--> Probability --DecisionPolicy--> Decision
 //! ```
 
-pub mod artefact;
+pub mod analysis;
 pub mod bundle;
 pub mod calibrate;
 pub mod cancel;
-pub mod conformal;
-pub mod corrupt;
 pub mod decide;
 pub mod decode;
-pub mod drift;
-pub mod duplicate;
 pub mod embedding;
 pub mod heatmap;
 mod histogram;
 pub mod image;
 pub mod intended_use;
-pub mod label_noise;
 pub mod lettering;
 pub mod limits;
 pub mod metadata;
+#[cfg(feature = "phantom")]
 pub mod phantom;
 pub mod preprocess;
-pub mod prior_shift;
 pub mod reference;
 pub mod reject;
-pub mod scoring;
-pub mod similarity;
 pub mod statistics;
-pub mod summary;
-pub mod texture;
 pub mod validate;
 pub mod workspace;
 

@@ -10,7 +10,6 @@ mod stored;
 mod window;
 
 pub use clahe::ClaheSpec;
-pub(crate) use resize::ResizeBuffers;
 pub use resize::{Geometry, ResizeMode};
 pub(crate) use stored::as_jpeg;
 

@@ -1,8 +1,9 @@
 //! Buffers that a thread keeps from one image to the next.
 
 use crate::image::Samples;
-use crate::preprocess::ResizeBuffers;
 use crate::validate::AcceptedImage;
+use fast_image_resize::Resizer;
+use fast_image_resize::pixels::U16;
 
 /// A buffer above this size is given back to the system after its image: 16 MiB hold the 8-bit samples of every
 /// detector in common use, and a single huge upload must not stay in memory for as long as the service runs.
@@ -16,6 +17,28 @@ const MAX_KEPT_BYTES: usize = 16 << 20;
 pub struct Workspace {
     narrow: Vec<u8>,
     pub(crate) resize: ResizeBuffers,
+}
+
+/// What the resize keeps.
+#[derive(Debug, Default)]
+pub(crate) struct ResizeBuffers {
+    /// 8-bit path: one row at the source's width, already summed to the output's height.
+    pub(crate) row: Vec<f32>,
+    /// 16-bit path: the windowed image at the source's size.
+    pub(crate) levels: Vec<U16>,
+    pub(crate) resizer: Resizer,
+}
+
+impl ResizeBuffers {
+    /// Frees everything if it exceeds `max_bytes` in total.
+    fn shrink_to(&mut self, max_bytes: usize) {
+        let bytes = self.row.capacity() * size_of::<f32>()
+            + self.levels.capacity() * size_of::<U16>()
+            + self.resizer.size_of_internal_buffers();
+        if bytes > max_bytes {
+            *self = Self::default();
+        }
+    }
 }
 
 impl Workspace {

@@ -1,11 +1,11 @@
-//! `cxr::scoring` against scikit-learn (golden values in `data/sklearn.json`, made by `data/make_sklearn.py`), and
+//! `cxr::analysis::scoring` against scikit-learn (golden values in `data/sklearn.json`, made by `data/make_sklearn.py`), and
 //! the properties that no golden value shows.
 
+use cxr::analysis::scoring::bootstrap::interval95;
+use cxr::analysis::scoring::confusion::ConfusionMatrix;
+use cxr::analysis::scoring::reliability::{bins_equal_width, brier, ece};
+use cxr::analysis::scoring::roc::{RocCurve, auc};
 use cxr::reference::CalibrationBin;
-use cxr::scoring::bootstrap::interval95;
-use cxr::scoring::confusion::ConfusionMatrix;
-use cxr::scoring::reliability::{bins_equal_mass, bins_equal_width, brier, ece};
-use cxr::scoring::roc::{RocCurve, auc};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Deserialize;
@@ -20,7 +20,6 @@ struct Case {
     at: At,
     brier: f64,
     equal_width: Vec<Reliability>,
-    equal_mass: Vec<Reliability>,
 }
 
 #[derive(Deserialize)]
@@ -114,11 +113,8 @@ fn calibration_figures_are_scikit_learns() {
     for case in golden() {
         let positive = case.positive();
         assert_close(&[brier(&case.scores, &positive)], &[case.brier], &case.name);
-        let both = [(&case.equal_width, true), (&case.equal_mass, false)];
-        for (reliability, width) in both.iter().flat_map(|(all, width)| all.iter().map(move |r| (r, *width)))
-        {
-            let make = if width { bins_equal_width } else { bins_equal_mass };
-            let bins = make(&case.scores, &positive, reliability.n_bins);
+        for reliability in &case.equal_width {
+            let bins = bins_equal_width(&case.scores, &positive, reliability.n_bins);
             assert_eq!(bins.iter().map(|bin| bin.n).sum::<usize>(), case.scores.len());
             assert_close(&[ece(&bins)], &[reliability.ece], &case.name);
             let filled: Vec<_> = bins.iter().filter(|bin| bin.n > 0).collect();
@@ -289,12 +285,10 @@ fn input_that_cannot_be_judged_gives_undefined_and_never_a_number() {
         assert_eq!((matrix, matrix.accuracy(), matrix.f1()), (ConfusionMatrix::default(), None, None));
         assert!(brier(scores, positive).is_nan());
         assert!(ece(&bins_equal_width(scores, positive, 10)).is_nan());
-        assert!(bins_equal_mass(scores, positive, 10).is_empty());
     }
     assert_eq!(auc(&[0.1, 0.2], &[true, true]), None);
     assert!(brier(&[1.1, 0.5], &both).is_nan());
     assert!(bins_equal_width(&[-0.1, 0.5], &both, 10).is_empty());
     assert!(bins_equal_width(&[0.5, 0.5], &both, 0).is_empty());
-    assert!(bins_equal_mass(&[0.5, 0.5], &both, 0).is_empty());
     assert_eq!(ConfusionMatrix::at(&[0.5, 0.5], &both, f64::NAN), ConfusionMatrix::default());
 }

@@ -5,9 +5,10 @@ mod taps;
 
 use super::window::Lut;
 use crate::image::Samples;
+use crate::workspace::ResizeBuffers;
 use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U16;
-use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions};
 use serde::{Deserialize, Serialize};
 
 /// How the aspect ratio is treated.
@@ -58,26 +59,6 @@ fn fit(original: (u32, u32), input: (u32, u32)) -> (u32, u32) {
     }
 }
 
-/// Buffers that are kept from one image to the next.
-#[derive(Debug, Default)]
-pub(crate) struct ResizeBuffers {
-    narrow: narrow::Buffers,
-    levels: Vec<U16>,
-    resizer: Resizer,
-}
-
-impl ResizeBuffers {
-    /// Gives back what is larger than `max_bytes`.
-    pub(crate) fn shrink_to(&mut self, max_bytes: usize) {
-        let bytes = self.narrow.bytes()
-            + self.levels.capacity() * size_of::<U16>()
-            + self.resizer.size_of_internal_buffers();
-        if bytes > max_bytes {
-            *self = Self::default();
-        }
-    }
-}
-
 /// The window applied, and the image brought to its place in the model's input, black around it.
 pub(super) fn resize(
     samples: &Samples,
@@ -92,7 +73,7 @@ pub(super) fn resize(
         if geometry.original == geometry.size {
             place(&shown, geometry, &mut pixels);
         } else {
-            narrow::resize(&shown, geometry, &mut buffers.narrow, &mut pixels);
+            narrow::resize(&shown, geometry, &mut buffers.row, &mut pixels);
         }
     } else {
         window.apply(&samples.widened(), &mut buffers.levels);

@@ -13,32 +13,19 @@ const COLUMNS: usize = 64;
 /// Steps of a 16-bit level in one of an 8-bit level.
 const STEPS: i64 = 257;
 
-/// What is kept from one image to the next.
-#[derive(Debug, Default)]
-pub(super) struct Buffers {
-    /// One row of the image at its full width, already of the output's height.
-    row: Vec<f32>,
-}
-
-impl Buffers {
-    pub(super) const fn bytes(&self) -> usize {
-        self.row.capacity() * size_of::<f32>()
-    }
-}
-
 /// Samples of black 0 to white 255, at the original's size, into the image's place in `pixels`, the model's input.
-pub(super) fn resize(samples: &[u8], geometry: &Geometry, buffers: &mut Buffers, pixels: &mut [u8]) {
+pub(super) fn resize(samples: &[u8], geometry: &Geometry, sums: &mut Vec<f32>, pixels: &mut [u8]) {
     let (width, height) = (geometry.original.0 as usize, geometry.original.1 as usize);
     let across = Axis::new(width, geometry.size.0 as usize);
     let down = Axis::new(height, geometry.size.1 as usize);
     let source = Source { samples, width, across: &across, down: &down };
     let margin = f32_margin(&across, &down);
-    buffers.row.clear();
-    buffers.row.resize(width + across.padded(), 0.0);
+    sums.clear();
+    sums.resize(width + across.padded(), 0.0);
     let (left, top) = (geometry.offset.0 as usize, geometry.offset.1 as usize);
     let rows = pixels.chunks_exact_mut(geometry.input.0 as usize).skip(top).take(down.len());
     for (y, row) in rows.enumerate() {
-        source.row(y, margin, &mut buffers.row, &mut row[left..left + across.len()]);
+        source.row(y, margin, sums, &mut row[left..left + across.len()]);
     }
 }
 

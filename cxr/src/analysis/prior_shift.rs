@@ -1,6 +1,6 @@
 //! Prior shift: the share of pneumonias at a site, estimated without labels, and probabilities corrected for it.
 
-use crate::scoring::reliability;
+use crate::analysis::scoring::reliability;
 
 /// Estimates a site's share of positives from calibrated probabilities of unlabelled images, by expectation maximisation
 /// (Saerens, Latinne and Decaestecker 2002), given the share `trained` for which the probabilities are calibrated. It assumes

@@ -65,7 +65,7 @@ fn shares(ours: &[f64], theirs: &[f64]) -> Vec<f64> {
 #[expect(clippy::float_cmp, reason = "these results are exact")]
 mod tests {
     use super::*;
-    use crate::scoring::roc::auc;
+    use crate::analysis::scoring::roc::auc;
 
     #[test]
     fn the_variance_is_that_of_the_structural_components() {

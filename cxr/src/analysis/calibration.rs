@@ -1,8 +1,10 @@
 //! Calibration methods side by side: fitted, and judged by cross-validation over patients, because the images that fitted a
 //! calibration flatter it.
 
-use super::isotonic::IsotonicCalibration;
-use super::{AffineCalibration, CalibrationError, sigmoid};
+pub mod isotonic;
+
+use crate::calibrate::{AffineCalibration, CalibrationError, sigmoid};
+use isotonic::IsotonicCalibration;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -126,7 +128,7 @@ pub fn cross_validated(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scoring::reliability::log_loss;
+    use crate::analysis::scoring::reliability::log_loss;
     use rand::RngExt;
 
     #[test]

@@ -19,30 +19,6 @@ pub fn bins_equal_width(probabilities: &[f64], positive: &[bool], n_bins: usize)
     members.iter().enumerate().map(|(i, members)| bin(edge(i), edge(i + 1), members)).collect()
 }
 
-/// Up to `n_bins` bins of nearly equal numbers of images, cut at the `i / n_bins` quantiles (type 7 of Hyndman and Fan
-/// 1996); `low` and `high` are the lowest and the highest probability inside. Equal probabilities share a bin, so
-/// that the order of the images cannot matter: ties make bins unequal, and fewer. None at all for input that cannot
-/// be judged (see [`super`]).
-pub fn bins_equal_mass(probabilities: &[f64], positive: &[bool], n_bins: usize) -> Vec<CalibrationBin> {
-    if !judgeable(probabilities, positive) {
-        return Vec::new();
-    }
-    let mut ranked: Vec<(f64, bool)> = probabilities.iter().copied().zip(positive.iter().copied()).collect();
-    ranked.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let Some(last) = ranked.len().checked_sub(1) else { return Vec::new() };
-    let mut bins = Vec::new();
-    let mut start = 0;
-    for i in 1..=n_bins {
-        let cut = ranked[i * last / n_bins].0;
-        let end = ranked.partition_point(|(p, _)| *p <= cut);
-        if end > start {
-            bins.push(bin(ranked[start].0, ranked[end - 1].0, &ranked[start..end]));
-            start = end;
-        }
-    }
-    bins
-}
-
 /// Expected calibration error: the mean over images of |positive rate - mean probability| of the image's bin
 /// (Naeini, Cooper and Hauskrecht 2015, for the probability of the positive class; Guo et al. 2017 take that of the
 /// predicted class). NaN without images.

@@ -1,13 +1,13 @@
 //! Bytes to [`DecodedImage`]: the type found from content, the limits enforced from the header, one file a format.
 
+mod cancellable_reader;
 pub mod cost;
 mod dicom;
 mod exif;
 mod jpeg;
 mod png;
-mod reader;
-mod shallow;
 mod tiff;
+mod upscaled;
 
 use crate::cancel::{Cancel, Cancelled};
 use crate::image::{DecodedImage, Format, Windowing};
@@ -63,16 +63,16 @@ pub fn decode_with(
         .into());
     }
     let format = sniff(bytes).ok_or_else(|| unrecognised(bytes))?;
-    let image = guarded(format, || match format {
+    let image = catch_panic(format, || match format {
         Format::Jpeg => jpeg::decode(workspace, bytes, limits, cancel),
         Format::Png => png::decode(workspace, bytes, limits, cancel),
         Format::Tiff => tiff::decode(workspace, bytes, limits, cancel),
     })?;
-    Ok(shallow::read_as_stored(image, cancel)?.upright(cancel)?)
+    Ok(upscaled::undo(image, cancel)?.upright(cancel)?)
 }
 
 /// A panic in a decoder is a refusal of the file that it panicked on. Buffers that were in its hands are gone with it.
-fn guarded(
+fn catch_panic(
     format: Format,
     decode: impl FnOnce() -> Result<DecodedImage, DecodeError>,
 ) -> Result<DecodedImage, DecodeError> {
@@ -162,7 +162,7 @@ fn truncated(format: &str) -> Rejection {
 /// Deep files say 16 bits and use fewer, and carry no window: the bits in use are counted and the window is taken
 /// from the samples (0.1 % at either end, so that a burned-in marker does not darken the rest). Files that hold no more than
 /// 8 bits are found out afterwards, in `shallow`.
-fn deep(samples: &[u16]) -> (u8, Windowing) {
+fn depth_and_window(samples: &[u16]) -> (u8, Windowing) {
     let top = samples.iter().fold(0, |all, sample| all | sample);
     let bits = (16 - top.leading_zeros()).max(9) as u8;
     (bits, Windowing::Quantiles { low: 0.001, high: 0.999 })
@@ -173,12 +173,12 @@ fn luma(red: u16, green: u16, blue: u16) -> u16 {
     ((19595 * u32::from(red) + 38470 * u32::from(green) + 7471 * u32::from(blue) + 32768) >> 16) as u16
 }
 
-fn narrow_luma([r, g, b]: [u8; 3]) -> u8 {
+fn luma_8_bit([r, g, b]: [u8; 3]) -> u8 {
     luma(r.into(), g.into(), b.into()) as u8
 }
 
 /// Pixels that are converted between two questions whether to stop: about a millisecond.
-const PIECE: usize = 1 << 20;
+const POLL_PIXELS: usize = 1 << 20;
 
 /// `N` bytes a pixel become one, at the front of the same buffer.
 fn merge<const N: usize>(
@@ -187,9 +187,9 @@ fn merge<const N: usize>(
     grey: impl Fn([u8; N]) -> u8,
 ) -> Result<(), Cancelled> {
     let n_pixels = bytes.len() / N;
-    for start in (0..n_pixels).step_by(PIECE) {
+    for start in (0..n_pixels).step_by(POLL_PIXELS) {
         cancel.check()?;
-        for pixel in start..n_pixels.min(start + PIECE) {
+        for pixel in start..n_pixels.min(start + POLL_PIXELS) {
             let mut stored = [0; N];
             stored.copy_from_slice(&bytes[pixel * N..(pixel + 1) * N]);
             bytes[pixel] = grey(stored);
@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn a_panic_in_a_decoder_is_a_refusal_that_says_so() {
-        let refused = guarded(Format::Png, || panic!("inside a decoder"));
+        let refused = catch_panic(Format::Png, || panic!("inside a decoder"));
         let Err(DecodeError::Rejected(rejection)) = refused else { panic!("{refused:?}") };
         assert_eq!(rejection.reason, RejectReason::DecoderFailed);
         assert!(rejection.found.contains("PNG") && !rejection.found.contains("inside"), "{rejection:?}");

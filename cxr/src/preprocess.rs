@@ -5,13 +5,13 @@
 //! small and images that arrive large meet the model alike. Everything after (scaling, normalisation) is in the graph.
 
 pub mod clahe;
+mod jpeg_round_trip;
 mod resize;
-mod stored;
 mod window;
 
 pub use clahe::ClaheSpec;
+pub(crate) use jpeg_round_trip::jpeg_round_trip;
 pub use resize::{Geometry, ResizeMode};
-pub(crate) use stored::as_jpeg;
 
 use crate::statistics::ImageStatistics;
 use crate::validate::AcceptedImage;
@@ -130,7 +130,7 @@ pub fn preprocess_with(
 /// purpose (the robustness suite does) runs them afterwards, as the service would on such an image.
 pub fn finish(mut pixels: Vec<u8>, spec: &PreprocessSpec) -> Vec<u8> {
     if let Some(quality) = spec.stored_jpeg_quality {
-        pixels = as_jpeg(&pixels, spec.width, spec.height, quality);
+        pixels = jpeg_round_trip(&pixels, spec.width, spec.height, quality);
     }
     if let Some(clahe) = &spec.clahe {
         clahe::apply(&mut pixels, spec.width, spec.height, clahe);

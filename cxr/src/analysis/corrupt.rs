@@ -5,16 +5,16 @@
 //! Everything acts on 8-bit grey levels at the model's size. Randomness depends on the seed, the kind and the image, not
 //! on the severity: the same noise grows stronger.
 
-mod frame;
 mod photometric;
+mod region;
 #[cfg(test)]
 mod tests;
 mod warp;
 
-pub use frame::{Region, fill, is_in, swap_region, write_letters};
+pub use region::{Region, fill, is_in, swap_region, write_letters};
 pub use warp::{shift, warp};
 
-use crate::preprocess::as_jpeg;
+use crate::preprocess::jpeg_round_trip;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -149,7 +149,7 @@ pub fn corrupt(
     match corruption {
         Corruption::GaussianNoise => photometric::add_noise(pixels, strength, &mut rng),
         Corruption::GaussianBlur => photometric::blur(pixels, size, strength * f64::from(size.0)),
-        Corruption::Jpeg => as_jpeg(pixels, size.0, size.1, strength as u8),
+        Corruption::Jpeg => jpeg_round_trip(pixels, size.0, size.1, strength as u8),
         Corruption::Contrast => photometric::contrast(pixels, strength),
         Corruption::Brightness => photometric::map_levels(pixels, |level| level + sign * strength),
         Corruption::Gamma => {

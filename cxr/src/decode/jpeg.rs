@@ -7,11 +7,11 @@
 mod canonical;
 mod frame;
 mod headers;
-mod plan;
-mod source;
+mod part_reader;
+mod scan_selection;
 mod standard_tables;
 
-use super::{DecodeError, check_pixels, corrupt, exif, merge, narrow_luma, truncated};
+use super::{DecodeError, check_pixels, corrupt, exif, luma_8_bit, merge, truncated};
 use crate::cancel::{Cancel, Cancelled};
 use crate::image::{ColourMode, DecodedImage, Format, Photometric, Samples, Windowing};
 use crate::limits::DecodeLimits;
@@ -19,8 +19,8 @@ use crate::metadata::AcquisitionMetadata;
 use crate::reject::Rejection;
 use crate::workspace::Workspace;
 use headers::{Headers, MAX_SCANS};
-use plan::{Plan, Read};
-use source::{Halt, Source};
+use part_reader::{PartReader, StopReason};
+use scan_selection::{Output, ScanSelection};
 use std::cell::Cell;
 use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
@@ -45,9 +45,9 @@ pub(super) fn decode(
     let headers = Headers::read(bytes)?;
     let (width, height) = (headers.frame.width.into(), headers.frame.height.into());
     check_pixels(width, height, limits)?;
-    let plan = Plan::of(&headers)?;
+    let selection = ScanSelection::of(&headers)?;
     cancel.check()?;
-    let samples = read(workspace, &headers, &plan, cancel)?;
+    let samples = read(workspace, &headers, &selection, cancel)?;
     let grey = headers.frame.components.len() == 1;
     Ok(DecodedImage {
         width: width as u32,
@@ -67,13 +67,13 @@ pub(super) fn decode(
 fn read(
     workspace: &mut Workspace,
     headers: &Headers<'_>,
-    plan: &Plan,
+    selection: &ScanSelection,
     cancel: Cancel<'_>,
 ) -> Result<Vec<u8>, DecodeError> {
-    let wanted = match plan.read {
-        Read::Alone | Read::Luma => ColorSpace::Luma,
-        Read::LumaOfAll => ColorSpace::YCbCr,
-        Read::Rgb => ColorSpace::RGB,
+    let wanted = match selection.output {
+        Output::SingleComponent | Output::Luma => ColorSpace::Luma,
+        Output::YCbCr => ColorSpace::YCbCr,
+        Output::Rgb => ColorSpace::RGB,
     };
     let options = DecoderOptions::default()
         .set_strict_mode(true)
@@ -81,10 +81,11 @@ fn read(
         .set_max_height(MAX_SIDE)
         .jpeg_set_max_scans(MAX_SCANS)
         .jpeg_set_out_colorspace(wanted);
-    let parts = canonical::parts(headers, plan);
+    let parts = canonical::parts(headers, selection);
     let step = if headers.frame.progressive { PROGRESSIVE_STEP } else { SEQUENTIAL_STEP };
-    let halt = Cell::new(None);
-    let mut decoder = JpegDecoder::new_with_options(Source::new(&parts, step, cancel, &halt), options);
+    let stop_reason = Cell::new(None);
+    let mut decoder =
+        JpegDecoder::new_with_options(PartReader::new(&parts, step, cancel, &stop_reason), options);
     let n_pixels = usize::from(headers.frame.width) * usize::from(headers.frame.height);
     let mut samples = workspace.zeroed(n_pixels * wanted.num_components());
     // The size of the output is the decoder's to know: it must agree.
@@ -92,25 +93,25 @@ fn read(
         Some(size) if size == samples.len() => decoder.decode_into(&mut samples),
         _ => Err(DecodeErrors::FormatStatic("another size than the frame header gives")),
     });
-    let broken: Option<DecodeError> = match (halt.get(), read) {
-        (Some(Halt::Cancelled), _) => Some(Cancelled.into()),
-        (Some(Halt::Short), _) => Some(truncated("JPEG").into()),
-        (None, Err(error)) => Some(refusal(&error).into()),
+    let broken: Option<DecodeError> = match (stop_reason.get(), read) {
+        (Some(StopReason::Cancelled), _) => Some(Cancelled.into()),
+        (Some(StopReason::OutOfData), _) => Some(truncated("JPEG").into()),
+        (None, Err(error)) => Some(rejection(&error).into()),
         (None, Ok(())) => None,
     };
     if let Some(error) = broken {
         workspace.give_back(samples);
         return Err(error);
     }
-    match plan.read {
-        Read::Alone | Read::Luma => {}
-        Read::LumaOfAll => merge(&mut samples, cancel, |[luma, _, _]| luma)?,
-        Read::Rgb => merge(&mut samples, cancel, narrow_luma)?,
+    match selection.output {
+        Output::SingleComponent | Output::Luma => {}
+        Output::YCbCr => merge(&mut samples, cancel, |[luma, _, _]| luma)?,
+        Output::Rgb => merge(&mut samples, cancel, luma_8_bit)?,
     }
     Ok(samples)
 }
 
-fn refusal(error: &DecodeErrors) -> Rejection {
+fn rejection(error: &DecodeErrors) -> Rejection {
     match error {
         DecodeErrors::ExhaustedData => truncated("JPEG"),
         // The decoder's own text can quote bytes of the file, so it is not passed on.

@@ -4,18 +4,18 @@
 //! The directory and the chunk loop are our own so that the cost of a hostile file is bounded: places are checked before they are read, chunks
 //! do not overlap, and memory is the image and pieces of a row. Libraries decode LZW and Deflate.
 
+mod cancel_poll;
 mod chunks;
 mod codec;
 mod directory;
 mod grey;
-mod lane;
 mod layout;
-mod pace;
 mod pixels;
-mod refuse;
+mod sample;
 mod stream;
+mod unsupported;
 
-use super::{DecodeError, deep};
+use super::{DecodeError, depth_and_window};
 use crate::cancel::Cancel;
 use crate::image::{DecodedImage, Format, Samples, Windowing};
 use crate::limits::DecodeLimits;
@@ -49,9 +49,9 @@ pub(super) fn decode(
         }
         (Samples::Narrow(samples), layout.grey_bits(), Windowing::FullRange)
     } else {
-        let samples = pixels::read_deep(&chunks, &layout, cancel)?;
+        let samples = pixels::read_16_bit(&chunks, &layout, cancel)?;
         let (bits, windowing) = match &samples {
-            Samples::Wide(samples) => deep(samples),
+            Samples::Wide(samples) => depth_and_window(samples),
             Samples::Narrow(_) => (8, Windowing::FullRange),
         };
         (samples, bits, windowing)

@@ -4,16 +4,17 @@
 //! segments, no scan that the grey image does not need.
 
 use super::headers::{DHT, DQT, Headers, Scan, Table};
-use super::plan::{Plan, Read};
-use super::source::Part;
+use super::part_reader::Part;
+use super::scan_selection::{Output, ScanSelection};
 use super::standard_tables::STANDARD;
 
 /// The parts of the file, in order.
-pub(super) fn parts<'a>(headers: &Headers<'a>, plan: &Plan) -> Vec<Part<'a>> {
-    let n_components = if plan.read == Read::Alone { 1 } else { headers.frame.components.len() };
-    let mut parts = Vec::with_capacity(3 * plan.scans.len() + 1);
+pub(super) fn parts<'a>(headers: &Headers<'a>, selection: &ScanSelection) -> Vec<Part<'a>> {
+    let n_components =
+        if selection.output == Output::SingleComponent { 1 } else { headers.frame.components.len() };
+    let mut parts = Vec::with_capacity(3 * selection.scans.len() + 1);
     let mut head = vec![0xFF, 0xD8];
-    if plan.read == Read::Rgb {
+    if selection.output == Output::Rgb {
         // Transform 0: no YCbCr.
         segment(&mut head, 0xEE, b"Adobe\0\x64\0\0\0\0\0");
     }
@@ -21,30 +22,30 @@ pub(super) fn parts<'a>(headers: &Headers<'a>, plan: &Plan) -> Vec<Part<'a>> {
         standard_tables(&mut head, headers);
     }
     for (number, scan) in headers.scans.iter().enumerate() {
-        let latched = plan.scans.first().is_some_and(|&first| number > first);
+        let latched = selection.scans.first().is_some_and(|&first| number > first);
         for &Table { marker, body } in &scan.tables {
             // A component keeps the quantisation table that stood when its first scan began.
             if !(latched && marker == DQT) {
                 segment(&mut head, marker, body);
             }
         }
-        if !plan.scans.contains(&number) {
+        if !selection.scans.contains(&number) {
             continue;
         }
-        if plan.scans.first() == Some(&number) {
+        if selection.scans.first() == Some(&number) {
             frame_header(&mut head, headers, n_components);
         }
         scan_header(&mut head, scan, headers.frame.progressive);
-        parts.push(Part::Ours(std::mem::take(&mut head)));
-        parts.push(Part::Theirs(scan.data));
+        parts.push(Part::Header(std::mem::take(&mut head)));
+        parts.push(Part::ScanData(scan.data));
         // The decoder wants a marker right behind the first scan of a progressive file.
-        if !headers.frame.progressive || plan.scans.first() != Some(&number) {
-            parts.push(Part::Margin);
+        if !headers.frame.progressive || selection.scans.first() != Some(&number) {
+            parts.push(Part::Sentinel);
         }
     }
     // One scan needs no end marker, and the decoder would take it for the end of the data.
     if headers.frame.progressive {
-        parts.push(Part::Ours(vec![0xFF, 0xD9]));
+        parts.push(Part::Header(vec![0xFF, 0xD9]));
     }
     parts
 }

@@ -14,16 +14,16 @@ pub(super) fn check(info: &Info<'_>) -> Result<(), Rejection> {
     let gamma = info.gama_chunk.map(png::ScaledFloat::into_scaled);
     match (info.coding_independent_code_points, gamma) {
         (Some(code), _) if !USUAL_TRANSFERS.contains(&code.transfer_function) => {
-            Err(refused(format!("a PNG with transfer function {} (cICP)", code.transfer_function)))
+            Err(unsupported(format!("a PNG with transfer function {} (cICP)", code.transfer_function)))
         }
         (None, Some(gamma)) if info.srgb.is_none() && !USUAL_GAMMA.contains(&gamma) => {
-            Err(refused(format!("a PNG with gamma {:.5} (gAMA)", f64::from(gamma) / 1e5)))
+            Err(unsupported(format!("a PNG with gamma {:.5} (gAMA)", f64::from(gamma) / 1e5)))
         }
         _ => Ok(()),
     }
 }
 
-fn refused(found: String) -> Rejection {
+fn unsupported(found: String) -> Rejection {
     let advice = "save the image as sRGB, with gamma 0.45455, or without gamma information";
     Rejection::new(RejectReason::UnsupportedPixelFormat, found, advice)
 }

@@ -2,7 +2,7 @@
 
 use super::directory::{Directory, Values};
 use super::layout::{Compression, Layout};
-use super::refuse;
+use super::unsupported;
 use crate::decode::{corrupt, truncated};
 use crate::reject::Rejection;
 
@@ -55,12 +55,12 @@ impl<'a> Chunks<'a> {
         let (n_across, n_down) = (image_width.div_ceil(width), image_height.div_ceil(height));
         let padded = n_across.saturating_mul(width).saturating_mul(image_height);
         if padded > 2 * image_width * image_height + MAX_PADDING {
-            return Err(refuse::padding(width, height));
+            return Err(unsupported::padding(width, height));
         }
         let n_planes = if layout.planar { layout.n_channels as u64 } else { 1 };
         let n_chunks = n_across.saturating_mul(n_down).saturating_mul(n_planes);
         if n_chunks > MAX_CHUNKS {
-            return Err(refuse::n_chunks(n_chunks, name));
+            return Err(unsupported::n_chunks(n_chunks, name));
         }
         let channels = if layout.planar { 1 } else { layout.n_channels };
         let chunks = Self {

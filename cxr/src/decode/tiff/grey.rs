@@ -1,8 +1,8 @@
 //! Converts pixels of one or more channels to grey.
 
-use super::lane::Lane;
 use super::layout::{Colour, Layout};
-use crate::decode::shallow::Levels;
+use super::sample::Sample;
+use crate::decode::upscaled::Levels;
 
 /// How the interleaved channels of a pixel become one sample.
 pub(super) struct Grey<'a> {
@@ -28,12 +28,12 @@ impl<'a> Grey<'a> {
 
     /// From here on pixels are read as those of the 8-bit file that they come from. Alpha keeps its high bits: writers that
     /// shift the grey set an opaque alpha to the highest value.
-    pub(super) fn take_levels(&mut self, levels: Levels) {
+    pub(super) fn set_levels(&mut self, levels: Levels) {
         self.levels = Some(levels);
     }
 
     /// The samples of pixels without alpha and other extra channels.
-    pub(super) fn colours<L: Lane>(&self, stored: &[L]) -> impl Iterator<Item = u16> {
+    pub(super) fn colours<S: Sample>(&self, stored: &[S]) -> impl Iterator<Item = u16> {
         let n_colours = self.colour.n_channels();
         stored
             .chunks_exact(self.n_channels)
@@ -52,15 +52,15 @@ impl<'a> Grey<'a> {
     }
 
     /// As many pixels as there is room for.
-    pub(super) fn merge<L: Lane>(&self, stored: &mut [L], into: &mut [L]) {
+    pub(super) fn merge<S: Sample>(&self, stored: &mut [S], into: &mut [S]) {
         if let Some(levels) = &self.levels {
-            self.shallow(levels, stored);
+            self.undo_upscaling(levels, stored);
         }
         match (self.colour, self.n_channels) {
             (Colour::Palette(palette), _) => {
                 for (sample, index) in into.iter_mut().zip(stored) {
                     *sample =
-                        L::of(palette.get(usize::from(index.value())).copied().unwrap_or_default().into());
+                        S::of(palette.get(usize::from(index.value())).copied().unwrap_or_default().into());
                 }
             }
             (Colour::Grey, n) => {
@@ -70,34 +70,34 @@ impl<'a> Grey<'a> {
             }
             (Colour::Rgb, 3) => {
                 for (sample, pixel) in into.iter_mut().zip(stored.as_chunks::<3>().0) {
-                    *sample = L::luma(*pixel);
+                    *sample = S::luma(*pixel);
                 }
             }
             (Colour::Rgb, n) => {
                 for (sample, pixel) in into.iter_mut().zip(stored.chunks_exact(n)) {
-                    *sample = self.on_black(L::luma([pixel[0], pixel[1], pixel[2]]), pixel);
+                    *sample = self.on_black(S::luma([pixel[0], pixel[1], pixel[2]]), pixel);
                 }
             }
         }
     }
 
-    fn shallow<L: Lane>(&self, levels: &Levels, stored: &mut [L]) {
+    fn undo_upscaling<S: Sample>(&self, levels: &Levels, stored: &mut [S]) {
         let high_bits = self.opaque.count_ones() - 8;
         for pixel in stored.chunks_exact_mut(self.n_channels) {
             for (channel, sample) in pixel.iter_mut().enumerate() {
                 let value = sample.value();
                 let is_alpha = Some(channel) == self.alpha;
-                *sample = L::of(if is_alpha { value >> high_bits } else { levels.level(value).into() });
+                *sample = S::of(if is_alpha { value >> high_bits } else { levels.level(value).into() });
             }
         }
     }
 
     /// The value on a black background, as for PNG.
-    fn on_black<L: Lane>(&self, value: L, pixel: &[L]) -> L {
+    fn on_black<S: Sample>(&self, value: S, pixel: &[S]) -> S {
         let Some(alpha) = self.alpha else { return value };
         let opaque = if self.levels.is_some() { 255 } else { u32::from(self.opaque) };
         let shown = u32::from(value.value()) * u32::from(pixel[alpha].value()) + opaque / 2;
-        L::of((shown / opaque) as u16)
+        S::of((shown / opaque) as u16)
     }
 }
 

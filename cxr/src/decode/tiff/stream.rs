@@ -1,8 +1,8 @@
 //! The decoded bytes of one strip or tile, piece by piece, so that memory does not grow with the chunk.
 
+use super::cancel_poll::CancelPoll;
 use super::codec::{Codec, Damaged};
 use super::layout::Compression;
-use super::pace::Pace;
 use crate::cancel::Cancelled;
 use std::borrow::Cow;
 
@@ -69,9 +69,9 @@ impl<'a> Stream<'a> {
         &mut self,
         input: &'a [u8],
         n_bytes: usize,
-        pace: &mut Pace<'_>,
+        poll: &mut CancelPoll<'_>,
     ) -> Result<(), Cancelled> {
-        pace.spend(NEW_CHUNK)?;
+        poll.count(NEW_CHUNK)?;
         self.input = if self.reversed_bits {
             Cow::Owned(input.iter().map(|byte| byte.reverse_bits()).collect())
         } else {
@@ -83,21 +83,21 @@ impl<'a> Stream<'a> {
     }
 
     /// The next `n_bytes`, at most [`BUFFER_BYTES`] of a compressed chunk.
-    pub(super) fn take(&mut self, n_bytes: usize, pace: &mut Pace<'_>) -> Result<&[u8], Stop> {
+    pub(super) fn take(&mut self, n_bytes: usize, poll: &mut CancelPoll<'_>) -> Result<&[u8], Stop> {
         if let Codec::Stored = self.codec {
             let piece = self.input.get(self.at..self.at + n_bytes).ok_or(Stop::Short)?;
             self.at += n_bytes;
             return Ok(piece);
         }
         if self.end - self.start < n_bytes {
-            self.refill(n_bytes, pace)?;
+            self.refill(n_bytes, poll)?;
         }
         let piece = &self.buffer[self.start..self.start + n_bytes];
         self.start += n_bytes;
         Ok(piece)
     }
 
-    fn refill(&mut self, n_bytes: usize, pace: &mut Pace<'_>) -> Result<(), Stop> {
+    fn refill(&mut self, n_bytes: usize, poll: &mut CancelPoll<'_>) -> Result<(), Stop> {
         self.buffer.copy_within(self.start..self.end, 0);
         (self.start, self.end) = (0, self.end - self.start);
         while self.end < n_bytes {
@@ -109,7 +109,7 @@ impl<'a> Stream<'a> {
             self.end += step.given;
             self.to_come -= step.given;
             let cost = step.taken + if step.given == 0 { EMPTY_STEP } else { 0 };
-            pace.spend(cost + step.given + 1)?;
+            poll.count(cost + step.given + 1)?;
             self.given += step.given as u64;
             self.spent += cost as u64;
             if step.ended && self.end < n_bytes {
@@ -124,7 +124,7 @@ impl<'a> Stream<'a> {
 
     /// Checks Deflate's checksum at the end of a chunk. Where much more data than the pixels' follow, they are padding that is not decoded, and
     /// the checksum is not reached.
-    pub(super) fn close(&mut self, pace: &mut Pace<'_>) -> Result<(), Stop> {
+    pub(super) fn close(&mut self, poll: &mut CancelPoll<'_>) -> Result<(), Stop> {
         let Codec::Deflate(_) = self.codec else { return Ok(()) };
         let mut allowed = self.given as usize + LONGER_BYTES;
         while allowed > 0 {
@@ -132,7 +132,7 @@ impl<'a> Stream<'a> {
             let input = &input[..input.len().min(INPUT_BYTES)];
             let room = self.buffer.len().min(allowed);
             let step = self.codec.step(input, &mut self.buffer[..room])?;
-            pace.spend(step.taken + step.given)?;
+            poll.count(step.taken + step.given)?;
             self.at += step.taken;
             allowed = allowed.saturating_sub(step.taken + step.given);
             if step.verified {

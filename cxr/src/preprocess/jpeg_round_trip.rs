@@ -7,7 +7,7 @@ use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 
 /// Through a baseline JPEG file of the given quality (the tables of ITU-T T.81 annex K, scaled as libjpeg does) and back.
-pub(crate) fn as_jpeg(pixels: &[u8], width: u32, height: u32, quality: u8) -> Vec<u8> {
+pub(crate) fn jpeg_round_trip(pixels: &[u8], width: u32, height: u32, quality: u8) -> Vec<u8> {
     let mut file = Vec::with_capacity(pixels.len() / 2);
     let encoder = Encoder::new(&mut file, quality);
     encoder

@@ -9,64 +9,73 @@ use zune_core::bytestream::{ZByteIoError, ZByteReaderTrait, ZSeekFrom};
 #[derive(Debug)]
 pub(super) enum Part<'a> {
     /// Headers that we wrote.
-    Ours(Vec<u8>),
+    Header(Vec<u8>),
     /// Compressed data of the file.
-    Theirs(&'a [u8]),
+    ScanData(&'a [u8]),
     /// Ones behind compressed data. The decoder reads ahead; how far says whether it still had data to decode.
-    Margin,
+    Sentinel,
 }
 
 /// Eight bytes of ones, stuffed as in compressed data. No Huffman code is all ones (T.81 annex C), so a symbol that is
 /// sought here is not found.
-static MARGIN: [u8; 16] = *b"\xFF\0\xFF\0\xFF\0\xFF\0\xFF\0\xFF\0\xFF\0\xFF\0";
+static SENTINEL: [u8; 16] = *b"\xFF\0\xFF\0\xFF\0\xFF\0\xFF\0\xFF\0\xFF\0\xFF\0";
 /// What the decoder reads at a time when less than this is left of its bits.
-const PIECE: usize = 4;
+const REFILL_BYTES: usize = 4;
 
 /// Why the stream ended before its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Halt {
+pub(super) enum StopReason {
     /// The caller wanted to stop.
     Cancelled,
     /// A scan needs more data than it has. The decoder would go on with zeros, and show grey or worse.
-    Short,
+    OutOfData,
 }
 
 impl Part<'_> {
     fn bytes(&self) -> &[u8] {
         match self {
-            Self::Ours(bytes) => bytes,
-            Self::Theirs(bytes) => bytes,
-            Self::Margin => &MARGIN,
+            Self::Header(bytes) => bytes,
+            Self::ScanData(bytes) => bytes,
+            Self::Sentinel => &SENTINEL,
         }
     }
 }
 
 /// The stream.
-pub(super) struct Source<'a> {
+pub(super) struct PartReader<'a> {
     parts: &'a [Part<'a>],
     /// Which part, where in it, and how many bytes lie before it.
     part: usize,
     offset: usize,
     before: usize,
     /// Bytes of this part that may be read without a second thought: up to its end or the next question.
-    fence: usize,
+    fast_end: usize,
     step: usize,
-    next_question: usize,
+    next_poll: usize,
     cancel: Cancel<'a>,
-    halt: &'a Cell<Option<Halt>>,
+    stop_reason: &'a Cell<Option<StopReason>>,
 }
 
-impl<'a> Source<'a> {
+impl<'a> PartReader<'a> {
     /// A stream that asks `cancel` every `step` bytes.
     pub(super) fn new(
         parts: &'a [Part<'a>],
         step: usize,
         cancel: Cancel<'a>,
-        halt: &'a Cell<Option<Halt>>,
+        stop_reason: &'a Cell<Option<StopReason>>,
     ) -> Self {
-        let mut source =
-            Self { parts, part: 0, offset: 0, before: 0, fence: 0, step, next_question: 0, cancel, halt };
-        source.settle();
+        let mut source = Self {
+            parts,
+            part: 0,
+            offset: 0,
+            before: 0,
+            fast_end: 0,
+            step,
+            next_poll: 0,
+            cancel,
+            stop_reason,
+        };
+        source.advance();
         source
     }
 
@@ -75,33 +84,34 @@ impl<'a> Source<'a> {
     }
 
     /// Moves on to the part that holds the next byte, and asks whether to stop where it is time.
-    fn settle(&mut self) {
+    fn advance(&mut self) {
         while self.offset >= self.bytes().len() && self.part < self.parts.len() {
             self.offset -= self.bytes().len();
             self.before += self.bytes().len();
             self.part += 1;
         }
         let position = self.before + self.offset;
-        if position >= self.next_question {
-            self.next_question = position + self.step;
+        if position >= self.next_poll {
+            self.next_poll = position + self.step;
             if self.cancel.check().is_err() {
-                self.halt.set(Some(Halt::Cancelled));
+                self.stop_reason.set(Some(StopReason::Cancelled));
             }
         }
-        let question = self.next_question - self.before;
-        let watched = self.halt.get().is_some() || matches!(self.parts.get(self.part), Some(Part::Margin));
-        self.fence = if watched { 0 } else { question.min(self.bytes().len()) };
+        let poll = self.next_poll - self.before;
+        let watched =
+            self.stop_reason.get().is_some() || matches!(self.parts.get(self.part), Some(Part::Sentinel));
+        self.fast_end = if watched { 0 } else { poll.min(self.bytes().len()) };
     }
 
     #[cold]
-    fn read_slowly(&mut self, buffer: &mut [u8]) -> Result<usize, ZByteIoError> {
+    fn read_across_parts(&mut self, buffer: &mut [u8]) -> Result<usize, ZByteIoError> {
         let mut n_read = 0;
         while n_read < buffer.len() {
-            self.settle();
-            if n_read == 0 && buffer.len() == PIECE && self.is_behind_data() {
-                self.halt.set(Some(Halt::Short));
+            self.advance();
+            if n_read == 0 && buffer.len() == REFILL_BYTES && self.has_used_sentinel() {
+                self.stop_reason.set(Some(StopReason::OutOfData));
             }
-            self.go_on()?;
+            self.check_stopped()?;
             let rest = &self.bytes()[self.offset.min(self.bytes().len())..];
             if rest.is_empty() {
                 break;
@@ -116,29 +126,33 @@ impl<'a> Source<'a> {
 
     /// With less than a piece of bits left, and a piece or more of the margin read (twice as many bytes, as each is
     /// stuffed), bits of the margin were used. That finds bits that are read without a symbol, as refinements are.
-    fn is_behind_data(&self) -> bool {
-        matches!(self.parts.get(self.part), Some(Part::Margin)) && self.offset >= 2 * PIECE
+    fn has_used_sentinel(&self) -> bool {
+        matches!(self.parts.get(self.part), Some(Part::Sentinel)) && self.offset >= 2 * REFILL_BYTES
     }
 
-    fn go_on(&self) -> Result<(), ZByteIoError> {
-        if self.halt.get().is_some() { Err(ZByteIoError::Generic("the stream was ended")) } else { Ok(()) }
+    fn check_stopped(&self) -> Result<(), ZByteIoError> {
+        if self.stop_reason.get().is_some() {
+            Err(ZByteIoError::Generic("the stream was ended"))
+        } else {
+            Ok(())
+        }
     }
 
     fn length(&self) -> usize {
         self.parts.iter().map(|part| part.bytes().len()).sum()
     }
 
-    fn move_to(&mut self, position: usize) {
+    fn seek_to(&mut self, position: usize) {
         if position >= self.before {
             self.offset = position - self.before;
         } else {
             (self.part, self.before, self.offset) = (0, 0, position);
         }
-        self.settle();
+        self.advance();
     }
 }
 
-impl ZByteReaderTrait for Source<'_> {
+impl ZByteReaderTrait for PartReader<'_> {
     #[inline]
     fn read_byte_no_error(&mut self) -> u8 {
         let mut byte = [0];
@@ -150,15 +164,15 @@ impl ZByteReaderTrait for Source<'_> {
     #[inline]
     fn read_exact_bytes(&mut self, buffer: &mut [u8]) -> Result<(), ZByteIoError> {
         let end = self.offset + buffer.len();
-        if end <= self.fence {
+        if end <= self.fast_end {
             buffer.copy_from_slice(&self.bytes()[self.offset..end]);
             self.offset = end;
             return Ok(());
         }
         let start = self.before + self.offset;
-        let n_read = self.read_slowly(buffer)?;
+        let n_read = self.read_across_parts(buffer)?;
         if n_read < buffer.len() {
-            self.move_to(start);
+            self.seek_to(start);
             return Err(ZByteIoError::NotEnoughBytes(n_read, buffer.len()));
         }
         Ok(())
@@ -167,25 +181,25 @@ impl ZByteReaderTrait for Source<'_> {
     #[inline]
     fn read_bytes(&mut self, buffer: &mut [u8]) -> Result<usize, ZByteIoError> {
         let end = self.offset + buffer.len();
-        if end <= self.fence {
+        if end <= self.fast_end {
             buffer.copy_from_slice(&self.bytes()[self.offset..end]);
             self.offset = end;
             return Ok(buffer.len());
         }
-        self.read_slowly(buffer)
+        self.read_across_parts(buffer)
     }
 
     fn peek_bytes(&mut self, buffer: &mut [u8]) -> Result<usize, ZByteIoError> {
         let start = self.before + self.offset;
         let n_read = self.read_bytes(buffer)?;
-        self.move_to(start);
+        self.seek_to(start);
         Ok(n_read)
     }
 
     fn peek_exact_bytes(&mut self, buffer: &mut [u8]) -> Result<(), ZByteIoError> {
         let start = self.before + self.offset;
         self.read_exact_bytes(buffer)?;
-        self.move_to(start);
+        self.seek_to(start);
         Ok(())
     }
 
@@ -199,21 +213,21 @@ impl ZByteReaderTrait for Source<'_> {
         let position =
             base.checked_add_signed(change as isize).ok_or(ZByteIoError::SeekError("negative seek"))?;
         // Going back over a byte with the value 0xFF is part of reading compressed data.
-        if position >= self.before && position <= self.before + self.fence {
+        if position >= self.before && position <= self.before + self.fast_end {
             self.offset = position - self.before;
         } else {
-            self.move_to(position);
+            self.seek_to(position);
         }
         Ok(position as u64)
     }
 
     #[inline]
     fn is_eof(&mut self) -> Result<bool, ZByteIoError> {
-        if self.offset < self.fence {
+        if self.offset < self.fast_end {
             return Ok(false);
         }
-        self.settle();
-        self.go_on()?;
+        self.advance();
+        self.check_stopped()?;
         Ok(self.part >= self.parts.len())
     }
 
@@ -235,19 +249,19 @@ mod tests {
 
     fn parts(bytes: &[u8]) -> Vec<Part<'_>> {
         vec![
-            Part::Ours(bytes[..5].to_vec()),
-            Part::Theirs(&bytes[5..6]),
-            Part::Theirs(&[]),
-            Part::Theirs(&bytes[6..]),
+            Part::Header(bytes[..5].to_vec()),
+            Part::ScanData(&bytes[5..6]),
+            Part::ScanData(&[]),
+            Part::ScanData(&bytes[6..]),
         ]
     }
 
     #[test]
     fn parts_read_as_one_stream_forwards_and_back() {
         let bytes: Vec<u8> = (0..40).collect();
-        let (parts, halt) = (parts(&bytes), Cell::new(None));
+        let (parts, stop_reason) = (parts(&bytes), Cell::new(None));
         for step in [1, 3, 4096] {
-            let mut source = Source::new(&parts, step, Cancel::NEVER, &halt);
+            let mut source = PartReader::new(&parts, step, Cancel::NEVER, &stop_reason);
             for position in 0..=36 {
                 let mut piece = [0; 4];
                 source.read_exact_bytes(&mut piece).unwrap();
@@ -259,26 +273,26 @@ mod tests {
             assert!(source.read_exact_bytes(&mut [0; 4]).is_err());
             assert_eq!([source.read_byte_no_error(), source.read_byte_no_error()], [38, 39]);
             assert!(source.is_eof().unwrap());
-            assert_eq!(halt.get(), None);
+            assert_eq!(stop_reason.get(), None);
         }
     }
 
     #[test]
     fn a_stop_and_data_that_run_out_end_the_stream() {
         let bytes: Vec<u8> = (0..40).collect();
-        let (parts, halt) = (parts(&bytes), Cell::new(None));
+        let (parts, stop_reason) = (parts(&bytes), Cell::new(None));
         let n_asked = Cell::new(0);
         let stop = || n_asked.replace(n_asked.get() + 1) == 2;
-        let mut source = Source::new(&parts, 10, Cancel::when(&stop), &halt);
+        let mut source = PartReader::new(&parts, 10, Cancel::when(&stop), &stop_reason);
         let n_read = (0..40).take_while(|_| source.read_exact_bytes(&mut [0; 1]).is_ok()).count();
-        assert_eq!((n_read, halt.get()), (20, Some(Halt::Cancelled)));
+        assert_eq!((n_read, stop_reason.get()), (20, Some(StopReason::Cancelled)));
         assert!(source.is_eof().is_err());
 
-        let parts = [Part::Theirs(&bytes), Part::Margin];
-        let halt = Cell::new(None);
-        let mut source = Source::new(&parts, 4096, Cancel::NEVER, &halt);
+        let parts = [Part::ScanData(&bytes), Part::Sentinel];
+        let stop_reason = Cell::new(None);
+        let mut source = PartReader::new(&parts, 4096, Cancel::NEVER, &stop_reason);
         // Ten pieces of data, four stuffed bytes ahead of them, and none more.
         let n_read = (0..20).take_while(|_| source.read_exact_bytes(&mut [0; 4]).is_ok()).count();
-        assert_eq!((n_read, halt.get()), (12, Some(Halt::Short)));
+        assert_eq!((n_read, stop_reason.get()), (12, Some(StopReason::OutOfData)));
     }
 }

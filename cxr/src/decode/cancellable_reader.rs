@@ -8,44 +8,44 @@ use std::io::{BufRead, Cursor, Error, Read, Result, Seek, SeekFrom};
 const STEP: usize = 2048;
 
 /// The reader.
-pub(super) struct Stoppable<'a> {
+pub(super) struct CancellableReader<'a> {
     bytes: Cursor<&'a [u8]>,
     cancel: Cancel<'a>,
     /// Where the last question was asked.
-    asked_at: Option<u64>,
+    polled_at: Option<u64>,
 }
 
-impl<'a> Stoppable<'a> {
+impl<'a> CancellableReader<'a> {
     pub(super) fn new(bytes: &'a [u8], cancel: Cancel<'a>) -> Self {
-        Self { bytes: Cursor::new(bytes), cancel, asked_at: None }
+        Self { bytes: Cursor::new(bytes), cancel, polled_at: None }
     }
 
     /// Whether this error is the caller's wish and no fault of the file.
-    pub(super) fn stopped(error: &Error) -> bool {
+    pub(super) fn is_cancellation(error: &Error) -> bool {
         error.get_ref().is_some_and(|inner| inner.downcast_ref::<Cancelled>().is_some())
     }
 
-    fn ask(&mut self) -> Result<()> {
+    fn poll(&mut self) -> Result<()> {
         let at = self.bytes.position();
-        if self.asked_at.is_none_or(|before| at < before || at - before >= STEP as u64) {
-            self.asked_at = Some(at);
+        if self.polled_at.is_none_or(|before| at < before || at - before >= STEP as u64) {
+            self.polled_at = Some(at);
             self.cancel.check().map_err(Error::other)?;
         }
         Ok(())
     }
 }
 
-impl Read for Stoppable<'_> {
+impl Read for CancellableReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
-        self.ask()?;
+        self.poll()?;
         let step = buffer.len().min(STEP);
         self.bytes.read(&mut buffer[..step])
     }
 }
 
-impl BufRead for Stoppable<'_> {
+impl BufRead for CancellableReader<'_> {
     fn fill_buf(&mut self) -> Result<&[u8]> {
-        self.ask()?;
+        self.poll()?;
         let rest = self.bytes.fill_buf()?;
         Ok(&rest[..rest.len().min(STEP)])
     }
@@ -55,7 +55,7 @@ impl BufRead for Stoppable<'_> {
     }
 }
 
-impl Seek for Stoppable<'_> {
+impl Seek for CancellableReader<'_> {
     fn seek(&mut self, to: SeekFrom) -> Result<u64> {
         self.bytes.seek(to)
     }

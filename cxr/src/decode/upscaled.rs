@@ -2,44 +2,45 @@
 //! 8 bits, so they are read as the 8-bit file that they come from, and not windowed a second time
 //! (docs/decisions/0002-bits-of-deep-files.md).
 
-use super::PIECE;
+use super::POLL_PIXELS;
 use crate::cancel::{Cancel, Cancelled};
 use crate::image::{DecodedImage, Samples, Windowing};
 use std::sync::LazyLock;
 
-/// Samples that are looked at between two questions whether a form is still possible.
+/// Samples that are looked at between two questions whether a form is still candidates.
 const STEP: usize = 1 << 16;
 
 /// How 256 levels become deep samples: the sample of each level, rising.
-type Form = [u16; 256];
+type Upscaling = [u16; 256];
 
 /// The forms in use. Where an image fits several, the first one counts: the widest range, so that an image which is dark as
 /// a whole stays dark.
-static FORMS: LazyLock<Vec<Form>> = LazyLock::new(|| {
-    let form =
-        |sample: &dyn Fn(u32) -> u32| -> Form { std::array::from_fn(|level| sample(level as u32) as u16) };
+static UPSCALINGS: LazyLock<Vec<Upscaling>> = LazyLock::new(|| {
+    let upscaling = |sample: &dyn Fn(u32) -> u32| -> Upscaling {
+        std::array::from_fn(|level| sample(level as u32) as u16)
+    };
     // Stretched to all values of so many bits: rounded, cut off, or with the high bits repeated below.
     let stretched = |bits: u32, shift: u32| {
         let max = (1_u32 << bits) - 1;
         [
-            form(&|level| ((level * max + 127) / 255) << shift),
-            form(&|level| (level * max / 255) << shift),
-            form(&|level| (level << (bits - 8) | level >> (16 - bits)) << shift),
+            upscaling(&|level| ((level * max + 127) / 255) << shift),
+            upscaling(&|level| (level * max / 255) << shift),
+            upscaling(&|level| (level << (bits - 8) | level >> (16 - bits)) << shift),
         ]
     };
     // With the highest bit on top of the 16, as detectors of 14, 12 or 10 bits write, or with the lowest at the bottom.
     let on_top = [16, 14, 12, 10].into_iter().flat_map(|bits| stretched(bits, 16 - bits));
     let at_the_bottom = [14, 12, 10].into_iter().flat_map(|bits| stretched(bits, 0));
-    let shifted = [8, 6, 4, 2, 0].map(|shift| form(&|level| level << shift));
+    let shifted = [8, 6, 4, 2, 0].map(|shift| upscaling(&|level| level << shift));
     let [to_16_bits, others @ ..] = shifted;
     on_top.chain([to_16_bits]).chain(at_the_bottom).chain(others).collect()
 });
 
-/// For each sample a bit for each form that has it.
+/// For each sample a bit for each upscaling that has it.
 static FITS: LazyLock<Vec<u32>> = LazyLock::new(|| {
     let mut fits = vec![0; 1 << 16];
-    for (number, form) in FORMS.iter().enumerate() {
-        for sample in form {
+    for (number, upscaling) in UPSCALINGS.iter().enumerate() {
+        for sample in upscaling {
             fits[usize::from(*sample)] |= 1 << number;
         }
     }
@@ -47,28 +48,28 @@ static FITS: LazyLock<Vec<u32>> = LazyLock::new(|| {
 });
 
 /// The forms that all samples fit that were looked at. Data as deep as its file has none left within its first thousands.
-pub(super) struct Search {
-    possible: u32,
+pub(super) struct UpscalingSearch {
+    candidates: u32,
 }
 
-impl Search {
+impl UpscalingSearch {
     pub(super) fn new() -> Self {
-        Self { possible: u32::MAX >> (32 - FORMS.len()) }
+        Self { candidates: u32::MAX >> (32 - UPSCALINGS.len()) }
     }
 
-    pub(super) fn look(&mut self, samples: impl IntoIterator<Item = u16>) {
-        if self.possible != 0 {
+    pub(super) fn observe(&mut self, samples: impl IntoIterator<Item = u16>) {
+        if self.candidates != 0 {
             for sample in samples {
-                self.possible &= FITS[usize::from(sample)];
+                self.candidates &= FITS[usize::from(sample)];
             }
         }
     }
 
     /// None where the data is as deep as its file.
     pub(super) fn levels(&self) -> Option<Levels> {
-        let form = FORMS.get(self.possible.trailing_zeros() as usize)?;
+        let upscaling = UPSCALINGS.get(self.candidates.trailing_zeros() as usize)?;
         let mut level_of = vec![0; 1 << 16];
-        for (level, sample) in (0..=255).zip(form) {
+        for (level, sample) in (0..=255).zip(upscaling) {
             level_of[usize::from(*sample)] = level;
         }
         Some(Levels { level_of })
@@ -81,17 +82,17 @@ pub(super) struct Levels {
 }
 
 impl Levels {
-    /// Those of the form that all samples have; none where the data is as deep as its file.
+    /// Those of the upscaling that all samples have; none where the data is as deep as its file.
     pub(super) fn of(
         samples: impl IntoIterator<Item = u16>,
         cancel: Cancel<'_>,
     ) -> Result<Option<Self>, Cancelled> {
-        let mut search = Search::new();
+        let mut search = UpscalingSearch::new();
         let mut samples = samples.into_iter();
-        while search.possible != 0 {
+        while search.candidates != 0 {
             cancel.check()?;
             let mut n = 0;
-            search.look(samples.by_ref().take(STEP).inspect(|_| n += 1));
+            search.observe(samples.by_ref().take(STEP).inspect(|_| n += 1));
             if n < STEP {
                 break;
             }
@@ -114,8 +115,8 @@ impl Levels {
         loop {
             cancel.check()?;
             let before = levels.len();
-            levels.extend(samples.by_ref().take(PIECE).map(|sample| self.level(sample)));
-            if levels.len() - before < PIECE {
+            levels.extend(samples.by_ref().take(POLL_PIXELS).map(|sample| self.level(sample)));
+            if levels.len() - before < POLL_PIXELS {
                 return Ok(levels);
             }
         }
@@ -123,7 +124,7 @@ impl Levels {
 }
 
 /// The image with 8-bit samples, where its deep samples hold no more.
-pub(super) fn read_as_stored(image: DecodedImage, cancel: Cancel<'_>) -> Result<DecodedImage, Cancelled> {
+pub(super) fn undo(image: DecodedImage, cancel: Cancel<'_>) -> Result<DecodedImage, Cancelled> {
     let (Samples::Wide(samples), Windowing::Quantiles { .. }) = (&image.samples, image.windowing) else {
         return Ok(image);
     };
@@ -149,12 +150,12 @@ mod tests {
 
     #[test]
     fn every_form_gives_the_levels_that_it_was_made_of() {
-        for (number, form) in FORMS.iter().enumerate() {
-            assert!(form.is_sorted() && form[0] == 0, "form {number}");
+        for (number, upscaling) in UPSCALINGS.iter().enumerate() {
+            assert!(upscaling.is_sorted() && upscaling[0] == 0, "upscaling {number}");
             for (seed, (from, to)) in (0..).zip([(0, 255), (0, 90), (37, 255), (100, 180)]) {
                 let levels = random_levels(seed, from, to);
-                let deep: Vec<u16> = levels.iter().map(|level| form[usize::from(*level)]).collect();
-                assert_eq!(back(&deep).as_ref(), Some(&levels), "form {number}, levels {from} to {to}");
+                let deep: Vec<u16> = levels.iter().map(|level| upscaling[usize::from(*level)]).collect();
+                assert_eq!(back(&deep).as_ref(), Some(&levels), "upscaling {number}, levels {from} to {to}");
             }
         }
     }

@@ -12,25 +12,25 @@ const MAX_PASSES: usize = 20;
 
 /// How the decoder is asked for the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Read {
+pub(super) enum Output {
     /// The first component by itself, as a grey file: its scans hold nothing else.
-    Alone,
+    SingleComponent,
     /// All components, of which only the first, luma, is computed.
     Luma,
     /// All components in full; only the first is kept.
-    LumaOfAll,
+    YCbCr,
     /// Red, green and blue.
     Rgb,
 }
 
 /// The way that was found, with the scans that it needs, in order.
 #[derive(Debug)]
-pub(super) struct Plan {
-    pub(super) read: Read,
+pub(super) struct ScanSelection {
+    pub(super) output: Output,
     pub(super) scans: Vec<usize>,
 }
 
-impl Plan {
+impl ScanSelection {
     pub(super) fn of(headers: &Headers<'_>) -> Result<Self, Rejection> {
         let frame = &headers.frame;
         if frame.progressive {
@@ -40,22 +40,22 @@ impl Plan {
         }
         let all: Vec<usize> = (0..headers.scans.len()).collect();
         if frame.components.len() == 1 {
-            return Ok(Self { read: Read::Alone, scans: all });
+            return Ok(Self { output: Output::SingleComponent, scans: all });
         }
         if is_rgb(headers) {
-            return rgb(headers).map(|read| Self { read, scans: all });
+            return rgb(headers).map(|output| Self { output, scans: all });
         }
         if frame.components[0].sampling != frame.largest_sampling() {
             return Err(unsupported("a JPEG that stores its luma at less than its full resolution"));
         }
         let scans: Vec<usize> = all.into_iter().filter(|&scan| holds(&headers.scans[scan], 0)).collect();
         let together = scans.iter().map(|&scan| headers.scans[scan].components.len()).max().unwrap_or(1);
-        let read = match together {
-            1 => Read::Alone,
+        let output = match together {
+            1 => Output::SingleComponent,
             3 => interleaved(frame)?,
             _ => return Err(unsupported("a JPEG with two of its three components in one scan")),
         };
-        Ok(Self { read, scans })
+        Ok(Self { output, scans })
     }
 }
 
@@ -65,7 +65,7 @@ fn is_rgb(headers: &Headers<'_>) -> bool {
     !headers.jfif && headers.adobe.map_or(ids == *b"RGB", |transform| transform == 0)
 }
 
-fn rgb(headers: &Headers<'_>) -> Result<Read, Rejection> {
+fn rgb(headers: &Headers<'_>) -> Result<Output, Rejection> {
     let largest = headers.frame.largest_sampling();
     if headers.frame.components.iter().any(|component| component.sampling != largest) {
         return Err(unsupported("a JPEG in RGB whose colours have different resolutions"));
@@ -73,18 +73,18 @@ fn rgb(headers: &Headers<'_>) -> Result<Read, Rejection> {
     if headers.scans[0].components.len() != 3 {
         return Err(unsupported("a JPEG in RGB with a separate scan for each colour"));
     }
-    Ok(Read::Rgb)
+    Ok(Output::Rgb)
 }
 
 /// The samplings that the decoder reads right where components share a scan.
-fn interleaved(frame: &Frame) -> Result<Read, Rejection> {
+fn interleaved(frame: &Frame) -> Result<Output, Rejection> {
     let (width, height) = frame.largest_sampling();
     let mut factors = frame.components.iter().map(|component| component.sampling.0);
     if factors.any(|factor| factor == 3 || width % factor != 0) {
         return Err(unsupported("a JPEG whose components are sampled 3 to 1 or 3 to 2 along the rows"));
     }
     // With these the decoder misplaces rows when it is asked for luma alone.
-    Ok(if (width, height) == (1, 2) { Read::LumaOfAll } else { Read::Luma })
+    Ok(if (width, height) == (1, 2) { Output::YCbCr } else { Output::Luma })
 }
 
 fn holds(scan: &Scan<'_>, component: usize) -> bool {

@@ -3,25 +3,25 @@
 use crate::cancel::{Cancel, Cancelled};
 
 /// Well below a millisecond of the slowest work.
-const BETWEEN_QUESTIONS: usize = 64 << 10;
+const POLL_BYTES: usize = 64 << 10;
 
-pub(super) struct Pace<'a> {
+pub(super) struct CancelPoll<'a> {
     cancel: Cancel<'a>,
     left: usize,
 }
 
-impl<'a> Pace<'a> {
+impl<'a> CancelPoll<'a> {
     pub(super) const fn new(cancel: Cancel<'a>) -> Self {
         Self { cancel, left: 0 }
     }
 
     /// Counts work that takes about as long as decoding `n_bytes`.
-    pub(super) fn spend(&mut self, n_bytes: usize) -> Result<(), Cancelled> {
+    pub(super) fn count(&mut self, n_bytes: usize) -> Result<(), Cancelled> {
         if let Some(left) = self.left.checked_sub(n_bytes) {
             self.left = left;
             return Ok(());
         }
-        self.left = BETWEEN_QUESTIONS;
+        self.left = POLL_BYTES;
         self.cancel.check()
     }
 }

@@ -3,7 +3,7 @@
 use crate::decode::luma;
 
 /// A stored sample.
-pub(super) trait Lane: Copy + Default {
+pub(super) trait Sample: Copy + Default {
     /// Fills `into` from the bytes of a row.
     fn unpack(bytes: &[u8], bits: u8, big_endian: bool, into: &mut [Self]);
     /// Wrapping addition, as the predictor needs it.
@@ -16,7 +16,7 @@ pub(super) trait Lane: Copy + Default {
     }
 }
 
-impl Lane for u8 {
+impl Sample for u8 {
     fn unpack(bytes: &[u8], bits: u8, _: bool, into: &mut [Self]) {
         if bits == 8 {
             into.copy_from_slice(&bytes[..into.len()]);
@@ -35,7 +35,7 @@ impl Lane for u8 {
     }
 }
 
-impl Lane for u16 {
+impl Sample for u16 {
     fn unpack(bytes: &[u8], bits: u8, big_endian: bool, into: &mut [Self]) {
         if bits != 16 {
             return unpack_bits(bytes, bits, into);
@@ -59,7 +59,7 @@ impl Lane for u16 {
 }
 
 /// Packed samples of 1 to 15 bits, the highest bit first in either byte order (TIFF 6.0, FillOrder).
-fn unpack_bits<L: Lane>(bytes: &[u8], bits: u8, into: &mut [L]) {
+fn unpack_bits<S: Sample>(bytes: &[u8], bits: u8, into: &mut [S]) {
     let mask = (1u32 << bits) - 1;
     let (mut held, mut n_held, mut bytes) = (0u32, 0, bytes.iter());
     for sample in into {
@@ -68,6 +68,6 @@ fn unpack_bits<L: Lane>(bytes: &[u8], bits: u8, into: &mut [L]) {
             n_held += 8;
         }
         n_held -= bits;
-        *sample = L::of((held >> n_held & mask) as u16);
+        *sample = S::of((held >> n_held & mask) as u16);
     }
 }

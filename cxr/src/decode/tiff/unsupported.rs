@@ -9,7 +9,7 @@ const OTHER_SAMPLES: &str = "save the image with unsigned integer samples of 8 o
 const OTHER_PREDICTOR: &str = "save the image without a predictor";
 const NO_TRANSPARENCY: &str = "save the image without transparency";
 
-fn refused(found: String, advice: &'static str) -> Rejection {
+fn unsupported(found: String, advice: &'static str) -> Rejection {
     Rejection::new(RejectReason::UnsupportedPixelFormat, found, advice)
 }
 
@@ -35,7 +35,7 @@ pub(super) fn compression(number: u64) -> Rejection {
         50002 | 52546 => "JPEG XL",
         _ => "unknown",
     };
-    refused(format!("a TIFF with {name} compression (Compression {number})"), OTHER_COMPRESSION)
+    unsupported(format!("a TIFF with {name} compression (Compression {number})"), OTHER_COMPRESSION)
 }
 
 pub(super) fn photometric(number: u64) -> Rejection {
@@ -49,7 +49,7 @@ pub(super) fn photometric(number: u64) -> Rejection {
         34892 => "a camera's linear raw values",
         _ => "an unknown colour model",
     };
-    refused(format!("a TIFF with {name} (PhotometricInterpretation {number})"), OTHER_COLOUR)
+    unsupported(format!("a TIFF with {name} (PhotometricInterpretation {number})"), OTHER_COLOUR)
 }
 
 pub(super) fn sample_format(number: u64) -> Rejection {
@@ -59,39 +59,42 @@ pub(super) fn sample_format(number: u64) -> Rejection {
         5 | 6 => "complex",
         _ => "unknown",
     };
-    refused(format!("a TIFF with {name} samples (SampleFormat {number})"), OTHER_SAMPLES)
+    unsupported(format!("a TIFF with {name} samples (SampleFormat {number})"), OTHER_SAMPLES)
 }
 
 pub(super) fn bits(bits: u64) -> Rejection {
-    refused(format!("a TIFF with {bits} bits per sample"), OTHER_SAMPLES)
+    unsupported(format!("a TIFF with {bits} bits per sample"), OTHER_SAMPLES)
 }
 
 pub(super) fn unequal_bits() -> Rejection {
-    refused("a TIFF whose channels have different numbers of bits".into(), OTHER_SAMPLES)
+    unsupported("a TIFF whose channels have different numbers of bits".into(), OTHER_SAMPLES)
 }
 
 pub(super) fn palette(bits: u64, n_channels: u64) -> Rejection {
     let found = format!("a TIFF palette image with {bits} bits per sample and {n_channels} channels");
-    refused(found, OTHER_COLOUR)
+    unsupported(found, OTHER_COLOUR)
 }
 
 pub(super) fn channels(n_channels: u64) -> Rejection {
-    refused(format!("a TIFF with {n_channels} channels per pixel"), OTHER_COLOUR)
+    unsupported(format!("a TIFF with {n_channels} channels per pixel"), OTHER_COLOUR)
 }
 
 pub(super) fn predictor(number: u64, bits: u8) -> Rejection {
-    refused(format!("a TIFF with Predictor {number} on samples of {bits} bits"), OTHER_PREDICTOR)
+    unsupported(format!("a TIFF with Predictor {number} on samples of {bits} bits"), OTHER_PREDICTOR)
 }
 
 pub(super) fn transparent_white_is_zero() -> Rejection {
-    refused("a TIFF with WhiteIsZero samples and transparency".into(), NO_TRANSPARENCY)
+    unsupported("a TIFF with WhiteIsZero samples and transparency".into(), NO_TRANSPARENCY)
 }
 
 pub(super) fn padding(width: u64, height: u64) -> Rejection {
     let advice = "save the image in strips, or in smaller tiles";
-    refused(format!("a TIFF whose tiles of {width} x {height} pixels are much larger than its image"), advice)
+    unsupported(
+        format!("a TIFF whose tiles of {width} x {height} pixels are much larger than its image"),
+        advice,
+    )
 }
 
 pub(super) fn n_chunks(number: u64, name: &str) -> Rejection {
-    refused(format!("a TIFF with {number} {name}s"), "save the image in larger strips or tiles")
+    unsupported(format!("a TIFF with {number} {name}s"), "save the image in larger strips or tiles")
 }

@@ -1,38 +1,38 @@
-//! Screens for what does not belong into a radiograph: borders, burned-in text, extreme exposure. Coarse on purpose:
-//! they count candidates for a data audit, nothing is refused by them (`validate` does that).
+//! Screens for borders, burned-in text and extreme exposure. They are coarse and only count candidates for a
+//! data audit; `validate` rejects images.
 
 use crate::statistics::ImageStatistics;
 use serde::{Deserialize, Serialize};
 
-/// A border's pixels are at most this far from black or white; JPEG ringing stays below.
+/// Largest distance of a border's pixels from black or white, in grey levels. JPEG ringing stays below it.
 const BORDER_TOLERANCE: u8 = 12;
-/// Share of a row or column that must be of the border's level.
+/// Share of a row's or column's pixels that must have the border's level.
 const BORDER_SHARE: f64 = 0.98;
-/// From this share of a side an image counts as bordered.
+/// An image counts as bordered from this share of a side on.
 const BORDER_WIDTH: f64 = 0.02;
-/// Levels by which a mark is brighter than the mean around it.
+/// Least difference between a mark and the mean around it, in grey levels.
 const MARK_CONTRAST: f64 = 60.0;
-/// Least level of a mark.
+/// Least grey level of a mark.
 const MARK_LEVEL: u8 = 150;
-/// Half the side of the surroundings, as a share of the image's shorter side.
+/// Half the side of the box around a pixel that it is compared with, as a share of the image's shorter side.
 const SURROUNDINGS: f64 = 0.06;
 
-/// What the screens found in one image.
+/// Findings of the screens in one image.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Artefacts {
-    /// Widest black margin, as a share of the side it is measured along.
+    /// Widest black margin, as a share of the side perpendicular to it.
     pub black_border: f64,
-    /// Widest white margin.
+    /// Widest white margin, likewise.
     pub white_border: f64,
-    /// Letter-like marks: bright, sharply bounded, small, in the outer part of the image.
+    /// Number of letter-like marks: bright, sharply bounded, small, in the outer part of the image.
     pub marks: usize,
-    /// Nearly all dark, nearly all bright, clipped or without contrast.
+    /// Nearly all dark, nearly all bright, clipped, or without contrast.
     pub extreme_exposure: bool,
 }
 
 impl Artefacts {
-    /// Screens row-major grey `pixels` at the model's size, which belong to an image with these statistics.
+    /// Screens row-major grey `pixels` at the model's size; `statistics` are those of the same image.
     pub fn of(pixels: &[u8], width: usize, statistics: &ImageStatistics) -> Self {
         let rows: Vec<&[u8]> = pixels.chunks_exact(width.max(1)).collect();
         let s = statistics;
@@ -47,7 +47,7 @@ impl Artefacts {
         }
     }
 
-    /// Whether a margin of at least 2 % of a side is black or white.
+    /// Whether a black or white margin takes up at least 2 % of a side.
     pub fn is_bordered(&self) -> bool {
         self.black_border.max(self.white_border) >= BORDER_WIDTH
     }
@@ -64,7 +64,8 @@ fn border(rows: &[&[u8]], of_border: impl Fn(u8) -> bool) -> f64 {
     share(top.max(bottom), height).max(share(left.max(right), width))
 }
 
-/// Connected regions (8 neighbours) of pixels that stand out of their surroundings, of a letter's size and shape.
+/// Number of connected regions (8 neighbours) that are brighter than their surroundings and have a letter's
+/// size and shape.
 fn marks(rows: &[&[u8]]) -> usize {
     let (height, width) = (rows.len(), rows.first().map_or(0, |row| row.len()));
     let radius = ((width.min(height) as f64 * SURROUNDINGS).round() as usize).max(2);
@@ -88,7 +89,7 @@ fn marks(rows: &[&[u8]]) -> usize {
     n
 }
 
-/// Sums of everything above and to the left, one row and one column more than the image.
+/// Summed-area table, with one row and one column more than the image.
 fn integral(rows: &[&[u8]], width: usize) -> Vec<Vec<u64>> {
     let mut sums = vec![vec![0; width + 1]];
     for row in rows {
@@ -113,7 +114,7 @@ struct Region {
 }
 
 impl Region {
-    /// Collects the region around `start` and closes its pixels.
+    /// Flood-fills the region around `start` and clears its pixels in `open`.
     fn flood(open: &mut [bool], start: usize, width: usize, height: usize) -> Self {
         let (x, y) = (start % width, start / width);
         let mut region = Self { left: x, right: x, top: y, bottom: y, n: 0 };
@@ -138,8 +139,8 @@ impl Region {
         region
     }
 
-    /// 2.5 to 12 % of the image high, at most half again as wide as that, neither a filled box nor a thread, and in the
-    /// outer part of the image.
+    /// A letter is 2.5 to 12 % of the image's height, at most three times as wide as high, neither a filled
+    /// box nor a thin line, and in the outer part of the image.
     fn is_letter(&self, width: usize, height: usize) -> bool {
         let (across, down) = (self.right - self.left + 1, self.bottom - self.top + 1);
         let (wide, high) = (across as f64 / width as f64, down as f64 / height as f64);
@@ -164,7 +165,7 @@ mod tests {
 
     const SIDE: usize = 112;
 
-    /// A ramp from 40 to 96, with `draw` over it.
+    /// A horizontal ramp from 40 to 95 with `draw` over it.
     fn screened(draw: impl Fn(usize, usize) -> Option<u8>) -> Artefacts {
         let ramp = |at: usize| 40 + (at % SIDE / 2) as u8;
         let pixels: Vec<u8> =
@@ -185,7 +186,7 @@ mod tests {
         assert!((framed.black_border - 5.0 / 112.0).abs() < 1e-12 && framed.white_border < 1e-12);
         let white = screened(|_, y| (y >= SIDE - 4).then_some(250));
         assert!((white.white_border - 4.0 / 112.0).abs() < 1e-12 && white.is_bordered());
-        // An L, two pixels thick, ten high.
+        // An L, two pixels thick and ten high.
         let letter = |x: usize, y: usize| {
             let upright = (8..10).contains(&x) && (6..16).contains(&y);
             let foot = (8..15).contains(&x) && (14..16).contains(&y);

@@ -1,5 +1,5 @@
-//! Calibration methods side by side: fitted, and judged by cross-validation over patients, because the images that fitted a
-//! calibration flatter it.
+//! Comparison of calibration methods by cross-validation over patients. A calibration looks better than it is
+//! on the images that it was fitted to.
 
 pub mod isotonic;
 
@@ -11,25 +11,25 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// A way from logits to probabilities.
+/// A method that turns logits into probabilities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Method {
     /// The network's own `sigmoid(logit)`.
     None,
-    /// One scale (Guo et al. 2017).
+    /// Temperature scaling (Guo et al. 2017).
     Temperature,
-    /// Scale and bias (Platt 1999); the one that a bundle carries.
+    /// Scale and bias (Platt 1999): the method that a bundle uses.
     Affine,
     /// A non-decreasing step function (Zadrozny and Elkan 2002).
     Isotonic,
 }
 
 impl Method {
-    /// All of them, by growing freedom.
+    /// All methods, by number of parameters.
     pub const ALL: [Self; 4] = [Self::None, Self::Temperature, Self::Affine, Self::Isotonic];
 
-    /// The name used in files and tables.
+    /// Name in files and tables.
     pub const fn name(self) -> &'static str {
         match self {
             Self::None => "none",
@@ -39,10 +39,7 @@ impl Method {
         }
     }
 
-    /// Fits the method.
-    ///
-    /// # Errors
-    /// See [`CalibrationError`].
+    /// Fits the method to logits and labels.
     pub fn fit(self, logits: &[f64], positive: &[bool]) -> Result<Fitted, CalibrationError> {
         Ok(match self {
             Self::None => Fitted::Affine(AffineCalibration::IDENTITY),
@@ -59,9 +56,9 @@ impl Method {
 /// A fitted method.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Fitted {
-    /// None, temperature and affine.
+    /// Fit of [`Method::None`], [`Method::Temperature`] or [`Method::Affine`].
     Affine(AffineCalibration),
-    /// Isotonic.
+    /// Fit of [`Method::Isotonic`].
     Isotonic(IsotonicCalibration),
 }
 
@@ -75,7 +72,7 @@ impl Fitted {
     }
 }
 
-/// Why an isotonic fit has no answer.
+/// The reason why [`IsotonicCalibration::fit`] returned `None`.
 fn unfit(logits: &[f64], positive: &[bool]) -> CalibrationError {
     match logits.iter().position(|logit| !logit.is_finite()) {
         Some(index) => CalibrationError::NotFinite { index },
@@ -83,8 +80,8 @@ fn unfit(logits: &[f64], positive: &[bool]) -> CalibrationError {
     }
 }
 
-/// Deals patients into `n_parts` parts of nearly equal numbers of patients, class by class: the part of every image. A
-/// patient with images of both classes counts to the class of the first.
+/// Assigns patients to `n_parts` parts of nearly equal size, stratified by class, and returns the part of
+/// every image. A patient with images of both classes counts to the class of the first.
 pub fn grouped_parts(groups: &[usize], positive: &[bool], n_parts: usize, seed: u64) -> Vec<usize> {
     let mut class_of: BTreeMap<usize, bool> = BTreeMap::new();
     for (group, class) in groups.iter().zip(positive) {
@@ -101,10 +98,8 @@ pub fn grouped_parts(groups: &[usize], positive: &[bool], n_parts: usize, seed: 
     groups.iter().map(|group| part_of[group]).collect()
 }
 
-/// The probability of every image by a fit on the patients of the other parts (see [`grouped_parts`]).
-///
-/// # Errors
-/// When the images outside a part do not allow a fit.
+/// Out-of-part probability of every image: fitted on the patients of the other parts (see [`grouped_parts`]).
+/// Fails if the images outside a part do not allow a fit.
 pub fn cross_validated(
     method: Method,
     logits: &[f64],

@@ -1,44 +1,44 @@
-//! Split-conformal prediction sets per class (Mondrian; Vovk, Gammerman and Shafer 2005): each class keeps its own
-//! coverage. The guarantee holds for images exchangeable with those of the calibrate fold, and for no others.
+//! Split-conformal prediction sets per class (Mondrian; Vovk, Gammerman and Shafer 2005), so that each class
+//! keeps its own coverage. The guarantee holds only for images exchangeable with those of the calibrate fold.
 
 use serde::{Deserialize, Serialize};
 
-/// The largest nonconformity with which an image is still counted to a class, for one error rate.
+/// Thresholds of the prediction sets at one error rate.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ConformalSets {
-    /// At most this share of each class is outside its sets.
+    /// Error rate: at most this share of each class is outside its sets.
     pub alpha: f64,
-    /// Largest probability of pneumonia of an image that may be normal.
+    /// Largest probability of pneumonia at which `normal` stays in the set.
     pub normal_up_to: f64,
-    /// Smallest probability of pneumonia of an image that may be a pneumonia.
+    /// Smallest probability of pneumonia at which `pneumonia` stays in the set.
     pub pneumonia_from: f64,
 }
 
-/// The labels that cannot be excluded.
+/// The classes that a prediction does not exclude.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PredictionSet {
-    /// Neither: unlike both.
+    /// Neither class.
     Empty,
-    /// Normal alone.
+    /// Normal only.
     Normal,
-    /// Pneumonia alone.
+    /// Pneumonia only.
     Pneumonia,
     /// Both.
     Both,
 }
 
 impl ConformalSets {
-    /// Fits on probabilities that took no part in training. The nonconformity of a class is one minus its probability;
-    /// its quantile is the `ceil((n + 1)(1 - alpha))`-th smallest, the finite-sample rank (Angelopoulos and Bates 2023). A class
-    /// with too few images for the rank is never excluded.
+    /// Fits on probabilities of images that took no part in training. The nonconformity of a class is one
+    /// minus its probability. Its quantile is the `ceil((n + 1)(1 - alpha))`-th smallest, the finite-sample
+    /// rank (Angelopoulos and Bates 2023). A class with too few images for that rank is never excluded.
     ///
     /// # Panics
     /// If the lengths differ.
     pub fn fit(probabilities: &[f64], positive: &[bool], alpha: f64) -> Self {
         assert_eq!(probabilities.len(), positive.len(), "one label a probability");
-        // The rank-th most conforming member of a class, counted from its confident end; `limit` where there are too few.
+        // The rank-th member of a class counted from its confident end; `limit` if there are too few.
         let reach = |class: bool, limit: f64| {
             let of_class = probabilities.iter().zip(positive).filter(|(_, y)| **y == class);
             let mut members: Vec<f64> = of_class.map(|(p, _)| *p).collect();
@@ -52,7 +52,7 @@ impl ConformalSets {
         Self { alpha, normal_up_to: reach(false, 1.0), pneumonia_from: reach(true, 0.0) }
     }
 
-    /// The labels that the probability does not exclude.
+    /// The classes that `probability` does not exclude.
     pub fn set(&self, probability: f64) -> PredictionSet {
         match (probability <= self.normal_up_to, probability >= self.pneumonia_from) {
             (false, false) => PredictionSet::Empty,
@@ -62,7 +62,7 @@ impl ConformalSets {
         }
     }
 
-    /// Whether the set of an image holds its true label.
+    /// Whether the set contains the true label.
     pub fn covers(&self, probability: f64, positive: bool) -> bool {
         match self.set(probability) {
             PredictionSet::Both => true,

@@ -1,9 +1,9 @@
-//! Image corruptions of graded severity: how a radiograph may differ from the training images without differing in the
-//! patient. The idea and the five severities are those of Hendrycks and Dietterich 2019; the kinds are what happens to
-//! radiographs (exposure, positioning, collimation, markers, archives) instead of weather.
+//! Image corruptions of graded severity. Corruptions and the five severities follow Hendrycks and Dietterich
+//! (2019), with what happens to radiographs (exposure, positioning, collimation, markers, archiving) instead
+//! of weather.
 //!
-//! Everything acts on 8-bit grey levels at the model's size. Randomness depends on the seed, the kind and the image, not
-//! on the severity: the same noise grows stronger.
+//! Input and output are 8-bit grey levels at the model's size. The random numbers depend on the seed, the
+//! corruption and the image but not on the severity: the same noise grows stronger.
 
 mod photometric;
 mod region;
@@ -19,45 +19,45 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-/// The highest severity; the lowest is 1, and 0 leaves the image as it is.
+/// Highest severity. The lowest is 1; 0 leaves the image unchanged.
 pub const MAX_SEVERITY: u8 = 5;
 
 /// A kind of corruption.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Corruption {
-    /// Additive Gaussian noise of standard deviation 5, 10, 16, 24, 36 grey levels: a low dose.
+    /// Additive Gaussian noise, standard deviation 5, 10, 16, 24, 36 grey levels: a low dose.
     GaussianNoise,
-    /// Gaussian blur, sigma 0.3, 0.5, 0.75, 1.0, 1.4 % of the width: motion, a soft detector.
+    /// Gaussian blur, sigma 0.3, 0.5, 0.75, 1.0, 1.4 % of the width: motion or a soft detector.
     GaussianBlur,
-    /// Compressed as JPEG of quality 50, 30, 20, 12, 7: a frugal archive.
+    /// JPEG compression, quality 50, 30, 20, 12, 7: a low-quality archive.
     Jpeg,
-    /// Contrast about the mean level times 0.8, 0.65, 0.5, 0.35, 0.25: another window.
+    /// Contrast about the mean level, times 0.8, 0.65, 0.5, 0.35, 0.25: another window.
     Contrast,
-    /// 0.05, 0.1, 0.15, 0.22, 0.3 of white added or taken away: another exposure.
+    /// Brightness plus or minus 0.05, 0.1, 0.15, 0.22, 0.3 of white: another exposure.
     Brightness,
-    /// Gamma `e^g` with g of 0.2, 0.4, 0.6, 0.8, 1.0 either way: another characteristic curve.
+    /// Gamma `e^g` or `e^-g`, g = 0.2, 0.4, 0.6, 0.8, 1.0: another characteristic curve.
     Gamma,
-    /// Shrunk to 0.7, 0.5, 0.35, 0.25, 0.18 of the size and enlarged again: a thumbnail.
+    /// Downscaling to 0.7, 0.5, 0.35, 0.25, 0.18 of the size and back: a thumbnail.
     Resolution,
-    /// Rotated by 3, 6, 10, 15, 20 degrees either way, black outside.
+    /// Rotation by plus or minus 3, 6, 10, 15, 20 degrees, black outside.
     Rotation,
-    /// Shifted by 2, 5, 8, 12, 16 % of the side in some direction, black outside.
+    /// Shift by 2, 5, 8, 12, 16 % of the side in a random direction, black outside.
     Translation,
-    /// A black frame over the outer 2, 4, 7, 10, 14 % of each side: collimation.
+    /// Black frame over the outer 2, 4, 7, 10, 14 % of each side: collimation.
     BlackBorder,
-    /// The same in white: an inverted or scanned border.
+    /// White frame of the same widths: an inverted or scanned border.
     WhiteBorder,
     /// 1, 1, 2, 3, 4 markers in the corners, letters 4, 6, 8, 10, 12 % of the height.
     BurnedInText,
     /// One axis magnified by 1.08, 1.15, 1.25, 1.4, 1.6 and cropped: another aspect ratio before the squash.
     AspectRatio,
-    /// The four corners blackened, squares of 8, 12, 16, 20, 25 % of the side.
+    /// Black corners, squares of 8, 12, 16, 20, 25 % of the side.
     CornerMask,
 }
 
 impl Corruption {
-    /// Every kind, in the order of reports.
+    /// Every corruption, in the order of reports.
     pub const ALL: [Self; 14] = [
         Self::GaussianNoise,
         Self::GaussianBlur,
@@ -75,7 +75,7 @@ impl Corruption {
         Self::CornerMask,
     ];
 
-    /// The name used in files.
+    /// Name in files.
     pub const fn name(self) -> &'static str {
         match self {
             Self::GaussianNoise => "gaussian_noise",
@@ -95,7 +95,7 @@ impl Corruption {
         }
     }
 
-    /// How strong a severity from 1 is, in the unit that the kind's documentation names.
+    /// Strength at a severity from 1 on, in the unit that the variant's documentation gives.
     pub const fn strength(self, severity: u8) -> f64 {
         let scale = match self {
             Self::GaussianNoise => [5.0, 10.0, 16.0, 24.0, 36.0],
@@ -118,15 +118,15 @@ impl Corruption {
     }
 }
 
-/// The generator of one image under one kind of corruption.
+/// Random number generator of one image under one corruption.
 fn generator(seed: u64, corruption: Corruption, image: usize) -> ChaCha8Rng {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream((corruption as u64) << 40 | image as u64);
     rng
 }
 
-/// Corrupts the image numbered `image`: `size` columns and rows, row-major. Severity 0 gives the image itself, one
-/// above [`MAX_SEVERITY`] counts as that.
+/// Corrupts image number `image`: row-major, `size` columns and rows. Severity 0 returns the image unchanged;
+/// a severity above [`MAX_SEVERITY`] counts as [`MAX_SEVERITY`].
 pub fn corrupt(
     pixels: &[u8],
     size: (u32, u32),

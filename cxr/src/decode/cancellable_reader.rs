@@ -1,17 +1,17 @@
-//! A reader over bytes in memory that ends in an error once the caller wants to stop.
+//! A reader over bytes in memory that fails once the work is cancelled.
 
 use crate::cancel::{Cancel, Cancelled};
 use std::io::{BufRead, Cursor, Error, Read, Result, Seek, SeekFrom};
 
-/// Bytes given out between two questions. Deflate makes at most about 1030 bytes of one (RFC 1951), so between two
-/// questions at most 2 MB are inflated, which takes about a millisecond.
+/// Bytes between two polls. Deflate expands a byte to at most about 1030 (RFC 1951), so at most 2 MB are
+/// inflated between two polls, which takes about a millisecond.
 const STEP: usize = 2048;
 
-/// The reader.
+/// Polls for cancellation while it is read.
 pub(super) struct CancellableReader<'a> {
     bytes: Cursor<&'a [u8]>,
     cancel: Cancel<'a>,
-    /// Where the last question was asked.
+    /// Position of the last poll.
     polled_at: Option<u64>,
 }
 
@@ -20,7 +20,7 @@ impl<'a> CancellableReader<'a> {
         Self { bytes: Cursor::new(bytes), cancel, polled_at: None }
     }
 
-    /// Whether this error is the caller's wish and no fault of the file.
+    /// Whether the error means cancellation and not a fault of the file.
     pub(super) fn is_cancellation(error: &Error) -> bool {
         error.get_ref().is_some_and(|inner| inner.downcast_ref::<Cancelled>().is_some())
     }

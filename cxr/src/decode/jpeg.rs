@@ -1,8 +1,9 @@
-//! JPEG with DCT and Huffman coding, baseline, extended or progressive, grey or colour. Of colour only luma is decoded,
-//! where it is stored as YCbCr.
+//! JPEG with DCT and Huffman coding: baseline, extended or progressive, grey or colour. If colour is stored
+//! as YCbCr, only luma is decoded.
 //!
-//! `headers` walks the markers, `plan` decides what is needed and refuses what is not proven, `canonical` writes the
-//! file that the decoder gets, `source` lets it read and stops it.
+//! `headers` parses the markers, `scan_selection` decides which scans are needed and rejects what is not
+//! proven to be read correctly, `canonical` assembles the file that the decoder gets, and `part_reader` feeds
+//! the decoder and stops it.
 
 mod canonical;
 mod frame;
@@ -27,12 +28,12 @@ use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::errors::DecodeErrors;
 
-/// For files that are whole, of a kind that is not read here.
+/// Advice for valid files of an unsupported kind.
 const JPEG_ADVICE: &str = "save the image as baseline JPEG, PNG or TIFF and send that";
-/// A side of a JPEG is a 16-bit number.
+/// Sides are 16-bit numbers.
 const MAX_SIDE: usize = 65535;
-/// Bytes between two questions whether to stop. A block takes at least 2 bits of a sequential file, so this is about a
-/// millisecond; a few bytes of a progressive one can stand for 32767 blocks.
+/// Bytes between two polls for cancellation. A block takes at least 2 bits of a sequential file, so this is
+/// about a millisecond; a few bytes of a progressive file can stand for 32767 blocks.
 const SEQUENTIAL_STEP: usize = 4096;
 const PROGRESSIVE_STEP: usize = 32;
 
@@ -63,7 +64,7 @@ pub(super) fn decode(
     })
 }
 
-/// One sample a pixel.
+/// Decodes one sample per pixel.
 fn read(
     workspace: &mut Workspace,
     headers: &Headers<'_>,
@@ -88,7 +89,7 @@ fn read(
         JpegDecoder::new_with_options(PartReader::new(&parts, step, cancel, &stop_reason), options);
     let n_pixels = usize::from(headers.frame.width) * usize::from(headers.frame.height);
     let mut samples = workspace.zeroed(n_pixels * wanted.num_components());
-    // The size of the output is the decoder's to know: it must agree.
+    // The decoder's idea of the output size must agree.
     let read = decoder.decode_headers().and_then(|()| match decoder.output_buffer_size() {
         Some(size) if size == samples.len() => decoder.decode_into(&mut samples),
         _ => Err(DecodeErrors::FormatStatic("another size than the frame header gives")),
@@ -114,7 +115,7 @@ fn read(
 fn rejection(error: &DecodeErrors) -> Rejection {
     match error {
         DecodeErrors::ExhaustedData => truncated("JPEG"),
-        // The decoder's own text can quote bytes of the file, so it is not passed on.
+        // The decoder's message can quote bytes of the file, so it is not passed on.
         _ => corrupt("the JPEG's compressed data contradict its headers"),
     }
 }

@@ -1,4 +1,4 @@
-//! PNG, 1 to 16 bits, grey, RGB, palette, with or without alpha (shown on black, as a viewer on a dark wall would).
+//! PNG: 1 to 16 bits, grey, RGB or palette, with or without alpha. Transparent pixels are shown on black.
 
 mod palette;
 mod transfer;
@@ -24,14 +24,15 @@ pub(super) fn decode(
 ) -> Result<DecodedImage, DecodeError> {
     let mut decoder =
         png::Decoder::new_with_limits(CancellableReader::new(bytes, cancel), png::Limits { bytes: 64 << 20 });
-    // Text and colour profiles are never used: not unpacking them leaves nothing to inflate or to leak.
+    // Text and colour profiles are never used. Skipping them avoids inflating them and leaves nothing to
+    // leak.
     decoder.set_ignore_text_chunk(true);
     decoder.set_ignore_iccp_chunk(true);
     let header = decoder.read_header_info().map_err(|error| self::error(&error))?;
     let (width, height, stored_depth, stored_colour) =
         (header.width, header.height, header.bit_depth, header.color_type);
     check_pixels(width.into(), height.into(), limits)?;
-    // The decoder reads an index beyond the palette as black.
+    // The decoder would turn an index beyond the palette into black.
     let expands = stored_colour != ColorType::Indexed;
     decoder.set_transformations(if expands { Transformations::EXPAND } else { Transformations::IDENTITY });
     let mut reader = decoder.read_info().map_err(|error| self::error(&error))?;
@@ -85,8 +86,8 @@ pub(super) fn decode(
     })
 }
 
-/// The samples as bytes where 16 bits hold only 256 levels. Asked of each channel: grey that is made of three of them has
-/// levels of its own, as it has in an 8-bit file.
+/// The samples as bytes if all channels together hold only 256 levels in 16 bits. Tested before channels are
+/// merged: grey made of three channels has levels of its own, as in an 8-bit file.
 fn undo_upscaling(
     frame: &OutputInfo,
     buffer: &[u8],
@@ -102,7 +103,7 @@ fn undo_upscaling(
         let Some(levels) = Levels::of(samples(), cancel)? else { return Ok(None) };
         return levels.read(samples(), cancel).map(Some);
     }
-    // Writers that shift the grey set an opaque alpha to 65535.
+    // Writers that shift the grey set an opaque alpha to 65535, so alpha keeps its high byte.
     let is_alpha = |position: usize| position % n_channels == n_channels - 1;
     let grey = samples().enumerate().filter(|(position, _)| !is_alpha(*position)).map(|(_, sample)| sample);
     let Some(levels) = Levels::of(grey, cancel)? else { return Ok(None) };
@@ -118,14 +119,14 @@ fn undo_upscaling(
     Ok(Some(bytes))
 }
 
-/// The pixels, and what follows them to the end of the file.
+/// Decodes the pixels and reads to the end of the file.
 fn whole(reader: &mut Reader<CancellableReader<'_>>, buffer: &mut [u8]) -> Result<OutputInfo, DecodeError> {
     let frame = reader.next_frame(buffer).map_err(|error| self::error(&error))?;
     reader.finish().map_err(|error| self::error(&error))?;
     Ok(frame)
 }
 
-/// One grey sample a pixel from pairs of bytes.
+/// One grey sample per pixel from big-endian 16-bit values.
 fn wide(bytes: &[u8], colour: ColorType, cancel: Cancel<'_>) -> Result<Vec<u16>, Cancelled> {
     let (values, _) = bytes.as_chunks::<2>();
     let n_values = colour.samples();
@@ -154,7 +155,7 @@ fn wide_piece(values: &[[u8; 2]], colour: ColorType, samples: &mut Vec<u16>) {
     }
 }
 
-/// One grey sample a pixel from single bytes, in place.
+/// One grey sample per pixel from bytes, in place.
 fn narrow(bytes: &mut Vec<u8>, colour: ColorType, cancel: Cancel<'_>) -> Result<(), Cancelled> {
     let shown = |value: u8, alpha: u8| on_black::<255>(value.into(), alpha.into()) as u8;
     match colour {
@@ -165,12 +166,12 @@ fn narrow(bytes: &mut Vec<u8>, colour: ColorType, cancel: Cancel<'_>) -> Result<
     }
 }
 
-/// A value before black where `OPAQUE` is opaque, and white.
+/// A value composited over black; `OPAQUE` is the alpha of an opaque pixel and the value of white.
 fn on_black<const OPAQUE: u32>(value: u16, alpha: u16) -> u16 {
     ((u32::from(value) * u32::from(alpha) + OPAQUE / 2) / OPAQUE) as u16
 }
 
-/// The decoder widens grey of 1, 2 and 4 bits to 8; this takes the samples back to the range that was stored.
+/// The decoder widens grey of 1, 2 and 4 bits to 8. Restores the stored range and returns its bits.
 fn stored_range(
     samples: &mut [u8],
     stored: BitDepth,

@@ -1,8 +1,9 @@
-//! TIFF and BigTIFF: grey, RGB or palette, 1 to 16 bits, strips or tiles, uncompressed, LZW, Deflate or PackBits. Everything else is refused
-//! by name.
+//! TIFF and BigTIFF: grey, RGB or palette, 1 to 16 bits, strips or tiles; uncompressed, LZW, Deflate or
+//! PackBits. Other files are rejected by name.
 //!
-//! The directory and the chunk loop are our own so that the cost of a hostile file is bounded: places are checked before they are read, chunks
-//! do not overlap, and memory is the image and pieces of a row. Libraries decode LZW and Deflate.
+//! Directories and chunks are read by our own code, so that the cost of a hostile file is bounded: offsets
+//! are checked before they are read, chunks do not overlap, and memory is limited to the image and pieces of
+//! a row. Libraries decode LZW and Deflate.
 
 mod cancel_poll;
 mod chunks;
@@ -24,7 +25,7 @@ use crate::workspace::Workspace;
 use chunks::Chunks;
 use layout::Layout;
 
-/// Pixels, and bytes of a sample; `None` where the file is refused before a pixel is allocated.
+/// Number of pixels and bytes per sample; `None` if the file is rejected before a pixel is allocated.
 pub(super) fn size(bytes: &[u8], limits: &DecodeLimits) -> Option<(u64, u64)> {
     let directory = directory::image(bytes, limits).ok()?;
     let layout = Layout::of(&directory, limits).ok()?;

@@ -1,5 +1,5 @@
-//! Shallow data in a deep file: 256 grey levels that somebody stored in 16-bit samples. They were windowed when they had
-//! 8 bits, so they are read as the 8-bit file that they come from, and not windowed a second time
+//! 8-bit data upscaled to 16 bits: files whose 16-bit samples hold only 256 grey levels. Such an image was
+//! windowed when it had 8 bits, so it is read as that 8-bit file and not windowed a second time
 //! (docs/decisions/0002-bits-of-deep-files.md).
 
 use super::POLL_PIXELS;
@@ -7,19 +7,19 @@ use crate::cancel::{Cancel, Cancelled};
 use crate::image::{DecodedImage, Samples, Windowing};
 use std::sync::LazyLock;
 
-/// Samples that are looked at between two questions whether a form is still candidates.
+/// Samples examined between two polls for cancellation.
 const STEP: usize = 1 << 16;
 
-/// How 256 levels become deep samples: the sample of each level, rising.
+/// A mapping from 256 levels to 16-bit samples: the sample of each level, ascending.
 type Upscaling = [u16; 256];
 
-/// The forms in use. Where an image fits several, the first one counts: the widest range, so that an image which is dark as
-/// a whole stays dark.
+/// The mappings in use. If an image fits several, the first one counts: it has the widest range, so that a
+/// dark image stays dark.
 static UPSCALINGS: LazyLock<Vec<Upscaling>> = LazyLock::new(|| {
     let upscaling = |sample: &dyn Fn(u32) -> u32| -> Upscaling {
         std::array::from_fn(|level| sample(level as u32) as u16)
     };
-    // Stretched to all values of so many bits: rounded, cut off, or with the high bits repeated below.
+    // Stretched to the full range of `bits`: rounded, truncated, or with the high bits repeated below.
     let stretched = |bits: u32, shift: u32| {
         let max = (1_u32 << bits) - 1;
         [
@@ -28,7 +28,7 @@ static UPSCALINGS: LazyLock<Vec<Upscaling>> = LazyLock::new(|| {
             upscaling(&|level| (level << (bits - 8) | level >> (16 - bits)) << shift),
         ]
     };
-    // With the highest bit on top of the 16, as detectors of 14, 12 or 10 bits write, or with the lowest at the bottom.
+    // Aligned to the top of 16 bits, as detectors of 14, 12 or 10 bits write, or to the bottom.
     let on_top = [16, 14, 12, 10].into_iter().flat_map(|bits| stretched(bits, 16 - bits));
     let at_the_bottom = [14, 12, 10].into_iter().flat_map(|bits| stretched(bits, 0));
     let shifted = [8, 6, 4, 2, 0].map(|shift| upscaling(&|level| level << shift));
@@ -36,7 +36,7 @@ static UPSCALINGS: LazyLock<Vec<Upscaling>> = LazyLock::new(|| {
     on_top.chain([to_16_bits]).chain(at_the_bottom).chain(others).collect()
 });
 
-/// For each sample a bit for each upscaling that has it.
+/// For each sample, a bit for each mapping that contains it.
 static FITS: LazyLock<Vec<u32>> = LazyLock::new(|| {
     let mut fits = vec![0; 1 << 16];
     for (number, upscaling) in UPSCALINGS.iter().enumerate() {
@@ -47,7 +47,8 @@ static FITS: LazyLock<Vec<u32>> = LazyLock::new(|| {
     fits
 });
 
-/// The forms that all samples fit that were looked at. Data as deep as its file has none left within its first thousands.
+/// The mappings that fit all samples seen so far. Real 16-bit data rule out all of them within a few thousand
+/// samples.
 pub(super) struct UpscalingSearch {
     candidates: u32,
 }
@@ -65,7 +66,7 @@ impl UpscalingSearch {
         }
     }
 
-    /// None where the data is as deep as its file.
+    /// The levels by the first mapping that fits; `None` if the data use more than 256 levels.
     pub(super) fn levels(&self) -> Option<Levels> {
         let upscaling = UPSCALINGS.get(self.candidates.trailing_zeros() as usize)?;
         let mut level_of = vec![0; 1 << 16];
@@ -76,13 +77,13 @@ impl UpscalingSearch {
     }
 }
 
-/// From deep samples back to 256 levels.
+/// Maps 16-bit samples back to 256 levels.
 pub(super) struct Levels {
     level_of: Vec<u8>,
 }
 
 impl Levels {
-    /// Those of the upscaling that all samples have; none where the data is as deep as its file.
+    /// Finds the mapping that fits all samples; `None` if the data use more than 256 levels.
     pub(super) fn of(
         samples: impl IntoIterator<Item = u16>,
         cancel: Cancel<'_>,
@@ -123,7 +124,7 @@ impl Levels {
     }
 }
 
-/// The image with 8-bit samples, where its deep samples hold no more.
+/// Replaces 16-bit samples that hold only 256 levels by 8-bit samples.
 pub(super) fn undo(image: DecodedImage, cancel: Cancel<'_>) -> Result<DecodedImage, Cancelled> {
     let (Samples::Wide(samples), Windowing::Quantiles { .. }) = (&image.samples, image.windowing) else {
         return Ok(image);
@@ -167,13 +168,13 @@ mod tests {
             let mut samples: Vec<u16> =
                 (0..20_000).map(|_| rng.random_range(0..=(((1_u32 << bits) - 1) as u16))).collect();
             assert_eq!(back(&samples), None, "{bits} bits");
-            // Shifted to the top of the container, as detectors do.
+            // Aligned to the top of the container, as detectors do.
             for sample in &mut samples {
                 *sample <<= 16 - bits;
             }
             assert_eq!(back(&samples), None, "{bits} bits, shifted");
         }
-        // One sample between the levels, at the very end, is depth.
+        // A single sample between the levels, at the very end, is enough.
         let mut nearly: Vec<u16> =
             random_levels(2, 0, 255).iter().map(|level| u16::from(*level) * 257).collect();
         nearly.push(1000);

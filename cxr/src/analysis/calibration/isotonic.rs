@@ -1,16 +1,17 @@
-//! Isotonic calibration by pooling adjacent violators (Zadrozny and Elkan 2002): the comparison for the affine one.
+//! Isotonic calibration by pooling adjacent violators (Zadrozny and Elkan 2002), to compare the affine
+//! calibration with.
 
 /// A non-decreasing step function from logit to probability.
 #[derive(Debug, Clone, PartialEq)]
 pub struct IsotonicCalibration {
-    /// Smallest logit of each block, rising.
+    /// Smallest logit of each block, ascending.
     starts: Vec<f64>,
     /// Share of positives in each block.
     values: Vec<f64>,
 }
 
 impl IsotonicCalibration {
-    /// The least-squares fit; `None` without images or with a logit that is not finite.
+    /// Least-squares fit. `None` for no images, different lengths, or a logit that is not finite.
     pub fn fit(logits: &[f64], positive: &[bool]) -> Option<Self> {
         if logits.is_empty() || logits.len() != positive.len() || logits.iter().any(|z| !z.is_finite()) {
             return None;
@@ -18,7 +19,7 @@ impl IsotonicCalibration {
         let mut ranked: Vec<(f64, f64)> =
             logits.iter().zip(positive).map(|(z, y)| (*z, f64::from(u8::from(*y)))).collect();
         ranked.sort_by(|a, b| a.0.total_cmp(&b.0));
-        // Blocks of first logit, sum and count; ties are one block from the start.
+        // Blocks of (first logit, sum, count). Ties start as one block.
         let mut blocks: Vec<(f64, f64, f64)> = Vec::new();
         for tied in ranked.chunk_by(|a, b| a.0.total_cmp(&b.0).is_eq()) {
             let sum = tied.iter().map(|(_, y)| y).sum::<f64>();
@@ -34,7 +35,7 @@ impl IsotonicCalibration {
         Some(Self { starts, values })
     }
 
-    /// The share of positives in the logit's block; the first block's below it.
+    /// Share of positives in the logit's block. Logits below all blocks get the first one's.
     pub fn apply(&self, logit: f64) -> f64 {
         self.values[self.starts.partition_point(|start| *start <= logit).max(1) - 1]
     }

@@ -1,4 +1,4 @@
-//! Corruptions of levels and detail; nothing moves here.
+//! Corruptions of grey levels and detail; geometry stays.
 
 use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U8;
@@ -10,13 +10,13 @@ pub(super) fn to_level(value: f64) -> u8 {
     value.round().clamp(0.0, 255.0) as u8
 }
 
-/// Applies a function of the level, 0 to 1, to every pixel.
+/// Applies `to`, a function of the level from 0 to 1, to every pixel.
 pub(super) fn map_levels(pixels: &[u8], to: impl Fn(f64) -> f64) -> Vec<u8> {
     let table: [u8; 256] = std::array::from_fn(|level| to_level(255.0 * to(level as f64 / 255.0)));
     pixels.iter().map(|level| table[usize::from(*level)]).collect()
 }
 
-/// Contrast about the image's own mean.
+/// Scales the contrast about the image's mean.
 pub(super) fn contrast(pixels: &[u8], factor: f64) -> Vec<u8> {
     let mean = pixels.iter().map(|p| f64::from(*p)).sum::<f64>() / pixels.len() as f64 / 255.0;
     map_levels(pixels, |level| mean + (level - mean) * factor)
@@ -34,7 +34,7 @@ pub(super) fn add_noise(pixels: &[u8], sigma: f64, rng: &mut ChaCha8Rng) -> Vec<
     noisy
 }
 
-/// A separable Gaussian, cut off at three sigma; the edge pixels go on outside.
+/// Separable Gaussian, truncated at three sigma, with the edge pixels repeated outside.
 pub(super) fn blur(pixels: &[u8], (width, height): (u32, u32), sigma: f64) -> Vec<u8> {
     let radius = (3.0 * sigma).ceil() as i64;
     let kernel: Vec<f32> =
@@ -61,12 +61,12 @@ pub(super) fn blur(pixels: &[u8], (width, height): (u32, u32), sigma: f64) -> Ve
     blurred
 }
 
-/// Shrunk with antialiasing and enlarged again.
+/// Downscales with antialiasing, then upscales.
 pub(super) fn through_thumbnail(pixels: &[u8], (width, height): (u32, u32), shrink: f64) -> Vec<u8> {
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
     let shrunk = |side: u32| ((f64::from(side) * shrink).round() as u32).max(1);
     let mut resizer = Resizer::new();
-    // The type is known: without it every type of pixel is compiled, which takes a minute.
+    // Typed, because the untyped call compiles every pixel type, which takes a minute.
     let original = TypedImageRef::<U8>::from_buffer(width, height, pixels).expect("width x height pixels");
     let mut small = TypedImage::<U8>::new(shrunk(width), shrunk(height));
     resizer

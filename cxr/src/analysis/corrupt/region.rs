@@ -1,4 +1,4 @@
-//! Parts of the image that are no patient: border, corners, markers; filling them, and exchanging them between images.
+//! Image regions that show no anatomy (border, corners, markers): filled, or swapped between images.
 
 use crate::lettering;
 use rand::RngExt;
@@ -6,18 +6,18 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-/// Markers as technologists set them.
+/// Markers that technologists place.
 const MARKERS: [&str; 6] = ["R", "L", "AP", "PORT", "ERECT", "SUPINE"];
 
-/// A part of the image, by shares of its sides.
+/// A part of the image, given as shares of its sides.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Region {
-    /// The frame of that width along every side.
+    /// A frame of this width along every side.
     Border(f64),
-    /// Everything but that frame.
+    /// Everything except that frame.
     Centre(f64),
-    /// The four squares (rectangles, where the image is none) of that side in the corners.
+    /// Rectangles of this share of each side in the four corners.
     Corners(f64),
 }
 
@@ -33,7 +33,7 @@ pub fn is_in(region: Region, (width, height): (u32, u32), column: u32, row: u32)
     }
 }
 
-/// Fills the region with one level.
+/// Sets every pixel of the region to `level`.
 pub fn fill(pixels: &mut [u8], size: (u32, u32), region: Region, level: u8) {
     for (position, pixel) in (0u32..).zip(pixels) {
         if is_in(region, size, position % size.0, position / size.0) {
@@ -42,7 +42,7 @@ pub fn fill(pixels: &mut [u8], size: (u32, u32), region: Region, level: u8) {
     }
 }
 
-/// The image with the region taken from another of the same size.
+/// Copy of `pixels` with the region taken from `from`, an image of the same size.
 pub fn swap_region(pixels: &[u8], from: &[u8], size: (u32, u32), region: Region) -> Vec<u8> {
     let pick = |(position, (own, other)): (u32, (&u8, &u8))| {
         if is_in(region, size, position % size.0, position / size.0) { *other } else { *own }
@@ -50,7 +50,7 @@ pub fn swap_region(pixels: &[u8], from: &[u8], size: (u32, u32), region: Region)
     (0u32..).zip(pixels.iter().zip(from)).map(pick).collect()
 }
 
-/// Burns markers in white into `n` of the corners, letters of that share of the height.
+/// Burns white markers into `n` randomly chosen corners, with letters `share` of the height.
 pub fn write_letters(pixels: &mut [u8], size: (u32, u32), n: usize, share: f64, rng: &mut ChaCha8Rng) {
     let (width, height) = size;
     let scale = ((share * f64::from(height) / 7.0).round() as u32).max(1);

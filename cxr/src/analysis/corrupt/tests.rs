@@ -1,4 +1,4 @@
-//! Every corruption does what it says, to the same extent each time.
+//! Corruptions have the documented strength and are reproducible.
 
 use super::{Corruption, MAX_SEVERITY, Region, corrupt, fill, is_in, swap_region};
 use crate::phantom::{PhantomSpec, generate};

@@ -1,12 +1,12 @@
-//! Corruptions that move the image: one affine map, bilinear, black outside.
+//! Geometric corruptions: one affine map, bilinear, black outside.
 
 use super::photometric::to_level;
 
-/// Maps the image by the 2x3 matrix `matrix` (rows) from output to input coordinates; both run from -1 to 1 over the
-/// image. Bilinear; what comes from outside is black.
+/// Warps by `matrix` (2x3, row-major), which maps output to input coordinates; both run from -1 to 1 over the
+/// image. Bilinear, black outside.
 pub fn warp(pixels: &[u8], (width, height): (u32, u32), matrix: &[f64; 6]) -> Vec<u8> {
     let (w, h) = (i64::from(width), i64::from(height));
-    // Beyond the outermost pixel centres but within the image its edge goes on.
+    // Between the outermost pixel centres and the image's border the edge pixels are repeated.
     let level = |x: i64, y: i64| f64::from(pixels[(y.clamp(0, h - 1) * w + x.clamp(0, w - 1)) as usize]);
     let mut warped = Vec::with_capacity(pixels.len());
     for row in 0..h {
@@ -30,15 +30,15 @@ pub fn warp(pixels: &[u8], (width, height): (u32, u32), matrix: &[f64; 6]) -> Ve
     warped
 }
 
-/// Moves the image to the right and down by shares of its sides.
+/// Shifts the image right and down by shares of its sides.
 pub fn shift(pixels: &[u8], size: (u32, u32), right: f64, down: f64) -> Vec<u8> {
-    // A share of the side is twice as much of coordinates from -1 to 1.
+    // Coordinates run from -1 to 1, so a share of the side is twice as much.
     warp(pixels, size, &[1.0, 0.0, -2.0 * right, 0.0, 1.0, -2.0 * down])
 }
 
 pub(super) fn rotate(pixels: &[u8], size: (u32, u32), degrees: f64) -> Vec<u8> {
     let (sin, cos) = degrees.to_radians().sin_cos();
-    // On a grid from -1 to 1 an angle holds only when the sides' ratio is taken out.
+    // The grid from -1 to 1 is not square: correct the angle for the ratio of the sides.
     let ratio = f64::from(size.1) / f64::from(size.0);
     warp(pixels, size, &[cos, -sin * ratio, 0.0, sin / ratio, cos, 0.0])
 }

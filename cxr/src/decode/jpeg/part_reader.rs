@@ -1,33 +1,32 @@
-//! What the decoder reads from: parts of memory as one stream, which ends in an error once the caller wants to stop, and
-//! where the decoder asks for compressed data that are not there.
+//! The decoder's input: parts of memory as one stream. It returns an error once the work is cancelled, and if
+//! the decoder asks for compressed data beyond the end of a scan.
 
 use crate::cancel::Cancel;
 use std::cell::Cell;
 use zune_core::bytestream::{ZByteIoError, ZByteReaderTrait, ZSeekFrom};
-
-/// A piece of the stream.
 #[derive(Debug)]
 pub(super) enum Part<'a> {
-    /// Headers that we wrote.
+    /// Generated headers.
     Header(Vec<u8>),
-    /// Compressed data of the file.
+    /// Compressed data of the original file.
     ScanData(&'a [u8]),
-    /// Ones behind compressed data. The decoder reads ahead; how far says whether it still had data to decode.
+    /// One bits behind compressed data. The decoder reads ahead; the position shows whether it ran out of
+    /// data.
     Sentinel,
 }
 
-/// Eight bytes of ones, stuffed as in compressed data. No Huffman code is all ones (T.81 annex C), so a symbol that is
-/// sought here is not found.
+/// Eight bytes of ones, stuffed as in compressed data. No Huffman code is all ones (T.81 annex C), so the
+/// decoder finds no symbol in them.
 static SENTINEL: [u8; 16] = *b"\xFF\0\xFF\0\xFF\0\xFF\0\xFF\0\xFF\0\xFF\0\xFF\0";
-/// What the decoder reads at a time when less than this is left of its bits.
+/// The decoder reads this many bytes at a time once it holds fewer bits than they have.
 const REFILL_BYTES: usize = 4;
 
-/// Why the stream ended before its end.
+/// Why the stream stopped early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StopReason {
-    /// The caller wanted to stop.
+    /// The caller cancelled.
     Cancelled,
-    /// A scan needs more data than it has. The decoder would go on with zeros, and show grey or worse.
+    /// A scan needs more data than it has. The decoder would continue with zeros and show grey or noise.
     OutOfData,
 }
 
@@ -41,14 +40,14 @@ impl Part<'_> {
     }
 }
 
-/// The stream.
+/// Reads parts as one stream.
 pub(super) struct PartReader<'a> {
     parts: &'a [Part<'a>],
-    /// Which part, where in it, and how many bytes lie before it.
+    /// Index of the current part, offset in it, and number of bytes before it.
     part: usize,
     offset: usize,
     before: usize,
-    /// Bytes of this part that may be read without a second thought: up to its end or the next question.
+    /// End of the bytes in this part that need no check: the part's end or the next poll.
     fast_end: usize,
     step: usize,
     next_poll: usize,
@@ -57,7 +56,7 @@ pub(super) struct PartReader<'a> {
 }
 
 impl<'a> PartReader<'a> {
-    /// A stream that asks `cancel` every `step` bytes.
+    /// A stream that polls `cancel` every `step` bytes.
     pub(super) fn new(
         parts: &'a [Part<'a>],
         step: usize,
@@ -83,7 +82,7 @@ impl<'a> PartReader<'a> {
         self.parts.get(self.part).map_or(&[], Part::bytes)
     }
 
-    /// Moves on to the part that holds the next byte, and asks whether to stop where it is time.
+    /// Advances to the part that holds the next byte, and polls for cancellation when due.
     fn advance(&mut self) {
         while self.offset >= self.bytes().len() && self.part < self.parts.len() {
             self.offset -= self.bytes().len();
@@ -124,8 +123,9 @@ impl<'a> PartReader<'a> {
         Ok(n_read)
     }
 
-    /// With less than a piece of bits left, and a piece or more of the margin read (twice as many bytes, as each is
-    /// stuffed), bits of the margin were used. That finds bits that are read without a symbol, as refinements are.
+    /// The decoder refills when it holds less than `REFILL_BYTES` of bits. If it has then read that much of
+    /// the sentinel (twice as many bytes, because of stuffing), it has used sentinel bits. This also detects
+    /// bits that are read without a symbol, as in refinement scans.
     fn has_used_sentinel(&self) -> bool {
         matches!(self.parts.get(self.part), Some(Part::Sentinel)) && self.offset >= 2 * REFILL_BYTES
     }
@@ -156,7 +156,7 @@ impl ZByteReaderTrait for PartReader<'_> {
     #[inline]
     fn read_byte_no_error(&mut self) -> u8 {
         let mut byte = [0];
-        // A failure shows at the next `is_eof`, which the decoder asks after each byte.
+        // The decoder calls `is_eof` after each byte, which reports a failure.
         let _ = self.read_bytes(&mut byte);
         byte[0]
     }
@@ -212,7 +212,7 @@ impl ZByteReaderTrait for PartReader<'_> {
         };
         let position =
             base.checked_add_signed(change as isize).ok_or(ZByteIoError::SeekError("negative seek"))?;
-        // Going back over a byte with the value 0xFF is part of reading compressed data.
+        // Seeking back over a 0xFF byte is part of reading compressed data.
         if position >= self.before && position <= self.before + self.fast_end {
             self.offset = position - self.before;
         } else {
@@ -268,7 +268,7 @@ mod tests {
                 assert_eq!(piece, bytes[position..position + 4]);
                 assert_eq!(source.z_seek(ZSeekFrom::Current(-3)).unwrap(), position as u64 + 1);
             }
-            // Two bytes and the end: what cannot be read whole is not read at all.
+            // Two bytes before the end: a read that does not fit fails and consumes nothing.
             source.z_seek(ZSeekFrom::End(-2)).unwrap();
             assert!(source.read_exact_bytes(&mut [0; 4]).is_err());
             assert_eq!([source.read_byte_no_error(), source.read_byte_no_error()], [38, 39]);
@@ -291,7 +291,7 @@ mod tests {
         let parts = [Part::ScanData(&bytes), Part::Sentinel];
         let stop_reason = Cell::new(None);
         let mut source = PartReader::new(&parts, 4096, Cancel::NEVER, &stop_reason);
-        // Ten pieces of data, four stuffed bytes ahead of them, and none more.
+        // Ten reads of data, two of the sentinel, and no more.
         let n_read = (0..20).take_while(|_| source.read_exact_bytes(&mut [0; 4]).is_ok()).count();
         assert_eq!((n_read, stop_reason.get()), (12, Some(StopReason::OutOfData)));
     }

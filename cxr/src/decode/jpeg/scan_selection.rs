@@ -1,29 +1,29 @@
-//! Decides from the headers alone which scans are needed for the grey image and how they are read; what is not proven
-//! to be read right (cxr/tests/jpeg) is refused by name here, before a coefficient is decoded.
+//! Selects, from the headers alone, the scans that the grey image needs and how to decode them. Kinds that
+//! cxr/tests/jpeg does not prove to be read correctly are rejected here by name.
 
 use super::frame::{Frame, unsupported};
 use super::headers::{Headers, Scan, ScanBits, ScanComponent};
 use crate::decode::{corrupt, truncated};
 use crate::reject::Rejection;
 
-/// Scans that a progressive grey image may have. libjpeg's script has 6 (`jpeg_simple_progression` in jcparam.c), the
-/// most elaborate that mozjpeg tries for luma has 11; each is a pass over the whole image.
+/// Most scans of a component in a progressive file; each is a pass over the whole image. libjpeg's script has
+/// 6 for grey (`jpeg_simple_progression` in jcparam.c), the longest that mozjpeg tries for luma has 11.
 const MAX_PASSES: usize = 20;
 
-/// How the decoder is asked for the image.
+/// What the decoder is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Output {
-    /// The first component by itself, as a grey file: its scans hold nothing else.
+    /// The first component as a grey file; its scans hold no other component.
     SingleComponent,
-    /// All components, of which only the first, luma, is computed.
+    /// Luma from scans that hold all components.
     Luma,
-    /// All components in full; only the first is kept.
+    /// All components in full, of which only the first is kept.
     YCbCr,
     /// Red, green and blue.
     Rgb,
 }
 
-/// The way that was found, with the scans that it needs, in order.
+/// The scans to decode, in order, and what to ask the decoder for.
 #[derive(Debug)]
 pub(super) struct ScanSelection {
     pub(super) output: Output,
@@ -59,7 +59,7 @@ impl ScanSelection {
     }
 }
 
-/// How libjpeg tells RGB from YCbCr (`default_decompress_parms` in jdapimin.c).
+/// RGB or YCbCr, by libjpeg's rule (`default_decompress_parms` in jdapimin.c).
 fn is_rgb(headers: &Headers<'_>) -> bool {
     let ids: Vec<u8> = headers.frame.components.iter().map(|component| component.id).collect();
     !headers.jfif && headers.adobe.map_or(ids == *b"RGB", |transform| transform == 0)
@@ -76,14 +76,14 @@ fn rgb(headers: &Headers<'_>) -> Result<Output, Rejection> {
     Ok(Output::Rgb)
 }
 
-/// The samplings that the decoder reads right where components share a scan.
+/// Rejects samplings that the decoder gets wrong when components share a scan.
 fn interleaved(frame: &Frame) -> Result<Output, Rejection> {
     let (width, height) = frame.largest_sampling();
     let mut factors = frame.components.iter().map(|component| component.sampling.0);
     if factors.any(|factor| factor == 3 || width % factor != 0) {
         return Err(unsupported("a JPEG whose components are sampled 3 to 1 or 3 to 2 along the rows"));
     }
-    // With these the decoder misplaces rows when it is asked for luma alone.
+    // At 1 x 2 the decoder misplaces rows if it is asked for luma alone.
     Ok(if (width, height) == (1, 2) { Output::YCbCr } else { Output::Luma })
 }
 
@@ -91,7 +91,7 @@ fn holds(scan: &Scan<'_>, component: usize) -> bool {
     scan.components.iter().any(|part| part.index == component)
 }
 
-/// Every component stands in exactly one scan. What the scan header says of coefficients means nothing here.
+/// Every component must be in exactly one scan. The scan header's spectral selection has no meaning here.
 fn sequential(headers: &Headers<'_>) -> Result<(), Rejection> {
     for component in 0..headers.frame.components.len() {
         match headers.scans.iter().filter(|scan| holds(scan, component)).count() {
@@ -103,8 +103,9 @@ fn sequential(headers: &Headers<'_>) -> Result<(), Rejection> {
     fits_in_mcu(headers)
 }
 
-/// Every bit of every coefficient of the first component comes once and in order (T.81 G.1.1.1). Without this, a file
-/// could ask for passes without end, or stop in the middle and still look whole.
+/// Every bit of every coefficient must come once and in order (T.81 G.1.1.1), and those of the first
+/// component must be complete. Otherwise a file could demand endless passes, or stop early and still look
+/// whole.
 fn progressive(headers: &Headers<'_>) -> Result<(), Rejection> {
     const UNSEEN: u8 = 0xFF;
     for component in 0..headers.frame.components.len() {
@@ -137,7 +138,7 @@ fn progressive(headers: &Headers<'_>) -> Result<(), Rejection> {
     fits_in_mcu(headers)
 }
 
-/// A scan of several components holds at most 10 blocks an MCU (T.81 B.2.3).
+/// A scan of several components holds at most 10 blocks per MCU (T.81 B.2.3).
 fn fits_in_mcu(headers: &Headers<'_>) -> Result<(), Rejection> {
     for scan in headers.scans.iter().filter(|scan| scan.components.len() > 1) {
         let blocks = |part: &ScanComponent| {

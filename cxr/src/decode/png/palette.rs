@@ -1,11 +1,11 @@
-//! Palette images: each index is looked up, and one beyond the palette is corrupt.
+//! Palette images. An index beyond the palette makes the file corrupt.
 
 use super::{corrupt, luma_8_bit, on_black};
 use crate::cancel::Cancel;
 use crate::decode::DecodeError;
 use png::{Info, OutputInfo};
 
-/// The grey sample of each pixel from rows of packed indices.
+/// Grey samples from rows of packed indices.
 pub(super) fn grey(
     info: &Info<'_>,
     frame: &OutputInfo,

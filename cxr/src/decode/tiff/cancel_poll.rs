@@ -1,8 +1,8 @@
-//! Counts work in bytes and asks the caller at regular intervals whether to stop.
+//! Polls for cancellation at regular amounts of work, counted in bytes.
 
 use crate::cancel::{Cancel, Cancelled};
 
-/// Well below a millisecond of the slowest work.
+/// Work between two polls: well below a millisecond of the slowest.
 const POLL_BYTES: usize = 64 << 10;
 
 pub(super) struct CancelPoll<'a> {

@@ -4,7 +4,7 @@ use super::layout::{Colour, Layout};
 use super::sample::Sample;
 use crate::decode::upscaled::Levels;
 
-/// How the interleaved channels of a pixel become one sample.
+/// Merges the interleaved channels of a pixel into one sample.
 pub(super) struct Grey<'a> {
     colour: &'a Colour,
     n_channels: usize,
@@ -14,7 +14,7 @@ pub(super) struct Grey<'a> {
 }
 
 impl<'a> Grey<'a> {
-    /// For interleaved pixels as the file stores them, or as [`planes`] orders them.
+    /// For interleaved pixels as the file stores them, or in the order of [`planes`].
     pub(super) const fn of(layout: &'a Layout) -> Self {
         let n_colours = layout.colour.n_channels();
         let (n_channels, alpha) = match layout.alpha {
@@ -26,13 +26,13 @@ impl<'a> Grey<'a> {
         Self { colour: &layout.colour, n_channels, alpha, opaque, levels: None }
     }
 
-    /// From here on pixels are read as those of the 8-bit file that they come from. Alpha keeps its high bits: writers that
-    /// shift the grey set an opaque alpha to the highest value.
+    /// Maps samples back to 256 levels from now on. Alpha keeps its high bits, because writers that shift the
+    /// grey set an opaque alpha to the highest value.
     pub(super) fn set_levels(&mut self, levels: Levels) {
         self.levels = Some(levels);
     }
 
-    /// The samples of pixels without alpha and other extra channels.
+    /// The colour samples, without alpha and other extra channels.
     pub(super) fn colours<S: Sample>(&self, stored: &[S]) -> impl Iterator<Item = u16> {
         let n_colours = self.colour.n_channels();
         stored
@@ -41,17 +41,17 @@ impl<'a> Grey<'a> {
             .map(|sample| sample.value())
     }
 
-    /// Channels of a pixel in what [`merge`](Self::merge) reads.
+    /// Channels per pixel in the input of [`merge`](Self::merge).
     pub(super) const fn n_channels(&self) -> usize {
         self.n_channels
     }
 
-    /// Whether stored samples are the image's samples.
+    /// Whether the stored samples are the image's samples.
     pub(super) const fn is_as_stored(&self) -> bool {
         matches!(self.colour, Colour::Grey) && self.n_channels == 1
     }
 
-    /// As many pixels as there is room for.
+    /// Merges as many pixels as `into` has room for.
     pub(super) fn merge<S: Sample>(&self, stored: &mut [S], into: &mut [S]) {
         if let Some(levels) = &self.levels {
             self.undo_upscaling(levels, stored);
@@ -92,7 +92,7 @@ impl<'a> Grey<'a> {
         }
     }
 
-    /// The value on a black background, as for PNG.
+    /// The value composited over black, as for PNG.
     fn on_black<S: Sample>(&self, value: S, pixel: &[S]) -> S {
         let Some(alpha) = self.alpha else { return value };
         let opaque = if self.levels.is_some() { 255 } else { u32::from(self.opaque) };
@@ -101,7 +101,7 @@ impl<'a> Grey<'a> {
     }
 }
 
-/// The channels that are read from a planar file: the colours, then alpha.
+/// The channels to read from a planar file: the colours, then alpha.
 pub(super) fn planes(layout: &Layout) -> impl Iterator<Item = usize> {
     (0..layout.colour.n_channels()).chain(layout.alpha)
 }

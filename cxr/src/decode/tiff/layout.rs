@@ -1,4 +1,4 @@
-//! The pixel layout that the tags of a directory describe. What this decoder does not support is refused here.
+//! The pixel layout that a directory's tags describe. Unsupported layouts are rejected here.
 
 use super::directory::Directory;
 use super::unsupported;
@@ -7,7 +7,7 @@ use crate::image::{ColourMode, Orientation, Photometric};
 use crate::limits::DecodeLimits;
 use crate::reject::Rejection;
 
-/// RGB and two extra samples (transparency, infrared).
+/// RGB and two extra samples (such as transparency and infrared).
 pub(super) const MAX_CHANNELS: usize = 5;
 
 mod tag {
@@ -25,8 +25,6 @@ mod tag {
     pub(super) const EXTRA_SAMPLES: u16 = 338;
     pub(super) const SAMPLE_FORMAT: u16 = 339;
 }
-
-/// How the bytes of a strip or tile are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Compression {
     Stored,
@@ -34,13 +32,11 @@ pub(super) enum Compression {
     Deflate,
     PackBits,
 }
-
-/// How channels become grey.
 #[derive(Debug)]
 pub(super) enum Colour {
     Grey,
     Rgb,
-    /// The grey value of each index.
+    /// Grey value of each index.
     Palette(Box<[u8]>),
 }
 
@@ -53,14 +49,14 @@ pub(super) struct Layout {
     pub(super) colour: Colour,
     pub(super) photometric: Photometric,
     pub(super) n_channels: usize,
-    /// The channel of unassociated alpha.
+    /// Index of the unassociated alpha channel.
     pub(super) alpha: Option<usize>,
-    /// PlanarConfiguration 2: each channel has strips or tiles of its own.
+    /// PlanarConfiguration 2: each channel has its own strips or tiles.
     pub(super) planar: bool,
     pub(super) compression: Compression,
     /// Predictor 2: samples are stored as differences from their left neighbour.
     pub(super) differences: bool,
-    /// FillOrder 2: the lowest bit of each byte comes first.
+    /// FillOrder 2: the least significant bit of each byte comes first.
     pub(super) reversed_bits: bool,
     pub(super) orientation: Orientation,
 }
@@ -107,14 +103,14 @@ impl Layout {
         self.width as usize * self.height as usize
     }
 
-    /// Bits that the samples use once they are grey.
+    /// Bits per sample after conversion to grey.
     pub(super) const fn grey_bits(&self) -> u8 {
         if matches!(self.colour, Colour::Palette(_)) { 8 } else { self.bits }
     }
 }
 
 impl Colour {
-    /// Channels that hold the colour.
+    /// Number of colour channels.
     pub(super) const fn n_channels(&self) -> usize {
         if matches!(self, Self::Rgb) { 3 } else { 1 }
     }
@@ -176,7 +172,8 @@ fn colour(
     Ok(colour)
 }
 
-/// The grey value of each index. Colour maps have 16-bit values, but some old writers used only 8 bits; libtiff detects them in the same way.
+/// Grey value of each index. Colour maps have 16-bit values, but some old writers used only 8 bits; libtiff detects
+/// them in the same way.
 fn palette(directory: &Directory<'_>, bits: u8) -> Result<Box<[u8]>, Rejection> {
     let n_colours = 1usize << bits;
     let map = directory.values(tag::COLOUR_MAP)?.filter(|map| map.len() >= 3 * n_colours);
@@ -187,7 +184,8 @@ fn palette(directory: &Directory<'_>, bits: u8) -> Result<Box<[u8]>, Rejection> 
     Ok((0..n_colours).map(grey).collect())
 }
 
-/// The channel of unassociated alpha (2). Colours with associated alpha (1) are already multiplied by it, which is how they look on black.
+/// Index of the unassociated alpha channel (kind 2). Colours with associated alpha (kind 1) are already
+/// multiplied by it, so they are right for a black background.
 fn alpha(directory: &Directory<'_>, n_colours: usize, n_channels: usize) -> Result<Option<usize>, Rejection> {
     let Some(extra) = directory.values(tag::EXTRA_SAMPLES)? else { return Ok(None) };
     let first =

@@ -1,4 +1,4 @@
-//! The loop over chunks, rows and pieces of a row.
+//! Decodes the pixels chunk by chunk, row by row and in pieces of a row.
 
 use super::cancel_poll::CancelPoll;
 use super::chunks::Chunks;
@@ -11,10 +11,9 @@ use crate::decode::DecodeError;
 use crate::decode::upscaled::UpscalingSearch;
 use crate::image::Samples;
 
-/// Pixels of a piece: a multiple of 8, so that pieces of any depth begin at a byte; with five channels of 16 bits it fits a stream's buffer.
+/// Pixels per piece: a multiple of 8, so that pieces of any depth start at a byte. With five channels of 16
+/// bits a piece fits a stream's buffer.
 const PIECE: usize = 4096;
-
-/// Fills the image's samples.
 pub(super) fn read<S: Sample>(
     chunks: &Chunks<'_>,
     layout: &Layout,
@@ -24,8 +23,8 @@ pub(super) fn read<S: Sample>(
     Reader::new(chunks, layout, CancelPoll::new(cancel)).image(samples)
 }
 
-/// The image's samples where the file's are deep; bytes where several channels become grey and hold 256 levels each, as
-/// for PNG: grey that is made of three of them has levels of its own. Such a file is read twice.
+/// The samples of an image with more than 8 bits per sample. Files whose merged channels hold only 256 levels
+/// are decoded a second time and give bytes, as for PNG: grey made of three channels has levels of its own.
 pub(super) fn read_16_bit(
     chunks: &Chunks<'_>,
     layout: &Layout,
@@ -51,9 +50,9 @@ struct Reader<'a, S> {
     layout: &'a Layout,
     grey: Grey<'a>,
     poll: CancelPoll<'a>,
-    /// What looks at the colours before they become grey.
+    /// Searches the colours for upscaled 8-bit data before they are merged.
     search: Option<UpscalingSearch>,
-    /// One stream, or one for each channel of a planar file.
+    /// One stream, or one per channel in a planar file.
     planes: Vec<Plane<'a, S>>,
     /// A piece with interleaved channels.
     pixels: Vec<S>,
@@ -61,12 +60,12 @@ struct Reader<'a, S> {
     channel: Vec<S>,
 }
 
-/// One stream of bytes and its place in the row.
+/// One stream of bytes and its position.
 struct Plane<'a, S> {
     number: usize,
     chunk: usize,
     stream: Stream<'a>,
-    /// The pixel at the left, for the predictor.
+    /// The pixel to the left, for the predictor.
     before: [S; MAX_CHANNELS],
 }
 
@@ -103,7 +102,7 @@ impl<'a, S: Sample> Reader<'a, S> {
             plane.stream.open(chunks.bytes(plane.chunk)?, n_rows * chunks.row_bytes, &mut self.poll)?;
         }
         let (left, top) = (chunk % chunks.n_across * chunks.width, chunk / chunks.n_across * chunks.height);
-        // Rows that follow each other without a gap are one long row.
+        // Rows without a gap between them are read as one long row.
         let n_joined = if self.rows_join() { n_rows } else { 1 };
         let n_columns = chunks.width.min(image_width - left) * n_joined;
         for row in (top..top + n_rows).step_by(n_joined) {
@@ -123,7 +122,7 @@ impl<'a, S: Sample> Reader<'a, S> {
         chunks.width == layout.width as usize && fills_bytes && !layout.differences
     }
 
-    /// One row of a chunk of `width` pixels. `line` is the part of it inside the image.
+    /// Decodes one row of a chunk of `width` pixels. `line` is the part of it inside the image.
     fn row(&mut self, width: usize, line: &mut [S]) -> Result<(), DecodeError> {
         for plane in &mut self.planes {
             plane.before = [S::default(); MAX_CHANNELS];
@@ -136,7 +135,7 @@ impl<'a, S: Sample> Reader<'a, S> {
         Ok(())
     }
 
-    /// `n_pixels` of a row. `into` is the part of them inside the image.
+    /// Decodes `n_pixels` of a row. `into` is the part of them inside the image.
     fn piece(&mut self, n_pixels: usize, into: &mut [S]) -> Result<(), DecodeError> {
         let (chunks, layout, n_channels) = (self.chunks, self.layout, self.grey.n_channels());
         self.poll.count(n_pixels)?;
@@ -193,7 +192,8 @@ impl<S: Sample> Plane<'_, S> {
     }
 }
 
-/// Predictor 2: every sample is stored as the difference from the same channel of the pixel at its left.
+/// Undoes predictor 2: every sample is stored as the difference from the same channel of the pixel to the
+/// left.
 fn undo_differences<S: Sample>(samples: &mut [S], before: &mut [S]) {
     if let [before] = before {
         for sample in samples {

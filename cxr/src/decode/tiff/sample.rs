@@ -1,12 +1,12 @@
-//! The sample types of an image, and how they are unpacked from a row's bytes.
+//! Sample types and their unpacking from a row's bytes.
 
 use crate::decode::luma;
 
-/// A stored sample.
+/// A sample of one channel: `u8` or `u16`.
 pub(super) trait Sample: Copy + Default {
-    /// Fills `into` from the bytes of a row.
+    /// Unpacks samples of `bits` bits from the bytes of a row.
     fn unpack(bytes: &[u8], bits: u8, big_endian: bool, into: &mut [Self]);
-    /// Wrapping addition, as the predictor needs it.
+    /// Wrapping addition, for the predictor.
     fn plus(self, other: Self) -> Self;
     fn of(value: u16) -> Self;
     fn value(self) -> u16;
@@ -58,7 +58,7 @@ impl Sample for u16 {
     }
 }
 
-/// Packed samples of 1 to 15 bits, the highest bit first in either byte order (TIFF 6.0, FillOrder).
+/// Unpacks samples of 1 to 15 bits, most significant bit first in either byte order (TIFF 6.0, FillOrder).
 fn unpack_bits<S: Sample>(bytes: &[u8], bits: u8, into: &mut [S]) {
     let mask = (1u32 << bits) - 1;
     let (mut held, mut n_held, mut bytes) = (0u32, 0, bytes.iter());

@@ -1,4 +1,4 @@
-//! The decoded bytes of one strip or tile, piece by piece, so that memory does not grow with the chunk.
+//! The decoded bytes of one strip or tile in pieces, so that memory does not grow with the chunk.
 
 use super::cancel_poll::CancelPoll;
 use super::codec::{Codec, Damaged};
@@ -6,16 +6,17 @@ use super::layout::Compression;
 use crate::cancel::Cancelled;
 use std::borrow::Cow;
 
-/// Decoded bytes that are buffered.
+/// Size of the buffer of decoded bytes.
 pub(super) const BUFFER_BYTES: usize = 64 << 10;
-/// Compressed bytes for one step of the codec.
+/// Compressed bytes per step of the codec.
 const INPUT_BYTES: usize = 16 << 10;
-/// A chunk may spend twice as many compressed bytes as it decodes to, and this many more. No encoder comes near; the limit stops blocks, codes
-/// and runs that decode to nothing.
+/// A chunk may take twice as many compressed bytes as it decodes to, plus this many. No encoder comes near.
+/// The limit stops blocks, codes and runs that decode to nothing.
 const SPARE_BYTES: u64 = 64 << 10;
-/// A step that decodes nothing counts as this many compressed bytes more.
+/// Extra compressed bytes that a step without output counts as.
 const EMPTY_STEP: usize = 256;
-/// A chunk may decode to twice the bytes that its pixels need, and this many more, before its checksum is given up.
+/// A chunk may decode to twice the bytes that its pixels need, plus this many, before its checksum is
+/// skipped.
 const LONGER_BYTES: usize = 1 << 10;
 /// Starting a chunk takes about as long as decoding this many bytes.
 const NEW_CHUNK: usize = 1 << 10;
@@ -49,9 +50,9 @@ pub(super) struct Stream<'a> {
     buffer: Vec<u8>,
     start: usize,
     end: usize,
-    /// Bytes of the chunk that are not decoded yet.
+    /// Bytes of the chunk still to be decoded.
     to_come: usize,
-    /// Decoded bytes of the chunk, and what was spent on them.
+    /// Decoded bytes of the chunk, and the compressed bytes that they cost.
     given: u64,
     spent: u64,
 }
@@ -64,7 +65,7 @@ impl<'a> Stream<'a> {
         Self { codec, reversed_bits, input, at: 0, buffer, start: 0, end: 0, to_come: 0, given: 0, spent: 0 }
     }
 
-    /// Begins a chunk of `n_bytes` decoded bytes.
+    /// Starts a chunk of `n_bytes` decoded bytes.
     pub(super) fn open(
         &mut self,
         input: &'a [u8],
@@ -82,7 +83,7 @@ impl<'a> Stream<'a> {
         Ok(())
     }
 
-    /// The next `n_bytes`, at most [`BUFFER_BYTES`] of a compressed chunk.
+    /// Returns the next `n_bytes`; of a compressed chunk at most [`BUFFER_BYTES`].
     pub(super) fn take(&mut self, n_bytes: usize, poll: &mut CancelPoll<'_>) -> Result<&[u8], Stop> {
         if let Codec::Stored = self.codec {
             let piece = self.input.get(self.at..self.at + n_bytes).ok_or(Stop::Short)?;
@@ -122,8 +123,8 @@ impl<'a> Stream<'a> {
         Ok(())
     }
 
-    /// Checks Deflate's checksum at the end of a chunk. Where much more data than the pixels' follow, they are padding that is not decoded, and
-    /// the checksum is not reached.
+    /// Checks Deflate's checksum at the end of a chunk. If much more data follow than the pixels need, they
+    /// are padding: they are not decoded, and the checksum is not reached.
     pub(super) fn close(&mut self, poll: &mut CancelPoll<'_>) -> Result<(), Stop> {
         let Codec::Deflate(_) = self.codec else { return Ok(()) };
         let mut allowed = self.given as usize + LONGER_BYTES;

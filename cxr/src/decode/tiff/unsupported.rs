@@ -1,4 +1,4 @@
-//! Refusals of TIFF files that are valid but not supported: what the file holds, by name, and what to do.
+//! Rejections of valid but unsupported TIFF files: what the file holds, and advice.
 
 use crate::reject::{RejectReason, Rejection};
 

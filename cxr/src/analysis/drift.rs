@@ -1,9 +1,9 @@
-//! How far two samples of one quantity are apart: what monitoring watches and the report shows.
+//! Distances between two samples of one quantity, for drift in data audits and reports.
 
 use crate::reference::Quantiles;
 
-/// Largest distance of two empirical distribution functions (two-sample Kolmogorov-Smirnov statistic), from 0 to 1.
-/// `None` where a sample is empty or holds a NaN.
+/// Two-sample Kolmogorov-Smirnov statistic: the largest distance of the empirical distribution functions, 0
+/// to 1. `None` if a sample is empty or contains a NaN.
 pub fn kolmogorov_smirnov(first: &[f64], second: &[f64]) -> Option<f64> {
     let sorted = |values: &[f64]| {
         let mut sorted = values.to_vec();
@@ -13,7 +13,8 @@ pub fn kolmogorov_smirnov(first: &[f64], second: &[f64]) -> Option<f64> {
     let (first, second) = (sorted(first)?, sorted(second)?);
     let (mut i, mut j, mut largest) = (0, 0, 0.0f64);
     while i < first.len() && j < second.len() {
-        // Equal values step together: the functions are compared after a value, never between its copies.
+        // Equal values advance together: the functions are compared after a value, never between copies of
+        // it.
         let value = first[i].min(second[j]);
         i += first[i..].iter().take_while(|v| **v <= value).count();
         j += second[j..].iter().take_while(|v| **v <= value).count();
@@ -22,17 +23,18 @@ pub fn kolmogorov_smirnov(first: &[f64], second: &[f64]) -> Option<f64> {
     Some(largest)
 }
 
-/// Population stability index of a sample against a reference, over tenths of the reference:
-/// `sum((s - r) ln(s / r))` with the shares `s` of the sample and `r` of the reference (Siddiqi 2006). An empty bin counts as
-/// half an image. Common practice reads 0.1 as a moderate and 0.25 as a large shift. `None` where the sample is empty or
-/// the reference has no hundred and one quantiles.
+/// Population stability index of a sample over tenths of the reference: `sum((s - r) ln(s / r))` with the
+/// shares `s` of the sample and `r` of the reference (Siddiqi 2006). An empty bin counts as half an image.
+/// Common practice reads 0.1 as a moderate and 0.25 as a large shift. `None` if the sample is empty or the
+/// reference does not have 101 quantiles.
 pub fn stability_index(reference: &Quantiles, sample: &[f64]) -> Option<f64> {
     const BINS: usize = 10;
     let quantiles = &reference.0;
     if quantiles.len() != 101 || sample.is_empty() {
         return None;
     }
-    // A value that fills several tenths makes one bin, with the share up to it; what is left beside it joins the next.
+    // A value that fills several tenths makes one bin, with the share up to it. A remainder joins the next
+    // bin.
     let mut edges: Vec<(f64, f64)> = Vec::new();
     let mut reached = 0.0;
     for bin in 1..=BINS {

@@ -1,22 +1,22 @@
-//! Near duplicates: one radiograph stored twice, recompressed or resized. A perceptual hash finds candidates among
-//! thousands of images; the correlation of their fine detail decides, because radiographs of different patients in the
-//! same pose agree in everything coarse.
+//! Near duplicates: one radiograph stored twice, recompressed or resized. A perceptual hash finds candidates
+//! among thousands of images. The correlation of fine detail then decides, because radiographs of different
+//! patients in the same pose agree in everything coarse.
 //!
-//! Images that were mirrored, rotated or cropped are not recognised.
+//! Mirrored, rotated and cropped copies are not recognised.
 
 use std::f64::consts::PI;
 
 /// Side of the image that is hashed.
 const HASH_SIDE: usize = 32;
-/// Frequencies a side that are hashed, from 1: the mean level says nothing.
+/// Frequencies per axis that are hashed, from 1: the mean level carries no information.
 const FREQUENCIES: usize = 8;
 /// Side of the image whose detail is compared.
 const DETAIL_SIDE: usize = 56;
-/// Half the side of the box whose mean is taken off: what is wider than it is pose, not patient.
+/// Radius of the box whose mean is subtracted: coarser structure shows the pose, not the patient.
 const DETAIL_RADIUS: usize = 2;
 
-/// 64 bits of the low frequencies of a discrete cosine transform, each whether its coefficient lies above their median
-/// (pHash, Zauner 2010).
+/// pHash (Zauner 2010): for 64 low frequencies of a discrete cosine transform, one bit whether the
+/// coefficient is above their median.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PerceptualHash(u64);
 
@@ -27,7 +27,7 @@ impl PerceptualHash {
         let cosine: [[f64; HASH_SIDE]; FREQUENCIES] = std::array::from_fn(|k| {
             std::array::from_fn(|x| (PI * (x as f64 + 0.5) * (k + 1) as f64 / HASH_SIDE as f64).cos())
         });
-        // Rows first, then columns.
+        // Rows, then columns.
         let transformed: Vec<[f64; FREQUENCIES]> = small
             .chunks_exact(HASH_SIDE)
             .map(|row| cosine.map(|wave| wave.iter().zip(row).map(|(c, level)| c * level).sum()))
@@ -45,30 +45,30 @@ impl PerceptualHash {
         Some(Self(coefficients.iter().enumerate().map(bit).sum()))
     }
 
-    /// Bits that differ, 0 to 64.
+    /// Hamming distance, 0 to 64.
     pub const fn distance(self, other: Self) -> u32 {
         (self.0 ^ other.0).count_ones()
     }
 }
 
-/// The fine detail of an image: 56 x 56 levels without their local mean, standardised.
+/// Fine detail of an image: 56 x 56 levels minus their local mean, standardised.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Detail(Vec<i8>);
 
 impl Detail {
-    /// Takes the detail of row-major grey pixels; `None` unless both sides have at least 56 pixels.
+    /// Extracts the detail of row-major grey pixels; `None` unless both sides have at least 56 pixels.
     pub fn of(pixels: &[u8], width: usize) -> Option<Self> {
         let small = shrink(pixels, width, DETAIL_SIDE)?;
         let fine: Vec<f64> = (0..small.len()).map(|at| small[at] - local_mean(&small, at)).collect();
         let n = fine.len() as f64;
         let mean = fine.iter().sum::<f64>() / n;
         let deviation = (fine.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / n).sqrt().max(1e-6);
-        // 25 steps a deviation reach five deviations either way.
+        // 25 steps per standard deviation: `i8` covers five deviations either way.
         let step = |value: &f64| ((value - mean) / deviation * 25.0).round().clamp(-127.0, 127.0) as i8;
         Some(Self(fine.iter().map(step).collect()))
     }
 
-    /// Pearson correlation of two details; 0 where one is flat.
+    /// Pearson correlation; 0 if one image is flat.
     pub fn correlation(&self, other: &Self) -> f64 {
         let product = |a: &[i8], b: &[i8]| {
             a.iter().zip(b).map(|(a, b)| i64::from(i32::from(*a) * i32::from(*b))).sum::<i64>() as f64
@@ -86,7 +86,7 @@ fn local_mean(levels: &[f64], at: usize) -> f64 {
     rows.flat_map(|y| &levels[y * DETAIL_SIDE..][columns.clone()]).sum::<f64>() / n as f64
 }
 
-/// Means over the boxes of a `side` x `side` grid.
+/// Box means on a `side` x `side` grid.
 fn shrink(pixels: &[u8], width: usize, side: usize) -> Option<Vec<f64>> {
     if width < side || !pixels.len().is_multiple_of(width) || pixels.len() / width < side {
         return None;

@@ -1,6 +1,5 @@
-//! Confident learning (Northcutt, Jiang and Chuang 2021): which labels contradict what out-of-sample probabilities say,
-//! and how many. Where the probabilities come from belongs to the caller; they must be of images that the classifier
-//! was not fitted on.
+//! Confident learning (Northcutt, Jiang and Chuang 2021): which labels contradict out-of-sample
+//! probabilities, and how many. The probabilities must be of images that the classifier was not fitted to.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,33 +7,33 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Suspect {
-    /// Its position.
+    /// Index of the image.
     pub position: usize,
-    /// Probability of its own label.
+    /// Probability of the image's own label.
     pub self_confidence: f64,
 }
 
-/// What confident learning says of a set of labels. Classes are negative, positive.
+/// Result of confident learning. Arrays are in the order negative, positive.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ConfidentLearning {
-    /// Mean probability of a class among the images labelled with it: from there an image counts as confidently of the
-    /// class.
+    /// Mean probability of a class among the images labelled with it. From this probability on, an image
+    /// counts as confidently of the class.
     pub thresholds: [f64; 2],
-    /// The confident joint: images by label, then by the class that they confidently are. Images that are confidently of
-    /// no class are not in it.
+    /// The confident joint: numbers of images by label and by the class that they confidently belong to.
+    /// Images that belong to no class confidently are not counted.
     pub confident_joint: [[usize; 2]; 2],
-    /// Estimated share of all images by label, then by true class; sums to 1.
+    /// Estimated shares of all images by label and by true class; they sum to 1.
     pub joint: [[f64; 2]; 2],
-    /// Estimated share of the labels of each class that are wrong.
+    /// Estimated share of wrong labels in each class.
     pub noise_rates: [f64; 2],
-    /// The off-diagonal images of the confident joint, least confident first.
+    /// Off-diagonal images of the confident joint, least confident first.
     pub suspects: Vec<Suspect>,
 }
 
 impl ConfidentLearning {
-    /// Judges labels by out-of-sample probabilities of the positive class; `None` when a class is missing, the numbers
-    /// differ or a probability is none.
+    /// Compares labels with out-of-sample probabilities of the positive class. `None` if a class is missing,
+    /// the lengths differ or a probability is outside 0 to 1.
     pub fn of(probabilities: &[f64], positive: &[bool]) -> Option<Self> {
         let usable = probabilities.len() == positive.len()
             && probabilities.iter().all(|probability| (0.0..=1.0).contains(probability));
@@ -71,7 +70,7 @@ impl ConfidentLearning {
             let row: usize = confident_joint[label].iter().sum();
             confident_joint[label][1 - label] as f64 / row.max(1) as f64
         });
-        // Each row is scaled to the number of images with its label, and everything to one.
+        // Rows are scaled to the number of images with that label, and the sum to one.
         let joint = [0, 1].map(|label| {
             let share = n[label] as f64 / positive.len() as f64;
             [0, 1].map(|class| {
@@ -109,8 +108,8 @@ mod tests {
         let (mut probabilities, mut positive, mut flipped) = (Vec::new(), Vec::new(), Vec::new());
         for i in 0..4000 {
             let truth = i % 2 == 0;
-            // A twelfth of the sum of uniforms is close to normal; the classes are five deviations apart, so that hardly an
-            // image is on the wrong side by itself.
+            // The sum of twelve uniforms is close to normal. The classes are five deviations apart, so that
+            // almost no image is on the wrong side by itself.
             let noise: f64 = (0..12).map(|_| rng.random_range(-0.5..0.5)).sum();
             let score = noise + if truth { 2.5 } else { -2.5 };
             let flips = rng.random_bool(if truth { 0.05 } else { 0.1 });

@@ -1,12 +1,13 @@
-//! Prior shift: the share of pneumonias at a site, estimated without labels, and probabilities corrected for it.
+//! Prior shift: estimates a site's share of pneumonia without labels and corrects probabilities for it.
 
 use crate::analysis::scoring::reliability;
 
-/// Estimates a site's share of positives from calibrated probabilities of unlabelled images, by expectation maximisation
-/// (Saerens, Latinne and Decaestecker 2002), given the share `trained` for which the probabilities are calibrated. It assumes
-/// that each class looks as it did; when the classes themselves look different, the estimate absorbs that.
+/// Estimates a site's share of positives from calibrated probabilities of unlabelled images by expectation
+/// maximisation (Saerens, Latinne and Decaestecker 2002). `trained` is the share for which the probabilities
+/// are calibrated. Assumes that each class looks as it did in training; otherwise the estimate absorbs the
+/// difference.
 ///
-/// `None` for no images, or a share that is not inside 0 and 1.
+/// `None` for no images, or if `trained` is not strictly between 0 and 1.
 pub fn estimate_prior(probabilities: &[f64], trained: f64) -> Option<f64> {
     if probabilities.is_empty() || !(trained > 0.0 && trained < 1.0) {
         return None;
@@ -25,14 +26,14 @@ pub fn estimate_prior(probabilities: &[f64], trained: f64) -> Option<f64> {
     Some(prior)
 }
 
-/// The probability when the share of positives is `site` instead of `trained` (Bayes' rule).
+/// The probability at a share of positives of `site` instead of `trained` (Bayes' rule).
 pub fn correct(probability: f64, trained: f64, site: f64) -> f64 {
     let positive = probability * site / trained;
     let negative = (1.0 - probability) * (1.0 - site) / (1.0 - trained);
     positive / (positive + negative)
 }
 
-/// Expected calibration error after the correction by an estimated prior, and the estimate.
+/// Expected calibration error after correction by the estimated prior, and that prior.
 pub fn corrected_ece(
     probabilities: &[f64],
     positive: &[bool],
@@ -51,7 +52,7 @@ mod tests {
 
     #[test]
     fn the_prior_of_a_site_is_found_without_its_labels() {
-        // Logits of the classes are normal with means -1 and 1: log odds at equal shares are twice the value.
+        // The classes are normal with means -1 and 1, so the log odds at equal shares are twice the value.
         let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(2);
         let mut normal = || (0..12).map(|_| rng.random::<f64>()).sum::<f64>() - 6.0;
         for site in [0.1, 0.3, 0.8] {

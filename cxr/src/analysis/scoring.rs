@@ -1,12 +1,12 @@
-//! How good scores are, measured against known labels: discrimination, decisions, calibration, and intervals
-//! around them. Fitting a calibration or choosing a policy belongs in `calibrate` and `decide`.
+//! Performance of scores against labels: discrimination, decisions, calibration and confidence intervals.
+//! `calibrate` fits calibrations and `decide` applies policies.
 //!
-//! Labels are `true` for the positive class, and a score is called positive when `score >= threshold`.
+//! Labels are `true` for the positive class. A score is called positive if `score >= threshold`.
 //!
-//! Nothing here panics on data. Where a figure is undefined (no images, one class only) or its input cannot be
-//! judged (scores and labels differ in number, a score is not finite, a probability is outside 0 to 1), the answer
-//! is the undefined value of its type and never a plausible number: `None`, NaN for a bare `f64`, no bins, or a
-//! confusion matrix without a single count, whose every ratio is `None`.
+//! Nothing here panics on data. If a figure is undefined (no images, one class only) or the input is invalid
+//! (scores and labels differ in number, a score is not finite, a probability is outside 0 to 1), the result
+//! is the undefined value of its type and never a plausible number: `None`, NaN for a bare `f64`, no bins, or
+//! a confusion matrix with no counts, whose ratios are all `None`.
 
 pub mod bootstrap;
 pub mod confusion;
@@ -17,7 +17,7 @@ pub mod proportion;
 pub mod reliability;
 pub mod roc;
 
-/// Scores and labels that pair up one to one, every score finite.
+/// Whether scores and labels pair up one to one and every score is finite.
 fn judgeable(scores: &[f64], positive: &[bool]) -> bool {
     scores.len() == positive.len() && scores.iter().all(|score| score.is_finite())
 }

@@ -1,7 +1,7 @@
-//! How alike two maps are: by rank and by structure. What the maps mean is the caller's business.
+//! Similarity of two maps by rank and by structure.
 
-/// Spearman's rank correlation; ties share their mean rank. `None` for different lengths, fewer than two values, values
-/// that are not finite, or a constant side.
+/// Spearman's rank correlation; ties share their mean rank. `None` for different lengths, fewer than two
+/// values, a value that is not finite, or a constant map.
 pub fn spearman(a: &[f32], b: &[f32]) -> Option<f64> {
     let finite = |values: &[f32]| values.iter().all(|value| value.is_finite());
     if a.len() != b.len() || a.len() < 2 || !finite(a) || !finite(b) {
@@ -30,8 +30,9 @@ fn ranks(values: &[f32]) -> Vec<f64> {
     ranks
 }
 
-/// Mean structural similarity (Wang et al. 2004) of maps with values from 0 to 1, `width` columns, over every square
-/// window of `window` pixels, equally weighted. `None` for different lengths, or a map smaller than the window.
+/// Mean structural similarity (Wang et al. 2004) of maps with values from 0 to 1 and `width` columns, over
+/// all square windows of side `window` with equal weights. `None` for different lengths or a map smaller than
+/// the window.
 pub fn ssim(a: &[f32], b: &[f32], width: usize, window: usize) -> Option<f64> {
     /// The paper's constants for a range of 1.
     const C1: f64 = 0.01 * 0.01;

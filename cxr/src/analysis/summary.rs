@@ -1,4 +1,4 @@
-//! A list of figures in a few: what tables of a data audit show.
+//! Summary statistics for the tables of a data audit.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Summary {
-    /// How many.
+    /// Number of values.
     pub n: usize,
     /// Mean.
     pub mean: f64,
@@ -29,7 +29,7 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Summarises values; `None` for none or where one is not finite.
+    /// Summarises values; `None` if there are none or one is not finite.
     pub fn of(values: &[f64]) -> Option<Self> {
         let mut sorted = values.to_vec();
         sorted.sort_by(f64::total_cmp);

@@ -1,18 +1,18 @@
-//! Edge and texture of an image at the model's size: what a data audit compares between classes. Drift monitoring has its
-//! own statistics in `statistics`; these are not part of any audit row.
+//! Edge and texture figures of an image at the model's size, which a data audit compares between classes.
+//! They are not part of audit rows; drift monitoring uses `statistics`.
 
 use serde::{Deserialize, Serialize};
 
-/// Grey levels a step of the co-occurrence counts; 4 makes 64 steps of 256 levels.
+/// Grey levels per step of the co-occurrence counts: 64 steps for 256 levels.
 const LEVELS_PER_STEP: i32 = 4;
 
-/// Four figures of 8-bit grey pixels; all grow with detail but `homogeneity`, which falls.
+/// Texture figures of 8-bit grey pixels. All grow with detail except `homogeneity`, which falls.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Texture {
-    /// Mean squared Sobel gradient, as a share of white squared (Tenengrad, Krotkov 1988).
+    /// Mean squared Sobel gradient over white squared (Tenengrad, Krotkov 1988).
     pub gradient_energy: f64,
-    /// Variance of the four-neighbour Laplacian, as a share of white squared (Pech-Pacheco et al. 2000).
+    /// Variance of the four-neighbour Laplacian over white squared (Pech-Pacheco et al. 2000).
     pub laplacian_variance: f64,
     /// Inverse difference moment of the grey-level co-occurrence of horizontal and vertical neighbours at 64 levels
     /// (Haralick et al. 1973): 1 for a flat image.
@@ -32,7 +32,7 @@ impl Texture {
         [self.gradient_energy, self.laplacian_variance, self.homogeneity, self.pattern_entropy_bits]
     }
 
-    /// Measures row-major grey `pixels`; `None` for fewer than three rows or columns, or pixels that do not fill rows.
+    /// Measures row-major grey `pixels`. `None` for fewer than three rows or columns, or an incomplete row.
     pub fn of(pixels: &[u8], width: usize) -> Option<Self> {
         if width < 3 || !pixels.len().is_multiple_of(width) || pixels.len() / width < 3 {
             return None;
@@ -74,7 +74,7 @@ impl Texture {
     }
 }
 
-/// The number of neighbours that are not darker where at most two changes lead around the ring, else 9.
+/// Number of neighbours that are not darker, if the ring changes at most twice; else 9.
 fn pattern(ring: &[i32; 8], centre: i32) -> usize {
     let brighter = ring.map(|level| level >= centre);
     let changes = (0..8).filter(|i| brighter[*i] != brighter[(i + 1) % 8]).count();
@@ -103,7 +103,7 @@ mod tests {
     fn a_flat_image_has_none_and_a_ramp_has_what_its_slope_says() {
         let flat = Texture::of(&[90; 64], 8).unwrap();
         assert_eq!(flat.values(), [0.0, 0.0, 1.0, 0.0]);
-        // A slope of 10 levels a column: the Sobel gradient is 8 times that, the Laplacian vanishes.
+        // A slope of 10 levels per column: the Sobel gradient is 8 times that, the Laplacian vanishes.
         let ramp: Vec<u8> = (0..64).map(|i| (i % 8 * 10) as u8).collect();
         let ramp = Texture::of(&ramp, 8).unwrap();
         assert!((ramp.gradient_energy - (80.0f64 / 255.0).powi(2)).abs() < 1e-12);

@@ -1,17 +1,17 @@
-//! Confidence intervals by resampling patients. The statistic itself belongs to the caller.
+//! Confidence intervals by resampling patients.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeMap;
 
-/// The 95 % percentile interval of `statistic` (Efron and Tibshirani 1993, chapter 13) over patients drawn with
-/// replacement, each with all of its images (the cluster bootstrap, Field and Welsh 2007): images of one patient are
-/// not independent, and drawing images would make the interval too narrow.
+/// The 95 % percentile interval of `statistic` (Efron and Tibshirani 1993, chapter 13). Patients are drawn
+/// with replacement, each with all of its images (cluster bootstrap, Field and Welsh 2007): images of one
+/// patient are not independent, and drawing images would make the interval too narrow.
 ///
-/// `groups` has the patient of every image; `statistic` gets the image indices of a resample, repeated as often as
-/// their patient was drawn. The same arguments give the same interval on every machine. A resample whose statistic
-/// is undefined (`None`, or not finite) is skipped; `None` when more than half of them are, when `resamples` is 0,
-/// and for fewer than two patients, where nothing can vary.
+/// `groups` holds the patient of every image. `statistic` gets the image indices of a resample, repeated as
+/// often as their patient was drawn. The result is the same on every machine. A resample whose statistic is
+/// `None` or not finite is skipped. `None` if more than half of them are skipped, if `resamples` is 0, and
+/// for fewer than two patients.
 pub fn interval95(
     groups: &[usize],
     resamples: usize,
@@ -21,16 +21,16 @@ pub fn interval95(
     resampled(groups, resamples, seed, statistic).map(|found| found.ci95)
 }
 
-/// What a statistic does over resamples of the patients.
+/// Distribution of a statistic over resamples of the patients.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Resampled {
-    /// Its median.
+    /// Median.
     pub median: f64,
-    /// Its 2.5th and 97.5th percentile.
+    /// 2.5th and 97.5th percentile.
     pub ci95: [f64; 2],
 }
 
-/// The median and the interval of [`interval95`], which says what is resampled and when there is none.
+/// Median and 95 % interval; see [`interval95`].
 pub fn resampled(
     groups: &[usize],
     resamples: usize,
@@ -65,7 +65,8 @@ pub fn resampled(
     })
 }
 
-/// Linear interpolation between order statistics (type 7 of Hyndman and Fan 1996) of at least one sorted value.
+/// Quantile `q` of at least one ascending value: linear interpolation between order statistics (type 7 of
+/// Hyndman and Fan 1996).
 pub fn quantile(sorted: &[f64], q: f64) -> f64 {
     let last = sorted.len() - 1;
     let position = q * last as f64;

@@ -1,26 +1,26 @@
-//! What one threshold gets right and wrong: the four counts, and the ratios made of them. Choosing the threshold
-//! belongs in `roc` and `decide`.
+//! The confusion matrix at one threshold and the ratios computed from it. `roc` and `decide` choose
+//! thresholds.
 
 use super::judgeable;
 use serde::{Deserialize, Serialize};
 
-/// Counts of images by truth and call.
+/// Numbers of images by truth and call.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ConfusionMatrix {
-    /// Positive, and called so.
+    /// Positives called positive.
     pub true_positives: u64,
-    /// Negative, but called positive.
+    /// Negatives called positive.
     pub false_positives: u64,
-    /// Negative, and called so.
+    /// Negatives called negative.
     pub true_negatives: u64,
-    /// Positive, but called negative.
+    /// Positives called negative.
     pub false_negatives: u64,
 }
 
 impl ConfusionMatrix {
-    /// Counts with `score >= threshold` called positive. A threshold of `+inf` calls nothing positive. Input that
-    /// cannot be judged (see [`super`]; a NaN threshold too) gives no counts at all, hence no ratios.
+    /// Counts with `score >= threshold` called positive. A threshold of `+inf` calls nothing positive.
+    /// Invalid input (see [`super`]) or a NaN threshold gives no counts, hence no ratios.
     pub fn at(scores: &[f64], positive: &[bool], threshold: f64) -> Self {
         let mut matrix = Self::default();
         if !judgeable(scores, positive) || threshold.is_nan() {
@@ -48,32 +48,33 @@ impl ConfusionMatrix {
         ratio(self.true_negatives, self.true_negatives + self.false_positives)
     }
 
-    /// Share of the positive calls that are right (positive predictive value at this base rate): TP / (TP + FP).
-    /// `None` when nothing is called positive.
+    /// Share of correct positive calls (positive predictive value at this base rate): TP / (TP + FP). `None`
+    /// without positive calls.
     pub fn precision(&self) -> Option<f64> {
         ratio(self.true_positives, self.true_positives + self.false_positives)
     }
 
-    /// Harmonic mean of precision and sensitivity: 2 TP / (2 TP + FP + FN) (van Rijsbergen 1979). `None` when there
-    /// is neither a positive nor a positive call.
+    /// Harmonic mean of precision and sensitivity: 2 TP / (2 TP + FP + FN) (van Rijsbergen 1979). `None`
+    /// without positives and positive calls.
     pub fn f1(&self) -> Option<f64> {
         let twice = 2 * self.true_positives;
         ratio(twice, twice + self.false_positives + self.false_negatives)
     }
 
-    /// Share of all images called right: (TP + TN) / n. `None` without images.
+    /// Share of correct calls: (TP + TN) / n. `None` without images.
     pub fn accuracy(&self) -> Option<f64> {
         let right = self.true_positives + self.true_negatives;
         ratio(right, right + self.false_positives + self.false_negatives)
     }
 
-    /// Mean of sensitivity and specificity: what a constant call scores 0.5 in at every base rate. `None` unless both
+    /// Mean of sensitivity and specificity: 0.5 for a constant call at every base rate. `None` unless both
     /// classes are present.
     pub fn balanced_accuracy(&self) -> Option<f64> {
         Some(f64::midpoint(self.sensitivity()?, self.specificity()?))
     }
 
-    /// Matthews' (1975) correlation between truth and call, -1 to 1. `None` where truth or call is constant.
+    /// Matthews' correlation coefficient (1975) of truth and call, -1 to 1. `None` if truth or call is
+    /// constant.
     pub fn mcc(&self) -> Option<f64> {
         let [tp, fp, tn, fne] =
             [self.true_positives, self.false_positives, self.true_negatives, self.false_negatives]
@@ -82,8 +83,8 @@ impl ConfusionMatrix {
         (product > 0.0).then(|| (tp * tn - fp * fne) / product.sqrt())
     }
 
-    /// The same calls with the negative class as the one that is looked for: its precision is the negative predictive
-    /// value, its sensitivity the specificity.
+    /// The same calls with the classes swapped: its precision is the negative predictive value, its
+    /// sensitivity the specificity.
     #[must_use]
     pub const fn of_the_negative_class(&self) -> Self {
         Self {

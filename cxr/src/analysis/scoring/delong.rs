@@ -1,9 +1,9 @@
-//! The variance of an area under the ROC curve by DeLong, DeLong and Clarke-Pearson (1988), computed from mid-ranks as Sun
-//! and Xu (2014) do: an interval that needs no resampling. It treats images as independent; `bootstrap` does not.
+//! The variance of the area under the ROC curve by DeLong, DeLong and Clarke-Pearson (1988), from mid-ranks
+//! as in Sun and Xu (2014). It needs no resampling, but treats images as independent; `bootstrap` does not.
 
 use super::judgeable;
 
-/// An area under the curve with its standard error.
+/// An area under the ROC curve with its standard error.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct DeLong {
     /// Area under the ROC curve.
@@ -13,7 +13,7 @@ pub struct DeLong {
 }
 
 impl DeLong {
-    /// `None` unless scores and labels can be judged and each class has two members.
+    /// `None` for invalid input (see [`super`]) or fewer than two images of a class.
     pub fn new(scores: &[f64], positive: &[bool]) -> Option<Self> {
         if !judgeable(scores, positive) {
             return None;
@@ -25,7 +25,8 @@ impl DeLong {
         if positives.len() < 2 || negatives.len() < 2 {
             return None;
         }
-        // Structural components: for each image the share of the other class that it beats, ties counting half.
+        // Structural components: for each image the share of the other class that it outscores, ties counting
+        // half.
         let beats: Vec<f64> = shares(&positives, &negatives);
         let beaten: Vec<f64> = shares(&negatives, &positives).into_iter().map(|share| 1.0 - share).collect();
         let auc = beats.iter().sum::<f64>() / beats.len() as f64;
@@ -36,7 +37,8 @@ impl DeLong {
         Some(Self { auc, standard_error: (variance(&beats) + variance(&beaten)).sqrt() })
     }
 
-    /// The 95 % interval on the logit scale, which keeps it inside 0 and 1; the point itself where the error vanishes.
+    /// 95 % interval on the logit scale, which keeps it inside 0 and 1; the point itself if the variance
+    /// vanishes.
     pub fn interval95(&self) -> [f64; 2] {
         const Z: f64 = 1.959_963_984_540_054;
         let slope = self.auc * (1.0 - self.auc);

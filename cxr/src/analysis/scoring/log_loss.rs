@@ -1,12 +1,12 @@
-//! The logarithmic score of probabilities.
+//! Log loss of probabilities, clipped at 1e-7.
 
 use super::judgeable;
 
-/// Probabilities are kept this far from 0 and 1, so that one confident error cannot make the mean infinite.
+/// Least distance of a probability from 0 and 1, so that one confident error does not make the mean infinite.
 pub const CLIP: f64 = 1e-7;
 
-/// Mean negative log likelihood (cross-entropy, natural logarithm) of the labels under the probabilities, each clipped to
-/// `[CLIP, 1 - CLIP]`. NaN without images, and for input that cannot be judged (see [`super`]).
+/// Mean negative log likelihood (natural logarithm) of the labels, with probabilities clipped to `[CLIP, 1 -
+/// CLIP]`. NaN without images and for invalid input (see [`super`]).
 pub fn log_loss(probabilities: &[f64], positive: &[bool]) -> f64 {
     if !judgeable(probabilities, positive) {
         return f64::NAN;

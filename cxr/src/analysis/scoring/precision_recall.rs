@@ -1,19 +1,20 @@
-//! Precision against recall.
+//! The precision-recall curve and average precision.
 
 use super::judgeable;
 
-/// One threshold.
+/// One point of the curve.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PrPoint {
-    /// Called positive at or above this score.
+    /// Scores from here on are called positive.
     pub threshold: f64,
     /// True positives over positives.
     pub recall: f64,
-    /// True positives over flagged.
+    /// True positives over positive calls.
     pub precision: f64,
 }
 
-/// One point for each distinct score, by falling threshold. `None` without positives or for input that cannot be judged.
+/// One point for each distinct score, by descending threshold. `None` without positives or for invalid input
+/// (see [`super`]).
 pub fn curve(scores: &[f64], positive: &[bool]) -> Option<Vec<PrPoint>> {
     let n_positive = positive.iter().filter(|y| **y).count();
     if !judgeable(scores, positive) || n_positive == 0 {
@@ -35,7 +36,8 @@ pub fn curve(scores: &[f64], positive: &[bool]) -> Option<Vec<PrPoint>> {
     Some(points)
 }
 
-/// Average precision: precision at each threshold weighted by the recall it adds, without interpolation.
+/// Average precision: the sum of the precision at each threshold times the recall that it adds, without
+/// interpolation. `None` as for [`curve`].
 pub fn average_precision(scores: &[f64], positive: &[bool]) -> Option<f64> {
     let mut recall = 0.0;
     let add = |sum: f64, point: &PrPoint| {
@@ -55,7 +57,7 @@ mod tests {
         // scikit-learn's documentation of average_precision_score has this example: 0.83.
         let value = average_precision(&[0.1, 0.4, 0.35, 0.8], &[false, false, true, true]).unwrap();
         assert!((value - (0.5 + 0.5 * 2.0 / 3.0)).abs() < 1e-12);
-        // All scores equal: the precision of calling everything positive.
+        // If all scores are equal, the precision of calling everything positive.
         assert!((average_precision(&[0.5; 4], &[true, false, false, false]).unwrap() - 0.25).abs() < 1e-12);
         assert!(average_precision(&[0.5], &[false]).is_none());
     }

@@ -1,23 +1,24 @@
-//! A share of counted things with its interval, for counts too small or too extreme to resample.
+//! A proportion with a confidence interval, also for counts too small or too extreme to resample.
 
 use serde::{Deserialize, Serialize};
 
-/// `k` of `n`.
+/// `k` of `n` items.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Proportion {
-    /// How many have the property.
+    /// Items with the property.
     pub k: usize,
-    /// Of how many.
+    /// All items.
     pub n: usize,
-    /// `k / n`; 0 for none.
+    /// `k / n`; 0 if `n` is 0.
     pub value: f64,
-    /// 95 % score interval (Wilson 1927): never empty at 0 or at 1. From 0 to 1 for none.
+    /// 95 % score interval (Wilson 1927), which has a width at proportions of 0 and 1 too. 0 to 1 if `n` is
+    /// 0.
     pub ci95: [f64; 2],
 }
 
 impl Proportion {
-    /// From counts; `k` is at most `n`.
+    /// From counts, `k <= n`.
     pub fn new(k: usize, n: usize) -> Self {
         const Z: f64 = 1.959_963_984_540_054;
         if n == 0 {
@@ -30,7 +31,7 @@ impl Proportion {
         Self { k, n, value: share, ci95: [(centre - half).max(0.0), (centre + half).min(1.0)] }
     }
 
-    /// How many of the items are true.
+    /// Counts the items that are true.
     pub fn of(items: impl IntoIterator<Item = bool>) -> Self {
         let (mut k, mut n) = (0, 0);
         for item in items {

@@ -1,10 +1,9 @@
-//! Whether probabilities mean what they say: reliability bins, expected calibration error, Brier score, log loss.
-//! Fitting a calibration belongs in `calibrate`.
+//! Calibration of probabilities: reliability bins, expected calibration error, Brier score and log loss.
 
 use crate::reference::CalibrationBin;
 
-/// `n_bins` bins of equal width. Bin `i` holds the probabilities in `(i / n_bins, (i + 1) / n_bins]`; 0 falls into the
-/// first. All bins are returned, empty ones too; none at all for input that cannot be judged (see [`super`]).
+/// `n_bins` bins of equal width. Bin `i` holds the probabilities in `(i / n_bins, (i + 1) / n_bins]`; 0 is in
+/// the first. Empty bins are included. No bins for invalid input (see [`super`]).
 pub fn bins_equal_width(probabilities: &[f64], positive: &[bool], n_bins: usize) -> Vec<CalibrationBin> {
     if !judgeable(probabilities, positive) || n_bins == 0 {
         return Vec::new();
@@ -13,14 +12,14 @@ pub fn bins_equal_width(probabilities: &[f64], positive: &[bool], n_bins: usize)
     let upper_edges: Vec<f64> = (1..=n_bins).map(edge).collect();
     let mut members = vec![Vec::new(); n_bins];
     for (p, y) in probabilities.iter().zip(positive) {
-        // Compared with the very edges that are returned: `ceil(p * n_bins)` rounds to the wrong side of some.
+        // Compared with the returned edges: `ceil(p * n_bins)` would round some to the wrong side.
         members[upper_edges.partition_point(|upper| upper < p)].push((*p, *y));
     }
     members.iter().enumerate().map(|(i, members)| bin(edge(i), edge(i + 1), members)).collect()
 }
 
 /// Expected calibration error: the mean over images of |positive rate - mean probability| of the image's bin
-/// (Naeini, Cooper and Hauskrecht 2015, for the probability of the positive class; Guo et al. 2017 take that of the
+/// (Naeini, Cooper and Hauskrecht 2015, for the probability of the positive class; Guo et al. 2017 use the
 /// predicted class). NaN without images.
 pub fn ece(bins: &[CalibrationBin]) -> f64 {
     let n: usize = bins.iter().map(|bin| bin.n).sum();
@@ -28,8 +27,9 @@ pub fn ece(bins: &[CalibrationBin]) -> f64 {
     gaps.sum::<f64>() / n as f64
 }
 
-/// Mean squared distance of the probability from the label as 0 or 1 (Brier 1950, in its one-class form: 0 is
-/// perfect, 0.25 is a constant one half). NaN without images, and for input that cannot be judged (see [`super`]).
+/// Brier score: mean squared difference of the probability and the label as 0 or 1 (Brier 1950, in its
+/// one-class form; a constant one half scores 0.25). NaN without images and for invalid input (see
+/// [`super`]).
 pub fn brier(probabilities: &[f64], positive: &[bool]) -> f64 {
     if !judgeable(probabilities, positive) {
         return f64::NAN;
@@ -38,8 +38,8 @@ pub fn brier(probabilities: &[f64], positive: &[bool]) -> f64 {
     squares.sum::<f64>() / probabilities.len() as f64
 }
 
-/// Mean negative log likelihood of the labels in nats. A probability is held `1e-15` away from 0 and 1, so that one wrong
-/// certainty costs 34.5 and not infinity. NaN without images, and for input that cannot be judged (see [`super`]).
+/// Mean negative log likelihood of the labels in nats. Probabilities are clipped at `1e-15`, so that one
+/// confident error costs 34.5 and not infinity. NaN without images and for invalid input (see [`super`]).
 pub fn log_loss(probabilities: &[f64], positive: &[bool]) -> f64 {
     if !judgeable(probabilities, positive) {
         return f64::NAN;
@@ -48,7 +48,7 @@ pub fn log_loss(probabilities: &[f64], positive: &[bool]) -> f64 {
     losses.sum::<f64>() / probabilities.len() as f64
 }
 
-/// The negative log likelihood of one label, as in [`log_loss`].
+/// Negative log likelihood of one label; see [`log_loss`].
 pub fn log_loss_of(probability: f64, positive: bool) -> f64 {
     const LEAST: f64 = 1e-15;
     let of_label = if positive { probability } else { 1.0 - probability };

@@ -1,20 +1,20 @@
-//! The receiver operating characteristic: its curve, the area under it, and operating points on it.
-//! What happens at one chosen threshold belongs in `confusion`.
+//! The receiver operating characteristic: curve, area under it and operating points. `confusion` describes
+//! one threshold.
 
 use super::judgeable;
 
-/// One point of the curve: what calling `score >= threshold` positive gives.
+/// One point of the curve: the result of calling `score >= threshold` positive.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RocPoint {
-    /// The threshold; `+inf` on the curve's first point, where nothing is called positive.
+    /// Threshold; `+inf` on the first point, where nothing is called positive.
     pub threshold: f64,
-    /// Share of the positives that are called positive.
+    /// Share of the positives called positive.
     pub sensitivity: f64,
-    /// Share of the negatives that are called positive: 1 - specificity.
+    /// Share of the negatives called positive: 1 - specificity.
     pub false_positive_rate: f64,
 }
 
-/// The curve over every distinct score, from the strictest threshold to the laxest.
+/// The curve over every distinct score, by descending threshold.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RocCurve {
     points: Vec<RocPoint>,
@@ -22,16 +22,16 @@ pub struct RocCurve {
     youden: RocPoint,
 }
 
-/// Area under the curve: the chance that a positive outscores a negative, ties counting half. This is the
-/// Mann-Whitney U statistic divided by the number of pairs (Hanley and McNeil 1982), counted exactly from the ranks
-/// in O(n log n). `None` unless both classes are present and the input can be judged (see [`super`]).
+/// Area under the curve: the probability that a positive outscores a negative, ties counting half. It is the
+/// Mann-Whitney U statistic over the number of pairs (Hanley and McNeil 1982), computed exactly from the
+/// ranks in O(n log n). `None` unless both classes are present and the input is valid (see [`super`]).
 pub fn auc(scores: &[f64], positive: &[bool]) -> Option<f64> {
     let steps = steps(scores, positive)?;
     Some(auc_of(&steps))
 }
 
 impl RocCurve {
-    /// Tied scores make one point, because no threshold can part them. `None` where [`auc`] is.
+    /// Tied scores make one point. `None` where [`auc`] is.
     pub fn new(scores: &[f64], positive: &[bool]) -> Option<Self> {
         let steps = steps(scores, positive)?;
         let last = steps.last()?;
@@ -40,12 +40,12 @@ impl RocCurve {
             sensitivity: step.true_positives as f64 / last.true_positives as f64,
             false_positive_rate: step.false_positives as f64 / last.false_positives as f64,
         };
-        // Youden's J times the number of pairs: in integers, so that rounding cannot break a tie.
+        // Youden's J times the number of pairs, in integers so that rounding cannot break a tie.
         let pairs_j = |step: &Step| {
             i128::from(step.true_positives) * i128::from(last.false_positives)
                 - i128::from(step.false_positives) * i128::from(last.true_positives)
         };
-        // `max_by_key` keeps the last of equals; walking from the laxest end, that is the highest threshold.
+        // `max_by_key` keeps the last of equals. In reverse order that is the highest threshold.
         let best = steps.iter().rev().max_by_key(|step| pairs_j(step))?;
         let start = RocPoint { threshold: f64::INFINITY, sensitivity: 0.0, false_positive_rate: 0.0 };
         Some(Self {
@@ -55,24 +55,24 @@ impl RocCurve {
         })
     }
 
-    /// The points by falling threshold, from (0, 0) at `+inf` to (1, 1) at the lowest score.
+    /// Points by descending threshold, from (0, 0) at `+inf` to (1, 1) at the lowest score.
     pub fn points(&self) -> &[RocPoint] {
         &self.points
     }
 
-    /// The area under the curve; equal to [`auc`].
+    /// Area under the curve, equal to [`auc`].
     pub fn auc(&self) -> f64 {
         self.auc
     }
 
-    /// The point that maximises J = sensitivity + specificity - 1 (Youden 1950); of equals, the highest threshold.
-    /// Always at an attained score, never at `+inf`.
+    /// The point that maximises J = sensitivity + specificity - 1 (Youden 1950); among equals the highest
+    /// threshold. Its threshold is always a score, never `+inf`.
     pub fn youden(&self) -> RocPoint {
         self.youden
     }
 
-    /// The point with the highest attained score as threshold whose sensitivity is at least `target`. A target that
-    /// nothing reaches (above 1, or NaN) gives the laxest point, where everything is called positive.
+    /// The point with the highest score as threshold whose sensitivity is at least `target`. If no threshold
+    /// reaches `target` (above 1, or NaN), the last point, where everything is called positive.
     pub fn at_sensitivity(&self, target: f64) -> RocPoint {
         let met = self.points.iter().skip(1).find(|point| point.sensitivity >= target);
         *met.or(self.points.last()).unwrap_or(&self.youden)

@@ -63,7 +63,7 @@ impl<'a> PartReader<'a> {
         cancel: Cancel<'a>,
         stop_reason: &'a Cell<Option<StopReason>>,
     ) -> Self {
-        let mut source = Self {
+        let mut reader = Self {
             parts,
             part: 0,
             offset: 0,
@@ -74,8 +74,8 @@ impl<'a> PartReader<'a> {
             cancel,
             stop_reason,
         };
-        source.advance();
-        source
+        reader.advance();
+        reader
     }
 
     fn bytes(&self) -> &'a [u8] {
@@ -261,18 +261,18 @@ mod tests {
         let bytes: Vec<u8> = (0..40).collect();
         let (parts, stop_reason) = (parts(&bytes), Cell::new(None));
         for step in [1, 3, 4096] {
-            let mut source = PartReader::new(&parts, step, Cancel::NEVER, &stop_reason);
+            let mut reader = PartReader::new(&parts, step, Cancel::NEVER, &stop_reason);
             for position in 0..=36 {
                 let mut piece = [0; 4];
-                source.read_exact_bytes(&mut piece).unwrap();
+                reader.read_exact_bytes(&mut piece).unwrap();
                 assert_eq!(piece, bytes[position..position + 4]);
-                assert_eq!(source.z_seek(ZSeekFrom::Current(-3)).unwrap(), position as u64 + 1);
+                assert_eq!(reader.z_seek(ZSeekFrom::Current(-3)).unwrap(), position as u64 + 1);
             }
             // Two bytes before the end: a read that does not fit fails and consumes nothing.
-            source.z_seek(ZSeekFrom::End(-2)).unwrap();
-            assert!(source.read_exact_bytes(&mut [0; 4]).is_err());
-            assert_eq!([source.read_byte_no_error(), source.read_byte_no_error()], [38, 39]);
-            assert!(source.is_eof().unwrap());
+            reader.z_seek(ZSeekFrom::End(-2)).unwrap();
+            assert!(reader.read_exact_bytes(&mut [0; 4]).is_err());
+            assert_eq!([reader.read_byte_no_error(), reader.read_byte_no_error()], [38, 39]);
+            assert!(reader.is_eof().unwrap());
             assert_eq!(stop_reason.get(), None);
         }
     }
@@ -283,16 +283,16 @@ mod tests {
         let (parts, stop_reason) = (parts(&bytes), Cell::new(None));
         let n_asked = Cell::new(0);
         let stop = || n_asked.replace(n_asked.get() + 1) == 2;
-        let mut source = PartReader::new(&parts, 10, Cancel::when(&stop), &stop_reason);
-        let n_read = (0..40).take_while(|_| source.read_exact_bytes(&mut [0; 1]).is_ok()).count();
+        let mut reader = PartReader::new(&parts, 10, Cancel::when(&stop), &stop_reason);
+        let n_read = (0..40).take_while(|_| reader.read_exact_bytes(&mut [0; 1]).is_ok()).count();
         assert_eq!((n_read, stop_reason.get()), (20, Some(StopReason::Cancelled)));
-        assert!(source.is_eof().is_err());
+        assert!(reader.is_eof().is_err());
 
         let parts = [Part::ScanData(&bytes), Part::Sentinel];
         let stop_reason = Cell::new(None);
-        let mut source = PartReader::new(&parts, 4096, Cancel::NEVER, &stop_reason);
+        let mut reader = PartReader::new(&parts, 4096, Cancel::NEVER, &stop_reason);
         // Ten reads of data, two of the sentinel, and no more.
-        let n_read = (0..20).take_while(|_| source.read_exact_bytes(&mut [0; 4]).is_ok()).count();
+        let n_read = (0..20).take_while(|_| reader.read_exact_bytes(&mut [0; 4]).is_ok()).count();
         assert_eq!((n_read, stop_reason.get()), (12, Some(StopReason::OutOfData)));
     }
 }

@@ -1,4 +1,4 @@
-//! A bundle in memory, then every byte of it attacked.
+//! A bundle in memory, and the same with every byte changed.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
@@ -95,7 +95,7 @@ fn every_flipped_byte_is_found_and_the_file_is_named() {
             let mut damaged = files.clone();
             damaged.get_mut(name).unwrap()[at] ^= 0x04;
             let error = open(&damaged, &trusted()).unwrap_err().to_string();
-            // The manifest is covered by the signature, so either of the two names what does not match.
+            // The signature covers the manifest, so either may be named.
             let named = error.contains(name.as_str()) || (name == MANIFEST && error.contains(SIGNATURE));
             assert!(named, "{name} byte {at}: {error}");
         }

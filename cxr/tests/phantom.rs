@@ -1,4 +1,4 @@
-//! Generated radiographs: the same bytes everywhere, quick to make, and neither trivial nor hopeless to tell apart.
+//! Phantoms: the same bytes everywhere, quick to generate, and neither trivial nor impossible to classify.
 
 use cxr::analysis::scoring::roc::auc;
 use cxr::phantom::{PhantomSpec, encode_png, generate};

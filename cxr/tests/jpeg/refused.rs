@@ -1,4 +1,4 @@
-//! Kinds of JPEG that are not read: refused by name, before anything is decoded, with advice that can be followed.
+//! Unsupported kinds of JPEG are rejected by name before decoding, with useful advice.
 
 use crate::coefficients::{Layout, Picture, Scan};
 use crate::{assert_refused_by_name, grey};
@@ -14,7 +14,7 @@ fn colour() -> Picture {
     picture(&[(1, 2, 2), (2, 1, 1), (3, 1, 1)])
 }
 
-/// Where a marker's segment begins.
+/// Offset of a marker's segment.
 fn marker(file: &[u8], marker: u8) -> usize {
     file.windows(2).position(|pair| pair == [0xFF, marker]).unwrap()
 }
@@ -109,7 +109,7 @@ fn scans_that_contradict_each_other_are_corrupt_and_missing_ones_are_truncated()
     }
 }
 
-/// A file that was cut, and closed again by a program that repairs, would show grey where there was an image.
+/// A file that was cut and then closed by a repair program would show grey in place of the image.
 #[test]
 fn data_that_end_early_are_truncated() {
     let noise = |component: usize, x: usize, y: usize| {
@@ -144,7 +144,8 @@ fn data_that_end_early_are_truncated() {
     }
 }
 
-/// As many passes as T.81 allows, each over the whole image: what a file costs is bounded before it is decoded.
+/// As many passes as T.81 allows, each over the whole image: the cost of a file is bounded before it is
+/// decoded.
 #[test]
 fn passes_without_end_are_refused() {
     let mut scans = vec![Scan::bits(&[0], 0, 0, 0, 0)];
@@ -168,7 +169,7 @@ fn tables_without_end_are_refused() {
     assert_eq!(refused.reason, RejectReason::Corrupt);
 }
 
-/// Motion JPEG leaves out the tables of annex K.
+/// Motion JPEG omits the tables of annex K.
 #[test]
 fn a_file_without_huffman_tables_is_read_with_the_standard_ones() {
     let pixels: Vec<u8> = (0..96 * 80 * 3).map(|at| (at * 7 % 251) as u8).collect();
@@ -185,7 +186,7 @@ fn a_file_without_huffman_tables_is_read_with_the_standard_ones() {
     assert!(grey(&without).unwrap() == grey(&file).unwrap());
 }
 
-/// The inputs that were once read wrongly, or refused as damaged.
+/// Inputs that were once read wrongly or rejected as damaged.
 #[test]
 fn files_that_were_once_misread_are_right() {
     let beside = || std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");

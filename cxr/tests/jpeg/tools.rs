@@ -1,5 +1,6 @@
-//! Files that libjpeg-turbo writes, in every sampling and arrangement that it can, against the luma that it reads back.
-//! Needs cjpeg, djpeg and jpegtran (Debian: libjpeg-turbo-progs, which scripts/setup.sh installs).
+//! Files written by libjpeg-turbo, in every sampling and arrangement that it supports, against the luma that
+//! it decodes. Needs cjpeg, djpeg and jpegtran (Debian: libjpeg-turbo-progs, which scripts/setup.sh
+//! installs).
 
 use crate::{assert_refused_by_name, grey, is_read, worst};
 use cxr::phantom::{PhantomSpec, generate};
@@ -7,10 +8,11 @@ use cxr::{DecodeLimits, decode};
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-/// Sides that fill no unit of any sampling.
+/// Sides that are not a multiple of any MCU.
 const WIDTH: u32 = 101;
 const HEIGHT: u32 = 75;
-/// Grey levels between two inverse transforms and, where colours are stored, two ways to weigh them.
+/// Largest difference in grey levels between two inverse transforms and, for stored colours, two luma
+/// formulas.
 const TOLERANCE: u8 = 2;
 
 fn installed() -> bool {
@@ -22,15 +24,15 @@ fn installed() -> bool {
     all
 }
 
-/// A tool's output for an input, or what it complains of.
+/// Output of a tool, or its error message.
 fn run(tool: &str, arguments: &[&str], input: &[u8]) -> Result<Vec<u8>, String> {
     let mut command = Command::new(tool);
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
-    // Both are small enough for the pipes to hold.
+    // Input and output fit into the pipe buffers.
     child.stdin.take().unwrap().write_all(input).unwrap();
     let output = child.wait_with_output().unwrap();
-    // 2 says that something was odd and the picture was read all the same.
+    // Exit status 2 means a warning; the picture was read.
     if matches!(output.status.code(), Some(0 | 2)) {
         Ok(output.stdout)
     } else {
@@ -52,10 +54,10 @@ fn picture(width: u32, height: u32) -> Vec<u8> {
     file
 }
 
-/// The luma that libjpeg-turbo reads, or the grey that it makes of stored RGB.
+/// The luma that libjpeg-turbo decodes, or its grey of stored RGB.
 fn reference(file: &[u8]) -> Result<Vec<u8>, String> {
     let pgm = run("djpeg", &["-grayscale", "-pnm"], file)?;
-    // P5, the sides, the largest level: a line each.
+    // P5, the sides and the largest level, one line each.
     let header: usize = pgm.split_inclusive(|byte| *byte == b'\n').take(3).map(<[u8]>::len).sum();
     let pixels = &pgm[header..];
     Ok(pixels.to_vec())
@@ -68,7 +70,7 @@ fn assert_like_libjpeg(file: &[u8], what: &str) {
     assert!(difference <= TOLERANCE, "{what}: {difference} levels");
 }
 
-/// The scan scripts of cjpeg, each with whether all its scans hold one component.
+/// Scan scripts for cjpeg, each with whether all its scans hold one component.
 const SCRIPTS: [(&str, &[&str], bool); 6] = [
     ("", &[], false),
     ("0;1;2;", &[], true),
@@ -110,7 +112,7 @@ fn every_sampling_and_arrangement_agrees_with_libjpeg_turbo() {
                 arguments.extend(["-scans", &path]);
             }
             let what = format!("cjpeg {}", arguments.join(" "));
-            // cjpeg writes neither fractions nor more than 10 blocks a unit.
+            // cjpeg supports neither fractional factors nor more than 10 blocks per MCU.
             let Ok(mut file) = run("cjpeg", &arguments, &input) else {
                 n_unwritten += 1;
                 continue;
@@ -156,7 +158,7 @@ fn every_size_and_grey_file_agrees_with_libjpeg_turbo() {
     }
 }
 
-/// Puts a segment of Adobe in place of the one of JFIF.
+/// Replaces the JFIF segment by an Adobe segment.
 fn with_adobe(file: &[u8], transform: Option<u8>) -> Vec<u8> {
     let jfif = 4 + usize::from(file[5]);
     let adobe =
@@ -164,7 +166,7 @@ fn with_adobe(file: &[u8], transform: Option<u8>) -> Vec<u8> {
     [&file[..2], &adobe.unwrap_or_default(), &file[jfif..]].concat()
 }
 
-/// Other identifiers for the components, in the frame and in every scan.
+/// Renumbers the components in the frame and in every scan.
 fn with_ids(file: &[u8], ids: [u8; 3]) -> Vec<u8> {
     let mut file = file.to_vec();
     for at in 0..file.len() - 20 {

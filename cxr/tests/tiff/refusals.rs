@@ -1,4 +1,4 @@
-//! What is not read is refused by its name, with advice that can be followed.
+//! Unsupported files are rejected by name, with useful advice.
 
 use crate::writer::{DEFLATE, LZW, Picture, Spec, append_directory, tags, write};
 use crate::{assert_refused, assert_same, read, refusal, small};
@@ -44,7 +44,7 @@ fn what_is_not_read_is_named() {
 #[test]
 fn entries_that_contradict_each_other_are_corrupt() {
     let (picture, spec) = small();
-    // An unknown tag becomes a second entry for one that counts.
+    // An unknown tag becomes a second entry for a known one.
     let twice = |tag: u16, value: u64| {
         let tags = BTreeMap::from([(40_000, vec![value])]);
         let mut file = write(&picture, &Spec { tags, ..spec.clone() });
@@ -91,7 +91,7 @@ fn what_contradicts_itself_is_corrupt() {
     assert_refused(&with(&[(256, &[1 << 20]), (257, &[1 << 20])]), TooManyPixels, "1048576 x 1048576");
 }
 
-/// A file with a directory for each picture, in this order, and with these tags besides.
+/// A file with one directory per picture, in this order, and these additional tags.
 fn directories(pictures: &[(&Picture, &[(u16, u64)])], spec: &Spec) -> Vec<u8> {
     let mut file = crate::writer::header(spec);
     for (picture, more) in pictures {
@@ -119,7 +119,7 @@ fn thumbnails_and_masks_are_passed_over_and_pages_are_counted() {
             assert_same(&file, &image, &reduced);
             assert_refused(&directories(&[(&thumbnail, &[reduced])], &spec), Corrupt, "only thumbnails");
         }
-        // A child directory (SubIFDs) belongs to its image, wherever it lies.
+        // Child directories (SubIFDs) belong to their image, wherever they lie.
         assert_same(&directories(&[(&image, &[(330, 1 << 30)])], &spec), &image, &"SubIFDs");
         for page in [&[][..], &[(254, 0)], &[(254, 2)], &[(255, 3)]] {
             let file = directories(&[(&image, page), (&thumbnail, page)], &spec);
@@ -189,7 +189,7 @@ fn damaged_deflate_data_do_not_become_an_image() {
         for flipped in at..end {
             let mut damaged = file.clone();
             damaged[flipped] ^= 0x10;
-            // The last bits before the checksum are padding: they may change.
+            // The last bits before the checksum are padding and may change.
             if let Ok(image) = read(&damaged) {
                 assert!(image.samples().as_ref() == picture.samples, "byte {flipped} of {at} to {end}");
             }

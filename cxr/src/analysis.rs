@@ -1,5 +1,5 @@
-//! Offline analysis of data sets and trained models: screening, corruption, calibration methods and scoring. The
-//! trainer and the load test use it; the service does not.
+//! Offline analysis of data sets and trained models: screening, corruption, calibration methods and scoring.
+//! The trainer and the load test use it; the service does not.
 
 pub mod artefact;
 pub mod calibration;

@@ -1,6 +1,6 @@
-//! Average precision, log loss, balanced accuracy, Matthews' correlation, the negative class, DeLong and isotonic regression
-//! against scikit-learn and against DeLong's definition over all pairs (golden values in `data/measures.json`, made by
-//! `data/make_measures.py`).
+//! Average precision, log loss, balanced accuracy, Matthews' correlation, the negative class, DeLong and
+//! isotonic regression against scikit-learn and against DeLong's definition over all pairs (golden values in
+//! `data/measures.json`, made by `data/make_measures.py`).
 
 use cxr::analysis::calibration::isotonic::IsotonicCalibration;
 use cxr::analysis::scoring::confusion::ConfusionMatrix;

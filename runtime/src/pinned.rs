@@ -40,7 +40,8 @@ struct PinnedTensor {
     n_values: usize,
 }
 
-// SAFETY: the memory belongs to this value alone, and a session with everything in it lives on one thread at a time.
+// SAFETY: the memory belongs to this value alone, and a session with everything in it lives on one thread at
+// a time.
 unsafe impl Send for PinnedTensor {}
 
 impl PinnedBatches {
@@ -161,8 +162,8 @@ impl Drop for PinnedBatches {
 
 impl PinnedTensor {
     fn as_mut_slice<T>(&mut self) -> &mut [T] {
-        // SAFETY: allocated for `n_values` of the type that the caller names (each block has one use); the GPU is idle
-        // between runs, and `&mut` keeps a second slice away.
+        // SAFETY: allocated for `n_values` of the type that the caller names (each block has one use); the
+        // GPU is idle between runs, and `&mut` keeps a second slice away.
         unsafe { std::slice::from_raw_parts_mut(self.start.cast::<T>(), self.n_values) }
     }
 }

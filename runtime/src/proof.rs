@@ -45,7 +45,8 @@ fn assignment(session: &ort::session::Session) -> Result<BTreeMap<String, usize>
     let api = ort::api();
     let mut nodes_by_provider = BTreeMap::new();
     let inner = session.inner();
-    // SAFETY: the session outlives every pointer used here; ONNX Runtime owns the arrays and gives their lengths.
+    // SAFETY: the session outlives every pointer used here; ONNX Runtime owns the arrays and gives their
+    // lengths.
     unsafe {
         let (mut subgraphs, mut n_subgraphs) = (std::ptr::null(), 0);
         let status =

@@ -14,11 +14,11 @@ pub struct Texture {
     pub gradient_energy: f64,
     /// Variance of the four-neighbour Laplacian over white squared (Pech-Pacheco et al. 2000).
     pub laplacian_variance: f64,
-    /// Inverse difference moment of the grey-level co-occurrence of horizontal and vertical neighbours at 64 levels
-    /// (Haralick et al. 1973): 1 for a flat image.
+    /// Inverse difference moment of the grey-level co-occurrence of horizontal and vertical neighbours at 64
+    /// levels (Haralick et al. 1973): 1 for a flat image.
     pub homogeneity: f64,
-    /// Entropy in bits of rotation-invariant uniform local binary patterns, 8 neighbours at radius 1, ten patterns
-    /// (Ojala et al. 2002).
+    /// Entropy in bits of rotation-invariant uniform local binary patterns, 8 neighbours at radius 1, ten
+    /// patterns (Ojala et al. 2002).
     pub pattern_entropy_bits: f64,
 }
 

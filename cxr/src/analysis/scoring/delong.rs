@@ -71,7 +71,8 @@ mod tests {
 
     #[test]
     fn the_variance_is_that_of_the_structural_components() {
-        // Positives 0.8, 0.6, 0.6, 0.3 against negatives 0.7, 0.6, 0.2: V10 = 1, 1/2, 1/2, 1/3 and V01 = 1/4, 1/2, 1.
+        // Positives 0.8, 0.6, 0.6, 0.3 against negatives 0.7, 0.6, 0.2: V10 = 1, 1/2, 1/2, 1/3 and V01 = 1/4,
+        // 1/2, 1.
         let scores = [0.8, 0.6, 0.6, 0.3, 0.7, 0.6, 0.2];
         let positive = [true, true, true, true, false, false, false];
         let found = DeLong::new(&scores, &positive).unwrap();

@@ -109,8 +109,8 @@ fn steps(scores: &[f64], positive: &[bool]) -> Option<Vec<Step>> {
 }
 
 fn auc_of(steps: &[Step]) -> f64 {
-    // Twice the pairs won, as an integer: every negative of a step loses to the positives above it and ties with
-    // those beside it.
+    // Twice the pairs won, as an integer: every negative of a step loses to the positives above it and ties
+    // with those beside it.
     let (mut twice_won, mut above_tp, mut above_fp) = (0_u128, 0, 0);
     for step in steps {
         let negatives = step.false_positives - above_fp;

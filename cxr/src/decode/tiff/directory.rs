@@ -150,7 +150,8 @@ impl<'a> Directory<'a> {
         values.get(0).map(Some).ok_or_else(|| corrupt(format!("TIFF tag {tag} has no value")))
     }
 
-    /// Whether this is a full image, not a thumbnail (NewSubfileType bit 0, SubfileType 2) or a mask (NewSubfileType bit 2).
+    /// Whether this is a full image, not a thumbnail (NewSubfileType bit 0, SubfileType 2) or a mask
+    /// (NewSubfileType bit 2).
     fn is_full_image(&self) -> Result<bool, Rejection> {
         if let Some(kind) = self.value(NEW_SUBFILE_TYPE)? {
             return Ok(kind & 0b101 == 0);

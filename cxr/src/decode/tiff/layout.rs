@@ -172,8 +172,8 @@ fn colour(
     Ok(colour)
 }
 
-/// Grey value of each index. Colour maps have 16-bit values, but some old writers used only 8 bits; libtiff detects
-/// them in the same way.
+/// Grey value of each index. Colour maps have 16-bit values, but some old writers used only 8 bits; libtiff
+/// detects them in the same way.
 fn palette(directory: &Directory<'_>, bits: u8) -> Result<Box<[u8]>, Rejection> {
     let n_colours = 1usize << bits;
     let map = directory.values(tag::COLOUR_MAP)?.filter(|map| map.len() >= 3 * n_colours);

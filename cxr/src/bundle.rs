@@ -39,9 +39,7 @@ pub enum BundleError {
     /// A file is missing or unreadable.
     #[error("{file}: cannot be read")]
     Read {
-        /// File inside the bundle.
         file: String,
-        /// Cause.
         #[source]
         source: std::io::Error,
     },
@@ -50,7 +48,6 @@ pub enum BundleError {
         "{file}: SHA-256 is {found}, the manifest says {expected}: the file was changed or damaged; fetch the bundle again"
     )]
     Digest {
-        /// File inside the bundle.
         file: String,
         /// Digest in the manifest.
         expected: String,
@@ -60,30 +57,19 @@ pub enum BundleError {
     /// A JSON file does not have the expected form.
     #[error("{file}: not a valid cxr bundle file")]
     Json {
-        /// File inside the bundle.
         file: String,
-        /// Cause.
         #[source]
         source: serde_json::Error,
     },
     /// The manifest contradicts itself or needs another version of cxr.
     #[error("{MANIFEST}: {what}")]
-    Manifest {
-        /// What is wrong.
-        what: String,
-    },
+    Manifest { what: String },
     /// The model card belongs to another bundle.
     #[error("{}: {what}", Manifest::CARD)]
-    Card {
-        /// What is wrong.
-        what: String,
-    },
+    Card { what: String },
     /// The signature is missing, malformed, wrong, or made with an unknown key.
     #[error("{SIGNATURE}: {what}")]
-    Signature {
-        /// What is wrong.
-        what: String,
-    },
+    Signature { what: String },
 }
 
 impl Bundle {

@@ -30,12 +30,7 @@ pub struct AffineCalibration {
 pub enum CalibrationError {
     /// The numbers of logits and labels differ.
     #[error("{logits} logits but {labels} labels")]
-    Length {
-        /// Number of logits.
-        logits: usize,
-        /// Number of labels.
-        labels: usize,
-    },
+    Length { logits: usize, labels: usize },
     /// All labels are of one class.
     #[error("calibration needs both classes, found {positives} positives among {n}")]
     OneClass {

@@ -70,9 +70,7 @@ impl Format {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ColourMode {
-    /// One channel.
     Grey,
-    /// Three channels.
     Rgb,
     /// Indices into a palette.
     Palette,

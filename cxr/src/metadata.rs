@@ -71,7 +71,6 @@ pub struct AcquisitionMetadata {
     /// Projection.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub view: Option<View>,
-    /// Modality.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub modality: Option<Modality>,
 }

@@ -9,15 +9,11 @@ pub const VERSION: u16 = 1;
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImageStatistics {
-    /// Mean level.
     pub mean: f64,
     /// Standard deviation of the level.
     pub standard_deviation: f64,
-    /// 1st percentile.
     pub p01: f64,
-    /// Median.
     pub p50: f64,
-    /// 99th percentile.
     pub p99: f64,
     /// Shannon entropy of the 256-bin histogram, in bits.
     pub entropy_bits: f64,

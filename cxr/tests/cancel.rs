@@ -94,10 +94,7 @@ fn decoding_stops_soon_after_it_is_told_to() {
             let mut workspace = Workspace::default();
             let stopped = decode_with(&mut workspace, &file, &limits, Cancel::when(&stop));
             let after = milliseconds() - told.get().unwrap();
-            assert!(
-                matches!(stopped, Err(DecodeError::Cancelled(_))),
-                "{name}, poll {stop_at} of {n_asked}"
-            );
+            assert!(matches!(stopped, Err(DecodeError::Cancelled(_))), "{name}, poll {stop_at} of {n_asked}");
             assert!(after < SOON_MS, "{name}, poll {stop_at} of {n_asked}: {after:.1} ms");
             // A cancelled image leaves no trace in the next.
             assert!(decode_with(&mut workspace, &file, &limits, Cancel::NEVER).unwrap() == whole, "{name}");

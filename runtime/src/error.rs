@@ -10,7 +10,6 @@ pub enum RuntimeError {
     Library {
         /// Configured path.
         path: String,
-        /// Cause.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
@@ -31,18 +30,13 @@ pub enum RuntimeError {
     /// A session cannot be created.
     #[error("{step} failed")]
     Session {
-        /// Failed step.
         step: &'static str,
-        /// Cause.
         #[source]
         source: Box<ort::Error>,
     },
     /// The graph differs from the bundle's contract.
     #[error("the graph does not keep the bundle's contract: {what}")]
-    Contract {
-        /// First difference.
-        what: String,
-    },
+    Contract { what: String },
     /// The requested provider does not execute the graph.
     #[error("the execution provider {provider} was asked for and does not execute the graph: {found}")]
     Provider {
@@ -54,7 +48,6 @@ pub enum RuntimeError {
     /// The pixels do not match the batch.
     #[error("{found} bytes of pixels for a batch of {batch}, {expected} are needed")]
     Input {
-        /// Number of images.
         batch: usize,
         /// Bytes given.
         found: usize,
@@ -64,7 +57,6 @@ pub enum RuntimeError {
     /// The batch is larger than the session's largest batch size.
     #[error("a batch of {batch} images, the session runs {largest} at most")]
     BatchTooLarge {
-        /// Number of images.
         batch: usize,
         /// Largest of the session's batch sizes.
         largest: usize,

@@ -11,7 +11,6 @@ pub struct ExecutionFingerprint {
     pub onnxruntime: String,
     /// Vector instruction sets of the processor.
     pub instruction_set: String,
-    /// Execution provider.
     pub provider: String,
     /// Threads inside one operator.
     pub intra_threads: usize,

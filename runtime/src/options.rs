@@ -1,8 +1,6 @@
 //! Session options: provider, threads and batch sizes.
 
 use ort::ep::{self, ArenaExtendStrategy, ExecutionProviderDispatch};
-
-/// Execution provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Provider {
     /// The host's processor.
@@ -83,7 +81,6 @@ impl Provider {
 /// Options of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionOptions {
-    /// Execution provider.
     pub provider: Provider,
     /// Threads inside one operator.
     pub intra_threads: usize,

@@ -52,8 +52,6 @@ impl Method {
         })
     }
 }
-
-/// A fitted method.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Fitted {
     /// Fit of [`Method::None`], [`Method::Temperature`] or [`Method::Affine`].

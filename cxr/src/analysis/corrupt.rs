@@ -11,7 +11,8 @@ mod region;
 mod tests;
 mod warp;
 
-pub use region::{Region, fill, is_in, swap_region, write_letters};
+use region::burn_in_markers;
+pub use region::{Region, fill, is_in, swap_region};
 pub use warp::{shift, warp};
 
 use crate::preprocess::jpeg_round_trip;
@@ -167,7 +168,7 @@ pub fn corrupt(
         Corruption::BurnedInText => {
             let mut pixels = pixels.to_vec();
             let n_markers = usize::from(severity.clamp(2, MAX_SEVERITY) - 1);
-            write_letters(&mut pixels, size, n_markers, strength, &mut rng);
+            burn_in_markers(&mut pixels, size, n_markers, strength, &mut rng);
             pixels
         }
         Corruption::AspectRatio => {

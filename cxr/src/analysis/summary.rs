@@ -8,23 +8,15 @@ use serde::{Deserialize, Serialize};
 pub struct Summary {
     /// Number of values.
     pub n: usize,
-    /// Mean.
     pub mean: f64,
     /// Standard deviation (divided by n - 1; 0 for one value).
     pub standard_deviation: f64,
-    /// Smallest.
     pub min: f64,
-    /// 5th percentile.
     pub p05: f64,
-    /// 25th percentile.
     pub p25: f64,
-    /// Median.
     pub median: f64,
-    /// 75th percentile.
     pub p75: f64,
-    /// 95th percentile.
     pub p95: f64,
-    /// Largest.
     pub max: f64,
 }
 

@@ -19,7 +19,6 @@ pub struct Manifest {
     pub schema_version: u32,
     /// Name of the model, such as `cxr-pneumonia`.
     pub name: String,
-    /// Semantic version.
     pub version: String,
     /// Time of creation, RFC 3339.
     pub created: String,
@@ -120,7 +119,6 @@ pub struct Golden {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Measured {
-    /// Point estimate.
     pub value: f64,
     /// 2.5th and 97.5th percentile of a bootstrap over patients.
     pub ci95: [f64; 2],

@@ -6,8 +6,6 @@ use rand::{Rng, RngExt};
 
 /// Smooth random values from 0 to 1 on a periodic lattice.
 pub(super) struct Texture(Vec<f64>);
-
-/// One consolidation.
 pub(super) struct Opacity {
     centre: Point,
     half_width: f64,

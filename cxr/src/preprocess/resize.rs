@@ -36,7 +36,7 @@ pub struct Geometry {
 
 impl Geometry {
     /// Computes the position of an image of size `original`.
-    pub fn new(original: (u32, u32), input: (u32, u32), mode: ResizeMode) -> Self {
+    pub(crate) fn new(original: (u32, u32), input: (u32, u32), mode: ResizeMode) -> Self {
         let size = match mode {
             ResizeMode::Squash => input,
             ResizeMode::Letterbox => fit(original, input),

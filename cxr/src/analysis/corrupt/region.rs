@@ -51,7 +51,13 @@ pub fn swap_region(pixels: &[u8], from: &[u8], size: (u32, u32), region: Region)
 }
 
 /// Burns white markers into `n` randomly chosen corners, with letters `share` of the height.
-pub fn write_letters(pixels: &mut [u8], size: (u32, u32), n: usize, share: f64, rng: &mut ChaCha8Rng) {
+pub(super) fn burn_in_markers(
+    pixels: &mut [u8],
+    size: (u32, u32),
+    n: usize,
+    share: f64,
+    rng: &mut ChaCha8Rng,
+) {
     let (width, height) = size;
     let scale = ((share * f64::from(height) / 7.0).round() as u32).max(1);
     let mut corners = [(false, false), (true, false), (false, true), (true, true)];

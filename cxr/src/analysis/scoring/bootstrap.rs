@@ -24,7 +24,6 @@ pub fn interval95(
 /// Distribution of a statistic over resamples of the patients.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Resampled {
-    /// Median.
     pub median: f64,
     /// 2.5th and 97.5th percentile.
     pub ci95: [f64; 2],

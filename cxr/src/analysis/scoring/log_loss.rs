@@ -3,7 +3,7 @@
 use super::judgeable;
 
 /// Least distance of a probability from 0 and 1, so that one confident error does not make the mean infinite.
-pub const CLIP: f64 = 1e-7;
+const CLIP: f64 = 1e-7;
 
 /// Mean negative log likelihood (natural logarithm) of the labels, with probabilities clipped to `[CLIP, 1 -
 /// CLIP]`. NaN without images and for invalid input (see [`super`]).

@@ -19,7 +19,6 @@ pub(super) enum Output {
     Luma,
     /// All components in full, of which only the first is kept.
     YCbCr,
-    /// Red, green and blue.
     Rgb,
 }
 

@@ -109,7 +109,6 @@ impl<'a> File<'a> {
 }
 
 impl<'a> Directory<'a> {
-    /// The whole file.
     pub(super) const fn bytes(&self) -> &'a [u8] {
         self.file.bytes
     }

@@ -2,7 +2,7 @@
 //! grey, baseline, one scan. That one is compared with the definition of the inverse transform.
 
 use crate::coefficients::{Block, Layout, Picture, Scan, ZIGZAG};
-use crate::{assert_refused_by_name, grey, is_read, worst};
+use crate::{assert_rejected_by_name, grey, is_read, worst};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -82,7 +82,7 @@ fn picture(samplings: &[(usize, usize)], ids: [u8; 3], rng: &mut ChaCha8Rng) -> 
 #[test]
 fn every_arrangement_of_one_picture_is_one_picture() {
     let mut rng = ChaCha8Rng::seed_from_u64(20);
-    let (mut n_read, mut n_refused) = (0, 0);
+    let (mut n_read, mut n_rejected) = (0, 0);
     for number in 0..6000 {
         let colour = rng.random_range(0..5) > 0;
         let three = samplings(&mut rng);
@@ -106,14 +106,14 @@ fn every_arrangement_of_one_picture_is_one_picture() {
                 assert!(worst(&pixels, &plain.pixels()) <= 2, "{}", what());
                 n_read += 1;
             }
-            Err(refused) => {
-                assert!(colour && !is_read(three, !together), "{refused:?}: {}", what());
-                assert_refused_by_name(&refused);
-                n_refused += 1;
+            Err(rejection) => {
+                assert!(colour && !is_read(three, !together), "{rejection:?}: {}", what());
+                assert_rejected_by_name(&rejection);
+                n_rejected += 1;
             }
         }
     }
-    assert!(n_read > 2500 && n_refused > 500, "{n_read} read, {n_refused} refused");
+    assert!(n_read > 2500 && n_rejected > 500, "{n_read} read, {n_rejected} rejected");
 }
 
 /// Decoders often lose the last rows of a scan and the first rows after a restart marker.

@@ -30,7 +30,10 @@ fn is_read(samplings: [(usize, usize); 3], apart: bool) -> bool {
     samplings[0] == (width, height) && (apart || whole_factors)
 }
 
-fn assert_refused_by_name(refused: &Rejection) {
-    assert_eq!(refused.reason, RejectReason::UnsupportedPixelFormat, "{refused:?}");
-    assert!(refused.found.starts_with("a JPEG ") && refused.advice.contains("baseline JPEG"), "{refused:?}");
+fn assert_rejected_by_name(rejection: &Rejection) {
+    assert_eq!(rejection.reason, RejectReason::UnsupportedPixelFormat, "{rejection:?}");
+    assert!(
+        rejection.found.starts_with("a JPEG ") && rejection.advice.contains("baseline JPEG"),
+        "{rejection:?}"
+    );
 }

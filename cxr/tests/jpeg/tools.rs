@@ -2,7 +2,7 @@
 //! it decodes. Needs cjpeg, djpeg and jpegtran (Debian: libjpeg-turbo-progs, which scripts/setup.sh
 //! installs).
 
-use crate::{assert_refused_by_name, grey, is_read, worst};
+use crate::{assert_rejected_by_name, grey, is_read, worst};
 use cxr::phantom::{PhantomSpec, generate};
 use cxr::{DecodeLimits, decode};
 use std::io::Write;
@@ -64,7 +64,7 @@ fn reference(file: &[u8]) -> Result<Vec<u8>, String> {
 }
 
 fn assert_like_libjpeg(file: &[u8], what: &str) {
-    let ours = grey(file).unwrap_or_else(|refused| panic!("{what}: {refused:?}"));
+    let ours = grey(file).unwrap_or_else(|rejection| panic!("{what}: {rejection:?}"));
     let theirs = reference(file).unwrap_or_else(|complaint| panic!("{what}: djpeg: {complaint}"));
     let difference = worst(&ours, &theirs);
     assert!(difference <= TOLERANCE, "{what}: {difference} levels");
@@ -94,7 +94,7 @@ fn every_sampling_and_arrangement_agrees_with_libjpeg_turbo() {
         return;
     }
     let input = picture(WIDTH, HEIGHT);
-    let (mut n_read, mut n_refused, mut n_unwritten) = (0, 0, 0);
+    let (mut n_read, mut n_rejected, mut n_unwritten) = (0, 0, 0);
     let factors = (1..=4).flat_map(|h| (1..=4).map(move |v| (h, v)));
     for (number, (luma, chroma)) in
         factors.clone().flat_map(|luma| factors.clone().map(move |c| (luma, c))).enumerate()
@@ -126,13 +126,13 @@ fn every_sampling_and_arrangement_agrees_with_libjpeg_turbo() {
                 assert_like_libjpeg(&file, &what);
                 n_read += 1;
             } else {
-                assert_refused_by_name(&grey(&file).expect_err(&what));
-                n_refused += 1;
+                assert_rejected_by_name(&grey(&file).expect_err(&what));
+                n_rejected += 1;
             }
         }
     }
-    println!("{n_read} agree, {n_refused} are refused by name, {n_unwritten} cannot be written");
-    assert!(n_read > 150 && n_refused > 300, "{n_read} read, {n_refused} refused");
+    println!("{n_read} agree, {n_rejected} are rejected by name, {n_unwritten} cannot be written");
+    assert!(n_read > 150 && n_rejected > 300, "{n_read} read, {n_rejected} rejected");
 }
 
 #[test]
@@ -226,6 +226,6 @@ fn files_that_were_turned_without_loss_agree_with_libjpeg_turbo() {
         }
     }
     let arithmetic = run("cjpeg", &["-arithmetic"], &input).unwrap();
-    let refused = decode(&arithmetic, &DecodeLimits::default()).unwrap_err();
-    assert!(refused.found.contains("arithmetic"), "{refused:?}");
+    let rejection = decode(&arithmetic, &DecodeLimits::default()).unwrap_err();
+    assert!(rejection.found.contains("arithmetic"), "{rejection:?}");
 }

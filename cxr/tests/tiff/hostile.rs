@@ -4,7 +4,7 @@
 use crate::writer::{
     DEFLATE, LZW, PACK_BITS, Picture, STORED, Spec, append_directory, assemble, header, tags, write,
 };
-use crate::{assert_refused, small};
+use crate::{assert_rejected, small};
 use cxr::RejectReason::{Corrupt, UnsupportedPixelFormat};
 use cxr::{Cancel, DecodeError, DecodeLimits, Workspace, decode_with};
 use rustix::time::{ClockId, clock_gettime};
@@ -254,7 +254,7 @@ fn places_that_multiply_work_are_refused() {
     for (width, height) in [(1 << 26, 16), (1 << 31, 1 << 31), (1 << 22, 32)] {
         let tags = BTreeMap::from([(322, vec![width]), (323, vec![height])]);
         let file = write(&picture, &Spec { compression: PACK_BITS, tags, ..spec.clone() });
-        assert_refused(&file, UnsupportedPixelFormat, "much larger than its image");
+        assert_rejected(&file, UnsupportedPixelFormat, "much larger than its image");
     }
     // A tile that is much taller than the image is decoded only as far as the image extends.
     let tall = Spec { tile: Some([48, 48]), compression: LZW, ..spec.clone() };
@@ -268,11 +268,11 @@ fn places_that_multiply_work_are_refused() {
     let mut file = header(&spec);
     file.resize(8 + (1 << 20), 0);
     append_directory(&mut file, &tags, &spec);
-    assert_refused(&file, Corrupt, "overlap");
+    assert_rejected(&file, Corrupt, "overlap");
     // More chunks than any image needs.
     let rows = Picture { width: 1, height: 300_000, channels: 1, bits: 8, samples: vec![0; 300_000] };
     let file = write(&rows, &Spec { rows_per_strip: 1, ..Spec::default() });
-    assert_refused(&file, UnsupportedPixelFormat, "a TIFF with 300000 strips");
+    assert_rejected(&file, UnsupportedPixelFormat, "a TIFF with 300000 strips");
 }
 
 #[test]
@@ -283,6 +283,6 @@ fn a_size_that_the_file_cannot_fill_is_refused_before_memory_is_taken() {
         assert!(
             matches!(&cost.outcome, Err(DecodeError::Rejected(rejection)) if rejection.reason == Corrupt)
         );
-        assert_eq!(cost.polls, 1, "it is refused by its directory");
+        assert_eq!(cost.polls, 1, "it is rejected by its directory");
     }
 }

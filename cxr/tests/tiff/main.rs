@@ -23,7 +23,7 @@ fn refusal(file: &[u8]) -> Rejection {
 
 /// Reason and part of the text of a rejection.
 #[track_caller]
-fn assert_refused(file: &[u8], reason: RejectReason, found: &str) {
+fn assert_rejected(file: &[u8], reason: RejectReason, found: &str) {
     let rejection = refusal(file);
     assert!(rejection.reason == reason && rejection.found.contains(found), "{rejection:?}");
 }

@@ -31,7 +31,7 @@ pub use describe::describe;
 pub use error::StoreError;
 pub use export::{ExportItem, ExportedLabel};
 pub use labels::{CurrentLabel, LabelledPrediction, NewLabel, StoredLabel};
-pub use lease::{Candidate, Lease, LeaseName};
+pub use lease::{Contender, Lease, LeaseName};
 pub use months::{DropOutcome, Month};
 pub use pool::PoolState;
 pub use predictions::{Filter, Page};

@@ -22,7 +22,7 @@ use tlog_tiles::{Checkpoint, tree_hash};
 use uuid::Uuid;
 
 /// How often the other replicas try to take the lease.
-const STANDBY: Duration = Duration::from_millis(500);
+const ACQUIRE_EVERY: Duration = Duration::from_millis(500);
 /// Pause after an error, and after finding that the tree cannot be continued.
 const RETRY: Duration = Duration::from_secs(1);
 const RETRY_BROKEN: Duration = Duration::from_secs(10);
@@ -133,15 +133,15 @@ impl Running {
 
     /// Waits for the lease, then works until something fails.
     async fn try_run(&self) -> Result<Infallible, SequencerError> {
-        let mut candidate = self.store.candidate(LeaseName::SEQUENCER).await?;
+        let mut contender = self.store.contender(LeaseName::SEQUENCER).await?;
         loop {
-            match candidate.try_acquire().await? {
+            match contender.try_acquire().await? {
                 Ok(lease) => return self.work(lease).await,
-                Err(other_holds_it) => candidate = other_holds_it,
+                Err(other_holds_it) => contender = other_holds_it,
             }
             self.metrics.tree_broken(false);
             self.metrics.sequencing(false);
-            tokio::time::sleep(STANDBY).await;
+            tokio::time::sleep(ACQUIRE_EVERY).await;
         }
     }
 

@@ -28,7 +28,7 @@ impl LeaseName {
 }
 
 /// A session that can take a lease.
-pub struct Candidate {
+pub struct Contender {
     name: LeaseName,
     session: Session,
     timeout: Duration,
@@ -42,15 +42,15 @@ pub struct Lease {
 
 impl Store {
     /// Opens a session for taking a lease.
-    pub async fn candidate(&self, name: LeaseName) -> Result<Candidate, StoreError> {
+    pub async fn contender(&self, name: LeaseName) -> Result<Contender, StoreError> {
         let settings = ["idle_session_timeout", "idle_in_transaction_session_timeout"];
         let session = self.connect_directly(&settings.map(|name| (name, MAX_SILENCE.to_owned()))).await?;
-        Ok(Candidate { name, session, timeout: self.timeout })
+        Ok(Contender { name, session, timeout: self.timeout })
     }
 }
 
-impl Candidate {
-    /// Takes the lease, or returns the candidate if another replica holds it. Ask again within five seconds.
+impl Contender {
+    /// Takes the lease, or returns the contender if another replica holds it. Ask again within five seconds.
     pub async fn try_acquire(mut self) -> Result<Result<Lease, Self>, StoreError> {
         let lock = sqlx::query_scalar("SELECT pg_try_advisory_lock($1)").bind(self.name.key());
         let acquired = tokio::time::timeout(self.timeout, lock.fetch_one(&mut self.session));

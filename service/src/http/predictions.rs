@@ -211,14 +211,14 @@ pub(super) async fn find(
     Path(id): Path<String>,
 ) -> Result<Json<PredictionRecord>, ApiError> {
     let id = Uuid::parse_str(&id).map_err(|_| ApiError::Malformed("the id in the path is not a UUID"))?;
-    let row = api.pipeline.audit.find_labelled(id).await?;
+    let row = api.store.reader.labelled_prediction(id).await?;
     let read = Read {
         request_id: arrival.request_id,
         actor: actor.subject().to_owned(),
         query: serde_json::json!({ "id": id }),
         n_rows: Some(u64::from(row.is_some())),
     };
-    api.pipeline.audit.record_read(&read).await?;
+    api.store.annotations.record_read(&read).await?;
     Ok(Json(row.ok_or(ApiError::PredictionNotFound)?.into()))
 }
 

@@ -1,14 +1,14 @@
-//! The proof that a session computes what the bundle promises: known inputs must give the known logits.
+//! Warms sessions up on the golden inputs, and checks that they reproduce the golden outputs.
 
-use super::ServedModel;
 use crate::infer::{Backend, BackendError, is_device_failure};
+use crate::model::ServedModel;
 use cxr::{DecodeLimits, Rejection};
 use runtime::ModelOutputs;
 
-/// The known inputs of the variant that serves; there is at least one.
+/// The golden inputs and outputs of a variant; there is at least one.
 pub struct Golden(Vec<Known>);
 
-/// A known input, decoded, with what the model must say of it.
+/// A decoded golden input with its logit.
 struct Known {
     file: String,
     pixels: Vec<u8>,
@@ -16,52 +16,50 @@ struct Known {
     tolerance: f32,
 }
 
-/// Why a session must not serve.
+/// Why a session may not serve.
 #[derive(Debug, thiserror::Error)]
 pub enum WarmupError {
-    /// A known input cannot be decoded.
+    /// A golden input cannot be decoded.
     #[error("{file}: the golden input is refused")]
     Decode {
-        /// File inside the bundle.
+        /// File of the golden input.
         file: String,
-        /// Cause.
         #[source]
         source: Rejection,
     },
-    /// A known input is no input of this model.
+    /// A golden input does not have the format of the model's input.
     #[error("{file}: the golden input is not an 8-bit image of the model's input size")]
     Size {
-        /// File inside the bundle.
+        /// File of the golden input.
         file: String,
     },
-    /// The session computes something else than the trainer did.
+    /// The session's logit differs from the golden output.
     #[error("{file}: the model's logit is {found}, but the bundle states {expected} within {tolerance}")]
     Differs {
-        /// File inside the bundle.
+        /// File of the golden input.
         file: String,
-        /// Computed here.
+        /// Logit of the session.
         found: f32,
-        /// In the manifest.
+        /// Golden output.
         expected: f32,
-        /// In the manifest.
+        /// Tolerance in the manifest.
         tolerance: f32,
     },
-    /// The embedding does not fit the reference of the bundle.
+    /// The embedding does not fit the bundle's reference.
     #[error("reference.json does not match the model")]
     Embedding(#[from] cxr::embedding::EmbeddingMismatch),
-    /// The session cannot run.
+    /// The session failed.
     #[error("{file}: the model cannot be run on the golden input")]
     Run {
-        /// File inside the bundle.
+        /// File of the golden input.
         file: String,
-        /// Cause.
         #[source]
         source: BackendError,
     },
 }
 
 impl WarmupError {
-    /// Whether the device failed and not the bundle.
+    /// Whether the device failed, and the bundle may be right.
     pub const fn is_device_failure(&self) -> bool {
         match self {
             Self::Run { source: BackendError::Session(error), .. } => is_device_failure(error),
@@ -71,10 +69,7 @@ impl WarmupError {
 }
 
 impl Golden {
-    /// The golden inputs of the variant that serves; a bundle without any is refused when opened.
-    ///
-    /// # Errors
-    /// When one is not an input of the model.
+    /// Decodes the golden inputs of the model's variant.
     pub fn of(model: &ServedModel) -> Result<Self, WarmupError> {
         let spec = &model.manifest().preprocess;
         let decode = |golden: &cxr::bundle::Golden| {
@@ -91,16 +86,13 @@ impl Golden {
         model.variant().golden.iter().map(decode).collect::<Result<_, _>>().map(Self)
     }
 
-    /// An input, as the model takes it.
+    /// The first input, for health checks.
     pub fn probe(&self) -> &[u8] {
         self.0.first().map(|known| known.pixels.as_slice()).unwrap_or_default()
     }
 
-    /// Runs every input alone, and in batches of every size that the session is to run in, and compares. That also
-    /// warms the session up: kernels are chosen and runs recorded at the first run of a size.
-    ///
-    /// # Errors
-    /// See [`WarmupError`].
+    /// Checks every input alone and in batches of every size. This also warms the session up, which chooses
+    /// its kernels and records its runs at the first run of each size.
     pub fn prove(
         &self,
         backend: &mut impl Backend,
@@ -110,7 +102,7 @@ impl Golden {
         for known in &self.0 {
             prove_batch(&[known], backend, model)?;
         }
-        // Down again as well: what the first run of one size leaves in the device must not change another size's answer.
+        // Up and down: state that one size leaves in the device must not change the outputs of another.
         for size in batch_sizes.iter().chain(batch_sizes.iter().rev()) {
             let batch: Vec<&Known> = self.0.iter().cycle().take(*size).collect();
             prove_batch(&batch, backend, model)?;
@@ -118,10 +110,7 @@ impl Golden {
         Ok(())
     }
 
-    /// Whether two sessions give every input the very same bits.
-    ///
-    /// # Errors
-    /// When one does not run.
+    /// Whether two sessions give bit-identical outputs for every input.
     pub fn alike<B: Backend>(&self, one: &mut B, other: &mut B) -> Result<bool, WarmupError> {
         for known in &self.0 {
             let run = |backend: &mut B| {
@@ -152,7 +141,7 @@ fn prove_batch(batch: &[&Known], backend: &mut impl Backend, model: &ServedModel
         model.bundle().reference().embedding.locate(embedding)?;
     }
     for (known, found) in batch.iter().zip(&outputs.logits) {
-        // Written so that a logit that is no number differs.
+        // Written so that NaN differs.
         if (found - known.logit).abs() <= known.tolerance {
             continue;
         }

@@ -1,40 +1,40 @@
-//! Group commit: when to commit waiting rows, as a pure function of how many wait and how many images are in flight.
+//! When rows are committed together: a pure function of the waiting rows and the images in flight.
 
 use std::time::Duration;
 
-/// The bounds of a group.
+/// Limits of a group commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GroupPolicy {
     /// Rows per transaction, at most.
     pub max_rows: usize,
-    /// The longest time a row waits for others.
+    /// Longest time that a row waits for others.
     pub max_delay: Duration,
-    /// With fewer images in flight than this, each row is committed at once.
+    /// With fewer images in flight than this, each row is committed alone.
     pub from_in_flight: usize,
 }
 
-/// What to do next.
+/// The task's next step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
     /// Commit this many of the oldest rows.
     Commit(usize),
-    /// Decide again after this time, or when a row arrives.
+    /// Ask again after this time, or when a row arrives.
     Wait(Duration),
-    /// Decide again when a row arrives.
-    Rest,
+    /// Ask again when a row arrives.
+    Idle,
 }
 
 impl GroupPolicy {
-    /// Whether a row is committed at once and alone. `in_flight` includes its own image.
+    /// Whether a row is committed alone and at once. `in_flight` includes the row's own image.
     pub(super) const fn alone(&self, in_flight: usize) -> bool {
         in_flight < self.from_in_flight || self.max_rows == 1
     }
 
-    /// The next step. A group is complete when it is full, when every image in flight waits for it, or when its
-    /// oldest row has waited for `max_delay`.
+    /// The next step. A group is complete when it is full, when every image in flight waits for it, or when
+    /// its oldest row has waited for `max_delay`.
     pub(super) fn next(&self, waiting: usize, oldest_waited: Duration, in_flight: usize) -> Step {
         if waiting == 0 {
-            return Step::Rest;
+            return Step::Idle;
         }
         if self.alone(in_flight) || waiting >= self.max_rows.min(in_flight) {
             return Step::Commit(waiting.min(self.max_rows));
@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn a_row_waits_only_where_others_may_come() {
-        assert_eq!(POLICY.next(0, ms(0), 50), Step::Rest);
+        assert_eq!(POLICY.next(0, ms(0), 50), Step::Idle);
         assert_eq!(POLICY.next(1, ms(0), 5), Step::Commit(1), "few are inside");
         assert_eq!(POLICY.next(6, ms(0), 6), Step::Commit(6), "all of them wait for this commit");
         assert_eq!(POLICY.next(5, ms(3), 6), Step::Wait(ms(7)));
@@ -76,7 +76,7 @@ mod tests {
                     match POLICY.next(waiting, ms(waited), in_flight) {
                         Step::Commit(n) => assert!((1..=waiting.min(POLICY.max_rows)).contains(&n)),
                         Step::Wait(left) => assert!(ms(waited) + left <= POLICY.max_delay && left > ms(0)),
-                        Step::Rest => assert_eq!(waiting, 0),
+                        Step::Idle => assert_eq!(waiting, 0),
                     }
                 }
             }

@@ -1,26 +1,25 @@
-//! Whose job is next: clients by turns, so that one with much work does not delay one with little.
+//! The order of large jobs: clients take turns, so that one with much work does not delay one with little.
 //!
-//! Start-time fair queueing (Goyal, Vin and Cheng, SIGCOMM 1996): a job starts, in virtual time, where the job before it of the same
-//! client ends, but not before now; the one that starts first is next. A client that asks for a hundred times the work waits for
-//! itself.
+//! Start-time fair queueing (Goyal, Vin and Cheng, SIGCOMM 1996). In virtual time, a job starts when the
+//! previous job of its client ends, but not before now. The job with the earliest start is next.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-/// Where a job stands in the queue.
+/// Position of a job in the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
-    /// Virtual time at which it starts.
+    /// Start in virtual time.
     start: u64,
-    /// Of two that start at the same time the older one is first.
+    /// Of two jobs with the same start, the older one is first.
     number: u64,
 }
 
-/// Jobs that wait, of many clients.
+/// The waiting jobs of all clients.
 #[derive(Debug)]
 pub(super) struct Turns<J> {
     waiting: BTreeMap<Place, J>,
-    /// Virtual time at which the last job of a client ends.
+    /// End of each client's last job in virtual time.
     ends: HashMap<Arc<str>, u64>,
     now: u64,
     n_pushed: u64,
@@ -31,7 +30,7 @@ impl<J> Turns<J> {
         Self { waiting: BTreeMap::new(), ends: HashMap::new(), now: 0, n_pushed: 0 }
     }
 
-    /// Adds a job that costs so much work.
+    /// Adds a job of `work` units.
     pub(super) fn push(&mut self, client: &Arc<str>, work: u64, job: J) -> Place {
         let end = self.ends.entry(Arc::clone(client)).or_insert(self.now);
         let start = self.now.max(*end);
@@ -42,21 +41,21 @@ impl<J> Turns<J> {
         place
     }
 
-    /// The job that is next.
+    /// The next job.
     pub(super) fn first(&self) -> Option<&J> {
         self.waiting.first_key_value().map(|(_, job)| job)
     }
 
-    /// Takes the job that is next.
+    /// Takes the next job.
     pub(super) fn pop(&mut self) -> Option<J> {
         let (place, job) = self.waiting.pop_first()?;
         self.now = place.start;
-        // A client that is not ahead of the others begins anew.
+        // A client that is not ahead of the others starts again at the current time.
         self.ends.retain(|_, end| *end > place.start);
         Some(job)
     }
 
-    /// Takes a job out that still waits. Its work stays counted.
+    /// Removes a waiting job; its work still counts for its client.
     pub(super) fn remove(&mut self, place: Place) -> Option<J> {
         self.waiting.remove(&place)
     }
@@ -110,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_out_is_not_served_and_clients_are_forgotten() {
+    fn a_removed_job_does_not_run_and_clients_are_forgotten() {
         let (mut turns, client) = (Turns::new(), Arc::from("a"));
         let places: Vec<Place> = (0..3).map(|n| turns.push(&client, 1, n)).collect();
         assert_eq!(turns.remove(places[1]), Some(1));

@@ -137,12 +137,13 @@ impl Store {
         }
     }
 
+    /// The names are values of the label `pool` of metrics, which dashboards rely on: they keep their older words.
     fn named_pools(&self) -> [(&'static str, &Pool); 4] {
         [
             ("writer", &self.writer.pool),
             ("reader", &self.reader.0),
-            ("annotations", &self.annotations.0),
-            ("replays", &self.replays.0),
+            ("clerk", &self.annotations.0),
+            ("repeater", &self.replays.0),
         ]
     }
 

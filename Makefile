@@ -24,19 +24,19 @@ test: setup test-service test-trainer ## Everything: domain, service, system and
 
 test-service: ## Domain, runtime, service and system tests (no libtorch)
 	$(CARGO) build --release --bins
-	ORT_DYLIB_PATH="$$(scripts/onnxruntime.sh)" CXR_REFERENCE_PYTHON="$$(scripts/reference-venv.sh)" \
-		CXR_SCHEMATHESIS="$$(scripts/schemathesis-venv.sh)" $(CARGO) test --release --no-fail-fast
+	ORT_DYLIB_PATH="$$(scripts/onnxruntime.sh)" CXR_REFERENCE_PYTHON="$$(scripts/venv.sh reference)" \
+		CXR_SCHEMATHESIS="$$(scripts/venv.sh schemathesis)" $(CARGO) test --release --no-fail-fast
 
 test-trainer: ## Trainer tests on phantoms (fetches libtorch, 544 MB, once)
 	$(CARGO) build --release --bins
-	$(TRAINER_ENV) CXR_MLFLOW_PYTHON="$$(scripts/mlflow-venv.sh || true)" \
-		CXR_REFERENCE_PYTHON="$$(scripts/reference-venv.sh)" $(CARGO) test --no-fail-fast $(TRAINER_CARGO)
+	$(TRAINER_ENV) CXR_MLFLOW_PYTHON="$$(scripts/venv.sh mlflow || true)" \
+		CXR_REFERENCE_PYTHON="$$(scripts/venv.sh reference)" $(CARGO) test --no-fail-fast $(TRAINER_CARGO)
 
 test-long: setup ## What takes hours: long faults and load, the trainer on other processors and with other seeds, 10 minutes of fuzzing a target
 	$(CARGO) build --release --bins
 	ORT_DYLIB_PATH="$$(scripts/onnxruntime.sh)" CXR_LONG_TESTS=1 $(CARGO) test --release --no-fail-fast \
 		--test engine --test faults --test ops --test audit
-	$(TRAINER_ENV) CXR_REFERENCE_PYTHON="$$(scripts/reference-venv.sh)" scripts/test-processors.sh
+	$(TRAINER_ENV) CXR_REFERENCE_PYTHON="$$(scripts/venv.sh reference)" scripts/test-processors.sh
 	FUZZ_SECONDS="$(or $(SECONDS),600)" scripts/fuzz.sh
 
 trainer: ## Build target/release/cxr-trainer

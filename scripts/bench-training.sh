@@ -16,7 +16,7 @@ data=$(realpath "${DATA:-$shared/kermany224}")
 weights=$(realpath "${WEIGHTS:-$shared/weights/mobilenetv2-imagenet.safetensors}")
 trainer=${CARGO_TARGET_DIR:-target}/release/cxr-trainer
 [ -x "$trainer" ] || { echo "$trainer: not built; make trainer" >&2; exit 1; }
-python=$(scripts/peer-venv.sh)
+python=$(scripts/venv.sh peer)
 libraries=$(scripts/libtorch.sh)/lib
 export OMP_NUM_THREADS=${THREADS:-2} OMP_WAIT_POLICY=passive
 tmp=$(mktemp -d); trap 'rm -rf "$tmp"' EXIT

@@ -9,7 +9,6 @@ mod overload;
 mod peer;
 mod plot;
 mod postgres;
-mod process;
 mod progress;
 mod rounds;
 mod run;
@@ -32,7 +31,6 @@ pub use summary::{CpuPerRequest, Record};
 use anyhow::{Context, Result};
 use images::Images;
 use overload::Generators;
-use postgres::Postgres;
 use progress::{answer, say};
 use run::SubjectReport;
 use std::path::{Path, PathBuf};
@@ -98,7 +96,7 @@ pub async fn run(args: &Args) -> Result<ExitCode> {
     let subjects = Subject::all(&args.models)?;
     let images = Images::take(args.images, args.seed)?;
     say(format_args!("images: {}", images.description));
-    let postgres = Postgres::start()?;
+    let postgres = postgres::start()?;
     let mut reports = Vec::new();
     for subject in &subjects {
         reports.push(run::measure(args, subject, &images, &postgres).await?);

@@ -177,7 +177,7 @@ fn serve_and_load(
     report: &mut Report,
 ) {
     let database =
-        journal.step("start Postgres", 60, |limit| postgres::Cluster::start(host, &args.postgres, limit));
+        journal.step("start Postgres", 60, |limit| postgres::Database::start(host, &args.postgres, limit));
     let settings = serve::Settings { host, args, bundle, database: database.as_ref() };
     let served = journal.step("serve and prove the provider", 60, |limit| Served::start(&settings, limit));
     match (&served, &database) {

@@ -7,5 +7,4 @@ mod console;
 pub mod device;
 mod generator;
 pub mod gpu_check;
-mod listening;
 pub mod log;

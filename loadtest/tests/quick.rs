@@ -140,12 +140,12 @@ fn wait_until(what: &str, done: impl Fn() -> bool) {
 #[test]
 fn the_peer_is_measured_where_it_is_installed() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let have = Command::new(root.join("scripts/service-peer-venv.sh"))
-        .arg("--have")
+    let have = Command::new(root.join("scripts/venv.sh"))
+        .args(["service-peer", "--have"])
         .output()
         .expect("the script runs");
     if !have.status.success() {
-        println!("skipped: the peer is not installed (scripts/service-peer-venv.sh installs it)");
+        println!("skipped: the peer is not installed (install it with scripts/venv.sh service-peer)");
         return;
     }
     let (records, _) = bench("with-peer", &[]);

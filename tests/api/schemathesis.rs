@@ -13,7 +13,7 @@ const SCOPES: &str = "predict label audit:read monitor:read admin";
 #[tokio::test]
 async fn every_answer_is_one_that_the_description_foretells() {
     let Some(program) = std::env::var_os("CXR_SCHEMATHESIS").filter(|program| !program.is_empty()) else {
-        return skipped("no Schemathesis (set CXR_SCHEMATHESIS to what scripts/schemathesis-venv.sh prints)");
+        return skipped("no Schemathesis (set CXR_SCHEMATHESIS to what scripts/venv.sh schemathesis prints)");
     };
     // It provokes refusals as fast as it can.
     let options = Options::on(&postgres::shared().database()).set("http.refusal_delay_ms", &0);

@@ -24,7 +24,7 @@ async fn a_new_password_is_taken_from_its_file_while_requests_come() {
     let url = cluster.database();
     let database = name(&url).to_owned();
     cluster.psql(&database, "create role site login password 'old' in role cxr_writer, cxr_auditor");
-    cluster.ask_for_passwords();
+    cluster.require_passwords();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("url");
     let write =
@@ -93,7 +93,7 @@ async fn a_wrong_password_is_named_and_not_tried_without_end() {
     let url = cluster.database();
     let database = name(&url).to_owned();
     cluster.psql(&database, "create role site login password 'right' in role cxr_writer, cxr_auditor");
-    cluster.ask_for_passwords();
+    cluster.require_passwords();
     let options = Options::on(&with_password(&cluster, &database, "wrong"));
     let server = options.set("database.acquire_timeout_ms", &1000).start().await;
     let told = server.client.get(format!("{}/readyz", server.base)).send().await.unwrap();

@@ -7,11 +7,11 @@ mod work;
 pub(super) use work::pack;
 pub use work::serve;
 
-use super::process::Process;
 use super::progress::say;
 use super::subject::Subject;
 use crate::generator::{Cpu, Measurement, Traffic, Window};
 use anyhow::{Context, Result, bail};
+use rig::Process;
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -122,8 +122,8 @@ impl Limit {
         self.orders.write_all(b"\n")?;
         let mut line = String::new();
         if self.replies.read_line(&mut line)? == 0 {
-            self.process.check_alive("the limit")?;
-            bail!("the limit ended: {}", self.process.log());
+            self.process.check_alive()?;
+            bail!("the limit ended: {}", self.process.last_lines());
         }
         match serde_json::from_str(&line)? {
             Reply::Failed(why) => bail!("the limit: {why}"),

@@ -7,13 +7,13 @@ pub(super) use rude::Generators;
 
 use super::images::Images;
 use super::interval::Interval;
-use super::postgres::Postgres;
 use super::progress::say;
 use super::server::Server;
 use super::service::{self, Limits, Setting};
 use super::subject::Subject;
 use crate::generator::{Measurement, Traffic, Window};
 use anyhow::Result;
+use rig::Postgres;
 use rude::Rude;
 use serde::Serialize;
 use std::path::Path;
@@ -84,7 +84,8 @@ pub(super) async fn measure(
     }
     let (mut server, _) = service::start(subject, settings, Limits::Default, postgres, images, logs)?;
     server.check("the service").await?;
-    let token = service::token(subject, settings, Limits::Default, postgres, "rude")?;
+    let settings = service::settings(subject, settings, Limits::Default, &postgres.url("postgres"));
+    let token = service::token(&settings, "rude")?;
     let mut found = Vec::new();
     for generator in generators {
         let rude = Rude::prepare(generator, server.target.address(), &token, &images.files[0], logs)?;

@@ -1,15 +1,15 @@
 //! The FastAPI peer as a contestant: the twin of the same graph, at the setting that suits the host best.
 
 use super::images::Images;
-use super::postgres::Postgres;
-use super::process::Process;
+use super::postgres::url_without_host;
 use super::progress::say;
 use super::server::Server;
-use super::service::wait_ready;
+use super::service::START_LIMIT;
 use super::subject::Subject;
 use crate::generator::{Target, Traffic, Window};
 use anyhow::{Context, Result, bail, ensure};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use rig::{Postgres, Process};
 use serde::Serialize;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -79,7 +79,7 @@ pub(super) struct Peer {
 impl Peer {
     /// Installs the interpreter where it is missing, makes the twin and the database.
     pub(super) fn prepare(subject: &Subject, postgres: &Postgres, work: &Path) -> Result<Self> {
-        let python = run(&mut Command::new("scripts/service-peer-venv.sh"))
+        let python = run(Command::new("scripts/venv.sh").arg("service-peer"))
             .context("add --without-peer to go on without it")?;
         let twin = std::path::absolute(work.join(format!("{}-twin.onnx", subject.model)))?;
         let said =
@@ -87,12 +87,11 @@ impl Peer {
         say(format_args!("the peer's twin, {said}"));
         let database = format!("peer_{}_{}", subject.model, subject.precision)
             .replace(|c: char| !c.is_alphanumeric(), "_");
-        postgres.create(&database)?;
         Ok(Self {
             python: python.into(),
             twin,
             clahe: subject.clahe,
-            database_url: postgres.url_without_host(&database),
+            database_url: url_without_host(&postgres.create(&database)?),
             token: token()?,
             postgres: postgres.id()?,
         })
@@ -114,7 +113,7 @@ impl Peer {
             .env("DATABASE_URL", &self.database_url)
             .env("JWT_SECRET", SECRET);
         let mut process = Process::start(command, &logs.join("peer.log"))?;
-        wait_ready(&mut process, address, "/healthz", "the peer")?;
+        rig::service::wait_ready(&mut process, address, "/healthz", START_LIMIT)?;
         let target = Target::new(address, "/v1/predict", &self.token, images.forms())?;
         let mut server = Server { process, target: Rc::new(target), postgres: self.postgres };
         server.check("the peer").await?;

@@ -3,11 +3,12 @@
 use super::interval::median;
 use super::limit::Limit;
 use super::load::Load;
-use super::postgres::Postgres;
+use super::postgres::commit_ms;
 use super::progress::say;
 use super::server::Server;
 use crate::generator::{Measurement, Traffic, Window};
 use anyhow::Result;
+use rig::Postgres;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -71,16 +72,16 @@ impl Field {
                 None => return Ok(None),
             },
         };
-        server.process.wake()?;
+        server.process.resume()?;
         let found = server.measure(traffic, window).await;
-        server.process.rest()?;
+        server.process.pause()?;
         found.map(Some)
     }
 
     /// Lets all stand still.
-    pub(super) fn rest(&self) -> Result<()> {
-        self.service.process.rest()?;
-        self.peer.as_ref().map_or(Ok(()), |peer| peer.process.rest())
+    pub(super) fn pause(&self) -> Result<()> {
+        self.service.process.pause()?;
+        self.peer.as_ref().map_or(Ok(()), |peer| peer.process.pause())
     }
 }
 
@@ -165,9 +166,9 @@ pub(super) async fn play(
     let mut points: Vec<Point> = plan.loads.iter().map(point).collect();
     let mut commits_ms = Vec::new();
     let mut order = field.contestants();
-    field.rest()?;
+    field.pause()?;
     for round in 0..plan.rounds {
-        commits_ms.push(median(&postgres.commit_ms(COMMITS)?));
+        commits_ms.push(median(&commit_ms(postgres, COMMITS)?));
         for point in &mut points {
             let mut found = BTreeMap::new();
             for who in &order {

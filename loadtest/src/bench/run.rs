@@ -7,7 +7,6 @@ use super::limit::{Cell, Limit, LimitCell, pack};
 use super::load::Load;
 use super::overload::{self, Overload};
 use super::peer::{Peer, PeerCell, PeerSetting};
-use super::postgres::Postgres;
 use super::progress::say;
 use super::rounds::{Contestant, Field, Plan, Point, play};
 use super::server::Server;
@@ -17,6 +16,7 @@ use super::subject::Subject;
 use super::summary::{Figures, Record, records};
 use crate::generator::{Traffic, Window};
 use anyhow::Result;
+use rig::Postgres;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 

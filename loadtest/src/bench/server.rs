@@ -1,9 +1,9 @@
 //! A contestant that answers over HTTP: its process, its address, and its share of the bill.
 
 use super::accounting::{cpu_seconds, host_busy_seconds, peak_resident_bytes, resident_bytes};
-use super::process::Process;
 use crate::generator::{Cpu, Measurement, Target, Traffic, Window, put};
 use anyhow::{Result, ensure};
+use rig::Process;
 use std::rc::Rc;
 
 /// A server that runs.
@@ -20,7 +20,7 @@ impl Server {
     pub(super) async fn check(&mut self, name: &str) -> Result<()> {
         let target = Rc::clone(&self.target);
         let asked = tokio::task::LocalSet::new().run_until(async move { target.ask_once().await }).await;
-        self.process.check_alive(name)?;
+        self.process.check_alive()?;
         let (status, text) = asked?;
         ensure!(status == 200, "{name} answers {status} to an image: {text}");
         Ok(())
@@ -40,7 +40,7 @@ impl Server {
         };
         let mut found = put(Rc::clone(&self.target), traffic, window, begin, end).await?;
         found.resident_bytes = self.resident_bytes()?;
-        self.process.check_alive("the server")?;
+        self.process.check_alive()?;
         Ok(found)
     }
 

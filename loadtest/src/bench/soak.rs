@@ -26,7 +26,7 @@ const STEP_S: f64 = 5.0;
 
 /// Keeps `clients` asking for so many minutes.
 pub(super) async fn soak(server: &mut Server, clients: usize, minutes: f64) -> Result<Soak> {
-    server.process.wake()?;
+    server.process.resume()?;
     let n = (minutes * 60.0 / STEP_S).ceil().max(2.0) as usize;
     let mut samples = Vec::with_capacity(n);
     for step in 0..n {
@@ -42,7 +42,7 @@ pub(super) async fn soak(server: &mut Server, clients: usize, minutes: f64) -> R
             ));
         }
     }
-    server.process.rest()?;
+    server.process.pause()?;
     Ok(Soak {
         minutes,
         first_mb: samples[0].1,

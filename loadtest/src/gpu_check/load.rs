@@ -58,7 +58,7 @@ pub(super) fn closed_loop(
         |file: &PathBuf| std::fs::read(file).with_context(|| format!("{}: cannot be read", file.display()));
     let images = files.iter().take(N_IMAGES).map(|file| read(file).map(Bytes::from));
     let images = images.collect::<Result<Vec<Bytes>>>()?;
-    let target = Target::new(server.address()?, "/v1/predictions", &server.token, forms(&images))?;
+    let target = Target::new(server.address, "/v1/predictions", &server.token, forms(&images))?;
     let target = Rc::new(target);
     let seconds = seconds.min(limit.as_secs_f64() / clients.len().max(1) as f64);
     let window = Window { warm_s: WARM_UP_S, seconds };

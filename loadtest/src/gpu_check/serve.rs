@@ -4,7 +4,7 @@ use super::Args;
 use super::dataset::Subset;
 use super::inputs::Host;
 use super::load::{self, Loads};
-use super::postgres::Cluster;
+use super::postgres::Database;
 use super::program::Program;
 use super::server::Server;
 use crate::device::ProviderName;
@@ -26,7 +26,7 @@ pub(super) struct Settings<'a> {
     pub(super) host: &'a Host,
     pub(super) args: &'a Args,
     pub(super) bundle: &'a Path,
-    pub(super) database: Option<&'a Cluster<'a>>,
+    pub(super) database: Option<&'a Database>,
 }
 
 impl Settings<'_> {
@@ -36,21 +36,15 @@ impl Settings<'_> {
         let n_clients = self.args.clients.iter().copied().max().unwrap_or(1);
         // A GPU is fed by one session; on a CPU every core has its own.
         let sessions = if self.host.device == ProviderName::Cuda { 1 } else { threads };
-        let url = self.database.map_or(NO_DATABASE, |cluster| &cluster.url);
-        let keys = [
-            ("HTTP__BIND", "127.0.0.1:0".to_owned()),
-            ("TELEMETRY__LOG_FORMAT", "json".to_owned()),
-            ("DATABASE__URL", url.to_owned()),
-            ("MODEL__BUNDLE", self.bundle.display().to_string()),
-            ("MODEL__PROVIDER", provider.to_owned()),
-            ("MODEL__DEVICE_ID", device_id.to_string()),
-            ("MODEL__SESSIONS", sessions.to_string()),
-            ("LIMITS__MAX_IN_FLIGHT", (2 * n_clients).to_string()),
-            ("LIMITS__DECODE_THREADS", threads.to_string()),
-        ];
-        let program = program.env_remove("CXR_CONFIG_DIR").env("CXR_PROFILE", "development");
-        keys.into_iter()
-            .fold(program, |program, (key, value)| program.env(&format!("CXR_SERVICE__{key}"), value))
+        let url = self.database.map_or(NO_DATABASE, |database| &database.url);
+        let settings = rig::Settings::development(url)
+            .set("model.bundle", &self.bundle.display())
+            .set("model.provider", &provider)
+            .set("model.device_id", &device_id)
+            .set("model.sessions", &sessions)
+            .set("limits.max_in_flight", &(2 * n_clients))
+            .set("limits.decode_threads", &threads);
+        program.settings(&settings)
     }
 }
 
@@ -103,7 +97,7 @@ impl Served {
             settings.configure(Program::new(host, &host.service, limit), device).arg("migrate").run()?;
         }
         let started = Instant::now();
-        let server = Server::start(settings, device, "service", limit)?;
+        let mut server = Server::start(settings, device, "service", limit)?;
         let listening_ms = started.elapsed().as_secs_f64() * 1e3;
         if settings.database.is_some() {
             server.wait_ready(limit.saturating_sub(started.elapsed()))?;

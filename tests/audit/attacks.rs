@@ -1,23 +1,23 @@
-//! Attacks by whoever has the database: a superuser who switches triggers off. Each is done at fifty random places of a log whose
-//! checkpoints were anchored; the verifier has only the export, the anchor and the public key, and must find all of them, with the first
-//! bad place. Most are done to the export itself (`forgery.rs`); at some places they are done to a copy of the database, whose export must
-//! be the forged one to the byte.
+//! Attacks by a superuser of the database, who disables triggers. Each is made at 50 random leaf indices of a log with anchored
+//! checkpoints. The verifier, with only the export, the anchor and the public key, must find all of them and the first bad leaf.
+//! Most change the export directly (`forgery.rs`); some change a copy of the database, whose export must then equal the forged
+//! export byte for byte.
 
-use crate::deeds::{
+use crate::forgery::{self, Signs};
+use crate::log::{export, sequenced, verify};
+use crate::tampering::{
     close_gap, closed_gap, cut, cut_off, delete_leaf, delete_row, deleted_leaf, deleted_row, exchange,
     exchanged, insert, inserted, rewrite, rewrite_one, rewritten, rewritten_one, roll_back,
 };
-use crate::forgery::{self, Signs};
-use crate::log::{export, sequenced, verify};
 use crate::target::{ROWS, Target, findings, random};
 use system_tests::server::Options;
 use system_tests::{images, postgres};
 
 const PLACES: u64 = 50;
-/// Of these, places at which the attack is done to a database as well: that takes a second.
+/// How many of these attacks are also made on a database, which takes a second each.
 const COPIES: u64 = 2;
 
-/// What is done at a place: to the log, and with these statements to its database.
+/// An attack at a leaf index: on the parsed log, and as SQL on its database.
 struct Attack {
     what: &'static str,
     forge: fn(&mut forgery::Log, u64),
@@ -25,22 +25,22 @@ struct Attack {
     shows: Shows,
 }
 
-/// Where it must show.
+/// The leaves that the verifier must report.
 #[derive(Clone, Copy)]
 enum Shows {
-    /// The row itself shows it: its place and no other.
+    /// Exactly the attacked leaf: the row itself is wrong.
     There,
-    /// Its place shows it; the leaves before it are in doubt back to the head below, no further.
+    /// The attacked leaf, and possibly the leaves before it back to the checkpoint below.
     ThereAndOn,
-    /// Between the signed heads around it: nothing tells it more exactly.
+    /// All leaves between the checkpoints around it: the location cannot be determined more exactly.
     BetweenHeads,
-    /// The same, and a leaf is missing: under the last head it may as well be the last one.
+    /// The same with a missing leaf, which under the last checkpoint may also be the last leaf.
     BetweenHeadsOneLess,
-    /// From the signed head below it to the anchored one above: the database's own are forged.
+    /// From the checkpoint below to the anchored one above: the checkpoints in the database are forged.
     UpToTheAnchor,
-    /// The same, where forged heads have the log's own signature: they push the beginning up, never the end.
+    /// The same with valid signatures on the forged checkpoints, which can move the start up, but not the end.
     UpToTheAnchorAtLeast,
-    /// From its place to the end; no head covers the leaves since the one below.
+    /// From the attacked leaf to the end; possibly also the leaves since the checkpoint below.
     ToTheEnd,
 }
 
@@ -115,17 +115,17 @@ const ATTACKS: [Attack; 10] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_attack_on_the_database_is_found_with_its_first_place() {
+async fn every_attack_on_the_database_is_found_with_its_first_bad_leaf() {
     let target = Target::fill().await;
     assert_eq!(target.findings(&target.log.export()), []);
     std::thread::scope(|scope| {
-        // One after the other would wait for Postgres or for the verifier, by turns.
+        // Two threads: one would wait for Postgres and for the verifier in turn.
         let workers: Vec<_> = (0..2)
             .map(|half| {
                 let target = &target;
                 scope.spawn(move || {
                     for attack in ATTACKS.iter().skip(half).step_by(2) {
-                        attacked_everywhere(target, attack);
+                        attack_everywhere(target, attack);
                     }
                 })
             })
@@ -136,7 +136,7 @@ async fn every_attack_on_the_database_is_found_with_its_first_place() {
     });
 }
 
-fn attacked_everywhere(target: &Target, attack: &Attack) {
+fn attack_everywhere(target: &Target, attack: &Attack) {
     for n in 0..PLACES {
         let place = random(ROWS - 1);
         let mut forged = target.log.clone();
@@ -150,9 +150,9 @@ fn attacked_everywhere(target: &Target, attack: &Attack) {
     }
 }
 
-/// Two checkpoints change places, note and root.
+/// Two checkpoints swap their notes and roots.
 #[tokio::test(flavor = "multi_thread")]
-async fn exchanged_checkpoints_are_found_where_the_first_of_them_stands() {
+async fn swapped_checkpoints_are_found_at_the_first_of_them() {
     let target = Target::fill().await;
     let sizes: Vec<u64> = target.log.heads.keys().copied().collect();
     for n in 0..PLACES {
@@ -175,9 +175,9 @@ async fn exchanged_checkpoints_are_found_where_the_first_of_them_stands() {
     }
 }
 
-/// Whoever has the log's key can make everything fit but the anchor.
+/// An attacker with the log's key can make everything consistent except the anchor.
 #[tokio::test(flavor = "multi_thread")]
-async fn only_the_anchor_tells_a_log_that_goes_on_from_an_old_backup_with_the_right_key() {
+async fn only_the_anchor_detects_a_log_that_continues_from_an_old_backup_with_the_right_key() {
     let target = Target::fill().await;
     for _ in 0..PLACES {
         let place = random(ROWS - 1);
@@ -189,7 +189,7 @@ async fn only_the_anchor_tells_a_log_that_goes_on_from_an_old_backup_with_the_ri
         Shows::UpToTheAnchorAtLeast.check(&target, place, &target.findings(&forged), "a roll-back");
     }
 
-    // As it happens: a service without an anchor, which has no way to know.
+    // A service without an anchor cannot detect it.
     let cluster = postgres::shared();
     let place = target.head_before(random(ROWS - 1));
     let copy = cluster.copy(&target.database);

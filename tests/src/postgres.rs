@@ -144,7 +144,7 @@ impl Cluster {
     }
 
     /// Starts it again, whether or not it still runs.
-    pub fn restart_whatever_runs(&self) {
+    pub fn restart_forcibly(&self) {
         if self.postgres.id().is_ok_and(|pid| Path::new(&format!("/proc/{pid}")).exists()) {
             self.crash();
         }

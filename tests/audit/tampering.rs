@@ -1,4 +1,4 @@
-//! What attackers do, each twice: to an export, and with statements to the database.
+//! The attacks, each in two forms: a change of the parsed export, and SQL on the database.
 
 use crate::forgery::{Log, Signs};
 use crate::target::{ROWS, Target};
@@ -9,7 +9,7 @@ pub(crate) fn row_at(place: u64) -> String {
     format!("(select prediction_id from audit_leaves where leaf_index = {place})")
 }
 
-/// Moves the leaves from a place on by a step.
+/// SQL that moves the leaves from an index on by `by`.
 fn shift(from: u64, by: i64) -> String {
     format!(
         "update audit_leaves set leaf_index = leaf_index + 100000 where leaf_index >= {from}; \
@@ -42,14 +42,14 @@ pub(crate) fn closed_gap(target: &Target, place: u64) -> String {
     format!("{}; {}", deleted_leaf(target, place), shift(place + 1, -1))
 }
 
-/// A row that looks like another, under an id of its own.
+/// A copy of a row with another id.
 fn under_another_id(row: &str) -> String {
     let id = serde_json::from_str::<serde_json::Value>(row).unwrap()["id"].as_str().unwrap().to_owned();
     let forged = format!("{}{}", &id[..35], if id.ends_with('0') { '1' } else { '0' });
     row.replace(&id, &forged)
 }
 
-/// With the leaf that it should have.
+/// Inserts a forged row with a matching leaf.
 pub(crate) fn insert(log: &mut Log, place: u64) {
     let mut forged = log.leaves[place as usize].clone();
     forged.rewrite(under_another_id);
@@ -61,7 +61,7 @@ pub(crate) fn inserted(target: &Target, place: u64) -> String {
     format!("{}; {}", shift(place, 1), add(target, place, place))
 }
 
-/// The copy of a row and its leaf, at a place that is free.
+/// SQL that adds the copy of a row and its leaf at a free index.
 pub(crate) fn add(target: &Target, row: u64, place: u64) -> String {
     let original = &target.log.leaves[row as usize];
     let mut forged = original.clone();
@@ -75,7 +75,7 @@ pub(crate) fn add(target: &Target, row: u64, place: u64) -> String {
     )
 }
 
-/// The copy of a row, and no leaf.
+/// SQL that adds the copy of a row without a leaf.
 pub(crate) fn add_row(target: &Target, row: u64) -> String {
     let original = &target.log.leaves[row as usize];
     let mut forged = original.clone();
@@ -87,7 +87,7 @@ pub(crate) fn add_row(target: &Target, row: u64) -> String {
     )
 }
 
-/// Which leaf changes places with the one at `place`: a later one.
+/// The leaf that is swapped with the one at `place`: a later one.
 fn other(place: u64) -> u64 {
     place + 1 + (place * 7 + 3) % (ROWS - 1 - place)
 }
@@ -121,16 +121,16 @@ pub(crate) fn cut_off(_: &Target, place: u64) -> String {
     )
 }
 
-/// Somebody else has sent the image.
-fn by_nobody(row: &str) -> String {
+/// Changes the actor of a row.
+fn change_actor(row: &str) -> String {
     let forged = row.replace("\"actor\":\"tester\"", "\"actor\":\"nobody\"");
     assert_ne!(row, forged);
     forged
 }
 
-/// The row and its leaf; the checkpoints stay.
+/// Changes a row and its leaf, but no checkpoint.
 pub(crate) fn rewrite_one(log: &mut Log, place: u64) {
-    log.leaves[place as usize].rewrite(by_nobody);
+    log.leaves[place as usize].rewrite(change_actor);
 }
 
 pub(crate) fn rewritten_one(target: &Target, place: u64) -> String {
@@ -146,10 +146,10 @@ pub(crate) fn rewritten_one(target: &Target, place: u64) -> String {
     )
 }
 
-/// Every row from a place to the end, its leaf, the hashes above it and the roots: everything fits again.
+/// Changes every row from an index on, with leaves, tree hashes and roots, so that everything is consistent again.
 pub(crate) fn rewrite(log: &mut Log, place: u64, signs: Signs) {
     for leaf in &mut log.leaves[place as usize..] {
-        leaf.rewrite(by_nobody);
+        leaf.rewrite(change_actor);
     }
     log.sign_again(place, signs);
 }
@@ -183,7 +183,7 @@ pub(crate) fn rewritten(target: &Target, place: u64, signs: Signs) -> String {
     statements
 }
 
-/// A backup of that size is restored, and the log goes on from it with other rows and its own key.
+/// Restores a backup of that size and continues with other rows, signed with the log's own key.
 pub(crate) fn roll_back(log: &mut Log, place: u64) {
     let place = log.heads.range(..=place).next_back().map_or(0, |(size, _)| *size);
     for leaf in &mut log.leaves[place as usize..] {

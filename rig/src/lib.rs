@@ -1,4 +1,5 @@
-//! Starts, watches and stops the programs that tests and measurements need: a private Postgres and `cxr-service`.
+//! Starts, watches and stops the programs that tests and measurements need: a private Postgres and
+//! `cxr-service`.
 
 mod guard;
 pub mod postgres;

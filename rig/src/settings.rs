@@ -6,7 +6,8 @@ use std::fmt::Display;
 use std::path::Path;
 use std::process::Command;
 
-/// Environment variables of a service. Configuration that the caller's own environment holds is not passed on.
+/// Environment variables of a service. Configuration that the caller's own environment holds is not passed
+/// on.
 #[derive(Debug, Clone)]
 pub struct Settings(BTreeMap<OsString, OsString>);
 

@@ -1,4 +1,5 @@
-//! Bad input over HTTP: every refusal and rejection has its status and code; what was admitted also has an audit row.
+//! Bad input over HTTP: every refusal and rejection has its status and code; what was admitted also has an
+//! audit row.
 
 use reqwest::multipart::{Form, Part};
 use std::io::{Read, Write};
@@ -171,7 +172,8 @@ async fn a_body_that_is_too_large_gets_413_at_once_and_its_client_can_read_the_a
         stream.write_all(declared.as_bytes()).unwrap();
         let early = answer(&mut stream);
         assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
-        // A client that reads only after it has sent everything also gets the answer: the connection is not reset.
+        // A client that reads only after it has sent everything also gets the answer: the connection is not
+        // reset.
         let mut stream = TcpStream::connect(&address).unwrap();
         stream.write_all(declared.as_bytes()).unwrap();
         let block = vec![0x55; 1_000_000];

@@ -299,7 +299,8 @@ async fn the_api_browser_has_a_content_security_policy_and_cannot_be_framed() {
     }
     assert_eq!(page.headers()["x-frame-options"], "DENY");
     let html = page.text().await.unwrap();
-    // The policy allows exactly what the page needs: scripts and styles in files of this service, none inline.
+    // The policy allows exactly what the page needs: scripts and styles in files of this service, none
+    // inline.
     assert!(
         !html.contains("<style") && !html.contains(" onload=") && !html.contains("javascript:"),
         "{html}"

@@ -1,5 +1,5 @@
-//! More connections than connection slots, and unread answers to clients without a token: authenticated clients are served and
-//! memory stays bounded.
+//! More connections than connection slots, and unread answers to clients without a token: authenticated
+//! clients are served and memory stays bounded.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

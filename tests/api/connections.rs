@@ -1,4 +1,5 @@
-//! Bad connections: slow, idle, with too large a head, or not reading. Each is closed, and other clients are answered meanwhile.
+//! Bad connections: slow, idle, with too large a head, or not reading. Each is closed, and other clients are
+//! answered meanwhile.
 
 use std::time::{Duration, Instant};
 use system_tests::http2::Http2;

@@ -1,4 +1,5 @@
-//! Intended use: an image outside of it is referred without a class, and one whose age or view is unknown requires review.
+//! Intended use: an image outside of it is referred without a class, and one whose age or view is unknown
+//! requires review.
 
 use reqwest::Response;
 use serde_json::{Value, json};

@@ -1,4 +1,5 @@
-//! Streaming the whole log: memory stays bounded even for a slow reader, and predictions are answered meanwhile.
+//! Streaming the whole log: memory stays bounded even for a slow reader, and predictions are answered
+//! meanwhile.
 
 use std::time::{Duration, Instant};
 use system_tests::server::{Options, Server};

@@ -1,4 +1,5 @@
-//! Heatmaps on one scale: a clear negative stays dark, the picture has a legend, and a bundle without a scale gives no heatmap.
+//! Heatmaps on one scale: a clear negative stays dark, the picture has a legend, and a bundle without a scale
+//! gives no heatmap.
 
 use base64::Engine as _;
 use png::Decoder;

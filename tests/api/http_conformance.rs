@@ -73,7 +73,8 @@ async fn an_invalid_preface_closes_the_connection() {
     }
 }
 
-/// After ALPN has chosen `h2`, bytes of HTTP/1 are an invalid preface (RFC 9113, 3.4), which gets no HTTP/1 answer.
+/// After ALPN has chosen `h2`, bytes of HTTP/1 are an invalid preface (RFC 9113, 3.4), which gets no HTTP/1
+/// answer.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_invalid_preface_after_tls_agreed_on_http_2_is_not_answered_in_http_1() {
     let folder = tempfile::tempdir().unwrap();

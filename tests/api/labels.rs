@@ -1,4 +1,5 @@
-//! Labels: a repeated label is stored once, a contradicted one is kept as history, and labelled images leave the worklist.
+//! Labels: a repeated label is stored once, a contradicted one is kept as history, and labelled images leave
+//! the worklist.
 
 use serde_json::{Value, json};
 use system_tests::server::{Options, Server, problem};

@@ -1,4 +1,5 @@
-//! Memory and file descriptors: the service admits no more than they allow, and reports at start if they are too few.
+//! Memory and file descriptors: the service admits no more than they allow, and reports at start if they are
+//! too few.
 
 use system_tests::server::Options;
 use system_tests::{images, postgres, tokens};

@@ -1,4 +1,5 @@
-//! Forms that would be expensive to search: an endless part header, text before the first part, many small pieces.
+//! Forms that would be expensive to search: an endless part header, text before the first part, many small
+//! pieces.
 
 use std::time::{Duration, Instant};
 use system_tests::server::Server;

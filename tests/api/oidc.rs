@@ -1,4 +1,5 @@
-//! Tokens of a real OpenID provider: its keys are fetched, rotate under load, and stay cached while it is down.
+//! Tokens of a real OpenID provider: its keys are fetched, rotate under load, and stay cached while it is
+//! down.
 
 use serde_json::Value;
 use std::io::{BufRead, BufReader};

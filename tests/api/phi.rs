@@ -63,7 +63,8 @@ fn png_with_texts() -> Vec<u8> {
     [head, &text, &international, &compressed, &both, &exif, rest, NAME.as_bytes()].concat()
 }
 
-/// The phantom with a comment and segments of EXIF, XMP and IPTC after its first marker, and more data after its end.
+/// The phantom with a comment and segments of EXIF, XMP and IPTC after its first marker, and more data after
+/// its end.
 fn jpeg_with_texts() -> Vec<u8> {
     let jpeg = images::jpeg(3, true);
     let segment = |marker: u8, data: &[u8]| {

@@ -1,5 +1,5 @@
-//! The interface against its OpenAPI document: Schemathesis sends valid and invalid requests, and every answer must be documented
-//! and must not be a server error.
+//! The interface against its OpenAPI document: Schemathesis sends valid and invalid requests, and every
+//! answer must be documented and must not be a server error.
 
 use serde_json::Value;
 use std::process::Command;

@@ -1,7 +1,7 @@
-//! Attacks by a superuser of the database, who disables triggers. Each is made at 50 random leaf indices of a log with anchored
-//! checkpoints. The verifier, with only the export, the anchor and the public key, must find all of them and the first bad leaf.
-//! Most change the export directly (`forgery.rs`); some change a copy of the database, whose export must then equal the forged
-//! export byte for byte.
+//! Attacks by a superuser of the database, who disables triggers. Each is made at 50 random leaf indices of a
+//! log with anchored checkpoints. The verifier, with only the export, the anchor and the public key, must
+//! find all of them and the first bad leaf. Most change the export directly (`forgery.rs`); some change a
+//! copy of the database, whose export must then equal the forged export byte for byte.
 
 use crate::forgery::{self, Signs};
 use crate::log::{export, sequenced, verify};
@@ -38,7 +38,8 @@ enum Shows {
     BetweenHeadsOneLess,
     /// From the checkpoint below to the anchored one above: the checkpoints in the database are forged.
     UpToTheAnchor,
-    /// The same with valid signatures on the forged checkpoints, which can move the start up, but not the end.
+    /// The same with valid signatures on the forged checkpoints, which can move the start up, but not the
+    /// end.
     UpToTheAnchorAtLeast,
     /// From the attacked leaf to the end; possibly also the leaves since the checkpoint below.
     ToTheEnd,

@@ -1,4 +1,5 @@
-//! Attacks with access to the database but not to the service's keys: rows and leaves that the service did not write.
+//! Attacks with access to the database but not to the service's keys: rows and leaves that the service did
+//! not write.
 
 use crate::log::{anchored, export, number, sequenced, verify};
 use serde_json::Value;

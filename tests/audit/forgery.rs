@@ -1,5 +1,5 @@
-//! A parsed export that can be changed and written again: the effect of an attack without a database. `attacks.rs` makes the same
-//! attacks on databases and compares the exports.
+//! A parsed export that can be changed and written again: the effect of an attack without a database.
+//! `attacks.rs` makes the same attacks on databases and compares the exports.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

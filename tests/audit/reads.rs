@@ -1,4 +1,5 @@
-//! Every read of the log is recorded: through the API with its actor, from the command line with the database user.
+//! Every read of the log is recorded: through the API with its actor, from the command line with the database
+//! user.
 
 use crate::log::{ask, number, sequenced};
 use serde_json::{Value, json};

@@ -1,6 +1,6 @@
 //! Retention: which months are dropped, which are not, and what remains of a dropped month.
 
-use crate::log::{PUBLIC_KEY, anchored, export, leaves_wait, number, sequenced, verify};
+use crate::log::{PUBLIC_KEY, anchored, export, insert_pending_leaves, number, sequenced, verify};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ fn long_ago(url: &str, name: &str, month: &str, n: u32) {
              's', 4, 'rejected', 'blank', sha256('x'), 1, '{{}}' from generate_series(1, {n}) n; {}",
         bound(0),
         bound(1),
-        leaves_wait(&format!("select id from {name}"))
+        insert_pending_leaves(&format!("select id from {name}"))
     );
     postgres::psql(url, &statements).unwrap();
 }

@@ -82,8 +82,8 @@ async fn no_role_can_change_written_rows() {
     assert_eq!(number(&as_user(&url, "monitor"), "select sum(n) from prediction_counts"), 1);
 }
 
-/// Tables and views, and what writer, auditor, monitor and backup may do there: select, insert, update, delete, truncate. One
-/// month stands for all.
+/// Tables and views, and what writer, auditor, monitor and backup may do there: select, insert, update,
+/// delete, truncate. One month stands for all.
 const RIGHTS: [(&str, [&str; 4]); 15] = [
     ("_sqlx_migrations", ["s", "s", "s", "s"]),
     ("audit_checkpoints", ["si", "s", "", "s"]),

@@ -1,6 +1,6 @@
 //! Leadership: the leader dies, stalls, or finds a database in an older state.
 
-use crate::log::{anchored, export, leaves_wait, number, sequenced, verify};
+use crate::log::{anchored, export, insert_pending_leaves, number, sequenced, verify};
 use std::time::{Duration, Instant};
 use system_tests::server::{Options, Server};
 use system_tests::{images, postgres};
@@ -109,7 +109,7 @@ async fn at_500_rows_per_second_leaves_are_sequenced_within_a_second() {
         from generate_series(1, 12)";
     let leaves = format!(
         "{}; commit; perform pg_sleep(greatest(0, extract(epoch from begun + n * interval '20 ms' - clock_timestamp())))",
-        leaves_wait(ids)
+        insert_pending_leaves(ids)
     );
     let filled = format!(
         "do $$ declare begun timestamptz := clock_timestamp(); begin for n in 1 .. {} loop {leaves}; end loop; end $$",

@@ -146,7 +146,8 @@ pub(crate) fn rewritten_one(target: &Target, place: u64) -> String {
     )
 }
 
-/// Changes every row from an index on, with leaves, tree hashes and roots, so that everything is consistent again.
+/// Changes every row from an index on, with leaves, tree hashes and roots, so that everything is consistent
+/// again.
 pub(crate) fn rewrite(log: &mut Log, place: u64, signs: Signs) {
     for leaf in &mut log.leaves[place as usize..] {
         leaf.rewrite(change_actor);

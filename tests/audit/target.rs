@@ -1,4 +1,5 @@
-//! The target of the attacks: a log of many rows under several anchored checkpoints, and the verifier's findings about it.
+//! The target of the attacks: a log of many rows under several anchored checkpoints, and the verifier's
+//! findings about it.
 
 use crate::forgery;
 use crate::log::{anchored, export, sequenced, verify};
@@ -9,8 +10,8 @@ use system_tests::server::{Options, Server};
 use system_tests::{images, postgres, tokens};
 
 pub(crate) const ROWS: u64 = 54;
-/// Rows that are predictions and have every column but `reason` and `age_years` (the site states the ages); the others are
-/// rejections.
+/// Rows that are predictions and have every column but `reason` and `age_years` (the site states the ages);
+/// the others are rejections.
 pub(crate) const PREDICTED: u64 = 46;
 
 /// A log of [`ROWS`] rows under several anchored checkpoints, in a database without connections.

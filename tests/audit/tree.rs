@@ -1,7 +1,7 @@
-//! Receipts, proofs and checkpoints. Proofs are checked with another implementation and the definition of a leaf, not with the
-//! service's code.
+//! Receipts, proofs and checkpoints. Proofs are checked with another implementation and the definition of a
+//! leaf, not with the service's code.
 
-use crate::log::{PUBLIC_KEY, anchored, ask, export, leaves_wait, number, sequenced, verify};
+use crate::log::{PUBLIC_KEY, anchored, ask, export, insert_pending_leaves, number, sequenced, verify};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::io::Write;
@@ -49,7 +49,8 @@ fn another_program_agrees(proofs: &[Value]) {
     }
 }
 
-/// Checks a line of an export: the leaf's entry is the id (16 bytes) and the SHA-256 of the row's bytes in the line.
+/// Checks a line of an export: the leaf's entry is the id (16 bytes) and the SHA-256 of the row's bytes in
+/// the line.
 fn has_the_leaf_of_its_bytes(line: &str) {
     let (_, row) = line.split_once("\"row\":").unwrap();
     let value: Value = serde_json::from_str(line).unwrap();
@@ -175,7 +176,7 @@ async fn a_row_whose_transaction_commits_late_is_sequenced_once() {
     // A row of another replica whose transaction stalls before its commit; its id is older than all others.
     let late = std::thread::spawn({
         let url = url.clone();
-        let leaf = leaves_wait("select '00000000-0000-7000-8000-000000000001'::uuid");
+        let leaf = insert_pending_leaves("select '00000000-0000-7000-8000-000000000001'::uuid");
         move || postgres::psql(&url, &format!("begin; {leaf}; select pg_sleep(2); commit")).unwrap()
     });
     tokio::time::sleep(Duration::from_millis(300)).await;

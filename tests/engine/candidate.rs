@@ -30,8 +30,8 @@ async fn a_candidate_is_logged_beside_the_answer_and_never_answers() {
         assert!(start.elapsed() < Duration::from_secs(20), "{}", server.log());
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    // The network and calibration are the same: the probability has the same bits, and only the decision differs. Referrals
-    // stay referrals.
+    // The network and calibration are the same: the probability has the same bits, and only the decision
+    // differs. Referrals stay referrals.
     let compared = "select count(*) from predictions p join shadow_predictions s on s.prediction_id = p.id
         where s.probability = p.probability and s.answered_decision = p.decision 
         and s.decision = case p.decision when 'refer' then 'refer' else 'positive' end

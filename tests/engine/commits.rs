@@ -1,4 +1,5 @@
-//! Rows that share a transaction: fewer commits than rows, every answer has its row, and a row that fails does not fail others.
+//! Rows that share a transaction: fewer commits than rows, every answer has its row, and a row that fails
+//! does not fail others.
 
 use crate::load::Load;
 use std::time::Duration;

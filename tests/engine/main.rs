@@ -1,4 +1,5 @@
-//! The inference engine in a running service: deadlines, disconnects, overload, shared commits, reloads, a candidate.
+//! The inference engine in a running service: deadlines, disconnects, overload, shared commits, reloads, a
+//! candidate.
 
 mod candidate;
 mod commits;

@@ -9,7 +9,8 @@ use system_tests::server::Options;
 #[tokio::test(flavor = "multi_thread")]
 async fn postgres_crashes_and_starts_again() {
     let _host = HOST.read().await;
-    // The cluster is durable, but the database turns `synchronous_commit` off: the service must turn it on itself.
+    // The cluster is durable, but the database turns `synchronous_commit` off: the service must turn it on
+    // itself.
     let cluster = Cluster::durable(&[]);
     let url = cluster.database();
     cluster.psql("postgres", &format!("alter database {} set synchronous_commit = off", name(&url)));

@@ -1,4 +1,5 @@
-//! The disk of Postgres is full: for tables, so that statements fail, and for the WAL, so that Postgres stops.
+//! The disk of Postgres is full: for tables, so that statements fail, and for the WAL, so that Postgres
+//! stops.
 
 use crate::scenario::{Expected, Scenario};
 use crate::{HOST, seconds};

@@ -1,4 +1,5 @@
-//! kill -9 of the service under 200 requests per second, repeatedly; each time it starts again on the same database.
+//! kill -9 of the service under 200 requests per second, repeatedly; each time it starts again on the same
+//! database.
 
 use crate::HOST;
 use crate::load::{Exchange, Load};

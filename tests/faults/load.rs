@@ -1,5 +1,5 @@
-//! An open loop of requests at a fixed rate, each with its own idempotency key. Requests without an answer are sent again with
-//! the same key.
+//! An open loop of requests at a fixed rate, each with its own idempotency key. Requests without an answer
+//! are sent again with the same key.
 
 use serde_json::Value;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -151,8 +151,8 @@ impl Load {
         self.so_far.lock().unwrap().clone()
     }
 
-    /// Stops, waits for the requests in flight, and repeats unanswered ones with their key until they are answered.
-    /// Returns the original exchanges, and the answered repetitions.
+    /// Stops, waits for the requests in flight, and repeats unanswered ones with their key until they are
+    /// answered. Returns the original exchanges, and the answered repetitions.
     pub(crate) async fn settle(self) -> (Vec<Exchange>, Vec<Exchange>) {
         self.stop.store(true, Ordering::Relaxed);
         self.sender.await.unwrap();

@@ -1,5 +1,5 @@
-//! Fault injection under load, in Postgres and in the service. Afterwards every answer has its row, no key has two, the tree
-//! verifies, the service has recovered by itself, and its memory has not grown.
+//! Fault injection under load, in Postgres and in the service. Afterwards every answer has its row, no key
+//! has two, the tree verifies, the service has recovered by itself, and its memory has not grown.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 

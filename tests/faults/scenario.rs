@@ -63,8 +63,8 @@ impl Scenario {
         self.fault = Some((begun, Instant::now()));
     }
 
-    /// Waits while the fault lasts: first with a burst that takes every connection, then without requests, as from a load
-    /// balancer that sees the service unready.
+    /// Waits while the fault lasts: first with a burst that takes every connection, then without requests, as
+    /// from a load balancer that sees the service unready.
     pub(crate) async fn hold_idle(&mut self, time: Duration) {
         self.load.pause(true);
         if self.fault.is_none() {

@@ -1,4 +1,5 @@
-//! The log is best-effort: if it cannot be written, the service still answers, counts the lost lines, and stops on SIGTERM.
+//! The log is best-effort: if it cannot be written, the service still answers, counts the lost lines, and
+//! stops on SIGTERM.
 
 use std::fs::File;
 use std::io::{Read, pipe};

@@ -1,4 +1,5 @@
-//! Operations: starts, stops and failures of Postgres and the service, commands for operators, and the documented set-up.
+//! Operations: starts, stops and failures of Postgres and the service, commands for operators, and the
+//! documented set-up.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 

@@ -1,4 +1,5 @@
-//! docs/METRICS.md: its tables are those of `cxr-service metrics`, which match `/metrics`, and every metric that it names exists.
+//! docs/METRICS.md: its tables are those of `cxr-service metrics`, which match `/metrics`, and every metric
+//! that it names exists.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;

@@ -27,7 +27,8 @@ async fn the_restore_drill_works_beside_a_configured_service_and_for_a_user_with
     dumped.args(["--format=custom", "--dbname", &backup, "--file"]).arg(&dump);
     assert!(dumped.status().unwrap().success());
 
-    // The folder has a production.yaml and no development.yaml, and the variables name the production database.
+    // The folder has a production.yaml and no development.yaml, and the variables name the production
+    // database.
     std::fs::write(folder.path().join("production.yaml"), "service: {audit: {site: here}}").unwrap();
     let drill = |mut command: Command, service: &Path| {
         command.args([url.as_str(), log::PUBLIC_KEY]).arg(&anchor).arg(&dump);
@@ -41,8 +42,8 @@ async fn the_restore_drill_works_beside_a_configured_service_and_for_a_user_with
     let script = root().join("scripts/restore-drill.sh");
     drill(Command::new(&script), &binary());
 
-    // As a user who is not in /etc/passwd, with a copy of the programs and scripts: the checkout and its build folder may be
-    // readable for their owner only.
+    // As a user who is not in /etc/passwd, with a copy of the programs and scripts: the checkout and its
+    // build folder may be readable for their owner only.
     let installed = folder.path().join("installed");
     std::fs::create_dir(&installed).unwrap();
     open(&installed);

@@ -1,5 +1,5 @@
-//! README.md and docs/OPERATIONS.md, executed: from the default bundle to a production service, each command as the user that the
-//! page names.
+//! README.md and docs/OPERATIONS.md, executed: from the default bundle to a production service, each command
+//! as the user that the page names.
 
 use std::process::Command;
 use std::time::{Duration, Instant};

@@ -91,8 +91,8 @@ fn quantile(before: &[(f64, f64)], after: &[(f64, f64)], share: f64) -> f64 {
     since.iter().find(|(_, n)| *n >= share * all).expect("the last one").0
 }
 
-/// A cluster with slow flushes and recycled WAL files, as after some use. A new cluster creates each WAL file of 16 MB when it
-/// needs it, and every commit waits for that.
+/// A cluster with slow flushes and recycled WAL files, as after some use. A new cluster creates each WAL file
+/// of 16 MB when it needs it, and every commit waits for that.
 fn slow(library: &Path, flush_ms: &str) -> Cluster {
     let cluster =
         Cluster::durable(&[("LD_PRELOAD", &library.display().to_string()), ("CXR_FLUSH_MS", flush_ms)]);
@@ -105,7 +105,8 @@ fn slow(library: &Path, flush_ms: &str) -> Cluster {
     cluster
 }
 
-/// Describes the audit phase between two histograms. It is printed and not asserted, because it depends on the host's load.
+/// Describes the audit phase between two histograms. It is printed and not asserted, because it depends on
+/// the host's load.
 fn told(before: &[(f64, f64)], after: &[(f64, f64)]) -> String {
     let within = |share| quantile(before, after, share);
     format!("audit p50 {} ms, p95 {} ms, p99 {} ms", within(0.5), within(0.95), within(0.99))

@@ -1,4 +1,5 @@
-//! System calls of the service, traced with strace: no network traffic, and no files but those that docs/PROCESS.md lists.
+//! System calls of the service, traced with strace: no network traffic, and no files but those that
+//! docs/PROCESS.md lists.
 
 use std::path::Path;
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! PgBouncer in front of a cluster, as hospitals run it.
+//! PgBouncer in front of a cluster.
 
 use crate::postgres::{Cluster, as_postgres, name};
 use crate::skipped;
@@ -13,7 +13,8 @@ pub struct PgBouncer {
 }
 
 impl PgBouncer {
-    /// In front of a cluster, in a pool mode; `ignored` are start-up parameters that it takes and drops. None where it is not installed.
+    /// Starts it in a pool mode. It accepts and drops the start-up parameters `ignored`. `None` if it is not
+    /// installed.
     pub fn start(cluster: &Cluster, pool_mode: &str, ignored: &str) -> Option<Self> {
         let Some(program) =
             ["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer"].map(Path::new).into_iter().find(|p| p.exists())
@@ -44,7 +45,7 @@ impl PgBouncer {
         Some(Self { directory, process })
     }
 
-    /// Changes its pool mode while it runs.
+    /// Changes the pool mode while it runs.
     pub fn change_mode(&self, pool_mode: &str) {
         let file = self.directory.join("pgbouncer.ini");
         let old = std::fs::read_to_string(&file).expect("its configuration");

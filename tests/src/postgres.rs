@@ -1,4 +1,5 @@
-//! Postgres clusters for tests: migrated databases, users with the roles of the log, stops, crashes and restarts.
+//! Postgres clusters for tests: migrated databases, users with the roles of the log, stops, crashes and
+//! restarts.
 
 use crate::root;
 use crate::server;

@@ -1,4 +1,5 @@
-//! A TCP proxy to Postgres with injectable faults: refused, stalled, half-open and cut connections, and cuts at a commit.
+//! A TCP proxy to Postgres with injectable faults: refused, stalled, half-open and cut connections, and cuts
+//! at a commit.
 
 use crate::postgres::Cluster;
 use crate::wire::Client;
@@ -18,7 +19,8 @@ enum Mode {
     Pass,
     /// Accepts connections and bytes, but forwards and answers nothing.
     Stall,
-    /// Cuts a connection at every commit of rows: in turn before Postgres gets the commit and before its answer returns.
+    /// Cuts a connection at every commit of rows: in turn before Postgres gets the commit and before its
+    /// answer returns.
     CutCommits,
 }
 
@@ -51,7 +53,8 @@ struct Tally {
 impl Proxy {
     /// Starts a proxy to a cluster.
     pub async fn to(cluster: &Cluster) -> Self {
-        // No other program of this host binds this address, so the port stays free while connections are refused.
+        // No other program of this host binds this address, so the port stays free while connections are
+        // refused.
         let listener = TcpListener::bind("127.0.0.2:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket");
         let (state, _) = watch::channel(State { mode: Mode::Pass, cut: 0, dead: 0 });
@@ -212,7 +215,8 @@ impl Connection {
         }
     }
 
-    /// After `mute`, the next message from Postgres is its answer to the commit: it is withheld and the connection ends.
+    /// After `mute`, the next message from Postgres is its answer to the commit: it is withheld and the
+    /// connection ends.
     async fn down(
         &self,
         mut server: impl AsyncRead + Unpin,

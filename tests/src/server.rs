@@ -84,7 +84,8 @@ impl Options {
         self
     }
 
-    /// Runs it through another program, such as a tracer, which must exec it: signals go to the process that was started.
+    /// Runs it through another program, such as a tracer, which must exec it: signals go to the process that
+    /// was started.
     #[must_use]
     pub fn under(mut self, program: &[&str]) -> Self {
         self.under = program.iter().map(|&word| word.to_owned()).collect();
@@ -120,7 +121,8 @@ impl Options {
         Server::new(process, address, Some(log))
     }
 
-    /// Starts it with other standard streams, on a port that was free a moment ago, and waits until it is ready.
+    /// Starts it with other standard streams, on a port that was free a moment ago, and waits until it is
+    /// ready.
     pub async fn start_writing_to(&self, stdout: impl Into<Stdio>, stderr: impl Into<Stdio>) -> Server {
         let address = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
         let address = address.expect("a free port");

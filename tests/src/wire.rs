@@ -1,4 +1,5 @@
-//! A minimal parser of the Postgres protocol that recognises commits of rows of `predictions` in the messages of one client.
+//! A minimal parser of the Postgres protocol that recognises commits of rows of `predictions` in the messages
+//! of one client.
 
 use std::collections::HashSet;
 

@@ -39,7 +39,8 @@ pub fn parse_setting(text: &str) -> Result<Setting, String> {
     Ok((key.trim_start_matches("service.").to_owned(), value.to_owned()))
 }
 
-/// Starts it on a database of its own and waits until it is ready. Also returns the milliseconds from start to ready.
+/// Starts it on a database of its own and waits until it is ready. Also returns the milliseconds from start
+/// to ready.
 pub(super) fn start(
     subject: &Subject,
     settings: &[Setting],

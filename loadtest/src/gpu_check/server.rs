@@ -7,7 +7,7 @@ use rig::Process;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// The service ends with the check, however the check ends.
+/// Upper limit for a service that hangs.
 const LONGEST: Duration = Duration::from_mins(15);
 
 /// The answer to a request.

@@ -113,8 +113,8 @@ fn killing_the_benchmark_leaves_no_process_and_no_cluster() {
     let limit = format!("{}", logs.display());
     assert!(runs_with(&limit), "the limit works on images in {limit}");
     // SIGKILL: the benchmark itself cannot clean up.
-    bench.kill().expect("a child of ours");
-    bench.wait().expect("a child of ours");
+    bench.kill().expect("our child");
+    bench.wait().expect("our child");
     wait_until("the children have ended", || !runs_with(&limit) && !cluster.exists());
 }
 

@@ -264,8 +264,8 @@ async fn only_listed_origins_may_read_answers_in_a_browser() {
     let allowed = open.headers()["access-control-allow-headers"].to_str().unwrap();
     assert!(allowed.contains("authorization") && allowed.contains("x-subject-id"), "{allowed}");
     assert!(!open.headers().contains_key("access-control-allow-credentials"));
-    let stranger = preflight(&server, "https://elsewhere.example").await.unwrap();
-    assert!(!stranger.headers().contains_key("access-control-allow-origin"));
+    let unlisted = preflight(&server, "https://elsewhere.example").await.unwrap();
+    assert!(!unlisted.headers().contains_key("access-control-allow-origin"));
     // Refusals too: the page must be able to read the reason.
     for token in [tokens::token("predict"), "nonsense".to_owned()] {
         let request = server.client.post(format!("{}/v1/predictions", server.base)).header("origin", viewer);

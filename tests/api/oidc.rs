@@ -155,13 +155,13 @@ async fn unknown_keys_do_not_flood_the_provider_and_known_keys_work_without_it()
 
     let before: u64 = provider.get("/asked").await.parse().unwrap();
     let begun = Instant::now();
-    let stranger = {
+    let unknown = {
         let folder = tempfile::tempdir().unwrap();
         tokens::KeyPair::new(jsonwebtoken::Algorithm::ES256, folder.path())
-            .sign(&tokens::claims("x", "predict"), Some("stranger"))
+            .sign(&tokens::claims("x", "predict"), Some("unknown"))
     };
-    let strangers: Vec<_> = (0..40).map(|_| post(&server, &stranger)).collect();
-    for answer in futures_util::future::join_all(strangers).await {
+    let refused: Vec<_> = (0..40).map(|_| post(&server, &unknown)).collect();
+    for answer in futures_util::future::join_all(refused).await {
         // Requests beyond those that may wait are told to retry.
         match answer.status().as_u16() {
             503 => problem(answer, 503, "keys_unavailable").await,
@@ -214,12 +214,12 @@ async fn a_flood_of_unknown_keys_does_not_wait_for_an_unresponsive_provider() {
     let options = Options::on(&postgres::shared().database()).set("auth.jwks.timeout_ms", &4000);
     let options = options.set("http.refusal_delay_ms", &0);
     let server = options.variable("CXR_CONFIG_DIR", &folder.path().display().to_string()).start().await;
-    let stranger = tokens::KeyPair::new(jsonwebtoken::Algorithm::ES256, folder.path())
-        .sign(&tokens::claims("x", "predict"), Some("stranger"));
+    let unknown = tokens::KeyPair::new(jsonwebtoken::Algorithm::ES256, folder.path())
+        .sign(&tokens::claims("x", "predict"), Some("unknown"));
     let calls = (0..200).map(|_| async {
         let begun = Instant::now();
         // Cheap requests only: the client's own time would be measured as the service's.
-        let request = server.client.get(format!("{}/v1/model", server.base)).bearer_auth(&stranger);
+        let request = server.client.get(format!("{}/v1/model", server.base)).bearer_auth(&unknown);
         let answer = request.send().await.unwrap();
         assert_eq!(answer.headers()["retry-after"], "5");
         problem(answer, 503, "keys_unavailable").await;

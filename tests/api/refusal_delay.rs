@@ -39,7 +39,7 @@ async fn loop_on(
 #[tokio::test(flavor = "multi_thread")]
 async fn unauthenticated_retries_are_delayed_and_authenticated_clients_are_not() {
     let server = paced().start_ready().await;
-    let strangers = loop_on(&server, 60, "/v1/model", None, Duration::from_secs(5));
+    let unauthenticated = loop_on(&server, 60, "/v1/model", None, Duration::from_secs(5));
     let client = async {
         let mut slowest = Duration::ZERO;
         for _ in 0..20 {
@@ -50,7 +50,7 @@ async fn unauthenticated_retries_are_delayed_and_authenticated_clients_are_not()
         }
         slowest
     };
-    let ((n_refused, slowest_refusal), slowest_answer) = tokio::join!(strangers, client);
+    let ((n_refused, slowest_refusal), slowest_answer) = tokio::join!(unauthenticated, client);
     // 20 at once and 10 per second, until each of the 60 clients waits for 3 s.
     println!(
         "{n_refused} refusals, the slowest after {slowest_refusal:?}; answers within {slowest_answer:?}"

@@ -66,7 +66,7 @@ async fn tls_offers_http_2_and_can_require_client_certificates() {
     assert_eq!(curl(folder.path(), &["--cacert", "ca.pem", "--http2", &ready]), "200 2");
     assert_eq!(curl(folder.path(), &["--cacert", "ca.pem", "--http1.1", &ready]), "200 1.1");
     assert!(curl(folder.path(), &["--cacert", "ca.pem", "--tls-max", "1.1", &ready]).starts_with("000"));
-    assert!(curl(folder.path(), &[&ready]).starts_with("000"), "an authority that nobody knows");
+    assert!(curl(folder.path(), &[&ready]).starts_with("000"), "an unknown CA");
     assert!(curl(folder.path(), &[&ready.replace("https", "http")]).starts_with("000"));
 
     std::fs::write(folder.path().join("development.yaml"), yaml(&file("ca.pem"))).unwrap();

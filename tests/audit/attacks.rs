@@ -3,11 +3,11 @@
 //! find all of them and the first bad leaf. Most change the export directly (`forgery.rs`); some change a
 //! copy of the database, whose export must then equal the forged export byte for byte.
 
-use crate::forgery::{self, Signs};
+use crate::forgery::{self, Signature};
 use crate::log::{export, sequenced, verify};
 use crate::tampering::{
-    close_gap, closed_gap, cut, cut_off, delete_leaf, delete_row, deleted_leaf, deleted_row, exchange,
-    exchanged, insert, inserted, rewrite, rewrite_one, rewritten, rewritten_one, roll_back,
+    close_gap, close_gap_sql, delete_leaf, delete_leaf_sql, delete_row, delete_row_sql, insert, insert_sql,
+    rewrite, rewrite_one, rewrite_one_sql, rewrite_sql, roll_back, swap, swap_sql, truncate, truncate_sql,
 };
 use crate::target::{ROWS, Target, findings, random};
 use system_tests::server::Options;
@@ -68,49 +68,44 @@ impl Shows {
 }
 
 const ATTACKS: [Attack; 10] = [
-    Attack { what: "a deleted row", forge: delete_row, statements: deleted_row, shows: Shows::There },
+    Attack { what: "a deleted row", forge: delete_row, statements: delete_row_sql, shows: Shows::There },
     Attack {
         what: "a deleted row with its leaf",
         forge: delete_leaf,
-        statements: deleted_leaf,
+        statements: delete_leaf_sql,
         shows: Shows::ThereAndOn,
     },
     Attack {
         what: "a deleted row and leaf, the others moved up",
         forge: close_gap,
-        statements: closed_gap,
+        statements: close_gap_sql,
         shows: Shows::BetweenHeadsOneLess,
     },
-    Attack { what: "an inserted row", forge: insert, statements: inserted, shows: Shows::BetweenHeads },
-    Attack {
-        what: "two leaves exchanged",
-        forge: exchange,
-        statements: exchanged,
-        shows: Shows::BetweenHeads,
-    },
-    Attack { what: "the end cut off", forge: cut, statements: cut_off, shows: Shows::ToTheEnd },
+    Attack { what: "an inserted row", forge: insert, statements: insert_sql, shows: Shows::BetweenHeads },
+    Attack { what: "two leaves swapped", forge: swap, statements: swap_sql, shows: Shows::BetweenHeads },
+    Attack { what: "the end truncated", forge: truncate, statements: truncate_sql, shows: Shows::ToTheEnd },
     Attack {
         what: "everything rewritten, unsigned",
-        forge: |log, place| rewrite(log, place, Signs::Nobody),
-        statements: |target, place| rewritten(target, place, Signs::Nobody),
+        forge: |log, place| rewrite(log, place, Signature::Old),
+        statements: |target, place| rewrite_sql(target, place, Signature::Old),
         shows: Shows::UpToTheAnchor,
     },
     Attack {
-        what: "everything rewritten, signed by a stranger",
-        forge: |log, place| rewrite(log, place, Signs::Stranger),
-        statements: |target, place| rewritten(target, place, Signs::Stranger),
+        what: "everything rewritten, signed with another key",
+        forge: |log, place| rewrite(log, place, Signature::AnotherKey),
+        statements: |target, place| rewrite_sql(target, place, Signature::AnotherKey),
         shows: Shows::UpToTheAnchor,
     },
     Attack {
         what: "everything rewritten, signed with the stolen key",
-        forge: |log, place| rewrite(log, place, Signs::Thief),
-        statements: |target, place| rewritten(target, place, Signs::Thief),
+        forge: |log, place| rewrite(log, place, Signature::StolenKey),
+        statements: |target, place| rewrite_sql(target, place, Signature::StolenKey),
         shows: Shows::UpToTheAnchorAtLeast,
     },
     Attack {
         what: "one row rewritten with its leaf",
         forge: rewrite_one,
-        statements: rewritten_one,
+        statements: rewrite_one_sql,
         shows: Shows::BetweenHeads,
     },
 ];
@@ -194,7 +189,7 @@ async fn only_the_anchor_detects_a_log_that_continues_from_an_old_backup_with_th
     let cluster = postgres::shared();
     let place = target.head_before(random(ROWS - 1));
     let copy = cluster.copy(&target.database);
-    cluster.psql(&copy, &format!("{}{}", crate::target::DISARM, cut_off(&target, place)));
+    cluster.psql(&copy, &format!("{}{}", crate::target::DISARM, truncate_sql(&target, place)));
     let url = cluster.url(&copy);
     let server = Options::on(&url).start_ready().await;
     for n in 0..ROWS - place {

@@ -74,7 +74,7 @@ async fn an_erased_subject_cannot_be_found_and_every_proof_still_holds() {
     send(&server, 1, MRN).await;
     send_form(&server, 2, MRN).await;
     send(&server, 3, "somebody else").await;
-    assert_eq!(server.post("", images::jpeg(4, true)).await.status(), 200, "nobody stated");
+    assert_eq!(server.post("", images::jpeg(4, true)).await.status(), 200, "without a subject");
     let rows = found(&server, MRN).await;
     assert_eq!(rows.len(), 2, "by header and by form");
     assert!(rows[0]["subject"] == rows[1]["subject"] && rows[0]["subject"].is_string());

@@ -49,15 +49,15 @@ pub(crate) struct Log {
     pub(crate) heads: BTreeMap<u64, String>,
 }
 
-/// Who signs forged checkpoints.
+/// The signature of forged checkpoints.
 #[derive(Clone, Copy)]
-pub(crate) enum Signs {
-    /// Nobody: the old signature stays under the new root.
-    Nobody,
-    /// Another key under the log's name and key id.
-    Stranger,
-    /// The log's own, stolen key.
-    Thief,
+pub(crate) enum Signature {
+    /// The old signature stays under the new root.
+    Old,
+    /// Made with another key under the log's name and key id.
+    AnotherKey,
+    /// Made with the log's own, stolen key.
+    StolenKey,
 }
 
 impl Log {
@@ -123,15 +123,15 @@ impl Log {
     }
 
     /// Makes the checkpoints above a size match the leaves, signed by `signs`.
-    pub(crate) fn sign_again(&mut self, above: u64, signs: Signs) {
+    pub(crate) fn sign_again(&mut self, above: u64, signature: Signature) {
         let hashes = self.hashes();
         for (size, note) in self.heads.range_mut(above + 1..) {
             let root = tree_hash(*size, &hashes).unwrap();
             let text = format!("{ORIGIN}\n{size}\n{root}\n");
-            *note = match signs {
-                Signs::Nobody => format!("{text}\n{}", note.split_once("\n\n").unwrap().1),
-                Signs::Stranger => signed(&text, &SigningKey::from_bytes(&[7; 32])),
-                Signs::Thief => signed(&text, &key()),
+            *note = match signature {
+                Signature::Old => format!("{text}\n{}", note.split_once("\n\n").unwrap().1),
+                Signature::AnotherKey => signed(&text, &SigningKey::from_bytes(&[7; 32])),
+                Signature::StolenKey => signed(&text, &key()),
             };
         }
     }

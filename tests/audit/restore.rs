@@ -27,7 +27,7 @@ fn run(command: &mut Command) {
 fn verifies(told: &(bool, String)) {
     let (restored, told) = told;
     assert!(
-        *restored && told.contains("4 leaves, 4 rows verified") && told.contains("is what was signed"),
+        *restored && told.contains("4 leaves, 4 rows verified") && told.contains("and its log verifies"),
         "{told}"
     );
 }

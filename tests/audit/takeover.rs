@@ -17,7 +17,7 @@ async fn wait_for_leader<'a>(servers: &[&'a Server]) -> &'a Server {
                 return server;
             }
         }
-        assert!(begun.elapsed() < Duration::from_secs(20), "nobody leads");
+        assert!(begun.elapsed() < Duration::from_secs(20), "no replica leads");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

@@ -101,7 +101,7 @@ async fn a_client_that_disconnects_frees_its_slot_and_leaves_its_row() {
     let abandoned = server.metric("cxr_dropped_total{cause=\"abandoned\"}").await.unwrap();
     let rows = "select count(*) from predictions where outcome = 'expired' and reason = 'client_gone'";
     assert_eq!(postgres::psql(&url, rows).unwrap(), format!("{abandoned}"));
-    assert!(abandoned > 0.0, "every one of them was predicted for nobody");
+    assert!(abandoned > 0.0, "all of them were predicted after the client had disconnected");
     assert_eq!(server.post("", image).await.status(), 200);
 }
 

@@ -92,7 +92,7 @@ async fn an_overload_of_ten_times_is_refused_at_once_and_admitted_requests_keep_
 }
 
 /// Connections of the client that retries at once.
-const RUDE: usize = 300;
+const FLOOD_CONNECTIONS: usize = 300;
 /// Clients with another token beside it.
 const POLITE: usize = 8;
 
@@ -109,21 +109,21 @@ async fn a_client_that_ignores_retry_after_does_not_affect_other_clients() {
     };
     let quiet = polite(Duration::from_secs(3)).await;
     let begun = Instant::now();
-    let rude = Load::of("rude", &server, RUDE, &images, Duration::ZERO);
+    let flood = Load::of("flood", &server, FLOOD_CONNECTIONS, &images, Duration::ZERO);
     tokio::time::sleep(Duration::from_secs(1)).await;
     let beside = polite(seconds()).await;
-    let rude = rude.stop().await;
+    let flood = flood.stop().await;
     let took = begun.elapsed().as_secs_f64();
     let again = polite(Duration::from_secs(3)).await;
 
     for outcome in quiet.iter().chain(&beside).chain(&again) {
         assert_eq!(outcome.status, Some(200), "a client within its quota gets all its answers");
     }
-    let count = |status| rude.iter().filter(|outcome| outcome.status == Some(status)).count();
+    let count = |status| flood.iter().filter(|outcome| outcome.status == Some(status)).count();
     let (good, refused) = (count(200), count(429));
     // Connections beyond the limit of the address are closed or evicted.
-    let closed = rude.iter().filter(|outcome| outcome.status.is_none()).count();
-    assert_eq!(good + refused + closed, rude.len());
+    let closed = flood.iter().filter(|outcome| outcome.status.is_none()).count();
+    assert_eq!(good + refused + closed, flood.len());
     let rate = |outcomes: usize, seconds: f64| outcomes as f64 / seconds;
     let (quiet_rate, again_rate) = (rate(quiet.len(), 3.0), rate(again.len(), 3.0));
     let all_good = rate(beside.len(), seconds().as_secs_f64()) + rate(good, took);

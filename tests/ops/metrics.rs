@@ -55,14 +55,14 @@ fn every_metric_that_the_documentation_names_exists() {
         for name in named {
             assert!(
                 listed.contains_key(name.trim_end_matches("_bucket")),
-                "{file} names {name}, which is no metric"
+                "{file} names {name}, which is not a metric"
             );
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_served_is_what_the_page_lists() {
+async fn the_page_lists_exactly_the_served_metrics() {
     let url = postgres::shared().database();
     let folder = tempfile::tempdir().unwrap();
     let anchor = folder.path().join("anchor");

@@ -52,13 +52,13 @@ async fn the_restore_drill_works_beside_a_configured_service_and_for_a_user_with
         std::fs::copy(file, &copy).unwrap();
         open(&copy);
     }
-    let as_nobody_known = ["--reuid=53171", "--regid=53171", "--clear-groups", "--"];
-    let becomes = Command::new("setpriv").args(as_nobody_known).arg("true").status();
-    if !becomes.is_ok_and(|became| became.success()) {
+    let as_unknown_user = ["--reuid=53171", "--regid=53171", "--clear-groups", "--"];
+    let switched = Command::new("setpriv").args(as_unknown_user).arg("true").status();
+    if !switched.is_ok_and(|became| became.success()) {
         return skipped("only root can become another user");
     }
     let mut command = Command::new("setpriv");
-    command.args(as_nobody_known).arg(installed.join("restore-drill.sh"));
+    command.args(as_unknown_user).arg(installed.join("restore-drill.sh"));
     command.env("HOME", "/nonexistent").current_dir(folder.path());
     drill(command, &installed.join("cxr-service"));
 }

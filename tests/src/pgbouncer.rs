@@ -23,7 +23,7 @@ impl PgBouncer {
             return None;
         };
         let directory = cluster.folder(&format!("pgbouncer-{pool_mode}"));
-        std::fs::write(directory.join("users.txt"), "\"cxr\" \"\"\n").expect("a folder of ours");
+        std::fs::write(directory.join("users.txt"), "\"cxr\" \"\"\n").expect("a writable folder");
         let (socket, place) = (cluster.socket(), directory.display());
         let host = socket.parent().expect("a folder").display();
         let configuration = format!(
@@ -32,7 +32,7 @@ impl PgBouncer {
              ignore_startup_parameters = {ignored}\nmax_client_conn = 200\ndefault_pool_size = 30\nlogfile = {place}/log\n"
         );
         let file = directory.join("pgbouncer.ini");
-        std::fs::write(&file, configuration).expect("a folder of ours");
+        std::fs::write(&file, configuration).expect("a writable folder");
         let mut command = as_postgres(program);
         command.arg("-q").arg(&file).current_dir("/tmp").stdout(Stdio::null()).stderr(Stdio::null());
         let process = command.spawn().expect("pgbouncer runs");

@@ -255,7 +255,7 @@ impl Server {
     pub async fn wait(&mut self) -> ExitStatus {
         let start = Instant::now();
         loop {
-            if let Some(status) = self.process.child().try_wait().expect("a child of ours") {
+            if let Some(status) = self.process.child().try_wait().expect("our child") {
                 return status;
             }
             assert!(start.elapsed() < Duration::from_mins(1), "it does not end:\n{}", self.log());

@@ -57,7 +57,7 @@ impl fmt::Display for Difference {
         )?;
         match tolerance {
             Some(tolerance) => write!(f, ", allowed {tolerance:.0e}"),
-            None => write!(f, ", not judged"),
+            None => write!(f, ", no tolerance"),
         }
     }
 }

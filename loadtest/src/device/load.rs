@@ -37,7 +37,7 @@ impl Source {
     pub(super) fn open(folder: &Path, variant: Option<&str>, library: &Path) -> Result<Self> {
         // A measurement does not need the signature; the digests are still checked.
         let bundle = Bundle::open(|name| std::fs::read(folder.join(name)), &Trust::Unsigned);
-        let bundle = bundle.with_context(|| format!("{}: is no usable bundle", folder.display()))?;
+        let bundle = bundle.with_context(|| format!("{}: not a usable bundle", folder.display()))?;
         let variant = bundle.variant(variant)?.0.to_owned();
         Ok(Self { bundle, variant, runtime: Runtime::load(library)? })
     }

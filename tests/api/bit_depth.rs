@@ -1,4 +1,4 @@
-//! The same pixels in 8 and in 16 bits: one answer.
+//! The same pixels in 8 and in 16 bits get the same answer.
 
 use serde_json::Value;
 use system_tests::server::{Options, Server};
@@ -10,7 +10,7 @@ async fn answer(server: &Server, image: Vec<u8>) -> Value {
     response.json().await.unwrap()
 }
 
-/// Ways to keep 8 bits in 16.
+/// Ways to store 8-bit samples in 16 bits.
 const DEEPENINGS: [(&str, fn(u8) -> u16); 4] = [
     ("x 257", |level| u16::from(level) * 257),
     ("<< 8", |level| u16::from(level) << 8),
@@ -19,7 +19,7 @@ const DEEPENINGS: [(&str, fn(u8) -> u16); 4] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn shallow_pixels_in_a_deep_file_get_the_answer_of_the_8_bit_file() {
+async fn pixels_of_8_bits_in_a_16_bit_file_get_the_answer_of_the_8_bit_file() {
     let url = postgres::shared().database();
     let server = Options::on(&url).start_ready().await;
     let size = (images::WIDTH, images::HEIGHT);
@@ -51,7 +51,7 @@ async fn shallow_pixels_in_a_deep_file_get_the_answer_of_the_8_bit_file() {
     let per_image = "select count(distinct logit) from predictions";
     assert_eq!(postgres::psql(&url, per_image).unwrap(), pictures.len().to_string(), "to the bit");
 
-    // Data as deep as its file keeps its depth.
+    // Data that use all 16 bits keep their depth.
     let below = (0..16).cycle();
     let deep: Vec<u16> =
         images::phantom(1, true).iter().zip(below).map(|(level, n)| u16::from(*level) * 16 + n).collect();

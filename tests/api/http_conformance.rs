@@ -1,4 +1,4 @@
-//! HTTP at its edges: no host or two, slashes at the end of a path, and what is no HTTP/2 though TLS agreed on it.
+//! Corner cases of HTTP: a missing or second Host header, trailing slashes, and invalid HTTP/2 prefaces.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -8,19 +8,19 @@ use system_tests::{images, openssl, postgres, tokens};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// Everything that comes back until the other end closes.
+/// Sends bytes and reads until the other end closes.
 async fn exchange(server: &Server, sent: &[u8]) -> String {
     let mut stream = TcpStream::connect(server.address()).await.unwrap();
     stream.write_all(sent).await.unwrap();
     let mut answer = Vec::new();
     let read = stream.read_to_end(&mut answer);
-    // A reset is an end too.
+    // A reset counts as closing.
     drop(tokio::time::timeout(Duration::from_secs(5), read).await.expect("the connection is not ended"));
     String::from_utf8_lossy(&answer).into_owned()
 }
 
 #[tokio::test]
-async fn a_request_has_exactly_one_host() {
+async fn a_request_must_have_exactly_one_host_header() {
     let server = Server::ready().await;
     for (hosts, status) in [
         ("", "400"),
@@ -33,14 +33,14 @@ async fn a_request_has_exactly_one_host() {
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{hosts:?}: {answer}");
         assert_eq!(answer.contains("send exactly one Host header"), status == "400", "{answer}");
     }
-    // HTTP/1.0 knows no Host.
+    // HTTP/1.0 does not require Host.
     assert!(exchange(&server, b"GET /livez HTTP/1.0\r\n\r\n").await.starts_with("HTTP/1.0 200"));
     let answer = exchange(&server, b"GET /livez HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.0 400"), "{answer}");
 }
 
 #[tokio::test]
-async fn one_slash_at_the_end_of_a_path_plays_no_part() {
+async fn one_trailing_slash_of_a_path_is_ignored() {
     let server = Server::ready().await;
     assert_eq!(server.get("/v1/model/", "predict").await.status(), 200);
     assert_eq!(server.get("/livez/", "predict").await.status(), 200);
@@ -53,14 +53,14 @@ async fn one_slash_at_the_end_of_a_path_plays_no_part() {
     assert!(answer["heatmap"].is_string(), "the query stays");
     let row = server.get(&format!("/v1/predictions/{}/", answer["id"].as_str().unwrap()), "audit:read").await;
     assert_eq!(row.status(), 200);
-    // Counted under the route, not under the path that came.
+    // The metric counts it under the route, not under the path of the request.
     let counted = "cxr_http_requests_total{method=\"GET\",route=\"/v1/model\",status=\"200\"}";
     assert_eq!(server.metric(counted).await, Some(1.0));
     assert_eq!(server.get("/docs/", "predict").await.status(), 200);
 }
 
 #[tokio::test]
-async fn what_is_no_preface_ends_the_connection() {
+async fn an_invalid_preface_closes_the_connection() {
     let server = Server::ready().await;
     for preface in ["INVALID CONNECTION PREFACE\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n"] {
         let begun = Instant::now();
@@ -73,7 +73,8 @@ async fn what_is_no_preface_ends_the_connection() {
     }
 }
 
-/// Where TLS agreed on HTTP/2, bytes of HTTP/1 are an invalid preface (RFC 9113, 3.4): nothing is answered in HTTP/1.
+/// After ALPN has chosen `h2`, bytes of HTTP/1 are an invalid preface (RFC 9113, 3.4), which gets no HTTP/1
+/// answer.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_invalid_preface_after_tls_agreed_on_http_2_is_not_answered_in_http_1() {
     let folder = tempfile::tempdir().unwrap();
@@ -98,7 +99,7 @@ async fn an_invalid_preface_after_tls_agreed_on_http_2_is_not_answered_in_http_1
             let mut input = client.stdin.take().unwrap();
             input.write_all(sent.as_bytes()).unwrap();
             let begun = Instant::now();
-            // Its end is the server's doing: standard input stays open.
+            // Standard input stays open, so it ends only when the server closes the connection.
             let heard = client.wait_with_output().unwrap().stdout;
             drop(input);
             (heard, begun.elapsed())

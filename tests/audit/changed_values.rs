@@ -1,13 +1,13 @@
-//! A value of a row is changed in the database: whatever the column, its row is named.
+//! A changed value in any column of a row is found at that row.
 
-use crate::deeds::row_at;
+use crate::tampering::row_at;
 use crate::target::{PREDICTED, ROWS, Target, random};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::collections::{BTreeMap, BTreeSet};
 use system_tests::postgres;
 
-/// Changed values beside one of each column.
+/// Changed values in addition to one of each column.
 const PLACES: usize = 50;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -19,7 +19,7 @@ async fn a_changed_value_of_any_column_is_found_at_its_row() {
          where attrelid = 'predictions'::regclass and attnum > 0 and not attisdropped order by 1",
     );
     let columns = columns.unwrap();
-    // The database's own clock is no part of the leaf.
+    // The time of the database is not part of the leaf.
     let columns: Vec<(&str, &str)> = columns
         .lines()
         .filter_map(|line| line.split_once('|'))
@@ -32,7 +32,7 @@ async fn a_changed_value_of_any_column_is_found_at_its_row() {
     let names: BTreeSet<String> = columns.iter().map(|(column, _)| (*column).to_owned()).collect();
     assert_eq!(keys(target.log.leaves[0].row.as_ref().unwrap()), names, "every column is in the leaf");
 
-    // Every column, each at a row of its own, in one database.
+    // Every column in a row of its own, in one database.
     let change = |(place, (column, kind)): (u64, &(&str, &str))| {
         format!("update predictions set {} where id = {}; ", changed_column(column, kind), row_at(place))
     };
@@ -43,7 +43,7 @@ async fn a_changed_value_of_any_column_is_found_at_its_row() {
     let under_heads: Vec<_> = found.into_iter().filter(|(place, _)| *place < ROWS).collect();
     assert_eq!(under_heads, places, "{columns:?}");
 
-    // Every column and one of its characters, at random places.
+    // One character of every column, in random rows.
     for n in 0..columns.len() + PLACES {
         let (column, _) = columns[n % columns.len()];
         let place = random(if n < columns.len() { PREDICTED } else { ROWS });
@@ -58,7 +58,7 @@ const UNCHECK: &str = "do $$ declare c text; begin for c in select conname from 
     where conrelid = 'predictions'::regclass and contype = 'c' loop execute format('alter table predictions drop constraint %I', c); \
     end loop; end $$; alter table predictions alter timings drop not null; ";
 
-/// The smallest change of a column by its type.
+/// SQL for the smallest change of a column by its type.
 fn changed_column(column: &str, kind: &str) -> String {
     match kind {
         "uuid" => format!(
@@ -80,16 +80,16 @@ fn changed_column(column: &str, kind: &str) -> String {
     }
 }
 
-/// A row in which one character of a column's value is another.
+/// Changes one character of a column's value in a row.
 fn change_a_character(row: &str, column: &str) -> String {
     let columns: BTreeMap<&str, &RawValue> = serde_json::from_str(row).unwrap();
     let Some(value) = columns.get(column) else {
-        // What is absent is left out.
+        // A null column is not in the row.
         return row.replacen('{', &format!("{{\"{column}\":0,"), 1);
     };
     let value = value.get();
     let bytes = value.as_bytes();
-    // In a text its letters and digits, else digits: what comes out is still JSON.
+    // Letters and digits of a string, digits of a number: the result is still JSON.
     let may_change = |at: &usize| match bytes[0] {
         b'"' => bytes[*at].is_ascii_alphanumeric(),
         _ => bytes[*at].is_ascii_digit(),
@@ -107,7 +107,7 @@ fn change_a_character(row: &str, column: &str) -> String {
                 character => character + 1,
             };
             let changed = format!("{}{}{}", &value[..at], char::from(other), &value[at + 1..]);
-            // The seventeenth digit of a number need not mean anything.
+            // The 17th digit of a number may not change its value.
             let read = |text: &str| serde_json::from_str::<Value>(text).unwrap();
             if read(&changed) != read(value) {
                 break changed;

@@ -1,4 +1,4 @@
-//! A trigger that swallows what is written, without an error: nobody is told that it was written.
+//! Lost writes: a trigger silently discards an insert or a deletion, and the service must not confirm it.
 
 use crate::log::{number, sequenced};
 use reqwest::{RequestBuilder, Response};
@@ -10,19 +10,19 @@ use system_tests::postgres::{psql, shared};
 use system_tests::server::{Options, Server, binary, problem};
 use system_tests::{bundles, images, tokens};
 
-/// Takes every insert into a table, or every deletion from it, and does nothing.
-fn swallow(url: &str, table: &str, deed: &str) {
-    let function = "create or replace function swallow() returns trigger language plpgsql as $$ begin return null; end $$";
+/// Discards every `operation` (insert or delete) on a table without an error.
+fn discard(url: &str, table: &str, operation: &str) {
+    let function = "create or replace function discard_rows() returns trigger language plpgsql as $$ begin return null; end $$";
     psql(url, function).unwrap();
     psql(
         url,
-        &format!("create trigger swallows before {deed} on {table} for each row execute function swallow()"),
+        &format!("create trigger discards before {operation} on {table} for each row execute function discard_rows()"),
     )
     .unwrap();
 }
 
-fn stop_swallowing(url: &str, table: &str) {
-    psql(url, &format!("drop trigger swallows on {table}")).unwrap();
+fn stop_discarding(url: &str, table: &str) {
+    psql(url, &format!("drop trigger discards on {table}")).unwrap();
 }
 
 fn predict(server: &Server, key: &str, image: Vec<u8>) -> RequestBuilder {
@@ -31,7 +31,7 @@ fn predict(server: &Server, key: &str, image: Vec<u8>) -> RequestBuilder {
     request.header("X-Subject-Id", "somebody").body(image)
 }
 
-/// A command that must fail; what it says.
+/// Runs a command that must fail, and returns its output.
 fn failing(url: &str, arguments: &[&str], input: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
     let mut command = Command::new(binary());
@@ -53,7 +53,7 @@ async fn refused(response: Response) {
     assert!(problem["receipt"].is_null() && problem["id"].is_null(), "{problem}");
 }
 
-/// Readiness is cached for a moment: within that it says what it found before.
+/// Waits until `/readyz` names a cause: readiness is cached for a moment.
 async fn readiness_says(server: &Server, cause: &str) -> bool {
     for _ in 0..25 {
         let told = server.client.get(format!("{}/readyz", server.base)).send().await.unwrap();
@@ -66,18 +66,18 @@ async fn readiness_says(server: &Server, cause: &str) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_answer_is_given_whose_rows_were_swallowed() {
+async fn an_answer_whose_rows_were_discarded_is_not_sent() {
     let url = shared().database();
     let server = Options::on(&url).start_ready().await;
     for (n, table) in ["predictions", "audit_pending", "idempotency_keys"].into_iter().enumerate() {
-        swallow(&url, table, "insert");
+        discard(&url, table, "insert");
         for (image, what) in [(images::jpeg(n as u64, true), "prediction"), (images::blank(), "rejection")] {
             let response = predict(&server, &format!("{table}-{what}"), image).send().await.unwrap();
             refused(response).await;
         }
         assert!(readiness_says(&server, &format!("table {table} kept 0 of 1 rows")).await, "{table}");
-        stop_swallowing(&url, table);
-        // Nothing of it is left behind: neither a row without its leaf nor a leaf without its row.
+        stop_discarding(&url, table);
+        // Nothing is left behind: no row without its leaf, no leaf without its row.
         for table in ["predictions", "audit_pending", "audit_leaves", "idempotency_keys"] {
             assert_eq!(number(&url, &format!("select count(*) from {table}")), 0, "{table}");
         }
@@ -88,20 +88,20 @@ async fn no_answer_is_given_whose_rows_were_swallowed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_that_are_committed_together_are_counted_one_by_one() {
+async fn rows_of_a_shared_commit_are_counted() {
     let url = shared().database();
     let options =
         Options::on(&url).set("audit.commit.from_in_flight", &1).set("audit.commit.max_delay_ms", &200);
     let server = options.start_ready().await;
-    // One of the group's rows is swallowed: none of them is committed.
+    // If one row of a shared commit is discarded, none is committed.
     psql(
         &url,
-        "create function swallow_blank() returns trigger language plpgsql as
+        "create function discard_blank() returns trigger language plpgsql as
         $$ begin if new.reason = 'blank' then return null; end if; return new; end $$",
     )
     .unwrap();
     let trigger =
-        "create trigger swallows before insert on predictions for each row execute function swallow_blank()";
+        "create trigger discards before insert on predictions for each row execute function discard_blank()";
     psql(&url, trigger).unwrap();
     let others = (0..6).map(|seed| server.post("", images::jpeg(seed, true)));
     let (blank, others) =
@@ -118,39 +118,39 @@ async fn rows_that_are_committed_together_are_counted_one_by_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_said_to_be_written_that_was_swallowed() {
+async fn labels_reads_and_subjects_that_were_discarded_are_errors() {
     let url = shared().database();
     let server = Options::on(&url).start_ready().await;
     let answer: serde_json::Value = server.post("", images::jpeg(1, true)).await.json().await.unwrap();
     let id = answer["id"].as_str().unwrap();
 
-    swallow(&url, "labels", "insert");
+    discard(&url, "labels", "insert");
     let label = json!({"label": "positive", "source": "radiologist", "labelled_at": "2026-01-05T10:00:00Z"});
     let send = || {
         let request = server.client.post(format!("{}/v1/predictions/{id}/labels", server.base));
         request.bearer_auth(tokens::token("label")).json(&label).send()
     };
     refused(send().await.unwrap()).await;
-    stop_swallowing(&url, "labels");
+    stop_discarding(&url, "labels");
     assert!(send().await.unwrap().status().is_success());
 
-    swallow(&url, "audit_reads", "insert");
+    discard(&url, "audit_reads", "insert");
     refused(server.get(&format!("/v1/predictions/{id}"), "audit:read").await).await;
     refused(server.get("/v1/predictions", "audit:read").await).await;
     let told = failing(&url, &["audit", "export", "--out", "/dev/null"], "");
     assert!(told.contains("table audit_reads kept 0 of 1 rows"), "{told}");
-    stop_swallowing(&url, "audit_reads");
+    stop_discarding(&url, "audit_reads");
     assert_eq!(server.get("/v1/predictions", "audit:read").await.status(), 200);
 
-    swallow(&url, "subjects", "insert");
+    discard(&url, "subjects", "insert");
     let begun = Instant::now();
     refused(predict(&server, "k", images::jpeg(2, true)).send().await.unwrap()).await;
     assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_tree_does_not_grow_over_what_was_swallowed() {
-    for (table, deed) in [
+async fn the_tree_does_not_grow_over_discarded_rows() {
+    for (table, operation) in [
         ("audit_leaves", "insert"),
         ("audit_hashes", "insert"),
         ("audit_checkpoints", "insert"),
@@ -158,7 +158,7 @@ async fn the_tree_does_not_grow_over_what_was_swallowed() {
     ] {
         let url = shared().database();
         let server = Options::on(&url).set("audit.sequence.interval_ms", &50).start_ready().await;
-        swallow(&url, table, deed);
+        discard(&url, table, operation);
         assert_eq!(server.post("", images::jpeg(1, true)).await.status(), 200);
         let begun = Instant::now();
         while !server.log().contains(&format!("of 1 rows of the table {table}")) {
@@ -168,18 +168,18 @@ async fn the_tree_does_not_grow_over_what_was_swallowed() {
         for table in ["audit_leaves", "audit_hashes", "audit_checkpoints"] {
             assert_eq!(number(&url, &format!("select count(*) from {table}")), 0, "{table}");
         }
-        stop_swallowing(&url, table);
+        stop_discarding(&url, table);
         sequenced(&url, 1).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_must_be_forgotten_is_not_said_to_be_gone() {
+async fn a_discarded_deletion_is_an_error() {
     let url = shared().database();
     let server = Options::on(&url).set("audit.idempotency_kept_ms", &1000).start_ready().await;
     assert_eq!(predict(&server, "k", images::jpeg(1, true)).send().await.unwrap().status(), 200);
     for table in ["idempotency_keys", "subjects"] {
-        swallow(&url, table, "delete");
+        discard(&url, table, "delete");
     }
     tokio::time::sleep(Duration::from_millis(1100)).await;
     refused(predict(&server, "k", images::jpeg(1, true)).send().await.unwrap()).await;
@@ -188,13 +188,13 @@ async fn what_must_be_forgotten_is_not_said_to_be_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_candidate_s_score_that_was_swallowed_counts_as_failed() {
+async fn a_discarded_score_of_a_candidate_counts_as_failed() {
     let folder = tempfile::tempdir().unwrap();
     let candidate = folder.path().join("candidate");
     bundles::copy(&candidate, "9.6.0");
     let url = shared().database();
     let server = Options::on(&url).set("model.shadow.bundle", &candidate.display()).start_ready().await;
-    swallow(&url, "shadow_predictions", "insert");
+    discard(&url, "shadow_predictions", "insert");
     assert_eq!(server.post("", images::jpeg(1, true)).await.status(), 200);
     let begun = Instant::now();
     while server.metric("cxr_shadow_total{result=\"failed\"}").await != Some(1.0) {
@@ -204,10 +204,10 @@ async fn a_candidate_s_score_that_was_swallowed_counts_as_failed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_month_that_is_not_in_the_list_is_not_made_and_a_hold_that_is_swallowed_is_not_set() {
+async fn a_discarded_month_or_hold_is_an_error() {
     let url = shared().database();
     let newest = psql(&url, "select name from predictions_months order by starts desc limit 1").unwrap();
-    swallow(&url, "predictions_months", "insert or update");
+    discard(&url, "predictions_months", "insert or update");
     let made = psql(&url, "select make_months(6)").unwrap_err();
     assert!(made.contains("kept 0 of 1 rows"), "{made}");
     let told = failing(&url, &["audit", "hold", "--month", &newest, "--reason", "court"], "");

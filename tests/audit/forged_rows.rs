@@ -1,5 +1,5 @@
-//! Rows that the service did not write, and rows that it wrote and that are said to be somebody else's: what whoever has the database, and
-//! not the service's keys, may try.
+//! Attacks with access to the database but not to the service's keys: rows and leaves that the service did
+//! not write.
 
 use crate::log::{anchored, export, number, sequenced, verify};
 use serde_json::Value;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use system_tests::server::{Options, Server};
 use system_tests::{images, postgres};
 
-/// A row like the first one, under another id; and a leaf for it, as far as that can be made without a key.
+/// A copy of the first row with another id.
 const FORGED: &str = "
     insert into predictions select (jsonb_populate_record(p, jsonb_build_object('id', $id))).* from predictions p order by id limit 1";
 
@@ -16,7 +16,7 @@ fn forged(id: &str) -> String {
     FORGED.replace("$id", &format!("'{id}'::text"))
 }
 
-/// An id that was made now.
+/// An id of this moment.
 fn fresh(url: &str) -> String {
     let query = "select overlay(first_id(clock_timestamp())::text placing '7000-8' from 15 for 6)";
     postgres::psql(url, query).unwrap()
@@ -28,7 +28,7 @@ async fn post(server: &Server, n: u64) {
     }
 }
 
-/// Waits for a metric's value.
+/// Waits until a metric has a value.
 async fn reads(server: &Server, metric: &str, value: f64) {
     let begun = Instant::now();
     while server.metric(metric).await != Some(value) {
@@ -37,7 +37,7 @@ async fn reads(server: &Server, metric: &str, value: f64) {
     }
 }
 
-/// A log of four rows, all anchored, and nobody connected.
+/// A database with four anchored rows, without connections.
 async fn log(folder: &Path) -> String {
     let url = postgres::shared().database();
     let anchor = folder.join("anchor");
@@ -63,7 +63,7 @@ fn first(report: &Value) -> (u64, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_row_is_not_deleted_under_the_name_of_an_old_one() {
+async fn a_row_cannot_be_deleted_by_giving_its_leaf_an_old_id() {
     let folder = tempfile::tempdir().unwrap();
     let url = log(folder.path()).await;
     let (status, report) = verdict(&url, folder.path(), &["--kept-from", "2025-01-01T00:00:00Z"]);
@@ -99,14 +99,14 @@ async fn a_row_without_a_leaf_is_found() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_leaf_that_the_service_did_not_write_gets_no_place() {
+async fn a_forged_pending_leaf_is_not_sequenced() {
     let folder = tempfile::tempdir().unwrap();
     let url = postgres::shared().database();
     let server = Options::on(&url).set("audit.sequence.interval_ms", &20).start_ready().await;
     post(&server, 2).await;
     sequenced(&url, 2).await;
     let id = fresh(&url);
-    // With a code that nobody made: the key is not in the database.
+    // With an invalid code, because the key is not in the database.
     let made_up = format!(
         "insert into audit_pending (prediction_id, leaf_hash, row_hash, code) \
          select id, sha256('\\x00'::bytea || uuid_send(id) || digest), digest, sha256('made up') \
@@ -114,7 +114,7 @@ async fn a_leaf_that_the_service_did_not_write_gets_no_place() {
     );
     postgres::psql(&url, &format!("{}; {made_up}", forged(&id))).unwrap();
     reads(&server, "cxr_audit_foreign_leaves", 1.0).await;
-    // The others go on, and the forged one stays where everybody sees it.
+    // Other leaves are sequenced, and the forged one stays pending and visible.
     post(&server, 2).await;
     sequenced(&url, 4).await;
     reads(&server, "cxr_audit_tree_size", 4.0).await;
@@ -124,7 +124,7 @@ async fn a_leaf_that_the_service_did_not_write_gets_no_place() {
     let exported = export(&url, folder.path());
     let (status, report) = verify(&exported, &[]);
     assert_eq!((status, report["n_rows_waiting"].as_u64()), (0, Some(1)), "{report}");
-    // Long after, no row of the service would wait.
+    // Hours later, no genuine row would still be pending.
     let text = std::fs::read_to_string(&exported).unwrap();
     let earlier = postgres::psql(
         &url,

@@ -1,4 +1,5 @@
-//! More connections than there are places, and many answers at a time for those without a token: clients and memory are not harmed.
+//! More connections than connection slots, and unread answers to clients without a token: authenticated
+//! clients are served and memory stays bounded.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -8,14 +9,14 @@ use system_tests::{images, postgres, tokens};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
-/// A connection from an address of this host: all of 127/8 is.
+/// Connects from an address in 127.0.0.0/8, which all belong to this host.
 async fn connect_from(server: &Server, from: [u8; 4]) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(SocketAddr::from((from, 0))).unwrap();
     socket.connect(server.address().parse().unwrap()).await.unwrap()
 }
 
-/// Asks with a token over a connection that is kept; none where it is closed.
+/// Sends a request with a token and keeps the connection; `None` if the server closed it.
 async fn ask(stream: &mut TcpStream) -> Option<String> {
     let token = tokens::token("predict");
     let request = format!("GET /v1/model HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n");
@@ -39,17 +40,17 @@ fn ended(cause: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn six_hundred_idle_strangers_shut_nobody_out() {
+async fn six_hundred_idle_connections_do_not_shut_clients_out() {
     let options = Options::on(&postgres::shared().database());
     let server = options.set("http.header_timeout_ms", &60000).start_ready().await;
     let mut before = connect_from(&server, [127, 0, 0, 2]).await;
     assert!(is_served(&mut before).await);
-    let mut strangers = Vec::new();
+    let mut idle = Vec::new();
     for n in 0..600_u16 {
-        // From three addresses, each with half of a request's head.
+        // From three addresses, each with half a request head.
         let mut stream = connect_from(&server, [127, 0, 0, 10 + (n % 3) as u8]).await;
         drop(stream.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\nX-").await);
-        strangers.push(stream);
+        idle.push(stream);
     }
     tokio::time::sleep(Duration::from_millis(2500)).await;
     for n in 0..20 {
@@ -58,18 +59,18 @@ async fn six_hundred_idle_strangers_shut_nobody_out() {
         assert!(is_served(&mut client).await, "client {n}");
         assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
     }
-    assert!(is_served(&mut before).await, "the one that was here before them");
+    assert!(is_served(&mut before).await, "the client that connected first");
     assert_eq!(server.post("", images::jpeg(1, true)).await.status(), 200);
     let evicted = server.metric(&ended("evicted")).await.unwrap();
-    assert!(evicted >= 600.0 - 512.0, "{evicted} made way");
+    assert!(evicted >= 600.0 - 512.0, "{evicted} were evicted");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_address_has_its_share_of_the_connections() {
+async fn one_address_is_limited_in_its_connections() {
     let options = Options::on(&postgres::shared().database());
     let options = options.set("http.max_connections", &32).set("http.max_connections_per_address", &4);
     let server = options.start_ready().await;
-    // Four requests that are not finished: admitted, and never evicted.
+    // Four unfinished requests: they are admitted, so their connections are never evicted.
     let head = format!(
         "POST /v1/predictions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Length: 1000\r\n\r\nx",
         tokens::token("predict")
@@ -84,7 +85,7 @@ async fn one_address_has_its_share_of_the_connections() {
     let begun = Instant::now();
     let mut fifth = connect_from(&server, [127, 0, 0, 20]).await;
     assert_eq!(ask(&mut fifth).await, None);
-    // Closing at once would invite the next attempt at once.
+    // The server delays the close, because closing at once would invite the next attempt at once.
     assert!(begun.elapsed() > Duration::from_millis(800), "{:?}", begun.elapsed());
     assert_eq!(server.metric(&ended("address_limit")).await, Some(1.0));
     assert!(is_served(&mut connect_from(&server, [127, 0, 0, 21]).await).await);
@@ -94,16 +95,16 @@ async fn one_address_has_its_share_of_the_connections() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_place_that_is_used_with_a_token_is_not_given_to_strangers() {
+async fn a_connection_with_a_token_is_not_evicted_for_new_connections() {
     let options = Options::on(&postgres::shared().database());
     let server = options.set("http.max_connections", &8).start_ready().await;
     let mut client = connect_from(&server, [127, 0, 0, 2]).await;
     assert!(is_served(&mut client).await);
-    let mut strangers = Vec::new();
+    let mut idle = Vec::new();
     for n in 0..60 {
-        strangers.push(connect_from(&server, [127, 0, 0, 30]).await);
+        idle.push(connect_from(&server, [127, 0, 0, 30]).await);
         if n % 10 == 0 {
-            assert!(is_served(&mut client).await, "after {n} strangers");
+            assert!(is_served(&mut client).await, "after {n} idle connections");
         }
     }
     tokio::time::sleep(Duration::from_millis(1500)).await;
@@ -113,7 +114,7 @@ async fn a_place_that_is_used_with_a_token_is_not_given_to_strangers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn public_answers_that_nobody_reads_cost_no_memory() {
+async fn unread_public_answers_do_not_hold_memory() {
     let options = Options::on(&postgres::shared().database());
     let server = options.set("http.write_timeout_ms", &4000).start_ready().await;
     assert_eq!(server.post("", images::jpeg(1, true)).await.status(), 200);
@@ -123,7 +124,7 @@ async fn public_answers_that_nobody_reads_cost_no_memory() {
         for _ in 0..150 {
             let mut client = Http2::connect(server.address(), 0).await.unwrap();
             for _ in 0..100 {
-                // Beyond the streams that it may have it is refused, or cut off.
+                // Beyond the stream limit, requests are refused or the connection is closed.
                 if client.get(path).await.is_err() {
                     break;
                 }

@@ -1,4 +1,4 @@
-//! Answers that are kept for retries, and whoever changes them in the database.
+//! Stored answers for retries, changed in the database: they are never replayed.
 
 use crate::forgery::Log;
 use crate::log::{export, number, sequenced};
@@ -15,7 +15,7 @@ async fn send(server: &Server, key: &str, image: Vec<u8>) -> Response {
     request.body(image).send().await.unwrap()
 }
 
-/// An answered request, and a second one whose answer an attacker can use.
+/// An answered request, and a second one whose stored answer an attacker can use.
 struct Answered {
     key: String,
     id: String,
@@ -34,7 +34,7 @@ impl Answered {
         Self { key, id: id(&first), other: id(&other) }
     }
 
-    /// As the owner of the database, who can do everything but sign.
+    /// Runs SQL as the owner of the database, who can do everything but sign.
     fn change(&self, url: &str, sql: &str) {
         let sql = sql.replace("{id}", &self.id).replace("{other}", &self.other);
         psql(url, &format!("{DISARM}{sql}")).unwrap();
@@ -78,7 +78,7 @@ const CHANGES: [(&str, &str); 7] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_changed_in_the_database_is_never_given_again() {
+async fn a_stored_answer_that_was_changed_is_never_replayed() {
     let url = shared().database();
     let server = Options::on(&url).set("audit.sequence.interval_ms", &50).start_ready().await;
     for (n, (what, sql)) in CHANGES.into_iter().enumerate() {
@@ -90,9 +90,9 @@ async fn what_was_changed_in_the_database_is_never_given_again() {
     assert_eq!(number(&url, "select count(*) from predictions"), 2 * CHANGES.len() as u64, "no second row");
 }
 
-/// The row is changed and its leaf made to fit: only the code of the kept answer knows better, before any verifier does.
+/// The row is changed and its leaf made to match: only the code of the stored answer detects it.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_row_that_was_changed_together_with_its_leaf_is_not_given_again() {
+async fn an_answer_whose_row_and_leaf_were_changed_is_not_replayed() {
     let url = shared().database();
     let server = Options::on(&url).set("audit.sequence.interval_ms", &50).start_ready().await;
     let answered = Answered::new(&server, 0).await;

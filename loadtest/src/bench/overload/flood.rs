@@ -1,4 +1,4 @@
-//! Load generators that heed no `Retry-After`: each connection asks again at once. What they counted is read from their reports.
+//! wrk and oha: load generators that ignore `Retry-After`. Their counts are parsed from their reports.
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-/// How long a generator waits for one answer, and for the last ones.
-const PATIENCE_S: u32 = 30;
+/// Timeout of one request.
+const TIMEOUT_S: u32 = 30;
 
 /// Options of the overload rounds.
 #[derive(Debug, Clone, clap::Args)]
@@ -29,7 +29,7 @@ impl Generators {
         self.overload_rounds
     }
 
-    /// Those that are installed.
+    /// The installed generators.
     pub(super) fn found(&self) -> Vec<Generator> {
         let wrk =
             Command::new(&self.wrk).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
@@ -42,7 +42,6 @@ impl Generators {
     }
 }
 
-/// A program.
 #[derive(Debug)]
 pub(super) struct Generator {
     kind: Kind,
@@ -55,9 +54,9 @@ enum Kind {
     Oha,
 }
 
-/// A generator with what it sends.
+/// A generator and its request.
 #[derive(Debug)]
-pub(super) struct Rude {
+pub(super) struct Flood {
     generator: Generator,
     url: String,
     token: String,
@@ -65,21 +64,21 @@ pub(super) struct Rude {
     script: PathBuf,
 }
 
-/// It runs.
+/// A generator that runs.
 #[derive(Debug)]
 pub(super) struct Running(Child, Kind);
 
-/// What it got.
+/// The answers that it got.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Asked {
+pub(super) struct Answers {
     pub(super) seconds: f64,
     /// Answers 200.
     pub(super) good: f64,
-    /// Any other.
+    /// All other answers.
     pub(super) refused: f64,
 }
 
-impl Rude {
+impl Flood {
     pub(super) fn prepare(
         generator: Generator,
         address: SocketAddr,
@@ -87,7 +86,7 @@ impl Rude {
         image: &Bytes,
         logs: &Path,
     ) -> Result<Self> {
-        let (file, script) = (logs.join("rude.jpeg"), logs.join("rude.lua"));
+        let (file, script) = (logs.join("flood.jpeg"), logs.join("flood.lua"));
         std::fs::write(&file, image)?;
         let mut lua = String::from("wrk.method = \"POST\"\n");
         let _ = write!(
@@ -114,7 +113,7 @@ impl Rude {
         match self.generator.kind {
             Kind::Wrk => command
                 .args(["-t", "1", "-c", &connections.to_string(), "-d", &format!("{whole_seconds}s")])
-                .args(["--timeout", &format!("{PATIENCE_S}s"), "-s"])
+                .args(["--timeout", &format!("{TIMEOUT_S}s"), "-s"])
                 .arg(&self.script)
                 .arg(&self.url),
             Kind::Oha => command
@@ -129,7 +128,7 @@ impl Rude {
                 .args(["-c", &connections.to_string(), "-z", &format!("{whole_seconds}s")])
                 .args([
                     "-t",
-                    &format!("{PATIENCE_S}s"),
+                    &format!("{TIMEOUT_S}s"),
                     "-H",
                     &format!("Authorization: Bearer {}", self.token),
                 ])
@@ -144,8 +143,8 @@ impl Rude {
 }
 
 impl Running {
-    /// Waits for its end and reads its report.
-    pub(super) fn end(self) -> Result<Asked> {
+    /// Waits for its end and parses its report.
+    pub(super) fn end(self) -> Result<Answers> {
         let output = self.0.wait_with_output()?;
         let report = String::from_utf8_lossy(&output.stdout).into_owned();
         let read = match self.1 {
@@ -153,12 +152,12 @@ impl Running {
             Kind::Oha => oha(&report),
         };
         ensure!(output.status.success(), "the load generator failed: {report}");
-        read.with_context(|| format!("the load generator's report is not understood: {report}"))
+        read.with_context(|| format!("the load generator's report has an unknown format: {report}"))
     }
 }
 
-/// `  5142 requests in 5.01s, 3.54MB read` and, where there are any, `  Non-2xx or 3xx responses: 4200`.
-fn wrk(report: &str) -> Option<Asked> {
+/// Parses `  5142 requests in 5.01s, 3.54MB read` and, if present, `  Non-2xx or 3xx responses: 4200`.
+fn wrk(report: &str) -> Option<Answers> {
     let line = report.lines().find(|line| line.contains(" requests in "))?;
     let (all, rest) = line.trim().split_once(" requests in ")?;
     let time = rest.split(',').next()?;
@@ -171,17 +170,21 @@ fn wrk(report: &str) -> Option<Asked> {
     };
     let refused = report.lines().find_map(|line| line.trim().strip_prefix("Non-2xx or 3xx responses: "));
     let refused: f64 = refused.map_or(Some(0.0), |text| text.parse().ok())?;
-    Some(Asked { seconds, good: all.parse::<f64>().ok()? - refused, refused })
+    Some(Answers { seconds, good: all.parse::<f64>().ok()? - refused, refused })
 }
 
-fn oha(report: &str) -> Option<Asked> {
+fn oha(report: &str) -> Option<Answers> {
     let report: serde_json::Value = serde_json::from_str(report).ok()?;
     let counts = report["statusCodeDistribution"].as_object()?;
     let count = |of: &dyn Fn(&str) -> bool| -> f64 {
         counts.iter().filter(|(status, _)| of(status)).filter_map(|(_, n)| n.as_f64()).sum()
     };
     let seconds = report["summary"]["total"].as_f64()?;
-    Some(Asked { seconds, good: count(&|status| status == "200"), refused: count(&|status| status != "200") })
+    Some(Answers {
+        seconds,
+        good: count(&|status| status == "200"),
+        refused: count(&|status| status != "200"),
+    })
 }
 
 #[cfg(test)]
@@ -189,17 +192,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reports_are_read() {
+    fn reports_are_parsed() {
         let report = "Running 5s test @ http://127.0.0.1:1/\n  1 threads and 300 connections\n  Thread Stats   Avg\n  \
                       5142 requests in 5.50s, 3.54MB read\n  Non-2xx or 3xx responses: 4200\nRequests/sec: 1028.4\n";
-        assert_eq!(wrk(report), Some(Asked { seconds: 5.5, good: 942.0, refused: 4200.0 }));
+        assert_eq!(wrk(report), Some(Answers { seconds: 5.5, good: 942.0, refused: 4200.0 }));
         assert_eq!(
             wrk("  10 requests in 500.00ms, 1KB read"),
-            Some(Asked { seconds: 0.5, good: 10.0, refused: 0.0 })
+            Some(Answers { seconds: 0.5, good: 10.0, refused: 0.0 })
         );
         assert_eq!(wrk("unable to connect"), None);
         let report =
             r#"{"summary": {"total": 5.2}, "statusCodeDistribution": {"200": 900, "429": 60, "503": 1}}"#;
-        assert_eq!(oha(report), Some(Asked { seconds: 5.2, good: 900.0, refused: 61.0 }));
+        assert_eq!(oha(report), Some(Answers { seconds: 5.2, good: 900.0, refused: 61.0 }));
     }
 }

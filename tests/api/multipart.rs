@@ -1,4 +1,5 @@
-//! Forms that are made to be searched again and again: a head without end, text before the first part, many small pieces.
+//! Forms that would be expensive to search: an endless part header, text before the first part, many small
+//! pieces.
 
 use std::time::{Duration, Instant};
 use system_tests::server::Server;
@@ -17,7 +18,7 @@ fn head(server: &Server, length: usize) -> String {
     )
 }
 
-/// Sends the beginning of a form and then filling in small pieces, until the service answers or closes.
+/// Sends the beginning of a form, then filling in small pieces until the service answers or closes.
 async fn endless(server: &Server, begin: &'static str) -> String {
     const PIECES: usize = 20_000;
     let piece = [b'x'; 1000];
@@ -30,7 +31,7 @@ async fn endless(server: &Server, begin: &'static str) -> String {
         for _ in 0..PIECES {
             write.write_all(&piece).await?;
         }
-        // Kept open until the answer has been read.
+        // The connection stays open until the answer has been read.
         std::future::pending::<std::io::Result<()>>().await
     });
     let mut answer = Vec::new();
@@ -41,7 +42,7 @@ async fn endless(server: &Server, begin: &'static str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_head_without_end_is_refused_early_and_costs_nobody_else_time() {
+async fn an_endless_part_header_is_refused_early_and_delays_no_other_client() {
     let server = Server::ready().await;
     let begins = ["--b\r\nContent-Disposition: form-data; name=\"file\"\r\nX-Long: ", "no boundary comes "];
     let attack = async {
@@ -69,7 +70,7 @@ async fn a_head_without_end_is_refused_early_and_costs_nobody_else_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_form_may_come_in_pieces_of_one_byte_and_its_head_may_be_long() {
+async fn a_form_may_arrive_byte_by_byte_and_have_a_long_part_header() {
     let server = Server::ready().await;
     let image = images::small(1);
     let filling = "x".repeat(6000);

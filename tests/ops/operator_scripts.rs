@@ -1,4 +1,4 @@
-//! The scripts for operators where a service is configured, and for users of a container.
+//! The scripts for operators, beside a configured service and as a container user without a name.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -12,7 +12,7 @@ fn open(path: &Path) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backup_is_tried_beside_the_configuration_of_a_service_and_by_a_user_without_a_name() {
+async fn the_restore_drill_works_beside_a_configured_service_and_for_a_user_without_a_name() {
     let url = postgres::shared().database();
     let folder = tempfile::tempdir().unwrap();
     open(folder.path());
@@ -27,7 +27,8 @@ async fn a_backup_is_tried_beside_the_configuration_of_a_service_and_by_a_user_w
     dumped.args(["--format=custom", "--dbname", &backup, "--file"]).arg(&dump);
     assert!(dumped.status().unwrap().success());
 
-    // The folder has a production.yaml and no development.yaml, and the variables name the database in use.
+    // The folder has a production.yaml and no development.yaml, and the variables name the production
+    // database.
     std::fs::write(folder.path().join("production.yaml"), "service: {audit: {site: here}}").unwrap();
     let drill = |mut command: Command, service: &Path| {
         command.args([url.as_str(), log::PUBLIC_KEY]).arg(&anchor).arg(&dump);
@@ -41,8 +42,8 @@ async fn a_backup_is_tried_beside_the_configuration_of_a_service_and_by_a_user_w
     let script = root().join("scripts/restore-drill.sh");
     drill(Command::new(&script), &binary());
 
-    // As the user of a container that /etc/passwd does not know, with a copy of what is installed there: the checkout and
-    // its build folder may lie where only their owner can read.
+    // As a user who is not in /etc/passwd, with a copy of the programs and scripts: the checkout and its
+    // build folder may be readable for their owner only.
     let installed = folder.path().join("installed");
     std::fs::create_dir(&installed).unwrap();
     open(&installed);
@@ -51,19 +52,19 @@ async fn a_backup_is_tried_beside_the_configuration_of_a_service_and_by_a_user_w
         std::fs::copy(file, &copy).unwrap();
         open(&copy);
     }
-    let as_nobody_known = ["--reuid=53171", "--regid=53171", "--clear-groups", "--"];
-    let becomes = Command::new("setpriv").args(as_nobody_known).arg("true").status();
-    if !becomes.is_ok_and(|became| became.success()) {
+    let as_unknown_user = ["--reuid=53171", "--regid=53171", "--clear-groups", "--"];
+    let switched = Command::new("setpriv").args(as_unknown_user).arg("true").status();
+    if !switched.is_ok_and(|became| became.success()) {
         return skipped("only root can become another user");
     }
     let mut command = Command::new("setpriv");
-    command.args(as_nobody_known).arg(installed.join("restore-drill.sh"));
+    command.args(as_unknown_user).arg(installed.join("restore-drill.sh"));
     command.env("HOME", "/nonexistent").current_dir(folder.path());
     drill(command, &installed.join("cxr-service"));
 }
 
 #[test]
-fn onnxruntime_is_installed_where_another_user_may_read_it() {
+fn onnxruntime_can_be_installed_for_all_users() {
     let folder = tempfile::tempdir().unwrap();
     open(folder.path());
     let place = folder.path().join("opt/lib");

@@ -1,4 +1,5 @@
-//! Clients as they are: what identity providers, browsers, scripts and forms in the field really send is taken, and what is wrong is named.
+//! Compatibility: the service accepts what real identity providers, browsers, scripts and forms send,
+//! and an error names what is wrong.
 
 use reqwest::multipart::{Form, Part};
 use serde_json::{Value, json};
@@ -23,7 +24,7 @@ async fn may_predict(server: &Server, changes: &Value) -> u16 {
     request.body(images::small(1)).send().await.unwrap().status().as_u16()
 }
 
-/// A server whose development.yaml has this in it.
+/// A server with this development.yaml.
 async fn configured(yaml: &str) -> (Server, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("development.yaml"), yaml).unwrap();
@@ -33,7 +34,7 @@ async fn configured(yaml: &str) -> (Server, TempDir) {
 }
 
 #[tokio::test]
-async fn scopes_come_as_a_text_or_a_list_and_in_the_claims_of_the_site() {
+async fn scopes_may_be_a_string_or_a_list_in_the_claims_that_are_configured() {
     let server = Server::ready().await;
     for changes in [
         json!({"scope": "openid predict"}),
@@ -58,7 +59,7 @@ async fn scopes_come_as_a_text_or_a_list_and_in_the_claims_of_the_site() {
     ] {
         assert_eq!(may_predict(&server, &changes).await, 200, "{changes}");
     }
-    // A name that other services of the site may have grants nothing here.
+    // A scope of another service of the site grants nothing here.
     for changes in
         [json!({"scp": "predict"}), json!({"scope": "api://cxr/predict"}), json!({"roles": ["readers"]})]
     {
@@ -67,7 +68,7 @@ async fn scopes_come_as_a_text_or_a_list_and_in_the_claims_of_the_site() {
 }
 
 #[tokio::test]
-async fn a_token_with_199_groups_gets_in_over_both_versions_of_http() {
+async fn a_token_with_199_groups_is_accepted_over_both_versions_of_http() {
     let server = Server::ready().await;
     let groups: Vec<String> = (0..199)
         .map(|n| format!("CN=Group {n:04},OU=Radiology,OU=Groups,DC=hospital,DC=example,DC=org"))
@@ -89,7 +90,7 @@ async fn a_token_with_199_groups_gets_in_over_both_versions_of_http() {
 }
 
 #[tokio::test]
-async fn a_refused_token_is_told_which_claim_is_wrong_and_never_its_value() {
+async fn a_refusal_names_the_wrong_claim_of_a_token_and_never_its_value() {
     let server = Server::ready().await;
     let secret = "Mary-Miller-1957";
     let lookalikes = [
@@ -139,7 +140,7 @@ async fn a_refused_token_is_told_which_claim_is_wrong_and_never_its_value() {
 }
 
 #[tokio::test]
-async fn other_names_of_media_types_and_no_encoding_are_taken() {
+async fn aliases_of_media_types_and_the_identity_encoding_are_accepted() {
     let server = Server::ready().await;
     let post = |name: &str, value: &str, image: Vec<u8>| {
         let request = server.client.post(format!("{}/v1/predictions", server.base)).header(name, value);
@@ -165,7 +166,7 @@ async fn other_names_of_media_types_and_no_encoding_are_taken() {
 }
 
 #[tokio::test]
-async fn switches_are_taken_as_every_language_writes_them_and_empty_fields_as_absent() {
+async fn booleans_are_accepted_in_common_spellings_and_empty_fields_count_as_absent() {
     let url = postgres::shared().database();
     let server = Options::on(&url).start_ready().await;
     for (explain, drawn) in [
@@ -200,7 +201,7 @@ async fn switches_are_taken_as_every_language_writes_them_and_empty_fields_as_ab
 }
 
 #[tokio::test]
-async fn a_filter_that_no_row_can_match_is_refused_and_named() {
+async fn a_filter_that_no_row_can_match_is_a_400_that_names_it() {
     let server = Server::ready().await;
     for (query, parameter, allowed) in [
         ("outcome=nonsense", "outcome", "predicted, rejected, expired, failed"),
@@ -263,9 +264,9 @@ async fn only_listed_origins_may_read_answers_in_a_browser() {
     let allowed = open.headers()["access-control-allow-headers"].to_str().unwrap();
     assert!(allowed.contains("authorization") && allowed.contains("x-subject-id"), "{allowed}");
     assert!(!open.headers().contains_key("access-control-allow-credentials"));
-    let stranger = preflight(&server, "https://elsewhere.example").await.unwrap();
-    assert!(!stranger.headers().contains_key("access-control-allow-origin"));
-    // An answer and a refusal alike: the page must be able to read why.
+    let unlisted = preflight(&server, "https://elsewhere.example").await.unwrap();
+    assert!(!unlisted.headers().contains_key("access-control-allow-origin"));
+    // Refusals too: the page must be able to read the reason.
     for token in [tokens::token("predict"), "nonsense".to_owned()] {
         let request = server.client.post(format!("{}/v1/predictions", server.base)).header("origin", viewer);
         let answer = request.bearer_auth(token).body(images::small(1)).send().await.unwrap();
@@ -288,7 +289,7 @@ async fn only_listed_origins_may_read_answers_in_a_browser() {
 }
 
 #[tokio::test]
-async fn the_api_browser_runs_under_a_policy_and_in_no_frame() {
+async fn the_api_browser_has_a_content_security_policy_and_cannot_be_framed() {
     let server = Server::ready().await;
     let get = |path: &str| server.client.get(format!("{}{path}", server.base)).send();
     let page = get("/docs/").await.unwrap();
@@ -298,7 +299,8 @@ async fn the_api_browser_runs_under_a_policy_and_in_no_frame() {
     }
     assert_eq!(page.headers()["x-frame-options"], "DENY");
     let html = page.text().await.unwrap();
-    // What the page needs is what the policy allows: scripts and styles in files of this service, none within the page.
+    // The policy allows exactly what the page needs: scripts and styles in files of this service, none
+    // inline.
     assert!(
         !html.contains("<style") && !html.contains(" onload=") && !html.contains("javascript:"),
         "{html}"

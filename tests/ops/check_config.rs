@@ -1,11 +1,11 @@
-//! `check-config` finds what `serve` could not use, all of it in one run.
+//! `check-config` finds everything that `serve` could not use, in one run.
 
 use std::path::Path;
 use std::process::Command;
 use system_tests::openssl::{self, NEW_KEY};
 use system_tests::site::{PASSWORD, Site};
 
-/// Lines of problems, by their key.
+/// The reported problems: key and message.
 fn problems(told: &str) -> Vec<(&str, &str)> {
     let lines = told.lines().filter_map(|line| line.strip_prefix("  service."));
     lines.filter_map(|line| line.split_once(": ")).collect()
@@ -62,16 +62,16 @@ fn everything_that_serve_could_not_use_is_found_at_once() {
     for (key, what) in expected.into_iter().chain(connected) {
         let (_, why) =
             found.iter().find(|(found, _)| *found == key).unwrap_or_else(|| panic!("{key}: {told}"));
-        // What is wrong, and what to do.
+        // The problem and the advice.
         assert!(why.contains(what) && why.contains("; "), "{key}: {told}");
     }
     assert!(told.contains("GRANT cxr_auditor TO this user"), "{told}");
     assert!(!told.contains(PASSWORD), "a secret was printed: {told}");
 }
 
-/// The shipped bundle is for children: a site of adults would have every image referred that does not state its age.
+/// The default bundle is for children: a site with adults would refer every image that states no age.
 #[test]
-fn a_bundle_that_is_not_for_the_patients_of_the_site_is_named() {
+fn a_bundle_that_is_not_intended_for_the_patients_of_the_site_is_reported() {
     let site = Site::migrated();
     site.edit(|yaml| yaml.replacen("service:\n", "service:\n  patients: { age_years: [18, 90] }\n", 1));
     let (fine, told) = site.run(&["check-config"]);
@@ -81,7 +81,7 @@ fn a_bundle_that_is_not_for_the_patients_of_the_site_is_named() {
 }
 
 #[test]
-fn a_user_of_the_database_that_may_do_too_much_is_named() {
+fn a_database_user_with_too_many_rights_is_reported() {
     let site = Site::migrated();
     let owner = site.options().set("database.url_file", &site.config().join("owner-url").display());
     let run = |options: system_tests::server::Options| {
@@ -91,7 +91,7 @@ fn a_user_of_the_database_that_may_do_too_much_is_named() {
     };
     let told = run(owner);
     assert!(told.contains("service.database.url: the user cxr_owner may change the log's tables"), "{told}");
-    // One user for both lacks what the other has.
+    // One user for both pools lacks a right.
     let alone = site.options().set("database.reader_url_file", &site.config().join("service-url").display());
     let told = run(alone);
     assert!(told.contains("the user cxr_service may not SELECT on predictions"), "{told}");
@@ -108,7 +108,7 @@ fn a_user_of_the_database_that_may_do_too_much_is_named() {
     assert!(told.contains("is not applied; run cxr-service migrate"), "{told}");
 }
 
-/// A certificate that was valid in January 2020, in `old.pem`, and its key.
+/// Creates a certificate that was valid in January 2020, in `old.pem`, and its key.
 fn expired(folder: &Path) {
     let authority = "[ca]\ndefault_ca = x\n[x]\ndatabase = index\nserial = serial\nnew_certs_dir = .\ndefault_md = sha256\npolicy = p\nx509_extensions = v3\n\
         [v3]\nbasicConstraints = CA:FALSE\n\
@@ -124,9 +124,8 @@ fn expired(folder: &Path) {
     );
 }
 
-/// The anchor of another log, and a certificate that has expired, are found as well.
 #[test]
-fn what_belongs_to_somebody_else_or_is_over_is_found() {
+fn the_anchor_of_another_log_and_an_expired_certificate_are_reported() {
     let site = Site::migrated();
     std::fs::write(
         site.anchor().join("checkpoint"),

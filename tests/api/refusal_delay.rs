@@ -1,4 +1,4 @@
-//! Clients that come back at once: their refusals are held back, longer each time, and nobody else's answers are.
+//! Refusals to a client that retries at once are delayed, longer each time; other clients are not affected.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ fn paced() -> Options {
     options.set("http.refusals_per_second", &10).set("http.refusal_delay_ms", &3000)
 }
 
-/// So many clients that ask for a path and ask again at once, for some time: how many answers they got, and the slowest.
+/// `clients` request a path in a loop for `time`. Returns the number of answers and the slowest.
 async fn loop_on(
     server: &Server,
     clients: usize,
@@ -37,9 +37,9 @@ async fn loop_on(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn strangers_who_ask_again_at_once_wait_longer_and_clients_do_not() {
+async fn unauthenticated_retries_are_delayed_and_authenticated_clients_are_not() {
     let server = paced().start_ready().await;
-    let strangers = loop_on(&server, 60, "/v1/model", None, Duration::from_secs(5));
+    let unauthenticated = loop_on(&server, 60, "/v1/model", None, Duration::from_secs(5));
     let client = async {
         let mut slowest = Duration::ZERO;
         for _ in 0..20 {
@@ -50,15 +50,15 @@ async fn strangers_who_ask_again_at_once_wait_longer_and_clients_do_not() {
         }
         slowest
     };
-    let ((n_refused, slowest_refusal), slowest_answer) = tokio::join!(strangers, client);
-    // 20 at once and 10 a second, until each of the 60 waits for 3 s.
+    let ((n_refused, slowest_refusal), slowest_answer) = tokio::join!(unauthenticated, client);
+    // 20 at once and 10 per second, until each of the 60 clients waits for 3 s.
     println!(
         "{n_refused} refusals, the slowest after {slowest_refusal:?}; answers within {slowest_answer:?}"
     );
     assert!((60..300).contains(&n_refused), "{n_refused}");
     assert!(slowest_refusal > Duration::from_millis(2500), "{slowest_refusal:?}");
     assert!(slowest_answer < Duration::from_millis(1500), "{slowest_answer:?}");
-    // Whoever has waited is refused at once again.
+    // After a pause, refusals come at once again.
     tokio::time::sleep(Duration::from_secs(5)).await;
     let asked = Instant::now();
     let refused = server.client.get(format!("{}/v1/model", server.base)).send().await.unwrap();
@@ -67,12 +67,12 @@ async fn strangers_who_ask_again_at_once_wait_longer_and_clients_do_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_is_known_by_its_token_and_not_by_its_address() {
+async fn refusals_are_delayed_per_token_and_not_per_address() {
     let server = paced().start_ready().await;
-    let rude = tokens::sign_development(&tokens::claims("rude", "label"));
-    let rude = loop_on(&server, 40, "/v1/model/", Some(&rude), Duration::from_secs(1));
-    // It has what it may have: nothing was refused, so nothing was held back.
-    assert!(rude.await.1 < Duration::from_millis(900));
+    let allowed = tokens::sign_development(&tokens::claims("allowed", "label"));
+    let allowed = loop_on(&server, 40, "/v1/model/", Some(&allowed), Duration::from_secs(1));
+    // The token has the scope: nothing was refused, so nothing was delayed.
+    assert!(allowed.await.1 < Duration::from_millis(900));
     let refused = tokens::sign_development(&tokens::claims("refused", "label"));
     let loops = loop_on(&server, 40, "/v1/predictions", Some(&refused), Duration::from_secs(4));
     let others = async {
@@ -101,7 +101,7 @@ async fn retry_after_grows_with_the_wait() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flood_of_probes_is_slowed_down_and_each_is_still_in_time() {
+async fn a_flood_of_probes_is_throttled_and_each_is_still_answered_in_time() {
     let server = Server::ready().await;
     let (n_answers, slowest) = loop_on(&server, 100, "/livez", None, Duration::from_secs(4)).await;
     println!("{n_answers} answers, the slowest after {slowest:?}");
@@ -110,7 +110,7 @@ async fn a_flood_of_probes_is_slowed_down_and_each_is_still_in_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn refusals_are_held_back_in_a_bounded_number() {
+async fn the_number_of_delayed_refusals_is_bounded() {
     let options = Options::on(&postgres::shared().database());
     let options = options.set("http.refusals_per_second", &1).set("http.refusal_delay_ms", &30000);
     let server = options.start_ready().await;

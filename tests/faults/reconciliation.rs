@@ -1,4 +1,4 @@
-//! The reckoning afterwards: answers against rows, rows against the tree.
+//! Reconciliation after a fault: answers with rows, rows with the tree.
 
 use crate::load::Exchange;
 use std::collections::{HashMap, HashSet};
@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use system_tests::log::{export, number, verify};
 use system_tests::postgres;
 
-/// Every answered id has its row, every row was answered in the end, and no key has two.
-pub(crate) fn balance(url: &str, exchanges: &[Exchange], settled: &[Exchange]) {
+/// Asserts that every answered id has its row, every row was answered in the end, and no key has two rows.
+pub(crate) fn reconcile(url: &str, exchanges: &[Exchange], settled: &[Exchange]) {
     let mut ids_of: HashMap<u64, HashSet<&str>> = HashMap::new();
     for exchange in exchanges.iter().chain(settled) {
         let Some(id) = exchange.id() else { continue };
@@ -23,25 +23,25 @@ pub(crate) fn balance(url: &str, exchanges: &[Exchange], settled: &[Exchange]) {
     let distinct: HashSet<&str> = rows.iter().copied().collect();
     assert_eq!(rows.len(), distinct.len(), "an id has two rows");
     let missing: Vec<_> = answered.difference(&distinct).take(3).collect();
-    assert!(missing.is_empty(), "answered, and no row: {missing:?}");
+    assert!(missing.is_empty(), "answered without a row: {missing:?}");
     let unknown: Vec<_> = distinct.difference(&answered).take(3).collect();
-    assert!(unknown.is_empty(), "rows beside those of the keys: {unknown:?}");
+    assert!(unknown.is_empty(), "rows without an answer: {unknown:?}");
 }
 
-/// Waits until every row has its place; how long that took.
+/// Waits until every row is in the tree, and returns how long that took.
 pub(crate) async fn sequenced(url: &str) -> Duration {
     let begun = Instant::now();
     let rows = number(url, "select count(*) from predictions");
     while number(url, "select count(*) from audit_leaves") < rows {
-        assert!(begun.elapsed() < Duration::from_secs(30), "the rows get no places");
+        assert!(begun.elapsed() < Duration::from_secs(30), "the rows are not sequenced");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert_eq!(number(url, "select count(*) from audit_pending"), 0);
     begun.elapsed()
 }
 
-/// The exported log verifies, with all rows in it and with the receipts of all answers.
-pub(crate) fn verified(url: &str, answers: &[&Exchange]) {
+/// Asserts that the exported log verifies, with all rows and with the receipts of all answers.
+pub(crate) fn assert_verifies(url: &str, answers: &[&Exchange]) {
     let folder = tempfile::tempdir().unwrap();
     let receipts = folder.path().join("answers.ndjson");
     let mut file = std::fs::File::create(&receipts).unwrap();

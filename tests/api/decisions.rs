@@ -1,5 +1,5 @@
-//! Answers that cannot be misread: an image that the model is not for gets no class, and one of which nobody knows whether it is
-//! gets a radiologist.
+//! Intended use: an image outside of it is referred without a class, and one whose age or view is unknown
+//! requires review.
 
 use reqwest::Response;
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ async fn row(server: &Server, answer: &Value) -> Value {
     json(server.get(&format!("/v1/predictions/{}", answer["id"].as_str().unwrap()), "audit:read").await).await
 }
 
-/// A development profile whose site says something else of its patients.
+/// The development profile with other `service.patients`.
 fn site(folder: &tempfile::TempDir, patients: &str) -> Options {
     let file = format!("service: {{patients: {patients}}}\n");
     std::fs::write(folder.path().join("development.yaml"), file).unwrap();
@@ -25,7 +25,7 @@ fn site(folder: &tempfile::TempDir, patients: &str) -> Options {
     options.variable("CXR_CONFIG_DIR", folder.path().to_str().unwrap())
 }
 
-/// No class and no number, in so many words.
+/// Asserts that an answer is `refer`, without class, probability and confidence.
 fn is_referred(answer: &Value, reason: &str) {
     assert_eq!((&answer["decision"], &answer["reason"]), (&json!("refer"), &json!(reason)), "{answer}");
     for member in ["class", "probability", "confidence"] {
@@ -35,20 +35,20 @@ fn is_referred(answer: &Value, reason: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_model_is_not_for_is_referred_and_the_row_keeps_the_numbers() {
+async fn an_image_outside_the_intended_use_is_referred_and_its_row_keeps_the_numbers() {
     let url = postgres::shared().database();
     let server = Options::on(&url).start_ready().await;
-    let mut foreign = vec![(images::stripes(), String::new(), "out_of_distribution")];
+    let mut outside = vec![(images::stripes(), String::new(), "out_of_distribution")];
     for query in ["&age=45", "&age=4&view=PA", "&view=LL"] {
-        foreign.push((images::jpeg(3, true), query.to_owned(), "outside_intended_use"));
+        outside.push((images::jpeg(3, true), query.to_owned(), "outside_intended_use"));
     }
     if let Some(cat) = real_data("ood/natural/cat_720p.jpg") {
-        foreign.push((std::fs::read(cat).unwrap(), String::new(), "out_of_distribution"));
+        outside.push((std::fs::read(cat).unwrap(), String::new(), "out_of_distribution"));
     }
-    for (image, query, reason) in &foreign {
+    for (image, query, reason) in &outside {
         let answer = json(server.post(&format!("?explain=true{query}"), image.clone()).await).await;
         is_referred(&answer, reason);
-        // The evidence for a class that is not claimed is not shown.
+        // No heatmap for a class that is not stated.
         assert_eq!(answer.get("heatmap"), Some(&Value::Null));
         assert_eq!((&answer["heatmap_withheld"], answer.get("heatmap_legend")), (&json!("referred"), None));
         let row = row(&server, &answer).await;
@@ -58,20 +58,20 @@ async fn what_the_model_is_not_for_is_referred_and_the_row_keeps_the_numbers() {
         }
         assert!(!row["cam"].as_array().unwrap().is_empty());
     }
-    let n = foreign.len();
+    let n = outside.len();
     let referred = server.metric("cxr_predictions_total{decision=\"refer\"}").await;
     assert_eq!(referred, Some(n as f64));
     for query in ["decision=refer", "unreviewed=true"] {
         let found = json(server.get(&format!("/v1/predictions?{query}"), "audit:read").await).await;
         assert_eq!(found["items"].as_array().unwrap().len(), n, "{query}");
     }
-    // Wherever the answer is told again, it says no more.
+    // The FHIR events omit the probability too.
     let events = server.get("/v1/predictions?format=fhir", "audit:read").await.text().await.unwrap();
     assert!(events.lines().count() == n && !events.contains("\"probability\""), "{events}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_retry_of_a_referred_image_gets_no_class_either() {
+async fn a_replayed_referral_has_no_class_either() {
     let server = Server::ready().await;
     let post = || {
         let request = server.client.post(format!("{}/v1/predictions?explain=true&age=45", server.base));
@@ -92,7 +92,7 @@ async fn a_retry_of_a_referred_image_gets_no_class_either() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_image_of_unknown_age_or_view_needs_a_radiologist_where_the_site_says_nothing() {
+async fn an_image_of_unknown_age_or_view_requires_review_if_the_site_states_no_patients() {
     let folder = tempfile::tempdir().unwrap();
     let server = site(&folder, "{age_years: null, views: [], modalities: []}").start_ready().await;
     for (query, reason) in [
@@ -110,22 +110,22 @@ async fn an_image_of_unknown_age_or_view_needs_a_radiologist_where_the_site_says
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_site_states_of_its_patients_stands_in_and_the_row_says_so() {
+async fn the_patients_of_the_site_replace_unknown_ages_and_views_and_the_row_records_it() {
     let whole = json!({ "age_years": [1.0, 5.0], "views": ["AP"] });
     for (patients, query, reason, assumed) in [
         ("{}", "", "below_threshold", whole.clone()),
         ("{}", "?age=4", "below_threshold", json!({ "views": ["AP"] })),
         ("{}", "?age=4&view=AP", "below_threshold", Value::Null),
-        // What is stated of the image counts, whatever its site says.
+        // The metadata of the image take precedence over the site.
         ("{}", "?age=45", "outside_intended_use", json!({ "views": ["AP"] })),
-        // All ages come here: of this image nothing is known.
+        // The site has patients of all ages, so the age stays unknown.
         (
             "{age_years: [0, 90]}",
             "",
             "intended_use_unknown",
             json!({ "age_years": [0.0, 90.0], "views": ["AP"] }),
         ),
-        // None of its patients is a child.
+        // The site has no children, for whom the model is intended.
         (
             "{age_years: [18, 90]}",
             "",

@@ -1,6 +1,6 @@
-//! What attackers do, each twice: to an export, and with statements to the database.
+//! The attacks, each in two forms: a change of the parsed export, and SQL on the database.
 
-use crate::forgery::{Log, Signs};
+use crate::forgery::{Log, Signature};
 use crate::target::{ROWS, Target};
 use std::fmt::Write as _;
 use tlog_tiles::HashReader as _;
@@ -9,7 +9,7 @@ pub(crate) fn row_at(place: u64) -> String {
     format!("(select prediction_id from audit_leaves where leaf_index = {place})")
 }
 
-/// Moves the leaves from a place on by a step.
+/// SQL that moves the leaves from an index on by `by`.
 fn shift(from: u64, by: i64) -> String {
     format!(
         "update audit_leaves set leaf_index = leaf_index + 100000 where leaf_index >= {from}; \
@@ -21,7 +21,7 @@ pub(crate) fn delete_row(log: &mut Log, place: u64) {
     log.leaves[place as usize].lose_row();
 }
 
-pub(crate) fn deleted_row(_: &Target, place: u64) -> String {
+pub(crate) fn delete_row_sql(_: &Target, place: u64) -> String {
     format!("delete from predictions where id = {}", row_at(place))
 }
 
@@ -29,8 +29,8 @@ pub(crate) fn delete_leaf(log: &mut Log, place: u64) {
     log.leaves.remove(place as usize);
 }
 
-pub(crate) fn deleted_leaf(target: &Target, place: u64) -> String {
-    format!("{}; delete from audit_leaves where leaf_index = {place}", deleted_row(target, place))
+pub(crate) fn delete_leaf_sql(target: &Target, place: u64) -> String {
+    format!("{}; delete from audit_leaves where leaf_index = {place}", delete_row_sql(target, place))
 }
 
 pub(crate) fn close_gap(log: &mut Log, place: u64) {
@@ -38,18 +38,18 @@ pub(crate) fn close_gap(log: &mut Log, place: u64) {
     log.shift(place as usize, -1);
 }
 
-pub(crate) fn closed_gap(target: &Target, place: u64) -> String {
-    format!("{}; {}", deleted_leaf(target, place), shift(place + 1, -1))
+pub(crate) fn close_gap_sql(target: &Target, place: u64) -> String {
+    format!("{}; {}", delete_leaf_sql(target, place), shift(place + 1, -1))
 }
 
-/// A row that looks like another, under an id of its own.
+/// A copy of a row with another id.
 fn under_another_id(row: &str) -> String {
     let id = serde_json::from_str::<serde_json::Value>(row).unwrap()["id"].as_str().unwrap().to_owned();
     let forged = format!("{}{}", &id[..35], if id.ends_with('0') { '1' } else { '0' });
     row.replace(&id, &forged)
 }
 
-/// With the leaf that it should have.
+/// Inserts a forged row with a matching leaf.
 pub(crate) fn insert(log: &mut Log, place: u64) {
     let mut forged = log.leaves[place as usize].clone();
     forged.rewrite(under_another_id);
@@ -57,26 +57,26 @@ pub(crate) fn insert(log: &mut Log, place: u64) {
     log.leaves.insert(place as usize, forged);
 }
 
-pub(crate) fn inserted(target: &Target, place: u64) -> String {
-    format!("{}; {}", shift(place, 1), add(target, place, place))
+pub(crate) fn insert_sql(target: &Target, place: u64) -> String {
+    format!("{}; {}", shift(place, 1), add_sql(target, place, place))
 }
 
-/// The copy of a row and its leaf, at a place that is free.
-pub(crate) fn add(target: &Target, row: u64, place: u64) -> String {
+/// SQL that adds the copy of a row and its leaf at a free index.
+pub(crate) fn add_sql(target: &Target, row: u64, place: u64) -> String {
     let original = &target.log.leaves[row as usize];
     let mut forged = original.clone();
     forged.rewrite(under_another_id);
     format!(
         "{}; insert into audit_leaves values ({place}, '{}', '\\x{}', '\\x{}')",
-        add_row(target, row),
+        add_row_sql(target, row),
         forged.id,
         hex::encode(forged.hash.0),
         hex::encode(forged.row_hash.0)
     )
 }
 
-/// The copy of a row, and no leaf.
-pub(crate) fn add_row(target: &Target, row: u64) -> String {
+/// SQL that adds the copy of a row without a leaf.
+pub(crate) fn add_row_sql(target: &Target, row: u64) -> String {
     let original = &target.log.leaves[row as usize];
     let mut forged = original.clone();
     forged.rewrite(under_another_id);
@@ -87,18 +87,18 @@ pub(crate) fn add_row(target: &Target, row: u64) -> String {
     )
 }
 
-/// Which leaf changes places with the one at `place`: a later one.
+/// The leaf that is swapped with the one at `place`: a later one.
 fn other(place: u64) -> u64 {
     place + 1 + (place * 7 + 3) % (ROWS - 1 - place)
 }
 
-pub(crate) fn exchange(log: &mut Log, place: u64) {
+pub(crate) fn swap(log: &mut Log, place: u64) {
     let (one, two) = (place as usize, other(place) as usize);
     log.leaves.swap(one, two);
     (log.leaves[one].index, log.leaves[two].index) = (place, other(place));
 }
 
-pub(crate) fn exchanged(_: &Target, place: u64) -> String {
+pub(crate) fn swap_sql(_: &Target, place: u64) -> String {
     let other = other(place);
     format!(
         "update audit_leaves set leaf_index = 100000 where leaf_index = {place}; \
@@ -107,12 +107,12 @@ pub(crate) fn exchanged(_: &Target, place: u64) -> String {
     )
 }
 
-pub(crate) fn cut(log: &mut Log, place: u64) {
+pub(crate) fn truncate(log: &mut Log, place: u64) {
     log.leaves.truncate(place as usize);
     log.heads.retain(|size, _| *size <= place);
 }
 
-pub(crate) fn cut_off(_: &Target, place: u64) -> String {
+pub(crate) fn truncate_sql(_: &Target, place: u64) -> String {
     let positions = tlog_tiles::stored_hash_count(place);
     format!(
         "delete from predictions where id in (select prediction_id from audit_leaves where leaf_index >= {place}); \
@@ -121,19 +121,19 @@ pub(crate) fn cut_off(_: &Target, place: u64) -> String {
     )
 }
 
-/// Somebody else has sent the image.
-fn by_nobody(row: &str) -> String {
+/// Changes the actor of a row.
+fn change_actor(row: &str) -> String {
     let forged = row.replace("\"actor\":\"tester\"", "\"actor\":\"nobody\"");
     assert_ne!(row, forged);
     forged
 }
 
-/// The row and its leaf; the checkpoints stay.
+/// Changes a row and its leaf, but no checkpoint.
 pub(crate) fn rewrite_one(log: &mut Log, place: u64) {
-    log.leaves[place as usize].rewrite(by_nobody);
+    log.leaves[place as usize].rewrite(change_actor);
 }
 
-pub(crate) fn rewritten_one(target: &Target, place: u64) -> String {
+pub(crate) fn rewrite_one_sql(target: &Target, place: u64) -> String {
     let mut forged = target.log.clone();
     rewrite_one(&mut forged, place);
     let leaf = &forged.leaves[place as usize];
@@ -146,17 +146,18 @@ pub(crate) fn rewritten_one(target: &Target, place: u64) -> String {
     )
 }
 
-/// Every row from a place to the end, its leaf, the hashes above it and the roots: everything fits again.
-pub(crate) fn rewrite(log: &mut Log, place: u64, signs: Signs) {
+/// Changes every row from an index on, with leaves, tree hashes and roots, so that everything is consistent
+/// again.
+pub(crate) fn rewrite(log: &mut Log, place: u64, signature: Signature) {
     for leaf in &mut log.leaves[place as usize..] {
-        leaf.rewrite(by_nobody);
+        leaf.rewrite(change_actor);
     }
-    log.sign_again(place, signs);
+    log.sign_again(place, signature);
 }
 
-pub(crate) fn rewritten(target: &Target, place: u64, signs: Signs) -> String {
+pub(crate) fn rewrite_sql(target: &Target, place: u64, signature: Signature) -> String {
     let mut forged = target.log.clone();
-    rewrite(&mut forged, place, signs);
+    rewrite(&mut forged, place, signature);
     let mut statements = format!(
         "update predictions set actor = 'nobody' where id in (select prediction_id from audit_leaves where leaf_index >= {place}); "
     );
@@ -183,11 +184,11 @@ pub(crate) fn rewritten(target: &Target, place: u64, signs: Signs) -> String {
     statements
 }
 
-/// A backup of that size is restored, and the log goes on from it with other rows and its own key.
+/// Restores a backup of that size and continues with other rows, signed with the log's own key.
 pub(crate) fn roll_back(log: &mut Log, place: u64) {
     let place = log.heads.range(..=place).next_back().map_or(0, |(size, _)| *size);
     for leaf in &mut log.leaves[place as usize..] {
         leaf.rewrite(under_another_id);
     }
-    log.sign_again(place, Signs::Thief);
+    log.sign_again(place, Signature::StolenKey);
 }

@@ -1,4 +1,4 @@
-//! SIGHUP: model, keys and certificate are read again, and no request is lost.
+//! SIGHUP: model, keys and certificate are reloaded, and no request is lost.
 
 use jsonwebtoken::Algorithm;
 use std::path::Path;
@@ -18,7 +18,7 @@ async fn status(server: &Server, token: &str) -> u16 {
     request.send().await.unwrap().status().as_u16()
 }
 
-/// Waits for a line of the log.
+/// Waits until the log contains a text `times` times.
 async fn told(server: &Server, text: &str, times: usize) {
     let begun = Instant::now();
     while server.log().matches(text).count() < times {
@@ -28,7 +28,7 @@ async fn told(server: &Server, text: &str, times: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hangup_reads_model_and_keys_again_and_loses_no_request() {
+async fn sighup_reloads_model_and_keys_and_loses_no_request() {
     let folder = tempfile::tempdir().unwrap();
     let place = folder.path().join("bundle");
     bundles::copy(&place, "9.0.0");
@@ -58,7 +58,7 @@ async fn a_hangup_reads_model_and_keys_again_and_loses_no_request() {
     told(&server, "token keys reloaded from files", 1).await;
     assert_eq!((status(&server, &old).await, status(&server, &new).await), (401, 200));
 
-    // What cannot be used changes nothing.
+    // An unusable file changes nothing.
     bundles::flip_a_byte(&place.join("signature"));
     std::fs::write(&pem, "nothing").unwrap();
     server.signal("HUP");
@@ -70,14 +70,14 @@ async fn a_hangup_reads_model_and_keys_again_and_loses_no_request() {
     assert!(server.wait().await.success());
 }
 
-/// A certificate of its own authority in `server.pem` and `server.key`, and once more in a file that stays.
+/// Creates a self-signed certificate in `server.pem` and `server.key`, and a copy of it in `kept`.
 fn certificate(folder: &Path, kept: &str) {
     openssl::certificate(folder, "server");
     std::fs::copy(folder.join("server.pem"), folder.join(kept)).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hangup_takes_a_renewed_certificate_over_at_once() {
+async fn sighup_reloads_a_renewed_certificate_at_once() {
     let folder = tempfile::tempdir().unwrap();
     certificate(folder.path(), "first.pem");
     let file = |name: &str| folder.path().join(name).display().to_string();

@@ -1,4 +1,4 @@
-//! Limits of one client: others are not touched, and every answer says where it stands.
+//! Limits per client: they do not affect other clients, and every answer states them.
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -21,11 +21,11 @@ fn header(response: &reqwest::Response, name: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_sends_too_fast_waits_and_others_do_not() {
+async fn a_client_over_its_rate_limit_is_refused_and_others_are_not() {
     let options = Options::on(&postgres::shared().database());
     let options = options.set("limits.client_requests_per_second", &1).set("limits.client_burst", &3);
     let server = options.start_ready().await;
-    // On a busy host one may come back meanwhile.
+    // On a busy host, one may be refilled meanwhile.
     let mut accepted = 0;
     let refused = loop {
         let answer = send(&server, "busy").await;
@@ -45,16 +45,16 @@ async fn a_client_that_sends_too_fast_waits_and_others_do_not() {
     tokio::time::sleep(Duration::from_millis(1100)).await;
     assert_eq!(send(&server, "busy").await.status(), 422);
     assert_eq!(server.metric("cxr_refusals_total{cause=\"client_limit\"}").await, Some(1.0));
-    // Probes have no client.
+    // Probes belong to no client.
     let probe = server.client.get(format!("{}/livez", server.base)).send().await.unwrap();
     assert!(header(&probe, "ratelimit").is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_has_its_share_of_the_places() {
+async fn a_client_gets_only_its_share_of_the_slots() {
     let options = Options::on(&postgres::shared().database()).set("limits.client_max_in_flight", &2);
     let server = options.start_ready().await;
-    // Two uploads that do not go on hold their places.
+    // Two stalled uploads hold their slots.
     let mut held = Vec::new();
     for _ in 0..2 {
         let token = tokens::sign_development(&tokens::claims("slow", "predict"));
@@ -73,7 +73,7 @@ async fn a_client_has_its_share_of_the_places() {
     assert_eq!(send(&server, "slow").await.status(), 422);
 }
 
-/// Large images of one client are decoded one after the other on one thread; small ones of another client come between them.
+/// The one decoding thread takes turns between the large images of one client and the small ones of another.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_with_large_images_does_not_delay_another_one() {
     let options = Options::on(&postgres::shared().database());
@@ -82,7 +82,7 @@ async fn a_client_with_large_images_does_not_delay_another_one() {
     let large = images::rgba16(4000, 4000);
     let mut calls: FuturesUnordered<_> =
         (0..12).map(|_| send_image(&server, "large", large.clone())).collect();
-    // Every other one waits for the decoding thread now, or arrives.
+    // All others now wait for the decoding thread, or arrive.
     assert_eq!(calls.next().await.unwrap().status(), 200);
     let small = async {
         for seed in 0..4 {
@@ -101,7 +101,7 @@ async fn a_client_with_large_images_does_not_delay_another_one() {
             }
         }
     }
-    // One is under way whenever a small one comes.
+    // A large one is being decoded whenever a small one arrives.
     assert!(n_between <= 6, "{n_between} of 11 large images came first");
     assert_eq!(calls.count().await, 11 - n_between);
 }
@@ -122,15 +122,15 @@ async fn a_flood_of_refusals_leaves_a_bounded_log() {
     assert_eq!(server.metric("cxr_refusals_total{cause=\"unauthenticated\"}").await, Some(1000.0));
 }
 
-/// The fields of the log's lines of a target.
+/// The fields of the log lines with this target.
 fn lines(log: &str, target: &str) -> Vec<serde_json::Value> {
     let events = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
     events.filter(|event| event["target"] == target).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_is_refused_at_the_door_is_counted_and_leaves_a_bounded_log() {
-    // A connection for each of the flood's requests.
+async fn every_refusal_is_counted_and_the_log_of_refusals_is_bounded() {
+    // One connection per request of the flood.
     let options = Options::on(&postgres::shared().database()).set("http.max_connections_per_address", &512);
     let server = options.set("http.refusal_delay_ms", &0).start_ready().await;
     let begun = std::time::Instant::now();
@@ -148,7 +148,7 @@ async fn whatever_is_refused_at_the_door_is_counted_and_leaves_a_bounded_log() {
                     .post(url("/v1/predictions"))
                     .bearer_auth(tokens::token("predict"))
                     .header("content-type", "text/plain"),
-                // No refusal, and no token either.
+                // Neither a refusal nor a token.
                 server.client.get(url("/openapi.json")),
             ]
         });
@@ -169,7 +169,7 @@ async fn whatever_is_refused_at_the_door_is_counted_and_leaves_a_bounded_log() {
     let (security, requests) =
         (lines(&log, "cxr_service::security"), lines(&log, "cxr_service::http::observe"));
     println!("{} and {} lines in {seconds} s of 3000 requests", security.len(), requests.len());
-    // Those of strangers, and those of clients with a token; and what is answered to strangers.
+    // Refusals without a token, refusals with a token, and public answers.
     assert!((20..=2 * 20 * seconds).contains(&security.len()), "{} lines in {seconds} s", security.len());
     assert!((1..=20 * seconds).contains(&requests.len()), "{} lines in {seconds} s", requests.len());
     for line in &security {
@@ -185,7 +185,7 @@ async fn whatever_is_refused_at_the_door_is_counted_and_leaves_a_bounded_log() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_body_that_does_not_come_ends_with_the_deadline() {
+async fn a_body_that_never_arrives_ends_at_the_deadline() {
     let server = Server::ready().await;
     let token = tokens::token("predict");
     let mut stream = tokio::net::TcpStream::connect(server.address()).await.unwrap();

@@ -1,4 +1,5 @@
-//! Nothing leaves the host, and no file is written that docs/PROCESS.md does not list: the service as strace sees it.
+//! System calls of the service, traced with strace: no network traffic, and no files but those that
+//! docs/PROCESS.md lists.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,7 +8,7 @@ use system_tests::server::Options;
 use system_tests::trace::{Trace, tracer};
 use system_tests::{images, postgres, skipped, tokens};
 
-/// ONNX Runtime's telemetry opens its database at once and asks for its host's name within 14 s.
+/// ONNX Runtime's telemetry would open its database at once and resolve its host within 14 s.
 const WATCHED: Duration = Duration::from_secs(17);
 
 fn has_strace() -> bool {
@@ -19,7 +20,7 @@ fn is_empty(folder: &Path) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_service_calls_nobody_and_writes_only_its_anchor() {
+async fn the_service_contacts_no_other_host_and_writes_only_its_anchor() {
     if !has_strace() {
         return skipped("no strace (scripts/setup.sh installs it)");
     }
@@ -46,7 +47,7 @@ async fn the_service_calls_nobody_and_writes_only_its_anchor() {
     assert_eq!(reload.bearer_auth(tokens::token("admin")).send().await.unwrap().status(), 200);
     server.signal("TERM");
     assert!(server.wait().await.success());
-    // The tracer ends after what it traced.
+    // The tracer ends after the service.
     tokio::time::sleep(Duration::from_millis(500)).await;
 
     let trace = Trace::read(&file);

@@ -1,33 +1,28 @@
 //! Export: a trained, calibrated and evaluated run as a signed bundle. Nothing is written where the service looks until
 //! ONNX Runtime has reproduced the network and every file is there.
 
-mod card;
-pub mod complete;
+pub(crate) mod card;
 mod further;
 pub(crate) mod golden;
-pub mod graph;
-pub(crate) mod heatmap;
 pub mod int8;
-pub mod onnx;
 pub mod parity;
 mod place;
-pub mod proto;
-pub mod revision;
 mod seal;
 pub(crate) mod section;
-pub(crate) mod select;
 
-use crate::calibrate::Calibrated;
-use crate::consistency::{Consistency, Scorer};
-use crate::console::say;
-use crate::dataset::folds::Fold;
-use crate::environment::{Environment, now};
-use crate::evaluate::EvaluationFile;
+use crate::bundle::version::{Bump, InPlace, next};
+use crate::data::folds::Fold;
 use crate::files;
 use crate::fitness;
-use crate::release::version::{Bump, InPlace, next};
+use crate::measure::calibrate::Calibrated;
+use crate::measure::consistency::{Consistency, Scorer};
+use crate::measure::evaluate::EvaluationFile;
+use crate::measure::select;
+use crate::onnx;
+use crate::progress::say;
+use crate::run::environment::{Environment, now};
 use crate::train::decode;
-use crate::trained::TrainedRun;
+use crate::train::trained::TrainedRun;
 use anyhow::{Context, Result, ensure};
 use card::{Card, Facts};
 pub(crate) use card::{NO_ORIGINALS, thresholds};

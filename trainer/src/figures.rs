@@ -1,5 +1,7 @@
 //! Charts as SVG: the few forms that the report needs, all drawn by `plotters`.
 
+pub mod contact_sheet;
+
 use anyhow::{Context, Result};
 use plotters::coord::Shift;
 use plotters::prelude::*;

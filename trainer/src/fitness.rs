@@ -4,13 +4,13 @@
 mod checks;
 pub mod standing;
 
-use crate::calibrate::Calibrated;
 use crate::config::Gates;
-use crate::console::say;
-use crate::evaluate::digest;
 use crate::files;
+use crate::measure::calibrate::Calibrated;
+use crate::measure::evaluate::digest;
+use crate::progress::say;
 use crate::run::RunDirectory;
-use crate::trained::TrainedRun;
+use crate::train::trained::TrainedRun;
 use anyhow::{Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 use standing::GatesStanding;

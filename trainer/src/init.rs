@@ -7,11 +7,11 @@ pub mod questions;
 mod settle;
 mod written;
 
-use crate::audit::{count, count_lines};
 use crate::config::Config;
-use crate::console::say;
-use crate::dataset::index::{Index, OfficialSplit};
+use crate::data::index::{Index, OfficialSplit};
+use crate::data::screening::{count, count_lines};
 use crate::export::signing_key;
+use crate::progress::say;
 use answers::Answers;
 use anyhow::{Context, Result, ensure};
 use look::Look;

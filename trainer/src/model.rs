@@ -5,6 +5,7 @@ pub mod efficientnet;
 mod grad_cam;
 pub mod head;
 pub mod layers;
+pub mod logistic;
 pub mod mobilenet;
 pub mod resnet;
 pub mod weights;

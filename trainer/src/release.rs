@@ -1,17 +1,22 @@
 //! Release: a run exported, checked as a stranger would check it, and registered.
 
+pub mod complete;
+pub mod names;
+pub mod origin;
+pub mod recalibrate;
+pub mod registration;
+pub mod revision;
 pub mod taken;
-pub mod version;
 
-use crate::calibrate::Calibrated;
-use crate::console::say;
+use crate::bundle::verify::{Verification, verify};
 use crate::export::{Delivered, ExportPaths, export, open};
 use crate::files;
 use crate::fitness::{self, Fitness};
+use crate::measure::calibrate::Calibrated;
+use crate::progress::say;
+use crate::release::registration::{Registration, register};
 use crate::run::RunDirectory;
-use crate::tracking::registration::{Registration, register};
-use crate::trained::TrainedRun;
-use crate::verify::{Verification, verify};
+use crate::train::trained::TrainedRun;
 use anyhow::{Context, Result};
 use cxr::bundle::Trust;
 use ed25519_dalek::VerifyingKey;
@@ -83,7 +88,7 @@ pub fn release(
     let manifest = bundle.manifest();
     let release = Release {
         weights_sha256: trained.weights_sha256.clone(),
-        calibration_sha256: crate::evaluate::digest(calibrated)?,
+        calibration_sha256: crate::measure::evaluate::digest(calibrated)?,
         name: manifest.name.clone(),
         version: manifest.version.clone(),
         bundle_sha256: bundle.digest().to_owned(),

@@ -18,10 +18,10 @@ mod robustness;
 pub mod sources;
 mod text;
 
-use crate::console::say;
 use crate::files::write_atomically;
-use crate::run::origin::Origin;
-use crate::trained::TrainedRun;
+use crate::progress::say;
+use crate::release::origin::Origin;
+use crate::train::trained::TrainedRun;
 use anyhow::{Context, Result};
 use document::Document;
 use sources::{Elsewhere, Sources};

@@ -1,16 +1,17 @@
 //! The run directory: everything that one training run leaves behind, and the names of its files.
 
+pub mod allocator;
+pub mod device;
+pub mod environment;
 pub(crate) mod frozen;
-pub mod names;
-pub mod origin;
 mod place;
 
 use crate::config::Config;
-use crate::console::say;
-use crate::dataset::folds::Folds;
-use crate::dataset::index::Index;
-use crate::environment::Environment;
+use crate::data::folds::Folds;
+use crate::data::index::Index;
 use crate::files;
+use crate::progress::say;
+use crate::run::environment::Environment;
 use anyhow::{Context, Result, ensure};
 use frozen::Change;
 use std::fs::{File, TryLockError};

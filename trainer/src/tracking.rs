@@ -8,7 +8,6 @@ pub mod event;
 mod folder;
 pub mod parameters;
 mod privacy;
-pub mod registration;
 mod results;
 mod sender;
 mod server;
@@ -19,13 +18,13 @@ pub mod taken;
 
 pub use event::{Event, ModelVersion, Number, Status};
 
-use crate::checkpoint::EpochMetrics;
 use crate::config::{Config, Tracking};
-use crate::console::say;
-use crate::environment::{Environment, git_commit};
 use crate::files;
 use crate::fitness::{Fitness, VERDICT_TAG};
+use crate::progress::say;
 use crate::run::RunDirectory;
+use crate::run::environment::{Environment, git_commit};
+use crate::train::checkpoint::EpochMetrics;
 use anyhow::{Context, Result};
 use event::{Texts, now_ms};
 use results::ResultFile;
@@ -106,7 +105,7 @@ impl Tracker {
         let mut tags = Texts::new();
         tags.extend(config.digest().ok().map(|digest| ("config_sha256".to_owned(), digest)));
         if let Some(folds) = read_json(&run.folds()).and_then(|folds| serde_json::from_value(folds).ok()) {
-            let folds: crate::dataset::folds::Folds = folds;
+            let folds: crate::data::folds::Folds = folds;
             tags.extend(folds.digest().ok().map(|digest| ("split_sha256".to_owned(), digest)));
             tags.insert("dataset_sha256".to_owned(), folds.dataset_sha256);
         }

@@ -1,26 +1,34 @@
 //! Training. `train` reads from top to bottom: data, network, epochs; each epoch is batches, forward, loss, step,
 //! average; then the select fold decides and everything is written down.
 
-use crate::checkpoint::{EpochMetrics, Progress, State};
+pub mod checkpoint;
+pub mod curves;
+pub mod loss;
+pub mod mixup;
+pub mod optimiser;
+pub mod schedule;
+pub mod score;
+pub mod trained;
+
 use crate::config::Config;
-use crate::console::{Meter, say};
-use crate::curves;
-use crate::dataset::cache;
-use crate::dataset::folds::{Fold, Folds};
-use crate::dataset::index::Index;
-use crate::dataset::loader::Loader;
-use crate::dataset::pixels::{Pixels, Recipe};
-use crate::device;
+use crate::data::cache;
+use crate::data::folds::{Fold, Folds};
+use crate::data::index::Index;
+use crate::data::loader::Loader;
+use crate::data::pixels::{Pixels, Recipe};
 use crate::files;
-use crate::loss::WeightedLoss;
-use crate::mixup::Mixup;
 use crate::model::weights::encode;
 use crate::model::{Network, Precision};
-use crate::optimiser::{Optimiser, update_average};
+use crate::progress::{Meter, say};
 use crate::run::RunDirectory;
-use crate::schedule::{average_decay, learning_rate};
-use crate::score::score;
+use crate::run::device;
 use crate::tracking::{Status, Tracker};
+use crate::train::checkpoint::{EpochMetrics, Progress, State};
+use crate::train::loss::WeightedLoss;
+use crate::train::mixup::Mixup;
+use crate::train::optimiser::{Optimiser, update_average};
+use crate::train::schedule::{average_decay, learning_rate};
+use crate::train::score::score;
 use anyhow::{Context, Result, ensure};
 use cxr::PreprocessSpec;
 use std::sync::Arc;

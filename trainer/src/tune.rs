@@ -22,9 +22,9 @@ pub mod worker;
 pub use results::TuneFile;
 
 use crate::config::Config;
-use crate::console::say;
-use crate::dataset::index::Index;
+use crate::data::index::Index;
 use crate::files::keep_out_of_git;
+use crate::progress::say;
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 use store::{Begun, Place};

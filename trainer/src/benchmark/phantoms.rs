@@ -1,11 +1,11 @@
 //! The images of a benchmark bundle: phantoms through the service's own preprocessing.
 
-use crate::calibrate::{CALIBRATION_BINS, distribution, embedding_reference, probabilities};
 use crate::config::Config;
-use crate::dataset::pixels::Recipe;
+use crate::data::pixels::Recipe;
+use crate::measure::calibrate::{CALIBRATION_BINS, distribution, embedding_reference, probabilities};
+use crate::measure::robustness::subject::batch;
 use crate::model::Network;
-use crate::robustness::subject::batch;
-use crate::score::Scores;
+use crate::train::score::Scores;
 use anyhow::{Context, Result};
 use cxr::decide::{OperatingPoint, ReviewBand};
 use cxr::phantom::{PhantomSpec, encode_png, generate};

@@ -4,10 +4,10 @@ use super::shared::{BundleArguments, Common};
 use anyhow::{Context, Result};
 use clap::Args;
 use cxr::bundle::Trust;
-use cxr_trainer::consistency::{Consistency, Scorer};
-use cxr_trainer::dataset::pixels::Recipe;
+use cxr_trainer::data::pixels::Recipe;
+use cxr_trainer::measure::consistency::{Consistency, Scorer};
 use cxr_trainer::run::BUNDLE;
-use cxr_trainer::{export, files, released};
+use cxr_trainer::{bundle, export, files};
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
@@ -30,7 +30,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     // Whoever measures a bundle on their own machine need not trust its maker's key; the digests are checked.
     let bundle = export::open(&folder, &Trust::Unsigned)?;
     let (_, variant) = bundle.variant(None)?;
-    let mut session = released::session(&bundle, variant, &arguments.bundle.onnxruntime)?;
+    let mut session = bundle::session(&bundle, variant, &arguments.bundle.onnxruntime)?;
     let mut scorer = Scorer {
         session: &mut session,
         recipe: Recipe { acceptance: bundle.manifest().acceptance, preprocess: bundle.manifest().preprocess },

@@ -4,11 +4,11 @@ use super::shared::Common;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use cxr::corrupt::MAX_SEVERITY;
-use cxr_trainer::calibrate::Calibrated;
 use cxr_trainer::files;
-use cxr_trainer::robustness::compare::{COMPARISON, compare};
-use cxr_trainer::robustness::subject::Subject;
-use cxr_trainer::robustness::{Part, robustness};
+use cxr_trainer::measure::calibrate::Calibrated;
+use cxr_trainer::measure::robustness::compare::{COMPARISON, compare};
+use cxr_trainer::measure::robustness::subject::Subject;
+use cxr_trainer::measure::robustness::{Part, robustness};
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]

@@ -3,8 +3,8 @@
 use super::shared::Common;
 use anyhow::{Context, Result};
 use clap::Args;
-use cxr_trainer::console::say;
-use cxr_trainer::device::DeviceChoice;
+use cxr_trainer::progress::say;
+use cxr_trainer::run::device::DeviceChoice;
 use cxr_trainer::tune::results::table;
 use cxr_trainer::tune::scheduler::Next;
 use cxr_trainer::tune::store::Place;

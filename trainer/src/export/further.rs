@@ -1,10 +1,10 @@
 //! What else was measured of a run's weights, in a few lines for the model card; the technical report has the rest.
 
-use crate::calibrate::Calibrated;
-use crate::evaluate::external::ExternalEvaluation;
-use crate::explain::Explanation;
-use crate::robustness::Robustness;
-use crate::trained::TrainedRun;
+use crate::measure::calibrate::Calibrated;
+use crate::measure::evaluate::external::ExternalEvaluation;
+use crate::measure::explain::Explanation;
+use crate::measure::robustness::Robustness;
+use crate::train::trained::TrainedRun;
 use anyhow::Result;
 use cxr::bundle::Measured;
 use cxr::scoring::proportion::Proportion;

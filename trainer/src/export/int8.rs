@@ -1,17 +1,19 @@
 //! The int8 variant as part of a bundle: of a run that is exported, or added to a bundle that was released without it or with
 //! another.
 
-use super::revision::{Released, Request, Revision};
+pub mod variant;
+
 use super::section::with_section;
 use super::{BundleFiles, GRAPH, VARIANT, golden};
-use crate::calibrate::Calibrated;
+use crate::bundle::verify::golden_pixels;
 use crate::config::Config;
-use crate::console::say;
-use crate::dataset::pixels::Recipe;
-use crate::evaluate::{ECE_NOTE, rows};
-use crate::quantise::variant::{Comparison, GRAPH_INT8, Made, Quantised, Source, VARIANT_INT8};
-use crate::trained::TrainedRun;
-use crate::verify::golden_pixels;
+use crate::data::pixels::Recipe;
+use crate::export::int8::variant::{Comparison, GRAPH_INT8, Made, Quantised, Source, VARIANT_INT8};
+use crate::measure::calibrate::Calibrated;
+use crate::measure::evaluate::{ECE_NOTE, rows};
+use crate::progress::say;
+use crate::release::revision::{Released, Request, Revision};
+use crate::train::trained::TrainedRun;
 use anyhow::{Context, Result, bail};
 use cxr::bundle::{Manifest, Variant};
 use runtime::Runtime;

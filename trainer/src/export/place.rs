@@ -2,9 +2,9 @@
 //! the old one if it is accepted.
 
 use super::{BundleFiles, open};
-use crate::console::say;
+use crate::bundle::verify::{Verification, verify};
 use crate::files;
-use crate::verify::{Verification, verify};
+use crate::progress::say;
 use anyhow::{Context, Result, ensure};
 use cxr::bundle::{Bundle, MANIFEST, Trust};
 use ed25519_dalek::pkcs8::DecodePublicKey;

@@ -1,8 +1,8 @@
 //! Whether the gates were stated before the test fold was looked at: their digest now against the one that the ledger has of the
 //! first look at these images.
 
-use crate::dataset::index::Entry;
-use crate::trained::TrainedRun;
+use crate::data::index::Entry;
+use crate::train::trained::TrainedRun;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use std::fmt;

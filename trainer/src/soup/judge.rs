@@ -2,14 +2,14 @@
 //! of it too where that is asked for.
 
 use crate::config::Config;
-use crate::dataset::folds::{Fold, Folds};
-use crate::dataset::index::Index;
-use crate::dataset::loader::Loader;
-use crate::dataset::pixels::{Pixels, Recipe};
-use crate::loss::WeightedLoss;
+use crate::data::folds::{Fold, Folds};
+use crate::data::index::Index;
+use crate::data::loader::Loader;
+use crate::data::pixels::{Pixels, Recipe};
 use crate::model::Network;
-use crate::score::score;
 use crate::train::decode;
+use crate::train::loss::WeightedLoss;
+use crate::train::score::score;
 use anyhow::{Context, Result};
 use cxr::PreprocessSpec;
 use serde::{Deserialize, Serialize};

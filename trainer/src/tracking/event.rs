@@ -107,7 +107,7 @@ impl ModelVersion {
 
 /// Whether a registered version's tags name this semantic version with other answers. Versions that were registered before answers were
 /// a tag are told apart by their graph alone.
-pub(super) fn contradicts(tags: &Texts, version: &str, answers: &str, graph: &str) -> bool {
+pub(crate) fn contradicts(tags: &Texts, version: &str, answers: &str, graph: &str) -> bool {
     let tag = |name: &str| tags.get(name).map(String::as_str);
     let other = match tag(ANSWERS_TAG) {
         Some(registered) if !answers.is_empty() => registered != answers,

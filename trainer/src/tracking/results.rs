@@ -2,7 +2,7 @@
 
 use super::event::Number;
 use super::privacy::may_name_a_metric;
-use crate::console::say;
+use crate::progress::say;
 use anyhow::{Context, Result};
 use cxr::bundle::sha256_hex;
 use serde_json::Value;

@@ -3,7 +3,7 @@
 
 use super::spool::{Delivered, Spool};
 use super::store::{Failure, Store, deliver};
-use crate::console::say;
+use crate::progress::say;
 use anyhow::Result;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender as Signals, channel};

@@ -3,7 +3,7 @@
 use super::spool::{Delivered, Spool};
 use super::store;
 use crate::config::Tracking;
-use crate::console::say;
+use crate::progress::say;
 use anyhow::Result;
 use std::path::{Path, PathBuf};
 

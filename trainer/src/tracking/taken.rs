@@ -4,7 +4,7 @@ use super::event::{Event, NAME_TAG, VERSION_TAG};
 use super::spool::Spool;
 use super::store::{self, Failure, Registered};
 use crate::config::Tracking;
-use crate::console::say;
+use crate::progress::say;
 use anyhow::Result;
 use semver::Version;
 use std::path::Path;

@@ -8,7 +8,7 @@
 use super::scheduler::Moment;
 use super::store::{Begun, Edit, Store};
 use super::study::{Definition, Study, Trial};
-use crate::console::say;
+use crate::progress::say;
 use anyhow::{Context, Result};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{Connection, Row};

@@ -3,7 +3,7 @@
 
 use super::sampler;
 use super::study::{Claim, EpochPoint, Study, Trial, TrialState};
-use crate::checkpoint::Progress;
+use crate::train::checkpoint::Progress;
 use anyhow::Result;
 use std::collections::BTreeSet;
 
@@ -222,7 +222,7 @@ pub fn finish(study: &mut Study, job: &Job, outcome: &Result<Progress, String>, 
 }
 
 fn points(progress: &Progress) -> Vec<EpochPoint> {
-    let point = |e: &crate::checkpoint::EpochMetrics| EpochPoint {
+    let point = |e: &crate::train::checkpoint::EpochMetrics| EpochPoint {
         epoch: e.epoch,
         train_loss: e.train_loss,
         select_loss: e.select_loss,

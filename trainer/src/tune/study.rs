@@ -3,11 +3,11 @@
 
 use super::space::Parameters;
 use super::store::Begun;
-use crate::checkpoint::Progress;
 use crate::config::Config;
 use crate::config::tune::{Objective, Range, Sampler};
-use crate::dataset::index::Index;
+use crate::data::index::Index;
 use crate::run::frozen;
+use crate::train::checkpoint::Progress;
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};

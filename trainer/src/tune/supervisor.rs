@@ -3,7 +3,7 @@
 use super::StudyDirectory;
 use super::store::Store;
 use super::study::{Study, TrialState};
-use crate::console::say;
+use crate::progress::say;
 use anyhow::{Context, Result, ensure};
 use std::collections::BTreeMap;
 use std::fs::File;

@@ -2,9 +2,9 @@
 
 use crate::support::{Workbench, fail, succeed};
 use cxr::phantom::{PhantomSpec, encode_png, generate};
-use cxr_trainer::dataset::folds::{Fold, Folds};
-use cxr_trainer::eda::Eda;
-use cxr_trainer::split::Split;
+use cxr_trainer::data::eda::Eda;
+use cxr_trainer::data::folds::{Fold, Folds};
+use cxr_trainer::data::split::Split;
 use jpeg_encoder::{ColorType, Encoder};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -274,7 +274,7 @@ fn the_folds_of_the_published_data_are_those_that_the_default_bundle_was_made_wi
 
 fn default_folds(root: &Path, data: &Path) -> Folds {
     use cxr_trainer::config::{Data, data::Label, data::Layout};
-    use cxr_trainer::dataset::{folds::Shares, index::Index};
+    use cxr_trainer::data::{folds::Shares, index::Index};
     let data = Data {
         root: data.join("kermany224"),
         cache: None,

@@ -5,10 +5,10 @@ use crate::support::{Workbench, assert_accepted, fail, onnxruntime, repository, 
 use cxr::bundle::{Bundle, Trust};
 use cxr::phantom::{PhantomSpec, generate};
 use cxr_trainer::export::open;
-use cxr_trainer::export::proto::ModelProto;
 use cxr_trainer::model::Architecture;
-use cxr_trainer::quantise::batches::same_bits;
-use cxr_trainer::quantise::quantise;
+use cxr_trainer::onnx::proto::ModelProto;
+use cxr_trainer::onnx::quantise::batches::same_bits;
+use cxr_trainer::onnx::quantise::quantise;
 use prost::Message;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;

@@ -3,7 +3,7 @@
 use crate::support::{Workbench, assert_accepted, fail, onnxruntime, repository, site_labels, succeed};
 use cxr::bundle::{Bundle, Trust};
 use cxr_trainer::export;
-use cxr_trainer::recalibrate::Recalibration;
+use cxr_trainer::release::recalibrate::Recalibration;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

@@ -4,7 +4,7 @@
 use crate::support::{Workbench, fail, onnxruntime, repository, succeed};
 use cxr::bundle::{Bundle, Trust};
 use cxr_trainer::export;
-use cxr_trainer::recalibrate::Recalibration;
+use cxr_trainer::release::recalibrate::Recalibration;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

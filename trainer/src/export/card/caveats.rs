@@ -2,8 +2,8 @@
 
 use super::Card;
 use crate::config::provenance::{NOT_STATED, stated};
-use crate::eda::Eda;
-use crate::eda::examined::Shortcut;
+use crate::data::eda::Eda;
+use crate::data::eda::examined::Shortcut;
 use std::fmt::{self, Write as _};
 
 /// From this area under the curve on, a single property that tells the class is named.

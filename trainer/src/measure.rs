@@ -1,0 +1,11 @@
+//! What a trained network does: calibration, evaluation, explanations, robustness, consistency. Each writes one result file.
+
+pub mod calibrate;
+pub mod consistency;
+pub mod evaluate;
+pub mod explain;
+pub(crate) mod heatmap;
+pub mod robustness;
+pub mod sample;
+pub mod sample_size;
+pub(crate) mod select;

@@ -1,0 +1,194 @@
+//! Mitigations without labels and without training, on the fold as it is and under corruptions. Training-time ones, such as
+//! other augmentation, are runs of their own: `compare` lists them.
+
+use super::adapt;
+use super::corruptions::{corrupted, corrupted_image, step_name};
+use super::figures::pick;
+use super::subject::{Model, Subject};
+use crate::progress::say;
+use anyhow::Result;
+use cxr::bundle::Measured;
+use cxr::corrupt::{Corruption, shift};
+use cxr::scoring::log_loss::log_loss;
+use cxr::scoring::roc::auc;
+use serde::{Deserialize, Serialize};
+
+/// The corruptions that stand for the others, at [`SEVERITY`].
+const KINDS: [Corruption; 6] = [
+    Corruption::GaussianNoise,
+    Corruption::GaussianBlur,
+    Corruption::Contrast,
+    Corruption::Brightness,
+    Corruption::Resolution,
+    Corruption::BlackBorder,
+];
+/// Severity of the corruptions.
+const SEVERITY: u8 = 3;
+/// Shift of the views of test-time augmentation, as a share of the side.
+const VIEW_SHIFT: f64 = 0.02;
+
+/// What is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// Mean logit of four views: as it is, mirrored, and each moved by 2 % of the side.
+    TestTimeAugmentation,
+    /// Batch normalisation with statistics of these very images (AdaBN, Li et al. 2018).
+    AdaBn,
+    /// Embeddings whose mean and covariance within the principal components of the train fold are brought to the train
+    /// fold's (CORAL, Sun, Feng and Saenko 2016); the classifier is unchanged.
+    Coral,
+}
+
+impl Method {
+    const ALL: [Self; 3] = [Self::TestTimeAugmentation, Self::AdaBn, Self::Coral];
+
+    /// The name used in files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::TestTimeAugmentation => "tta",
+            Self::AdaBn => "adabn",
+            Self::Coral => "coral",
+        }
+    }
+}
+
+/// A mitigation under one condition. The alignments see the unlabelled images that they are judged on, with the fold's
+/// share of positives: under another share they would move the classes too.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MitigationResult {
+    /// The corruption; none for the images as they are.
+    pub corruption: Option<Corruption>,
+    /// Area under the curve without it.
+    pub auc_before: f64,
+    /// And with it.
+    pub auc_after: f64,
+    /// The difference; each resample draws the same patients on both sides.
+    pub auc_change: Measured,
+    /// Difference of the log loss likewise; below 0 is better.
+    pub log_loss_change: Measured,
+}
+
+/// A mitigation under all conditions.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mitigation {
+    /// What was done.
+    pub method: Method,
+    /// As it is, then the corruptions.
+    pub results: Vec<MitigationResult>,
+    /// Mean change of the AUC over the corruptions.
+    pub mean_auc_change: Option<Measured>,
+    /// Why there is nothing.
+    pub not_measured: Option<String>,
+}
+
+/// Runs every mitigation.
+///
+/// # Errors
+/// When scoring fails.
+pub fn measure_mitigations(subject: &mut Subject) -> Result<Vec<Mitigation>> {
+    Method::ALL.into_iter().map(|method| mitigation(subject, method)).collect()
+}
+
+fn mitigation(subject: &mut Subject, method: Method) -> Result<Mitigation> {
+    if matches!(subject.model, Model::Graph(_)) && method != Method::TestTimeAugmentation {
+        return Ok(Mitigation {
+            method,
+            results: Vec::new(),
+            mean_auc_change: None,
+            not_measured: Some("a bundle's graph does not give its normalisation and classifier".to_owned()),
+        });
+    }
+    let conditions = std::iter::once(None).chain(KINDS.map(Some));
+    let (mut results, mut pairs) = (Vec::new(), Vec::new());
+    for corruption in conditions {
+        let before = match corruption {
+            None => subject.clean()?,
+            Some(corruption) => corrupted(subject, corruption, SEVERITY)?,
+        };
+        let after = mitigated(subject, method, corruption)?;
+        let (before, after) = (subject.probabilities(&before), subject.probabilities(&after));
+        let ruler = &subject.ruler;
+        let area = |p: &[f64]| auc(p, &ruler.positive).unwrap_or(f64::NAN);
+        let result = MitigationResult {
+            corruption,
+            auc_before: area(&before),
+            auc_after: area(&after),
+            auc_change: ruler.change(method.name(), &before, &after, auc)?,
+            log_loss_change: ruler.change(method.name(), &before, &after, |p, y| Some(log_loss(p, y)))?,
+        };
+        let [low, high] = result.auc_change.ci95;
+        say(format!(
+            "  {:<6} {:<16} AUC {:.4} -> {:.4}, {:+.4} [{low:+.4}, {high:+.4}]  log loss {:+.4}",
+            method.name(),
+            corruption.map_or("clean", Corruption::name),
+            result.auc_before,
+            result.auc_after,
+            result.auc_change.value,
+            result.log_loss_change.value
+        ));
+        results.push(result);
+        if corruption.is_some() {
+            pairs.push((before, after));
+        }
+    }
+    let mean = subject.ruler.measure(method.name(), subject.n(), |images| {
+        let changes: Option<Vec<f64>> = pairs
+            .iter()
+            .map(|(before, after)| {
+                let (old, y) = pick(images, before, &subject.ruler.positive);
+                let (new, _) = pick(images, after, &subject.ruler.positive);
+                Some(auc(&new, &y)? - auc(&old, &y)?)
+            })
+            .collect();
+        changes.map(|changes| changes.iter().sum::<f64>() / changes.len() as f64)
+    })?;
+    Ok(Mitigation { method, results, mean_auc_change: Some(mean), not_measured: None })
+}
+
+/// The image of a condition.
+fn image_under(subject: &Subject, corruption: Option<Corruption>, image: usize) -> Vec<u8> {
+    match corruption {
+        None => subject.resized.image(image).to_vec(),
+        Some(corruption) => corrupted_image(subject, corruption, SEVERITY, image),
+    }
+}
+
+fn mitigated(subject: &mut Subject, method: Method, corruption: Option<Corruption>) -> Result<Vec<f64>> {
+    let condition = corruption.map_or("clean".to_owned(), |corruption| step_name(corruption, SEVERITY));
+    let name = format!("{}-{condition}", method.name());
+    match method {
+        Method::TestTimeAugmentation => {
+            let mut mean = match corruption {
+                None => subject.clean()?,
+                Some(corruption) => corrupted(subject, corruption, SEVERITY)?,
+            };
+            for (number, (is_mirrored, moved)) in
+                [(true, 0.0), (false, VIEW_SHIFT), (true, -VIEW_SHIFT)].into_iter().enumerate()
+            {
+                let view = subject.step(&format!("{name}-{number}"), |subject, image| {
+                    let mut pixels = image_under(subject, corruption, image);
+                    if is_mirrored {
+                        pixels.chunks_exact_mut(subject.size().0 as usize).for_each(<[u8]>::reverse);
+                    }
+                    if moved == 0.0 { pixels } else { shift(&pixels, subject.size(), moved, moved) }
+                })?;
+                mean.iter_mut().zip(view).for_each(|(sum, logit)| *sum += logit);
+            }
+            for sum in &mut mean {
+                *sum /= 4.0;
+            }
+            Ok(mean)
+        }
+        Method::AdaBn => subject.recorded(&name, |subject| {
+            let images = subject.inputs(|subject, image| image_under(subject, corruption, image));
+            adapt::adabn(subject, &images)
+        }),
+        Method::Coral => subject.recorded(&name, |subject| {
+            let answers = subject.answer(&name, |subject, image| image_under(subject, corruption, image))?;
+            adapt::coral(subject, &answers)
+        }),
+    }
+}

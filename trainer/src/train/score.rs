@@ -1,0 +1,92 @@
+//! Scoring: a network over the images of a fold, in float32 and without augmentation.
+
+use crate::data::pixels::Pixels;
+use crate::model::Network;
+use crate::progress::Meter;
+use anyhow::Result;
+use tch::{Device, Kind, Tensor};
+
+/// Images a batch; scores do not depend on it.
+const BATCH: usize = 64;
+
+/// Scores of a fold, in its order.
+#[derive(Debug, Default)]
+pub struct Scores {
+    /// Before calibration.
+    pub logits: Vec<f64>,
+    /// Pooled features of each image.
+    pub embeddings: Vec<Vec<f32>>,
+}
+
+/// Scores every image.
+///
+/// # Errors
+/// When a tensor cannot be read back.
+pub fn score(network: &Network, pixels: &Pixels, device: Device, what: &str) -> Result<Scores> {
+    score_batches(network, pixels.len(), what, |positions| grey_nchw(pixels, positions, device))
+}
+
+/// Scores images of any origin that have the model's size (columns, rows).
+///
+/// # Errors
+/// When a tensor cannot be read back.
+pub fn score_grey(
+    network: &Network,
+    images: &[&[u8]],
+    (width, height): (u32, u32),
+    device: Device,
+    what: &str,
+) -> Result<Scores> {
+    score_batches(network, images.len(), what, |positions| {
+        let bytes: Vec<u8> = positions.iter().flat_map(|position| images[*position]).copied().collect();
+        let size = [positions.len() as i64, 1, i64::from(height), i64::from(width)];
+        Tensor::from_data_size(&bytes, &size, Kind::Uint8).to_device(device).to_kind(Kind::Float)
+    })
+}
+
+fn score_batches(
+    network: &Network,
+    n: usize,
+    what: &str,
+    images: impl Fn(&[usize]) -> Tensor,
+) -> Result<Scores> {
+    let meter = Meter::new(what, n);
+    let mut scores = Scores::default();
+    let positions: Vec<usize> = (0..n).collect();
+    for positions in positions.chunks(BATCH) {
+        let outputs = network.outputs(&images(positions));
+        let logits: Vec<f32> = Vec::try_from(outputs.logits.flatten(0, -1))?;
+        let embeddings: Vec<Vec<f32>> = Vec::try_from(outputs.embedding)?;
+        scores.logits.extend(logits.into_iter().map(f64::from));
+        scores.embeddings.extend(embeddings);
+        meter.advance(positions.len(), String::new);
+    }
+    Ok(scores)
+}
+
+/// Logits of `n` images that `images` makes, batch by batch: float32 `[N, 1, H, W]` at these positions.
+///
+/// # Errors
+/// When an image cannot be made or a tensor cannot be read back.
+pub fn score_images(
+    network: &Network,
+    n: usize,
+    images: impl Fn(&[usize]) -> Result<Tensor>,
+) -> Result<Vec<f64>> {
+    let positions: Vec<usize> = (0..n).collect();
+    let mut logits = Vec::with_capacity(n);
+    for positions in positions.chunks(BATCH) {
+        let scored: Vec<f32> = Vec::try_from(network.outputs(&images(positions)?).logits.flatten(0, -1))?;
+        logits.extend(scored.into_iter().map(f64::from));
+    }
+    Ok(logits)
+}
+
+/// Images of a fold as the network takes them: float32 `[N, 1, H, W]`.
+pub fn grey_nchw(pixels: &Pixels, positions: &[usize], device: Device) -> Tensor {
+    let (width, height) = pixels.size;
+    let size = [positions.len() as i64, 1, i64::from(height), i64::from(width)];
+    Tensor::from_data_size(&pixels.gather(positions), &size, Kind::Uint8)
+        .to_device(device)
+        .to_kind(Kind::Float)
+}

@@ -1,4 +1,4 @@
-//! A released bundle measured again through ONNX Runtime: wants the bundle and the data, and no run directory.
+//! A released bundle, opened again: the bundle itself, a session for one of its variants, and the data that it was made with.
 
 pub mod verify;
 pub mod version;
@@ -6,77 +6,30 @@ pub mod version;
 use crate::config::Config;
 use crate::data::folds::{Fold, Folds};
 use crate::data::index::Index;
-use crate::data::ledger;
-use crate::data::pixels::{Pixels, Recipe};
-use crate::measure::calibrate::Calibrated;
-use crate::measure::evaluate::{EvaluationFile, Subject, check_look, judge};
-use crate::progress::{Meter, say};
-use crate::train::decode;
-use crate::train::score::Scores;
-use crate::{export, files};
+use crate::data::pixels::Pixels;
+use crate::data::recipe::Recipe;
 use anyhow::{Context, Result, ensure};
-use cxr::bundle::{Bundle, FoldEvaluation, Trust, Variant};
+use cxr::bundle::{Bundle, BundleError, Trust, Variant};
+use ed25519_dalek::VerifyingKey;
 use runtime::{Runtime, Session, SessionOptions};
 use std::path::Path;
 
-/// Evaluates one fold with the default variant of a bundle, and writes the figures into `output`, and the ledger too: without it, into a
-/// folder in `runs/`, and into the ledger there.
+/// Opens the bundle in a folder. With a key, the bundle must be signed by it. Without one only the digests are checked: a hospital that
+/// measures a bundle on its own machine need not trust the key of its maker.
 ///
 /// # Errors
-/// When the data and configuration do not give the folds that the bundle was made with, and as
-/// [`evaluate`](crate::measure::evaluate::evaluate) does.
-pub fn evaluate_bundle(
-    config: &Config,
-    (folder, output): (&Path, Option<&Path>),
-    onnxruntime: &Path,
-    fold: Fold,
-    reason: Option<&str>,
-) -> Result<FoldEvaluation> {
-    check_look(fold, reason)?;
-    // Whoever measures a bundle on their own machine need not trust its maker's key; the digests are checked.
-    let bundle = export::open(folder, &Trust::Unsigned)?;
-    let (manifest, (_, variant)) = (bundle.manifest(), bundle.variant(None)?);
-    // Beside its results where a folder is named for them, else with the looks of the runs in `runs`.
-    let ledger = ledger::place(&config.evaluation, output.unwrap_or(Path::new("runs")));
-    let output = output.map_or_else(
-        || Path::new("runs").join(format!("evaluate-{}-{}", manifest.name, &bundle.digest()[..12])),
-        Path::to_owned,
-    );
-    let index = Index::of(config)?;
-    let folds = Folds::of(&index, config)?;
-    let (found, expected) = (folds.digest()?, &manifest.training.split_sha256);
-    ensure!(
-        found == *expected,
-        "the data in {} give folds with digest {found}, the bundle was made with {expected}: its train fold could be among them",
-        index.root.display()
-    );
-    let recipe = Recipe { acceptance: manifest.acceptance, preprocess: manifest.preprocess };
-    let pixels = decode(config, &index, &folds, fold, &recipe)?;
-    let mut session = session(&bundle, variant, onnxruntime)?;
-    let scores = score(&mut session, &pixels, fold.name())?;
-    let subject = Subject {
-        name: format!("{} {}", manifest.name, manifest.version),
-        config_sha256: manifest.training.config_sha256.clone(),
-        calibrated: Calibrated {
-            weights_sha256: manifest.files[&variant.file].sha256.clone(),
-            calibration: variant.calibration,
-            policy: variant.policy.clone(),
-            reference: bundle.reference().clone(),
-            conformal: Vec::new(),
-            analysis: None,
-        },
-        ledger,
-    };
-    std::fs::create_dir_all(&output).with_context(|| format!("{}: cannot be created", output.display()))?;
-    files::keep_out_of_git(&output)?;
-    let evaluation = judge(&subject, config, fold, reason, &pixels, &scores)?;
-    let file = output.join(EvaluationFile::name(fold));
-    files::write_json(&file, &evaluation)?;
-    say(file.display().to_string());
-    if fold == Fold::Test {
-        say(format!("the look is entered in {}", subject.ledger.display()));
-    }
-    Ok(evaluation.figures)
+/// Names the file that does not match.
+pub fn open(folder: &Path, key: Option<&VerifyingKey>) -> Result<Bundle> {
+    read(folder, key).with_context(|| format!("{}: is no usable bundle", folder.display()))
+}
+
+/// As [`open`], with the error that says which part of the bundle does not match.
+///
+/// # Errors
+/// The first mismatch.
+pub fn read(folder: &Path, key: Option<&VerifyingKey>) -> Result<Bundle, BundleError> {
+    let trust = key.map_or(Trust::Unsigned, |key| Trust::SignedBy(vec![*key]));
+    Bundle::open(|name| std::fs::read(folder.join(name)), &trust)
 }
 
 /// A session for a variant of a bundle, on the processor.
@@ -89,18 +42,70 @@ pub fn session(bundle: &Bundle, variant: &Variant, onnxruntime: &Path) -> Result
     Ok(runtime.session(graph, &bundle.manifest().model, &SessionOptions::default())?)
 }
 
-/// Scores every image with a session, one at a time.
-///
-/// # Errors
-/// When ONNX Runtime fails.
-pub(crate) fn score(session: &mut Session, pixels: &Pixels, what: &str) -> Result<Scores> {
-    let meter = Meter::new(what, pixels.len());
-    let mut scores = Scores::default();
-    for position in 0..pixels.len() {
-        let outputs = session.run(pixels.image(position), 1)?;
-        scores.logits.push(f64::from(outputs.logits[0]));
-        scores.embeddings.push(outputs.embedding);
-        meter.advance(1, String::new);
+/// SHA-256 of a variant's graph, which stands for the weights of a released model.
+pub fn graph_digest(bundle: &Bundle, variant: &Variant) -> String {
+    bundle.manifest().files[&variant.file].sha256.clone()
+}
+
+/// How a bundle turns images into model inputs.
+pub fn recipe(bundle: &Bundle) -> Recipe {
+    let manifest = bundle.manifest();
+    Recipe { acceptance: manifest.acceptance, preprocess: manifest.preprocess }
+}
+
+/// A released bundle with the data that it was made with.
+#[derive(Debug)]
+pub struct Released<'a> {
+    /// The bundle.
+    pub bundle: Bundle,
+    /// The data.
+    pub index: Index,
+    /// Its folds, those of the bundle.
+    pub folds: Folds,
+    config: &'a Config,
+}
+
+impl<'a> Released<'a> {
+    /// Opens a bundle and the configured data.
+    ///
+    /// # Errors
+    /// As [`open`](fn@open) and [`with_data`](Self::with_data).
+    pub fn open(config: &'a Config, folder: &Path) -> Result<Self> {
+        Self::with_data(open(folder, None)?, config)
     }
-    Ok(scores)
+
+    /// A bundle with the configured data.
+    ///
+    /// # Errors
+    /// When the data does not give the folds that the bundle was made with.
+    pub fn with_data(bundle: Bundle, config: &'a Config) -> Result<Self> {
+        let index = Index::of(config)?;
+        let folds = Folds::of(&index, config)?;
+        let (found, expected) = (folds.digest()?, &bundle.manifest().training.split_sha256);
+        ensure!(
+            found == *expected,
+            "the data in {} do not give the folds that the bundle was made with (digest {found}, expected {expected}): its train fold could be among them",
+            index.root.display()
+        );
+        Ok(Self { bundle, index, folds, config })
+    }
+
+    /// Name and version.
+    pub fn name(&self) -> String {
+        let manifest = self.bundle.manifest();
+        format!("{} {}", manifest.name, manifest.version)
+    }
+
+    /// How images become model inputs.
+    pub fn recipe(&self) -> Recipe {
+        recipe(&self.bundle)
+    }
+
+    /// Decodes one fold.
+    ///
+    /// # Errors
+    /// Lists every image that cannot be used.
+    pub fn pixels(&self, fold: Fold, recipe: &Recipe) -> Result<Pixels> {
+        Pixels::of_fold(self.config, &self.index, &self.folds, fold, recipe)
+    }
 }

@@ -18,6 +18,7 @@ pub mod patient;
 pub mod pixels;
 mod problems;
 pub mod readable;
+pub mod recipe;
 pub(crate) mod scan;
 pub mod screening;
 pub mod split;

@@ -13,7 +13,6 @@ pub(crate) mod section;
 use crate::bundle::version::{Bump, InPlace, next};
 use crate::data::folds::Fold;
 use crate::files;
-use crate::fitness;
 use crate::measure::calibrate::Calibrated;
 use crate::measure::consistency::{Consistency, Scorer};
 use crate::measure::evaluate::EvaluationFile;
@@ -21,14 +20,13 @@ use crate::measure::select;
 use crate::onnx;
 use crate::progress::say;
 use crate::run::environment::{Environment, now};
-use crate::train::decode;
+use crate::run::verdict;
 use crate::train::trained::TrainedRun;
 use anyhow::{Context, Result, ensure};
 use card::{Card, Facts};
 pub(crate) use card::{NO_ORIGINALS, thresholds};
 use cxr::bundle::{
-    Bundle, Evaluation, FileDigest, Golden, Manifest, Provenance, SCHEMA_VERSION, Trust, Variant, key_id,
-    sha256_hex,
+    Evaluation, FileDigest, Golden, Manifest, Provenance, SCHEMA_VERSION, Variant, key_id, sha256_hex,
 };
 use cxr::heatmap::HeatmapScale;
 use ed25519_dalek::SigningKey;
@@ -91,7 +89,7 @@ pub fn export(trained: &TrainedRun, calibrated: &Calibrated, paths: &ExportPaths
     let golden = golden::golden(&mut session, size, golden::TOLERANCE, &mut files)?;
     files.insert(GRAPH.to_owned(), graph);
     files.insert(Manifest::REFERENCE.to_owned(), json(&calibrated.reference)?);
-    let pixels = decode(trained.config, &trained.index, &trained.folds, Fold::Select, &trained.recipe())?;
+    let pixels = trained.pixels(Fold::Select)?;
     let found = select::measure(
         &mut session,
         &pixels,
@@ -111,7 +109,7 @@ pub fn export(trained: &TrainedRun, calibrated: &Calibrated, paths: &ExportPaths
         .chain(int8)
         .collect();
     let facts = Facts::of(trained, calibrated)?;
-    files.insert(fitness::FILE.to_owned(), json(facts.fitness())?);
+    files.insert(verdict::FILE.to_owned(), json(facts.fitness())?);
     let card = Card {
         manifest: &manifest,
         facts: &facts,
@@ -131,15 +129,6 @@ pub fn export(trained: &TrainedRun, calibrated: &Calibrated, paths: &ExportPaths
     let limit = trained.config.export.max_bytes;
     ensure!(n_bytes <= limit, "the bundle has {n_bytes} bytes, trainer.export.max_bytes allows {limit}");
     deliver(&paths.bundle, &files, &key, &paths.onnxruntime)
-}
-
-/// Opens a bundle in a folder.
-///
-/// # Errors
-/// Names the file that does not match.
-pub fn open(folder: &Path, trust: &Trust) -> Result<Bundle> {
-    let bundle = Bundle::open(|name| std::fs::read(folder.join(name)), trust);
-    bundle.with_context(|| format!("{}: is no usable bundle", folder.display()))
 }
 
 /// An Ed25519 private key, PKCS#8 PEM.
@@ -182,7 +171,7 @@ fn evaluation(trained: &TrainedRun, calibrated: &Calibrated, fold: Fold) -> Resu
 fn prove_parity(trained: &TrainedRun, session: &mut Session) -> Result<Parity> {
     const N_REAL: usize = 16;
     let (width, height) = (trained.config.preprocess.width, trained.config.preprocess.height);
-    let real = decode(trained.config, &trained.index, &trained.folds, Fold::Select, &trained.recipe())?;
+    let real = trained.pixels(Fold::Select)?;
     let mut images: Vec<Vec<u8>> =
         (0..real.len().min(N_REAL)).map(|position| real.image(position).to_vec()).collect();
     images.extend(golden::SEEDS.map(|seed| golden::phantom(seed, (width, height))));

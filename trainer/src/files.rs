@@ -1,6 +1,5 @@
 //! Files that are either the old or the new version, never half of one.
 
-use crate::run::RunDirectory;
 use anyhow::{Context, Result};
 use serde::Serialize;
 use std::fs::File;
@@ -70,14 +69,4 @@ pub fn keep_out_of_git(folder: &Path) -> Result<()> {
 /// Whether [`keep_out_of_git`] was here: the folder is the trainer's own.
 pub fn is_kept_out_of_git(folder: &Path) -> bool {
     std::fs::read(folder.join(GITIGNORE)).is_ok_and(|text| text == KEPT_OUT)
-}
-
-/// Writes a figure into the run's folder `figures`.
-///
-/// # Errors
-/// Names the file.
-pub fn write_figure(run: &RunDirectory, name: &str, content: impl AsRef<[u8]>) -> Result<()> {
-    let folder = run.file("figures");
-    std::fs::create_dir_all(&folder).with_context(|| format!("{}: cannot be created", folder.display()))?;
-    write_atomically(&folder.join(name), content.as_ref())
 }

@@ -10,17 +10,14 @@ use crate::measure::calibrate::Calibrated;
 use crate::measure::evaluate::digest;
 use crate::progress::say;
 use crate::run::RunDirectory;
+use crate::run::verdict::{FILE, Verdict};
 use crate::train::trained::TrainedRun;
 use anyhow::{Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 use standing::GatesStanding;
 
-/// The file in the run directory and in a bundle.
-pub const FILE: &str = "fitness.json";
 /// What stands before the reason for the release of a network that is not shown to be fit.
 pub(crate) const RELEASED_ANYWAY: &str = "Released all the same, because";
-/// The tag of runs and versions in the registry.
-pub const VERDICT_TAG: &str = "cxr_verdict";
 
 /// `fitness.json`: the verdict on one set of weights with one calibration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,20 +43,6 @@ pub struct Fitness {
     pub gates_standing: GatesStanding,
     /// Why it was released although it is not shown to be fit.
     pub released_although: Option<String>,
-}
-
-/// What follows from all gates together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// Every gate is met.
-    Fit,
-    /// A gate was measured and is not met.
-    NotFit,
-    /// No gate is failed, and the data cannot show that all are met.
-    NotEnoughData,
-    /// What was measured is met, and something was not measured, or no gate asks how well the network tells the classes apart.
-    NotShown,
 }
 
 /// One gate.
@@ -140,18 +123,6 @@ fn verdict(checks: &[Check], gates: &Gates) -> Verdict {
         Verdict::NotShown
     } else {
         Verdict::Fit
-    }
-}
-
-impl Verdict {
-    /// As the registry names it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Fit => "fit",
-            Self::NotFit => "not fit",
-            Self::NotEnoughData => "not enough data",
-            Self::NotShown => "not shown to be fit",
-        }
     }
 }
 

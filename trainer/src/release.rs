@@ -3,13 +3,15 @@
 pub mod complete;
 pub mod names;
 pub mod origin;
+pub mod quantise;
 pub mod recalibrate;
 pub mod registration;
 pub mod revision;
 pub mod taken;
 
+use crate::bundle;
 use crate::bundle::verify::{Verification, verify};
-use crate::export::{Delivered, ExportPaths, export, open};
+use crate::export::{Delivered, ExportPaths, export};
 use crate::files;
 use crate::fitness::{self, Fitness};
 use crate::measure::calibrate::Calibrated;
@@ -18,7 +20,6 @@ use crate::release::registration::{Registration, register};
 use crate::run::RunDirectory;
 use crate::train::trained::TrainedRun;
 use anyhow::{Context, Result};
-use cxr::bundle::Trust;
 use ed25519_dalek::VerifyingKey;
 use serde::{Deserialize, Serialize};
 use std::io::ErrorKind;
@@ -128,7 +129,7 @@ pub fn register_bundle(
         verification.report();
     }
     verification.result().with_context(|| format!("{}: must not be registered", folder.display()))?;
-    let bundle = open(folder, &key.map_or(Trust::Unsigned, |key| Trust::SignedBy(vec![*key])))?;
+    let bundle = bundle::open(folder, key)?;
     let manifest = bundle.manifest();
     let own = format!("register-{}-{}", manifest.name, &bundle.digest()[..12]);
     let run_folder = run.map_or_else(|| Path::new("runs").join(&own), Path::to_owned);

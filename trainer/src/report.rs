@@ -28,7 +28,7 @@ use sources::{Elsewhere, Sources};
 use std::path::{Path, PathBuf};
 
 /// The report's file, in its folder and in a bundle.
-pub const FILE: &str = "REPORT.md";
+pub const FILE: &str = crate::release::origin::REPORT;
 /// The folder of its figures beside it.
 const FIGURES: &str = "figures";
 

@@ -5,10 +5,9 @@ pub mod device;
 pub mod environment;
 pub(crate) mod frozen;
 mod place;
+pub mod verdict;
 
 use crate::config::Config;
-use crate::data::folds::Folds;
-use crate::data::index::Index;
 use crate::files;
 use crate::progress::say;
 use crate::run::environment::Environment;
@@ -95,32 +94,8 @@ impl RunDirectory {
         self.checkpoint().exists() || self.best_weights().exists()
     }
 
-    /// Draws the folds anew when they are those of other data and nothing was trained on them.
-    ///
-    /// # Errors
-    /// When something was trained on other data than this.
-    pub fn ensure_data(&self, index: &Index) -> Result<()> {
-        let Some(folds) = Folds::load(&self.folds())? else { return Ok(()) };
-        let digest = index.digest();
-        if folds.dataset_sha256 == digest {
-            return Ok(());
-        }
-        let (file, root) = (self.folds(), index.root.display());
-        ensure!(
-            !self.is_trained(),
-            "{}: the weights in this run were trained on other data (digest {}; the data in {root} has {digest}). Give that data with --data, or choose another --run for this data",
-            file.display(),
-            folds.dataset_sha256,
-        );
-        self.ensure_idle()?;
-        say(format!(
-            "{}: the data has changed and nothing was trained yet, so it is divided again",
-            file.display()
-        ));
-        self.forget_folds()
-    }
-
-    fn forget_folds(&self) -> Result<()> {
+    /// Removes the folds and what was found about them, to be divided again.
+    pub(crate) fn forget_folds(&self) -> Result<()> {
         for file in [self.folds(), self.file("split.json")] {
             if file.exists() {
                 std::fs::remove_file(&file)
@@ -142,7 +117,8 @@ impl RunDirectory {
         Ok(file.try_lock_shared().is_ok().then_some(file))
     }
 
-    fn ensure_idle(&self) -> Result<()> {
+    /// Refuses while another process trains here.
+    pub(crate) fn ensure_idle(&self) -> Result<()> {
         let is_held = File::open(self.file(LOCK))
             .is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)));
         ensure!(
@@ -187,6 +163,17 @@ impl RunDirectory {
     /// The averaged weights of the best epoch.
     pub fn best_weights(&self) -> PathBuf {
         self.file("best.safetensors")
+    }
+
+    /// Writes a figure into the folder `figures`.
+    ///
+    /// # Errors
+    /// Names the file.
+    pub fn write_figure(&self, name: &str, content: impl AsRef<[u8]>) -> Result<()> {
+        let folder = self.file("figures");
+        std::fs::create_dir_all(&folder)
+            .with_context(|| format!("{}: cannot be created", folder.display()))?;
+        files::write_atomically(&folder.join(name), content.as_ref())
     }
 
     /// The bundle's folder, unless another is named.

@@ -20,15 +20,15 @@ pub use event::{Event, ModelVersion, Number, Status};
 
 use crate::config::{Config, Tracking};
 use crate::files;
-use crate::fitness::{Fitness, VERDICT_TAG};
 use crate::progress::say;
 use crate::run::RunDirectory;
 use crate::run::environment::{Environment, git_commit};
-use crate::train::checkpoint::EpochMetrics;
+use crate::run::verdict::Verdict;
 use anyhow::{Context, Result};
-use event::{Texts, now_ms};
+use event::{Texts, VERDICT_TAG, now_ms};
 use results::ResultFile;
 use sender::{Courier, Sender};
+use serde::Serialize;
 use serde_json::Value;
 use spool::Spool;
 use std::collections::BTreeMap;
@@ -109,11 +109,10 @@ impl Tracker {
             tags.extend(folds.digest().ok().map(|digest| ("split_sha256".to_owned(), digest)));
             tags.insert("dataset_sha256".to_owned(), folds.dataset_sha256);
         }
-        match Fitness::load(run) {
-            Ok(Some(fitness)) => {
-                tags.insert(VERDICT_TAG.to_owned(), fitness.verdict.name().to_owned());
+        match Verdict::load(run) {
+            Ok(verdict) => {
+                tags.extend(verdict.map(|verdict| (VERDICT_TAG.to_owned(), verdict.name().to_owned())));
             }
-            Ok(None) => {}
             Err(error) => say(format!("tracking: {error:#}")),
         }
         tracker.tags(tags);
@@ -122,7 +121,7 @@ impl Tracker {
 
     /// The tracker of a run that is being trained, from wherever it stands: unless [`finish`](Self::finish) says otherwise, it
     /// failed.
-    pub fn training(config: &Config, run: &RunDirectory, history: &[EpochMetrics]) -> Self {
+    pub fn training(config: &Config, run: &RunDirectory, history: &[impl Serialize]) -> Self {
         let mut tracker = Self::open(config, run);
         tracker.running = true;
         tracker.status(Status::Running);
@@ -178,13 +177,13 @@ impl Tracker {
     }
 
     /// The metrics of every epoch that was not tracked yet: all of them may be given each time.
-    pub fn epochs(&mut self, history: &[EpochMetrics]) {
+    pub fn epochs(&mut self, history: &[impl Serialize]) {
         let last_epoch = self.known.last_epoch;
-        let new = history.iter().filter(|epoch| epoch.epoch as i64 > last_epoch);
-        let events = new.map(|epoch| Event::Metrics {
-            time_ms: now_ms(),
-            step: epoch.epoch as i64,
-            values: epoch_values(epoch),
+        let epochs = history.iter().map(epoch_values);
+        let events = epochs.filter_map(|values| {
+            let Number(epoch) = values.get(EPOCH)?;
+            let step = *epoch as i64;
+            (step > last_epoch).then(|| Event::Metrics { time_ms: now_ms(), step, values })
         });
         self.say(&events.collect::<Vec<_>>());
     }
@@ -301,7 +300,7 @@ fn start(config: &Tracking, spool: &Spool, folder: &Path) -> Option<Sender> {
 }
 
 /// Every number of an epoch.
-fn epoch_values(epoch: &EpochMetrics) -> BTreeMap<String, Number> {
+fn epoch_values(epoch: &impl Serialize) -> BTreeMap<String, Number> {
     let fields = serde_json::to_value(epoch).ok();
     let fields = fields.as_ref().and_then(Value::as_object).into_iter().flatten();
     let number = |value: &Value| match value {

@@ -11,11 +11,11 @@ pub mod score;
 pub mod trained;
 
 use crate::config::Config;
-use crate::data::cache;
 use crate::data::folds::{Fold, Folds};
 use crate::data::index::Index;
 use crate::data::loader::Loader;
-use crate::data::pixels::{Pixels, Recipe};
+use crate::data::pixels::Pixels;
+use crate::data::recipe::Recipe;
 use crate::files;
 use crate::model::weights::encode;
 use crate::model::{Network, Precision};
@@ -49,12 +49,12 @@ pub fn train(config: &Config, run: &RunDirectory, device: Device) -> Result<()> 
 /// As [`train`].
 pub fn train_to(config: &Config, run: &RunDirectory, device: Device, last_epoch: usize) -> Result<Progress> {
     let index = Index::of(config)?;
-    run.ensure_data(&index)?;
+    Folds::forget_stale(run, &index)?;
     let _marked = run.training()?;
     let folds = Folds::frozen(&run.folds(), &index, config)?;
     let loader = loader(config, &index, &folds)?;
     let recipe = Recipe { acceptance: config.acceptance, preprocess: config.preprocess };
-    let select = decode(config, &index, &folds, Fold::Select, &recipe)?;
+    let select = Pixels::of_fold(config, &index, &folds, Fold::Select, &recipe)?;
     let loss = WeightedLoss::new(&loader.pixels.positive(), config.training.loss);
     let progress =
         Progress { config_sha256: config.digest()?, folds_sha256: folds.digest()?, history: Vec::new() };
@@ -178,7 +178,7 @@ pub(crate) fn loader(config: &Config, index: &Index, folds: &Folds) -> Result<Lo
     // CLAHE follows the augmentations of the loader, as it follows everything else in the service.
     let preprocess = PreprocessSpec { clahe: None, ..config.preprocess };
     let recipe = Recipe { acceptance: config.acceptance, preprocess };
-    let pixels = Arc::new(decode(config, index, folds, Fold::Train, &recipe)?);
+    let pixels = Arc::new(Pixels::of_fold(config, index, folds, Fold::Train, &recipe)?);
     let batch_size = config.training.batch_size;
     ensure!(
         pixels.len() >= batch_size,
@@ -193,17 +193,6 @@ pub(crate) fn loader(config: &Config, index: &Index, folds: &Folds) -> Result<Lo
         batch_size,
         workers: config.training.workers,
     })
-}
-
-/// Decodes one fold, or finds it in the cache.
-///
-/// # Errors
-/// Lists every image that cannot be used.
-pub fn decode(config: &Config, index: &Index, folds: &Folds, fold: Fold, recipe: &Recipe) -> Result<Pixels> {
-    let entries = folds.entries(index, fold)?;
-    let meter = Meter::new(format!("decoding {}", fold.name()), entries.len());
-    let cache = cache::folder(config.data.cache.as_deref())?;
-    Pixels::decode(index, entries, recipe, &cache, meter.bar())
 }
 
 /// What training begins with.

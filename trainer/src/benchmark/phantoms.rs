@@ -1,7 +1,7 @@
 //! The images of a benchmark bundle: phantoms through the service's own preprocessing.
 
 use crate::config::Config;
-use crate::data::pixels::Recipe;
+use crate::data::recipe::Recipe;
 use crate::measure::calibrate::{CALIBRATION_BINS, distribution, embedding_reference, probabilities};
 use crate::measure::robustness::subject::batch;
 use crate::model::Network;

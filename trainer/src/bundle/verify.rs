@@ -7,7 +7,7 @@ pub(crate) use outputs::golden_pixels;
 
 use crate::progress::say;
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use cxr::bundle::{Bundle, BundleError, MANIFEST, Manifest, SIGNATURE, Trust, key_id};
+use cxr::bundle::{Bundle, BundleError, MANIFEST, Manifest, SIGNATURE, key_id};
 use ed25519_dalek::VerifyingKey;
 use ed25519_dalek::pkcs8::DecodePublicKey;
 use serde::{Deserialize, Serialize};
@@ -139,8 +139,7 @@ fn make(
 
 /// Signature, manifest, digests, model card and reference, in the order in which [`Bundle::open`] looks at them.
 fn open(table: &mut Verification, folder: &Path, key: Option<&VerifyingKey>) -> Option<Bundle> {
-    let trust = key.map_or(Trust::Unsigned, |key| Trust::SignedBy(vec![*key]));
-    let opened = Bundle::open(|name| std::fs::read(folder.join(name)), &trust);
+    let opened = super::read(folder, key);
     let (n_before, name) = opened.as_ref().err().map_or((5, ""), stage);
     if n_before > 0 {
         match key {

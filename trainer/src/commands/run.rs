@@ -59,7 +59,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     let (config, run) = (&opened.config, &opened.run);
     let (mut paths, reports) = (output.paths(config, run, None), reporting.reports(run));
     // What would end the run hours later ends it now.
-    run.ensure_data(&index)?;
+    Folds::forget_stale(run, &index)?;
     signing_key(&paths.signing_key)?;
     if Soup::load(run)?.is_none() {
         config.model.check_weights()?;

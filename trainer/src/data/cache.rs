@@ -8,7 +8,7 @@
 //! any time.
 
 use super::index::Entry;
-use super::pixels::Recipe;
+use super::recipe::Recipe;
 use crate::files;
 use anyhow::{Context, Result, ensure};
 use cxr::bundle::sha256_hex;

@@ -4,7 +4,6 @@ use crate::config::data::{Data, Label};
 use crate::data::folds::{Fold, Folds, Shares};
 use crate::data::index::{Entry, Index};
 use crate::data::screening::Count;
-use crate::train::trained::TrainedRun;
 use anyhow::Result;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,14 +33,6 @@ pub struct ClassCensus {
 }
 
 impl Census {
-    /// Of the data that a run was trained with.
-    ///
-    /// # Errors
-    /// When the configuration does not allow the division.
-    pub fn of(trained: &TrainedRun) -> Result<Self> {
-        Self::new(&trained.index, &trained.folds, &trained.config.data)
-    }
-
     /// Of any division.
     ///
     /// # Errors

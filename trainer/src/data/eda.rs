@@ -89,9 +89,9 @@ pub fn eda(config: &Config, index: &Index, run: &RunDirectory, device: Device) -
     check_share(index, &found.unreadable, config.data.max_unreadable_share)?;
     if found.label_noise.is_none() {
         let (noise, scored) = label_noise::measure(config, index, &found.unreadable, device)?;
-        files::write_figure(run, "eda-label-noise.svg", plots::label_noise(&noise, &scored)?)?;
+        run.write_figure("eda-label-noise.svg", plots::label_noise(&noise, &scored)?)?;
         if let Some(sheet) = sheets::suspects(index, config, &noise)? {
-            files::write_figure(run, "eda-suspects.png", sheet)?;
+            run.write_figure("eda-suspects.png", sheet)?;
         }
         found.label_noise = Some(noise);
         files::write_json(&run.file(FILE), &found)?;
@@ -133,10 +133,10 @@ fn properties(config: &Config, run: &RunDirectory, index: &Index, key: String) -
     let leakage = Leakage::of(index, &duplicates, |entry| split(entry.split));
     let images = Examined::of(index, &survey, config)?;
     for (name, figure) in plots::images(index, &survey, &images)? {
-        files::write_figure(run, &name, figure)?;
+        run.write_figure(&name, figure)?;
     }
     for (name, sheet) in sheets::findings(index, &survey, &duplicates, config)? {
-        files::write_figure(run, name, sheet)?;
+        run.write_figure(name, sheet)?;
     }
     let originals = match originals(config) {
         Some(root) => Some(examine_originals(config, run, root)?),
@@ -164,7 +164,7 @@ fn examine_originals(config: &Config, run: &RunDirectory, root: &std::path::Path
     let index = Index::scan_part(root, &config.data)?;
     let survey: Survey = survey(&index, config, "originals")?;
     check_share(&index, &survey.unreadable, config.data.max_unreadable_share)?;
-    files::write_figure(run, "eda-originals.svg", plots::sizes(&index, &survey)?)?;
+    run.write_figure("eda-originals.svg", plots::sizes(&index, &survey)?)?;
     Examined::of(&index, &survey, config)
 }
 

@@ -9,6 +9,7 @@ use super::strata::{fewest, strata};
 use crate::config::Config;
 use crate::files;
 use crate::progress::say;
+use crate::run::RunDirectory;
 use anyhow::{Context, Result, ensure};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -197,6 +198,27 @@ impl Folds {
         let frozen =
             serde_json::from_slice(&text).with_context(|| format!("{}: not a folds file", file.display()))?;
         Ok(Some(frozen))
+    }
+
+    /// Forgets a run's folds if they belong to other data and nothing was trained on them yet.
+    ///
+    /// # Errors
+    /// When weights were trained on the other data, or another process trains on it now.
+    pub fn forget_stale(run: &RunDirectory, index: &Index) -> Result<()> {
+        let file = run.folds();
+        let Some(folds) = Self::load(&file)? else { return Ok(()) };
+        let (file, root, digest) = (file.display(), index.root.display(), index.digest());
+        if folds.dataset_sha256 == digest {
+            return Ok(());
+        }
+        ensure!(
+            !run.is_trained(),
+            "{file}: the weights in this run were trained on other data (digest {}; the data in {root} has {digest}). Give that data with --data, or choose another --run for this data",
+            folds.dataset_sha256,
+        );
+        run.ensure_idle()?;
+        say(format!("{file}: the data has changed and nothing was trained yet, so it is divided again"));
+        run.forget_folds()
     }
 
     fn say_unreadable(&self) {

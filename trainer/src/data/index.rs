@@ -148,3 +148,10 @@ impl Index {
         self.entries.iter().any(|entry| entry.split == OfficialSplit::Test)
     }
 }
+
+/// Digest of a set of images by their content, whatever their order and names are.
+pub fn images_digest<'a>(entries: impl Iterator<Item = &'a Entry>) -> String {
+    let mut digests: Vec<&str> = entries.map(|entry| entry.sha256.as_str()).collect();
+    digests.sort_unstable();
+    cxr::bundle::sha256_hex(digests.join("\n").as_bytes())
+}

@@ -1,8 +1,6 @@
 //! The ledger of looks at the test fold: one JSON line each, only ever appended.
 
 use crate::config::Evaluation;
-use crate::measure::evaluate::Subject;
-use crate::run::environment::{git_commit, now};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::fs::OpenOptions;
@@ -70,28 +68,6 @@ pub struct Look {
     /// Digest of the gates that were stated then; absent likewise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gates_sha256: Option<String>,
-}
-
-impl Look {
-    /// A look that is happening now.
-    ///
-    /// # Errors
-    /// When the clock cannot be read.
-    pub fn now(subject: &Subject, reason: &str, n: usize, auc: f64) -> Result<Self> {
-        Ok(Self {
-            time: now()?,
-            run: subject.name.clone(),
-            git_commit: git_commit(),
-            config_sha256: subject.config_sha256.clone(),
-            weights_sha256: subject.calibrated.weights_sha256.clone(),
-            command: std::env::args().nth(1).unwrap_or_default(),
-            reason: reason.to_owned(),
-            n,
-            auc,
-            images_sha256: None,
-            gates_sha256: None,
-        })
-    }
 }
 
 /// Appends a look, on disk before this returns.

@@ -1,7 +1,7 @@
 //! Images that are no fold of the dataset: decoded on the service's own way, one by one, and those that the service would
 //! refuse are told apart with its reason.
 
-use super::pixels::Recipe;
+use super::recipe::Recipe;
 use anyhow::{Context, Result};
 use cxr::image::ColourMode;
 use cxr::metadata::AcquisitionMetadata;

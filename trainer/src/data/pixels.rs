@@ -1,14 +1,15 @@
 //! Decoded pixels: a whole fold on the service's own way from bytes to model input, mapped from the cache.
 
-use super::cache::{Header, Slot};
+use super::cache::{self, Header, Slot};
+use super::folds::{Fold, Folds};
 use super::index::{Entry, Index};
-use super::readable::decode;
-use crate::progress::say;
+use super::recipe::Recipe;
+use crate::config::Config;
+use crate::progress::{Meter, say};
 use anyhow::{Result, bail, ensure};
+use cxr::ModelInput;
 use cxr::bundle::sha256_hex;
-use cxr::metadata::AcquisitionMetadata;
 use cxr::statistics::ImageStatistics;
-use cxr::{AcceptancePolicy, AcceptedImage, ModelInput, PreprocessSpec};
 use indicatif::ProgressBar;
 use memmap2::{Mmap, UncheckedAdvice};
 use std::fs::File;
@@ -16,27 +17,6 @@ use std::num::NonZero;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
-
-/// How an image becomes a model input.
-#[derive(Debug, Clone, Copy)]
-pub struct Recipe {
-    /// Which images are accepted.
-    pub acceptance: AcceptancePolicy,
-    /// What is done to them.
-    pub preprocess: PreprocessSpec,
-}
-
-impl Recipe {
-    /// Bytes to model input.
-    ///
-    /// # Errors
-    /// The reason, without the file's name.
-    pub fn prepare(&self, bytes: &[u8]) -> Result<ModelInput> {
-        let image = decode(bytes)?;
-        let accepted = AcceptedImage::accept(image, AcquisitionMetadata::default(), &self.acceptance)?;
-        Ok(cxr::preprocess::preprocess(&accepted, &self.preprocess))
-    }
-}
 
 /// A fold's images at the model's size, uint8.
 #[derive(Debug)]
@@ -51,6 +31,23 @@ pub struct Pixels {
 }
 
 impl Pixels {
+    /// A fold's pixels, through the configured cache.
+    ///
+    /// # Errors
+    /// Lists every image that cannot be used.
+    pub fn of_fold(
+        config: &Config,
+        index: &Index,
+        folds: &Folds,
+        fold: Fold,
+        recipe: &Recipe,
+    ) -> Result<Self> {
+        let entries = folds.entries(index, fold)?;
+        let meter = Meter::new(format!("decoding {}", fold.name()), entries.len());
+        let cache = cache::folder(config.data.cache.as_deref())?;
+        Self::decode(index, entries, recipe, &cache, meter.bar())
+    }
+
     /// The entries' pixels from the cache in `folder`, decoded on all processors where it lacks them.
     ///
     /// # Errors

@@ -73,7 +73,7 @@ impl Split {
 /// # Errors
 /// When a patient, a file or a near duplicate is in two folds: names them all, and freezes nothing.
 pub fn split(config: &Config, index: &Index, run: &RunDirectory) -> Result<Split> {
-    run.ensure_data(index)?;
+    Folds::forget_stale(run, index)?;
     if run.folds().exists() {
         let folds = Folds::frozen(&run.folds(), index, config)?;
         let known = Split::load(run, &folds.digest()?)?

@@ -1,12 +1,13 @@
 //! The one way of a bundle into its folder: written beside it, judged there as `verify` and the service judge it, and put in the place of
 //! the old one if it is accepted.
 
-use super::{BundleFiles, open};
+use super::BundleFiles;
+use crate::bundle;
 use crate::bundle::verify::{Verification, verify};
 use crate::files;
 use crate::progress::say;
 use anyhow::{Context, Result, ensure};
-use cxr::bundle::{Bundle, MANIFEST, Trust};
+use cxr::bundle::{Bundle, MANIFEST};
 use ed25519_dalek::pkcs8::DecodePublicKey;
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -50,7 +51,7 @@ pub(crate) fn deliver(
             .context(format!("{}: not written, because `verify` refuses the bundle", folder.display())));
     }
     swap(&fresh, folder, &old).with_context(|| format!("{}: cannot be replaced", folder.display()))?;
-    let bundle = open(folder, &Trust::SignedBy(vec![key]))?;
+    let bundle = bundle::open(folder, Some(&key))?;
     report(folder, files, &bundle, &key);
     Ok(Delivered { bundle, verification })
 }

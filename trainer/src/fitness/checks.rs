@@ -23,7 +23,7 @@ const ON_THE_BOUND: &str = "too near the bound to tell with any realistic number
 type Found = (Vec<Check>, Vec<String>);
 
 pub(super) fn all(trained: &TrainedRun, calibrated: &Calibrated) -> Result<Found> {
-    let census = Census::of(trained)?;
+    let census = trained.census()?;
     let evaluation = |fold| EvaluationFile::load(trained, calibrated, fold);
     let robustness = Robustness::load(&trained.run.file(""))?.filter(|found| {
         found.weights_sha256 == trained.weights_sha256

@@ -1,7 +1,6 @@
 //! Whether the gates were stated before the test fold was looked at: their digest now against the one that the ledger has of the
 //! first look at these images.
 
-use crate::data::index::Entry;
 use crate::train::trained::TrainedRun;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
@@ -34,13 +33,6 @@ impl GatesStanding {
             Some((time, _)) => Self::Changed(time),
         })
     }
-}
-
-/// Digest of a set of images by their content, whatever their order and names are.
-pub fn images_digest<'a>(entries: impl Iterator<Item = &'a Entry>) -> String {
-    let mut digests: Vec<&str> = entries.map(|entry| entry.sha256.as_str()).collect();
-    digests.sort_unstable();
-    cxr::bundle::sha256_hex(digests.join("\n").as_bytes())
 }
 
 impl fmt::Display for GatesStanding {

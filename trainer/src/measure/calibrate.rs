@@ -138,7 +138,7 @@ pub fn check_enough(census: &Census, config: &Calibration, share: f64) -> Result
 /// # Errors
 /// When the fold is too small or the scores do not allow it.
 pub fn calibrate(trained: &TrainedRun) -> Result<Calibrated> {
-    check_enough(&Census::of(trained)?, &trained.config.calibration, trained.config.data.calibrate_fraction)?;
+    check_enough(&trained.census()?, &trained.config.calibration, trained.config.data.calibrate_fraction)?;
     let (config, seed) = (&trained.config.calibration, trained.config.seed);
     let train = trained.score(Fold::Train)?.1.embeddings;
     let embedding = embedding_reference(&train, config.components, config.ood_score)?;

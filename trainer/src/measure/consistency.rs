@@ -3,11 +3,13 @@
 
 pub mod depth;
 
+use crate::bundle;
 use crate::config::Data;
 use crate::data::index::{Entry, Index};
-use crate::data::pixels::Recipe;
+use crate::data::recipe::Recipe;
 use crate::progress::say;
 use anyhow::{Context, Result, ensure};
+use cxr::bundle::{Bundle, Variant};
 use cxr::{AffineCalibration, DecisionPolicy};
 use depth::DepthConsistency;
 use runtime::Session;
@@ -29,7 +31,18 @@ pub struct Scorer<'a> {
     pub weights_sha256: String,
 }
 
-impl Scorer<'_> {
+impl<'a> Scorer<'a> {
+    /// Scores as a bundle's variant does.
+    pub fn of_bundle(bundle: &Bundle, variant: &'a Variant, session: &'a mut Session) -> Self {
+        Self {
+            session,
+            recipe: bundle::recipe(bundle),
+            calibration: variant.calibration,
+            policy: &variant.policy,
+            weights_sha256: bundle::graph_digest(bundle, variant),
+        }
+    }
+
     fn probability(&mut self, file: &Path) -> Result<f64> {
         let name = || file.display().to_string();
         let bytes = std::fs::read(file).with_context(name)?;

@@ -4,18 +4,20 @@ pub mod details;
 pub mod external;
 pub mod named_groups;
 pub mod plots;
+pub mod released;
 pub mod subgroups;
 pub mod worst;
 
 use crate::config::Config;
 use crate::data::folds::Fold;
+use crate::data::index::images_digest;
 use crate::data::ledger::{self, Look};
 use crate::data::pixels::Pixels;
 use crate::files;
-use crate::fitness::standing::images_digest;
 use crate::measure::calibrate::{CALIBRATION_BINS, Calibrated};
 use crate::measure::sample::Sample;
 use crate::progress::say;
+use crate::run::environment::{git_commit, now};
 use crate::train::score::Scores;
 use crate::train::trained::TrainedRun;
 use anyhow::{Result, ensure};
@@ -79,7 +81,7 @@ pub(crate) fn digest(calibrated: &Calibrated) -> Result<String> {
 
 /// What is evaluated, as the ledger names it.
 #[derive(Debug, Clone)]
-pub struct Subject {
+pub struct EvaluatedModel {
     /// The run, or the bundle with its version.
     pub name: String,
     /// Digest of the configuration that it was trained with.
@@ -103,13 +105,13 @@ pub fn evaluate(
 ) -> Result<FoldEvaluation> {
     check_look(fold, reason)?;
     let (pixels, scores) = trained.score(fold)?;
-    let subject = Subject {
+    let evaluated = EvaluatedModel {
         name: trained.run.name(),
         config_sha256: trained.config.digest()?,
         calibrated: calibrated.clone(),
         ledger: trained.ledger(),
     };
-    let evaluation = judge(&subject, trained.config, fold, reason, &pixels, &scores)?;
+    let evaluation = judge(&evaluated, trained.config, fold, reason, &pixels, &scores)?;
     let table = scores_csv(&pixels, &scores, calibrated)?;
     files::write_atomically(&trained.run.file(&format!("scores-{}.csv", fold.name())), table.as_bytes())?;
     write_worst(trained, calibrated, fold, &pixels, &scores)?;
@@ -151,7 +153,7 @@ fn write_worst(
     let name = format!("worst-{}", fold.name());
     let table = worst::csv(&worst, threshold)?;
     files::write_atomically(&trained.run.file(&format!("{name}.csv")), table.as_bytes())?;
-    files::write_figure(trained.run, &format!("{name}.png"), worst::sheet(&worst, pixels.size, threshold))
+    trained.run.write_figure(&format!("{name}.png"), worst::sheet(&worst, pixels.size, threshold))
 }
 
 /// Refuses what may not be evaluated, before any image is read.
@@ -172,14 +174,14 @@ pub fn check_look(fold: Fold, reason: Option<&str>) -> Result<()> {
 /// # Errors
 /// When the fold holds one class or the ledger cannot be written.
 pub fn judge(
-    subject: &Subject,
+    evaluated: &EvaluatedModel,
     config: &Config,
     fold: Fold,
     reason: Option<&str>,
     pixels: &Pixels,
     scores: &Scores,
 ) -> Result<EvaluationFile> {
-    let calibrated = &subject.calibrated;
+    let calibrated = &evaluated.calibrated;
     let (positive, probabilities) = (pixels.positive(), calibrated.probabilities(&scores.logits));
     let threshold = calibrated.policy.threshold;
     let groups = patients(pixels);
@@ -198,11 +200,19 @@ pub fn judge(
     let confusion = ConfusionMatrix::at(&probabilities, &positive, threshold);
     if let (Fold::Test, Some(reason)) = (fold, reason) {
         let look = Look {
+            time: now()?,
+            run: evaluated.name.clone(),
+            git_commit: git_commit(),
+            config_sha256: evaluated.config_sha256.clone(),
+            weights_sha256: calibrated.weights_sha256.clone(),
+            command: std::env::args().nth(1).unwrap_or_default(),
+            reason: reason.to_owned(),
+            n: positive.len(),
+            auc: figures.auc.value,
             images_sha256: Some(images_digest(pixels.entries.iter())),
             gates_sha256: Some(config.gates_digest()?),
-            ..Look::now(subject, reason, positive.len(), figures.auc.value)?
         };
-        ledger::append(&subject.ledger, &look)?;
+        ledger::append(&evaluated.ledger, &look)?;
     }
     let evaluation = EvaluationFile {
         fold,

@@ -1,11 +1,11 @@
 //! A released bundle measured again through ONNX Runtime for what an older one does not carry: the scale of its heatmaps, how many
 //! images it refers, and its answers to deep files.
 
-use super::revision::{Released, Request, Revision};
+use super::revision::{Request, Revision};
 use crate::bundle;
 use crate::config::Config;
 use crate::data::folds::Fold;
-use crate::data::pixels::{Pixels, Recipe};
+use crate::data::pixels::Pixels;
 use crate::export::section::with_section;
 use crate::export::{VARIANT, card};
 use crate::measure::consistency::Scorer;
@@ -13,7 +13,6 @@ use crate::measure::consistency::depth::DepthConsistency;
 use crate::measure::heatmap;
 use crate::measure::select::{self, OnSelect, REFERRED};
 use crate::progress::say;
-use crate::train::decode;
 use anyhow::{Context, Result};
 use cxr::bundle::{Bundle, Manifest};
 use std::path::Path;
@@ -25,10 +24,9 @@ use std::path::Path;
 /// When the data does not give the folds that the bundle was made with, its version is taken by other answers, `verify` refuses it, and as
 /// ONNX Runtime or a file fails.
 pub fn complete_bundle(config: &Config, request: &Request<'_>) -> Result<()> {
-    let released = Released::open(config, request)?;
+    let released = request.open(config)?;
     let (bundle, old) = (&released.bundle, released.bundle.manifest());
-    let recipe = Recipe { acceptance: old.acceptance, preprocess: old.preprocess };
-    let pixels = decode(config, &released.index, &released.folds, Fold::Select, &recipe)?;
+    let pixels = released.pixels(Fold::Select, &released.recipe())?;
     let mut revision = Revision::of(bundle, request)?;
     let mut of_default = None;
     for name in old.variants.keys() {
@@ -60,15 +58,9 @@ fn depth(config: &Config, bundle: &Bundle, onnxruntime: &Path) -> Result<Option<
         say("deep files: not measured, trainer.export.originals names no folder");
         return Ok(None);
     };
-    let (manifest, (_, variant)) = (bundle.manifest(), bundle.variant(None)?);
+    let (_, variant) = bundle.variant(None)?;
     let mut session = bundle::session(bundle, variant, onnxruntime)?;
-    let mut scorer = Scorer {
-        session: &mut session,
-        recipe: Recipe { acceptance: manifest.acceptance, preprocess: manifest.preprocess },
-        calibration: variant.calibration,
-        policy: &variant.policy,
-        weights_sha256: manifest.files[&variant.file].sha256.clone(),
-    };
+    let mut scorer = Scorer::of_bundle(bundle, variant, &mut session);
     let found = DepthConsistency::measure(&mut scorer, &config.data, originals)?;
     found.report();
     Ok(Some(found))

@@ -2,7 +2,6 @@
 
 use crate::config::Config;
 use crate::data::index::Index;
-use crate::report;
 use crate::run::RunDirectory;
 use anyhow::{Context, Result, bail, ensure};
 use cxr::bundle::MANIFEST;
@@ -11,6 +10,8 @@ use serde_json::Value;
 use std::io::ErrorKind;
 use std::path::Path;
 
+/// The report's file in its folder.
+pub const REPORT: &str = "REPORT.md";
 /// What a report says of its run, in a comment that readers do not see.
 const MARK: &str = "<!-- cxr-trainer report of ";
 
@@ -66,7 +67,7 @@ impl Origin {
     /// # Errors
     /// When the file cannot be read.
     pub fn owns_report(&self, folder: &Path) -> Result<Option<bool>> {
-        let file = folder.join(report::FILE);
+        let file = folder.join(REPORT);
         let text = match std::fs::read_to_string(&file) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),

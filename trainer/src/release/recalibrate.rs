@@ -5,17 +5,18 @@ mod card;
 pub mod labels;
 mod rows;
 
+use crate::bundle;
 use crate::config::Config;
 use crate::export::{self, Delivered};
-use crate::fitness;
 use crate::measure::calibrate::comparison::{self, CalibrationFigures};
 use crate::measure::calibrate::policy::{self, Rule};
 use crate::measure::calibrate::{CALIBRATION_BINS, Scored, probabilities};
 use crate::measure::sample::Sample;
 use crate::progress::say;
 use crate::release::revision::{self, Revision};
+use crate::run::verdict;
 use anyhow::{Context, Result, ensure};
-use cxr::bundle::{Bundle, Manifest, Measured, Trust};
+use cxr::bundle::{Bundle, Manifest, Measured};
 use cxr::calibrate::compare::{Method, cross_validated, grouped_parts};
 use cxr::decide::OperatingPoint;
 use cxr::reference::{Quantiles, Reference};
@@ -94,7 +95,7 @@ pub fn recalibrate(config: &Config, request: &Request) -> Result<(Recalibration,
         !same_folder(paths.out, paths.bundle),
         "--out: the old bundle stays as it is; name another folder"
     );
-    let bundle = export::open(paths.bundle, &Trust::Unsigned)?;
+    let bundle = bundle::open(paths.bundle, None)?;
     let mut revision = Revision::of(&bundle, paths)?;
     let (name, _) = bundle.variant(None)?;
     let ancestors = ancestors(&bundle)?;
@@ -281,7 +282,7 @@ fn recalibrated(
     revision.files.insert(Manifest::REFERENCE.to_owned(), export::json(&reference)?);
     revision.files.insert(FILE.to_owned(), export::json(found)?);
     // The verdict was on the old probability and operating point; the card still says what it was.
-    revision.files.remove(fitness::FILE);
+    revision.files.remove(verdict::FILE);
     revision.card = card::recalibrated(&revision.card, found, (&policy, short), &manifest.labels);
     Ok(())
 }

@@ -2,11 +2,12 @@
 
 use crate::bundle::version::answers;
 use crate::config::Tracking;
-use crate::fitness::{self, Fitness};
+use crate::fitness::Fitness;
 use crate::progress::say;
+use crate::run::verdict;
 use crate::tracking::Tracker;
 use crate::tracking::event::{
-    ANSWERS_TAG, BUNDLE_TAG, GRAPH_TAG, ModelVersion, NAME_TAG, Texts, VERSION_TAG, contradicts,
+    ANSWERS_TAG, BUNDLE_TAG, GRAPH_TAG, ModelVersion, NAME_TAG, Texts, VERDICT_TAG, VERSION_TAG, contradicts,
 };
 use crate::tracking::standing::Standing;
 use crate::tracking::store::{self, Failure};
@@ -126,10 +127,10 @@ fn model_version(config: &Tracking, folder: &Path, bundle: &Bundle) -> Result<Mo
         ("cxr_architecture".to_owned(), manifest.model.architecture.clone()),
         ("cxr_split_sha256".to_owned(), manifest.training.split_sha256.clone()),
     ]);
-    if let Some(fitness) = bundle.file(fitness::FILE) {
+    if let Some(fitness) = bundle.file(verdict::FILE) {
         let fitness: Fitness = serde_json::from_slice(fitness)
-            .with_context(|| format!("{}: is not a verdict that this version reads", fitness::FILE))?;
-        tags.insert(fitness::VERDICT_TAG.to_owned(), fitness.verdict.name().to_owned());
+            .with_context(|| format!("{}: is not a verdict that this version reads", verdict::FILE))?;
+        tags.insert(VERDICT_TAG.to_owned(), fitness.verdict.name().to_owned());
         tags.extend(fitness.released_although.map(|why| ("cxr_released_although".to_owned(), why)));
     }
     tags.extend(bundle.signed_by().map(|key| ("cxr_signed_by".to_owned(), key.to_owned())));

@@ -2,14 +2,13 @@
 //! as it is, to the byte. `complete`, `quantise` and `recalibrate` make one each.
 
 use crate::bundle::version::Bump;
+use crate::bundle::{self, Released};
 use crate::config::{Config, Tracking};
-use crate::data::folds::Folds;
-use crate::data::index::Index;
-use crate::export::{BundleFiles, Delivered, deliver, open, seal, signing_key};
+use crate::export::{BundleFiles, Delivered, deliver, seal, signing_key};
 use crate::release::taken::ensure_free;
 use crate::run::environment::now;
 use anyhow::{Context, Result, ensure};
-use cxr::bundle::{Bundle, Manifest, Trust, key_id};
+use cxr::bundle::{Bundle, Manifest, key_id};
 use ed25519_dalek::SigningKey;
 use semver::Version;
 use std::path::Path;
@@ -32,28 +31,16 @@ pub struct Request<'a> {
     pub onnxruntime: &'a Path,
 }
 
-/// The released bundle, and the data that it was made with.
-pub(crate) struct Released {
-    pub(crate) bundle: Bundle,
-    pub(crate) index: Index,
-    pub(crate) folds: Folds,
-}
-
-impl Released {
+impl Request<'_> {
+    /// Opens the bundle with the data that it was made with. A request that would be refused at the end is refused before the data is
+    /// read.
+    ///
     /// # Errors
-    /// When the data does not give the folds that the bundle was made with, and as a file fails.
-    pub(crate) fn open(config: &Config, request: &Request<'_>) -> Result<Self> {
-        let bundle = open(request.bundle, &Trust::Unsigned)?;
-        // What would be refused at the end is refused before anything is measured.
-        Revision::of(&bundle, request)?;
-        let index = Index::of(config)?;
-        let folds = Folds::of(&index, config)?;
-        ensure!(
-            folds.digest()? == bundle.manifest().training.split_sha256,
-            "the data in {} do not give the folds that the bundle was made with: its train fold could be among them",
-            index.root.display()
-        );
-        Ok(Self { bundle, index, folds })
+    /// As [`Revision::of`] and [`Released::with_data`].
+    pub(crate) fn open<'a>(&self, config: &'a Config) -> Result<Released<'a>> {
+        let bundle = bundle::open(self.bundle, None)?;
+        Revision::of(&bundle, self)?;
+        Released::with_data(bundle, config)
     }
 }
 

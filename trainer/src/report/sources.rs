@@ -190,7 +190,7 @@ impl<'a> Sources<'a> {
                         && Some(&release.calibration_sha256) == calibration.as_ref()
                 })
                 .ok_or_else(|| not_released(&fitness)),
-            census: Census::of(trained)?,
+            census: trained.census()?,
             fitness,
             calibrated,
         })

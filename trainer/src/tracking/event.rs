@@ -209,3 +209,5 @@ mod tests {
         }
     }
 }
+/// The verdict of the gates, on runs and versions.
+pub const VERDICT_TAG: &str = "cxr_verdict";

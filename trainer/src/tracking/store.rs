@@ -5,8 +5,9 @@ use super::folder::Folder;
 use super::privacy;
 use super::server::Server;
 use super::spool::Delivered;
+use crate::bundle;
 use crate::config::Tracking;
-use cxr::bundle::{Bundle, MANIFEST, SIGNATURE, Trust};
+use cxr::bundle::{MANIFEST, SIGNATURE};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -149,7 +150,7 @@ fn in_chunks<V>(
 fn register(store: &mut dyn Store, run: &str, version: &ModelVersion) -> Result<String, Failure> {
     let name = |what: String| Failure::Never(format!("{}: {what}", version.folder.display()));
     let read = |file: &str| std::fs::read(version.folder.join(file));
-    let bundle = Bundle::open(read, &Trust::Unsigned).map_err(|error| name(error.to_string()))?;
+    let bundle = bundle::read(&version.folder, None).map_err(|error| name(error.to_string()))?;
     if bundle.digest() != version.bundle_sha256 {
         return Err(name(format!(
             "holds another bundle now ({}) than the one to register ({}); run `cxr-trainer register` on that one",

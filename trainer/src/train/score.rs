@@ -4,6 +4,7 @@ use crate::data::pixels::Pixels;
 use crate::model::Network;
 use crate::progress::Meter;
 use anyhow::Result;
+use runtime::Session;
 use tch::{Device, Kind, Tensor};
 
 /// Images a batch; scores do not depend on it.
@@ -89,4 +90,20 @@ pub fn grey_nchw(pixels: &Pixels, positions: &[usize], device: Device) -> Tensor
     Tensor::from_data_size(&pixels.gather(positions), &size, Kind::Uint8)
         .to_device(device)
         .to_kind(Kind::Float)
+}
+
+/// Scores every image with a session of ONNX Runtime, one at a time.
+///
+/// # Errors
+/// When ONNX Runtime fails.
+pub(crate) fn score_graph(session: &mut Session, pixels: &Pixels, what: &str) -> Result<Scores> {
+    let meter = Meter::new(what, pixels.len());
+    let mut scores = Scores::default();
+    for position in 0..pixels.len() {
+        let outputs = session.run(pixels.image(position), 1)?;
+        scores.logits.push(f64::from(outputs.logits[0]));
+        scores.embeddings.push(outputs.embedding);
+        meter.advance(1, String::new);
+    }
+    Ok(scores)
 }

@@ -2,15 +2,16 @@
 //! from here.
 
 use crate::config::Config;
+use crate::data::census::Census;
 use crate::data::folds::{Fold, Folds};
 use crate::data::index::Index;
+use crate::data::index::images_digest;
 use crate::data::ledger::{self, Look};
-use crate::data::pixels::{Pixels, Recipe};
-use crate::fitness::standing::images_digest;
+use crate::data::pixels::Pixels;
+use crate::data::recipe::Recipe;
 use crate::model::{Network, Precision, weights};
 use crate::run::RunDirectory;
 use crate::train::checkpoint::EpochMetrics;
-use crate::train::decode;
 use crate::train::score::{Scores, score};
 use anyhow::{Context, Result};
 use std::collections::BTreeSet;
@@ -80,12 +81,28 @@ impl<'a> TrainedRun<'a> {
         Recipe { acceptance: self.config.acceptance, preprocess: self.config.served_preprocess() }
     }
 
+    /// How many images of how many patients the folds hold.
+    ///
+    /// # Errors
+    /// As [`Census::new`].
+    pub fn census(&self) -> Result<Census> {
+        Census::new(&self.index, &self.folds, &self.config.data)
+    }
+
+    /// Decodes one fold.
+    ///
+    /// # Errors
+    /// Lists every image that cannot be used.
+    pub fn pixels(&self, fold: Fold) -> Result<Pixels> {
+        Pixels::of_fold(self.config, &self.index, &self.folds, fold, &self.recipe())
+    }
+
     /// Decodes and scores one fold.
     ///
     /// # Errors
     /// Lists every image that cannot be used.
     pub fn score(&self, fold: Fold) -> Result<(Pixels, Scores)> {
-        let pixels = decode(self.config, &self.index, &self.folds, fold, &self.recipe())?;
+        let pixels = self.pixels(fold)?;
         let scores = score(&self.network, &pixels, self.device, fold.name())?;
         Ok((pixels, scores))
     }

@@ -4,7 +4,7 @@ use super::Verification;
 use anyhow::{Context, Result, ensure};
 use cxr::DecodeLimits;
 use cxr::bundle::{Bundle, Golden, Manifest, Variant};
-use runtime::{ModelOutputs, Runtime, Session, SessionOptions};
+use runtime::{ModelOutputs, Session};
 use std::path::Path;
 
 /// Largest difference between the images of what a logit has above the mean of its map, relative to the largest logit or
@@ -28,10 +28,7 @@ pub(super) fn check(
 }
 
 fn open(bundle: &Bundle, variant: &Variant, library: &Path, session: &mut Option<Session>) -> Result<String> {
-    let graph = bundle.file(&variant.file).with_context(|| format!("{}: not in the bundle", variant.file))?;
-    let opened =
-        Runtime::load(library)?.session(graph, &bundle.manifest().model, &SessionOptions::default())?;
-    *session = Some(opened);
+    *session = Some(crate::bundle::session(bundle, variant, library)?);
     Ok("ONNX Runtime takes the graph, its tensors are as stated".to_owned())
 }
 

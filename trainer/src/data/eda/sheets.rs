@@ -3,7 +3,7 @@
 use super::label_noise::LabelNoise;
 use crate::config::Config;
 use crate::data::index::{Index, OfficialSplit};
-use crate::data::pixels::Recipe;
+use crate::data::recipe::Recipe;
 use crate::data::screening::duplicates::Duplicates;
 use crate::data::screening::survey::{Facts, Survey};
 use crate::figures::contact_sheet;

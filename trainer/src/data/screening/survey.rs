@@ -3,8 +3,8 @@
 use crate::config::Config;
 use crate::data::index::{Entry, Index};
 use crate::data::parallel::parallel;
-use crate::data::pixels::Recipe;
 use crate::data::readable::{decode, read};
+use crate::data::recipe::Recipe;
 use crate::progress::Meter;
 use anyhow::{Context, Result};
 use cxr::artefact::Artefacts;

@@ -52,7 +52,7 @@ impl<'a> Facts<'a> {
         let looks = trained.looks()?;
         Ok(Self {
             config,
-            census: Census::of(trained)?,
+            census: trained.census()?,
             fitness: fitness::judge(trained, calibrated)?,
             eda: Eda::load(trained.run)?.filter(|eda| eda.dataset_sha256 == trained.folds.dataset_sha256),
             split: Split::load(trained.run, &trained.folds.digest()?)?,

@@ -1,10 +1,10 @@
 //! The int8 variant of a model: its graph with everything that must not be fp32's, and how it compares with fp32 on select.
 
-use crate::bundle::score;
 use crate::config::Config;
 use crate::data::folds::{Fold, Folds};
 use crate::data::index::Index;
-use crate::data::pixels::{Pixels, Recipe};
+use crate::data::pixels::Pixels;
+use crate::data::recipe::Recipe;
 use crate::measure::calibrate::{CALIBRATION_BINS, Scored, distribution, fit, policy, probabilities};
 use crate::measure::evaluate::patients;
 use crate::measure::sample::Sample;
@@ -12,8 +12,7 @@ use crate::measure::select::measure;
 pub use crate::onnx::quantise::batches::try_batches;
 use crate::onnx::quantise::quantise;
 use crate::progress::say;
-use crate::train::decode;
-use crate::train::score::Scores;
+use crate::train::score::{Scores, score_graph};
 use anyhow::Result;
 use cxr::AffineCalibration;
 use cxr::bundle::{FoldEvaluation, ModelContract, Variant};
@@ -106,15 +105,15 @@ impl Source<'_> {
         let n_ranges = images.len();
         drop(train);
         let pixels = self.pixels(policy::FOLD)?;
-        let scores = score(&mut session, &pixels, "int8 on calibrate")?;
+        let scores = score_graph(&mut session, &pixels, "int8 on calibrate")?;
         let calibration = match fit(Scored::Int8, &scores.logits, &pixels.positive()) {
             Ok(calibration) => calibration,
             Err(error) => return Ok(Made::LeftOut(format!("{error:#}"))),
         };
         let policy = self.policy(calibration, &pixels, &scores)?;
         let select = self.pixels(Fold::Select)?;
-        let int8 = score(&mut session, &select, "int8 on select")?;
-        let fp32 = score(&mut self.session(self.graph, "fp32")?, &select, "fp32 on select")?;
+        let int8 = score_graph(&mut session, &select, "int8 on select")?;
+        let fp32 = score_graph(&mut self.session(self.graph, "fp32")?, &select, "fp32 on select")?;
         let (fp32, int8) =
             (probabilities(self.variant.0, &fp32.logits), probabilities(calibration, &int8.logits));
         let thresholds = (self.variant.1, policy.threshold);
@@ -146,7 +145,7 @@ impl Source<'_> {
     }
 
     fn pixels(&self, fold: Fold) -> Result<Pixels> {
-        decode(self.config, self.index, self.folds, fold, &self.recipe)
+        Pixels::of_fold(self.config, self.index, self.folds, fold, &self.recipe)
     }
 
     fn session(&self, graph: &[u8], precision: &str) -> Result<Session> {

@@ -2,7 +2,6 @@
 
 use super::details::CalibrationDetails;
 use crate::figures::{self, Along, Axes, Form, Series};
-use crate::files;
 use crate::run::RunDirectory;
 use anyhow::Result;
 use cxr::reference::CalibrationBin;
@@ -24,7 +23,7 @@ pub fn write(
     threshold: f64,
     calibration: &CalibrationDetails,
 ) -> Result<()> {
-    let figure = |form: &str, svg: String| files::write_figure(run, &format!("{form}-{name}.svg"), svg);
+    let figure = |form: &str, svg: String| run.write_figure(&format!("{form}-{name}.svg"), svg);
     figure("roc-pr", curves(name, probabilities, positive, threshold)?)?;
     figure("reliability", reliability(name, &calibration.bins_before, &calibration.bins_after)?)?;
     figure("probabilities", histogram(name, probabilities, positive, threshold)?)

@@ -6,7 +6,6 @@ use crate::data::pixels::Pixels;
 use crate::measure::calibrate::Calibrated;
 use crate::measure::evaluate::patients;
 use crate::progress::Meter;
-use crate::train::decode;
 use crate::train::score::grey_nchw;
 use crate::train::trained::TrainedRun;
 use anyhow::Result;
@@ -40,7 +39,7 @@ impl Maps {
     /// Lists every image that cannot be used.
     pub fn of(trained: &TrainedRun, calibrated: &Calibrated) -> Result<Self> {
         let recipe = trained.recipe();
-        let pixels = decode(trained.config, &trained.index, &trained.folds, Fold::Select, &recipe)?;
+        let pixels = Pixels::of_fold(trained.config, &trained.index, &trained.folds, Fold::Select, &recipe)?;
         let architecture = trained.config.model.architecture;
         let map_size = (architecture.map_side(pixels.size.0), architecture.map_side(pixels.size.1));
         let meter = Meter::new("maps", pixels.len());

@@ -2,7 +2,6 @@
 
 use super::Outcome;
 use super::maps::Maps;
-use crate::files;
 use crate::measure::heatmap::{MapFigures, Peak};
 use crate::progress::say;
 use crate::train::trained::TrainedRun;
@@ -72,7 +71,7 @@ pub(super) fn draw(trained: &TrainedRun, maps: &Maps) -> Result<Vec<Overlay>> {
         for (column, image) in (0..).zip(images.iter().copied()) {
             let picture = tile_of(maps, image, tile, scale);
             let file = format!("explain-{}-{}.png", outcome.name(), column + 1);
-            files::write_figure(trained.run, &file, picture.encode()?)?;
+            trained.run.write_figure(&file, picture.encode()?)?;
             sheet.paste(&picture, (GAP + column * (tile.0 + GAP), top + row * (tile.1 + GAP)));
             overlays.push(Overlay {
                 file,
@@ -82,7 +81,7 @@ pub(super) fn draw(trained: &TrainedRun, maps: &Maps) -> Result<Vec<Overlay>> {
             });
         }
     }
-    files::write_figure(trained.run, CONTACT_SHEET, sheet.encode()?)?;
+    trained.run.write_figure(CONTACT_SHEET, sheet.encode()?)?;
     say(format!("{} overlays and figures/{CONTACT_SHEET}", overlays.len()));
     Ok(overlays)
 }

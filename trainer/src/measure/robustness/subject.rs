@@ -2,20 +2,20 @@
 //! Scores are written down step by step, so that a killed measurement goes on where it was.
 
 use super::figures::{Figures, Ruler};
+use crate::bundle::{self, Released};
 use crate::config::{Config, Data};
-use crate::data::folds::{Fold, Folds};
-use crate::data::index::Index;
-use crate::data::pixels::{Pixels, Recipe};
+use crate::data::folds::Fold;
+use crate::data::pixels::Pixels;
+use crate::data::recipe::Recipe;
+use crate::files;
 use crate::measure::calibrate::Calibrated;
 use crate::measure::evaluate::patients;
 use crate::model::{Network, Outputs};
 use crate::progress::Meter;
-use crate::train::decode;
 use crate::train::trained::TrainedRun;
-use crate::{bundle, export, files};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use cxr::AffineCalibration;
-use cxr::bundle::{Trust, sha256_hex};
+use cxr::bundle::sha256_hex;
 use cxr::embedding::EmbeddingReference;
 use cxr::preprocess::{PreprocessSpec, finish};
 use runtime::Session;
@@ -94,7 +94,7 @@ impl Subject {
     pub fn of_run(trained: TrainedRun, calibrated: &Calibrated, device: Device) -> Result<Self> {
         let (index, folds, config) = (&trained.index, &trained.folds, trained.config);
         let preprocess = trained.recipe().preprocess;
-        let resized = decode(config, index, folds, Fold::Select, &unfinished(trained.recipe()))?;
+        let resized = Pixels::of_fold(config, index, folds, Fold::Select, &unfinished(trained.recipe()))?;
         let subject = Self {
             name: trained.run.name(),
             weights_sha256: trained.weights_sha256,
@@ -120,22 +120,14 @@ impl Subject {
     pub fn of_bundle(config: &Config, folder: &Path, onnxruntime: &Path, output: &Path) -> Result<Self> {
         std::fs::create_dir_all(output)
             .with_context(|| format!("{}: cannot be created", output.display()))?;
-        // Whoever measures a bundle on their own machine need not trust its maker's key; the digests are checked.
-        let bundle = export::open(folder, &Trust::Unsigned)?;
-        let (manifest, (_, variant)) = (bundle.manifest(), bundle.variant(None)?);
-        let index = Index::of(config)?;
-        let folds = Folds::of(&index, config)?;
-        ensure!(
-            folds.digest()? == manifest.training.split_sha256,
-            "the data in {} do not give the folds that the bundle was made with: its train fold could be among them",
-            index.root.display()
-        );
-        let recipe = Recipe { acceptance: manifest.acceptance, preprocess: manifest.preprocess };
-        let resized = decode(config, &index, &folds, Fold::Select, &unfinished(recipe))?;
-        let session = bundle::session(&bundle, variant, onnxruntime)?;
+        let released = Released::open(config, folder)?;
+        let (bundle, recipe) = (&released.bundle, released.recipe());
+        let (_, variant) = bundle.variant(None)?;
+        let resized = released.pixels(Fold::Select, &unfinished(recipe))?;
+        let session = bundle::session(bundle, variant, onnxruntime)?;
         let subject = Self {
-            name: format!("{} {}", manifest.name, manifest.version),
-            weights_sha256: manifest.files[&variant.file].sha256.clone(),
+            name: released.name(),
+            weights_sha256: bundle::graph_digest(bundle, variant),
             output: output.to_owned(),
             calibration: variant.calibration,
             threshold: variant.policy.threshold,
@@ -145,7 +137,7 @@ impl Subject {
             reference: Some(bundle.reference().embedding.clone()),
             originals: config.export.originals.clone().map(|root| (root, config.data.clone())),
             seed: config.seed,
-            preprocess: manifest.preprocess,
+            preprocess: recipe.preprocess,
             key: String::new(),
         };
         subject.keyed("onnxruntime")

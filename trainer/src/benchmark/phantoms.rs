@@ -3,7 +3,7 @@
 use crate::config::Config;
 use crate::data::recipe::Recipe;
 use crate::measure::calibrate::{CALIBRATION_BINS, distribution, embedding_reference, probabilities};
-use crate::measure::robustness::subject::batch;
+use crate::measure::robustness::model::batch;
 use crate::model::Network;
 use crate::train::score::Scores;
 use anyhow::{Context, Result};

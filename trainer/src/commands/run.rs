@@ -15,7 +15,7 @@ use cxr_trainer::measure::calibrate::{Calibrated, calibrate, check_enough};
 use cxr_trainer::measure::evaluate::external::{ExternalEvaluation, evaluate_external};
 use cxr_trainer::measure::evaluate::{EvaluationFile, evaluate};
 use cxr_trainer::measure::explain::explain;
-use cxr_trainer::measure::robustness::subject::Subject;
+use cxr_trainer::measure::robustness::model::ModelUnderTest;
 use cxr_trainer::measure::robustness::{Part, robustness};
 use cxr_trainer::progress::say;
 use cxr_trainer::release::names::Names;
@@ -144,6 +144,6 @@ fn evaluations(trained: &TrainedRun, calibrated: &Calibrated, reason: &str) -> R
 }
 
 fn shaken(opened: &Opened, calibrated: &Calibrated) -> Result<()> {
-    let mut subject = Subject::of_run(opened.trained()?, calibrated, opened.device)?;
-    robustness(&mut subject, &opened.config.robustness.severities, &Part::ALL).map(drop)
+    let mut model = ModelUnderTest::of_run(opened.trained()?, calibrated, opened.device)?;
+    robustness(&mut model, &opened.config.robustness.severities, &Part::ALL).map(drop)
 }

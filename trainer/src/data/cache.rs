@@ -7,7 +7,7 @@
 //! that are not there. One process decodes a fold; others that want it wait for that one. The folder may be deleted at
 //! any time.
 
-use super::index::Entry;
+use super::entry::Entry;
 use super::recipe::Recipe;
 use crate::files;
 use anyhow::{Context, Result, ensure};

@@ -1,6 +1,7 @@
 //! Byte-equal files where there must be none: in several classes, or in the published test split and outside it.
 
-use super::index::{Entry, Index, OfficialSplit};
+use super::entry::{Entry, OfficialSplit};
+use super::index::Index;
 use anyhow::{Result, bail};
 use std::collections::{BTreeMap, BTreeSet};
 

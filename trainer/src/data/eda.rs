@@ -9,7 +9,8 @@ pub mod plots;
 pub mod sheets;
 
 use crate::config::Config;
-use crate::data::index::{Index, OfficialSplit};
+use crate::data::entry::OfficialSplit;
+use crate::data::index::Index;
 use crate::data::patient::PatientRule;
 use crate::data::readable::check_share;
 use crate::data::screening::confounders::{self, Confounder};

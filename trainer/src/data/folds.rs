@@ -2,8 +2,9 @@
 //! their shares, and the division is frozen to a file that later steps must agree with.
 
 use super::copies;
+use super::entry::{Entry, OfficialSplit};
 use super::groups::{Group, groups};
-use super::index::{Entry, Index, OfficialSplit};
+use super::index::Index;
 use super::readable;
 use super::strata::{fewest, strata};
 use crate::config::Config;

@@ -1,7 +1,7 @@
 //! Groups: images that must stay together wherever data is divided, in folds and in cross-validation.
 
 use super::columns::Column;
-use super::index::Entry;
+use super::entry::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Images of one patient, and of patients who share a byte-equal file.

@@ -15,8 +15,8 @@ pub struct Guess {
 /// The most telling pattern that fits all of these paths; none where each would be a patient of its own.
 pub fn guess(paths: &[&str]) -> Option<Guess> {
     let general = [r"^([^/]+)/", r"^([A-Za-z]+[-_]?[0-9]+)[-_]", r"^([0-9]+)[-_]", r"^([^-_/]+)[-_]"];
-    let mut candidates = numbered(paths).into_iter().chain(general.map(str::to_owned));
-    candidates.find_map(|pattern| judged(pattern, paths))
+    let mut patterns = numbered(paths).into_iter().chain(general.map(str::to_owned));
+    patterns.find_map(|pattern| judged(pattern, paths))
 }
 
 fn judged(pattern: String, paths: &[&str]) -> Option<Guess> {

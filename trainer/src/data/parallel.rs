@@ -1,6 +1,6 @@
 //! One function over many images on all processors.
 
-use super::index::Entry;
+use super::entry::Entry;
 use crate::progress::Meter;
 use anyhow::{Result, ensure};
 use std::num::NonZero;

@@ -1,8 +1,8 @@
 //! The rule that says which files are one patient's. Where nothing says it the data set is refused: folds that were drawn by a wrong
 //! rule share patients, and every figure is too good.
 
+use super::defects::listed;
 use super::guess::{Guess, guess};
-use super::problems::listed;
 use crate::config::Data;
 use anyhow::anyhow;
 use regex::Regex;

@@ -1,8 +1,9 @@
 //! Decoded pixels: a whole fold on the service's own way from bytes to model input, mapped from the cache.
 
 use super::cache::{self, Header, Slot};
+use super::entry::Entry;
 use super::folds::{Fold, Folds};
-use super::index::{Entry, Index};
+use super::index::Index;
 use super::recipe::Recipe;
 use crate::config::Config;
 use crate::progress::{Meter, say};

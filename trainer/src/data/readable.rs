@@ -1,6 +1,7 @@
 //! Which images can be used at all: decoded and accepted, without keeping a pixel.
 
-use super::index::{Entry, Index};
+use super::entry::Entry;
+use super::index::Index;
 use super::parallel::parallel;
 use crate::config::Config;
 use crate::progress::Meter;

@@ -1,31 +1,71 @@
 //! How an index is made: folders are walked, lines of the table are matched with files, patients are told by the configured rule.
 
-use super::index::{Entry, Index, OfficialSplit};
+use super::defects::{Defects, Kind, listed};
+use super::entry::{Entry, OfficialSplit};
+use super::index::Index;
 use super::patient::{PatientRule, by_pattern, known, unknown, unmatched};
-use super::problems::{Kind, Problems, listed};
 use super::readable::foreign;
 use super::table::{Line, Table};
+use crate::config::Config;
 use crate::config::data::{Data, Label, Layout};
+use crate::progress::say;
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
+use std::sync::Once;
 
 /// Bytes from which a format is told.
 const HEAD: u64 = 512;
 
 /// How much of the data set a folder holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Extent {
+enum Extent {
     /// All of it: a line of the table without a file is a mistake.
     Whole,
     /// Some of its files.
     Part,
 }
 
+impl Index {
+    /// The configured data set. Where each file counts as a patient, that is said aloud, once a command.
+    ///
+    /// # Errors
+    /// When the configuration does not say which data, and as [`scan`](Self::scan).
+    pub fn of(config: &Config) -> Result<Self> {
+        static SAID: Once = Once::new();
+        config.check_for_data()?;
+        let index = Self::scan(&config.data.root, &config.data)?;
+        if !index.patients.tells_patients() {
+            SAID.call_once(|| say(index.patients.statement()));
+        }
+        Ok(index)
+    }
+
+    /// Lists and hashes every file of the class folders and of the folders in them, as `data` says what they mean. Hidden files are passed
+    /// over; any other file in a class folder counts as an image, so that none is ever lost silently. Where the table has labels, they are
+    /// the classes and files may lie anywhere; what is neither image nor DICOM and has no line is passed over then.
+    ///
+    /// # Errors
+    /// Names what is missing or cannot be read, a class folder that `data.classes` does not list, every contradiction between files and
+    /// table, and what to do where nothing says who the patients are.
+    pub fn scan(root: &Path, data: &Data) -> Result<Self> {
+        scan(root, data, Extent::Whole)
+    }
+
+    /// The same of a folder that holds some of the data set's files in the same layout, such as untouched originals: lines of the table
+    /// whose file is not there are none of its concern.
+    ///
+    /// # Errors
+    /// As [`scan`](Self::scan).
+    pub fn scan_part(root: &Path, data: &Data) -> Result<Self> {
+        scan(root, data, Extent::Part)
+    }
+}
+
 /// The index of a folder.
-pub(super) fn scan(root: &Path, data: &Data, extent: Extent) -> Result<Index> {
+fn scan(root: &Path, data: &Data, extent: Extent) -> Result<Index> {
     ensure!(
         root.is_dir(),
         "{}: no such folder; set trainer.data.root or --data to the dataset, or CXR_DATA_DIR to the folder that holds it",
@@ -36,13 +76,13 @@ pub(super) fn scan(root: &Path, data: &Data, extent: Extent) -> Result<Index> {
         Layout::Kaggle => false,
         Layout::Flat => true,
     };
-    let mut problems = Problems::default();
-    let table = data.table.as_ref().map(|table| Table::read(table, &mut problems)).transpose()?;
+    let mut defects = Defects::default();
+    let table = data.table.as_ref().map(|table| Table::read(table, &mut defects)).transpose()?;
     let mut scan = Scan {
         root,
         data,
         table,
-        problems,
+        defects,
         found: Vec::new(),
         seen: BTreeSet::new(),
         excluded: BTreeMap::new(),
@@ -72,7 +112,7 @@ struct Scan<'a> {
     root: &'a Path,
     data: &'a Data,
     table: Option<Table>,
-    problems: Problems,
+    defects: Defects,
     found: Vec<Found>,
     /// Files that a line may be about, those of excluded classes included.
     seen: BTreeSet<String>,
@@ -140,7 +180,7 @@ impl Scan<'_> {
         for path in files_below(self.root, prefix.trim_end_matches('/'))? {
             let Some(line) = self.line(&path) else {
                 if is_image(&self.root.join(&path))? {
-                    self.problems.add(Kind::FileWithoutLine, path);
+                    self.defects.add(Kind::FileWithoutLine, path);
                 } else {
                     self.passed_over.push(path);
                 }
@@ -149,7 +189,7 @@ impl Scan<'_> {
             self.seen.insert(path.clone());
             let Some((class, label)) = self.data.class(&line.label) else {
                 let told = format!("line {}, column label: {:?} ({path})", line.number, line.label);
-                self.problems.add(Kind::UnknownLabel, told);
+                self.defects.add(Kind::UnknownLabel, told);
                 continue;
             };
             let class = class.to_owned();
@@ -158,7 +198,7 @@ impl Scan<'_> {
             if let Some(folder) = folder.filter(|folder| !folder.eq_ignore_ascii_case(&class)) {
                 let told =
                     format!("line {}, column label: {class}, in the folder {folder} ({path})", line.number);
-                self.problems.add(Kind::Contradiction, told);
+                self.defects.add(Kind::Contradiction, told);
             }
             if label == Label::Exclude {
                 *self.excluded.entry(format!("{prefix}{class}")).or_default() += 1;
@@ -234,16 +274,16 @@ impl Scan<'_> {
                     Some(what) => format!("{}: {what}", found.path),
                     None => found.path.clone(),
                 };
-                self.problems.add(Kind::FileWithoutLine, told);
+                self.defects.add(Kind::FileWithoutLine, told);
             }
         }
         let whole = extent == Extent::Whole;
         for (file, line) in table.lines.iter().filter(|(file, _)| whole && !self.seen.contains(*file)) {
             let is_there = self.root.join(file).is_file();
             let kind = if is_there { Kind::LineOutside } else { Kind::LineWithoutFile };
-            self.problems.add(kind, format!("line {}: {file}", line.number));
+            self.defects.add(kind, format!("line {}: {file}", line.number));
         }
-        self.problems.check(&format!("{} for {}", table.path.display(), self.root.display()))
+        self.defects.check(&format!("{} for {}", table.path.display(), self.root.display()))
     }
 
     /// The patient of every file that was found.

@@ -5,7 +5,7 @@ pub mod duplicates;
 pub mod leakage;
 pub mod survey;
 
-use crate::data::index::Entry;
+use crate::data::entry::Entry;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,7 +1,7 @@
 //! The table of a data set: a CSV file with a line for each image, which says its patient and what else is known of it.
 
 use super::columns::Column;
-use super::problems::{Kind, Problems};
+use super::defects::{Defects, Kind};
 use crate::config::nearest;
 use anyhow::{Context, Result, bail, ensure};
 use csv::{ReaderBuilder, StringRecord, Trim};
@@ -48,9 +48,9 @@ struct Head {
 /// # Errors
 /// When it cannot be read, or is wrong in itself.
 pub(crate) fn labels(path: &Path) -> Result<Option<BTreeSet<String>>> {
-    let mut problems = Problems::default();
-    let table = Table::read(path, &mut problems)?;
-    problems.check(&path.display().to_string())?;
+    let mut defects = Defects::default();
+    let table = Table::read(path, &mut defects)?;
+    defects.check(&path.display().to_string())?;
     // Names match without regard to case.
     let labels: BTreeMap<String, String> =
         table.lines.into_values().map(|line| (line.label.to_lowercase(), line.label)).collect();
@@ -58,11 +58,11 @@ pub(crate) fn labels(path: &Path) -> Result<Option<BTreeSet<String>>> {
 }
 
 impl Table {
-    /// Reads the lines. What is wrong in one of them is added to the problems.
+    /// Reads the lines. What is wrong in one of them is added to the defects.
     ///
     /// # Errors
     /// When the file cannot be read at all, or its head is not as expected.
-    pub(super) fn read(path: &Path, problems: &mut Problems) -> Result<Self> {
+    pub(super) fn read(path: &Path, defects: &mut Defects) -> Result<Self> {
         let context = || format!("{}: cannot be read (trainer.data.table)", path.display());
         let bytes = std::fs::read(path).with_context(context)?;
         // Excel's plain CSV has the letters of the machine's country.
@@ -90,20 +90,20 @@ impl Table {
             // The reader's own words name the line.
             let record = record.with_context(context)?;
             let number = lines.of_record(&record);
-            table.add(&head, &record, number, problems);
+            table.add(&head, &record, number, defects);
         }
         ensure!(!table.lines.is_empty(), "{}: has no line below its head", path.display());
         Ok(table)
     }
 
-    fn add(&mut self, head: &Head, record: &StringRecord, number: u64, problems: &mut Problems) {
+    fn add(&mut self, head: &Head, record: &StringRecord, number: u64, defects: &mut Defects) {
         if record.len() != head.len {
             let what = format!("line {number}: {} values where the head has {}", record.len(), head.len);
-            problems.add(Kind::Value, what);
+            defects.add(Kind::Value, what);
             return;
         }
         let mut wrong = |column: &str, what: &str| {
-            problems.add(Kind::Value, format!("line {number}, column {column}: {what}"));
+            defects.add(Kind::Value, format!("line {number}, column {column}: {what}"));
         };
         let file = record[head.file].trim_start_matches("./").to_owned();
         for (column, at) in
@@ -126,7 +126,7 @@ impl Table {
         let label = head.label.map_or("", |at| &record[at]).to_owned();
         let line = Line { number, patient: record[head.patient].to_owned(), label, columns };
         if let Some(first) = self.lines.get(&file) {
-            problems.add(Kind::DuplicateLine, format!("line {number}: {file}, as in line {}", first.number));
+            defects.add(Kind::DuplicateLine, format!("line {number}: {file}, as in line {}", first.number));
         } else {
             self.lines.insert(file, line);
         }

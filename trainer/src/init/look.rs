@@ -1,7 +1,7 @@
 //! What a folder of radiographs holds, before anything is known of it.
 
 use crate::config::data::Layout;
-use crate::data::index::OfficialSplit;
+use crate::data::entry::OfficialSplit;
 use crate::data::scan::{files_below, list};
 use anyhow::{Context, Result, ensure};
 use std::collections::BTreeMap;

@@ -235,18 +235,18 @@ fn report_analysis(analysis: &Analysis) {
             select.specificity.value
         ));
     }
-    for candidate in &analysis.ood.candidates {
+    for result in &analysis.ood.candidates {
         let altered: Vec<String> =
-            candidate.altered.iter().map(|(name, share)| format!("{name} {:.2}", share.value)).collect();
-        let foreign = candidate
+            result.altered.iter().map(|(name, share)| format!("{name} {:.2}", share.value)).collect();
+        let foreign = result
             .development
-            .zip(candidate.held_out)
+            .zip(result.held_out)
             .map(|(half, other)| format!("; foreign {}/{} and {}/{}", half.k, half.n, other.k, other.n));
         say(format!(
             "{:<12} flags {}/{} of select{}; {}",
-            candidate.score.name(),
-            candidate.select.k,
-            candidate.select.n,
+            result.score.name(),
+            result.select.k,
+            result.select.n,
             foreign.unwrap_or_default(),
             altered.join(", ")
         ));

@@ -5,7 +5,8 @@ pub mod depth;
 
 use crate::bundle;
 use crate::config::Data;
-use crate::data::index::{Entry, Index};
+use crate::data::entry::Entry;
+use crate::data::index::Index;
 use crate::data::recipe::Recipe;
 use crate::progress::say;
 use anyhow::{Context, Result, ensure};

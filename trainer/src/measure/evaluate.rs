@@ -9,8 +9,8 @@ pub mod subgroups;
 pub mod worst;
 
 use crate::config::Config;
+use crate::data::entry::images_digest;
 use crate::data::folds::Fold;
-use crate::data::index::images_digest;
 use crate::data::ledger::{self, Look};
 use crate::data::pixels::Pixels;
 use crate::files;

@@ -7,9 +7,9 @@ pub mod corruptions;
 pub mod figures;
 mod headers;
 pub mod mitigations;
+pub mod model;
 pub mod plot;
 pub mod probes;
-pub mod subject;
 
 use crate::data::folds::Fold;
 use crate::files;
@@ -18,10 +18,10 @@ use anyhow::Result;
 use corruptions::{CorruptionSuite, measure_corruptions};
 use figures::Figures;
 use mitigations::{Mitigation, measure_mitigations};
+use model::ModelUnderTest;
 use probes::{Probes, measure_probes};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
-use subject::Subject;
 
 /// The file in the run directory.
 pub const FILE: &str = "robustness.json";
@@ -83,26 +83,26 @@ impl Robustness {
 ///
 /// # Errors
 /// When scoring fails or a file cannot be written.
-pub fn robustness(subject: &mut Subject, severities: &[u8], parts: &[Part]) -> Result<Robustness> {
-    let clean_logits = subject.clean()?;
-    let clean = subject.figures(&clean_logits)?;
-    say(format!("{} on the select fold, {} images", subject.name, subject.n()));
+pub fn robustness(model: &mut ModelUnderTest, severities: &[u8], parts: &[Part]) -> Result<Robustness> {
+    let clean_logits = model.clean()?;
+    let clean = model.figures(&clean_logits)?;
+    say(format!("{} on the select fold, {} images", model.name, model.n()));
     say(format!("  {:<18} {clean}", "clean"));
-    let positive = subject.positive();
+    let positive = model.positive();
     let mut result = Robustness {
-        subject: subject.name.clone(),
-        weights_sha256: subject.weights_sha256.clone(),
+        subject: model.name.clone(),
+        weights_sha256: model.weights_sha256.clone(),
         fold: Fold::Select,
         n: positive.len(),
         n_positive: positive.iter().filter(|label| **label).count(),
-        threshold: subject.threshold,
+        threshold: model.threshold,
         clean,
         corruptions: None,
         probes: None,
         mitigations: None,
     };
     // Parts measured before stay as long as they belong to this model, operating point and fold.
-    let known = Robustness::load(&subject.output)?;
+    let known = Robustness::load(&model.output)?;
     if let Some(known) =
         known.filter(|known| (&known.weights_sha256, &known.clean) == (&result.weights_sha256, &result.clean))
     {
@@ -110,19 +110,19 @@ pub fn robustness(subject: &mut Subject, severities: &[u8], parts: &[Part]) -> R
         result = Robustness { subject: result.subject, ..known };
     }
     if parts.contains(&Part::Corruptions) {
-        let suite = measure_corruptions(subject, severities)?;
+        let suite = measure_corruptions(model, severities)?;
         let figure = plot::auc_by_severity(&result.clean, &suite)?;
-        files::write_atomically(&subject.figure("robustness-auc.svg")?, figure.as_bytes())?;
+        files::write_atomically(&model.figure("robustness-auc.svg")?, figure.as_bytes())?;
         result.corruptions = Some(suite);
-        files::write_json(&subject.output.join(FILE), &result)?;
+        files::write_json(&model.output.join(FILE), &result)?;
     }
     if parts.contains(&Part::Probes) {
-        result.probes = Some(measure_probes(subject)?);
-        files::write_json(&subject.output.join(FILE), &result)?;
+        result.probes = Some(measure_probes(model)?);
+        files::write_json(&model.output.join(FILE), &result)?;
     }
     if parts.contains(&Part::Mitigations) {
-        result.mitigations = Some(measure_mitigations(subject)?);
-        files::write_json(&subject.output.join(FILE), &result)?;
+        result.mitigations = Some(measure_mitigations(model)?);
+        files::write_json(&model.output.join(FILE), &result)?;
     }
     Ok(result)
 }

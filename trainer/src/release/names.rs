@@ -38,19 +38,19 @@ impl Names<'_> {
     pub fn check(&self) -> Result<()> {
         let Self { config, run, index, replace, .. } = *self;
         let origin = Origin::of(config, run, index)?;
-        let mut problems = Vec::new();
+        let mut conflicts = Vec::new();
         if let Some(reports) = self.reports {
-            problems.extend(origin.ensure_report_may_go(run, reports, replace).err());
+            conflicts.extend(origin.ensure_report_may_go(run, reports, replace).err());
         }
         match origin.ensure_bundle_may_go(run, self.bundle, replace) {
-            Ok(()) => problems.extend(self.check_version(&origin).err()),
-            Err(problem) => problems.push(problem),
+            Ok(()) => conflicts.extend(self.check_version(&origin).err()),
+            Err(conflict) => conflicts.push(conflict),
         }
-        match problems.len() {
+        match conflicts.len() {
             0 => Ok(()),
-            1 => bail!("{:#}", problems[0]),
+            1 => bail!("{:#}", conflicts[0]),
             _ => {
-                let lines: Vec<String> = problems.iter().map(|problem| format!("- {problem:#}")).collect();
+                let lines: Vec<String> = conflicts.iter().map(|conflict| format!("- {conflict:#}")).collect();
                 bail!("names that are taken:\n{}", lines.join("\n"))
             }
         }
@@ -66,8 +66,8 @@ impl Names<'_> {
         if !self.registers {
             return Ok(());
         }
-        let problems =
+        let conflicts =
             taken(&config.tracking, &run.file(""), &Wanted { bundle: &export.name, version: &version })?;
-        if problems.is_empty() { Ok(()) } else { bail!("{}", problems.join("; ")) }
+        if conflicts.is_empty() { Ok(()) } else { bail!("{}", conflicts.join("; ")) }
     }
 }

@@ -28,7 +28,7 @@ pub fn taken(config: &Tracking, run_folder: &Path, wanted: &Wanted) -> Result<Ve
     let own = own_names(config, run_folder, store.target())?;
     let asked = store.check_experiment().and_then(|()| store.versions(&config.registered_model));
     match asked {
-        Ok(versions) => Ok(problem(config, store.target(), &versions, &own, wanted).into_iter().collect()),
+        Ok(versions) => Ok(conflict(config, store.target(), &versions, &own, wanted).into_iter().collect()),
         Err(Failure::Never(why)) => Ok(vec![why]),
         Err(Failure::Later(why)) => {
             say(format!(
@@ -55,7 +55,7 @@ fn own_names(config: &Tracking, run_folder: &Path, target: &str) -> Result<Vec<S
     Ok(in_store.into_iter().chain(ours).collect())
 }
 
-fn problem(
+fn conflict(
     config: &Tracking,
     target: &str,
     versions: &[Registered],

@@ -3,9 +3,9 @@
 
 use crate::config::Config;
 use crate::data::census::Census;
+use crate::data::entry::images_digest;
 use crate::data::folds::{Fold, Folds};
 use crate::data::index::Index;
-use crate::data::index::images_digest;
 use crate::data::ledger::{self, Look};
 use crate::data::pixels::Pixels;
 use crate::data::recipe::Recipe;

@@ -78,7 +78,7 @@ pub fn claim(study: &mut Study, asking: &Asking, moment: &Moment) -> Result<Next
         return Ok(Next::Job(Job { taken_over_from, ..begin(study, number, asking, moment) }));
     }
     let n_running = study.trials.iter().filter(|trial| trial.claim.is_some()).count();
-    let candidate = promotable(study).or_else(|| {
+    let next = promotable(study).or_else(|| {
         if study.trials.len() < asking.max_trials {
             Some(study.trials.len())
         } else if n_running == 0 {
@@ -87,7 +87,7 @@ pub fn claim(study: &mut Study, asking: &Asking, moment: &Moment) -> Result<Next
             None
         }
     });
-    let Some(number) = candidate else {
+    let Some(number) = next else {
         return Ok(if n_running == 0 { Next::Complete } else { Next::Wait });
     };
     let rung = study.trials.get(number).map_or(0, |trial| trial.rungs.len());

@@ -2,7 +2,8 @@
 //! betrays the class.
 
 use crate::config::Config;
-use crate::data::index::{Entry, Index, OfficialSplit};
+use crate::data::entry::{Entry, OfficialSplit};
+use crate::data::index::Index;
 use crate::data::screening::survey::{Facts, Survey};
 use crate::data::screening::{CountTable, count};
 use crate::progress::say;

@@ -3,8 +3,9 @@
 //! part.
 
 use crate::config::Config;
+use crate::data::entry::{Entry, OfficialSplit};
 use crate::data::groups::groups;
-use crate::data::index::{Entry, Index, OfficialSplit};
+use crate::data::index::Index;
 use crate::data::parallel::parallel;
 use crate::data::readable::read;
 use crate::data::recipe::Recipe;

@@ -2,7 +2,8 @@
 
 use super::examined::Examined;
 use super::label_noise::{LabelNoise, Scored};
-use crate::data::index::{Index, OfficialSplit};
+use crate::data::entry::OfficialSplit;
+use crate::data::index::Index;
 use crate::data::screening::survey::{Facts, Survey};
 use crate::figures::{Along, Axes, Form, Series, chart, charts, span, top};
 use anyhow::Result;

@@ -2,7 +2,8 @@
 
 use super::label_noise::LabelNoise;
 use crate::config::Config;
-use crate::data::index::{Index, OfficialSplit};
+use crate::data::entry::OfficialSplit;
+use crate::data::index::Index;
 use crate::data::recipe::Recipe;
 use crate::data::screening::duplicates::Duplicates;
 use crate::data::screening::survey::{Facts, Survey};

@@ -3,7 +3,8 @@
 
 use super::survey::{Facts, Survey};
 use crate::data::columns::Column;
-use crate::data::index::{Entry, Index, OfficialSplit};
+use crate::data::entry::{Entry, OfficialSplit};
+use crate::data::index::Index;
 use cxr::bundle::Measured;
 use cxr::scoring::bootstrap::interval95;
 use cxr::scoring::roc::auc;

@@ -3,7 +3,8 @@
 use super::survey::Survey;
 use crate::config::Audit;
 use crate::data::copies::{contradict, copies};
-use crate::data::index::{Entry, Index};
+use crate::data::entry::Entry;
+use crate::data::index::Index;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 

@@ -1,7 +1,8 @@
 //! Leakage: a patient or a radiograph in two parts of the data that must be strangers to each other.
 
 use super::duplicates::{Duplicates, NearPair};
-use crate::data::index::{Entry, Index};
+use crate::data::entry::Entry;
+use crate::data::index::Index;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 

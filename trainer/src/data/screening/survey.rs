@@ -1,7 +1,8 @@
 //! The survey: every image of a dataset decoded once, in parallel, and what is learnt from it. Pixels are not kept.
 
 use crate::config::Config;
-use crate::data::index::{Entry, Index};
+use crate::data::entry::Entry;
+use crate::data::index::Index;
 use crate::data::parallel::parallel;
 use crate::data::readable::{decode, read};
 use crate::data::recipe::Recipe;

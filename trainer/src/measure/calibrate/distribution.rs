@@ -26,7 +26,7 @@ pub struct OodAnalysis {
     /// Percentile of the calibrate fold that gave the threshold.
     pub percentile: usize,
     /// The candidates, the one in use among them.
-    pub candidates: Vec<Candidate>,
+    pub candidates: Vec<OodScoreResult>,
     /// Foreign images; none where no folder of them is configured or found.
     pub foreign: Option<Foreign>,
 }
@@ -34,7 +34,7 @@ pub struct OodAnalysis {
 /// One score.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Candidate {
+pub struct OodScoreResult {
     /// Which one.
     pub score: OodScore,
     /// Flagged above this.
@@ -110,7 +110,7 @@ pub(super) fn analyse(
         let found = found.transpose()?;
         let flagged =
             |(name, scores): &(&str, Scores)| Ok(((*name).to_owned(), Proportion::of(flags(scores)?)));
-        candidates.push(Candidate {
+        candidates.push(OodScoreResult {
             score,
             threshold,
             select: Proportion::of(flags(select)?),
@@ -120,7 +120,7 @@ pub(super) fn analyse(
             all: found.map(|found| found.2),
         });
     }
-    let used = candidates.iter().find(|candidate| candidate.score == reference.score);
+    let used = candidates.iter().find(|result| result.score == reference.score);
     let threshold = used.map_or(f64::INFINITY, |used| used.threshold);
     let foreign =
         foreign.map(|(loose, scores)| describe(&loose, &scores, reference, threshold)).transpose()?;

@@ -1,6 +1,6 @@
 //! Alignment of statistics with unlabelled images: of every batch normalisation, and of the embeddings.
 
-use super::subject::{Answers, Model, Subject, batch};
+use super::model::{Answers, Backend, ModelUnderTest, batch};
 use anyhow::{Context, Result, bail};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -17,9 +17,9 @@ const MOMENTUM: f64 = 0.1;
 ///
 /// # Errors
 /// When there is no network, or too few images.
-pub(super) fn adabn(subject: &mut Subject, images: &[Vec<u8>]) -> Result<Vec<f64>> {
-    let (size, seed) = (subject.size(), subject.seed);
-    let Model::Network(network, device) = &subject.model else { bail!("a bundle's graph is not adapted") };
+pub(super) fn adabn(model: &mut ModelUnderTest, images: &[Vec<u8>]) -> Result<Vec<f64>> {
+    let (size, seed) = (model.size(), model.seed);
+    let Backend::Network(network, device) = &model.backend else { bail!("a bundle's graph is not adapted") };
     let statistics: Vec<(String, Tensor)> =
         network.named_tensors().into_iter().filter(|(name, _)| name.contains(".running_")).collect();
     let own: Vec<Tensor> = statistics.iter().map(|(_, tensor)| tensor.copy()).collect();
@@ -80,9 +80,9 @@ pub(super) fn adabn(subject: &mut Subject, images: &[Vec<u8>]) -> Result<Vec<f64
 ///
 /// # Errors
 /// When there is no network or no reference.
-pub(super) fn coral(subject: &Subject, answers: &Answers) -> Result<Vec<f64>> {
-    let Model::Network(network, _) = &subject.model else { bail!("a bundle's classifier is not read") };
-    let reference = subject.reference.as_ref().context("there is no reference of the train fold")?;
+pub(super) fn coral(model: &ModelUnderTest, answers: &Answers) -> Result<Vec<f64>> {
+    let Backend::Network(network, _) = &model.backend else { bail!("a bundle's classifier is not read") };
+    let reference = model.reference.as_ref().context("there is no reference of the train fold")?;
     let coordinates = answers
         .embeddings
         .iter()

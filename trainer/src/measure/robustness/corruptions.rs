@@ -2,7 +2,7 @@
 //! 2019, who average errors over kinds and severities in the same way).
 
 use super::figures::{Figures, pick};
-use super::subject::Subject;
+use super::model::ModelUnderTest;
 use crate::progress::say;
 use anyhow::Result;
 use cxr::bundle::Measured;
@@ -45,31 +45,29 @@ pub struct CorruptionSuite {
 ///
 /// # Errors
 /// When scoring fails.
-pub fn measure_corruptions(subject: &mut Subject, severities: &[u8]) -> Result<CorruptionSuite> {
+pub fn measure_corruptions(model: &mut ModelUnderTest, severities: &[u8]) -> Result<CorruptionSuite> {
     let (mut results, mut probabilities) = (Vec::new(), Vec::new());
     for corruption in Corruption::ALL {
         for &severity in severities {
-            let logits = corrupted(subject, corruption, severity)?;
-            let figures = subject.figures(&logits)?;
+            let logits = corrupted(model, corruption, severity)?;
+            let figures = model.figures(&logits)?;
             say(format!("  {:<16} {severity} {figures}", corruption.name()));
             let strength = corruption.strength(severity);
             results.push(CorruptionResult { corruption, severity, strength, figures });
-            probabilities.push((severity, subject.probabilities(&logits)));
+            probabilities.push((severity, model.probabilities(&logits)));
         }
     }
     let suite = CorruptionSuite {
         severities: severities.to_vec(),
         results,
-        mean_auc: mean(subject, "mean corruption AUC", &probabilities, auc)?,
-        mean_log_loss: mean(subject, "mean corruption log loss", &probabilities, |p, y| {
-            Some(log_loss(p, y))
-        })?,
+        mean_auc: mean(model, "mean corruption AUC", &probabilities, auc)?,
+        mean_log_loss: mean(model, "mean corruption log loss", &probabilities, |p, y| Some(log_loss(p, y)))?,
         mean_auc_by_severity: severities
             .iter()
             .map(|severity| {
                 let of_severity: Vec<(u8, Vec<f64>)> =
                     probabilities.iter().filter(|(s, _)| s == severity).cloned().collect();
-                mean(subject, "mean corruption AUC", &of_severity, auc)
+                mean(model, "mean corruption AUC", &of_severity, auc)
             })
             .collect::<Result<_>>()?,
     };
@@ -86,9 +84,9 @@ pub fn measure_corruptions(subject: &mut Subject, severities: &[u8]) -> Result<C
 ///
 /// # Errors
 /// When scoring fails.
-pub fn corrupted(subject: &mut Subject, corruption: Corruption, severity: u8) -> Result<Vec<f64>> {
+pub fn corrupted(model: &mut ModelUnderTest, corruption: Corruption, severity: u8) -> Result<Vec<f64>> {
     let name = step_name(corruption, severity);
-    subject.step(&name, |subject, image| corrupted_image(subject, corruption, severity, image))
+    model.scores_under(&name, |model, image| corrupted_image(model, corruption, severity, image))
 }
 
 /// The name of a corruption's step.
@@ -97,17 +95,22 @@ pub fn step_name(corruption: Corruption, severity: u8) -> String {
 }
 
 /// One resized image of the fold under a corruption.
-pub fn corrupted_image(subject: &Subject, corruption: Corruption, severity: u8, image: usize) -> Vec<u8> {
-    corrupt(subject.resized.image(image), subject.size(), corruption, severity, subject.seed, image)
+pub fn corrupted_image(
+    model: &ModelUnderTest,
+    corruption: Corruption,
+    severity: u8,
+    image: usize,
+) -> Vec<u8> {
+    corrupt(model.resized.image(image), model.size(), corruption, severity, model.seed, image)
 }
 
 fn mean(
-    subject: &Subject,
+    model: &ModelUnderTest,
     name: &str,
     steps: &[(u8, Vec<f64>)],
     figure: impl Fn(&[f64], &[bool]) -> Option<f64>,
 ) -> Result<Measured> {
-    let ruler = &subject.ruler;
+    let ruler = &model.ruler;
     ruler.measure(name, ruler.positive.len(), |images| {
         let values: Option<Vec<f64>> = steps
             .iter()

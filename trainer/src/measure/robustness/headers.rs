@@ -1,8 +1,8 @@
 //! What the untouched originals tell of their class before a pixel is looked at: proportions, size, colour mode.
 
 use super::figures::Ruler;
+use super::model::ModelUnderTest;
 use super::probes::{ClassifierProbe, classify};
-use super::subject::Subject;
 use crate::data::index::Index;
 use anyhow::{Context, Result};
 use cxr::DecodeLimits;
@@ -17,8 +17,8 @@ const NAMES: [&str; 4] =
 ///
 /// # Errors
 /// When an original cannot be read.
-pub(super) fn probes(subject: &Subject) -> Result<Vec<ClassifierProbe>> {
-    let Some((root, data)) = subject.originals.as_ref().filter(|(root, _)| root.is_dir()) else {
+pub(super) fn probes(model: &ModelUnderTest) -> Result<Vec<ClassifierProbe>> {
+    let Some((root, data)) = model.originals.as_ref().filter(|(root, _)| root.is_dir()) else {
         let absent = |name: &str| ClassifierProbe {
             name: name.to_owned(),
             n_features: 0,
@@ -48,7 +48,7 @@ pub(super) fn probes(subject: &Subject) -> Result<Vec<ClassifierProbe>> {
         })
         .collect();
     let positive = index.entries.iter().map(|entry| entry.positive).collect();
-    let ruler = Ruler { positive, patients, ..subject.ruler.clone() };
+    let ruler = Ruler { positive, patients, ..model.ruler.clone() };
     let column = |j: usize| rows.iter().map(|row| vec![row[j]]).collect::<Vec<_>>();
     let single = (0..3).map(|j| classify(NAMES[j], &column(j), &ruler));
     Ok(single.chain(std::iter::once(classify(NAMES[3], &rows, &ruler))).collect())

@@ -4,7 +4,7 @@
 use super::adapt;
 use super::corruptions::{corrupted, corrupted_image, step_name};
 use super::figures::pick;
-use super::subject::{Model, Subject};
+use super::model::{Backend, ModelUnderTest};
 use crate::progress::say;
 use anyhow::Result;
 use cxr::bundle::Measured;
@@ -88,12 +88,12 @@ pub struct Mitigation {
 ///
 /// # Errors
 /// When scoring fails.
-pub fn measure_mitigations(subject: &mut Subject) -> Result<Vec<Mitigation>> {
-    Method::ALL.into_iter().map(|method| mitigation(subject, method)).collect()
+pub fn measure_mitigations(model: &mut ModelUnderTest) -> Result<Vec<Mitigation>> {
+    Method::ALL.into_iter().map(|method| mitigation(model, method)).collect()
 }
 
-fn mitigation(subject: &mut Subject, method: Method) -> Result<Mitigation> {
-    if matches!(subject.model, Model::Graph(_)) && method != Method::TestTimeAugmentation {
+fn mitigation(model: &mut ModelUnderTest, method: Method) -> Result<Mitigation> {
+    if matches!(model.backend, Backend::Graph(_)) && method != Method::TestTimeAugmentation {
         return Ok(Mitigation {
             method,
             results: Vec::new(),
@@ -105,12 +105,12 @@ fn mitigation(subject: &mut Subject, method: Method) -> Result<Mitigation> {
     let (mut results, mut pairs) = (Vec::new(), Vec::new());
     for corruption in conditions {
         let before = match corruption {
-            None => subject.clean()?,
-            Some(corruption) => corrupted(subject, corruption, SEVERITY)?,
+            None => model.clean()?,
+            Some(corruption) => corrupted(model, corruption, SEVERITY)?,
         };
-        let after = mitigated(subject, method, corruption)?;
-        let (before, after) = (subject.probabilities(&before), subject.probabilities(&after));
-        let ruler = &subject.ruler;
+        let after = mitigated(model, method, corruption)?;
+        let (before, after) = (model.probabilities(&before), model.probabilities(&after));
+        let ruler = &model.ruler;
         let area = |p: &[f64]| auc(p, &ruler.positive).unwrap_or(f64::NAN);
         let result = MitigationResult {
             corruption,
@@ -134,12 +134,12 @@ fn mitigation(subject: &mut Subject, method: Method) -> Result<Mitigation> {
             pairs.push((before, after));
         }
     }
-    let mean = subject.ruler.measure(method.name(), subject.n(), |images| {
+    let mean = model.ruler.measure(method.name(), model.n(), |images| {
         let changes: Option<Vec<f64>> = pairs
             .iter()
             .map(|(before, after)| {
-                let (old, y) = pick(images, before, &subject.ruler.positive);
-                let (new, _) = pick(images, after, &subject.ruler.positive);
+                let (old, y) = pick(images, before, &model.ruler.positive);
+                let (new, _) = pick(images, after, &model.ruler.positive);
                 Some(auc(&new, &y)? - auc(&old, &y)?)
             })
             .collect();
@@ -149,31 +149,31 @@ fn mitigation(subject: &mut Subject, method: Method) -> Result<Mitigation> {
 }
 
 /// The image of a condition.
-fn image_under(subject: &Subject, corruption: Option<Corruption>, image: usize) -> Vec<u8> {
+fn image_under(model: &ModelUnderTest, corruption: Option<Corruption>, image: usize) -> Vec<u8> {
     match corruption {
-        None => subject.resized.image(image).to_vec(),
-        Some(corruption) => corrupted_image(subject, corruption, SEVERITY, image),
+        None => model.resized.image(image).to_vec(),
+        Some(corruption) => corrupted_image(model, corruption, SEVERITY, image),
     }
 }
 
-fn mitigated(subject: &mut Subject, method: Method, corruption: Option<Corruption>) -> Result<Vec<f64>> {
+fn mitigated(model: &mut ModelUnderTest, method: Method, corruption: Option<Corruption>) -> Result<Vec<f64>> {
     let condition = corruption.map_or("clean".to_owned(), |corruption| step_name(corruption, SEVERITY));
     let name = format!("{}-{condition}", method.name());
     match method {
         Method::TestTimeAugmentation => {
             let mut mean = match corruption {
-                None => subject.clean()?,
-                Some(corruption) => corrupted(subject, corruption, SEVERITY)?,
+                None => model.clean()?,
+                Some(corruption) => corrupted(model, corruption, SEVERITY)?,
             };
             for (number, (is_mirrored, moved)) in
                 [(true, 0.0), (false, VIEW_SHIFT), (true, -VIEW_SHIFT)].into_iter().enumerate()
             {
-                let view = subject.step(&format!("{name}-{number}"), |subject, image| {
-                    let mut pixels = image_under(subject, corruption, image);
+                let view = model.scores_under(&format!("{name}-{number}"), |model, image| {
+                    let mut pixels = image_under(model, corruption, image);
                     if is_mirrored {
-                        pixels.chunks_exact_mut(subject.size().0 as usize).for_each(<[u8]>::reverse);
+                        pixels.chunks_exact_mut(model.size().0 as usize).for_each(<[u8]>::reverse);
                     }
-                    if moved == 0.0 { pixels } else { shift(&pixels, subject.size(), moved, moved) }
+                    if moved == 0.0 { pixels } else { shift(&pixels, model.size(), moved, moved) }
                 })?;
                 mean.iter_mut().zip(view).for_each(|(sum, logit)| *sum += logit);
             }
@@ -182,13 +182,13 @@ fn mitigated(subject: &mut Subject, method: Method, corruption: Option<Corruptio
             }
             Ok(mean)
         }
-        Method::AdaBn => subject.recorded(&name, |subject| {
-            let images = subject.inputs(|subject, image| image_under(subject, corruption, image));
-            adapt::adabn(subject, &images)
+        Method::AdaBn => model.recorded(&name, |model| {
+            let images = model.inputs(|model, image| image_under(model, corruption, image));
+            adapt::adabn(model, &images)
         }),
-        Method::Coral => subject.recorded(&name, |subject| {
-            let answers = subject.answer(&name, |subject, image| image_under(subject, corruption, image))?;
-            adapt::coral(subject, &answers)
+        Method::Coral => model.recorded(&name, |model| {
+            let answers = model.answer(&name, |model, image| image_under(model, corruption, image))?;
+            adapt::coral(model, &answers)
         }),
     }
 }

@@ -3,7 +3,7 @@
 
 use super::figures::{Ruler, pick};
 use super::headers;
-use super::subject::Subject;
+use super::model::ModelUnderTest;
 use crate::model::logistic;
 use crate::progress::say;
 use anyhow::{Result, ensure};
@@ -78,19 +78,19 @@ pub struct ChangeProbe {
 ///
 /// # Errors
 /// When scoring fails.
-pub fn measure_probes(subject: &mut Subject) -> Result<Probes> {
-    let mut classifiers = headers::probes(subject)?;
+pub fn measure_probes(model: &mut ModelUnderTest) -> Result<Probes> {
+    let mut classifiers = headers::probes(model)?;
     for (name, region) in
         [("border statistics", Region::Border(BORDER)), ("corner statistics", Region::Corners(CORNER))]
     {
-        let rows: Vec<Vec<f64>> = (0..subject.n()).map(|image| patches(subject, image, region)).collect();
-        classifiers.push(classify(name, &rows, &subject.ruler));
+        let rows: Vec<Vec<f64>> = (0..model.n()).map(|image| patches(model, image, region)).collect();
+        classifiers.push(classify(name, &rows, &model.ruler));
     }
     for probe in &classifiers {
         let found = probe.auc.map_or_else(|| probe.not_measured.clone().unwrap_or_default(), |m| shown(&m));
         say(format!("  class from {:<26} {found}", probe.name));
     }
-    Ok(Probes { classifiers, changes: changes(subject)? })
+    Ok(Probes { classifiers, changes: changes(model)? })
 }
 
 /// Cross-validated classification from rows of figures.
@@ -142,10 +142,10 @@ fn held_out(rows: &[Vec<f64>], ruler: &Ruler) -> Result<Vec<f64>> {
 }
 
 /// Mean, standard deviation, share of black and share of white in the region's part of each quarter of the image.
-fn patches(subject: &Subject, image: usize, region: Region) -> Vec<f64> {
-    let size = subject.size();
+fn patches(model: &ModelUnderTest, image: usize, region: Region) -> Vec<f64> {
+    let size = model.size();
     let mut quarters: [Vec<f64>; 4] = Default::default();
-    for (position, level) in (0u32..).zip(subject.resized.image(image)) {
+    for (position, level) in (0u32..).zip(model.resized.image(image)) {
         let (column, row) = (position % size.0, position / size.0);
         if is_in(region, size, column, row) {
             let quarter = usize::from(column >= size.0 / 2) + 2 * usize::from(row >= size.1 / 2);
@@ -162,9 +162,9 @@ fn patches(subject: &Subject, image: usize, region: Region) -> Vec<f64> {
     quarters.iter().flat_map(figures).collect()
 }
 
-fn changes(subject: &mut Subject) -> Result<Vec<ChangeProbe>> {
-    let clean = subject.clean()?;
-    let grey = mean_level(subject);
+fn changes(model: &mut ModelUnderTest) -> Result<Vec<ChangeProbe>> {
+    let clean = model.clean()?;
+    let grey = mean_level(model);
     let mut found = Vec::new();
     for (name, step, region) in [
         ("corners masked", "probe-corners-masked", Region::Corners(CORNER)),
@@ -172,12 +172,12 @@ fn changes(subject: &mut Subject) -> Result<Vec<ChangeProbe>> {
         (BORDER_ONLY, "probe-border-only", Region::Centre(BORDER)),
         ("centre masked", "probe-centre-masked", Region::Centre(CENTRE)),
     ] {
-        let logits = subject.step(step, |subject, image| {
-            let mut pixels = subject.resized.image(image).to_vec();
-            fill(&mut pixels, subject.size(), region, grey);
+        let logits = model.scores_under(step, |model, image| {
+            let mut pixels = model.resized.image(image).to_vec();
+            fill(&mut pixels, model.size(), region, grey);
             pixels
         })?;
-        found.push(change(subject, name, &clean, &logits)?);
+        found.push(change(model, name, &clean, &logits)?);
     }
     // A seam alone can change a score: what the other class adds is the difference to an exchange within the class.
     for (name, step, region, is_other) in [
@@ -186,22 +186,22 @@ fn changes(subject: &mut Subject) -> Result<Vec<ChangeProbe>> {
         ("corners of the other class", "probe-corners-other", Region::Corners(CORNER), true),
         ("corners of the same class", "probe-corners-same", Region::Corners(CORNER), false),
     ] {
-        let partners = partners(&subject.ruler, is_other);
-        let logits = subject.step(step, |subject, image| {
-            let (own, other) = (subject.resized.image(image), subject.resized.image(partners[image]));
-            swap_region(own, other, subject.size(), region)
+        let partners = partners(&model.ruler, is_other);
+        let logits = model.scores_under(step, |model, image| {
+            let (own, other) = (model.resized.image(image), model.resized.image(partners[image]));
+            swap_region(own, other, model.size(), region)
         })?;
-        found.push(change(subject, name, &clean, &logits)?);
+        found.push(change(model, name, &clean, &logits)?);
     }
-    let logits = super::corruptions::corrupted(subject, Corruption::BurnedInText, LETTERS)?;
-    found.push(change(subject, "letters burned in", &clean, &logits)?);
+    let logits = super::corruptions::corrupted(model, Corruption::BurnedInText, LETTERS)?;
+    found.push(change(model, "letters burned in", &clean, &logits)?);
     Ok(found)
 }
 
-fn change(subject: &Subject, name: &str, clean: &[f64], logits: &[f64]) -> Result<ChangeProbe> {
-    let ruler = &subject.ruler;
-    let (before, after) = (subject.probabilities(clean), subject.probabilities(logits));
-    let scale = subject.calibration.scale;
+fn change(model: &ModelUnderTest, name: &str, clean: &[f64], logits: &[f64]) -> Result<ChangeProbe> {
+    let ruler = &model.ruler;
+    let (before, after) = (model.probabilities(clean), model.probabilities(logits));
+    let scale = model.calibration.scale;
     let shift: Vec<f64> = clean.iter().zip(logits).map(|(old, new)| scale * (new - old)).collect();
     let is_flagged = |p: &f64| *p >= ruler.threshold;
     let flips: Vec<f64> = before
@@ -246,8 +246,8 @@ fn shown(measured: &Measured) -> String {
 }
 
 /// The fold's mean level: a mask of it stands out least.
-fn mean_level(subject: &Subject) -> u8 {
-    let levels = (0..subject.n()).flat_map(|image| subject.resized.image(image));
+fn mean_level(model: &ModelUnderTest) -> u8 {
+    let levels = (0..model.n()).flat_map(|image| model.resized.image(image));
     let (n, sum) = levels.fold((0u64, 0u64), |(n, sum), level| (n + 1, sum + u64::from(*level)));
     (sum / n.max(1)) as u8
 }
@@ -261,9 +261,9 @@ fn partners(ruler: &Ruler, is_other_class: bool) -> Vec<usize> {
             (ruler.positive[*other] != ruler.positive[image]) == is_other_class
                 && ruler.patients[*other] != ruler.patients[image]
         };
-        let candidates: Vec<usize> = (0..n).filter(fits).collect();
+        let fitting: Vec<usize> = (0..n).filter(fits).collect();
         // A class of one patient has no partner in it: its images stay as they are.
-        if candidates.is_empty() { image } else { candidates[rng.random_range(0..candidates.len())] }
+        if fitting.is_empty() { image } else { fitting[rng.random_range(0..fitting.len())] }
     };
     (0..n).map(draw).collect()
 }

@@ -43,13 +43,13 @@ impl Affine {
     /// resolution.
     pub(super) fn of_least_error(histogram: &Histogram) -> Self {
         let (low, high) = histogram.range();
-        let candidates = SHARES.rev().map(|percent| {
+        let scales = SHARES.rev().map(|percent| {
             let share = percent as f32 / 100.0;
             Self::covering(low * share, high * share)
         });
-        let errors = candidates.map(|candidate| (histogram.squared_error(candidate), candidate));
+        let errors = scales.map(|affine| (histogram.squared_error(affine), affine));
         let best = errors.min_by(|(a, _), (b, _)| a.total_cmp(b));
-        best.map_or(Self::covering(low, high), |(_, candidate)| candidate)
+        best.map_or(Self::covering(low, high), |(_, affine)| affine)
     }
 }
 

@@ -28,11 +28,11 @@ const BATCH: usize = 32;
 /// Rises when the same step would give other images than before.
 const METHOD: u32 = 1;
 /// The folder, below the output, that holds the finished steps.
-const STEPS: &str = "robustness";
+const FOLDER: &str = "robustness";
 
 /// Who gives the scores.
 #[derive(Debug)]
-pub enum Model {
+pub enum Backend {
     /// libtorch.
     Network(Box<Network>, Device),
     /// ONNX Runtime, of a bundle.
@@ -41,7 +41,7 @@ pub enum Model {
 
 /// A model with the images that it is measured on.
 #[derive(Debug)]
-pub struct Subject {
+pub struct ModelUnderTest {
     /// The run, or the bundle with its version.
     pub name: String,
     /// Digest of its weights or its graph.
@@ -57,7 +57,7 @@ pub struct Subject {
     /// Labels, patients, intervals.
     pub ruler: Ruler,
     /// Who gives the scores.
-    pub model: Model,
+    pub backend: Backend,
     /// Where embeddings of the train fold lie; none for a model without calibration of its own.
     pub reference: Option<EmbeddingReference>,
     /// Folder of the untouched originals and what its classes mean, if it is configured.
@@ -81,12 +81,12 @@ pub struct Answers {
 /// A finished step on file.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Step {
+struct RecordedScores {
     key: String,
     logits: Vec<f64>,
 }
 
-impl Subject {
+impl ModelUnderTest {
     /// A run's best network on the select fold.
     ///
     /// # Errors
@@ -95,7 +95,7 @@ impl Subject {
         let (index, folds, config) = (&trained.index, &trained.folds, trained.config);
         let preprocess = trained.recipe().preprocess;
         let resized = Pixels::of_fold(config, index, folds, Fold::Select, &unfinished(trained.recipe()))?;
-        let subject = Self {
+        let model = Self {
             name: trained.run.name(),
             weights_sha256: trained.weights_sha256,
             output: trained.run.file(""),
@@ -103,14 +103,14 @@ impl Subject {
             threshold: calibrated.policy.threshold,
             ruler: ruler(&resized, calibrated.policy.threshold, config),
             resized,
-            model: Model::Network(Box::new(trained.network), device),
+            backend: Backend::Network(Box::new(trained.network), device),
             reference: Some(calibrated.reference.embedding.clone()),
             originals: config.export.originals.clone().map(|root| (root, config.data.clone())),
             seed: config.seed,
             preprocess,
             key: String::new(),
         };
-        subject.keyed("libtorch")
+        model.keyed("libtorch")
     }
 
     /// A released bundle on the select fold that its training held out.
@@ -125,7 +125,7 @@ impl Subject {
         let (_, variant) = bundle.variant(None)?;
         let resized = released.pixels(Fold::Select, &unfinished(recipe))?;
         let session = bundle::session(bundle, variant, onnxruntime)?;
-        let subject = Self {
+        let model = Self {
             name: released.name(),
             weights_sha256: bundle::graph_digest(bundle, variant),
             output: output.to_owned(),
@@ -133,14 +133,14 @@ impl Subject {
             threshold: variant.policy.threshold,
             ruler: ruler(&resized, variant.policy.threshold, config),
             resized,
-            model: Model::Graph(Box::new(session)),
+            backend: Backend::Graph(Box::new(session)),
             reference: Some(bundle.reference().embedding.clone()),
             originals: config.export.originals.clone().map(|root| (root, config.data.clone())),
             seed: config.seed,
             preprocess: recipe.preprocess,
             key: String::new(),
         };
-        subject.keyed("onnxruntime")
+        model.keyed("onnxruntime")
     }
 
     fn keyed(mut self, engine: &str) -> Result<Self> {
@@ -194,7 +194,7 @@ impl Subject {
     /// # Errors
     /// As [`step`](Self::step).
     pub fn clean(&mut self) -> Result<Vec<f64>> {
-        self.step("clean", |subject, image| subject.resized.image(image).to_vec())
+        self.scores_under("clean", |model, image| model.resized.image(image).to_vec())
     }
 
     /// Logits of the images that `change` makes of the resized ones, by number; from file when the step, named uniquely,
@@ -202,8 +202,8 @@ impl Subject {
     ///
     /// # Errors
     /// When scoring fails or the step cannot be written down.
-    pub fn step(&mut self, name: &str, change: impl Fn(&Self, usize) -> Vec<u8>) -> Result<Vec<f64>> {
-        self.recorded(name, |subject| Ok(subject.answer(name, change)?.logits))
+    pub fn scores_under(&mut self, name: &str, change: impl Fn(&Self, usize) -> Vec<u8>) -> Result<Vec<f64>> {
+        self.recorded(name, |model| Ok(model.answer(name, change)?.logits))
     }
 
     /// Logits that `compute` gives, or those on file for the step.
@@ -215,18 +215,19 @@ impl Subject {
         name: &str,
         compute: impl FnOnce(&mut Self) -> Result<Vec<f64>>,
     ) -> Result<Vec<f64>> {
-        let folder = self.output.join(STEPS);
+        let folder = self.output.join(FOLDER);
         let file = folder.join(format!("{name}.json"));
         // A file that cannot be used is measured again; it is only a step.
-        let known: Option<Step> =
+        let known: Option<RecordedScores> =
             std::fs::read(&file).ok().and_then(|text| serde_json::from_slice(&text).ok());
-        if let Some(step) = known.filter(|step| step.key == self.key && step.logits.len() == self.n()) {
-            return Ok(step.logits);
+        if let Some(scores) = known.filter(|scores| scores.key == self.key && scores.logits.len() == self.n())
+        {
+            return Ok(scores.logits);
         }
         let logits = compute(self)?;
         std::fs::create_dir_all(&folder)
             .with_context(|| format!("{}: cannot be created", folder.display()))?;
-        files::write_json(&file, &Step { key: self.key.clone(), logits: logits.clone() })?;
+        files::write_json(&file, &RecordedScores { key: self.key.clone(), logits: logits.clone() })?;
         Ok(logits)
     }
 
@@ -256,13 +257,13 @@ impl Subject {
 
     fn run(&mut self, images: &[Vec<u8>]) -> Result<(Vec<f64>, Vec<Vec<f32>>)> {
         let size = self.size();
-        match &mut self.model {
-            Model::Network(network, device) => {
+        match &mut self.backend {
+            Backend::Network(network, device) => {
                 let Outputs { logits, embedding, .. } = network.outputs(&batch(images, size, *device));
                 let logits: Vec<f32> = Vec::try_from(logits.flatten(0, -1))?;
                 Ok((logits.into_iter().map(f64::from).collect(), Vec::try_from(embedding)?))
             }
-            Model::Graph(session) => {
+            Backend::Graph(session) => {
                 let outputs = session.run(&images.concat(), images.len())?;
                 let embeddings = outputs.embedding.chunks(outputs.embedding_length).map(<[f32]>::to_vec);
                 Ok((outputs.logits.into_iter().map(f64::from).collect(), embeddings.collect()))

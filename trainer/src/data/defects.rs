@@ -8,7 +8,7 @@ const SHOWN: usize = 20;
 
 /// What is wrong, by kind, in the order in which the kinds are declared here.
 #[derive(Debug, Default)]
-pub(super) struct Problems(BTreeMap<Kind, Vec<String>>);
+pub(super) struct Defects(BTreeMap<Kind, Vec<String>>);
 
 /// A kind of mistake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,7 +45,7 @@ impl Kind {
     }
 }
 
-impl Problems {
+impl Defects {
     /// Remembers one.
     pub(super) fn add(&mut self, kind: Kind, what: String) {
         self.0.entry(kind).or_default().push(what);

@@ -160,7 +160,7 @@ fn evaluation(
         seed: config.seed,
     };
     let figures =
-        sample.fold_evaluation(variant.policy.threshold, crate::measure::calibrate::CALIBRATION_BINS)?;
+        sample.fold_evaluation(variant.policy.threshold, crate::measure::sample::CALIBRATION_BINS)?;
     Ok(Evaluation { select: figures.clone(), calibrate: figures, test: None })
 }
 

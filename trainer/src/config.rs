@@ -13,6 +13,7 @@ pub mod model;
 pub mod provenance;
 mod required;
 pub mod robustness;
+mod share;
 pub mod tracking;
 pub mod training;
 pub mod tune;
@@ -32,7 +33,7 @@ pub use tracking::Tracking;
 pub use training::Training;
 pub use tune::Tune;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use cxr::{AcceptancePolicy, PreprocessSpec};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -161,10 +162,4 @@ impl Config {
         self.gates.check()?;
         self.tune.check()
     }
-}
-
-/// Refuses what is no share.
-fn fraction(key: &str, value: f64) -> Result<()> {
-    ensure!((0.0..1.0).contains(&value), "trainer.{key}: {value} is not in [0, 1)");
-    Ok(())
 }

@@ -2,12 +2,12 @@
 //! ONNX Runtime has reproduced the network and every file is there.
 
 pub(crate) mod card;
+mod contents;
 mod further;
 pub(crate) mod golden;
 pub mod int8;
 pub mod parity;
 mod place;
-mod seal;
 pub(crate) mod section;
 
 use crate::bundle::version::{Bump, InPlace, next};
@@ -25,9 +25,9 @@ use crate::train::trained::TrainedRun;
 use anyhow::{Context, Result, ensure};
 use card::{Card, Facts};
 pub(crate) use card::{NO_ORIGINALS, thresholds};
-use cxr::bundle::{
-    Evaluation, FileDigest, Golden, Manifest, Provenance, SCHEMA_VERSION, Variant, key_id, sha256_hex,
-};
+use contents::digest;
+pub(crate) use contents::{BundleFiles, GRAPH, VARIANT, json, seal};
+use cxr::bundle::{Evaluation, Golden, Manifest, Provenance, SCHEMA_VERSION, Variant, key_id};
 use cxr::heatmap::HeatmapScale;
 use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::DecodePrivateKey;
@@ -35,14 +35,9 @@ use parity::Parity;
 pub use place::Delivered;
 pub(crate) use place::deliver;
 use runtime::{Runtime, Session, SessionOptions};
-pub(crate) use seal::seal;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// The graph's file.
-pub(crate) const GRAPH: &str = "model.onnx";
-/// The variant that the network itself is.
-pub(crate) const VARIANT: &str = "fp32";
 /// Where things are on this machine.
 #[derive(Debug, Clone)]
 pub struct ExportPaths {
@@ -57,9 +52,6 @@ pub struct ExportPaths {
     /// The technical report, which becomes the bundle's `REPORT.md`.
     pub report: Option<PathBuf>,
 }
-
-/// Files of a bundle by name.
-pub(crate) type BundleFiles = BTreeMap<String, Vec<u8>>;
 
 /// Exports the run.
 ///
@@ -256,14 +248,4 @@ fn manifest(
             run: trained.run.name(),
         },
     })
-}
-
-pub(crate) fn json(value: &impl serde::Serialize) -> Result<Vec<u8>> {
-    let mut bytes = serde_json::to_vec_pretty(value)?;
-    bytes.push(b'\n');
-    Ok(bytes)
-}
-
-pub(crate) fn digest(bytes: &[u8]) -> FileDigest {
-    FileDigest { sha256: sha256_hex(bytes), bytes: bytes.len() as u64 }
 }

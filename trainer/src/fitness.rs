@@ -1,6 +1,7 @@
 //! The verdict: what a network has shown, against the gates that the configuration states. Summary, conclusion, model card,
 //! `release` and the registry all use this one.
 
+mod check;
 mod checks;
 pub mod standing;
 
@@ -13,6 +14,7 @@ use crate::run::RunDirectory;
 use crate::run::verdict::{FILE, Verdict};
 use crate::train::trained::TrainedRun;
 use anyhow::{Result, bail, ensure};
+pub use check::{Check, Outcome};
 use serde::{Deserialize, Serialize};
 use standing::GatesStanding;
 
@@ -43,46 +45,6 @@ pub struct Fitness {
     pub gates_standing: GatesStanding,
     /// Why it was released although it is not shown to be fit.
     pub released_although: Option<String>,
-}
-
-/// One gate.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Check {
-    /// What is looked at.
-    pub what: String,
-    /// What is asked for, with its key.
-    pub asked: String,
-    /// What was found.
-    pub found: String,
-    /// How that compares.
-    pub outcome: Outcome,
-}
-
-/// How a figure compares with its gate.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    /// Shown.
-    Met,
-    /// Measured, and short of what is asked.
-    Failed,
-    /// The data is too small to tell; says how much more it takes.
-    NotEnough(String),
-    /// Not measured; says what measures it.
-    NotMeasured(String),
-}
-
-impl Outcome {
-    /// In a word or with what is missing.
-    fn text(&self) -> String {
-        match self {
-            Self::Met => "met".to_owned(),
-            Self::Failed => "not met".to_owned(),
-            Self::NotEnough(more) => format!("not enough data: {more}"),
-            Self::NotMeasured(how) => format!("not shown: {how}"),
-        }
-    }
 }
 
 /// Judges a run by everything that it has on file. A reason that was given for the release of the same result stays.

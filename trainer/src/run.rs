@@ -13,11 +13,10 @@ use crate::progress::say;
 use crate::run::environment::Environment;
 use anyhow::{Context, Result, ensure};
 use frozen::Change;
+pub(crate) use place::CONFIG;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
-/// What the weights depend on.
-pub(crate) const CONFIG: &str = "config.yaml";
 /// The bundle's folder in a run directory, unless another is named.
 pub const BUNDLE: &str = "bundle";
 /// Locked while a process trains.

@@ -4,6 +4,7 @@
 //! slow or gone changes nothing for the command that computes: what it did not take waits in the spool for the next
 //! command on the run, or for `cxr-trainer track`.
 
+pub mod delivery;
 pub mod event;
 mod folder;
 pub mod parameters;
@@ -291,7 +292,7 @@ fn read(config: &Tracking, folder: &Path) -> Result<(Spool, Known)> {
 }
 
 fn start(config: &Tracking, spool: &Spool, folder: &Path) -> Option<Sender> {
-    let sender = store::open(config).and_then(|store| {
+    let sender = delivery::open(config).and_then(|store| {
         let patient_level = config.patient_level;
         let courier = Courier { spool: spool.clone(), run_folder: folder.to_owned(), patient_level, store };
         Sender::start(courier).context("starting the thread that sends")

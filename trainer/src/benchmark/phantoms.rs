@@ -2,8 +2,9 @@
 
 use crate::config::Config;
 use crate::data::recipe::Recipe;
-use crate::measure::calibrate::{CALIBRATION_BINS, distribution, embedding_reference, probabilities};
+use crate::measure::calibrate::{distribution, embedding_reference, probabilities};
 use crate::measure::robustness::model::batch;
+use crate::measure::sample::CALIBRATION_BINS;
 use crate::model::Network;
 use crate::train::score::Scores;
 use anyhow::{Context, Result};

@@ -7,6 +7,7 @@
 //! geometry matters: the training images are JPEG copies whose blocks lie on the pixel grid, hospitals send originals
 //! without them, and a network that meets one kind only tells them apart.
 
+mod batch;
 mod detail;
 mod draw;
 mod frame;
@@ -71,29 +72,6 @@ pub fn apply(raw: &Raw, device: Device) -> Tensor {
         }
         jpeg::compress(images, varied).round_().clamp_(0.0, 255.0)
     })
-}
-
-/// Does something to the images that `wants` picks, in place; the others keep every bit. `act` gets copies of the picked ones
-/// in their order.
-fn only(
-    mut images: Tensor,
-    varied: &[Variation],
-    wants: impl Fn(&Variation) -> bool,
-    act: impl FnOnce(&Tensor) -> Tensor,
-) -> Tensor {
-    let picked: Vec<i64> = (0i64..).zip(varied).filter(|(_, v)| wants(v)).map(|(i, _)| i).collect();
-    if picked.is_empty() {
-        return images;
-    }
-    let positions = Tensor::from_slice(&picked).to_device(images.device());
-    let changed = act(&images.index_select(0, &positions));
-    images.index_copy_(0, &positions, &changed)
-}
-
-/// One value an image, float32 `[N, 1, 1, 1]`, beside the images.
-fn column(images: &Tensor, values: impl Iterator<Item = f64>) -> Tensor {
-    let values: Vec<f32> = values.map(|value| value as f32).collect();
-    Tensor::from_slice(&values).view([-1, 1, 1, 1]).to_device(images.device())
 }
 
 #[cfg(test)]

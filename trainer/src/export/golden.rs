@@ -1,6 +1,6 @@
 //! Golden outputs: generated radiographs with the logits that a variant gives for them, by which a reload proves it.
 
-use super::BundleFiles;
+use super::contents::BundleFiles;
 use anyhow::Result;
 use cxr::bundle::Golden;
 use cxr::phantom::{PhantomSpec, encode_png, generate};

@@ -3,7 +3,8 @@
 
 pub mod variant;
 
-use super::{BundleFiles, GRAPH, golden};
+use super::contents::{BundleFiles, GRAPH};
+use super::golden;
 use crate::export::int8::variant::{Comparison, GRAPH_INT8, Made, Quantised, Source, VARIANT_INT8};
 use crate::measure::calibrate::Calibrated;
 use crate::measure::evaluate::{ECE_NOTE, rows};

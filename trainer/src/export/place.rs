@@ -1,7 +1,7 @@
 //! The one way of a bundle into its folder: written beside it, judged there as `verify` and the service judge it, and put in the place of
 //! the old one if it is accepted.
 
-use super::BundleFiles;
+use super::contents::BundleFiles;
 use crate::bundle;
 use crate::bundle::verify::{Verification, verify};
 use crate::files;

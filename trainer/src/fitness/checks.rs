@@ -1,6 +1,6 @@
 //! The gates one by one: what is asked, what was found, and how much more data it would take.
 
-use super::{Check, Outcome};
+use super::check::{Check, Outcome};
 use crate::config::gates::PerFold;
 use crate::config::{Config, Gates};
 use crate::data::census::{Census, FOLDS};

@@ -14,8 +14,7 @@ use crate::config::Calibration;
 use crate::data::census::Census;
 use crate::data::folds::Fold;
 use crate::files;
-use crate::measure::evaluate::patients;
-use crate::measure::sample::Sample;
+use crate::measure::sample::{CALIBRATION_BINS, Sample, patients};
 use crate::measure::sample_size::least_sensitivity;
 use crate::progress::say;
 use crate::run::RunDirectory;
@@ -31,8 +30,6 @@ use distribution::OodAnalysis;
 use policy::{Rule, RuleJudgement, judge_rules};
 use serde::{Deserialize, Serialize};
 
-/// Bins of every reliability diagram.
-pub const CALIBRATION_BINS: usize = 15;
 /// The file in the run directory.
 const FILE: &str = "calibration.json";
 

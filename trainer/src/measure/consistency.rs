@@ -2,60 +2,17 @@
 //! measured on? Both go the service's way: decode, accept, preprocess, ONNX Runtime, calibration, operating point.
 
 pub mod depth;
+mod scorer;
 
-use crate::bundle;
 use crate::config::Data;
 use crate::data::entry::Entry;
 use crate::data::index::Index;
-use crate::data::recipe::Recipe;
 use crate::progress::say;
-use anyhow::{Context, Result, ensure};
-use cxr::bundle::{Bundle, Variant};
-use cxr::{AffineCalibration, DecisionPolicy};
+use anyhow::{Result, ensure};
 use depth::DepthConsistency;
-use runtime::Session;
+pub use scorer::Scorer;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
-
-/// A session with what makes decisions of its logits.
-#[derive(Debug)]
-pub struct Scorer<'a> {
-    /// The exported graph.
-    pub session: &'a mut Session,
-    /// From bytes to its input.
-    pub recipe: Recipe,
-    /// Logit to probability.
-    pub calibration: AffineCalibration,
-    /// Probability to decision.
-    pub policy: &'a DecisionPolicy,
-    /// Digest of the weights, or of a bundle's graph.
-    pub weights_sha256: String,
-}
-
-impl<'a> Scorer<'a> {
-    /// Scores as a bundle's variant does.
-    pub fn of_bundle(bundle: &Bundle, variant: &'a Variant, session: &'a mut Session) -> Self {
-        Self {
-            session,
-            recipe: bundle::recipe(bundle),
-            calibration: variant.calibration,
-            policy: &variant.policy,
-            weights_sha256: bundle::graph_digest(bundle, variant),
-        }
-    }
-
-    fn probability(&mut self, file: &Path) -> Result<f64> {
-        let name = || file.display().to_string();
-        let bytes = std::fs::read(file).with_context(name)?;
-        self.probability_of(&bytes).with_context(name)
-    }
-
-    fn probability_of(&mut self, bytes: &[u8]) -> Result<f64> {
-        let input = self.recipe.prepare(bytes)?;
-        let logit = self.session.run(input.pixels(), 1)?.logits[0];
-        Ok(self.calibration.apply(f64::from(logit)).value())
-    }
-}
 
 /// One pair.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

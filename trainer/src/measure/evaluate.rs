@@ -14,8 +14,9 @@ use crate::data::folds::Fold;
 use crate::data::ledger::{self, Look};
 use crate::data::pixels::Pixels;
 use crate::files;
-use crate::measure::calibrate::{CALIBRATION_BINS, Calibrated};
-use crate::measure::sample::Sample;
+use crate::measure::calibrate::Calibrated;
+use crate::measure::sample::CALIBRATION_BINS;
+use crate::measure::sample::{Sample, patients};
 use crate::progress::say;
 use crate::run::environment::{git_commit, now};
 use crate::train::score::Scores;
@@ -25,7 +26,6 @@ use cxr::bundle::{FoldEvaluation, Measured, sha256_hex};
 use cxr::scoring::confusion::ConfusionMatrix;
 use details::Details;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use worst::Case;
@@ -264,18 +264,6 @@ pub fn rows(figures: &FoldEvaluation) -> [(&'static str, Measured); 8] {
         ("ECE", figures.ece),
         ("Brier", figures.brier),
     ]
-}
-
-/// A number for every patient, by image.
-pub fn patients(pixels: &Pixels) -> Vec<usize> {
-    let mut numbers = BTreeMap::new();
-    let patients = pixels.entries.iter().map(|entry| (entry.positive, entry.patient.as_str()));
-    patients
-        .map(|patient| {
-            let next = numbers.len();
-            *numbers.entry(patient).or_insert(next)
-        })
-        .collect()
 }
 
 fn scores_csv(pixels: &Pixels, scores: &Scores, calibrated: &Calibrated) -> Result<String> {

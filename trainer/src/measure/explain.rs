@@ -3,6 +3,7 @@
 
 pub mod agreement;
 pub mod maps;
+mod outcome;
 pub mod overlays;
 pub mod randomisation;
 pub mod saliency;
@@ -17,6 +18,7 @@ use agreement::Agreement;
 use anyhow::Result;
 use cxr::scoring::confusion::ConfusionMatrix;
 use maps::Maps;
+pub use outcome::Outcome;
 use overlays::Overlay;
 use randomisation::Randomisation;
 use saliency::Saliency;
@@ -27,46 +29,6 @@ use std::path::Path;
 const FILE: &str = "explain.json";
 /// What stands for the share of saliency on the lungs.
 const NO_LUNGS: &str = "not measured: no lung segmentation";
-
-/// What a call turned out to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    /// A positive that was flagged.
-    TruePositive,
-    /// A negative that was flagged.
-    FalsePositive,
-    /// A positive that was missed.
-    FalseNegative,
-    /// A negative that was not flagged.
-    TrueNegative,
-}
-
-impl Outcome {
-    /// All, in the order of the contact sheet.
-    pub const ALL: [Self; 4] =
-        [Self::TruePositive, Self::FalsePositive, Self::FalseNegative, Self::TrueNegative];
-
-    /// Of one image, by the same rule as [`ConfusionMatrix::at`].
-    pub const fn of(is_positive: bool, is_flagged: bool) -> Self {
-        match (is_positive, is_flagged) {
-            (true, true) => Self::TruePositive,
-            (false, true) => Self::FalsePositive,
-            (true, false) => Self::FalseNegative,
-            (false, false) => Self::TrueNegative,
-        }
-    }
-
-    /// The name used in files.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::TruePositive => "true-positive",
-            Self::FalsePositive => "false-positive",
-            Self::FalseNegative => "false-negative",
-            Self::TrueNegative => "true-negative",
-        }
-    }
-}
 
 /// `explain.json`; a step is absent until it is done.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

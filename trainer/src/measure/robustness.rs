@@ -2,6 +2,7 @@
 //! takes, and which mitigations help. Judged on select: the test split plays no part here.
 
 mod adapt;
+pub mod classifier;
 pub mod compare;
 pub mod corruptions;
 pub mod figures;

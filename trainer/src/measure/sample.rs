@@ -1,11 +1,16 @@
 //! One figure with its interval: probabilities and labels of a set of images, whose patients are resampled.
 
+use crate::data::pixels::Pixels;
 use anyhow::{Context, Result};
 use cxr::bundle::{FoldEvaluation, Measured};
 use cxr::scoring::bootstrap::interval95;
 use cxr::scoring::confusion::ConfusionMatrix;
 use cxr::scoring::reliability::{bins_equal_width, brier, ece};
 use cxr::scoring::roc::auc;
+use std::collections::BTreeMap;
+
+/// Bins of every reliability diagram.
+pub const CALIBRATION_BINS: usize = 15;
 
 /// A figure of probabilities and labels; none where it is undefined.
 pub type Figure<'a> = dyn Fn(&[f64], &[bool]) -> Option<f64> + 'a;
@@ -105,4 +110,16 @@ impl Sample<'_> {
             brier: measured("Brier", n, &|p, y| Some(brier(p, y)))?,
         })
     }
+}
+
+/// A number for every patient, by image.
+pub fn patients(pixels: &Pixels) -> Vec<usize> {
+    let mut numbers = BTreeMap::new();
+    let patients = pixels.entries.iter().map(|entry| (entry.positive, entry.patient.as_str()));
+    patients
+        .map(|patient| {
+            let next = numbers.len();
+            *numbers.entry(patient).or_insert(next)
+        })
+        .collect()
 }

@@ -5,6 +5,7 @@
 pub mod batches;
 mod equalise;
 mod graph;
+mod histogram;
 mod observe;
 mod plan;
 mod prepare;
@@ -64,7 +65,7 @@ fn hold(value: &str, observed: &Observed, spans: Option<&[Span]>) -> Held {
             let scaled = scaled.map(|(mean, span)| (mean - f64::from(span.low)) / f64::from(span.length));
             Held { affine: Affine::covering(0.0, 1.0), mean: scaled.collect() }
         }
-        None => Held { affine: Affine::of_least_error(&observed.histogram), mean },
+        None => Held { affine: observed.histogram.affine_of_least_error(), mean },
     }
 }
 

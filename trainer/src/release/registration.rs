@@ -6,11 +6,12 @@ use crate::fitness::Fitness;
 use crate::progress::say;
 use crate::run::verdict;
 use crate::tracking::Tracker;
+use crate::tracking::delivery;
 use crate::tracking::event::{
-    ANSWERS_TAG, BUNDLE_TAG, GRAPH_TAG, ModelVersion, NAME_TAG, Texts, VERDICT_TAG, VERSION_TAG, contradicts,
+    ANSWERS_TAG, BUNDLE_TAG, GRAPH_TAG, ModelVersion, NAME_TAG, Texts, VERDICT_TAG, VERSION_TAG,
 };
 use crate::tracking::standing::Standing;
-use crate::tracking::store::{self, Failure};
+use crate::tracking::store::{self, Failure, contradicts};
 use anyhow::{Context, Result, bail};
 use cxr::bundle::Bundle;
 use serde::{Deserialize, Serialize};
@@ -47,7 +48,7 @@ impl fmt::Display for Registered {
 /// # Errors
 /// When the store does not answer.
 pub fn registered(config: &Tracking) -> Result<Vec<Registered>, Failure> {
-    let mut store = store::open(config).map_err(|error| Failure::Later(format!("{error:#}")))?;
+    let mut store = delivery::open(config).map_err(|error| Failure::Later(format!("{error:#}")))?;
     let target = store.target().to_owned();
     let versions = store.versions(&config.registered_model)?.into_iter();
     Ok(versions

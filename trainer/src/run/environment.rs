@@ -86,6 +86,12 @@ fn commit_of(repository: &Path) -> Option<String> {
     Some(if changed { commit + "+changes" } else { commit })
 }
 
+/// Name of this machine.
+pub(crate) fn host() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().replace(|c: char| !c.is_ascii_alphanumeric(), "-")
+}
+
 fn memory_bytes() -> Option<u64> {
     let information = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = information.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;

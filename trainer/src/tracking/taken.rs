@@ -1,8 +1,9 @@
 //! Whether the names that a run will be tracked and registered under are free: asked before anything is computed.
 
+use super::delivery;
 use super::event::{Event, NAME_TAG, VERSION_TAG};
 use super::spool::Spool;
-use super::store::{self, Failure, Registered};
+use super::store::{Failure, Registered};
 use crate::config::Tracking;
 use crate::progress::say;
 use anyhow::Result;
@@ -24,7 +25,7 @@ pub struct Wanted<'a> {
 /// # Errors
 /// When the configured store cannot be used at all, or the spool cannot be read.
 pub fn taken(config: &Tracking, run_folder: &Path, wanted: &Wanted) -> Result<Vec<String>> {
-    let mut store = store::open(config)?;
+    let mut store = delivery::open(config)?;
     let own = own_names(config, run_folder, store.target())?;
     let asked = store.check_experiment().and_then(|()| store.versions(&config.registered_model));
     match asked {

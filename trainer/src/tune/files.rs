@@ -6,11 +6,11 @@
 //! stalled process writes once it wakes up goes to a folder that is not there any more, and it asks again.
 
 use super::scheduler::Moment;
-use super::store::{Begun, Edit, Store};
-use super::study::{Definition, Study};
-use super::worker::host;
+use super::store::{Edit, Store};
+use super::study::{Begun, Definition, Study};
 use crate::files::write_json;
 use crate::progress::say;
+use crate::run::environment::host;
 use anyhow::{Context, Result};
 use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};

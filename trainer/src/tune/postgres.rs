@@ -6,8 +6,8 @@
 //! that stalls within an edit has its session ended, and asks again once it wakes up.
 
 use super::scheduler::Moment;
-use super::store::{Begun, Edit, Store};
-use super::study::{Definition, Study, Trial};
+use super::store::{Edit, Store};
+use super::study::{Begun, Definition, Study, Trial};
 use crate::progress::say;
 use anyhow::{Context, Result};
 use sqlx::postgres::{PgConnectOptions, PgConnection};

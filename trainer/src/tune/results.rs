@@ -1,6 +1,6 @@
 //! What a study leaves behind: `tune.json`, `best.yaml`, a plot, and the table that `--status` shows.
 
-use super::StudyDirectory;
+use super::directory::StudyDirectory;
 use super::plots;
 use super::reasons::{Comparison, comparisons, reasons};
 use super::scheduler::Next;

@@ -2,7 +2,6 @@
 //! changes it.
 
 use super::space::Parameters;
-use super::store::Begun;
 use crate::config::Config;
 use crate::config::tune::{Objective, Range, Sampler};
 use crate::data::index::Index;
@@ -13,6 +12,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
+
+/// How a study was begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begun {
+    /// For the first time, or it was found.
+    Plainly,
+    /// Again, with another definition: nothing was trained with the old one.
+    Anew,
+}
 
 /// What makes the trials of a study comparable: frozen when it begins.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

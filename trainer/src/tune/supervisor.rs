@@ -1,6 +1,6 @@
 //! Several workers on one machine: starts a process for each, says what happens in the study, and waits for them all.
 
-use super::StudyDirectory;
+use super::directory::StudyDirectory;
 use super::store::Store;
 use super::study::{Study, TrialState};
 use crate::progress::say;

@@ -1,6 +1,6 @@
 //! The graph run by ONNX Runtime: its tensors, its golden outputs, its maps.
 
-use super::Verification;
+use super::table::Verification;
 use anyhow::{Context, Result, ensure};
 use cxr::DecodeLimits;
 use cxr::bundle::{Bundle, Golden, Manifest, Variant};

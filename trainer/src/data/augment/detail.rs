@@ -1,6 +1,7 @@
 //! Detail and noise: what detectors, resizing and short exposures add or take away.
 
-use super::{Detail, Variation, column, generator, only};
+use super::batch::{column, only};
+use super::draw::{Detail, Variation, generator};
 use rand::Rng;
 use tch::{Kind, Tensor};
 

@@ -1,7 +1,8 @@
 //! Other images' frames: what lies along the edges (table, collimator, markers, how much neck and belly shows) comes from the
 //! next image of the batch, whatever its class, so that it tells nothing about the lungs inside.
 
-use super::{Variation, column};
+use super::batch::column;
+use super::draw::Variation;
 use tch::{Kind, Tensor};
 
 /// Replaces the frames of the images that have one drawn.

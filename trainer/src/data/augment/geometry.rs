@@ -1,6 +1,7 @@
 //! Geometry: mirror, rotation, translation, magnification and stretch as one affine grid.
 
-use super::{Variation, column, only};
+use super::batch::{column, only};
+use super::draw::Variation;
 use tch::{Kind, Tensor};
 
 /// Bilinear interpolation.

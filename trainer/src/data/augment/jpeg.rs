@@ -1,7 +1,8 @@
 //! JPEG artefacts on the device: what baseline luminance coding (ITU-T T.81) does to grey levels, without the entropy
 //! coding, which loses nothing.
 
-use super::{Variation, only};
+use super::batch::only;
+use super::draw::Variation;
 use std::f64::consts::PI;
 use tch::Tensor;
 

@@ -1,6 +1,7 @@
 //! Exposure: gamma, contrast about mid grey, brightness.
 
-use super::{Variation, column};
+use super::batch::column;
+use super::draw::Variation;
 use tch::Tensor;
 
 /// Grey level about which contrast turns, as a share of white.

@@ -1,6 +1,6 @@
 //! Files that store shallow data deep: does a radiograph get the same answer when somebody saved its 8 bits in 16?
 
-use super::Scorer;
+use super::scorer::Scorer;
 use crate::config::Data;
 use crate::data::index::Index;
 use crate::progress::{Meter, say};

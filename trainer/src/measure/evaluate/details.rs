@@ -2,7 +2,8 @@
 //! that is unlike the known images.
 
 use super::subgroups::Subgroup;
-use crate::measure::calibrate::{CALIBRATION_BINS, Calibrated};
+use crate::measure::calibrate::Calibrated;
+use crate::measure::sample::CALIBRATION_BINS;
 use crate::measure::sample::Sample;
 use crate::train::score::Scores;
 use anyhow::Result;

@@ -1,10 +1,10 @@
 //! The class activation maps of the select fold, with what each image is and was called.
 
-use super::Outcome;
+use super::outcome::Outcome;
 use crate::data::folds::Fold;
 use crate::data::pixels::Pixels;
 use crate::measure::calibrate::Calibrated;
-use crate::measure::evaluate::patients;
+use crate::measure::sample::patients;
 use crate::progress::Meter;
 use crate::train::score::grey_nchw;
 use crate::train::trained::TrainedRun;

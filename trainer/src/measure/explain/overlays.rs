@@ -1,7 +1,7 @@
 //! Pictures: the most telling images of every outcome with their maps, each in a file and all on one contact sheet.
 
-use super::Outcome;
 use super::maps::Maps;
+use super::outcome::Outcome;
 use crate::measure::heatmap::{MapFigures, Peak};
 use crate::progress::say;
 use crate::train::trained::TrainedRun;

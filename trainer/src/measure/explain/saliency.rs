@@ -1,8 +1,8 @@
 //! Where the maps lie: the share of the positive evidence on the border and in the corners, by class and by outcome, beside
 //! the share of the area that those places take up. Evidence spread evenly has the area's share.
 
-use super::Outcome;
 use super::maps::Maps;
+use super::outcome::Outcome;
 use crate::progress::say;
 use crate::train::trained::TrainedRun;
 use cxr::bundle::Measured;

@@ -1,8 +1,8 @@
 //! What the untouched originals tell of their class before a pixel is looked at: proportions, size, colour mode.
 
+use super::classifier::{ClassifierProbe, classify};
 use super::figures::Ruler;
 use super::model::ModelUnderTest;
-use super::probes::{ClassifierProbe, classify};
 use crate::data::index::Index;
 use anyhow::{Context, Result};
 use cxr::DecodeLimits;

@@ -9,7 +9,7 @@ use crate::data::pixels::Pixels;
 use crate::data::recipe::Recipe;
 use crate::files;
 use crate::measure::calibrate::Calibrated;
-use crate::measure::evaluate::patients;
+use crate::measure::sample::patients;
 use crate::model::{Network, Outputs};
 use crate::progress::Meter;
 use crate::train::trained::TrainedRun;

@@ -1,21 +1,18 @@
 //! Shortcut probes: how much figures that say nothing about the patient tell of the class, and what the network does when
 //! the places that hold no lung are masked, exchanged or written on.
 
+use super::classifier::{ClassifierProbe, classify};
 use super::figures::{Ruler, pick};
 use super::headers;
 use super::model::ModelUnderTest;
-use crate::model::logistic;
 use crate::progress::say;
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use cxr::bundle::Measured;
 use cxr::corrupt::{Corruption, Region, fill, is_in, swap_region};
 use cxr::scoring::roc::auc;
-use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
-use tch::{Kind, Tensor};
 
 /// Width of the border, as a share of the side.
 pub const BORDER: f64 = 0.1;
@@ -27,9 +24,6 @@ pub const BORDER_ONLY: &str = "only the border visible";
 const CENTRE: f64 = 0.25;
 /// Severity of the letters that are burned in.
 const LETTERS: u8 = 3;
-/// Folds of the cross-validation, by patients.
-const FOLDS: usize = 5;
-
 /// Everything that was probed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -38,20 +32,6 @@ pub struct Probes {
     pub classifiers: Vec<ClassifierProbe>,
     /// The network on changed images.
     pub changes: Vec<ChangeProbe>,
-}
-
-/// A logistic regression on a few figures, cross-validated with all images of a patient in one fold.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ClassifierProbe {
-    /// What it sees.
-    pub name: String,
-    /// Figures an image.
-    pub n_features: usize,
-    /// Area under the curve of the held-out scores; the interval resamples patients with the fits as they are.
-    pub auc: Option<Measured>,
-    /// Why there is none.
-    pub not_measured: Option<String>,
 }
 
 /// The network on changed images, against itself on the images as they are.
@@ -91,54 +71,6 @@ pub fn measure_probes(model: &mut ModelUnderTest) -> Result<Probes> {
         say(format!("  class from {:<26} {found}", probe.name));
     }
     Ok(Probes { classifiers, changes: changes(model)? })
-}
-
-/// Cross-validated classification from rows of figures.
-pub(super) fn classify(name: &str, rows: &[Vec<f64>], ruler: &Ruler) -> ClassifierProbe {
-    let measured = held_out(rows, ruler).and_then(|scores| {
-        ruler.measure(name, scores.len(), |images| {
-            let (s, y) = pick(images, &scores, &ruler.positive);
-            auc(&s, &y)
-        })
-    });
-    let (auc, not_measured) = match measured {
-        Ok(auc) => (Some(auc), None),
-        Err(error) => (None, Some(format!("{error:#}"))),
-    };
-    let n_features = rows.first().map_or(0, Vec::len);
-    ClassifierProbe { name: name.to_owned(), n_features, auc, not_measured }
-}
-
-/// Log-odds of every image by a model fitted without its patient; the patients of either class are spread evenly.
-fn held_out(rows: &[Vec<f64>], ruler: &Ruler) -> Result<Vec<f64>> {
-    let class: BTreeMap<usize, bool> =
-        ruler.patients.iter().copied().zip(ruler.positive.iter().copied()).collect();
-    let mut rng = ChaCha8Rng::seed_from_u64(ruler.seed);
-    let mut fold_of = BTreeMap::new();
-    for label in [false, true] {
-        let mut patients: Vec<usize> = class.iter().filter(|(_, y)| **y == label).map(|(p, _)| *p).collect();
-        ensure!(patients.len() > 1, "a class has fewer than two patients, so none can be held out");
-        patients.shuffle(&mut rng);
-        fold_of.extend(patients.into_iter().enumerate().map(|(i, patient)| (patient, i % FOLDS)));
-    }
-    let matrix = |images: &[usize]| {
-        let values: Vec<f64> = images.iter().flat_map(|image| rows[*image].iter().copied()).collect();
-        Tensor::from_slice(&values).view([images.len() as i64, -1]).to_kind(Kind::Double)
-    };
-    let mut scores = vec![0.0; rows.len()];
-    for fold in 0..FOLDS {
-        let (out, rest): (Vec<usize>, Vec<usize>) =
-            (0..rows.len()).partition(|image| fold_of[&ruler.patients[*image]] == fold);
-        if out.is_empty() {
-            continue;
-        }
-        let labels: Vec<bool> = rest.iter().map(|image| ruler.positive[*image]).collect();
-        let model = logistic::fit(&matrix(&rest), &labels, 1.0)?;
-        for (image, score) in out.iter().zip(model.logits(&matrix(&out))?) {
-            scores[*image] = score;
-        }
-    }
-    Ok(scores)
 }
 
 /// Mean, standard deviation, share of black and share of white in the region's part of each quarter of the image.

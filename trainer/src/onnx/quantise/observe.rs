@@ -1,80 +1,12 @@
 //! What flows through a float graph: of every value the range of each channel, their means, and a histogram of the whole.
 
 use super::graph::Graph;
-use super::scale::Affine;
+use super::histogram::Histogram;
 use crate::onnx::proto::{TensorTypeProto, TypeProto, ValueInfoProto, code};
 use crate::progress::Meter;
 use anyhow::{Context, Result, ensure};
 use runtime::Runtime;
 use std::collections::BTreeMap;
-
-/// Bins on either side of 0.
-const HALF: usize = 2048;
-
-/// Counts of values over a range that doubles when a value is beyond it.
-#[derive(Debug, Clone)]
-pub(super) struct Histogram {
-    limit: f32,
-    counts: Vec<u64>,
-    low: f32,
-    high: f32,
-}
-
-impl Default for Histogram {
-    fn default() -> Self {
-        Self { limit: 0.0, counts: vec![0; 2 * HALF], low: f32::INFINITY, high: f32::NEG_INFINITY }
-    }
-}
-
-impl Histogram {
-    /// Counts values.
-    pub(super) fn add(&mut self, values: &[f32]) {
-        let (mut low, mut high) = (self.low, self.high);
-        for value in values {
-            low = low.min(*value);
-            high = high.max(*value);
-        }
-        (self.low, self.high) = (low, high);
-        let largest = low.abs().max(high.abs()).max(f32::MIN_POSITIVE);
-        if self.limit <= 0.0 {
-            self.limit = largest;
-        }
-        while self.limit < largest {
-            self.double();
-        }
-        let per_unit = HALF as f32 / self.limit;
-        for value in values {
-            let bin = (value * per_unit + HALF as f32).clamp(0.0, (2 * HALF - 1) as f32) as usize;
-            self.counts[bin] += 1;
-        }
-    }
-
-    fn double(&mut self) {
-        self.limit *= 2.0;
-        let mut counts = vec![0; 2 * HALF];
-        for (bin, pair) in self.counts.as_chunks::<2>().0.iter().enumerate() {
-            counts[HALF / 2 + bin] = pair[0] + pair[1];
-        }
-        self.counts = counts;
-    }
-
-    /// Smallest and largest value.
-    pub(super) const fn range(&self) -> (f32, f32) {
-        (self.low, self.high)
-    }
-
-    /// Sum of the squared differences when the values are quantised, each taken for the middle of its bin.
-    pub(super) fn squared_error(&self, affine: Affine) -> f64 {
-        let width = self.limit / HALF as f32;
-        let of_bin = |(bin, count): (usize, &u64)| {
-            let middle = (bin as f32 + 0.5 - HALF as f32) * width;
-            // Most values of a rectified tensor are 0, which no range loses.
-            let value = if bin == HALF && self.low >= 0.0 { 0.0 } else { middle };
-            f64::from(affine.dequantise(affine.quantise(value)) - value).powi(2) * *count as f64
-        };
-        self.counts.iter().enumerate().filter(|(_, count)| **count > 0).map(of_bin).sum()
-    }
-}
 
 /// One value's figures.
 #[derive(Debug, Clone, Default)]

@@ -1,13 +1,9 @@
 //! Numbers in eight bits: `x = scale (q - zero)`. Activations are unsigned with one scale a tensor, weights signed with one a
 //! filter.
 
-use super::observe::Histogram;
-
 /// The largest unsigned 8-bit value.
 const LAST: f32 = 255.0;
-/// How much of the observed range is tried, from all of it down, where the whole is not the best.
-const SHARES: std::ops::RangeInclusive<u32> = 30..=100;
-/// The same for a filter's largest weight.
+/// How much of a filter's largest weight is tried, from all of it down.
 const WEIGHT_SHARES: std::ops::RangeInclusive<u32> = 60..=100;
 
 /// Scale and zero point of an unsigned 8-bit tensor.
@@ -37,19 +33,6 @@ impl Affine {
     /// What an 8-bit value stands for.
     pub fn dequantise(self, value: u8) -> f32 {
         (f32::from(value) - f32::from(self.zero)) * self.scale
-    }
-
-    /// Of the ranges within the observed one, the one with the least squared error: a few far values cost all others their
-    /// resolution.
-    pub(super) fn of_least_error(histogram: &Histogram) -> Self {
-        let (low, high) = histogram.range();
-        let scales = SHARES.rev().map(|percent| {
-            let share = percent as f32 / 100.0;
-            Self::covering(low * share, high * share)
-        });
-        let errors = scales.map(|affine| (histogram.squared_error(affine), affine));
-        let best = errors.min_by(|(a, _), (b, _)| a.total_cmp(b));
-        best.map_or(Self::covering(low, high), |(_, affine)| affine)
     }
 }
 
@@ -116,18 +99,5 @@ mod tests {
             assert_eq!(i32::from(single[0]), -last, "a single weight is held exactly");
         }
         assert_eq!(quantise_filter(&[0.0, 0.0], 7).1, [0, 0]);
-    }
-
-    #[test]
-    fn far_values_do_not_cost_the_others_their_resolution() {
-        let mut histogram = Histogram::default();
-        let many: Vec<f32> = (0..100_000u32).map(|i| (i % 1000) as f32 / 1000.0).collect();
-        // A million values below 1 and one of 50: the least squared error is near a range of 22.
-        for _ in 0..10 {
-            histogram.add(&many);
-        }
-        histogram.add(&[50.0]);
-        let affine = Affine::of_least_error(&histogram);
-        assert!(affine.scale * 255.0 < 30.0, "{affine:?}");
     }
 }

@@ -35,8 +35,12 @@ pub use tune::Tune;
 
 use anyhow::Result;
 use cxr::{AcceptancePolicy, PreprocessSpec};
+use data::Label;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+
+/// What the classes are called where several folders count as one of them.
+const UNNAMED: [&str; 2] = ["NEGATIVE", "POSITIVE"];
 
 /// The folder that holds data and weights, as the configurations in config/ name it.
 pub const DATA_FOLDER: &str = "../shared/data";
@@ -161,5 +165,55 @@ impl Config {
         self.export.check()?;
         self.gates.check()?;
         self.tune.check()
+    }
+
+    /// What the service calls the negative and the positive class: as configured, else each by the one class folder that counts as it.
+    pub fn labels(&self) -> [String; 2] {
+        let folders = |wanted: Label| {
+            let classes = self.data.classes.iter().filter(move |(_, label)| **label == wanted);
+            classes.map(|(name, _)| name.to_ascii_uppercase())
+        };
+        let named = |label: Label, unnamed: &str| {
+            let mut folders = folders(label);
+            match (folders.next(), folders.next()) {
+                (Some(only), None) => only,
+                _ => unnamed.to_owned(),
+            }
+        };
+        let rule = || [named(Label::Negative, UNNAMED[0]), named(Label::Positive, UNNAMED[1])];
+        self.export.labels.clone().unwrap_or_else(rule)
+    }
+
+    /// SHA-256 of everything that the verdict compares figures with.
+    ///
+    /// # Errors
+    /// Never: these values can always be written.
+    pub fn gates_digest(&self) -> Result<String> {
+        let fixed = (&self.gates, self.calibration.target_sensitivity);
+        Ok(cxr::bundle::sha256_hex(&serde_json::to_vec(&fixed)?))
+    }
+
+    /// Refuses a configuration that does not say which data it is for.
+    ///
+    /// # Errors
+    /// Names every key that is not set.
+    pub fn check_for_data(&self) -> Result<()> {
+        required::check(&[
+            ("trainer.data.root (or --data)", self.data.root.as_os_str().is_empty()),
+            ("trainer.data.name", self.data.name.is_empty()),
+            ("trainer.data.classes", self.data.classes.is_empty()),
+        ])
+    }
+
+    /// Refuses a configuration that does not say what the bundle is.
+    ///
+    /// # Errors
+    /// Names every key that is not set.
+    pub fn check_for_bundle(&self) -> Result<()> {
+        let export = &self.export;
+        required::check(&[
+            ("trainer.export.name", export.name.is_empty()),
+            ("trainer.export.intended_use.statement", export.intended_use.statement.is_empty()),
+        ])
     }
 }

@@ -3,34 +3,31 @@
 
 mod card;
 pub mod labels;
+mod result;
 mod rows;
 
 use crate::bundle;
 use crate::config::Config;
 use crate::export::{self, Delivered};
-use crate::measure::calibrate::comparison::{self, CalibrationFigures};
+use crate::measure::calibrate::comparison;
 use crate::measure::calibrate::policy::{self, Rule};
 use crate::measure::calibrate::{Scored, probabilities};
-use crate::measure::sample::CALIBRATION_BINS;
-use crate::measure::sample::Sample;
+use crate::measure::sample::{CALIBRATION_BINS, Sample};
 use crate::progress::say;
 use crate::release::revision::{self, Revision};
 use crate::run::verdict;
 use anyhow::{Context, Result, ensure};
+use cxr::DecisionPolicy;
 use cxr::bundle::{Bundle, Manifest, Measured};
 use cxr::calibrate::compare::{Method, cross_validated, grouped_parts};
-use cxr::decide::OperatingPoint;
 use cxr::reference::{Quantiles, Reference};
 use cxr::scoring::bootstrap::interval95;
 use cxr::scoring::reliability::{bins_equal_width, log_loss_of};
-use cxr::{AffineCalibration, DecisionPolicy};
 use labels::{Expected, Labelled};
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use result::by_class;
+pub use result::{FILE, Recalibration};
 use std::path::Path;
 
-/// The file in the new bundle that says where its calibration comes from.
-pub const FILE: &str = "recalibration.json";
 /// What the operating point's origin is called.
 const FOLD: &str = "site labels";
 
@@ -43,46 +40,6 @@ pub struct Request<'a> {
     pub labels: &'a Path,
     /// Whether labels that are too few or do not help are good enough.
     pub force: bool,
-}
-
-/// `recalibration.json`, a file of the bundle that was recalibrated.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Recalibration {
-    /// Version of the bundle it was made from.
-    pub parent_version: String,
-    /// SHA-256 of that bundle's manifest.
-    pub parent_digest: String,
-    /// Digests of earlier bundles with the same graph, the youngest first.
-    pub ancestors: Vec<String>,
-    /// SHA-256 of the labels' file.
-    pub labels_sha256: String,
-    /// Labelled images by class: negative, positive.
-    pub n: [usize; 2],
-    /// Patients; as many as images where the labels do not say.
-    pub n_patients: usize,
-    /// Rows that were passed over, by reason.
-    pub passed_over: BTreeMap<String, usize>,
-    /// Images by who or what found their label, where the log says.
-    #[serde(default)]
-    pub sources: BTreeMap<String, usize>,
-    /// Images that were labelled otherwise before: the latest label counts.
-    #[serde(default)]
-    pub n_relabelled: usize,
-    /// Probability before.
-    pub calibration_before: AffineCalibration,
-    /// Probability after.
-    pub calibration_after: AffineCalibration,
-    /// The old probabilities of these images.
-    pub before: CalibrationFigures,
-    /// The new ones, each by a fit on other patients.
-    pub after: CalibrationFigures,
-    /// Log loss before minus after over the same resamples: positive is better.
-    pub improvement: Measured,
-    /// The new operating point.
-    pub chosen: OperatingPoint,
-    /// Whether it was forced.
-    pub forced: bool,
 }
 
 /// Fits, judges and writes the new bundle.
@@ -188,11 +145,6 @@ fn fit(
         forced: request.force,
     };
     Ok((found, policy))
-}
-
-/// As in "12 NORMAL and 34 PNEUMONIA".
-fn by_class([negative, positive]: [usize; 2], labels: &[String; 2]) -> String {
-    format!("{negative} {} and {positive} {}", labels[0], labels[1])
 }
 
 fn report(found: &Recalibration, labelled: &Labelled, labels: &[String; 2]) {

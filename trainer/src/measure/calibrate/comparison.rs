@@ -1,8 +1,7 @@
 //! Calibration methods compared where they were not fitted: by cross-validation over the patients of the calibrate fold, and
 //! on select after a fit on the whole calibrate fold.
 
-use crate::measure::sample::CALIBRATION_BINS;
-use crate::measure::sample::Sample;
+use crate::measure::sample::{CALIBRATION_BINS, Sample};
 use anyhow::{Context, Result};
 use cxr::bundle::Measured;
 use cxr::calibrate::compare::{Method, cross_validated, grouped_parts};

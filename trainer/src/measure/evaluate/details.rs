@@ -3,8 +3,7 @@
 
 use super::subgroups::Subgroup;
 use crate::measure::calibrate::Calibrated;
-use crate::measure::sample::CALIBRATION_BINS;
-use crate::measure::sample::Sample;
+use crate::measure::sample::{CALIBRATION_BINS, Sample};
 use crate::train::score::Scores;
 use anyhow::Result;
 use cxr::bundle::Measured;

@@ -1,7 +1,7 @@
 //! The card of a recalibrated bundle: what changed stands above everything else, because the figures below it were measured with the
 //! old operating point.
 
-use super::{Recalibration, by_class};
+use super::result::{Recalibration, by_class};
 use crate::export::section::{on_top, replaced};
 use crate::export::{int8, thresholds};
 use cxr::DecisionPolicy;

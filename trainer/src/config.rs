@@ -1,7 +1,6 @@
 //! The configuration as one typed tree: the section `trainer` of config/default.yaml, files over it, the command line
 //! over all. Values are checked here; what they mean is said where they are used.
 
-pub mod audit;
 pub mod augmentation;
 pub mod calibration;
 pub mod data;
@@ -13,12 +12,12 @@ pub mod model;
 pub mod provenance;
 mod required;
 pub mod robustness;
+pub mod screening;
 mod share;
 pub mod tracking;
 pub mod training;
 pub mod tune;
 
-pub use audit::Audit;
 pub use augmentation::Augmentation;
 pub use calibration::Calibration;
 pub use data::Data;
@@ -29,6 +28,7 @@ pub(crate) use layers::nearest;
 pub use model::Model;
 pub use provenance::Provenance;
 pub use robustness::Robustness;
+pub use screening::Screening;
 pub use tracking::Tracking;
 pub use training::Training;
 pub use tune::Tune;
@@ -54,7 +54,7 @@ pub struct Config {
     /// `data`.
     pub data: Data,
     /// `audit`.
-    pub audit: Audit,
+    pub audit: Screening,
     /// `acceptance`.
     pub acceptance: AcceptancePolicy,
     /// `preprocess`.

@@ -14,7 +14,7 @@ use crate::bundle::version::{Bump, InPlace, next};
 use crate::data::folds::Fold;
 use crate::files;
 use crate::measure::calibrate::Calibrated;
-use crate::measure::consistency::{Consistency, Scorer};
+use crate::measure::consistency::{self, Consistency, Scorer};
 use crate::measure::evaluate::EvaluationFile;
 use crate::measure::select;
 use crate::onnx;
@@ -192,7 +192,7 @@ fn consistency(
     let consistency =
         Consistency::measure(&mut scorer, &trained.config.data, originals, &trained.index.root)?;
     consistency.report();
-    files::write_json(&trained.run.file("consistency.json"), &consistency)?;
+    files::write_json(&trained.run.file(consistency::FILE), &consistency)?;
     Ok(Some(consistency))
 }
 
@@ -204,8 +204,8 @@ fn manifest(
 ) -> Result<Manifest> {
     let config = trained.config;
     let size = (config.preprocess.width, config.preprocess.height);
-    let environment: Environment =
-        serde_json::from_slice(&std::fs::read(trained.run.file("environment.json"))?)?;
+    let environment =
+        Environment::load(&trained.run.file(""))?.context("the run holds no environment.json")?;
     let variant = Variant {
         file: GRAPH.to_owned(),
         precision: VARIANT.to_owned(),

@@ -17,6 +17,8 @@ pub(crate) use place::CONFIG;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
+/// What `split` found about the folds.
+pub(crate) const SPLIT: &str = "split.json";
 /// The bundle's folder in a run directory, unless another is named.
 pub const BUNDLE: &str = "bundle";
 /// Locked while a process trains.
@@ -69,7 +71,7 @@ impl RunDirectory {
 
     fn freeze(&self, text: &str) -> Result<()> {
         files::write_atomically(&self.file(CONFIG), text.as_bytes())?;
-        files::write_json(&self.file("environment.json"), &Environment::current()?)
+        files::write_json(&self.file(environment::FILE), &Environment::current()?)
     }
 
     /// Takes a corrected configuration, unless something was trained with the old one.
@@ -95,7 +97,7 @@ impl RunDirectory {
 
     /// Removes the folds and what was found about them, to be divided again.
     pub(crate) fn forget_folds(&self) -> Result<()> {
-        for file in [self.folds(), self.file("split.json")] {
+        for file in [self.folds(), self.file(SPLIT)] {
             if file.exists() {
                 std::fs::remove_file(&file)
                     .with_context(|| format!("{}: cannot be removed", file.display()))?;

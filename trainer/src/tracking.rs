@@ -20,6 +20,7 @@ pub mod taken;
 pub use event::{Event, ModelVersion, Number, Status};
 
 use crate::config::{Config, Tracking};
+use crate::data::folds::Folds;
 use crate::files;
 use crate::progress::say;
 use crate::run::RunDirectory;
@@ -105,8 +106,7 @@ impl Tracker {
         }
         let mut tags = Texts::new();
         tags.extend(config.digest().ok().map(|digest| ("config_sha256".to_owned(), digest)));
-        if let Some(folds) = read_json(&run.folds()).and_then(|folds| serde_json::from_value(folds).ok()) {
-            let folds: crate::data::folds::Folds = folds;
+        if let Ok(Some(folds)) = Folds::load(&run.folds()) {
             tags.extend(folds.digest().ok().map(|digest| ("split_sha256".to_owned(), digest)));
             tags.insert("dataset_sha256".to_owned(), folds.dataset_sha256);
         }
@@ -314,8 +314,7 @@ fn epoch_values(epoch: &impl Serialize) -> BTreeMap<String, Number> {
 
 /// Who and what makes a run, by MLflow's names where it has some.
 fn run_tags(folder: &Path) -> Texts {
-    let environment: Option<Environment> =
-        read_json(&folder.join("environment.json")).and_then(|value| serde_json::from_value(value).ok());
+    let environment = Environment::load(folder).ok().flatten();
     let mut tags = Texts::from([
         ("mlflow.source.name".to_owned(), "cxr-trainer".to_owned()),
         ("mlflow.source.type".to_owned(), "LOCAL".to_owned()),
@@ -331,8 +330,4 @@ fn run_tags(folder: &Path) -> Texts {
         );
     }
     tags
-}
-
-fn read_json(file: &Path) -> Option<Value> {
-    serde_json::from_slice(&std::fs::read(file).ok()?).ok()
 }

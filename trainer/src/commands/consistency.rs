@@ -3,7 +3,7 @@
 use super::shared::{BundleArguments, Common};
 use anyhow::{Context, Result};
 use clap::Args;
-use cxr_trainer::measure::consistency::{Consistency, Scorer};
+use cxr_trainer::measure::consistency::{Consistency, FILE, Scorer};
 use cxr_trainer::run::BUNDLE;
 use cxr_trainer::{bundle, files};
 use std::path::PathBuf;
@@ -32,7 +32,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     let consistency = Consistency::measure(&mut scorer, &config.data, &originals, &config.data.root)?;
     consistency.report();
     if arguments.common.run.is_dir() {
-        files::write_json(&arguments.common.run.join("consistency.json"), &consistency)?;
+        files::write_json(&arguments.common.run.join(FILE), &consistency)?;
     }
     Ok(())
 }

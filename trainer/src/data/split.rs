@@ -1,6 +1,6 @@
 //! The split: freezes the folds once nothing leaks from one into another, and writes down who is where.
 
-use crate::config::{Audit, Config};
+use crate::config::{Config, Screening};
 use crate::data::copies;
 use crate::data::folds::{Fold, Folds, Shares};
 use crate::data::index::Index;
@@ -13,12 +13,10 @@ use crate::data::screening::survey::{Survey, survey};
 use crate::data::screening::{CountTable, count, count_lines};
 use crate::files;
 use crate::progress::say;
-use crate::run::RunDirectory;
+use crate::run::{RunDirectory, SPLIT};
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-
-const FILE: &str = "split.json";
 
 /// `split.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,7 +29,7 @@ pub struct Split {
     /// Seed of the division.
     pub seed: u64,
     /// How near duplicates were found.
-    pub audit: Audit,
+    pub audit: Screening,
     /// Whether the test fold was drawn from all images and not published as such.
     pub test_is_drawn: bool,
     /// Images and patients by fold and class folder.
@@ -63,7 +61,7 @@ impl Split {
     /// # Errors
     /// When the file is of another kind.
     pub fn load(run: &RunDirectory, folds_sha256: &str) -> Result<Option<Self>> {
-        let found: Option<Self> = files::read_json(&run.file(FILE))?;
+        let found: Option<Self> = files::read_json(&run.file(SPLIT))?;
         Ok(found.filter(|found| found.folds_sha256 == folds_sha256))
     }
 }
@@ -129,7 +127,7 @@ fn checked(
         columns: columns(index, &fold_of),
         confounders: confounders::find(index, survey, config.seed),
     };
-    files::write_json(&run.file(FILE), &split)?;
+    files::write_json(&run.file(SPLIT), &split)?;
     report(&split);
     if !split.leakage.is_empty() {
         bail!(

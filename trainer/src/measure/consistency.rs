@@ -14,6 +14,9 @@ pub use scorer::Scorer;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
+/// The file in the run directory.
+pub const FILE: &str = "consistency.json";
+
 /// One pair.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Pair {

@@ -1,5 +1,6 @@
 //! What a run was computed on and with.
 
+use crate::files;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -8,6 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+
+/// The file in the run directory.
+pub(crate) const FILE: &str = "environment.json";
 
 /// `environment.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +35,14 @@ pub struct Environment {
 }
 
 impl Environment {
+    /// The environment of the run in a folder; none before the run was opened.
+    ///
+    /// # Errors
+    /// Names the file.
+    pub fn load(folder: &Path) -> Result<Option<Self>> {
+        files::read_json(&folder.join(FILE))
+    }
+
     /// What this process runs on and with.
     ///
     /// # Errors

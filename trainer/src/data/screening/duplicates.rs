@@ -1,7 +1,7 @@
 //! Duplicates: byte-equal files, and images that are the same radiograph in other bytes.
 
 use super::survey::Survey;
-use crate::config::Audit;
+use crate::config::Screening;
 use crate::data::copies::{contradict, copies};
 use crate::data::entry::Entry;
 use crate::data::index::Index;
@@ -42,7 +42,7 @@ pub struct Duplicates {
 }
 
 /// Finds all duplicates.
-pub fn find(index: &Index, survey: &Survey, audit: &Audit) -> Duplicates {
+pub fn find(index: &Index, survey: &Survey, screening: &Screening) -> Duplicates {
     let mut first_of: BTreeMap<&str, usize> = BTreeMap::new();
     for (position, entry) in index.entries.iter().enumerate() {
         first_of.entry(&entry.sha256).or_insert(position);
@@ -61,12 +61,12 @@ pub fn find(index: &Index, survey: &Survey, audit: &Audit) -> Duplicates {
     for (i, (first, a)) in known.iter().enumerate() {
         for (second, b) in &known[i + 1..] {
             let hash_distance = a.hash.distance(b.hash);
-            if hash_distance > audit.max_hash_distance {
+            if hash_distance > screening.max_hash_distance {
                 continue;
             }
             found.n_compared += 1;
             let detail_correlation = a.detail.correlation(&b.detail);
-            if detail_correlation >= audit.min_detail_correlation {
+            if detail_correlation >= screening.min_detail_correlation {
                 found.near.push(NearPair {
                     first: path(first),
                     second: path(second),

@@ -2,6 +2,7 @@
 
 use super::{FILE, Robustness};
 use crate::progress::say;
+use crate::run::CONFIG;
 use anyhow::{Context, Result, ensure};
 use cxr::bundle::Measured;
 use serde::{Deserialize, Serialize};
@@ -98,7 +99,7 @@ fn report(rows: &[ComparedRun]) {
 
 /// The keys of a run's frozen configuration with their values; none where there is no run.
 fn keys(folder: &Path) -> Result<BTreeMap<String, String>> {
-    let file = folder.join("config.yaml");
+    let file = folder.join(CONFIG);
     let mut found = BTreeMap::new();
     if file.exists() {
         let text =

@@ -1,12 +1,12 @@
-//! `trainer.audit`: how the data are examined by `eda` and `split`. No weight depends on it.
+//! `trainer.audit`: how `eda` and `split` screen the data for duplicates and label noise. The weights do not depend on it.
 
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
-/// `audit`: how the data are examined.
+/// `audit`: how the data are screened.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Audit {
+pub struct Screening {
     /// Two images are compared when their perceptual hashes differ in at most this many of 64 bits.
     pub max_hash_distance: u32,
     /// They are near duplicates when their fine details correlate at least this much.
@@ -17,7 +17,7 @@ pub struct Audit {
     pub label_ridge: f64,
 }
 
-impl Audit {
+impl Screening {
     pub(super) fn check(&self) -> Result<()> {
         ensure!(self.max_hash_distance <= 64, "trainer.audit.max_hash_distance: a hash has 64 bits");
         let correlation = self.min_detail_correlation;

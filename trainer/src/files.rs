@@ -1,4 +1,4 @@
-//! Files that are either the old or the new version, never half of one.
+//! Atomic files: a reader finds the old content or the new, never half of it.
 
 use anyhow::{Context, Result};
 use serde::Serialize;
@@ -52,6 +52,23 @@ pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T
         format!("{}: was written by another version; remove it and run the command again", path.display())
     })?;
     Ok(Some(value))
+}
+
+/// Creates a folder and its parents.
+///
+/// # Errors
+/// Names the folder.
+pub fn create_folder(folder: &Path) -> Result<()> {
+    std::fs::create_dir_all(folder).with_context(|| format!("{}: cannot be created", folder.display()))
+}
+
+/// Creates a folder for images, names and figures of patients, which git ignores.
+///
+/// # Errors
+/// Names the folder or the file.
+pub fn create_own_folder(folder: &Path) -> Result<()> {
+    create_folder(folder)?;
+    keep_out_of_git(folder)
 }
 
 /// Keeps a folder out of git, whatever repository it lies in: what a run leaves holds images and names of patients.

@@ -1,4 +1,4 @@
-//! The first step with data of one's own: looks at a folder, asks what no program can know, and writes a configuration that runs.
+//! Writes a configuration for a folder of radiographs: examines it, and asks for what no program can know.
 
 pub mod answers;
 mod key;

@@ -1,4 +1,5 @@
-//! What a trained network does: calibration, evaluation, explanations, robustness, consistency. Each writes one result file.
+//! Measurements of a trained network or a released bundle: calibration, evaluation, explanations, robustness,
+//! consistency.
 
 pub mod calibrate;
 pub mod consistency;

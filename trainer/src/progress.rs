@@ -1,4 +1,4 @@
-//! The one place that writes to the terminal: answers, and progress as bars where somebody watches, as lines elsewhere.
+//! Standard output and progress: bars on a terminal, lines elsewhere. Nothing else prints.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::cell::Cell;

@@ -1,4 +1,4 @@
-//! Release: a run exported, checked as a stranger would check it, and registered.
+//! Release: exports a run, verifies the bundle independently, and registers it.
 
 pub mod complete;
 pub mod names;
@@ -22,7 +22,6 @@ use crate::train::trained::TrainedRun;
 use anyhow::{Context, Result};
 use ed25519_dalek::VerifyingKey;
 use serde::{Deserialize, Serialize};
-use std::io::ErrorKind;
 use std::path::Path;
 
 /// The file in the run directory.
@@ -58,14 +57,7 @@ impl Release {
     /// # Errors
     /// When the file is no release.
     pub fn load(run: &RunDirectory) -> Result<Option<Self>> {
-        let file = run.file(FILE);
-        match std::fs::read(&file) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .map(Some)
-                .with_context(|| format!("{}: is no release", file.display())),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error).with_context(|| format!("{}: cannot be read", file.display())),
-        }
+        files::read_json(&run.file(FILE))
     }
 }
 

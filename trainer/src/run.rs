@@ -37,8 +37,7 @@ impl RunDirectory {
     /// When the weights that were trained in it depend on keys that have other values now, and as [`check_place`](Self::check_place).
     pub fn open(path: &Path, config: &Config) -> Result<Self> {
         Self::check_place(path)?;
-        std::fs::create_dir_all(path).with_context(|| format!("{}: cannot be created", path.display()))?;
-        files::keep_out_of_git(path)?;
+        files::create_own_folder(path)?;
         let run = Self { path: path.to_owned() };
         let text = serde_yaml_ng::to_string(&config.training_part())?;
         let Some(changes) = frozen::changes(&run.file(CONFIG), &text)? else {
@@ -172,8 +171,7 @@ impl RunDirectory {
     /// Names the file.
     pub fn write_figure(&self, name: &str, content: impl AsRef<[u8]>) -> Result<()> {
         let folder = self.file("figures");
-        std::fs::create_dir_all(&folder)
-            .with_context(|| format!("{}: cannot be created", folder.display()))?;
+        files::create_folder(&folder)?;
         files::write_atomically(&folder.join(name), content.as_ref())
     }
 

@@ -281,8 +281,7 @@ impl Drop for Tracker {
 
 /// The spool of a run's folder, and what it says.
 fn read(config: &Tracking, folder: &Path) -> Result<(Spool, Known)> {
-    std::fs::create_dir_all(folder).with_context(|| format!("{}: cannot be created", folder.display()))?;
-    files::keep_out_of_git(folder)?;
+    files::create_own_folder(folder)?;
     let spool = Spool::open(folder.join(&config.spool))?;
     let mut known = Known::default();
     for event in &spool.events()? {

@@ -26,9 +26,9 @@ pub use results::TuneFile;
 
 use crate::config::Config;
 use crate::data::index::Index;
-use crate::files::keep_out_of_git;
+use crate::files::create_own_folder;
 use crate::progress::say;
-use anyhow::{Context, Result};
+use anyhow::Result;
 use place::Place;
 use study::{Begun, Definition};
 
@@ -44,9 +44,7 @@ pub fn begin(config: &Config, study: &StudyDirectory, place: &Place) -> Result<(
             space::apply(config, &[(key.clone(), range.value(position))].into())?;
         }
     }
-    std::fs::create_dir_all(study.path())
-        .with_context(|| format!("{}: cannot be created", study.path().display()))?;
-    keep_out_of_git(study.path())?;
+    create_own_folder(study.path())?;
     let index = Index::of(config)?;
     if place.open()?.begin(&Definition::of(config, &index)?)? == Begun::Anew {
         say(format!(

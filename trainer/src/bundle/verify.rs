@@ -1,5 +1,5 @@
-//! Verification of a released bundle: is every byte what its maker signed, and does its graph still say what it said? Wants
-//! the bundle, and no run and no data.
+//! Verification of a released bundle: signature, digests, manifest, graph, golden outputs and maps. Needs
+//! only the bundle.
 
 mod graph;
 mod outputs;

@@ -1,4 +1,4 @@
-//! Semantic versions of bundles: one version has one set of answers, forever.
+//! Semantic versions of bundles: a name and version stand for one set of answers.
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;

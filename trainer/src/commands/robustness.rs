@@ -54,9 +54,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     let mut model = if let Some(bundle) = &arguments.bundle {
         let library = arguments.onnxruntime.as_deref().context("--bundle needs --onnxruntime")?;
         let output = arguments.output.as_deref().context("--bundle needs --output")?;
-        std::fs::create_dir_all(output)
-            .with_context(|| format!("{}: cannot be created", output.display()))?;
-        files::keep_out_of_git(output)?;
+        files::create_own_folder(output)?;
         ModelUnderTest::of_bundle(&config, bundle, library, output)?
     } else {
         let opened = arguments.common.open()?;

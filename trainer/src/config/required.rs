@@ -1,4 +1,4 @@
-//! What no default can say: keys that belong to one data set or one model, and which commands refuse to start without them.
+//! Keys without a default, which belong to one data set or one model.
 
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Deserializer};

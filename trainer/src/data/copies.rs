@@ -1,4 +1,4 @@
-//! Byte-equal files where there must be none: in several classes, or in the published test split and outside it.
+//! Byte-equal files in several classes, or both inside and outside of the published test split.
 
 use super::entry::{Entry, OfficialSplit};
 use super::index::Index;

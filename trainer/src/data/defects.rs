@@ -1,4 +1,4 @@
-//! Everything that is wrong with a data set, collected before it is refused: nobody mends a thousand files one message at a time.
+//! Every defect of a data set, collected so that one refusal names them all.
 
 use anyhow::{Result, bail};
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! A guess at the pattern that tells the patient in files' names, for messages: a person decides.
+//! A guess at the pattern in file names that identifies the patient. Messages suggest it; a person decides.
 
 use regex::Regex;
 use std::collections::BTreeSet;

@@ -1,4 +1,4 @@
-//! The ledger of looks at the test fold: one JSON line each, only ever appended.
+//! The ledger of looks at the test fold: JSON lines, append-only.
 
 use crate::config::Evaluation;
 use anyhow::{Context, Result};

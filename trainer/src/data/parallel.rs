@@ -1,4 +1,4 @@
-//! One function over many images on all processors.
+//! Runs one function over many images on all processors.
 
 use super::entry::Entry;
 use crate::progress::Meter;

@@ -1,5 +1,5 @@
-//! The rule that says which files are one patient's. Where nothing says it the data set is refused: folds that were drawn by a wrong
-//! rule share patients, and every figure is too good.
+//! The rule that tells which files belong to one patient. A data set without a rule is refused, because folds
+//! drawn by a wrong rule share patients and make every figure too good.
 
 use super::defects::listed;
 use super::guess::{Guess, guess};

@@ -1,4 +1,4 @@
-//! Decoded pixels: a whole fold on the service's own way from bytes to model input, mapped from the cache.
+//! Decoded pixels of a fold, prepared as the service prepares them and mapped from the cache.
 
 use super::cache::{self, Header, Slot};
 use super::entry::Entry;

@@ -1,4 +1,4 @@
-//! Which images can be used at all: decoded and accepted, without keeping a pixel.
+//! Finds the images that cannot be decoded or accepted.
 
 use super::entry::Entry;
 use super::index::Index;

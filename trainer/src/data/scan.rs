@@ -1,4 +1,4 @@
-//! How an index is made: folders are walked, lines of the table are matched with files, patients are told by the configured rule.
+//! Makes the index: walks the folders, matches the table with the files, and applies the patient rule.
 
 use super::defects::{Defects, Kind, listed};
 use super::entry::{Entry, OfficialSplit};

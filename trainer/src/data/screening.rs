@@ -1,4 +1,4 @@
-//! What `eda` and `split` share: every image examined once, duplicates, leakage.
+//! Screening of the data for duplicates, leakage and confounders, by `eda` and `split`.
 
 pub mod confounders;
 pub mod duplicates;

@@ -1,4 +1,4 @@
-//! The split: freezes the folds once nothing leaks from one into another, and writes down who is where.
+//! The split: screens the folds for leakage, freezes them, and records who is where.
 
 use crate::config::{Config, Screening};
 use crate::data::copies;

@@ -1,4 +1,4 @@
-//! Strata within a class: groups that the table calls alike, so that every fold has its share of them.
+//! Strata within a class, by the groups of the table, so that every fold gets its share of each.
 
 use super::columns::Column;
 use super::groups::Group;

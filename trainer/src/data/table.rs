@@ -1,4 +1,4 @@
-//! The table of a data set: a CSV file with a line for each image, which says its patient and what else is known of it.
+//! The table of a data set: a CSV file with one line per image, which names its patient, label and groups.
 
 use super::columns::Column;
 use super::defects::{Defects, Kind};

@@ -1,4 +1,5 @@
-//! What else was measured of a run's weights, in a few lines for the model card; the technical report has the rest.
+//! Further measurements of a run's weights, in a few lines for the model card. The technical report has the
+//! details.
 
 use crate::measure::calibrate::Calibrated;
 use crate::measure::evaluate::external::ExternalEvaluation;

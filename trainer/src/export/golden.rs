@@ -1,4 +1,4 @@
-//! Golden outputs: generated radiographs with the logits that a variant gives for them, by which a reload proves it.
+//! Golden outputs: generated radiographs with the logits that a variant must reproduce.
 
 use super::contents::BundleFiles;
 use anyhow::Result;

@@ -1,5 +1,4 @@
-//! The int8 variant as part of a bundle: of a run that is exported, or added to a bundle that was released without it or with
-//! another.
+//! The int8 variant as part of a bundle.
 
 pub mod variant;
 

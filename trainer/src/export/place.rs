@@ -1,5 +1,5 @@
-//! The one way of a bundle into its folder: written beside it, judged there as `verify` and the service judge it, and put in the place of
-//! the old one if it is accepted.
+//! Delivery of a bundle: written beside its folder, verified there, and swapped with the old bundle if
+//! `verify` accepts it.
 
 use super::contents::BundleFiles;
 use crate::bundle;
@@ -95,8 +95,7 @@ fn write(folder: &Path, files: &BundleFiles) -> Result<()> {
     for (name, bytes) in files {
         let path = folder.join(name);
         if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent)
-                .with_context(|| format!("{}: cannot be created", parent.display()))?;
+            files::create_folder(parent)?;
         }
         files::write_atomically(&path, bytes)?;
     }

@@ -1,4 +1,4 @@
-//! Contact sheets: many grey images on one, each above its label, as PNG.
+//! Contact sheets: many grey images in one PNG, each above its label.
 
 use cxr::lettering;
 

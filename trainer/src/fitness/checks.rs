@@ -1,4 +1,4 @@
-//! The gates one by one: what is asked, what was found, and how much more data it would take.
+//! The gates one by one: requirement, finding, and how much more data a decision would take.
 
 use super::check::{Check, Outcome};
 use crate::config::gates::PerFold;

@@ -1,5 +1,5 @@
-//! Whether the gates were stated before the test fold was looked at: their digest now against the one that the ledger has of the
-//! first look at these images.
+//! Whether the gates were set before the test fold was first looked at, by the digest of the gates in the
+//! ledger.
 
 use crate::train::trained::TrainedRun;
 use anyhow::Result;

@@ -110,7 +110,7 @@ pub fn evaluate(
         calibrated: calibrated.clone(),
         ledger: trained.ledger(),
     };
-    let evaluation = judge(&evaluated, trained.config, fold, reason, &pixels, &scores)?;
+    let evaluation = measure(&evaluated, trained.config, fold, reason, &pixels, &scores)?;
     let table = scores_csv(&pixels, &scores, calibrated)?;
     files::write_atomically(&trained.run.file(&format!("scores-{}.csv", fold.name())), table.as_bytes())?;
     write_worst(trained, calibrated, fold, &pixels, &scores)?;
@@ -172,7 +172,7 @@ pub fn check_look(fold: Fold, reason: Option<&str>) -> Result<()> {
 ///
 /// # Errors
 /// When the fold holds one class or the ledger cannot be written.
-pub fn judge(
+pub fn measure(
     evaluated: &EvaluatedModel,
     config: &Config,
     fold: Fold,

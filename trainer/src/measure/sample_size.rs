@@ -1,5 +1,4 @@
-//! How many images a statement needs: what is still missing where an interval is too wide, and how firm an operating point
-//! is that few images chose.
+//! Sample size: how many more images an interval needs, and how certain an operating point is.
 
 use cxr::bundle::Measured;
 

@@ -1,4 +1,4 @@
-//! What the select fold says of a variant beyond its figures: the scale of its heatmaps, and how many images it would refer.
+//! The select fold through a variant: the scale of its heatmaps, and how many images it refers.
 
 use super::heatmap::{MapFigures, Peak};
 use crate::data::pixels::Pixels;

@@ -1,4 +1,4 @@
-//! Ridge-penalised logistic regression on a handful or some hundred features: the linear probe of the audits.
+//! Ridge-penalised logistic regression: the linear probe of `eda` and of the robustness suite.
 
 use anyhow::{Result, ensure};
 use tch::{Kind, Tensor};

@@ -1,4 +1,4 @@
-//! A graph under construction: nodes and constants, named as they come. No architecture is known here.
+//! A graph under construction. Knows no architecture.
 
 use super::proto::{
     AttributeProto, Dimension, DimensionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,

@@ -1,5 +1,5 @@
-//! A released bundle measured again through ONNX Runtime for what an older one does not carry: the scale of its heatmaps, how many
-//! images it refers, and its answers to deep files.
+//! Adds to a released bundle the measurements that older ones lack: heatmap scale, referred images, deep
+//! files.
 
 use super::revision::{Request, Revision};
 use crate::bundle;

@@ -1,4 +1,4 @@
-//! Names that are taken: said before anything is computed, not after hours of it.
+//! Refuses names that are taken before anything is computed.
 
 use super::origin::Origin;
 use crate::bundle::version::{Bump, InPlace, expected};

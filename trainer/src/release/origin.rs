@@ -1,4 +1,4 @@
-//! Which run a bundle or a report came from, so that no command replaces another run's unless it is told to.
+//! Which run a bundle or report came from, so that a command replaces another run's only when told to.
 
 use crate::config::Config;
 use crate::data::index::Index;

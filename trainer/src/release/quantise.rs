@@ -1,4 +1,4 @@
-//! An int8 variant for a released bundle that has none, or another one.
+//! Adds an int8 variant to a released bundle, or replaces it.
 
 use super::revision::{Request, Revision};
 use crate::bundle::verify::golden_pixels;

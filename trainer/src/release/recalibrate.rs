@@ -1,5 +1,5 @@
-//! Recalibration: probability and operating point of a released bundle fitted again to labels that its service logged. The
-//! graph stays as it is, to the byte; the result is the bundle's next version.
+//! Recalibration: refits probability and operating point of a released bundle to labels from its service's
+//! log. The graph stays the same to the byte; the result is the bundle's next version.
 
 mod card;
 pub mod labels;

@@ -1,4 +1,4 @@
-//! A bundle as a version of the registered model: in the store when this returns, or in the spool.
+//! Registers a bundle as a version of the registered model. What cannot be sent now waits in the spool.
 
 use crate::bundle::version::answers;
 use crate::config::Tracking;

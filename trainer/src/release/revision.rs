@@ -1,5 +1,5 @@
-//! The next minor version of a released bundle: what was measured or fitted again goes into manifest and card, every other file stays
-//! as it is, to the byte. `complete`, `quantise` and `recalibrate` make one each.
+//! The next minor version of a released bundle, which `complete`, `quantise` and `recalibrate` make. Manifest
+//! and card change; every other file stays the same to the byte.
 
 use crate::bundle::version::Bump;
 use crate::bundle::{self, Released};

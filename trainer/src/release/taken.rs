@@ -1,4 +1,4 @@
-//! One name and version has one set of answers: what is about to be written is compared with every bundle that can be seen.
+//! Refuses to write a name and version that a bundle with other answers has already.
 
 use crate::bundle::version::{InPlace, answers};
 use crate::config::Tracking;

@@ -1,4 +1,4 @@
-//! What a run was computed on and with.
+//! The hardware and software of a run.
 
 use crate::files;
 use anyhow::Result;

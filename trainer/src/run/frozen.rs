@@ -1,4 +1,4 @@
-//! The configuration that a run was begun with, compared with the one it is given now, key by key.
+//! Compares a run's configuration with the one it was begun with, key by key.
 
 use anyhow::{Context, Result};
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! Where a run may be: in a folder of its own. One that holds anything else, such as the images, is refused before a file is written.
+//! Refuses a folder that holds anything but a run, before a file is written.
 
 use crate::files;
 use anyhow::{Result, ensure};

@@ -1,4 +1,4 @@
-//! The verdict of the gates on a run, the one entry of `fitness.json` that rooms below the gates read.
+//! The verdict of a run: the part of `fitness.json` that is read below `fitness`.
 
 use super::RunDirectory;
 use crate::files;

@@ -1,4 +1,4 @@
-//! The store that the configuration names, and the delivery of one event to it.
+//! Opens the configured store and delivers one event to it.
 
 use super::event::{Event, ModelVersion, RUN_TAG};
 use super::folder::Folder;

@@ -1,4 +1,4 @@
-//! What can be said about a run, as one line of the spool each.
+//! The events of a run, one line of the spool each.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;

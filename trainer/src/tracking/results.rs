@@ -1,4 +1,4 @@
-//! Results: what commands have left in a run directory, as artefacts, with every figure in them as a metric.
+//! Results in a run directory, as artefacts and metrics.
 
 use super::event::Number;
 use super::privacy::may_name_a_metric;

@@ -1,5 +1,4 @@
-//! The sender: a thread that delivers the spool in order and tries again until the store has everything. Nothing that it
-//! meets stops or slows the training.
+//! The sender: a thread that delivers the spool in order and retries. It never stops or slows training.
 
 use super::delivery::deliver;
 use super::spool::{Delivered, Spool};

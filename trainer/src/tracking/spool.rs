@@ -1,5 +1,4 @@
-//! The spool: what is to be tracked, one line each, only ever appended, on disk before anybody tries to send it; and how
-//! far each target has it.
+//! The spool: events on disk before they are sent, append-only, and how far each target has them.
 
 use super::event::Event;
 use crate::files;
@@ -55,8 +54,7 @@ impl Spool {
     /// # Errors
     /// Names the folder.
     pub fn open(folder: PathBuf) -> Result<Self> {
-        std::fs::create_dir_all(&folder)
-            .with_context(|| format!("{}: cannot be created", folder.display()))?;
+        files::create_folder(&folder)?;
         Ok(Self { folder })
     }
 

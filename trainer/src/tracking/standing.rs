@@ -1,4 +1,4 @@
-//! How far the tracking of a run stands.
+//! How much of a run the store has.
 
 use super::delivery;
 use super::spool::{Delivered, Spool};

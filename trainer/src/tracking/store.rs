@@ -1,4 +1,4 @@
-//! What a place that keeps runs must be able to do.
+//! The interface of a tracking store.
 
 use super::event::{ANSWERS_TAG, BUNDLE_TAG, GRAPH_TAG, ModelVersion, Number, Status, Texts, VERSION_TAG};
 

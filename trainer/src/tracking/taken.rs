@@ -1,4 +1,4 @@
-//! Whether the names that a run will be tracked and registered under are free: asked before anything is computed.
+//! Whether the names under which a run will be tracked and registered are free.
 
 use super::delivery;
 use super::event::{Event, NAME_TAG, VERSION_TAG};

@@ -1,4 +1,4 @@
-//! Scoring: a network over the images of a fold, in float32 and without augmentation.
+//! Scores of a fold, from a network in float32 or from a session, without augmentation.
 
 use crate::data::pixels::Pixels;
 use crate::model::Network;

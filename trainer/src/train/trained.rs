@@ -1,5 +1,4 @@
-//! A trained run opened again: the best network with the data it belongs to. Calibration, evaluation and export start
-//! from here.
+//! A trained run opened again: the best network with its data.
 
 use crate::config::Config;
 use crate::data::census::Census;

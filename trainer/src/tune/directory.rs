@@ -1,5 +1,6 @@
-//! The folder of a study and of its trials.
+//! The folder of a study and those of its trials.
 
+use crate::files;
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 
@@ -48,8 +49,7 @@ impl StudyDirectory {
     pub(super) fn take(&self, number: usize, generation: u64) -> Result<PathBuf> {
         let target = self.claimed(number, generation);
         let parent = self.path.join("trials");
-        std::fs::create_dir_all(&parent)
-            .with_context(|| format!("{}: cannot be created", parent.display()))?;
+        files::create_folder(&parent)?;
         let left = (1..generation).rev().map(|older| self.claimed(number, older));
         let source = std::iter::once(self.trial(number)).chain(left).find(|path| path.exists());
         let move_here = || -> std::io::Result<()> {

@@ -8,6 +8,7 @@
 use super::scheduler::Moment;
 use super::store::{Edit, Store};
 use super::study::{Begun, Definition, Study};
+use crate::files;
 use crate::files::write_json;
 use crate::progress::say;
 use crate::run::environment::host;
@@ -38,8 +39,7 @@ impl FileStore {
     /// When the folder cannot be created.
     pub fn open(folder: &Path) -> Result<Self> {
         let workers = folder.join("workers");
-        std::fs::create_dir_all(&workers)
-            .with_context(|| format!("{}: cannot be created", workers.display()))?;
+        files::create_folder(&workers)?;
         Ok(Self { folder: folder.to_owned(), attendance: None })
     }
 

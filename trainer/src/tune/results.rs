@@ -1,4 +1,4 @@
-//! What a study leaves behind: `tune.json`, `best.yaml`, a plot, and the table that `--status` shows.
+//! The results of a study: `tune.json`, `best.yaml`, a plot, and the table of `--status`.
 
 use super::directory::StudyDirectory;
 use super::plots;

@@ -1,4 +1,4 @@
-//! The scheduler against made-up results: who goes on, who is taken over, what no longer counts.
+//! The scheduler on made-up results: promotions, takeovers and stale claims.
 
 use super::*;
 use crate::config::tune::{Objective, Range, Sampler};

@@ -1,4 +1,4 @@
-//! Where a study is kept so that many processes can work on it: a folder or Postgres, with one promise.
+//! The interface of a study's store, and its guarantee.
 
 use super::scheduler::Moment;
 use super::study::{Begun, Definition, Study};

@@ -1,5 +1,4 @@
-//! What a study is: its definition, its trials and who works on them. Plain data; the stores keep it, the scheduler
-//! changes it.
+//! A study: definition, trials and claims. Plain data; stores keep it, the scheduler changes it.
 
 use super::space::Parameters;
 use crate::config::Config;

@@ -1,4 +1,4 @@
-//! One worker process: claims a job, trains it to its rung, enters the result, until there is no more.
+//! A worker process: claims a job, trains it to its rung, enters the result, until none is left.
 
 use super::directory::StudyDirectory;
 use super::place::Place;

@@ -1,4 +1,4 @@
-//! The graph as a file: format, operator set, inputs and outputs, without running it.
+//! The graph as a file: format, operator set, inputs and outputs. Nothing is run.
 
 use crate::onnx::proto::{Dimension, ModelProto, ValueInfoProto, code};
 use anyhow::{Context, Result, ensure};

@@ -1,4 +1,4 @@
-//! The graph run by ONNX Runtime: its tensors, its golden outputs, its maps.
+//! The graph in ONNX Runtime: tensors, golden outputs, maps.
 
 use super::table::Verification;
 use anyhow::{Context, Result, ensure};

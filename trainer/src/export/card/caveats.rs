@@ -1,4 +1,4 @@
-//! The card's last sections: what speaks against trusting it, and whose work it stands on.
+//! The last sections of the card: reasons for doubt, and the work it builds on.
 
 use super::Card;
 use crate::config::provenance::{NOT_STATED, stated};

@@ -1,4 +1,4 @@
-//! What the card knows of a run and its data, read once.
+//! The results of a run that the card quotes.
 
 use crate::config::Config;
 use crate::data::census::Census;

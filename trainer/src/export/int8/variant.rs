@@ -1,4 +1,5 @@
-//! The int8 variant of a model: its graph with everything that must not be fp32's, and how it compares with fp32 on select.
+//! The int8 variant of a model: its graph, calibration and policy, and how it compares with fp32 on the
+//! select fold.
 
 use crate::config::Config;
 use crate::data::folds::{Fold, Folds};

@@ -1,4 +1,4 @@
-//! Files that store shallow data deep: does a radiograph get the same answer when somebody saved its 8 bits in 16?
+//! 8-bit radiographs stored in 16-bit files: do they get the same answer?
 
 use super::scorer::Scorer;
 use crate::config::Data;

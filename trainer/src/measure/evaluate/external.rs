@@ -1,4 +1,4 @@
-//! Evaluation on a labelled set from elsewhere: how far the figures carry. Nothing is fitted or chosen here.
+//! Evaluation on a labelled external set. Nothing is fitted or chosen on it.
 
 use super::details::{self, Details};
 use super::{digest, plots, print, subgroups};
@@ -114,7 +114,7 @@ pub fn evaluate_external(trained: &TrainedRun, calibrated: &Calibrated) -> Resul
             external.name
         ));
     }
-    let judged = judge(trained, calibrated, external, (&loose, &classes, &patients), &scores)?;
+    let judged = measure(trained, calibrated, external, (&loose, &classes, &patients), &scores)?;
     let table = scores_csv(&loose, &patients, &scores, calibrated)?;
     files::write_atomically(&trained.run.file("scores-external.csv"), table.as_bytes())?;
     files::write_json(&trained.run.file(FILE), &judged)?;
@@ -172,7 +172,7 @@ fn patients(loose: &Loose, external: &External) -> Result<(Vec<String>, usize)> 
     Ok((patients.collect(), n_untold))
 }
 
-fn judge(
+fn measure(
     trained: &TrainedRun,
     calibrated: &Calibrated,
     external: &External,

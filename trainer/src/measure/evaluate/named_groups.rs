@@ -1,4 +1,4 @@
-//! Which groups of patients the figures tell apart: what a reader will ask for, and what the data does not name.
+//! The groups of patients that the figures distinguish, and those that the data does not name.
 
 use super::EvaluationFile;
 use std::collections::BTreeSet;

@@ -1,6 +1,6 @@
 //! A fold evaluated with a released bundle through ONNX Runtime: needs the bundle and the data, no run directory.
 
-use super::{EvaluatedModel, EvaluationFile, check_look, judge};
+use super::{EvaluatedModel, EvaluationFile, check_look, measure};
 use crate::bundle::{self, Released};
 use crate::config::Config;
 use crate::data::folds::Fold;
@@ -9,7 +9,7 @@ use crate::files;
 use crate::measure::calibrate::Calibrated;
 use crate::progress::say;
 use crate::train::score::score_graph;
-use anyhow::{Context, Result};
+use anyhow::Result;
 use cxr::bundle::FoldEvaluation;
 use std::path::Path;
 
@@ -50,9 +50,8 @@ pub fn evaluate_bundle(
         },
         ledger,
     };
-    std::fs::create_dir_all(&output).with_context(|| format!("{}: cannot be created", output.display()))?;
-    files::keep_out_of_git(&output)?;
-    let evaluation = judge(&evaluated, config, fold, reason, &pixels, &scores)?;
+    files::create_own_folder(&output)?;
+    let evaluation = measure(&evaluated, config, fold, reason, &pixels, &scores)?;
     let file = output.join(EvaluationFile::name(fold));
     files::write_json(&file, &evaluation)?;
     say(file.display().to_string());

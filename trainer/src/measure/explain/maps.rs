@@ -1,4 +1,4 @@
-//! The class activation maps of the select fold, with what each image is and was called.
+//! The class activation maps of the select fold, with label and decision of each image.
 
 use super::outcome::Outcome;
 use crate::data::folds::Fold;

@@ -1,4 +1,4 @@
-//! Pictures: the most telling images of every outcome with their maps, each in a file and all on one contact sheet.
+//! Pictures of the most telling images of every outcome with their maps, one file each and one contact sheet.
 
 use super::maps::Maps;
 use super::outcome::Outcome;

@@ -1,4 +1,4 @@
-//! Alignment of statistics with unlabelled images: of every batch normalisation, and of the embeddings.
+//! Alignment with unlabelled images, of batch normalisation statistics (AdaBN) or of embeddings (CORAL).
 
 use super::model::{Answers, Backend, ModelUnderTest, batch};
 use anyhow::{Context, Result, bail};

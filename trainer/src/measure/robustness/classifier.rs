@@ -1,4 +1,4 @@
-//! How well the class can be told from figures that should not tell it.
+//! A cross-validated classifier on figures that should say nothing of the class.
 
 use super::figures::{Ruler, pick};
 use crate::model::logistic;

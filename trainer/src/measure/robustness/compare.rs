@@ -1,4 +1,4 @@
-//! Several models side by side: ablations that were trained elsewhere, each with its own `robustness.json`.
+//! Several models side by side, each from its own `robustness.json`.
 
 use super::{FILE, Robustness};
 use crate::progress::say;

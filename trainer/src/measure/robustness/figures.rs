@@ -1,4 +1,4 @@
-//! The figures that every step of the suite gives, with intervals from resampling patients.
+//! The figures of every measurement of the suite, with intervals from resampling patients.
 
 use anyhow::{Context, Result};
 use cxr::bundle::Measured;

@@ -1,4 +1,4 @@
-//! What the untouched originals tell of their class before a pixel is looked at: proportions, size, colour mode.
+//! Whether aspect ratio, size and colour mode of the originals give the class away.
 
 use super::classifier::{ClassifierProbe, classify};
 use super::figures::Ruler;

@@ -1,5 +1,5 @@
-//! What is measured: a trained network or a released graph, with the select fold before and after changes on purpose.
-//! Scores are written down step by step, so that a killed measurement goes on where it was.
+//! The model under test, a trained network or a released graph, on the select fold with and without changes.
+//! Scores are recorded one change at a time, so that an interrupted measurement resumes.
 
 use super::figures::{Figures, Ruler};
 use crate::bundle::{self, Released};
@@ -13,7 +13,7 @@ use crate::measure::sample::patients;
 use crate::model::{Network, Outputs};
 use crate::progress::Meter;
 use crate::train::trained::TrainedRun;
-use anyhow::{Context, Result};
+use anyhow::Result;
 use cxr::AffineCalibration;
 use cxr::bundle::sha256_hex;
 use cxr::embedding::EmbeddingReference;
@@ -118,8 +118,7 @@ impl ModelUnderTest {
     /// # Errors
     /// When the data and configuration do not give the folds that the bundle was made with.
     pub fn of_bundle(config: &Config, folder: &Path, onnxruntime: &Path, output: &Path) -> Result<Self> {
-        std::fs::create_dir_all(output)
-            .with_context(|| format!("{}: cannot be created", output.display()))?;
+        files::create_folder(output)?;
         let released = Released::open(config, folder)?;
         let (bundle, recipe) = (&released.bundle, released.recipe());
         let (_, variant) = bundle.variant(None)?;
@@ -184,8 +183,7 @@ impl ModelUnderTest {
     /// When their folder cannot be made.
     pub fn figure(&self, name: &str) -> Result<PathBuf> {
         let folder = self.output.join("figures");
-        std::fs::create_dir_all(&folder)
-            .with_context(|| format!("{}: cannot be created", folder.display()))?;
+        files::create_folder(&folder)?;
         Ok(folder.join(name))
     }
 
@@ -225,8 +223,7 @@ impl ModelUnderTest {
             return Ok(scores.logits);
         }
         let logits = compute(self)?;
-        std::fs::create_dir_all(&folder)
-            .with_context(|| format!("{}: cannot be created", folder.display()))?;
+        files::create_folder(&folder)?;
         files::write_json(&file, &RecordedScores { key: self.key.clone(), logits: logits.clone() })?;
         Ok(logits)
     }

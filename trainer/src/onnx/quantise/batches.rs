@@ -1,4 +1,4 @@
-//! Whether an image has the same bits in every batch: tried, not assumed.
+//! Tests whether an image gets the same bits in every batch.
 
 use crate::progress::say;
 use anyhow::Result;

@@ -1,5 +1,4 @@
-//! An ONNX graph that is being rewritten: who makes a value, who takes it, what a constant holds. What is rewritten and why is
-//! said elsewhere.
+//! An ONNX graph that is being rewritten: producers, consumers and constants.
 
 use crate::onnx::graph::int;
 use crate::onnx::proto::{

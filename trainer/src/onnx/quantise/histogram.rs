@@ -1,4 +1,4 @@
-//! How often each value occurs in a tensor, and the 8-bit range that loses least of it.
+//! A histogram of a tensor, and the 8-bit range with the least squared error for it.
 
 use super::scale::Affine;
 

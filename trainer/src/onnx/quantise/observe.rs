@@ -1,4 +1,4 @@
-//! What flows through a float graph: of every value the range of each channel, their means, and a histogram of the whole.
+//! Ranges and means per channel, and a histogram, of every value in a float graph.
 
 use super::graph::Graph;
 use super::histogram::Histogram;

@@ -1,4 +1,4 @@
-//! The card of a recalibrated bundle: what changed stands above everything else, because the figures below it were measured with the
+//! The card of a recalibrated bundle. The changes come first, because the figures below them belong to the
 //! old operating point.
 
 use super::result::{Recalibration, by_class};

@@ -1,4 +1,4 @@
-//! Labelled predictions from the service's log: which rows count, and what each says.
+//! Labelled predictions from the service's log.
 
 use super::rows::{Row, Standing, Statement, read};
 use anyhow::{Context, Result, bail, ensure};

@@ -1,4 +1,4 @@
-//! Every form in which the log comes, and what counts of it.
+//! Every format of the log, and which of its rows count.
 
 use super::*;
 

@@ -17,7 +17,7 @@ pub struct Export {
     pub name: String,
     /// Its semantic version.
     pub version: String,
-    /// What the service calls the negative and the positive class; none for [`Config::labels`]' rule.
+    /// What the service calls the negative and the positive class; none for the rule of [`Config::labels`](super::Config::labels).
     pub labels: Option<[String; 2]>,
     /// Largest size of all its files.
     pub max_bytes: usize,

@@ -34,10 +34,10 @@ pub struct ClassCensus {
 }
 
 impl Census {
-    /// Of any division.
+    /// Counts the images of every class and fold.
     ///
     /// # Errors
-    /// As [`of`](Self::of).
+    /// When the configuration leaves no share for a test fold that must be drawn.
     pub fn new(index: &Index, folds: &Folds, data: &Data) -> Result<Self> {
         let empty = |label| ClassCensus { label, folds: BTreeMap::new(), excluded: 0 };
         let mut classes: BTreeMap<String, ClassCensus> =

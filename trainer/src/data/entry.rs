@@ -43,7 +43,7 @@ pub struct Entry {
     pub class: String,
     /// Whether its class counts as positive.
     pub positive: bool,
-    /// The patient, by the index's [rule](Index::patients).
+    /// The patient, by the index's [rule](super::index::Index::patients).
     pub patient: String,
     /// SHA-256 of the file.
     pub sha256: String,

@@ -85,12 +85,12 @@ pub fn measure_corruptions(model: &mut ModelUnderTest, severities: &[u8]) -> Res
 /// # Errors
 /// When scoring fails.
 pub fn corrupted(model: &mut ModelUnderTest, corruption: Corruption, severity: u8) -> Result<Vec<f64>> {
-    let name = step_name(corruption, severity);
+    let name = condition_name(corruption, severity);
     model.scores_under(&name, |model, image| corrupted_image(model, corruption, severity, image))
 }
 
-/// The name of a corruption's step.
-pub fn step_name(corruption: Corruption, severity: u8) -> String {
+/// The name of a corruption at a severity.
+pub fn condition_name(corruption: Corruption, severity: u8) -> String {
     format!("{}-{severity}", corruption.name())
 }
 

@@ -2,7 +2,7 @@
 //! other augmentation, are runs of their own: `compare` lists them.
 
 use super::adapt;
-use super::corruptions::{corrupted, corrupted_image, step_name};
+use super::corruptions::{condition_name, corrupted, corrupted_image};
 use super::figures::pick;
 use super::model::{Backend, ModelUnderTest};
 use crate::progress::say;
@@ -157,7 +157,7 @@ fn image_under(model: &ModelUnderTest, corruption: Option<Corruption>, image: us
 }
 
 fn mitigated(model: &mut ModelUnderTest, method: Method, corruption: Option<Corruption>) -> Result<Vec<f64>> {
-    let condition = corruption.map_or("clean".to_owned(), |corruption| step_name(corruption, SEVERITY));
+    let condition = corruption.map_or("clean".to_owned(), |corruption| condition_name(corruption, SEVERITY));
     let name = format!("{}-{condition}", method.name());
     match method {
         Method::TestTimeAugmentation => {

@@ -25,9 +25,9 @@ use tch::{Device, Kind, Tensor};
 
 /// Images a batch.
 const BATCH: usize = 32;
-/// Rises when the same step would give other images than before.
+/// Rises when the same condition would give other images than before.
 const METHOD: u32 = 1;
-/// The folder, below the output, that holds the finished steps.
+/// The folder, below the output, of the recorded scores.
 const FOLDER: &str = "robustness";
 
 /// Who gives the scores.
@@ -78,7 +78,7 @@ pub struct Answers {
     pub embeddings: Vec<Vec<f32>>,
 }
 
-/// A finished step on file.
+/// Scores under one condition, on file.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RecordedScores {
@@ -190,24 +190,24 @@ impl ModelUnderTest {
     /// Logits of the fold as it is.
     ///
     /// # Errors
-    /// As [`step`](Self::step).
+    /// As [`scores_under`](Self::scores_under).
     pub fn clean(&mut self) -> Result<Vec<f64>> {
         self.scores_under("clean", |model, image| model.resized.image(image).to_vec())
     }
 
-    /// Logits of the images that `change` makes of the resized ones, by number; from file when the step, named uniquely,
+    /// Logits of the images that `change` makes of the resized ones, by number; from file when the condition, named uniquely,
     /// was finished before.
     ///
     /// # Errors
-    /// When scoring fails or the step cannot be written down.
+    /// When scoring fails or the scores cannot be recorded.
     pub fn scores_under(&mut self, name: &str, change: impl Fn(&Self, usize) -> Vec<u8>) -> Result<Vec<f64>> {
         self.recorded(name, |model| Ok(model.answer(name, change)?.logits))
     }
 
-    /// Logits that `compute` gives, or those on file for the step.
+    /// Logits that `compute` gives, or those on file for the condition.
     ///
     /// # Errors
-    /// As `compute`, and when the step cannot be written down.
+    /// As `compute`, and when the scores cannot be recorded.
     pub fn recorded(
         &mut self,
         name: &str,
@@ -215,7 +215,7 @@ impl ModelUnderTest {
     ) -> Result<Vec<f64>> {
         let folder = self.output.join(FOLDER);
         let file = folder.join(format!("{name}.json"));
-        // A file that cannot be used is measured again; it is only a step.
+        // A file that cannot be used is measured again; it is only one condition.
         let known: Option<RecordedScores> =
             std::fs::read(&file).ok().and_then(|text| serde_json::from_slice(&text).ok());
         if let Some(scores) = known.filter(|scores| scores.key == self.key && scores.logits.len() == self.n())

@@ -98,13 +98,13 @@ fn changes(model: &mut ModelUnderTest) -> Result<Vec<ChangeProbe>> {
     let clean = model.clean()?;
     let grey = mean_level(model);
     let mut found = Vec::new();
-    for (name, step, region) in [
+    for (name, condition, region) in [
         ("corners masked", "probe-corners-masked", Region::Corners(CORNER)),
         ("border masked", "probe-border-masked", Region::Border(BORDER)),
         (BORDER_ONLY, "probe-border-only", Region::Centre(BORDER)),
         ("centre masked", "probe-centre-masked", Region::Centre(CENTRE)),
     ] {
-        let logits = model.scores_under(step, |model, image| {
+        let logits = model.scores_under(condition, |model, image| {
             let mut pixels = model.resized.image(image).to_vec();
             fill(&mut pixels, model.size(), region, grey);
             pixels
@@ -112,14 +112,14 @@ fn changes(model: &mut ModelUnderTest) -> Result<Vec<ChangeProbe>> {
         found.push(change(model, name, &clean, &logits)?);
     }
     // A seam alone can change a score: what the other class adds is the difference to an exchange within the class.
-    for (name, step, region, is_other) in [
+    for (name, condition, region, is_other) in [
         ("border of the other class", "probe-border-other", Region::Border(BORDER), true),
         ("border of the same class", "probe-border-same", Region::Border(BORDER), false),
         ("corners of the other class", "probe-corners-other", Region::Corners(CORNER), true),
         ("corners of the same class", "probe-corners-same", Region::Corners(CORNER), false),
     ] {
         let partners = partners(&model.ruler, is_other);
-        let logits = model.scores_under(step, |model, image| {
+        let logits = model.scores_under(condition, |model, image| {
             let (own, other) = (model.resized.image(image), model.resized.image(partners[image]));
             swap_region(own, other, model.size(), region)
         })?;

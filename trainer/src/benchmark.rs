@@ -4,10 +4,11 @@
 mod phantoms;
 
 use crate::config::Config;
-use crate::export::int8::variant::{GRAPH_INT8, VARIANT_INT8, try_batches};
+use crate::export::int8::variant::{GRAPH_INT8, VARIANT_INT8};
 use crate::export::{self, BundleFiles, VARIANT, golden};
 use crate::measure::sample::Sample;
 use crate::model::{Architecture, Network, Precision, weights};
+use crate::onnx::quantise::batches::try_batches;
 use crate::onnx::quantise::quantise;
 use crate::progress::say;
 use crate::release::origin::ensure_no_files;

@@ -5,6 +5,7 @@ pub mod cache;
 pub mod census;
 pub mod columns;
 pub mod copies;
+pub mod count;
 mod defects;
 pub mod eda;
 pub mod entry;

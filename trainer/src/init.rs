@@ -8,9 +8,9 @@ mod settle;
 mod written;
 
 use crate::config::Config;
+use crate::data::count::{count, count_lines};
 use crate::data::entry::OfficialSplit;
 use crate::data::index::Index;
-use crate::data::screening::{count, count_lines};
 use crate::export::signing_key;
 use crate::progress::say;
 use answers::Answers;

@@ -1,10 +1,10 @@
 //! The census: how many images of how many patients every class folder, and each of the two labels, has in every fold.
 
 use crate::config::data::{Data, Label};
+use crate::data::count::Count;
 use crate::data::entry::Entry;
 use crate::data::folds::{Fold, Folds, Shares};
 use crate::data::index::Index;
-use crate::data::screening::Count;
 use anyhow::Result;
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -9,12 +9,12 @@ pub mod plots;
 pub mod sheets;
 
 use crate::config::Config;
+use crate::data::count::count_lines;
 use crate::data::entry::OfficialSplit;
 use crate::data::index::Index;
 use crate::data::patient::PatientRule;
 use crate::data::readable::check_share;
 use crate::data::screening::confounders::{self, Confounder};
-use crate::data::screening::count_lines;
 use crate::data::screening::duplicates::{self, Duplicates};
 use crate::data::screening::leakage::Leakage;
 use crate::data::screening::survey::{Survey, survey};

@@ -2,6 +2,7 @@
 
 use crate::config::{Config, Screening};
 use crate::data::copies;
+use crate::data::count::{CountTable, count, count_lines};
 use crate::data::folds::{Fold, Folds, Shares};
 use crate::data::index::Index;
 use crate::data::patient::PatientRule;
@@ -10,7 +11,6 @@ use crate::data::screening::confounders::{self, Confounder};
 use crate::data::screening::duplicates;
 use crate::data::screening::leakage::Leakage;
 use crate::data::screening::survey::{Survey, survey};
-use crate::data::screening::{CountTable, count, count_lines};
 use crate::files;
 use crate::progress::say;
 use crate::run::{RunDirectory, SPLIT};

@@ -45,7 +45,7 @@ pub(super) fn all(trained: &TrainedRun, calibrated: &Calibrated) -> Result<Found
 }
 
 fn counts(gates: &Gates, census: &Census, (checks, not_asked): &mut Found) {
-    let parts: [(&str, &str, Option<PerFold>, fn(&crate::data::screening::Count) -> usize); 2] = [
+    let parts: [(&str, &str, Option<PerFold>, fn(&crate::data::count::Count) -> usize); 2] = [
         ("images", "min_images", gates.min_images, |count| count.images),
         ("patients", "min_patients", gates.min_patients, |count| count.patients),
     ];

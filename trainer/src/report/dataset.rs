@@ -3,12 +3,12 @@
 use super::document::Document;
 use super::sources::Sources;
 use super::text::{counts, range};
+use crate::data::count::{Count, CountTable};
 use crate::data::eda::Eda;
 use crate::data::eda::examined::Examined;
 use crate::data::entry::OfficialSplit;
 use crate::data::folds::Fold;
 use crate::data::screening::confounders::{Confounder, OneClass};
-use crate::data::screening::{Count, CountTable};
 use crate::data::split::Split;
 use std::collections::BTreeMap;
 

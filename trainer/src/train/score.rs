@@ -34,14 +34,13 @@ pub fn score(network: &Network, pixels: &Pixels, device: Device, what: &str) -> 
 pub fn score_grey(
     network: &Network,
     images: &[&[u8]],
-    (width, height): (u32, u32),
+    size: (u32, u32),
     device: Device,
     what: &str,
 ) -> Result<Scores> {
     score_batches(network, images.len(), what, |positions| {
         let bytes: Vec<u8> = positions.iter().flat_map(|position| images[*position]).copied().collect();
-        let size = [positions.len() as i64, 1, i64::from(height), i64::from(width)];
-        Tensor::from_data_size(&bytes, &size, Kind::Uint8).to_device(device).to_kind(Kind::Float)
+        batch(&bytes, positions.len(), size, device)
     })
 }
 
@@ -65,31 +64,15 @@ fn score_batches(
     Ok(scores)
 }
 
-/// Logits of `n` images that `images` makes, batch by batch: float32 `[N, 1, H, W]` at these positions.
-///
-/// # Errors
-/// When an image cannot be made or a tensor cannot be read back.
-pub fn score_images(
-    network: &Network,
-    n: usize,
-    images: impl Fn(&[usize]) -> Result<Tensor>,
-) -> Result<Vec<f64>> {
-    let positions: Vec<usize> = (0..n).collect();
-    let mut logits = Vec::with_capacity(n);
-    for positions in positions.chunks(BATCH) {
-        let scored: Vec<f32> = Vec::try_from(network.outputs(&images(positions)?).logits.flatten(0, -1))?;
-        logits.extend(scored.into_iter().map(f64::from));
-    }
-    Ok(logits)
-}
-
 /// Images of a fold as the network takes them: float32 `[N, 1, H, W]`.
 pub fn grey_nchw(pixels: &Pixels, positions: &[usize], device: Device) -> Tensor {
-    let (width, height) = pixels.size;
-    let size = [positions.len() as i64, 1, i64::from(height), i64::from(width)];
-    Tensor::from_data_size(&pixels.gather(positions), &size, Kind::Uint8)
-        .to_device(device)
-        .to_kind(Kind::Float)
+    batch(&pixels.gather(positions), positions.len(), pixels.size, device)
+}
+
+/// `n` images, row-major one after the other, as the network takes them: float32 `[N, 1, H, W]`.
+pub fn batch(images: &[u8], n: usize, (width, height): (u32, u32), device: Device) -> Tensor {
+    let shape = [n as i64, 1, i64::from(height), i64::from(width)];
+    Tensor::from_data_size(images, &shape, Kind::Uint8).to_device(device).to_kind(Kind::Float)
 }
 
 /// Scores every image with a session of ONNX Runtime, one at a time.

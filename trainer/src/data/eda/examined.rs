@@ -2,10 +2,10 @@
 //! betrays the class.
 
 use crate::config::Config;
+use crate::data::count::{CountTable, count};
 use crate::data::entry::{Entry, OfficialSplit};
 use crate::data::index::Index;
 use crate::data::screening::survey::{Facts, Survey};
-use crate::data::screening::{CountTable, count};
 use crate::progress::say;
 use anyhow::{Context, Result};
 use cxr::bundle::Measured;

@@ -9,7 +9,7 @@ use crate::data::recipe::Recipe;
 use crate::measure::calibrate::{Scored, distribution, fit, policy, probabilities};
 use crate::measure::sample::{CALIBRATION_BINS, Sample, patients};
 use crate::measure::select::measure;
-pub use crate::onnx::quantise::batches::try_batches;
+use crate::onnx::quantise::batches::try_batches;
 use crate::onnx::quantise::quantise;
 use crate::progress::say;
 use crate::train::score::{Scores, score_graph};

@@ -12,6 +12,7 @@ use crate::measure::calibrate::Calibrated;
 use crate::measure::sample::patients;
 use crate::model::{Network, Outputs};
 use crate::progress::Meter;
+use crate::train::score;
 use crate::train::trained::TrainedRun;
 use anyhow::Result;
 use cxr::AffineCalibration;
@@ -21,7 +22,7 @@ use cxr::preprocess::{PreprocessSpec, finish};
 use runtime::Session;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 
 /// Images a batch.
 const BATCH: usize = 32;
@@ -270,9 +271,8 @@ impl ModelUnderTest {
 }
 
 /// Images as the network takes them: float32 `[N, 1, H, W]`.
-pub fn batch(images: &[Vec<u8>], (width, height): (u32, u32), device: Device) -> Tensor {
-    let shape = [images.len() as i64, 1, i64::from(height), i64::from(width)];
-    Tensor::from_data_size(&images.concat(), &shape, Kind::Uint8).to_device(device).to_kind(Kind::Float)
+pub fn batch(images: &[Vec<u8>], size: (u32, u32), device: Device) -> Tensor {
+    score::batch(&images.concat(), images.len(), size, device)
 }
 
 fn unfinished(recipe: Recipe) -> Recipe {

@@ -3,11 +3,11 @@
 
 pub(crate) mod card;
 mod contents;
+mod delivery;
 mod further;
 pub(crate) mod golden;
 pub mod int8;
 pub mod parity;
-mod place;
 pub(crate) mod section;
 
 use crate::bundle::version::{Bump, InPlace, next};
@@ -29,11 +29,11 @@ use contents::digest;
 pub(crate) use contents::{BundleFiles, GRAPH, VARIANT, json, seal};
 use cxr::bundle::{Evaluation, Golden, Manifest, Provenance, SCHEMA_VERSION, Variant, key_id};
 use cxr::heatmap::HeatmapScale;
+pub use delivery::Delivered;
+pub(crate) use delivery::deliver;
 use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::DecodePrivateKey;
 use parity::Parity;
-pub use place::Delivered;
-pub(crate) use place::deliver;
 use runtime::{Runtime, Session, SessionOptions};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 const FILE: &str = "test-split-ledger.jsonl";
 
 /// Where looks are entered: in the configured file, else in one in this folder.
-pub fn place(config: &Evaluation, folder: &Path) -> PathBuf {
+pub fn path(config: &Evaluation, folder: &Path) -> PathBuf {
     config.ledger.clone().unwrap_or_else(|| folder.join(FILE))
 }
 
@@ -31,7 +31,7 @@ pub fn beside(run: &Path) -> PathBuf {
 /// # Errors
 /// Names the file and the line that cannot be read.
 pub fn looks(config: &Evaluation, run: &Path, images_sha256: &str) -> Result<Vec<Look>> {
-    let mut looks = read(&place(config, &beside(run)))?;
+    let mut looks = read(&path(config, &beside(run)))?;
     if config.ledger.is_none() {
         looks.extend(read(&run.join(FILE))?);
     }
@@ -140,7 +140,7 @@ mod tests {
             images_sha256: images.map(str::to_owned),
             gates_sha256: Some("gates".to_owned()),
         };
-        let ledger = place(&config, &beside(&first));
+        let ledger = path(&config, &beside(&first));
         assert_eq!(ledger, folder.path().join("runs").join(FILE));
         append(&ledger, &look("first", "2031-01-02T00:00:00Z", Some("same"))).unwrap();
         append(&ledger, &look("first", "2031-01-03T00:00:00Z", Some("other"))).unwrap();

@@ -60,7 +60,7 @@ impl<'a> TrainedRun<'a> {
 
     /// The ledger of looks at the test fold.
     pub fn ledger(&self) -> PathBuf {
-        ledger::place(&self.config.evaluation, &ledger::beside(&self.run.file("")))
+        ledger::path(&self.config.evaluation, &ledger::beside(&self.run.file("")))
     }
 
     /// The looks at this test fold on record, whichever run took them.

@@ -30,7 +30,7 @@ pub fn evaluate_bundle(
     let released = Released::open(config, folder)?;
     let (bundle, manifest) = (&released.bundle, released.bundle.manifest());
     let (_, variant) = bundle.variant(None)?;
-    let ledger = ledger::place(&config.evaluation, output.unwrap_or(Path::new("runs")));
+    let ledger = ledger::path(&config.evaluation, output.unwrap_or(Path::new("runs")));
     let output = output.map_or_else(
         || Path::new("runs").join(format!("evaluate-{}-{}", manifest.name, &bundle.digest()[..12])),
         Path::to_owned,

@@ -16,17 +16,11 @@ use std::path::Path;
 
 /// Opens the bundle in a folder. With a key, the bundle must be signed by it. Without one only the digests are checked: a hospital that
 /// measures a bundle on its own machine need not trust the key of its maker.
-///
-/// # Errors
-/// Names the file that does not match.
 pub fn open(folder: &Path, key: Option<&VerifyingKey>) -> Result<Bundle> {
     read(folder, key).with_context(|| format!("{}: is no usable bundle", folder.display()))
 }
 
 /// As [`open`], with the error that says which part of the bundle does not match.
-///
-/// # Errors
-/// The first mismatch.
 pub fn read(folder: &Path, key: Option<&VerifyingKey>) -> Result<Bundle, BundleError> {
     let trust = key.map_or(Trust::Unsigned, |key| Trust::SignedBy(vec![*key]));
     Bundle::open(|name| std::fs::read(folder.join(name)), &trust)
@@ -67,9 +61,6 @@ pub struct Released<'a> {
 
 impl<'a> Released<'a> {
     /// Opens a bundle and the configured data.
-    ///
-    /// # Errors
-    /// As [`open`](fn@open) and [`with_data`](Self::with_data).
     pub fn open(config: &'a Config, folder: &Path) -> Result<Self> {
         Self::with_data(open(folder, None)?, config)
     }

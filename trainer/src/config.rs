@@ -185,9 +185,6 @@ impl Config {
     }
 
     /// SHA-256 of everything that the verdict compares figures with.
-    ///
-    /// # Errors
-    /// Never: these values can always be written.
     pub fn gates_digest(&self) -> Result<String> {
         let fixed = (&self.gates, self.calibration.target_sensitivity);
         Ok(cxr::bundle::sha256_hex(&serde_json::to_vec(&fixed)?))

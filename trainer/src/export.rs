@@ -124,9 +124,6 @@ pub fn export(trained: &TrainedRun, calibrated: &Calibrated, paths: &ExportPaths
 }
 
 /// An Ed25519 private key, PKCS#8 PEM.
-///
-/// # Errors
-/// Names the file.
 pub fn signing_key(file: &Path) -> Result<SigningKey> {
     let pem = std::fs::read_to_string(file).with_context(|| {
         format!(
@@ -139,9 +136,6 @@ pub fn signing_key(file: &Path) -> Result<SigningKey> {
 }
 
 /// Compares untouched originals with their copies through ONNX Runtime, as `export` does, and writes `consistency.json`.
-///
-/// # Errors
-/// When the graph cannot be loaded or an image cannot be scored.
 pub fn compare_originals(
     trained: &TrainedRun,
     calibrated: &Calibrated,

@@ -48,9 +48,6 @@ pub struct Fitness {
 }
 
 /// Judges a run by everything that it has on file. A reason that was given for the release of the same result stays.
-///
-/// # Errors
-/// Names a file that cannot be read.
 pub fn judge(trained: &TrainedRun, calibrated: &Calibrated) -> Result<Fitness> {
     let config = trained.config;
     let (checks, not_asked) = checks::all(trained, calibrated)?;
@@ -90,17 +87,11 @@ fn verdict(checks: &[Check], gates: &Gates) -> Verdict {
 
 impl Fitness {
     /// What is on file for a run, whatever it belongs to.
-    ///
-    /// # Errors
-    /// When the file is of another kind.
     pub fn load(run: &RunDirectory) -> Result<Option<Self>> {
         files::read_json(&run.file(FILE))
     }
 
     /// Puts it on file.
-    ///
-    /// # Errors
-    /// Names the file.
     pub fn write(&self, run: &RunDirectory) -> Result<()> {
         files::write_json(&run.file(FILE), self)
     }

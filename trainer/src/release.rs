@@ -53,9 +53,6 @@ pub struct Release {
 
 impl Release {
     /// What a run released, if it did; the weights' digest says whether it still is about the run's network.
-    ///
-    /// # Errors
-    /// When the file is no release.
     pub fn load(run: &RunDirectory) -> Result<Option<Self>> {
         files::read_json(&run.file(FILE))
     }

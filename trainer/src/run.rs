@@ -107,9 +107,6 @@ impl RunDirectory {
 
     /// Marks the run as being trained until the file is closed: its configuration must not change in the first epoch, before
     /// there is a checkpoint. None where the file system has no locks.
-    ///
-    /// # Errors
-    /// Names the file.
     pub fn training(&self) -> Result<Option<File>> {
         let path = self.file(LOCK);
         let file = File::create(&path).with_context(|| format!("{}: cannot be created", path.display()))?;
@@ -166,9 +163,6 @@ impl RunDirectory {
     }
 
     /// Writes a figure into the folder `figures`.
-    ///
-    /// # Errors
-    /// Names the file.
     pub fn write_figure(&self, name: &str, content: impl AsRef<[u8]>) -> Result<()> {
         let folder = self.file("figures");
         files::create_folder(&folder)?;

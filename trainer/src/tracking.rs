@@ -205,9 +205,6 @@ impl Tracker {
     }
 
     /// Results that stay in the run directory, by name.
-    ///
-    /// # Errors
-    /// Names what cannot be read.
     pub fn withheld(&self) -> Result<Vec<String>> {
         let files = results::scan(&self.folder)?;
         Ok(files.into_iter().filter(|file| self.stays(file)).map(|file| file.name).collect())

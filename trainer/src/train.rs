@@ -44,9 +44,6 @@ pub fn train(config: &Config, run: &RunDirectory, device: Device) -> Result<()> 
 
 /// As [`train`], but stops after `last_epoch`. The schedule is that of the whole training: going on later gives what an
 /// uninterrupted training gives.
-///
-/// # Errors
-/// As [`train`].
 pub fn train_to(config: &Config, run: &RunDirectory, device: Device, last_epoch: usize) -> Result<Progress> {
     let index = Index::of(config)?;
     Folds::forget_stale(run, &index)?;

@@ -14,9 +14,6 @@ use ed25519_dalek::pkcs8::DecodePublicKey;
 use std::path::{Path, PathBuf};
 
 /// A public key in SPKI PEM.
-///
-/// # Errors
-/// Names the file.
 pub fn public_key(file: &Path) -> Result<VerifyingKey> {
     let pem = std::fs::read_to_string(file).with_context(|| format!("{}: cannot be read", file.display()))?;
     VerifyingKey::from_public_key_pem(&pem)

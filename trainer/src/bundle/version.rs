@@ -47,9 +47,6 @@ pub struct InPlace {
 impl InPlace {
     /// Reads as much of its manifest as versions need, so that a bundle of an older layout still counts. None where there is
     /// no bundle.
-    ///
-    /// # Errors
-    /// Names the file that is no manifest.
     pub fn read(folder: &Path) -> Result<Option<Self>> {
         let file = folder.join(MANIFEST);
         let bytes = match std::fs::read(&file) {
@@ -109,9 +106,6 @@ fn default_graph(manifest: &Value) -> Value {
 
 /// Digest of everything that decides what a bundle answers: of each variant the graph, calibration, policy, heatmap scale and batch;
 /// what images become on their way to the graph, which are accepted and which referred, and the names of the classes.
-///
-/// # Errors
-/// When the manifest cannot be written as JSON.
 pub fn answers(manifest: &Manifest) -> Result<String> {
     // As the manifest's file gives it: made from a 32-bit number directly, a `Value` has other digits.
     answers_of(&serde_json::from_slice(&serde_json::to_vec(manifest)?)?)

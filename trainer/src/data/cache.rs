@@ -75,9 +75,6 @@ impl Slot {
     }
 
     /// Waits until no other process decodes this fold; none can while the file is held.
-    ///
-    /// # Errors
-    /// When the folder cannot be written.
     pub fn lock(&self) -> Result<File> {
         let lock = || -> std::io::Result<File> {
             std::fs::create_dir_all(&self.folder)?;
@@ -103,9 +100,6 @@ impl Slot {
     }
 
     /// Makes the complete partial file the cached one.
-    ///
-    /// # Errors
-    /// Names the file.
     pub fn publish(&self, file: &File, statistics: Vec<ImageStatistics>) -> Result<(Mmap, Header)> {
         let publish = || -> std::io::Result<(Mmap, String)> {
             let written = (map(file)?, digest(file)?);

@@ -65,9 +65,6 @@ pub struct Eda {
 
 impl Eda {
     /// What is on file, whatever it belongs to; `dataset_sha256` says which data.
-    ///
-    /// # Errors
-    /// When the file is of another kind.
     pub fn load(run: &RunDirectory) -> Result<Option<Self>> {
         files::read_json(&run.file(FILE))
     }

@@ -188,9 +188,6 @@ impl Folds {
     }
 
     /// What is frozen in `file`; none where there is no file.
-    ///
-    /// # Errors
-    /// When it is no folds file.
     pub fn load(file: &Path) -> Result<Option<Self>> {
         if !file.exists() {
             return Ok(None);

@@ -27,9 +27,6 @@ pub fn beside(run: &Path) -> PathBuf {
 
 /// The looks at one set of images, the earliest first: those of the ledger and, where none is configured, those that earlier versions
 /// of this program entered in the run's own folder. Lines from before images had a digest count wherever they stand.
-///
-/// # Errors
-/// Names the file and the line that cannot be read.
 pub fn looks(config: &Evaluation, run: &Path, images_sha256: &str) -> Result<Vec<Look>> {
     let mut looks = read(&path(config, &beside(run)))?;
     if config.ledger.is_none() {
@@ -71,9 +68,6 @@ pub struct Look {
 }
 
 /// Appends a look, on disk before this returns.
-///
-/// # Errors
-/// Names the file.
 pub fn append(ledger: &Path, look: &Look) -> Result<()> {
     let mut line = serde_json::to_vec(look)?;
     line.push(b'\n');
@@ -103,9 +97,6 @@ fn keep_out_of_git(ledger: &Path) -> std::io::Result<()> {
 }
 
 /// Every look, the first first; none where there is no ledger.
-///
-/// # Errors
-/// Names the file and the line that cannot be read.
 pub fn read(ledger: &Path) -> Result<Vec<Look>> {
     if !ledger.exists() {
         return Ok(Vec::new());

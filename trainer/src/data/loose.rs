@@ -44,9 +44,6 @@ pub struct Refused {
 
 impl Loose {
     /// Reads files below a folder.
-    ///
-    /// # Errors
-    /// Names a file that cannot be read at all.
     pub fn read(root: &Path, paths: &[String], recipe: &Recipe) -> Result<Self> {
         let size = (recipe.preprocess.width, recipe.preprocess.height);
         let mut loose = Self { images: Vec::new(), refused: Vec::new(), size };
@@ -79,9 +76,6 @@ fn prepare(path: &str, bytes: &[u8], recipe: &Recipe) -> Result<LooseImage, Reje
 }
 
 /// Every file below a folder that is not hidden, as sorted paths relative to it with forward slashes.
-///
-/// # Errors
-/// Names a folder that cannot be listed.
 pub fn files_below(root: &Path) -> Result<Vec<String>> {
     let mut found = Vec::new();
     let mut folders = vec![String::new()];

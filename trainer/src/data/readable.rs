@@ -12,9 +12,6 @@ use std::collections::BTreeMap;
 
 /// Every image that cannot be used, with the reason. Where not one is allowed there is nothing to look for: decoding a fold
 /// names them.
-///
-/// # Errors
-/// As [`check_share`].
 pub fn unreadable(index: &Index, config: &Config) -> Result<BTreeMap<String, String>> {
     if config.data.max_unreadable_share == 0.0 {
         return Ok(BTreeMap::new());

@@ -56,9 +56,6 @@ impl Index {
 
     /// The same of a folder that holds some of the data set's files in the same layout, such as untouched originals: lines of the table
     /// whose file is not there are none of its concern.
-    ///
-    /// # Errors
-    /// As [`scan`](Self::scan).
     pub fn scan_part(root: &Path, data: &Data) -> Result<Self> {
         scan(root, data, Extent::Part)
     }

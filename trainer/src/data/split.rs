@@ -57,9 +57,6 @@ pub struct Split {
 
 impl Split {
     /// What is on file for these folds.
-    ///
-    /// # Errors
-    /// When the file is of another kind.
     pub fn load(run: &RunDirectory, folds_sha256: &str) -> Result<Option<Self>> {
         let found: Option<Self> = files::read_json(&run.file(SPLIT))?;
         Ok(found.filter(|found| found.folds_sha256 == folds_sha256))

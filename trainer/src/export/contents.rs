@@ -14,9 +14,6 @@ pub(crate) const VARIANT: &str = "fp32";
 pub(crate) type BundleFiles = BTreeMap<String, Vec<u8>>;
 
 /// Enters every file in the manifest and adds manifest and signature to the files.
-///
-/// # Errors
-/// When the manifest cannot be written as JSON.
 pub(crate) fn seal(manifest: &mut Manifest, files: &mut BundleFiles, key: &SigningKey) -> Result<()> {
     manifest.files = files.iter().map(|(name, bytes)| (name.clone(), digest(bytes))).collect();
     let bytes = json(manifest)?;

@@ -14,9 +14,6 @@ use cxr::scoring::proportion::Proportion;
 pub(super) type Line = (String, String);
 
 /// The lines of everything on file that belongs to these weights and this calibration.
-///
-/// # Errors
-/// Names a file that cannot be read.
 pub(super) fn measurements(trained: &TrainedRun, calibrated: &Calibrated) -> Result<Vec<Line>> {
     let mut lines = Vec::new();
     if let Some(foreign) = calibrated.analysis.as_ref().and_then(|analysis| analysis.ood.foreign.as_ref()) {

@@ -15,9 +15,6 @@ pub(crate) const TOLERANCE: f32 = 1e-3;
 pub(crate) const TOLERANCE_INT8: f32 = 5e-2;
 
 /// Runs the golden inputs and adds their files.
-///
-/// # Errors
-/// When the graph cannot be run.
 pub(crate) fn golden(
     session: &mut Session,
     (width, height): (u32, u32),

@@ -19,9 +19,6 @@ pub(crate) const HEADING: &str = "### int8 variant\n";
 
 /// Adds the variant to a run's bundle, if the configuration wants one and it is near enough to fp32; gives the card's section, which
 /// says so where it is not.
-///
-/// # Errors
-/// As [`Source::quantised`] does.
 pub(super) fn add(
     trained: &TrainedRun,
     calibrated: &Calibrated,

@@ -20,9 +20,6 @@ pub enum GatesStanding {
 
 impl GatesStanding {
     /// Of the gates with this digest.
-    ///
-    /// # Errors
-    /// When the ledger cannot be read.
     pub(super) fn of(trained: &TrainedRun, gates_sha256: &str) -> Result<Self> {
         // Only a line with the digest of its images is known to be about these.
         let mut known = trained.looks()?.into_iter().filter(|look| look.images_sha256.is_some());

@@ -56,9 +56,6 @@ impl EvaluationFile {
     }
 
     /// What is on file for a fold, if it was measured with these weights and this calibration.
-    ///
-    /// # Errors
-    /// When there is a file that is no evaluation.
     pub fn load(trained: &TrainedRun, calibrated: &Calibrated, fold: Fold) -> Result<Option<Self>> {
         let Some(found) = files::read_json::<Self>(&trained.run.file(&Self::name(fold)))? else {
             return Ok(None);

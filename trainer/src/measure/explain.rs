@@ -58,9 +58,6 @@ pub struct Explanation {
 
 impl Explanation {
     /// What is on file for a run, if it was made with these weights and this operating point.
-    ///
-    /// # Errors
-    /// When there is a file that is not of this form.
     pub fn load(run: &RunDirectory, weights_sha256: &str, threshold: f64) -> Result<Option<Self>> {
         let found: Option<Self> = files::read_json(&run.file(FILE))?;
         Ok(found.filter(|found| {

@@ -71,9 +71,6 @@ impl Part {
 
 impl Robustness {
     /// What is on file in a folder, if anything is.
-    ///
-    /// # Errors
-    /// When there is a file that is not of this form.
     pub fn load(folder: &Path) -> Result<Option<Self>> {
         files::read_json(&folder.join(FILE))
     }
@@ -81,9 +78,6 @@ impl Robustness {
 
 /// Measures the parts asked for and writes them down; parts on file that belong to the same weights and operating point
 /// stay.
-///
-/// # Errors
-/// When scoring fails or a file cannot be written.
 pub fn robustness(model: &mut ModelUnderTest, severities: &[u8], parts: &[Part]) -> Result<Robustness> {
     let clean_logits = model.clean()?;
     let clean = model.figures(&clean_logits)?;

@@ -47,9 +47,6 @@ pub fn fit(features: &Tensor, positive: &[bool], ridge: f64) -> Result<Logistic>
 
 impl Logistic {
     /// Logits of float64 `[n, d]` features.
-    ///
-    /// # Errors
-    /// When the tensor cannot be read back.
     pub fn logits(&self, features: &Tensor) -> Result<Vec<f64>> {
         let x = with_intercept(&((features - &self.mean) / &self.deviation));
         Ok(Vec::try_from(x.matmul(&self.weights).flatten(0, -1))?)

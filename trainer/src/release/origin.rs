@@ -28,17 +28,11 @@ pub struct Origin {
 
 impl Origin {
     /// Of a run on this data.
-    ///
-    /// # Errors
-    /// When the configuration cannot be digested.
     pub fn of(config: &Config, run: &RunDirectory, index: &Index) -> Result<Self> {
         Ok(Self { run: run.name(), config_sha256: config.digest()?, dataset_sha256: index.digest() })
     }
 
     /// The comment that a report ends with.
-    ///
-    /// # Errors
-    /// Never: these are texts.
     pub fn mark(&self) -> Result<String> {
         Ok(format!("\n{MARK}{} -->\n", serde_json::to_string(self)?))
     }
@@ -63,9 +57,6 @@ impl Origin {
     }
 
     /// Whether the report in a folder came from this run; none where there is no report.
-    ///
-    /// # Errors
-    /// When the file cannot be read.
     pub fn owns_report(&self, folder: &Path) -> Result<Option<bool>> {
         let file = folder.join(REPORT);
         let text = match std::fs::read_to_string(&file) {
@@ -109,9 +100,6 @@ impl Origin {
 }
 
 /// Refuses a folder that holds files but no bundle: all of them would be lost.
-///
-/// # Errors
-/// Names the folder.
 pub fn ensure_no_files(folder: &Path) -> Result<()> {
     let holds_files = std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
     ensure!(

@@ -44,9 +44,6 @@ impl fmt::Display for Registered {
 }
 
 /// Every version of the registered model.
-///
-/// # Errors
-/// When the store does not answer.
 pub fn registered(config: &Tracking) -> Result<Vec<Registered>, Failure> {
     let mut store = delivery::open(config).map_err(|error| Failure::Later(format!("{error:#}")))?;
     let target = store.target().to_owned();

@@ -34,9 +34,6 @@ pub struct Request<'a> {
 impl Request<'_> {
     /// Opens the bundle with the data that it was made with. A request that would be refused at the end is refused before the data is
     /// read.
-    ///
-    /// # Errors
-    /// As [`Revision::of`] and [`Released::with_data`].
     pub(crate) fn open<'a>(&self, config: &'a Config) -> Result<Released<'a>> {
         let bundle = bundle::open(self.bundle, None)?;
         Revision::of(&bundle, self)?;

@@ -36,17 +36,11 @@ pub struct Environment {
 
 impl Environment {
     /// The environment of the run in a folder; none before the run was opened.
-    ///
-    /// # Errors
-    /// Names the file.
     pub fn load(folder: &Path) -> Result<Option<Self>> {
         files::read_json(&folder.join(FILE))
     }
 
     /// What this process runs on and with.
-    ///
-    /// # Errors
-    /// When the clock cannot be written down.
     pub fn current() -> Result<Self> {
         let libraries = [
             ("libtorch", env!("LIBTORCH_VERSION")),

@@ -24,9 +24,6 @@ impl Change {
 }
 
 /// What differs between the file and a configuration as YAML; none where there is no file.
-///
-/// # Errors
-/// Names a file that cannot be read.
 pub(crate) fn changes(file: &Path, text: &str) -> Result<Option<Vec<Change>>> {
     if !file.exists() {
         return Ok(None);

@@ -34,9 +34,6 @@ impl Verdict {
     }
 
     /// The verdict of a run; none before its gates were checked.
-    ///
-    /// # Errors
-    /// Names the file.
     pub fn load(run: &RunDirectory) -> Result<Option<Self>> {
         #[derive(Deserialize)]
         struct Fitness {

@@ -29,9 +29,6 @@ pub fn open(config: &Tracking) -> anyhow::Result<Box<dyn Store>> {
 }
 
 /// Delivers one event of the run in `run_folder`; results with lines of patients only where `patient_level` says so.
-///
-/// # Errors
-/// See [`Failure`].
 pub fn deliver(
     store: &mut dyn Store,
     delivered: &mut Delivered,

@@ -80,9 +80,6 @@ fn metric_name(path: &str) -> String {
 }
 
 /// The results in a run directory and its folder `figures`, in order.
-///
-/// # Errors
-/// Names what cannot be read.
 pub(super) fn scan(run_folder: &Path) -> Result<Vec<ResultFile>> {
     let mut found = Vec::new();
     for folder in ["", "figures"] {

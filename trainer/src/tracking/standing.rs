@@ -22,9 +22,6 @@ pub struct Standing {
 
 impl Standing {
     /// Reads it from the spool of a run's folder.
-    ///
-    /// # Errors
-    /// Names the file that cannot be read.
     pub fn read(config: &Tracking, folder: &Path) -> Result<Self> {
         let spool = Spool::open(folder.join(&config.spool))?;
         let target = delivery::open(config)?.target().to_owned();

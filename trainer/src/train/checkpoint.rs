@@ -79,9 +79,6 @@ pub struct State {
 
 impl State {
     /// Writes everything to `file`.
-    ///
-    /// # Errors
-    /// Names the file.
     pub fn save(&self, file: &Path) -> Result<()> {
         files::write_atomically(
             file,

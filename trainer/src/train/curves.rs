@@ -21,9 +21,6 @@ pub fn csv(history: &[EpochMetrics]) -> String {
 }
 
 /// Losses on the left, area under the curve on the right, each with the epoch whose weights are kept.
-///
-/// # Errors
-/// When drawing fails.
 pub fn svg(history: &[EpochMetrics], kept: Option<usize>) -> Result<String> {
     let curve = |name: &str, value: fn(&EpochMetrics) -> f64| {
         Series::new(name, history.iter().map(|e| (e.epoch as f64, value(e))).collect(), Form::Marks)

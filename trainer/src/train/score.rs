@@ -20,17 +20,11 @@ pub struct Scores {
 }
 
 /// Scores every image.
-///
-/// # Errors
-/// When a tensor cannot be read back.
 pub fn score(network: &Network, pixels: &Pixels, device: Device, what: &str) -> Result<Scores> {
     score_batches(network, pixels.len(), what, |positions| grey_nchw(pixels, positions, device))
 }
 
 /// Scores images of any origin that have the model's size (columns, rows).
-///
-/// # Errors
-/// When a tensor cannot be read back.
 pub fn score_grey(
     network: &Network,
     images: &[&[u8]],
@@ -76,9 +70,6 @@ pub fn batch(images: &[u8], n: usize, (width, height): (u32, u32), device: Devic
 }
 
 /// Scores every image with a session of ONNX Runtime, one at a time.
-///
-/// # Errors
-/// When ONNX Runtime fails.
 pub(crate) fn score_graph(session: &mut Session, pixels: &Pixels, what: &str) -> Result<Scores> {
     let meter = Meter::new(what, pixels.len());
     let mut scores = Scores::default();

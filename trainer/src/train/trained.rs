@@ -64,9 +64,6 @@ impl<'a> TrainedRun<'a> {
     }
 
     /// The looks at this test fold on record, whichever run took them.
-    ///
-    /// # Errors
-    /// When a ledger cannot be read.
     pub fn looks(&self) -> Result<Vec<Look>> {
         let of_test: BTreeSet<&str> =
             self.folds.folds.get(&Fold::Test).into_iter().flatten().map(String::as_str).collect();
@@ -81,9 +78,6 @@ impl<'a> TrainedRun<'a> {
     }
 
     /// How many images of how many patients the folds hold.
-    ///
-    /// # Errors
-    /// As [`Census::new`].
     pub fn census(&self) -> Result<Census> {
         Census::new(&self.index, &self.folds, &self.config.data)
     }

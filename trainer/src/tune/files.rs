@@ -34,9 +34,6 @@ pub struct FileStore {
 
 impl FileStore {
     /// Opens or creates it.
-    ///
-    /// # Errors
-    /// When the folder cannot be created.
     pub fn open(folder: &Path) -> Result<Self> {
         let workers = folder.join("workers");
         files::create_folder(&workers)?;

@@ -38,9 +38,6 @@ impl Place {
     }
 
     /// Opens it.
-    ///
-    /// # Errors
-    /// When it cannot be reached.
     pub fn open(&self) -> Result<Box<dyn Store>> {
         Ok(match self {
             Self::Folder(folder) => Box::new(FileStore::open(folder)?),

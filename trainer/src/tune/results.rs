@@ -78,9 +78,6 @@ pub struct BestTrial {
 
 impl TuneFile {
     /// Reads the results of a study; none where there are none.
-    ///
-    /// # Errors
-    /// When the file is damaged.
     pub fn load(study: &Path) -> Result<Option<Self>> {
         let file = study.join(FILE);
         if !file.exists() {
@@ -122,9 +119,6 @@ impl TuneFile {
 }
 
 /// Writes everything, under the store's lock: two workers at once would take each other's half-written file.
-///
-/// # Errors
-/// When the folder cannot be written.
 pub(super) fn write(
     config: &Config,
     study: &StudyDirectory,

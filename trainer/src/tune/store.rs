@@ -23,15 +23,9 @@ pub trait Store: Send {
     fn edit(&mut self, edit: &mut Edit) -> Result<()>;
 
     /// The study as it is; none when it was never begun.
-    ///
-    /// # Errors
-    /// When the store cannot be reached.
     fn load(&mut self) -> Result<Option<Study>>;
 
     /// Shows others that a worker's process lives, as long as this store is open or another that attends for the worker;
     /// it ends with the process, however that ends.
-    ///
-    /// # Errors
-    /// When the store cannot be reached.
     fn attend(&mut self, worker: &str) -> Result<()>;
 }

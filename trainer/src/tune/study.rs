@@ -53,9 +53,6 @@ pub struct Definition {
 
 impl Definition {
     /// The definition that a configuration gives on this data.
-    ///
-    /// # Errors
-    /// When the configuration cannot be digested.
     pub fn of(config: &Config, index: &Index) -> Result<Self> {
         let tune = &config.tune;
         Ok(Self {

@@ -16,9 +16,6 @@ const FEW_BINS: usize = 12;
 type Of = fn(&Facts) -> f64;
 
 /// All figures of the images, by file name.
-///
-/// # Errors
-/// When drawing fails.
 pub fn images(index: &Index, survey: &Survey, examined: &Examined) -> Result<Vec<(String, String)>> {
     let intensity: [(&str, Of); 3] = [
         ("mean level", |f| f.statistics.mean),
@@ -39,9 +36,6 @@ pub fn images(index: &Index, survey: &Survey, examined: &Examined) -> Result<Vec
 }
 
 /// Aspect ratio and shorter side by class, every split.
-///
-/// # Errors
-/// When drawing fails.
 pub fn sizes(index: &Index, survey: &Survey) -> Result<String> {
     let sizes: [(&str, Of); 2] = [
         ("aspect ratio (width / height)", |f| f.statistics.aspect_ratio),
@@ -132,9 +126,6 @@ fn counts(examined: &Examined) -> Result<String> {
 }
 
 /// Cross-validated probability of the positive class by label.
-///
-/// # Errors
-/// When drawing fails.
 pub fn label_noise(noise: &LabelNoise, scored: &Scored) -> Result<String> {
     let of_label = |label: bool| {
         let pairs = scored.probabilities.iter().zip(&scored.positive);

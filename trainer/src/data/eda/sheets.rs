@@ -17,9 +17,6 @@ const TILES: usize = 36;
 
 /// The worst label suspects, row by row in the order of `eda.json`, with the label and its
 /// cross-validated probability below each; none where there is no suspect.
-///
-/// # Errors
-/// When an image cannot be read.
 pub fn suspects(index: &Index, config: &Config, noise: &LabelNoise) -> Result<Option<Vec<u8>>> {
     sheet(
         index,
@@ -33,9 +30,6 @@ pub fn suspects(index: &Index, config: &Config, noise: &LabelNoise) -> Result<Op
 
 /// Near duplicates in pairs, and images with letter-like marks, borders or extreme exposure from every part of the
 /// dataset but the published test split; by file name.
-///
-/// # Errors
-/// When an image cannot be read.
 pub fn findings(
     index: &Index,
     survey: &Survey,

@@ -33,9 +33,6 @@ pub(in crate::export) struct Facts<'a> {
 
 impl<'a> Facts<'a> {
     /// Of a run.
-    ///
-    /// # Errors
-    /// Names a file that cannot be read.
     pub(in crate::export) fn of(trained: &TrainedRun<'a>, calibrated: &Calibrated) -> Result<Self> {
         let config = trained.config;
         let select = EvaluationFile::load(trained, calibrated, Fold::Select)?;

@@ -40,9 +40,6 @@ pub struct DepthConsistency {
 
 impl DepthConsistency {
     /// Scores every original below `originals` as 8-bit PNG and as deep files.
-    ///
-    /// # Errors
-    /// When an image cannot be read, written or scored.
     pub fn measure(scorer: &mut Scorer, data: &Data, originals: &Path) -> Result<Self> {
         let entries = Index::scan_part(originals, data)?.entries;
         ensure!(!entries.is_empty(), "{}: holds no original", originals.display());

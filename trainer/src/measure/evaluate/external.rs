@@ -64,9 +64,6 @@ pub struct Other {
 
 impl ExternalEvaluation {
     /// What is on file, if it was measured with these weights and this calibration.
-    ///
-    /// # Errors
-    /// When there is a file of another kind.
     pub fn load(trained: &TrainedRun, calibrated: &Calibrated) -> Result<Option<Self>> {
         let found: Option<Self> = files::read_json(&trained.run.file(FILE))?;
         let calibration = digest(calibrated)?;

@@ -13,9 +13,6 @@ use cxr::scoring::roc::RocCurve;
 const BARS: usize = 40;
 
 /// Writes `roc-pr-NAME.svg`, `reliability-NAME.svg` and `probabilities-NAME.svg` into the run's figures.
-///
-/// # Errors
-/// When drawing or writing fails.
 pub fn write(
     run: &RunDirectory,
     name: &str,
@@ -30,9 +27,6 @@ pub fn write(
 }
 
 /// ROC and precision-recall side by side, with the operating point on both.
-///
-/// # Errors
-/// When drawing fails.
 pub fn curves(name: &str, probabilities: &[f64], positive: &[bool], threshold: f64) -> Result<String> {
     let roc = RocCurve::new(probabilities, positive);
     let area = stated("AUC", roc.as_ref().map(RocCurve::auc));
@@ -75,9 +69,6 @@ fn stated(name: &str, value: Option<f64>) -> String {
 }
 
 /// The reliability diagram before and after calibration, with the images of every bin.
-///
-/// # Errors
-/// When drawing fails.
 pub fn reliability(name: &str, before: &[CalibrationBin], after: &[CalibrationBin]) -> Result<String> {
     let of = |label: &str, bins: &[CalibrationBin]| {
         let filled = || bins.iter().filter(|bin| bin.n > 0);
@@ -97,9 +88,6 @@ pub fn reliability(name: &str, before: &[CalibrationBin], after: &[CalibrationBi
 }
 
 /// Probabilities by class with the operating point.
-///
-/// # Errors
-/// When drawing fails.
 pub fn histogram(name: &str, probabilities: &[f64], positive: &[bool], threshold: f64) -> Result<String> {
     let of = |class: bool, label: &str| {
         let pairs = probabilities.iter().zip(positive).filter(|(_, y)| **y == class);

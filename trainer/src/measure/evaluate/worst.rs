@@ -50,9 +50,6 @@ pub fn worst<'a>(cases: &[Case<'a>], n: usize) -> Vec<Case<'a>> {
 }
 
 /// The table.
-///
-/// # Errors
-/// Never: writing to a text cannot fail.
 pub fn csv(worst: &[Case], threshold: f64) -> Result<String> {
     let mut text = String::from("rank,class,error,probability,ood_score,patient,path\n");
     for (rank, case) in ranked(worst) {

@@ -42,9 +42,6 @@ pub struct CorruptionSuite {
 }
 
 /// Scores every corruption and measures it.
-///
-/// # Errors
-/// When scoring fails.
 pub fn measure_corruptions(model: &mut ModelUnderTest, severities: &[u8]) -> Result<CorruptionSuite> {
     let (mut results, mut probabilities) = (Vec::new(), Vec::new());
     for corruption in Corruption::ALL {
@@ -81,9 +78,6 @@ pub fn measure_corruptions(model: &mut ModelUnderTest, severities: &[u8]) -> Res
 }
 
 /// Logits of the fold under one corruption.
-///
-/// # Errors
-/// When scoring fails.
 pub fn corrupted(model: &mut ModelUnderTest, corruption: Corruption, severity: u8) -> Result<Vec<f64>> {
     let name = condition_name(corruption, severity);
     model.scores_under(&name, |model, image| corrupted_image(model, corruption, severity, image))

@@ -85,9 +85,6 @@ pub struct Mitigation {
 }
 
 /// Runs every mitigation.
-///
-/// # Errors
-/// When scoring fails.
 pub fn measure_mitigations(model: &mut ModelUnderTest) -> Result<Vec<Mitigation>> {
     Method::ALL.into_iter().map(|method| mitigation(model, method)).collect()
 }

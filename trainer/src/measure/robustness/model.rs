@@ -179,9 +179,6 @@ impl ModelUnderTest {
     }
 
     /// A file among the figures of the output.
-    ///
-    /// # Errors
-    /// When their folder cannot be made.
     pub fn figure(&self, name: &str) -> Result<PathBuf> {
         let folder = self.output.join("figures");
         files::create_folder(&folder)?;
@@ -189,26 +186,17 @@ impl ModelUnderTest {
     }
 
     /// Logits of the fold as it is.
-    ///
-    /// # Errors
-    /// As [`scores_under`](Self::scores_under).
     pub fn clean(&mut self) -> Result<Vec<f64>> {
         self.scores_under("clean", |model, image| model.resized.image(image).to_vec())
     }
 
     /// Logits of the images that `change` makes of the resized ones, by number; from file when the condition, named uniquely,
     /// was finished before.
-    ///
-    /// # Errors
-    /// When scoring fails or the scores cannot be recorded.
     pub fn scores_under(&mut self, name: &str, change: impl Fn(&Self, usize) -> Vec<u8>) -> Result<Vec<f64>> {
         self.recorded(name, |model| Ok(model.answer(name, change)?.logits))
     }
 
     /// Logits that `compute` gives, or those on file for the condition.
-    ///
-    /// # Errors
-    /// As `compute`, and when the scores cannot be recorded.
     pub fn recorded(
         &mut self,
         name: &str,
@@ -230,9 +218,6 @@ impl ModelUnderTest {
     }
 
     /// What the model says of changed images.
-    ///
-    /// # Errors
-    /// When scoring fails.
     pub fn answer(&mut self, what: &str, change: impl Fn(&Self, usize) -> Vec<u8>) -> Result<Answers> {
         let meter = Meter::new(what, self.n());
         let mut answers = Answers::default();

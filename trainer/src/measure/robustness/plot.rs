@@ -16,9 +16,6 @@ const PANEL: (u32, u32) = (250, 210);
 const HEAD: u32 = 34;
 
 /// Every corruption's AUC with its interval; severity 0 is the fold as it is, dashed across.
-///
-/// # Errors
-/// When drawing fails.
 pub fn auc_by_severity(clean: &Figures, suite: &CorruptionSuite) -> Result<String> {
     let n_rows = Corruption::ALL.len().div_ceil(COLUMNS);
     let lowest = suite.results.iter().map(|r| r.figures.auc.ci95[0]).fold(clean.auc.ci95[0], f64::min);

@@ -55,9 +55,6 @@ pub struct ChangeProbe {
 }
 
 /// Runs every probe.
-///
-/// # Errors
-/// When scoring fails.
 pub fn measure_probes(model: &mut ModelUnderTest) -> Result<Probes> {
     let mut classifiers = headers::probes(model)?;
     for (name, region) in

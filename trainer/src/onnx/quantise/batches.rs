@@ -11,9 +11,6 @@ const BATCHES: (usize, usize) = (16, 8);
 
 /// Runs images alone and in random batches beside random neighbours. None where each has the same bits everywhere; else the
 /// batch that the variant must run in, which is 1.
-///
-/// # Errors
-/// When the graph cannot be run.
 pub fn try_batches(session: &mut Session, images: &[&[u8]], seed: u64) -> Result<Option<u32>> {
     let (n_batches, largest) = BATCHES;
     let images = &images[..images.len().min(2 * largest)];

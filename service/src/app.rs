@@ -10,9 +10,9 @@ use crate::config::http::HttpConfig;
 use crate::config::model::{ModelConfig, ShadowConfig};
 use crate::crew::Crew;
 use crate::hangup::Hangup;
-use crate::http::server::Entrance;
-use crate::http::{self, Api, Deadlines, Exposition, Lateness, Lines, REFUSAL_CAUSES, server};
+use crate::http::{self, Api, Deadlines, Exposition, Lateness, Lines, REFUSAL_CAUSES};
 use crate::memory::ImageMemory;
+use crate::net::{self, Entrance};
 use crate::pipeline::{Gate, Pipeline};
 use crate::quota::Quotas;
 use crate::readiness::Readiness;
@@ -22,7 +22,6 @@ use crate::store::Store;
 use crate::telemetry::metrics::Metrics;
 use crate::threads;
 use anyhow::Context;
-use axum::Router;
 use cxr::Workspace;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -38,7 +37,7 @@ pub struct Listeners {
 
 /// The service, built and not yet serving.
 pub struct App {
-    router: Router,
+    service: net::Service,
     http: HttpConfig,
     gate: Arc<Gate>,
     readiness: Arc<Readiness>,
@@ -139,7 +138,14 @@ impl App {
             exposition: Exposition::default(),
             body_timeout: config.http.body_timeout_ms.duration(),
         };
-        Ok(Self { router: http::router(Arc::new(api))?, http: config.http, gate, readiness, store, metrics })
+        Ok(Self {
+            service: http::service(Arc::new(api))?,
+            http: config.http,
+            gate,
+            readiness,
+            store,
+            metrics,
+        })
     }
 
     /// Serves until `shutdown` completes, then lets what is in flight end. Whether all of it ended in time.
@@ -155,12 +161,12 @@ impl App {
             over.cancel();
         };
         let entrance = if listeners.operators.is_some() { Entrance::Clients } else { Entrance::Only };
-        let (router, metrics) = (self.router.clone(), Arc::clone(&self.metrics));
-        let clients = server::serve(listeners.clients, router, &self.http, entrance, metrics, turn_unready);
+        let (service, metrics) = (self.service.clone(), Arc::clone(&self.metrics));
+        let clients = net::serve(listeners.clients, service, &self.http, entrance, metrics, turn_unready);
         let operators = async {
             let Some(listener) = listeners.operators else { return Ok(None) };
             let (entrance, shutdown) = (Entrance::Operators, over.cancelled());
-            let served = server::serve(listener, self.router, &self.http, entrance, self.metrics, shutdown);
+            let served = net::serve(listener, self.service, &self.http, entrance, self.metrics, shutdown);
             served.await.map(Some)
         };
         let (connections, of_operators) = tokio::try_join!(clients, operators)?;

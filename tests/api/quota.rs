@@ -167,7 +167,7 @@ async fn whatever_is_refused_at_the_door_is_counted_and_leaves_a_bounded_log() {
     }
     let log = server.log();
     let (security, requests) =
-        (lines(&log, "cxr_service::security"), lines(&log, "cxr_service::http::observe"));
+        (lines(&log, "cxr_service::security"), lines(&log, "cxr_service::http::middleware::observe"));
     println!("{} and {} lines in {seconds} s of 3000 requests", security.len(), requests.len());
     // Those of strangers, and those of clients with a token; and what is answered to strangers.
     assert!((20..=2 * 20 * seconds).contains(&security.len()), "{} lines in {seconds} s", security.len());

@@ -2,10 +2,11 @@
 //!
 //! What is said to a client never holds a file name, a body, an identifier or a secret; the log has the cause.
 
-use super::receipt::{Receipt, Recorded};
-use super::{access, retry};
+use super::extract::idempotency;
+use super::middleware::access;
 use crate::audit::RecordError;
 use crate::auth::{Scope, TokenError};
+use crate::http::receipt::{Receipt, Recorded};
 use crate::pipeline::{PredictionError, Stop};
 use crate::quota::Standing;
 use crate::readiness::FailedCheck;
@@ -21,7 +22,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// Codes of the refusals that come before admission: counted, and in no audit row.
-pub(super) const REFUSAL_CODES: &[&str] = &[
+pub(crate) const REFUSAL_CODES: &[&str] = &[
     "malformed_request",
     "unauthenticated",
     "forbidden",
@@ -40,7 +41,7 @@ pub(super) const REFUSAL_CODES: &[&str] = &[
 
 /// An answer other than the one asked for.
 #[derive(Debug)]
-pub(super) enum ApiError {
+pub(crate) enum ApiError {
     MissingToken,
     InvalidToken(TokenError),
     KeysUnavailable,
@@ -76,7 +77,7 @@ pub(super) enum ApiError {
 
 /// A problem document (RFC 9457).
 #[derive(Debug, Clone, Serialize, ToSchema)]
-pub(super) struct Problem {
+pub(crate) struct Problem {
     /// `urn:cxr:problem:` followed by a stable code.
     #[serde(rename = "type")]
     #[schema(example = "urn:cxr:problem:rejected")]
@@ -86,9 +87,9 @@ pub(super) struct Problem {
     /// HTTP status code.
     status: u16,
     /// What is wrong and how to fix it.
-    pub(super) detail: String,
+    pub(crate) detail: String,
     /// Identifies the request in the service's log.
-    pub(super) request_id: String,
+    pub(crate) request_id: String,
     /// Why the image was rejected: a stable code.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
@@ -114,7 +115,7 @@ struct ProblemCheck {
 
 impl Problem {
     /// The stable code, without its prefix.
-    pub(super) fn code(&self) -> &str {
+    pub(crate) fn code(&self) -> &str {
         self.type_uri.strip_prefix(TYPE_PREFIX).unwrap_or_default()
     }
 }
@@ -123,7 +124,7 @@ const TYPE_PREFIX: &str = "urn:cxr:problem:";
 
 impl ApiError {
     /// The table that docs/ERRORS.md explains.
-    pub(super) const fn kind(&self) -> (StatusCode, &'static str, &'static str) {
+    pub(crate) const fn kind(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::Malformed(_) | Self::Parameter { .. } | Self::Query { .. } => {
                 (StatusCode::BAD_REQUEST, "malformed_request", "Malformed request")
@@ -328,7 +329,7 @@ impl IntoResponse for ApiError {
             access::tell(standing, response.headers_mut());
         }
         if matches!(self, Self::RejectedBefore { .. }) {
-            response.headers_mut().insert(retry::REPLAYED, HeaderValue::from_static("true"));
+            response.headers_mut().insert(idempotency::REPLAYED, HeaderValue::from_static("true"));
         }
         response.extensions_mut().insert(self.problem());
         response
@@ -383,6 +384,6 @@ impl From<StoreError> for ApiError {
 }
 
 /// The fallback of the router.
-pub(super) async fn unknown_route() -> ApiError {
+pub(crate) async fn unknown_route() -> ApiError {
     ApiError::UnknownRoute
 }

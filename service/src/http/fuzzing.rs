@@ -1,7 +1,7 @@
 //! A door for the fuzzer to what is private here (`fuzz/`); only its builds have it.
 
-use super::media::{Packing, packing};
-use super::multipart;
+use crate::http::extract::media::{Packing, packing};
+use crate::http::extract::multipart;
 use crate::pipeline::Stated;
 use axum::body::Body;
 use axum::extract::Request;

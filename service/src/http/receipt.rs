@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 /// Signed proof that an audit row was committed. It protects the row until a checkpoint includes it.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-pub(super) struct Receipt {
+pub(crate) struct Receipt {
     /// The row's leaf, in base64: SHA-256 of a zero byte, the 16 bytes of the id and the SHA-256 of the row's canonical form. Before
     /// encoding version 4: SHA-256 of a zero byte and the canonical form.
     leaf_hash: String,
@@ -24,7 +24,7 @@ pub(super) struct Receipt {
 }
 
 impl Receipt {
-    pub(super) fn of(receipt: &audit::Receipt) -> Self {
+    pub(crate) fn of(receipt: &audit::Receipt) -> Self {
         Self {
             leaf_hash: receipt.leaf_hash.to_string(),
             signed_at: receipt.signed_at,
@@ -36,20 +36,20 @@ impl Receipt {
 
 /// A committed row that an error speaks of.
 #[derive(Debug)]
-pub(super) struct Recorded {
-    pub(super) id: Uuid,
-    pub(super) receipt: Receipt,
+pub(crate) struct Recorded {
+    pub(crate) id: Uuid,
+    pub(crate) receipt: Receipt,
 }
 
 impl Recorded {
-    pub(super) fn of(receipt: &audit::Receipt) -> Self {
+    pub(crate) fn of(receipt: &audit::Receipt) -> Self {
         Self { id: receipt.id, receipt: Receipt::of(receipt) }
     }
 }
 
 #[cfg(test)]
 impl Recorded {
-    pub(super) fn nothing() -> Self {
+    pub(crate) fn nothing() -> Self {
         let signed_at = OffsetDateTime::UNIX_EPOCH;
         let (leaf_hash, key_id, note) = Default::default();
         Self { id: Uuid::nil(), receipt: Receipt { leaf_hash, signed_at, key_id, note } }

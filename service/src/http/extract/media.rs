@@ -1,0 +1,82 @@
+//! Declared media types: what a client may claim to send. What it really sends is found from the content.
+
+use crate::http::error::ApiError;
+use axum::http::{HeaderMap, HeaderValue, header};
+
+/// How an upload is packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Packing {
+    /// The body is the image.
+    Raw,
+    /// The image is a part of a form.
+    Multipart,
+}
+
+/// The packing that the headers declare; decided before any of the body is read.
+pub(crate) fn packing(headers: &HeaderMap) -> Result<Packing, ApiError> {
+    let plain = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
+    let encoded = !headers.get_all(header::CONTENT_ENCODING).iter().all(plain);
+    let mut types = headers.get_all(header::CONTENT_TYPE).iter();
+    let (declared, more) = (types.next(), types.next().is_some());
+    if encoded || more {
+        return Err(ApiError::UnsupportedMediaType);
+    }
+    let Some(declared) = declared else { return Ok(Packing::Raw) };
+    let declared = declared.to_str().map_err(|_| ApiError::UnsupportedMediaType)?;
+    if essence(declared) == "multipart/form-data" {
+        return Ok(Packing::Multipart);
+    }
+    if is_image(declared) { Ok(Packing::Raw) } else { Err(ApiError::UnsupportedMediaType) }
+}
+
+/// Media types of images, and what else clients call them.
+const IMAGES: [&str; 12] = [
+    "image/jpeg",
+    "image/jpg",
+    "image/pjpeg",
+    "image/png",
+    "image/x-png",
+    "image/tiff",
+    "image/tif",
+    "image/x-tiff",
+    "image/x-tif",
+    "application/octet-stream",
+    "application/x-octet-stream",
+    "binary/octet-stream",
+];
+
+/// Whether a body or part of this media type may be an image.
+pub(crate) fn is_image(declared: &str) -> bool {
+    IMAGES.contains(&essence(declared).as_str())
+}
+
+fn essence(declared: &str) -> String {
+    declared.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::HeaderName;
+
+    #[test]
+    fn only_images_and_forms_are_taken() {
+        let declared = |pairs: &[(HeaderName, &'static str)]| {
+            let pairs = pairs.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value)));
+            packing(&pairs.collect::<HeaderMap>()).ok()
+        };
+        let content_type = |value| declared(&[(header::CONTENT_TYPE, value)]);
+        assert_eq!(declared(&[]), Some(Packing::Raw));
+        for raw in ["image/jpeg", "IMAGE/PNG", "image/tiff; foo=bar", "image/JPG", "binary/octet-stream"] {
+            assert_eq!(content_type(raw), Some(Packing::Raw), "{raw}");
+        }
+        assert_eq!(content_type("multipart/form-data; boundary=x"), Some(Packing::Multipart));
+        for refused in ["", "text/plain", "application/x-www-form-urlencoded", "image/gif", "multipart/mixed"]
+        {
+            assert_eq!(content_type(refused), None, "{refused}");
+        }
+        let encoding = |value| declared(&[(header::CONTENT_ENCODING, value)]);
+        assert_eq!((encoding("identity"), encoding("Identity")), (Some(Packing::Raw), Some(Packing::Raw)));
+        assert_eq!((encoding("gzip"), encoding("identity, gzip")), (None, None));
+    }
+}

@@ -1,0 +1,7 @@
+//! What every request passes before its handler, and every answer after it.
+
+pub(super) mod access;
+pub(super) mod cors;
+pub(super) mod delay;
+pub(super) mod observe;
+pub(super) mod target;

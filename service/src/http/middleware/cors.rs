@@ -1,0 +1,41 @@
+//! Browsers: which web pages may call the API (the Fetch standard's CORS protocol). None, unless the configuration lists their origins.
+
+use crate::config::cors::CorsConfig;
+use crate::http::extract::idempotency;
+use axum::http::{HeaderName, HeaderValue, Method, header};
+use tower_http::cors::CorsLayer;
+
+/// What a page may send beside what every page may.
+const REQUEST_HEADERS: [HeaderName; 6] = [
+    header::AUTHORIZATION,
+    header::CONTENT_TYPE,
+    HeaderName::from_static("idempotency-key"),
+    HeaderName::from_static("x-request-id"),
+    HeaderName::from_static("x-request-timeout-ms"),
+    HeaderName::from_static("x-subject-id"),
+];
+
+/// What it may read of an answer.
+const ANSWER_HEADERS: [HeaderName; 7] = [
+    HeaderName::from_static("x-request-id"),
+    HeaderName::from_static("server-timing"),
+    HeaderName::from_static("ratelimit"),
+    HeaderName::from_static("ratelimit-policy"),
+    header::RETRY_AFTER,
+    header::WWW_AUTHENTICATE,
+    idempotency::REPLAYED,
+];
+
+/// Answers preflights and tells browsers who may read. Tokens are sent by the page itself: no cookie counts, and none is asked for.
+pub(crate) fn layer(config: &CorsConfig) -> Option<CorsLayer> {
+    let origins: Vec<HeaderValue> =
+        config.allowed_origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok()).collect();
+    (!origins.is_empty()).then(|| {
+        CorsLayer::new()
+            .allow_origin(origins)
+            .allow_methods([Method::GET, Method::POST])
+            .allow_headers(REQUEST_HEADERS)
+            .expose_headers(ANSWER_HEADERS)
+            .max_age(config.max_age())
+    })
+}

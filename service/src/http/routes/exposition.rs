@@ -1,0 +1,59 @@
+//! The text of `/metrics`, written once for all who asked before it was begun: a flood of scrapes costs one text at a time.
+
+use bytes::Bytes;
+use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::Mutex;
+
+/// The newest text.
+#[derive(Debug, Default)]
+pub struct Exposition {
+    /// Texts begun so far.
+    begun: AtomicU64,
+    newest: Mutex<Option<(u64, Bytes)>>,
+}
+
+impl Exposition {
+    /// A text that was begun after this was called.
+    ///
+    /// # Errors
+    /// Those of `write`.
+    pub(crate) async fn text<E>(&self, write: impl Future<Output = Result<String, E>>) -> Result<Bytes, E> {
+        let asked_after = self.begun.load(Ordering::SeqCst);
+        let mut newest = self.newest.lock().await;
+        if let Some((number, text)) = &*newest
+            && *number > asked_after
+        {
+            return Ok(text.clone());
+        }
+        let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
+        let text = Bytes::from(write.await?);
+        *newest = Some((number, text.clone()));
+        Ok(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::convert::Infallible;
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn those_who_wait_share_one_text_and_nobody_gets_an_older_one() {
+        let (exposition, n_written) = (Exposition::default(), AtomicU64::new(0));
+        let ask = || {
+            exposition.text(async {
+                let number = n_written.fetch_add(1, Ordering::SeqCst) + 1;
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                Ok::<_, Infallible>(number.to_string())
+            })
+        };
+        let texts = futures_util::future::join_all((0..100).map(|_| ask())).await;
+        let texts: Vec<Bytes> = texts.into_iter().map(Result::unwrap).collect();
+        assert_eq!((&texts[0][..], &texts[99][..]), (&b"1"[..], &b"2"[..]));
+        assert_eq!(n_written.load(Ordering::SeqCst), 2);
+        assert_eq!(ask().await.unwrap(), "3");
+        assert_eq!(texts[50].as_ptr(), texts[99].as_ptr(), "shared, not copied");
+    }
+}

@@ -10,9 +10,9 @@ use crate::config::http::HttpConfig;
 use crate::config::model::{ModelConfig, ShadowConfig};
 use crate::crew::Crew;
 use crate::hangup::Hangup;
-use crate::http::{self, Api, Deadlines, Exposition, Lateness, Lines, REFUSAL_CAUSES};
+use crate::http::{self, Api, Deadlines, LogThrottles, MetricsPage, REFUSAL_CAUSES, ResponseDelays};
 use crate::memory::ImageMemory;
-use crate::net::{self, Entrance};
+use crate::net::{self, ListenerRole};
 use crate::pipeline::{Gate, Pipeline};
 use crate::quota::Quotas;
 use crate::readiness::Readiness;
@@ -128,14 +128,14 @@ impl App {
             readiness: Arc::clone(&readiness),
             reloader,
             deadlines: Deadlines {
-                usual: config.limits.deadline_ms.duration(),
-                longest: config.limits.max_deadline_ms.duration(),
+                default: config.limits.deadline_ms.duration(),
+                max: config.limits.max_deadline_ms.duration(),
             },
             metrics: Arc::clone(&metrics),
-            lines: Lines::default(),
+            log_throttles: LogThrottles::default(),
             cors: config.http.cors.clone(),
-            lateness: Lateness::new(&config.http),
-            exposition: Exposition::default(),
+            delays: ResponseDelays::new(&config.http),
+            metrics_page: MetricsPage::default(),
             body_timeout: config.http.body_timeout_ms.duration(),
         };
         Ok(Self {
@@ -160,20 +160,20 @@ impl App {
             readiness.shut_down();
             over.cancel();
         };
-        let entrance = if listeners.operators.is_some() { Entrance::Clients } else { Entrance::Only };
+        let role = if listeners.operators.is_some() { ListenerRole::Clients } else { ListenerRole::Both };
         let (service, metrics) = (self.service.clone(), Arc::clone(&self.metrics));
-        let clients = net::serve(listeners.clients, service, &self.http, entrance, metrics, turn_unready);
+        let clients = net::serve(listeners.clients, service, &self.http, role, metrics, turn_unready);
         let operators = async {
             let Some(listener) = listeners.operators else { return Ok(None) };
-            let (entrance, shutdown) = (Entrance::Operators, over.cancelled());
-            let served = net::serve(listener, self.service, &self.http, entrance, self.metrics, shutdown);
+            let (role, shutdown) = (ListenerRole::Operators, over.cancelled());
+            let served = net::serve(listener, self.service, &self.http, role, self.metrics, shutdown);
             served.await.map(Some)
         };
         let (connections, of_operators) = tokio::try_join!(clients, operators)?;
         let in_flight = async {
-            connections.shutdown().await;
+            connections.drain().await;
             if let Some(connections) = of_operators {
-                connections.shutdown().await;
+                connections.drain().await;
             }
             // A client that hung up leaves work behind that has no connection any more.
             self.gate.emptied().await;

@@ -11,9 +11,9 @@ mod record;
 mod routes;
 
 pub use middleware::access::AccessError;
-pub use middleware::delay::Lateness;
-pub use middleware::observe::Lines;
-pub use routes::Exposition;
+pub use middleware::delay::ResponseDelays;
+pub use middleware::observe::LogThrottles;
+pub use routes::MetricsPage;
 
 use crate::auth::Verifier;
 use crate::config::cors::CorsConfig;
@@ -56,13 +56,13 @@ pub struct Api {
     /// Metrics.
     pub metrics: Arc<Metrics>,
     /// Bounds the lines of the log that a client could cause at will.
-    pub lines: Lines,
+    pub log_throttles: LogThrottles,
     /// Which web pages may call it.
     pub cors: CorsConfig,
     /// Holds back what senders provoke too fast.
-    pub lateness: Lateness,
+    pub delays: ResponseDelays,
     /// The text of `/metrics`.
-    pub exposition: Exposition,
+    pub metrics_page: MetricsPage,
     /// How long a client may take to send its body.
     pub body_timeout: Duration,
 }
@@ -71,13 +71,13 @@ pub struct Api {
 #[derive(Debug, Clone, Copy)]
 pub struct Deadlines {
     /// Where it says nothing.
-    pub usual: Duration,
+    pub default: Duration,
     /// The most that it may say.
-    pub longest: Duration,
+    pub max: Duration,
 }
 
 /// A body that is no image has a few hundred bytes.
-const MAX_STATEMENT_BYTES: usize = 16 << 10;
+const MAX_JSON_BYTES: usize = 16 << 10;
 
 /// Handlers share one.
 type Shared = Arc<Api>;
@@ -103,7 +103,7 @@ pub fn service(api: Shared) -> Result<net::Service, AccessError> {
         .merge(docs::swagger())
         .fallback(error::unknown_route)
         // Uploads have their own limit, in bytes of the image (extract/upload.rs, extract/multipart.rs).
-        .layer(DefaultBodyLimit::max(MAX_STATEMENT_BYTES))
+        .layer(DefaultBodyLimit::max(MAX_JSON_BYTES))
         .layer(Extension(text))
         // Nothing below runs without the access that its description declares.
         .layer(from_fn_with_state((Arc::clone(&api), access), access::authorise));

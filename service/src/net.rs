@@ -1,5 +1,5 @@
-//! Connections: accepted up to a bound, given TLS where it is configured, timed, and drained at the end. What is said over them is
-//! `http`'s business, which hands in its service.
+//! Connections: accept loop, connection slots, TLS, timeouts and drain. Knows nothing of routes: `http`
+//! passes in its service.
 
 mod address;
 mod body_drain;
@@ -10,8 +10,8 @@ mod slots;
 mod tls;
 mod write_timeout;
 
-pub(crate) use address::{Peer, Site};
-pub(crate) use idle::PublicAnswer;
-pub use server::{Entrance, Open, Service, serve};
+pub(crate) use address::{AddressBlock, Peer};
+pub(crate) use idle::PublicResponsePermit;
+pub use server::{ListenerRole, OpenConnections, Service, serve};
 pub(crate) use slots::Connection;
 pub use tls::{TlsError, certificate_expiry};

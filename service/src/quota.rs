@@ -41,22 +41,22 @@ type Limiter = RateLimiter<String, DefaultKeyedStateStore<String>, DefaultClock,
 pub struct Quotas {
     limits: ClientLimits,
     limiter: Option<Limiter>,
-    inside: Arc<Mutex<HashMap<String, Inside>>>,
+    usage: Arc<Mutex<HashMap<String, Usage>>>,
 }
 
 /// What one client has here.
 #[derive(Debug, Default)]
-struct Inside {
+struct Usage {
     n_images: usize,
     upload_bytes: u64,
 }
 
 /// A client's place, until it is dropped.
 #[derive(Debug)]
-pub struct ClientPlace {
+pub struct ClientSlot {
     client: String,
     upload_bytes: u64,
-    inside: Arc<Mutex<HashMap<String, Inside>>>,
+    usage: Arc<Mutex<HashMap<String, Usage>>>,
 }
 
 impl Quotas {
@@ -66,7 +66,7 @@ impl Quotas {
             let quota = Quota::per_second(per_second).allow_burst(burst);
             RateLimiter::keyed(quota).with_middleware::<StateInformationMiddleware>()
         });
-        Self { limits, limiter, inside: Arc::default() }
+        Self { limits, limiter, usage: Arc::default() }
     }
 
     /// Counts a request. Where a rate is set: the client's standing, as an error when the request is one too many.
@@ -87,14 +87,14 @@ impl Quotas {
     }
 
     /// A place for one image of a client; none when it has all that it may have.
-    pub fn place(&self, client: &str) -> Option<ClientPlace> {
-        let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
-        let n = inside.get(client).map_or(0, |here| here.n_images);
+    pub fn slot(&self, client: &str) -> Option<ClientSlot> {
+        let mut usage = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
+        let n = usage.get(client).map_or(0, |here| here.n_images);
         if n >= self.limits.max_in_flight {
             return None;
         }
-        inside.entry(client.to_owned()).or_default().n_images = n + 1;
-        Some(ClientPlace { client: client.to_owned(), upload_bytes: 0, inside: Arc::clone(&self.inside) })
+        usage.entry(client.to_owned()).or_default().n_images = n + 1;
+        Some(ClientSlot { client: client.to_owned(), upload_bytes: 0, usage: Arc::clone(&self.usage) })
     }
 
     /// Forgets clients whose requests have all come back, for as long as the process lives.
@@ -108,12 +108,12 @@ impl Quotas {
     }
 }
 
-impl ClientPlace {
+impl ClientSlot {
     /// Counts the bytes of the upload that belongs to this place. Whether the client's uploads together have no more than `most`; one
     /// upload may have more.
     pub fn upload(&mut self, bytes: u64, most: u64) -> bool {
-        let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(here) = inside.get_mut(&self.client) else { return false };
+        let mut usage = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(here) = usage.get_mut(&self.client) else { return false };
         let all = here.upload_bytes.saturating_add(bytes);
         if here.upload_bytes > 0 && all > most {
             return false;
@@ -123,15 +123,15 @@ impl ClientPlace {
     }
 }
 
-impl Drop for ClientPlace {
+impl Drop for ClientSlot {
     fn drop(&mut self) {
-        let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
-        match inside.get_mut(&self.client) {
+        let mut usage = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
+        match usage.get_mut(&self.client) {
             Some(here) if here.n_images > 1 => {
                 here.n_images -= 1;
                 here.upload_bytes = here.upload_bytes.saturating_sub(self.upload_bytes);
             }
-            _ => drop(inside.remove(&self.client)),
+            _ => drop(usage.remove(&self.client)),
         }
     }
 }
@@ -162,23 +162,23 @@ mod tests {
     #[test]
     fn places_are_counted_by_client_and_come_back() {
         let quotas = Quotas::new(ClientLimits { rate: None, max_in_flight: 2 });
-        let (one, two) = (quotas.place("a").unwrap(), quotas.place("a").unwrap());
-        assert!(quotas.place("a").is_none() && quotas.place("b").is_some());
+        let (one, two) = (quotas.slot("a").unwrap(), quotas.slot("a").unwrap());
+        assert!(quotas.slot("a").is_none() && quotas.slot("b").is_some());
         drop(one);
-        let three = quotas.place("a").unwrap();
-        assert!(quotas.place("a").is_none());
+        let three = quotas.slot("a").unwrap();
+        assert!(quotas.slot("a").is_none());
         drop((two, three));
-        assert!(quotas.inside.lock().unwrap().is_empty());
+        assert!(quotas.usage.lock().unwrap().is_empty());
     }
 
     #[test]
     fn a_client_may_promise_a_share_of_the_memory_for_uploads() {
         let quotas = Quotas::new(ClientLimits { rate: None, max_in_flight: 3 });
-        let (mut one, mut two) = (quotas.place("a").unwrap(), quotas.place("a").unwrap());
+        let (mut one, mut two) = (quotas.slot("a").unwrap(), quotas.slot("a").unwrap());
         assert!(one.upload(150, 100), "one may be larger");
-        assert!(!two.upload(1, 100) && quotas.place("b").unwrap().upload(100, 100));
+        assert!(!two.upload(1, 100) && quotas.slot("b").unwrap().upload(100, 100));
         drop(one);
         assert!(two.upload(60, 100));
-        assert!(!quotas.place("a").unwrap().upload(60, 100));
+        assert!(!quotas.slot("a").unwrap().upload(60, 100));
     }
 }

@@ -6,7 +6,7 @@ use super::extract::idempotency;
 use super::middleware::access;
 use crate::audit::RecordError;
 use crate::auth::{Scope, TokenError};
-use crate::http::receipt::{Receipt, Recorded};
+use crate::http::receipt::{CommittedRow, Receipt};
 use crate::pipeline::{PredictionError, Stop};
 use crate::quota::Standing;
 use crate::readiness::FailedCheck;
@@ -56,18 +56,18 @@ pub(crate) enum ApiError {
     BodyTooLarge { limit_bytes: usize },
     UnsupportedMediaType,
     Overloaded,
-    ClientOverloaded,
-    TooFast(Standing),
-    Rejected { row: Box<Recorded>, rejection: Rejection },
+    ClientAtLimit,
+    RateLimited(Standing),
+    Rejected { row: Box<CommittedRow>, rejection: Rejection },
     PredictionNotFound,
     NotSequenced,
     NoCheckpoint,
-    Failed { row: Option<Box<Recorded>> },
-    Late { row: Box<Recorded> },
-    RejectedBefore { row: Box<Recorded>, reason: String, detail: String },
-    KeyUnderWay,
+    Failed { row: Option<Box<CommittedRow>> },
+    DeadlineExceeded { row: Box<CommittedRow> },
+    ReplayedRejection { row: Box<CommittedRow>, reason: String, detail: String },
+    KeyInProgress,
     KeyReused,
-    AnswerChanged,
+    StoredAnswerChanged,
     ReloadBusy,
     ReloadRefused { cause: String },
     AuditUnavailable,
@@ -153,27 +153,29 @@ impl ApiError {
             Self::UnsupportedMediaType => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "Unsupported media type")
             }
-            Self::Rejected { .. } | Self::RejectedBefore { .. } => {
+            Self::Rejected { .. } | Self::ReplayedRejection { .. } => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "rejected", "Image rejected")
             }
-            Self::KeyUnderWay => (StatusCode::CONFLICT, "idempotency_key_under_way", "Request in progress"),
+            Self::KeyInProgress => (StatusCode::CONFLICT, "idempotency_key_under_way", "Request in progress"),
             Self::KeyReused => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", "Idempotency key already used")
             }
-            Self::ClientOverloaded | Self::TooFast(_) => {
+            Self::ClientAtLimit | Self::RateLimited(_) => {
                 (StatusCode::TOO_MANY_REQUESTS, "client_limit", "Rate limit exceeded")
             }
             Self::Overloaded => {
                 (StatusCode::TOO_MANY_REQUESTS, "too_many_requests", "Too many images in flight")
             }
-            Self::Late { .. } => (StatusCode::GATEWAY_TIMEOUT, "deadline_exceeded", "Deadline exceeded"),
+            Self::DeadlineExceeded { .. } => {
+                (StatusCode::GATEWAY_TIMEOUT, "deadline_exceeded", "Deadline exceeded")
+            }
             Self::ReloadBusy => (StatusCode::CONFLICT, "reload_under_way", "Reload in progress"),
             Self::ReloadRefused { .. } => (
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "model_refused",
                 "Bundle rejected; the current model keeps serving",
             ),
-            Self::AnswerChanged => {
+            Self::StoredAnswerChanged => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "earlier_answer_changed", "Stored answer changed")
             }
             Self::Failed { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
@@ -219,24 +221,24 @@ impl ApiError {
                 Content-Encoding must be identity or absent"
                 .into(),
             Self::Rejected { rejection, .. } => format!("{}; {}", rejection.found, rejection.advice),
-            Self::RejectedBefore { detail, .. } => detail.clone(),
-            Self::KeyUnderWay => "the first request with this Idempotency-Key is still in progress; retry after the time in \
+            Self::ReplayedRejection { detail, .. } => detail.clone(),
+            Self::KeyInProgress => "the first request with this Idempotency-Key is still in progress; retry after the time in \
                 Retry-After"
                 .into(),
             Self::KeyReused => "this Idempotency-Key was used with different content; use a new key for each request".into(),
-            Self::AnswerChanged => "the stored answer for this Idempotency-Key is missing or was changed, so it is not replayed; \
+            Self::StoredAnswerChanged => "the stored answer for this Idempotency-Key is missing or was changed, so it is not replayed; \
                 report the request_id, and send the image with a new key"
                 .into(),
             Self::Overloaded => "all slots are in use; retry after the time in Retry-After".into(),
-            Self::ClientOverloaded => "this client has reached its limit of images in flight; send the next one after \
+            Self::ClientAtLimit => "this client has reached its limit of images in flight; send the next one after \
                 the next answer"
                 .into(),
-            Self::TooFast(standing) => format!(
+            Self::RateLimited(standing) => format!(
                 "this client may send {} requests in {} s; retry after the time in Retry-After",
                 standing.burst,
                 standing.window.as_secs_f64().ceil()
             ),
-            Self::Late { .. } => "the model had not started on the image by the deadline; retry when the service is less \
+            Self::DeadlineExceeded { .. } => "the model had not started on the image by the deadline; retry when the service is less \
                 busy, or set a longer X-Request-Timeout-Ms"
                 .into(),
             Self::ReloadBusy => "retry when it has finished; GET /v1/model shows the current model".into(),
@@ -265,14 +267,14 @@ impl ApiError {
                 format!(r#"Bearer realm="cxr", error="insufficient_scope", scope="{}""#, scope.name()),
             )),
             Self::MethodNotAllowed { allow } => Some((header::ALLOW, allow.clone())),
-            Self::TooFast(standing) => {
+            Self::RateLimited(standing) => {
                 let seconds = standing.retry_after.as_secs_f64().ceil().max(1.0);
                 Some((header::RETRY_AFTER, seconds.to_string()))
             }
             Self::Overloaded
-            | Self::ClientOverloaded
-            | Self::Late { .. }
-            | Self::KeyUnderWay
+            | Self::ClientAtLimit
+            | Self::DeadlineExceeded { .. }
+            | Self::KeyInProgress
             | Self::ReloadBusy
             | Self::NotSequenced => Some((header::RETRY_AFTER, "1".into())),
             Self::AuditUnavailable | Self::ModelUnavailable | Self::KeysUnavailable | Self::NotReady(_) => {
@@ -285,9 +287,9 @@ impl ApiError {
     fn problem(&self) -> Problem {
         let (status, code, title) = self.kind();
         let row = match self {
-            Self::Rejected { row, .. } | Self::RejectedBefore { row, .. } | Self::Late { row } => {
-                Some(&**row)
-            }
+            Self::Rejected { row, .. }
+            | Self::ReplayedRejection { row, .. }
+            | Self::DeadlineExceeded { row } => Some(&**row),
             Self::Failed { row } => row.as_deref(),
             _ => None,
         };
@@ -303,7 +305,7 @@ impl ApiError {
             request_id: String::new(),
             reason: match self {
                 Self::Rejected { rejection, .. } => Some(rejection.reason.code().to_owned()),
-                Self::RejectedBefore { reason, .. } => Some(reason.clone()),
+                Self::ReplayedRejection { reason, .. } => Some(reason.clone()),
                 _ => None,
             },
             id: row.map(|row| row.id),
@@ -325,10 +327,10 @@ impl IntoResponse for ApiError {
         {
             response.headers_mut().insert(name, value);
         }
-        if let Self::TooFast(standing) = &self {
+        if let Self::RateLimited(standing) = &self {
             access::tell(standing, response.headers_mut());
         }
-        if matches!(self, Self::RejectedBefore { .. }) {
+        if matches!(self, Self::ReplayedRejection { .. }) {
             response.headers_mut().insert(idempotency::REPLAYED, HeaderValue::from_static("true"));
         }
         response.extensions_mut().insert(self.problem());
@@ -346,18 +348,18 @@ impl From<PredictionError> for ApiError {
     fn from(error: PredictionError) -> Self {
         match error {
             PredictionError::ModelUnavailable => Self::ModelUnavailable,
-            PredictionError::UnderWay => Self::KeyUnderWay,
+            PredictionError::UnderWay => Self::KeyInProgress,
             PredictionError::KeyReused => Self::KeyReused,
             PredictionError::Lost(_) => Self::Failed { row: None },
-            PredictionError::Audit(RecordError::Changed(_)) => Self::AnswerChanged,
+            PredictionError::Audit(RecordError::Changed(_)) => Self::StoredAnswerChanged,
             PredictionError::Audit(_) => Self::AuditUnavailable,
             PredictionError::Stopped(stopped) => {
                 let (receipt, stop) = stopped.into_parts();
-                let row = Box::new(Recorded::of(receipt.signed()));
+                let row = Box::new(CommittedRow::of(receipt.signed()));
                 match stop {
                     Stop::Rejected(rejection) => Self::Rejected { row, rejection },
                     // A client that is gone gets no answer; the status is what the log shows.
-                    Stop::Dropped(_) => Self::Late { row },
+                    Stop::Dropped(_) => Self::DeadlineExceeded { row },
                     Stop::Failed(_) => Self::Failed { row: Some(row) },
                 }
             }

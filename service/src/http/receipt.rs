@@ -36,19 +36,19 @@ impl Receipt {
 
 /// A committed row that an error speaks of.
 #[derive(Debug)]
-pub(crate) struct Recorded {
+pub(crate) struct CommittedRow {
     pub(crate) id: Uuid,
     pub(crate) receipt: Receipt,
 }
 
-impl Recorded {
+impl CommittedRow {
     pub(crate) fn of(receipt: &audit::Receipt) -> Self {
         Self { id: receipt.id, receipt: Receipt::of(receipt) }
     }
 }
 
 #[cfg(test)]
-impl Recorded {
+impl CommittedRow {
     pub(crate) fn nothing() -> Self {
         let signed_at = OffsetDateTime::UNIX_EPOCH;
         let (leaf_hash, key_id, note) = Default::default();

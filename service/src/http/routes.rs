@@ -2,15 +2,15 @@
 
 mod audit;
 pub(super) mod docs;
-mod exposition;
 mod health;
 mod labels;
+mod metrics;
 mod model;
 mod predictions;
 mod reload;
 mod search;
 
-pub use exposition::Exposition;
+pub use metrics::MetricsPage;
 
 use super::{Shared, describe};
 use utoipa_axum::router::OpenApiRouter;

@@ -3,7 +3,7 @@
 use super::*;
 use crate::auth::{Scope, TokenError};
 use crate::http::error::{ApiError, REFUSAL_CODES};
-use crate::http::receipt::Recorded;
+use crate::http::receipt::CommittedRow;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use cxr::{RejectReason, Rejection};
@@ -27,14 +27,14 @@ fn every_error() -> Vec<ApiError> {
         ApiError::BodyTooLarge { limit_bytes: 1 },
         ApiError::UnsupportedMediaType,
         ApiError::Overloaded,
-        ApiError::ClientOverloaded,
-        ApiError::Rejected { row: Box::new(Recorded::nothing()), rejection },
+        ApiError::ClientAtLimit,
+        ApiError::Rejected { row: Box::new(CommittedRow::nothing()), rejection },
         ApiError::PredictionNotFound,
         ApiError::NotSequenced,
         ApiError::NoCheckpoint,
-        ApiError::AnswerChanged,
+        ApiError::StoredAnswerChanged,
         ApiError::Failed { row: None },
-        ApiError::Late { row: Box::new(Recorded::nothing()) },
+        ApiError::DeadlineExceeded { row: Box::new(CommittedRow::nothing()) },
         ApiError::ReloadBusy,
         ApiError::ReloadRefused { cause: String::new() },
         ApiError::AuditUnavailable,

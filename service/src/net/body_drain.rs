@@ -1,6 +1,5 @@
-//! Answering a client that is still sending. When a refusal comes before the body was read, closing at once would
-//! reset the connection and the client would never see the answer; so the rest of the body is read and thrown away
-//! in the background, up to a limit.
+//! Reads and discards, up to a limit, the rest of a request body that no handler read. Closing while the
+//! client still sends would reset the connection, and the client would never see why it was refused.
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -9,32 +8,31 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-/// How much and how long.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct DrainLimits {
     pub(super) bytes: u64,
     pub(super) duration: Duration,
 }
 
-/// A request body that drains itself when it is dropped unfinished.
-pub(super) struct LingeringBody<B: Unfinished> {
+/// A request body that drains itself in the background when it is dropped before its end.
+pub(super) struct DrainingBody<B: DrainableBody> {
     inner: Option<B>,
     limits: DrainLimits,
-    /// The client waits for `100 Continue`, which reading would send: it has sent nothing to drain.
-    client_waits: bool,
+    /// The client waits for `100 Continue`, which polling the body would send; it has sent nothing to drain.
+    awaits_continue: bool,
 }
 
-/// What a body must be to be drained by a task.
-pub(super) trait Unfinished: Body<Data = Bytes> + Send + Unpin + 'static {}
-impl<B: Body<Data = Bytes> + Send + Unpin + 'static> Unfinished for B {}
+/// A body that a task can drain.
+pub(super) trait DrainableBody: Body<Data = Bytes> + Send + Unpin + 'static {}
+impl<B: Body<Data = Bytes> + Send + Unpin + 'static> DrainableBody for B {}
 
-impl<B: Unfinished> LingeringBody<B> {
+impl<B: DrainableBody> DrainingBody<B> {
     pub(super) fn new(inner: B, limits: DrainLimits, expects_continue: bool) -> Self {
-        Self { inner: Some(inner), limits, client_waits: expects_continue }
+        Self { inner: Some(inner), limits, awaits_continue: expects_continue }
     }
 }
 
-impl<B: Unfinished> Body for LingeringBody<B> {
+impl<B: DrainableBody> Body for DrainingBody<B> {
     type Data = Bytes;
     type Error = B::Error;
 
@@ -42,7 +40,7 @@ impl<B: Unfinished> Body for LingeringBody<B> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        self.client_waits = false;
+        self.awaits_continue = false;
         let Some(inner) = self.inner.as_mut() else { return Poll::Ready(None) };
         let frame = ready!(Pin::new(inner).poll_frame(cx));
         if !matches!(frame, Some(Ok(_))) {
@@ -60,16 +58,16 @@ impl<B: Unfinished> Body for LingeringBody<B> {
     }
 }
 
-impl<B: Unfinished> Drop for LingeringBody<B> {
+impl<B: DrainableBody> Drop for DrainingBody<B> {
     fn drop(&mut self) {
-        let unfinished = self.inner.take().filter(|inner| !inner.is_end_stream() && !self.client_waits);
+        let unfinished = self.inner.take().filter(|inner| !inner.is_end_stream() && !self.awaits_continue);
         if let (Some(inner), Ok(runtime)) = (unfinished, tokio::runtime::Handle::try_current()) {
             runtime.spawn(tokio::time::timeout(self.limits.duration, drain(inner, self.limits.bytes)));
         }
     }
 }
 
-async fn drain<B: Unfinished>(mut body: B, limit_bytes: u64) {
+async fn drain<B: DrainableBody>(mut body: B, limit_bytes: u64) {
     let mut left = limit_bytes;
     while let Some(Ok(frame)) = body.frame().await {
         let length = frame.data_ref().map_or(0, Bytes::len) as u64;
@@ -85,7 +83,7 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    /// An endless body of frames of 100 bytes that counts how many were taken.
+    /// An endless body of 100-byte frames; counts the frames read.
     fn endless(taken: &Arc<AtomicU64>) -> axum::body::Body {
         let taken = Arc::clone(taken);
         axum::body::Body::from_stream(futures_util::stream::repeat_with(move || {
@@ -95,10 +93,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_that_is_dropped_unfinished_is_drained_up_to_its_limit() {
+    async fn a_body_that_is_dropped_before_its_end_is_drained_up_to_the_limit() {
         let limits = DrainLimits { bytes: 1000, duration: Duration::from_secs(5) };
         let taken = Arc::default();
-        drop(LingeringBody::new(endless(&taken), limits, false));
+        drop(DrainingBody::new(endless(&taken), limits, false));
         while Arc::strong_count(&taken) > 1 {
             tokio::task::yield_now().await;
         }
@@ -106,13 +104,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_is_read_from_a_client_that_waits_for_permission_to_send() {
+    async fn nothing_is_read_from_a_client_that_waits_for_100_continue() {
         let limits = DrainLimits { bytes: 1000, duration: Duration::from_secs(5) };
         let taken = Arc::default();
-        drop(LingeringBody::new(endless(&taken), limits, true));
+        drop(DrainingBody::new(endless(&taken), limits, true));
         assert_eq!((Arc::strong_count(&taken), taken.load(Ordering::Relaxed)), (1, 0));
-        // Once it was asked to send, it is like any other.
-        let mut body = LingeringBody::new(endless(&taken), limits, true);
+        // After the first read the client sends, and the body is drained like any other.
+        let mut body = DrainingBody::new(endless(&taken), limits, true);
         body.frame().await.unwrap().unwrap();
         drop(body);
         while Arc::strong_count(&taken) > 1 {
@@ -124,7 +122,7 @@ mod tests {
     #[tokio::test]
     async fn a_body_that_was_read_to_its_end_is_left_alone() {
         let limits = DrainLimits { bytes: 1000, duration: Duration::from_secs(5) };
-        let body = LingeringBody::new(axum::body::Body::from("whole"), limits, false);
+        let body = DrainingBody::new(axum::body::Body::from("whole"), limits, false);
         assert_eq!(body.collect().await.unwrap().to_bytes(), "whole");
     }
 }

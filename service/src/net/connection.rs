@@ -1,8 +1,9 @@
-//! One connection: HTTP/1 or HTTP/2 with explicit limits, watched for clients that say nothing or do not read their answers.
+//! One connection: HTTP/1 or HTTP/2 with explicit limits and timeouts for clients that are idle or do not
+//! read.
 
-use super::body_drain::{DrainLimits, LingeringBody};
-use super::idle::{Idleness, PublicAnswer};
-use super::server::{Entrance, Service};
+use super::body_drain::{DrainLimits, DrainingBody};
+use super::idle::{Idleness, PublicResponsePermit};
+use super::server::{ListenerRole, Service};
 use super::slots::Connection;
 use crate::config::http::HttpConfig;
 use crate::telemetry::metrics::ConnectionEnd;
@@ -20,42 +21,43 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-/// Header fields of an HTTP/1 head; more are answered 431.
+/// Header fields of an HTTP/1 request; more are answered 431.
 const MAX_HEADERS: usize = 64;
-/// An HTTP/1 head, and what is read or written ahead: above the library's longest URI, so that a longer one is told from a large head.
+/// Largest HTTP/1 head, and the read and write buffers. Above hyper's longest URI (64 KiB), so that a URI
+/// that is too long gets 414 and not 431.
 const MAX_BUFFER_BYTES: usize = 128 << 10;
-/// Header fields of an HTTP/2 request together: a token and what proxies add.
+/// All header fields of one HTTP/2 request: a token and the headers of proxies.
 const MAX_HEADER_LIST_BYTES: u32 = 64 << 10;
-/// Streams of one HTTP/2 connection. Few of those without a token are worked on at a time (http/places.rs).
+/// Streams of one HTTP/2 connection; of the requests without a token, slots.rs admits fewer at a time.
 const MAX_CONCURRENT_STREAMS: u32 = 32;
-/// What one HTTP/2 stream holds of an answer that its client does not take.
+/// Bytes buffered for one HTTP/2 stream whose client does not read.
 const MAX_SEND_BUFFER_BYTES: usize = 32 << 10;
 
-/// Times a connection is looked at within the shorter of its time-outs.
-const LOOKS: u32 = 10;
+/// How often a connection is checked for idleness, within its shortest timeout.
+const CHECKS_PER_TIMEOUT: u32 = 10;
 
-/// What the client may speak.
+/// Protocol of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Spoken {
-    /// What its first bytes say.
-    Either,
-    /// HTTP/2, as the TLS handshake agreed: anything else is no valid preface (RFC 9113, 3.4).
+pub(super) enum Protocol {
+    /// Detected from the first bytes.
+    Detect,
+    /// HTTP/2, negotiated by ALPN: any other preface is invalid (RFC 9113, 3.4).
     Http2,
 }
 
-/// What every connection of one address is served with.
-pub(super) struct Connections {
+/// Serves the connections of one listener.
+pub(super) struct ConnectionServer {
     service: Service,
     builder: Builder<TokioExecutor>,
     http2: Builder<TokioExecutor>,
     head_timeout: Duration,
     write_timeout: Duration,
     drain: DrainLimits,
-    entrance: Entrance,
+    role: ListenerRole,
 }
 
-impl Connections {
-    pub(super) fn new(service: Service, config: &HttpConfig, entrance: Entrance) -> Self {
+impl ConnectionServer {
+    pub(super) fn new(service: Service, config: &HttpConfig, role: ListenerRole) -> Self {
         let head_timeout = config.header_timeout_ms.duration();
         let mut builder = Builder::new(TokioExecutor::new());
         builder
@@ -64,7 +66,7 @@ impl Connections {
             .header_read_timeout(head_timeout)
             .max_headers(MAX_HEADERS)
             .max_buf_size(MAX_BUFFER_BYTES)
-            // A client that has sent its image and closes has hung up, and frees its place.
+            // A client that closes after sending its image has disconnected and frees its slot.
             .half_close(false);
         builder
             .http2()
@@ -80,59 +82,59 @@ impl Connections {
         };
         let write_timeout = config.write_timeout_ms.duration();
         let http2 = builder.clone().http2_only();
-        Self { service, builder, http2, head_timeout, write_timeout, drain, entrance }
+        Self { service, builder, http2, head_timeout, write_timeout, drain, role }
     }
 
-    /// Serves requests until the client closes, it must be ended, or `over` is cancelled and what is under way has ended. Why the
-    /// service ended it, where it did.
+    /// Serves requests until the client closes, the service closes, or `shutdown` is cancelled and the
+    /// requests in flight are answered. Returns the cause if the service closed the connection.
     pub(super) async fn serve(
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        spoken: Spoken,
+        protocol: Protocol,
         connected: &Arc<Connection>,
-        over: &CancellationToken,
+        shutdown: &CancellationToken,
     ) -> Option<ConnectionEnd> {
-        let activity = &connected.activity;
+        let requests = &connected.requests;
         let service = hyper::service::service_fn(|request: Request<Incoming>| {
-            let call = activity.call(request.version());
-            let answer = self.service.clone().oneshot(self.prepared(request, connected));
+            let in_flight = requests.begin(request.version());
+            let answer = self.service.clone().oneshot(self.prepare(request, connected));
             async move {
                 answer.await.map(|mut response| {
-                    let public = response.extensions_mut().remove::<PublicAnswer>();
-                    response.map(|body| Body::new(call.answering(body, public)))
+                    let public = response.extensions_mut().remove::<PublicResponsePermit>();
+                    response.map(|body| Body::new(in_flight.answered(body, public)))
                 })
             }
         });
-        let builder = match spoken {
-            Spoken::Either => &self.builder,
-            Spoken::Http2 => &self.http2,
+        let builder = match protocol {
+            Protocol::Detect => &self.builder,
+            Protocol::Http2 => &self.http2,
         };
         let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
-        let mut look = tokio::time::interval(self.head_timeout.min(self.write_timeout) / LOOKS);
-        let (mut told_to_end, mut found_idle) = (false, false);
+        let mut check = tokio::time::interval(self.head_timeout.min(self.write_timeout) / CHECKS_PER_TIMEOUT);
+        let (mut shutting_down, mut closing_idle) = (false, false);
         loop {
             tokio::select! {
                 ended = connection.as_mut() => {
-                    let idle = found_idle.then_some(ConnectionEnd::Silent);
+                    let idle = closing_idle.then_some(ConnectionEnd::Silent);
                     return ended.err().and_then(|error| cause(&*error)).or(idle);
                 }
-                cause = connected.ended() => return Some(cause),
-                () = over.cancelled(), if !told_to_end => {
-                    told_to_end = true;
+                cause = connected.closed() => return Some(cause),
+                () = shutdown.cancelled(), if !shutting_down => {
+                    shutting_down = true;
                     connection.as_mut().graceful_shutdown();
                 }
-                _ = look.tick() => match activity.idleness(
-                    if found_idle { self.write_timeout } else { self.head_timeout },
+                _ = check.tick() => match requests.idleness(
+                    if closing_idle { self.write_timeout } else { self.head_timeout },
                     self.write_timeout,
                 ) {
-                    Idleness::None => {}
+                    Idleness::Active => {}
                     Idleness::NotReading => return Some(ConnectionEnd::NotReading),
                     Idleness::NoRequest => return Some(ConnectionEnd::Silent),
-                    // Told, so that a request that is just being sent is sent again elsewhere; cut, if it stays.
-                    Idleness::BetweenRequests if found_idle => return Some(ConnectionEnd::NotReading),
+                    // GOAWAY first, so that the client repeats a request that crosses it; then the close.
+                    Idleness::BetweenRequests if closing_idle => return Some(ConnectionEnd::NotReading),
                     Idleness::BetweenRequests => {
-                        found_idle = true;
-                        activity.begin_again();
+                        closing_idle = true;
+                        requests.restart_idle_timer();
                         connection.as_mut().graceful_shutdown();
                     }
                 },
@@ -140,22 +142,22 @@ impl Connections {
         }
     }
 
-    fn prepared(&self, request: Request<Incoming>, connected: &Arc<Connection>) -> Request<Body> {
+    fn prepare(&self, request: Request<Incoming>, connected: &Arc<Connection>) -> Request<Body> {
         let expects_continue = request.headers().contains_key(header::EXPECT);
         let mut request =
-            request.map(|body| Body::new(LingeringBody::new(body, self.drain, expects_continue)));
-        request.extensions_mut().insert(self.entrance);
+            request.map(|body| Body::new(DrainingBody::new(body, self.drain, expects_continue)));
+        request.extensions_mut().insert(self.role);
         request.extensions_mut().insert(connected.peer);
         request.extensions_mut().insert(Arc::clone(connected));
         request
     }
 }
 
-/// Why a connection ended with an error, where that was the service's doing.
+/// The cause of an error that the service brought about, by a timeout or a limit.
 fn cause(error: &(dyn Error + 'static)) -> Option<ConnectionEnd> {
     let mut causes = std::iter::successors(Some(error), |error: &&(dyn Error + 'static)| (*error).source());
-    let late = |error: &io::Error| error.kind() == io::ErrorKind::TimedOut;
-    if causes.any(|error| error.downcast_ref::<io::Error>().is_some_and(late)) {
+    let timed_out = |error: &io::Error| error.kind() == io::ErrorKind::TimedOut;
+    if causes.any(|error| error.downcast_ref::<io::Error>().is_some_and(timed_out)) {
         return Some(ConnectionEnd::NotReading);
     }
     match error.downcast_ref::<hyper::Error>()? {

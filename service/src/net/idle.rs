@@ -1,5 +1,5 @@
-//! What one connection is doing: which requests are under way, and whether the service or the client is the one who keeps the other
-//! waiting. A client of HTTP/2 that grants no window looks alive to everything below.
+//! Idle timeout: the requests in flight on one connection, and whether the service or the client keeps the
+//! other waiting. The write timeout cannot see an HTTP/2 client that grants no window; this can.
 
 use axum::body::Body;
 use axum::http::Version;
@@ -12,90 +12,97 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 use tokio::sync::OwnedSemaphorePermit;
 
-/// Whether a connection has been of no use for too long.
+/// Whether a connection was idle for too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Idleness {
-    /// It has not.
-    None,
-    /// No request ever came.
+    Active,
+    /// It has not sent a request.
     NoRequest,
-    /// Nothing is under way on a connection that could have several. One of HTTP/1 has the library's own time-out then.
+    /// An HTTP/2 connection without a request in flight; HTTP/1 connections have hyper's own timeout.
     BetweenRequests,
-    /// No answer that is there is taken.
+    /// All requests in flight have an answer that the client does not read.
     NotReading,
 }
 
-/// The requests of one connection.
+/// Tracks the requests of one connection.
 #[derive(Debug, Clone)]
-pub(super) struct Activity(Arc<Mutex<State>>);
+pub(super) struct Requests(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
     next: u64,
-    /// Since when the client keeps an answer waiting; none while the service works on it.
-    calls: BTreeMap<u64, Option<Instant>>,
-    /// When the last of them ended.
-    quiet_since: Instant,
-    /// When the last of them came, or the connection.
-    asked_at: Instant,
-    begun: bool,
+    /// Since when the answer waits for the client; `None` while the service works on it.
+    in_flight: BTreeMap<u64, Option<Instant>>,
+    /// When the last request ended.
+    idle_since: Instant,
+    /// When the last request arrived; before the first one, when the connection was opened.
+    last_request_at: Instant,
+    had_request: bool,
     multiplexed: bool,
 }
 
-impl Activity {
+impl Requests {
     pub(super) fn new() -> Self {
-        let (next, calls) = Default::default();
+        let (next, in_flight) = Default::default();
         let now = Instant::now();
-        let state = State { next, calls, quiet_since: now, asked_at: now, begun: false, multiplexed: false };
+        let state = State {
+            next,
+            in_flight,
+            idle_since: now,
+            last_request_at: now,
+            had_request: false,
+            multiplexed: false,
+        };
         Self(Arc::new(Mutex::new(state)))
     }
 
-    /// A request came.
-    pub(super) fn call(&self, version: Version) -> Call {
+    /// Tracks a request until the result is dropped.
+    pub(super) fn begin(&self, version: Version) -> InFlight {
         let mut state = self.state();
-        state.begun = true;
-        state.asked_at = Instant::now();
+        state.had_request = true;
+        state.last_request_at = Instant::now();
         state.multiplexed |= version == Version::HTTP_2;
         let id = state.next;
         state.next += 1;
-        state.calls.insert(id, None);
-        Call { id, activity: self.clone() }
+        state.in_flight.insert(id, None);
+        InFlight { id, requests: self.clone() }
     }
 
-    /// From here on it counts as quiet.
-    pub(super) fn begin_again(&self) {
-        self.state().quiet_since = Instant::now();
+    /// Counts idle time from now on.
+    pub(super) fn restart_idle_timer(&self) {
+        self.state().idle_since = Instant::now();
     }
 
-    /// When the last request came, or the connection.
-    pub(super) fn asked_at(&self) -> Instant {
-        self.state().asked_at
+    /// When the last request arrived; before the first one, when the connection was opened.
+    pub(super) fn last_request_at(&self) -> Instant {
+        self.state().last_request_at
     }
 
-    /// Since when no request is under way; none while one is.
-    pub(super) fn quiet_since(&self) -> Option<Instant> {
+    /// Since when no request is in flight; `None` while one is.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
         let state = self.state();
-        state.calls.is_empty().then_some(state.quiet_since)
+        state.in_flight.is_empty().then_some(state.idle_since)
     }
 
-    /// Requests under way.
-    pub(super) fn n_calls(&self) -> usize {
-        self.state().calls.len()
+    pub(super) fn n_in_flight(&self) -> usize {
+        self.state().in_flight.len()
     }
 
-    pub(super) fn idleness(&self, quiet: Duration, unread: Duration) -> Idleness {
+    /// `idle_timeout` applies without a request in flight, `read_timeout` to answers that the client does not read.
+    pub(super) fn idleness(&self, idle_timeout: Duration, read_timeout: Duration) -> Idleness {
         let state = self.state();
-        // All of them: a proxy that waits for one slow client of its own still serves the others over this connection.
-        let waits = |since: &Option<Instant>| since.is_some_and(|since| since.elapsed() >= unread);
-        if !state.calls.is_empty() {
-            let stuck = state.calls.values().all(waits);
-            return if stuck { Idleness::NotReading } else { Idleness::None };
+        // All of them: a proxy that waits for one slow client of its own still serves others over this
+        // connection.
+        let waits = |since: &Option<Instant>| since.is_some_and(|since| since.elapsed() >= read_timeout);
+        if !state.in_flight.is_empty() {
+            let stuck = state.in_flight.values().all(waits);
+            return if stuck { Idleness::NotReading } else { Idleness::Active };
         }
-        let quiet = state.quiet_since.elapsed() >= quiet;
-        match (quiet, state.begun, state.multiplexed) {
+        let idle = state.idle_since.elapsed() >= idle_timeout;
+        match (idle, state.had_request, state.multiplexed) {
             (true, false, _) => Idleness::NoRequest,
             (true, true, true) => Idleness::BetweenRequests,
-            _ => Idleness::None,
+            _ => Idleness::Active,
         }
     }
 
@@ -104,47 +111,48 @@ impl Activity {
     }
 }
 
-/// A request on its way, until its answer has been taken or given up.
+/// A request in flight, until the client has read its answer or either side gave up.
 #[derive(Debug)]
-pub(super) struct Call {
+pub(super) struct InFlight {
     id: u64,
-    activity: Activity,
+    requests: Requests,
 }
 
-impl Call {
-    /// The answer's body.
-    pub(super) fn answering(self, body: Body, public: Option<PublicAnswer>) -> Answering {
+impl InFlight {
+    /// Wraps the body of the answer.
+    pub(super) fn answered(self, body: Body, public: Option<PublicResponsePermit>) -> TrackedBody {
         self.waits_for_client(true);
-        Answering { body, call: self, _public: public }
+        TrackedBody { body, in_flight: self, _public: public }
     }
 
     fn waits_for_client(&self, waits: bool) {
-        self.activity.state().calls.insert(self.id, waits.then(Instant::now));
+        self.requests.state().in_flight.insert(self.id, waits.then(Instant::now));
     }
 }
 
-impl Drop for Call {
+impl Drop for InFlight {
     fn drop(&mut self) {
-        let mut state = self.activity.state();
-        state.calls.remove(&self.id);
-        state.quiet_since = Instant::now();
+        let mut state = self.requests.state();
+        state.in_flight.remove(&self.id);
+        state.idle_since = Instant::now();
     }
 }
 
-/// A body that notes who waits for whom: it is asked for more as soon as the client has taken what there was.
-pub(super) struct Answering {
+/// The body of an answer. It is polled for more once the client has read what there was.
+pub(super) struct TrackedBody {
     body: Body,
-    call: Call,
-    _public: Option<PublicAnswer>,
+    in_flight: InFlight,
+    _public: Option<PublicResponsePermit>,
 }
 
-/// One of the answers without a token that a connection may have on their way; in the answer's extensions.
+/// Permit for an answer without a token (slots.rs); an extension of the answer, held until the client has
+/// read it.
 #[derive(Debug, Clone)]
-pub(crate) struct PublicAnswer(
+pub(crate) struct PublicResponsePermit(
     #[expect(dead_code, reason = "held until it is dropped")] pub(crate) Arc<OwnedSemaphorePermit>,
 );
 
-impl http_body::Body for Answering {
+impl http_body::Body for TrackedBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -152,9 +160,9 @@ impl http_body::Body for Answering {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        self.call.waits_for_client(false);
+        self.in_flight.waits_for_client(false);
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        self.call.waits_for_client(true);
+        self.in_flight.waits_for_client(true);
         Poll::Ready(frame)
     }
 

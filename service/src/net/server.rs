@@ -1,10 +1,11 @@
-//! Connections: accepted up to a bound, given TLS where it is configured, and drained when the process ends.
+//! The accept loop: gives each connection a slot and, where configured, TLS; drains the open ones at
+//! shutdown.
 
 use super::address::Peer;
-use super::connection::{Connections, Spoken};
-use super::slots::{Connection, NoRoom, Place, Places, WAITS_FOR_ROOM};
+use super::connection::{ConnectionServer, Protocol};
+use super::slots::{Connection, ConnectionSlot, ConnectionSlots, NoSlot, SLOT_WAIT};
 use super::tls::{Tls, TlsError};
-use super::write_timeout::Impatient;
+use super::write_timeout::WriteTimeout;
 use crate::config::http::HttpConfig;
 use crate::telemetry::logs::chain;
 use crate::telemetry::metrics::{ConnectionEnd, Metrics};
@@ -19,68 +20,65 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tower::util::BoxCloneSyncService;
 
-/// After the system refused a connection for want of file descriptors or memory.
+/// Pause after `accept` failed, usually because file descriptors or memory ran out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Answers the requests of all connections.
+/// The application: answers the requests of all connections.
 pub type Service = BoxCloneSyncService<Request, Response, Infallible>;
 
-/// Which address a request came to; in its extensions.
+/// Whom a listener serves; an extension of each request that arrives on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Entrance {
-    /// The only one.
-    Only,
-    /// The one for clients, beside one for operators.
+pub enum ListenerRole {
+    /// Clients and operators: it is the only listener.
+    Both,
+    /// Clients; a second listener serves operators.
     Clients,
-    /// The one for operators.
+    /// Operators.
     Operators,
 }
 
 /// Connections that were open when the listener closed.
-pub struct Open {
-    over: CancellationToken,
-    /// Nothing is sent: each connection holds the other end.
+pub struct OpenConnections {
+    shutdown: CancellationToken,
+    /// Closed when the last connection drops its sender; nothing is ever sent.
     ended: mpsc::Receiver<()>,
 }
 
-impl Open {
-    /// Lets every request that is under way end, and every connection with it.
-    pub async fn shutdown(mut self) {
-        self.over.cancel();
+impl OpenConnections {
+    /// Waits for the requests in flight, then closes the connections.
+    pub async fn drain(mut self) {
+        self.shutdown.cancel();
         let _ = self.ended.recv().await;
     }
 }
 
-/// Accepts connections until `shutdown` completes; returns those that are still open, for the caller to drain.
-///
-/// # Errors
-/// When TLS is asked for and its files cannot be used.
+/// Accepts connections until `stop` completes; returns the open ones for the caller to drain.
 pub async fn serve(
     listener: TcpListener,
     service: Service,
     config: &HttpConfig,
-    entrance: Entrance,
+    role: ListenerRole,
     metrics: Arc<Metrics>,
-    shutdown: impl Future<Output = ()>,
-) -> Result<Open, TlsError> {
-    let server = Arc::new(Server::new(service, config, entrance, metrics)?);
+    stop: impl Future<Output = ()>,
+) -> Result<OpenConnections, TlsError> {
+    let server = Arc::new(Server::new(service, config, role, metrics)?);
     if let Some(tls) = &server.tls {
         tokio::spawn(Arc::clone(tls).keep_fresh());
     }
     let (open, ended) = mpsc::channel::<()>(1);
-    let over = CancellationToken::new();
-    let mut shutdown = pin!(shutdown);
+    let shutdown = CancellationToken::new();
+    let mut stop = pin!(stop);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = &mut shutdown => break,
+            () = &mut stop => break,
         };
         match accepted {
             Ok((stream, peer)) => {
-                let connected = server.connected(stream, Peer::of(peer), over.clone());
+                let connection = server.accepted(stream, Peer::of(peer), shutdown.clone());
                 let open = open.clone();
                 tokio::spawn(async move {
-                    connected.await;
+                    connection.await;
                     drop(open);
                 });
             }
@@ -90,12 +88,12 @@ pub async fn serve(
             }
         }
     }
-    Ok(Open { over, ended })
+    Ok(OpenConnections { shutdown, ended })
 }
 
 struct Server {
-    connections: Connections,
-    places: Arc<Places>,
+    connections: ConnectionServer,
+    slots: Arc<ConnectionSlots>,
     head_timeout: Duration,
     write_timeout: Duration,
     tls: Option<Arc<Tls>>,
@@ -106,18 +104,21 @@ impl Server {
     fn new(
         service: Service,
         config: &HttpConfig,
-        entrance: Entrance,
+        role: ListenerRole,
         metrics: Arc<Metrics>,
     ) -> Result<Self, TlsError> {
-        let own = config.operations_tls.as_ref().filter(|_| entrance == Entrance::Operators);
+        let own = config.operations_tls.as_ref().filter(|_| role == ListenerRole::Operators);
         let files = match own {
             Some(files) => Some(("service.http.operations_tls", files)),
             None => config.tls.as_ref().map(|files| ("service.http.tls", files)),
         };
         let tls = files.map(|(key, files)| Tls::load(key, files, Arc::clone(&metrics))).transpose()?;
         Ok(Self {
-            connections: Connections::new(service, config, entrance),
-            places: Places::new(config.max_connections.get(), config.max_connections_per_address.get()),
+            connections: ConnectionServer::new(service, config, role),
+            slots: ConnectionSlots::new(
+                config.max_connections.get(),
+                config.max_connections_per_address.get(),
+            ),
             head_timeout: config.header_timeout_ms.duration(),
             write_timeout: config.write_timeout_ms.duration(),
             tls: tls.map(Arc::new),
@@ -125,45 +126,49 @@ impl Server {
         })
     }
 
-    /// What becomes of a new connection: it has its place when this returns, or waits for one.
-    fn connected(
+    /// Serves a new connection. Takes its slot at once, before the future is polled, if one is free.
+    fn accepted(
         self: &Arc<Self>,
         stream: TcpStream,
         peer: Peer,
-        over: CancellationToken,
+        shutdown: CancellationToken,
     ) -> impl Future<Output = ()> + Send + use<> {
-        let (server, place) = (Arc::clone(self), self.places.enter(peer));
+        let (server, slot) = (Arc::clone(self), self.slots.acquire(peer));
         async move {
-            let place = match place {
-                Ok(place) => Ok(place),
-                // Closing at once would invite the next attempt at once.
-                Err(no_room) => server.room(peer, no_room, &over).await,
+            let slot = match slot {
+                Ok(slot) => Ok(slot),
+                // A client that is turned away at once would reconnect at once.
+                Err(no_slot) => server.wait_for_slot(peer, no_slot, &shutdown).await,
             };
-            match place {
-                Ok(place) => server.serve(stream, &place.connection, &over).await,
-                Err(NoRoom::Full) => server.metrics.connection_ended(ConnectionEnd::NoPlace),
-                Err(NoRoom::Site) => server.metrics.connection_ended(ConnectionEnd::AddressLimit),
+            match slot {
+                Ok(slot) => server.serve(stream, &slot.connection, &shutdown).await,
+                Err(NoSlot::Full) => server.metrics.connection_ended(ConnectionEnd::NoPlace),
+                Err(NoSlot::PerAddress) => server.metrics.connection_ended(ConnectionEnd::AddressLimit),
             }
         }
     }
 
-    /// Waits a moment for room.
-    async fn room(&self, peer: Peer, no_room: NoRoom, over: &CancellationToken) -> Result<Place, NoRoom> {
-        let _waiting = self.places.wait().ok_or(no_room)?;
+    async fn wait_for_slot(
+        &self,
+        peer: Peer,
+        no_slot: NoSlot,
+        shutdown: &CancellationToken,
+    ) -> Result<ConnectionSlot, NoSlot> {
+        let _waiting = self.slots.wait().ok_or(no_slot)?;
         tokio::select! {
-            () = tokio::time::sleep(WAITS_FOR_ROOM) => self.places.enter_after_waiting(peer),
-            () = over.cancelled() => Err(no_room),
+            () = tokio::time::sleep(SLOT_WAIT) => self.slots.acquire_after_wait(peer),
+            () = shutdown.cancelled() => Err(no_slot),
         }
     }
 
-    async fn serve(&self, stream: TcpStream, connection: &Arc<Connection>, over: &CancellationToken) {
+    async fn serve(&self, stream: TcpStream, connection: &Arc<Connection>, shutdown: &CancellationToken) {
         let _counted = self.metrics.connected();
-        // Answers are small and awaited.
+        // Answers are small, and clients wait for them.
         drop(stream.set_nodelay(true));
-        let stream = Impatient::new(stream, self.write_timeout);
+        let stream = WriteTimeout::new(stream, self.write_timeout);
         let ended = match &self.tls {
-            None => self.connections.serve(stream, Spoken::Either, connection, over).await,
-            Some(tls) => self.encrypted(tls, stream, connection, over).await,
+            None => self.connections.serve(stream, Protocol::Detect, connection, shutdown).await,
+            Some(tls) => self.encrypted(tls, stream, connection, shutdown).await,
         };
         if let Some(cause) = ended {
             self.metrics.connection_ended(cause);
@@ -173,21 +178,21 @@ impl Server {
     async fn encrypted(
         &self,
         tls: &Tls,
-        stream: Impatient<TcpStream>,
+        stream: WriteTimeout<TcpStream>,
         connection: &Arc<Connection>,
-        over: &CancellationToken,
+        shutdown: &CancellationToken,
     ) -> Option<ConnectionEnd> {
         let handshake = tokio::time::timeout(self.head_timeout, tls.acceptor().accept(stream));
-        let shaken = tokio::select! {
-            shaken = handshake => shaken,
-            cause = connection.ended() => return Some(cause),
-            () = over.cancelled() => return None,
+        let handshake = tokio::select! {
+            done = handshake => done,
+            cause = connection.closed() => return Some(cause),
+            () = shutdown.cancelled() => return None,
         };
-        match shaken {
+        match handshake {
             Ok(Ok(stream)) => {
                 let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-                let spoken = if http2 { Spoken::Http2 } else { Spoken::Either };
-                self.connections.serve(stream, spoken, connection, over).await
+                let protocol = if http2 { Protocol::Http2 } else { Protocol::Detect };
+                self.connections.serve(stream, protocol, connection, shutdown).await
             }
             Ok(Err(error)) => {
                 tracing::debug!(cause = chain(&error), "TLS handshake failed");

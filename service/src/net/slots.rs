@@ -1,8 +1,8 @@
-//! Who may have a connection: a bounded number, and a bounded number from each site. When there is no room, the connection that has been
-//! of no use for longest makes way: first those that never showed an accepted token.
+//! Connection slots: a bounded number in total and per address. If none is free, the least useful idle
+//! connection is evicted, those that never sent a valid token first.
 
-use super::address::{Peer, Site};
-use super::idle::Activity;
+use super::address::{AddressBlock, Peer};
+use super::idle::Requests;
 use crate::telemetry::metrics::ConnectionEnd;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,200 +11,202 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-/// A connection that was used within this time makes way only for one that has waited.
-const SPARED_FOR: Duration = Duration::from_secs(1);
-/// Added to the order of a connection that was used within this time.
-const FRESH: u8 = 2;
-/// How long one that finds no room waits.
-pub(super) const WAITS_FOR_ROOM: Duration = Duration::from_secs(1);
-/// Answers of one connection that need no token and are on their way at a time; further ones wait.
-const PUBLIC_ANSWERS: usize = 4;
+/// A connection used within this time is evicted only for one that has waited.
+const RECENT: Duration = Duration::from_secs(1);
+/// Added to the rank of a connection used within this time.
+const RECENT_RANK: u8 = 2;
+/// How long a new connection waits for a slot.
+pub(super) const SLOT_WAIT: Duration = Duration::from_secs(1);
+/// Answers without a token that one connection may have in flight; further requests wait.
+const MAX_PUBLIC_RESPONSES: usize = 4;
 
 /// The connections of one listener.
 #[derive(Debug)]
-pub(super) struct Places {
-    most: usize,
-    most_of_a_site: usize,
-    open: Mutex<Open>,
+pub(super) struct ConnectionSlots {
+    max: usize,
+    max_per_block: usize,
+    state: Mutex<State>,
     waiting: Arc<Semaphore>,
 }
 
 #[derive(Debug, Default)]
-struct Open {
+struct State {
     next: u64,
     connections: HashMap<u64, Arc<Connection>>,
-    of_a_site: HashMap<Site, usize>,
+    per_block: HashMap<AddressBlock, usize>,
 }
 
-/// Why there is no room.
+/// Why there is no slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum NoRoom {
-    /// All places are taken.
+pub(super) enum NoSlot {
+    /// All slots are in use.
     Full,
-    /// The site has all that it may have.
-    Site,
+    /// The address has all the slots that it may have.
+    PerAddress,
 }
 
-/// What is known of one connection; in the extensions of its requests.
+/// State of one connection; an extension of its requests.
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) peer: Peer,
-    pub(super) activity: Activity,
-    /// A token that came over it was accepted.
+    pub(super) requests: Requests,
+    /// Whether a token sent over it was accepted.
     authenticated: AtomicBool,
-    public_answers: Arc<Semaphore>,
-    /// Answers that are held back (http/late.rs).
-    n_held: AtomicUsize,
-    end: CancellationToken,
-    ended_for: OnceLock<ConnectionEnd>,
+    public_permits: Arc<Semaphore>,
+    /// Answers that are delayed (http/middleware/delay.rs).
+    n_delayed: AtomicUsize,
+    close: CancellationToken,
+    close_cause: OnceLock<ConnectionEnd>,
 }
 
-/// A place, until it is dropped.
+/// A slot; dropping it frees it.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct ConnectionSlot {
     id: u64,
     pub(super) connection: Arc<Connection>,
-    places: Arc<Places>,
+    slots: Arc<ConnectionSlots>,
 }
 
 impl Connection {
     fn new(peer: Peer) -> Self {
         Self {
             peer,
-            activity: Activity::new(),
+            requests: Requests::new(),
             authenticated: AtomicBool::new(false),
-            public_answers: Arc::new(Semaphore::new(PUBLIC_ANSWERS)),
-            n_held: AtomicUsize::new(0),
-            end: CancellationToken::new(),
-            ended_for: OnceLock::new(),
+            public_permits: Arc::new(Semaphore::new(MAX_PUBLIC_RESPONSES)),
+            n_delayed: AtomicUsize::new(0),
+            close: CancellationToken::new(),
+            close_cause: OnceLock::new(),
         }
     }
 
-    /// A token was accepted.
-    pub(crate) fn authenticate(&self) {
+    pub(crate) fn set_authenticated(&self) {
         self.authenticated.store(true, Ordering::Relaxed);
     }
 
-    /// Waits until an answer that needs no token may be on its way.
-    pub(crate) async fn public_answer(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.public_answers).acquire_owned().await.ok()
+    /// Waits until one more answer without a token may be in flight.
+    pub(crate) async fn public_permit(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.public_permits).acquire_owned().await.ok()
     }
 
-    /// An answer is held back, until the guard is dropped.
-    pub(crate) fn hold(&self) -> Held<'_> {
-        self.n_held.fetch_add(1, Ordering::Relaxed);
-        Held(self)
+    /// Counts an answer as delayed until the guard is dropped.
+    pub(crate) fn delay_response(&self) -> DelayGuard<'_> {
+        self.n_delayed.fetch_add(1, Ordering::Relaxed);
+        DelayGuard(self)
     }
 
-    /// Ends it at once.
-    pub(crate) fn end(&self, cause: ConnectionEnd) {
-        let _ = self.ended_for.set(cause);
-        self.end.cancel();
+    /// Closes it at once, without an answer to the requests in flight.
+    pub(crate) fn close(&self, cause: ConnectionEnd) {
+        let _ = self.close_cause.set(cause);
+        self.close.cancel();
     }
 
-    /// Completes when it was ended.
-    pub(super) async fn ended(&self) -> ConnectionEnd {
-        self.end.cancelled().await;
-        self.ended_for.get().copied().unwrap_or(ConnectionEnd::Evicted)
+    /// Completes once [`Connection::close`] was called.
+    pub(super) async fn closed(&self) -> ConnectionEnd {
+        self.close.cancelled().await;
+        self.close_cause.get().copied().unwrap_or(ConnectionEnd::Evicted)
     }
 
-    /// In which order it makes way, earlier first; never while it works for an accepted token. A refusal that is held back is no work:
-    /// a client that is refused over hundreds of connections keeps nobody of its address out.
-    fn makes_way(&self, now: Instant, spared: Duration) -> Option<(u8, Instant)> {
+    /// Rank for eviction: the lowest goes first, and the earlier time among equals. `None` while it works for
+    /// a valid token. Delayed refusals do not count as work: a client that is refused on hundreds of
+    /// connections must not lock out the others at its address.
+    fn eviction_rank(&self, now: Instant, spared: Duration) -> Option<(u8, Instant)> {
         let authenticated = self.authenticated.load(Ordering::Relaxed);
-        let only_refused = self.n_held.load(Ordering::Relaxed) >= self.activity.n_calls();
-        let (since, order) = match (self.activity.quiet_since(), authenticated) {
-            (None, true) if only_refused => (self.activity.asked_at(), 1),
-            (Some(_), false) => (self.activity.asked_at(), 0),
-            (None, false) => (self.activity.asked_at(), 1),
-            // What serves clients is spared a moment in any case: they ask again over it.
-            (Some(quiet), true) if now.saturating_duration_since(quiet) >= SPARED_FOR => (quiet, 4),
+        let only_refused = self.n_delayed.load(Ordering::Relaxed) >= self.requests.n_in_flight();
+        let (since, rank) = match (self.requests.idle_since(), authenticated) {
+            (None, true) if only_refused => (self.requests.last_request_at(), 1),
+            (Some(_), false) => (self.requests.last_request_at(), 0),
+            (None, false) => (self.requests.last_request_at(), 1),
+            // Clients with a token reuse their connection, so it is spared for a moment in any case.
+            (Some(idle_since), true) if now.saturating_duration_since(idle_since) >= RECENT => {
+                (idle_since, 4)
+            }
             _ => return None,
         };
         let unused_for = now.saturating_duration_since(since);
-        // One that was used a moment ago may be a client whose first request is on its way.
-        let order = if unused_for < SPARED_FOR { order + FRESH } else { order };
-        (unused_for >= spared).then_some((order, since))
+        // A connection this young may belong to a client whose first request is still arriving.
+        let rank = if unused_for < RECENT { rank + RECENT_RANK } else { rank };
+        (unused_for >= spared).then_some((rank, since))
     }
 }
 
-/// An answer that is held back.
+/// A delayed answer.
 #[derive(Debug)]
-pub(crate) struct Held<'a>(&'a Connection);
+pub(crate) struct DelayGuard<'a>(&'a Connection);
 
-impl Drop for Held<'_> {
+impl Drop for DelayGuard<'_> {
     fn drop(&mut self) {
-        self.0.n_held.fetch_sub(1, Ordering::Relaxed);
+        self.0.n_delayed.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-impl Places {
-    pub(super) fn new(most: usize, most_of_a_site: usize) -> Arc<Self> {
-        let waiting = Arc::new(Semaphore::new(most));
-        Arc::new(Self { most, most_of_a_site, open: Mutex::default(), waiting })
+impl ConnectionSlots {
+    pub(super) fn new(max: usize, max_per_block: usize) -> Arc<Self> {
+        let waiting = Arc::new(Semaphore::new(max));
+        Arc::new(Self { max, max_per_block, state: Mutex::default(), waiting })
     }
 
-    /// A place for a new connection, if need be that of one that has not been used for a second.
-    pub(super) fn enter(self: &Arc<Self>, peer: Peer) -> Result<Place, NoRoom> {
-        self.enter_sparing(peer, SPARED_FOR)
+    /// A slot for a new connection; evicts one that was idle for a second if none is free.
+    pub(super) fn acquire(self: &Arc<Self>, peer: Peer) -> Result<ConnectionSlot, NoSlot> {
+        self.acquire_sparing(peer, RECENT)
     }
 
-    /// The same for one that has waited: now nobody without a token is spared.
-    pub(super) fn enter_after_waiting(self: &Arc<Self>, peer: Peer) -> Result<Place, NoRoom> {
-        self.enter_sparing(peer, Duration::ZERO)
+    /// The same after [`SLOT_WAIT`]: now even recently used connections without a token are evicted.
+    pub(super) fn acquire_after_wait(self: &Arc<Self>, peer: Peer) -> Result<ConnectionSlot, NoSlot> {
+        self.acquire_sparing(peer, Duration::ZERO)
     }
 
-    /// Leave to wait for room: as many may wait as there are places.
+    /// The right to wait for a slot; as many connections may wait as there are slots.
     pub(super) fn wait(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.waiting).try_acquire_owned().ok()
     }
 
-    fn enter_sparing(self: &Arc<Self>, peer: Peer, spared: Duration) -> Result<Place, NoRoom> {
-        let (mut open, site) = (self.open(), peer.site());
-        let crowded = open.of_a_site.get(&site).is_some_and(|n| *n >= self.most_of_a_site);
-        if crowded || open.connections.len() >= self.most {
+    fn acquire_sparing(self: &Arc<Self>, peer: Peer, spared: Duration) -> Result<ConnectionSlot, NoSlot> {
+        let (mut state, block) = (self.state(), peer.block());
+        let block_full = state.per_block.get(&block).is_some_and(|n| *n >= self.max_per_block);
+        if block_full || state.connections.len() >= self.max {
             let now = Instant::now();
             let candidates =
-                open.connections.iter().filter(|(_, other)| !crowded || other.peer.site() == site);
-            let ranked = candidates.filter_map(|(id, other)| Some((other.makes_way(now, spared)?, *id)));
-            let no_room = if crowded { NoRoom::Site } else { NoRoom::Full };
-            let (_, longest_idle) = ranked.min().ok_or(no_room)?;
-            if let Some(evicted) = open.leave(longest_idle) {
-                evicted.end(ConnectionEnd::Evicted);
+                state.connections.iter().filter(|(_, other)| !block_full || other.peer.block() == block);
+            let ranked = candidates.filter_map(|(id, other)| Some((other.eviction_rank(now, spared)?, *id)));
+            let no_slot = if block_full { NoSlot::PerAddress } else { NoSlot::Full };
+            let (_, longest_idle) = ranked.min().ok_or(no_slot)?;
+            if let Some(evicted) = state.remove(longest_idle) {
+                evicted.close(ConnectionEnd::Evicted);
             }
         }
         let connection = Arc::new(Connection::new(peer));
-        let id = open.enter(Arc::clone(&connection));
-        Ok(Place { id, connection, places: Arc::clone(self) })
+        let id = state.insert(Arc::clone(&connection));
+        Ok(ConnectionSlot { id, connection, slots: Arc::clone(self) })
     }
 
-    fn open(&self) -> MutexGuard<'_, Open> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Open {
-    fn enter(&mut self, connection: Arc<Connection>) -> u64 {
+impl State {
+    fn insert(&mut self, connection: Arc<Connection>) -> u64 {
         let id = self.next;
         self.next += 1;
-        *self.of_a_site.entry(connection.peer.site()).or_default() += 1;
+        *self.per_block.entry(connection.peer.block()).or_default() += 1;
         self.connections.insert(id, connection);
         id
     }
 
-    fn leave(&mut self, id: u64) -> Option<Arc<Connection>> {
+    fn remove(&mut self, id: u64) -> Option<Arc<Connection>> {
         let connection = self.connections.remove(&id)?;
-        match self.of_a_site.get_mut(&connection.peer.site()) {
+        match self.per_block.get_mut(&connection.peer.block()) {
             Some(n) if *n > 1 => *n -= 1,
-            _ => drop(self.of_a_site.remove(&connection.peer.site())),
+            _ => drop(self.per_block.remove(&connection.peer.block())),
         }
         Some(connection)
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
-        drop(self.places.open().leave(self.id));
+        drop(self.slots.state().remove(self.id));
     }
 }
 
@@ -217,52 +219,55 @@ mod tests {
         Peer(format!("192.0.2.{host}:1").parse().unwrap())
     }
 
-    fn is_ended(place: &Place) -> bool {
-        place.connection.end.is_cancelled()
+    fn is_closed(slot: &ConnectionSlot) -> bool {
+        slot.connection.close.is_cancelled()
     }
 
     #[test]
-    fn strangers_make_way_first_and_the_longest_idle_before_the_others() {
-        let places = Places::new(3, 3);
-        let known = places.enter(peer(1)).unwrap();
-        known.connection.authenticate();
-        let (first, second) = (places.enter(peer(2)).unwrap(), places.enter(peer(3)).unwrap());
-        assert_eq!(places.enter(peer(4)).unwrap_err(), NoRoom::Full, "all were used within a second");
-        let third = places.enter_after_waiting(peer(4)).unwrap();
-        assert_eq!([&known, &first, &second, &third].map(is_ended), [false, true, false, false]);
-        // A second token makes the other stranger the next.
-        second.connection.authenticate();
-        drop(places.enter_after_waiting(peer(5)).unwrap());
-        assert_eq!([&known, &second, &third].map(is_ended), [false, false, true]);
+    fn connections_without_a_token_are_evicted_first_and_the_longest_idle_before_the_others() {
+        let slots = ConnectionSlots::new(3, 3);
+        let known = slots.acquire(peer(1)).unwrap();
+        known.connection.set_authenticated();
+        let (first, second) = (slots.acquire(peer(2)).unwrap(), slots.acquire(peer(3)).unwrap());
+        assert_eq!(slots.acquire(peer(4)).unwrap_err(), NoSlot::Full, "all were used within a second");
+        let third = slots.acquire_after_wait(peer(4)).unwrap();
+        assert_eq!([&known, &first, &second, &third].map(is_closed), [false, true, false, false]);
+        // With a token on the second connection, the third is the only one without.
+        second.connection.set_authenticated();
+        drop(slots.acquire_after_wait(peer(5)).unwrap());
+        assert_eq!([&known, &second, &third].map(is_closed), [false, false, true]);
         drop((known, first, second, third));
-        let open = places.open();
-        assert!(open.connections.is_empty() && open.of_a_site.is_empty());
+        let state = slots.state();
+        assert!(state.connections.is_empty() && state.per_block.is_empty());
     }
 
     #[test]
-    fn a_site_has_its_share_and_takes_nothing_of_others() {
-        let places = Places::new(10, 2);
-        let (mine, other) = (places.enter(peer(1)).unwrap(), places.enter(peer(2)).unwrap());
-        let second = places.enter(peer(1)).unwrap();
-        assert_eq!(places.enter(peer(1)).unwrap_err(), NoRoom::Site);
-        let _third = places.enter_after_waiting(peer(1)).unwrap();
-        assert_eq!([&mine, &other, &second].map(is_ended), [true, false, false]);
+    fn an_address_has_its_share_and_takes_no_slot_of_others() {
+        let slots = ConnectionSlots::new(10, 2);
+        let (mine, other) = (slots.acquire(peer(1)).unwrap(), slots.acquire(peer(2)).unwrap());
+        let second = slots.acquire(peer(1)).unwrap();
+        assert_eq!(slots.acquire(peer(1)).unwrap_err(), NoSlot::PerAddress);
+        let _third = slots.acquire_after_wait(peer(1)).unwrap();
+        assert_eq!([&mine, &other, &second].map(is_closed), [true, false, false]);
     }
 
     #[test]
-    fn what_works_for_a_token_is_never_ended() {
-        let places = Places::new(1, 1);
-        let busy = places.enter(peer(1)).unwrap();
-        busy.connection.authenticate();
-        let _call = busy.connection.activity.call(Version::HTTP_11);
-        assert_eq!(busy.connection.makes_way(Instant::now() + Duration::from_mins(1), Duration::ZERO), None);
-        assert_eq!(places.enter_after_waiting(peer(2)).unwrap_err(), NoRoom::Full);
-        // Unless all that it does is wait for refusals.
-        let held = busy.connection.hold();
-        let _second_call = busy.connection.activity.call(Version::HTTP_2);
-        assert_eq!(places.enter_after_waiting(peer(2)).unwrap_err(), NoRoom::Full);
-        let _second_held = busy.connection.hold();
-        assert!(places.enter_after_waiting(peer(2)).is_ok() && is_ended(&busy));
-        drop(held);
+    fn a_connection_that_works_for_a_token_is_never_evicted() {
+        let slots = ConnectionSlots::new(1, 1);
+        let busy = slots.acquire(peer(1)).unwrap();
+        busy.connection.set_authenticated();
+        let _first = busy.connection.requests.begin(Version::HTTP_11);
+        assert_eq!(
+            busy.connection.eviction_rank(Instant::now() + Duration::from_mins(1), Duration::ZERO),
+            None
+        );
+        assert_eq!(slots.acquire_after_wait(peer(2)).unwrap_err(), NoSlot::Full);
+        // Unless all its requests are delayed refusals.
+        let delayed = busy.connection.delay_response();
+        let _second = busy.connection.requests.begin(Version::HTTP_2);
+        assert_eq!(slots.acquire_after_wait(peer(2)).unwrap_err(), NoSlot::Full);
+        let _second_delayed = busy.connection.delay_response();
+        assert!(slots.acquire_after_wait(peer(2)).is_ok() && is_closed(&busy));
+        drop(delayed);
     }
 }

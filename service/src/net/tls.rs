@@ -1,5 +1,5 @@
-//! TLS where it does not end in front of the service: certificate, key and, where clients must show one, the authorities that count. The
-//! files are looked at again every minute and at SIGHUP, so that a renewed certificate needs no restart.
+//! TLS: certificate, key and, for client certificates, the trusted authorities. Changed files are loaded
+//! every minute and at SIGHUP, so that a renewed certificate needs no restart.
 
 use crate::config::http::TlsConfig;
 use crate::hangup::Hangup;
@@ -16,22 +16,21 @@ use tokio_rustls::TlsAcceptor;
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
 
-/// How often the files are looked at.
-const LOOK_EVERY: Duration = Duration::from_mins(1);
+/// How often the files are checked for changes.
+const CHECK_INTERVAL: Duration = Duration::from_mins(1);
 
-/// Why TLS cannot be served.
+/// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file cannot be read or holds something else.
+    /// A file cannot be read or does not hold the expected PEM.
     #[error("{key}: {} holds no {what} in PEM", path.display())]
     Pem {
         /// The section of the configuration that names it.
         key: &'static str,
         /// The file.
         path: PathBuf,
-        /// What it should hold.
+        /// The expected content.
         what: &'static str,
-        /// Cause.
         #[source]
         source: rustls::pki_types::pem::Error,
     },
@@ -42,19 +41,18 @@ pub enum TlsError {
         key: &'static str,
         /// The file.
         path: PathBuf,
-        /// Cause.
         #[source]
         source: x509_cert::der::Error,
     },
-    /// The parts do not belong together.
+    /// Certificate, key and authorities do not match.
     #[error("{0}: certificate, key and authorities do not belong together")]
     Config(&'static str, #[source] rustls::Error),
-    /// The authorities of clients cannot be used.
+    /// The client authorities cannot be used.
     #[error("{0}.client_authorities_file cannot be used")]
     Authorities(&'static str, #[source] rustls::server::VerifierBuilderError),
 }
 
-/// What connections are accepted with now.
+/// The current TLS configuration of a listener.
 pub(super) struct Tls {
     key: &'static str,
     files: TlsConfig,
@@ -63,13 +61,13 @@ pub(super) struct Tls {
 }
 
 impl Tls {
-    /// Reads the files; `key` is the section of the configuration that names them.
+    /// `key` is the section of the configuration that names the files; errors and metrics carry it.
     pub(super) fn load(
         key: &'static str,
         files: &TlsConfig,
         metrics: Arc<Metrics>,
     ) -> Result<Self, TlsError> {
-        let read_at = times(files);
+        let read_at = modification_times(files);
         let (config, expires) = read(key, files)?;
         metrics.operations.certificate(key, expires);
         let current = RwLock::new((Arc::new(config), read_at));
@@ -81,15 +79,15 @@ impl Tls {
         TlsAcceptor::from(Arc::clone(&current.0))
     }
 
-    /// Takes over renewed files, for as long as the process lives. Files that do not belong together change nothing.
+    /// Loads changed files for as long as the process lives. If they do not match, the current ones stay.
     pub(super) async fn keep_fresh(self: Arc<Self>) {
         let mut hangup = Hangup::listen();
         loop {
             tokio::select! {
-                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = tokio::time::sleep(CHECK_INTERVAL) => {}
                 () = hangup.received() => {}
             }
-            let found = times(&self.files);
+            let found = modification_times(&self.files);
             if self.current.read().unwrap_or_else(PoisonError::into_inner).1 == found {
                 continue;
             }
@@ -111,21 +109,18 @@ impl Tls {
     }
 }
 
-/// When the certificate of these files expires, once all of them could be used.
-///
-/// # Errors
-/// When TLS could not be served with them.
+/// Checks that TLS can be served with these files, and returns when the certificate expires.
 pub fn certificate_expiry(key: &'static str, files: &TlsConfig) -> Result<SystemTime, TlsError> {
     read(key, files).map(|(_, expires)| expires)
 }
 
-fn times(files: &TlsConfig) -> Vec<SystemTime> {
+fn modification_times(files: &TlsConfig) -> Vec<SystemTime> {
     let paths =
         [&files.certificate_file, &files.private_key_file].into_iter().chain(&files.client_authorities_file);
     paths.filter_map(|path| std::fs::metadata(path).and_then(|facts| facts.modified()).ok()).collect()
 }
 
-/// What connections are accepted with, and when its certificate expires.
+/// The TLS configuration, and when its certificate expires.
 fn read(key: &'static str, files: &TlsConfig) -> Result<(ServerConfig, SystemTime), TlsError> {
     let certificates = certificates(key, &files.certificate_file)?;
     let expires = expiry(key, &files.certificate_file, &certificates)?;
@@ -152,7 +147,7 @@ fn read(key: &'static str, files: &TlsConfig) -> Result<(ServerConfig, SystemTim
     Ok((config, expires))
 }
 
-/// When the service's own certificate, the first, expires.
+/// When the first certificate, which is the service's own, expires.
 fn expiry(
     key: &'static str,
     path: &Path,

@@ -1,7 +1,7 @@
 //! From the end of an examination to its committed row, with the metrics and the log lines that go with it.
 
 use super::examine::{Examined, Finding, Known, Stop, milliseconds};
-use super::{AnswerTimings, Case, Impatience, Pipeline, PredictionError};
+use super::{AnswerTimings, CancelReason, Case, Pipeline, PredictionError};
 use crate::audit::repeats::Kept;
 use crate::audit::row::{ModelIdentity, Outcome, PredictionRow, Scores};
 use crate::audit::{AuditReceipt, RecordError};
@@ -97,7 +97,7 @@ impl Pipeline {
             Outcome::Predicted { scores, .. } => self.metrics.predicted(scores.decision.verdict.code()),
             Outcome::Rejected { reason } => self.metrics.rejected(*reason),
             Outcome::Expired { reason, .. } => {
-                let late = *reason == Impatience::Expired.code();
+                let late = *reason == CancelReason::Expired.code();
                 self.metrics.dropped(if late { DropCause::Expired } else { DropCause::Abandoned });
             }
             Outcome::Failed { .. } => {}

@@ -18,7 +18,7 @@ impl FromRequestParts<Shared> for Admitted {
             return Err(ApiError::ModelUnavailable);
         }
         let actor = parts.extensions.get::<Actor>().ok_or(ApiError::MissingToken)?;
-        let place = api.quotas.place(actor.subject()).ok_or(ApiError::ClientOverloaded)?;
+        let place = api.quotas.slot(actor.subject()).ok_or(ApiError::ClientAtLimit)?;
         api.gate.try_enter(place).map(Self).ok_or(ApiError::Overloaded)
     }
 }

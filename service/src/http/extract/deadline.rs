@@ -2,7 +2,7 @@
 
 use crate::http::Shared;
 use crate::http::error::ApiError;
-use crate::http::extract::header::{Twice, once};
+use crate::http::extract::header::{Repeated, single};
 use axum::extract::FromRequestParts;
 use axum::http::HeaderName;
 use axum::http::request::Parts;
@@ -29,15 +29,15 @@ impl FromRequestParts<Shared> for RequestTimeout {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, api: &Shared) -> Result<Self, ApiError> {
-        let stated = match once(&parts.headers, &HEADER) {
-            Ok(None) => return Ok(Self(api.deadlines.usual)),
+        let stated = match single(&parts.headers, &HEADER) {
+            Ok(None) => return Ok(Self(api.deadlines.default)),
             Ok(Some(value)) => value.to_str().ok().and_then(whole_number),
-            Err(Twice) => None,
+            Err(Repeated) => None,
         };
         let milliseconds = stated.filter(|stated| *stated > 0).ok_or(ApiError::Malformed(
-            "X-Request-Timeout-Ms must occur at most once, with a whole number of milliseconds, 1 or more",
+            "X-Request-Timeout-Ms must occur at most single, with a whole number of milliseconds, 1 or more",
         ))?;
-        Ok(Self(Duration::from_millis(milliseconds).min(api.deadlines.longest)))
+        Ok(Self(Duration::from_millis(milliseconds).min(api.deadlines.max)))
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::config::secret::Secret;
 use crate::http::Shared;
 use crate::http::error::ApiError;
-use crate::http::extract::header::{Twice, once};
+use crate::http::extract::header::{Repeated, single};
 use axum::extract::FromRequestParts;
 use axum::http::HeaderName;
 use axum::http::request::Parts;
@@ -15,7 +15,7 @@ const HEADER: HeaderName = HeaderName::from_static("idempotency-key");
 pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// Longest key.
-const LONGEST: usize = 255;
+const MAX_BYTES: usize = 255;
 
 /// What the client calls its request. Its text could be anything, so it is handled like a secret.
 pub(crate) struct IdempotencyKey(pub(crate) Option<Secret>);
@@ -41,13 +41,13 @@ impl FromRequestParts<Shared> for IdempotencyKey {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &Shared) -> Result<Self, ApiError> {
-        let stated = match once(&parts.headers, &HEADER) {
+        let stated = match single(&parts.headers, &HEADER) {
             Ok(None) => return Ok(Self(None)),
             Ok(Some(value)) => value.to_str().ok().and_then(key),
-            Err(Twice) => None,
+            Err(Repeated) => None,
         };
         let malformed = ApiError::Malformed(
-            "Idempotency-Key must occur at most once, with 1 to 255 visible ASCII characters",
+            "Idempotency-Key must occur at most single, with 1 to 255 visible ASCII characters",
         );
         stated.map(|key| Self(Some(Secret::from(key)))).ok_or(malformed)
     }
@@ -57,7 +57,7 @@ impl FromRequestParts<Shared> for IdempotencyKey {
 fn key(text: &str) -> Option<&str> {
     let bare = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
     let visible = bare.bytes().all(|byte| byte.is_ascii_graphic());
-    ((1..=LONGEST).contains(&bare.len()) && visible).then_some(bare)
+    ((1..=MAX_BYTES).contains(&bare.len()) && visible).then_some(bare)
 }
 
 #[cfg(test)]

@@ -5,15 +5,15 @@ use axum::http::{HeaderMap, HeaderValue, header};
 
 /// How an upload is packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Packing {
+pub(crate) enum BodyFormat {
     /// The body is the image.
     Raw,
     /// The image is a part of a form.
     Multipart,
 }
 
-/// The packing that the headers declare; decided before any of the body is read.
-pub(crate) fn packing(headers: &HeaderMap) -> Result<Packing, ApiError> {
+/// The body_format that the headers declare; decided before any of the body is read.
+pub(crate) fn body_format(headers: &HeaderMap) -> Result<BodyFormat, ApiError> {
     let plain = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
     let encoded = !headers.get_all(header::CONTENT_ENCODING).iter().all(plain);
     let mut types = headers.get_all(header::CONTENT_TYPE).iter();
@@ -21,12 +21,12 @@ pub(crate) fn packing(headers: &HeaderMap) -> Result<Packing, ApiError> {
     if encoded || more {
         return Err(ApiError::UnsupportedMediaType);
     }
-    let Some(declared) = declared else { return Ok(Packing::Raw) };
+    let Some(declared) = declared else { return Ok(BodyFormat::Raw) };
     let declared = declared.to_str().map_err(|_| ApiError::UnsupportedMediaType)?;
     if essence(declared) == "multipart/form-data" {
-        return Ok(Packing::Multipart);
+        return Ok(BodyFormat::Multipart);
     }
-    if is_image(declared) { Ok(Packing::Raw) } else { Err(ApiError::UnsupportedMediaType) }
+    if is_image(declared) { Ok(BodyFormat::Raw) } else { Err(ApiError::UnsupportedMediaType) }
 }
 
 /// Media types of images, and what else clients call them.
@@ -63,20 +63,23 @@ mod tests {
     fn only_images_and_forms_are_taken() {
         let declared = |pairs: &[(HeaderName, &'static str)]| {
             let pairs = pairs.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value)));
-            packing(&pairs.collect::<HeaderMap>()).ok()
+            body_format(&pairs.collect::<HeaderMap>()).ok()
         };
         let content_type = |value| declared(&[(header::CONTENT_TYPE, value)]);
-        assert_eq!(declared(&[]), Some(Packing::Raw));
+        assert_eq!(declared(&[]), Some(BodyFormat::Raw));
         for raw in ["image/jpeg", "IMAGE/PNG", "image/tiff; foo=bar", "image/JPG", "binary/octet-stream"] {
-            assert_eq!(content_type(raw), Some(Packing::Raw), "{raw}");
+            assert_eq!(content_type(raw), Some(BodyFormat::Raw), "{raw}");
         }
-        assert_eq!(content_type("multipart/form-data; boundary=x"), Some(Packing::Multipart));
+        assert_eq!(content_type("multipart/form-data; boundary=x"), Some(BodyFormat::Multipart));
         for refused in ["", "text/plain", "application/x-www-form-urlencoded", "image/gif", "multipart/mixed"]
         {
             assert_eq!(content_type(refused), None, "{refused}");
         }
         let encoding = |value| declared(&[(header::CONTENT_ENCODING, value)]);
-        assert_eq!((encoding("identity"), encoding("Identity")), (Some(Packing::Raw), Some(Packing::Raw)));
+        assert_eq!(
+            (encoding("identity"), encoding("Identity")),
+            (Some(BodyFormat::Raw), Some(BodyFormat::Raw))
+        );
         assert_eq!((encoding("gzip"), encoding("identity, gzip")), (None, None));
     }
 }

@@ -3,7 +3,7 @@
 use crate::config::secret::Secret;
 use crate::http::Shared;
 use crate::http::error::ApiError;
-use crate::http::extract::header::{Twice, once};
+use crate::http::extract::header::{Repeated, single};
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName};
@@ -12,7 +12,7 @@ use utoipa::IntoParams;
 const HEADER: HeaderName = HeaderName::from_static("x-subject-id");
 
 /// Longest identifier: what a text part of a form may have.
-const LONGEST: usize = 256;
+const MAX_BYTES: usize = 256;
 
 /// The person whom a search is about.
 pub(crate) struct Subject(pub(crate) Option<Secret>);
@@ -38,12 +38,13 @@ impl FromRequestParts<Shared> for Subject {
 
 /// What the header says.
 pub(crate) fn stated(headers: &HeaderMap) -> Result<Option<Secret>, ApiError> {
-    let text = match once(headers, &HEADER) {
+    let text = match single(headers, &HEADER) {
         Ok(None) => return Ok(None),
         Ok(Some(value)) => std::str::from_utf8(value.as_bytes()).ok().map(str::trim),
-        Err(Twice) => None,
+        Err(Repeated) => None,
     };
-    let usable = text.filter(|text| (1..=LONGEST).contains(&text.len()));
-    let malformed = ApiError::Malformed("X-Subject-Id must occur at most once, with 1 to 256 bytes of UTF-8");
+    let usable = text.filter(|text| (1..=MAX_BYTES).contains(&text.len()));
+    let malformed =
+        ApiError::Malformed("X-Subject-Id must occur at most single, with 1 to 256 bytes of UTF-8");
     usable.map(|text| Some(Secret::from(text))).ok_or(malformed)
 }

@@ -3,7 +3,7 @@
 use super::{multipart, query, subject};
 use crate::http::Shared;
 use crate::http::error::ApiError;
-use crate::http::extract::media::{Packing, packing};
+use crate::http::extract::media::{BodyFormat, body_format};
 use crate::pipeline::{Admission, Stated};
 use axum::extract::Request;
 use axum::http::header;
@@ -56,11 +56,11 @@ impl Upload {
         admission: &mut Admission,
     ) -> Result<Self, ApiError> {
         let asked: PredictionQuery = query::read(request.uri().query(), TAKES)?;
-        let packing = packing(request.headers())?;
+        let body_format = body_format(request.headers())?;
         let limit_bytes = api.pipeline.limits.max_bytes;
-        let body_limit = match packing {
-            Packing::Raw => limit_bytes,
-            Packing::Multipart => limit_bytes.saturating_add(FORM_OVERHEAD_BYTES),
+        let body_limit = match body_format {
+            BodyFormat::Raw => limit_bytes,
+            BodyFormat::Multipart => limit_bytes.saturating_add(FORM_OVERHEAD_BYTES),
         };
         let declared = declared_length(&request);
         if declared.is_some_and(|length| length > body_limit as u64) {
@@ -72,9 +72,9 @@ impl Upload {
         let stated = Stated { subject, age, view, modality };
         let request = request.map(|body| axum::body::Body::new(Limited::new(body, body_limit)));
         let receive = async {
-            match packing {
-                Packing::Raw => Ok((raw(request, declared, limit_bytes).await?, stated)),
-                Packing::Multipart => multipart::read(request, limit_bytes, stated).await,
+            match body_format {
+                BodyFormat::Raw => Ok((raw(request, declared, limit_bytes).await?, stated)),
+                BodyFormat::Multipart => multipart::read(request, limit_bytes, stated).await,
             }
         };
         // A body without a length may have all that is allowed.
@@ -82,7 +82,7 @@ impl Upload {
         let room = admission.upload(bytes, &api.uploads);
         match tokio::time::timeout_at(deadline.into(), room).await {
             Ok(true) => {}
-            Ok(false) => return Err(ApiError::ClientOverloaded),
+            Ok(false) => return Err(ApiError::ClientAtLimit),
             Err(_) => return Err(ApiError::Overloaded),
         }
         let last = Instant::now() + api.body_timeout;

@@ -6,7 +6,7 @@ use crate::http::Shared;
 use crate::http::error::ApiError;
 use crate::http::middleware::observe::Arrival;
 use crate::http::middleware::target::check_host;
-use crate::net::{Connection, Entrance, PublicAnswer};
+use crate::net::{Connection, ListenerRole, PublicResponsePermit};
 use crate::quota::Standing;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
@@ -22,7 +22,7 @@ pub(crate) const SCHEME: &str = "bearer";
 
 /// What Prometheus reads.
 const METRICS: &str = "/metrics";
-/// What is asked for at every entrance.
+/// What is asked for at every role.
 const HEALTH: [&str; 2] = ["/livez", "/readyz"];
 
 /// The described routes that need no token.
@@ -107,9 +107,9 @@ pub(crate) async fn authorise(
     check_host(request.version(), request.headers())?;
     let path = path.ok_or(ApiError::UnknownRoute)?;
     let access = table.find(path.as_str(), request.method())?;
-    let entrance = request.extensions().get().copied().unwrap_or(Entrance::Only);
-    if !is_served(path.as_str(), access, entrance) {
-        let clients = entrance == Entrance::Clients;
+    let role = request.extensions().get().copied().unwrap_or(ListenerRole::Both);
+    if !is_served(path.as_str(), access, role) {
+        let clients = role == ListenerRole::Clients;
         let key = if clients { "service.http.operations_bind" } else { "service.http.bind" };
         return Err(ApiError::OtherAddress { key });
     }
@@ -120,12 +120,12 @@ pub(crate) async fn authorise(
             arrival.is_from(&actor);
         }
         if let Some(connection) = &connection {
-            connection.authenticate();
+            connection.set_authenticated();
         }
         if let Some(missing) = scopes.iter().find(|scope| !actor.has(**scope)) {
             return Err(ApiError::InsufficientScope(*missing));
         }
-        let standing = api.quotas.request(actor.subject()).map_err(ApiError::TooFast)?;
+        let standing = api.quotas.request(actor.subject()).map_err(ApiError::RateLimited)?;
         request.extensions_mut().insert::<Actor>(actor);
         let mut response = next.run(request).await;
         if let Some(standing) = standing {
@@ -135,24 +135,24 @@ pub(crate) async fn authorise(
     }
     // A few at a time on one connection, until the client has taken them.
     let public = match &connection {
-        Some(connection) => connection.public_answer().await,
+        Some(connection) => connection.public_permit().await,
         None => None,
     };
     let mut response = next.run(request).await;
     if let Some(public) = public {
-        response.extensions_mut().insert(PublicAnswer(Arc::new(public)));
+        response.extensions_mut().insert(PublicResponsePermit(Arc::new(public)));
     }
     Ok(response)
 }
 
-/// Where there is an entrance for operators, what is theirs is not at the other one, and nothing else is at theirs.
-fn is_served(path: &str, access: &Access, entrance: Entrance) -> bool {
+/// Where there is an role for operators, what is theirs is not at the other one, and nothing else is at theirs.
+fn is_served(path: &str, access: &Access, role: ListenerRole) -> bool {
     let operation =
         path == METRICS || matches!(access, Access::Token(scopes) if scopes.contains(&Scope::Admin));
-    match entrance {
-        Entrance::Only => true,
-        Entrance::Clients => !operation,
-        Entrance::Operators => operation || HEALTH.contains(&path),
+    match role {
+        ListenerRole::Both => true,
+        ListenerRole::Clients => !operation,
+        ListenerRole::Operators => operation || HEALTH.contains(&path),
     }
 }
 

@@ -4,7 +4,7 @@
 mod pacer;
 
 use crate::config::http::HttpConfig;
-use crate::net::{Connection, Entrance, Site};
+use crate::net::{AddressBlock, Connection, ListenerRole};
 use crate::telemetry::metrics::ConnectionEnd;
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
@@ -23,9 +23,9 @@ const MAX_HELD: usize = 1024;
 
 /// Holds answers back.
 #[derive(Debug)]
-pub struct Lateness {
+pub struct ResponseDelays {
     refusals: Pacer<Sender>,
-    visits: Pacer<Site>,
+    visits: Pacer<AddressBlock>,
     held: Semaphore,
 }
 
@@ -35,10 +35,10 @@ enum Sender {
     /// The subject of an accepted token.
     Client(String),
     /// Anybody else is known by the address alone.
-    Site(Site),
+    AddressBlock(AddressBlock),
 }
 
-impl Lateness {
+impl ResponseDelays {
     /// With the limits of the configuration.
     pub fn new(config: &HttpConfig) -> Self {
         Self {
@@ -52,15 +52,15 @@ impl Lateness {
     pub(crate) fn delay(
         &self,
         connection: &Connection,
-        entrance: Entrance,
+        role: ListenerRole,
         actor: Option<&str>,
         refused: bool,
     ) -> Duration {
-        match (entrance, actor, refused) {
-            (Entrance::Operators, ..) | (_, Some(_), false) => Duration::ZERO,
+        match (role, actor, refused) {
+            (ListenerRole::Operators, ..) | (_, Some(_), false) => Duration::ZERO,
             (_, Some(actor), true) => self.refusals.delay(Sender::Client(actor.to_owned())),
-            (_, None, true) => self.refusals.delay(Sender::Site(connection.peer.site())),
-            (_, None, false) => self.visits.delay(connection.peer.site()),
+            (_, None, true) => self.refusals.delay(Sender::AddressBlock(connection.peer.block())),
+            (_, None, false) => self.visits.delay(connection.peer.block()),
         }
     }
 
@@ -75,10 +75,10 @@ impl Lateness {
             return response;
         }
         let Ok(_held) = self.held.try_acquire() else {
-            connection.end(ConnectionEnd::Flooding);
+            connection.close(ConnectionEnd::Flooding);
             return response;
         };
-        let held = connection.hold();
+        let held = connection.delay_response();
         tokio::time::sleep(delay).await;
         drop(held);
         if let Some(stated) = response.headers_mut().get_mut(header::RETRY_AFTER) {

@@ -4,7 +4,7 @@ use crate::auth::Actor;
 use crate::http::Shared;
 use crate::http::error::{ApiError, Problem, REFUSAL_CODES};
 use crate::http::routes::docs;
-use crate::net::{Connection, Entrance, Peer};
+use crate::net::{Connection, ListenerRole, Peer};
 use crate::telemetry::throttle::{Line, Throttle};
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
@@ -49,7 +49,7 @@ impl Arrival {
 /// Bounds the lines that clients can cause at will. Each has a bound of its own, so that a flood by strangers hides nothing that a
 /// client with a token did.
 #[derive(Debug, Default)]
-pub struct Lines {
+pub struct LogThrottles {
     /// Refusals of those without a token that was accepted.
     strangers: Throttle,
     /// Refusals of those with one.
@@ -75,7 +75,7 @@ pub(crate) async fn observe(
     let route = path.as_ref().map_or("unmatched", MatchedPath::as_str).to_owned();
     let method = known(request.method());
     let connection = request.extensions().get::<Arc<Connection>>().cloned();
-    let entrance = request.extensions().get().copied().unwrap_or(Entrance::Only);
+    let role = request.extensions().get().copied().unwrap_or(ListenerRole::Both);
     let mut record = RequestRecord {
         api: Arc::clone(&api),
         route,
@@ -88,10 +88,10 @@ pub(crate) async fn observe(
     let response = caught(next.run(request)).await;
     let response = record.end(response);
     let Some(connection) = connection else { return response };
-    let delay = api.lateness.delay(&connection, entrance, record.actor(), record.refusal().is_some());
+    let delay = api.delays.delay(&connection, role, record.actor(), record.refusal().is_some());
     // Logged and counted when it was decided, not when it leaves.
     drop(record);
-    api.lateness.hold(response, delay, &connection).await
+    api.delays.hold(response, delay, &connection).await
 }
 
 /// A panic becomes an answer; the panic hook has logged where.
@@ -156,7 +156,7 @@ impl Drop for RequestRecord {
         let duration_ms = duration.as_micros() as f64 / 1e3;
         let problem = self.problem.as_ref().map(Problem::code);
         self.api.metrics.request(route, method, status, duration);
-        let (actor, lines) = (self.actor(), &self.api.lines);
+        let (actor, lines) = (self.actor(), &self.api.log_throttles);
         if let Some(code) = self.refusal() {
             self.api.metrics.refused(code);
             let bound = if actor.is_some() { &lines.clients } else { &lines.strangers };

@@ -57,7 +57,7 @@ pub(crate) async fn readyz(State(api): State<Shared>) -> Result<Json<Health>, Ap
     responses((status = 200, description = "All metrics of this replica", body = String, content_type = "text/plain"))
 )]
 pub(crate) async fn metrics(State(api): State<Shared>) -> Result<impl IntoResponse, ApiError> {
-    let text = api.exposition.text(async {
+    let text = api.metrics_page.text(async {
         // The gauge `cxr_ready` must be true of now, whether or not anybody probes.
         api.readiness.failed_checks().await;
         api.metrics.exposition().map_err(|error| {

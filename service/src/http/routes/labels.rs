@@ -115,7 +115,7 @@ pub(crate) struct Labels {
     security(("bearer" = ["label"])),
     responses(
         (status = 200, description = "Already recorded", body = Label),
-        (status = 201, description = "Recorded", body = Label),
+        (status = 201, description = "CommittedRow", body = Label),
         (status = 400, description = "Malformed id or label", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "Missing or invalid token", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "Insufficient scope", body = Problem, content_type = "application/problem+json"),

@@ -10,9 +10,11 @@ use crate::http::extract::idempotency::{self, IdempotencyHeader, IdempotencyKey}
 use crate::http::extract::subject::SubjectHeader;
 use crate::http::extract::upload::{PredictionQuery, Upload};
 use crate::http::middleware::observe::Arrival;
-use crate::http::receipt::{Receipt, Recorded};
+use crate::http::receipt::{CommittedRow, Receipt};
 use crate::http::record::PredictionRecord;
-use crate::pipeline::{Answer, AnswerTimings, Drawn, Explanation, Repeat, Reply, Said, Submission, patience};
+use crate::pipeline::{
+    Answer, AnswerTimings, Drawn, Explanation, Repeat, Reply, Said, Submission, cancellation,
+};
 use crate::store::Read;
 use axum::extract::{Path, Request, State};
 use axum::http::HeaderName;
@@ -151,7 +153,7 @@ pub(crate) async fn create(
 ) -> Result<Response, ApiError> {
     let request_id = arrival.request_id.clone();
     let deadline = arrival.started + timeout;
-    let (present, patience) = patience(deadline);
+    let (present, cancellation) = cancellation(deadline);
     // From here on the image is admitted and gets its row. Hanging up drops this handler, and `present` with it, but not
     // the task that works on the image.
     let work = async move {
@@ -165,7 +167,7 @@ pub(crate) async fn create(
             stated: upload.stated,
             explain: upload.explain,
             idempotency_key,
-            patience,
+            cancellation,
             admission,
         };
         Ok(Box::pin(api.pipeline.predict(submission)).await?)
@@ -294,8 +296,8 @@ impl Prediction {
             Said::Class(class) => class,
             Said::Rejection(detail) => {
                 let reason = row.reason.unwrap_or_default();
-                return Err(ApiError::RejectedBefore {
-                    row: Box::new(Recorded::of(&receipt)),
+                return Err(ApiError::ReplayedRejection {
+                    row: Box::new(CommittedRow::of(&receipt)),
                     reason,
                     detail,
                 });

@@ -9,7 +9,7 @@ use crate::http::extract::query;
 use crate::http::extract::subject::{Subject, SubjectHeader};
 use crate::http::middleware::observe::Arrival;
 use crate::http::record::PredictionRecord;
-use crate::pipeline::{Failure, Impatience};
+use crate::pipeline::{CancelReason, Failure};
 use crate::store::{Filter, LabelledPrediction, Page, Read};
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
@@ -230,7 +230,7 @@ impl SearchQuery {
     fn check(&self) -> Result<(), ApiError> {
         let rejections = RejectReason::ALL.map(RejectReason::code);
         let decisions = DecisionReason::ALL.map(DecisionReason::code);
-        let drops = Impatience::ALL.map(Impatience::code);
+        let drops = CancelReason::ALL.map(CancelReason::code);
         let reasons = [&rejections[..], &decisions, &drops, &Failure::CODES].concat();
         query::one_of("outcome", self.outcome.as_deref(), &OUTCOMES)?;
         query::one_of("decision", self.decision.as_deref(), &Verdict::ALL.map(Verdict::code))?;

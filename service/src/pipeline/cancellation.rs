@@ -5,18 +5,18 @@ use tokio::sync::watch;
 
 /// Held by the request's handler; when the client hangs up the handler is dropped, and this with it.
 #[derive(Debug)]
-pub struct Presence(#[expect(dead_code, reason = "its end is what it says")] watch::Sender<()>);
+pub struct ClientGuard(#[expect(dead_code, reason = "its end is what it says")] watch::Sender<()>);
 
 /// The other end, and the deadline.
 #[derive(Debug, Clone)]
-pub struct Patience {
+pub struct Cancellation {
     deadline: Instant,
     client: watch::Receiver<()>,
 }
 
 /// Why nobody waits any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Impatience {
+pub enum CancelReason {
     /// The deadline passed before the model ran.
     #[error("the deadline passed before the model ran")]
     Expired,
@@ -25,7 +25,7 @@ pub enum Impatience {
     Abandoned,
 }
 
-impl Impatience {
+impl CancelReason {
     /// Both.
     pub const ALL: [Self; 2] = [Self::Expired, Self::Abandoned];
 
@@ -39,34 +39,34 @@ impl Impatience {
 }
 
 /// Both ends.
-pub fn until(deadline: Instant) -> (Presence, Patience) {
+pub fn until(deadline: Instant) -> (ClientGuard, Cancellation) {
     let (here, client) = watch::channel(());
-    (Presence(here), Patience { deadline, client })
+    (ClientGuard(here), Cancellation { deadline, client })
 }
 
-impl Patience {
+impl Cancellation {
     /// The moment.
     pub(super) const fn deadline(&self) -> Instant {
         self.deadline
     }
 
     /// Whether it has ended, and why.
-    pub(super) fn ended(&self) -> Option<Impatience> {
+    pub(super) fn ended(&self) -> Option<CancelReason> {
         if self.client.has_changed().is_err() {
-            Some(Impatience::Abandoned)
+            Some(CancelReason::Abandoned)
         } else if Instant::now() >= self.deadline {
-            Some(Impatience::Expired)
+            Some(CancelReason::Expired)
         } else {
             None
         }
     }
 
     /// Completes when it ends, with the reason.
-    pub(super) async fn end(self) -> Impatience {
+    pub(super) async fn end(self) -> CancelReason {
         let deadline = tokio::time::Instant::from_std(self.deadline);
         tokio::select! {
-            () = self.gone() => Impatience::Abandoned,
-            () = tokio::time::sleep_until(deadline) => Impatience::Expired,
+            () = self.gone() => CancelReason::Abandoned,
+            () = tokio::time::sleep_until(deadline) => CancelReason::Expired,
         }
     }
 
@@ -84,14 +84,14 @@ mod tests {
 
     #[tokio::test]
     async fn it_ends_with_the_deadline_or_with_the_client() {
-        let (here, patience) = until(Instant::now() + Duration::from_mins(1));
-        assert_eq!(patience.ended(), None);
-        let end = tokio::spawn(patience.clone().end());
+        let (here, cancellation) = until(Instant::now() + Duration::from_mins(1));
+        assert_eq!(cancellation.ended(), None);
+        let end = tokio::spawn(cancellation.clone().end());
         drop(here);
-        assert_eq!(end.await.unwrap(), Impatience::Abandoned);
-        assert_eq!(patience.ended(), Some(Impatience::Abandoned));
-        let (_here, patience) = until(Instant::now());
-        assert_eq!(patience.ended(), Some(Impatience::Expired));
-        assert_eq!(patience.end().await, Impatience::Expired);
+        assert_eq!(end.await.unwrap(), CancelReason::Abandoned);
+        assert_eq!(cancellation.ended(), Some(CancelReason::Abandoned));
+        let (_here, cancellation) = until(Instant::now());
+        assert_eq!(cancellation.ended(), Some(CancelReason::Expired));
+        assert_eq!(cancellation.end().await, CancelReason::Expired);
     }
 }

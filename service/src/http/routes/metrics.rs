@@ -7,13 +7,13 @@ use tokio::sync::Mutex;
 
 /// The newest text.
 #[derive(Debug, Default)]
-pub struct Exposition {
+pub struct MetricsPage {
     /// Texts begun so far.
     begun: AtomicU64,
     newest: Mutex<Option<(u64, Bytes)>>,
 }
 
-impl Exposition {
+impl MetricsPage {
     /// A text that was begun after this was called.
     ///
     /// # Errors
@@ -41,9 +41,9 @@ mod tests {
 
     #[tokio::test]
     async fn those_who_wait_share_one_text_and_nobody_gets_an_older_one() {
-        let (exposition, n_written) = (Exposition::default(), AtomicU64::new(0));
+        let (metrics_page, n_written) = (MetricsPage::default(), AtomicU64::new(0));
         let ask = || {
-            exposition.text(async {
+            metrics_page.text(async {
                 let number = n_written.fetch_add(1, Ordering::SeqCst) + 1;
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 Ok::<_, Infallible>(number.to_string())

@@ -28,11 +28,12 @@ use axum::Extension;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use middleware::access::{self, AccessTable};
-use middleware::{cors, observe, target};
+use middleware::{cors, observe, response_headers, target};
 use routes::docs;
 use std::sync::Arc;
 use std::time::Duration;
 use tower::util::{BoxCloneSyncService, MapRequest};
+use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::openapi::OpenApi as Document;
 
 /// What the handlers work with.
@@ -87,7 +88,7 @@ pub const REFUSAL_CAUSES: &[&str] = error::REFUSAL_CODES;
 
 /// The API description.
 pub fn document() -> Document {
-    describe::completed(routes::all().into_openapi())
+    describe::complete(routes::all().into_openapi())
 }
 
 /// The routes with their middleware, outermost last.
@@ -96,7 +97,7 @@ pub fn document() -> Document {
 /// When a route declares no access, or is public without being listed as such.
 pub fn service(api: Shared) -> Result<net::Service, AccessError> {
     let (routes, document) = routes::all().split_for_parts();
-    let document = describe::completed(document);
+    let document = describe::complete(document);
     let access = Arc::new(AccessTable::from_document(&document)?);
     let text = docs::Text::new(&document);
     let routes = routes
@@ -113,8 +114,10 @@ pub fn service(api: Shared) -> Result<net::Service, AccessError> {
         None => routes,
     };
     let routes = routes
+        .layer(CatchPanicLayer::custom(observe::panicked))
         // Everything above, refusals and panics included, is counted, logged and answered in one form.
         .layer(from_fn_with_state(Arc::clone(&api), observe::observe))
+        .layer(response_headers::of_answers())
         .with_state(api);
     // A layer of the router would come after the choice of the route.
     Ok(BoxCloneSyncService::new(MapRequest::new(routes, target::without_slash)))

@@ -1,8 +1,9 @@
-//! The API description: its head, its security scheme, and what holds for every operation and is not said again at each.
+//! The API description: title, security scheme, and the errors and headers that all operations share.
 
+mod errors;
 mod headers;
-mod refusals;
 
+use super::error::Problem;
 use super::middleware::access;
 use crate::auth::Scope;
 use utoipa::openapi::OpenApi as Document;
@@ -16,6 +17,7 @@ use utoipa::{Modify, OpenApi};
         description = "Reads chest radiographs for pneumonia and returns calibrated, audited predictions. \
             Errors are problem documents (RFC 9457); docs/ERRORS.md lists them."
     ),
+    components(schemas(Problem)),
     modifiers(&BearerScheme)
 )]
 struct Described;
@@ -37,14 +39,19 @@ impl Modify for BearerScheme {
     }
 }
 
-/// The document without operations.
-pub(super) fn head() -> Document {
+/// The description without operations.
+pub(super) fn base() -> Document {
     Described::openapi()
 }
 
-/// With what holds for every route.
-pub(super) fn completed(mut document: Document) -> Document {
-    refusals::describe(&mut document);
-    headers::describe(&mut document);
+/// Adds the errors and headers that all operations share.
+pub(super) fn complete(mut document: Document) -> Document {
+    for path in document.paths.paths.values_mut() {
+        let operations = [&mut path.get, &mut path.post, &mut path.put, &mut path.patch, &mut path.delete];
+        for operation in operations.into_iter().flatten() {
+            errors::describe(operation);
+            headers::describe(operation);
+        }
+    }
     document
 }

@@ -7,5 +7,7 @@ pub(super) mod idempotency;
 pub(super) mod media;
 pub(super) mod multipart;
 pub(super) mod query;
+pub(super) mod reader;
+pub(super) mod row_id;
 pub(super) mod subject;
 pub(super) mod upload;

@@ -4,4 +4,5 @@ pub(super) mod access;
 pub(super) mod cors;
 pub(super) mod delay;
 pub(super) mod observe;
+pub(super) mod response_headers;
 pub(super) mod target;

@@ -1,18 +1,11 @@
-//! The headers that answers carry, in the API description: which depends on the status alone, so they are added to all.
+//! Response headers in the API description. They depend on the status, so no operation lists them.
 
 use utoipa::openapi::header::{Header, HeaderBuilder};
 use utoipa::openapi::path::Operation;
-use utoipa::openapi::{ObjectBuilder, OpenApi, RefOr, Type};
+use utoipa::openapi::{ObjectBuilder, RefOr, Type};
 
-/// Adds them to every response.
-pub(crate) fn describe(document: &mut OpenApi) {
-    for path in document.paths.paths.values_mut() {
-        let operations = [&mut path.get, &mut path.post, &mut path.put, &mut path.patch, &mut path.delete];
-        operations.into_iter().flatten().for_each(describe_operation);
-    }
-}
-
-fn describe_operation(operation: &mut Operation) {
+/// Adds the headers to every response of the operation.
+pub(super) fn describe(operation: &mut Operation) {
     let predicts = operation.operation_id.as_deref() == Some("createPrediction");
     for (status, response) in &mut operation.responses.responses {
         let RefOr::T(response) = response else { continue };

@@ -35,7 +35,7 @@ impl FromRequestParts<Shared> for RequestTimeout {
             Err(Repeated) => None,
         };
         let milliseconds = stated.filter(|stated| *stated > 0).ok_or(ApiError::Malformed(
-            "X-Request-Timeout-Ms must occur at most single, with a whole number of milliseconds, 1 or more",
+            "X-Request-Timeout-Ms must occur at most once, with a whole number of milliseconds, 1 or more",
         ))?;
         Ok(Self(Duration::from_millis(milliseconds).min(api.deadlines.max)))
     }

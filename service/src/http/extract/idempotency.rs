@@ -47,7 +47,7 @@ impl FromRequestParts<Shared> for IdempotencyKey {
             Err(Repeated) => None,
         };
         let malformed = ApiError::Malformed(
-            "Idempotency-Key must occur at most single, with 1 to 255 visible ASCII characters",
+            "Idempotency-Key must occur at most once, with 1 to 255 visible ASCII characters",
         );
         stated.map(|key| Self(Some(Secret::from(key)))).ok_or(malformed)
     }

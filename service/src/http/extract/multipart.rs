@@ -54,7 +54,7 @@ pub(crate) async fn read(
                 let text = text(bytes(part, MAX_TEXT_BYTES, limit_bytes).await?)?;
                 let Some(text) = filled(text) else { continue };
                 if stated.subject.replace(Secret::from(text.trim())).is_some() {
-                    return Err(ApiError::Malformed("give subject single, in a part or in X-Subject-Id"));
+                    return Err(ApiError::Malformed("give subject once, in a part or in X-Subject-Id"));
                 }
                 continue;
             }
@@ -70,7 +70,7 @@ pub(crate) async fn read(
         let Some(text) = filled(text(bytes(part, MAX_TEXT_BYTES, limit_bytes).await?)?) else { continue };
         if field.replace(text).is_some() {
             return Err(ApiError::Malformed(
-                "give age, view and modality single each, in a part or in the query",
+                "give age, view and modality once each, in a part or in the query",
             ));
         }
     }

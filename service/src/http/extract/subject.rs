@@ -44,7 +44,6 @@ pub(crate) fn stated(headers: &HeaderMap) -> Result<Option<Secret>, ApiError> {
         Err(Repeated) => None,
     };
     let usable = text.filter(|text| (1..=MAX_BYTES).contains(&text.len()));
-    let malformed =
-        ApiError::Malformed("X-Subject-Id must occur at most single, with 1 to 256 bytes of UTF-8");
+    let malformed = ApiError::Malformed("X-Subject-Id must occur at most once, with 1 to 256 bytes of UTF-8");
     usable.map(|text| Some(Secret::from(text))).ok_or(malformed)
 }

@@ -3,7 +3,6 @@
 use crate::auth::Actor;
 use crate::http::Shared;
 use crate::http::error::{ApiError, Problem, REFUSAL_CODES};
-use crate::http::routes::docs;
 use crate::net::{Connection, ListenerRole, Peer};
 use crate::telemetry::throttle::{Line, Throttle};
 use axum::body::Body;
@@ -11,8 +10,7 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use futures_util::FutureExt;
-use std::panic::AssertUnwindSafe;
+use std::any::Any;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 use time::OffsetDateTime;
@@ -85,8 +83,7 @@ pub(crate) async fn observe(
         status: CLIENT_GONE,
         problem: None,
     };
-    let response = caught(next.run(request)).await;
-    let response = record.end(response);
+    let response = record.end(next.run(request).await);
     let Some(connection) = connection else { return response };
     let delay = api.delays.delay(&connection, role, record.actor(), record.refusal().is_some());
     // Logged and counted when it was decided, not when it leaves.
@@ -94,10 +91,9 @@ pub(crate) async fn observe(
     api.delays.hold(response, delay, &connection).await
 }
 
-/// A panic becomes an answer; the panic hook has logged where.
-async fn caught(answer: impl Future<Output = Response>) -> Response {
-    let caught = AssertUnwindSafe(answer).catch_unwind().await;
-    caught.unwrap_or_else(|_| ApiError::Failed { row: None }.into_response())
+/// The answer after a panic, whose place the panic hook has logged.
+pub(crate) fn panicked(_: Box<dyn Any + Send>) -> Response {
+    ApiError::Failed { row: None }.into_response()
 }
 
 /// A request on its way; logged and counted when dropped, so that one whose client has gone is seen as well.
@@ -126,13 +122,8 @@ impl RequestRecord {
             response.headers_mut().insert(header::CONTENT_TYPE, media_type);
             response.headers_mut().remove(header::CONTENT_LENGTH);
         }
-        let headers = response.headers_mut();
-        // Answers are about patients: no cache keeps them, and no browser guesses at them.
-        headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-        headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(docs::POLICY_OF_ANSWERS);
-        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         if let Ok(value) = HeaderValue::from_str(&self.arrival.request_id) {
-            headers.insert(REQUEST_ID, value);
+            response.headers_mut().insert(REQUEST_ID, value);
         }
         response
     }
@@ -197,10 +188,17 @@ fn known(method: &Method) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::Router;
+    use std::task::Poll;
+    use tower::ServiceExt;
+    use tower_http::catch_panic::CatchPanicLayer;
 
     #[tokio::test]
     async fn a_panic_is_answered_with_500() {
-        let response = caught(async { panic!("a handler") }).await;
+        let routes: Router = Router::new()
+            .fallback(|| std::future::poll_fn(|_| -> Poll<()> { panic!("a handler") }))
+            .layer(CatchPanicLayer::custom(panicked));
+        let response = routes.oneshot(Request::new(Body::empty())).await.unwrap();
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
         assert_eq!(response.extensions().get::<Problem>().map(Problem::code), Some("internal"));
     }

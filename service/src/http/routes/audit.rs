@@ -1,16 +1,18 @@
 //! `GET /v1/audit/...`: the signed head of the log's tree, and proofs against it.
 
 use crate::audit::tree::{Asked, Hashes};
-use crate::auth::Actor;
 use crate::http::Shared;
-use crate::http::error::{ApiError, Problem};
-use crate::http::middleware::observe::Arrival;
-use crate::store::{Read, SignedHead};
-use axum::extract::{Path, Query, State};
+use crate::http::error::ApiError;
+use crate::http::extract::reader::Reader;
+use crate::http::extract::row_id::RowId;
+use crate::store::SignedHead;
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tlog_tiles::{HashReader, prove_record, prove_tree};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -76,10 +78,8 @@ pub(crate) struct ConsistencyQuery {
     security(("bearer" = ["audit:read"])),
     responses(
         (status = 200, description = "The checkpoint, a signed note (c2sp.org/tlog-checkpoint)", body = String, content_type = "text/plain"),
-        (status = 401, description = "Missing or invalid token", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "Insufficient scope", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "The audit log has no checkpoint yet", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Audit log unavailable", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "The audit log has no checkpoint yet"),
+        (status = 503, description = "Audit log unavailable"),
     )
 )]
 pub(crate) async fn checkpoint(State(api): State<Shared>) -> Result<Response, ApiError> {
@@ -93,37 +93,28 @@ pub(crate) async fn checkpoint(State(api): State<Shared>) -> Result<Response, Ap
     path = "/v1/audit/proofs/{id}",
     operation_id = "getInclusionProof",
     tag = "audit",
-    params(("id" = Uuid, Path, description = "Id of the audit row, from an answer or a problem document"), InclusionQuery),
+    params(RowId, InclusionQuery),
     security(("bearer" = ["audit:read"])),
     responses(
         (status = 200, description = "The inclusion proof; the read is recorded", body = InclusionProof),
-        (status = 400, description = "The id is not a UUID, or tree_size is malformed", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "Missing or invalid token", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "Insufficient scope", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "Row or checkpoint not found, or the row is not in the tree yet", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Audit log unavailable", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "The id is not a UUID, or tree_size is malformed"),
+        (status = 404, description = "Row or checkpoint not found, or the row is not in the tree yet"),
+        (status = 503, description = "Audit log unavailable"),
     )
 )]
 pub(crate) async fn inclusion(
     State(api): State<Shared>,
-    Extension(arrival): Extension<Arrival>,
-    Extension(actor): Extension<Actor>,
-    Path(id): Path<String>,
-    query: Result<Query<InclusionQuery>, axum::extract::rejection::QueryRejection>,
+    RowId { id }: RowId,
+    reader: Reader,
+    query: Result<Query<InclusionQuery>, QueryRejection>,
 ) -> Result<Json<InclusionProof>, ApiError> {
-    let id = Uuid::parse_str(&id).map_err(|_| ApiError::Malformed("the id in the path is not a UUID"))?;
     let Query(query) =
         query.map_err(|_| ApiError::Malformed("the only query parameter is tree_size, a number"))?;
-    let place = api.pipeline.audit.place(id).await?;
-    let read = Read {
-        request_id: arrival.request_id,
-        actor: actor.subject().to_owned(),
-        query: serde_json::json!({ "proof_of": id }),
-        n_rows: Some(u64::from(place.is_some())),
-    };
-    api.pipeline.audit.record_read(&read).await?;
-    let Some((leaf_index, leaf_hash)) = place else {
-        let known = api.pipeline.audit.find(id).await?.is_some();
+    let audit = &api.pipeline.audit;
+    let leaf = audit.place(id).await?;
+    reader.record(audit, json!({ "proof_of": id }), Some(u64::from(leaf.is_some()))).await?;
+    let Some((leaf_index, leaf_hash)) = leaf else {
+        let known = audit.find(id).await?.is_some();
         return Err(if known { ApiError::NotSequenced } else { ApiError::PredictionNotFound });
     };
     let head = head(&api, query.tree_size).await?;
@@ -153,16 +144,14 @@ pub(crate) async fn inclusion(
     security(("bearer" = ["audit:read"])),
     responses(
         (status = 200, description = "The consistency proof", body = ConsistencyProof),
-        (status = 400, description = "The sizes are malformed, or from is larger than to", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "Missing or invalid token", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "Insufficient scope", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "Checkpoint not found", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Audit log unavailable", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "The sizes are malformed, or from is larger than to"),
+        (status = 404, description = "Checkpoint not found"),
+        (status = 503, description = "Audit log unavailable"),
     )
 )]
 pub(crate) async fn consistency(
     State(api): State<Shared>,
-    query: Result<Query<ConsistencyQuery>, axum::extract::rejection::QueryRejection>,
+    query: Result<Query<ConsistencyQuery>, QueryRejection>,
 ) -> Result<Json<ConsistencyProof>, ApiError> {
     let Query(query) =
         query.map_err(|_| ApiError::Malformed("the query parameters are from and to, both numbers"))?;

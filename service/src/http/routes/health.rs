@@ -1,7 +1,7 @@
 //! `/livez`, `/readyz` and `/metrics`: for the platform, without a token.
 
 use crate::http::Shared;
-use crate::http::error::{ApiError, Problem};
+use crate::http::error::ApiError;
 use crate::telemetry::logs::chain;
 use axum::Json;
 use axum::extract::State;
@@ -40,7 +40,7 @@ pub(crate) async fn livez() -> Json<Health> {
     security(()),
     responses(
         (status = 200, description = "Ready", body = Health),
-        (status = 503, description = "Not ready; `checks` lists what failed", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Not ready; `checks` lists what failed"),
     )
 )]
 pub(crate) async fn readyz(State(api): State<Shared>) -> Result<Json<Health>, ApiError> {

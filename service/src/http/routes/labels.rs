@@ -2,14 +2,17 @@
 
 use crate::auth::Actor;
 use crate::http::Shared;
-use crate::http::error::{ApiError, Problem};
+use crate::http::error::ApiError;
+use crate::http::extract::reader::Reader;
+use crate::http::extract::row_id::RowId;
 use crate::http::middleware::observe::Arrival;
-use crate::store::{NewLabel, Read, StoredLabel};
-use axum::extract::{FromRequest, Path, Request, State};
+use crate::store::{NewLabel, StoredLabel};
+use axum::extract::{FromRequest, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use time::{OffsetDateTime, UtcOffset};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -110,29 +113,25 @@ pub(crate) struct Labels {
     path = "/v1/predictions/{id}/labels",
     operation_id = "createLabel",
     tag = "predictions",
-    params(("id" = Uuid, Path, description = "Id of the audit row, from an answer or a problem document")),
+    params(RowId),
     request_body = LabelStatement,
     security(("bearer" = ["label"])),
     responses(
         (status = 200, description = "Already recorded", body = Label),
-        (status = 201, description = "CommittedRow", body = Label),
-        (status = 400, description = "Malformed id or label", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "Missing or invalid token", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "Insufficient scope", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "Prediction not found", body = Problem, content_type = "application/problem+json"),
-        (status = 408, description = "Request body timed out", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Rate limit exceeded", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Audit log unavailable", body = Problem, content_type = "application/problem+json"),
+        (status = 201, description = "Recorded", body = Label),
+        (status = 400, description = "Malformed id or label"),
+        (status = 404, description = "Prediction not found"),
+        (status = 408, description = "Request body timed out"),
+        (status = 503, description = "Audit log unavailable"),
     )
 )]
 pub(crate) async fn create(
     State(api): State<Shared>,
     Extension(arrival): Extension<Arrival>,
     Extension(actor): Extension<Actor>,
-    Path(id): Path<String>,
+    RowId { id }: RowId,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let id = Uuid::parse_str(&id).map_err(|_| ApiError::Malformed("the id in the path is not a UUID"))?;
     let statement = Json::<LabelStatement>::from_request(request, &());
     let statement = tokio::time::timeout(api.body_timeout, statement).await;
     let statement = statement.map_err(|_| ApiError::BodyTimeout { by_deadline: false })?;
@@ -171,32 +170,22 @@ pub(crate) async fn create(
     path = "/v1/predictions/{id}/labels",
     operation_id = "getLabels",
     tag = "predictions",
-    params(("id" = Uuid, Path, description = "Id of the audit row, from an answer or a problem document")),
+    params(RowId),
     security(("bearer" = ["label"])),
     responses(
         (status = 200, description = "The labels; the read is recorded", body = Labels),
-        (status = 400, description = "The id is not a UUID", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "Missing or invalid token", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "Insufficient scope", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Rate limit exceeded", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Audit log unavailable", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "The id is not a UUID"),
+        (status = 503, description = "Audit log unavailable"),
     )
 )]
 pub(crate) async fn list(
     State(api): State<Shared>,
-    Extension(arrival): Extension<Arrival>,
-    Extension(actor): Extension<Actor>,
-    Path(id): Path<String>,
+    RowId { id }: RowId,
+    reader: Reader,
 ) -> Result<Json<Labels>, ApiError> {
-    let id = Uuid::parse_str(&id).map_err(|_| ApiError::Malformed("the id in the path is not a UUID"))?;
-    let labels = api.pipeline.audit.labels(id).await?;
-    let read = Read {
-        request_id: arrival.request_id,
-        actor: actor.subject().to_owned(),
-        query: serde_json::json!({ "labels_of": id }),
-        n_rows: Some(labels.len() as u64),
-    };
-    api.pipeline.audit.record_read(&read).await?;
+    let audit = &api.pipeline.audit;
+    let labels = audit.labels(id).await?;
+    reader.record(audit, json!({ "labels_of": id }), Some(labels.len() as u64)).await?;
     Ok(Json(Labels { labels: labels.into_iter().map(Label::from).collect() }))
 }
 

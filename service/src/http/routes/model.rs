@@ -1,7 +1,6 @@
 //! `GET /v1/model`: what serves, with digests, proof of execution and measured figures.
 
 use crate::http::Shared;
-use crate::http::error::Problem;
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
@@ -96,7 +95,6 @@ struct Limits {
     security(("bearer" = [])),
     responses(
         (status = 200, description = "The current model", body = ModelInfo),
-        (status = 401, description = "Missing or invalid token", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn show(State(api): State<Shared>) -> Json<ModelInfo> {

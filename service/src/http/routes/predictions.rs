@@ -3,10 +3,12 @@
 use crate::audit::row::Timings as Phases;
 use crate::auth::Actor;
 use crate::http::Shared;
-use crate::http::error::{ApiError, Problem};
+use crate::http::error::ApiError;
 use crate::http::extract::admission::Admitted;
 use crate::http::extract::deadline::{RequestTimeout, TimeoutHeader};
 use crate::http::extract::idempotency::{self, IdempotencyHeader, IdempotencyKey};
+use crate::http::extract::reader::Reader;
+use crate::http::extract::row_id::RowId;
 use crate::http::extract::subject::SubjectHeader;
 use crate::http::extract::upload::{PredictionQuery, Upload};
 use crate::http::middleware::observe::Arrival;
@@ -15,15 +17,14 @@ use crate::http::record::PredictionRecord;
 use crate::pipeline::{
     Answer, AnswerTimings, Drawn, Explanation, Repeat, Reply, Said, Submission, cancellation,
 };
-use crate::store::Read;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::HeaderName;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -128,18 +129,15 @@ struct Timings {
     security(("bearer" = ["predict"])),
     responses(
         (status = 200, description = "The prediction; its audit row is committed", body = Prediction),
-        (status = 400, description = "Malformed request", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "Missing or invalid token", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "Insufficient scope", body = Problem, content_type = "application/problem+json"),
-        (status = 408, description = "Request body timed out", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "A request with this Idempotency-Key is in progress", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "Image too large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "Unsupported media type", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "Image rejected, and its audit row committed; or the Idempotency-Key was used with different content", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Too many images in flight, or rate limit exceeded", body = Problem, content_type = "application/problem+json"),
-        (status = 500, description = "Internal error", body = Problem, content_type = "application/problem+json"),
-        (status = 504, description = "Deadline exceeded before the model started; the audit row is committed", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Audit log, model or token keys unavailable", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "Malformed request"),
+        (status = 408, description = "Request body timed out"),
+        (status = 409, description = "A request with this Idempotency-Key is in progress"),
+        (status = 413, description = "Image too large"),
+        (status = 415, description = "Unsupported media type"),
+        (status = 422, description = "Image rejected, and its audit row committed; or the Idempotency-Key was used with different content"),
+        (status = 429, description = "Too many images in flight, or rate limit exceeded"),
+        (status = 504, description = "Deadline exceeded before the model started; the audit row is committed"),
+        (status = 503, description = "Audit log, model or token keys unavailable"),
     )
 )]
 pub(crate) async fn create(
@@ -193,32 +191,23 @@ pub(crate) async fn create(
     path = "/v1/predictions/{id}",
     operation_id = "getPrediction",
     tag = "predictions",
-    params(("id" = Uuid, Path, description = "Id of the audit row, from an answer or a problem document")),
+    params(RowId),
     security(("bearer" = ["audit:read"])),
     responses(
         (status = 200, description = "The audit row; the read is recorded", body = PredictionRecord),
-        (status = 400, description = "The id is not a UUID", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "Missing or invalid token", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "Insufficient scope", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "Prediction not found", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Audit log unavailable", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "The id is not a UUID"),
+        (status = 404, description = "Prediction not found"),
+        (status = 503, description = "Audit log unavailable"),
     )
 )]
 pub(crate) async fn find(
     State(api): State<Shared>,
-    Extension(arrival): Extension<Arrival>,
-    Extension(actor): Extension<Actor>,
-    Path(id): Path<String>,
+    RowId { id }: RowId,
+    reader: Reader,
 ) -> Result<Json<PredictionRecord>, ApiError> {
-    let id = Uuid::parse_str(&id).map_err(|_| ApiError::Malformed("the id in the path is not a UUID"))?;
-    let row = api.pipeline.audit.find_labelled(id).await?;
-    let read = Read {
-        request_id: arrival.request_id,
-        actor: actor.subject().to_owned(),
-        query: serde_json::json!({ "id": id }),
-        n_rows: Some(u64::from(row.is_some())),
-    };
-    api.pipeline.audit.record_read(&read).await?;
+    let audit = &api.pipeline.audit;
+    let row = audit.find_labelled(id).await?;
+    reader.record(audit, json!({ "id": id }), Some(u64::from(row.is_some()))).await?;
     Ok(Json(row.ok_or(ApiError::PredictionNotFound)?.into()))
 }
 

@@ -1,7 +1,7 @@
 //! `POST /v1/model/reload`: take over the bundle that now lies in the configured directory.
 
 use crate::http::Shared;
-use crate::http::error::{ApiError, Problem};
+use crate::http::error::ApiError;
 use axum::Json;
 use axum::extract::{RawQuery, State};
 use serde::Serialize;
@@ -36,11 +36,9 @@ pub(crate) struct ReloadReport {
     security(("bearer" = ["admin"])),
     responses(
         (status = 200, description = "The current model", body = ReloadReport),
-        (status = 400, description = "Query parameters are not allowed", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "Missing or invalid token", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "Insufficient scope", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "Reload in progress", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "Bundle rejected; the current model keeps serving", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "Query parameters are not allowed"),
+        (status = 409, description = "Reload in progress"),
+        (status = 422, description = "Bundle rejected; the current model keeps serving"),
     )
 )]
 pub(crate) async fn reload(

@@ -2,20 +2,19 @@
 
 mod fhir;
 
-use crate::auth::Actor;
 use crate::http::Shared;
-use crate::http::error::{ApiError, Problem};
+use crate::http::error::ApiError;
 use crate::http::extract::query;
+use crate::http::extract::reader::Reader;
 use crate::http::extract::subject::{Subject, SubjectHeader};
-use crate::http::middleware::observe::Arrival;
 use crate::http::record::PredictionRecord;
 use crate::pipeline::{CancelReason, Failure};
-use crate::store::{Filter, LabelledPrediction, Page, Read};
+use crate::store::{Filter, LabelledPrediction, Page};
+use axum::Json;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
 use bytes::Bytes;
 use cxr::RejectReason;
 use cxr::decide::{DecisionReason, Verdict};
@@ -154,16 +153,13 @@ pub(crate) struct PredictionPage {
     responses(
         (status = 200, description = "The audit rows; the read is recorded", content(
             (PredictionPage = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"), (String = "application/fhir+ndjson"))),
-        (status = 400, description = "Malformed query", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "Missing or invalid token", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "Insufficient scope", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Audit log unavailable", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "Malformed query"),
+        (status = 503, description = "Audit log unavailable"),
     )
 )]
 pub(crate) async fn search(
     State(api): State<Shared>,
-    Extension(arrival): Extension<Arrival>,
-    Extension(actor): Extension<Actor>,
+    reader: Reader,
     Subject(identifier): Subject,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
@@ -178,12 +174,7 @@ pub(crate) async fn search(
         // Nobody has a pseudonym of nothing: an unknown person's rows are none.
         filter.subject = Some(audit.known_pseudonym(identifier).await?.unwrap_or_default());
     }
-    let read = |found: bool, n_rows: Option<u64>| Read {
-        request_id: arrival.request_id.clone(),
-        actor: actor.subject().to_owned(),
-        query: query.as_logged(found, identifier.is_some()),
-        n_rows,
-    };
+    let as_logged = |found: bool| query.as_logged(found, identifier.is_some());
     if query.format == Format::Json {
         // One more than asked for tells whether there is a next page.
         let page = Page { before: query.cursor, limit: limit + 1 };
@@ -192,11 +183,11 @@ pub(crate) async fn search(
         let more = items.len() > limit;
         items.truncate(limit);
         let next = items.last().filter(|_| more).map(PredictionRecord::id);
-        audit.record_read(&read(!items.is_empty(), Some(items.len() as u64))).await?;
+        reader.record(audit, as_logged(!items.is_empty()), Some(items.len() as u64)).await?;
         return Ok(Json(PredictionPage { items, next }).into_response());
     }
     let any = audit.list(&filter, Page { before: query.cursor, limit: 1 }).await?;
-    audit.record_read(&read(!any.is_empty(), None)).await?;
+    reader.record(audit, as_logged(!any.is_empty()), None).await?;
     let media_type = match query.format {
         Format::Csv => "text/csv; charset=utf-8; header=present",
         Format::Fhir => fhir::MEDIA_TYPE,

@@ -1,0 +1,43 @@
+//! A client that reads audit rows or labels, and the record of its read.
+
+use crate::audit::AuditLog;
+use crate::auth::Actor;
+use crate::http::Shared;
+use crate::http::error::ApiError;
+use crate::http::middleware::observe::Arrival;
+use crate::store::Read;
+use axum::Extension;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use serde_json::Value;
+
+/// Who reads.
+pub(crate) struct Reader {
+    arrival: Arrival,
+    actor: Actor,
+}
+
+impl Reader {
+    /// Records the read. Call it before anything of what was read is sent.
+    pub(crate) async fn record(
+        self,
+        audit: &AuditLog,
+        query: Value,
+        n_rows: Option<u64>,
+    ) -> Result<(), ApiError> {
+        let request_id = self.arrival.request_id;
+        let read = Read { request_id, actor: self.actor.subject().to_owned(), query, n_rows };
+        Ok(audit.record_read(&read).await?)
+    }
+}
+
+impl FromRequestParts<Shared> for Reader {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Shared) -> Result<Self, ApiError> {
+        let missing = |_| ApiError::MissingToken;
+        let Extension(arrival) = Extension::from_request_parts(parts, api).await.map_err(missing)?;
+        let Extension(actor) = Extension::from_request_parts(parts, api).await.map_err(missing)?;
+        Ok(Self { arrival, actor })
+    }
+}

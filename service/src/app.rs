@@ -106,7 +106,7 @@ impl App {
         tokio::spawn(sequencer.run());
         watch_resources(&metrics, Arc::clone(&store), Arc::clone(&verifier));
         let quotas = Arc::new(Quotas::new(config.limits.of_a_client()));
-        tokio::spawn(Arc::clone(&quotas).forget());
+        tokio::spawn(Arc::clone(&quotas).remove_idle());
         let pipeline = Pipeline {
             slot,
             shadow,

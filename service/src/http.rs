@@ -1,4 +1,4 @@
-//! The HTTP surface: routes, middleware, and the only place that knows status codes and the API description.
+//! The HTTP API: routes, extractors, middleware and API description. Only this module knows status codes.
 
 mod describe;
 mod error;
@@ -6,6 +6,7 @@ mod extract;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod middleware;
+mod problem;
 mod receipt;
 mod record;
 mod routes;
@@ -36,54 +37,53 @@ use tower::util::{BoxCloneSyncService, MapRequest};
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::openapi::OpenApi as Document;
 
-/// What the handlers work with.
+/// State of the handlers.
 pub struct Api {
     /// Predictions and the audit log.
     pub pipeline: Arc<Pipeline>,
-    /// What one client may ask for.
+    /// Rate limits and slots per client.
     pub quotas: Arc<Quotas>,
-    /// Memory for bodies that are arriving or wait for their answer.
+    /// Memory for uploads, reserved before the body is read.
     pub uploads: Budget,
-    /// The door.
+    /// Slots for images in flight.
     pub gate: Arc<Gate>,
-    /// Tokens.
+    /// Verifies tokens.
     pub verifier: Arc<Verifier>,
-    /// Readiness.
+    /// Readiness checks.
     pub readiness: Arc<Readiness>,
-    /// Takes over another bundle.
+    /// Loads another bundle.
     pub reloader: Arc<Reloader>,
-    /// How long requests may wait for the model.
+    /// Default and longest deadline.
     pub deadlines: Deadlines,
     /// Metrics.
     pub metrics: Arc<Metrics>,
-    /// Bounds the lines of the log that a client could cause at will.
+    /// Bounds the log lines that clients can cause at will.
     pub log_throttles: LogThrottles,
-    /// Which web pages may call it.
+    /// Web pages that may call the API.
     pub cors: CorsConfig,
-    /// Holds back what senders provoke too fast.
+    /// Delays refusals and public answers that come too fast.
     pub delays: ResponseDelays,
-    /// The text of `/metrics`.
+    /// The page at `/metrics`.
     pub metrics_page: MetricsPage,
     /// How long a client may take to send its body.
     pub body_timeout: Duration,
 }
 
-/// How long after its head a request may wait for the model to begin.
+/// Time from a request's head within which the model must start.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadlines {
-    /// Where it says nothing.
+    /// Without `X-Request-Timeout-Ms`.
     pub default: Duration,
-    /// The most that it may say.
+    /// Upper bound of `X-Request-Timeout-Ms`.
     pub max: Duration,
 }
 
-/// A body that is no image has a few hundred bytes.
+/// Bodies other than uploads are JSON of a few hundred bytes.
 const MAX_JSON_BYTES: usize = 16 << 10;
 
-/// Handlers share one.
 type Shared = Arc<Api>;
 
-/// The causes that refusals before admission are counted under.
+/// Codes of the refusals that `cxr_refusals_total` counts.
 pub const REFUSAL_CAUSES: &[&str] = error::REFUSAL_CODES;
 
 /// The API description.
@@ -92,9 +92,6 @@ pub fn document() -> Document {
 }
 
 /// The routes with their middleware, outermost last.
-///
-/// # Errors
-/// When a route declares no access, or is public without being listed as such.
 pub fn service(api: Shared) -> Result<net::Service, AccessError> {
     let (routes, document) = routes::all().split_for_parts();
     let document = describe::complete(document);
@@ -106,20 +103,20 @@ pub fn service(api: Shared) -> Result<net::Service, AccessError> {
         // Uploads have their own limit, in bytes of the image (extract/upload.rs, extract/multipart.rs).
         .layer(DefaultBodyLimit::max(MAX_JSON_BYTES))
         .layer(Extension(text))
-        // Nothing below runs without the access that its description declares.
+        // No handler runs without the access that its description declares.
         .layer(from_fn_with_state((Arc::clone(&api), access), access::authorise));
-    // A browser asks without a token whether it may ask.
+    // Outside of access control: a preflight has no token.
     let routes = match cors::layer(&api.cors) {
         Some(layer) => routes.layer(layer),
         None => routes,
     };
     let routes = routes
         .layer(CatchPanicLayer::custom(observe::panicked))
-        // Everything above, refusals and panics included, is counted, logged and answered in one form.
+        // Counts, logs and formats every answer, refusals and panics included.
         .layer(from_fn_with_state(Arc::clone(&api), observe::observe))
         .layer(response_headers::of_answers())
         .with_state(api);
-    // A layer of the router would come after the choice of the route.
+    // Around the router, because its own layers run after routing.
     Ok(BoxCloneSyncService::new(MapRequest::new(routes, target::without_slash)))
 }
 

@@ -15,7 +15,7 @@ mod repeat;
 
 pub use admission::{Admission, Gate};
 pub use answer::{Answer, AnswerTimings, Stopped};
-pub use cancellation::{CancelReason, Cancellation, ClientGuard, until as cancellation};
+pub use cancellation::{CancelReason, Cancellation, ClientGuard, cancellation};
 pub use case::{Stated, Submission};
 pub use examine::{Failure, Stop};
 pub use explain::{Drawn, Explanation, Withheld};

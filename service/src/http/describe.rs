@@ -3,8 +3,8 @@
 mod errors;
 mod headers;
 
-use super::error::Problem;
 use super::middleware::access;
+use super::problem::Problem;
 use crate::auth::Scope;
 use utoipa::openapi::OpenApi as Document;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};

@@ -1,12 +1,13 @@
-//! Every error that a client can meet: one exhaustive match from cause to status, code and title.
+//! All errors that a client can get: one exhaustive match from cause to status, code and title.
 //!
-//! What is said to a client never holds a file name, a body, an identifier or a secret; the log has the cause.
+//! Answers never hold a file name, a body, an identifier or a secret; the cause goes to the log.
 
 use super::extract::idempotency;
 use super::middleware::access;
+use super::problem::Problem;
+use super::receipt::CommittedRow;
 use crate::audit::RecordError;
 use crate::auth::{Scope, TokenError};
-use crate::http::receipt::{CommittedRow, Receipt};
 use crate::pipeline::{PredictionError, Stop};
 use crate::quota::Standing;
 use crate::readiness::FailedCheck;
@@ -16,12 +17,9 @@ use crate::telemetry::logs::chain;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use cxr::Rejection;
-use serde::Serialize;
 use std::borrow::Cow;
-use utoipa::ToSchema;
-use uuid::Uuid;
 
-/// Codes of the refusals that come before admission: counted, and in no audit row.
+/// Codes of refusals: counted in `cxr_refusals_total`, without an audit row.
 pub(crate) const REFUSAL_CODES: &[&str] = &[
     "malformed_request",
     "unauthenticated",
@@ -39,7 +37,7 @@ pub(crate) const REFUSAL_CODES: &[&str] = &[
     "idempotency_key_reused",
 ];
 
-/// An answer other than the one asked for.
+/// An error answer.
 #[derive(Debug)]
 pub(crate) enum ApiError {
     MissingToken,
@@ -75,55 +73,8 @@ pub(crate) enum ApiError {
     NotReady(Vec<FailedCheck>),
 }
 
-/// A problem document (RFC 9457).
-#[derive(Debug, Clone, Serialize, ToSchema)]
-pub(crate) struct Problem {
-    /// `urn:cxr:problem:` followed by a stable code.
-    #[serde(rename = "type")]
-    #[schema(example = "urn:cxr:problem:rejected")]
-    type_uri: String,
-    /// Short description of the error.
-    title: &'static str,
-    /// HTTP status code.
-    status: u16,
-    /// What is wrong and how to fix it.
-    pub(crate) detail: String,
-    /// Identifies the request in the service's log.
-    pub(crate) request_id: String,
-    /// Why the image was rejected: a stable code.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
-    /// Id of the audit row, if one was committed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<Uuid>,
-    /// Signed proof that the audit row was committed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    receipt: Option<Receipt>,
-    /// The readiness checks that failed.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    checks: Vec<ProblemCheck>,
-}
-
-/// A failed readiness check.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-struct ProblemCheck {
-    /// `model`, `database`, `schema`, `clock`, `keys` or `shutdown`.
-    check: &'static str,
-    /// What is wrong and how to fix it.
-    cause: String,
-}
-
-impl Problem {
-    /// The stable code, without its prefix.
-    pub(crate) fn code(&self) -> &str {
-        self.type_uri.strip_prefix(TYPE_PREFIX).unwrap_or_default()
-    }
-}
-
-const TYPE_PREFIX: &str = "urn:cxr:problem:";
-
 impl ApiError {
-    /// The table that docs/ERRORS.md explains.
+    /// Status, code and title: the table in docs/ERRORS.md.
     pub(crate) const fn kind(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::Malformed(_) | Self::Parameter { .. } | Self::Query { .. } => {
@@ -189,7 +140,7 @@ impl ApiError {
         }
     }
 
-    fn detail(&self) -> String {
+    pub(super) fn detail(&self) -> String {
         match self {
             Self::Malformed(what) => (*what).to_owned(),
             Self::Parameter { parameter, takes } => format!("the query parameter {parameter} must be {takes}"),
@@ -256,7 +207,7 @@ impl ApiError {
 
     fn header(&self) -> Option<(HeaderName, String)> {
         match self {
-            // A request without a token is told what is wanted, and of no error (RFC 6750, 3.1).
+            // Without a token the challenge has no error code (RFC 6750, 3.1).
             Self::MissingToken => Some((header::WWW_AUTHENTICATE, r#"Bearer realm="cxr""#.into())),
             Self::InvalidToken(error) => Some((
                 header::WWW_AUTHENTICATE,
@@ -283,43 +234,10 @@ impl ApiError {
             _ => None,
         }
     }
-
-    fn problem(&self) -> Problem {
-        let (status, code, title) = self.kind();
-        let row = match self {
-            Self::Rejected { row, .. }
-            | Self::ReplayedRejection { row, .. }
-            | Self::DeadlineExceeded { row } => Some(&**row),
-            Self::Failed { row } => row.as_deref(),
-            _ => None,
-        };
-        let checks = match self {
-            Self::NotReady(checks) => checks.clone(),
-            _ => Vec::new(),
-        };
-        Problem {
-            type_uri: format!("{TYPE_PREFIX}{code}"),
-            title,
-            status: status.as_u16(),
-            detail: self.detail(),
-            request_id: String::new(),
-            reason: match self {
-                Self::Rejected { rejection, .. } => Some(rejection.reason.code().to_owned()),
-                Self::ReplayedRejection { reason, .. } => Some(reason.clone()),
-                _ => None,
-            },
-            id: row.map(|row| row.id),
-            receipt: row.map(|row| row.receipt.clone()),
-            checks: checks
-                .into_iter()
-                .map(|FailedCheck { check, cause }| ProblemCheck { check, cause })
-                .collect(),
-        }
-    }
 }
 
 impl IntoResponse for ApiError {
-    /// The document travels beside the response: `observe` knows the request id and writes it out.
+    /// The document is an extension of the response; `observe` adds the request id and writes the body.
     fn into_response(self) -> Response {
         let mut response = self.kind().0.into_response();
         if let Some((name, value)) = self.header()
@@ -328,12 +246,12 @@ impl IntoResponse for ApiError {
             response.headers_mut().insert(name, value);
         }
         if let Self::RateLimited(standing) = &self {
-            access::tell(standing, response.headers_mut());
+            access::set_rate_limit_headers(standing, response.headers_mut());
         }
         if matches!(self, Self::ReplayedRejection { .. }) {
             response.headers_mut().insert(idempotency::REPLAYED, HeaderValue::from_static("true"));
         }
-        response.extensions_mut().insert(self.problem());
+        response.extensions_mut().insert(Problem::from(&self));
         response
     }
 }
@@ -358,7 +276,7 @@ impl From<PredictionError> for ApiError {
                 let row = Box::new(CommittedRow::of(receipt.signed()));
                 match stop {
                     Stop::Rejected(rejection) => Self::Rejected { row, rejection },
-                    // A client that is gone gets no answer; the status is what the log shows.
+                    // A client that disconnected gets no answer; the status is for the log.
                     Stop::Dropped(_) => Self::DeadlineExceeded { row },
                     Stop::Failed(_) => Self::Failed { row: Some(row) },
                 }

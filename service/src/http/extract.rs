@@ -1,4 +1,4 @@
-//! What handlers take from a request: the upload, its statements, the query and the headers of ours.
+//! Extractors: slots, deadline, idempotency key, patient, query, row id and upload.
 
 pub(super) mod admission;
 pub(super) mod deadline;

@@ -1,4 +1,4 @@
-//! What every request passes before its handler, and every answer after it.
+//! Middleware: what happens to every request before its handler, and to every answer after it.
 
 pub(super) mod access;
 pub(super) mod cors;

@@ -1,4 +1,4 @@
-//! The receipt of a row in an answer or a problem document.
+//! Receipts in answers and problem documents.
 
 use crate::audit;
 use serde::Serialize;
@@ -9,8 +9,8 @@ use uuid::Uuid;
 /// Signed proof that an audit row was committed. It protects the row until a checkpoint includes it.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct Receipt {
-    /// The row's leaf, in base64: SHA-256 of a zero byte, the 16 bytes of the id and the SHA-256 of the row's canonical form. Before
-    /// encoding version 4: SHA-256 of a zero byte and the canonical form.
+    /// The row's leaf, in base64: SHA-256 of a zero byte, the 16 bytes of the id and the SHA-256 of the row's
+    /// canonical form. Before encoding version 4: SHA-256 of a zero byte and the canonical form.
     leaf_hash: String,
     /// When the receipt was signed.
     #[serde(with = "time::serde::rfc3339")]
@@ -34,7 +34,7 @@ impl Receipt {
     }
 }
 
-/// A committed row that an error speaks of.
+/// The committed audit row that an error refers to.
 #[derive(Debug)]
 pub(crate) struct CommittedRow {
     pub(crate) id: Uuid,

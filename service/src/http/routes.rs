@@ -1,4 +1,4 @@
-//! The endpoints, one noun a file. Each declares its description and with it its access: there is no other way to add one.
+//! The endpoints, one file per noun. A route is added with its description, which also declares its access.
 
 mod audit;
 pub(super) mod docs;
@@ -18,7 +18,7 @@ use tower_http::compression::{CompressionLayer, CompressionLevel};
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 
-/// Every route.
+/// All routes. A new endpoint is one line here and one file beside.
 pub(super) fn all() -> OpenApiRouter<Shared> {
     OpenApiRouter::with_openapi(describe::base())
         .routes(routes!(predictions::create))

@@ -1,4 +1,4 @@
-//! The surface without a server: the description and the error table.
+//! The API description and the error table.
 
 use super::*;
 use crate::auth::{Scope, TokenError};
@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use cxr::{RejectReason, Rejection};
 
-/// Client errors of which some other record speaks.
+/// Client errors after admission, which have an audit row or a log line of their own.
 const AFTER_ADMISSION: [&str; 5] =
     ["rejected", "reload_under_way", "model_refused", "not_sequenced", "no_checkpoint"];
 

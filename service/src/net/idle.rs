@@ -88,7 +88,8 @@ impl Requests {
         self.state().in_flight.len()
     }
 
-    /// `idle_timeout` applies without a request in flight, `read_timeout` to answers that the client does not read.
+    /// `idle_timeout` applies without a request in flight, `read_timeout` to answers that the client does not
+    /// read.
     pub(super) fn idleness(&self, idle_timeout: Duration, read_timeout: Duration) -> Idleness {
         let state = self.state();
         // All of them: a proxy that waits for one slow client of its own still serves others over this

@@ -1,20 +1,20 @@
-//! How long somebody waits for an image: until its deadline, and while its client is there.
+//! Cancellation of the work on an image: when its deadline passes or its client disconnects.
 
 use std::time::Instant;
 use tokio::sync::watch;
 
-/// Held by the request's handler; when the client hangs up the handler is dropped, and this with it.
+/// Held by the request's handler, which is dropped when the client disconnects.
 #[derive(Debug)]
-pub struct ClientGuard(#[expect(dead_code, reason = "its end is what it says")] watch::Sender<()>);
+pub struct ClientGuard(#[expect(dead_code, reason = "dropping it signals the disconnect")] watch::Sender<()>);
 
-/// The other end, and the deadline.
+/// Signals the cancellation to the work on the image.
 #[derive(Debug, Clone)]
 pub struct Cancellation {
     deadline: Instant,
     client: watch::Receiver<()>,
 }
 
-/// Why nobody waits any more.
+/// Why work was cancelled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CancelReason {
     /// The deadline passed before the model ran.
@@ -26,7 +26,6 @@ pub enum CancelReason {
 }
 
 impl CancelReason {
-    /// Both.
     pub const ALL: [Self; 2] = [Self::Expired, Self::Abandoned];
 
     /// The code in the column `reason`.
@@ -38,20 +37,19 @@ impl CancelReason {
     }
 }
 
-/// Both ends.
-pub fn until(deadline: Instant) -> (ClientGuard, Cancellation) {
+/// Both ends: the guard for the handler, the other one for the work.
+pub fn cancellation(deadline: Instant) -> (ClientGuard, Cancellation) {
     let (here, client) = watch::channel(());
     (ClientGuard(here), Cancellation { deadline, client })
 }
 
 impl Cancellation {
-    /// The moment.
     pub(super) const fn deadline(&self) -> Instant {
         self.deadline
     }
 
-    /// Whether it has ended, and why.
-    pub(super) fn ended(&self) -> Option<CancelReason> {
+    /// The reason, if the work is cancelled.
+    pub(super) fn reason(&self) -> Option<CancelReason> {
         if self.client.has_changed().is_err() {
             Some(CancelReason::Abandoned)
         } else if Instant::now() >= self.deadline {
@@ -61,18 +59,18 @@ impl Cancellation {
         }
     }
 
-    /// Completes when it ends, with the reason.
-    pub(super) async fn end(self) -> CancelReason {
+    /// Completes with the reason once the work is cancelled.
+    pub(super) async fn cancelled(self) -> CancelReason {
         let deadline = tokio::time::Instant::from_std(self.deadline);
         tokio::select! {
-            () = self.gone() => CancelReason::Abandoned,
+            () = self.disconnected() => CancelReason::Abandoned,
             () = tokio::time::sleep_until(deadline) => CancelReason::Expired,
         }
     }
 
-    /// Completes when the client is gone.
-    pub(super) async fn gone(mut self) {
-        // Nothing is ever sent: only the end of the other side can wake this.
+    /// Completes when the client disconnects.
+    pub(super) async fn disconnected(mut self) {
+        // Nothing is ever sent: only dropping the guard wakes this.
         while self.client.changed().await.is_ok() {}
     }
 }
@@ -83,15 +81,15 @@ mod tests {
     use std::time::Duration;
 
     #[tokio::test]
-    async fn it_ends_with_the_deadline_or_with_the_client() {
-        let (here, cancellation) = until(Instant::now() + Duration::from_mins(1));
-        assert_eq!(cancellation.ended(), None);
-        let end = tokio::spawn(cancellation.clone().end());
+    async fn work_is_cancelled_by_the_deadline_or_the_disconnect() {
+        let (here, cancellation) = cancellation(Instant::now() + Duration::from_mins(1));
+        assert_eq!(cancellation.reason(), None);
+        let end = tokio::spawn(cancellation.clone().cancelled());
         drop(here);
         assert_eq!(end.await.unwrap(), CancelReason::Abandoned);
-        assert_eq!(cancellation.ended(), Some(CancelReason::Abandoned));
-        let (_here, cancellation) = until(Instant::now());
-        assert_eq!(cancellation.ended(), Some(CancelReason::Expired));
-        assert_eq!(cancellation.end().await, CancelReason::Expired);
+        assert_eq!(cancellation.reason(), Some(CancelReason::Abandoned));
+        let (_here, cancellation) = super::cancellation(Instant::now());
+        assert_eq!(cancellation.reason(), Some(CancelReason::Expired));
+        assert_eq!(cancellation.cancelled().await, CancelReason::Expired);
     }
 }

@@ -132,7 +132,7 @@ impl Pipeline {
         let load = self.load(case).await?;
         let (cancellation, mut found) = (case.cancellation.clone(), known.clone());
         let closed = case.admission.closed();
-        let given_up = move || match cancellation.ended() {
+        let given_up = move || match cancellation.reason() {
             None if closed.load(Ordering::Relaxed) => Some(CancelReason::Expired),
             ended => ended,
         };
@@ -146,7 +146,7 @@ impl Pipeline {
         let mut decoding = self.decoders.queue(&load, job);
         let decoded = tokio::select! {
             decoded = decoding.done() => decoded,
-            why = case.cancellation.clone().end() => {
+            why = case.cancellation.clone().cancelled() => {
                 if decoding.withdraw() {
                     return Err(why.into());
                 }
@@ -166,7 +166,7 @@ impl Pipeline {
         case: &Case,
         known: &mut Known,
     ) -> Result<Inference, Stop> {
-        let gone = case.cancellation.clone().gone();
+        let gone = case.cancellation.clone().disconnected();
         let (deadline, only) = (case.cancellation.deadline(), case.admission.in_flight() == 1);
         let inference = engine.run(Arc::clone(input), deadline, only, gone).await?;
         known.timings.queue = Some(milliseconds(inference.queued));

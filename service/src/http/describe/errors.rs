@@ -1,8 +1,8 @@
-//! Error responses in the API description. An operation describes only the ones that are its own, by status and
-//! description; what holds for every operation follows here.
+//! Error responses in the API description. An operation describes only the ones that are its own, by status
+//! and description; what holds for every operation follows here.
 
-use crate::http::error::Problem;
 use crate::http::middleware::access::SCHEME;
+use crate::http::problem::Problem;
 use utoipa::ToSchema;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::{Content, ContentBuilder, Ref, RefOr, ResponseBuilder};

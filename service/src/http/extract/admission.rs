@@ -1,4 +1,4 @@
-//! The extractor that takes a place at the door, before any of the body is read.
+//! Admission: gives a request its slot before the body is read.
 
 use crate::auth::Actor;
 use crate::http::Shared;
@@ -7,7 +7,7 @@ use crate::pipeline::Admission;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
-/// An admitted request.
+/// The slots of an admitted request, the client's own and the service's.
 pub(crate) struct Admitted(pub(crate) Admission);
 
 impl FromRequestParts<Shared> for Admitted {
@@ -18,7 +18,7 @@ impl FromRequestParts<Shared> for Admitted {
             return Err(ApiError::ModelUnavailable);
         }
         let actor = parts.extensions.get::<Actor>().ok_or(ApiError::MissingToken)?;
-        let place = api.quotas.slot(actor.subject()).ok_or(ApiError::ClientAtLimit)?;
-        api.gate.try_enter(place).map(Self).ok_or(ApiError::Overloaded)
+        let slot = api.quotas.slot(actor.subject()).ok_or(ApiError::ClientAtLimit)?;
+        api.gate.try_enter(slot).map(Self).ok_or(ApiError::Overloaded)
     }
 }

@@ -1,4 +1,4 @@
-//! The header in which a client says how long it waits.
+//! `X-Request-Timeout-Ms`: the deadline that a client sets.
 
 use crate::http::Shared;
 use crate::http::error::ApiError;
@@ -11,16 +11,16 @@ use utoipa::IntoParams;
 
 const HEADER: HeaderName = HeaderName::from_static("x-request-timeout-ms");
 
-/// How long after the request's head the model must have begun.
+/// Time from the request's head within which the model must start.
 pub(crate) struct RequestTimeout(pub(crate) Duration);
 
-/// Its description.
+/// The header in the API description.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "describes the header in the API document")]
 pub(crate) struct TimeoutHeader {
-    /// Milliseconds from the request's head within which the model must start on the image; otherwise the answer is 504. Capped at
-    /// the service's maximum; the service's default if absent.
+    /// Milliseconds from the request's head within which the model must start on the image; otherwise the
+    /// answer is 504. Capped at the service's maximum; the service's default if absent.
     #[param(rename = "X-Request-Timeout-Ms", minimum = 1, example = 2000)]
     timeout_ms: Option<u64>,
 }
@@ -41,7 +41,7 @@ impl FromRequestParts<Shared> for RequestTimeout {
     }
 }
 
-/// Digits alone; more of them than a number here can have are still a long time.
+/// Digits only; a number beyond `u64` counts as `u64::MAX`.
 fn whole_number(text: &str) -> Option<u64> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     digits.then(|| text.parse().unwrap_or(u64::MAX))

@@ -1,11 +1,11 @@
-//! A header of ours may be given single: of two, nobody could say which counts.
+//! Headers that may occur once: of two values, neither could be trusted.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
-/// The header was given more than single.
+/// The header occurs more than once.
 pub(crate) struct Repeated;
 
-/// The value of a header, if it is there.
+/// The value of the header, if present.
 pub(crate) fn single<'a>(
     headers: &'a HeaderMap,
     name: &HeaderName,

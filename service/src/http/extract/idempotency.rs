@@ -1,4 +1,4 @@
-//! The header in which a client names its request, so that a retry gets the first answer and never a second row.
+//! `Idempotency-Key`: a retry with the same key gets the first answer and no second audit row.
 
 use crate::config::secret::Secret;
 use crate::http::Shared;
@@ -11,22 +11,22 @@ use utoipa::IntoParams;
 
 const HEADER: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// Marks an answer that was given before.
+/// Marks a replayed answer.
 pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
-/// Longest key.
 const MAX_BYTES: usize = 255;
 
-/// What the client calls its request. Its text could be anything, so it is handled like a secret.
+/// The key. A client can put anything into it, even a patient's name, so it is handled like a secret.
 pub(crate) struct IdempotencyKey(pub(crate) Option<Secret>);
 
-/// Its description.
+/// The header in the API description.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "describes the header in the API document")]
 pub(crate) struct IdempotencyHeader {
-    /// Identifies the request: 1 to 255 visible ASCII characters, such as a UUID, with or without quotation marks. A retry with the
-    /// same key and content returns the first answer, with `Idempotency-Replayed: true`, for as long as the service stores it.
+    /// Identifies the request: 1 to 255 visible ASCII characters, such as a UUID, with or without quotation
+    /// marks. A retry with the same key and content returns the first answer, with `Idempotency-Replayed:
+    /// true`, for as long as the service stores it.
     #[param(
         rename = "Idempotency-Key",
         min_length = 1,
@@ -53,7 +53,7 @@ impl FromRequestParts<Shared> for IdempotencyKey {
     }
 }
 
-/// The key itself: a structured field has it in quotation marks, most clients do not.
+/// Strips the quotation marks of a structured field; most clients send none.
 fn key(text: &str) -> Option<&str> {
     let bare = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
     let visible = bare.bytes().all(|byte| byte.is_ascii_graphic());
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_visible_and_not_too_long() {
+    fn a_key_is_visible_ascii_of_limited_length() {
         assert_eq!(key("abc"), Some("abc"));
         assert_eq!(key("\"abc\""), Some("abc"));
         for refused in ["", "\"\"", "two words", "tab\t", &"x".repeat(256)] {

@@ -1,18 +1,19 @@
-//! Declared media types: what a client may claim to send. What it really sends is found from the content.
+//! Declared media types. They only decide between image and form; the image format is detected from the
+//! content.
 
 use crate::http::error::ApiError;
 use axum::http::{HeaderMap, HeaderValue, header};
 
-/// How an upload is packed.
+/// What the body of an upload is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BodyFormat {
-    /// The body is the image.
+    /// The image itself.
     Raw,
-    /// The image is a part of a form.
+    /// A form with the image in one part.
     Multipart,
 }
 
-/// The body_format that the headers declare; decided before any of the body is read.
+/// The format that the headers declare.
 pub(crate) fn body_format(headers: &HeaderMap) -> Result<BodyFormat, ApiError> {
     let plain = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
     let encoded = !headers.get_all(header::CONTENT_ENCODING).iter().all(plain);
@@ -29,7 +30,7 @@ pub(crate) fn body_format(headers: &HeaderMap) -> Result<BodyFormat, ApiError> {
     if is_image(declared) { Ok(BodyFormat::Raw) } else { Err(ApiError::UnsupportedMediaType) }
 }
 
-/// Media types of images, and what else clients call them.
+/// Media types of images, with the aliases that clients use.
 const IMAGES: [&str; 12] = [
     "image/jpeg",
     "image/jpg",
@@ -60,7 +61,7 @@ mod tests {
     use axum::http::HeaderName;
 
     #[test]
-    fn only_images_and_forms_are_taken() {
+    fn only_images_and_forms_are_accepted() {
         let declared = |pairs: &[(HeaderName, &'static str)]| {
             let pairs = pairs.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value)));
             body_format(&pairs.collect::<HeaderMap>()).ok()

@@ -1,5 +1,5 @@
-//! Forms: one part `file` with the image, and text parts that say something of it. Read to the end before anything
-//! is done with it, so that a form that is cut short is refused whole. A text part that is empty is as if absent.
+//! Forms: the image in the part `file`, and optional text parts. Read to the closing boundary first, so that
+//! a truncated form is refused as a whole. An empty text part counts as absent.
 
 mod pieces;
 
@@ -15,17 +15,16 @@ use axum::extract::{DefaultBodyLimit, FromRequest, Request};
 use bytes::{Bytes, BytesMut};
 use pieces::{HeadTooLong, Pieces, Reading};
 
-/// Longest text part; what it may say is far shorter.
 const MAX_TEXT_BYTES: usize = 256;
 
-/// The image and what is stated of it; `stated` holds what the query said.
+/// The image, and `stated` from the query completed by the text parts.
 pub(crate) async fn read(
     mut request: Request,
     limit_bytes: usize,
     mut stated: Stated,
 ) -> Result<(Bytes, Stated), ApiError> {
     let boundary = |_| ApiError::Malformed("the Content-Type has no usable multipart boundary");
-    // The body comes limited, to more than statements may have.
+    // The caller has limited the body (upload.rs); the limit of the other routes would be too small.
     DefaultBodyLimit::disable().apply(&mut request);
     let reading = Reading::default();
     let request = request.map(|body| Body::new(Pieces::new(body, reading.clone())));

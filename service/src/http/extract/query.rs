@@ -1,13 +1,13 @@
-//! Queries: read strictly. A parameter that cannot be read is named, with what it takes; its value is repeated nowhere.
+//! Query strings, parsed strictly. The error names the parameter and the values it takes, never the value
+//! sent, which could be a patient's name.
 
 use crate::http::error::ApiError;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, Error};
 
-/// Parameters, each with what it takes.
+/// Parameters, each with the values it takes.
 pub(crate) type Takes = &'static [(&'static str, &'static str)];
 
-/// Reads a query.
 pub(crate) fn read<T: DeserializeOwned>(query: Option<&str>, takes: Takes) -> Result<T, ApiError> {
     let pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
     serde_path_to_error::deserialize(serde_urlencoded::Deserializer::new(pairs)).map_err(|error| {
@@ -19,7 +19,7 @@ pub(crate) fn read<T: DeserializeOwned>(query: Option<&str>, takes: Takes) -> Re
     })
 }
 
-/// Fails when a value is given that is none of those that there are.
+/// Checks that the value, if given, is one of `known`.
 pub(crate) fn one_of(parameter: &'static str, value: Option<&str>, known: &[&str]) -> Result<(), ApiError> {
     if value.is_none_or(|value| known.contains(&value)) {
         return Ok(());
@@ -27,22 +27,22 @@ pub(crate) fn one_of(parameter: &'static str, value: Option<&str>, known: &[&str
     Err(ApiError::Parameter { parameter, takes: format!("one of {}", known.join(", ")).into() })
 }
 
-/// A switch, as clients of every language write it; nothing at all is off.
-pub(crate) fn switch<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+/// A boolean in the spellings of common languages; empty means false.
+pub(crate) fn boolean<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
     let text = String::deserialize(deserializer)?;
     if text.trim().is_empty() {
         return Ok(false);
     }
-    parse_switch(&text).ok_or_else(|| D::Error::custom("no switch"))
+    parse_boolean(&text).ok_or_else(|| D::Error::custom("not a boolean"))
 }
 
-/// A switch that may be left out.
-pub(crate) fn optional_switch<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {
+/// An optional boolean.
+pub(crate) fn optional_boolean<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {
     let text = String::deserialize(deserializer)?;
-    parse_switch(&text).map(Some).ok_or_else(|| D::Error::custom("no switch"))
+    parse_boolean(&text).map(Some).ok_or_else(|| D::Error::custom("not a boolean"))
 }
 
-fn parse_switch(text: &str) -> Option<bool> {
+fn parse_boolean(text: &str) -> Option<bool> {
     match text.trim().to_ascii_lowercase().as_str() {
         "true" | "1" | "yes" | "on" => Some(true),
         "false" | "0" | "no" | "off" => Some(false),
@@ -50,7 +50,7 @@ fn parse_switch(text: &str) -> Option<bool> {
     }
 }
 
-/// What a statement says: a form sends fields that nobody filled in as empty ones.
+/// `None` for an empty value, which is what a form sends for a field left blank.
 pub(crate) fn filled(text: String) -> Option<String> {
     (!text.trim().is_empty()).then_some(text)
 }
@@ -62,7 +62,7 @@ mod tests {
     #[derive(Debug, Default, PartialEq, Deserialize)]
     #[serde(deny_unknown_fields, default)]
     struct Asked {
-        #[serde(deserialize_with = "switch")]
+        #[serde(deserialize_with = "boolean")]
         explain: bool,
         limit: Option<u8>,
     }
@@ -70,7 +70,7 @@ mod tests {
     const TAKES: Takes = &[("explain", "true or false"), ("limit", "a number")];
 
     #[test]
-    fn what_cannot_be_read_is_named_and_not_repeated() {
+    fn an_unreadable_parameter_is_named_without_its_value() {
         let asked = |query| read::<Asked>(Some(query), TAKES);
         for (query, explain) in [
             ("", false),

@@ -1,4 +1,5 @@
-//! The header that names the person: an identifier that is used and never written down.
+//! `X-Subject-Id`: the identifier of a patient. It is used to derive the pseudonym and never stored or
+//! logged.
 
 use crate::config::secret::Secret;
 use crate::http::Shared;
@@ -11,19 +12,20 @@ use utoipa::IntoParams;
 
 const HEADER: HeaderName = HeaderName::from_static("x-subject-id");
 
-/// Longest identifier: what a text part of a form may have.
+/// The same limit as for the part `subject` of a form.
 const MAX_BYTES: usize = 256;
 
-/// The person whom a search is about.
+/// The patient of a search.
 pub(crate) struct Subject(pub(crate) Option<Secret>);
 
-/// Its description.
+/// The header in the API description.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "describes the header in the API document")]
 pub(crate) struct SubjectHeader {
-    /// Identifier of the patient, such as a medical record number with its issuer; 1 to 256 bytes. It is a header because proxies log
-    /// URLs. The service stores only a pseudonym, which can no longer be linked to the patient after the subject is erased.
+    /// Identifier of the patient, such as a medical record number with its issuer; 1 to 256 bytes. It is a
+    /// header because proxies log URLs. The service stores only a pseudonym, which can no longer be linked to
+    /// the patient after the subject is erased.
     #[param(rename = "X-Subject-Id", min_length = 1, max_length = 256)]
     subject: Option<String>,
 }
@@ -36,7 +38,7 @@ impl FromRequestParts<Shared> for Subject {
     }
 }
 
-/// What the header says.
+/// The value of the header, if present.
 pub(crate) fn stated(headers: &HeaderMap) -> Result<Option<Secret>, ApiError> {
     let text = match single(headers, &HEADER) {
         Ok(None) => return Ok(None),

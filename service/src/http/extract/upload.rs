@@ -1,4 +1,4 @@
-//! The extractor that reads an upload: media type and declared length first, then the body under a limit and a clock.
+//! Uploads: checks the headers, waits for memory, then reads the body within its size limit and timeout.
 
 use super::{multipart, query, subject};
 use crate::http::Shared;
@@ -13,10 +13,10 @@ use serde::Deserialize;
 use std::time::Instant;
 use utoipa::IntoParams;
 
-/// What the parts around the image of a form may take.
+/// Allowance for everything but the image in a form.
 const FORM_OVERHEAD_BYTES: usize = 64 << 10;
 
-/// An image with what was said of it.
+/// An image with the data that the client stated.
 #[derive(Debug)]
 pub(crate) struct Upload {
     pub(crate) image: Bytes,
@@ -36,7 +36,7 @@ pub(crate) struct PredictionQuery {
     /// DICOM Modality: `CR`, `DX` or `RG`.
     modality: Option<String>,
     /// Adds a heatmap to the answer. `1`, `yes` and `on` mean `true`; case does not matter.
-    #[serde(deserialize_with = "query::switch")]
+    #[serde(deserialize_with = "query::boolean")]
     explain: bool,
 }
 
@@ -48,7 +48,7 @@ const TAKES: query::Takes = &[
 ];
 
 impl Upload {
-    /// Reads it, by the deadline and within the time that a body may take.
+    /// Reads the upload by the deadline, and within `service.http.body_timeout_ms`.
     pub(crate) async fn receive(
         request: Request,
         api: &Shared,
@@ -77,18 +77,18 @@ impl Upload {
                 BodyFormat::Multipart => multipart::read(request, limit_bytes, stated).await,
             }
         };
-        // A body without a length may have all that is allowed.
+        // Without Content-Length the body may reach the limit.
         let bytes = declared.unwrap_or(body_limit as u64);
-        let room = admission.upload(bytes, &api.uploads);
-        match tokio::time::timeout_at(deadline.into(), room).await {
+        let memory = admission.upload(bytes, &api.uploads);
+        match tokio::time::timeout_at(deadline.into(), memory).await {
             Ok(true) => {}
             Ok(false) => return Err(ApiError::ClientAtLimit),
             Err(_) => return Err(ApiError::Overloaded),
         }
         let last = Instant::now() + api.body_timeout;
         let received = tokio::time::timeout_at(last.min(deadline).into(), receive).await;
-        let late = ApiError::BodyTimeout { by_deadline: deadline < last };
-        let (image, stated) = received.map_err(|_| late)??;
+        let timed_out = ApiError::BodyTimeout { by_deadline: deadline < last };
+        let (image, stated) = received.map_err(|_| timed_out)??;
         Ok(Self { image, stated, explain: asked.explain })
     }
 }
@@ -97,7 +97,7 @@ fn declared_length(request: &Request) -> Option<u64> {
     request.headers().get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// Into one piece: the frames of a body that were kept until its end would take its memory twice.
+/// Appends each frame as it arrives: collecting the frames first would hold the body twice.
 async fn raw(request: Request, declared: Option<u64>, limit_bytes: usize) -> Result<Bytes, ApiError> {
     let mut read = BytesMut::with_capacity(declared.map_or(0, |length| length as usize));
     let mut body = request.into_body();
@@ -115,12 +115,12 @@ async fn raw(request: Request, declared: Option<u64>, limit_bytes: usize) -> Res
     Ok(read.freeze())
 }
 
-/// Whether the limit stopped the body, somewhere in the chain of causes.
+/// Whether the size limit caused the error.
 pub(crate) fn over_limit(error: &(dyn std::error::Error + 'static)) -> bool {
     caused_by::<LengthLimitError>(error)
 }
 
-/// Whether an error of this kind is somewhere in the chain of causes.
+/// Whether the chain of causes contains an `E`.
 pub(crate) fn caused_by<E: std::error::Error + 'static>(error: &(dyn std::error::Error + 'static)) -> bool {
     error.is::<E>() || error.source().is_some_and(caused_by::<E>)
 }

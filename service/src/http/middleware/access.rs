@@ -1,5 +1,5 @@
-//! Who may call what. The API description is the policy: a route that declares no access is refused when the router
-//! is built, and a request for anything that is not in the table never reaches a handler.
+//! Access control. The API description is the policy: a route without declared access stops the start, and a
+//! request for a path outside the table never reaches a handler.
 
 use crate::auth::{Actor, Scope};
 use crate::http::Shared;
@@ -17,21 +17,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use utoipa::openapi::OpenApi as Document;
 
-/// Name of the security scheme in the description.
+/// Name of the security scheme in the API description.
 pub(crate) const SCHEME: &str = "bearer";
 
-/// What Prometheus reads.
 const METRICS: &str = "/metrics";
-/// What is asked for at every role.
+/// Served on every listener.
 const HEALTH: [&str; 2] = ["/livez", "/readyz"];
 
-/// The described routes that need no token.
+/// Described routes without a token.
 const PUBLIC: [&str; 4] = ["/livez", "/readyz", "/metrics", "/openapi.json"];
 
-/// The pages of the API browser, which describe themselves and are public.
+/// The pages of the API browser: public, and not part of the description.
 const BROWSER: [&str; 3] = ["/docs", "/docs/", "/docs/{*rest}"];
 
-/// A route whose access is not properly declared.
+/// A route whose declared access is missing or wrong.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AccessError {
     /// No `security` in its description.
@@ -40,12 +39,12 @@ pub enum AccessError {
     /// Declared public but not listed here.
     #[error("{0} declares itself public but is not in the list of public routes")]
     NotPublic(String),
-    /// A scope that does not exist.
+    /// A scope that is not in [`Scope::ALL`].
     #[error("{0} requires an unknown scope")]
     UnknownScope(String),
 }
 
-/// What a request must bring.
+/// What a route requires.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Access {
     Public,
@@ -97,7 +96,7 @@ fn declared(path: &str, operation: &str, described: &Value) -> Result<Access, Ac
         .ok_or_else(|| AccessError::UnknownScope(operation.into()))
 }
 
-/// Authenticates, checks the scopes, and hands the [`Actor`] on.
+/// Authenticates, checks scopes and rate limit, and adds the [`Actor`] to the request's extensions.
 pub(crate) async fn authorise(
     State((api, table)): State<(Shared, Arc<AccessTable>)>,
     path: Option<MatchedPath>,
@@ -117,7 +116,7 @@ pub(crate) async fn authorise(
     if let Access::Token(scopes) = access {
         let actor = api.verifier.verify(bearer(request.headers())?).await?;
         if let Some(arrival) = request.extensions().get::<Arrival>() {
-            arrival.is_from(&actor);
+            arrival.set_actor(&actor);
         }
         if let Some(connection) = &connection {
             connection.set_authenticated();
@@ -129,11 +128,11 @@ pub(crate) async fn authorise(
         request.extensions_mut().insert::<Actor>(actor);
         let mut response = next.run(request).await;
         if let Some(standing) = standing {
-            tell(&standing, response.headers_mut());
+            set_rate_limit_headers(&standing, response.headers_mut());
         }
         return Ok(response);
     }
-    // A few at a time on one connection, until the client has taken them.
+    // A connection may have a few public answers in flight (net/slots.rs).
     let public = match &connection {
         Some(connection) => connection.public_permit().await,
         None => None,
@@ -145,7 +144,7 @@ pub(crate) async fn authorise(
     Ok(response)
 }
 
-/// Where there is an role for operators, what is theirs is not at the other one, and nothing else is at theirs.
+/// With a listener for operators, their routes are served only there, and only health probes beside them.
 fn is_served(path: &str, access: &Access, role: ListenerRole) -> bool {
     let operation =
         path == METRICS || matches!(access, Access::Token(scopes) if scopes.contains(&Scope::Admin));
@@ -156,8 +155,8 @@ fn is_served(path: &str, access: &Access, role: ListenerRole) -> bool {
     }
 }
 
-/// The policy and where the client stands (draft-ietf-httpapi-ratelimit-headers-10).
-pub(crate) fn tell(standing: &Standing, headers: &mut HeaderMap) {
+/// Sets the rate limit headers (draft-ietf-httpapi-ratelimit-headers-10).
+pub(crate) fn set_rate_limit_headers(standing: &Standing, headers: &mut HeaderMap) {
     let Standing { burst, window, remaining, retry_after } = standing;
     let policy = format!("\"client\";q={burst};w={}", window.as_secs_f64().ceil());
     let now = format!("\"client\";r={remaining};t={}", retry_after.as_secs_f64().ceil());

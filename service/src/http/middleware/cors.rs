@@ -1,11 +1,12 @@
-//! Browsers: which web pages may call the API (the Fetch standard's CORS protocol). None, unless the configuration lists their origins.
+//! CORS (Fetch standard): which web pages may call the API. None unless the configuration lists their
+//! origins.
 
 use crate::config::cors::CorsConfig;
 use crate::http::extract::idempotency;
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use tower_http::cors::CorsLayer;
 
-/// What a page may send beside what every page may.
+/// Headers that a page may send, beyond the CORS-safelisted ones.
 const REQUEST_HEADERS: [HeaderName; 6] = [
     header::AUTHORIZATION,
     header::CONTENT_TYPE,
@@ -15,7 +16,7 @@ const REQUEST_HEADERS: [HeaderName; 6] = [
     HeaderName::from_static("x-subject-id"),
 ];
 
-/// What it may read of an answer.
+/// Headers of an answer that a page may read.
 const ANSWER_HEADERS: [HeaderName; 7] = [
     HeaderName::from_static("x-request-id"),
     HeaderName::from_static("server-timing"),
@@ -26,7 +27,8 @@ const ANSWER_HEADERS: [HeaderName; 7] = [
     idempotency::REPLAYED,
 ];
 
-/// Answers preflights and tells browsers who may read. Tokens are sent by the page itself: no cookie counts, and none is asked for.
+/// The layer, if any origin is allowed. No credentials: pages send the token themselves, and cookies have no
+/// meaning.
 pub(crate) fn layer(config: &CorsConfig) -> Option<CorsLayer> {
     let origins: Vec<HeaderValue> =
         config.allowed_origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok()).collect();

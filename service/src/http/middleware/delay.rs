@@ -1,5 +1,5 @@
-//! When an answer leaves. Refusals that a sender provokes one after the other are held back, each longer than the one before; so are
-//! answers without a token that one site fetches in a loop. What was admitted is never held back.
+//! Delays answers: refusals that one sender provokes in a row, each longer than the one before, and public
+//! answers that one address fetches in a loop. Answers to admitted requests are never delayed.
 
 mod pacer;
 
@@ -14,19 +14,19 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
-/// Answers without a token that a site gets at once, in a second: a browser, probes and Prometheus need a few.
-const VISITS_PER_SECOND: NonZeroU32 = NonZeroU32::new(200).expect("not 0");
-/// The most that such an answer waits: a probe among a flood must still be in time.
-const LONGEST_VISIT: Duration = Duration::from_millis(250);
-/// Answers that are held back at a time; a connection that provokes one more is closed.
-const MAX_HELD: usize = 1024;
+/// Public answers per second and address without delay: a browser, probes and Prometheus need a few.
+const PUBLIC_PER_SECOND: NonZeroU32 = NonZeroU32::new(200).expect("not 0");
+/// Longest delay of a public answer: a probe during a flood must still be in time.
+const MAX_PUBLIC_DELAY: Duration = Duration::from_millis(250);
+/// Answers delayed at a time; a connection that provokes one more is closed.
+const MAX_DELAYED: usize = 1024;
 
-/// Holds answers back.
+/// Decides and applies the delays.
 #[derive(Debug)]
 pub struct ResponseDelays {
     refusals: Pacer<Sender>,
-    visits: Pacer<AddressBlock>,
-    held: Semaphore,
+    public: Pacer<AddressBlock>,
+    delayed: Semaphore,
 }
 
 /// Who provoked an answer.
@@ -34,21 +34,20 @@ pub struct ResponseDelays {
 enum Sender {
     /// The subject of an accepted token.
     Client(String),
-    /// Anybody else is known by the address alone.
-    AddressBlock(AddressBlock),
+    /// Without a valid token, the address.
+    Address(AddressBlock),
 }
 
 impl ResponseDelays {
-    /// With the limits of the configuration.
     pub fn new(config: &HttpConfig) -> Self {
         Self {
             refusals: Pacer::new(config.refusals_per_second, config.refusal_delay_ms.duration()),
-            visits: Pacer::new(VISITS_PER_SECOND, LONGEST_VISIT.min(config.refusal_delay_ms.duration())),
-            held: Semaphore::new(MAX_HELD),
+            public: Pacer::new(PUBLIC_PER_SECOND, MAX_PUBLIC_DELAY.min(config.refusal_delay_ms.duration())),
+            delayed: Semaphore::new(MAX_DELAYED),
         }
     }
 
-    /// How long an answer over a connection is held back; operators' are not.
+    /// The delay of an answer; none on the listener for operators.
     pub(crate) fn delay(
         &self,
         connection: &Connection,
@@ -59,13 +58,13 @@ impl ResponseDelays {
         match (role, actor, refused) {
             (ListenerRole::Operators, ..) | (_, Some(_), false) => Duration::ZERO,
             (_, Some(actor), true) => self.refusals.delay(Sender::Client(actor.to_owned())),
-            (_, None, true) => self.refusals.delay(Sender::AddressBlock(connection.peer.block())),
-            (_, None, false) => self.visits.delay(connection.peer.block()),
+            (_, None, true) => self.refusals.delay(Sender::Address(connection.peer.block())),
+            (_, None, false) => self.public.delay(connection.peer.block()),
         }
     }
 
-    /// Holds the answer back. Where too many are, the connection is closed in its place.
-    pub(crate) async fn hold(
+    /// Delays the answer, or closes the connection if too many are delayed.
+    pub(crate) async fn apply(
         &self,
         mut response: Response,
         delay: Duration,
@@ -74,15 +73,15 @@ impl ResponseDelays {
         if delay.is_zero() {
             return response;
         }
-        let Ok(_held) = self.held.try_acquire() else {
+        let Ok(_delayed) = self.delayed.try_acquire() else {
             connection.close(ConnectionEnd::Flooding);
             return response;
         };
-        let held = connection.delay_response();
+        let guard = connection.delay_response();
         tokio::time::sleep(delay).await;
-        drop(held);
+        drop(guard);
         if let Some(stated) = response.headers_mut().get_mut(header::RETRY_AFTER) {
-            // Whoever did not wait is asked to wait as long again.
+            // The delay came from retrying too early, so the client is asked to wait at least as long again.
             let seconds = stated.to_str().ok().and_then(|text| text.parse::<u64>().ok()).unwrap_or(1);
             *stated = HeaderValue::from(seconds.max(delay.as_secs_f64().ceil() as u64));
         }

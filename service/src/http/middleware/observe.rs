@@ -1,13 +1,13 @@
-//! The outermost middleware: request id, problem documents, panics, one log line and the metrics of every request.
+//! The outermost middleware: request id, problem documents, one log line and the metrics of every request.
 
 use crate::auth::Actor;
 use crate::http::Shared;
-use crate::http::error::{ApiError, Problem, REFUSAL_CODES};
+use crate::http::error::{ApiError, REFUSAL_CODES};
+use crate::http::problem::Problem;
 use crate::net::{Connection, ListenerRole, Peer};
 use crate::telemetry::throttle::{Line, Throttle};
-use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use std::any::Any;
@@ -18,42 +18,41 @@ use uuid::Uuid;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// What nginx notes for a client that went away before its answer; never sent.
+/// The status that nginx logs for a client that disconnected before its answer; never sent.
 const CLIENT_GONE: u16 = 499;
 
 /// Target of the log lines about refusals.
 const SECURITY_LOG: &str = "cxr_service::security";
 
-/// What the platform asks for every few seconds: not worth a line while all is well.
+/// Polled every few seconds; a success is not worth a log line.
 const PROBED: [&str; 3] = ["/livez", "/readyz", "/metrics"];
 
-/// When and under which name a request came in; in the request's extensions.
+/// Id and time of a request; an extension of the request.
 #[derive(Debug, Clone)]
 pub(crate) struct Arrival {
     pub(crate) request_id: String,
     pub(crate) at: OffsetDateTime,
     pub(crate) started: Instant,
-    /// Who it turned out to be from.
+    /// The actor, once the token was accepted.
     actor: Arc<OnceLock<String>>,
 }
 
 impl Arrival {
-    /// The token was accepted.
-    pub(crate) fn is_from(&self, actor: &Actor) {
+    pub(crate) fn set_actor(&self, actor: &Actor) {
         drop(self.actor.set(actor.subject().to_owned()));
     }
 }
 
-/// Bounds the lines that clients can cause at will. Each has a bound of its own, so that a flood by strangers hides nothing that a
-/// client with a token did.
+/// Bounds the log lines that clients can cause at will. Separate bounds, so that a flood without tokens does
+/// not hide what a client with a token did.
 #[derive(Debug, Default)]
 pub struct LogThrottles {
-    /// Refusals of those without a token that was accepted.
-    strangers: Throttle,
-    /// Refusals of those with one.
-    clients: Throttle,
-    /// Answers to those without one.
-    visitors: Throttle,
+    /// Refusals without a valid token.
+    anonymous_refusals: Throttle,
+    /// Refusals of clients with a valid token.
+    client_refusals: Throttle,
+    /// Public answers.
+    public: Throttle,
 }
 
 pub(crate) async fn observe(
@@ -71,7 +70,7 @@ pub(crate) async fn observe(
     let peer = request.extensions().get().map(|Peer(address)| address.to_string());
     request.extensions_mut().insert(arrival.clone());
     let route = path.as_ref().map_or("unmatched", MatchedPath::as_str).to_owned();
-    let method = known(request.method());
+    let method = method_label(request.method());
     let connection = request.extensions().get::<Arc<Connection>>().cloned();
     let role = request.extensions().get().copied().unwrap_or(ListenerRole::Both);
     let mut record = RequestRecord {
@@ -86,9 +85,9 @@ pub(crate) async fn observe(
     let response = record.end(next.run(request).await);
     let Some(connection) = connection else { return response };
     let delay = api.delays.delay(&connection, role, record.actor(), record.refusal().is_some());
-    // Logged and counted when it was decided, not when it leaves.
+    // Log and count now, not after the delay.
     drop(record);
-    api.delays.hold(response, delay, &connection).await
+    api.delays.apply(response, delay, &connection).await
 }
 
 /// The answer after a panic, whose place the panic hook has logged.
@@ -96,7 +95,8 @@ pub(crate) fn panicked(_: Box<dyn Any + Send>) -> Response {
     ApiError::Failed { row: None }.into_response()
 }
 
-/// A request on its way; logged and counted when dropped, so that one whose client has gone is seen as well.
+/// A request in flight; logged and counted when dropped, so that a request whose client disconnected counts
+/// too.
 struct RequestRecord {
     api: Shared,
     route: String,
@@ -109,7 +109,7 @@ struct RequestRecord {
 
 impl RequestRecord {
     fn end(&mut self, response: Response) -> Response {
-        // What a library refuses by itself gets our form too.
+        // The 404 of a library becomes a problem document, too.
         let bare =
             response.status() == StatusCode::NOT_FOUND && response.extensions().get::<Problem>().is_none();
         let mut response = if bare { ApiError::UnknownRoute.into_response() } else { response };
@@ -117,10 +117,7 @@ impl RequestRecord {
         self.problem = response.extensions_mut().remove::<Problem>();
         if let Some(problem) = &mut self.problem {
             problem.request_id.clone_from(&self.arrival.request_id);
-            *response.body_mut() = Body::from(serde_json::to_vec(problem).unwrap_or_default());
-            let media_type = HeaderValue::from_static("application/problem+json");
-            response.headers_mut().insert(header::CONTENT_TYPE, media_type);
-            response.headers_mut().remove(header::CONTENT_LENGTH);
+            problem.write_to(&mut response);
         }
         if let Ok(value) = HeaderValue::from_str(&self.arrival.request_id) {
             response.headers_mut().insert(REQUEST_ID, value);
@@ -147,10 +144,11 @@ impl Drop for RequestRecord {
         let duration_ms = duration.as_micros() as f64 / 1e3;
         let problem = self.problem.as_ref().map(Problem::code);
         self.api.metrics.request(route, method, status, duration);
-        let (actor, lines) = (self.actor(), &self.api.log_throttles);
+        let (actor, throttles) = (self.actor(), &self.api.log_throttles);
         if let Some(code) = self.refusal() {
             self.api.metrics.refused(code);
-            let bound = if actor.is_some() { &lines.clients } else { &lines.strangers };
+            let bound =
+                if actor.is_some() { &throttles.client_refusals } else { &throttles.anonymous_refusals };
             let Line::Written { left_out } = bound.line() else { return };
             let detail = self.problem.as_ref().map(|problem| problem.detail.as_str());
             let peer = self.peer.as_deref();
@@ -159,20 +157,21 @@ impl Drop for RequestRecord {
             tracing::debug!(request_id, route, method, status, duration_ms, "request");
         } else if actor.is_some() {
             tracing::info!(request_id, route, method, status, problem, duration_ms, "request");
-        } else if let Line::Written { left_out } = lines.visitors.line() {
+        } else if let Line::Written { left_out } = throttles.public.line() {
             tracing::info!(request_id, route, method, status, problem, duration_ms, left_out, "request");
         }
     }
 }
 
-/// The client's own id where it is a UUID: it is echoed, logged and stored, and anything freer could be a patient's number.
+/// The client's id if it is a UUID. It is echoed, logged and stored, and free text could be a patient's
+/// number.
 fn request_id(headers: &HeaderMap) -> String {
     let stated = headers.get(REQUEST_ID).and_then(|value| Uuid::parse_str(value.to_str().ok()?).ok());
     stated.unwrap_or_else(Uuid::new_v4).to_string()
 }
 
-/// A method is the client's text; a label may only be one of these.
-fn known(method: &Method) -> &'static str {
+/// The method as a label of metrics: a closed list, since the client chooses the text.
+fn method_label(method: &Method) -> &'static str {
     match method.as_str() {
         "GET" => "GET",
         "HEAD" => "HEAD",
@@ -189,6 +188,7 @@ fn known(method: &Method) -> &'static str {
 mod tests {
     use super::*;
     use axum::Router;
+    use axum::body::Body;
     use std::task::Poll;
     use tower::ServiceExt;
     use tower_http::catch_panic::CatchPanicLayer;
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_uuid_is_taken_as_a_request_id() {
+    fn only_a_uuid_is_accepted_as_a_request_id() {
         let id = |value: &str| {
             let headers = HeaderMap::from_iter([(REQUEST_ID, HeaderValue::from_str(value).unwrap())]);
             request_id(&headers)

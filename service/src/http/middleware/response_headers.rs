@@ -7,8 +7,8 @@ type Set = SetResponseHeaderLayer<HeaderValue>;
 
 const COOP: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 
-/// For every answer: it is about a patient, so no cache stores it; it is not a page, so a browser may neither load
-/// anything for it, nor frame it, nor guess its type. An answer with headers of its own keeps them.
+/// For every answer: it is about a patient, so no cache stores it; it is not a page, so a browser may neither
+/// load anything for it, nor frame it, nor guess its type. An answer with headers of its own keeps them.
 pub(crate) fn of_answers() -> (Set, Set, Set) {
     let policy = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
     (

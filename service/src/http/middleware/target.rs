@@ -1,14 +1,14 @@
-//! What a request is addressed to: its host, which must be clear, and its path, which may end with a slash.
+//! The target of a request: exactly one host, and a path whose trailing slash is ignored.
 
 use crate::http::error::ApiError;
 use axum::extract::Request;
 use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderMap, Uri, Version, header};
 
-/// The API browser's own pages; its files are addressed relative to it.
+/// The API browser keeps its slash: its pages refer to their files relative to it.
 const BROWSER: &str = "/docs/";
 
-/// HTTP/1.1 has exactly one Host (RFC 9112, 3.2): two could mean one host to a proxy and another one here.
+/// HTTP/1.1 requires exactly one Host (RFC 9112, 3.2). With two, a proxy could use the other one.
 pub(crate) fn check_host(version: Version, headers: &HeaderMap) -> Result<(), ApiError> {
     let n = headers.get_all(header::HOST).iter().count();
     match version {
@@ -18,7 +18,7 @@ pub(crate) fn check_host(version: Version, headers: &HeaderMap) -> Result<(), Ap
     }
 }
 
-/// The same request for a path without a slash at its end.
+/// Removes one trailing slash from the path, before routing.
 pub(crate) fn without_slash(mut request: Request) -> Request {
     if let Some(uri) = bare(request.uri()) {
         *request.uri_mut() = uri;
@@ -26,7 +26,7 @@ pub(crate) fn without_slash(mut request: Request) -> Request {
     request
 }
 
-/// The same address without a slash at the end of its path; none where it has none.
+/// The URI without the trailing slash; `None` if it stays as it is.
 fn bare(uri: &Uri) -> Option<Uri> {
     let path = uri.path();
     let bare = path.strip_suffix('/').filter(|bare| !bare.is_empty())?;
@@ -48,7 +48,7 @@ mod tests {
     use axum::http::HeaderValue;
 
     #[test]
-    fn one_slash_at_the_end_plays_no_part() {
+    fn one_trailing_slash_is_ignored() {
         let stripped = |text: &str| bare(&text.parse().unwrap()).map(|uri| uri.to_string());
         assert_eq!(stripped("/v1/model/"), Some("/v1/model".into()));
         assert_eq!(

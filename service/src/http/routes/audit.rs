@@ -1,4 +1,4 @@
-//! `GET /v1/audit/...`: the signed head of the log's tree, and proofs against it.
+//! `GET /v1/audit/...`: the newest checkpoint, inclusion proofs and consistency proofs.
 
 use crate::audit::tree::{Asked, Hashes};
 use crate::http::Shared;
@@ -24,8 +24,8 @@ pub(crate) struct InclusionProof {
     id: Uuid,
     /// Position of the leaf in the tree, counted from 0.
     leaf_index: u64,
-    /// The row's leaf, in base64: SHA-256 of a zero byte, the 16 bytes of the id and the SHA-256 of the row's canonical form. Before
-    /// encoding version 4: SHA-256 of a zero byte and the canonical form.
+    /// The row's leaf, in base64: SHA-256 of a zero byte, the 16 bytes of the id and the SHA-256 of the row's
+    /// canonical form. Before encoding version 4: SHA-256 of a zero byte and the canonical form.
     leaf_hash: String,
     /// Number of leaves in the tree of the checkpoint.
     tree_size: u64,
@@ -48,7 +48,6 @@ pub(crate) struct ConsistencyProof {
     checkpoint: String,
 }
 
-/// Which tree.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -57,7 +56,6 @@ pub(crate) struct InclusionQuery {
     tree_size: Option<u64>,
 }
 
-/// Which trees.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -178,7 +176,7 @@ async fn head(api: &Shared, size: Option<u64>) -> Result<SignedHead, ApiError> {
 
 async fn hashes(api: &Shared, positions: &[u64]) -> Result<Hashes, ApiError> {
     let hashes: Hashes = api.pipeline.audit.tree_hashes(positions).await?.into_iter().collect();
-    // One that is missing was taken away: the tree only grows.
+    // The tree only grows, so a missing hash was deleted.
     if hashes.read_hashes(positions).is_err() {
         tracing::error!("audit tree hashes missing in the database");
         return Err(ApiError::Failed { row: None });

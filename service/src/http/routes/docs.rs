@@ -1,4 +1,4 @@
-//! `/openapi.json` and the API browser under `/docs`, from files that are part of the program.
+//! `/openapi.json`, and the API browser under `/docs`, whose files are compiled in.
 
 use crate::http::middleware::response_headers;
 use axum::http::header;

@@ -31,8 +31,8 @@ pub(crate) async fn livez() -> Json<Health> {
 
 /// Readiness probe: whether to send requests to this replica.
 ///
-/// Ready means that the model runs on the configured provider, the database responds and has the current schema, the clocks agree,
-/// the token keys are known, and the service is not shutting down.
+/// Ready means that the model runs on the configured provider, the database responds and has the current
+/// schema, the clocks agree, the token keys are known, and the service is not shutting down.
 #[utoipa::path(
     get,
     path = "/readyz",
@@ -58,7 +58,7 @@ pub(crate) async fn readyz(State(api): State<Shared>) -> Result<Json<Health>, Ap
 )]
 pub(crate) async fn metrics(State(api): State<Shared>) -> Result<impl IntoResponse, ApiError> {
     let text = api.metrics_page.text(async {
-        // The gauge `cxr_ready` must be true of now, whether or not anybody probes.
+        // Refreshes the gauge `cxr_ready`, which no probe may have done recently.
         api.readiness.failed_checks().await;
         api.metrics.exposition().map_err(|error| {
             tracing::error!(cause = chain(&error), "writing metrics failed");

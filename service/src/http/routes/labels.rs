@@ -1,4 +1,4 @@
-//! `POST` and `GET /v1/predictions/{id}/labels`: the truth about an image, said later.
+//! `POST` and `GET /v1/predictions/{id}/labels`: the ground truth of an image, recorded after the prediction.
 
 use crate::auth::Actor;
 use crate::http::Shared;
@@ -17,7 +17,7 @@ use time::{OffsetDateTime, UtcOffset};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-/// The year of the first one; what is written a little before the year 0 could not even be read back.
+/// Also keeps out years before 0, which the database could not return.
 const FIRST_RADIOGRAPH: i32 = 1895;
 
 /// The label to record.
@@ -106,8 +106,8 @@ pub(crate) struct Labels {
 
 /// Record a label for an image.
 ///
-/// Repeating the latest label is a no-op. Any other label is added, and the one with the latest `labelled_at` takes effect; if two
-/// are equal, the one recorded last.
+/// Repeating the latest label is a no-op. Any other label is added, and the one with the latest `labelled_at`
+/// takes effect; if two are equal, the one recorded last.
 #[utoipa::path(
     post,
     path = "/v1/predictions/{id}/labels",

@@ -1,23 +1,21 @@
-//! The text of `/metrics`, written once for all who asked before it was begun: a flood of scrapes costs one text at a time.
+//! `/metrics`. Scrapes that arrive while a page is rendered share the next one, so that a flood costs one
+//! page at a time.
 
 use bytes::Bytes;
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::Mutex;
 
-/// The newest text.
+/// The newest page.
 #[derive(Debug, Default)]
 pub struct MetricsPage {
-    /// Texts begun so far.
+    /// Pages begun so far.
     begun: AtomicU64,
     newest: Mutex<Option<(u64, Bytes)>>,
 }
 
 impl MetricsPage {
-    /// A text that was begun after this was called.
-    ///
-    /// # Errors
-    /// Those of `write`.
+    /// A page whose rendering began after this call.
     pub(crate) async fn text<E>(&self, write: impl Future<Output = Result<String, E>>) -> Result<Bytes, E> {
         let asked_after = self.begun.load(Ordering::SeqCst);
         let mut newest = self.newest.lock().await;
@@ -40,7 +38,7 @@ mod tests {
     use std::time::Duration;
 
     #[tokio::test]
-    async fn those_who_wait_share_one_text_and_nobody_gets_an_older_one() {
+    async fn concurrent_scrapes_share_one_page_and_none_gets_an_older_one() {
         let (metrics_page, n_written) = (MetricsPage::default(), AtomicU64::new(0));
         let ask = || {
             metrics_page.text(async {

@@ -1,4 +1,4 @@
-//! `GET /v1/model`: what serves, with digests, proof of execution and measured figures.
+//! `GET /v1/model`: the current model with its digests, execution provider and measured performance.
 
 use crate::http::Shared;
 use axum::Json;
@@ -41,13 +41,15 @@ pub(crate) struct ModelInfo {
     provider: Option<String>,
     /// Number of graph nodes that ONNX Runtime assigned to each provider; null while the model cannot run.
     assigned_nodes: Option<BTreeMap<String, usize>>,
-    /// Execution fingerprint: everything that can change the last bits of an output. Null while the model cannot run.
+    /// Execution fingerprint: everything that can change the last bits of an output. Null while the model
+    /// cannot run.
     #[schema(value_type = Option<Object>)]
     execution: Option<Value>,
     /// Execution fingerprint of the session for an image that runs alone; null if there is no such session.
     #[schema(value_type = Option<Object>)]
     execution_alone: Option<Value>,
-    /// Candidate that scores the same images in the background and never answers requests; absent if none is configured.
+    /// Candidate that scores the same images in the background and never answers requests; absent if none is
+    /// configured.
     #[serde(skip_serializing_if = "Option::is_none")]
     shadow: Option<ShadowInfo>,
     /// Why the model cannot run; null if it can.

@@ -44,7 +44,8 @@ pub(crate) struct Prediction {
     /// Calibrated probability of the predicted class; null if the decision is `refer`.
     #[schema(required = true, minimum = 0, maximum = 1)]
     confidence: Option<f64>,
-    /// `positive`, `negative` or `refer`. With `refer` the model does not apply to this image, and a radiologist must read it.
+    /// `positive`, `negative` or `refer`. With `refer` the model does not apply to this image, and a
+    /// radiologist must read it.
     #[schema(example = "positive")]
     decision: String,
     /// Whether a radiologist must review the image before anyone acts on the answer.
@@ -54,7 +55,8 @@ pub(crate) struct Prediction {
     reason: String,
     /// Operating point: an image with at least this probability is positive.
     threshold: f64,
-    /// Site-wide patient data that replaced an age, view or modality missing from this image; absent if none was used.
+    /// Site-wide patient data that replaced an age, view or modality missing from this image; absent if none
+    /// was used.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>, example = json!({ "age_years": [1, 5], "views": ["AP"] }))]
     assumed: Option<Value>,
@@ -64,7 +66,8 @@ pub(crate) struct Prediction {
     receipt: Receipt,
     /// Duration of each phase in milliseconds.
     timings_ms: Timings,
-    /// With `explain=true`: a heatmap to overlay on the original image, as a PNG data URI, or null if it is withheld.
+    /// With `explain=true`: a heatmap to overlay on the original image, as a PNG data URI, or null if it is
+    /// withheld.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, example = "data:image/png;base64,iVBORw0...")]
     heatmap: Option<Value>,
@@ -72,7 +75,8 @@ pub(crate) struct Prediction {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "data:image/png;base64,iVBORw0...")]
     heatmap_legend: Option<String>,
-    /// Why the heatmap is null: `referred` (the decision is `refer`) or `no_scale` (the bundle has no colour scale).
+    /// Why the heatmap is null: `referred` (the decision is `refer`) or `no_scale` (the bundle has no colour
+    /// scale).
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "referred")]
     heatmap_withheld: Option<String>,
@@ -114,8 +118,8 @@ struct Timings {
 
 /// Predict one image.
 ///
-/// The body is the image (JPEG, PNG or TIFF, detected from the content), or a form with the image in the part `file` and the
-/// optional parts `subject`, `age`, `view` and `modality`.
+/// The body is the image (JPEG, PNG or TIFF, detected from the content), or a form with the image in the part
+/// `file` and the optional parts `subject`, `age`, `view` and `modality`.
 #[utoipa::path(
     post,
     path = "/v1/predictions",
@@ -151,9 +155,9 @@ pub(crate) async fn create(
 ) -> Result<Response, ApiError> {
     let request_id = arrival.request_id.clone();
     let deadline = arrival.started + timeout;
-    let (present, cancellation) = cancellation(deadline);
-    // From here on the image is admitted and gets its row. Hanging up drops this handler, and `present` with it, but not
-    // the task that works on the image.
+    let (client, cancellation) = cancellation(deadline);
+    // The request is admitted and gets its audit row. A disconnect drops this handler and with it `client`,
+    // which cancels the work, but the task runs on to write the row.
     let work = async move {
         let upload = Upload::receive(request, &api, deadline, &mut admission).await?;
         let submission = Submission {
@@ -172,7 +176,7 @@ pub(crate) async fn create(
     };
     let reply: Result<Reply, ApiError> =
         tokio::spawn(work).await.unwrap_or(Err(ApiError::Failed { row: None }));
-    drop(present);
+    drop(client);
     match reply? {
         Reply::Now(answer) => {
             let timing = [(HeaderName::from_static("server-timing"), server_timing(answer.timings()))];
@@ -278,7 +282,7 @@ impl Prediction {
         }
     }
 
-    /// The first answer, from its row.
+    /// The first answer, from its audit row.
     fn again(repeat: Repeat) -> Result<Self, ApiError> {
         let Repeat { row, receipt, said, explanation } = repeat;
         let class = match said {
@@ -292,7 +296,8 @@ impl Prediction {
                 });
             }
         };
-        // The table gives every prediction these columns. The row of a referred image keeps numbers that its answer does not have.
+        // Constraints of the table guarantee these columns. A referred image has numbers in its row but not
+        // in its answer.
         let named = class.is_some();
         let whole = || {
             let phases: Phases = serde_json::from_value(row.timings).ok()?;

@@ -1,4 +1,4 @@
-//! `POST /v1/model/reload`: take over the bundle that now lies in the configured directory.
+//! `POST /v1/model/reload`: load the bundle that is now in the configured directory.
 
 use crate::http::Shared;
 use crate::http::error::ApiError;
@@ -26,8 +26,9 @@ pub(crate) struct ReloadReport {
 
 /// Load the bundle in the configured directory.
 ///
-/// The service verifies the bundle, warms it up and checks its golden outputs while the current model keeps serving, then swaps
-/// it in. Requests in flight finish with the model they started with. If any check fails, the current model keeps serving.
+/// The service verifies the bundle, warms it up and checks its golden outputs while the current model keeps
+/// serving, then swaps it in. Requests in flight finish with the model they started with. If any check fails,
+/// the current model keeps serving.
 #[utoipa::path(
     post,
     path = "/v1/model/reload",

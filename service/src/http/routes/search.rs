@@ -1,4 +1,5 @@
-//! `GET /v1/predictions`: the log by filters, page by page or streamed as a whole. Reading it is logged before the answer begins.
+//! `GET /v1/predictions`: searches the audit log, page by page or as a streamed export. The read is recorded
+//! before the answer begins.
 
 mod fhir;
 
@@ -25,13 +26,11 @@ use time::{OffsetDateTime, UtcOffset};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-/// Rows of a page where nothing is said, and at most.
-const USUAL_PAGE: usize = 100;
+const DEFAULT_PAGE: usize = 100;
 const LARGEST_PAGE: usize = 1000;
-/// Rows that a streamed answer reads at a time.
+/// Rows that an export reads at a time.
 const CHUNK: usize = 500;
 
-/// Bytes of an input digest.
 const DIGEST_BYTES: usize = 32;
 
 /// Filters; a row must match all of them.
@@ -66,7 +65,7 @@ pub(crate) struct SearchQuery {
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     /// Whether the image requires review by a radiologist.
-    #[serde(default, deserialize_with = "query::optional_switch", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "query::optional_boolean", skip_serializing_if = "Option::is_none")]
     review_required: Option<bool>,
     /// HMAC-SHA256 of the upload under the site's key, in hexadecimal.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -79,7 +78,7 @@ pub(crate) struct SearchQuery {
     #[serde(skip_serializing_if = "Option::is_none")]
     label: Option<String>,
     /// Only images that require review and have no label: the worklist.
-    #[serde(default, deserialize_with = "query::switch")]
+    #[serde(default, deserialize_with = "query::boolean")]
     unreviewed: bool,
     /// `next` of the previous page.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -88,13 +87,13 @@ pub(crate) struct SearchQuery {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
-    /// `json` returns one page; `ndjson`, `csv` and `fhir` (R4 `AuditEvent`, one per line) stream all matching rows.
+    /// `json` returns one page; `ndjson`, `csv` and `fhir` (R4 `AuditEvent`, one per line) stream all
+    /// matching rows.
     #[serde(default)]
     #[param(inline)]
     format: Format,
 }
 
-/// What each parameter takes, for those who gave it something else.
 const TAKES: query::Takes = &[
     ("from", "a time in RFC 3339, such as 2026-01-31T00:00:00Z"),
     ("to", "a time in RFC 3339, such as 2026-01-31T00:00:00Z"),
@@ -164,19 +163,19 @@ pub(crate) async fn search(
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
     let query: SearchQuery = query::read(query.as_deref(), TAKES)?;
-    let limit = query.limit.unwrap_or(USUAL_PAGE);
+    let limit = query.limit.unwrap_or(DEFAULT_PAGE);
     if !(1..=LARGEST_PAGE).contains(&limit) {
         return Err(ApiError::Parameter { parameter: "limit", takes: "a number from 1 to 1000".into() });
     }
     let mut filter = query.filter()?;
     let audit = &api.pipeline.audit;
     if let Some(identifier) = &identifier {
-        // Nobody has a pseudonym of nothing: an unknown person's rows are none.
+        // An unknown patient has no pseudonym; the empty one matches no row.
         filter.subject = Some(audit.known_pseudonym(identifier).await?.unwrap_or_default());
     }
     let as_logged = |found: bool| query.as_logged(found, identifier.is_some());
     if query.format == Format::Json {
-        // One more than asked for tells whether there is a next page.
+        // One row more than asked for tells whether there is a next page.
         let page = Page { before: query.cursor, limit: limit + 1 };
         let mut items: Vec<PredictionRecord> =
             audit.list(&filter, page).await?.into_iter().map(PredictionRecord::from).collect();
@@ -198,7 +197,8 @@ pub(crate) async fn search(
 }
 
 impl SearchQuery {
-    /// What is written down of it. A text that no row has is left out: it could be anything, a patient's name as well.
+    /// The query for the record of the read. Text that matched no row is left out, since it could be a
+    /// patient's name.
     fn as_logged(&self, found: bool, of_a_subject: bool) -> Value {
         let mut logged = serde_json::to_value(self).unwrap_or_default();
         if let (Some(members), true) = (logged.as_object_mut(), of_a_subject) {
@@ -217,7 +217,7 @@ impl SearchQuery {
         logged
     }
 
-    /// A value that no row can have is a mistake, and an empty page would hide it.
+    /// Refuses values that no row can have: an empty page would hide the mistake.
     fn check(&self) -> Result<(), ApiError> {
         let rejections = RejectReason::ALL.map(RejectReason::code);
         let decisions = DecisionReason::ALL.map(DecisionReason::code);
@@ -233,7 +233,7 @@ impl SearchQuery {
         self.check()?;
         let digest = self.input_digest.as_deref().map(digest).transpose()?;
         let texts = [&self.actor, &self.model_version, &self.bundle_digest];
-        // The database takes neither, and could not have them in a row.
+        // Postgres text cannot contain it.
         if texts.into_iter().flatten().any(|text| text.contains('\0')) {
             return Err(ApiError::Malformed("a query value contains a null character"));
         }
@@ -261,14 +261,15 @@ impl SearchQuery {
     }
 }
 
-/// A whole one: it is written down whether or not a row has it, and anything shorter could be a patient's number.
+/// A complete digest only: it is recorded even without a match, and a shorter text could be a patient's
+/// number.
 fn digest(text: &str) -> Result<Vec<u8>, ApiError> {
     let digest = hex::decode(text).ok().filter(|digest| digest.len() == DIGEST_BYTES);
     digest.ok_or(ApiError::Parameter { parameter: "input_digest", takes: "64 hexadecimal digits".into() })
 }
 
-/// Everything, chunk by chunk: memory does not grow with the answer. A database that goes away cuts the connection, so that
-/// nobody takes a part for the whole.
+/// All matching rows, in constant memory. If the database fails, the connection is cut, so that a partial
+/// export is not taken for a complete one.
 fn streamed(api: Shared, filter: Filter, cursor: Option<Uuid>, format: Format) -> Body {
     let first = Some((cursor, true));
     Body::from_stream(stream::try_unfold(first, move |at| {
@@ -305,7 +306,7 @@ fn write(text: &mut Vec<u8>, row: LabelledPrediction, format: Format) {
     text.push(b'\n');
 }
 
-/// A value as a cell: text without quotes, nothing for null, JSON for lists and groups.
+/// A CSV cell: bare text, empty for null, JSON for lists and objects.
 fn cell(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
@@ -314,7 +315,7 @@ fn cell(value: &Value) -> String {
     }
 }
 
-/// RFC 4180. A text that a spreadsheet would take for a formula gets a quote in front.
+/// RFC 4180. Text that a spreadsheet would run as a formula gets a leading quote.
 fn csv_line(text: &mut Vec<u8>, cells: impl Iterator<Item = String>) {
     for (n, cell) in cells.enumerate() {
         if n > 0 {
@@ -337,7 +338,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_of_csv_quotes_what_it_must_and_is_no_formula() {
+    fn a_csv_line_is_quoted_and_defuses_formulas() {
         let mut text = Vec::new();
         csv_line(
             &mut text,

@@ -1,5 +1,6 @@
-//! A form's body in small pieces. The parser searches all that it holds again for each piece, so what it may hold is bounded: a part's
-//! head (and what comes before the first part) by its length, a part's content by the size of a piece.
+//! Feeds a form to the parser in small pieces. For each piece the parser scans its whole buffer again, so the
+//! buffer must stay small: part headers (and the preamble) are limited in length, and content comes in pieces
+//! of limited size.
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -9,46 +10,46 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
-/// What may come before a part's content, its boundary included.
+/// Longest head of a part: boundary and headers.
 pub(super) const MAX_HEAD_BYTES: usize = 8 << 10;
-/// A piece of content.
+/// Size of a piece of content.
 const PIECE_BYTES: usize = 16 << 10;
-/// A piece of a head.
+/// Size of a piece of a head.
 const HEAD_PIECE_BYTES: usize = 1 << 10;
 
-/// A head went on for more than [`MAX_HEAD_BYTES`].
 #[derive(Debug, thiserror::Error)]
 #[error("a part's head is longer than {MAX_HEAD_BYTES} bytes")]
 pub(super) struct HeadTooLong;
 
-/// What the parser reads now.
+/// Where the parser is; shared by the parser's driver and [`Pieces`].
 #[derive(Debug, Clone, Default)]
 pub(super) struct Reading {
-    /// Bytes that the head may still have; none while content is read.
+    /// Bytes that the head may still have; [`CONTENT`] while content is read.
     head_left: Arc<AtomicUsize>,
 }
 
-/// Content has no end of its own here: the body's limit bounds it.
+/// Content has no limit of its own here; the whole body has one.
 const CONTENT: usize = usize::MAX;
 
 impl Reading {
-    /// The parser looks for a part.
+    /// The parser looks for the next part.
     pub(super) fn head(&self) {
         self.head_left.store(MAX_HEAD_BYTES, Ordering::Relaxed);
     }
 
-    /// The parser has found one.
+    /// The parser reads the content of a part.
     pub(super) fn content(&self) {
         self.head_left.store(CONTENT, Ordering::Relaxed);
     }
 }
 
-/// The body.
+/// The body of the form.
 pub(super) struct Pieces {
     body: Body,
     rest: Bytes,
     reading: Reading,
-    /// A piece was given: the parser, which takes all that it can get, must look at it first.
+    /// A piece was just yielded. Pending once makes the parser, which reads as much as it can, process it
+    /// first.
     given: bool,
 }
 

@@ -1,5 +1,5 @@
-//! How long a refusal is held back. Each sender may be refused so many times a second without delay; one that comes back sooner waits
-//! longer for each further refusal, so that a loop of refusals costs the sender time and the service nothing.
+//! Computes delays: a leaky bucket per sender. Answers up to a steady rate leave at once; each further one
+//! waits longer, so that a loop of refusals costs its sender time and the service nothing.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -7,37 +7,37 @@ use std::num::NonZeroU32;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// So many seconds' worth of answers may leave at once after a pause.
+/// Burst after a pause, in seconds of the steady rate.
 const BURST_SECONDS: u32 = 2;
 
-/// Senders are forgotten when so many are known, and again each time their number has doubled.
+/// Number of senders at which idle ones are removed; afterwards, whenever the number has doubled.
 const FIRST_SWEEP: usize = 1024;
 
-/// Answers of each sender at a steady rate (a leaky bucket); the delay is bounded, and so is what is owed after a pause.
+/// Paces the answers of each sender; both the delay and the debt are bounded.
 #[derive(Debug)]
 pub(super) struct Pacer<K> {
     interval: Duration,
     burst: Duration,
-    longest: Duration,
+    max_delay: Duration,
     state: Mutex<State<K>>,
 }
 
 #[derive(Debug)]
 struct State<K> {
-    /// When everything that was answered so far is paid for.
+    /// When the answers so far will be paid for at the steady rate.
     paid: HashMap<K, Instant>,
     sweep_at: usize,
 }
 
 impl<K: Eq + Hash> Pacer<K> {
-    /// `per_second` answers of a sender without delay; the others are delayed, by `longest` at most.
-    pub(super) fn new(per_second: NonZeroU32, longest: Duration) -> Self {
+    /// `per_second` answers of one sender leave without delay; the others are delayed by at most `max_delay`.
+    pub(super) fn new(per_second: NonZeroU32, max_delay: Duration) -> Self {
         let interval = Duration::from_secs(1) / per_second.get();
         let state = Mutex::new(State { paid: HashMap::new(), sweep_at: FIRST_SWEEP });
-        Self { interval, burst: Duration::from_secs(BURST_SECONDS.into()), longest, state }
+        Self { interval, burst: Duration::from_secs(BURST_SECONDS.into()), max_delay, state }
     }
 
-    /// How long the sender's next answer is held back.
+    /// Delay of the sender's next answer; counts the answer.
     pub(super) fn delay(&self, sender: K) -> Duration {
         self.delay_at(sender, Instant::now())
     }
@@ -49,7 +49,7 @@ impl<K: Eq + Hash> Pacer<K> {
             state.sweep_at = (2 * state.paid.len()).max(FIRST_SWEEP);
         }
         let paid = state.paid.entry(sender).or_insert(now);
-        *paid = ((*paid).max(now) + self.interval).min(now + self.burst + self.longest);
+        *paid = ((*paid).max(now) + self.interval).min(now + self.burst + self.max_delay);
         paid.saturating_duration_since(now + self.burst)
     }
 }

@@ -1,9 +1,9 @@
 //! Wiring: every part is made here, from the configuration, and nowhere else.
 
-use crate::audit::repeats::Requests;
+use crate::audit::AuditLog;
+use crate::audit::idempotency::IdempotencyKeys;
 use crate::audit::sequencer::Sequencer;
 use crate::audit::signing::LogKey;
-use crate::audit::{AuditLog, SiteKey, leaf_key};
 use crate::auth::Verifier;
 use crate::config::Config;
 use crate::config::http::HttpConfig;
@@ -16,6 +16,7 @@ use crate::net::{self, ListenerRole};
 use crate::pipeline::{Gate, Pipeline};
 use crate::quota::Quotas;
 use crate::readiness::Readiness;
+use crate::record::hmac::{SiteKey, leaf_key};
 use crate::serving::{Reloader, Serving, Slot, watch};
 use crate::shadow::Shadow;
 use crate::store::Store;
@@ -113,7 +114,7 @@ impl App {
             decoders,
             limits: config.limits.decode(),
             audit: AuditLog::new(&config.audit, &site_key, key, Arc::clone(&store), Arc::clone(&metrics)),
-            requests: Requests::new(&site_key),
+            idempotency_keys: IdempotencyKeys::new(&site_key),
             site_key,
             site: config.audit.site,
             patients: config.patients,

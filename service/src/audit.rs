@@ -1,36 +1,32 @@
 //! The audit log: an answer needs a receipt, and only a committed row gives one.
 
 pub mod anchor;
-pub mod columns;
 pub mod erasures;
 pub mod export;
 mod group;
-pub mod keyed;
+pub mod idempotency;
 mod outside;
 mod publisher;
-pub mod repeats;
-pub mod row;
 pub mod sequencer;
 pub mod signing;
-pub mod tree;
 pub mod verify;
 mod writer;
 
 pub use group::GroupPolicy;
-pub use keyed::{SiteKey, leaf_key};
 pub(crate) use outside::PATIENCE;
 
 use crate::config::audit::AuditConfig;
 use crate::config::secret::Secret;
+use crate::record::hmac::{SiteKey, leaf_key, pseudonym};
+use crate::record::idempotency::{FirstAnswer, RequestKey, StoredAnswer, answer_key};
+use crate::record::row::Seals;
+use crate::record::{AuditRow, SealedRow};
 use crate::store::{
     Filter, LabelledPrediction, NewLabel, Page, Read, SignedHead, Store, StoreError, StoredLabel, StoredLeaf,
 };
 use crate::telemetry::metrics::Metrics;
 use crate::threads::JobLost;
-use columns::Columns;
 use rand_core::{OsRng, RngCore};
-use repeats::{Earlier, Kept, RequestKey, answer_key};
-use row::{PredictionRow, SealedRow, Seals, StoredPrediction};
 use signing::{LogKey, SignatureError};
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,19 +85,13 @@ pub struct Receipt {
 /// Proof that the row of this id is committed. Only [`AuditLog::record`] makes one, and every answer consumes one.
 #[derive(Debug, Clone)]
 pub struct AuditReceipt {
-    sealed: Arc<SealedRow>,
     signed: Receipt,
 }
 
 impl AuditReceipt {
-    /// The row.
-    pub fn row(&self) -> &PredictionRow {
-        self.sealed.row()
-    }
-
     /// The row's id.
-    pub fn id(&self) -> Uuid {
-        self.row().id
+    pub const fn id(&self) -> Uuid {
+        self.signed.id
     }
 
     /// What is signed of it.
@@ -149,25 +139,26 @@ impl AuditLog {
         }
     }
 
-    /// Commits the row, together with others where many images are inside; `in_flight` counts them. What is `kept` is found
-    /// again by its key.
+    /// Commits the row, together with others where many images are inside; `in_flight` counts them. The first
+    /// answer is stored under its idempotency key.
     ///
     /// # Errors
     /// When it is not known to be committed, or has no receipt: then there must be no answer.
     pub async fn record(
         &self,
-        row: PredictionRow,
-        kept: Option<Kept>,
+        row: AuditRow,
+        first_answer: Option<FirstAnswer>,
         in_flight: usize,
     ) -> Result<AuditReceipt, RecordError> {
         let recorded = async {
-            let sealed =
-                row.seal(&self.seals, kept).map_err(|error| RecordError::Encoding(Arc::new(error)))?;
+            let sealed = row
+                .seal(&self.seals, first_answer)
+                .map_err(|error| RecordError::Encoding(Arc::new(error)))?;
             let sealed = Arc::new(sealed);
             // Boxed: sixteen kilobytes, for a value of each column and the pool.
             Box::pin(self.commit(&sealed, in_flight)).await?;
             let signed = self.receipt(sealed.row().id, sealed.digests().leaf_hash)?;
-            Ok(AuditReceipt { sealed, signed })
+            Ok(AuditReceipt { signed })
         };
         recorded.await.inspect_err(|error| {
             if !matches!(error, RecordError::Repeated) {
@@ -194,20 +185,14 @@ impl AuditLog {
         Ok(Receipt { id, leaf_hash, signed_at, key_id: self.key.id(), note })
     }
 
-    /// What was answered under a key.
-    ///
-    /// # Errors
-    /// When the database gives no answer.
-    pub async fn earlier(&self, key: &RequestKey) -> Result<Option<Earlier>, StoreError> {
-        self.store.find_earlier(&key.digest, self.answers_kept).await
+    /// The answer stored under a key.
+    pub async fn stored_answer(&self, key: &RequestKey) -> Result<Option<StoredAnswer>, StoreError> {
+        self.store.find_stored_answer(&key.digest, self.answers_kept).await
     }
 
-    /// Lets go of a key whose time is over or whose row is gone.
-    ///
-    /// # Errors
-    /// When the database gives no answer.
-    pub async fn forget(&self, key: &RequestKey, prediction_id: Uuid) -> Result<(), StoreError> {
-        self.store.forget_earlier(&key.digest, prediction_id).await
+    /// Deletes a key that has expired or whose row is gone.
+    pub async fn delete_key(&self, key: &RequestKey, prediction_id: Uuid) -> Result<(), StoreError> {
+        self.store.delete_stored_answer(&key.digest, prediction_id).await
     }
 
     /// Whether the month of an id was dropped.
@@ -223,33 +208,32 @@ impl AuditLog {
         self.store.is_dropped(made_at).await
     }
 
-    /// The row of an answer that was given before, with a new receipt for its old leaf.
+    /// The row of a stored answer, with a new receipt for its leaf.
     ///
     /// # Errors
-    /// When the database gives no answer; `Changed` when the row is not the one that the leaf was made of, or the answer not the one that
-    /// was given under the key.
-    pub async fn again(
+    /// `Changed` if the row does not match its leaf, or the answer is not the one stored under the key.
+    pub async fn replay(
         &self,
         key: &RequestKey,
-        earlier: &Earlier,
-    ) -> Result<Option<(StoredPrediction, Receipt)>, RecordError> {
-        if earlier.code.is_none() {
+        stored: &StoredAnswer,
+    ) -> Result<Option<(AuditRow, Receipt)>, RecordError> {
+        if stored.code.is_none() {
             return Err(RecordError::Changed(
                 "the answer kept under this idempotency key has no code (a release before migration 12 kept it)",
             ));
         }
-        let id = earlier.prediction_id;
+        let id = stored.prediction_id;
         let Some(row) = self.store.find_answered(id).await? else { return Ok(None) };
         let leaf =
             self.store.leaf(id).await?.filter(|leaf| leaf.has_place() || leaf.is_ours(&self.seals.leaf));
-        let digests = Columns::from(&row).digests();
+        let digests = row.digests();
         let digests = digests.map_err(|error| RecordError::Encoding(Arc::new(error)))?;
         match leaf {
             Some(StoredLeaf { leaf, .. }) if leaf.digests == digests => {}
             _ => return Err(RecordError::Changed("the row is not the one that its leaf was made of")),
         }
-        // The code covers the leaf: whoever changes the row and its leaf alike has no code for them.
-        if !earlier.is_ours(&self.seals.answer, key, &digests.leaf_hash) {
+        // The code covers the leaf: nobody can change the row and its leaf alike without the key of the code.
+        if !stored.is_ours(&self.seals.answer, key, &digests.leaf_hash) {
             return Err(RecordError::Changed(
                 "the answer kept under this idempotency key, or its row, is not the one that was given",
             ));
@@ -266,7 +250,7 @@ impl AuditLog {
         OsRng.fill_bytes(&mut fresh);
         let lookup = self.subject_lookup.digest(identifier.expose().as_bytes());
         let key = self.store.find_or_make_subject(&lookup, &fresh).await?;
-        Ok(keyed::pseudonym(&key, identifier))
+        Ok(pseudonym(&key, identifier))
     }
 
     /// The same, of a subject that is known.
@@ -276,14 +260,14 @@ impl AuditLog {
     pub async fn known_pseudonym(&self, identifier: &Secret) -> Result<Option<[u8; 32]>, StoreError> {
         let lookup = self.subject_lookup.digest(identifier.expose().as_bytes());
         let key = self.store.find_subject(&lookup).await?;
-        Ok(key.map(|key| keyed::pseudonym(&key, identifier)))
+        Ok(key.map(|key| pseudonym(&key, identifier)))
     }
 
     /// The row of that id.
     ///
     /// # Errors
     /// When the database gives no answer.
-    pub async fn find(&self, id: Uuid) -> Result<Option<StoredPrediction>, StoreError> {
+    pub async fn find(&self, id: Uuid) -> Result<Option<AuditRow>, StoreError> {
         self.store.find_prediction(id).await
     }
 

@@ -1,7 +1,8 @@
 //! The inference service: one radiograph in, one calibrated and audited answer out.
 //!
-//! `main -> app -> http -> pipeline -> {serving -> infer, shadow, audit -> store}`; `config`, `telemetry` and `threads` are leaves.
-//! Read `pipeline` first. Only `http` knows status codes, only `store` holds SQL, only `config` reads the environment.
+//! `main -> app -> http -> pipeline -> {serving -> infer, shadow, audit -> store -> record}`; `config`,
+//! `telemetry` and `threads` are leaves. Read `pipeline` first. `net` has the connections under `http`. Only
+//! `http` knows status codes, only `store` holds SQL, only `config` reads the environment.
 
 pub mod app;
 pub mod audit;
@@ -21,6 +22,7 @@ pub mod net;
 pub mod pipeline;
 pub mod quota;
 pub mod readiness;
+pub mod record;
 pub mod replay;
 pub mod serving;
 pub mod shadow;

@@ -1,8 +1,8 @@
 //! A logged prediction once more: the same bytes through the same steps, and what came out beside what the row says.
 
-use crate::audit::row::StoredPrediction;
 use crate::infer::{Backend, BackendError, Sessions};
 use crate::model::ServedModel;
+use crate::record::AuditRow;
 use cxr::decide::DecisionReason;
 use cxr::embedding::EmbeddingMismatch;
 use cxr::intended_use::{SitePatients, Suitability};
@@ -93,7 +93,7 @@ impl Replay {
 /// # Errors
 /// When there is nothing to compare, or the model does not run.
 pub fn replay(
-    row: &StoredPrediction,
+    row: &AuditRow,
     image: &[u8],
     limits: &DecodeLimits,
     model: &ServedModel,
@@ -156,12 +156,7 @@ const REFERS: i16 = 5;
 
 /// The decision by the rules of the row's version. Before `refer` every verdict was the side of the threshold, and nobody asked
 /// for an age or a view.
-fn decided_then(
-    row: &StoredPrediction,
-    now: Decision,
-    probability: Probability,
-    model: &ServedModel,
-) -> Decision {
+fn decided_then(row: &AuditRow, now: Decision, probability: Probability, model: &ServedModel) -> Decision {
     if row.encoding_version >= REFERS {
         return now;
     }
@@ -174,7 +169,7 @@ fn decided_then(
 }
 
 /// What was stated, or stood in the file, when the row was written.
-fn metadata(row: &StoredPrediction) -> Result<AcquisitionMetadata, Rejection> {
+fn metadata(row: &AuditRow) -> Result<AcquisitionMetadata, Rejection> {
     let age = row.age_years.map(|age| age.to_string());
     AcquisitionMetadata::parse(age.as_deref(), row.view.as_deref(), row.modality.as_deref())
 }

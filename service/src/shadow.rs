@@ -7,6 +7,7 @@ use crate::config::model::ShadowConfig;
 use crate::crew::{Crew, Load};
 use crate::infer::InferenceError;
 use crate::model::ServedModel;
+use crate::record::shadow::ShadowRow;
 use crate::serving::Serving;
 use crate::store::{Store, StoreError};
 use crate::telemetry::logs::chain;
@@ -20,7 +21,6 @@ use cxr::intended_use::SitePatients;
 use cxr::metadata::AcquisitionMetadata;
 use cxr::preprocess::preprocess_with;
 use cxr::{AcceptedImage, Cancel, DecodeError, DecodeLimits, ModelInput, Workspace};
-use serde_json::Value;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -39,22 +39,6 @@ pub struct Score {
     pub probability: f64,
     /// What was decided.
     pub verdict: Verdict,
-}
-
-/// A candidate's score of one image beside the answer's, to be written.
-pub struct ShadowRow {
-    /// The answered image.
-    pub prediction_id: Uuid,
-    /// The candidate.
-    pub candidate: Arc<Serving>,
-    /// Its execution fingerprint.
-    pub execution: Value,
-    /// Its raw output.
-    pub logit: f64,
-    /// Its score.
-    pub score: Score,
-    /// The answer's.
-    pub answered: Score,
 }
 
 /// An answer, and what is known of its image.
@@ -182,11 +166,18 @@ impl Scorer {
         let score = Score { probability: probability.value(), verdict: decision.verdict };
         let row = ShadowRow {
             prediction_id: answered.id,
-            candidate: Arc::clone(&self.candidate),
-            execution: Value::clone(engine.execution()),
+            model_name: &model.manifest().name,
+            model_version: &model.manifest().version,
+            bundle_digest: model.bundle().digest(),
+            variant: model.variant_name(),
+            execution: engine.execution(),
+            policy_digest: model.policy_digest(),
             logit,
-            score,
-            answered: answered.score,
+            probability: score.probability,
+            threshold: model.variant().policy.threshold,
+            decision: score.verdict.code(),
+            answered_probability: answered.score.probability,
+            answered_decision: answered.score.verdict.code(),
         };
         self.store.insert_shadow(&row).await?;
         Ok(score)

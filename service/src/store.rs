@@ -5,6 +5,7 @@ mod clock;
 mod connect;
 mod error;
 mod export;
+mod idempotency;
 mod labels;
 mod leader;
 mod months;
@@ -12,7 +13,6 @@ mod pool;
 mod predictions;
 mod reads;
 mod refusal;
-mod repeats;
 mod rights;
 mod schema;
 mod session;
@@ -37,10 +37,10 @@ pub use schema::SchemaState;
 pub use tree::{Leaf, Sequenced, SignedHead, StoredLeaf};
 pub use words::told;
 
-use crate::audit::repeats::Earlier;
-use crate::audit::row::{SealedRow, StoredPrediction};
 use crate::config::database::{DatabaseConfig, Pooling};
-use crate::shadow::ShadowRow;
+use crate::record::idempotency::StoredAnswer;
+use crate::record::shadow::ShadowRow;
+use crate::record::{AuditRow, SealedRow};
 use connect::Connector;
 use pool::Pool;
 use refusal::LastRefusal;
@@ -138,24 +138,24 @@ impl Store {
         self.refusal.recent()
     }
 
-    /// What was answered under an idempotency key; expired where that is longer ago than `kept`.
-    ///
-    /// # Errors
-    /// When the database gives no answer.
-    pub async fn find_earlier(
+    /// The answer stored under an idempotency key; `expired` if it is older than `kept`.
+    pub async fn find_stored_answer(
         &self,
         key_digest: &[u8; 32],
         kept: Duration,
-    ) -> Result<Option<Earlier>, StoreError> {
-        self.writer.run(async |connection| repeats::find(connection, key_digest, kept).await).await
+    ) -> Result<Option<StoredAnswer>, StoreError> {
+        self.writer.run(async |connection| idempotency::find(connection, key_digest, kept).await).await
     }
 
-    /// Lets go of an idempotency key, if it still is the one of that row.
-    ///
-    /// # Errors
-    /// When the database gives no answer.
-    pub async fn forget_earlier(&self, key_digest: &[u8; 32], prediction_id: Uuid) -> Result<(), StoreError> {
-        self.writer.run(async |connection| repeats::forget(connection, key_digest, prediction_id).await).await
+    /// Deletes an idempotency key if it still belongs to that row.
+    pub async fn delete_stored_answer(
+        &self,
+        key_digest: &[u8; 32],
+        prediction_id: Uuid,
+    ) -> Result<(), StoreError> {
+        self.writer
+            .run(async |connection| idempotency::delete(connection, key_digest, prediction_id).await)
+            .await
     }
 
     /// The leaf of a row, whether it waits or has its place.
@@ -170,7 +170,7 @@ impl Store {
     ///
     /// # Errors
     /// After `Statement` or `Timeout` the row may exist.
-    pub async fn insert_shadow(&self, row: &ShadowRow) -> Result<(), StoreError> {
+    pub async fn insert_shadow(&self, row: &ShadowRow<'_>) -> Result<(), StoreError> {
         self.writer.run(async |connection| shadow::insert(connection, row).await).await
     }
 
@@ -210,7 +210,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database gives no answer.
-    pub async fn find_prediction(&self, id: Uuid) -> Result<Option<StoredPrediction>, StoreError> {
+    pub async fn find_prediction(&self, id: Uuid) -> Result<Option<AuditRow>, StoreError> {
         self.reader.run(async |connection| predictions::find(connection, id).await).await
     }
 
@@ -226,7 +226,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database gives no answer.
-    pub async fn find_answered(&self, id: Uuid) -> Result<Option<StoredPrediction>, StoreError> {
+    pub async fn find_answered(&self, id: Uuid) -> Result<Option<AuditRow>, StoreError> {
         self.repeater.run(async |connection| predictions::find(connection, id).await).await
     }
 

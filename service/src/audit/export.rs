@@ -6,8 +6,8 @@
 //! `"labels":[{"label":"..","source":"..","labelled_at":"..","recorded_at":".."}]` before it, the label that counts first: beside
 //! the row and not in it, because no leaf covers a label.
 
-use super::columns::{Columns, microseconds};
-use super::row::StoredPrediction;
+use crate::record::AuditRow;
+use crate::record::columns::microseconds;
 use crate::store::{ExportItem, ExportedLabel, Store, StoreError};
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
@@ -179,7 +179,7 @@ pub async fn export(
 fn leaf_line(
     leaf_index: u64,
     leaf: &crate::store::Leaf,
-    row: Option<&StoredPrediction>,
+    row: Option<&AuditRow>,
     labels: &[ExportedLabel],
 ) -> Result<LeafLine<'static>, ExportError> {
     Ok(LeafLine {
@@ -187,14 +187,14 @@ fn leaf_line(
         id: leaf.prediction_id,
         leaf_hash: leaf.digests.leaf_hash.to_string().into(),
         row_hash: leaf.digests.row_hash.map(|hash| hash.to_string().into()),
-        recorded_at: row.map(|row| microseconds(row.recorded_at).into()),
+        recorded_at: row.and_then(|row| row.recorded_at).map(|at| microseconds(at).into()),
         labels: stated(leaf.prediction_id, labels)?,
         row: row.map(canonical).transpose()?,
     })
 }
 
-fn canonical(row: &StoredPrediction) -> Result<Cow<'static, RawValue>, ExportError> {
-    let text = serde_json_canonicalizer::to_string(&Columns::from(row)).and_then(RawValue::from_string);
+fn canonical(row: &AuditRow) -> Result<Cow<'static, RawValue>, ExportError> {
+    let text = serde_json_canonicalizer::to_string(row).and_then(RawValue::from_string);
     text.map(Cow::Owned).map_err(|source| ExportError::Encoding { id: row.id, source })
 }
 

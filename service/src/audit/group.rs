@@ -1,39 +1,37 @@
-//! When rows are committed together: a pure function of what waits and of who else is inside.
+//! Group commit: when to commit waiting rows, as a pure function of how many wait and how many images are in flight.
 
 use std::time::Duration;
 
-/// Bounds of a group.
+/// The bounds of a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GroupPolicy {
-    /// Most rows of a transaction.
+    /// Rows per transaction, at most.
     pub max_rows: usize,
-    /// How long a row may wait for others.
+    /// The longest time a row waits for others.
     pub max_delay: Duration,
-    /// With fewer images inside than this, a row waits for nobody.
+    /// With fewer images in flight than this, each row is committed at once.
     pub from_in_flight: usize,
 }
 
-/// What to do now.
+/// What to do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Commit the oldest so many.
+    /// Commit this many of the oldest rows.
     Commit(usize),
-    /// Look again after that, or when a row comes.
+    /// Decide again after this time, or when a row arrives.
     Wait(Duration),
-    /// Look again when a row comes.
+    /// Decide again when a row arrives.
     Rest,
 }
 
 impl GroupPolicy {
-    /// Whether a row is committed by itself at once. `in_flight` counts the images inside, its own with them.
+    /// Whether a row is committed at once and alone. `in_flight` includes its own image.
     pub(super) const fn alone(&self, in_flight: usize) -> bool {
         in_flight < self.from_in_flight || self.max_rows == 1
     }
 
-    /// The next step for so many rows, of which the oldest has waited for so long.
-    ///
-    /// A group is complete when it is full, when everybody inside waits for it, or when its oldest row has waited long
-    /// enough.
+    /// The next step. A group is complete when it is full, when every image in flight waits for it, or when its
+    /// oldest row has waited for `max_delay`.
     pub(super) fn next(&self, waiting: usize, oldest_waited: Duration, in_flight: usize) -> Step {
         if waiting == 0 {
             return Step::Rest;

@@ -2,11 +2,11 @@
 
 use super::anchor::{Anchor, AnchorError};
 use super::erasures::{Erasure, Erasures, ErasuresError};
-use super::keyed::SiteKey;
 use super::outside::{Outside, OutsideError, PATIENCE};
 use super::publisher::Publisher;
 use super::signing::LogKey;
-use super::tree::Edge;
+use crate::record::hmac::SiteKey;
+use crate::record::tree::Edge;
 use crate::store::{Grown, Leader, Leaf, SignedHead, Store, StoreError, StoredLeaf};
 use crate::telemetry::logs::chain;
 use crate::telemetry::metrics::Metrics;

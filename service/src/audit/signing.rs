@@ -1,8 +1,8 @@
 //! What the log signs: the heads of its tree (c2sp.org/tlog-checkpoint) and the receipts of single rows, both as signed notes
 //! (c2sp.org/signed-note), so that verifiers and witnesses of other logs understand them.
 
-use super::columns::microseconds;
 use crate::config::secret::Secret;
+use crate::record::columns::microseconds;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::SigningKey;

@@ -6,10 +6,10 @@
 //! Each row must hash to its leaf; the leaves must lead to the root of every head; every head must be signed, and every
 //! receipt's row must be there. Whatever is not so is a finding with the first place where it shows.
 
-use super::columns::Digests;
 use super::export::{HeadLine, LeafLine, Line, StrayLine};
 use super::signing::{LogVerifier, ReceiptText};
-use super::tree::Edge;
+use crate::record::Digests;
+use crate::record::tree::Edge;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 use std::io::{BufRead, Read};

@@ -3,7 +3,7 @@
 
 use super::RecordError;
 use super::group::{GroupPolicy, Step};
-use super::row::SealedRow;
+use crate::record::SealedRow;
 use crate::store::Store;
 use crate::telemetry::metrics::Metrics;
 use crate::threads::JobLost;

@@ -1,11 +1,11 @@
 //! `cxr-service audit replay`: a logged prediction once more.
 
 use super::export::note_read;
-use crate::audit::SiteKey;
 use crate::config::{self, Sources};
 use crate::console;
 use crate::infer::Sessions;
 use crate::model::ServedModel;
+use crate::record::hmac::SiteKey;
 use crate::replay::{Replay, replay};
 use crate::store::Store;
 use anyhow::{Context, ensure};
@@ -34,7 +34,7 @@ pub(super) fn run(
     let row = row.with_context(|| format!("--id: no row {id}"))?;
     let bytes = std::fs::read(image).with_context(|| format!("{}: cannot be read", image.display()))?;
     ensure!(
-        SiteKey::new(&audit.input_key).digest(&bytes).as_slice() == row.input_digest,
+        SiteKey::new(&audit.input_key).digest(&bytes).as_slice() == row.input_digest.0,
         "{}: its digest differs from the row's: the image is a different one, or service.audit.input_key has changed",
         image.display()
     );

@@ -1,9 +1,9 @@
 //! `cxr-service audit erase-subject`: forgets which rows are a person's.
 
-use crate::audit::keyed::SiteKey;
 use crate::audit::subject_lookup;
 use crate::config::{self, Sources};
 use crate::console;
+use crate::record::hmac::SiteKey;
 use crate::store::Store;
 use anyhow::{Context, ensure};
 use std::io::Read;

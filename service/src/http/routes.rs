@@ -32,7 +32,7 @@ pub(super) fn all() -> OpenApiRouter<Shared> {
         .routes(routes!(reload::reload))
         .routes(routes!(health::livez))
         .routes(routes!(health::readyz))
-        .routes(routes!(health::metrics))
+        .routes(routes!(metrics::metrics))
         .routes(routes!(docs::openapi))
 }
 

@@ -3,8 +3,8 @@
 use super::cancellation::CancelReason;
 use super::explain::{Explanation, Map};
 use super::{Case, Pipeline, Stated};
-use crate::audit::row::{ImageFacts, Observed, Timings};
 use crate::infer::{Engine, Inference, InferenceError};
+use crate::record::row::{ImageFacts, Observed, Timings};
 use crate::shadow::Score;
 use crate::threads::JobLost;
 use cxr::embedding::{EmbeddingMismatch, EmbeddingPosition};

@@ -1,7 +1,7 @@
 //! Why the database gave no answer, and what that means for whoever asked.
 
 use super::connect::ConnectError;
-use super::repeats;
+use super::idempotency;
 use std::sync::Arc;
 
 /// The code of `check_violation`, which a row without a partition has as well.
@@ -95,6 +95,6 @@ impl StoreError {
     /// Whether the database refused a second row under one idempotency key.
     pub fn is_repetition(&self) -> bool {
         let Self::Statement(sqlx::Error::Database(refusal)) = self else { return false };
-        refusal.constraint() == Some(repeats::ONCE)
+        refusal.constraint() == Some(idempotency::ONCE)
     }
 }

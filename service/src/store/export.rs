@@ -2,8 +2,7 @@
 
 use super::tree::{Leaf, SignedHead};
 use super::{Store, StoreError, write};
-use crate::audit::columns::Digests;
-use crate::audit::row::StoredPrediction;
+use crate::record::{AuditRow, Digests};
 use futures_util::TryStreamExt;
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgRow;
@@ -13,7 +12,7 @@ use time::OffsetDateTime;
 use tlog_tiles::Hash;
 use uuid::Uuid;
 
-/// Every label of a row, the one that counts first; null where there is none.
+/// Every label of a row, the current one first; null if there is none.
 macro_rules! labels {
     () => {
         "(SELECT json_agg(json_build_object('label', label, 'source', source, 'labelled_at', labelled_at,
@@ -22,7 +21,7 @@ macro_rules! labels {
     };
 }
 
-/// A head stands beside its last leaf.
+/// Each checkpoint is joined to its last leaf.
 const LEAVES: &str = concat!(
     "SELECT leaf_index, audit_leaves.prediction_id, leaf_hash, row_hash, tree_size, root_hash, note, predictions.*, ",
     labels!(),
@@ -32,7 +31,7 @@ LEFT JOIN audit_checkpoints ON tree_size = leaf_index + 1
 ORDER BY leaf_index"
 );
 
-/// Rows without a place in the tree: they wait for it, or the service did not write them.
+/// Rows that are not in the tree: they are pending, or the service did not write them.
 const STRAYS: &str = concat!(
     "SELECT predictions.*, EXISTS (SELECT FROM audit_pending WHERE prediction_id = id) AS waits, ",
     labels!(),
@@ -46,7 +45,8 @@ WHERE tree_size > (SELECT coalesce(max(leaf_index) + 1, 0) FROM audit_leaves) OR
 
 const SNAPSHOT: &str = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY";
 
-/// What an export holds, in the order of the tree: each head follows its last leaf. Then what is not in the tree.
+/// What an export holds, in the order of the tree: each head follows its last leaf. Then what is not in the
+/// tree.
 pub enum ExportItem {
     /// A leaf, and its row unless it is gone.
     Leaf {
@@ -55,7 +55,7 @@ pub enum ExportItem {
         /// Id and hash.
         leaf: Leaf,
         /// The row.
-        row: Option<Box<StoredPrediction>>,
+        row: Option<Box<AuditRow>>,
         /// What was said of it.
         labels: Vec<ExportedLabel>,
     },
@@ -64,7 +64,7 @@ pub enum ExportItem {
     /// A row without a place.
     Stray {
         /// The row.
-        row: Box<StoredPrediction>,
+        row: Box<AuditRow>,
         /// Whether a leaf of it waits.
         waits: bool,
         /// What was said of it.
@@ -133,7 +133,7 @@ fn head(row: &PgRow) -> Result<Option<SignedHead>, sqlx::Error> {
 }
 
 fn stray(row: &PgRow) -> Result<ExportItem, sqlx::Error> {
-    let prediction = Box::new(StoredPrediction::from_row(row)?);
+    let prediction = Box::new(AuditRow::from_row(row)?);
     Ok(ExportItem::Stray { row: prediction, waits: row.try_get("waits")?, labels: labels(row)? })
 }
 
@@ -143,7 +143,7 @@ fn leaf(row: &PgRow) -> Result<ExportItem, sqlx::Error> {
     let row_hash: Option<[u8; 32]> = row.try_get("row_hash")?;
     let digests = Digests { row_hash: row_hash.map(Hash), leaf_hash: Hash(row.try_get("leaf_hash")?) };
     let present: Option<Uuid> = row.try_get("id")?;
-    let prediction = present.map(|_| StoredPrediction::from_row(row)).transpose()?.map(Box::new);
+    let prediction = present.map(|_| AuditRow::from_row(row)).transpose()?.map(Box::new);
     let leaf = Leaf { prediction_id, digests };
     Ok(ExportItem::Leaf { index: index as u64, leaf, row: prediction, labels: labels(row)? })
 }

@@ -2,7 +2,7 @@
 
 use super::StoreError;
 use super::session::Session;
-use crate::audit::row::StoredPrediction;
+use crate::record::AuditRow;
 use serde::Serialize;
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, Row};
@@ -46,7 +46,7 @@ pub struct StoredLabel {
 #[derive(Debug)]
 pub struct LabelledPrediction {
     /// The row.
-    pub row: StoredPrediction,
+    pub row: AuditRow,
     /// The label.
     pub label: Option<CountingLabel>,
 }
@@ -68,7 +68,7 @@ impl FromRow<'_, PgRow> for LabelledPrediction {
             let (source, labelled_at) = (row.try_get("source")?, row.try_get("labelled_at")?);
             Ok::<_, sqlx::Error>(CountingLabel { label, source, labelled_at })
         });
-        Ok(Self { row: StoredPrediction::from_row(row)?, label: label.transpose()? })
+        Ok(Self { row: AuditRow::from_row(row)?, label: label.transpose()? })
     }
 }
 

@@ -1,15 +1,15 @@
 //! The connection of the one process that moves pending leaves into the tree. Its session holds the lock: whoever is killed
 //! or stalls loses both, and what it had not committed never was.
 
+use super::idempotency;
 use super::months;
-use super::repeats;
 use super::session::Session;
 use super::subjects;
 use super::tree::{self, Leaf, Sequenced, SignedHead, StoredLeaf};
 use super::{Store, StoreError};
-use crate::audit::erasures::Erasure;
-use crate::audit::tree::{Edge, Hashes};
+use crate::record::tree::{Edge, Hashes};
 use std::time::Duration;
+use time::OffsetDateTime;
 use tlog_tiles::Hash;
 use uuid::Uuid;
 
@@ -83,15 +83,18 @@ impl Leader {
     /// # Errors
     /// When the database gives no answer.
     pub async fn forget_old_keys(&mut self, kept: Duration) -> Result<bool, StoreError> {
-        let n = bounded(self.patience, repeats::forget_old(&mut self.connection, kept)).await?;
-        Ok(n < repeats::AT_ONCE)
+        let n = bounded(self.patience, idempotency::delete_expired(&mut self.connection, kept)).await?;
+        Ok(n < idempotency::BATCH)
     }
 
     /// Takes the keys of erased subjects away; how many were there.
     ///
     /// # Errors
     /// When the database gives no answer.
-    pub async fn erase_subjects(&mut self, erasures: &[Erasure]) -> Result<u64, StoreError> {
+    pub async fn erase_subjects(
+        &mut self,
+        erasures: &[([u8; 32], OffsetDateTime)],
+    ) -> Result<u64, StoreError> {
         bounded(self.patience, subjects::erase(&mut self.connection, erasures)).await
     }
 

@@ -3,8 +3,8 @@
 use super::leader::Grown;
 use super::session::Session;
 use super::{StoreError, write};
-use crate::audit::columns::Digests;
-use crate::audit::keyed::SiteKey;
+use crate::record::Digests;
+use crate::record::hmac::SiteKey;
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgConnection, Row};
 use tlog_tiles::Hash;

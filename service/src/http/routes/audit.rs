@@ -1,10 +1,10 @@
 //! `GET /v1/audit/...`: the newest checkpoint, inclusion proofs and consistency proofs.
 
-use crate::audit::tree::{Asked, Hashes};
 use crate::http::Shared;
 use crate::http::error::ApiError;
 use crate::http::extract::reader::Reader;
 use crate::http::extract::row_id::RowId;
+use crate::record::tree::{Asked, Hashes};
 use crate::store::SignedHead;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;

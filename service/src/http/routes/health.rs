@@ -1,12 +1,9 @@
-//! `/livez`, `/readyz` and `/metrics`: for the platform, without a token.
+//! `/livez` and `/readyz`: probes of the platform, without a token.
 
 use crate::http::Shared;
 use crate::http::error::ApiError;
-use crate::telemetry::logs::chain;
 use axum::Json;
 use axum::extract::State;
-use axum::http::header;
-use axum::response::IntoResponse;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -46,25 +43,4 @@ pub(crate) async fn livez() -> Json<Health> {
 pub(crate) async fn readyz(State(api): State<Shared>) -> Result<Json<Health>, ApiError> {
     let failed = api.readiness.failed_checks().await;
     if failed.is_empty() { Ok(Json(Health { status: "ready" })) } else { Err(ApiError::NotReady(failed)) }
-}
-
-/// Metrics for Prometheus, in its text format.
-#[utoipa::path(
-    get,
-    path = "/metrics",
-    tag = "operations",
-    security(()),
-    responses((status = 200, description = "All metrics of this replica", body = String, content_type = "text/plain"))
-)]
-pub(crate) async fn metrics(State(api): State<Shared>) -> Result<impl IntoResponse, ApiError> {
-    let text = api.metrics_page.text(async {
-        // Refreshes the gauge `cxr_ready`, which no probe may have done recently.
-        api.readiness.failed_checks().await;
-        api.metrics.exposition().map_err(|error| {
-            tracing::error!(cause = chain(&error), "writing metrics failed");
-            ApiError::Failed { row: None }
-        })
-    });
-    let text = Box::pin(text).await?;
-    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text))
 }

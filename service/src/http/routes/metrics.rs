@@ -1,8 +1,13 @@
 //! `/metrics`. Scrapes that arrive while a page is rendered share the next one, so that a flood costs one
 //! page at a time.
 
+use crate::http::Shared;
+use crate::http::error::ApiError;
+use crate::telemetry::logs::chain;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::IntoResponse;
 use bytes::Bytes;
-use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::Mutex;
 
@@ -29,6 +34,27 @@ impl MetricsPage {
         *newest = Some((number, text.clone()));
         Ok(text)
     }
+}
+
+/// Metrics for Prometheus, in its text format.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    tag = "operations",
+    security(()),
+    responses((status = 200, description = "All metrics of this replica", body = String, content_type = "text/plain"))
+)]
+pub(crate) async fn metrics(State(api): State<Shared>) -> Result<impl IntoResponse, ApiError> {
+    let text = api.metrics_page.text(async {
+        // Refreshes the gauge `cxr_ready`, which no probe may have done recently.
+        api.readiness.failed_checks().await;
+        api.metrics.exposition().map_err(|error| {
+            tracing::error!(cause = chain(&error), "writing metrics failed");
+            ApiError::Failed { row: None }
+        })
+    });
+    let text = Box::pin(text).await?;
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text))
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! `POST /v1/predictions` and `GET /v1/predictions/{id}`.
 
-use crate::audit::row::Timings as Phases;
 use crate::auth::Actor;
 use crate::http::Shared;
 use crate::http::error::ApiError;
@@ -15,8 +14,9 @@ use crate::http::middleware::observe::Arrival;
 use crate::http::receipt::{CommittedRow, Receipt};
 use crate::http::record::PredictionRecord;
 use crate::pipeline::{
-    Answer, AnswerTimings, Drawn, Explanation, Repeat, Reply, Said, Submission, cancellation,
+    Answer, AnswerTimings, Drawn, Explanation, OutsideRow, ReplayedAnswer, Reply, Submission, cancellation,
 };
+use crate::record::row::Timings as Phases;
 use axum::extract::{Request, State};
 use axum::http::HeaderName;
 use axum::response::{IntoResponse, Response};
@@ -178,12 +178,12 @@ pub(crate) async fn create(
         tokio::spawn(work).await.unwrap_or(Err(ApiError::Failed { row: None }));
     drop(client);
     match reply? {
-        Reply::Now(answer) => {
+        Reply::Fresh(answer) => {
             let timing = [(HeaderName::from_static("server-timing"), server_timing(answer.timings()))];
             Ok((timing, Json(Prediction::new(request_id, &answer))).into_response())
         }
-        Reply::Again(repeat) => {
-            let answer = Prediction::again(*repeat)?;
+        Reply::Replayed(replayed) => {
+            let answer = Prediction::replayed(*replayed)?;
             Ok(([(idempotency::REPLAYED, "true")], Json(answer)).into_response())
         }
     }
@@ -283,11 +283,11 @@ impl Prediction {
     }
 
     /// The first answer, from its audit row.
-    fn again(repeat: Repeat) -> Result<Self, ApiError> {
-        let Repeat { row, receipt, said, explanation } = repeat;
-        let class = match said {
-            Said::Class(class) => class,
-            Said::Rejection(detail) => {
+    fn replayed(replayed: ReplayedAnswer) -> Result<Self, ApiError> {
+        let ReplayedAnswer { row, receipt, outside_row, explanation } = replayed;
+        let class = match outside_row {
+            OutsideRow::Class(class) => class,
+            OutsideRow::Rejection(detail) => {
                 let reason = row.reason.unwrap_or_default();
                 return Err(ApiError::ReplayedRejection {
                     row: Box::new(CommittedRow::of(&receipt)),

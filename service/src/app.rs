@@ -8,7 +8,6 @@ use crate::auth::Verifier;
 use crate::config::Config;
 use crate::config::http::HttpConfig;
 use crate::config::model::{ModelConfig, ShadowConfig};
-use crate::crew::Crew;
 use crate::hangup::Hangup;
 use crate::http::{self, Api, Deadlines, LogThrottles, MetricsPage, REFUSAL_CAUSES, ResponseDelays};
 use crate::memory::ImageMemory;
@@ -22,6 +21,7 @@ use crate::shadow::Shadow;
 use crate::store::Store;
 use crate::telemetry::metrics::Metrics;
 use crate::threads;
+use crate::worker_pool::WorkerPool;
 use anyhow::Context;
 use cxr::Workspace;
 use std::sync::Arc;
@@ -72,7 +72,7 @@ impl App {
         // After the models, whose memory is not theirs.
         let memory = ImageMemory::new(&config.limits)?;
         let decoders = (0..config.limits.decode_threads.get()).map(|_| Workspace::default()).collect();
-        let decoders = Arc::new(Crew::start("decode", threads::COMPUTING, decoders, memory.decoding)?);
+        let decoders = Arc::new(WorkerPool::start("decode", threads::COMPUTING, decoders, memory.decoding)?);
         let shadow = candidate.map(|(shadow, candidate)| {
             let (decoders, store, metrics) =
                 (Arc::clone(&decoders), Arc::clone(&store), Arc::clone(&metrics));
@@ -122,6 +122,7 @@ impl App {
         };
         let api = Api {
             pipeline: Arc::new(pipeline),
+            store: Arc::clone(&store),
             quotas,
             uploads: memory.uploads,
             gate: Arc::clone(&gate),

@@ -24,6 +24,7 @@ use crate::pipeline::{Gate, Pipeline};
 use crate::quota::Quotas;
 use crate::readiness::Readiness;
 use crate::serving::Reloader;
+use crate::store::Store;
 use crate::telemetry::metrics::Metrics;
 use axum::Extension;
 use axum::extract::DefaultBodyLimit;
@@ -39,8 +40,10 @@ use utoipa::openapi::OpenApi as Document;
 
 /// State of the handlers.
 pub struct Api {
-    /// Predictions and the audit log.
+    /// Predictions.
     pub pipeline: Arc<Pipeline>,
+    /// Reads of the audit log, and labels.
+    pub store: Arc<Store>,
     /// Rate limits and slots per client.
     pub quotas: Arc<Quotas>,
     /// Memory for uploads, reserved before the body is read.

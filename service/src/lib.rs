@@ -1,8 +1,7 @@
 //! The inference service: one radiograph in, one calibrated and audited answer out.
 //!
-//! `main -> app -> http -> pipeline -> {serving -> infer, shadow, audit -> store -> record}`; `config`,
-//! `telemetry` and `threads` are leaves. Read `pipeline` first. `net` has the connections under `http`. Only
-//! `http` knows status codes, only `store` holds SQL, only `config` reads the environment.
+//! Read `pipeline` first. `docs/ARCHITECTURE.md` lists which module may import which ("Direction"). Only `http` knows
+//! status codes, only `store` holds SQL, and only `config` reads the environment.
 
 pub mod app;
 pub mod audit;
@@ -10,7 +9,6 @@ pub mod auth;
 pub mod commands;
 pub mod config;
 pub mod console;
-pub mod crew;
 pub mod descriptors;
 pub mod files;
 mod hangup;
@@ -29,5 +27,6 @@ pub mod shadow;
 pub mod store;
 pub mod telemetry;
 pub mod threads;
+pub mod worker_pool;
 
 pub use app::App;

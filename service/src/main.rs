@@ -10,7 +10,7 @@ use cxr_service::commands::check::CheckArgs;
 use cxr_service::config::args::ConfigArgs;
 use cxr_service::config::{self, Config, Profile, Sources};
 use cxr_service::http::REFUSAL_CAUSES;
-use cxr_service::store::{Store, told};
+use cxr_service::store::{Store, describe};
 use cxr_service::telemetry::logs;
 use cxr_service::telemetry::metrics::Metrics;
 use cxr_service::{App, commands, console, descriptors, http};
@@ -89,7 +89,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) if console::ReaderGone::caused(&error) => ExitCode::from(READER_GONE),
         Err(error) => {
-            console::last_words(format_args!("cxr-service: {}", told(error.as_ref())));
+            console::last_words(format_args!("cxr-service: {}", describe(error.as_ref())));
             ExitCode::FAILURE
         }
     }

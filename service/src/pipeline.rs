@@ -23,13 +23,13 @@ pub use replayed::{OutsideRow, ReplayedAnswer, Reply};
 
 use crate::audit::idempotency::IdempotencyKeys;
 use crate::audit::{AuditLog, RecordError};
-use crate::crew::Crew;
 use crate::infer::Engine;
 use crate::record::hmac::SiteKey;
 use crate::serving::{Serving, Slot};
 use crate::shadow::{Answered, Shadow};
 use crate::telemetry::metrics::Metrics;
 use crate::threads::JobLost;
+use crate::worker_pool::WorkerPool;
 use case::Case;
 use cxr::intended_use::SitePatients;
 use cxr::{DecodeLimits, Workspace};
@@ -44,7 +44,7 @@ pub struct Pipeline {
     /// A candidate that scores the same inputs.
     pub shadow: Option<Shadow>,
     /// Threads that decode, preprocess and draw.
-    pub decoders: Arc<Crew<Workspace>>,
+    pub decoders: Arc<WorkerPool<Workspace>>,
     /// What an upload may cost.
     pub limits: DecodeLimits,
     /// Where rows go.

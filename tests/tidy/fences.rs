@@ -5,7 +5,7 @@ use std::path::Path;
 use system_tests::root;
 
 /// Non-test code of a file, without comments.
-fn code(path: &Path) -> String {
+pub(crate) fn code(path: &Path) -> String {
     let text = read(path);
     let text = text.split("#[cfg(test)]").next().unwrap_or_default().to_owned();
     text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
@@ -44,7 +44,7 @@ fn only_store_holds_sql() {
     );
 }
 
-/// A statement whose rows nobody counts can be swallowed by a trigger: `write.rs` counts them.
+/// A trigger can silently discard the rows of a statement, unless the caller counts them, as `write.rs` does.
 #[test]
 fn no_write_goes_uncounted() {
     only(&["service/src/store/write.rs"], "service/src", &["execute(", "execute_many("]);

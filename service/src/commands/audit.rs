@@ -7,8 +7,8 @@ use crate::audit::signing::{LogKey, LogVerifier};
 use crate::config::{self, Sources};
 use crate::console;
 use crate::files;
-use crate::record::tree::{Edge, Hashes};
-use crate::store::{Dropping, Month, Store};
+use crate::record::tree::Edge;
+use crate::store::{DropOutcome, Month, Store};
 use anyhow::{Context, ensure};
 use clap::Subcommand;
 use std::path::{Path, PathBuf};
@@ -231,7 +231,7 @@ async fn retain(
         as_owner(&store, "audit retain").await?;
     }
     // What is anchored must be the tree that is there: leaves of another one prove nothing of these rows.
-    let hashes: Hashes = store.tree_hashes(&Edge::positions(anchored.size())).await?.into_iter().collect();
+    let hashes = store.reader.tree_hashes(&Edge::positions(anchored.size())).await?;
     let root = tree_hash(anchored.size(), &hashes).ok();
     ensure!(
         root.as_ref() == Some(anchored.hash()),
@@ -240,7 +240,7 @@ async fn retain(
     );
     let kept_from = months_before(OffsetDateTime::now_utc(), keep_months);
     let mut left = 0;
-    for Month { name, ends, held } in store.months().await? {
+    for Month { name, ends, held } in store.writer.months().await? {
         if ends > kept_from {
             continue;
         }
@@ -250,26 +250,26 @@ async fn retain(
             continue;
         }
         let dropped = store.drop_month(&name, anchored.size()).await?;
-        left += usize::from(!matches!(dropped, Dropping::Dropped { .. } | Dropping::Held));
+        left += usize::from(!matches!(dropped, DropOutcome::Dropped { .. } | DropOutcome::Held));
         console::print(match dropped {
-            Dropping::Dropped { n_rows } => format!("{name} dropped: {n_rows} rows; their leaves stay"),
-            Dropping::Waiting { n_rows } => {
+            DropOutcome::Dropped { n_rows } => format!("{name} dropped: {n_rows} rows; their leaves stay"),
+            DropOutcome::Waiting { n_rows } => {
                 format!("{name} kept: {n_rows} rows are not in the tree yet")
             }
-            Dropping::NotAnchored { needed } => {
+            DropOutcome::NotAnchored { needed } => {
                 format!("{name} kept: it needs an anchored checkpoint of at least {needed} leaves")
             }
-            Dropping::Unbound { n_rows } => {
+            DropOutcome::Unbound { n_rows } => {
                 format!(
                     "{name} kept: {n_rows} rows predate encoding version 4, and their leaves do not state their age"
                 )
             }
-            Dropping::Read => {
+            DropOutcome::Read => {
                 format!(
                     "{name} kept: the log is being read, perhaps by an export or a backup; run this again afterwards"
                 )
             }
-            Dropping::Held => format!("{name} kept: on hold"),
+            DropOutcome::Held => format!("{name} kept: on hold"),
         });
     }
     Ok(if left == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -277,7 +277,7 @@ async fn retain(
 
 /// Said before it is tried: the database's own refusal names a table and no remedy.
 async fn as_owner(store: &Store, command: &str) -> anyhow::Result<()> {
-    let (user, is_owner) = store.user().await?;
+    let (user, is_owner) = store.writer.user().await?;
     ensure!(
         is_owner,
         "{command} needs the owner of the log's tables, the user who ran cxr-service migrate; service.database.url logs in as {user}"
@@ -299,9 +299,9 @@ async fn hold(sources: &Sources, month: Option<&str>, reason: Option<&str>) -> a
     let store = Store::new(&database)?;
     if let Some(month) = month {
         as_owner(&store, "audit hold --month").await?;
-        ensure!(store.hold(month, reason).await?, "no month {month}; audit hold lists them");
+        ensure!(store.writer.hold(month, reason).await?, "no month {month}; audit hold lists them");
     }
-    for Month { name, ends, held } in store.months().await? {
+    for Month { name, ends, held } in store.writer.months().await? {
         console::print(format_args!(
             "{name}, until {}, {}",
             ends.date(),

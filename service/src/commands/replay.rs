@@ -1,6 +1,6 @@
 //! `cxr-service audit replay`: a logged prediction once more.
 
-use super::export::note_read;
+use super::export::record_read;
 use crate::config::{self, Sources};
 use crate::console;
 use crate::infer::Sessions;
@@ -26,9 +26,9 @@ pub(super) fn run(
     let store_runtime = tokio::runtime::Runtime::new()?;
     let row = store_runtime.block_on(async {
         let store = Store::new(&database)?;
-        let row = store.find_prediction(id).await?;
+        let row = store.reader.prediction(id).await?;
         let read = json!({ "command": "audit replay", "id": id });
-        note_read(&store, &read, Some(u64::from(row.is_some()))).await?;
+        record_read(&store, &read, Some(u64::from(row.is_some()))).await?;
         anyhow::Ok(row)
     })?;
     let row = row.with_context(|| format!("--id: no row {id}"))?;

@@ -32,9 +32,9 @@ pub(super) async fn erase(sources: &Sources, identifiers: &Path) -> anyhow::Resu
     let store = Store::new(&database)?;
     let mut n_known = 0;
     for identifier in &identifiers {
-        let erasure = (lookup.digest(identifier.as_bytes()), store.now().await?);
+        let erasure = (lookup.digest(identifier.as_bytes()), store.writer.now().await?);
         list.add(&erasure)?;
-        n_known += store.erase_subjects(&[erasure]).await?;
+        n_known += store.writer.erase_subjects(&[erasure]).await?;
     }
     console::print(format_args!(
         "erased {n_known} of {} subjects, those known here; their rows stay, but nothing links them any more",

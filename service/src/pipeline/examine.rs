@@ -73,7 +73,7 @@ impl From<InferenceError> for Stop {
     fn from(error: InferenceError) -> Self {
         match error {
             InferenceError::Expired => Self::Dropped(CancelReason::Expired),
-            InferenceError::Abandoned => Self::Dropped(CancelReason::Abandoned),
+            InferenceError::Cancelled => Self::Dropped(CancelReason::Abandoned),
             broken => Self::Failed(Failure::Infer(broken)),
         }
     }
@@ -147,7 +147,7 @@ impl Pipeline {
         let decoded = tokio::select! {
             decoded = decoding.done() => decoded,
             why = case.cancellation.clone().cancelled() => {
-                if decoding.withdraw() {
+                if decoding.cancel() {
                     return Err(why.into());
                 }
                 // It has begun, and ends by itself.

@@ -72,7 +72,7 @@ impl Pipeline {
             return Err(PredictionError::KeyReused);
         }
         let (Some((row, receipt)), Some(outside_row)) = (found, OutsideRow::read(&stored.answer)) else {
-            if !stored.expired && !self.audit.retention_took(stored.prediction_id).await.map_err(failed)? {
+            if !stored.expired && !self.audit.is_dropped(stored.prediction_id).await.map_err(failed)? {
                 // The readers' database may lag. A retry of the client is better than a second row.
                 return Err(RecordError::Behind.into());
             }

@@ -1,5 +1,6 @@
 //! The table `predictions`: one insert, of one row or several, and one select. There is no update.
 
+use super::Reader;
 use super::StoreError;
 use super::labels::{LabelledPrediction, WITH_LABEL};
 use super::session::Session;
@@ -232,29 +233,36 @@ fn push_answers(arrays: &mut Separated<'_, Postgres, &str>, mut answers: Vec<&Se
         .push_bind(answers.iter().map(|sealed| sealed.code).collect::<Vec<_>>());
 }
 
-pub(super) async fn find(session: &mut Session, id: Uuid) -> Result<Option<AuditRow>, sqlx::Error> {
-    let mut statement = QueryBuilder::<Postgres>::new(&**SELECT);
-    statement.push("WHERE id = ").push_bind(id);
-    statement.build_query_as().fetch_optional(session).await
-}
+impl Reader {
+    /// The row of an id.
+    pub async fn prediction(&self, id: Uuid) -> Result<Option<AuditRow>, StoreError> {
+        let mut statement = QueryBuilder::<Postgres>::new(&**SELECT);
+        statement.push("WHERE id = ").push_bind(id);
+        self.0.run(async |session| statement.build_query_as().fetch_optional(session).await).await
+    }
 
-pub(super) async fn find_labelled(
-    session: &mut Session,
-    id: Uuid,
-) -> Result<Option<LabelledPrediction>, sqlx::Error> {
-    let [before, after] = WITH_LABEL;
-    let mut statement = QueryBuilder::<Postgres>::new(before);
-    statement.push(&*SELECT).push("WHERE id = ").push_bind(id).push(after);
-    statement.build_query_as().fetch_optional(session).await
+    /// The row of an id with its current label.
+    pub async fn labelled_prediction(&self, id: Uuid) -> Result<Option<LabelledPrediction>, StoreError> {
+        let [before, after] = WITH_LABEL;
+        let mut statement = QueryBuilder::<Postgres>::new(before);
+        statement.push(&*SELECT).push("WHERE id = ").push_bind(id).push(after);
+        self.0.run(async |session| statement.build_query_as().fetch_optional(session).await).await
+    }
+
+    /// A page of the rows that match a filter, with their current labels.
+    pub async fn predictions(
+        &self,
+        filter: &Filter,
+        page: Page,
+    ) -> Result<Vec<LabelledPrediction>, StoreError> {
+        let mut statement = page_of(filter, page);
+        self.0.run(async |session| statement.build_query_as().fetch_all(session).await).await
+    }
 }
 
 /// In the order of ids, the newest first. An id begins with its time, so new rows do not shift the pages that
 /// follow.
-pub(super) async fn list(
-    session: &mut Session,
-    filter: &Filter,
-    page: Page,
-) -> Result<Vec<LabelledPrediction>, sqlx::Error> {
+fn page_of(filter: &Filter, page: Page) -> QueryBuilder<Postgres> {
     let [before, after] = WITH_LABEL;
     let mut statement = QueryBuilder::<Postgres>::new(before);
     statement.push(&*SELECT);
@@ -270,7 +278,7 @@ pub(super) async fn list(
         }
     }
     statement.push(" ORDER BY id DESC LIMIT ").push_bind(page.limit as i64).push(after);
-    statement.build_query_as().fetch_all(session).await
+    statement
 }
 
 fn restrict(statement: &mut QueryBuilder<Postgres>, filter: &Filter) {

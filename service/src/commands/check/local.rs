@@ -1,7 +1,7 @@
 //! Files and the model: what can be tried without a connection; and the key sets, which need one.
 
 use super::problem;
-use crate::audit::PATIENCE;
+use crate::audit::VOLUME_TIMEOUT;
 use crate::audit::anchor::Anchor;
 use crate::audit::signing::LogKey;
 use crate::auth::{KeyError, Verifier};
@@ -136,7 +136,7 @@ pub(super) async fn outside(config: &AuditConfig) -> Vec<Problem> {
         }
         problems
     });
-    match tokio::time::timeout(PATIENCE, checked).await {
+    match tokio::time::timeout(VOLUME_TIMEOUT, checked).await {
         Ok(Ok(problems)) => problems,
         Ok(Err(error)) => vec![problem("audit", &error, "run check-config again")],
         Err(_) => {

@@ -2,10 +2,10 @@
 
 use crate::http::Shared;
 use crate::http::error::ApiError;
-use crate::http::extract::reader::Reader;
+use crate::http::extract::audited_read::AuditedRead;
 use crate::http::extract::row_id::RowId;
 use crate::record::tree::{Asked, Hashes};
-use crate::store::SignedHead;
+use crate::store::SignedCheckpoint;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
@@ -103,16 +103,15 @@ pub(crate) async fn checkpoint(State(api): State<Shared>) -> Result<Response, Ap
 pub(crate) async fn inclusion(
     State(api): State<Shared>,
     RowId { id }: RowId,
-    reader: Reader,
+    read: AuditedRead,
     query: Result<Query<InclusionQuery>, QueryRejection>,
 ) -> Result<Json<InclusionProof>, ApiError> {
     let Query(query) =
         query.map_err(|_| ApiError::Malformed("the only query parameter is tree_size, a number"))?;
-    let audit = &api.pipeline.audit;
-    let leaf = audit.place(id).await?;
-    reader.record(audit, json!({ "proof_of": id }), Some(u64::from(leaf.is_some()))).await?;
+    let leaf = api.store.reader.leaf_index(id).await?;
+    read.record(&api.store, json!({ "proof_of": id }), Some(u64::from(leaf.is_some()))).await?;
     let Some((leaf_index, leaf_hash)) = leaf else {
-        let known = audit.find(id).await?.is_some();
+        let known = api.store.reader.prediction(id).await?.is_some();
         return Err(if known { ApiError::NotSequenced } else { ApiError::PredictionNotFound });
     };
     let head = head(&api, query.tree_size).await?;
@@ -170,12 +169,12 @@ pub(crate) async fn consistency(
     }))
 }
 
-async fn head(api: &Shared, size: Option<u64>) -> Result<SignedHead, ApiError> {
-    api.pipeline.audit.head(size).await?.ok_or(ApiError::NoCheckpoint)
+async fn head(api: &Shared, size: Option<u64>) -> Result<SignedCheckpoint, ApiError> {
+    api.store.reader.checkpoint(size).await?.ok_or(ApiError::NoCheckpoint)
 }
 
 async fn hashes(api: &Shared, positions: &[u64]) -> Result<Hashes, ApiError> {
-    let hashes: Hashes = api.pipeline.audit.tree_hashes(positions).await?.into_iter().collect();
+    let hashes = api.store.reader.tree_hashes(positions).await?;
     // The tree only grows, so a missing hash was deleted.
     if hashes.read_hashes(positions).is_err() {
         tracing::error!("audit tree hashes missing in the database");

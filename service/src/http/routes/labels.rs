@@ -3,7 +3,7 @@
 use crate::auth::Actor;
 use crate::http::Shared;
 use crate::http::error::ApiError;
-use crate::http::extract::reader::Reader;
+use crate::http::extract::audited_read::AuditedRead;
 use crate::http::extract::row_id::RowId;
 use crate::http::middleware::observe::Arrival;
 use crate::store::{NewLabel, StoredLabel};
@@ -147,7 +147,7 @@ pub(crate) async fn create(
     if statement.labelled_at.to_offset(UtcOffset::UTC).year() < FIRST_RADIOGRAPH {
         return Err(ApiError::Malformed("labelled_at is before 1895, when there were no radiographs"));
     }
-    api.pipeline.audit.find(id).await?.ok_or(ApiError::PredictionNotFound)?;
+    api.store.reader.prediction(id).await?.ok_or(ApiError::PredictionNotFound)?;
     let label = NewLabel {
         prediction_id: id,
         label: match statement.label {
@@ -159,7 +159,7 @@ pub(crate) async fn create(
         request_id: arrival.request_id,
         actor: actor.subject().to_owned(),
     };
-    let (label, is_new) = api.pipeline.audit.label(&label).await?;
+    let (label, is_new) = api.store.annotations.insert_label(&label).await?;
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(Label::from(label))).into_response())
 }
@@ -181,11 +181,10 @@ pub(crate) async fn create(
 pub(crate) async fn list(
     State(api): State<Shared>,
     RowId { id }: RowId,
-    reader: Reader,
+    read: AuditedRead,
 ) -> Result<Json<Labels>, ApiError> {
-    let audit = &api.pipeline.audit;
-    let labels = audit.labels(id).await?;
-    reader.record(audit, json!({ "labels_of": id }), Some(labels.len() as u64)).await?;
+    let labels = api.store.reader.labels(id).await?;
+    read.record(&api.store, json!({ "labels_of": id }), Some(labels.len() as u64)).await?;
     Ok(Json(Labels { labels: labels.into_iter().map(Label::from).collect() }))
 }
 

@@ -4,9 +4,9 @@ use crate::auth::Actor;
 use crate::http::Shared;
 use crate::http::error::ApiError;
 use crate::http::extract::admission::Admitted;
+use crate::http::extract::audited_read::AuditedRead;
 use crate::http::extract::deadline::{RequestTimeout, TimeoutHeader};
 use crate::http::extract::idempotency::{self, IdempotencyHeader, IdempotencyKey};
-use crate::http::extract::reader::Reader;
 use crate::http::extract::row_id::RowId;
 use crate::http::extract::subject::SubjectHeader;
 use crate::http::extract::upload::{PredictionQuery, Upload};
@@ -207,11 +207,10 @@ pub(crate) async fn create(
 pub(crate) async fn find(
     State(api): State<Shared>,
     RowId { id }: RowId,
-    reader: Reader,
+    read: AuditedRead,
 ) -> Result<Json<PredictionRecord>, ApiError> {
-    let audit = &api.pipeline.audit;
-    let row = audit.find_labelled(id).await?;
-    reader.record(audit, json!({ "id": id }), Some(u64::from(row.is_some()))).await?;
+    let row = api.store.reader.labelled_prediction(id).await?;
+    read.record(&api.store, json!({ "id": id }), Some(u64::from(row.is_some()))).await?;
     Ok(Json(row.ok_or(ApiError::PredictionNotFound)?.into()))
 }
 

@@ -5,8 +5,8 @@ mod fhir;
 
 use crate::http::Shared;
 use crate::http::error::ApiError;
+use crate::http::extract::audited_read::AuditedRead;
 use crate::http::extract::query;
-use crate::http::extract::reader::Reader;
 use crate::http::extract::subject::{Subject, SubjectHeader};
 use crate::http::record::PredictionRecord;
 use crate::pipeline::{CancelReason, Failure};
@@ -158,7 +158,7 @@ pub(crate) struct PredictionPage {
 )]
 pub(crate) async fn search(
     State(api): State<Shared>,
-    reader: Reader,
+    read: AuditedRead,
     Subject(identifier): Subject,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
@@ -168,7 +168,7 @@ pub(crate) async fn search(
         return Err(ApiError::Parameter { parameter: "limit", takes: "a number from 1 to 1000".into() });
     }
     let mut filter = query.filter()?;
-    let audit = &api.pipeline.audit;
+    let (audit, store) = (&api.pipeline.audit, &api.store);
     if let Some(identifier) = &identifier {
         // An unknown patient has no pseudonym; the empty one matches no row.
         filter.subject = Some(audit.known_pseudonym(identifier).await?.unwrap_or_default());
@@ -178,15 +178,15 @@ pub(crate) async fn search(
         // One row more than asked for tells whether there is a next page.
         let page = Page { before: query.cursor, limit: limit + 1 };
         let mut items: Vec<PredictionRecord> =
-            audit.list(&filter, page).await?.into_iter().map(PredictionRecord::from).collect();
+            store.reader.predictions(&filter, page).await?.into_iter().map(PredictionRecord::from).collect();
         let more = items.len() > limit;
         items.truncate(limit);
         let next = items.last().filter(|_| more).map(PredictionRecord::id);
-        reader.record(audit, as_logged(!items.is_empty()), Some(items.len() as u64)).await?;
+        read.record(store, as_logged(!items.is_empty()), Some(items.len() as u64)).await?;
         return Ok(Json(PredictionPage { items, next }).into_response());
     }
-    let any = audit.list(&filter, Page { before: query.cursor, limit: 1 }).await?;
-    reader.record(audit, as_logged(!any.is_empty()), None).await?;
+    let any = store.reader.predictions(&filter, Page { before: query.cursor, limit: 1 }).await?;
+    read.record(store, as_logged(!any.is_empty()), None).await?;
     let media_type = match query.format {
         Format::Csv => "text/csv; charset=utf-8; header=present",
         Format::Fhir => fhir::MEDIA_TYPE,
@@ -276,7 +276,7 @@ fn streamed(api: Shared, filter: Filter, cursor: Option<Uuid>, format: Format) -
         let (api, filter) = (api.clone(), filter.clone());
         async move {
             let Some((before, begins)) = at else { return Ok(None) };
-            let rows = api.pipeline.audit.list(&filter, Page { before, limit: CHUNK }).await;
+            let rows = api.store.reader.predictions(&filter, Page { before, limit: CHUNK }).await;
             let rows = rows.inspect_err(|error| {
                 tracing::error!(cause = crate::telemetry::logs::chain(error), "export aborted");
             })?;

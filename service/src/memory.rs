@@ -89,7 +89,7 @@ impl ImageMemory {
 }
 
 impl Budget {
-    /// In units of 1 KiB.
+    /// Rounds down to whole KiB.
     pub fn new(bytes: u64) -> Self {
         let total_kib = u32::try_from(bytes / KIB).unwrap_or(u32::MAX);
         Self { free: Arc::new(Semaphore::new(total_kib as usize)), total_kib }

@@ -66,7 +66,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // No timeout here: a flush with an empty buffer succeeds although the peer reads nothing.
+        // Must not reset the timer: flushing an empty buffer succeeds even if the peer reads nothing.
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 

@@ -5,7 +5,6 @@
 
 pub mod allocator;
 pub mod audit;
-pub mod bench;
 pub mod benchmark;
 pub mod calibrate;
 pub mod census;
@@ -29,6 +28,7 @@ pub mod init;
 pub mod ledger;
 pub mod logistic;
 pub mod loss;
+mod markdown;
 pub mod mixup;
 pub mod model;
 pub mod optimiser;
@@ -42,7 +42,6 @@ pub mod run;
 pub mod sample_size;
 pub mod schedule;
 pub mod score;
-pub mod soup;
 pub mod split;
 pub mod tracking;
 pub mod train;

@@ -115,7 +115,7 @@ impl fmt::Display for Repetition {
     }
 }
 
-/// `cxr-trainer bench`, as `bench.json` has it.
+/// `bench.json` of `cxr-trainer benchmark training`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Bench(pub Value);
 
@@ -222,13 +222,14 @@ impl<'a> Trainer<'a> {
     /// Measures the training step.
     pub(super) fn bench(&self, steps: usize, limit: Duration) -> Result<Bench> {
         let run = self.host.work.join("bench");
-        let command = self.command("bench", &run, "train.yaml", &self.subset.folder, limit);
+        let command = self.command("benchmark training", &run, "train.yaml", &self.subset.folder, limit);
         command.args(&["--rounds", "3", "--memory-images", "0", "--steps", &steps.to_string()]).run()?;
         read_json(&run.join("bench.json")).map(Bench)
     }
 
     fn command(&self, name: &str, run: &Path, config: &str, data: &Path, limit: Duration) -> Program {
-        let program = Program::new(self.host, &self.host.trainer, limit).arg(name);
+        let program = Program::new(self.host, &self.host.trainer, limit);
+        let program = program.args(&name.split(' ').collect::<Vec<_>>());
         self.options(program.arg("--device").arg(self.host.trainer_device()), run, config, data)
     }
 

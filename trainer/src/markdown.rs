@@ -138,6 +138,9 @@ fn tidy(text: &str) -> String {
         let line = line.trim();
         let before = lines.last().map_or("", String::as_str);
         let is_closed = before.is_empty() || ["#", "|", "```"].iter().any(|mark| before.starts_with(mark));
+        if line.starts_with('#') && !before.is_empty() {
+            lines.push(String::new());
+        }
         match lines.last_mut() {
             Some(before) if before.is_empty() && line.is_empty() => {}
             Some(before) if !is_closed && !line.is_empty() && !starts_a_block(line) => {

@@ -205,8 +205,8 @@ impl<'a> Trainer<'a> {
             let run = self.host.work.join(name);
             self.command("train", &run, "repeat.yaml", &self.subset.small, limit / 2).run()?;
             let metrics = run.join("metrics.csv");
-            let losses = columns(&metrics)?.first().map(|line| (line[2].clone(), line[3].clone()));
-            let losses = losses.with_context(|| format!("{}: holds no epoch", metrics.display()))?;
+            let first = rows::<Losses>(&metrics)?.into_iter().next();
+            let losses = first.with_context(|| format!("{}: holds no epoch", metrics.display()))?;
             found.push((losses, read(&run.join("best.safetensors"))?));
         }
         let (first, second) = (&found[0], &found[1]);
@@ -216,7 +216,7 @@ impl<'a> Trainer<'a> {
             first.0,
             second.0
         );
-        Ok(Repetition { train_loss: first.0.0.clone(), same_weights: first.1 == second.1 })
+        Ok(Repetition { train_loss: first.0.train_loss.clone(), same_weights: first.1 == second.1 })
     }
 
     /// Measures the training step.
@@ -285,26 +285,22 @@ fn configuration(
 
 fn epochs(run: &Path) -> Result<Vec<Epoch>> {
     let file = run.join("metrics.csv");
-    let epoch = |line: Vec<String>| -> Result<Epoch> {
-        Ok(Epoch {
-            epoch: line[0].parse()?,
-            train_loss: line[2].parse()?,
-            select_auc: line[4].parse()?,
-            images_per_second: line[6].parse()?,
-        })
-    };
-    let epochs: Result<Vec<Epoch>> = columns(&file)?.into_iter().map(epoch).collect();
-    let epochs = epochs.with_context(|| format!("{}: not as expected", file.display()))?;
+    let epochs: Vec<Epoch> = rows(&file)?;
     ensure!(!epochs.is_empty(), "{}: holds no epoch", file.display());
     Ok(epochs)
 }
 
-/// Lines of `metrics.csv` without its head, split at the commas.
-fn columns(file: &Path) -> Result<Vec<Vec<String>>> {
-    const HEAD: &str = "epoch,step,train_loss,select_loss,select_auc,learning_rate,images_per_second";
-    let text = String::from_utf8(read(file)?)?;
-    ensure!(text.lines().next() == Some(HEAD), "{}: does not begin with {HEAD}", file.display());
-    Ok(text.lines().skip(1).map(|line| line.split(',').map(str::to_owned).collect()).collect())
+/// The losses of an epoch in `metrics.csv`, as text: two trainings must print the same digits.
+#[derive(Debug, PartialEq, Deserialize)]
+struct Losses {
+    train_loss: String,
+    select_loss: String,
+}
+
+/// The lines of a CSV file.
+fn rows<T: serde::de::DeserializeOwned>(file: &Path) -> Result<Vec<T>> {
+    let rows = csv::Reader::from_path(file).and_then(|mut reader| reader.deserialize().collect());
+    rows.with_context(|| format!("{}: not as expected", file.display()))
 }
 
 fn read(file: &Path) -> Result<Vec<u8>> {

@@ -1,5 +1,6 @@
-//! Markdown from Jinja templates: the prose of the report and of the model card is in `templates/*.md.j2`, the values come
-//! from the measurements. A value that is missing is an error; templates say themselves what stands where nothing was measured.
+//! Markdown from Jinja templates: the prose of the report and of the model card is in `templates/*.md.j2`,
+//! the values come from the measurements. A value that is missing is an error; templates say themselves what
+//! stands where nothing was measured.
 
 use anyhow::{Context, Result};
 use cxr::bundle::Measured;
@@ -123,8 +124,8 @@ fn row(cells: &[Value]) -> Result<String, Error> {
     Ok(text)
 }
 
-/// Joins the lines of a paragraph or list item, and leaves one blank line where there are several: templates wrap their
-/// lines, and branch on lines of their own. Fenced listings stay as they are.
+/// Joins the lines of a paragraph or list item, and leaves one blank line where there are several: templates
+/// wrap their lines, and branch on lines of their own. Fenced listings stay as they are.
 fn tidy(text: &str) -> String {
     let starts_a_block = |line: &str| ["#", "- ", "|", "![", ">"].iter().any(|mark| line.starts_with(mark));
     let (mut lines, mut in_listing) = (vec![String::new()], false);

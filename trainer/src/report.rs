@@ -1,5 +1,5 @@
-//! The technical report: the prose is in `report/templates/`, the values come from the files that the other commands left in
-//! the run directory. What was not measured says why.
+//! The technical report: the prose is in `report/templates/`, the values come from the files that the other
+//! commands left in the run directory. What was not measured says why.
 
 mod context;
 mod pictures;
@@ -110,8 +110,8 @@ fn drawings(sources: &Sources) -> Result<BTreeMap<String, Vec<u8>>> {
     Ok(drawn)
 }
 
-/// Removes the figures of the report that is replaced: an illustrated one must not leave images of the dataset behind in one
-/// without images.
+/// Removes the figures of the report that is replaced: an illustrated one must not leave images of the
+/// dataset behind in one without images.
 fn remove_pictures(folder: &Path) -> Result<()> {
     let Ok(old) = std::fs::read_to_string(folder.join(FILE)) else { return Ok(()) };
     let opening = format!("]({FIGURES}/");

@@ -1,5 +1,5 @@
-//! A bundle for measuring the speed of inference: an untrained network of any architecture, signed, with both variants.
-//! Its name and its card say that its answers mean nothing.
+//! A bundle for measuring the speed of inference: an untrained network of any architecture, signed, with both
+//! variants. Its name and its card say that its answers mean nothing.
 
 mod phantoms;
 
@@ -33,7 +33,8 @@ pub struct Request<'a> {
     pub architecture: Architecture,
     /// Seed of its weights.
     pub seed: u64,
-    /// Weights to use instead of seeded ones: a backbone under torchvision's names, or a whole network of a run.
+    /// Weights to use instead of seeded ones: a backbone under torchvision's names, or a whole network of a
+    /// run.
     pub weights: Option<&'a Path>,
     /// Folder of the bundle. An older benchmark bundle in it is replaced.
     pub out: &'a Path,
@@ -102,8 +103,9 @@ pub fn make_bundle(config: &Config, request: &Request) -> Result<()> {
     export::deliver(request.out, &files, &key, request.onnxruntime).map(drop)
 }
 
-/// The network with the given weights, or with seeded ones. Batch normalisation of a seeded network takes its statistics
-/// from the phantoms, so that activations are as large as in a trained network and the arithmetic costs the same.
+/// The network with the given weights, or with seeded ones. Batch normalisation of a seeded network takes its
+/// statistics from the phantoms, so that activations are as large as in a trained network and the arithmetic
+/// costs the same.
 fn network(request: &Request, phantoms: &Phantoms) -> Result<Network> {
     tch::manual_seed(request.seed as i64);
     let network = Network::new(request.architecture, 0.0, Precision::Fp32, Device::Cpu);
@@ -120,7 +122,8 @@ fn network(request: &Request, phantoms: &Phantoms) -> Result<Network> {
     Ok(network)
 }
 
-/// A variant without golden outputs. The probability is the sigmoid of the logit, and half of the phantoms are positive.
+/// A variant without golden outputs. The probability is the sigmoid of the logit, and half of the phantoms
+/// are positive.
 fn variant(
     config: &Config,
     name: &str,

@@ -1,5 +1,5 @@
-//! Speed and memory of training, and the cost of the data path relative to the bare step. Blocks of both kinds alternate,
-//! because a machine's speed drifts.
+//! Speed and memory of training, and the cost of the data path relative to the bare step. Blocks of both
+//! kinds alternate, because a machine's speed drifts.
 
 mod memory;
 mod synthetic;

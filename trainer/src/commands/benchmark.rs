@@ -17,7 +17,8 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Compares the full training step with the step alone, without the data path, and measures memory on a large folder.
+    /// Compares the full training step with the step alone, without the data path, and measures memory on a
+    /// large folder.
     #[command(
         after_help = "Example:\n  cxr-trainer benchmark training --config cxr.yaml --run runs/bench\n  cxr-trainer benchmark training --config cxr.yaml --run runs/bench --rounds 3 --steps 4 --memory-images 0"
     )]
@@ -60,7 +61,8 @@ struct Bundle {
     weights: Option<PathBuf>,
     #[command(flatten)]
     making: MakingArguments,
-    /// YAML file whose section `trainer` overrides the defaults. Repeatable; later files override earlier ones.
+    /// YAML file whose section `trainer` overrides the defaults. Repeatable; later files override earlier
+    /// ones.
     #[arg(long, value_name = "FILE")]
     config: Vec<PathBuf>,
 }

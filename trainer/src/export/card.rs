@@ -1,5 +1,5 @@
-//! The model card: what a person must know before using the bundle. The prose is in `templates/`; what neither the
-//! configuration states nor a measurement says is "not stated" or "not measured".
+//! The model card: what a person must know before using the bundle. The prose is in `templates/`; what
+//! neither the configuration states nor a measurement says is "not stated" or "not measured".
 
 mod facts;
 mod scope;

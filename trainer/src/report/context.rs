@@ -19,7 +19,8 @@ use serde::Serialize;
 use serde_json::json;
 use std::collections::BTreeMap;
 
-/// The templates name an image set as one to stay away from if the interval of its area under the ROC curve begins below this.
+/// The templates name an image set as one to stay away from if the interval of its area under the ROC curve
+/// begins below this.
 const USABLE_AUC: f64 = 0.7;
 
 /// Results by name, and the reasons for those that are missing: `eda`, or `none` and `missing.eda`.

@@ -1,5 +1,5 @@
-//! The results on which the report is based: the files of the run, and what was measured elsewhere. A file about other weights
-//! counts as missing.
+//! The results on which the report is based: the files of the run, and what was measured elsewhere. A file
+//! about other weights counts as missing.
 
 use crate::benchmark::training::{Spread, TrainingBenchmark};
 use crate::calibrate::Calibrated;
@@ -224,7 +224,8 @@ fn not_run(command: &str) -> String {
     format!("`cxr-trainer {command}` has not been run on these weights and this data")
 }
 
-/// Originals against copies. The reason differs between nothing to compare and a command that has not been run.
+/// Originals against copies. The reason differs between nothing to compare and a command that has not been
+/// run.
 fn compared(trained: &TrainedRun, file: &Path) -> Result<Found<Consistency>> {
     let there = trained.config.export.originals.as_deref().is_some_and(Path::is_dir);
     let found = required(file, "export")?;

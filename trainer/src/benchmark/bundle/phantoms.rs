@@ -21,7 +21,8 @@ use tch::Device;
 pub(super) const N: usize = 32;
 /// Principal components of their embeddings.
 const COMPONENTS: usize = 4;
-/// Images of a pass that sets the statistics of batch normalisation, and passes: each replaces a tenth of the statistics.
+/// Images of a pass that sets the statistics of batch normalisation, and passes: each replaces a tenth of the
+/// statistics.
 const SETTLING: (usize, usize) = (8, 24);
 /// Stands in the bundle where a fold is named.
 const FOLD: &str = "phantoms";

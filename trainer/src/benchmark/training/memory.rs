@@ -22,8 +22,8 @@ pub struct Memory {
     pub train_pixels_bytes: u64,
     /// Peak after bare steps: network, optimiser, average, activations, one batch.
     pub bare_peak_bytes: u64,
-    /// Peak after indexing, splitting and decoding the folder, reopening it from the cache, some steps, and gathering one
-    /// whole epoch.
+    /// Peak after indexing, splitting and decoding the folder, reopening it from the cache, some steps, and
+    /// gathering one whole epoch.
     pub full_peak_bytes: u64,
     /// `full_peak_bytes - bare_peak_bytes`.
     pub above_bare_bytes: u64,
@@ -31,7 +31,8 @@ pub struct Memory {
     pub data: String,
 }
 
-/// Measures on a temporary generated folder beside the pixel cache. The bare steps come first, because the peak never falls.
+/// Measures on a temporary generated folder beside the pixel cache. The bare steps come first, because the
+/// peak never falls.
 pub(super) fn measure(stepper: &mut Stepper, plan: &Plan) -> Result<Option<Memory>> {
     let (width, height) = (stepper.config.preprocess.width, stepper.config.preprocess.height);
     let size = [stepper.config.training.batch_size as i64, 1, i64::from(height), i64::from(width)];

@@ -1,5 +1,5 @@
-//! Images per second: the full training step, which gathers and augments its images, against the bare step on one batch that
-//! stays on the device.
+//! Images per second: the full training step, which gathers and augments its images, against the bare step on
+//! one batch that stays on the device.
 
 use super::{Plan, Spread, Stepper};
 use crate::console::say;
@@ -96,8 +96,8 @@ pub(super) fn measure(stepper: &mut Stepper, run: &RunDirectory, plan: &Plan) ->
     Ok(throughput)
 }
 
-/// Seconds for `n_steps`. The loader begins with nothing prepared and its threads end with the block, so that no part of the
-/// data path falls into the bare block.
+/// Seconds for `n_steps`. The loader begins with nothing prepared and its threads end with the block, so that
+/// no part of the data path falls into the bare block.
 fn full(stepper: &mut Stepper, loader: &Loader, epoch: usize, n_steps: usize) -> Result<f64> {
     let started = Instant::now();
     let mut n_made = 0;
@@ -122,7 +122,8 @@ fn bare(stepper: &mut Stepper, (images, labels): &(Tensor, Tensor), n_steps: usi
     Ok(started.elapsed().as_secs_f64())
 }
 
-/// Milliseconds per batch to gather it and draw its augmentation, and to augment it on the device, measured apart.
+/// Milliseconds per batch to gather it and draw its augmentation, and to augment it on the device, measured
+/// apart.
 fn data_path(stepper: &Stepper, loader: &Loader, n_batches: usize) -> Result<(Spread, Spread)> {
     let (mut gathered, mut varied) = (Vec::new(), Vec::new());
     for first in 0..n_batches {

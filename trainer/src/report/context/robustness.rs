@@ -15,7 +15,8 @@ use std::path::Path;
 
 /// A loss of area under the ROC curve that counts as notable.
 const NOTABLE_LOSS: f64 = 0.02;
-/// A probe tells the classes, beyond chance, if the interval of its area under the ROC curve begins at or above this.
+/// A probe tells the classes, beyond chance, if the interval of its area under the ROC curve begins at or
+/// above this.
 const TELLING_AUC: f64 = 0.55;
 /// Probes that hide what the network should look at: a low area under the ROC curve is right there.
 const HIDING: [&str; 2] = [BORDER_ONLY, "centre masked"];

@@ -100,7 +100,7 @@ pub(super) fn of(sources: &Sources) -> Result<Value> {
         measuring_yaml => serde_yaml_ng::to_string(&measuring(config))?.trim_end(),
     };
     let Results { known, missing } = results;
-    let known = context! { missing => Serde(missing), ..Value::from_iter(known) };
+    let known = context! { missing => Serde(missing), ..Value::from(known) };
     Ok(merge_maps([statements, data::of(sources), training::of(sources), known]))
 }
 

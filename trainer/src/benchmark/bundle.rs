@@ -207,12 +207,12 @@ fn manifest(
 fn card(manifest: &Manifest, key: &SigningKey) -> String {
     format!(
         "# {} {}\n\n\
-         **For measuring speed only.** This {} has learnt nothing about radiographs; its weights are those of seed {} or of a\n\
-         file that its maker named. Its answers mean nothing, and no patient's image may be read with it.\n\n\
+         **For measuring speed only.** This {} is untrained; its weights come from seed {} or from a file. Its answers mean\n\
+         nothing: do not use it on images of patients.\n\n\
          - Variants: {}. The 8-bit ranges come from {} generated phantoms.\n\
-         - Every layer's values are of the size that a trained network's are, so its speed is that of a trained network.\n\
-         - The probability is the sigmoid of the logit. Thresholds and the figures in bundle.json were taken on the same\n  \
-           phantoms and stand there because every bundle has them.\n\
+         - Activations are as large as in a trained network, so the speed is that of a trained network.\n\
+         - The probability is the sigmoid of the logit. Thresholds and figures in bundle.json come from the same phantoms; they\n  \
+           are there because every bundle has them.\n\
          - Signed (Ed25519) by key {}.\n",
         manifest.name,
         manifest.version,

@@ -64,8 +64,8 @@ pub(crate) fn environment(templates: &Templates) -> Result<Environment<'static>>
         None => format!("{value:e}"),
     });
     environment.add_filter("percent", |share: f64| format!("{:.0} %", share * 100.0));
-    environment.add_filter("plain", |value: &Value| plain(value));
-    environment.add_filter("json", |value: &Value| json(value));
+    environment.add_filter("plain", plain);
+    environment.add_filter("json", json);
     environment.add_filter("counts", |map: &Value| pairs(map, |key| key));
     environment.add_filter("settings", |map: &Value| pairs(map, |key| format!("`{key}`")));
     environment.add_function("row", |cells: Rest<Value>| row(&cells));

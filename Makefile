@@ -61,7 +61,7 @@ bench: setup ## Benchmark the service against the FastAPI peer and the limit of 
 
 bench-models: trainer ## Build DenseNet-121, ResNet-50 and EfficientNet-B0 in target/bench/models for make bench
 	for architecture in densenet121 resnet50 efficientnet-b0; do \
-		$(TRAINER_ENV) $(TARGET)/release/cxr-trainer benchmark-bundle --architecture $$architecture \
+		$(TRAINER_ENV) $(TARGET)/release/cxr-trainer benchmark bundle --architecture $$architecture \
 			--out target/bench/models/$$architecture; \
 	done
 

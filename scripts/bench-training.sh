@@ -33,7 +33,7 @@ trainer:
 YAML
 
 ours() {
-  LD_LIBRARY_PATH=$libraries "$trainer" bench --run "$tmp/run" --config config/kermany.yaml --config "$tmp/equal.yaml" --data "$data" \
+  LD_LIBRARY_PATH=$libraries "$trainer" benchmark training --run "$tmp/run" --config config/kermany.yaml --config "$tmp/equal.yaml" --data "$data" \
     --rounds 1 --steps "$steps" --memory-images 0 > "$tmp/ours.log"
   "$python" -c 'import json, sys; print(json.load(open(sys.argv[1]))["throughput"]["full"]["median"])' "$tmp/run/bench.json"
 }

@@ -1,7 +1,6 @@
 //! The commands: one file each, from arguments to a call of the library.
 
-pub(crate) mod bench;
-pub(crate) mod benchmark_bundle;
+pub(crate) mod benchmark;
 pub(crate) mod calibrate;
 pub(crate) mod complete;
 pub(crate) mod consistency;
@@ -18,7 +17,6 @@ pub(crate) mod report;
 pub(crate) mod robustness;
 pub(crate) mod run;
 pub(crate) mod shared;
-pub(crate) mod soup;
 pub(crate) mod split;
 pub(crate) mod track;
 pub(crate) mod train;

@@ -111,7 +111,7 @@ pub fn export(trained: &TrainedRun, calibrated: &Calibrated, paths: &ExportPaths
         sections: &sections,
         key: &key_id(&key.verifying_key()),
     };
-    files.insert(Manifest::CARD.to_owned(), card.render().into_bytes());
+    files.insert(Manifest::CARD.to_owned(), card.render()?.into_bytes());
     if let Some(report) = &paths.report {
         let text = std::fs::read(report).with_context(|| format!("{}: cannot be read", report.display()))?;
         files.insert("REPORT.md".to_owned(), facts.fitness().in_front_of(text));

@@ -1,4 +1,4 @@
-//! Charts as SVG: the few forms that the report needs, all drawn by `plotters`.
+//! SVG charts in the forms that the report needs, drawn with `plotters`.
 
 pub mod contact_sheet;
 
@@ -8,17 +8,17 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use std::ops::Range;
 
-/// Columns and rows of a chart, in pixels.
+/// Width and height of a chart in pixels.
 const SIZE: (u32, u32) = (640, 440);
-/// Columns and rows of a chart among many.
+/// Width and height of a chart in a figure with many charts.
 const SMALL: (u32, u32) = (420, 300);
-/// Charts of the full size on one figure; more are small ones.
+/// Up to this number of charts in a figure have the full size.
 const FEW: usize = 4;
-/// Rows of a line of the legend.
+/// Height of a line of the legend in pixels.
 const LEGEND_LINE: u32 = 18;
-/// Columns of a letter of the legend, rather too wide than too narrow: no font is at hand to measure with.
+/// Width of a letter of the legend in pixels. It is generous, because there is no font to measure with.
 const LETTER: u32 = 7;
-/// Colours that stay apart for the colour-blind (Okabe and Ito 2008), then lighter and darker ones.
+/// Colours that the colour-blind can tell apart (Okabe and Ito 2008), then lighter and darker ones.
 const COLOURS: [RGBColor; 12] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
@@ -43,58 +43,54 @@ pub struct Axes<'a> {
     pub x: &'a str,
     /// Beside it, with the unit.
     pub y: &'a str,
-    /// What stands along the x axis.
     pub along: Along<'a>,
 }
 
-/// What stands along an x axis.
+/// Scale of an x axis.
 #[derive(Debug, Clone, Copy)]
 pub enum Along<'a> {
-    /// Numbers.
     Numbers,
-    /// Whole numbers alone, such as epochs.
+    /// Whole numbers only, such as epochs.
     Whole,
-    /// Names at the places 0, 1, 2 and so on.
+    /// Names at 0, 1, 2 and so on.
     Names(&'a [&'a str]),
 }
 
 /// How points are drawn.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Form {
-    /// Joined.
+    /// Joined by a line.
     Line,
-    /// Joined, with a mark at each: few points, or some that stand alone.
+    /// Joined by a line, with a mark at each point.
     Marks,
-    /// Joined by a thin line of dashes: a reference.
+    /// Joined by a thin dashed line.
     Dashes,
-    /// Points alone.
+    /// Points only.
     Points,
-    /// Bars from zero of this width, to the right of their points.
+    /// Filled bars of this width that begin at zero, to the right of their points.
     Bars(f64),
-    /// The outline of such bars: several of them on one chart stay apart where filled ones mix.
+    /// The outline of such bars, for several series on one chart.
     Steps(f64),
 }
 
 /// A named series.
 #[derive(Debug, Clone)]
 pub struct Series {
-    /// In the legend; empty for none.
+    /// Entry in the legend; empty for none.
     pub name: String,
     /// `(x, y)`.
     pub points: Vec<(f64, f64)>,
-    /// How it is drawn.
     pub form: Form,
-    /// Written above each point; empty for nothing.
+    /// Text above each point; empty for none.
     pub notes: Vec<String>,
 }
 
 impl Series {
-    /// A joined series.
+    /// A series joined by a line.
     pub fn line(name: impl Into<String>, points: Vec<(f64, f64)>) -> Self {
         Self::new(name, points, Form::Line)
     }
 
-    /// A series in another form.
     pub fn new(name: impl Into<String>, points: Vec<(f64, f64)>, form: Form) -> Self {
         Self { name: name.into(), points, form, notes: Vec::new() }
     }
@@ -126,7 +122,7 @@ pub fn chart(axes: &Axes, ranges: (Range<f64>, Range<f64>), series: &[Series]) -
     charts(&[(*axes, ranges, series)])
 }
 
-/// Several charts, two in a row; small ones, three in a row, where they are many.
+/// Several charts in one figure: two in a row, or three small ones if there are many.
 pub fn charts(panels: &[(Axes, (Range<f64>, Range<f64>), &[Series])]) -> Result<String> {
     let (size, most) = if panels.len() > FEW { (SMALL, 3) } else { (SIZE, 2) };
     let columns = panels.len().clamp(1, most);
@@ -144,7 +140,7 @@ pub fn charts(panels: &[(Axes, (Range<f64>, Range<f64>), &[Series])]) -> Result<
     Ok(text)
 }
 
-/// From the smallest to the largest value, with room at both ends, also where they are one.
+/// From the smallest to the largest value, with a margin, also if all values are equal.
 pub fn span(values: impl Iterator<Item = f64>) -> Range<f64> {
     let (low, high) =
         values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
@@ -155,15 +151,15 @@ pub fn span(values: impl Iterator<Item = f64>) -> Range<f64> {
     low - room..high + room
 }
 
-/// The end of a y axis from zero: a little above the highest point.
+/// The end of a y axis that begins at zero: a little above the highest point.
 pub fn top(series: &[Series]) -> f64 {
     let heights = series.iter().flat_map(|series| &series.points).map(|point| point.1);
     1.1 * heights.fold(1e-3, f64::max)
 }
 
-/// A number on an axis, without needless zeros.
+/// A number on an axis, without trailing zeros.
 pub fn tick(value: f64) -> String {
-    // Adding zero turns the zero below zero into the plain one.
+    // Adding zero turns -0 into 0.
     ((value * 1e6).round() / 1e6 + 0.0).to_string()
 }
 
@@ -193,11 +189,11 @@ fn draw(
         Along::Numbers | Along::Whole => tick(*value),
     };
     let n_labels = match axes.along {
-        // No more than stand side by side without touching.
+        // As many as fit side by side.
         Along::Numbers => (width / 58).clamp(4, 11) as usize,
-        // No more than there are whole numbers: a finer step would not fit.
+        // A step below 1 would label fractions.
         Along::Whole => ((x.end - x.start) as usize).clamp(1, 10),
-        // With the places half-way between the names, which stay empty.
+        // Labels half-way between the names stay empty.
         Along::Names(names) => 2 * names.len() + 1,
     };
     let mut mesh = chart.configure_mesh();
@@ -239,7 +235,7 @@ fn draw(
     Ok(())
 }
 
-/// The corners of the outline of bars that stand side by side.
+/// The corners of the outline of adjacent bars.
 fn outline(points: &[(f64, f64)], width: f64) -> Vec<(f64, f64)> {
     let corners = points.iter().flat_map(|(left, height)| [(*left, *height), (left + width, *height)]);
     let ends = points.first().zip(points.last());
@@ -274,7 +270,7 @@ fn keys<'a>(series: &[(&'a Series, RGBColor)], width: u32) -> Vec<Key<'a>> {
 }
 
 impl Key<'_> {
-    /// A sample of what the series looks like, and its name.
+    /// A sample of the series, and its name.
     fn draw(&self, area: &DrawingArea<SVGBackend, Shift>) -> Result<()> {
         let (left, y) = (self.left as i32, (self.line * LEGEND_LINE + LEGEND_LINE / 2) as i32);
         let (ends, colour) = (vec![(left, y), (left + 20, y)], self.colour);

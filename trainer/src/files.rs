@@ -33,6 +33,17 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     write_atomically(path, &bytes)
 }
 
+/// A table as CSV.
+pub fn csv<const N: usize>(
+    header: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+) -> Result<Vec<u8>> {
+    let mut table = csv::Writer::from_writer(Vec::new());
+    table.write_record(header)?;
+    rows.into_iter().try_for_each(|row| table.write_record(row))?;
+    Ok(table.into_inner().map_err(csv::IntoInnerError::into_error)?)
+}
+
 /// Reads a JSON file; none where there is none.
 pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     if !path.exists() {

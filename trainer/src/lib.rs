@@ -3,7 +3,6 @@
 //! Decoding, preprocessing, calibration, metrics and decisions are `cxr`'s, so that what is measured here is what runs
 //! in the service; the two programs meet in the bundle alone.
 
-pub mod bench;
 pub mod benchmark;
 pub mod bundle;
 pub mod config;
@@ -13,6 +12,7 @@ pub mod figures;
 pub mod files;
 pub mod fitness;
 pub mod init;
+mod markdown;
 pub mod measure;
 pub mod model;
 pub mod onnx;
@@ -20,7 +20,6 @@ pub mod progress;
 pub mod release;
 pub mod report;
 pub mod run;
-pub mod soup;
 pub mod tracking;
 pub mod train;
 pub mod tune;

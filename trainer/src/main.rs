@@ -6,9 +6,8 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use commands::shared::{Common, RevisionArguments};
 use commands::{
-    bench, benchmark_bundle, calibrate, complete, consistency, eda, evaluate, explain, export, init,
-    quantise, recalibrate, register, release, report, robustness, run, soup, split, track, train, tune,
-    verify,
+    benchmark, calibrate, complete, consistency, eda, evaluate, explain, export, init, quantise, recalibrate,
+    register, release, report, robustness, run, split, track, train, tune, verify,
 };
 use cxr_trainer::run::allocator;
 
@@ -103,26 +102,16 @@ enum Command {
         after_help = "Example:\n  cxr-trainer tune --config cxr.yaml --study first --workers 2 --budget-cpu-hours 2\n  cxr-trainer tune --study first --status\n  cxr-trainer tune --config cxr.yaml --study runs/first --store postgres://user@host/database"
     )]
     Tune(tune::Arguments),
-    /// Averages the weights of several runs as long as it improves the select fold.
+    /// Measures the speed and memory of training, or makes a bundle for measuring the speed of inference.
     #[command(
-        after_help = "Example:\n  cxr-trainer soup --config cxr.yaml --run runs/soup --from runs/first runs/second\n  cxr-trainer soup --config cxr.yaml --run runs/soup --study first"
+        after_help = "Example:\n  cxr-trainer benchmark training --config cxr.yaml --run runs/bench\n  cxr-trainer benchmark bundle --architecture densenet121 --onnxruntime lib/libonnxruntime.so --out target/benchmark/densenet121"
     )]
-    Soup(soup::Arguments),
-    /// Compares the full training step with the step alone, without the data path, and measures memory on a large folder.
-    #[command(
-        after_help = "Example:\n  cxr-trainer bench --config cxr.yaml --run runs/bench\n  cxr-trainer bench --config cxr.yaml --run runs/bench --rounds 3 --steps 4 --memory-images 0"
-    )]
-    Bench(bench::Arguments),
+    Benchmark(benchmark::Arguments),
     /// Adds an int8 variant to a bundle, with its own calibration, operating point and golden outputs.
     #[command(
         after_help = "Example:\n  cxr-trainer quantise --config config/kermany.yaml --bundle models/default\n  cxr-trainer quantise --config config/kermany.yaml --bundle models/default --out models/int8 --version 1.9.0"
     )]
     Quantise(RevisionArguments),
-    /// Makes a bundle for speed measurements: an untrained network of any architecture, in fp32 and int8.
-    #[command(
-        after_help = "Example:\n  cxr-trainer benchmark-bundle --architecture densenet121 --onnxruntime lib/libonnxruntime.so --out target/benchmark/densenet121"
-    )]
-    BenchmarkBundle(benchmark_bundle::Arguments),
     /// Refits a bundle's calibration and operating point to labels logged by its service, and writes the next version.
     #[command(
         after_help = "Example:\n  cxr-service audit export --out log.ndjson\n  cxr-trainer recalibrate --bundle /etc/cxr/model --labels log.ndjson --signing-key bundle.key --out /etc/cxr/model-next\n\nReads an export of the audit log, or the answer of GET /v1/predictions?format=ndjson (or csv), unchanged. The latest label of an image counts."
@@ -130,7 +119,7 @@ enum Command {
     Recalibrate(recalibrate::Arguments),
     /// Writes the technical report from the results of the other commands.
     #[command(
-        after_help = "Example:\n  cxr-trainer report --config cxr.yaml --run runs/first\n  cxr-trainer report --config cxr.yaml --run runs/first --study runs/search --bench runs/bench --resplit runs/resplit\n  cxr-trainer report --config cxr.yaml --run runs/first --reports reports --replace"
+        after_help = "Example:\n  cxr-trainer report --config cxr.yaml --run runs/first\n  cxr-trainer report --config cxr.yaml --run runs/first --study runs/search --benchmark runs/bench --resplit runs/resplit\n  cxr-trainer report --config cxr.yaml --run runs/first --reports reports --replace"
     )]
     Report(report::Arguments),
     /// Runs every step: audits and splits the data, trains, calibrates, evaluates, measures robustness, explains, releases,
@@ -163,9 +152,7 @@ fn main() -> Result<()> {
         Command::Robustness(arguments) => robustness::run(arguments),
         Command::Explain(arguments) => explain::run(arguments),
         Command::Tune(arguments) => tune::run(arguments),
-        Command::Soup(arguments) => soup::run(arguments),
-        Command::Bench(arguments) => bench::run(arguments),
-        Command::BenchmarkBundle(arguments) => benchmark_bundle::run(&arguments),
+        Command::Benchmark(arguments) => benchmark::run(arguments),
         Command::Quantise(arguments) => quantise::run(&arguments),
         Command::Recalibrate(arguments) => recalibrate::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),

@@ -1,77 +1,77 @@
-//! The technical report: every heading filled from the files that the other commands left in the run directory, or "not
-//! measured" with the reason. Nothing is computed here that another command would have to measure.
+//! The technical report: the prose is in `report/templates/`, the values come from the files that the other
+//! commands left in the run directory. What was not measured says why.
 
-mod appendix;
-mod calibration;
-mod dataset;
-mod deployment;
-mod document;
-mod evaluation;
-mod explainability;
-mod findings;
-mod model;
+mod context;
+mod pictures;
 mod plots;
-mod processing;
-mod provenance;
-mod reproducibility;
-mod robustness;
 pub mod sources;
-mod text;
 
 use crate::files::write_atomically;
+use crate::markdown::{self, Templates};
 use crate::progress::say;
 use crate::release::origin::Origin;
 use crate::train::trained::TrainedRun;
 use anyhow::{Context, Result};
-use document::Document;
+use pictures::Pictures;
 use sources::{Elsewhere, Sources};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The report's file, in its folder and in a bundle.
 pub const FILE: &str = crate::release::origin::REPORT;
 /// The folder of its figures beside it.
 const FIGURES: &str = "figures";
 
-/// Whether a report stands beside its figures.
+const TEMPLATES: &Templates = &[
+    ("appendix.md", include_str!("report/templates/appendix.md.j2")),
+    ("calibration.md", include_str!("report/templates/calibration.md.j2")),
+    ("dataset.md", include_str!("report/templates/dataset.md.j2")),
+    ("deployment.md", include_str!("report/templates/deployment.md.j2")),
+    ("evaluation.md", include_str!("report/templates/evaluation.md.j2")),
+    ("explainability.md", include_str!("report/templates/explainability.md.j2")),
+    ("findings.md", include_str!("report/templates/findings.md.j2")),
+    ("images.md", include_str!("report/templates/images.md.j2")),
+    ("macros.md", include_str!("report/templates/macros.md.j2")),
+    ("model.md", include_str!("report/templates/model.md.j2")),
+    ("performance.md", include_str!("report/templates/performance.md.j2")),
+    ("processing.md", include_str!("report/templates/processing.md.j2")),
+    ("report.md", include_str!("report/templates/report.md.j2")),
+    ("reproducibility.md", include_str!("report/templates/reproducibility.md.j2")),
+    ("robustness.md", include_str!("report/templates/robustness.md.j2")),
+    ("subgroups.md", include_str!("report/templates/subgroups.md.j2")),
+    ("without_network.md", include_str!("report/templates/without_network.md.j2")),
+];
+
+/// How a report shows its figures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
-    /// With the figures in a folder beside it, linked.
+    /// Linked, in a folder beside the report.
     Illustrated,
-    /// The same without those that show images of the dataset, which must not be passed on with the report.
+    /// Linked, without the figures that show images of the dataset.
     WithoutImages,
-    /// Alone, as in a bundle: figures are named.
+    /// Named only, as in a bundle.
     TextAlone,
 }
 
 /// Writes `REPORT.md` into a folder, and its figures into `figures` below it; returns the report's path.
-///
-/// # Errors
-/// Names what cannot be read or written.
 pub fn report(trained: &TrainedRun, elsewhere: &Elsewhere, folder: &Path, form: Form) -> Result<PathBuf> {
     let mut sources = Sources::read(trained, elsewhere)?;
     if form == Form::TextAlone {
-        // What is on file is the bundle that this text will replace.
+        // The bundle on file is the one that this text will be part of.
         sources.release = Err("this copy was written before the bundle around it was signed".to_owned());
     }
     if let Ok(fitness) = &sources.fitness {
         fitness.write(trained.run)?;
     }
-    let mut document = Document::new(form);
-    document.title(&format!("Technical report: {} ({})", sources.config().export.name, trained.run.name()));
-    findings::summary(&sources, &mut document);
-    dataset::write(&sources, &mut document);
-    provenance::write(&sources, &mut document);
-    processing::write(&sources, &mut document);
-    model::write(&sources, &mut document);
-    evaluation::write(&sources, &mut document);
-    explainability::write(&sources, &mut document);
-    robustness::write(&sources, &mut document)?;
-    deployment::write(&sources, &mut document);
-    reproducibility::write(&sources, &mut document);
-    findings::write(&sources, &mut document);
-    appendix::write(&sources, &mut document)?;
-
-    let (mut text, figures) = document.finish();
+    let pictures = Arc::new(Pictures::new(form, figure_folders(&sources), drawings(&sources)?));
+    let mut environment = markdown::environment(TEMPLATES)?;
+    let (figure, optional) = (Arc::clone(&pictures), Arc::clone(&pictures));
+    environment.add_function("figure", move |name: String, caption: String| figure.show(&name, &caption));
+    environment.add_function("figure_if_any", move |name: String, caption: String| {
+        optional.show_if_any(&name, &caption)
+    });
+    let mut text = markdown::render(&environment, "report.md", context::of(&sources)?)?;
     text.push_str(&Origin::of(trained.config, trained.run, &trained.index)?.mark()?);
     let file = folder.join(FILE);
     std::fs::create_dir_all(folder).with_context(|| format!("{}: cannot be created", folder.display()))?;
@@ -79,18 +79,39 @@ pub fn report(trained: &TrainedRun, elsewhere: &Elsewhere, folder: &Path, form: 
         let place = folder.join(FIGURES);
         std::fs::create_dir_all(&place).with_context(|| format!("{}: cannot be created", place.display()))?;
         remove_pictures(folder)?;
-        for (name, content) in figures {
+        for (name, content) in pictures.take_shown() {
             write_atomically(&place.join(name), &content)?;
         }
     }
     write_atomically(&file, text.as_bytes())?;
-    let n_missing = text.matches(document::NOT_MEASURED).count();
+    let n_missing = text.matches("not measured: ").count();
     say(format!("{}: {} lines, {n_missing} not measured", file.display(), text.lines().count()));
     Ok(file)
 }
 
-/// Removes the pictures of the report that is replaced: one that was illustrated must not leave images of the dataset
-/// behind in one that is without.
+/// Where other commands put their figures.
+fn figure_folders(sources: &Sources) -> Vec<PathBuf> {
+    let run = sources.trained.run;
+    let study = sources.study.as_ref().ok().map(|study| study.folder.join(FIGURES));
+    [run.file(FIGURES), run.file("")].into_iter().chain(study).collect()
+}
+
+/// The figures that no other command draws.
+fn drawings(sources: &Sources) -> Result<BTreeMap<String, Vec<u8>>> {
+    let evaluations = sources.evaluations.iter().filter_map(|(_, found)| found.as_ref().ok());
+    let matrices = evaluations.map(|file| {
+        let fold = file.fold.name();
+        (format!("confusion-{fold}.svg"), plots::confusion(fold, &file.confusion).into_bytes())
+    });
+    let mut drawn: BTreeMap<_, _> = matrices.collect();
+    if let Ok(calibrated) = &sources.calibrated {
+        drawn.insert("drift-reference.svg".to_owned(), plots::reference(&calibrated.reference)?.into_bytes());
+    }
+    Ok(drawn)
+}
+
+/// Removes the figures of the report that is replaced: an illustrated one must not leave images of the
+/// dataset behind in one without images.
 fn remove_pictures(folder: &Path) -> Result<()> {
     let Ok(old) = std::fs::read_to_string(folder.join(FILE)) else { return Ok(()) };
     let opening = format!("]({FIGURES}/");

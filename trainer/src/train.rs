@@ -151,7 +151,7 @@ fn record(run: &RunDirectory, state: &State) -> Result<()> {
         files::write_atomically(&run.best_weights(), &encode(&state.average.named_tensors(), note(last)?)?)?;
     }
     state.save(&run.checkpoint())?;
-    files::write_atomically(&run.file("metrics.csv"), curves::csv(history).as_bytes())?;
+    files::write_atomically(&run.file("metrics.csv"), &curves::csv(history)?)?;
     let kept = state.progress.best().map(|best| best.epoch);
     files::write_atomically(&run.file("curves.svg"), curves::svg(history, kept)?.as_bytes())?;
     say(format!(

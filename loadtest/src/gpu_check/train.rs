@@ -115,7 +115,7 @@ impl fmt::Display for Repetition {
     }
 }
 
-/// `bench.json` of `cxr-trainer bench`.
+/// `bench.json` of `cxr-trainer benchmark training`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Bench(pub Value);
 
@@ -201,8 +201,8 @@ impl<'a> Trainer<'a> {
             let run = self.host.work.join(name);
             self.command("train", &run, "repeat.yaml", &self.subset.small, limit / 2).run()?;
             let metrics = run.join("metrics.csv");
-            let losses = columns(&metrics)?.first().map(|line| (line[2].clone(), line[3].clone()));
-            let losses = losses.with_context(|| format!("{}: holds no epoch", metrics.display()))?;
+            let first = rows::<Losses>(&metrics)?.into_iter().next();
+            let losses = first.with_context(|| format!("{}: holds no epoch", metrics.display()))?;
             found.push((losses, read(&run.join("best.safetensors"))?));
         }
         let (first, second) = (&found[0], &found[1]);
@@ -212,19 +212,20 @@ impl<'a> Trainer<'a> {
             first.0,
             second.0
         );
-        Ok(Repetition { train_loss: first.0.0.clone(), same_weights: first.1 == second.1 })
+        Ok(Repetition { train_loss: first.0.train_loss.clone(), same_weights: first.1 == second.1 })
     }
 
     /// Benchmarks the training step.
     pub(super) fn bench(&self, steps: usize, limit: Duration) -> Result<Bench> {
         let run = self.host.work.join("bench");
-        let command = self.command("bench", &run, "train.yaml", &self.subset.folder, limit);
+        let command = self.command("benchmark training", &run, "train.yaml", &self.subset.folder, limit);
         command.args(&["--rounds", "3", "--memory-images", "0", "--steps", &steps.to_string()]).run()?;
         read_json(&run.join("bench.json")).map(Bench)
     }
 
     fn command(&self, name: &str, run: &Path, config: &str, data: &Path, limit: Duration) -> Program {
-        let program = Program::new(self.host, &self.host.trainer, limit).arg(name);
+        let program = Program::new(self.host, &self.host.trainer, limit);
+        let program = program.args(&name.split(' ').collect::<Vec<_>>());
         self.options(program.arg("--device").arg(self.host.trainer_device()), run, config, data)
     }
 
@@ -280,26 +281,22 @@ fn configuration(
 
 fn epochs(run: &Path) -> Result<Vec<Epoch>> {
     let file = run.join("metrics.csv");
-    let epoch = |line: Vec<String>| -> Result<Epoch> {
-        Ok(Epoch {
-            epoch: line[0].parse()?,
-            train_loss: line[2].parse()?,
-            select_auc: line[4].parse()?,
-            images_per_second: line[6].parse()?,
-        })
-    };
-    let epochs: Result<Vec<Epoch>> = columns(&file)?.into_iter().map(epoch).collect();
-    let epochs = epochs.with_context(|| format!("{}: not as expected", file.display()))?;
+    let epochs: Vec<Epoch> = rows(&file)?;
     ensure!(!epochs.is_empty(), "{}: holds no epoch", file.display());
     Ok(epochs)
 }
 
-/// The rows of `metrics.csv` without the header.
-fn columns(file: &Path) -> Result<Vec<Vec<String>>> {
-    const HEAD: &str = "epoch,step,train_loss,select_loss,select_auc,learning_rate,images_per_second";
-    let text = String::from_utf8(read(file)?)?;
-    ensure!(text.lines().next() == Some(HEAD), "{}: does not begin with {HEAD}", file.display());
-    Ok(text.lines().skip(1).map(|line| line.split(',').map(str::to_owned).collect()).collect())
+/// The losses of an epoch in `metrics.csv`, as text: two trainings must print the same digits.
+#[derive(Debug, PartialEq, Deserialize)]
+struct Losses {
+    train_loss: String,
+    select_loss: String,
+}
+
+/// The lines of a CSV file.
+fn rows<T: serde::de::DeserializeOwned>(file: &Path) -> Result<Vec<T>> {
+    let rows = csv::Reader::from_path(file).and_then(|mut reader| reader.deserialize().collect());
+    rows.with_context(|| format!("{}: not as expected", file.display()))
 }
 
 fn read(file: &Path) -> Result<Vec<u8>> {

@@ -41,7 +41,7 @@ pub(crate) struct Options {
     resplit: Option<PathBuf>,
     /// Folder with bench.json and bench-training.json to include.
     #[arg(long)]
-    bench: Option<PathBuf>,
+    benchmark: Option<PathBuf>,
     /// Folder with a comparison from `robustness --compare` to include.
     #[arg(long)]
     ablation: Option<PathBuf>,
@@ -60,7 +60,7 @@ impl Options {
         Elsewhere {
             study: self.study.clone(),
             resplit: self.resplit.clone(),
-            bench: self.bench.clone(),
+            benchmark: self.benchmark.clone(),
             ablation: self.ablation.clone(),
         }
     }

@@ -22,7 +22,6 @@ use cxr_trainer::release::names::Names;
 use cxr_trainer::release::{judged, release};
 use cxr_trainer::report::{Form, report};
 use cxr_trainer::run::RunDirectory;
-use cxr_trainer::soup::Soup;
 use cxr_trainer::train::train;
 use cxr_trainer::train::trained::TrainedRun;
 
@@ -61,9 +60,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     // What would end the run hours later ends it now.
     Folds::forget_stale(run, &index)?;
     signing_key(&paths.signing_key)?;
-    if Soup::load(run)?.is_none() {
-        config.model.check_weights()?;
-    }
+    config.model.check_weights()?;
     let names = Names {
         config,
         run,
@@ -89,11 +86,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     )?;
     drop((index, folds));
     step(3, "train");
-    // A mean of other runs has no training of its own.
-    match Soup::load(run)? {
-        Some(_) => say("the weights are a mean of runs (soup.json)"),
-        None => train(config, run, opened.device)?,
-    }
+    train(config, run, opened.device)?;
     let trained = opened.trained()?;
     step(4, "calibrate");
     let calibrated = calibrate(&trained)?;

@@ -1,7 +1,7 @@
-//! Exploratory data analysis: what a dataset is, and what is wrong with it. The published test split is counted, and searched
-//! for duplicates; its classes are not compared and no score of it is made.
+//! Exploratory data analysis: properties, quality and label noise of a dataset. The published test split is
+//! counted and searched for duplicates, but its classes are not compared and its images are not scored.
 //!
-//! Two stages, each written down when it is done: properties of every image, then label noise.
+//! There are two stages, properties of every image and label noise. `eda.json` is written after each.
 
 pub mod examined;
 pub mod label_noise;
@@ -30,7 +30,7 @@ use std::collections::BTreeMap;
 use tch::Device;
 
 const FILE: &str = "eda.json";
-/// Raised when the file holds something else of the same data.
+/// Increased when the content of the file changes for the same data.
 const CONTENT: u32 = 2;
 
 /// `eda.json`.
@@ -45,26 +45,26 @@ pub struct Eda {
     pub images: Examined,
     /// Files in class folders that the configuration excludes.
     pub excluded: BTreeMap<String, usize>,
-    /// What lies beside the class folders and was not looked into.
+    /// Files and folders beside the class folders, which are ignored.
     pub passed_over: Vec<String>,
-    /// Images that cannot be used, with the reason.
+    /// Unusable images, with the reason.
     pub unreadable: BTreeMap<String, String>,
-    /// Images that are there twice.
+    /// Exact and near duplicates.
     pub duplicates: Duplicates,
-    /// What crosses the published splits.
+    /// Patients and duplicates in several published splits.
     pub leakage: Leakage,
-    /// The untouched originals, where the configuration names a folder of them.
+    /// The unmodified originals, if the configuration names their folder.
     pub originals: Option<Examined>,
-    /// Who says which files are one patient's.
+    /// How files are assigned to patients.
     pub patients: PatientRule,
-    /// Properties that several images differ in, and how well each tells the class.
+    /// Properties that differ between images, and how well each tells the class.
     pub confounders: Vec<Confounder>,
-    /// Labels that cross-validated scores contradict, train and val alone; none until the second stage is done.
+    /// Labels that cross-validated scores contradict, in train and val; none before the second stage.
     pub label_noise: Option<LabelNoise>,
 }
 
 impl Eda {
-    /// What is on file, whatever it belongs to; `dataset_sha256` says which data.
+    /// Reads `eda.json`, for whatever data; see `dataset_sha256`.
     pub fn load(run: &RunDirectory) -> Result<Option<Self>> {
         files::read_json(&run.file(FILE))
     }
@@ -73,7 +73,7 @@ impl Eda {
 /// Examines the data, writes `eda.json` and figures, prints the summary.
 ///
 /// # Errors
-/// When more images cannot be used than the configuration allows, after everything about the others is written down.
+/// After everything is written: if more images are unusable than the configuration allows.
 pub fn eda(config: &Config, index: &Index, run: &RunDirectory, device: Device) -> Result<Eda> {
     let key = key(index, config)?;
     let known = Eda::load(run)?.filter(|known| known.key == key);
@@ -186,7 +186,7 @@ fn report(eda: &Eda) {
     for files in &eda.duplicates.contradicting {
         say(format!("  the same file in several classes, the labels contradict: {}", files.join(", ")));
     }
-    // Where each file is a patient, every command has said so already.
+    // Every command has printed this already if each file is a patient.
     if eda.patients.tells_patients() {
         say(eda.patients.statement());
     }

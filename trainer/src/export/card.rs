@@ -1,9 +1,6 @@
-//! The model card: what a person must know before using the bundle, under the headings of Mitchell et al. 2019, "Model Cards for
-//! Model Reporting". Every sentence follows from the configuration or from a measurement; what neither says is "not stated" or "not
-//! measured".
+//! The model card: what a person must know before using the bundle. The prose is in `templates/`; what
+//! neither the configuration states nor a measurement says is "not stated" or "not measured".
 
-mod caveats;
-mod data;
 mod facts;
 mod scope;
 
@@ -11,13 +8,33 @@ pub(super) use facts::Facts;
 
 use super::further::Line;
 use super::parity::Parity;
-use crate::config::provenance::stated;
+use crate::config::provenance::NOT_STATED;
+use crate::data::census::{Census, FOLDS};
+use crate::data::eda::Eda;
+use crate::data::eda::examined::Shortcut;
+use crate::data::folds::Fold;
+use crate::fitness::Fitness;
+use crate::markdown::{self, Templates};
 use crate::measure::consistency::Consistency;
 use crate::measure::consistency::depth::DepthConsistency;
-use crate::measure::evaluate::{ECE_NOTE, rows};
+use crate::measure::evaluate::{ECE_NOTE, named_groups, rows};
+use anyhow::Result;
 use cxr::DecisionPolicy;
-use cxr::bundle::{FoldEvaluation, Manifest, Variant};
-use std::fmt::{self, Write as _};
+use cxr::bundle::{Manifest, Variant};
+use minijinja::context;
+use minijinja::value::{Serde, Value};
+use serde_json::json;
+use std::collections::BTreeMap;
+
+const TEMPLATES: &Templates = &[
+    ("card.md", include_str!("templates/card.md.j2")),
+    ("decision.md", include_str!("templates/decision.md.j2")),
+    ("intended_use.md", include_str!("templates/intended_use.md.j2")),
+];
+/// From this area under the ROC curve on, the card names a single property that tells the class.
+const TELLING_AUC: f64 = 0.7;
+/// Number of such properties that it names.
+const MOST_TELLING: usize = 5;
 
 /// What the card is written from.
 #[derive(Debug)]
@@ -30,7 +47,7 @@ pub(super) struct Card<'a> {
     pub(super) consistency: Option<&'a Consistency>,
     /// Graph against network.
     pub(super) parity: &'a Parity,
-    /// What else was measured of these weights.
+    /// Further measurements of these weights.
     pub(super) further: &'a [Line],
     /// Further sections, each with its heading.
     pub(super) sections: &'a [String],
@@ -40,137 +57,119 @@ pub(super) struct Card<'a> {
 
 impl Card<'_> {
     /// The card as Markdown.
-    pub(super) fn render(&self) -> String {
-        let mut text = String::new();
-        // Writing to a String cannot fail.
-        let _ = self.write(&mut text);
-        text
+    pub(super) fn render(&self) -> Result<String> {
+        let (facts, manifest) = (self.facts, self.manifest);
+        let (config, fitness, eda) = (facts.config, &facts.fitness, facts.eda.as_ref());
+        let weights = config.model.weights.as_ref().and_then(|file| file.file_name());
+        let weights = weights.map(|name| name.to_string_lossy().into_owned());
+        let variant = manifest.variants.get(&manifest.default_variant);
+        let bits = eda.map(bits);
+        let values = context! {
+            key => self.key,
+            parity => self.parity.to_string(),
+            consistency => Serde(self.consistency),
+            further => Serde(self.further),
+            sections => Serde(self.sections),
+            config => Serde(config),
+            provenance => Serde(&config.provenance),
+            data_statements => Serde(config.provenance.of_data()),
+            initial_weights => config.provenance.of_weights(weights.as_deref()),
+            verdict => fitness.sentence(),
+            gates => Serde(json!({"header": Fitness::HEADER, "rows": fitness.rows(), "notes": fitness.notes()})),
+            unnamed_groups => Serde(named_groups::unnamed(&facts.groups)),
+            groups => Serde(&facts.groups),
+            shifts => Serde(&facts.shifts),
+            n_looks => facts.n_looks,
+            test_name => facts.census.test_name(),
+            test_is_drawn => facts.census.test_is_drawn,
+            census_header => Serde(Census::HEADER),
+            census_rows => Serde(facts.census.rows()),
+            n_images => Serde(FOLDS.map(|fold| (fold, self.n_images(fold))).into_iter().collect::<BTreeMap<_, _>>()),
+            shares => Serde(FOLDS.map(|fold| format!("{} {:.3}", fold.name(), self.share_of_positives(fold)))),
+            leakage => Serde(facts.split.as_ref().map(|split| &split.leakage)),
+            stored => eda.map(|eda| facts::sizes(&eda.images)),
+            originals => facts.sizes_of_originals(),
+            no_originals => NO_ORIGINALS,
+            evaluations => Serde(self.evaluations()),
+            ece_note => ECE_NOTE,
+            telling => Serde(eda.map(telling)),
+            telling_auc => TELLING_AUC,
+            cell => Serde(self.map_cell()),
+            is_deep => bits.as_ref().is_some_and(|bits| bits.keys().any(|depth| *depth > 8)),
+            bits => Serde(bits),
+            trainer_licence => env!("CARGO_PKG_LICENSE"),
+            variant => variant.map(decision_values),
+            ..manifest_values(manifest)
+        };
+        rendered("card.md", values)
     }
 
-    fn write(&self, text: &mut String) -> fmt::Result {
-        let manifest = self.manifest;
-        writeln!(text, "# {} {}\n", manifest.name, manifest.version)?;
-        self.write_verdict(text)?;
-        self.write_details(text)?;
-        writeln!(text, "{}", intended_use(manifest))?;
-        self.write_factors(text)?;
-        writeln!(
-            text,
-            "## Metrics\n\nArea under the ROC curve; at the operating point sensitivity, specificity, precision, F1 and accuracy; for the\nprobability the expected calibration error (15 bins of equal width) and the Brier score. In brackets or beside the\nvalue: 95 % intervals from resampling patients. {ECE_NOTE}\n"
-        )?;
-        if let Some(variant) = manifest.variants.get(&manifest.default_variant) {
-            writeln!(text, "{}", decision(variant))?;
-        }
-        self.write_data(text)?;
-        self.write_figures(text)?;
-        self.write_consistency(text)?;
-        self.write_further(text)?;
-        self.sections.iter().try_for_each(|section| writeln!(text, "{section}"))?;
-        self.write_ethics(text)?;
-        self.write_caveats(text)?;
-        self.write_sources(text)
+    fn n_images(&self, fold: Fold) -> usize {
+        self.facts.census.of_fold(fold).iter().map(|count| count.images).sum()
     }
 
-    fn write_verdict(&self, text: &mut String) -> fmt::Result {
-        let fitness = &self.facts.fitness;
-        writeln!(text, "## Verdict\n\n**{}**\n", fitness.sentence())?;
-        table(text, crate::fitness::Fitness::HEADER, fitness.rows())?;
-        for (what, note) in fitness.notes() {
-            writeln!(text, "- {what}: {note}.")?;
-        }
-        writeln!(text)
+    fn share_of_positives(&self, fold: Fold) -> f64 {
+        self.facts.census.of_fold(fold)[1].images as f64 / self.n_images(fold).max(1) as f64
     }
 
-    fn write_details(&self, text: &mut String) -> fmt::Result {
-        let (manifest, training) = (self.manifest, &self.manifest.training);
-        let (config, provenance) = (self.facts.config, &self.facts.config.provenance);
-        writeln!(text, "## Model details\n")?;
-        writeln!(
-            text,
-            "- {} with one logit; {} epoch {}. Input: {} x {} pixels, grey, 8 bit.",
-            manifest.model.architecture,
-            if config.training.average_decay.is_some() {
-                "weights averaged over the steps, of"
-            } else {
-                "weights of"
-            },
-            training.epoch,
-            manifest.preprocess.width,
-            manifest.preprocess.height
-        )?;
-        writeln!(
-            text,
-            "- Version {} of {}, trainer commit {}.",
-            manifest.version,
-            manifest.created,
-            manifest.git_commit.as_deref().unwrap_or("not known")
-        )?;
-        writeln!(text, "- Licence of the weights: {}.", stated(provenance.model_licence.as_ref()))?;
-        writeln!(text, "- Signed (Ed25519) by key {}.", self.key)?;
-        let libraries: Vec<String> =
-            training.libraries.iter().map(|(name, version)| format!("{name} {version}")).collect();
-        writeln!(text, "- Computed on {} with {}.", training.hardware, libraries.join(", "))?;
-        writeln!(text, "- {}.", self.parity)?;
-        writeln!(text, "- Contact: {}.\n", stated(provenance.contact.as_ref()))
-    }
-
-    fn write_figures(&self, text: &mut String) -> fmt::Result {
-        writeln!(text, "## Quantitative analyses\n\nAt the operating point.\n")?;
+    /// Figures by fold, the test fold first.
+    fn evaluations(&self) -> Vec<(&str, Vec<serde_json::Value>)> {
         let evaluation = &self.manifest.evaluation;
-        let test_name = self.facts.census.test_name();
-        let mut folds = vec![("calibrate", &evaluation.calibrate), ("select", &evaluation.select)];
-        folds.extend(evaluation.test.as_ref().map(|test| (test_name, test)));
-        folds.reverse();
-        for (name, figures) in folds {
-            write_table(text, name, figures)?;
-        }
-        if evaluation.test.is_none() {
-            writeln!(text, "The {test_name} was not looked at for this bundle.\n")?;
-        }
-        Ok(())
+        let test = evaluation.test.as_ref().map(|test| (self.facts.census.test_name(), test));
+        let folds =
+            test.into_iter().chain([("select", &evaluation.select), ("calibrate", &evaluation.calibrate)]);
+        folds.map(|(name, figures)| (name, rows(figures).map(|row| json!(row)).into())).collect()
     }
 
-    fn write_consistency(&self, text: &mut String) -> fmt::Result {
-        writeln!(text, "### Originals against copies\n")?;
-        match self.consistency {
-            Some(c) => writeln!(
-                text,
-                "{} originals ({}; {}) and the images of the data under the same names,\nboth through the service's decoding, preprocessing and ONNX Runtime: mean difference of the probability {:.4} absolute,\n{:+.4} signed, {:.4} at most; {} of {} verdicts differ.\n",
-                c.n,
-                stated(self.facts.config.provenance.originals.as_ref()),
-                self.facts.sizes_of_originals(),
-                c.mean_absolute_difference,
-                c.mean_signed_difference,
-                c.largest_difference,
-                c.n_flipped,
-                c.n
-            ),
-            None => writeln!(text, "Not measured: {NO_ORIGINALS}.\n"),
-        }
-    }
-
-    fn write_further(&self, text: &mut String) -> fmt::Result {
-        writeln!(text, "### Further measurements\n")?;
-        if self.further.is_empty() {
-            return writeln!(text, "None for these weights.\n");
-        }
-        writeln!(text, "| figure | value and 95 % interval |\n|---|---|")?;
-        self.further.iter().try_for_each(|(what, value)| writeln!(text, "| {what} | {value} |"))?;
-        writeln!(text, "\nAll others are in the technical report.\n")
+    /// Columns and rows of input pixels that one cell of the class activation map stands for.
+    fn map_cell(&self) -> Option<[usize; 2]> {
+        let map = self.manifest.model.outputs.iter().find(|output| output.name == "cam")?;
+        let [_, _, Some(rows @ 1..), Some(columns @ 1..)] = map.shape[..] else { return None };
+        let input = &self.manifest.preprocess;
+        Some([input.width.div_ceil(columns) as usize, input.height.div_ceil(rows) as usize])
     }
 }
 
+/// Properties of the files that tell the class without any network.
+fn telling(eda: &Eda) -> Vec<String> {
+    let telling = eda.images.shortcuts.iter().filter(|shortcut| shortcut.strength().value >= TELLING_AUC);
+    telling.take(MOST_TELLING).map(Shortcut::to_string).collect()
+}
+
+/// Images by bits of a sample.
+fn bits(eda: &Eda) -> BTreeMap<u8, usize> {
+    let mut bits = BTreeMap::new();
+    for (depth, n) in eda.images.properties.values().flat_map(|found| &found.bits) {
+        *bits.entry(*depth).or_default() += n;
+    }
+    bits
+}
+
+fn manifest_values(manifest: &Manifest) -> Value {
+    context! { manifest => Serde(manifest), out_of_scope => scope::out_of_scope(&manifest.intended_use) }
+}
+
+fn decision_values(variant: &Variant) -> Value {
+    context! { thresholds => thresholds(&variant.policy), ..Value::from(Serde(variant)) }
+}
+
+fn rendered(template: &str, values: Value) -> Result<String> {
+    let mut environment = markdown::environment(TEMPLATES)?;
+    environment.add_filter("stated", |statement: Option<String>| match statement {
+        Some(statement) => statement.trim().to_owned(),
+        None => NOT_STATED.to_owned(),
+    });
+    markdown::render(&environment, template, values)
+}
+
 /// The section about who and what the model is for, and what it answers.
-pub(crate) fn intended_use(manifest: &Manifest) -> String {
-    format!(
-        "## Intended use\n\n{}\n\n\
-         The answer to an image is a verdict at the operating point, the class and its calibrated probability (of {}), and whether a\n\
-         radiologist must look. Images outside the intended use or unlike the known ones are referred: no class and no probability. Images\n\
-         whose age or view nobody states, and those near the operating point, are marked for review.\n\n{}\n",
-        manifest.intended_use.statement.trim(),
-        manifest.labels[1],
-        scope::out_of_scope(&manifest.intended_use)
-    )
+pub(crate) fn intended_use(manifest: &Manifest) -> Result<String> {
+    rendered("intended_use.md", manifest_values(manifest))
+}
+
+/// The section about probability and operating point.
+pub(crate) fn decision(variant: &Variant) -> Result<String> {
+    rendered("decision.md", context! { variant => decision_values(variant) })
 }
 
 /// Why originals and copies were not compared.
@@ -185,56 +184,15 @@ pub(crate) fn depth_section(found: Option<&DepthConsistency>) -> String {
         Some(found) => format!(
             "{DEPTH}\nThe same 8-bit pixels, saved in 16 bits, are read as the 8-bit file is: {found}.\n"
         ),
-        None => {
-            format!("{DEPTH}\nNot measured: {NO_ORIGINALS}.\n")
-        }
+        None => format!("{DEPTH}\nNot measured: {NO_ORIGINALS}.\n"),
     }
 }
 
-/// The section about probability and operating point.
-pub(crate) fn decision(variant: &Variant) -> String {
-    let (calibration, policy) = (&variant.calibration, &variant.policy);
-    format!(
-        "### Decision\n\n\
-         - Probability: sigmoid({:.4} x logit {:+.4}).\n\
-         - Operating point: {:.4}, the highest threshold with sensitivity {} on the {} fold ({} images; there sensitivity {:.4}, specificity {:.4}).\n\
-         {}",
-        calibration.scale,
-        calibration.bias,
-        policy.threshold,
-        policy.chosen.target_sensitivity,
-        policy.chosen.fold,
-        policy.chosen.n,
-        policy.chosen.sensitivity,
-        policy.chosen.specificity,
-        thresholds(policy)
-    )
-}
-
-/// What a person reads beside the positives, as lines of the card.
+/// What a person reads besides the positives, as lines of the card.
 pub(crate) fn thresholds(policy: &DecisionPolicy) -> String {
     format!(
         "- Review band: probabilities from {:.4} to {:.4}.\n\
          - Out of distribution: scores above {:.3}. Such images are referred.\n",
         policy.review_band.low, policy.review_band.high, policy.ood_threshold
     )
-}
-
-fn write_table(text: &mut String, name: &str, figures: &FoldEvaluation) -> fmt::Result {
-    writeln!(text, "| {name} | value | 95 % interval | n |\n|---|---|---|---|")?;
-    for (figure, measured) in rows(figures) {
-        let [low, high] = measured.ci95;
-        writeln!(text, "| {figure} | {:.4} | {low:.4} to {high:.4} | {} |", measured.value, measured.n)?;
-    }
-    writeln!(text)
-}
-
-/// A table and an empty line.
-fn table<const N: usize>(text: &mut String, header: [&str; N], rows: Vec<[String; N]>) -> fmt::Result {
-    writeln!(text, "| {} |\n|{}", header.join(" | "), "---|".repeat(N))?;
-    for row in rows {
-        let row = row.map(|cell| cell.replace('|', "\\|").replace('\n', " "));
-        writeln!(text, "| {} |", row.join(" | "))?;
-    }
-    writeln!(text)
 }

@@ -25,7 +25,6 @@ use cxr::analysis::scoring::confusion::ConfusionMatrix;
 use cxr::bundle::{FoldEvaluation, Measured, sha256_hex};
 use details::Details;
 use serde::{Deserialize, Serialize};
-use std::fmt::Write as _;
 use std::path::PathBuf;
 use worst::Case;
 
@@ -109,7 +108,7 @@ pub fn evaluate(
     };
     let evaluation = measure(&evaluated, trained.config, fold, reason, &pixels, &scores)?;
     let table = scores_csv(&pixels, &scores, calibrated)?;
-    files::write_atomically(&trained.run.file(&format!("scores-{}.csv", fold.name())), table.as_bytes())?;
+    files::write_atomically(&trained.run.file(&format!("scores-{}.csv", fold.name())), &table)?;
     write_worst(trained, calibrated, fold, &pixels, &scores)?;
     let (positive, probabilities) = (pixels.positive(), calibrated.probabilities(&scores.logits));
     plots::write(
@@ -148,7 +147,7 @@ fn write_worst(
         (worst::worst(&cases, trained.config.evaluation.worst_cases), calibrated.policy.threshold);
     let name = format!("worst-{}", fold.name());
     let table = worst::csv(&worst, threshold)?;
-    files::write_atomically(&trained.run.file(&format!("{name}.csv")), table.as_bytes())?;
+    files::write_atomically(&trained.run.file(&format!("{name}.csv")), &table)?;
     trained.run.write_figure(&format!("{name}.png"), worst::sheet(&worst, pixels.size, threshold))
 }
 
@@ -262,21 +261,22 @@ pub fn rows(figures: &FoldEvaluation) -> [(&'static str, Measured); 8] {
     ]
 }
 
-fn scores_csv(pixels: &Pixels, scores: &Scores, calibrated: &Calibrated) -> Result<String> {
-    let mut text = String::from("path,patient,positive,logit,probability,flagged,ood_score\n");
-    for ((entry, logit), embedding) in pixels.entries.iter().zip(&scores.logits).zip(&scores.embeddings) {
-        let probability = calibrated.calibration.apply(*logit).value();
-        let ood_score = calibrated.reference.embedding.locate(embedding)?.ood_score;
-        writeln!(
-            text,
-            "{},{},{},{logit:.6},{probability:.6},{},{ood_score:.4}",
-            entry.path,
-            entry.patient,
-            u8::from(entry.positive),
-            u8::from(probability >= calibrated.policy.threshold),
-        )?;
-    }
-    Ok(text)
+fn scores_csv(pixels: &Pixels, scores: &Scores, calibrated: &Calibrated) -> Result<Vec<u8>> {
+    let ood_scores = calibrated.ood_scores(&scores.embeddings)?;
+    let rows =
+        pixels.entries.iter().zip(&scores.logits).zip(ood_scores).map(|((entry, logit), ood_score)| {
+            let probability = calibrated.calibration.apply(*logit).value();
+            [
+                entry.path.clone(),
+                entry.patient.clone(),
+                u8::from(entry.positive).to_string(),
+                format!("{logit:.6}"),
+                format!("{probability:.6}"),
+                u8::from(probability >= calibrated.policy.threshold).to_string(),
+                format!("{ood_score:.4}"),
+            ]
+        });
+    files::csv(["path", "patient", "positive", "logit", "probability", "flagged", "ood_score"], rows)
 }
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ pub fn complete_bundle(config: &Config, request: &Request<'_>) -> Result<()> {
     }
     let found = of_default.context("the bundle lacks its default variant")?;
     let depth = depth(config, bundle, request.onnxruntime)?;
-    revision.card = completed(&revision.card, &revision.manifest, &found, depth.as_ref());
+    revision.card = completed(&revision.card, &revision.manifest, &found, depth.as_ref())?;
     revision.deliver(&config.tracking, request).map(drop)
 }
 
@@ -68,15 +68,23 @@ fn depth(config: &Config, bundle: &Bundle, onnxruntime: &Path) -> Result<Option<
 
 /// The card with what the manifest says now and what was measured; all else of it stays, for it follows from the run, which is not
 /// here.
-fn completed(text: &str, manifest: &Manifest, found: &OnSelect, depth: Option<&DepthConsistency>) -> String {
+fn completed(
+    text: &str,
+    manifest: &Manifest,
+    found: &OnSelect,
+    depth: Option<&DepthConsistency>,
+) -> Result<String> {
     let mut sections = vec![
-        ("## Intended use\n", card::intended_use(manifest)),
+        ("## Intended use\n", card::intended_use(manifest)?),
         (card::DEPTH, card::depth_section(depth)),
         (heatmap::HEADING, found.maps.section()),
         (REFERRED, found.referred_section()),
     ];
     if let Some(variant) = manifest.variants.get(VARIANT) {
-        sections.push(("### Decision\n", card::decision(variant)));
+        sections.push(("### Decision\n", card::decision(variant)?));
     }
-    sections.iter().fold(text.to_owned(), |text, (heading, section)| with_section(&text, heading, section))
+    let completed = sections
+        .iter()
+        .fold(text.to_owned(), |text, (heading, section)| with_section(&text, heading, section));
+    Ok(completed)
 }

@@ -8,10 +8,10 @@ use std::fmt::Write as _;
 
 /// Side of a cell, in pixels.
 const CELL: u64 = 150;
-/// Room for labels on the left and above.
+/// Margin for labels on the left and above, in pixels.
 const MARGIN: u64 = 110;
 
-/// Two by two cells, shaded by their share of the row.
+/// The confusion matrix, with cells shaded by their share of the row.
 pub(super) fn confusion(name: &str, m: &ConfusionMatrix) -> String {
     let rows = [[m.true_negatives, m.false_positives], [m.false_negatives, m.true_positives]];
     let side = MARGIN + 2 * CELL + 10;
@@ -52,10 +52,7 @@ pub(super) fn confusion(name: &str, m: &ConfusionMatrix) -> String {
     svg
 }
 
-/// What monitoring compares with: the distribution function of the probability and of every image statistic.
-///
-/// # Errors
-/// When the reference is empty or drawing fails.
+/// The distribution functions of the drift reference: of the probability and of every image statistic.
 pub(super) fn reference(reference: &Reference) -> Result<String> {
     let probability = ("probability of the positive class".to_owned(), &reference.probability);
     let statistics = reference.statistics.iter().map(|(name, quantiles)| (in_words(name), quantiles));
@@ -79,7 +76,6 @@ pub(super) fn reference(reference: &Reference) -> Result<String> {
     charts(&charted)
 }
 
-/// A statistic's name as a reader sees it.
 fn in_words(name: &str) -> String {
     match name {
         "mean" => "mean level".to_owned(),

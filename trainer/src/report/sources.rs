@@ -1,8 +1,7 @@
-//! What the report is made of: the files of the run, and what was measured elsewhere. A file about other weights counts as
-//! none.
+//! The results on which the report is based: the files of the run, and what was measured elsewhere. A file
+//! about other weights counts as missing.
 
-use super::document::Found;
-use crate::bench::{Bench, Spread};
+use crate::benchmark::training::{Spread, TrainingBenchmark};
 use crate::config::Config;
 use crate::data::census::Census;
 use crate::data::eda::Eda;
@@ -21,15 +20,17 @@ use crate::measure::robustness::Robustness;
 use crate::measure::robustness::compare::{COMPARISON, ComparedRun};
 use crate::release::Release;
 use crate::run::environment::Environment;
-use crate::soup::Soup;
 use crate::train::trained::TrainedRun;
 use crate::tune::{StudyDirectory, TuneFile};
 use anyhow::Result;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// What does not lie in the run directory; each may be left out.
+/// What a result is, or why there is none.
+pub(super) type Found<T> = Result<T, String>;
+
+/// Results outside of the run directory. Each is optional.
 #[derive(Debug, Clone, Default)]
 pub struct Elsewhere {
     /// A study of `cxr-trainer tune`.
@@ -37,26 +38,25 @@ pub struct Elsewhere {
     /// The run that was trained and evaluated on a re-split of all images.
     pub resplit: Option<PathBuf>,
     /// The run, or the folder, with `bench.json` and `bench-training.json`.
-    pub bench: Option<PathBuf>,
+    pub benchmark: Option<PathBuf>,
     /// A comparison of runs from `cxr-trainer robustness --compare`: the ablation.
     pub ablation: Option<PathBuf>,
 }
 
-/// A study and where it is.
+/// A study and its folder.
 #[derive(Debug)]
 pub(super) struct Study {
     pub(super) folder: PathBuf,
     pub(super) file: TuneFile,
 }
 
-/// `bench-training.json`: the trainer and the same training in PyTorch, by turns.
-#[derive(Debug, Deserialize)]
+/// `bench-training.json`: the speed of the trainer and of the same training in PyTorch, measured by turns.
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Peer {
     pub(super) threads: usize,
     pub(super) rounds: Vec<serde_json::Value>,
     pub(super) trainer: Spread,
-    #[serde(rename = "peer")]
-    pub(super) pytorch: Spread,
+    pub(super) peer: Spread,
     pub(super) ratio: Spread,
 }
 
@@ -67,14 +67,23 @@ pub(super) struct Resplit {
     pub(super) test: EvaluationFile,
 }
 
-/// Everything that was found, and why the rest was not.
+/// One line of `metrics.csv`, as it is written there.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Epoch {
+    epoch: String,
+    train_loss: String,
+    pub(super) select_loss: String,
+    select_auc: String,
+}
+
+/// Every result, or the reason why it is missing.
 #[derive(Debug)]
 pub(super) struct Sources<'a> {
     pub(super) trained: &'a TrainedRun<'a>,
     pub(super) environment: Found<Environment>,
+    pub(super) epochs: Found<Vec<Epoch>>,
     pub(super) eda: Found<Eda>,
     pub(super) split: Found<Split>,
-    pub(super) soup: Option<Soup>,
     pub(super) study: Found<Study>,
     pub(super) calibrated: Found<Calibrated>,
     pub(super) evaluations: Vec<(Fold, Found<EvaluationFile>)>,
@@ -85,7 +94,7 @@ pub(super) struct Sources<'a> {
     pub(super) robustness: Found<Robustness>,
     pub(super) ablation: Found<Vec<ComparedRun>>,
     pub(super) consistency: Found<Consistency>,
-    pub(super) bench: Found<Bench>,
+    pub(super) benchmark: Found<TrainingBenchmark>,
     pub(super) peer: Found<Peer>,
     pub(super) release: Found<Release>,
     pub(super) census: Census,
@@ -93,10 +102,7 @@ pub(super) struct Sources<'a> {
 }
 
 impl<'a> Sources<'a> {
-    /// Reads all of them.
-    ///
-    /// # Errors
-    /// Names a file that is there and cannot be read.
+    /// Reads all of them. Fails only if a file is there and cannot be read.
     pub(super) fn read(trained: &'a TrainedRun<'a>, elsewhere: &Elsewhere) -> Result<Self> {
         let (run, weights) = (trained.run, trained.weights_sha256.as_str());
         let file = |name: &str| run.file(name);
@@ -127,16 +133,16 @@ impl<'a> Sources<'a> {
             Err(why) => Err(why.clone()),
         };
         let dataset = trained.folds.dataset_sha256.as_str();
-        let bench = elsewhere.bench.as_deref();
+        let benchmark = elsewhere.benchmark.as_deref();
         Ok(Self {
             trained,
             environment: read_json(&file("environment.json"))?
                 .ok_or_else(|| "the run directory has no environment.json".to_owned()),
+            epochs: epochs(&file("metrics.csv")),
             eda: required(&file("eda.json"), "eda")?.and_then(|eda: Eda| {
                 if eda.dataset_sha256 == dataset { Ok(eda) } else { Err(not_run("eda")) }
             }),
             split: Split::load(run, &trained.folds.digest()?)?.ok_or_else(|| not_run("split")),
-            soup: Soup::load(run)?.filter(|soup| soup.weights_sha256 == weights),
             study: match &elsewhere.study {
                 Some(name) => TuneFile::load(StudyDirectory::of(name).path())?
                     .map(|file| Study { folder: StudyDirectory::of(name).path().to_owned(), file })
@@ -174,14 +180,14 @@ impl<'a> Sources<'a> {
                     Err(not_run("export"))
                 }
             }),
-            bench: match bench {
-                Some(folder) => required(&folder.join("bench.json"), "bench")?,
-                None => Err(unless_given("--bench")),
+            benchmark: match benchmark {
+                Some(folder) => required(&folder.join("bench.json"), "benchmark training")?,
+                None => Err(unless_given("--benchmark")),
             },
-            peer: match bench {
+            peer: match benchmark {
                 Some(folder) => read_json(&folder.join("bench-training.json"))?
                     .ok_or_else(|| "make bench-training has not been run".to_owned()),
-                None => Err(unless_given("--bench")),
+                None => Err(unless_given("--benchmark")),
             },
             release: Release::load(run)?
                 .filter(|release| {
@@ -196,58 +202,36 @@ impl<'a> Sources<'a> {
         })
     }
 
-    /// The configuration.
     pub(super) const fn config(&self) -> &Config {
         self.trained.config
     }
 
-    /// How often the test fold was looked at with this run's weights, in words.
-    pub(super) fn looks_at_these_weights(&self) -> String {
-        let weights = &self.trained.weights_sha256;
-        match self.looks.iter().filter(|look| look.weights_sha256 == *weights).count() {
-            1 => "1 look".to_owned(),
-            n => format!("{n} looks"),
-        }
-    }
-
-    /// What the test fold is.
-    pub(super) const fn test_name(&self) -> &'static str {
-        self.census.test_name()
-    }
-
-    /// What select and test were divided by for figures of groups.
+    /// Properties by which select and test are divided for figures of groups.
     pub(super) fn groups(&self) -> BTreeSet<String> {
         let files = self.evaluations.iter().filter(|(fold, _)| *fold != Fold::Calibrate);
         named_groups::properties(files.filter_map(|(_, file)| file.as_ref().ok()))
     }
 
-    /// The evaluation of a fold.
     pub(super) fn evaluation(&self, fold: Fold) -> Found<&EvaluationFile> {
         let found = self.evaluations.iter().find(|(of, _)| *of == fold);
         found
             .map_or(Err("no such fold"), |(_, file)| file.as_ref().map_err(String::as_str))
             .map_err(str::to_owned)
     }
-
-    /// A figure of the run.
-    pub(super) fn figure(&self, name: &str) -> PathBuf {
-        self.trained.run.file("figures").join(name)
-    }
 }
 
-/// What could not be measured without a command.
 fn not_run(command: &str) -> String {
     format!("`cxr-trainer {command}` has not been run on these weights and this data")
 }
 
-/// Originals against copies: nothing to compare has another reason than a command that has not been run.
+/// Originals against copies. The reason differs between nothing to compare and a command that has not been
+/// run.
 fn compared(trained: &TrainedRun, file: &Path) -> Result<Found<Consistency>> {
     let there = trained.config.export.originals.as_deref().is_some_and(Path::is_dir);
     let found = required(file, "export")?;
     Ok(if there { found } else { found.map_err(|_| NO_ORIGINALS.to_owned()) })
 }
 
-/// Why there is no release.
 fn not_released(fitness: &Found<Fitness>) -> String {
     match fitness {
         Ok(fitness) if fitness.ensure_releasable().is_err() => {
@@ -258,7 +242,12 @@ fn not_released(fitness: &Found<Fitness>) -> String {
     }
 }
 
-/// The content of a file that a command writes.
+/// The content of a file that `command` writes.
 fn required<T: serde::de::DeserializeOwned>(file: &Path, command: &str) -> Result<Found<T>> {
     Ok(read_json(file)?.ok_or_else(|| not_run(command)))
+}
+
+fn epochs(file: &Path) -> Found<Vec<Epoch>> {
+    let rows = csv::Reader::from_path(file).map(|mut reader| reader.deserialize().collect());
+    rows.and_then(|rows: csv::Result<_>| rows).map_err(|_| "the run directory has no metrics.csv".to_owned())
 }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 /// Results without a line of a patient. Whatever is not listed here stays, so a new file stays until somebody has looked at it.
-const SHARED: [&str; 14] = [
+const SHARED: [&str; 13] = [
     "bench.json",
     "bench-training.json",
     "config.yaml",
@@ -17,7 +17,6 @@ const SHARED: [&str; 14] = [
     "release.json",
     "robustness-comparison.json",
     "robustness.json",
-    "soup.json",
 ];
 
 /// Whether a result holds, or may hold, lines or pictures of patients.

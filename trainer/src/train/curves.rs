@@ -1,23 +1,26 @@
 //! Metrics per epoch as a table and as curves.
 
 use crate::figures::{Along, Axes, Form, Series, charts, span};
+use crate::files;
 use crate::train::checkpoint::EpochMetrics;
 use anyhow::Result;
-use std::fmt::Write as _;
 
 /// The history as CSV.
-pub fn csv(history: &[EpochMetrics]) -> String {
-    let mut text =
-        String::from("epoch,step,train_loss,select_loss,select_auc,learning_rate,images_per_second\n");
-    for e in history {
-        // Writing to a String cannot fail.
-        let _ = writeln!(
-            text,
-            "{},{},{:.6},{:.6},{:.6},{:.3e},{:.2}",
-            e.epoch, e.step, e.train_loss, e.select_loss, e.select_auc, e.learning_rate, e.images_per_second
-        );
-    }
-    text
+pub fn csv(history: &[EpochMetrics]) -> Result<Vec<u8>> {
+    let row = |e: &EpochMetrics| {
+        [
+            e.epoch.to_string(),
+            e.step.to_string(),
+            format!("{:.6}", e.train_loss),
+            format!("{:.6}", e.select_loss),
+            format!("{:.6}", e.select_auc),
+            format!("{:.3e}", e.learning_rate),
+            format!("{:.2}", e.images_per_second),
+        ]
+    };
+    let header =
+        ["epoch", "step", "train_loss", "select_loss", "select_auc", "learning_rate", "images_per_second"];
+    files::csv(header, history.iter().map(row))
 }
 
 /// Losses on the left, area under the curve on the right, each with the epoch whose weights are kept.

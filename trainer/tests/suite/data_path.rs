@@ -1,7 +1,7 @@
 //! The data path: decoded pixels are kept and shared, what is damaged is decoded again, and `bench` measures it.
 
 use crate::support::{SIDE, Workbench, succeed};
-use cxr_trainer::bench::Bench;
+use cxr_trainer::benchmark::training::TrainingBenchmark;
 use cxr_trainer::config::Config;
 use cxr_trainer::data::index::Index;
 use cxr_trainer::data::pixels::Pixels;
@@ -110,15 +110,15 @@ fn another_recipe_has_pixels_of_its_own() {
 }
 
 #[test]
-fn bench_measures_speed_and_memory() {
+fn the_benchmark_of_training_measures_speed_and_memory() {
     let workbench = Workbench::new(40, 1);
-    let mut command = workbench.command("bench");
+    let mut command = workbench.command("benchmark training");
     let printed = succeed(command.args(["--rounds", "2", "--steps", "1", "--memory-images", "300"]));
     assert!(printed.contains("full / bare") && printed.contains("memory:"), "{printed}");
     let written = std::fs::read(workbench.run().join("bench.json")).unwrap();
-    let bench: Bench = serde_json::from_slice(&written).unwrap();
-    assert_eq!(bench.throughput.rounds.len(), 2);
-    let memory = bench.memory.unwrap();
+    let benchmark: TrainingBenchmark = serde_json::from_slice(&written).unwrap();
+    assert_eq!(benchmark.throughput.rounds.len(), 2);
+    let memory = benchmark.memory.unwrap();
     assert_eq!(memory.above_bare_bytes, memory.full_peak_bytes - memory.bare_peak_bytes);
     assert!(memory.n_train > 250 && memory.n_train < 300, "{memory:?}");
     let left: Vec<_> = std::fs::read_dir(workbench.path().join("cache")).unwrap().collect();

@@ -90,7 +90,7 @@ fn names_that_are_taken_are_said_before_anything_is_computed() {
     let printed = fail(run.arg("--config").arg(renamed).args(["--run", "runs/second"]));
     assert!(printed.contains("holds versions of the bundle") && !printed.contains("step 1/"), "{printed}");
 
-    let mut benchmark = site.command("benchmark-bundle");
+    let mut benchmark = site.command("benchmark bundle");
     benchmark.args(["--config", "cxr.yaml", "--architecture", "mobilenetv2", "--out", "models/default"]);
     let printed = fail(&mut benchmark);
     assert!(printed.contains("holds a bundle that was trained"), "{printed}");

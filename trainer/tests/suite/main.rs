@@ -27,7 +27,6 @@ mod screening;
 mod serving;
 mod silence;
 mod site;
-mod soup;
 mod support;
 mod tracking;
 mod training;

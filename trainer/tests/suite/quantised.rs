@@ -43,7 +43,7 @@ fn alone(session: &mut Session, images: &[Vec<u8>]) -> Vec<ModelOutputs> {
 
 /// A seeded network as a bundle, at the workbench's size.
 fn benchmark(workbench: &Workbench, architecture: Architecture, out: &Path) -> Bundle {
-    let mut command = workbench.command_without_data("benchmark-bundle");
+    let mut command = workbench.command_without_data("benchmark bundle");
     command.args(["--architecture", architecture.name(), "--onnxruntime"]).arg(onnxruntime());
     succeed(command.arg("--out").arg(out));
     open(out, None).unwrap()
@@ -165,7 +165,7 @@ fn a_benchmark_bundle_says_what_it_is_and_names_what_it_cannot_make() {
         assert_eq!(bundle.file(file), again.file(file), "the seed decides everything");
     }
     let command = |arguments: &[&str]| {
-        let mut command = workbench.command_without_data("benchmark-bundle");
+        let mut command = workbench.command_without_data("benchmark bundle");
         command.arg("--onnxruntime").arg(onnxruntime()).arg("--out").arg(&out).args(arguments);
         command
     };

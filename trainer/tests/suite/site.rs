@@ -75,7 +75,7 @@ impl Site {
     /// `cxr-trainer SUBCOMMAND`, started in the repository.
     pub(crate) fn command(&self, subcommand: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cxr-trainer"));
-        command.current_dir(self.repository()).env("OMP_NUM_THREADS", "1").arg(subcommand);
+        command.current_dir(self.repository()).env("OMP_NUM_THREADS", "1").args(subcommand.split(' '));
         command.env("ORT_DYLIB_PATH", onnxruntime());
         command
     }

@@ -108,7 +108,7 @@ impl Workbench {
     /// `cxr-trainer SUBCOMMAND` with this configuration alone.
     pub(crate) fn command_without_data(&self, subcommand: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cxr-trainer"));
-        command.current_dir(repository()).env("OMP_NUM_THREADS", "1").arg(subcommand);
+        command.current_dir(repository()).env("OMP_NUM_THREADS", "1").args(subcommand.split(' '));
         command.arg("--config").arg(self.config());
         command
     }

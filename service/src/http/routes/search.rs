@@ -317,20 +317,14 @@ fn cell(value: &Value) -> String {
 
 /// RFC 4180. Text that a spreadsheet would run as a formula gets a leading quote.
 fn csv_line(text: &mut Vec<u8>, cells: impl Iterator<Item = String>) {
-    for (n, cell) in cells.enumerate() {
-        if n > 0 {
-            text.push(b',');
-        }
+    let guarded = cells.map(|cell| {
         let formula = cell.starts_with(['=', '+', '@', '\t', '\r'])
             || (cell.starts_with('-') && cell.parse::<f64>().is_err());
-        let cell = if formula { format!("'{cell}") } else { cell };
-        if cell.contains([',', '"', '\n', '\r']) {
-            text.extend_from_slice(format!("\"{}\"", cell.replace('"', "\"\"")).as_bytes());
-        } else {
-            text.extend_from_slice(cell.as_bytes());
-        }
-    }
-    text.extend_from_slice(b"\r\n");
+        if formula { format!("'{cell}") } else { cell }
+    });
+    let mut line = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(text);
+    // Writing to a Vec cannot fail.
+    let _ = line.write_record(guarded);
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! What the images of one dataset are: counts, properties, statistics by class, artefacts, and which single property
-//! betrays the class.
+//! Images of one dataset: counts, properties, statistics by class, artefacts, and single properties that tell
+//! the class.
 
 use crate::config::Config;
 use crate::data::count::{CountTable, count};
@@ -19,61 +19,62 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// Resamples of the patients behind a shortcut's interval: there are twenty, and none needs a third digit.
+/// Resamples of the patients for a shortcut's interval. Two digits suffice, and there are some twenty
+/// shortcuts.
 const RESAMPLES: usize = 200;
 
-/// What the images of one dataset are.
+/// Results on the images of one dataset.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Examined {
-    /// Usable images.
+    /// Number of usable images.
     pub n: usize,
     /// Images and patients by published split and class folder, unusable ones included.
     pub counts: CountTable<String>,
-    /// By class folder, every split.
+    /// By class folder, over all splits.
     pub properties: BTreeMap<String, Properties>,
-    /// Intensity, edges and texture by class folder and name (`cxr::statistics`, `cxr::analysis::texture`), without the published
-    /// test split.
+    /// Intensity, edges and texture by class folder and name (`cxr::statistics`, `cxr::analysis::texture`), without the
+    /// published test split.
     pub statistics: BTreeMap<String, BTreeMap<String, Summary>>,
-    /// Screens by class folder, without the published test split.
+    /// Artefacts by class folder, without the published test split.
     pub artefacts: BTreeMap<String, ArtefactCounts>,
-    /// How well single properties tell the label, without the published test split; the best first.
+    /// How well single properties tell the label, without the published test split, best first.
     pub shortcuts: Vec<Shortcut>,
 }
 
-/// How files are stored.
+/// File properties of one class.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Properties {
-    /// Columns.
+    /// Pixels.
     pub width: Summary,
-    /// Rows.
+    /// Pixels.
     pub height: Summary,
-    /// The shorter of the two.
+    /// The smaller of width and height.
     pub short_side: Summary,
     /// Width over height.
     pub aspect_ratio: Summary,
-    /// Size of a file.
+    /// File size.
     pub bytes: Summary,
-    /// Different sizes in pixels.
+    /// Number of different image sizes.
     pub n_sizes: usize,
-    /// Images by container.
+    /// Images by file format.
     pub formats: BTreeMap<String, usize>,
-    /// Images by colour mode as stored; a JPEG of three equal channels counts as colour.
+    /// Images by stored colour mode; a JPEG with three equal channels counts as colour.
     pub colours: BTreeMap<String, usize>,
     /// Images by significant bits.
     pub bits: BTreeMap<u8, usize>,
 }
 
-/// What the screens of `cxr::analysis::artefact` found.
+/// Images with artefacts (`cxr::analysis::artefact`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ArtefactCounts {
-    /// Images screened.
+    /// Examined images.
     pub n: usize,
-    /// With a black or white margin of at least 2 % of a side.
+    /// Images with a black or white margin of at least 2 % of a side.
     pub bordered: usize,
-    /// With letter-like marks: candidates for burned-in text.
+    /// Images with letter-like marks: candidates for burned-in text.
     pub marked: usize,
     /// Nearly all dark, nearly all bright, clipped or without contrast.
     pub extreme_exposure: usize,
@@ -83,9 +84,9 @@ pub struct ArtefactCounts {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Shortcut {
-    /// The property.
     pub property: String,
-    /// Area under the curve with the property as the score for positive: 0.5 tells nothing, below it positives have less.
+    /// Area under the ROC curve with the property as the score of the positive class. Below 0.5, positives
+    /// have less of it.
     pub auc: Measured,
     /// Median of the negatives.
     pub negative_median: f64,
@@ -94,13 +95,13 @@ pub struct Shortcut {
 }
 
 impl Shortcut {
-    /// How well it tells the label, whichever label has more of it: 0.5 tells nothing, 1 everything.
+    /// Area under the ROC curve in the direction in which it is at least 0.5.
     pub fn strength(&self) -> Measured {
         let Measured { value, ci95: [low, high], n } = self.auc;
         if value < 0.5 { Measured { value: 1.0 - value, ci95: [1.0 - high, 1.0 - low], n } } else { self.auc }
     }
 
-    /// Which label has more of it.
+    /// The label that has more of the property.
     pub fn direction(&self) -> &'static str {
         if self.auc.value < 0.5 { "more in negatives" } else { "more in positives" }
     }
@@ -122,10 +123,8 @@ fn counted(found: &BTreeMap<String, usize>) -> String {
 type Seen<'a> = (&'a Entry, &'a Facts);
 
 impl Examined {
-    /// From the survey of an index.
-    ///
     /// # Errors
-    /// When a class has no usable image outside the published test split.
+    /// If a class has no usable image outside the published test split.
     pub fn of(index: &Index, survey: &Survey, config: &Config) -> Result<Self> {
         let seen: Vec<Seen> = index
             .entries
@@ -158,7 +157,7 @@ impl Examined {
         })
     }
 
-    /// Prints what stands out.
+    /// Prints a summary.
     pub fn report(&self, what: &str) {
         for (class, p) in &self.properties {
             say(format!(
@@ -179,7 +178,7 @@ impl Examined {
                 a.bordered, a.n, a.marked, a.extreme_exposure
             ));
         }
-        // One whose interval holds 0.5 tells nothing.
+        // An interval that contains 0.5 tells nothing.
         for shortcut in self.shortcuts.iter().filter(|one| one.strength().ci95[0] > 0.5).take(4) {
             say(format!(
                 "{what}: one property alone tells the class: {shortcut}; medians {:.4} and {:.4}",

@@ -1,6 +1,6 @@
-//! Label noise: confident learning (Northcutt et al. 2021) on probabilities from a cross-validation by patient, of a
-//! logistic regression on the features of a network that has never seen these labels. The published test split takes no
-//! part.
+//! Label noise by confident learning (Northcutt et al. 2021). The probabilities come from a logistic
+//! regression, cross-validated by patient, on the features of a network that was not trained on these labels.
+//! The published test split is left out.
 
 use crate::config::Config;
 use crate::data::entry::{Entry, OfficialSplit};
@@ -23,20 +23,21 @@ use std::collections::BTreeMap;
 use tch::{Device, Kind, Tensor};
 
 const BATCH: usize = 64;
-/// Most principal components of the features: fewer than images, or the classifier learns them by heart.
+/// Largest number of principal components of the features. With as many as images, the classifier would
+/// overfit.
 const COMPONENTS: i64 = 256;
 
-/// What confident learning says of the labels. Classes are negative, positive.
+/// Results of confident learning. Classes are negative, positive.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LabelNoise {
-    /// What the features are.
+    /// Description of the features.
     pub features: String,
-    /// Images judged.
+    /// Number of images.
     pub n: usize,
     /// Folds of the cross-validation.
     pub folds: usize,
-    /// Area under the curve of the cross-validated scores: how much the screen can know.
+    /// Area under the ROC curve of the cross-validated scores, which bounds what the method can find.
     pub auc: f64,
     /// Mean log loss of the cross-validated probabilities, in nats.
     pub log_loss: f64,
@@ -56,9 +57,9 @@ pub struct LabelNoise {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LabelSuspect {
-    /// Its path.
+    /// Path below the dataset.
     pub path: String,
-    /// Whether its label is pneumonia.
+    /// Its label.
     pub positive: bool,
     /// Cross-validated probability of its own label.
     pub self_confidence: f64,
@@ -67,16 +68,12 @@ pub struct LabelSuspect {
 /// Cross-validated probabilities with their labels.
 #[derive(Debug)]
 pub struct Scored {
-    /// Of pneumonia.
+    /// Of the positive class.
     pub probabilities: Vec<f64>,
-    /// Labels.
     pub positive: Vec<bool>,
 }
 
-/// Scores every usable image outside the published test split and judges its label.
-///
-/// # Errors
-/// When an image cannot be read or a class is missing.
+/// Scores every usable image outside of the published test split, and looks for wrong labels.
 pub fn measure(
     config: &Config,
     index: &Index,
@@ -113,7 +110,7 @@ pub fn measure(
     Ok((noise, Scored { probabilities, positive }))
 }
 
-/// Pooled features of the backbone, float64 `[n, D]`, and what they are.
+/// Pooled features of the backbone, float64 `[n, D]`, and their description.
 fn embeddings(config: &Config, index: &Index, entries: &[Entry], device: Device) -> Result<(String, Tensor)> {
     tch::manual_seed(config.seed as i64);
     let model = &config.model;
@@ -142,7 +139,7 @@ fn embeddings(config: &Config, index: &Index, entries: &[Entry], device: Device)
     Ok((features, Tensor::cat(&batches, 0)))
 }
 
-/// A fold for every entry: whole groups, each label spread evenly.
+/// A fold for every entry: groups stay together, labels are spread evenly.
 fn folds(entries: &[Entry], n_folds: usize, seed: u64) -> Vec<usize> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let (mut negative, mut positive): (Vec<_>, Vec<_>) =
@@ -160,12 +157,12 @@ fn folds(entries: &[Entry], n_folds: usize, seed: u64) -> Vec<usize> {
     entries.iter().map(|entry| fold_of.get(&entry.path).copied().unwrap_or_default()).collect()
 }
 
-/// The leading principal components, `[n, k]`. No label is used, so all images may be.
+/// The leading principal components, `[n, k]`, of all images: no label is used.
 fn principal_components(features: &Tensor) -> Result<Tensor> {
     let centred = features - features.mean_dim([0i64].as_slice(), true, Kind::Double);
     let (n, d) = (centred.size()[0], centred.size()[1]);
     let k = COMPONENTS.min(d).min((n / 4).max(1));
-    // Of the two Gram matrices the smaller one has the same leading eigenvalues.
+    // Both Gram matrices have the same leading eigenvalues; the smaller one is faster.
     let reduced = if n < d {
         let (values, vectors) = centred.matmul(&centred.tr()).linalg_eigh("L");
         vectors.narrow(1, n - k, k) * values.narrow(0, n - k, k).clamp_min(0.0).sqrt()
@@ -202,7 +199,7 @@ fn cross_validate(
 }
 
 impl LabelNoise {
-    /// Prints rates and the worst suspects.
+    /// Prints the noise rates and the worst suspects.
     pub fn report(&self) {
         say(format!(
             "label noise ({} images, {}, cross-validated AUC {:.4}, log loss {:.4}): {:.2} % of the negative and {:.2} % of the positive labels, {} suspects",

@@ -10,7 +10,7 @@ use anyhow::Result;
 use std::collections::{BTreeMap, BTreeSet};
 
 const BINS: usize = 40;
-/// Of a property of few values, whose bars stand side by side in each bin.
+/// Bins of a property with few values, whose bars stand side by side.
 const FEW_BINS: usize = 12;
 
 type Of = fn(&Facts) -> f64;
@@ -35,7 +35,7 @@ pub fn images(index: &Index, survey: &Survey, examined: &Examined) -> Result<Vec
     ])
 }
 
-/// Aspect ratio and shorter side by class, every split.
+/// Aspect ratio and shorter side by class, over all splits.
 pub fn sizes(index: &Index, survey: &Survey) -> Result<String> {
     let sizes: [(&str, Of); 2] = [
         ("aspect ratio (width / height)", |f| f.statistics.aspect_ratio),
@@ -44,8 +44,8 @@ pub fn sizes(index: &Index, survey: &Survey) -> Result<String> {
     by_class(index, survey, true, &sizes)
 }
 
-/// One histogram panel a property, one series a class: outlines, or bars side by side for sizes, of which many images
-/// share one. Outlines would cover each other there.
+/// One histogram per property, one series per class. Sizes are bars side by side, because many images share
+/// one size and outlines would cover each other; other properties are outlines.
 fn by_class(index: &Index, survey: &Survey, sizes: bool, of: &[(&str, Of)]) -> Result<String> {
     let mut classes: BTreeMap<&str, Vec<&Facts>> = BTreeMap::new();
     for (entry, facts) in index.entries.iter().zip(&survey.facts) {
@@ -80,17 +80,17 @@ fn by_class(index: &Index, survey: &Survey, sizes: bool, of: &[(&str, Of)]) -> R
     charts(&panels)
 }
 
-/// The bars of the class `at` of `n`, at their place in each bin.
+/// The bars of class number `at` of `n`, at their position in each bin.
 fn beside(histogram: Series, at: usize, n: usize) -> Series {
     let Form::Steps(bin) = histogram.form else { return histogram };
-    // A tenth of the bin parts it from the next.
+    // A tenth of the bin stays free.
     let width = 0.9 * bin / n.max(1) as f64;
     let points = histogram.points.iter().map(|(left, share)| (left + at as f64 * width, *share));
     Series::new(histogram.name, points.collect(), Form::Bars(width))
 }
 
 fn counts(examined: &Examined) -> Result<String> {
-    // The order of publication, not of the alphabet.
+    // Train, val, test rather than alphabetical order.
     let published = ["train", "val", "test", "none"];
     let splits: Vec<&str> =
         published.into_iter().filter(|split| examined.counts.contains_key(*split)).collect();

@@ -1,4 +1,4 @@
-//! Contact sheets of what the data analysis found: suspects, near duplicates, marked images.
+//! Contact sheets of the data analysis: label suspects, near duplicates, images with artefacts.
 
 use super::label_noise::LabelNoise;
 use crate::config::Config;
@@ -12,11 +12,11 @@ use anyhow::{Context, Result};
 use cxr::PreprocessSpec;
 
 const COLUMNS: u32 = 6;
-/// Tiles of one sheet.
+/// Largest number of tiles on a sheet.
 const TILES: usize = 36;
 
 /// The worst label suspects, row by row in the order of `eda.json`, with the label and its
-/// cross-validated probability below each; none where there is no suspect.
+/// cross-validated probability below each; none without suspects.
 pub fn suspects(index: &Index, config: &Config, noise: &LabelNoise) -> Result<Option<Vec<u8>>> {
     sheet(
         index,
@@ -28,8 +28,8 @@ pub fn suspects(index: &Index, config: &Config, noise: &LabelNoise) -> Result<Op
     )
 }
 
-/// Near duplicates in pairs, and images with letter-like marks, borders or extreme exposure from every part of the
-/// dataset but the published test split; by file name.
+/// Near duplicates in pairs, and images with letter-like marks, borders or extreme exposure, by file name,
+/// without the published test split.
 pub fn findings(
     index: &Index,
     survey: &Survey,
@@ -45,7 +45,7 @@ pub fn findings(
             .filter(|(entry, facts)| entry.split != OfficialSplit::Test && facts.as_ref().is_some_and(of))
             .map(|(entry, _)| (entry.path.as_str(), entry.class().to_owned()))
             .collect();
-        // Evenly over the dataset, not its first patients alone.
+        // Evenly over the dataset instead of its first patients.
         let step = paths.len().div_ceil(TILES).max(1);
         paths.into_iter().step_by(step).collect::<Vec<_>>()
     };
@@ -58,7 +58,7 @@ pub fn findings(
     Ok(sheets.into_iter().filter_map(|(name, sheet)| sheet.map(|sheet| (name, sheet))).collect())
 }
 
-/// Tiles with their place in the order, their name and what is said of them.
+/// Tiles with their position, their name and their caption.
 fn sheet<'a>(
     index: &Index,
     config: &Config,

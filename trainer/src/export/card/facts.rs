@@ -1,4 +1,4 @@
-//! The results of a run that the card quotes.
+//! What the card states about a run and its data, read once.
 
 use crate::config::Config;
 use crate::data::census::Census;
@@ -25,14 +25,13 @@ pub(in crate::export) struct Facts<'a> {
     pub(super) split: Option<Split>,
     /// Looks at the test fold with these weights.
     pub(super) n_looks: usize,
-    /// What select and test were divided by for figures of groups.
+    /// Properties by which select and test are divided for figures of groups.
     pub(super) groups: BTreeSet<String>,
     /// Shifts that were measured, in words.
     pub(super) shifts: Vec<String>,
 }
 
 impl<'a> Facts<'a> {
-    /// Of a run.
     pub(in crate::export) fn of(trained: &TrainedRun<'a>, calibrated: &Calibrated) -> Result<Self> {
         let config = trained.config;
         let select = EvaluationFile::load(trained, calibrated, Fold::Select)?;
@@ -59,7 +58,6 @@ impl<'a> Facts<'a> {
         })
     }
 
-    /// The verdict.
     pub(in crate::export) const fn fitness(&self) -> &Fitness {
         &self.fitness
     }

@@ -1,14 +1,14 @@
-//! What the limits of an intended use exclude.
+//! What is out of scope of an intended use: everything that its limits exclude.
 
 use cxr::intended_use::IntendedUse;
 use cxr::metadata::{MAX_AGE_YEARS, View};
 
-/// What the limits exclude; a use without limits excludes nothing, and that is said.
+/// What the limits exclude, and the limits that are not stated.
 pub(super) fn out_of_scope(intended: &IntendedUse) -> String {
     let views: Vec<&str> = intended.views.iter().map(|view| view.name()).collect();
     let modalities: Vec<&str> = intended.modalities.iter().map(|modality| modality.name()).collect();
     let mut excluded: Vec<String> = intended.age_years.map(ages).into_iter().flatten().collect();
-    // Every projection that exists is no limit; other modalities than these three exist.
+    // The list of projections is complete, so that naming all of them is no limit. Other modalities exist.
     if !views.is_empty() && views.len() < View::ALL.len() {
         excluded.push(format!("projections other than {}", list(&views)));
     }

@@ -18,7 +18,6 @@ use cxr::analysis::scoring::proportion::Proportion;
 use cxr::bundle::FoldEvaluation;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 const FILE: &str = "evaluation-external.json";
 
@@ -113,7 +112,7 @@ pub fn evaluate_external(trained: &TrainedRun, calibrated: &Calibrated) -> Resul
     }
     let judged = measure(trained, calibrated, external, (&loose, &classes, &patients), &scores)?;
     let table = scores_csv(&loose, &patients, &scores, calibrated)?;
-    files::write_atomically(&trained.run.file("scores-external.csv"), table.as_bytes())?;
+    files::write_atomically(&trained.run.file("scores-external.csv"), &table)?;
     files::write_json(&trained.run.file(FILE), &judged)?;
     say(format!("{}, operating point {:.4}", external.name, judged.threshold));
     print(&judged.figures, judged.confusion, &judged.details);
@@ -248,15 +247,20 @@ fn scores_csv(
     patients: &[String],
     scores: &Scores,
     calibrated: &Calibrated,
-) -> Result<String> {
-    let mut text = String::from("path,patient,class,logit,probability,ood_score\n");
+) -> Result<Vec<u8>> {
     let ood = calibrated.ood_scores(&scores.embeddings)?;
-    for (((image, patient), logit), ood) in loose.images.iter().zip(patients).zip(&scores.logits).zip(ood) {
-        let probability = calibrated.calibration.apply(*logit).value();
-        let class = folder(&image.path);
-        writeln!(text, "{},{patient},{class},{logit:.6},{probability:.6},{ood:.4}", image.path)?;
-    }
-    Ok(text)
+    let images = loose.images.iter().zip(patients).zip(&scores.logits).zip(ood);
+    let rows = images.map(|(((image, patient), logit), ood)| {
+        [
+            image.path.clone(),
+            patient.clone(),
+            folder(&image.path).to_owned(),
+            format!("{logit:.6}"),
+            format!("{:.6}", calibrated.calibration.apply(*logit).value()),
+            format!("{ood:.4}"),
+        ]
+    });
+    files::csv(["path", "patient", "class", "logit", "probability", "ood_score"], rows)
 }
 
 #[cfg(test)]

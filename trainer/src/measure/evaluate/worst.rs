@@ -1,9 +1,9 @@
 //! The worst cases: positives with the lowest and negatives with the highest probability, as a table and as a sheet of small
 //! images with a caption each, errors in a frame, under a legend that says what that means.
 
+use crate::files;
 use anyhow::Result;
 use cxr::lettering;
-use std::fmt::Write as _;
 
 /// One image as the table and the sheet show it.
 #[derive(Debug, Clone)]
@@ -49,19 +49,20 @@ pub fn worst<'a>(cases: &[Case<'a>], n: usize) -> Vec<Case<'a>> {
     [of_class(true), of_class(false)].concat()
 }
 
-/// The table.
-pub fn csv(worst: &[Case], threshold: f64) -> Result<String> {
-    let mut text = String::from("rank,class,error,probability,ood_score,patient,path\n");
-    for (rank, case) in ranked(worst) {
-        let class = if case.positive { "PNEUMONIA" } else { "NORMAL" };
-        let error = u8::from(is_error(case, threshold));
-        writeln!(
-            text,
-            "{rank},{class},{error},{:.6},{:.4},{},{}",
-            case.probability, case.ood_score, case.patient, case.path
-        )?;
-    }
-    Ok(text)
+/// The cases as CSV.
+pub fn csv(worst: &[Case], threshold: f64) -> Result<Vec<u8>> {
+    let rows = ranked(worst).map(|(rank, case)| {
+        [
+            rank.to_string(),
+            if case.positive { "PNEUMONIA" } else { "NORMAL" }.to_owned(),
+            u8::from(is_error(case, threshold)).to_string(),
+            format!("{:.6}", case.probability),
+            format!("{:.4}", case.ood_score),
+            case.patient.to_owned(),
+            case.path.to_owned(),
+        ]
+    });
+    files::csv(["rank", "class", "error", "probability", "ood_score", "patient", "path"], rows)
 }
 
 /// The sheet as PNG: a legend, then tiles of half the size, positives in the upper rows, negatives in the lower ones.
@@ -182,7 +183,7 @@ mod tests {
         ];
         let found = worst(&cases, 2);
         assert_eq!(found.iter().map(|case| case.path).collect::<Vec<_>>(), ["2", "5", "3", "4"]);
-        let table = csv(&found, 0.5).unwrap();
+        let table = String::from_utf8(csv(&found, 0.5).unwrap()).unwrap();
         assert_eq!(table.lines().nth(1), Some("1,PNEUMONIA,1,0.200000,1.0000,a,2"));
         assert_eq!(table.lines().nth(4), Some("2,NORMAL,0,0.100000,1.0000,a,4"));
         let sheet = sheet(&found, (64, 64), 0.5);

@@ -1,0 +1,119 @@
+//! The images of a benchmark bundle: phantoms through the service's own preprocessing.
+
+use crate::config::Config;
+use crate::data::recipe::Recipe;
+use crate::measure::calibrate::{distribution, embedding_reference, probabilities};
+use crate::measure::robustness::model::batch;
+use crate::measure::sample::CALIBRATION_BINS;
+use crate::model::Network;
+use crate::train::score::Scores;
+use anyhow::{Context, Result};
+use cxr::analysis::scoring::confusion::ConfusionMatrix;
+use cxr::analysis::scoring::reliability::bins_equal_width;
+use cxr::decide::{OperatingPoint, ReviewBand};
+use cxr::phantom::{PhantomSpec, encode_png, generate};
+use cxr::reference::{Quantiles, Reference};
+use cxr::statistics::ImageStatistics;
+use cxr::{AffineCalibration, DecisionPolicy};
+use runtime::Session;
+use tch::Device;
+
+/// Number of phantoms.
+pub(super) const N: usize = 32;
+/// Principal components of their embeddings.
+const COMPONENTS: usize = 4;
+/// Images of a pass that sets the statistics of batch normalisation, and passes: each replaces a tenth of the
+/// statistics.
+const SETTLING: (usize, usize) = (8, 24);
+/// Stands in the bundle where a fold is named.
+const FOLD: &str = "phantoms";
+
+/// Preprocessed phantoms.
+pub(super) struct Phantoms {
+    inputs: Vec<Vec<u8>>,
+    statistics: Vec<ImageStatistics>,
+    /// Which have an opacity.
+    pub(super) positive: Vec<bool>,
+    /// Columns and rows.
+    pub(super) size: (u32, u32),
+}
+
+impl Phantoms {
+    pub(super) fn generate(config: &Config) -> Result<Self> {
+        let recipe = Recipe { acceptance: config.acceptance, preprocess: config.served_preprocess() };
+        let size = (config.preprocess.width, config.preprocess.height);
+        let positive: Vec<bool> = (0..N).map(|seed| seed % 2 == 1).collect();
+        let (mut inputs, mut statistics) = (Vec::new(), Vec::new());
+        for (seed, opacity) in (0..).zip(&positive) {
+            let pixels = generate(&PhantomSpec { seed, width: size.0, height: size.1, opacity: *opacity });
+            let input = recipe.prepare(&encode_png(&pixels, size.0, size.1))?;
+            inputs.push(input.pixels().to_vec());
+            statistics.push(*input.statistics());
+        }
+        Ok(Self { inputs, statistics, positive, size })
+    }
+
+    pub(super) fn images(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        self.inputs.iter().map(Vec::as_slice)
+    }
+
+    /// Sets the batch normalisation statistics of an untrained network from the phantoms.
+    pub(super) fn settle(&self, network: &Network) {
+        let (n_images, n_passes) = SETTLING;
+        tch::no_grad(|| {
+            for images in self.inputs.chunks(n_images).cycle().take(n_passes) {
+                let _ = network.logits(&batch(images, self.size, Device::Cpu), true);
+            }
+        });
+    }
+
+    pub(super) fn score(&self, session: &mut Session) -> Result<Scores> {
+        let mut scores = Scores::default();
+        for image in &self.inputs {
+            let outputs = session.run(image, 1)?;
+            scores.logits.push(f64::from(outputs.logits[0]));
+            scores.embeddings.push(outputs.embedding);
+        }
+        Ok(scores)
+    }
+
+    /// Thresholds at which half of the phantoms are positive and none is out of distribution.
+    pub(super) fn policy(
+        &self,
+        config: &Config,
+        calibration: AffineCalibration,
+        scores: &Scores,
+    ) -> Result<DecisionPolicy> {
+        let fitted = probabilities(calibration, &scores.logits);
+        let threshold = Quantiles::of(&fitted).context("no phantoms")?.0[50];
+        let confusion = ConfusionMatrix::at(&fitted, &self.positive, threshold);
+        let reference = embedding_reference(&scores.embeddings, COMPONENTS, config.calibration.ood_score)?;
+        let known = distribution::scores_of(&reference, &scores.embeddings)?;
+        Ok(DecisionPolicy {
+            threshold,
+            chosen: OperatingPoint {
+                target_sensitivity: 0.5,
+                fold: FOLD.to_owned(),
+                sensitivity: confusion.sensitivity().context("no positives")?,
+                specificity: confusion.specificity().context("no negatives")?,
+                n: self.positive.len(),
+            },
+            review_band: ReviewBand { low: threshold, high: threshold },
+            ood_threshold: distribution::threshold(&known, 100),
+        })
+    }
+
+    pub(super) fn reference(&self, config: &Config, scores: &Scores) -> Result<Reference> {
+        let fitted = probabilities(AffineCalibration { scale: 1.0, bias: 0.0 }, &scores.logits);
+        let n_positive = self.positive.iter().filter(|positive| **positive).count();
+        Ok(Reference {
+            fold: FOLD.to_owned(),
+            n: fitted.len(),
+            base_rate: n_positive as f64 / fitted.len() as f64,
+            statistics: Reference::statistics_of(&self.statistics),
+            probability: Quantiles::of(&fitted).context("no phantoms")?,
+            calibration: bins_equal_width(&fitted, &self.positive, CALIBRATION_BINS),
+            embedding: embedding_reference(&scores.embeddings, COMPONENTS, config.calibration.ood_score)?,
+        })
+    }
+}

@@ -1,0 +1,146 @@
+//! Speed and memory of training, and the cost of the data path relative to the bare step. Blocks of both
+//! kinds alternate, because a machine's speed drifts.
+
+mod memory;
+mod synthetic;
+mod throughput;
+
+pub use memory::Memory;
+pub use throughput::{Round, Throughput};
+
+use crate::config::Config;
+use crate::files::write_json;
+use crate::model::{Architecture, Precision};
+use crate::progress::say;
+use crate::run::RunDirectory;
+use crate::run::device;
+use crate::run::environment::Environment;
+use crate::train::checkpoint::{Progress, State};
+use crate::train::loss::WeightedLoss;
+use crate::train::{initial_state, make_step};
+use anyhow::{Result, ensure};
+use cxr::analysis::scoring::bootstrap::quantile;
+use serde::{Deserialize, Serialize};
+use tch::{Device, Tensor};
+
+/// The file in the run directory.
+const FILE: &str = "bench.json";
+
+/// Size of the measurement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Plan {
+    /// Rounds, each of a block of full steps and a block of bare steps.
+    pub rounds: usize,
+    /// Steps per block.
+    pub steps: usize,
+    /// Images of the generated folder on which memory is measured; 0 leaves memory out.
+    pub memory_images: usize,
+}
+
+/// `bench.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainingBenchmark {
+    /// Processor, threads, libraries.
+    pub environment: Environment,
+    /// `cpu` or `cuda:N`.
+    pub device: String,
+    /// The network.
+    pub architecture: Architecture,
+    /// Precision of its convolutions.
+    pub precision: Precision,
+    /// Images per step.
+    pub batch_size: usize,
+    /// Width and height.
+    pub size: (u32, u32),
+    pub throughput: Throughput,
+    /// None if the measurement was left out or the system does not report the peak.
+    pub memory: Option<Memory>,
+}
+
+/// Median and spread of repeated measurements.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spread {
+    pub median: f64,
+    /// First and third quartile.
+    pub quartiles: [f64; 2],
+    /// Smallest and largest.
+    pub range: [f64; 2],
+}
+
+impl Spread {
+    /// Panics without measurements.
+    fn of(values: impl Iterator<Item = f64>) -> Self {
+        let mut values: Vec<f64> = values.collect();
+        values.sort_by(f64::total_cmp);
+        let at = |q| quantile(&values, q);
+        Self { median: at(0.5), quartiles: [at(0.25), at(0.75)], range: [at(0.0), at(1.0)] }
+    }
+}
+
+impl std::fmt::Display for Spread {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (digits, [low, high]) = (if self.median < 10.0 { 3 } else { 1 }, self.quartiles);
+        write!(f, "{:.digits$} (quartiles {low:.digits$} to {high:.digits$})", self.median)
+    }
+}
+
+/// Measures and writes `bench.json`.
+pub fn measure_training(
+    config: &Config,
+    run: &RunDirectory,
+    device: Device,
+    plan: &Plan,
+) -> Result<TrainingBenchmark> {
+    ensure!(plan.rounds > 0 && plan.steps > 0, "at least one round of one step");
+    // Memory comes first: the peak of a process never falls.
+    let mut stepper = Stepper::new(config, device)?;
+    let memory = if plan.memory_images > 0 { memory::measure(&mut stepper, plan)? } else { None };
+    let throughput = throughput::measure(&mut stepper, run, plan)?;
+    let benchmark = TrainingBenchmark {
+        environment: Environment::current()?,
+        device: match device {
+            Device::Cuda(number) => format!("cuda:{number}"),
+            _ => "cpu".to_owned(),
+        },
+        architecture: config.model.architecture,
+        precision: config.training.precision,
+        batch_size: config.training.batch_size,
+        size: (config.preprocess.width, config.preprocess.height),
+        throughput,
+        memory,
+    };
+    write_json(&run.file(FILE), &benchmark)?;
+    say(format!("{}", run.file(FILE).display()));
+    Ok(benchmark)
+}
+
+/// A network in training, without evaluation and checkpoints.
+struct Stepper<'a> {
+    config: &'a Config,
+    device: Device,
+    state: State,
+    criterion: WeightedLoss,
+    step: usize,
+}
+
+impl<'a> Stepper<'a> {
+    fn new(config: &'a Config, device: Device) -> Result<Self> {
+        device::repeat_results(config.training.deterministic, device)?;
+        let state = initial_state(config, Progress::default(), 0, device)?;
+        let criterion = WeightedLoss::new(&[false, true], config.training.loss);
+        Ok(Self { config, device, state, criterion, step: 0 })
+    }
+
+    /// One step. Reading the loss back waits for a GPU, so the step has ended when this returns.
+    fn step(&mut self, images: &Tensor, labels: &Tensor) -> Result<()> {
+        // As many steps as possible keep the learning rate of the schedule small.
+        let n_steps = usize::MAX >> 16;
+        let batch = (images, labels);
+        let (loss, _) = make_step(self.config, &self.criterion, &mut self.state, batch, (self.step, n_steps));
+        ensure!(loss.is_finite(), "the loss is {loss} at step {}", self.step);
+        self.step += 1;
+        Ok(())
+    }
+}

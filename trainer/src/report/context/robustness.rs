@@ -1,0 +1,162 @@
+//! What section 6 and the findings add to the file on robustness.
+
+use super::Results;
+use crate::measure::robustness::Robustness;
+use crate::measure::robustness::classifier::ClassifierProbe;
+use crate::measure::robustness::corruptions::{CorruptionResult, CorruptionSuite};
+use crate::measure::robustness::figures::Figures;
+use crate::measure::robustness::probes::{BORDER_ONLY, ChangeProbe, Probes};
+use crate::report::sources::{Found, Sources};
+use cxr::analysis::drift::{kolmogorov_smirnov, stability_index};
+use cxr::bundle::Measured;
+use cxr::reference::Quantiles;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::path::Path;
+
+/// A loss of area under the ROC curve that counts as notable.
+const NOTABLE_LOSS: f64 = 0.02;
+/// A probe tells the classes, beyond chance, if the interval of its area under the ROC curve begins at or
+/// above this.
+const TELLING_AUC: f64 = 0.55;
+/// Probes that hide what the network should look at: a low area under the ROC curve is right there.
+const HIDING: [&str; 2] = [BORDER_ONLY, "centre masked"];
+
+pub(super) fn add(sources: &Sources, results: &mut Results) {
+    let robustness = sources.robustness.as_ref();
+    let corruptions = part(robustness, |found| found.corruptions.as_ref());
+    let probes = part(robustness, |found| found.probes.as_ref());
+    results.add("hardest", corruptions.clone().and_then(|suite| hardest(suite, robustness)));
+    results.add("shortcut", probes.clone().and_then(shortcut));
+    results.add("robustness", robustness);
+    results.add("corruptions", corruptions);
+    results.add("probes", probes);
+    results.add("mitigations", part(robustness, |found| found.mitigations.as_ref()));
+    results.add("shift", shift(sources));
+}
+
+/// A part of the file, or why it is not there.
+fn part<'a, T>(
+    robustness: Result<&'a Robustness, &String>,
+    get: fn(&'a Robustness) -> Option<&'a T>,
+) -> Found<&'a T> {
+    let left_out = || "`cxr-trainer robustness` was told to leave them out".to_owned();
+    get(robustness.map_err(Clone::clone)?).ok_or_else(left_out)
+}
+
+/// The corruptions that cost most.
+#[derive(Debug, Serialize)]
+struct Hardest<'a> {
+    auc: &'a CorruptionResult,
+    sensitivity: &'a CorruptionResult,
+    specificity: &'a CorruptionResult,
+    notable_loss: f64,
+    /// Conditions with a notable loss of area under the ROC curve.
+    n_notable: usize,
+}
+
+fn hardest<'a>(suite: &'a CorruptionSuite, robustness: Result<&Robustness, &String>) -> Found<Hardest<'a>> {
+    let clean = robustness.map_err(Clone::clone)?.clean.auc.value;
+    let lowest = |get: fn(&Figures) -> &Measured| {
+        let results = suite.results.iter();
+        let lowest = results.min_by(|a, b| get(&a.figures).value.total_cmp(&get(&b.figures).value));
+        lowest.ok_or("no corruption was measured")
+    };
+    Ok(Hardest {
+        auc: lowest(|figures| &figures.auc)?,
+        sensitivity: lowest(|figures| &figures.sensitivity)?,
+        specificity: lowest(|figures| &figures.specificity)?,
+        notable_loss: NOTABLE_LOSS,
+        n_notable: suite.results.iter().filter(|r| clean - r.figures.auc.value > NOTABLE_LOSS).count(),
+    })
+}
+
+/// What the probes show.
+#[derive(Debug, Serialize)]
+struct Shortcut<'a> {
+    border: Option<&'a ChangeProbe>,
+    /// The change that leaves the lungs alone and costs most.
+    worst: &'a ChangeProbe,
+    /// What tells the classes best without any network.
+    told: Option<&'a ClassifierProbe>,
+    /// Whether that is beyond chance.
+    tells: bool,
+}
+
+fn shortcut(probes: &Probes) -> Found<Shortcut<'_>> {
+    let others = probes.changes.iter().filter(|probe| !HIDING.contains(&probe.name.as_str()));
+    let worst = others.min_by(|a, b| a.auc_change.value.total_cmp(&b.auc_change.value));
+    let told = probes.classifiers.iter().filter_map(|probe| Some((probe.auc.as_ref()?, probe)));
+    let told = told.max_by(|a, b| a.0.value.total_cmp(&b.0.value));
+    Ok(Shortcut {
+        border: probes.changes.iter().find(|probe| probe.name == BORDER_ONLY),
+        worst: worst.ok_or("no change was measured")?,
+        told: told.map(|(_, probe)| probe),
+        tells: told.is_some_and(|(auc, _)| tells_the_classes(auc)),
+    })
+}
+
+fn tells_the_classes(auc: &Measured) -> bool {
+    auc.ci95[0] >= TELLING_AUC
+}
+
+/// How far the scores of every set are from those of calibrate.
+fn shift(sources: &Sources) -> Found<Vec<serde_json::Value>> {
+    let of = |name: &str| scores(&sources.trained.run.file(&format!("scores-{name}.csv")));
+    let calibrate = of("calibrate").ok_or("`cxr-trainer evaluate --fold calibrate` has not been run")?;
+    let distance = |reference: &[f64], sample: &[f64]| {
+        let quantiles = Quantiles::of(reference);
+        json!({
+            "ks": kolmogorov_smirnov(reference, sample),
+            "psi": quantiles.and_then(|quantiles| stability_index(&quantiles, sample)),
+        })
+    };
+    let sets = ["select", "test", "external"].into_iter().filter_map(|name| Some((name, of(name)?)));
+    let rows = sets.map(|(name, found)| {
+        json!({
+            "name": name,
+            "n": found.len(),
+            "probability": distance(&column(&calibrate, |s| s.probability), &column(&found, |s| s.probability)),
+            "ood_score": distance(&column(&calibrate, |s| s.ood_score), &column(&found, |s| s.ood_score)),
+        })
+    });
+    Ok(rows.collect())
+}
+
+/// One image's line in a table of scores.
+#[derive(Debug, Deserialize)]
+struct Scored {
+    probability: f64,
+    ood_score: f64,
+}
+
+fn scores(file: &Path) -> Option<Vec<Scored>> {
+    csv::Reader::from_path(file).ok()?.deserialize().collect::<Result<_, _>>().ok()
+}
+
+fn column(scores: &[Scored], get: fn(&Scored) -> f64) -> Vec<f64> {
+    scores.iter().map(get).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::markdown;
+    use minijinja::context;
+    use minijinja::value::Serde;
+
+    #[test]
+    fn what_chance_explains_tells_nothing() {
+        let text = |value, low, high| {
+            let auc = Measured { value, ci95: [low, high], n: 43 };
+            let told = context! { name => "corner statistics", auc => Serde(auc) };
+            let shortcut = context! { told, tells => tells_the_classes(&auc) };
+            let environment = markdown::environment(crate::report::TEMPLATES).unwrap();
+            markdown::render(&environment, "without_network.md", context! { shortcut }).unwrap()
+        };
+        let chance = text(0.5543, 0.3643, 0.7323);
+        assert!(chance.contains("nothing of it tells the classes"), "{chance}");
+        let strong = text(0.9, 0.85, 0.95);
+        assert!(strong.contains("corner statistics alone tell the classes with AUC 0.9000"), "{strong}");
+    }
+}

@@ -1,0 +1,41 @@
+//! What section 3 adds to the files on training and search.
+
+use crate::report::sources::{Epoch, Sources};
+use crate::tune::TuneFile;
+use minijinja::context;
+use minijinja::value::{Serde, Value};
+use serde::Serialize;
+
+pub(super) fn of(sources: &Sources) -> Value {
+    let study = sources.study.as_ref().ok();
+    context! {
+        unused_parameters => study.map(|study| unused(sources, &study.file)).unwrap_or_default(),
+        convergence => Serde(sources.epochs.as_ref().ok().and_then(|epochs| convergence(epochs))),
+    }
+}
+
+/// Parameters of the study's best configuration that this run was not trained with, as `key value`.
+fn unused(sources: &Sources, file: &TuneFile) -> Vec<String> {
+    let part = serde_json::to_value(sources.config().training_part()).unwrap_or_default();
+    let drawn = file.best.iter().flat_map(|best| &best.parameters);
+    let others = drawn.filter_map(|(key, value)| {
+        let here = part.pointer(&format!("/{}", key.replace('.', "/")))?;
+        (here.as_f64() != value.as_f64()).then(|| format!("`{key}` {here}"))
+    });
+    others.collect()
+}
+
+/// Where the select loss was smallest, and where it ended.
+#[derive(Debug, Serialize)]
+struct Convergence {
+    smallest: f64,
+    epoch: usize,
+    n: usize,
+    last: f64,
+}
+
+fn convergence(epochs: &[Epoch]) -> Option<Convergence> {
+    let losses: Vec<f64> = epochs.iter().filter_map(|epoch| epoch.select_loss.parse().ok()).collect();
+    let (at, smallest) = losses.iter().copied().enumerate().min_by(|a, b| a.1.total_cmp(&b.1))?;
+    Some(Convergence { smallest, epoch: at + 1, n: losses.len(), last: *losses.last()? })
+}

@@ -3,9 +3,9 @@
 //! Nothing here is part of what a hospital runs.
 
 pub mod bench;
-mod console;
 pub mod device;
 mod generator;
 pub mod gpu_check;
 mod listening;
 pub mod log;
+mod stdout;

@@ -1,7 +1,9 @@
 //! Wiring: every part is made here, from the configuration, and nowhere else.
 
+use crate::audit::anchor::Anchor;
+use crate::audit::erasures::Erasures;
 use crate::audit::repeats::Requests;
-use crate::audit::sequencer::Sequencer;
+use crate::audit::sequencer::{Pace, Sequencer};
 use crate::audit::signing::LogKey;
 use crate::audit::{AuditLog, SiteKey, leaf_key};
 use crate::auth::Verifier;
@@ -14,7 +16,7 @@ use crate::http::server::Entrance;
 use crate::http::{self, Api, Deadlines, Exposition, Lateness, Lines, REFUSAL_CAUSES, server};
 use crate::memory::ImageMemory;
 use crate::pipeline::{Gate, Pipeline};
-use crate::quota::Quotas;
+use crate::quota::{ClientLimits, Quotas};
 use crate::readiness::Readiness;
 use crate::serving::{Reloader, Serving, Slot, watch};
 use crate::shadow::Shadow;
@@ -24,6 +26,7 @@ use crate::threads;
 use anyhow::Context;
 use axum::Router;
 use cxr::Workspace;
+use std::path::Path;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -61,7 +64,8 @@ impl App {
         let store = Arc::new(Store::new(&config.database)?);
         let serving = Serving::load(&config.model, threads::COMPUTING, Some(&metrics))
             .with_context(|| format!("the model bundle {}", config.model.bundle.display()))?;
-        if config.patients.refers_all(&serving.model.manifest().intended_use) {
+        let patients = config.patients.stated();
+        if patients.refers_all(&serving.model.manifest().intended_use) {
             tracing::warn!(
                 "service.patients is outside the bundle's intended use: every image that does not state its age, view and \
                  modality is referred"
@@ -88,9 +92,9 @@ impl App {
             config.database.refuse_owner,
         ));
         let gate = Arc::new(Gate::new(config.limits.max_in_flight.get(), Arc::clone(&metrics)));
-        if let Some(every) = config.model.watch_interval {
+        if let Some(every) = config.model.watch_interval_ms {
             let directory = config.model.bundle.clone();
-            tokio::spawn(watch(directory, every, Arc::clone(&slot), Arc::clone(&reloader)));
+            tokio::spawn(watch(directory, every.duration(), Arc::clone(&slot), Arc::clone(&reloader)));
         }
         let key = Arc::new(LogKey::parse(&config.audit.signing_key).context("service.audit.signing_key")?);
         let site_key = SiteKey::new(&config.audit.input_key);
@@ -98,15 +102,15 @@ impl App {
             store: Arc::clone(&store),
             key: Arc::clone(&key),
             leaf_key: leaf_key(&site_key),
-            anchor: config.audit.anchor.clone(),
-            pace: config.audit.pace,
-            answers_kept: config.audit.answers_kept,
-            erasures: config.audit.erasures.clone(),
+            anchor: config.audit.anchor.directory.clone().map(Anchor::at),
+            pace: Pace::new(&config.audit),
+            answers_kept: config.audit.idempotency_kept_ms.duration(),
+            erasures: config.audit.erasures_file().map(Path::to_owned).map(Erasures::at),
             metrics: Arc::clone(&metrics),
         };
         tokio::spawn(sequencer.run());
         watch_resources(&metrics, Arc::clone(&store), Arc::clone(&verifier));
-        let quotas = Arc::new(Quotas::new(config.limits.of_a_client()));
+        let quotas = Arc::new(Quotas::new(ClientLimits::new(&config.limits)));
         tokio::spawn(Arc::clone(&quotas).forget());
         let pipeline = Pipeline {
             slot,
@@ -116,8 +120,8 @@ impl App {
             audit: AuditLog::new(&config.audit, &site_key, key, Arc::clone(&store), Arc::clone(&metrics)),
             requests: Requests::new(&site_key),
             site_key,
-            site: config.audit.site,
-            patients: config.patients,
+            site: config.audit.site.to_string(),
+            patients,
             metrics: Arc::clone(&metrics),
         };
         let api = Api {
@@ -193,23 +197,23 @@ impl App {
 
 /// What is only looked at when somebody asks for the metrics.
 fn watch_resources(metrics: &Metrics, store: Arc<Store>, verifier: Arc<Verifier>) {
-    metrics.operations.watch(move |operations| {
+    metrics.watch(move |metrics| {
         for (pool, state) in store.pools() {
-            operations.pool(pool, state.n_open, state.n_idle, state.n_waiting);
+            metrics.pool(pool, state.n_open, state.n_idle, state.n_waiting);
         }
         for set in verifier.published() {
-            operations.key_set(set.position, set.fetched_at, set.n_failures);
+            metrics.key_set(set.position, set.fetched_at, set.n_failures);
         }
     });
 }
 
 /// The candidate, where one is configured. One that cannot serve stops the start: nobody would notice its silence.
 fn candidate(config: &ModelConfig) -> anyhow::Result<Option<(&ShadowConfig, Serving)>> {
-    let Some(shadow) = &config.shadow else { return Ok(None) };
-    let candidate = Serving::load(&config.for_shadow(shadow), threads::IN_THE_BACKGROUND, None)
+    let Some(shadow) = config.for_shadow() else { return Ok(None) };
+    let candidate = Serving::load(&shadow, threads::IN_THE_BACKGROUND, None)
         .with_context(|| format!("service.model.shadow: the model bundle {}", shadow.bundle.display()))?;
     if let Err(cause) = &candidate.engine {
         anyhow::bail!("service.model.shadow: the device does not execute the candidate: {cause}");
     }
-    Ok(Some((shadow, candidate)))
+    Ok(Some((&config.shadow, candidate)))
 }

@@ -16,7 +16,7 @@ pub mod tree;
 pub mod verify;
 mod writer;
 
-pub use group::GroupPolicy;
+use group::GroupPolicy;
 pub use keyed::{SiteKey, leaf_key};
 pub(crate) use outside::PATIENCE;
 
@@ -136,14 +136,15 @@ impl AuditLog {
         store: Arc<Store>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let writer = Writer::start(config.group, Arc::clone(&store), Arc::clone(&metrics));
+        let policy = GroupPolicy::new(&config.commit);
+        let writer = Writer::start(policy, Arc::clone(&store), Arc::clone(&metrics));
         Self {
-            policy: config.group,
+            policy,
             writer,
             key,
             subject_lookup: subject_lookup(site_key),
             seals: Seals { leaf: leaf_key(site_key), answer: answer_key(site_key) },
-            answers_kept: config.answers_kept,
+            answers_kept: config.idempotency_kept_ms.duration(),
             store,
             metrics,
         }

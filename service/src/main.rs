@@ -8,12 +8,14 @@ use cxr_service::commands::audit::AuditCommand;
 use cxr_service::commands::bundle::BundleCommand;
 use cxr_service::commands::check::CheckArgs;
 use cxr_service::config::args::ConfigArgs;
+use cxr_service::config::telemetry::{LogFormat, TelemetryConfig};
 use cxr_service::config::{self, Config, Profile, Sources};
 use cxr_service::http::REFUSAL_CAUSES;
 use cxr_service::store::{Store, told};
+use cxr_service::telemetry::log_output::LogGuard;
 use cxr_service::telemetry::logs;
 use cxr_service::telemetry::metrics::Metrics;
-use cxr_service::{App, commands, console, descriptors, http};
+use cxr_service::{App, commands, descriptors, http, stdout};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -87,9 +89,9 @@ fn main() -> ExitCode {
     let ended = runtime::disable_telemetry().map_err(anyhow::Error::from).and_then(|()| run(Cli::parse()));
     match ended {
         Ok(code) => code,
-        Err(error) if console::ReaderGone::caused(&error) => ExitCode::from(READER_GONE),
+        Err(error) if stdout::ReaderGone::caused(&error) => ExitCode::from(READER_GONE),
         Err(error) => {
-            console::last_words(format_args!("cxr-service: {}", told(error.as_ref())));
+            stdout::last_words(format_args!("cxr-service: {}", told(error.as_ref())));
             ExitCode::FAILURE
         }
     }
@@ -109,15 +111,15 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
                 "dev-token needs the development profile: add --profile development"
             );
             let auth = config::load_auth(&sources)?;
-            console::print(mint::development_token(&auth, &subject, &scope, ttl)?);
+            stdout::print(mint::development_token(&auth, &subject, &scope, ttl)?);
             Ok(ExitCode::SUCCESS)
         }
         Command::Metrics => {
-            console::print(Metrics::new(REFUSAL_CAUSES)?.tables());
+            stdout::print(Metrics::new(REFUSAL_CAUSES)?.tables());
             Ok(ExitCode::SUCCESS)
         }
         Command::Openapi => {
-            console::print(http::document().to_pretty_json()?);
+            stdout::print(http::document().to_pretty_json()?);
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -125,7 +127,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 
 #[tokio::main]
 async fn serve(mut config: Config) -> anyhow::Result<ExitCode> {
-    let _log = logs::install(&config.telemetry)?;
+    let _log = install_log(&config.telemetry)?;
     descriptors::fit(&mut config.http)?;
     let (bind, operations_bind) = (config.http.bind, config.http.operations_bind);
     let app = App::build(config)?;
@@ -151,6 +153,10 @@ async fn serve(mut config: Config) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn install_log(config: &TelemetryConfig) -> anyhow::Result<LogGuard> {
+    logs::install(&config.log_filter, config.log_format == LogFormat::Json)
+}
+
 async fn listen(key: &str, bind: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(bind).await.with_context(|| format!("{key}: cannot bind {bind}"))
 }
@@ -158,9 +164,9 @@ async fn listen(key: &str, bind: SocketAddr) -> anyhow::Result<TcpListener> {
 #[tokio::main]
 async fn migrate(sources: &Sources) -> anyhow::Result<ExitCode> {
     let (database, telemetry) = config::load_database(sources)?;
-    let _log = logs::install(&telemetry)?;
+    let _log = install_log(&telemetry)?;
     let state = Store::new(&database)?.migrate().await?;
-    console::print(state);
+    stdout::print(state);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -84,12 +84,12 @@ impl Store {
     /// # Errors
     /// When a URL does not parse.
     pub fn new(config: &DatabaseConfig) -> Result<Self, StoreError> {
-        let writer = Pool::new(&config.url, config.max_connections, config, &WRITERS)?;
-        let reader = Pool::new(&config.reader_url, config.reader_connections, config, &READERS)?;
-        let clerk = Pool::new(&config.url, BESIDE, config, &WRITERS)?;
-        let repeater = Pool::new(&config.reader_url, BESIDE, config, &READERS)?;
+        let writer = Pool::new(&config.url(), config.max_connections.get(), config, &WRITERS)?;
+        let reader = Pool::new(&config.reader_url(), config.reader_connections.get(), config, &READERS)?;
+        let clerk = Pool::new(&config.url(), BESIDE, config, &WRITERS)?;
+        let repeater = Pool::new(&config.reader_url(), BESIDE, config, &READERS)?;
         let settings = pool::settings(config, &WRITERS);
-        let direct = Connector::new(&config.direct_url, Pooling::Session, settings).map_err(Arc::new)?;
+        let direct = Connector::new(&config.direct_url(), Pooling::Session, settings).map_err(Arc::new)?;
         Ok(Self {
             writer,
             reader,
@@ -98,7 +98,7 @@ impl Store {
             direct,
             refusal: LastRefusal::default(),
             patience: pool::patience(config),
-            max_clock_difference: config.max_clock_difference,
+            max_clock_difference: config.max_clock_difference_ms.duration(),
         })
     }
 

@@ -1,6 +1,5 @@
 //! What operators see: logs and metrics. No request body, token, file name or query string passes through here.
 
-mod buckets;
 mod labels;
 pub mod log_output;
 pub mod logs;

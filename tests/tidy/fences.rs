@@ -83,6 +83,11 @@ fn python_imports_onnxruntime_without_its_telemetry() {
 }
 
 #[test]
+fn config_knows_nothing_of_the_crate() {
+    only(&[], "service/src/config", &["crate::"]);
+}
+
+#[test]
 fn only_config_reads_the_environment() {
     only(&["service/src/config", "service/src/config.rs"], "service", &["env::var", "env!(\"CXR"]);
 }

@@ -1,6 +1,6 @@
 //! The steps: each is timed and limited, and none ends the check.
 
-use crate::console::say;
+use crate::stdout::say;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use std::fmt;

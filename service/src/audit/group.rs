@@ -1,16 +1,17 @@
 //! When rows are committed together: a pure function of what waits and of who else is inside.
 
+use crate::config::audit::CommitConfig;
 use std::time::Duration;
 
 /// Bounds of a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct GroupPolicy {
+pub(super) struct GroupPolicy {
     /// Most rows of a transaction.
-    pub max_rows: usize,
+    pub(super) max_rows: usize,
     /// How long a row may wait for others.
-    pub max_delay: Duration,
+    pub(super) max_delay: Duration,
     /// With fewer images inside than this, a row waits for nobody.
-    pub from_in_flight: usize,
+    pub(super) from_in_flight: usize,
 }
 
 /// What to do now.
@@ -25,6 +26,14 @@ pub(super) enum Step {
 }
 
 impl GroupPolicy {
+    pub(super) const fn new(config: &CommitConfig) -> Self {
+        Self {
+            max_rows: config.max_rows.get(),
+            max_delay: config.max_delay_ms.duration(),
+            from_in_flight: config.from_in_flight,
+        }
+    }
+
     /// Whether a row is committed by itself at once. `in_flight` counts the images inside, its own with them.
     pub(super) const fn alone(&self, in_flight: usize) -> bool {
         in_flight < self.from_in_flight || self.max_rows == 1

@@ -7,6 +7,7 @@ use super::outside::{Outside, OutsideError, PATIENCE};
 use super::publisher::Publisher;
 use super::signing::LogKey;
 use super::tree::Edge;
+use crate::config::audit::AuditConfig;
 use crate::store::{Grown, Leader, Leaf, SignedHead, Store, StoreError, StoredLeaf};
 use crate::telemetry::logs::chain;
 use crate::telemetry::metrics::Metrics;
@@ -44,6 +45,17 @@ pub struct Pace {
     pub max_rows: usize,
     /// From one anchored head to the next.
     pub anchor_interval: Duration,
+}
+
+impl Pace {
+    /// From the configuration.
+    pub const fn new(config: &AuditConfig) -> Self {
+        Self {
+            interval: config.sequence.interval_ms.duration(),
+            max_rows: config.sequence.max_rows.get(),
+            anchor_interval: config.anchor.interval_ms.duration(),
+        }
+    }
 }
 
 /// Why the tree does not go on.

@@ -41,7 +41,7 @@ impl Grants {
                 names.entry(entry.name.clone()).or_default().insert(scope);
             }
         }
-        Ok(Self { claims: config.claims.clone(), prefixes: config.prefixes.clone(), names })
+        Ok(Self { claims: config.claims.to_vec(), prefixes: config.prefixes.clone(), names })
     }
 
     /// The actor that a claim set describes.
@@ -139,6 +139,7 @@ fn is_unseen(c: char) -> bool {
 mod tests {
     use super::*;
     use crate::config::auth::ScopeName;
+    use crate::config::values::Checked;
     use serde_json::json;
 
     fn config(claims: &[&str], prefixes: &[&str], names: &[(&str, &[&str])]) -> ScopesConfig {
@@ -146,9 +147,9 @@ mod tests {
         let named =
             |(name, grants): &(&str, &[&str])| ScopeName { name: (*name).into(), grants: texts(grants) };
         ScopesConfig {
-            claims: texts(claims),
+            claims: Checked::new(texts(claims)).unwrap(),
             prefixes: texts(prefixes),
-            names: names.iter().map(named).collect(),
+            names: Checked::new(names.iter().map(named).collect()).unwrap(),
         }
     }
 

@@ -64,7 +64,7 @@ impl RemoteKeys {
     pub(super) fn new(position: usize, url: &str, config: &JwksConfig) -> Result<Self, KeyError> {
         let failed = |what: String| KeyError::Client { what };
         let mut client = reqwest::Client::builder()
-            .timeout(config.timeout)
+            .timeout(config.timeout_ms.duration())
             // Whoever can redirect could bring other keys.
             .redirect(reqwest::redirect::Policy::none());
         if let Some(path) = &config.authorities_file {
@@ -88,7 +88,10 @@ impl RemoteKeys {
     /// The keys that count now: none before the first answer, and none once the provider has been away for too long.
     pub(super) fn keys(&self) -> Option<Arc<[VerificationKey]>> {
         let fetched = self.fetched.read().unwrap_or_else(PoisonError::into_inner);
-        fetched.as_ref().filter(|set| set.at.elapsed() < self.config.keep).map(|set| Arc::clone(&set.keys))
+        fetched
+            .as_ref()
+            .filter(|set| set.at.elapsed() < self.config.keep_ms.duration())
+            .map(|set| Arc::clone(&set.keys))
     }
 
     /// Fetches the set, and forgets it.
@@ -112,14 +115,15 @@ impl RemoteKeys {
 
     /// Fetches the set again and again, for as long as the process lives.
     pub(super) async fn keep_fresh(self: Arc<Self>) {
+        let refresh = self.config.refresh_ms.duration();
         loop {
-            let known = self.fetched_at().is_some_and(|at| at.elapsed() < self.config.refresh);
+            let known = self.fetched_at().is_some_and(|at| at.elapsed() < refresh);
             if !known {
                 self.ask(Instant::now()).await;
             }
             // A provider that does not answer is asked soon again, one that does when its answer has aged.
-            let fresh = self.fetched_at().is_some_and(|at| at.elapsed() < self.config.refresh);
-            let pause = if fresh { self.config.refresh } else { RETRY.min(self.config.refresh) };
+            let fresh = self.fetched_at().is_some_and(|at| at.elapsed() < refresh);
+            let pause = if fresh { refresh } else { RETRY.min(refresh) };
             tokio::time::sleep(pause).await;
         }
     }
@@ -137,7 +141,7 @@ impl RemoteKeys {
             return;
         }
         if let Some(at) = *asked {
-            tokio::time::sleep(self.config.min_interval.saturating_sub(at.elapsed())).await;
+            tokio::time::sleep(self.config.min_interval_ms.duration().saturating_sub(at.elapsed())).await;
         }
         *asked = Some(Instant::now());
         match self.fetch().await {

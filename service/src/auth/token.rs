@@ -202,11 +202,11 @@ impl Verifier {
 
     fn verify_with(&self, token: &str, key: &VerificationKey) -> Result<Actor, TokenError> {
         let mut validation = Validation::new(key.algorithm);
-        validation.leeway = self.config.leeway.as_secs();
+        validation.leeway = self.config.leeway_seconds.get();
         validation.validate_nbf = true;
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
-        validation.set_issuer(&[&self.config.issuer]);
-        validation.set_audience(&[&self.config.audience]);
+        validation.set_issuer(&[&*self.config.issuer]);
+        validation.set_audience(&[&*self.config.audience]);
         let verified = jsonwebtoken::decode::<Claims>(token, &key.key, &validation);
         self.grants.actor(&verified.map_err(|error| claim_error(token, &error))?.claims)
     }

@@ -6,8 +6,8 @@ use crate::audit::anchor::Anchor;
 use crate::audit::signing::{LogKey, LogVerifier};
 use crate::audit::tree::{Edge, Hashes};
 use crate::config::{self, Sources};
-use crate::console;
 use crate::files;
+use crate::stdout;
 use crate::store::{Dropping, Month, Store};
 use anyhow::{Context, ensure};
 use clap::Subcommand;
@@ -161,7 +161,7 @@ pub fn run(command: AuditCommand, sources: &Sources) -> anyhow::Result<ExitCode>
                 .with_context(|| format!("{}: cannot be read", key_file.display()))?;
             let key = LogKey::parse(&text.as_str().into())
                 .with_context(|| format!("{}: not a private key of a log", key_file.display()))?;
-            console::print(key.public());
+            stdout::print(key.public());
             Ok(ExitCode::SUCCESS)
         }
         AuditCommand::Export { out } => export::run(sources, &out),
@@ -189,7 +189,7 @@ pub fn run(command: AuditCommand, sources: &Sources) -> anyhow::Result<ExitCode>
                     Ok(if report.findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
                 }
                 Err(error) => {
-                    console::complain(format_args!("cxr-service: {error:#}"));
+                    stdout::complain(format_args!("cxr-service: {error:#}"));
                     Ok(ExitCode::from(2))
                 }
             }
@@ -205,7 +205,7 @@ fn new_key(origin: &str, out: &Path) -> anyhow::Result<ExitCode> {
     let (private, public) = LogKey::generate(origin);
     files::create_private(out, &format!("{private}\n"))
         .with_context(|| format!("{}: exists already or cannot be written", out.display()))?;
-    console::print(public);
+    stdout::print(public);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -246,12 +246,12 @@ async fn retain(
         }
         if dry_run {
             let what = held.map_or("would be dropped".to_owned(), |reason| format!("is held: {reason}"));
-            console::print(format_args!("{name} {what}"));
+            stdout::print(format_args!("{name} {what}"));
             continue;
         }
         let dropped = store.drop_month(&name, anchored.size()).await?;
         left += usize::from(!matches!(dropped, Dropping::Dropped { .. } | Dropping::Held));
-        console::print(match dropped {
+        stdout::print(match dropped {
             Dropping::Dropped { n_rows } => format!("{name} dropped: {n_rows} rows; their leaves stay"),
             Dropping::Waiting { n_rows } => {
                 format!("{name} kept: {n_rows} rows are not in the tree yet")
@@ -302,7 +302,7 @@ async fn hold(sources: &Sources, month: Option<&str>, reason: Option<&str>) -> a
         ensure!(store.hold(month, reason).await?, "no month {month}; audit hold lists them");
     }
     for Month { name, ends, held } in store.months().await? {
-        console::print(format_args!(
+        stdout::print(format_args!(
             "{name}, until {}, {}",
             ends.date(),
             held.as_deref().unwrap_or("not held")
@@ -314,7 +314,7 @@ async fn hold(sources: &Sources, month: Option<&str>, reason: Option<&str>) -> a
 pub(super) fn progress(what: &str) -> impl FnMut(u64) {
     move |n| {
         if n % PROGRESS == 0 {
-            console::complain(format_args!("{n} rows {what}"));
+            stdout::complain(format_args!("{n} rows {what}"));
         }
     }
 }

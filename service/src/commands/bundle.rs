@@ -3,8 +3,8 @@
 mod inspect;
 mod sign;
 
-use crate::console;
 use crate::model::read_public_key;
+use crate::stdout;
 use anyhow::Context;
 use clap::Subcommand;
 use cxr::bundle::{Bundle, Trust};
@@ -71,7 +71,7 @@ fn verify(public_keys: &[PathBuf], directory: &Path) -> anyhow::Result<()> {
     let keys = public_keys.iter().map(|path| read_public_key(path)).collect::<Result<_, _>>()?;
     let (bundle, _) = open(directory, &Trust::SignedBy(keys))?;
     let manifest = bundle.manifest();
-    console::print(format_args!(
+    stdout::print(format_args!(
         "{} {} (digest {}) is signed by key {}, and its {} files match bundle.json",
         manifest.name,
         manifest.version,

@@ -5,7 +5,7 @@ mod local;
 
 use crate::config::problem::{Problem, Problems};
 use crate::config::{Config, Sources};
-use crate::console;
+use crate::stdout;
 use crate::store::told;
 use std::process::ExitCode;
 
@@ -26,23 +26,23 @@ pub async fn run(sources: &Sources, args: &CheckArgs) -> anyhow::Result<ExitCode
     let config = Config::load(sources)?;
     let (mut problems, verifiers) = local::keys(&config.auth);
     problems.extend(local::tls(&config.http));
-    problems.extend(local::model(&config.model, &config.patients));
+    problems.extend(local::model(&config.model, &config.patients.stated()));
     problems.extend(local::outside(&config.audit).await);
     if args.connect {
         problems.extend(database::logins(&config.database).await);
         problems.extend(local::published(&verifiers).await);
     }
     if !problems.is_empty() {
-        console::complain(Problems(problems));
+        stdout::complain(Problems(problems));
         return Ok(ExitCode::FAILURE);
     }
     for (key, value) in config.effective() {
-        console::print(format_args!("{key} = {value}"));
+        stdout::print(format_args!("{key} = {value}"));
     }
-    console::complain(
+    stdout::complain(
         "keys, TLS, anchor, list of erasures, bundle, library and execution provider are usable",
     );
-    console::complain(if args.connect {
+    stdout::complain(if args.connect {
         "every database user has the rights it needs and no more, and every key set was fetched"
     } else {
         "database and key sets not checked: check-config --connect tries them"

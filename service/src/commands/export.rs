@@ -3,7 +3,7 @@
 use super::audit::progress;
 use crate::audit::export::export;
 use crate::config::{self, Sources};
-use crate::console;
+use crate::stdout;
 use crate::store::Store;
 use anyhow::Context;
 use serde_json::{Value, json};
@@ -21,7 +21,7 @@ pub(super) async fn run(sources: &Sources, out: &Path) -> anyhow::Result<ExitCod
     let (database, _) = config::load_database(sources)?;
     let store = Store::new(&database)?;
     let mut file: Box<dyn Write> = if out == Path::new("-") {
-        Box::new(BufWriter::new(console::Output::new()))
+        Box::new(BufWriter::new(stdout::Output::new()))
     } else {
         Box::new(BufWriter::new(
             private_file(out).with_context(|| format!("{}: cannot be written", out.display()))?,
@@ -29,7 +29,7 @@ pub(super) async fn run(sources: &Sources, out: &Path) -> anyhow::Result<ExitCod
     };
     note_read(&store, &json!({ "command": "audit export" }), None).await?;
     let n = export(&store, &mut file, progress("exported")).await?;
-    console::complain(format_args!("{n} rows exported"));
+    stdout::complain(format_args!("{n} rows exported"));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,10 +1,11 @@
-//! A database's URL: one or several hosts, which of them is wanted, and the file that it came from.
+//! The URL of a database: one or several hosts, which of them is wanted, and the file that it came from.
 
 use super::secret::Secret;
+use super::values::Rule;
 use sqlx::postgres::PgConnectOptions;
 use std::path::PathBuf;
 
-/// Where a database is and as whom, with the file that may hold a newer password.
+/// Where a database is and its user, with the file that may hold a newer password.
 #[derive(Debug, Clone)]
 pub struct DatabaseUrl {
     /// Its key, such as `service.database.url`.
@@ -69,14 +70,14 @@ pub enum UrlError {
 }
 
 impl DatabaseUrl {
-    /// Of several hosts, `several_want` unless the URL says otherwise; of one, any.
-    pub(super) const fn new(
+    /// If there are several hosts, `several_want` applies unless the URL says otherwise.
+    pub(super) fn new(
         key: &'static str,
-        text: Secret,
-        file: Option<PathBuf>,
+        text: &Secret,
+        file: Option<&PathBuf>,
         several_want: Target,
     ) -> Self {
-        Self { key, text, file, several_want }
+        Self { key, text: text.clone(), file: file.cloned(), several_want }
     }
 
     /// The URL itself.
@@ -87,12 +88,12 @@ impl DatabaseUrl {
     /// The servers that it names.
     ///
     /// # Errors
-    /// When it is not a URL of Postgres servers.
+    /// Only for a URL that [`Self::read_again`] read.
     pub fn servers(&self) -> Result<Servers, UrlError> {
         servers(self.text.expose(), self.several_want)
     }
 
-    /// The same with what its file holds now; none where it came from no file, or the file holds the same text.
+    /// The URL that its file holds now, if it came from a file and the text has changed.
     ///
     /// # Errors
     /// When the file cannot be read.
@@ -101,6 +102,21 @@ impl DatabaseUrl {
         let text = Secret::read(file)?;
         let changed = text.expose() != self.text.expose();
         Ok(changed.then(|| Self { text, ..self.clone() }))
+    }
+}
+
+/// A URL of Postgres servers.
+#[derive(Debug, Clone, Copy)]
+pub enum PostgresUrl {}
+
+impl Rule for PostgresUrl {
+    type Value = Secret;
+
+    const ADVICE: &str =
+        "set it, or the file that holds it in its _file key, to postgres://USER:PASSWORD@HOST:PORT/DATABASE";
+
+    fn check(url: &Secret) -> Result<(), String> {
+        servers(url.expose(), Target::Any).map(drop).map_err(|error| error.to_string())
     }
 }
 
@@ -196,7 +212,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("url");
         std::fs::write(&file, "postgres://u:old@a/d\n").unwrap();
-        let url = DatabaseUrl::new("k", Secret::read(&file).unwrap(), Some(file.clone()), Target::Any);
+        let url = DatabaseUrl::new("k", &Secret::read(&file).unwrap(), Some(&file), Target::Any);
         assert!(url.read_again().unwrap().is_none());
         std::fs::write(&file, "postgres://u:new@a/d\n").unwrap();
         let newer = url.read_again().unwrap().unwrap();

@@ -3,6 +3,7 @@
 use super::retry;
 use crate::config::cors::CorsConfig;
 use axum::http::{HeaderName, HeaderValue, Method, header};
+use std::time::Duration;
 use tower_http::cors::CorsLayer;
 
 /// What a page may send beside what every page may.
@@ -36,6 +37,6 @@ pub(super) fn layer(config: &CorsConfig) -> Option<CorsLayer> {
             .allow_methods([Method::GET, Method::POST])
             .allow_headers(REQUEST_HEADERS)
             .expose_headers(ANSWER_HEADERS)
-            .max_age(config.max_age())
+            .max_age(Duration::from_secs(config.max_age_seconds.get()))
     })
 }

@@ -83,13 +83,13 @@ impl Manager for Opener {
 pub(super) fn settings(config: &DatabaseConfig, of_the_pool: &[(&'static str, &str)]) -> Settings {
     let mut settings: Settings =
         of_the_pool.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
-    settings.push(("statement_timeout", shown(config.statement_timeout)));
+    settings.push(("statement_timeout", shown(config.statement_timeout_ms.duration())));
     settings
 }
 
 /// How long any answer may take.
 pub(super) fn patience(config: &DatabaseConfig) -> Duration {
-    config.statement_timeout + NETWORK_ALLOWANCE
+    config.statement_timeout_ms.duration() + NETWORK_ALLOWANCE
 }
 
 impl Pool {
@@ -103,7 +103,7 @@ impl Pool {
         let login = Connector::new(url, config.pooling, settings(config, of_the_pool));
         let login = Arc::new(login.map_err(Arc::new)?);
         let (renewed, doubted, acquire_timeout) =
-            (Renewed::default(), Renewed::default(), config.acquire_timeout);
+            (Renewed::default(), Renewed::default(), config.acquire_timeout_ms.duration());
         let opener = Opener {
             login: Arc::clone(&login),
             renewed: renewed.clone(),

@@ -82,11 +82,11 @@ WHERE has_table_privilege(name, wanted)";
 /// When the database gives no answer; the cause says why.
 pub async fn log_in(config: &DatabaseConfig, login: Login) -> Result<Rights, StoreError> {
     let (url, pooling, settings) = match login {
-        Login::Writer => (&config.url, config.pooling, &WRITERS),
-        Login::Reader => (&config.reader_url, config.pooling, &READERS),
-        Login::Direct => (&config.direct_url, Pooling::Session, &WRITERS),
+        Login::Writer => (config.url(), config.pooling, &WRITERS),
+        Login::Reader => (config.reader_url(), config.pooling, &READERS),
+        Login::Direct => (config.direct_url(), Pooling::Session, &WRITERS),
     };
-    let connector = Connector::new(url, pooling, pool::settings(config, settings)).map_err(Arc::new)?;
+    let connector = Connector::new(&url, pooling, pool::settings(config, settings)).map_err(Arc::new)?;
     let mut session = connector.connect(Instant::now() + pool::patience(config)).await?;
     session.begin().await?;
     let rights = rights(&mut session, login).await?;

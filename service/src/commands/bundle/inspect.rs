@@ -1,8 +1,8 @@
 //! `bundle inspect`: a bundle in words.
 
 use super::open;
-use crate::console;
 use crate::model::development_key_id;
+use crate::stdout;
 use cxr::bundle::{BundleSignature, FoldEvaluation, Manifest, Measured, SIGNATURE, Trust};
 use std::fmt::Write as _;
 use std::path::Path;
@@ -49,7 +49,7 @@ pub(super) fn inspect(directory: &Path) -> anyhow::Result<()> {
     for (name, file) in &manifest.files {
         writeln!(text, "  {} {:>9} {name}", file.sha256, file.bytes)?;
     }
-    console::print(text.trim_end());
+    stdout::print(text.trim_end());
     Ok(())
 }
 

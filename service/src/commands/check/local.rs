@@ -3,6 +3,7 @@
 use super::problem;
 use crate::audit::PATIENCE;
 use crate::audit::anchor::Anchor;
+use crate::audit::erasures::Erasures;
 use crate::audit::signing::LogKey;
 use crate::auth::{KeyError, Verifier};
 use crate::config::audit::AuditConfig;
@@ -21,7 +22,8 @@ use std::time::SystemTime;
 pub(super) fn keys(config: &AuthConfig) -> (Vec<Problem>, Vec<(String, Verifier)>) {
     let (mut problems, mut verifiers) = (Vec::new(), Vec::new());
     for (position, source) in config.keys.iter().enumerate() {
-        let alone = AuthConfig { keys: vec![source.clone()], ..config.clone() };
+        let mut alone = config.clone();
+        alone.keys = vec![source.clone()];
         match Verifier::new(&alone) {
             Ok(verifier) => verifiers.push((format!("auth.keys[{position}]"), verifier)),
             // The authorities are one file for all sources.
@@ -81,8 +83,8 @@ pub(super) fn model(config: &ModelConfig, patients: &SitePatients) -> Vec<Proble
         Ok(serving) => suits(&serving.model.manifest().intended_use, patients).err().into_iter().collect(),
         Err(problem) => vec![problem],
     };
-    if let Some(shadow) = &config.shadow {
-        problems.extend(serves("model.shadow", &config.for_shadow(shadow)).err());
+    if let Some(candidate) = config.for_shadow() {
+        problems.extend(serves("model.shadow", &candidate).err());
     }
     problems
 }
@@ -125,11 +127,11 @@ pub(super) async fn outside(config: &AuditConfig) -> Vec<Problem> {
     let config = config.clone();
     let checked = tokio::task::spawn_blocking(move || {
         let mut problems = Vec::new();
-        if let Some(anchor) = &config.anchor {
-            problems.extend(anchored(anchor, &config.signing_key));
+        if let Some(directory) = config.anchor.directory.clone() {
+            problems.extend(anchored(&Anchor::at(directory), &config.signing_key));
         }
-        if let Some(list) = &config.erasures
-            && let Err(error) = list.all()
+        if let Some(list) = config.erasures_file()
+            && let Err(error) = Erasures::at(list.to_owned()).all()
         {
             let advice = "see docs/AUDIT.md, \"Subjects and erasure\"";
             problems.push(problem("audit.erasures_file", &error, advice));

@@ -8,12 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 type Values = BTreeMap<String, BTreeMap<String, BTreeSet<String>>>;
 
 /// A row for each family, and the buckets of the histograms. `at_start` are the series that a new process has: those of closed sets.
-pub(super) fn tables(families: &[Family], at_start: &[MetricFamily]) -> String {
+pub(super) fn tables(families: &[&Family], at_start: &[MetricFamily]) -> String {
     let values = values(at_start);
     let mut text = String::from("| Metric | Type | Labels | Meaning |\n|---|---|---|---|\n");
     for family in families {
         let labels: Vec<String> =
-            family.labels.iter().map(|label| described(label, values.get(&family.name))).collect();
+            family.labels.iter().map(|label| described(label, values.get(family.name))).collect();
         let labels = labels.join("; ");
         let row = format!("| `{}` | {} | {labels} | {} |\n", family.name, family.kind, family.help);
         text.push_str(&row);

@@ -1,8 +1,8 @@
-//! The one place that writes to the terminal.
+//! The only place that writes to standard output.
 
 use std::io::Write;
 
-/// Prints one line; a reader that has gone away (`| head`) is no error.
+/// Prints one line. A closed pipe (`| head`) is not an error.
 pub(crate) fn say(line: impl std::fmt::Display) {
     drop(writeln!(std::io::stdout(), "{line}"));
 }

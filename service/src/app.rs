@@ -1,4 +1,4 @@
-//! Wiring: every part is made here, from the configuration, and nowhere else.
+//! Builds every part of the service from the configuration, connects them and runs the server.
 
 use crate::audit::anchor::Anchor;
 use crate::audit::erasures::Erasures;
@@ -31,7 +31,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-/// Where requests come in.
+/// The listening sockets.
 pub struct Listeners {
     /// `service.http.bind`
     pub clients: TcpListener,
@@ -39,7 +39,7 @@ pub struct Listeners {
     pub operators: Option<TcpListener>,
 }
 
-/// The service, built and not yet serving.
+/// The service before it serves.
 pub struct App {
     router: Router,
     http: HttpConfig,
@@ -50,13 +50,13 @@ pub struct App {
 }
 
 impl App {
-    /// Builds the service; the model is verified and proven here. The database may be away. Call inside a Tokio
-    /// runtime.
+    /// Builds the service, and verifies and tests the model. The database may be unreachable. Call inside a
+    /// Tokio runtime.
     ///
     /// # Errors
-    /// When what was deployed cannot serve: keys, bundle, library or model are wrong.
+    /// If the service could not serve: keys, bundle, library or model are unusable.
     pub fn build(config: Config) -> anyhow::Result<Self> {
-        // First: before somebody listens, SIGHUP ends the process.
+        // First of all: SIGHUP ends a process that does not listen for it.
         let hangup = Hangup::listen();
         let metrics = Arc::new(Metrics::new(REFUSAL_CAUSES)?);
         let verifier = Arc::new(Verifier::new(&config.auth)?);
@@ -73,7 +73,7 @@ impl App {
         }
         let slot = Arc::new(Slot::new(serving, Arc::clone(&metrics)));
         let candidate = candidate(&config.model)?;
-        // After the models, whose memory is not theirs.
+        // After the models are loaded, so that their memory is not counted as free.
         let memory = ImageMemory::new(&config.limits)?;
         let decoders = (0..config.limits.decode_threads.get()).map(|_| Workspace::default()).collect();
         let decoders = Arc::new(Crew::start("decode", threads::COMPUTING, decoders, memory.decoding)?);
@@ -146,10 +146,11 @@ impl App {
         Ok(Self { router: http::router(Arc::new(api))?, http: config.http, gate, readiness, store, metrics })
     }
 
-    /// Serves until `shutdown` completes, then lets what is in flight end. Whether all of it ended in time.
+    /// Serves until `shutdown` completes, then drains; returns whether every request in flight finished in
+    /// time.
     ///
     /// # Errors
-    /// When TLS is asked for and its files cannot be used.
+    /// If the TLS files cannot be used.
     pub async fn run(self, listeners: Listeners, shutdown: impl Future<Output = ()>) -> anyhow::Result<bool> {
         let readiness = self.readiness;
         let over = CancellationToken::new();
@@ -173,11 +174,11 @@ impl App {
             if let Some(connections) = of_operators {
                 connections.shutdown().await;
             }
-            // A client that hung up leaves work behind that has no connection any more.
+            // A client that disconnected may have left work without a connection.
             self.gate.emptied().await;
         };
         let grace = self.http.shutdown_grace_ms.duration();
-        // Rows and answers need the last quarter: what is still being decoded then expires.
+        // The last quarter is for rows and answers: images that are still being decoded then expire.
         let last_call = async {
             tokio::time::sleep(grace * 3 / 4).await;
             self.gate.close();
@@ -195,7 +196,7 @@ impl App {
     }
 }
 
-/// What is only looked at when somebody asks for the metrics.
+/// Samples the database pools and the key sets for each exposition of the metrics.
 fn watch_resources(metrics: &Metrics, store: Arc<Store>, verifier: Arc<Verifier>) {
     metrics.watch(move |metrics| {
         for (pool, state) in store.pools() {
@@ -207,7 +208,8 @@ fn watch_resources(metrics: &Metrics, store: Arc<Store>, verifier: Arc<Verifier>
     });
 }
 
-/// The candidate, where one is configured. One that cannot serve stops the start: nobody would notice its silence.
+/// Loads the candidate, if one is configured. A failure stops the start, because a silent candidate would go
+/// unnoticed.
 fn candidate(config: &ModelConfig) -> anyhow::Result<Option<(&ShadowConfig, Serving)>> {
     let Some(shadow) = config.for_shadow() else { return Ok(None) };
     let candidate = Serving::load(&shadow, threads::IN_THE_BACKGROUND, None)

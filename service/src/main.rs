@@ -1,4 +1,4 @@
-//! The command line: parses, loads the configuration, calls the library.
+//! The command line: parses the arguments, loads the configuration and calls the library.
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -60,7 +60,8 @@ enum Command {
     /// Print the tables of docs/METRICS.md.
     #[command(hide = true, after_help = "Example: make metrics-page")]
     Metrics,
-    /// Check configuration, keys, TLS, anchor, bundle and execution provider; print the effective values, or every problem.
+    /// Check configuration, keys, TLS, anchor, bundle and execution provider; print the effective values, or
+    /// every problem.
     ///
     /// Run it as the service's user. The exit status is 1 if there are problems.
     #[command(after_help = "Example: cxr-service --config-dir /etc/cxr check-config --connect")]
@@ -82,7 +83,7 @@ enum Command {
     },
 }
 
-/// What shells show for a program that the end of its reader ended (128 + SIGPIPE).
+/// Exit status of a program that SIGPIPE ended, in shells: 128 + 13.
 const READER_GONE: u8 = 141;
 
 fn main() -> ExitCode {

@@ -1,4 +1,4 @@
-//! `cxr-service check-config`: what `serve` would stumble over, all of it at once, found by the functions that `serve` itself uses.
+//! `cxr-service check-config`: finds everything that would make `serve` fail, with the same functions.
 
 mod database;
 mod local;
@@ -17,10 +17,7 @@ pub struct CheckArgs {
     connect: bool,
 }
 
-/// Checks and prints.
-///
-/// # Errors
-/// When values of the configuration are wrong; what they name is looked at once they are right.
+/// Checks and prints. Files and servers are checked only if the values of the configuration are right.
 #[tokio::main]
 pub async fn run(sources: &Sources, args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let config = Config::load(sources)?;
@@ -50,8 +47,8 @@ pub async fn run(sources: &Sources, args: &CheckArgs) -> anyhow::Result<ExitCode
     Ok(ExitCode::SUCCESS)
 }
 
-/// A problem whose cause is an error. Where the error itself names a key, as `service.model.trusted_keys: ..`, that one is told, unless
-/// `key` is more exact.
+/// A problem whose cause is an error. If the error names a key itself, such as `service.model.trusted_keys:
+/// ..`, the more exact key of the two is reported.
 fn problem(key: &str, error: &(dyn std::error::Error + 'static), advice: &str) -> Problem {
     let told = told(error);
     let named = told.strip_prefix("service.").and_then(|told| told.split_once(": "));

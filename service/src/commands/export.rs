@@ -1,4 +1,4 @@
-//! `cxr-service audit export`: the log as a file for its reader alone; and how commands that read the log write that down.
+//! `cxr-service audit export`, and the record in `audit_reads` that commands make when they read the log.
 
 use super::audit::progress;
 use crate::audit::export::export;
@@ -13,7 +13,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Its owner reads and writes it, nobody else.
+/// Readable and writable for the owner only.
 const PRIVATE: u32 = 0o600;
 
 #[tokio::main]
@@ -33,17 +33,17 @@ pub(super) async fn run(sources: &Sources, out: &Path) -> anyhow::Result<ExitCod
     Ok(ExitCode::SUCCESS)
 }
 
-/// Also where there was a file already that others could read.
+/// Makes the file private even if it existed with wider permissions.
 fn private_file(path: &Path) -> std::io::Result<File> {
     let file = File::options().write(true).create(true).truncate(true).mode(PRIVATE).open(path)?;
-    // A pipe or a device is not ours to close.
+    // Leave the permissions of a pipe or a device alone.
     if file.metadata()?.is_file() {
         file.set_permissions(Permissions::from_mode(PRIVATE))?;
     }
     Ok(file)
 }
 
-/// Before anything is shown, as the service does it.
+/// Records the read. Call it before anything is shown.
 pub(super) async fn note_read(store: &Store, query: &Value, n_rows: Option<u64>) -> anyhow::Result<()> {
     store.note_read(query, n_rows).await.context(
         "nothing was exported, because the read could not be recorded in audit_reads: set service.database.url to the primary, with a \

@@ -1,4 +1,4 @@
-//! `cxr-service audit replay`: a logged prediction once more.
+//! `cxr-service audit replay`: repeats a logged prediction.
 
 use super::export::note_read;
 use crate::audit::SiteKey;
@@ -15,7 +15,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use uuid::Uuid;
 
-/// Replays the row of `id` on an image; 0 when every result agrees, 1 when one does not.
+/// Replays the row `id` on an image; the exit status is 0 if every result agrees, otherwise 1.
 pub(super) fn run(
     sources: &Sources,
     id: Uuid,
@@ -39,7 +39,7 @@ pub(super) fn run(
         "{}: its digest differs from the row's: the image is a different one, or service.audit.input_key has changed",
         image.display()
     );
-    // As it executed then, where that can be had here.
+    // As the row was executed, if this host can do the same.
     let then = |name: &str| row.execution.as_ref().and_then(|execution| execution.get(name));
     config.intra_threads = then("intra_threads")
         .and_then(serde_json::Value::as_u64)

@@ -1,4 +1,4 @@
-//! `cxr-service audit erase-subject`: forgets which rows are a person's.
+//! `cxr-service audit erase-subject`: deletes the link between subjects and their rows.
 
 use crate::audit::erasures::Erasures;
 use crate::audit::keyed::SiteKey;
@@ -11,8 +11,8 @@ use std::io::Read;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Erases the person behind each line of `identifiers`. The list outside the database is written first: if the second step
-/// fails, the service carries it out.
+/// Erases the subject of each line of `identifiers`. The list outside the database is written first: if the
+/// deletion fails, the service repeats it.
 #[tokio::main]
 pub(super) async fn erase(sources: &Sources, identifiers: &Path) -> anyhow::Result<ExitCode> {
     let (database, audit) = config::load_audit(sources)?;

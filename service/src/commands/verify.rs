@@ -1,4 +1,4 @@
-//! `cxr-service audit verify`: what it is given, and what it says.
+//! `cxr-service audit verify`: reads the inputs of the verifier and prints its report.
 
 use super::audit::{progress, public};
 use crate::audit::anchor::Anchor;

@@ -1,4 +1,4 @@
-//! `service.audit`: the keys of the audit log, how its rows are committed, and what lies outside the database.
+//! `service.audit`: keys, commits, tree and anchor of the audit log.
 
 use super::Profile;
 use super::problem::Rules;

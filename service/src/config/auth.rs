@@ -1,4 +1,4 @@
-//! `service.auth`: whose tokens are accepted and how they are checked.
+//! `service.auth`: which tokens are accepted and how they are verified.
 
 use super::Profile;
 use super::problem::Rules;
@@ -7,23 +7,23 @@ use super::values::{Bounded, Checked, Millis, Rule, Timeout, ensure};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// Where a key that verifies tokens comes from.
+/// Source of keys that verify tokens.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeySource {
-    /// A JSON Web Key Set; each key states its own algorithm and id.
+    /// File with a JSON Web Key Set; each key states its own algorithm and id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jwks_file: Option<PathBuf>,
-    /// Where an identity provider publishes such a set.
+    /// URL where an identity provider publishes such a set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jwks_url: Option<String>,
-    /// A public key in PEM.
+    /// File with a public key in PEM.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pem_file: Option<PathBuf>,
-    /// The one algorithm that the PEM key verifies.
+    /// The only algorithm that the PEM key verifies.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub algorithm: Option<SignatureAlgorithm>,
-    /// Key id; tokens that state another one are not checked with this key.
+    /// Key id; a token with another `kid` is not verified with this key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kid: Option<String>,
 }
@@ -48,7 +48,7 @@ pub struct AuthConfig {
     /// Required member of `aud`.
     pub audience: Checked<Audience>,
     /// Clock difference tolerated on `exp` and `nbf`.
-    pub leeway_seconds: Bounded<u64, 0, 300>,
+    pub leeway_seconds: Bounded<u32, 0, 300>,
     /// Keys that verify tokens.
     pub keys: Vec<KeySource>,
     /// How published key sets are fetched.

@@ -1,4 +1,4 @@
-//! `service.http.cors`: which web pages may call the API from a browser.
+//! `service.http.cors`: the web pages that may call the API from a browser.
 
 use super::values::{Bounded, Checked, Rule, ensure};
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ pub struct CorsConfig {
     /// Origins of those pages, `https://viewer.hospital.example`; none if empty.
     pub allowed_origins: Checked<Origins>,
     /// How long a browser may cache the answer to a preflight request.
-    pub max_age_seconds: Bounded<u64, 0, 86_400>,
+    pub max_age_seconds: Bounded<u32, 0, 86_400>,
 }
 
 /// Origins as browsers send them.

@@ -47,19 +47,19 @@ pub enum Pooling {
 impl DatabaseConfig {
     /// The database as the user that writes.
     pub fn url(&self) -> DatabaseUrl {
-        DatabaseUrl::new("service.database.url", &self.url, self.url_file.as_ref(), Target::ReadWrite)
+        DatabaseUrl::new("service.database.url", &self.url, self.url_file.as_deref(), Target::ReadWrite)
     }
 
     /// The database as the user that reads; `url` if none is set.
     pub fn reader_url(&self) -> DatabaseUrl {
-        let (key, file) = ("service.database.reader_url", self.reader_url_file.as_ref());
+        let (key, file) = ("service.database.reader_url", self.reader_url_file.as_deref());
         let reader = self.reader_url.as_ref().map(|url| DatabaseUrl::new(key, url, file, Target::Any));
         reader.unwrap_or_else(|| self.url())
     }
 
     /// The database without a pooler; `url` if none is set.
     pub fn direct_url(&self) -> DatabaseUrl {
-        let (key, file) = ("service.database.direct_url", self.direct_url_file.as_ref());
+        let (key, file) = ("service.database.direct_url", self.direct_url_file.as_deref());
         let direct = self.direct_url.as_ref().map(|url| DatabaseUrl::new(key, url, file, Target::ReadWrite));
         direct.unwrap_or_else(|| self.url())
     }

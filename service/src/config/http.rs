@@ -1,4 +1,4 @@
-//! `service.http`: the listener and how long a client may take.
+//! `service.http`: the listeners and their limits.
 
 use super::cors::CorsConfig;
 use super::problem::Rules;
@@ -14,7 +14,8 @@ use std::path::PathBuf;
 pub struct HttpConfig {
     /// Address and port to listen on; port 0 lets the system choose.
     pub bind: SocketAddr,
-    /// Second address, for `/metrics` and the routes that need the scope `admin`; `bind` then does not serve them.
+    /// Second address, for `/metrics` and the routes that need the scope `admin`; `bind` then does not serve
+    /// them.
     pub operations_bind: Option<SocketAddr>,
     /// TLS on both addresses; null: plain HTTP.
     pub tls: Option<TlsConfig>,
@@ -38,7 +39,8 @@ pub struct HttpConfig {
     pub write_timeout_ms: Timeout,
     /// Time for requests in flight to finish after SIGTERM.
     pub shutdown_grace_ms: Timeout,
-    /// How much of a refused body is read and discarded, so that the client gets the answer instead of a reset.
+    /// How much of a refused body is read and discarded, so that the client gets the answer instead of a
+    /// reset.
     pub lingering_drain_bytes: u64,
     /// Time limit for that.
     pub lingering_drain_ms: Timeout,

@@ -13,12 +13,12 @@ use std::path::Path;
 pub(super) const ROOT: &str = "service";
 const VARIABLE_PREFIX: &str = "CXR_SERVICE__";
 
-const DEFAULT: &str = include_str!("../../../config/default.yaml");
+pub(super) const DEFAULT: &str = include_str!("../../../config/default.yaml");
 const DEVELOPMENT: &str = include_str!("../../../config/development.yaml");
-const PRODUCTION: &str = include_str!("../../../config/production.yaml");
+pub(super) const PRODUCTION: &str = include_str!("../../../config/production.yaml");
 
-/// Complete the development profile, so that every value has something to stand in for it while the rest is read. A configuration
-/// with a stand-in has a problem and is never served.
+/// With the development profile, a valid value for every key. It stands in for one that was refused while the
+/// rest is read. A configuration with a stand-in has a problem and is never served.
 const STAND_INS: &str =
     "service: { database: { url: postgres://none/none }, model: { onnxruntime_library: none } }";
 
@@ -26,7 +26,11 @@ const STAND_INS: &str =
 pub(super) fn read<'a>(sources: &Sources, parts: &'a [&'a str]) -> Result<(Config, Rules<'a>), Problems> {
     let file = sources.directory.as_deref().map(|directory| profile_file(directory, sources.profile));
     let file = file.transpose()?.flatten();
-    let mut tree = merge(&[DEFAULT, built_in(sources.profile)], file.as_deref(), &sources.environment)?;
+    let built_in = match sources.profile {
+        Profile::Development => DEVELOPMENT,
+        Profile::Production => PRODUCTION,
+    };
+    let mut tree = merge(&[DEFAULT, built_in], file.as_deref(), &sources.environment)?;
     let library = sources.environment.get("ORT_DYLIB_PATH");
     if let (Some(node), Some(path)) = (find(&mut tree, "model.onnxruntime_library"), library)
         && node.is_null()
@@ -42,20 +46,7 @@ pub(super) fn read<'a>(sources: &Sources, parts: &'a [&'a str]) -> Result<(Confi
     .read()
 }
 
-/// Every key of the profile with its built-in value.
-#[cfg(test)]
-pub(super) fn defaults(profile: Profile) -> Value {
-    merge(&[DEFAULT, built_in(profile)], None, &BTreeMap::new()).unwrap()
-}
-
-const fn built_in(profile: Profile) -> &'static str {
-    match profile {
-        Profile::Development => DEVELOPMENT,
-        Profile::Production => PRODUCTION,
-    }
-}
-
-/// The key below `service` that a variable sets.
+/// The key that a variable sets, relative to `service`.
 fn key_of(variable: &str) -> Option<String> {
     let prefix = variable.get(..VARIABLE_PREFIX.len())?;
     let ours = prefix.eq_ignore_ascii_case(VARIABLE_PREFIX);
@@ -86,7 +77,7 @@ fn misspelt(environment: &BTreeMap<String, String>) -> Vec<Problem> {
         let section = rest.split_once("__").map(|(section, _)| section);
         match section {
             Some(section) => !SECTIONS.iter().any(|known| known.eq_ignore_ascii_case(section)),
-            // Kubernetes sets CXR_SERVICE_HOST and CXR_SERVICE_PORT.. for a service of the name cxr.
+            // Kubernetes sets CXR_SERVICE_HOST and CXR_SERVICE_PORT.. for a Service named cxr.
             None => {
                 rest.strip_prefix("SERVICE_").is_some_and(|rest| rest != "HOST" && !rest.starts_with("PORT"))
             }
@@ -99,7 +90,7 @@ fn misspelt(environment: &BTreeMap<String, String>) -> Vec<Problem> {
     environment.keys().filter(|name| ours(name)).map(problem).collect()
 }
 
-fn merge(
+pub(super) fn merge(
     built_in: &[&str],
     file: Option<&Path>,
     variables: &BTreeMap<String, String>,
@@ -143,7 +134,8 @@ fn whole(found: &str, advice: &str) -> Problems {
     Problems(vec![Problem { key: ROOT.to_owned(), found: found.to_owned(), advice: advice.to_owned() }])
 }
 
-/// Reads the tree. Each value that does not fit is noted and replaced by a stand-in, so that the next one shows as well.
+/// Reads the tree. Each value that does not fit is noted and replaced by a stand-in, so that the next one
+/// shows as well.
 struct Reader<'a> {
     tree: Value,
     stand_ins: Value,
@@ -169,7 +161,7 @@ impl<'a> Reader<'a> {
                 continue;
             }
             match refusal {
-                Some(refusal) => self.note_refusal(&path, &refusal),
+                Some(Refusal { found, advice }) => self.rules.require(false, &path, &found, &advice),
                 None => self.note_misfit(&path, &message),
             }
             if !repaired.insert((path.clone(), message)) || !self.replace(&path) {
@@ -211,7 +203,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A variable is text; where text does not fit and can be read as a number or a boolean, that is what it means.
+    /// A variable is text; where text does not fit and can be read as a number or a boolean, that is what it
+    /// means.
     fn read_variable_as_number(&mut self, path: &str) -> bool {
         let from_variable = self.from_variables.contains(path);
         let Some(node) = find(&mut self.tree, path).filter(|_| from_variable) else { return false };
@@ -222,14 +215,6 @@ impl<'a> Reader<'a> {
                 true
             }
             _ => false,
-        }
-    }
-
-    fn note_refusal(&mut self, path: &str, Refusal { found, advice }: &Refusal) {
-        if found == Refusal::NOT_SET {
-            self.rules.require(false, path, found, advice);
-        } else {
-            self.rules.problems.push(Problem::new(path, found, advice));
         }
     }
 

@@ -1,4 +1,4 @@
-//! `service.limits`: what one upload and all uploads together may cost.
+//! `service.limits`: limits of one upload, of one client and of all requests together.
 
 use super::problem::Rules;
 use super::values::{Bounded, Timeout};
@@ -42,7 +42,7 @@ impl LimitsConfig {
         rules.require(ordered, "limits.deadline_ms", "longer than max_deadline_ms", advice);
     }
 
-    /// The limits in the form that decoding takes.
+    /// The limits that decoding needs.
     pub const fn decode(&self) -> cxr::DecodeLimits {
         cxr::DecodeLimits {
             max_bytes: self.max_bytes.get(),

@@ -105,7 +105,8 @@ impl Rule for Library {
 }
 
 impl ModelConfig {
-    /// The candidate's, with one session and one thread, because it gets the CPU time that is left; none without a candidate.
+    /// The candidate's, with one session and one thread, because it gets the CPU time that is left; none
+    /// without a candidate.
     #[must_use]
     pub fn for_shadow(&self) -> Option<Self> {
         let one = Count::new(1).ok();

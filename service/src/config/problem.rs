@@ -1,4 +1,5 @@
-//! What is wrong with a configuration: the key, what was found and what to do. Never a text, which may be a secret.
+//! What is wrong with a configuration: the key, what was found and what to do. Never a text, which may be a
+//! secret.
 
 /// One problem, of one key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +44,8 @@ impl std::fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
-/// Collects the problems that count only in the parts that a command needs: missing values, and values that do not fit together.
+/// Collects the problems that count only in the parts that a command needs: missing values, and values that
+/// do not fit together.
 pub(super) struct Rules<'a> {
     /// The sections that the command needs.
     pub(super) parts: &'a [&'a str],
@@ -51,15 +53,16 @@ pub(super) struct Rules<'a> {
 }
 
 impl Rules<'_> {
-    /// Notes a problem unless the rule holds. A key that has a problem already is left alone: its value is a stand-in.
+    /// Notes a problem unless the rule holds. A key that has a problem already is left alone: its value is a
+    /// stand-in.
     pub(super) fn require(&mut self, holds: bool, key: &str, found: &str, advice: &str) {
         let section = key.split('.').next().unwrap_or_default();
         if holds || !self.parts.contains(&section) {
             return;
         }
         let problem = Problem::new(key, found, advice);
-        let known = self.problems.iter().filter_map(|known| known.key.strip_prefix(&problem.key));
-        if !known.into_iter().any(|rest| rest.is_empty() || rest == "_file" || rest.starts_with('[')) {
+        let mut known = self.problems.iter().filter_map(|known| known.key.strip_prefix(&problem.key));
+        if !known.any(|rest| rest.is_empty() || rest == "_file" || rest.starts_with('[')) {
             self.problems.push(problem);
         }
     }

@@ -1,4 +1,4 @@
-//! Layers, errors that tell everything at once, and secrets that are never shown.
+//! Layers, problems that are reported all at once, and secrets that are never shown.
 
 use super::*;
 use std::path::{Path, PathBuf};
@@ -140,7 +140,7 @@ fn a_secret_is_taken_from_a_file_and_never_shown() {
     let wrong =
         problems(Profile::Development, &[LIBRARY, ("CXR_SERVICE__DATABASE__URL", "mysql://x:hunter2@h/d")]);
     assert!(wrong[0].contains("not the URL of a Postgres") && !wrong[0].contains("hunter2"), "{wrong:#?}");
-    // A variable that looks like a number is still the text of a secret.
+    // A secret stays a text even if it looks like a number.
     let short =
         problems(Profile::Development, &[LIBRARY, DATABASE, ("CXR_SERVICE__AUDIT__INPUT_KEY", "12345")]);
     assert!(short[0].contains("shorter than 32 bytes") && short.len() == 1, "{short:#?}");
@@ -204,12 +204,13 @@ fn a_key_source_must_be_complete() {
     assert_eq!(keys, ["service.auth.keys[0]", "service.auth.keys[1]"]);
 }
 
-/// docs/CONFIG.md is written by hand and checked here: every key stands in it with the value that production has,
-/// beside the default where production.yaml differs from it.
+/// docs/CONFIG.md is written by hand: it must list every key with its value in production, and its default if
+/// that differs.
 #[test]
 fn the_documentation_lists_every_key() {
     let documentation = include_str!("../../../docs/CONFIG.md");
-    for (key, value) in flatten(layers::defaults(Profile::Production)) {
+    let built_in = [layers::DEFAULT, layers::PRODUCTION];
+    for (key, value) in flatten(layers::merge(&built_in, None, &BTreeMap::new()).unwrap()) {
         let start = format!("| `{}` | ", key.trim_start_matches("service."));
         let row = documentation.lines().find_map(|line| line.strip_prefix(&start));
         let told = row.and_then(|row| row.split(" | ").next());

@@ -24,9 +24,6 @@ impl Display for Refusal {
 }
 
 impl Refusal {
-    /// What is found where a required value is missing.
-    pub(super) const NOT_SET: &str = "not set";
-
     pub(super) fn new(found: impl Into<String>, advice: impl Into<String>) -> Self {
         Self { found: found.into(), advice: advice.into() }
     }
@@ -63,7 +60,7 @@ macro_rules! numbers {
     )*};
 }
 
-numbers!(i32 u32 u64 usize);
+numbers!(i32 u32 usize);
 
 /// In milliseconds; the keys end in `_ms`.
 impl Number for Duration {
@@ -167,7 +164,7 @@ impl<R: Rule> Deref for Checked<R> {
 impl<'de, R: Rule> Deserialize<'de> for Checked<R> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = Option::<R::Value>::deserialize(deserializer)?;
-        let value = value.ok_or_else(|| Refusal::new(Refusal::NOT_SET, R::ADVICE));
+        let value = value.ok_or_else(|| Refusal::new("not set", R::ADVICE));
         value.and_then(Self::new).map_err(de::Error::custom)
     }
 }

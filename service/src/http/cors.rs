@@ -37,6 +37,6 @@ pub(super) fn layer(config: &CorsConfig) -> Option<CorsLayer> {
             .allow_methods([Method::GET, Method::POST])
             .allow_headers(REQUEST_HEADERS)
             .expose_headers(ANSWER_HEADERS)
-            .max_age(Duration::from_secs(config.max_age_seconds.get()))
+            .max_age(Duration::from_secs(config.max_age_seconds.get().into()))
     })
 }

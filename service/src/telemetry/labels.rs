@@ -1,63 +1,62 @@
-//! Closed sets of label values.
+//! Label values of metrics, as closed sets.
 
-/// What became of a reload.
+/// Result of a reload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReloadResult {
-    /// Another model serves.
+    /// Another model is current.
     Swapped,
-    /// The bundle serves already.
+    /// The bundle was current already.
     Unchanged,
-    /// The old model goes on.
+    /// The bundle was rejected; the current model stays.
     Refused,
 }
 
-/// What became of an image that was offered to the candidate.
+/// Result of offering an image to the candidate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ShadowResult {
     /// Same decision.
     Agrees,
     /// Another decision.
     Differs,
-    /// Too many were waiting.
+    /// Its queue was full.
     Skipped,
-    /// The candidate or its row failed.
+    /// Scoring or writing the row failed.
     Failed,
 }
 
-/// Why an admitted image never met the model.
+/// Why an admitted image was dropped before inference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DropCause {
     /// Its deadline passed.
     Expired,
-    /// Its client went away.
+    /// Its client disconnected.
     Abandoned,
 }
 
-/// Why the service ended a connection by itself.
+/// Why the service closed a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConnectionEnd {
-    /// All places were taken.
+    /// All connection slots were taken.
     NoPlace,
-    /// The TLS handshake failed or did not end in time.
+    /// The TLS handshake failed or timed out.
     Tls,
-    /// What came is no HTTP; answered 400.
+    /// Not HTTP; answered 400.
     Malformed,
     /// Too many header fields, too large a head or too long a URI; answered 431 or 414.
     HeadTooLarge,
-    /// A request's head did not come in time, or no further request.
+    /// A request head, or the next request, did not arrive in time.
     Silent,
-    /// The client did not take its answer.
+    /// The client stopped reading its answer.
     NotReading,
-    /// Its address has all the connections that it may have.
+    /// Its address has too many connections.
     AddressLimit,
-    /// It made way for another one.
+    /// It was idle, and another connection needed its slot.
     Evicted,
-    /// It provoked a refusal while as many were held back as may be.
+    /// It caused a refusal while too many refusals were being delayed.
     Flooding,
 }
 
 impl ConnectionEnd {
-    /// Every cause.
     pub(super) const ALL: [Self; 9] = [
         Self::NoPlace,
         Self::Tls,
@@ -96,7 +95,6 @@ impl ReloadResult {
 }
 
 impl ShadowResult {
-    /// Every result.
     pub(super) const ALL: [Self; 4] = [Self::Agrees, Self::Differs, Self::Skipped, Self::Failed];
 
     pub(super) const fn label(self) -> &'static str {

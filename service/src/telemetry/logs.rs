@@ -18,7 +18,7 @@ pub fn install(filter: &str, json: bool) -> anyhow::Result<LogGuard> {
         .with_env_filter(filter)
         .with_ansi(colours)
         .with_writer(lines)
-        // The subscriber would report a line that it cannot write with `eprintln!`, which panics where that fails too.
+        // On a write error the subscriber calls `eprintln!`, which panics if that fails as well.
         .log_internal_errors(false);
     let installed = if json {
         builder.json().flatten_event(true).with_span_list(false).try_init()
@@ -30,7 +30,7 @@ pub fn install(filter: &str, json: bool) -> anyhow::Result<LogGuard> {
     Ok(guard)
 }
 
-/// An error with all its causes, for one field of a log line.
+/// Joins an error and its causes, for one field of a log line.
 pub fn chain(error: &dyn Error) -> String {
     let (mut told, mut cause) = (error.to_string(), error.source());
     while let Some(error) = cause {

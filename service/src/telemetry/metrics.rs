@@ -43,7 +43,7 @@ impl Metrics {
         Ok(metrics)
     }
 
-    /// A series that appears only with its first event hides that event from `rate()`.
+    /// `rate()` misses the first event of a series that appears only with that event.
     fn start_at_zero(&self, refusal_causes: &[&str]) {
         for reason in RejectReason::ALL {
             self.cxr.rejections_total.with_label_values(&[reason.code()]);
@@ -80,17 +80,17 @@ impl Metrics {
             .observe(duration.as_secs_f64());
     }
 
-    /// Counts a connection until the guard is dropped.
+    /// Counts an open connection until the guard is dropped.
     pub fn connected(&self) -> Counted {
         Counted::new(&self.cxr.connections)
     }
 
-    /// One connection that the service ended.
+    /// One connection that the service closed.
     pub fn connection_ended(&self, cause: ConnectionEnd) {
         self.cxr.connections_ended_total.with_label_values(&[cause.label()]).inc();
     }
 
-    /// One phase of one prediction.
+    /// Duration of one phase of a prediction.
     pub fn phase(&self, phase: &str, milliseconds: f64) {
         self.cxr.phase_duration_seconds.with_label_values(&[phase]).observe(milliseconds / 1e3);
     }
@@ -105,7 +105,7 @@ impl Metrics {
         self.cxr.rejections_total.with_label_values(&[reason.code()]).inc();
     }
 
-    /// One retry that got an earlier answer.
+    /// One retry that got the replayed answer.
     pub fn repeated(&self) {
         self.cxr.repeated_answers_total.inc();
     }
@@ -120,22 +120,22 @@ impl Metrics {
         self.cxr.refusals_total.with_label_values(&[cause]).inc();
     }
 
-    /// One admitted image that never met the model.
+    /// One admitted image dropped before inference.
     pub fn dropped(&self, cause: DropCause) {
         self.cxr.dropped_total.with_label_values(&[cause.label()]).inc();
     }
 
-    /// One batch that ran.
+    /// One batch of `n` images.
     pub fn batch(&self, n: usize) {
         self.cxr.batch_size.observe(n as f64);
     }
 
-    /// How many images wait for a session.
+    /// Images waiting for a session.
     pub fn waiting(&self, n: usize) {
         self.cxr.model_waiting.set(i64::try_from(n).unwrap_or(i64::MAX));
     }
 
-    /// One attempt to take over another bundle.
+    /// One reload.
     pub fn reloaded(&self, result: ReloadResult) {
         self.cxr.model_reloads_total.with_label_values(&[result.label()]).inc();
     }
@@ -145,7 +145,7 @@ impl Metrics {
         self.cxr.shadow_total.with_label_values(&[result.label()]).inc();
     }
 
-    /// How far its probability was from the answer's.
+    /// Difference between the candidate's probability and the answer's.
     pub fn shadow_differed(&self, difference: f64) {
         self.cxr.shadow_probability_difference.observe(difference);
     }
@@ -155,13 +155,13 @@ impl Metrics {
         Counted::new(&self.cxr.in_flight)
     }
 
-    /// The model that serves.
+    /// The current model.
     pub fn serving(&self, name: &str, version: &str, digest: &str, variant: &str) {
         self.cxr.model_info.reset();
         self.cxr.model_info.with_label_values(&[name, version, digest, variant]).set(1);
     }
 
-    /// Where its nodes execute.
+    /// Number of its graph nodes per execution provider.
     pub fn executing<'a>(&self, nodes: impl Iterator<Item = (&'a str, usize)>) {
         self.cxr.execution_nodes.reset();
         for (provider, n) in nodes {
@@ -191,7 +191,7 @@ impl Metrics {
     }
 }
 
-/// An admitted request or a connection; dropped when it ends, however it ends.
+/// Counts an admitted request or a connection until it is dropped.
 #[derive(Debug)]
 pub struct Counted(IntGauge);
 

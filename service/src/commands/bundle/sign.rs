@@ -1,4 +1,4 @@
-//! `bundle new-key` and `bundle sign`.
+//! `cxr-service bundle new-key` and `bundle sign`.
 
 use super::open;
 use crate::files;
@@ -56,7 +56,7 @@ fn private_key(path: &Path) -> anyhow::Result<SigningKey> {
     if pem.contains("BEGIN ENCRYPTED PRIVATE KEY") {
         bail!("{shown}: is encrypted; decrypt it first, with openssl pkey -in {shown} -out PLAIN.key");
     }
-    // The parser's own words are left out: they could quote the key.
+    // The parser's message is left out, because it could quote the key.
     SigningKey::from_pkcs8_pem(&pem).map_err(|_| {
         anyhow!("{shown}: not an Ed25519 private key in PEM (PKCS#8); cxr-service bundle new-key makes one")
     })

@@ -1,4 +1,4 @@
-//! Files and the model: what can be tried without a connection; and the key sets, which need one.
+//! Files, the model and the key sets.
 
 use super::problem;
 use crate::audit::PATIENCE;
@@ -18,7 +18,8 @@ use crate::threads;
 use cxr::intended_use::{IntendedUse, SitePatients};
 use std::time::SystemTime;
 
-/// Each source of keys by itself, so that one that is wrong hides no other; those that can be used, by their keys.
+/// Loads each source of keys separately, so that one problem does not hide another. Returns the usable ones
+/// with their keys.
 pub(super) fn keys(config: &AuthConfig) -> (Vec<Problem>, Vec<(String, Verifier)>) {
     let (mut problems, mut verifiers) = (Vec::new(), Vec::new());
     for (position, source) in config.keys.iter().enumerate() {
@@ -26,7 +27,7 @@ pub(super) fn keys(config: &AuthConfig) -> (Vec<Problem>, Vec<(String, Verifier)
         alone.keys = vec![source.clone()];
         match Verifier::new(&alone) {
             Ok(verifier) => verifiers.push((format!("auth.keys[{position}]"), verifier)),
-            // The authorities are one file for all sources.
+            // One file for all sources.
             Err(error @ KeyError::Client { .. }) => {
                 let advice = "set auth.jwks.authorities_file to a readable file of PEM certificates, or null";
                 problems.push(problem("auth.jwks", &error, advice));
@@ -41,7 +42,7 @@ pub(super) fn keys(config: &AuthConfig) -> (Vec<Problem>, Vec<(String, Verifier)
     (problems, verifiers)
 }
 
-/// Fetches the published sets.
+/// Fetches the published key sets.
 pub(super) async fn published(verifiers: &[(String, Verifier)]) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (key, verifier) in verifiers {
@@ -77,7 +78,8 @@ pub(super) fn tls(config: &HttpConfig) -> Vec<Problem> {
     problems
 }
 
-/// Bundle, library, graph, golden outputs and execution provider, the shadow's too; and whether the model is for the site's patients.
+/// Bundle, library, graph, golden outputs and execution provider, also of the candidate; and whether the
+/// intended use fits the site.
 pub(super) fn model(config: &ModelConfig, patients: &SitePatients) -> Vec<Problem> {
     let mut problems: Vec<Problem> = match serves("model", config) {
         Ok(serving) => suits(&serving.model.manifest().intended_use, patients).err().into_iter().collect(),
@@ -89,7 +91,7 @@ pub(super) fn model(config: &ModelConfig, patients: &SitePatients) -> Vec<Proble
     problems
 }
 
-/// An image that states nothing of itself is judged by what the site states of its patients.
+/// Fails if every image that relies on `service.patients` would be referred.
 fn suits(intended: &IntendedUse, patients: &SitePatients) -> Result<(), Problem> {
     if !patients.refers_all(intended) {
         return Ok(());
@@ -122,7 +124,7 @@ fn serves(key: &str, config: &ModelConfig) -> Result<Serving, Problem> {
     }
 }
 
-/// What lies outside the database.
+/// The anchor and the list of erasures.
 pub(super) async fn outside(config: &AuditConfig) -> Vec<Problem> {
     let config = config.clone();
     let checked = tokio::task::spawn_blocking(move || {
@@ -148,14 +150,14 @@ pub(super) async fn outside(config: &AuditConfig) -> Vec<Problem> {
     }
 }
 
-/// Whether it takes heads, and holds none of another log.
+/// The anchor must be writable and hold no checkpoint of another log.
 fn anchored(anchor: &Anchor, signing_key: &Secret) -> Option<Problem> {
     let key = "audit.anchor.directory";
     if let Err(error) = anchor.check() {
         let advice = "mount its volume, or create a folder that the service's user can write to and the database's administrators cannot";
         return Some(problem(key, &error, advice));
     }
-    // The configuration has parsed the key.
+    // The configuration has validated the key.
     let verifier = LogKey::parse(signing_key).ok()?.verifier().ok()?;
     let advice = "use the folder of this log, or the signing key that belongs to it (audit.signing_key)";
     anchor.newest(&verifier).err().map(|error| problem(key, &error, advice))

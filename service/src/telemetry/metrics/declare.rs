@@ -1,4 +1,5 @@
-//! The macro that declares metrics: from one line it makes the field, the registration and the row in docs/METRICS.md.
+//! The macro that declares metrics: from one line it makes the field, the registration and the row in
+//! docs/METRICS.md.
 
 use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
@@ -83,7 +84,8 @@ fn histogram_options(family: &Family) -> HistogramOpts {
     HistogramOpts::from(options(family)).buckets(family.buckets.to_vec())
 }
 
-/// Declares a struct of metrics: `/// help` and `name: Type["label", ..] in BUCKETS,`. The prefix of the names is the struct's.
+/// Declares a struct of metrics: `/// help` and `name: Type["label", ..] in BUCKETS,`. The prefix of the
+/// names is the struct's.
 macro_rules! metrics {
     (
         $(#[$attribute:meta])*

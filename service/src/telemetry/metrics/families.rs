@@ -1,11 +1,11 @@
-//! Every metric, declared once; the comment of each is its help text. Label values come from closed sets, so that no client can grow
-//! the registry.
+//! Every metric, declared once; the comment of each is its help text. Label values come from closed sets, so
+//! that no client can grow the registry.
 
 use super::declare::{Family, Metric, Registry, metrics};
 use prometheus::{Counter, Gauge, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
-/// Steps of about 1.5 from 0.2 ms (admitting a small upload) to 0.5 s, where objectives lie, so that a quantile is off by a quarter
-/// at most; wider ones to 16 s (a stalled database before its timeout).
+/// Steps of about 1.5 from 0.2 ms (admitting a small upload) to 0.5 s, where objectives lie, so that a
+/// quantile is off by a quarter at most; wider ones to 16 s (a stalled database before its timeout).
 const SECONDS: &[f64] = &[
     0.0002, 0.0005, 0.001, 0.0015, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.075,
     0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0,

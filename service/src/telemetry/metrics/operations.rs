@@ -1,4 +1,4 @@
-//! Recording what an operator renews or provides: key sets, certificates, the database, the process.
+//! Records what an operator renews or provides: key sets, certificates, the database, the process.
 
 use super::Metrics;
 use crate::telemetry::{log_output, process};

@@ -13,7 +13,7 @@ use cxr::decide::Verdict;
 use declare::Registry;
 use families::{Cxr, Process};
 use operations::{Sampler, seconds};
-use prometheus::{Encoder, IntGauge, TextEncoder};
+use prometheus::{Encoder, IntCounterVec, IntGauge, TextEncoder};
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
@@ -45,27 +45,18 @@ impl Metrics {
 
     /// `rate()` misses the first event of a series that appears only with that event.
     fn start_at_zero(&self, refusal_causes: &[&str]) {
-        for reason in RejectReason::ALL {
-            self.cxr.rejections_total.with_label_values(&[reason.code()]);
-        }
-        for verdict in Verdict::ALL {
-            self.cxr.predictions_total.with_label_values(&[verdict.code()]);
-        }
-        for cause in refusal_causes {
-            self.cxr.refusals_total.with_label_values(&[*cause]);
-        }
-        for cause in ConnectionEnd::ALL {
-            self.cxr.connections_ended_total.with_label_values(&[cause.label()]);
-        }
-        for cause in [DropCause::Expired, DropCause::Abandoned] {
-            self.cxr.dropped_total.with_label_values(&[cause.label()]);
-        }
-        for result in [ReloadResult::Swapped, ReloadResult::Unchanged, ReloadResult::Refused] {
-            self.cxr.model_reloads_total.with_label_values(&[result.label()]);
-        }
-        for result in ShadowResult::ALL {
-            self.cxr.shadow_total.with_label_values(&[result.label()]);
-        }
+        let start = |metric: &IntCounterVec, labels: &[&str]| {
+            for label in labels {
+                metric.with_label_values(&[*label]);
+            }
+        };
+        start(&self.cxr.rejections_total, &RejectReason::ALL.map(RejectReason::code));
+        start(&self.cxr.predictions_total, &Verdict::ALL.map(Verdict::code));
+        start(&self.cxr.refusals_total, refusal_causes);
+        start(&self.cxr.connections_ended_total, ConnectionEnd::ALL);
+        start(&self.cxr.dropped_total, DropCause::ALL);
+        start(&self.cxr.model_reloads_total, ReloadResult::ALL);
+        start(&self.cxr.shadow_total, ShadowResult::ALL);
         for phase in PHASES {
             self.cxr.phase_duration_seconds.with_label_values(&[phase]);
         }

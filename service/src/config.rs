@@ -122,7 +122,7 @@ impl Config {
 /// What migrating needs: a migration job has no secret but the database's.
 ///
 /// # Errors
-/// All problems of that part.
+/// All problems of these sections.
 pub fn load_database(sources: &Sources) -> Result<(DatabaseConfig, TelemetryConfig), Problems> {
     let config = Config::load_parts(sources, &["database", "telemetry"])?;
     Ok((config.database, config.telemetry))
@@ -131,7 +131,7 @@ pub fn load_database(sources: &Sources) -> Result<(DatabaseConfig, TelemetryConf
 /// What work on the audit log needs.
 ///
 /// # Errors
-/// All problems of that part.
+/// All problems of these sections.
 pub fn load_audit(sources: &Sources) -> Result<(DatabaseConfig, AuditConfig), Problems> {
     let config = Config::load_parts(sources, &["database", "audit"])?;
     Ok((config.database, config.audit))
@@ -140,7 +140,7 @@ pub fn load_audit(sources: &Sources) -> Result<(DatabaseConfig, AuditConfig), Pr
 /// What a replay needs.
 ///
 /// # Errors
-/// All problems of that part.
+/// All problems of these sections.
 pub fn load_replay(
     sources: &Sources,
 ) -> Result<(DatabaseConfig, AuditConfig, ModelConfig, DecodeLimits), Problems> {
@@ -151,7 +151,7 @@ pub fn load_replay(
 /// What minting a token needs.
 ///
 /// # Errors
-/// All problems of that part.
+/// All problems of these sections.
 pub fn load_auth(sources: &Sources) -> Result<AuthConfig, Problems> {
     Config::load_parts(sources, &["auth"]).map(|config| config.auth)
 }

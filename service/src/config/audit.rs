@@ -15,7 +15,7 @@ const DEVELOPMENT_ORIGIN: &str = "development.cxr.invalid/log";
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AuditConfig {
-    /// Key of the input digests: without it, nobody can test whether a given image was scored here.
+    /// Key of the input digests: only with it can one test whether a given image was scored here.
     pub input_key: Checked<HmacKey>,
     input_key_file: Option<PathBuf>,
     /// The site that every row names.

@@ -87,6 +87,34 @@ fn every_problem_is_told_at_once_with_its_key() {
 }
 
 #[test]
+fn ranges_and_rules_over_several_keys_are_reported_together() {
+    let mut found = problems(
+        Profile::Development,
+        &[
+            DATABASE,
+            LIBRARY,
+            ("CXR_SERVICE__LIMITS__DECODE_THREADS", "1025"),
+            ("CXR_SERVICE__LIMITS__DEADLINE_MS", "60001"),
+            ("CXR_SERVICE__AUDIT__COMMIT__MAX_DELAY_MS", "1001"),
+            ("CXR_SERVICE__AUDIT__SITE", ""),
+            ("CXR_SERVICE__DATABASE__POOLING", "transaction"),
+        ],
+    );
+    found.sort();
+    let expected = [
+        "service.audit.commit.max_delay_ms: 1001 is out of range; use 0 to 1000 milliseconds",
+        "service.audit.site: empty or too long; set the site's name",
+        "service.database.direct_url: not set, but required with database.pooling: transaction; ",
+        "service.limits.deadline_ms: longer than max_deadline_ms; use no more than limits.max_deadline_ms",
+        "service.limits.decode_threads: 1025 is out of range; use 1 to 1024",
+    ];
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+    for (found, expected) in found.iter().zip(expected) {
+        assert!(found.starts_with(expected), "{found} and not {expected}");
+    }
+}
+
+#[test]
 fn production_has_no_built_in_secret_and_refuses_what_development_may() {
     let found = problems(Profile::Production, &[]);
     for key in [

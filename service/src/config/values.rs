@@ -2,7 +2,7 @@
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-use std::fmt::{Debug, Display, Formatter, Result as Written};
+use std::fmt::{self, Debug, Display, Formatter};
 use std::ops::Deref;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub struct Refusal {
 
 /// Written so that [`Refusal::parse`] finds it in an error of serde, which carries nothing but text.
 impl Display for Refusal {
-    fn fmt(&self, f: &mut Formatter<'_>) -> Written {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "{REFUSED}{}; {}", self.found, self.advice)
     }
 }
@@ -87,9 +87,6 @@ pub type Timeout = Millis<1, 3_600_000>;
 
 impl<T: Number, const MIN: u64, const MAX: u64> Bounded<T, MIN, MAX> {
     /// Takes a number within the range.
-    ///
-    /// # Errors
-    /// The number and the range.
     pub fn new(number: u64) -> Result<Self, Refusal> {
         let value = T::of(number).filter(|_| (MIN..=MAX).contains(&number));
         let advice = || format!("use {MIN} to {MAX}{}", T::UNIT);
@@ -123,16 +120,13 @@ impl<T: Number, const MIN: u64, const MAX: u64> Serialize for Bounded<T, MIN, MA
 
 /// What a [`Checked`] value must fulfil.
 pub trait Rule {
-    /// What is checked.
+    /// Type of the value.
     type Value: Clone + Debug + Serialize + DeserializeOwned;
 
-    /// What to set, where the value is refused or missing.
+    /// What to set instead of a refused or missing value.
     const ADVICE: &str;
 
-    /// What is wrong with the value.
-    ///
-    /// # Errors
-    /// Words that do not quote it.
+    /// Checks the value; the error says what is wrong and does not quote it.
     fn check(value: &Self::Value) -> Result<(), String>;
 }
 
@@ -141,10 +135,7 @@ pub trait Rule {
 pub struct Checked<R: Rule>(R::Value);
 
 impl<R: Rule> Checked<R> {
-    /// Checks the value.
-    ///
-    /// # Errors
-    /// What is wrong with it.
+    /// Takes a value that fulfils the rule.
     pub fn new(value: R::Value) -> Result<Self, Refusal> {
         match R::check(&value) {
             Ok(()) => Ok(Self(value)),
@@ -178,4 +169,28 @@ impl<R: Rule> Serialize for Checked<R> {
 /// Fails with `found` unless the rule holds.
 pub(super) fn ensure(holds: bool, found: &str) -> Result<(), String> {
     if holds { Ok(()) } else { Err(found.to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_outside_its_range_cannot_be_built() {
+        type Threads = Bounded<usize, 1, 1024>;
+        for n in [1, 1024] {
+            assert_eq!(Threads::new(n).unwrap().get() as u64, n);
+        }
+        for n in [0, 1025, u64::MAX] {
+            let Refusal { found, advice } = Threads::new(n).unwrap_err();
+            assert_eq!((found, advice.as_str()), (format!("{n} is out of range"), "use 1 to 1024"));
+        }
+        let delay: Millis<0, 1000> = serde_json::from_str("1000").unwrap();
+        assert_eq!(delay.duration(), Duration::from_secs(1));
+        assert_eq!(serde_json::to_string(&delay).unwrap(), "1000");
+        let error = serde_json::from_str::<Timeout>("0").unwrap_err().to_string();
+        assert!(error.contains("0 is out of range; use 1 to 3600000 milliseconds"), "{error}");
+        assert!(serde_json::from_str::<Threads>("-1").is_err());
+        assert!(serde_json::from_str::<Threads>("1.5").is_err());
+    }
 }

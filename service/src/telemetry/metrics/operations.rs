@@ -5,7 +5,7 @@ use crate::telemetry::{log_output, process};
 use std::sync::PoisonError;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Sets metrics that are only read when somebody asks for them.
+/// Sets metrics just before an exposition.
 pub(super) type Sampler = Box<dyn Fn(&Metrics) + Send + Sync>;
 
 impl Metrics {
@@ -14,7 +14,7 @@ impl Metrics {
         self.samplers.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(sampler));
     }
 
-    /// Reads what is only read when somebody asks.
+    /// Updates the metrics that are read from elsewhere.
     pub(super) fn sample(&self) {
         // Held throughout: of two expositions at once, both would add the same difference to a counter.
         let samplers = self.samplers.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,6 +1,6 @@
 //! Configuration: one typed tree from default.yaml, <profile>.yaml and the environment, in that order.
 //!
-//! One module per section, with plain values whose types hold their ranges. Rules that span several keys are
+//! One module per section, with plain values whose types hold their ranges. Findings that span several keys are
 //! the `check` of a section. Nothing outside this folder reads the environment, and nothing in it knows the
 //! rest of the crate.
 
@@ -102,15 +102,15 @@ impl Config {
 
     /// Only the parts must be complete; what the other sections lack is filled with stand-ins.
     fn load_parts(sources: &Sources, parts: &[&str]) -> Result<Self, Problems> {
-        let (mut config, mut rules) = layers::read(sources, parts)?;
-        config.http.check(&mut rules);
-        config.limits.check(&mut rules);
-        config.database.check(&mut rules);
-        config.auth.check(sources.profile, &mut rules);
-        config.model.check(sources.profile, &mut rules);
-        config.audit.check(sources.profile, &mut rules);
+        let (mut config, mut findings) = layers::read(sources, parts)?;
+        config.http.check(&mut findings);
+        config.limits.check(&mut findings);
+        config.database.check(&mut findings);
+        config.auth.check(sources.profile, &mut findings);
+        config.model.check(sources.profile, &mut findings);
+        config.audit.check(sources.profile, &mut findings);
         config.model.refuse_development_key = sources.profile == Profile::Production;
-        if rules.problems.is_empty() { Ok(config) } else { Err(Problems(rules.problems)) }
+        if findings.problems.is_empty() { Ok(config) } else { Err(Problems(findings.problems)) }
     }
 
     /// Every key with its value; a secret only says that it is set.

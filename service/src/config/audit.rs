@@ -1,9 +1,9 @@
 //! `service.audit`: keys, commits, tree and anchor of the audit log.
 
 use super::Profile;
-use super::problem::Rules;
+use super::problem::Findings;
 use super::secret::{HmacKey, Secret};
-use super::values::{Bounded, Checked, Millis, Rule, Timeout, ensure};
+use super::values::{Bounded, Checked, Millis, Rule, Timeout, ensure, rules};
 use serde::{Deserialize, Serialize};
 use signed_note::{Signer, StandardSigner};
 use std::path::{Path, PathBuf};
@@ -66,32 +66,14 @@ pub struct AnchorConfig {
     pub interval_ms: Timeout,
 }
 
-/// Name of a site.
-#[derive(Debug, Clone, Copy)]
-pub enum Site {}
+rules! {
+    /// Name of a site.
+    Site(String): "set the site's name for audit rows, 1 to 64 bytes",
+        |site| ensure((1..=64).contains(&site.len()), "empty or too long");
 
-impl Rule for Site {
-    type Value = String;
-
-    const ADVICE: &str = "set the site's name for audit rows, 1 to 64 bytes";
-
-    fn check(site: &String) -> Result<(), String> {
-        ensure((1..=64).contains(&site.len()), "empty or too long")
-    }
-}
-
-/// Private key of a log, `PRIVATE+KEY+<origin>+<id>+<key>`.
-#[derive(Debug, Clone, Copy)]
-pub enum SigningKey {}
-
-impl Rule for SigningKey {
-    type Value = Secret;
-
-    const ADVICE: &str = "make one with cxr-service audit new-key --origin NAME, and keep it";
-
-    fn check(key: &Secret) -> Result<(), String> {
-        ensure(StandardSigner::new(key.expose().trim()).is_ok(), "not a private key of a log")
-    }
+    /// Private key of a log, `PRIVATE+KEY+<origin>+<id>+<key>`.
+    SigningKey(Secret): "make one with cxr-service audit new-key --origin NAME, and keep it",
+        |key| ensure(StandardSigner::new(key.expose().trim()).is_ok(), "not a private key of a log");
 }
 
 impl AuditConfig {
@@ -100,18 +82,18 @@ impl AuditConfig {
         self.erasures_file.as_deref().filter(|path| !path.as_os_str().is_empty())
     }
 
-    pub(super) fn check(&self, profile: Profile, rules: &mut Rules<'_>) {
+    pub(super) fn check(&self, profile: Profile, findings: &mut Findings<'_>) {
         if profile == Profile::Development {
             return;
         }
         let (found, advice) = ("the well-known secret of the development profile", "set your own secret");
-        rules.require(!self.input_key.is_well_known(), "audit.input_key", found, advice);
+        findings.require(!self.input_key.is_well_known(), "audit.input_key", found, advice);
         let signer = StandardSigner::new(self.signing_key.expose().trim());
         let own = signer.is_ok_and(|signer| signer.name() != DEVELOPMENT_ORIGIN);
         let found = "the well-known key of the development profile";
-        rules.require(own, "audit.signing_key", found, SigningKey::ADVICE);
+        findings.require(own, "audit.signing_key", found, SigningKey::ADVICE);
         let advice = "give a folder that the database's administrators cannot write to; without it, anyone who has the database \
                       and the log's key can rewrite everything unnoticed";
-        rules.require(self.anchor.directory.is_some(), "audit.anchor.directory", "not set", advice);
+        findings.require(self.anchor.directory.is_some(), "audit.anchor.directory", "not set", advice);
     }
 }

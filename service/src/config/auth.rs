@@ -1,9 +1,9 @@
 //! `service.auth`: which tokens are accepted and how they are verified.
 
 use super::Profile;
-use super::problem::Rules;
+use super::problem::Findings;
 use super::secret::HmacKey;
-use super::values::{Bounded, Checked, Millis, Rule, Timeout, ensure};
+use super::values::{Bounded, Checked, Millis, Rule, Timeout, ensure, rules};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -98,86 +98,52 @@ pub struct JwksConfig {
     pub authorities_file: Option<PathBuf>,
 }
 
-/// The identity provider.
-#[derive(Debug, Clone, Copy)]
-pub enum Issuer {}
+rules! {
+    /// The identity provider.
+    Issuer(String): "set it to the iss claim of your identity provider",
+        |issuer| ensure(!issuer.is_empty(), "empty");
 
-impl Rule for Issuer {
-    type Value = String;
+    /// The name of this service in tokens.
+    Audience(String): "set it to the aud claim that names this service",
+        |audience| ensure(!audience.is_empty(), "empty");
 
-    const ADVICE: &str = "set it to the iss claim of your identity provider";
+    /// Claims that hold scopes.
+    Claims(Vec<String>): "list the claims that hold scopes, such as scope, scp, roles or realm_access.roles",
+        |claims| {
+            // Errors and WWW-Authenticate name the claim.
+            let quotable = |c: char| c.is_ascii_graphic() && c != '"' && c != '\\';
+            let named = |claim: &String| !claim.is_empty() && claim.chars().all(quotable);
+            ensure(!claims.is_empty() && claims.iter().all(named), "empty, or an entry is not a usable name")
+        };
 
-    fn check(issuer: &String) -> Result<(), String> {
-        ensure(!issuer.is_empty(), "empty")
-    }
-}
-
-/// The name of this service in tokens.
-#[derive(Debug, Clone, Copy)]
-pub enum Audience {}
-
-impl Rule for Audience {
-    type Value = String;
-
-    const ADVICE: &str = "set it to the aud claim that names this service";
-
-    fn check(audience: &String) -> Result<(), String> {
-        ensure(!audience.is_empty(), "empty")
-    }
-}
-
-/// Claims that hold scopes.
-#[derive(Debug, Clone, Copy)]
-pub enum Claims {}
-
-impl Rule for Claims {
-    type Value = Vec<String>;
-
-    const ADVICE: &str = "list the claims that hold scopes, such as scope, scp, roles or realm_access.roles";
-
-    fn check(claims: &Vec<String>) -> Result<(), String> {
-        // Errors and WWW-Authenticate name the claim.
-        let quotable = |c: char| c.is_ascii_graphic() && c != '"' && c != '\\';
-        let named = |claim: &String| !claim.is_empty() && claim.chars().all(quotable);
-        ensure(!claims.is_empty() && claims.iter().all(named), "empty, or an entry is not a usable name")
-    }
-}
-
-/// The site's own names.
-#[derive(Debug, Clone, Copy)]
-pub enum ScopeNames {}
-
-impl Rule for ScopeNames {
-    type Value = Vec<ScopeName>;
-
-    const ADVICE: &str = "write { name: NAME_IN_TOKENS, grants: [predict] }";
-
-    fn check(names: &Vec<ScopeName>) -> Result<(), String> {
-        let named = names.iter().all(|entry| !entry.name.is_empty() && !entry.grants.is_empty());
-        ensure(named, "an entry without a name or without grants")
-    }
+    /// The site's own names.
+    ScopeNames(Vec<ScopeName>): "write { name: NAME_IN_TOKENS, grants: [predict] }",
+        |names| {
+            let named = names.iter().all(|entry| !entry.name.is_empty() && !entry.grants.is_empty());
+            ensure(named, "an entry without a name or without grants")
+        };
 }
 
 impl AuthConfig {
-    pub(super) fn check(&self, profile: Profile, rules: &mut Rules<'_>) {
+    pub(super) fn check(&self, profile: Profile, findings: &mut Findings<'_>) {
         for (index, key) in self.keys.iter().enumerate() {
-            key.check(&format!("auth.keys[{index}]"), profile, rules);
+            key.check(&format!("auth.keys[{index}]"), profile, findings);
         }
         let secret = self.hs256_secret.is_some();
         let advice = "remove it and list a public key in auth.keys: anyone who can verify an HS256 token can also forge one";
         let allowed = !secret || profile == Profile::Development;
-        rules.require(allowed, "auth.hs256_secret", "set in the production profile", advice);
+        findings.require(allowed, "auth.hs256_secret", "set in the production profile", advice);
         let any = !self.keys.is_empty() || secret && profile == Profile::Development;
         let advice = "list at least one {jwks_url: https://..}, {jwks_file: PATH} or {pem_file: PATH, algorithm: RS256|ES256|EdDSA}";
-        rules.require(any, "auth.keys", "empty: no token could be accepted", advice);
+        findings.require(any, "auth.keys", "empty: no token could be accepted", advice);
         let kept = self.jwks.keep_ms.get() > self.jwks.refresh_ms.get();
         let advice = "use more than auth.jwks.refresh_ms";
-        rules.require(kept, "auth.jwks.keep_ms", "not longer than refresh_ms", advice);
+        findings.require(kept, "auth.jwks.keep_ms", "not longer than refresh_ms", advice);
     }
 }
 
 impl KeySource {
-    fn check(&self, key: &str, profile: Profile, rules: &mut Rules<'_>) {
+    fn check(&self, key: &str, profile: Profile, findings: &mut Findings<'_>) {
         let alone = self.algorithm.is_none() && self.kid.is_none();
         let consistent = match (&self.jwks_url, &self.jwks_file, &self.pem_file) {
             (Some(_), None, None) | (None, Some(_), None) => alone,
@@ -185,13 +151,13 @@ impl KeySource {
             _ => false,
         };
         let advice = "set jwks_url or jwks_file alone, or pem_file with algorithm (RS256, ES256 or EdDSA) and optionally kid";
-        rules.require(consistent, key, "not exactly one complete key source", advice);
+        findings.require(consistent, key, "not exactly one complete key source", advice);
         if let Some(url) = &self.jwks_url {
             let secure = url.starts_with("https://");
             let allowed = secure || profile == Profile::Development && url.starts_with("http://");
             let advice =
                 "use the https:// URL of the provider's key set (http:// only in the development profile)";
-            rules.require(allowed, &format!("{key}.jwks_url"), "not an allowed URL", advice);
+            findings.require(allowed, &format!("{key}.jwks_url"), "not an allowed URL", advice);
         }
     }
 }

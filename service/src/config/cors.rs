@@ -1,6 +1,6 @@
 //! `service.http.cors`: the web pages that may call the API from a browser.
 
-use super::values::{Bounded, Checked, Rule, ensure};
+use super::values::{Bounded, Checked, Rule, ensure, rules};
 use serde::{Deserialize, Serialize};
 
 /// Cross-origin requests.
@@ -13,19 +13,11 @@ pub struct CorsConfig {
     pub max_age_seconds: Bounded<u32, 0, 86_400>,
 }
 
-/// Origins as browsers send them.
-#[derive(Debug, Clone, Copy)]
-pub enum Origins {}
-
-impl Rule for Origins {
-    type Value = Vec<String>;
-
-    const ADVICE: &str = "list each origin as browsers send it: https://viewer.hospital.example or https://host:8443, in lower case, \
-                          without a path; * is not allowed";
-
-    fn check(origins: &Vec<String>) -> Result<(), String> {
-        ensure(origins.iter().all(|origin| is_origin(origin)), "not a list of origins")
-    }
+rules! {
+    /// Origins as browsers send them.
+    Origins(Vec<String>): "list each origin as browsers send it: https://viewer.hospital.example or https://host:8443, in lower case, \
+         without a path; * is not allowed",
+        |origins| ensure(origins.iter().all(|origin| is_origin(origin)), "not a list of origins");
 }
 
 fn is_origin(text: &str) -> bool {

@@ -1,6 +1,6 @@
 //! `service.database`: the Postgres that holds the audit log.
 
-use super::problem::Rules;
+use super::problem::Findings;
 use super::secret::Secret;
 use super::servers::{DatabaseUrl, PostgresUrl, Target};
 use super::values::{Checked, Timeout};
@@ -78,11 +78,11 @@ impl DatabaseConfig {
         other.is_some_and(|other| Secret::expose(other) != self.url.expose())
     }
 
-    pub(super) fn check(&self, rules: &mut Rules<'_>) {
+    pub(super) fn check(&self, findings: &mut Findings<'_>) {
         let direct = self.pooling == Pooling::Session || self.direct_url.is_some();
         let found = "not set, but required with database.pooling: transaction";
         let advice =
             "set the URL of Postgres itself: the audit tree and migrations need a session of their own";
-        rules.require(direct, "database.direct_url", found, advice);
+        findings.require(direct, "database.direct_url", found, advice);
     }
 }

@@ -1,7 +1,7 @@
 //! `service.http`: the listeners and their limits.
 
 use super::cors::CorsConfig;
-use super::problem::Rules;
+use super::problem::Findings;
 use super::values::{Bounded, Millis, Timeout};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -59,12 +59,12 @@ pub struct TlsConfig {
 }
 
 impl HttpConfig {
-    pub(super) fn check(&self, rules: &mut Rules<'_>) {
+    pub(super) fn check(&self, findings: &mut Findings<'_>) {
         let same = self.operations_bind.is_some_and(|bind| bind.port() != 0 && bind == self.bind);
         let advice = "use another address or port, or null";
-        rules.require(!same, "http.operations_bind", "the same as http.bind", advice);
+        findings.require(!same, "http.operations_bind", "the same as http.bind", advice);
         let alone = self.operations_tls.is_some() && self.operations_bind.is_none();
         let advice = "set http.operations_bind, or set this to null";
-        rules.require(!alone, "http.operations_tls", "set, but http.operations_bind is not", advice);
+        findings.require(!alone, "http.operations_tls", "set, but http.operations_bind is not", advice);
     }
 }

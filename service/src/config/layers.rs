@@ -1,6 +1,6 @@
 //! Merges the layers and reads them into typed sections, with every value that does not fit reported at once.
 
-use super::problem::{Problem, Problems, Rules};
+use super::problem::{Findings, Problem, Problems};
 use super::secret::Secret;
 use super::values::Refusal;
 use super::{Config, Profile, Sources};
@@ -23,7 +23,7 @@ const STAND_INS: &str =
     "service: { database: { url: postgres://none/none }, model: { onnxruntime_library: none } }";
 
 /// The configuration, with the problems of its values; `parts` are the sections that must be complete.
-pub(super) fn read<'a>(sources: &Sources, parts: &'a [&'a str]) -> Result<(Config, Rules<'a>), Problems> {
+pub(super) fn read<'a>(sources: &Sources, parts: &'a [&'a str]) -> Result<(Config, Findings<'a>), Problems> {
     let file = sources.directory.as_deref().map(|directory| profile_file(directory, sources.profile));
     let file = file.transpose()?.flatten();
     let built_in = match sources.profile {
@@ -41,7 +41,7 @@ pub(super) fn read<'a>(sources: &Sources, parts: &'a [&'a str]) -> Result<(Confi
         tree,
         stand_ins: merge(&[DEFAULT, DEVELOPMENT, STAND_INS], None, &BTreeMap::new())?,
         from_variables: sources.environment.keys().filter_map(|name| key_of(name)).collect(),
-        rules: Rules { parts, problems: misspelt(&sources.environment) },
+        findings: Findings { parts, problems: misspelt(&sources.environment) },
     }
     .read()
 }
@@ -140,18 +140,18 @@ struct Reader<'a> {
     tree: Value,
     stand_ins: Value,
     from_variables: BTreeSet<String>,
-    rules: Rules<'a>,
+    findings: Findings<'a>,
 }
 
 impl<'a> Reader<'a> {
-    fn read(mut self) -> Result<(Config, Rules<'a>), Problems> {
+    fn read(mut self) -> Result<(Config, Findings<'a>), Problems> {
         let mut tree = std::mem::take(&mut self.tree);
         self.read_secret_files("", &mut tree);
         self.tree = tree;
         let mut repaired = BTreeSet::new();
         loop {
             let error = match serde_path_to_error::deserialize::<_, Config>(self.tree.clone()) {
-                Ok(config) => return Ok((config, self.rules)),
+                Ok(config) => return Ok((config, self.findings)),
                 Err(error) => error,
             };
             let (path, message) = (error.path().to_string(), error.inner().to_string());
@@ -161,11 +161,11 @@ impl<'a> Reader<'a> {
                 continue;
             }
             match refusal {
-                Some(Refusal { found, advice }) => self.rules.require(false, &path, &found, &advice),
+                Some(Refusal { found, advice }) => self.findings.require(false, &path, &found, &advice),
                 None => self.note_misfit(&path, &message),
             }
             if !repaired.insert((path.clone(), message)) || !self.replace(&path) {
-                return Err(Problems(self.rules.problems));
+                return Err(Problems(self.findings.problems));
             }
         }
     }
@@ -189,7 +189,7 @@ impl<'a> Reader<'a> {
     fn secret_of(&mut self, key: &str, name: &str, fields: &Map<String, Value>) -> Option<Value> {
         let path = Path::new(fields.get(&format!("{name}_file"))?.as_str()?);
         if !fields.get(name)?.is_null() {
-            self.rules.require(false, key, "set twice: here and by its _file key", "keep only one");
+            self.findings.require(false, key, "set twice: here and by its _file key", "keep only one");
             return None;
         }
         match Secret::read(path) {
@@ -197,7 +197,7 @@ impl<'a> Reader<'a> {
             Err(error) => {
                 let found = format!("the file {} cannot be read ({})", path.display(), error.kind());
                 let advice = "use a readable file with the secret";
-                self.rules.require(false, &format!("{key}_file"), &found, advice);
+                self.findings.require(false, &format!("{key}_file"), &found, advice);
                 find(&mut self.stand_ins, key).cloned()
             }
         }
@@ -234,7 +234,7 @@ impl<'a> Reader<'a> {
             Some(expected) => format!("expected {}", in_words(expected)),
             None => "see docs/CONFIG.md for the form of this key".to_owned(),
         };
-        self.rules.problems.push(Problem::new(path, &found, &advice));
+        self.findings.problems.push(Problem::new(path, &found, &advice));
     }
 
     /// Puts a stand-in in its place, or takes an unknown key out. Of a list, all entries are replaced.

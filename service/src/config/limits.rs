@@ -1,6 +1,6 @@
 //! `service.limits`: limits of one upload, of one client and of all requests together.
 
-use super::problem::Rules;
+use super::problem::Findings;
 use super::values::{Bounded, Timeout};
 use serde::{Deserialize, Serialize};
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
@@ -36,10 +36,10 @@ pub struct LimitsConfig {
 }
 
 impl LimitsConfig {
-    pub(super) fn check(&self, rules: &mut Rules<'_>) {
+    pub(super) fn check(&self, findings: &mut Findings<'_>) {
         let advice = "use no more than limits.max_deadline_ms";
         let ordered = self.deadline_ms <= self.max_deadline_ms;
-        rules.require(ordered, "limits.deadline_ms", "longer than max_deadline_ms", advice);
+        findings.require(ordered, "limits.deadline_ms", "longer than max_deadline_ms", advice);
     }
 
     /// The limits that decoding needs.

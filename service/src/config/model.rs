@@ -1,8 +1,8 @@
 //! `service.model`: which bundle is served, where it executes and how its sessions are laid out.
 
 use super::Profile;
-use super::problem::Rules;
-use super::values::{Bounded, Checked, Millis, Rule, Timeout};
+use super::problem::Findings;
+use super::values::{Bounded, Checked, Millis, Rule, Timeout, rules};
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -90,18 +90,10 @@ pub enum ProviderName {
     Openvino,
 }
 
-/// ONNX Runtime's shared library.
-#[derive(Debug, Clone, Copy)]
-pub enum Library {}
-
-impl Rule for Library {
-    type Value = PathBuf;
-
-    const ADVICE: &str = "set the path of libonnxruntime.so (or ORT_DYLIB_PATH)";
-
-    fn check(_: &PathBuf) -> Result<(), String> {
-        Ok(())
-    }
+rules! {
+    /// ONNX Runtime's shared library.
+    Library(PathBuf): "set the path of libonnxruntime.so (or ORT_DYLIB_PATH)",
+        |_| Ok(());
 }
 
 impl ModelConfig {
@@ -120,9 +112,9 @@ impl ModelConfig {
         })
     }
 
-    pub(super) fn check(&self, profile: Profile, rules: &mut Rules<'_>) {
+    pub(super) fn check(&self, profile: Profile, findings: &mut Findings<'_>) {
         let trusted = !self.trusted_keys.is_empty() || profile == Profile::Development;
         let advice = "list the PEM file of the Ed25519 public key for your bundles";
-        rules.require(trusted, "model.trusted_keys", "empty in the production profile", advice);
+        findings.require(trusted, "model.trusted_keys", "empty in the production profile", advice);
     }
 }

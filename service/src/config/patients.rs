@@ -1,6 +1,6 @@
 //! `service.patients`: what the site states about all its patients, for images that state nothing themselves.
 
-use super::values::{Checked, Rule, ensure};
+use super::values::{Checked, Rule, ensure, rules};
 use cxr::intended_use::SitePatients;
 use cxr::metadata::{MAX_AGE_YEARS, Modality, View};
 use serde::{Deserialize, Serialize};
@@ -17,19 +17,13 @@ pub struct PatientsConfig {
     pub modalities: Vec<Modality>,
 }
 
-/// Two ages in years, the lower one first.
-#[derive(Debug, Clone, Copy)]
-pub enum AgeRange {}
-
-impl Rule for AgeRange {
-    type Value = [f32; 2];
-
-    const ADVICE: &str = "use the youngest and the oldest age in years, such as [1, 5], or null";
-
-    fn check([youngest, oldest]: &[f32; 2]) -> Result<(), String> {
-        let rises = (0.0..=MAX_AGE_YEARS).contains(youngest) && (*youngest..=MAX_AGE_YEARS).contains(oldest);
-        ensure(rises, "out of range")
-    }
+rules! {
+    /// Two ages in years, the lower one first.
+    AgeRange([f32; 2]): "use the youngest and the oldest age in years, such as [1, 5], or null",
+        |[youngest, oldest]| {
+            let rises = (0.0..=MAX_AGE_YEARS).contains(youngest) && (*youngest..=MAX_AGE_YEARS).contains(oldest);
+            ensure(rises, "out of range")
+        };
 }
 
 impl PatientsConfig {

@@ -46,13 +46,13 @@ impl std::error::Error for Problems {}
 
 /// Collects the problems that count only in the parts that a command needs: missing values, and values that
 /// do not fit together.
-pub(super) struct Rules<'a> {
+pub(super) struct Findings<'a> {
     /// The sections that the command needs.
     pub(super) parts: &'a [&'a str],
     pub(super) problems: Vec<Problem>,
 }
 
-impl Rules<'_> {
+impl Findings<'_> {
     /// Notes a problem unless the rule holds. A key that has a problem already is left alone: its value is a
     /// stand-in.
     pub(super) fn require(&mut self, holds: bool, key: &str, found: &str, advice: &str) {

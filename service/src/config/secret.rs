@@ -1,6 +1,6 @@
 //! Secrets: read only through `expose`, never printed, given as a value or as the path of a file.
 
-use super::values::{Rule, ensure};
+use super::values::{Rule, ensure, rules};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize, Serializer};
 use std::path::Path;
@@ -47,16 +47,8 @@ impl Serialize for Secret {
     }
 }
 
-/// A key of HMAC-SHA256.
-#[derive(Debug, Clone, Copy)]
-pub enum HmacKey {}
-
-impl Rule for HmacKey {
-    type Value = Secret;
-
-    const ADVICE: &str = "use at least 32 random bytes and keep them";
-
-    fn check(key: &Secret) -> Result<(), String> {
-        ensure(key.expose().len() >= MIN_HMAC_KEY_BYTES, "shorter than 32 bytes")
-    }
+rules! {
+    /// A key of HMAC-SHA256.
+    HmacKey(Secret): "use at least 32 random bytes and keep them",
+        |key| ensure(key.expose().len() >= MIN_HMAC_KEY_BYTES, "shorter than 32 bytes");
 }

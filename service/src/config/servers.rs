@@ -1,7 +1,7 @@
 //! The URL of a database: one or several hosts, which of them to use, and the file that it came from.
 
 use super::secret::Secret;
-use super::values::Rule;
+use super::values::{Rule, rules};
 use sqlx::postgres::PgConnectOptions;
 use std::path::{Path, PathBuf};
 
@@ -100,19 +100,10 @@ impl DatabaseUrl {
     }
 }
 
-/// A URL of Postgres servers.
-#[derive(Debug, Clone, Copy)]
-pub enum PostgresUrl {}
-
-impl Rule for PostgresUrl {
-    type Value = Secret;
-
-    const ADVICE: &str =
-        "set it, or the file that holds it in its _file key, to postgres://USER:PASSWORD@HOST:PORT/DATABASE";
-
-    fn check(url: &Secret) -> Result<(), String> {
-        servers(url.expose(), Target::Any).map(drop).map_err(|error| error.to_string())
-    }
+rules! {
+    /// A URL of Postgres servers.
+    PostgresUrl(Secret): "set it, or the file that holds it in its _file key, to postgres://USER:PASSWORD@HOST:PORT/DATABASE",
+        |url| servers(url.expose(), Target::Any).map(drop).map_err(|error| error.to_string());
 }
 
 /// Splits a URL with several hosts into URLs with one each, which is what sqlx parses.

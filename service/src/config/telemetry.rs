@@ -1,6 +1,6 @@
 //! `service.telemetry`: how the log is written.
 
-use super::values::{Checked, Rule, ensure};
+use super::values::{Checked, Rule, ensure, rules};
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 
@@ -24,16 +24,8 @@ pub struct TelemetryConfig {
     pub log_filter: Checked<LogFilter>,
 }
 
-/// The directives of a filter.
-#[derive(Debug, Clone, Copy)]
-pub enum LogFilter {}
-
-impl Rule for LogFilter {
-    type Value = String;
-
-    const ADVICE: &str = "use a level such as info, or directives such as warn,cxr_service=debug";
-
-    fn check(directives: &String) -> Result<(), String> {
-        ensure(EnvFilter::try_new(directives).is_ok(), "not a log filter")
-    }
+rules! {
+    /// The directives of a filter.
+    LogFilter(String): "use a level such as info, or directives such as warn,cxr_service=debug",
+        |directives| ensure(EnvFilter::try_new(directives).is_ok(), "not a log filter");
 }

@@ -130,6 +130,28 @@ pub trait Rule {
     fn check(value: &Self::Value) -> Result<(), String>;
 }
 
+/// Declares rules: `Name(Type): "advice", |value| check;`.
+macro_rules! rules {
+    ($($(#[$doc:meta])* $Rule:ident($Value:ty): $advice:literal, $check:expr;)+) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy)]
+        pub enum $Rule {}
+
+        impl Rule for $Rule {
+            type Value = $Value;
+
+            const ADVICE: &str = $advice;
+
+            fn check(value: &$Value) -> Result<(), String> {
+                let check: fn(&$Value) -> Result<(), String> = $check;
+                check(value)
+            }
+        }
+    )+};
+}
+
+pub(super) use rules;
+
 /// A value that fulfils its rule. Behind an `Option` it may be missing; by itself it is required.
 #[derive(Debug, Clone)]
 pub struct Checked<R: Rule>(R::Value);

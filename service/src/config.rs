@@ -1,6 +1,6 @@
 //! Configuration: one typed tree from default.yaml, <profile>.yaml and the environment, in that order.
 //!
-//! One module per section, with plain values whose types hold their ranges. Findings that span several keys are
+//! One module per section, with plain values whose types hold their ranges. Rules that span several keys are
 //! the `check` of a section. Nothing outside this folder reads the environment, and nothing in it knows the
 //! rest of the crate.
 

@@ -83,10 +83,11 @@ fn python_imports_onnxruntime_without_its_telemetry() {
 }
 
 #[test]
-fn config_knows_nothing_of_the_crate() {
+fn config_imports_nothing_of_the_crate_and_telemetry_no_config() {
     for part in ["service/src/config", "service/src/config.rs"] {
         only(&[], part, &["crate::"]);
     }
+    only(&[], "service/src/telemetry", &["crate::config"]);
 }
 
 #[test]

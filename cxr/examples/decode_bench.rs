@@ -1,10 +1,9 @@
-//! How long one image takes from bytes to the model's input, beside zune-jpeg and fast_image_resize alone.
+//! Time from bytes to model input for one image, compared with zune-jpeg and fast_image_resize alone.
 //!
-//! Both read the same files by turns, in processor time, so that a busy machine slows both alike; what is compared is the
-//! ratio within a turn.
-//! "Alone" is what a short program would do: decode to luma, reduce 8-bit pixels with the triangle filter, every buffer
-//! allocated anew. It neither checks that the file is whole, nor applies the acceptance policy, nor computes statistics,
-//! nor puts the result through a stored JPEG.
+//! Both process the same files alternately, measured in processor time, so that a busy machine slows both
+//! alike; the ratio within a turn is compared. "Alone" is what a short program would do: decode to luma,
+//! resize 8-bit pixels with the triangle filter, allocate every buffer anew. It does not check that the file
+//! is complete, apply the acceptance policy, compute statistics or make a JPEG round trip.
 
 #![expect(clippy::print_stdout, reason = "a program that reports on its standard output")]
 
@@ -59,7 +58,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// A grey radiograph as large as a detector's, baseline, quality 90.
+/// A grey radiograph of a detector's size, baseline, quality 90.
 fn phantom() -> Result<Vec<u8>, Box<dyn std::error::Error>> {
     let pixels = generate(&PhantomSpec { seed: 7, width: 2000, height: 1600, opacity: true });
     let mut file = Vec::new();
@@ -86,7 +85,7 @@ fn is_jpeg(path: &Path) -> bool {
     path.extension().is_some_and(|end| end.eq_ignore_ascii_case("jpg") || end.eq_ignore_ascii_case("jpeg"))
 }
 
-/// One turn, in milliseconds.
+/// Times of one turn in milliseconds.
 struct Turn {
     alone: f64,
     ours: f64,
@@ -144,7 +143,7 @@ fn alone(file: &[u8]) -> Vec<u8> {
     target.pixels().iter().map(|pixel| pixel.0).collect()
 }
 
-/// Processor time of this thread in milliseconds: what else runs on the machine counts only by the caches it takes.
+/// Processor time of this thread in milliseconds. Other load on the machine counts only through the caches.
 fn now() -> f64 {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     time.tv_sec as f64 * 1e3 + time.tv_nsec as f64 / 1e6

@@ -1,5 +1,5 @@
-//! Writes the seeds that the fuzz target `decode` begins with: `cargo run --release -p cxr --example fuzz_seeds`. Those of the other
-//! targets are text, written by hand.
+//! Writes the seeds of the fuzz target `decode`: `cargo run --release -p cxr --example fuzz_seeds`. Those of
+//! the other targets were written by hand.
 
 use cxr::phantom::{PhantomSpec, generate};
 use jpeg_encoder::Encoder;
@@ -9,7 +9,7 @@ use std::path::Path;
 use tiff::encoder::colortype::{ColorType, Gray8, Gray16};
 use tiff::encoder::{Compression, DeflateLevel, TiffEncoder, TiffValue};
 
-/// Just above what the acceptance gate asks for.
+/// Just above the acceptance limits.
 const WIDTH: u32 = 112;
 const HEIGHT: u32 = 100;
 

@@ -1,7 +1,8 @@
-//! The files that cost the most within the limits, made on the spot: how long decoding takes for each megabyte of them,
-//! and how long it works between two questions whether to stop.
+//! The slowest files within the limits, generated: decoding time per megabyte, and time between two polls for
+//! cancellation.
 //!
-//! `cargo run --release -p cxr --example slowest`; processor time of one thread. What is measured stands in docs/DECODE.md.
+//! `cargo run --release -p cxr --example slowest`; processor time of one thread. docs/DECODE.md has the
+//! results.
 
 #![expect(clippy::print_stdout, reason = "a program that reports on its standard output")]
 
@@ -66,14 +67,14 @@ fn now() -> f64 {
     time.tv_sec as f64 * 1e3 + time.tv_nsec as f64 / 1e6
 }
 
-/// Nothing but one grey.
+/// A single grey level.
 fn flat(n_components: u8, luma_rows: usize) -> Picture {
     let components: Vec<_> =
         (1..=n_components).map(|id| (id, 1, if id == 1 { luma_rows } else { 1 })).collect();
     Picture::new(WIDTH, HEIGHT, 1, &components, |_, _, _| [0; 64])
 }
 
-/// As many coefficients, with as many bits, as 32 MB hold.
+/// As many coefficients with as many bits as 32 MB hold.
 fn noise() -> Picture {
     let mut state = 1_u32;
     Picture::new(WIDTH, HEIGHT, 1, &[(1, 1, 1)], |_, _, _| {
@@ -102,7 +103,7 @@ fn passes(n_components: usize) -> Vec<Scan> {
     scans
 }
 
-/// Zeros, filtered with the predictor that costs the most.
+/// Zeros with the most expensive filter.
 fn png(colour: png::ColorType, depth: png::BitDepth) -> Made {
     use std::io::Write;
     let mut file = Vec::new();
@@ -121,13 +122,13 @@ fn png(colour: png::ColorType, depth: png::BitDepth) -> Made {
     Ok(file)
 }
 
-/// A small PNG whose compressed data begin with blocks that hold nothing and bring Huffman tables all the same.
+/// A small PNG whose compressed data start with empty blocks that each define Huffman tables.
 fn empty_blocks(n_bytes: usize) -> Vec<u8> {
     let mut bits = Bits::default();
     while bits.bytes.len() < n_bytes {
         bits.empty_block();
     }
-    // The image: stored blocks, the last one marked.
+    // The image: stored blocks, the last one final.
     let raw = vec![0_u8; 129 * 128];
     bits.put(1, 1);
     bits.put(0, 2);
@@ -163,7 +164,7 @@ fn chunk(file: &mut Vec<u8>, name: [u8; 4], body: &[u8]) {
     file.extend((!sum).to_be_bytes());
 }
 
-/// Bits from the lowest up, as Deflate packs them (RFC 1951, 3.1.1).
+/// Packs bits from the lowest up, as Deflate does (RFC 1951, 3.1.1).
 #[derive(Default)]
 struct Bits {
     bytes: Vec<u8>,
@@ -188,13 +189,13 @@ impl Bits {
         }
     }
 
-    /// A dynamic block that is over at once: a code of one bit for 0 and for the end of the block, one for distances.
+    /// An empty dynamic block: a one-bit code for 0 and for the end of the block, one for distances.
     fn empty_block(&mut self) {
         self.put(0, 1);
         self.put(2, 2);
         self.put(0, 5);
         self.put(0, 5);
-        // Lengths of the codes for lengths, in the order 16, 17, 18, 0, 8, 7, .., 1: of 18, 0 and 1.
+        // Lengths of the code-length codes in the order 16, 17, 18, 0, 8, 7, .., 1: of 18, 0 and 1.
         self.put(14, 4);
         for length in [0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2] {
             self.put(length, 3);

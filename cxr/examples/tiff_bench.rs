@@ -1,4 +1,4 @@
-//! How long a TIFF of 2000 x 1600 pixels takes to decode, beside the crate `tiff` alone, by turns in processor time.
+//! Decoding time of a TIFF of 2000 x 1600 pixels, alternating with the crate `tiff`, in processor time.
 
 #![expect(clippy::print_stdout, reason = "a program that reports on its standard output")]
 
@@ -78,7 +78,7 @@ fn compare(name: &str, file: &[u8]) {
     );
 }
 
-/// Milliseconds of this thread's processor time.
+/// Processor time of this thread in milliseconds.
 fn timed<T>(work: impl FnOnce() -> T) -> f64 {
     let begun = now();
     black_box(work());

@@ -1,5 +1,5 @@
-//! The model bundle: the contract between trainer and service, opened and verified; reading is a closure. [`Bundle::open`] is the
-//! one judge of what a bundle holds: the trainer's commands and the service all ask it.
+//! The model bundle, the contract between trainer and service. [`Bundle::open`] is the only code that decides
+//! whether a bundle is valid. It reads files through a closure.
 
 mod manifest;
 mod signature;
@@ -14,16 +14,16 @@ use crate::reference::Reference;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
-/// The version of the layout described here.
+/// Version of the bundle layout that this crate reads.
 pub const SCHEMA_VERSION: u32 = 1;
-/// The manifest's file name.
+/// File name of the manifest.
 pub const MANIFEST: &str = "bundle.json";
-/// The signature's file name.
+/// File name of the signature.
 pub const SIGNATURE: &str = "signature";
-/// The largest manifest that is read, in bytes.
+/// Largest manifest, in bytes.
 const MAX_MANIFEST_BYTES: usize = 4 << 20;
 
-/// A bundle whose every byte has been checked. Only [`Bundle::open`] builds it.
+/// A bundle whose digests, manifest and signature were checked. Only [`Bundle::open`] builds it.
 #[derive(Debug, Clone)]
 pub struct Bundle {
     manifest: Manifest,
@@ -33,64 +33,48 @@ pub struct Bundle {
     files: BTreeMap<String, Vec<u8>>,
 }
 
-/// Why a bundle is refused; every message names the file.
+/// Why a bundle is rejected. Every message names the file.
 #[derive(Debug, thiserror::Error)]
 pub enum BundleError {
     /// A file is missing or unreadable.
     #[error("{file}: cannot be read")]
     Read {
-        /// File inside the bundle.
         file: String,
-        /// Cause.
         #[source]
         source: std::io::Error,
     },
-    /// A file's digest or length is not what the manifest says.
+    /// A file's digest or length differs from the manifest.
     #[error(
         "{file}: SHA-256 is {found}, the manifest says {expected}: the file was changed or damaged; fetch the bundle again"
     )]
     Digest {
-        /// File inside the bundle.
         file: String,
-        /// What the manifest says.
+        /// Digest in the manifest.
         expected: String,
-        /// What the file has.
+        /// Digest of the file.
         found: String,
     },
     /// A JSON file does not have the expected form.
     #[error("{file}: not a valid cxr bundle file")]
     Json {
-        /// File inside the bundle.
         file: String,
-        /// Cause.
         #[source]
         source: serde_json::Error,
     },
-    /// The manifest contradicts itself or this version of cxr.
+    /// The manifest contradicts itself or needs another version of cxr.
     #[error("{MANIFEST}: {what}")]
-    Manifest {
-        /// What is wrong.
-        what: String,
-    },
-    /// The model card is not the card of this bundle.
+    Manifest { what: String },
+    /// The model card belongs to another bundle.
     #[error("{}: {what}", Manifest::CARD)]
-    Card {
-        /// What is wrong.
-        what: String,
-    },
-    /// The signature is missing, malformed, by an unknown key or wrong.
+    Card { what: String },
+    /// The signature is missing, malformed, wrong, or made with an unknown key.
     #[error("{SIGNATURE}: {what}")]
-    Signature {
-        /// What is wrong.
-        what: String,
-    },
+    Signature { what: String },
 }
 
 impl Bundle {
-    /// Reads and checks a whole bundle. `read` returns the bytes of a file given its name relative to the bundle.
-    ///
-    /// # Errors
-    /// See [`BundleError`]; the first thing that does not match is named.
+    /// Reads and checks a whole bundle. `read` returns the bytes of a file by its name relative to the
+    /// bundle. The first failed check is returned.
     pub fn open(
         mut read: impl FnMut(&str) -> std::io::Result<Vec<u8>>,
         trust: &Trust,
@@ -128,30 +112,28 @@ impl Bundle {
         Ok(Self { manifest, digest, reference, signed_by, files })
     }
 
-    /// The manifest.
+    /// Contents of `bundle.json`.
     pub const fn manifest(&self) -> &Manifest {
         &self.manifest
     }
-    /// SHA-256 of `bundle.json`: identifies the bundle as a whole.
+    /// SHA-256 of `bundle.json`, which identifies the bundle.
     pub fn digest(&self) -> &str {
         &self.digest
     }
-    /// Key id of the trusted key that signed it.
+    /// Key id of the trusted key that signed the bundle; `None` with [`Trust::Unsigned`].
     pub fn signed_by(&self) -> Option<&str> {
         self.signed_by.as_deref()
     }
-    /// What monitoring compares with.
+    /// Inputs and scores at calibration time, for monitoring.
     pub const fn reference(&self) -> &Reference {
         &self.reference
     }
-    /// A checked file's bytes; `None` for a name that the manifest does not list.
+    /// Bytes of a file; `None` if the manifest does not list it.
     pub fn file(&self, name: &str) -> Option<&[u8]> {
         self.files.get(name).map(Vec::as_slice)
     }
-    /// A variant by name, or the default one.
-    ///
-    /// # Errors
-    /// Names the variants there are.
+    /// Name and entry of the variant `name`, or of the default variant. The error lists the variants of the
+    /// bundle.
     pub fn variant(&self, name: Option<&str>) -> Result<(&str, &Variant), BundleError> {
         let name = name.unwrap_or(&self.manifest.default_variant);
         self.manifest.variants.get_key_value(name).map(|(k, v)| (k.as_str(), v)).ok_or_else(|| {

@@ -1,28 +1,25 @@
 //! Logit to probability: affine (Platt) calibration, applied and fitted.
 
-pub mod compare;
-pub mod isotonic;
-
 use serde::{Deserialize, Serialize};
 
-/// A calibrated probability of the positive class, within 0 and 1. Only a calibration builds it.
+/// A calibrated probability of the positive class, from 0 to 1. Only [`AffineCalibration::apply`] builds it.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize)]
 #[serde(transparent)]
 pub struct Probability(f64);
 
 impl Probability {
-    /// The value.
+    /// The probability as a number.
     pub const fn value(self) -> f64 {
         self.0
     }
 }
 
-/// `p = sigmoid(scale * logit + bias)` (Platt 1999). A class-weighted loss shifts the intercept of a logit, so a
-/// temperature alone cannot calibrate it.
+/// `p = sigmoid(scale * logit + bias)` (Platt 1999). A class-weighted loss shifts the intercept of the logit,
+/// so a temperature alone cannot calibrate it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AffineCalibration {
-    /// Multiplies the logit; positive, so that calibration never reorders two images.
+    /// Multiplies the logit. Positive, so that calibration never changes the order of two images.
     pub scale: f64,
     /// Added after scaling.
     pub bias: f64,
@@ -31,35 +28,30 @@ pub struct AffineCalibration {
 /// Why a calibration cannot be fitted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CalibrationError {
-    /// Scores and labels differ in number.
+    /// The numbers of logits and labels differ.
     #[error("{logits} logits but {labels} labels")]
-    Length {
-        /// Number of logits.
-        logits: usize,
-        /// Number of labels.
-        labels: usize,
-    },
-    /// One class is missing.
+    Length { logits: usize, labels: usize },
+    /// All labels are of one class.
     #[error("calibration needs both classes, found {positives} positives among {n}")]
     OneClass {
-        /// Positives found.
+        /// Number of positives.
         positives: usize,
-        /// Images in all.
+        /// Number of images.
         n: usize,
     },
-    /// A score is not finite.
+    /// A logit is NaN or infinite.
     #[error("logit {index} is not finite")]
     NotFinite {
-        /// Position of the first such score.
+        /// Index of the first such logit.
         index: usize,
     },
-    /// The scores rank the classes the wrong way round, or not at all.
+    /// The positives do not score higher than the negatives.
     #[error("positives do not score higher than negatives: the fitted scale is not above 0")]
     Inverted,
 }
 
 impl AffineCalibration {
-    /// Leaves the logit as it is.
+    /// Scale 1 and bias 0.
     pub const IDENTITY: Self = Self { scale: 1.0, bias: 0.0 };
 
     /// The calibrated probability of a finite logit.
@@ -67,13 +59,10 @@ impl AffineCalibration {
         Probability(sigmoid(self.scale * logit + self.bias))
     }
 
-    /// Temperature scaling (Guo et al. 2017): the scale of greatest likelihood with a bias of 0, by golden section on its
-    /// logarithm.
-    ///
-    /// # Errors
-    /// See [`CalibrationError`].
+    /// Temperature scaling (Guo et al. 2017): the maximum likelihood scale at bias 0, by golden-section
+    /// search on its logarithm.
     pub fn fit_temperature(logits: &[f64], positive: &[bool]) -> Result<Self, CalibrationError> {
-        // The affine fit's checks are the same.
+        // It makes the checks that are needed here.
         Self::fit(logits, positive)?;
         let loss = |log_scale: f64| -> f64 {
             let scale = log_scale.exp();
@@ -89,11 +78,8 @@ impl AffineCalibration {
         Ok(Self { scale: low.midpoint(high).exp(), bias: 0.0 })
     }
 
-    /// Maximum likelihood fit by Newton's method, with Platt's smoothed targets `(n+ + 1)/(n+ + 2)` and `1/(n- + 2)`
-    /// so that separable scores do not send the scale to infinity (Platt 1999; Lin, Lin and Weng 2007).
-    ///
-    /// # Errors
-    /// See [`CalibrationError`].
+    /// Maximum likelihood fit by Newton's method with Platt's smoothed targets `(n+ + 1)/(n+ + 2)` and `1/(n-
+    /// + 2)`, which keep the scale finite for separable scores (Platt 1999; Lin, Lin and Weng 2007).
     pub fn fit(logits: &[f64], positive: &[bool]) -> Result<Self, CalibrationError> {
         let (n, n_positive) = (logits.len(), positive.iter().filter(|y| **y).count());
         if n != positive.len() {
@@ -156,7 +142,7 @@ fn newton(logits: &[f64], targets: &[f64]) -> AffineCalibration {
     at
 }
 
-/// The logistic function, without overflow at either end.
+/// The logistic function `1 / (1 + exp(-x))`, without overflow at either end.
 pub fn sigmoid(x: f64) -> f64 {
     if x >= 0.0 {
         1.0 / (1.0 + (-x).exp())

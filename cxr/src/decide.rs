@@ -1,50 +1,50 @@
-//! Probability to decision: the operating point and the rules that ask for a human.
+//! Probability to decision: the operating point and the rules that require review.
 
 use crate::calibrate::Probability;
 use crate::intended_use::Suitability;
 use serde::{Deserialize, Serialize};
 
-/// How a probability becomes a decision; travels in the bundle, one per variant.
+/// Decision rule of a variant, stored in the bundle.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DecisionPolicy {
-    /// Operating point: positive from this calibrated probability on.
+    /// Operating point: a calibrated probability is positive from here on.
     pub threshold: f64,
-    /// How the threshold was chosen.
+    /// Target and fold that the threshold was chosen for.
     pub chosen: OperatingPoint,
-    /// Probabilities in `[low, high)` are close enough to the threshold that a radiologist decides.
+    /// Probabilities in `[low, high)` require review.
     pub review_band: ReviewBand,
-    /// Out-of-distribution scores above this ask for review.
+    /// Out-of-distribution scores above this refer the image.
     pub ood_threshold: f64,
 }
 
-/// Where an operating point comes from.
+/// How an operating point was chosen.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OperatingPoint {
     /// Target sensitivity.
     pub target_sensitivity: f64,
-    /// The fold it was chosen on.
+    /// Fold that it was chosen on.
     pub fold: String,
-    /// Sensitivity reached on that fold.
+    /// Sensitivity on that fold.
     pub sensitivity: f64,
-    /// Specificity reached on that fold.
+    /// Specificity on that fold.
     pub specificity: f64,
-    /// Images in that fold.
+    /// Number of images in that fold.
     pub n: usize,
 }
 
-/// The band of probabilities in which a human decides.
+/// Range of probabilities around the threshold that require review.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReviewBand {
-    /// Lower end, included.
+    /// Lower end, inclusive.
     pub low: f64,
-    /// Upper end, excluded.
+    /// Upper end, exclusive.
     pub high: f64,
 }
 
-/// What is answered.
+/// What the answer says about the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
@@ -52,15 +52,15 @@ pub enum Verdict {
     Positive,
     /// Below the threshold.
     Negative,
-    /// The model does not apply to the image: the answer names no class and gives no probability.
+    /// The model does not apply to the image: the answer has no class and no probability.
     Refer,
 }
 
 impl Verdict {
-    /// Every verdict.
+    /// All verdicts.
     pub const ALL: [Self; 3] = [Self::Positive, Self::Negative, Self::Refer];
 
-    /// The code used in rows and metrics.
+    /// Code in audit rows and metrics.
     pub const fn code(self) -> &'static str {
         match self {
             Self::Positive => "positive",
@@ -69,22 +69,22 @@ impl Verdict {
         }
     }
 
-    /// Whether the answer names a class.
+    /// Whether the answer contains a class.
     pub const fn names_a_class(self) -> bool {
         !matches!(self, Self::Refer)
     }
 }
 
-/// Why a decision is what it is: the first rule that applies, in this order.
+/// The first rule that applies, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DecisionReason {
-    /// The image is known not to be one that the model is for: referred.
+    /// The image is known to be outside the intended use: referred.
     OutsideIntendedUse,
     /// The embedding is unlike the training data: referred.
     OutOfDistribution,
-    /// Neither the request nor the site states the age or view, so the intended use is unknown. Before the rules on the
-    /// probability, because it is a doubt about the probability itself.
+    /// Neither the request nor the site states the age or view, so the intended use is unknown. Checked
+    /// before the probability, because it makes the probability itself doubtful.
     IntendedUseUnknown,
     /// The probability lies in the review band.
     NearThreshold,
@@ -95,7 +95,7 @@ pub enum DecisionReason {
 }
 
 impl DecisionReason {
-    /// Every reason.
+    /// All reasons.
     pub const ALL: [Self; 6] = [
         Self::OutsideIntendedUse,
         Self::OutOfDistribution,
@@ -105,7 +105,7 @@ impl DecisionReason {
         Self::BelowThreshold,
     ];
 
-    /// The code used in answers, rows and metrics.
+    /// Code in answers, audit rows and metrics.
     pub const fn code(self) -> &'static str {
         match self {
             Self::OutsideIntendedUse => "outside_intended_use",
@@ -118,27 +118,28 @@ impl DecisionReason {
     }
 }
 
-/// The outcome for one image.
+/// Decision on one image.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Decision {
-    /// What is answered.
+    /// What the answer says about the image.
     pub verdict: Verdict,
-    /// Probability of the class on whose side of the threshold the image lies. Rows hold it always; an answer has it where
-    /// the verdict names a class.
+    /// Probability of the class on the image's side of the threshold. Audit rows always hold it; an answer
+    /// only if the verdict names a class.
     pub confidence: f64,
-    /// Whether a radiologist must look before anyone acts.
+    /// Whether a radiologist must look at the image before anyone acts.
     pub review_required: bool,
     /// The rule that applied.
     pub reason: DecisionReason,
 }
 
 impl DecisionPolicy {
-    /// The side of the threshold: never [`Verdict::Refer`].
+    /// Positive or negative by the threshold alone; never [`Verdict::Refer`].
     pub fn at_threshold(&self, probability: Probability) -> Verdict {
         if probability.value() >= self.threshold { Verdict::Positive } else { Verdict::Negative }
     }
 
-    /// Applies the policy.
+    /// Decides from the probability, the out-of-distribution score and the intended use. A NaN score counts
+    /// as out of distribution.
     pub fn decide(&self, probability: Probability, ood_score: f64, suitability: Suitability) -> Decision {
         let p = probability.value();
         let side = self.at_threshold(probability);

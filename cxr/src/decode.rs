@@ -1,13 +1,14 @@
-//! Bytes to [`DecodedImage`]: the type found from content, the limits enforced from the header, one file a format.
+//! Bytes to [`DecodedImage`]. The format is detected from the content and the limits are enforced from the
+//! header. Each format has its own module.
 
+mod cancellable_reader;
 pub mod cost;
 mod dicom;
 mod exif;
 mod jpeg;
 mod png;
-mod reader;
-mod shallow;
 mod tiff;
+mod upscaled;
 
 use crate::cancel::{Cancel, Cancelled};
 use crate::image::{DecodedImage, Format, Windowing};
@@ -16,24 +17,21 @@ use crate::reject::{RejectReason, Rejection};
 use crate::workspace::Workspace;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Advice for files that are damaged.
+/// Advice for damaged files.
 const SEND_AGAIN: &str = "export the image again from its source and resend it";
 
-/// Why decoding returned no image.
+/// Why there is no image.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// The file is refused.
+    /// The file was rejected.
     #[error(transparent)]
     Rejected(#[from] Rejection),
-    /// The caller asked to stop.
+    /// The caller cancelled.
     #[error(transparent)]
     Cancelled(#[from] Cancelled),
 }
 
-/// Decodes a radiograph. Names and declared media types play no part.
-///
-/// # Errors
-/// A [`Rejection`] whose reason is one of the decoding reasons of [`RejectReason`].
+/// Decodes a radiograph. File names and declared media types are ignored.
 pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<DecodedImage, Rejection> {
     match decode_with(&mut Workspace::default(), bytes, limits, Cancel::NEVER) {
         Ok(image) => Ok(image),
@@ -42,11 +40,8 @@ pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<DecodedImage, Rejec
     }
 }
 
-/// [`decode`] into buffers of the workspace, which has them back by [`Workspace::reclaim`]. It stops within
-/// milliseconds once `cancel` says so (docs/DECODE.md).
-///
-/// # Errors
-/// As [`decode`], and [`DecodeError::Cancelled`].
+/// [`decode`] into buffers of the workspace, to be returned by [`Workspace::reclaim`]. Stops within
+/// milliseconds once `cancel` requests it (docs/DECODE.md).
 pub fn decode_with(
     workspace: &mut Workspace,
     bytes: &[u8],
@@ -63,16 +58,16 @@ pub fn decode_with(
         .into());
     }
     let format = sniff(bytes).ok_or_else(|| unrecognised(bytes))?;
-    let image = guarded(format, || match format {
+    let image = catch_panic(format, || match format {
         Format::Jpeg => jpeg::decode(workspace, bytes, limits, cancel),
         Format::Png => png::decode(workspace, bytes, limits, cancel),
         Format::Tiff => tiff::decode(workspace, bytes, limits, cancel),
     })?;
-    Ok(shallow::read_as_stored(image, cancel)?.upright(cancel)?)
+    Ok(upscaled::undo(image, cancel)?.upright(cancel)?)
 }
 
-/// A panic in a decoder is a refusal of the file that it panicked on. Buffers that were in its hands are gone with it.
-fn guarded(
+/// Turns a panic in a decoder into a rejection. The decoder's buffers are lost.
+fn catch_panic(
     format: Format,
     decode: impl FnOnce() -> Result<DecodedImage, DecodeError>,
 ) -> Result<DecodedImage, DecodeError> {
@@ -100,12 +95,12 @@ fn unrecognised(bytes: &[u8]) -> Rejection {
     Rejection::new(RejectReason::UnrecognisedFormat, found, advice)
 }
 
-/// Whether the content is DICOM, which is not read.
+/// Whether the content is DICOM, which is not supported.
 pub fn is_dicom(bytes: &[u8]) -> bool {
     dicom::is(bytes)
 }
 
-/// The format that the first bytes announce.
+/// Format by the first bytes; `None` if unknown or DICOM.
 pub fn sniff(bytes: &[u8]) -> Option<Format> {
     if dicom::is(bytes) {
         return None;
@@ -159,37 +154,37 @@ fn truncated(format: &str) -> Rejection {
     )
 }
 
-/// Deep files say 16 bits and use fewer, and carry no window: the bits in use are counted and the window is taken
-/// from the samples (0.1 % at either end, so that a burned-in marker does not darken the rest). Files that hold no more than
-/// 8 bits are found out afterwards, in `shallow`.
-fn deep(samples: &[u16]) -> (u8, Windowing) {
+/// Bits in use and window of 16-bit samples. Files that declare 16 bits often use fewer and carry no window,
+/// so the window is taken from the samples: 0.1 % clipped at either end, so that a burned-in marker does not
+/// darken the rest. `upscaled` handles files that hold only 8 bits.
+fn depth_and_window(samples: &[u16]) -> (u8, Windowing) {
     let top = samples.iter().fold(0, |all, sample| all | sample);
     let bits = (16 - top.leading_zeros()).max(9) as u8;
     (bits, Windowing::Quantiles { low: 0.001, high: 0.999 })
 }
 
-/// ITU-R BT.601 luma in 16-bit fixed point; the weights sum to one, so 65535 stays 65535.
+/// ITU-R BT.601 luma in 16-bit fixed point. The weights sum to one, so 65535 stays 65535.
 fn luma(red: u16, green: u16, blue: u16) -> u16 {
     ((19595 * u32::from(red) + 38470 * u32::from(green) + 7471 * u32::from(blue) + 32768) >> 16) as u16
 }
 
-fn narrow_luma([r, g, b]: [u8; 3]) -> u8 {
+fn luma_8_bit([r, g, b]: [u8; 3]) -> u8 {
     luma(r.into(), g.into(), b.into()) as u8
 }
 
-/// Pixels that are converted between two questions whether to stop: about a millisecond.
-const PIECE: usize = 1 << 20;
+/// Pixels converted between two polls for cancellation: about a millisecond.
+const POLL_PIXELS: usize = 1 << 20;
 
-/// `N` bytes a pixel become one, at the front of the same buffer.
+/// Reduces `N` bytes per pixel to one, in place.
 fn merge<const N: usize>(
     bytes: &mut Vec<u8>,
     cancel: Cancel<'_>,
     grey: impl Fn([u8; N]) -> u8,
 ) -> Result<(), Cancelled> {
     let n_pixels = bytes.len() / N;
-    for start in (0..n_pixels).step_by(PIECE) {
+    for start in (0..n_pixels).step_by(POLL_PIXELS) {
         cancel.check()?;
-        for pixel in start..n_pixels.min(start + PIECE) {
+        for pixel in start..n_pixels.min(start + POLL_PIXELS) {
             let mut stored = [0; N];
             stored.copy_from_slice(&bytes[pixel * N..(pixel + 1) * N]);
             bytes[pixel] = grey(stored);
@@ -205,7 +200,7 @@ mod tests {
 
     #[test]
     fn a_panic_in_a_decoder_is_a_refusal_that_says_so() {
-        let refused = guarded(Format::Png, || panic!("inside a decoder"));
+        let refused = catch_panic(Format::Png, || panic!("inside a decoder"));
         let Err(DecodeError::Rejected(rejection)) = refused else { panic!("{refused:?}") };
         assert_eq!(rejection.reason, RejectReason::DecoderFailed);
         assert!(rejection.found.contains("PNG") && !rejection.found.contains("inside"), "{rejection:?}");

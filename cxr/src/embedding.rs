@@ -1,34 +1,34 @@
-//! What the training data looks like to the model: a projection of the embedding and a distance from it.
+//! Position of an embedding relative to the training data: projection and out-of-distribution score.
 
 use serde::{Deserialize, Serialize};
 
-/// Principal components of the embeddings of known images, with the spread along and beside them.
+/// Principal components of the embeddings of known images, with the spread along them and of the residual.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EmbeddingReference {
     /// Mean embedding, `[D]`.
     pub mean: Vec<f32>,
-    /// Orthonormal directions, `[K][D]`, in order of falling variance.
+    /// Orthonormal principal directions, `[K][D]`, by descending variance.
     pub components: Vec<Vec<f32>>,
     /// Standard deviation along each direction, `[K]`.
     pub standard_deviations: Vec<f32>,
-    /// Root mean square length of what the directions do not explain.
+    /// Root mean square length of the residual, which the components do not explain.
     pub residual_rms: f32,
-    /// Which distance the out-of-distribution score is; bundles from before there was a choice have the first.
+    /// Formula of the out-of-distribution score. Old bundles do not state it and mean the first.
     #[serde(default, skip_serializing_if = "OodScore::is_default")]
     pub score: OodScore,
 }
 
-/// How far an embedding is from the known ones; about 1 for one like them, whichever is chosen.
+/// Out-of-distribution scores. Each is about 1 for embeddings like the known ones.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OodScore {
-    /// `sqrt((sum z_k^2 + r^2) / (K + 1))` with `r` the residual length over its RMS: a Mahalanobis distance in a
-    /// probabilistic PCA model (Tipping and Bishop 1999), scaled to be free of K.
+    /// `sqrt((sum z_k^2 + r^2) / (K + 1))` with `r` the residual length over its RMS: a Mahalanobis distance
+    /// in a probabilistic PCA model (Tipping and Bishop 1999), scaled to be independent of K.
     #[default]
     Mahalanobis,
-    /// The residual length over its RMS (as in ViM, Wang et al. 2022): the leading components hold what known images
-    /// differ in, what is foreign to them shows in the rest, and there it is not diluted by K other terms.
+    /// The residual length over its RMS (as in ViM, Wang et al. 2022). The leading components describe how
+    /// known images differ; unknown structure shows in the residual, where K other terms do not dilute it.
     Residual,
 }
 
@@ -38,7 +38,7 @@ impl OodScore {
         matches!(self, Self::Mahalanobis)
     }
 
-    /// The name used in files.
+    /// Name in files.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Mahalanobis => "mahalanobis",
@@ -47,30 +47,27 @@ impl OodScore {
     }
 }
 
-/// Where one image lies.
+/// Position of one embedding.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EmbeddingPosition {
     /// Coordinates along the components, in standard deviations, `[K]`.
     pub coordinates: Vec<f32>,
-    /// Out-of-distribution score, see [`OodScore`].
+    /// Out-of-distribution score; see [`OodScore`].
     pub ood_score: f64,
 }
 
-/// Why an embedding cannot be placed.
+/// The embedding's length differs from the reference's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("an embedding has {found} values, the reference describes {expected}")]
 pub struct EmbeddingMismatch {
-    /// Length given.
+    /// Length of the embedding.
     pub found: usize,
     /// Length of the reference.
     pub expected: usize,
 }
 
 impl EmbeddingReference {
-    /// Projects an embedding and scores its distance. A non-finite embedding scores infinity.
-    ///
-    /// # Errors
-    /// When the length differs from the reference's.
+    /// Projects an embedding and scores its distance. An embedding that is not finite scores `f64::MAX`.
     pub fn locate(&self, embedding: &[f32]) -> Result<EmbeddingPosition, EmbeddingMismatch> {
         if embedding.len() != self.mean.len() {
             return Err(EmbeddingMismatch { found: embedding.len(), expected: self.mean.len() });
@@ -88,7 +85,8 @@ impl EmbeddingReference {
             coordinates.push(z as f32);
         }
         let unexplained = squared_length - explained;
-        // Rounding may take it below zero. `max` would take a NaN for zero, the most familiar image of all.
+        // Rounding may take it below zero. `max` would turn a NaN into zero, the score of a perfectly
+        // familiar image.
         let unexplained = if unexplained < 0.0 { 0.0 } else { unexplained };
         let residual = unexplained / f64::from(self.residual_rms).powi(2);
         let ood = match self.score {

@@ -1,4 +1,5 @@
-//! Class activation map to a picture: a transparent overlay in the original's geometry, as an indexed PNG, and its legend.
+//! Renders a class activation map as a transparent overlay in the original's geometry (indexed PNG), and its
+//! legend.
 
 mod legend;
 mod scale;
@@ -9,24 +10,24 @@ pub use scale::{ColourScale, HeatmapScale, ScaleOrigin};
 use crate::preprocess::{Geometry, ResizeMode};
 use png::{BitDepth, ColorType, Compression, Encoder};
 
-/// The longest side that is drawn; a larger original gets its heatmap at this size with the same proportions.
+/// Longest side of a heatmap in pixels. For a larger original the heatmap is scaled down.
 const MAX_SIDE_PX: u32 = 4096;
 
-/// A map with what its colours mean.
+/// A class activation map and the meaning of its colours.
 #[derive(Debug, Clone, Copy)]
 pub struct Evidence<'a> {
-    /// Row-major values.
+    /// Values of the map, row-major.
     pub cam: &'a [f32],
-    /// Columns and rows.
+    /// Columns and rows of the map.
     pub cam_size: (u32, u32),
-    /// The same for every image.
+    /// Colour scale, the same for every image.
     pub scale: ColourScale,
-    /// The class that the evidence is for.
+    /// Name of the class that the evidence is for.
     pub class: &'a str,
 }
 
-/// Renders a map over the original: nothing below the scale, then from violet over red to yellow. The file's text chunks
-/// (`Title`, `Description`, `cxr-scale`) say what is drawn.
+/// Renders a map over the original as PNG: transparent below the scale, then from violet over red to yellow.
+/// The text chunks `Title`, `Description` and `cxr-scale` describe it.
 ///
 /// # Panics
 /// If the map does not have `cam_size` values.
@@ -35,7 +36,7 @@ pub fn render(evidence: &Evidence<'_>, geometry: &Geometry) -> Vec<u8> {
     encode(&indices(evidence, geometry, (width, height)), (width, height), evidence)
 }
 
-/// The same over the model's own input, blended: RGB, row-major, for `pixels` of `size` columns and rows.
+/// Blends a map with the model's input: RGB, row-major, for `pixels` of `size` columns and rows.
 ///
 /// # Panics
 /// If the map does not have `cam_size` values.
@@ -45,7 +46,8 @@ pub fn blend(pixels: &[u8], size: (u32, u32), evidence: &Evidence<'_>) -> Vec<u8
     pixels.iter().zip(drawn).flat_map(|(level, index)| ColourScale::over(index, *level)).collect()
 }
 
-/// The map at `size` columns and rows: bilinear between the centres of its cells, the outermost cells go on to the edge.
+/// The map at `size` columns and rows: bilinear between the centres of its cells, constant beyond the
+/// outermost.
 ///
 /// # Panics
 /// If `cam` does not have `cam_size` values.
@@ -53,7 +55,7 @@ pub fn upsample(cam: &[f32], cam_size: (u32, u32), size: (u32, u32)) -> Vec<f32>
     interpolate(cam, cam_size, &Geometry::new(size, size, ResizeMode::Squash), size, |value| value)
 }
 
-/// The colours of the pixels.
+/// Palette indices of the pixels.
 fn indices(evidence: &Evidence<'_>, geometry: &Geometry, size: (u32, u32)) -> Vec<u8> {
     let Evidence { cam, cam_size, scale, .. } = *evidence;
     interpolate(cam, cam_size, geometry, size, |value| scale.index(value))
@@ -95,7 +97,8 @@ struct Tap {
 }
 
 impl Tap {
-    /// Pixel `at` of `side` in the picture, back through the placement in the model's input, to cells of the map.
+    /// Maps pixel `at` of a picture with side `side` through the placement in the model's input to cells of
+    /// the map.
     fn at(at: u32, side: u32, axis: usize, geometry: &Geometry, cells: usize) -> Self {
         let pick = |pair: (u32, u32)| f64::from(if axis == 0 { pair.0 } else { pair.1 });
         let in_input = pick(geometry.offset) + (f64::from(at) + 0.5) / f64::from(side) * pick(geometry.size);
@@ -124,7 +127,7 @@ fn encode(indices: &[u8], (width, height): (u32, u32), evidence: &Evidence<'_>) 
         ("Description", LIMITS.to_owned()),
         ("cxr-scale", format!("{low} {high}")),
     ];
-    // The chunk's characters are those of Latin-1.
+    // Text chunks are Latin-1.
     let latin = |text: String| text.chars().map(|c| if u32::from(c) < 256 { c } else { '?' }).collect();
     let texts =
         texts.into_iter().try_for_each(|(key, text)| encoder.add_text_chunk(key.to_owned(), latin(text)));

@@ -1,12 +1,12 @@
-//! How often each sample value occurs: what the gate, the window and the statistics are computed from.
+//! Histogram of the samples, from which acceptance, window and statistics are computed.
 
 use crate::image::{DecodedImage, Samples};
 
-/// Tables that byte samples are counted in by turns. Equal neighbours, of which a radiograph's black border is made,
-/// would otherwise each wait until the count of the one before is stored.
+/// Byte samples are counted in this many tables in turn. Equal neighbours, as in a radiograph's black border,
+/// would otherwise each wait until the previous count is stored.
 const N_TABLES: usize = 8;
 
-/// `2^significant_bits` bins.
+/// A histogram with `2^significant_bits` bins.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct SampleHistogram {
     counts: Vec<u64>,
@@ -23,7 +23,7 @@ impl SampleHistogram {
         Self { counts, total: image.samples.len() as u64 }
     }
 
-    /// The smallest sample with at least a share `q` of the pixels at or below it.
+    /// Smallest sample with at least a share `q` of the pixels at or below it.
     pub(crate) fn quantile(&self, q: f64) -> u16 {
         let rank = (q * self.total as f64).ceil().max(1.0) as u64;
         let mut seen = 0;
@@ -34,7 +34,7 @@ impl SampleHistogram {
         reached.unwrap_or(self.counts.len() - 1) as u16
     }
 
-    /// Occupied bins.
+    /// Values and counts of the bins that are not empty.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u16, u64)> + '_ {
         self.counts
             .iter()
@@ -57,7 +57,7 @@ fn count_bytes(samples: &[u8]) -> [u64; 256] {
     let (groups, rest) = samples.as_chunks::<N_TABLES>();
     for group in groups {
         for (table, sample) in tables.iter_mut().zip(group) {
-            // An eighth of the samples of any image that fits into memory does not fill 32 bits.
+            // The samples per table fit into 32 bits for any image that fits into memory.
             table[usize::from(*sample)] = table[usize::from(*sample)].wrapping_add(1);
         }
     }

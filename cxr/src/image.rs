@@ -1,4 +1,4 @@
-//! The decoded image: grey samples and what is needed to interpret them. No format is named beyond a label.
+//! The decoded image: grey samples and what is needed to interpret them, independent of the file format.
 
 mod orientation;
 mod samples;
@@ -10,7 +10,7 @@ use crate::metadata::AcquisitionMetadata;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
-/// How stored values relate to brightness (DICOM PS3.3 C.7.6.3.1.2).
+/// Meaning of the smallest sample (DICOM PS3.3 C.7.6.3.1.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Photometric {
@@ -19,14 +19,13 @@ pub enum Photometric {
     /// The smallest value is black.
     Monochrome2,
 }
-
-/// How samples become display values.
+/// Window that maps samples to display values.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "rule")]
 pub enum Windowing {
-    /// 0 to 2^significant_bits - 1 spans black to white: files that were windowed when they were written.
+    /// 0 to `2^significant_bits - 1` spans black to white: files that were windowed when they were written.
     FullRange,
-    /// The given fractions of the samples lie below black and below white: deep files that carry no window.
+    /// The window lies between two quantiles of the samples: files of more than 8 bits without a window.
     Quantiles {
         /// Fraction of samples at or below black.
         low: f64,
@@ -35,20 +34,20 @@ pub enum Windowing {
     },
 }
 
-/// The container an image came in.
+/// File format of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Format {
     /// JPEG, baseline or progressive.
     Jpeg,
-    /// PNG.
+    /// Portable Network Graphics.
     Png,
-    /// TIFF.
+    /// Tagged Image File Format, or BigTIFF.
     Tiff,
 }
 
 impl Format {
-    /// The label used in rows and metrics.
+    /// Label in audit rows and metrics.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Jpeg => "jpeg",
@@ -57,7 +56,7 @@ impl Format {
         }
     }
 
-    /// The name as people write it.
+    /// Name for people.
     pub const fn title(self) -> &'static str {
         match self {
             Self::Jpeg => "JPEG",
@@ -67,20 +66,18 @@ impl Format {
     }
 }
 
-/// Colour of the stored pixels before they became grey.
+/// Colour of the pixels in the file, before conversion to grey.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ColourMode {
-    /// One channel.
     Grey,
-    /// Three channels.
     Rgb,
-    /// An index into a palette.
+    /// Indices into a palette.
     Palette,
 }
 
 impl ColourMode {
-    /// The label used in rows and metrics.
+    /// Label in audit rows and metrics.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Grey => "grey",
@@ -90,7 +87,8 @@ impl ColourMode {
     }
 }
 
-/// Grey samples, row-major, `width * height` of them, each below `2^significant_bits`. Only `decode` builds it.
+/// A decoded image: `width * height` grey samples, row-major and upright, each below `2^significant_bits`.
+/// Only `decode` builds it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DecodedImage {
     pub(crate) width: u32,
@@ -101,9 +99,9 @@ pub struct DecodedImage {
     pub(crate) windowing: Windowing,
     pub(crate) format: Format,
     pub(crate) colour: ColourMode,
-    /// How the file says its pixels are stored. Width, height and samples here are of the upright image.
+    /// Orientation stated in the file. Width, height and samples are of the upright image.
     pub(crate) orientation: Orientation,
-    /// View, modality and age where the file itself states them (DICOM does, the others do not).
+    /// View, modality and age stated in the file; JPEG, PNG and TIFF state none.
     pub(crate) metadata: AcquisitionMetadata,
 }
 
@@ -116,7 +114,7 @@ impl DecodedImage {
     pub const fn height(&self) -> u32 {
         self.height
     }
-    /// Samples, row-major; copied where the image holds a byte a sample.
+    /// Samples, row-major; copied if they are stored as bytes.
     pub fn samples(&self) -> Cow<'_, [u16]> {
         self.samples.widened()
     }
@@ -124,31 +122,31 @@ impl DecodedImage {
     pub const fn significant_bits(&self) -> u8 {
         self.significant_bits
     }
-    /// Whether the smallest value is black or white.
+    /// Whether the smallest sample is black or white.
     pub const fn photometric(&self) -> Photometric {
         self.photometric
     }
-    /// How samples become display values.
+    /// Window that maps samples to display values.
     pub const fn windowing(&self) -> Windowing {
         self.windowing
     }
-    /// The container.
+    /// File format.
     pub const fn format(&self) -> Format {
         self.format
     }
-    /// Colour before conversion.
+    /// Colour in the file.
     pub const fn colour(&self) -> ColourMode {
         self.colour
     }
-    /// How the pixels were stored; they are upright here.
+    /// Orientation stated in the file; the samples here are upright.
     pub const fn orientation(&self) -> Orientation {
         self.orientation
     }
-    /// What the file states about the acquisition.
+    /// View, modality and age stated in the file.
     pub const fn metadata(&self) -> &AcquisitionMetadata {
         &self.metadata
     }
-    /// Largest value a sample can take.
+    /// Largest possible sample.
     pub(crate) const fn max_value(&self) -> u16 {
         (((1u32 << self.significant_bits) - 1) & 0xFFFF) as u16
     }

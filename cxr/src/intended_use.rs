@@ -1,39 +1,40 @@
-//! Who and what a model is for, and whether an image is known to belong there: by its own statements, or by its site's.
+//! Intended use of a model, and whether an image is known to be within it by the statements of the request,
+//! the file or the site.
 
 use crate::metadata::{AcquisitionMetadata, MAX_AGE_YEARS, Modality, View};
 use serde::{Deserialize, Serialize};
 
-/// Who and what the model was made for. Absent limits accept everything.
+/// Patients and images that a model is intended for. An absent limit accepts everything.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IntendedUse {
-    /// One sentence for people.
+    /// One sentence for readers of the model card.
     pub statement: String,
     /// Youngest and oldest age in years.
     pub age_years: Option<[f32; 2]>,
-    /// Projections.
+    /// Accepted projections.
     pub views: Vec<View>,
-    /// Modalities.
+    /// Accepted modalities.
     pub modalities: Vec<Modality>,
 }
 
-/// What a site says of all its patients. It stands in where neither the caller nor the file says it of an image.
+/// What a site states about all its patients. Used if neither the client nor the file states it for an image.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SitePatients {
     /// Youngest and oldest age in years.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub age_years: Option<[f32; 2]>,
-    /// Projections; empty where the site says nothing of them.
+    /// Projections in use; empty if the site states none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub views: Vec<View>,
-    /// Modalities; empty where the site says nothing of them.
+    /// Modalities in use; empty if the site states none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub modalities: Vec<Modality>,
 }
 
 impl SitePatients {
-    /// The statements that are used for an image: those that the image's own metadata does not make.
+    /// The site's statements that apply to an image: those that its own metadata lacks.
     #[must_use]
     pub fn assumed_for(&self, stated: &AcquisitionMetadata) -> Self {
         Self {
@@ -43,33 +44,33 @@ impl SitePatients {
         }
     }
 
-    /// Whether these patients are known to lie outside of a model's intended use, so that an image which states nothing of itself is
-    /// never answered.
+    /// Whether these patients are outside the model's intended use, so that every image without metadata is
+    /// referred.
     #[must_use]
     pub fn refers_all(&self, intended: &IntendedUse) -> bool {
         intended.suits(&AcquisitionMetadata::default(), self) == Suitability::Outside
     }
 
-    /// Whether nothing is stated.
+    /// Whether the site states nothing.
     pub const fn is_empty(&self) -> bool {
         self.age_years.is_none() && self.views.is_empty() && self.modalities.is_empty()
     }
 }
 
-/// Whether an image is one that the model is for. The greater one decides where several statements differ.
+/// Whether an image is within the intended use. Of several checks the greatest value counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Suitability {
     /// Every limit is known to hold.
     Intended,
-    /// Nothing contradicts the limits, and one of them is not known to hold.
+    /// No limit is known to be broken, but at least one is not known to hold.
     Unknown,
-    /// A limit is known not to hold.
+    /// A limit is known to be broken.
     Outside,
 }
 
 impl IntendedUse {
-    /// Compares the limits with what is stated of an image and with what its site states of all its patients. A limit that
-    /// every image meets (all views, all ages) needs no statement.
+    /// Compares the limits with the statements about an image and with those of its site. A limit that every
+    /// image meets (all views, all ages) needs no statement.
     pub fn suits(&self, stated: &AcquisitionMetadata, assumed: &SitePatients) -> Suitability {
         let age = self.age_years.map_or(Suitability::Intended, |limit| {
             let stated = stated.age_years.map(|age| [age, age]);
@@ -81,7 +82,7 @@ impl IntendedUse {
     }
 }
 
-/// Whether a range of ages lies within a limit.
+/// Compares a range of ages with a limit.
 fn within([low, high]: [f32; 2], stated: Option<[f32; 2]>) -> Suitability {
     match stated {
         _ if low <= 0.0 && high >= MAX_AGE_YEARS => Suitability::Intended,
@@ -91,7 +92,7 @@ fn within([low, high]: [f32; 2], stated: Option<[f32; 2]>) -> Suitability {
     }
 }
 
-/// Whether a value, or each of the values that a site has, is among those of a limit.
+/// Compares a value, or all values of a site, with the values of a limit.
 fn among<T: PartialEq + Copy>(limit: &[T], all: &[T], stated: Option<T>, assumed: &[T]) -> Suitability {
     let stated = stated.as_ref().map_or(assumed, std::slice::from_ref);
     if limit.is_empty() || all.iter().all(|value| limit.contains(value)) {
@@ -145,7 +146,7 @@ mod tests {
             (None, None, &general, Unknown),
             (Some(3.0), Some(View::Ap), &general, Intended),
             (None, None, &adults, Outside),
-            // What is stated of the image counts, whatever its site says.
+            // Statements about the image override the site's.
             (Some(45.0), Some(View::Ap), &paediatric, Outside),
             (Some(3.0), Some(View::Ap), &adults, Intended),
         ] {

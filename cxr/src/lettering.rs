@@ -1,20 +1,20 @@
-//! Letters drawn into grey images: the burned-in markers of the robustness suite, and the captions of contact sheets.
+//! A 5 x 7 bitmap font for grey images: burned-in markers of the robustness suite, captions and legends.
 
-/// Columns of a letter, in its own pixels.
+/// Columns of a letter, in font pixels.
 const COLUMNS: u32 = 5;
-/// Rows of a letter.
+/// Rows of a letter, in font pixels.
 const ROWS: u32 = 7;
-/// Columns from one letter to the next.
+/// Columns from one letter to the next, in font pixels.
 const ADVANCE: u32 = COLUMNS + 1;
 
-/// Columns and rows that `text` takes up at `scale` image pixels a letter pixel.
+/// Columns and rows of `text` at `scale` image pixels per font pixel.
 pub fn size(text: &str, scale: u32) -> (u32, u32) {
     let n_letters = text.chars().count() as u32;
     ((n_letters * ADVANCE).saturating_sub(1) * scale, ROWS * scale)
 }
 
-/// Draws `text` with its top left corner at `(left, top)` into a row-major image of `width` columns. Unknown
-/// characters are drawn as an empty box; what lies outside the image is cut off.
+/// Draws `text` with its top left corner at `(left, top)` into a row-major image of `width` columns, clipped
+/// to the image. Unknown characters are drawn as an empty box.
 pub fn draw(pixels: &mut [u8], width: u32, (left, top): (u32, u32), text: &str, scale: u32, level: u8) {
     let height = pixels.len() as u32 / width.max(1);
     for (number, letter) in (0..).zip(text.chars()) {
@@ -32,7 +32,7 @@ pub fn draw(pixels: &mut [u8], width: u32, (left, top): (u32, u32), text: &str, 
     }
 }
 
-/// Seven rows of five bits, the leftmost highest.
+/// Seven rows of five bits, the leftmost pixel in the highest bit.
 #[rustfmt::skip]
 const fn glyph(letter: char) -> [u8; ROWS as usize] {
     match letter {

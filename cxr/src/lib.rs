@@ -1,46 +1,37 @@
-//! The domain library of cxr: everything that is true of a radiograph, a score or a bundle, and nothing that
-//! is true of a server, a database or a training framework.
+//! The domain library of cxr: decoding, validation, preprocessing, calibration, decisions, scoring and model
+//! bundles.
 //!
-//! Pure functions over bytes and numbers: no files, sockets, clocks, threads or async; `tests/tidy` keeps
-//! tch, ort, axum, sqlx and tokio out. The trainer and the service call the same code,
-//! so what was measured offline is what runs online.
+//! Pure functions over bytes and numbers: no files, sockets, clocks, threads or async. `tests/tidy` keeps
+//! tch, ort, axum, sqlx and tokio out. The trainer and the service call the same code, so what was measured
+//! offline is what runs online.
 //!
-//! The way of one image is a chain of types, each built only from the one before it:
+//! An image passes through a chain of types. Each is built only from the one before it:
 //!
 //! ```text
 //! &[u8] --decode--> DecodedImage --accept--> AcceptedImage --preprocess--> ModelInput   (then the model runs)
 //! logit --AffineCalibration--> Probability --DecisionPolicy--> Decision
 //! ```
 
-pub mod artefact;
+pub mod analysis;
 pub mod bundle;
 pub mod calibrate;
 pub mod cancel;
-pub mod conformal;
-pub mod corrupt;
 pub mod decide;
 pub mod decode;
-pub mod drift;
-pub mod duplicate;
 pub mod embedding;
 pub mod heatmap;
 mod histogram;
 pub mod image;
 pub mod intended_use;
-pub mod label_noise;
 pub mod lettering;
 pub mod limits;
 pub mod metadata;
+#[cfg(feature = "phantom")]
 pub mod phantom;
 pub mod preprocess;
-pub mod prior_shift;
 pub mod reference;
 pub mod reject;
-pub mod scoring;
-pub mod similarity;
 pub mod statistics;
-pub mod summary;
-pub mod texture;
 pub mod validate;
 pub mod workspace;
 

@@ -1,16 +1,16 @@
-//! What an upload may cost before it is looked at: the limits of decoding.
+//! Limits on the cost of decoding an upload.
 
 use serde::{Deserialize, Serialize};
 
-/// Bounds enforced from the file's header, before any pixel buffer is allocated.
+/// Bounds that are enforced from the header, before pixels are allocated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DecodeLimits {
     /// Largest encoded file in bytes.
     pub max_bytes: usize,
-    /// Largest width times height. Decoding needs up to 10 bytes per pixel for a moment (RGBA, 16 bit).
+    /// Largest width times height. Decoding temporarily needs up to 10 bytes per pixel (16-bit RGBA).
     pub max_pixels: u64,
-    /// Most frames (TIFF pages, APNG frames) a file may hold.
+    /// Most frames (TIFF pages, APNG frames) in a file.
     pub max_frames: u32,
 }
 

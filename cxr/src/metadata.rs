@@ -1,9 +1,9 @@
-//! View, modality and age: what a caller or a file states about an acquisition, parsed strictly.
+//! View, modality and age of an acquisition, as a client or a file states them; parsed strictly.
 
 use crate::reject::{RejectReason, Rejection};
 use serde::{Deserialize, Serialize};
 
-/// Oldest age that is read.
+/// Oldest valid age.
 pub const MAX_AGE_YEARS: f32 = 120.0;
 
 /// Projection of a chest radiograph (DICOM View Position 0018,5101).
@@ -20,7 +20,7 @@ pub enum View {
     Rl,
 }
 
-/// Modality (DICOM 0008,0060), those that produce projection radiographs.
+/// Modality (DICOM 0008,0060), limited to those that produce projection radiographs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Modality {
@@ -28,15 +28,15 @@ pub enum Modality {
     Cr,
     /// Digital radiography.
     Dx,
-    /// Radiographic imaging (film scanned).
+    /// Radiographic imaging (scanned film).
     Rg,
 }
 
 impl View {
-    /// Every term.
+    /// All terms.
     pub const ALL: [Self; 4] = [Self::Pa, Self::Ap, Self::Ll, Self::Rl];
 
-    /// DICOM's term.
+    /// DICOM term.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Pa => "PA",
@@ -48,10 +48,10 @@ impl View {
 }
 
 impl Modality {
-    /// Every term.
+    /// All terms.
     pub const ALL: [Self; 3] = [Self::Cr, Self::Dx, Self::Rg];
 
-    /// DICOM's term.
+    /// DICOM term.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Cr => "CR",
@@ -61,7 +61,7 @@ impl Modality {
     }
 }
 
-/// What is known of an acquisition; every field optional.
+/// Metadata of an acquisition; every field is optional.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AcquisitionMetadata {
@@ -71,16 +71,17 @@ pub struct AcquisitionMetadata {
     /// Projection.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub view: Option<View>,
-    /// Modality.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub modality: Option<Modality>,
 }
 
 impl AcquisitionMetadata {
-    /// Parses what a caller wrote. Age is years ("7", "0.5") or a DICOM age string ("006M", "012W", "030D", "045Y").
+    /// Parses the fields of a request. Age is in years ("7", "0.5") or a DICOM age string ("006M", "012W",
+    /// "030D", "045Y").
     ///
     /// # Errors
-    /// `InvalidMetadata` naming the field; the offending value is not repeated, it may be an identifier put in the wrong place.
+    /// `InvalidMetadata` naming the field. The value is not repeated: it may be an identifier in the wrong
+    /// field.
     pub fn parse(age: Option<&str>, view: Option<&str>, modality: Option<&str>) -> Result<Self, Rejection> {
         Ok(Self {
             age_years: age.map(parse_age).transpose()?,
@@ -89,7 +90,7 @@ impl AcquisitionMetadata {
         })
     }
 
-    /// Fills what the caller left out with what the file states.
+    /// Fills missing fields from the file's metadata.
     #[must_use]
     pub fn or(self, file: Self) -> Self {
         Self {

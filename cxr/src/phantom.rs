@@ -1,9 +1,9 @@
-//! Generated chest-like radiographs, for tests and for the demo where no real image is at hand. They look the part
-//! and carry a known finding; nothing measured on them says anything about patients.
+//! Generated chest-like radiographs with a known finding, for tests, demos and golden inputs. Figures
+//! measured on them say nothing about patients. Needs the feature `phantom`.
 //!
-//! Everything follows from the seed, byte for byte on every platform: the arithmetic is `+ - * /`, square root and
-//! rounding in `f64`, which IEEE 754 defines exactly. There is no `exp`, `sin` or `powf`, which each platform's
-//! mathematics library rounds in its own way, and no fused multiply-add.
+//! The bytes depend only on the seed, on every platform: the arithmetic is `+ - * /`, square root and
+//! rounding in `f64`, which IEEE 754 defines exactly. `exp`, `sin` and `powf` differ between mathematics
+//! libraries, so they are not used, nor is fused multiply-add.
 
 mod anatomy;
 mod opacity;
@@ -13,17 +13,17 @@ use opacity::Opacity;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// What to draw.
+/// Parameters of a phantom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PhantomSpec {
-    /// Decides the patient, the position, the exposure, the noise and the opacities.
+    /// Determines patient, position, exposure, noise and opacities.
     pub seed: u64,
-    /// Width in pixels; below 64 little of the anatomy is left.
+    /// Width in pixels. Below 64 little of the anatomy remains visible.
     pub width: u32,
-    /// Height in pixels; likewise.
+    /// Height in pixels, likewise.
     pub height: u32,
-    /// With one to three consolidations in the lungs. All else is the same as without: two images of one seed differ
-    /// in the finding alone, so take different seeds where they should be different patients.
+    /// Whether to add one to three consolidations. Everything else stays the same: two images with one seed
+    /// differ only in the finding, so use different seeds for different patients.
     pub opacity: bool,
 }
 
@@ -33,7 +33,7 @@ pub fn generate(spec: &PhantomSpec) -> Vec<u8> {
     let chest = Chest::draw(&mut rng);
     let pose = Pose::draw(&mut rng);
     let exposure = Exposure::draw(&mut rng);
-    // A stream of their own, so that they leave every other draw as it is.
+    // A separate stream, so that the opacities do not change other draws.
     let mut finding_rng = ChaCha8Rng::seed_from_u64(spec.seed);
     finding_rng.set_stream(1);
     let opacities = if spec.opacity { Opacity::draw_some(&chest, &mut finding_rng) } else { Vec::new() };
@@ -48,7 +48,7 @@ pub fn generate(spec: &PhantomSpec) -> Vec<u8> {
             let at = pose.body_point(x, y);
             let consolidated = opacities.iter().map(|opacity| opacity.fill(at)).fold(0.0, f64::max);
             let level = exposure.grey_level(chest.density(at, consolidated), x, y);
-            // Half a level more and then cut: rounds to the nearest.
+            // Adding a half before truncation rounds to nearest.
             pixels.push((level + exposure.noise(&mut rng) + 0.5).clamp(0.0, 255.0) as u8);
         }
     }
@@ -58,7 +58,7 @@ pub fn generate(spec: &PhantomSpec) -> Vec<u8> {
 /// Encodes 8-bit grey pixels as PNG.
 ///
 /// # Panics
-/// When `pixels` does not hold `width * height` pixels, or a side is 0: a mistake of the caller's.
+/// If `pixels` does not hold `width * height` pixels, or a side is 0.
 pub fn encode_png(pixels: &[u8], width: u32, height: u32) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut encoder = png::Encoder::new(&mut bytes, width, height);
@@ -69,8 +69,7 @@ pub fn encode_png(pixels: &[u8], width: u32, height: u32) -> Vec<u8> {
     bytes
 }
 
-/// How the patient stands before the detector: image coordinates (the shorter side runs from -1 to 1) to those of the
-/// body.
+/// Position of the patient: maps image coordinates (the shorter side runs from -1 to 1) to body coordinates.
 struct Pose {
     shift_x: f64,
     shift_y: f64,
@@ -81,7 +80,7 @@ struct Pose {
 
 impl Pose {
     fn draw(rng: &mut impl Rng) -> Self {
-        // The tangent of half the angle gives sine and cosine by division alone; 0.045 is 5 degrees.
+        // The tangent of half the angle gives sine and cosine by division alone. 0.045 is 5 degrees.
         let t: f64 = rng.random_range(-0.045..0.045);
         Self {
             shift_x: rng.random_range(-0.06..0.06),
@@ -98,11 +97,11 @@ impl Pose {
     }
 }
 
-/// How density becomes grey.
+/// Maps density to grey levels.
 struct Exposure {
     offset: f64,
     gain: f64,
-    /// Bends the tone curve: above 0 lifts the middle tones.
+    /// Curvature of the tone curve: above 0 it lifts the middle tones.
     bend: f64,
     gradient_x: f64,
     gradient_y: f64,
@@ -122,14 +121,14 @@ impl Exposure {
     }
 
     fn grey_level(&self, density: f64, x: f64, y: f64) -> f64 {
-        // Around the body nothing stops the beam: no gradient shows there.
+        // Outside the body the beam is not attenuated, so no gradient shows.
         let in_body = smooth_step(0.05, 0.25, density);
         let v = self.offset + self.gain * density + in_body * (self.gradient_x * x + self.gradient_y * y);
         let v = v.clamp(0.0, 1.0);
         255.0 * (v + self.bend * v * (1.0 - v))
     }
 
-    /// The sum of four uniform bytes is close to normal; its standard deviation is 147.8.
+    /// The sum of four uniform bytes is nearly normal, with a standard deviation of 147.8.
     fn noise(&self, rng: &mut impl Rng) -> f64 {
         let sum: u32 = rng.next_u32().to_le_bytes().into_iter().map(u32::from).sum();
         (f64::from(sum) - 510.0) / 147.8 * self.noise_levels

@@ -1,38 +1,38 @@
-//! Accepted image to model input: window, resize with antialiasing, store as the training images were stored, then
+//! Accepted image to model input: window, antialiased resize, storage as JPEG like the training images, then
 //! CLAHE at the model's size.
 //!
-//! Samples stay 16-bit until after the resize, and contrast enhancement comes last, so that images that were stored
-//! small and images that arrive large meet the model alike. Everything after (scaling, normalisation) is in the graph.
+//! Samples stay 16-bit until after the resize, and contrast enhancement comes last, so that the model sees
+//! small stored images and large originals alike. The graph does everything after that (scaling,
+//! normalisation).
 
 pub mod clahe;
+mod jpeg_round_trip;
 mod resize;
-mod stored;
 mod window;
 
 pub use clahe::ClaheSpec;
-pub(crate) use resize::ResizeBuffers;
+pub(crate) use jpeg_round_trip::jpeg_round_trip;
 pub use resize::{Geometry, ResizeMode};
-pub(crate) use stored::as_jpeg;
 
 use crate::statistics::ImageStatistics;
 use crate::validate::AcceptedImage;
 use crate::workspace::Workspace;
 use serde::{Deserialize, Serialize};
 
-/// The recipe; travels in the bundle.
+/// Preprocessing parameters, stored in the bundle.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PreprocessSpec {
-    /// Version of the arithmetic below, 1.
+    /// Version of the arithmetic; always 1.
     pub version: u32,
     /// Columns of the model's input.
     pub width: u32,
     /// Rows of the model's input.
     pub height: u32,
-    /// How the aspect ratio is treated.
+    /// Treatment of the aspect ratio.
     pub resize: ResizeMode,
-    /// Quality, 1 to 100, of the JPEG files of the model's size that the model was trained on; every input is put
-    /// through such a file, so that an original and its stored copy are alike. `null` for none.
+    /// Quality, 1 to 100, of the JPEG files of the model's size that the model was trained on. Every input is
+    /// put through such a file, so that an original and its stored copy are alike. `null` for none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stored_jpeg_quality: Option<u8>,
     /// Contrast-limited adaptive histogram equalisation; `null` for none.
@@ -53,10 +53,7 @@ impl Default for PreprocessSpec {
 }
 
 impl PreprocessSpec {
-    /// Refuses a recipe that this code cannot follow.
-    ///
-    /// # Errors
-    /// A sentence saying what is out of range.
+    /// Rejects parameters out of range, with a sentence for people.
     pub fn check(&self) -> Result<(), String> {
         if self.version != 1 {
             return Err(format!("preprocessing version {} is not known, 1 is", self.version));
@@ -74,7 +71,7 @@ impl PreprocessSpec {
     }
 }
 
-/// What the model sees: uint8 `[1, H, W]`. Only [`preprocess`] builds it.
+/// The model's input: uint8 `[1, H, W]`. Only [`preprocess`] and [`preprocess_with`] build it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelInput {
     pixels: Vec<u8>,
@@ -95,7 +92,7 @@ impl ModelInput {
     pub const fn height(&self) -> u32 {
         self.geometry.input.1
     }
-    /// Where the original lies in the input.
+    /// Position of the original in the input.
     pub const fn geometry(&self) -> &Geometry {
         &self.geometry
     }
@@ -105,12 +102,12 @@ impl ModelInput {
     }
 }
 
-/// Runs the recipe. `spec` must have passed [`PreprocessSpec::check`].
+/// Preprocesses an image. `spec` must have passed [`PreprocessSpec::check`].
 pub fn preprocess(accepted: &AcceptedImage, spec: &PreprocessSpec) -> ModelInput {
     preprocess_with(&mut Workspace::default(), accepted, spec)
 }
 
-/// [`preprocess`] in buffers of the workspace.
+/// [`preprocess`] with buffers of the workspace.
 pub fn preprocess_with(
     workspace: &mut Workspace,
     accepted: &AcceptedImage,
@@ -127,11 +124,12 @@ pub fn preprocess_with(
     ModelInput { pixels, geometry, statistics }
 }
 
-/// The steps at the model's size, after the resize: stored as JPEG, then CLAHE. Whoever changes resized pixels on
-/// purpose (the robustness suite does) runs them afterwards, as the service would on such an image.
+/// The steps after the resize, at the model's size: JPEG round trip, then CLAHE. Code that changes resized
+/// pixels on purpose, such as the robustness suite, runs them afterwards, as the service would on such an
+/// image.
 pub fn finish(mut pixels: Vec<u8>, spec: &PreprocessSpec) -> Vec<u8> {
     if let Some(quality) = spec.stored_jpeg_quality {
-        pixels = as_jpeg(&pixels, spec.width, spec.height, quality);
+        pixels = jpeg_round_trip(&pixels, spec.width, spec.height, quality);
     }
     if let Some(clahe) = &spec.clahe {
         clahe::apply(&mut pixels, spec.width, spec.height, clahe);
@@ -140,7 +138,7 @@ pub fn finish(mut pixels: Vec<u8>, spec: &PreprocessSpec) -> Vec<u8> {
 }
 
 impl PreprocessSpec {
-    /// The same recipe up to and including the resize, without the steps of [`finish`].
+    /// The same parameters up to and including the resize, without the steps of [`finish`].
     #[must_use]
     pub const fn unfinished(self) -> Self {
         Self { stored_jpeg_quality: None, clahe: None, ..self }

@@ -1,37 +1,38 @@
-//! `reference.json`: what the model's inputs and scores looked like when it was calibrated. Monitoring compares with it.
+//! `reference.json`: distribution of inputs and scores at calibration time, for monitoring.
 
 use crate::embedding::EmbeddingReference;
 use crate::statistics::ImageStatistics;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The reference a bundle carries.
+/// Contents of `reference.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Reference {
-    /// The fold these figures come from.
+    /// Fold of the images.
     pub fold: String,
-    /// Images in it.
+    /// Number of images.
     pub n: usize,
     /// Share of positives.
     pub base_rate: f64,
-    /// Quantiles of every image statistic, by name.
+    /// Quantiles of every image statistic, by its name.
     pub statistics: BTreeMap<String, Quantiles>,
     /// Quantiles of the calibrated probability.
     pub probability: Quantiles,
-    /// Equal-width calibration bins of the calibrated probability.
+    /// Equal-width reliability bins of the calibrated probability.
     pub calibration: Vec<CalibrationBin>,
-    /// Where embeddings lie.
+    /// Distribution of the embeddings.
     pub embedding: EmbeddingReference,
 }
 
-/// Quantiles at 0, 1, ..., 100 percent (101 values, rising).
+/// Quantiles at 0, 1, ..., 100 percent (101 values, ascending).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Quantiles(pub Vec<f64>);
 
 impl Quantiles {
-    /// Linear interpolation between order statistics (type 7 of Hyndman and Fan 1996). `None` for no values.
+    /// Quantiles by linear interpolation between order statistics (type 7 of Hyndman and Fan 1996). `None`
+    /// for no values.
     pub fn of(values: &[f64]) -> Option<Self> {
         let mut sorted = values.to_vec();
         sorted.sort_by(f64::total_cmp);

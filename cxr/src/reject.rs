@@ -1,18 +1,18 @@
-//! Why an image is refused: one stable code per cause, with a sentence for the person who sent it.
+//! Rejections: one stable code per cause, with a sentence for the client.
 
 use serde::{Deserialize, Serialize};
 
-/// Stable reason codes: they stand in answers, in the audit log and in metric labels, so they are only added to.
+/// Stable reason codes. They appear in answers, audit rows and metric labels, so they are only added to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RejectReason {
-    /// The content is none of the supported formats, whatever the name or media type says.
+    /// The content is not JPEG, PNG or TIFF, whatever its name or media type says.
     UnrecognisedFormat,
-    /// A supported container with pixels of a kind that is not read here (CMYK, float, signed, 12-bit JPEG), by name.
+    /// A supported format with unsupported pixels (CMYK, float, signed, 12-bit JPEG).
     UnsupportedPixelFormat,
     /// More bytes than the limit.
     TooManyBytes,
-    /// More pixels than the limit; found in the header.
+    /// More pixels than the limit, by the header.
     TooManyPixels,
     /// More frames or pages than the limit.
     TooManyFrames,
@@ -20,22 +20,22 @@ pub enum RejectReason {
     Truncated,
     /// The file contradicts its own format.
     Corrupt,
-    /// The decoder broke on the file: a defect here, logged as one.
+    /// The decoder panicked: a defect here, logged as an error.
     DecoderFailed,
     /// A side shorter than the policy's minimum.
     TooSmall,
-    /// The long side is too many times the short one.
+    /// The longer side is too many times the shorter one.
     AspectRatio,
     /// Blank or nearly constant.
     Blank,
-    /// The caller's age, view or modality cannot be read.
+    /// The client's age, view or modality is invalid.
     InvalidMetadata,
-    /// The caller's age, view or modality is outside what the bundle accepts.
+    /// The client's age, view or modality is outside what the bundle accepts.
     UnsupportedMetadata,
 }
 
 impl RejectReason {
-    /// Every reason, for documentation and for metrics that start at zero.
+    /// All reasons.
     pub const ALL: [Self; 13] = [
         Self::UnrecognisedFormat,
         Self::UnsupportedPixelFormat,
@@ -52,7 +52,7 @@ impl RejectReason {
         Self::UnsupportedMetadata,
     ];
 
-    /// The code as it appears in answers, rows and labels.
+    /// Code in answers, audit rows and labels.
     pub const fn code(self) -> &'static str {
         match self {
             Self::UnrecognisedFormat => "unrecognised_format",
@@ -72,20 +72,19 @@ impl RejectReason {
     }
 }
 
-/// A refusal: the code, what was found, and what to do about it. Holds no pixel, name or identifier.
+/// A rejection: the code, what was found and what to do. Contains no pixels, names or identifiers.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {found}", reason.code())]
 pub struct Rejection {
-    /// The stable code.
+    /// Stable code.
     pub reason: RejectReason,
     /// What was found, with numbers ("12 x 40 pixels, but the shorter side must be at least 96").
     pub found: String,
-    /// What the sender can do.
+    /// What the client can do.
     pub advice: &'static str,
 }
 
 impl Rejection {
-    /// Builds a refusal.
     pub fn new(reason: RejectReason, found: impl Into<String>, advice: &'static str) -> Self {
         Self { reason, found: found.into(), advice }
     }

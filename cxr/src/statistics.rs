@@ -1,23 +1,19 @@
-//! Statistics of an accepted image: what drift monitoring watches. Their meaning is frozen by `VERSION`.
+//! Image statistics for drift monitoring. [`VERSION`] identifies their definition.
 
 use serde::{Deserialize, Serialize};
 
-/// Raised when the definition of a statistic changes; stands beside the values in every audit row.
+/// Raised when the definition of a statistic changes; stored with the values in every audit row.
 pub const VERSION: u16 = 1;
 
-/// Levels are windowed brightness, 0 black to 1 white.
+/// Statistics of an accepted image. Levels are windowed brightness, 0 black to 1 white.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImageStatistics {
-    /// Mean level.
     pub mean: f64,
     /// Standard deviation of the level.
     pub standard_deviation: f64,
-    /// 1st percentile.
     pub p01: f64,
-    /// Median.
     pub p50: f64,
-    /// 99th percentile.
     pub p99: f64,
     /// Shannon entropy of the 256-bin histogram, in bits.
     pub entropy_bits: f64,
@@ -66,7 +62,8 @@ impl ImageStatistics {
         ]
     }
 
-    /// From the histogram of windowed levels (256 bins) and the image at the model's size.
+    /// `histogram` counts the windowed levels, `size` is the original's, `model_pixels` is the image at the
+    /// model's size before CLAHE.
     pub(crate) fn new(
         histogram: &[u64; 256],
         size: (u32, u32),

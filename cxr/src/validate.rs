@@ -1,4 +1,4 @@
-//! Decoded to accepted: is this plausibly a radiograph that a model may be shown? Stable reason codes say why not.
+//! Decoded to accepted: checks whether an image is plausibly a radiograph.
 
 use crate::histogram::SampleHistogram;
 use crate::image::{DecodedImage, Samples};
@@ -6,15 +6,15 @@ use crate::metadata::AcquisitionMetadata;
 use crate::reject::{RejectReason, Rejection};
 use serde::{Deserialize, Serialize};
 
-/// The gate; travels in the bundle, because a model is only measured on what passed it.
+/// Acceptance limits. Stored in the bundle, because the model was measured only on images that met them.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AcceptancePolicy {
-    /// Shortest side in pixels.
+    /// Least length of the shorter side, in pixels.
     pub min_side_px: u32,
-    /// Long side over short side.
+    /// Largest ratio of the longer to the shorter side.
     pub max_aspect_ratio: f64,
-    /// Least distance between the 5th and the 95th percentile, as a share of the sample range in use.
+    /// Least distance between the 5th and the 95th percentile, as a share of the sample range.
     pub min_spread: f64,
 }
 
@@ -25,7 +25,7 @@ impl Default for AcceptancePolicy {
     }
 }
 
-/// An image that passed the gate, with what is known of its acquisition. Only [`AcceptedImage::accept`] builds it.
+/// An image within the acceptance limits, with its metadata. Only [`AcceptedImage::accept`] builds it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AcceptedImage {
     image: DecodedImage,
@@ -34,7 +34,7 @@ pub struct AcceptedImage {
 }
 
 impl AcceptedImage {
-    /// Applies the gate. What the caller states of the acquisition wins over what the file states.
+    /// Checks the acceptance limits. The client's metadata take precedence over the file's.
     ///
     /// # Errors
     /// `TooSmall`, `AspectRatio` or `Blank`.
@@ -83,14 +83,14 @@ impl AcceptedImage {
         Ok(Self { image, metadata, histogram })
     }
 
-    /// The image.
+    /// The decoded image.
     pub const fn image(&self) -> &DecodedImage {
         &self.image
     }
     pub(crate) fn into_samples(self) -> Samples {
         self.image.samples
     }
-    /// What is known of the acquisition.
+    /// Metadata from the client and the file.
     pub const fn metadata(&self) -> &AcquisitionMetadata {
         &self.metadata
     }

@@ -1,4 +1,4 @@
-//! A bundle in memory, then every byte of it attacked.
+//! A bundle in memory, and the same with every byte changed.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
@@ -95,7 +95,7 @@ fn every_flipped_byte_is_found_and_the_file_is_named() {
             let mut damaged = files.clone();
             damaged.get_mut(name).unwrap()[at] ^= 0x04;
             let error = open(&damaged, &trusted()).unwrap_err().to_string();
-            // The manifest is covered by the signature, so either of the two names what does not match.
+            // The signature covers the manifest, so either may be named.
             let named = error.contains(name.as_str()) || (name == MANIFEST && error.contains(SIGNATURE));
             assert!(named, "{name} byte {at}: {error}");
         }
@@ -117,7 +117,7 @@ fn missing_files_and_signatures_are_refused() {
 
 #[test]
 fn a_manifest_that_contradicts_itself_is_refused() {
-    let refused = |expected: &str, edit: &dyn Fn(&mut Value)| {
+    let rejected = |expected: &str, edit: &dyn Fn(&mut Value)| {
         let mut error: &dyn std::error::Error = &open(&bundle_with(edit), &Trust::Unsigned).unwrap_err();
         let mut chain = error.to_string();
         while let Some(source) = error.source() {
@@ -126,17 +126,17 @@ fn a_manifest_that_contradicts_itself_is_refused() {
         }
         assert!(chain.contains(expected), "{chain}");
     };
-    refused("schema version 2", &|m| m["schema_version"] = json!(2));
-    refused("not a file name", &|m| m["files"]["../etc/passwd"] = json!({"sha256": "0", "bytes": 1}));
-    refused("not a file name", &|m| m["files"]["/etc/passwd"] = json!({"sha256": "0", "bytes": 1}));
-    refused("int8", &|m| m["default_variant"] = json!("int8"));
-    refused("other.onnx", &|m| m["variants"]["fp32"]["file"] = json!("other.onnx"));
-    refused("out of range", &|m| m["variants"]["fp32"]["policy"]["threshold"] = json!(1.5));
-    refused("out of range", &|m| m["variants"]["fp32"]["calibration"]["scale"] = json!(-1.0));
-    refused("not a semantic version", &|m| m["version"] = json!("1.0"));
-    refused("describes another bundle", &|m| m["version"] = json!("1.1.0"));
-    refused("describes another bundle", &|m| m["name"] = json!("cxr-other"));
-    refused("golden", &|m| m["variants"]["fp32"]["golden"] = json!([]));
-    refused("preprocessing's output", &|m| m["model"]["input"]["shape"] = json!([null, 3, 224, 224]));
-    refused("unknown field", &|m| m["surprise"] = json!(1));
+    rejected("schema version 2", &|m| m["schema_version"] = json!(2));
+    rejected("not a file name", &|m| m["files"]["../etc/passwd"] = json!({"sha256": "0", "bytes": 1}));
+    rejected("not a file name", &|m| m["files"]["/etc/passwd"] = json!({"sha256": "0", "bytes": 1}));
+    rejected("int8", &|m| m["default_variant"] = json!("int8"));
+    rejected("other.onnx", &|m| m["variants"]["fp32"]["file"] = json!("other.onnx"));
+    rejected("out of range", &|m| m["variants"]["fp32"]["policy"]["threshold"] = json!(1.5));
+    rejected("out of range", &|m| m["variants"]["fp32"]["calibration"]["scale"] = json!(-1.0));
+    rejected("not a semantic version", &|m| m["version"] = json!("1.0"));
+    rejected("describes another bundle", &|m| m["version"] = json!("1.1.0"));
+    rejected("describes another bundle", &|m| m["name"] = json!("cxr-other"));
+    rejected("golden", &|m| m["variants"]["fp32"]["golden"] = json!([]));
+    rejected("preprocessing's output", &|m| m["model"]["input"]["shape"] = json!([null, 3, 224, 224]));
+    rejected("unknown field", &|m| m["surprise"] = json!(1));
 }

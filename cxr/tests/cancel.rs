@@ -1,4 +1,4 @@
-//! Decoding stops soon after it is told to, whatever the file, and leaves nothing behind.
+//! Decoding stops soon after cancellation, for every kind of file, and leaves no trace.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
@@ -13,8 +13,9 @@ use std::cell::Cell;
 use std::io::Write;
 
 const SIDE: usize = 2400;
-/// Processor time that may pass after the word to stop. The last step of a progressive file, from coefficients to
-/// pixels, is done in one piece: for 40 megapixels it takes about 0.1 s (docs/DECODE.md), for these 6 a seventh of that.
+/// Processor time that may pass after cancellation. The last step of a progressive file, from coefficients to
+/// pixels, is not interrupted: it takes about 0.1 s for 40 megapixels (docs/DECODE.md), a seventh of that
+/// here.
 const SOON_MS: f64 = 60.0;
 
 fn milliseconds() -> f64 {
@@ -80,7 +81,7 @@ fn decoding_stops_soon_after_it_is_told_to() {
         let whole = decode_with(&mut Workspace::default(), &file, &limits, Cancel::when(&count)).unwrap();
         let n_asked = n_asked.get();
         assert!(n_asked >= 3, "{name}: asked {n_asked} times");
-        // The word comes at the start, at the end, and at points between.
+        // Cancellation at the start, at the end, and at points between.
         for stop_at in (0..=6).map(|part| (n_asked - 1) * part / 6) {
             let (asked, told) = (Cell::new(0), Cell::new(None));
             let stop = || {
@@ -93,12 +94,9 @@ fn decoding_stops_soon_after_it_is_told_to() {
             let mut workspace = Workspace::default();
             let stopped = decode_with(&mut workspace, &file, &limits, Cancel::when(&stop));
             let after = milliseconds() - told.get().unwrap();
-            assert!(
-                matches!(stopped, Err(DecodeError::Cancelled(_))),
-                "{name}, question {stop_at} of {n_asked}"
-            );
-            assert!(after < SOON_MS, "{name}, question {stop_at} of {n_asked}: {after:.1} ms");
-            // What was half done does not show in what comes next.
+            assert!(matches!(stopped, Err(DecodeError::Cancelled(_))), "{name}, poll {stop_at} of {n_asked}");
+            assert!(after < SOON_MS, "{name}, poll {stop_at} of {n_asked}: {after:.1} ms");
+            // A cancelled image leaves no trace in the next.
             assert!(decode_with(&mut workspace, &file, &limits, Cancel::NEVER).unwrap() == whole, "{name}");
         }
         assert!(decode(&file, &limits).unwrap() == whole, "{name}");
@@ -117,7 +115,7 @@ fn no_file_works_long_without_asking() {
         decode_with(&mut Workspace::default(), &file, &DecodeLimits::default(), Cancel::when(&asked))
             .unwrap();
         asked();
-        println!("{name}: {:.1} ms between two questions", longest.get());
+        println!("{name}: {:.1} ms between two polls", longest.get());
         assert!(longest.get() < SOON_MS, "{name}: {:.1} ms", longest.get());
     }
 }

@@ -1,4 +1,4 @@
-//! Decoding from outside: every supported encoding of one picture, and files made to hurt.
+//! Every supported encoding of one picture, and hostile files.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
@@ -11,7 +11,7 @@ use tiff::encoder::{TiffEncoder, colortype};
 const WIDTH: u32 = 160;
 const HEIGHT: u32 = 120;
 
-/// A smooth picture whose values use `bits` bits.
+/// A smooth picture whose samples use `bits` bits.
 fn ramp(bits: u32) -> Vec<u16> {
     let max = (1u32 << bits) - 1;
     let span = (WIDTH - 1) + 2 * (HEIGHT - 1);
@@ -166,7 +166,7 @@ fn a_png_that_says_its_grey_means_other_light_is_refused() {
     for other in [100_000, 55_556, 35_000, 1] {
         assert_eq!(reason(&gamma(other)), RejectReason::UnsupportedPixelFormat, "{other}");
     }
-    // cICP stands before IDAT: primaries, transfer function, matrix, full range.
+    // cICP precedes IDAT: primaries, transfer function, matrix, full range.
     let coded = |transfer: u8| {
         let mut file = with(&|_| ());
         let mut chunk = b"cICP".to_vec();
@@ -261,7 +261,8 @@ fn every_cut_of_every_format_is_refused() {
     ];
     for (kind, file) in files.iter().enumerate() {
         read(file);
-        // A TIFF's directory follows its pixels and a PNG ends in an empty chunk: every cut of either loses something.
+        // A TIFF's directory follows its pixels and a PNG ends in an empty chunk, so every cut loses
+        // something.
         for cut in (0..file.len()).step_by(7).chain(file.len() - 12..file.len()) {
             assert!(
                 decode(&file[..cut], &DecodeLimits::default()).is_err(),

@@ -1,4 +1,4 @@
-//! What decoding takes in memory is no more than its estimate from the header, which is what the service reserves.
+//! Decoding takes no more memory than the estimate from the header, which the service reserves.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
@@ -13,7 +13,7 @@ use tiff::encoder::{TiffEncoder, colortype};
 
 const WIDTH: u32 = 2400;
 const HEIGHT: u32 = 2000;
-/// Tables, rows and the model's input, whatever the image.
+/// Allowance for tables, rows and the model's input.
 const FIXED_BYTES: u64 = 2 << 20;
 
 static NOW: AtomicUsize = AtomicUsize::new(0);
@@ -21,7 +21,7 @@ static MOST: AtomicUsize = AtomicUsize::new(0);
 
 struct Counting;
 
-// SAFETY: everything is passed to the system's allocator as it comes.
+// SAFETY: every call is passed to the system allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let now = NOW.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
@@ -75,7 +75,7 @@ where
     file.into_inner()
 }
 
-/// One test alone: everything in this process is counted.
+/// The only test here, because all memory of the process is counted.
 #[test]
 fn an_image_takes_no_more_than_its_header_says() {
     let files = [

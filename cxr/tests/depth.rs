@@ -1,4 +1,4 @@
-//! Shallow pixels in deep files become the same model input, to the bit, as the 8-bit file that they come from.
+//! 8-bit pixels in 16-bit files give the same model input, bit for bit, as the 8-bit file.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
@@ -14,7 +14,7 @@ use tiff::encoder::{TiffEncoder, colortype};
 const WIDTH: u32 = 320;
 const HEIGHT: u32 = 256;
 
-/// Ways to keep 8 bits in 16.
+/// Ways to store 8 bits in 16.
 const DEEPENINGS: [(&str, fn(u16) -> u16); 9] = [
     ("x 257", |level| level * 257),
     ("<< 8", |level| level << 8),
@@ -40,7 +40,7 @@ fn big_endian(samples: impl IntoIterator<Item = u16>) -> Vec<u8> {
     samples.into_iter().flat_map(u16::to_be_bytes).collect()
 }
 
-/// None for the one kind that the encoder does not write.
+/// `None` for the one kind that the encoder cannot write.
 fn tiff16(samples: &[u16], colour: ColorType) -> Option<Vec<u8>> {
     let mut file = Cursor::new(Vec::new());
     let mut encoder = TiffEncoder::new(&mut file).unwrap();
@@ -64,7 +64,7 @@ fn input(image: DecodedImage) -> Vec<u8> {
     preprocess(&accepted, &PreprocessSpec::default()).pixels().to_vec()
 }
 
-/// A phantom, and the same with fewer levels and darker.
+/// A phantom, and a version with fewer levels and a darker one.
 fn pictures() -> Vec<Vec<u8>> {
     let mut pictures = Vec::new();
     for seed in 0..4 {
@@ -110,7 +110,7 @@ fn colour_and_alpha_are_read_as_in_the_8_bit_file() {
             let has_alpha = n_channels % 2 == 0;
             let deep = bytes.iter().enumerate().map(|(position, level)| {
                 let level = u16::from(*level);
-                // An opaque pixel is opaque, however the grey is kept.
+                // Opaque pixels stay opaque in every storage.
                 if has_alpha && position % n_channels == n_channels - 1 { level * 257 } else { deepen(level) }
             });
             let deep: Vec<u16> = deep.collect();
@@ -128,7 +128,7 @@ fn colour_and_alpha_are_read_as_in_the_8_bit_file() {
 fn files_with_real_depth_keep_it() {
     let levels = &pictures()[2];
     for (bits, shift) in [(12, 0), (12, 4), (16, 0)] {
-        // Below every level are all values of the bits that 8 do not have.
+        // Random low bits below every level, which 8-bit data do not have.
         let steps = 1_u16 << (bits - 8);
         let deep: Vec<u16> = levels
             .iter()

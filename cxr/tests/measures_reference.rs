@@ -1,12 +1,12 @@
-//! Average precision, log loss, balanced accuracy, Matthews' correlation, the negative class, DeLong and isotonic regression
-//! against scikit-learn and against DeLong's definition over all pairs (golden values in `data/measures.json`, made by
-//! `data/make_measures.py`).
+//! Average precision, log loss, balanced accuracy, Matthews' correlation, the negative class, DeLong and
+//! isotonic regression against scikit-learn and against DeLong's definition over all pairs (golden values in
+//! `data/measures.json`, made by `data/make_measures.py`).
 
-use cxr::calibrate::isotonic::IsotonicCalibration;
-use cxr::scoring::confusion::ConfusionMatrix;
-use cxr::scoring::delong::DeLong;
-use cxr::scoring::precision_recall::average_precision;
-use cxr::scoring::reliability::log_loss;
+use cxr::analysis::calibration::isotonic::IsotonicCalibration;
+use cxr::analysis::scoring::confusion::ConfusionMatrix;
+use cxr::analysis::scoring::delong::DeLong;
+use cxr::analysis::scoring::precision_recall::average_precision;
+use cxr::analysis::scoring::reliability::log_loss;
 use serde::Deserialize;
 
 #[derive(Deserialize)]

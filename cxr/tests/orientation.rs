@@ -1,4 +1,4 @@
-//! Files that say how they are to be turned give what the upright file gives.
+//! Files with an orientation tag give the same result as the upright file.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
@@ -12,18 +12,18 @@ use cxr::{AcceptancePolicy, AcceptedImage, DecodeLimits, DecodedImage, Preproces
 const WIDTH: u32 = 161;
 const HEIGHT: u32 = 120;
 
-/// A block as cameras write it: one entry, the orientation.
+/// An Exif block as cameras write it, with one entry.
 fn exif(orientation: u8) -> Vec<u8> {
     [b"MM\0\x2A\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0".as_slice(), &[orientation, 0, 0, 0, 0, 0, 0]]
         .concat()
 }
 
-/// The rows that a file with this orientation stores, so that it shows the upright picture, and its sides.
+/// Rows and sides of a file with this orientation that shows the upright picture.
 fn stored(upright: &[u16], orientation: u8) -> (Vec<u16>, u32, u32) {
     let (width, height) = if orientation >= 5 { (HEIGHT, WIDTH) } else { (WIDTH, HEIGHT) };
     let pixels = (0..height).flat_map(|y| (0..width).map(move |x| (x, y))).map(|(x, y)| {
         let (right, bottom) = (width - 1 - x, height - 1 - y);
-        // Where the standard shows the stored pixel (x, y).
+        // Position at which the standard shows the stored pixel (x, y).
         let (across, down) = match orientation {
             1 => (x, y),
             2 => (right, y),
@@ -44,7 +44,7 @@ fn phantom() -> Vec<u16> {
     levels.into_iter().map(u16::from).collect()
 }
 
-/// Where the block stands: a PNG may state it before its pixels or after them.
+/// Position of the block: a PNG may have it before or after its pixels.
 #[derive(Clone, Copy, PartialEq)]
 enum Place {
     Before,

@@ -1,7 +1,7 @@
-//! Generated radiographs: the same bytes everywhere, quick to make, and neither trivial nor hopeless to tell apart.
+//! Phantoms: the same bytes everywhere, quick to generate, and neither trivial nor impossible to classify.
 
+use cxr::analysis::scoring::roc::auc;
 use cxr::phantom::{PhantomSpec, encode_png, generate};
-use cxr::scoring::roc::auc;
 use sha2::{Digest, Sha256};
 
 fn phantom(seed: u64, side: u32, opacity: bool) -> Vec<u8> {

@@ -1,4 +1,4 @@
-//! The way from samples to model input, held against Pillow, OpenCV and plain arithmetic.
+//! Preprocessing against Pillow, OpenCV and plain arithmetic.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
@@ -44,7 +44,8 @@ fn an_image_of_the_models_size_passes_through_unchanged() {
 
 #[test]
 fn an_integer_reduction_is_the_triangle_filter() {
-    // Halving with a triangle of support 2: weights 1/8, 3/8, 3/8, 1/8 along each axis, away from the border.
+    // Halving with a triangle of support 2 has weights 1/8, 3/8, 3/8, 1/8 along each axis away from the
+    // border.
     let pixels = noise(448 * 448);
     let input =
         preprocess(&accept(&png(448, 448, &pixels, BitDepth::Eight)).unwrap(), &PreprocessSpec::default());

@@ -1,4 +1,4 @@
-//! Real radiographs, where they are at hand (`CXR_DATA_DIR`, else `../shared/data` beside the checkout): every file is
+//! Real radiographs, if present (`CXR_DATA_DIR`, else `../shared/data` beside the checkout): every file is
 //! read, originals agree with their stored copies, and CLAHE agrees with OpenCV (`CXR_REFERENCE_PYTHON`).
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
@@ -80,7 +80,7 @@ fn originals_meet_the_model_like_their_stored_copies() {
         );
         sum / files.len() as f64
     };
-    // The copies were resized with the same filter and then stored as JPEG of quality 75, which costs 1.57 levels.
+    // The copies were resized with the same filter and stored as JPEG of quality 75, which costs 1.57 levels.
     assert!((1.0..1.7).contains(&mean_difference(&PreprocessSpec::default())));
     let stored = PreprocessSpec { stored_jpeg_quality: Some(75), ..Default::default() };
     assert!(mean_difference(&stored) < 0.5);

@@ -1,4 +1,5 @@
-//! What is saved must not show: byte samples against the same image in 16 bits, a used workspace against a new one.
+//! Optimisations must not change results: byte samples against the same image in 16 bits, a used workspace
+//! against a new one.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
@@ -16,7 +17,7 @@ use png::{BitDepth, ColorType};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// Sides of images that shrink, grow and stay along each axis, with whole and broken factors.
+/// Sizes that shrink, grow and stay the same along each axis, by integer and fractional factors.
 const SIZES: [(u32, u32); 11] = [
     (224, 224),
     (2000, 1600),
@@ -53,7 +54,7 @@ fn accept(image: DecodedImage) -> AcceptedImage {
     AcceptedImage::accept(image, AcquisitionMetadata::default(), &policy).unwrap()
 }
 
-/// The resize of the crate `fast_image_resize` in 16 bits.
+/// The 16-bit resize of the crate `fast_image_resize`.
 fn reduced_in_16_bits(pixels: &[u8], width: u32, height: u32) -> Vec<u8> {
     let levels: Vec<U16> = pixels.iter().map(|pixel| U16::new(u16::from(*pixel) * 257)).collect();
     let source = TypedImageRef::new(width, height, &levels).unwrap();
@@ -70,7 +71,7 @@ fn bytes_are_reduced_to_the_bit_as_16_bit_samples_are() {
     for (width, height) in SIZES {
         let pictures: [Vec<u8>; 4] = [
             (0..width * height).map(|_| rng.random()).collect(),
-            // Nearly every reduced pixel lies on the border between two grey levels.
+            // Nearly every resized pixel lies on the border between two grey levels.
             (0..width * height).map(|i| 100 + ((i % width + i / width) % 2) as u8).collect(),
             (0..width * height).map(|i| (i % width * 255 / width) as u8).collect(),
             (0..width * height)

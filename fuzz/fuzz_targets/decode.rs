@@ -1,5 +1,5 @@
-//! Any bytes as an image: decoded, accepted and preprocessed as in the service, never with a panic, never beyond the limits, and
-//! never with anything of the image before.
+//! Arbitrary bytes as an image: decoded, accepted and preprocessed as in the service, without a panic, within
+//! the limits, and without traces of the previous image.
 
 #![no_main]
 
@@ -7,33 +7,34 @@ use cxr::bundle::Manifest;
 use cxr::metadata::AcquisitionMetadata;
 use cxr::preprocess::{preprocess, preprocess_with};
 use cxr::{AcceptedImage, Cancel, DecodeError, DecodeLimits, RejectReason, Workspace, decode, decode_with};
-use cxr_fuzz::Meter;
+use cxr_fuzz::PeakAllocator;
 use libfuzzer_sys::fuzz_target;
 use std::cell::RefCell;
 use std::sync::LazyLock;
 
 #[global_allocator]
-static METER: Meter = Meter::new();
+static ALLOCATOR: PeakAllocator = PeakAllocator::new();
 
-/// The gate and the recipe of the bundle that ships.
+/// Acceptance limits and preprocessing of the default bundle.
 static MANIFEST: LazyLock<Manifest> = LazyLock::new(|| {
     serde_json::from_str(include_str!("../../models/default/bundle.json")).expect("the bundle that ships")
 });
 
-/// What decoding may take for a moment: 10 bytes a pixel (`DecodeLimits`), and the decoders' own tables.
+/// Memory that decoding may take temporarily: 10 bytes per pixel (`DecodeLimits`) and the decoders' own
+/// tables.
 const BYTES_PER_PIXEL: u64 = 10;
 const TABLES_BYTES: u64 = 64 << 20;
-/// What may be taken before the header's size is known to be too large.
+/// Memory that may be taken before the header's size is known to be too large.
 const HEADER_BYTES: usize = 4 << 20;
 
 thread_local! {
-    /// As on a decoding thread: used for one image after the other.
+    /// Reused for every image, as on a thread of the worker pool.
     static WORKSPACE: RefCell<Workspace> = RefCell::default();
 }
 
 fuzz_target!(|bytes: &[u8]| {
     let limits = DecodeLimits::default();
-    let (decoded, peak) = METER.peak_of(|| decode(bytes, &limits));
+    let (decoded, peak) = ALLOCATOR.peak_of(|| decode(bytes, &limits));
     assert!(peak as u64 <= limits.max_pixels * BYTES_PER_PIXEL + TABLES_BYTES, "{peak} bytes");
     let again = WORKSPACE.with_borrow_mut(|workspace| decode_with(workspace, bytes, &limits, Cancel::NEVER));
     assert!(

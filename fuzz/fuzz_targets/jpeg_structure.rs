@@ -1,7 +1,8 @@
-//! JPEGs made from bytes: random coefficients in a random arrangement of frame and scans, some with headers that were changed afterwards.
-//! A whole one must be read as its coefficients say, by another decoder's word, or be refused by name; a changed one must end in time, and
-//! where both decoders read it they must agree, unless the change made up coefficients that no encoder writes: T.81 does not say what those
-//! look like, and every decoder wraps or cuts them off in its own way.
+//! JPEGs made from bytes: random coefficients in a random arrangement of frame and scans, some with headers
+//! that are changed afterwards. An unchanged file must decode to the same pixels as with another decoder, or
+//! be rejected by name. A changed file must finish in time. If both decoders read it they must agree, unless
+//! the change produced coefficients that no encoder writes: T.81 does not define those, and every decoder
+//! wraps or clips them in its own way.
 
 #![no_main]
 
@@ -15,24 +16,24 @@ use libfuzzer_sys::fuzz_target;
 use std::panic;
 use std::time::{Duration, Instant};
 
-/// No picture here has more than 10,000 pixels.
+/// Time limit for a file; none has more than 10,000 pixels.
 const TIME: Duration = Duration::from_secs(2);
 const TOLERANCE: u8 = 2;
 
 fuzz_target!(|bytes: &[u8]| {
-    let mut source = Source { bytes };
-    let colour = source.below(4) > 0;
-    let samplings = samplings(&mut source);
-    let neutral = source.below(2) == 0;
-    let is_changed = source.below(2) == 0;
+    let mut input = Input { bytes };
+    let colour = input.below(4) > 0;
+    let samplings = samplings(&mut input);
+    let neutral = input.below(2) == 0;
+    let is_changed = input.below(2) == 0;
     let components = if colour { &samplings[..] } else { &samplings[..1] };
-    let picture = picture(&mut source, components, neutral, is_changed);
-    let (layout, together) = layout(&mut source, picture.components.len());
+    let picture = picture(&mut input, components, neutral, is_changed);
+    let (layout, together) = layout(&mut input, picture.components.len());
     if together && samplings.iter().map(|(h, v)| h * v).sum::<usize>() > 10 {
         return;
     }
     let mut file = picture.write(&layout);
-    let is_comparable = !is_changed || change(&mut file, &mut source);
+    let is_comparable = !is_changed || change(&mut file, &mut input);
     let begun = Instant::now();
     let ours = grey(&file);
     assert!(begun.elapsed() < TIME, "{:?}", begun.elapsed());
@@ -42,7 +43,7 @@ fuzz_target!(|bytes: &[u8]| {
         }
     } else if !colour || is_read(&samplings, !together) {
         let plain = picture.grey().write(&Layout::plain(0xC0, 1));
-        let theirs = other(&plain).expect("a plain file");
+        let theirs = jpeg_decoder_grey(&plain).expect("a plain file");
         assert!(worst(&ours.expect("a file that is read"), &theirs) <= TOLERANCE, "{layout:?}");
     } else {
         assert_eq!(ours.expect_err("a file that is refused").reason, RejectReason::UnsupportedPixelFormat);
@@ -57,11 +58,11 @@ fn grey(file: &[u8]) -> Result<Vec<u8>, Rejection> {
     Ok(decoded.samples().iter().map(|sample| *sample as u8).collect())
 }
 
-/// What jpeg-decoder makes of a file whose colours are all grey.
-fn other(file: &[u8]) -> Option<Vec<u8>> {
+/// Decodes with jpeg-decoder a file whose colours are all grey.
+fn jpeg_decoder_grey(file: &[u8]) -> Option<Vec<u8>> {
     let mut decoder = jpeg_decoder::Decoder::new(file);
     decoder.set_max_decoding_buffer_size(1 << 24);
-    // It panics on some files that are broken; ours must not. The fuzzer's hook would end the process.
+    // jpeg-decoder panics on some broken files; ours must not. The fuzzer's hook would end the process.
     let hook = panic::take_hook();
     panic::set_hook(Box::new(|_| {}));
     let read = panic::catch_unwind(panic::AssertUnwindSafe(|| (decoder.decode().ok(), decoder.info())));
@@ -81,7 +82,7 @@ fn other(file: &[u8]) -> Option<Vec<u8>> {
 fn agree(file: &[u8], ours: Option<&[u8]>) {
     // The other decoder takes seconds for the size that a changed header declares.
     let Some(ours) = ours else { return };
-    let Some(theirs) = other(file) else { return };
+    let Some(theirs) = jpeg_decoder_grey(file) else { return };
     assert_eq!(ours.len(), theirs.len());
     // The pictures are pale: only coefficients that no encoder writes reach black and white.
     if ours.iter().chain(&theirs).any(|level| matches!(level, 0 | 255)) {
@@ -94,7 +95,7 @@ fn worst(a: &[u8], b: &[u8]) -> u8 {
     a.iter().zip(b).map(|(a, b)| a.abs_diff(*b)).max().unwrap_or(0)
 }
 
-/// As docs/DECODE.md says; `apart`: each scan holds one component.
+/// Whether samplings are supported (docs/DECODE.md); `apart`: each scan holds one component.
 fn is_read(samplings: &[(usize, usize); 3], apart: bool) -> bool {
     let width = samplings.iter().map(|sampling| sampling.0).max().unwrap_or(1);
     let height = samplings.iter().map(|sampling| sampling.1).max().unwrap_or(1);
@@ -102,12 +103,12 @@ fn is_read(samplings: &[(usize, usize); 3], apart: bool) -> bool {
     samplings[0] == (width, height) && (apart || whole)
 }
 
-/// Numbers from the fuzzer's bytes; zeros where they end.
-struct Source<'a> {
+/// Numbers from the fuzzer's bytes, zeros after their end.
+struct Input<'a> {
     bytes: &'a [u8],
 }
 
-impl Source<'_> {
+impl Input<'_> {
     fn byte(&mut self) -> u8 {
         let Some((first, rest)) = self.bytes.split_first() else { return 0 };
         self.bytes = rest;
@@ -127,84 +128,84 @@ impl Source<'_> {
     }
 }
 
-fn samplings(source: &mut Source<'_>) -> [(usize, usize); 3] {
-    if source.below(2) == 0 {
-        let luma = [(1, 1), (2, 1), (1, 2), (2, 2)][source.below(4)];
+fn samplings(input: &mut Input<'_>) -> [(usize, usize); 3] {
+    if input.below(2) == 0 {
+        let luma = [(1, 1), (2, 1), (1, 2), (2, 2)][input.below(4)];
         return [luma, (1, 1), (1, 1)];
     }
-    [0; 3].map(|_| (1 + source.below(4), 1 + source.below(4)))
+    [0; 3].map(|_| (1 + input.below(4), 1 + input.below(4)))
 }
 
-fn picture(source: &mut Source<'_>, samplings: &[(usize, usize)], neutral: bool, pale: bool) -> Picture {
-    let ids = [[1, 2, 3], [0, 1, 2], [82, 200, 7]][source.below(3)];
-    let (width, height) = (1 + source.below(99), 1 + source.below(99));
+fn picture(input: &mut Input<'_>, samplings: &[(usize, usize)], neutral: bool, pale: bool) -> Picture {
+    let ids = [[1, 2, 3], [0, 1, 2], [82, 200, 7]][input.below(3)];
+    let (width, height) = (1 + input.below(99), 1 + input.below(99));
     let components: Vec<_> = samplings.iter().zip(ids).map(|((h, v), id)| (id, *h, *v)).collect();
-    let quantiser = 1 + source.below(8) as u8;
+    let quantiser = 1 + input.below(8) as u8;
     Picture::new(width, height, quantiser, &components, |component, _, _| {
         let mut block: Block = [0; 64];
         if component == 0 || !neutral {
-            let brightness = i16::from(source.byte() as i8);
+            let brightness = i16::from(input.byte() as i8);
             block[0] = if pale { brightness / 8 } else { brightness };
-            for _ in 0..source.below(4) {
-                block[ZIGZAG[1 + source.below(63)]] = i16::from(source.byte() as i8) / 8;
+            for _ in 0..input.below(4) {
+                block[ZIGZAG[1 + input.below(63)]] = i16::from(input.byte() as i8) / 8;
             }
         }
         block
     })
 }
 
-fn layout(source: &mut Source<'_>, n: usize) -> (Layout, bool) {
+fn layout(input: &mut Input<'_>, n: usize) -> (Layout, bool) {
     let all: Vec<usize> = (0..n).collect();
-    let (frame, scans) = match source.below(4) {
+    let (frame, scans) = match input.below(4) {
         0 => (0xC0, vec![Scan::whole(&all)]),
-        1 => (0xC1, source.shuffled(n).iter().map(|c| Scan::whole(&[*c])).collect()),
-        _ => (0xC2, progression(source, n)),
+        1 => (0xC1, input.shuffled(n).iter().map(|c| Scan::whole(&[*c])).collect()),
+        _ => (0xC2, progression(input, n)),
     };
     let together = scans.iter().any(|scan| scan.components.len() > 1);
-    let restart = if source.below(3) == 0 { 1 + source.below(14) as u16 } else { 0 };
-    let (jfif, adobe) = [(true, None), (false, Some(1)), (false, None)][source.below(3)];
-    (Layout { frame, scans, restart, adobe, jfif, tables_again: source.below(2) == 0 }, together)
+    let restart = if input.below(3) == 0 { 1 + input.below(14) as u16 } else { 0 };
+    let (jfif, adobe) = [(true, None), (false, Some(1)), (false, None)][input.below(3)];
+    (Layout { frame, scans, restart, adobe, jfif, tables_again: input.below(2) == 0 }, together)
 }
 
-fn progression(source: &mut Source<'_>, n: usize) -> Vec<Scan> {
+fn progression(input: &mut Input<'_>, n: usize) -> Vec<Scan> {
     let all: Vec<usize> = (0..n).collect();
-    let (together, low) = (source.below(2) == 0, source.below(3) as u8);
-    let dc = |source: &mut Source<'_>, high: u8, low: u8| -> Vec<Scan> {
+    let (together, low) = (input.below(2) == 0, input.below(3) as u8);
+    let dc = |input: &mut Input<'_>, high: u8, low: u8| -> Vec<Scan> {
         if together {
             return vec![Scan::bits(&all, 0, 0, high, low)];
         }
-        source.shuffled(n).iter().map(|c| Scan::bits(&[*c], 0, 0, high, low)).collect()
+        input.shuffled(n).iter().map(|c| Scan::bits(&[*c], 0, 0, high, low)).collect()
     };
-    let mut scans = dc(source, 0, low);
-    for component in source.shuffled(n) {
-        let (low, cut) = (source.below(4) as u8, 1 + source.below(62) as u8);
+    let mut scans = dc(input, 0, low);
+    for component in input.shuffled(n) {
+        let (low, cut) = (input.below(4) as u8, 1 + input.below(62) as u8);
         scans.push(Scan::bits(&[component], 1, cut, 0, low));
         scans.push(Scan::bits(&[component], cut + 1, 63, 0, low));
         scans.extend((0..low).rev().map(|low| Scan::bits(&[component], 1, 63, low + 1, low)));
     }
     for low in (0..low).rev() {
-        scans.extend(dc(source, low + 1, low));
+        scans.extend(dc(input, low + 1, low));
     }
     scans
 }
 
-/// Changes bytes of the headers, of any segment and where segments begin. False where compressed data or Huffman tables changed: the
-/// coefficients are any then.
-fn change(file: &mut [u8], source: &mut Source<'_>) -> bool {
+/// Changes bytes in headers and segments and at their starts. Returns false if compressed data or Huffman
+/// tables changed, because the coefficients are then arbitrary.
+fn change(file: &mut [u8], input: &mut Input<'_>) -> bool {
     let segments = segments(file);
     let mut is_comparable = true;
-    for _ in 0..=source.below(3) {
-        let (begin, _) = segments[source.below(segments.len())];
-        let at = begin + 1 + source.below(20);
+    for _ in 0..=input.below(3) {
+        let (begin, _) = segments[input.below(segments.len())];
+        let at = begin + 1 + input.below(20);
         let Some(byte) = file.get_mut(at) else { continue };
-        *byte = source.byte();
+        *byte = input.byte();
         let within = segments.iter().find(|(begin, end)| (*begin..*end).contains(&at));
         is_comparable &= within.is_some_and(|(begin, _)| file[begin + 1] != 0xC4);
     }
     is_comparable
 }
 
-/// Where the segments that are changed begin and end.
+/// Start and end of the segments.
 fn segments(file: &[u8]) -> Vec<(usize, usize)> {
     let length = |begin: usize, marker: u8| match (marker, file.get(begin + 2..begin + 4)) {
         (0xD0..=0xD9, _) | (_, None) => 0,

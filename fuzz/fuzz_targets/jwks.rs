@@ -1,4 +1,4 @@
-//! Any bytes as what an identity provider publishes: keys or a refusal, whose words hold nothing of the set.
+//! Arbitrary bytes as an identity provider's key set: keys, or an error that quotes nothing of the set.
 
 #![no_main]
 

@@ -1,6 +1,7 @@
-//! Any Content-Type and any body, in pieces of any size, as a form: read or refused, never more than the limits allow.
+//! An arbitrary Content-Type and body, in pieces of any size, as a form: read or refused, within the limits.
 //!
-//! The first byte is the size of the pieces (0: one piece), the first line after it the Content-Type, the rest the body.
+//! The first byte is the size of the pieces (0: one piece), the first line after it the Content-Type, the
+//! rest the body.
 
 #![no_main]
 
@@ -28,7 +29,7 @@ fuzz_target!(|input: &[u8]| {
     let pieces: Vec<_> = body.chunks(size).map(|piece| Ok::<_, Infallible>(body.slice_ref(piece))).collect();
     let request = Request::builder().header("content-type", &input[..end]);
     let Ok(request) = request.body(Body::from_stream(stream::iter(pieces))) else { return };
-    // It lets others go first after each piece, and never waits: the whole body is there.
+    // The form yields after each piece but never waits: the whole body is there.
     let mut reading = pin!(form(request, LIMIT_BYTES, BODY_LIMIT_BYTES));
     let mut polls =
         (0..2 * body.len() + 64).map(|_| reading.as_mut().poll(&mut Context::from_waker(Waker::noop())));

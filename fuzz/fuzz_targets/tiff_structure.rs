@@ -1,5 +1,6 @@
-//! TIFF files by their structure. What a second writer wrote is read sample for sample; after changes to tags, places and bytes, an image that both
-//! this decoder and the crate `tiff` read has the same samples in both; and no file costs more work than its bytes and pixels allow.
+//! Structured TIFF files. A file by the test writer must decode to its samples. After changes to tags,
+//! offsets and bytes, an image that both this decoder and the crate `tiff` read must have the same samples in
+//! both. No file may cost more work than its bytes and pixels allow.
 
 #![no_main]
 
@@ -16,12 +17,12 @@ use writer::{DEFLATE, LZW, OLD_DEFLATE, PACK_BITS, Picture, STORED, Spec};
 #[path = "../../cxr/tests/tiff/writer.rs"]
 mod writer;
 
-/// Bytes of work between two questions whether to stop.
-const BETWEEN_QUESTIONS: u64 = 64 << 10;
-/// Far more than the slowest file of this length takes on a busy machine; what hangs takes longer.
+/// Bytes of work between two polls for cancellation.
+const POLL_BYTES: u64 = 64 << 10;
+/// Time limit: far more than the slowest file of this length takes on a busy machine.
 const TIME_BOUND: Duration = Duration::from_secs(5);
 
-/// A tag's value that is replaced, and by what.
+/// Tags whose values are replaced.
 const TAGS: [u16; 21] =
     [254, 255, 256, 257, 258, 259, 262, 266, 273, 274, 277, 278, 279, 284, 317, 322, 323, 324, 325, 338, 339];
 
@@ -58,7 +59,7 @@ fn spec(input: &mut Unstructured<'_>, picture: &Picture) -> Result<Spec> {
     })
 }
 
-/// Tags replaced and bytes overwritten.
+/// Replaces tags and overwrites bytes.
 fn change(input: &mut Unstructured<'_>, picture: &Picture, spec: &mut Spec) -> Result<Vec<u8>> {
     for _ in 0..input.int_in_range(0..=4)? {
         let tag = *input.choose(&TAGS)?;
@@ -80,27 +81,23 @@ fn change(input: &mut Unstructured<'_>, picture: &Picture, spec: &mut Spec) -> R
 /// Width, height and grey samples.
 type Grey = (u32, u32, Vec<u16>);
 
-/// The image that this library reads, after the work was checked.
+/// Decodes with this library and checks the work.
 fn ours(file: &[u8]) -> Option<DecodedImage> {
-    let (questions, begun) = (Cell::new(0u64), Instant::now());
+    let (polls, begun) = (Cell::new(0u64), Instant::now());
     let count = || {
-        questions.set(questions.get() + 1);
+        polls.set(polls.get() + 1);
         false
     };
     let limits = DecodeLimits { max_pixels: 1 << 22, ..DecodeLimits::default() };
     let image = decode_with(&mut Workspace::default(), file, &limits, Cancel::when(&count));
     let allowed = 200 * file.len() as u64 + 40 * limits.max_pixels;
-    assert!(
-        questions.get() * BETWEEN_QUESTIONS <= allowed,
-        "{} questions for {} bytes",
-        questions.get(),
-        file.len()
-    );
+    assert!(polls.get() * POLL_BYTES <= allowed, "{} polls for {} bytes", polls.get(), file.len());
     assert!(begun.elapsed() < TIME_BOUND, "{:?} for {} bytes", begun.elapsed(), file.len());
     image.ok()
 }
 
-/// Whether the image has these samples. Deep files whose samples are 256 levels are read as 8 bits: of these only the size is compared.
+/// Whether the image has these samples. If 16-bit samples hold only 256 levels they are read as 8 bits, and
+/// only the size is compared.
 fn is_same(image: &DecodedImage, stored_bits: u8, (width, height, samples): &Grey) -> bool {
     let is_narrowed = stored_bits > 8 && image.significant_bits() <= 8;
     (image.width(), image.height()) == (*width, *height)
@@ -115,8 +112,8 @@ fn grey(samples: &[u16], channels: usize) -> Vec<u16> {
     samples.chunks_exact(channels).map(pixel).collect()
 }
 
-/// What the crate `tiff` reads: chunky grey or RGB of 8 or 16 bits, which it is right about. It ignores FillOrder 2 and the
-/// orientation, and inverts WhiteIsZero.
+/// Decodes with the crate `tiff`, limited to what it reads correctly: chunky grey or RGB of 8 or 16 bits. It
+/// ignores FillOrder 2 and the orientation, and inverts WhiteIsZero.
 fn theirs(file: &[u8]) -> Option<(u8, Grey)> {
     use tiff::tags::Tag;
     let mut decoder = Decoder::new(Cursor::new(file)).ok()?;
@@ -131,7 +128,7 @@ fn theirs(file: &[u8]) -> Option<(u8, Grey)> {
     {
         return None;
     }
-    // Without LZW or Deflate the predictor has no meaning, as in libtiff.
+    // Without LZW or Deflate the predictor is ignored, as in libtiff.
     if (is(Tag::Compression, STORED) || is(Tag::Compression, PACK_BITS)) && !is(Tag::Predictor, 1) {
         return None;
     }

@@ -1,5 +1,6 @@
-//! Any token: verified or refused. The first byte says what the rest is: `r` a token as it stands, `c` claims under a good header, or
-//! else a header, a zero byte and claims; both are signed with the verifier's own secret, which no fuzzer would guess.
+//! Arbitrary tokens: verified or refused. The first byte gives the kind of the rest: `r` a token as it is,
+//! `c` claims under a valid header, otherwise a header, a zero byte and claims. Headers and claims are signed
+//! with the verifier's own secret, which a fuzzer would not guess.
 
 #![no_main]
 
@@ -57,7 +58,7 @@ fuzz_target!(|input: &[u8]| {
             let subject = actor.subject();
             assert!((1..=128).contains(&subject.len()) && !subject.chars().any(char::is_control));
         }
-        // What is sent back is a fixed text.
+        // The client gets a fixed text.
         Err(error) => assert!(error.to_string().is_ascii()),
     }
 });

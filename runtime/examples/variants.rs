@@ -1,6 +1,7 @@
-//! fp32 against int8 of a bundle, by turns, in a bare loop on one thread: processor time per image and their ratio.
+//! fp32 against int8 of a bundle, alternating, in a loop on one thread: processor time per image and their
+//! ratio.
 //!
-//! `cargo run --release -p runtime --example variants -- models/default [ROUNDS]`, with `ORT_DYLIB_PATH` as always.
+//! `cargo run --release -p runtime --example variants -- models/default [ROUNDS]`, with `ORT_DYLIB_PATH` set.
 #![expect(clippy::print_stdout, reason = "a measurement prints what it measured")]
 
 use cxr::bundle::{Bundle, Trust};
@@ -10,9 +11,9 @@ use std::error::Error;
 use std::path::Path;
 use std::time::Instant;
 
-/// Images of one round of one variant.
+/// Images per round and variant.
 const IMAGES: u64 = 16;
-/// Rounds unless given.
+/// Default number of rounds.
 const ROUNDS: usize = 11;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -37,7 +38,7 @@ fn main() -> Outcome<()> {
     for round in 0..=n_rounds {
         for ((_, session), found) in sessions.iter_mut().zip(&mut milliseconds) {
             let cost = cost(session, &images)?;
-            // The first round warms caches and arenas up.
+            // The first round warms caches and arenas.
             if round > 0 {
                 found.push(cost);
             }
@@ -61,7 +62,7 @@ fn session(bundle: &Bundle, name: &str, library: &std::ffi::OsStr) -> Outcome<Se
     Ok(Runtime::load(Path::new(library))?.session(graph, &bundle.manifest().model, &options)?)
 }
 
-/// Milliseconds of this thread's processor time per image.
+/// Processor time of this thread per image, in milliseconds.
 fn cost(session: &mut Session, images: &[Vec<u8>]) -> Outcome<f64> {
     let begin = processor_ms()?;
     let wall = Instant::now();
@@ -69,7 +70,7 @@ fn cost(session: &mut Session, images: &[Vec<u8>]) -> Outcome<f64> {
         session.run(image, 1)?;
     }
     let spent = processor_ms()? - begin;
-    // Where the system does not count, the clock on the wall does.
+    // Falls back to the wall clock if the system does not count processor time.
     let spent = if spent > 0.0 { spent } else { wall.elapsed().as_secs_f64() * 1e3 };
     Ok(spent / images.len() as f64)
 }

@@ -1,12 +1,11 @@
-//! Values inside a graph: a session over any graph of one uint8 image input whose float outputs are shown by name. For
-//! measuring what flows between operators; what serves is `session.rs`.
+//! Intermediate values of a graph, by name: for measuring activations. `session.rs` serves.
 
 use crate::error::RuntimeError;
 use crate::library::Runtime;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::value::TensorRef;
 
-/// A graph whose outputs are looked at.
+/// A session whose outputs are returned by name.
 #[derive(Debug)]
 pub struct ActivationSession {
     inner: ort::session::Session,
@@ -15,10 +14,10 @@ pub struct ActivationSession {
 }
 
 impl Runtime {
-    /// Makes a session on the processor from a graph's bytes, for looking at its outputs.
+    /// Creates a CPU session from the bytes of a graph with one uint8 image input and float32 outputs.
     ///
     /// # Errors
-    /// `Session` when ONNX Runtime refuses, `Contract` when the graph has not one input.
+    /// `Session` if ONNX Runtime fails, `Contract` if the graph does not have exactly one input.
     pub fn activations(&self, onnx: &[u8], intra_threads: usize) -> Result<ActivationSession, RuntimeError> {
         let failed = |step| {
             move |error: ort::Error<SessionBuilder>| RuntimeError::Session {
@@ -47,10 +46,11 @@ impl Runtime {
 }
 
 impl ActivationSession {
-    /// Runs `batch` grey images of `size` columns and rows, one byte a pixel, and shows every output: name, shape, values.
+    /// Runs `batch` grey images of `size` columns and rows, one byte per pixel, and passes the name, shape
+    /// and values of every output on.
     ///
     /// # Errors
-    /// `Input` for a wrong number of bytes, `Run` when ONNX Runtime fails or an output is not float32.
+    /// `Input` for a wrong number of bytes, `Run` if ONNX Runtime fails or an output is not float32.
     pub fn run(
         &mut self,
         pixels: &[u8],

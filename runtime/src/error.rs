@@ -1,25 +1,24 @@
-//! What can go wrong between a graph and its outputs.
+//! Errors of loading the library, creating a session and running it.
 
-/// Every error says which step failed; ONNX Runtime's own words are the source.
+/// Messages name the failed step; ONNX Runtime's message is the source.
 #[derive(Debug, thiserror::Error)]
 pub enum RuntimeError {
-    /// The shared library cannot be used.
+    /// The shared library cannot be loaded.
     #[error(
         "ONNX Runtime library {path}: cannot be loaded; give the path of libonnxruntime.so (scripts/onnxruntime.sh fetches it)"
     )]
     Library {
-        /// Path that was tried.
+        /// Configured path.
         path: String,
-        /// Cause.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// Another library has been loaded in this process.
+    /// Another library was loaded in this process.
     #[error("ONNX Runtime was loaded from {loaded} already, {asked} cannot be loaded beside it")]
     OtherLibrary {
-        /// In use.
+        /// Path of the loaded library.
         loaded: String,
-        /// Asked for.
+        /// What was requested.
         asked: String,
     },
     /// The library's telemetry is not disabled.
@@ -28,51 +27,44 @@ pub enum RuntimeError {
          runtime::disable_telemetry first in main, before any thread is started"
     )]
     Telemetry,
-    /// A session cannot be made.
+    /// A session cannot be created.
     #[error("{step} failed")]
     Session {
-        /// The step.
         step: &'static str,
-        /// Cause.
         #[source]
         source: Box<ort::Error>,
     },
-    /// The graph is not what the bundle says.
+    /// The graph differs from the bundle's contract.
     #[error("the graph does not keep the bundle's contract: {what}")]
-    Contract {
-        /// The first difference.
-        what: String,
-    },
-    /// The provider asked for does not execute the graph.
+    Contract { what: String },
+    /// The requested provider does not execute the graph.
     #[error("the execution provider {provider} was asked for and does not execute the graph: {found}")]
     Provider {
-        /// Asked for.
+        /// What was requested.
         provider: &'static str,
-        /// Which provider got how many nodes.
+        /// Number of nodes per provider.
         found: String,
     },
-    /// The pixels given do not make up the batch.
+    /// The pixels do not match the batch.
     #[error("{found} bytes of pixels for a batch of {batch}, {expected} are needed")]
     Input {
-        /// Images.
         batch: usize,
         /// Bytes given.
         found: usize,
         /// Bytes needed.
         expected: usize,
     },
-    /// More images than the session's largest batch size.
+    /// The batch is larger than the session's largest batch size.
     #[error("a batch of {batch} images, the session runs {largest} at most")]
     BatchTooLarge {
-        /// Images.
         batch: usize,
         /// Largest of the session's batch sizes.
         largest: usize,
     },
-    /// The model failed.
+    /// ONNX Runtime failed to run the graph.
     #[error("running the model failed")]
     Run(#[source] Box<ort::Error>),
-    /// The model gave something that is not a number.
+    /// A logit is NaN or infinite.
     #[error("the model gave a logit that is not finite for image {index} of the batch")]
     NotFinite {
         /// Position in the batch.

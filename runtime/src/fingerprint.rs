@@ -1,24 +1,24 @@
-//! Everything that can change the last bits of an output: two executions with equal fingerprints are bit-identical.
+//! Everything that can change the last bits of an output. Executions with equal fingerprints are
+//! bit-identical.
 
 use crate::options::{Provider, SessionOptions};
 use serde::Serialize;
 
-/// Stands in every audit row, so that a replay knows whether to compare bits or within a tolerance.
+/// Stored in every audit row, so that a replay knows whether to compare bits or within a tolerance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ExecutionFingerprint {
     /// Version, commit and flags of the ONNX Runtime build.
     pub onnxruntime: String,
-    /// Vector instruction sets that the processor offers to its kernels.
+    /// Vector instruction sets of the processor.
     pub instruction_set: String,
-    /// Execution provider.
     pub provider: String,
     /// Threads inside one operator.
     pub intra_threads: usize,
-    /// Batch sizes that the graph runs in, where it does not run in any: elsewhere than on a CPU an image has other
-    /// bits in a batch of another size.
+    /// Batch sizes that the graph runs in; absent if it runs in any. Outside the CPU the bits of an image
+    /// depend on the batch size.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub batch_sizes: Vec<usize>,
-    /// Precision of the weights, as the bundle's variant states it.
+    /// Precision of the weights as the bundle states it.
     pub precision: String,
 }
 

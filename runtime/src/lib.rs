@@ -1,7 +1,8 @@
-//! The one door to ONNX Runtime: load the library, make a session, prove which provider executes it, run it.
+//! The only access to ONNX Runtime: loads the library, creates sessions, checks which provider executes them,
+//! and runs them.
 //!
-//! No other crate names `ort`. What a bundle promises of its graph (names, types, shapes) is checked when the session is
-//! made, and the provider that was asked for must be the one that executes: there is no silent fallback.
+//! No other crate names `ort`. A session is checked against the bundle's contract (names, types, shapes) when
+//! it is created. The requested provider must execute the graph: there is no silent fallback.
 
 mod activations;
 mod error;

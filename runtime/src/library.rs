@@ -1,4 +1,4 @@
-//! The shared library: loaded by path, once a process.
+//! The shared library, loaded by path and once per process.
 
 use crate::error::RuntimeError;
 use crate::telemetry;
@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 static LOADED: Mutex<Option<Runtime>> = Mutex::new(None);
 
-/// ONNX Runtime, loaded. Cheap to clone.
+/// The loaded ONNX Runtime. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Runtime {
     pub(crate) environment: Arc<Environment>,
@@ -16,11 +16,12 @@ pub struct Runtime {
 }
 
 impl Runtime {
-    /// Loads the library. ONNX Runtime allows one a process: a second call with the same path returns the first.
+    /// Loads the library. ONNX Runtime allows one per process: a second call with the same path returns the
+    /// first.
     ///
     /// # Errors
-    /// `Library` when the file is not there, is no ONNX Runtime or is too old; `OtherLibrary` for a second path; `Telemetry` where the
-    /// library would report to its vendor.
+    /// `Library` if the file is missing, not ONNX Runtime or too old; `OtherLibrary` for a second path;
+    /// `Telemetry` if telemetry is not disabled.
     pub fn load(library: &Path) -> Result<Self, RuntimeError> {
         let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(runtime) = &*loaded {
@@ -44,7 +45,8 @@ impl Runtime {
         Ok(runtime)
     }
 
-    /// Which build this is: the file's own name, which carries the version, and the commit and flags it reports.
+    /// The file's own name, which carries the version, and the commit and build flags that the library
+    /// reports.
     pub fn build(&self) -> String {
         let file = self.path.canonicalize().unwrap_or_else(|_| self.path.clone());
         let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();

@@ -1,36 +1,34 @@
-//! How a session executes: where, with how many threads, in which batch sizes.
+//! Session options: provider, threads and batch sizes.
 
 use ort::ep::{self, ArenaExtendStrategy, ExecutionProviderDispatch};
-
-/// Where the graph executes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Provider {
     /// The host's processor.
     Cpu,
     /// An NVIDIA GPU.
     Cuda(CudaOptions),
-    /// Intel's OpenVINO, where ONNX Runtime's library was built with it.
+    /// Intel's OpenVINO, if the library was built with it.
     OpenVino {
-        /// OpenVINO's name of the device: `CPU`, `GPU`, `NPU`.
+        /// OpenVINO device: `CPU`, `GPU` or `NPU`.
         device: String,
     },
 }
 
-/// How a GPU is used.
+/// Options of the CUDA provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CudaOptions {
     /// Ordinal of the GPU.
     pub device_id: i32,
-    /// Most device memory that the arena takes, in bytes.
+    /// Device memory limit of the arena in bytes.
     pub memory_limit_bytes: Option<usize>,
-    /// Whether fp32 products may be computed with 10 bits of mantissa: faster, and further from the golden outputs.
+    /// Whether fp32 products may use a 10-bit mantissa (TF32): faster, but further from the golden outputs.
     pub tf32: bool,
-    /// Input and outputs in pinned host memory that the kernels read and write themselves, bound once for each batch
-    /// size; otherwise ONNX Runtime allocates and copies at every run.
+    /// Keep input and outputs in pinned host memory that the kernels access directly, bound once per batch
+    /// size. Otherwise ONNX Runtime allocates and copies at every run.
     pub pinned_io: bool,
-    /// A run is recorded once for each batch size and replayed as a whole: one launch for the graph and not one for
-    /// each of its kernels. Needs `pinned_io`. Off unless asked for: on an H100 it nearly doubled a single image's speed,
-    /// and with MobileNetV2 several recorded sizes then gave wrong outputs (docs/GPU.md).
+    /// Record each batch size's run as a CUDA graph and replay it with a single launch. Needs `pinned_io`.
+    /// Off by default: on an H100 it nearly doubled the speed of a single image, but with MobileNetV2 several
+    /// recorded sizes gave wrong outputs (docs/GPU.md).
     pub graphs: bool,
 }
 
@@ -41,7 +39,7 @@ impl Default for CudaOptions {
 }
 
 impl Provider {
-    /// ONNX Runtime's name.
+    /// Name in ONNX Runtime.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Cpu => "CPUExecutionProvider",
@@ -59,8 +57,8 @@ impl Provider {
                     .with_device_id(cuda.device_id)
                     .with_tf32(cuda.tf32)
                     .with_cuda_graph(cuda.pinned_io && cuda.graphs)
-                    // The exhaustive search tries every algorithm of every convolution for every batch size: seconds
-                    // of start for nothing measurable.
+                    // The exhaustive search tries every algorithm of every convolution at every batch size:
+                    // seconds at start without a measurable gain.
                     .with_conv_algorithm_search(ep::cuda::ConvAlgorithmSearch::Heuristic)
                     .with_arena_extend_strategy(ArenaExtendStrategy::SameAsRequested);
                 let built = match cuda.memory_limit_bytes {
@@ -80,21 +78,20 @@ impl Provider {
     }
 }
 
-/// How a session executes.
+/// Options of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionOptions {
-    /// Where.
     pub provider: Provider,
     /// Threads inside one operator.
     pub intra_threads: usize,
-    /// Whether idle threads spin: faster when the host is ours alone, wasteful when shared.
+    /// Whether idle threads spin: faster on a dedicated host, wasteful on a shared one.
     pub spinning: bool,
-    /// Whether memory is kept between runs.
+    /// Whether ONNX Runtime keeps memory between runs.
     pub arena: bool,
-    /// Batch sizes that the graph runs in, rising; a batch between two of them is filled up with black images. Empty:
-    /// every size runs as it is.
+    /// Batch sizes that the graph runs in, ascending. A batch between two sizes is padded with black images.
+    /// If empty, every size runs as it is.
     pub batch_sizes: Vec<usize>,
-    /// Precision that the bundle states of this graph, for the fingerprint.
+    /// Precision of the weights as the bundle states it, for the fingerprint.
     pub precision: String,
 }
 
@@ -112,7 +109,7 @@ impl Default for SessionOptions {
 }
 
 impl SessionOptions {
-    /// The size that a batch of `n` images runs in; `None` when it is larger than all.
+    /// Batch size that `n` images run in; `None` if they exceed the largest.
     pub fn padded(&self, n: usize) -> Option<usize> {
         if self.batch_sizes.is_empty() {
             return Some(n);

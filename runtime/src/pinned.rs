@@ -1,8 +1,8 @@
-//! Input and outputs of a GPU's session in pinned host memory, bound once for each batch size.
+//! Input and outputs of a GPU session in pinned host memory, bound once per batch size.
 //!
-//! Pinned memory has one address for host and GPU (unified addressing), so it is bound as if it were the GPU's own: the
-//! first kernel reads the 50 KB of an image over the bus itself and the last ones write their few numbers back. There is
-//! no separate copy to wait for, and the addresses never change, which is what replaying a recorded run needs.
+//! Pinned memory has the same address on host and GPU (unified addressing), so it is bound like device
+//! memory: the first kernel reads the 50 KB of an image over the bus and the last ones write their results
+//! back. No separate copy is needed, and the addresses never change, which a replayed CUDA graph requires.
 
 use crate::error::RuntimeError;
 use crate::session::{ModelOutputs, Sizes};
@@ -13,10 +13,10 @@ use ort::value::{Shape, TensorRefMut};
 use std::collections::BTreeMap;
 use std::ffi::{CStr, c_void};
 
-/// Names the recorded run that belongs to a batch size.
+/// Run option that names the CUDA graph of a batch size.
 const GRAPH_ID: &str = "gpu_graph_id";
 
-/// The bound memory of every batch size that has run so far.
+/// Bound memory of every batch size that has run so far.
 pub(crate) struct PinnedBatches {
     batches: BTreeMap<usize, PinnedBatch>,
     allocator: Allocator,
@@ -24,24 +24,25 @@ pub(crate) struct PinnedBatches {
     sizes: Sizes,
 }
 
-/// One batch size: its memory, and the binding that points there.
+/// Memory of one batch size and the binding that points to it.
 struct PinnedBatch {
     binding: IoBinding,
     options: RunOptions,
-    image: Block,
-    logits: Block,
-    cam: Block,
-    embedding: Block,
+    image: PinnedTensor,
+    logits: PinnedTensor,
+    cam: PinnedTensor,
+    embedding: PinnedTensor,
 }
 
 /// Pinned memory of one tensor; freed by [`PinnedBatches`], which owns the allocator.
-struct Block {
+struct PinnedTensor {
     start: *mut c_void,
     n_values: usize,
 }
 
-// SAFETY: the memory belongs to this value alone, and a session with everything in it lives on one thread at a time.
-unsafe impl Send for Block {}
+// SAFETY: the memory belongs to this value alone, and a session with everything in it lives on one thread at
+// a time.
+unsafe impl Send for PinnedTensor {}
 
 impl PinnedBatches {
     pub(crate) fn new(
@@ -59,7 +60,7 @@ impl PinnedBatches {
         Ok(Self { batches: BTreeMap::new(), allocator, device_id, sizes })
     }
 
-    /// Runs the images, filled up with black ones to `size`.
+    /// Runs the images, padded with black ones to `size`.
     pub(crate) fn run(
         &mut self,
         session: &mut ort::session::Session,
@@ -80,7 +81,7 @@ impl PinnedBatches {
             target.copy_from_slice(image);
         }
         unused.fill(0);
-        // Returns when the GPU has finished: ONNX Runtime waits for its stream at the end of a run.
+        // Returns when the GPU has finished: ONNX Runtime synchronises its stream at the end of a run.
         session.run_binding_with_options(&batch.binding, &batch.options).map_err(failed)?;
         Ok(ModelOutputs {
             logits: batch.logits.as_mut_slice::<f32>().to_vec(),
@@ -120,22 +121,22 @@ impl PinnedBatches {
             (c"cam", &batch.cam, cam_shape),
             (c"embedding", &batch.embedding, embedding_shape),
         ];
-        // SAFETY: every block has the length of its shape, lies in memory that the GPU reaches at the same address, and
-        // lives as long as the binding: both end with this value.
+        // SAFETY: every block has the length of its shape, lies in memory that the GPU reaches at the same
+        // address, and lives as long as the binding: both end with this value.
         unsafe {
             let image = TensorRefMut::<u8>::from_raw(device()?, batch.image.start, image_shape)?;
-            bind(&batch.binding, Side::Input, c"image", image.ptr())?;
+            bind(&batch.binding, Direction::Input, c"image", image.ptr())?;
             for (name, block, shape) in tensors {
                 let tensor = TensorRefMut::<f32>::from_raw(device()?, block.start, shape)?;
-                bind(&batch.binding, Side::Output, name, tensor.ptr())?;
+                bind(&batch.binding, Direction::Output, name, tensor.ptr())?;
             }
         }
         Ok(batch)
     }
 
-    fn block<T>(&self, n_values: usize) -> Result<Block, ort::Error> {
+    fn block<T>(&self, n_values: usize) -> Result<PinnedTensor, ort::Error> {
         let start = self.allocator.alloc::<T>(n_values)?.into_raw();
-        Ok(Block { start, n_values })
+        Ok(PinnedTensor { start, n_values })
     }
 }
 
@@ -149,7 +150,7 @@ impl Drop for PinnedBatches {
     fn drop(&mut self) {
         for batch in std::mem::take(&mut self.batches).into_values() {
             let PinnedBatch { binding, image, logits, cam, embedding, .. } = batch;
-            // The binding points into the blocks: it goes first.
+            // The binding points into the blocks, so it is dropped first.
             drop(binding);
             for block in [image, logits, cam, embedding] {
                 // SAFETY: allocated by this allocator in `block` and freed once, here.
@@ -159,34 +160,34 @@ impl Drop for PinnedBatches {
     }
 }
 
-impl Block {
+impl PinnedTensor {
     fn as_mut_slice<T>(&mut self) -> &mut [T] {
-        // SAFETY: allocated for `n_values` of the type that the caller names (each block has one use); the GPU is idle
-        // between runs, and `&mut` keeps a second slice away.
+        // SAFETY: allocated for `n_values` of the type that the caller names (each block has one use); the
+        // GPU is idle between runs, and `&mut` keeps a second slice away.
         unsafe { std::slice::from_raw_parts_mut(self.start.cast::<T>(), self.n_values) }
     }
 }
 
 #[derive(Clone, Copy)]
-enum Side {
+enum Direction {
     Input,
     Output,
 }
 
-/// Binds a tensor as it is; the method of `ort` would bind a copy of memory that it does not own.
+/// Binds a tensor without a copy; `ort`'s own method would bind a copy of memory that it does not own.
 ///
 /// # Safety
 /// The tensor's memory must outlive the binding; the tensor itself need not.
 unsafe fn bind(
     binding: &IoBinding,
-    side: Side,
+    direction: Direction,
     name: &CStr,
     tensor: *const ort::sys::OrtValue,
 ) -> Result<(), ort::Error> {
     let api = ort::api();
-    let function = match side {
-        Side::Input => api.BindInput,
-        Side::Output => api.BindOutput,
+    let function = match direction {
+        Direction::Input => api.BindInput,
+        Direction::Output => api.BindOutput,
     };
     // SAFETY: binding and tensor are live here, and the caller vouches for the memory.
     unsafe { ort::Error::result_from_status(function(binding.ptr().cast_mut(), name.as_ptr(), tensor)) }

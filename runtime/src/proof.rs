@@ -1,6 +1,7 @@
-//! Which provider executes which part of the graph, as ONNX Runtime itself recorded it while partitioning.
+//! Which provider executes which part of the graph, as ONNX Runtime recorded it while partitioning.
 //!
-//! `is_available` is true on hosts without a GPU, and registration falls back silently: neither proves anything.
+//! This record is the only proof: `is_available` is true on hosts without a GPU, and registration falls back
+//! silently.
 
 use crate::error::RuntimeError;
 use ort::AsPointer;
@@ -8,21 +9,21 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::ffi::CStr;
 
-/// The node assignment of one session.
+/// Node assignment of a session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ProviderProof {
-    /// The provider that was asked for (ONNX Runtime's name).
+    /// Requested provider, by ONNX Runtime's name.
     pub provider: String,
-    /// Nodes by the provider that executes them.
+    /// Number of nodes by executing provider.
     pub assigned_nodes: BTreeMap<String, usize>,
 }
 
-/// The session option that makes ONNX Runtime keep the record.
+/// Session option that makes ONNX Runtime keep the record.
 pub(crate) const RECORD_ASSIGNMENT: &str = "session.record_ep_graph_assignment_info";
 
 impl ProviderProof {
-    /// Reads the assignment and refuses a session that the provider does not execute. Data-movement and shape
-    /// nodes may run on the CPU beside a GPU; no node on the GPU at all may not.
+    /// Reads the assignment and rejects a session unless the provider executes more than half of the nodes:
+    /// beside a GPU, data-movement and shape nodes may run on the CPU.
     pub(crate) fn of(session: &ort::session::Session, provider: &'static str) -> Result<Self, RuntimeError> {
         let assigned_nodes = assignment(session).map_err(|source| RuntimeError::Session {
             step: "reading the node assignment",
@@ -44,7 +45,8 @@ fn assignment(session: &ort::session::Session) -> Result<BTreeMap<String, usize>
     let api = ort::api();
     let mut nodes_by_provider = BTreeMap::new();
     let inner = session.inner();
-    // SAFETY: the session outlives every pointer used here; ONNX Runtime owns the arrays and gives their lengths.
+    // SAFETY: the session outlives every pointer used here; ONNX Runtime owns the arrays and gives their
+    // lengths.
     unsafe {
         let (mut subgraphs, mut n_subgraphs) = (std::ptr::null(), 0);
         let status =

@@ -1,4 +1,4 @@
-//! A session: one graph, one provider, checked against the bundle's contract when made.
+//! A session: one graph on one provider, checked against the bundle's contract when created.
 
 use crate::error::RuntimeError;
 use crate::fingerprint::ExecutionFingerprint;
@@ -10,22 +10,22 @@ use cxr::bundle::{ModelContract, TensorSpec};
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::value::{TensorElementType, TensorRef, ValueType};
 
-/// Outputs of a batch, batch-major.
+/// Outputs of a batch, image by image.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelOutputs {
-    /// One logit an image.
+    /// One logit per image.
     pub logits: Vec<f32>,
-    /// Class activation maps, `cam_size.0 * cam_size.1` values an image, row-major.
+    /// Class activation maps, `cam_size.0 * cam_size.1` values per image, row-major.
     pub cam: Vec<f32>,
     /// Columns and rows of a map.
     pub cam_size: (u32, u32),
-    /// Embeddings, `embedding_length` values an image.
+    /// Embeddings, `embedding_length` values per image.
     pub embedding: Vec<f32>,
     /// Values of an embedding.
     pub embedding_length: usize,
 }
 
-/// Sides of what goes in and comes out.
+/// Sizes of input and outputs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sizes {
     /// Columns and rows of an image.
@@ -36,10 +36,10 @@ pub(crate) struct Sizes {
     pub(crate) embedding: usize,
 }
 
-/// One graph ready to run. `run` takes it mutably: a thread owns its session.
+/// One graph, ready to run. `run` takes `&mut self`, so one thread owns a session.
 #[derive(Debug)]
 pub struct Session {
-    /// Before the session: its memory belongs to the session's allocators.
+    /// Dropped before the session, whose allocators own its memory.
     pinned: Option<PinnedBatches>,
     inner: ort::session::Session,
     options: SessionOptions,
@@ -50,11 +50,11 @@ pub struct Session {
 }
 
 impl Runtime {
-    /// Makes a session from a graph's bytes.
+    /// Creates a session from a graph's bytes.
     ///
     /// # Errors
-    /// `Session` when ONNX Runtime refuses, `Provider` when another provider than the one asked for would execute,
-    /// `Contract` when the graph's tensors are not those of the bundle.
+    /// `Session` if ONNX Runtime fails, `Provider` if the requested provider would not execute the graph,
+    /// `Contract` if the graph's tensors differ from the bundle's.
     pub fn session(
         &self,
         onnx: &[u8],
@@ -171,10 +171,11 @@ fn check_tensors(
 }
 
 impl Session {
-    /// Runs `batch` images of `H * W` bytes each.
+    /// Runs `batch` images of `H * W` bytes each, stored one after the other.
     ///
     /// # Errors
-    /// `Input` for a wrong number of bytes, `Run` when ONNX Runtime fails, `NotFinite` for a NaN or infinite logit.
+    /// `Input` for a wrong number of bytes, `Run` if ONNX Runtime fails, `NotFinite` for a NaN or infinite
+    /// logit.
     pub fn run(&mut self, pixels: &[u8], batch: usize) -> Result<ModelOutputs, RuntimeError> {
         let expected = batch * self.sizes.pixels();
         if pixels.len() != expected || batch == 0 {
@@ -184,10 +185,10 @@ impl Session {
         self.run_images(&images)
     }
 
-    /// Runs a batch of images of `H * W` bytes each, wherever they lie.
+    /// Runs images of `H * W` bytes each.
     ///
     /// # Errors
-    /// As [`run`](Self::run), and `BatchTooLarge` for more images than the largest of the session's batch sizes.
+    /// As [`run`](Self::run), and `BatchTooLarge` if the images exceed the largest batch size.
     pub fn run_images(&mut self, images: &[&[u8]]) -> Result<ModelOutputs, RuntimeError> {
         let (n, n_pixels) = (images.len(), self.sizes.pixels());
         if let Some(wrong) = images.iter().find(|image| image.len() != n_pixels) {
@@ -207,34 +208,34 @@ impl Session {
             self.gathered.resize(size * n_pixels, 0);
             run_at(&mut self.inner, &self.gathered, size, self.sizes)?
         };
-        outputs.keep(n);
+        outputs.truncate(n);
         match outputs.logits.iter().position(|logit| !logit.is_finite()) {
             Some(index) => Err(RuntimeError::NotFinite { index }),
             None => Ok(outputs),
         }
     }
 
-    /// Which provider executes how many nodes.
+    /// Number of nodes by executing provider.
     pub const fn proof(&self) -> &ProviderProof {
         &self.proof
     }
 
-    /// What can change the last bits.
+    /// What can change the last bits of the outputs.
     pub const fn fingerprint(&self) -> &ExecutionFingerprint {
         &self.fingerprint
     }
 }
 
 impl ModelOutputs {
-    /// Drops what belongs to images that only filled the batch up.
-    fn keep(&mut self, n: usize) {
+    /// Drops the outputs of padding images.
+    fn truncate(&mut self, n: usize) {
         self.logits.truncate(n);
         self.cam.truncate(n * self.cam_size.0 as usize * self.cam_size.1 as usize);
         self.embedding.truncate(n * self.embedding_length);
     }
 }
 
-/// Input and outputs in ordinary memory.
+/// Runs with input and outputs in pageable memory.
 fn run_at(
     session: &mut ort::session::Session,
     pixels: &[u8],

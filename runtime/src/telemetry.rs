@@ -1,22 +1,23 @@
-//! The telemetry that Microsoft's builds of ONNX Runtime carry: a database in the user's cache folder and connections to the vendor.
-//! `with_telemetry(false)` does not stop it; a variable that the library finds when it is loaded does.
+//! Microsoft's builds of ONNX Runtime send telemetry: they keep a database in the user's cache folder and
+//! connect to the vendor. `with_telemetry(false)` does not stop this; an environment variable that the
+//! library reads when it is loaded does.
 
 use crate::error::RuntimeError;
 
-/// Stops the library's telemetry when it is `1`.
+/// Disables the library's telemetry if it is `1`.
 const VARIABLE: &str = "ORT_DISABLE_TELEMETRY";
 const DISABLED: &str = "1";
 
-/// Whether the library, loaded now, would keep silent.
+/// Whether telemetry is disabled in a library loaded now.
 pub(crate) fn is_disabled() -> bool {
     std::env::var_os(VARIABLE).is_some_and(|value| value == DISABLED)
 }
 
-/// Disables ONNX Runtime's telemetry for this process and those that it starts. Call it first in `main`: [`crate::Runtime::load`]
-/// refuses to load the library otherwise.
+/// Disables ONNX Runtime's telemetry for this process and its children. Call it first in `main`: otherwise
+/// [`crate::Runtime::load`] fails.
 ///
 /// # Errors
-/// `Telemetry` where other threads run already.
+/// `Telemetry` if other threads are already running.
 pub fn disable_telemetry() -> Result<(), RuntimeError> {
     if is_disabled() {
         return Ok(());
@@ -24,7 +25,7 @@ pub fn disable_telemetry() -> Result<(), RuntimeError> {
     if n_threads() != Some(1) {
         return Err(RuntimeError::Telemetry);
     }
-    // SAFETY: no other thread reads or writes the environment, because there is none.
+    // SAFETY: this is the only thread, so no other one accesses the environment.
     unsafe { std::env::set_var(VARIABLE, DISABLED) };
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The door to ONNX Runtime, with the bundle that ships: contracts kept and broken, providers proven and refused.
+//! ONNX Runtime with the default bundle: contracts kept and broken, providers verified and rejected.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 use cxr::DecodeLimits;
@@ -50,8 +50,8 @@ fn a_batch_gives_what_its_images_give_and_the_provider_is_proven() {
     }
 }
 
-/// int8 sums bytes in another way on every generation of processors; what the bundle promises must hold on all of them
-/// (`scripts/test-processors.sh` emulates some).
+/// int8 kernels sum bytes differently on every generation of processors. The bundle's golden outputs must
+/// hold on all of them (`scripts/test-processors.sh` emulates some).
 #[test]
 fn this_processor_gives_the_golden_outputs_of_every_variant() {
     let bundle = bundle();
@@ -71,8 +71,8 @@ fn this_processor_gives_the_golden_outputs_of_every_variant() {
     }
 }
 
-/// The service gives an image that is alone more threads, which must not show in its answer. `make bench-models` adds the other
-/// architectures.
+/// The service gives an image that is alone more threads, which must not change its answer. `make
+/// bench-models` adds the other architectures.
 #[test]
 fn the_number_of_threads_changes_no_bit() {
     let others = models().join("../target/bench/models");

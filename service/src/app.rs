@@ -1,16 +1,15 @@
 //! Builds every part of the service from the configuration, connects them and runs the server.
 
+use crate::audit::AuditLog;
 use crate::audit::anchor::Anchor;
 use crate::audit::erasures::Erasures;
-use crate::audit::repeats::Requests;
+use crate::audit::idempotency::IdempotencyKeys;
 use crate::audit::sequencer::{Pace, Sequencer};
 use crate::audit::signing::LogKey;
-use crate::audit::{AuditLog, SiteKey, leaf_key};
 use crate::auth::Verifier;
 use crate::config::Config;
 use crate::config::http::HttpConfig;
 use crate::config::model::{ModelConfig, ShadowConfig};
-use crate::crew::Crew;
 use crate::hangup::Hangup;
 use crate::http::server::Entrance;
 use crate::http::{self, Api, Deadlines, Exposition, Lateness, Lines, REFUSAL_CAUSES, server};
@@ -18,11 +17,13 @@ use crate::memory::ImageMemory;
 use crate::pipeline::{Gate, Pipeline};
 use crate::quota::{ClientLimits, Quotas};
 use crate::readiness::Readiness;
+use crate::record::hmac::{SiteKey, leaf_key};
 use crate::serving::{Reloader, Serving, Slot, watch};
 use crate::shadow::Shadow;
 use crate::store::Store;
 use crate::telemetry::metrics::Metrics;
 use crate::threads;
+use crate::worker_pool::WorkerPool;
 use anyhow::Context;
 use axum::Router;
 use cxr::Workspace;
@@ -76,7 +77,7 @@ impl App {
         // After the models are loaded, so that their memory is not counted as free.
         let memory = ImageMemory::new(&config.limits)?;
         let decoders = (0..config.limits.decode_threads.get()).map(|_| Workspace::default()).collect();
-        let decoders = Arc::new(Crew::start("decode", threads::COMPUTING, decoders, memory.decoding)?);
+        let decoders = Arc::new(WorkerPool::start("decode", threads::COMPUTING, decoders, memory.decoding)?);
         let shadow = candidate.map(|(shadow, candidate)| {
             let (decoders, store, metrics) =
                 (Arc::clone(&decoders), Arc::clone(&store), Arc::clone(&metrics));
@@ -118,7 +119,7 @@ impl App {
             decoders,
             limits: config.limits.decode(),
             audit: AuditLog::new(&config.audit, &site_key, key, Arc::clone(&store), Arc::clone(&metrics)),
-            requests: Requests::new(&site_key),
+            idempotency_keys: IdempotencyKeys::new(&site_key),
             site_key,
             site: config.audit.site.to_string(),
             patients,
@@ -126,6 +127,7 @@ impl App {
         };
         let api = Api {
             pipeline: Arc::new(pipeline),
+            store: Arc::clone(&store),
             quotas,
             uploads: memory.uploads,
             gate: Arc::clone(&gate),

@@ -1,124 +1,111 @@
-//! The audit log: an answer needs a receipt, and only a committed row gives one.
+//! The audit log: commits rows, and signs the receipt that every answer needs.
+//!
+//! Reads that need nothing of this go to `store` directly.
 
 pub mod anchor;
-pub mod columns;
 pub mod erasures;
 pub mod export;
-mod group;
-pub mod keyed;
-mod outside;
+mod group_commit;
+mod group_policy;
+pub mod idempotency;
 mod publisher;
-pub mod repeats;
-pub mod row;
 pub mod sequencer;
 pub mod signing;
-pub mod tree;
 pub mod verify;
-mod writer;
+mod volume;
 
-use group::GroupPolicy;
-pub use keyed::{SiteKey, leaf_key};
-pub(crate) use outside::PATIENCE;
+use group_policy::GroupPolicy;
+pub(crate) use volume::VOLUME_TIMEOUT;
 
 use crate::config::audit::AuditConfig;
 use crate::config::secret::Secret;
-use crate::store::{
-    Filter, LabelledPrediction, NewLabel, Page, Read, SignedHead, Store, StoreError, StoredLabel, StoredLeaf,
-};
+use crate::record::hmac::{SiteKey, leaf_key, pseudonym};
+use crate::record::idempotency::{FirstAnswer, RequestKey, StoredAnswer, answer_key};
+use crate::record::row::Seals;
+use crate::record::{AuditRow, SealedRow};
+use crate::store::{Store, StoreError, StoredLeaf};
 use crate::telemetry::metrics::Metrics;
 use crate::threads::JobLost;
-use columns::Columns;
+use group_commit::GroupCommit;
 use rand_core::{OsRng, RngCore};
-use repeats::{Earlier, Kept, RequestKey, answer_key};
-use row::{PredictionRow, SealedRow, Seals, StoredPrediction};
 use signing::{LogKey, SignatureError};
 use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
 use tlog_tiles::Hash;
 use uuid::Uuid;
-use writer::Writer;
 
-/// Why a row is not known to be committed; several rows can share the cause.
+/// Why a row has no receipt. Rows that were committed together share the cause.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum RecordError {
-    /// The database refused, failed or gave no answer.
+    /// The database refused the row, failed or did not answer.
     #[error("the row was not committed")]
     Store(#[source] Arc<StoreError>),
-    /// Our own task failed.
+    /// The task that commits rows failed.
     #[error("the row was not handed over")]
     Lost(#[from] JobLost),
     /// The row has no canonical form.
     #[error("the row cannot be encoded")]
     Encoding(#[source] Arc<serde_json::Error>),
-    /// Another row was committed under the same idempotency key meanwhile, and this one was not.
+    /// Another row with the same idempotency key was committed first; this one was not.
     #[error("another row has this idempotency key")]
     Repeated,
-    /// An earlier request's row is committed, and cannot be read yet.
+    /// The row of the earlier request is committed, but the read replica does not have it yet.
     #[error("the row of the earlier request cannot be read yet")]
     Behind,
-    /// What the database holds is not what was recorded.
-    #[error("{0}: the database was changed by somebody else than the service")]
+    /// The database does not hold what the service recorded.
+    #[error("{0}: the database was changed outside the service")]
     Changed(&'static str),
-    /// The row is committed, but its receipt is not signed.
+    /// The row is committed, but signing its receipt failed.
     #[error("the row is committed and has no receipt")]
     Receipt(#[source] Arc<SignatureError>),
 }
 
 impl From<StoreError> for RecordError {
     fn from(error: StoreError) -> Self {
-        if error.is_repetition() { Self::Repeated } else { Self::Store(Arc::new(error)) }
+        if error.is_duplicate_key() { Self::Repeated } else { Self::Store(Arc::new(error)) }
     }
 }
 
-/// A row's receipt: its leaf, signed.
+/// The signed receipt of a row.
 #[derive(Debug, Clone)]
 pub struct Receipt {
-    /// The row.
     pub id: Uuid,
-    /// Its leaf in the tree.
+    /// Leaf hash of the row.
     pub leaf_hash: Hash,
-    /// When it was signed.
+    /// Time of the signature, in microseconds as in the note.
     pub signed_at: OffsetDateTime,
-    /// Id of the key that signed it.
+    /// Id of the signing key.
     pub key_id: String,
-    /// All of this as a signed note.
+    /// The signed note, which states all of this.
     pub note: String,
 }
 
-/// Proof that the row of this id is committed. Only [`AuditLog::record`] makes one, and every answer consumes one.
+/// Proof that a row is committed. Only [`AuditLog::record`] makes one, and every answer consumes one.
 #[derive(Debug, Clone)]
 pub struct AuditReceipt {
-    sealed: Arc<SealedRow>,
     signed: Receipt,
 }
 
 impl AuditReceipt {
-    /// The row.
-    pub fn row(&self) -> &PredictionRow {
-        self.sealed.row()
+    pub const fn id(&self) -> Uuid {
+        self.signed.id
     }
 
-    /// The row's id.
-    pub fn id(&self) -> Uuid {
-        self.row().id
-    }
-
-    /// What is signed of it.
     pub const fn signed(&self) -> &Receipt {
         &self.signed
     }
 }
 
-/// The key that subjects are found by.
+/// The key of the digests by which subjects are found.
 pub fn subject_lookup(site_key: &SiteKey) -> SiteKey {
     site_key.derived("subject")
 }
 
-/// Writes and reads audit rows.
+/// Records audit rows and finds replayed answers.
 pub struct AuditLog {
     policy: GroupPolicy,
-    writer: Writer,
+    group_commit: GroupCommit,
     key: Arc<LogKey>,
     subject_lookup: SiteKey,
     seals: Seals,
@@ -128,7 +115,7 @@ pub struct AuditLog {
 }
 
 impl AuditLog {
-    /// On this store. Call inside a Tokio runtime.
+    /// Call inside a Tokio runtime.
     pub fn new(
         config: &AuditConfig,
         site_key: &SiteKey,
@@ -137,10 +124,10 @@ impl AuditLog {
         metrics: Arc<Metrics>,
     ) -> Self {
         let policy = GroupPolicy::new(&config.commit);
-        let writer = Writer::start(policy, Arc::clone(&store), Arc::clone(&metrics));
+        let group_commit = GroupCommit::start(policy, Arc::clone(&store), Arc::clone(&metrics));
         Self {
             policy,
-            writer,
+            group_commit,
             key,
             subject_lookup: subject_lookup(site_key),
             seals: Seals { leaf: leaf_key(site_key), answer: answer_key(site_key) },
@@ -150,25 +137,26 @@ impl AuditLog {
         }
     }
 
-    /// Commits the row, together with others where many images are inside; `in_flight` counts them. What is `kept` is found
-    /// again by its key.
+    /// Commits a row and signs its receipt. Under load rows share a transaction; `in_flight` counts the
+    /// admitted images. The first answer is stored under its idempotency key.
     ///
     /// # Errors
-    /// When it is not known to be committed, or has no receipt: then there must be no answer.
+    /// The row may not be committed, or has no receipt: there must be no answer.
     pub async fn record(
         &self,
-        row: PredictionRow,
-        kept: Option<Kept>,
+        row: AuditRow,
+        first_answer: Option<FirstAnswer>,
         in_flight: usize,
     ) -> Result<AuditReceipt, RecordError> {
         let recorded = async {
-            let sealed =
-                row.seal(&self.seals, kept).map_err(|error| RecordError::Encoding(Arc::new(error)))?;
+            let sealed = row
+                .seal(&self.seals, first_answer)
+                .map_err(|error| RecordError::Encoding(Arc::new(error)))?;
             let sealed = Arc::new(sealed);
-            // Boxed: sixteen kilobytes, for a value of each column and the pool.
+            // Boxed: the future holds a value for each column, sixteen kilobytes.
             Box::pin(self.commit(&sealed, in_flight)).await?;
             let signed = self.receipt(sealed.row().id, sealed.digests().leaf_hash)?;
-            Ok(AuditReceipt { sealed, signed })
+            Ok(AuditReceipt { signed })
         };
         recorded.await.inspect_err(|error| {
             if !matches!(error, RecordError::Repeated) {
@@ -179,15 +167,15 @@ impl AuditLog {
 
     async fn commit(&self, sealed: &Arc<SealedRow>, in_flight: usize) -> Result<(), RecordError> {
         if self.policy.alone(in_flight) {
-            let inserted = self.store.insert_predictions(&[sealed]).await;
+            let inserted = self.store.writer.insert_predictions(&[sealed]).await;
             inserted.inspect(|()| self.metrics.committed(1)).map_err(RecordError::from)
         } else {
-            self.writer.commit(Arc::clone(sealed), in_flight).await
+            self.group_commit.commit(Arc::clone(sealed), in_flight).await
         }
     }
 
     fn receipt(&self, id: Uuid, leaf_hash: Hash) -> Result<Receipt, RecordError> {
-        // As the note says it: in microseconds.
+        // The note states microseconds.
         let now = OffsetDateTime::now_utc();
         let signed_at = now.replace_nanosecond(now.nanosecond() / 1000 * 1000).unwrap_or(now);
         let note = self.key.receipt(id, leaf_hash, signed_at);
@@ -195,62 +183,52 @@ impl AuditLog {
         Ok(Receipt { id, leaf_hash, signed_at, key_id: self.key.id(), note })
     }
 
-    /// What was answered under a key.
-    ///
-    /// # Errors
-    /// When the database gives no answer.
-    pub async fn earlier(&self, key: &RequestKey) -> Result<Option<Earlier>, StoreError> {
-        self.store.find_earlier(&key.digest, self.answers_kept).await
+    /// The answer stored under a key.
+    pub async fn stored_answer(&self, key: &RequestKey) -> Result<Option<StoredAnswer>, StoreError> {
+        self.store.writer.stored_answer(&key.digest, self.answers_kept).await
     }
 
-    /// Lets go of a key whose time is over or whose row is gone.
-    ///
-    /// # Errors
-    /// When the database gives no answer.
-    pub async fn forget(&self, key: &RequestKey, prediction_id: Uuid) -> Result<(), StoreError> {
-        self.store.forget_earlier(&key.digest, prediction_id).await
+    /// Deletes a key that has expired or whose row was dropped.
+    pub async fn delete_key(&self, key: &RequestKey, prediction_id: Uuid) -> Result<(), StoreError> {
+        self.store.writer.delete_key(&key.digest, prediction_id).await
     }
 
-    /// Whether the month of an id was dropped.
-    ///
-    /// # Errors
-    /// When the database gives no answer.
-    pub async fn retention_took(&self, id: Uuid) -> Result<bool, StoreError> {
+    /// Whether retention dropped the month of a row.
+    pub async fn is_dropped(&self, id: Uuid) -> Result<bool, StoreError> {
         let Some((seconds, _)) = id.get_timestamp().map(|timestamp| timestamp.to_unix()) else {
             return Ok(false);
         };
         let made_at = OffsetDateTime::from_unix_timestamp(seconds as i64);
         let Ok(made_at) = made_at else { return Ok(false) };
-        self.store.is_dropped(made_at).await
+        self.store.writer.is_dropped(made_at).await
     }
 
-    /// The row of an answer that was given before, with a new receipt for its old leaf.
+    /// The row of a stored answer, with a new receipt for its leaf; none if the row cannot be read.
     ///
     /// # Errors
-    /// When the database gives no answer; `Changed` when the row is not the one that the leaf was made of, or the answer not the one that
-    /// was given under the key.
-    pub async fn again(
+    /// `Changed` if the row does not match its leaf, or the answer is not the one stored under the key.
+    pub async fn replay(
         &self,
         key: &RequestKey,
-        earlier: &Earlier,
-    ) -> Result<Option<(StoredPrediction, Receipt)>, RecordError> {
-        if earlier.code.is_none() {
+        stored: &StoredAnswer,
+    ) -> Result<Option<(AuditRow, Receipt)>, RecordError> {
+        if stored.code.is_none() {
             return Err(RecordError::Changed(
                 "the answer kept under this idempotency key has no code (a release before migration 12 kept it)",
             ));
         }
-        let id = earlier.prediction_id;
-        let Some(row) = self.store.find_answered(id).await? else { return Ok(None) };
-        let leaf =
-            self.store.leaf(id).await?.filter(|leaf| leaf.has_place() || leaf.is_ours(&self.seals.leaf));
-        let digests = Columns::from(&row).digests();
+        let id = stored.prediction_id;
+        let Some(row) = self.store.replays.prediction(id).await? else { return Ok(None) };
+        let leaf = self.store.replays.leaf(id).await?;
+        let leaf = leaf.filter(|leaf| leaf.is_sequenced() || leaf.is_ours(&self.seals.leaf));
+        let digests = row.digests();
         let digests = digests.map_err(|error| RecordError::Encoding(Arc::new(error)))?;
         match leaf {
             Some(StoredLeaf { leaf, .. }) if leaf.digests == digests => {}
             _ => return Err(RecordError::Changed("the row is not the one that its leaf was made of")),
         }
-        // The code covers the leaf: whoever changes the row and its leaf alike has no code for them.
-        if !earlier.is_ours(&self.seals.answer, key, &digests.leaf_hash) {
+        // The code covers the leaf: without its key, a changed row and leaf have no valid code.
+        if !stored.is_ours(&self.seals.answer, key, &digests.leaf_hash) {
             return Err(RecordError::Changed(
                 "the answer kept under this idempotency key, or its row, is not the one that was given",
             ));
@@ -258,97 +236,19 @@ impl AuditLog {
         Ok(Some((row, self.receipt(id, digests.leaf_hash)?)))
     }
 
-    /// What rows hold in place of an identifier; the subject gets its key here if it has none.
-    ///
-    /// # Errors
-    /// When the database gives no answer.
+    /// The pseudonym of an identifier. An unknown subject gets a key.
     pub async fn pseudonym(&self, identifier: &Secret) -> Result<[u8; 32], StoreError> {
         let mut fresh = [0; 32];
         OsRng.fill_bytes(&mut fresh);
         let lookup = self.subject_lookup.digest(identifier.expose().as_bytes());
-        let key = self.store.find_or_make_subject(&lookup, &fresh).await?;
-        Ok(keyed::pseudonym(&key, identifier))
+        let key = self.store.writer.find_or_make_subject(&lookup, &fresh).await?;
+        Ok(pseudonym(&key, identifier))
     }
 
-    /// The same, of a subject that is known.
-    ///
-    /// # Errors
-    /// When the database gives no answer.
+    /// The pseudonym of an identifier whose subject is known.
     pub async fn known_pseudonym(&self, identifier: &Secret) -> Result<Option<[u8; 32]>, StoreError> {
         let lookup = self.subject_lookup.digest(identifier.expose().as_bytes());
-        let key = self.store.find_subject(&lookup).await?;
-        Ok(key.map(|key| keyed::pseudonym(&key, identifier)))
-    }
-
-    /// The row of that id.
-    ///
-    /// # Errors
-    /// When the database gives no answer.
-    pub async fn find(&self, id: Uuid) -> Result<Option<StoredPrediction>, StoreError> {
-        self.store.find_prediction(id).await
-    }
-
-    /// The same with the label that counts.
-    ///
-    /// # Errors
-    /// When the database gives no answer.
-    pub async fn find_labelled(&self, id: Uuid) -> Result<Option<LabelledPrediction>, StoreError> {
-        self.store.find_labelled(id).await
-    }
-
-    /// Rows that a filter lets through with the labels that count, the newest first.
-    ///
-    /// # Errors
-    /// When the database gives no answer.
-    pub async fn list(&self, filter: &Filter, page: Page) -> Result<Vec<LabelledPrediction>, StoreError> {
-        self.store.list_predictions(filter, page).await
-    }
-
-    /// Commits a label; it as it is kept, and whether it is new.
-    ///
-    /// # Errors
-    /// When it is not known to be committed.
-    pub async fn label(&self, label: &NewLabel) -> Result<(StoredLabel, bool), StoreError> {
-        self.store.insert_label(label).await
-    }
-
-    /// Every label of an image, the one that counts first.
-    ///
-    /// # Errors
-    /// When the database gives no answer.
-    pub async fn labels(&self, id: Uuid) -> Result<Vec<StoredLabel>, StoreError> {
-        self.store.list_labels(id).await
-    }
-
-    /// Writes down that somebody reads the log.
-    ///
-    /// # Errors
-    /// When it is not known to be written: then there must be no answer.
-    pub async fn record_read(&self, read: &Read) -> Result<(), StoreError> {
-        self.store.insert_read(read).await
-    }
-
-    /// The newest signed head of the tree, or the one of a size.
-    ///
-    /// # Errors
-    /// When the database gives no answer.
-    pub async fn head(&self, size: Option<u64>) -> Result<Option<SignedHead>, StoreError> {
-        self.store.head(size).await
-    }
-
-    /// Index and hash of a row's leaf; none while it waits for its place.
-    ///
-    /// # Errors
-    /// When the database gives no answer.
-    pub async fn place(&self, id: Uuid) -> Result<Option<(u64, Hash)>, StoreError> {
-        self.store.place(id).await
-    }
-
-    /// The tree's hashes at positions, of those that exist.
-    ///
-    /// # Errors
-    /// When the database gives no answer.
-    pub async fn tree_hashes(&self, positions: &[u64]) -> Result<Vec<(u64, Hash)>, StoreError> {
-        self.store.tree_hashes(positions).await
+        let key = self.store.annotations.find_subject(&lookup).await?;
+        Ok(key.map(|key| pseudonym(&key, identifier)))
     }
 }

@@ -1,40 +1,40 @@
-//! File descriptors: a connection needs one, and a process that has none left can accept nobody and open nothing.
+//! Adjusts the limit of file descriptors and `http.max_connections` to each other.
 
 use crate::config::http::HttpConfig;
 use crate::config::values::Bounded;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::num::NonZeroUsize;
 
-/// For the database, files, the log and what libraries open.
+/// File descriptors for everything else: the database, files, the log, libraries.
 const SPARE: u64 = 128;
-/// Fewer connections than this are no service.
-const LEAST_CONNECTIONS: u64 = 16;
+/// The service does not start with fewer connections.
+const MIN_CONNECTIONS: u64 = 16;
 
-/// The limit leaves no room for connections.
+/// The limit allows too few connections.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "ulimit -n is {limit}: the service needs at least {} file descriptors, and 2 more for each of http.max_connections",
-    SPARE + 2 * LEAST_CONNECTIONS
+    SPARE + 2 * MIN_CONNECTIONS
 )]
 pub struct TooFew {
     limit: u64,
 }
 
-/// Raises the limit as far as the system allows, and lowers `http.max_connections` to what it then holds. A place has a second
-/// descriptor for a connection that waits for it.
+/// Raises the limit as far as the system allows, and lowers `http.max_connections` to fit. Each connection
+/// slot needs a second descriptor for a connection that waits for it.
 ///
 /// # Errors
-/// When hardly any connection could be served.
+/// When fewer than 16 connections fit.
 pub fn fit(http: &mut HttpConfig) -> Result<(), TooFew> {
     let listeners = if http.operations_bind.is_some() { 2 } else { 1 };
-    let of_a_connection = 2 * listeners;
-    let wanted = SPARE + http.max_connections.get() as u64 * of_a_connection;
+    let per_connection = 2 * listeners;
+    let wanted = SPARE + http.max_connections.get() as u64 * per_connection;
     let limit = raised(wanted);
     if limit >= wanted {
         return Ok(());
     }
-    let fitting = limit.saturating_sub(SPARE) / of_a_connection;
-    if fitting < LEAST_CONNECTIONS {
+    let fitting = limit.saturating_sub(SPARE) / per_connection;
+    if fitting < MIN_CONNECTIONS {
         return Err(TooFew { limit });
     }
     tracing::warn!(
@@ -49,7 +49,7 @@ pub fn fit(http: &mut HttpConfig) -> Result<(), TooFew> {
     Ok(())
 }
 
-/// The limit, after an attempt to make it as large as is wanted.
+/// Tries to raise the limit to `wanted`, and returns the limit.
 fn raised(wanted: u64) -> u64 {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let (soft, hard) = (current.unwrap_or(u64::MAX), maximum.unwrap_or(u64::MAX));

@@ -1,14 +1,11 @@
-//! Files that somebody else reads or must not read: written whole or not at all, and keys for their owner alone.
+//! Writes files atomically, and private keys that only their owner can read.
 
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// Replaces a file: a reader sees the old one or the new one. The folder itself is not flushed.
-///
-/// # Errors
-/// When the folder takes no file; the old file is then unchanged.
+/// Replaces a file atomically and flushes it, but not its folder. After an error the old file is unchanged.
 pub fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let temporary = path.with_added_extension("partial");
     let write = || {
@@ -20,10 +17,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     write().inspect_err(|_| drop(std::fs::remove_file(&temporary)))
 }
 
-/// Writes a new file that only its owner may read.
-///
-/// # Errors
-/// When there is such a file already, or the folder takes none.
+/// Writes a new file with mode 0600. An existing file is an error.
 pub fn create_private(path: &Path, text: &str) -> std::io::Result<()> {
     let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(text.as_bytes())?;

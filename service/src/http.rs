@@ -53,6 +53,7 @@ use crate::pipeline::{Gate, Pipeline};
 use crate::quota::Quotas;
 use crate::readiness::Readiness;
 use crate::serving::Reloader;
+use crate::store::Store;
 use crate::telemetry::metrics::Metrics;
 use access::AccessTable;
 use axum::extract::DefaultBodyLimit;
@@ -68,8 +69,10 @@ use utoipa_axum::routes;
 
 /// What the handlers work with.
 pub struct Api {
-    /// Predictions and the audit log.
+    /// Predictions.
     pub pipeline: Arc<Pipeline>,
+    /// Reads of the audit log, and labels.
+    pub store: Arc<Store>,
     /// What one client may ask for.
     pub quotas: Arc<Quotas>,
     /// Memory for bodies that are arriving or wait for their answer.

@@ -1,6 +1,6 @@
-//! The model's own threads: each owns one session, and what goes in is a preprocessed image.
+//! Runs the model on preprocessed images: each session has a thread of its own.
 //!
-//! `Engine -> queue (owner task) -> policy (pure) -> worker (a thread a session) -> Backend`.
+//! `Engine -> queue (one task) -> policy (pure) -> worker (one thread per session) -> Backend`.
 
 mod onnx;
 mod policy;
@@ -27,66 +27,61 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 use worker::Worker;
 
-/// Something that runs the model; it has its thread to itself.
+/// Runs a model on a thread of its own.
 pub trait Backend: Send + 'static {
-    /// Runs a batch of inputs.
-    ///
-    /// # Errors
-    /// When the model does not run.
+    /// Runs a batch of images, each as the bytes of one [`ModelInput`].
     fn run(&mut self, images: &[&[u8]]) -> Result<ModelOutputs, BackendError>;
 }
 
-/// The session's error.
+/// Why a session has no outputs.
 #[derive(Debug, thiserror::Error)]
 pub enum BackendError {
-    /// ONNX Runtime refused or failed.
+    /// ONNX Runtime failed.
     #[error("the session failed")]
     Session(#[from] RuntimeError),
-    /// Fewer outputs than images.
+    /// There were fewer outputs than images.
     #[error("the session gave fewer outputs than it got images")]
     Short,
 }
 
-/// Why there is no model output.
+/// Why an image has no inference.
 #[derive(Debug, thiserror::Error)]
 pub enum InferenceError {
-    /// The model failed.
+    /// The session failed.
     #[error("the model does not run")]
     Backend(#[from] BackendError),
-    /// Its thread panicked.
+    /// The session's thread panicked.
     #[error("the model's thread failed")]
     Lost(#[from] JobLost),
     /// Its deadline passed before a session took it.
     #[error("the deadline passed before the model ran")]
     Expired,
-    /// Its client went away before a session took it.
+    /// Its client disconnected before a session took it.
     #[error("the client went away before the model ran")]
-    Abandoned,
+    Cancelled,
 }
 
-/// What the model said of one image, and how long that took.
+/// The model's outputs for one image, with timings.
 #[derive(Debug)]
 pub struct Inference {
-    /// Raw score.
     pub logit: f32,
     /// Class activation map, row-major.
     pub cam: Vec<f32>,
-    /// Its columns and rows.
+    /// Columns and rows of the map.
     pub cam_size: (u32, u32),
-    /// Embedding.
     pub embedding: Vec<f32>,
-    /// Everything that can change the last bits of these.
+    /// Execution fingerprint: everything that can change the last bits of the outputs.
     pub execution: Arc<Value>,
-    /// Waiting for a session.
+    /// Time in the queue.
     pub queued: Duration,
-    /// Running the batch that it was in.
+    /// Time that its batch ran.
     pub ran: Duration,
 }
 
-/// Sessions that execute, or why the device does not: then the service runs, unready, and predicts nothing.
+/// A running engine, or why the device cannot run the model. Without an engine the service is unready.
 pub type EngineState = Result<Engine, String>;
 
-/// Sessions on threads, proven by the golden inputs before they came here.
+/// Sessions on threads of their own. The caller has checked their golden outputs.
 pub struct Engine {
     messages: UnboundedSender<Message>,
     healthy: AtomicBool,
@@ -96,33 +91,32 @@ pub struct Engine {
     execution_alone: Option<Arc<Value>>,
 }
 
-/// A session for an image that nothing runs beside.
-pub struct Alone<B> {
-    /// The session.
+/// A session with more threads, for an image that is alone in the service.
+pub struct SingleImageSession<B> {
     pub backend: B,
-    /// Its execution fingerprint.
+    /// Execution fingerprint of the session.
     pub execution: Value,
 }
 
-/// What an engine says of itself.
+/// Properties of an engine.
 #[derive(Debug, Clone)]
 pub struct EngineFacts {
-    /// An input that it must be able to run.
+    /// An input for health checks.
     pub probe: Vec<u8>,
-    /// Which provider executes which part of the graph.
+    /// Execution provider of each node of the graph.
     pub proof: ProviderProof,
-    /// Everything that can change the last bits of an output of the sessions that are alike.
+    /// Execution fingerprint of the sessions for batches.
     pub execution: Value,
 }
 
 impl Engine {
-    /// Starts one thread for each backend, and one for what runs alone. Call inside a Tokio runtime.
+    /// Starts one thread per session. Call inside a Tokio runtime.
     ///
     /// # Errors
     /// When the system refuses a thread.
     pub fn start<B: Backend>(
         backends: Vec<B>,
-        alone: Option<Alone<B>>,
+        alone: Option<SingleImageSession<B>>,
         policy: BatchPolicy,
         niceness: i32,
         facts: EngineFacts,
@@ -130,34 +124,31 @@ impl Engine {
     ) -> std::io::Result<Self> {
         let EngineFacts { probe, proof, execution } = facts;
         let execution = Arc::new(execution);
-        let (shared, made_up) = mpsc::channel();
-        let (only, single) = mpsc::channel();
-        let (made_up, single) = (Arc::new(Mutex::new(made_up)), Arc::new(Mutex::new(single)));
+        let (shared, batches) = mpsc::channel();
+        let (single, single_images) = mpsc::channel();
+        let (batches, single_images) = (Arc::new(Mutex::new(batches)), Arc::new(Mutex::new(single_images)));
         let policy = BatchPolicy { alone: alone.is_some(), ..policy };
-        let messages = queue::start(policy, Lanes { shared, alone: only }, metrics.map(Arc::clone));
+        let messages = queue::start(policy, Lanes { shared, alone: single }, metrics.map(Arc::clone));
         let worker = |backend, execution, typical| {
             let (owner, metrics) = (messages.downgrade(), metrics.map(Arc::clone));
             Worker { backend, execution, typical, owner, metrics }
         };
         for (index, backend) in backends.into_iter().enumerate() {
-            let (worker, made_up) = (worker(backend, Arc::clone(&execution), true), Arc::clone(&made_up));
-            threads::spawn(format!("model-{index}"), niceness, move || worker.work(&made_up))?;
+            let (worker, batches) = (worker(backend, Arc::clone(&execution), true), Arc::clone(&batches));
+            threads::spawn(format!("model-{index}"), niceness, move || worker.work(&batches))?;
         }
         let mut execution_alone = None;
-        if let Some(Alone { backend, execution }) = alone {
+        if let Some(SingleImageSession { backend, execution }) = alone {
             let execution = Arc::clone(execution_alone.insert(Arc::new(execution)));
             let worker = worker(backend, execution, false);
-            threads::spawn("model-alone".into(), niceness, move || worker.work(&single))?;
+            threads::spawn("model-alone".into(), niceness, move || worker.work(&single_images))?;
         }
         let healthy = AtomicBool::new(true);
         Ok(Self { messages, healthy, probe: probe.into(), proof, execution, execution_alone })
     }
 
-    /// Runs the model on one image, unless its deadline passes or `gone` completes before a session takes it. `only`: nothing
-    /// else is in the service.
-    ///
-    /// # Errors
-    /// When the model does not run.
+    /// Runs the model on one image, unless the deadline passes or `gone` completes before a session takes it.
+    /// `only`: no other image is in flight.
     pub async fn run(
         &self,
         input: Arc<ModelInput>,
@@ -168,7 +159,7 @@ impl Engine {
         self.submit(Pixels::Image(input), Some(deadline), only, gone).await
     }
 
-    /// Whether the model runs: known from the last image, or tried again after a failure.
+    /// Whether the last image ran; after a failure, the probe is run.
     pub async fn is_healthy(&self) -> bool {
         if !self.healthy.load(Ordering::Relaxed) {
             drop(
@@ -179,17 +170,17 @@ impl Engine {
         self.healthy.load(Ordering::Relaxed)
     }
 
-    /// Which provider executes which part of the graph.
+    /// Execution provider of each node of the graph.
     pub const fn proof(&self) -> &ProviderProof {
         &self.proof
     }
 
-    /// Everything that can change the last bits of an output of the sessions that are alike.
+    /// Execution fingerprint of the sessions for batches.
     pub const fn execution(&self) -> &Arc<Value> {
         &self.execution
     }
 
-    /// The same of the session for an image that nothing runs beside, where there is one.
+    /// Execution fingerprint of the session for an image that is alone, if there is one.
     pub fn execution_alone(&self) -> Option<&Value> {
         self.execution_alone.as_deref()
     }
@@ -211,14 +202,14 @@ impl Engine {
                 None => std::future::pending().await,
             }
         };
-        let given_up = tokio::select! {
+        let cancelled = tokio::select! {
             biased;
             answer = &mut answered => return self.noted(answer),
             () = expired => InferenceError::Expired,
-            () = gone => InferenceError::Abandoned,
+            () = gone => InferenceError::Cancelled,
         };
-        // A session that has it will answer, and what ran is told.
-        if ticket.give_up() { Err(given_up) } else { self.noted(answered.await) }
+        // A session that has taken it answers: work that ran has a result.
+        if ticket.cancel() { Err(cancelled) } else { self.noted(answered.await) }
     }
 
     fn noted(
@@ -231,8 +222,8 @@ impl Engine {
             Err(InferenceError::Backend(_) | InferenceError::Lost(_)) => {
                 self.healthy.store(false, Ordering::Relaxed);
             }
-            // Says nothing of the model.
-            Err(InferenceError::Expired | InferenceError::Abandoned) => {}
+            // Not a failure of the model.
+            Err(InferenceError::Expired | InferenceError::Cancelled) => {}
         }
         answer
     }

@@ -1,14 +1,13 @@
 //! The inference service: one radiograph in, one calibrated and audited answer out.
 //!
-//! `main -> app -> http -> pipeline -> {serving -> infer, shadow, audit -> store}`; `config`, `telemetry` and `threads` are leaves.
-//! Read `pipeline` first. Only `http` knows status codes, only `store` holds SQL, only `config` reads the environment.
+//! Read `pipeline` first. `docs/ARCHITECTURE.md` lists which module may import which ("Direction"). Only `http`
+//! knows status codes, only `store` holds SQL, and only `config` reads the environment.
 
 pub mod app;
 pub mod audit;
 pub mod auth;
 pub mod commands;
 pub mod config;
-pub mod crew;
 pub mod descriptors;
 pub mod files;
 mod hangup;
@@ -20,6 +19,7 @@ pub mod pacing;
 pub mod pipeline;
 pub mod quota;
 pub mod readiness;
+pub mod record;
 pub mod replay;
 pub mod serving;
 pub mod shadow;
@@ -27,5 +27,6 @@ pub mod stdout;
 pub mod store;
 pub mod telemetry;
 pub mod threads;
+pub mod worker_pool;
 
 pub use app::App;

@@ -11,7 +11,7 @@ use cxr_service::config::args::ConfigArgs;
 use cxr_service::config::telemetry::{LogFormat, TelemetryConfig};
 use cxr_service::config::{self, Config, Profile, Sources};
 use cxr_service::http::REFUSAL_CAUSES;
-use cxr_service::store::{Store, told};
+use cxr_service::store::{Store, describe};
 use cxr_service::telemetry::log_output::LogGuard;
 use cxr_service::telemetry::logs;
 use cxr_service::telemetry::metrics::Metrics;
@@ -92,7 +92,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) if stdout::ReaderGone::caused(&error) => ExitCode::from(READER_GONE),
         Err(error) => {
-            stdout::last_words(format_args!("cxr-service: {}", told(error.as_ref())));
+            stdout::last_words(format_args!("cxr-service: {}", describe(error.as_ref())));
             ExitCode::FAILURE
         }
     }

@@ -1,10 +1,8 @@
-//! The bundle that serves: read, verified, and asked for what the other modules need of it.
+//! Opens a signed bundle, verifies it and selects a variant.
 
 mod trust;
-mod warmup;
 
 pub use trust::{TrustError, development_key_id, is_development_key, read_public_key};
-pub use warmup::{Golden, WarmupError};
 
 use crate::config::model::ModelConfig;
 use cxr::bundle::{Bundle, BundleError, Manifest, Variant, sha256_hex};
@@ -15,7 +13,7 @@ use cxr::metadata::AcquisitionMetadata;
 use cxr::{Decision, Probability};
 use std::path::PathBuf;
 
-/// Why there is no model to serve.
+/// Why a bundle cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
     /// The trusted keys cannot be used.
@@ -24,15 +22,14 @@ pub enum ModelError {
     /// The bundle is incomplete, damaged or not signed by a trusted key; the source names the file.
     #[error("the model bundle {} was rejected", directory.display())]
     Bundle {
-        /// Its directory.
+        /// Directory of the bundle.
         directory: PathBuf,
-        /// Cause.
         #[source]
         source: BundleError,
     },
 }
 
-/// A verified bundle with the variant that serves.
+/// A verified bundle and its selected variant.
 pub struct ServedModel {
     bundle: Bundle,
     variant: String,
@@ -41,9 +38,6 @@ pub struct ServedModel {
 
 impl ServedModel {
     /// Reads and verifies the configured bundle.
-    ///
-    /// # Errors
-    /// Names the file that is wrong.
     pub fn open(config: &ModelConfig) -> Result<Self, ModelError> {
         let trust = trust::required(config)?;
         let refused = |source| ModelError::Bundle { directory: config.bundle.clone(), source };
@@ -54,27 +48,26 @@ impl ServedModel {
         Ok(Self { bundle, variant: name, policy_digest })
     }
 
-    /// The verified bundle.
     pub const fn bundle(&self) -> &Bundle {
         &self.bundle
     }
 
-    /// Its manifest.
+    /// Manifest of the bundle.
     pub const fn manifest(&self) -> &Manifest {
         self.bundle.manifest()
     }
 
-    /// Name of the variant that serves.
+    /// Name of the selected variant.
     pub fn variant_name(&self) -> &str {
         &self.variant
     }
 
-    /// The variant that serves.
+    /// The selected variant.
     pub fn variant(&self) -> &Variant {
         &self.manifest().variants[&self.variant]
     }
 
-    /// Name of a verdict's class; `refer` has none.
+    /// Class of a verdict; `refer` has none.
     pub fn class(&self, verdict: Verdict) -> Option<&str> {
         let [negative, positive] = &self.manifest().labels;
         match verdict {
@@ -84,17 +77,18 @@ impl ServedModel {
         }
     }
 
-    /// Name of the class that evidence is shown for.
+    /// Name of the positive class, which heatmaps explain.
     pub fn positive_class(&self) -> &str {
         &self.manifest().labels[1]
     }
 
-    /// The colour scale of the variant's heatmaps.
+    /// Colour scale of the variant's heatmaps.
     pub fn heatmap_scale(&self) -> Option<ColourScale> {
         self.variant().heatmap.as_ref().map(HeatmapScale::ends)
     }
 
-    /// Probability and place of the embedding to decision: the rules of the variant, for an image of which this is known.
+    /// Decides by the variant's policy and the intended use. `assumed` stands in for metadata that is not
+    /// stated.
     pub fn decide(
         &self,
         probability: Probability,
@@ -106,12 +100,12 @@ impl ServedModel {
         self.variant().policy.decide(probability, ood_score, suitability)
     }
 
-    /// The graph of the variant.
+    /// The variant's ONNX graph.
     pub fn graph(&self) -> &[u8] {
         self.bundle.file(&self.variant().file).unwrap_or_default()
     }
 
-    /// Identifies the rules between logit and decision, which may one day differ from the bundle's.
+    /// SHA-256 of calibration, policy and intended use: the rules from logit to decision.
     pub fn policy_digest(&self) -> &str {
         &self.policy_digest
     }

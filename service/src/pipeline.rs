@@ -11,7 +11,7 @@ mod explain;
 mod load;
 mod patience;
 mod record;
-mod repeat;
+mod replayed;
 
 pub use admission::{Admission, Gate};
 pub use answer::{Answer, AnswerTimings, Stopped};
@@ -19,16 +19,17 @@ pub use case::{Stated, Submission};
 pub use examine::{Failure, Stop};
 pub use explain::{Drawn, Explanation, Withheld};
 pub use patience::{Impatience, Patience, Presence, until as patience};
-pub use repeat::{Repeat, Reply, Said};
+pub use replayed::{OutsideRow, ReplayedAnswer, Reply};
 
-use crate::audit::repeats::Requests;
-use crate::audit::{AuditLog, RecordError, SiteKey};
-use crate::crew::Crew;
+use crate::audit::idempotency::IdempotencyKeys;
+use crate::audit::{AuditLog, RecordError};
 use crate::infer::Engine;
+use crate::record::hmac::SiteKey;
 use crate::serving::{Serving, Slot};
 use crate::shadow::{Answered, Shadow};
 use crate::telemetry::metrics::Metrics;
 use crate::threads::JobLost;
+use crate::worker_pool::WorkerPool;
 use case::Case;
 use cxr::intended_use::SitePatients;
 use cxr::{DecodeLimits, Workspace};
@@ -43,13 +44,13 @@ pub struct Pipeline {
     /// A candidate that scores the same inputs.
     pub shadow: Option<Shadow>,
     /// Threads that decode, preprocess and draw.
-    pub decoders: Arc<Crew<Workspace>>,
+    pub decoders: Arc<WorkerPool<Workspace>>,
     /// What an upload may cost.
     pub limits: DecodeLimits,
     /// Where rows go.
     pub audit: AuditLog,
-    /// Keys of requests, and which of them are under way.
-    pub requests: Requests,
+    /// Idempotency keys, and which of them are in progress.
+    pub idempotency_keys: IdempotencyKeys,
     /// Key of the input digests.
     pub site_key: SiteKey,
     /// The site that rows name.
@@ -84,7 +85,7 @@ pub enum PredictionError {
 }
 
 impl Pipeline {
-    /// Answers, or repeats what was answered under the same idempotency key. Run it in a task of its own, so that nothing
+    /// Answers, or returns the stored answer under the same idempotency key. Run it in a task of its own, so that nothing
     /// cancels it: a client that hangs up leaves its row like any other. Before the model has begun it frees its place at once;
     /// afterwards the work is done to its end.
     ///
@@ -95,15 +96,15 @@ impl Pipeline {
         let engine = executing(&serving)?;
         let case = Case::open(submission, &serving, self).await?;
         let Some(key) = case.key else { return self.work(&case, engine).await };
-        let _under_way = self.requests.begin(&key).ok_or(PredictionError::UnderWay)?;
-        if let Some(repeat) = self.repeat(&case, &key).await? {
-            return Ok(Reply::Again(Box::new(repeat)));
+        let _under_way = self.idempotency_keys.begin(&key).ok_or(PredictionError::UnderWay)?;
+        if let Some(replayed) = self.replayed(&case, &key).await? {
+            return Ok(Reply::Replayed(Box::new(replayed)));
         }
         match self.work(&case, engine).await {
             // Another process was faster under this key: its row is the only one, and its answer the first.
             Err(PredictionError::Audit(RecordError::Repeated)) => {
-                let repeat = self.repeat(&case, &key).await?.ok_or(PredictionError::UnderWay)?;
-                Ok(Reply::Again(Box::new(repeat)))
+                let replayed = self.replayed(&case, &key).await?.ok_or(PredictionError::UnderWay)?;
+                Ok(Reply::Replayed(Box::new(replayed)))
             }
             worked => worked,
         }
@@ -116,8 +117,7 @@ impl Pipeline {
         let (examined, subject) = tokio::join!(examination, self.pseudonym(case));
         let examined = examined.inspect_err(|stop| log_failure(case, stop));
         let row = self.row(case, &known, &examined, subject?, engine);
-        let kept = Self::kept(case, &examined);
-        let (receipt, timings) = self.record(case, row, kept).await?;
+        let (receipt, timings) = self.record(case, &known, &examined, row).await?;
         if let (Some(shadow), Ok(Examined { input, finding })) = (&self.shadow, &examined) {
             let answered = Answered {
                 id: receipt.id(),
@@ -129,7 +129,7 @@ impl Pipeline {
         }
         let finding = examined.map(|examined| examined.finding);
         let answer = Answer::new(receipt, finding, Arc::clone(&case.serving), timings)?;
-        Ok(Reply::Now(Box::new(answer)))
+        Ok(Reply::Fresh(Box::new(answer)))
     }
 
     /// What the row holds in place of the person's identifier, where one was given.

@@ -87,9 +87,9 @@ impl Readiness {
     }
 
     async fn check_database(&self) -> Option<FailedCheck> {
-        let state = self.store.schema_state().await;
+        let state = self.store.writer.schema_state().await;
         let owner = match &state {
-            Ok(SchemaState::Current { .. }) if self.refuse_owner => self.store.owns_the_log().await,
+            Ok(SchemaState::Current { .. }) if self.refuse_owner => self.store.writer.owns_the_log().await,
             _ => Ok(false),
         };
         match state.and_then(|state| Ok((state, owner?))) {
@@ -103,7 +103,7 @@ impl Readiness {
                 self.told.lock().unwrap_or_else(PoisonError::into_inner).clear();
                 // It answers; whether it takes rows is known from the last ones.
                 let cause = |why| format!("recent rows were not committed: {why}; see the log for the cause");
-                self.store.recent_refusal().map(|why| FailedCheck { check: "database", cause: cause(why) })
+                self.store.writer.recent_failure().map(|why| FailedCheck { check: "database", cause: cause(why) })
             }
             Ok((state, _)) => Some(FailedCheck { check: "schema", cause: state.to_string() }),
             // Probes are public and the cause names users, databases and hosts: the log has it.
@@ -116,9 +116,9 @@ impl Readiness {
     }
 
     async fn check_clock(&self) -> Option<FailedCheck> {
-        let difference = self.store.clock_difference().await.ok()?;
+        let difference = self.store.writer.clock_difference().await.ok()?;
         self.metrics.clock_difference(difference.ahead_s);
-        let most = self.store.max_clock_difference();
+        let most = self.store.writer.max_clock_difference();
         difference.exceeds(most).then(|| {
             let cause = format!(
                 "{difference}, and service.database.max_clock_difference_ms allows {} s: synchronise both clocks with the same time server",

@@ -1,8 +1,9 @@
-//! A logged prediction once more: the same bytes through the same steps, and what came out beside what the row says.
+//! Replays a prediction: the same bytes go through the same steps, and the results are compared with the
+//! audit row.
 
-use crate::audit::row::StoredPrediction;
 use crate::infer::{Backend, BackendError, Sessions};
 use crate::model::ServedModel;
+use crate::record::AuditRow;
 use cxr::decide::DecisionReason;
 use cxr::embedding::EmbeddingMismatch;
 use cxr::intended_use::{SitePatients, Suitability};
@@ -15,52 +16,52 @@ use serde_json::{Value, json};
 /// Why a row cannot be replayed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
-    /// There was no result.
+    /// The row has no result to compare.
     #[error("the row is {outcome}: the model gave no result that could be compared")]
     NothingToCompare {
-        /// The row's outcome.
+        /// Outcome of the row.
         outcome: String,
     },
-    /// What the row says of the acquisition is not readable.
+    /// Age, view or modality of the row cannot be parsed.
     #[error("the row's age, view or modality cannot be read")]
     Metadata(#[source] Rejection),
-    /// What the row assumes of the patients is not readable.
+    /// The column `assumed` cannot be parsed.
     #[error("the row's column assumed cannot be read")]
     Assumed(#[source] serde_json::Error),
-    /// The model does not run.
+    /// The session failed.
     #[error("the model does not run")]
     Backend(#[from] BackendError),
-    /// Its embedding does not fit the bundle.
+    /// The embedding does not fit the bundle's reference.
     #[error("the embedding cannot be placed")]
     Embedding(#[from] EmbeddingMismatch),
 }
 
-/// What was compared, and how it ended.
+/// The comparison of a row with its replay.
 #[derive(Debug, Serialize)]
 pub struct Replay {
-    /// Whether equal bits are expected: what executes here is what executed then.
+    /// Whether the execution fingerprint is the row's; then results must be equal bit for bit.
     pub same_execution: bool,
-    /// Largest difference of a number that passes elsewhere.
+    /// Largest allowed difference of a number if the fingerprints differ.
     pub tolerance: f64,
-    /// Each result of the row beside the one of now.
+    /// Comparison of each column.
     pub results: Vec<Compared>,
 }
 
-/// One result.
+/// Comparison of one column.
 #[derive(Debug, Serialize)]
 pub struct Compared {
-    /// The column.
+    /// Name of the column.
     pub column: &'static str,
-    /// As the row has it.
+    /// Value in the row.
     pub recorded: Value,
-    /// As it came out now.
+    /// Value of the replay.
     pub replayed: Value,
-    /// Whether that is what is expected.
+    /// Whether they agree within what is allowed.
     pub agrees: bool,
 }
 
 impl Replay {
-    /// Whether every result is what is expected.
+    /// Whether every column agrees.
     pub fn agrees(&self) -> bool {
         self.results.iter().all(|result| result.agrees)
     }
@@ -75,7 +76,7 @@ impl Replay {
             if self.same_execution { a.to_bits() == b.to_bits() } else { (a - b).abs() <= self.tolerance }
         };
         let agrees = recorded.len() == replayed.len() && recorded.iter().zip(replayed).all(close);
-        // A map is many numbers; the largest difference says enough.
+        // Of a list of numbers, only its length and the largest difference are shown.
         let shown = |values: &[f64]| if let [value] = values { json!(value) } else { json!(values.len()) };
         let (recorded, replayed) = if agrees || recorded.len() == 1 {
             (shown(recorded), shown(replayed))
@@ -87,13 +88,9 @@ impl Replay {
     }
 }
 
-/// Puts the bytes through the steps that the row's image went through. The caller has made sure that they are the row's image
-/// and the model the row's model.
-///
-/// # Errors
-/// When there is nothing to compare, or the model does not run.
+/// Replays a row. The caller has checked that `image` and `model` are the row's.
 pub fn replay(
-    row: &StoredPrediction,
+    row: &AuditRow,
     image: &[u8],
     limits: &DecodeLimits,
     model: &ServedModel,
@@ -151,18 +148,13 @@ pub fn replay(
     Ok(replay)
 }
 
-/// First version whose decisions can be `refer`.
-const REFERS: i16 = 5;
+/// First encoding version whose decisions can be `refer`.
+const FIRST_WITH_REFER: i16 = 5;
 
-/// The decision by the rules of the row's version. Before `refer` every verdict was the side of the threshold, and nobody asked
-/// for an age or a view.
-fn decided_then(
-    row: &StoredPrediction,
-    now: Decision,
-    probability: Probability,
-    model: &ServedModel,
-) -> Decision {
-    if row.encoding_version >= REFERS {
+/// The decision by the rules of the row's encoding version. Before `refer`, the threshold alone decided, and
+/// a missing age or view did not matter.
+fn decided_then(row: &AuditRow, now: Decision, probability: Probability, model: &ServedModel) -> Decision {
+    if row.encoding_version >= FIRST_WITH_REFER {
         return now;
     }
     let policy = &model.variant().policy;
@@ -173,8 +165,7 @@ fn decided_then(
     Decision { verdict: policy.at_threshold(probability), ..known }
 }
 
-/// What was stated, or stood in the file, when the row was written.
-fn metadata(row: &StoredPrediction) -> Result<AcquisitionMetadata, Rejection> {
+fn metadata(row: &AuditRow) -> Result<AcquisitionMetadata, Rejection> {
     let age = row.age_years.map(|age| age.to_string());
     AcquisitionMetadata::parse(age.as_deref(), row.view.as_deref(), row.modality.as_deref())
 }

@@ -1,51 +1,50 @@
-//! What serves: a verified bundle with the sessions that passed its golden inputs, and the place where it is swapped.
+//! The current model: a verified bundle, sessions that reproduced its golden outputs, and the slot that a
+//! reload swaps.
 
 mod reload;
+mod warmup;
 mod watch;
 
 pub use reload::{ReloadError, Reloaded, Reloader};
+pub use warmup::{Golden, WarmupError};
 pub use watch::watch;
 
 use crate::config::model::ModelConfig;
 use crate::infer::{Engine, EngineFacts, EngineState, Sessions, is_device_failure};
-use crate::model::{Golden, ModelError, ServedModel, WarmupError};
+use crate::model::{ModelError, ServedModel};
 use crate::telemetry::logs::chain;
 use crate::telemetry::metrics::Metrics;
 use runtime::RuntimeError;
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// A bundle and what executes it. Whoever works on an image holds one from beginning to end, so that a swap in between
-/// changes nothing for that image; the last holder of an old one ends its sessions.
+/// A bundle and its sessions. Each image holds one from start to end, so that a reload does not change the
+/// model of an image in flight; the last holder of an old one ends its sessions.
 pub struct Serving {
-    /// The verified bundle.
     pub model: ServedModel,
-    /// Its sessions, or why the device does not execute them.
+    /// Its engine, or why the device cannot run the model.
     pub engine: EngineState,
 }
 
-/// Why a bundle cannot serve.
+/// Why a bundle cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// The bundle or the keys that it is checked with.
+    /// The bundle or the trusted keys.
     #[error(transparent)]
     Model(#[from] ModelError),
-    /// A golden input does not give its golden output.
+    /// A golden output was not reproduced.
     #[error("the model bundle was rejected")]
     Golden(#[from] WarmupError),
-    /// The library or the graph.
+    /// ONNX Runtime or the graph.
     #[error("service.model")]
     Runtime(#[from] RuntimeError),
-    /// The system refuses a thread.
+    /// A thread cannot be started.
     #[error("a model thread cannot be started")]
     Threads(#[from] std::io::Error),
 }
 
 impl Serving {
-    /// Opens the configured bundle, makes its sessions, warms every batch size up and proves it on the golden inputs. A
-    /// device that does not execute it is no error here: see [`EngineState`]. Call inside a Tokio runtime.
-    ///
-    /// # Errors
-    /// When what was deployed is wrong.
+    /// Opens the configured bundle, creates its sessions and checks the golden outputs. A device that cannot
+    /// run the model is not an error, see [`EngineState`]. Call inside a Tokio runtime.
     pub fn load(
         config: &ModelConfig,
         niceness: i32,
@@ -91,7 +90,7 @@ impl Serving {
         Ok(Self { model, engine: Ok(engine) })
     }
 
-    /// Tells the metrics that this serves.
+    /// Sets the metrics of the current model.
     fn announce(&self, metrics: &Metrics) {
         let manifest = self.model.manifest();
         metrics.serving(
@@ -105,8 +104,8 @@ impl Serving {
     }
 }
 
-/// Every session gives the golden outputs. The one for an image that is alone must give the bits that the others give as well,
-/// or an answer would depend on who else asked at that moment: where it does not, the service does without it.
+/// Checks the golden outputs of every session. The session for an image that is alone must also give the same
+/// bits as the others, or an answer would depend on the load; if it does not, the service goes without it.
 fn prove(golden: &Golden, sessions: &mut Sessions, model: &ServedModel) -> Result<(), WarmupError> {
     for backend in sessions.backends.iter_mut().chain(sessions.alone.as_mut().map(|alone| &mut alone.backend))
     {
@@ -123,25 +122,25 @@ fn prove(golden: &Golden, sessions: &mut Sessions, model: &ServedModel) -> Resul
     Ok(())
 }
 
-/// The place of what serves.
+/// Holds the current model.
 pub struct Slot {
     current: RwLock<Arc<Serving>>,
     metrics: Arc<Metrics>,
 }
 
 impl Slot {
-    /// With what serves first.
+    /// Begins with `serving` as the current model.
     pub fn new(serving: Serving, metrics: Arc<Metrics>) -> Self {
         serving.announce(&metrics);
         Self { current: RwLock::new(Arc::new(serving)), metrics }
     }
 
-    /// What serves now.
+    /// The current model.
     pub fn current(&self) -> Arc<Serving> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// From now on this serves. The one before goes on for those who hold it.
+    /// Makes this the current model. Images in flight keep the old one.
     fn swap(&self, serving: Serving) {
         serving.announce(&self.metrics);
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(serving);

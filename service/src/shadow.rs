@@ -1,17 +1,18 @@
-//! The candidate: it scores the inputs that were answered, is logged and compared, and never answers.
+//! The candidate scores answered images in the background, and its scores are compared with the answers.
 //!
-//! It works in the background, one image at a time, on a session that gives way to those that answer; images beyond what
-//! may wait for it are not scored, and counted.
+//! It scores one image at a time, on a session of low priority. Images beyond its queue are counted and not
+//! scored.
 
 use crate::config::model::ShadowConfig;
-use crate::crew::{Crew, Load};
 use crate::infer::InferenceError;
 use crate::model::ServedModel;
+use crate::record::shadow::ShadowRow;
 use crate::serving::Serving;
 use crate::store::{Store, StoreError};
 use crate::telemetry::logs::chain;
 use crate::telemetry::metrics::{Metrics, ShadowResult};
 use crate::threads::JobLost;
+use crate::worker_pool::{Load, WorkerPool};
 use bytes::Bytes;
 use cxr::decide::Verdict;
 use cxr::decode::cost;
@@ -20,66 +21,48 @@ use cxr::intended_use::SitePatients;
 use cxr::metadata::AcquisitionMetadata;
 use cxr::preprocess::preprocess_with;
 use cxr::{AcceptedImage, Cancel, DecodeError, DecodeLimits, ModelInput, Workspace};
-use serde_json::Value;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-/// Nobody waits for it, but a stuck device must not hold the queue for ever.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// Deadline of an image: a device that hangs must not block the queue forever.
+const DEADLINE: Duration = Duration::from_mins(1);
 
-/// Its own turns at the decoding threads. Subjects of tokens are not empty.
+/// The client as which it uses the worker pool; the `sub` of a token is never empty.
 const CLIENT: &str = "";
 
-/// What is compared of an image.
+/// The result for one image, as far as it is compared.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Score {
     /// Calibrated probability of the positive class.
     pub probability: f64,
-    /// What was decided.
     pub verdict: Verdict,
 }
 
-/// A candidate's score of one image beside the answer's, to be written.
-pub struct ShadowRow {
-    /// The answered image.
-    pub prediction_id: Uuid,
-    /// The candidate.
-    pub candidate: Arc<Serving>,
-    /// Its execution fingerprint.
-    pub execution: Value,
-    /// Its raw output.
-    pub logit: f64,
-    /// Its score.
-    pub score: Score,
-    /// The answer's.
-    pub answered: Score,
-}
-
-/// An answer, and what is known of its image.
+/// An answer, with what decides about its image.
 #[derive(Debug, Clone)]
 pub struct Answered {
-    /// Its row.
+    /// Id of its audit row.
     pub id: Uuid,
-    /// What it said.
+    /// Its score.
     pub score: Score,
-    /// What the caller or the file stated.
+    /// Metadata from the client or the file.
     pub stated: AcquisitionMetadata,
-    /// What the site states of its patients in place of that.
+    /// What the site's configuration states in place of missing metadata.
     pub assumed: SitePatients,
 }
 
-/// An image that was answered.
+/// An answered image, queued for the candidate.
 struct Offer {
     answered: Answered,
     image: Bytes,
     input: Arc<ModelInput>,
-    /// Whether the candidate takes the same input.
+    /// Whether the candidate's preprocessing is the same.
     same_input: bool,
 }
 
-/// Why an image has no score of the candidate.
+/// Why the candidate did not score an image.
 #[derive(Debug, thiserror::Error)]
 enum ShadowError {
     #[error("the candidate does not execute: {0}")]
@@ -96,7 +79,7 @@ enum ShadowError {
     Store(#[from] StoreError),
 }
 
-/// Takes images for the candidate.
+/// Queues images for the candidate.
 pub struct Shadow {
     offers: mpsc::Sender<Offer>,
     candidate: Arc<Serving>,
@@ -104,11 +87,11 @@ pub struct Shadow {
 }
 
 impl Shadow {
-    /// Starts the task that scores. Call inside a Tokio runtime.
+    /// Starts the scoring task. Call inside a Tokio runtime.
     pub fn start(
         config: &ShadowConfig,
         candidate: Serving,
-        decoders: Arc<Crew<Workspace>>,
+        decoders: Arc<WorkerPool<Workspace>>,
         limits: DecodeLimits,
         store: Arc<Store>,
         metrics: Arc<Metrics>,
@@ -131,7 +114,7 @@ impl Shadow {
         &self.candidate.model
     }
 
-    /// Leaves an answered image for the candidate. Never waits.
+    /// Queues an answered image, or counts it as skipped if the queue is full.
     pub fn offer(&self, answered: Answered, image: &Bytes, input: &Arc<ModelInput>, answered_by: &Serving) {
         let same_input =
             self.candidate.model.manifest().preprocess == answered_by.model.manifest().preprocess;
@@ -145,7 +128,7 @@ impl Shadow {
 
 struct Scorer {
     candidate: Arc<Serving>,
-    decoders: Arc<Crew<Workspace>>,
+    decoders: Arc<WorkerPool<Workspace>>,
     limits: DecodeLimits,
     store: Arc<Store>,
     metrics: Arc<Metrics>,
@@ -173,7 +156,7 @@ impl Scorer {
         let engine =
             self.candidate.engine.as_ref().map_err(|cause| ShadowError::Unavailable(cause.clone()))?;
         let input = if offer.same_input { offer.input } else { self.prepare(offer.image).await? };
-        let inference = engine.run(input, Instant::now() + PATIENCE, false, std::future::pending()).await?;
+        let inference = engine.run(input, Instant::now() + DEADLINE, false, std::future::pending()).await?;
         let (model, answered) = (&self.candidate.model, offer.answered);
         let logit = f64::from(inference.logit);
         let probability = model.variant().calibration.apply(logit);
@@ -182,17 +165,24 @@ impl Scorer {
         let score = Score { probability: probability.value(), verdict: decision.verdict };
         let row = ShadowRow {
             prediction_id: answered.id,
-            candidate: Arc::clone(&self.candidate),
-            execution: Value::clone(engine.execution()),
+            model_name: &model.manifest().name,
+            model_version: &model.manifest().version,
+            bundle_digest: model.bundle().digest(),
+            variant: model.variant_name(),
+            execution: engine.execution(),
+            policy_digest: model.policy_digest(),
             logit,
-            score,
-            answered: answered.score,
+            probability: score.probability,
+            threshold: model.variant().policy.threshold,
+            decision: score.verdict.code(),
+            answered_probability: answered.score.probability,
+            answered_decision: answered.score.verdict.code(),
         };
-        self.store.insert_shadow(&row).await?;
+        self.store.writer.insert_shadow(&row).await?;
         Ok(score)
     }
 
-    /// The candidate's own way from upload to input.
+    /// Decodes and preprocesses an upload as the candidate's bundle requires.
     async fn prepare(&self, image: Bytes) -> Result<Arc<ModelInput>, ShadowError> {
         let manifest = self.candidate.model.manifest();
         let (limits, acceptance, spec) = (self.limits, manifest.acceptance, manifest.preprocess);

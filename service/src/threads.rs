@@ -1,26 +1,26 @@
-//! Threads of our own, and how nice they are to the rest of the host.
+//! Starts threads with a niceness, so that computing does not delay answering.
 
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-/// A job's panic; the place is in the log.
+/// The job has no result: it panicked, which is in the log, or its threads have ended.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("the job panicked or its threads are gone")]
 pub struct JobLost;
 
-/// What computes for milliseconds gives way to what decides in microseconds: under full load the door still answers.
+/// Niceness of decoding and of models: under full load, admission still answers.
 pub const COMPUTING: i32 = 5;
 
-/// What nobody waits for gives way to both.
+/// Niceness of work that no client waits for.
 pub const IN_THE_BACKGROUND: i32 = 15;
 
-/// Starts a thread with a niceness (0 is ordinary, 19 the nicest).
+/// Starts a thread with a niceness from 0, the default, to 19, the lowest priority.
 ///
 /// # Errors
 /// When the system refuses a thread.
 pub fn spawn(name: String, niceness: i32, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
     let work = move || {
-        // Linux counts niceness by thread. Where it is refused the thread works all the same.
+        // Linux applies niceness per thread. If it is refused, the thread works at the default.
         if niceness != 0 && rustix::process::setpriority_process(None, niceness).is_err() {
             tracing::debug!(niceness, "could not lower the thread's priority");
         }
@@ -29,12 +29,12 @@ pub fn spawn(name: String, niceness: i32, work: impl FnOnce() + Send + 'static) 
     std::thread::Builder::new().name(name).spawn(work).map(|_| ())
 }
 
-/// Does something that may never end, and stops waiting for it in time.
+/// Runs `work`, which may never end, and waits for it at most for `timeout`.
 pub fn within(timeout: Duration, work: impl FnOnce() + Send + 'static) {
     let (done, ended) = channel();
     let work = move || {
         work();
-        // Nothing waits any more when it took too long.
+        // The receiver is gone after the timeout.
         let _ = done.send(());
     };
     if std::thread::Builder::new().name("last words".into()).spawn(work).is_ok() {

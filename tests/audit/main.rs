@@ -4,6 +4,7 @@
 
 mod additions;
 mod attacks;
+mod columns;
 mod deeds;
 mod erasure;
 mod foreign;

@@ -2,8 +2,10 @@
 //!
 //! A rule that stands only in a document drifts. Nothing here may be loosened by a list of exceptions.
 
+mod direction;
 mod fences;
 mod files;
+mod prose;
 
 use std::path::{Path, PathBuf};
 use system_tests::root;

@@ -19,7 +19,7 @@ use crate::model::{Architecture, Precision};
 use crate::run::RunDirectory;
 use crate::train::{initial_state, make_step};
 use anyhow::{Result, ensure};
-use cxr::scoring::bootstrap::quantile;
+use cxr::analysis::scoring::bootstrap::quantile;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
 

@@ -15,7 +15,7 @@ use crate::run::RunDirectory;
 use crate::trained::TrainedRun;
 use agreement::Agreement;
 use anyhow::Result;
-use cxr::scoring::confusion::ConfusionMatrix;
+use cxr::analysis::scoring::confusion::ConfusionMatrix;
 use maps::Maps;
 use overlays::Overlay;
 use randomisation::Randomisation;

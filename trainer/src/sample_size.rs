@@ -30,7 +30,7 @@ impl std::fmt::Display for Method {
     }
 }
 
-/// Wilson's 95 % score interval (1927) of a share of `n`, as in `cxr::scoring::proportion`, for a share that need not be a whole number
+/// Wilson's 95 % score interval (1927) of a share of `n`, as in `cxr::analysis::scoring::proportion`, for a share that need not be a whole number
 /// of `n`.
 fn wilson(share: f64, n: usize) -> [f64; 2] {
     let n = n as f64;
@@ -86,7 +86,7 @@ pub fn more_for_auc(auc: &Measured, bound: f64, n: Classes) -> Option<Classes> {
 }
 
 /// How many more images would lift the lower end of a share's interval to the bound, if the share stays what it is. The interval
-/// is taken to shrink as Wilson's does (1927; `cxr::scoring::proportion`), from the width that was measured.
+/// is taken to shrink as Wilson's does (1927; `cxr::analysis::scoring::proportion`), from the width that was measured.
 ///
 /// None as for [`more_for_auc`].
 pub fn more_for_share(share: &Measured, bound: f64) -> Option<usize> {
@@ -137,7 +137,7 @@ fn at_most(k: usize, n: usize, share: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cxr::scoring::proportion::Proportion;
+    use cxr::analysis::scoring::proportion::Proportion;
 
     fn measured(value: f64, low: f64, n: usize) -> Measured {
         Measured { value, ci95: [low, 1.0], n }

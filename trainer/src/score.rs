@@ -64,24 +64,6 @@ fn score_batches(
     Ok(scores)
 }
 
-/// Logits of `n` images that `images` makes, batch by batch: float32 `[N, 1, H, W]` at these positions.
-///
-/// # Errors
-/// When an image cannot be made or a tensor cannot be read back.
-pub fn score_images(
-    network: &Network,
-    n: usize,
-    images: impl Fn(&[usize]) -> Result<Tensor>,
-) -> Result<Vec<f64>> {
-    let positions: Vec<usize> = (0..n).collect();
-    let mut logits = Vec::with_capacity(n);
-    for positions in positions.chunks(BATCH) {
-        let scored: Vec<f32> = Vec::try_from(network.outputs(&images(positions)?).logits.flatten(0, -1))?;
-        logits.extend(scored.into_iter().map(f64::from));
-    }
-    Ok(logits)
-}
-
 /// Images of a fold as the network takes them: float32 `[N, 1, H, W]`.
 pub fn grey_nchw(pixels: &Pixels, positions: &[usize], device: Device) -> Tensor {
     let (width, height) = pixels.size;

@@ -64,8 +64,8 @@ pub fn train_to(config: &Config, run: &RunDirectory, device: Device, last_epoch:
         let mut metrics = train_epoch(config, &loader, &loss, &mut state, device)?;
         let logits = score(&state.average, &select, device, "select")?.logits;
         let positive = select.positive();
-        metrics.select_auc =
-            cxr::scoring::roc::auc(&logits, &positive).context("the select fold holds one class")?;
+        metrics.select_auc = cxr::analysis::scoring::roc::auc(&logits, &positive)
+            .context("the select fold holds one class")?;
         metrics.select_loss = loss.of_fold(&logits, &positive);
         state.progress.history.push(metrics);
         record(run, &state)?;

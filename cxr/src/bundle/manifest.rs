@@ -1,4 +1,4 @@
-//! `bundle.json`: the types, and what a manifest must not contradict.
+//! The types of `bundle.json` and their consistency checks.
 
 use super::{BundleError, MANIFEST, SCHEMA_VERSION, SIGNATURE};
 use crate::calibrate::AffineCalibration;
@@ -11,39 +11,38 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// `bundle.json`.
+/// Contents of `bundle.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// [`SCHEMA_VERSION`].
+    /// Must equal [`SCHEMA_VERSION`].
     pub schema_version: u32,
-    /// Name, `cxr-pneumonia`.
+    /// Name of the model, such as `cxr-pneumonia`.
     pub name: String,
-    /// Semantic version.
     pub version: String,
-    /// RFC 3339.
+    /// Time of creation, RFC 3339.
     pub created: String,
-    /// Commit of the trainer, where known.
+    /// Git commit of the trainer, if known.
     pub git_commit: Option<String>,
-    /// Digest of every file but the manifest and the signature.
+    /// Length and digest of every file except the manifest and the signature.
     pub files: BTreeMap<String, FileDigest>,
-    /// Architecture and tensors.
+    /// Architecture and tensors of the graphs.
     pub model: ModelContract,
-    /// Class names: negative, positive.
+    /// Class names: negative, then positive.
     pub labels: [String; 2],
-    /// Who and what it is for.
+    /// Patients, views and modalities that the model is released for.
     pub intended_use: IntendedUse,
-    /// Which images are accepted.
+    /// Limits that a decoded image must meet.
     pub acceptance: AcceptancePolicy,
-    /// From accepted image to model input.
+    /// Steps from an accepted image to the model's input.
     pub preprocess: PreprocessSpec,
-    /// The variant served unless configured otherwise.
+    /// Name of the variant that the service loads unless configured otherwise.
     pub default_variant: String,
-    /// Variants by name (`fp32`).
+    /// Variants by name, such as `fp32`.
     pub variants: BTreeMap<String, Variant>,
-    /// Measured figures.
+    /// Performance by fold.
     pub evaluation: Evaluation,
-    /// Where it comes from.
+    /// Data, configuration and software that produced the model.
     pub training: Provenance,
 }
 
@@ -51,25 +50,25 @@ pub struct Manifest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FileDigest {
-    /// Lower-case hexadecimal.
+    /// SHA-256 in lower-case hexadecimal.
     pub sha256: String,
     /// Length in bytes.
     pub bytes: u64,
 }
 
-/// What the graph must look like; checked when a session is made.
+/// Tensors that every graph of the bundle must have; checked when a session is created.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelContract {
     /// `mobilenetv2`, `densenet121`, `resnet50`, `efficientnet-b0`.
     pub architecture: String,
-    /// The input, `image`: uint8 `[N, 1, H, W]`.
+    /// Input tensor `image`: uint8 `[N, 1, H, W]`.
     pub input: TensorSpec,
-    /// `logits`, `cam`, `embedding`: float32.
+    /// Output tensors `logits`, `cam` and `embedding`: float32.
     pub outputs: Vec<TensorSpec>,
 }
 
-/// Name, element type and shape of a tensor; `None` is the batch.
+/// Name, element type and shape of a tensor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TensorSpec {
@@ -77,42 +76,42 @@ pub struct TensorSpec {
     pub name: String,
     /// `uint8` or `float32`.
     pub dtype: String,
-    /// Dimensions; `null` where any batch size fits.
+    /// Dimensions; `null` for the batch dimension.
     pub shape: Vec<Option<u32>>,
 }
 
-/// One numeric form of the model, with everything that must not be shared between forms.
+/// One graph of the bundle, with its own calibration, policy and golden outputs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Variant {
-    /// The ONNX file.
+    /// File name of the ONNX graph.
     pub file: String,
-    /// `fp32`, `int8`.
+    /// Precision of the weights: `fp32` or `int8`.
     pub precision: String,
-    /// Images that must run together, where ONNX Runtime gives an image other bits in a batch of another size; absent
-    /// where an image has the same bits in every batch, which the trainer has tried.
+    /// Batch size that the graph must run with, if ONNX Runtime's output for an image depends on the batch
+    /// size. Absent if the trainer found the same bits in every batch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fixed_batch: Option<u32>,
     /// Logit to probability.
     pub calibration: AffineCalibration,
     /// Probability to decision.
     pub policy: DecisionPolicy,
-    /// The colour scale of this form's heatmaps, the same for every image; a variant without one gives no heatmaps.
+    /// Colour scale of the heatmaps, the same for every image. A variant without one gives no heatmaps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heatmap: Option<HeatmapScale>,
-    /// Known inputs with the logits that this form gives.
+    /// Golden outputs of this variant.
     pub golden: Vec<Golden>,
 }
 
-/// A model input stored as PNG and the logit it must give.
+/// A model input and the logit that the variant must reproduce for it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Golden {
-    /// Grey 8-bit PNG of exactly the model's input.
+    /// File name of an 8-bit grey PNG of the model's input size.
     pub file: String,
-    /// The logit.
+    /// Expected logit.
     pub logit: f32,
-    /// Largest absolute difference that still counts as the same.
+    /// Largest accepted absolute difference.
     pub tolerance: f32,
 }
 
@@ -120,11 +119,10 @@ pub struct Golden {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Measured {
-    /// Point estimate.
     pub value: f64,
-    /// Bootstrap over patients, 2.5th and 97.5th percentile.
+    /// 2.5th and 97.5th percentile of a bootstrap over patients.
     pub ci95: [f64; 2],
-    /// Images behind it (for sensitivity the positives, for specificity the negatives).
+    /// Number of images: the positives for sensitivity, the negatives for specificity.
     pub n: usize,
 }
 
@@ -138,69 +136,69 @@ pub struct FoldEvaluation {
     pub sensitivity: Measured,
     /// True negatives over negatives.
     pub specificity: Measured,
-    /// True positives over flagged.
+    /// True positives over positive calls.
     pub precision: Measured,
     /// Harmonic mean of precision and sensitivity.
     pub f1: Measured,
-    /// Right over all.
+    /// Correct calls over all images.
     pub accuracy: Measured,
-    /// Expected calibration error, 15 equal-width bins.
+    /// Expected calibration error over 15 equal-width bins.
     pub ece: Measured,
-    /// Mean squared error of the probability.
+    /// Brier score: mean squared error of the probability.
     pub brier: Measured,
 }
 
-/// Figures by fold.
+/// Performance by fold.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Evaluation {
-    /// The fold that chose the epoch.
+    /// Fold on which the epoch was chosen.
     pub select: FoldEvaluation,
-    /// The fold that fitted calibration and operating point: optimistic for both.
+    /// Fold on which calibration and operating point were fitted: optimistic for both.
     pub calibrate: FoldEvaluation,
-    /// The official test split; `None` where there is none.
+    /// Official test split; `None` if the data set has none.
     pub test: Option<FoldEvaluation>,
 }
 
-/// How the model came to be.
+/// Data, configuration and software that produced the model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Provenance {
-    /// Human name of the data.
+    /// Name of the data set.
     pub dataset: String,
-    /// Digest over the sorted index of files and their digests.
+    /// SHA-256 over the sorted index of files and their digests.
     pub dataset_sha256: String,
-    /// Digest of the frozen folds.
+    /// SHA-256 of the frozen folds.
     pub split_sha256: String,
-    /// Digest of the training configuration.
+    /// SHA-256 of the training configuration.
     pub config_sha256: String,
-    /// Seed of everything random.
+    /// Seed of all random numbers.
     pub seed: u64,
     /// Images per fold.
     pub images: BTreeMap<String, usize>,
-    /// Epoch whose weights were taken.
+    /// Epoch whose weights were exported.
     pub epoch: usize,
-    /// Processor or GPU.
+    /// Processor or GPU that trained the model.
     pub hardware: String,
-    /// Versions of what computed it.
+    /// Versions of the libraries.
     pub libraries: BTreeMap<String, String>,
-    /// Directory name of the run.
+    /// Name of the run directory.
     pub run: String,
 }
 
 impl Manifest {
-    /// The reference's file name.
+    /// File name of the reference.
     pub const REFERENCE: &'static str = "reference.json";
-    /// The model card's file name.
+    /// File name of the model card.
     pub const CARD: &'static str = "MODEL_CARD.md";
 
-    /// The first line of the bundle's model card: a card under another title describes another bundle.
+    /// First line of the bundle's model card. A card with another title describes another bundle.
     pub fn card_title(&self) -> String {
         format!("# {} {}", self.name, self.version)
     }
 
     pub(super) fn check_card(&self, card: &[u8]) -> Result<(), BundleError> {
-        /// Enough to recognise a card by.
+        /// Bytes of a wrong title that the error shows.
         const SHOWN: usize = 120;
         let line = card.split(|byte| *byte == b'\n').next().unwrap_or_default().trim_ascii_end();
         let title = self.card_title();

@@ -1,30 +1,30 @@
-//! Who made a bundle: Ed25519 over the manifest's digest, which in turn covers every other file.
+//! Signatures: Ed25519 over the manifest's digest. The manifest lists the digest of every other file.
 
 use super::{BundleError, MANIFEST, SIGNATURE, parse_json, sha256_hex};
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use serde::{Deserialize, Serialize};
 
-/// The file `signature`: Ed25519 over `cxr-bundle-v1\n` and the hexadecimal SHA-256 of `bundle.json`, which in turn
-/// lists the digest of every other file.
+/// Contents of the file `signature`: Ed25519 over `cxr-bundle-v1\n`, the hexadecimal SHA-256 of `bundle.json`
+/// and `\n`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BundleSignature {
     /// First 16 hexadecimal digits of the SHA-256 of the public key.
     pub key_id: String,
-    /// 64 bytes, hexadecimal.
+    /// The 64-byte signature in hexadecimal.
     pub ed25519: String,
 }
 
-/// What to require of a signature.
+/// Whether a bundle must be signed.
 #[derive(Debug, Clone)]
 pub enum Trust {
-    /// Digests only.
+    /// The digests alone are checked.
     Unsigned,
-    /// Signed by one of these keys.
+    /// The signature must be valid for one of these keys.
     SignedBy(Vec<VerifyingKey>),
 }
 
-/// Identifies a public key: the first 16 hexadecimal digits of its SHA-256.
+/// Key id: the first 16 hexadecimal digits of the public key's SHA-256.
 pub fn key_id(key: &VerifyingKey) -> String {
     sha256_hex(key.as_bytes())[..16].to_owned()
 }

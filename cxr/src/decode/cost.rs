@@ -1,4 +1,5 @@
-//! What decoding will need in memory, from the header alone: an upper estimate, so that it can be reserved before a pixel is allocated.
+//! Memory that decoding needs, estimated from the header before a pixel is allocated. The estimate is an
+//! upper bound, so that the service can reserve it.
 
 use super::{sniff, tiff};
 use crate::image::Format;
@@ -6,17 +7,17 @@ use crate::limits::DecodeLimits;
 use png::{BitDepth, ColorType};
 use std::io::Cursor;
 
-/// Bytes a pixel of samples, their upright copy and what preprocessing adds, where a decoder keeps nothing else.
+/// Bytes per pixel for the samples, their upright copy and preprocessing.
 const GREY: u64 = 4;
-/// Samples of 16 bits are copied once more to find the bits that are in use.
+/// 16-bit samples are copied once more to find the bits in use.
 const DEEP: u64 = 2;
-/// A progressive JPEG keeps the coefficients of all components, 16 bits each, beside their samples.
+/// A progressive JPEG keeps the 16-bit coefficients of all components beside their samples.
 const PROGRESSIVE: u64 = 14;
-/// The most that a pixel of any accepted kind costs.
+/// Most bytes per pixel of any accepted kind.
 const MOST: u64 = 14;
 
-/// Bytes that decoding and preprocessing this file may need beside the file itself. A file whose header cannot be read, or that the
-/// limits refuse, costs nothing: it is refused before pixels are allocated.
+/// Bytes that decoding and preprocessing may need beside the file itself. 0 for a file that is rejected
+/// before pixels are allocated.
 pub fn cost(bytes: &[u8], limits: &DecodeLimits) -> u64 {
     let of_a_pixel = match sniff(bytes) {
         Some(Format::Png) => png(bytes),
@@ -28,12 +29,12 @@ pub fn cost(bytes: &[u8], limits: &DecodeLimits) -> u64 {
         }
         None => return 0,
     };
-    // Without a header that is understood here, the decoder may still find one.
+    // The decoder may understand a header that is not understood here.
     let Some((n_pixels, bytes_a_pixel)) = of_a_pixel else { return limits.max_pixels.saturating_mul(MOST) };
     if n_pixels > limits.max_pixels { 0 } else { n_pixels.saturating_mul(bytes_a_pixel) }
 }
 
-/// The most that an image within these limits can cost.
+/// Largest [`cost`] of an image within these limits.
 pub fn most(limits: &DecodeLimits) -> u64 {
     limits.max_pixels.saturating_mul(MOST)
 }
@@ -45,7 +46,7 @@ fn png(bytes: &[u8]) -> Option<(u64, u64)> {
     let header = decoder.read_header_info().ok()?;
     let channels = match header.color_type {
         ColorType::Grayscale => 1,
-        // Of a palette, the indices and the samples.
+        // A palette image keeps indices and samples.
         ColorType::GrayscaleAlpha | ColorType::Indexed => 2,
         ColorType::Rgb => 3,
         ColorType::Rgba => 4,
@@ -55,7 +56,7 @@ fn png(bytes: &[u8]) -> Option<(u64, u64)> {
     Some((n_pixels, channels * sample_bytes + GREY + copies))
 }
 
-/// The frame header (ITU-T T.81 B.2.2), wherever the segments before it end.
+/// Finds the frame header (ITU-T T.81 B.2.2) behind the segments before it.
 fn jpeg(bytes: &[u8]) -> Option<(u64, u64)> {
     let mut at = 2;
     loop {
@@ -64,7 +65,7 @@ fn jpeg(bytes: &[u8]) -> Option<(u64, u64)> {
             return None;
         }
         match marker {
-            // Fill bytes.
+            // Fill byte.
             0xFF => at += 1,
             0x01 | 0xD0..=0xD8 => at += 2,
             // DHT, JPG and DAC share the frame headers' range.

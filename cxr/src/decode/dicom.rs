@@ -1,21 +1,21 @@
-//! Recognises DICOM, with or without its preamble. It is not read; the one who sent it is told what to do.
+//! Recognises DICOM with or without preamble, so that the rejection can say how to export the image.
 
 /// Value representations of the elements that can come first (PS3.5 6.2).
 const FIRST_VR: [&[u8]; 6] = [b"UL", b"UI", b"CS", b"SH", b"OB", b"LO"];
 
-/// Whether the content is DICOM, whatever its preamble imitates: a preamble may carry another format's header, and the
-/// pixels are not that format's (PS3.10 7.1).
+/// Whether the content is DICOM, even if its preamble carries another format's header: the pixels are not in
+/// that format (PS3.10 7.1).
 pub(super) fn is(bytes: &[u8]) -> bool {
     bytes.get(128..132) == Some(b"DICM") || bytes.starts_with(b"DICM") || is_bare(bytes)
 }
 
-/// A data set without preamble, as some archives export it: little endian, beginning with group 0002 or 0008.
+/// A data set without preamble, as some archives export it: little endian, starting with group 0002 or 0008.
 fn is_bare(bytes: &[u8]) -> bool {
     let Some(&[group, 0, element, 0, a, b, c, d]) = bytes.first_chunk() else { return false };
     if !matches!(group, 0x02 | 0x08) {
         return false;
     }
-    // Explicit: the representation follows the tag. Implicit: a length of 4 bytes, even and small.
+    // Explicit VR: the representation follows the tag. Implicit VR: a 4-byte length, even and small.
     let explicit = FIRST_VR.contains(&[a, b].as_slice());
     let length = u32::from_le_bytes([a, b, c, d]);
     explicit

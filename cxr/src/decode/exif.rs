@@ -1,7 +1,7 @@
-//! The orientation from an Exif block, as JPEG (APP1) and PNG (eXIf) carry it.
+//! The orientation from an Exif block in JPEG (APP1) or PNG (eXIf).
 //!
-//! One tag is wanted, from blocks that strangers write and other programs damage: a reader of the whole of Exif would
-//! parse, and could refuse, what nobody here asks for. What cannot be read is as if it were not there.
+//! Only one tag is needed, and other programs often damage these blocks. A complete Exif parser could fail on
+//! tags that do not matter here. An unreadable block counts as absent.
 
 use crate::image::Orientation;
 
@@ -10,7 +10,7 @@ const ORIENTATION: u16 = 0x0112;
 const SHORT: u16 = 3;
 const LONG: u16 = 4;
 
-/// What the block says, from its TIFF header on; `None` where it says nothing that is defined.
+/// Orientation in a block that starts at its TIFF header; `None` if there is no valid one.
 pub(super) fn orientation(block: &[u8]) -> Option<Orientation> {
     let big_endian = match block.get(..2)? {
         b"MM" => true,
@@ -50,7 +50,7 @@ mod tests {
         let long = |value: u32| if big_endian { value.to_be_bytes() } else { value.to_le_bytes() };
         let mut bytes = if big_endian { b"MM".to_vec() } else { b"II".to_vec() };
         bytes.extend([short(42).as_slice(), &long(8), &short(2)].concat());
-        // Image width before it: the entry is looked for, not expected first.
+        // ImageWidth comes first: the entry must be searched for.
         bytes.extend([short(0x0100).as_slice(), &short(SHORT), &long(1), &short(640), &[0, 0]].concat());
         let stored =
             if kind == SHORT { [short(value as u16), [0, 0]].concat() } else { long(value).to_vec() };
@@ -85,7 +85,7 @@ mod tests {
         }
         assert_eq!(orientation(&block(false, SHORT, 2, 6)), None);
         assert_eq!(orientation(&block(false, 5, 1, 6)), None);
-        // A directory beyond every address.
+        // A directory offset beyond the block.
         let far = [b"II\x2A\0".as_slice(), &[0xFF; 4], &whole[8..]].concat();
         assert_eq!(orientation(&far), None);
     }

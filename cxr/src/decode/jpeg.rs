@@ -1,17 +1,18 @@
-//! JPEG with DCT and Huffman coding, baseline, extended or progressive, grey or colour. Of colour only luma is decoded,
-//! where it is stored as YCbCr.
+//! JPEG with DCT and Huffman coding: baseline, extended or progressive, grey or colour. If colour is stored
+//! as YCbCr, only luma is decoded.
 //!
-//! `headers` walks the markers, `plan` decides what is needed and refuses what is not proven, `canonical` writes the
-//! file that the decoder gets, `source` lets it read and stops it.
+//! `headers` parses the markers, `scan_selection` decides which scans are needed and rejects what is not
+//! proven to be read correctly, `canonical` assembles the file that the decoder gets, and `part_reader` feeds
+//! the decoder and stops it.
 
 mod canonical;
 mod frame;
 mod headers;
-mod plan;
-mod source;
+mod part_reader;
+mod scan_selection;
 mod standard_tables;
 
-use super::{DecodeError, check_pixels, corrupt, exif, merge, narrow_luma, truncated};
+use super::{DecodeError, check_pixels, corrupt, exif, luma_8_bit, merge, truncated};
 use crate::cancel::{Cancel, Cancelled};
 use crate::image::{ColourMode, DecodedImage, Format, Photometric, Samples, Windowing};
 use crate::limits::DecodeLimits;
@@ -19,20 +20,20 @@ use crate::metadata::AcquisitionMetadata;
 use crate::reject::Rejection;
 use crate::workspace::Workspace;
 use headers::{Headers, MAX_SCANS};
-use plan::{Plan, Read};
-use source::{Halt, Source};
+use part_reader::{PartReader, StopReason};
+use scan_selection::{Output, ScanSelection};
 use std::cell::Cell;
 use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::errors::DecodeErrors;
 
-/// For files that are whole, of a kind that is not read here.
+/// Advice for valid files of an unsupported kind.
 const JPEG_ADVICE: &str = "save the image as baseline JPEG, PNG or TIFF and send that";
-/// A side of a JPEG is a 16-bit number.
+/// Sides are 16-bit numbers.
 const MAX_SIDE: usize = 65535;
-/// Bytes between two questions whether to stop. A block takes at least 2 bits of a sequential file, so this is about a
-/// millisecond; a few bytes of a progressive one can stand for 32767 blocks.
+/// Bytes between two polls for cancellation. A block takes at least 2 bits of a sequential file, so this is
+/// about a millisecond; a few bytes of a progressive file can stand for 32767 blocks.
 const SEQUENTIAL_STEP: usize = 4096;
 const PROGRESSIVE_STEP: usize = 32;
 
@@ -45,9 +46,9 @@ pub(super) fn decode(
     let headers = Headers::read(bytes)?;
     let (width, height) = (headers.frame.width.into(), headers.frame.height.into());
     check_pixels(width, height, limits)?;
-    let plan = Plan::of(&headers)?;
+    let selection = ScanSelection::of(&headers)?;
     cancel.check()?;
-    let samples = read(workspace, &headers, &plan, cancel)?;
+    let samples = read(workspace, &headers, &selection, cancel)?;
     let grey = headers.frame.components.len() == 1;
     Ok(DecodedImage {
         width: width as u32,
@@ -63,17 +64,17 @@ pub(super) fn decode(
     })
 }
 
-/// One sample a pixel.
+/// Decodes one sample per pixel.
 fn read(
     workspace: &mut Workspace,
     headers: &Headers<'_>,
-    plan: &Plan,
+    selection: &ScanSelection,
     cancel: Cancel<'_>,
 ) -> Result<Vec<u8>, DecodeError> {
-    let wanted = match plan.read {
-        Read::Alone | Read::Luma => ColorSpace::Luma,
-        Read::LumaOfAll => ColorSpace::YCbCr,
-        Read::Rgb => ColorSpace::RGB,
+    let wanted = match selection.output {
+        Output::SingleComponent | Output::Luma => ColorSpace::Luma,
+        Output::YCbCr => ColorSpace::YCbCr,
+        Output::Rgb => ColorSpace::RGB,
     };
     let options = DecoderOptions::default()
         .set_strict_mode(true)
@@ -81,39 +82,40 @@ fn read(
         .set_max_height(MAX_SIDE)
         .jpeg_set_max_scans(MAX_SCANS)
         .jpeg_set_out_colorspace(wanted);
-    let parts = canonical::parts(headers, plan);
+    let parts = canonical::parts(headers, selection);
     let step = if headers.frame.progressive { PROGRESSIVE_STEP } else { SEQUENTIAL_STEP };
-    let halt = Cell::new(None);
-    let mut decoder = JpegDecoder::new_with_options(Source::new(&parts, step, cancel, &halt), options);
+    let stop_reason = Cell::new(None);
+    let mut decoder =
+        JpegDecoder::new_with_options(PartReader::new(&parts, step, cancel, &stop_reason), options);
     let n_pixels = usize::from(headers.frame.width) * usize::from(headers.frame.height);
     let mut samples = workspace.zeroed(n_pixels * wanted.num_components());
-    // The size of the output is the decoder's to know: it must agree.
+    // The decoder's idea of the output size must agree.
     let read = decoder.decode_headers().and_then(|()| match decoder.output_buffer_size() {
         Some(size) if size == samples.len() => decoder.decode_into(&mut samples),
         _ => Err(DecodeErrors::FormatStatic("another size than the frame header gives")),
     });
-    let broken: Option<DecodeError> = match (halt.get(), read) {
-        (Some(Halt::Cancelled), _) => Some(Cancelled.into()),
-        (Some(Halt::Short), _) => Some(truncated("JPEG").into()),
-        (None, Err(error)) => Some(refusal(&error).into()),
+    let broken: Option<DecodeError> = match (stop_reason.get(), read) {
+        (Some(StopReason::Cancelled), _) => Some(Cancelled.into()),
+        (Some(StopReason::OutOfData), _) => Some(truncated("JPEG").into()),
+        (None, Err(error)) => Some(rejection(&error).into()),
         (None, Ok(())) => None,
     };
     if let Some(error) = broken {
         workspace.give_back(samples);
         return Err(error);
     }
-    match plan.read {
-        Read::Alone | Read::Luma => {}
-        Read::LumaOfAll => merge(&mut samples, cancel, |[luma, _, _]| luma)?,
-        Read::Rgb => merge(&mut samples, cancel, narrow_luma)?,
+    match selection.output {
+        Output::SingleComponent | Output::Luma => {}
+        Output::YCbCr => merge(&mut samples, cancel, |[luma, _, _]| luma)?,
+        Output::Rgb => merge(&mut samples, cancel, luma_8_bit)?,
     }
     Ok(samples)
 }
 
-fn refusal(error: &DecodeErrors) -> Rejection {
+fn rejection(error: &DecodeErrors) -> Rejection {
     match error {
         DecodeErrors::ExhaustedData => truncated("JPEG"),
-        // The decoder's own text can quote bytes of the file, so it is not passed on.
+        // The decoder's message can quote bytes of the file, so it is not passed on.
         _ => corrupt("the JPEG's compressed data contradict its headers"),
     }
 }

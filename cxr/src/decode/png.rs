@@ -1,12 +1,13 @@
-//! PNG, 1 to 16 bits, grey, RGB, palette, with or without alpha (shown on black, as a viewer on a dark wall would).
+//! PNG: 1 to 16 bits, grey, RGB or palette, with or without alpha. Transparent pixels are shown on black.
 
 mod palette;
 mod transfer;
 
-use super::reader::Stoppable;
-use super::shallow::Levels;
+use super::cancellable_reader::CancellableReader;
+use super::upscaled::Levels;
 use super::{
-    DecodeError, PIECE, check_frames, check_pixels, corrupt, deep, exif, luma, merge, narrow_luma, truncated,
+    DecodeError, POLL_PIXELS, check_frames, check_pixels, corrupt, depth_and_window, exif, luma, luma_8_bit,
+    merge, truncated,
 };
 use crate::cancel::{Cancel, Cancelled};
 use crate::image::{ColourMode, DecodedImage, Format, Photometric, Samples, Windowing};
@@ -22,18 +23,19 @@ pub(super) fn decode(
     cancel: Cancel<'_>,
 ) -> Result<DecodedImage, DecodeError> {
     let mut decoder =
-        png::Decoder::new_with_limits(Stoppable::new(bytes, cancel), png::Limits { bytes: 64 << 20 });
-    // Text and colour profiles are never used: not unpacking them leaves nothing to inflate or to leak.
+        png::Decoder::new_with_limits(CancellableReader::new(bytes, cancel), png::Limits { bytes: 64 << 20 });
+    // Text and colour profiles are never used. Skipping them avoids inflating them and leaves nothing to
+    // leak.
     decoder.set_ignore_text_chunk(true);
     decoder.set_ignore_iccp_chunk(true);
-    let header = decoder.read_header_info().map_err(|error| refusal(&error))?;
+    let header = decoder.read_header_info().map_err(|error| self::error(&error))?;
     let (width, height, stored_depth, stored_colour) =
         (header.width, header.height, header.bit_depth, header.color_type);
     check_pixels(width.into(), height.into(), limits)?;
-    // The decoder reads an index beyond the palette as black.
+    // The decoder would turn an index beyond the palette into black.
     let expands = stored_colour != ColorType::Indexed;
     decoder.set_transformations(if expands { Transformations::EXPAND } else { Transformations::IDENTITY });
-    let mut reader = decoder.read_info().map_err(|error| refusal(&error))?;
+    let mut reader = decoder.read_info().map_err(|error| self::error(&error))?;
     transfer::check(reader.info())?;
     check_frames(reader.info().animation_control().map_or(1, |control| control.num_frames), limits)?;
     let size = reader.output_buffer_size().ok_or_else(|| corrupt("the PNG's rows are too long"))?;
@@ -56,14 +58,14 @@ pub(super) fn decode(
         let grey = palette::grey(reader.info(), &frame, &buffer, cancel);
         workspace.give_back(buffer);
         (Samples::Narrow(grey?), 8, Windowing::FullRange)
-    } else if let Some(mut bytes) = shallow(&frame, &buffer, cancel)? {
+    } else if let Some(mut bytes) = undo_upscaling(&frame, &buffer, cancel)? {
         workspace.give_back(buffer);
         narrow(&mut bytes, frame.color_type, cancel)?;
         (Samples::Narrow(bytes), 8, Windowing::FullRange)
     } else if frame.bit_depth == BitDepth::Sixteen {
         let samples = wide(&buffer, frame.color_type, cancel)?;
         workspace.give_back(buffer);
-        let (bits, windowing) = deep(&samples);
+        let (bits, windowing) = depth_and_window(&samples);
         (Samples::Wide(samples), bits, windowing)
     } else {
         narrow(&mut buffer, frame.color_type, cancel)?;
@@ -84,9 +86,13 @@ pub(super) fn decode(
     })
 }
 
-/// The samples as bytes where 16 bits hold only 256 levels. Asked of each channel: grey that is made of three of them has
-/// levels of its own, as it has in an 8-bit file.
-fn shallow(frame: &OutputInfo, buffer: &[u8], cancel: Cancel<'_>) -> Result<Option<Vec<u8>>, Cancelled> {
+/// The samples as bytes if all channels together hold only 256 levels in 16 bits. Tested before channels are
+/// merged: grey made of three channels has levels of its own, as in an 8-bit file.
+fn undo_upscaling(
+    frame: &OutputInfo,
+    buffer: &[u8],
+    cancel: Cancel<'_>,
+) -> Result<Option<Vec<u8>>, Cancelled> {
     if frame.bit_depth != BitDepth::Sixteen {
         return Ok(None);
     }
@@ -97,13 +103,13 @@ fn shallow(frame: &OutputInfo, buffer: &[u8], cancel: Cancel<'_>) -> Result<Opti
         let Some(levels) = Levels::of(samples(), cancel)? else { return Ok(None) };
         return levels.read(samples(), cancel).map(Some);
     }
-    // Writers that shift the grey set an opaque alpha to 65535.
+    // Writers that shift the grey set an opaque alpha to 65535, so alpha keeps its high byte.
     let is_alpha = |position: usize| position % n_channels == n_channels - 1;
     let grey = samples().enumerate().filter(|(position, _)| !is_alpha(*position)).map(|(_, sample)| sample);
     let Some(levels) = Levels::of(grey, cancel)? else { return Ok(None) };
     let mut bytes = levels.read(samples(), cancel)?;
-    let stored = buffer.chunks(2 * PIECE * n_channels);
-    for (piece, stored) in bytes.chunks_mut(PIECE * n_channels).zip(stored) {
+    let stored = buffer.chunks(2 * POLL_PIXELS * n_channels);
+    for (piece, stored) in bytes.chunks_mut(POLL_PIXELS * n_channels).zip(stored) {
         cancel.check()?;
         let alphas = stored.as_chunks::<2>().0.iter().skip(n_channels - 1).step_by(n_channels);
         for (byte, alpha) in piece.iter_mut().skip(n_channels - 1).step_by(n_channels).zip(alphas) {
@@ -113,19 +119,19 @@ fn shallow(frame: &OutputInfo, buffer: &[u8], cancel: Cancel<'_>) -> Result<Opti
     Ok(Some(bytes))
 }
 
-/// The pixels, and what follows them to the end of the file.
-fn whole(reader: &mut Reader<Stoppable<'_>>, buffer: &mut [u8]) -> Result<OutputInfo, DecodeError> {
-    let frame = reader.next_frame(buffer).map_err(|error| refusal(&error))?;
-    reader.finish().map_err(|error| refusal(&error))?;
+/// Decodes the pixels and reads to the end of the file.
+fn whole(reader: &mut Reader<CancellableReader<'_>>, buffer: &mut [u8]) -> Result<OutputInfo, DecodeError> {
+    let frame = reader.next_frame(buffer).map_err(|error| self::error(&error))?;
+    reader.finish().map_err(|error| self::error(&error))?;
     Ok(frame)
 }
 
-/// One grey sample a pixel from pairs of bytes.
+/// One grey sample per pixel from big-endian 16-bit values.
 fn wide(bytes: &[u8], colour: ColorType, cancel: Cancel<'_>) -> Result<Vec<u16>, Cancelled> {
     let (values, _) = bytes.as_chunks::<2>();
     let n_values = colour.samples();
     let mut samples = Vec::with_capacity(values.len() / n_values);
-    for piece in values.chunks(PIECE * n_values) {
+    for piece in values.chunks(POLL_PIXELS * n_values) {
         cancel.check()?;
         wide_piece(piece, colour, &mut samples);
     }
@@ -149,23 +155,23 @@ fn wide_piece(values: &[[u8; 2]], colour: ColorType, samples: &mut Vec<u16>) {
     }
 }
 
-/// One grey sample a pixel from single bytes, in place.
+/// One grey sample per pixel from bytes, in place.
 fn narrow(bytes: &mut Vec<u8>, colour: ColorType, cancel: Cancel<'_>) -> Result<(), Cancelled> {
     let shown = |value: u8, alpha: u8| on_black::<255>(value.into(), alpha.into()) as u8;
     match colour {
         ColorType::Grayscale | ColorType::Indexed => Ok(()),
         ColorType::GrayscaleAlpha => merge(bytes, cancel, |[v, a]| shown(v, a)),
-        ColorType::Rgb => merge(bytes, cancel, narrow_luma),
-        ColorType::Rgba => merge(bytes, cancel, |[r, g, b, a]| shown(narrow_luma([r, g, b]), a)),
+        ColorType::Rgb => merge(bytes, cancel, luma_8_bit),
+        ColorType::Rgba => merge(bytes, cancel, |[r, g, b, a]| shown(luma_8_bit([r, g, b]), a)),
     }
 }
 
-/// A value before black where `OPAQUE` is opaque, and white.
+/// A value composited over black; `OPAQUE` is the alpha of an opaque pixel and the value of white.
 fn on_black<const OPAQUE: u32>(value: u16, alpha: u16) -> u16 {
     ((u32::from(value) * u32::from(alpha) + OPAQUE / 2) / OPAQUE) as u16
 }
 
-/// The decoder widens grey of 1, 2 and 4 bits to 8; this takes the samples back to the range that was stored.
+/// The decoder widens grey of 1, 2 and 4 bits to 8. Restores the stored range and returns its bits.
 fn stored_range(
     samples: &mut [u8],
     stored: BitDepth,
@@ -178,7 +184,7 @@ fn stored_range(
         (ColourMode::Grey, BitDepth::Four) => (4, 17),
         _ => return Ok(8),
     };
-    for piece in samples.chunks_mut(PIECE) {
+    for piece in samples.chunks_mut(POLL_PIXELS) {
         cancel.check()?;
         for sample in piece {
             *sample /= step;
@@ -187,9 +193,9 @@ fn stored_range(
     Ok(bits)
 }
 
-fn refusal(error: &DecodingError) -> DecodeError {
+fn error(error: &DecodingError) -> DecodeError {
     match error {
-        DecodingError::IoError(cause) if Stoppable::stopped(cause) => Cancelled.into(),
+        DecodingError::IoError(cause) if CancellableReader::is_cancellation(cause) => Cancelled.into(),
         DecodingError::IoError(cause) if cause.kind() == std::io::ErrorKind::UnexpectedEof => {
             truncated("PNG").into()
         }

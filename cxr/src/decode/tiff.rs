@@ -1,21 +1,22 @@
-//! TIFF and BigTIFF: grey, RGB or palette, 1 to 16 bits, strips or tiles, uncompressed, LZW, Deflate or PackBits. Everything else is refused
-//! by name.
+//! TIFF and BigTIFF: grey, RGB or palette, 1 to 16 bits, strips or tiles; uncompressed, LZW, Deflate or
+//! PackBits. Other files are rejected by name.
 //!
-//! The directory and the chunk loop are our own so that the cost of a hostile file is bounded: places are checked before they are read, chunks
-//! do not overlap, and memory is the image and pieces of a row. Libraries decode LZW and Deflate.
+//! Directories and chunks are read by our own code, so that the cost of a hostile file is bounded: offsets
+//! are checked before they are read, chunks do not overlap, and memory is limited to the image and pieces of
+//! a row. Libraries decode LZW and Deflate.
 
+mod cancel_poll;
 mod chunks;
 mod codec;
 mod directory;
 mod grey;
-mod lane;
 mod layout;
-mod pace;
 mod pixels;
-mod refuse;
+mod sample;
 mod stream;
+mod unsupported;
 
-use super::{DecodeError, deep};
+use super::{DecodeError, depth_and_window};
 use crate::cancel::Cancel;
 use crate::image::{DecodedImage, Format, Samples, Windowing};
 use crate::limits::DecodeLimits;
@@ -24,7 +25,7 @@ use crate::workspace::Workspace;
 use chunks::Chunks;
 use layout::Layout;
 
-/// Pixels, and bytes of a sample; `None` where the file is refused before a pixel is allocated.
+/// Number of pixels and bytes per sample; `None` if the file is rejected before a pixel is allocated.
 pub(super) fn size(bytes: &[u8], limits: &DecodeLimits) -> Option<(u64, u64)> {
     let directory = directory::image(bytes, limits).ok()?;
     let layout = Layout::of(&directory, limits).ok()?;
@@ -49,9 +50,9 @@ pub(super) fn decode(
         }
         (Samples::Narrow(samples), layout.grey_bits(), Windowing::FullRange)
     } else {
-        let samples = pixels::read_deep(&chunks, &layout, cancel)?;
+        let samples = pixels::read_16_bit(&chunks, &layout, cancel)?;
         let (bits, windowing) = match &samples {
-            Samples::Wide(samples) => deep(samples),
+            Samples::Wide(samples) => depth_and_window(samples),
             Samples::Narrow(_) => (8, Windowing::FullRange),
         };
         (samples, bits, windowing)

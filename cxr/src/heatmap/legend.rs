@@ -1,25 +1,24 @@
-//! The legend: a picture to be shown beside a heatmap, with the colours and what they can and cannot say.
+//! The legend: a picture to show beside a heatmap, with the colours and their limits.
 
 use super::ColourScale;
 use crate::lettering;
 use png::{BitDepth, ColorType, Encoder};
 
-/// What a heatmap cannot show, in one sentence; also in the text of every heatmap's file.
+/// What a heatmap cannot show. Also part of every heatmap's text chunks.
 pub const LIMITS: &str = "Shows where the network found evidence for the class, on one scale for all images. It does not localise \
     disease: the strongest place can be the same, often the heart, whether the answer is right or wrong.";
 
-/// Image pixels of a letter pixel.
+/// Image pixels per font pixel.
 const SCALE: u32 = 2;
-/// Rows from one line of text to the next.
+/// Line height in pixels.
 const LINE: u32 = 10 * SCALE;
 const MARGIN: u32 = 12;
 const WIDTH: u32 = 640;
-/// Rows of the bar of colours.
+/// Height of the colour bar.
 const BAR: u32 = 20;
-/// Grey under the colours, as that of lung and mediastinum.
+/// Grey level under the colours, between lung and mediastinum.
 const GREY: u8 = 96;
-
-/// Renders the legend of a scale as an RGB PNG.
+/// The legend of a scale as an RGB PNG.
 pub fn legend(scale: ColourScale, class: &str) -> Vec<u8> {
     let title = format!("EVIDENCE FOR {class}");
     let above = [title.as_str(), "ONE SCALE FOR ALL IMAGES, BELOW IT NOTHING IS DRAWN"];
@@ -75,7 +74,7 @@ mod tests {
         let mut reader = png::Decoder::new(std::io::Cursor::new(&file)).read_info().unwrap();
         let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
         reader.next_frame(&mut pixels).unwrap();
-        // Nothing touches the right margin: no line is cut off.
+        // Nothing touches the right margin, so no line is cut off.
         let right = (WIDTH - MARGIN) as usize * 3;
         assert!(
             pixels.chunks_exact(WIDTH as usize * 3).all(|row| row[right..].iter().all(|level| *level == 0))

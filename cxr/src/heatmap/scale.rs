@@ -1,60 +1,62 @@
-//! The colour scale: one for every image of a variant, so that two heatmaps can be compared and a clear negative stays dark.
+//! The colour scale. All images of a variant share one, so that heatmaps can be compared and a clear negative
+//! stays dark.
 
 use serde::{Deserialize, Serialize};
 
-/// Values of the class activation map at the two ends of the colours.
+/// Values of the class activation map at both ends of the colours.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ColourScale {
-    /// Nothing is drawn below.
+    /// Lowest value that is drawn.
     pub low: f32,
-    /// The last colour, from here on.
+    /// Values from here on have the last colour.
     pub high: f32,
 }
 
-/// The scale as a bundle states it.
+/// The scale in a bundle.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HeatmapScale {
-    /// Nothing is drawn below.
+    /// Lowest value that is drawn.
     pub low: f32,
-    /// The last colour, from here on.
+    /// Values from here on have the last colour.
     pub high: f32,
-    /// How the two were found.
+    /// How `low` and `high` were chosen.
     pub chosen: ScaleOrigin,
 }
 
-/// The images behind a scale: quantiles of the largest value of each image's map.
+/// How a scale was chosen: quantiles of the largest value of each image's map.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScaleOrigin {
-    /// The fold.
+    /// Fold of the images.
     pub fold: String,
     /// `low` is this quantile over the negatives that were called negative.
     pub low_quantile: f64,
-    /// How many those are.
+    /// Number of these images.
     pub n_negative: usize,
     /// `high` is this quantile over the positives that were called positive.
     pub high_quantile: f64,
-    /// How many those are.
+    /// Number of these images.
     pub n_positive: usize,
-    /// Share of those positives of whose map something is drawn.
+    /// Share of these positives whose heatmap is not empty.
     pub drawn_positive: f64,
 }
 
 impl HeatmapScale {
-    /// The two ends.
+    /// The ends as a [`ColourScale`].
     pub const fn ends(&self) -> ColourScale {
         ColourScale { low: self.low, high: self.high }
     }
 
-    /// Whether it rises from a finite value that is not negative: what speaks against the class is never drawn.
+    /// Whether the scale is finite, ascending and starts at 0 or above: evidence against the class is never
+    /// drawn.
     pub fn is_valid(&self) -> bool {
         self.low.is_finite() && self.high.is_finite() && self.low >= 0.0 && self.high > self.low
     }
 }
 
 impl ColourScale {
-    /// The colour of a value: 0 where nothing is drawn, then 1 to 255.
+    /// Palette index of a value: 0 is transparent, then 1 to 255.
     pub(super) fn index(self, value: f32) -> u8 {
         if !value.is_finite() || value < self.low {
             return 0;
@@ -62,8 +64,8 @@ impl ColourScale {
         1 + ((value - self.low) / (self.high - self.low) * 254.0).min(254.0) as u8
     }
 
-    /// Red, green, blue and opacity of a colour: four anchors of a ramp from violet over red and orange to yellow. Brightness
-    /// and opacity rise together, and the faintest colour can still be seen.
+    /// Red, green, blue and opacity of a palette index: a ramp through four anchors from violet over red and
+    /// orange to yellow. Brightness and opacity rise together, and the faintest colour is still visible.
     pub(super) fn colour(index: u8) -> ([u8; 3], u8) {
         const ANCHORS: [[f32; 3]; 4] =
             [[60.0, 0.0, 110.0], [190.0, 30.0, 80.0], [245.0, 125.0, 20.0], [252.0, 250.0, 130.0]];
@@ -82,7 +84,7 @@ impl ColourScale {
         ([mix(0), mix(1), mix(2)], (FAINTEST + (STRONGEST - FAINTEST) * share) as u8)
     }
 
-    /// A colour over a grey level.
+    /// A palette colour blended over a grey level.
     pub(super) fn over(index: u8, level: u8) -> [u8; 3] {
         let (rgb, alpha) = Self::colour(index);
         let (level, share) = (f32::from(level), f32::from(alpha) / 255.0);

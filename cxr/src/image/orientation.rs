@@ -1,13 +1,14 @@
-//! Which way up the stored rows and columns are to be shown (Exif 3.0, tag 0x0112; TIFF 6.0, tag 274).
+//! Orientation of stored rows and columns (Exif 3.0, tag 0x0112; TIFF 6.0, tag 274).
 
 use super::{DecodedImage, Samples};
 use crate::cancel::{Cancel, Cancelled};
 use serde::{Deserialize, Serialize};
 
-/// Side of the squares in which rows become columns: both fit in the first cache.
+/// Side of the blocks that are transposed at a time: source and target fit into the first-level cache.
 const TILE: usize = 32;
 
-/// Where the first stored row and the first stored column belong in the upright image; the number is the tag's value.
+/// Side of the upright image on which the first stored row and the first stored column lie. The number is the
+/// tag's value.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Orientation {
@@ -31,7 +32,7 @@ pub enum Orientation {
 }
 
 impl Orientation {
-    /// From the tag's value; `None` for a value that the standards do not define.
+    /// Orientation of a tag value; `None` if the standards do not define it.
     pub const fn from_tag(value: u32) -> Option<Self> {
         Some(match value {
             1 => Self::Upright,
@@ -46,19 +47,19 @@ impl Orientation {
         })
     }
 
-    /// The tag's value, as rows hold it.
+    /// Tag value, as in audit rows.
     pub const fn tag(self) -> u8 {
         self as u8
     }
 
-    /// Whether width and height change places.
+    /// Whether width and height are swapped.
     const fn turns(self) -> bool {
         self.tag() >= 5
     }
 }
 
 impl DecodedImage {
-    /// The image as it is to be looked at, from stored rows; `orientation` goes on saying how they were stored.
+    /// Turns the image upright. `orientation` still tells how it was stored.
     pub(crate) fn upright(mut self, cancel: Cancel<'_>) -> Result<Self, Cancelled> {
         let (width, height) = (self.width as usize, self.height as usize);
         let orientation = self.orientation;
@@ -83,7 +84,8 @@ fn turned<T: Copy + Default>(
     if orientation == Orientation::Upright || stored.is_empty() {
         return Ok(stored);
     }
-    // Every orientation is a transposition or none, then a reversal of rows, of columns, of both or of neither.
+    // Every orientation is an optional transposition followed by a reversal of rows, columns, both or
+    // neither.
     let (mut upright, row) = if orientation.turns() {
         (transposed(&stored, width, height, cancel)?, height)
     } else {
@@ -106,8 +108,6 @@ fn turned<T: Copy + Default>(
     }
     Ok(upright)
 }
-
-/// Rows become columns.
 fn transposed<T: Copy + Default>(
     stored: &[T],
     width: usize,
@@ -133,7 +133,7 @@ fn transposed<T: Copy + Default>(
 mod tests {
     use super::*;
 
-    /// The definitions of the standard, pixel by pixel: where a stored pixel is shown.
+    /// The standard's definitions: position at which a stored pixel is shown.
     fn shown(orientation: Orientation, x: usize, y: usize, width: usize, height: usize) -> (usize, usize) {
         let (right, bottom) = (width - 1 - x, height - 1 - y);
         match orientation.tag() {

@@ -1,4 +1,4 @@
-//! The samples of a decoded image, in the width that they need: a byte each where 8 bits are enough.
+//! The samples of a decoded image: one byte each if 8 bits are enough.
 
 use std::borrow::Cow;
 
@@ -19,7 +19,7 @@ impl Samples {
         }
     }
 
-    /// All of them as 16-bit values, copied only where they are stored as bytes.
+    /// All samples as 16-bit values; copied if they are stored as bytes.
     pub(crate) fn widened(&self) -> Cow<'_, [u16]> {
         match self {
             Self::Narrow(samples) => samples.iter().map(|sample| u16::from(*sample)).collect(),

@@ -1,22 +1,22 @@
-//! The healthy chest: how dense the body is at a point. Findings belong in `opacity`, the way to pixels in `phantom`.
+//! The healthy chest: density at a point of the body.
 //!
-//! Body coordinates: x from -1 at the image's left (the patient's right) to 1, y from -1 at the neck to 1 below the
-//! diaphragm. Density: 0 is the air around the patient, 1 is the brightest that a film shows.
+//! Body coordinates: x from -1 at the image's left (the patient's right) to 1, y from -1 at the neck to 1
+//! below the diaphragm. Density: 0 is air around the patient, 1 the brightest level of a film.
 
 use super::opacity::Texture;
 use rand::{Rng, RngExt};
 
-/// What scatter leaves of the shadow beside the body.
+/// Density beside the body, from scatter.
 const BACKGROUND: f64 = 0.02;
 
-/// A point of the body.
+/// A point in body coordinates.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Point {
     pub(super) x: f64,
     pub(super) y: f64,
 }
 
-/// What differs from patient to patient.
+/// Anatomy that varies between patients.
 pub(super) struct Chest {
     lung_half_width: f64,
     lung_apex: f64,
@@ -73,14 +73,14 @@ impl Chest {
         BACKGROUND + inside * (soft_tissue + bone - gas)
     }
 
-    /// 1 inside a lung field that no heart hides, 0 outside, soft between.
+    /// 1 in lung that the heart does not hide, 0 outside, smooth between.
     pub(super) fn visible_lung(&self, at: Point) -> f64 {
         self.lung(at) * (1.0 - smooth_step(0.0, 0.25, self.heart_depth(at)))
     }
 
     fn lung(&self, at: Point) -> f64 {
         let lateral = at.x.abs();
-        // The chest wall is half an ellipse from the apex down; the mediastinum bounds the lung inside.
+        // The chest wall is half an ellipse from the apex down; the mediastinum bounds the lung medially.
         let from_centre = (at.y - 0.30) / (0.30 - self.lung_apex);
         let wall = self.lung_half_width * (1.0 - from_centre * from_centre).max(0.0).sqrt() - lateral;
         let hilum = at.y + 0.02;
@@ -89,7 +89,8 @@ impl Chest {
         smooth_step(0.0, 0.045, wall.min(mediastinum)) * smooth_step(0.0, 0.03, diaphragm)
     }
 
-    /// Where the diaphragm is at this side and distance from the midline: a dome that falls to the chest wall.
+    /// Height of the diaphragm at this side and distance from the midline: a dome that falls towards the
+    /// chest wall.
     fn diaphragm(&self, at: Point) -> f64 {
         let across = (at.x.abs() - 0.30) / 0.40;
         let fall = if across > 0.0 { 0.24 } else { 0.10 };
@@ -101,16 +102,17 @@ impl Chest {
         smooth_step(0.0, 0.12, at.y - self.diaphragm(at))
     }
 
-    /// How deep inside the heart or the aortic arch: 1 in the middle of the heart, 0 on its outline, negative outside.
+    /// Depth in the heart or the aortic arch: 1 in the middle of the heart, 0 on its outline, negative
+    /// outside.
     fn heart_depth(&self, at: Point) -> f64 {
-        // Sheared, so that the apex points down to the patient's left.
+        // Sheared, so that the heart's apex points down to the patient's left.
         let sheared = Point { x: at.x, y: at.y - 0.35 * (at.x - self.heart.x) };
         let heart = ellipse(sheared, self.heart, self.heart_width, self.heart_height);
         let arch = 0.3 * ellipse(at, Point { x: 0.09, y: -0.26 }, 0.115, 0.13);
         heart.max(arch)
     }
 
-    /// Vessels: coarse texture, dense at the hila and fading towards the chest wall.
+    /// Vessels: coarse texture, dense at the hila, fading towards the chest wall.
     fn marking(&self, at: Point) -> f64 {
         let lateral = at.x.abs();
         let hilum = ellipse(at, Point { x: if at.x > 0.0 { 0.22 } else { -0.22 }, y: 0.0 }, 0.17, 0.26);
@@ -128,15 +130,15 @@ impl Chest {
             return 0.0;
         }
         let out = lateral / self.lung_half_width;
-        // Behind, ribs leave the spine, rise a little and fall towards the wall; in front they run back inwards and
-        // down, wider apart and fainter, and end before the breastbone.
+        // Posterior ribs leave the spine, rise slightly and fall towards the wall. Anterior ribs run back
+        // inwards and down, wider apart and fainter, and end before the sternum.
         let behind = self.rib_profile(at.y + 0.16 * out - 0.42 * out * out, 1.0);
         let front_end = smooth_step(0.26, 0.42, lateral);
         let front = self.rib_profile(at.y - 0.05 + 0.55 * out, 1.2) * front_end;
         self.rib_contrast * caged * (behind + 0.55 * front)
     }
 
-    /// The cross-section of ten parallel ribs, bright at the edges, where the beam passes along the cortex.
+    /// Cross-section of ten parallel ribs, bright at the edges, where the beam passes along the cortex.
     fn rib_profile(&self, y: f64, spacing: f64) -> f64 {
         let number = (y - self.lung_apex) / (self.rib_spacing * spacing);
         if !(-0.5..9.5).contains(&number) {
@@ -152,7 +154,7 @@ impl Chest {
         if !(0.0..1.0).contains(&along) {
             return 0.0;
         }
-        // A flat S: down towards the breastbone, up to the shoulder.
+        // A flat S: down towards the sternum, up to the shoulder.
         let course = self.clavicle_y + 0.10 - 0.30 * along + 0.16 * along * along;
         let off_centre = ((at.y - course) / (0.032 - 0.010 * along)).abs();
         let ends = smooth_step(0.0, 0.06, along) * (1.0 - smooth_step(0.94, 1.0, along));
@@ -165,7 +167,7 @@ impl Chest {
     }
 }
 
-/// The breastbone and the vertebrae, whose discs show as fainter gaps.
+/// Sternum and vertebrae, whose discs show as fainter gaps.
 fn spine(at: Point) -> f64 {
     let column = 1.0 - smooth_step(0.055, 0.10, at.x.abs());
     if column <= 0.0 {
@@ -174,7 +176,7 @@ fn spine(at: Point) -> f64 {
     column * (0.05 + 0.04 * smooth_step(0.03, 0.14, off_nearest(at.y / 0.115)))
 }
 
-/// The air in the windpipe, down to where it forks.
+/// Air in the trachea, down to the bifurcation.
 fn trachea(at: Point) -> f64 {
     let bore = 1.0 - smooth_step(0.028, 0.06, at.x.abs());
     if bore <= 0.0 {
@@ -183,7 +185,7 @@ fn trachea(at: Point) -> f64 {
     0.13 * bore * (1.0 - smooth_step(-0.24, -0.12, at.y))
 }
 
-/// The head of the humerus and the shoulder blade's outer edge.
+/// Head of the humerus and lateral edge of the scapula.
 fn shoulder(at: Point) -> f64 {
     if at.x.abs() < 0.6 || at.y > 0.1 {
         return 0.0;
@@ -209,13 +211,13 @@ fn off_nearest(x: f64) -> f64 {
     (x - floor(x + 0.5)).abs()
 }
 
-/// `f64::floor`, which without SSE 4.1 is a call into the mathematics library for every pixel.
+/// `f64::floor`, which without SSE 4.1 is a library call for every pixel.
 pub(super) fn floor(x: f64) -> f64 {
     let truncated = x as i64 as f64;
     if truncated > x { truncated - 1.0 } else { truncated }
 }
 
-/// 0 below `low`, 1 above `high`, a cubic with level ends between.
+/// 0 below `low`, 1 above `high`, a cubic with zero slope at both ends between.
 pub(super) fn smooth_step(low: f64, high: f64, x: f64) -> f64 {
     let t = ((x - low) / (high - low)).clamp(0.0, 1.0);
     t * t * (3.0 - 2.0 * t)

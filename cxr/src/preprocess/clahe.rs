@@ -1,6 +1,7 @@
-//! Contrast-limited adaptive histogram equalisation (Zuiderveld 1994), with the arithmetic of OpenCV's `createCLAHE`
-//! so that a model trained beside OpenCV sees the same input: clipped counts are spread evenly, the remainder at regular
-//! steps, tables are interpolated bilinearly between tile centres, borders are mirrored to whole tiles.
+//! Contrast-limited adaptive histogram equalisation (Zuiderveld 1994) with the arithmetic of OpenCV's
+//! `createCLAHE`, so that a model trained with OpenCV sees the same input. Clipped counts are spread evenly,
+//! the remainder at regular steps; tables are interpolated bilinearly between tile centres; borders are
+//! mirrored to whole tiles.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +16,7 @@ pub struct ClaheSpec {
 }
 
 impl ClaheSpec {
-    /// Refuses parameters that make no tiles or no clipping.
+    /// Rejects tiles that do not fit and clip limits out of range.
     pub(super) fn check(self, width: u32, height: u32) -> Result<(), String> {
         let fits = |tiles: u32, side: u32| (1..=64).contains(&tiles) && tiles <= side / 2;
         if !fits(self.tiles[0], width) || !fits(self.tiles[1], height) {
@@ -32,7 +33,7 @@ impl ClaheSpec {
 pub fn apply(pixels: &mut [u8], width: u32, height: u32, spec: &ClaheSpec) {
     let size = [width as usize, height as usize];
     let tiles = spec.tiles.map(|n| n as usize);
-    // OpenCV pads both axes as soon as one is not divisible, an already divisible one by a whole row of tiles.
+    // OpenCV pads both axes if one is not divisible; an axis that is divisible grows by a whole row of tiles.
     let divisible = size[0].is_multiple_of(tiles[0]) && size[1].is_multiple_of(tiles[1]);
     let tile = [0, 1].map(|axis| {
         if divisible {

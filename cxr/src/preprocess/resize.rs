@@ -1,26 +1,27 @@
-//! Resize to the model's input with an antialiased triangle filter (what Pillow calls bilinear), and the way back.
+//! Resize to the model's input with an antialiased triangle filter (Pillow's bilinear).
 
 mod narrow;
 mod taps;
 
 use super::window::Lut;
 use crate::image::Samples;
+use crate::workspace::ResizeBuffers;
 use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U16;
-use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions};
 use serde::{Deserialize, Serialize};
 
-/// How the aspect ratio is treated.
+/// Treatment of the aspect ratio.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ResizeMode {
-    /// Both axes are scaled on their own: the whole input is filled, the aspect ratio is lost.
+    /// Both axes are scaled independently: the input is filled, the aspect ratio is lost.
     Squash,
     /// The image is scaled to fit and centred on black.
     Letterbox,
 }
 
-/// Where an image lies in the model's input, in pixels of the input.
+/// Position of an image in the model's input, in pixels of the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Geometry {
     /// Columns and rows of the original.
@@ -29,13 +30,13 @@ pub struct Geometry {
     pub input: (u32, u32),
     /// Left column and top row of the image within the input.
     pub offset: (u32, u32),
-    /// Columns and rows that the image takes up.
+    /// Columns and rows of the image within the input.
     pub size: (u32, u32),
 }
 
 impl Geometry {
-    /// Places an image.
-    pub fn new(original: (u32, u32), input: (u32, u32), mode: ResizeMode) -> Self {
+    /// Computes the position of an image of size `original`.
+    pub(crate) fn new(original: (u32, u32), input: (u32, u32), mode: ResizeMode) -> Self {
         let size = match mode {
             ResizeMode::Squash => input,
             ResizeMode::Letterbox => fit(original, input),
@@ -45,7 +46,7 @@ impl Geometry {
     }
 }
 
-/// The largest size with the original's proportions that fits, at least one pixel a side.
+/// The largest size with the original's proportions that fits, at least one pixel per side.
 fn fit(original: (u32, u32), input: (u32, u32)) -> (u32, u32) {
     let scaled = |side: u32, num: u32, den: u32| {
         let (side, num, den) = (u64::from(side), u64::from(num), u64::from(den));
@@ -58,27 +59,7 @@ fn fit(original: (u32, u32), input: (u32, u32)) -> (u32, u32) {
     }
 }
 
-/// Buffers that are kept from one image to the next.
-#[derive(Debug, Default)]
-pub(crate) struct ResizeBuffers {
-    narrow: narrow::Buffers,
-    levels: Vec<U16>,
-    resizer: Resizer,
-}
-
-impl ResizeBuffers {
-    /// Gives back what is larger than `max_bytes`.
-    pub(crate) fn shrink_to(&mut self, max_bytes: usize) {
-        let bytes = self.narrow.bytes()
-            + self.levels.capacity() * size_of::<U16>()
-            + self.resizer.size_of_internal_buffers();
-        if bytes > max_bytes {
-            *self = Self::default();
-        }
-    }
-}
-
-/// The window applied, and the image brought to its place in the model's input, black around it.
+/// Applies the window and resizes into the model's input, black around the image.
 pub(super) fn resize(
     samples: &Samples,
     window: &Lut,
@@ -92,7 +73,7 @@ pub(super) fn resize(
         if geometry.original == geometry.size {
             place(&shown, geometry, &mut pixels);
         } else {
-            narrow::resize(&shown, geometry, &mut buffers.narrow, &mut pixels);
+            narrow::resize(&shown, geometry, &mut buffers.row, &mut pixels);
         }
     } else {
         window.apply(&samples.widened(), &mut buffers.levels);
@@ -101,7 +82,7 @@ pub(super) fn resize(
     pixels
 }
 
-/// An image that has its size already.
+/// Copies an image that already has its size.
 fn place(shown: &[u8], geometry: &Geometry, pixels: &mut [u8]) {
     let (left, top, width) =
         (geometry.offset.0 as usize, geometry.offset.1 as usize, geometry.size.0 as usize);
@@ -111,7 +92,7 @@ fn place(shown: &[u8], geometry: &Geometry, pixels: &mut [u8]) {
     }
 }
 
-/// 16-bit brightness at the original's size to 8 bits at the input's.
+/// Resizes 16-bit brightness and reduces it to 8 bits.
 fn wide(geometry: &Geometry, buffers: &mut ResizeBuffers, pixels: &mut [u8]) {
     let (width, height) = geometry.size;
     let mut resized = TypedImage::new(width, height);

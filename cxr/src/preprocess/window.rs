@@ -1,11 +1,11 @@
-//! Samples to display values: one table from stored value to 16-bit brightness.
+//! Samples to display values by a table from stored value to 16-bit brightness.
 
 use crate::image::{Photometric, Windowing};
 use crate::validate::AcceptedImage;
 use fast_image_resize::pixels::U16;
 use std::borrow::Cow;
 
-/// Stored value to brightness, 0 black to 65535 white.
+/// Lookup table from stored value to brightness, 0 black to 65535 white.
 pub(super) struct Lut(Vec<u16>);
 
 impl Lut {
@@ -33,14 +33,14 @@ impl Lut {
         levels.extend(samples.iter().map(|sample| U16::new(self.0[usize::from(*sample)])));
     }
 
-    /// The table in 8 bits, where it has at most 256 values and nothing is lost by it: what a file with at most 8 bits and no
-    /// window of its own gives.
+    /// The table in 8 bits, if it has at most 256 entries and loses nothing: the case of files with at most 8
+    /// bits and no window.
     pub(super) fn bytes(&self) -> Option<ByteLut> {
         let byte = |level: &u16| level.is_multiple_of(257).then_some((level / 257) as u8);
         (self.0.len() <= 256).then(|| self.0.iter().map(byte).collect::<Option<_>>().map(ByteLut))?
     }
 
-    /// How many pixels show each of 256 brightness levels.
+    /// Number of pixels in each of 256 brightness levels.
     pub(super) fn histogram(&self, accepted: &AcceptedImage) -> [u64; 256] {
         let mut levels = [0; 256];
         for (sample, count) in accepted.histogram.iter() {
@@ -50,11 +50,11 @@ impl Lut {
     }
 }
 
-/// Stored value to brightness, 0 black to 255 white.
+/// Lookup table from stored value to brightness, 0 black to 255 white.
 pub(super) struct ByteLut(Vec<u8>);
 
 impl ByteLut {
-    /// The brightness of each sample; the samples themselves where they are that already.
+    /// Brightness of each sample; borrowed if the table is the identity.
     pub(super) fn apply<'a>(&self, samples: &'a [u8]) -> Cow<'a, [u8]> {
         if self.0.iter().copied().eq(0..=255) {
             return samples.into();

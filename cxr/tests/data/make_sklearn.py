@@ -55,7 +55,6 @@ def case(name, p, y, threshold):
         },
         "brier": float(metrics.brier_score_loss(y, p)),
         "equal_width": [ece(y, p, "uniform", n) for n in (10, 15)],
-        "equal_mass": [ece(y, p, "quantile", n) for n in (5, 10)],
     }
 
 

@@ -1,8 +1,8 @@
-//! The same coefficients in thousands of arrangements must give the same pixels, to the bit, as the plainest of them: grey,
-//! baseline, one scan. That one is held against the definition of the inverse transform.
+//! The same coefficients in thousands of arrangements give the same pixels, bit for bit, as the simplest one:
+//! grey, baseline, one scan. That one is compared with the definition of the inverse transform.
 
 use crate::coefficients::{Block, Layout, Picture, Scan, ZIGZAG};
-use crate::{assert_refused_by_name, grey, is_read, worst};
+use crate::{assert_rejected_by_name, grey, is_read, worst};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -25,7 +25,7 @@ fn shuffled(n: usize, rng: &mut ChaCha8Rng) -> Vec<usize> {
     order
 }
 
-/// A progression of random bands and bits; whether its first scan holds all components.
+/// A random progression of bands and bits, and whether its first scan holds all components.
 fn progression(n: usize, rng: &mut ChaCha8Rng) -> (bool, Vec<Scan>) {
     let all: Vec<usize> = (0..n).collect();
     let together = n > 1 && rng.random();
@@ -66,7 +66,7 @@ fn sampling(rng: &mut ChaCha8Rng) -> (usize, usize) {
     (rng.random_range(1..5), rng.random_range(1..5))
 }
 
-/// Half of the files as cameras write them, half with any sampling.
+/// Half of the files with samplings that cameras use, half with any sampling.
 fn samplings(rng: &mut ChaCha8Rng) -> [(usize, usize); 3] {
     let luma = [(1, 1), (2, 1), (1, 2), (2, 2)][rng.random_range(0..4)];
     if rng.random() { [luma, (1, 1), (1, 1)] } else { [sampling(rng), sampling(rng), sampling(rng)] }
@@ -82,7 +82,7 @@ fn picture(samplings: &[(usize, usize)], ids: [u8; 3], rng: &mut ChaCha8Rng) -> 
 #[test]
 fn every_arrangement_of_one_picture_is_one_picture() {
     let mut rng = ChaCha8Rng::seed_from_u64(20);
-    let (mut n_read, mut n_refused) = (0, 0);
+    let (mut n_read, mut n_rejected) = (0, 0);
     for number in 0..6000 {
         let colour = rng.random_range(0..5) > 0;
         let three = samplings(&mut rng);
@@ -106,17 +106,17 @@ fn every_arrangement_of_one_picture_is_one_picture() {
                 assert!(worst(&pixels, &plain.pixels()) <= 2, "{}", what());
                 n_read += 1;
             }
-            Err(refused) => {
-                assert!(colour && !is_read(three, !together), "{refused:?}: {}", what());
-                assert_refused_by_name(&refused);
-                n_refused += 1;
+            Err(rejection) => {
+                assert!(colour && !is_read(three, !together), "{rejection:?}: {}", what());
+                assert_rejected_by_name(&rejection);
+                n_rejected += 1;
             }
         }
     }
-    assert!(n_read > 2500 && n_refused > 500, "{n_read} read, {n_refused} refused");
+    assert!(n_read > 2500 && n_rejected > 500, "{n_read} read, {n_rejected} rejected");
 }
 
-/// The last rows of a scan are the ones that decoders lose, and the first rows after a restart.
+/// Decoders often lose the last rows of a scan and the first rows after a restart marker.
 #[test]
 fn scans_of_every_length_are_read_to_their_end() {
     let mut rng = ChaCha8Rng::seed_from_u64(21);

@@ -1,5 +1,5 @@
-//! Writes JPEGs from coefficients, in any arrangement of frame and scans that T.81 allows, and says what they show: the
-//! pixels depend on the coefficients alone.
+//! Writes JPEGs from coefficients, in any arrangement of frame and scans that T.81 allows. The pixels depend
+//! only on the coefficients.
 
 use entropy::Coder;
 
@@ -16,18 +16,18 @@ pub(crate) const ZIGZAG: [usize; 64] = [
 /// Quantised coefficients, row by row of the block.
 pub(crate) type Block = [i16; 64];
 
-/// One component.
+/// Blocks of one component.
 #[derive(Debug, Clone)]
 pub(crate) struct Component {
     pub(crate) id: u8,
     pub(crate) h: usize,
     pub(crate) v: usize,
-    /// Blocks, `stride` a row, enough for whole MCUs.
+    /// Blocks, `stride` per row, enough for whole MCUs.
     pub(crate) blocks: Vec<Block>,
     pub(crate) stride: usize,
 }
 
-/// One scan: which components (by index), which coefficients, which bits of them.
+/// One scan: its components (by index), coefficients and bits.
 #[derive(Debug, Clone)]
 pub(crate) struct Scan {
     pub(crate) components: Vec<usize>,
@@ -46,7 +46,7 @@ impl Scan {
     }
 }
 
-/// A picture in coefficients.
+/// A picture as coefficients.
 #[derive(Debug, Clone)]
 pub(crate) struct Picture {
     pub(crate) width: usize,
@@ -56,7 +56,7 @@ pub(crate) struct Picture {
     pub(crate) quantiser: u8,
 }
 
-/// How it is written.
+/// Arrangement of a file.
 #[derive(Debug, Clone)]
 pub(crate) struct Layout {
     /// 0xC0 baseline, 0xC1 extended, 0xC2 progressive.
@@ -67,12 +67,12 @@ pub(crate) struct Layout {
     /// The transform flag of an Adobe segment.
     pub(crate) adobe: Option<u8>,
     pub(crate) jfif: bool,
-    /// Tables are written again before each scan, not once.
+    /// Whether tables are repeated before each scan.
     pub(crate) tables_again: bool,
 }
 
 impl Layout {
-    /// One scan of everything, nothing that need not be there.
+    /// One scan of everything, without optional segments.
     pub(crate) fn plain(frame: u8, n_components: usize) -> Self {
         let all: Vec<usize> = (0..n_components).collect();
         let scans = vec![Scan::whole(&all)];
@@ -86,19 +86,19 @@ impl Picture {
         let v = self.components.iter().map(|c| c.v).max().unwrap_or(1);
         (h, v)
     }
-    /// MCUs of a scan of several components.
+    /// Number of MCUs of a scan with several components.
     pub(crate) fn mcus(&self) -> (usize, usize) {
         let (h, v) = self.max();
         (self.width.div_ceil(8 * h), self.height.div_ceil(8 * v))
     }
-    /// Blocks of a component that hold a part of the picture.
+    /// Blocks of a component that hold part of the picture.
     pub(crate) fn blocks(&self, component: usize) -> (usize, usize) {
         let (h, v) = self.max();
         let c = &self.components[component];
         ((self.width * c.h).div_ceil(h).div_ceil(8), (self.height * c.v).div_ceil(v).div_ceil(8))
     }
 
-    /// The picture's blocks from a function of component, column and row.
+    /// A picture whose blocks are a function of component, column and row.
     pub(crate) fn new(
         width: usize,
         height: usize,
@@ -135,7 +135,7 @@ impl Picture {
         Self { width, height, components: vec![component], quantiser: self.quantiser }
     }
 
-    /// What a grey picture shows, by the definition of the inverse transform (T.81 A.3.3).
+    /// Pixels of a grey picture by the definition of the inverse transform (T.81 A.3.3).
     pub(crate) fn pixels(&self) -> Vec<u8> {
         let component = &self.components[0];
         let mut pixels = vec![0; self.width * self.height];
@@ -213,7 +213,7 @@ fn inverse(coefficients: &[f64; 64]) -> [u8; 64] {
         let scale = if frequency == 0 { 0.5_f64.sqrt() } else { 1.0 };
         scale / 2.0 * ((2 * at + 1) as f64 * frequency as f64 * std::f64::consts::PI / 16.0).cos()
     };
-    // Columns first, then rows.
+    // Columns, then rows.
     let mut half = [0.0; 64];
     for (y, u) in (0..8).flat_map(|y| (0..8).map(move |u| (y, u))) {
         half[y * 8 + u] = (0..8).map(|v| basis(y, v) * coefficients[v * 8 + u]).sum();

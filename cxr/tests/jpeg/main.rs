@@ -1,4 +1,4 @@
-//! JPEG in every arrangement: what is read is right, what is not read is refused by name.
+//! JPEG in every arrangement: supported files are read correctly, others are rejected by name.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 #![expect(clippy::print_stdout, reason = "what was skipped and counted is told")]
@@ -21,7 +21,8 @@ fn worst(a: &[u8], b: &[u8]) -> u8 {
     a.iter().zip(b).map(|(a, b)| a.abs_diff(*b)).max().unwrap_or(0)
 }
 
-/// Whether a colour file of these samplings is read, luma first; `apart` says that every scan holds one component.
+/// Whether a colour file with these samplings (luma first) is supported; `apart`: every scan holds one
+/// component.
 fn is_read(samplings: [(usize, usize); 3], apart: bool) -> bool {
     let width = samplings.iter().map(|sampling| sampling.0).max().unwrap();
     let height = samplings.iter().map(|sampling| sampling.1).max().unwrap();
@@ -29,7 +30,10 @@ fn is_read(samplings: [(usize, usize); 3], apart: bool) -> bool {
     samplings[0] == (width, height) && (apart || whole_factors)
 }
 
-fn assert_refused_by_name(refused: &Rejection) {
-    assert_eq!(refused.reason, RejectReason::UnsupportedPixelFormat, "{refused:?}");
-    assert!(refused.found.starts_with("a JPEG ") && refused.advice.contains("baseline JPEG"), "{refused:?}");
+fn assert_rejected_by_name(rejection: &Rejection) {
+    assert_eq!(rejection.reason, RejectReason::UnsupportedPixelFormat, "{rejection:?}");
+    assert!(
+        rejection.found.starts_with("a JPEG ") && rejection.advice.contains("baseline JPEG"),
+        "{rejection:?}"
+    );
 }

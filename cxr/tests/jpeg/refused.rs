@@ -1,7 +1,7 @@
-//! Kinds of JPEG that are not read: refused by name, before anything is decoded, with advice that can be followed.
+//! Unsupported kinds of JPEG are rejected by name before decoding, with useful advice.
 
 use crate::coefficients::{Layout, Picture, Scan};
-use crate::{assert_refused_by_name, grey};
+use crate::{assert_rejected_by_name, grey};
 use cxr::RejectReason;
 
 fn picture(samplings: &[(u8, usize, usize)]) -> Picture {
@@ -14,7 +14,7 @@ fn colour() -> Picture {
     picture(&[(1, 2, 2), (2, 1, 1), (3, 1, 1)])
 }
 
-/// Where a marker's segment begins.
+/// Offset of a marker's segment.
 fn marker(file: &[u8], marker: u8) -> usize {
     file.windows(2).position(|pair| pair == [0xFF, marker]).unwrap()
 }
@@ -36,10 +36,10 @@ fn other_codings_are_named() {
         let mut file = whole.clone();
         let at = marker(&file, 0xC0);
         file[at + 1] = coding;
-        let refused = grey(&file).unwrap_err();
-        assert!(refused.found.contains(name), "{refused:?}");
-        assert_eq!(refused.reason, RejectReason::UnsupportedPixelFormat);
-        assert!(refused.advice.contains("baseline JPEG, PNG or TIFF"), "{refused:?}");
+        let rejection = grey(&file).unwrap_err();
+        assert!(rejection.found.contains(name), "{rejection:?}");
+        assert_eq!(rejection.reason, RejectReason::UnsupportedPixelFormat);
+        assert!(rejection.advice.contains("baseline JPEG, PNG or TIFF"), "{rejection:?}");
     }
 }
 
@@ -52,9 +52,9 @@ fn other_frames_are_named() {
     {
         let mut file = file.clone();
         file[frame + offset] = value;
-        let refused = grey(&file).unwrap_err();
-        assert!(refused.found.contains(name), "{refused:?}");
-        assert_refused_by_name(&refused);
+        let rejection = grey(&file).unwrap_err();
+        assert!(rejection.found.contains(name), "{rejection:?}");
+        assert_rejected_by_name(&rejection);
     }
     let four = picture(&[(1, 1, 1), (2, 1, 1), (3, 1, 1), (4, 1, 1)]).write(&Layout::plain(0xC0, 4));
     assert!(grey(&four).unwrap_err().found.contains("CMYK"));
@@ -73,11 +73,11 @@ fn samplings_and_scans_that_are_not_proven_are_named() {
     let three = picture(&[(1, 3, 1), (2, 1, 1), (3, 1, 1)]);
     assert!(grey(&three.write(&Layout::plain(0xC0, 3))).unwrap_err().found.contains("3 to 1"));
     assert!(grey(&three.write(&apart(&[&[0], &[1], &[2]]))).is_ok());
-    let refused = grey(&colour().write(&apart(&[&[0, 1], &[2]]))).unwrap_err();
-    assert!(refused.found.contains("two of its three components"), "{refused:?}");
+    let rejection = grey(&colour().write(&apart(&[&[0, 1], &[2]]))).unwrap_err();
+    assert!(rejection.found.contains("two of its three components"), "{rejection:?}");
     let rgb = picture(&[(b'R', 1, 1), (b'G', 1, 1), (b'B', 1, 1)]);
-    let refused = grey(&rgb.write(&Layout { jfif: false, ..apart(&[&[0], &[1], &[2]]) })).unwrap_err();
-    assert!(refused.found.contains("RGB"), "{refused:?}");
+    let rejection = grey(&rgb.write(&Layout { jfif: false, ..apart(&[&[0], &[1], &[2]]) })).unwrap_err();
+    assert!(rejection.found.contains("RGB"), "{rejection:?}");
 }
 
 fn reason(layout: &Layout) -> RejectReason {
@@ -109,7 +109,7 @@ fn scans_that_contradict_each_other_are_corrupt_and_missing_ones_are_truncated()
     }
 }
 
-/// A file that was cut, and closed again by a program that repairs, would show grey where there was an image.
+/// A file that was cut and then closed by a repair program would show grey in place of the image.
 #[test]
 fn data_that_end_early_are_truncated() {
     let noise = |component: usize, x: usize, y: usize| {
@@ -138,22 +138,28 @@ fn data_that_end_early_are_truncated() {
                 continue;
             }
             let closed = [&file[..cut], &[0xFF, 0xD9]].concat();
-            let Err(refused) = grey(&closed) else { panic!("read, although cut at {cut} of {}", file.len()) };
-            assert!(matches!(refused.reason, RejectReason::Truncated | RejectReason::Corrupt), "{refused:?}");
+            let Err(rejection) = grey(&closed) else {
+                panic!("read, although cut at {cut} of {}", file.len())
+            };
+            assert!(
+                matches!(rejection.reason, RejectReason::Truncated | RejectReason::Corrupt),
+                "{rejection:?}"
+            );
         }
     }
 }
 
-/// As many passes as T.81 allows, each over the whole image: what a file costs is bounded before it is decoded.
+/// As many passes as T.81 allows, each over the whole image: the cost of a file is bounded before it is
+/// decoded.
 #[test]
 fn passes_without_end_are_refused() {
     let mut scans = vec![Scan::bits(&[0], 0, 0, 0, 0)];
     scans.extend((1..=63).map(|k| Scan::bits(&[0], k, k, 0, 0)));
     let grey_picture = picture(&[(1, 1, 1)]);
-    let refused = |n: usize| {
+    let rejection = |n: usize| {
         grey(&grey_picture.write(&Layout { scans: scans[..n].to_vec(), ..Layout::plain(0xC2, 1) }))
     };
-    assert!(refused(64).unwrap_err().found.contains("64 passes"), "{:?}", refused(64));
+    assert!(rejection(64).unwrap_err().found.contains("64 passes"), "{:?}", rejection(64));
     let mut few: Vec<_> = scans[..19].to_vec();
     few.push(Scan::bits(&[0], 19, 63, 0, 0));
     assert!(grey(&grey_picture.write(&Layout { scans: few, ..Layout::plain(0xC2, 1) })).is_ok());
@@ -164,11 +170,11 @@ fn tables_without_end_are_refused() {
     let file = colour().write(&Layout::plain(0xC0, 3));
     let at = marker(&file, 0xC0);
     let restarts = [0xFF, 0xDD, 0, 4, 0, 0].repeat(100_000);
-    let refused = grey(&[&file[..at], &restarts, &file[at..]].concat()).unwrap_err();
-    assert_eq!(refused.reason, RejectReason::Corrupt);
+    let rejection = grey(&[&file[..at], &restarts, &file[at..]].concat()).unwrap_err();
+    assert_eq!(rejection.reason, RejectReason::Corrupt);
 }
 
-/// Motion JPEG leaves out the tables of annex K.
+/// Motion JPEG omits the tables of annex K.
 #[test]
 fn a_file_without_huffman_tables_is_read_with_the_standard_ones() {
     let pixels: Vec<u8> = (0..96 * 80 * 3).map(|at| (at * 7 % 251) as u8).collect();
@@ -185,7 +191,7 @@ fn a_file_without_huffman_tables_is_read_with_the_standard_ones() {
     assert!(grey(&without).unwrap() == grey(&file).unwrap());
 }
 
-/// The inputs that were once read wrongly, or refused as damaged.
+/// Inputs that were once read wrongly or rejected as damaged.
 #[test]
 fn files_that_were_once_misread_are_right() {
     let beside = || std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
@@ -208,8 +214,8 @@ fn files_that_were_once_misread_are_right() {
         ("j_ljpeg8.jpg", "lossless"),
     ];
     for (name, found) in named {
-        let refused = grey(&file(name)).unwrap_err();
-        assert_eq!(refused.reason, RejectReason::UnsupportedPixelFormat, "{name}");
-        assert!(refused.found.contains(found), "{name}: {refused:?}");
+        let rejection = grey(&file(name)).unwrap_err();
+        assert_eq!(rejection.reason, RejectReason::UnsupportedPixelFormat, "{name}");
+        assert!(rejection.found.contains(found), "{name}: {rejection:?}");
     }
 }

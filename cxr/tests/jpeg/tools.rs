@@ -1,16 +1,18 @@
-//! Files that libjpeg-turbo writes, in every sampling and arrangement that it can, against the luma that it reads back.
-//! Needs cjpeg, djpeg and jpegtran (Debian: libjpeg-turbo-progs, which scripts/setup.sh installs).
+//! Files written by libjpeg-turbo, in every sampling and arrangement that it supports, against the luma that
+//! it decodes. Needs cjpeg, djpeg and jpegtran (Debian: libjpeg-turbo-progs, which scripts/setup.sh
+//! installs).
 
-use crate::{assert_refused_by_name, grey, is_read, worst};
+use crate::{assert_rejected_by_name, grey, is_read, worst};
 use cxr::phantom::{PhantomSpec, generate};
 use cxr::{DecodeLimits, decode};
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-/// Sides that fill no unit of any sampling.
+/// Sides that are not a multiple of any MCU.
 const WIDTH: u32 = 101;
 const HEIGHT: u32 = 75;
-/// Grey levels between two inverse transforms and, where colours are stored, two ways to weigh them.
+/// Largest difference in grey levels between two inverse transforms and, for stored colours, two luma
+/// formulas.
 const TOLERANCE: u8 = 2;
 
 fn installed() -> bool {
@@ -22,15 +24,15 @@ fn installed() -> bool {
     all
 }
 
-/// A tool's output for an input, or what it complains of.
+/// Output of a tool, or its error message.
 fn run(tool: &str, arguments: &[&str], input: &[u8]) -> Result<Vec<u8>, String> {
     let mut command = Command::new(tool);
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
-    // Both are small enough for the pipes to hold.
+    // Input and output fit into the pipe buffers.
     child.stdin.take().unwrap().write_all(input).unwrap();
     let output = child.wait_with_output().unwrap();
-    // 2 says that something was odd and the picture was read all the same.
+    // Exit status 2 means a warning; the picture was read.
     if matches!(output.status.code(), Some(0 | 2)) {
         Ok(output.stdout)
     } else {
@@ -52,23 +54,23 @@ fn picture(width: u32, height: u32) -> Vec<u8> {
     file
 }
 
-/// The luma that libjpeg-turbo reads, or the grey that it makes of stored RGB.
+/// The luma that libjpeg-turbo decodes, or its grey of stored RGB.
 fn reference(file: &[u8]) -> Result<Vec<u8>, String> {
     let pgm = run("djpeg", &["-grayscale", "-pnm"], file)?;
-    // P5, the sides, the largest level: a line each.
+    // P5, the sides and the largest level, one line each.
     let header: usize = pgm.split_inclusive(|byte| *byte == b'\n').take(3).map(<[u8]>::len).sum();
     let pixels = &pgm[header..];
     Ok(pixels.to_vec())
 }
 
 fn assert_like_libjpeg(file: &[u8], what: &str) {
-    let ours = grey(file).unwrap_or_else(|refused| panic!("{what}: {refused:?}"));
+    let ours = grey(file).unwrap_or_else(|rejection| panic!("{what}: {rejection:?}"));
     let theirs = reference(file).unwrap_or_else(|complaint| panic!("{what}: djpeg: {complaint}"));
     let difference = worst(&ours, &theirs);
     assert!(difference <= TOLERANCE, "{what}: {difference} levels");
 }
 
-/// The scan scripts of cjpeg, each with whether all its scans hold one component.
+/// Scan scripts for cjpeg, each with whether all its scans hold one component.
 const SCRIPTS: [(&str, &[&str], bool); 6] = [
     ("", &[], false),
     ("0;1;2;", &[], true),
@@ -92,7 +94,7 @@ fn every_sampling_and_arrangement_agrees_with_libjpeg_turbo() {
         return;
     }
     let input = picture(WIDTH, HEIGHT);
-    let (mut n_read, mut n_refused, mut n_unwritten) = (0, 0, 0);
+    let (mut n_read, mut n_rejected, mut n_unwritten) = (0, 0, 0);
     let factors = (1..=4).flat_map(|h| (1..=4).map(move |v| (h, v)));
     for (number, (luma, chroma)) in
         factors.clone().flat_map(|luma| factors.clone().map(move |c| (luma, c))).enumerate()
@@ -110,7 +112,7 @@ fn every_sampling_and_arrangement_agrees_with_libjpeg_turbo() {
                 arguments.extend(["-scans", &path]);
             }
             let what = format!("cjpeg {}", arguments.join(" "));
-            // cjpeg writes neither fractions nor more than 10 blocks a unit.
+            // cjpeg supports neither fractional factors nor more than 10 blocks per MCU.
             let Ok(mut file) = run("cjpeg", &arguments, &input) else {
                 n_unwritten += 1;
                 continue;
@@ -124,13 +126,13 @@ fn every_sampling_and_arrangement_agrees_with_libjpeg_turbo() {
                 assert_like_libjpeg(&file, &what);
                 n_read += 1;
             } else {
-                assert_refused_by_name(&grey(&file).expect_err(&what));
-                n_refused += 1;
+                assert_rejected_by_name(&grey(&file).expect_err(&what));
+                n_rejected += 1;
             }
         }
     }
-    println!("{n_read} agree, {n_refused} are refused by name, {n_unwritten} cannot be written");
-    assert!(n_read > 150 && n_refused > 300, "{n_read} read, {n_refused} refused");
+    println!("{n_read} agree, {n_rejected} are rejected by name, {n_unwritten} cannot be written");
+    assert!(n_read > 150 && n_rejected > 300, "{n_read} read, {n_rejected} rejected");
 }
 
 #[test]
@@ -156,7 +158,7 @@ fn every_size_and_grey_file_agrees_with_libjpeg_turbo() {
     }
 }
 
-/// Puts a segment of Adobe in place of the one of JFIF.
+/// Replaces the JFIF segment by an Adobe segment.
 fn with_adobe(file: &[u8], transform: Option<u8>) -> Vec<u8> {
     let jfif = 4 + usize::from(file[5]);
     let adobe =
@@ -164,7 +166,7 @@ fn with_adobe(file: &[u8], transform: Option<u8>) -> Vec<u8> {
     [&file[..2], &adobe.unwrap_or_default(), &file[jfif..]].concat()
 }
 
-/// Other identifiers for the components, in the frame and in every scan.
+/// Renumbers the components in the frame and in every scan.
 fn with_ids(file: &[u8], ids: [u8; 3]) -> Vec<u8> {
     let mut file = file.to_vec();
     for at in 0..file.len() - 20 {
@@ -224,6 +226,6 @@ fn files_that_were_turned_without_loss_agree_with_libjpeg_turbo() {
         }
     }
     let arithmetic = run("cjpeg", &["-arithmetic"], &input).unwrap();
-    let refused = decode(&arithmetic, &DecodeLimits::default()).unwrap_err();
-    assert!(refused.found.contains("arithmetic"), "{refused:?}");
+    let rejection = decode(&arithmetic, &DecodeLimits::default()).unwrap_err();
+    assert!(rejection.found.contains("arithmetic"), "{rejection:?}");
 }

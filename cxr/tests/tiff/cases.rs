@@ -1,5 +1,5 @@
-//! Files that once were read wrongly, where they are at hand (`CXR_DATA_DIR`, else `../shared/data` beside the checkout). The same kinds are
-//! generated in the other modules.
+//! Files that were once read wrongly, if present (`CXR_DATA_DIR`, else `../shared/data` beside the checkout).
+//! The other modules generate the same kinds.
 
 use crate::{grey, read, writer::Picture};
 use cxr::image::ColourMode;
@@ -26,7 +26,7 @@ fn files_of_the_field_give_the_pixels_of_their_twins() {
     let (image, colour) = (file("tiff-thumbnail-ifd.tif"), file("tiff-rgb-lzw.tif"));
     assert_eq!((image.width(), image.height()), (523, 487));
     assert_eq!((colour.colour(), colour.width()), (ColourMode::Rgb, 523));
-    // Red, green and blue are the same in it: its luma is the grey image.
+    // Red, green and blue are equal, so the luma is the grey image.
     let same =
         Picture { width: 523, height: 487, channels: 1, bits: 8, samples: colour.samples().into_owned() };
     assert!(grey(&same) == image.samples().as_ref());

@@ -1,17 +1,18 @@
-//! Files made to cost time: the work is bounded by the file and its pixels, and stops soon after it is asked to.
+//! Files made to cost time: the work is bounded by the file and its pixels, and stops soon after
+//! cancellation.
 
 use crate::writer::{
     DEFLATE, LZW, PACK_BITS, Picture, STORED, Spec, append_directory, assemble, header, tags, write,
 };
-use crate::{assert_refused, small};
+use crate::{assert_rejected, small};
 use cxr::RejectReason::{Corrupt, UnsupportedPixelFormat};
 use cxr::{Cancel, DecodeError, DecodeLimits, Workspace, decode_with};
 use rustix::time::{ClockId, clock_gettime};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
-/// Bytes of work between two questions whether to stop.
-const BETWEEN_QUESTIONS: u64 = 64 << 10;
+/// Bytes of work between two polls for cancellation.
+const POLL_BYTES: u64 = 64 << 10;
 
 /// A file of one strip, `width` x `height` of 8 bits, with these compressed bytes.
 fn strip(width: usize, height: usize, compression: u64, bytes: Vec<u8>) -> Vec<u8> {
@@ -20,7 +21,7 @@ fn strip(width: usize, height: usize, compression: u64, bytes: Vec<u8>) -> Vec<u
     assemble(&[bytes], tags(&picture, &spec), &spec)
 }
 
-/// Bits from the lowest (Deflate) or the highest (LZW) of each byte.
+/// Packs bits from the lowest (Deflate) or the highest (LZW) of each byte.
 struct Bits {
     bytes: Vec<u8>,
     length: usize,
@@ -43,7 +44,7 @@ impl Bits {
     }
 }
 
-/// Blocks of Deflate that hold nothing but their end, with the fixed codes.
+/// Deflate blocks with fixed codes that hold only their end.
 fn empty_blocks(n_bytes: usize) -> Vec<u8> {
     let mut bits = Bits::new(&[0x78, 0x01], false);
     while bits.bytes.len() < n_bytes {
@@ -52,11 +53,12 @@ fn empty_blocks(n_bytes: usize) -> Vec<u8> {
     bits.bytes
 }
 
-/// Blocks of Deflate that hold nothing but codes of their own and their end.
+/// Deflate blocks with their own codes that hold only their end.
 fn empty_dynamic_blocks(bits: &mut Bits, n_bytes: usize) {
     let until = bits.bytes.len() + n_bytes;
     while bits.bytes.len() < until {
-        // Not the last; dynamic; 257 literals and lengths, 1 distance, 18 code lengths: those of 18 and 1 have one bit.
+        // Not final; dynamic; 257 literals and lengths, 1 distance, 18 code lengths, of which 18 and 1 have
+        // one bit.
         bits.put(0b100, 3);
         bits.put(0, 5);
         bits.put(0, 5);
@@ -64,7 +66,7 @@ fn empty_dynamic_blocks(bits: &mut Bits, n_bytes: usize) {
         for code in [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1] {
             bits.put(u32::from(matches!(code, 18 | 1)), 3);
         }
-        // 138 and 118 zeros, a code of one bit for the end, another for distance 0; the end.
+        // 138 and 118 zeros, a one-bit code for the end, another for distance 0; the end.
         for (zeros, n) in [(127, 7), (107, 7)] {
             bits.put(1, 1);
             bits.put(zeros, n);
@@ -85,26 +87,27 @@ fn codes(n_bytes: usize, of: &[u32]) -> Vec<u8> {
     bits.bytes
 }
 
-/// What one decoding came to: questions asked, the longest processor time between two of them, the whole in seconds.
+/// Result of one decoding: number of polls, longest processor time between two of them, and total, in
+/// seconds.
 struct Cost {
     outcome: Result<(), DecodeError>,
-    questions: u64,
+    polls: u64,
     longest_pause: f64,
     seconds: f64,
 }
 
-/// Decodes and says at which question to stop.
+/// Decodes and cancels at the given poll.
 fn cost(file: &[u8], limits: &DecodeLimits, stop_at: Option<u64>) -> Cost {
-    let (questions, longest, last) = (Cell::new(0), Cell::new(0.0f64), RefCell::new(now()));
+    let (polls, longest, last) = (Cell::new(0), Cell::new(0.0f64), RefCell::new(now()));
     let asked = || {
         let pause = now() - last.replace(now());
         longest.set(longest.get().max(pause));
-        questions.set(questions.get() + 1);
-        stop_at == Some(questions.get())
+        polls.set(polls.get() + 1);
+        stop_at == Some(polls.get())
     };
     let begun = now();
     let outcome = decode_with(&mut Workspace::default(), file, limits, Cancel::when(&asked)).map(drop);
-    Cost { outcome, questions: questions.get(), longest_pause: longest.get(), seconds: now() - begun }
+    Cost { outcome, polls: polls.get(), longest_pause: longest.get(), seconds: now() - begun }
 }
 
 fn now() -> f64 {
@@ -112,14 +115,14 @@ fn now() -> f64 {
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
-/// As many zeros as an image has pixels but for the last one, in few bytes; empty blocks with codes of their own; the last pixel.
+/// Zeros for all pixels but the last, in few bytes; empty blocks with their own codes; the last pixel.
 fn slow_deflate(n_pixels: usize, n_bytes: usize) -> Vec<u8> {
     let mut zeros = flate2::Compress::new(flate2::Compression::best(), true);
     let mut begin = Vec::with_capacity(n_pixels / 500 + 1024);
     zeros.compress_vec(&vec![0; n_pixels - 1], &mut begin, flate2::FlushCompress::Sync).unwrap();
     let mut bits = Bits::new(&begin, false);
     empty_dynamic_blocks(&mut bits, n_bytes);
-    // The last block, with the fixed codes: a zero, the end.
+    // The final block, with fixed codes: a zero, the end.
     bits.put(0b011, 3);
     bits.put(0b0000_1100, 8);
     bits.put(0, 7);
@@ -132,7 +135,7 @@ fn side(n_bytes: usize) -> usize {
     (n_bytes as f64).sqrt().ceil() as usize
 }
 
-/// Files of about `n_bytes` that are read and take long for their length.
+/// Valid files of about `n_bytes` that take long for their length.
 fn slow(n_bytes: usize) -> Vec<(&'static str, Vec<u8>)> {
     let side = side(n_bytes);
     let n_pixels = side * side;
@@ -160,7 +163,7 @@ fn slow(n_bytes: usize) -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// The largest image that the limits allow, four channels of 16 bits with transparency, in few bytes.
+/// The largest image within the limits, four 16-bit channels with transparency, in few bytes.
 fn blank_and_largest(compression: u64) -> Vec<u8> {
     let side = (limits().max_pixels as f64).sqrt() as usize;
     let picture = Picture { width: side, height: side, channels: 4, bits: 16, samples: Vec::new() };
@@ -170,7 +173,7 @@ fn blank_and_largest(compression: u64) -> Vec<u8> {
     assemble(&vec![plane; 4], tags(&picture, &spec), &spec)
 }
 
-/// Files of about `n_bytes` that would take long and are refused.
+/// Files of about `n_bytes` that would take long and are rejected.
 fn bombs(n_bytes: usize) -> Vec<(&'static str, Vec<u8>)> {
     let side = side(n_bytes);
     let mut dynamic = Bits::new(&[0x78, 0x01], false);
@@ -196,14 +199,14 @@ fn assert_allowed(name: &str, file: &[u8], n_pixels: u64) {
         "{name}: {megabytes:.2} MB, {:.3} s, {:.3} s/MB, asked {} times, at most {:.2} ms apart",
         cost.seconds,
         cost.seconds / megabytes,
-        cost.questions,
+        cost.polls,
         cost.longest_pause * 1e3
     );
     assert_eq!(cost.outcome, Ok(()), "{name}");
-    // At most a new strip for seven bytes, and for a pixel four channels of two bytes.
+    // At most a new strip per seven bytes, and per pixel four channels of two bytes.
     let allowed = 160 * file.len() as u64 + 16 * n_pixels + (1 << 20);
-    assert!(cost.questions * BETWEEN_QUESTIONS < allowed, "{name}: {}", cost.questions);
-    assert!(cost.longest_pause < 0.05, "{name}: {} s between two questions", cost.longest_pause);
+    assert!(cost.polls * POLL_BYTES < allowed, "{name}: {}", cost.polls);
+    assert!(cost.longest_pause < 0.05, "{name}: {} s between two polls", cost.longest_pause);
 }
 
 #[test]
@@ -224,36 +227,36 @@ fn bombs_are_refused_after_little_work() {
             panic!("{name}: {:?}", cost.outcome)
         };
         assert!(rejection.reason == Corrupt && rejection.found.contains("strip 1"), "{name}: {rejection:?}");
-        println!("{name}: {:.3} s, asked {} times", cost.seconds, cost.questions);
-        assert!(cost.questions <= 64, "{name}: {}", cost.questions);
+        println!("{name}: {:.3} s, asked {} times", cost.seconds, cost.polls);
+        assert!(cost.polls <= 64, "{name}: {}", cost.polls);
     }
 }
 
 #[test]
 fn decoding_stops_when_it_is_asked_to() {
     for (name, file) in slow(4 << 20) {
-        let whole = cost(&file, &limits(), None).questions;
+        let whole = cost(&file, &limits(), None).polls;
         for stop_at in [1, 2, whole / 2, whole - 1] {
             let stopped = cost(&file, &limits(), Some(stop_at));
             assert!(
                 matches!(stopped.outcome, Err(DecodeError::Cancelled(_))),
                 "{name}, {stop_at} of {whole}"
             );
-            assert_eq!(stopped.questions, stop_at, "{name}");
+            assert_eq!(stopped.polls, stop_at, "{name}");
         }
     }
 }
 
 #[test]
 fn places_that_multiply_work_are_refused() {
-    // Tiles far wider than the image: a few bytes that stand for gigabytes.
+    // Tiles far wider than the image: a few bytes that expand to gigabytes.
     let (picture, spec) = small();
     for (width, height) in [(1 << 26, 16), (1 << 31, 1 << 31), (1 << 22, 32)] {
         let tags = BTreeMap::from([(322, vec![width]), (323, vec![height])]);
         let file = write(&picture, &Spec { compression: PACK_BITS, tags, ..spec.clone() });
-        assert_refused(&file, UnsupportedPixelFormat, "much larger than its image");
+        assert_rejected(&file, UnsupportedPixelFormat, "much larger than its image");
     }
-    // A tile that is much taller than the image is decoded as far as the image goes.
+    // A tile that is much taller than the image is decoded only as far as the image extends.
     let tall = Spec { tile: Some([48, 48]), compression: LZW, ..spec.clone() };
     let tall = Spec { tags: BTreeMap::from([(323, vec![1 << 31])]), ..tall };
     crate::assert_same(&write(&picture, &tall), &picture, &"a tall tile");
@@ -265,11 +268,11 @@ fn places_that_multiply_work_are_refused() {
     let mut file = header(&spec);
     file.resize(8 + (1 << 20), 0);
     append_directory(&mut file, &tags, &spec);
-    assert_refused(&file, Corrupt, "overlap");
+    assert_rejected(&file, Corrupt, "overlap");
     // More chunks than any image needs.
     let rows = Picture { width: 1, height: 300_000, channels: 1, bits: 8, samples: vec![0; 300_000] };
     let file = write(&rows, &Spec { rows_per_strip: 1, ..Spec::default() });
-    assert_refused(&file, UnsupportedPixelFormat, "a TIFF with 300000 strips");
+    assert_rejected(&file, UnsupportedPixelFormat, "a TIFF with 300000 strips");
 }
 
 #[test]
@@ -280,6 +283,6 @@ fn a_size_that_the_file_cannot_fill_is_refused_before_memory_is_taken() {
         assert!(
             matches!(&cost.outcome, Err(DecodeError::Rejected(rejection)) if rejection.reason == Corrupt)
         );
-        assert_eq!(cost.questions, 1, "it is refused by its directory");
+        assert_eq!(cost.polls, 1, "it is rejected by its directory");
     }
 }

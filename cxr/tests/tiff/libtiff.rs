@@ -1,5 +1,5 @@
-//! The same against libtiff: what this test's writer writes is what libtiff reads, and what libtiff writes (`tiffcp`) is read here, sample
-//! for sample.
+//! Against libtiff: libtiff reads the test writer's files, and this decoder reads what `tiffcp` writes,
+//! sample for sample.
 
 use crate::assert_same;
 use crate::writer::{DEFLATE, LZW, PACK_BITS, Picture, STORED, Spec, write};
@@ -26,7 +26,7 @@ struct Case {
     codec: &'static str,
 }
 
-/// Every kind, size, codec and grid, with the four flags by turns.
+/// Every kind, size, codec and grid, with the four flags in turn.
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for (channels, bits) in KINDS {
@@ -57,7 +57,7 @@ fn cases() -> Vec<Case> {
     cases
 }
 
-/// `tiffcp` writes the picture in this layout; it cannot take channels of other than 8 bits apart.
+/// Rewrites the picture with `tiffcp` in this layout. It cannot separate channels that do not have 8 bits.
 fn tiffcp(case: &Case, base: &Path, into: &Path) -> bool {
     let planar = case.spec.planar && case.picture.bits == 8;
     let mut command = Command::new("tiffcp");

@@ -1,4 +1,4 @@
-//! TIFF from outside: everything that is read against a second writer, everything else by name, and files made to hurt.
+//! TIFF: supported files against a second writer, other files rejected by name, and hostile files.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 #![expect(clippy::print_stdout, reason = "what was skipped and measured is told")]
@@ -21,14 +21,14 @@ fn refusal(file: &[u8]) -> Rejection {
     read(file).map(|image| (image.width(), image.height())).unwrap_err()
 }
 
-/// A refusal's reason and a part of what it says.
+/// Reason and part of the text of a rejection.
 #[track_caller]
-fn assert_refused(file: &[u8], reason: RejectReason, found: &str) {
+fn assert_rejected(file: &[u8], reason: RejectReason, found: &str) {
     let rejection = refusal(file);
     assert!(rejection.reason == reason && rejection.found.contains(found), "{rejection:?}");
 }
 
-/// What a picture is in grey: the samples, or the luma of three channels.
+/// Grey samples of a picture: its samples, or the luma of three channels.
 fn grey(picture: &Picture) -> Vec<u16> {
     let pixels = picture.samples.chunks_exact(picture.channels);
     pixels.map(|pixel| if let [r, g, b, ..] = *pixel { luma([r, g, b]) } else { pixel[0] }).collect()
@@ -39,7 +39,7 @@ fn luma([red, green, blue]: [u16; 3]) -> u16 {
     ((sum + 32768) >> 16) as u16
 }
 
-/// Reads a file and compares every sample.
+/// Decodes a file and compares every sample.
 #[track_caller]
 fn assert_same(file: &[u8], picture: &Picture, context: &dyn std::fmt::Debug) {
     let image = read(file).unwrap_or_else(|rejection| panic!("{context:?}: {rejection:?}"));

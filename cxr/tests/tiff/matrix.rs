@@ -1,4 +1,4 @@
-//! Every layout that is read, written by the small writer: no tool is needed.
+//! Every supported layout, written by the test writer without external tools.
 
 use crate::writer::{DEFLATE, LZW, OLD_DEFLATE, PACK_BITS, Picture, STORED, Spec, write};
 use crate::{assert_same, luma, read, small};
@@ -115,7 +115,7 @@ fn transparency_stands_on_black() {
     for (channels, alpha, bits) in [(2, 1, 8), (4, 3, 8), (5, 4, 16), (4, 3, 16)] {
         let picture = Picture::new(33, 21, channels, bits);
         for planar in [false, true] {
-            // 0 is unspecified, 1 is already multiplied into the colours, 2 has yet to be.
+            // 0 is unspecified, 1 is already multiplied into the colours, 2 is not yet.
             for kind in 0..3 {
                 let mut extra = vec![0; channels - if channels > 2 { 3 } else { 1 }];
                 *extra.last_mut().unwrap() = kind;
@@ -164,7 +164,7 @@ fn shallow_colours_and_transparency_in_deep_files_are_those_of_the_8_bit_file() 
             for (bits, factor) in [(16, 257), (16, 256), (16, 1), (12, 16)] {
                 let deepen = |(position, level): (usize, &u16)| match alpha {
                     Some(alpha) if position % channels == alpha => (u32::from(*level) << (bits - 8)) as u16,
-                    // Other channels have all their depth, and are not looked at.
+                    // Other channels use all their bits and are ignored.
                     None if kind.is_some() && position % channels >= 3 => level * 199,
                     _ => level * factor,
                 };
@@ -189,7 +189,7 @@ fn shallow_colours_and_transparency_in_deep_files_are_those_of_the_8_bit_file() 
 #[test]
 fn orientation_is_the_tag_or_upright() {
     let (picture, spec) = small();
-    // A picture that is 40 x 30 when it is upright, whatever its rows are.
+    // A picture of 40 x 30 pixels when upright, whatever its rows are.
     for (value, expected) in [(0, 1), (1, 1), (3, 3), (6, 6), (8, 8), (9, 1), (70_000, 1)] {
         let spec = Spec { tags: BTreeMap::from([(274, vec![value])]), ..spec.clone() };
         assert_eq!(read(&write(&picture, &spec)).unwrap().orientation().tag(), expected, "{value}");

@@ -1,7 +1,7 @@
-//! What is not read is refused by its name, with advice that can be followed.
+//! Unsupported files are rejected by name, with useful advice.
 
 use crate::writer::{DEFLATE, LZW, Picture, Spec, append_directory, tags, write};
-use crate::{assert_refused, assert_same, read, refusal, small};
+use crate::{assert_rejected, assert_same, read, refusal, small};
 use cxr::RejectReason::{Corrupt, TooManyFrames, TooManyPixels, Truncated, UnsupportedPixelFormat};
 use std::collections::BTreeMap;
 
@@ -36,7 +36,7 @@ fn what_is_not_read_is_named() {
         (&[(317, &[2]), (259, &[DEFLATE]), (258, &[4])], "Predictor 2 on samples of 4 bits"),
         (&[(262, &[0]), (277, &[2]), (338, &[2])], "WhiteIsZero samples and transparency"),
     ] {
-        assert_refused(&with(tags), UnsupportedPixelFormat, found);
+        assert_rejected(&with(tags), UnsupportedPixelFormat, found);
         assert!(refusal(&with(tags)).advice.starts_with("save the image"), "{found}");
     }
 }
@@ -44,7 +44,7 @@ fn what_is_not_read_is_named() {
 #[test]
 fn entries_that_contradict_each_other_are_corrupt() {
     let (picture, spec) = small();
-    // An unknown tag becomes a second entry for one that counts.
+    // An unknown tag becomes a second entry for a known one.
     let twice = |tag: u16, value: u64| {
         let tags = BTreeMap::from([(40_000, vec![value])]);
         let mut file = write(&picture, &Spec { tags, ..spec.clone() });
@@ -54,7 +54,7 @@ fn entries_that_contradict_each_other_are_corrupt() {
     };
     for (tag, value) in [(256, 20), (257, 15), (258, 16), (259, LZW), (262, 0), (266, 2), (277, 3), (278, 7)]
     {
-        assert_refused(&twice(tag, value), Corrupt, &format!("two different entries for tag {tag}"));
+        assert_rejected(&twice(tag, value), Corrupt, &format!("two different entries for tag {tag}"));
     }
     assert_same(&twice(262, 1), &picture, &"the same entry twice");
 }
@@ -75,7 +75,7 @@ fn what_contradicts_itself_is_corrupt() {
         (&[(278, &[15]), (273, &[8, 9]), (279, &[600, 600])], "strips 1 and 2 of the TIFF overlap"),
         (&[(278, &[15]), (273, &[9, 8]), (279, &[600, 600])], "strips 2 and 1 of the TIFF overlap"),
     ] {
-        assert_refused(&with(tags), Corrupt, found);
+        assert_rejected(&with(tags), Corrupt, found);
     }
     for missing in [256, 257, 262, 273, 279] {
         let (picture, spec) = small();
@@ -85,13 +85,13 @@ fn what_contradicts_itself_is_corrupt() {
         file.extend([0; 1200]);
         tags.remove(&missing);
         append_directory(&mut file, &tags, &spec);
-        assert_refused(&file, Corrupt, &format!("(tag {missing})"));
+        assert_rejected(&file, Corrupt, &format!("(tag {missing})"));
     }
-    assert_refused(&with(&[(273, &[1 << 20])]), Truncated, "ends before");
-    assert_refused(&with(&[(256, &[1 << 20]), (257, &[1 << 20])]), TooManyPixels, "1048576 x 1048576");
+    assert_rejected(&with(&[(273, &[1 << 20])]), Truncated, "ends before");
+    assert_rejected(&with(&[(256, &[1 << 20]), (257, &[1 << 20])]), TooManyPixels, "1048576 x 1048576");
 }
 
-/// A file with a directory for each picture, in this order, and with these tags besides.
+/// A file with one directory per picture, in this order, and these additional tags.
 fn directories(pictures: &[(&Picture, &[(u16, u64)])], spec: &Spec) -> Vec<u8> {
     let mut file = crate::writer::header(spec);
     for (picture, more) in pictures {
@@ -117,13 +117,13 @@ fn thumbnails_and_masks_are_passed_over_and_pages_are_counted() {
                 &spec,
             );
             assert_same(&file, &image, &reduced);
-            assert_refused(&directories(&[(&thumbnail, &[reduced])], &spec), Corrupt, "only thumbnails");
+            assert_rejected(&directories(&[(&thumbnail, &[reduced])], &spec), Corrupt, "only thumbnails");
         }
-        // A child directory (SubIFDs) belongs to its image, wherever it lies.
+        // Child directories (SubIFDs) belong to their image, wherever they lie.
         assert_same(&directories(&[(&image, &[(330, 1 << 30)])], &spec), &image, &"SubIFDs");
         for page in [&[][..], &[(254, 0)], &[(254, 2)], &[(255, 3)]] {
             let file = directories(&[(&image, page), (&thumbnail, page)], &spec);
-            assert_refused(&file, TooManyFrames, "at least 2 frames");
+            assert_rejected(&file, TooManyFrames, "at least 2 frames");
         }
     }
 }
@@ -138,17 +138,17 @@ fn directories_without_end_are_refused() {
         let mut looped = file.clone();
         let end = looped.len();
         looped[end - size..end - size + 4].copy_from_slice(&first.to_le_bytes());
-        assert_refused(&looped, Corrupt, "form a loop");
+        assert_rejected(&looped, Corrupt, "form a loop");
         let thumbnail: (&Picture, &[(u16, u64)]) = (&picture, &[(254, 1)]);
-        assert_refused(&directories(&vec![thumbnail; 65], &spec), Corrupt, "more than 64 directories");
+        assert_rejected(&directories(&vec![thumbnail; 65], &spec), Corrupt, "more than 64 directories");
         let mut endless = file.clone();
         endless[first as usize..first as usize + 2].copy_from_slice(&[0xFF; 2]);
-        assert_refused(&endless, Corrupt, "entries");
+        assert_rejected(&endless, Corrupt, "entries");
         let mut beyond = file;
         beyond[size..size + 4].copy_from_slice(&[0xFF; 4]);
-        assert_refused(&beyond, Truncated, "ends before");
+        assert_rejected(&beyond, Truncated, "ends before");
     }
-    assert_refused(&crate::writer::header(&Spec::default()), Corrupt, "no directory");
+    assert_rejected(&crate::writer::header(&Spec::default()), Corrupt, "no directory");
 }
 
 #[test]
@@ -189,12 +189,12 @@ fn damaged_deflate_data_do_not_become_an_image() {
         for flipped in at..end {
             let mut damaged = file.clone();
             damaged[flipped] ^= 0x10;
-            // The last bits before the checksum are padding: they may change.
+            // The last bits before the checksum are padding and may change.
             if let Ok(image) = read(&damaged) {
                 assert!(image.samples().as_ref() == picture.samples, "byte {flipped} of {at} to {end}");
             }
         }
     }
     let spec = Spec { compression: DEFLATE, tags: BTreeMap::from([(279, vec![60])]), ..Spec::default() };
-    assert_refused(&write(&picture, &spec), Corrupt, "strip 1 of the TIFF holds fewer pixels");
+    assert_rejected(&write(&picture, &spec), Corrupt, "strip 1 of the TIFF holds fewer pixels");
 }

@@ -1,4 +1,4 @@
-//! A small TIFF writer that can also write what no good writer would.
+//! A small TIFF writer that can also write invalid files.
 
 use flate2::{Compression as Level, write::ZlibEncoder};
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ pub(crate) const DEFLATE: u64 = 8;
 pub(crate) const OLD_DEFLATE: u64 = 32946;
 pub(crate) const PACK_BITS: u64 = 32773;
 
-/// Samples, the channels of a pixel side by side.
+/// Samples with interleaved channels.
 #[derive(Debug, Clone)]
 pub(crate) struct Picture {
     pub(crate) width: usize,
@@ -20,7 +20,7 @@ pub(crate) struct Picture {
     pub(crate) samples: Vec<u16>,
 }
 
-/// How a picture is stored. Tags that it sets can be replaced in `tags`.
+/// Storage of a picture. `tags` overrides the tags that it sets.
 #[expect(clippy::struct_excessive_bools, reason = "each is a choice of the format")]
 #[derive(Debug, Clone)]
 pub(crate) struct Spec {
@@ -71,14 +71,14 @@ impl Picture {
     }
 }
 
-/// The whole file with one directory.
+/// A complete file with one directory.
 pub(crate) fn write(picture: &Picture, spec: &Spec) -> Vec<u8> {
     let chunks =
         chunks(picture, spec).into_iter().map(|bytes| compress(&bytes, picture, spec)).collect::<Vec<_>>();
     assemble(&chunks, tags(picture, spec), spec)
 }
 
-/// The tags of a picture, but for the places.
+/// Tags of a picture, without the chunk offsets.
 pub(crate) fn tags(picture: &Picture, spec: &Spec) -> BTreeMap<u16, Vec<u64>> {
     let mut tags = BTreeMap::from([
         (256, vec![picture.width as u64]),
@@ -154,7 +154,7 @@ pub(crate) fn append_directory(file: &mut Vec<u8>, tags: &BTreeMap<u16, Vec<u64>
     put(file, 0, size, spec);
 }
 
-/// Sets the link of the last directory, or of the header.
+/// Sets the next-directory link of the last directory, or of the header.
 pub(crate) fn link(file: &mut [u8], to: u64, spec: &Spec) {
     let size = if spec.big { 8 } else { 4 };
     let number = |file: &[u8], at: usize, n: usize| {
@@ -184,7 +184,7 @@ fn put(to: &mut Vec<u8>, value: u64, size: usize, spec: &Spec) {
     }
 }
 
-/// The bytes of every chunk before compression.
+/// Bytes of every chunk before compression.
 pub(crate) fn chunks(picture: &Picture, spec: &Spec) -> Vec<Vec<u8>> {
     let [width, height] = spec.tile.unwrap_or([picture.width, spec.rows_per_strip.min(picture.height)]);
     let planes = if spec.planar { picture.channels } else { 1 };

@@ -2,7 +2,7 @@
 
 use super::Loaded;
 use anyhow::Result;
-use cxr::scoring::bootstrap::quantile;
+use cxr::analysis::scoring::bootstrap::quantile;
 use runtime::Session;
 use serde::{Deserialize, Serialize};
 use std::fmt;

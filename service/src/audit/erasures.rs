@@ -1,6 +1,7 @@
-//! The list of erased subjects. It lies outside the database, so that a database that was restored from an older backup is
-//! told again whom to forget.
+//! The list of erased subjects. It lies outside the database: if an older backup is restored, the service
+//! erases them again.
 
+use crate::store::Erasure;
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use time::OffsetDateTime;
@@ -9,51 +10,39 @@ use time::format_description::well_known::Rfc3339;
 /// Why the list cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ErasuresError {
-    /// It cannot be read or written.
+    /// The file cannot be read or written.
     #[error("{} cannot be used", path.display())]
     File {
-        /// The file.
         path: PathBuf,
-        /// Cause.
         #[source]
         source: std::io::Error,
     },
-    /// It is not where it should be.
+    /// The file does not exist.
     #[error(
         "{} is missing: mount its volume, or create an empty file if no subject has been erased yet", path.display()
     )]
-    Missing {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A line is none of its lines.
+    Missing { path: PathBuf },
+    /// A line cannot be parsed.
     #[error("{}, line {line}: not a keyed digest in hexadecimal and a moment", path.display())]
     Line {
-        /// The file.
         path: PathBuf,
-        /// From 1.
+        /// Line number, from 1.
         line: usize,
     },
 }
 
-/// A subject's lookup (see `subjects` in the database), and when it was erased.
-pub type Erasure = ([u8; 32], OffsetDateTime);
-
-/// The list: a file with a line for each erasure.
+/// A file with one line per erasure.
 #[derive(Debug, Clone)]
 pub struct Erasures(PathBuf);
 
 impl Erasures {
-    /// In this file. It must be there, empty at first: one that is missing is on a volume that is not mounted, and nobody would
-    /// be forgotten.
+    /// The list at `path`. The file must exist, even if it is empty: a missing one is probably on a volume
+    /// that is not mounted, and its erasures would not be applied.
     pub const fn at(path: PathBuf) -> Self {
         Self(path)
     }
 
-    /// Every erasure.
-    ///
-    /// # Errors
-    /// When the file cannot be read, or holds something else: nobody may be remembered by mistake.
+    /// Every erasure. One bad line fails all: a skipped line could be a subject that stays linked.
     pub fn all(&self) -> Result<Vec<Erasure>, ErasuresError> {
         let path = &self.0;
         let text = std::fs::read_to_string(path).map_err(|source| self.failed(source))?;
@@ -72,10 +61,7 @@ impl Erasures {
         }
     }
 
-    /// Adds one, durably: it must stand here before the database forgets.
-    ///
-    /// # Errors
-    /// When the file cannot be written.
+    /// Adds an erasure durably. Call it before the key is deleted from the database.
     pub fn add(&self, (lookup, erased_at): &Erasure) -> Result<(), ErasuresError> {
         let add = || {
             let mut file = std::fs::File::options().append(true).open(&self.0)?;

@@ -1,14 +1,17 @@
-//! Moves what waits into the tree and signs its heads. Every replica runs one; the database lets one of them work.
+//! The sequencer moves pending leaves into the tree and signs checkpoints. Every replica runs one, and the
+//! one that holds the lease works.
 
 use super::anchor::{Anchor, AnchorError};
-use super::erasures::{Erasure, Erasures, ErasuresError};
-use super::keyed::SiteKey;
-use super::outside::{Outside, OutsideError, PATIENCE};
+use super::erasures::{Erasures, ErasuresError};
 use super::publisher::Publisher;
 use super::signing::LogKey;
-use super::tree::Edge;
+use super::volume::{VOLUME_TIMEOUT, VolumeCall, VolumeError};
 use crate::config::audit::AuditConfig;
-use crate::store::{Grown, Leader, Leaf, SignedHead, Store, StoreError, StoredLeaf};
+use crate::record::hmac::SiteKey;
+use crate::record::tree::Edge;
+use crate::store::{
+    Erasure, Growth, Leaf, Lease, LeaseName, SignedCheckpoint, Store, StoreError, StoredLeaf,
+};
 use crate::telemetry::logs::chain;
 use crate::telemetry::metrics::Metrics;
 use signed_note::VerifierError;
@@ -19,36 +22,35 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tlog_tiles::{Checkpoint, tree_hash};
 use uuid::Uuid;
 
-/// How often another replica looks whether the leader has gone.
-const STANDBY: Duration = Duration::from_millis(500);
-/// After which time it tries again when the database is away, and when the tree cannot be continued.
-const AGAIN: Duration = Duration::from_secs(1);
-const BROKEN: Duration = Duration::from_secs(10);
+/// How often the other replicas try to take the lease.
+const ACQUIRE_EVERY: Duration = Duration::from_millis(500);
+/// Pause after an error, and after finding that the tree cannot be continued.
+const RETRY: Duration = Duration::from_secs(1);
+const RETRY_BROKEN: Duration = Duration::from_secs(10);
 
-/// How often it looks whether the next months have their tables; they are made three months ahead.
-const MONTHS_EVERY: Duration = Duration::from_hours(6);
+/// How often months are made; they are made three months ahead.
+const MAKE_MONTHS_EVERY: Duration = Duration::from_hours(6);
 
-/// How often what must be forgotten is forgotten.
-const TIDY_EVERY: Duration = Duration::from_mins(1);
-/// After which time a chore is tried again that the database refused.
-const LATER: Duration = Duration::from_mins(1);
+/// How often old idempotency keys and erased subjects are deleted.
+const CLEAN_UP_EVERY: Duration = Duration::from_mins(1);
+/// Pause after the database refused a periodic job.
+const RETRY_JOB: Duration = Duration::from_mins(1);
 
-/// Leaves of somebody else that are told apart; each is named to the database in every step.
+/// Foreign leaves that are skipped; each step sends all of their ids to the database.
 const MOST_FOREIGN: usize = 10_000;
 
-/// When it works.
+/// Intervals of the sequencer.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
-    /// From one step to the next.
+    /// Pause between two steps.
     pub interval: Duration,
-    /// Most leaves of a step.
+    /// Most leaves per step.
     pub max_rows: usize,
-    /// From one anchored head to the next.
+    /// Shortest time between two anchored checkpoints.
     pub anchor_interval: Duration,
 }
 
 impl Pace {
-    /// From the configuration.
     pub const fn new(config: &AuditConfig) -> Self {
         Self {
             interval: config.sequence.interval_ms.duration(),
@@ -58,9 +60,9 @@ impl Pace {
     }
 }
 
-/// Why the tree does not go on.
+/// Why sequencing stopped.
 #[derive(Debug, thiserror::Error)]
-enum Trouble {
+enum SequencerError {
     #[error(
         "the tree in the database cannot be continued: {0}; the log was tampered with or restored from an older state"
     )]
@@ -72,35 +74,33 @@ enum Trouble {
     #[error("the log's key is not usable")]
     Key(#[from] VerifierError),
     #[error("the anchor cannot be read")]
-    Outside(#[from] OutsideError),
+    Volume(#[from] VolumeError),
 }
 
-/// The sequencer.
+/// Parts of the sequencer; see the module.
 pub struct Sequencer {
-    /// Where the tree is.
+    /// Holds the tree.
     pub store: Arc<Store>,
-    /// What signs its heads.
+    /// Signs the checkpoints.
     pub key: Arc<LogKey>,
-    /// Key of the codes by which it knows the service's leaves.
+    /// Key of the HMACs by which it knows the service's own leaves.
     pub leaf_key: SiteKey,
-    /// Where heads are written outside the database.
+    /// Where checkpoints are written outside the database.
     pub anchor: Option<Anchor>,
-    /// When it works.
+    /// Intervals.
     pub pace: Pace,
-    /// How long answers are kept for retries.
+    /// How long answers are kept for retries; older keys are deleted.
     pub answers_kept: Duration,
-    /// Whom the database must have forgotten.
+    /// Subjects whose keys must not be in the database.
     pub erasures: Option<Erasures>,
-    /// Metrics.
     pub metrics: Arc<Metrics>,
 }
 
-/// A sequencer that works.
 struct Running {
     parts: Sequencer,
     publisher: Option<Publisher>,
-    newest_anchored: Outside<Result<Option<Checkpoint>, AnchorError>>,
-    erased: Outside<Result<Vec<Erasure>, ErasuresError>>,
+    newest_anchored: VolumeCall<Result<Option<Checkpoint>, AnchorError>>,
+    erased: VolumeCall<Result<Vec<Erasure>, ErasuresError>>,
 }
 
 impl Deref for Running {
@@ -112,95 +112,95 @@ impl Deref for Running {
 }
 
 impl Sequencer {
-    /// Works for ever: as the leader, or waiting to become it.
+    /// Runs forever: holds the lease, or waits for it.
     pub async fn run(self) {
         let publisher = self
             .anchor
             .clone()
             .map(|anchor| Publisher::start(anchor, self.pace.anchor_interval, Arc::clone(&self.metrics)));
-        let (newest_anchored, erased) = (Outside::within(PATIENCE), Outside::within(PATIENCE));
+        let newest_anchored = VolumeCall::with_timeout(VOLUME_TIMEOUT);
+        let erased = VolumeCall::with_timeout(VOLUME_TIMEOUT);
         Running { parts: self, publisher, newest_anchored, erased }.run().await;
     }
 }
 
 impl Running {
     async fn run(self) {
-        let mut told = String::new();
+        let mut logged = String::new();
         loop {
-            let trouble = match self.store.candidate().await {
-                Ok(candidate) => {
-                    let Err(trouble) = self.stand(candidate).await;
-                    trouble
-                }
-                Err(error) => error.into(),
-            };
-            let broken = matches!(trouble, Trouble::Broken(_));
+            let Err(error) = self.try_run().await;
+            let broken = matches!(error, SequencerError::Broken(_));
             self.metrics.tree_broken(broken);
             self.metrics.sequencing(false);
-            // Once for each cause: a database that is away for an hour is one line.
-            let cause = chain(&trouble);
-            if told != cause {
+            // Each cause once: a database that is away for an hour is one line.
+            let cause = chain(&error);
+            if logged != cause {
                 tracing::error!(cause, "audit tree stalled");
-                told = cause;
+                logged = cause;
             }
-            tokio::time::sleep(if broken { BROKEN } else { AGAIN }).await;
+            tokio::time::sleep(if broken { RETRY_BROKEN } else { RETRY }).await;
         }
     }
 
-    /// Waits until nobody else leads, and works then.
-    async fn stand(&self, mut candidate: Leader) -> Result<Infallible, Trouble> {
-        while !candidate.try_lead().await? {
+    /// Waits for the lease, then works until something fails.
+    async fn try_run(&self) -> Result<Infallible, SequencerError> {
+        let mut contender = self.store.contender(LeaseName::SEQUENCER).await?;
+        loop {
+            match contender.try_acquire().await? {
+                Ok(lease) => return self.work(lease).await,
+                Err(other_holds_it) => contender = other_holds_it,
+            }
             self.metrics.tree_broken(false);
             self.metrics.sequencing(false);
-            tokio::time::sleep(STANDBY).await;
+            tokio::time::sleep(ACQUIRE_EVERY).await;
         }
-        self.work(candidate).await
     }
 
-    async fn work(&self, mut leader: Leader) -> Result<Infallible, Trouble> {
-        let (mut edge, head) = leader.resume().await?;
-        continues(&edge, head.as_ref())?;
-        self.check_anchor(&mut leader, &edge).await?;
-        let (mut months, mut tidied) = (Chore::every(MONTHS_EVERY), Chore::every(TIDY_EVERY));
+    async fn work(&self, mut lease: Lease) -> Result<Infallible, SequencerError> {
+        let (mut edge, checkpoint) = lease.load_tree().await?;
+        check_checkpoint(&edge, checkpoint.as_ref())?;
+        self.check_anchor(&mut lease, &edge).await?;
+        let mut months = PeriodicJob::every(MAKE_MONTHS_EVERY);
+        let mut clean_up = PeriodicJob::every(CLEAN_UP_EVERY);
         let mut foreign = Vec::new();
         self.metrics.tree_broken(false);
         self.metrics.sequencing(true);
         self.metrics.tree_size(edge.size());
-        if let Some(head) = &head {
-            self.anchored(head);
+        if let Some(checkpoint) = &checkpoint {
+            self.publish(checkpoint);
         }
         loop {
-            let n_seen = self.step(&mut leader, &mut edge, &mut foreign).await?;
+            let n_seen = self.step(&mut lease, &mut edge, &mut foreign).await?;
             if months.is_due() {
-                months.done(or_later(self.make_months(&mut leader).await)?);
+                months.ran(unless_refused(self.make_months(&mut lease).await)?);
             }
-            if tidied.is_due() {
-                tidied.done(or_later(self.tidy(&mut leader).await)?);
+            if clean_up.is_due() {
+                clean_up.ran(unless_refused(self.clean_up(&mut lease).await)?);
             }
             if n_seen < self.pace.max_rows {
-                tokio::time::sleep(self.pace.interval).await;
+                lease.sleep(self.pace.interval).await?;
             }
         }
     }
 
-    /// Gives what waits its places; how many leaves it looked at.
+    /// Moves pending leaves into the tree; returns how many it examined.
     async fn step(
         &self,
-        leader: &mut Leader,
+        lease: &mut Lease,
         edge: &mut Edge,
         foreign: &mut Vec<Uuid>,
-    ) -> Result<usize, Trouble> {
+    ) -> Result<usize, SequencerError> {
         let mut grown = edge.clone();
         let ours = |leaf: &StoredLeaf| leaf.is_ours(&self.leaf_key);
         let grow = |leaves: &[Leaf]| self.grow(&mut grown, leaves);
-        let step = leader.sequence(self.pace.max_rows, foreign, ours, grow).await?;
-        if let Some((oldest, head)) = step.grown {
+        let step = lease.sequence(self.pace.max_rows, foreign, ours, grow).await?;
+        if let Some((oldest, checkpoint)) = step.added {
             *edge = grown;
             self.metrics.tree_size(edge.size());
             if let Some(age) = age(oldest) {
                 self.metrics.sequenced_after(age);
             }
-            self.anchored(&head);
+            self.publish(&checkpoint);
         }
         if let Some(id) = step.foreign.first() {
             tracing::error!(%id, n = step.foreign.len(), "foreign leaves in the database, not added to the audit tree");
@@ -208,28 +208,28 @@ impl Running {
             self.metrics.foreign_leaves(foreign.len());
         }
         if foreign.len() > MOST_FOREIGN {
-            return Err(Trouble::Broken("too many foreign leaves in the database"));
+            return Err(SequencerError::Broken("too many foreign leaves in the database"));
         }
         Ok(step.n_seen)
     }
 
-    async fn make_months(&self, leader: &mut Leader) -> Result<bool, StoreError> {
-        let made = leader.make_months().await?;
+    async fn make_months(&self, lease: &mut Lease) -> Result<bool, StoreError> {
+        let made = lease.make_months().await?;
         if !made.is_empty() {
             tracing::info!(months = made.join(", "), "created tables for the next months");
         }
         Ok(true)
     }
 
-    /// Forgets what must be forgotten: keys of old requests, and subjects that were erased, should the database have been
-    /// restored from a time before that. Whether that was all.
-    async fn tidy(&self, leader: &mut Leader) -> Result<bool, StoreError> {
-        let all = leader.forget_old_keys(self.answers_kept).await?;
+    /// Deletes old idempotency keys, and erased subjects that came back with a restored backup. Returns
+    /// whether nothing is left to delete.
+    async fn clean_up(&self, lease: &mut Lease) -> Result<bool, StoreError> {
+        let all = lease.delete_expired_keys(self.answers_kept).await?;
         let Some(list) = self.erasures.clone() else { return Ok(all) };
-        // A list that cannot be read must be mended by somebody; the tree does not wait for that.
-        let cause = match self.erased.ask(move || list.all()).await {
+        // An operator must repair an unreadable list; the tree does not wait for that.
+        let cause = match self.erased.run(move || list.all()).await {
             Ok(Ok(erased)) => {
-                let n = leader.erase_subjects(&erased).await?;
+                let n = lease.erase_subjects(&erased).await?;
                 if n > 0 {
                     tracing::warn!(n, "erased subjects were back in the database; erased them again");
                 }
@@ -245,30 +245,30 @@ impl Running {
         Ok(all)
     }
 
-    /// Whether the tree goes on from the newest anchored head: a database that was restored from an older state, or
-    /// rewritten, does not.
-    async fn check_anchor(&self, leader: &mut Leader, edge: &Edge) -> Result<(), Trouble> {
+    /// Fails unless the tree contains the newest anchored checkpoint. A database that was restored from an
+    /// older state, or rewritten, does not.
+    async fn check_anchor(&self, lease: &mut Lease, edge: &Edge) -> Result<(), SequencerError> {
         let Some(anchor) = self.anchor.clone() else { return Ok(()) };
         let verifier = self.key.verifier()?;
-        let newest = self.newest_anchored.ask(move || anchor.newest(&verifier)).await??;
+        let newest = self.newest_anchored.run(move || anchor.newest(&verifier)).await??;
         let Some(newest) = newest else { return Ok(()) };
         if newest.size() > edge.size() {
-            return Err(Trouble::Broken("the tree is shorter than its anchored checkpoint"));
+            return Err(SequencerError::Broken("the tree is shorter than its anchored checkpoint"));
         }
-        let hashes = leader.hashes(&Edge::positions(newest.size())).await?;
+        let hashes = lease.tree_hashes(&Edge::positions(newest.size())).await?;
         match tree_hash(newest.size(), &hashes) {
             Ok(root) if root == *newest.hash() => Ok(()),
-            _ => Err(Trouble::Broken("the tree does not contain its anchored checkpoint")),
+            _ => Err(SequencerError::Broken("the tree does not contain its anchored checkpoint")),
         }
     }
 
-    fn anchored(&self, head: &SignedHead) {
+    fn publish(&self, checkpoint: &SignedCheckpoint) {
         if let Some(publisher) = &self.publisher {
-            publisher.publish(head);
+            publisher.publish(checkpoint);
         }
     }
 
-    fn grow(&self, edge: &mut Edge, leaves: &[Leaf]) -> Result<Grown, String> {
+    fn grow(&self, edge: &mut Edge, leaves: &[Leaf]) -> Result<Growth, String> {
         let first_index = edge.size();
         let mut hashes = Vec::with_capacity(2 * leaves.len());
         for leaf in leaves {
@@ -276,17 +276,18 @@ impl Running {
         }
         let root = edge.root().map_err(|error| error.to_string())?;
         let note = self.key.checkpoint(edge.size(), root).map_err(|error| error.to_string())?;
-        Ok((first_index, hashes, SignedHead { size: edge.size(), root, note }))
+        let checkpoint = SignedCheckpoint { size: edge.size(), root, note };
+        Ok(Growth { first_index, hashes, checkpoint })
     }
 }
 
-/// Something that is done now and then.
-struct Chore {
+/// A job that runs between two steps of the sequencer.
+struct PeriodicJob {
     every: Duration,
     due: Instant,
 }
 
-impl Chore {
+impl PeriodicJob {
     fn every(every: Duration) -> Self {
         Self { every, due: Instant::now() }
     }
@@ -295,48 +296,49 @@ impl Chore {
         Instant::now() >= self.due
     }
 
-    /// Again after its time where it is `finished`; with the next step where some of it is left; in a minute where it could not be done.
-    fn done(&mut self, finished: Option<bool>) {
+    /// Sets the next run: after the interval if the job `finished`, after the next step if work is left, and
+    /// after a minute if the database refused it.
+    fn ran(&mut self, finished: Option<bool>) {
         self.due = Instant::now()
             + match finished {
                 Some(true) => self.every,
                 Some(false) => Duration::ZERO,
-                None => LATER,
+                None => RETRY_JOB,
             };
     }
 }
 
-/// What a chore did; none where the database refused it, which must not stop the tree.
-fn or_later(done: Result<bool, StoreError>) -> Result<Option<bool>, StoreError> {
-    match done {
-        Err(error) if error.is_refusal() => {
+/// The result of a periodic job; none if the database refused it, which must not stop the tree.
+fn unless_refused(ran: Result<bool, StoreError>) -> Result<Option<bool>, StoreError> {
+    match ran {
+        Err(error) if error.is_reported() => {
             tracing::warn!(cause = chain(&error), "audit log maintenance failed; retrying");
             Ok(None)
         }
-        done => done.map(Some),
+        ran => ran.map(Some),
     }
 }
 
-/// A tree goes on from what its last head signed, and from nothing else.
-fn continues(edge: &Edge, head: Option<&SignedHead>) -> Result<(), Trouble> {
-    let Some(head) = head else {
+/// Fails unless the newest checkpoint signs exactly this tree.
+fn check_checkpoint(edge: &Edge, checkpoint: Option<&SignedCheckpoint>) -> Result<(), SequencerError> {
+    let Some(checkpoint) = checkpoint else {
         return if edge.size() == 0 {
             Ok(())
         } else {
-            Err(Trouble::Broken("the tree has leaves but no checkpoint"))
+            Err(SequencerError::Broken("the tree has leaves but no checkpoint"))
         };
     };
-    if head.size != edge.size() {
-        return Err(Trouble::Broken("the tree's size differs from its last checkpoint"));
+    if checkpoint.size != edge.size() {
+        return Err(SequencerError::Broken("the tree's size differs from its last checkpoint"));
     }
     match edge.root() {
-        Ok(root) if root == head.root => Ok(()),
-        Ok(_) => Err(Trouble::Broken("the tree's root differs from its last checkpoint")),
-        Err(_) => Err(Trouble::Broken("hashes of the tree are missing")),
+        Ok(root) if root == checkpoint.root => Ok(()),
+        Ok(_) => Err(SequencerError::Broken("the tree's root differs from its last checkpoint")),
+        Err(_) => Err(SequencerError::Broken("hashes of the tree are missing")),
     }
 }
 
-/// How long ago an id was made.
+/// Age of an id.
 fn age(id: Uuid) -> Option<Duration> {
     let (seconds, nanoseconds) = id.get_timestamp()?.to_unix();
     SystemTime::now().duration_since(UNIX_EPOCH + Duration::new(seconds, nanoseconds)).ok()

@@ -1,8 +1,8 @@
-//! What the log signs: the heads of its tree (c2sp.org/tlog-checkpoint) and the receipts of single rows, both as signed notes
-//! (c2sp.org/signed-note), so that verifiers and witnesses of other logs understand them.
+//! Signs checkpoints (c2sp.org/tlog-checkpoint) and receipts. Both are signed notes (c2sp.org/signed-note),
+//! which existing verifiers and witnesses understand.
 
-use super::columns::microseconds;
 use crate::config::secret::Secret;
+use crate::record::columns::microseconds;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::SigningKey;
@@ -13,16 +13,16 @@ use time::OffsetDateTime;
 use tlog_tiles::{Checkpoint, Hash};
 use uuid::Uuid;
 
-/// First line of a receipt; a checkpoint's is the log's name.
+/// First line of a receipt. A checkpoint begins with the log's origin instead.
 const RECEIPT: &str = "cxr-receipt/v1";
 
-/// Why something could not be signed or is not what it says.
+/// Why signing or verifying a note failed.
 #[derive(Debug, thiserror::Error)]
 pub enum SignatureError {
-    /// The text is no note, or no signature of the log's key is under it.
+    /// The text is not a note, or the log's key did not sign it.
     #[error("not a note, or not signed by this key")]
     Unsigned,
-    /// The note is no checkpoint or no receipt of this log.
+    /// The note is not the kind expected, or belongs to another log.
     #[error("signed by this key, but {0}")]
     Other(&'static str),
     /// Signing failed.
@@ -30,7 +30,7 @@ pub enum SignatureError {
     Signing(#[source] NoteError),
 }
 
-/// The log's private key; its name is the log's origin.
+/// The log's private key. Its name is the log's origin.
 pub struct LogKey {
     signer: StandardSigner,
     public: String,
@@ -42,22 +42,18 @@ pub struct LogVerifier {
     key: StandardVerifier,
 }
 
-/// What a receipt says.
+/// The content of a receipt.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReceiptText {
-    /// The row.
     pub id: Uuid,
-    /// Its leaf.
+    /// Leaf hash of the row.
     pub leaf_hash: Hash,
-    /// When it was signed.
+    /// Time of the signature: RFC 3339, UTC, microseconds.
     pub signed_at: String,
 }
 
 impl LogKey {
-    /// From `PRIVATE+KEY+<origin>+<id>+<key>`.
-    ///
-    /// # Errors
-    /// When it is no such key.
+    /// Parses `PRIVATE+KEY+<origin>+<id>+<key>`.
     pub fn parse(key: &Secret) -> Result<Self, SignerError> {
         let text = key.expose().trim();
         let signer = StandardSigner::new(text)?;
@@ -65,12 +61,12 @@ impl LogKey {
         Ok(Self { signer, public })
     }
 
-    /// A new key pair of a log: the private key and the public one.
+    /// Generates a private key and its public key, as text.
     pub fn generate(origin: &str) -> (String, String) {
         signed_note::generate_key(&mut rand_core::OsRng, origin)
     }
 
-    /// The public key, `<origin>+<id>+<key>`.
+    /// The public key as text, `<origin>+<id>+<key>`.
     pub fn public(&self) -> &str {
         &self.public
     }
@@ -78,34 +74,28 @@ impl LogKey {
     /// The public key.
     ///
     /// # Errors
-    /// Never for a key that was parsed.
+    /// Never for a parsed key.
     pub fn verifier(&self) -> Result<LogVerifier, VerifierError> {
         LogVerifier::parse(&self.public)
     }
 
-    /// The log's name.
+    /// The log's origin.
     pub fn origin(&self) -> &str {
         self.signer.name()
     }
 
-    /// Id of the key, as in every signature's first four bytes.
+    /// Id of the key in hexadecimal: the first four bytes of its signatures.
     pub fn id(&self) -> String {
         format!("{:08x}", self.signer.key_id())
     }
 
-    /// The signed head of a tree.
-    ///
-    /// # Errors
-    /// When signing fails.
+    /// Signs a checkpoint.
     pub fn checkpoint(&self, size: u64, root: Hash) -> Result<String, SignatureError> {
         let text = format!("{}\n{size}\n{root}\n", self.origin());
         self.note(&text)
     }
 
-    /// The signed receipt of a row.
-    ///
-    /// # Errors
-    /// When signing fails.
+    /// Signs the receipt of a row.
     pub fn receipt(&self, id: Uuid, leaf_hash: Hash, at: OffsetDateTime) -> Result<String, SignatureError> {
         self.note(&format!("{RECEIPT}\n{id}\n{leaf_hash}\n{}\n", microseconds(at)))
     }
@@ -113,13 +103,13 @@ impl LogKey {
     fn note(&self, text: &str) -> Result<String, SignatureError> {
         let mut note = Note::new(text.as_bytes(), &[]).map_err(SignatureError::Signing)?;
         note.add_sigs(&[&self.signer]).map_err(SignatureError::Signing)?;
-        String::from_utf8(note.to_bytes()).map_err(|_| SignatureError::Other("no text"))
+        String::from_utf8(note.to_bytes()).map_err(|_| SignatureError::Other("not UTF-8"))
     }
 }
 
 /// The public half of `PRIVATE+KEY+<origin>+<id>+<key>`, whose last part is a byte for Ed25519 and the seed.
 fn public(private: &str, signer: &StandardSigner) -> Option<String> {
-    // The key itself may hold a plus.
+    // The base64 of the key may contain a plus.
     let key = STANDARD.decode(private.splitn(5, '+').nth(4)?).ok()?;
     let (algorithm, seed) = key.split_first()?;
     let verifying = SigningKey::from_bytes(seed.try_into().ok()?).verifying_key();
@@ -128,42 +118,34 @@ fn public(private: &str, signer: &StandardSigner) -> Option<String> {
 }
 
 impl LogVerifier {
-    /// From `<origin>+<id>+<key>`.
-    ///
-    /// # Errors
-    /// When it is no such key.
+    /// Parses `<origin>+<id>+<key>`.
     pub fn parse(key: &str) -> Result<Self, VerifierError> {
         use signed_note::Verifier as _;
         let key = StandardVerifier::new(key.trim())?;
         Ok(Self { origin: key.name().to_owned(), key })
     }
 
-    /// The head that a note signs.
-    ///
-    /// # Errors
-    /// When the note is not signed by this key, or is no checkpoint of this log.
+    /// Verifies and parses a checkpoint of this log.
     pub fn checkpoint(&self, note: &[u8]) -> Result<Checkpoint, SignatureError> {
         let text = self.signed_text(note)?;
-        let checkpoint = Checkpoint::from_bytes(&text).map_err(|_| SignatureError::Other("no checkpoint"))?;
+        let checkpoint =
+            Checkpoint::from_bytes(&text).map_err(|_| SignatureError::Other("not a checkpoint"))?;
         if checkpoint.origin() != self.origin {
             return Err(SignatureError::Other("a checkpoint of another log"));
         }
         Ok(checkpoint)
     }
 
-    /// What a receipt says.
-    ///
-    /// # Errors
-    /// When it is not signed by this key, or is no receipt.
+    /// Verifies and parses a receipt.
     pub fn receipt(&self, note: &[u8]) -> Result<ReceiptText, SignatureError> {
         let text = self.signed_text(note)?;
-        let text = std::str::from_utf8(&text).map_err(|_| SignatureError::Other("no receipt"))?;
+        let text = std::str::from_utf8(&text).map_err(|_| SignatureError::Other("not a receipt"))?;
         let lines: Vec<&str> = text.lines().collect();
         let [RECEIPT, id, leaf_hash, signed_at] = lines[..] else {
-            return Err(SignatureError::Other("no receipt"));
+            return Err(SignatureError::Other("not a receipt"));
         };
         let (Ok(id), Ok(leaf_hash)) = (id.parse(), Hash::parse_hash(leaf_hash)) else {
-            return Err(SignatureError::Other("no receipt"));
+            return Err(SignatureError::Other("not a receipt"));
         };
         Ok(ReceiptText { id, leaf_hash, signed_at: signed_at.to_owned() })
     }
@@ -197,7 +179,7 @@ mod tests {
         let read = verifier.checkpoint(checkpoint.as_bytes()).unwrap();
         assert_eq!((read.origin(), read.size(), read.hash()), ("cxr.example.org/test", 5, &hash));
 
-        // One is not taken for the other, nor for one of another key.
+        // A receipt is not a checkpoint, and neither verifies with another key.
         assert!(matches!(verifier.checkpoint(receipt.as_bytes()), Err(SignatureError::Other(_))));
         assert!(matches!(verifier.receipt(checkpoint.as_bytes()), Err(SignatureError::Other(_))));
         let another = LogVerifier::parse(&LogKey::generate("cxr.example.org/test").1).unwrap();
@@ -221,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_published_note_is_understood() {
-        // The example of golang.org/x/mod/sumdb/note, which c2sp.org/signed-note takes over.
+        // The example of golang.org/x/mod/sumdb/note and c2sp.org/signed-note.
         let verifier =
             LogVerifier::parse("PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW").unwrap();
         let note = "If you think cryptography is the answer to your problem,\nthen you don't know what your problem is.\n\n\

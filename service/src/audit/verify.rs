@@ -1,15 +1,14 @@
-//! The verifier: from an export, signed heads and receipts that were kept elsewhere, and the log's public key, and nothing
-//! else. It trusts neither the database nor whoever made the export.
+//! Verifies an export with the log's public key, and with checkpoints and receipts that were kept elsewhere.
+//! It trusts neither the database nor the export.
 //!
-//! Labels stand beside rows, not in the tree: they are counted and nothing is said of them.
-//!
-//! Each row must hash to its leaf; the leaves must lead to the root of every head; every head must be signed, and every
-//! receipt's row must be there. Whatever is not so is a finding with the first place where it shows.
+//! Each row must hash to its leaf, the leaves must hash to the root of every checkpoint, every checkpoint
+//! must be signed, and the row of every receipt must exist. Each violation is a finding with the first leaf
+//! that it concerns. Labels are not in the tree: they are counted and not verified.
 
-use super::columns::Digests;
-use super::export::{HeadLine, LeafLine, Line, StrayLine};
+use super::export::{CheckpointLine, LeafLine, Line, UnsequencedLine};
 use super::signing::{LogVerifier, ReceiptText};
-use super::tree::Edge;
+use crate::record::Digests;
+use crate::record::tree::Edge;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 use std::io::{BufRead, Read};
@@ -17,102 +16,101 @@ use time::OffsetDateTime;
 use tlog_tiles::{Checkpoint, Hash};
 use uuid::Uuid;
 
-/// More findings than anyone reads: the first ones say where it begins.
+/// Findings beyond this are dropped: the first ones tell where the damage begins.
 const MOST_FINDINGS: usize = 100;
 
-/// Most bytes of a line: a row has a few thousand.
+/// Longest line in bytes; a row has a few thousand.
 const LONGEST_LINE: u64 = 16 << 20;
 
-/// How much older than the newest row in the tree a row may be that still waits for its place, in seconds: longer than any
-/// request. And how far clocks may differ.
+/// A pending row may be this much older than the newest row in the tree, in seconds. Longer than any request,
+/// with room for clock differences.
 const LONGEST_WAIT: u64 = 2 * 60 * 60;
 
-/// Something that is not as it was signed.
+/// Something that differs from what was signed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// The first place that is wrong, counted from 0.
+    /// Index of the first leaf concerned, from 0.
     pub leaf_index: u64,
-    /// Leaves from there on of which one is wrong; 1 where it is known which.
+    /// Number of leaves from there on of which at least one is wrong; 1 if it is known which.
     pub n_leaves: u64,
-    /// What is wrong.
+    /// Description for an operator.
     pub what: String,
 }
 
-/// What the verifier found out.
+/// Result of a verification.
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
-    /// Leaves of the export.
+    /// Leaves in the export.
     pub n_leaves: u64,
-    /// Of these, how many rows are there and hash to their leaf.
+    /// Leaves whose row is present and hashes to the leaf.
     pub n_rows_verified: u64,
-    /// Of these, how many rows are not there and need not be: they are older than what is kept.
+    /// Leaves whose row is absent and older than the retention period.
     pub n_rows_absent: u64,
-    /// Rows that waited for their place when the export was made: their receipts cover them.
+    /// Rows that were pending when the export was made; only their receipts cover them.
     pub n_rows_waiting: u64,
-    /// Rows beside which labels stand: what a label says, no leaf covers, and nothing here proves.
+    /// Rows with labels, which no leaf covers and nothing here verifies.
     pub n_rows_labelled: u64,
-    /// Leaves below the largest anchored head that the export leads to.
+    /// Size of the largest anchored checkpoint that matches the export.
     pub anchored_size: u64,
-    /// Signed heads that the export leads to.
+    /// Checkpoints that match the export.
     pub n_heads_verified: u64,
-    /// Receipts whose row is there as it was.
+    /// Receipts whose row is present and unchanged.
     pub n_receipts_verified: u64,
-    /// What is wrong, in the order of places.
+    /// Findings, in the order of leaves.
     pub findings: Vec<Finding>,
 }
 
-/// Why verifying ended early.
+/// Why a verification ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
     /// The export cannot be read.
     #[error("the export cannot be read")]
     Read(#[from] std::io::Error),
-    /// A line is none of an export.
+    /// A line cannot be parsed.
     #[error(
         "line {number} of the export cannot be read: the file is truncated, or not from cxr-service audit export"
     )]
     Line {
-        /// Counted from 1.
+        /// Line number, from 1.
         number: u64,
-        /// Cause.
         #[source]
         source: serde_json::Error,
     },
-    /// A line is longer than any of an export.
+    /// A line is longer than 16 MiB.
     #[error(
         "line {number} of the export is longer than 16 MiB: the file is not from cxr-service audit export"
     )]
     Long {
-        /// Counted from 1.
+        /// Line number, from 1.
         number: u64,
     },
 }
 
-/// Signed heads that were kept outside the database.
+/// Roots of checkpoints that were kept outside the database, by tree size.
 #[derive(Debug, Default)]
 pub struct Anchors(BTreeMap<u64, Vec<Hash>>);
 
 impl FromIterator<Checkpoint> for Anchors {
-    fn from_iter<T: IntoIterator<Item = Checkpoint>>(heads: T) -> Self {
+    fn from_iter<T: IntoIterator<Item = Checkpoint>>(checkpoints: T) -> Self {
         let mut by_size = BTreeMap::<u64, Vec<Hash>>::new();
-        for head in heads {
-            let roots = by_size.entry(head.size()).or_default();
-            if !roots.contains(head.hash()) {
-                roots.push(*head.hash());
+        for checkpoint in checkpoints {
+            let roots = by_size.entry(checkpoint.size()).or_default();
+            if !roots.contains(checkpoint.hash()) {
+                roots.push(*checkpoint.hash());
             }
         }
         Self(by_size)
     }
 }
 
-/// What an export must agree with.
+/// What an export is compared with.
 #[derive(Debug, Default)]
 pub struct Expectations {
-    /// Heads that were kept elsewhere.
+    /// Checkpoints that were kept elsewhere.
     pub anchors: Anchors,
     /// Receipts that were kept elsewhere.
     pub receipts: Vec<ReceiptText>,
-    /// Rows from before may have been taken by retention; none may where this is absent.
+    /// Older rows may be absent, because retention dropped them; without it no row may.
     pub kept_from: Option<OffsetDateTime>,
 }
 
@@ -122,7 +120,7 @@ impl Expectations {
     }
 }
 
-/// When an id was made, in seconds since 1970.
+/// Time of an id, in seconds since 1970.
 fn made_at(id: Uuid) -> Option<u64> {
     id.get_timestamp().map(|timestamp| timestamp.to_unix().0)
 }
@@ -130,7 +128,7 @@ fn made_at(id: Uuid) -> Option<u64> {
 /// Verifies an export line by line.
 ///
 /// # Errors
-/// When it cannot be read. Whatever is read and wrong is a finding.
+/// When the export cannot be read or parsed. Anything else that is wrong is a finding.
 pub fn verify(
     mut export: impl BufRead,
     key: &LogVerifier,
@@ -153,8 +151,8 @@ pub fn verify(
                 run.leaf(&line);
                 progress(run.edge.size());
             }
-            Line::Head(line) => run.head(&line),
-            Line::Stray(line) => run.stray(&line),
+            Line::Checkpoint(line) => run.checkpoint(&line),
+            Line::Unsequenced(line) => run.unsequenced(&line),
         }
     }
     Ok(run.end())
@@ -165,12 +163,12 @@ struct Run<'a> {
     expectations: &'a Expectations,
     receipts: HashMap<Uuid, Vec<&'a ReceiptText>>,
     edge: Edge,
-    /// When the newest row in the tree was made.
+    /// Time of the newest row in the tree, in seconds since 1970.
     newest: u64,
-    /// Leaves up to which the tree is proven by an anchored or exported head.
+    /// Size of the largest verified checkpoint, anchored or exported.
     proven: u64,
-    /// Whether a head was missed since.
-    missed: bool,
+    /// Whether a checkpoint did not match.
+    mismatch: bool,
     report: Report,
 }
 
@@ -181,7 +179,8 @@ impl<'a> Run<'a> {
             receipts.entry(receipt.id).or_default().push(receipt);
         }
         let (edge, report) = (Edge::default(), Report::default());
-        let mut run = Self { key, expectations, receipts, edge, newest: 0, proven: 0, missed: false, report };
+        let mut run =
+            Self { key, expectations, receipts, edge, newest: 0, proven: 0, mismatch: false, report };
         for (size, roots) in &expectations.anchors.0 {
             if roots.len() > 1 {
                 run.found(
@@ -227,16 +226,16 @@ impl<'a> Run<'a> {
                 self.found(index, 1, format!("row {} does not hash to its leaf: it was changed", line.id));
             }
         }
-        self.receipted(line.id, index, leaf_hash);
+        self.check_receipts(line.id, index, leaf_hash);
         if self.edge.append(leaf_hash).is_err() {
-            // Every hash of the edge was made here.
+            // Cannot happen: every hash of the edge was computed here.
             self.found(index, 1, "the tree cannot be computed".to_owned());
         }
-        self.anchored();
+        self.check_anchor();
     }
 
-    /// Every receipt of a row was given for this leaf.
-    fn receipted(&mut self, id: Uuid, index: u64, leaf_hash: Hash) {
+    /// Compares a leaf with the receipts of its row.
+    fn check_receipts(&mut self, id: Uuid, index: u64, leaf_hash: Hash) {
         for receipt in self.receipts.remove(&id).unwrap_or_default() {
             if receipt.leaf_hash == leaf_hash {
                 self.report.n_receipts_verified += 1;
@@ -246,8 +245,8 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// A row without a place stands behind all places.
-    fn stray(&mut self, line: &StrayLine<'_>) {
+    /// Checks a row that is not in the tree; its findings come after the last leaf.
+    fn unsequenced(&mut self, line: &UnsequencedLine<'_>) {
         let (end, id) = (self.edge.size(), line.id);
         self.report.n_rows_labelled += u64::from(line.labels.is_some());
         let now = OffsetDateTime::now_utc().unix_timestamp() as u64;
@@ -272,12 +271,12 @@ impl<'a> Run<'a> {
         }
         let digests = digests(line.row.get()).filter(|(stated, _)| *stated == id);
         match digests {
-            Some((_, digests)) => self.receipted(id, end, digests.leaf_hash),
+            Some((_, digests)) => self.check_receipts(id, end, digests.leaf_hash),
             None => self.found(end, 1, format!("row {id} cannot be read")),
         }
     }
 
-    fn anchored(&mut self) {
+    fn check_anchor(&mut self) {
         let size = self.edge.size();
         let Some(roots) = self.expectations.anchors.0.get(&size) else { return };
         if self.edge.root().is_ok_and(|root| roots.contains(&root)) {
@@ -286,39 +285,39 @@ impl<'a> Run<'a> {
             self.proven = size;
         } else {
             let anchored = self.report.anchored_size;
-            // The heads since then are signed, and not anchored.
+            // The checkpoints since then are signed but not anchored.
             let stolen = format!("; with the log's key it could have been changed from leaf {anchored} on");
-            self.not_the_tree("an anchored checkpoint", if anchored < self.proven { &stolen } else { "" });
+            self.root_differs("an anchored checkpoint", if anchored < self.proven { &stolen } else { "" });
         }
     }
 
-    fn head(&mut self, line: &HeadLine<'_>) {
+    fn checkpoint(&mut self, line: &CheckpointLine<'_>) {
         let size = self.edge.size();
         match self.key.checkpoint(line.checkpoint.as_bytes()) {
             Err(error) => {
                 self.found(size, 1, format!("the checkpoint of {} leaves is {error}", line.tree_size));
             }
-            Ok(head) if head.size() != line.tree_size || head.size() != size => {
+            Ok(found) if found.size() != line.tree_size || found.size() != size => {
                 let what = format!(
                     "after {size} leaves stands a checkpoint of {} leaves as that of {}",
-                    head.size(),
+                    found.size(),
                     line.tree_size
                 );
-                self.found(size.min(head.size()), 1, what);
+                self.found(size.min(found.size()), 1, what);
             }
-            Ok(head) if self.edge.root().is_ok_and(|root| root == *head.hash()) => {
+            Ok(found) if self.edge.root().is_ok_and(|root| root == *found.hash()) => {
                 self.report.n_heads_verified += 1;
                 self.proven = self.proven.max(size);
             }
-            Ok(_) => self.not_the_tree("a signed checkpoint", ""),
+            Ok(_) => self.root_differs("a signed checkpoint", ""),
         }
     }
 
-    /// One of the leaves since the last head is not what was signed; the next ones cannot be told from it.
-    fn not_the_tree(&mut self, head: &str, more: &str) {
-        self.missed = true;
+    /// At least one leaf since the last verified checkpoint is wrong; which one cannot be known.
+    fn root_differs(&mut self, checkpoint: &str, more: &str) {
+        self.mismatch = true;
         let size = self.edge.size();
-        let what = format!("the {size} leaves do not lead to the root of {head} of that size{more}");
+        let what = format!("the {size} leaves do not lead to the root of {checkpoint} of that size{more}");
         self.found(self.proven, size - self.proven, what);
     }
 
@@ -331,8 +330,8 @@ impl<'a> Run<'a> {
                 format!("the log had {anchored} leaves and has {size}: its end is missing"),
             );
         }
-        // Places and the head above them are written together.
-        if self.proven < size && !self.missed {
+        // The service commits leaves and their checkpoint in one transaction.
+        if self.proven < size && !self.mismatch {
             let what = format!("no signed checkpoint covers the leaves after the first {}", self.proven);
             self.found(self.proven, size - self.proven, what);
         }
@@ -346,20 +345,20 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Whether a row has this id and these digests. A tool may have changed its text without changing its values: it is made canonical
-/// again.
+/// Whether a row has this id and these digests. A tool may have reformatted it, so it is also tried in
+/// canonical form.
 fn hashes_to(row: &str, id: Uuid, stated: Digests) -> bool {
     let fits = |row: &str| digests(row) == Some((id, stated));
     fits(row) || serde_json_canonicalizer::pipe(row).is_ok_and(|row| fits(&row))
 }
 
-/// A row's id, and what of it is in the tree.
+/// Id and digests of a row.
 fn digests(row: &str) -> Option<(Uuid, Digests)> {
     #[derive(serde::Deserialize)]
-    struct Head {
+    struct Ids {
         id: Uuid,
         encoding_version: i16,
     }
-    let Head { id, encoding_version } = serde_json::from_str(row).ok()?;
+    let Ids { id, encoding_version } = serde_json::from_str(row).ok()?;
     Some((id, Digests::of(id, encoding_version, row.as_bytes())))
 }

@@ -4,11 +4,11 @@ use super::verify::{print_report, verified};
 use super::{export, replay, subjects};
 use crate::audit::anchor::Anchor;
 use crate::audit::signing::{LogKey, LogVerifier};
-use crate::audit::tree::{Edge, Hashes};
 use crate::config::{self, Sources};
 use crate::files;
+use crate::record::tree::Edge;
 use crate::stdout;
-use crate::store::{Dropping, Month, Store};
+use crate::store::{DropOutcome, Month, Store};
 use anyhow::{Context, ensure};
 use clap::Subcommand;
 use std::path::{Path, PathBuf};
@@ -230,7 +230,7 @@ async fn retain(
         as_owner(&store, "audit retain").await?;
     }
     // The anchored checkpoint must belong to this tree: another one proves nothing about its rows.
-    let hashes: Hashes = store.tree_hashes(&Edge::positions(anchored.size())).await?.into_iter().collect();
+    let hashes = store.reader.tree_hashes(&Edge::positions(anchored.size())).await?;
     let root = tree_hash(anchored.size(), &hashes).ok();
     ensure!(
         root.as_ref() == Some(anchored.hash()),
@@ -239,7 +239,7 @@ async fn retain(
     );
     let kept_from = months_before(OffsetDateTime::now_utc(), keep_months);
     let mut left = 0;
-    for Month { name, ends, held } in store.months().await? {
+    for Month { name, ends, held } in store.writer.months().await? {
         if ends > kept_from {
             continue;
         }
@@ -249,26 +249,26 @@ async fn retain(
             continue;
         }
         let dropped = store.drop_month(&name, anchored.size()).await?;
-        left += usize::from(!matches!(dropped, Dropping::Dropped { .. } | Dropping::Held));
+        left += usize::from(!matches!(dropped, DropOutcome::Dropped { .. } | DropOutcome::Held));
         stdout::print(match dropped {
-            Dropping::Dropped { n_rows } => format!("{name} dropped: {n_rows} rows; their leaves stay"),
-            Dropping::Waiting { n_rows } => {
+            DropOutcome::Dropped { n_rows } => format!("{name} dropped: {n_rows} rows; their leaves stay"),
+            DropOutcome::Waiting { n_rows } => {
                 format!("{name} kept: {n_rows} rows are not in the tree yet")
             }
-            Dropping::NotAnchored { needed } => {
+            DropOutcome::NotAnchored { needed } => {
                 format!("{name} kept: it needs an anchored checkpoint of at least {needed} leaves")
             }
-            Dropping::Unbound { n_rows } => {
+            DropOutcome::Unbound { n_rows } => {
                 format!(
                     "{name} kept: {n_rows} rows predate encoding version 4, and their leaves do not state their age"
                 )
             }
-            Dropping::Read => {
+            DropOutcome::Read => {
                 format!(
                     "{name} kept: the log is being read, perhaps by an export or a backup; run this again afterwards"
                 )
             }
-            Dropping::Held => format!("{name} kept: on hold"),
+            DropOutcome::Held => format!("{name} kept: on hold"),
         });
     }
     Ok(if left == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -276,7 +276,7 @@ async fn retain(
 
 /// Checked first, because the database's own error names a table and no remedy.
 async fn as_owner(store: &Store, command: &str) -> anyhow::Result<()> {
-    let (user, is_owner) = store.user().await?;
+    let (user, is_owner) = store.writer.user().await?;
     ensure!(
         is_owner,
         "{command} needs the owner of the log's tables, the user who ran cxr-service migrate; service.database.url logs in as {user}"
@@ -298,9 +298,9 @@ async fn hold(sources: &Sources, month: Option<&str>, reason: Option<&str>) -> a
     let store = Store::new(&database)?;
     if let Some(month) = month {
         as_owner(&store, "audit hold --month").await?;
-        ensure!(store.hold(month, reason).await?, "no month {month}; audit hold lists them");
+        ensure!(store.writer.hold(month, reason).await?, "no month {month}; audit hold lists them");
     }
-    for Month { name, ends, held } in store.months().await? {
+    for Month { name, ends, held } in store.writer.months().await? {
         stdout::print(format_args!(
             "{name}, until {}, {}",
             ends.date(),

@@ -6,7 +6,7 @@ mod local;
 use crate::config::problem::{Problem, Problems};
 use crate::config::{Config, Sources};
 use crate::stdout;
-use crate::store::told;
+use crate::store::describe;
 use std::process::ExitCode;
 
 /// Options of `check-config`.
@@ -50,7 +50,7 @@ pub async fn run(sources: &Sources, args: &CheckArgs) -> anyhow::Result<ExitCode
 /// A problem whose cause is an error. If the error names a key itself, such as `service.model.trusted_keys:
 /// ..`, the more exact key of the two is reported.
 fn problem(key: &str, error: &(dyn std::error::Error + 'static), advice: &str) -> Problem {
-    let told = told(error);
+    let told = describe(error);
     let named = told.strip_prefix("service.").and_then(|told| told.split_once(": "));
     match named.filter(|(own, _)| !own.contains(' ')) {
         Some((own, found)) if key.starts_with(own) => Problem::new(key, found, advice),

@@ -27,8 +27,8 @@ pub(super) async fn run(sources: &Sources, out: &Path) -> anyhow::Result<ExitCod
             private_file(out).with_context(|| format!("{}: cannot be written", out.display()))?,
         ))
     };
-    note_read(&store, &json!({ "command": "audit export" }), None).await?;
-    let n = export(&store, &mut file, progress("exported")).await?;
+    record_read(&store, &json!({ "command": "audit export" }), None).await?;
+    let n = export(&store.reader, &mut file, progress("exported")).await?;
     stdout::complain(format_args!("{n} rows exported"));
     Ok(ExitCode::SUCCESS)
 }
@@ -44,8 +44,8 @@ fn private_file(path: &Path) -> std::io::Result<File> {
 }
 
 /// Records the read. Call it before anything is shown.
-pub(super) async fn note_read(store: &Store, query: &Value, n_rows: Option<u64>) -> anyhow::Result<()> {
-    store.note_read(query, n_rows).await.context(
+pub(super) async fn record_read(store: &Store, query: &Value, n_rows: Option<u64>) -> anyhow::Result<()> {
+    store.writer.record_own_read(query, n_rows).await.context(
         "nothing was exported, because the read could not be recorded in audit_reads: set service.database.url to the primary, with a \
          user that has the role cxr_auditor or cxr_writer, and service.database.reader_url to the replica to read from",
     )

@@ -1,11 +1,11 @@
 //! `cxr-service audit replay`: repeats a logged prediction.
 
-use super::export::note_read;
-use crate::audit::SiteKey;
+use super::export::record_read;
 use crate::config::values::Bounded;
 use crate::config::{self, Sources};
 use crate::infer::Sessions;
 use crate::model::ServedModel;
+use crate::record::hmac::SiteKey;
 use crate::replay::{Replay, replay};
 use crate::stdout;
 use crate::store::Store;
@@ -27,15 +27,15 @@ pub(super) fn run(
     let store_runtime = tokio::runtime::Runtime::new()?;
     let row = store_runtime.block_on(async {
         let store = Store::new(&database)?;
-        let row = store.find_prediction(id).await?;
+        let row = store.reader.prediction(id).await?;
         let read = json!({ "command": "audit replay", "id": id });
-        note_read(&store, &read, Some(u64::from(row.is_some()))).await?;
+        record_read(&store, &read, Some(u64::from(row.is_some()))).await?;
         anyhow::Ok(row)
     })?;
     let row = row.with_context(|| format!("--id: no row {id}"))?;
     let bytes = std::fs::read(image).with_context(|| format!("{}: cannot be read", image.display()))?;
     ensure!(
-        SiteKey::new(&audit.input_key).digest(&bytes).as_slice() == row.input_digest,
+        SiteKey::new(&audit.input_key).digest(&bytes).as_slice() == row.input_digest.0,
         "{}: its digest differs from the row's: the image is a different one, or service.audit.input_key has changed",
         image.display()
     );

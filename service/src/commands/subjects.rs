@@ -1,9 +1,9 @@
 //! `cxr-service audit erase-subject`: deletes the link between subjects and their rows.
 
 use crate::audit::erasures::Erasures;
-use crate::audit::keyed::SiteKey;
 use crate::audit::subject_lookup;
 use crate::config::{self, Sources};
+use crate::record::hmac::SiteKey;
 use crate::stdout;
 use crate::store::Store;
 use anyhow::{Context, ensure};
@@ -34,9 +34,9 @@ pub(super) async fn erase(sources: &Sources, identifiers: &Path) -> anyhow::Resu
     let store = Store::new(&database)?;
     let mut n_known = 0;
     for identifier in &identifiers {
-        let erasure = (lookup.digest(identifier.as_bytes()), store.now().await?);
+        let erasure = (lookup.digest(identifier.as_bytes()), store.writer.now().await?);
         list.add(&erasure)?;
-        n_known += store.erase_subjects(&[erasure]).await?;
+        n_known += store.writer.erase_subjects(&[erasure]).await?;
     }
     stdout::print(format_args!(
         "erased {n_known} of {} subjects, those known here; their rows stay, but nothing links them any more",

@@ -3,9 +3,9 @@
 use super::Shared;
 use super::error::{ApiError, Problem};
 use super::observe::Arrival;
-use crate::audit::tree::{Asked, Hashes};
 use crate::auth::Actor;
-use crate::store::{Read, SignedHead};
+use crate::record::tree::{Asked, Hashes};
+use crate::store::{Read, SignedCheckpoint};
 use axum::extract::{Path, Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
@@ -114,16 +114,16 @@ pub(super) async fn inclusion(
     let id = Uuid::parse_str(&id).map_err(|_| ApiError::Malformed("the id in the path is not a UUID"))?;
     let Query(query) =
         query.map_err(|_| ApiError::Malformed("the only query parameter is tree_size, a number"))?;
-    let place = api.pipeline.audit.place(id).await?;
+    let place = api.store.reader.leaf_index(id).await?;
     let read = Read {
         request_id: arrival.request_id,
         actor: actor.subject().to_owned(),
         query: serde_json::json!({ "proof_of": id }),
         n_rows: Some(u64::from(place.is_some())),
     };
-    api.pipeline.audit.record_read(&read).await?;
+    api.store.annotations.record_read(&read).await?;
     let Some((leaf_index, leaf_hash)) = place else {
-        let known = api.pipeline.audit.find(id).await?.is_some();
+        let known = api.store.reader.prediction(id).await?.is_some();
         return Err(if known { ApiError::NotSequenced } else { ApiError::PredictionNotFound });
     };
     let head = head(&api, query.tree_size).await?;
@@ -183,12 +183,12 @@ pub(super) async fn consistency(
     }))
 }
 
-async fn head(api: &Shared, size: Option<u64>) -> Result<SignedHead, ApiError> {
-    api.pipeline.audit.head(size).await?.ok_or(ApiError::NoCheckpoint)
+async fn head(api: &Shared, size: Option<u64>) -> Result<SignedCheckpoint, ApiError> {
+    api.store.reader.checkpoint(size).await?.ok_or(ApiError::NoCheckpoint)
 }
 
 async fn hashes(api: &Shared, positions: &[u64]) -> Result<Hashes, ApiError> {
-    let hashes: Hashes = api.pipeline.audit.tree_hashes(positions).await?.into_iter().collect();
+    let hashes = api.store.reader.tree_hashes(positions).await?;
     // One that is missing was taken away: the tree only grows.
     if hashes.read_hashes(positions).is_err() {
         tracing::error!("audit tree hashes missing in the database");

@@ -1,15 +1,15 @@
-//! A row as a FHIR R4 `AuditEvent` (hl7.org/fhir/R4/auditevent.html), for systems that collect those.
+//! An audit row as a FHIR R4 `AuditEvent` (hl7.org/fhir/R4/auditevent.html).
 
-use crate::audit::row::StoredPrediction;
+use crate::record::AuditRow;
 use cxr::decide::Verdict;
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// Media type of one resource a line.
+/// Media type of one resource per line.
 pub(super) const MEDIA_TYPE: &str = "application/fhir+ndjson";
 
-/// Code systems of FHIR.
+// Code systems of FHIR.
 const EVENT_TYPE: &str = "http://terminology.hl7.org/CodeSystem/audit-event-type";
 const INTERACTION: &str = "http://hl7.org/fhir/restful-interaction";
 const PARTICIPANT: &str = "http://terminology.hl7.org/CodeSystem/extra-security-role-type";
@@ -17,22 +17,23 @@ const SOURCE: &str = "http://terminology.hl7.org/CodeSystem/security-source-type
 const ENTITY: &str = "http://terminology.hl7.org/CodeSystem/audit-entity-type";
 const ROLE: &str = "http://terminology.hl7.org/CodeSystem/object-role";
 
-/// The event of a row.
-pub(super) fn audit_event(row: &StoredPrediction) -> Value {
+/// The `AuditEvent` of a row.
+pub(super) fn audit_event(row: &AuditRow) -> Value {
     let outcome = match row.outcome.as_str() {
         "predicted" => "0",
         "rejected" | "expired" => "4",
         _ => "8",
     };
     let reason = row.reason.as_deref().or(row.decision_reason.as_deref());
+    let recorded = row.recorded_at.map(instant);
     let mut event = json!({
         "resourceType": "AuditEvent",
         "id": row.id.to_string(),
         "type": { "system": EVENT_TYPE, "code": "rest", "display": "RESTful Operation" },
         "subtype": [{ "system": INTERACTION, "code": "create", "display": "create" }],
         "action": "E",
-        "period": { "start": instant(row.received_at), "end": instant(row.recorded_at) },
-        "recorded": instant(row.recorded_at),
+        "period": { "start": instant(row.received_at), "end": recorded },
+        "recorded": recorded,
         "outcome": outcome,
         "agent": agents(row),
         "source": {
@@ -48,8 +49,8 @@ pub(super) fn audit_event(row: &StoredPrediction) -> Value {
     event
 }
 
-/// Who asked, and what answered.
-fn agents(row: &StoredPrediction) -> Vec<Value> {
+/// The client, and the model if one ran.
+fn agents(row: &AuditRow) -> Vec<Value> {
     let asked = json!({
         "type": { "coding": [{ "system": PARTICIPANT, "code": "datacollector" }] },
         "who": { "identifier": { "value": row.actor } },
@@ -69,10 +70,10 @@ fn agents(row: &StoredPrediction) -> Vec<Value> {
     vec![asked, answered]
 }
 
-/// The image, with what came out, and the person.
-fn entities(row: &StoredPrediction) -> Vec<Value> {
+/// The image with its result, and the patient.
+fn entities(row: &AuditRow) -> Vec<Value> {
     let mut details = Map::new();
-    // An event tells what was answered: of a referred image no probability.
+    // The event has what was answered, and the answer to a referred image has no probability.
     let referred = row.decision.as_deref() == Some(Verdict::Refer.code());
     let text = |value: &Option<String>| value.clone().map(Value::from);
     let number = |value: Option<f64>| value.map(|value| value.to_string().into());
@@ -93,14 +94,14 @@ fn entities(row: &StoredPrediction) -> Vec<Value> {
     let detail: Vec<Value> =
         details.iter().map(|(name, value)| json!({ "type": name, "valueString": value })).collect();
     let image = json!({
-        "what": { "identifier": { "system": "urn:cxr:input-digest", "value": hex::encode(&row.input_digest) } },
+        "what": { "identifier": { "system": "urn:cxr:input-digest", "value": row.input_digest } },
         "type": { "system": ENTITY, "code": "2", "display": "System Object" },
         "role": { "system": ROLE, "code": "3", "display": "Report" },
         "detail": detail,
     });
     let person = row.subject.as_ref().map(|subject| {
         json!({
-            "what": { "identifier": { "system": "urn:cxr:subject", "value": hex::encode(subject) } },
+            "what": { "identifier": { "system": "urn:cxr:subject", "value": subject } },
             "type": { "system": ENTITY, "code": "1", "display": "Person" },
             "role": { "system": ROLE, "code": "1", "display": "Patient" },
         })

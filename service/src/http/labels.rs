@@ -148,7 +148,7 @@ pub(super) async fn create(
     if statement.labelled_at.to_offset(UtcOffset::UTC).year() < FIRST_RADIOGRAPH {
         return Err(ApiError::Malformed("labelled_at is before 1895, when there were no radiographs"));
     }
-    api.pipeline.audit.find(id).await?.ok_or(ApiError::PredictionNotFound)?;
+    api.store.reader.prediction(id).await?.ok_or(ApiError::PredictionNotFound)?;
     let label = NewLabel {
         prediction_id: id,
         label: match statement.label {
@@ -160,7 +160,7 @@ pub(super) async fn create(
         request_id: arrival.request_id,
         actor: actor.subject().to_owned(),
     };
-    let (label, is_new) = api.pipeline.audit.label(&label).await?;
+    let (label, is_new) = api.store.annotations.insert_label(&label).await?;
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(Label::from(label))).into_response())
 }
@@ -189,14 +189,14 @@ pub(super) async fn list(
     Path(id): Path<String>,
 ) -> Result<Json<Labels>, ApiError> {
     let id = Uuid::parse_str(&id).map_err(|_| ApiError::Malformed("the id in the path is not a UUID"))?;
-    let labels = api.pipeline.audit.labels(id).await?;
+    let labels = api.store.reader.labels(id).await?;
     let read = Read {
         request_id: arrival.request_id,
         actor: actor.subject().to_owned(),
         query: serde_json::json!({ "labels_of": id }),
         n_rows: Some(labels.len() as u64),
     };
-    api.pipeline.audit.record_read(&read).await?;
+    api.store.annotations.record_read(&read).await?;
     Ok(Json(Labels { labels: labels.into_iter().map(Label::from).collect() }))
 }
 

@@ -10,9 +10,11 @@ use super::retry::{self, IdempotencyHeader, IdempotencyKey};
 use super::subject::SubjectHeader;
 use super::timeout::{RequestTimeout, TimeoutHeader};
 use super::upload::{PredictionQuery, Upload};
-use crate::audit::row::Timings as Phases;
 use crate::auth::Actor;
-use crate::pipeline::{Answer, AnswerTimings, Drawn, Explanation, Repeat, Reply, Said, Submission, patience};
+use crate::pipeline::{
+    Answer, AnswerTimings, Drawn, Explanation, OutsideRow, ReplayedAnswer, Reply, Submission, patience,
+};
+use crate::record::row::Timings as Phases;
 use crate::store::Read;
 use axum::extract::{Path, Request, State};
 use axum::http::HeaderName;
@@ -174,12 +176,12 @@ pub(super) async fn create(
         tokio::spawn(work).await.unwrap_or(Err(ApiError::Failed { row: None }));
     drop(present);
     match reply? {
-        Reply::Now(answer) => {
+        Reply::Fresh(answer) => {
             let timing = [(HeaderName::from_static("server-timing"), server_timing(answer.timings()))];
             Ok((timing, Json(Prediction::new(request_id, &answer))).into_response())
         }
-        Reply::Again(repeat) => {
-            let answer = Prediction::again(*repeat)?;
+        Reply::Replayed(replayed) => {
+            let answer = Prediction::replayed(*replayed)?;
             Ok(([(retry::REPLAYED, "true")], Json(answer)).into_response())
         }
     }
@@ -209,14 +211,14 @@ pub(super) async fn find(
     Path(id): Path<String>,
 ) -> Result<Json<PredictionRecord>, ApiError> {
     let id = Uuid::parse_str(&id).map_err(|_| ApiError::Malformed("the id in the path is not a UUID"))?;
-    let row = api.pipeline.audit.find_labelled(id).await?;
+    let row = api.store.reader.labelled_prediction(id).await?;
     let read = Read {
         request_id: arrival.request_id,
         actor: actor.subject().to_owned(),
         query: serde_json::json!({ "id": id }),
         n_rows: Some(u64::from(row.is_some())),
     };
-    api.pipeline.audit.record_read(&read).await?;
+    api.store.annotations.record_read(&read).await?;
     Ok(Json(row.ok_or(ApiError::PredictionNotFound)?.into()))
 }
 
@@ -288,11 +290,11 @@ impl Prediction {
     }
 
     /// The first answer, from its row.
-    fn again(repeat: Repeat) -> Result<Self, ApiError> {
-        let Repeat { row, receipt, said, explanation } = repeat;
-        let class = match said {
-            Said::Class(class) => class,
-            Said::Rejection(detail) => {
+    fn replayed(replayed: ReplayedAnswer) -> Result<Self, ApiError> {
+        let ReplayedAnswer { row, receipt, outside_row, explanation } = replayed;
+        let class = match outside_row {
+            OutsideRow::Class(class) => class,
+            OutsideRow::Rejection(detail) => {
                 let reason = row.reason.unwrap_or_default();
                 return Err(ApiError::RejectedBefore {
                     row: Box::new(Recorded::of(&receipt)),

@@ -170,7 +170,7 @@ pub(super) async fn search(
         return Err(ApiError::Parameter { parameter: "limit", takes: "a number from 1 to 1000".into() });
     }
     let mut filter = query.filter()?;
-    let audit = &api.pipeline.audit;
+    let (audit, store) = (&api.pipeline.audit, &api.store);
     if let Some(identifier) = &identifier {
         // Nobody has a pseudonym of nothing: an unknown person's rows are none.
         filter.subject = Some(audit.known_pseudonym(identifier).await?.unwrap_or_default());
@@ -185,15 +185,15 @@ pub(super) async fn search(
         // One more than asked for tells whether there is a next page.
         let page = Page { before: query.cursor, limit: limit + 1 };
         let mut items: Vec<PredictionRecord> =
-            audit.list(&filter, page).await?.into_iter().map(PredictionRecord::from).collect();
+            store.reader.predictions(&filter, page).await?.into_iter().map(PredictionRecord::from).collect();
         let more = items.len() > limit;
         items.truncate(limit);
         let next = items.last().filter(|_| more).map(PredictionRecord::id);
-        audit.record_read(&read(!items.is_empty(), Some(items.len() as u64))).await?;
+        store.annotations.record_read(&read(!items.is_empty(), Some(items.len() as u64))).await?;
         return Ok(Json(PredictionPage { items, next }).into_response());
     }
-    let any = audit.list(&filter, Page { before: query.cursor, limit: 1 }).await?;
-    audit.record_read(&read(!any.is_empty(), None)).await?;
+    let any = store.reader.predictions(&filter, Page { before: query.cursor, limit: 1 }).await?;
+    store.annotations.record_read(&read(!any.is_empty(), None)).await?;
     let media_type = match query.format {
         Format::Csv => "text/csv; charset=utf-8; header=present",
         Format::Fhir => fhir::MEDIA_TYPE,
@@ -281,7 +281,7 @@ fn streamed(api: Shared, filter: Filter, cursor: Option<Uuid>, format: Format) -
         let (api, filter) = (api.clone(), filter.clone());
         async move {
             let Some((before, begins)) = at else { return Ok(None) };
-            let rows = api.pipeline.audit.list(&filter, Page { before, limit: CHUNK }).await;
+            let rows = api.store.reader.predictions(&filter, Page { before, limit: CHUNK }).await;
             let rows = rows.inspect_err(|error| {
                 tracing::error!(cause = crate::telemetry::logs::chain(error), "export aborted");
             })?;

@@ -1,6 +1,6 @@
-//! The backend on ONNX Runtime, through the crate `runtime`.
+//! The backend that runs ONNX Runtime, through the crate `runtime`.
 
-use super::{Alone, Backend, BackendError, BatchPolicy, Tuning};
+use super::{Backend, BackendError, BatchPolicy, SingleImageSession, Tuning};
 use crate::config::model::{ModelConfig, ProviderName};
 use crate::model::ServedModel;
 use runtime::{
@@ -8,7 +8,7 @@ use runtime::{
 };
 use serde_json::Value;
 
-/// One session.
+/// A session of ONNX Runtime.
 pub struct OnnxBackend(Session);
 
 impl Backend for OnnxBackend {
@@ -17,27 +17,27 @@ impl Backend for OnnxBackend {
     }
 }
 
-/// The configured sessions, all alike.
+/// The sessions of a model, before they have threads.
 pub struct Sessions {
-    /// One for each model thread.
+    /// Sessions for batches; they are alike.
     pub backends: Vec<OnnxBackend>,
-    /// One more, with more threads.
-    pub alone: Option<Alone<OnnxBackend>>,
-    /// Bounds of their batches.
+    /// The session for an image that is alone.
+    pub alone: Option<SingleImageSession<OnnxBackend>>,
+    /// Limits of batches.
     pub policy: BatchPolicy,
-    /// Sizes that they run in, where not in any.
+    /// Batch sizes that the sessions run; empty if they run any size.
     pub batch_sizes: Vec<usize>,
-    /// Which provider executes them.
+    /// Execution provider of each node of the graph.
     pub proof: ProviderProof,
-    /// Their execution fingerprint.
+    /// Execution fingerprint of the sessions for batches.
     pub execution: Value,
 }
 
 impl Sessions {
-    /// Loads ONNX Runtime and makes the sessions of the model.
+    /// Loads ONNX Runtime and creates the configured sessions.
     ///
     /// # Errors
-    /// See [`is_device_failure`] for what may go away by itself.
+    /// [`is_device_failure`] tells a device that may recover from a wrong deployment.
     pub fn open(config: &ModelConfig, model: &ServedModel) -> Result<Self, RuntimeError> {
         let runtime = Runtime::load(&config.onnxruntime_library)?;
         let tuning = Tuning::of(config, model);
@@ -61,7 +61,7 @@ impl Sessions {
             Some(intra_threads) => {
                 let session = session(&SessionOptions { intra_threads, ..options.clone() })?;
                 let execution = serde_json::to_value(session.fingerprint()).unwrap_or_default();
-                Some(Alone { backend: OnnxBackend(session), execution })
+                Some(SingleImageSession { backend: OnnxBackend(session), execution })
             }
             None => None,
         };
@@ -89,7 +89,8 @@ fn provider(config: &ModelConfig, tuning: &Tuning) -> Provider {
     }
 }
 
-/// Whether the error lies in the device (the service waits, unready) and not in what was deployed (it does not start).
+/// Whether the device failed, so that the service starts unready, or the deployment is wrong, so that it does
+/// not start.
 pub const fn is_device_failure(error: &RuntimeError) -> bool {
     matches!(error, RuntimeError::Session { .. } | RuntimeError::Provider { .. } | RuntimeError::Run(_))
 }

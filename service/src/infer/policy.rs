@@ -1,59 +1,59 @@
-//! When a batch runs, and how large it is: a pure function of what waits and what is busy.
+//! When a batch runs and how large it is: a pure function of the queue and the busy sessions.
 
 use std::time::Duration;
 
-/// Bounds of a batch.
+/// Limits of batches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchPolicy {
-    /// Most images of a batch.
+    /// Most images per batch.
     pub max_batch: usize,
-    /// How long an image may wait for others while every session is busy; then its batch is closed and runs next.
+    /// Longest time that an image waits for others while all sessions are busy.
     pub max_delay: Duration,
-    /// Sessions that run batches.
+    /// Number of sessions for batches.
     pub sessions: usize,
-    /// Whether there is one more, with more threads, for an image that nothing runs beside.
+    /// Whether there is another session, with more threads, for an image that is alone.
     pub alone: bool,
 }
 
-/// One image that waits, oldest first.
+/// A queued image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Waiting {
-    /// For how long.
+    /// Time in the queue.
     pub waited: Duration,
-    /// Until its deadline.
+    /// Time until its deadline.
     pub left: Duration,
-    /// Whether it was the only one in the service when it came here.
+    /// Whether no other image was in flight when it was queued.
     pub only: bool,
 }
 
-/// What to do now.
+/// The queue's next step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// Hand over a batch of the oldest so many.
+    /// Send a batch of this many of the oldest images.
     Run(usize),
-    /// Hand the only image to the session for one that is alone.
+    /// Send the only image to the session with more threads.
     RunAlone,
-    /// Look again after that, or when something happens.
+    /// Ask again after this time, or after the next message.
     Wait(Duration),
-    /// Look again when something happens.
-    Rest,
+    /// Ask again after the next message.
+    Idle,
 }
 
 impl BatchPolicy {
-    /// The next step. `unfinished` batches have been handed over and not come back; `cost` estimates how long a batch
-    /// of a size runs.
+    /// The next step. `unfinished` counts the batches that were sent and have not ended; `cost` estimates the
+    /// run time of a batch by its size.
     ///
-    /// An idle session gets what there is at once, shared out among the idle ones. While all are busy one batch more for
-    /// each is closed ahead, when it is full or its oldest image has waited long enough, so that a session that ends
-    /// finds the next one made up. No batch is so large that it would run beyond the deadline of one of its images, if
-    /// a smaller one would not. An image that is alone in the service has all threads.
+    /// Idle sessions share the queue at once. While all sessions are busy, one more batch for each is sent
+    /// ahead once it is full or its oldest image has waited for `max_delay`. A batch is made smaller if it
+    /// would otherwise run past the deadline of one of its images. An image that is alone gets the session
+    /// with more threads.
     pub fn next(
         &self,
         waiting: &[Waiting],
         unfinished: usize,
         cost: impl Fn(usize) -> Option<Duration>,
     ) -> Step {
-        let Some(oldest) = waiting.first() else { return Step::Rest };
+        let Some(oldest) = waiting.first() else { return Step::Idle };
         if self.alone && oldest.only && unfinished == 0 && waiting.len() == 1 {
             return Step::RunAlone;
         }
@@ -63,7 +63,7 @@ impl BatchPolicy {
             return Step::Run(in_time(&waiting[..share], cost));
         }
         if unfinished >= 2 * self.sessions {
-            return Step::Rest;
+            return Step::Idle;
         }
         if waiting.len() >= self.max_batch {
             return Step::Run(in_time(&waiting[..self.max_batch], cost));
@@ -75,8 +75,8 @@ impl BatchPolicy {
     }
 }
 
-/// The largest number of images, at least one, whose batch ends before the first of their deadlines. A deadline that even
-/// the oldest image alone would miss holds nobody up.
+/// The largest number of images, at least one, whose batch ends before the earliest of their deadlines. A
+/// deadline that an image would miss even alone is ignored.
 fn in_time(batch: &[Waiting], cost: impl Fn(usize) -> Option<Duration>) -> usize {
     let lasts = |n: usize| cost(n).unwrap_or_default();
     let alone = lasts(1);
@@ -121,7 +121,7 @@ mod tests {
             }
         }
         assert_eq!(POLICY.next(&queue(&[0; 6]), 0, unknown), Step::Run(3), "shared out between two");
-        assert_eq!(POLICY.next(&[], 0, unknown), Step::Rest);
+        assert_eq!(POLICY.next(&[], 0, unknown), Step::Idle);
     }
 
     #[test]
@@ -141,7 +141,7 @@ mod tests {
         assert_eq!(POLICY.next(&queue(&[5, 1]), 2, unknown), Step::Run(2));
         assert_eq!(POLICY.next(&queue(&[9, 9]), 3, unknown), Step::Run(2));
         assert_eq!(POLICY.next(&queue(&[0; 9]), 2, unknown), Step::Run(8));
-        assert_eq!(POLICY.next(&queue(&[99; 9]), 4, unknown), Step::Rest, "one batch ahead of each session");
+        assert_eq!(POLICY.next(&queue(&[99; 9]), 4, unknown), Step::Idle, "one batch ahead of each session");
     }
 
     #[test]
@@ -159,7 +159,8 @@ mod tests {
         assert_eq!(single.next(&images(&[4]), 0, cost), Step::Run(1));
     }
 
-    /// Whatever happens in whatever order, every image is handed over once, in order, in bounds, and nothing stalls.
+    /// Whatever happens in whatever order, every image is handed over once, in order, in bounds, and nothing
+    /// stalls.
     #[test]
     fn every_image_runs_and_nothing_stalls() {
         let mut random = 7u64;
@@ -192,7 +193,7 @@ mod tests {
                     let n = match policy.next(&view, running.len(), unknown) {
                         Step::Run(n) => n,
                         Step::RunAlone => 1,
-                        Step::Wait(_) | Step::Rest => break,
+                        Step::Wait(_) | Step::Idle => break,
                     };
                     assert!(n >= 1 && n <= policy.max_batch && n <= waiting.len());
                     waiting.drain(..n);

@@ -1,4 +1,5 @@
-//! The owner of what waits for the model: one task, reached by messages. It asks the policy and hands batches over.
+//! The queue of images that wait for a session. One task owns it, asks the policy, and sends batches to
+//! sessions.
 
 use super::policy::{BatchPolicy, Step, Waiting};
 use super::ticket::Ticket;
@@ -11,24 +12,24 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
-/// Weight of the newest run in the running mean of a batch size's time.
-const NEWEST: f64 = 0.2;
+/// Weight of the newest run in the moving average of a batch size's run time.
+const NEWEST_WEIGHT: f64 = 0.2;
 
-/// A deadline for what has none.
-const NEVER: Duration = Duration::from_hours(1);
+/// Deadline of an image without one.
+const NO_DEADLINE: Duration = Duration::from_hours(1);
 
-/// An image on its way through the model.
+/// A queued image.
 pub(super) struct Item {
     pub(super) pixels: Pixels,
     pub(super) deadline: Option<Instant>,
-    /// Whether nothing else was in the service when it came here.
+    /// Whether no other image was in flight when it was queued.
     pub(super) only: bool,
     pub(super) submitted: Instant,
     pub(super) ticket: Ticket,
     pub(super) reply: oneshot::Sender<Result<Inference, InferenceError>>,
 }
 
-/// What the model reads.
+/// Pixels for the model.
 pub(super) enum Pixels {
     Image(Arc<ModelInput>),
     Probe(Arc<[u8]>),
@@ -43,27 +44,26 @@ impl Pixels {
     }
 }
 
-/// Images that run together.
 pub(super) type Batch = Vec<Item>;
 
-/// What the owner is told.
+/// Messages to the task.
 pub(super) enum Message {
-    /// An image has come.
+    /// A new image.
     Submit(Item),
-    /// A batch has ended; how many images ran, and for how long, where that says something of the next batch.
+    /// A batch has ended. `cost` is the number of images and the run time, if they predict the next batch.
     Finished { cost: Option<(usize, Duration)> },
 }
 
-/// The ways to the sessions.
+/// Channels to the sessions.
 pub(super) struct Lanes {
-    /// Whichever session is free takes the next batch.
+    /// To the sessions for batches; the next free one takes a batch.
     pub(super) shared: mpsc::Sender<Batch>,
-    /// To the session for an image that is alone; the policy knows whether there is one.
+    /// To the session for an image that is alone, if there is one.
     pub(super) alone: mpsc::Sender<Batch>,
 }
 
-/// Starts the owner. It ends when the last sender of messages is gone; then the lanes close and the sessions end.
-/// `messages` does not count as one: the sessions hold it for as long as they live.
+/// Starts the task, which ends with the last sender; then the lanes close and the sessions end. Sessions hold
+/// only weak senders.
 pub(super) fn start(
     policy: BatchPolicy,
     lanes: Lanes,
@@ -88,24 +88,24 @@ struct Owner {
 impl Owner {
     async fn work(mut self, mut inbox: UnboundedReceiver<Message>) {
         loop {
-            let step = self.hand_over();
+            let step = self.send_batches();
             let message = match step {
                 Step::Wait(left) => match tokio::time::timeout(left, inbox.recv()).await {
                     Ok(message) => message,
                     Err(_) => continue,
                 },
-                Step::Run(_) | Step::RunAlone | Step::Rest => inbox.recv().await,
+                Step::Run(_) | Step::RunAlone | Step::Idle => inbox.recv().await,
             };
             let Some(message) = message else { return };
-            self.hear(message);
-            // What else has come meanwhile belongs to the same decision.
+            self.receive(message);
+            // Everything that has arrived counts for the same decision.
             while let Ok(message) = inbox.try_recv() {
-                self.hear(message);
+                self.receive(message);
             }
         }
     }
 
-    fn hear(&mut self, message: Message) {
+    fn receive(&mut self, message: Message) {
         match message {
             Message::Submit(item) => self.waiting.push_back(item),
             Message::Finished { cost } => {
@@ -117,17 +117,17 @@ impl Owner {
         }
     }
 
-    /// Hands over every batch that the policy allows, and returns its last word.
-    fn hand_over(&mut self) -> Step {
-        self.waiting.retain(|item| !item.ticket.is_given_up());
+    /// Sends every batch that the policy allows; returns the step that ended this.
+    fn send_batches(&mut self) -> Step {
+        self.waiting.retain(|item| !item.ticket.is_cancelled());
         loop {
             let now = Instant::now();
-            let view: Vec<Waiting> = self.waiting.iter().map(|item| item.seen(now)).collect();
+            let view: Vec<Waiting> = self.waiting.iter().map(|item| item.waiting(now)).collect();
             let step = self.policy.next(&view, self.unfinished, |n| self.costs.of(n));
             let (lane, n) = match step {
                 Step::Run(n) => (&self.lanes.shared, n),
                 Step::RunAlone => (&self.lanes.alone, 1),
-                Step::Wait(_) | Step::Rest => {
+                Step::Wait(_) | Step::Idle => {
                     if let Some(metrics) = &self.metrics {
                         metrics.waiting(self.waiting.len());
                     }
@@ -136,20 +136,21 @@ impl Owner {
             };
             let batch: Batch = self.waiting.drain(..n).collect();
             self.unfinished += 1;
-            // Sessions that are gone drop the batch, and with it the replies: whoever waits is told.
+            // If the sessions have ended, the batch is dropped with its replies, so the senders get
+            // `JobLost`.
             drop(lane.send(batch));
         }
     }
 }
 
 impl Item {
-    fn seen(&self, now: Instant) -> Waiting {
-        let left = self.deadline.map_or(NEVER, |deadline| deadline.saturating_duration_since(now));
+    fn waiting(&self, now: Instant) -> Waiting {
+        let left = self.deadline.map_or(NO_DEADLINE, |deadline| deadline.saturating_duration_since(now));
         Waiting { waited: now.saturating_duration_since(self.submitted), left, only: self.only }
     }
 }
 
-/// How long batches ran, by size.
+/// Average run time by batch size, in seconds.
 #[derive(Default)]
 struct Costs(BTreeMap<usize, f64>);
 
@@ -157,11 +158,11 @@ impl Costs {
     fn learn(&mut self, n: usize, ran: Duration) {
         if n > 0 {
             let seconds = ran.as_secs_f64();
-            self.0.entry(n).and_modify(|mean| *mean += NEWEST * (seconds - *mean)).or_insert(seconds);
+            self.0.entry(n).and_modify(|mean| *mean += NEWEST_WEIGHT * (seconds - *mean)).or_insert(seconds);
         }
     }
 
-    /// Of a size that has run, or in proportion to the nearest one below it, or above it.
+    /// The time of this size; if it has not run, estimated from the nearest smaller or larger size.
     fn of(&self, n: usize) -> Option<Duration> {
         let below = self.0.range(..=n).next_back();
         let (size, seconds) = below.or_else(|| self.0.range(n..).next())?;

@@ -1,4 +1,4 @@
-//! The engine with backends that say what they were given: batches, failures, deadlines, clients that leave.
+//! Tests of the engine with fake backends: batches, failures, deadlines, cancellation.
 
 use super::*;
 use cxr::metadata::AcquisitionMetadata;
@@ -8,7 +8,7 @@ use cxr::{AcceptancePolicy, AcceptedImage, DecodeLimits};
 use std::collections::BTreeMap;
 use std::future::pending;
 
-/// Says the mean brightness of each image; fails on images of one brightness, or on all; takes its time.
+/// A backend whose logit is the mean brightness. It fails on images of one brightness, or on all.
 #[derive(Clone, Default)]
 struct Brightness {
     failing: Arc<AtomicBool>,
@@ -62,7 +62,7 @@ fn later(milliseconds: u64) -> Instant {
 }
 
 #[tokio::test]
-async fn a_failure_is_remembered_until_a_known_input_runs_again() {
+async fn a_failure_is_remembered_until_the_probe_runs_again() {
     let backend = Brightness::default();
     let engine = engine(vec![backend.clone()], 1);
     assert!(engine.run(input(1), later(5000), false, pending()).await.unwrap().logit > 0.0);
@@ -76,7 +76,7 @@ async fn a_failure_is_remembered_until_a_known_input_runs_again() {
 }
 
 #[tokio::test]
-async fn images_that_come_while_the_session_is_busy_run_together_and_each_gets_its_own_answer() {
+async fn images_that_arrive_while_the_session_is_busy_run_together_and_each_gets_its_own_answer() {
     let backend = Brightness { takes: Duration::from_millis(30), ..Brightness::default() };
     let engine = Arc::new(engine(vec![backend.clone()], 8));
     let inputs: Vec<_> = (0..9).map(input).collect();
@@ -92,10 +92,10 @@ async fn images_that_come_while_the_session_is_busy_run_together_and_each_gets_i
 }
 
 #[tokio::test]
-async fn an_image_that_nothing_runs_beside_has_the_session_with_more_threads() {
+async fn an_image_that_is_alone_gets_the_session_with_more_threads() {
     let backend = || Brightness { takes: Duration::from_millis(50), ..Brightness::default() };
     let (shared, wide) = (backend(), backend());
-    let alone = Alone { backend: wide.clone(), execution: Value::from("wide") };
+    let alone = SingleImageSession { backend: wide.clone(), execution: Value::from("wide") };
     let policy = BatchPolicy { max_batch: 1, max_delay: Duration::ZERO, sessions: 2, alone: false };
     let proof = ProviderProof { provider: "test".into(), assigned_nodes: BTreeMap::default() };
     let facts = EngineFacts { probe: vec![7; 4], proof, execution: Value::from("shared") };
@@ -103,13 +103,13 @@ async fn an_image_that_nothing_runs_beside_has_the_session_with_more_threads() {
         Engine::start(vec![shared.clone(), shared.clone()], Some(alone), policy, 0, facts, None).unwrap();
     for _ in 0..3 {
         let answer = engine.run(input(1), later(5000), true, pending()).await.unwrap();
-        assert_eq!(*answer.execution, Value::from("wide"), "the answer says which it was");
+        assert_eq!(*answer.execution, Value::from("wide"), "the answer names its session");
     }
     assert_eq!((wide.batches.lock().unwrap().len(), shared.batches.lock().unwrap().len()), (3, 0));
     let runs = (0..8).map(|seed| engine.run(input(seed), later(5000), seed == 0, pending()));
     let answers = futures_util::future::join_all(runs).await;
     let beside = answers.iter().filter(|answer| *answer.as_ref().unwrap().execution == "shared");
-    assert!(beside.count() >= 6, "what comes together is shared out");
+    assert!(beside.count() >= 6, "images that arrive together share the sessions");
     assert!(engine.is_healthy().await);
 }
 
@@ -129,7 +129,7 @@ async fn one_bad_image_fails_alone() {
 }
 
 #[tokio::test]
-async fn what_expired_or_was_abandoned_in_the_queue_never_runs() {
+async fn what_expired_or_was_cancelled_in_the_queue_never_runs() {
     let backend = Brightness { takes: Duration::from_millis(1500), ..Brightness::default() };
     let engine = Arc::new(engine(vec![backend.clone()], 1));
     let first = tokio::spawn({
@@ -141,13 +141,13 @@ async fn what_expired_or_was_abandoned_in_the_queue_never_runs() {
     }
     let started = Instant::now();
     let gone = tokio::time::sleep(Duration::from_millis(10));
-    let (expired, abandoned) = tokio::join!(
+    let (expired, cancelled) = tokio::join!(
         engine.run(input(1), later(10), false, pending()),
         engine.run(input(2), later(5000), false, gone),
     );
     assert!(started.elapsed() < Duration::from_millis(700), "they do not wait for the session");
     assert!(matches!(expired, Err(InferenceError::Expired)), "{expired:?}");
-    assert!(matches!(abandoned, Err(InferenceError::Abandoned)), "{abandoned:?}");
+    assert!(matches!(cancelled, Err(InferenceError::Cancelled)), "{cancelled:?}");
     assert!(first.await.unwrap().is_ok());
     assert!(engine.run(input(3), later(5000), false, pending()).await.is_ok());
     assert_eq!(backend.batches.lock().unwrap().len(), 2, "the first and the last");
@@ -155,7 +155,7 @@ async fn what_expired_or_was_abandoned_in_the_queue_never_runs() {
 
 /// The session's clock and the sender's timer may see a deadline pass in either order.
 #[tokio::test(flavor = "multi_thread")]
-async fn late_is_never_taken_for_broken() {
+async fn a_late_image_is_never_a_failure_of_the_model() {
     let backend = Brightness { takes: Duration::from_micros(200), ..Brightness::default() };
     let engine = Arc::new(engine(vec![backend], 1));
     let input = input(1);
@@ -167,12 +167,12 @@ async fn late_is_never_taken_for_broken() {
         for answer in futures_util::future::join_all(runs).await {
             assert!(matches!(answer, Ok(_) | Err(InferenceError::Expired)), "{answer:?}");
         }
-        assert!(engine.is_healthy().await, "what came too late says nothing of the model");
+        assert!(engine.is_healthy().await, "a late image is no failure of the model");
     }
 }
 
 #[tokio::test]
-async fn what_already_runs_is_answered_although_its_client_left() {
+async fn what_already_runs_is_answered_after_its_client_disconnected() {
     let backend = Brightness { takes: Duration::from_millis(600), ..Brightness::default() };
     let (engine, input) = (engine(vec![backend], 1), input(1));
     let gone = tokio::time::sleep(Duration::from_millis(300));

@@ -1,30 +1,29 @@
-//! A waiting image's ticket: either a session takes it or its sender gives it up, never both.
+//! The ticket of a queued image: either a session takes it or its sender cancels it, never both.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 const WAITING: u8 = 0;
 const TAKEN: u8 = 1;
-const GIVEN_UP: u8 = 2;
+const CANCELLED: u8 = 2;
 
-/// Shared by the one who waits and the one who runs.
+/// Shared by the sender and the session.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Ticket(Arc<AtomicU8>);
 
 impl Ticket {
-    /// The session takes the image; `false` when it was given up.
+    /// Called by the session; false if the image was cancelled.
     pub(super) fn take(&self) -> bool {
         self.leave(TAKEN)
     }
 
-    /// The sender waits no longer; `false` when a session has it: then there will be a result.
-    pub(super) fn give_up(&self) -> bool {
-        self.leave(GIVEN_UP)
+    /// Called by the sender; false if a session has taken the image: then there will be a result.
+    pub(super) fn cancel(&self) -> bool {
+        self.leave(CANCELLED)
     }
 
-    /// Whether it needs no session any more.
-    pub(super) fn is_given_up(&self) -> bool {
-        self.0.load(Ordering::Acquire) == GIVEN_UP
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Acquire) == CANCELLED
     }
 
     fn leave(&self, state: u8) -> bool {
@@ -37,14 +36,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_one_side_gets_it() {
+    fn either_side_wins_and_never_both() {
         for _ in 0..2000 {
             let ticket = Ticket::default();
             let other = ticket.clone();
             let thread = std::thread::spawn(move || other.take());
-            let gave_up = ticket.give_up();
-            assert_ne!(gave_up, thread.join().unwrap());
-            assert_eq!(ticket.is_given_up(), gave_up);
+            let cancelled = ticket.cancel();
+            assert_ne!(cancelled, thread.join().unwrap());
+            assert_eq!(ticket.is_cancelled(), cancelled);
         }
     }
 }

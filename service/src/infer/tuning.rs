@@ -1,42 +1,43 @@
-//! How a model's sessions are laid out where the configuration leaves it open: defaults that were measured.
+//! Number, threads and batch sizes of a model's sessions: the configuration, completed with measured
+//! defaults.
 //!
-//! `make bench` tries every layout of a CPU host (its sweep of the limit); docs/BENCHMARK.md and docs/GPU.md have the figures.
+//! `make bench` measures every layout of a CPU host; docs/BENCHMARK.md and docs/GPU.md have the figures.
 
 use crate::config::model::{ModelConfig, ProviderName};
 use crate::config::values::Bounded;
 use crate::model::ServedModel;
 use std::num::NonZeroUsize;
 
-/// Largest batch on a GPU: from 32 to 128 an H100 gave 17 to 29 % more images/s, and every image took three times as
-/// long (docs/GPU.md).
+/// Largest batch on a GPU: from 32 to 128 an H100 gave 17 to 29 % more images/s, and every image took three
+/// times as long (docs/GPU.md).
 const GPU_MAX_BATCH: usize = 32;
 
-/// Most threads for an image that is alone, unless more are asked for: each operator ends when its last thread does.
-const MOST_ALONE: usize = 4;
+/// Default limit of threads for an image that is alone: each operator waits for its last thread.
+const MAX_ALONE_THREADS: usize = 4;
 
-/// The layout in force.
+/// The layout of the sessions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tuning {
-    /// Sessions, each on a thread of its own.
+    /// Number of sessions for batches.
     pub sessions: usize,
-    /// Threads inside one operator.
+    /// Threads per operator.
     pub intra_threads: usize,
-    /// Threads inside one operator of the session for an image that nothing runs beside; none: there is no such session.
+    /// Threads per operator of the session for an image that is alone; none if there is no such session.
     pub alone_threads: Option<usize>,
-    /// Whether an operator's idle threads spin.
+    /// Whether idle threads spin.
     pub spinning: bool,
     /// Whether a session keeps its memory between runs.
     pub arena: bool,
     /// Most images of a batch.
     pub max_batch: usize,
-    /// Sizes that batches are filled up to; empty: none are.
+    /// Sizes to which batches are padded; empty if they are not padded.
     pub batch_sizes: Vec<usize>,
-    /// Whether runs are recorded and replayed on a GPU.
+    /// Whether runs are recorded and replayed as CUDA graphs.
     pub cuda_graphs: bool,
 }
 
 impl Tuning {
-    /// What the configuration says, completed for this model.
+    /// Completes the configuration for this model and host.
     pub fn of(config: &ModelConfig, model: &ServedModel) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         Self::complete(config, model.variant().fixed_batch.map(|size| size as usize), cores)
@@ -44,14 +45,14 @@ impl Tuning {
 
     fn complete(config: &ModelConfig, fixed_batch: Option<usize>, cores: usize) -> Self {
         let on_cpu = config.provider == ProviderName::Cpu;
-        // On a CPU one thread a session and a session a core gave the most images/s with every architecture, and
-        // batches gave nothing; OpenVINO and a GPU bring their own parallelism.
+        // On a CPU, one session per core with one thread each gave the most images/s with every architecture,
+        // and batches gained nothing. OpenVINO and GPUs bring their own parallelism.
         let intra_threads = config.intra_threads.map_or(1, Bounded::get);
         let sessions =
             config.sessions.map_or(if on_cpu { (cores / intra_threads).max(1) } else { 1 }, Bounded::get);
-        // A single image gains from every core that would idle meanwhile: a third less time with two (docs/BENCHMARK.md).
+        // A single image gains from cores that are idle: a third less time with two (docs/BENCHMARK.md).
         let alone_threads =
-            config.alone_threads.map_or(if on_cpu { cores.min(MOST_ALONE) } else { 1 }, Bounded::get);
+            config.alone_threads.map_or(if on_cpu { cores.min(MAX_ALONE_THREADS) } else { 1 }, Bounded::get);
         let by_device = match config.provider {
             ProviderName::Cpu | ProviderName::Openvino => 1,
             ProviderName::Cuda => GPU_MAX_BATCH,
@@ -76,7 +77,7 @@ impl Tuning {
     }
 }
 
-/// 1, 2, 4 ... and the largest: a GPU's kernels are chosen and recorded once for each.
+/// 1, 2, 4 ... and `largest`. A GPU chooses and records its kernels once per size.
 fn powers_up_to(largest: usize) -> Vec<usize> {
     let mut sizes: Vec<usize> = std::iter::successors(Some(1usize), |size| size.checked_mul(2))
         .take_while(|size| *size < largest)

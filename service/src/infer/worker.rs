@@ -1,4 +1,4 @@
-//! A session's thread: takes batches as they come, runs what is still wanted, and answers each image by itself.
+//! The thread of a session: takes batches, runs the images that are still wanted, and answers each image.
 
 use super::queue::{Batch, Item, Message};
 use super::{Backend, BackendError, Inference, InferenceError};
@@ -11,29 +11,29 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use tokio::sync::mpsc::WeakUnboundedSender;
 
-/// The batches that are made up and not begun; whichever session is free takes the next.
+/// Batches that have not begun; the next free session takes one.
 pub(super) type Batches = Arc<Mutex<Receiver<Batch>>>;
 
-/// A session with its thread.
+/// A session, moved to its thread.
 pub(super) struct Worker<B> {
     pub(super) backend: B,
-    /// Everything that can change the last bits of what it says.
+    /// Execution fingerprint of the session.
     pub(super) execution: Arc<Value>,
-    /// Whether how long it runs says something of how long the next batch will: not where it has other threads than the rest.
+    /// Whether its run times predict the next batch: false for the session with more threads than the others.
     pub(super) typical: bool,
     pub(super) owner: WeakUnboundedSender<Message>,
     pub(super) metrics: Option<Arc<Metrics>>,
 }
 
 impl<B: Backend> Worker<B> {
-    /// Works until no more batches can come.
+    /// Works until the queue ends.
     pub(super) fn work(mut self, batches: &Batches) {
         loop {
-            // The lock is held while waiting: whichever thread holds it takes the next batch.
+            // The thread that holds the lock waits for the next batch.
             let batch = batches.lock().unwrap_or_else(PoisonError::into_inner).recv();
             let Ok(batch) = batch else { return };
             let started = Instant::now();
-            // The panic hook has logged it; the replies are dropped, which tells those who wait.
+            // The panic hook has logged it; the replies are dropped, so the senders get `JobLost`.
             let ran = catch_unwind(AssertUnwindSafe(|| self.run(batch))).unwrap_or_default();
             if let Some(owner) = self.owner.upgrade() {
                 let cost = self.typical.then(|| (ran, started.elapsed()));
@@ -42,13 +42,13 @@ impl<B: Backend> Worker<B> {
         }
     }
 
-    /// Runs the images of the batch that nobody has given up; how many those were.
+    /// Runs the images of a batch that are not cancelled; returns how many ran.
     fn run(&mut self, batch: Batch) -> usize {
         let now = Instant::now();
-        let mine = batch.into_iter().filter(|item| item.ticket.take());
+        let taken = batch.into_iter().filter(|item| item.ticket.take());
         let (items, late): (Vec<Item>, Vec<Item>) =
-            mine.partition(|item| item.deadline.is_none_or(|deadline| deadline > now));
-        // Told, not left to find out: its sender's clock may not have come so far.
+            taken.partition(|item| item.deadline.is_none_or(|deadline| deadline > now));
+        // Answered here: the sender's timer may not have fired yet.
         for item in late {
             drop(item.reply.send(Err(InferenceError::Expired)));
         }
@@ -61,7 +61,7 @@ impl<B: Backend> Worker<B> {
         let results = match outcome {
             Ok(outputs) => split(&outputs, items.len()).into_iter().map(Ok).collect(),
             Err(error) if items.len() == 1 => vec![Err(error)],
-            // One of them is to blame: each runs alone, so that only that one fails.
+            // One image may have failed the batch: each runs alone, so that only that one fails.
             Err(_) => images.iter().map(|image| self.run_one(image)).collect(),
         };
         let n = items.len();
@@ -84,7 +84,7 @@ impl<B: Backend> Worker<B> {
     }
 }
 
-/// One image's share of the outputs.
+/// The outputs for one image.
 struct Output {
     logit: f32,
     cam: Vec<f32>,

@@ -3,8 +3,8 @@
 use super::examine::{Finding, Stop};
 use super::{Explanation, PredictionError};
 use crate::audit::AuditReceipt;
-use crate::audit::row::Timings;
 use crate::model::ServedModel;
+use crate::record::row::Timings;
 use crate::serving::Serving;
 use cxr::Decision;
 use cxr::intended_use::SitePatients;

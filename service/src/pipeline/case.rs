@@ -2,8 +2,8 @@
 
 use super::patience::Patience;
 use super::{Admission, Pipeline};
-use crate::audit::repeats::RequestKey;
 use crate::config::secret::Secret;
+use crate::record::idempotency::RequestKey;
 use crate::serving::Serving;
 use crate::threads::JobLost;
 use bytes::Bytes;
@@ -97,7 +97,7 @@ impl Case {
         let key = idempotency_key.map(|stated_key| {
             let sent = fingerprint(&input_digest, &stated, explain);
             let sent: Vec<&[u8]> = sent.iter().map(Vec::as_slice).collect();
-            pipeline.requests.key(&actor, &stated_key, &sent)
+            pipeline.idempotency_keys.key(&actor, &stated_key, &sent)
         });
         let id = Uuid::now_v7();
         Ok(Self {

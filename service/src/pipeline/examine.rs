@@ -3,8 +3,8 @@
 use super::explain::{Explanation, Map};
 use super::patience::Impatience;
 use super::{Case, Pipeline, Stated};
-use crate::audit::row::{ImageFacts, Observed, Timings};
 use crate::infer::{Engine, Inference, InferenceError};
+use crate::record::row::{ImageFacts, Observed, Timings};
 use crate::shadow::Score;
 use crate::threads::JobLost;
 use cxr::embedding::{EmbeddingMismatch, EmbeddingPosition};
@@ -73,7 +73,7 @@ impl From<InferenceError> for Stop {
     fn from(error: InferenceError) -> Self {
         match error {
             InferenceError::Expired => Self::Dropped(Impatience::Expired),
-            InferenceError::Abandoned => Self::Dropped(Impatience::Abandoned),
+            InferenceError::Cancelled => Self::Dropped(Impatience::Abandoned),
             broken => Self::Failed(Failure::Infer(broken)),
         }
     }
@@ -147,7 +147,7 @@ impl Pipeline {
         let decoded = tokio::select! {
             decoded = decoding.done() => decoded,
             why = case.patience.clone().end() => {
-                if decoding.withdraw() {
+                if decoding.cancel() {
                     return Err(why.into());
                 }
                 // It has begun, and ends by itself.

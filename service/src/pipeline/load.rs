@@ -2,7 +2,7 @@
 
 use super::examine::{Failure, Stop};
 use super::{Case, Pipeline};
-use crate::crew::Load;
+use crate::worker_pool::Load;
 use cxr::decode::{cost, sniff};
 use cxr::image::Format;
 use cxr::{RejectReason, Rejection};

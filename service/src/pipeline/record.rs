@@ -1,17 +1,18 @@
-//! From the end of an examination to its committed row, with the metrics and the log lines that go with it.
+//! From the end of an examination to its committed row, with the metrics and log lines that go with it.
 
-use super::examine::{Examined, Finding, Known, Stop, milliseconds};
+use super::examine::{Examined, Known, Stop, milliseconds};
 use super::{AnswerTimings, Case, Impatience, Pipeline, PredictionError};
-use crate::audit::repeats::Kept;
-use crate::audit::row::{ModelIdentity, Outcome, PredictionRow, Scores};
 use crate::audit::{AuditReceipt, RecordError};
 use crate::infer::Engine;
 use crate::model::ServedModel;
+use crate::record::columns::ENCODING_VERSION;
+use crate::record::{AuditRow, Hex};
 use crate::telemetry::logs::chain;
 use crate::telemetry::metrics::DropCause;
 use cxr::RejectReason;
+use cxr::metadata::{Modality, View};
+use serde::Serialize;
 use serde_json::Value;
-use std::sync::Arc;
 use std::time::Instant;
 
 /// A failure is logged whether or not its row can be written and its client still waits.
@@ -33,6 +34,8 @@ pub(super) fn log_failure(case: &Case, stop: &Stop) {
 }
 
 impl Pipeline {
+    /// The row of a case. A prediction has model and scores, a rejected image neither, and anything else the
+    /// model that was meant to run.
     pub(super) fn row(
         &self,
         case: &Case,
@@ -40,45 +43,81 @@ impl Pipeline {
         examined: &Result<Examined, Stop>,
         subject: Option<[u8; 32]>,
         engine: &Engine,
-    ) -> PredictionRow {
-        let model = &case.serving.model;
-        let outcome = match examined {
-            Ok(Examined { finding, .. }) => Outcome::Predicted {
-                model: identity(model, &finding.inference.execution),
-                scores: scores(model, finding),
-            },
-            Err(Stop::Rejected(rejection)) => Outcome::Rejected { reason: rejection.reason },
-            Err(Stop::Dropped(why)) => {
-                Outcome::Expired { model: identity(model, engine.execution()), reason: why.code() }
+    ) -> AuditRow {
+        let (outcome, reason, execution, scores) = match examined {
+            Ok(Examined { finding, .. }) => {
+                ("predicted", None, Some(&finding.inference.execution), Some(finding))
             }
-            Err(Stop::Failed(failure)) => {
-                Outcome::Failed { model: identity(model, engine.execution()), reason: failure.code() }
-            }
+            Err(Stop::Rejected(rejection)) => ("rejected", Some(rejection.reason.code()), None, None),
+            Err(Stop::Dropped(why)) => ("expired", Some(why.code()), Some(engine.execution()), None),
+            Err(Stop::Failed(failure)) => ("failed", Some(failure.code()), Some(engine.execution()), None),
         };
-        PredictionRow {
+        let (image, metadata) = (known.observed.image.as_ref(), &known.observed.metadata);
+        let statistics = known.observed.statistics.as_ref();
+        let model = execution.map(|_| &case.serving.model);
+        let scored_by = scores.map(|_| &case.serving.model);
+        let assumed = scores.map(|scores| &scores.assumed).filter(|assumed| !assumed.is_empty());
+        let heatmap = scored_by.and_then(ServedModel::heatmap_scale);
+        AuditRow {
             id: case.id,
             request_id: case.request_id.clone(),
             received_at: case.received_at,
+            recorded_at: None,
             actor: case.actor.clone(),
             site: self.site.clone(),
-            subject,
-            input_digest: case.input_digest,
+            subject: subject.map(|subject| Hex(subject.to_vec())),
+            encoding_version: ENCODING_VERSION,
+            outcome: outcome.to_owned(),
+            reason: reason.map(ToOwned::to_owned),
+            input_digest: Hex(case.input_digest.to_vec()),
             input_bytes: case.image.len() as i64,
-            observed: known.observed.clone(),
-            outcome,
-            timings: known.timings,
+            format: image.map(|image| image.format.name().to_owned()),
+            width: image.map(|image| image.width),
+            height: image.map(|image| image.height),
+            significant_bits: image.map(|image| image.significant_bits.into()),
+            colour: image.map(|image| image.colour.name().to_owned()),
+            orientation: image.map(|image| image.orientation.tag().into()),
+            age_years: metadata.age_years,
+            view: metadata.view.map(View::name).map(ToOwned::to_owned),
+            modality: metadata.modality.map(Modality::name).map(ToOwned::to_owned),
+            assumed: assumed.map(json),
+            statistics_version: statistics.map(|_| cxr::statistics::VERSION as i16),
+            image_statistics: statistics.map(json),
+            model_name: model.map(|model| model.manifest().name.clone()),
+            model_version: model.map(|model| model.manifest().version.clone()),
+            bundle_digest: model.map(|model| model.bundle().digest().to_owned()),
+            variant: model.map(|model| model.variant_name().to_owned()),
+            execution: execution.map(|execution| Value::clone(execution)),
+            policy_digest: scored_by.map(|model| model.policy_digest().to_owned()),
+            logit: scores.map(|scores| f64::from(scores.inference.logit)),
+            probability: scores.map(|scores| scores.probability.value()),
+            confidence: scores.map(|scores| scores.decision.confidence),
+            threshold: scored_by.map(|model| model.variant().policy.threshold),
+            decision: scores.map(|scores| scores.decision.verdict.code().to_owned()),
+            review_required: scores.map(|scores| scores.decision.review_required),
+            decision_reason: scores.map(|scores| scores.decision.reason.code().to_owned()),
+            ood_score: scores.map(|scores| scores.position.ood_score),
+            embedding_coordinates: scores.map(|scores| scores.position.coordinates.clone()),
+            cam: scores.map(|scores| scores.inference.cam.clone()),
+            cam_width: scores.map(|scores| scores.inference.cam_size.0 as i16),
+            cam_height: scores.map(|scores| scores.inference.cam_size.1 as i16),
+            heatmap_low: heatmap.map(|scale| scale.low),
+            heatmap_high: heatmap.map(|scale| scale.high),
+            timings: json(&known.timings),
         }
     }
 
-    /// Commits the row. How long that took is told in the answer; it cannot stand in the row.
+    /// Commits the row. The time this takes is in the answer and cannot be in the row.
     pub(super) async fn record(
         &self,
         case: &Case,
-        row: PredictionRow,
-        kept: Option<Kept>,
+        known: &Known,
+        examined: &Result<Examined, Stop>,
+        row: AuditRow,
     ) -> Result<(AuditReceipt, AnswerTimings), PredictionError> {
         let started = Instant::now();
-        let recorded = self.audit.record(row, kept, case.admission.in_flight()).await;
+        let first_answer = Self::first_answer(case, examined);
+        let recorded = self.audit.record(row, first_answer, case.admission.in_flight()).await;
         let receipt = recorded.inspect_err(|error| {
             if matches!(error, RecordError::Repeated) {
                 return;
@@ -86,48 +125,24 @@ impl Pipeline {
             let (request_id, cause) = (&case.request_id, chain(error));
             tracing::error!(request_id, id = %case.id, cause, "audit row not committed; answer withheld");
         })?;
-        let row = receipt.row();
         let timings = AnswerTimings {
-            phases: row.timings,
+            phases: known.timings,
             audit: milliseconds(started.elapsed()),
             total: milliseconds(case.started.elapsed()),
         };
         timings.by_phase().for_each(|(phase, took)| self.metrics.phase(phase, took));
-        match &row.outcome {
-            Outcome::Predicted { scores, .. } => self.metrics.predicted(scores.decision.verdict.code()),
-            Outcome::Rejected { reason } => self.metrics.rejected(*reason),
-            Outcome::Expired { reason, .. } => {
-                let late = *reason == Impatience::Expired.code();
-                self.metrics.dropped(if late { DropCause::Expired } else { DropCause::Abandoned });
-            }
-            Outcome::Failed { .. } => {}
+        match examined {
+            Ok(Examined { finding, .. }) => self.metrics.predicted(finding.decision.verdict.code()),
+            Err(Stop::Rejected(rejection)) => self.metrics.rejected(rejection.reason),
+            Err(Stop::Dropped(Impatience::Expired)) => self.metrics.dropped(DropCause::Expired),
+            Err(Stop::Dropped(Impatience::Abandoned)) => self.metrics.dropped(DropCause::Abandoned),
+            Err(Stop::Failed(_)) => {}
         }
         Ok((receipt, timings))
     }
 }
 
-fn identity(model: &ServedModel, execution: &Arc<Value>) -> ModelIdentity {
-    ModelIdentity {
-        name: model.manifest().name.clone(),
-        version: model.manifest().version.clone(),
-        bundle_digest: model.bundle().digest().to_owned(),
-        variant: model.variant_name().to_owned(),
-        execution: Arc::clone(execution),
-    }
-}
-
-fn scores(model: &ServedModel, finding: &Finding) -> Scores {
-    Scores {
-        policy_digest: model.policy_digest().to_owned(),
-        logit: f64::from(finding.inference.logit),
-        probability: finding.probability,
-        threshold: model.variant().policy.threshold,
-        decision: finding.decision,
-        assumed: finding.assumed.clone(),
-        ood_score: finding.position.ood_score,
-        embedding_coordinates: finding.position.coordinates.clone(),
-        cam: finding.inference.cam.clone(),
-        cam_size: finding.inference.cam_size,
-        heatmap_scale: model.heatmap_scale(),
-    }
+/// Cannot fail for the values of a row: they are numbers and names.
+fn json(value: &impl Serialize) -> Value {
+    serde_json::to_value(value).unwrap_or_default()
 }

@@ -1,5 +1,5 @@
-//! Taking over another bundle while requests are served: it is opened, verified, warmed up and proven beside the old one,
-//! and only then swapped in. Whatever is wrong with it, the old one goes on.
+//! Reloads: the candidate is opened, verified and warmed up beside the current model, and only then swapped
+//! in. If that fails, the current model keeps serving.
 
 use super::{LoadError, Serving, Slot};
 use crate::config::model::ModelConfig;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, oneshot};
 
-/// Reloads, one at a time.
+/// Runs one reload at a time.
 pub struct Reloader {
     config: ModelConfig,
     slot: Arc<Slot>,
@@ -19,20 +19,20 @@ pub struct Reloader {
     busy: Mutex<()>,
 }
 
-/// What a reload came to.
+/// Result of a reload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reloaded {
-    /// Digest of the bundle that serves now.
+    /// Digest of the current bundle.
     pub digest: String,
-    /// Its version.
+    /// Version of the current bundle.
     pub version: String,
-    /// Its variant.
+    /// Variant of the current model.
     pub variant: String,
-    /// Digest of the one before.
+    /// Digest of the previous bundle.
     pub previous_digest: String,
-    /// Whether anything changed.
+    /// Whether the model was swapped.
     pub swapped: bool,
-    /// How long it took.
+    /// Duration of the reload.
     pub took: Duration,
 }
 
@@ -54,16 +54,12 @@ pub enum ReloadError {
 }
 
 impl Reloader {
-    /// Over the configured bundle.
+    /// Reloads the bundle that `config` names into `slot`.
     pub fn new(config: ModelConfig, slot: Arc<Slot>, metrics: Arc<Metrics>) -> Self {
         Self { config, slot, metrics, busy: Mutex::new(()) }
     }
 
-    /// Loads the configured directory as it is now and swaps it in. A bundle that serves already, on sessions that
-    /// execute, is left as it is.
-    ///
-    /// # Errors
-    /// See [`ReloadError`]; the old model goes on.
+    /// Loads the configured bundle and makes it the current model, unless it already is and its engine runs.
     pub async fn reload(&self) -> Result<Reloaded, ReloadError> {
         let _only = self.busy.try_lock().map_err(|_| ReloadError::Busy)?;
         let started = Instant::now();
@@ -83,7 +79,7 @@ impl Reloader {
         outcome
     }
 
-    /// Reloads at every SIGHUP, for as long as the process lives. What became of it is in the log.
+    /// Reloads at every SIGHUP, forever; the log has the result.
     pub(crate) async fn at_hangup(self: Arc<Self>, mut hangup: Hangup) {
         loop {
             hangup.received().await;
@@ -119,8 +115,8 @@ impl Reloader {
         })
     }
 
-    /// On a thread of its own that gives way to the ones that answer. Threads inside an operator would inherit its
-    /// niceness and keep it, so that with them it is only as nice as they are to be.
+    /// Loads on a thread of low priority. If operators have threads of their own, these would inherit and
+    /// keep its niceness; then the thread gets the niceness of the model's threads.
     async fn load(&self) -> Result<Serving, ReloadError> {
         let (reply, loaded) = oneshot::channel();
         let (config, metrics) = (self.config.clone(), Arc::clone(&self.metrics));
@@ -128,7 +124,7 @@ impl Reloader {
         let inherited = config.intra_threads.is_some_and(|n| n.get() > 1);
         let niceness = if inherited { threads::COMPUTING } else { threads::IN_THE_BACKGROUND };
         let load = move || {
-            let _inside = runtime.enter();
+            let _entered = runtime.enter();
             drop(reply.send(Serving::load(&config, threads::COMPUTING, Some(&metrics))));
         };
         threads::spawn("reload".into(), niceness, load).map_err(LoadError::from)?;

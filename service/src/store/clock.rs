@@ -1,6 +1,6 @@
-//! The database's clock beside ours.
+//! The difference between this process's clock and the database's.
 
-use super::session::Session;
+use super::{PROBE_TIMEOUT, StoreError, Writer};
 use std::time::{Duration, Instant};
 use time::OffsetDateTime;
 
@@ -9,12 +9,12 @@ use time::OffsetDateTime;
 pub struct ClockDifference {
     /// Seconds that this process's clock is ahead.
     pub ahead_s: f64,
-    /// How much of that may be the way to the database.
+    /// Half of the round trip: the reading is uncertain by this much.
     uncertain_s: f64,
 }
 
 impl ClockDifference {
-    /// Whether it is certainly more than that.
+    /// Whether the difference is certainly larger than `most`.
     pub fn exceeds(&self, most: Duration) -> bool {
         self.ahead_s.abs() - self.uncertain_s > most.as_secs_f64()
     }
@@ -34,12 +34,29 @@ impl std::fmt::Display for ClockDifference {
     }
 }
 
-pub(super) async fn difference(session: &mut Session) -> Result<ClockDifference, sqlx::Error> {
-    let asked = (OffsetDateTime::now_utc(), Instant::now());
-    let theirs: OffsetDateTime = sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(session).await?;
-    let way = asked.1.elapsed();
-    let ours = asked.0 + way / 2;
-    Ok(ClockDifference { ahead_s: (ours - theirs).as_seconds_f64(), uncertain_s: way.as_secs_f64() / 2.0 })
+const NOW: &str = "SELECT clock_timestamp()";
+
+impl Writer {
+    /// Compares the clocks.
+    ///
+    /// # Errors
+    /// When the database does not answer within a second.
+    pub async fn clock_difference(&self) -> Result<ClockDifference, StoreError> {
+        let measure = async |session: &mut super::Session| {
+            let asked = (OffsetDateTime::now_utc(), Instant::now());
+            let theirs: OffsetDateTime = sqlx::query_scalar(NOW).fetch_one(session).await?;
+            let round_trip = asked.1.elapsed();
+            let ours = asked.0 + round_trip / 2;
+            let (ahead_s, uncertain_s) = ((ours - theirs).as_seconds_f64(), round_trip.as_secs_f64() / 2.0);
+            Ok::<_, sqlx::Error>(ClockDifference { ahead_s, uncertain_s })
+        };
+        self.pool.run_within(PROBE_TIMEOUT, measure).await
+    }
+
+    /// The database's clock.
+    pub async fn now(&self) -> Result<OffsetDateTime, StoreError> {
+        self.pool.run(async |session| sqlx::query_scalar(NOW).fetch_one(session).await).await
+    }
 }
 
 #[cfg(test)]
@@ -47,10 +64,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_difference_is_named_in_words_and_the_way_is_left_out_of_it() {
+    fn a_difference_is_shown_in_a_fitting_unit_and_the_round_trip_does_not_count() {
         let difference = |ahead_s, uncertain_s| ClockDifference { ahead_s, uncertain_s };
-        let told = difference(-400.0 * 86_400.0, 0.1).to_string();
-        assert_eq!(told, "this process's clock is 400.0 days behind the database's");
+        let shown = difference(-400.0 * 86_400.0, 0.1).to_string();
+        assert_eq!(shown, "this process's clock is 400.0 days behind the database's");
         assert!(difference(31.0, 0.1).to_string().contains("31.0 s ahead of"));
         assert!(difference(31.0, 0.1).exceeds(Duration::from_secs(30)));
         assert!(difference(-31.0, 0.1).exceeds(Duration::from_secs(30)));

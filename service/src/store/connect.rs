@@ -1,4 +1,4 @@
-//! How a connection comes to be: which server, which password, and what is wrong where there is none.
+//! Connects to one of several servers, and reads the URL's file again when the password has changed.
 
 use super::session::{Session, Settings};
 use crate::config::database::Pooling;
@@ -8,76 +8,75 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::time::{sleep, timeout};
 
-/// A server of several has at least this long to answer.
-const AT_LEAST: Duration = Duration::from_millis(300);
+/// Shortest time that each of several servers gets to answer.
+const MIN_SERVER_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// First and longest pause before a server is asked again that was not there.
+/// First and longest pause before a server that could not be reached is tried again.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
-/// A failure of so long ago still explains a try that ended without an answer.
+/// A failure this recent explains a later attempt that ended without an answer.
 const RECENT: Duration = Duration::from_secs(1);
 
-/// Why there is no connection. Its text names no host, user or database: probes are public. The source does, and is for the log.
+/// Why there is no connection. The text names no host, user or database, because probes are public; the
+/// source may, and goes to the log.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The server cannot be reached, or refused.
+    /// The server cannot be reached, or refused the connection.
     #[error("no server could be reached")]
     Failed(#[from] sqlx::Error),
-    /// The server does not let this user in.
+    /// The server refused the login.
     #[error(
         "{key}: login refused; check user and password (the URL's file is read again after each refusal)"
     )]
     Login {
-        /// The URL's key.
+        /// Configuration key of the URL.
         key: &'static str,
-        /// The server's words.
+        /// The server's error.
         #[source]
         refusal: sqlx::Error,
     },
-    /// Every server that answers is of the wrong kind.
+    /// Every server that answered is of the wrong kind.
     #[error("{key}: {n} servers answered, but none is {wanted}")]
     Target {
-        /// The URL's key.
+        /// Configuration key of the URL.
         key: &'static str,
         /// Servers that answered.
         n: usize,
-        /// What is wanted.
+        /// Wanted kind of server.
         wanted: &'static str,
     },
-    /// A setting is not in force.
+    /// A setting is not in effect.
     #[error(
         "the database session has {name} = {found:?} and needs {expected:?}: a pooler or proxy drops or resets it"
     )]
     Setting {
-        /// Its name.
+        /// Name of the setting.
         name: &'static str,
-        /// What was set.
+        /// Value that was set.
         expected: String,
-        /// What was read.
+        /// Value that was read back.
         found: String,
     },
-    /// Two connections are one session, or one connection is several.
+    /// Two connections share one session, or one connection uses several.
     #[error(
         "a pooler shares this connection's session with others (PgBouncer: pool_mode = transaction or statement): set \
          service.database.pooling to transaction, or use pool_mode = session"
     )]
     Shared,
-    /// The file of the URL.
+    /// The URL's file cannot be read.
     #[error("{key}_file cannot be used")]
     File {
-        /// The URL's key.
+        /// Configuration key of the URL.
         key: &'static str,
-        /// Why not.
         #[source]
         cause: std::io::Error,
     },
-    /// The URL in the file.
+    /// The URL in the file is not valid.
     #[error("{key}: the URL in its file cannot be used")]
     Url {
-        /// The URL's key.
+        /// Configuration key of the URL.
         key: &'static str,
-        /// Why not.
         #[source]
         cause: UrlError,
     },
@@ -90,11 +89,11 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
-    /// Whether a server that comes up, or the next one of several, may do better.
-    fn may_pass(&self) -> bool {
+    /// Whether trying again, or trying another server, may help.
+    fn is_transient(&self) -> bool {
         match self {
             Self::Failed(sqlx::Error::Database(error)) => {
-                // cannot_connect_now, too_many_connections, and the classes of broken connections and of shutdown.
+                // Classes of SQLSTATE: 57P shutdown, 53 insufficient resources, 08 broken connection.
                 error.code().is_some_and(|code| {
                     code.starts_with("57P") || code.starts_with("53") || code.starts_with("08")
                 })
@@ -105,28 +104,28 @@ impl ConnectError {
     }
 }
 
-/// How to connect as one user.
+/// Connects as one user.
 pub(super) struct Connector {
-    url: Mutex<Arc<Known>>,
+    url: Mutex<Arc<Resolved>>,
     pooling: Pooling,
     settings: Settings,
-    /// The server that was right the last time.
+    /// Index of the server that was used last.
     preferred: AtomicUsize,
-    /// Whether a second connection was a second session.
+    /// Whether a second connection was shown to be a second session.
     proven: tokio::sync::Mutex<bool>,
     last_failure: Mutex<Option<(Instant, Arc<ConnectError>)>>,
 }
 
-/// A URL and what it says.
-struct Known {
+/// A URL and the servers that it names.
+struct Resolved {
     url: DatabaseUrl,
     servers: Servers,
 }
 
-impl Known {
-    fn of(url: DatabaseUrl) -> Result<Self, ConnectError> {
+impl Resolved {
+    fn parse(url: DatabaseUrl) -> Result<Self, ConnectError> {
         let mut servers = url.servers().map_err(|cause| ConnectError::Url { key: url.key, cause })?;
-        // Not sent at the start, where poolers refuse or drop what they do not know: everything is set afterwards.
+        // Poolers refuse or drop unknown start-up parameters: everything is set after connecting.
         let prepare = |options: &mut sqlx::postgres::PgConnectOptions| {
             *options = options.clone().application_name("cxr-service").extra_float_digits(None);
         };
@@ -138,7 +137,7 @@ impl Known {
 impl Connector {
     pub(super) fn new(url: &DatabaseUrl, pooling: Pooling, settings: Settings) -> Result<Self, ConnectError> {
         Ok(Self {
-            url: Mutex::new(Arc::new(Known::of(url.clone())?)),
+            url: Mutex::new(Arc::new(Resolved::parse(url.clone())?)),
             pooling,
             settings,
             preferred: AtomicUsize::default(),
@@ -147,37 +146,38 @@ impl Connector {
         })
     }
 
-    /// A connection by then: while servers are not there they are asked again, and while the password is wrong its file is read again.
+    /// Connects before the deadline. Servers that cannot be reached are tried again; while the login is
+    /// refused, the URL's file is read again.
     pub(super) async fn connect(&self, deadline: Instant) -> Result<Session, Arc<ConnectError>> {
         self.connect_with(&[], deadline).await
     }
 
-    /// The same with settings more, or others.
+    /// The same; `overrides` replace settings of the same name.
     pub(super) async fn connect_with(
         &self,
-        more: &[(&'static str, String)],
+        overrides: &[(&'static str, String)],
         deadline: Instant,
     ) -> Result<Session, Arc<ConnectError>> {
-        // What is said here counts in place of the pool's: both would be set, and the first be missed when it is read back.
-        let usual = self.settings.iter().filter(|(name, _)| more.iter().all(|(other, _)| other != name));
-        let settings: Settings = usual.chain(more).cloned().collect();
+        let is_kept = |name: &str| overrides.iter().all(|(other, _)| *other != name);
+        let kept = self.settings.iter().filter(|(name, _)| is_kept(name));
+        let settings: Settings = kept.chain(overrides).cloned().collect();
         let mut pause = FIRST_PAUSE;
         loop {
-            let known = self.known();
-            let mut failure = match self.try_servers(&known, &settings, deadline).await {
+            let resolved = self.resolved();
+            let mut failure = match self.try_servers(&resolved, &settings, deadline).await {
                 Ok(session) => return Ok(session),
                 Err(error) => self.failed(error).await,
             };
             let login = matches!(*failure, ConnectError::Login { .. });
-            if !login && !failure.may_pass() {
+            if !login && !failure.is_transient() {
                 return Err(failure);
             }
-            // A wrong password is not tried twice: servers lock users out.
+            // A refused password is not tried again: servers lock users out.
             loop {
                 if deadline.saturating_duration_since(Instant::now()) <= pause {
                     return Err(failure);
                 }
-                let read = if login { self.read_again(&known).await } else { Ok(false) };
+                let read = if login { self.read_again(&resolved).await } else { Ok(false) };
                 match read {
                     Ok(true) => break,
                     Ok(false) => {}
@@ -192,14 +192,14 @@ impl Connector {
         }
     }
 
-    /// Remembers why there is no connection, or no longer.
+    /// Remembers a failure of connecting, or of a connection.
     pub(super) async fn failed(&self, error: ConnectError) -> Arc<ConnectError> {
         if matches!(error, ConnectError::Shared | ConnectError::Setting { .. }) {
-            self.prove_again().await;
+            self.require_proof().await;
         }
         let mut last = self.last_failure.lock().unwrap_or_else(PoisonError::into_inner);
         match &*last {
-            // The deadline cut this try short: the one before it says more.
+            // The deadline cut this attempt short: the earlier failure says more.
             Some((at, earlier)) if matches!(error, ConnectError::Silent) && at.elapsed() < RECENT => {
                 Arc::clone(earlier)
             }
@@ -211,54 +211,54 @@ impl Connector {
         }
     }
 
-    /// Why there was no connection, if that was since then.
+    /// The last failure, if it happened since then.
     pub(super) fn failure_since(&self, then: Instant) -> Option<Arc<ConnectError>> {
         let last = self.last_failure.lock().unwrap_or_else(PoisonError::into_inner);
         last.as_ref().filter(|(at, _)| *at >= then).map(|(_, failure)| Arc::clone(failure))
     }
 
-    /// Shows that a connection is a session of its own, each time: for what holds a lock of its session.
-    pub(super) async fn prove_again(&self) {
+    /// Makes the next connection prove that no pooler shares its session.
+    pub(super) async fn require_proof(&self) {
         *self.proven.lock().await = false;
     }
 
-    fn known(&self) -> Arc<Known> {
+    fn resolved(&self) -> Arc<Resolved> {
         Arc::clone(&self.url.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Takes over what the URL's file holds now; whether that is new.
-    async fn read_again(&self, tried: &Arc<Known>) -> Result<bool, ConnectError> {
-        let known = self.known();
-        if !Arc::ptr_eq(&known, tried) {
+    /// Reads the URL's file; returns whether its URL is a new one.
+    async fn read_again(&self, tried: &Arc<Resolved>) -> Result<bool, ConnectError> {
+        let resolved = self.resolved();
+        if !Arc::ptr_eq(&resolved, tried) {
             return Ok(true);
         }
-        let (url, key) = (known.url.clone(), known.url.key);
+        let (url, key) = (resolved.url.clone(), resolved.url.key);
         let read = tokio::task::spawn_blocking(move || url.read_again()).await;
         let read = read.map_err(|error| std::io::Error::other(error.to_string())).flatten();
         let Some(newer) = read.map_err(|cause| ConnectError::File { key, cause })? else { return Ok(false) };
-        // Whoever rewrites a file in place may be read in the middle.
-        let Ok(newer) = Known::of(newer) else { return Ok(false) };
+        // A file that is rewritten in place may be read half-written.
+        let Ok(newer) = Resolved::parse(newer) else { return Ok(false) };
         *self.url.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(newer);
         tracing::info!(key, "database login refused; using the new URL from the file");
         Ok(true)
     }
 
-    /// The first server of the wanted kind, beginning with the one that was it before.
+    /// Connects to the first server of the wanted kind, beginning with the one used last.
     async fn try_servers(
         &self,
-        known: &Known,
+        resolved: &Resolved,
         settings: &Settings,
         deadline: Instant,
     ) -> Result<Session, ConnectError> {
-        let Servers { hosts, target } = &known.servers;
+        let Servers { hosts, target } = &resolved.servers;
         let first = self.preferred.load(Ordering::Relaxed) % hosts.len();
         let left = deadline.saturating_duration_since(Instant::now());
-        let share = (left / hosts.len() as u32).max(AT_LEAST).min(left);
+        let share = (left / hosts.len() as u32).max(MIN_SERVER_TIMEOUT).min(left);
         let (mut n_answered, mut last) = (0, None);
         for at in (first..hosts.len()).chain(0..first) {
             let opening = async {
                 let mut session = Session::open(&hosts[at], self.pooling, settings).await?;
-                // Of connections that are opened together one is enough.
+                // Connections that are opened together need one proof.
                 let mut proven = self.proven.lock().await;
                 if !*proven {
                     session.is_one_of_its_own(&hosts[at]).await?;
@@ -277,14 +277,14 @@ impl Connector {
                     session.close().await;
                 }
                 Err(ConnectError::Failed(refusal)) if is_login(&refusal) => {
-                    return Err(ConnectError::Login { key: known.url.key, refusal });
+                    return Err(ConnectError::Login { key: resolved.url.key, refusal });
                 }
                 Err(error) => last = Some(error),
             }
         }
-        let (key, wanted) = (known.url.key, target.name());
+        let (key, wanted) = (resolved.url.key, target.name());
         match last {
-            Some(error) if n_answered == 0 || !error.may_pass() => Err(error),
+            Some(error) if n_answered == 0 || !error.is_transient() => Err(error),
             _ => Err(ConnectError::Target { key, n: n_answered, wanted }),
         }
     }
@@ -298,7 +298,7 @@ const fn fits(target: Target, writable: bool) -> bool {
     }
 }
 
-/// Whether the server refused user or password: class 28 of SQLSTATE.
+/// Whether the server refused user or password (SQLSTATE class 28).
 fn is_login(error: &sqlx::Error) -> bool {
     let sqlx::Error::Database(error) = error else { return false };
     error.code().is_some_and(|code| code.starts_with("28"))

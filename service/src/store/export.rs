@@ -1,9 +1,8 @@
-//! Reading the whole log in the tree's order, row by row, from one snapshot.
+//! Reads the whole log from one snapshot, row by row and in the order of the tree.
 
-use super::tree::{Leaf, SignedHead};
-use super::{Store, StoreError, write};
-use crate::audit::columns::Digests;
-use crate::audit::row::StoredPrediction;
+use super::tree::{Leaf, SignedCheckpoint};
+use super::{Reader, StoreError, write};
+use crate::record::{AuditRow, Digests};
 use futures_util::TryStreamExt;
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgRow;
@@ -13,7 +12,7 @@ use time::OffsetDateTime;
 use tlog_tiles::Hash;
 use uuid::Uuid;
 
-/// Every label of a row, the one that counts first; null where there is none.
+/// Every label of a row, the current one first; null if there is none.
 macro_rules! labels {
     () => {
         "(SELECT json_agg(json_build_object('label', label, 'source', source, 'labelled_at', labelled_at,
@@ -22,7 +21,7 @@ macro_rules! labels {
     };
 }
 
-/// A head stands beside its last leaf.
+/// Each leaf with its row, and with the checkpoint that ends at this leaf.
 const LEAVES: &str = concat!(
     "SELECT leaf_index, audit_leaves.prediction_id, leaf_hash, row_hash, tree_size, root_hash, note, predictions.*, ",
     labels!(),
@@ -32,71 +31,72 @@ LEFT JOIN audit_checkpoints ON tree_size = leaf_index + 1
 ORDER BY leaf_index"
 );
 
-/// Rows without a place in the tree: they wait for it, or the service did not write them.
-const STRAYS: &str = concat!(
+/// Rows that are not in the tree: pending ones, and ones that the service did not write.
+const UNSEQUENCED: &str = concat!(
     "SELECT predictions.*, EXISTS (SELECT FROM audit_pending WHERE prediction_id = id) AS waits, ",
     labels!(),
     "FROM predictions WHERE NOT EXISTS (SELECT FROM audit_leaves WHERE prediction_id = id) ORDER BY id"
 );
 
-/// Heads of leaves that are not there: for the verifier to judge.
-const OTHER_HEADS: &str = "
+/// Checkpoints of more leaves than there are: the verifier reports them.
+const LARGER_CHECKPOINTS: &str = "
 SELECT tree_size, root_hash, note FROM audit_checkpoints
 WHERE tree_size > (SELECT coalesce(max(leaf_index) + 1, 0) FROM audit_leaves) ORDER BY tree_size";
 
 const SNAPSHOT: &str = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY";
 
-/// What an export holds, in the order of the tree: each head follows its last leaf. Then what is not in the tree.
+/// One item of an export. Leaves come in the order of the tree, each checkpoint after its last leaf; rows
+/// that are not in the tree come last.
 pub enum ExportItem {
-    /// A leaf, and its row unless it is gone.
+    /// A leaf; its row is absent if retention dropped it.
     Leaf {
-        /// Its place.
+        /// Leaf index.
         index: u64,
-        /// Id and hash.
+        /// Id and hashes.
         leaf: Leaf,
         /// The row.
-        row: Option<Box<StoredPrediction>>,
-        /// What was said of it.
+        row: Option<Box<AuditRow>>,
+        /// Labels of the row, the current one first.
         labels: Vec<ExportedLabel>,
     },
-    /// A signed head.
-    Head(SignedHead),
-    /// A row without a place.
-    Stray {
+    /// A signed checkpoint.
+    Checkpoint(SignedCheckpoint),
+    /// A row that is not in the tree.
+    Unsequenced {
         /// The row.
-        row: Box<StoredPrediction>,
-        /// Whether a leaf of it waits.
+        row: Box<AuditRow>,
+        /// Whether its leaf is pending.
         waits: bool,
-        /// What was said of it.
+        /// Labels of the row, the current one first.
         labels: Vec<ExportedLabel>,
     },
 }
 
-/// A label as an export holds it, beside its row: the tree does not cover it.
+/// A label in an export. No leaf covers it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ExportedLabel {
     /// `positive` or `negative`.
     pub label: String,
-    /// Who or what found it.
+    /// Source of the label, such as `radiologist`.
     pub source: String,
-    /// When it was found.
+    /// When the finding was made.
     #[serde(with = "time::serde::rfc3339")]
     pub labelled_at: OffsetDateTime,
-    /// When it was written down, on the database's clock.
+    /// When the label was inserted, by the database's clock.
     #[serde(with = "time::serde::rfc3339")]
     pub recorded_at: OffsetDateTime,
 }
 
-impl Store {
-    /// Hands every leaf and head to `take`, over a connection of its own without a time limit for the whole.
+impl Reader {
+    /// Passes every item to `take`, over a connection of its own and without a statement timeout.
     ///
     /// # Errors
-    /// When the database gives no answer, or the first error of `take`.
+    /// Includes the first error of `take`.
     pub async fn export<E: From<StoreError>>(
         &self,
         mut take: impl FnMut(ExportItem) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut session = self.reader.connect().await?;
+        let mut session = self.0.connect().await?;
         let mut transaction = session.transaction().await.map_err(StoreError::Statement)?;
         for setting in [SNAPSHOT, "SET LOCAL statement_timeout = 0"] {
             let setting = sqlx::query(setting).persistent(false);
@@ -105,36 +105,35 @@ impl Store {
         let mut leaves = sqlx::query(LEAVES).persistent(false).fetch(&mut *transaction);
         while let Some(row) = leaves.try_next().await.map_err(StoreError::Statement)? {
             take(leaf(&row).map_err(StoreError::Statement)?)?;
-            if let Some(head) = head(&row).map_err(StoreError::Statement)? {
-                take(ExportItem::Head(head))?;
+            if let Some(checkpoint) = checkpoint(&row).map_err(StoreError::Statement)? {
+                take(ExportItem::Checkpoint(checkpoint))?;
             }
         }
         drop(leaves);
-        let mut heads = sqlx::query(OTHER_HEADS).persistent(false).fetch(&mut *transaction);
-        while let Some(row) = heads.try_next().await.map_err(StoreError::Statement)? {
-            if let Some(head) = head(&row).map_err(StoreError::Statement)? {
-                take(ExportItem::Head(head))?;
+        let mut checkpoints = sqlx::query(LARGER_CHECKPOINTS).persistent(false).fetch(&mut *transaction);
+        while let Some(row) = checkpoints.try_next().await.map_err(StoreError::Statement)? {
+            if let Some(checkpoint) = checkpoint(&row).map_err(StoreError::Statement)? {
+                take(ExportItem::Checkpoint(checkpoint))?;
             }
         }
-        drop(heads);
-        let mut strays = sqlx::query(STRAYS).persistent(false).fetch(&mut *transaction);
-        while let Some(row) = strays.try_next().await.map_err(StoreError::Statement)? {
-            let stray = stray(&row).map_err(StoreError::Statement)?;
-            take(stray)?;
+        drop(checkpoints);
+        let mut unsequenced = sqlx::query(UNSEQUENCED).persistent(false).fetch(&mut *transaction);
+        while let Some(row) = unsequenced.try_next().await.map_err(StoreError::Statement)? {
+            take(row_alone(&row).map_err(StoreError::Statement)?)?;
         }
         Ok(())
     }
 }
 
-fn head(row: &PgRow) -> Result<Option<SignedHead>, sqlx::Error> {
+fn checkpoint(row: &PgRow) -> Result<Option<SignedCheckpoint>, sqlx::Error> {
     let Some(size) = row.try_get::<Option<i64>, _>("tree_size")? else { return Ok(None) };
     let root: [u8; 32] = row.try_get("root_hash")?;
-    Ok(Some(SignedHead { size: size as u64, root: Hash(root), note: row.try_get("note")? }))
+    Ok(Some(SignedCheckpoint { size: size as u64, root: Hash(root), note: row.try_get("note")? }))
 }
 
-fn stray(row: &PgRow) -> Result<ExportItem, sqlx::Error> {
-    let prediction = Box::new(StoredPrediction::from_row(row)?);
-    Ok(ExportItem::Stray { row: prediction, waits: row.try_get("waits")?, labels: labels(row)? })
+fn row_alone(row: &PgRow) -> Result<ExportItem, sqlx::Error> {
+    let prediction = Box::new(AuditRow::from_row(row)?);
+    Ok(ExportItem::Unsequenced { row: prediction, waits: row.try_get("waits")?, labels: labels(row)? })
 }
 
 fn leaf(row: &PgRow) -> Result<ExportItem, sqlx::Error> {
@@ -143,7 +142,7 @@ fn leaf(row: &PgRow) -> Result<ExportItem, sqlx::Error> {
     let row_hash: Option<[u8; 32]> = row.try_get("row_hash")?;
     let digests = Digests { row_hash: row_hash.map(Hash), leaf_hash: Hash(row.try_get("leaf_hash")?) };
     let present: Option<Uuid> = row.try_get("id")?;
-    let prediction = present.map(|_| StoredPrediction::from_row(row)).transpose()?.map(Box::new);
+    let prediction = present.map(|_| AuditRow::from_row(row)).transpose()?.map(Box::new);
     let leaf = Leaf { prediction_id, digests };
     Ok(ExportItem::Leaf { index: index as u64, leaf, row: prediction, labels: labels(row)? })
 }

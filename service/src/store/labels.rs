@@ -1,32 +1,32 @@
-//! The table `labels`: one insert, one list, and the label that counts beside a row.
+//! The table `labels`: inserts a label, lists the labels of a row, and joins rows with their current label.
 
-use super::StoreError;
 use super::session::Session;
-use crate::audit::row::StoredPrediction;
+use super::{AnnotationWriter, Reader, StoreError};
+use crate::record::AuditRow;
 use serde::Serialize;
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, Row};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// A label to be written.
+/// A label to insert.
 #[derive(Debug)]
 pub struct NewLabel {
-    /// The image.
+    /// Id of the audit row.
     pub prediction_id: Uuid,
     /// `positive` or `negative`.
     pub label: &'static str,
-    /// Who or what found it.
+    /// Source of the label, such as `radiologist`.
     pub source: &'static str,
-    /// When.
+    /// When the finding was made.
     pub labelled_at: OffsetDateTime,
-    /// The request.
+    /// Id of the HTTP request.
     pub request_id: String,
-    /// Subject of the token.
+    /// The `sub` claim of the token.
     pub actor: String,
 }
 
-/// A label as it is kept.
+/// A label as read from the database.
 #[derive(Debug, Clone, Serialize, sqlx::FromRow)]
 #[expect(
     missing_docs,
@@ -42,23 +42,23 @@ pub struct StoredLabel {
     pub actor: String,
 }
 
-/// A row with the label that counts of its image, where there is one.
+/// A row with its current label, if it has one.
 #[derive(Debug)]
 pub struct LabelledPrediction {
     /// The row.
-    pub row: StoredPrediction,
-    /// The label.
-    pub label: Option<CountingLabel>,
+    pub row: AuditRow,
+    /// The current label.
+    pub label: Option<CurrentLabel>,
 }
 
-/// The label that counts: found last, and of two found at the same moment, written down last.
+/// The label with the latest `labelled_at`; if two are equal, the one recorded last.
 #[derive(Debug, Clone)]
-pub struct CountingLabel {
+pub struct CurrentLabel {
     /// `positive` or `negative`.
     pub label: String,
-    /// Who or what found it.
+    /// Source of the label, such as `radiologist`.
     pub source: String,
-    /// When.
+    /// When the finding was made.
     pub labelled_at: OffsetDateTime,
 }
 
@@ -66,17 +66,17 @@ impl FromRow<'_, PgRow> for LabelledPrediction {
     fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
         let label = row.try_get::<Option<String>, _>("label")?.map(|label| {
             let (source, labelled_at) = (row.try_get("source")?, row.try_get("labelled_at")?);
-            Ok::<_, sqlx::Error>(CountingLabel { label, source, labelled_at })
+            Ok::<_, sqlx::Error>(CurrentLabel { label, source, labelled_at })
         });
-        Ok(Self { row: StoredPrediction::from_row(row)?, label: label.transpose()? })
+        Ok(Self { row: AuditRow::from_row(row)?, label: label.transpose()? })
     }
 }
 
-/// Around a statement for rows of `predictions`: each with the label that counts.
+/// Put around a statement that selects rows of `predictions`, these add each row's current label.
 pub(super) const WITH_LABEL: [&str; 2] = [
-    "SELECT page.*, counting.label, counting.source, counting.labelled_at FROM (",
+    "SELECT page.*, latest.label, latest.source, latest.labelled_at FROM (",
     ") AS page LEFT JOIN LATERAL (SELECT label, source, labelled_at FROM labels WHERE prediction_id = page.id
-    ORDER BY labelled_at DESC, recorded_at DESC, labels.id DESC LIMIT 1) AS counting ON true ORDER BY page.id DESC",
+    ORDER BY labelled_at DESC, recorded_at DESC, labels.id DESC LIMIT 1) AS latest ON true ORDER BY page.id DESC",
 ];
 
 const INSERT: &str = "
@@ -95,19 +95,14 @@ const LATEST: &str = "
 SELECT id, prediction_id, label, source, labelled_at, recorded_at, actor FROM labels
 WHERE prediction_id = $1 AND source = $2 AND labelled_at = $3 ORDER BY recorded_at DESC, id DESC LIMIT 1";
 
-/// How often a statement is tried that others overtake.
+/// Attempts to insert a label while others insert the same one.
 const ATTEMPTS: usize = 3;
 
 const LIST: &str = "
 SELECT id, prediction_id, label, source, labelled_at, recorded_at, actor FROM labels
 WHERE prediction_id = $1 ORDER BY labelled_at DESC, recorded_at DESC, id DESC";
 
-/// The label, and whether it is new. It is the delivery of an earlier one again where the latest with the same source and time says the
-/// same by the same reader; every other statement is a row of its own.
-pub(super) async fn insert(
-    session: &mut Session,
-    label: &NewLabel,
-) -> Result<(StoredLabel, bool), StoreError> {
+async fn insert(session: &mut Session, label: &NewLabel) -> Result<(StoredLabel, bool), StoreError> {
     for _ in 0..ATTEMPTS {
         let inserted: Option<StoredLabel> = sqlx::query_as(INSERT)
             .bind(Uuid::now_v7())
@@ -134,11 +129,24 @@ pub(super) async fn insert(
             return Ok((latest, false));
         }
     }
-    // Neither new nor known: it was swallowed.
+    // Neither inserted nor present: a trigger or rule discarded it.
     Err(StoreError::Rows { table: "labels", written: 1, kept: 0 })
 }
 
-/// Every label of an image, the one that counts first.
-pub(super) async fn list(session: &mut Session, id: Uuid) -> Result<Vec<StoredLabel>, sqlx::Error> {
-    sqlx::query_as(LIST).bind(id).fetch_all(session).await
+impl AnnotationWriter {
+    /// Commits a label; returns it and whether it is new. A label is not new if the latest one with the same
+    /// row, source and `labelled_at` has the same value and actor: the client sent it twice.
+    ///
+    /// # Errors
+    /// After `Statement` or `Timeout` the label may exist.
+    pub async fn insert_label(&self, label: &NewLabel) -> Result<(StoredLabel, bool), StoreError> {
+        self.0.run(async |session| insert(session, label).await).await
+    }
+}
+
+impl Reader {
+    /// Every label of a row, the current one first.
+    pub async fn labels(&self, id: Uuid) -> Result<Vec<StoredLabel>, StoreError> {
+        self.0.run(async |session| sqlx::query_as(LIST).bind(id).fetch_all(session).await).await
+    }
 }

@@ -1,55 +1,55 @@
-//! The months of the log, for whoever owns it: which there are, which are held, and dropping one whose time is over.
+//! The monthly partitions of the log: makes them ahead, holds one, drops one whose retention period is over.
 
 use super::session::Session;
-use super::{Store, StoreError, write};
+use super::{Lease, Store, StoreError, Writer, write};
 use sqlx::{Connection, Postgres, Transaction};
 use std::time::Duration;
 use time::OffsetDateTime;
 
-/// A month that has its table.
+/// A month of audit rows, which is one table.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct Month {
     /// Name of the table.
     pub name: String,
     /// The first moment after it.
     pub ends: OffsetDateTime,
-    /// Who holds it and why.
+    /// Why the month is on hold, if it is.
     pub held: Option<String>,
 }
 
-/// What became of a month that should be dropped.
+/// Result of trying to drop a month.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dropping {
-    /// It is gone; its leaves and proofs stay.
+pub enum DropOutcome {
+    /// The table is dropped; its leaves and proofs stay.
     Dropped {
-        /// Its rows.
+        /// Rows of the month.
         n_rows: u64,
     },
-    /// Rows of it wait for their place in the tree.
+    /// Some rows have no leaf index yet.
     Waiting {
-        /// How many.
+        /// Number of these rows.
         n_rows: u64,
     },
-    /// Leaves of it are not under the anchored checkpoint yet.
+    /// Some leaves are not covered by the anchored checkpoint.
     NotAnchored {
-        /// Leaves that the tree must have for it.
+        /// Smallest tree size that covers all of them.
         needed: u64,
     },
-    /// Rows of it have no leaf that binds their id: without the rows nobody could tell how old they were.
+    /// Some leaves do not bind the row's id, which holds its time: without the row its age cannot be proved.
     Unbound {
-        /// How many.
+        /// Number of these rows.
         n_rows: u64,
     },
-    /// Somebody reads the log, an export or a backup: waiting for them would stop every prediction.
+    /// An export or a backup reads the log: waiting for its lock would block every prediction.
     Read,
-    /// Somebody holds it.
+    /// The month is on hold.
     Held,
 }
 
-/// How long a lock may be waited for: as long as it is, rows wait behind it.
+/// Longest wait for a lock: inserts queue behind it.
 const LOCK_TIMEOUT: &str = "200ms";
 
-/// How often the lock is tried, and the pause between.
+/// Attempts to take the lock, and the pause between them.
 const TRIES: usize = 20;
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -59,46 +59,46 @@ const LOCKED: &str = "55P03";
 const EXISTING: &str = "
 SELECT name, ends, held FROM predictions_months WHERE dropped_at IS NULL ORDER BY ends";
 
-impl Store {
-    /// Every month that has its table, the oldest first.
-    ///
-    /// # Errors
-    /// When the database gives no answer.
+impl Writer {
+    /// Every month that is not dropped, the oldest first.
     pub async fn months(&self) -> Result<Vec<Month>, StoreError> {
-        self.writer.run(async |connection| sqlx::query_as(EXISTING).fetch_all(connection).await).await
+        self.pool.run(async |session| sqlx::query_as(EXISTING).fetch_all(session).await).await
     }
 
     /// Whether the month of a moment was dropped.
-    ///
-    /// # Errors
-    /// When the database gives no answer.
     pub async fn is_dropped(&self, moment: OffsetDateTime) -> Result<bool, StoreError> {
         let query = "SELECT EXISTS (SELECT FROM predictions_months
             WHERE dropped_at IS NOT NULL AND $1 >= starts AND $1 < ends)";
         let asked = sqlx::query_scalar(query).bind(moment);
-        self.writer.run(async |connection| asked.fetch_one(connection).await).await
+        self.pool.run(async |session| asked.fetch_one(session).await).await
     }
 
-    /// Holds a month, or lets it go; whether there is such a month.
-    ///
-    /// # Errors
-    /// When the database gives no answer.
+    /// Puts a month on hold, or releases it without a reason; false if there is no such month.
     pub async fn hold(&self, month: &str, reason: Option<&str>) -> Result<bool, StoreError> {
-        self.writer.run(async |session| hold(session, month, reason).await).await
+        self.pool.run(async |session| hold(session, month, reason).await).await
     }
+}
 
-    /// Drops a month when all of its rows are under an anchored tree of `anchored` leaves and nobody holds it.
+impl Store {
+    /// Drops a month that is not on hold and whose rows are all in the anchored tree of `anchored` leaves.
     ///
     /// # Errors
-    /// When the database gives no answer; then nothing is dropped, unless the answer to the commit was lost.
-    pub async fn drop_month(&self, month: &str, anchored: u64) -> Result<Dropping, StoreError> {
-        // Counting a month takes longer than any request may.
+    /// Nothing was dropped, unless the answer to the commit was lost.
+    pub async fn drop_month(&self, month: &str, anchored: u64) -> Result<DropOutcome, StoreError> {
+        // Counting the rows of a month takes longer than the statement timeout of requests.
         let mut session = self.connect_directly(&[("statement_timeout", "0".to_owned())]).await?;
         drop_month(&mut session, month, anchored).await
     }
 }
 
-/// Makes the months that are missing; which.
+impl Lease {
+    /// Makes the missing months; returns their names.
+    pub async fn make_months(&mut self) -> Result<Vec<String>, StoreError> {
+        self.run(async |session| make(session).await).await
+    }
+}
+
+/// Makes the missing months; returns their names.
 pub(super) async fn make(session: &mut Session) -> Result<Vec<String>, sqlx::Error> {
     sqlx::query_scalar("SELECT make_months()").fetch_all(session).await
 }
@@ -112,9 +112,9 @@ async fn hold(session: &mut Session, month: &str, reason: Option<&str>) -> Resul
     Ok(n_held == 1)
 }
 
-async fn drop_month(session: &mut Session, month: &str, anchored: u64) -> Result<Dropping, StoreError> {
+async fn drop_month(session: &mut Session, month: &str, anchored: u64) -> Result<DropOutcome, StoreError> {
     let mut transaction = session.transaction().await?;
-    // Locked: who sets a hold at the same moment is either seen here or finds the month gone.
+    // Row lock: a hold set at the same moment is either seen here or finds the month dropped.
     let held: Option<Option<String>> = sqlx::query_scalar(
         "SELECT held FROM predictions_months WHERE name = $1 AND dropped_at IS NULL FOR UPDATE",
     )
@@ -122,13 +122,13 @@ async fn drop_month(session: &mut Session, month: &str, anchored: u64) -> Result
     .fetch_optional(&mut *transaction)
     .await?;
     if held.flatten().is_some() {
-        return Ok(Dropping::Held);
+        return Ok(DropOutcome::Held);
     }
-    // The table's name comes from the months that make_months made; quoted all the same.
+    // make_months chose the name; quoted all the same.
     let table = format!("\"{}\"", month.replace('"', "\"\""));
-    // From here on no row comes to this month: what is counted is what is dropped.
+    // From here on no row is added: the rows counted are the rows dropped.
     if !locked(&mut transaction, &format!("LOCK TABLE {table} IN SHARE MODE")).await? {
-        return Ok(Dropping::Read);
+        return Ok(DropOutcome::Read);
     }
     let (n_rows, n_unbound, n_waiting, needed): (i64, i64, i64, i64) =
         sqlx::query_as(sqlx::AssertSqlSafe(format!(
@@ -141,16 +141,16 @@ async fn drop_month(session: &mut Session, month: &str, anchored: u64) -> Result
         .fetch_one(&mut *transaction)
         .await?;
     if n_unbound > 0 {
-        return Ok(Dropping::Unbound { n_rows: n_unbound as u64 });
+        return Ok(DropOutcome::Unbound { n_rows: n_unbound as u64 });
     }
     if n_waiting > 0 {
-        return Ok(Dropping::Waiting { n_rows: n_waiting as u64 });
+        return Ok(DropOutcome::Waiting { n_rows: n_waiting as u64 });
     }
     if needed as u64 > anchored {
-        return Ok(Dropping::NotAnchored { needed: needed as u64 });
+        return Ok(DropOutcome::NotAnchored { needed: needed as u64 });
     }
     if !locked(&mut transaction, "LOCK TABLE predictions IN ACCESS EXCLUSIVE MODE").await? {
-        return Ok(Dropping::Read);
+        return Ok(DropOutcome::Read);
     }
     let drop_table = sqlx::query(sqlx::AssertSqlSafe(format!("DROP TABLE {table}")));
     write::command(&mut *transaction, drop_table).await?;
@@ -159,10 +159,10 @@ async fn drop_month(session: &mut Session, month: &str, anchored: u64) -> Result
     let dropped = sqlx::query(dropped).bind(month).bind(anchored as i64);
     write::exactly(&mut *transaction, 1, "predictions_months", dropped).await?;
     transaction.commit().await?;
-    Ok(Dropping::Dropped { n_rows: n_rows as u64 })
+    Ok(DropOutcome::Dropped { n_rows: n_rows as u64 })
 }
 
-/// Takes a lock that everything else would queue behind, in short tries.
+/// Takes a lock that would make inserts queue, in short attempts; false if all attempts failed.
 async fn locked(transaction: &mut Transaction<'_, Postgres>, statement: &str) -> Result<bool, sqlx::Error> {
     let timeout = format!("SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'");
     write::command(&mut **transaction, sqlx::query(sqlx::AssertSqlSafe(timeout))).await?;

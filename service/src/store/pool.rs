@@ -1,4 +1,4 @@
-//! Connections to one database as one user, and the bound on every wait for them.
+//! A pool of connections to one database as one user. Every wait has a timeout.
 
 use super::StoreError;
 use super::connect::{ConnectError, Connector};
@@ -12,47 +12,47 @@ use futures_util::future::join_all;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Added to the server's own statement time-out before we stop waiting: its answer says more than our silence.
+/// Added to the server's statement timeout, so that its error arrives before this side stops waiting.
 const NETWORK_ALLOWANCE: Duration = Duration::from_millis(500);
 
-/// A connection that has been idle for longer is asked whether it still lives, and is what it was, before it is used.
-const QUIET: Duration = Duration::from_millis(500);
+/// A connection that was idle for longer is verified before it is used.
+const VERIFY_AFTER: Duration = Duration::from_millis(500);
 
 /// SQLSTATE of a write in a session that may only read.
 const READ_ONLY: &str = "25006";
 
-/// A database that is read-only gets new sessions this often, not for every row.
-const RENEWAL: Duration = Duration::from_secs(1);
+/// While the database is read-only, sessions are renewed this often and not for every row.
+const RENEW_EVERY: Duration = Duration::from_secs(1);
 
-/// How a pool is used at a moment.
+/// Use of a pool at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolState {
-    /// Connections that are open.
+    /// Open connections.
     pub n_open: usize,
-    /// Of these, those that nobody uses.
+    /// Open connections that are not in use.
     pub n_idle: usize,
-    /// Who waits for one.
+    /// Callers that wait for a connection.
     pub n_waiting: usize,
 }
 
-/// A pool of connections.
 pub(super) struct Pool {
     connections: Connections<Opener>,
-    login: Arc<Connector>,
-    renewed: Renewed,
-    doubted: Renewed,
+    connector: Arc<Connector>,
+    renewed: NotBefore,
+    doubted: NotBefore,
     acquire_timeout: Duration,
-    patience: Duration,
-    /// Every holder but this one waits for a connection.
+    timeout: Duration,
+    /// Counted by its clones: each caller that waits for a connection holds one.
     waiting: Arc<()>,
 }
 
 /// Makes the connections of a pool.
 struct Opener {
-    login: Arc<Connector>,
-    renewed: Renewed,
-    /// Since when connections are asked because another one broke: servers end all of them at once.
-    doubted: Renewed,
+    connector: Arc<Connector>,
+    /// Sessions must be younger: the database was read-only.
+    renewed: NotBefore,
+    /// Sessions used before this are verified: another one broke, and servers end all of them at once.
+    doubted: NotBefore,
     acquire_timeout: Duration,
 }
 
@@ -61,34 +61,33 @@ impl Manager for Opener {
     type Error = Arc<ConnectError>;
 
     async fn create(&self) -> Result<Session, Self::Error> {
-        // Sooner than whoever waits gives up: then the reason is known.
-        self.login.connect(Instant::now() + self.acquire_timeout * 9 / 10).await
+        // Shorter than the wait for a connection, so that the waiting caller learns the cause.
+        self.connector.connect(Instant::now() + self.acquire_timeout * 9 / 10).await
     }
 
     async fn recycle(&self, session: &mut Session, metrics: &Metrics) -> RecycleResult<Self::Error> {
         if !self.renewed.is_fit(session.since.elapsed()) {
             return Err(RecycleError::message("it began on a database that was read-only"));
         }
-        // One in use a moment ago is not asked: the question costs as much as a small row.
-        if (metrics.last_used() > QUIET || !self.doubted.is_fit(metrics.last_used()))
+        // A connection that was in use a moment ago is not verified: that costs as much as inserting a row.
+        if (metrics.last_used() > VERIFY_AFTER || !self.doubted.is_fit(metrics.last_used()))
             && let Err(error) = session.verify().await
         {
-            return Err(RecycleError::Backend(self.login.failed(error).await));
+            return Err(RecycleError::Backend(self.connector.failed(error).await));
         }
         Ok(())
     }
 }
 
-/// The settings that every connection has, and those of a pool.
-pub(super) fn settings(config: &DatabaseConfig, of_the_pool: &[(&'static str, &str)]) -> Settings {
-    let mut settings: Settings =
-        of_the_pool.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+/// The settings of a pool's sessions: its own, and the statement timeout.
+pub(super) fn settings(config: &DatabaseConfig, overrides: &[(&'static str, &str)]) -> Settings {
+    let mut settings: Settings = overrides.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
     settings.push(("statement_timeout", shown(config.statement_timeout_ms.duration())));
     settings
 }
 
-/// How long any answer may take.
-pub(super) fn patience(config: &DatabaseConfig) -> Duration {
+/// Longest wait for the answer to a statement.
+pub(super) fn timeout(config: &DatabaseConfig) -> Duration {
     config.statement_timeout_ms.duration() + NETWORK_ALLOWANCE
 }
 
@@ -98,62 +97,62 @@ impl Pool {
         url: &DatabaseUrl,
         connections: u32,
         config: &DatabaseConfig,
-        of_the_pool: &[(&'static str, &str)],
+        overrides: &[(&'static str, &str)],
     ) -> Result<Self, StoreError> {
-        let login = Connector::new(url, config.pooling, settings(config, of_the_pool));
-        let login = Arc::new(login.map_err(Arc::new)?);
+        let connector = Connector::new(url, config.pooling, settings(config, overrides));
+        let connector = Arc::new(connector.map_err(Arc::new)?);
         let (renewed, doubted, acquire_timeout) =
-            (Renewed::default(), Renewed::default(), config.acquire_timeout_ms.duration());
+            (NotBefore::default(), NotBefore::default(), config.acquire_timeout_ms.duration());
         let opener = Opener {
-            login: Arc::clone(&login),
+            connector: Arc::clone(&connector),
             renewed: renewed.clone(),
             doubted: doubted.clone(),
             acquire_timeout,
         };
         let pool = Connections::builder(opener).max_size(connections as usize).build();
         let pool = pool.map_err(|_| Arc::new(ConnectError::Exhausted))?;
-        // All of them from the start and for good: a request that has to wait for a new connection waits for the server to
-        // fork, and does not notice when one of the others becomes free.
+        // All connections are opened at the start and kept. A request that opens one waits for the server to
+        // fork, and does not notice when another one becomes free.
         let opened = pool.clone();
         tokio::spawn(async move { join_all((0..connections).map(|_| opened.get())).await });
-        let patience = patience(config);
+        let timeout = timeout(config);
         Ok(Self {
             connections: pool,
-            login,
+            connector,
             renewed,
             doubted,
             acquire_timeout,
-            patience,
+            timeout,
             waiting: Arc::default(),
         })
     }
 
-    /// Does `work` on a connection, within the time that a statement may take.
+    /// Does `work` on a connection, with the timeout of a statement.
     pub(super) async fn run<T, E: Into<StoreError>>(
         &self,
         work: impl AsyncFnOnce(&mut Session) -> Result<T, E>,
     ) -> Result<T, StoreError> {
-        self.run_within(self.patience, work).await
+        self.run_within(self.timeout, work).await
     }
 
-    /// Does `work` on a connection, within `patience` of having it.
+    /// Does `work` on a connection. The timeout begins when the connection is acquired.
     pub(super) async fn run_within<T, E: Into<StoreError>>(
         &self,
-        patience: Duration,
+        timeout: Duration,
         work: impl AsyncFnOnce(&mut Session) -> Result<T, E>,
     ) -> Result<T, StoreError> {
-        let mut lease = Lease(Some(self.acquire().await?));
-        let Some(session) = lease.0.as_deref_mut() else { return Err(StoreError::Timeout) };
-        let worked = tokio::time::timeout(patience, async {
+        let mut checkout = Checkout(Some(self.acquire().await?));
+        let Some(session) = checkout.0.as_deref_mut() else { return Err(StoreError::Timeout) };
+        let worked = tokio::time::timeout(timeout, async {
             session.begin().await?;
             let outcome = work(&mut *session).await.map_err(E::into);
             session.end(outcome.is_ok()).await?;
             outcome
         });
         let outcome = worked.await.map_err(|_| StoreError::Timeout)?;
-        // It ended: the next user finds no answer that is not his.
+        // The work ended, so no unread answer is left for the next user of the connection.
         if outcome.as_ref().err().is_none_or(StoreError::leaves_a_connection) {
-            lease.give_back();
+            checkout.give_back();
         } else {
             self.doubted.renew();
         }
@@ -162,29 +161,28 @@ impl Pool {
                 self.renewed.renew();
             }
             if matches!(error, StoreError::Unavailable(_)) {
-                self.login.prove_again().await;
+                self.connector.require_proof().await;
             }
         }
         outcome
     }
 
     async fn acquire(&self) -> Result<Object<Opener>, StoreError> {
-        let _waits = Arc::clone(&self.waiting);
+        let _counted = Arc::clone(&self.waiting);
         let begun = Instant::now();
         let failure = match tokio::time::timeout(self.acquire_timeout, self.connections.get()).await {
             Ok(Ok(connection)) => return Ok(connection),
             Ok(Err(PoolError::Backend(failure))) => failure,
-            // The wait was in vain because connecting was, for somebody else as well.
+            // No connection became free; the last failed attempt to connect tells why.
             _ => {
                 let earlier =
-                    self.login.failure_since(begun.checked_sub(self.acquire_timeout).unwrap_or(begun));
+                    self.connector.failure_since(begun.checked_sub(self.acquire_timeout).unwrap_or(begun));
                 earlier.unwrap_or_else(|| Arc::new(ConnectError::Exhausted))
             }
         };
         Err(StoreError::Unavailable(failure))
     }
 
-    /// How it is used now.
     pub(super) fn state(&self) -> PoolState {
         let status = self.connections.status();
         PoolState {
@@ -196,7 +194,7 @@ impl Pool {
 
     /// A connection outside the pool.
     pub(super) async fn connect(&self) -> Result<Session, StoreError> {
-        Ok(self.login.connect(Instant::now() + self.patience).await?)
+        Ok(self.connector.connect(Instant::now() + self.timeout).await?)
     }
 
     pub(super) async fn close(&self) {
@@ -206,16 +204,17 @@ impl Pool {
     }
 }
 
-/// A connection on loan. Unless it is given back it is thrown away: work that was given up leaves answers behind that nobody has read.
-struct Lease(Option<Object<Opener>>);
+/// A connection in use. Dropped without [`give_back`](Self::give_back), it is closed: work that was cancelled
+/// leaves unread answers behind.
+struct Checkout(Option<Object<Opener>>);
 
-impl Lease {
+impl Checkout {
     fn give_back(mut self) {
         self.0 = None;
     }
 }
 
-impl Drop for Lease {
+impl Drop for Checkout {
     fn drop(&mut self) {
         if let Some(connection) = self.0.take() {
             drop(Object::take(connection));
@@ -223,16 +222,16 @@ impl Drop for Lease {
     }
 }
 
-/// Since when sessions count. A session that began on a database that was read-only can stay so after the database no longer is;
-/// behind an address that moves, it is one with a server that has become a standby.
+/// Sessions that began earlier are not used. A session can stay read-only after the database became writable;
+/// behind a virtual address, it may belong to a server that has become a standby.
 #[derive(Clone, Default)]
-struct Renewed(Arc<Mutex<Option<Instant>>>);
+struct NotBefore(Arc<Mutex<Option<Instant>>>);
 
-impl Renewed {
-    /// From now on only sessions that begin later.
+impl NotBefore {
+    /// From now on only later sessions are used.
     fn renew(&self) {
         let mut since = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if since.is_none_or(|since| since.elapsed() >= RENEWAL) {
+        if since.is_none_or(|since| since.elapsed() >= RENEW_EVERY) {
             *since = Some(Instant::now());
         }
     }
@@ -247,7 +246,7 @@ impl Renewed {
 mod tests {
     use super::*;
 
-    /// `sqlx` alone, as Cargo.toml names it, has none.
+    /// The features of `sqlx` in Cargo.toml include no TLS; those of `sqlx-core` do.
     #[test]
     fn postgres_can_be_reached_over_tls() {
         assert!(sqlx_core::net::tls::available());
@@ -255,7 +254,7 @@ mod tests {
 
     #[test]
     fn a_renewal_is_for_older_sessions_and_not_at_every_row() {
-        let renewed = Renewed::default();
+        let renewed = NotBefore::default();
         assert!(renewed.is_fit(Duration::from_hours(1)));
         renewed.renew();
         let first = *renewed.0.lock().unwrap();

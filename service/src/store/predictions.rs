@@ -1,156 +1,210 @@
 //! The table `predictions`: one insert, of one row or several, and one select. There is no update.
 
+use super::Reader;
 use super::StoreError;
 use super::labels::{LabelledPrediction, WITH_LABEL};
 use super::session::Session;
 use super::write::counted;
-use crate::audit::columns::Columns;
-use crate::audit::repeats::SealedAnswer;
-use crate::audit::row::{SealedRow, StoredPrediction};
-use sqlx::error::BoxDynError;
-use sqlx::postgres::PgArguments;
-use sqlx::query_builder::QueryBuilder;
-use sqlx::{Arguments, Postgres};
+use crate::record::columns::with_columns;
+use crate::record::idempotency::SealedAnswer;
+use crate::record::{AuditRow, Hex, SealedRow};
+use serde_json::Value;
+use sqlx::query_builder::{QueryBuilder, Separated};
+use sqlx::{Postgres, Type, TypeInfo};
+use std::sync::LazyLock;
 use std::time::Duration as StdDuration;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-/// Longest time from the head of a request to the id of its image: an hour, the most that `http.body_timeout_ms` can be.
+/// Longest time from the head of a request to the id of its image: an hour, the largest
+/// `http.body_timeout_ms`.
 const UPLOAD: Duration = Duration::HOUR;
 
-/// Where each leaf waits for its place in the tree.
+/// The leaves, until the sequencer moves them into the tree.
 const PENDING: &str = "
 WITH pending AS (
     INSERT INTO audit_pending (prediction_id, leaf_hash, row_hash, code)
-    SELECT * FROM unnest($1::uuid[], $2::bytea[], $3::bytea[], $4::bytea[]) RETURNING 1)";
+    SELECT * FROM unnest(";
 
-/// The answers that are kept. Not `ON CONFLICT`: a second row under one key must not be.
-const KEPT: &str = ", kept AS (
+/// Answers for retries. Not `ON CONFLICT`: a second row under one key must fail.
+const ANSWERS: &str = "
     INSERT INTO idempotency_keys (key_digest, fingerprint, prediction_id, answer, code)
-    SELECT * FROM unnest($50::bytea[], $51::bytea[], $52::uuid[], $53::jsonb[], $54::bytea[]) RETURNING 1)";
+    SELECT * FROM unnest(";
 
-/// In place of [`KEPT`] where there are none.
-const NONE_KEPT: &str = ", kept AS (SELECT WHERE false)";
-
-/// An array for each column, so that one text does for any number of rows: each text is parsed and planned once a connection. The two
-/// columns that are arrays themselves come as text, because arrays of several lengths are no array.
-const INSERT: &str = ", recorded AS (
-INSERT INTO predictions (
-    id, request_id, received_at, actor, site, subject, encoding_version, outcome, reason, input_digest,
-    input_bytes, format, width, height, significant_bits, colour, orientation, age_years, view, modality,
-    assumed, statistics_version, image_statistics, model_name, model_version, bundle_digest, variant, execution,
-    policy_digest, logit, probability, confidence, threshold, decision, review_required, decision_reason,
-    ood_score, embedding_coordinates, cam, cam_width, cam_height, heatmap_low, heatmap_high, timings)
-SELECT
-    id, request_id, received_at, actor, site, subject, encoding_version, outcome, reason, input_digest,
-    input_bytes, format, width, height, significant_bits, colour, orientation, age_years, view, modality,
-    assumed, statistics_version, image_statistics, model_name, model_version, bundle_digest, variant, execution,
-    policy_digest, logit, probability, confidence, threshold, decision, review_required, decision_reason,
-    ood_score, embedding_coordinates::real[], cam::real[], cam_width, cam_height, heatmap_low, heatmap_high,
-    timings
-FROM unnest(
-    $1::uuid[], $5::text[], $6::timestamptz[], $7::text[], $8::text[], $9::bytea[], $10::smallint[],
-    $11::text[], $12::text[], $13::bytea[], $14::bigint[], $15::text[], $16::integer[], $17::integer[],
-    $18::smallint[], $19::text[], $20::smallint[], $21::real[], $22::text[], $23::text[], $24::jsonb[],
-    $25::smallint[], $26::jsonb[], $27::text[], $28::text[], $29::text[], $30::text[], $31::jsonb[],
-    $32::text[], $33::float8[], $34::float8[], $35::float8[], $36::float8[], $37::text[], $38::boolean[],
-    $39::text[], $40::float8[], $41::text[], $42::text[], $43::smallint[], $44::smallint[], $45::real[],
-    $46::real[], $47::jsonb[]) AS rows (
-    id, request_id, received_at, actor, site, subject, encoding_version, outcome, reason, input_digest,
-    input_bytes, format, width, height, significant_bits, colour, orientation, age_years, view, modality,
-    assumed, statistics_version, image_statistics, model_name, model_version, bundle_digest, variant, execution,
-    policy_digest, logit, probability, confidence, threshold, decision, review_required, decision_reason,
-    ood_score, embedding_coordinates, cam, cam_width, cam_height, heatmap_low, heatmap_high, timings)
-RETURNING 1)";
-
-/// Refuses all of it where the database did not keep every row, or could not keep them as they are meant. What it counted comes back as
-/// well: whoever changed the function has not changed this program.
-const CHECK: &str = "
+/// Refuses the whole statement if the database did not keep every row or cannot keep them durably. The counts
+/// are returned and checked again here, because anyone who can change the function cannot change this
+/// program.
+const CHECK: [&str; 2] = [
+    "
 SELECT n_pending, n_recorded, n_kept,
-    check_write('{audit_pending,predictions,idempotency_keys}', ARRAY[n_pending, n_recorded, n_kept],
-        ARRAY[cardinality($1), cardinality($1), $KEPT]::bigint[], $48, $49) AS ahead_s
+    check_write('{audit_pending,predictions,idempotency_keys}', ARRAY[n_pending, n_recorded, n_kept], ",
+    ") AS ahead_s
 FROM (SELECT (SELECT count(*) FROM pending) AS n_pending, (SELECT count(*) FROM recorded) AS n_recorded,
-    (SELECT count(*) FROM kept) AS n_kept) AS counts";
+    (SELECT count(*) FROM kept) AS n_kept) AS counts",
+];
 
-const COLUMNS: &str = "
-SELECT id, request_id, received_at, recorded_at, actor, site, subject, encoding_version, outcome, reason,
-    input_digest, input_bytes, format, width, height, significant_bits, colour, orientation,
-    age_years, view, modality, assumed, statistics_version, image_statistics,
-    model_name, model_version, bundle_digest, variant, execution,
-    policy_digest, logit, probability, confidence, threshold, decision, review_required, decision_reason,
-    ood_score, embedding_coordinates, cam, cam_width, cam_height, heatmap_low, heatmap_high, timings
-FROM predictions ";
+/// Runs the code unless the database sets the column itself.
+macro_rules! if_inserted {
+    (by_database, $($code:tt)*) => {};
+    ($($rule:ident)?, $($code:tt)*) => { $($code)* };
+}
 
-/// The images of a label by the rule of the view `current_labels`, from the label's own index and in the order of a page. Said as what
-/// there is not, of which the planner believes that it is common: then it stops at the end of the page.
+macro_rules! statements {
+    ($(
+        $(#[$attribute:meta])*
+        $name:ident: $type:ty $(, $rule:ident $($version:literal)?)?;
+    )*) => {
+        /// Every column by name: `*` would change with a migration under prepared statements.
+        static SELECT: LazyLock<String> =
+            LazyLock::new(|| format!("SELECT {} FROM predictions ", [$(stringify!($name)),*].join(", ")));
+
+        /// The inserted columns, and the same with the casts from the elements of their arrays.
+        static INSERTED: LazyLock<[String; 2]> = LazyLock::new(|| {
+            let (mut names, mut casts) = (Vec::new(), Vec::new());
+            $(if_inserted!($($rule)?,
+                names.push(stringify!($name));
+                casts.push(format!("{}::{}", stringify!($name), <$type as Type<Postgres>>::type_info().name()));
+            );)*
+            [names.join(", "), casts.join(", ")]
+        });
+
+        /// Binds an array for each inserted column.
+        fn push_columns(arrays: &mut Separated<'_, Postgres, &str>, rows: &[&SealedRow]) {
+            $(if_inserted!($($rule)?,
+                let elements = rows.iter().map(|sealed| sealed.row().$name.element());
+                arrays.push_bind(elements.collect::<Vec<_>>());
+            );)*
+        }
+    };
+}
+with_columns!(all, statements);
+
+/// A value as an element of the array that holds its column for all rows. Postgres has no arrays of arrays of
+/// different lengths, so an array becomes its text.
+trait Element {
+    type Bound<'a>
+    where
+        Self: 'a;
+
+    fn element(&self) -> Self::Bound<'_>;
+}
+
+macro_rules! bound_as_they_are {
+    ($($type:ty),*) => { $(
+        impl Element for $type {
+            type Bound<'a> = &'a $type;
+
+            fn element(&self) -> &$type {
+                self
+            }
+        }
+    )* };
+}
+bound_as_they_are!(Uuid, String, OffsetDateTime, Hex, i16, i32, i64, f32, f64, bool, Value);
+
+impl Element for Vec<f32> {
+    type Bound<'a> = String;
+
+    /// Each number has as many digits as it takes to read the same number back.
+    fn element(&self) -> String {
+        let numbers: Vec<String> = self.iter().map(f32::to_string).collect();
+        format!("{{{}}}", numbers.join(","))
+    }
+}
+
+impl<T: Element> Element for Option<T> {
+    type Bound<'a>
+        = Option<T::Bound<'a>>
+    where
+        T: 'a;
+
+    fn element(&self) -> Option<T::Bound<'_>> {
+        self.as_ref().map(T::element)
+    }
+}
+
+/// Images by their current label (as in the view `current_labels`), from the label's own index and in the
+/// order of a page. The planner takes `NOT EXISTS` for common, so it stops at the end of the page.
 const LABELLED: &str = "
 JOIN (SELECT prediction_id AS labelled FROM labels AS counts WHERE NOT EXISTS (SELECT FROM labels AS newer
     WHERE newer.prediction_id = counts.prediction_id
     AND (newer.labelled_at, newer.recorded_at, newer.id) > (counts.labelled_at, counts.recorded_at, counts.id))
     AND label = ";
 
-/// What is asked for; all of it must hold.
+/// Conditions on rows; all of them must hold.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
-    /// Received from then on.
+    /// Received at this time or later.
     pub from: Option<OffsetDateTime>,
-    /// Received before then.
+    /// Received before this time.
     pub to: Option<OffsetDateTime>,
-    /// Subject of the token.
+    /// The `sub` of the token.
     pub actor: Option<String>,
-    /// Version of the model.
+    /// Version of the bundle.
     pub model_version: Option<String>,
-    /// Digest of its manifest.
+    /// SHA-256 of the bundle's manifest.
     pub bundle_digest: Option<String>,
     /// `predicted`, `rejected`, `expired` or `failed`.
     pub outcome: Option<String>,
     /// `positive`, `negative` or `refer`.
     pub decision: Option<String>,
-    /// Why it was decided so, or why there is no prediction.
+    /// The rule that determined the decision, or why the row has no prediction.
     pub reason: Option<String>,
-    /// Whether a radiologist must look.
+    /// Whether the image requires review.
     pub review_required: Option<bool>,
-    /// Keyed digest of the upload.
+    /// HMAC of the upload.
     pub input_digest: Option<Vec<u8>>,
-    /// Pseudonym of the person.
+    /// Pseudonym of the patient.
     pub subject: Option<[u8; 32]>,
-    /// The request.
+    /// Id of the request.
     pub request_id: Option<String>,
-    /// The label that counts: `positive` or `negative`.
+    /// The current label: `positive` or `negative`.
     pub label: Option<String>,
-    /// What a radiologist must look at and nobody has said anything of.
+    /// Only images that require review and have no label.
     pub unreviewed: bool,
 }
 
-/// Which part of the rows.
+/// Which of the rows.
 #[derive(Debug, Clone, Copy)]
 pub struct Page {
-    /// Only rows that are older than this one.
+    /// Only rows with a smaller id.
     pub before: Option<Uuid>,
-    /// At most so many.
+    /// The largest number of rows.
     pub limit: usize,
 }
 
-/// One statement in its own transaction: all rows have committed when this returns, and wait for their place in the tree. They have not
-/// where the clocks differ by more than `most`.
+/// One statement in its own transaction. When it returns, all rows are committed and their leaves are
+/// pending. It fails if the clocks differ by more than `most`.
+///
+/// There is an array for each column, so the text does not depend on the number of rows: a connection parses
+/// and plans it once with answers and once without.
 pub(super) async fn insert(
     session: &mut Session,
     rows: &[&SealedRow],
     most: StdDuration,
 ) -> Result<(), StoreError> {
     let answers: Vec<&SealedAnswer> = rows.iter().filter_map(|sealed| sealed.answer()).collect();
-    let mut arguments = PgArguments::default();
-    add_pending(&mut arguments, rows).map_err(sqlx::Error::Encode)?;
-    let columns: Vec<Columns<'_>> = rows.iter().map(|sealed| Columns::of(sealed.row())).collect();
-    add_columns(&mut arguments, &columns).map_err(sqlx::Error::Encode)?;
-    arguments.add(OffsetDateTime::now_utc()).map_err(sqlx::Error::Encode)?;
-    arguments.add(most.as_secs_f64()).map_err(sqlx::Error::Encode)?;
-    if !answers.is_empty() {
-        add_kept(&mut arguments, &answers).map_err(sqlx::Error::Encode)?;
+    let [names, casts] = &*INSERTED;
+    let mut statement = QueryBuilder::new(PENDING);
+    push_pending(&mut statement.separated(", "), rows);
+    statement.push(") RETURNING 1), kept AS (");
+    if answers.is_empty() {
+        statement.push("SELECT WHERE false");
+    } else {
+        statement.push(ANSWERS);
+        push_answers(&mut statement.separated(", "), answers.clone());
+        statement.push(") RETURNING 1");
     }
-    let (kept, n_kept) = if answers.is_empty() { (NONE_KEPT, "0") } else { (KEPT, "cardinality($50)") };
-    let mut statement = QueryBuilder::with_arguments(PENDING, arguments);
-    statement.push(kept).push(INSERT).push(CHECK.replace("$KEPT", n_kept));
+    statement
+        .push(format_args!("), recorded AS (INSERT INTO predictions ({names}) SELECT {casts} FROM unnest("));
+    push_columns(&mut statement.separated(", "), rows);
+    statement.push(format_args!(") AS rows ({names}) RETURNING 1)"));
+    let [before, after] = CHECK;
+    statement.push(before);
+    let mut arguments = statement.separated(", ");
+    arguments.push_bind(vec![rows.len() as i64, rows.len() as i64, answers.len() as i64]);
+    arguments.push_bind(OffsetDateTime::now_utc()).push_bind(most.as_secs_f64());
+    statement.push(after);
     let (n_pending, n_recorded, n_kept, _): (i64, i64, i64, f64) =
         statement.build_query_as().fetch_one(session).await?;
     counted("audit_pending", rows.len() as u64, n_pending as u64)?;
@@ -158,112 +212,60 @@ pub(super) async fn insert(
     counted("idempotency_keys", answers.len() as u64, n_kept as u64)
 }
 
-/// The arrays of [`PENDING`]; the first is the first of [`INSERT`] as well.
-fn add_pending(arguments: &mut PgArguments, rows: &[&SealedRow]) -> Result<(), BoxDynError> {
-    arguments.add(rows.iter().map(|sealed| sealed.row().id).collect::<Vec<_>>())?;
-    arguments.add(rows.iter().map(|sealed| sealed.digests().leaf_hash.0).collect::<Vec<_>>())?;
-    let row_hashes = rows.iter().map(|sealed| sealed.digests().row_hash.map(|hash| hash.0));
-    arguments.add(row_hashes.collect::<Vec<_>>())?;
-    arguments.add(rows.iter().map(|sealed| *sealed.code()).collect::<Vec<_>>())
+/// The arrays of [`PENDING`].
+fn push_pending(arrays: &mut Separated<'_, Postgres, &str>, rows: &[&SealedRow]) {
+    let row_hash = |sealed: &&SealedRow| sealed.digests().row_hash.map(|hash| hash.0);
+    arrays
+        .push_bind(rows.iter().map(|sealed| sealed.row().id).collect::<Vec<_>>())
+        .push_bind(rows.iter().map(|sealed| sealed.digests().leaf_hash.0).collect::<Vec<_>>())
+        .push_bind(rows.iter().map(row_hash).collect::<Vec<_>>())
+        .push_bind(rows.iter().map(|sealed| *sealed.code()).collect::<Vec<_>>());
 }
 
-/// The other arrays of [`INSERT`], in its order.
-fn add_columns(arguments: &mut PgArguments, rows: &[Columns<'_>]) -> Result<(), BoxDynError> {
-    macro_rules! add {
-        ($($value:expr),+ $(,)?) => {
-            $(arguments.add(rows.iter().map($value).collect::<Vec<_>>())?;)+
-        };
+/// The arrays of [`ANSWERS`], sorted by key so that two batches with two keys in common cannot deadlock.
+fn push_answers(arrays: &mut Separated<'_, Postgres, &str>, mut answers: Vec<&SealedAnswer>) {
+    answers.sort_unstable_by_key(|sealed| sealed.first.key.digest);
+    arrays
+        .push_bind(answers.iter().map(|sealed| sealed.first.key.digest).collect::<Vec<_>>())
+        .push_bind(answers.iter().map(|sealed| sealed.first.key.fingerprint).collect::<Vec<_>>())
+        .push_bind(answers.iter().map(|sealed| sealed.prediction_id).collect::<Vec<_>>())
+        .push_bind(answers.iter().map(|sealed| &sealed.first.answer).collect::<Vec<_>>())
+        .push_bind(answers.iter().map(|sealed| sealed.code).collect::<Vec<_>>());
+}
+
+impl Reader {
+    /// The row of an id.
+    pub async fn prediction(&self, id: Uuid) -> Result<Option<AuditRow>, StoreError> {
+        let mut statement = QueryBuilder::<Postgres>::new(&**SELECT);
+        statement.push("WHERE id = ").push_bind(id);
+        self.0.run(async |session| statement.build_query_as().fetch_optional(session).await).await
     }
-    add!(
-        |row| row.request_id,
-        |row| row.received_at,
-        |row| row.actor,
-        |row| row.site,
-        |row| row.subject.map(|subject| subject.0),
-        |row| row.encoding_version,
-        |row| row.outcome,
-        |row| row.reason,
-        |row| &*row.input_digest,
-        |row| row.input_bytes,
-        |row| row.format,
-        |row| row.width,
-        |row| row.height,
-        |row| row.significant_bits,
-        |row| row.colour,
-        |row| row.orientation,
-        |row| row.age_years,
-        |row| row.view,
-        |row| row.modality,
-        |row| row.assumed.as_deref(),
-        |row| row.statistics_version,
-        |row| row.image_statistics.as_deref(),
-        |row| row.model_name,
-        |row| row.model_version,
-        |row| row.bundle_digest,
-        |row| row.variant,
-        |row| row.execution,
-        |row| row.policy_digest,
-        |row| row.logit,
-        |row| row.probability,
-        |row| row.confidence,
-        |row| row.threshold,
-        |row| row.decision,
-        |row| row.review_required,
-        |row| row.decision_reason,
-        |row| row.ood_score,
-        |row| row.embedding_coordinates.map(real_array),
-        |row| row.cam.map(real_array),
-        |row| row.cam_width,
-        |row| row.cam_height,
-        |row| row.heatmap_low,
-        |row| row.heatmap_high,
-        |row| &*row.timings,
-    );
-    Ok(())
+
+    /// The row of an id with its current label.
+    pub async fn labelled_prediction(&self, id: Uuid) -> Result<Option<LabelledPrediction>, StoreError> {
+        let [before, after] = WITH_LABEL;
+        let mut statement = QueryBuilder::<Postgres>::new(before);
+        statement.push(&*SELECT).push("WHERE id = ").push_bind(id).push(after);
+        self.0.run(async |session| statement.build_query_as().fetch_optional(session).await).await
+    }
+
+    /// A page of the rows that match a filter, with their current labels.
+    pub async fn predictions(
+        &self,
+        filter: &Filter,
+        page: Page,
+    ) -> Result<Vec<LabelledPrediction>, StoreError> {
+        let mut statement = page_of(filter, page);
+        self.0.run(async |session| statement.build_query_as().fetch_all(session).await).await
+    }
 }
 
-/// As Postgres writes an array; each number with as many digits as it takes to be that number again.
-fn real_array(numbers: &[f32]) -> String {
-    let numbers: Vec<String> = numbers.iter().map(f32::to_string).collect();
-    format!("{{{}}}", numbers.join(","))
-}
-
-/// The arrays of [`KEPT`], in the order of the keys: two groups that have two keys in common must not wait for each other.
-fn add_kept(arguments: &mut PgArguments, answers: &[&SealedAnswer]) -> Result<(), BoxDynError> {
-    let mut answers = answers.to_vec();
-    answers.sort_unstable_by_key(|sealed| sealed.kept.key.digest);
-    arguments.add(answers.iter().map(|sealed| sealed.kept.key.digest).collect::<Vec<_>>())?;
-    arguments.add(answers.iter().map(|sealed| sealed.kept.key.fingerprint).collect::<Vec<_>>())?;
-    arguments.add(answers.iter().map(|sealed| sealed.prediction_id).collect::<Vec<_>>())?;
-    arguments.add(answers.iter().map(|sealed| &sealed.kept.answer).collect::<Vec<_>>())?;
-    arguments.add(answers.iter().map(|sealed| sealed.code).collect::<Vec<_>>())
-}
-
-pub(super) async fn find(session: &mut Session, id: Uuid) -> Result<Option<StoredPrediction>, sqlx::Error> {
-    let mut statement = QueryBuilder::<Postgres>::new(COLUMNS);
-    statement.push("WHERE id = ").push_bind(id);
-    statement.build_query_as().fetch_optional(session).await
-}
-
-pub(super) async fn find_labelled(
-    session: &mut Session,
-    id: Uuid,
-) -> Result<Option<LabelledPrediction>, sqlx::Error> {
+/// In the order of ids, the newest first. An id begins with its time, so new rows do not shift the pages that
+/// follow.
+fn page_of(filter: &Filter, page: Page) -> QueryBuilder<Postgres> {
     let [before, after] = WITH_LABEL;
     let mut statement = QueryBuilder::<Postgres>::new(before);
-    statement.push(COLUMNS).push("WHERE id = ").push_bind(id).push(after);
-    statement.build_query_as().fetch_optional(session).await
-}
-
-/// The order is the id's, which begins with its time: stable under new rows, and the cursor is the last id of a page.
-pub(super) async fn list(
-    session: &mut Session,
-    filter: &Filter,
-    page: Page,
-) -> Result<Vec<LabelledPrediction>, sqlx::Error> {
-    let [before, after] = WITH_LABEL;
-    let mut statement = QueryBuilder::<Postgres>::new(before);
-    statement.push(COLUMNS);
+    statement.push(&*SELECT);
     if let Some(label) = &filter.label {
         statement.push(LABELLED).push_bind(label.clone()).push(") AS counted ON labelled = predictions.id ");
     }
@@ -276,12 +278,12 @@ pub(super) async fn list(
         }
     }
     statement.push(" ORDER BY id DESC LIMIT ").push_bind(page.limit as i64).push(after);
-    statement.build_query_as().fetch_all(session).await
+    statement
 }
 
 fn restrict(statement: &mut QueryBuilder<Postgres>, filter: &Filter) {
-    // An id is made after its request began, within the time that an upload may take: the range of ids finds the month, the range of
-    // times is exact. Ids count from 1970.
+    // An id is made after its request began, within the time an upload may take. The range of ids selects the
+    // months, the range of times is exact. Ids count from 1970.
     let counted = |at: OffsetDateTime| at.max(OffsetDateTime::UNIX_EPOCH);
     if let Some(from) = filter.from {
         statement.push(" AND received_at >= ").push_bind(from);
@@ -289,7 +291,7 @@ fn restrict(statement: &mut QueryBuilder<Postgres>, filter: &Filter) {
     }
     if let Some(to) = filter.to {
         statement.push(" AND received_at < ").push_bind(to);
-        // In the last hour of the year 9999 every id is before the end.
+        // In the last hour of the year 9999 every id qualifies.
         if let Some(last) = to.checked_add(UPLOAD) {
             statement.push(" AND id < first_id(").push_bind(counted(last)).push(")");
         }

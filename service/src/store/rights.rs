@@ -1,14 +1,14 @@
-//! What the configured users may do, asked of the database itself: for `check-config --connect` and for commands of the owner.
+//! The rights of the configured database users, for `check-config --connect` and for commands of the owner.
 
 use super::connect::Connector;
 use super::schema::{self, SchemaState};
 use super::session::Session;
-use super::{READERS, Store, StoreError, WRITERS, pool};
+use super::{READERS, StoreError, WRITERS, Writer, pool};
 use crate::config::database::{DatabaseConfig, Pooling};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// A user of the database, by the key that names it.
+/// A configured database user, by the key of its URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Login {
     /// `database.url`
@@ -19,23 +19,23 @@ pub enum Login {
     Direct,
 }
 
-/// What a user may do. Empty lists say that it is as it should be.
+/// A user's rights; both lists are empty if they are as they should be.
 #[derive(Debug)]
 pub struct Rights {
-    /// Its name.
+    /// Name of the user.
     pub user: String,
-    /// The schema; the lists are empty where it is not current.
+    /// State of the schema; if it is not current, the rights were not checked.
     pub schema: SchemaState,
-    /// What it must be able to do and may not.
+    /// Needed rights that the user lacks.
     pub lacks: Vec<String>,
-    /// What it must not be able to do and may.
+    /// Rights that the user must not have.
     pub exceeds: Vec<String>,
 }
 
-/// Tables and what a user needs there.
+/// Tables and rights on them.
 type Needs = [(&'static str, &'static [&'static str])];
 
-/// What the service does as the writer (migrations/ grants it to `cxr_writer`).
+/// Rights that the writer needs (migrations/ grants them to `cxr_writer`).
 const WRITER: &Needs = &[
     ("predictions", &["INSERT"]),
     ("shadow_predictions", &["INSERT"]),
@@ -50,7 +50,7 @@ const WRITER: &Needs = &[
     ("predictions_months", &["SELECT"]),
 ];
 
-/// What the service does as the reader (`cxr_auditor`).
+/// Rights that the reader needs (`cxr_auditor`).
 const READER: &Needs = &[
     ("predictions", &["SELECT"]),
     ("labels", &["SELECT"]),
@@ -61,25 +61,22 @@ const READER: &Needs = &[
     ("predictions_months", &["SELECT"]),
 ];
 
-/// What neither may.
+/// Rights that no user of the service may have.
 const NEVER: &Needs = &[
     ("predictions", &["UPDATE", "DELETE", "TRUNCATE"]),
     ("audit_leaves", &["UPDATE", "DELETE", "TRUNCATE"]),
     ("audit_checkpoints", &["UPDATE", "DELETE", "TRUNCATE"]),
 ];
 
-/// What a reader may not besides: add rows, or read the keys of the subjects.
+/// Rights that only the reader must not have: it neither adds rows nor sees the keys of subjects.
 const NEVER_AS_READER: &Needs = &[("predictions", &["INSERT"]), ("subjects", &["SELECT"])];
 
-/// Of pairs of a table and a right, those that the user has.
+/// Those of the given pairs of right and table that the user has.
 const HELD: &str = "
 SELECT name || ' ' || wanted FROM unnest($1::text[], $2::text[]) AS asked (wanted, name)
 WHERE has_table_privilege(name, wanted)";
 
-/// Logs in as one of the configured users, with the settings that the service gives its sessions.
-///
-/// # Errors
-/// When the database gives no answer; the cause says why.
+/// Logs in as a configured user, with the settings of the service's sessions, and reads its rights.
 pub async fn log_in(config: &DatabaseConfig, login: Login) -> Result<Rights, StoreError> {
     let (url, pooling, settings) = match login {
         Login::Writer => (config.url(), config.pooling, &WRITERS),
@@ -87,7 +84,7 @@ pub async fn log_in(config: &DatabaseConfig, login: Login) -> Result<Rights, Sto
         Login::Direct => (config.direct_url(), Pooling::Session, &WRITERS),
     };
     let connector = Connector::new(&url, pooling, pool::settings(config, settings)).map_err(Arc::new)?;
-    let mut session = connector.connect(Instant::now() + pool::patience(config)).await?;
+    let mut session = connector.connect(Instant::now() + pool::timeout(config)).await?;
     session.begin().await?;
     let rights = rights(&mut session, login).await?;
     session.end(true).await?;
@@ -115,7 +112,7 @@ async fn rights(session: &mut Session, login: Login) -> Result<Rights, sqlx::Err
     Ok(Rights { user, schema, lacks, exceeds })
 }
 
-/// `right on table` of those that the user has, or has not.
+/// `right on table` for each pair that the user has (`has`) or lacks (`!has`).
 async fn held(session: &mut Session, asked: &Needs, has: bool) -> Result<Vec<String>, sqlx::Error> {
     let pairs = || asked.iter().flat_map(|(table, rights)| rights.iter().map(|right| (*right, *table)));
     let (rights, tables): (Vec<&str>, Vec<&str>) = pairs().unzip();
@@ -125,16 +122,13 @@ async fn held(session: &mut Session, asked: &Needs, has: bool) -> Result<Vec<Str
     Ok(named.map(|(right, table)| format!("{right} on {table}")).collect())
 }
 
-impl Store {
+impl Writer {
     /// The user of `database.url`, and whether it owns the log's tables.
-    ///
-    /// # Errors
-    /// When the database gives no answer.
     pub async fn user(&self) -> Result<(String, bool), StoreError> {
         let ask = async |session: &mut Session| {
             let user = sqlx::query_scalar("SELECT current_user::text").fetch_one(&mut *session).await?;
             Ok::<_, sqlx::Error>((user, schema::owns_the_log(session).await?))
         };
-        self.writer.run(ask).await
+        self.pool.run(ask).await
     }
 }

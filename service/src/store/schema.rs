@@ -1,18 +1,19 @@
-//! Migrations: applying them, and telling whether the database has those that this program knows.
+//! Migrations: applies them, and compares the database's with the ones that this program knows.
 
 use super::session::Session;
-use super::write;
+use super::{PROBE_TIMEOUT, StoreError, Writer, write};
 use sqlx::PgConnection;
 use sqlx::migrate::{MigrateError, Migrator};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
 
 /// The code of `undefined_table`.
 const UNDEFINED_TABLE: &str = "42P01";
 
-/// What the database holds, compared with what this program knows. A newer database is current: old code must
-/// survive new schema.
+/// The database's migrations, compared with the ones that this program knows. A newer database is current:
+/// old code must work with a newer schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SchemaState {
     /// Every known migration is applied.
@@ -71,21 +72,44 @@ pub(super) async fn state(session: &mut Session) -> Result<SchemaState, sqlx::Er
     Ok(SchemaState::Current { version: applied.keys().next_back().copied().unwrap_or(0) })
 }
 
-/// Fails where nothing can be written, as on a standby; writes nothing.
+/// Fails if the session cannot write, as on a standby; changes nothing.
 pub(super) async fn write_nothing(session: &mut Session) -> Result<(), sqlx::Error> {
     write::command(session, sqlx::query("DELETE FROM audit_pending WHERE false")).await
 }
 
-/// Whether this user could change the table of the log: its owner, a member of that role, or a superuser.
+/// Whether this user could change audit rows: the table's owner, a member of that role, or a superuser.
 pub(super) async fn owns_the_log(session: &mut Session) -> Result<bool, sqlx::Error> {
     let query = "SELECT pg_has_role(current_user, relowner, 'USAGE') FROM pg_class WHERE oid = 'predictions'::regclass";
     sqlx::query_scalar(query).fetch_one(session).await
 }
 
+impl Writer {
+    /// Whether the database is writable and has the schema that this program needs.
+    ///
+    /// # Errors
+    /// When the database is read-only or does not answer within a second.
+    pub async fn schema_state(&self) -> Result<SchemaState, StoreError> {
+        let probe = async |session: &mut Session| {
+            session.verify().await.map_err(Arc::new)?;
+            let state = state(session).await?;
+            if matches!(state, SchemaState::Current { .. }) {
+                write_nothing(session).await?;
+            }
+            Ok::<_, StoreError>(state)
+        };
+        self.pool.run_within(PROBE_TIMEOUT, probe).await
+    }
+
+    /// Whether the user of `database.url` could change audit rows.
+    pub async fn owns_the_log(&self) -> Result<bool, StoreError> {
+        self.pool.run(async |session| owns_the_log(session).await).await
+    }
+}
+
 pub(super) async fn migrate(connection: &mut PgConnection) -> Result<(), MigrateError> {
-    // A migration may take longer than any request; it is the operator who watches it.
+    // A migration may take longer than any request, and an operator watches it.
     write::command(&mut *connection, sqlx::query("SET statement_timeout = 0")).await?;
     let mut migrator = Migrator { migrations: MIGRATIONS.migrations.clone(), ..Migrator::DEFAULT };
-    // A database that is ahead of this program is fine; what this program knows must still match.
+    // A database may be ahead of this program, but the migrations known here must match.
     migrator.set_ignore_missing(true).run(connection).await
 }

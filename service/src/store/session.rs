@@ -1,4 +1,4 @@
-//! One connection: what it relies on is set, read back, and true again whenever it is looked at.
+//! One connection whose settings are set, read back and verified again before later use.
 
 use super::connect::ConnectError;
 use crate::config::database::Pooling;
@@ -13,28 +13,28 @@ use sqlx::{
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
-/// Settings by name, each value as Postgres shows it.
+/// Names and values of settings; each value as Postgres shows it.
 pub(super) type Settings = Vec<(&'static str, String)>;
 
-/// A variable of ours that tells one session from another: a pooler that shares sessions mixes them up.
+/// A variable with a random value that identifies the session: a pooler that shares sessions mixes them up.
 const MARK: &str = "cxr.session";
 
-/// A connection whose settings are in force.
+/// A connection whose settings are in effect.
 #[derive(Debug)]
 pub(super) struct Session {
     connection: PgConnection,
     pooling: Pooling,
-    /// Begins a transaction in which the settings hold.
+    /// SQL that begins a transaction with the settings; empty if the session keeps them.
     begin: String,
-    /// Of a session of its own: what [`verify`](Self::verify) must find.
+    /// Settings that [`verify`](Self::verify) must find.
     expected: Settings,
     pub(super) since: Instant,
-    /// Whether its sessions can write.
+    /// Whether the server accepts writes.
     pub(super) writable: bool,
 }
 
 impl Session {
-    /// Takes over a connection: sets what is relied on and reads it back.
+    /// Connects, applies the settings and reads them back.
     pub(super) async fn open(
         options: &PgConnectOptions,
         pooling: Pooling,
@@ -63,7 +63,7 @@ impl Session {
         Ok(session)
     }
 
-    /// Whether what was set is still what is in force, over the session that it was set in.
+    /// Fails unless this is still the same session and its settings are in effect.
     pub(super) async fn verify(&mut self) -> Result<(), ConnectError> {
         let columns: Vec<String> = self
             .expected
@@ -73,7 +73,8 @@ impl Session {
         let end = if self.begin.is_empty() { "" } else { "; COMMIT" };
         let asked = format!("{}SELECT {}{end}", self.begin, columns.join(", "));
         let row = sqlx::raw_sql(AssertSqlSafe(asked)).fetch_one(&mut self.connection).await?;
-        // The mark, which stands last, first: in a shared session the other settings are another connection's.
+        // The mark comes last and is checked first: in a shared session, the other settings may be another's
+        // too.
         for (column, (name, expected)) in self.expected.iter().enumerate().rev() {
             let found: String = row.try_get(column)?;
             if *name == MARK && found != *expected {
@@ -86,7 +87,8 @@ impl Session {
         Ok(())
     }
 
-    /// Shows that a second connection is a second session. A pooler in transaction mode gives both the same one, or others by chance.
+    /// Fails unless a second connection is a second session. A pooler in transaction mode gives both the same
+    /// session, or changing ones.
     pub(super) async fn is_one_of_its_own(&mut self, options: &PgConnectOptions) -> Result<(), ConnectError> {
         if self.pooling == Pooling::Transaction {
             return Ok(());
@@ -99,7 +101,8 @@ impl Session {
         verified
     }
 
-    /// Begins what [`end`](Self::end) ends. Only where transactions are pooled it is a transaction of its own.
+    /// Begins a unit of work that [`end`](Self::end) ends: a transaction if a pooler shares sessions between
+    /// transactions, otherwise nothing.
     pub(super) async fn begin(&mut self) -> Result<(), sqlx::Error> {
         match self.pooling {
             Pooling::Session => Ok(()),
@@ -110,7 +113,7 @@ impl Session {
         }
     }
 
-    /// Commits it, or takes it back.
+    /// Commits the unit of work or rolls it back.
     pub(super) async fn end(&mut self, commit: bool) -> Result<(), sqlx::Error> {
         match self.pooling {
             Pooling::Session => Ok(()),
@@ -121,7 +124,7 @@ impl Session {
         }
     }
 
-    /// A transaction of several statements. For connections outside the pools only.
+    /// Begins a transaction. Only for connections outside the pools: a pool has begun one already.
     pub(super) async fn transaction(&mut self) -> Result<Transaction<'_, Postgres>, sqlx::Error> {
         match self.pooling {
             Pooling::Session => self.connection.begin().await,
@@ -129,7 +132,7 @@ impl Session {
         }
     }
 
-    /// The connection itself, for the library's migrations.
+    /// The connection, for sqlx's migrations.
     pub(super) const fn connection(&mut self) -> &mut PgConnection {
         &mut self.connection
     }
@@ -139,13 +142,13 @@ impl Session {
     }
 }
 
-/// Statements that assign settings. Names and values are ours.
+/// SQL that assigns settings. Nothing is quoted: names and values come from this program.
 fn assignments(set: &str, settings: &Settings) -> String {
     let each = settings.iter().map(|(name, value)| format!("{set} {name} = '{value}'; "));
     each.collect::<Vec<_>>().concat()
 }
 
-/// A duration as Postgres shows one: in the largest unit that divides it.
+/// A duration as Postgres shows it: in the largest unit that divides it.
 pub(super) fn shown(duration: Duration) -> String {
     let ms = duration.as_millis();
     let units = [("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1000)];
@@ -156,7 +159,8 @@ pub(super) fn shown(duration: Duration) -> String {
     }
 }
 
-/// Statements are prepared under a name where the session is ours: the name is unknown in the next one.
+/// Prepares statements under a name only if the session is not shared: another session does not know the
+/// name.
 impl<'c> Executor<'c> for &'c mut Session {
     type Database = Postgres;
 
@@ -200,7 +204,7 @@ impl<'c> Executor<'c> for &'c mut Session {
     }
 }
 
-/// A statement with or without a name of its own.
+/// A statement, prepared with or without a name.
 struct Sent<E> {
     query: E,
     named: bool,

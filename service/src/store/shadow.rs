@@ -1,9 +1,7 @@
 //! The table `shadow_predictions`: one insert.
 
-use super::session::Session;
-use super::{StoreError, write};
-use crate::shadow::ShadowRow;
-use sqlx::types::Json;
+use super::{StoreError, Writer, write};
+use crate::record::shadow::ShadowRow;
 
 const INSERT: &str = "
 INSERT INTO shadow_predictions (
@@ -11,22 +9,26 @@ INSERT INTO shadow_predictions (
     policy_digest, logit, probability, threshold, decision, answered_probability, answered_decision)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
 
-/// One statement in its own transaction.
-pub(super) async fn insert(session: &mut Session, row: &ShadowRow) -> Result<(), StoreError> {
-    let model = &row.candidate.model;
-    let insert = sqlx::query(INSERT)
-        .bind(row.prediction_id)
-        .bind(&model.manifest().name)
-        .bind(&model.manifest().version)
-        .bind(model.bundle().digest())
-        .bind(model.variant_name())
-        .bind(Json(&row.execution))
-        .bind(model.policy_digest())
-        .bind(row.logit)
-        .bind(row.score.probability)
-        .bind(model.variant().policy.threshold)
-        .bind(row.score.verdict.code())
-        .bind(row.answered.probability)
-        .bind(row.answered.verdict.code());
-    write::exactly(session, 1, "shadow_predictions", insert).await
+impl Writer {
+    /// Commits a candidate's score.
+    ///
+    /// # Errors
+    /// After `Statement` or `Timeout` the row may exist.
+    pub async fn insert_shadow(&self, row: &ShadowRow<'_>) -> Result<(), StoreError> {
+        let insert = sqlx::query(INSERT)
+            .bind(row.prediction_id)
+            .bind(row.model_name)
+            .bind(row.model_version)
+            .bind(row.bundle_digest)
+            .bind(row.variant)
+            .bind(row.execution)
+            .bind(row.policy_digest)
+            .bind(row.logit)
+            .bind(row.probability)
+            .bind(row.threshold)
+            .bind(row.decision)
+            .bind(row.answered_probability)
+            .bind(row.answered_decision);
+        self.pool.run(async |session| write::exactly(session, 1, "shadow_predictions", insert).await).await
+    }
 }

@@ -1,44 +1,41 @@
 //! The tables of the tree: `audit_pending`, `audit_leaves`, `audit_hashes`, `audit_checkpoints`.
 
-use super::leader::Grown;
 use super::session::Session;
-use super::{StoreError, write};
-use crate::audit::columns::Digests;
-use crate::audit::keyed::SiteKey;
+use super::{Lease, Reader, StoreError, write};
+use crate::record::Digests;
+use crate::record::hmac::SiteKey;
+use crate::record::tree::{Edge, Hashes};
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgConnection, Row};
 use tlog_tiles::Hash;
 use uuid::Uuid;
 
-/// Held by the one process that moves pending leaves into the tree, as long as its connection lasts.
-const SEQUENCER_LOCK: i64 = 0x6378_725f_7472_6565;
-
-/// A leaf that waits, or has its place.
+/// A leaf, pending or in the tree.
 #[derive(Debug, Clone, Copy)]
 pub struct Leaf {
-    /// The row.
+    /// Id of the audit row.
     pub prediction_id: Uuid,
-    /// What of it is in the tree.
+    /// Hashes of the row.
     pub digests: Digests,
 }
 
-/// A leaf as its table has it.
+/// A leaf as read from the database.
 #[derive(Debug, Clone)]
 pub struct StoredLeaf {
     /// The leaf.
     pub leaf: Leaf,
-    /// While it waits: what the service adds to its own.
+    /// While it is pending: the HMAC by which the service knows its own leaves.
     code: Option<Vec<u8>>,
     waits: bool,
 }
 
 impl StoredLeaf {
     /// Whether it is in the tree.
-    pub const fn has_place(&self) -> bool {
+    pub const fn is_sequenced(&self) -> bool {
         !self.waits
     }
 
-    /// Whether a holder of this key wrote it, as it is and for its row.
+    /// Whether a holder of this key wrote this leaf for this row.
     pub fn is_ours(&self, leaf_key: &SiteKey) -> bool {
         let Leaf { prediction_id, digests } = &self.leaf;
         let code = self.code.as_deref();
@@ -56,101 +53,128 @@ impl FromRow<'_, PgRow> for StoredLeaf {
     }
 }
 
-/// A signed head of the tree.
+/// A signed checkpoint of the tree.
 #[derive(Debug, Clone)]
-pub struct SignedHead {
-    /// Leaves.
+pub struct SignedCheckpoint {
+    /// Number of leaves.
     pub size: u64,
-    /// Root.
+    /// Root hash.
     pub root: Hash,
-    /// The note.
     pub note: String,
 }
 
-/// Whether this session is now the one that sequences. It stays so until its connection ends.
-pub(super) async fn lead(session: &mut Session) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar("SELECT pg_try_advisory_lock($1)").bind(SEQUENCER_LOCK).fetch_one(session).await
+/// What a step of the sequencer appends to the tree.
+pub struct Growth {
+    /// Index of the first new leaf.
+    pub first_index: u64,
+    /// Positions and hashes of the subtrees that the new leaves complete.
+    pub hashes: Vec<(u64, Hash)>,
+    /// The checkpoint after the last new leaf.
+    pub checkpoint: SignedCheckpoint,
 }
 
-/// Number of leaves in the tree.
-pub(super) async fn size(session: &mut Session) -> Result<u64, sqlx::Error> {
-    let size: i64 = sqlx::query_scalar("SELECT coalesce(max(leaf_index) + 1, 0) FROM audit_leaves")
-        .fetch_one(session)
-        .await?;
-    Ok(size as u64)
-}
-
-/// Hashes at positions, of those that exist.
-pub(super) async fn hashes(
-    session: &mut Session,
-    positions: &[u64],
-) -> Result<Vec<(u64, Hash)>, sqlx::Error> {
+async fn hashes(session: &mut Session, positions: &[u64]) -> Result<Hashes, sqlx::Error> {
     let positions: Vec<i64> = positions.iter().map(|position| *position as i64).collect();
-    let rows: Vec<(i64, [u8; 32])> =
-        sqlx::query_as("SELECT position, hash FROM audit_hashes WHERE position = ANY($1)")
-            .bind(positions)
-            .fetch_all(session)
-            .await?;
+    let query = sqlx::query_as("SELECT position, hash FROM audit_hashes WHERE position = ANY($1)");
+    let rows: Vec<(i64, [u8; 32])> = query.bind(positions).fetch_all(session).await?;
     Ok(rows.into_iter().map(|(position, hash)| (position as u64, Hash(hash))).collect())
 }
 
-/// The leaf of a row, whether it waits or has its place; one statement, so that it is never seen between the two.
-pub(super) async fn leaf(session: &mut Session, id: Uuid) -> Result<Option<StoredLeaf>, sqlx::Error> {
-    let query = "SELECT prediction_id, leaf_hash, row_hash, NULL::bytea AS code, false AS waits
-            FROM audit_leaves WHERE prediction_id = $1
-        UNION ALL SELECT prediction_id, leaf_hash, row_hash, code, true
-            FROM audit_pending WHERE prediction_id = $1";
-    sqlx::query_as(query).bind(id).fetch_optional(session).await
-}
-
-/// The newest head, or the one of a size.
-pub(super) async fn head(
+async fn checkpoint(
     session: &mut Session,
     size: Option<u64>,
-) -> Result<Option<SignedHead>, sqlx::Error> {
-    let row: Option<(i64, [u8; 32], String)> = sqlx::query_as(
-        "SELECT tree_size, root_hash, note FROM audit_checkpoints
-         WHERE tree_size = coalesce($1, tree_size) ORDER BY tree_size DESC LIMIT 1",
-    )
-    .bind(size.map(|size| size as i64))
-    .fetch_optional(session)
-    .await?;
-    Ok(row.map(|(size, root, note)| SignedHead { size: size as u64, root: Hash(root), note }))
+) -> Result<Option<SignedCheckpoint>, sqlx::Error> {
+    let query = "SELECT tree_size, root_hash, note FROM audit_checkpoints
+        WHERE tree_size = coalesce($1, tree_size) ORDER BY tree_size DESC LIMIT 1";
+    let query = sqlx::query_as(query).bind(size.map(|size| size as i64));
+    let row: Option<(i64, [u8; 32], String)> = query.fetch_optional(session).await?;
+    Ok(row.map(|(size, root, note)| SignedCheckpoint { size: size as u64, root: Hash(root), note }))
 }
 
-/// The place of a row in the tree; none while it waits.
-pub(super) async fn place(
-    session: &mut Session,
-    prediction_id: Uuid,
-) -> Result<Option<(u64, Hash)>, sqlx::Error> {
-    let row: Option<(i64, [u8; 32])> =
-        sqlx::query_as("SELECT leaf_index, leaf_hash FROM audit_leaves WHERE prediction_id = $1")
-            .bind(prediction_id)
-            .fetch_optional(session)
-            .await?;
-    Ok(row.map(|(index, hash)| (index as u64, Hash(hash))))
+impl Reader {
+    /// The checkpoint of a tree size, or the newest one.
+    pub async fn checkpoint(&self, size: Option<u64>) -> Result<Option<SignedCheckpoint>, StoreError> {
+        self.0.run(async |session| checkpoint(session, size).await).await
+    }
+
+    /// Hashes of the tree at these positions; positions without a hash are left out.
+    pub async fn tree_hashes(&self, positions: &[u64]) -> Result<Hashes, StoreError> {
+        self.0.run(async |session| hashes(session, positions).await).await
+    }
+
+    /// Leaf index and leaf hash of a row; none while the leaf is pending.
+    pub async fn leaf_index(&self, prediction_id: Uuid) -> Result<Option<(u64, Hash)>, StoreError> {
+        let query = "SELECT leaf_index, leaf_hash FROM audit_leaves WHERE prediction_id = $1";
+        let query = sqlx::query_as(query).bind(prediction_id);
+        let row: Option<(i64, [u8; 32])> =
+            self.0.run(async |session| query.fetch_optional(session).await).await?;
+        Ok(row.map(|(index, hash)| (index as u64, Hash(hash))))
+    }
+
+    /// The leaf of a row, pending or in the tree.
+    pub async fn leaf(&self, id: Uuid) -> Result<Option<StoredLeaf>, StoreError> {
+        // One statement, so that the leaf is never seen between the two tables.
+        let query = "SELECT prediction_id, leaf_hash, row_hash, NULL::bytea AS code, false AS waits
+                FROM audit_leaves WHERE prediction_id = $1
+            UNION ALL SELECT prediction_id, leaf_hash, row_hash, code, true
+                FROM audit_pending WHERE prediction_id = $1";
+        let query = sqlx::query_as(query).bind(id);
+        self.0.run(async |session| query.fetch_optional(session).await).await
+    }
 }
 
-/// What a step of the sequencer did.
+/// Result of a step of the sequencer.
 #[derive(Debug)]
 pub struct Sequenced {
-    /// Leaves that were looked at.
+    /// Pending leaves that were examined.
     pub n_seen: usize,
-    /// The oldest of those that got their places, and the head afterwards.
-    pub grown: Option<(Uuid, SignedHead)>,
-    /// Waiting leaves that nobody may have put there: they stay where they are.
+    /// Id of the oldest leaf that was added, and the new checkpoint.
+    pub added: Option<(Uuid, SignedCheckpoint)>,
+    /// Pending leaves that the service did not write; they stay pending.
     pub foreign: Vec<Uuid>,
 }
 
-/// Looks at up to `limit` waiting leaves beside those in `left_alone`, and gives those their places that are `ours`, in one
-/// transaction: `grow` turns them into what is added. Leaves of a transaction that commits later wait for a later step; none is taken
-/// twice.
-pub(super) async fn sequence(
+impl Lease {
+    /// The stored tree and its newest checkpoint.
+    pub async fn load_tree(&mut self) -> Result<(Edge, Option<SignedCheckpoint>), StoreError> {
+        let load = async |session: &mut Session| {
+            let size = "SELECT coalesce(max(leaf_index) + 1, 0) FROM audit_leaves";
+            let size: i64 = sqlx::query_scalar(size).fetch_one(&mut *session).await?;
+            let size = size as u64;
+            let hashes = hashes(session, &Edge::positions(size)).await?;
+            Ok::<_, sqlx::Error>((Edge::resume(size, hashes), checkpoint(session, None).await?))
+        };
+        self.run(load).await
+    }
+
+    /// Hashes of the tree at these positions; positions without a hash are left out.
+    pub async fn tree_hashes(&mut self, positions: &[u64]) -> Result<Hashes, StoreError> {
+        self.run(async |session| hashes(session, positions).await).await
+    }
+
+    /// Moves pending leaves into the tree, in one transaction. It examines up to `limit` leaves that are not
+    /// in `skipped`, and adds those that are `ours`; `grow` computes what they append. A leaf whose
+    /// transaction commits later waits for a later step.
+    ///
+    /// # Errors
+    /// The step may have taken effect: drop the lease after any error.
+    pub async fn sequence(
+        &mut self,
+        limit: usize,
+        skipped: &[Uuid],
+        ours: impl Fn(&StoredLeaf) -> bool,
+        grow: impl FnOnce(&[Leaf]) -> Result<Growth, String>,
+    ) -> Result<Sequenced, StoreError> {
+        self.run(async |session| sequence(session, limit, skipped, ours, grow).await).await
+    }
+}
+
+async fn sequence(
     session: &mut Session,
     limit: usize,
-    left_alone: &[Uuid],
+    skipped: &[Uuid],
     ours: impl Fn(&StoredLeaf) -> bool,
-    grow: impl FnOnce(&[Leaf]) -> Result<Grown, String>,
+    grow: impl FnOnce(&[Leaf]) -> Result<Growth, String>,
 ) -> Result<Sequenced, StoreError> {
     let mut transaction = session.transaction().await?;
     let waiting: Vec<StoredLeaf> = sqlx::query_as(
@@ -158,7 +182,7 @@ pub(super) async fn sequence(
          WHERE prediction_id <> ALL ($2) ORDER BY prediction_id LIMIT $1",
     )
     .bind(limit as i64)
-    .bind(left_alone)
+    .bind(skipped)
     .fetch_all(&mut *transaction)
     .await?;
     let n_seen = waiting.len();
@@ -167,30 +191,28 @@ pub(super) async fn sequence(
     let leaves: Vec<Leaf> = ours.into_iter().map(|stored| stored.leaf).collect();
     let Some(oldest) = leaves.first().map(|leaf| leaf.prediction_id) else {
         transaction.rollback().await?;
-        return Ok(Sequenced { n_seen, grown: None, foreign });
+        return Ok(Sequenced { n_seen, added: None, foreign });
     };
     let taken = sqlx::query("DELETE FROM audit_pending WHERE prediction_id = ANY ($1)")
         .bind(leaves.iter().map(|leaf| leaf.prediction_id).collect::<Vec<_>>());
     write::exactly(&mut *transaction, leaves.len() as u64, "audit_pending", taken).await?;
-    let (first_index, hashes, head) = grow(&leaves).map_err(|error| sqlx::Error::Encode(error.into()))?;
-    insert(&mut transaction, first_index, &leaves, &hashes, &head).await?;
+    let growth = grow(&leaves).map_err(|error| sqlx::Error::Encode(error.into()))?;
+    insert(&mut transaction, &leaves, &growth).await?;
     transaction.commit().await?;
-    Ok(Sequenced { n_seen, grown: Some((oldest, head)), foreign })
+    Ok(Sequenced { n_seen, added: Some((oldest, growth.checkpoint)), foreign })
 }
 
 async fn insert(
     connection: &mut PgConnection,
-    first_index: u64,
     leaves: &[Leaf],
-    hashes: &[(u64, Hash)],
-    head: &SignedHead,
+    Growth { first_index, hashes, checkpoint }: &Growth,
 ) -> Result<(), StoreError> {
     let insert = sqlx::query(
         "INSERT INTO audit_leaves (leaf_index, prediction_id, leaf_hash, row_hash)
          SELECT $1 + place - 1, id, hash, row_hash
          FROM unnest($2::uuid[], $3::bytea[], $4::bytea[]) WITH ORDINALITY AS leaf (id, hash, row_hash, place)",
     )
-    .bind(first_index as i64)
+    .bind(*first_index as i64)
     .bind(leaves.iter().map(|leaf| leaf.prediction_id).collect::<Vec<_>>())
     .bind(leaves.iter().map(|leaf| leaf.digests.leaf_hash.0).collect::<Vec<_>>())
     .bind(leaves.iter().map(|leaf| leaf.digests.row_hash.map(|hash| hash.0)).collect::<Vec<_>>());
@@ -203,8 +225,8 @@ async fn insert(
     write::exactly(&mut *connection, hashes.len() as u64, "audit_hashes", insert).await?;
     let insert =
         sqlx::query("INSERT INTO audit_checkpoints (tree_size, root_hash, note) VALUES ($1, $2, $3)")
-            .bind(head.size as i64)
-            .bind(head.root.0)
-            .bind(&head.note);
+            .bind(checkpoint.size as i64)
+            .bind(checkpoint.root.0)
+            .bind(&checkpoint.note);
     write::exactly(connection, 1, "audit_checkpoints", insert).await
 }

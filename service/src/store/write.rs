@@ -1,5 +1,5 @@
-//! Every statement that changes the database goes through here, and what it changed is counted: a trigger or a rule can swallow rows
-//! without an error.
+//! Every statement that changes the database runs here, and its rows are counted: a trigger or a rule can
+//! discard rows without an error.
 
 use super::StoreError;
 use super::session::Session;
@@ -7,10 +7,9 @@ use sqlx::postgres::PgArguments;
 use sqlx::query::{Query, QueryScalar};
 use sqlx::{PgExecutor, Postgres};
 
-/// A statement with its values.
-pub(super) type Statement<'q> = Query<'q, Postgres, PgArguments>;
+type Statement<'q> = Query<'q, Postgres, PgArguments>;
 
-/// Runs a statement that must change so many rows of a table.
+/// Runs a statement that must change exactly `written` rows of a table.
 pub(super) async fn exactly(
     executor: impl PgExecutor<'_>,
     written: u64,
@@ -20,12 +19,13 @@ pub(super) async fn exactly(
     counted(table, written, statement.execute(executor).await?.rows_affected())
 }
 
-/// Runs a statement that may find that there is nothing to change; how many rows it changed. The caller looks why there are fewer.
+/// Runs a statement and returns how many rows it changed; the caller checks the number.
 pub(super) async fn some(executor: impl PgExecutor<'_>, statement: Statement<'_>) -> Result<u64, StoreError> {
     Ok(statement.execute(executor).await?.rows_affected())
 }
 
-/// Deletes up to `most` rows of a table; how many. Where there were fewer, none may be left of those that `left` counts.
+/// Deletes up to `most` rows of a table; returns how many. If there were fewer, `left` must count no
+/// remaining row.
 pub(super) async fn delete(
     session: &mut Session,
     most: u64,
@@ -49,7 +49,7 @@ pub(super) async fn command(
     statement.execute(executor).await.map(drop)
 }
 
-/// Whether the database changed as many rows as it should.
+/// Fails unless the database changed as many rows as it should.
 pub(super) const fn counted(table: &'static str, written: u64, kept: u64) -> Result<(), StoreError> {
     if written == kept { Ok(()) } else { Err(StoreError::Rows { table, written, kept }) }
 }

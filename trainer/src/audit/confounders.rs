@@ -4,9 +4,9 @@
 use super::survey::{Facts, Survey};
 use crate::dataset::columns::Column;
 use crate::dataset::index::{Entry, Index, OfficialSplit};
+use cxr::analysis::scoring::bootstrap::interval95;
+use cxr::analysis::scoring::roc::auc;
 use cxr::bundle::Measured;
-use cxr::scoring::bootstrap::interval95;
-use cxr::scoring::roc::auc;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -7,12 +7,12 @@ use crate::dataset::parallel::parallel;
 use crate::dataset::pixels::Recipe;
 use crate::dataset::readable::{decode, read};
 use anyhow::{Context, Result};
-use cxr::artefact::Artefacts;
-use cxr::duplicate::{Detail, PerceptualHash};
+use cxr::analysis::artefact::Artefacts;
+use cxr::analysis::duplicate::{Detail, PerceptualHash};
+use cxr::analysis::texture::Texture;
 use cxr::image::{ColourMode, Format};
 use cxr::metadata::AcquisitionMetadata;
 use cxr::statistics::ImageStatistics;
-use cxr::texture::Texture;
 use cxr::{AcceptedImage, PreprocessSpec};
 use std::collections::BTreeMap;
 

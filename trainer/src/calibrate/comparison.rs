@@ -4,9 +4,9 @@
 use super::CALIBRATION_BINS;
 use crate::evaluate::measure::Sample;
 use anyhow::{Context, Result};
+use cxr::analysis::calibration::{Method, cross_validated, grouped_parts};
+use cxr::analysis::scoring::reliability::{bins_equal_width, brier, ece, log_loss};
 use cxr::bundle::Measured;
-use cxr::calibrate::compare::{Method, cross_validated, grouped_parts};
-use cxr::scoring::reliability::{bins_equal_width, brier, ece, log_loss};
 use serde::{Deserialize, Serialize};
 
 /// How far probabilities are from what happened.

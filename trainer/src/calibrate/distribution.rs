@@ -7,10 +7,10 @@ use crate::dataset::pixels::Pixels;
 use crate::score::{Scores, score_grey};
 use crate::trained::TrainedRun;
 use anyhow::Result;
+use cxr::analysis::scoring::proportion::Proportion;
 use cxr::bundle::sha256_hex;
 use cxr::embedding::{EmbeddingReference, OodScore};
 use cxr::reference::Quantiles;
-use cxr::scoring::proportion::Proportion;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 

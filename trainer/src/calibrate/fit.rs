@@ -2,8 +2,8 @@
 
 use anyhow::{Error, Result};
 use cxr::AffineCalibration;
+use cxr::analysis::scoring::roc;
 use cxr::calibrate::CalibrationError;
-use cxr::scoring::roc;
 
 /// Whose scores are calibrated: what helps depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

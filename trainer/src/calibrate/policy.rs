@@ -6,12 +6,12 @@ use crate::dataset::folds::Fold;
 use crate::evaluate::measure::Sample;
 use anyhow::{Context, Result};
 use cxr::DecisionPolicy;
+use cxr::analysis::calibration::grouped_parts;
+use cxr::analysis::scoring::bootstrap::{Resampled, resampled};
+use cxr::analysis::scoring::confusion::ConfusionMatrix;
+use cxr::analysis::scoring::roc::{RocCurve, RocPoint};
 use cxr::bundle::Measured;
-use cxr::calibrate::compare::grouped_parts;
 use cxr::decide::{OperatingPoint, ReviewBand};
-use cxr::scoring::bootstrap::{Resampled, resampled};
-use cxr::scoring::confusion::ConfusionMatrix;
-use cxr::scoring::roc::{RocCurve, RocPoint};
 use serde::{Deserialize, Serialize};
 
 /// Resamples behind the median threshold.

@@ -3,7 +3,7 @@
 use super::shared::Common;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use cxr::corrupt::MAX_SEVERITY;
+use cxr::analysis::corrupt::MAX_SEVERITY;
 use cxr_trainer::calibrate::Calibrated;
 use cxr_trainer::files;
 use cxr_trainer::robustness::compare::{COMPARISON, compare};

@@ -1,7 +1,7 @@
 //! `trainer.robustness`: the corruption suite.
 
 use anyhow::{Result, ensure};
-use cxr::corrupt::MAX_SEVERITY;
+use cxr::analysis::corrupt::MAX_SEVERITY;
 use serde::{Deserialize, Serialize};
 
 /// `robustness`: the corruption suite.

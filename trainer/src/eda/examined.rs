@@ -7,13 +7,13 @@ use crate::config::Config;
 use crate::console::say;
 use crate::dataset::index::{Entry, Index, OfficialSplit};
 use anyhow::{Context, Result};
+use cxr::analysis::scoring::bootstrap::interval95;
+use cxr::analysis::scoring::roc::auc;
+use cxr::analysis::summary::Summary;
+use cxr::analysis::texture::Texture;
 use cxr::bundle::Measured;
 use cxr::image::ColourMode;
-use cxr::scoring::bootstrap::interval95;
-use cxr::scoring::roc::auc;
 use cxr::statistics::ImageStatistics;
-use cxr::summary::Summary;
-use cxr::texture::Texture;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -31,7 +31,7 @@ pub struct Examined {
     pub counts: CountTable<String>,
     /// By class folder, every split.
     pub properties: BTreeMap<String, Properties>,
-    /// Intensity, edges and texture by class folder and name (`cxr::statistics`, `cxr::texture`), without the published
+    /// Intensity, edges and texture by class folder and name (`cxr::statistics`, `cxr::analysis::texture`), without the published
     /// test split.
     pub statistics: BTreeMap<String, BTreeMap<String, Summary>>,
     /// Screens by class folder, without the published test split.
@@ -64,7 +64,7 @@ pub struct Properties {
     pub bits: BTreeMap<u8, usize>,
 }
 
-/// What the screens of `cxr::artefact` found.
+/// What the screens of `cxr::analysis::artefact` found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ArtefactCounts {

@@ -12,8 +12,8 @@ use crate::dataset::readable::read;
 use crate::logistic;
 use crate::model::{Network, Precision};
 use anyhow::{Context, Result};
-use cxr::label_noise::ConfidentLearning;
-use cxr::scoring::roc::auc;
+use cxr::analysis::label_noise::ConfidentLearning;
+use cxr::analysis::scoring::roc::auc;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -91,7 +91,7 @@ pub fn measure(
     let reduced = principal_components(&embeddings)?;
     let probabilities = cross_validate(config, &reduced, &positive, &fold_of)?;
     let found = ConfidentLearning::of(&probabilities, &positive).context("the scores cannot be judged")?;
-    let suspect = |suspect: &cxr::label_noise::Suspect| LabelSuspect {
+    let suspect = |suspect: &cxr::analysis::label_noise::Suspect| LabelSuspect {
         path: entries[suspect.position].path.clone(),
         positive: positive[suspect.position],
         self_confidence: suspect.self_confidence,

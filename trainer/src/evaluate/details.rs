@@ -6,17 +6,17 @@ use super::subgroups::Subgroup;
 use crate::calibrate::{CALIBRATION_BINS, Calibrated};
 use crate::score::Scores;
 use anyhow::Result;
+use cxr::analysis::conformal::{ConformalSets, PredictionSet};
+use cxr::analysis::prior_shift::{corrected_ece, estimate_prior};
+use cxr::analysis::scoring::confusion::ConfusionMatrix;
+use cxr::analysis::scoring::delong::DeLong;
+use cxr::analysis::scoring::precision_recall::average_precision;
+use cxr::analysis::scoring::proportion::Proportion;
+use cxr::analysis::scoring::reliability::{bins_equal_width, brier, ece, log_loss};
+use cxr::analysis::scoring::roc::RocCurve;
 use cxr::bundle::Measured;
 use cxr::calibrate::sigmoid;
-use cxr::conformal::{ConformalSets, PredictionSet};
-use cxr::prior_shift::{corrected_ece, estimate_prior};
 use cxr::reference::CalibrationBin;
-use cxr::scoring::confusion::ConfusionMatrix;
-use cxr::scoring::delong::DeLong;
-use cxr::scoring::precision_recall::average_precision;
-use cxr::scoring::proportion::Proportion;
-use cxr::scoring::reliability::{bins_equal_width, brier, ece, log_loss};
-use cxr::scoring::roc::RocCurve;
 use serde::{Deserialize, Serialize};
 
 /// Everything else that is measured on a set of images. A figure is absent where it is undefined.

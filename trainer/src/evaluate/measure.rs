@@ -1,11 +1,11 @@
 //! One figure with its interval: probabilities and labels of a set of images, whose patients are resampled.
 
 use anyhow::{Context, Result};
+use cxr::analysis::scoring::bootstrap::interval95;
+use cxr::analysis::scoring::confusion::ConfusionMatrix;
+use cxr::analysis::scoring::reliability::{bins_equal_width, brier, ece};
+use cxr::analysis::scoring::roc::auc;
 use cxr::bundle::{FoldEvaluation, Measured};
-use cxr::scoring::bootstrap::interval95;
-use cxr::scoring::confusion::ConfusionMatrix;
-use cxr::scoring::reliability::{bins_equal_width, brier, ece};
-use cxr::scoring::roc::auc;
 
 /// A figure of probabilities and labels; none where it is undefined.
 pub type Figure<'a> = dyn Fn(&[f64], &[bool]) -> Option<f64> + 'a;

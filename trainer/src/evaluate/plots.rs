@@ -5,10 +5,10 @@ use crate::figures::{self, Along, Axes, Form, Series};
 use crate::files;
 use crate::run::RunDirectory;
 use anyhow::Result;
+use cxr::analysis::scoring::confusion::ConfusionMatrix;
+use cxr::analysis::scoring::precision_recall;
+use cxr::analysis::scoring::roc::RocCurve;
 use cxr::reference::CalibrationBin;
-use cxr::scoring::confusion::ConfusionMatrix;
-use cxr::scoring::precision_recall;
-use cxr::scoring::roc::RocCurve;
 
 /// Bars of a histogram.
 const BARS: usize = 40;

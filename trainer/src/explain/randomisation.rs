@@ -7,10 +7,10 @@ use crate::model::{Network, Precision, weights};
 use crate::score::grey_nchw;
 use crate::trained::TrainedRun;
 use anyhow::{Context, Result};
+use cxr::analysis::scoring::bootstrap::interval95;
+use cxr::analysis::similarity::{spearman, ssim};
 use cxr::bundle::Measured;
 use cxr::heatmap::upsample;
-use cxr::scoring::bootstrap::interval95;
-use cxr::similarity::{spearman, ssim};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
 

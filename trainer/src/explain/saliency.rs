@@ -5,10 +5,10 @@ use super::Outcome;
 use super::maps::Maps;
 use crate::console::say;
 use crate::trained::TrainedRun;
+use cxr::analysis::corrupt::{Region, is_in};
+use cxr::analysis::scoring::bootstrap::interval95;
 use cxr::bundle::Measured;
-use cxr::corrupt::{Region, is_in};
 use cxr::heatmap::upsample;
-use cxr::scoring::bootstrap::interval95;
 use serde::{Deserialize, Serialize};
 
 /// Width of the border, as a share of the side.

@@ -6,8 +6,8 @@ use crate::explain::Explanation;
 use crate::robustness::Robustness;
 use crate::trained::TrainedRun;
 use anyhow::Result;
+use cxr::analysis::scoring::proportion::Proportion;
 use cxr::bundle::Measured;
-use cxr::scoring::proportion::Proportion;
 
 /// A line: what was measured, and what came out with its 95 % interval.
 pub(super) type Line = (String, String);

@@ -13,8 +13,8 @@ use crate::robustness::probes::BORDER_ONLY;
 use crate::sample_size::{Classes, Method, more_for_auc, more_for_share, wider};
 use crate::trained::TrainedRun;
 use anyhow::Result;
+use cxr::analysis::scoring::confusion::ConfusionMatrix;
 use cxr::bundle::Measured;
-use cxr::scoring::confusion::ConfusionMatrix;
 
 /// What is said of an estimate that no sensible number of images lifts from its bound.
 const ON_THE_BOUND: &str = "too near the bound to tell with any realistic number of images";

@@ -8,8 +8,8 @@ use crate::evaluate::EvaluationFile;
 use crate::evaluate::details::Details;
 use crate::evaluate::subgroups::Subgroup;
 use crate::sample_size::wider;
+use cxr::analysis::scoring::confusion::ConfusionMatrix;
 use cxr::bundle::{FoldEvaluation, Measured};
-use cxr::scoring::confusion::ConfusionMatrix;
 
 pub(super) fn write(sources: &Sources, document: &mut Document) {
     document.section("4. Evaluation");

@@ -2,8 +2,8 @@
 
 use crate::figures::{Along, Axes, Series, charts, span};
 use anyhow::{Result, ensure};
+use cxr::analysis::scoring::confusion::ConfusionMatrix;
 use cxr::reference::{Quantiles, Reference};
-use cxr::scoring::confusion::ConfusionMatrix;
 use std::fmt::Write as _;
 
 /// Side of a cell, in pixels.

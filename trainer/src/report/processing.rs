@@ -6,8 +6,8 @@ use super::text::key;
 use crate::config::Augmentation;
 use crate::eda::examined::Properties;
 use crate::model::{IMAGENET_DEVIATION, IMAGENET_MEAN};
+use cxr::analysis::summary::Summary;
 use cxr::preprocess::ResizeMode;
-use cxr::summary::Summary;
 
 pub(super) fn write(sources: &Sources, document: &mut Document) {
     let config = sources.config();

@@ -5,7 +5,7 @@ use super::sources::Sources;
 use super::text::{counts, measured};
 use crate::robustness::Robustness;
 use anyhow::Result;
-use cxr::drift::{kolmogorov_smirnov, stability_index};
+use cxr::analysis::drift::{kolmogorov_smirnov, stability_index};
 use cxr::reference::Quantiles;
 use std::path::Path;
 

@@ -1,8 +1,8 @@
 //! How figures are written.
 
+use cxr::analysis::scoring::proportion::Proportion;
+use cxr::analysis::summary::Summary;
 use cxr::bundle::Measured;
-use cxr::scoring::proportion::Proportion;
-use cxr::summary::Summary;
 
 /// What follows a figure without the images it would need.
 const NONE: &str = "none: the images do not allow it";

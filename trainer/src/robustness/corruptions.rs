@@ -5,10 +5,10 @@ use super::figures::{Figures, pick};
 use super::subject::Subject;
 use crate::console::say;
 use anyhow::Result;
+use cxr::analysis::corrupt::{Corruption, corrupt};
+use cxr::analysis::scoring::log_loss::log_loss;
+use cxr::analysis::scoring::roc::auc;
 use cxr::bundle::Measured;
-use cxr::corrupt::{Corruption, corrupt};
-use cxr::scoring::log_loss::log_loss;
-use cxr::scoring::roc::auc;
 use serde::{Deserialize, Serialize};
 
 /// One kind at one severity.

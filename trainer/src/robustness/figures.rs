@@ -1,11 +1,11 @@
 //! The figures that every step of the suite gives, with intervals from resampling patients.
 
 use anyhow::{Context, Result};
+use cxr::analysis::scoring::bootstrap::interval95;
+use cxr::analysis::scoring::confusion::ConfusionMatrix;
+use cxr::analysis::scoring::log_loss::log_loss;
+use cxr::analysis::scoring::roc::auc;
 use cxr::bundle::Measured;
-use cxr::scoring::bootstrap::interval95;
-use cxr::scoring::confusion::ConfusionMatrix;
-use cxr::scoring::log_loss::log_loss;
-use cxr::scoring::roc::auc;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 

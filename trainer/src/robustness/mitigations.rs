@@ -7,10 +7,10 @@ use super::figures::pick;
 use super::subject::{Model, Subject};
 use crate::console::say;
 use anyhow::Result;
+use cxr::analysis::corrupt::{Corruption, shift};
+use cxr::analysis::scoring::log_loss::log_loss;
+use cxr::analysis::scoring::roc::auc;
 use cxr::bundle::Measured;
-use cxr::corrupt::{Corruption, shift};
-use cxr::scoring::log_loss::log_loss;
-use cxr::scoring::roc::auc;
 use serde::{Deserialize, Serialize};
 
 /// The corruptions that stand for the others, at [`SEVERITY`].

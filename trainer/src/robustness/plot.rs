@@ -4,7 +4,7 @@ use super::corruptions::{CorruptionResult, CorruptionSuite};
 use super::figures::Figures;
 use crate::figures::tick;
 use anyhow::Result;
-use cxr::corrupt::{Corruption, MAX_SEVERITY};
+use cxr::analysis::corrupt::{Corruption, MAX_SEVERITY};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 

@@ -74,8 +74,8 @@ impl Judge {
     pub(super) fn judge(&self, network: &Network) -> Result<Judgement> {
         let logits = score(network, &self.select, self.device, "select")?.logits;
         let positive = self.select.positive();
-        let select_auc =
-            cxr::scoring::roc::auc(&logits, &positive).context("the select fold holds one class")?;
+        let select_auc = cxr::analysis::scoring::roc::auc(&logits, &positive)
+            .context("the select fold holds one class")?;
         let select_loss = self.loss.of_fold(&logits, &positive);
         let mut sum = select_loss;
         if let Some(loader) = &self.augmented {

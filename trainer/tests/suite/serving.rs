@@ -1,4 +1,4 @@
-//! From serving to recalibration as docs/TRAINING.md leads: a production service answers, radiologists label, the log is exported and
+//! From serving to recalibration as docs/RECALIBRATION.md describes: a production service answers, radiologists label, the log is exported and
 //! taken as it is, and the service goes on with the new bundle.
 
 use crate::support::{Workbench, fail, onnxruntime, repository, succeed};

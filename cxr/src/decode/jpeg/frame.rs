@@ -1,10 +1,10 @@
-//! The frame header (T.81 B.2.2): how the image is coded, how large it is, and how its components are sampled.
+//! The frame header (T.81 B.2.2): coding process, size and sampling of the components.
 
 use super::JPEG_ADVICE;
 use crate::decode::corrupt;
 use crate::reject::{RejectReason, Rejection};
 
-/// A frame of the kinds that are read: DCT, Huffman, 8 bits a sample.
+/// A supported frame: DCT, Huffman coding, 8 bits per sample.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Frame {
     pub(super) progressive: bool,
@@ -12,19 +12,16 @@ pub(super) struct Frame {
     pub(super) height: u16,
     pub(super) components: Vec<Component>,
 }
-
-/// One component of the frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Component {
     pub(super) id: u8,
     /// Horizontal and vertical sampling factor, 1 to 4.
     pub(super) sampling: (u8, u8),
-    /// Which quantisation table.
+    /// Index of the quantisation table.
     pub(super) quantisation: u8,
 }
 
 impl Frame {
-    /// Reads a frame header.
     pub(super) fn read(marker: u8, body: &[u8]) -> Result<Self, Rejection> {
         let progressive = match marker {
             0xC0 | 0xC1 => false,
@@ -77,14 +74,14 @@ impl Frame {
         Ok(())
     }
 
-    /// The largest sampling factors of its components.
+    /// Largest horizontal and vertical sampling factor of the components.
     pub(super) fn largest_sampling(&self) -> (u8, u8) {
         let largest = |factor: fn(&Component) -> u8| self.components.iter().map(factor).max().unwrap_or(1);
         (largest(|component| component.sampling.0), largest(|component| component.sampling.1))
     }
 }
 
-/// What a frame marker that is not read here stands for (T.81 table B.1; T.87 for JPEG-LS).
+/// The coding process that an unsupported frame marker stands for (T.81 table B.1; T.87 for JPEG-LS).
 pub(super) fn coding(marker: u8) -> Rejection {
     unsupported(match marker {
         0xC3 => "a lossless JPEG",

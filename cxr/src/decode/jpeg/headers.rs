@@ -1,30 +1,30 @@
-//! A walk over a JPEG's markers (T.81 annex B): everything that its headers say, before any coefficient is decoded.
+//! Parses a JPEG's markers (T.81 annex B) before any coefficient is decoded.
 //!
-//! Nothing is copied, and what is kept is bounded whatever the file holds.
+//! Nothing is copied, and the memory used is bounded for any file.
 
 use super::frame::{Frame, coding};
 use crate::decode::{corrupt, truncated};
 use crate::reject::Rejection;
 
-/// More scans than any encoder writes: 10 for libjpeg's colour script (`jpeg_simple_progression` in jcparam.c).
+/// More than any encoder writes: libjpeg's colour script has 10 (`jpeg_simple_progression` in jcparam.c).
 pub(super) const MAX_SCANS: usize = 64;
-/// Table segments between scans; libjpeg writes at most one for each component of a scan, and two at the start.
+/// Most table segments. libjpeg writes at most one for each component of a scan, and two at the start.
 const MAX_TABLES: usize = 512;
 
-/// What the headers of a JPEG say.
+/// Contents of the marker segments.
 #[derive(Debug)]
 pub(super) struct Headers<'a> {
     pub(super) frame: Frame,
     pub(super) scans: Vec<Scan<'a>>,
-    /// There is a JFIF segment: three components are YCbCr.
+    /// Whether there is a JFIF segment: three components are then YCbCr.
     pub(super) jfif: bool,
-    /// The transform flag of an Adobe segment.
+    /// Transform flag of the Adobe segment.
     pub(super) adobe: Option<u8>,
     /// The first Exif block, from its TIFF header on.
     pub(super) exif: Option<&'a [u8]>,
 }
 
-/// One scan: its header, the tables that came before it, its compressed data.
+/// One scan: its header, the tables before it and its compressed data.
 #[derive(Debug)]
 pub(super) struct Scan<'a> {
     pub(super) tables: Vec<Table<'a>>,
@@ -33,14 +33,14 @@ pub(super) struct Scan<'a> {
     pub(super) data: &'a [u8],
 }
 
-/// A component of a scan by its place in the frame, with its Huffman tables (DC in the high half, AC in the low).
+/// A component of a scan: its index in the frame and its Huffman tables (DC in the high half, AC in the low).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ScanComponent {
     pub(super) index: usize,
     pub(super) huffman: u8,
 }
 
-/// Which coefficients a scan codes, and which of their bits (T.81 G.1.1.1).
+/// Spectral selection (first, last) and successive approximation (high, low) of a scan (T.81 G.1.1.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ScanBits {
     pub(super) first: u8,
@@ -49,22 +49,22 @@ pub(super) struct ScanBits {
     pub(super) low: u8,
 }
 
-/// A segment that later scans depend on: quantisation or Huffman tables, or the restart interval.
+/// A segment that later scans depend on: quantisation tables, Huffman tables or the restart interval.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Table<'a> {
     pub(super) marker: u8,
     pub(super) body: &'a [u8],
 }
 
-/// Quantisation tables.
+/// Marker of quantisation tables.
 pub(super) const DQT: u8 = 0xDB;
-/// Huffman tables.
+/// Marker of Huffman tables.
 pub(super) const DHT: u8 = 0xC4;
-/// The restart interval.
+/// Marker of the restart interval.
 const DRI: u8 = 0xDD;
 
 impl<'a> Headers<'a> {
-    /// Walks from the start of the file to its first end-of-image marker.
+    /// Parses from the start of the file to its first end-of-image marker.
     pub(super) fn read(bytes: &'a [u8]) -> Result<Self, Rejection> {
         let mut walk = Walk { bytes, at: 2 };
         let (mut frame, mut scans, mut tables) = (None, Vec::new(), Vec::new());
@@ -72,7 +72,7 @@ impl<'a> Headers<'a> {
         let mut n_tables = 0;
         loop {
             match walk.marker()? {
-                // Without meaning here: fill, temporary use, restarts after their scan.
+                // No meaning here: fill bytes, temporary use, restart markers behind their scan.
                 0x01 | 0xD0..=0xD7 => {}
                 0xD9 => break,
                 marker @ (DQT | DHT | DRI) => {
@@ -133,7 +133,7 @@ fn scan_header(frame: &Frame, body: &[u8]) -> Result<(Vec<ScanComponent>, ScanBi
     let mut components: Vec<ScanComponent> = Vec::with_capacity(entries.len());
     for &[id, huffman] in entries {
         let index = frame.components.iter().position(|component| component.id == id).ok_or_else(wrong)?;
-        // Components stand in the order of the frame (T.81 B.2.3).
+        // Components are in the order of the frame (T.81 B.2.3).
         if components.last().is_some_and(|before| before.index >= index) || huffman & 0xCC != 0 {
             return Err(wrong());
         }
@@ -148,7 +148,7 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    /// The next marker; bytes between segments are skipped, as other readers do.
+    /// Next marker. Bytes between segments are skipped, as other readers do.
     fn marker(&mut self) -> Result<u8, Rejection> {
         loop {
             let rest = self.bytes.get(self.at..).ok_or_else(|| truncated("JPEG"))?;
@@ -166,7 +166,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The body of the segment whose marker was just read.
+    /// Body of the segment whose marker was just read.
     fn body(&mut self) -> Result<&'a [u8], Rejection> {
         let rest = self.bytes.get(self.at..).ok_or_else(|| truncated("JPEG"))?;
         let (&length, rest) = rest.split_first_chunk().ok_or_else(|| truncated("JPEG"))?;
@@ -178,7 +178,7 @@ impl<'a> Walk<'a> {
         Ok(body)
     }
 
-    /// Compressed data: up to the next marker that is neither a stuffed byte nor a restart.
+    /// Compressed data up to the next marker that is neither a stuffed byte nor a restart marker.
     fn data(&mut self) -> Result<&'a [u8], Rejection> {
         let start = self.at;
         loop {
@@ -187,7 +187,7 @@ impl<'a> Walk<'a> {
             match self.bytes.get(self.at + 1) {
                 None => return Err(truncated("JPEG")),
                 Some(0 | 0xD0..=0xD7) => self.at += 2,
-                // Fill bytes before a restart marker or the end.
+                // Fill byte before a marker.
                 Some(0xFF) => self.at += 1,
                 Some(1..=0xBF) => {
                     return Err(corrupt("the JPEG's compressed data contain an invalid marker"));

@@ -1,4 +1,4 @@
-//! The Huffman tables of T.81 annex K.3, as bodies of DHT segments: what a file without tables means.
+//! The Huffman tables of T.81 annex K.3 as bodies of DHT segments: the defaults for files without tables.
 
 /// Luma DC, luma AC, chroma DC, chroma AC.
 pub(super) const STANDARD: [&[u8]; 4] = [LUMA_DC, LUMA_AC, CHROMA_DC, CHROMA_AC];

@@ -1,11 +1,11 @@
-//! Palette images: each index is looked up, and one beyond the palette is corrupt.
+//! Palette images. An index beyond the palette makes the file corrupt.
 
-use super::{corrupt, narrow_luma, on_black};
+use super::{corrupt, luma_8_bit, on_black};
 use crate::cancel::Cancel;
 use crate::decode::DecodeError;
 use png::{Info, OutputInfo};
 
-/// The grey sample of each pixel from rows of packed indices.
+/// Grey samples from rows of packed indices.
 pub(super) fn grey(
     info: &Info<'_>,
     frame: &OutputInfo,
@@ -16,7 +16,7 @@ pub(super) fn grey(
     let alphas = info.trns.as_deref().unwrap_or_default();
     let shown = |(index, colour): (usize, &[u8; 3])| {
         let alpha = alphas.get(index).copied().unwrap_or(255);
-        on_black::<255>(narrow_luma(*colour).into(), alpha.into()) as u8
+        on_black::<255>(luma_8_bit(*colour).into(), alpha.into()) as u8
     };
     let table: Vec<u8> = colours.as_chunks::<3>().0.iter().enumerate().map(shown).collect();
     let bits = frame.bit_depth as usize;

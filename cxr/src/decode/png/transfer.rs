@@ -1,29 +1,29 @@
-//! How stored grey becomes light. Samples are taken as they are stored, as for JPEG and TIFF; a PNG that says they mean other
-//! light than usual would look different in a viewer that honours it, so it is refused.
+//! Transfer functions. Samples are used as stored, as in JPEG and TIFF. A PNG that declares an unusual
+//! transfer function would look different in a viewer that applies it, so it is rejected.
 
 use crate::reject::{RejectReason, Rejection};
 use png::Info;
 
-/// The usual exponent, 1/2.2, in units of 1/100,000 (PNG, gAMA), and what counts as the same: from 1/2.4 to 1/2.0.
+/// Exponents that count as usual, in units of 1/100,000 (PNG, gAMA): 1/2.4 to 1/2.0, around 1/2.2.
 const USUAL_GAMMA: std::ops::RangeInclusive<u32> = 41_600..=50_000;
-/// Transfer functions of ITU-T H.273 that are the usual one: BT.709, BT.601, sRGB and BT.2020.
+/// Transfer functions of ITU-T H.273 that count as usual: BT.709, BT.601, sRGB and BT.2020.
 const USUAL_TRANSFERS: [u8; 5] = [1, 6, 13, 14, 15];
 
-/// Refuses what the chunks gAMA and cICP say is not the usual transfer function; sRGB and cICP come before gAMA.
+/// Rejects an unusual transfer function in gAMA or cICP. sRGB and cICP take precedence over gAMA.
 pub(super) fn check(info: &Info<'_>) -> Result<(), Rejection> {
     let gamma = info.gama_chunk.map(png::ScaledFloat::into_scaled);
     match (info.coding_independent_code_points, gamma) {
         (Some(code), _) if !USUAL_TRANSFERS.contains(&code.transfer_function) => {
-            Err(refused(format!("a PNG with transfer function {} (cICP)", code.transfer_function)))
+            Err(unsupported(format!("a PNG with transfer function {} (cICP)", code.transfer_function)))
         }
         (None, Some(gamma)) if info.srgb.is_none() && !USUAL_GAMMA.contains(&gamma) => {
-            Err(refused(format!("a PNG with gamma {:.5} (gAMA)", f64::from(gamma) / 1e5)))
+            Err(unsupported(format!("a PNG with gamma {:.5} (gAMA)", f64::from(gamma) / 1e5)))
         }
         _ => Ok(()),
     }
 }
 
-fn refused(found: String) -> Rejection {
+fn unsupported(found: String) -> Rejection {
     let advice = "save the image as sRGB, with gamma 0.45455, or without gamma information";
     Rejection::new(RejectReason::UnsupportedPixelFormat, found, advice)
 }

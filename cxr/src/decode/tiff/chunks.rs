@@ -1,8 +1,8 @@
-//! The grid of strips or tiles over the image, and their checked places in the file.
+//! The grid of strips or tiles over the image and their checked ranges in the file.
 
 use super::directory::{Directory, Values};
 use super::layout::{Compression, Layout};
-use super::refuse;
+use super::unsupported;
 use crate::decode::{corrupt, truncated};
 use crate::reject::Rejection;
 
@@ -14,12 +14,13 @@ const TILE_HEIGHT: u16 = 323;
 const TILE_OFFSETS: u16 = 324;
 const TILE_BYTE_COUNTS: u16 = 325;
 
-/// Each costs a new decoder state. 40 megapixels in tiles of 16 x 16 have 156,250.
+/// Each chunk resets the decoder. 40 megapixels in tiles of 16 x 16 make 156,250 chunks.
 const MAX_CHUNKS: u64 = 1 << 18;
-/// Tile padding right of the image has to be decoded. It may be as large as the image plus this many pixels.
+/// Largest tile padding to the right of the image, which has to be decoded: as large as the image, plus this
+/// many pixels.
 const MAX_PADDING: u64 = 1 << 21;
 
-/// Strips or tiles in file order: left to right, top to bottom, then the next channel where channels are separate.
+/// Strips or tiles in file order: left to right, top to bottom, then the next channel in planar files.
 pub(super) struct Chunks<'a> {
     bytes: &'a [u8],
     offsets: Values<'a>,
@@ -29,10 +30,11 @@ pub(super) struct Chunks<'a> {
     pub(super) height: usize,
     pub(super) n_across: usize,
     pub(super) n_down: usize,
-    /// Bytes of one decoded row of a chunk.
+    /// Decoded bytes of one row of a chunk.
     pub(super) row_bytes: usize,
     image_height: usize,
-    /// Uncompressed chunks are read only as far as their pixels need: some writers give the last strip the length of a full one.
+    /// Uncompressed chunks are read only as far as their pixels need: some writers give the last strip the
+    /// length of a full one.
     stored: bool,
 }
 
@@ -55,12 +57,12 @@ impl<'a> Chunks<'a> {
         let (n_across, n_down) = (image_width.div_ceil(width), image_height.div_ceil(height));
         let padded = n_across.saturating_mul(width).saturating_mul(image_height);
         if padded > 2 * image_width * image_height + MAX_PADDING {
-            return Err(refuse::padding(width, height));
+            return Err(unsupported::padding(width, height));
         }
         let n_planes = if layout.planar { layout.n_channels as u64 } else { 1 };
         let n_chunks = n_across.saturating_mul(n_down).saturating_mul(n_planes);
         if n_chunks > MAX_CHUNKS {
-            return Err(refuse::n_chunks(n_chunks, name));
+            return Err(unsupported::n_chunks(n_chunks, name));
         }
         let channels = if layout.planar { 1 } else { layout.n_channels };
         let chunks = Self {
@@ -80,13 +82,13 @@ impl<'a> Chunks<'a> {
         Ok(chunks)
     }
 
-    /// Rows of the image in this chunk. Padding below the image is not decoded.
+    /// Image rows in this chunk. Padding below the image is not decoded.
     pub(super) fn rows(&self, chunk: usize) -> usize {
         let down = chunk / self.n_across % self.n_down;
         self.height.min(self.image_height - down * self.height)
     }
 
-    /// The chunk of the same place in another plane.
+    /// The chunk at the same position in another plane.
     pub(super) const fn in_plane(&self, chunk: usize, plane: usize) -> usize {
         plane * self.n_across * self.n_down + chunk
     }
@@ -109,7 +111,7 @@ impl<'a> Chunks<'a> {
         self.rows(chunk) * self.row_bytes
     }
 
-    /// Begin and end of a chunk in the file.
+    /// Start and end of a chunk in the file.
     fn place(&self, chunk: usize) -> Result<(usize, usize), Rejection> {
         let (Some(at), Some(length)) = (self.offsets.get(chunk), self.lengths.get(chunk)) else {
             return Err(corrupt(format!(
@@ -126,7 +128,8 @@ impl<'a> Chunks<'a> {
         }
     }
 
-    /// Chunks lie inside the file, are long enough for their pixels, and do not overlap. This bounds the work by the file's length.
+    /// Checks that chunks lie inside the file, are long enough for their pixels and do not overlap. This
+    /// bounds the work by the file's length.
     fn check(&self, n_chunks: usize, compression: Compression) -> Result<(), Rejection> {
         let (mut before, mut ascending) = (0, true);
         for chunk in 0..n_chunks {
@@ -169,7 +172,8 @@ fn either<'a>(
     Err(corrupt(format!("the TIFF has no {chunk} {what} (tag {})", tags[0])))
 }
 
-/// The most decoded bytes per compressed byte: 258 from two bits of Deflate, 3,839 from 12 bits of LZW, 128 from two bytes of PackBits.
+/// Most decoded bytes per compressed byte: 258 from two bits of Deflate, 3,839 from 12 bits of LZW, 128 from
+/// two bytes of PackBits.
 const fn largest_expansion(compression: Compression) -> u64 {
     match compression {
         Compression::Stored => 1,

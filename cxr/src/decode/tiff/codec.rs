@@ -4,18 +4,18 @@ use super::layout::Compression;
 use flate2::{Decompress, FlushDecompress, Status};
 use weezl::{BitOrder, LzwStatus};
 
-/// What one step did.
+/// Result of one step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Step {
     pub(super) taken: usize,
     pub(super) given: usize,
-    /// There is no more: the end mark was read, or nothing could be done.
+    /// The data ended: the end code was read, or no progress was possible.
     pub(super) ended: bool,
-    /// Deflate's end mark was read, and its checksum is right.
+    /// Deflate's end was read and its checksum is right.
     pub(super) verified: bool,
 }
 
-/// The compressed data contradict their format.
+/// The compressed data violate their format.
 #[derive(Debug)]
 pub(super) struct Damaged;
 
@@ -40,7 +40,7 @@ impl Codec {
         }
     }
 
-    /// Ready for the next chunk.
+    /// Prepares for the next chunk.
     pub(super) fn reset(&mut self) {
         match self {
             Self::Stored => {}
@@ -61,7 +61,7 @@ impl Codec {
                 let result = decoder.decode_bytes(input, output);
                 let (taken, given) = (result.consumed_in, result.consumed_out);
                 let ended = match result.status.map_err(|_| Damaged)? {
-                    // A code that clears the table may come from bits that were taken before.
+                    // A clear code may come from bits that were taken before.
                     LzwStatus::Ok => false,
                     LzwStatus::NoProgress => (taken, given) == (0, 0),
                     LzwStatus::Done => true,
@@ -81,7 +81,7 @@ impl Codec {
     }
 }
 
-/// PackBits (TIFF 6.0, section 9): bytes as they are, or one byte repeated.
+/// PackBits (TIFF 6.0, section 9): literal bytes, or one byte repeated.
 #[derive(Debug, Default)]
 pub(super) struct PackBits {
     literals: usize,

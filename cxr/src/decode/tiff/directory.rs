@@ -1,5 +1,5 @@
-//! The directories of a TIFF file (TIFF 6.0, BigTIFF): finds the one of the image and reads its tags. Every offset and count is checked against
-//! the file, and nothing is allocated by declared lengths.
+//! Directories of TIFF 6.0 and BigTIFF: finds the image's directory and reads its tags. Every offset and
+//! count is checked against the file, and no allocation depends on a declared length.
 
 use crate::decode::{check_frames, corrupt, truncated};
 use crate::limits::DecodeLimits;
@@ -13,16 +13,16 @@ const MAX_DIRECTORIES: usize = 64;
 const NEW_SUBFILE_TYPE: u16 = 254;
 const SUBFILE_TYPE: u16 = 255;
 
-/// The bytes and how they store numbers.
+/// The file's bytes and number format.
 #[derive(Clone, Copy)]
 struct File<'a> {
     bytes: &'a [u8],
     big_endian: bool,
-    /// BigTIFF: counts and offsets of 8 bytes.
+    /// BigTIFF: 8-byte counts and offsets.
     big: bool,
 }
 
-/// One directory whose entries lie inside the file.
+/// A directory whose entries lie inside the file.
 #[derive(Clone, Copy)]
 pub(super) struct Directory<'a> {
     file: File<'a>,
@@ -68,7 +68,7 @@ pub(super) fn image<'a>(bytes: &'a [u8], limits: &DecodeLimits) -> Result<Direct
 }
 
 impl<'a> File<'a> {
-    /// The header, and where the first directory lies.
+    /// Parses the header and returns the offset of the first directory.
     fn open(bytes: &'a [u8]) -> Result<(Self, u64), Rejection> {
         let mut file = Self { bytes, big_endian: bytes.first() == Some(&b'M'), big: false };
         file.big = file.number(2, 2)? == 43;
@@ -109,7 +109,6 @@ impl<'a> File<'a> {
 }
 
 impl<'a> Directory<'a> {
-    /// The whole file.
     pub(super) const fn bytes(&self) -> &'a [u8] {
         self.file.bytes
     }
@@ -118,8 +117,8 @@ impl<'a> Directory<'a> {
         self.file.big_endian
     }
 
-    /// A tag's values, `None` without the tag. Programs disagree which of several entries counts: libtiff takes the first, the
-    /// crate `tiff` the last. So entries that contradict each other are refused.
+    /// Values of a tag; `None` without the tag. If a tag has several entries, libtiff takes the first and the
+    /// crate `tiff` the last, so entries that contradict each other are rejected.
     pub(super) fn values(&self, tag: u16) -> Result<Option<Values<'a>>, Rejection> {
         let (entry_size, count_size) = if self.file.big { (20, 8) } else { (12, 4) };
         let of_tag = |entry: &&[u8]| self.file.unsigned(&entry[..2]) == u64::from(tag);
@@ -144,13 +143,14 @@ impl<'a> Directory<'a> {
         Ok(Some(Values { file: self.file, bytes, size }))
     }
 
-    /// A tag's first value.
+    /// First value of a tag.
     pub(super) fn value(&self, tag: u16) -> Result<Option<u64>, Rejection> {
         let Some(values) = self.values(tag)? else { return Ok(None) };
         values.get(0).map(Some).ok_or_else(|| corrupt(format!("TIFF tag {tag} has no value")))
     }
 
-    /// Whether this is a full image, not a thumbnail (NewSubfileType bit 0, SubfileType 2) or a mask (NewSubfileType bit 2).
+    /// Whether this is a full image, not a thumbnail (NewSubfileType bit 0, SubfileType 2) or a mask
+    /// (NewSubfileType bit 2).
     fn is_full_image(&self) -> Result<bool, Rejection> {
         if let Some(kind) = self.value(NEW_SUBFILE_TYPE)? {
             return Ok(kind & 0b101 == 0);

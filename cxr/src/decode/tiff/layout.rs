@@ -1,13 +1,13 @@
-//! The pixel layout that the tags of a directory describe. What this decoder does not support is refused here.
+//! The pixel layout that a directory's tags describe. Unsupported layouts are rejected here.
 
 use super::directory::Directory;
-use super::refuse;
-use crate::decode::{check_pixels, corrupt, narrow_luma};
+use super::unsupported;
+use crate::decode::{check_pixels, corrupt, luma_8_bit};
 use crate::image::{ColourMode, Orientation, Photometric};
 use crate::limits::DecodeLimits;
 use crate::reject::Rejection;
 
-/// RGB and two extra samples (transparency, infrared).
+/// RGB and two extra samples (such as transparency and infrared).
 pub(super) const MAX_CHANNELS: usize = 5;
 
 mod tag {
@@ -25,8 +25,6 @@ mod tag {
     pub(super) const EXTRA_SAMPLES: u16 = 338;
     pub(super) const SAMPLE_FORMAT: u16 = 339;
 }
-
-/// How the bytes of a strip or tile are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Compression {
     Stored,
@@ -34,13 +32,11 @@ pub(super) enum Compression {
     Deflate,
     PackBits,
 }
-
-/// How channels become grey.
 #[derive(Debug)]
 pub(super) enum Colour {
     Grey,
     Rgb,
-    /// The grey value of each index.
+    /// Grey value of each index.
     Palette(Box<[u8]>),
 }
 
@@ -53,14 +49,14 @@ pub(super) struct Layout {
     pub(super) colour: Colour,
     pub(super) photometric: Photometric,
     pub(super) n_channels: usize,
-    /// The channel of unassociated alpha.
+    /// Index of the unassociated alpha channel.
     pub(super) alpha: Option<usize>,
-    /// PlanarConfiguration 2: each channel has strips or tiles of its own.
+    /// PlanarConfiguration 2: each channel has its own strips or tiles.
     pub(super) planar: bool,
     pub(super) compression: Compression,
     /// Predictor 2: samples are stored as differences from their left neighbour.
     pub(super) differences: bool,
-    /// FillOrder 2: the lowest bit of each byte comes first.
+    /// FillOrder 2: the least significant bit of each byte comes first.
     pub(super) reversed_bits: bool,
     pub(super) orientation: Orientation,
 }
@@ -83,7 +79,7 @@ impl Layout {
         let n_channels = n_channels as usize;
         let alpha = alpha(directory, colour.n_channels(), n_channels)?;
         if alpha.is_some() && photometric == 0 {
-            return Err(refuse::transparent_white_is_zero());
+            return Err(unsupported::transparent_white_is_zero());
         }
         Ok(Self {
             width: u32::try_from(width).map_err(|_| corrupt("the TIFF's width needs more than 32 bits"))?,
@@ -107,14 +103,14 @@ impl Layout {
         self.width as usize * self.height as usize
     }
 
-    /// Bits that the samples use once they are grey.
+    /// Bits per sample after conversion to grey.
     pub(super) const fn grey_bits(&self) -> u8 {
         if matches!(self.colour, Colour::Palette(_)) { 8 } else { self.bits }
     }
 }
 
 impl Colour {
-    /// Channels that hold the colour.
+    /// Number of colour channels.
     pub(super) const fn n_channels(&self) -> usize {
         if matches!(self, Self::Rgb) { 3 } else { 1 }
     }
@@ -134,7 +130,7 @@ fn compression(number: u64) -> Result<Compression, Rejection> {
         5 => Ok(Compression::Lzw),
         8 | 32946 => Ok(Compression::Deflate),
         32773 => Ok(Compression::PackBits),
-        other => Err(refuse::compression(other)),
+        other => Err(unsupported::compression(other)),
     }
 }
 
@@ -142,16 +138,16 @@ fn compression(number: u64) -> Result<Compression, Rejection> {
 fn check_sample_formats(directory: &Directory<'_>) -> Result<(), Rejection> {
     let Some(formats) = directory.values(tag::SAMPLE_FORMAT)? else { return Ok(()) };
     let other = formats.iter().take(MAX_CHANNELS).find(|format| !matches!(format, 1 | 4));
-    other.map_or(Ok(()), |format| Err(refuse::sample_format(format)))
+    other.map_or(Ok(()), |format| Err(unsupported::sample_format(format)))
 }
 
 fn bits(directory: &Directory<'_>, n_channels: u64) -> Result<u8, Rejection> {
     let Some(stored) = directory.values(tag::BITS_PER_SAMPLE)? else { return Ok(1) };
     let bits = stored.get(0).ok_or_else(|| corrupt("the TIFF's BitsPerSample has no value"))?;
     if stored.iter().take(n_channels.min(MAX_CHANNELS as u64) as usize).any(|other| other != bits) {
-        return Err(refuse::unequal_bits());
+        return Err(unsupported::unequal_bits());
     }
-    if (1..=16).contains(&bits) { Ok(bits as u8) } else { Err(refuse::bits(bits)) }
+    if (1..=16).contains(&bits) { Ok(bits as u8) } else { Err(unsupported::bits(bits)) }
 }
 
 fn colour(
@@ -164,30 +160,32 @@ fn colour(
         0 | 1 => Colour::Grey,
         2 => Colour::Rgb,
         3 if bits <= 8 && n_channels == 1 => Colour::Palette(palette(directory, bits)?),
-        3 => return Err(refuse::palette(bits.into(), n_channels)),
-        other => return Err(refuse::photometric(other)),
+        3 => return Err(unsupported::palette(bits.into(), n_channels)),
+        other => return Err(unsupported::photometric(other)),
     };
     if n_channels < colour.n_channels() as u64 {
         return Err(corrupt(format!("an RGB TIFF with SamplesPerPixel {n_channels}")));
     }
     if n_channels > MAX_CHANNELS as u64 {
-        return Err(refuse::channels(n_channels));
+        return Err(unsupported::channels(n_channels));
     }
     Ok(colour)
 }
 
-/// The grey value of each index. Colour maps have 16-bit values, but some old writers used only 8 bits; libtiff detects them in the same way.
+/// Grey value of each index. Colour maps have 16-bit values, but some old writers used only 8 bits; libtiff
+/// detects them in the same way.
 fn palette(directory: &Directory<'_>, bits: u8) -> Result<Box<[u8]>, Rejection> {
     let n_colours = 1usize << bits;
     let map = directory.values(tag::COLOUR_MAP)?.filter(|map| map.len() >= 3 * n_colours);
     let map = map.ok_or_else(|| corrupt("the TIFF's palette does not have a colour for every index"))?;
     let shift = if map.iter().take(3 * n_colours).all(|value| value < 256) { 0 } else { 8 };
     let value = |index| (map.get(index).unwrap_or_default() >> shift) as u8;
-    let grey = |index| narrow_luma([value(index), value(n_colours + index), value(2 * n_colours + index)]);
+    let grey = |index| luma_8_bit([value(index), value(n_colours + index), value(2 * n_colours + index)]);
     Ok((0..n_colours).map(grey).collect())
 }
 
-/// The channel of unassociated alpha (2). Colours with associated alpha (1) are already multiplied by it, which is how they look on black.
+/// Index of the unassociated alpha channel (kind 2). Colours with associated alpha (kind 1) are already
+/// multiplied by it, so they are right for a black background.
 fn alpha(directory: &Directory<'_>, n_colours: usize, n_channels: usize) -> Result<Option<usize>, Rejection> {
     let Some(extra) = directory.values(tag::EXTRA_SAMPLES)? else { return Ok(None) };
     let first =
@@ -208,7 +206,7 @@ fn differences(compression: Compression, predictor: u64, bits: u8) -> Result<boo
     match (compression, predictor) {
         (Compression::Stored | Compression::PackBits, _) | (_, 1) => Ok(false),
         (_, 2) if matches!(bits, 8 | 16) => Ok(true),
-        (_, other) => Err(refuse::predictor(other, bits)),
+        (_, other) => Err(unsupported::predictor(other, bits)),
     }
 }
 

@@ -1,109 +1,108 @@
-//! The loop over chunks, rows and pieces of a row.
+//! Decodes the pixels chunk by chunk, row by row and in pieces of a row.
 
+use super::cancel_poll::CancelPoll;
 use super::chunks::Chunks;
 use super::grey::{Grey, planes};
-use super::lane::Lane;
 use super::layout::{Layout, MAX_CHANNELS};
-use super::pace::Pace;
+use super::sample::Sample;
 use super::stream::{Stop, Stream};
 use crate::cancel::Cancel;
 use crate::decode::DecodeError;
-use crate::decode::shallow::Search;
+use crate::decode::upscaled::UpscalingSearch;
 use crate::image::Samples;
 
-/// Pixels of a piece: a multiple of 8, so that pieces of any depth begin at a byte; with five channels of 16 bits it fits a stream's buffer.
+/// Pixels per piece: a multiple of 8, so that pieces of any depth start at a byte. With five channels of 16
+/// bits a piece fits a stream's buffer.
 const PIECE: usize = 4096;
-
-/// Fills the image's samples.
-pub(super) fn read<L: Lane>(
+pub(super) fn read<S: Sample>(
     chunks: &Chunks<'_>,
     layout: &Layout,
-    samples: &mut [L],
+    samples: &mut [S],
     cancel: Cancel<'_>,
 ) -> Result<(), DecodeError> {
-    Reader::new(chunks, layout, Pace::new(cancel)).image(samples)
+    Reader::new(chunks, layout, CancelPoll::new(cancel)).image(samples)
 }
 
-/// The image's samples where the file's are deep; bytes where several channels become grey and hold 256 levels each, as
-/// for PNG: grey that is made of three of them has levels of its own. Such a file is read twice.
-pub(super) fn read_deep(
+/// The samples of an image with more than 8 bits per sample. Files whose merged channels hold only 256 levels
+/// are decoded a second time and give bytes, as for PNG: grey made of three channels has levels of its own.
+pub(super) fn read_16_bit(
     chunks: &Chunks<'_>,
     layout: &Layout,
     cancel: Cancel<'_>,
 ) -> Result<Samples, DecodeError> {
     let mut samples = vec![0_u16; layout.n_pixels()];
-    let mut reader = Reader::new(chunks, layout, Pace::new(cancel));
+    let mut reader = Reader::new(chunks, layout, CancelPoll::new(cancel));
     if !reader.grey.is_as_stored() {
-        reader.search = Some(Search::new());
+        reader.search = Some(UpscalingSearch::new());
     }
     reader.image(&mut samples)?;
     let Some(levels) = reader.search.and_then(|search| search.levels()) else {
         return Ok(Samples::Wide(samples));
     };
-    let mut reader = Reader::new(chunks, layout, Pace::new(cancel));
-    reader.grey.take_levels(levels);
+    let mut reader = Reader::new(chunks, layout, CancelPoll::new(cancel));
+    reader.grey.set_levels(levels);
     reader.image(&mut samples)?;
     Ok(Samples::Narrow(samples.iter().map(|sample| *sample as u8).collect()))
 }
 
-struct Reader<'a, L> {
+struct Reader<'a, S> {
     chunks: &'a Chunks<'a>,
     layout: &'a Layout,
     grey: Grey<'a>,
-    pace: Pace<'a>,
-    /// What looks at the colours before they become grey.
-    search: Option<Search>,
-    /// One stream, or one for each channel of a planar file.
-    planes: Vec<Plane<'a, L>>,
+    poll: CancelPoll<'a>,
+    /// Searches the colours for upscaled 8-bit data before they are merged.
+    search: Option<UpscalingSearch>,
+    /// One stream, or one per channel in a planar file.
+    planes: Vec<Plane<'a, S>>,
     /// A piece with interleaved channels.
-    pixels: Vec<L>,
+    pixels: Vec<S>,
     /// One channel of a piece.
-    channel: Vec<L>,
+    channel: Vec<S>,
 }
 
-/// One stream of bytes and its place in the row.
-struct Plane<'a, L> {
+/// One stream of bytes and its position.
+struct Plane<'a, S> {
     number: usize,
     chunk: usize,
     stream: Stream<'a>,
-    /// The pixel at the left, for the predictor.
-    before: [L; MAX_CHANNELS],
+    /// The pixel to the left, for the predictor.
+    before: [S; MAX_CHANNELS],
 }
 
-impl<'a, L: Lane> Reader<'a, L> {
-    fn new(chunks: &'a Chunks<'a>, layout: &'a Layout, pace: Pace<'a>) -> Self {
+impl<'a, S: Sample> Reader<'a, S> {
+    fn new(chunks: &'a Chunks<'a>, layout: &'a Layout, poll: CancelPoll<'a>) -> Self {
         let grey = Grey::of(layout);
         let n_planes = if layout.planar { grey.n_channels() } else { 1 };
         let plane = |number| {
             let stream = Stream::new(layout.compression, layout.reversed_bits);
-            Plane { number, chunk: 0, stream, before: [L::default(); MAX_CHANNELS] }
+            Plane { number, chunk: 0, stream, before: [S::default(); MAX_CHANNELS] }
         };
         let n_apart = if grey.is_as_stored() { 0 } else { PIECE };
         Self {
             planes: planes(layout).take(n_planes).map(plane).collect(),
-            pixels: vec![L::default(); n_apart * grey.n_channels()],
-            channel: vec![L::default(); n_apart],
+            pixels: vec![S::default(); n_apart * grey.n_channels()],
+            channel: vec![S::default(); n_apart],
             chunks,
             layout,
             grey,
-            pace,
+            poll,
             search: None,
         }
     }
 
-    fn image(&mut self, samples: &mut [L]) -> Result<(), DecodeError> {
+    fn image(&mut self, samples: &mut [S]) -> Result<(), DecodeError> {
         (0..self.chunks.n_across * self.chunks.n_down).try_for_each(|chunk| self.chunk(chunk, samples))
     }
 
-    fn chunk(&mut self, chunk: usize, samples: &mut [L]) -> Result<(), DecodeError> {
+    fn chunk(&mut self, chunk: usize, samples: &mut [S]) -> Result<(), DecodeError> {
         let (chunks, image_width) = (self.chunks, self.layout.width as usize);
         let n_rows = chunks.rows(chunk);
         for plane in &mut self.planes {
             plane.chunk = chunks.in_plane(chunk, plane.number);
-            plane.stream.open(chunks.bytes(plane.chunk)?, n_rows * chunks.row_bytes, &mut self.pace)?;
+            plane.stream.open(chunks.bytes(plane.chunk)?, n_rows * chunks.row_bytes, &mut self.poll)?;
         }
         let (left, top) = (chunk % chunks.n_across * chunks.width, chunk / chunks.n_across * chunks.height);
-        // Rows that follow each other without a gap are one long row.
+        // Rows without a gap between them are read as one long row.
         let n_joined = if self.rows_join() { n_rows } else { 1 };
         let n_columns = chunks.width.min(image_width - left) * n_joined;
         for row in (top..top + n_rows).step_by(n_joined) {
@@ -111,7 +110,7 @@ impl<'a, L: Lane> Reader<'a, L> {
             self.row(chunks.width * n_joined, &mut samples[begin..begin + n_columns])?;
         }
         for plane in &mut self.planes {
-            plane.stream.close(&mut self.pace).map_err(|stop| plane.refusal(chunks, &stop))?;
+            plane.stream.close(&mut self.poll).map_err(|stop| plane.error(chunks, &stop))?;
         }
         Ok(())
     }
@@ -123,10 +122,10 @@ impl<'a, L: Lane> Reader<'a, L> {
         chunks.width == layout.width as usize && fills_bytes && !layout.differences
     }
 
-    /// One row of a chunk of `width` pixels. `line` is the part of it inside the image.
-    fn row(&mut self, width: usize, line: &mut [L]) -> Result<(), DecodeError> {
+    /// Decodes one row of a chunk of `width` pixels. `line` is the part of it inside the image.
+    fn row(&mut self, width: usize, line: &mut [S]) -> Result<(), DecodeError> {
         for plane in &mut self.planes {
-            plane.before = [L::default(); MAX_CHANNELS];
+            plane.before = [S::default(); MAX_CHANNELS];
         }
         for begin in (0..width).step_by(PIECE) {
             let end = width.min(begin + PIECE);
@@ -136,47 +135,47 @@ impl<'a, L: Lane> Reader<'a, L> {
         Ok(())
     }
 
-    /// `n_pixels` of a row. `into` is the part of them inside the image.
-    fn piece(&mut self, n_pixels: usize, into: &mut [L]) -> Result<(), DecodeError> {
+    /// Decodes `n_pixels` of a row. `into` is the part of them inside the image.
+    fn piece(&mut self, n_pixels: usize, into: &mut [S]) -> Result<(), DecodeError> {
         let (chunks, layout, n_channels) = (self.chunks, self.layout, self.grey.n_channels());
-        self.pace.spend(n_pixels)?;
+        self.poll.count(n_pixels)?;
         if self.grey.is_as_stored() {
-            return self.planes[0].read(chunks, layout, [n_pixels, 1], into, &mut self.pace);
+            return self.planes[0].read(chunks, layout, [n_pixels, 1], into, &mut self.poll);
         }
         let pixels = &mut self.pixels[..into.len() * n_channels];
         if layout.planar {
             let channel = &mut self.channel[..into.len()];
             for (number, plane) in self.planes.iter_mut().enumerate() {
-                plane.read(chunks, layout, [n_pixels, 1], channel, &mut self.pace)?;
+                plane.read(chunks, layout, [n_pixels, 1], channel, &mut self.poll)?;
                 for (pixel, sample) in pixels.chunks_exact_mut(n_channels).zip(&*channel) {
                     pixel[number] = *sample;
                 }
             }
         } else {
-            self.planes[0].read(chunks, layout, [n_pixels, n_channels], pixels, &mut self.pace)?;
+            self.planes[0].read(chunks, layout, [n_pixels, n_channels], pixels, &mut self.poll)?;
         }
         if let Some(search) = &mut self.search {
-            search.look(self.grey.colours(pixels));
+            search.observe(self.grey.colours(pixels));
         }
         self.grey.merge(pixels, into);
         Ok(())
     }
 }
 
-impl<L: Lane> Plane<'_, L> {
+impl<S: Sample> Plane<'_, S> {
     /// Reads the next `n_pixels` and stores as many as `into` has room for.
     fn read(
         &mut self,
         chunks: &Chunks<'_>,
         layout: &Layout,
         [n_pixels, n_channels]: [usize; 2],
-        into: &mut [L],
-        pace: &mut Pace<'_>,
+        into: &mut [S],
+        poll: &mut CancelPoll<'_>,
     ) -> Result<(), DecodeError> {
         let n_bytes = (n_pixels * n_channels * usize::from(layout.bits)).div_ceil(8);
-        match self.stream.take(n_bytes, pace) {
-            Ok(bytes) => L::unpack(bytes, layout.bits, layout.big_endian, into),
-            Err(stop) => return Err(self.refusal(chunks, &stop)),
+        match self.stream.take(n_bytes, poll) {
+            Ok(bytes) => S::unpack(bytes, layout.bits, layout.big_endian, into),
+            Err(stop) => return Err(self.error(chunks, &stop)),
         }
         if layout.differences {
             undo_differences(into, &mut self.before[..n_channels]);
@@ -184,7 +183,7 @@ impl<L: Lane> Plane<'_, L> {
         Ok(())
     }
 
-    fn refusal(&self, chunks: &Chunks<'_>, stop: &Stop) -> DecodeError {
+    fn error(&self, chunks: &Chunks<'_>, stop: &Stop) -> DecodeError {
         match stop {
             Stop::Short => chunks.too_short(self.chunk).into(),
             Stop::Damaged => chunks.damaged(self.chunk).into(),
@@ -193,8 +192,9 @@ impl<L: Lane> Plane<'_, L> {
     }
 }
 
-/// Predictor 2: every sample is stored as the difference from the same channel of the pixel at its left.
-fn undo_differences<L: Lane>(samples: &mut [L], before: &mut [L]) {
+/// Undoes predictor 2: every sample is stored as the difference from the same channel of the pixel to the
+/// left.
+fn undo_differences<S: Sample>(samples: &mut [S], before: &mut [S]) {
     if let [before] = before {
         for sample in samples {
             *before = before.plus(*sample);

@@ -1,21 +1,22 @@
-//! The decoded bytes of one strip or tile, piece by piece, so that memory does not grow with the chunk.
+//! The decoded bytes of one strip or tile in pieces, so that memory does not grow with the chunk.
 
+use super::cancel_poll::CancelPoll;
 use super::codec::{Codec, Damaged};
 use super::layout::Compression;
-use super::pace::Pace;
 use crate::cancel::Cancelled;
 use std::borrow::Cow;
 
-/// Decoded bytes that are buffered.
+/// Size of the buffer of decoded bytes.
 pub(super) const BUFFER_BYTES: usize = 64 << 10;
-/// Compressed bytes for one step of the codec.
+/// Compressed bytes per step of the codec.
 const INPUT_BYTES: usize = 16 << 10;
-/// A chunk may spend twice as many compressed bytes as it decodes to, and this many more. No encoder comes near; the limit stops blocks, codes
-/// and runs that decode to nothing.
+/// A chunk may take twice as many compressed bytes as it decodes to, plus this many. No encoder comes near.
+/// The limit stops blocks, codes and runs that decode to nothing.
 const SPARE_BYTES: u64 = 64 << 10;
-/// A step that decodes nothing counts as this many compressed bytes more.
+/// Extra compressed bytes that a step without output counts as.
 const EMPTY_STEP: usize = 256;
-/// A chunk may decode to twice the bytes that its pixels need, and this many more, before its checksum is given up.
+/// A chunk may decode to twice the bytes that its pixels need, plus this many, before its checksum is
+/// skipped.
 const LONGER_BYTES: usize = 1 << 10;
 /// Starting a chunk takes about as long as decoding this many bytes.
 const NEW_CHUNK: usize = 1 << 10;
@@ -49,9 +50,9 @@ pub(super) struct Stream<'a> {
     buffer: Vec<u8>,
     start: usize,
     end: usize,
-    /// Bytes of the chunk that are not decoded yet.
+    /// Bytes of the chunk still to be decoded.
     to_come: usize,
-    /// Decoded bytes of the chunk, and what was spent on them.
+    /// Decoded bytes of the chunk, and the compressed bytes that they cost.
     given: u64,
     spent: u64,
 }
@@ -64,14 +65,14 @@ impl<'a> Stream<'a> {
         Self { codec, reversed_bits, input, at: 0, buffer, start: 0, end: 0, to_come: 0, given: 0, spent: 0 }
     }
 
-    /// Begins a chunk of `n_bytes` decoded bytes.
+    /// Starts a chunk of `n_bytes` decoded bytes.
     pub(super) fn open(
         &mut self,
         input: &'a [u8],
         n_bytes: usize,
-        pace: &mut Pace<'_>,
+        poll: &mut CancelPoll<'_>,
     ) -> Result<(), Cancelled> {
-        pace.spend(NEW_CHUNK)?;
+        poll.count(NEW_CHUNK)?;
         self.input = if self.reversed_bits {
             Cow::Owned(input.iter().map(|byte| byte.reverse_bits()).collect())
         } else {
@@ -82,22 +83,22 @@ impl<'a> Stream<'a> {
         Ok(())
     }
 
-    /// The next `n_bytes`, at most [`BUFFER_BYTES`] of a compressed chunk.
-    pub(super) fn take(&mut self, n_bytes: usize, pace: &mut Pace<'_>) -> Result<&[u8], Stop> {
+    /// Returns the next `n_bytes`; of a compressed chunk at most [`BUFFER_BYTES`].
+    pub(super) fn take(&mut self, n_bytes: usize, poll: &mut CancelPoll<'_>) -> Result<&[u8], Stop> {
         if let Codec::Stored = self.codec {
             let piece = self.input.get(self.at..self.at + n_bytes).ok_or(Stop::Short)?;
             self.at += n_bytes;
             return Ok(piece);
         }
         if self.end - self.start < n_bytes {
-            self.refill(n_bytes, pace)?;
+            self.refill(n_bytes, poll)?;
         }
         let piece = &self.buffer[self.start..self.start + n_bytes];
         self.start += n_bytes;
         Ok(piece)
     }
 
-    fn refill(&mut self, n_bytes: usize, pace: &mut Pace<'_>) -> Result<(), Stop> {
+    fn refill(&mut self, n_bytes: usize, poll: &mut CancelPoll<'_>) -> Result<(), Stop> {
         self.buffer.copy_within(self.start..self.end, 0);
         (self.start, self.end) = (0, self.end - self.start);
         while self.end < n_bytes {
@@ -109,7 +110,7 @@ impl<'a> Stream<'a> {
             self.end += step.given;
             self.to_come -= step.given;
             let cost = step.taken + if step.given == 0 { EMPTY_STEP } else { 0 };
-            pace.spend(cost + step.given + 1)?;
+            poll.count(cost + step.given + 1)?;
             self.given += step.given as u64;
             self.spent += cost as u64;
             if step.ended && self.end < n_bytes {
@@ -122,9 +123,9 @@ impl<'a> Stream<'a> {
         Ok(())
     }
 
-    /// Checks Deflate's checksum at the end of a chunk. Where much more data than the pixels' follow, they are padding that is not decoded, and
-    /// the checksum is not reached.
-    pub(super) fn close(&mut self, pace: &mut Pace<'_>) -> Result<(), Stop> {
+    /// Checks Deflate's checksum at the end of a chunk. If much more data follow than the pixels need, they
+    /// are padding: they are not decoded, and the checksum is not reached.
+    pub(super) fn close(&mut self, poll: &mut CancelPoll<'_>) -> Result<(), Stop> {
         let Codec::Deflate(_) = self.codec else { return Ok(()) };
         let mut allowed = self.given as usize + LONGER_BYTES;
         while allowed > 0 {
@@ -132,7 +133,7 @@ impl<'a> Stream<'a> {
             let input = &input[..input.len().min(INPUT_BYTES)];
             let room = self.buffer.len().min(allowed);
             let step = self.codec.step(input, &mut self.buffer[..room])?;
-            pace.spend(step.taken + step.given)?;
+            poll.count(step.taken + step.given)?;
             self.at += step.taken;
             allowed = allowed.saturating_sub(step.taken + step.given);
             if step.verified {

@@ -1,49 +1,38 @@
-//! The resize of byte samples: to the bit what the resize of the same image in 16 bits gives, in a third of the time.
+//! Resize of byte samples: bit-identical to the 16-bit resize of the same image, in a third of the time.
 //!
-//! Nearly every pixel is settled by a sum in `f32`, whose distance from the exact value is bounded. Where the bound
-//! reaches over the border between two grey levels, the pixel is computed again in the integers of the wide resize.
+//! Most pixels are decided by a sum in `f32` with a bounded error. If the bound crosses the border between
+//! two grey levels, the pixel is computed again in the integers of the 16-bit resize.
 
 #![expect(clippy::inline_always, reason = "what is not inlined is not compiled for the wider vectors")]
 
 use super::taps::{Axis, LANES, Taps};
 use crate::preprocess::Geometry;
 
-/// Columns that are summed down at a time: what the vector registers hold.
+/// Columns that are summed vertically at a time: as many as the vector registers hold.
 const COLUMNS: usize = 64;
-/// Steps of a 16-bit level in one of an 8-bit level.
+/// 16-bit steps per 8-bit level.
 const STEPS: i64 = 257;
 
-/// What is kept from one image to the next.
-#[derive(Debug, Default)]
-pub(super) struct Buffers {
-    /// One row of the image at its full width, already of the output's height.
-    row: Vec<f32>,
-}
-
-impl Buffers {
-    pub(super) const fn bytes(&self) -> usize {
-        self.row.capacity() * size_of::<f32>()
-    }
-}
-
-/// Samples of black 0 to white 255, at the original's size, into the image's place in `pixels`, the model's input.
-pub(super) fn resize(samples: &[u8], geometry: &Geometry, buffers: &mut Buffers, pixels: &mut [u8]) {
+/// Resizes samples (0 black to 255 white) at the original's size into the image's position in `pixels`, the
+/// model's input. `sums` is a buffer.
+pub(super) fn resize(samples: &[u8], geometry: &Geometry, sums: &mut Vec<f32>, pixels: &mut [u8]) {
     let (width, height) = (geometry.original.0 as usize, geometry.original.1 as usize);
     let across = Axis::new(width, geometry.size.0 as usize);
     let down = Axis::new(height, geometry.size.1 as usize);
     let source = Source { samples, width, across: &across, down: &down };
     let margin = f32_margin(&across, &down);
-    buffers.row.clear();
-    buffers.row.resize(width + across.padded(), 0.0);
+    sums.clear();
+    sums.resize(width + across.padded(), 0.0);
     let (left, top) = (geometry.offset.0 as usize, geometry.offset.1 as usize);
     let rows = pixels.chunks_exact_mut(geometry.input.0 as usize).skip(top).take(down.len());
     for (y, row) in rows.enumerate() {
-        source.row(y, margin, &mut buffers.row, &mut row[left..left + across.len()]);
+        source.row(y, margin, sums, &mut row[left..left + across.len()]);
     }
 }
 
-/// How far, in grey levels, a sum in `f32` may lie from what the wide resize rounds: half a 16-bit step for each of its
-/// two roundings, and of the `f32` arithmetic one rounding (2^-24 of at most 255) for every weight, product and sum.
+/// Largest difference, in grey levels, between a sum in `f32` and the value that the 16-bit resize rounds:
+/// half a 16-bit step for each of its two roundings, and one `f32` rounding (2^-24 of at most 255) for every
+/// weight, product and sum.
 fn f32_margin(across: &Axis, down: &Axis) -> f32 {
     let n_roundings = (across.padded() + down.padded() + 2 * LANES) as f32;
     1.0 / STEPS as f32 + n_roundings * 2.0 * 255.0 / 16_777_216.0
@@ -112,7 +101,8 @@ impl Source<'_> {
         }
     }
 
-    /// In the integers and the order of the wide resize: across, rounded to 16 bits, then down.
+    /// With the integers and the order of the 16-bit resize: horizontally, rounded to 16 bits, then
+    /// vertically.
     #[cold]
     fn exact(&self, x: usize, y: usize) -> u8 {
         let (across, down) = (self.across.taps(x), self.down.taps(y));

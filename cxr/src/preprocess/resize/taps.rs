@@ -1,11 +1,11 @@
-//! One axis of the triangle filter: which samples make up each output pixel, and with which weights. The weights are
-//! those of the crate `fast_image_resize`, which reduces wide samples; a test holds the two against each other.
+//! One axis of the triangle filter: the samples and weights of each output pixel. The weights are those of
+//! the crate `fast_image_resize`, which resizes 16-bit samples; a test compares the two.
 
-/// Weights are padded with zeros to a multiple of this, so that a pixel is summed in whole vectors.
+/// Weights are zero-padded to a multiple of this, so that a pixel is summed in whole vectors.
 pub(super) const LANES: usize = 8;
 /// Fixed-point weights fill 31 bits.
 const MAX_WEIGHT: f64 = (1u64 << 31) as f64;
-/// Most bits after the point: what is left of 64 beside a 16-bit sample and room for rounding.
+/// Most fractional bits: what 64 bits leave beside a 16-bit sample and room for rounding.
 const MAX_PRECISION: u32 = 45;
 
 /// The weights of every output pixel along one axis.
@@ -19,11 +19,11 @@ pub(super) struct Axis {
     precision: u32,
 }
 
-/// The samples from `start` on and their weights.
+/// A range of samples from `start` on and their weights.
 #[derive(Clone, Copy)]
 pub(super) struct Taps<'a> {
     pub(super) start: usize,
-    /// Zeros after the last.
+    /// Zero-padded weights.
     pub(super) padded: &'a [f32],
     pub(super) weights: &'a [f32],
     /// In units of `2^-precision`.
@@ -31,10 +31,10 @@ pub(super) struct Taps<'a> {
 }
 
 impl Axis {
-    /// `from` samples become `to` pixels; both above zero.
+    /// Weights to resize `from` samples to `to` pixels; both above zero.
     pub(super) fn new(from: usize, to: usize) -> Self {
         let scale = from as f64 / to as f64;
-        // Wider than a sample only where the image shrinks: that is what keeps fine lines from aliasing.
+        // Wider than a sample only if the image shrinks: that prevents aliasing.
         let radius = scale.max(1.0);
         let padded = (radius.ceil() as usize * 2 + 1).next_multiple_of(LANES);
         let mut axis = Self { padded, ..Self::default() };
@@ -65,7 +65,7 @@ impl Axis {
         self.starts.len()
     }
 
-    /// Most samples that a pixel is made of.
+    /// Length of the padded weights of a pixel.
     pub(super) const fn padded(&self) -> usize {
         self.padded
     }
@@ -80,13 +80,13 @@ impl Axis {
         }
     }
 
-    /// A sum of fixed-point products, rounded to 16 bits.
+    /// Rounds a sum of fixed-point products to 16 bits.
     pub(super) fn rounded(&self, sum: i64) -> i64 {
         ((sum + (1 << (self.precision - 1))) >> self.precision).clamp(0, 65535)
     }
 }
 
-/// As many bits after the point as leave the largest weight below 2^31.
+/// The most fractional bits that keep the largest weight below 2^31.
 fn precision(weights: &[f64]) -> u32 {
     let largest = weights.iter().copied().fold(0.0, f64::max);
     let fits = |bits: &u32| (largest * (1u64 << (bits + 1)) as f64).round() < MAX_WEIGHT;

@@ -29,7 +29,7 @@ fn judged(key: &str, login: Login, strict: bool, found: Result<Rights, StoreErro
     };
     let Rights { user, schema, lacks, exceeds } = match found {
         Ok(rights) => rights,
-        Err(error) if error.is_refusal() => {
+        Err(error) if error.is_reported() => {
             return vec![problem(key, &error, &format!("GRANT {role} TO this user{other}"))];
         }
         Err(error) => {

@@ -1,7 +1,7 @@
 //! Files, the model and the key sets.
 
 use super::problem;
-use crate::audit::PATIENCE;
+use crate::audit::VOLUME_TIMEOUT;
 use crate::audit::anchor::Anchor;
 use crate::audit::erasures::Erasures;
 use crate::audit::signing::LogKey;
@@ -140,7 +140,7 @@ pub(super) async fn outside(config: &AuditConfig) -> Vec<Problem> {
         }
         problems
     });
-    match tokio::time::timeout(PATIENCE, checked).await {
+    match tokio::time::timeout(VOLUME_TIMEOUT, checked).await {
         Ok(Ok(problems)) => problems,
         Ok(Err(error)) => vec![problem("audit", &error, "run check-config again")],
         Err(_) => {

@@ -1,0 +1,94 @@
+//! When rows are committed together: a pure function of the waiting rows and the images in flight.
+
+use crate::config::audit::CommitConfig;
+use std::time::Duration;
+
+/// Limits of a group commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct GroupPolicy {
+    /// Rows per transaction, at most.
+    pub(super) max_rows: usize,
+    /// Longest time that a row waits for others.
+    pub(super) max_delay: Duration,
+    /// With fewer images in flight than this, each row is committed alone.
+    pub(super) from_in_flight: usize,
+}
+
+/// The task's next step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Commit this many of the oldest rows.
+    Commit(usize),
+    /// Ask again after this time, or when a row arrives.
+    Wait(Duration),
+    /// Ask again when a row arrives.
+    Idle,
+}
+
+impl GroupPolicy {
+    pub(super) const fn new(config: &CommitConfig) -> Self {
+        Self {
+            max_rows: config.max_rows.get(),
+            max_delay: config.max_delay_ms.duration(),
+            from_in_flight: config.from_in_flight,
+        }
+    }
+
+    /// Whether a row is committed alone and at once. `in_flight` includes the row's own image.
+    pub(super) const fn alone(&self, in_flight: usize) -> bool {
+        in_flight < self.from_in_flight || self.max_rows == 1
+    }
+
+    /// The next step. A group is complete when it is full, when every image in flight waits for it, or when
+    /// its oldest row has waited for `max_delay`.
+    pub(super) fn next(&self, waiting: usize, oldest_waited: Duration, in_flight: usize) -> Step {
+        if waiting == 0 {
+            return Step::Idle;
+        }
+        if self.alone(in_flight) || waiting >= self.max_rows.min(in_flight) {
+            return Step::Commit(waiting.min(self.max_rows));
+        }
+        match self.max_delay.checked_sub(oldest_waited) {
+            None | Some(Duration::ZERO) => Step::Commit(waiting),
+            Some(left) => Step::Wait(left),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn ms(n: u64) -> Duration {
+        Duration::from_millis(n)
+    }
+
+    const POLICY: GroupPolicy = GroupPolicy { max_rows: 8, max_delay: ms(10), from_in_flight: 6 };
+
+    #[test]
+    fn a_row_waits_only_where_others_may_come() {
+        assert_eq!(POLICY.next(0, ms(0), 50), Step::Idle);
+        assert_eq!(POLICY.next(1, ms(0), 5), Step::Commit(1), "few are inside");
+        assert_eq!(POLICY.next(6, ms(0), 6), Step::Commit(6), "all of them wait for this commit");
+        assert_eq!(POLICY.next(5, ms(3), 6), Step::Wait(ms(7)));
+        assert_eq!(POLICY.next(1, ms(10), 50), Step::Commit(1));
+        assert_eq!(POLICY.next(30, ms(0), 50), Step::Commit(8), "full");
+        let single = GroupPolicy { max_rows: 1, ..POLICY };
+        assert_eq!(single.next(3, ms(0), 50), Step::Commit(1));
+    }
+
+    #[test]
+    fn no_row_waits_longer_than_the_delay_and_no_group_is_larger_than_allowed() {
+        for waiting in 0..40 {
+            for waited in 0..20 {
+                for in_flight in waiting..80 {
+                    match POLICY.next(waiting, ms(waited), in_flight) {
+                        Step::Commit(n) => assert!((1..=waiting.min(POLICY.max_rows)).contains(&n)),
+                        Step::Wait(left) => assert!(ms(waited) + left <= POLICY.max_delay && left > ms(0)),
+                        Step::Idle => assert_eq!(waiting, 0),
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! The replayed answer for a retry: the first answer, rebuilt from its row.
+
+use super::examine::{Examined, Known, Stop};
+use super::explain::Map;
+use super::{Answer, Case, Explanation, Pipeline, PredictionError};
+use crate::audit::{Receipt, RecordError};
+use crate::record::AuditRow;
+use crate::record::idempotency::{FirstAnswer, RequestKey, StoredAnswer};
+use crate::telemetry::logs::chain;
+use cxr::decide::Verdict;
+use cxr::heatmap::ColourScale;
+use serde_json::{Value, json};
+
+/// What leaves the pipeline.
+pub enum Reply {
+    /// The answer to this request.
+    Fresh(Box<Answer>),
+    /// The first answer under the same idempotency key.
+    Replayed(Box<ReplayedAnswer>),
+}
+
+/// The first answer, rebuilt.
+pub struct ReplayedAnswer {
+    /// Its row.
+    pub row: AuditRow,
+    /// A new receipt for the row's leaf.
+    pub receipt: Receipt,
+    /// The part of the answer that its row does not hold.
+    pub outside_row: OutsideRow,
+    /// The heatmap.
+    pub explanation: Explanation,
+}
+
+/// The part of an answer that its row does not hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OutsideRow {
+    /// The class of a prediction, if the decision names one.
+    Class(Option<String>),
+    /// The detail of a rejection: what was found, and what the client can do.
+    Rejection(String),
+}
+
+impl OutsideRow {
+    fn write(&self) -> Value {
+        match self {
+            Self::Class(class) => json!({ "class": class }),
+            Self::Rejection(detail) => json!({ "detail": detail }),
+        }
+    }
+
+    fn read(value: &Value) -> Option<Self> {
+        let text = |name: &str| value.get(name)?.as_str().map(ToOwned::to_owned);
+        match value.get("class") {
+            Some(Value::Null) => Some(Self::Class(None)),
+            Some(_) => text("class").map(|class| Self::Class(Some(class))),
+            None => text("detail").map(Self::Rejection),
+        }
+    }
+}
+
+impl Pipeline {
+    /// The first answer under this key, if there is one.
+    pub(super) async fn replayed(
+        &self,
+        case: &Case,
+        key: &RequestKey,
+    ) -> Result<Option<ReplayedAnswer>, PredictionError> {
+        let failed = |error| PredictionError::from(RecordError::from(error));
+        let Some(stored) = self.audit.stored_answer(key).await.map_err(failed)? else { return Ok(None) };
+        let found = if stored.expired { None } else { self.verified(case, key, &stored).await? };
+        if found.is_some() && stored.fingerprint != key.fingerprint {
+            return Err(PredictionError::KeyReused);
+        }
+        let (Some((row, receipt)), Some(outside_row)) = (found, OutsideRow::read(&stored.answer)) else {
+            if !stored.expired && !self.audit.is_dropped(stored.prediction_id).await.map_err(failed)? {
+                // The readers' database may lag. A retry of the client is better than a second row.
+                return Err(RecordError::Behind.into());
+            }
+            self.audit.delete_key(key, stored.prediction_id).await.map_err(failed)?;
+            return Ok(None);
+        };
+        let explanation = self.redraw(case, &row).await;
+        self.metrics.repeated();
+        Ok(Some(ReplayedAnswer { row, receipt, outside_row, explanation }))
+    }
+
+    /// The row of a stored answer and its receipt. An answer that was changed in the database is logged and
+    /// never returned.
+    async fn verified(
+        &self,
+        case: &Case,
+        key: &RequestKey,
+        stored: &StoredAnswer,
+    ) -> Result<Option<(AuditRow, Receipt)>, RecordError> {
+        self.audit.replay(key, stored).await.inspect_err(|error| {
+            if matches!(error, RecordError::Changed(_)) {
+                let (request_id, id) = (&case.request_id, stored.prediction_id);
+                tracing::error!(request_id, %id, cause = chain(error), "stored answer does not verify; answer withheld");
+                self.metrics.answer_changed();
+            }
+        })
+    }
+
+    /// The heatmap from the row's map and scale. The retry brings the image, which places the map.
+    async fn redraw(&self, case: &Case, row: &AuditRow) -> Explanation {
+        let (true, Some(map)) = (case.explain, map_of(row)) else { return Explanation::NotAsked };
+        if let Err(why) = map.scale() {
+            return Explanation::Withheld(why);
+        }
+        let Ok(input) = self.prepare(case, &mut Known::admitted(case)).await else {
+            return Explanation::NotAsked;
+        };
+        self.explain(case, map, *input.geometry()).await.unwrap_or(Explanation::NotAsked)
+    }
+
+    /// The answer to store under the case's key. None if the client is told to try again: that must be a new
+    /// attempt.
+    pub(super) fn first_answer(case: &Case, examined: &Result<Examined, Stop>) -> Option<FirstAnswer> {
+        let outside_row = match examined {
+            Ok(examined) => {
+                let verdict = examined.finding.decision.verdict;
+                OutsideRow::Class(case.serving.model.class(verdict).map(ToOwned::to_owned))
+            }
+            Err(Stop::Rejected(rejection)) => {
+                OutsideRow::Rejection(format!("{}; {}", rejection.found, rejection.advice))
+            }
+            Err(Stop::Dropped(_) | Stop::Failed(_)) => return None,
+        };
+        Some(FirstAnswer { key: case.key?, answer: outside_row.write() })
+    }
+}
+
+/// The map of a prediction's row.
+fn map_of(row: &AuditRow) -> Option<Map> {
+    let size = (u32::try_from(row.cam_width?).ok()?, u32::try_from(row.cam_height?).ok()?);
+    let scale = row.heatmap_low.zip(row.heatmap_high).map(|(low, high)| ColourScale { low, high });
+    let decision = row.decision.as_deref()?;
+    let verdict = Verdict::ALL.into_iter().find(|verdict| verdict.code() == decision)?;
+    Some(Map { cam: row.cam.clone()?, size, scale, verdict })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stored_answer_reads_back() {
+        for outside_row in [
+            OutsideRow::Class(Some("PNEUMONIA".into())),
+            OutsideRow::Class(None),
+            OutsideRow::Rejection("too small; send a larger one".into()),
+        ] {
+            assert_eq!(OutsideRow::read(&outside_row.write()), Some(outside_row));
+        }
+        assert_eq!(OutsideRow::read(&json!({})), None);
+    }
+}

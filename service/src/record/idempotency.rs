@@ -1,0 +1,143 @@
+//! The first answer under an idempotency key, as it is stored for retries and recognised as the service's
+//! own.
+
+use super::hmac::SiteKey;
+use serde_json::Value;
+use tlog_tiles::Hash;
+use uuid::Uuid;
+
+/// An idempotency key and the request that was sent under it, both as HMACs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestKey {
+    /// HMAC of the client and its key: equal keys of two clients differ here.
+    pub digest: [u8; 32],
+    /// HMAC of the request.
+    pub fingerprint: [u8; 32],
+}
+
+/// An answer to store under its key.
+#[derive(Debug, Clone)]
+pub struct FirstAnswer {
+    /// The key.
+    pub key: RequestKey,
+    /// The members of the answer that its row does not hold.
+    pub answer: Value,
+}
+
+/// A first answer with the HMAC that binds it to its key and its row.
+#[derive(Debug, Clone)]
+pub struct SealedAnswer {
+    /// Key and answer.
+    pub first: FirstAnswer,
+    /// The answer's row.
+    pub prediction_id: Uuid,
+    /// HMAC of all of it and of the row's leaf.
+    pub code: [u8; 32],
+}
+
+impl SealedAnswer {
+    /// Computes the HMAC under the key of [`answer_key`].
+    ///
+    /// # Errors
+    /// When the answer has no canonical form.
+    pub fn new(
+        answer_key: &SiteKey,
+        first: FirstAnswer,
+        prediction_id: Uuid,
+        leaf_hash: &Hash,
+    ) -> serde_json::Result<Self> {
+        let RequestKey { digest, fingerprint } = &first.key;
+        let covered = Covered { digest, fingerprint, prediction_id, leaf_hash, answer: &first.answer };
+        let code = answer_key.digest(&covered.canonical()?);
+        Ok(Self { first, prediction_id, code })
+    }
+}
+
+/// What the HMAC covers.
+struct Covered<'a> {
+    digest: &'a [u8],
+    fingerprint: &'a [u8],
+    prediction_id: Uuid,
+    /// Stands for the whole row.
+    leaf_hash: &'a Hash,
+    answer: &'a Value,
+}
+
+impl Covered<'_> {
+    /// Four values of fixed length, then the answer's canonical JSON (RFC 8785).
+    fn canonical(&self) -> serde_json::Result<Vec<u8>> {
+        let answer = serde_json_canonicalizer::to_vec(self.answer)?;
+        let parts: [&[u8]; 5] =
+            [self.digest, self.fingerprint, self.prediction_id.as_bytes(), &self.leaf_hash.0, &answer];
+        Ok(parts.concat())
+    }
+}
+
+/// The key of the HMACs of stored answers.
+pub fn answer_key(site_key: &SiteKey) -> SiteKey {
+    site_key.derived("kept answer")
+}
+
+/// A row of `idempotency_keys`.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct StoredAnswer {
+    /// HMAC of the first request.
+    pub fingerprint: Vec<u8>,
+    /// The answer's row.
+    pub prediction_id: Uuid,
+    /// The members of the answer that its row does not hold.
+    pub answer: Value,
+    /// The HMAC; `None` if a release before migration 12 stored the answer.
+    pub code: Option<Vec<u8>>,
+    /// Whether it is older than answers are kept.
+    pub expired: bool,
+}
+
+impl StoredAnswer {
+    /// Whether a holder of `answer_key` stored this answer under `key` for the row with that leaf.
+    pub fn is_ours(&self, answer_key: &SiteKey, key: &RequestKey, leaf_hash: &Hash) -> bool {
+        let covered = Covered {
+            digest: &key.digest,
+            fingerprint: &self.fingerprint,
+            prediction_id: self.prediction_id,
+            leaf_hash,
+            answer: &self.answer,
+        };
+        let code = self.code.as_deref().unwrap_or_default();
+        covered.canonical().is_ok_and(|covered| answer_key.is_digest(&covered, code))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::secret::Secret;
+
+    #[test]
+    fn a_stored_answer_that_was_changed_is_not_recognised() {
+        let site_key = SiteKey::new(&Secret::from("a key of this site"));
+        let (ours, leaf) = (answer_key(&site_key), Hash([7; 32]));
+        let key = RequestKey { digest: [1; 32], fingerprint: [2; 32] };
+        let first = FirstAnswer { key, answer: serde_json::json!({ "class": "NORMAL", "b": 1 }) };
+        let sealed = SealedAnswer::new(&ours, first, Uuid::nil(), &leaf).unwrap();
+        let stored = StoredAnswer {
+            fingerprint: key.fingerprint.to_vec(),
+            prediction_id: Uuid::nil(),
+            answer: serde_json::json!({ "b": 1, "class": "NORMAL" }),
+            code: Some(sealed.code.to_vec()),
+            expired: false,
+        };
+        assert!(stored.is_ours(&ours, &key, &leaf), "the order of members means nothing");
+        let changed = [
+            StoredAnswer { fingerprint: vec![3; 32], ..stored.clone() },
+            StoredAnswer { prediction_id: Uuid::max(), ..stored.clone() },
+            StoredAnswer { answer: serde_json::json!({ "b": 1, "class": "PNEUMONIA" }), ..stored.clone() },
+            StoredAnswer { code: Some(vec![0; 32]), ..stored.clone() },
+            StoredAnswer { code: None, ..stored.clone() },
+        ];
+        assert!(changed.iter().all(|changed| !changed.is_ours(&ours, &key, &leaf)));
+        assert!(!stored.is_ours(&ours, &key, &Hash([8; 32])), "another row");
+        assert!(!stored.is_ours(&ours, &RequestKey { digest: [9; 32], ..key }, &leaf), "another key");
+        assert!(!stored.is_ours(&site_key, &key, &leaf), "another service's");
+    }
+}

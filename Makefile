@@ -1,4 +1,4 @@
-# The front door. `make` alone lists the targets.
+# `make` lists the targets.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -17,67 +17,67 @@ help: ## List the targets
 setup: ## Install the system packages that are missing (Debian; needs root or sudo)
 	@scripts/setup.sh
 
-demo: setup ## Radiographs in, audited answers out: IMAGE=path for your own, ONCE=1 to end after the answers
+demo: setup ## Run the service on sample radiographs: IMAGE=path for your own, ONCE=1 to stop after the answers
 	@scripts/demo.sh
 
 test: setup test-service test-trainer ## Everything: domain, service, system and trainer tests
 
 test-service: ## Domain, runtime, service and system tests (no libtorch)
 	$(CARGO) build --release --bins
-	ORT_DYLIB_PATH="$$(scripts/onnxruntime.sh)" CXR_REFERENCE_PYTHON="$$(scripts/reference-venv.sh)" \
-		CXR_SCHEMATHESIS="$$(scripts/schemathesis-venv.sh)" $(CARGO) test --release --no-fail-fast
+	ORT_DYLIB_PATH="$$(scripts/onnxruntime.sh)" CXR_REFERENCE_PYTHON="$$(scripts/venv.sh reference)" \
+		CXR_SCHEMATHESIS="$$(scripts/venv.sh schemathesis)" $(CARGO) test --release --no-fail-fast
 
-test-trainer: ## Trainer tests on phantoms (fetches libtorch, 544 MB, once)
+test-trainer: ## Trainer tests on phantoms (downloads libtorch, 544 MB, once)
 	$(CARGO) build --release --bins
-	$(TRAINER_ENV) CXR_MLFLOW_PYTHON="$$(scripts/mlflow-venv.sh || true)" \
-		CXR_REFERENCE_PYTHON="$$(scripts/reference-venv.sh)" $(CARGO) test --no-fail-fast $(TRAINER_CARGO)
+	$(TRAINER_ENV) CXR_MLFLOW_PYTHON="$$(scripts/venv.sh mlflow || true)" \
+		CXR_REFERENCE_PYTHON="$$(scripts/venv.sh reference)" $(CARGO) test --no-fail-fast $(TRAINER_CARGO)
 
-test-long: setup ## What takes hours: long faults and load, the trainer on other processors and with other seeds, 10 minutes of fuzzing a target
+test-long: setup ## Tests that take hours: long faults and load, the trainer on other processors and with other seeds, 10 minutes of fuzzing per target
 	$(CARGO) build --release --bins
 	ORT_DYLIB_PATH="$$(scripts/onnxruntime.sh)" CXR_LONG_TESTS=1 $(CARGO) test --release --no-fail-fast \
 		--test engine --test faults --test ops --test audit
-	$(TRAINER_ENV) CXR_REFERENCE_PYTHON="$$(scripts/reference-venv.sh)" scripts/test-processors.sh
+	$(TRAINER_ENV) CXR_REFERENCE_PYTHON="$$(scripts/venv.sh reference)" scripts/test-processors.sh
 	FUZZ_SECONDS="$(or $(SECONDS),600)" scripts/fuzz.sh
 
 trainer: ## Build target/release/cxr-trainer
 	$(TRAINER_ENV) $(CARGO) build $(TRAINER_CARGO)
 
-bench-training: trainer ## The trainer against PyTorch, by turns (fetches PyTorch, 610 MB, once)
+bench-training: trainer ## Benchmark the trainer against PyTorch (downloads PyTorch, 610 MB, once)
 	scripts/bench-training.sh
 
-gpu-check: trainer ## Accept a GPU host: DEVICE=cuda LIBS=lib DATA=kermany224, or DEVICE=cpu to try the check itself
+gpu-check: trainer ## Acceptance check of a GPU host: DEVICE=cuda LIBS=lib DATA=kermany224, or DEVICE=cpu to test the check itself
 	$(CARGO) build --release --bins
 	BIN="$(TARGET)/release" DATA="$(or $(DATA),../shared/data/kermany224)" \
 		LIBS="$(or $(LIBS),$$(dirname "$$(scripts/onnxruntime.sh)"):$$(scripts/libtorch.sh)/lib)" \
 		DEVICE="$(or $(DEVICE),cuda)" scripts/gpu-check.sh
 
-gpu-pack: trainer ## Pack what gpu-check needs on a host without network: DEST=folder
+gpu-pack: trainer ## Pack everything that gpu-check needs on a host without network: DEST=folder
 	$(CARGO) build --release --bins
 	scripts/gpu-pack.sh "$(DEST)"
 
-bench: setup ## The service against the FastAPI peer and the host's limit: MODELS="name=folder[:variant] ...", BENCH="--rounds 7 ..."
+bench: setup ## Benchmark the service against the FastAPI peer and the limit of the host: MODELS="name=folder[:variant] ...", BENCH="--rounds 7 ..."
 	$(CARGO) build --release --bins
 	ORT_DYLIB_PATH="$$(scripts/onnxruntime.sh)" $(TARGET)/release/cxr-loadtest bench --oha "$$(OPT_LEVEL=2 scripts/cargo-tool.sh oha 1.16.0)" $(addprefix --model ,$(MODELS)) $(BENCH)
 
-bench-models: trainer ## Build target/bench/models: DenseNet-121, ResNet-50 and EfficientNet-B0 for make bench
+bench-models: trainer ## Build DenseNet-121, ResNet-50 and EfficientNet-B0 in target/bench/models for make bench
 	for architecture in densenet121 resnet50 efficientnet-b0; do \
 		$(TRAINER_ENV) $(TARGET)/release/cxr-trainer benchmark-bundle --architecture $$architecture \
 			--out target/bench/models/$$architecture; \
 	done
 
-lint: deny ## Formatting, clippy with warnings as errors, and `make deny`
+lint: deny ## Check formatting, clippy (warnings are errors) and `make deny`
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	$(TRAINER_ENV) $(CARGO) clippy --workspace --release --all-targets -- -D warnings
 
-# What only one of the two workspaces has is an exception that the other one does not need.
+# An exception that only one of the two workspaces needs is unused in the other.
 DENY = check --hide-inclusion-graph -A unused-wrapper -A license-exception-not-encountered
-deny: ## Licences, crates and where they come from, as deny.toml says (installs cargo-deny once)
+deny: ## Check licences, crates and their sources against deny.toml (installs cargo-deny once)
 	tool="$$(scripts/cargo-tool.sh cargo-deny 0.20.2)"; \
 	"$$tool" --locked --config deny.toml $(DENY) licenses bans sources; \
 	"$$tool" --locked --config deny.toml --manifest-path fuzz/Cargo.toml $(DENY) -A license-not-encountered licenses bans sources
 
-fuzz: ## Fuzz what strangers send: SECONDS=60 a target, TARGETS="decode jpeg_structure tiff_structure multipart token jwks"
+fuzz: ## Fuzz the parsers of untrusted input: SECONDS=60 per target, TARGETS="decode jpeg_structure tiff_structure multipart token jwks"
 	FUZZ_SECONDS="$(or $(SECONDS),60)" scripts/fuzz.sh $(TARGETS)
 
 openapi: ## Write openapi/openapi.json from the routes

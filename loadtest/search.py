@@ -1,9 +1,8 @@
 #!/usr/bin/env python3
-"""How long a page of the audit log's search takes, filter by filter, on a log of many rows.
+"""Measures the latency of the audit log's search by filter, on a log of many rows.
 
-Fills a private Postgres with rows over twelve months, starts the service on it, asks for pages over HTTP, and writes
-search.json and search.md: the median and the 95th percentile of each filter, and the plan that Postgres took for it
-(auto_explain). Needs target/release/cxr-service (cargo build --release --bins) and ORT_DYLIB_PATH.
+Fills a private Postgres with rows over twelve months, starts the service on it, requests pages over HTTP, and writes
+search.json and search.md: the median and the 95th percentile of each filter, and its query plan (auto_explain). Needs target/release/cxr-service (cargo build --release --bins) and ORT_DYLIB_PATH.
 
 Example: ORT_DYLIB_PATH=$(scripts/onnxruntime.sh) loadtest/search.py --rows 5000000 --out target/bench/search
 """
@@ -23,8 +22,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 SERVICE = ROOT / "target/release/cxr-service"
 CHUNK = 250_000
 
-# Rows over twelve months. One in 1,000 is rejected, one in 10,000 expired; an actor in 200 and one with 50 rows; three models one
-# after another; a person has about ten images; one row in 50 is labelled.
+# Rows over twelve months. 1 in 1,000 is rejected, 1 in 10,000 expired; one actor with 1 in 200 rows and one with 50 rows; three
+# models in sequence; about ten images per subject; 1 row in 50 is labelled.
 FILL = """
 INSERT INTO predictions (id, request_id, received_at, actor, site, subject, encoding_version, outcome, reason, input_digest, input_bytes,
     format, width, height, significant_bits, colour, age_years, statistics_version, image_statistics,
@@ -90,7 +89,7 @@ def fill(url, rows):
 
 
 def prepare(url):
-    """The environment of the service on this database, migrated, and a token of an auditor."""
+    """Migrates the database. Returns the environment of the service and the token of an auditor."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("CXR_SERVICE__")}
     environment |= {
         "CXR_PROFILE": "development",
@@ -105,7 +104,7 @@ def prepare(url):
 
 
 def serve(environment, log):
-    """A service that writes to `log`, and its port."""
+    """Starts a service that logs to the file `log`, and returns it with its port."""
     with log.open("w") as file:
         service = subprocess.Popen([SERVICE, "serve"], env=environment, stdout=file, stderr=file)
     return service, address(log)
@@ -141,7 +140,7 @@ def measure(port, token, queries, n):
 
 
 def plans(url, log, port, token, queries):
-    """The plan of each query, as auto_explain wrote it."""
+    """The plan of each query from auto_explain."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     found = {}
     for name, query in queries.items():
@@ -157,8 +156,8 @@ def plans(url, log, port, token, queries):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=5_000_000, help="rows of the log")
-    parser.add_argument("--requests", type=int, default=100, help="requests of each filter")
+    parser.add_argument("--rows", type=int, default=5_000_000, help="number of rows")
+    parser.add_argument("--requests", type=int, default=100, help="requests per filter")
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "target/bench/search")
     arguments = parser.parse_args()
     if "ORT_DYLIB_PATH" not in os.environ:

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# The trainer against trainer/peer/train.py (PyTorch): images/s of training, by turns, at equal architecture, precision
-# (bf16), memory format (channels-last), batch size (32) and threads.
+# Benchmarks training: the trainer against trainer/peer/train.py (PyTorch), in turn, in images/s, with equal architecture,
+# precision (bf16), memory format (channels-last), batch size (32) and threads.
 #
 #   scripts/bench-training.sh [RUN]          writes RUN/bench-training.json; RUN is runs/bench
 #   ROUNDS=5 STEPS=20 THREADS=2 DATA=../shared/data/kermany224 WEIGHTS=....safetensors
 #
-# Each program is started afresh in each round and warms up before what is counted: the trainer three steps, the peer a
-# whole epoch. The peer's look at the test split is given training images instead.
+# Each program starts anew in each round and warms up first: the trainer for three steps, the peer for a whole epoch. The peer
+# gets training images as its test split.
 set -euo pipefail
 case "${1:-}" in -h|--help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
 root=$(cd "$(dirname "$0")/.." && pwd); cd "$root"
@@ -16,7 +16,7 @@ data=$(realpath "${DATA:-$shared/kermany224}")
 weights=$(realpath "${WEIGHTS:-$shared/weights/mobilenetv2-imagenet.safetensors}")
 trainer=${CARGO_TARGET_DIR:-target}/release/cxr-trainer
 [ -x "$trainer" ] || { echo "$trainer: not built; make trainer" >&2; exit 1; }
-python=$(scripts/peer-venv.sh)
+python=$(scripts/venv.sh peer)
 libraries=$(scripts/libtorch.sh)/lib
 export OMP_NUM_THREADS=${THREADS:-2} OMP_WAIT_POLICY=passive
 tmp=$(mktemp -d); trap 'rm -rf "$tmp"' EXIT

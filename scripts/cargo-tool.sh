@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Installs a cargo tool of a pinned version where it is not there yet, and prints its path.
+# Installs a pinned version of a cargo tool if it is missing, and prints its path.
 #
 #   scripts/cargo-tool.sh cargo-deny 0.20.2
-#   OPT_LEVEL=2 scripts/cargo-tool.sh oha 1.16.0     optimised: for a tool that shares the processor with what it measures
+#   OPT_LEVEL=2 scripts/cargo-tool.sh oha 1.16.0     optimised: for a load generator
 #
-# Compiled without optimisation unless told to: a tool that runs for seconds is not worth minutes of compiling.
+# Compiled without optimisation by default, because a tool that runs for seconds is not worth minutes of compiling.
 set -euo pipefail
 case "${1:-}" in ''|-h|--help) sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
 

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# The whole way of a radiograph: a private Postgres, the service with models/default, one answer an image, its row in the audit log.
+# Demo: starts a private Postgres and the service with models/default, sends radiographs, and shows each answer and its audit row.
 #
-#   scripts/demo.sh                       reads the two radiographs of models/examples: one normal, one with pneumonia
-#   IMAGE=chest.jpeg scripts/demo.sh      reads your image (JPEG, PNG or TIFF)
-#   ONCE=1 scripts/demo.sh                ends after the answers; each is one JSON object on a line of standard output
+#   scripts/demo.sh                       sends the two radiographs of models/examples: one normal, one with pneumonia
+#   IMAGE=chest.jpeg scripts/demo.sh      sends your image (JPEG, PNG or TIFF)
+#   ONCE=1 scripts/demo.sh                stops after the answers; each is one JSON line on standard output
 #   PORT=8080                             the port on 127.0.0.1 (default: a free one)
 #
-# The database lives in a temporary directory and ends with the demo; heatmaps stay in target/demo.
+# The database is deleted at the end; heatmaps stay in target/demo.
 set -euo pipefail
 case "${1:-}" in -h|--help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
 own=${IMAGE:+$(realpath -m -- "$IMAGE")}
@@ -18,12 +18,12 @@ images=("$PWD"/models/examples/*.jpeg)
 [ -z "$own" ] || images=("$own")
 [ -f "${images[0]}" ] || fail "${IMAGE:+IMAGE=}${images[0]} is not a file"
 work=$(mktemp -d /tmp/cxr-demo.XXXXXX)
-# Beside it and not inside: the system user that runs Postgres may not enter a directory of ours.
+# Beside and not inside: the system user that runs Postgres cannot enter $work.
 pg=$work-pg
 service_pid=
 finish() {
   status=$?
-  # A second Ctrl-C must not keep Postgres alive.
+  # A second Ctrl-C must not interrupt the clean-up.
   trap '' INT TERM; trap - EXIT
   [ -z "$service_pid" ] || { kill "$service_pid" 2> /dev/null || true; wait "$service_pid" 2> /dev/null || true; }
   scripts/private-postgres.sh stop "$pg"
@@ -36,7 +36,7 @@ trap 'exit 130' INT TERM
 say "ONNX Runtime"
 ORT_DYLIB_PATH=$(scripts/onnxruntime.sh)
 target=${CARGO_TARGET_DIR:-target}
-# What `make test` has built is up to date in a second. A first build has a profile of its own, which compiles in half the time.
+# After `make test`, the release build is up to date in a second. The profile demo compiles in half the time.
 profile=demo; [ ! -x "$target/release/cxr-service" ] || profile=release
 say "building the service (minutes the first time, a second afterwards)"
 cargo build --profile "$profile" --package cxr-service --quiet
@@ -62,11 +62,11 @@ done
 curl -fs "$base/readyz" > /dev/null || { cat "$work/service.log" >&2; curl -s "$base/readyz" >&2; fail "the service is not ready"; }
 
 token=$("$cxr" dev-token --subject demo --scope "predict audit:read")
-# The token goes through a file: arguments are visible to every user of the host.
+# The token is passed in a file, because every user of the host can see arguments.
 printf 'header = "Authorization: Bearer %s"\n' "$token" > "$work/curl.conf"
 
-# Says an answer in plain words, writes its heatmap and the legend to files that begin as $1, and prints the rest as one line of JSON.
-# $work/id gets the row's id.
+# Prints an answer in words, writes its heatmap and legend to files with the prefix $1, and prints the rest as one line of JSON.
+# Writes the id of the row to $work/id.
 show() {
   python3 - "$work" "$1" <<'PY'
 import base64, json, pathlib, sys
@@ -99,7 +99,7 @@ for image in "${images[@]}"; do
   say "POST /v1/predictions?explain=true with $(basename "$image")"
   status=$(curl -sS --config "$work/curl.conf" -o "$work/answer.json" -w '%{http_code}' --data-binary "@$image" \
     -H 'Content-Type: application/octet-stream' "$base/v1/predictions?explain=true")
-  [ "$status" = 200 ] || failed="the service answered $status to $(basename "$image"), as said above"
+  [ "$status" = 200 ] || failed="the service answered $status to $(basename "$image"), see above"
   name=$(basename "$image")
   show "$target/demo/${name%.*}"
   id=$(cat "$work/id")
@@ -111,7 +111,7 @@ if [ -n "${ONCE:-}" ]; then
   [ -z "$failed" ] || fail "$failed"
   exit 0
 fi
-# The public half of the development profile's key, which a real site makes itself.
+# The public key of the development profile; a production site creates its own.
 log_key='development.cxr.invalid/log+a49e0ad1+AYCkUga2cKxdYXVXwGKW+TRQ+ZR5p6J0Ic4z4Sf0f1Fa'
 cat >&2 <<NEXT
 Now yours, until Ctrl-C:

@@ -1,10 +1,10 @@
-"""Keeps the kernels of one GPU architecture in a linked CUDA library; everything else stays byte for byte.
+"""Removes the kernels of all GPU architectures but one from a linked CUDA library.
 
 python3 scripts/fatbin_prune.py IN.so 90 OUT.so       90 is the compute capability 9.0 (H100, H200)
 
-A library carries its kernels in containers (section .nv_fatbin), one member an architecture. Each container is rewritten
-in place as its header and the members that are kept, and the rest is filled with zeros: no address changes, the file keeps
-its size, and the zeros compress to nothing. A container without the architecture is left as it is. Needs readelf.
+A library stores its kernels in containers (section .nv_fatbin) with one member per architecture. Each container is rewritten in
+place with its header and the kept members, and the rest is zeroed: addresses and the file size do not change, and zeros compress
+well. A container without the architecture is not changed. Needs readelf.
 """
 import re
 import struct

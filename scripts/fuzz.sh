@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Fuzzes what strangers send (fuzz/), one target after the other, and says in a line what each came to.
+# Fuzzes the parsers of untrusted input (fuzz/), one target after the other, and prints a line per target.
 #
-#   scripts/fuzz.sh                                     every target, a minute each
-#   FUZZ_SECONDS=600 scripts/fuzz.sh decode token       these, ten minutes each
-#   scripts/fuzz.sh decode INPUT                        that target on one input, as a crash is looked at
+#   scripts/fuzz.sh                                     all targets, a minute each
+#   FUZZ_SECONDS=600 scripts/fuzz.sh decode token       two targets, ten minutes each
+#   scripts/fuzz.sh decode INPUT                        runs a target on one input, to debug a crash
 #
-# It begins with the committed seeds (fuzz/corpus) and with what earlier runs found (target/fuzz/corpus). An input that breaks something
-# is kept in target/fuzz/artifacts, and the end is 1. It needs no cargo-fuzz and no nightly: the flags are those of
-# `cargo fuzz run --sanitizer none`, which the stable compiler has.
+# Starts from the committed seeds (fuzz/corpus) and from the inputs that earlier runs found (target/fuzz/corpus). A crashing input is
+# kept in target/fuzz/artifacts, and the exit status is 1. Needs neither cargo-fuzz nor nightly: the stable compiler accepts the flags
+# of `cargo fuzz run --sanitizer none`.
 set -euo pipefail
 case "${1:-}" in -h|--help) sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
 cd "$(dirname "$0")/.."
@@ -20,7 +20,7 @@ for flag in sanitizer-coverage-level=4 sanitizer-coverage-inline-8bit-counters s
     sanitizer-coverage-trace-compares sanitizer-coverage-stack-depth simplifycfg-branch-fold-threshold=0; do
   flags+=" -Cllvm-args=-$flag"
 done
-# A target is named, so that build scripts and macros are compiled without the flags.
+# With --target, build scripts and macros are compiled without the flags.
 RUSTFLAGS="$flags" cargo build --release --locked --manifest-path fuzz/Cargo.toml --target "$triple" --target-dir "$work/build" --bins ${JOBS:+-j "$JOBS"}
 bin=$work/build/$triple/release
 
@@ -41,10 +41,10 @@ for target in "${targets[@]}"; do
   runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
   cover=$(sed -n 's/.* cov: \([0-9]*\).*/\1/p' "$log" | tail -n 1)
   if [ "$code" = 0 ]; then
-    echo "$target: nothing broke in ${runs:-?} runs; ${cover:-?} edges reached, $(find "$found" -type f | wc -l) inputs kept"
+    echo "$target: no crash in ${runs:-?} runs; ${cover:-?} edges reached, $(find "$found" -type f | wc -l) inputs kept"
   else
     input=$(sed -n 's/.*Test unit written to //p' "$log" | tail -n 1)
-    echo "$target: BROKEN after ${runs:-?} runs: ${input:-no input was written}; see $log, and again: scripts/fuzz.sh $target ${input:-INPUT}" >&2
+    echo "$target: CRASH after ${runs:-?} runs: ${input:-no input was written}; see $log; reproduce with scripts/fuzz.sh $target ${input:-INPUT}" >&2
     broken=1
   fi
 done

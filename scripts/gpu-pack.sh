@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Packs what `scripts/gpu-check.sh` needs on a GPU host without network, make or cargo.
+# Packs everything that `scripts/gpu-check.sh` needs on a GPU host without network, make or cargo.
 #
 #   scripts/gpu-pack.sh DEST        programs.tar.xz, onnxruntime.tar.xz, postgres.tar.xz and unpack.sh in DEST
 #
 #   ARCH=90            compute capability whose kernels stay in ONNX Runtime's CUDA provider (90: H100, H200; all: every one)
-#   LEVEL=6            of xz, 0 to 9: 0 is quick, for a trial
-#   DATA=DIR IMAGES=n  data.tar as well: the first n images of each class of DIR/train, and the pretrained weights beside DIR
+#   LEVEL=6            compression level of xz, 0 to 9 (0: fast)
+#   DATA=DIR IMAGES=n  also data.tar: the first n images of each class of DIR/train, and the pretrained weights beside DIR
 #
-# The programs must be built: make trainer; cargo build --release --bins. ONNX Runtime and Postgres come out of hash-pinned
+# The programs must be built: make trainer; cargo build --release --bins. ONNX Runtime and Postgres come from hash-pinned
 # PyPI wheels (255 MB and 11 MB, cached). On the host: ./unpack.sh FOLDER, then scripts/gpu-check.sh of a checkout with
 # BIN=FOLDER/bin LIBS=FOLDER/lib PG_BIN=FOLDER/postgres/pginstall/bin; libtorch with CUDA is python3's torch 2.11.0.
 set -euo pipefail
@@ -23,7 +23,7 @@ say() { printf '%s\n' "$*" >&2; }
 tmp=$(mktemp -d); trap 'rm -rf "$tmp"' EXIT
 mkdir -p "$dest" "$cache"
 
-# One wheel, by its hash, into the cache; prints its path.
+# Downloads one wheel by its hash into the cache and prints its path.
 wheel() {
   local name=$1 version=$2 sha256=$3 file
   file=$(ls "$cache/${name//-/_}-$version"-*.whl 2> /dev/null || true)
@@ -38,7 +38,7 @@ wheel() {
   fi
   echo "$file"
 }
-# Out of one wheel, the members that match, into a folder.
+# Extracts the matching members of a wheel into a folder.
 extract() {
   python3 - "$@" <<'PY'
 import fnmatch, os, sys, zipfile
@@ -51,7 +51,7 @@ with zipfile.ZipFile(wheel) as archive:
                 os.chmod(path, (member.external_attr >> 16) & 0o777 | 0o644)
 PY
 }
-# xz, which Python unpacks where the host has no program for it; in blocks, which several cores unpack.
+# xz, which Python can unpack on a host without xz; in blocks, which several cores can unpack.
 pack() { tar --create --owner=0 --group=0 --sort=name -C "$1" "${@:3}" | xz -"${LEVEL:-6}" --threads=0 --block-size=16MiB > "$2"; }
 
 say "programs"
@@ -72,12 +72,12 @@ if [ "$arch" != all ]; then
 fi
 pack "$tmp/onnxruntime" "$dest/onnxruntime.tar.xz" lib
 
-# A build of Postgres that runs from any folder, with its own time zones and no library beside the C library and zlib.
+# A relocatable Postgres with its own time zones, which needs only the C library and zlib.
 say "Postgres"
 extract "$(wheel pgserver 0.1.4 1a5d07c61d51f2abfef4ef61e2ef5cd014b994f7e09de8d3c140d2cf370e84a8)" "$tmp/wheel" \
   'pgserver/pginstall/bin/postgres' 'pgserver/pginstall/bin/initdb' 'pgserver/pginstall/bin/pg_ctl' \
   'pgserver/pginstall/lib/postgresql/*.so' 'pgserver/pginstall/share/*' 'pgserver.libs/libpq-*'
-# initdb looks for its library three folders up.
+# initdb searches its library three folders up.
 mkdir -p "$tmp/postgres"; mv "$tmp/wheel/pgserver" "$tmp/postgres/postgres"; mv "$tmp/wheel/pgserver.libs" "$tmp/postgres/"
 pack "$tmp/postgres" "$dest/postgres.tar.xz" postgres pgserver.libs
 
@@ -94,7 +94,7 @@ if [ -n "$data" ]; then
 fi
 cat > "$dest/unpack.sh" <<'UNPACK'
 #!/usr/bin/env bash
-# Unpacks everything beside it: ./unpack.sh FOLDER
+# Unpacks the archives beside this script: ./unpack.sh FOLDER
 set -euo pipefail
 folder=${1:?"give a folder"}
 here=$(cd "$(dirname "$0")" && pwd)
@@ -106,7 +106,7 @@ for archive in "$here"/*.tar*; do
     python3 -c 'import sys, tarfile; tarfile.open(sys.argv[1]).extractall(sys.argv[2], filter="tar")' "$archive" "$folder"
   fi
 done
-# Postgres does not run as root, and whoever runs it must be able to read it.
+# The system user that runs Postgres must be able to read it.
 chmod -R a+rX "$folder"
 UNPACK
 chmod +x "$dest/unpack.sh"

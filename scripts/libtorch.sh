@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Assembles libtorch for the trainer out of hash-pinned PyPI wheels and prints its directory (for LIBTORCH).
+# Assembles libtorch for the trainer from hash-pinned PyPI wheels and prints its directory (for LIBTORCH).
 #
-#   scripts/libtorch.sh               544 MB down, 498 MB kept; nothing on a second run
-#   LIBTORCH=... overrides:           a libtorch of your own is used and nothing is fetched
+#   scripts/libtorch.sh               544 MB to download, 498 MB installed; a second run only prints it
+#   LIBTORCH=... scripts/libtorch.sh  prints LIBTORCH and downloads nothing
 #
-# PyPI's Linux wheels are CUDA builds. What a CPU host needs is taken out of them; on a GPU host the trainer loads
+# PyPI's Linux wheels are CUDA builds. Only the CPU libraries are extracted; on a GPU host the trainer loads
 # libtorch_cuda.so at run time from a full installation on LD_LIBRARY_PATH (docs/TRAINING.md).
 set -euo pipefail
 case "${1:-}" in -h|--help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 0 ;; esac

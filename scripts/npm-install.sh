@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs a program of the tests that is written in JavaScript (tests/NAME, npm, pinned with hashes) and prints its folder. Needs Node.js 20.
+# Installs a JavaScript program of the tests (tests/NAME) with its hash-pinned npm packages, and prints its folder. Needs Node.js 20.
 #
 #   scripts/npm-install.sh oidc|fhir
 set -euo pipefail

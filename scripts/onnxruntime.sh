@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Fetches libonnxruntime.so out of the hash-pinned PyPI wheel and prints its path.
+# Installs libonnxruntime.so from the hash-pinned PyPI wheel and prints its path.
 #
-#   scripts/onnxruntime.sh            the CPU library, in your cache
-#   scripts/onnxruntime.sh DEST       the same in the folder DEST, readable for every user, such as the one that runs the service
-#   ORT_DYLIB_PATH=... overrides:     without DEST, a library of your own is used and nothing is fetched
+#   scripts/onnxruntime.sh            the CPU library, in the cache
+#   scripts/onnxruntime.sh DEST       in the folder DEST, readable for all users, such as the one that runs the service
+#   ORT_DYLIB_PATH=... scripts/onnxruntime.sh    prints ORT_DYLIB_PATH and downloads nothing
 #
 #   example: sudo scripts/onnxruntime.sh /opt/cxr/lib
 #
-# The cache is ${CXR_CACHE:-~/.cache/cxr}; a file there is trusted only if its SHA-256 is the one pinned here.
+# The cache is ${CXR_CACHE:-~/.cache/cxr}; a file there is used only if it has the pinned SHA-256.
 set -euo pipefail
 case "${1:-}" in -h|--help) sed -n '2,11s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
 
@@ -26,7 +26,7 @@ if ! is_pinned "$library"; then
   echo "fetching ONNX Runtime $version (23 MB)" >&2
   tmp=$(mktemp -d); trap 'rm -rf "$tmp"' EXIT
   echo "onnxruntime==$version --hash=sha256:$wheel_sha256" > "$tmp/requirements.txt"
-  # The wheel of one fixed Python: only the C++ library inside is wanted, so the host's Python does not matter.
+  # The Python version of the wheel does not matter: only its C++ library is used.
   python3 -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary=:all: \
     --python-version 3.12 --implementation cp --platform manylinux_2_28_x86_64 \
     --dest "$tmp" --requirement "$tmp/requirements.txt" >&2
@@ -48,7 +48,7 @@ PY
 fi
 if [ -n "$install" ]; then
   (umask 022; mkdir -p "$install")
-  # The providers' library lies beside it, where ONNX Runtime looks for it.
+  # ONNX Runtime searches the library of its providers beside itself.
   for file in "$dest"/lib/libonnxruntime*; do
     name=$(basename "$file")
     install -m 644 "$file" "$install/$name.part" && mv "$install/$name.part" "$install/$name"

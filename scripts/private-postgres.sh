@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# A private Postgres on a Unix socket: nothing listens on the network, nothing outside the directory is touched.
+# Starts and stops a private Postgres on a Unix socket. It does not listen on the network or touch anything outside DIR.
 #
-#   scripts/private-postgres.sh start DIR           durable (fsync on); prints the connection URL of database "postgres"
-#   scripts/private-postgres.sh start DIR --fast    fsync off: for tests only
+#   scripts/private-postgres.sh start DIR           starts one with fsync on; prints the connection URL of database "postgres"
+#   scripts/private-postgres.sh start DIR --fast    starts one with fsync off: for tests only
 #   scripts/private-postgres.sh stop DIR            stops it and deletes DIR
-#   scripts/private-postgres.sh find                prints the folder of the programs that would be used
+#   scripts/private-postgres.sh find                prints the folder of the Postgres programs
 #
-# DIR is created. PG_BIN names the folder of initdb and pg_ctl where it is not the distribution's. Postgres refuses to run
-# as root, so root runs it as the system user "postgres" or, where there is none, "nobody".
+# DIR is created. PG_BIN names the folder of initdb and pg_ctl, if not the distribution's. Postgres refuses to run as root, so
+# root runs it as the system user "postgres" or, without that user, "nobody".
 set -euo pipefail
 usage() { sed -n '2,10s/^# \{0,1\}//p' "$0"; }
 case "${1:-}" in start|stop|find) ;; -h|--help) usage; exit 0 ;; *) usage >&2; exit 2 ;; esac
@@ -17,7 +17,7 @@ bin=${PG_BIN:-}
 [ -n "$bin" ] || bin=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -n 1)
 [ -n "$bin" ] || bin=$(dirname "$(command -v initdb)" 2>/dev/null) || true
 [ -x "$bin/initdb" ] && [ -x "$bin/pg_ctl" ] ||
-  { echo "Postgres is not installed (apt-get install postgresql), and PG_BIN names no folder of its programs" >&2; exit 1; }
+  { echo "Postgres is not installed (apt-get install postgresql), and PG_BIN does not name the folder of its programs" >&2; exit 1; }
 [ "$action" != find ] || { echo "$bin"; exit 0; }
 
 dir=${2:?"give a directory"} mode=${3:-}
@@ -27,7 +27,7 @@ if [ "$(id -u)" = 0 ]; then
   as=(setpriv --reuid="$(id -u "$owner")" --regid="$(id -g "$owner")" --clear-groups --)
 fi
 
-# initdb wants a name for its user, which the user of a container often has not: for its time the user is called nobody.
+# initdb requires a name for its user, which the user of a container often lacks: it runs as "nobody" then.
 named_user() {
   local wrapper
   wrapper=$(ls /usr/lib/*/libnss_wrapper.so /usr/lib64/libnss_wrapper.so 2> /dev/null | head -n 1 || true)
@@ -44,7 +44,7 @@ named_user() {
 
 case $action in
 start)
-  # A Unix socket's path may have 107 bytes.
+  # The path of a Unix socket is limited to 107 bytes.
   [ ${#dir} -le 80 ] || { echo "$dir is too long a path for a socket; use a directory under /tmp" >&2; exit 1; }
   mkdir -p "$dir"; chmod 700 "$dir"
   [ -z "$owner" ] || chown "$owner" "$dir"

@@ -1,26 +1,26 @@
 #!/usr/bin/env bash
-# Whether a backup of the log can be restored and is what was signed: dumps the database, restores it into a private Postgres, exports
-# and verifies it there. The database itself is only read, and with DUMP need not exist any more; nothing is left behind.
+# Proves that a backup of the log can be restored and verified: dumps the database, restores it into a private Postgres, exports and
+# verifies it there. The database is only read (with DUMP, it need not exist any more); nothing is left behind.
 #
 #   scripts/restore-drill.sh URL PUBLIC_KEY CHECKPOINTS [DUMP]
 #
-#   URL          the database as a user with the role cxr_backup; not used where DUMP is given
-#   PUBLIC_KEY   the log's public key, or its file
-#   CHECKPOINTS  folder of the checkpoints that were kept outside the database
-#   DUMP         an existing file of pg_dump --format=custom, to be tried in place of a new one
+#   URL          the database as a user with the role cxr_backup; not used with DUMP
+#   PUBLIC_KEY   the public key of the log, or its file
+#   CHECKPOINTS  folder of the anchor
+#   DUMP         an existing file of pg_dump --format=custom, instead of a new dump
 #
 #   example: scripts/restore-drill.sh postgres://cxr_dumper@db/cxr log.pub /mnt/anchor
 #
-# Nothing of the configuration of a service is used: variables CXR_CONFIG_DIR and CXR_SERVICE__* are left aside.
-# Needs cxr-service on the PATH or in CXR_SERVICE, and Postgres' programs of the server's version or newer.
+# The configuration of a service is not used: CXR_CONFIG_DIR and CXR_SERVICE__* are ignored.
+# Needs cxr-service in PATH or CXR_SERVICE, and Postgres programs of the server's version or newer.
 set -euo pipefail
 case "${1:-}" in -h|--help) sed -n '2,15s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
 [ $# -ge 3 ] || { sed -n '2,15s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 url=$1 key=$2 checkpoints=$3 dump=${4:-}
 here=$(cd "$(dirname "$0")" && pwd)
 service=${CXR_SERVICE:-$(command -v cxr-service || true)}
-[ -x "$service" ] || { echo "cxr-service is neither on the PATH nor in CXR_SERVICE" >&2; exit 2; }
-# They name the database that is in use, and folders that have no development.yaml.
+[ -x "$service" ] || { echo "cxr-service is neither in PATH nor in CXR_SERVICE" >&2; exit 2; }
+# They would name the production database, and a folder without development.yaml.
 for name in $(compgen -e | grep -iE '^(CXR_SERVICE__.*|CXR_CONFIG_DIR)$' || true); do unset "$name"; done
 say() { printf '==> %s\n' "$*" >&2; }
 
@@ -36,9 +36,9 @@ say "restoring $(du -h "$dump" | cut -f1) into a private Postgres"
 admin=$("$here"/private-postgres.sh start "$pg")
 psql -X -q "$admin" -c 'create database restored'
 restored=${admin/\/postgres?/\/restored?}
-# Who may do what is of no use here, and names users of the other cluster.
+# Privileges are not needed here, and name users of the other cluster.
 pg_restore --exit-on-error --no-owner --no-privileges --dbname="$restored" "$dump"
-say "verifying what was restored"
+say "verifying the restored log"
 CXR_PROFILE=development CXR_SERVICE__DATABASE__URL=$restored "$service" audit export --out "$work/log.ndjson"
 "$service" audit verify --export "$work/log.ndjson" --public-key "$key" --checkpoints "$checkpoints"
-say "the backup can be restored, and is what was signed"
+say "the backup can be restored, and its log verifies"

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Installs what is missing on Debian 12: a C and C++ compiler, Postgres, PgBouncer, libfaketime, curl, the tools of libjpeg-turbo and libtiff,
-# openssl, procps, strace, Python's venv and pip.
+# Installs missing system packages on Debian 12: a C and C++ compiler, Postgres, PgBouncer, libfaketime, curl, the tools of
+# libjpeg-turbo and libtiff, openssl, procps, strace, Python's venv and pip.
 #
-#   scripts/setup.sh          says nothing when all is there
+#   scripts/setup.sh          prints nothing if nothing is missing
 #
-# Rust comes from rustup (rust-toolchain.toml pins the version); nothing else is downloaded here.
+# Rust is installed with rustup (rust-toolchain.toml pins the version).
 set -euo pipefail
 case "${1:-}" in -h|--help) sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
 
@@ -13,7 +13,7 @@ need() { command -v "$1" > /dev/null || missing+=("$2"); }
 need cc gcc; need c++ g++; need make make; need curl curl; need djpeg libjpeg-turbo-progs; need tiffcp libtiff-tools; need openssl openssl; need psql postgresql-client; need git git; need pgrep procps; need strace strace
 need python3 python3
 [ -n "$(ls -d /usr/lib/postgresql/*/bin/initdb 2>/dev/null)" ] || command -v initdb > /dev/null || missing+=(postgresql)
-# Only tests need these two. Debian's packages start a service and read its configuration: none of it is used.
+# Only tests need these two. The service and configuration of the Debian packages are not used.
 [ -x /usr/sbin/pgbouncer ] || command -v pgbouncer > /dev/null || missing+=(pgbouncer)
 [ -n "$(ls /usr/lib/*/faketime/libfaketimeMT.so.1 2>/dev/null)" ] || missing+=(libfaketime)
 python3 -c 'import ensurepip, venv' 2> /dev/null || missing+=(python3-venv)

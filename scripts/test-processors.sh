@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# The trainer's tests as other processors compute them, and with other seeds: no test may depend on either. Takes hours.
+# Runs the trainer's tests with older instruction sets and other seeds, since no test may depend on either. Takes hours.
 #
 #   scripts/test-processors.sh            every instruction set below, seeds 42, 1 and 2
 #   SEEDS="42 7" TESTS="gpu_check training::" scripts/test-processors.sh
 #
-# libtorch, oneDNN and MKL are told to use an older instruction set than this processor has; a newer one cannot be added, so a
-# processor with AVX-512 and AMX tries the most. `make test-long` calls this with the environment of `make test-trainer`.
+# libtorch, oneDNN and MKL are restricted to older instruction sets, so a processor with AVX-512 and AMX covers the most.
+# `make test-long` calls this with the environment of `make test-trainer`.
 set -euo pipefail
 case "${1:-}" in -h|--help) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
 cd "$(dirname "$0")/.."
 
-# name, then ATEN_CPU_CAPABILITY, ONEDNN_MAX_CPU_ISA and MKL_CBWR; the last row is the processor as it is.
+# name, then ATEN_CPU_CAPABILITY, ONEDNN_MAX_CPU_ISA and MKL_CBWR; the last row does not restrict the processor.
 rows=("sse4.1 default SSE41 COMPATIBLE" "avx2 avx2 AVX2 AVX2" "avx512 avx512 AVX512_CORE AVX512" "own - - -")
 failed=()
 for row in "${rows[@]}"; do

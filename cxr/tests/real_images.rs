@@ -103,7 +103,7 @@ fn truncated_and_multi_page_files_of_the_field_are_refused() {
 #[test]
 fn clahe_is_within_one_level_of_opencv() {
     let Some(python) = std::env::var_os("CXR_REFERENCE_PYTHON") else {
-        println!("skipped: no OpenCV (scripts/reference-venv.sh installs it; set CXR_REFERENCE_PYTHON)");
+        println!("skipped: no OpenCV (scripts/venv.sh reference installs it; set CXR_REFERENCE_PYTHON)");
         return;
     };
     let Some(root) = data("kermany_originals") else { return };

@@ -1,9 +1,9 @@
 """PyTorch's side of `cxr-loadtest device`: the same network, the same batches, on the same device.
 
 python3 torch_infer.py --architecture mobilenetv2-expanded --device cuda:0 --batches 1,8,32,128 --seconds 2 --json torch.json
-A run: uint8 [N,1,H,W] from (on a GPU: pinned) memory to the device, normalised there, logits back to the host. Weights are
-random: they do not change the speed. Ways: fp32 (TF32 as PyTorch's defaults have it), bf16 autocast, and on a GPU each as a
-CUDA graph as well. Needs torch and torchvision.
+A run copies uint8 [N,1,H,W] from (on a GPU: pinned) memory to the device, normalises there, and copies the logits back. The weights
+are random, which does not affect the speed. Modes: fp32 (with PyTorch's default TF32), bf16 autocast, and on a GPU both also as CUDA
+graphs. Needs torch and torchvision.
 """
 import argparse
 import json

@@ -1,14 +1,13 @@
-"""Writes the peer's twin of a bundle's graph: float input, logits alone, the same weights to the bit.
+"""Writes the peer's twin of a bundle's graph: float input, only the logits as output, and the same weights, bit for bit.
 
 python twin.py BUNDLE/model.onnx TWIN.onnx
 
-A bundle's graph takes grey bytes and normalises them itself; the peer normalises in NumPy. The twin begins behind that
-step, and what only the other outputs need is left out. Both graphs must then give one random image the same logit
-within 1e-4, or nothing is written.
+A bundle's graph takes grey bytes and normalises them itself; the peer normalises in NumPy. The twin starts after that step and
+omits the nodes of the other outputs. Both graphs must give a random image the same logit within 1e-4, or nothing is written.
 """
 import os, sys
 
-# Before ONNX Runtime is imported, which reports to its vendor otherwise.
+# Must be set before the import of ONNX Runtime, which reports to its vendor otherwise.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 import numpy as np
@@ -22,7 +21,7 @@ TOLERANCE = 1e-4
 
 
 def normalised_value(graph):
-    """The value that holds the normalised image: what adds the shift makes it."""
+    """The normalised image: the output of the node that adds the shift."""
     makers = [n for n in graph.node if n.op_type == "Add" and "normalise.shift" in n.input]
     if len(makers) != 1:
         sys.exit(f"{len(makers)} nodes add normalise.shift, one is expected: was this graph written by cxr-trainer?")

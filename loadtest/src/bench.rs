@@ -1,4 +1,5 @@
-//! `bench`: the service, the peer and the limit by turns, closed and open loop; table, plot and summary.json.
+//! `bench`: measures the service, the peer and the limit in turn, in closed and open loops; writes a table, a
+//! plot and summary.json.
 
 mod accounting;
 mod images;
@@ -9,7 +10,6 @@ mod overload;
 mod peer;
 mod plot;
 mod postgres;
-mod process;
 mod progress;
 mod rounds;
 mod run;
@@ -32,20 +32,19 @@ pub use summary::{CpuPerRequest, Record};
 use anyhow::{Context, Result};
 use images::Images;
 use overload::Generators;
-use postgres::Postgres;
 use progress::{answer, say};
 use run::SubjectReport;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use subject::Subject;
 
-/// Arguments.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example: cxr-loadtest bench --model default=models/default:fp32 --set model.sessions=2 --rounds 7"
 )]
 pub struct Args {
-    /// Model to measure, NAME=BUNDLE[:VARIANT]. Repeatable. Default: models/default and target/bench/models/*, all variants.
+    /// Model to measure, NAME=BUNDLE[:VARIANT]. Repeatable. Default: models/default and
+    /// target/bench/models/*, all variants.
     #[arg(long = "model")]
     models: Vec<ModelArg>,
     /// Rounds. In each, every contestant runs every load once.
@@ -54,7 +53,8 @@ pub struct Args {
     /// Measured seconds per load; slow models and open loads take longer.
     #[arg(long, default_value_t = 3.0)]
     seconds: f64,
-    /// Loads: 16 means 16 clients without think time; 60% means an open loop at that share of the peer's saturation rate.
+    /// Loads: 16 means 16 clients without think time; 60% means an open loop at that share of the peer's
+    /// saturation rate.
     #[arg(long, value_delimiter = ',', value_parser = Load::parse, default_value = "1,4,16,64,30%,60%,90%")]
     loads: Vec<Load>,
     /// Images to send.
@@ -77,7 +77,8 @@ pub struct Args {
     soak_minutes: f64,
     #[command(flatten)]
     overload: Generators,
-    /// Smoke test: one round of one second each at 1 and 16 clients and 60 %, without sweeps. Its figures mean nothing.
+    /// Smoke test: one round of one second each at 1 and 16 clients and 60 %, without sweeps. Its figures
+    /// mean nothing.
     #[arg(long)]
     quick: bool,
     /// Seed of the image sample, the arrivals and the resamples.
@@ -88,21 +89,18 @@ pub struct Args {
     out: PathBuf,
 }
 
-/// Runs it.
-///
-/// # Errors
-/// Says what is missing or failed.
+/// Runs the benchmark.
 #[tokio::main(flavor = "current_thread")]
 pub async fn run(args: &Args) -> Result<ExitCode> {
     std::fs::create_dir_all(&args.out).with_context(|| format!("{}: cannot be made", args.out.display()))?;
     let subjects = Subject::all(&args.models)?;
     let images = Images::take(args.images, args.seed)?;
     say(format_args!("images: {}", images.description));
-    let postgres = Postgres::start()?;
+    let postgres = postgres::start()?;
     let mut reports = Vec::new();
     for subject in &subjects {
         reports.push(run::measure(args, subject, &images, &postgres).await?);
-        // After each, so that a long run that is broken off leaves what it has.
+        // After each model, so that an interrupted run keeps what it has measured.
         write(&args.out, &images.description, &reports)?;
     }
     answer(&std::fs::read_to_string(args.out.join("table.md"))?);
@@ -119,7 +117,7 @@ fn write(out: &Path, images: &str, reports: &[SubjectReport]) -> Result<()> {
     plot::draw(&out.join("latency.svg"), reports)
 }
 
-/// The processor's name and how many cores of it there are.
+/// The processor's name and the number of cores.
 fn host() -> String {
     let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let name = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));

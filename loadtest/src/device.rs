@@ -1,5 +1,6 @@
-//! `device`: one execution provider without a service around it: images/s and latency by batch size, in the service's way
-//! and as a bare loop; what batches and the provider change in the logits; which provider executes which nodes.
+//! `device`: measures one execution provider without the service: images/s and latency by batch size, as the
+//! service runs it and in a bare loop; the differences of logits between batch sizes, runs and providers; the
+//! nodes that each provider executes.
 
 mod compare;
 mod load;
@@ -18,7 +19,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Images whose logits are compared: more would tell nothing new and take a CPU long.
+/// Images whose logits are compared; more would only take longer.
 const N_COMPARED: usize = 32;
 
 /// Options of `cxr-loadtest device`.
@@ -65,37 +66,34 @@ pub struct Args {
     pub json: Option<PathBuf>,
 }
 
-/// What `--json` writes.
+/// The output of `--json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Measurement {
     /// Name and version of the bundle.
     pub bundle: String,
-    /// Its network.
     pub architecture: String,
-    /// The variant.
     pub variant: String,
-    /// Its precision.
     pub precision: String,
-    /// The provider that was asked for, in ONNX Runtime's words.
+    /// The requested provider, by its name in ONNX Runtime.
     pub provider: String,
-    /// Nodes of the graph by the provider that executes them.
+    /// Number of nodes by the provider that executes them.
     pub assigned_nodes: BTreeMap<String, usize>,
-    /// What can change the last bits of an output.
+    /// Everything that can change the last bits of an output.
     pub execution: serde_json::Value,
-    /// Threads inside one operator.
+    /// Threads per operator.
     pub intra_threads: usize,
     /// Speed by batch size.
     pub cells: Vec<Cell>,
-    /// The same image alone and in batches.
+    /// Differences of an image alone and in batches.
     pub between_batches: Difference,
-    /// The same batch twice.
+    /// Differences of the same batch in two runs.
     pub between_runs: Difference,
-    /// This session against the bundle's fp32 form on the CPU.
+    /// Differences from the bundle's fp32 variant on the CPU.
     pub against_cpu: Option<Difference>,
 }
 
 impl Measurement {
-    /// The differences that are larger than allowed, in words.
+    /// Names the differences that exceed their tolerance.
     pub fn violations(&self) -> Vec<String> {
         let named = [
             ("between batch sizes", Some(&self.between_batches)),
@@ -110,10 +108,7 @@ impl Measurement {
     }
 }
 
-/// Measures, prints, writes the file; fails when a difference is larger than allowed.
-///
-/// # Errors
-/// When the bundle, the library or the provider cannot be used, or the file cannot be written.
+/// Measures, prints and writes the figures; fails if a difference exceeds its tolerance.
 pub fn run(args: &Args) -> Result<ExitCode> {
     let measurement = measure(args)?;
     if let Some(file) = &args.json {

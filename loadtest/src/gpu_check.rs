@@ -1,5 +1,5 @@
-//! `gpu-check`: accepts a GPU host: trains, exports, serves and measures there, and writes one report. `run` reads from top
-//! to bottom as what is done; each step is a file in the folder beside this one.
+//! `gpu-check`: the acceptance check of a GPU host. Trains, exports, serves and measures there, and writes
+//! one report. `run` lists the steps in order; each step has a file of its own.
 
 mod dataset;
 mod hardware;
@@ -37,7 +37,7 @@ use train::Trainer;
 /// Options of `cxr-loadtest gpu-check`.
 #[derive(Debug, Arguments)]
 #[command(
-    after_help = "Example:\n  cxr-loadtest gpu-check --bin bin --libs lib:/opt/venv/lib/python3.12/site-packages/torch/lib --data kermany224 --out .\n\nscripts/gpu-check.sh calls this with what it finds; docs/GPU.md says what it proves."
+    after_help = "Example:\n  cxr-loadtest gpu-check --bin bin --libs lib:/opt/venv/lib/python3.12/site-packages/torch/lib --data kermany224 --out .\n\nscripts/gpu-check.sh calls this command; docs/GPU.md describes what it proves."
 )]
 pub struct Args {
     /// Device to accept: the GPU, or the CPU to try the check itself.
@@ -49,7 +49,8 @@ pub struct Args {
     /// Folders with cxr-trainer, cxr-service and cxr-loadtest, colon-separated.
     #[arg(long, value_delimiter = ':')]
     bin: Vec<PathBuf>,
-    /// Folders with ONNX Runtime, its providers and libtorch, colon-separated. If none holds libtorch, python3's is used.
+    /// Folders with ONNX Runtime, its providers and libtorch, colon-separated. If none holds libtorch,
+    /// python3's is used.
     #[arg(long, value_delimiter = ':')]
     libs: Vec<PathBuf>,
     /// Radiographs: train/NORMAL and train/PNEUMONIA. The test split is not read.
@@ -61,8 +62,8 @@ pub struct Args {
     /// Working folder for everything else.
     #[arg(long, default_value = "gpu-check-work")]
     work: PathBuf,
-    /// Temporary folder for a private Postgres. Its path must be short, and the system user that runs Postgres must have
-    /// access to it.
+    /// Temporary folder for a private Postgres. Its path must be short, and the system user that runs
+    /// Postgres must have access to it.
     #[arg(long, default_value = "/tmp/cxr-gpu-check-pg")]
     postgres: PathBuf,
     /// Repository, for config/, scripts/ and models/default.
@@ -103,7 +104,7 @@ pub struct Args {
     budget_seconds: u64,
 }
 
-/// How much is done where the arguments do not say: two cores train about 40 images a second, a GPU a thousand.
+/// Defaults by device: two cores train about 40 images per second, a GPU about 1,000.
 impl Args {
     const fn by_device(&self, stated: Option<usize>, on_gpu: usize, on_cpu: usize) -> usize {
         match (stated, self.device) {
@@ -130,10 +131,7 @@ impl Args {
     }
 }
 
-/// Runs it. Fails when a step failed; the report is written in any case.
-///
-/// # Errors
-/// Says all that is missing before anything is started, and when the report cannot be written.
+/// Runs the check. The exit code is a failure if a step failed; the report is written in any case.
 pub fn run(args: &Args) -> Result<ExitCode> {
     let host = Host::find(args)?;
     say(format_args!("{}", host.summary()));
@@ -177,19 +175,22 @@ fn serve_and_load(
     report: &mut Report,
 ) {
     let database =
-        journal.step("start Postgres", 60, |limit| postgres::Cluster::start(host, &args.postgres, limit));
+        journal.step("start Postgres", 60, |limit| postgres::Database::start(host, &args.postgres, limit));
     let settings = serve::Settings { host, args, bundle, database: database.as_ref() };
     let served = journal.step("serve and prove the provider", 60, |limit| Served::start(&settings, limit));
     match (&served, &database) {
         (Some(served), Some(_)) => {
             report.load = journal.step("load through HTTP", 90, |limit| served.load(args, subset, limit));
         }
-        (None, _) => journal.not_run("load through HTTP", "the service does not serve"),
+        (None, _) => journal.not_run("load through HTTP", "the service did not start"),
         (_, None) => {
-            journal.not_run("load through HTTP", "there is no database, and no answer without an audit row");
+            journal.not_run(
+                "load through HTTP",
+                "there is no database, and the service answers nothing without an audit row",
+            );
         }
     }
     report.proof = served.map(Served::stop);
     report.absent_device =
-        journal.step("a device that is not there", 40, |limit| serve::absent_device(&settings, limit));
+        journal.step("an absent device", 40, |limit| serve::absent_device(&settings, limit));
 }

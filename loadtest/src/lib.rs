@@ -1,11 +1,11 @@
-//! Measurements of the service: against the FastAPI peer, against the limit of the host, and of a GPU host as a whole.
+//! Measurements: the service against the FastAPI peer and the limit of the host, one execution provider, the
+//! audit log verifier, and the acceptance check of a GPU host.
 //!
-//! Nothing here is part of what a hospital runs.
+//! Hospitals do not run any of this.
 
 pub mod bench;
 pub mod device;
 mod generator;
 pub mod gpu_check;
-mod listening;
 pub mod log;
 mod stdout;

@@ -1,5 +1,5 @@
-//! `log`: how fast the audit log's verifier is. Writes an export as large as asked for, signed with a key of its own, and times
-//! `cxr-service audit verify` on it against the bare hashing of the same file, by turns.
+//! `log`: measures the audit log verifier. Writes a large export, signed with a temporary key, and times
+//! `cxr-service audit verify` in turn with bare hashing of the same file.
 
 use crate::bench::Interval;
 use crate::stdout::say;
@@ -18,11 +18,11 @@ use tlog_tiles::{
     Error, Hash, HashReader, record_hash, stored_hash_index, stored_hashes, sub_tree_index, tree_hash,
 };
 
-/// A row's canonical form as the service writes it; the id and the digest of the upload are put in.
+/// The canonical form of a row, with placeholders for the id and the digest of the upload.
 const ROW: &str = include_str!("log/row.json");
 /// Name of the log.
 const ORIGIN: &str = "measurement.cxr.invalid/log";
-/// Leaves between two checkpoints: four a second at 250 rows a second.
+/// Leaves between two checkpoints: 4 per second at 250 rows per second.
 const CHECKPOINT_EVERY: u64 = 64;
 
 /// Options of `cxr-loadtest log`.
@@ -40,25 +40,22 @@ pub struct Args {
     out: PathBuf,
 }
 
-/// What was measured.
+/// The measurement.
 #[derive(Debug, Serialize)]
 struct Measured {
     rows: u64,
     bytes: u64,
     /// Seconds of the verifier.
     verify_seconds: Interval,
-    /// Seconds of reading and hashing the file once.
+    /// Seconds to read and hash the file once.
     hash_seconds: Interval,
-    /// Verifier by bare hashing, formed within each turn.
+    /// Ratio of the verifier to bare hashing, formed per round.
     ratio: Interval,
-    /// Largest resident memory of the verifier, in bytes.
+    /// Peak resident memory of the verifier in bytes.
     peak_memory_bytes: u64,
 }
 
-/// Runs it.
-///
-/// # Errors
-/// When a file cannot be written, or the verifier finds something.
+/// Runs the measurement.
 pub fn run(args: &Args) -> Result<std::process::ExitCode> {
     std::fs::create_dir_all(&args.out)?;
     let export = args.out.join("log.ndjson");
@@ -115,7 +112,7 @@ impl HashReader for Edge {
     }
 }
 
-/// Writes the export and its last checkpoint, and gives the public key.
+/// Writes the export and its last checkpoint, and returns the public key.
 fn write(export: &Path, anchor: &Path, rows: u64) -> Result<String> {
     let (private, public) = signed_note::generate_key(&mut rand_core::OsRng, ORIGIN);
     let signer = StandardSigner::new(&private).context("a key of our own")?;
@@ -164,7 +161,7 @@ fn hash(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Runs the verifier, and gives the most memory that it had resident.
+/// Runs the verifier, and returns its peak resident memory.
 fn verify(service: &Path, export: &Path, anchor: &Path, key: &str) -> Result<u64> {
     let mut child = Command::new(service)
         .args(["audit", "verify", "--json", "--public-key", key, "--export"])
@@ -182,7 +179,7 @@ fn verify(service: &Path, export: &Path, anchor: &Path, key: &str) -> Result<u64
         let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
         peak = peak.max(kilobytes.unwrap_or(0) * 1024);
         if let Some(ended) = child.try_wait()? {
-            ensure!(ended.success(), "the verifier found something in an honest log");
+            ensure!(ended.success(), "the verifier reported findings in a correct log");
             return Ok(peak);
         }
         std::thread::sleep(std::time::Duration::from_millis(50));

@@ -16,7 +16,7 @@ struct Cli {
 enum Command {
     /// Benchmarks the service against the FastAPI peer and the host's limit, in turns.
     Bench(bench::Args),
-    /// The process of the limit; `bench` starts it.
+    /// The process that measures the limit; `bench` starts it.
     #[command(hide = true)]
     Limit(bench::LimitArgs),
     /// Benchmarks one execution provider without the service.

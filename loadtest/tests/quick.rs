@@ -1,12 +1,11 @@
-//! `bench --quick` on phantoms against the real service and a real Postgres: it runs, and its figures agree with each other.
-//!
-//! How fast anything is plays no part: other tests run beside it.
+//! `bench --quick` on phantoms with the real service and Postgres: its figures must be consistent. Speed is
+//! not asserted, because other tests run at the same time.
 
 use loadtest::bench::Record;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Runs it in the repository's root and returns its records.
+/// Runs it in the root of the repository and returns its records.
 fn bench(name: &str, arguments: &[&str]) -> (Vec<Record>, PathBuf) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let program = Path::new(env!("CARGO_BIN_EXE_cxr-loadtest"));
@@ -31,7 +30,7 @@ fn find<'a>(records: &'a [Record], who: &str, load: &str) -> &'a Record {
     found.unwrap_or_else(|| panic!("no record of {who} at {load}"))
 }
 
-/// What holds for every measurement, however slow the host is.
+/// Checks what holds for every measurement, however slow the host is.
 fn check(record: &Record) {
     let what = format!("{record:?}");
     assert!(record.answers > 0 && record.failed == 0 && record.refused == 0, "{what}");
@@ -47,8 +46,8 @@ fn check(record: &Record) {
             "Poisson arrivals of a second or two: {what}"
         );
     }
-    // Little's law: clients = throughput x mean latency, and in one second at most one answer a client is cut off. The mean lies between
-    // what the percentiles allow: clients of a server with several processes need not be served alike.
+    // Little's law: clients = throughput x mean latency; a window of one second cuts off at most one answer
+    // per client. The percentiles bound the mean.
     if let Some(clients) = record.load.strip_prefix("closed-").and_then(|n| n.parse::<f64>().ok()) {
         let (least, most) =
             (0.5 * record.p50_ms, 0.5 * record.p50_ms + 0.4 * record.p90_ms + 0.1 * record.p99_ms);
@@ -71,7 +70,7 @@ fn the_service_and_the_limit_are_measured() {
             && ratio.low <= ratio.value
             && ratio.value <= ratio.high
     );
-    // The system counts in steps of 10 ms: one load on a busy host may come to none.
+    // The kernel counts in steps of 10 ms: on a busy host, one load may show 0.
     let of_service =
         || records.iter().filter(|record| record.contestant == "cxr").map(|r| &r.cpu_ms_per_request);
     assert!(of_service().any(|cpu| cpu.postgres > 0.0) && of_service().any(|cpu| cpu.generator > 0.0));
@@ -88,7 +87,7 @@ fn the_service_and_the_limit_are_measured() {
 }
 
 #[test]
-fn nothing_is_left_behind() {
+fn killing_the_benchmark_leaves_no_process_and_no_cluster() {
     let mark = format!("cxr-bench-left-{}", std::process::id());
     let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join(&mark);
     let mut bench = Command::new(env!("CARGO_BIN_EXE_cxr-loadtest"))
@@ -113,13 +112,13 @@ fn nothing_is_left_behind() {
     });
     let limit = format!("{}", logs.display());
     assert!(runs_with(&limit), "the limit works on images in {limit}");
-    // No handler can run: whatever ends the children must not be the benchmark itself.
-    bench.kill().expect("a child of ours");
-    bench.wait().expect("a child of ours");
+    // SIGKILL: the benchmark itself cannot clean up.
+    bench.kill().expect("our child");
+    bench.wait().expect("our child");
     wait_until("the children have ended", || !runs_with(&limit) && !cluster.exists());
 }
 
-/// Whether a process has this in its arguments.
+/// Whether a limit process with this argument runs.
 fn runs_with(argument: &str) -> bool {
     let processes = std::fs::read_dir("/proc").expect("/proc").flatten();
     let mut lines = processes.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
@@ -138,14 +137,14 @@ fn wait_until(what: &str, done: impl Fn() -> bool) {
 }
 
 #[test]
-fn the_peer_is_measured_where_it_is_installed() {
+fn the_peer_is_measured_if_it_is_installed() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let have = Command::new(root.join("scripts/service-peer-venv.sh"))
-        .arg("--have")
+    let have = Command::new(root.join("scripts/venv.sh"))
+        .args(["service-peer", "--have"])
         .output()
         .expect("the script runs");
     if !have.status.success() {
-        println!("skipped: the peer is not installed (scripts/service-peer-venv.sh installs it)");
+        println!("skipped: the peer is not installed (install it with scripts/venv.sh service-peer)");
         return;
     }
     let (records, _) = bench("with-peer", &[]);

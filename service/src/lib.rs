@@ -1,7 +1,7 @@
 //! The inference service: one radiograph in, one calibrated and audited answer out.
 //!
-//! Read `pipeline` first. `docs/ARCHITECTURE.md` lists which module may import which ("Direction"). Only `http`
-//! knows status codes, only `store` holds SQL, and only `config` reads the environment.
+//! Read `pipeline` first. `docs/ARCHITECTURE.md` lists which module may import which ("Direction"). Only
+//! `http` knows status codes, only `store` holds SQL, and only `config` reads the environment.
 
 pub mod app;
 pub mod audit;

@@ -1,5 +1,5 @@
-//! Whether requests should be sent here: the model runs where it was asked to, the database can take rows, and
-//! nobody has asked the process to end.
+//! Readiness: the model runs on the configured provider, the database can take rows, and the service is not
+//! shutting down.
 
 use crate::auth::Verifier;
 use crate::serving::Slot;

@@ -1,4 +1,4 @@
-//! The door: who gets in, and what everybody else is told.
+//! Authentication and scopes: who is let in, and the answers to everyone else.
 
 use jsonwebtoken::Algorithm;
 use reqwest::Response;
@@ -7,7 +7,7 @@ use system_tests::server::{Options, Server, problem};
 use system_tests::tokens::{self, KeyPair, claims, now};
 use system_tests::{images, postgres, root};
 
-/// Every scope that there is.
+/// All scopes.
 const SCOPES: [&str; 5] = ["predict", "label", "audit:read", "monitor:read", "admin"];
 
 async fn predict(server: &Server, token: &str) -> Response {
@@ -62,7 +62,7 @@ async fn bad_tokens_are_401_and_leave_no_row() {
 }
 
 #[tokio::test]
-async fn every_route_wants_its_scope_and_new_routes_cannot_be_forgotten() {
+async fn every_route_requires_its_scope_and_new_routes_cannot_be_forgotten() {
     let server = Server::ready().await;
     let public = ["/livez", "/readyz", "/metrics", "/openapi.json"];
     let wanted = [
@@ -97,7 +97,7 @@ async fn every_route_wants_its_scope_and_new_routes_cannot_be_forgotten() {
                     .send()
             };
             problem(call(None).await.unwrap(), 401, "unauthenticated").await;
-            // Each other scope alone, all others together, and names that only look like it.
+            // Each other scope alone, all others together, and similar names.
             let others: Vec<&str> = SCOPES.into_iter().filter(|other| other != scope).collect();
             let together = others.join(" ");
             let unknown = format!("other {scope}x {} audit", scope.to_uppercase());
@@ -110,12 +110,12 @@ async fn every_route_wants_its_scope_and_new_routes_cannot_be_forgotten() {
             assert!(status != 401 && status != 403, "{method} {path} with {scope:?}: {status}");
         }
     }
-    // Scopes may come as a list under `scp` too.
+    // Scopes may also be a list in the claim `scp`.
     let token = tokens::sign_development(&with(&json!({"scope": null, "scp": ["audit:read", "predict"]})));
     assert_eq!(predict(&server, &token).await.status(), 200);
 }
 
-/// A production server that trusts one key, configured in a file as a site would.
+/// A production server that trusts one key, configured in a file.
 async fn production(directory: &std::path::Path, keys: &str) -> Server {
     let yaml = format!("service:\n  auth:\n    keys:\n{keys}\n  model:\n    trusted_keys: [bundle.pem]\n");
     let site_key = KeyPair::new(Algorithm::EdDSA, &made(directory, "bundle-key"));
@@ -161,7 +161,7 @@ fn resign(directory: &std::path::Path, key: &KeyPair) {
 }
 
 #[tokio::test]
-async fn production_takes_asymmetric_tokens_only_each_with_its_own_algorithm() {
+async fn production_accepts_only_asymmetric_tokens_each_with_the_algorithm_of_its_key() {
     for algorithm in [Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA] {
         let directory = tempfile::tempdir().unwrap();
         let pair = KeyPair::new(algorithm, directory.path());

@@ -1,4 +1,5 @@
-//! Bad input through the front door: every refusal has its status, its code and, once admitted, its row.
+//! Bad input over HTTP: every refusal and rejection has its status and code; what was admitted also has an
+//! audit row.
 
 use reqwest::multipart::{Form, Part};
 use std::io::{Read, Write};
@@ -15,7 +16,7 @@ fn head(server: &Server, length: &str, extra: &str) -> String {
     )
 }
 
-/// Reads one answer's head from a raw connection.
+/// Reads the head of one answer from a raw connection.
 fn answer(stream: &mut TcpStream) -> String {
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let mut text = Vec::new();
@@ -67,7 +68,7 @@ async fn rejected_images_are_422_with_a_reason_and_a_row() {
 }
 
 #[tokio::test]
-async fn files_of_a_kind_that_is_not_read_are_told_what_they_are_and_what_to_do() {
+async fn unsupported_file_types_are_named_with_advice() {
     let server = Server::ready().await;
     let mut dicom = vec![0; 128];
     dicom.extend(b"DICM\x02\0\0\0UL\x04\0\xC8\0\0\0");
@@ -93,7 +94,7 @@ async fn files_of_a_kind_that_is_not_read_are_told_what_they_are_and_what_to_do(
 }
 
 #[tokio::test]
-async fn a_decompression_bomb_costs_next_to_nothing() {
+async fn a_decompression_bomb_is_rejected_from_its_header() {
     let server = Server::ready().await;
     assert!(server.post("", images::jpeg(1, false)).await.status().is_success());
     let before = server.peak_memory_bytes();
@@ -153,25 +154,26 @@ async fn malformed_multipart_is_400() {
         problem(raw(media, body).await.unwrap(), 400, "malformed_request").await;
     }
     assert_eq!(postgres::psql(&url, "select count(*) from predictions").unwrap(), "0");
-    // And the whole one is an image that is not recognised.
+    // The complete form holds an image of an unknown format.
     problem(raw("multipart/form-data; boundary=b", whole).await.unwrap(), 422, "rejected").await;
 }
 
 #[tokio::test]
-async fn too_large_a_body_is_413_at_once_and_the_sender_reads_the_answer() {
+async fn a_body_that_is_too_large_gets_413_at_once_and_its_client_can_read_the_answer() {
     let url = postgres::shared().database();
     let server = Options::on(&url).set("limits.max_bytes", &100_000).start_ready().await;
     let address = server.address().to_owned();
     let declared = head(&server, "Content-Length: 60000000", "");
     let chunked = head(&server, "Transfer-Encoding: chunked", "");
     let (declared, chunked) = tokio::task::spawn_blocking(move || {
-        // Declared too large: the answer comes before the body.
+        // The declared length is too large: the answer comes before the body.
         let start = Instant::now();
         let mut stream = TcpStream::connect(&address).unwrap();
         stream.write_all(declared.as_bytes()).unwrap();
         let early = answer(&mut stream);
         assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
-        // A client that only reads after it has sent everything still gets it: nothing is reset under its hands.
+        // A client that reads only after it has sent everything also gets the answer: the connection is not
+        // reset.
         let mut stream = TcpStream::connect(&address).unwrap();
         stream.write_all(declared.as_bytes()).unwrap();
         let block = vec![0x55; 1_000_000];
@@ -179,7 +181,7 @@ async fn too_large_a_body_is_413_at_once_and_the_sender_reads_the_answer() {
             stream.write_all(&block).expect("the server keeps reading");
         }
         assert_eq!(early.lines().next(), answer(&mut stream).lines().next());
-        // Undeclared: counted while it arrives.
+        // Without a declared length, bytes are counted as they arrive.
         let mut stream = TcpStream::connect(&address).unwrap();
         stream.write_all(chunked.as_bytes()).unwrap();
         let chunk = [b"3E8\r\n".as_slice(), &[0x55; 1000], b"\r\n"].concat();
@@ -199,7 +201,7 @@ async fn too_large_a_body_is_413_at_once_and_the_sender_reads_the_answer() {
 }
 
 #[tokio::test]
-async fn an_unauthenticated_sender_of_a_large_body_reads_its_401() {
+async fn an_unauthenticated_client_that_sends_a_large_body_can_read_its_401() {
     let server = Server::ready().await;
     let request = format!(
         "POST /v1/predictions HTTP/1.1\r\nHost: {0}\r\nContent-Type: image/png\r\nContent-Length: 20000000\r\n\r\n",
@@ -218,7 +220,7 @@ async fn an_unauthenticated_sender_of_a_large_body_reads_its_401() {
 }
 
 #[tokio::test]
-async fn the_admitted_are_bounded_and_the_rest_are_told_when_to_come_back() {
+async fn requests_beyond_the_slots_are_refused_with_retry_after() {
     let server =
         Options::on(&postgres::shared().database()).set("limits.max_in_flight", &1).start_ready().await;
     let mut held = TcpStream::connect(server.address()).unwrap();
@@ -239,7 +241,7 @@ async fn the_admitted_are_bounded_and_the_rest_are_told_when_to_come_back() {
 }
 
 #[tokio::test]
-async fn a_client_that_hangs_up_still_leaves_its_row() {
+async fn a_client_that_disconnects_still_leaves_a_row() {
     let url = postgres::shared().database();
     let server = Options::on(&url).start_ready().await;
     let image = images::png(2, true);

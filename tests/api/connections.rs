@@ -1,5 +1,5 @@
-//! Connections that cost and ask for nothing: slow, idle, too many, with too much to say, and those that do not read. Each is ended, and
-//! whoever is inside meanwhile is answered.
+//! Bad connections: slow, idle, with too large a head, or not reading. Each is closed, and other clients are
+//! answered meanwhile.
 
 use std::time::{Duration, Instant};
 use system_tests::http2::Http2;
@@ -8,7 +8,7 @@ use system_tests::server::{Options, Server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// A server whose clients must be quick.
+/// A server with short timeouts.
 async fn strict() -> Server {
     let options = Options::on(&postgres::shared().database());
     options.set("http.header_timeout_ms", &1500).set("http.write_timeout_ms", &1000).start_ready().await
@@ -18,11 +18,11 @@ async fn connect(server: &Server) -> TcpStream {
     TcpStream::connect(server.address()).await.unwrap()
 }
 
-/// Everything until the other end closes.
+/// Reads until the other end closes.
 async fn rest(stream: &mut TcpStream) -> String {
     let (mut all, mut piece) = (Vec::new(), vec![0; 4096]);
     let read = async {
-        // A reset is an end too.
+        // A reset counts as closing.
         while let Ok(n @ 1..) = stream.read(&mut piece).await {
             all.extend_from_slice(&piece[..n]);
         }
@@ -31,7 +31,7 @@ async fn rest(stream: &mut TcpStream) -> String {
     String::from_utf8_lossy(&all).into_owned()
 }
 
-/// One answer over a connection that is kept.
+/// Reads one answer from a connection that stays open.
 async fn ask(stream: &mut TcpStream, path: &str) -> String {
     let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
@@ -52,7 +52,7 @@ fn ended(cause: &str) -> String {
     format!("cxr_connections_ended_total{{cause=\"{cause}\"}}")
 }
 
-/// Waits until so many connections have ended for this cause.
+/// Waits until `n` connections have ended for this cause.
 async fn wait_ended(server: &Server, cause: &str, n: f64) {
     let begun = Instant::now();
     while server.metric(&ended(cause)).await != Some(n) {
@@ -63,13 +63,13 @@ async fn wait_ended(server: &Server, cause: &str, n: f64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_head_that_comes_byte_by_byte_is_not_waited_for() {
+async fn a_head_sent_byte_by_byte_times_out() {
     let server = strict().await;
     let before = server.metric(&ended("silent")).await.unwrap();
     let mut stream = connect(&server).await;
     let begun = Instant::now();
     for byte in "GET /livez HTTP/1.1\r\nHost: x\r\nX-Long: ".bytes().cycle() {
-        // The first write after the end succeeds, a later one does not.
+        // The first write after the close still succeeds, a later one fails.
         if stream.write_all(&[byte]).await.is_err() {
             break;
         }
@@ -81,7 +81,7 @@ async fn a_head_that_comes_byte_by_byte_is_not_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_idle_connection_is_not_kept() {
+async fn an_idle_connection_is_closed() {
     let server = strict().await;
     let mut used = connect(&server).await;
     assert!(ask(&mut used, "/livez").await.starts_with("HTTP/1.1 200"));
@@ -91,7 +91,7 @@ async fn an_idle_connection_is_not_kept() {
         assert_eq!(rest(stream).await, "");
         assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     }
-    // As long as it is used it is kept.
+    // A connection in use stays open.
     let mut busy = connect(&server).await;
     for _ in 0..8 {
         tokio::time::sleep(Duration::from_millis(400)).await;
@@ -100,7 +100,7 @@ async fn an_idle_connection_is_not_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn too_large_a_head_is_told_so() {
+async fn a_head_that_is_too_large_gets_an_answer_that_says_so() {
     let server = Server::ready().await;
     let field = "X-Field: 1\r\n".repeat(65);
     let value = "v".repeat(200_000);
@@ -112,14 +112,14 @@ async fn too_large_a_head_is_told_so() {
         ("what is this\r\n\r\n".to_owned(), "400"),
     ] {
         let mut stream = connect(&server).await;
-        // What comes after the limit may not be taken any more.
+        // The server may stop reading at the limit.
         drop(stream.write_all(head.as_bytes()).await);
         let answer = rest(&mut stream).await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{status}: {answer:?}");
     }
     wait_ended(&server, "head_too_large", 3.0).await;
     wait_ended(&server, "malformed", 1.0).await;
-    // As much as a request may need.
+    // A head within the limit.
     let field = "X-Field: 1\r\n".repeat(50);
     let mut stream = connect(&server).await;
     let head = format!("GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{field}\r\n");
@@ -131,13 +131,13 @@ async fn too_large_a_head_is_told_so() {
 async fn a_client_that_does_not_read_its_answer_is_cut_off() {
     let server = strict().await;
     let mut stream = connect(&server).await;
-    // Far more than the system takes on behalf of a client.
+    // Far more than the socket buffers hold.
     let requests = "GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n".repeat(60);
     stream.write_all(requests.as_bytes()).await.unwrap();
     wait_ended(&server, "not_reading", 1.0).await;
     let read = rest(&mut stream).await.len();
     println!("{read} bytes were on their way");
-    // One that reads slowly gets everything.
+    // A client that reads slowly gets everything.
     let mut stream = connect(&server).await;
     let request = "GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
     stream.write_all(request.as_bytes()).await.unwrap();
@@ -146,7 +146,7 @@ async fn a_client_that_does_not_read_its_answer_is_cut_off() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn http_2_is_ended_when_it_only_says_that_it_lives() {
+async fn an_http_2_connection_that_only_answers_pings_is_closed() {
     let server = strict().await;
     let mut client = Http2::connect(server.address(), 1 << 20).await.unwrap();
     client.get("/livez").await.unwrap();
@@ -155,14 +155,14 @@ async fn http_2_is_ended_when_it_only_says_that_it_lives() {
     println!("{heard:?} in {:?}", begun.elapsed());
     assert!(heard.heads == 1 && heard.bytes > 0 && heard.goaways > 0, "{heard:?}");
     assert!(begun.elapsed() > Duration::from_millis(1400), "{:?}", begun.elapsed());
-    // And one that never asks for anything.
+    // The same for one that never sends a request.
     let client = Http2::connect(server.address(), 1 << 20).await.unwrap();
     let heard = tokio::time::timeout(Duration::from_secs(15), client.listen()).await.expect("it is kept");
     assert_eq!(heard.heads, 0, "{heard:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn http_2_is_ended_when_it_grants_no_window() {
+async fn an_http_2_connection_that_grants_no_window_is_closed() {
     let server = strict().await;
     let mut client = Http2::connect(server.address(), 0).await.unwrap();
     client.get("/docs/swagger-ui-bundle.js").await.unwrap();

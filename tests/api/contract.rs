@@ -1,4 +1,4 @@
-//! The OpenAPI document: served, committed and true.
+//! The OpenAPI document: the committed file equals the served one.
 
 use serde_json::Value;
 use std::process::Command;
@@ -17,7 +17,7 @@ async fn the_committed_document_is_the_served_one() {
 }
 
 #[tokio::test]
-async fn the_documentation_page_needs_nothing_from_elsewhere() {
+async fn the_documentation_page_loads_nothing_from_other_hosts() {
     let server = Server::ready().await;
     let page = server.client.get(format!("{}/docs/", server.base)).send().await.unwrap();
     assert!(page.status().is_success());

@@ -1,14 +1,15 @@
-//! The whole log, streamed: memory does not grow with it, however slowly it is read, and predictions are answered meanwhile.
+//! Streaming the whole log: memory stays bounded even for a slow reader, and predictions are answered
+//! meanwhile.
 
 use std::time::{Duration, Instant};
 use system_tests::server::{Options, Server};
 use system_tests::{images, postgres};
 
 const ROWS: usize = 100_000;
-/// What a download may take, whatever its length: some chunks of rows, and what the allocator keeps of them.
+/// Memory that a download of any length may take: some chunks of rows, and what the allocator keeps of them.
 const MOST: u64 = 64 << 20;
 
-/// Copies of a real row under other ids, in the database alone.
+/// Inserts copies of a real row under other ids into the database.
 fn fill(url: &str) {
     let columns = "select string_agg(quote_ident(attname), ', ') from pg_attribute where attrelid = 'predictions'::regclass \
         and attnum > 0 and not attisdropped and attname <> 'id'";
@@ -21,7 +22,7 @@ fn fill(url: &str) {
     postgres::psql(url, &copies).unwrap();
 }
 
-/// Downloads everything; lines, bytes, and the most memory that was resident meanwhile.
+/// Downloads everything. Returns lines, bytes, and the peak resident memory meanwhile.
 async fn download(server: &Server, format: &str) -> (usize, u64, u64) {
     let mut answer = server.get(&format!("/v1/predictions?format={format}"), "audit:read").await;
     assert_eq!(answer.status(), 200);
@@ -34,7 +35,7 @@ async fn download(server: &Server, format: &str) -> (usize, u64, u64) {
     (lines, bytes, most)
 }
 
-/// Predictions one after the other, until told; how long the slowest took.
+/// Sends predictions one after the other until notified. Returns their number and the slowest time.
 async fn predict(server: &Server, until: &tokio::sync::Notify) -> (usize, Duration) {
     let (mut answered, mut slowest) = (0, Duration::ZERO);
     let told = until.notified();
@@ -78,7 +79,7 @@ async fn a_long_log_is_downloaded_in_constant_memory_while_predictions_are_answe
         assert!(answered >= 5 && slowest < Duration::from_secs(3), "{format}: {answered}, {slowest:?}");
     }
 
-    // Who reads slowly is waited for, with no more memory.
+    // A slow reader gets everything, with no more memory.
     let before = server.memory_bytes();
     let mut slow = server.get("/v1/predictions?format=ndjson", "audit:read").await;
     let (begun, mut most) = (Instant::now(), 0);

@@ -1,4 +1,4 @@
-//! The log as FHIR R4 `AuditEvent`, judged by a validator that has R4's own definitions.
+//! The log as FHIR R4 `AuditEvent`, checked by a validator with the R4 definitions.
 
 use serde_json::Value;
 use std::io::Write;
@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use system_tests::server::Options;
 use system_tests::{images, npm, postgres, tokens};
 
-/// How many resources it saw, how many are wrong, and all that it said.
+/// Returns the number of resources, the number of invalid ones, and the validator's output.
 fn validate(folder: &std::path::Path, lines: &[u8]) -> (u64, u64, String) {
     let mut node = Command::new("node")
         .arg("validate.mjs")
@@ -22,10 +22,10 @@ fn validate(folder: &std::path::Path, lines: &[u8]) -> (u64, u64, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_row_is_an_audit_event_of_r4() {
+async fn every_row_is_a_valid_r4_audit_event() {
     let Some(folder) = npm::install("fhir") else { return };
     let server = Options::on(&postgres::shared().database()).start_ready().await;
-    // Predicted with and without a person, rejected before and after decoding, expired.
+    // Predicted with and without a subject, rejected before and after decoding, expired.
     assert_eq!(server.post("?age=7&view=PA", images::jpeg(1, true)).await.status(), 200);
     for body in [images::blank(), b"no image".to_vec()] {
         assert_eq!(server.post("", body).await.status(), 422);
@@ -49,7 +49,7 @@ async fn every_row_is_an_audit_event_of_r4() {
     assert_eq!(outcomes, ["4", "0", "4", "4", "0"], "the newest first");
     assert_eq!(events[1]["entity"].as_array().unwrap().len(), 2, "the image and the person");
 
-    // The validator can say no.
+    // The validator does find errors.
     let mut broken = events[1].clone();
     broken["action"] = "Q".into();
     broken["surprise"] = 1.into();

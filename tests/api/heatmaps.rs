@@ -1,4 +1,5 @@
-//! Heatmaps on one scale: a clear negative stays dark, the picture says what it shows, and without a scale none is given.
+//! Heatmaps on one scale: a clear negative stays dark, the picture has a legend, and a bundle without a scale
+//! gives no heatmap.
 
 use base64::Engine as _;
 use png::Decoder;
@@ -19,7 +20,7 @@ fn file(answer: &Value, member: &str) -> Vec<u8> {
     base64::engine::general_purpose::STANDARD.decode(encoded).unwrap()
 }
 
-/// The scale that the file names, and its pixels as indices of colours.
+/// The scale in the file's text, and its pixels as palette indices.
 fn drawn(file: &[u8]) -> (String, Vec<u8>) {
     let mut reader = Decoder::new(Cursor::new(file)).read_info().unwrap();
     let texts = &reader.info().uncompressed_latin1_text;
@@ -102,7 +103,7 @@ async fn a_bundle_without_a_scale_gives_no_heatmaps_and_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_retry_draws_the_first_heatmap_whatever_serves_meanwhile() {
+async fn a_retry_gets_the_first_heatmap_even_after_a_reload() {
     let directory = tempfile::tempdir().unwrap();
     let place = directory.path().join("model");
     bundles::copy(&place, "9.7.0");

@@ -1,4 +1,5 @@
-//! Labels: said twice they are one, contradicted they are history, and the worklist empties.
+//! Labels: a repeated label is stored once, a contradicted one is kept as history, and labelled images leave
+//! the worklist.
 
 use serde_json::{Value, json};
 use system_tests::server::{Options, Server, problem};
@@ -16,7 +17,7 @@ async fn ids(server: &Server, query: &str) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn labels_are_kept_as_history_and_the_latest_counts() {
+async fn labels_are_kept_as_history_and_the_latest_is_current() {
     let server = Server::ready().await;
     let answer: Value = server.post("", images::jpeg(1, true)).await.json().await.unwrap();
     let id = answer["id"].as_str().unwrap();
@@ -34,7 +35,7 @@ async fn labels_are_kept_as_history_and_the_latest_counts() {
     assert!(ids(&server, "unreviewed=true").await.is_empty());
     assert_eq!(ids(&server, "label=positive").await, [id]);
 
-    // A later finding counts, an earlier one that arrives late does not.
+    // A later finding becomes current; an earlier one that arrives late does not.
     let later = json!({ "label": "negative", "source": "follow_up", "labelled_at": "2026-02-05T10:00:00Z" });
     let earlier = json!({ "label": "positive", "source": "report", "labelled_at": "2026-01-01T10:00:00Z" });
     for statement in [&later, &earlier] {
@@ -48,7 +49,7 @@ async fn labels_are_kept_as_history_and_the_latest_counts() {
     assert!(ids(&server, "label=positive").await.is_empty());
     assert_eq!(ids(&server, "label=negative").await, [id]);
 
-    // Every form of the log gives the label that counts beside its row, and none beside the others.
+    // Every format of the log gives the current label with its row, and none with the other rows.
     let other: Value = server.post("", images::jpeg(2, true)).await.json().await.unwrap();
     let text = async |path: &str| server.get(path, "audit:read").await.text().await.unwrap();
     let row: Value = serde_json::from_str(&text(&format!("/v1/predictions/{id}")).await).unwrap();
@@ -64,9 +65,9 @@ async fn labels_are_kept_as_history_and_the_latest_counts() {
     assert!(lines[2].ends_with(&counting.join(",")), "{streamed}");
 }
 
-/// A reader who corrects a correction is heard, and so is a second reader who says what the first said.
+/// A correction of a correction is stored, and so is the same label by a second reader.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_correction_is_corrected_and_every_reader_is_heard() {
+async fn a_corrected_correction_and_a_second_reader_are_stored() {
     let server = Server::ready().await;
     let answer: Value = server.post("", images::jpeg(1, true)).await.json().await.unwrap();
     let id = answer["id"].as_str().unwrap();
@@ -90,7 +91,7 @@ async fn a_correction_is_corrected_and_every_reader_is_heard() {
     assert!(ids(&server, "label=positive").await.is_empty());
     say("negative", "bert", 201).await;
 
-    // Many deliveries of one statement at a time are one row.
+    // Concurrent deliveries of one label are one row.
     let deliveries = futures_util::future::join_all((0..12).map(|_| async {
         let statement =
             json!({ "label": "positive", "source": "report", "labelled_at": "2026-01-06T10:00:00Z" });
@@ -108,7 +109,7 @@ async fn a_correction_is_corrected_and_every_reader_is_heard() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_label_is_refused() {
+async fn invalid_labels_are_refused() {
     let server = Server::ready().await;
     let answer: Value = server.post("", images::jpeg(1, true)).await.json().await.unwrap();
     let id = answer["id"].as_str().unwrap();
@@ -121,7 +122,7 @@ async fn what_is_no_label_is_refused() {
         ("labelled_at", json!("2999-01-01T00:00:00Z")),
         ("labelled_at", json!("9999-12-31T23:59:59-23:59")),
         ("labelled_at", json!("1894-12-31T23:59:59Z")),
-        // In UTC the year before 0, which RFC 3339 cannot write.
+        // In UTC this is a year before 0, which RFC 3339 cannot express.
         ("labelled_at", json!("0000-01-01T00:00:00+01:00")),
         ("comment", json!("x".repeat(1 << 20))),
         ("comment", json!("patient 4711")),
@@ -141,7 +142,7 @@ async fn what_is_no_label_is_refused() {
 }
 
 #[tokio::test]
-async fn a_statement_that_never_ends_is_not_waited_for() {
+async fn a_label_whose_body_never_ends_times_out() {
     let options = Options::on(&postgres::shared().database()).set("http.body_timeout_ms", &300);
     let server = options.start_ready().await;
     let never = futures_util::stream::pending::<Result<Vec<u8>, std::io::Error>>();

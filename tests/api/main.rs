@@ -1,30 +1,30 @@
-//! The HTTP interface from outside: every answer, every refusal, and what each leaves in the audit log.
+//! The HTTP interface: every answer, every refusal, and what each leaves in the audit log.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod auth;
 mod bad_input;
-mod clients;
+mod bit_depth;
+mod client_limits;
+mod compatibility;
+mod connection_limits;
 mod connections;
 mod contract;
-mod crowds;
-mod depth;
-mod edges;
+mod decisions;
 mod exports;
 mod fhir;
-mod forms;
 mod heatmaps;
+mod http_conformance;
 mod labels;
-mod manners;
 mod memory;
+mod multipart;
 mod oidc;
 mod phi;
 mod predictions;
-mod quota;
+mod refusal_delay;
 mod retries;
 mod schemathesis;
 mod search;
 mod startup;
 mod tiff;
 mod tls;
-mod verdicts;

@@ -1,9 +1,10 @@
-//! Memory and file descriptors: what the system leaves is enough for what is let in, and too little is said at the start.
+//! Memory and file descriptors: the service admits no more than they allow, and reports at start if they are
+//! too few.
 
 use system_tests::server::Options;
 use system_tests::{images, postgres, tokens};
 
-/// The least memory that docs/CONFIG.md promises to be enough.
+/// The minimum memory that docs/CONFIG.md states.
 const LEAST_MB: u64 = 1200;
 
 #[expect(clippy::print_stdout, reason = "says what it measured")]
@@ -17,7 +18,7 @@ async fn is_enough(resource: &str) {
         let status = answer.status().as_u16();
         let text = answer.text().await.unwrap();
         println!("{status} {text}");
-        // Read, or refused for want of memory: each with its row.
+        // Read, or rejected for lack of memory: each has its row.
         assert!([200, 422].contains(&status), "{status} {text}");
     }
     println!("{} MB at most", server.peak_memory_bytes() >> 20);
@@ -32,7 +33,7 @@ async fn images_that_do_not_fit_together_are_decoded_one_after_the_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_image_that_needs_more_than_there_is_is_refused_with_its_row() {
+async fn an_image_that_needs_more_than_all_memory_is_rejected_with_its_row() {
     let url = postgres::shared().database();
     let server = Options::on(&url).set("limits.decode_memory_mb", &64).start_ready().await;
     let answer = server.post("", images::rgba16(3000, 3000)).await;
@@ -47,10 +48,10 @@ async fn an_image_that_needs_more_than_there_is_is_refused_with_its_row() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn uploads_wait_for_their_memory_and_are_told_to_come_again() {
+async fn uploads_wait_for_memory_and_are_then_refused_with_retry_after() {
     let options = Options::on(&postgres::shared().database()).set("limits.upload_memory_mb", &1);
     let server = options.start_ready().await;
-    // One that promises a megabyte and does not send it.
+    // One upload declares a megabyte and does not send it.
     let mut held = tokio::net::TcpStream::connect(server.address()).await.unwrap();
     let token = tokens::token("predict");
     let head = format!(
@@ -59,7 +60,7 @@ async fn uploads_wait_for_their_memory_and_are_told_to_come_again() {
     );
     tokio::io::AsyncWriteExt::write_all(&mut held, head.as_bytes()).await.unwrap();
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-    // The same client has promised its share already; another one waits.
+    // The same client has used its share; another client waits.
     let refused = server.post("", images::jpeg(1, true)).await;
     system_tests::server::problem(refused, 429, "client_limit").await;
     let other = tokens::sign_development(&tokens::claims("other", "predict"));
@@ -73,7 +74,7 @@ async fn uploads_wait_for_their_memory_and_are_told_to_come_again() {
 }
 
 #[test]
-fn too_little_memory_is_said_at_the_start() {
+fn too_little_memory_is_reported_at_start() {
     let options = Options::on(&postgres::shared().database()).set("limits.decode_memory_mb", &8);
     let ended = options.run_to_end();
     let told = String::from_utf8_lossy(&ended.stderr).into_owned();
@@ -81,14 +82,14 @@ fn too_little_memory_is_said_at_the_start() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn fewer_file_descriptors_than_connections_are_said_at_the_start() {
+async fn fewer_file_descriptors_than_connections_are_reported_at_start() {
     let options = Options::on(&postgres::shared().database());
     let server = options.limited("--nofile=400:400").start_ready().await;
     let log = server.log();
     let line =
         log.lines().find(|line| line.contains("max_connections lowered")).unwrap_or_else(|| panic!("{log}"));
     assert!(line.contains("\"max_connections\":136"), "{line}");
-    // As many as it now takes, and more, leave it what it needs itself.
+    // Even more connections than it accepts leave it the descriptors that it needs itself.
     let mut held = Vec::new();
     for _ in 0..300 {
         held.push(tokio::net::TcpStream::connect(server.address()).await.unwrap());

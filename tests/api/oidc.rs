@@ -1,4 +1,5 @@
-//! Tokens of a real OpenID provider whose keys are fetched, change under load, and stay known while it is away.
+//! Tokens of a real OpenID provider: its keys are fetched, rotate under load, and stay cached while it is
+//! down.
 
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
@@ -11,10 +12,10 @@ use system_tests::server::{Options, Server, problem};
 use system_tests::{images, npm, postgres, tokens};
 use tempfile::TempDir;
 
-/// What it signs with.
+/// The algorithms that it signs with.
 const ALGORITHMS: [&str; 3] = ["RS256", "ES256", "EdDSA"];
 
-/// The provider as a process of its own.
+/// The provider, in a process of its own.
 struct Provider {
     child: Child,
     base: String,
@@ -22,16 +23,16 @@ struct Provider {
 }
 
 impl Provider {
-    /// Starts it; says so where there is no Node.js.
+    /// Starts it; `None` without Node.js.
     fn start() -> Option<Self> {
         let folder = npm::install("oidc")?;
-        // Node.js has been seen to lock itself up while it starts.
+        // Node.js sometimes deadlocks at start.
         let (child, port) =
             (0..3).find_map(|_| Self::listening(&folder)).expect("the provider listens within 60 s");
         Some(Self { child, base: format!("http://127.0.0.1:{port}"), client: reqwest::Client::new() })
     }
 
-    /// The process and its port, unless it takes too long to tell.
+    /// The process and its port, unless it takes too long to print it.
     fn listening(folder: &Path) -> Option<(Child, String)> {
         let mut child = Command::new("node")
             .arg("provider.mjs")
@@ -140,12 +141,12 @@ async fn keys_change_under_load_and_no_request_is_lost() {
         answered += client.await.unwrap();
     }
     assert!(answered > 20, "{answered} answers");
-    // What the provider no longer publishes no longer counts.
+    // Keys that the provider no longer publishes are no longer accepted.
     problem(post(&server, &first).await, 401, "unauthenticated").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn unknown_keys_do_not_flood_the_provider_and_known_ones_outlive_it() {
+async fn unknown_keys_do_not_flood_the_provider_and_known_keys_work_without_it() {
     let Some(mut provider) = Provider::start() else { return };
     let (options, _folder) = provider.trusting(&postgres::shared().database());
     let options = options.set("auth.jwks.refresh_ms", &1000).set("auth.jwks.keep_ms", &8000);
@@ -154,14 +155,14 @@ async fn unknown_keys_do_not_flood_the_provider_and_known_ones_outlive_it() {
 
     let before: u64 = provider.get("/asked").await.parse().unwrap();
     let begun = Instant::now();
-    let stranger = {
+    let unknown = {
         let folder = tempfile::tempdir().unwrap();
         tokens::KeyPair::new(jsonwebtoken::Algorithm::ES256, folder.path())
-            .sign(&tokens::claims("x", "predict"), Some("stranger"))
+            .sign(&tokens::claims("x", "predict"), Some("unknown"))
     };
-    let strangers: Vec<_> = (0..40).map(|_| post(&server, &stranger)).collect();
-    for answer in futures_util::future::join_all(strangers).await {
-        // Those beyond the ones that may wait are told to come again.
+    let refused: Vec<_> = (0..40).map(|_| post(&server, &unknown)).collect();
+    for answer in futures_util::future::join_all(refused).await {
+        // Requests beyond those that may wait are told to retry.
         match answer.status().as_u16() {
             503 => problem(answer, 503, "keys_unavailable").await,
             _ => problem(answer, 401, "unauthenticated").await,
@@ -176,7 +177,7 @@ async fn unknown_keys_do_not_flood_the_provider_and_known_ones_outlive_it() {
     assert_eq!(post(&server, &token).await.status(), 200, "known keys count while the provider is away");
     assert!(server.logged("fetching the key set failed").await.is_some());
     server.wait_ready(false).await;
-    // The token is good; it is the service that cannot tell.
+    // The token may be good, but the service cannot check it.
     let answer = post(&server, &token).await;
     assert_eq!(answer.headers()["retry-after"], "5");
     problem(answer, 503, "keys_unavailable").await;
@@ -193,18 +194,18 @@ async fn without_the_provider_the_service_starts_and_is_not_ready() {
     let answer = server.client.get(format!("{}/readyz", server.base)).send().await.unwrap();
     let problem = problem(answer, 503, "not_ready").await;
     assert_eq!(problem["checks"][0]["check"], "keys", "{problem}");
-    // Anybody may ask: it says which source and not where that is.
+    // The endpoint is public, so it names the source and not its URL.
     let told = problem.to_string();
     assert!(told.contains("service.auth.keys[0]") && !told.contains("127.0.0.1"), "{told}");
     let log = server.log();
     assert!(log.contains("http://127.0.0.1:9/jwks"), "{log}");
-    // Development tokens are checked with the secret, as before.
+    // Development tokens are still checked with the secret.
     assert_eq!(server.post("", images::jpeg(1, true)).await.status(), 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flood_of_unknown_keys_does_not_wait_for_a_provider_that_is_silent() {
-    // It takes connections and never answers.
+async fn a_flood_of_unknown_keys_does_not_wait_for_an_unresponsive_provider() {
+    // It accepts connections and never answers.
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     let url = format!("http://{}/jwks", silent.local_addr().unwrap());
@@ -213,12 +214,12 @@ async fn a_flood_of_unknown_keys_does_not_wait_for_a_provider_that_is_silent() {
     let options = Options::on(&postgres::shared().database()).set("auth.jwks.timeout_ms", &4000);
     let options = options.set("http.refusal_delay_ms", &0);
     let server = options.variable("CXR_CONFIG_DIR", &folder.path().display().to_string()).start().await;
-    let stranger = tokens::KeyPair::new(jsonwebtoken::Algorithm::ES256, folder.path())
-        .sign(&tokens::claims("x", "predict"), Some("stranger"));
+    let unknown = tokens::KeyPair::new(jsonwebtoken::Algorithm::ES256, folder.path())
+        .sign(&tokens::claims("x", "predict"), Some("unknown"));
     let calls = (0..200).map(|_| async {
         let begun = Instant::now();
-        // Nothing that costs this side time: it would be taken for the service's.
-        let request = server.client.get(format!("{}/v1/model", server.base)).bearer_auth(&stranger);
+        // Cheap requests only: the client's own time would be measured as the service's.
+        let request = server.client.get(format!("{}/v1/model", server.base)).bearer_auth(&unknown);
         let answer = request.send().await.unwrap();
         assert_eq!(answer.headers()["retry-after"], "5");
         problem(answer, 503, "keys_unavailable").await;

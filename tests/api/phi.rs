@@ -1,4 +1,4 @@
-//! Whatever a caller writes that could name a patient, wherever it is written, is found nowhere afterwards.
+//! Text that could identify a patient, anywhere in a request, appears in no answer, row, log line or metric.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as base64url;
@@ -10,7 +10,7 @@ use std::process::Command;
 use system_tests::server::{Options, Server};
 use system_tests::{images, postgres, tokens};
 
-/// Words that nobody else writes.
+/// Words that occur nowhere else.
 const NAME: &str = "Zwetschgenmueller^Philomena";
 const MRN: &str = "MRN0048151623";
 const UID: &str = "1.2.276.0.7230010.3.1.4.4815162342";
@@ -27,7 +27,7 @@ fn chunk(kind: [u8; 4], data: &[u8]) -> Vec<u8> {
     [&(data.len() as u32).to_be_bytes()[..], &kind, data, &(!crc).to_be_bytes()].concat()
 }
 
-/// One entry: ImageDescription, ASCII, behind the directory.
+/// An EXIF directory with one entry: ImageDescription, ASCII, stored after the directory.
 fn exif() -> Vec<u8> {
     let value = format!("{NAME} {MRN}\0");
     let mut tiff = b"II*\0\x08\0\0\0\x01\0\x0e\x01\x02\0".to_vec();
@@ -38,7 +38,7 @@ fn exif() -> Vec<u8> {
     tiff
 }
 
-/// A zlib stream of one block that is stored as it is.
+/// A zlib stream of one stored block.
 fn zlib(data: &[u8]) -> Vec<u8> {
     let (mut a, mut b) = (1_u32, 0_u32);
     for byte in data {
@@ -50,7 +50,7 @@ fn zlib(data: &[u8]) -> Vec<u8> {
     [&block, data, &(b << 16 | a).to_be_bytes()].concat()
 }
 
-/// The phantom with text chunks and an EXIF chunk behind its header, and more behind its end.
+/// The phantom with text chunks and an EXIF chunk after its header, and more data after its end.
 fn png_with_texts() -> Vec<u8> {
     let png = images::png(3, true);
     let (head, rest) = png.split_at(33);
@@ -63,7 +63,8 @@ fn png_with_texts() -> Vec<u8> {
     [head, &text, &international, &compressed, &both, &exif, rest, NAME.as_bytes()].concat()
 }
 
-/// The phantom with a comment and segments of EXIF, XMP and IPTC behind its first marker, and more behind its end.
+/// The phantom with a comment and segments of EXIF, XMP and IPTC after its first marker, and more data after
+/// its end.
 fn jpeg_with_texts() -> Vec<u8> {
     let jpeg = images::jpeg(3, true);
     let segment = |marker: u8, data: &[u8]| {
@@ -94,7 +95,7 @@ fn tiff_with_texts() -> Vec<u8> {
     file.into_inner()
 }
 
-/// A form as bytes: the image in a part with these header lines, then a part `age`.
+/// A form: the image in a part with these header lines, then a part `age`.
 fn raw_form(headers: &str, image: &[u8], age: &str) -> Vec<u8> {
     let head = format!("--{MRN}\r\n{headers}\r\n\r\n");
     let tail =
@@ -102,7 +103,7 @@ fn raw_form(headers: &str, image: &[u8], age: &str) -> Vec<u8> {
     [head.as_bytes(), image, tail.as_bytes()].concat()
 }
 
-/// Tokens that name a patient wherever a token can hold a text; the first two are accepted.
+/// Tokens that name a patient in every place that can hold text; the first two are accepted.
 fn tokens_with_texts() -> Vec<String> {
     let claims = |changes: Value| {
         let mut claims = tokens::claims("pacs", "predict audit:read label");
@@ -135,7 +136,7 @@ fn tokens_with_texts() -> Vec<String> {
     ]
 }
 
-/// What is no HTTP, or too much of it, and one request over HTTP/2.
+/// Invalid HTTP, oversized HTTP, and one request over HTTP/2.
 fn below_http(server: &Server) -> String {
     let mut answers = String::new();
     for head in [
@@ -158,7 +159,7 @@ fn below_http(server: &Server) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_names_a_patient_is_found_nowhere() {
+async fn text_that_names_a_patient_appears_nowhere() {
     let url = postgres::shared().database();
     let server = Options::on(&url).set("telemetry.log_filter", &"debug").start_ready().await;
     let mut claims = tokens::claims("pacs", "predict audit:read label");
@@ -198,7 +199,7 @@ async fn what_names_a_patient_is_found_nowhere() {
     };
     let mut requests = vec![
         post("/v1/predictions".into()).body(tiff_with_texts()),
-        // Accepted: a part may say more than is wanted of it.
+        // Accepted: a part may have additional headers.
         named(raw_form(
             &format!(
                 "{disposition}\r\nContent-Type: image/jpeg; name={MRN}\r\nX-{MRN}: {NAME}\r\nContent-Description: {UID}"
@@ -206,7 +207,7 @@ async fn what_names_a_patient_is_found_nowhere() {
             &jpeg_with_texts(),
             "4",
         )),
-        // Refused: its type, its value, its name, a line that is no header, a boundary that is not there.
+        // Refused for its type, its value, its name, an invalid header line, a missing boundary.
         named(raw_form(&format!("{disposition}\r\nContent-Type: image/{MRN}"), &jpeg_with_texts(), "4")),
         named(raw_form(&disposition, &jpeg_with_texts(), MRN)),
         named(raw_form(&format!("Content-Disposition: form-data; name=\"{NAME}\""), b"x", "4")),
@@ -214,7 +215,7 @@ async fn what_names_a_patient_is_found_nowhere() {
         named(raw_form(&format!("Content-Disposition: {NAME}"), b"x", "4")),
         raw(format!("multipart/form-data; boundary={NAME}"), raw_form(&disposition, b"x", "4")),
         raw(format!("multipart/form-data; name={UID}"), raw_form(&disposition, b"x", "4")),
-        // Digits alone are hexadecimal, and a patient's number.
+        // Digits alone are valid hexadecimal and could be a patient's number.
         get("input_digest=0048151623".into()),
         get(format!("input_digest=0048151623&actor={NAME}&format=ndjson")),
         get(format!("outcome={NAME}&decision={MRN}&label={UID}&bundle_digest=48151623")),
@@ -225,12 +226,12 @@ async fn what_names_a_patient_is_found_nowhere() {
         post("/v1/predictions".into()).multipart(form("file", jpeg_with_texts())),
         post("/v1/predictions".into())
             .multipart(form("file", jpeg_with_texts()).text("subject", format!("{NAME} {UID}"))),
-        // Twice: the second gets the first one's answer. Then other content, which is refused.
+        // Twice: the second is a replay. Then with other content, which is refused.
         named_twice(jpeg_with_texts()),
         named_twice(jpeg_with_texts()),
         named_twice(png_with_texts()),
         post("/v1/predictions".into()).header("idempotency-key", format!("{NAME} {MRN}")).body(NAME),
-        // Refused in every way that repeats what was said, if anything did.
+        // Refused for reasons whose message could quote the input.
         post("/v1/predictions".into()).multipart(form(NAME, jpeg_with_texts())),
         post(format!("/v1/predictions?patient={MRN}")).body(jpeg_with_texts()),
         post(format!("/v1/predictions?age={MRN}")).body(jpeg_with_texts()),
@@ -274,7 +275,7 @@ async fn sent(requests: Vec<reqwest::RequestBuilder>) -> Vec<String> {
     answers
 }
 
-/// Looks for a patient in what was answered and in all that the service keeps.
+/// Searches the answers and everything that the service stores for a patient.
 async fn is_nowhere(server: &Server, url: &str, answers: &str) {
     let metrics =
         server.client.get(format!("{}/metrics", server.base)).send().await.unwrap().text().await.unwrap();

@@ -1,4 +1,4 @@
-//! One radiograph in, one audited answer out.
+//! Predictions: one radiograph in, one audited answer out.
 
 use base64::Engine as _;
 use futures_util::future::join_all;
@@ -16,7 +16,7 @@ async fn answered(response: reqwest::Response) -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
-/// The probability in the row of an answer.
+/// The probability in the audit row of an answer.
 async fn recorded_probability(server: &Server, answer: &Value) -> f64 {
     let path = format!("/v1/predictions/{}", answer["id"].as_str().unwrap());
     let row: Value = server.get(&path, "audit:read").await.json().await.unwrap();
@@ -25,7 +25,7 @@ async fn recorded_probability(server: &Server, answer: &Value) -> f64 {
 }
 
 #[tokio::test]
-async fn an_image_is_answered_and_its_row_says_the_same() {
+async fn an_answer_agrees_with_its_row() {
     let url = postgres::shared().database();
     let server = Options::on(&url).start_ready().await;
     let response = server.post("?age=4&view=AP&modality=CR", images::jpeg(3, true)).await;
@@ -67,7 +67,7 @@ async fn an_image_is_answered_and_its_row_says_the_same() {
 }
 
 #[tokio::test]
-async fn every_format_and_both_ways_of_sending_give_one_answer() {
+async fn every_format_gets_the_same_answer_as_a_raw_body_and_in_a_form() {
     let server = Server::ready().await;
     let raw = answered(server.post("", images::png(5, true)).await).await;
     let form = Form::new().text("age", "048M").part(
@@ -79,7 +79,7 @@ async fn every_format_and_both_ways_of_sending_give_one_answer() {
         answered(request.bearer_auth(tokens::token("predict")).multipart(form).send().await.unwrap()).await;
     assert_eq!(raw["probability"], multipart["probability"]);
     assert!(!server.log().contains("SMITH"), "a file name was logged");
-    // Lossy JPEG moves the score a little; 8 bits in a 16-bit TIFF are read as what they are.
+    // Lossy JPEG changes the score a little; 8-bit data in a 16-bit TIFF are read as 8-bit.
     let jpeg = answered(server.post("", images::jpeg(5, true)).await).await;
     let [png, jpeg] = [recorded_probability(&server, &raw).await, recorded_probability(&server, &jpeg).await];
     assert!((png - jpeg).abs() < 0.1, "{png} {jpeg}");
@@ -88,7 +88,7 @@ async fn every_format_and_both_ways_of_sending_give_one_answer() {
 }
 
 #[tokio::test]
-async fn the_heatmap_is_a_picture_in_the_originals_geometry() {
+async fn the_heatmap_is_a_picture_in_the_geometry_of_the_original() {
     let server = Server::ready().await;
     let answer = answered(server.post("?explain=true", images::png(7, true)).await).await;
     let encoded =
@@ -98,7 +98,7 @@ async fn the_heatmap_is_a_picture_in_the_originals_geometry() {
     assert_eq!((reader.info().width, reader.info().height), (images::WIDTH, images::HEIGHT));
 }
 
-/// The same library calls that the trainer evaluates with, made here, must give the bits that the service gives.
+/// The probability from the library calls that the trainer evaluates with.
 fn offline_probability(image: &[u8]) -> f64 {
     use cxr::bundle::{Bundle, Trust};
     let read = |name: &str| std::fs::read(root().join("models/default").join(name));
@@ -123,7 +123,7 @@ fn offline_probability(image: &[u8]) -> f64 {
 }
 
 #[tokio::test]
-async fn what_is_measured_offline_is_what_runs_online() {
+async fn the_service_gives_the_same_bits_as_the_trainers_evaluation() {
     let server = Server::ready().await;
     let mut pictures: Vec<Vec<u8>> = (0..4).map(|seed| images::jpeg(seed, seed % 2 == 0)).collect();
     if let Some(folder) = real_data("kermany_originals/val/PNEUMONIA") {
@@ -139,7 +139,7 @@ async fn what_is_measured_offline_is_what_runs_online() {
 }
 
 #[tokio::test]
-async fn originals_get_the_decision_of_their_stored_copies() {
+async fn originals_get_the_same_decision_as_their_stored_copies() {
     let (Some(originals), Some(copies)) = (real_data("kermany_originals"), real_data("kermany224")) else {
         return;
     };
@@ -168,7 +168,7 @@ async fn originals_get_the_decision_of_their_stored_copies() {
 async fn concurrent_requests_each_get_their_own_answer_and_row() {
     let url = postgres::shared().database();
     let server = Options::on(&url).start_ready().await;
-    // Some phantoms are unlike a radiograph to the model: their row has the number.
+    // Some phantoms are out of distribution: their probability is only in the row.
     let mut expected = Vec::new();
     for seed in 0..6 {
         let answer = answered(server.post("", images::jpeg(seed, true)).await).await;
@@ -183,7 +183,7 @@ async fn concurrent_requests_each_get_their_own_answer_and_row() {
 }
 
 #[tokio::test]
-async fn the_row_cannot_be_changed() {
+async fn a_row_cannot_be_changed() {
     let url = postgres::shared().database();
     let server = Options::on(&url).start_ready().await;
     answered(server.post("", images::jpeg(1, false)).await).await;
@@ -196,7 +196,7 @@ async fn the_row_cannot_be_changed() {
 }
 
 #[tokio::test]
-async fn impossible_rows_are_refused_by_the_table() {
+async fn impossible_rows_violate_check_constraints() {
     let url = postgres::shared().database();
     let server = Options::on(&url).start_ready().await;
     answered(server.post("", images::jpeg(1, false)).await).await;
@@ -208,7 +208,7 @@ async fn impossible_rows_are_refused_by_the_table() {
     let first = postgres::psql(&url, "select first_id(now())").unwrap();
     let id = format!(r#""id": "{first}""#);
     postgres::psql(&url, &copy(&format!("{{{id}}}"))).unwrap();
-    // A row of the version before, as an older replica writes it.
+    // A row as a replica of the previous version writes it.
     let id = format!(r#""id": "{}1""#, &first[..first.len() - 1]);
     let older = r#""encoding_version": 4, "orientation": null, "assumed": null, "heatmap_low": null, "heatmap_high": null"#;
     postgres::psql(&url, &copy(&format!("{{{id}, {older}}}"))).unwrap();

@@ -1,4 +1,4 @@
-//! Retries under an Idempotency-Key: the first answer again, and never a second row.
+//! Retries with an idempotency key: the first answer is replayed, and there is never a second row.
 
 use reqwest::{Client, RequestBuilder, Response};
 use serde_json::Value;
@@ -53,7 +53,7 @@ async fn a_retry_gets_the_first_answer_and_no_second_row() {
     assert_eq!(first["receipt"]["leaf_hash"], second["receipt"]["leaf_hash"]);
     assert_eq!(rows(&url), 1);
 
-    // Whatever else was sent under the key, it is not this request.
+    // Another request with the same key is refused.
     for (query, other) in [
         ("?explain=true", images::jpeg(2, true)),
         ("", image.clone()),
@@ -64,11 +64,11 @@ async fn a_retry_gets_the_first_answer_and_no_second_row() {
     }
     assert_eq!(rows(&url), 1);
 
-    // Another client's equal key is another key.
+    // Keys are per client.
     let (again, others) = answer(request(&server, "other", "k-1", "?explain=true", image.clone())).await;
     assert!(!again && others["id"] != first["id"]);
 
-    // A rejection is an answer like any other.
+    // Rejections are replayed too.
     let rejected = request(&server, "pacs", "k-2", "", images::blank()).send().await.unwrap();
     assert!(!replayed(&rejected));
     let rejected = problem(rejected, 422, "rejected").await;
@@ -86,7 +86,7 @@ async fn a_retry_gets_the_first_answer_and_no_second_row() {
         problem(refused, 400, "malformed_request").await;
     }
 
-    // Another process finds it as well.
+    // Another replica finds it too.
     drop(server);
     let server = Options::on(&url).start_ready().await;
     let (again, third) = answer(request(&server, "pacs", "k-1", "?explain=true", image)).await;
@@ -96,7 +96,7 @@ async fn a_retry_gets_the_first_answer_and_no_second_row() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_retries_at_the_same_time_one_is_worked_on_whichever_process_they_meet() {
+async fn of_concurrent_retries_only_one_is_processed_across_replicas() {
     let url = postgres::shared().database();
     let servers = [Options::on(&url).start_ready().await, Options::on(&url).start_ready().await];
     for round in 0..6 {
@@ -118,7 +118,7 @@ async fn of_retries_at_the_same_time_one_is_worked_on_whichever_process_they_mee
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_asks_for_a_new_attempt_is_not_kept_and_nothing_is_kept_for_ever() {
+async fn answers_that_invite_a_retry_are_not_stored_and_stored_ones_expire() {
     let url = postgres::shared().database();
     let server = Options::on(&url).set("audit.idempotency_kept_ms", &1500).start_ready().await;
     let image = images::jpeg(5, true);

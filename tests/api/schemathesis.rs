@@ -1,5 +1,5 @@
-//! The interface against its own description: Schemathesis sends what the document allows and what it forbids, and every answer must
-//! be one that the document foretells, and no failure.
+//! The interface against its OpenAPI document: Schemathesis sends valid and invalid requests, and every
+//! answer must be documented and must not be a server error.
 
 use serde_json::Value;
 use std::process::Command;
@@ -7,15 +7,15 @@ use std::time::Instant;
 use system_tests::server::Options;
 use system_tests::{images, postgres, root, skipped, tokens};
 
-/// Every scope: what a token may not do is tested in `auth`.
+/// All scopes; `auth` tests what each of them allows.
 const SCOPES: &str = "predict label audit:read monitor:read admin";
 
 #[tokio::test]
-async fn every_answer_is_one_that_the_description_foretells() {
+async fn every_answer_is_documented() {
     let Some(program) = std::env::var_os("CXR_SCHEMATHESIS").filter(|program| !program.is_empty()) else {
-        return skipped("no Schemathesis (set CXR_SCHEMATHESIS to what scripts/schemathesis-venv.sh prints)");
+        return skipped("no Schemathesis (set CXR_SCHEMATHESIS to what scripts/venv.sh schemathesis prints)");
     };
-    // It provokes refusals as fast as it can.
+    // It provokes refusals as fast as it can, which must not be delayed.
     let options = Options::on(&postgres::shared().database()).set("http.refusal_delay_ms", &0);
     let server = options.start_ready().await;
     let directory = tempfile::tempdir().unwrap();

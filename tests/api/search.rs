@@ -1,4 +1,4 @@
-//! The log by filters: pages that do not change, streams of everything, and every look written down.
+//! Searching the log: filters, stable pages, streams, and a record of every read.
 
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -7,7 +7,7 @@ use system_tests::{images, postgres, tokens};
 
 const ROWS: usize = 12;
 
-/// Predictions by two actors and some rejections.
+/// Sends predictions by two actors and some rejections.
 async fn filled(url: &str) -> Server {
     let server = Options::on(url).start_ready().await;
     for n in 0..ROWS {
@@ -32,7 +32,7 @@ fn ids(page: &Value) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn filters_and_pages_give_every_row_once_and_new_rows_change_no_page() {
+async fn pages_give_every_matching_row_once_and_are_stable_under_new_rows() {
     let url = postgres::shared().database();
     let server = filled(&url).await;
     let all = ids(&page(&server, "").await);
@@ -49,7 +49,7 @@ async fn filters_and_pages_give_every_row_once_and_new_rows_change_no_page() {
     }
     assert_eq!(seen, all);
 
-    // Each filter against the rows themselves.
+    // Compares each filter with the rows themselves.
     let everything = page(&server, "?limit=1000").await;
     let rows = everything["items"].as_array().unwrap();
     let value = |row: &Value, column: &str| row[column].as_str().unwrap_or_default().to_owned();
@@ -81,7 +81,7 @@ async fn filters_and_pages_give_every_row_once_and_new_rows_change_no_page() {
     let (from, to) = (value(&rows[6], "received_at"), value(&rows[2], "received_at"));
     assert_eq!(ids(&page(&server, &format!("?from={from}&to={to}")).await), ids(&everything)[3..=6]);
     assert!(ids(&page(&server, "?actor=nobody").await).is_empty());
-    times_at_the_ends_of_what_can_be_said(&server, &ids(&everything)).await;
+    extreme_times(&server, &ids(&everything)).await;
 
     for wrong in [
         "?limit=0",
@@ -102,8 +102,8 @@ async fn filters_and_pages_give_every_row_once_and_new_rows_change_no_page() {
     }
 }
 
-/// "Everything" is said in many ways, and ids begin in 1970.
-async fn times_at_the_ends_of_what_can_be_said(server: &Server, all: &[String]) {
+/// Many time ranges mean everything, and ids begin in 1970.
+async fn extreme_times(server: &Server, all: &[String]) {
     for everything in [
         "from=0000-01-01T00:00:00Z",
         "from=0001-01-01T00:00:00Z",
@@ -125,7 +125,7 @@ async fn times_at_the_ends_of_what_can_be_said(server: &Server, all: &[String]) 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn everything_is_streamed_and_every_look_is_written_down() {
+async fn the_whole_log_is_streamed_and_every_read_is_recorded() {
     let url = postgres::shared().database();
     let server = filled(&url).await;
     let looks = || postgres::psql(&url, "select actor, query, n_rows from audit_reads order by id").unwrap();
@@ -153,7 +153,7 @@ async fn everything_is_streamed_and_every_look_is_written_down() {
     assert!(looks.iter().all(|look| look.starts_with("tester|")));
     assert!(looks[0].ends_with("|9") && looks[1].contains("ndjson") && looks[3].contains(id), "{looks:?}");
 
-    // Nobody reads what cannot be written down.
+    // A read that cannot be recorded is refused.
     postgres::psql(&url, "alter table audit_reads add constraint nothing check (false) not valid").unwrap();
     problem(server.get("/v1/predictions", "audit:read").await, 503, "audit_unavailable").await;
     problem(server.get(&format!("/v1/predictions/{id}"), "audit:read").await, 503, "audit_unavailable").await;

@@ -1,4 +1,4 @@
-//! What the service refuses to start with, and what it says of itself once it runs.
+//! Configurations and bundles with which the service refuses to start, and what `/v1/model` reports.
 
 use serde_json::Value;
 use std::path::Path;
@@ -35,14 +35,14 @@ async fn a_bundle_with_one_flipped_byte_is_refused_and_the_file_is_named() {
             format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(!output.status.success());
         let name = path.strip_prefix(&bundle).unwrap().to_str().unwrap().to_owned();
-        // The manifest is covered by the signature, which is what does not match then.
+        // The signature covers the manifest, so the signature does not match.
         assert!(said.contains(&name), "{name}: {said}");
         std::fs::write(&path, intact).unwrap();
     }
 }
 
 #[tokio::test]
-async fn production_refuses_what_only_development_may_have() {
+async fn production_refuses_settings_that_are_for_development_only() {
     let url = postgres::shared().database();
     let key = root().join("config/development-signing-key.pub.pem");
     let directory = tempfile::tempdir().unwrap();
@@ -106,7 +106,7 @@ fn check_config_explains_what_is_wrong() {
 }
 
 #[tokio::test]
-async fn a_provider_that_does_not_execute_means_not_ready_with_the_cause() {
+async fn a_provider_that_does_not_execute_makes_the_service_unready_with_the_cause() {
     let url = postgres::shared().database();
     let options = Options::on(&url).set("model.provider", &"cuda");
     let output = tokio::time::timeout(std::time::Duration::from_mins(1), async {
@@ -120,7 +120,7 @@ async fn a_provider_that_does_not_execute_means_not_ready_with_the_cause() {
 }
 
 #[tokio::test]
-async fn the_model_route_says_what_serves_and_who_executes() {
+async fn the_model_route_names_the_current_model_and_its_provider() {
     let server = Server::ready().await;
     let model: Value = server.get("/v1/model", "").await.json().await.unwrap();
     let manifest: Value =

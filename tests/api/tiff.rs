@@ -1,11 +1,11 @@
-//! TIFF from outside: the same pixels give the same answer in every layout, and files made to cost time cost nobody else any.
+//! TIFF: the same pixels get the same answer in every layout, and hostile files delay no other client.
 
 use std::time::{Duration, Instant};
 use system_tests::images::{self, HEIGHT, WIDTH};
 use system_tests::server::{Options, Server, problem};
 use system_tests::{postgres, tokens};
 
-/// A little-endian TIFF of `data` with these tags (values as LONG); the data begin at byte 8.
+/// A little-endian TIFF with `data` at byte 8 and these tags (values as LONG).
 fn tiff(tags: &[(u16, &[u32])], data: &[u8]) -> Vec<u8> {
     let mut file = b"II\x2A\0\0\0\0\0".to_vec();
     file.extend(data);
@@ -27,7 +27,7 @@ fn tiff(tags: &[(u16, &[u32])], data: &[u8]) -> Vec<u8> {
     file
 }
 
-/// One strip of grey, 8 bits.
+/// One strip of 8-bit grey.
 fn strip(width: u32, height: u32, compression: u32, data: &[u8]) -> Vec<u8> {
     let length = data.len() as u32;
     let tags: [(u16, &[u32]); 9] = [
@@ -44,7 +44,7 @@ fn strip(width: u32, height: u32, compression: u32, data: &[u8]) -> Vec<u8> {
     tiff(&tags, data)
 }
 
-/// Codes of LZW with 9 bits each, the first of which clears the table.
+/// LZW codes of 9 bits each; the first clears the table.
 fn codes(n_bytes: usize, of: &[u16]) -> Vec<u8> {
     let (mut bytes, mut held, mut n_held) = (Vec::new(), 256u32, 9);
     for code in of.iter().cycle() {
@@ -61,7 +61,7 @@ fn codes(n_bytes: usize, of: &[u16]) -> Vec<u8> {
     bytes
 }
 
-/// What once took seconds to hours.
+/// Files that once took seconds to hours.
 fn bombs() -> [(&'static str, &'static str, Vec<u8>); 4] {
     let tile = [1 << 26];
     let wide: [(u16, &[u32]); 9] = [
@@ -86,7 +86,7 @@ fn bombs() -> [(&'static str, &'static str, Vec<u8>); 4] {
         (278, &[1]),
         (279, &lengths),
     ];
-    // Ten bits a block: the fixed codes, and the end.
+    // Ten bits per block: fixed codes, and the end code.
     let blocks: Vec<u8> = (0..8 << 20)
         .map(|byte| (0..8).fold(0, |bits, bit| bits | u8::from((byte * 8 + bit) % 10 == 1) << bit))
         .collect();
@@ -106,7 +106,7 @@ async fn timed(server: &Server, image: Vec<u8>) -> Duration {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bombs_are_refused_and_do_not_delay_another_client() {
+async fn bombs_are_rejected_and_do_not_delay_another_client() {
     let server =
         Options::on(&postgres::shared().database()).set("limits.decode_threads", &2).start_ready().await;
     let image = images::jpeg(1, false);
@@ -118,7 +118,7 @@ async fn bombs_are_refused_and_do_not_delay_another_client() {
         let body = problem(server.post("", bomb).await, 422, "rejected").await;
         assert_eq!(body["reason"], reason, "{name}: {body}");
     }
-    // Four senders of bombs without a pause, beside one of radiographs.
+    // Four clients send bombs without a pause, and one sends radiographs.
     let server = &server;
     let senders = (0..4).map(|sender: usize| async move {
         let bombs = bombs();
@@ -143,7 +143,7 @@ async fn bombs_are_refused_and_do_not_delay_another_client() {
 #[tokio::test]
 async fn decoding_stops_at_the_deadline() {
     let server = Server::ready().await;
-    // 30 MB that are valid as far as they go, and about a second's work.
+    // 30 MB of a valid file that is cut short, and take about a second.
     let slow = strip(5000, 3500, 5, &codes(30_000_000, &[0, 0, 256]));
     let start = Instant::now();
     let body = problem(server.post("", slow.clone()).await, 422, "rejected").await;
@@ -186,7 +186,7 @@ async fn the_same_pixels_give_the_same_answer_in_every_layout() {
 }
 
 #[tokio::test]
-async fn what_is_not_read_is_refused_by_name_with_advice() {
+async fn unsupported_variants_are_rejected_by_name_with_advice() {
     let server = Server::ready().await;
     let ink = [8, 8, 8, 8];
     let cmyk: [(u16, &[u32]); 7] =

@@ -1,4 +1,4 @@
-//! TLS on the service itself, as curl meets it; and an address for operators alone.
+//! TLS in the service itself, tested with curl, and a separate address for operators.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,7 +7,7 @@ use system_tests::openssl::{self, NEW_KEY};
 use system_tests::server::{Options, Server};
 use system_tests::{postgres, tokens};
 
-/// An authority, and a certificate of it for `name` in `name.pem` and `name.key`.
+/// Creates a CA and, for each name, a certificate in `NAME.pem` and its key in `NAME.key`.
 fn certificates(folder: &Path, names: &[&str]) {
     openssl::run(
         folder,
@@ -25,7 +25,7 @@ fn certificates(folder: &Path, names: &[&str]) {
     }
 }
 
-/// Status and HTTP version of an answer; 000 where there is none.
+/// Status and HTTP version of an answer; 000 if there is none.
 fn curl(folder: &Path, arguments: &[&str]) -> String {
     let done = Command::new("curl")
         .args(["-sS", "-o", "/dev/null", "-w", "%{http_code} %{http_version}", "--max-time", "10"])
@@ -45,7 +45,7 @@ fn wait_until_ready(folder: &Path, arguments: &[&str], server: &Server) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tls_is_served_with_http_2_and_only_to_clients_with_a_certificate_where_asked_for() {
+async fn tls_offers_http_2_and_can_require_client_certificates() {
     let folder = tempfile::tempdir().unwrap();
     certificates(folder.path(), &["server", "client"]);
     let file = |name: &str| folder.path().join(name).display().to_string();
@@ -66,7 +66,7 @@ async fn tls_is_served_with_http_2_and_only_to_clients_with_a_certificate_where_
     assert_eq!(curl(folder.path(), &["--cacert", "ca.pem", "--http2", &ready]), "200 2");
     assert_eq!(curl(folder.path(), &["--cacert", "ca.pem", "--http1.1", &ready]), "200 1.1");
     assert!(curl(folder.path(), &["--cacert", "ca.pem", "--tls-max", "1.1", &ready]).starts_with("000"));
-    assert!(curl(folder.path(), &[&ready]).starts_with("000"), "an authority that nobody knows");
+    assert!(curl(folder.path(), &[&ready]).starts_with("000"), "an unknown CA");
     assert!(curl(folder.path(), &[&ready.replace("https", "http")]).starts_with("000"));
 
     std::fs::write(folder.path().join("development.yaml"), yaml(&file("ca.pem"))).unwrap();
@@ -82,7 +82,7 @@ async fn tls_is_served_with_http_2_and_only_to_clients_with_a_certificate_where_
     assert!(!refused.status.success() && told.contains("holds no private key in PEM"), "{told}");
 }
 
-/// Where it listens for operators.
+/// The address for operators, from the log.
 fn operators_address(server: &Server) -> String {
     let log = server.log();
     let line = log.lines().find(|line| line.contains("listening (operations)")).unwrap();
@@ -92,7 +92,7 @@ fn operators_address(server: &Server) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_there_is_tls_operators_have_it_too_with_files_of_their_own_if_they_like() {
+async fn the_address_for_operators_uses_the_same_tls_files_or_its_own() {
     let folder = tempfile::tempdir().unwrap();
     certificates(folder.path(), &["server", "client"]);
     let file = |name: &str| folder.path().join(name).display().to_string();
@@ -115,7 +115,7 @@ async fn where_there_is_tls_operators_have_it_too_with_files_of_their_own_if_the
     let asked =
         |arguments: &[String]| curl(folder.path(), &arguments.iter().map(String::as_str).collect::<Vec<_>>());
 
-    // The same files: a certificate is asked for at both addresses.
+    // The same files: both addresses require a client certificate.
     let server = both(format!("tls: {}", files(&file("ca.pem")))).start().await;
     let metrics = format!("https://{}/metrics", operators_address(&server));
     assert_eq!(asked(&shown(&metrics)), "200 2");
@@ -126,7 +126,7 @@ async fn where_there_is_tls_operators_have_it_too_with_files_of_their_own_if_the
     let text = String::from_utf8(text.stdout).unwrap();
     assert!(text.contains("cxr_connections_ended_total{cause=\"tls\"} 2"), "{text}");
 
-    // Files of its own: none is asked for at the second one.
+    // Its own files: the second address requires none.
     let yaml = format!("tls: {}, operations_tls: {}", files(&file("ca.pem")), files("null"));
     let server = both(yaml.clone()).start().await;
     let live = |address: &str| format!("https://{address}/livez");
@@ -134,14 +134,14 @@ async fn where_there_is_tls_operators_have_it_too_with_files_of_their_own_if_the
     assert_eq!(curl(folder.path(), &["--cacert", "ca.pem", &operators]), "200 2");
     assert!(curl(folder.path(), &["--cacert", "ca.pem", &live(server.address())]).starts_with("000"));
 
-    // Files for an address that is not there are a mistake.
+    // TLS files without the address are an error.
     let refused = options(yaml).run_to_end();
     let told = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(!refused.status.success() && told.contains("service.http.operations_tls: "), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_for_operators_can_have_an_address_of_its_own() {
+async fn operator_routes_can_have_a_separate_address() {
     let options = Options::on(&postgres::shared().database());
     let server = options.set("http.operations_bind", &"127.0.0.1:0").start_ready().await;
     let operators = format!("http://{}", operators_address(&server));

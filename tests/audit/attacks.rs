@@ -1,23 +1,23 @@
-//! Attacks by whoever has the database: a superuser who switches triggers off. Each is done at fifty random places of a log whose
-//! checkpoints were anchored; the verifier has only the export, the anchor and the public key, and must find all of them, with the first
-//! bad place. Most are done to the export itself (`forgery.rs`); at some places they are done to a copy of the database, whose export must
-//! be the forged one to the byte.
+//! Attacks by a superuser of the database, who disables triggers. Each is made at 50 random leaf indices of a
+//! log with anchored checkpoints. The verifier, with only the export, the anchor and the public key, must
+//! find all of them and the first bad leaf. Most change the export directly (`forgery.rs`); some change a
+//! copy of the database, whose export must then equal the forged export byte for byte.
 
-use crate::deeds::{
-    close_gap, closed_gap, cut, cut_off, delete_leaf, delete_row, deleted_leaf, deleted_row, exchange,
-    exchanged, insert, inserted, rewrite, rewrite_one, rewritten, rewritten_one, roll_back,
-};
-use crate::forgery::{self, Signs};
+use crate::forgery::{self, Signature};
 use crate::log::{export, sequenced, verify};
+use crate::tampering::{
+    close_gap, close_gap_sql, delete_leaf, delete_leaf_sql, delete_row, delete_row_sql, insert, insert_sql,
+    rewrite, rewrite_one, rewrite_one_sql, rewrite_sql, roll_back, swap, swap_sql, truncate, truncate_sql,
+};
 use crate::target::{ROWS, Target, findings, random};
 use system_tests::server::Options;
 use system_tests::{images, postgres};
 
 const PLACES: u64 = 50;
-/// Of these, places at which the attack is done to a database as well: that takes a second.
+/// How many of these attacks are also made on a database, which takes a second each.
 const COPIES: u64 = 2;
 
-/// What is done at a place: to the log, and with these statements to its database.
+/// An attack at a leaf index: on the parsed log, and as SQL on its database.
 struct Attack {
     what: &'static str,
     forge: fn(&mut forgery::Log, u64),
@@ -25,22 +25,23 @@ struct Attack {
     shows: Shows,
 }
 
-/// Where it must show.
+/// The leaves that the verifier must report.
 #[derive(Clone, Copy)]
 enum Shows {
-    /// The row itself shows it: its place and no other.
+    /// Exactly the attacked leaf: the row itself is wrong.
     There,
-    /// Its place shows it; the leaves before it are in doubt back to the head below, no further.
+    /// The attacked leaf, and possibly the leaves before it back to the checkpoint below.
     ThereAndOn,
-    /// Between the signed heads around it: nothing tells it more exactly.
+    /// All leaves between the checkpoints around it: the location cannot be determined more exactly.
     BetweenHeads,
-    /// The same, and a leaf is missing: under the last head it may as well be the last one.
+    /// The same with a missing leaf, which under the last checkpoint may also be the last leaf.
     BetweenHeadsOneLess,
-    /// From the signed head below it to the anchored one above: the database's own are forged.
+    /// From the checkpoint below to the anchored one above: the checkpoints in the database are forged.
     UpToTheAnchor,
-    /// The same, where forged heads have the log's own signature: they push the beginning up, never the end.
+    /// The same with valid signatures on the forged checkpoints, which can move the start up, but not the
+    /// end.
     UpToTheAnchorAtLeast,
-    /// From its place to the end; no head covers the leaves since the one below.
+    /// From the attacked leaf to the end; possibly also the leaves since the checkpoint below.
     ToTheEnd,
 }
 
@@ -67,65 +68,60 @@ impl Shows {
 }
 
 const ATTACKS: [Attack; 10] = [
-    Attack { what: "a deleted row", forge: delete_row, statements: deleted_row, shows: Shows::There },
+    Attack { what: "a deleted row", forge: delete_row, statements: delete_row_sql, shows: Shows::There },
     Attack {
         what: "a deleted row with its leaf",
         forge: delete_leaf,
-        statements: deleted_leaf,
+        statements: delete_leaf_sql,
         shows: Shows::ThereAndOn,
     },
     Attack {
         what: "a deleted row and leaf, the others moved up",
         forge: close_gap,
-        statements: closed_gap,
+        statements: close_gap_sql,
         shows: Shows::BetweenHeadsOneLess,
     },
-    Attack { what: "an inserted row", forge: insert, statements: inserted, shows: Shows::BetweenHeads },
-    Attack {
-        what: "two leaves exchanged",
-        forge: exchange,
-        statements: exchanged,
-        shows: Shows::BetweenHeads,
-    },
-    Attack { what: "the end cut off", forge: cut, statements: cut_off, shows: Shows::ToTheEnd },
+    Attack { what: "an inserted row", forge: insert, statements: insert_sql, shows: Shows::BetweenHeads },
+    Attack { what: "two leaves swapped", forge: swap, statements: swap_sql, shows: Shows::BetweenHeads },
+    Attack { what: "the end truncated", forge: truncate, statements: truncate_sql, shows: Shows::ToTheEnd },
     Attack {
         what: "everything rewritten, unsigned",
-        forge: |log, place| rewrite(log, place, Signs::Nobody),
-        statements: |target, place| rewritten(target, place, Signs::Nobody),
+        forge: |log, place| rewrite(log, place, Signature::Old),
+        statements: |target, place| rewrite_sql(target, place, Signature::Old),
         shows: Shows::UpToTheAnchor,
     },
     Attack {
-        what: "everything rewritten, signed by a stranger",
-        forge: |log, place| rewrite(log, place, Signs::Stranger),
-        statements: |target, place| rewritten(target, place, Signs::Stranger),
+        what: "everything rewritten, signed with another key",
+        forge: |log, place| rewrite(log, place, Signature::AnotherKey),
+        statements: |target, place| rewrite_sql(target, place, Signature::AnotherKey),
         shows: Shows::UpToTheAnchor,
     },
     Attack {
         what: "everything rewritten, signed with the stolen key",
-        forge: |log, place| rewrite(log, place, Signs::Thief),
-        statements: |target, place| rewritten(target, place, Signs::Thief),
+        forge: |log, place| rewrite(log, place, Signature::StolenKey),
+        statements: |target, place| rewrite_sql(target, place, Signature::StolenKey),
         shows: Shows::UpToTheAnchorAtLeast,
     },
     Attack {
         what: "one row rewritten with its leaf",
         forge: rewrite_one,
-        statements: rewritten_one,
+        statements: rewrite_one_sql,
         shows: Shows::BetweenHeads,
     },
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_attack_on_the_database_is_found_with_its_first_place() {
+async fn every_attack_on_the_database_is_found_with_its_first_bad_leaf() {
     let target = Target::fill().await;
     assert_eq!(target.findings(&target.log.export()), []);
     std::thread::scope(|scope| {
-        // One after the other would wait for Postgres or for the verifier, by turns.
+        // Two threads: one would wait for Postgres and for the verifier in turn.
         let workers: Vec<_> = (0..2)
             .map(|half| {
                 let target = &target;
                 scope.spawn(move || {
                     for attack in ATTACKS.iter().skip(half).step_by(2) {
-                        attacked_everywhere(target, attack);
+                        attack_everywhere(target, attack);
                     }
                 })
             })
@@ -136,7 +132,7 @@ async fn every_attack_on_the_database_is_found_with_its_first_place() {
     });
 }
 
-fn attacked_everywhere(target: &Target, attack: &Attack) {
+fn attack_everywhere(target: &Target, attack: &Attack) {
     for n in 0..PLACES {
         let place = random(ROWS - 1);
         let mut forged = target.log.clone();
@@ -150,9 +146,9 @@ fn attacked_everywhere(target: &Target, attack: &Attack) {
     }
 }
 
-/// Two checkpoints change places, note and root.
+/// Two checkpoints swap their notes and roots.
 #[tokio::test(flavor = "multi_thread")]
-async fn exchanged_checkpoints_are_found_where_the_first_of_them_stands() {
+async fn swapped_checkpoints_are_found_at_the_first_of_them() {
     let target = Target::fill().await;
     let sizes: Vec<u64> = target.log.heads.keys().copied().collect();
     for n in 0..PLACES {
@@ -175,9 +171,9 @@ async fn exchanged_checkpoints_are_found_where_the_first_of_them_stands() {
     }
 }
 
-/// Whoever has the log's key can make everything fit but the anchor.
+/// An attacker with the log's key can make everything consistent except the anchor.
 #[tokio::test(flavor = "multi_thread")]
-async fn only_the_anchor_tells_a_log_that_goes_on_from_an_old_backup_with_the_right_key() {
+async fn only_the_anchor_detects_a_log_that_continues_from_an_old_backup_with_the_right_key() {
     let target = Target::fill().await;
     for _ in 0..PLACES {
         let place = random(ROWS - 1);
@@ -189,11 +185,11 @@ async fn only_the_anchor_tells_a_log_that_goes_on_from_an_old_backup_with_the_ri
         Shows::UpToTheAnchorAtLeast.check(&target, place, &target.findings(&forged), "a roll-back");
     }
 
-    // As it happens: a service without an anchor, which has no way to know.
+    // A service without an anchor cannot detect it.
     let cluster = postgres::shared();
     let place = target.head_before(random(ROWS - 1));
     let copy = cluster.copy(&target.database);
-    cluster.psql(&copy, &format!("{}{}", crate::target::DISARM, cut_off(&target, place)));
+    cluster.psql(&copy, &format!("{}{}", crate::target::DISARM, truncate_sql(&target, place)));
     let url = cluster.url(&copy);
     let server = Options::on(&url).start_ready().await;
     for n in 0..ROWS - place {

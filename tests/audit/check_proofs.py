@@ -1,4 +1,4 @@
-"""Checks the log's proofs by the text of RFC 9162, sections 2.1.3.2 and 2.1.4.2, with nothing but the standard library.
+"""Checks the log's proofs as RFC 9162 describes in sections 2.1.3.2 and 2.1.4.2, with the standard library only.
 
 Standard input: answers of /v1/audit/proofs and /v1/audit/consistency, one a line; the latter with `from_root`, the older tree's root, the
 former with `row`, the exported row, where the leaf is to be checked as well. Ends with 1 at the first that does not hold.

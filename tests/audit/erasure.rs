@@ -1,4 +1,4 @@
-//! One person's images, found by the identifier as long as the person is not erased.
+//! Erasure: a subject's rows are found by the identifier until the subject is erased.
 
 use crate::log::{anchored, export, sequenced, verify};
 use serde_json::Value;
@@ -55,12 +55,12 @@ fn verified(url: &str, folder: &Path, anchor: &Path) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_erased_subject_is_found_by_nobody_and_every_proof_still_holds() {
+async fn an_erased_subject_cannot_be_found_and_every_proof_still_holds() {
     let cluster = postgres::shared();
     let url = cluster.database();
     let folder = tempfile::tempdir().unwrap();
     let (anchor, list) = (folder.path().join("anchor"), folder.path().join("erased"));
-    // Where its volume is not mounted nobody is erased, rather than somebody for a while.
+    // If the list's volume is not mounted, the erasure fails: a restored backup would undo it.
     let (erased, told) = erase(&url, &list, MRN);
     assert!(!erased && told.contains("is missing"), "{told}");
     std::fs::write(&list, "").unwrap();
@@ -74,7 +74,7 @@ async fn an_erased_subject_is_found_by_nobody_and_every_proof_still_holds() {
     send(&server, 1, MRN).await;
     send_form(&server, 2, MRN).await;
     send(&server, 3, "somebody else").await;
-    assert_eq!(server.post("", images::jpeg(4, true)).await.status(), 200, "nobody stated");
+    assert_eq!(server.post("", images::jpeg(4, true)).await.status(), 200, "without a subject");
     let rows = found(&server, MRN).await;
     assert_eq!(rows.len(), 2, "by header and by form");
     assert!(rows[0]["subject"] == rows[1]["subject"] && rows[0]["subject"].is_string());
@@ -98,14 +98,14 @@ async fn an_erased_subject_is_found_by_nobody_and_every_proof_still_holds() {
     assert_eq!(found(&server, "somebody else").await.len(), 1);
     assert_eq!(verified(&url, folder.path(), &anchor)["n_rows_verified"], 4);
 
-    // Who comes back is somebody new.
+    // A subject who returns gets a new key.
     send(&server, 5, MRN).await;
     let back = found(&server, MRN).await;
     assert!(back.len() == 1 && back[0]["subject"] != rows[0]["subject"]);
     anchored(&anchor, 5).await;
     drop(server);
 
-    // The backup knew the subject; the restored database is told again.
+    // The backup still has the subject; the list erases it in the restored database.
     cluster.psql("postgres", "create database restored_before_the_erasure");
     let restored = cluster.url("restored_before_the_erasure");
     let mut psql = Command::new("psql")
@@ -131,13 +131,13 @@ async fn an_erased_subject_is_found_by_nobody_and_every_proof_still_holds() {
 }
 
 #[test]
-fn without_a_list_outside_the_database_nobody_is_erased() {
+fn an_erasure_requires_a_list_outside_the_database() {
     let url = postgres::shared().database();
     let (erased, told) = erase(&url, Path::new(""), MRN);
     assert!(!erased && told.contains("audit.erasures_file"), "{told}");
 }
 
-/// Somebody has to mend the list; meanwhile rows get their places, and the log says what is wrong.
+/// Until someone repairs the list, rows are still sequenced, and the service's log states the problem.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_list_stops_nothing_else() {
     let url = postgres::shared().database();

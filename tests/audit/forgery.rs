@@ -1,5 +1,5 @@
-//! An export taken to pieces and put together again otherwise: what an attack on the database does to its export, without the database.
-//! `attacks.rs` does the same attacks on databases and holds the two exports against each other.
+//! A parsed export that can be changed and written again: the effect of an attack without a database.
+//! `attacks.rs` makes the same attacks on databases and compares the exports.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -21,12 +21,12 @@ pub(crate) struct Leaf {
     /// SHA-256 of the row's canonical form.
     pub(crate) row_hash: Hash,
     recorded_at: Value,
-    /// Its canonical form.
+    /// The canonical form of the row.
     pub(crate) row: Option<String>,
 }
 
 impl Leaf {
-    /// The row says something else, and the leaf fits.
+    /// Changes the row and makes the leaf match.
     pub(crate) fn rewrite(&mut self, change: impl FnOnce(&str) -> String) {
         let row = change(self.row.as_deref().unwrap());
         serde_json::from_str::<Value>(&row).unwrap()["id"].as_str().unwrap().clone_into(&mut self.id);
@@ -36,28 +36,28 @@ impl Leaf {
         self.row = Some(row);
     }
 
-    /// The row is gone.
+    /// Removes the row and keeps the leaf.
     pub(crate) fn lose_row(&mut self) {
         (self.row, self.recorded_at) = (None, Value::Null);
     }
 }
 
-/// A log: leaves in the order of their places, and the notes of its checkpoints by the size that they stand for.
+/// A log: leaves in order, and the notes of its checkpoints by tree size.
 #[derive(Clone)]
 pub(crate) struct Log {
     pub(crate) leaves: Vec<Leaf>,
     pub(crate) heads: BTreeMap<u64, String>,
 }
 
-/// Who signs the checkpoints of what was rewritten.
+/// The signature of forged checkpoints.
 #[derive(Clone, Copy)]
-pub(crate) enum Signs {
-    /// Nobody: the old signature stands under the new root.
-    Nobody,
-    /// Somebody else's key under the log's name and id.
-    Stranger,
-    /// The log's own key, stolen.
-    Thief,
+pub(crate) enum Signature {
+    /// The old signature stays under the new root.
+    Old,
+    /// Made with another key under the log's name and key id.
+    AnotherKey,
+    /// Made with the log's own, stolen key.
+    StolenKey,
 }
 
 impl Log {
@@ -82,7 +82,7 @@ impl Log {
         Self { leaves, heads }
     }
 
-    /// As `audit export` writes it: a head stands after the leaf with the number below its size, or at the end.
+    /// The format of `audit export`: a checkpoint comes after the last leaf that it covers, or at the end.
     pub(crate) fn export(&self) -> String {
         let mut text = String::new();
         let head = |size: u64, note: &String| {
@@ -105,14 +105,14 @@ impl Log {
         text
     }
 
-    /// Moves the leaves from a position of the list on by a step.
+    /// Moves the leaf indices from a position of the list on by `by`.
     pub(crate) fn shift(&mut self, from: usize, by: i64) {
         for leaf in &mut self.leaves[from..] {
             leaf.index = leaf.index.strict_add_signed(by);
         }
     }
 
-    /// Every hash that the tree of these leaves has stored, by position.
+    /// Every stored hash of the tree of these leaves, by position.
     pub(crate) fn hashes(&self) -> Stored {
         let mut stored = Stored(Vec::new());
         for (n, leaf) in (0..).zip(&self.leaves) {
@@ -122,16 +122,16 @@ impl Log {
         stored
     }
 
-    /// Makes checkpoints above a size fit the leaves, as far as whoever signs them can.
-    pub(crate) fn sign_again(&mut self, above: u64, signs: Signs) {
+    /// Makes the checkpoints above a size match the leaves, signed by `signs`.
+    pub(crate) fn sign_again(&mut self, above: u64, signature: Signature) {
         let hashes = self.hashes();
         for (size, note) in self.heads.range_mut(above + 1..) {
             let root = tree_hash(*size, &hashes).unwrap();
             let text = format!("{ORIGIN}\n{size}\n{root}\n");
-            *note = match signs {
-                Signs::Nobody => format!("{text}\n{}", note.split_once("\n\n").unwrap().1),
-                Signs::Stranger => signed(&text, &SigningKey::from_bytes(&[7; 32])),
-                Signs::Thief => signed(&text, &key()),
+            *note = match signature {
+                Signature::Old => format!("{text}\n{}", note.split_once("\n\n").unwrap().1),
+                Signature::AnotherKey => signed(&text, &SigningKey::from_bytes(&[7; 32])),
+                Signature::StolenKey => signed(&text, &key()),
             };
         }
     }
@@ -141,14 +141,14 @@ impl Log {
     }
 }
 
-/// A note with the log's name and the id of its key (c2sp.org/signed-note).
+/// A note with the log's name and key id (c2sp.org/signed-note).
 fn signed(text: &str, key: &SigningKey) -> String {
     let id = crate::log::PUBLIC_KEY.split('+').nth(1).and_then(|id| hex::decode(id).ok()).unwrap();
     let signature = [&id[..], &key.sign(text.as_bytes()).to_bytes()].concat();
     format!("{text}\n\u{2014} {ORIGIN} {}\n", STANDARD.encode(signature))
 }
 
-/// The log's private key, which is everybody's in development.
+/// The log's private key, which is public in the development profile.
 fn key() -> SigningKey {
     let config = std::fs::read_to_string(system_tests::root().join("config/development.yaml")).unwrap();
     let line = config.lines().find_map(|line| line.trim().strip_prefix("signing_key: ")).unwrap();

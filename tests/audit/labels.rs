@@ -1,4 +1,4 @@
-//! Labels in an export: beside the row that they are about, the one that counts first, and never taken for something that is proven.
+//! Labels in an export: next to their row, the current label first, and never presented as proven.
 
 use crate::log::{PUBLIC_KEY, export, sequenced, verify};
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ async fn label(server: &Server, id: &str, label: &str, source: &str, labelled_at
     assert_eq!(stated.status(), 201);
 }
 
-/// The lines of an export that hold a row, after a change to each.
+/// Changes the lines of an export that hold a row.
 fn rewritten(export: &Path, change: impl Fn(&mut Value)) {
     let text = std::fs::read_to_string(export).unwrap();
     let lines = text.lines().map(|line| {
@@ -25,7 +25,7 @@ fn rewritten(export: &Path, change: impl Fn(&mut Value)) {
     std::fs::write(export, lines.collect::<String>()).unwrap();
 }
 
-/// The verifier's words.
+/// The output of the verifier.
 fn words(export: &Path) -> String {
     let mut command = Command::new(binary());
     command.args(["audit", "verify", "--public-key", PUBLIC_KEY, "--export"]).arg(export);
@@ -33,7 +33,7 @@ fn words(export: &Path) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn labels_stand_beside_the_row_and_outside_what_is_proven() {
+async fn labels_are_exported_next_to_the_row_and_are_not_proven() {
     let url = postgres::shared().database();
     let server = Options::on(&url).start_ready().await;
     let mut ids = Vec::new();
@@ -43,7 +43,7 @@ async fn labels_stand_beside_the_row_and_outside_what_is_proven() {
     }
     sequenced(&url, 3).await;
     let folder = tempfile::tempdir().unwrap();
-    // As exports were before there were labels in them: no row has any.
+    // The format without labels: no row has any.
     let (status, report) = verify(&export(&url, folder.path()), &[]);
     assert_eq!((status, &report["n_rows_labelled"]), (0, &json!(0)), "{report}");
 
@@ -75,7 +75,7 @@ async fn labels_stand_beside_the_row_and_outside_what_is_proven() {
     let counted = [&report["n_rows_verified"], &report["n_rows_labelled"]];
     assert_eq!((status, counted), (0, [&json!(3), &json!(2)]), "{report}");
 
-    // A label that somebody changed changes no leaf, and the verifier claims nothing of it.
+    // Changing a label changes no leaf, and the verifier makes no claim about labels.
     rewritten(&exported, |line| {
         if line.get("labels").is_some() {
             line["labels"] = json!([{ "label": "negative", "source": "nobody", "labelled_at": null }]);
@@ -85,7 +85,7 @@ async fn labels_stand_beside_the_row_and_outside_what_is_proven() {
     assert!(told.contains("everything is as signed"), "{told}");
     assert!(told.contains("2 rows have labels beside them: labels are not in the tree"), "{told}");
 
-    // Put into the row, it changes what was signed.
+    // Inside the row, it changes the signed content.
     rewritten(&exported, |line| {
         if line.get("labels").is_some() {
             line["row"]["label"] = "negative".into();

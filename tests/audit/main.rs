@@ -1,25 +1,25 @@
-//! The audit log's tree: receipts, proofs and checkpoints from outside, and whoever attacks the database directly.
+//! The audit log: receipts, proofs and checkpoints, roles and retention, and attacks on the database.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
-mod additions;
+mod appended_rows;
 mod attacks;
+mod changed_values;
 mod columns;
-mod deeds;
 mod erasure;
-mod foreign;
+mod forged_rows;
 mod forgery;
 mod labels;
+mod lost_writes;
 mod reads;
-mod repeats;
 mod replay;
+mod replayed_answers;
 mod restore;
 mod retention;
 mod roles;
-mod swallowed;
 mod takeover;
+mod tampering;
 mod target;
 mod tree;
-mod values;
 
 use system_tests::log;

@@ -1,4 +1,5 @@
-//! Who reads the log is in the log: through the API, and from the command line as a user of the database.
+//! Every read of the log is recorded: through the API with its actor, from the command line with the database
+//! user.
 
 use crate::log::{ask, number, sequenced};
 use serde_json::{Value, json};
@@ -8,15 +9,15 @@ use system_tests::postgres::{as_user, psql};
 use system_tests::server::{Options, binary, problem};
 use system_tests::{images, postgres, root, tokens};
 
-/// Every look, the oldest first: who, at what, how many rows.
-fn looks(url: &str) -> Vec<(String, Value, String)> {
-    let looks = psql(url, "select actor, query, n_rows from audit_reads order by id").unwrap();
+/// All recorded reads, oldest first: reader, query, number of rows.
+fn recorded_reads(url: &str) -> Vec<(String, Value, String)> {
+    let recorded_reads = psql(url, "select actor, query, n_rows from audit_reads order by id").unwrap();
     let look = |line: &str| {
         let (actor, rest) = line.split_once('|').unwrap();
         let (query, n_rows) = rest.rsplit_once('|').unwrap();
         (actor.to_owned(), serde_json::from_str(query).unwrap(), n_rows.to_owned())
     };
-    looks.lines().map(look).collect()
+    recorded_reads.lines().map(look).collect()
 }
 
 fn audit(url: &str, reader: &str, arguments: &[&str]) -> Output {
@@ -27,7 +28,7 @@ fn audit(url: &str, reader: &str, arguments: &[&str]) -> Output {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn labels_and_proofs_are_looks_as_well_and_are_not_given_unnoted() {
+async fn labels_and_proofs_count_as_reads_and_are_refused_if_they_cannot_be_recorded() {
     let url = postgres::shared().database();
     let server = Options::on(&url).start_ready().await;
     let answer: Value = server.post("", images::jpeg(1, true)).await.json().await.unwrap();
@@ -37,14 +38,14 @@ async fn labels_and_proofs_are_looks_as_well_and_are_not_given_unnoted() {
     let request = server.client.post(format!("{}{labels}", server.base)).bearer_auth(tokens::token("label"));
     assert_eq!(request.json(&statement).send().await.unwrap().status(), 201);
     sequenced(&url, 1).await;
-    assert_eq!(looks(&url), []);
+    assert_eq!(recorded_reads(&url), []);
 
     let proof = format!("/v1/audit/proofs/{id}");
     ask(&server, &proof).await;
     assert_eq!(server.get(&labels, "label").await.status(), 200);
     let nobody = "01933c5e-0000-7000-8000-000000000000";
     problem(server.get(&format!("/v1/audit/proofs/{nobody}"), "audit:read").await, 404, "not_found").await;
-    // These name no row.
+    // These reads name no row.
     ask(&server, "/v1/audit/consistency?from=1").await;
     assert_eq!(server.get("/v1/audit/checkpoint", "audit:read").await.status(), 200);
     let look = |query: Value, n_rows: &str| ("tester".to_owned(), query, n_rows.to_owned());
@@ -53,7 +54,7 @@ async fn labels_and_proofs_are_looks_as_well_and_are_not_given_unnoted() {
         look(json!({ "labels_of": id }), "1"),
         look(json!({ "proof_of": nobody }), "0"),
     ];
-    assert_eq!(looks(&url), expected);
+    assert_eq!(recorded_reads(&url), expected);
 
     psql(&url, "alter table audit_reads add constraint nothing check (false) not valid").unwrap();
     problem(server.get(&proof, "audit:read").await, 503, "audit_unavailable").await;
@@ -61,7 +62,7 @@ async fn labels_and_proofs_are_looks_as_well_and_are_not_given_unnoted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_reads_from_the_command_line_is_named_by_the_database() {
+async fn reads_from_the_command_line_are_recorded_with_the_database_user() {
     let url = postgres::shared().database();
     let server = Options::on(&url).start_ready().await;
     let image = images::jpeg(1, true);
@@ -71,7 +72,7 @@ async fn who_reads_from_the_command_line_is_named_by_the_database() {
     let folder = tempfile::tempdir().unwrap();
     let (out, case) = (folder.path().join("log.ndjson"), folder.path().join("case.jpg"));
     std::fs::write(&case, image).unwrap();
-    // Others could read what was there before.
+    // Other users could read the earlier table.
     std::fs::write(&out, "").unwrap();
     std::fs::set_permissions(&out, PermissionsExt::from_mode(0o644)).unwrap();
     let (auditor, export) = (as_user(&url, "auditor"), ["export", "--out", out.to_str().unwrap()]);
@@ -83,7 +84,7 @@ async fn who_reads_from_the_command_line_is_named_by_the_database() {
     let mode = |path: &std::path::Path| path.metadata().unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&out), 0o600);
     std::fs::remove_file(&out).unwrap();
-    // The user who writes names himself; the one who reads may be a replica's.
+    // The writer's own name is recorded; the reader may be a user on a standby.
     let writer = as_user(&url, "writer");
     assert!(audit(&writer, &auditor, &export).status.success());
     assert_eq!(mode(&out), 0o600);
@@ -96,12 +97,12 @@ async fn who_reads_from_the_command_line_is_named_by_the_database() {
         look("test_auditor", json!({ "command": "audit replay", "id": id }), "1"),
         look("test_auditor", json!({ "command": "audit replay", "id": replay_of_nothing[2] }), "0"),
     ];
-    assert_eq!(looks(&url), expected);
-    // He cannot say that he is somebody else, nor write it without the function.
+    assert_eq!(recorded_reads(&url), expected);
+    // The user cannot give another name, or write without the function.
     let forged = "insert into audit_reads (id, request_id, actor, query) values (gen_random_uuid(), 'r', 'chief', '{}')";
     assert!(psql(&auditor, forged).unwrap_err().contains("permission denied for table audit_reads"));
 
-    // Where it cannot be written down, as on a replica, nothing is read.
+    // If the read cannot be recorded, as on a standby, nothing is read.
     let replica = format!("{auditor}&options=-c%20default_transaction_read_only%3Don");
     std::fs::remove_file(&out).unwrap();
     for refused in [&export[..], &replay] {

@@ -1,4 +1,4 @@
-//! A logged prediction is executed again, bit for bit, and a row that says something else is told.
+//! `audit replay`: executes a logged prediction again, bit for bit, and reports a row that differs.
 
 use serde_json::Value;
 use std::process::Command;
@@ -21,7 +21,7 @@ async fn server_on(url: &str) -> Server {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_row_is_what_the_model_says_or_it_is_told_what_differs() {
+async fn replay_confirms_a_row_or_reports_the_differences() {
     let url = postgres::shared().database();
     let mut rows = Vec::new();
     for variant in ["fp32", "int8"] {
@@ -38,7 +38,7 @@ async fn a_row_is_what_the_model_says_or_it_is_told_what_differs() {
         assert_eq!(report["same_execution"], true, "{report}");
         assert!(report["results"].as_array().unwrap().len() >= 2);
     }
-    // Of an image that is referred as of one that is answered, and with what the site stated then.
+    // For referred images too, and with the patients that the site stated at the time.
     for query in ["?age=45", "?age=4", ""] {
         let image = images::jpeg(13, true);
         let answer: Value = server_on(&url).await.post(query, image.clone()).await.json().await.unwrap();
@@ -48,7 +48,7 @@ async fn a_row_is_what_the_model_says_or_it_is_told_what_differs() {
             report["results"].as_array().unwrap().iter().find(|result| result["column"] == "decision");
         assert_eq!(decision.unwrap()["recorded"], answer["decision"], "{query}");
     }
-    // Elsewhere the last bits may differ; the rest may not.
+    // On another host, only the last bits may differ.
     let (id, image) = &rows[0];
     let table =
         postgres::psql(&url, "select name from predictions_months where now() between starts and ends")
@@ -68,7 +68,7 @@ async fn a_row_is_what_the_model_says_or_it_is_told_what_differs() {
         report["results"].as_array().unwrap().iter().filter(|result| result["agrees"] == false).collect();
     assert!(differing.len() == 1 && differing[0]["column"] == "logit", "{report}");
 
-    // A row from before there were referred images names the side of the threshold.
+    // Rows before version 5 have a decision for images that are referred now.
     let before = "encoding_version = 4, orientation = null, assumed = null, heatmap_low = null, heatmap_high = null, \
         logit = logit - 0.01, decision = case when probability >= threshold then 'positive' else 'negative' end";
     change(before);

@@ -1,4 +1,4 @@
-//! The drill: a backup is restored elsewhere and verified there; and the database is destroyed, and restored from it.
+//! Backups: the restore drill verifies one, and a destroyed database is restored from it.
 
 use crate::log::{PUBLIC_KEY, anchored, export, number, verify};
 use std::path::Path;
@@ -27,13 +27,13 @@ fn run(command: &mut Command) {
 fn verifies(told: &(bool, String)) {
     let (restored, told) = told;
     assert!(
-        *restored && told.contains("4 leaves, 4 rows verified") && told.contains("is what was signed"),
+        *restored && told.contains("4 leaves, 4 rows verified") && told.contains("and its log verifies"),
         "{told}"
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_destroyed_database_is_restored_from_its_backup_and_a_tampered_backup_is_told() {
+async fn a_destroyed_database_is_restored_from_its_backup_and_a_tampered_backup_is_detected() {
     let cluster = postgres::shared();
     let url = cluster.database();
     let folder = tempfile::tempdir().unwrap();
@@ -53,10 +53,10 @@ async fn a_destroyed_database_is_restored_from_its_backup_and_a_tampered_backup_
         assert_eq!(answer.await.unwrap().status(), 200);
     }
     anchored(&anchor, 4).await;
-    // A month that was made after the roles were given is in the backup as well.
+    // A month that was created after the roles is in the backup too.
     psql(&url, "select make_months(6)").unwrap();
 
-    // Whoever makes backups needs no more than that role; the auditor's is not enough.
+    // The role `cxr_backup` suffices for a backup; `cxr_auditor` does not.
     let backup = as_user(&url, "backup");
     verifies(&drill(&backup, &anchor, None));
     let (dumped, told) = drill(&as_user(&url, "auditor"), &anchor, None);
@@ -73,7 +73,7 @@ async fn a_destroyed_database_is_restored_from_its_backup_and_a_tampered_backup_
     assert!(psql(&url, "select 1").unwrap_err().contains("does not exist"));
     verifies(&drill(&url, &anchor, Some(&dump)));
 
-    // Into its old place, with everybody's rights: the service goes on where it was.
+    // Restored in place with all rights, the log continues.
     cluster.psql("postgres", &format!("create database {name}"));
     run(Command::new("pg_restore").args(["--exit-on-error", "--dbname", &url]).arg(&dump));
     assert_eq!(number(&url, "select count(*) from subjects"), 1);

@@ -1,13 +1,13 @@
-//! Months that are dropped, months that must not be, and what is left of the dropped.
+//! Retention: which months are dropped, which are not, and what remains of a dropped month.
 
-use crate::log::{PUBLIC_KEY, anchored, export, leaves_wait, number, sequenced, verify};
+use crate::log::{PUBLIC_KEY, anchored, export, insert_pending_leaves, number, sequenced, verify};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 use system_tests::server::{Options, binary};
 use system_tests::{images, postgres};
 
-/// A month long ago with rows whose leaves wait, as if the service had run then.
+/// Creates an old month with rows and pending leaves, as if the service had run then.
 fn long_ago(url: &str, name: &str, month: &str, n: u32) {
     let bound = |months: u32| format!("first_id(timestamptz '{month}' + {months} * interval '1 month')");
     let statements = format!(
@@ -19,12 +19,12 @@ fn long_ago(url: &str, name: &str, month: &str, n: u32) {
              's', 4, 'rejected', 'blank', sha256('x'), 1, '{{}}' from generate_series(1, {n}) n; {}",
         bound(0),
         bound(1),
-        leaves_wait(&format!("select id from {name}"))
+        insert_pending_leaves(&format!("select id from {name}"))
     );
     postgres::psql(url, &statements).unwrap();
 }
 
-/// A service that anchors at once.
+/// A service that anchors every checkpoint at once.
 fn anchoring(url: &str, anchor: &Path) -> Options {
     let options = Options::on(url).set("audit.anchor.directory", &anchor.display());
     options.set("audit.anchor.interval_ms", &1).set("audit.sequence.interval_ms", &20)
@@ -52,7 +52,7 @@ async fn only_months_that_are_anchored_and_not_held_are_dropped_and_their_leaves
     let server = options.start_ready().await;
     assert_eq!(server.post("", images::jpeg(1, false)).await.status(), 200);
     anchored(&anchor, 1).await;
-    // The months' rows come while nobody sequences.
+    // The rows are inserted while no service runs.
     drop(server);
     long_ago(&url, "predictions_2019_03", "2019-03-01T00:00:00Z", 5);
     long_ago(&url, "predictions_2019_04", "2019-04-01T00:00:00Z", 7);
@@ -70,7 +70,7 @@ async fn only_months_that_are_anchored_and_not_held_are_dropped_and_their_leaves
     let server = options.start_ready().await;
     sequenced(&url, 13).await;
     anchored(&anchor, 13).await;
-    // With an anchor from before, the rows are not under it.
+    // An older anchor does not cover the rows.
     let before = folder.path().join("before");
     std::fs::create_dir(&before).unwrap();
     std::fs::copy(anchor.join(format!("{:020}.checkpoint", 1)), before.join("checkpoint")).unwrap();
@@ -91,7 +91,7 @@ async fn only_months_that_are_anchored_and_not_held_are_dropped_and_their_leaves
     assert!(retain(&url, &anchor).1.contains("predictions_2019_03 is dropped, 5 rows"));
     assert_eq!(number(&url, "select count(*) from predictions"), 1);
 
-    // What is left verifies; without the rule of retention the rows are missed. Proofs stay.
+    // The rest verifies; without `--kept-from` the verifier reports the missing rows. Proofs still hold.
     let exported = export(&url, folder.path());
     let arguments = ["--checkpoints".as_ref(), anchor.as_os_str()];
     let (status, report) = verify(&exported, &arguments);
@@ -105,9 +105,9 @@ async fn only_months_that_are_anchored_and_not_held_are_dropped_and_their_leaves
     assert_eq!(proof["tree_size"], 13);
 }
 
-/// While somebody reads the log for long, an export or a backup, months are neither made nor dropped at the price of predictions.
+/// Creating and dropping months beside a long export or backup does not block predictions.
 #[tokio::test(flavor = "multi_thread")]
-async fn months_come_and_go_beside_a_long_export_and_stop_no_prediction() {
+async fn creating_and_dropping_months_beside_a_long_export_blocks_no_prediction() {
     let url = postgres::shared().database();
     let folder = tempfile::tempdir().unwrap();
     let anchor = folder.path().join("anchor");

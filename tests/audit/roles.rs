@@ -1,4 +1,4 @@
-//! What each role of the database may not do, tried as that role; and the whole service with nothing but its own roles.
+//! Database roles: what each may do in each table, and the whole service with its roles only.
 
 use crate::log::{export, number, sequenced, verify};
 use system_tests::postgres::{Session, as_user};
@@ -9,7 +9,7 @@ use system_tests::{images, postgres};
 const WRITTEN_ONCE: [&str; 6] =
     ["predictions", "shadow_predictions", "audit_leaves", "audit_hashes", "audit_checkpoints", "audit_reads"];
 
-/// Groups that a user may be in.
+/// The group roles.
 const ROLES: [&str; 4] = ["writer", "auditor", "monitor", "backup"];
 
 fn month(url: &str) -> String {
@@ -24,7 +24,7 @@ async fn sessions(url: &str) -> Vec<(&'static str, Session)> {
     sessions
 }
 
-/// Runs a statement and takes it back; why it is refused.
+/// Runs a statement and rolls it back; the error is the reason for a refusal.
 async fn undone(session: &mut Session, statement: &str) -> Result<(), String> {
     session.run("begin").await.expect("a transaction");
     let told = session.run(statement).await;
@@ -33,7 +33,7 @@ async fn undone(session: &mut Session, statement: &str) -> Result<(), String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_role_changes_what_is_written() {
+async fn no_role_can_change_written_rows() {
     let url = postgres::shared().database();
     let server = Options::on(&url).start_ready().await;
     assert_eq!(server.post("", images::jpeg(1, false)).await.status(), 200);
@@ -71,7 +71,7 @@ async fn no_role_changes_what_is_written() {
                 assert!(for_the_right_reason, "{role}: {statement}: {refused}");
             }
         }
-        // The owner migrates, so definitions are his; rows are nobody's.
+        // The owner migrates and may change definitions, but not rows.
         for statement in &changes {
             let refused = owner.run(statement).await.unwrap_err();
             assert!(refused.contains("append-only"), "owner: {statement}: {refused}");
@@ -82,8 +82,8 @@ async fn no_role_changes_what_is_written() {
     assert_eq!(number(&as_user(&url, "monitor"), "select sum(n) from prediction_counts"), 1);
 }
 
-/// Tables and views, and what writer, auditor, monitor and backup may do there: select, insert, update, delete, truncate. The month
-/// stands for all of them.
+/// Tables and views, and what writer, auditor, monitor and backup may do there: select, insert, update,
+/// delete, truncate. One month stands for all.
 const RIGHTS: [(&str, [&str; 4]); 15] = [
     ("_sqlx_migrations", ["s", "s", "s", "s"]),
     ("audit_checkpoints", ["si", "s", "", "s"]),
@@ -104,7 +104,7 @@ const RIGHTS: [(&str, [&str; 4]); 15] = [
 const MONTH: &str = "the month";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_role_may_do_in_each_table_what_it_needs_and_nothing_else() {
+async fn each_role_has_exactly_the_rights_that_it_needs_in_each_table() {
     let url = postgres::shared().database();
     let month = month(&url);
     let mut sessions = sessions(&url).await;
@@ -128,7 +128,7 @@ async fn each_role_may_do_in_each_table_what_it_needs_and_nothing_else() {
         ];
         for ((role, session), may) in sessions.iter_mut().zip(rights) {
             for (right, statement) in &statements {
-                // Refused for want of the right, and for no other reason.
+                // The missing right must be the reason.
                 let told = undone(session, statement).await;
                 let denied = told.is_err_and(|refused| {
                     refused.contains("permission denied for")
@@ -154,11 +154,11 @@ async fn each_role_may_do_in_each_table_what_it_needs_and_nothing_else() {
     }
 }
 
-/// Who migrates need not be a superuser; and he cannot change a row either.
+/// The owner need not be a superuser, and cannot change a row either.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_plain_owner_migrates_and_serves_and_changes_no_row() {
+async fn an_owner_without_superuser_rights_migrates_and_serves_and_cannot_change_rows() {
     let cluster = postgres::shared();
-    // The roles are the cluster's, and are there.
+    // Roles belong to the cluster, and exist already.
     let migrated = cluster.database();
     as_user(&migrated, "writer");
     let (owner, name) = ("plain_owner", format!("plain_{}", std::process::id()));
@@ -178,7 +178,7 @@ async fn a_plain_owner_migrates_and_serves_and_changes_no_row() {
     let server = server.start_ready().await;
     assert_eq!(server.post("", images::jpeg(1, false)).await.status(), 200);
     sequenced(&url, 1).await;
-    // What the writer has made by the owner's function is open to backups, as the owner's own tables are.
+    // Backups can read months that the writer created through the owner's function.
     postgres::psql(&as_user(&url, "writer"), "select make_months(5)").unwrap();
     let newest = "select name from predictions_months order by starts desc limit 1";
     let newest = postgres::psql(&url, newest).unwrap();
@@ -214,7 +214,7 @@ async fn the_service_needs_no_more_than_its_roles() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_is_not_ready_as_a_user_who_could_change_the_log() {
+async fn a_service_is_unready_as_a_user_who_could_change_the_log() {
     let url = postgres::shared().database();
     let refused = Options::on(&url).set("database.refuse_owner", &true).start().await;
     refused.wait_ready(false).await;
@@ -226,7 +226,7 @@ async fn a_service_is_not_ready_as_a_user_who_could_change_the_log() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn months_are_made_ahead_by_whoever_may_not_make_tables() {
+async fn months_are_created_in_advance_by_a_user_who_may_not_create_tables() {
     let url = postgres::shared().database();
     let missing = "select count(*) from generate_series(0, 3) n where not exists (select from predictions_months \
         where now() + n * interval '1 month' >= starts and now() + n * interval '1 month' < ends)";
@@ -248,9 +248,9 @@ async fn months_are_made_ahead_by_whoever_may_not_make_tables() {
     assert_eq!(number(&url, &triggers), 1);
 }
 
-/// A database that was in use before there were months keeps its rows, and they are found.
+/// A database from before the partitioning by month keeps its rows.
 #[test]
-fn rows_from_before_the_months_stay_where_they_are() {
+fn rows_from_before_the_partitioning_are_kept() {
     let cluster = postgres::shared();
     let name = format!("before_months_{}", std::process::id());
     cluster.psql("postgres", &format!("create database {name}"));

@@ -1,6 +1,6 @@
-//! Who sequences dies, stalls, or meets a database that is not the one it left.
+//! Leadership: the leader dies, stalls, or finds a database in an older state.
 
-use crate::log::{anchored, export, leaves_wait, number, sequenced, verify};
+use crate::log::{anchored, export, insert_pending_leaves, number, sequenced, verify};
 use std::time::{Duration, Instant};
 use system_tests::server::{Options, Server};
 use system_tests::{images, postgres};
@@ -17,7 +17,7 @@ async fn wait_for_leader<'a>(servers: &[&'a Server]) -> &'a Server {
                 return server;
             }
         }
-        assert!(begun.elapsed() < Duration::from_secs(20), "nobody leads");
+        assert!(begun.elapsed() < Duration::from_secs(20), "no replica leads");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -28,7 +28,7 @@ async fn post(server: &Server, n: u64) {
     }
 }
 
-/// Two replicas; the leader gets a signal, the other goes on, and the tree verifies.
+/// Sends a signal to the leader of two replicas: the other one takes over, and the tree verifies.
 async fn taken_over(signal: &str) {
     let url = postgres::shared().database();
     let options = Options::on(&url).set("audit.sequence.interval_ms", &50);
@@ -55,12 +55,12 @@ async fn taken_over(signal: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_replica_goes_on_when_the_leader_is_killed() {
+async fn another_replica_takes_over_when_the_leader_is_killed() {
     taken_over("KILL").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_replica_goes_on_when_the_leader_stalls() {
+async fn another_replica_takes_over_when_the_leader_stalls() {
     taken_over("STOP").await;
 }
 
@@ -97,9 +97,9 @@ async fn a_database_that_was_restored_from_an_older_state_is_not_continued() {
     assert_eq!(number(&backup, "select count(*) from audit_pending"), 1);
 }
 
-/// Leaves come in at 500 a second, as rows write them; how long they wait for their place is read from the table itself.
+/// Leaves are inserted at 500 per second; how long they stay pending is read from the table.
 #[tokio::test(flavor = "multi_thread")]
-async fn at_500_rows_a_second_places_are_given_within_a_second() {
+async fn at_500_rows_per_second_leaves_are_sequenced_within_a_second() {
     let url = postgres::shared().database();
     let server = Options::on(&url).start_ready().await;
     wait_for_leader(&[&server]).await;
@@ -109,7 +109,7 @@ async fn at_500_rows_a_second_places_are_given_within_a_second() {
         from generate_series(1, 12)";
     let leaves = format!(
         "{}; commit; perform pg_sleep(greatest(0, extract(epoch from begun + n * interval '20 ms' - clock_timestamp())))",
-        leaves_wait(ids)
+        insert_pending_leaves(ids)
     );
     let filled = format!(
         "do $$ declare begun timestamptz := clock_timestamp(); begin for n in 1 .. {} loop {leaves}; end loop; end $$",

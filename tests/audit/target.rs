@@ -1,4 +1,5 @@
-//! What is attacked: a log of many rows under several anchored checkpoints; and how the verifier is asked about it.
+//! The target of the attacks: a log of many rows under several anchored checkpoints, and the verifier's
+//! findings about it.
 
 use crate::forgery;
 use crate::log::{anchored, export, sequenced, verify};
@@ -9,11 +10,11 @@ use system_tests::server::{Options, Server};
 use system_tests::{images, postgres, tokens};
 
 pub(crate) const ROWS: u64 = 54;
-/// Rows that are predictions, and have every column but `reason` and `age_years`, for which the site's statement stands in; the others
-/// are rejected.
+/// Rows that are predictions and have every column but `reason` and `age_years` (the site states the ages);
+/// the others are rejections.
 pub(crate) const PREDICTED: u64 = 46;
 
-/// A log of [`ROWS`] rows under several anchored checkpoints, and nobody connected to it.
+/// A log of [`ROWS`] rows under several anchored checkpoints, in a database without connections.
 pub(crate) struct Target {
     pub(crate) database: String,
     folder: tempfile::TempDir,
@@ -62,7 +63,7 @@ impl Target {
         std::fs::read_dir(self.anchor()).unwrap().filter_map(size).collect()
     }
 
-    /// The last signed head at or below a place, or nothing.
+    /// The size of the last checkpoint at or below a leaf index, or 0.
     pub(crate) fn head_before(&self, place: u64) -> u64 {
         self.log.heads.range(..=place).next_back().map_or(0, |(size, _)| *size)
     }
@@ -75,7 +76,7 @@ impl Target {
         *self.anchors().range(place + 1..).next().unwrap()
     }
 
-    /// The export of a copy on which the statements were done.
+    /// The export of a copy of the database after these statements.
     pub(crate) fn attacked(&self, statements: &str) -> String {
         let cluster = postgres::shared();
         let copy = cluster.copy(&self.database);
@@ -86,13 +87,13 @@ impl Target {
         text
     }
 
-    /// What the verifier finds in an export beside the anchor: first places and numbers of leaves.
+    /// What the verifier finds in an export with the anchor: first leaf indices and numbers of leaves.
     pub(crate) fn findings(&self, export: &str) -> Vec<(u64, u64)> {
         findings(export, Some(&self.anchor()))
     }
 }
 
-/// Takes the triggers away.
+/// Disables the triggers.
 pub(crate) const DISARM: &str = "set client_min_messages to error; alter table predictions disable trigger all; \
     alter table audit_leaves disable trigger all; alter table audit_hashes disable trigger all; \
     alter table audit_checkpoints disable trigger all; ";
@@ -112,7 +113,7 @@ pub(crate) fn findings(export: &str, anchor: Option<&Path>) -> Vec<(u64, u64)> {
     findings
 }
 
-/// Numbers that look random (SplitMix64), the same in every run.
+/// Pseudorandom numbers (SplitMix64), the same in every run.
 pub(crate) fn random(below: u64) -> u64 {
     static STATE: AtomicU64 = AtomicU64::new(0x2545_f491_4f6c_dd1d);
     let mut z = STATE.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);

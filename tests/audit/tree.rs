@@ -1,7 +1,7 @@
-//! Receipts, proofs and checkpoints as a client and an auditor meet them. Proofs are checked with another implementation's
-//! checks and the definition of a leaf, not with the service's code.
+//! Receipts, proofs and checkpoints. Proofs are checked with another implementation and the definition of a
+//! leaf, not with the service's code.
 
-use crate::log::{PUBLIC_KEY, anchored, ask, export, leaves_wait, number, sequenced, verify};
+use crate::log::{PUBLIC_KEY, anchored, ask, export, insert_pending_leaves, number, sequenced, verify};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::io::Write;
@@ -19,13 +19,13 @@ fn hash(value: &Value) -> Hash {
     Hash::parse_hash(value.as_str().unwrap()).unwrap()
 }
 
-/// The signed text of a checkpoint; its signature is what `audit verify` checks.
+/// The text of a checkpoint; its signature is checked by `audit verify`.
 fn checkpoint(note: &str) -> Checkpoint {
     let (text, _) = note.rsplit_once("\n\n").unwrap();
     Checkpoint::from_bytes(format!("{text}\n").as_bytes()).unwrap()
 }
 
-/// A program that has nothing of ours holds every proof for good, and none in which anything is changed.
+/// A Python program without our code accepts every proof, and none after any change.
 fn another_program_agrees(proofs: &[Value]) {
     let holds = |proofs: &[Value]| {
         let lines: Vec<String> = proofs.iter().map(Value::to_string).collect();
@@ -49,7 +49,8 @@ fn another_program_agrees(proofs: &[Value]) {
     }
 }
 
-/// A line of an export: the entry of the tree is the id's sixteen bytes and the digest of the row as it stands there.
+/// Checks a line of an export: the leaf's entry is the id (16 bytes) and the SHA-256 of the row's bytes in
+/// the line.
 fn has_the_leaf_of_its_bytes(line: &str) {
     let (_, row) = line.split_once("\"row\":").unwrap();
     let value: Value = serde_json::from_str(line).unwrap();
@@ -86,7 +87,7 @@ async fn every_row_has_a_receipt_a_proof_and_an_exported_form_that_verify() {
     let head = checkpoint(&note);
     assert_eq!((head.origin(), head.size()), ("development.cxr.invalid/log", 9));
 
-    // Every proof leads to the signed root, from the leaf that the receipt has.
+    // Every proof leads from the leaf of the receipt to the signed root.
     let mut proofs = Vec::new();
     for answer in &receipts {
         let id = answer["id"].as_str().unwrap();
@@ -125,7 +126,7 @@ async fn every_row_has_a_receipt_a_proof_and_an_exported_form_that_verify() {
     )
     .await;
 
-    // What is exported is what was signed: the leaf is the hash of the row's bytes as they stand there.
+    // The leaf is the hash of the row's bytes in the export.
     anchored(&anchor, 9).await;
     let exported = export(&url, folder.path());
     let text = std::fs::read_to_string(&exported).unwrap();
@@ -149,12 +150,12 @@ async fn every_row_has_a_receipt_a_proof_and_an_exported_form_that_verify() {
         (Some(9), Some(9))
     );
 
-    // Receipts of rows that are not there are missed, and so is the checkpoint of a leaf.
+    // Receipts without a row are reported, and so is a missing checkpoint.
     std::fs::write(&exported, text.lines().next().unwrap().to_owned() + "\n").unwrap();
     let (status, report) = verify(&exported, &["--receipts".as_ref(), kept.as_os_str()]);
     assert_eq!((status, report["findings"].as_array().unwrap().len()), (1, 9), "{report}");
     assert_eq!(report["findings"][0]["what"], "no signed checkpoint covers the leaves after the first 0");
-    // A tool that writes the rows differently changes nothing.
+    // Reformatting the rows changes nothing.
     let spaced: Vec<String> = text
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap())
@@ -162,7 +163,7 @@ async fn every_row_has_a_receipt_a_proof_and_an_exported_form_that_verify() {
         .collect();
     std::fs::write(&exported, spaced.join("\n")).unwrap();
     assert_eq!(verify(&exported, &arguments).0, 0);
-    // What is no export could not be verified.
+    // A file in another format is an error, not a finding.
     std::fs::write(&exported, "PNG").unwrap();
     assert_eq!(verify(&exported, &arguments).0, 2);
     assert!(PUBLIC_KEY.starts_with(head.origin()));
@@ -172,10 +173,10 @@ async fn every_row_has_a_receipt_a_proof_and_an_exported_form_that_verify() {
 async fn a_row_whose_transaction_commits_late_is_sequenced_once() {
     let url = postgres::shared().database();
     let server = Options::on(&url).set("audit.sequence.interval_ms", &20).start_ready().await;
-    // A row of another replica, whose transaction stalls before its commit; its id is older than all others.
+    // A row of another replica whose transaction stalls before its commit; its id is older than all others.
     let late = std::thread::spawn({
         let url = url.clone();
-        let leaf = leaves_wait("select '00000000-0000-7000-8000-000000000001'::uuid");
+        let leaf = insert_pending_leaves("select '00000000-0000-7000-8000-000000000001'::uuid");
         move || postgres::psql(&url, &format!("begin; {leaf}; select pg_sleep(2); commit")).unwrap()
     });
     tokio::time::sleep(Duration::from_millis(300)).await;

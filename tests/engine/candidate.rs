@@ -1,4 +1,4 @@
-//! Shadow mode: the candidate scores what was answered, is logged and compared, and never answers.
+//! A candidate: it scores the answered images, its scores are logged and compared, and it never answers.
 
 use std::time::{Duration, Instant};
 use system_tests::server::Options;
@@ -10,7 +10,7 @@ async fn a_candidate_is_logged_beside_the_answer_and_never_answers() {
     let directory = tempfile::tempdir().unwrap();
     let candidate = directory.path().join("candidate");
     bundles::copy(&candidate, "9.5.0");
-    // A candidate that calls everything positive.
+    // This candidate decides positive for everything.
     bundles::edit(&candidate, |manifest| {
         manifest["variants"]["fp32"]["policy"]["threshold"] = 0.0.into();
         manifest["variants"]["fp32"]["policy"]["review_band"]["low"] = 0.0.into();
@@ -30,7 +30,8 @@ async fn a_candidate_is_logged_beside_the_answer_and_never_answers() {
         assert!(start.elapsed() < Duration::from_secs(20), "{}", server.log());
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    // The same network and calibration: the same probability, to the bit, and another decision; what is referred stays so.
+    // The network and calibration are the same: the probability has the same bits, and only the decision
+    // differs. Referrals stay referrals.
     let compared = "select count(*) from predictions p join shadow_predictions s on s.prediction_id = p.id
         where s.probability = p.probability and s.answered_decision = p.decision 
         and s.decision = case p.decision when 'refer' then 'refer' else 'positive' end

@@ -1,4 +1,5 @@
-//! Rows that share a transaction: fewer commits than rows, every answer has its row, and one bad row costs no other its answer.
+//! Rows that share a transaction: fewer commits than rows, every answer has its row, and a row that fails
+//! does not fail others.
 
 use crate::load::Load;
 use std::time::Duration;
@@ -12,7 +13,7 @@ fn number(url: &str, query: &str) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_of_concurrent_images_share_commits_and_a_lone_one_waits_for_nobody() {
+async fn rows_of_concurrent_images_share_commits_and_a_single_row_does_not_wait() {
     let _host = crate::HOST.read().await;
     let url = postgres::shared().database();
     let server = Options::on(&url).set("audit.commit.max_delay_ms", &50).start_ready().await;
@@ -34,7 +35,7 @@ async fn rows_of_concurrent_images_share_commits_and_a_lone_one_waits_for_nobody
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_row_that_the_database_refuses_costs_no_other_its_answer() {
+async fn a_row_that_the_database_refuses_does_not_fail_others() {
     let _host = crate::HOST.read().await;
     let url = postgres::shared().database();
     let options = Options::on(&url).set("audit.commit.max_delay_ms", &200);

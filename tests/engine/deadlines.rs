@@ -1,4 +1,4 @@
-//! Deadlines and clients that hang up: nobody's work is done for nobody, and every admitted image has its row.
+//! Deadlines and disconnects: work without a recipient stops, and every admitted image has its row.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -21,13 +21,13 @@ async fn wait_for_rows(url: &str, n: u32) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_late_is_answered_504_and_has_its_row_and_the_rest_is_not_delayed() {
+async fn late_images_get_504_and_a_row_and_the_others_are_not_delayed() {
     let _host = crate::HOST.read().await;
     let url = postgres::shared().database();
     let server =
         Options::on(&url).set("model.sessions", &1).set("limits.decode_threads", &1).start_ready().await;
     let image = images::png(1, true);
-    // Far more than can run in the time that each allows.
+    // Far more images than can run before their deadline.
     let requests = (0..48).map(|_| post(&server, "60", image.clone()));
     let answers = futures_util::future::join_all(requests).await;
     let (mut late, mut in_time) = (0, 0);
@@ -56,7 +56,7 @@ async fn what_is_late_is_answered_504_and_has_its_row_and_the_rest_is_not_delaye
 }
 
 #[tokio::test]
-async fn a_stated_time_is_a_whole_number_of_milliseconds() {
+async fn the_timeout_header_is_a_whole_number_of_milliseconds() {
     let _host = crate::HOST.read().await;
     let server = Server::ready().await;
     for wrong in ["0", "-5", "1.5", "soon", ""] {
@@ -71,7 +71,7 @@ async fn a_stated_time_is_a_whole_number_of_milliseconds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_hangs_up_frees_its_place_and_leaves_its_row() {
+async fn a_client_that_disconnects_frees_its_slot_and_leaves_its_row() {
     let _host = crate::HOST.read().await;
     let url = postgres::shared().database();
     let options = Options::on(&url).set("model.sessions", &1).set("limits.decode_threads", &1);
@@ -101,17 +101,17 @@ async fn a_client_that_hangs_up_frees_its_place_and_leaves_its_row() {
     let abandoned = server.metric("cxr_dropped_total{cause=\"abandoned\"}").await.unwrap();
     let rows = "select count(*) from predictions where outcome = 'expired' and reason = 'client_gone'";
     assert_eq!(postgres::psql(&url, rows).unwrap(), format!("{abandoned}"));
-    assert!(abandoned > 0.0, "every one of them was predicted for nobody");
+    assert!(abandoned > 0.0, "all of them were predicted after the client had disconnected");
     assert_eq!(server.post("", image).await.status(), 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn decoding_stops_at_the_deadline_and_when_the_client_has_gone() {
+async fn decoding_stops_at_the_deadline_and_when_the_client_disconnects() {
     let _host = crate::HOST.read().await;
     let url = postgres::shared().database();
     let server = Options::on(&url).set("limits.decode_threads", &1).start_ready().await;
     let slow = tokio::task::spawn_blocking(images::slow).await.unwrap();
-    // The one thread that decodes is busy with it, and the next client would have to wait for its end.
+    // It occupies the only decoding thread, and the next client would have to wait for it.
     let told = problem(post(&server, "300", slow.clone()).await, 504, "deadline_exceeded").await;
     let after = Instant::now();
     assert_eq!(post(&server, "60000", images::small(1)).await.status(), 200);

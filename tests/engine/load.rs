@@ -1,4 +1,4 @@
-//! A closed loop of clients on one server, with everything that they were answered.
+//! A closed loop of clients on one server, and all the answers that they got.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,7 +7,7 @@ use system_tests::server::Server;
 use system_tests::tokens;
 use tokio::task::JoinHandle;
 
-/// One answer, or that there was none.
+/// One answer; no status if there was none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Outcome {
     pub(crate) status: Option<u16>,
@@ -16,24 +16,24 @@ pub(crate) struct Outcome {
     pub(crate) at: Instant,
 }
 
-/// Clients that post until they are told to stop.
+/// Clients that post until they are stopped.
 pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     clients: Vec<JoinHandle<Vec<Outcome>>>,
 }
 
 impl Load {
-    /// Starts `n` clients, each with images of its own.
+    /// Starts `n` clients; each sends one of the images again and again.
     pub(crate) fn start(server: &Server, n: usize, images: &[Vec<u8>]) -> Self {
         Self::paced(server, n, images, Duration::ZERO)
     }
 
-    /// The same, and whoever is refused comes again after a pause.
+    /// Clients that pause after a refusal.
     pub(crate) fn paced(server: &Server, n: usize, images: &[Vec<u8>], pause: Duration) -> Self {
         Self::of("tester", server, n, images, pause)
     }
 
-    /// The same with the token of another client.
+    /// Clients with the token of another actor.
     pub(crate) fn of(actor: &str, server: &Server, n: usize, images: &[Vec<u8>], pause: Duration) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let token = tokens::sign_development(&tokens::claims(actor, "predict"));
@@ -73,7 +73,7 @@ impl Load {
         Self { stop, clients }
     }
 
-    /// Stops them and gives what they were answered.
+    /// Stops the clients and returns their answers.
     pub(crate) async fn stop(self) -> Vec<Outcome> {
         self.stop.store(true, Ordering::Relaxed);
         let mut outcomes = Vec::new();
@@ -84,7 +84,7 @@ impl Load {
     }
 }
 
-/// The largest but for one in a hundred.
+/// The 99th percentile.
 pub(crate) fn p99(mut times: Vec<Duration>) -> Duration {
     times.sort_unstable();
     times[(times.len() * 99 / 100).min(times.len() - 1)]

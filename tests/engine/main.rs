@@ -1,4 +1,4 @@
-//! The inference engine from outside: deadlines, clients that leave, overload, shared commits, another model taken over, a
+//! The inference engine in a running service: deadlines, disconnects, overload, shared commits, reloads, a
 //! candidate.
 
 mod candidate;
@@ -8,5 +8,5 @@ mod load;
 mod overload;
 mod reload;
 
-/// Held by each test: alone by one that compares paces, together by the others.
+/// Every test holds this: exclusively if it compares throughput, shared otherwise.
 static HOST: tokio::sync::RwLock<()> = tokio::sync::RwLock::const_new(());

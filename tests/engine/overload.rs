@@ -1,11 +1,11 @@
-//! More than can be done: what is refused is refused at once and read by its sender, what is accepted keeps its pace.
+//! Overload: refusals are immediate and readable, and admitted requests keep their throughput.
 
 use crate::load::{Load, p99};
 use std::time::{Duration, Instant};
 use system_tests::server::{Options, Server};
 use system_tests::{images, postgres};
 
-/// Clients in the overload: ten for each place.
+/// Clients in the overload: ten per slot.
 const CLIENTS: usize = 40;
 const PLACES: usize = 4;
 
@@ -19,10 +19,10 @@ fn resident_bytes(server: &Server) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ten_times_too_much_is_refused_at_once_and_the_accepted_keep_their_pace() {
+async fn an_overload_of_ten_times_is_refused_at_once_and_admitted_requests_keep_their_throughput() {
     let _host = crate::HOST.write().await;
     let url = postgres::shared().database();
-    // What a refusal costs by itself: none is held back.
+    // Measures the cost of a refusal itself: none is delayed.
     let options = Options::on(&url).set("limits.max_in_flight", &PLACES).set("model.sessions", &2);
     let options = options.set("http.refusal_delay_ms", &0);
     let server = options.start_ready().await;
@@ -34,7 +34,7 @@ async fn ten_times_too_much_is_refused_at_once_and_the_accepted_keep_their_pace(
     let quiet_rate = quiet.len() as f64 / 3.0;
     let (before, started) = (resident_bytes(&server), Instant::now());
 
-    // What comes is ten times what was done before: the refused share it out among them.
+    // The offered load is ten times the throughput before; the refused clients share it.
     let pause = Duration::from_secs_f64((CLIENTS - PLACES) as f64 / (9.0 * quiet_rate));
     let load = Load::paced(&server, CLIENTS, &images, pause);
     let mut slowest_probe = Duration::ZERO;
@@ -66,7 +66,7 @@ async fn ten_times_too_much_is_refused_at_once_and_the_accepted_keep_their_pace(
     assert!(decided[decided.len() / 2] < Duration::from_millis(5), "{:?}", decided[decided.len() / 2]);
     assert!(after < before + (64 << 20), "{before} bytes before, {after} after");
 
-    // Full speed again, and it stays so. Half of it counts: other programs of this host take their share too.
+    // The throughput recovers and stays. Half of it suffices, because other programs share this host.
     tokio::time::sleep(Duration::from_secs(2).saturating_sub(stopped.elapsed())).await;
     let (mut again, mut rates) = (0, Vec::new());
     while rates.last().is_none_or(|rate| *rate < 0.5 * quiet_rate) {
@@ -91,13 +91,13 @@ async fn ten_times_too_much_is_refused_at_once_and_the_accepted_keep_their_pace(
     );
 }
 
-/// Connections of the client that asks again as soon as it is refused.
-const RUDE: usize = 300;
-/// Clients of one token beside it.
+/// Connections of the client that retries at once.
+const FLOOD_CONNECTIONS: usize = 300;
+/// Clients with another token beside it.
 const POLITE: usize = 8;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_without_manners_takes_nothing_from_the_others() {
+async fn a_client_that_ignores_retry_after_does_not_affect_other_clients() {
     let _host = crate::HOST.write().await;
     let options = Options::on(&postgres::shared().database()).unset("limits.client_max_in_flight");
     let server = options.set("model.sessions", &2).start_ready().await;
@@ -109,21 +109,21 @@ async fn a_client_without_manners_takes_nothing_from_the_others() {
     };
     let quiet = polite(Duration::from_secs(3)).await;
     let begun = Instant::now();
-    let rude = Load::of("rude", &server, RUDE, &images, Duration::ZERO);
+    let flood = Load::of("flood", &server, FLOOD_CONNECTIONS, &images, Duration::ZERO);
     tokio::time::sleep(Duration::from_secs(1)).await;
     let beside = polite(seconds()).await;
-    let rude = rude.stop().await;
+    let flood = flood.stop().await;
     let took = begun.elapsed().as_secs_f64();
     let again = polite(Duration::from_secs(3)).await;
 
     for outcome in quiet.iter().chain(&beside).chain(&again) {
         assert_eq!(outcome.status, Some(200), "a client within its quota gets all its answers");
     }
-    let count = |status| rude.iter().filter(|outcome| outcome.status == Some(status)).count();
+    let count = |status| flood.iter().filter(|outcome| outcome.status == Some(status)).count();
     let (good, refused) = (count(200), count(429));
-    // A connection beyond those that its address may have is closed, or makes way.
-    let closed = rude.iter().filter(|outcome| outcome.status.is_none()).count();
-    assert_eq!(good + refused + closed, rude.len());
+    // Connections beyond the limit of the address are closed or evicted.
+    let closed = flood.iter().filter(|outcome| outcome.status.is_none()).count();
+    assert_eq!(good + refused + closed, flood.len());
     let rate = |outcomes: usize, seconds: f64| outcomes as f64 / seconds;
     let (quiet_rate, again_rate) = (rate(quiet.len(), 3.0), rate(again.len(), 3.0));
     let all_good = rate(beside.len(), seconds().as_secs_f64()) + rate(good, took);
@@ -132,7 +132,7 @@ async fn a_client_without_manners_takes_nothing_from_the_others() {
         "{quiet_rate:.0} a second alone, {all_good:.0} beside ({} of them polite), {again_rate:.0} after; {refusals:.0} refusals a second, {closed} connections closed",
         beside.len()
     );
-    // 100 at once and 50 a second, until each of its connections waits for 5 s.
+    // 100 at once and 50 per second, until each of its connections waits for 5 s.
     assert!(refusals < 150.0, "{refusals} refusals a second");
     assert!(all_good > 0.5 * quiet_rate, "{all_good} good answers a second, {quiet_rate} alone");
     assert!(again_rate > 0.5 * quiet_rate, "{again_rate} a second after, {quiet_rate} before");

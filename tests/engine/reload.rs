@@ -1,4 +1,4 @@
-//! Another bundle taken over under load: no request lost, no answer of a model that was refused.
+//! Reloads under load: no request is lost, and a refused candidate never answers.
 
 use crate::load::{Load, p99};
 use std::collections::BTreeSet;
@@ -8,7 +8,7 @@ use system_tests::bundles;
 use system_tests::server::{Options, Server, problem};
 use system_tests::{images, postgres, tokens};
 
-/// What a refusal must name, and what is done to the candidate.
+/// What the error must name, and the change to the candidate.
 type Spoil = (&'static str, fn(&Path));
 
 async fn reload(server: &Server) -> reqwest::Response {
@@ -68,19 +68,19 @@ async fn ten_reloads_under_load_lose_no_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bad_candidate_is_refused_by_name_and_the_old_model_goes_on() {
+async fn a_bad_candidate_is_rejected_with_its_defect_and_the_current_model_stays() {
     let _host = crate::HOST.read().await;
     let directory = tempfile::tempdir().unwrap();
     let place = bundle(directory.path());
     let server =
         Options::on(&postgres::shared().database()).set("model.bundle", &place.display()).start_ready().await;
-    // The same again changes nothing.
+    // Reloading the same bundle changes nothing.
     let same: serde_json::Value = reload(&server).await.json().await.unwrap();
     assert_eq!(same["swapped"], false);
     let spoil: [Spoil; 4] = [
         ("model.onnx", |place| bundles::flip_a_byte(&place.join("model.onnx"))),
         ("signature", |place| std::fs::remove_file(place.join("signature")).unwrap()),
-        // Signed and complete, and its golden output is another model's.
+        // Signed and complete, but its golden output belongs to another model.
         ("logit", |place| {
             bundles::edit(place, |manifest| {
                 let golden = &mut manifest["variants"]["fp32"]["golden"][1]["logit"];
@@ -106,7 +106,7 @@ async fn a_bad_candidate_is_refused_by_name_and_the_old_model_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bundle_that_is_put_in_the_watched_directory_is_taken_over() {
+async fn a_bundle_that_is_put_in_the_watched_directory_becomes_current() {
     let _host = crate::HOST.read().await;
     let directory = tempfile::tempdir().unwrap();
     let place = bundle(directory.path());
@@ -128,7 +128,7 @@ async fn a_bundle_that_is_put_in_the_watched_directory_is_taken_over() {
     };
     bundles::copy(&place, "9.1.0");
     becomes("9.1.0").await;
-    // A refused one is tried once, and the next good one is taken.
+    // A rejected bundle is tried once, and the next good one becomes current.
     bundles::copy(&place, "9.2.0");
     bundles::flip_a_byte(&place.join("reference.json"));
     tokio::time::sleep(Duration::from_secs(1)).await;

@@ -1,6 +1,7 @@
-//! The disk under Postgres is full: first for tables, which costs statements; then for its log, which costs Postgres itself.
+//! The disk of Postgres is full: for tables, so that statements fail, and for the WAL, so that Postgres
+//! stops.
 
-use crate::trial::{Expected, Trial};
+use crate::scenario::{Expected, Scenario};
 use crate::{HOST, seconds};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use system_tests::postgres::{Cluster, psql};
 use system_tests::preload;
 use system_tests::server::Options;
 
-/// A cluster whose disk is full, for files below a folder of its own, while a file exists.
+/// A cluster for which, while the returned file exists, no file whose path contains `below` can grow.
 fn cluster(below: &str) -> (tempfile::TempDir, Cluster, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let library = preload::build("tests/faults/disk_full.c", folder.path());
@@ -27,27 +28,31 @@ async fn no_table_can_grow() {
     let _host = HOST.read().await;
     let (_folder, cluster, full) = cluster("/base/");
     let url = cluster.database();
-    let mut trial = Trial::start("disk full", &url, Options::on(&url)).await;
+    let mut scenario = Scenario::start("disk full", &url, Options::on(&url)).await;
     std::fs::write(&full, "").unwrap();
-    trial.endure(seconds(4, 20)).await;
+    scenario.hold(seconds(4, 20)).await;
     std::fs::remove_file(&full).unwrap();
-    // What still fitted into the pages that there are was answered, rightly.
-    trial.recovers(&Expected { refused_within: Duration::from_secs(4), nothing_answered: false }).await;
+    // Rows that still fit into existing pages are answered.
+    scenario
+        .check_recovery(&Expected { refused_within: Duration::from_secs(4), nothing_answered: false })
+        .await;
 }
 
-/// Postgres ends when it cannot write its log, and does not start until there is room.
+/// Postgres stops when it cannot write its WAL, and does not start until there is space.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_log_of_postgres_cannot_grow() {
+async fn the_wal_cannot_grow() {
     let _host = HOST.read().await;
     let (_folder, cluster, full) = cluster("/");
     let url = cluster.database();
-    let mut trial = Trial::start("disk full for its log", &url, Options::on(&url)).await;
+    let mut scenario = Scenario::start("disk full for the WAL", &url, Options::on(&url)).await;
     std::fs::write(&full, "").unwrap();
     while psql(&url, "select pg_switch_wal()").is_ok() {
-        trial.endure(Duration::from_millis(100)).await;
+        scenario.hold(Duration::from_millis(100)).await;
     }
-    trial.endure(seconds(3, 20)).await;
+    scenario.hold(seconds(3, 20)).await;
     std::fs::remove_file(&full).unwrap();
-    cluster.restart_whatever_runs();
-    trial.recovers(&Expected { refused_within: Duration::from_secs(4), nothing_answered: false }).await;
+    cluster.restart_forcibly();
+    scenario
+        .check_recovery(&Expected { refused_within: Duration::from_secs(4), nothing_answered: false })
+        .await;
 }

@@ -1,5 +1,5 @@
-/* Stands in front of what Postgres writes: while the file CXR_DISK_FULL exists, no file can grow whose path holds CXR_DISK_FULL_FOR, as on
-   a disk that is full. What is allocated already can be written again. */
+/* LD_PRELOAD library that simulates a full disk: while the file CXR_DISK_FULL exists, files whose path contains CXR_DISK_FULL_FOR
+   cannot grow. Allocated bytes can still be overwritten. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>

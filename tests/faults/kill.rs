@@ -1,8 +1,9 @@
-//! The service is killed with -9 under 200 requests a second, three times, and started again on the same database.
+//! kill -9 of the service under 200 requests per second, repeatedly; each time it starts again on the same
+//! database.
 
 use crate::HOST;
-use crate::accounts::{balance, sequenced, verified};
 use crate::load::{Exchange, Load};
+use crate::reconciliation::{assert_verifies, reconcile, sequenced};
 use crate::seconds;
 use std::time::Duration;
 use system_tests::server::{Options, Server};
@@ -11,12 +12,12 @@ use system_tests::{images, postgres};
 const PER_SECOND: u32 = 200;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_service_is_killed_under_200_requests_a_second() {
+async fn the_service_recovers_from_kill_9_under_200_requests_per_second() {
     let _host = HOST.write().await;
     let url = postgres::shared().database();
     let options = Options::on(&url).set("model.variant", &"int8");
     let mut server = options.start_ready().await;
-    // One image in four meets the model: more would be refused with 429 on two cores.
+    // One image in four runs through the model: with more, two cores would answer 429.
     let small = |n: u64| if n.is_multiple_of(4) { images::small(n) } else { images::blank() };
     let load = Load::of(&server, PER_SECOND, (0..32).map(small).collect());
     let mut back = Vec::new();
@@ -25,7 +26,7 @@ async fn the_service_is_killed_under_200_requests_a_second() {
         tokio::time::sleep(Duration::from_millis(1500)).await;
         server.signal("KILL");
         server.wait().await;
-        server = started_again(&options, &load, &mut back).await;
+        server = restart(&options, &load, &mut back).await;
     }
     tokio::time::sleep(Duration::from_secs(1)).await;
     let (exchanges, settled) = load.settle().await;
@@ -43,21 +44,21 @@ async fn the_service_is_killed_under_200_requests_a_second() {
         settled.len(),
         sequenced_after.as_secs_f64(),
     );
-    assert!(count(None) > 0, "the kill was not felt");
-    let strange: Vec<_> =
+    assert!(count(None) > 0, "no request was lost to the kill");
+    let unexpected: Vec<_> =
         exchanges.iter().filter(|e| !matches!(e.status, Some(200 | 422 | 429) | None)).take(3).collect();
-    assert!(strange.is_empty(), "{strange:?}");
+    assert!(unexpected.is_empty(), "{unexpected:?}");
     drop(server);
-    balance(&url, &exchanges, &settled);
+    reconcile(&url, &exchanges, &settled);
     let answers: Vec<&Exchange> = exchanges.iter().chain(&settled).filter(answered).collect();
-    verified(&url, &answers);
+    assert_verifies(&url, &answers);
 }
 
-/// As an orchestrator does; how long it took until an answer.
-async fn started_again(options: &Options, load: &Load, back: &mut Vec<f64>) -> Server {
+/// Starts the service again, and records the time from the kill to the first answer.
+async fn restart(options: &Options, load: &Load, back: &mut Vec<f64>) -> Server {
     let killed = std::time::Instant::now();
     let server = options.start().await;
-    load.turn_to(&server);
+    load.switch_to(&server);
     loop {
         let answered = load.so_far().into_iter().rev().find(|e| e.status == Some(200) && e.begun > killed);
         if let Some(answered) = answered {

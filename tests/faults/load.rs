@@ -1,5 +1,5 @@
-//! An open loop of requests, each under a key of its own: however long the answers take, the next one comes. What got no answer is
-//! sent again under its key.
+//! An open loop of requests at a fixed rate, each with its own idempotency key. Requests without an answer
+//! are sent again with the same key.
 
 use serde_json::Value;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,27 +9,27 @@ use system_tests::server::Server;
 use system_tests::{images, tokens};
 use tokio::task::{JoinHandle, JoinSet};
 
-/// Longest that a request may take in any fault; then it counts as one without an answer.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Client timeout: a request that takes longer counts as unanswered.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// One request and what became of it.
+/// One request and its outcome.
 #[derive(Debug, Clone)]
 pub(crate) struct Exchange {
     pub(crate) key: u64,
     pub(crate) begun: Instant,
     pub(crate) took: Duration,
-    /// None: there was no answer.
+    /// `None` if there was no answer.
     pub(crate) status: Option<u16>,
     pub(crate) body: Value,
 }
 
 impl Exchange {
-    /// The row that this answer names.
+    /// The id of the row.
     pub(crate) fn id(&self) -> Option<&str> {
         self.body["id"].as_str()
     }
 
-    /// The problem's code, empty where there is none.
+    /// The code of the problem document, else empty.
     pub(crate) fn code(&self) -> &str {
         self.body["type"].as_str().unwrap_or_default().trim_start_matches("urn:cxr:problem:")
     }
@@ -38,13 +38,13 @@ impl Exchange {
         self.begun + self.took
     }
 
-    /// The sender cannot know whether there is a row, or knows that it has to ask again.
+    /// Whether the client must send the request again: it got no answer, or 503.
     pub(crate) fn is_open(&self) -> bool {
         matches!(self.status, None | Some(503))
     }
 }
 
-/// Where requests go; a service that starts again has another address.
+/// Where requests go. A service that starts again has another address.
 struct Target {
     client: reqwest::Client,
     base: Mutex<String>,
@@ -56,7 +56,7 @@ impl Target {
     async fn ask(&self, key: u64) -> Exchange {
         let url = format!("{}/v1/predictions", self.base.lock().unwrap());
         let image = self.images[key as usize % self.images.len()].clone();
-        let request = self.client.post(url).bearer_auth(tokens::token("predict")).timeout(PATIENCE);
+        let request = self.client.post(url).bearer_auth(tokens::token("predict")).timeout(TIMEOUT);
         let request = request.header("idempotency-key", format!("{}-{key}", self.prefix)).body(image);
         let begun = Instant::now();
         let (mut status, mut body) = (None, Value::Null);
@@ -70,7 +70,7 @@ impl Target {
     }
 }
 
-/// Requests that keep coming.
+/// A running load.
 pub(crate) struct Load {
     target: Arc<Target>,
     stop: Arc<AtomicBool>,
@@ -81,14 +81,14 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// So many requests a second: four images of a usual size, and one that is rejected.
+    /// Sends `per_second` requests: four usual images, and one that is rejected.
     pub(crate) fn start(server: &Server, per_second: u32) -> Self {
         let mut images: Vec<Vec<u8>> = (0..4).map(|seed| images::jpeg(seed, seed % 2 == 0)).collect();
         images.push(images::blank());
         Self::of(server, per_second, images)
     }
 
-    /// The same with these images.
+    /// Sends `per_second` requests with these images.
     pub(crate) fn of(server: &Server, per_second: u32, images: Vec<Vec<u8>>) -> Self {
         let base = Mutex::new(server.base.clone());
         let prefix = server.base.trim_start_matches("http://").replace([':', '.'], "-");
@@ -121,7 +121,7 @@ impl Load {
     }
 
     /// From now on requests go to another server.
-    pub(crate) fn turn_to(&self, server: &Server) {
+    pub(crate) fn switch_to(&self, server: &Server) {
         self.target.base.lock().unwrap().clone_from(&server.base);
     }
 
@@ -146,13 +146,13 @@ impl Load {
         })
     }
 
-    /// What has ended until now.
+    /// The requests that have ended so far.
     pub(crate) fn so_far(&self) -> Vec<Exchange> {
         self.so_far.lock().unwrap().clone()
     }
 
-    /// Stops, waits for the answers that are on their way, and sends what is open again, under its key, until it is answered.
-    /// First everything as it came, then the answers to what was sent again.
+    /// Stops, waits for the requests in flight, and repeats unanswered ones with their key until they are
+    /// answered. Returns the original exchanges, and the answered repetitions.
     pub(crate) async fn settle(self) -> (Vec<Exchange>, Vec<Exchange>) {
         self.stop.store(true, Ordering::Relaxed);
         self.sender.await.unwrap();

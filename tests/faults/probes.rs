@@ -1,4 +1,4 @@
-//! What an orchestrator sees meanwhile: both probes, over and over, and the memory of the process.
+//! Samples both probes and the memory of the process during a fault.
 
 use serde_json::Value;
 use std::sync::{Arc, Mutex};
@@ -6,57 +6,57 @@ use std::time::{Duration, Instant};
 use system_tests::server::Server;
 use tokio::task::JoinHandle;
 
-const EVERY: Duration = Duration::from_millis(200);
-/// A probe that takes longer has failed; orchestrators are less patient.
-const PATIENCE: Duration = Duration::from_secs(10);
+const INTERVAL: Duration = Duration::from_millis(200);
+/// A probe that takes longer has failed.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// One look.
+/// One sample.
 #[derive(Debug, Clone)]
-pub(crate) struct Look {
+pub(crate) struct Sample {
     pub(crate) at: Instant,
-    /// Until `/livez` had answered 200; none: it did not.
-    pub(crate) alive_after: Option<Duration>,
-    /// Until `/readyz` had answered; none: it did not.
-    pub(crate) told_after: Option<Duration>,
-    /// The checks that it says failed; none when ready.
+    /// Time until `/livez` answered 200, if it did.
+    pub(crate) livez_after: Option<Duration>,
+    /// Time until `/readyz` answered, if it did.
+    pub(crate) readyz_after: Option<Duration>,
+    /// The failed checks in its answer; empty when ready.
     pub(crate) failed: Vec<Value>,
     pub(crate) memory_bytes: u64,
 }
 
-impl Look {
+impl Sample {
     pub(crate) fn is_ready(&self) -> bool {
-        self.told_after.is_some() && self.failed.is_empty()
+        self.readyz_after.is_some() && self.failed.is_empty()
     }
 
     pub(crate) fn ended(&self) -> Instant {
-        self.at + self.alive_after.unwrap_or_default() + self.told_after.unwrap_or_default()
+        self.at + self.livez_after.unwrap_or_default() + self.readyz_after.unwrap_or_default()
     }
 }
 
-/// Looks that go on until this is dropped.
+/// Samples until this is dropped.
 pub(crate) struct Probes {
-    looks: Arc<Mutex<Vec<Look>>>,
+    samples: Arc<Mutex<Vec<Sample>>>,
     task: JoinHandle<()>,
 }
 
 impl Probes {
     pub(crate) fn start(server: Arc<Server>) -> Self {
-        let looks: Arc<Mutex<Vec<Look>>> = Arc::default();
+        let samples: Arc<Mutex<Vec<Sample>>> = Arc::default();
         let task = tokio::spawn({
-            let looks = Arc::clone(&looks);
+            let samples = Arc::clone(&samples);
             async move {
                 loop {
-                    let look = look(&server).await;
-                    looks.lock().unwrap().push(look);
-                    tokio::time::sleep(EVERY).await;
+                    let sample = sample(&server).await;
+                    samples.lock().unwrap().push(sample);
+                    tokio::time::sleep(INTERVAL).await;
                 }
             }
         });
-        Self { looks, task }
+        Self { samples, task }
     }
 
-    pub(crate) fn so_far(&self) -> Vec<Look> {
-        self.looks.lock().unwrap().clone()
+    pub(crate) fn so_far(&self) -> Vec<Sample> {
+        self.samples.lock().unwrap().clone()
     }
 }
 
@@ -66,19 +66,19 @@ impl Drop for Probes {
     }
 }
 
-async fn look(server: &Server) -> Look {
+async fn sample(server: &Server) -> Sample {
     let at = Instant::now();
-    let ask = |path| server.client.get(format!("{}{path}", server.base)).timeout(PATIENCE).send();
+    let ask = |path| server.client.get(format!("{}{path}", server.base)).timeout(TIMEOUT).send();
     let alive = ask("/livez").await.is_ok_and(|answer| answer.status() == 200);
-    let alive_after = alive.then(|| at.elapsed());
+    let livez_after = alive.then(|| at.elapsed());
     let asked = Instant::now();
-    let (mut told_after, mut failed) = (None, Vec::new());
+    let (mut readyz_after, mut failed) = (None, Vec::new());
     if let Ok(answer) = ask("/readyz").await {
-        told_after = Some(asked.elapsed());
+        readyz_after = Some(asked.elapsed());
         if answer.status() != 200 {
             let problem: Value = answer.json().await.unwrap_or_default();
             failed = problem["checks"].as_array().cloned().unwrap_or_else(|| vec![problem]);
         }
     }
-    Look { at, alive_after, told_after, failed, memory_bytes: server.memory_bytes() }
+    Sample { at, livez_after, readyz_after, failed, memory_bytes: server.memory_bytes() }
 }

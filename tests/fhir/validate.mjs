@@ -1,5 +1,5 @@
-// Validates FHIR R4 resources, one JSON object a line on standard input, against the definitions of the package `fhir`.
-// Ends with 1 where one is wrong, and says why.
+// Validates FHIR R4 resources, one JSON object per line on standard input, against the definitions of the package `fhir`.
+// Exit status 1 and a message if one is invalid.
 import { createInterface } from 'node:readline';
 import fhirPackage from 'fhir';
 

@@ -1,8 +1,8 @@
-// A real OpenID provider for the tests: client credentials, access tokens as JWT in RS256, ES256 or EdDSA, keys that change on request.
+// A real OpenID provider for the tests: client credentials, JWT access tokens in RS256, ES256 or EdDSA, key rotation on request.
 //
 //   PORT=0 node provider.mjs       prints "listening PORT"
-//   POST /rotate                   new keys sign; the ones before stay published, older ones do not
-//   GET /asked                     how often the key set was fetched
+//   POST /rotate                   rotates the keys; the previous ones stay published, older ones do not
+//   GET /asked                     number of fetches of the key set
 import http from 'node:http';
 import { generateKeyPairSync, randomUUID } from 'node:crypto';
 import Provider from 'oidc-provider';

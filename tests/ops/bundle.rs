@@ -1,4 +1,4 @@
-//! `cxr-service bundle ...` from outside: signing, showing and verifying, and what is refused.
+//! `cxr-service bundle`: signing, showing and verifying bundles, and its refusals.
 
 use std::path::Path;
 use std::process::Command;
@@ -17,7 +17,7 @@ fn openssl(folder: &Path, arguments: &str) -> bool {
     done.status.success()
 }
 
-/// A folder with a copy of the shipped bundle in `model`, and a key in `own.key` and `own.pem`.
+/// A folder with a copy of the default bundle in `model`, and a key in `own.key` and `own.pem`.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let (shipped, copy) = (root().join("models/default"), folder.path().join("model"));
@@ -29,7 +29,7 @@ fn folder() -> tempfile::TempDir {
 }
 
 #[test]
-fn a_bundle_is_signed_with_a_key_of_ones_own_and_verified_with_its_public_half() {
+fn a_bundle_is_signed_with_a_new_key_and_verified_with_its_public_half() {
     let folder = folder();
     let folder = folder.path();
     let mode =
@@ -46,7 +46,7 @@ fn a_bundle_is_signed_with_a_key_of_ones_own_and_verified_with_its_public_half()
     assert!(!bundle(folder, &["verify", "--public-key", development, "model"]).0);
     assert!(bundle(folder, &["verify", "--public-key", development, "--public-key", "own.pem", "model"]).0);
 
-    // openssl reads our key, and its own is as good.
+    // openssl reads our key, and we read its key.
     assert!(openssl(folder, "pkey -in own.key -noout"));
     assert!(openssl(folder, "genpkey -algorithm ed25519 -out other.key"));
     assert!(openssl(folder, "pkey -in other.key -pubout -out other.pem"));
@@ -56,7 +56,7 @@ fn a_bundle_is_signed_with_a_key_of_ones_own_and_verified_with_its_public_half()
 }
 
 #[test]
-fn what_is_shown_is_what_the_manifest_says() {
+fn inspect_shows_what_the_manifest_says() {
     let folder = folder();
     let (shown, told) = bundle(folder.path(), &["inspect", "model"]);
     assert!(shown, "{told}");

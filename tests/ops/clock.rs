@@ -1,4 +1,4 @@
-//! A process whose clock is wrong.
+//! A service whose clock is wrong.
 
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -19,13 +19,13 @@ fn library() -> Option<PathBuf> {
     found
 }
 
-/// The real server, whose clock is so many seconds ahead.
+/// The service with a clock that is `seconds` ahead.
 fn ahead(options: Options, library: &std::path::Path, seconds: i64) -> Options {
     let options = options.variable("LD_PRELOAD", &library.display().to_string());
     options.variable("FAKETIME", &format!("{seconds:+}")).variable("FAKETIME_DONT_FAKE_MONOTONIC", "1")
 }
 
-/// A token that is good by the server's clock.
+/// A token that is valid by the service's clock.
 fn token(seconds: i64) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64 + seconds;
     let claims = json!({"iss": tokens::ISSUER, "aud": tokens::AUDIENCE, "sub": "tester", "scope": "predict",
@@ -39,7 +39,7 @@ async fn post(server: &Server, seconds: i64) -> reqwest::Response {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_clock_is_named_by_its_difference_and_nothing_is_written_under_it() {
+async fn a_wrong_clock_is_reported_with_its_difference_and_nothing_is_written_with_it() {
     let Some(library) = library() else { return };
     for (days, told) in [(40, "40.0 days ahead of"), (-400, "400.0 days behind"), (1, "24.0 hours ahead of")]
     {
@@ -63,7 +63,7 @@ async fn a_wrong_clock_is_named_by_its_difference_and_nothing_is_written_under_i
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_small_difference_is_shown_and_harmless() {
+async fn a_small_difference_is_reported_and_harmless() {
     let Some(library) = library() else { return };
     let server = ahead(Options::on(&shared().database()), &library, -20).start_ready().await;
     assert_eq!(post(&server, -20).await.status(), 200);
@@ -71,13 +71,13 @@ async fn a_small_difference_is_shown_and_harmless() {
     assert!((metric + 20.0).abs() < 5.0, "{metric}");
 }
 
-/// Rows decide which months there are: one that is missing is made for the row that needs it.
+/// A missing partition is created for the row that needs it.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_month_that_is_missing_is_made_for_the_row_that_comes() {
+async fn a_missing_month_is_created_for_the_row_that_needs_it() {
     let url = shared().database();
     let server = Options::on(&url).start_ready().await;
     tokio::time::sleep(Duration::from_millis(300)).await;
-    // As after a pause of the service that was longer than the months were made ahead.
+    // As after a pause of the service that outlasted the months created in advance.
     let drop = "do $$ declare month text; begin for month in select name from predictions_months loop
         execute format('drop table %I', month); end loop; delete from predictions_months; end $$";
     psql(&url, drop).unwrap();

@@ -1,4 +1,4 @@
-//! kill -9 in the middle of a stream of requests: whatever was answered is in Postgres.
+//! kill -9 during a stream of requests: every answered prediction is in Postgres.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -42,7 +42,7 @@ async fn every_answered_id_is_found_after_kill_9() {
     let found = count(&format!("id in ({list})"));
     println!("{} answered before kill -9, {found} of them found, {} rows in all", ids.len(), count("true"));
     assert_eq!(found, ids.len().to_string());
-    // It comes back on the same data.
+    // It starts again on the same data.
     let server = Options::on(&url).start_ready().await;
     let read = server.get(&format!("/v1/predictions/{}", ids[0]), "audit:read").await;
     assert!(read.status().is_success());

@@ -1,4 +1,4 @@
-//! Postgres gone, stalled and back: never an unlogged answer.
+//! Postgres down, stalled and back: there is never an answer without a row.
 
 use std::time::{Duration, Instant};
 use system_tests::images;
@@ -6,7 +6,7 @@ use system_tests::postgres::{Cluster, psql};
 use system_tests::server::{Options, problem};
 
 #[tokio::test]
-async fn without_postgres_nothing_is_answered_and_with_it_everything_recovers() {
+async fn without_postgres_nothing_is_answered_and_the_service_recovers_with_it() {
     let cluster = Cluster::start();
     let url = cluster.database();
     let server = Options::on(&url).set("database.acquire_timeout_ms", &500).start_ready().await;
@@ -19,7 +19,7 @@ async fn without_postgres_nothing_is_answered_and_with_it_everything_recovers() 
     assert!(refused.headers().contains_key("retry-after"));
     problem(refused, 503, "audit_unavailable").await;
     assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
-    // A rejection is no different: without its row there is no verdict on the image.
+    // The same for a rejection: without its row, it is not answered.
     problem(server.post("", images::blank()).await, 503, "audit_unavailable").await;
     let alive = server.client.get(format!("{}/livez", server.base)).send().await.unwrap();
     assert!(alive.status().is_success());

@@ -1,4 +1,4 @@
-//! A primary and its standby in one URL: the service writes to whichever is the primary.
+//! A primary and its standby in one URL: the service writes to the current primary.
 
 use serde_json::Value;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ async fn the_primary_is_found_among_several_hosts_and_the_new_one_after_a_failov
     let primary = Cluster::start();
     let url = primary.database();
     let standby = primary.standby();
-    // The standby stands first: whoever takes the first that answers cannot write.
+    // The standby is named first: a client that takes the first host that answers cannot write.
     let both = hosts(&[&standby, &primary], name(&url));
     let options = Options::on(&both).set("database.acquire_timeout_ms", &1000);
     let server = options.set("audit.sequence.interval_ms", &50).start_ready().await;
@@ -28,7 +28,7 @@ async fn the_primary_is_found_among_several_hosts_and_the_new_one_after_a_failov
 
     primary.crash();
     problem(server.post("", images::jpeg(1, true)).await, 503, "audit_unavailable").await;
-    // A readiness that was found just before is told again for half a second.
+    // Readiness is cached for half a second.
     server.wait_ready(false).await;
     let told = server.client.get(format!("{}/readyz", server.base)).send().await.unwrap();
     let told = problem(told, 503, "not_ready").await["detail"].to_string();
@@ -44,7 +44,7 @@ async fn the_primary_is_found_among_several_hosts_and_the_new_one_after_a_failov
     assert_eq!(psql(&promoted, &found).unwrap(), "1");
     let begun = Instant::now();
     while psql(&promoted, "select count(*) from audit_leaves").unwrap() != "6" {
-        assert!(begun.elapsed() < Duration::from_secs(20), "the tree does not go on:\n{}", server.log());
+        assert!(begun.elapsed() < Duration::from_secs(20), "the tree does not grow:\n{}", server.log());
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -58,7 +58,7 @@ async fn auditors_read_from_the_standby_that_they_ask_for() {
     let server = Options::on(&url).set("database.reader_url", &readers).start_ready().await;
     let answer: Value = server.post("", images::jpeg(1, true)).await.json().await.unwrap();
     standby.catch_up_with(&primary);
-    // Only the standby has the session that reads.
+    // Only the standby has a session of the reader.
     let path = format!("/v1/predictions/{}", answer["id"].as_str().unwrap());
     assert_eq!(server.get(&path, "audit:read").await.status(), 200);
     let sessions = "select count(*) > 0 from pg_stat_activity where application_name = 'cxr-service'";

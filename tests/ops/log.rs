@@ -1,4 +1,5 @@
-//! The log is best-effort: whatever becomes of its reader, the service answers, counts the lines that were lost, and ends when told to.
+//! The log is best-effort: if it cannot be written, the service still answers, counts the lost lines, and
+//! stops on SIGTERM.
 
 use std::fs::File;
 use std::io::{Read, pipe};
@@ -9,14 +10,14 @@ use system_tests::{images, log, postgres, root, tokens};
 
 const DROPPED: &str = "cxr_log_lines_dropped_total";
 
-/// Nothing that the service does may wait for its log.
+/// The service must never wait for its log.
 const SOON: Duration = Duration::from_secs(5);
 
 async fn in_time<T>(what: &str, work: impl Future<Output = T>) -> T {
     tokio::time::timeout(SOON, work).await.unwrap_or_else(|_| panic!("{what} waits for the log"))
 }
 
-/// It answers and ends by itself.
+/// Asserts that it answers and stops on SIGTERM.
 async fn works_and_ends(mut server: Server) {
     let live = format!("{}/livez", server.base);
     for seed in 0..3 {
@@ -36,7 +37,7 @@ fn options() -> Options {
 }
 
 #[tokio::test]
-async fn a_log_whose_reader_is_gone_is_counted_and_ends_nothing() {
+async fn lines_without_a_reader_are_counted_and_the_service_goes_on() {
     let (reader, writer) = pipe().unwrap();
     let server = options().start_writing_to(writer.try_clone().unwrap(), writer).await;
     drop(reader);
@@ -44,19 +45,19 @@ async fn a_log_whose_reader_is_gone_is_counted_and_ends_nothing() {
 }
 
 #[tokio::test]
-async fn a_log_on_a_full_disk_is_counted_and_ends_nothing() {
+async fn lines_on_a_full_disk_are_counted_and_the_service_goes_on() {
     let full = || File::options().write(true).open("/dev/full").unwrap();
     let server = options().start_writing_to(full(), full()).await;
     works_and_ends(server).await;
 }
 
-/// Fills the pipe, which holds 64 KiB, and the queue behind it.
+/// Fills the pipe, which holds 64 KiB, and the queue of lines.
 async fn fill(server: &Server) {
     let begun = Instant::now();
     let (model, token) = (format!("{}/v1/model", server.base), tokens::token(""));
     while server.metric(DROPPED).await.unwrap() == 0.0 {
         assert!(begun.elapsed() < Duration::from_mins(2), "the queue is never full");
-        // Each is a line: what has a token is not throttled.
+        // Each request is one line: requests with a token are not throttled.
         let requests = (0..200).map(|_| server.client.get(&model).bearer_auth(&token).send());
         for answer in in_time("a request", futures_util::future::join_all(requests)).await {
             assert_eq!(answer.unwrap().status(), 200);
@@ -65,7 +66,7 @@ async fn fill(server: &Server) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_log_whose_reader_stalls_is_counted_and_holds_nothing_up() {
+async fn lines_for_a_stalled_reader_are_counted_and_delay_nothing() {
     let (reader, writer) = pipe().unwrap();
     let options = options().set("telemetry.log_filter", &"trace");
     let server = options.start_writing_to(writer.try_clone().unwrap(), writer).await;
@@ -75,7 +76,7 @@ async fn a_log_whose_reader_stalls_is_counted_and_holds_nothing_up() {
 }
 
 #[tokio::test]
-async fn the_last_lines_are_written_in_order_where_somebody_reads() {
+async fn the_last_lines_before_the_end_are_written_in_order() {
     let (mut reader, writer) = pipe().unwrap();
     let mut server = options().start_writing_to(Stdio::null(), writer).await;
     let read = std::thread::spawn(move || {
@@ -100,7 +101,7 @@ async fn the_last_lines_are_written_in_order_where_somebody_reads() {
 }
 
 #[tokio::test]
-async fn a_command_whose_reader_goes_away_ends_quietly() {
+async fn a_command_whose_reader_closes_ends_quietly() {
     let url = postgres::shared().database();
     let server = Options::on(&url).start_ready().await;
     for seed in 0..40 {

@@ -1,20 +1,21 @@
-//! Operations: what happens when Postgres, the service or the operator stops something; and whether the documentation leads to a service that is ready.
+//! Operations: starts, stops and failures of Postgres and the service, commands for operators, and the
+//! documented set-up.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod bundle;
-mod check;
+mod check_config;
 mod clock;
 mod crash;
 mod database;
-mod drill;
 mod failover;
-mod hangup;
 mod log;
 mod metrics;
+mod operator_scripts;
 mod password;
 mod pgbouncer;
 mod production;
 mod shutdown;
-mod silence;
+mod sighup;
 mod slow_flush;
+mod syscalls;

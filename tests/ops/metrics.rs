@@ -1,4 +1,5 @@
-//! docs/METRICS.md: the tables are those of the program, the program's are what it serves, and what the page names exists.
+//! docs/METRICS.md: its tables are those of `cxr-service metrics`, which match `/metrics`, and every metric
+//! that it names exists.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
@@ -54,14 +55,14 @@ fn every_metric_that_the_documentation_names_exists() {
         for name in named {
             assert!(
                 listed.contains_key(name.trim_end_matches("_bucket")),
-                "{file} names {name}, which is no metric"
+                "{file} names {name}, which is not a metric"
             );
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_served_is_what_the_page_lists() {
+async fn the_page_lists_exactly_the_served_metrics() {
     let url = postgres::shared().database();
     let folder = tempfile::tempdir().unwrap();
     let anchor = folder.path().join("anchor");
@@ -80,7 +81,7 @@ async fn what_is_served_is_what_the_page_lists() {
         let (listed_kind, meaning) = listed.get(name).unwrap_or_else(|| panic!("{name} is not on the page"));
         assert_eq!((listed_kind, meaning), (kind, &helps[name]), "{name}");
     }
-    // Those without a series yet need what this server has not: published key sets and TLS.
+    // Metrics without a series need what this server lacks: published key sets and TLS.
     let absent: Vec<&String> = listed.keys().filter(|name| !kinds.contains_key(*name)).collect();
     let of_others = |name: &&&String| name.starts_with("cxr_key_set_") || name.starts_with("cxr_tls_");
     assert_eq!(absent.iter().filter(|name| !of_others(name)).count(), 0, "{absent:?}");

@@ -12,19 +12,19 @@ fn with_password(cluster: &Cluster, database: &str, password: &str) -> String {
     format!("postgres://site:{password}@localhost/{database}?host={}", socket.parent().unwrap().display())
 }
 
-/// Changes the password and ends every session that began with the old one.
+/// Changes the password and terminates every session with the old one.
 fn rotate(cluster: &Cluster, password: &str) {
     cluster.psql("postgres", &format!("alter role site password '{password}'"));
     cluster.psql("postgres", "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'site'");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_password_is_taken_from_its_file_while_requests_come() {
+async fn a_new_password_is_read_from_its_file_under_load() {
     let cluster = Cluster::start();
     let url = cluster.database();
     let database = name(&url).to_owned();
     cluster.psql(&database, "create role site login password 'old' in role cxr_writer, cxr_auditor");
-    cluster.ask_for_passwords();
+    cluster.require_passwords();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("url");
     let write =
@@ -53,7 +53,7 @@ async fn a_new_password_is_taken_from_its_file_while_requests_come() {
     for password in ["second", "third"] {
         rotations.push(Instant::now());
         rotate(&cluster, password);
-        // Whoever rotates writes the file a moment later: requests wait for it.
+        // The file follows a moment later: requests wait for it.
         tokio::time::sleep(Duration::from_millis(300)).await;
         write(password);
         tokio::time::sleep(Duration::from_secs(3)).await;
@@ -66,7 +66,7 @@ async fn a_new_password_is_taken_from_its_file_while_requests_come() {
                 rotations.iter().rev().find(|rotation| **rotation <= at).map(|rotation| at - *rotation);
             match status {
                 200 => answered += 1,
-                // Under way when its session was ended: nobody can know whether it was committed.
+                // Its session was terminated during the commit, so the outcome is unknown.
                 503 if since.is_some_and(|since| since < Duration::from_millis(1500)) => refused += 1,
                 other => panic!("{other} {since:?} after a rotation:\n{}", server.log()),
             }
@@ -74,11 +74,11 @@ async fn a_new_password_is_taken_from_its_file_while_requests_come() {
     }
     println!("{answered} answered, {refused} refused around 2 rotations");
     assert!(answered > 20 && refused <= 8, "{answered} answered, {refused} refused: at most those under way");
-    // All users of the database have it: readers, and whoever leads the tree.
+    // All pools read the new password: the reader's and the leader's too.
     assert_eq!(server.get("/v1/predictions", "audit:read").await.status(), 200);
     let begun = Instant::now();
     while cluster.psql(&database, "select count(*) from audit_pending") != "0" {
-        assert!(begun.elapsed() < Duration::from_secs(20), "the tree does not go on:\n{}", server.log());
+        assert!(begun.elapsed() < Duration::from_secs(20), "the tree does not grow:\n{}", server.log());
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     server.wait_ready(true).await;
@@ -88,12 +88,12 @@ async fn a_new_password_is_taken_from_its_file_while_requests_come() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_password_is_named_and_not_tried_without_end() {
+async fn a_wrong_password_is_reported_and_not_retried_without_end() {
     let cluster = Cluster::start();
     let url = cluster.database();
     let database = name(&url).to_owned();
     cluster.psql(&database, "create role site login password 'right' in role cxr_writer, cxr_auditor");
-    cluster.ask_for_passwords();
+    cluster.require_passwords();
     let options = Options::on(&with_password(&cluster, &database, "wrong"));
     let server = options.set("database.acquire_timeout_ms", &1000).start().await;
     let told = server.client.get(format!("{}/readyz", server.base)).send().await.unwrap();
@@ -101,7 +101,7 @@ async fn a_wrong_password_is_named_and_not_tried_without_end() {
     assert!(told.contains("service.database.url: login refused"), "{told}");
     assert!(!told.contains("wrong") && !told.contains("site"), "{told}");
     assert!(server.logged("password authentication failed").await.is_some(), "{}", server.log());
-    // Each connection tries once and then waits for another password.
+    // Each connection tries once and then waits for a new password.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let tries = cluster.log().matches("password authentication failed").count();
     assert!((1..=40).contains(&tries), "{tries} logins were tried");

@@ -1,4 +1,4 @@
-//! PgBouncer between the service and Postgres, in both modes.
+//! PgBouncer between the service and Postgres, in session and transaction mode.
 
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use system_tests::postgres::{Cluster, name, psql};
 use system_tests::server::{Options, Server, problem};
 use system_tests::{images, tokens};
 
-/// A start-up parameter that PgBouncer takes and drops: so `synchronous_commit` was lost without a word.
+/// A start-up parameter that PgBouncer silently drops, and `synchronous_commit` with it.
 const DROPPED: &str = "options,extra_float_digits";
 
 async fn sequencing(server: &Server) -> bool {
@@ -30,7 +30,7 @@ async fn keyed(server: &Server, key: &str, seed: u64) -> (u16, Value) {
     (response.status().as_u16(), response.json().await.unwrap())
 }
 
-/// Everything that the service does with its database.
+/// Exercises everything that the service does with its database.
 async fn everything(server: &Server, url: &str) {
     let sent = (0..24).map(|seed| server.post("", images::jpeg(seed, seed % 2 == 0)));
     for answer in futures_util::future::join_all(sent).await {
@@ -56,16 +56,16 @@ async fn everything(server: &Server, url: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn in_session_mode_everything_is_set_although_start_up_options_are_dropped() {
+async fn session_mode_works_although_start_up_options_are_dropped() {
     let cluster = Cluster::start();
     let url = cluster.database();
     let Some(pooler) = PgBouncer::start(&cluster, "session", DROPPED) else { return };
-    // A row is refused whose commit would not be durable: that they are answered shows the setting.
+    // The service refuses rows whose commit is not durable, so answers prove that `synchronous_commit` is on.
     cluster.psql("postgres", &format!("alter database {} set synchronous_commit = off", name(&url)));
     let options = Options::on(&pooler.url(&url)).set("audit.sequence.interval_ms", &50);
     let (one, two) = (options.start_ready().await, options.start_ready().await);
     everything(&one, &url).await;
-    // A leader that stalls loses its session, and another one leads.
+    // A stalled leader loses its session, and another replica leads.
     let (leader, other) = if sequencing(&one).await { (&one, &two) } else { (&two, &one) };
     assert!(sequencing(leader).await && !sequencing(other).await);
     leader.signal("STOP");
@@ -74,7 +74,7 @@ async fn in_session_mode_everything_is_set_although_start_up_options_are_dropped
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn in_transaction_mode_the_service_that_is_not_told_of_it_is_not_ready_and_says_why() {
+async fn transaction_mode_without_the_setting_makes_the_service_unready_with_the_cause() {
     let cluster = Cluster::start();
     let url = cluster.database();
     let Some(pooler) = PgBouncer::start(&cluster, "transaction", DROPPED) else { return };
@@ -84,16 +84,16 @@ async fn in_transaction_mode_the_service_that_is_not_told_of_it_is_not_ready_and
     assert!(told.contains("PgBouncer") && told.contains("service.database.pooling"), "{told}");
     problem(server.post("", images::jpeg(1, true)).await, 503, "audit_unavailable").await;
     assert_eq!(psql(&url, "select count(*) from predictions").unwrap(), "0");
-    // No lock of the tree's stays behind in a session that others use.
+    // The leader's lock does not stay behind in a shared session.
     let locks = "select count(*) from pg_locks where locktype = 'advisory'";
     assert_eq!(psql(&url, locks).unwrap(), "0");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn in_transaction_mode_everything_works_for_the_service_that_is_told_of_it() {
+async fn transaction_mode_works_with_the_setting() {
     let cluster = Cluster::start();
     let url = cluster.database();
-    // As it comes: it refuses start-up parameters that it does not know.
+    // PgBouncer's default refuses unknown start-up parameters.
     let Some(pooler) = PgBouncer::start(&cluster, "transaction", "") else { return };
     cluster.psql("postgres", &format!("alter database {} set synchronous_commit = off", name(&url)));
     let refused = Options::on(&pooler.url(&url)).set("database.pooling", &"transaction").run_to_end();
@@ -103,7 +103,7 @@ async fn in_transaction_mode_everything_works_for_the_service_that_is_told_of_it
     let options = options.set("database.direct_url", &url).set("audit.sequence.interval_ms", &50);
     let servers = [options.start_ready().await, options.start_ready().await];
     everything(&servers[0], &url).await;
-    // Sessions are shared by both: what one of them sets is nowhere left behind.
+    // Both services share sessions: no setting of one stays behind for the other.
     for _ in 0..3 {
         let sent = (0..16).map(|n: usize| servers[n % 2].post("", images::jpeg(n as u64, true)));
         for answer in futures_util::future::join_all(sent).await {
@@ -114,7 +114,7 @@ async fn in_transaction_mode_everything_works_for_the_service_that_is_told_of_it
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pooler_whose_mode_is_changed_while_the_service_runs_is_found_out() {
+async fn a_change_of_the_pool_mode_is_detected_at_run_time() {
     let cluster = Cluster::start();
     let url = cluster.database();
     let Some(pooler) = PgBouncer::start(&cluster, "session", "") else { return };

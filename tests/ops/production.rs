@@ -1,5 +1,5 @@
-//! README.md and docs/OPERATIONS.md as an operator follows them: from the shipped bundle to a production service, and each command as the
-//! user that the page names for it.
+//! README.md and docs/OPERATIONS.md, executed: from the default bundle to a production service, each command
+//! as the user that the page names.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -22,13 +22,13 @@ fn operators_address(server: &Server) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_documented_way_leads_to_a_production_service_and_each_command_to_its_user() {
+async fn the_documented_steps_lead_to_a_production_service() {
     let site = Site::migrated();
     let server = site.options().start_ready().await;
     post(&site, &server).await;
     log::anchored(&site.anchor(), 1).await;
 
-    // A reload at the address for clients says where it belongs.
+    // A reload at the address for clients gets an answer that names the other address.
     let reload =
         server.client.post(format!("{}/v1/model/reload", server.base)).bearer_auth(site.token("admin"));
     let told = problem(reload.send().await.unwrap(), 404, "not_found").await;
@@ -41,7 +41,7 @@ async fn the_documented_way_leads_to_a_production_service_and_each_command_to_it
         problem(predict.bearer_auth(site.token("predict")).send().await.unwrap(), 404, "not_found").await;
     assert!(told["detail"].as_str().unwrap().contains("service.http.bind"), "{told}");
 
-    // What belongs to the owner, as somebody else.
+    // Commands of the owner, as other users.
     let (key, anchor) = (site.config().join("log.pub"), site.anchor());
     let (key, anchor) = (key.to_str().unwrap(), anchor.to_str().unwrap());
     let retain = ["audit", "retain", "--keep-months", "12", "--public-key", key, "--checkpoints", anchor];
@@ -81,9 +81,9 @@ async fn the_documented_way_leads_to_a_production_service_and_each_command_to_it
     assert!(!server.log().contains("permission denied"), "{}", server.log());
 }
 
-/// Where nobody made the groups, the database's own words say what to do, once.
+/// Without the group roles, the message and hint of Postgres appear once.
 #[test]
-fn an_owner_that_may_not_make_roles_is_told_what_to_do() {
+fn an_owner_who_may_not_create_roles_gets_the_hint_of_postgres() {
     let site = Site::prepared();
     site.cluster.psql("postgres", "drop role cxr_service");
     site.cluster.psql("postgres", "revoke connect on database cxr from cxr_writer");
@@ -98,9 +98,8 @@ fn an_owner_that_may_not_make_roles_is_told_what_to_do() {
     assert!(done && told.contains("the schema is current"), "{told}");
 }
 
-/// A service that cannot write its anchor says so before the first row.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_anchor_that_takes_nothing_is_told_at_the_start() {
+async fn an_anchor_that_cannot_be_written_is_logged_at_start() {
     let site = Site::migrated();
     let file = site.folder.path().join("file");
     std::fs::write(&file, "").unwrap();

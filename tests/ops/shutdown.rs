@@ -1,4 +1,4 @@
-//! SIGTERM: what was admitted is answered, and the process ends by itself.
+//! SIGTERM: admitted requests are answered, then the process ends.
 
 use std::time::{Duration, Instant};
 use system_tests::server::Options;
@@ -24,7 +24,7 @@ async fn admitted_requests_are_answered_before_the_process_ends() {
     assert!(status.success(), "{status:?}\n{}", server.log());
     let mut answered = 0;
     for task in running {
-        // One that was still connecting may have been turned away; one that was answered was answered whole.
+        // A request that was still connecting may be refused; an answer is always complete.
         if let Ok(response) = task.await.unwrap() {
             assert!(response.status().is_success(), "{response:?}");
             answered += 1;
@@ -36,12 +36,12 @@ async fn admitted_requests_are_answered_before_the_process_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn images_that_take_long_to_decode_do_not_hold_up_the_end() {
+async fn slow_images_do_not_delay_the_shutdown() {
     let url = postgres::shared().database();
     let options = Options::on(&url).set("limits.decode_threads", &1).set("http.shutdown_grace_ms", &4000);
     let mut server = options.start_ready().await;
     let slow = tokio::task::spawn_blocking(images::slow).await.unwrap();
-    // Together they take longer than the process is given, and each is willing to wait for longer still.
+    // Together they take longer than the grace period, and each deadline is longer still.
     let running: Vec<_> = (0..6)
         .map(|_| {
             let request = server.client.post(format!("{}/v1/predictions", server.base));
@@ -55,7 +55,7 @@ async fn images_that_take_long_to_decode_do_not_hold_up_the_end() {
         assert!(start.elapsed() < Duration::from_secs(20), "the images are not admitted");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    // All bodies have come: none is still on its way when the door closes.
+    // All bodies have arrived before SIGTERM.
     tokio::time::sleep(Duration::from_millis(500)).await;
     let told = Instant::now();
     server.signal("TERM");
@@ -65,7 +65,7 @@ async fn images_that_take_long_to_decode_do_not_hold_up_the_end() {
     let mut late = 0;
     for task in running {
         let status = task.await.unwrap().expect("an answer before the end").status().as_u16();
-        // Noise is no radiograph: what was decoded in time may be answered or refused.
+        // The images are noise: those decoded in time may be answered or rejected.
         assert!(matches!(status, 200 | 422 | 504), "{status}");
         late += u32::from(status == 504);
     }

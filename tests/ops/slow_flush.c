@@ -1,4 +1,4 @@
-/* Stands in front of Postgres' flushes of its log: each takes CXR_FLUSH_MS longer, as on a disk that does. */
+/* LD_PRELOAD library that makes each flush of Postgres' WAL take CXR_FLUSH_MS longer, like a slow disk. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdlib.h>

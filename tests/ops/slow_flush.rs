@@ -1,4 +1,4 @@
-//! A disk whose flushes take long: rows share them, and nobody waits for more than his own.
+//! A disk with slow flushes: rows share flushes, and no row waits for more than its own.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use system_tests::{images, preload};
 
 const CLIENTS: u32 = 64;
 
-/// How many answers, and how many flushes and rows they took.
+/// Sends requests at a rate. Returns the numbers of answers, flushes and rows.
 async fn load(server: &Arc<Server>, url: &str, per_second: u32, time: Duration) -> (usize, u64, u64) {
     let count = |query: &str| psql(url, query).expect("an answer").parse::<u64>().expect("a number");
     let flushes = || count("select wal_sync from pg_stat_wal");
@@ -41,7 +41,7 @@ async fn load(server: &Arc<Server>, url: &str, per_second: u32, time: Duration) 
     (answered, flushes() - flushes_before, rows() - rows_before)
 }
 
-/// All clients at once, again and again: each waits for its answer and for the next beat.
+/// Sends bursts: all clients at once, at a fixed interval. Returns the numbers of flushes and rows.
 async fn bursts(server: &Arc<Server>, url: &str, per_second: u32, time: Duration) -> (u64, u64) {
     let count = |query: &str| psql(url, query).expect("an answer").parse::<u64>().expect("a number");
     let counted = || (count("select wal_sync from pg_stat_wal"), count("select count(*) from predictions"));
@@ -66,13 +66,13 @@ async fn bursts(server: &Arc<Server>, url: &str, per_second: u32, time: Duration
     for client in clients {
         client.await.expect("no client panics");
     }
-    // The database's own counters are a second behind at most.
+    // The counters of Postgres lag by at most a second.
     tokio::time::sleep(Duration::from_millis(1100)).await;
     let (flushes_after, rows_after) = counted();
     (flushes_after - flushes, rows_after - rows)
 }
 
-/// The histogram of audit phases so far: bounds in milliseconds, and how many ended within each.
+/// The cumulative histogram of the audit phase: upper bounds in ms, and counts.
 async fn audit_phases(server: &Server) -> Vec<(f64, f64)> {
     let metrics = server.client.get(format!("{}/metrics", server.base)).send().await.expect("an answer");
     let metrics = metrics.text().await.expect("text");
@@ -84,15 +84,15 @@ async fn audit_phases(server: &Server) -> Vec<(f64, f64)> {
     metrics.lines().filter_map(bucket).collect()
 }
 
-/// The bound within which a share of the phases since then ended.
+/// The upper bound of a quantile of the audit phases between two histograms.
 fn quantile(before: &[(f64, f64)], after: &[(f64, f64)], share: f64) -> f64 {
     let since: Vec<(f64, f64)> = before.iter().zip(after).map(|(b, a)| (a.0, a.1 - b.1)).collect();
     let all = since.last().expect("buckets").1;
     since.iter().find(|(_, n)| *n >= share * all).expect("the last one").0
 }
 
-/// A server whose flushes take so much longer, as one that has been in use: files of its log lie ready to be written again. A new
-/// server makes each of 16 MB when it needs it, and every commit waits for that.
+/// A cluster with slow flushes and recycled WAL files, as after some use. A new cluster creates each WAL file
+/// of 16 MB when it needs it, and every commit waits for that.
 fn slow(library: &Path, flush_ms: &str) -> Cluster {
     let cluster =
         Cluster::durable(&[("LD_PRELOAD", &library.display().to_string()), ("CXR_FLUSH_MS", flush_ms)]);
@@ -105,7 +105,8 @@ fn slow(library: &Path, flush_ms: &str) -> Cluster {
     cluster
 }
 
-/// The audit phase between two looks at its histogram, in words: what it is depends on what else the host does.
+/// Describes the audit phase between two histograms. It is printed and not asserted, because it depends on
+/// the host's load.
 fn told(before: &[(f64, f64)], after: &[(f64, f64)]) -> String {
     let within = |share| quantile(before, after, share);
     format!("audit p50 {} ms, p95 {} ms, p99 {} ms", within(0.5), within(0.95), within(0.99))
@@ -121,7 +122,7 @@ async fn rows_share_slow_flushes() {
         let url = cluster.database();
         let options = Options::on(&url).set("audit.commit.from_in_flight", &1);
         let options = options.set("audit.commit.max_delay_ms", if flush_ms == "8" { &25 } else { &2 });
-        // The sequencer flushes as well: four times a second, not forty.
+        // The sequencer flushes too: 4 times per second, not 40.
         let server = Arc::new(options.start_ready().await);
         load(&server, &url, 200, Duration::from_secs(1)).await;
         for per_second in [200, 600] {
@@ -140,12 +141,12 @@ async fn rows_share_slow_flushes() {
     }
 }
 
-/// Bursts of a warm service: rows a flush; and in words how long the audit phase took as well, which depends on what else the host does.
+/// Rows per flush of a warm service under bursts, and a description of the audit phase.
 async fn rows_a_flush(cluster: &Cluster, settings: &[(&str, u32)], time: Duration) -> (f64, String) {
     let url = cluster.database();
     let options = settings.iter().fold(Options::on(&url), |options, (key, value)| options.set(key, value));
     let server = Arc::new(options.start_ready().await);
-    // Connections prepare their statements in the first bursts.
+    // In the first bursts, connections prepare their statements.
     bursts(&server, &url, 200, Duration::from_secs(1)).await;
     let before = audit_phases(&server).await;
     let (flushes, rows) = bursts(&server, &url, 200, time).await;
@@ -158,12 +159,12 @@ async fn rows_a_flush(cluster: &Cluster, settings: &[(&str, u32)], time: Duratio
     (together, told)
 }
 
-/// As gateways send: all at once, 64 images every 320 ms.
+/// 64 images at once every 320 ms, as gateways send them.
 const FOR_BURSTS: [(&str, u32); 3] =
     [("audit.commit.max_rows", 64), ("audit.commit.max_delay_ms", 2), ("audit.commit.from_in_flight", 1)];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_that_come_together_are_flushed_together() {
+async fn rows_of_a_burst_are_flushed_together() {
     let folder = tempfile::tempdir().unwrap();
     let library = preload::build("tests/ops/slow_flush.c", folder.path());
     let long = std::env::var_os("CXR_LONG_TESTS").is_some();

@@ -1,4 +1,5 @@
-//! Bundles for tests: the default one under another version, signed again with the development key, and damaged ones.
+//! Bundles for tests: copies of the default bundle with changes, signed with the development key, and damaged
+//! ones.
 
 use crate::root;
 use ed25519_dalek::SigningKey;
@@ -6,7 +7,7 @@ use ed25519_dalek::pkcs8::DecodePrivateKey;
 use serde_json::Value;
 use std::path::Path;
 
-/// Puts a copy of the default bundle in place, under another version, as a release would: in one step.
+/// Replaces a folder by a copy of the default bundle with another version, by renaming, as a release does.
 pub fn copy(place: &Path, version: &str) {
     let parent = place.parent().expect("a folder in a folder");
     let made = tempfile::tempdir_in(parent).expect("a folder");
@@ -20,7 +21,7 @@ pub fn copy(place: &Path, version: &str) {
     std::fs::rename(&new, place).expect("renaming");
 }
 
-/// Changes the manifest, puts its name and version on the card, and signs it again.
+/// Changes the manifest, updates the title of the model card, and signs the manifest again.
 pub fn edit(place: &Path, change: impl FnOnce(&mut Value)) {
     let path = place.join("bundle.json");
     let mut manifest: Value =
@@ -35,7 +36,7 @@ pub fn edit(place: &Path, change: impl FnOnce(&mut Value)) {
     std::fs::write(place.join("signature"), serde_json::to_vec(&signature).expect("JSON")).expect("writing");
 }
 
-/// The card names the bundle that it lies in.
+/// Gives the model card the name and version of the manifest.
 fn retitle(path: &Path, manifest: &mut Value) {
     let text = |key: &str| manifest[key].as_str().expect("a text").to_owned();
     let card = std::fs::read_to_string(path).expect("a card");
@@ -46,7 +47,7 @@ fn retitle(path: &Path, manifest: &mut Value) {
         serde_json::json!({ "sha256": cxr::bundle::sha256_hex(card.as_bytes()), "bytes": card.len() });
 }
 
-/// Flips a byte in the middle of a file.
+/// Flips a bit in the middle of a file.
 pub fn flip_a_byte(path: &Path) {
     let mut bytes = std::fs::read(path).expect("a file");
     let middle = bytes.len() / 2;

@@ -1,4 +1,4 @@
-//! As much of HTTP/2 as it takes to be a client that no library would be: one that grants no window, or says nothing but that it lives.
+//! A minimal HTTP/2 client that misbehaves as no library would: it grants no window, or only answers pings.
 
 use std::io;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -19,24 +19,21 @@ pub struct Http2 {
     next_stream: u32,
 }
 
-/// What was heard until the connection ended.
+/// What was received until the connection ended.
 #[derive(Debug, Default)]
 pub struct Heard {
-    /// Answers whose head came.
+    /// Received response heads.
     pub heads: usize,
-    /// Bytes of answers.
+    /// Received bytes of bodies.
     pub bytes: usize,
-    /// Whether the client lives, which it said.
+    /// Received pings, which were answered.
     pub pings: usize,
-    /// That the connection is to end.
+    /// Received GOAWAY frames.
     pub goaways: usize,
 }
 
 impl Http2 {
-    /// Connects and grants each answer so much window.
-    ///
-    /// # Errors
-    /// Those of the connection.
+    /// Connects and grants each response a window of this size.
     pub async fn connect(address: &str, window: u32) -> io::Result<Self> {
         let mut stream = TcpStream::connect(address).await?;
         stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await?;
@@ -46,12 +43,9 @@ impl Http2 {
         Ok(client)
     }
 
-    /// Asks for a path, which is shorter than 127 bytes.
-    ///
-    /// # Errors
-    /// Those of the connection.
+    /// Requests a path of less than 127 bytes.
     pub async fn get(&mut self, path: &str) -> io::Result<()> {
-        // RFC 7541: `:method: GET`, `:scheme: http`, then `:path` and `:authority` as they are.
+        // RFC 7541: indexed `:method: GET` and `:scheme: http`, then literal `:path` and `:authority`.
         let mut block = vec![0x82, 0x86];
         for (name, value) in [(4, path), (1, "test")] {
             block.extend([name, u8::try_from(value.len()).expect("a short path")]);
@@ -62,7 +56,7 @@ impl Http2 {
         self.send(HEADERS, WHOLE, stream, &block).await
     }
 
-    /// Answers what keeps a connection alive, and nothing else, until the other end closes it.
+    /// Answers settings and pings until the other end closes.
     pub async fn listen(mut self) -> Heard {
         let mut heard = Heard::default();
         while let Ok((kind, flags, payload)) = self.receive().await {

@@ -1,13 +1,13 @@
-//! Pictures for the tests: phantoms in every encoding, and files made to hurt.
+//! Images for tests: phantoms in every encoding, and hostile files.
 
 use crate::coefficients::{Layout, Picture, Scan, ZIGZAG};
 use cxr::phantom::{PhantomSpec, encode_png, generate};
 use jpeg_encoder::{ColorType, Encoder};
 use std::io::Write;
 
-/// Columns of a phantom.
+/// Width of a phantom in pixels.
 pub const WIDTH: u32 = 512;
-/// Rows of a phantom.
+/// Height of a phantom in pixels.
 pub const HEIGHT: u32 = 416;
 
 /// A generated radiograph, grey, row-major.
@@ -65,7 +65,7 @@ pub fn deep_png(samples: &[u16], (width, height): (u32, u32)) -> Vec<u8> {
     file
 }
 
-/// A PNG of RGBA with 16 bits: 8 bytes a pixel unpacked, a few hundred kilobytes packed.
+/// A 16-bit RGBA PNG: 8 bytes per pixel in memory, a few hundred kilobytes as a file.
 pub fn rgba16(width: u32, height: u32) -> Vec<u8> {
     let mut file = Vec::new();
     let mut encoder = png::Encoder::new(&mut file, width, height);
@@ -88,7 +88,7 @@ pub fn png_of(levels: &[u8], (width, height): (u32, u32)) -> Vec<u8> {
     encode_png(levels, width, height)
 }
 
-/// A picture that is no radiograph: slanted stripes of black and white.
+/// Slanted black and white stripes, which are out of distribution.
 pub fn stripes() -> Vec<u8> {
     let levels: Vec<u8> = (0..HEIGHT)
         .flat_map(|y| (0..WIDTH).map(move |x| if (x + y) / 24 % 2 == 0 { 20 } else { 235 }))
@@ -96,12 +96,12 @@ pub fn stripes() -> Vec<u8> {
     encode_png(&levels, WIDTH, HEIGHT)
 }
 
-/// A constant picture.
+/// A constant image.
 pub fn blank() -> Vec<u8> {
     encode_png(&vec![90; 300 * 300], 300, 300)
 }
 
-/// A phantom that is quickly decoded, as PNG.
+/// A small phantom that decodes quickly, as PNG.
 pub fn small(seed: u64) -> Vec<u8> {
     let (width, height) = (144, 128);
     encode_png(
@@ -111,7 +111,7 @@ pub fn small(seed: u64) -> Vec<u8> {
     )
 }
 
-/// A radiograph the size of a thumbnail.
+/// A radiograph of thumbnail size.
 pub fn too_small() -> Vec<u8> {
     encode_png(&generate(&PhantomSpec { seed: 1, width: 80, height: 64, opacity: false }), 80, 64)
 }
@@ -134,7 +134,8 @@ pub fn bomb() -> Vec<u8> {
     file
 }
 
-/// A valid progressive JPEG of 40 megapixels that takes seconds to decode: twenty passes over coefficients of ten bits.
+/// A valid progressive JPEG of 40 megapixels that takes seconds to decode: 20 passes over 10-bit
+/// coefficients.
 pub fn slow() -> Vec<u8> {
     let mut scans = vec![Scan::bits(&[0], 0, 0, 0, 9), Scan::bits(&[0], 1, 63, 0, 9)];
     for low in (0..9).rev() {

@@ -1,4 +1,5 @@
-//! The harness: a private Postgres for the run, a database for each test, the real server as a process of its own.
+//! The harness of the system tests: a private Postgres per run, a database per test, the real service as a
+//! process.
 
 pub mod bundles;
 #[path = "../../cxr/tests/jpeg/coefficients.rs"]
@@ -22,15 +23,15 @@ mod wire;
 
 use std::path::PathBuf;
 
-/// The repository's root.
+/// The root of the repository.
 pub fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("the checkout exists")
 }
 
-/// Says that a test was skipped, past the harness, which shows nothing of a test that passes.
+/// Reports a skipped test on the real stderr, because the test harness hides the output of passing tests.
 ///
 /// # Panics
-/// Where nothing may be skipped: `CXR_REQUIRE_ALL` is set, as continuous integration does.
+/// If `CXR_REQUIRE_ALL` is set, as in continuous integration.
 pub fn skipped(why: &str) {
     use std::io::Write as _;
     assert!(std::env::var_os("CXR_REQUIRE_ALL").is_none(), "skipped, and CXR_REQUIRE_ALL is set: {why}");
@@ -38,7 +39,7 @@ pub fn skipped(why: &str) {
     drop(writeln!(std::io::stderr(), "\nskipped: {test}: {why}"));
 }
 
-/// A real radiograph, where real data are at hand; says so where they are not.
+/// The path of a real radiograph; `None`, and a message, without the data.
 #[expect(clippy::print_stdout, reason = "a skipped test says so")]
 pub fn real_data(path: &str) -> Option<PathBuf> {
     let beside = || root().join("../shared/data");

@@ -1,4 +1,4 @@
-//! What tests do with a log from outside: count, wait, export, verify.
+//! Helpers for the audit log: count, wait, export, verify.
 
 use crate::postgres;
 use crate::server::{Server, binary};
@@ -9,20 +9,20 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-/// Public half of the key in config/development.yaml.
+/// The public key of the log key in config/development.yaml.
 pub const PUBLIC_KEY: &str =
     "development.cxr.invalid/log+a49e0ad1+AYCkUga2cKxdYXVXwGKW+TRQ+ZR5p6J0Ic4z4Sf0f1Fa";
 
-/// The key of the site in config/development.yaml.
+/// `audit.input_key` of config/development.yaml.
 const INPUT_KEY: &[u8] = b"development-only-input-key-known-to-everybody";
 
-/// A statement that lets the leaves of rows wait as the service would, the ids being those of a query.
-pub fn leaves_wait(ids: &str) -> String {
+/// SQL that inserts valid pending leaves, as the service would, for the ids that a query returns.
+pub fn insert_pending_leaves(ids: &str) -> String {
     let mac = |key: &[u8], text: &[u8]| {
         let mac = Hmac::<Sha256>::new_from_slice(key).expect("any length").chain_update(text);
         mac.finalize().into_bytes()
     };
-    // RFC 2104, with the functions that Postgres has.
+    // HMAC (RFC 2104) with the functions that Postgres has.
     let key = mac(INPUT_KEY, b"leaf");
     let padded = |pad: u8| {
         let mut block = [pad; 64];
@@ -38,16 +38,16 @@ pub fn leaves_wait(ids: &str) -> String {
     )
 }
 
-/// What a query counts.
+/// The result of a query that returns one number.
 pub fn number(url: &str, query: &str) -> u64 {
     postgres::psql(url, query).expect("an answer").parse().expect("a number")
 }
 
-/// Waits until every row has its place.
+/// Waits until `n` leaves are in the tree.
 pub async fn sequenced(url: &str, n: u64) {
     let begun = Instant::now();
     while number(url, "select count(*) from audit_leaves") < n {
-        assert!(begun.elapsed() < Duration::from_secs(30), "the rows get no places");
+        assert!(begun.elapsed() < Duration::from_secs(30), "the rows are not sequenced");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -61,14 +61,14 @@ pub async fn anchored(folder: &Path, size: u64) {
     }
 }
 
-/// One answer of the audit API.
+/// GETs a path of the audit API.
 pub async fn ask(server: &Server, path: &str) -> Value {
     let answer = server.get(path, "audit:read").await;
     assert_eq!(answer.status(), 200, "{path}");
     answer.json().await.expect("JSON")
 }
 
-/// The log of a database, in a folder.
+/// Exports the log of a database to a folder.
 pub fn export(url: &str, folder: &Path) -> PathBuf {
     let path = folder.join("log.ndjson");
     let mut command = Command::new(binary());
@@ -86,7 +86,7 @@ pub fn verify(export: &Path, arguments: &[&std::ffi::OsStr]) -> (i32, Value) {
     (done.status.code().expect("no signal"), report)
 }
 
-/// What the verifier says, as a process.
+/// Runs the verifier.
 pub fn run_verifier(export: &Path, arguments: &[&std::ffi::OsStr]) -> Output {
     let mut command = Command::new(binary());
     command.args(["audit", "verify", "--json", "--public-key", PUBLIC_KEY, "--export"]).arg(export);

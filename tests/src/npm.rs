@@ -1,10 +1,10 @@
-//! Programs of the tests that are written in JavaScript.
+//! JavaScript programs of the tests.
 
 use crate::{root, skipped};
 use std::path::PathBuf;
 use std::process::Command;
 
-/// The folder of `tests/NAME` with what it needs; none, and a line that says so, where there is no Node.js.
+/// Installs `tests/NAME` with its packages and returns the folder; `None`, and a message, without Node.js.
 ///
 /// # Panics
 /// When it cannot be installed, or may not be skipped.

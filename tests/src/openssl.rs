@@ -1,4 +1,4 @@
-//! Certificates and keys as operators make them: with openssl.
+//! Certificates and keys, created with openssl as operators do.
 
 use std::path::Path;
 use std::process::Command;
@@ -18,7 +18,8 @@ pub fn run(folder: &Path, arguments: &str) {
     assert!(done.status.success(), "{}: {told}", arguments.collect::<Vec<_>>().join(" "));
 }
 
-/// A certificate for 127.0.0.1 that signs itself, valid for two days, in `NAME.pem`, and its key in `NAME.key`.
+/// Creates a self-signed certificate for 127.0.0.1, valid for two days, in `NAME.pem`, and its key in
+/// `NAME.key`.
 pub fn certificate(folder: &Path, name: &str) {
     run(
         folder,

@@ -1,4 +1,4 @@
-//! PgBouncer in front of a cluster, as hospitals run it.
+//! PgBouncer in front of a cluster.
 
 use crate::postgres::{Cluster, as_postgres, name};
 use crate::skipped;
@@ -13,7 +13,8 @@ pub struct PgBouncer {
 }
 
 impl PgBouncer {
-    /// In front of a cluster, in a pool mode; `ignored` are start-up parameters that it takes and drops. None where it is not installed.
+    /// Starts it in a pool mode. It accepts and drops the start-up parameters `ignored`. `None` if it is not
+    /// installed.
     pub fn start(cluster: &Cluster, pool_mode: &str, ignored: &str) -> Option<Self> {
         let Some(program) =
             ["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer"].map(Path::new).into_iter().find(|p| p.exists())
@@ -22,7 +23,7 @@ impl PgBouncer {
             return None;
         };
         let directory = cluster.folder(&format!("pgbouncer-{pool_mode}"));
-        std::fs::write(directory.join("users.txt"), "\"cxr\" \"\"\n").expect("a folder of ours");
+        std::fs::write(directory.join("users.txt"), "\"cxr\" \"\"\n").expect("a writable folder");
         let (socket, place) = (cluster.socket(), directory.display());
         let host = socket.parent().expect("a folder").display();
         let configuration = format!(
@@ -31,7 +32,7 @@ impl PgBouncer {
              ignore_startup_parameters = {ignored}\nmax_client_conn = 200\ndefault_pool_size = 30\nlogfile = {place}/log\n"
         );
         let file = directory.join("pgbouncer.ini");
-        std::fs::write(&file, configuration).expect("a folder of ours");
+        std::fs::write(&file, configuration).expect("a writable folder");
         let mut command = as_postgres(program);
         command.arg("-q").arg(&file).current_dir("/tmp").stdout(Stdio::null()).stderr(Stdio::null());
         let process = command.spawn().expect("pgbouncer runs");
@@ -44,7 +45,7 @@ impl PgBouncer {
         Some(Self { directory, process })
     }
 
-    /// Changes its pool mode while it runs.
+    /// Changes the pool mode while it runs.
     pub fn change_mode(&self, pool_mode: &str) {
         let file = self.directory.join("pgbouncer.ini");
         let old = std::fs::read_to_string(&file).expect("its configuration");

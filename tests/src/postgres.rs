@@ -1,98 +1,83 @@
-//! Real Postgres clusters, started by `scripts/private-postgres.sh` on a Unix socket.
+//! Postgres clusters for tests: migrated databases, users with the roles of the log, stops, crashes and
+//! restarts.
 
 use crate::root;
-use crate::server::binary;
+use crate::server;
+use rig::postgres::{Options, Postgres};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// A cluster. It ends when it is dropped, or with this process: the guard waits for our end of its pipe to close.
+/// A cluster. It ends when it is dropped, or with this process.
 pub struct Cluster {
-    directory: PathBuf,
-    url: String,
+    postgres: Postgres,
     environment: Vec<(String, String)>,
-    guard: Child,
 }
 
 impl Cluster {
     /// Starts a cluster of its own, for a test that stops Postgres.
     pub fn start() -> Self {
-        Self::start_with(&["--fast"], &[])
+        Self::start_with(true, &[])
     }
 
-    /// One that flushes, with variables in its environment.
+    /// Starts a cluster with fsync on and variables in its environment.
     pub fn durable(environment: &[(&str, &str)]) -> Self {
-        Self::start_with(&[], environment)
+        Self::start_with(false, environment)
     }
 
-    fn start_with(options: &[&str], environment: &[(&str, &str)]) -> Self {
+    fn start_with(fast: bool, environment: &[(&str, &str)]) -> Self {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let directory = PathBuf::from(format!("/tmp/cxr-test-{}-{number}", std::process::id()));
-        let guard = Self::guard(&directory);
-        let started = Command::new(script())
-            .arg("start")
-            .arg(&directory)
-            .args(options)
-            .envs(environment.iter().copied())
-            .output()
-            .expect("the script runs");
-        assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
-        let url = String::from_utf8(started.stdout).expect("a URL").trim().to_owned();
+        let options = Options { fast, environment, limit: None };
+        let postgres =
+            Postgres::start(&root(), &directory, options).unwrap_or_else(|error| panic!("{error:#}"));
         let environment =
             environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Self { directory, url, environment, guard }
+        Self { postgres, environment }
     }
 
-    /// Stops the cluster of a folder when our end of its pipe closes.
-    fn guard(directory: &Path) -> Child {
-        let mut guard = Command::new("sh");
-        guard.args(["-c", "read -r _; exec \"$0\" stop \"$1\""]).arg(script()).arg(directory);
-        guard.stdin(Stdio::piped()).process_group_of_its_own().spawn().expect("sh runs")
+    /// Takes over a cluster that already has its data in a folder.
+    pub(crate) fn adopt(directory: &Path) -> Self {
+        let postgres = Postgres::adopt(&root(), directory).unwrap_or_else(|error| panic!("{error:#}"));
+        Self { postgres, environment: Vec::new() }
     }
 
-    /// One whose data are in a folder already, and which runs.
-    pub(crate) fn of(directory: PathBuf) -> Self {
-        let url = format!("postgres://cxr@localhost/postgres?host={}", directory.display());
-        Self { guard: Self::guard(&directory), environment: Vec::new(), url, directory }
-    }
-
-    /// Its folder.
+    /// The folder that holds the socket, and the data in `data`.
     pub(crate) fn directory(&self) -> &Path {
-        &self.directory
+        self.postgres.directory()
     }
 
-    /// A folder in its own, which it can write to as well.
+    /// Creates a folder that Postgres can write to.
     pub(crate) fn folder(&self, name: &str) -> PathBuf {
-        let folder = self.directory.join(name);
+        let folder = self.directory().join(name);
         let made = as_postgres(Path::new("mkdir")).arg("-p").arg(&folder).current_dir("/tmp").status();
         assert!(made.expect("mkdir runs").success());
         folder
     }
 
-    /// What the server has logged: failed logins among it.
+    /// The server's log, which includes failed logins.
     pub fn log(&self) -> String {
-        std::fs::read_to_string(self.directory.join("data/log")).expect("its folder is ours")
+        std::fs::read_to_string(self.directory().join("data/log")).expect("the server's log")
     }
 
-    /// From now on it asks everybody but its owner for a password.
-    pub fn ask_for_passwords(&self) {
+    /// Requires a password from every user but the superuser.
+    pub fn require_passwords(&self) {
         let rules = "local all cxr trust\nlocal replication cxr trust\nlocal all all scram-sha-256\n";
-        std::fs::write(self.directory.join("data/pg_hba.conf"), rules).expect("its folder is ours");
+        std::fs::write(self.directory().join("data/pg_hba.conf"), rules).expect("the cluster's rules");
         self.psql("postgres", "select pg_reload_conf()");
     }
 
-    /// Where it listens.
+    /// The path of its socket.
     pub fn socket(&self) -> PathBuf {
-        self.directory.join(".s.PGSQL.5432")
+        self.directory().join(".s.PGSQL.5432")
     }
 
-    /// The connection URL of a database.
+    /// The connection URL of a database, as the superuser.
     pub fn url(&self, database: &str) -> String {
-        self.url.replace("/postgres?", &format!("/{database}?"))
+        self.postgres.url(database)
     }
 
     /// A new database with every migration applied.
@@ -103,7 +88,7 @@ impl Cluster {
         self.url(&name)
     }
 
-    /// A copy of a database that nobody is connected to.
+    /// Copies a database that has no connections.
     pub fn copy(&self, database: &str) -> String {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let name = format!("copy_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
@@ -115,25 +100,13 @@ impl Cluster {
         const NAME: &str = "migrated";
         static MADE: OnceLock<std::sync::Mutex<Vec<PathBuf>>> = OnceLock::new();
         let mut made = MADE.get_or_init(Default::default).lock().expect("no test panics here");
-        if !made.contains(&self.directory) {
+        if !made.iter().any(|directory| directory == self.directory()) {
             self.psql("postgres", &format!("create database {NAME}"));
-            let migrated = Command::new(binary())
-                .arg("migrate")
-                .env("CXR_PROFILE", "development")
-                .env("CXR_SERVICE__DATABASE__URL", self.url(NAME))
-                .output()
-                .expect("cxr-service runs");
+            let migrated = server::Options::on(&self.url(NAME)).command_line(&["migrate"]).run_to_end();
             assert!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
-            made.push(self.directory.clone());
+            made.push(self.directory().to_owned());
         }
         NAME
-    }
-
-    /// From now on every user but the cluster's own shows a password.
-    pub fn require_passwords(&self) {
-        let rules = "local all cxr trust\nlocal all all scram-sha-256\n";
-        std::fs::write(self.directory.join("data/pg_hba.conf"), rules).expect("the cluster's rules");
-        self.psql("postgres", "select pg_reload_conf()");
     }
 
     /// Runs one statement and returns what psql prints without decoration.
@@ -141,9 +114,9 @@ impl Cluster {
         psql(&self.url(database), sql).unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
 
-    /// Sends the postmaster a signal: STOP and CONT stall it, and `kill` of its children follows its own rules.
+    /// Sends the postmaster and its children a signal: STOP and CONT stall the cluster.
     pub fn signal(&self, signal: &str) {
-        let pid = self.pid().expect("a running cluster");
+        let pid = self.postgres.id().expect("a running cluster").to_string();
         let children = Command::new("pgrep").args(["-P", &pid]).output().expect("pgrep runs");
         let children = String::from_utf8_lossy(&children.stdout).into_owned();
         for pid in std::iter::once(pid.as_str()).chain(children.lines()) {
@@ -156,50 +129,35 @@ impl Cluster {
         self.control(&["-m", "fast", "stop"]);
     }
 
-    /// Ends it as a crash does: nobody is told, and its next start recovers.
+    /// Stops it as a crash would: its next start recovers.
     pub fn crash(&self) {
         self.control(&["-m", "immediate", "stop"]);
     }
 
     /// Starts it again after [`stop`](Self::stop) or [`crash`](Self::crash).
     pub fn restart(&self) {
-        let log = self.directory.join("data/log");
+        let log = self.directory().join("data/log");
         let options = format!(
             "-c listen_addresses='' -k {} -c max_connections=300 -c fsync=off",
-            self.directory.display()
+            self.directory().display()
         );
         self.control(&["-l", &log.to_string_lossy(), "-o", &options, "start"]);
     }
 
-    /// Starts it again, whether or not it has ended by itself.
-    pub fn restart_whatever_runs(&self) {
-        let running = self.pid().is_some_and(|pid| Path::new("/proc").join(pid).exists());
-        if running {
+    /// Starts it again, whether or not it still runs.
+    pub fn restart_forcibly(&self) {
+        if self.postgres.id().is_ok_and(|pid| Path::new(&format!("/proc/{pid}")).exists()) {
             self.crash();
         }
         self.restart();
     }
 
-    fn pid(&self) -> Option<String> {
-        let file = std::fs::read_to_string(self.directory.join("data/postmaster.pid")).ok()?;
-        file.lines().next().map(str::to_owned)
-    }
-
     pub(crate) fn control(&self, arguments: &[&str]) {
         let mut command = as_postgres(&program("pg_ctl"));
-        let data = self.directory.join("data");
+        let data = self.directory().join("data");
         command.current_dir("/tmp").envs(self.environment.iter().cloned());
         let done = command.arg("-D").arg(data).arg("-w").args(arguments).output();
         assert!(done.expect("pg_ctl runs").status.success());
-    }
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        if let Some(mut pipe) = self.guard.stdin.take() {
-            let _ = pipe.write_all(b"\n");
-        }
-        let _ = self.guard.wait();
     }
 }
 
@@ -209,7 +167,7 @@ pub fn shared() -> &'static Cluster {
     SHARED.get_or_init(Cluster::start)
 }
 
-/// The URL of a database of [`shared`] for a user who has one of the log's roles and nothing else.
+/// The URL of a database of [`shared`] for a user with exactly one of the roles `cxr_*`.
 pub fn as_user(url: &str, role: &str) -> String {
     static MADE: OnceLock<()> = OnceLock::new();
     MADE.get_or_init(|| {
@@ -229,20 +187,12 @@ pub fn name(url: &str) -> &str {
     rest.split_once('?').expect("a URL with a socket").0
 }
 
-/// Runs one statement against a URL.
+/// Runs SQL with psql; the error is psql's message.
 pub fn psql(url: &str, sql: &str) -> Result<String, String> {
-    let output = Command::new("psql")
-        .args(["-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", url, "-c", sql])
-        .output()
-        .map_err(|error| error.to_string())?;
-    if output.status.success() {
-        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
-    } else {
-        Err(String::from_utf8_lossy(&output.stderr).into_owned())
-    }
+    rig::postgres::psql(url, sql).map_err(|error| format!("{error:#}"))
 }
 
-/// A session of its own, for many statements: psql takes longer to start than most of them.
+/// A connection for many statements: psql takes longer to start than most of them take to run.
 pub struct Session(PgConnection);
 
 impl Session {
@@ -251,7 +201,7 @@ impl Session {
         Self(PgConnection::connect(url).await.expect("a connection"))
     }
 
-    /// Runs one or several statements in a transaction; why they are refused.
+    /// Runs one or several statements in a transaction; the error is Postgres's message.
     pub async fn run(&mut self, sql: &str) -> Result<(), String> {
         let run = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut self.0).await;
         run.map(|_| ()).map_err(|error| error.to_string())
@@ -262,11 +212,7 @@ fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|me| std::os::unix::fs::MetadataExt::uid(&me) == 0)
 }
 
-fn script() -> PathBuf {
-    root().join("scripts/private-postgres.sh")
-}
-
-/// A command that runs as the user whom Postgres runs as: it refuses to run as root.
+/// A command that runs as the system user that Postgres runs as, because Postgres refuses to run as root.
 pub(crate) fn as_postgres(program: &Path) -> Command {
     if !is_root() {
         return Command::new(program);
@@ -276,22 +222,7 @@ pub(crate) fn as_postgres(program: &Path) -> Command {
     command
 }
 
-/// A program of the newest Postgres.
+/// The path of a Postgres program.
 pub(crate) fn program(name: &str) -> PathBuf {
-    let mut versions: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
-        .map(|entries| entries.flatten().map(|entry| entry.path().join("bin").join(name)).collect())
-        .unwrap_or_default();
-    versions.sort();
-    versions.pop().filter(|path| path.exists()).unwrap_or_else(|| Path::new(name).to_owned())
-}
-
-/// The guard must outlive a Ctrl-C that ends the tests.
-trait ProcessGroup {
-    fn process_group_of_its_own(&mut self) -> &mut Self;
-}
-
-impl ProcessGroup for Command {
-    fn process_group_of_its_own(&mut self) -> &mut Self {
-        std::os::unix::process::CommandExt::process_group(self, 0)
-    }
+    rig::postgres::programs(&root()).unwrap_or_else(|error| panic!("{error:#}")).join(name)
 }

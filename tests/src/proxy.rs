@@ -1,4 +1,5 @@
-//! A line to Postgres that can be broken in every way a line breaks: refused, stalled, gone dead, cut, cut at a commit.
+//! A TCP proxy to Postgres with injectable faults: refused, stalled, half-open and cut connections, and cuts
+//! at a commit.
 
 use crate::postgres::Cluster;
 use crate::wire::Client;
@@ -12,27 +13,28 @@ use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 
-/// What the line does.
+/// The fault that the proxy injects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Line {
-    Passes,
-    /// Takes what is sent and says nothing, to new connections as well.
-    Stalls,
-    /// Cuts a connection at every commit of rows: one before Postgres gets it, the next before its answer comes back.
-    CutsCommits,
+enum Mode {
+    Pass,
+    /// Accepts connections and bytes, but forwards and answers nothing.
+    Stall,
+    /// Cuts a connection at every commit of rows: in turn before Postgres gets the commit and before its
+    /// answer returns.
+    CutCommits,
 }
 
-/// The state that connections watch.
+/// The state that all connections watch.
 #[derive(Debug, Clone, Copy)]
 struct State {
-    line: Line,
-    /// Connections of an earlier round than this are cut.
+    mode: Mode,
+    /// Connections of an earlier round are cut.
     cut: u64,
-    /// Connections of an earlier round than this never say anything again.
+    /// Connections of an earlier round stay open and silent.
     dead: u64,
 }
 
-/// The line. It ends when it is dropped.
+/// The proxy. It ends when it is dropped.
 pub struct Proxy {
     address: SocketAddr,
     upstream: PathBuf,
@@ -49,24 +51,25 @@ struct Tally {
 }
 
 impl Proxy {
-    /// In front of a cluster.
+    /// Starts a proxy to a cluster.
     pub async fn to(cluster: &Cluster) -> Self {
-        // An address of its own, from which nothing on this host connects: nobody takes the port while it is refused.
+        // No other program of this host binds this address, so the port stays free while connections are
+        // refused.
         let listener = TcpListener::bind("127.0.0.2:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket");
-        let (state, _) = watch::channel(State { line: Line::Passes, cut: 0, dead: 0 });
+        let (state, _) = watch::channel(State { mode: Mode::Pass, cut: 0, dead: 0 });
         let (upstream, tally) = (cluster.socket(), Arc::<Tally>::default());
         let accepting = Mutex::new(accept(listener, upstream.clone(), state.clone(), Arc::clone(&tally)));
         Self { address, upstream, state, accepting, tally }
     }
 
-    /// The URL of a database of the cluster over this line.
+    /// The URL of a database of the cluster through the proxy.
     pub fn url(&self, database_url: &str) -> String {
         let database = crate::postgres::name(database_url);
         format!("postgres://cxr@{}/{database}", self.address)
     }
 
-    /// Refuses connections; those that exist are cut.
+    /// Refuses new connections and cuts existing ones.
     pub async fn refuse(&self) {
         let accepting = self.accepting.lock().await;
         accepting.abort();
@@ -76,7 +79,7 @@ impl Proxy {
         self.cut();
     }
 
-    /// Takes connections again after [`refuse`](Self::refuse).
+    /// Accepts connections again after [`refuse`](Self::refuse).
     pub async fn listen(&self) {
         let listener = TcpListener::bind(self.address).await.expect("the port is still ours");
         let (state, tally) = (self.state.clone(), Arc::clone(&self.tally));
@@ -89,30 +92,29 @@ impl Proxy {
         self.state.send_modify(|state| state.cut = round);
     }
 
-    /// Stalls in both directions until [`pass`](Self::pass).
+    /// Stall in both directions until [`pass`](Self::pass).
     pub fn stall(&self) {
-        self.state.send_modify(|state| state.line = Line::Stalls);
+        self.state.send_modify(|state| state.mode = Mode::Stall);
     }
 
-    /// Cuts each connection that commits rows, so that the client cannot know whether it did.
+    /// Cuts each connection that commits rows, so that the client cannot know whether the commit succeeded.
     pub fn cut_commits(&self) {
-        self.state.send_modify(|state| state.line = Line::CutsCommits);
+        self.state.send_modify(|state| state.mode = Mode::CutCommits);
     }
 
-    /// Passes everything again.
+    /// Forwards everything again.
     pub fn pass(&self) {
-        self.state.send_modify(|state| state.line = Line::Passes);
+        self.state.send_modify(|state| state.mode = Mode::Pass);
     }
 
-    /// New connections pass; what was connected until now never says anything again, and is not closed either: the other end
-    /// of it has gone.
-    pub fn pass_new_ones(&self) {
+    /// Forwards new connections; existing ones stay open and silent, as if the other host had disappeared.
+    pub fn pass_new_connections(&self) {
         let round = self.next_round();
-        self.state.send_modify(|state| *state = State { line: Line::Passes, dead: round, ..*state });
+        self.state.send_modify(|state| *state = State { mode: Mode::Pass, dead: round, ..*state });
     }
 
-    /// Commits that Postgres never got, and commits whose answer was held back.
-    pub fn cut_commits_so_far(&self) -> (u64, u64) {
+    /// The numbers of commits that Postgres did not receive, and of commits whose answer was withheld.
+    pub fn n_cut_commits(&self) -> (u64, u64) {
         let of = |tally: &AtomicU64| tally.load(Ordering::Relaxed);
         (of(&self.tally.n_lost), of(&self.tally.n_unconfirmed))
     }
@@ -140,7 +142,7 @@ fn accept(
             let _ = client.set_nodelay(true);
             let round = tally.round.load(Ordering::Relaxed);
             let connection = Connection { state: state.subscribe(), round, tally: Arc::clone(&tally) };
-            tokio::spawn(connection.carry(client, upstream.clone()));
+            tokio::spawn(connection.forward(client, upstream.clone()));
         }
     })
 }
@@ -152,10 +154,10 @@ struct Connection {
 }
 
 impl Connection {
-    /// Carries bytes until either end closes or the line is cut.
-    async fn carry(self, client: TcpStream, upstream: PathBuf) {
+    /// Forwards bytes until either end closes or the connection is cut.
+    async fn forward(self, client: TcpStream, upstream: PathBuf) {
         let (mut cut, round) = (self.state.clone(), self.round);
-        let carried = async {
+        let forwarded = async {
             self.passes().await;
             let Ok(server) = UnixStream::connect(upstream).await else { return };
             let (from_client, to_client) = client.into_split();
@@ -167,18 +169,18 @@ impl Connection {
             }
         };
         tokio::select! {
-            () = carried => {}
+            () = forwarded => {}
             _ = cut.wait_for(|state| state.cut > round) => {}
         }
     }
 
-    /// Waits while the line stalls; for ever on a dead one. What it does then.
-    async fn passes(&self) -> Line {
+    /// Waits while the proxy stalls (for ever on a dead connection) and returns the mode after that.
+    async fn passes(&self) -> Mode {
         let mut state = self.state.clone();
         let round = self.round;
-        let found = state.wait_for(|state| state.line != Line::Stalls && state.dead <= round).await;
-        let Ok(line) = found.map(|state| state.line) else { std::future::pending().await };
-        line
+        let found = state.wait_for(|state| state.mode != Mode::Stall && state.dead <= round).await;
+        let Ok(mode) = found.map(|state| state.mode) else { std::future::pending().await };
+        mode
     }
 
     async fn up(
@@ -191,13 +193,13 @@ impl Connection {
         loop {
             let n = client.read(&mut piece).await.unwrap_or(0);
             if n == 0 {
-                // What a stalled line holds arrives before the news that its sender has gone.
+                // During a stall, the close of the client must not arrive before its data.
                 self.passes().await;
                 return;
             }
             messages.receive(&piece[..n]);
             while let Some(batch) = messages.next() {
-                if self.passes().await == Line::CutsCommits && batch.commits {
+                if self.passes().await == Mode::CutCommits && batch.commits {
                     let lost = self.tally.n_lost.load(Ordering::Relaxed);
                     if lost <= self.tally.n_unconfirmed.load(Ordering::Relaxed) {
                         self.tally.n_lost.fetch_add(1, Ordering::Relaxed);
@@ -213,7 +215,8 @@ impl Connection {
         }
     }
 
-    /// Once muted, the next that Postgres says is its answer to the commit: the line ends with it.
+    /// After `mute`, the next message from Postgres is its answer to the commit: it is withheld and the
+    /// connection ends.
     async fn down(
         &self,
         mut server: impl AsyncRead + Unpin,

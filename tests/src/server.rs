@@ -1,15 +1,15 @@
-//! The real server as a process of its own, with its log, its port and a client.
+//! The real service in a process of its own, with its log, its address and an HTTP client.
 
 use crate::postgres::shared;
 use crate::{root, tokens};
 use reqwest::{Client, Response, StatusCode};
+use rig::{Process, Settings};
 use serde_json::Value;
-use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::{Arc, Mutex, mpsc};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
+use tempfile::NamedTempFile;
 
 /// `cxr-service`, built into the same target directory as this test.
 pub fn binary() -> PathBuf {
@@ -19,38 +19,55 @@ pub fn binary() -> PathBuf {
     path
 }
 
-/// What a server is started with.
+/// How a server is started.
 pub struct Options {
-    environment: BTreeMap<String, String>,
+    settings: Settings,
     arguments: Vec<String>,
-    /// What runs the program, with its own arguments; nothing where it runs as it is.
+    /// The program that runs the server, with its arguments; empty to run it directly.
     under: Vec<String>,
 }
 
 impl Options {
     /// The development profile with the default bundle, on a free port, on a database.
     pub fn on(database_url: &str) -> Self {
-        let environment = [
-            ("CXR_PROFILE", "development"),
-            ("CXR_SERVICE__HTTP__BIND", "127.0.0.1:0"),
-            ("CXR_SERVICE__DATABASE__URL", database_url),
-            ("CXR_SERVICE__TELEMETRY__LOG_FORMAT", "json"),
-        ];
-        let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-        Self { environment, arguments: vec!["serve".into()], under: Vec::new() }
+        Self::of(Settings::development(database_url))
             .set("model.bundle", &root().join("models/default").display())
-            // One client stands for all of them in most tests.
+            // Most tests use one client for all of their requests.
             .set("limits.client_max_in_flight", &64)
+    }
+
+    /// The production profile with a configuration folder, on a free port.
+    pub fn production(config: &Path) -> Self {
+        Self::of(Settings::production(config))
+    }
+
+    fn of(settings: Settings) -> Self {
+        Self { settings, arguments: vec!["serve".into()], under: Vec::new() }
+    }
+
+    fn change(self, change: impl FnOnce(Settings) -> Settings) -> Self {
+        Self { settings: change(self.settings), ..self }
+    }
+
+    /// Sets `service.<key>`.
+    #[must_use]
+    pub fn set(self, key: &str, value: &dyn std::fmt::Display) -> Self {
+        self.change(|settings| settings.set(key, value))
     }
 
     /// Leaves `service.<key>` to its default.
     #[must_use]
-    pub fn unset(mut self, key: &str) -> Self {
-        self.environment.remove(&variable(key));
-        self
+    pub fn unset(self, key: &str) -> Self {
+        self.change(|settings| settings.unset(key))
     }
 
-    /// Runs it under a limit as prlimit takes it, such as `--nofile=100`.
+    /// Sets an environment variable by its name.
+    #[must_use]
+    pub fn variable(self, name: &str, value: &str) -> Self {
+        self.change(|settings| settings.variable(name, value))
+    }
+
+    /// Runs it under a resource limit in the syntax of prlimit(1), such as `--nofile=100`.
     #[must_use]
     pub fn limited(mut self, resource: &str) -> Self {
         if self.under.is_empty() {
@@ -60,39 +77,15 @@ impl Options {
         self
     }
 
-    /// The production profile with a folder of configuration, on a free port.
-    pub fn production(config: &std::path::Path) -> Self {
-        let environment = [
-            ("CXR_PROFILE", "production"),
-            ("CXR_CONFIG_DIR", config.to_str().expect("UTF-8")),
-            ("CXR_SERVICE__HTTP__BIND", "127.0.0.1:0"),
-        ];
-        let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-        Self { environment, arguments: vec!["serve".into()], under: Vec::new() }
-    }
-
-    /// With this command in place of `serve`, for [`run_to_end`](Self::run_to_end).
+    /// Replaces the command `serve`, for [`run_to_end`](Self::run_to_end).
     #[must_use]
     pub fn command_line(mut self, arguments: &[&str]) -> Self {
         self.arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         self
     }
 
-    /// Sets `service.<key>`.
-    #[must_use]
-    pub fn set(mut self, key: &str, value: &dyn std::fmt::Display) -> Self {
-        self.environment.insert(variable(key), value.to_string());
-        self
-    }
-
-    /// Sets a variable as it is.
-    #[must_use]
-    pub fn variable(mut self, name: &str, value: &str) -> Self {
-        self.environment.insert(name.into(), value.into());
-        self
-    }
-
-    /// Runs it by another program, such as a tracer; that must leave it the process that was started.
+    /// Runs it through another program, such as a tracer, which must exec it: signals go to the process that
+    /// was started.
     #[must_use]
     pub fn under(mut self, program: &[&str]) -> Self {
         self.under = program.iter().map(|&word| word.to_owned()).collect();
@@ -109,62 +102,35 @@ impl Options {
             }
         };
         command.args(&self.arguments).current_dir(root());
-        for name in std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()) {
-            if name.starts_with("CXR_SERVICE__") || name == "CXR_PROFILE" || name == "CXR_CONFIG_DIR" {
-                command.env_remove(name);
-            }
-        }
-        command.envs(&self.environment);
+        self.settings.apply(&mut command);
         command
     }
 
-    /// Runs it to its end, for starts that must fail.
+    /// Runs it to its end: another command than `serve`, or a start that must fail.
     pub fn run_to_end(&self) -> Output {
         self.command().output().expect("cxr-service runs")
     }
 
     /// Starts it and waits until it listens.
     pub async fn start(&self) -> Server {
-        let mut child =
-            self.command().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("cxr-service runs");
-        let log = Arc::new(Mutex::new(String::new()));
-        let (listening, address) = mpsc::channel();
-        let streams: [Box<dyn std::io::Read + Send>; 2] =
-            [Box::new(child.stdout.take().expect("piped")), Box::new(child.stderr.take().expect("piped"))];
-        for stream in streams {
-            let (log, listening) = (log.clone(), listening.clone());
-            std::thread::spawn(move || {
-                for line in BufReader::new(stream).lines().map_while(Result::ok) {
-                    if let Some(address) = listening_address(&line) {
-                        let _ = listening.send(address);
-                    }
-                    let mut log = log.lock().expect("the log's writers do not panic");
-                    log.push_str(&line);
-                    log.push('\n');
-                }
-            });
-        }
-        drop(listening);
-        let address =
-            tokio::task::spawn_blocking(move || address.recv_timeout(Duration::from_secs(30))).await;
-        let Ok(Ok(address)) = address else {
-            let _ = child.kill();
-            panic!("the server does not listen:\n{}", log.lock().expect("the log"));
-        };
-        Server { child, log, base: format!("http://{address}"), client: Client::new() }
+        let (command, log) = (self.command(), NamedTempFile::new().expect("a file"));
+        let path = log.path().to_owned();
+        let started = move || rig::service::serve(command, &path, Duration::from_secs(30));
+        let started = tokio::task::spawn_blocking(started).await.expect("it does not panic");
+        let (process, address) = started.unwrap_or_else(|error| panic!("{error:#}"));
+        Server::new(process, address, Some(log))
     }
 
-    /// Starts it with another standard output and standard error, on a port that was free a moment ago, and waits until it is ready.
-    pub async fn start_writing_to(&self, output: impl Into<Stdio>, log: impl Into<Stdio>) -> Server {
+    /// Starts it with other standard streams, on a port that was free a moment ago, and waits until it is
+    /// ready.
+    pub async fn start_writing_to(&self, stdout: impl Into<Stdio>, stderr: impl Into<Stdio>) -> Server {
         let address = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
         let address = address.expect("a free port");
         let mut command = self.command();
-        command.env("CXR_SERVICE__HTTP__BIND", address.to_string()).stdout(output).stderr(log);
-        let child = command.spawn().expect("cxr-service runs");
-        // Here and not in the child: a pipe has no reader or writer any more when the last process has closed it.
-        drop(command);
-        let server =
-            Server { child, log: Arc::default(), base: format!("http://{address}"), client: Client::new() };
+        command.env("CXR_SERVICE__HTTP__BIND", address.to_string()).stdout(stdout).stderr(stderr);
+        // This also closes our copies of the streams: a pipe ends when the last process has closed it.
+        let process = Process::spawn(command, None).unwrap_or_else(|error| panic!("{error:#}"));
+        let server = Server::new(process, address, None);
         server.wait_ready(true).await;
         server
     }
@@ -177,22 +143,11 @@ impl Options {
     }
 }
 
-/// The variable of `service.<key>`.
-fn variable(key: &str) -> String {
-    format!("CXR_SERVICE__{}", key.replace('.', "__").to_uppercase())
-}
-
-/// The server says where it listens in one log line.
-fn listening_address(line: &str) -> Option<String> {
-    let event: Value = serde_json::from_str(line).ok()?;
-    let fields = event.get("fields").unwrap_or(&event);
-    (fields["message"] == "listening").then(|| fields["address"].as_str().map(str::to_owned))?
-}
-
 /// A running server. It is killed when dropped.
 pub struct Server {
-    child: Child,
-    log: Arc<Mutex<String>>,
+    process: Process,
+    /// Deleted with the server.
+    _log: Option<NamedTempFile>,
     /// `http://127.0.0.1:PORT`
     pub base: String,
     /// A client without a token.
@@ -200,17 +155,21 @@ pub struct Server {
 }
 
 impl Server {
+    fn new(process: Process, address: SocketAddr, log: Option<NamedTempFile>) -> Self {
+        Self { process, _log: log, base: format!("http://{address}"), client: Client::new() }
+    }
+
     /// A ready server on a database of its own.
     pub async fn ready() -> Self {
         Options::on(&shared().database()).start_ready().await
     }
 
-    /// Everything it has logged.
+    /// Its log so far.
     pub fn log(&self) -> String {
-        self.log.lock().expect("the log").clone()
+        self.process.log()
     }
 
-    /// The first line of the log with this text, once it is written: a log is a moment behind the answer.
+    /// Waits up to 5 s for a log line with this text: the log lags behind the answer.
     pub async fn logged(&self, text: &str) -> Option<String> {
         for _ in 0..100 {
             if let Some(line) = self.log().lines().find(|line| line.contains(text)) {
@@ -226,7 +185,7 @@ impl Server {
         self.base.trim_start_matches("http://")
     }
 
-    /// Waits for `/readyz` to say so.
+    /// Waits until `/readyz` returns 200 (`ready`) or 503.
     pub async fn wait_ready(&self, ready: bool) {
         let wanted = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         let start = Instant::now();
@@ -237,7 +196,7 @@ impl Server {
             }
             assert!(
                 start.elapsed() < Duration::from_secs(20),
-                "ready is not {ready}: {found:?}\n{}",
+                "ready is never {ready}: {found:?}\n{}",
                 self.log()
             );
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -250,7 +209,7 @@ impl Server {
         request.send().await.expect("an answer")
     }
 
-    /// The API description that it serves.
+    /// The OpenAPI document that it serves.
     pub async fn document(&self) -> Value {
         let response =
             self.client.get(format!("{}/openapi.json", self.base)).send().await.expect("an answer");
@@ -263,39 +222,40 @@ impl Server {
         request.bearer_auth(tokens::token("predict")).body(image).send().await.expect("an answer")
     }
 
-    /// The value of a metric line, `name{labels}` as exported.
+    /// The value of the metric `name{labels}`, written as `/metrics` exports it.
     pub async fn metric(&self, line: &str) -> Option<f64> {
         let text = self.client.get(format!("{}/metrics", self.base)).send().await.ok()?.text().await.ok()?;
         text.lines().find_map(|l| l.strip_prefix(line)?.trim().parse().ok())
     }
 
-    /// Most memory it has ever had resident, in bytes.
+    /// Peak resident memory in bytes.
     pub fn peak_memory_bytes(&self) -> u64 {
         self.status_bytes("VmHWM")
     }
 
-    /// Memory that it has resident now, in bytes.
+    /// Current resident memory in bytes.
     pub fn memory_bytes(&self) -> u64 {
         self.status_bytes("VmRSS")
     }
 
     fn status_bytes(&self, key: &str) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("it runs");
         let line = status.lines().find(|line| line.starts_with(key)).expect("the kernel reports it");
         line.split_whitespace().nth(1).and_then(|kb| kb.parse::<u64>().ok()).expect("kB") * 1024
     }
 
     /// Sends a signal.
     pub fn signal(&self, signal: &str) {
-        let sent = Command::new("kill").args([&format!("-{signal}"), &self.child.id().to_string()]).status();
+        let sent =
+            Command::new("kill").args([&format!("-{signal}"), &self.process.id().to_string()]).status();
         assert!(sent.expect("kill runs").success());
     }
 
-    /// Waits for its end.
+    /// Waits up to a minute for its end.
     pub async fn wait(&mut self) -> ExitStatus {
         let start = Instant::now();
         loop {
-            if let Some(status) = self.child.try_wait().expect("a child of ours") {
+            if let Some(status) = self.process.child().try_wait().expect("our child") {
                 return status;
             }
             assert!(start.elapsed() < Duration::from_mins(1), "it does not end:\n{}", self.log());
@@ -304,14 +264,7 @@ impl Server {
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Checks that an answer is a problem document with this status and type, and returns it.
+/// Asserts that an answer is a problem document (RFC 9457) with this status and type, and returns it.
 pub async fn problem(response: Response, status: u16, code: &str) -> Value {
     let found = response.status().as_u16();
     let media = response.headers().get("content-type").and_then(|v| v.to_str().ok()).unwrap_or("").to_owned();

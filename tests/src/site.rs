@@ -1,4 +1,5 @@
-//! A site as the documentation builds it: the commands, the configuration and the SQL of README.md and docs/OPERATIONS.md, executed.
+//! A production site, built by executing the commands, configuration and SQL of README.md and
+//! docs/OPERATIONS.md.
 
 use crate::postgres::Cluster;
 use crate::server::{Options, binary};
@@ -8,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use tempfile::TempDir;
 
-/// The users that the page makes, each with the file of its URL.
+/// The database users of docs/OPERATIONS.md, each with the file of its URL.
 const USERS: [(&str, &str); 5] = [
     ("cxr_owner", "owner-url"),
     ("cxr_service", "service-url"),
@@ -20,18 +21,18 @@ const USERS: [(&str, &str); 5] = [
 /// Password of every user.
 pub const PASSWORD: &str = "pass-4711-word";
 
-/// Folders and a cluster of its own, whose roles are nobody else's.
+/// Folders and a cluster of its own, because roles belong to a cluster.
 pub struct Site {
-    /// Where everything lies.
+    /// The folder of everything but the database.
     pub folder: TempDir,
-    /// Its Postgres, which asks for passwords.
+    /// The Postgres, which requires passwords.
     pub cluster: Cluster,
     /// The identity provider's key.
     pub provider: KeyPair,
 }
 
 impl Site {
-    /// Everything up to the command that migrates.
+    /// A site before the migration.
     pub fn prepared() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let provider = KeyPair::new(jsonwebtoken::Algorithm::EdDSA, folder.path());
@@ -48,7 +49,7 @@ impl Site {
         site
     }
 
-    /// The same, migrated and checked as README.md says.
+    /// A site after the commands of README.md: migrated and checked.
     pub fn migrated() -> Self {
         let site = Self::prepared();
         let readme = std::fs::read_to_string(root().join("README.md")).expect("the page");
@@ -73,32 +74,32 @@ impl Site {
         self.cluster.require_passwords();
     }
 
-    /// The database as one of the page's users.
+    /// The URL of the database for one of the users.
     pub fn url(&self, user: &str) -> String {
         self.cluster.url("cxr").replacen("cxr@", &format!("{user}:{PASSWORD}@"), 1)
     }
 
-    /// The folder of the configuration.
+    /// The configuration folder.
     pub fn config(&self) -> PathBuf {
         self.folder.path().join("etc")
     }
 
-    /// The folder of checkpoints.
+    /// The folder of the anchor.
     pub fn anchor(&self) -> PathBuf {
         self.folder.path().join("anchor")
     }
 
-    /// The service of this site.
+    /// Options of the service of this site.
     pub fn options(&self) -> Options {
         Options::production(&self.config())
     }
 
-    /// A command of the site, with its configuration.
+    /// Runs a command with the site's configuration. Returns whether it succeeded, and its output.
     pub fn run(&self, arguments: &[&str]) -> (bool, String) {
         told(&self.options().command_line(arguments).run_to_end())
     }
 
-    /// The same with another user in `database.url_file`.
+    /// Runs a command with another user in `database.url_file`.
     pub fn run_as(&self, user: &str, arguments: &[&str]) -> (bool, String) {
         let options = self.options().set("database.url_file", &self.url_file(user).display());
         told(&options.command_line(arguments).run_to_end())
@@ -109,7 +110,7 @@ impl Site {
         self.config().join(file)
     }
 
-    /// Changes the configuration.
+    /// Edits production.yaml.
     pub fn edit(&self, change: impl FnOnce(String) -> String) {
         let path = self.config().join("production.yaml");
         let yaml = std::fs::read_to_string(&path).expect("the file");
@@ -123,7 +124,7 @@ impl Site {
         self.provider.sign(&claims, None)
     }
 
-    /// Text of a page, with folders and addresses of this site.
+    /// Replaces the folders and addresses in a page by those of this site.
     fn here(&self, text: &str) -> String {
         let folder = self.folder.path().display().to_string();
         let key = format!("{{ pem_file: {folder}/public.pem, algorithm: EdDSA }}");
@@ -156,7 +157,7 @@ fn told(output: &Output) -> (bool, String) {
     (output.status.success(), String::from_utf8_lossy(&told).into_owned())
 }
 
-/// The blocks of a page in a language.
+/// The code blocks of a page in a language.
 pub fn blocks(page: &str, language: &str) -> Vec<String> {
     let begin = format!("```{language}\n");
     let parts = page.split(&begin).skip(1);

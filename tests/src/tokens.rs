@@ -1,4 +1,4 @@
-//! Bearer tokens: development tokens with the development profile's secret, and key pairs made for one test.
+//! Bearer tokens, signed with the secret of the development profile or with a new key pair.
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
@@ -6,9 +6,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Issuer and audience of the development profile (config/development.yaml).
+/// The issuer in config/development.yaml.
 pub const ISSUER: &str = "https://development.cxr.invalid";
-/// See [`ISSUER`].
+/// The audience in config/development.yaml.
 pub const AUDIENCE: &str = "cxr";
 /// A private key that signs a log's receipts and checkpoints, for servers in the production profile.
 pub const LOG_KEY: &str =
@@ -20,40 +20,40 @@ pub fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970").as_secs()
 }
 
-/// Good claims for a subject and its scopes.
+/// Valid claims for a `sub` and its scopes.
 pub fn claims(subject: &str, scope: &str) -> Value {
     json!({"iss": ISSUER, "aud": AUDIENCE, "sub": subject, "scope": scope, "nbf": now() - 5, "exp": now() + 600})
 }
 
-/// A good development token.
+/// A valid development token.
 pub fn token(scope: &str) -> String {
     sign(&claims("tester", scope), SECRET)
 }
 
-/// Claims signed with HS256 and any secret.
+/// Signs claims with HS256 and any secret.
 pub fn sign(claims: &Value, secret: &[u8]) -> String {
     encode(&Header::new(Algorithm::HS256), claims, &EncodingKey::from_secret(secret))
         .expect("claims are JSON")
 }
 
-/// Claims signed with the development secret, under any header.
+/// Signs claims with the development secret, with any header.
 pub fn sign_under(header: &Header, claims: &Value) -> String {
     encode(header, claims, &EncodingKey::from_secret(SECRET)).expect("claims are JSON")
 }
 
-/// Claims signed with the development secret.
+/// Signs claims with the development secret.
 pub fn sign_development(claims: &Value) -> String {
     sign(claims, SECRET)
 }
 
-/// A token that says `alg: none` and has no signature.
+/// A token with `alg: none` and no signature.
 pub fn unsigned(claims: &Value) -> String {
     use base64::Engine as _;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD as base64url;
     format!("{}.{}.", base64url.encode(r#"{"alg":"none","typ":"JWT"}"#), base64url.encode(claims.to_string()))
 }
 
-/// A key pair made by openssl: `private.pem` and `public.pem` in `directory`.
+/// A key pair from openssl: `private.pem` and `public.pem` in `directory`.
 pub struct KeyPair {
     /// PKCS#8 private key.
     pub private_pem: Vec<u8>,
@@ -63,7 +63,7 @@ pub struct KeyPair {
 }
 
 impl KeyPair {
-    /// Makes a pair for RS256, ES256 or EdDSA.
+    /// Creates a pair for RS256, ES256 or EdDSA.
     pub fn new(algorithm: Algorithm, directory: &Path) -> Self {
         let kind: &[&str] = match algorithm {
             Algorithm::RS256 => &["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"],
@@ -92,7 +92,7 @@ impl KeyPair {
         Self { private_pem: read(&private), public_pem: read(&public), algorithm }
     }
 
-    /// Signs claims, with a key id in the header when given.
+    /// Signs claims, optionally with a key id in the header.
     pub fn sign(&self, claims: &Value, kid: Option<&str>) -> String {
         let key = match self.algorithm {
             Algorithm::RS256 => EncodingKey::from_rsa_pem(&self.private_pem),

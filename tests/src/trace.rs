@@ -1,24 +1,25 @@
-//! What a process asks of the system, as strace sees it.
+//! System calls of a process, traced with strace.
 
 use std::path::{Path, PathBuf};
 
-/// Calls that reach other hosts, and those that change the file system.
+/// The traced calls: network calls, and calls that change the file system.
 const CALLS: &str = "trace=socket,connect,bind,sendto,sendmsg,sendmmsg,open,openat,openat2,creat,mkdir,mkdirat,rename,renameat,renameat2,\
                      unlink,unlinkat,link,linkat,symlink,symlinkat,truncate,mknod,mknodat,memfd_create";
 
-/// Arguments that let strace write the calls of a program, and of all that it starts, to a file. The program is the process that was
-/// started, without the variable that would hide what it does about telemetry itself.
+/// The command line of a strace that writes the calls of a program and its children to a file. The program
+/// stays the process that was started. `ORT_DISABLE_TELEMETRY` is removed, so that the program itself must
+/// disable the telemetry.
 pub fn tracer(file: &Path) -> Vec<String> {
     let words =
         ["env", "-u", "ORT_DISABLE_TELEMETRY", "strace", "-f", "-D", "-qq", "-s", "256", "-e", CALLS, "-o"];
     words.iter().map(|&word| word.to_owned()).chain([file.display().to_string()]).collect()
 }
 
-/// Calls that succeeded or were tried.
+/// The traced calls, including failed ones.
 pub struct Trace(Vec<String>);
 
 impl Trace {
-    /// Of a file that strace has written.
+    /// Reads the file that strace has written.
     ///
     /// # Panics
     /// When nothing was traced.
@@ -32,7 +33,7 @@ impl Trace {
         Self(calls)
     }
 
-    /// Calls with an address of the internet in them, other than those of this host to itself: whoever is asked for a name, too.
+    /// Calls with an IP address of another host, and DNS queries.
     pub fn to_other_hosts(&self) -> Vec<&str> {
         let reaches = |call: &&str| {
             let named = call.contains("sin_addr=") || call.contains("sin6_addr");
@@ -44,7 +45,7 @@ impl Trace {
         self.0.iter().map(String::as_str).filter(reaches).collect()
     }
 
-    /// Paths that were opened for writing, made, moved or removed.
+    /// Paths that were opened for writing, created, moved or removed.
     pub fn written(&self) -> Vec<PathBuf> {
         let writes = |call: &&String| {
             let opens = ["open(", "openat(", "openat2("].iter().any(|name| call.contains(name));

@@ -1,11 +1,12 @@
-//! As much of Postgres' protocol as it takes to see a client commit rows of `predictions`: the messages of one client, in order.
+//! A minimal parser of the Postgres protocol that recognises commits of rows of `predictions` in the messages
+//! of one client.
 
 use std::collections::HashSet;
 
-/// Codes of the requests for encryption, which come before the first message and look like it.
+/// Codes of SSLRequest and GSSENCRequest, which precede the start-up message and have its format.
 const ENCRYPTION: [[u8; 4]; 2] = [80_877_103_u32.to_be_bytes(), 80_877_104_u32.to_be_bytes()];
 
-/// What a client has sent and has not been forwarded, and what is known of its statements.
+/// The bytes of a client that have not been forwarded yet, and the state of its statements.
 #[derive(Default)]
 pub(crate) struct Client {
     unread: Vec<u8>,
@@ -17,21 +18,21 @@ pub(crate) struct Client {
     inserted: bool,
 }
 
-/// Whole messages, as they are to be forwarded.
+/// Complete messages to forward.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Batch {
     pub(crate) bytes: Vec<u8>,
-    /// The last of them commits rows.
+    /// Whether the last of them commits rows.
     pub(crate) commits: bool,
 }
 
 impl Client {
-    /// Takes what arrived.
+    /// Appends received bytes.
     pub(crate) fn receive(&mut self, bytes: &[u8]) {
         self.unread.extend_from_slice(bytes);
     }
 
-    /// Every whole message up to the first that commits rows.
+    /// Takes the complete messages up to the first that commits rows.
     pub(crate) fn next(&mut self) -> Option<Batch> {
         let mut end = 0;
         let mut commits = false;
@@ -44,7 +45,7 @@ impl Client {
         (end > 0).then(|| Batch { bytes: self.unread.drain(..end).collect(), commits })
     }
 
-    /// Length of the message that begins at `from`, where all of it is there.
+    /// Length of the message at `from`, if it is complete.
     fn length(&self, from: usize) -> Option<usize> {
         let kind = usize::from(self.begun);
         let length = self.unread.get(from + kind..from + kind + 4)?;
@@ -52,7 +53,7 @@ impl Client {
         (self.unread.len() >= from + length).then_some(length)
     }
 
-    /// Whether this message commits rows.
+    /// Updates the state; returns whether this message commits rows.
     fn follow(&mut self, message: &[u8]) -> bool {
         if !self.begun {
             self.begun = !ENCRYPTION.iter().any(|code| message[4..] == *code);
@@ -85,7 +86,7 @@ impl Client {
     }
 }
 
-/// Up to the zero byte, and what comes after it.
+/// Splits at the first zero byte.
 fn text(bytes: &[u8]) -> (&[u8], &[u8]) {
     let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
     (&bytes[..end], bytes.get(end + 1..).unwrap_or_default())
@@ -103,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_commit_is_seen_by_name_across_pieces_and_inside_a_transaction() {
+    fn commits_are_recognised_with_named_statements_split_messages_and_transactions() {
         let mut client = Client::default();
         for first in [[&8_u32.to_be_bytes()[..], &ENCRYPTION[0]].concat(), vec![0, 0, 0, 9, 0, 3, 0, 0, 0]] {
             client.receive(&first);

@@ -44,7 +44,7 @@ fn only_store_holds_sql() {
     );
 }
 
-/// A statement whose rows nobody counts can be swallowed by a trigger: `write.rs` counts them.
+/// A trigger can silently discard the rows of a statement, unless the caller counts them, as `write.rs` does.
 #[test]
 fn no_write_goes_uncounted() {
     only(&["service/src/store/write.rs"], "service/src", &["execute(", "execute_many("]);

@@ -4,14 +4,15 @@
 mod phantoms;
 
 use crate::config::Config;
-use crate::console::say;
-use crate::environment::{Environment, now};
-use crate::evaluate::measure::Sample;
+use crate::export::int8::variant::{GRAPH_INT8, VARIANT_INT8};
 use crate::export::{self, BundleFiles, VARIANT, golden};
+use crate::measure::sample::Sample;
 use crate::model::{Architecture, Network, Precision, weights};
-use crate::quantise::quantise;
-use crate::quantise::variant::{GRAPH_INT8, VARIANT_INT8, try_batches};
-use crate::run::origin::ensure_no_files;
+use crate::onnx::quantise::batches::try_batches;
+use crate::onnx::quantise::quantise;
+use crate::progress::say;
+use crate::release::origin::ensure_no_files;
+use crate::run::environment::{Environment, now};
 use anyhow::{Context, Result, ensure};
 use cxr::AffineCalibration;
 use cxr::bundle::{Evaluation, MANIFEST, Manifest, Provenance, SCHEMA_VERSION, Variant, key_id, sha256_hex};
@@ -71,8 +72,8 @@ pub fn benchmark_bundle(config: &Config, request: &Request) -> Result<()> {
     let phantoms = Phantoms::generate(config)?;
     let network = network(request, &phantoms)?;
     let size = phantoms.size;
-    let contract = export::onnx::contract(request.architecture, size);
-    let fp32 = export::onnx::encode(request.architecture, &network.named_tensors(), size)?;
+    let contract = crate::onnx::contract(request.architecture, size);
+    let fp32 = crate::onnx::encode(request.architecture, &network.named_tensors(), size)?;
     let runtime = Runtime::load(request.onnxruntime)?;
     let int8 = quantise(&runtime, &fp32, phantoms.images(), size, config.export.int8_weight_bits)?;
     let (mut files, mut variants) = (BundleFiles::new(), BTreeMap::new());
@@ -130,7 +131,7 @@ fn variant(
     name: &str,
     file: &str,
     phantoms: &Phantoms,
-    scored: &crate::score::Scores,
+    scored: &crate::train::score::Scores,
 ) -> Result<Variant> {
     let calibration = AffineCalibration { scale: 1.0, bias: 0.0 };
     Ok(Variant {
@@ -148,9 +149,9 @@ fn evaluation(
     config: &Config,
     variant: &Variant,
     phantoms: &Phantoms,
-    scored: &crate::score::Scores,
+    scored: &crate::train::score::Scores,
 ) -> Result<Evaluation> {
-    let probabilities = crate::calibrate::probabilities(variant.calibration, &scored.logits);
+    let probabilities = crate::measure::calibrate::probabilities(variant.calibration, &scored.logits);
     let patients: Vec<usize> = (0..probabilities.len()).collect();
     let sample = Sample {
         probabilities: &probabilities,
@@ -159,7 +160,8 @@ fn evaluation(
         resamples: config.evaluation.resamples.min(200),
         seed: config.seed,
     };
-    let figures = sample.fold_evaluation(variant.policy.threshold, crate::calibrate::CALIBRATION_BINS)?;
+    let figures =
+        sample.fold_evaluation(variant.policy.threshold, crate::measure::sample::CALIBRATION_BINS)?;
     Ok(Evaluation { select: figures.clone(), calibrate: figures, test: None })
 }
 

@@ -1,7 +1,6 @@
 //! The configuration as one typed tree: the section `trainer` of config/default.yaml, files over it, the command line
 //! over all. Values are checked here; what they mean is said where they are used.
 
-pub mod audit;
 pub mod augmentation;
 pub mod calibration;
 pub mod data;
@@ -13,11 +12,12 @@ pub mod model;
 pub mod provenance;
 mod required;
 pub mod robustness;
+pub mod screening;
+mod share;
 pub mod tracking;
 pub mod training;
 pub mod tune;
 
-pub use audit::Audit;
 pub use augmentation::Augmentation;
 pub use calibration::Calibration;
 pub use data::Data;
@@ -28,14 +28,19 @@ pub(crate) use layers::nearest;
 pub use model::Model;
 pub use provenance::Provenance;
 pub use robustness::Robustness;
+pub use screening::Screening;
 pub use tracking::Tracking;
 pub use training::Training;
 pub use tune::Tune;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use cxr::{AcceptancePolicy, PreprocessSpec};
+use data::Label;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+
+/// What the classes are called where several folders count as one of them.
+const UNNAMED: [&str; 2] = ["NEGATIVE", "POSITIVE"];
 
 /// The folder that holds data and weights, as the configurations in config/ name it.
 pub const DATA_FOLDER: &str = "../shared/data";
@@ -49,7 +54,7 @@ pub struct Config {
     /// `data`.
     pub data: Data,
     /// `audit`.
-    pub audit: Audit,
+    pub audit: Screening,
     /// `acceptance`.
     pub acceptance: AcceptancePolicy,
     /// `preprocess`.
@@ -161,10 +166,51 @@ impl Config {
         self.gates.check()?;
         self.tune.check()
     }
-}
 
-/// Refuses what is no share.
-fn fraction(key: &str, value: f64) -> Result<()> {
-    ensure!((0.0..1.0).contains(&value), "trainer.{key}: {value} is not in [0, 1)");
-    Ok(())
+    /// What the service calls the negative and the positive class: as configured, else each by the one class folder that counts as it.
+    pub fn labels(&self) -> [String; 2] {
+        let folders = |wanted: Label| {
+            let classes = self.data.classes.iter().filter(move |(_, label)| **label == wanted);
+            classes.map(|(name, _)| name.to_ascii_uppercase())
+        };
+        let named = |label: Label, unnamed: &str| {
+            let mut folders = folders(label);
+            match (folders.next(), folders.next()) {
+                (Some(only), None) => only,
+                _ => unnamed.to_owned(),
+            }
+        };
+        let rule = || [named(Label::Negative, UNNAMED[0]), named(Label::Positive, UNNAMED[1])];
+        self.export.labels.clone().unwrap_or_else(rule)
+    }
+
+    /// SHA-256 of everything that the verdict compares figures with.
+    pub fn gates_digest(&self) -> Result<String> {
+        let fixed = (&self.gates, self.calibration.target_sensitivity);
+        Ok(cxr::bundle::sha256_hex(&serde_json::to_vec(&fixed)?))
+    }
+
+    /// Refuses a configuration that does not say which data it is for.
+    ///
+    /// # Errors
+    /// Names every key that is not set.
+    pub fn check_for_data(&self) -> Result<()> {
+        required::check(&[
+            ("trainer.data.root (or --data)", self.data.root.as_os_str().is_empty()),
+            ("trainer.data.name", self.data.name.is_empty()),
+            ("trainer.data.classes", self.data.classes.is_empty()),
+        ])
+    }
+
+    /// Refuses a configuration that does not say what the bundle is.
+    ///
+    /// # Errors
+    /// Names every key that is not set.
+    pub fn check_for_bundle(&self) -> Result<()> {
+        let export = &self.export;
+        required::check(&[
+            ("trainer.export.name", export.name.is_empty()),
+            ("trainer.export.intended_use.statement", export.intended_use.statement.is_empty()),
+        ])
+    }
 }

@@ -1,55 +1,43 @@
 //! Export: a trained, calibrated and evaluated run as a signed bundle. Nothing is written where the service looks until
 //! ONNX Runtime has reproduced the network and every file is there.
 
-mod card;
-pub mod complete;
+pub(crate) mod card;
+mod contents;
+mod delivery;
 mod further;
 pub(crate) mod golden;
-pub mod graph;
-pub(crate) mod heatmap;
 pub mod int8;
-pub mod onnx;
 pub mod parity;
-mod place;
-pub mod proto;
-pub mod revision;
-mod seal;
 pub(crate) mod section;
-pub(crate) mod select;
 
-use crate::calibrate::Calibrated;
-use crate::consistency::{Consistency, Scorer};
-use crate::console::say;
-use crate::dataset::folds::Fold;
-use crate::environment::{Environment, now};
-use crate::evaluate::EvaluationFile;
+use crate::bundle::version::{Bump, InPlace, next};
+use crate::data::folds::Fold;
 use crate::files;
-use crate::fitness;
-use crate::release::version::{Bump, InPlace, next};
-use crate::train::decode;
-use crate::trained::TrainedRun;
+use crate::measure::calibrate::Calibrated;
+use crate::measure::consistency::{self, Consistency, Scorer};
+use crate::measure::evaluate::EvaluationFile;
+use crate::measure::select;
+use crate::onnx;
+use crate::progress::say;
+use crate::run::environment::{Environment, now};
+use crate::run::verdict;
+use crate::train::trained::TrainedRun;
 use anyhow::{Context, Result, ensure};
 use card::{Card, Facts};
 pub(crate) use card::{NO_ORIGINALS, thresholds};
-use cxr::bundle::{
-    Bundle, Evaluation, FileDigest, Golden, Manifest, Provenance, SCHEMA_VERSION, Trust, Variant, key_id,
-    sha256_hex,
-};
+use contents::digest;
+pub(crate) use contents::{BundleFiles, GRAPH, VARIANT, json, seal};
+use cxr::bundle::{Evaluation, Golden, Manifest, Provenance, SCHEMA_VERSION, Variant, key_id};
 use cxr::heatmap::HeatmapScale;
+pub use delivery::Delivered;
+pub(crate) use delivery::deliver;
 use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::DecodePrivateKey;
 use parity::Parity;
-pub use place::Delivered;
-pub(crate) use place::deliver;
 use runtime::{Runtime, Session, SessionOptions};
-pub(crate) use seal::seal;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// The graph's file.
-pub(crate) const GRAPH: &str = "model.onnx";
-/// The variant that the network itself is.
-pub(crate) const VARIANT: &str = "fp32";
 /// Where things are on this machine.
 #[derive(Debug, Clone)]
 pub struct ExportPaths {
@@ -64,9 +52,6 @@ pub struct ExportPaths {
     /// The technical report, which becomes the bundle's `REPORT.md`.
     pub report: Option<PathBuf>,
 }
-
-/// Files of a bundle by name.
-pub(crate) type BundleFiles = BTreeMap<String, Vec<u8>>;
 
 /// Exports the run.
 ///
@@ -96,7 +81,7 @@ pub fn export(trained: &TrainedRun, calibrated: &Calibrated, paths: &ExportPaths
     let golden = golden::golden(&mut session, size, golden::TOLERANCE, &mut files)?;
     files.insert(GRAPH.to_owned(), graph);
     files.insert(Manifest::REFERENCE.to_owned(), json(&calibrated.reference)?);
-    let pixels = decode(trained.config, &trained.index, &trained.folds, Fold::Select, &trained.recipe())?;
+    let pixels = trained.pixels(Fold::Select)?;
     let found = select::measure(
         &mut session,
         &pixels,
@@ -116,7 +101,7 @@ pub fn export(trained: &TrainedRun, calibrated: &Calibrated, paths: &ExportPaths
         .chain(int8)
         .collect();
     let facts = Facts::of(trained, calibrated)?;
-    files.insert(fitness::FILE.to_owned(), json(facts.fitness())?);
+    files.insert(verdict::FILE.to_owned(), json(facts.fitness())?);
     let card = Card {
         manifest: &manifest,
         facts: &facts,
@@ -138,19 +123,7 @@ pub fn export(trained: &TrainedRun, calibrated: &Calibrated, paths: &ExportPaths
     deliver(&paths.bundle, &files, &key, &paths.onnxruntime)
 }
 
-/// Opens a bundle in a folder.
-///
-/// # Errors
-/// Names the file that does not match.
-pub fn open(folder: &Path, trust: &Trust) -> Result<Bundle> {
-    let bundle = Bundle::open(|name| std::fs::read(folder.join(name)), trust);
-    bundle.with_context(|| format!("{}: is no usable bundle", folder.display()))
-}
-
 /// An Ed25519 private key, PKCS#8 PEM.
-///
-/// # Errors
-/// Names the file.
 pub fn signing_key(file: &Path) -> Result<SigningKey> {
     let pem = std::fs::read_to_string(file).with_context(|| {
         format!(
@@ -163,9 +136,6 @@ pub fn signing_key(file: &Path) -> Result<SigningKey> {
 }
 
 /// Compares untouched originals with their copies through ONNX Runtime, as `export` does, and writes `consistency.json`.
-///
-/// # Errors
-/// When the graph cannot be loaded or an image cannot be scored.
 pub fn compare_originals(
     trained: &TrainedRun,
     calibrated: &Calibrated,
@@ -187,7 +157,7 @@ fn evaluation(trained: &TrainedRun, calibrated: &Calibrated, fold: Fold) -> Resu
 fn prove_parity(trained: &TrainedRun, session: &mut Session) -> Result<Parity> {
     const N_REAL: usize = 16;
     let (width, height) = (trained.config.preprocess.width, trained.config.preprocess.height);
-    let real = decode(trained.config, &trained.index, &trained.folds, Fold::Select, &trained.recipe())?;
+    let real = trained.pixels(Fold::Select)?;
     let mut images: Vec<Vec<u8>> =
         (0..real.len().min(N_REAL)).map(|position| real.image(position).to_vec()).collect();
     images.extend(golden::SEEDS.map(|seed| golden::phantom(seed, (width, height))));
@@ -216,7 +186,7 @@ fn consistency(
     let consistency =
         Consistency::measure(&mut scorer, &trained.config.data, originals, &trained.index.root)?;
     consistency.report();
-    files::write_json(&trained.run.file("consistency.json"), &consistency)?;
+    files::write_json(&trained.run.file(consistency::FILE), &consistency)?;
     Ok(Some(consistency))
 }
 
@@ -228,8 +198,8 @@ fn manifest(
 ) -> Result<Manifest> {
     let config = trained.config;
     let size = (config.preprocess.width, config.preprocess.height);
-    let environment: Environment =
-        serde_json::from_slice(&std::fs::read(trained.run.file("environment.json"))?)?;
+    let environment =
+        Environment::load(&trained.run.file(""))?.context("the run holds no environment.json")?;
     let variant = Variant {
         file: GRAPH.to_owned(),
         precision: VARIANT.to_owned(),
@@ -272,14 +242,4 @@ fn manifest(
             run: trained.run.name(),
         },
     })
-}
-
-pub(crate) fn json(value: &impl serde::Serialize) -> Result<Vec<u8>> {
-    let mut bytes = serde_json::to_vec_pretty(value)?;
-    bytes.push(b'\n');
-    Ok(bytes)
-}
-
-pub(crate) fn digest(bytes: &[u8]) -> FileDigest {
-    FileDigest { sha256: sha256_hex(bytes), bytes: bytes.len() as u64 }
 }

@@ -1,5 +1,7 @@
 //! Charts as SVG: the few forms that the report needs, all drawn by `plotters`.
 
+pub mod contact_sheet;
+
 use anyhow::{Context, Result};
 use plotters::coord::Shift;
 use plotters::prelude::*;
@@ -120,17 +122,11 @@ impl Series {
 }
 
 /// One chart.
-///
-/// # Errors
-/// When drawing fails.
 pub fn chart(axes: &Axes, ranges: (Range<f64>, Range<f64>), series: &[Series]) -> Result<String> {
     charts(&[(*axes, ranges, series)])
 }
 
 /// Several charts, two in a row; small ones, three in a row, where they are many.
-///
-/// # Errors
-/// When drawing fails.
 pub fn charts(panels: &[(Axes, (Range<f64>, Range<f64>), &[Series])]) -> Result<String> {
     let (size, most) = if panels.len() > FEW { (SMALL, 3) } else { (SIZE, 2) };
     let columns = panels.len().clamp(1, most);

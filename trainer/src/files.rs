@@ -1,6 +1,5 @@
-//! Files that are either the old or the new version, never half of one.
+//! Atomic files: a reader finds the old content or the new, never half of it.
 
-use crate::run::RunDirectory;
 use anyhow::{Context, Result};
 use serde::Serialize;
 use std::fs::File;
@@ -12,9 +11,6 @@ const KEPT_OUT: &[u8] =
     b"# Images, file names and figures of patients: nothing here belongs in a repository.\n*\n";
 
 /// Writes a file so that a crash or a power cut leaves the old content or the new, and nothing else.
-///
-/// # Errors
-/// Names the file.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let write = || -> std::io::Result<()> {
         // Of this process alone: two that write the same file must not rename each other's half away.
@@ -31,9 +27,6 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
 }
 
 /// Writes a value as indented JSON, atomically.
-///
-/// # Errors
-/// Names the file.
 pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     let mut bytes = serde_json::to_vec_pretty(value)?;
     bytes.push(b'\n');
@@ -41,9 +34,6 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
 }
 
 /// Reads a JSON file; none where there is none.
-///
-/// # Errors
-/// Names a file that cannot be read or is of another kind.
 pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     if !path.exists() {
         return Ok(None);
@@ -55,10 +45,18 @@ pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T
     Ok(Some(value))
 }
 
+/// Creates a folder and its parents.
+pub fn create_folder(folder: &Path) -> Result<()> {
+    std::fs::create_dir_all(folder).with_context(|| format!("{}: cannot be created", folder.display()))
+}
+
+/// Creates a folder for images, names and figures of patients, which git ignores.
+pub fn create_own_folder(folder: &Path) -> Result<()> {
+    create_folder(folder)?;
+    keep_out_of_git(folder)
+}
+
 /// Keeps a folder out of git, whatever repository it lies in: what a run leaves holds images and names of patients.
-///
-/// # Errors
-/// Names the file.
 pub fn keep_out_of_git(folder: &Path) -> Result<()> {
     let file = folder.join(GITIGNORE);
     if file.exists() {
@@ -70,14 +68,4 @@ pub fn keep_out_of_git(folder: &Path) -> Result<()> {
 /// Whether [`keep_out_of_git`] was here: the folder is the trainer's own.
 pub fn is_kept_out_of_git(folder: &Path) -> bool {
     std::fs::read(folder.join(GITIGNORE)).is_ok_and(|text| text == KEPT_OUT)
-}
-
-/// Writes a figure into the run's folder `figures`.
-///
-/// # Errors
-/// Names the file.
-pub fn write_figure(run: &RunDirectory, name: &str, content: impl AsRef<[u8]>) -> Result<()> {
-    let folder = run.file("figures");
-    std::fs::create_dir_all(&folder).with_context(|| format!("{}: cannot be created", folder.display()))?;
-    write_atomically(&folder.join(name), content.as_ref())
 }

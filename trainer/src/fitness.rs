@@ -1,26 +1,25 @@
 //! The verdict: what a network has shown, against the gates that the configuration states. Summary, conclusion, model card,
 //! `release` and the registry all use this one.
 
+mod check;
 mod checks;
 pub mod standing;
 
-use crate::calibrate::Calibrated;
 use crate::config::Gates;
-use crate::console::say;
-use crate::evaluate::digest;
 use crate::files;
+use crate::measure::calibrate::Calibrated;
+use crate::measure::evaluate::digest;
+use crate::progress::say;
 use crate::run::RunDirectory;
-use crate::trained::TrainedRun;
+use crate::run::verdict::{FILE, Verdict};
+use crate::train::trained::TrainedRun;
 use anyhow::{Result, bail, ensure};
+pub use check::{Check, Outcome};
 use serde::{Deserialize, Serialize};
 use standing::GatesStanding;
 
-/// The file in the run directory and in a bundle.
-pub const FILE: &str = "fitness.json";
 /// What stands before the reason for the release of a network that is not shown to be fit.
 pub(crate) const RELEASED_ANYWAY: &str = "Released all the same, because";
-/// The tag of runs and versions in the registry.
-pub const VERDICT_TAG: &str = "cxr_verdict";
 
 /// `fitness.json`: the verdict on one set of weights with one calibration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -48,64 +47,7 @@ pub struct Fitness {
     pub released_although: Option<String>,
 }
 
-/// What follows from all gates together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// Every gate is met.
-    Fit,
-    /// A gate was measured and is not met.
-    NotFit,
-    /// No gate is failed, and the data cannot show that all are met.
-    NotEnoughData,
-    /// What was measured is met, and something was not measured, or no gate asks how well the network tells the classes apart.
-    NotShown,
-}
-
-/// One gate.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Check {
-    /// What is looked at.
-    pub what: String,
-    /// What is asked for, with its key.
-    pub asked: String,
-    /// What was found.
-    pub found: String,
-    /// How that compares.
-    pub outcome: Outcome,
-}
-
-/// How a figure compares with its gate.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    /// Shown.
-    Met,
-    /// Measured, and short of what is asked.
-    Failed,
-    /// The data is too small to tell; says how much more it takes.
-    NotEnough(String),
-    /// Not measured; says what measures it.
-    NotMeasured(String),
-}
-
-impl Outcome {
-    /// In a word or with what is missing.
-    fn text(&self) -> String {
-        match self {
-            Self::Met => "met".to_owned(),
-            Self::Failed => "not met".to_owned(),
-            Self::NotEnough(more) => format!("not enough data: {more}"),
-            Self::NotMeasured(how) => format!("not shown: {how}"),
-        }
-    }
-}
-
 /// Judges a run by everything that it has on file. A reason that was given for the release of the same result stays.
-///
-/// # Errors
-/// Names a file that cannot be read.
 pub fn judge(trained: &TrainedRun, calibrated: &Calibrated) -> Result<Fitness> {
     let config = trained.config;
     let (checks, not_asked) = checks::all(trained, calibrated)?;
@@ -143,31 +85,13 @@ fn verdict(checks: &[Check], gates: &Gates) -> Verdict {
     }
 }
 
-impl Verdict {
-    /// As the registry names it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Fit => "fit",
-            Self::NotFit => "not fit",
-            Self::NotEnoughData => "not enough data",
-            Self::NotShown => "not shown to be fit",
-        }
-    }
-}
-
 impl Fitness {
     /// What is on file for a run, whatever it belongs to.
-    ///
-    /// # Errors
-    /// When the file is of another kind.
     pub fn load(run: &RunDirectory) -> Result<Option<Self>> {
         files::read_json(&run.file(FILE))
     }
 
     /// Puts it on file.
-    ///
-    /// # Errors
-    /// Names the file.
     pub fn write(&self, run: &RunDirectory) -> Result<()> {
         files::write_json(&run.file(FILE), self)
     }

@@ -1,4 +1,4 @@
-//! The first step with data of one's own: looks at a folder, asks what no program can know, and writes a configuration that runs.
+//! Writes a configuration for a folder of radiographs: examines it, and asks for what no program can know.
 
 pub mod answers;
 mod key;
@@ -7,11 +7,12 @@ pub mod questions;
 mod settle;
 mod written;
 
-use crate::audit::{count, count_lines};
 use crate::config::Config;
-use crate::console::say;
-use crate::dataset::index::{Index, OfficialSplit};
+use crate::data::count::{count, count_lines};
+use crate::data::entry::OfficialSplit;
+use crate::data::index::Index;
 use crate::export::signing_key;
+use crate::progress::say;
 use answers::Answers;
 use anyhow::{Context, Result, ensure};
 use look::Look;

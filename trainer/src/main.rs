@@ -10,7 +10,7 @@ use commands::{
     quantise, recalibrate, register, release, report, robustness, run, soup, split, track, train, tune,
     verify,
 };
-use cxr_trainer::allocator;
+use cxr_trainer::run::allocator;
 
 /// Trains, calibrates, evaluates and exports a classifier of chest radiographs.
 ///

@@ -5,6 +5,7 @@ pub mod efficientnet;
 mod grad_cam;
 pub mod head;
 pub mod layers;
+pub mod logistic;
 pub mod mobilenet;
 pub mod resnet;
 pub mod weights;
@@ -13,6 +14,7 @@ use anyhow::{Result, ensure};
 use densenet::DenseNet121;
 use efficientnet::EfficientNetB0;
 use head::Head;
+pub use head::Outputs;
 use mobilenet::{FirstBlock, MobileNetV2};
 use resnet::ResNet50;
 use serde::{Deserialize, Serialize};
@@ -134,17 +136,6 @@ impl Precision {
             Self::Bf16 => Kind::BFloat16,
         }
     }
-}
-
-/// What a network says of a batch, in float32.
-#[derive(Debug)]
-pub struct Outputs {
-    /// `[N, 1]`, before calibration.
-    pub logits: Tensor,
-    /// Class activation map, `[N, 1, H/32, W/32]`.
-    pub cam: Tensor,
-    /// Pooled features, `[N, D]`.
-    pub embedding: Tensor,
 }
 
 #[derive(Debug)]

@@ -1,22 +1,27 @@
-//! Release: a run exported, checked as a stranger would check it, and registered.
+//! Release: exports a run, verifies the bundle independently, and registers it.
 
+pub mod complete;
+pub mod names;
+pub mod origin;
+pub mod quantise;
+pub mod recalibrate;
+pub mod registration;
+pub mod revision;
 pub mod taken;
-pub mod version;
 
-use crate::calibrate::Calibrated;
-use crate::console::say;
-use crate::export::{Delivered, ExportPaths, export, open};
+use crate::bundle;
+use crate::bundle::verify::{Verification, verify};
+use crate::export::{Delivered, ExportPaths, export};
 use crate::files;
 use crate::fitness::{self, Fitness};
+use crate::measure::calibrate::Calibrated;
+use crate::progress::say;
+use crate::release::registration::{Registration, register};
 use crate::run::RunDirectory;
-use crate::tracking::registration::{Registration, register};
-use crate::trained::TrainedRun;
-use crate::verify::{Verification, verify};
+use crate::train::trained::TrainedRun;
 use anyhow::{Context, Result};
-use cxr::bundle::Trust;
 use ed25519_dalek::VerifyingKey;
 use serde::{Deserialize, Serialize};
-use std::io::ErrorKind;
 use std::path::Path;
 
 /// The file in the run directory.
@@ -48,18 +53,8 @@ pub struct Release {
 
 impl Release {
     /// What a run released, if it did; the weights' digest says whether it still is about the run's network.
-    ///
-    /// # Errors
-    /// When the file is no release.
     pub fn load(run: &RunDirectory) -> Result<Option<Self>> {
-        let file = run.file(FILE);
-        match std::fs::read(&file) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .map(Some)
-                .with_context(|| format!("{}: is no release", file.display())),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error).with_context(|| format!("{}: cannot be read", file.display())),
-        }
+        files::read_json(&run.file(FILE))
     }
 }
 
@@ -83,7 +78,7 @@ pub fn release(
     let manifest = bundle.manifest();
     let release = Release {
         weights_sha256: trained.weights_sha256.clone(),
-        calibration_sha256: crate::evaluate::digest(calibrated)?,
+        calibration_sha256: crate::measure::evaluate::digest(calibrated)?,
         name: manifest.name.clone(),
         version: manifest.version.clone(),
         bundle_sha256: bundle.digest().to_owned(),
@@ -123,7 +118,7 @@ pub fn register_bundle(
         verification.report();
     }
     verification.result().with_context(|| format!("{}: must not be registered", folder.display()))?;
-    let bundle = open(folder, &key.map_or(Trust::Unsigned, |key| Trust::SignedBy(vec![*key])))?;
+    let bundle = bundle::open(folder, key)?;
     let manifest = bundle.manifest();
     let own = format!("register-{}-{}", manifest.name, &bundle.digest()[..12]);
     let run_folder = run.map_or_else(|| Path::new("runs").join(&own), Path::to_owned);

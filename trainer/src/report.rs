@@ -18,17 +18,17 @@ mod robustness;
 pub mod sources;
 mod text;
 
-use crate::console::say;
 use crate::files::write_atomically;
-use crate::run::origin::Origin;
-use crate::trained::TrainedRun;
+use crate::progress::say;
+use crate::release::origin::Origin;
+use crate::train::trained::TrainedRun;
 use anyhow::{Context, Result};
 use document::Document;
 use sources::{Elsewhere, Sources};
 use std::path::{Path, PathBuf};
 
 /// The report's file, in its folder and in a bundle.
-pub const FILE: &str = "REPORT.md";
+pub const FILE: &str = crate::release::origin::REPORT;
 /// The folder of its figures beside it.
 const FIGURES: &str = "figures";
 

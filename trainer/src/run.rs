@@ -1,23 +1,24 @@
 //! The run directory: everything that one training run leaves behind, and the names of its files.
 
+pub mod allocator;
+pub mod device;
+pub mod environment;
 pub(crate) mod frozen;
-pub mod names;
-pub mod origin;
 mod place;
+pub mod verdict;
 
 use crate::config::Config;
-use crate::console::say;
-use crate::dataset::folds::Folds;
-use crate::dataset::index::Index;
-use crate::environment::Environment;
 use crate::files;
+use crate::progress::say;
+use crate::run::environment::Environment;
 use anyhow::{Context, Result, ensure};
 use frozen::Change;
+pub(crate) use place::CONFIG;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
-/// What the weights depend on.
-pub(crate) const CONFIG: &str = "config.yaml";
+/// What `split` found about the folds.
+pub(crate) const SPLIT: &str = "split.json";
 /// The bundle's folder in a run directory, unless another is named.
 pub const BUNDLE: &str = "bundle";
 /// Locked while a process trains.
@@ -36,8 +37,7 @@ impl RunDirectory {
     /// When the weights that were trained in it depend on keys that have other values now, and as [`check_place`](Self::check_place).
     pub fn open(path: &Path, config: &Config) -> Result<Self> {
         Self::check_place(path)?;
-        std::fs::create_dir_all(path).with_context(|| format!("{}: cannot be created", path.display()))?;
-        files::keep_out_of_git(path)?;
+        files::create_own_folder(path)?;
         let run = Self { path: path.to_owned() };
         let text = serde_yaml_ng::to_string(&config.training_part())?;
         let Some(changes) = frozen::changes(&run.file(CONFIG), &text)? else {
@@ -70,7 +70,7 @@ impl RunDirectory {
 
     fn freeze(&self, text: &str) -> Result<()> {
         files::write_atomically(&self.file(CONFIG), text.as_bytes())?;
-        files::write_json(&self.file("environment.json"), &Environment::current()?)
+        files::write_json(&self.file(environment::FILE), &Environment::current()?)
     }
 
     /// Takes a corrected configuration, unless something was trained with the old one.
@@ -94,33 +94,9 @@ impl RunDirectory {
         self.checkpoint().exists() || self.best_weights().exists()
     }
 
-    /// Draws the folds anew when they are those of other data and nothing was trained on them.
-    ///
-    /// # Errors
-    /// When something was trained on other data than this.
-    pub fn ensure_data(&self, index: &Index) -> Result<()> {
-        let Some(folds) = Folds::load(&self.folds())? else { return Ok(()) };
-        let digest = index.digest();
-        if folds.dataset_sha256 == digest {
-            return Ok(());
-        }
-        let (file, root) = (self.folds(), index.root.display());
-        ensure!(
-            !self.is_trained(),
-            "{}: the weights in this run were trained on other data (digest {}; the data in {root} has {digest}). Give that data with --data, or choose another --run for this data",
-            file.display(),
-            folds.dataset_sha256,
-        );
-        self.ensure_idle()?;
-        say(format!(
-            "{}: the data has changed and nothing was trained yet, so it is divided again",
-            file.display()
-        ));
-        self.forget_folds()
-    }
-
-    fn forget_folds(&self) -> Result<()> {
-        for file in [self.folds(), self.file("split.json")] {
+    /// Removes the folds and what was found about them, to be divided again.
+    pub(crate) fn forget_folds(&self) -> Result<()> {
+        for file in [self.folds(), self.file(SPLIT)] {
             if file.exists() {
                 std::fs::remove_file(&file)
                     .with_context(|| format!("{}: cannot be removed", file.display()))?;
@@ -131,9 +107,6 @@ impl RunDirectory {
 
     /// Marks the run as being trained until the file is closed: its configuration must not change in the first epoch, before
     /// there is a checkpoint. None where the file system has no locks.
-    ///
-    /// # Errors
-    /// Names the file.
     pub fn training(&self) -> Result<Option<File>> {
         let path = self.file(LOCK);
         let file = File::create(&path).with_context(|| format!("{}: cannot be created", path.display()))?;
@@ -141,7 +114,8 @@ impl RunDirectory {
         Ok(file.try_lock_shared().is_ok().then_some(file))
     }
 
-    fn ensure_idle(&self) -> Result<()> {
+    /// Refuses while another process trains here.
+    pub(crate) fn ensure_idle(&self) -> Result<()> {
         let is_held = File::open(self.file(LOCK))
             .is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)));
         ensure!(
@@ -186,6 +160,13 @@ impl RunDirectory {
     /// The averaged weights of the best epoch.
     pub fn best_weights(&self) -> PathBuf {
         self.file("best.safetensors")
+    }
+
+    /// Writes a figure into the folder `figures`.
+    pub fn write_figure(&self, name: &str, content: impl AsRef<[u8]>) -> Result<()> {
+        let folder = self.file("figures");
+        files::create_folder(&folder)?;
+        files::write_atomically(&folder.join(name), content.as_ref())
     }
 
     /// The bundle's folder, unless another is named.

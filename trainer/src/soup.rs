@@ -10,12 +10,12 @@ pub use ingredient::{Ingredient, from_study};
 pub use judge::Judgement;
 
 use crate::config::Config;
-use crate::console::say;
-use crate::dataset::folds::{Fold, Folds};
-use crate::dataset::index::Index;
+use crate::data::folds::{Fold, Folds};
+use crate::data::index::Index;
 use crate::files::{write_atomically, write_json};
 use crate::model::weights::{NamedTensors, copy, encode};
 use crate::model::{Network, Precision};
+use crate::progress::say;
 use crate::run::RunDirectory;
 use anyhow::{Context, Result, ensure};
 use judge::Judge;

@@ -4,11 +4,11 @@
 //! slow or gone changes nothing for the command that computes: what it did not take waits in the spool for the next
 //! command on the run, or for `cxr-trainer track`.
 
+pub mod delivery;
 pub mod event;
 mod folder;
 pub mod parameters;
 mod privacy;
-pub mod registration;
 mod results;
 mod sender;
 mod server;
@@ -19,17 +19,18 @@ pub mod taken;
 
 pub use event::{Event, ModelVersion, Number, Status};
 
-use crate::checkpoint::EpochMetrics;
 use crate::config::{Config, Tracking};
-use crate::console::say;
-use crate::environment::{Environment, git_commit};
+use crate::data::folds::Folds;
 use crate::files;
-use crate::fitness::{Fitness, VERDICT_TAG};
+use crate::progress::say;
 use crate::run::RunDirectory;
+use crate::run::environment::{Environment, git_commit};
+use crate::run::verdict::Verdict;
 use anyhow::{Context, Result};
-use event::{Texts, now_ms};
+use event::{Texts, VERDICT_TAG, now_ms};
 use results::ResultFile;
 use sender::{Courier, Sender};
+use serde::Serialize;
 use serde_json::Value;
 use spool::Spool;
 use std::collections::BTreeMap;
@@ -105,16 +106,14 @@ impl Tracker {
         }
         let mut tags = Texts::new();
         tags.extend(config.digest().ok().map(|digest| ("config_sha256".to_owned(), digest)));
-        if let Some(folds) = read_json(&run.folds()).and_then(|folds| serde_json::from_value(folds).ok()) {
-            let folds: crate::dataset::folds::Folds = folds;
+        if let Ok(Some(folds)) = Folds::load(&run.folds()) {
             tags.extend(folds.digest().ok().map(|digest| ("split_sha256".to_owned(), digest)));
             tags.insert("dataset_sha256".to_owned(), folds.dataset_sha256);
         }
-        match Fitness::load(run) {
-            Ok(Some(fitness)) => {
-                tags.insert(VERDICT_TAG.to_owned(), fitness.verdict.name().to_owned());
+        match Verdict::load(run) {
+            Ok(verdict) => {
+                tags.extend(verdict.map(|verdict| (VERDICT_TAG.to_owned(), verdict.name().to_owned())));
             }
-            Ok(None) => {}
             Err(error) => say(format!("tracking: {error:#}")),
         }
         tracker.tags(tags);
@@ -123,7 +122,7 @@ impl Tracker {
 
     /// The tracker of a run that is being trained, from wherever it stands: unless [`finish`](Self::finish) says otherwise, it
     /// failed.
-    pub fn training(config: &Config, run: &RunDirectory, history: &[EpochMetrics]) -> Self {
+    pub fn training(config: &Config, run: &RunDirectory, history: &[impl Serialize]) -> Self {
         let mut tracker = Self::open(config, run);
         tracker.running = true;
         tracker.status(Status::Running);
@@ -179,13 +178,13 @@ impl Tracker {
     }
 
     /// The metrics of every epoch that was not tracked yet: all of them may be given each time.
-    pub fn epochs(&mut self, history: &[EpochMetrics]) {
+    pub fn epochs(&mut self, history: &[impl Serialize]) {
         let last_epoch = self.known.last_epoch;
-        let new = history.iter().filter(|epoch| epoch.epoch as i64 > last_epoch);
-        let events = new.map(|epoch| Event::Metrics {
-            time_ms: now_ms(),
-            step: epoch.epoch as i64,
-            values: epoch_values(epoch),
+        let epochs = history.iter().map(epoch_values);
+        let events = epochs.filter_map(|values| {
+            let Number(epoch) = values.get(EPOCH)?;
+            let step = *epoch as i64;
+            (step > last_epoch).then(|| Event::Metrics { time_ms: now_ms(), step, values })
         });
         self.say(&events.collect::<Vec<_>>());
     }
@@ -206,9 +205,6 @@ impl Tracker {
     }
 
     /// Results that stay in the run directory, by name.
-    ///
-    /// # Errors
-    /// Names what cannot be read.
     pub fn withheld(&self) -> Result<Vec<String>> {
         let files = results::scan(&self.folder)?;
         Ok(files.into_iter().filter(|file| self.stays(file)).map(|file| file.name).collect())
@@ -282,8 +278,7 @@ impl Drop for Tracker {
 
 /// The spool of a run's folder, and what it says.
 fn read(config: &Tracking, folder: &Path) -> Result<(Spool, Known)> {
-    std::fs::create_dir_all(folder).with_context(|| format!("{}: cannot be created", folder.display()))?;
-    files::keep_out_of_git(folder)?;
+    files::create_own_folder(folder)?;
     let spool = Spool::open(folder.join(&config.spool))?;
     let mut known = Known::default();
     for event in &spool.events()? {
@@ -293,7 +288,7 @@ fn read(config: &Tracking, folder: &Path) -> Result<(Spool, Known)> {
 }
 
 fn start(config: &Tracking, spool: &Spool, folder: &Path) -> Option<Sender> {
-    let sender = store::open(config).and_then(|store| {
+    let sender = delivery::open(config).and_then(|store| {
         let patient_level = config.patient_level;
         let courier = Courier { spool: spool.clone(), run_folder: folder.to_owned(), patient_level, store };
         Sender::start(courier).context("starting the thread that sends")
@@ -302,7 +297,7 @@ fn start(config: &Tracking, spool: &Spool, folder: &Path) -> Option<Sender> {
 }
 
 /// Every number of an epoch.
-fn epoch_values(epoch: &EpochMetrics) -> BTreeMap<String, Number> {
+fn epoch_values(epoch: &impl Serialize) -> BTreeMap<String, Number> {
     let fields = serde_json::to_value(epoch).ok();
     let fields = fields.as_ref().and_then(Value::as_object).into_iter().flatten();
     let number = |value: &Value| match value {
@@ -315,8 +310,7 @@ fn epoch_values(epoch: &EpochMetrics) -> BTreeMap<String, Number> {
 
 /// Who and what makes a run, by MLflow's names where it has some.
 fn run_tags(folder: &Path) -> Texts {
-    let environment: Option<Environment> =
-        read_json(&folder.join("environment.json")).and_then(|value| serde_json::from_value(value).ok());
+    let environment = Environment::load(folder).ok().flatten();
     let mut tags = Texts::from([
         ("mlflow.source.name".to_owned(), "cxr-trainer".to_owned()),
         ("mlflow.source.type".to_owned(), "LOCAL".to_owned()),
@@ -332,8 +326,4 @@ fn run_tags(folder: &Path) -> Texts {
         );
     }
     tags
-}
-
-fn read_json(file: &Path) -> Option<Value> {
-    serde_json::from_slice(&std::fs::read(file).ok()?).ok()
 }

@@ -1,26 +1,34 @@
 //! Training. `train` reads from top to bottom: data, network, epochs; each epoch is batches, forward, loss, step,
 //! average; then the select fold decides and everything is written down.
 
-use crate::checkpoint::{EpochMetrics, Progress, State};
+pub mod checkpoint;
+pub mod curves;
+pub mod loss;
+pub mod mixup;
+pub mod optimiser;
+pub mod schedule;
+pub mod score;
+pub mod trained;
+
 use crate::config::Config;
-use crate::console::{Meter, say};
-use crate::curves;
-use crate::dataset::cache;
-use crate::dataset::folds::{Fold, Folds};
-use crate::dataset::index::Index;
-use crate::dataset::loader::Loader;
-use crate::dataset::pixels::{Pixels, Recipe};
-use crate::device;
+use crate::data::folds::{Fold, Folds};
+use crate::data::index::Index;
+use crate::data::loader::Loader;
+use crate::data::pixels::Pixels;
+use crate::data::recipe::Recipe;
 use crate::files;
-use crate::loss::WeightedLoss;
-use crate::mixup::Mixup;
 use crate::model::weights::encode;
 use crate::model::{Network, Precision};
-use crate::optimiser::{Optimiser, update_average};
+use crate::progress::{Meter, say};
 use crate::run::RunDirectory;
-use crate::schedule::{average_decay, learning_rate};
-use crate::score::score;
+use crate::run::device;
 use crate::tracking::{Status, Tracker};
+use crate::train::checkpoint::{EpochMetrics, Progress, State};
+use crate::train::loss::WeightedLoss;
+use crate::train::mixup::Mixup;
+use crate::train::optimiser::{Optimiser, update_average};
+use crate::train::schedule::{average_decay, learning_rate};
+use crate::train::score::score;
 use anyhow::{Context, Result, ensure};
 use cxr::PreprocessSpec;
 use std::sync::Arc;
@@ -36,17 +44,14 @@ pub fn train(config: &Config, run: &RunDirectory, device: Device) -> Result<()> 
 
 /// As [`train`], but stops after `last_epoch`. The schedule is that of the whole training: going on later gives what an
 /// uninterrupted training gives.
-///
-/// # Errors
-/// As [`train`].
 pub fn train_to(config: &Config, run: &RunDirectory, device: Device, last_epoch: usize) -> Result<Progress> {
     let index = Index::of(config)?;
-    run.ensure_data(&index)?;
+    Folds::forget_stale(run, &index)?;
     let _marked = run.training()?;
     let folds = Folds::frozen(&run.folds(), &index, config)?;
     let loader = loader(config, &index, &folds)?;
     let recipe = Recipe { acceptance: config.acceptance, preprocess: config.preprocess };
-    let select = decode(config, &index, &folds, Fold::Select, &recipe)?;
+    let select = Pixels::of_fold(config, &index, &folds, Fold::Select, &recipe)?;
     let loss = WeightedLoss::new(&loader.pixels.positive(), config.training.loss);
     let progress =
         Progress { config_sha256: config.digest()?, folds_sha256: folds.digest()?, history: Vec::new() };
@@ -170,7 +175,7 @@ pub(crate) fn loader(config: &Config, index: &Index, folds: &Folds) -> Result<Lo
     // CLAHE follows the augmentations of the loader, as it follows everything else in the service.
     let preprocess = PreprocessSpec { clahe: None, ..config.preprocess };
     let recipe = Recipe { acceptance: config.acceptance, preprocess };
-    let pixels = Arc::new(decode(config, index, folds, Fold::Train, &recipe)?);
+    let pixels = Arc::new(Pixels::of_fold(config, index, folds, Fold::Train, &recipe)?);
     let batch_size = config.training.batch_size;
     ensure!(
         pixels.len() >= batch_size,
@@ -185,17 +190,6 @@ pub(crate) fn loader(config: &Config, index: &Index, folds: &Folds) -> Result<Lo
         batch_size,
         workers: config.training.workers,
     })
-}
-
-/// Decodes one fold, or finds it in the cache.
-///
-/// # Errors
-/// Lists every image that cannot be used.
-pub fn decode(config: &Config, index: &Index, folds: &Folds, fold: Fold, recipe: &Recipe) -> Result<Pixels> {
-    let entries = folds.entries(index, fold)?;
-    let meter = Meter::new(format!("decoding {}", fold.name()), entries.len());
-    let cache = cache::folder(config.data.cache.as_deref())?;
-    Pixels::decode(index, entries, recipe, &cache, meter.bar())
 }
 
 /// What training begins with.

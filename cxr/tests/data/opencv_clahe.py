@@ -1,7 +1,7 @@
 """CLAHE of 224x224 grey images by OpenCV, for the comparison in tests/real_images.rs.
 
 python opencv_clahe.py CLIP_LIMIT TILES_X TILES_Y < images.raw > equalised.raw
-Needs opencv-python-headless and numpy (scripts/reference-venv.sh pins them).
+Needs opencv-python-headless and numpy (scripts/venv.sh reference pins them).
 """
 import sys
 

@@ -1,9 +1,9 @@
-//! What a process and all its descendants cost, from `/proc`: processor time and resident memory.
+//! Processor time and resident memory of a process and its descendants, from `/proc`.
 
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 
-/// One line of `/proc/PID/stat`, as far as it is needed.
+/// The fields of `/proc/PID/stat` that are needed.
 #[derive(Debug, Clone, Copy)]
 struct Stat {
     parent: u32,
@@ -11,43 +11,31 @@ struct Stat {
     resident_pages: u64,
 }
 
-/// Processor time in seconds of a process, its living descendants and whatever any of them has waited for.
+/// Processor time in seconds of a process, its living descendants, and their children that have ended.
 ///
-/// A descendant that ends moves its time to its parent's account, so differences stay right.
-///
-/// # Errors
-/// When the process is not there.
+/// When a descendant ends, its time moves to its parent, so differences stay correct.
 pub(super) fn cpu_seconds(root: u32) -> Result<f64> {
     let ticks: u64 = family(root)?.iter().map(|stat| stat.ticks).sum();
     Ok(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
 }
 
-/// Processor seconds of everything on the host, and what its hypervisor took away.
-///
-/// # Errors
-/// When `/proc/stat` cannot be read.
+/// Busy processor seconds of the whole host, including time stolen by the hypervisor.
 pub(super) fn host_busy_seconds() -> Result<f64> {
     let text = std::fs::read_to_string("/proc/stat").context("/proc/stat cannot be read")?;
     let line = text.lines().find_map(|line| line.strip_prefix("cpu ")).context("/proc/stat: no line cpu")?;
     let ticks: Vec<u64> = line.split_whitespace().map_while(|n| n.parse().ok()).collect();
-    // user, nice, system, (idle, iowait), irq, softirq, steal; guests are in user already.
+    // user, nice, system, (idle, iowait), irq, softirq, steal; user already includes guests.
     let busy = [0, 1, 2, 5, 6, 7].into_iter().filter_map(|field| ticks.get(field)).sum::<u64>();
     Ok(busy as f64 / rustix::param::clock_ticks_per_second() as f64)
 }
 
-/// Resident memory in bytes of a process and its descendants; pages that they share count for each.
-///
-/// # Errors
-/// When the process is not there.
+/// Resident memory in bytes of a process and its descendants; shared pages count once per process.
 pub(super) fn resident_bytes(root: u32) -> Result<u64> {
     let pages: u64 = family(root)?.iter().map(|stat| stat.resident_pages).sum();
     Ok(pages * rustix::param::page_size() as u64)
 }
 
-/// Most memory that a process has ever had resident, in bytes.
-///
-/// # Errors
-/// When the process is not there.
+/// Peak resident memory of a process in bytes.
 pub(super) fn peak_resident_bytes(pid: u32) -> Result<u64> {
     let path = format!("/proc/{pid}/status");
     let status = std::fs::read_to_string(&path).with_context(|| format!("{path}: cannot be read"))?;
@@ -62,7 +50,7 @@ fn family(root: u32) -> Result<Vec<Stat>> {
         .flatten()
         .filter_map(|entry| {
             let pid = entry.file_name().to_str()?.parse().ok()?;
-            // A process may end between the listing and this.
+            // The process may have ended since the listing.
             Some((pid, parse(&std::fs::read_to_string(entry.path().join("stat")).ok()?)?))
         })
         .collect();
@@ -79,7 +67,7 @@ fn family(root: u32) -> Result<Vec<Stat>> {
     Ok(all.iter().filter(|(pid, _)| belongs(**pid)).map(|(_, stat)| *stat).collect())
 }
 
-/// Fields of proc(5), counted behind the name, which may hold spaces and brackets.
+/// Fields of proc(5), counted after the name, which may contain spaces and brackets.
 fn parse(line: &str) -> Option<Stat> {
     let fields: Vec<&str> = line.rsplit_once(')')?.1.split_whitespace().collect();
     let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
@@ -92,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_with_brackets_does_not_shift_the_fields() {
+    fn brackets_in_a_name_do_not_shift_the_fields() {
         let line = "7 (a) b) S 3 7 7 0 -1 0 1 2 3 4 10 20 30 40 20 0 5 0 99 1000 55 0";
         let stat = parse(line).unwrap();
         assert_eq!((stat.parent, stat.ticks, stat.resident_pages), (3, 100, 55));
@@ -105,7 +93,7 @@ mod tests {
         let mut command = std::process::Command::new("sh");
         command.args(["-c", "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done"]);
         assert!(command.status().unwrap().success());
-        assert!(host_busy_seconds().unwrap() > host_before, "which the host counts too");
+        assert!(host_busy_seconds().unwrap() > host_before, "the host's time includes it");
         assert!(cpu_seconds(me).unwrap() > before, "a loop of 200,000 rounds takes more than one tick");
         assert!(resident_bytes(me).unwrap() > 1 << 20);
         assert!(peak_resident_bytes(me).unwrap() > 1 << 20);

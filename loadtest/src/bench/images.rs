@@ -1,4 +1,4 @@
-//! The radiographs that everybody gets: a fixed sample of real JPEG files, or phantoms where there are none.
+//! The images that all contestants get: a fixed sample of real JPEG files, or phantoms if there are none.
 
 use crate::generator::forms;
 use anyhow::{Context, Result, ensure};
@@ -9,10 +9,9 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use std::path::{Path, PathBuf};
 
-/// Files that take part.
+/// Size of the sample.
 const N_IMAGES: usize = 128;
 
-/// Which images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Corpus {
     /// Files of the train fold of `kermany224`, 224 x 224.
@@ -23,20 +22,16 @@ pub enum Corpus {
     Phantoms,
 }
 
-/// The sample, read into memory.
 #[derive(Debug)]
 pub(super) struct Images {
     /// Encoded files.
     pub(super) files: Vec<Bytes>,
-    /// Where they come from, for the report.
+    /// The source of the images, for the report.
     pub(super) description: String,
 }
 
 impl Images {
-    /// Takes the sample that the seed decides.
-    ///
-    /// # Errors
-    /// When a file cannot be read. Data that are absent are no error: phantoms stand in, and the description says so.
+    /// Draws a sample. If the data are absent, it consists of phantoms, and the description says so.
     pub(super) fn take(corpus: Corpus, seed: u64) -> Result<Self> {
         let data =
             std::env::var_os("CXR_DATA_DIR").map_or_else(|| PathBuf::from("../shared/data"), PathBuf::from);
@@ -50,7 +45,7 @@ impl Images {
         }
         let mut paths = Vec::new();
         list(&data.join(folder), &mut paths)?;
-        // Sorted before it is shuffled: the order in a folder is not the same everywhere.
+        // Sorted before it is shuffled, because the order of a directory differs between hosts.
         paths.sort();
         paths.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
         paths.truncate(N_IMAGES);
@@ -60,7 +55,7 @@ impl Images {
         Ok(Self { files, description })
     }
 
-    /// The files as bodies of `multipart/form-data`, and the media type that names the boundary.
+    /// The files as `multipart/form-data` bodies, and their media type.
     pub(super) fn forms(&self) -> (Vec<Bytes>, String) {
         forms(&self.files)
     }

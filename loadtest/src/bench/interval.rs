@@ -1,10 +1,10 @@
-//! Medians and how sure they are.
+//! Medians with bootstrap intervals.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-/// Resamples behind every interval.
+/// Bootstrap resamples per interval.
 const RESAMPLES: usize = 10_000;
 
 /// A median over the rounds with its 95 % bootstrap interval (percentile method, Efron 1979).
@@ -19,8 +19,8 @@ pub struct Interval {
 }
 
 impl Interval {
-    /// The median of `values` and its interval; `None` where there are no values or one is not a number. A single value
-    /// is its own interval: one round says nothing about the spread.
+    /// The median of `values` and its interval; `None` if there are no values or one is NaN. The interval of
+    /// a single value is that value.
     pub fn of_median(values: &[f64], seed: u64) -> Option<Self> {
         if values.is_empty() || values.iter().any(|value| !value.is_finite()) {
             return None;
@@ -38,7 +38,7 @@ impl Interval {
     }
 }
 
-/// The middle value, or the mean of the two; NaN for none.
+/// The median; NaN without values.
 pub(super) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_interval_holds_the_median_and_ignores_one_outlier() {
+    fn the_interval_contains_the_median_and_ignores_one_outlier() {
         let found = Interval::of_median(&[1.0, 1.1, 0.9, 1.05, 0.95, 1.02, 40.0], 1).unwrap();
         assert!((found.value - 1.02).abs() < 1e-12);
         assert!(found.low < found.value && found.value < found.high && found.high < 2.0, "{found:?}");

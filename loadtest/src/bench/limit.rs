@@ -1,17 +1,19 @@
-//! The limit of the host: the same decode, preprocess and ONNX Runtime run in a bare loop, without HTTP and database.
+//! The limit of the host: decodes, preprocesses and runs ONNX Runtime in a bare loop, without HTTP and a
+//! database.
 //!
-//! It runs in a process of its own, `cxr-loadtest limit`, which takes one order a line and answers each with one line.
+//! It runs in a process of its own, `cxr-loadtest limit`, which reads one order per line and answers each
+//! with one line.
 
 mod work;
 
 pub(super) use work::pack;
 pub use work::serve;
 
-use super::process::Process;
 use super::progress::say;
 use super::subject::Subject;
 use crate::generator::{Cpu, Measurement, Traffic, Window};
 use anyhow::{Context, Result, bail};
+use rig::Process;
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -19,19 +21,19 @@ use std::process::{ChildStdin, ChildStdout, Command};
 use std::str::FromStr;
 use std::time::Duration;
 
-/// Clients of the load that cells are compared under: more than the largest batch times the sessions of a small host.
+/// Clients of the load that compares cells: more than the largest batch times the sessions of a small host.
 const SWEEP_CLIENTS: usize = 32;
 
-/// How the limit runs.
+/// Sessions and threads of the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cell {
-    /// Sessions, each on a thread of its own that also decodes.
+    /// Sessions; the thread of each also decodes.
     pub sessions: usize,
-    /// Threads inside one operator.
+    /// Threads per operator.
     pub intra_threads: usize,
-    /// Whether idle threads of an operator spin.
+    /// Whether idle operator threads spin.
     pub spinning: bool,
-    /// Most images that run together.
+    /// Maximum batch size.
     pub batch: usize,
 }
 
@@ -57,14 +59,14 @@ impl std::fmt::Display for Cell {
     }
 }
 
-/// What the process is told.
+/// A message to the process.
 #[derive(Debug, Serialize, Deserialize)]
 enum Order {
     Prepare(Cell),
     Run { traffic: Traffic, window: Window },
 }
 
-/// What it says.
+/// Its answer.
 #[derive(Debug, Serialize, Deserialize)]
 enum Reply {
     Prepared,
@@ -72,18 +74,17 @@ enum Reply {
     Failed(String),
 }
 
-/// One line of the sweep.
+/// One result of the sweep.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(super) struct LimitCell {
-    /// Cell.
     pub(super) cell: Cell,
-    /// Images a second.
+    /// Images per second.
     pub(super) rps: f64,
-    /// Median time of one image when nothing else runs.
+    /// Median time of a single image on the idle process.
     pub(super) single_p50_ms: f64,
 }
 
-/// Arguments of the process.
+/// Arguments of `cxr-loadtest limit`.
 #[derive(Debug, clap::Args)]
 pub struct LimitArgs {
     /// The bundle.
@@ -97,7 +98,7 @@ pub struct LimitArgs {
     pub(super) images: PathBuf,
 }
 
-/// The process that works.
+/// The running process.
 #[derive(Debug)]
 pub(super) struct Limit {
     process: Process,
@@ -122,8 +123,8 @@ impl Limit {
         self.orders.write_all(b"\n")?;
         let mut line = String::new();
         if self.replies.read_line(&mut line)? == 0 {
-            self.process.check_alive("the limit")?;
-            bail!("the limit ended: {}", self.process.log());
+            self.process.check_alive()?;
+            bail!("the limit ended: {}", self.process.last_lines());
         }
         match serde_json::from_str(&line)? {
             Reply::Failed(why) => bail!("the limit: {why}"),
@@ -131,16 +132,16 @@ impl Limit {
         }
     }
 
-    /// Makes the sessions of a cell.
+    /// Creates the sessions of a cell.
     pub(super) fn prepare(&mut self, cell: Cell) -> Result<()> {
         self.order(&Order::Prepare(cell)).map(drop)
     }
 
-    /// Puts traffic on it.
+    /// Measures it under load.
     pub(super) fn measure(&mut self, traffic: Traffic, window: Window) -> Result<Measurement> {
         let Reply::Ran { latencies_us, cpu, resident_bytes } = self.order(&Order::Run { traffic, window })?
         else {
-            bail!("the limit answers something else than was asked");
+            bail!("the limit sent an unexpected answer");
         };
         let mut found = Measurement::new(window.seconds);
         for latency in latencies_us {
@@ -151,7 +152,7 @@ impl Limit {
         Ok(found)
     }
 
-    /// Tries the cells of this host, then batches in the best one; the table's first line is the best.
+    /// Tries the cells for this host, then batch sizes in the best one. Returns them with the best first.
     pub(super) fn sweep(&mut self, seconds: f64) -> Result<Vec<LimitCell>> {
         let mut found = Vec::new();
         for cell in cells(std::thread::available_parallelism()?.get()) {
@@ -167,7 +168,7 @@ impl Limit {
         Ok(found)
     }
 
-    /// Makes the sessions of a cell and sees how many images it does.
+    /// Creates the sessions of a cell and measures its throughput.
     pub(super) fn try_cell(&mut self, cell: Cell, seconds: f64) -> Result<LimitCell> {
         self.prepare(cell)?;
         let window = Window { warm_s: 0.5, seconds };
@@ -176,14 +177,14 @@ impl Limit {
             self.measure(Traffic::Closed { clients: 1 }, Window { warm_s: 0.1, seconds: seconds / 2.0 })?;
         let tried = LimitCell { cell, rps: full.rps(), single_p50_ms: single.percentile_ms(50.0) };
         say(format_args!(
-            "limit, {cell}: {:.1} images/s, one alone {:.2} ms",
+            "limit, {cell}: {:.1} images/s, a single image {:.2} ms",
             tried.rps, tried.single_p50_ms
         ));
         Ok(tried)
     }
 }
 
-/// Sessions times threads as many as cores, one image at a time.
+/// Cells in which sessions times threads equal the cores, with batches of one.
 fn cells(cores: usize) -> Vec<Cell> {
     let mut cells = Vec::new();
     let mut intra_threads = 1;

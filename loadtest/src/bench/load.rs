@@ -1,16 +1,13 @@
-//! The loads that a contestant meets, by name.
+//! The loads, by name.
 
-/// A load point.
+/// A load.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Load {
-    /// So many clients, each of which asks again as soon as it has its answer.
-    Closed {
-        /// Clients.
-        clients: usize,
-    },
-    /// Requests that arrive at a rate whatever becomes of them: a share of the rate at which the reference is saturated.
+    /// Clients without think time: each sends its next request when it has the last answer.
+    Closed { clients: usize },
+    /// Poisson arrivals at a fixed rate, independent of the answers.
     Open {
-        /// Share of the reference's saturation rate.
+        /// The rate as a share of the reference's saturation rate.
         share: f64,
     },
 }
@@ -24,10 +21,7 @@ impl Load {
         }
     }
 
-    /// Reads `16` as so many clients and `60%` as a share.
-    ///
-    /// # Errors
-    /// A sentence that says what is taken.
+    /// Parses `16` as a number of clients and `60%` as a share.
     pub fn parse(text: &str) -> Result<Self, String> {
         let advice =
             || format!("{text:?} is neither a number of clients, such as 16, nor a rate, such as 60%");
@@ -47,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn loads_are_read_as_they_are_named() {
+    fn loads_are_parsed() {
         assert_eq!(Load::parse("16"), Ok(Load::Closed { clients: 16 }));
         assert_eq!(Load::parse("60%").map(Load::name), Ok("open-60%".into()));
         for wrong in ["0", "-3", "0%", "x%", "", "1.5"] {

@@ -1,32 +1,32 @@
-//! Overload without manners: beside the clients that are measured, one more asks again as soon as it is refused, over hundreds of
-//! connections and on the same cores (wrk, and oha where it is given). What is left of the good answers, and do they come back at once?
+//! Overload: measures clients beside a generator that retries at once over hundreds of connections, on the
+//! same cores (wrk, and oha if given). How much of the throughput remains, and does it return at once
+//! afterwards?
 
-mod rude;
+mod flood;
 
-pub(super) use rude::Generators;
+pub(super) use flood::Generators;
 
 use super::images::Images;
 use super::interval::Interval;
-use super::postgres::Postgres;
 use super::progress::say;
 use super::server::Server;
 use super::service::{self, Limits, Setting};
 use super::subject::Subject;
 use crate::generator::{Measurement, Traffic, Window};
 use anyhow::Result;
-use rude::Rude;
+use flood::Flood;
+use rig::Postgres;
 use serde::Serialize;
 use std::path::Path;
 use std::time::Duration;
 
-/// Clients with manners: within the quota that the service gives one client by default.
+/// Measured clients: within the default rate limit of one client.
 const CLIENTS: usize = 16;
-/// Connections without.
-const RUDE_CONNECTIONS: usize = 300;
-/// The rude generator is on its way before anything counts.
+/// Connections of the generator.
+const FLOOD_CONNECTIONS: usize = 300;
+/// The generator starts this long before the measurement.
 const SETTLES: Duration = Duration::from_millis(500);
 
-/// What is asked for.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Plan {
     pub(super) rounds: usize,
@@ -34,38 +34,38 @@ pub(super) struct Plan {
     pub(super) seed: u64,
 }
 
-/// What was found with one generator.
+/// The result with one generator.
 #[derive(Debug, Serialize)]
 pub(super) struct Overload {
-    /// `wrk`, `oha`.
+    /// `wrk` or `oha`.
     pub(super) generator: &'static str,
     pub(super) clients: usize,
     pub(super) rude_connections: usize,
-    /// Good answers of everybody over those without the generator, round by round.
+    /// Good answers of all over the good answers without the generator, per round.
     pub(super) good_to_unloaded: Option<Interval>,
-    /// The same when it has ended.
+    /// Good answers after the generator has ended over those without it, per round.
     pub(super) afterwards_to_unloaded: Option<Interval>,
-    /// Requests of the clients with manners that were refused or failed beside it.
+    /// Requests of the measured clients that were refused or failed.
     pub(super) clients_unanswered: u64,
     pub(super) rounds: Vec<Round>,
 }
 
-/// One round, answers a second.
+/// One round, in answers per second.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(super) struct Round {
     /// Without the generator.
     pub(super) unloaded: f64,
-    /// Beside it, of the clients with manners.
+    /// Of the measured clients, beside the generator.
     pub(super) clients: f64,
-    /// Beside it, of the generator itself.
+    /// Of the generator.
     pub(super) rude: f64,
     /// Refusals of the generator.
     pub(super) refusals: f64,
-    /// The clients' 99th percentile beside it.
+    /// 99th percentile of the measured clients beside the generator.
     pub(super) clients_p99_ms: f64,
-    /// The same clients when it has ended.
+    /// Of the measured clients after the generator has ended.
     pub(super) afterwards: f64,
-    /// Requests of the clients that got something else than a good answer, in all.
+    /// Requests of the measured clients without a good answer, in total.
     pub(super) unanswered: u64,
 }
 
@@ -84,29 +84,30 @@ pub(super) async fn measure(
     }
     let (mut server, _) = service::start(subject, settings, Limits::Default, postgres, images, logs)?;
     server.check("the service").await?;
-    let token = service::token(subject, settings, Limits::Default, postgres, "rude")?;
+    let settings = service::settings(subject, settings, Limits::Default, &postgres.url("postgres"));
+    let token = service::token(&settings, "flood")?;
     let mut found = Vec::new();
     for generator in generators {
-        let rude = Rude::prepare(generator, server.target.address(), &token, &images.files[0], logs)?;
+        let flood = Flood::prepare(generator, server.target.address(), &token, &images.files[0], logs)?;
         let mut rounds = Vec::new();
         for n in 0..plan.rounds {
-            let round = round(&mut server, &rude, plan.seconds).await?;
-            say(format_args!("overload by {}, round {}/{}: {round:.1?}", rude.name(), n + 1, plan.rounds));
+            let round = round(&mut server, &flood, plan.seconds).await?;
+            say(format_args!("overload by {}, round {}/{}: {round:.1?}", flood.name(), n + 1, plan.rounds));
             rounds.push(round);
         }
-        found.push(Overload::of(rude.name(), rounds, plan.seed));
+        found.push(Overload::of(flood.name(), rounds, plan.seed));
     }
     Ok(found)
 }
 
-async fn round(server: &mut Server, rude: &Rude, seconds: f64) -> Result<Round> {
+async fn round(server: &mut Server, flood: &Flood, seconds: f64) -> Result<Round> {
     let window = Window { warm_s: 0.5, seconds };
     let unloaded = clients(server, window).await?;
-    let running = rude.start(RUDE_CONNECTIONS, seconds + SETTLES.as_secs_f64() + window.warm_s)?;
+    let running = flood.start(FLOOD_CONNECTIONS, seconds + SETTLES.as_secs_f64() + window.warm_s)?;
     tokio::time::sleep(SETTLES).await;
     let beside = clients(server, window).await?;
     let asked = running.end()?;
-    // At once: without a warm-up.
+    // Without a warm-up: the throughput must return at once.
     let afterwards = clients(server, Window { warm_s: 0.0, seconds }).await?;
     let unanswered = [&unloaded, &beside, &afterwards].iter().map(|m| m.refused + m.failed).sum();
     Ok(Round {
@@ -133,7 +134,7 @@ impl Overload {
         Self {
             generator,
             clients: CLIENTS,
-            rude_connections: RUDE_CONNECTIONS,
+            rude_connections: FLOOD_CONNECTIONS,
             good_to_unloaded: ratio(|round| round.clients + round.rude),
             afterwards_to_unloaded: ratio(|round| round.afterwards),
             clients_unanswered: rounds.iter().map(|round| round.unanswered).sum(),

@@ -1,15 +1,16 @@
-//! The FastAPI peer as a contestant: the twin of the same graph, at the setting that suits the host best.
+//! The FastAPI peer as a contestant: it runs a float twin of the same graph, with the best settings for the
+//! host.
 
 use super::images::Images;
-use super::postgres::Postgres;
-use super::process::Process;
+use super::postgres::url_without_host;
 use super::progress::say;
 use super::server::Server;
-use super::service::wait_ready;
+use super::service::START_LIMIT;
 use super::subject::Subject;
 use crate::generator::{Target, Traffic, Window};
 use anyhow::{Context, Result, bail, ensure};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use rig::{Postgres, Process};
 use serde::Serialize;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -18,19 +19,19 @@ use std::rc::Rc;
 use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Known to everybody; it guards nothing.
+/// Not a secret: it protects nothing.
 const SECRET: &str = "benchmark-only-token-secret-known-to-everybody";
-/// Clients of the load that settings are compared under.
+/// Clients of the load that compares settings.
 const SWEEP_CLIENTS: usize = 16;
 
-/// How the peer is run.
+/// Processes and threads of the peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct PeerSetting {
     /// Processes.
     pub workers: usize,
-    /// Threads inside one operator.
+    /// Threads per operator.
     pub intra_threads: usize,
-    /// Threads that score.
+    /// Threads that run the model.
     pub pool_threads: usize,
 }
 
@@ -54,18 +55,17 @@ impl std::fmt::Display for PeerSetting {
     }
 }
 
-/// One line of the sweep.
+/// One result of the sweep.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(super) struct PeerCell {
-    /// Setting.
     pub(super) setting: PeerSetting,
-    /// Answers a second at 16 clients.
+    /// Answers per second at 16 clients.
     pub(super) rps: f64,
     /// Median latency.
     pub(super) p50_ms: f64,
 }
 
-/// The peer's interpreter and model: what is the same for every setting.
+/// The parts of the peer that do not depend on the setting.
 #[derive(Debug)]
 pub(super) struct Peer {
     python: PathBuf,
@@ -77,22 +77,21 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    /// Installs the interpreter where it is missing, makes the twin and the database.
+    /// Installs the interpreter if it is missing, and creates the twin and the database.
     pub(super) fn prepare(subject: &Subject, postgres: &Postgres, work: &Path) -> Result<Self> {
-        let python = run(&mut Command::new("scripts/service-peer-venv.sh"))
-            .context("add --without-peer to go on without it")?;
+        let python = run(Command::new("scripts/venv.sh").arg("service-peer"))
+            .context("use --without-peer to run without it")?;
         let twin = std::path::absolute(work.join(format!("{}-twin.onnx", subject.model)))?;
         let said =
             run(Command::new(&python).arg("loadtest/peer/twin.py").arg(&subject.fp32_file).arg(&twin))?;
         say(format_args!("the peer's twin, {said}"));
         let database = format!("peer_{}_{}", subject.model, subject.precision)
             .replace(|c: char| !c.is_alphanumeric(), "_");
-        postgres.create(&database)?;
         Ok(Self {
             python: python.into(),
             twin,
             clahe: subject.clahe,
-            database_url: postgres.url_without_host(&database),
+            database_url: url_without_host(&postgres.create(&database)?),
             token: token()?,
             postgres: postgres.id()?,
         })
@@ -100,7 +99,7 @@ impl Peer {
 
     /// Starts it and waits until it is ready.
     pub(super) async fn start(&self, setting: PeerSetting, images: &Images, logs: &Path) -> Result<Server> {
-        // Freed here and taken by the peer a moment later.
+        // Freed here, and bound by the peer a moment later.
         let address: SocketAddr = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let mut command = Command::new("loadtest/peer/run.sh");
         command
@@ -114,17 +113,17 @@ impl Peer {
             .env("DATABASE_URL", &self.database_url)
             .env("JWT_SECRET", SECRET);
         let mut process = Process::start(command, &logs.join("peer.log"))?;
-        wait_ready(&mut process, address, "/healthz", "the peer")?;
+        rig::service::wait_ready(&mut process, address, "/healthz", START_LIMIT)?;
         let target = Target::new(address, "/v1/predict", &self.token, images.forms())?;
         let mut server = Server { process, target: Rc::new(target), postgres: self.postgres };
         server.check("the peer").await?;
-        // Its workers start one after the other, and the first to be ready answers for all.
+        // The first worker answers /healthz while the others still start: this load waits for them.
         let warm = Window { warm_s: 0.0, seconds: 1.0 };
         server.measure(Traffic::Closed { clients: SWEEP_CLIENTS }, warm).await?;
         Ok(server)
     }
 
-    /// Starts it with one setting and sees how many requests it answers.
+    /// Measures its throughput with one setting.
     pub(super) async fn try_setting(
         &self,
         setting: PeerSetting,
@@ -141,7 +140,7 @@ impl Peer {
         Ok(cell)
     }
 
-    /// Tries the settings that can be best on this host; the table's first line is the best.
+    /// Tries the settings that may be best on this host, and returns them with the best first.
     pub(super) async fn sweep(&self, images: &Images, seconds: f64, logs: &Path) -> Result<Vec<PeerCell>> {
         let mut cells = Vec::new();
         for setting in candidates(std::thread::available_parallelism()?.get()) {
@@ -152,8 +151,8 @@ impl Peer {
     }
 }
 
-/// Processes x threads of a pool x threads of an operator: one or all cores of each, and one pool thread more than
-/// cores, which hides the waits.
+/// Processes x threads per operator x pool threads: 1 or all cores of each, and also twice as many pool
+/// threads as cores, which hides waiting.
 fn candidates(cores: usize) -> Vec<PeerSetting> {
     let mut settings = Vec::new();
     for workers in [1, cores] {

@@ -1,4 +1,5 @@
-//! `latency.svg`: for each subject, latency by load (median and 99th percentile) and throughput in the closed loop.
+//! `latency.svg`: for each model, latency by load (median and 99th percentile) and throughput in the closed
+//! loop.
 
 use super::run::SubjectReport;
 use super::summary::Record;
@@ -7,16 +8,14 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use std::path::Path;
 
-/// Of one panel, in pixels.
+/// Size of one panel in pixels.
 const SIZE: (u32, u32) = (620, 360);
-/// Contestants in the order of the legend, in colours that stay apart for the colour-blind (Okabe and Ito 2008).
+/// Contestants in the order of the legend, in colours that colour-blind readers can distinguish (Okabe and
+/// Ito 2008).
 const CONTESTANTS: [(&str, RGBColor); 3] =
     [("cxr", RGBColor(0, 114, 178)), ("peer", RGBColor(213, 94, 0)), ("limit", RGBColor(60, 60, 60))];
 
-/// Draws the file: a row of two panels for each subject.
-///
-/// # Errors
-/// When the file cannot be written.
+/// Draws the file: a row of two panels per model.
 pub(super) fn draw(path: &Path, reports: &[SubjectReport]) -> Result<()> {
     let size = (SIZE.0 * 2, SIZE.1 * reports.len() as u32);
     let root = SVGBackend::new(path, size).into_drawing_area();
@@ -96,7 +95,7 @@ fn throughput(area: &DrawingArea<SVGBackend, Shift>, report: &SubjectReport) -> 
     loads.retain(|load| load.starts_with("closed"));
     let most = report.records.iter().map(|record| record.rps).fold(1.0, f64::max);
     let mut chart = ChartBuilder::on(area)
-        .caption(format!("{}: answers a second, closed loop", report.title), ("sans-serif", 16))
+        .caption(format!("{}: answers per second, closed loop", report.title), ("sans-serif", 16))
         .margin(10)
         .x_label_area_size(36)
         .y_label_area_size(56)
@@ -119,7 +118,7 @@ fn throughput(area: &DrawingArea<SVGBackend, Shift>, report: &SubjectReport) -> 
     Ok(())
 }
 
-/// A load's name under its place on the axis.
+/// The label of a load on the axis.
 fn label(loads: &[&str], x: f64) -> String {
     let nearest = x.round();
     if (x - nearest).abs() > 0.01 || nearest < 0.0 {

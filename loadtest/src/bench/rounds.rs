@@ -1,28 +1,30 @@
-//! The schedule: every load point in every round, the contestants by turns and in another order each round.
+//! The schedule: every load in every round, with the contestants in an order that changes from load to load
+//! and round to round.
 
 use super::interval::median;
 use super::limit::Limit;
 use super::load::Load;
-use super::postgres::Postgres;
+use super::postgres::commit_ms;
 use super::progress::say;
 use super::server::Server;
 use crate::generator::{Measurement, Traffic, Window};
 use anyhow::Result;
+use rig::Postgres;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// Answers that a window should see, so that it is not measured by a handful.
+/// Answers that a window should contain, so that a slow model is not measured by a few.
 const MIN_ANSWERS: f64 = 150.0;
-/// Open windows are longer by this: their figure is a high percentile.
+/// Open windows are longer by this factor, because their figure is a high percentile.
 const OPEN_FACTOR: f64 = 2.0;
 /// Commits timed in each round.
 const COMMITS: usize = 60;
 
-/// Who is measured.
+/// A measured program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Contestant {
-    /// Our service.
+    /// The service.
     Cxr,
     /// The FastAPI peer.
     Peer,
@@ -31,7 +33,7 @@ pub(super) enum Contestant {
 }
 
 impl Contestant {
-    /// As in the tables.
+    /// The name in the tables.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Cxr => "cxr",
@@ -41,7 +43,7 @@ impl Contestant {
     }
 }
 
-/// Everybody, started.
+/// All contestants, started.
 #[derive(Debug)]
 pub(super) struct Field {
     pub(super) service: Server,
@@ -50,13 +52,13 @@ pub(super) struct Field {
 }
 
 impl Field {
-    /// Who takes part.
+    /// The contestants of this run.
     pub(super) fn contestants(&self) -> Vec<Contestant> {
         let peer = self.peer.is_some().then_some(Contestant::Peer);
         [Some(Contestant::Cxr), peer, Some(Contestant::Limit)].into_iter().flatten().collect()
     }
 
-    /// Measures one while the others stand still.
+    /// Measures one while the others are paused.
     async fn measure(
         &mut self,
         who: Contestant,
@@ -71,56 +73,56 @@ impl Field {
                 None => return Ok(None),
             },
         };
-        server.process.wake()?;
+        server.process.resume()?;
         let found = server.measure(traffic, window).await;
-        server.process.rest()?;
+        server.process.pause()?;
         found.map(Some)
     }
 
-    /// Lets all stand still.
-    pub(super) fn rest(&self) -> Result<()> {
-        self.service.process.rest()?;
-        self.peer.as_ref().map_or(Ok(()), |peer| peer.process.rest())
+    /// Pauses the servers; the limit is idle between orders.
+    pub(super) fn pause(&self) -> Result<()> {
+        self.service.process.pause()?;
+        self.peer.as_ref().map_or(Ok(()), |peer| peer.process.pause())
     }
 }
 
-/// A load point with what every round found.
+/// A load and its measurements in every round.
 #[derive(Debug)]
 pub(super) struct Point {
     pub(super) load: Load,
-    /// Arrivals a second, where they are set.
+    /// Arrivals per second in the open loop.
     pub(super) offered_rps: Option<f64>,
     pub(super) rounds: Vec<BTreeMap<Contestant, Measurement>>,
 }
 
 impl Point {
-    /// A figure of a contestant in every round.
+    /// A figure of a contestant in each round.
     pub(super) fn each(&self, who: Contestant, figure: impl Fn(&Measurement) -> f64) -> Vec<f64> {
         self.rounds.iter().filter_map(|round| round.get(&who)).map(figure).collect()
     }
-    /// Its median.
+    /// The median over the rounds.
     pub(super) fn median(&self, who: Contestant, figure: impl Fn(&Measurement) -> f64) -> f64 {
         median(&self.each(who, figure))
     }
 }
 
-/// What is played.
+/// The plan of all rounds.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) loads: Vec<Load>,
     pub(super) rounds: usize,
     pub(super) seconds: f64,
     pub(super) seed: u64,
-    /// Images a second at the limit, from which the windows' lengths follow.
+    /// Images per second of the limit; window lengths follow from it.
     pub(super) limit_rps: f64,
-    /// Requests a second at which the reference (the peer; without one, the limit) is saturated.
+    /// Requests per second at which the reference (the peer; without one, the limit) is saturated.
     pub(super) reference_rps: f64,
 }
 
 impl Plan {
-    /// Windows long enough for slow models, warmed up for at least one turn of all clients.
+    /// A window that is long enough for slow models, after a warm-up of at least one request per client.
     pub(super) fn window(&self, load: Load) -> Window {
-        let (expected_rps, factor, turn_s) = match load {
+        let (expected_rps, factor, cycle_s) = match load {
             Load::Closed { clients } => {
                 let rps = self.limit_rps * if clients == 1 { 0.4 } else { 0.8 };
                 (rps, 1.0, 1.5 * clients as f64 / rps)
@@ -128,10 +130,10 @@ impl Plan {
             Load::Open { share } => (share * self.reference_rps, OPEN_FACTOR, 0.0),
         };
         let quickest_s = if self.rounds > 1 { MIN_ANSWERS / expected_rps } else { 0.0 };
-        Window { warm_s: turn_s.max(0.5), seconds: (self.seconds * factor).max(quickest_s) }
+        Window { warm_s: cycle_s.max(0.5), seconds: (self.seconds * factor).max(quickest_s) }
     }
 
-    /// Seconds that all rounds take.
+    /// Duration of all rounds in seconds.
     pub(super) fn total_s(&self, n_contestants: usize) -> f64 {
         let round: f64 = self.loads.iter().map(|load| self.window(*load)).map(|w| w.warm_s + w.seconds).sum();
         round * self.rounds as f64 * n_contestants as f64
@@ -140,7 +142,7 @@ impl Plan {
     fn traffic(&self, load: Load, round: usize) -> Traffic {
         match load {
             Load::Closed { clients } => Traffic::Closed { clients },
-            // Contestants of one round meet the same arrivals.
+            // All contestants of a round get the same arrivals.
             Load::Open { share } => {
                 Traffic::Open { rate: share * self.reference_rps, seed: self.seed + round as u64 }
             }
@@ -148,8 +150,8 @@ impl Plan {
     }
 }
 
-/// Plays all rounds; also returns the time of a commit, in milliseconds, of every round.
-pub(super) async fn play(
+/// Runs all rounds. Also returns the median time of a commit in each round, in milliseconds.
+pub(super) async fn run(
     field: &mut Field,
     plan: &Plan,
     postgres: &Postgres,
@@ -165,9 +167,9 @@ pub(super) async fn play(
     let mut points: Vec<Point> = plan.loads.iter().map(point).collect();
     let mut commits_ms = Vec::new();
     let mut order = field.contestants();
-    field.rest()?;
+    field.pause()?;
     for round in 0..plan.rounds {
-        commits_ms.push(median(&postgres.commit_ms(COMMITS)?));
+        commits_ms.push(median(&commit_ms(postgres, COMMITS)?));
         for point in &mut points {
             let mut found = BTreeMap::new();
             for who in &order {

@@ -1,4 +1,4 @@
-//! One subject from start to figures: everybody started, swept, played against each other and stopped.
+//! The benchmark of one model: starts and tunes the contestants, runs the rounds, and computes the figures.
 
 use super::Args;
 use super::images::Images;
@@ -7,9 +7,8 @@ use super::limit::{Cell, Limit, LimitCell, pack};
 use super::load::Load;
 use super::overload::{self, Overload};
 use super::peer::{Peer, PeerCell, PeerSetting};
-use super::postgres::Postgres;
 use super::progress::say;
-use super::rounds::{Contestant, Field, Plan, Point, play};
+use super::rounds::{self, Contestant, Field, Plan, Point};
 use super::server::Server;
 use super::service::{self, Limits};
 use super::soak::{Soak, soak};
@@ -17,45 +16,46 @@ use super::subject::Subject;
 use super::summary::{Figures, Record, records};
 use crate::generator::{Traffic, Window};
 use anyhow::Result;
+use rig::Postgres;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
 /// Seconds for each cell of a sweep.
 const SWEEP_S: f64 = 2.5;
-/// Clients that saturate a server: of the soak, and where the peer's rate is measured.
+/// Clients that saturate a server, for the soak and for the peer's saturation rate.
 const SATURATING_CLIENTS: usize = 16;
-/// Windows behind the peer's saturation rate.
+/// Windows in which the peer's saturation rate is measured.
 const REFERENCE_WINDOWS: usize = 5;
 
-/// Share of the host that others may take before it is said aloud.
+/// The share of the host that other programs may use before a warning is printed.
 const MAX_SHARE_ELSEWHERE: f64 = 0.05;
 
-/// What was found of one subject.
+/// The results for one model.
 #[derive(Debug, Serialize)]
 pub(super) struct SubjectReport {
     /// `densenet121 int8`.
     pub(super) title: String,
-    /// Figures the project is judged by.
+    /// The main figures.
     pub(super) figures: Figures,
-    /// The limit's cells, the best one first: that one took part.
+    /// The limit's cells, best first. The best took part.
     pub(super) limit_cells: Vec<LimitCell>,
-    /// The peer's settings, the best one first: that one took part.
+    /// The peer's settings, best first. The best took part.
     pub(super) peer_cells: Vec<PeerCell>,
-    /// What `--set` changed.
+    /// The settings from `--set`.
     pub(super) settings: Vec<service::Setting>,
-    /// From the service's start to its readiness.
+    /// Time from the service's start to its readiness.
     pub(super) ready_ms: f64,
-    /// Most memory that the service ever had resident.
+    /// Peak resident memory of the service.
     pub(super) peak_resident_mb: f64,
-    /// Memory over time.
+    /// Memory during the soak.
     pub(super) soak: Option<Soak>,
-    /// Beside a client without manners.
+    /// Throughput beside a client that ignores refusals.
     pub(super) overload: Vec<Overload>,
-    /// Also in summary.json.
+    /// The records, which are also in summary.json.
     pub(super) records: Vec<Record>,
 }
 
-/// Measures one subject.
+/// Measures one model.
 pub(super) async fn measure(
     args: &Args,
     subject: &Subject,
@@ -73,14 +73,14 @@ pub(super) async fn measure(
     let plan = plan(args, limit_cells[0], peer_cells.first());
     let minutes = plan.total_s(field.contestants().len()) / 60.0;
     say(format_args!("{} rounds, about {minutes:.1} minutes", plan.rounds));
-    let (points, commits_ms) = play(&mut field, &plan, postgres).await?;
+    let (points, commits_ms) = rounds::run(&mut field, &plan, postgres).await?;
     let soak = match args.soak_minutes {
         minutes if minutes > 0.0 => Some(soak(&mut field.service, SATURATING_CLIENTS, minutes).await?),
         _ => None,
     };
-    complain(&points, &logs);
+    warn(&points, &logs);
     let peak_resident_bytes = field.service.peak_resident_bytes()?;
-    // It needs the cores for itself.
+    // The overload needs the cores for itself.
     drop(field);
     let overload = overload(args, subject, images, postgres, &logs).await?;
     Ok(SubjectReport {
@@ -110,7 +110,7 @@ async fn overload(
     overload::measure(plan, &args.overload, subject, &args.settings, images, (postgres, logs)).await
 }
 
-/// The folder of the subject's logs, absolute: children have working directories of their own.
+/// The folder of the logs, as an absolute path: the children have other working directories.
 fn folder(args: &Args, subject: &Subject) -> Result<PathBuf> {
     let logs = std::path::absolute(args.out.join("logs").join(subject.title().replace(' ', "-")))?;
     std::fs::create_dir_all(&logs)?;
@@ -157,7 +157,8 @@ async fn start_peer(
     };
     let mut server = peer.start(cells[0].setting, images, logs).await?;
     if !args.quick {
-        // The open loads hang on this rate, and hosts are faster and slower by turns: one window is not enough.
+        // The open loads depend on this rate, and the speed of a shared host varies: one window is not
+        // enough.
         let mut rates = Vec::new();
         for _ in 0..REFERENCE_WINDOWS {
             let window = Window { warm_s: 0.2, seconds: SWEEP_S };
@@ -181,8 +182,8 @@ fn plan(args: &Args, limit: LimitCell, peer: Option<&PeerCell>) -> Plan {
     }
 }
 
-/// A figure beside failures, or on a host that others used, would be no figure: they are said aloud.
-fn complain(points: &[Point], logs: &Path) {
+/// Warns about failures and about a host that other programs used: both make the figures unreliable.
+fn warn(points: &[Point], logs: &Path) {
     for point in points {
         let cores = std::thread::available_parallelism().map_or(1.0, |n| n.get() as f64);
         for who in [Contestant::Cxr, Contestant::Peer, Contestant::Limit] {
@@ -190,7 +191,7 @@ fn complain(points: &[Point], logs: &Path) {
             if elsewhere > MAX_SHARE_ELSEWHERE {
                 let (name, load, percent) = (who.name(), point.load.name(), elsewhere * 100.0);
                 say(format_args!(
-                    "warning: {percent:.0} % of the host worked for somebody else while {name} was measured at {load}"
+                    "warning: other programs used {percent:.0} % of the host while {name} was measured at {load}"
                 ));
             }
             let failed: f64 = point.each(who, |m| m.failed as f64).iter().sum();

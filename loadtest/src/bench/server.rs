@@ -1,35 +1,36 @@
-//! A contestant that answers over HTTP: its process, its address, and its share of the bill.
+//! A contestant that answers over HTTP, with its processor time and memory.
 
 use super::accounting::{cpu_seconds, host_busy_seconds, peak_resident_bytes, resident_bytes};
-use super::process::Process;
-use crate::generator::{Cpu, Measurement, Target, Traffic, Window, put};
+use crate::generator::{self, Cpu, Measurement, Target, Traffic, Window};
 use anyhow::{Result, ensure};
+use rig::Process;
 use std::rc::Rc;
 
-/// A server that runs.
+/// A running server.
 #[derive(Debug)]
 pub(super) struct Server {
     pub(super) process: Process,
     pub(super) target: Rc<Target>,
-    /// The database that it writes to.
+    /// Process id of the Postgres that it writes to.
     pub(super) postgres: u32,
 }
 
 impl Server {
-    /// Asks once and shows what is wrong where the answer is not 200.
+    /// Sends one request; fails with the answer if it is not 200.
     pub(super) async fn check(&mut self, name: &str) -> Result<()> {
         let target = Rc::clone(&self.target);
         let asked = tokio::task::LocalSet::new().run_until(async move { target.ask_once().await }).await;
-        self.process.check_alive(name)?;
+        self.process.check_alive()?;
         let (status, text) = asked?;
         ensure!(status == 200, "{name} answers {status} to an image: {text}");
         Ok(())
     }
 
-    /// Puts traffic on it, with everybody's processor time inside the window.
+    /// Measures it under load, with the processor time of all parties within the window.
     pub(super) async fn measure(&mut self, traffic: Traffic, window: Window) -> Result<Measurement> {
         let (id, postgres) = (self.process.id(), self.postgres);
-        // Reading all of /proc costs the generator some milliseconds: its own time is taken last, and first.
+        // Reading /proc costs the generator some milliseconds, so its own time is taken last before the
+        // window and first after it.
         let begin = || {
             let (postgres, contestant) = (cpu_seconds(postgres)?, cpu_seconds(id)?);
             Ok(Cpu { generator: own_cpu_seconds(), postgres, contestant, host: host_busy_seconds()? })
@@ -38,24 +39,24 @@ impl Server {
             let (generator, host) = (own_cpu_seconds(), host_busy_seconds()?);
             Ok(Cpu { generator, postgres: cpu_seconds(postgres)?, contestant: cpu_seconds(id)?, host })
         };
-        let mut found = put(Rc::clone(&self.target), traffic, window, begin, end).await?;
+        let mut found = generator::run(Rc::clone(&self.target), traffic, window, begin, end).await?;
         found.resident_bytes = self.resident_bytes()?;
-        self.process.check_alive("the server")?;
+        self.process.check_alive()?;
         Ok(found)
     }
 
-    /// Memory that it holds now.
+    /// Current resident memory.
     pub(super) fn resident_bytes(&self) -> Result<u64> {
         resident_bytes(self.process.id())
     }
 
-    /// Most memory that its first process has ever held.
+    /// Peak resident memory of its first process.
     pub(super) fn peak_resident_bytes(&self) -> Result<u64> {
         peak_resident_bytes(self.process.id())
     }
 }
 
-/// This process without its children: the generator.
+/// Processor time of this process without its children, which is the generator.
 fn own_cpu_seconds() -> f64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9

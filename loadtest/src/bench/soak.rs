@@ -1,4 +1,4 @@
-//! Memory over time: the service under its saturating load for minutes, its resident memory sampled each second.
+//! Soak: the service under saturating load for minutes, with its resident memory sampled in every window.
 
 use super::progress::say;
 use super::server::Server;
@@ -6,27 +6,27 @@ use crate::generator::{Traffic, Window};
 use anyhow::Result;
 use serde::Serialize;
 
-/// What became of the memory.
+/// Resident memory over time.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(super) struct Soak {
-    /// How long.
+    /// Duration.
     pub(super) minutes: f64,
-    /// In the first window.
+    /// After the first window.
     pub(super) first_mb: f64,
-    /// In the last.
+    /// After the last window.
     pub(super) last_mb: f64,
-    /// Most of all.
+    /// Maximum of all windows.
     pub(super) peak_mb: f64,
     /// Least-squares slope over the second half, where caches are full.
     pub(super) slope_mb_per_minute: f64,
 }
 
-/// Seconds between samples: connections are opened afresh for each window.
+/// Seconds per window; each window opens new connections.
 const STEP_S: f64 = 5.0;
 
-/// Keeps `clients` asking for so many minutes.
+/// Loads the server with `clients` for `minutes`.
 pub(super) async fn soak(server: &mut Server, clients: usize, minutes: f64) -> Result<Soak> {
-    server.process.wake()?;
+    server.process.resume()?;
     let n = (minutes * 60.0 / STEP_S).ceil().max(2.0) as usize;
     let mut samples = Vec::with_capacity(n);
     for step in 0..n {
@@ -42,7 +42,7 @@ pub(super) async fn soak(server: &mut Server, clients: usize, minutes: f64) -> R
             ));
         }
     }
-    server.process.rest()?;
+    server.process.pause()?;
     Ok(Soak {
         minutes,
         first_mb: samples[0].1,
@@ -52,7 +52,7 @@ pub(super) async fn soak(server: &mut Server, clients: usize, minutes: f64) -> R
     })
 }
 
-/// Least squares; 0 for fewer than two points.
+/// The slope of the least-squares line; 0 for fewer than two points.
 fn slope(points: &[(f64, f64)]) -> f64 {
     let n = points.len() as f64;
     let mean = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / n;
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_slope_of_a_line_is_its_own() {
+    fn the_slope_of_points_on_a_line_is_that_of_the_line() {
         let line: Vec<(f64, f64)> = (0..10).map(|x| (f64::from(x), 3.0 - 2.0 * f64::from(x))).collect();
         assert!((slope(&line) + 2.0).abs() < 1e-12);
         assert!(slope(&line[..1]).abs() < 1e-12);

@@ -1,11 +1,11 @@
-//! What is served: bundles by name, and which of their variants.
+//! The models to measure: bundles by name, and their variants.
 
 use anyhow::{Context, Result, bail};
 use cxr::bundle::{Bundle, Trust};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-/// The bundle that ships.
+/// The default bundle.
 const DEFAULT: &str = "models/default";
 /// Where `make bench-models` puts the others.
 const BUILT: &str = "target/bench/models";
@@ -53,10 +53,8 @@ pub(super) struct Subject {
 }
 
 impl Subject {
-    /// Those asked for; without any, the default bundle and what `make bench-models` has built, every variant of each.
-    ///
-    /// # Errors
-    /// When a bundle cannot be opened or lacks the variant.
+    /// The given models; without any, all variants of the default bundle and of the bundles from `make
+    /// bench-models`.
     pub(super) fn all(asked: &[ModelArg]) -> Result<Vec<Self>> {
         if !asked.is_empty() {
             let subjects: Vec<Vec<Self>> = asked.iter().map(Self::of).collect::<Result<_>>()?;
@@ -84,7 +82,7 @@ impl Subject {
             bail!("{}: no variant in fp32, which the peer needs", model.directory.display());
         };
         let mut names: Vec<&String> = manifest.variants.keys().collect();
-        // Single precision first, as the tables read.
+        // fp32 comes first in the tables.
         names.sort_by_key(|name| manifest.variants[*name].precision != "fp32");
         if let Some(wanted) = &model.variant {
             names =
@@ -109,7 +107,7 @@ impl Subject {
     }
 }
 
-/// Opens a bundle whoever signed it: nobody is served here.
+/// Opens a bundle without checking its signature, since it answers no clients.
 pub(super) fn open(directory: &Path) -> Result<Bundle> {
     Bundle::open(|file| std::fs::read(directory.join(file)), &Trust::Unsigned)
         .with_context(|| format!("the bundle {}", directory.display()))
@@ -120,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn models_are_named_with_folder_and_variant() {
+    fn models_are_parsed() {
         let found: ModelArg = "densenet121=/a/b:int8".parse().unwrap();
         assert_eq!((found.name.as_str(), found.variant.as_deref()), ("densenet121", Some("int8")));
         assert_eq!("x=models/default".parse::<ModelArg>().unwrap().variant, None);

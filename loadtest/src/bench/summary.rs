@@ -1,4 +1,4 @@
-//! The figures that come out: one record for each contestant at each load, and those that the project is judged by.
+//! The figures: one record per contestant and load, and the main figures of a model.
 
 use super::interval::{Interval, median};
 use super::load::Load;
@@ -7,14 +7,14 @@ use super::subject::Subject;
 use crate::generator::Measurement;
 use serde::{Deserialize, Serialize};
 
-/// Processor milliseconds behind one answer.
+/// Processor time per answer in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct CpuPerRequest {
-    /// Who asks.
+    /// The load generator.
     pub generator: f64,
     /// The database.
     pub postgres: f64,
-    /// Who answers, with its processes.
+    /// The contestant with its child processes.
     pub contestant: f64,
 }
 
@@ -25,15 +25,15 @@ pub struct Record {
     pub contestant: String,
     /// Name of the model.
     pub model: String,
-    /// What this contestant ran: the peer always `fp32`.
+    /// Precision of this contestant; the peer always runs `fp32`.
     pub precision: String,
-    /// The precision that our service ran in the same rounds.
+    /// Precision of the service in the same rounds.
     pub against_precision: String,
-    /// `closed-16`: so many clients; `open-60%`: that share of the peer's saturation rate.
+    /// `closed-16`: 16 clients; `open-60%`: 60 % of the peer's saturation rate.
     pub load: String,
-    /// Arrivals a second, in the open loop.
+    /// Arrivals per second in the open loop.
     pub offered_rps: Option<f64>,
-    /// Good answers a second.
+    /// Good answers per second.
     pub rps: f64,
     /// Median latency.
     pub p50_ms: f64,
@@ -41,30 +41,30 @@ pub struct Record {
     pub p90_ms: f64,
     /// 99th percentile.
     pub p99_ms: f64,
-    /// What the ratios compare: `rps` in the closed loop, where more is better; `p99_ms` in the open one, where less is.
+    /// What the ratios compare: `rps` in the closed loop (more is better), `p99_ms` in the open loop (less is
+    /// better).
     pub ratio_of: String,
-    /// This contestant's figure over the peer's of the same round; absent without a peer.
+    /// Ratio to the peer in the same round; absent without a peer.
     pub ratio_to_peer: Option<Interval>,
-    /// Over the limit's.
+    /// Ratio to the limit in the same round.
     pub ratio_to_limit: Option<Interval>,
-    /// Good answers of all rounds.
+    /// Good answers in all rounds.
     pub answers: u64,
     /// Answers 429 and 503.
     pub refused: u64,
-    /// Other answers, broken connections, none.
+    /// Other answers, broken connections, missing answers.
     pub failed: u64,
     /// Processor time.
     pub cpu_ms_per_request: CpuPerRequest,
-    /// Share of the host's cores, 0 to 1, that worked for nobody of these, or that the hypervisor took away. Well above the
-    /// few per cent of the kernel's own work, the figures are not worth much.
+    /// Share of the host's cores (0 to 1) that other programs used or the hypervisor stole. The kernel's own
+    /// work is a few per cent; with much more, the figures are unreliable.
     pub host_share_elsewhere: f64,
-    /// Resident memory, the most of any round's end.
+    /// Maximum resident memory at the end of any round.
     pub resident_mb: f64,
-    /// Rounds.
     pub rounds: usize,
 }
 
-/// Records of all points of a subject.
+/// The records of all loads of a model.
 pub(super) fn records(subject: &Subject, points: &[Point], seed: u64) -> Vec<Record> {
     let one = |point: &Point, who: Contestant| record(subject, point, who, seed);
     points
@@ -118,18 +118,18 @@ fn record(subject: &Subject, point: &Point, who: Contestant, seed: u64) -> Recor
     }
 }
 
-/// Round by round, so that what slows the host down for a while slows both.
+/// Formed per round, so that a temporarily slow host affects both values.
 fn ratio(ours: &[f64], theirs: &[f64], seed: u64) -> Option<Interval> {
     let ratios: Vec<f64> = ours.iter().zip(theirs).map(|(a, b)| a / b).collect();
     Interval::of_median(&ratios, seed)
 }
 
-/// The figures that the project is judged by; absent where a load or the peer was left out.
+/// The main figures; absent if a load or the peer was omitted.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct Figures {
-    /// Answers a second over the limit's images a second, each at its best closed load.
+    /// Throughput over the limit's, each at its best closed load.
     pub(super) saturation_to_limit: Option<Interval>,
-    /// Over the peer's.
+    /// Throughput over the peer's, each at its best closed load.
     pub(super) saturation_to_peer: Option<Interval>,
     /// 99th percentile over the peer's, at 60 % of the peer's saturation rate.
     pub(super) p99_at_60_percent_to_peer: Option<Interval>,
@@ -140,7 +140,7 @@ pub(super) struct Figures {
 }
 
 impl Figures {
-    /// From all points and the commits of every round.
+    /// Computes them from all loads and the commit times of all rounds.
     pub(super) fn of(points: &[Point], commits_ms: &[f64], seed: u64) -> Self {
         let saturated = |who: Contestant| -> Vec<f64> {
             let closed = points.iter().filter(|point| matches!(point.load, Load::Closed { .. }));

@@ -1,4 +1,4 @@
-//! `table.md`: the same figures for people.
+//! `table.md`: the figures as Markdown.
 
 use super::interval::Interval;
 use super::overload::Overload;
@@ -6,7 +6,6 @@ use super::run::SubjectReport;
 use super::summary::Record;
 use std::fmt::Write as _;
 
-/// The whole table.
 pub(super) fn markdown(host: &str, images: &str, reports: &[SubjectReport]) -> String {
     let mut text = format!("# Benchmark\n\n{host}\n\nImages: {images}.\n");
     for report in reports {
@@ -44,7 +43,7 @@ fn figures(report: &SubjectReport) -> String {
     if let Some(soak) = &report.soak {
         let _ = writeln!(
             text,
-            "| resident memory over {:.1} minutes at saturation: first, last, slope in MB a minute | {:.0}, {:.0}, {:.2} | |",
+            "| resident memory over {:.1} minutes at saturation: first, last, slope in MB per minute | {:.0}, {:.0}, {:.2} | |",
             soak.minutes, soak.first_mb, soak.last_mb, soak.slope_mb_per_minute
         );
     }
@@ -57,8 +56,8 @@ fn overload(found: &[Overload]) -> String {
         let Overload { generator, clients, rude_connections, .. } = overload;
         let _ = write!(
             text,
-            "\nOverload: {clients} clients beside {generator} with {rude_connections} connections that ask again at once. Good answers of all \
-             over those without it: {}; of the clients when it has ended: {}; requests of the clients that were refused or failed: {}.\n\n\
+            "\nOverload: {clients} clients beside {generator} with {rude_connections} connections that retry at once. Good answers of all \
+             relative to those without it: {}; of the clients after it has ended: {}; requests of the clients that were refused or failed: {}.\n\n\
              | round | unloaded, answers/s | clients | {generator} | its refusals/s | clients' p99 ms | afterwards |\n|--:|--:|--:|--:|--:|--:|--:|\n",
             ratio(overload.good_to_unloaded),
             ratio(overload.afterwards_to_unloaded),
@@ -88,7 +87,8 @@ fn ratio(interval: Option<Interval>) -> String {
 fn sweeps(report: &SubjectReport) -> String {
     let mut text = String::from("\nThe limit's cells: ");
     let cells = report.limit_cells.iter();
-    let cells = cells.map(|c| format!("{} {:.1}/s (one alone {:.2} ms)", c.cell, c.rps, c.single_p50_ms));
+    let cells =
+        cells.map(|c| format!("{} {:.1}/s (a single image {:.2} ms)", c.cell, c.rps, c.single_p50_ms));
     text.push_str(&cells.collect::<Vec<_>>().join("; "));
     if !report.peer_cells.is_empty() {
         let cells = report.peer_cells.iter();
@@ -102,7 +102,7 @@ fn sweeps(report: &SubjectReport) -> String {
 fn loads(records: &[Record]) -> String {
     let mut text = String::from(
         "| load | contestant | requests/s | p50 ms | p90 ms | p99 ms | ratio of | to peer | to limit | refused | failed | \
-         CPU ms a request: contestant, Postgres, generator | elsewhere, % | MB |\n|---|---|--:|--:|--:|--:|---|--:|--:|--:|--:|--:|--:|--:|\n",
+         CPU ms per request: contestant, Postgres, generator | elsewhere, % | MB |\n|---|---|--:|--:|--:|--:|---|--:|--:|--:|--:|--:|--:|--:|\n",
     );
     for r in records {
         let cpu = r.cpu_ms_per_request;

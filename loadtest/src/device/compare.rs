@@ -1,4 +1,4 @@
-//! What must not change the answer, and by how much it does: the size of the batch, the repetition, the provider.
+//! Differences of logits between batch sizes, repetitions and providers.
 
 use super::load::Source;
 use anyhow::Result;
@@ -6,10 +6,10 @@ use runtime::Session;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Largest relative difference of a logit on a GPU, whose libraries choose an algorithm, and with it an order of sums, by
-/// the shape of the batch. A bundle's golden outputs allow as much.
+/// Tolerance of a logit on a GPU, whose libraries choose the algorithm, and so the order of sums, by the
+/// batch size. It equals the tolerance of golden outputs.
 const GPU_TOLERANCE: f64 = 1e-3;
-/// The same on a CPU, where only the order of sums between kernels of different builds may differ.
+/// Tolerance on a CPU, where only the order of sums may differ between kernels.
 const CPU_TOLERANCE: f64 = 1e-4;
 
 /// Largest difference of logits over several images.
@@ -19,11 +19,11 @@ pub struct Difference {
     pub images: usize,
     /// `max |a - b|`.
     pub largest: f64,
-    /// `max |a - b| / max(|b|, 1)`: what the tolerance is for.
+    /// `max |a - b| / max(|b|, 1)`, which the tolerance bounds.
     pub relative: f64,
-    /// Images whose logits have other bits.
+    /// Images whose logits differ in any bit.
     pub other_bits: usize,
-    /// Largest relative difference that is allowed; none where a difference is expected, as between precisions.
+    /// The tolerance; `None` if a difference is expected, as between precisions.
     pub tolerance: Option<f64>,
 }
 
@@ -57,7 +57,7 @@ impl fmt::Display for Difference {
         )?;
         match tolerance {
             Some(tolerance) => write!(f, ", allowed {tolerance:.0e}"),
-            None => write!(f, ", not judged"),
+            None => write!(f, ", no tolerance"),
         }
     }
 }
@@ -67,7 +67,7 @@ fn larger(so_far: f64, found: f64) -> f64 {
     if found.is_nan() || found > so_far { found } else { so_far }
 }
 
-/// Compares, with the tolerance of the provider.
+/// Compares logits, with the tolerance of the provider.
 pub(super) struct Judge<'a> {
     pub(super) source: &'a Source,
     pub(super) on_cpu: bool,
@@ -78,7 +78,7 @@ impl Judge<'_> {
         if self.on_cpu { CPU_TOLERANCE } else { GPU_TOLERANCE }
     }
 
-    /// Each of the first `n` images alone against the same image in batches of every other size.
+    /// Compares each of the first `n` images alone and in batches of all other sizes.
     pub(super) fn between_batches(
         &self,
         session: &mut Session,
@@ -95,7 +95,7 @@ impl Judge<'_> {
         Ok(Difference::of(pairs.into_iter(), Some(self.tolerance())))
     }
 
-    /// The largest batch twice.
+    /// Compares two runs of the largest batch.
     pub(super) fn between_runs(
         &self,
         session: &mut Session,
@@ -110,7 +110,7 @@ impl Judge<'_> {
         Ok(Difference::of(second.into_iter().zip(first), Some(self.tolerance())))
     }
 
-    /// The first `n` images here and in the bundle's fp32 form on the CPU, one at a time there.
+    /// Compares the first `n` images with the bundle's fp32 variant on the CPU, run one by one.
     pub(super) fn against_cpu(
         &self,
         session: &mut Session,
@@ -126,8 +126,8 @@ impl Judge<'_> {
         Ok(Some(Difference::of(found.into_iter().zip(expected), tolerance)))
     }
 
-    /// Logits of the first `n` images, run `batch` at a time; the last batch is filled with the images that follow or, at
-    /// the end, with the first ones again.
+    /// Logits of the first `n` images in batches of `batch`. The last batch is filled up with the next
+    /// images, or with the first ones after the end.
     fn logits(&self, session: &mut Session, images: &[u8], batch: usize, n: usize) -> Result<Vec<f32>> {
         let image_bytes = self.source.image_bytes();
         let mut ring = images.chunks_exact(image_bytes).cycle();
@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_difference_is_judged_relative_to_the_logit_and_never_below_one() {
+    fn a_difference_is_relative_to_the_logit_but_at_least_to_one() {
         let of = |pairs: &[(f32, f32)]| Difference::of(pairs.iter().copied(), Some(1e-3));
         assert!(of(&[(0.0, 0.0), (5.004, 5.0)]).is_allowed());
         assert!(!of(&[(0.1, 0.1), (0.002, 0.0)]).is_allowed());
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_logit_that_is_no_number_is_never_allowed() {
+    fn a_nan_exceeds_every_tolerance() {
         let difference = Difference::of([(f32::NAN, 1.0)].into_iter(), Some(1e-3));
         assert!(!difference.is_allowed());
     }

@@ -1,4 +1,4 @@
-//! What is measured: a variant of a bundle, the sessions of both ways, and images for them.
+//! The inputs of a measurement: a variant of a bundle, its two sessions, and images.
 
 use super::{Args, Way};
 use anyhow::{Context, Result};
@@ -17,7 +17,7 @@ pub enum ProviderName {
 }
 
 impl ProviderName {
-    /// The word on the command line and in the service's configuration.
+    /// The name on the command line and in the service's configuration.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Cpu => "cpu",
@@ -35,9 +35,9 @@ pub(super) struct Source {
 
 impl Source {
     pub(super) fn open(folder: &Path, variant: Option<&str>, library: &Path) -> Result<Self> {
-        // Whoever measures a bundle on their own machine need not trust its maker's key; the digests are checked.
+        // A measurement does not need the signature; the digests are still checked.
         let bundle = Bundle::open(|name| std::fs::read(folder.join(name)), &Trust::Unsigned);
-        let bundle = bundle.with_context(|| format!("{}: is no usable bundle", folder.display()))?;
+        let bundle = bundle.with_context(|| format!("{}: not a usable bundle", folder.display()))?;
         let variant = bundle.variant(variant)?.0.to_owned();
         Ok(Self { bundle, variant, runtime: Runtime::load(library)? })
     }
@@ -63,7 +63,7 @@ impl Source {
         &self.bundle.manifest().variants[&self.variant]
     }
 
-    /// The sizes to measure: those asked for, or the only one that the variant may run in.
+    /// The batch sizes to measure: the given ones, or the only one that the variant supports.
     pub(super) fn batches(&self, asked: &[usize]) -> Vec<usize> {
         self.variant().fixed_batch.map_or_else(|| asked.to_vec(), |fixed| vec![fixed as usize])
     }
@@ -74,7 +74,7 @@ impl Source {
         spec.width as usize * spec.height as usize
     }
 
-    /// `n` model inputs one after the other, all different, every other one with an opacity.
+    /// `n` different model inputs in one buffer, every second one with an opacity.
     pub(super) fn phantoms(&self, n: usize) -> Vec<u8> {
         let spec = &self.bundle.manifest().preprocess;
         let phantom = |seed: u64| {
@@ -83,7 +83,7 @@ impl Source {
         (0..n as u64).flat_map(phantom).collect()
     }
 
-    /// A session of the bundle's fp32 form on the CPU; none in a bundle without such a form.
+    /// A session of the bundle's fp32 variant on the CPU, if it has one.
     pub(super) fn reference(&self) -> Result<Option<Session>> {
         let fp32 =
             |(_, variant): &(&String, &Variant)| variant.precision == "fp32" && variant.fixed_batch.is_none();
@@ -103,11 +103,11 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-/// Both ways to run the variant, ready.
+/// The sessions of both modes.
 pub struct Loaded {
-    /// As the service runs it.
+    /// Configured as in the service.
     pub(super) service: Session,
-    /// As a caller does who knows nothing but `run`.
+    /// With the defaults of ONNX Runtime.
     pub(super) bare: Session,
     /// Bytes of one model input.
     pub(super) image_bytes: usize,
@@ -124,7 +124,7 @@ impl Loaded {
     }
 }
 
-/// How each way runs. The one place to say what the service switches on and a bare loop does not.
+/// The options of both modes: the optimisations of the service, which the bare loop lacks.
 fn options(way: Way, source: &Source, args: &Args) -> SessionOptions {
     let service = way == Way::Service;
     SessionOptions {

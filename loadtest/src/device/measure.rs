@@ -1,4 +1,4 @@
-//! Speed: repeated runs of one batch size, both ways by turns, because a machine's speed drifts.
+//! Speed: repeated runs of one batch size. Both modes alternate, because the speed of a machine drifts.
 
 use super::Loaded;
 use anyhow::Result;
@@ -8,23 +8,22 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::{Duration, Instant};
 
-/// Turns that each way gets.
+/// Alternating turns per mode.
 const N_TURNS: u32 = 5;
-/// Runs before anything is timed: a GPU's libraries try their algorithms for each new batch size.
+/// Untimed runs first, because GPU libraries try algorithms for each new batch size.
 const N_WARM_UP: usize = 3;
-/// Fewest timed runs of a turn, however long they take.
+/// Minimum timed runs per turn.
 const MIN_RUNS: usize = 2;
 
-/// How a batch is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
-    /// As the service runs it.
+    /// As in the service.
     Service,
     /// Pageable input, outputs allocated by ONNX Runtime, nothing reused.
     Bare,
 }
 
-/// Speed of one way.
+/// Speed of one mode.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Figures {
     /// Timed runs.
@@ -33,23 +32,23 @@ pub struct Figures {
     pub images_per_second: f64,
     /// Median time of a run in milliseconds.
     pub p50_ms: f64,
-    /// 99th percentile; of fewer than 100 runs it is close to the largest.
+    /// 99th percentile; with fewer than 100 runs it is close to the maximum.
     pub p99_ms: f64,
 }
 
 /// One batch size.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Cell {
-    /// Images a run.
+    /// Images per run.
     pub batch: usize,
-    /// In the service's way.
+    /// As in the service.
     pub service: Figures,
-    /// In the bare way.
+    /// In the bare loop.
     pub bare: Figures,
 }
 
 impl Cell {
-    /// Throughput of the service's way over that of the bare way.
+    /// Throughput of the service's mode over the bare loop's.
     pub fn ratio(&self) -> f64 {
         self.service.images_per_second / self.bare.images_per_second
     }
@@ -74,7 +73,7 @@ impl fmt::Display for Cell {
     }
 }
 
-/// Measures one batch size for `seconds` in each way.
+/// Measures one batch size for `seconds` in each mode.
 pub(super) fn cell(loaded: &mut Loaded, images: &[u8], batch: usize, seconds: f64) -> Result<Cell> {
     let pixels = &images[..batch * loaded.image_bytes];
     for session in [&mut loaded.service, &mut loaded.bare] {
@@ -96,7 +95,7 @@ pub(super) fn cell(loaded: &mut Loaded, images: &[u8], batch: usize, seconds: f6
     Ok(Cell { batch, service: figures(service, batch), bare: figures(bare, batch) })
 }
 
-/// Milliseconds of each run within the turn.
+/// The milliseconds of each run of a turn.
 fn runs(
     session: &mut Session,
     pixels: &[u8],

@@ -1,4 +1,5 @@
-//! The clients: HTTP/1.1 with kept-alive connections and bodies made beforehand, on one thread, so that it costs little.
+//! The clients: HTTP/1.1 with persistent connections and prepared bodies, on one thread to save processor
+//! time.
 
 use super::traffic::{Cpu, Measurement, Traffic, Window, arrivals};
 use anyhow::{Context, Result};
@@ -15,12 +16,12 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::task::{JoinSet, LocalSet, spawn_local};
 
-/// A refused client of the closed loop waits so long before it asks again, so that refusing is not what is measured.
+/// A refused client of the closed loop waits this long, so that the measurement is not dominated by refusals.
 const PAUSE_AFTER_REFUSAL: Duration = Duration::from_millis(100);
-/// After the window, open requests are waited for so long; then they count as failed.
+/// How long to wait for unfinished requests after the window before they count as failed.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Where and what to ask.
+/// The address and the prepared requests.
 #[derive(Debug)]
 pub(crate) struct Target {
     address: SocketAddr,
@@ -31,7 +32,7 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// Prepares the requests: forms of images, sent with a token to a path.
+    /// Prepares requests that send forms with images to a path, with a token.
     pub(crate) fn new(
         address: SocketAddr,
         path: &str,
@@ -45,7 +46,6 @@ impl Target {
         Ok(Self { address, path: path.parse()?, headers, bodies, next: Cell::new(0) })
     }
 
-    /// Where.
     pub(crate) const fn address(&self) -> SocketAddr {
         self.address
     }
@@ -67,7 +67,7 @@ impl Target {
         Ok(sender)
     }
 
-    /// The status and the text of one answer; for what is not measured.
+    /// Sends one request outside of measurements. Returns the status and the text of the answer.
     pub(crate) async fn ask_once(&self) -> Result<(u16, String)> {
         let mut connection = self.connect().await.context("no connection")?;
         let response = connection.send_request(self.request()).await?;
@@ -77,7 +77,7 @@ impl Target {
     }
 }
 
-/// Status of one exchange; 0 when it broke.
+/// Status of one exchange; 0 if the connection broke.
 async fn exchange(connection: &mut SendRequest<Full<Bytes>>, request: Request<Full<Bytes>>) -> u16 {
     let answer = async {
         connection.ready().await?;
@@ -92,7 +92,7 @@ async fn exchange(connection: &mut SendRequest<Full<Bytes>>, request: Request<Fu
     answer.await.unwrap_or(0)
 }
 
-/// Counts what ends inside the window.
+/// Counts the answers of a window.
 struct Tally {
     from: Instant,
     to: Instant,
@@ -113,9 +113,9 @@ impl Tally {
     }
 }
 
-/// Puts the traffic on the target for the whole window; `begin` and `end` are called at the edges of what
-/// counts.
-pub(crate) async fn put(
+/// Loads the target for the whole window. `begin` and `end` are called at the start and end of its measured
+/// part.
+pub(crate) async fn run(
     target: Rc<Target>,
     traffic: Traffic,
     window: Window,
@@ -152,13 +152,13 @@ async fn closed(target: &Rc<Target>, clients: usize, tally: &Rc<Tally>) {
     for _ in 0..clients {
         running.spawn_local(client(Rc::clone(target), Rc::clone(tally)));
     }
-    // An answer that never comes must not hold the benchmark.
+    // A missing answer must not block the benchmark.
     let deadline = tally.to + PATIENCE;
     let _ = tokio::time::timeout_at(deadline.into(), async { while running.join_next().await.is_some() {} })
         .await;
 }
 
-/// One client of the closed loop: what counts is when the answer arrived.
+/// One client of the closed loop. Answers count if they arrive inside the window.
 async fn client(target: Rc<Target>, tally: Rc<Tally>) {
     let mut connection = None;
     while Instant::now() < tally.to {
@@ -177,7 +177,7 @@ async fn client(target: Rc<Target>, tally: Rc<Tally>) {
     }
 }
 
-/// Asks on an open connection, and keeps it where it may be used again.
+/// Sends a request on an open connection, and keeps the connection if it can be reused.
 async fn ask(
     target: &Target,
     keep: &mut Option<SendRequest<Full<Bytes>>>,
@@ -190,12 +190,12 @@ async fn ask(
     status
 }
 
-/// Sends each request at its time, on a free connection or a new one. Latency counts from the intended time, so that
-/// waiting behind others is not hidden; a request counts when it was due inside the window.
+/// Sends each request at its time, on a free connection or a new one. Latency counts from the intended time,
+/// so that queueing is not hidden; a request counts if it was due inside the window.
 async fn open(target: &Rc<Target>, arrivals: &[Duration], start: Instant, tally: &Rc<Tally>) {
     let (due, mut next) = tokio::sync::mpsc::unbounded_channel();
     let times: Vec<Instant> = arrivals.iter().map(|after| start + *after).collect();
-    // A thread's sleep is precise to some ten microseconds; tokio's timers only to a millisecond.
+    // A thread sleeps with a precision of some 10 µs; tokio's timers only with 1 ms.
     std::thread::spawn(move || {
         for time in times {
             std::thread::sleep(time.saturating_duration_since(Instant::now()));
@@ -210,7 +210,7 @@ async fn open(target: &Rc<Target>, arrivals: &[Duration], start: Instant, tally:
         let (target, tally, idle) = (Rc::clone(target), Rc::clone(tally), Rc::clone(&idle));
         running.spawn_local(async move {
             let mut keep = None;
-            // The server closes a connection that was idle for long.
+            // The server closes connections that have been idle for long.
             let free = std::iter::from_fn(|| idle.borrow_mut().pop()).find(|free| !free.is_closed());
             let status = match free {
                 Some(open) => ask(&target, &mut keep, open).await,

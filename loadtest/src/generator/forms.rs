@@ -1,12 +1,12 @@
-//! Uploads made beforehand.
+//! Prepared multipart forms.
 
 use bytes::Bytes;
 
-/// Between the parts of the form; no JPEG file of the data holds it, and phantoms can't.
+/// The boundary; it occurs in no image.
 const BOUNDARY: &str = "cxr-bench-7MA4YWxkTrZu0gW";
 
-/// Images as bodies of `multipart/form-data`, and the media type that names the boundary. The declared type of every
-/// part is that of a JPEG; a server finds the format from the content.
+/// Images as `multipart/form-data` bodies, and their media type. Every part is declared as JPEG; servers
+/// detect the format from the content.
 pub(crate) fn forms(images: &[Bytes]) -> (Vec<Bytes>, String) {
     let form = |image: &Bytes| {
         let head = format!(

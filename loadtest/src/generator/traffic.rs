@@ -1,32 +1,29 @@
-//! What is asked of a server in a window, and what it did.
+//! The traffic in a window and its measurement.
 
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// A load with its figures filled in, as a contestant meets it.
+/// A load with concrete numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Traffic {
-    /// Clients in a closed loop.
-    Closed {
-        /// Clients.
-        clients: usize,
-    },
+    /// Clients without think time.
+    Closed { clients: usize },
     /// Poisson arrivals.
     Open {
-        /// Arrivals a second.
+        /// Arrivals per second.
         rate: f64,
-        /// Decides the arrivals.
+        /// Seed of the arrival times.
         seed: u64,
     },
 }
 
-/// How long.
+/// A warm-up and the measured time after it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Window {
-    /// Seconds under load before anything counts.
+    /// Seconds of load before the measurement.
     pub(crate) warm_s: f64,
-    /// Seconds that count.
+    /// Measured seconds.
     pub(crate) seconds: f64,
 }
 
@@ -39,13 +36,13 @@ impl Window {
     }
 }
 
-/// Arrivals of a Poisson process after the start, to the window's end.
+/// Arrival times of a Poisson process from the start to the end of the window.
 pub(crate) fn arrivals(rate: f64, seed: u64, window: Window) -> Vec<Duration> {
     use rand::{RngExt, SeedableRng};
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
     let mut at_s = 0.0;
     std::iter::from_fn(|| {
-        // Exponential gaps; 1 - u is never 0.
+        // Exponential gaps by inversion; 1 - u is never 0.
         at_s -= (1.0 - rng.random::<f64>()).ln() / rate;
         Some(Duration::from_secs_f64(at_s))
     })
@@ -56,18 +53,18 @@ pub(crate) fn arrivals(rate: f64, seed: u64, window: Window) -> Vec<Duration> {
 /// Processor seconds spent inside the window.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Cpu {
-    /// Who asks.
+    /// The load generator.
     pub(crate) generator: f64,
     /// The database.
     pub(crate) postgres: f64,
-    /// Who answers.
+    /// The contestant.
     pub(crate) contestant: f64,
-    /// All of the host.
+    /// The whole host.
     pub(crate) host: f64,
 }
 
 impl Cpu {
-    /// What was spent after `before`.
+    /// The difference to an earlier reading.
     pub(crate) fn since(self, before: Self) -> Self {
         Self {
             generator: self.generator - before.generator,
@@ -77,22 +74,22 @@ impl Cpu {
         }
     }
 
-    /// What the host did beside.
+    /// Time of the host that none of the three used.
     pub(crate) fn elsewhere(self) -> f64 {
         (self.host - self.generator - self.postgres - self.contestant).max(0.0)
     }
 }
 
-/// What happened in one window.
+/// The measurement of one window.
 #[derive(Debug, Clone)]
 pub(crate) struct Measurement {
-    /// Length of the window.
+    /// Measured seconds.
     pub(crate) seconds: f64,
-    /// Latencies of good answers, in microseconds, as they came.
+    /// Latencies of good answers in microseconds, in order of arrival.
     pub(crate) latencies_us: Vec<u64>,
     /// Answers 429 and 503.
     pub(crate) refused: u64,
-    /// Anything else: other answers, broken connections, no answer at the end.
+    /// Other answers, broken connections, missing answers.
     pub(crate) failed: u64,
     /// Processor time.
     pub(crate) cpu: Cpu,
@@ -101,7 +98,6 @@ pub(crate) struct Measurement {
 }
 
 impl Measurement {
-    /// Nothing yet.
     pub(crate) fn new(seconds: f64) -> Self {
         Self {
             seconds,
@@ -112,16 +108,15 @@ impl Measurement {
             resident_bytes: 0,
         }
     }
-    /// Counts a good answer.
+    /// Records a good answer.
     pub(crate) fn record(&mut self, latency: Duration) {
         self.latencies_us.push(latency.as_micros() as u64);
     }
-    /// Good answers a second.
+    /// Good answers per second.
     pub(crate) fn rps(&self) -> f64 {
         self.latencies_us.len() as f64 / self.seconds
     }
-    /// A percentile of the latency in milliseconds, by nearest rank; NaN where nothing was answered. A window holds some
-    /// thousand answers at most: kept one by one, they need no histogram and lose no digit.
+    /// A percentile of the latency in milliseconds, by nearest rank; NaN without answers.
     pub(crate) fn percentile_ms(&self, percentile: f64) -> f64 {
         let mut sorted = self.latencies_us.clone();
         sorted.sort_unstable();
@@ -135,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn percentiles_are_those_of_the_nearest_rank() {
+    fn percentiles_use_the_nearest_rank() {
         let mut found = Measurement::new(2.0);
         assert!(found.percentile_ms(50.0).is_nan());
         (1..=200).rev().for_each(|ms| found.record(Duration::from_millis(ms)));
@@ -145,10 +140,10 @@ mod tests {
     }
 
     #[test]
-    fn arrivals_come_at_the_rate_and_as_the_seed_says() {
+    fn arrivals_have_the_rate_and_depend_on_the_seed() {
         let window = Window { warm_s: 0.0, seconds: 100.0 };
         let found = arrivals(50.0, 3, window);
-        // 5,000 on average with a standard deviation of 71.
+        // The mean is 5,000 and the standard deviation 71.
         assert!((4700..5300).contains(&found.len()), "{}", found.len());
         assert!(found.is_sorted() && found.last().is_some_and(|last| *last < window.whole()));
         assert_eq!(found, arrivals(50.0, 3, window));

@@ -1,4 +1,4 @@
-//! The images: links to the first of each class, in a flat folder. The official test split is left where it is.
+//! The images: links to the first ones of each class. The official test split is not used.
 
 use super::inputs::Host;
 use anyhow::{Context, Result};
@@ -7,25 +7,22 @@ use std::path::{Path, PathBuf};
 
 /// Class folders of the data.
 pub(super) const CLASSES: [&str; 2] = ["NORMAL", "PNEUMONIA"];
-/// Images of a class on which a training is repeated: enough for some steps.
+/// Images per class of the repeated training: enough for some steps.
 const N_REPEATED: usize = 160;
 
-/// Folders of links to some of the images.
+/// Folders of links to the images.
 #[derive(Debug)]
 pub(super) struct Subset {
-    /// To train on.
+    /// For the training.
     pub(super) folder: PathBuf,
-    /// A smaller one, to train on twice.
+    /// A smaller one, for the repeated training.
     pub(super) small: PathBuf,
-    /// Files in the larger one, the classes by turns.
+    /// The files of the larger one, with alternating classes.
     pub(super) files: Vec<PathBuf>,
 }
 
 impl Subset {
     /// Links at most `n` images of each class; 0 links all.
-    ///
-    /// # Errors
-    /// When a folder cannot be read or written.
     pub(super) fn link(host: &Host, n: usize) -> Result<Self> {
         let n = if n == 0 { usize::MAX } else { n };
         let (folder, small) = (host.work.join("data"), host.work.join("data-small"));
@@ -43,7 +40,7 @@ impl Subset {
     }
 }
 
-/// Files of a class folder, sorted: images of one patient stay together.
+/// The files of a class folder, sorted, so that images of one patient stay together.
 pub(super) fn images(folder: &Path) -> Result<Vec<PathBuf>> {
     let context = || format!("{}: cannot be listed", folder.display());
     let mut files = Vec::new();
@@ -59,7 +56,7 @@ pub(super) fn images(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 fn link(images: &[PathBuf], folder: &Path, n: usize) -> Result<()> {
-    // A work folder that is used again must not keep the links of another choice.
+    // A reused work folder must not keep old links.
     if folder.exists() {
         std::fs::remove_dir_all(folder)
             .with_context(|| format!("{}: cannot be removed", folder.display()))?;

@@ -1,4 +1,4 @@
-//! What the host is: GPU, driver, processor, memory, system.
+//! The hardware and system of the host.
 
 use super::inputs::Host;
 use super::program::Program;
@@ -9,24 +9,23 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-/// Instruction sets that decide how fast a CPU computes a network.
-const TELLING_FLAGS: [&str; 8] =
+/// Instruction sets that affect the speed of a network on a CPU.
+const RELEVANT_FLAGS: [&str; 8] =
     ["avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "hypervisor"];
 
-/// The host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hardware {
-    /// One line a GPU, as nvidia-smi names it: name, memory, compute capability.
+    /// One line per GPU from nvidia-smi: name, memory, compute capability.
     pub gpus: Vec<String>,
-    /// Version of the driver; none without one.
+    /// Version of the driver, if there is one.
     pub driver: Option<String>,
-    /// Newest CUDA version that the driver serves.
+    /// Newest CUDA version that the driver supports.
     pub cuda: Option<String>,
     /// Model of the processor.
     pub processor: String,
-    /// Hardware threads that this process may use.
+    /// Hardware threads available to this process.
     pub threads: usize,
-    /// Those of its instruction sets that matter.
+    /// Its relevant instruction sets.
     pub flags: Vec<String>,
     /// Main memory in MiB.
     pub memory_mib: u64,
@@ -42,10 +41,7 @@ impl fmt::Display for Hardware {
 }
 
 impl Hardware {
-    /// Reads it.
-    ///
-    /// # Errors
-    /// When a GPU is to be accepted and nvidia-smi does not answer.
+    /// Reads the hardware. Without nvidia-smi, this is an error only on a GPU host.
     pub(super) fn read(host: &Host, limit: Duration) -> Result<Self> {
         let gpu = Gpu::read(host, limit);
         let gpu = match (gpu, host.device) {
@@ -66,7 +62,7 @@ impl Hardware {
             cuda: gpu.cuda,
             processor: field(&information, "model name").unwrap_or_else(|| "unknown".to_owned()),
             threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-            flags: TELLING_FLAGS.iter().filter(|flag| has(flag)).map(|flag| (*flag).to_owned()).collect(),
+            flags: RELEVANT_FLAGS.iter().filter(|flag| has(flag)).map(|flag| (*flag).to_owned()).collect(),
             memory_mib: memory_kib.unwrap_or(0) / 1024,
             system: format!(
                 "Linux {}, {}",
@@ -76,7 +72,7 @@ impl Hardware {
         })
     }
 
-    /// Whether the processor multiplies bytes in one instruction, which int8 needs to be worth it.
+    /// Whether the processor has 8-bit dot products, without which int8 is not faster.
     pub(super) fn has_vnni(&self) -> bool {
         self.flags.iter().any(|flag| flag == "avx512_vnni" || flag == "avx_vnni")
     }

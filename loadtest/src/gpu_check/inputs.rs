@@ -1,4 +1,5 @@
-//! What the check is given: programs, libraries, data. All that is missing is said at once, before anything is started.
+//! The inputs of the check: programs, libraries, data. Everything that is missing is reported at once, before
+//! the first step.
 
 use super::Args;
 use super::dataset::{CLASSES, images};
@@ -8,15 +9,15 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Weights that are looked for beside the data.
+/// Pretrained weights beside the data.
 const WEIGHTS: &str = "weights/mobilenetv2-imagenet.safetensors";
-/// The network that they are for.
+/// The network of these weights.
 const PRETRAINED: &str = "mobilenetv2-expanded";
 
-/// Images of a class that three folds of whole patients need.
+/// Minimum images per class for three folds of whole patients.
 const MIN_IMAGES: usize = 24;
 
-/// Everything, found.
+/// The resolved inputs.
 #[derive(Debug)]
 pub(super) struct Host {
     pub(super) device: ProviderName,
@@ -27,7 +28,7 @@ pub(super) struct Host {
     pub(super) loadtest: PathBuf,
     pub(super) onnxruntime: PathBuf,
     pub(super) library_path: OsString,
-    /// Folder that holds the class folders.
+    /// The folder with the class folders.
     pub(super) data: PathBuf,
     pub(super) weights: Option<PathBuf>,
     pub(super) work: PathBuf,
@@ -35,10 +36,7 @@ pub(super) struct Host {
 }
 
 impl Host {
-    /// Finds everything and makes the folders.
-    ///
-    /// # Errors
-    /// Lists all that is missing.
+    /// Resolves the inputs and creates the output folders; the error lists everything that is missing.
     pub(super) fn find(args: &Args) -> Result<Self> {
         let mut search = Search { missing: Vec::new() };
         let root = search.root(&args.root);
@@ -47,13 +45,13 @@ impl Host {
         let (onnxruntime, folders) = search.libraries(args);
         let (data, weights) = (search.data(args), search.weights(args));
         if !search.missing.is_empty() {
-            bail!("not begun, this is missing:\n  {}", search.missing.join("\n  "));
+            bail!("not started; missing:\n  {}", search.missing.join("\n  "));
         }
         for folder in [&args.out, &args.work] {
             std::fs::create_dir_all(folder)
                 .with_context(|| format!("{}: cannot be created", folder.display()))?;
         }
-        // The report of an earlier run must not be taken for this one's.
+        // The report of an earlier run must not be mistaken for this one's.
         for report in ["gpu-check.md", "gpu-check.json"].map(|name| args.out.join(name)) {
             if report.exists() {
                 std::fs::remove_file(&report)
@@ -78,7 +76,7 @@ impl Host {
         })
     }
 
-    /// The trainer's word for the device.
+    /// The device in the trainer's syntax.
     pub(super) fn trainer_device(&self) -> String {
         match self.device {
             ProviderName::Cpu => "cpu".to_owned(),
@@ -86,7 +84,7 @@ impl Host {
         }
     }
 
-    /// Precision of the training's convolutions: a GPU has bf16, and a processor without it computes it slowly.
+    /// Precision of the training's convolutions: bf16 on a GPU; a CPU without it is slow in it.
     pub(super) const fn training_precision(&self) -> &'static str {
         match self.device {
             ProviderName::Cpu => "fp32",
@@ -94,7 +92,7 @@ impl Host {
         }
     }
 
-    /// What was found, for the beginning.
+    /// The inputs, printed at the start.
     pub(super) fn summary(&self) -> String {
         let weights =
             self.weights.as_ref().map_or("none, random ones".into(), |file| file.display().to_string());
@@ -108,7 +106,7 @@ impl Host {
     }
 }
 
-/// Looks for things and remembers what is not there.
+/// Searches for inputs and collects the missing ones.
 struct Search {
     missing: Vec<String>,
 }
@@ -131,7 +129,7 @@ impl Search {
         })
     }
 
-    /// `libonnxruntime.so`, or the file with the version in its name.
+    /// `libonnxruntime.so`, or the file with a version suffix.
     fn onnxruntime(&mut self, folders: &[PathBuf]) -> PathBuf {
         let is_library = |name: &str| name == "libonnxruntime.so" || name.starts_with("libonnxruntime.so.");
         let found = folders.iter().find_map(|folder| {
@@ -145,7 +143,7 @@ impl Search {
         })
     }
 
-    /// ONNX Runtime, and every folder that programs must find libraries in.
+    /// ONNX Runtime, and all folders for the library path of the programs.
     fn libraries(&mut self, args: &Args) -> (PathBuf, Vec<PathBuf>) {
         let on_gpu = args.device == ProviderName::Cuda;
         let onnxruntime = self.onnxruntime(&args.libs);
@@ -186,7 +184,7 @@ impl Search {
         found.and_then(|folder| absolute(&folder))
     }
 
-    /// The file given, or the one beside the data for the network that it fits.
+    /// The given file, or the one beside the data if it fits the network.
     fn weights(&mut self, args: &Args) -> Option<PathBuf> {
         let beside = args.data.join("..").join(WEIGHTS);
         let beside = (args.architecture == PRETRAINED).then_some(beside).filter(|file| file.is_file());
@@ -198,14 +196,14 @@ impl Search {
         found
     }
 
-    /// The folder of the class folders: always `train`, so that nobody hands over a test split.
+    /// The folder with the class folders: always `train`, so that a test split is never used.
     fn data(&mut self, args: &Args) -> PathBuf {
         let folder = args.data.join("train");
         for class in CLASSES.map(|class| folder.join(class)) {
             match images(&class) {
                 Err(_) => self.missing.push(format!("the folder {} (--data)", class.display())),
                 Ok(found) if found.len() < MIN_IMAGES => self.missing.push(format!(
-                    "images in {}: there are {}, the folds need {MIN_IMAGES} or more",
+                    "images in {}: found {}, the folds need at least {MIN_IMAGES}",
                     class.display(),
                     found.len()
                 )),
@@ -213,13 +211,13 @@ impl Search {
             }
         }
         if (1..MIN_IMAGES).contains(&args.images()) {
-            self.missing.push(format!("--images of {MIN_IMAGES} or more of a class, or 0 for all"));
+            self.missing.push(format!("--images: at least {MIN_IMAGES} per class, or 0 for all"));
         }
         absolute(&folder).unwrap_or_default()
     }
 }
 
-/// Where python3's torch has its libraries.
+/// The library folder of python3's torch.
 fn python_torch() -> Option<PathBuf> {
     let script = "import importlib.util as u; print(u.find_spec('torch').submodule_search_locations[0])";
     let output = Command::new("python3").args(["-c", script]).output().ok()?;
@@ -227,7 +225,7 @@ fn python_torch() -> Option<PathBuf> {
     Some(Path::new(printed.trim()).join("lib"))
 }
 
-/// CUDA's own libraries where PyTorch was installed from wheels: `nvidia/*/lib` beside `torch`.
+/// The CUDA libraries of a PyTorch that was installed from wheels: `nvidia/*/lib` beside `torch`.
 fn packaged_cuda(torch: &Path) -> Vec<PathBuf> {
     let Ok(packages) = std::fs::read_dir(torch.join("../../nvidia")) else { return Vec::new() };
     let mut folders: Vec<PathBuf> = packages
@@ -242,7 +240,7 @@ fn library_path(folders: &[PathBuf]) -> Result<OsString> {
     let inherited = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
     let inherited = std::env::split_paths(&inherited).filter(|folder| folder != Path::new(""));
     let all: Vec<PathBuf> = folders.iter().cloned().chain(inherited).collect();
-    std::env::join_paths(all).context("a folder of libraries has a colon in its name")
+    std::env::join_paths(all).context("the path of a library folder contains a colon")
 }
 
 fn absolute(path: &Path) -> Option<PathBuf> {

@@ -1,4 +1,4 @@
-//! The steps: each is timed and limited, and none ends the check.
+//! The steps: each has a time limit, and a failed step does not end the check.
 
 use crate::stdout::say;
 use anyhow::Result;
@@ -6,18 +6,16 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::{Duration, Instant};
 
-/// Less than this is not worth beginning with.
+/// A step with less time than this is not started.
 const SHORTEST: Duration = Duration::from_secs(5);
 
 /// How a step ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// It did what it should.
     Passed,
-    /// It did not.
     Failed,
-    /// It could not be tried on this host, or in the time that was left.
+    /// Not possible on this host or in the remaining time.
     NotRun,
 }
 
@@ -34,22 +32,19 @@ impl fmt::Display for Outcome {
 /// One line of the report.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Step {
-    /// What was done.
     pub name: String,
-    /// How it ended.
     pub outcome: Outcome,
-    /// How long it took.
     pub seconds: f64,
-    /// What came out, or why nothing did.
+    /// The result, or the reason for its absence.
     pub detail: String,
 }
 
-/// A step whose means are not there: no failure of the host.
+/// The reason why a step cannot run, which is not a failure of the host.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct NotRun(pub(super) String);
 
-/// All steps so far, and the time that is left for more.
+/// The steps so far and the time budget.
 #[derive(Debug)]
 pub(super) struct Journal {
     pub(super) steps: Vec<Step>,
@@ -62,7 +57,8 @@ impl Journal {
         Self { steps: Vec::new(), started: Instant::now(), budget: Duration::from_secs(budget_seconds) }
     }
 
-    /// Does one step, which must keep the limit that it is given; what it returns says in words what came out.
+    /// Runs one step, which must keep the limit that it gets. The text of its value becomes the result in the
+    /// report.
     pub(super) fn step<T: fmt::Display>(
         &mut self,
         name: &str,
@@ -71,7 +67,7 @@ impl Journal {
     ) -> Option<T> {
         let left = self.budget.saturating_sub(self.started.elapsed());
         if left < SHORTEST {
-            self.not_run(name, "the time for the whole check is used up");
+            self.not_run(name, "the time budget is used up");
             return None;
         }
         let started = Instant::now();
@@ -81,15 +77,20 @@ impl Journal {
             Err(error) if error.is::<NotRun>() => (Outcome::NotRun, format!("{error:#}"), None),
             Err(error) => (Outcome::Failed, format!("{error:#}"), None),
         };
-        self.enter(Step { name: name.to_owned(), outcome, seconds: started.elapsed().as_secs_f64(), detail });
+        self.record(Step {
+            name: name.to_owned(),
+            outcome,
+            seconds: started.elapsed().as_secs_f64(),
+            detail,
+        });
         result
     }
 
-    /// Enters a step that nothing can be done for.
+    /// Records a step that cannot run.
     pub(super) fn not_run(&mut self, name: &str, why: &str) {
         let step =
             Step { name: name.to_owned(), outcome: Outcome::NotRun, seconds: 0.0, detail: why.to_owned() };
-        self.enter(step);
+        self.record(step);
     }
 
     /// Whether no step failed.
@@ -97,7 +98,7 @@ impl Journal {
         self.steps.iter().all(|step| step.outcome != Outcome::Failed)
     }
 
-    fn enter(&mut self, step: Step) {
+    fn record(&mut self, step: Step) {
         let Step { name, outcome, seconds, detail } = &step;
         say(format_args!("{name}: {outcome}, {seconds:.1} s: {detail}"));
         self.steps.push(step);
@@ -109,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failed_step_is_entered_and_the_next_one_is_done() {
+    fn a_failed_step_is_recorded_and_the_next_one_runs() {
         let mut journal = Journal::new(600);
         assert_eq!(journal.step("one", 10, |_| Ok("fine")), Some("fine"));
         assert_eq!(journal.step::<&str>("two", 10, |_| Err(NotRun("no tool".into()).into())), None);
@@ -123,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_without_time_is_not_begun() {
+    fn a_step_without_time_is_not_started() {
         let mut journal = Journal::new(1);
         assert_eq!(journal.step::<&str>("late", 10, |_| panic!("begun")), None);
         assert_eq!(journal.steps[0].outcome, Outcome::NotRun);

@@ -1,7 +1,7 @@
-//! A closed loop through HTTP: each client sends its next radiograph when it has the answer to the last.
+//! A closed loop over HTTP: each client sends its next radiograph when it has the last answer.
 
 use super::server::Server;
-use crate::generator::{Cpu, Measurement, Target, Traffic, Window, forms, put};
+use crate::generator::{self, Cpu, Measurement, Target, Traffic, Window, forms};
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -10,27 +10,25 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Radiographs that are sent in turn.
+/// Number of different radiographs.
 const N_IMAGES: usize = 64;
-/// What the clients do before anything is counted, in seconds.
+/// Warm-up in seconds.
 const WARM_UP_S: f64 = 0.5;
 
-/// One number of clients.
+/// The measurement with one number of clients.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Load {
-    /// Clients, each with a connection of its own.
     pub clients: usize,
-    /// Predictions.
     pub answers: usize,
-    /// Predictions a second.
+    /// Predictions per second.
     pub requests_per_second: f64,
-    /// Median time of an answer, as the client sees it.
+    /// Median latency at the client.
     pub p50_ms: f64,
     /// 99th percentile.
     pub p99_ms: f64,
 }
 
-/// All of them.
+/// The measurements with all numbers of clients.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Loads(pub Vec<Load>);
 
@@ -44,9 +42,6 @@ impl fmt::Display for Loads {
 }
 
 /// Loads the service with each number of clients for `seconds`.
-///
-/// # Errors
-/// When an image cannot be read, or an answer is no prediction.
 pub(super) fn closed_loop(
     server: &Server,
     clients: &[usize],
@@ -58,14 +53,15 @@ pub(super) fn closed_loop(
         |file: &PathBuf| std::fs::read(file).with_context(|| format!("{}: cannot be read", file.display()));
     let images = files.iter().take(N_IMAGES).map(|file| read(file).map(Bytes::from));
     let images = images.collect::<Result<Vec<Bytes>>>()?;
-    let target = Target::new(server.address()?, "/v1/predictions", &server.token, forms(&images))?;
+    let target = Target::new(server.address, "/v1/predictions", &server.token, forms(&images))?;
     let target = Rc::new(target);
     let seconds = seconds.min(limit.as_secs_f64() / clients.len().max(1) as f64);
     let window = Window { warm_s: WARM_UP_S, seconds };
     let one = |n: &usize| {
         let nothing = || Ok(Cpu::default());
         let traffic = Traffic::Closed { clients: *n };
-        let found = server.runtime.block_on(put(Rc::clone(&target), traffic, window, nothing, nothing))?;
+        let found =
+            server.runtime.block_on(generator::run(Rc::clone(&target), traffic, window, nothing, nothing))?;
         load(*n, &found)
     };
     clients.iter().map(one).collect::<Result<_>>().map(Loads)

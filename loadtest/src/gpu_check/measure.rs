@@ -1,4 +1,5 @@
-//! The model without the service: `cxr-loadtest device` on the provider and on the CPU, and PyTorch on the same GPU.
+//! The model without the service: `cxr-loadtest device` on the provider and the CPU, and PyTorch on the same
+//! device.
 
 use super::Args;
 use super::inputs::Host;
@@ -14,12 +15,12 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-/// PyTorch's side, in the repository.
+/// The measurement of PyTorch.
 const TORCH: &str = "loadtest/peer/torch_infer.py";
-/// Batch sizes of a CPU: larger ones gain nothing there.
+/// Batch sizes on a CPU; larger ones are not faster.
 const CPU_BATCHES: &str = "1,8";
 
-/// What is measured.
+/// The inputs of the measurements.
 pub(super) struct Measured<'a> {
     pub(super) host: &'a Host,
     pub(super) args: &'a Args,
@@ -39,7 +40,7 @@ impl fmt::Display for Measurement {
     }
 }
 
-/// PyTorch's figures, as its program writes them.
+/// The output of the measurement of PyTorch.
 #[derive(Debug)]
 struct Torch(Value);
 
@@ -51,7 +52,7 @@ impl fmt::Display for Torch {
 }
 
 impl Measured<'_> {
-    /// Every measurement as a step of its own.
+    /// Runs every measurement as a step.
     pub(super) fn all(&self, journal: &mut Journal, report: &mut Report) {
         let variants = self.variants();
         if self.host.device == ProviderName::Cuda {
@@ -67,7 +68,7 @@ impl Measured<'_> {
             if precision == "int8" && !vnni {
                 journal.not_run(
                     &format!("measure cpu {name}"),
-                    "the processor has no VNNI, without which int8 gains nothing",
+                    "the processor has no VNNI, so int8 would not be faster",
                 );
             } else {
                 self.device(ProviderName::Cpu, Some(&name), journal, report);
@@ -75,7 +76,8 @@ impl Measured<'_> {
         }
     }
 
-    /// Name and precision of the bundle's variants; none of a bundle that cannot be read, which other steps report.
+    /// Name and precision of the bundle's variants. Empty if the bundle cannot be read, which other steps
+    /// report.
     fn variants(&self) -> Vec<(String, String)> {
         let manifest: Option<Manifest> = read_json(&self.bundle.join(cxr::bundle::MANIFEST)).ok();
         let variants = manifest.map(|manifest| manifest.variants).unwrap_or_default();
@@ -97,7 +99,7 @@ impl Measured<'_> {
         let file = self.host.work.join(format!("{}.json", name.replace(' ', "-")));
         journal.step(&name, 150, |limit| {
             let run = self.device_program(provider, variant, &file, limit).run();
-            // Figures that break a tolerance are written as well, and belong into the report.
+            // The program also writes figures that exceed a tolerance, and they belong in the report.
             let found: Result<Measurement> = read_json(&file);
             if let Ok(found) = &found {
                 report.devices.push(found.clone());
@@ -134,8 +136,8 @@ impl Measured<'_> {
         if python().args(&["-c", "import torch, torchvision"]).run().is_err() {
             return Err(NotRun("python3 has no torch and torchvision".to_owned()).into());
         }
-        let architecture = architecture
-            .ok_or_else(|| NotRun("no bundle was measured that it could be compared with".to_owned()))?;
+        let architecture =
+            architecture.ok_or_else(|| NotRun("no bundle was measured to compare it with".to_owned()))?;
         let file = self.host.work.join("torch.json");
         let batches = match self.host.device {
             ProviderName::Cpu => CPU_BATCHES.to_owned(),

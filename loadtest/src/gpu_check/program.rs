@@ -1,20 +1,21 @@
-//! A program that a step runs: with the libraries' folders, a limit, and its output in the log.
+//! A program that a step runs with the host's libraries and a time limit. Its output goes to the log.
 
 use super::inputs::Host;
 use anyhow::{Context, Result, bail};
+use rig::Settings;
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// Last lines of a failed program that its step quotes.
+/// Lines of a failed program's output that its step quotes.
 const N_QUOTED: usize = 12;
-/// Status with which timeout(1) says that the limit was reached.
+/// Exit status of timeout(1) when the limit was reached.
 const TIMED_OUT: i32 = 124;
 
-/// A program about to run.
+/// A program that has not started.
 pub(super) struct Program {
     command: Command,
     name: String,
@@ -26,11 +27,12 @@ impl Program {
     /// With the host's libraries, in the repository's root.
     pub(super) fn new(host: &Host, program: &Path, limit: Duration) -> Self {
         let name = program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned();
-        // timeout(1) ends the program even when this process is killed; in the foreground, Ctrl-C reaches both.
+        // timeout(1) ends the program even when this process is killed; in the foreground, Ctrl-C reaches
+        // both.
         let mut command = Command::new("timeout");
         command.args(["--foreground", "--kill-after=5", &limit.as_secs().max(1).to_string()]).arg(program);
         command.current_dir(&host.root).env("LD_LIBRARY_PATH", &host.library_path);
-        // A report quotes the last lines: the message belongs there, not its stack.
+        // The report quotes the last lines, which must be the message and not a backtrace.
         command.env("ORT_DYLIB_PATH", &host.onnxruntime).env("RUST_BACKTRACE", "0");
         Self { command, name, log: host.log.clone(), limit }
     }
@@ -53,16 +55,22 @@ impl Program {
         self
     }
 
-    /// Takes a variable away.
+    /// Gives it the settings of a service.
+    pub(super) fn settings(mut self, settings: &Settings) -> Self {
+        settings.apply(&mut self.command);
+        self
+    }
+
+    /// Removes a variable.
     pub(super) fn env_remove(mut self, name: &str) -> Self {
         self.command.env_remove(name);
         self
     }
 
-    /// Runs it to its end and returns what it printed.
+    /// Runs it to its end and returns its standard output.
     ///
     /// # Errors
-    /// When it fails or does not end in time; with its last lines.
+    /// With its last lines, when it fails or does not end in time.
     pub(super) fn run(mut self) -> Result<String> {
         let output = self.command.stdin(Stdio::null()).output();
         let output = output.with_context(|| format!("{}: cannot be started", self.name))?;
@@ -82,16 +90,10 @@ impl Program {
         bail!("{}: {}: {last}", self.name, output.status);
     }
 
-    /// Starts it with its output in a file of its own.
-    ///
-    /// # Errors
-    /// When it cannot be started.
-    pub(super) fn spawn(mut self, output: &Path) -> Result<Child> {
+    /// The command, for a program that runs until it is stopped and writes its output to the file `output`.
+    pub(super) fn into_command(self, output: &Path) -> Result<Command> {
         writeln!(self.open_log()?, "{} > {}", self.head(), output.display())?;
-        let file =
-            File::create(output).with_context(|| format!("{}: cannot be created", output.display()))?;
-        self.command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
-        self.command.spawn().with_context(|| format!("{}: cannot be started", self.name))
+        Ok(self.command)
     }
 
     fn head(&self) -> String {

@@ -1,4 +1,4 @@
-//! The report: everything as JSON, the same for people as Markdown.
+//! The report as JSON and as Markdown.
 
 mod markdown;
 
@@ -16,50 +16,45 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// `gpu-check.json`. A part that is absent belongs to a step that failed or was not run.
+/// `gpu-check.json`. Absent parts belong to steps that failed or did not run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// Whether no step failed.
     pub passed: bool,
-    /// What was accepted: `cpu` or `cuda:N`.
+    /// `cpu` or `cuda:N`.
     pub device: String,
     /// Version of this program.
     pub version: String,
-    /// When it began, seconds since 1970.
+    /// Start, in seconds since 1970.
     pub started_unix: u64,
-    /// How long all of it took.
+    /// Total duration.
     pub seconds: f64,
-    /// Every step in order.
     pub steps: Vec<Step>,
-    /// The host.
     pub hardware: Option<Hardware>,
-    /// The network that was trained.
+    /// The trained network.
     pub architecture: String,
-    /// Images a training step.
+    /// Images per training step.
     pub batch_size: usize,
-    /// Whether it began from pretrained weights.
+    /// Whether the training started from pretrained weights.
     pub pretrained: bool,
-    /// The training.
     pub training: Option<Training>,
-    /// Its figures.
     pub evaluation: Option<Evaluation>,
-    /// Its export.
     pub export: Option<Export>,
-    /// What was served and measured: the exported bundle, or the one that ships where the export failed.
+    /// The bundle that was served and measured: the exported one, or the default one if the export failed.
     pub bundle: Option<PathBuf>,
-    /// What executes in the service.
+    /// The provider that executes in the service.
     pub proof: Option<Proof>,
-    /// A service on a GPU that is not there.
+    /// The service on an absent GPU.
     pub absent_device: Option<AbsentDevice>,
     /// The service under load.
     pub load: Option<Loads>,
-    /// The model without the service, one entry a provider and variant.
+    /// The model without the service, one entry per provider and variant.
     pub devices: Vec<Measurement>,
     /// PyTorch on the same device.
     pub torch: Option<Value>,
-    /// The training step.
+    /// Benchmark of the training step.
     pub bench: Option<Bench>,
-    /// A training repeated.
+    /// Two trainings, compared.
     pub repetition: Option<Repetition>,
 }
 
@@ -97,7 +92,7 @@ impl Report {
         self.steps = journal.steps;
     }
 
-    /// Accepted, or how many steps failed.
+    /// One line: accepted or not, with the numbers of steps.
     pub(super) fn verdict(&self) -> String {
         let n = |outcome| self.steps.iter().filter(|step| step.outcome == outcome).count();
         let (failed, not_run) = (n(super::journal::Outcome::Failed), n(super::journal::Outcome::NotRun));

@@ -1,10 +1,11 @@
-//! The service on the provider asked for: the proof that this provider executes, and that no other does in its place.
+//! The service on the requested provider: proves that this provider executes, and that no other one takes its
+//! place.
 
 use super::Args;
 use super::dataset::Subset;
 use super::inputs::Host;
 use super::load::{self, Loads};
-use super::postgres::Cluster;
+use super::postgres::Database;
 use super::program::Program;
 use super::server::Server;
 use crate::device::ProviderName;
@@ -16,56 +17,50 @@ use std::fmt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// No host has so many GPUs.
+/// No host has this many GPUs.
 const ABSENT_DEVICE: i32 = 63;
-/// A database that is not there: the service starts, unready, and says what executes.
+/// A database that does not exist: the service starts, is unready, and still reports the provider.
 const NO_DATABASE: &str = "postgres://cxr@localhost/postgres?host=/nonexistent";
 
-/// What every start of the service has in common.
+/// The inputs of every start of the service.
 pub(super) struct Settings<'a> {
     pub(super) host: &'a Host,
     pub(super) args: &'a Args,
     pub(super) bundle: &'a Path,
-    pub(super) database: Option<&'a Cluster<'a>>,
+    pub(super) database: Option<&'a Database>,
 }
 
 impl Settings<'_> {
-    /// The configuration for a provider and a device: the one place to tune the service for the check.
+    /// The configuration of the service for a provider and a device.
     pub(super) fn configure(&self, program: Program, (provider, device_id): (&str, i32)) -> Program {
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let n_clients = self.args.clients.iter().copied().max().unwrap_or(1);
-        // A GPU is fed by one session; on a CPU every core has its own.
+        // One session per GPU; on a CPU one per core.
         let sessions = if self.host.device == ProviderName::Cuda { 1 } else { threads };
-        let url = self.database.map_or(NO_DATABASE, |cluster| &cluster.url);
-        let keys = [
-            ("HTTP__BIND", "127.0.0.1:0".to_owned()),
-            ("TELEMETRY__LOG_FORMAT", "json".to_owned()),
-            ("DATABASE__URL", url.to_owned()),
-            ("MODEL__BUNDLE", self.bundle.display().to_string()),
-            ("MODEL__PROVIDER", provider.to_owned()),
-            ("MODEL__DEVICE_ID", device_id.to_string()),
-            ("MODEL__SESSIONS", sessions.to_string()),
-            ("LIMITS__MAX_IN_FLIGHT", (2 * n_clients).to_string()),
-            ("LIMITS__DECODE_THREADS", threads.to_string()),
-        ];
-        let program = program.env_remove("CXR_CONFIG_DIR").env("CXR_PROFILE", "development");
-        keys.into_iter()
-            .fold(program, |program, (key, value)| program.env(&format!("CXR_SERVICE__{key}"), value))
+        let url = self.database.map_or(NO_DATABASE, |database| &database.url);
+        let settings = rig::Settings::development(url)
+            .set("model.bundle", &self.bundle.display())
+            .set("model.provider", &provider)
+            .set("model.device_id", &device_id)
+            .set("model.sessions", &sessions)
+            .set("limits.max_in_flight", &(2 * n_clients))
+            .set("limits.decode_threads", &threads);
+        program.settings(&settings)
     }
 }
 
-/// What executes the model, by two witnesses.
+/// The provider that executes the model, according to two sources.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Proof {
-    /// The provider that was asked for, in ONNX Runtime's words.
+    /// The requested provider, by its name in ONNX Runtime.
     pub provider: String,
-    /// Nodes by provider, from `GET /v1/model`; `cxr_execution_nodes` in `/metrics` says the same.
+    /// Number of nodes by provider from `GET /v1/model`, which equals the metric `cxr_execution_nodes`.
     pub assigned_nodes: BTreeMap<String, usize>,
-    /// What can change the last bits of an output.
+    /// Everything that can change the last bits of an output.
     pub execution: Value,
-    /// Milliseconds from the start to listening, the golden outputs proven.
+    /// Milliseconds from the start to listening, including the check of the golden outputs.
     pub listening_ms: f64,
-    /// Whether `/readyz` said yes; not asked without a database.
+    /// Whether the service was ready; `None` without a database.
     pub ready: Option<bool>,
 }
 
@@ -75,17 +70,17 @@ impl fmt::Display for Proof {
         let all: usize = self.assigned_nodes.values().sum();
         let ready = match self.ready {
             Some(_) => "ready",
-            None => "readiness not asked, there is no database",
+            None => "readiness not checked without a database",
         };
         write!(
             f,
-            "{} executes {own} of {all} nodes, says /v1/model and cxr_execution_nodes; golden outputs proven and listening after {:.0} ms; {ready}",
+            "{} executes {own} of {all} nodes (/v1/model and cxr_execution_nodes agree); golden outputs checked and listening after {:.0} ms; {ready}",
             self.provider, self.listening_ms
         )
     }
 }
 
-/// The service, serving.
+/// The running service and its proof.
 pub(super) struct Served {
     server: Server,
     proof: Proof,
@@ -93,9 +88,6 @@ pub(super) struct Served {
 
 impl Served {
     /// Starts it and proves the provider.
-    ///
-    /// # Errors
-    /// When it does not become ready, or another provider executes.
     pub(super) fn start(settings: &Settings, limit: Duration) -> Result<Self> {
         let host = settings.host;
         let device = (host.device.word(), host.device_id);
@@ -103,7 +95,7 @@ impl Served {
             settings.configure(Program::new(host, &host.service, limit), device).arg("migrate").run()?;
         }
         let started = Instant::now();
-        let server = Server::start(settings, device, "service", limit)?;
+        let mut server = Server::start(settings, device, "service", limit)?;
         let listening_ms = started.elapsed().as_secs_f64() * 1e3;
         if settings.database.is_some() {
             server.wait_ready(limit.saturating_sub(started.elapsed()))?;
@@ -124,12 +116,12 @@ impl Served {
             (assigned_nodes.get(expected).copied().unwrap_or(0), assigned_nodes.values().sum::<usize>());
         ensure!(
             provider == expected && own * 2 > all,
-            "{expected} was asked for; /v1/model says {provider}, nodes {assigned_nodes:?}"
+            "requested {expected}, but /v1/model reports {provider}, nodes {assigned_nodes:?}"
         );
         let gauges = execution_nodes(&server.get("/metrics")?.body);
         ensure!(
             gauges == assigned_nodes,
-            "/v1/model says {assigned_nodes:?}, the metric cxr_execution_nodes {gauges:?}"
+            "/v1/model reports {assigned_nodes:?}, but the metric cxr_execution_nodes {gauges:?}"
         );
         let proof = Proof {
             provider: provider.to_owned(),
@@ -142,14 +134,11 @@ impl Served {
     }
 
     /// Sends radiographs in a closed loop.
-    ///
-    /// # Errors
-    /// When an image cannot be read or one answer is no prediction.
     pub(super) fn load(&self, args: &Args, subset: &Subset, limit: Duration) -> Result<Loads> {
         load::closed_loop(&self.server, &args.clients, args.seconds, &subset.files, limit)
     }
 
-    /// Ends it.
+    /// Stops the service.
     pub(super) fn stop(self) -> Proof {
         self.proof
     }
@@ -161,7 +150,7 @@ impl fmt::Display for Served {
     }
 }
 
-/// Why a service on a GPU that does not exist is not ready, in its words.
+/// The reason that the service gives for being unready on a GPU that does not exist.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AbsentDevice {
     /// The cause in `/readyz`.
@@ -170,14 +159,12 @@ pub struct AbsentDevice {
 
 impl fmt::Display for AbsentDevice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "not ready, as it must be: {}", self.cause)
+        write!(f, "unready, as expected: {}", self.cause)
     }
 }
 
-/// Asks for a GPU that is not there: the service must be unready with the cause, and nothing may execute in its place.
-///
-/// # Errors
-/// When it is ready, or does not say that the model is why not.
+/// Requests a GPU that does not exist: the service must be unready with the cause, and no other provider may
+/// execute.
 pub(super) fn absent_device(settings: &Settings, limit: Duration) -> Result<AbsentDevice> {
     let server = Server::start(settings, ("cuda", ABSENT_DEVICE), "absent-device", limit)?;
     let answer = server.get("/readyz")?;
@@ -190,7 +177,7 @@ pub(super) fn absent_device(settings: &Settings, limit: Duration) -> Result<Abse
     let model: Value = serde_json::from_str(&server.get("/v1/model")?.body).context("/v1/model")?;
     ensure!(
         model["provider"].is_null(),
-        "{} executes in the place of a GPU that is not there",
+        "{} executes in place of a GPU that does not exist",
         model["provider"]
     );
     Ok(AbsentDevice { cause: cause.to_owned() })
@@ -210,7 +197,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_gauge_is_read_by_provider() {
+    fn the_gauge_is_parsed_by_provider() {
         let text = "# HELP cxr_execution_nodes Graph nodes\ncxr_execution_nodes{provider=\"CPUExecutionProvider\"} 3\n\
                     cxr_execution_nodes{provider=\"CUDAExecutionProvider\"} 120\ncxr_ready 1\n";
         let expected = [("CPUExecutionProvider".to_owned(), 3), ("CUDAExecutionProvider".to_owned(), 120)];

@@ -2,36 +2,29 @@
 
 use super::program::Program;
 use super::serve::Settings;
-use crate::listening::listening;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
+use rig::Process;
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::process::{Child, Command};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// How often a starting service is looked at.
-const POLL: Duration = Duration::from_millis(20);
-/// The service ends with the check, however the check ends.
+/// Upper limit for a service that hangs.
 const LONGEST: Duration = Duration::from_mins(15);
 
-/// What a request was answered.
+/// The answer to a request.
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) body: String,
 }
 
-/// The process; it is ended when dropped.
+/// A running service; it is killed when dropped.
 pub(super) struct Server {
-    child: Child,
-    output: PathBuf,
-    /// `http://127.0.0.1:PORT`
-    pub(super) base: String,
+    process: Process,
+    pub(super) address: SocketAddr,
     /// Bearer token of the development profile.
     pub(super) token: String,
     /// Drives the client.
     pub(super) runtime: tokio::runtime::Runtime,
-    /// The client.
-    pub(super) client: reqwest::Client,
+    client: reqwest::Client,
 }
 
 impl Server {
@@ -49,45 +42,22 @@ impl Server {
         let token = settings.configure(Program::new(host, &host.service, limit), device);
         let token =
             token.args(&["dev-token", "--subject", "gpu-check", "--scope", "predict audit:read"]).run()?;
-        let output = host.work.join(format!("{name}.log"));
+        let log = host.work.join(format!("{name}.log"));
         let serve = settings.configure(Program::new(host, &host.service, LONGEST), device);
-        let child = serve.arg("serve").spawn(&output)?;
-        let mut server = Self {
-            child,
-            output,
-            base: String::new(),
+        let serve = serve.arg("serve").into_command(&log)?;
+        let (process, address) = rig::service::serve(serve, &log, limit).context("the service")?;
+        Ok(Self {
+            process,
+            address,
             token: token.trim().to_owned(),
             runtime: tokio::runtime::Runtime::new().context("the client's threads")?,
             client: reqwest::Client::builder().no_proxy().build().context("the HTTP client")?,
-        };
-        let started = Instant::now();
-        loop {
-            let log = server.log();
-            if let Some(address) = log.lines().find_map(listening) {
-                server.base = format!("http://{address}");
-                return Ok(server);
-            }
-            if server.child.try_wait()?.is_some() || started.elapsed() > limit {
-                bail!("the service does not listen: {}", last_lines(&log));
-            }
-            std::thread::sleep(POLL);
-        }
+        })
     }
 
-    /// The address in `base`.
-    ///
-    /// # Errors
-    /// When it is none.
-    pub(super) fn address(&self) -> Result<SocketAddr> {
-        self.base.trim_start_matches("http://").parse().with_context(|| self.base.clone())
-    }
-
-    /// A GET with the token.
-    ///
-    /// # Errors
-    /// When there is no answer.
+    /// Sends a GET with the token.
     pub(super) fn get(&self, path: &str) -> Result<Answer> {
-        let request = self.client.get(format!("{}{path}", self.base)).bearer_auth(&self.token);
+        let request = self.client.get(format!("http://{}{path}", self.address)).bearer_auth(&self.token);
         self.runtime.block_on(async {
             let response =
                 request.timeout(Duration::from_secs(10)).send().await.with_context(|| path.to_owned())?;
@@ -96,38 +66,8 @@ impl Server {
         })
     }
 
-    /// Waits until `/readyz` says yes.
-    ///
-    /// # Errors
-    /// With what it says instead.
-    pub(super) fn wait_ready(&self, limit: Duration) -> Result<()> {
-        let started = Instant::now();
-        loop {
-            let answer = self.get("/readyz")?;
-            if answer.status == 200 {
-                return Ok(());
-            }
-            if started.elapsed() > limit {
-                bail!("the service is not ready: {}", answer.body);
-            }
-            std::thread::sleep(POLL);
-        }
+    /// Waits until `/readyz` returns 200.
+    pub(super) fn wait_ready(&mut self, limit: Duration) -> Result<()> {
+        rig::service::wait_ready(&mut self.process, self.address, "/readyz", limit)
     }
-
-    fn log(&self) -> String {
-        std::fs::read_to_string(&self.output).unwrap_or_default()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // timeout(1) hands the signal on; killed itself, it would leave the service behind.
-        drop(Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status());
-        drop(self.child.wait());
-    }
-}
-
-fn last_lines(log: &str) -> String {
-    let lines: Vec<&str> = log.lines().collect();
-    lines[lines.len().saturating_sub(5)..].join(" | ")
 }

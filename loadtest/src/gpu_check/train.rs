@@ -1,5 +1,5 @@
-//! The trainer on the device: trains, calibrates, exports, repeats, is measured. It reads the folds select and calibrate;
-//! nothing here looks at a test split.
+//! The trainer on the device: training, calibration, export, a repeated training and a benchmark. It reads
+//! the folds select and calibrate, and never a test split.
 
 use super::Args;
 use super::dataset::{CLASSES, Subset};
@@ -12,36 +12,35 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Without it cuBLAS does not repeat its results.
+/// cuBLAS is deterministic only with this setting.
 const CUBLAS_WORKSPACE: (&str, &str) = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8");
-/// Images a step of the training that is repeated.
+/// Batch size of the repeated training.
 const REPEATED_BATCH: usize = 16;
 
-/// The known forms of names; a file whose name has another form counts as a patient of its own, as the host is checked here and no network.
+/// The known forms of file names. Any other file counts as a patient of its own, since this checks the host
+/// and not the network.
 const PATIENT: &str =
     "^(person[0-9]+_(?:bacteria|virus)|(?:NORMAL2-)?IM-[0-9]+)|^([0-9]{8})_[0-9]{3}[.]|^(.+)$";
 
-/// A training's result.
+/// The result of a training.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Training {
-    /// Images linked for it, all folds together.
+    /// Images in all folds together.
     pub images: usize,
-    /// Of the convolutions.
+    /// Precision of the convolutions.
     pub precision: String,
-    /// One entry an epoch.
     pub epochs: Vec<Epoch>,
 }
 
-/// One epoch, as `metrics.csv` has it.
+/// One epoch of `metrics.csv`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Epoch {
-    /// Number.
     pub epoch: usize,
     /// Mean loss.
     pub train_loss: f64,
     /// Area under the curve on the select fold.
     pub select_auc: f64,
-    /// Images a second.
+    /// Images per second.
     pub images_per_second: f64,
 }
 
@@ -58,12 +57,12 @@ impl fmt::Display for Training {
     }
 }
 
-/// Figures of the folds that training may see.
+/// Figures of the folds select and calibrate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
-    /// Figures of `evaluation-select.json`.
+    /// `figures` of `evaluation-select.json`.
     pub select: Value,
-    /// Figures of `evaluation-calibrate.json`.
+    /// `figures` of `evaluation-calibrate.json`.
     pub calibrate: Value,
 }
 
@@ -82,12 +81,13 @@ impl fmt::Display for Evaluation {
     }
 }
 
-/// What the export proved.
+/// The result of the export.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Export {
-    /// The trainer's words: the largest difference of each output.
+    /// The trainer's message: the largest difference of each output.
     pub parity: String,
-    /// The trainer's words on int8: how many verdicts it changes. A network of a few epochs is refused for none of them.
+    /// The trainer's message on int8: how many decisions it changes. After a few epochs, no number of them is
+    /// an error.
     pub int8: String,
     /// The bundle's size.
     pub bytes: u64,
@@ -99,23 +99,23 @@ impl fmt::Display for Export {
     }
 }
 
-/// The same training twice.
+/// Two runs of the same training.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Repetition {
-    /// Loss of the epoch, the same both times.
+    /// Training loss of the epoch, which is equal in both runs.
     pub train_loss: String,
-    /// Whether the weights have the same bits, and not the loss alone.
+    /// Whether the weights are equal too, bit for bit.
     pub same_weights: bool,
 }
 
 impl fmt::Display for Repetition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let weights = if self.same_weights { "equal bits" } else { "other bits" };
-        write!(f, "loss {} both times, weights of {weights}", self.train_loss)
+        let weights = if self.same_weights { "weights equal bit for bit" } else { "weights differ" };
+        write!(f, "loss {} in both runs, {weights}", self.train_loss)
     }
 }
 
-/// `cxr-trainer bench`, as `bench.json` has it.
+/// `bench.json` of `cxr-trainer bench`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Bench(pub Value);
 
@@ -131,7 +131,7 @@ fn number(value: &Value) -> f64 {
     value.as_f64().unwrap_or(f64::NAN)
 }
 
-/// The trainer with its configurations written.
+/// The trainer and its configuration files.
 pub(super) struct Trainer<'a> {
     host: &'a Host,
     subset: &'a Subset,
@@ -139,10 +139,7 @@ pub(super) struct Trainer<'a> {
 }
 
 impl<'a> Trainer<'a> {
-    /// Writes the configurations.
-    ///
-    /// # Errors
-    /// When the work folder cannot be written.
+    /// Writes the configuration files.
     pub(super) fn new(host: &'a Host, args: &Args, subset: &'a Subset) -> Result<Self> {
         let (epochs, batch, n_linked) = (args.epochs(), args.batch_size(), subset.files.len());
         let trainer = Self { host, subset, run: host.work.join("run") };
@@ -155,11 +152,10 @@ impl<'a> Trainer<'a> {
         Ok(trainer)
     }
 
-    /// Trains.
     pub(super) fn train(&self, limit: Duration) -> Result<Training> {
         self.command("train", &self.run, "train.yaml", &self.subset.folder, limit).run()?;
         let epochs = epochs(&self.run)?;
-        ensure!(epochs.iter().all(|epoch| epoch.train_loss.is_finite()), "a loss is no number: {epochs:?}");
+        ensure!(epochs.iter().all(|epoch| epoch.train_loss.is_finite()), "a loss is not finite: {epochs:?}");
         Ok(Training {
             images: self.subset.files.len(),
             precision: self.host.training_precision().to_owned(),
@@ -167,7 +163,7 @@ impl<'a> Trainer<'a> {
         })
     }
 
-    /// Fits the calibration and measures select and calibrate, on the device.
+    /// Calibrates, and evaluates select and calibrate, on the device.
     pub(super) fn evaluate(&self, limit: Duration) -> Result<Evaluation> {
         let command = |name| self.command(name, &self.run, "train.yaml", &self.subset.folder, limit);
         command("calibrate").run()?;
@@ -179,8 +175,8 @@ impl<'a> Trainer<'a> {
         Ok(Evaluation { select: fold("select")?, calibrate: fold("calibrate")? })
     }
 
-    /// Exports: the trainer compares ONNX Runtime with libtorch, both on the CPU, where neither rounds to TF32. Then the
-    /// bundle is verified as a stranger would.
+    /// Exports the bundle and verifies it with the public key. The trainer compares ONNX Runtime with
+    /// libtorch, both on the CPU, where neither rounds to TF32.
     pub(super) fn export(&self, limit: Duration) -> Result<Export> {
         let bundle = self.host.work.join("bundle");
         let on_cpu = Program::new(self.host, &self.host.trainer, limit).args(&["export", "--device", "cpu"]);
@@ -198,7 +194,7 @@ impl<'a> Trainer<'a> {
         Ok(Export { parity, int8, bytes: files.filter_map(|(_, file)| file["bytes"].as_u64()).sum() })
     }
 
-    /// Trains twice in the deterministic mode and compares.
+    /// Trains twice in deterministic mode and compares the results.
     pub(super) fn repeat(&self, limit: Duration) -> Result<Repetition> {
         let mut found = Vec::new();
         for name in ["repeat-1", "repeat-2"] {
@@ -212,14 +208,14 @@ impl<'a> Trainer<'a> {
         let (first, second) = (&found[0], &found[1]);
         ensure!(
             first.0 == second.0,
-            "the losses of train and select differ: {:?}, then {:?}",
+            "the losses on train and select differ: {:?}, then {:?}",
             first.0,
             second.0
         );
         Ok(Repetition { train_loss: first.0.0.clone(), same_weights: first.1 == second.1 })
     }
 
-    /// Measures the training step.
+    /// Benchmarks the training step.
     pub(super) fn bench(&self, steps: usize, limit: Duration) -> Result<Bench> {
         let run = self.host.work.join("bench");
         let command = self.command("bench", &run, "train.yaml", &self.subset.folder, limit);
@@ -238,26 +234,26 @@ impl<'a> Trainer<'a> {
     }
 }
 
-/// What goes over the trainer's defaults: the folds are drawn from the linked images, and everything is written to the work
-/// folder.
+/// Overrides of the trainer's defaults: the folds are drawn from the linked images, and everything is written
+/// to the work folder.
 fn configuration(
     host: &Host,
     architecture: &str,
     (epochs, batch, deterministic): (usize, usize, bool),
     n_linked: usize,
 ) -> Result<String> {
-    // A path in double quotes with JSON's escapes is YAML as well.
+    // A JSON string is also a YAML string.
     let quoted = |path: &Path| serde_json::to_string(&path.to_string_lossy());
     let weights = host.weights.as_ref().map_or(Ok("null".to_owned()), |file| quoted(file))?;
     let workers = std::thread::available_parallelism().map_or(1, |n| n.get().div_ceil(2));
     let precision = host.training_precision();
-    // A network that starts from random weights learns nothing in a few epochs at the pace that fits pretrained ones.
+    // From random weights, a network learns nothing in a few epochs at the learning rate for pretrained ones.
     let pace = match host.weights {
         Some(_) => "",
         None => ", learning_rate: 1.0e-3, average_decay: 0.9, loss: { label_smoothing: 0.0 }",
     };
     let [negative, positive] = CLASSES;
-    // Components of the embeddings cannot outnumber the images.
+    // There cannot be more components of the embeddings than images.
     let components = (n_linked / 16).clamp(2, 32);
     let [cache, bundle, ledger, store] =
         ["pixels", "bundle", "ledger.jsonl", "mlruns"].map(|name| quoted(&host.work.join(name)));
@@ -298,7 +294,7 @@ fn epochs(run: &Path) -> Result<Vec<Epoch>> {
     Ok(epochs)
 }
 
-/// Lines of `metrics.csv` without its head, split at the commas.
+/// The rows of `metrics.csv` without the header.
 fn columns(file: &Path) -> Result<Vec<Vec<String>>> {
     const HEAD: &str = "epoch,step,train_loss,select_loss,select_auc,learning_rate,images_per_second";
     let text = String::from_utf8(read(file)?)?;

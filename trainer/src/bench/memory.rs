@@ -1,10 +1,10 @@
 //! Peak host memory of training on a large folder, above that of a bare training step.
 
 use super::{Plan, Stepper, synthetic};
-use crate::console::{Meter, say};
-use crate::dataset::cache;
-use crate::dataset::folds::Folds;
-use crate::dataset::index::Index;
+use crate::data::cache;
+use crate::data::folds::Folds;
+use crate::data::index::Index;
+use crate::progress::{Meter, say};
 use crate::train::loader;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};

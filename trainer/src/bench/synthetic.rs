@@ -2,7 +2,7 @@
 
 use crate::config::Config;
 use crate::config::data::{Label, Layout};
-use crate::console::Meter;
+use crate::progress::Meter;
 use anyhow::{Context, Result, bail};
 use cxr::AcceptancePolicy;
 use cxr::phantom::{PhantomSpec, encode_png, generate};

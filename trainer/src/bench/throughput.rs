@@ -2,13 +2,13 @@
 //! that stays on the device.
 
 use super::{Plan, Spread, Stepper};
-use crate::console::say;
-use crate::dataset::folds::Folds;
-use crate::dataset::index::Index;
-use crate::dataset::loader::Loader;
-use crate::mixup::Mixup;
+use crate::data::folds::Folds;
+use crate::data::index::Index;
+use crate::data::loader::Loader;
+use crate::progress::say;
 use crate::run::RunDirectory;
 use crate::train::loader;
+use crate::train::mixup::Mixup;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::time::Instant;

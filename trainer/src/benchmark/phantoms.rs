@@ -1,11 +1,12 @@
 //! The images of a benchmark bundle: phantoms through the service's own preprocessing.
 
-use crate::calibrate::{CALIBRATION_BINS, distribution, embedding_reference, probabilities};
 use crate::config::Config;
-use crate::dataset::pixels::Recipe;
+use crate::data::recipe::Recipe;
+use crate::measure::calibrate::{distribution, embedding_reference, probabilities};
+use crate::measure::robustness::model::batch;
+use crate::measure::sample::CALIBRATION_BINS;
 use crate::model::Network;
-use crate::robustness::subject::batch;
-use crate::score::Scores;
+use crate::train::score::Scores;
 use anyhow::{Context, Result};
 use cxr::analysis::scoring::confusion::ConfusionMatrix;
 use cxr::analysis::scoring::reliability::bins_equal_width;

@@ -2,7 +2,7 @@
 
 use super::shared::RevisionArguments;
 use anyhow::Result;
-use cxr_trainer::export::complete::complete_bundle;
+use cxr_trainer::release::complete::complete_bundle;
 
 pub(crate) fn run(arguments: &RevisionArguments) -> Result<()> {
     let config = arguments.config()?;

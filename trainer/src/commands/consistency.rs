@@ -3,11 +3,9 @@
 use super::shared::{BundleArguments, Common};
 use anyhow::{Context, Result};
 use clap::Args;
-use cxr::bundle::Trust;
-use cxr_trainer::consistency::{Consistency, Scorer};
-use cxr_trainer::dataset::pixels::Recipe;
+use cxr_trainer::measure::consistency::{Consistency, FILE, Scorer};
 use cxr_trainer::run::BUNDLE;
-use cxr_trainer::{export, files, released};
+use cxr_trainer::{bundle, files};
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
@@ -27,21 +25,14 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     let folder = folder.unwrap_or_else(|| arguments.common.run.join(BUNDLE));
     let originals = arguments.originals.or_else(|| config.export.originals.clone());
     let originals = originals.context("--originals: name the folder of the originals")?;
-    // Whoever measures a bundle on their own machine need not trust its maker's key; the digests are checked.
-    let bundle = export::open(&folder, &Trust::Unsigned)?;
+    let bundle = bundle::open(&folder, None)?;
     let (_, variant) = bundle.variant(None)?;
-    let mut session = released::session(&bundle, variant, &arguments.bundle.onnxruntime)?;
-    let mut scorer = Scorer {
-        session: &mut session,
-        recipe: Recipe { acceptance: bundle.manifest().acceptance, preprocess: bundle.manifest().preprocess },
-        calibration: variant.calibration,
-        policy: &variant.policy,
-        weights_sha256: bundle.manifest().files[&variant.file].sha256.clone(),
-    };
+    let mut session = bundle::session(&bundle, variant, &arguments.bundle.onnxruntime)?;
+    let mut scorer = Scorer::of_bundle(&bundle, variant, &mut session);
     let consistency = Consistency::measure(&mut scorer, &config.data, &originals, &config.data.root)?;
     consistency.report();
     if arguments.common.run.is_dir() {
-        files::write_json(&arguments.common.run.join("consistency.json"), &consistency)?;
+        files::write_json(&arguments.common.run.join(FILE), &consistency)?;
     }
     Ok(())
 }

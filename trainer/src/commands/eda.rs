@@ -2,8 +2,8 @@
 
 use super::shared::Common;
 use anyhow::Result;
-use cxr_trainer::dataset::index::Index;
-use cxr_trainer::eda::eda;
+use cxr_trainer::data::eda::eda;
+use cxr_trainer::data::index::Index;
 use cxr_trainer::run::RunDirectory;
 
 pub(crate) fn run(common: Common) -> Result<()> {

@@ -3,11 +3,11 @@
 use super::shared::Common;
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
-use cxr_trainer::calibrate::Calibrated;
-use cxr_trainer::dataset::folds::Fold;
-use cxr_trainer::evaluate::evaluate;
-use cxr_trainer::evaluate::external::evaluate_external;
-use cxr_trainer::released::evaluate_bundle;
+use cxr_trainer::data::folds::Fold;
+use cxr_trainer::measure::calibrate::Calibrated;
+use cxr_trainer::measure::evaluate::evaluate;
+use cxr_trainer::measure::evaluate::external::evaluate_external;
+use cxr_trainer::measure::evaluate::released::evaluate_bundle;
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]

@@ -3,8 +3,8 @@
 use super::shared::Common;
 use anyhow::Result;
 use clap::Args;
-use cxr_trainer::calibrate::Calibrated;
-use cxr_trainer::explain::explain;
+use cxr_trainer::measure::calibrate::Calibrated;
+use cxr_trainer::measure::explain::explain;
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]

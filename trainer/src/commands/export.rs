@@ -3,13 +3,13 @@
 use super::shared::{BundleArguments, Common};
 use anyhow::Result;
 use clap::Args;
-use cxr_trainer::calibrate::Calibrated;
+use cxr_trainer::bundle::version::Bump;
 use cxr_trainer::config::Config;
 use cxr_trainer::export::{ExportPaths, export};
-use cxr_trainer::release::version::Bump;
+use cxr_trainer::measure::calibrate::Calibrated;
+use cxr_trainer::release::names::Names;
 use cxr_trainer::run::RunDirectory;
-use cxr_trainer::run::names::Names;
-use cxr_trainer::trained::TrainedRun;
+use cxr_trainer::train::trained::TrainedRun;
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]

@@ -2,7 +2,7 @@
 
 use super::shared::RevisionArguments;
 use anyhow::Result;
-use cxr_trainer::export::int8::quantise_bundle;
+use cxr_trainer::release::quantise::quantise_bundle;
 
 pub(crate) fn run(arguments: &RevisionArguments) -> Result<()> {
     let config = arguments.config()?;

@@ -4,8 +4,8 @@ use super::shared::MakingArguments;
 use anyhow::Result;
 use clap::Args;
 use cxr_trainer::config::Config;
-use cxr_trainer::export::revision;
-use cxr_trainer::recalibrate::{Request, recalibrate};
+use cxr_trainer::release::recalibrate::{Request, recalibrate};
+use cxr_trainer::release::revision;
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]

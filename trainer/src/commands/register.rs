@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 use clap::Args;
+use cxr_trainer::bundle::verify::public_key;
 use cxr_trainer::config::Config;
 use cxr_trainer::release::register_bundle;
-use cxr_trainer::verify::public_key;
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]

@@ -3,7 +3,7 @@
 use super::export;
 use anyhow::Result;
 use clap::Args;
-use cxr_trainer::calibrate::Calibrated;
+use cxr_trainer::measure::calibrate::Calibrated;
 use cxr_trainer::release::release;
 
 #[derive(Debug, Args)]

@@ -3,11 +3,11 @@
 use super::shared::Common;
 use anyhow::{Result, ensure};
 use clap::Args;
+use cxr_trainer::release::origin::Origin;
 use cxr_trainer::report::sources::Elsewhere;
 use cxr_trainer::report::{Form, report};
 use cxr_trainer::run::RunDirectory;
-use cxr_trainer::run::origin::Origin;
-use cxr_trainer::trained::TrainedRun;
+use cxr_trainer::train::trained::TrainedRun;
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]

@@ -4,11 +4,11 @@ use super::shared::Common;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use cxr::analysis::corrupt::MAX_SEVERITY;
-use cxr_trainer::calibrate::Calibrated;
 use cxr_trainer::files;
-use cxr_trainer::robustness::compare::{COMPARISON, compare};
-use cxr_trainer::robustness::subject::Subject;
-use cxr_trainer::robustness::{Part, robustness};
+use cxr_trainer::measure::calibrate::Calibrated;
+use cxr_trainer::measure::robustness::compare::{COMPARISON, compare};
+use cxr_trainer::measure::robustness::model::ModelUnderTest;
+use cxr_trainer::measure::robustness::{Part, robustness};
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
@@ -51,18 +51,16 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         arguments.severities
     };
     ensure!(severities.is_sorted_by(|a, b| a < b), "--severities: {severities:?} must be in rising order");
-    let mut subject = if let Some(bundle) = &arguments.bundle {
+    let mut model = if let Some(bundle) = &arguments.bundle {
         let library = arguments.onnxruntime.as_deref().context("--bundle needs --onnxruntime")?;
         let output = arguments.output.as_deref().context("--bundle needs --output")?;
-        std::fs::create_dir_all(output)
-            .with_context(|| format!("{}: cannot be created", output.display()))?;
-        files::keep_out_of_git(output)?;
-        Subject::of_bundle(&config, bundle, library, output)?
+        files::create_own_folder(output)?;
+        ModelUnderTest::of_bundle(&config, bundle, library, output)?
     } else {
         let opened = arguments.common.open()?;
         let trained = opened.trained()?;
         let calibrated = Calibrated::load(trained.run, &trained.weights_sha256)?;
-        Subject::of_run(trained, &calibrated, opened.device)?
+        ModelUnderTest::of_run(trained, &calibrated, opened.device)?
     };
-    robustness(&mut subject, &severities, &parts).map(drop)
+    robustness(&mut model, &severities, &parts).map(drop)
 }

@@ -5,26 +5,26 @@ use super::shared::{Common, Opened};
 use super::{export, report as reporting};
 use anyhow::Result;
 use clap::Args;
-use cxr_trainer::calibrate::{Calibrated, calibrate, check_enough};
-use cxr_trainer::census::Census;
-use cxr_trainer::console::say;
-use cxr_trainer::dataset::folds::{Fold, Folds};
-use cxr_trainer::dataset::index::Index;
-use cxr_trainer::eda::eda;
-use cxr_trainer::evaluate::external::{ExternalEvaluation, evaluate_external};
-use cxr_trainer::evaluate::{EvaluationFile, evaluate};
-use cxr_trainer::explain::explain;
+use cxr_trainer::data::census::Census;
+use cxr_trainer::data::eda::eda;
+use cxr_trainer::data::folds::{Fold, Folds};
+use cxr_trainer::data::index::Index;
+use cxr_trainer::data::split::split;
 use cxr_trainer::export::{compare_originals, signing_key};
+use cxr_trainer::measure::calibrate::{Calibrated, calibrate, check_enough};
+use cxr_trainer::measure::evaluate::external::{ExternalEvaluation, evaluate_external};
+use cxr_trainer::measure::evaluate::{EvaluationFile, evaluate};
+use cxr_trainer::measure::explain::explain;
+use cxr_trainer::measure::robustness::model::ModelUnderTest;
+use cxr_trainer::measure::robustness::{Part, robustness};
+use cxr_trainer::progress::say;
+use cxr_trainer::release::names::Names;
 use cxr_trainer::release::{judged, release};
 use cxr_trainer::report::{Form, report};
-use cxr_trainer::robustness::subject::Subject;
-use cxr_trainer::robustness::{Part, robustness};
 use cxr_trainer::run::RunDirectory;
-use cxr_trainer::run::names::Names;
 use cxr_trainer::soup::Soup;
-use cxr_trainer::split::split;
 use cxr_trainer::train::train;
-use cxr_trainer::trained::TrainedRun;
+use cxr_trainer::train::trained::TrainedRun;
 
 /// Steps, for the progress.
 const N_STEPS: usize = 9;
@@ -59,7 +59,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     let (config, run) = (&opened.config, &opened.run);
     let (mut paths, reports) = (output.paths(config, run, None), reporting.reports(run));
     // What would end the run hours later ends it now.
-    run.ensure_data(&index)?;
+    Folds::forget_stale(run, &index)?;
     signing_key(&paths.signing_key)?;
     if Soup::load(run)?.is_none() {
         config.model.check_weights()?;
@@ -144,6 +144,6 @@ fn evaluations(trained: &TrainedRun, calibrated: &Calibrated, reason: &str) -> R
 }
 
 fn shaken(opened: &Opened, calibrated: &Calibrated) -> Result<()> {
-    let mut subject = Subject::of_run(opened.trained()?, calibrated, opened.device)?;
-    robustness(&mut subject, &opened.config.robustness.severities, &Part::ALL).map(drop)
+    let mut model = ModelUnderTest::of_run(opened.trained()?, calibrated, opened.device)?;
+    robustness(&mut model, &opened.config.robustness.severities, &Part::ALL).map(drop)
 }

@@ -3,11 +3,11 @@
 use anyhow::Result;
 use clap::Args;
 use cxr_trainer::config::Config;
-use cxr_trainer::device::DeviceChoice;
-use cxr_trainer::export::revision::Request;
+use cxr_trainer::release::revision::Request;
 use cxr_trainer::run::RunDirectory;
+use cxr_trainer::run::device::DeviceChoice;
 use cxr_trainer::tracking::Tracker;
-use cxr_trainer::trained::TrainedRun;
+use cxr_trainer::train::trained::TrainedRun;
 use std::path::{Path, PathBuf};
 use tch::Device;
 

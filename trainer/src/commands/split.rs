@@ -2,9 +2,9 @@
 
 use super::shared::Common;
 use anyhow::Result;
-use cxr_trainer::dataset::index::Index;
+use cxr_trainer::data::index::Index;
+use cxr_trainer::data::split::split;
 use cxr_trainer::run::RunDirectory;
-use cxr_trainer::split::split;
 
 pub(crate) fn run(common: &Common) -> Result<()> {
     RunDirectory::check_place(&common.run)?;

@@ -3,7 +3,7 @@
 use super::shared::Common;
 use anyhow::{Result, ensure};
 use clap::Args;
-use cxr_trainer::console::say;
+use cxr_trainer::progress::say;
 use cxr_trainer::run::RunDirectory;
 use cxr_trainer::tracking::Tracker;
 use cxr_trainer::tracking::standing::Standing;

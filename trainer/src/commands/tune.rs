@@ -3,11 +3,11 @@
 use super::shared::Common;
 use anyhow::{Context, Result};
 use clap::Args;
-use cxr_trainer::console::say;
-use cxr_trainer::device::DeviceChoice;
+use cxr_trainer::progress::say;
+use cxr_trainer::run::device::DeviceChoice;
+use cxr_trainer::tune::place::Place;
 use cxr_trainer::tune::results::table;
 use cxr_trainer::tune::scheduler::Next;
-use cxr_trainer::tune::store::Place;
 use cxr_trainer::tune::supervisor::supervise;
 use cxr_trainer::tune::worker::work;
 use cxr_trainer::tune::{StudyDirectory, begin};

@@ -3,8 +3,8 @@
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use cxr::bundle::MANIFEST;
+use cxr_trainer::bundle::verify::{public_key, verify};
 use cxr_trainer::run::BUNDLE;
-use cxr_trainer::verify::{public_key, verify};
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]

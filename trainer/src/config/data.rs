@@ -1,7 +1,7 @@
 //! `trainer.data`: which images, and how they are divided.
 
-use super::fraction;
 use super::required::unstated;
+use super::share::fraction;
 use anyhow::{Context, Result, ensure};
 use regex::Regex;
 use serde::{Deserialize, Serialize};

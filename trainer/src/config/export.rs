@@ -1,7 +1,5 @@
 //! `trainer.export`: the bundle.
 
-use super::Config;
-use super::data::Label;
 use super::required::unstated;
 use anyhow::{Result, ensure};
 use cxr::intended_use::IntendedUse;
@@ -19,7 +17,7 @@ pub struct Export {
     pub name: String,
     /// Its semantic version.
     pub version: String,
-    /// What the service calls the negative and the positive class; none for [`Config::labels`]' rule.
+    /// What the service calls the negative and the positive class; none for the rule of [`Config::labels`](super::Config::labels).
     pub labels: Option<[String; 2]>,
     /// Largest size of all its files.
     pub max_bytes: usize,
@@ -38,28 +36,6 @@ pub struct Export {
     /// Who and what the model is for; an empty statement where it is not stated.
     #[serde(deserialize_with = "unstated")]
     pub intended_use: IntendedUse,
-}
-
-/// What the classes are called where several folders count as one of them.
-const UNNAMED: [&str; 2] = ["NEGATIVE", "POSITIVE"];
-
-impl Config {
-    /// What the service calls the negative and the positive class: as configured, else each by the one class folder that counts as it.
-    pub fn labels(&self) -> [String; 2] {
-        let folders = |wanted: Label| {
-            let classes = self.data.classes.iter().filter(move |(_, label)| **label == wanted);
-            classes.map(|(name, _)| name.to_ascii_uppercase())
-        };
-        let named = |label: Label, unnamed: &str| {
-            let mut folders = folders(label);
-            match (folders.next(), folders.next()) {
-                (Some(only), None) => only,
-                _ => unnamed.to_owned(),
-            }
-        };
-        let rule = || [named(Label::Negative, UNNAMED[0]), named(Label::Positive, UNNAMED[1])];
-        self.export.labels.clone().unwrap_or_else(rule)
-    }
 }
 
 impl Export {

@@ -1,6 +1,5 @@
 //! `trainer.gates`: what a network must show before it is called fit. Stated before the test fold is looked at.
 
-use super::Config;
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
@@ -132,17 +131,6 @@ impl Gates {
             ensure!(is_share, "trainer.gates.{key}: {bound:?} is not in [0, 1]");
         }
         Ok(())
-    }
-}
-
-impl Config {
-    /// SHA-256 of everything that the verdict compares figures with.
-    ///
-    /// # Errors
-    /// Never: these values can always be written.
-    pub fn gates_digest(&self) -> Result<String> {
-        let fixed = (&self.gates, self.calibration.target_sensitivity);
-        Ok(cxr::bundle::sha256_hex(&serde_json::to_vec(&fixed)?))
     }
 }
 

@@ -1,6 +1,6 @@
 //! `trainer.model`: the network before training.
 
-use super::fraction;
+use super::share::fraction;
 use crate::model::Architecture;
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,5 @@
-//! What no default can say: keys that belong to one data set or one model, and which commands refuse to start without them.
+//! Keys without a default, which belong to one data set or one model.
 
-use super::Config;
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Deserializer};
 
@@ -11,33 +10,8 @@ pub(super) fn unstated<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-impl Config {
-    /// Refuses a configuration that does not say which data it is for.
-    ///
-    /// # Errors
-    /// Names every key that is not set.
-    pub fn check_for_data(&self) -> Result<()> {
-        check(&[
-            ("trainer.data.root (or --data)", self.data.root.as_os_str().is_empty()),
-            ("trainer.data.name", self.data.name.is_empty()),
-            ("trainer.data.classes", self.data.classes.is_empty()),
-        ])
-    }
-
-    /// Refuses a configuration that does not say what the bundle is.
-    ///
-    /// # Errors
-    /// Names every key that is not set.
-    pub fn check_for_bundle(&self) -> Result<()> {
-        let export = &self.export;
-        check(&[
-            ("trainer.export.name", export.name.is_empty()),
-            ("trainer.export.intended_use.statement", export.intended_use.statement.is_empty()),
-        ])
-    }
-}
-
-fn check(keys: &[(&str, bool)]) -> Result<()> {
+/// Refuses missing values, by the name of their key.
+pub(super) fn check(keys: &[(&str, bool)]) -> Result<()> {
     let missing: Vec<&str> = keys.iter().filter(|(_, is_missing)| *is_missing).map(|(key, _)| *key).collect();
     ensure!(
         missing.is_empty(),

@@ -1,6 +1,6 @@
 //! `trainer.training`: the optimisation.
 
-use super::fraction;
+use super::share::fraction;
 use crate::model::Precision;
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};

@@ -12,9 +12,9 @@ pub(super) use facts::Facts;
 use super::further::Line;
 use super::parity::Parity;
 use crate::config::provenance::stated;
-use crate::consistency::Consistency;
-use crate::consistency::depth::DepthConsistency;
-use crate::evaluate::{ECE_NOTE, rows};
+use crate::measure::consistency::Consistency;
+use crate::measure::consistency::depth::DepthConsistency;
+use crate::measure::evaluate::{ECE_NOTE, rows};
 use cxr::DecisionPolicy;
 use cxr::bundle::{FoldEvaluation, Manifest, Variant};
 use std::fmt::{self, Write as _};
@@ -161,7 +161,7 @@ impl Card<'_> {
 }
 
 /// The section about who and what the model is for, and what it answers.
-pub(super) fn intended_use(manifest: &Manifest) -> String {
+pub(crate) fn intended_use(manifest: &Manifest) -> String {
     format!(
         "## Intended use\n\n{}\n\n\
          The answer to an image is a verdict at the operating point, the class and its calibrated probability (of {}), and whether a\n\
@@ -177,10 +177,10 @@ pub(super) fn intended_use(manifest: &Manifest) -> String {
 pub(crate) const NO_ORIGINALS: &str = "trainer.export.originals names no folder that is there";
 
 /// The heading of the section about deep files.
-pub(super) const DEPTH: &str = "### Files stored deep\n";
+pub(crate) const DEPTH: &str = "### Files stored deep\n";
 
 /// The section about deep files that hold shallow data.
-pub(super) fn depth_section(found: Option<&DepthConsistency>) -> String {
+pub(crate) fn depth_section(found: Option<&DepthConsistency>) -> String {
     match found {
         Some(found) => format!(
             "{DEPTH}\nThe same 8-bit pixels, saved in 16 bits, are read as the 8-bit file is: {found}.\n"
@@ -192,7 +192,7 @@ pub(super) fn depth_section(found: Option<&DepthConsistency>) -> String {
 }
 
 /// The section about probability and operating point.
-pub(super) fn decision(variant: &Variant) -> String {
+pub(crate) fn decision(variant: &Variant) -> String {
     let (calibration, policy) = (&variant.calibration, &variant.policy);
     format!(
         "### Decision\n\n\

@@ -1,10 +1,11 @@
-//! What else was measured of a run's weights, in a few lines for the model card; the technical report has the rest.
+//! Further measurements of a run's weights, in a few lines for the model card. The technical report has the
+//! details.
 
-use crate::calibrate::Calibrated;
-use crate::evaluate::external::ExternalEvaluation;
-use crate::explain::Explanation;
-use crate::robustness::Robustness;
-use crate::trained::TrainedRun;
+use crate::measure::calibrate::Calibrated;
+use crate::measure::evaluate::external::ExternalEvaluation;
+use crate::measure::explain::Explanation;
+use crate::measure::robustness::Robustness;
+use crate::train::trained::TrainedRun;
 use anyhow::Result;
 use cxr::analysis::scoring::proportion::Proportion;
 use cxr::bundle::Measured;
@@ -13,9 +14,6 @@ use cxr::bundle::Measured;
 pub(super) type Line = (String, String);
 
 /// The lines of everything on file that belongs to these weights and this calibration.
-///
-/// # Errors
-/// Names a file that cannot be read.
 pub(super) fn measurements(trained: &TrainedRun, calibrated: &Calibrated) -> Result<Vec<Line>> {
     let mut lines = Vec::new();
     if let Some(foreign) = calibrated.analysis.as_ref().and_then(|analysis| analysis.ood.foreign.as_ref()) {

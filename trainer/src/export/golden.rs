@@ -1,6 +1,6 @@
-//! Golden outputs: generated radiographs with the logits that a variant gives for them, by which a reload proves it.
+//! Golden outputs: generated radiographs with the logits that a variant must reproduce.
 
-use super::BundleFiles;
+use super::contents::BundleFiles;
 use anyhow::Result;
 use cxr::bundle::Golden;
 use cxr::phantom::{PhantomSpec, encode_png, generate};
@@ -15,9 +15,6 @@ pub(crate) const TOLERANCE: f32 = 1e-3;
 pub(crate) const TOLERANCE_INT8: f32 = 5e-2;
 
 /// Runs the golden inputs and adds their files.
-///
-/// # Errors
-/// When the graph cannot be run.
 pub(crate) fn golden(
     session: &mut Session,
     (width, height): (u32, u32),

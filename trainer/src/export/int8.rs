@@ -1,18 +1,15 @@
-//! The int8 variant as part of a bundle: of a run that is exported, or added to a bundle that was released without it or with
-//! another.
+//! The int8 variant as part of a bundle.
 
-use super::revision::{Released, Request, Revision};
-use super::section::with_section;
-use super::{BundleFiles, GRAPH, VARIANT, golden};
-use crate::calibrate::Calibrated;
-use crate::config::Config;
-use crate::console::say;
-use crate::dataset::pixels::Recipe;
-use crate::evaluate::{ECE_NOTE, rows};
-use crate::quantise::variant::{Comparison, GRAPH_INT8, Made, Quantised, Source, VARIANT_INT8};
-use crate::trained::TrainedRun;
-use crate::verify::golden_pixels;
-use anyhow::{Context, Result, bail};
+pub mod variant;
+
+use super::contents::{BundleFiles, GRAPH};
+use super::golden;
+use crate::export::int8::variant::{Comparison, GRAPH_INT8, Made, Quantised, Source, VARIANT_INT8};
+use crate::measure::calibrate::Calibrated;
+use crate::measure::evaluate::{ECE_NOTE, rows};
+use crate::progress::say;
+use crate::train::trained::TrainedRun;
+use anyhow::{Context, Result};
 use cxr::bundle::{Manifest, Variant};
 use runtime::Runtime;
 use std::fmt::Write as _;
@@ -20,54 +17,8 @@ use std::fmt::Write as _;
 /// The card's section.
 pub(crate) const HEADING: &str = "### int8 variant\n";
 
-/// Adds an int8 variant to a bundle as its next minor version. Every file but the card stays as it is, to the byte.
-///
-/// # Errors
-/// When the data does not give the folds that the bundle was made with, the variant differs too much from fp32, the version is taken by
-/// other answers, and as [`Source::quantised`] does.
-pub fn quantise_bundle(config: &Config, request: &Request<'_>) -> Result<Comparison> {
-    let released = Released::open(config, request)?;
-    let bundle = &released.bundle;
-    let (manifest, (_, fp32)) = (bundle.manifest(), bundle.variant(Some(VARIANT))?);
-    let graph = bundle.file(&fp32.file).with_context(|| format!("{}: not in the bundle", fp32.file))?;
-    let runtime = Runtime::load(request.onnxruntime)?;
-    let source = Source {
-        runtime: &runtime,
-        config,
-        contract: &manifest.model,
-        graph,
-        variant: (fp32.calibration, fp32.policy.threshold),
-        embedding: &bundle.reference().embedding,
-        index: &released.index,
-        folds: &released.folds,
-        recipe: Recipe { acceptance: manifest.acceptance, preprocess: manifest.preprocess },
-    };
-    let mut quantised = match source.quantised()? {
-        Made::Variant(quantised) => quantised,
-        Made::LeftOut(why) => {
-            bail!("{why}: nothing is written; try int8_weight_bits: 8 or more int8_images, or serve fp32")
-        }
-    };
-    let golden = fp32.golden.iter().map(|golden| {
-        let logit = quantised.session.run(&golden_pixels(bundle, golden)?, 1)?.logits[0];
-        Ok(golden::of(golden.file.clone(), logit, golden::TOLERANCE_INT8))
-    });
-    let golden = golden.collect::<Result<_>>()?;
-    let Quantised { graph, comparison, variant, .. } = *quantised;
-    let variant = Variant { golden, ..variant };
-    let mut revision = Revision::of(bundle, request)?;
-    revision.card = with_section(&revision.card, HEADING, &section(&variant, &comparison));
-    revision.files.insert(GRAPH_INT8.to_owned(), graph);
-    revision.manifest.variants.insert(VARIANT_INT8.to_owned(), variant);
-    revision.deliver(&config.tracking, request)?;
-    Ok(comparison)
-}
-
 /// Adds the variant to a run's bundle, if the configuration wants one and it is near enough to fp32; gives the card's section, which
 /// says so where it is not.
-///
-/// # Errors
-/// As [`Source::quantised`] does.
 pub(super) fn add(
     trained: &TrainedRun,
     calibrated: &Calibrated,
@@ -107,7 +58,7 @@ pub(super) fn add(
 }
 
 /// The card's section about the variant.
-fn section(variant: &Variant, comparison: &Comparison) -> String {
+pub(crate) fn section(variant: &Variant, comparison: &Comparison) -> String {
     let Comparison { n_ranges, weight_bits, n, n_flipped, mean_difference, figures } = comparison;
     let (calibration, policy) = (&variant.calibration, &variant.policy);
     let mut text = format!(

@@ -1,4 +1,4 @@
-//! Parity: ONNX Runtime must say what libtorch says, output by output, one image at a time and in a batch.
+//! Parity: ONNX Runtime must reproduce the outputs of libtorch, one image at a time and in a batch.
 
 use crate::model::Network;
 use anyhow::{Result, ensure};

@@ -1,4 +1,4 @@
-//! Sections of a model card that is there already: one takes the place of its older self and leaves the rest as it is.
+//! Replaces a section of an existing model card.
 
 /// The heading before which new sections stand.
 const NEXT: &str = "## Ethical considerations\n";

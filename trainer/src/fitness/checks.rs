@@ -1,17 +1,17 @@
-//! The gates one by one: what is asked, what was found, and how much more data it would take.
+//! The gates one by one: requirement, finding, and how much more data a decision would take.
 
-use super::{Check, Outcome};
-use crate::calibrate::Calibrated;
-use crate::census::{Census, FOLDS};
+use super::check::{Check, Outcome};
 use crate::config::gates::PerFold;
 use crate::config::{Config, Gates};
-use crate::dataset::folds::Fold;
-use crate::evaluate::EvaluationFile;
-use crate::evaluate::external::{ExternalEvaluation, why_not_measured};
-use crate::robustness::Robustness;
-use crate::robustness::probes::BORDER_ONLY;
-use crate::sample_size::{Classes, Method, more_for_auc, more_for_share, wider};
-use crate::trained::TrainedRun;
+use crate::data::census::{Census, FOLDS};
+use crate::data::folds::Fold;
+use crate::measure::calibrate::Calibrated;
+use crate::measure::evaluate::EvaluationFile;
+use crate::measure::evaluate::external::{ExternalEvaluation, why_not_measured};
+use crate::measure::robustness::Robustness;
+use crate::measure::robustness::probes::BORDER_ONLY;
+use crate::measure::sample_size::{Classes, Method, more_for_auc, more_for_share, wider};
+use crate::train::trained::TrainedRun;
 use anyhow::Result;
 use cxr::analysis::scoring::confusion::ConfusionMatrix;
 use cxr::bundle::Measured;
@@ -23,7 +23,7 @@ const ON_THE_BOUND: &str = "too near the bound to tell with any realistic number
 type Found = (Vec<Check>, Vec<String>);
 
 pub(super) fn all(trained: &TrainedRun, calibrated: &Calibrated) -> Result<Found> {
-    let census = Census::of(trained)?;
+    let census = trained.census()?;
     let evaluation = |fold| EvaluationFile::load(trained, calibrated, fold);
     let robustness = Robustness::load(&trained.run.file(""))?.filter(|found| {
         found.weights_sha256 == trained.weights_sha256
@@ -45,7 +45,7 @@ pub(super) fn all(trained: &TrainedRun, calibrated: &Calibrated) -> Result<Found
 }
 
 fn counts(gates: &Gates, census: &Census, (checks, not_asked): &mut Found) {
-    let parts: [(&str, &str, Option<PerFold>, fn(&crate::audit::Count) -> usize); 2] = [
+    let parts: [(&str, &str, Option<PerFold>, fn(&crate::data::count::Count) -> usize); 2] = [
         ("images", "min_images", gates.min_images, |count| count.images),
         ("patients", "min_patients", gates.min_patients, |count| count.patients),
     ];

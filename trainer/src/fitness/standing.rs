@@ -1,8 +1,7 @@
-//! Whether the gates were stated before the test fold was looked at: their digest now against the one that the ledger has of the
-//! first look at these images.
+//! Whether the gates were set before the test fold was first looked at, by the digest of the gates in the
+//! ledger.
 
-use crate::dataset::index::Entry;
-use crate::trained::TrainedRun;
+use crate::train::trained::TrainedRun;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -21,9 +20,6 @@ pub enum GatesStanding {
 
 impl GatesStanding {
     /// Of the gates with this digest.
-    ///
-    /// # Errors
-    /// When the ledger cannot be read.
     pub(super) fn of(trained: &TrainedRun, gates_sha256: &str) -> Result<Self> {
         // Only a line with the digest of its images is known to be about these.
         let mut known = trained.looks()?.into_iter().filter(|look| look.images_sha256.is_some());
@@ -34,13 +30,6 @@ impl GatesStanding {
             Some((time, _)) => Self::Changed(time),
         })
     }
-}
-
-/// Digest of a set of images by their content, whatever their order and names are.
-pub fn images_digest<'a>(entries: impl Iterator<Item = &'a Entry>) -> String {
-    let mut digests: Vec<&str> = entries.map(|entry| entry.sha256.as_str()).collect();
-    digests.sort_unstable();
-    cxr::bundle::sha256_hex(digests.join("\n").as_bytes())
 }
 
 impl fmt::Display for GatesStanding {

@@ -1,5 +1,6 @@
 //! A fresh key pair for signing bundles.
 
+use crate::files;
 use anyhow::{Context, Result};
 use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
@@ -16,8 +17,7 @@ use std::path::{Path, PathBuf};
 /// Names a file that is there already or cannot be written.
 pub(super) fn make(file: &Path) -> Result<(PathBuf, PathBuf)> {
     if let Some(folder) = file.parent() {
-        std::fs::create_dir_all(folder)
-            .with_context(|| format!("{}: cannot be created", folder.display()))?;
+        files::create_folder(folder)?;
     }
     // Before there is a key that git could take.
     let ignoring = ignore(file)?;

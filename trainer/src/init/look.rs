@@ -1,8 +1,8 @@
 //! What a folder of radiographs holds, before anything is known of it.
 
 use crate::config::data::Layout;
-use crate::dataset::index::OfficialSplit;
-use crate::dataset::scan::{files_below, list};
+use crate::data::entry::OfficialSplit;
+use crate::data::scan::{files_below, list};
 use anyhow::{Context, Result, ensure};
 use std::collections::BTreeMap;
 use std::fs::File;

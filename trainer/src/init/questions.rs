@@ -1,6 +1,6 @@
 //! Questions and their answers: on a terminal one after the other, from a file or a pipe line by line, until there are no more lines.
 
-use crate::console::say;
+use crate::progress::say;
 use anyhow::{Context, Result, ensure};
 use std::io::BufRead;
 

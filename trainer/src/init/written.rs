@@ -3,7 +3,7 @@
 use super::look::Look;
 use super::settle::{Patients, Settled};
 use crate::config::data::{Label, Layout};
-use crate::dataset::patient::quoted;
+use crate::data::patient::quoted;
 use cxr::metadata::{Modality, View};
 use std::path::Path;
 

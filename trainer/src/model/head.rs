@@ -1,8 +1,18 @@
 //! From a feature map to logit, class activation map and embedding: global average pooling and one linear layer.
 
-use super::Outputs;
 use super::layers::global_average;
 use tch::{Kind, Tensor, nn};
+
+/// What a network says of a batch, in float32.
+#[derive(Debug)]
+pub struct Outputs {
+    /// `[N, 1]`, before calibration.
+    pub logits: Tensor,
+    /// Class activation map, `[N, 1, H/32, W/32]`.
+    pub cam: Tensor,
+    /// Pooled features, `[N, D]`.
+    pub embedding: Tensor,
+}
 
 /// The classifier. With one linear layer after the pooling, the class activation map (Zhou et al. 2016) is Grad-CAM
 /// before its ReLU, up to scale, and needs no backward pass.

@@ -82,22 +82,22 @@ impl Source {
 
     fn copy_into(&self, target: &NamedTensors) -> Result<()> {
         let wrong_type = |(name, dtype): (&String, &Dtype)| format!("  {name}: is {dtype:?}, expected F32");
-        let mut problems: Vec<String> = self.others.iter().map(wrong_type).collect();
+        let mut mismatches: Vec<String> = self.others.iter().map(wrong_type).collect();
         for (name, tensor) in target {
             match self.tensors.get(name) {
                 Some(found) if found.size() == tensor.size() => {}
                 Some(found) => {
                     let (found, expected) = (found.size(), tensor.size());
-                    problems.push(format!("  {name}: has shape {found:?}, expected {expected:?}"));
+                    mismatches.push(format!("  {name}: has shape {found:?}, expected {expected:?}"));
                 }
                 None if self.others.contains_key(name) => {}
-                None => problems.push(format!("  {name}: missing, expected {:?}", tensor.size())),
+                None => mismatches.push(format!("  {name}: missing, expected {:?}", tensor.size())),
             }
         }
         let left_over = self.tensors.keys().filter(|name| !target.contains_key(*name));
-        problems.extend(left_over.map(|name| format!("  {name}: not a tensor of this network")));
-        if !problems.is_empty() {
-            bail!("{} tensors do not match:\n{}", problems.len(), problems.join("\n"));
+        mismatches.extend(left_over.map(|name| format!("  {name}: not a tensor of this network")));
+        if !mismatches.is_empty() {
+            bail!("{} tensors do not match:\n{}", mismatches.len(), mismatches.join("\n"));
         }
         let copy = |(name, tensor): (&String, &Tensor)| tensor.shallow_clone().copy_(&self.tensors[name]);
         tch::no_grad(|| target.iter().for_each(copy));

@@ -1,9 +1,9 @@
-//! One name and version has one set of answers: what is about to be written is compared with every bundle that can be seen.
+//! Refuses to write a name and version that a bundle with other answers has already.
 
-use super::version::{InPlace, answers};
+use crate::bundle::version::{InPlace, answers};
 use crate::config::Tracking;
-use crate::console::say;
-use crate::tracking::registration::{Registered, registered};
+use crate::progress::say;
+use crate::release::registration::{Registered, registered};
 use anyhow::{Context, Result, bail};
 use cxr::bundle::Manifest;
 use semver::Version;

@@ -4,7 +4,7 @@ use super::document::Document;
 use super::evaluation::{evaluated, evaluated_or_missing};
 use super::sources::Sources;
 use super::text::{measured, optional, optional_proportion, proportion};
-use crate::evaluate::details::Details;
+use crate::measure::evaluate::details::Details;
 use cxr::bundle::Measured;
 
 pub(super) fn write(sources: &Sources, document: &mut Document) {

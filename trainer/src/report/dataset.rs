@@ -3,13 +3,13 @@
 use super::document::Document;
 use super::sources::Sources;
 use super::text::{counts, range};
-use crate::audit::confounders::{Confounder, OneClass};
-use crate::audit::{Count, CountTable};
-use crate::dataset::folds::Fold;
-use crate::dataset::index::OfficialSplit;
-use crate::eda::Eda;
-use crate::eda::examined::Examined;
-use crate::split::Split;
+use crate::data::count::{Count, CountTable};
+use crate::data::eda::Eda;
+use crate::data::eda::examined::Examined;
+use crate::data::entry::OfficialSplit;
+use crate::data::folds::Fold;
+use crate::data::screening::confounders::{Confounder, OneClass};
+use crate::data::split::Split;
 use std::collections::BTreeMap;
 
 pub(super) fn write(sources: &Sources, document: &mut Document) {

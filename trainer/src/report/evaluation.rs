@@ -3,11 +3,11 @@
 use super::document::Document;
 use super::sources::Sources;
 use super::text::{measured, measured_n, optional, proportion};
-use crate::dataset::folds::Fold;
-use crate::evaluate::EvaluationFile;
-use crate::evaluate::details::Details;
-use crate::evaluate::subgroups::Subgroup;
-use crate::sample_size::wider;
+use crate::data::folds::Fold;
+use crate::measure::evaluate::EvaluationFile;
+use crate::measure::evaluate::details::Details;
+use crate::measure::evaluate::subgroups::Subgroup;
+use crate::measure::sample_size::wider;
 use cxr::analysis::scoring::confusion::ConfusionMatrix;
 use cxr::bundle::{FoldEvaluation, Measured};
 
@@ -16,7 +16,7 @@ pub(super) fn write(sources: &Sources, document: &mut Document) {
     document.paragraph(format_args!(
         "Intervals hold 95 %: bootstrap over patients, {} resamples, unless another method is named. Epoch, calibration and thresholds were chosen on select and calibrate; the figures of calibrate are optimistic, because it fitted probability and operating point. {}",
         sources.config().evaluation.resamples,
-        crate::evaluate::ECE_NOTE
+        crate::measure::evaluate::ECE_NOTE
     ));
     figures(sources, document);
     per_class(sources, document);

@@ -3,10 +3,10 @@
 use super::document::Document;
 use super::sources::Sources;
 use super::text::{measured, optional, proportion};
-use crate::dataset::folds::Fold;
-use crate::evaluate::named_groups;
-use crate::explain::Explanation;
-use crate::explain::overlays::CONTACT_SHEET;
+use crate::data::folds::Fold;
+use crate::measure::evaluate::named_groups;
+use crate::measure::explain::Explanation;
+use crate::measure::explain::overlays::CONTACT_SHEET;
 
 pub(super) fn write(sources: &Sources, document: &mut Document) {
     document.section("5. Explainability and safety");

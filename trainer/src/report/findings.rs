@@ -6,9 +6,9 @@ use super::document::Document;
 use super::sources::Sources;
 use super::text::measured;
 use crate::config::provenance::NOT_STATED;
-use crate::dataset::folds::Fold;
-use crate::evaluate::{EvaluationFile, named_groups};
+use crate::data::folds::Fold;
 use crate::fitness::{Fitness, RELEASED_ANYWAY};
+use crate::measure::evaluate::{EvaluationFile, named_groups};
 use cxr::bundle::Measured;
 
 /// Where the interval of an external set's area under the curve begins below this, its images are named as ones to stay away from.

@@ -4,7 +4,7 @@ use super::document::{Document, Found};
 use super::sources::{Sources, Study};
 use super::text::key;
 use crate::config::training::LossKind;
-use crate::dataset::folds::Fold;
+use crate::data::folds::Fold;
 use crate::model::Architecture;
 use crate::soup::Soup;
 use crate::tune::TuneFile;

@@ -4,7 +4,7 @@ use super::document::Document;
 use super::sources::Sources;
 use super::text::key;
 use crate::config::Augmentation;
-use crate::eda::examined::Properties;
+use crate::data::eda::examined::Properties;
 use crate::model::{IMAGENET_DEVIATION, IMAGENET_MEAN};
 use cxr::analysis::summary::Summary;
 use cxr::preprocess::ResizeMode;

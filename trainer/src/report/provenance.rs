@@ -2,8 +2,8 @@
 
 use super::document::Document;
 use super::sources::Sources;
-use crate::census::Census;
 use crate::config::provenance::stated;
+use crate::data::census::Census;
 
 pub(super) fn write(sources: &Sources, document: &mut Document) {
     let config = sources.config();

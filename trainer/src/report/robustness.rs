@@ -3,7 +3,7 @@
 use super::document::Document;
 use super::sources::Sources;
 use super::text::{counts, measured};
-use crate::robustness::Robustness;
+use crate::measure::robustness::Robustness;
 use anyhow::Result;
 use cxr::analysis::drift::{kolmogorov_smirnov, stability_index};
 use cxr::reference::Quantiles;

@@ -3,26 +3,26 @@
 
 use super::document::Found;
 use crate::bench::{Bench, Spread};
-use crate::calibrate::Calibrated;
-use crate::census::Census;
 use crate::config::Config;
-use crate::consistency::Consistency;
-use crate::dataset::folds::Fold;
-use crate::eda::Eda;
-use crate::environment::Environment;
-use crate::evaluate::external::{ExternalEvaluation, why_not_measured};
-use crate::evaluate::{EvaluationFile, digest, named_groups};
-use crate::explain::Explanation;
+use crate::data::census::Census;
+use crate::data::eda::Eda;
+use crate::data::folds::Fold;
+use crate::data::ledger::Look;
+use crate::data::split::Split;
 use crate::export::NO_ORIGINALS;
 use crate::files::read_json;
 use crate::fitness::{self, Fitness};
-use crate::ledger::Look;
+use crate::measure::calibrate::Calibrated;
+use crate::measure::consistency::Consistency;
+use crate::measure::evaluate::external::{ExternalEvaluation, why_not_measured};
+use crate::measure::evaluate::{EvaluationFile, digest, named_groups};
+use crate::measure::explain::Explanation;
+use crate::measure::robustness::Robustness;
+use crate::measure::robustness::compare::{COMPARISON, ComparedRun};
 use crate::release::Release;
-use crate::robustness::Robustness;
-use crate::robustness::compare::{COMPARISON, ComparedRun};
+use crate::run::environment::Environment;
 use crate::soup::Soup;
-use crate::split::Split;
-use crate::trained::TrainedRun;
+use crate::train::trained::TrainedRun;
 use crate::tune::{StudyDirectory, TuneFile};
 use anyhow::Result;
 use serde::Deserialize;
@@ -190,7 +190,7 @@ impl<'a> Sources<'a> {
                         && Some(&release.calibration_sha256) == calibration.as_ref()
                 })
                 .ok_or_else(|| not_released(&fitness)),
-            census: Census::of(trained)?,
+            census: trained.census()?,
             fitness,
             calibrated,
         })

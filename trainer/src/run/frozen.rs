@@ -1,4 +1,4 @@
-//! The configuration that a run was begun with, compared with the one it is given now, key by key.
+//! Compares a run's configuration with the one it was begun with, key by key.
 
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -24,9 +24,6 @@ impl Change {
 }
 
 /// What differs between the file and a configuration as YAML; none where there is no file.
-///
-/// # Errors
-/// Names a file that cannot be read.
 pub(crate) fn changes(file: &Path, text: &str) -> Result<Option<Vec<Change>>> {
     if !file.exists() {
         return Ok(None);

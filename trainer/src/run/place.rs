@@ -1,11 +1,12 @@
-//! Where a run may be: in a folder of its own. One that holds anything else, such as the images, is refused before a file is written.
+//! Refuses a folder that holds anything but a run, before a file is written.
 
-use super::CONFIG;
 use crate::files;
 use anyhow::{Result, ensure};
 use serde_yaml_ng::Value;
 use std::path::Path;
 
+/// What the weights depend on.
+pub(crate) const CONFIG: &str = "config.yaml";
 /// What the root of a file system holds before anybody has written to it.
 const LOST_AND_FOUND: &str = "lost+found";
 

@@ -1,9 +1,9 @@
 //! The runs that a soup is made of, and what they must have in common.
 
 use super::Judgement;
-use crate::checkpoint::EpochMetrics;
 use crate::model::weights::{self, NamedTensors};
 use crate::run::RunDirectory;
+use crate::train::checkpoint::EpochMetrics;
 use crate::tune::{StudyDirectory, TuneFile};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;

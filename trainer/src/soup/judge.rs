@@ -2,14 +2,14 @@
 //! of it too where that is asked for.
 
 use crate::config::Config;
-use crate::dataset::folds::{Fold, Folds};
-use crate::dataset::index::Index;
-use crate::dataset::loader::Loader;
-use crate::dataset::pixels::{Pixels, Recipe};
-use crate::loss::WeightedLoss;
+use crate::data::folds::{Fold, Folds};
+use crate::data::index::Index;
+use crate::data::loader::Loader;
+use crate::data::pixels::Pixels;
+use crate::data::recipe::Recipe;
 use crate::model::Network;
-use crate::score::score;
-use crate::train::decode;
+use crate::train::loss::WeightedLoss;
+use crate::train::score::score;
 use anyhow::{Context, Result};
 use cxr::PreprocessSpec;
 use serde::{Deserialize, Serialize};
@@ -104,7 +104,7 @@ impl Judge {
 fn copies(config: &Config, index: &Index, folds: &Folds) -> Result<Loader> {
     let preprocess = PreprocessSpec { clahe: None, ..config.preprocess };
     let recipe = Recipe { acceptance: config.acceptance, preprocess };
-    let pixels = Arc::new(decode(config, index, folds, Fold::Select, &recipe)?);
+    let pixels = Arc::new(Pixels::of_fold(config, index, folds, Fold::Select, &recipe)?);
     // The loader drops what does not fill a batch: a divisor leaves nothing out.
     let batch_size = (1..=BATCH).rev().find(|size| pixels.len().is_multiple_of(*size)).unwrap_or(1);
     Ok(Loader {
@@ -119,7 +119,7 @@ fn copies(config: &Config, index: &Index, folds: &Folds) -> Result<Loader> {
 
 /// A fold as training sees it.
 pub(super) fn decode_fold(config: &Config, index: &Index, folds: &Folds, fold: Fold) -> Result<Pixels> {
-    decode(
+    Pixels::of_fold(
         config,
         index,
         folds,

@@ -1,9 +1,9 @@
 //! Statistics of batch normalisation for weights that were never trained together: those of the train fold.
 
-use crate::dataset::pixels::Pixels;
+use crate::data::pixels::Pixels;
 use crate::model::Network;
 use crate::model::weights::NamedTensors;
-use crate::score::grey_nchw;
+use crate::train::score::grey_nchw;
 use tch::Device;
 
 /// Images a batch.

@@ -1,6 +1,5 @@
-//! What can be said about a run, as one line of the spool each.
+//! The events of a run, one line of the spool each.
 
-use super::store::{Failure, Registered};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -81,39 +80,6 @@ pub struct ModelVersion {
     pub graph_sha256: String,
     /// Tags of the version, [`VERSION_TAG`], [`BUNDLE_TAG`], [`GRAPH_TAG`] and [`ANSWERS_TAG`] among them.
     pub tags: Texts,
-}
-
-impl ModelVersion {
-    /// The number of the registered version that holds this bundle, if one does.
-    ///
-    /// # Errors
-    /// When one has its semantic version and gives other answers.
-    pub(super) fn among(&self, registry: &str, versions: &[Registered]) -> Result<Option<String>, Failure> {
-        let answers = self.tags.get(ANSWERS_TAG).map_or("", String::as_str);
-        for Registered { number, tags, .. } in versions {
-            if tags.get(BUNDLE_TAG) == Some(&self.bundle_sha256) {
-                return Ok(Some(number.clone()));
-            }
-            if contradicts(tags, &self.version, answers, &self.graph_sha256) {
-                return Err(Failure::Never(format!(
-                    "{registry}: version {number} of {} is {} with other weights, calibration, policy or variants already, and a released version never changes; release under a higher version (--bump or --version)",
-                    self.model, self.version
-                )));
-            }
-        }
-        Ok(None)
-    }
-}
-
-/// Whether a registered version's tags name this semantic version with other answers. Versions that were registered before answers were
-/// a tag are told apart by their graph alone.
-pub(super) fn contradicts(tags: &Texts, version: &str, answers: &str, graph: &str) -> bool {
-    let tag = |name: &str| tags.get(name).map(String::as_str);
-    let other = match tag(ANSWERS_TAG) {
-        Some(registered) if !answers.is_empty() => registered != answers,
-        _ => tag(GRAPH_TAG) != Some(graph),
-    };
-    tag(VERSION_TAG) == Some(version) && other
 }
 
 /// Tag of a model version: the bundle's semantic version.
@@ -209,3 +175,5 @@ mod tests {
         }
     }
 }
+/// The verdict of the gates, on runs and versions.
+pub const VERDICT_TAG: &str = "cxr_verdict";

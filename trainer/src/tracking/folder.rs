@@ -1,6 +1,7 @@
 //! A folder in the layout of MLflow's own file store (`mlruns`), for machines without a server. MLflow reads it with
 //! `MLFLOW_ALLOW_FILE_STORE=true` and turns it into a database with `mlflow migrate-filestore`.
 
+mod meta;
 mod registry;
 
 use super::event::{ModelVersion, Number, Status};
@@ -8,13 +9,12 @@ use super::store::{Failure, NewRun, Registered, Store};
 use crate::files;
 use anyhow::{Context, Result};
 use cxr::bundle::sha256_hex;
+use meta::{META, make_parent, read_meta, write, write_meta};
 use serde_json::{Value, json};
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-/// What MLflow calls the description of everything.
-const META: &str = "meta.yaml";
 /// MLflow's number of a local source.
 const SOURCE_TYPE_LOCAL: u8 = 4;
 
@@ -184,28 +184,6 @@ fn append_once(file: &Path, line: &str) -> std::io::Result<()> {
     opened.set_len(whole.len() as u64)?;
     writeln!(opened, "{line}")?;
     opened.sync_data()
-}
-
-/// Replaces a file in one step. It need not survive a power cut: the spool has everything.
-fn write(root: &Path, file: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    make_parent(file)?;
-    // Not beside the file: MLflow takes every file there for a value.
-    let temporary = root.join(format!(".partial-{}", std::process::id()));
-    std::fs::write(&temporary, bytes)?;
-    std::fs::rename(temporary, file)
-}
-
-fn make_parent(file: &Path) -> std::io::Result<()> {
-    file.parent().map_or(Ok(()), std::fs::create_dir_all)
-}
-
-fn read_meta(folder: &Path) -> Option<Value> {
-    serde_yaml_ng::from_slice(&std::fs::read(folder.join(META)).ok()?).ok()
-}
-
-fn write_meta(root: &Path, folder: &Path, meta: &Value) -> std::io::Result<()> {
-    let text = serde_yaml_ng::to_string(meta).map_err(std::io::Error::other)?;
-    write(root, &folder.join(META), text.as_bytes())
 }
 
 fn uri(path: &Path) -> String {

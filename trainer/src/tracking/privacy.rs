@@ -1,4 +1,4 @@
-//! What of a run directory may leave it: nothing with a line or a picture of a patient, unless the configuration says so.
+//! Which files and values may leave a run directory: by default none with patient-level data.
 
 use serde_json::Value;
 

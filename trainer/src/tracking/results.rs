@@ -1,8 +1,8 @@
-//! Results: what commands have left in a run directory, as artefacts, with every figure in them as a metric.
+//! Results in a run directory, as artefacts and metrics.
 
 use super::event::Number;
 use super::privacy::may_name_a_metric;
-use crate::console::say;
+use crate::progress::say;
 use anyhow::{Context, Result};
 use cxr::bundle::sha256_hex;
 use serde_json::Value;
@@ -80,9 +80,6 @@ fn metric_name(path: &str) -> String {
 }
 
 /// The results in a run directory and its folder `figures`, in order.
-///
-/// # Errors
-/// Names what cannot be read.
 pub(super) fn scan(run_folder: &Path) -> Result<Vec<ResultFile>> {
     let mut found = Vec::new();
     for folder in ["", "figures"] {

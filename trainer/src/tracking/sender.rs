@@ -1,9 +1,9 @@
-//! The sender: a thread that delivers the spool in order and tries again until the store has everything. Nothing that it
-//! meets stops or slows the training.
+//! The sender: a thread that delivers the spool in order and retries. It never stops or slows training.
 
+use super::delivery::deliver;
 use super::spool::{Delivered, Spool};
-use super::store::{Failure, Store, deliver};
-use crate::console::say;
+use super::store::{Failure, Store};
+use crate::progress::say;
 use anyhow::Result;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender as Signals, channel};

@@ -1,5 +1,4 @@
-//! The spool: what is to be tracked, one line each, only ever appended, on disk before anybody tries to send it; and how
-//! far each target has it.
+//! The spool: events on disk before they are sent, append-only, and how far each target has them.
 
 use super::event::Event;
 use crate::files;
@@ -51,12 +50,8 @@ pub struct Delivered {
 
 impl Spool {
     /// The spool in a folder, which is created.
-    ///
-    /// # Errors
-    /// Names the folder.
     pub fn open(folder: PathBuf) -> Result<Self> {
-        std::fs::create_dir_all(&folder)
-            .with_context(|| format!("{}: cannot be created", folder.display()))?;
+        files::create_folder(&folder)?;
         Ok(Self { folder })
     }
 
@@ -66,9 +61,6 @@ impl Spool {
     }
 
     /// Appends events; they are on disk when this returns.
-    ///
-    /// # Errors
-    /// Names the file.
     pub fn append(&self, events: &[Event]) -> Result<()> {
         let mut lines = Vec::new();
         for event in events {
@@ -93,9 +85,6 @@ impl Spool {
     }
 
     /// Complete lines from a position on.
-    ///
-    /// # Errors
-    /// Names the file.
     pub fn lines(&self, position: u64) -> Result<Vec<Line>> {
         let read = || -> std::io::Result<Vec<u8>> {
             let mut bytes = Vec::new();
@@ -122,17 +111,11 @@ impl Spool {
     }
 
     /// The events so far, without lines that are none.
-    ///
-    /// # Errors
-    /// As [`lines`](Self::lines).
     pub fn events(&self) -> Result<Vec<Event>> {
         Ok(self.lines(0)?.into_iter().filter_map(|line| line.event.ok()).collect())
     }
 
     /// How far each target is.
-    ///
-    /// # Errors
-    /// Names the file.
     pub fn sent(&self) -> Result<Sent> {
         let file = self.sent_file();
         match std::fs::read(&file) {
@@ -148,9 +131,6 @@ impl Spool {
     }
 
     /// Writes down how far a target is.
-    ///
-    /// # Errors
-    /// Names the file.
     pub fn mark(&self, target: &str, delivered: &Delivered) -> Result<()> {
         let mut sent = self.sent()?;
         sent.targets.insert(target.to_owned(), delivered.clone());
@@ -158,9 +138,6 @@ impl Spool {
     }
 
     /// The right to send, while the file is held: two processes must not create the same run. None while another has it.
-    ///
-    /// # Errors
-    /// Names the file.
     pub fn lock(&self) -> Result<Option<File>> {
         let path = self.folder.join("sending.lock");
         let open = || -> std::io::Result<Option<File>> {

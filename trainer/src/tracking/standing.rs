@@ -1,9 +1,9 @@
-//! How far the tracking of a run stands.
+//! How much of a run the store has.
 
+use super::delivery;
 use super::spool::{Delivered, Spool};
-use super::store;
 use crate::config::Tracking;
-use crate::console::say;
+use crate::progress::say;
 use anyhow::Result;
 use std::path::{Path, PathBuf};
 
@@ -22,12 +22,9 @@ pub struct Standing {
 
 impl Standing {
     /// Reads it from the spool of a run's folder.
-    ///
-    /// # Errors
-    /// Names the file that cannot be read.
     pub fn read(config: &Tracking, folder: &Path) -> Result<Self> {
         let spool = Spool::open(folder.join(&config.spool))?;
-        let target = store::open(config)?.target().to_owned();
+        let target = delivery::open(config)?.target().to_owned();
         let delivered = spool.sent()?.targets.remove(&target).unwrap_or_default();
         let n_waiting = spool.lines(delivered.position)?.len();
         Ok(Self { target, delivered, n_waiting, spool: spool.file() })

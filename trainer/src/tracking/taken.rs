@@ -1,10 +1,11 @@
-//! Whether the names that a run will be tracked and registered under are free: asked before anything is computed.
+//! Whether the names under which a run will be tracked and registered are free.
 
+use super::delivery;
 use super::event::{Event, NAME_TAG, VERSION_TAG};
 use super::spool::Spool;
-use super::store::{self, Failure, Registered};
+use super::store::{Failure, Registered};
 use crate::config::Tracking;
-use crate::console::say;
+use crate::progress::say;
 use anyhow::Result;
 use semver::Version;
 use std::path::Path;
@@ -24,11 +25,11 @@ pub struct Wanted<'a> {
 /// # Errors
 /// When the configured store cannot be used at all, or the spool cannot be read.
 pub fn taken(config: &Tracking, run_folder: &Path, wanted: &Wanted) -> Result<Vec<String>> {
-    let mut store = store::open(config)?;
+    let mut store = delivery::open(config)?;
     let own = own_names(config, run_folder, store.target())?;
     let asked = store.check_experiment().and_then(|()| store.versions(&config.registered_model));
     match asked {
-        Ok(versions) => Ok(problem(config, store.target(), &versions, &own, wanted).into_iter().collect()),
+        Ok(versions) => Ok(conflict(config, store.target(), &versions, &own, wanted).into_iter().collect()),
         Err(Failure::Never(why)) => Ok(vec![why]),
         Err(Failure::Later(why)) => {
             say(format!(
@@ -55,7 +56,7 @@ fn own_names(config: &Tracking, run_folder: &Path, target: &str) -> Result<Vec<S
     Ok(in_store.into_iter().chain(ours).collect())
 }
 
-fn problem(
+fn conflict(
     config: &Tracking,
     target: &str,
     versions: &[Registered],

@@ -6,11 +6,12 @@
 //! stalled process writes once it wakes up goes to a folder that is not there any more, and it asks again.
 
 use super::scheduler::Moment;
-use super::store::{Begun, Edit, Store};
-use super::study::{Definition, Study};
-use super::worker::host;
-use crate::console::say;
+use super::store::{Edit, Store};
+use super::study::{Begun, Definition, Study};
+use crate::files;
 use crate::files::write_json;
+use crate::progress::say;
+use crate::run::environment::host;
 use anyhow::{Context, Result};
 use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
@@ -33,13 +34,9 @@ pub struct FileStore {
 
 impl FileStore {
     /// Opens or creates it.
-    ///
-    /// # Errors
-    /// When the folder cannot be created.
     pub fn open(folder: &Path) -> Result<Self> {
         let workers = folder.join("workers");
-        std::fs::create_dir_all(&workers)
-            .with_context(|| format!("{}: cannot be created", workers.display()))?;
+        files::create_folder(&workers)?;
         Ok(Self { folder: folder.to_owned(), attendance: None })
     }
 

@@ -11,9 +11,6 @@ const PANEL: (u32, u32) = (480, 360);
 type Panel<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 /// One panel of curves and one for each parameter, two in a row. Loss is drawn on a logarithmic axis.
-///
-/// # Errors
-/// When drawing fails.
 pub fn svg(study: &Study) -> Result<String> {
     let n_panels = 1 + study.definition.space.len();
     let n_rows = n_panels.div_ceil(2);

@@ -6,9 +6,9 @@
 //! that stalls within an edit has its session ended, and asks again once it wakes up.
 
 use super::scheduler::Moment;
-use super::store::{Begun, Edit, Store};
-use super::study::{Definition, Study, Trial};
-use crate::console::say;
+use super::store::{Edit, Store};
+use super::study::{Begun, Definition, Study, Trial};
+use crate::progress::say;
 use anyhow::{Context, Result};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{Connection, Row};

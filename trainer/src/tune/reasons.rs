@@ -1,4 +1,4 @@
-//! Why the chosen trial was chosen: how it did at every rung beside the best of the others, and what that is worth.
+//! Why the best trial was chosen: its results at every rung beside those of the best other trial.
 
 use super::study::{RungResult, Study, Trial};
 use crate::config::tune::Objective;

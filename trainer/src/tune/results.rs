@@ -1,6 +1,6 @@
-//! What a study leaves behind: `tune.json`, `best.yaml`, a plot, and the table that `--status` shows.
+//! The results of a study: `tune.json`, `best.yaml`, a plot, and the table of `--status`.
 
-use super::StudyDirectory;
+use super::directory::StudyDirectory;
 use super::plots;
 use super::reasons::{Comparison, comparisons, reasons};
 use super::scheduler::Next;
@@ -8,8 +8,8 @@ use super::space::{self, Parameters, apply};
 use super::store::Store;
 use super::study::{Definition, Study, Trial, TrialState};
 use crate::config::Config;
-use crate::environment::now;
 use crate::files::{write_atomically, write_json};
+use crate::run::environment::now;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
@@ -78,9 +78,6 @@ pub struct BestTrial {
 
 impl TuneFile {
     /// Reads the results of a study; none where there are none.
-    ///
-    /// # Errors
-    /// When the file is damaged.
     pub fn load(study: &Path) -> Result<Option<Self>> {
         let file = study.join(FILE);
         if !file.exists() {
@@ -122,9 +119,6 @@ impl TuneFile {
 }
 
 /// Writes everything, under the store's lock: two workers at once would take each other's half-written file.
-///
-/// # Errors
-/// When the folder cannot be written.
 pub(super) fn write(
     config: &Config,
     study: &StudyDirectory,

@@ -1,4 +1,4 @@
-//! Draws: the next configuration as a function of the seed, the trial's number and the results so far.
+//! The sampler: the next configuration as a function of seed, trial number and results so far.
 
 use super::space::Parameters;
 use super::study::{Study, Trial, TrialState};

@@ -3,7 +3,7 @@
 
 use super::sampler;
 use super::study::{Claim, EpochPoint, Study, Trial, TrialState};
-use crate::checkpoint::Progress;
+use crate::train::checkpoint::Progress;
 use anyhow::Result;
 use std::collections::BTreeSet;
 
@@ -78,7 +78,7 @@ pub fn claim(study: &mut Study, asking: &Asking, moment: &Moment) -> Result<Next
         return Ok(Next::Job(Job { taken_over_from, ..begin(study, number, asking, moment) }));
     }
     let n_running = study.trials.iter().filter(|trial| trial.claim.is_some()).count();
-    let candidate = promotable(study).or_else(|| {
+    let next = promotable(study).or_else(|| {
         if study.trials.len() < asking.max_trials {
             Some(study.trials.len())
         } else if n_running == 0 {
@@ -87,7 +87,7 @@ pub fn claim(study: &mut Study, asking: &Asking, moment: &Moment) -> Result<Next
             None
         }
     });
-    let Some(number) = candidate else {
+    let Some(number) = next else {
         return Ok(if n_running == 0 { Next::Complete } else { Next::Wait });
     };
     let rung = study.trials.get(number).map_or(0, |trial| trial.rungs.len());
@@ -222,7 +222,7 @@ pub fn finish(study: &mut Study, job: &Job, outcome: &Result<Progress, String>, 
 }
 
 fn points(progress: &Progress) -> Vec<EpochPoint> {
-    let point = |e: &crate::checkpoint::EpochMetrics| EpochPoint {
+    let point = |e: &crate::train::checkpoint::EpochMetrics| EpochPoint {
         epoch: e.epoch,
         train_loss: e.train_loss,
         select_loss: e.select_loss,

@@ -1,8 +1,8 @@
-//! The scheduler against made-up results: who goes on, who is taken over, what no longer counts.
+//! The scheduler on made-up results: promotions, takeovers and stale claims.
 
 use super::*;
-use crate::checkpoint::EpochMetrics;
 use crate::config::tune::{Objective, Range, Sampler};
+use crate::train::checkpoint::EpochMetrics;
 use crate::tune::study::Definition;
 
 fn study() -> Study {

@@ -72,9 +72,6 @@ pub fn max_epochs(tune: &Tune) -> usize {
 
 /// A configuration as a file for `--config`: every key but those of the search itself. Keys that agree with the defaults are there
 /// too, or the file would train something else once a default changes.
-///
-/// # Errors
-/// When a value cannot be written as YAML.
 pub fn file(config: &Config) -> Result<String> {
     let mut tree = serde_json::to_value(config)?;
     if let Some(sections) = tree.as_object_mut() {

@@ -1,18 +1,25 @@
-//! What a study is: its definition, its trials and who works on them. Plain data; the stores keep it, the scheduler
-//! changes it.
+//! A study: definition, trials and claims. Plain data; stores keep it, the scheduler changes it.
 
 use super::space::Parameters;
-use super::store::Begun;
-use crate::checkpoint::Progress;
 use crate::config::Config;
 use crate::config::tune::{Objective, Range, Sampler};
-use crate::dataset::index::Index;
+use crate::data::index::Index;
 use crate::run::frozen;
+use crate::train::checkpoint::Progress;
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
+
+/// How a study was begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begun {
+    /// For the first time, or it was found.
+    Plainly,
+    /// Again, with another definition: nothing was trained with the old one.
+    Anew,
+}
 
 /// What makes the trials of a study comparable: frozen when it begins.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,9 +53,6 @@ pub struct Definition {
 
 impl Definition {
     /// The definition that a configuration gives on this data.
-    ///
-    /// # Errors
-    /// When the configuration cannot be digested.
     pub fn of(config: &Config, index: &Index) -> Result<Self> {
         let tune = &config.tune;
         Ok(Self {

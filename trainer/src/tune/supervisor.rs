@@ -1,9 +1,10 @@
-//! Several workers on one machine: starts a process for each, says what happens in the study, and waits for them all.
+//! Several workers on one machine: starts a process for each, reports progress, and waits for all.
 
-use super::StudyDirectory;
+use super::directory::StudyDirectory;
 use super::store::Store;
 use super::study::{Study, TrialState};
-use crate::console::say;
+use crate::files;
+use crate::progress::say;
 use anyhow::{Context, Result, ensure};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -25,7 +26,7 @@ pub fn supervise(
     command: impl Fn() -> Result<Command>,
 ) -> Result<()> {
     let logs = study.file("logs");
-    std::fs::create_dir_all(&logs).with_context(|| format!("{}: cannot be created", logs.display()))?;
+    files::create_folder(&logs)?;
     let n_threads = (std::thread::available_parallelism().map_or(1, NonZero::get) / n).max(1);
     let mut workers = Vec::new();
     for number in 1..=n {

@@ -1,13 +1,16 @@
-//! One worker process: claims a job, trains it to its rung, enters the result, until there is no more.
+//! A worker process: claims a job, trains it to its rung, enters the result, until none is left.
 
+use super::directory::StudyDirectory;
+use super::place::Place;
+use super::results;
 use super::scheduler::{self, Asking, Job, Next};
 use super::space::{Parameters, apply};
-use super::store::{Place, Store};
-use super::{StudyDirectory, results};
-use crate::checkpoint::Progress;
+use super::store::Store;
 use crate::config::Config;
-use crate::console::say;
+use crate::progress::say;
 use crate::run::RunDirectory;
+use crate::run::environment::host;
+use crate::train::checkpoint::Progress;
 use crate::train::train_to;
 use anyhow::{Context, Result, bail};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -52,12 +55,6 @@ fn asking(config: &Config) -> Result<Asking> {
         budget_cpu_seconds: config.tune.budget_cpu_hours * 3600.0,
         lease_seconds: config.tune.lease_seconds,
     })
-}
-
-/// Name of this machine.
-pub(super) fn host() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    name.trim().replace(|c: char| !c.is_ascii_alphanumeric(), "-")
 }
 
 fn claim(store: &mut dyn Store, asking: &Asking) -> Result<(Next, Parameters)> {

@@ -3,8 +3,9 @@
 use crate::support::{SIDE, Workbench, succeed};
 use cxr_trainer::bench::Bench;
 use cxr_trainer::config::Config;
-use cxr_trainer::dataset::index::Index;
-use cxr_trainer::dataset::pixels::{Pixels, Recipe};
+use cxr_trainer::data::index::Index;
+use cxr_trainer::data::pixels::Pixels;
+use cxr_trainer::data::recipe::Recipe;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;

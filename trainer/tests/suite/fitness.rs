@@ -3,7 +3,8 @@
 
 use crate::support::{Workbench, configure, fail, onnxruntime, succeed};
 use crate::truth::texts;
-use cxr_trainer::fitness::{Fitness, Verdict};
+use cxr_trainer::fitness::Fitness;
+use cxr_trainer::run::verdict::Verdict;
 use std::path::Path;
 use std::process::Command;
 

@@ -1,9 +1,10 @@
 //! The division into folds: patients stay together, classes keep their shares, the same seed gives the same folds.
 
 use anyhow::Result;
-use cxr_trainer::dataset::folds::{Fold, Folds, Shares};
-use cxr_trainer::dataset::index::{Entry, Index, OfficialSplit};
-use cxr_trainer::dataset::patient::PatientRule;
+use cxr_trainer::data::entry::{Entry, OfficialSplit};
+use cxr_trainer::data::folds::{Fold, Folds, Shares};
+use cxr_trainer::data::index::Index;
+use cxr_trainer::data::patient::PatientRule;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 

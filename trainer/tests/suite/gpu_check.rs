@@ -112,7 +112,7 @@ fn a_host_is_accepted_by_everything_that_it_was_seen_doing() {
         "start Postgres",
         "serve and prove the provider",
         "load through HTTP",
-        "a device that is not there",
+        "an absent device",
         "measure cpu",
         "benchmark training",
         "repeat a training",

@@ -6,7 +6,6 @@
     reason = "a test stops where something fails that should not, and says what it skips"
 )]
 
-mod audit;
 mod command;
 mod data_path;
 mod fitness;
@@ -24,6 +23,7 @@ mod recalibration;
 mod recorder;
 mod release;
 mod robustness;
+mod screening;
 mod serving;
 mod silence;
 mod site;

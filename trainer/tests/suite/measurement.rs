@@ -1,9 +1,9 @@
 //! Calibration and evaluation from outside: what the commands write, and what they refuse.
 
 use crate::support::{Workbench, fail, succeed};
-use cxr_trainer::calibrate::Calibrated;
-use cxr_trainer::evaluate::EvaluationFile;
-use cxr_trainer::evaluate::external::ExternalEvaluation;
+use cxr_trainer::measure::calibrate::Calibrated;
+use cxr_trainer::measure::evaluate::EvaluationFile;
+use cxr_trainer::measure::evaluate::external::ExternalEvaluation;
 use serde::de::DeserializeOwned;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

@@ -2,9 +2,10 @@
 
 use crate::support::{SIDE, onnxruntime};
 use cxr::phantom::{PhantomSpec, generate};
-use cxr_trainer::export::{onnx, parity};
+use cxr_trainer::export::parity;
 use cxr_trainer::files::write_atomically;
 use cxr_trainer::model::{Architecture, Network, Precision, weights};
+use cxr_trainer::onnx;
 use runtime::{Runtime, SessionOptions};
 use tch::{Device, Kind, Tensor};
 

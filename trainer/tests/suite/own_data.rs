@@ -3,11 +3,11 @@
 
 use crate::support::{Workbench, assert_accepted, fail, onnxruntime, succeed};
 use cxr::bundle::Manifest;
-use cxr_trainer::audit::confounders::Source;
-use cxr_trainer::dataset::folds::{Fold, Folds};
-use cxr_trainer::dataset::patient::PatientRule;
-use cxr_trainer::eda::Eda;
-use cxr_trainer::split::Split;
+use cxr_trainer::data::eda::Eda;
+use cxr_trainer::data::folds::{Fold, Folds};
+use cxr_trainer::data::patient::PatientRule;
+use cxr_trainer::data::screening::confounders::Source;
+use cxr_trainer::data::split::Split;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 

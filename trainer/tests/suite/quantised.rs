@@ -2,13 +2,13 @@
 //! without anything else of it changing.
 
 use crate::support::{Workbench, assert_accepted, fail, onnxruntime, repository, site_labels, succeed};
-use cxr::bundle::{Bundle, Trust};
+use cxr::bundle::Bundle;
 use cxr::phantom::{PhantomSpec, generate};
-use cxr_trainer::export::open;
-use cxr_trainer::export::proto::ModelProto;
+use cxr_trainer::bundle::open;
 use cxr_trainer::model::Architecture;
-use cxr_trainer::quantise::batches::same_bits;
-use cxr_trainer::quantise::quantise;
+use cxr_trainer::onnx::proto::ModelProto;
+use cxr_trainer::onnx::quantise::batches::same_bits;
+use cxr_trainer::onnx::quantise::quantise;
 use prost::Message;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -46,7 +46,7 @@ fn benchmark(workbench: &Workbench, architecture: Architecture, out: &Path) -> B
     let mut command = workbench.command_without_data("benchmark-bundle");
     command.args(["--architecture", architecture.name(), "--onnxruntime"]).arg(onnxruntime());
     succeed(command.arg("--out").arg(out));
-    open(out, &Trust::Unsigned).unwrap()
+    open(out, None).unwrap()
 }
 
 /// An image among random neighbours, again and again.
@@ -107,7 +107,7 @@ fn every_architecture_is_near_fp32_and_an_image_has_the_same_bits_in_every_batch
 
 #[test]
 fn the_default_bundle_batches_at_its_own_size() {
-    let bundle = open(&repository().join("models/default"), &Trust::Unsigned).unwrap();
+    let bundle = open(&repository().join("models/default"), None).unwrap();
     let images = phantoms(6, &bundle);
     for (name, variant) in &bundle.manifest().variants {
         if variant.fixed_batch.is_none() {
@@ -118,7 +118,7 @@ fn the_default_bundle_batches_at_its_own_size() {
 
 #[test]
 fn only_graphs_of_this_program_are_quantised() {
-    let bundle = open(&repository().join("models/default"), &Trust::Unsigned).unwrap();
+    let bundle = open(&repository().join("models/default"), None).unwrap();
     let graph = bundle.file("model.onnx").unwrap();
     let image = vec![128; 224 * 224];
     let try_it = |graph: &[u8], n_images: usize, bits: u32| {
@@ -188,7 +188,7 @@ fn a_run_is_exported_with_both_variants_and_a_bundle_gets_one_later() {
     let export = |int8: &str, bump: &[&str]| {
         std::fs::write(workbench.config(), config.replace("int8: true", int8)).unwrap();
         succeed(workbench.command("export").arg("--onnxruntime").arg(onnxruntime()).args(bump));
-        open(&workbench.path().join("bundle"), &Trust::Unsigned).unwrap()
+        open(&workbench.path().join("bundle"), None).unwrap()
     };
     let plain = export("int8: false", &[]);
     assert_accepted(&workbench.path().join("bundle"));
@@ -203,7 +203,7 @@ fn a_run_is_exported_with_both_variants_and_a_bundle_gets_one_later() {
     let printed = succeed(&mut quantise(&out));
     assert!(printed.contains("verdicts differ"), "{printed}");
     assert_accepted(&out);
-    let later = open(&out, &Trust::Unsigned).unwrap();
+    let later = open(&out, None).unwrap();
     assert_eq!((plain.manifest().version.as_str(), later.manifest().version.as_str()), ("1.0.0", "1.1.0"));
     for file in plain.manifest().files.keys().filter(|file| *file != "MODEL_CARD.md") {
         assert_eq!(plain.file(file), later.file(file), "{file} stays as it is");
@@ -292,7 +292,7 @@ fn strict(workbench: &Workbench, config: &str) {
     let (left_out, allows) = ("int8 is left out of the bundle", "int8_max_flips: 0 allows none");
     assert!(printed.contains(left_out) && printed.contains(allows), "{printed}");
     let folder = workbench.path().join("bundle");
-    let bundle = open(&folder, &Trust::Unsigned).unwrap();
+    let bundle = open(&folder, None).unwrap();
     assert_eq!(bundle.manifest().variants.keys().collect::<Vec<_>>(), ["fp32"]);
     assert!(bundle.file("model-int8.onnx").is_none());
     let card = String::from_utf8_lossy(bundle.file("MODEL_CARD.md").unwrap()).into_owned();

@@ -1,9 +1,9 @@
 //! Recalibration from outside: labels of a site become the next version, which every judge accepts and whose name is free.
 
 use crate::support::{Workbench, assert_accepted, fail, onnxruntime, repository, site_labels, succeed};
-use cxr::bundle::{Bundle, Trust};
-use cxr_trainer::export;
-use cxr_trainer::recalibrate::Recalibration;
+use cxr::bundle::Bundle;
+use cxr_trainer::bundle;
+use cxr_trainer::release::recalibrate::Recalibration;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -15,7 +15,7 @@ struct Site {
 
 impl Site {
     fn new() -> Self {
-        let old = export::open(&repository().join("models/default"), &Trust::Unsigned).unwrap();
+        let old = bundle::open(&repository().join("models/default"), None).unwrap();
         Self { workbench: Workbench::new(1, 1), old }
     }
 
@@ -46,7 +46,7 @@ impl Site {
 }
 
 fn open(folder: &Path) -> Bundle {
-    export::open(folder, &Trust::Unsigned).unwrap()
+    bundle::open(folder, None).unwrap()
 }
 
 /// A change that labels show beyond doubt.

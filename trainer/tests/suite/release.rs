@@ -2,9 +2,9 @@
 
 use crate::support::{Workbench, assert_accepted, fail, onnxruntime, repository, succeed};
 use cxr::bundle::{Manifest, sha256_hex, sign};
+use cxr_trainer::bundle::verify::{Outcome, Verification, public_key, verify};
+use cxr_trainer::bundle::version::{Bump, InPlace, next};
 use cxr_trainer::export::signing_key;
-use cxr_trainer::release::version::{Bump, InPlace, next};
-use cxr_trainer::verify::{Outcome, Verification, public_key, verify};
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use std::path::{Path, PathBuf};
 use std::process::Command;

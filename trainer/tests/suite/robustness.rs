@@ -3,8 +3,8 @@
 use crate::support::{SIDE, Workbench, fail, onnxruntime, succeed};
 use cxr::lettering;
 use cxr::phantom::{PhantomSpec, encode_png, generate};
-use cxr_trainer::robustness::Robustness;
-use cxr_trainer::robustness::probes::ChangeProbe;
+use cxr_trainer::measure::robustness::Robustness;
+use cxr_trainer::measure::robustness::probes::ChangeProbe;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -157,7 +157,7 @@ fn explained(workbench: &Workbench) {
     let printed = succeed(explain.arg("--onnxruntime").arg(onnxruntime()));
     let file = workbench.run().join("explain.json");
     let text = std::fs::read(&file).unwrap();
-    let found: cxr_trainer::explain::Explanation = serde_json::from_slice(&text).unwrap();
+    let found: cxr_trainer::measure::explain::Explanation = serde_json::from_slice(&text).unwrap();
     assert!(found.agreement.unwrap().largest_relative_difference < 1e-3, "{printed}");
     let randomisation = found.randomisation.unwrap();
     let (first, last) = (&randomisation.steps[0], randomisation.steps.last().unwrap());

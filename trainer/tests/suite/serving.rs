@@ -2,9 +2,9 @@
 //! taken as it is, and the service goes on with the new bundle.
 
 use crate::support::{Workbench, fail, onnxruntime, repository, succeed};
-use cxr::bundle::{Bundle, Trust};
-use cxr_trainer::export;
-use cxr_trainer::recalibrate::Recalibration;
+use cxr::bundle::Bundle;
+use cxr_trainer::bundle;
+use cxr_trainer::release::recalibrate::Recalibration;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -71,7 +71,7 @@ impl Hospital {
     }
 
     fn bundle(&self, folder: &str) -> Bundle {
-        export::open(&self.site.config().join(folder), &Trust::Unsigned).unwrap()
+        bundle::open(&self.site.config().join(folder), None).unwrap()
     }
 
     /// `cxr-service bundle verify` with the site's key.

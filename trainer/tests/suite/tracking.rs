@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// The interpreter of scripts/mlflow-venv.sh.
+/// The interpreter that `scripts/venv.sh mlflow` prints.
 fn mlflow() -> Option<PathBuf> {
     let python = std::env::var_os("CXR_MLFLOW_PYTHON").filter(|python| !python.is_empty()).map(PathBuf::from);
     if python.is_none() {
-        eprintln!("skipped: no MLflow (CXR_MLFLOW_PYTHON is not set; scripts/mlflow-venv.sh prints it)");
+        eprintln!("skipped: no MLflow (CXR_MLFLOW_PYTHON is not set; scripts/venv.sh mlflow prints it)");
     }
     python
 }

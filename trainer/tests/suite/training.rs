@@ -2,8 +2,7 @@
 
 use crate::support::{Workbench, configure, fail, onnxruntime, succeed};
 use crate::truth;
-use cxr::bundle::Trust;
-use cxr_trainer::export;
+use cxr_trainer::bundle;
 use cxr_trainer::model::weights;
 use ed25519_dalek::VerifyingKey;
 use ed25519_dalek::pkcs8::DecodePublicKey;
@@ -30,7 +29,7 @@ fn a_complete_run_learns_and_ends_in_a_signed_bundle() {
     let public_key =
         std::fs::read_to_string(crate::support::repository().join("config/development-signing-key.pub.pem"));
     let key = VerifyingKey::from_public_key_pem(&public_key.unwrap()).unwrap();
-    let bundle = export::open(&workbench.path().join("bundle"), &Trust::SignedBy(vec![key])).unwrap();
+    let bundle = bundle::open(&workbench.path().join("bundle"), Some(&key)).unwrap();
     let test = bundle.manifest().evaluation.test.as_ref().unwrap();
     assert!(test.auc.value > 0.9, "AUC {:?} on phantoms\n{printed}", test.auc);
     assert!(test.auc.ci95[0] <= test.auc.value && test.auc.value <= test.auc.ci95[1]);

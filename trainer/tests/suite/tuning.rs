@@ -4,9 +4,9 @@
 use crate::support::{Workbench, fail, repository, succeed};
 use cxr_trainer::model::{Architecture, Network, Precision, weights};
 use cxr_trainer::tune::TuneFile;
+use cxr_trainer::tune::place::Place;
 use cxr_trainer::tune::results::Ended;
 use cxr_trainer::tune::scheduler::Moment;
-use cxr_trainer::tune::store::Place;
 use cxr_trainer::tune::study::{Definition, Study, Trial};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

@@ -1,4 +1,4 @@
-//! The loop itself: threads that take tickets, decode, preprocess and run their session.
+//! The bare loop: threads that take requests, decode, preprocess and run their session.
 
 use super::{Cell, LimitArgs, Order, Reply};
 use crate::bench::accounting::{cpu_seconds, host_busy_seconds, resident_bytes};
@@ -18,15 +18,12 @@ use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Takes orders from standard input to its end.
-///
-/// # Errors
-/// When the bundle, the images or ONNX Runtime cannot be used. What an order meets is answered.
+/// Executes orders from standard input until its end.
 pub fn serve(args: &LimitArgs) -> Result<ExitCode> {
     let bundle = subject::open(&args.bundle)?;
     let images = unpack(&args.images)?;
     let library = std::env::var_os("ORT_DYLIB_PATH")
-        .context("ORT_DYLIB_PATH: not set; scripts/onnxruntime.sh prints it")?;
+        .context("ORT_DYLIB_PATH is not set: scripts/onnxruntime.sh prints it")?;
     let runtime = Runtime::load(Path::new(&library))?;
     let mut sessions = Vec::new();
     let mut batch = 1;
@@ -41,7 +38,7 @@ pub fn serve(args: &LimitArgs) -> Result<ExitCode> {
                 })
             }
             Order::Run { traffic, window } => {
-                let shop = Shop { images: &images, bundle: &bundle, variant: &args.variant, batch };
+                let shop = Inputs { images: &images, bundle: &bundle, variant: &args.variant, batch };
                 shop.run(&mut sessions, traffic, window)
             }
         };
@@ -54,7 +51,7 @@ pub fn serve(args: &LimitArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes the images one after the other, each behind its length.
+/// Writes the images one after the other, each after its length.
 pub(in crate::bench) fn pack(images: &[Bytes], path: &Path) -> Result<()> {
     let mut file = Vec::new();
     for image in images {
@@ -91,16 +88,17 @@ fn open(runtime: &Runtime, bundle: &Bundle, variant: &str, cell: Cell) -> Result
     (0..cell.sessions).map(session).collect()
 }
 
-/// Where tickets come from. A ticket is the moment from which its latency counts.
+/// The source of requests. A request is the moment from which its latency counts.
 enum Source {
-    /// Clients that wait for their turn.
+    /// Requests of waiting clients.
     Closed(Mutex<VecDeque<Instant>>),
-    /// Arrivals that are still to come.
+    /// Future arrivals.
     Open(Mutex<VecDeque<Instant>>),
 }
 
 impl Source {
-    /// Up to `most` tickets; none when no more will come (open) or all are being worked on (closed).
+    /// Takes up to `most` requests; none if there will be no more (open) or all clients are being served
+    /// (closed).
     fn take(&self, most: usize) -> Vec<Instant> {
         match self {
             Self::Closed(waiting) => {
@@ -109,7 +107,7 @@ impl Source {
                 waiting.drain(..n).collect()
             }
             Self::Open(coming) => {
-                // Who holds the lock waits for the next arrival; the others wait behind.
+                // The thread with the lock waits for the next arrival; the others wait for the lock.
                 let mut coming = coming.lock().unwrap_or_else(PoisonError::into_inner);
                 let Some(first) = coming.pop_front() else { return Vec::new() };
                 std::thread::sleep(first.saturating_duration_since(Instant::now()));
@@ -122,7 +120,7 @@ impl Source {
         }
     }
 
-    /// The clients of these tickets ask again.
+    /// The clients of `n` requests send the next ones.
     fn give_back(&self, n: usize) {
         if let Self::Closed(waiting) = self {
             waiting.lock().unwrap_or_else(PoisonError::into_inner).extend(vec![Instant::now(); n]);
@@ -130,15 +128,15 @@ impl Source {
     }
 }
 
-/// What every thread works with.
-struct Shop<'a> {
+/// Shared by all threads.
+struct Inputs<'a> {
     images: &'a [Bytes],
     bundle: &'a Bundle,
     variant: &'a str,
     batch: usize,
 }
 
-impl Shop<'_> {
+impl Inputs<'_> {
     fn run(&self, sessions: &mut [Session], traffic: Traffic, window: Window) -> Result<Reply> {
         let start = Instant::now();
         let (from, to) = (start + window.warm(), start + window.whole());
@@ -174,8 +172,8 @@ impl Shop<'_> {
         Ok(Reply::Ran { latencies_us: latencies, cpu, resident_bytes: resident_bytes(std::process::id())? })
     }
 
-    /// One thread: latencies of what counts, in microseconds. In the closed loop an image counts when it ends inside the
-    /// window, in the open one when it was due inside.
+    /// One thread. Returns the latencies in microseconds of the images that end inside the window (closed
+    /// loop) or were due inside it (open loop).
     fn work(
         &self,
         worker: usize,
@@ -185,7 +183,7 @@ impl Shop<'_> {
     ) -> Result<Vec<u64>> {
         let fixed_batch = self.bundle.variant(Some(self.variant))?.1.fixed_batch.map(|n| n as usize);
         let mut latencies = Vec::new();
-        // Every thread goes through the images from a place of its own.
+        // Every thread starts at another image.
         let mut images = self.images.iter().cycle().skip(worker * self.images.len() / 2);
         let mut pixels = Vec::new();
         loop {
@@ -193,8 +191,8 @@ impl Shop<'_> {
             if !open && Instant::now() >= to {
                 return Ok(latencies);
             }
-            let tickets = source.take(fixed_batch.unwrap_or(self.batch));
-            if tickets.is_empty() {
+            let requests = source.take(fixed_batch.unwrap_or(self.batch));
+            if requests.is_empty() {
                 if open {
                     return Ok(latencies);
                 }
@@ -202,24 +200,24 @@ impl Shop<'_> {
                 continue;
             }
             pixels.clear();
-            for bytes in images.by_ref().take(tickets.len()) {
+            for bytes in images.by_ref().take(requests.len()) {
                 self.prepare(bytes, &mut pixels)?;
             }
-            let n = fixed_batch.unwrap_or(tickets.len());
-            pixels.resize(pixels.len() / tickets.len() * n, 0);
+            let n = fixed_batch.unwrap_or(requests.len());
+            pixels.resize(pixels.len() / requests.len() * n, 0);
             session.run(&pixels, n)?;
             let end = Instant::now();
-            for ticket in &tickets {
-                let decides = if open { *ticket } else { end };
+            for request in &requests {
+                let decides = if open { *request } else { end };
                 if decides >= from && decides < to {
-                    latencies.push((end - *ticket).as_micros() as u64);
+                    latencies.push((end - *request).as_micros() as u64);
                 }
             }
-            source.give_back(tickets.len());
+            source.give_back(requests.len());
         }
     }
 
-    /// From encoded bytes to the model's input, as the service does it.
+    /// Decodes and preprocesses an image as the service does.
     fn prepare(&self, bytes: &[u8], pixels: &mut Vec<u8>) -> Result<()> {
         let manifest = self.bundle.manifest();
         let image = cxr::decode(bytes, &DecodeLimits::default())?;
@@ -234,7 +232,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn packed_images_come_back_whole() {
+    fn packed_images_are_unpacked_unchanged() {
         let path = std::env::temp_dir().join(format!("cxr-pack-{}", std::process::id()));
         let images = [Bytes::from_static(b"one"), Bytes::new(), Bytes::from_static(b"three")];
         pack(&images, &path).unwrap();
@@ -245,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_source_holds_its_clients_and_an_open_one_ends() {
+    fn a_closed_source_reuses_its_clients_and_an_open_source_ends() {
         let now = Instant::now();
         let closed = Source::Closed(Mutex::new(vec![now; 3].into()));
         assert_eq!(closed.take(2).len(), 2);

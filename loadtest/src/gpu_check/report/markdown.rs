@@ -1,11 +1,10 @@
-//! The report for people: verdict, host, steps, figures.
+//! The report as Markdown: verdict, host, steps, figures.
 
 use super::Report;
 use crate::device::{Figures, Measurement};
 use crate::gpu_check::journal::Outcome;
 use serde_json::Value;
 
-/// The whole document.
 pub(super) fn render(report: &Report) -> String {
     let mut page = Page::default();
     page.line(&format!("# GPU check on {}", report.device));
@@ -14,7 +13,7 @@ pub(super) fn render(report: &Report) -> String {
     hardware(&mut page, report);
     page.heading("Steps");
     page.table(
-        &["step", "outcome", "seconds", "what came out"],
+        &["step", "outcome", "seconds", "result"],
         report.steps.iter().map(|step| {
             let emphasis = if step.outcome == Outcome::Failed { "**" } else { "" };
             vec![
@@ -43,7 +42,7 @@ fn hardware(page: &mut Page, report: &Report) {
     let rows = [
         ("GPU", gpus),
         ("driver", or_none(&host.driver)),
-        ("CUDA that the driver serves", or_none(&host.cuda)),
+        ("CUDA version of the driver", or_none(&host.cuda)),
         ("processor", format!("{}, {} threads", host.processor, host.threads)),
         ("instruction sets", host.flags.join(" ")),
         ("memory", format!("{} MiB", host.memory_mib)),
@@ -57,7 +56,7 @@ fn training(page: &mut Page, report: &Report) {
     page.heading("Training");
     let weights = if report.pretrained { "pretrained" } else { "random" };
     page.line(&format!(
-        "{} from {weights} weights, {} images in all folds, {} a step, {}.",
+        "{} from {weights} weights, {} images in all folds, {} per step, {}.",
         report.architecture, training.images, report.batch_size, training.precision
     ));
     page.line("");
@@ -77,7 +76,7 @@ fn training(page: &mut Page, report: &Report) {
 fn provider(page: &mut Page, report: &Report) {
     let Some(proof) = &report.proof else { return };
     page.heading("Provider");
-    page.line("Nodes of the graph by the provider that executes them, from `GET /v1/model` and `cxr_execution_nodes` alike:");
+    page.line("Nodes of the graph by the provider that executes them; `GET /v1/model` and `cxr_execution_nodes` agree:");
     page.line("");
     page.table(
         &["provider", "nodes"],
@@ -89,7 +88,7 @@ fn device(page: &mut Page, measurement: &Measurement) {
     let Measurement { bundle, architecture, variant, provider, intra_threads, .. } = measurement;
     page.heading(&format!("{architecture} {variant} on {provider}"));
     page.line(&format!(
-        "{bundle}, {intra_threads} thread an operator. *service*: as the service runs it; *bare*: ONNX Runtime's plain loop."
+        "{bundle}, {intra_threads} threads per operator. *service*: as the service runs it; *bare*: a plain loop with ONNX Runtime's defaults."
     ));
     page.line("");
     let head = [
@@ -141,7 +140,7 @@ fn torch(page: &mut Page, report: &Report) {
     let number = |value: &Value| value.as_f64().unwrap_or(f64::NAN);
     let cells = torch["cells"].as_array().into_iter().flatten();
     page.table(
-        &["way", "batch", "images/s", "p50 ms", "p99 ms"],
+        &["mode", "batch", "images/s", "p50 ms", "p99 ms"],
         cells.map(|cell| {
             vec![
                 word(&cell["way"]),
@@ -174,7 +173,7 @@ fn load(page: &mut Page, report: &Report) {
     );
 }
 
-/// A document in the making.
+/// A document under construction.
 #[derive(Debug, Default)]
 struct Page {
     text: String,
@@ -196,7 +195,7 @@ impl Page {
         self.line(&format!("| {} |", head.join(" | ")));
         self.line(&format!("|{}", " --- |".repeat(head.len())));
         for row in rows {
-            // What programs said may hold what ends a cell.
+            // The output of programs may contain characters that would end a cell.
             let cells: Vec<String> =
                 row.iter().map(|cell| cell.replace('|', "/").replace('\n', " ")).collect();
             self.line(&format!("| {} |", cells.join(" | ")));

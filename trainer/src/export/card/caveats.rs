@@ -1,9 +1,9 @@
-//! The card's last sections: what speaks against trusting it, and whose work it stands on.
+//! The last sections of the card: reasons for doubt, and the work it builds on.
 
 use super::Card;
 use crate::config::provenance::{NOT_STATED, stated};
-use crate::eda::Eda;
-use crate::eda::examined::Shortcut;
+use crate::data::eda::Eda;
+use crate::data::eda::examined::Shortcut;
 use std::fmt::{self, Write as _};
 
 /// From this area under the curve on, a single property that tells the class is named.

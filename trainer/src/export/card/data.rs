@@ -1,9 +1,9 @@
 //! The card's sections about data: what varies, what it was evaluated on, what it was trained on.
 
 use super::{Card, facts, table};
-use crate::census::{Census, FOLDS};
-use crate::dataset::folds::Fold;
-use crate::evaluate::named_groups;
+use crate::data::census::{Census, FOLDS};
+use crate::data::folds::Fold;
+use crate::measure::evaluate::named_groups;
 use std::fmt::{self, Write as _};
 
 impl Card<'_> {

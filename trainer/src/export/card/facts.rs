@@ -1,17 +1,17 @@
-//! What the card knows of a run and its data, read once.
+//! The results of a run that the card quotes.
 
-use crate::calibrate::Calibrated;
-use crate::census::Census;
 use crate::config::Config;
-use crate::dataset::folds::Fold;
-use crate::eda::Eda;
-use crate::eda::examined::Examined;
-use crate::evaluate::external::ExternalEvaluation;
-use crate::evaluate::{EvaluationFile, named_groups};
+use crate::data::census::Census;
+use crate::data::eda::Eda;
+use crate::data::eda::examined::Examined;
+use crate::data::folds::Fold;
+use crate::data::split::Split;
 use crate::fitness::{self, Fitness};
-use crate::robustness::Robustness;
-use crate::split::Split;
-use crate::trained::TrainedRun;
+use crate::measure::calibrate::Calibrated;
+use crate::measure::evaluate::external::ExternalEvaluation;
+use crate::measure::evaluate::{EvaluationFile, named_groups};
+use crate::measure::robustness::Robustness;
+use crate::train::trained::TrainedRun;
 use anyhow::Result;
 use std::collections::BTreeSet;
 
@@ -33,9 +33,6 @@ pub(in crate::export) struct Facts<'a> {
 
 impl<'a> Facts<'a> {
     /// Of a run.
-    ///
-    /// # Errors
-    /// Names a file that cannot be read.
     pub(in crate::export) fn of(trained: &TrainedRun<'a>, calibrated: &Calibrated) -> Result<Self> {
         let config = trained.config;
         let select = EvaluationFile::load(trained, calibrated, Fold::Select)?;
@@ -52,7 +49,7 @@ impl<'a> Facts<'a> {
         let looks = trained.looks()?;
         Ok(Self {
             config,
-            census: Census::of(trained)?,
+            census: trained.census()?,
             fitness: fitness::judge(trained, calibrated)?,
             eda: Eda::load(trained.run)?.filter(|eda| eda.dataset_sha256 == trained.folds.dataset_sha256),
             split: Split::load(trained.run, &trained.folds.digest()?)?,
@@ -76,7 +73,7 @@ impl<'a> Facts<'a> {
 
 /// Widths and heights over all classes, and formats.
 pub(super) fn sizes(examined: &Examined) -> String {
-    let of = |get: fn(&crate::eda::examined::Properties) -> (f64, f64)| {
+    let of = |get: fn(&crate::data::eda::examined::Properties) -> (f64, f64)| {
         let ends = examined.properties.values().map(get);
         ends.fold((f64::INFINITY, 0.0_f64), |all, one| (all.0.min(one.0), all.1.max(one.1)))
     };

@@ -1,4 +1,4 @@
-//! What lies outside of an intended use: everything that its limits exclude.
+//! What the limits of an intended use exclude.
 
 use cxr::intended_use::IntendedUse;
 use cxr::metadata::{MAX_AGE_YEARS, View};

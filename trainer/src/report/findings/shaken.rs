@@ -1,10 +1,10 @@
 //! What robustness adds to the findings: the hardest corruption, decisions that move, shortcuts.
 
+use crate::measure::robustness::Robustness;
+use crate::measure::robustness::figures::Figures;
+use crate::measure::robustness::probes::BORDER_ONLY;
 use crate::report::document::Found;
 use crate::report::text::{self, measured};
-use crate::robustness::Robustness;
-use crate::robustness::figures::Figures;
-use crate::robustness::probes::BORDER_ONLY;
 use cxr::bundle::Measured;
 
 /// A change of the area under the curve that is called a weakness.

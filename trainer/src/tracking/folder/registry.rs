@@ -1,8 +1,8 @@
 //! The model registry of the local store: `models/<name>/version-<n>`.
 
-use super::super::event::{ModelVersion, now_ms};
-use super::super::store::{Failure, Registered};
-use super::{META, read_meta, write, write_meta};
+use super::meta::{META, read_meta, write, write_meta};
+use crate::tracking::event::{ModelVersion, now_ms};
+use crate::tracking::store::{Failure, Registered};
 use serde_json::json;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! Requests with a bounded duration, the credentials of MLflow's own environment variables, and errors that say who was
 //! asked for what and answered what. Credentials stand in no message.
 
-use super::Failure;
+use crate::tracking::store::Failure;
 use anyhow::{Context, Result, bail};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

@@ -1,0 +1,28 @@
+//! From a folder of radiographs to batches: index, patient-grouped folds, decoded pixels, augmentation, loading.
+
+pub mod augment;
+pub mod cache;
+pub mod census;
+pub mod columns;
+pub mod copies;
+pub mod count;
+mod defects;
+pub mod eda;
+pub mod entry;
+pub mod folds;
+pub mod groups;
+pub mod guess;
+pub mod index;
+pub mod ledger;
+pub mod loader;
+pub mod loose;
+pub mod parallel;
+pub mod patient;
+pub mod pixels;
+pub mod readable;
+pub mod recipe;
+pub(crate) mod scan;
+pub mod screening;
+pub mod split;
+mod strata;
+pub(crate) mod table;

@@ -1,0 +1,205 @@
+//! Exploratory data analysis: what a dataset is, and what is wrong with it. The published test split is counted, and searched
+//! for duplicates; its classes are not compared and no score of it is made.
+//!
+//! Two stages, each written down when it is done: properties of every image, then label noise.
+
+pub mod examined;
+pub mod label_noise;
+pub mod plots;
+pub mod sheets;
+
+use crate::config::Config;
+use crate::data::count::count_lines;
+use crate::data::entry::OfficialSplit;
+use crate::data::index::Index;
+use crate::data::patient::PatientRule;
+use crate::data::readable::check_share;
+use crate::data::screening::confounders::{self, Confounder};
+use crate::data::screening::duplicates::{self, Duplicates};
+use crate::data::screening::leakage::Leakage;
+use crate::data::screening::survey::{Survey, survey};
+use crate::files;
+use crate::progress::say;
+use crate::run::RunDirectory;
+use anyhow::{Context, Result, ensure};
+use cxr::bundle::sha256_hex;
+use examined::Examined;
+use label_noise::LabelNoise;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use tch::Device;
+
+const FILE: &str = "eda.json";
+/// Raised when the file holds something else of the same data.
+const CONTENT: u32 = 2;
+
+/// `eda.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Eda {
+    /// Digest of data and configuration.
+    pub key: String,
+    /// Digest of the data.
+    pub dataset_sha256: String,
+    /// Every usable image.
+    pub images: Examined,
+    /// Files in class folders that the configuration excludes.
+    pub excluded: BTreeMap<String, usize>,
+    /// What lies beside the class folders and was not looked into.
+    pub passed_over: Vec<String>,
+    /// Images that cannot be used, with the reason.
+    pub unreadable: BTreeMap<String, String>,
+    /// Images that are there twice.
+    pub duplicates: Duplicates,
+    /// What crosses the published splits.
+    pub leakage: Leakage,
+    /// The untouched originals, where the configuration names a folder of them.
+    pub originals: Option<Examined>,
+    /// Who says which files are one patient's.
+    pub patients: PatientRule,
+    /// Properties that several images differ in, and how well each tells the class.
+    pub confounders: Vec<Confounder>,
+    /// Labels that cross-validated scores contradict, train and val alone; none until the second stage is done.
+    pub label_noise: Option<LabelNoise>,
+}
+
+impl Eda {
+    /// What is on file, whatever it belongs to; `dataset_sha256` says which data.
+    pub fn load(run: &RunDirectory) -> Result<Option<Self>> {
+        files::read_json(&run.file(FILE))
+    }
+}
+
+/// Examines the data, writes `eda.json` and figures, prints the summary.
+///
+/// # Errors
+/// When more images cannot be used than the configuration allows, after everything about the others is written down.
+pub fn eda(config: &Config, index: &Index, run: &RunDirectory, device: Device) -> Result<Eda> {
+    let key = key(index, config)?;
+    let known = Eda::load(run)?.filter(|known| known.key == key);
+    let mut found = match known {
+        Some(known) => {
+            say("properties and duplicates are on file for this data");
+            known
+        }
+        None => properties(config, run, index, key)?,
+    };
+    check_share(index, &found.unreadable, config.data.max_unreadable_share)?;
+    if found.label_noise.is_none() {
+        let (noise, scored) = label_noise::measure(config, index, &found.unreadable, device)?;
+        run.write_figure("eda-label-noise.svg", plots::label_noise(&noise, &scored)?)?;
+        if let Some(sheet) = sheets::suspects(index, config, &noise)? {
+            run.write_figure("eda-suspects.png", sheet)?;
+        }
+        found.label_noise = Some(noise);
+        files::write_json(&run.file(FILE), &found)?;
+    }
+    report(&found);
+    Ok(found)
+}
+
+/// Everything that the result depends on.
+fn key(index: &Index, config: &Config) -> Result<String> {
+    let weights = match &config.model.weights {
+        Some(file) => Some(sha256_hex(
+            &std::fs::read(file).with_context(|| format!("{}: cannot be read", file.display()))?,
+        )),
+        None => None,
+    };
+    let originals = match originals(config) {
+        Some(root) => Some(Index::scan_part(root, &config.data)?.digest()),
+        None => None,
+    };
+    let part = (CONTENT, index.digest(), originals, weights, config.training_part(), config.audit);
+    Ok(sha256_hex(&serde_json::to_vec(&part)?))
+}
+
+fn originals(config: &Config) -> Option<&std::path::Path> {
+    config.export.originals.as_deref().filter(|root| root.is_dir())
+}
+
+fn properties(config: &Config, run: &RunDirectory, index: &Index, key: String) -> Result<Eda> {
+    let survey = survey(index, config, "all images")?;
+    ensure!(
+        survey.facts.iter().any(Option::is_some),
+        "{}: no image can be used, for example {:?}",
+        index.root.display(),
+        survey.unreadable.first_key_value()
+    );
+    let duplicates = duplicates::find(index, &survey, &config.audit);
+    let split = |split: OfficialSplit| (split != OfficialSplit::None).then(|| split.name());
+    let leakage = Leakage::of(index, &duplicates, |entry| split(entry.split));
+    let images = Examined::of(index, &survey, config)?;
+    for (name, figure) in plots::images(index, &survey, &images)? {
+        run.write_figure(&name, figure)?;
+    }
+    for (name, sheet) in sheets::findings(index, &survey, &duplicates, config)? {
+        run.write_figure(name, sheet)?;
+    }
+    let originals = match originals(config) {
+        Some(root) => Some(examine_originals(config, run, root)?),
+        None => None,
+    };
+    let found = Eda {
+        key,
+        dataset_sha256: index.digest(),
+        images,
+        excluded: index.excluded.clone(),
+        passed_over: index.passed_over.clone(),
+        patients: index.patients.clone(),
+        confounders: confounders::find(index, &survey, config.seed),
+        unreadable: survey.unreadable,
+        duplicates,
+        leakage,
+        originals,
+        label_noise: None,
+    };
+    files::write_json(&run.file(FILE), &found)?;
+    Ok(found)
+}
+
+fn examine_originals(config: &Config, run: &RunDirectory, root: &std::path::Path) -> Result<Examined> {
+    let index = Index::scan_part(root, &config.data)?;
+    let survey: Survey = survey(&index, config, "originals")?;
+    check_share(&index, &survey.unreadable, config.data.max_unreadable_share)?;
+    run.write_figure("eda-originals.svg", plots::sizes(&index, &survey)?)?;
+    Examined::of(&index, &survey, config)
+}
+
+fn report(eda: &Eda) {
+    let images = &eda.images;
+    for line in count_lines(images.counts.iter().map(|(split, classes)| (split.as_str(), classes))) {
+        say(line);
+    }
+    for (folder, n) in &eda.excluded {
+        say(format!("  {folder}: {n} files excluded by trainer.data.classes"));
+    }
+    say(format!(
+        "{} unreadable; {} groups of byte-equal files; {} near duplicates in {} pairs compared; across the published splits: {}",
+        eda.unreadable.len(),
+        eda.duplicates.exact.len(),
+        eda.duplicates.near.len(),
+        eda.duplicates.n_compared,
+        if eda.leakage.is_empty() { "none" } else { "LEAKAGE" }
+    ));
+    eda.leakage.lines().iter().for_each(say);
+    for files in &eda.duplicates.contradicting {
+        say(format!("  the same file in several classes, the labels contradict: {}", files.join(", ")));
+    }
+    // Where each file is a patient, every command has said so already.
+    if eda.patients.tells_patients() {
+        say(eda.patients.statement());
+    }
+    confounders::lines(&eda.confounders).iter().for_each(say);
+    for (path, reason) in &eda.unreadable {
+        say(format!("  {path}: {reason}"));
+    }
+    for (what, examined) in [("images", Some(images)), ("originals", eda.originals.as_ref())] {
+        if let Some(examined) = examined {
+            examined.report(what);
+        }
+    }
+    if let Some(noise) = &eda.label_noise {
+        noise.report();
+    }
+}

@@ -1,0 +1,305 @@
+//! What the images of one dataset are: counts, properties, statistics by class, artefacts, and which single property
+//! betrays the class.
+
+use crate::config::Config;
+use crate::data::count::{CountTable, count};
+use crate::data::entry::{Entry, OfficialSplit};
+use crate::data::index::Index;
+use crate::data::screening::survey::{Facts, Survey};
+use crate::progress::say;
+use anyhow::{Context, Result};
+use cxr::analysis::scoring::bootstrap::interval95;
+use cxr::analysis::scoring::roc::auc;
+use cxr::analysis::summary::Summary;
+use cxr::analysis::texture::Texture;
+use cxr::bundle::Measured;
+use cxr::image::ColourMode;
+use cxr::statistics::ImageStatistics;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+/// Resamples of the patients behind a shortcut's interval: there are twenty, and none needs a third digit.
+const RESAMPLES: usize = 200;
+
+/// What the images of one dataset are.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Examined {
+    /// Usable images.
+    pub n: usize,
+    /// Images and patients by published split and class folder, unusable ones included.
+    pub counts: CountTable<String>,
+    /// By class folder, every split.
+    pub properties: BTreeMap<String, Properties>,
+    /// Intensity, edges and texture by class folder and name (`cxr::statistics`, `cxr::analysis::texture`), without the published
+    /// test split.
+    pub statistics: BTreeMap<String, BTreeMap<String, Summary>>,
+    /// Screens by class folder, without the published test split.
+    pub artefacts: BTreeMap<String, ArtefactCounts>,
+    /// How well single properties tell the label, without the published test split; the best first.
+    pub shortcuts: Vec<Shortcut>,
+}
+
+/// How files are stored.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Properties {
+    /// Columns.
+    pub width: Summary,
+    /// Rows.
+    pub height: Summary,
+    /// The shorter of the two.
+    pub short_side: Summary,
+    /// Width over height.
+    pub aspect_ratio: Summary,
+    /// Size of a file.
+    pub bytes: Summary,
+    /// Different sizes in pixels.
+    pub n_sizes: usize,
+    /// Images by container.
+    pub formats: BTreeMap<String, usize>,
+    /// Images by colour mode as stored; a JPEG of three equal channels counts as colour.
+    pub colours: BTreeMap<String, usize>,
+    /// Images by significant bits.
+    pub bits: BTreeMap<u8, usize>,
+}
+
+/// What the screens of `cxr::analysis::artefact` found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ArtefactCounts {
+    /// Images screened.
+    pub n: usize,
+    /// With a black or white margin of at least 2 % of a side.
+    pub bordered: usize,
+    /// With letter-like marks: candidates for burned-in text.
+    pub marked: usize,
+    /// Nearly all dark, nearly all bright, clipped or without contrast.
+    pub extreme_exposure: usize,
+}
+
+/// How well one property alone tells the label.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shortcut {
+    /// The property.
+    pub property: String,
+    /// Area under the curve with the property as the score for positive: 0.5 tells nothing, below it positives have less.
+    pub auc: Measured,
+    /// Median of the negatives.
+    pub negative_median: f64,
+    /// Median of the positives.
+    pub positive_median: f64,
+}
+
+impl Shortcut {
+    /// How well it tells the label, whichever label has more of it: 0.5 tells nothing, 1 everything.
+    pub fn strength(&self) -> Measured {
+        let Measured { value, ci95: [low, high], n } = self.auc;
+        if value < 0.5 { Measured { value: 1.0 - value, ci95: [1.0 - high, 1.0 - low], n } } else { self.auc }
+    }
+
+    /// Which label has more of it.
+    pub fn direction(&self) -> &'static str {
+        if self.auc.value < 0.5 { "more in negatives" } else { "more in positives" }
+    }
+}
+
+impl fmt::Display for Shortcut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Measured { value, ci95: [low, high], .. } = self.strength();
+        write!(f, "{}, AUC {value:.3} [{low:.3}, {high:.3}], {}", self.property, self.direction())
+    }
+}
+
+/// As in "png 110, jpeg 3".
+fn counted(found: &BTreeMap<String, usize>) -> String {
+    let texts: Vec<String> = found.iter().map(|(what, n)| format!("{what} {n}")).collect();
+    texts.join(", ")
+}
+
+type Seen<'a> = (&'a Entry, &'a Facts);
+
+impl Examined {
+    /// From the survey of an index.
+    ///
+    /// # Errors
+    /// When a class has no usable image outside the published test split.
+    pub fn of(index: &Index, survey: &Survey, config: &Config) -> Result<Self> {
+        let seen: Vec<Seen> = index
+            .entries
+            .iter()
+            .zip(&survey.facts)
+            .filter_map(|(entry, facts)| facts.as_ref().map(|facts| (entry, facts)))
+            .collect();
+        let mut all: BTreeMap<String, Vec<Seen>> = BTreeMap::new();
+        for one in &seen {
+            all.entry(one.0.class().to_owned()).or_default().push(*one);
+        }
+        let known: Vec<Seen> =
+            seen.iter().filter(|(entry, _)| entry.split != OfficialSplit::Test).copied().collect();
+        let mut statistics = BTreeMap::new();
+        let mut artefacts = BTreeMap::new();
+        for class in all.keys() {
+            let of_class: Vec<Seen> =
+                known.iter().filter(|(entry, _)| entry.class() == class).copied().collect();
+            statistics.insert(class.clone(), summaries(&of_class));
+            artefacts.insert(class.clone(), screens(&of_class));
+        }
+        let properties = all.iter().map(|(class, seen)| Ok((class.clone(), properties(seen)?)));
+        Ok(Self {
+            n: seen.len(),
+            counts: count(index.entries.iter().map(|entry| (entry.split.name().to_owned(), entry))),
+            properties: properties.collect::<Result<_>>()?,
+            statistics,
+            artefacts,
+            shortcuts: shortcuts(&known, config.seed)?,
+        })
+    }
+
+    /// Prints what stands out.
+    pub fn report(&self, what: &str) {
+        for (class, p) in &self.properties {
+            say(format!(
+                "{what}, {class}: {} x {} pixels in the median, {} sizes, aspect ratio {:.2} [{:.2}, {:.2}]; files: {}; colours: {}",
+                p.width.median,
+                p.height.median,
+                p.n_sizes,
+                p.aspect_ratio.median,
+                p.aspect_ratio.min,
+                p.aspect_ratio.max,
+                counted(&p.formats),
+                counted(&p.colours)
+            ));
+        }
+        for (class, a) in &self.artefacts {
+            say(format!(
+                "{what}, {class}: {} of {} bordered, {} with letter-like marks, {} exposed extremely",
+                a.bordered, a.n, a.marked, a.extreme_exposure
+            ));
+        }
+        // One whose interval holds 0.5 tells nothing.
+        for shortcut in self.shortcuts.iter().filter(|one| one.strength().ci95[0] > 0.5).take(4) {
+            say(format!(
+                "{what}: one property alone tells the class: {shortcut}; medians {:.4} and {:.4}",
+                shortcut.negative_median, shortcut.positive_median
+            ));
+        }
+    }
+}
+
+fn properties(seen: &[Seen]) -> Result<Properties> {
+    let summary = |of: fn(&Facts) -> f64| {
+        let values: Vec<f64> = seen.iter().map(|(_, facts)| of(facts)).collect();
+        Summary::of(&values).context("a class without a usable image")
+    };
+    let tally = |of: fn(&Facts) -> &'static str| {
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        for (_, facts) in seen {
+            *counts.entry(of(facts).to_owned()).or_default() += 1;
+        }
+        counts
+    };
+    let mut bits: BTreeMap<u8, usize> = BTreeMap::new();
+    for (_, facts) in seen {
+        *bits.entry(facts.bits).or_default() += 1;
+    }
+    Ok(Properties {
+        width: summary(|f| f64::from(f.width))?,
+        height: summary(|f| f64::from(f.height))?,
+        short_side: summary(|f| f64::from(f.width.min(f.height)))?,
+        aspect_ratio: summary(|f| f.statistics.aspect_ratio)?,
+        bytes: summary(|f| f.bytes as f64)?,
+        n_sizes: seen.iter().map(|(_, f)| (f.width, f.height)).collect::<BTreeSet<_>>().len(),
+        formats: tally(|f| f.format.name()),
+        colours: tally(|f| f.colour.name()),
+        bits,
+    })
+}
+
+/// Names of [`figures`].
+fn names() -> impl Iterator<Item = &'static str> {
+    ImageStatistics::NAMES.into_iter().chain(Texture::NAMES)
+}
+
+/// Intensity, edges and texture of one image.
+fn figures(facts: &Facts) -> impl Iterator<Item = f64> {
+    facts.statistics.values().into_iter().chain(facts.texture.values())
+}
+
+fn summaries(seen: &[Seen]) -> BTreeMap<String, Summary> {
+    let summary = |(at, name): (usize, &str)| {
+        let values: Vec<f64> = seen.iter().filter_map(|(_, facts)| figures(facts).nth(at)).collect();
+        Some((name.to_owned(), Summary::of(&values)?))
+    };
+    names().enumerate().filter_map(summary).collect()
+}
+
+fn screens(seen: &[Seen]) -> ArtefactCounts {
+    let n = |of: fn(&Facts) -> bool| seen.iter().filter(|(_, facts)| of(facts)).count();
+    ArtefactCounts {
+        n: seen.len(),
+        bordered: n(|f| f.artefacts.is_bordered()),
+        marked: n(|f| f.artefacts.marks > 0),
+        extreme_exposure: n(|f| f.artefacts.extreme_exposure),
+    }
+}
+
+fn shortcuts(seen: &[Seen], seed: u64) -> Result<Vec<Shortcut>> {
+    let stored: [(&str, fn(&Facts) -> f64); 6] = [
+        ("short_side", |f| f64::from(f.width.min(f.height))),
+        ("bytes", |f| f.bytes as f64),
+        ("colour", |f| f64::from(u8::from(f.colour != ColourMode::Grey))),
+        ("black_border", |f| f.artefacts.black_border),
+        ("white_border", |f| f.artefacts.white_border),
+        ("marks", |f| f.artefacts.marks as f64),
+    ];
+    let of_image = names().enumerate().map(|(at, name)| {
+        (name, seen.iter().filter_map(|(_, facts)| figures(facts).nth(at)).collect::<Vec<f64>>())
+    });
+    let of_file =
+        stored.into_iter().map(|(name, of)| (name, seen.iter().map(|(_, facts)| of(facts)).collect()));
+    let positive: Vec<bool> = seen.iter().map(|(entry, _)| entry.positive).collect();
+    let mut numbers = BTreeMap::new();
+    let patients: Vec<usize> = seen
+        .iter()
+        .map(|(entry, _)| {
+            let next = numbers.len();
+            *numbers.entry(entry.patient.as_str()).or_insert(next)
+        })
+        .collect();
+    let mut shortcuts = of_image
+        .chain(of_file)
+        .map(|(name, values)| shortcut(name, &values, &positive, &patients, seed))
+        .collect::<Result<Vec<_>>>()?;
+    shortcuts.sort_by(|a, b| b.strength().value.total_cmp(&a.strength().value));
+    Ok(shortcuts)
+}
+
+fn shortcut(
+    name: &str,
+    values: &[f64],
+    positive: &[bool],
+    patients: &[usize],
+    seed: u64,
+) -> Result<Shortcut> {
+    let of = |images: &[usize]| {
+        let v: Vec<f64> = images.iter().map(|i| values[*i]).collect();
+        let y: Vec<bool> = images.iter().map(|i| positive[*i]).collect();
+        auc(&v, &y)
+    };
+    let value = auc(values, positive).context("a class has no usable image outside the test split")?;
+    let ci95 = interval95(patients, RESAMPLES, seed, of).context("too few patients for an interval")?;
+    let median = |label: bool| {
+        let of_label: Vec<f64> =
+            values.iter().zip(positive).filter(|(_, y)| **y == label).map(|(v, _)| *v).collect();
+        Summary::of(&of_label).map_or(f64::NAN, |summary| summary.median)
+    };
+    Ok(Shortcut {
+        property: name.to_owned(),
+        auc: Measured { value, ci95, n: values.len() },
+        negative_median: median(false),
+        positive_median: median(true),
+    })
+}

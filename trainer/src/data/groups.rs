@@ -1,0 +1,73 @@
+//! Groups: images that must stay together wherever data is divided, in folds and in cross-validation.
+
+use super::columns::Column;
+use super::entry::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Images of one patient, and of patients who share a byte-equal file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// The label of at least half of its images; a patient who was imaged before and during a pneumonia has both.
+    pub positive: bool,
+    /// The class folder of most of the images with that label, the first by name of equals.
+    pub class: String,
+    /// Its images.
+    pub paths: Vec<String>,
+    /// What the table says of most of its images, the first by name of equals.
+    pub columns: BTreeMap<Column, String>,
+}
+
+/// The groups of these images, in the order of their smallest patients.
+pub fn groups(entries: &[&Entry]) -> Vec<Group> {
+    // Every patient's smallest connected patient, found by following shared files until nothing changes.
+    let mut root: BTreeMap<&str, &str> =
+        entries.iter().map(|e| (e.patient.as_str(), e.patient.as_str())).collect();
+    let mut by_file: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for entry in entries {
+        by_file.entry(&entry.sha256).or_default().insert(&entry.patient);
+    }
+    let mut changed = true;
+    while changed {
+        changed = false;
+        for patients in by_file.values().filter(|patients| patients.len() > 1) {
+            let smallest = patients.iter().filter_map(|patient| root.get(patient).copied()).min();
+            for patient in patients {
+                if let Some(smallest) = smallest.filter(|smallest| root[patient] != *smallest) {
+                    root.insert(patient, smallest);
+                    changed = true;
+                }
+            }
+        }
+    }
+    let mut members: BTreeMap<&str, Vec<&Entry>> = BTreeMap::new();
+    for entry in entries {
+        members.entry(root[entry.patient.as_str()]).or_default().push(entry);
+    }
+    members.into_values().map(|members| group(&members)).collect()
+}
+
+fn group(members: &[&Entry]) -> Group {
+    let positive = members.iter().filter(|entry| entry.positive).count() * 2 >= members.len();
+    let of_label = members.iter().filter(|entry| entry.positive == positive);
+    let class = most_frequent(of_label.map(|entry| entry.class())).unwrap_or_default();
+    let column = |column: Column| {
+        let values = members.iter().filter_map(|entry| entry.columns.get(&column));
+        Some((column, most_frequent(values.map(String::as_str))?.to_owned()))
+    };
+    Group {
+        positive,
+        class: class.to_ascii_uppercase(),
+        paths: members.iter().map(|entry| entry.path.clone()).collect(),
+        columns: Column::ALL.into_iter().filter_map(column).collect(),
+    }
+}
+
+/// The first by name of those that are there most often.
+fn most_frequent<'a>(names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for name in names {
+        *counts.entry(name).or_default() += 1;
+    }
+    let most = counts.values().max().copied();
+    counts.into_iter().find(|(_, n)| Some(*n) == most).map(|(name, _)| name)
+}

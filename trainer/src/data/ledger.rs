@@ -1,0 +1,156 @@
+//! The ledger of looks at the test fold: JSON lines, append-only.
+
+use crate::config::Evaluation;
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// The ledger where the configuration names none.
+const FILE: &str = "test-split-ledger.jsonl";
+
+/// Where looks are entered: in the configured file, else in one in this folder.
+pub fn path(config: &Evaluation, folder: &Path) -> PathBuf {
+    config.ledger.clone().unwrap_or_else(|| folder.join(FILE))
+}
+
+/// The folder in which a run lies beside others: one ledger there is that of all of them, whichever of them looked.
+pub fn beside(run: &Path) -> PathBuf {
+    if run.file_name().is_some() {
+        return run.parent().map(Path::to_owned).unwrap_or_default();
+    }
+    // A name such as `.` has no parent by its letters.
+    let folder = run.canonicalize().unwrap_or_else(|_| run.to_owned());
+    folder.parent().map_or_else(|| folder.clone(), Path::to_owned)
+}
+
+/// The looks at one set of images, the earliest first: those of the ledger and, where none is configured, those that earlier versions
+/// of this program entered in the run's own folder. Lines from before images had a digest count wherever they stand.
+pub fn looks(config: &Evaluation, run: &Path, images_sha256: &str) -> Result<Vec<Look>> {
+    let mut looks = read(&path(config, &beside(run)))?;
+    if config.ledger.is_none() {
+        looks.extend(read(&run.join(FILE))?);
+    }
+    looks.retain(|look| look.images_sha256.as_deref().is_none_or(|images| images == images_sha256));
+    looks.sort_by(|a, b| a.time.cmp(&b.time));
+    Ok(looks)
+}
+
+/// One look.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Look {
+    /// RFC 3339.
+    pub time: String,
+    /// Name of the run directory, or of the bundle with its version.
+    pub run: String,
+    /// Commit of the working tree.
+    pub git_commit: Option<String>,
+    /// Digest of the training configuration.
+    pub config_sha256: String,
+    /// Digest of the weights, or of the bundle's graph.
+    pub weights_sha256: String,
+    /// The subcommand.
+    pub command: String,
+    /// Why somebody looked.
+    pub reason: String,
+    /// Images.
+    pub n: usize,
+    /// What was seen.
+    pub auc: f64,
+    /// Digest of the images that were looked at (`fitness::standing`); absent in lines from before there were gates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images_sha256: Option<String>,
+    /// Digest of the gates that were stated then; absent likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gates_sha256: Option<String>,
+}
+
+/// Appends a look, on disk before this returns.
+pub fn append(ledger: &Path, look: &Look) -> Result<()> {
+    let mut line = serde_json::to_vec(look)?;
+    line.push(b'\n');
+    let write = || -> std::io::Result<()> {
+        if let Some(folder) = ledger.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            std::fs::create_dir_all(folder)?;
+        }
+        keep_out_of_git(ledger)?;
+        let mut file = OpenOptions::new().create(true).append(true).open(ledger)?;
+        file.write_all(&line)?;
+        file.sync_all()
+    };
+    write().with_context(|| {
+        format!("{}: cannot be appended to, so the test split stays unseen", ledger.display())
+    })
+}
+
+/// A new default ledger lies beside runs that git does not see: the same holds for it, unless the folder has rules of its own.
+fn keep_out_of_git(ledger: &Path) -> std::io::Result<()> {
+    let folder = ledger.parent().unwrap_or(Path::new(""));
+    let rules = folder.join(".gitignore");
+    let is_default = ledger.file_name().is_some_and(|name| name == FILE);
+    if !is_default || ledger.exists() || rules.exists() || folder.join(".git").exists() {
+        return Ok(());
+    }
+    std::fs::write(rules, format!("/.gitignore\n/{FILE}\n"))
+}
+
+/// Every look, the first first; none where there is no ledger.
+pub fn read(ledger: &Path) -> Result<Vec<Look>> {
+    if !ledger.exists() {
+        return Ok(Vec::new());
+    }
+    let text =
+        std::fs::read_to_string(ledger).with_context(|| format!("{}: cannot be read", ledger.display()))?;
+    let lines = text.lines().filter(|line| !line.trim().is_empty());
+    lines
+        .map(|line| serde_json::from_str(line).with_context(|| format!("{}: {line}", ledger.display())))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_that_lie_side_by_side_share_the_looks_at_the_same_images() {
+        let folder = tempfile::tempdir().unwrap();
+        let (first, second) = (folder.path().join("runs/first"), folder.path().join("runs/second"));
+        let config = Evaluation { ledger: None, ..evaluation() };
+        let look = |run: &str, time: &str, images: Option<&str>| Look {
+            time: time.to_owned(),
+            run: run.to_owned(),
+            git_commit: None,
+            config_sha256: String::new(),
+            weights_sha256: String::new(),
+            command: "run".to_owned(),
+            reason: "test".to_owned(),
+            n: 2,
+            auc: 0.5,
+            images_sha256: images.map(str::to_owned),
+            gates_sha256: Some("gates".to_owned()),
+        };
+        let ledger = path(&config, &beside(&first));
+        assert_eq!(ledger, folder.path().join("runs").join(FILE));
+        append(&ledger, &look("first", "2031-01-02T00:00:00Z", Some("same"))).unwrap();
+        append(&ledger, &look("first", "2031-01-03T00:00:00Z", Some("other"))).unwrap();
+        // As earlier versions entered it.
+        append(&second.join(FILE), &look("second", "2031-01-01T00:00:00Z", None)).unwrap();
+        let seen = |run: &Path| -> Vec<String> {
+            looks(&config, run, "same").unwrap().into_iter().map(|look| look.run).collect()
+        };
+        assert_eq!(seen(&first), ["first"]);
+        assert_eq!(seen(&second), ["second", "first"]);
+        let rules = std::fs::read_to_string(folder.path().join("runs/.gitignore")).unwrap();
+        assert_eq!(rules, format!("/.gitignore\n/{FILE}\n"));
+        assert_eq!(beside(Path::new("first")), Path::new(""));
+        assert_eq!(beside(Path::new("runs/first/")), Path::new("runs"));
+    }
+
+    fn evaluation() -> Evaluation {
+        let defaults = include_str!("../../../config/default.yaml");
+        let defaults: serde_yaml_ng::Value = serde_yaml_ng::from_str(defaults).unwrap();
+        serde_yaml_ng::from_value(defaults["trainer"]["evaluation"].clone()).unwrap()
+    }
+}

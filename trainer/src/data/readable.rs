@@ -1,0 +1,92 @@
+//! Finds the images that cannot be decoded or accepted.
+
+use super::entry::Entry;
+use super::index::Index;
+use super::parallel::parallel;
+use crate::config::Config;
+use crate::progress::Meter;
+use anyhow::{Result, anyhow, bail};
+use cxr::metadata::AcquisitionMetadata;
+use cxr::{AcceptedImage, DecodeLimits, DecodedImage};
+use std::collections::BTreeMap;
+
+/// Every image that cannot be used, with the reason. Where not one is allowed there is nothing to look for: decoding a fold
+/// names them.
+pub fn unreadable(index: &Index, config: &Config) -> Result<BTreeMap<String, String>> {
+    if config.data.max_unreadable_share == 0.0 {
+        return Ok(BTreeMap::new());
+    }
+    let meter = Meter::new("reading every image once", index.entries.len());
+    let accept = |entry: &Entry| -> Result<()> {
+        let image = decode(&read(index, entry)?)?;
+        AcceptedImage::accept(image, AcquisitionMetadata::default(), &config.acceptance)?;
+        Ok(())
+    };
+    let results = parallel(&index.entries, &meter, accept)?;
+    let reasons = results
+        .into_iter()
+        .zip(&index.entries)
+        .filter_map(|(result, entry)| result.err().map(|error| (entry.path.clone(), format!("{error:#}"))));
+    let unreadable = reasons.collect();
+    check_share(index, &unreadable, config.data.max_unreadable_share)?;
+    Ok(unreadable)
+}
+
+/// Refuses more unusable images than a share of all.
+///
+/// # Errors
+/// Lists every one.
+pub fn check_share(index: &Index, unreadable: &BTreeMap<String, String>, allowed: f64) -> Result<()> {
+    let share = unreadable.len() as f64 / index.entries.len().max(1) as f64;
+    if share <= allowed {
+        return Ok(());
+    }
+    let list: Vec<String> = unreadable.iter().map(|(path, reason)| format!("  {path}: {reason}")).collect();
+    bail!(
+        "{} images cannot be used, {:.2} % of {} where trainer.data.max_unreadable_share allows {:.2} %:\n{}",
+        unreadable.len(),
+        share * 100.0,
+        index.entries.len(),
+        allowed * 100.0,
+        list.join("\n")
+    )
+}
+
+/// What a file is that is no image, and what to do with it; none for an image.
+pub fn foreign(bytes: &[u8]) -> Option<&'static str> {
+    if bytes.is_empty() {
+        Some("is an empty file: copy it again, or move it out of the class folders")
+    } else if cxr::decode::is_dicom(bytes) {
+        Some(
+            "is DICOM, which is not read here: export it from the PACS or viewer as PNG or TIFF with all its bits",
+        )
+    } else if cxr::decode::sniff(bytes).is_none() {
+        Some("is no image that is read (JPEG, PNG, TIFF): convert it, or move it out of the class folders")
+    } else {
+        None
+    }
+}
+
+/// Decodes an image.
+///
+/// # Errors
+/// The reason; for a file of another kind what to do with it.
+pub fn decode(bytes: &[u8]) -> Result<DecodedImage> {
+    if let Some(what) = foreign(bytes) {
+        bail!("{what}");
+    }
+    Ok(cxr::decode(bytes, &DecodeLimits::default())?)
+}
+
+/// The bytes of an entry.
+///
+/// # Errors
+/// When the file cannot be read or is not what was indexed.
+pub fn read(index: &Index, entry: &Entry) -> Result<Vec<u8>> {
+    let bytes = std::fs::read(index.root.join(&entry.path))?;
+    if cxr::bundle::sha256_hex(&bytes) == entry.sha256 {
+        Ok(bytes)
+    } else {
+        Err(anyhow!("changed while it was being read"))
+    }
+}

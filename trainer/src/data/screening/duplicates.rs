@@ -1,0 +1,84 @@
+//! Duplicates: byte-equal files, and images that are the same radiograph in other bytes.
+
+use super::survey::Survey;
+use crate::config::Screening;
+use crate::data::copies::{contradict, copies};
+use crate::data::entry::Entry;
+use crate::data::index::Index;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Two files that hold the same radiograph.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NearPair {
+    /// The first by path.
+    pub first: String,
+    /// The other.
+    pub second: String,
+    /// Bits in which their perceptual hashes differ.
+    pub hash_distance: u32,
+    /// Correlation of their fine details.
+    pub detail_correlation: f64,
+    /// Whether the file names tell one patient.
+    pub same_patient: bool,
+}
+
+/// All duplicates of a dataset.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Duplicates {
+    /// Groups of byte-equal files.
+    pub exact: Vec<Vec<String>>,
+    /// Those of them that are in several classes: their labels contradict.
+    #[serde(default)]
+    pub contradicting: Vec<Vec<String>>,
+    /// Pairs that are equal to the eye; of byte-equal files the first stands for all.
+    pub near: Vec<NearPair>,
+    /// Pairs whose hashes were close enough to compare their details.
+    pub n_compared: usize,
+    /// Largest correlation among compared pairs that are no duplicates: how far the threshold is from its neighbours.
+    pub largest_other_correlation: Option<f64>,
+}
+
+/// Finds all duplicates.
+pub fn find(index: &Index, survey: &Survey, screening: &Screening) -> Duplicates {
+    let mut first_of: BTreeMap<&str, usize> = BTreeMap::new();
+    for (position, entry) in index.entries.iter().enumerate() {
+        first_of.entry(&entry.sha256).or_insert(position);
+    }
+    let path = |position: &usize| index.entries[*position].path.clone();
+    let groups = copies(index);
+    let paths = |files: &Vec<&Entry>| files.iter().map(|entry| entry.path.clone()).collect::<Vec<_>>();
+    let contradicting = groups.iter().filter(|files| contradict(files)).map(paths).collect();
+    let exact = groups.iter().map(paths).collect();
+    let mut firsts: Vec<usize> = first_of.into_values().collect();
+    firsts.sort_unstable();
+    let known: Vec<_> =
+        firsts.into_iter().filter_map(|at| survey.facts[at].as_ref().map(|facts| (at, facts))).collect();
+    let mut found =
+        Duplicates { exact, contradicting, near: Vec::new(), n_compared: 0, largest_other_correlation: None };
+    for (i, (first, a)) in known.iter().enumerate() {
+        for (second, b) in &known[i + 1..] {
+            let hash_distance = a.hash.distance(b.hash);
+            if hash_distance > screening.max_hash_distance {
+                continue;
+            }
+            found.n_compared += 1;
+            let detail_correlation = a.detail.correlation(&b.detail);
+            if detail_correlation >= screening.min_detail_correlation {
+                found.near.push(NearPair {
+                    first: path(first),
+                    second: path(second),
+                    hash_distance,
+                    detail_correlation,
+                    same_patient: index.entries[*first].patient == index.entries[*second].patient,
+                });
+            } else {
+                let largest = found.largest_other_correlation.unwrap_or(-1.0).max(detail_correlation);
+                found.largest_other_correlation = Some(largest);
+            }
+        }
+    }
+    found
+}

@@ -1,0 +1,12 @@
+//! Measurements of a trained network or a released bundle: calibration, evaluation, explanations, robustness,
+//! consistency.
+
+pub mod calibrate;
+pub mod consistency;
+pub mod evaluate;
+pub mod explain;
+pub(crate) mod heatmap;
+pub mod robustness;
+pub mod sample;
+pub mod sample_size;
+pub(crate) mod select;

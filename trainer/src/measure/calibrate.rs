@@ -1,0 +1,251 @@
+//! Calibration: from logits to probabilities, decisions and the reference that monitoring compares with. Everything is
+//! fitted on the calibrate fold, except where embeddings lie, which the train fold says. How good what was fitted is, is
+//! judged on patients that did not fit it.
+
+pub mod comparison;
+pub mod distribution;
+mod embedding;
+mod fit;
+pub(crate) use embedding::embedding_reference;
+pub(crate) use fit::{Scored, fit};
+pub mod policy;
+
+use crate::config::Calibration;
+use crate::data::census::Census;
+use crate::data::folds::Fold;
+use crate::files;
+use crate::measure::sample::{CALIBRATION_BINS, Sample, patients};
+use crate::measure::sample_size::least_sensitivity;
+use crate::progress::say;
+use crate::run::RunDirectory;
+use crate::train::trained::TrainedRun;
+use anyhow::{Context, Result, ensure};
+use comparison::MethodJudgement;
+use cxr::analysis::conformal::ConformalSets;
+use cxr::analysis::scoring::reliability::bins_equal_width;
+use cxr::bundle::Measured;
+use cxr::reference::{Quantiles, Reference};
+use cxr::{AffineCalibration, DecisionPolicy};
+use distribution::OodAnalysis;
+use policy::{Rule, RuleJudgement, judge_rules};
+use serde::{Deserialize, Serialize};
+
+/// The file in the run directory.
+const FILE: &str = "calibration.json";
+
+/// `calibration.json`: what belongs to one set of weights.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Calibrated {
+    /// The weights it was fitted for.
+    pub weights_sha256: String,
+    /// Logit to probability.
+    pub calibration: AffineCalibration,
+    /// Probability to decision.
+    pub policy: DecisionPolicy,
+    /// What the scores and embeddings of known images look like.
+    pub reference: Reference,
+    /// Prediction sets, one for each configured error rate; a bundle carries none.
+    pub conformal: Vec<ConformalSets>,
+    /// How the choices above were judged; none for what was read from a bundle.
+    pub analysis: Option<Analysis>,
+}
+
+/// What was compared, on images that did not fit it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Analysis {
+    /// Ways from logit to probability.
+    pub methods: Vec<MethodJudgement>,
+    /// Ways to an operating point.
+    pub rules: Vec<RuleJudgement>,
+    /// The out-of-distribution score.
+    pub ood: OodAnalysis,
+}
+
+impl Calibrated {
+    /// Reads the calibration of a run.
+    ///
+    /// # Errors
+    /// When there is none, or it was fitted for other weights.
+    pub fn load(run: &RunDirectory, weights_sha256: &str) -> Result<Self> {
+        let file = run.file(FILE);
+        let calibrated: Self = files::read_json(&file)?.with_context(|| {
+            format!("{}: does not exist; run `cxr-trainer calibrate` first", file.display())
+        })?;
+        ensure!(
+            calibrated.weights_sha256 == weights_sha256,
+            "{}: was fitted for other weights; run `cxr-trainer calibrate` again",
+            file.display()
+        );
+        Ok(calibrated)
+    }
+
+    /// Calibrated probabilities of logits.
+    pub fn probabilities(&self, logits: &[f64]) -> Vec<f64> {
+        probabilities(self.calibration, logits)
+    }
+
+    /// Out-of-distribution scores of embeddings.
+    ///
+    /// # Errors
+    /// When their length is another than the reference's.
+    pub fn ood_scores(&self, embeddings: &[Vec<f32>]) -> Result<Vec<f64>> {
+        distribution::scores_of(&self.reference.embedding, embeddings)
+    }
+}
+
+/// Calibrated probabilities of logits.
+pub fn probabilities(calibration: AffineCalibration, logits: &[f64]) -> Vec<f64> {
+    logits.iter().map(|logit| calibration.apply(*logit).value()).collect()
+}
+
+/// Refuses a calibrate fold that is too small to choose an operating point. `share` is the fold's share of the data.
+///
+/// # Errors
+/// Says how many images of which class are missing, and what a threshold would be worth that the positives at hand chose.
+pub fn check_enough(census: &Census, config: &Calibration, share: f64) -> Result<()> {
+    let least = config.min_per_class;
+    let [negative, positive] = census.of_fold(policy::FOLD).map(|count| count.images);
+    let missing = [("negative", negative), ("positive", positive)]
+        .into_iter()
+        .filter(|(_, n)| *n < least)
+        .map(|(label, n)| (label, least - n))
+        .collect::<Vec<_>>();
+    let listed =
+        |line: &dyn Fn(&(&str, usize)) -> String| missing.iter().map(line).collect::<Vec<_>>().join(" and ");
+    let target = config.target_sensitivity;
+    ensure!(
+        missing.is_empty(),
+        "the calibrate fold has {negative} negative and {positive} positive images; trainer.calibration.min_per_class asks for {least} of \
+         each: {} are missing. The fold takes a share of {share} of the data: add about {} images in all, or raise \
+         trainer.data.calibrate_fraction. As long as nothing was trained in this run, it takes the new data or fraction; once something \
+         was, choose another --run. An operating point for sensitivity {target} that {positive} positives choose is only sure to have \
+         {:.2} on new patients (95 % confidence); with {least} it is {:.2}",
+        listed(&|(label, n)| format!("{n} more {label} images")),
+        listed(&|(label, n)| format!("{:.0} more {label}", (*n as f64 / share).ceil())),
+        least_sensitivity(target, positive),
+        least_sensitivity(target, least)
+    );
+    Ok(())
+}
+
+/// Fits calibration, operating point, prediction sets and reference, judges them, and writes them down.
+///
+/// # Errors
+/// When the fold is too small or the scores do not allow it.
+pub fn calibrate(trained: &TrainedRun) -> Result<Calibrated> {
+    check_enough(&trained.census()?, &trained.config.calibration, trained.config.data.calibrate_fraction)?;
+    let (config, seed) = (&trained.config.calibration, trained.config.seed);
+    let train = trained.score(Fold::Train)?.1.embeddings;
+    let embedding = embedding_reference(&train, config.components, config.ood_score)?;
+    drop(train);
+    let (pixels, scores) = trained.score(policy::FOLD)?;
+    let (select_pixels, select) = trained.score(Fold::Select)?;
+    let (positive, select_positive) = (pixels.positive(), select_pixels.positive());
+    let (groups, select_groups) = (patients(&pixels), patients(&select_pixels));
+    let calibration = fit(Scored::Network, &scores.logits, &positive)?;
+    let (fitted, on_select) =
+        (probabilities(calibration, &scores.logits), probabilities(calibration, &select.logits));
+    let resamples = trained.config.evaluation.resamples;
+    let sample = Sample { probabilities: &fitted, positive: &positive, patients: &groups, resamples, seed };
+    let select_sample =
+        Sample { probabilities: &on_select, positive: &select_positive, patients: &select_groups, ..sample };
+    let known = distribution::scores_of(&embedding, &scores.embeddings)?;
+    let ood_threshold = distribution::threshold(&known, config.ood_percentile);
+    let policy = policy::policy(config, policy::FOLD.name(), &sample, (Rule::Exact, seed), ood_threshold)?;
+    let analysis = Analysis {
+        methods: comparison::compare(
+            &Sample { probabilities: &scores.logits, ..sample },
+            &Sample { probabilities: &select.logits, ..select_sample },
+            config.cross_validation_parts,
+            seed,
+        )?,
+        rules: judge_rules(config, seed, &sample, &select_sample)?,
+        ood: distribution::analyse(trained, &embedding, &scores, (&select_pixels, &select))?,
+    };
+    let reference = Reference {
+        fold: policy::FOLD.name().to_owned(),
+        n: positive.len(),
+        base_rate: sample.n_positive() as f64 / positive.len() as f64,
+        statistics: Reference::statistics_of(&pixels.statistics),
+        probability: Quantiles::of(&fitted).context("no probabilities")?,
+        calibration: bins_equal_width(&fitted, &positive, CALIBRATION_BINS),
+        embedding,
+    };
+    let sets = |alpha: &f64| ConformalSets::fit(&fitted, &positive, *alpha);
+    let calibrated = Calibrated {
+        weights_sha256: trained.weights_sha256.clone(),
+        calibration,
+        policy,
+        reference,
+        conformal: config.conformal_alpha.iter().map(sets).collect(),
+        analysis: Some(analysis),
+    };
+    files::write_json(&trained.run.file(FILE), &calibrated)?;
+    report(&calibrated);
+    Ok(calibrated)
+}
+
+fn report(calibrated: &Calibrated) {
+    let Calibrated { calibration, policy, .. } = calibrated;
+    say(format!("probability = sigmoid({:.4} x logit {:+.4})", calibration.scale, calibration.bias));
+    say(format!(
+        "operating point {:.4}: sensitivity {:.4}, specificity {:.4} on {} images; review from {:.4} to {:.4}; out of distribution above {:.3}",
+        policy.threshold,
+        policy.chosen.sensitivity,
+        policy.chosen.specificity,
+        policy.chosen.n,
+        policy.review_band.low,
+        policy.review_band.high,
+        policy.ood_threshold
+    ));
+    for sets in &calibrated.conformal {
+        say(format!(
+            "conformal sets at {}: negative up to {:.4}, positive from {:.4}",
+            sets.alpha, sets.normal_up_to, sets.pneumonia_from
+        ));
+    }
+    if let Some(analysis) = &calibrated.analysis {
+        report_analysis(analysis);
+    }
+}
+
+fn report_analysis(analysis: &Analysis) {
+    for MethodJudgement { method, cross_validated, select } in &analysis.methods {
+        let of = |figures: &comparison::CalibrationFigures| {
+            let Measured { value, ci95: [low, high], .. } = figures.ece;
+            format!("ECE {value:.4} [{low:.4}, {high:.4}], log loss {:.4}", figures.log_loss.value)
+        };
+        let held_out = cross_validated.as_ref().map_or("no fit in a part of the fold".to_owned(), of);
+        say(format!("{:<12} cross-validated: {held_out}; on select: {}", method.name(), of(select)));
+    }
+    for RuleJudgement { rule, threshold, threshold_ci95: [low, high], cross_validated: cv, select } in
+        &analysis.rules
+    {
+        say(format!(
+            "{:<12} threshold {threshold:.4} [{low:.4}, {high:.4}]; sensitivity {:.4}, specificity {:.4} cross-validated; {:.4}, {:.4} on select",
+            format!("{rule:?}").to_lowercase(),
+            cv.sensitivity.value,
+            cv.specificity.value,
+            select.sensitivity.value,
+            select.specificity.value
+        ));
+    }
+    for result in &analysis.ood.candidates {
+        let altered: Vec<String> =
+            result.altered.iter().map(|(name, share)| format!("{name} {:.2}", share.value)).collect();
+        let foreign = result
+            .development
+            .zip(result.held_out)
+            .map(|(half, other)| format!("; foreign {}/{} and {}/{}", half.k, half.n, other.k, other.n));
+        say(format!(
+            "{:<12} flags {}/{} of select{}; {}",
+            result.score.name(),
+            result.select.k,
+            result.select.n,
+            foreign.unwrap_or_default(),
+            altered.join(", ")
+        ));
+    }
+}

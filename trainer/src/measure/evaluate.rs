@@ -1,0 +1,292 @@
+//! Evaluation: figures of one fold at the operating point, each with an interval from resampling patients.
+
+pub mod details;
+pub mod external;
+pub mod named_groups;
+pub mod plots;
+pub mod released;
+pub mod subgroups;
+pub mod worst;
+
+use crate::config::Config;
+use crate::data::entry::images_digest;
+use crate::data::folds::Fold;
+use crate::data::ledger::{self, Look};
+use crate::data::pixels::Pixels;
+use crate::files;
+use crate::measure::calibrate::Calibrated;
+use crate::measure::sample::{CALIBRATION_BINS, Sample, patients};
+use crate::progress::say;
+use crate::run::environment::{git_commit, now};
+use crate::train::score::Scores;
+use crate::train::trained::TrainedRun;
+use anyhow::{Result, ensure};
+use cxr::analysis::scoring::confusion::ConfusionMatrix;
+use cxr::bundle::{FoldEvaluation, Measured, sha256_hex};
+use details::Details;
+use serde::{Deserialize, Serialize};
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use worst::Case;
+
+/// `evaluation-<fold>.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvaluationFile {
+    /// Which fold.
+    pub fold: Fold,
+    /// The weights that were evaluated.
+    pub weights_sha256: String,
+    /// Digest of the calibration and policy they were evaluated with.
+    pub calibration_sha256: String,
+    /// The operating point.
+    pub threshold: f64,
+    /// Counts at the operating point.
+    pub confusion: ConfusionMatrix,
+    /// The figures that the bundle carries.
+    pub figures: FoldEvaluation,
+    /// All others.
+    pub details: Details,
+}
+
+impl EvaluationFile {
+    /// The file of a fold.
+    pub fn name(fold: Fold) -> String {
+        format!("evaluation-{}.json", fold.name())
+    }
+
+    /// What is on file for a fold, if it was measured with these weights and this calibration.
+    pub fn load(trained: &TrainedRun, calibrated: &Calibrated, fold: Fold) -> Result<Option<Self>> {
+        let Some(found) = files::read_json::<Self>(&trained.run.file(&Self::name(fold)))? else {
+            return Ok(None);
+        };
+        let current =
+            found.weights_sha256 == trained.weights_sha256 && found.calibration_sha256 == digest(calibrated)?;
+        Ok(current.then_some(found))
+    }
+}
+
+/// Digest of calibration, policy and prediction sets.
+pub(crate) fn digest(calibrated: &Calibrated) -> Result<String> {
+    Ok(sha256_hex(&serde_json::to_vec(&(
+        &calibrated.calibration,
+        &calibrated.policy,
+        &calibrated.conformal,
+    ))?))
+}
+
+/// What is evaluated, as the ledger names it.
+#[derive(Debug, Clone)]
+pub struct EvaluatedModel {
+    /// The run, or the bundle with its version.
+    pub name: String,
+    /// Digest of the configuration that it was trained with.
+    pub config_sha256: String,
+    /// Probability and decision.
+    pub calibrated: Calibrated,
+    /// Where looks at the test fold are entered.
+    pub ledger: PathBuf,
+}
+
+/// Evaluates one fold of a run, writes figures and scores down and prints the table. `reason` says why the test split is
+/// looked at; the ledger gets its line before anything is printed.
+///
+/// # Errors
+/// When the fold is `train`, holds one class, or the test split is looked at without a reason.
+pub fn evaluate(
+    trained: &TrainedRun,
+    calibrated: &Calibrated,
+    fold: Fold,
+    reason: Option<&str>,
+) -> Result<FoldEvaluation> {
+    check_look(fold, reason)?;
+    let (pixels, scores) = trained.score(fold)?;
+    let evaluated = EvaluatedModel {
+        name: trained.run.name(),
+        config_sha256: trained.config.digest()?,
+        calibrated: calibrated.clone(),
+        ledger: trained.ledger(),
+    };
+    let evaluation = measure(&evaluated, trained.config, fold, reason, &pixels, &scores)?;
+    let table = scores_csv(&pixels, &scores, calibrated)?;
+    files::write_atomically(&trained.run.file(&format!("scores-{}.csv", fold.name())), table.as_bytes())?;
+    write_worst(trained, calibrated, fold, &pixels, &scores)?;
+    let (positive, probabilities) = (pixels.positive(), calibrated.probabilities(&scores.logits));
+    plots::write(
+        trained.run,
+        fold.name(),
+        (&probabilities, &positive),
+        evaluation.threshold,
+        &evaluation.details.calibration,
+    )?;
+    // Last: whoever finds it finds the rest as well.
+    files::write_json(&trained.run.file(&EvaluationFile::name(fold)), &evaluation)?;
+    Ok(evaluation.figures)
+}
+
+/// The table and the contact sheet of the worst cases.
+fn write_worst(
+    trained: &TrainedRun,
+    calibrated: &Calibrated,
+    fold: Fold,
+    pixels: &Pixels,
+    scores: &Scores,
+) -> Result<()> {
+    let ood_scores = calibrated.ood_scores(&scores.embeddings)?;
+    let probabilities = calibrated.probabilities(&scores.logits);
+    let cases: Vec<Case> = (0..pixels.len())
+        .map(|i| Case {
+            path: &pixels.entries[i].path,
+            patient: &pixels.entries[i].patient,
+            positive: pixels.entries[i].positive,
+            probability: probabilities[i],
+            ood_score: ood_scores[i],
+            pixels: pixels.image(i),
+        })
+        .collect();
+    let (worst, threshold) =
+        (worst::worst(&cases, trained.config.evaluation.worst_cases), calibrated.policy.threshold);
+    let name = format!("worst-{}", fold.name());
+    let table = worst::csv(&worst, threshold)?;
+    files::write_atomically(&trained.run.file(&format!("{name}.csv")), table.as_bytes())?;
+    trained.run.write_figure(&format!("{name}.png"), worst::sheet(&worst, pixels.size, threshold))
+}
+
+/// Refuses what may not be evaluated, before any image is read.
+///
+/// # Errors
+/// For the train fold, and for the test split without a reason.
+pub fn check_look(fold: Fold, reason: Option<&str>) -> Result<()> {
+    ensure!(fold != Fold::Train, "the train fold cannot be evaluated: the network has seen it");
+    ensure!(
+        fold != Fold::Test || reason.is_some(),
+        "every look at the test split is entered in the ledger: say why with --reason"
+    );
+    Ok(())
+}
+
+/// From scores to figures: measured, entered in the ledger where it is a look at the test split, printed.
+///
+/// # Errors
+/// When the fold holds one class or the ledger cannot be written.
+pub fn measure(
+    evaluated: &EvaluatedModel,
+    config: &Config,
+    fold: Fold,
+    reason: Option<&str>,
+    pixels: &Pixels,
+    scores: &Scores,
+) -> Result<EvaluationFile> {
+    let calibrated = &evaluated.calibrated;
+    let (positive, probabilities) = (pixels.positive(), calibrated.probabilities(&scores.logits));
+    let threshold = calibrated.policy.threshold;
+    let groups = patients(pixels);
+    let sample = Sample {
+        probabilities: &probabilities,
+        positive: &positive,
+        patients: &groups,
+        resamples: config.evaluation.resamples,
+        seed: config.seed,
+    };
+    let figures = sample.fold_evaluation(threshold, CALIBRATION_BINS)?;
+    let names = config.evaluation.name_subgroups()?;
+    let subgroups = subgroups::of_fold(pixels, &names, config.export.originals.as_deref());
+    let subgroups = subgroups::measure(&subgroups, &sample, threshold);
+    let details = details::measure(calibrated, &sample, scores, subgroups)?;
+    let confusion = ConfusionMatrix::at(&probabilities, &positive, threshold);
+    if let (Fold::Test, Some(reason)) = (fold, reason) {
+        let look = Look {
+            time: now()?,
+            run: evaluated.name.clone(),
+            git_commit: git_commit(),
+            config_sha256: evaluated.config_sha256.clone(),
+            weights_sha256: calibrated.weights_sha256.clone(),
+            command: std::env::args().nth(1).unwrap_or_default(),
+            reason: reason.to_owned(),
+            n: positive.len(),
+            auc: figures.auc.value,
+            images_sha256: Some(images_digest(pixels.entries.iter())),
+            gates_sha256: Some(config.gates_digest()?),
+        };
+        ledger::append(&evaluated.ledger, &look)?;
+    }
+    let evaluation = EvaluationFile {
+        fold,
+        weights_sha256: calibrated.weights_sha256.clone(),
+        calibration_sha256: digest(calibrated)?,
+        threshold,
+        confusion,
+        figures,
+        details,
+    };
+    say(format!("{} fold, {} images, operating point {threshold:.4}", fold.name(), positive.len()));
+    print(&evaluation.figures, confusion, &evaluation.details);
+    Ok(evaluation)
+}
+
+fn print(figures: &FoldEvaluation, confusion: ConfusionMatrix, details: &Details) {
+    for (name, measured) in rows(figures) {
+        let [low, high] = measured.ci95;
+        say(format!("  {name:<12} {:.4}  [{low:.4}, {high:.4}]  n {}", measured.value, measured.n));
+    }
+    say(format!("  {}", counted(confusion)));
+    for line in details.lines() {
+        say(format!("- {line}"));
+    }
+}
+
+/// The four counts in words.
+fn counted(found: ConfusionMatrix) -> String {
+    let ConfusionMatrix { true_positives, false_positives, true_negatives, false_negatives } = found;
+    format!(
+        "true positives {true_positives}, false negatives {false_negatives}, false positives {false_positives}, true negatives \
+         {true_negatives}"
+    )
+}
+
+/// What a reader of the expected calibration error must know: in a resample some images stand twice and others not at all, so that
+/// its bins look worse calibrated than those of the images themselves.
+pub const ECE_NOTE: &str = "Resampling makes the ECE larger than it is: its interval is cautious, and can begin above the value itself.";
+
+/// The figures by name, in the order in which they are shown.
+pub fn rows(figures: &FoldEvaluation) -> [(&'static str, Measured); 8] {
+    [
+        ("AUC", figures.auc),
+        ("sensitivity", figures.sensitivity),
+        ("specificity", figures.specificity),
+        ("precision", figures.precision),
+        ("F1", figures.f1),
+        ("accuracy", figures.accuracy),
+        ("ECE", figures.ece),
+        ("Brier", figures.brier),
+    ]
+}
+
+fn scores_csv(pixels: &Pixels, scores: &Scores, calibrated: &Calibrated) -> Result<String> {
+    let mut text = String::from("path,patient,positive,logit,probability,flagged,ood_score\n");
+    for ((entry, logit), embedding) in pixels.entries.iter().zip(&scores.logits).zip(&scores.embeddings) {
+        let probability = calibrated.calibration.apply(*logit).value();
+        let ood_score = calibrated.reference.embedding.locate(embedding)?.ood_score;
+        writeln!(
+            text,
+            "{},{},{},{logit:.6},{probability:.6},{},{ood_score:.4}",
+            entry.path,
+            entry.patient,
+            u8::from(entry.positive),
+            u8::from(probability >= calibrated.policy.threshold),
+        )?;
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_printed_in_words() {
+        let found = ConfusionMatrix::at(&[0.9, 0.8, 0.1], &[true, false, false], 0.5);
+        let words = "true positives 1, false negatives 0, false positives 1, true negatives 1";
+        assert_eq!(counted(found), words);
+    }
+}

@@ -1,0 +1,299 @@
+//! The figures beyond those that a bundle carries: further measures, calibration before and after, prediction sets, the share
+//! that is unlike the known images.
+
+use super::subgroups::Subgroup;
+use crate::measure::calibrate::Calibrated;
+use crate::measure::sample::{CALIBRATION_BINS, Sample};
+use crate::train::score::Scores;
+use anyhow::Result;
+use cxr::analysis::conformal::{ConformalSets, PredictionSet};
+use cxr::analysis::prior_shift::{corrected_ece, estimate_prior};
+use cxr::analysis::scoring::confusion::ConfusionMatrix;
+use cxr::analysis::scoring::delong::DeLong;
+use cxr::analysis::scoring::precision_recall::average_precision;
+use cxr::analysis::scoring::proportion::Proportion;
+use cxr::analysis::scoring::reliability::{bins_equal_width, brier, ece, log_loss};
+use cxr::analysis::scoring::roc::RocCurve;
+use cxr::bundle::Measured;
+use cxr::calibrate::sigmoid;
+use cxr::reference::CalibrationBin;
+use serde::{Deserialize, Serialize};
+
+/// Everything else that is measured on a set of images. A figure is absent where it is undefined.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Details {
+    /// Area under the ROC curve with DeLong's interval (images taken as independent).
+    pub auc_delong: Option<Measured>,
+    /// Area under the precision-recall curve, without interpolation.
+    pub average_precision: Option<Measured>,
+    /// Mean of sensitivity and specificity.
+    pub balanced_accuracy: Option<Measured>,
+    /// Matthews' correlation.
+    pub mcc: Option<Measured>,
+    /// Precision, recall and F1 of normal images.
+    pub normal: ClassFigures,
+    /// Precision, recall and F1 of pneumonias.
+    pub pneumonia: ClassFigures,
+    /// Youden's point of these very images: what another threshold could have had, never one to use.
+    pub youden: Option<YoudenPoint>,
+    /// Probabilities against what happened.
+    pub calibration: CalibrationDetails,
+    /// Prediction sets, one for each error rate.
+    pub conformal: Vec<Coverage>,
+    /// Images above the out-of-distribution threshold: the service refers them, and names no class.
+    pub out_of_distribution: Proportion,
+    /// The others, which get a class. Absent in files from before there were referred images.
+    #[serde(default)]
+    pub answered: Option<Answered>,
+    /// Images that a person must look at by the policy's review band or the out-of-distribution rule.
+    pub review: Proportion,
+    /// Images that a person reads in all: called positive, or marked by one of these.
+    pub read: Proportion,
+    /// Figures by group.
+    pub subgroups: Vec<Subgroup>,
+}
+
+/// Images that are not referred, at the operating point.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Answered {
+    /// Images.
+    pub n: usize,
+    /// True positives over positives.
+    pub sensitivity: Option<Measured>,
+    /// True negatives over negatives.
+    pub specificity: Option<Measured>,
+}
+
+/// One class.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClassFigures {
+    /// Right calls among the calls of this class.
+    pub precision: Option<Measured>,
+    /// Right calls among its images.
+    pub recall: Option<Measured>,
+    /// Harmonic mean of both.
+    pub f1: Option<Measured>,
+}
+
+/// The threshold with the largest sum of sensitivity and specificity.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct YoudenPoint {
+    /// Calibrated probability.
+    pub threshold: f64,
+    /// There.
+    pub sensitivity: f64,
+    /// There.
+    pub specificity: f64,
+    /// Youden's index at the bundle's operating point.
+    pub j_at_operating_point: f64,
+}
+
+/// Calibration of these images.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CalibrationDetails {
+    /// Expected calibration error of the network's own probability.
+    pub ece_before: Option<Measured>,
+    /// Of the calibrated one.
+    pub ece_after: Option<Measured>,
+    /// Of the calibrated one after a prior shift correction, whose prior is estimated again in every resample.
+    pub ece_prior_shift: Option<Measured>,
+    /// Brier score before calibration.
+    pub brier_before: Option<Measured>,
+    /// Log loss before calibration.
+    pub log_loss_before: Option<Measured>,
+    /// Log loss after it.
+    pub log_loss_after: Option<Measured>,
+    /// Share of pneumonias on the calibrate fold.
+    pub trained_prior: f64,
+    /// Share estimated from these images without their labels (Saerens et al. 2002).
+    pub estimated_prior: Option<f64>,
+    /// Share there is.
+    pub true_prior: f64,
+    /// Reliability diagram before calibration.
+    pub bins_before: Vec<CalibrationBin>,
+    /// After it.
+    pub bins_after: Vec<CalibrationBin>,
+}
+
+/// Prediction sets at one error rate.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Coverage {
+    /// Error rate that each class should keep.
+    pub alpha: f64,
+    /// Normal images whose set holds `normal`.
+    pub normal: Option<Measured>,
+    /// Pneumonias whose set holds `pneumonia`.
+    pub pneumonia: Option<Measured>,
+    /// Sets without a label: unlike both.
+    pub empty: Proportion,
+    /// Sets with one label.
+    pub single: Proportion,
+    /// Sets with both: undecided.
+    pub both: Proportion,
+}
+
+/// Measures everything but the subgroups.
+///
+/// # Errors
+/// When an embedding does not fit the reference.
+pub fn measure(
+    calibrated: &Calibrated,
+    sample: &Sample,
+    scores: &Scores,
+    subgroups: Vec<Subgroup>,
+) -> Result<Details> {
+    let policy = &calibrated.policy;
+    let at = |p: &[f64], y: &[bool]| ConfusionMatrix::at(p, y, policy.threshold);
+    let (n, n_positive) = (sample.len(), sample.n_positive());
+    let confusion = at(sample.probabilities, sample.positive);
+    let class = |n_class: usize, n_called: u64, of: &dyn Fn(ConfusionMatrix) -> ConfusionMatrix| {
+        let figure = |n: usize, figure: fn(&ConfusionMatrix) -> Option<f64>| {
+            sample.measured(n, &|p, y| figure(&of(at(p, y))))
+        };
+        ClassFigures {
+            precision: figure(n_called as usize, ConfusionMatrix::precision),
+            recall: figure(n_class, ConfusionMatrix::sensitivity),
+            f1: figure(n, ConfusionMatrix::f1),
+        }
+    };
+    let n_called = confusion.true_positives + confusion.false_positives;
+    let delong = DeLong::new(sample.probabilities, sample.positive);
+    let youden = RocCurve::new(sample.probabilities, sample.positive).and_then(|curve| {
+        let point = curve.youden();
+        Some(YoudenPoint {
+            threshold: point.threshold,
+            sensitivity: point.sensitivity,
+            specificity: 1.0 - point.false_positive_rate,
+            j_at_operating_point: 2.0 * confusion.balanced_accuracy()? - 1.0,
+        })
+    });
+    let ood_scores = calibrated.ood_scores(&scores.embeddings)?;
+    let foreign: Vec<bool> = ood_scores.iter().map(|score| *score > policy.ood_threshold).collect();
+    let band = policy.review_band;
+    let review: Vec<bool> = sample
+        .probabilities
+        .iter()
+        .zip(&foreign)
+        .map(|(p, foreign)| *foreign || (band.low..band.high).contains(p))
+        .collect();
+    let read = sample.probabilities.iter().zip(&review).map(|(p, review)| *review || *p >= policy.threshold);
+    Ok(Details {
+        auc_delong: delong.map(|found| Measured { value: found.auc, ci95: found.interval95(), n }),
+        average_precision: sample.measured(n, &average_precision),
+        balanced_accuracy: sample.measured(n, &|p, y| at(p, y).balanced_accuracy()),
+        mcc: sample.measured(n, &|p, y| at(p, y).mcc()),
+        normal: class(n - n_positive, n as u64 - n_called, &|m| m.of_the_negative_class()),
+        pneumonia: class(n_positive, n_called, &|m| m),
+        youden,
+        calibration: calibration(calibrated, sample, &scores.logits),
+        conformal: calibrated.conformal.iter().map(|sets| coverage(sets, sample)).collect(),
+        read: Proportion::of(read),
+        review: Proportion::of(review),
+        answered: Some(answered(sample, &foreign, policy.threshold)),
+        out_of_distribution: Proportion::of(foreign),
+        subgroups,
+    })
+}
+
+/// The figures of what is left when the foreign images are referred.
+fn answered(sample: &Sample, foreign: &[bool], threshold: f64) -> Answered {
+    let kept: Vec<usize> = (0..sample.len()).filter(|image| !foreign[*image]).collect();
+    let (probabilities, positive): (Vec<f64>, Vec<bool>) =
+        kept.iter().map(|image| (sample.probabilities[*image], sample.positive[*image])).unzip();
+    let patients: Vec<usize> = kept.iter().map(|image| sample.patients[*image]).collect();
+    let kept = Sample { probabilities: &probabilities, positive: &positive, patients: &patients, ..*sample };
+    let figure = |n: usize, figure: fn(&ConfusionMatrix) -> Option<f64>| {
+        kept.measured(n, &|p, y| figure(&ConfusionMatrix::at(p, y, threshold)))
+    };
+    let n_positive = kept.n_positive();
+    Answered {
+        n: kept.len(),
+        sensitivity: figure(n_positive, ConfusionMatrix::sensitivity),
+        specificity: figure(kept.len() - n_positive, ConfusionMatrix::specificity),
+    }
+}
+
+fn calibration(calibrated: &Calibrated, sample: &Sample, logits: &[f64]) -> CalibrationDetails {
+    let n = sample.len();
+    let before: Vec<f64> = logits.iter().map(|logit| sigmoid(*logit)).collect();
+    let before = Sample { probabilities: &before, ..*sample };
+    let trained = calibrated.reference.base_rate;
+    let bins = |p: &[f64], y: &[bool]| bins_equal_width(p, y, CALIBRATION_BINS);
+    let expected = |p: &[f64], y: &[bool]| Some(ece(&bins(p, y)));
+    let shifted = |p: &[f64], y: &[bool]| Some(corrected_ece(p, y, trained, CALIBRATION_BINS)?.0);
+    CalibrationDetails {
+        ece_before: before.measured(n, &expected),
+        ece_after: sample.measured(n, &expected),
+        ece_prior_shift: sample.measured(n, &shifted),
+        brier_before: before.measured(n, &|p, y| Some(brier(p, y))),
+        log_loss_before: before.measured(n, &|p, y| Some(log_loss(p, y))),
+        log_loss_after: sample.measured(n, &|p, y| Some(log_loss(p, y))),
+        trained_prior: trained,
+        estimated_prior: estimate_prior(sample.probabilities, trained),
+        true_prior: sample.n_positive() as f64 / n as f64,
+        bins_before: bins(before.probabilities, sample.positive),
+        bins_after: bins(sample.probabilities, sample.positive),
+    }
+}
+
+fn coverage(sets: &ConformalSets, sample: &Sample) -> Coverage {
+    let of_class = |class: bool| {
+        let n = sample.positive.iter().filter(|y| **y == class).count();
+        sample.measured(n, &|p, y| {
+            let members = || p.iter().zip(y).filter(|(_, y)| **y == class);
+            let covered = members().filter(|(p, y)| sets.covers(**p, **y)).count();
+            (members().count() > 0).then(|| covered as f64 / members().count() as f64)
+        })
+    };
+    let share = |wanted: &[PredictionSet]| {
+        Proportion::of(sample.probabilities.iter().map(|p| wanted.contains(&sets.set(*p))))
+    };
+    Coverage {
+        alpha: sets.alpha,
+        normal: of_class(false),
+        pneumonia: of_class(true),
+        empty: share(&[PredictionSet::Empty]),
+        single: share(&[PredictionSet::Normal, PredictionSet::Pneumonia]),
+        both: share(&[PredictionSet::Both]),
+    }
+}
+
+impl Details {
+    /// One line for each figure, for people.
+    pub fn lines(&self) -> Vec<String> {
+        let line = |name: &str, found: Option<Measured>| match found {
+            Some(Measured { value, ci95: [low, high], n }) => {
+                format!("{name:<28} {value:.4}  [{low:.4}, {high:.4}]  n {n}")
+            }
+            None => format!("{name:<28} undefined on these images"),
+        };
+        let calibration = &self.calibration;
+        let mut lines = vec![
+            line("AUC (DeLong)", self.auc_delong),
+            line("average precision", self.average_precision),
+            line("balanced accuracy", self.balanced_accuracy),
+            line("MCC", self.mcc),
+            line("ECE before calibration", calibration.ece_before),
+            line("ECE after", calibration.ece_after),
+            line("ECE after prior correction", calibration.ece_prior_shift),
+            line("log loss", calibration.log_loss_after),
+        ];
+        for coverage in &self.conformal {
+            lines.push(line(&format!("coverage negatives, a={}", coverage.alpha), coverage.normal));
+            lines.push(line(&format!("coverage positives, a={}", coverage.alpha), coverage.pneumonia));
+        }
+        let share = self.out_of_distribution;
+        lines.push(format!("{:<28} {:.4}  ({} of {})", "referred (foreign)", share.value, share.k, share.n));
+        if let Some(answered) = &self.answered {
+            lines.push(line("sensitivity if not referred", answered.sensitivity));
+            lines.push(line("specificity if not referred", answered.specificity));
+        }
+        lines
+    }
+}

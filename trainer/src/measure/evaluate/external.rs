@@ -1,0 +1,271 @@
+//! Evaluation on a labelled external set. Nothing is fitted or chosen on it.
+
+use super::details::{self, Details};
+use super::{digest, plots, print, subgroups};
+use crate::config::Config;
+use crate::config::evaluation::{External, ExternalClass};
+use crate::data::loose::{Loose, LooseImage, files_below};
+use crate::data::patient::{by_pattern, known};
+use crate::files;
+use crate::measure::calibrate::Calibrated;
+use crate::measure::sample::{CALIBRATION_BINS, Sample};
+use crate::progress::say;
+use crate::train::score::{Scores, score_grey};
+use crate::train::trained::TrainedRun;
+use anyhow::{Context, Result, bail, ensure};
+use cxr::analysis::scoring::confusion::ConfusionMatrix;
+use cxr::analysis::scoring::proportion::Proportion;
+use cxr::bundle::FoldEvaluation;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+const FILE: &str = "evaluation-external.json";
+
+/// `evaluation-external.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExternalEvaluation {
+    /// Name of the set.
+    pub name: String,
+    /// What a reader must know of it.
+    pub note: String,
+    /// The weights that were evaluated.
+    pub weights_sha256: String,
+    /// Digest of the calibration and policy they were evaluated with.
+    pub calibration_sha256: String,
+    /// The operating point.
+    pub threshold: f64,
+    /// Images scored by class folder.
+    pub images: BTreeMap<String, usize>,
+    /// Images that the service would refuse, by path, with its reason.
+    pub refused: BTreeMap<String, String>,
+    /// Counts at the operating point, of negatives and positives.
+    pub confusion: ConfusionMatrix,
+    /// Their figures.
+    pub figures: FoldEvaluation,
+    /// All others.
+    pub details: Details,
+    /// Images of neither class.
+    pub other: Option<Other>,
+}
+
+/// Images of neither class: no verdict on them is right.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Other {
+    /// Called positive.
+    pub flagged: Proportion,
+    /// Above the out-of-distribution threshold.
+    pub out_of_distribution: Proportion,
+    /// Mean calibrated probability.
+    pub mean_probability: f64,
+}
+
+impl ExternalEvaluation {
+    /// What is on file, if it was measured with these weights and this calibration.
+    pub fn load(trained: &TrainedRun, calibrated: &Calibrated) -> Result<Option<Self>> {
+        let found: Option<Self> = files::read_json(&trained.run.file(FILE))?;
+        let calibration = digest(calibrated)?;
+        Ok(found.filter(|found| {
+            found.weights_sha256 == trained.weights_sha256 && found.calibration_sha256 == calibration
+        }))
+    }
+}
+
+/// Why there are no figures of an external set, and what to do. Names no folder: reports are passed on.
+pub fn why_not_measured(config: &Config) -> String {
+    const COMMAND: &str = "`cxr-trainer evaluate --fold external`";
+    match &config.evaluation.external {
+        None => format!(
+            "trainer.evaluation.external names no labelled set from another site; once it does, {COMMAND} measures it"
+        ),
+        Some(external) if !external.root.is_dir() => format!(
+            "the folder that trainer.evaluation.external.root names is missing; put the images of {} there, then {COMMAND} \
+             measures them",
+            external.name.trim()
+        ),
+        Some(_) => format!("{COMMAND} has not been run on these weights and this calibration"),
+    }
+}
+
+/// Evaluates the configured external set, writes figures and scores down and prints them.
+///
+/// # Errors
+/// When no set is configured, it is not there, or a folder's class is not configured.
+pub fn evaluate_external(trained: &TrainedRun, calibrated: &Calibrated) -> Result<ExternalEvaluation> {
+    let external = trained
+        .config
+        .evaluation
+        .external
+        .as_ref()
+        .context("trainer.evaluation.external: names no set to evaluate on")?;
+    let (loose, classes) = read(trained, external)?;
+    let images: Vec<&[u8]> = loose.images.iter().map(|image| image.pixels.as_slice()).collect();
+    let scores = score_grey(&trained.network, &images, loose.size, trained.device, "external")?;
+    let (patients, n_untold) = patients(&loose, external)?;
+    if n_untold > 0 {
+        say(format!(
+            "{n_untold} of {} file names of {} do not tell the patient: each counts as a patient of its own (trainer.evaluation.external.patient_pattern)",
+            patients.len(),
+            external.name
+        ));
+    }
+    let judged = measure(trained, calibrated, external, (&loose, &classes, &patients), &scores)?;
+    let table = scores_csv(&loose, &patients, &scores, calibrated)?;
+    files::write_atomically(&trained.run.file("scores-external.csv"), table.as_bytes())?;
+    files::write_json(&trained.run.file(FILE), &judged)?;
+    say(format!("{}, operating point {:.4}", external.name, judged.threshold));
+    print(&judged.figures, judged.confusion, &judged.details);
+    if let Some(Other { flagged, out_of_distribution: ood, .. }) = &judged.other {
+        say(format!(
+            "- neither class: {}/{} called positive, {}/{} out of distribution",
+            flagged.k, flagged.n, ood.k, ood.n
+        ));
+    }
+    say(format!("- {} refused; {}", judged.refused.len(), external.note));
+    Ok(judged)
+}
+
+/// The images and what each counts as.
+fn read(trained: &TrainedRun, external: &External) -> Result<(Loose, Vec<ExternalClass>)> {
+    let root = &external.root;
+    ensure!(
+        root.is_dir(),
+        "{}: no such folder; set trainer.evaluation.external.root, or CXR_DATA_DIR to the folder that holds it",
+        root.display()
+    );
+    let loose = Loose::read(root, &files_below(root)?, &trained.recipe())?;
+    let class = |image: &LooseImage| {
+        let folder = folder(&image.path);
+        match external.classes.get(folder) {
+            Some(class) => Ok(*class),
+            None => bail!(
+                "{}/{}: trainer.evaluation.external.classes does not say what {folder:?} is",
+                root.display(),
+                image.path
+            ),
+        }
+    };
+    let classes = loose.images.iter().map(class).collect::<Result<_>>()?;
+    Ok((loose, classes))
+}
+
+fn folder(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(folder, _)| folder)
+}
+
+/// The patient of every image, and how many have a name that does not tell: each of those is a patient of its own.
+fn patients(loose: &Loose, external: &External) -> Result<(Vec<String>, usize)> {
+    let pattern = external.patient_pattern()?;
+    let told = |path: &str| {
+        let name = path.rsplit('/').next().unwrap_or(path);
+        pattern.as_ref().map_or_else(|| known(name), |pattern| by_pattern(name, pattern))
+    };
+    let told: Vec<Option<String>> = loose.images.iter().map(|image| told(&image.path)).collect();
+    let n_untold = told.iter().filter(|patient| patient.is_none()).count();
+    let patients =
+        told.into_iter().zip(&loose.images).map(|(told, image)| told.unwrap_or_else(|| image.path.clone()));
+    Ok((patients.collect(), n_untold))
+}
+
+fn measure(
+    trained: &TrainedRun,
+    calibrated: &Calibrated,
+    external: &External,
+    (loose, classes, names): (&Loose, &[ExternalClass], &[String]),
+    scores: &Scores,
+) -> Result<ExternalEvaluation> {
+    let threshold = calibrated.policy.threshold;
+    let of = |wanted: fn(ExternalClass) -> bool| -> Vec<usize> {
+        (0..classes.len()).filter(|i| wanted(classes[*i])).collect()
+    };
+    let positions = of(|class| class != ExternalClass::Other);
+    let labelled = pick(scores, &positions);
+    let positive: Vec<bool> = positions.iter().map(|i| classes[*i] == ExternalClass::Positive).collect();
+    let mut numbers = BTreeMap::new();
+    for patient in names {
+        let next = numbers.len();
+        numbers.entry(patient).or_insert(next);
+    }
+    let patients: Vec<usize> = positions.iter().map(|i| numbers[&names[*i]]).collect();
+    let probabilities = calibrated.probabilities(&labelled.logits);
+    let sample = Sample {
+        probabilities: &probabilities,
+        positive: &positive,
+        patients: &patients,
+        resamples: trained.config.evaluation.resamples,
+        seed: trained.config.seed,
+    };
+    let statistics: Vec<_> = positions.iter().map(|i| loose.images[*i].statistics).collect();
+    let colours = positions.iter().map(|i| Some(loose.images[*i].colour.name().to_owned()));
+    let mut groups = vec![subgroups::by("colour mode", colours)];
+    groups.extend(subgroups::by_statistics(&statistics));
+    let groups = subgroups::measure(&groups, &sample, threshold);
+    let mut images = BTreeMap::new();
+    for image in &loose.images {
+        *images.entry(folder(&image.path).to_owned()).or_default() += 1;
+    }
+    let details = details::measure(calibrated, &sample, &labelled, groups)?;
+    plots::write(trained.run, "external", (&probabilities, &positive), threshold, &details.calibration)?;
+    Ok(ExternalEvaluation {
+        name: external.name.clone(),
+        note: external.note.clone(),
+        weights_sha256: trained.weights_sha256.clone(),
+        calibration_sha256: digest(calibrated)?,
+        threshold,
+        images,
+        refused: loose.refused.iter().map(|image| (image.path.clone(), image.reason.to_owned())).collect(),
+        confusion: ConfusionMatrix::at(&probabilities, &positive, threshold),
+        figures: sample.fold_evaluation(threshold, CALIBRATION_BINS).context("external set")?,
+        details,
+        other: other(calibrated, &pick(scores, &of(|class| class == ExternalClass::Other)))?,
+    })
+}
+
+fn pick(scores: &Scores, positions: &[usize]) -> Scores {
+    Scores {
+        logits: positions.iter().map(|i| scores.logits[*i]).collect(),
+        embeddings: positions.iter().map(|i| scores.embeddings[*i].clone()).collect(),
+    }
+}
+
+fn other(calibrated: &Calibrated, scores: &Scores) -> Result<Option<Other>> {
+    if scores.logits.is_empty() {
+        return Ok(None);
+    }
+    let probabilities = calibrated.probabilities(&scores.logits);
+    let ood = calibrated.ood_scores(&scores.embeddings)?;
+    Ok(Some(Other {
+        flagged: Proportion::of(probabilities.iter().map(|p| *p >= calibrated.policy.threshold)),
+        out_of_distribution: Proportion::of(ood.iter().map(|s| *s > calibrated.policy.ood_threshold)),
+        mean_probability: probabilities.iter().sum::<f64>() / probabilities.len() as f64,
+    }))
+}
+
+fn scores_csv(
+    loose: &Loose,
+    patients: &[String],
+    scores: &Scores,
+    calibrated: &Calibrated,
+) -> Result<String> {
+    let mut text = String::from("path,patient,class,logit,probability,ood_score\n");
+    let ood = calibrated.ood_scores(&scores.embeddings)?;
+    for (((image, patient), logit), ood) in loose.images.iter().zip(patients).zip(&scores.logits).zip(ood) {
+        let probability = calibrated.calibration.apply(*logit).value();
+        let class = folder(&image.path);
+        writeln!(text, "{},{patient},{class},{logit:.6},{probability:.6},{ood:.4}", image.path)?;
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_folder_is_the_class() {
+        assert_eq!(folder("NORMAL/00000129_000.jpg"), "NORMAL");
+        assert_eq!(folder("a12.png"), "");
+    }
+}

@@ -1,0 +1,197 @@
+//! The worst cases: positives with the lowest and negatives with the highest probability, as a table and as a sheet of small
+//! images with a caption each, errors in a frame, under a legend that says what that means.
+
+use anyhow::Result;
+use cxr::lettering;
+use std::fmt::Write as _;
+
+/// One image as the table and the sheet show it.
+#[derive(Debug, Clone)]
+pub struct Case<'a> {
+    /// Path below the dataset.
+    pub path: &'a str,
+    /// The patient.
+    pub patient: &'a str,
+    /// Whether it is a positive.
+    pub positive: bool,
+    /// Calibrated.
+    pub probability: f64,
+    /// Out-of-distribution score.
+    pub ood_score: f64,
+    /// Grey levels, row-major.
+    pub pixels: &'a [u8],
+}
+
+/// Tiles in a row.
+const COLUMNS: usize = 6;
+const GAP: usize = 4;
+/// White between a tile and its frame: a radiograph is black at its own edges and would swallow a frame that touches it.
+const WHITE: usize = 3;
+/// Width of the frame.
+const FRAME: usize = 3;
+/// Room between tiles, for their frames.
+const BETWEEN: usize = 2 * (WHITE + FRAME) + GAP;
+/// Rows of a line of text with the room around it.
+const LINE: usize = 7 + 2 * GAP;
+
+/// The `n` worst of each class, the worst first: positives, then negatives. Some are right nevertheless.
+pub fn worst<'a>(cases: &[Case<'a>], n: usize) -> Vec<Case<'a>> {
+    let of_class = |class: bool| {
+        let mut members: Vec<Case<'a>> =
+            cases.iter().filter(|case| case.positive == class).cloned().collect();
+        members.sort_by(|a, b| {
+            let order = a.probability.total_cmp(&b.probability);
+            (if class { order } else { order.reverse() }).then_with(|| a.path.cmp(b.path))
+        });
+        members.truncate(n);
+        members
+    };
+    [of_class(true), of_class(false)].concat()
+}
+
+/// The table.
+pub fn csv(worst: &[Case], threshold: f64) -> Result<String> {
+    let mut text = String::from("rank,class,error,probability,ood_score,patient,path\n");
+    for (rank, case) in ranked(worst) {
+        let class = if case.positive { "PNEUMONIA" } else { "NORMAL" };
+        let error = u8::from(is_error(case, threshold));
+        writeln!(
+            text,
+            "{rank},{class},{error},{:.6},{:.4},{},{}",
+            case.probability, case.ood_score, case.patient, case.path
+        )?;
+    }
+    Ok(text)
+}
+
+/// The sheet as PNG: a legend, then tiles of half the size, positives in the upper rows, negatives in the lower ones.
+pub fn sheet(worst: &[Case], (width, height): (u32, u32), threshold: f64) -> Vec<u8> {
+    let (tile_width, tile_height) = (width as usize / 2, height as usize / 2);
+    let rows_of = |class: bool| worst.iter().filter(|case| case.positive == class).count().div_ceil(COLUMNS);
+    let (cell_width, cell_height) = (tile_width + BETWEEN, tile_height + LINE + BETWEEN);
+    let sheet_width = COLUMNS * cell_width + BETWEEN;
+    let legend = wrapped(&legend(threshold), sheet_width - 2 * GAP);
+    let top_of_tiles = GAP + legend.len() * LINE;
+    let sheet_height = top_of_tiles + (rows_of(true) + rows_of(false)).max(1) * cell_height + BETWEEN;
+    let mut pixels = vec![255; sheet_width * sheet_height];
+    let write = |pixels: &mut [u8], text: &str, (left, top): (usize, usize)| {
+        lettering::draw(pixels, sheet_width as u32, (left as u32, (top + GAP) as u32), text, 1, 0);
+    };
+    for (number, line) in legend.iter().enumerate() {
+        write(&mut pixels, line, (GAP, GAP + number * LINE));
+    }
+    for (rank, case) in ranked(worst) {
+        let row = (rank - 1) / COLUMNS + if case.positive { 0 } else { rows_of(true) };
+        let (left, top) = (BETWEEN + (rank - 1) % COLUMNS * cell_width, top_of_tiles + row * cell_height);
+        for y in 0..tile_height {
+            for x in 0..tile_width {
+                let level = |dx, dy| u32::from(case.pixels[(2 * y + dy) * width as usize + 2 * x + dx]);
+                let mean = (level(0, 0) + level(1, 0) + level(0, 1) + level(1, 1)) / 4;
+                pixels[(top + LINE + y) * sheet_width + left + x] = mean as u8;
+            }
+        }
+        let is_wrong = is_error(case, threshold);
+        if is_wrong {
+            frame(&mut pixels, sheet_width, (left, top + LINE), (tile_width, tile_height));
+        }
+        let class = if case.positive { 'P' } else { 'N' };
+        let verdict = if is_wrong { " wrong" } else { "" };
+        let caption = format!("{class}{rank} {:.3}{verdict}", case.probability);
+        let fits = caption.chars().take(tile_width / LETTER).collect::<String>();
+        write(&mut pixels, &fits, (left, top - GAP));
+    }
+    cxr::phantom::encode_png(&pixels, sheet_width as u32, sheet_height as u32)
+}
+
+/// Columns from one letter to the next.
+const LETTER: usize = 6;
+
+/// A black frame around a tile, with white between the two.
+fn frame(
+    pixels: &mut [u8],
+    sheet_width: usize,
+    (left, top): (usize, usize),
+    (width, height): (usize, usize),
+) {
+    let (outer, inner) = (WHITE + FRAME, WHITE);
+    for y in top - outer..top + height + outer {
+        for x in left - outer..left + width + outer {
+            let is_inside = (top - inner..top + height + inner).contains(&y)
+                && (left - inner..left + width + inner).contains(&x);
+            if !is_inside {
+                pixels[y * sheet_width + x] = 0;
+            }
+        }
+    }
+}
+
+/// What captions and frames mean.
+fn legend(threshold: f64) -> String {
+    format!(
+        "P = positive, N = negative, then the rank within the class: 1 is the worst. 0.123 = calibrated probability of the \
+         positive class. Framed, wrong = on the wrong side of the operating point {threshold:.4}. All others are right."
+    )
+}
+
+/// Text in lines of at most so many columns of pixels, broken between words.
+fn wrapped(text: &str, columns: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if (line.len() + 1 + word.len()) * LETTER <= columns => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+/// Each case with its rank within its class, from 1.
+fn ranked<'a, 'b>(worst: &'b [Case<'a>]) -> impl Iterator<Item = (usize, &'b Case<'a>)> {
+    let n_positive = worst.iter().filter(|case| case.positive).count();
+    worst.iter().enumerate().map(move |(i, case)| (if case.positive { i } else { i - n_positive } + 1, case))
+}
+
+fn is_error(case: &Case, threshold: f64) -> bool {
+    (case.probability >= threshold) != case.positive
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_come_first_and_errors_are_told_from_right_answers() {
+        let pixels = [128; 64 * 64];
+        let case = |path, positive, probability| Case {
+            path,
+            patient: "a",
+            positive,
+            probability,
+            ood_score: 1.0,
+            pixels: &pixels,
+        };
+        let cases = [
+            case("1", true, 0.9),
+            case("2", true, 0.2),
+            case("3", false, 0.7),
+            case("4", false, 0.1),
+            case("5", true, 0.6),
+        ];
+        let found = worst(&cases, 2);
+        assert_eq!(found.iter().map(|case| case.path).collect::<Vec<_>>(), ["2", "5", "3", "4"]);
+        let table = csv(&found, 0.5).unwrap();
+        assert_eq!(table.lines().nth(1), Some("1,PNEUMONIA,1,0.200000,1.0000,a,2"));
+        assert_eq!(table.lines().nth(4), Some("2,NORMAL,0,0.100000,1.0000,a,4"));
+        let sheet = sheet(&found, (64, 64), 0.5);
+        let image = cxr::decode(&sheet, &cxr::DecodeLimits::default()).unwrap();
+        assert_eq!(image.width() as usize, COLUMNS * (32 + BETWEEN) + BETWEEN);
+        assert!(image.samples().contains(&0) && image.samples().contains(&128), "captions and tiles");
+        let text = legend(0.5);
+        let lines = wrapped(&text, 200);
+        assert!(lines.len() > 3 && lines.iter().all(|line| line.len() * LETTER <= 200), "{lines:?}");
+        assert_eq!(lines.join(" "), text, "the legend is whole");
+    }
+}

@@ -1,0 +1,172 @@
+//! Pictures of the most telling images of every outcome with their maps, one file each and one contact sheet.
+
+use super::maps::Maps;
+use super::outcome::Outcome;
+use crate::measure::heatmap::{MapFigures, Peak};
+use crate::progress::say;
+use crate::train::trained::TrainedRun;
+use anyhow::Result;
+use cxr::heatmap::{ColourScale, Evidence};
+use cxr::{heatmap, lettering};
+use png::{BitDepth, ColorType, Encoder};
+use serde::{Deserialize, Serialize};
+
+/// Images of every outcome.
+const N: usize = 4;
+/// Image pixels of a caption's letter pixel.
+const SCALE: u32 = 2;
+/// Rows of a line of text: seven letter pixels with a gap.
+const LINE: u32 = 9 * SCALE;
+/// Rows below an image for its caption of two lines, with room to the next.
+const CAPTION: u32 = 2 * LINE + 6 * SCALE;
+/// White between the tiles of the sheet.
+const GAP: u32 = 12;
+/// Above the sheet.
+const LEGEND: [&str; 4] = [
+    "Left: the image. Right: the same under its map of evidence for the positive class,",
+    "from violet (weak) to yellow (strong). Where no colour is, the evidence is below the scale.",
+    "p: calibrated probability of the positive class. Each row: one outcome, the surest answers first.",
+    "No localisation of disease.",
+];
+/// The contact sheet, below the folder `figures`.
+pub const CONTACT_SHEET: &str = "explain-contact-sheet.png";
+
+/// One picture.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Overlay {
+    /// Below the run directory's folder `figures`: the image, and beside it the image under its map.
+    pub file: String,
+    /// Path of the image in the dataset.
+    pub image: String,
+    /// What it was called and what it is.
+    pub outcome: Outcome,
+    /// Calibrated probability.
+    pub probability: f64,
+}
+
+/// An RGB picture, row-major.
+struct Picture {
+    width: u32,
+    pixels: Vec<u8>,
+}
+
+pub(super) fn draw(trained: &TrainedRun, maps: &Maps) -> Result<Vec<Overlay>> {
+    let (size, scale) = (maps.pixels.size, scale(maps));
+    let tile = (2 * size.0, size.1 + CAPTION);
+    let telling = Outcome::ALL.map(|outcome| (outcome, most_telling(maps, outcome)));
+    // No empty row for an outcome without an image, no empty column where every outcome has few.
+    let rows = || telling.iter().filter(|(_, images)| !images.is_empty());
+    let columns = rows().map(|(_, images)| images.len()).max().unwrap_or(1) as u32;
+    let top = GAP + LEGEND.len() as u32 * LINE + GAP;
+    let widest = LEGEND.iter().map(|line| lettering::size(line, SCALE).0).max().unwrap_or(0);
+    let sheet_width = (GAP + (tile.0 + GAP) * columns).max(widest + 2 * GAP);
+    let mut sheet = Picture::new((sheet_width, top + (tile.1 + GAP) * rows().count() as u32));
+    for (line, text) in (0..).zip(LEGEND) {
+        sheet.write((GAP, GAP + line * LINE), text);
+    }
+    let mut overlays = Vec::new();
+    for (row, (outcome, images)) in (0..).zip(rows()) {
+        let outcome = *outcome;
+        for (column, image) in (0..).zip(images.iter().copied()) {
+            let picture = tile_of(maps, image, tile, scale);
+            let file = format!("explain-{}-{}.png", outcome.name(), column + 1);
+            trained.run.write_figure(&file, picture.encode()?)?;
+            sheet.paste(&picture, (GAP + column * (tile.0 + GAP), top + row * (tile.1 + GAP)));
+            overlays.push(Overlay {
+                file,
+                image: maps.pixels.entries[image].path.clone(),
+                outcome,
+                probability: maps.probabilities[image],
+            });
+        }
+    }
+    trained.run.write_figure(CONTACT_SHEET, sheet.encode()?)?;
+    say(format!("{} overlays and figures/{CONTACT_SHEET}", overlays.len()));
+    Ok(overlays)
+}
+
+/// The most confident of those flagged, and of those not flagged.
+fn most_telling(maps: &Maps, outcome: Outcome) -> Vec<usize> {
+    let mut images: Vec<usize> =
+        (0..maps.outcomes.len()).filter(|image| maps.outcomes[*image] == outcome).collect();
+    let is_flagged = matches!(outcome, Outcome::TruePositive | Outcome::FalsePositive);
+    images.sort_by(|a, b| {
+        let rising = maps.probabilities[*a].total_cmp(&maps.probabilities[*b]);
+        if is_flagged { rising.reverse() } else { rising }
+    });
+    images.truncate(N);
+    images
+}
+
+/// The scale that the bundle will have; where the fold gives none, from nothing to the strongest place of all images.
+fn scale(maps: &Maps) -> ColourScale {
+    let peaks: Vec<Peak> = maps
+        .maps
+        .iter()
+        .zip(maps.positive.iter().zip(&maps.outcomes))
+        .map(|(map, (positive, outcome))| {
+            let flagged = matches!(outcome, Outcome::TruePositive | Outcome::FalsePositive);
+            Peak::of(map, maps.map_size, *positive, flagged)
+        })
+        .collect();
+    let strongest = peaks.iter().map(|peak| peak.value).fold(f32::MIN_POSITIVE, f32::max);
+    let found = MapFigures::of(&peaks).scale;
+    found.map_or(ColourScale { low: 0.0, high: strongest }, |scale| scale.ends())
+}
+
+fn tile_of(maps: &Maps, image: usize, size: (u32, u32), scale: ColourScale) -> Picture {
+    let (pixels, input) = (maps.pixels.image(image), maps.pixels.size);
+    let grey = Picture { width: input.0, pixels: pixels.iter().flat_map(|level| [*level; 3]).collect() };
+    let evidence = Evidence {
+        cam: &maps.maps[image],
+        cam_size: maps.map_size,
+        scale,
+        // Of a drawn map alone: it stands in the file's text.
+        class: "",
+    };
+    let blended = heatmap::blend(pixels, input, &evidence);
+    let mut tile = Picture::new(size);
+    tile.paste(&grey, (0, 0));
+    tile.paste(&Picture { width: input.0, pixels: blended }, (input.0, 0));
+    let path = &maps.pixels.entries[image].path;
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let facts =
+        format!("{}, p {:.3}", maps.outcomes[image].name().replace('-', " "), maps.probabilities[image]);
+    tile.write((SCALE, input.1 + 2 * SCALE), name);
+    tile.write((SCALE, input.1 + 2 * SCALE + LINE), &facts);
+    tile
+}
+
+impl Picture {
+    /// White.
+    fn new((width, height): (u32, u32)) -> Self {
+        Self { width, pixels: vec![u8::MAX; 3 * width as usize * height as usize] }
+    }
+
+    fn paste(&mut self, other: &Self, (left, top): (u32, u32)) {
+        let (row_length, start) = (3 * self.width as usize, 3 * left as usize);
+        let rows = other.pixels.chunks_exact(3 * other.width as usize);
+        for (target, source) in self.pixels.chunks_exact_mut(row_length).skip(top as usize).zip(rows) {
+            target[start..start + source.len()].copy_from_slice(source);
+        }
+    }
+
+    fn write(&mut self, at: (u32, u32), text: &str) {
+        let mut grey = vec![u8::MAX; self.pixels.len() / 3];
+        lettering::draw(&mut grey, self.width, at, text, SCALE, 0);
+        for (pixel, level) in self.pixels.chunks_exact_mut(3).zip(grey).filter(|(_, level)| *level == 0) {
+            pixel.fill(level);
+        }
+    }
+
+    fn encode(&self) -> Result<Vec<u8>> {
+        let mut file = Vec::new();
+        let height = self.pixels.len() as u32 / (3 * self.width);
+        let mut encoder = Encoder::new(&mut file, self.width, height);
+        encoder.set_color(ColorType::Rgb);
+        encoder.set_depth(BitDepth::Eight);
+        encoder.write_header()?.write_image_data(&self.pixels)?;
+        Ok(file)
+    }
+}

@@ -1,0 +1,76 @@
+//! The select fold through a variant: the scale of its heatmaps, and how many images it refers.
+
+use super::heatmap::{MapFigures, Peak};
+use crate::data::pixels::Pixels;
+use crate::progress::{Meter, say};
+use anyhow::Result;
+use cxr::embedding::EmbeddingReference;
+use cxr::{AffineCalibration, DecisionPolicy};
+use runtime::Session;
+
+/// What was measured.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct OnSelect {
+    /// The maps.
+    pub(crate) maps: MapFigures,
+    /// Positives that are out of distribution, and all.
+    pub(crate) referred_positive: [usize; 2],
+    /// Negatives that are out of distribution, and all.
+    pub(crate) referred_negative: [usize; 2],
+}
+
+/// Runs the fold through a session.
+///
+/// # Errors
+/// When ONNX Runtime fails or an embedding does not fit the reference.
+pub(crate) fn measure(
+    session: &mut Session,
+    pixels: &Pixels,
+    calibration: AffineCalibration,
+    policy: &DecisionPolicy,
+    embedding: &EmbeddingReference,
+) -> Result<OnSelect> {
+    let meter = Meter::new("select", pixels.len());
+    let mut peaks = Vec::with_capacity(pixels.len());
+    let mut referred = [[0; 2]; 2];
+    for (position, positive) in pixels.positive().into_iter().enumerate() {
+        let outputs = session.run(pixels.image(position), 1)?;
+        let probability = calibration.apply(f64::from(outputs.logits[0])).value();
+        let flagged = probability >= policy.threshold;
+        peaks.push(Peak::of(&outputs.cam, outputs.cam_size, positive, flagged));
+        let foreign = embedding.locate(&outputs.embedding)?.ood_score > policy.ood_threshold;
+        let [k, n] = &mut referred[usize::from(positive)];
+        *k += usize::from(foreign);
+        *n += 1;
+        meter.advance(1, String::new);
+    }
+    let [referred_negative, referred_positive] = referred;
+    let found = OnSelect { maps: MapFigures::of(&peaks), referred_positive, referred_negative };
+    say(found.maps.to_string());
+    say(found.referred());
+    Ok(found)
+}
+
+impl OnSelect {
+    /// One sentence.
+    pub(crate) fn referred(&self) -> String {
+        let ([positive, n_positive], [negative, n_negative]) =
+            (self.referred_positive, self.referred_negative);
+        format!(
+            "Of select {} of {} images are referred as out of distribution: {positive} of {n_positive} positives, {negative} of {n_negative} negatives",
+            positive + negative,
+            n_positive + n_negative
+        )
+    }
+
+    /// The card's section about them.
+    pub(crate) fn referred_section(&self) -> String {
+        format!(
+            "{REFERRED}\n{}.\nThey get no class and no probability; the figures at the operating point count them all the same.\n",
+            self.referred()
+        )
+    }
+}
+
+/// The heading of the section about referred images.
+pub(crate) const REFERRED: &str = "### Referred images\n";

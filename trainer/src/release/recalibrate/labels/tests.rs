@@ -1,0 +1,115 @@
+//! Every format of the log, and which of its rows count.
+
+use super::*;
+
+fn read(content: &str) -> Result<Labelled> {
+    let folder = tempfile::TempDir::new().unwrap();
+    let file = folder.path().join("labels");
+    std::fs::write(&file, content).unwrap();
+    let labels = ["NORMAL".to_owned(), "PNEUMONIA".to_owned()];
+    let expected = Expected { bundle_digests: &["ab".to_owned()], variant: "fp32", labels: &labels };
+    Labelled::read(&file, &expected)
+}
+
+const CSV: &str = "id,outcome,logit,label,subject,bundle_digest,decision,model_version\n\
+    a,predicted,1.5,PNEUMONIA,x,ab,positive,1.0.0\nb,predicted,-2,normal,x,ab,negative,1.0.0\nc,rejected,,,,,,\n\
+    d,predicted,0.5,,y,ab,negative,1.0.0\na,predicted,1.5,1,x,ab,positive,1.0.0\ne,predicted,9.5,1,z,ab,refer,1.0.0\n\
+    f,predicted,0.1,1,z,cd,positive,0.9.0\n";
+
+/// As `GET /v1/predictions?format=ndjson` gives them.
+const SEARCHED: &str = "
+    {\"id\":\"a\",\"outcome\":\"predicted\",\"logit\":1.5,\"subject\":\"x\",\"recorded_at\":\"2026-01-01T00:00:00Z\",\"label\":\"positive\",\"labelled_at\":\"2026-01-02T00:00:00Z\",\"source\":\"radiologist\"}
+    {\"id\":\"b\",\"logit\":-2.0,\"label\":\"negative\",\"labelled_at\":null,\"source\":null,\"subject\":\"x\",\"variant\":\"fp32\"}
+    {\"id\":\"d\",\"logit\":-2.0,\"label\":null,\"labelled_at\":null,\"source\":null,\"subject\":\"x\",\"variant\":\"fp32\"}
+";
+
+/// As `cxr-service audit export` gives them.
+const EXPORTED: &str = "
+    {\"leaf_index\":0,\"id\":\"a\",\"leaf_hash\":\"h\",\"row\":{\"id\":\"a\",\"outcome\":\"predicted\",\"logit\":1.5,\"subject\":\"x\",\"bundle_digest\":\"ab\"},\"labels\":[\
+{\"label\":\"positive\",\"source\":\"follow_up\",\"labelled_at\":\"2026-02-01T00:00:00Z\",\"recorded_at\":\"2026-02-03T00:00:00Z\"},\
+{\"label\":\"negative\",\"source\":\"report\",\"labelled_at\":\"2026-02-01T00:00:00Z\",\"recorded_at\":\"2026-02-02T00:00:00Z\"}]}
+    {\"tree_size\":1,\"checkpoint\":\"note\"}
+    {\"leaf_index\":1,\"id\":\"c\",\"leaf_hash\":\"h\",\"row\":null}
+    {\"id\":\"b\",\"waits\":true,\"row\":{\"id\":\"b\",\"outcome\":\"predicted\",\"logit\":-2.0,\"subject\":\"x\"},\"labels\":[{\"label\":\"negative\",\"source\":\"report\",\"labelled_at\":\"2026-02-01T00:00:00Z\",\"recorded_at\":\"2026-02-02T00:00:00Z\"}]}
+    {\"id\":\"z\",\"waits\":false,\"row\":{\"id\":\"z\",\"outcome\":\"predicted\",\"logit\":-2.0},\"labels\":[{\"label\":\"negative\"}]}
+";
+
+#[test]
+fn every_form_says_the_same_and_nothing_is_dropped_in_silence() {
+    for content in [CSV, SEARCHED, EXPORTED] {
+        let found = read(content).unwrap();
+        assert_eq!(found.positive, [true, false], "{content}");
+        assert!((found.logits[0] - 1.5).abs() < 1e-12 && (found.logits[1] + 2.0).abs() < 1e-12);
+        assert_eq!(found.patients, [0, 0]);
+        assert!(found.grouped);
+        assert_eq!(found.sha256, cxr::bundle::sha256_hex(content.as_bytes()));
+    }
+    let passed_over = |content: &str, expected: &[(&str, usize)]| {
+        let expected = expected.iter().map(|(reason, n)| ((*reason).to_owned(), *n)).collect();
+        assert_eq!(read(content).unwrap().passed_over, expected);
+    };
+    passed_over(
+        CSV,
+        &[
+            ("of another bundle (0.9.0)", 1),
+            ("referred", 1),
+            ("the same prediction again", 1),
+            ("without a label", 1),
+            ("without a prediction (rejected)", 1),
+        ],
+    );
+    passed_over(SEARCHED, &[("without a label", 1)]);
+    passed_over(
+        EXPORTED,
+        &[("not of the service: run `cxr-service audit verify`", 1), ("taken by retention", 1)],
+    );
+    let exported = read(EXPORTED).unwrap();
+    assert_eq!(exported.n_relabelled, 1);
+    assert_eq!(exported.sources, [("follow_up".to_owned(), 1), ("report".to_owned(), 1)].into());
+}
+
+#[test]
+fn the_latest_label_of_a_prediction_counts_and_a_contradiction_counts_for_nothing() {
+    let csv = |lines: &str| read(&format!("id,logit,label,labelled_at\n{lines}")).unwrap();
+    let later = csv("a,1.0,1,2026-01-02T00:00:00Z\na,1.0,0,2026-01-03T00:00:00+01:00\n");
+    assert_eq!((later.positive.as_slice(), later.n_relabelled), ([false].as_slice(), 1));
+    let earlier = csv("a,1.0,1,2026-01-02T00:00:00Z\na,1.0,0,2026-01-01T00:00:00Z\n");
+    assert_eq!(earlier.positive, [true]);
+    // A label that says when it was found counts more than one that does not.
+    assert_eq!(csv("a,1.0,1,\na,1.0,0,2026-01-01T00:00:00Z\n").positive, [false]);
+    for contradiction in ["a,1.0,1,\na,1.0,0,\n", "a,1,1,2026-01-02T00:00:00Z\na,1,0,2026-01-02T00:00:00Z\n"]
+    {
+        let found = csv(contradiction);
+        assert!(found.positive.is_empty());
+        assert_eq!(found.passed_over["with labels of one time that contradict each other"], 1);
+    }
+}
+
+#[test]
+fn what_is_wrong_is_named_with_its_line() {
+    for (content, expected) in [
+        ("logit,label\n1.0,1\n2.0,maybe\n", "line 3"),
+        ("logit,label\nhigh,1\n", "is not a number"),
+        ("score,label\n1.0,1\n", "no column `logit`"),
+        ("id,logit\na,1.0\n", "no column `label`"),
+        ("logit,label\ninf,1\n", "not finite"),
+        ("logit,label,labelled_at\n1.0,1,yesterday\n", "labelled_at \"yesterday\""),
+        ("{\"logit\":1.0,\"label\":1}\n{\"logit\":", "line 2"),
+        ("[{\"logit\":1.0}]", "one object a line"),
+        ("{\"items\":[],\"next\":null}", "format=ndjson"),
+        ("", "no column"),
+    ] {
+        let error = format!("{:#}", read(content).unwrap_err());
+        assert!(error.contains(expected), "{content}: {error}");
+    }
+}
+
+#[test]
+fn rows_without_a_patient_are_patients_of_their_own_and_one_upload_is_one_image() {
+    let found = read("logit,label\n1.0,1\n2.0,0\n").unwrap();
+    assert_eq!(found.patients, [0, 1]);
+    assert!(!found.grouped);
+    let found = read("logit,label,input_digest\n1.0,1,aa\n2.0,0,bb\n1.0,1,aa\n").unwrap();
+    assert_eq!(found.patients, [0, 1, 0]);
+    assert!(!found.grouped);
+}

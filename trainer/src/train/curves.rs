@@ -1,0 +1,68 @@
+//! Metrics per epoch as a table and as curves.
+
+use crate::figures::{Along, Axes, Form, Series, charts, span};
+use crate::train::checkpoint::EpochMetrics;
+use anyhow::Result;
+use std::fmt::Write as _;
+
+/// The history as CSV.
+pub fn csv(history: &[EpochMetrics]) -> String {
+    let mut text =
+        String::from("epoch,step,train_loss,select_loss,select_auc,learning_rate,images_per_second\n");
+    for e in history {
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "{},{},{:.6},{:.6},{:.6},{:.3e},{:.2}",
+            e.epoch, e.step, e.train_loss, e.select_loss, e.select_auc, e.learning_rate, e.images_per_second
+        );
+    }
+    text
+}
+
+/// Losses on the left, area under the curve on the right, each with the epoch whose weights are kept.
+pub fn svg(history: &[EpochMetrics], kept: Option<usize>) -> Result<String> {
+    let curve = |name: &str, value: fn(&EpochMetrics) -> f64| {
+        Series::new(name, history.iter().map(|e| (e.epoch as f64, value(e))).collect(), Form::Marks)
+    };
+    let mut losses =
+        vec![curve("select fold", |e| e.select_loss), curve("train fold, augmented", |e| e.train_loss)];
+    let mut areas = vec![curve("select fold", |e| e.select_auc)];
+    let [of_loss, of_area] = [&mut losses, &mut areas].map(|series| {
+        let range = span(series.iter().flat_map(|series| &series.points).map(|point| point.1));
+        if let Some(epoch) = kept {
+            let ends = [range.start, range.end].map(|y| (epoch as f64, y));
+            series.push(Series::new(format!("kept: epoch {epoch}"), ends.to_vec(), Form::Dashes));
+        }
+        range
+    });
+    let epochs = 0.5..history.len().max(2) as f64 + 0.5;
+    let axes = |title, y| Axes { title, x: "epoch", y, along: Along::Whole };
+    charts(&[
+        (axes("Loss by epoch", "loss"), (epochs.clone(), of_loss), &losses),
+        (axes("Area under the ROC curve by epoch", "AUC"), (epochs, of_area), &areas),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_curves_count_whole_epochs_and_show_the_kept_one() {
+        let history = [1, 2, 3].map(|epoch| EpochMetrics {
+            epoch,
+            step: 10 * epoch,
+            train_loss: 1.0 / epoch as f64,
+            select_loss: 1.1 / epoch as f64,
+            select_auc: 0.6 + 0.1 * epoch as f64,
+            learning_rate: 1e-3,
+            images_per_second: 1.0,
+        });
+        let drawn = svg(&history, Some(2)).unwrap();
+        assert!(drawn.contains("kept: epoch 2") && drawn.contains("train fold, augmented"), "{drawn}");
+        let texts: Vec<&str> = drawn.split(['<', '>']).map(str::trim).collect();
+        assert!(texts.contains(&"3") && !texts.contains(&"1.5"), "{texts:?}");
+        assert!(svg(&[], None).is_ok(), "nothing to draw is no error");
+    }
+}

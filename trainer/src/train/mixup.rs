@@ -1,0 +1,74 @@
+//! Mixup (Zhang et al. 2018): every image of a batch is blended with another, and so is its label. Shares and partners
+//! come from the host's seeded generator, never from the device.
+
+use crate::data::augment::generator;
+use anyhow::{Context, Result};
+use rand::RngExt;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use rand_distr::Beta;
+use tch::Tensor;
+
+/// The sample number under which an epoch's mixtures are drawn; no dataset is as large.
+const MIXTURES: usize = u32::MAX as usize - 1;
+
+/// Draws the mixtures of one epoch, batch after batch.
+#[derive(Debug)]
+pub struct Mixup {
+    share: Option<Beta<f64>>,
+    rng: ChaCha8Rng,
+}
+
+impl Mixup {
+    /// Shares are drawn from Beta(alpha, alpha); an alpha of 0 mixes nothing.
+    ///
+    /// # Errors
+    /// When alpha is no number.
+    pub fn new(alpha: f64, seed: u64, epoch: usize) -> Result<Self> {
+        let share = (alpha > 0.0)
+            .then(|| {
+                Beta::new(alpha, alpha).with_context(|| format!("trainer.training.mixup_alpha: {alpha}"))
+            })
+            .transpose()?;
+        Ok(Self { share, rng: generator(seed, epoch, MIXTURES) })
+    }
+
+    /// Blends images `[N, ...]` and labels `[N, 1]` with the same ones in another order.
+    pub fn blend(&mut self, images: Tensor, labels: Tensor) -> (Tensor, Tensor) {
+        let Some(share) = self.share else { return (images, labels) };
+        let own = self.rng.sample(share);
+        let mut partners: Vec<i64> = (0..images.size()[0]).collect();
+        partners.shuffle(&mut self.rng);
+        let partners = Tensor::from_slice(&partners).to_device(images.device());
+        let blend = |tensor: &Tensor| tensor * own + tensor.index_select(0, &partners) * (1.0 - own);
+        (blend(&images), blend(&labels))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::{Device, Kind};
+
+    #[test]
+    fn a_label_is_mixed_as_its_image_and_the_draw_follows_seed_and_epoch() {
+        let labels = Tensor::from_slice(&[0.0f32, 1.0, 0.0, 1.0]).view([4, 1]);
+        let images = labels.view([4, 1, 1, 1]) * 255.0;
+        let draw = |alpha, seed, epoch| {
+            let mut mixup = Mixup::new(alpha, seed, epoch).unwrap();
+            (0..8).map(|_| mixup.blend(images.copy(), labels.copy())).collect::<Vec<_>>()
+        };
+        let mixed = draw(0.4, 1, 1);
+        for (images, labels) in &mixed {
+            let difference = images.view([4, 1]) / 255.0 - labels;
+            assert!(difference.abs().max().double_value(&[]) < 1e-6);
+            assert!((labels.sum(Kind::Float).double_value(&[]) - 2.0).abs() < 1e-5, "the mean stays");
+        }
+        let text = |draws: &[(Tensor, Tensor)]| draws.iter().map(|(_, l)| format!("{l}")).collect::<Vec<_>>();
+        assert_eq!(text(&mixed), text(&draw(0.4, 1, 1)));
+        assert_ne!(text(&mixed), text(&draw(0.4, 1, 2)));
+        assert_ne!(text(&mixed), text(&draw(0.4, 2, 1)));
+        assert!(draw(0.0, 1, 1).iter().all(|(unmixed, _)| unmixed.equal(&images)));
+        assert_eq!(images.device(), Device::Cpu);
+    }
+}

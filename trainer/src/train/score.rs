@@ -1,0 +1,83 @@
+//! Scores of a fold, from a network in float32 or from a session, without augmentation.
+
+use crate::data::pixels::Pixels;
+use crate::model::Network;
+use crate::progress::Meter;
+use anyhow::Result;
+use runtime::Session;
+use tch::{Device, Kind, Tensor};
+
+/// Images a batch; scores do not depend on it.
+const BATCH: usize = 64;
+
+/// Scores of a fold, in its order.
+#[derive(Debug, Default)]
+pub struct Scores {
+    /// Before calibration.
+    pub logits: Vec<f64>,
+    /// Pooled features of each image.
+    pub embeddings: Vec<Vec<f32>>,
+}
+
+/// Scores every image.
+pub fn score(network: &Network, pixels: &Pixels, device: Device, what: &str) -> Result<Scores> {
+    score_batches(network, pixels.len(), what, |positions| grey_nchw(pixels, positions, device))
+}
+
+/// Scores images of any origin that have the model's size (columns, rows).
+pub fn score_grey(
+    network: &Network,
+    images: &[&[u8]],
+    size: (u32, u32),
+    device: Device,
+    what: &str,
+) -> Result<Scores> {
+    score_batches(network, images.len(), what, |positions| {
+        let bytes: Vec<u8> = positions.iter().flat_map(|position| images[*position]).copied().collect();
+        batch(&bytes, positions.len(), size, device)
+    })
+}
+
+fn score_batches(
+    network: &Network,
+    n: usize,
+    what: &str,
+    images: impl Fn(&[usize]) -> Tensor,
+) -> Result<Scores> {
+    let meter = Meter::new(what, n);
+    let mut scores = Scores::default();
+    let positions: Vec<usize> = (0..n).collect();
+    for positions in positions.chunks(BATCH) {
+        let outputs = network.outputs(&images(positions));
+        let logits: Vec<f32> = Vec::try_from(outputs.logits.flatten(0, -1))?;
+        let embeddings: Vec<Vec<f32>> = Vec::try_from(outputs.embedding)?;
+        scores.logits.extend(logits.into_iter().map(f64::from));
+        scores.embeddings.extend(embeddings);
+        meter.advance(positions.len(), String::new);
+    }
+    Ok(scores)
+}
+
+/// Images of a fold as the network takes them: float32 `[N, 1, H, W]`.
+pub fn grey_nchw(pixels: &Pixels, positions: &[usize], device: Device) -> Tensor {
+    batch(&pixels.gather(positions), positions.len(), pixels.size, device)
+}
+
+/// `n` images, row-major one after the other, as the network takes them: float32 `[N, 1, H, W]`.
+pub fn batch(images: &[u8], n: usize, (width, height): (u32, u32), device: Device) -> Tensor {
+    let shape = [n as i64, 1, i64::from(height), i64::from(width)];
+    Tensor::from_data_size(images, &shape, Kind::Uint8).to_device(device).to_kind(Kind::Float)
+}
+
+/// Scores every image with a session of ONNX Runtime, one at a time.
+pub(crate) fn score_graph(session: &mut Session, pixels: &Pixels, what: &str) -> Result<Scores> {
+    let meter = Meter::new(what, pixels.len());
+    let mut scores = Scores::default();
+    for position in 0..pixels.len() {
+        let outputs = session.run(pixels.image(position), 1)?;
+        scores.logits.push(f64::from(outputs.logits[0]));
+        scores.embeddings.push(outputs.embedding);
+        meter.advance(1, String::new);
+    }
+    Ok(scores)
+}

@@ -1,0 +1,47 @@
+//! Where a study is kept, as `--store` names it.
+
+use super::files::FileStore;
+use super::postgres::PostgresStore;
+use super::store::Store;
+use anyhow::Result;
+use std::path::{Path, PathBuf};
+
+/// Which store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// A folder that all workers see.
+    Folder(PathBuf),
+    /// A Postgres URL, and the name of the study there.
+    Postgres {
+        /// `postgres://..`; may hold a password.
+        url: String,
+        /// The study's name.
+        study: String,
+    },
+}
+
+impl Place {
+    /// The place that `--store` names; the study's own folder unless it does.
+    pub fn of(store: Option<&str>, study: &Path) -> Self {
+        match store {
+            Some(url) if url.starts_with("postgres://") || url.starts_with("postgresql://") => {
+                Self::Postgres {
+                    url: url.to_owned(),
+                    study: study
+                        .file_name()
+                        .map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
+                }
+            }
+            Some(folder) => Self::Folder(PathBuf::from(folder)),
+            None => Self::Folder(study.join("store")),
+        }
+    }
+
+    /// Opens it.
+    pub fn open(&self) -> Result<Box<dyn Store>> {
+        Ok(match self {
+            Self::Folder(folder) => Box::new(FileStore::open(folder)?),
+            Self::Postgres { url, study } => Box::new(PostgresStore::open(url, study)?),
+        })
+    }
+}

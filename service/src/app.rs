@@ -11,9 +11,9 @@ use crate::config::Config;
 use crate::config::http::HttpConfig;
 use crate::config::model::{ModelConfig, ShadowConfig};
 use crate::hangup::Hangup;
-use crate::http::server::Entrance;
-use crate::http::{self, Api, Deadlines, Exposition, Lateness, Lines, REFUSAL_CAUSES, server};
+use crate::http::{self, Api, Deadlines, LogThrottles, MetricsPage, REFUSAL_CAUSES, ResponseDelays};
 use crate::memory::ImageMemory;
+use crate::net::{self, ListenerRole};
 use crate::pipeline::{Gate, Pipeline};
 use crate::quota::{ClientLimits, Quotas};
 use crate::readiness::Readiness;
@@ -25,7 +25,6 @@ use crate::telemetry::metrics::Metrics;
 use crate::threads;
 use crate::worker_pool::WorkerPool;
 use anyhow::Context;
-use axum::Router;
 use cxr::Workspace;
 use std::path::Path;
 use std::sync::Arc;
@@ -42,7 +41,7 @@ pub struct Listeners {
 
 /// The service before it serves.
 pub struct App {
-    router: Router,
+    service: net::Service,
     http: HttpConfig,
     gate: Arc<Gate>,
     readiness: Arc<Readiness>,
@@ -112,7 +111,7 @@ impl App {
         tokio::spawn(sequencer.run());
         watch_resources(&metrics, Arc::clone(&store), Arc::clone(&verifier));
         let quotas = Arc::new(Quotas::new(ClientLimits::new(&config.limits)));
-        tokio::spawn(Arc::clone(&quotas).forget());
+        tokio::spawn(Arc::clone(&quotas).remove_idle());
         let pipeline = Pipeline {
             slot,
             shadow,
@@ -135,17 +134,24 @@ impl App {
             readiness: Arc::clone(&readiness),
             reloader,
             deadlines: Deadlines {
-                usual: config.limits.deadline_ms.duration(),
-                longest: config.limits.max_deadline_ms.duration(),
+                default: config.limits.deadline_ms.duration(),
+                max: config.limits.max_deadline_ms.duration(),
             },
             metrics: Arc::clone(&metrics),
-            lines: Lines::default(),
+            log_throttles: LogThrottles::default(),
             cors: config.http.cors.clone(),
-            lateness: Lateness::new(&config.http),
-            exposition: Exposition::default(),
+            delays: ResponseDelays::new(&config.http),
+            metrics_page: MetricsPage::default(),
             body_timeout: config.http.body_timeout_ms.duration(),
         };
-        Ok(Self { router: http::router(Arc::new(api))?, http: config.http, gate, readiness, store, metrics })
+        Ok(Self {
+            service: http::service(Arc::new(api))?,
+            http: config.http,
+            gate,
+            readiness,
+            store,
+            metrics,
+        })
     }
 
     /// Serves until `shutdown` completes, then drains; returns whether every request in flight finished in
@@ -161,20 +167,20 @@ impl App {
             readiness.shut_down();
             over.cancel();
         };
-        let entrance = if listeners.operators.is_some() { Entrance::Clients } else { Entrance::Only };
-        let (router, metrics) = (self.router.clone(), Arc::clone(&self.metrics));
-        let clients = server::serve(listeners.clients, router, &self.http, entrance, metrics, turn_unready);
+        let role = if listeners.operators.is_some() { ListenerRole::Clients } else { ListenerRole::Both };
+        let (service, metrics) = (self.service.clone(), Arc::clone(&self.metrics));
+        let clients = net::serve(listeners.clients, service, &self.http, role, metrics, turn_unready);
         let operators = async {
             let Some(listener) = listeners.operators else { return Ok(None) };
-            let (entrance, shutdown) = (Entrance::Operators, over.cancelled());
-            let served = server::serve(listener, self.router, &self.http, entrance, self.metrics, shutdown);
+            let (role, shutdown) = (ListenerRole::Operators, over.cancelled());
+            let served = net::serve(listener, self.service, &self.http, role, self.metrics, shutdown);
             served.await.map(Some)
         };
         let (connections, of_operators) = tokio::try_join!(clients, operators)?;
         let in_flight = async {
-            connections.shutdown().await;
+            connections.drain().await;
             if let Some(connections) = of_operators {
-                connections.shutdown().await;
+                connections.drain().await;
             }
             // A client that disconnected may have left work without a connection.
             self.gate.emptied().await;

@@ -1,12 +1,12 @@
-//! SIGHUP: what was read from files at the start is read again. It never ends the process.
+//! SIGHUP: reloads bundle, TLS files and token keys instead of ending the process.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Hears every SIGHUP from its creation on. Each part of the service that can read again has one.
+/// Receives every SIGHUP from its creation on; each part of the service that can reload has its own.
 pub(crate) struct Hangup(Option<Signal>);
 
 impl Hangup {
-    /// Begins to listen. Call inside a Tokio runtime.
+    /// Installs the signal handler; needs a Tokio runtime.
     pub(crate) fn listen() -> Self {
         let signal = signal(SignalKind::hangup());
         if let Err(error) = &signal {
@@ -15,13 +15,13 @@ impl Hangup {
         Self(signal.ok())
     }
 
-    /// Waits for the next one.
+    /// Waits for the next SIGHUP.
     pub(crate) async fn received(&mut self) {
-        let heard = match &mut self.0 {
+        let signalled = match &mut self.0 {
             Some(signal) => signal.recv().await,
             None => None,
         };
-        if heard.is_none() {
+        if signalled.is_none() {
             std::future::pending::<()>().await;
         }
     }

@@ -15,7 +15,7 @@ pub mod http;
 pub mod infer;
 pub mod memory;
 pub mod model;
-pub mod pacing;
+pub mod net;
 pub mod pipeline;
 pub mod quota;
 pub mod readiness;

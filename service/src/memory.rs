@@ -1,4 +1,5 @@
-//! Memory that images may take: reserved before it is allocated, because an allocation that fails ends the process.
+//! Memory for uploads and pixels. It is reserved before it is allocated, because a failed allocation aborts
+//! the process.
 
 use crate::config::limits::LimitsConfig;
 use rustix::process::{Resource, getrlimit};
@@ -9,44 +10,44 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// Unit of a reservation.
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
-/// With less for decoding, hardly an image could be read.
-const LEAST_FOR_DECODING: u64 = 32 * MIB;
+/// With less, most images could not be decoded.
+const MIN_DECODING: u64 = 32 * MIB;
 
-/// What the system leaves this process, and which limit that is.
+/// Memory that this process may still take, and the limit that decides it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Headroom {
-    /// Bytes.
+    /// In bytes.
     pub bytes: u64,
-    /// The limit.
-    pub of: &'static str,
+    /// Name of the limit.
+    pub limit: &'static str,
 }
 
-/// What images may take.
+/// The memory budgets for images.
 #[derive(Debug, Clone)]
 pub struct ImageMemory {
-    /// Bodies that are arriving or wait for their answer.
+    /// For uploads, from their first byte to their answer.
     pub uploads: Budget,
-    /// Bytes for pixels that are being decoded.
+    /// Bytes for decoding.
     pub decoding: u64,
 }
 
-/// A part of the memory; those who ask are served in order.
+/// An amount of memory to reserve from; requests are served in order.
 #[derive(Debug, Clone)]
 pub struct Budget {
     free: Arc<Semaphore>,
     total_kib: u32,
 }
 
-/// Memory that is spoken for, until it is dropped.
+/// Reserved memory; dropping it returns it.
 #[derive(Debug)]
 pub struct Reserved(#[expect(dead_code, reason = "held until it is dropped")] OwnedSemaphorePermit);
 
-/// The memory is too small for the service.
+/// Too little memory for the service.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "{} MiB are left for decoding images ({limit}), but the service needs at least {}: provide more memory, or set \
      service.limits.decode_memory_mb",
-    .found / MIB, LEAST_FOR_DECODING / MIB
+    .found / MIB, MIN_DECODING / MIB
 )]
 pub struct TooLittle {
     found: u64,
@@ -54,20 +55,17 @@ pub struct TooLittle {
 }
 
 impl ImageMemory {
-    /// As configured; what is not follows from what the system leaves. Half of that may hold pixels and a quarter uploads; the rest is
-    /// for everything else, and for what the allocator cannot use.
-    ///
-    /// # Errors
-    /// When there is too little.
+    /// The configured budgets. Without configuration, half of the headroom for decoding and a quarter for
+    /// uploads; the rest is for everything else and for fragmentation.
     pub fn new(limits: &LimitsConfig) -> Result<Self, TooLittle> {
         let headroom = headroom();
         let useful = cxr::decode::cost::most(&limits.decode()) * limits.decode_threads.get() as u64;
         let mebibytes = |set: u32| u64::from(set) * MIB;
-        // Small images need little, but a host that leaves less than this is too small.
-        let derived = (headroom.bytes / 2).min(useful.max(LEAST_FOR_DECODING));
+        // With small images `useful` can be less than the minimum.
+        let derived = (headroom.bytes / 2).min(useful.max(MIN_DECODING));
         let decoding = limits.decode_memory_mb.map_or(derived, |set| mebibytes(set.get()));
-        if decoding < LEAST_FOR_DECODING {
-            return Err(TooLittle { found: decoding, limit: headroom.of });
+        if decoding < MIN_DECODING {
+            return Err(TooLittle { found: decoding, limit: headroom.limit });
         }
         let useful = limits.max_bytes.get() as u64 * limits.max_in_flight.get() as u64;
         let derived = (headroom.bytes / 4).min(useful).max(limits.max_bytes.get() as u64);
@@ -75,7 +73,7 @@ impl ImageMemory {
         if decoding < cxr::decode::cost::most(&limits.decode()) {
             tracing::warn!(
                 decode_memory_mb = decoding / MIB,
-                limit = headroom.of,
+                limit = headroom.limit,
                 "decode memory is too small for images of max_pixels; such images are rejected"
             );
         }
@@ -83,7 +81,7 @@ impl ImageMemory {
             decode_memory_mb = decoding / MIB,
             upload_memory_mb = uploads / MIB,
             left_mb = headroom.bytes / MIB,
-            limit = headroom.of,
+            limit = headroom.limit,
             "image memory"
         );
         Ok(Self { uploads: Budget::new(uploads), decoding })
@@ -91,25 +89,24 @@ impl ImageMemory {
 }
 
 impl Budget {
-    /// Of so many bytes.
+    /// Rounds down to whole KiB.
     pub fn new(bytes: u64) -> Self {
         let total_kib = u32::try_from(bytes / KIB).unwrap_or(u32::MAX);
         Self { free: Arc::new(Semaphore::new(total_kib as usize)), total_kib }
     }
 
-    /// All of it.
     pub fn total_bytes(&self) -> u64 {
         u64::from(self.total_kib) * KIB
     }
 
-    /// Waits for so many bytes, or for all there are if that is less.
+    /// Waits for `bytes`, at most for the whole budget.
     pub async fn reserve(&self, bytes: u64) -> Option<Reserved> {
         let kib = u32::try_from(bytes.div_ceil(KIB)).unwrap_or(u32::MAX).min(self.total_kib);
         Arc::clone(&self.free).acquire_many_owned(kib).await.ok().map(Reserved)
     }
 }
 
-/// The tightest of: the control group's memory, the limits of the address space and of data, the host's memory.
+/// The lowest of: memory of the host, memory of the control group, `ulimit -v`, `ulimit -d`.
 fn headroom() -> Headroom {
     let status = read_to_string("/proc/self/status").unwrap_or_default();
     let used = |field: &str| kilobytes(&status, field).unwrap_or(0);
@@ -121,8 +118,8 @@ fn headroom() -> Headroom {
         ("ulimit -v", rlimit(Resource::As, "VmSize:")),
         ("ulimit -d", rlimit(Resource::Data, "VmData:")),
     ];
-    let known = limits.into_iter().filter_map(|(of, bytes)| Some(Headroom { bytes: bytes?, of }));
-    known.min_by_key(|headroom| headroom.bytes).unwrap_or(Headroom { bytes: u64::MAX, of: "no limit" })
+    let known = limits.into_iter().filter_map(|(limit, bytes)| Some(Headroom { bytes: bytes?, limit }));
+    known.min_by_key(|headroom| headroom.bytes).unwrap_or(Headroom { bytes: u64::MAX, limit: "no limit" })
 }
 
 /// A line such as `VmRSS:     1234 kB`, in bytes.
@@ -131,7 +128,8 @@ fn kilobytes(text: &str, field: &str) -> Option<u64> {
     line.split_whitespace().next()?.parse::<u64>().ok().map(|kilobytes| kilobytes * KIB)
 }
 
-/// The smallest limit from this process's control group up to the root: version 2, or the memory controller of version 1.
+/// The lowest memory limit from this process's control group up to the root (cgroup v2, or the v1 memory
+/// controller).
 fn group() -> Option<u64> {
     let groups = read_to_string("/proc/self/cgroup").ok()?;
     let limits = groups.lines().filter_map(|line| {
@@ -143,7 +141,7 @@ fn group() -> Option<u64> {
             }
             _ => return None,
         };
-        // In a container the group's own path may not be visible; its root is.
+        // In a container the group's own path may be invisible, but the root is not.
         let parts = std::path::Path::new(path).ancestors();
         let files =
             parts.map(|part| format!("{root}{}/{file}", part.display().to_string().trim_end_matches('/')));
@@ -157,7 +155,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn who_asks_for_too_much_waits_for_all_and_is_served_in_order() {
+    async fn reservations_are_capped_at_the_budget_and_served_in_order() {
         let budget = Budget::new(100 * KIB);
         assert_eq!(budget.total_bytes(), 100 * KIB);
         let first = budget.reserve(60 * KIB).await.unwrap();

@@ -5,20 +5,20 @@
 
 mod admission;
 mod answer;
+mod cancellation;
 mod case;
 mod examine;
 mod explain;
 mod load;
-mod patience;
 mod record;
 mod replayed;
 
 pub use admission::{Admission, Gate};
 pub use answer::{Answer, AnswerTimings, Stopped};
+pub use cancellation::{CancelReason, Cancellation, ClientGuard, cancellation};
 pub use case::{Stated, Submission};
 pub use examine::{Failure, Stop};
 pub use explain::{Drawn, Explanation, Withheld};
-pub use patience::{Impatience, Patience, Presence, until as patience};
 pub use replayed::{OutsideRow, ReplayedAnswer, Reply};
 
 use crate::audit::idempotency::IdempotencyKeys;

@@ -1,5 +1,5 @@
-//! What one client may ask of the service: so many requests in a time (GCRA), and so many images at a time. Counted by the subject of
-//! the token, in this process.
+//! Limits per client, by the `sub` of its token and within this process: a request rate (GCRA), images in
+//! flight, and upload memory.
 
 use crate::config::limits::LimitsConfig;
 use governor::clock::{Clock, DefaultClock};
@@ -11,15 +11,15 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// How often those who have not asked for long are forgotten.
-const FORGET_EVERY: Duration = Duration::from_mins(1);
+/// How often clients that are back at their full burst are removed.
+const REMOVE_INTERVAL: Duration = Duration::from_mins(1);
 
-/// The limits of every client.
+/// The limits that every client has.
 #[derive(Debug, Clone, Copy)]
 pub struct ClientLimits {
-    /// Requests: as many at once as the second says, coming back at the rate that the first says.
+    /// Requests per second, and the burst.
     pub rate: Option<(NonZeroU32, NonZeroU32)>,
-    /// Images at a time.
+    /// Images in flight.
     pub max_in_flight: usize,
 }
 
@@ -34,57 +34,56 @@ impl ClientLimits {
     }
 }
 
-/// Where a client stands after a request.
+/// The rate limit of a client after a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Standing {
-    /// Requests that it may send at once.
+    /// Requests that it may send at once after a pause.
     pub burst: u32,
-    /// In how much time they all come back.
+    /// Time in which the whole burst is restored.
     pub window: Duration,
-    /// Requests that it may still send now.
+    /// Requests that it may send now.
     pub remaining: u32,
-    /// After which time it may send one again; zero unless it was refused.
+    /// Time until the next request is allowed; zero unless this one was refused.
     pub retry_after: Duration,
 }
 
 type Limiter = RateLimiter<String, DefaultKeyedStateStore<String>, DefaultClock, StateInformationMiddleware>;
 
-/// Counts clients.
+/// Applies the limits.
 pub struct Quotas {
     limits: ClientLimits,
     limiter: Option<Limiter>,
-    inside: Arc<Mutex<HashMap<String, Inside>>>,
+    usage: Arc<Mutex<HashMap<String, Usage>>>,
 }
 
-/// What one client has here.
+/// What one client has in flight.
 #[derive(Debug, Default)]
-struct Inside {
+struct Usage {
     n_images: usize,
     upload_bytes: u64,
 }
 
-/// A client's place, until it is dropped.
+/// One of a client's slots; dropping it frees it.
 #[derive(Debug)]
-pub struct ClientPlace {
+pub struct ClientSlot {
     client: String,
     upload_bytes: u64,
-    inside: Arc<Mutex<HashMap<String, Inside>>>,
+    usage: Arc<Mutex<HashMap<String, Usage>>>,
 }
 
 impl Quotas {
-    /// With these limits.
     pub fn new(limits: ClientLimits) -> Self {
         let limiter = limits.rate.map(|(per_second, burst)| {
             let quota = Quota::per_second(per_second).allow_burst(burst);
             RateLimiter::keyed(quota).with_middleware::<StateInformationMiddleware>()
         });
-        Self { limits, limiter, inside: Arc::default() }
+        Self { limits, limiter, usage: Arc::default() }
     }
 
-    /// Counts a request. Where a rate is set: the client's standing, as an error when the request is one too many.
+    /// Counts a request and returns the standing, `None` without a configured rate.
     ///
     /// # Errors
-    /// The standing of a client that must wait.
+    /// The standing, if the client exceeded its rate.
     pub fn request(&self, client: &str) -> Result<Option<Standing>, Standing> {
         let (Some(limiter), Some((per_second, burst))) = (&self.limiter, self.limits.rate) else {
             return Ok(None);
@@ -98,52 +97,52 @@ impl Quotas {
         }
     }
 
-    /// A place for one image of a client; none when it has all that it may have.
-    pub fn place(&self, client: &str) -> Option<ClientPlace> {
-        let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
-        let n = inside.get(client).map_or(0, |here| here.n_images);
+    /// A slot for one image; `None` if the client has `max_in_flight`.
+    pub fn slot(&self, client: &str) -> Option<ClientSlot> {
+        let mut usage = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
+        let n = usage.get(client).map_or(0, |here| here.n_images);
         if n >= self.limits.max_in_flight {
             return None;
         }
-        inside.entry(client.to_owned()).or_default().n_images = n + 1;
-        Some(ClientPlace { client: client.to_owned(), upload_bytes: 0, inside: Arc::clone(&self.inside) })
+        usage.entry(client.to_owned()).or_default().n_images = n + 1;
+        Some(ClientSlot { client: client.to_owned(), upload_bytes: 0, usage: Arc::clone(&self.usage) })
     }
 
-    /// Forgets clients whose requests have all come back, for as long as the process lives.
-    pub async fn forget(self: Arc<Self>) {
+    /// Removes idle clients for as long as the process lives.
+    pub async fn remove_idle(self: Arc<Self>) {
         let Some(limiter) = &self.limiter else { return };
         loop {
-            tokio::time::sleep(FORGET_EVERY).await;
+            tokio::time::sleep(REMOVE_INTERVAL).await;
             limiter.retain_recent();
             limiter.shrink_to_fit();
         }
     }
 }
 
-impl ClientPlace {
-    /// Counts the bytes of the upload that belongs to this place. Whether the client's uploads together have no more than `most`; one
-    /// upload may have more.
-    pub fn upload(&mut self, bytes: u64, most: u64) -> bool {
-        let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(here) = inside.get_mut(&self.client) else { return false };
-        let all = here.upload_bytes.saturating_add(bytes);
-        if here.upload_bytes > 0 && all > most {
+impl ClientSlot {
+    /// Counts the bytes of the upload in this slot. False if the client's uploads together would exceed
+    /// `max`, unless it is its only one.
+    pub fn upload(&mut self, bytes: u64, max: u64) -> bool {
+        let mut usage = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(here) = usage.get_mut(&self.client) else { return false };
+        let total = here.upload_bytes.saturating_add(bytes);
+        if here.upload_bytes > 0 && total > max {
             return false;
         }
-        (here.upload_bytes, self.upload_bytes) = (all, bytes);
+        (here.upload_bytes, self.upload_bytes) = (total, bytes);
         true
     }
 }
 
-impl Drop for ClientPlace {
+impl Drop for ClientSlot {
     fn drop(&mut self) {
-        let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
-        match inside.get_mut(&self.client) {
+        let mut usage = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
+        match usage.get_mut(&self.client) {
             Some(here) if here.n_images > 1 => {
                 here.n_images -= 1;
                 here.upload_bytes = here.upload_bytes.saturating_sub(self.upload_bytes);
             }
-            _ => drop(inside.remove(&self.client)),
+            _ => drop(usage.remove(&self.client)),
         }
     }
 }
@@ -172,25 +171,25 @@ mod tests {
     }
 
     #[test]
-    fn places_are_counted_by_client_and_come_back() {
+    fn slots_are_counted_by_client_and_come_back() {
         let quotas = Quotas::new(ClientLimits { rate: None, max_in_flight: 2 });
-        let (one, two) = (quotas.place("a").unwrap(), quotas.place("a").unwrap());
-        assert!(quotas.place("a").is_none() && quotas.place("b").is_some());
+        let (one, two) = (quotas.slot("a").unwrap(), quotas.slot("a").unwrap());
+        assert!(quotas.slot("a").is_none() && quotas.slot("b").is_some());
         drop(one);
-        let three = quotas.place("a").unwrap();
-        assert!(quotas.place("a").is_none());
+        let three = quotas.slot("a").unwrap();
+        assert!(quotas.slot("a").is_none());
         drop((two, three));
-        assert!(quotas.inside.lock().unwrap().is_empty());
+        assert!(quotas.usage.lock().unwrap().is_empty());
     }
 
     #[test]
-    fn a_client_may_promise_a_share_of_the_memory_for_uploads() {
+    fn a_client_may_announce_a_share_of_the_upload_memory() {
         let quotas = Quotas::new(ClientLimits { rate: None, max_in_flight: 3 });
-        let (mut one, mut two) = (quotas.place("a").unwrap(), quotas.place("a").unwrap());
+        let (mut one, mut two) = (quotas.slot("a").unwrap(), quotas.slot("a").unwrap());
         assert!(one.upload(150, 100), "one may be larger");
-        assert!(!two.upload(1, 100) && quotas.place("b").unwrap().upload(100, 100));
+        assert!(!two.upload(1, 100) && quotas.slot("b").unwrap().upload(100, 100));
         drop(one);
         assert!(two.upload(60, 100));
-        assert!(!quotas.place("a").unwrap().upload(60, 100));
+        assert!(!quotas.slot("a").unwrap().upload(60, 100));
     }
 }

@@ -1,5 +1,5 @@
-//! Readiness: the model runs on the configured provider, the database can take rows, and the service is not
-//! shutting down.
+//! Readiness: the model runs on the configured provider, the database takes rows, its schema and clock fit,
+//! the token keys are known, and the service is not shutting down.
 
 use crate::auth::Verifier;
 use crate::serving::Slot;
@@ -11,10 +11,10 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
-/// Probes are public: however many come, the database is asked this often at most.
+/// Probes are public, so the database is checked at most this often.
 const MAX_AGE: Duration = Duration::from_millis(500);
 
-/// One thing that is not ready.
+/// A failed check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailedCheck {
     /// `model`, `database`, `schema`, `clock`, `keys` or `shutdown`.
@@ -23,7 +23,6 @@ pub struct FailedCheck {
     pub cause: String,
 }
 
-/// Checks readiness.
 pub struct Readiness {
     slot: Arc<Slot>,
     store: Arc<Store>,
@@ -32,12 +31,12 @@ pub struct Readiness {
     refuse_owner: bool,
     shutting_down: AtomicBool,
     last: Mutex<Option<(Instant, Vec<FailedCheck>)>>,
-    /// The last cause that was logged; empty while there is none.
-    told: std::sync::Mutex<String>,
+    /// The last logged cause of a failed database check; empty while the check passes.
+    last_logged: std::sync::Mutex<String>,
 }
 
 impl Readiness {
-    /// Over these parts; `refuse_owner`: a database user who could change the log does not serve.
+    /// `refuse_owner` makes a database user that could change the audit log a failed check.
     pub fn new(
         slot: Arc<Slot>,
         store: Arc<Store>,
@@ -45,17 +44,17 @@ impl Readiness {
         metrics: Arc<Metrics>,
         refuse_owner: bool,
     ) -> Self {
-        let (shutting_down, last, told) = Default::default();
-        Self { slot, store, verifier, metrics, refuse_owner, shutting_down, last, told }
+        let (shutting_down, last, last_logged) = Default::default();
+        Self { slot, store, verifier, metrics, refuse_owner, shutting_down, last, last_logged }
     }
 
-    /// From now on nothing more should be sent here.
+    /// Fails readiness from now on.
     pub fn shut_down(&self) {
         self.shutting_down.store(true, Ordering::Relaxed);
         self.metrics.ready(false);
     }
 
-    /// The failed checks; none means ready. Whoever asks while a check runs waits for its result.
+    /// The failed checks; empty means ready. Concurrent calls share one run of the checks.
     pub async fn failed_checks(&self) -> Vec<FailedCheck> {
         if self.shutting_down.load(Ordering::Relaxed) {
             return vec![FailedCheck { check: "shutdown", cause: "the service is shutting down".into() }];
@@ -100,15 +99,15 @@ impl Readiness {
                     .into(),
             }),
             Ok((SchemaState::Current { .. }, false)) => {
-                self.told.lock().unwrap_or_else(PoisonError::into_inner).clear();
-                // It answers; whether it takes rows is known from the last ones.
+                self.last_logged.lock().unwrap_or_else(PoisonError::into_inner).clear();
+                // It responds; the last inserts tell whether it takes rows.
                 let cause = |why| format!("recent rows were not committed: {why}; see the log for the cause");
                 self.store.writer.recent_failure().map(|why| FailedCheck { check: "database", cause: cause(why) })
             }
             Ok((state, _)) => Some(FailedCheck { check: "schema", cause: state.to_string() }),
-            // Probes are public and the cause names users, databases and hosts: the log has it.
+            // Probes are public; the cause names users, databases and hosts, so only the log has it.
             Err(error) => {
-                self.tell(chain(&error));
+                self.log_once(chain(&error));
                 let cause = format!("{}; see the log for the cause", error.public());
                 Some(FailedCheck { check: "database", cause })
             }
@@ -129,7 +128,7 @@ impl Readiness {
     }
 
     fn check_keys(&self) -> Option<FailedCheck> {
-        // By position: probes are public, and a URL names the provider and sometimes more.
+        // By position, because probes are public and the URL would name the provider.
         let missing = self.verifier.missing_sets().map(|position| format!("service.auth.keys[{position}]"));
         let missing: Vec<String> = missing.collect();
         let cause =
@@ -137,12 +136,12 @@ impl Readiness {
         (!missing.is_empty()).then(|| FailedCheck { check: "keys", cause: cause() })
     }
 
-    /// Says why there is no database, once for each cause.
-    fn tell(&self, cause: String) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if *told != cause {
+    /// Logs the cause, unless it was the last one logged.
+    fn log_once(&self, cause: String) {
+        let mut last_logged = self.last_logged.lock().unwrap_or_else(PoisonError::into_inner);
+        if *last_logged != cause {
             tracing::error!(cause, "not ready: database unavailable");
-            *told = cause;
+            *last_logged = cause;
         }
     }
 }

@@ -167,7 +167,7 @@ async fn every_refusal_is_counted_and_the_log_of_refusals_is_bounded() {
     }
     let log = server.log();
     let (security, requests) =
-        (lines(&log, "cxr_service::security"), lines(&log, "cxr_service::http::observe"));
+        (lines(&log, "cxr_service::security"), lines(&log, "cxr_service::http::middleware::observe"));
     println!("{} and {} lines in {seconds} s of 3000 requests", security.len(), requests.len());
     // Refusals without a token, refusals with a token, and public answers.
     assert!((20..=2 * 20 * seconds).contains(&security.len()), "{} lines in {seconds} s", security.len());

@@ -1,9 +1,11 @@
 //! Streaming the whole log: memory stays bounded even for a slow reader, and predictions are answered
 //! meanwhile.
 
+use flate2::read::GzDecoder;
+use std::io::Read;
 use std::time::{Duration, Instant};
 use system_tests::server::{Options, Server};
-use system_tests::{images, postgres};
+use system_tests::{images, postgres, tokens};
 
 const ROWS: usize = 100_000;
 /// Memory that a download of any length may take: some chunks of rows, and what the allocator keeps of them.
@@ -92,4 +94,36 @@ async fn a_long_log_is_downloaded_in_constant_memory_while_predictions_are_answe
     let grown = most.saturating_sub(before);
     println!("a slow reader: {} kB more resident at most", grown >> 10);
     assert!(grown < MOST, "{grown} bytes more for a slow reader");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn audit_rows_are_compressed_for_clients_that_ask_and_nothing_else_is() {
+    let server = Options::on(&postgres::shared().database()).start_ready().await;
+    let asking = |request: reqwest::RequestBuilder| request.header("accept-encoding", "gzip").send();
+    let predict = server.client.post(format!("{}/v1/predictions", server.base));
+    let predict = predict.bearer_auth(tokens::token("predict")).body(images::jpeg(1, false));
+    let prediction = asking(predict).await.unwrap();
+    assert_eq!((prediction.status().as_u16(), prediction.headers().get("content-encoding")), (200, None));
+    for format in ["json", "ndjson", "csv", "fhir"] {
+        let path = format!("/v1/predictions?format={format}");
+        let plain = server.get(&path, "audit:read").await;
+        assert_eq!(plain.headers().get("content-encoding"), None);
+        let plain = plain.bytes().await.unwrap();
+        let get = server.client.get(format!("{}{path}", server.base));
+        let packed = asking(get.bearer_auth(tokens::token("audit:read"))).await.unwrap();
+        assert_eq!(packed.headers()["content-encoding"], "gzip", "{format}");
+        assert_eq!(packed.headers()["vary"], "accept-encoding", "{format}");
+        let packed = packed.bytes().await.unwrap();
+        let mut unpacked = Vec::new();
+        GzDecoder::new(&packed[..]).read_to_end(&mut unpacked).unwrap();
+        assert!(unpacked == plain && packed.len() < plain.len(), "{format}");
+    }
+    for public in ["/metrics", "/openapi.json", "/docs/"] {
+        let answer = asking(server.client.get(format!("{}{public}", server.base))).await.unwrap();
+        assert_eq!(
+            (answer.status().as_u16(), answer.headers().get("content-encoding")),
+            (200, None),
+            "{public}"
+        );
+    }
 }

@@ -1,9 +1,11 @@
-//! Every error that a client can meet: one exhaustive match from cause to status, code and title.
+//! All errors that a client can get: one exhaustive match from cause to status, code and title.
 //!
-//! What is said to a client never holds a file name, a body, an identifier or a secret; the log has the cause.
+//! Answers never hold a file name, a body, an identifier or a secret; the cause goes to the log.
 
-use super::receipt::{Receipt, Recorded};
-use super::{access, retry};
+use super::extract::idempotency;
+use super::middleware::access;
+use super::problem::Problem;
+use super::receipt::CommittedRow;
 use crate::audit::RecordError;
 use crate::auth::{Scope, TokenError};
 use crate::pipeline::{PredictionError, Stop};
@@ -15,13 +17,10 @@ use crate::telemetry::logs::chain;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use cxr::Rejection;
-use serde::Serialize;
 use std::borrow::Cow;
-use utoipa::ToSchema;
-use uuid::Uuid;
 
-/// Codes of the refusals that come before admission: counted, and in no audit row.
-pub(super) const REFUSAL_CODES: &[&str] = &[
+/// Codes of refusals: counted in `cxr_refusals_total`, without an audit row.
+pub(crate) const REFUSAL_CODES: &[&str] = &[
     "malformed_request",
     "unauthenticated",
     "forbidden",
@@ -38,9 +37,9 @@ pub(super) const REFUSAL_CODES: &[&str] = &[
     "idempotency_key_reused",
 ];
 
-/// An answer other than the one asked for.
+/// An error answer.
 #[derive(Debug)]
-pub(super) enum ApiError {
+pub(crate) enum ApiError {
     MissingToken,
     InvalidToken(TokenError),
     KeysUnavailable,
@@ -55,18 +54,18 @@ pub(super) enum ApiError {
     BodyTooLarge { limit_bytes: usize },
     UnsupportedMediaType,
     Overloaded,
-    ClientOverloaded,
-    TooFast(Standing),
-    Rejected { row: Box<Recorded>, rejection: Rejection },
+    ClientAtLimit,
+    RateLimited(Standing),
+    Rejected { row: Box<CommittedRow>, rejection: Rejection },
     PredictionNotFound,
     NotSequenced,
     NoCheckpoint,
-    Failed { row: Option<Box<Recorded>> },
-    Late { row: Box<Recorded> },
-    RejectedBefore { row: Box<Recorded>, reason: String, detail: String },
-    KeyUnderWay,
+    Failed { row: Option<Box<CommittedRow>> },
+    DeadlineExceeded { row: Box<CommittedRow> },
+    ReplayedRejection { row: Box<CommittedRow>, reason: String, detail: String },
+    KeyInProgress,
     KeyReused,
-    AnswerChanged,
+    StoredAnswerChanged,
     ReloadBusy,
     ReloadRefused { cause: String },
     AuditUnavailable,
@@ -74,56 +73,9 @@ pub(super) enum ApiError {
     NotReady(Vec<FailedCheck>),
 }
 
-/// A problem document (RFC 9457).
-#[derive(Debug, Clone, Serialize, ToSchema)]
-pub(super) struct Problem {
-    /// `urn:cxr:problem:` followed by a stable code.
-    #[serde(rename = "type")]
-    #[schema(example = "urn:cxr:problem:rejected")]
-    type_uri: String,
-    /// Short description of the error.
-    title: &'static str,
-    /// HTTP status code.
-    status: u16,
-    /// What is wrong and how to fix it.
-    pub(super) detail: String,
-    /// Identifies the request in the service's log.
-    pub(super) request_id: String,
-    /// Why the image was rejected: a stable code.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
-    /// Id of the audit row, if one was committed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<Uuid>,
-    /// Signed proof that the audit row was committed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    receipt: Option<Receipt>,
-    /// The readiness checks that failed.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    checks: Vec<ProblemCheck>,
-}
-
-/// A failed readiness check.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-struct ProblemCheck {
-    /// `model`, `database`, `schema`, `clock`, `keys` or `shutdown`.
-    check: &'static str,
-    /// What is wrong and how to fix it.
-    cause: String,
-}
-
-impl Problem {
-    /// The stable code, without its prefix.
-    pub(super) fn code(&self) -> &str {
-        self.type_uri.strip_prefix(TYPE_PREFIX).unwrap_or_default()
-    }
-}
-
-const TYPE_PREFIX: &str = "urn:cxr:problem:";
-
 impl ApiError {
-    /// The table that docs/ERRORS.md explains.
-    pub(super) const fn kind(&self) -> (StatusCode, &'static str, &'static str) {
+    /// Status, code and title: the table in docs/ERRORS.md.
+    pub(crate) const fn kind(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::Malformed(_) | Self::Parameter { .. } | Self::Query { .. } => {
                 (StatusCode::BAD_REQUEST, "malformed_request", "Malformed request")
@@ -152,27 +104,29 @@ impl ApiError {
             Self::UnsupportedMediaType => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "Unsupported media type")
             }
-            Self::Rejected { .. } | Self::RejectedBefore { .. } => {
+            Self::Rejected { .. } | Self::ReplayedRejection { .. } => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "rejected", "Image rejected")
             }
-            Self::KeyUnderWay => (StatusCode::CONFLICT, "idempotency_key_under_way", "Request in progress"),
+            Self::KeyInProgress => (StatusCode::CONFLICT, "idempotency_key_under_way", "Request in progress"),
             Self::KeyReused => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", "Idempotency key already used")
             }
-            Self::ClientOverloaded | Self::TooFast(_) => {
+            Self::ClientAtLimit | Self::RateLimited(_) => {
                 (StatusCode::TOO_MANY_REQUESTS, "client_limit", "Rate limit exceeded")
             }
             Self::Overloaded => {
                 (StatusCode::TOO_MANY_REQUESTS, "too_many_requests", "Too many images in flight")
             }
-            Self::Late { .. } => (StatusCode::GATEWAY_TIMEOUT, "deadline_exceeded", "Deadline exceeded"),
+            Self::DeadlineExceeded { .. } => {
+                (StatusCode::GATEWAY_TIMEOUT, "deadline_exceeded", "Deadline exceeded")
+            }
             Self::ReloadBusy => (StatusCode::CONFLICT, "reload_under_way", "Reload in progress"),
             Self::ReloadRefused { .. } => (
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "model_refused",
                 "Bundle rejected; the current model keeps serving",
             ),
-            Self::AnswerChanged => {
+            Self::StoredAnswerChanged => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "earlier_answer_changed", "Stored answer changed")
             }
             Self::Failed { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
@@ -186,7 +140,7 @@ impl ApiError {
         }
     }
 
-    fn detail(&self) -> String {
+    pub(super) fn detail(&self) -> String {
         match self {
             Self::Malformed(what) => (*what).to_owned(),
             Self::Parameter { parameter, takes } => format!("the query parameter {parameter} must be {takes}"),
@@ -218,24 +172,24 @@ impl ApiError {
                 Content-Encoding must be identity or absent"
                 .into(),
             Self::Rejected { rejection, .. } => format!("{}; {}", rejection.found, rejection.advice),
-            Self::RejectedBefore { detail, .. } => detail.clone(),
-            Self::KeyUnderWay => "the first request with this Idempotency-Key is still in progress; retry after the time in \
+            Self::ReplayedRejection { detail, .. } => detail.clone(),
+            Self::KeyInProgress => "the first request with this Idempotency-Key is still in progress; retry after the time in \
                 Retry-After"
                 .into(),
             Self::KeyReused => "this Idempotency-Key was used with different content; use a new key for each request".into(),
-            Self::AnswerChanged => "the stored answer for this Idempotency-Key is missing or was changed, so it is not replayed; \
+            Self::StoredAnswerChanged => "the stored answer for this Idempotency-Key is missing or was changed, so it is not replayed; \
                 report the request_id, and send the image with a new key"
                 .into(),
             Self::Overloaded => "all slots are in use; retry after the time in Retry-After".into(),
-            Self::ClientOverloaded => "this client has reached its limit of images in flight; send the next one after \
+            Self::ClientAtLimit => "this client has reached its limit of images in flight; send the next one after \
                 the next answer"
                 .into(),
-            Self::TooFast(standing) => format!(
+            Self::RateLimited(standing) => format!(
                 "this client may send {} requests in {} s; retry after the time in Retry-After",
                 standing.burst,
                 standing.window.as_secs_f64().ceil()
             ),
-            Self::Late { .. } => "the model had not started on the image by the deadline; retry when the service is less \
+            Self::DeadlineExceeded { .. } => "the model had not started on the image by the deadline; retry when the service is less \
                 busy, or set a longer X-Request-Timeout-Ms"
                 .into(),
             Self::ReloadBusy => "retry when it has finished; GET /v1/model shows the current model".into(),
@@ -253,7 +207,7 @@ impl ApiError {
 
     fn header(&self) -> Option<(HeaderName, String)> {
         match self {
-            // A request without a token is told what is wanted, and of no error (RFC 6750, 3.1).
+            // Without a token the challenge has no error code (RFC 6750, 3.1).
             Self::MissingToken => Some((header::WWW_AUTHENTICATE, r#"Bearer realm="cxr""#.into())),
             Self::InvalidToken(error) => Some((
                 header::WWW_AUTHENTICATE,
@@ -264,14 +218,14 @@ impl ApiError {
                 format!(r#"Bearer realm="cxr", error="insufficient_scope", scope="{}""#, scope.name()),
             )),
             Self::MethodNotAllowed { allow } => Some((header::ALLOW, allow.clone())),
-            Self::TooFast(standing) => {
+            Self::RateLimited(standing) => {
                 let seconds = standing.retry_after.as_secs_f64().ceil().max(1.0);
                 Some((header::RETRY_AFTER, seconds.to_string()))
             }
             Self::Overloaded
-            | Self::ClientOverloaded
-            | Self::Late { .. }
-            | Self::KeyUnderWay
+            | Self::ClientAtLimit
+            | Self::DeadlineExceeded { .. }
+            | Self::KeyInProgress
             | Self::ReloadBusy
             | Self::NotSequenced => Some((header::RETRY_AFTER, "1".into())),
             Self::AuditUnavailable | Self::ModelUnavailable | Self::KeysUnavailable | Self::NotReady(_) => {
@@ -280,43 +234,10 @@ impl ApiError {
             _ => None,
         }
     }
-
-    fn problem(&self) -> Problem {
-        let (status, code, title) = self.kind();
-        let row = match self {
-            Self::Rejected { row, .. } | Self::RejectedBefore { row, .. } | Self::Late { row } => {
-                Some(&**row)
-            }
-            Self::Failed { row } => row.as_deref(),
-            _ => None,
-        };
-        let checks = match self {
-            Self::NotReady(checks) => checks.clone(),
-            _ => Vec::new(),
-        };
-        Problem {
-            type_uri: format!("{TYPE_PREFIX}{code}"),
-            title,
-            status: status.as_u16(),
-            detail: self.detail(),
-            request_id: String::new(),
-            reason: match self {
-                Self::Rejected { rejection, .. } => Some(rejection.reason.code().to_owned()),
-                Self::RejectedBefore { reason, .. } => Some(reason.clone()),
-                _ => None,
-            },
-            id: row.map(|row| row.id),
-            receipt: row.map(|row| row.receipt.clone()),
-            checks: checks
-                .into_iter()
-                .map(|FailedCheck { check, cause }| ProblemCheck { check, cause })
-                .collect(),
-        }
-    }
 }
 
 impl IntoResponse for ApiError {
-    /// The document travels beside the response: `observe` knows the request id and writes it out.
+    /// The document is an extension of the response; `observe` adds the request id and writes the body.
     fn into_response(self) -> Response {
         let mut response = self.kind().0.into_response();
         if let Some((name, value)) = self.header()
@@ -324,13 +245,13 @@ impl IntoResponse for ApiError {
         {
             response.headers_mut().insert(name, value);
         }
-        if let Self::TooFast(standing) = &self {
-            access::tell(standing, response.headers_mut());
+        if let Self::RateLimited(standing) = &self {
+            access::set_rate_limit_headers(standing, response.headers_mut());
         }
-        if matches!(self, Self::RejectedBefore { .. }) {
-            response.headers_mut().insert(retry::REPLAYED, HeaderValue::from_static("true"));
+        if matches!(self, Self::ReplayedRejection { .. }) {
+            response.headers_mut().insert(idempotency::REPLAYED, HeaderValue::from_static("true"));
         }
-        response.extensions_mut().insert(self.problem());
+        response.extensions_mut().insert(Problem::from(&self));
         response
     }
 }
@@ -345,18 +266,18 @@ impl From<PredictionError> for ApiError {
     fn from(error: PredictionError) -> Self {
         match error {
             PredictionError::ModelUnavailable => Self::ModelUnavailable,
-            PredictionError::UnderWay => Self::KeyUnderWay,
+            PredictionError::UnderWay => Self::KeyInProgress,
             PredictionError::KeyReused => Self::KeyReused,
             PredictionError::Lost(_) => Self::Failed { row: None },
-            PredictionError::Audit(RecordError::Changed(_)) => Self::AnswerChanged,
+            PredictionError::Audit(RecordError::Changed(_)) => Self::StoredAnswerChanged,
             PredictionError::Audit(_) => Self::AuditUnavailable,
             PredictionError::Stopped(stopped) => {
                 let (receipt, stop) = stopped.into_parts();
-                let row = Box::new(Recorded::of(receipt.signed()));
+                let row = Box::new(CommittedRow::of(receipt.signed()));
                 match stop {
                     Stop::Rejected(rejection) => Self::Rejected { row, rejection },
-                    // A client that is gone gets no answer; the status is what the log shows.
-                    Stop::Dropped(_) => Self::Late { row },
+                    // A client that disconnected gets no answer; the status is for the log.
+                    Stop::Dropped(_) => Self::DeadlineExceeded { row },
                     Stop::Failed(_) => Self::Failed { row: Some(row) },
                 }
             }
@@ -383,6 +304,6 @@ impl From<StoreError> for ApiError {
 }
 
 /// The fallback of the router.
-pub(super) async fn unknown_route() -> ApiError {
+pub(crate) async fn unknown_route() -> ApiError {
     ApiError::UnknownRoute
 }

@@ -1,4 +1,4 @@
-//! The receipt of a row in an answer or a problem document.
+//! Receipts in answers and problem documents.
 
 use crate::audit;
 use serde::Serialize;
@@ -8,9 +8,9 @@ use uuid::Uuid;
 
 /// Signed proof that an audit row was committed. It protects the row until a checkpoint includes it.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-pub(super) struct Receipt {
-    /// The row's leaf, in base64: SHA-256 of a zero byte, the 16 bytes of the id and the SHA-256 of the row's canonical form. Before
-    /// encoding version 4: SHA-256 of a zero byte and the canonical form.
+pub(crate) struct Receipt {
+    /// The row's leaf, in base64: SHA-256 of a zero byte, the 16 bytes of the id and the SHA-256 of the row's
+    /// canonical form. Before encoding version 4: SHA-256 of a zero byte and the canonical form.
     leaf_hash: String,
     /// When the receipt was signed.
     #[serde(with = "time::serde::rfc3339")]
@@ -24,7 +24,7 @@ pub(super) struct Receipt {
 }
 
 impl Receipt {
-    pub(super) fn of(receipt: &audit::Receipt) -> Self {
+    pub(crate) fn of(receipt: &audit::Receipt) -> Self {
         Self {
             leaf_hash: receipt.leaf_hash.to_string(),
             signed_at: receipt.signed_at,
@@ -34,22 +34,22 @@ impl Receipt {
     }
 }
 
-/// A committed row that an error speaks of.
+/// The committed audit row that an error refers to.
 #[derive(Debug)]
-pub(super) struct Recorded {
-    pub(super) id: Uuid,
-    pub(super) receipt: Receipt,
+pub(crate) struct CommittedRow {
+    pub(crate) id: Uuid,
+    pub(crate) receipt: Receipt,
 }
 
-impl Recorded {
-    pub(super) fn of(receipt: &audit::Receipt) -> Self {
+impl CommittedRow {
+    pub(crate) fn of(receipt: &audit::Receipt) -> Self {
         Self { id: receipt.id, receipt: Receipt::of(receipt) }
     }
 }
 
 #[cfg(test)]
-impl Recorded {
-    pub(super) fn nothing() -> Self {
+impl CommittedRow {
+    pub(crate) fn nothing() -> Self {
         let signed_at = OffsetDateTime::UNIX_EPOCH;
         let (leaf_hash, key_id, note) = Default::default();
         Self { id: Uuid::nil(), receipt: Receipt { leaf_hash, signed_at, key_id, note } }

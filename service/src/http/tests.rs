@@ -1,20 +1,14 @@
-//! The surface without a server: the description, the error table, and bodies that linger.
+//! The API description and the error table.
 
-use super::error::{ApiError, REFUSAL_CODES};
-use super::lingering::{DrainLimits, LingeringBody};
-use super::receipt::Recorded;
 use super::*;
-use crate::auth::TokenError;
+use crate::auth::{Scope, TokenError};
+use crate::http::error::{ApiError, REFUSAL_CODES};
+use crate::http::receipt::CommittedRow;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use bytes::Bytes;
 use cxr::{RejectReason, Rejection};
-use http_body_util::BodyExt;
-use std::convert::Infallible;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
-/// Client errors of which some other record speaks.
+/// Client errors after admission, which have an audit row or a log line of their own.
 const AFTER_ADMISSION: [&str; 5] =
     ["rejected", "reload_under_way", "model_refused", "not_sequenced", "no_checkpoint"];
 
@@ -33,14 +27,14 @@ fn every_error() -> Vec<ApiError> {
         ApiError::BodyTooLarge { limit_bytes: 1 },
         ApiError::UnsupportedMediaType,
         ApiError::Overloaded,
-        ApiError::ClientOverloaded,
-        ApiError::Rejected { row: Box::new(Recorded::nothing()), rejection },
+        ApiError::ClientAtLimit,
+        ApiError::Rejected { row: Box::new(CommittedRow::nothing()), rejection },
         ApiError::PredictionNotFound,
         ApiError::NotSequenced,
         ApiError::NoCheckpoint,
-        ApiError::AnswerChanged,
+        ApiError::StoredAnswerChanged,
         ApiError::Failed { row: None },
-        ApiError::Late { row: Box::new(Recorded::nothing()) },
+        ApiError::DeadlineExceeded { row: Box::new(CommittedRow::nothing()) },
         ApiError::ReloadBusy,
         ApiError::ReloadRefused { cause: String::new() },
         ApiError::AuditUnavailable,
@@ -97,47 +91,4 @@ fn the_committed_description_is_the_one_that_is_served() {
     let committed = include_str!("../../../openapi/openapi.json");
     let served = document().to_pretty_json().unwrap();
     assert!(committed.trim_end() == served, "run: cxr-service openapi > openapi/openapi.json");
-}
-
-/// An endless body of frames of 100 bytes that counts how many were taken.
-fn endless(taken: &Arc<AtomicU64>) -> axum::body::Body {
-    let taken = Arc::clone(taken);
-    axum::body::Body::from_stream(futures_util::stream::repeat_with(move || {
-        taken.fetch_add(1, Ordering::Relaxed);
-        Ok::<_, Infallible>(Bytes::from_static(&[0; 100]))
-    }))
-}
-
-#[tokio::test]
-async fn a_body_that_is_dropped_unfinished_is_drained_up_to_its_limit() {
-    let limits = DrainLimits { bytes: 1000, duration: Duration::from_secs(5) };
-    let taken = Arc::default();
-    drop(LingeringBody::new(endless(&taken), limits, false));
-    while Arc::strong_count(&taken) > 1 {
-        tokio::task::yield_now().await;
-    }
-    assert_eq!(taken.load(Ordering::Relaxed), 11);
-}
-
-#[tokio::test]
-async fn nothing_is_read_from_a_client_that_waits_for_permission_to_send() {
-    let limits = DrainLimits { bytes: 1000, duration: Duration::from_secs(5) };
-    let taken = Arc::default();
-    drop(LingeringBody::new(endless(&taken), limits, true));
-    assert_eq!((Arc::strong_count(&taken), taken.load(Ordering::Relaxed)), (1, 0));
-    // Once it was asked to send, it is like any other.
-    let mut body = LingeringBody::new(endless(&taken), limits, true);
-    body.frame().await.unwrap().unwrap();
-    drop(body);
-    while Arc::strong_count(&taken) > 1 {
-        tokio::task::yield_now().await;
-    }
-    assert_eq!(taken.load(Ordering::Relaxed), 12);
-}
-
-#[tokio::test]
-async fn a_body_that_was_read_to_its_end_is_left_alone() {
-    let limits = DrainLimits { bytes: 1000, duration: Duration::from_secs(5) };
-    let body = LingeringBody::new(axum::body::Body::from("whole"), limits, false);
-    assert_eq!(body.collect().await.unwrap().to_bytes(), "whole");
 }

@@ -1,7 +1,7 @@
 //! The door: a bounded number of requests may hold an image at a time.
 
 use crate::memory::{Budget, Reserved};
-use crate::quota::ClientPlace;
+use crate::quota::ClientSlot;
 use crate::telemetry::metrics::{Counted, Metrics};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,7 +22,7 @@ pub struct Admission {
     n_places: usize,
     upload: Option<Reserved>,
     closed: Arc<AtomicBool>,
-    client: ClientPlace,
+    client: ClientSlot,
     _counted: Counted,
 }
 
@@ -55,7 +55,7 @@ impl Gate {
     }
 
     /// A place for a client that has one of its own, or nothing when all are taken: there is no queue in front of the door.
-    pub fn try_enter(&self, client: ClientPlace) -> Option<Admission> {
+    pub fn try_enter(&self, client: ClientSlot) -> Option<Admission> {
         let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
         Some(Admission {
             place,

@@ -1,6 +1,6 @@
 //! What the door hands over, and the case that is opened for it: an id, and a digest in place of an identity.
 
-use super::patience::Patience;
+use super::cancellation::Cancellation;
 use super::{Admission, Pipeline};
 use crate::config::secret::Secret;
 use crate::record::idempotency::RequestKey;
@@ -28,7 +28,7 @@ pub struct Submission {
     /// The same moment on the clock that durations are taken from.
     pub started: Instant,
     /// How long somebody waits for it.
-    pub patience: Patience,
+    pub cancellation: Cancellation,
     /// The upload.
     pub image: Bytes,
     /// What the client stated of the acquisition.
@@ -68,7 +68,7 @@ pub(super) struct Case {
     pub(super) key: Option<RequestKey>,
     /// From the request's head to the end of its body.
     pub(super) admitted_after: Duration,
-    pub(super) patience: Patience,
+    pub(super) cancellation: Cancellation,
     /// What served when the case was opened, and stays for it.
     pub(super) serving: Arc<Serving>,
     pub(super) admission: Admission,
@@ -89,7 +89,7 @@ impl Case {
             stated,
             explain,
             idempotency_key,
-            patience,
+            cancellation,
             admission,
         } = submission;
         let admitted_after = started.elapsed();
@@ -112,7 +112,7 @@ impl Case {
             explain,
             key,
             admitted_after,
-            patience,
+            cancellation,
             serving: Arc::clone(serving),
             admission,
         })

@@ -1,7 +1,7 @@
 //! The steps of an examination, each a function of what the one before it made.
 
+use super::cancellation::CancelReason;
 use super::explain::{Explanation, Map};
-use super::patience::Impatience;
 use super::{Case, Pipeline, Stated};
 use crate::infer::{Engine, Inference, InferenceError};
 use crate::record::row::{ImageFacts, Observed, Timings};
@@ -63,7 +63,7 @@ pub enum Stop {
     Rejected(#[from] Rejection),
     /// Nobody waits for it any more, and the model has not run.
     #[error("the examination was dropped")]
-    Dropped(#[from] Impatience),
+    Dropped(#[from] CancelReason),
     /// Something here broke.
     #[error("the examination failed")]
     Failed(#[from] Failure),
@@ -72,8 +72,8 @@ pub enum Stop {
 impl From<InferenceError> for Stop {
     fn from(error: InferenceError) -> Self {
         match error {
-            InferenceError::Expired => Self::Dropped(Impatience::Expired),
-            InferenceError::Cancelled => Self::Dropped(Impatience::Abandoned),
+            InferenceError::Expired => Self::Dropped(CancelReason::Expired),
+            InferenceError::Cancelled => Self::Dropped(CancelReason::Abandoned),
             broken => Self::Failed(Failure::Infer(broken)),
         }
     }
@@ -130,10 +130,10 @@ impl Pipeline {
         let manifest = case.serving.model.manifest();
         let (acceptance, spec) = (manifest.acceptance, manifest.preprocess);
         let load = self.load(case).await?;
-        let (patience, mut found) = (case.patience.clone(), known.clone());
+        let (cancellation, mut found) = (case.cancellation.clone(), known.clone());
         let closed = case.admission.closed();
-        let given_up = move || match patience.ended() {
-            None if closed.load(Ordering::Relaxed) => Some(Impatience::Expired),
+        let given_up = move || match cancellation.reason() {
+            None if closed.load(Ordering::Relaxed) => Some(CancelReason::Expired),
             ended => ended,
         };
         let job = move |workspace: &mut Workspace| {
@@ -146,7 +146,7 @@ impl Pipeline {
         let mut decoding = self.decoders.queue(&load, job);
         let decoded = tokio::select! {
             decoded = decoding.done() => decoded,
-            why = case.patience.clone().end() => {
+            why = case.cancellation.clone().cancelled() => {
                 if decoding.cancel() {
                     return Err(why.into());
                 }
@@ -166,8 +166,8 @@ impl Pipeline {
         case: &Case,
         known: &mut Known,
     ) -> Result<Inference, Stop> {
-        let gone = case.patience.clone().gone();
-        let (deadline, only) = (case.patience.deadline(), case.admission.in_flight() == 1);
+        let gone = case.cancellation.clone().disconnected();
+        let (deadline, only) = (case.cancellation.deadline(), case.admission.in_flight() == 1);
         let inference = engine.run(Arc::clone(input), deadline, only, gone).await?;
         known.timings.queue = Some(milliseconds(inference.queued));
         known.timings.infer = Some(milliseconds(inference.ran));
@@ -222,7 +222,7 @@ fn read(
     stated: &Stated,
     limits: &DecodeLimits,
     acceptance: &AcceptancePolicy,
-    given_up: &dyn Fn() -> Option<Impatience>,
+    given_up: &dyn Fn() -> Option<CancelReason>,
     known: &mut Known,
 ) -> Result<AcceptedImage, Stop> {
     let started = Instant::now();
@@ -239,7 +239,7 @@ fn read(
             Ok(image) => image,
             Err(DecodeError::Rejected(rejection)) => return Err(rejection.into()),
             Err(DecodeError::Cancelled(_)) => {
-                return Err(given_up().unwrap_or(Impatience::Expired).into());
+                return Err(given_up().unwrap_or(CancelReason::Expired).into());
             }
         };
         known.observed.image = Some(ImageFacts::from(&image));

@@ -1,7 +1,7 @@
 //! From the end of an examination to its committed row, with the metrics and log lines that go with it.
 
 use super::examine::{Examined, Known, Stop, milliseconds};
-use super::{AnswerTimings, Case, Impatience, Pipeline, PredictionError};
+use super::{AnswerTimings, CancelReason, Case, Pipeline, PredictionError};
 use crate::audit::{AuditReceipt, RecordError};
 use crate::infer::Engine;
 use crate::model::ServedModel;
@@ -134,8 +134,8 @@ impl Pipeline {
         match examined {
             Ok(Examined { finding, .. }) => self.metrics.predicted(finding.decision.verdict.code()),
             Err(Stop::Rejected(rejection)) => self.metrics.rejected(rejection.reason),
-            Err(Stop::Dropped(Impatience::Expired)) => self.metrics.dropped(DropCause::Expired),
-            Err(Stop::Dropped(Impatience::Abandoned)) => self.metrics.dropped(DropCause::Abandoned),
+            Err(Stop::Dropped(CancelReason::Expired)) => self.metrics.dropped(DropCause::Expired),
+            Err(Stop::Dropped(CancelReason::Abandoned)) => self.metrics.dropped(DropCause::Abandoned),
             Err(Stop::Failed(_)) => {}
         }
         Ok((receipt, timings))

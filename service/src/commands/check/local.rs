@@ -12,7 +12,7 @@ use crate::config::http::HttpConfig;
 use crate::config::model::ModelConfig;
 use crate::config::problem::Problem;
 use crate::config::secret::Secret;
-use crate::http::certificate_expiry;
+use crate::net::certificate_expiry;
 use crate::serving::{LoadError, Serving};
 use crate::threads;
 use cxr::intended_use::{IntendedUse, SitePatients};

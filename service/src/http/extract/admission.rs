@@ -1,0 +1,24 @@
+//! Admission: gives a request its slot before the body is read.
+
+use crate::auth::Actor;
+use crate::http::Shared;
+use crate::http::error::ApiError;
+use crate::pipeline::Admission;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+
+/// The slots of an admitted request, the client's own and the service's.
+pub(crate) struct Admitted(pub(crate) Admission);
+
+impl FromRequestParts<Shared> for Admitted {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Shared) -> Result<Self, ApiError> {
+        if api.pipeline.slot.current().engine.is_err() {
+            return Err(ApiError::ModelUnavailable);
+        }
+        let actor = parts.extensions.get::<Actor>().ok_or(ApiError::MissingToken)?;
+        let slot = api.quotas.slot(actor.subject()).ok_or(ApiError::ClientAtLimit)?;
+        api.gate.try_enter(slot).map(Self).ok_or(ApiError::Overloaded)
+    }
+}

@@ -1,0 +1,51 @@
+//! `X-Subject-Id`: the identifier of a patient. It is used to derive the pseudonym and never stored or
+//! logged.
+
+use crate::config::secret::Secret;
+use crate::http::Shared;
+use crate::http::error::ApiError;
+use crate::http::extract::header::{Repeated, single};
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName};
+use utoipa::IntoParams;
+
+const HEADER: HeaderName = HeaderName::from_static("x-subject-id");
+
+/// The same limit as for the part `subject` of a form.
+const MAX_BYTES: usize = 256;
+
+/// The patient of a search.
+pub(crate) struct Subject(pub(crate) Option<Secret>);
+
+/// The header in the API description.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "describes the header in the API document")]
+pub(crate) struct SubjectHeader {
+    /// Identifier of the patient, such as a medical record number with its issuer; 1 to 256 bytes. It is a
+    /// header because proxies log URLs. The service stores only a pseudonym, which can no longer be linked to
+    /// the patient after the subject is erased.
+    #[param(rename = "X-Subject-Id", min_length = 1, max_length = 256)]
+    subject: Option<String>,
+}
+
+impl FromRequestParts<Shared> for Subject {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Shared) -> Result<Self, ApiError> {
+        stated(&parts.headers).map(Self)
+    }
+}
+
+/// The value of the header, if present.
+pub(crate) fn stated(headers: &HeaderMap) -> Result<Option<Secret>, ApiError> {
+    let text = match single(headers, &HEADER) {
+        Ok(None) => return Ok(None),
+        Ok(Some(value)) => std::str::from_utf8(value.as_bytes()).ok().map(str::trim),
+        Err(Repeated) => None,
+    };
+    let usable = text.filter(|text| (1..=MAX_BYTES).contains(&text.len()));
+    let malformed = ApiError::Malformed("X-Subject-Id must occur at most once, with 1 to 256 bytes of UTF-8");
+    usable.map(|text| Some(Secret::from(text))).ok_or(malformed)
+}

@@ -1,0 +1,219 @@
+//! The outermost middleware: request id, problem documents, one log line and the metrics of every request.
+
+use crate::auth::Actor;
+use crate::http::Shared;
+use crate::http::error::{ApiError, REFUSAL_CODES};
+use crate::http::problem::Problem;
+use crate::net::{Connection, ListenerRole, Peer};
+use crate::telemetry::throttle::{Line, Throttle};
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use std::any::Any;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The status that nginx logs for a client that disconnected before its answer; never sent.
+const CLIENT_GONE: u16 = 499;
+
+/// Target of the log lines about refusals.
+const SECURITY_LOG: &str = "cxr_service::security";
+
+/// Polled every few seconds; a success is not worth a log line.
+const PROBED: [&str; 3] = ["/livez", "/readyz", "/metrics"];
+
+/// Id and time of a request; an extension of the request.
+#[derive(Debug, Clone)]
+pub(crate) struct Arrival {
+    pub(crate) request_id: String,
+    pub(crate) at: OffsetDateTime,
+    pub(crate) started: Instant,
+    /// The actor, once the token was accepted.
+    actor: Arc<OnceLock<String>>,
+}
+
+impl Arrival {
+    pub(crate) fn set_actor(&self, actor: &Actor) {
+        drop(self.actor.set(actor.subject().to_owned()));
+    }
+}
+
+/// Bounds the log lines that clients can cause at will. Separate bounds, so that a flood without tokens does
+/// not hide what a client with a token did.
+#[derive(Debug, Default)]
+pub struct LogThrottles {
+    /// Refusals without a valid token.
+    anonymous_refusals: Throttle,
+    /// Refusals of clients with a valid token.
+    client_refusals: Throttle,
+    /// Public answers.
+    public: Throttle,
+}
+
+pub(crate) async fn observe(
+    State(api): State<Shared>,
+    path: Option<MatchedPath>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let arrival = Arrival {
+        request_id: request_id(request.headers()),
+        at: OffsetDateTime::now_utc(),
+        started: Instant::now(),
+        actor: Arc::default(),
+    };
+    let peer = request.extensions().get().map(|Peer(address)| address.to_string());
+    request.extensions_mut().insert(arrival.clone());
+    let route = path.as_ref().map_or("unmatched", MatchedPath::as_str).to_owned();
+    let method = method_label(request.method());
+    let connection = request.extensions().get::<Arc<Connection>>().cloned();
+    let role = request.extensions().get().copied().unwrap_or(ListenerRole::Both);
+    let mut record = RequestRecord {
+        api: Arc::clone(&api),
+        route,
+        method,
+        arrival,
+        peer,
+        status: CLIENT_GONE,
+        problem: None,
+    };
+    let response = record.end(next.run(request).await);
+    let Some(connection) = connection else { return response };
+    let delay = api.delays.delay(&connection, role, record.actor(), record.refusal().is_some());
+    // Log and count now, not after the delay.
+    drop(record);
+    api.delays.apply(response, delay, &connection).await
+}
+
+/// The answer after a panic, whose place the panic hook has logged.
+pub(crate) fn panicked(_: Box<dyn Any + Send>) -> Response {
+    ApiError::Failed { row: None }.into_response()
+}
+
+/// A request in flight; logged and counted when dropped, so that a request whose client disconnected counts
+/// too.
+struct RequestRecord {
+    api: Shared,
+    route: String,
+    method: &'static str,
+    arrival: Arrival,
+    peer: Option<String>,
+    status: u16,
+    problem: Option<Problem>,
+}
+
+impl RequestRecord {
+    fn end(&mut self, response: Response) -> Response {
+        // The 404 of a library becomes a problem document, too.
+        let bare =
+            response.status() == StatusCode::NOT_FOUND && response.extensions().get::<Problem>().is_none();
+        let mut response = if bare { ApiError::UnknownRoute.into_response() } else { response };
+        self.status = response.status().as_u16();
+        self.problem = response.extensions_mut().remove::<Problem>();
+        if let Some(problem) = &mut self.problem {
+            problem.request_id.clone_from(&self.arrival.request_id);
+            problem.write_to(&mut response);
+        }
+        if let Ok(value) = HeaderValue::from_str(&self.arrival.request_id) {
+            response.headers_mut().insert(REQUEST_ID, value);
+        }
+        response
+    }
+}
+
+impl RequestRecord {
+    /// The code of a refusal before admission.
+    fn refusal(&self) -> Option<&str> {
+        self.problem.as_ref().map(Problem::code).filter(|code| REFUSAL_CODES.contains(code))
+    }
+
+    fn actor(&self) -> Option<&str> {
+        self.arrival.actor.get().map(String::as_str)
+    }
+}
+
+impl Drop for RequestRecord {
+    fn drop(&mut self) {
+        let (route, method, status) = (self.route.as_str(), self.method, self.status);
+        let (request_id, duration) = (self.arrival.request_id.as_str(), self.arrival.started.elapsed());
+        let duration_ms = duration.as_micros() as f64 / 1e3;
+        let problem = self.problem.as_ref().map(Problem::code);
+        self.api.metrics.request(route, method, status, duration);
+        let (actor, throttles) = (self.actor(), &self.api.log_throttles);
+        if let Some(code) = self.refusal() {
+            self.api.metrics.refused(code);
+            let bound =
+                if actor.is_some() { &throttles.client_refusals } else { &throttles.anonymous_refusals };
+            let Line::Written { left_out } = bound.line() else { return };
+            let detail = self.problem.as_ref().map(|problem| problem.detail.as_str());
+            let peer = self.peer.as_deref();
+            tracing::warn!(target: SECURITY_LOG, request_id, route, method, status, problem, detail, peer, actor, duration_ms, left_out, "refused");
+        } else if status == 200 && PROBED.contains(&route) {
+            tracing::debug!(request_id, route, method, status, duration_ms, "request");
+        } else if actor.is_some() {
+            tracing::info!(request_id, route, method, status, problem, duration_ms, "request");
+        } else if let Line::Written { left_out } = throttles.public.line() {
+            tracing::info!(request_id, route, method, status, problem, duration_ms, left_out, "request");
+        }
+    }
+}
+
+/// The client's id if it is a UUID. It is echoed, logged and stored, and free text could be a patient's
+/// number.
+fn request_id(headers: &HeaderMap) -> String {
+    let stated = headers.get(REQUEST_ID).and_then(|value| Uuid::parse_str(value.to_str().ok()?).ok());
+    stated.unwrap_or_else(Uuid::new_v4).to_string()
+}
+
+/// The method as a label of metrics: a closed list, since the client chooses the text.
+fn method_label(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "PATCH" => "PATCH",
+        "DELETE" => "DELETE",
+        "OPTIONS" => "OPTIONS",
+        _ => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::Router;
+    use axum::body::Body;
+    use std::task::Poll;
+    use tower::ServiceExt;
+    use tower_http::catch_panic::CatchPanicLayer;
+
+    #[tokio::test]
+    async fn a_panic_is_answered_with_500() {
+        let routes: Router = Router::new()
+            .fallback(|| std::future::poll_fn(|_| -> Poll<()> { panic!("a handler") }))
+            .layer(CatchPanicLayer::custom(panicked));
+        let response = routes.oneshot(Request::new(Body::empty())).await.unwrap();
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(response.extensions().get::<Problem>().map(Problem::code), Some("internal"));
+    }
+
+    #[test]
+    fn only_a_uuid_is_accepted_as_a_request_id() {
+        let id = |value: &str| {
+            let headers = HeaderMap::from_iter([(REQUEST_ID, HeaderValue::from_str(value).unwrap())]);
+            request_id(&headers)
+        };
+        let uuid = "0b3f4c7e-9a51-4d4e-8f6e-1f2f3c4d5e6f";
+        assert_eq!(id(uuid), uuid);
+        assert_eq!(id(&uuid.to_uppercase()), uuid);
+        for refused in ["", "MRN-0012345", "two words", "1.2.840.113619.2.1", &"x".repeat(65)] {
+            assert!(Uuid::parse_str(&id(refused)).is_ok() && id(refused) != refused, "{refused}");
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Cancellation of the work on an image: when its deadline passes or its client disconnects.
+
+use std::time::Instant;
+use tokio::sync::watch;
+
+/// Held by the request's handler, which is dropped when the client disconnects.
+#[derive(Debug)]
+pub struct ClientGuard(#[expect(dead_code, reason = "dropping it signals the disconnect")] watch::Sender<()>);
+
+/// Signals the cancellation to the work on the image.
+#[derive(Debug, Clone)]
+pub struct Cancellation {
+    deadline: Instant,
+    client: watch::Receiver<()>,
+}
+
+/// Why work was cancelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CancelReason {
+    /// The deadline passed before the model ran.
+    #[error("the deadline passed before the model ran")]
+    Expired,
+    /// The client went away before the model ran.
+    #[error("the client went away before the model ran")]
+    Abandoned,
+}
+
+impl CancelReason {
+    pub const ALL: [Self; 2] = [Self::Expired, Self::Abandoned];
+
+    /// The code in the column `reason`.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Expired => "deadline_exceeded",
+            Self::Abandoned => "client_gone",
+        }
+    }
+}
+
+/// Both ends: the guard for the handler, the other one for the work.
+pub fn cancellation(deadline: Instant) -> (ClientGuard, Cancellation) {
+    let (here, client) = watch::channel(());
+    (ClientGuard(here), Cancellation { deadline, client })
+}
+
+impl Cancellation {
+    pub(super) const fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// The reason, if the work is cancelled.
+    pub(super) fn reason(&self) -> Option<CancelReason> {
+        if self.client.has_changed().is_err() {
+            Some(CancelReason::Abandoned)
+        } else if Instant::now() >= self.deadline {
+            Some(CancelReason::Expired)
+        } else {
+            None
+        }
+    }
+
+    /// Completes with the reason once the work is cancelled.
+    pub(super) async fn cancelled(self) -> CancelReason {
+        let deadline = tokio::time::Instant::from_std(self.deadline);
+        tokio::select! {
+            () = self.disconnected() => CancelReason::Abandoned,
+            () = tokio::time::sleep_until(deadline) => CancelReason::Expired,
+        }
+    }
+
+    /// Completes when the client disconnects.
+    pub(super) async fn disconnected(mut self) {
+        // Nothing is ever sent: only dropping the guard wakes this.
+        while self.client.changed().await.is_ok() {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn work_is_cancelled_by_the_deadline_or_the_disconnect() {
+        let (here, cancellation) = cancellation(Instant::now() + Duration::from_mins(1));
+        assert_eq!(cancellation.reason(), None);
+        let end = tokio::spawn(cancellation.clone().cancelled());
+        drop(here);
+        assert_eq!(end.await.unwrap(), CancelReason::Abandoned);
+        assert_eq!(cancellation.reason(), Some(CancelReason::Abandoned));
+        let (_here, cancellation) = super::cancellation(Instant::now());
+        assert_eq!(cancellation.reason(), Some(CancelReason::Expired));
+        assert_eq!(cancellation.cancelled().await, CancelReason::Expired);
+    }
+}

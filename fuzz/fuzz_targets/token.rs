@@ -7,34 +7,34 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use cxr_service::auth::{Actor, TokenError, Verifier};
-use cxr_service::config::auth::{AuthConfig, JwksConfig, KeySource, ScopesConfig};
 use futures_util::FutureExt;
 use jsonwebtoken::{Algorithm, EncodingKey, crypto};
 use libfuzzer_sys::fuzz_target;
+use serde_json::json;
 use std::sync::LazyLock;
-use std::time::Duration;
 
 const SECRET: &str = "a secret that only the fuzzer knows, 32 bytes or more";
 
 /// HS256, and one public key each for RS256, ES256 and EdDSA.
 static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| {
     let keys = concat!(env!("CARGO_MANIFEST_DIR"), "/corpus/jwks/public-keys.json");
-    let config = AuthConfig {
-        issuer: "https://fuzz.invalid".into(),
-        audience: "cxr".into(),
-        leeway: Duration::from_mins(1),
-        keys: vec![KeySource { jwks_file: Some(keys.into()), ..KeySource::default() }],
-        jwks: JwksConfig {
-            refresh: Duration::from_mins(1),
-            min_interval: Duration::from_mins(1),
-            keep: Duration::from_mins(2),
-            timeout: Duration::from_secs(1),
-            authorities_file: None,
+    let config = serde_json::from_value(json!({
+        "issuer": "https://fuzz.invalid",
+        "audience": "cxr",
+        "leeway_seconds": 60,
+        "keys": [{ "jwks_file": keys }],
+        "jwks": {
+            "refresh_ms": 60_000,
+            "min_interval_ms": 60_000,
+            "keep_ms": 120_000,
+            "timeout_ms": 1000,
+            "authorities_file": null,
         },
-        scopes: ScopesConfig { claims: vec!["scope".into(), "scp".into()], prefixes: vec![], names: vec![] },
-        hs256_secret: Some(SECRET.into()),
-    };
-    Verifier::new(&config).expect("the keys of the corpus")
+        "scopes": { "claims": ["scope", "scp"], "prefixes": [], "names": [] },
+        "hs256_secret": SECRET,
+        "hs256_secret_file": null,
+    }));
+    Verifier::new(&config.expect("a complete section")).expect("the keys of the corpus")
 });
 
 fuzz_target!(|input: &[u8]| {

@@ -21,8 +21,8 @@ pub use report::Report;
 pub use serve::{AbsentDevice, Proof};
 pub use train::{Bench, Epoch, Evaluation, Export, Repetition, Training};
 
-use crate::console::say;
 use crate::device::ProviderName;
+use crate::stdout::say;
 use anyhow::{Context, Result};
 use clap::Args as Arguments;
 use dataset::Subset;

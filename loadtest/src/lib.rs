@@ -4,8 +4,8 @@
 //! Hospitals do not run any of this.
 
 pub mod bench;
-mod console;
 pub mod device;
 mod generator;
 pub mod gpu_check;
 pub mod log;
+mod stdout;

@@ -1,8 +1,10 @@
-//! Wiring: every part is made here, from the configuration, and nowhere else.
+//! Builds every part of the service from the configuration, connects them and runs the server.
 
 use crate::audit::AuditLog;
+use crate::audit::anchor::Anchor;
+use crate::audit::erasures::Erasures;
 use crate::audit::idempotency::IdempotencyKeys;
-use crate::audit::sequencer::Sequencer;
+use crate::audit::sequencer::{Pace, Sequencer};
 use crate::audit::signing::LogKey;
 use crate::auth::Verifier;
 use crate::config::Config;
@@ -13,7 +15,7 @@ use crate::http::{self, Api, Deadlines, LogThrottles, MetricsPage, REFUSAL_CAUSE
 use crate::memory::ImageMemory;
 use crate::net::{self, ListenerRole};
 use crate::pipeline::{Gate, Pipeline};
-use crate::quota::Quotas;
+use crate::quota::{ClientLimits, Quotas};
 use crate::readiness::Readiness;
 use crate::record::hmac::{SiteKey, leaf_key};
 use crate::serving::{Reloader, Serving, Slot, watch};
@@ -24,11 +26,12 @@ use crate::threads;
 use crate::worker_pool::WorkerPool;
 use anyhow::Context;
 use cxr::Workspace;
+use std::path::Path;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-/// Where requests come in.
+/// The listening sockets.
 pub struct Listeners {
     /// `service.http.bind`
     pub clients: TcpListener,
@@ -36,7 +39,7 @@ pub struct Listeners {
     pub operators: Option<TcpListener>,
 }
 
-/// The service, built and not yet serving.
+/// The service before it serves.
 pub struct App {
     service: net::Service,
     http: HttpConfig,
@@ -47,13 +50,13 @@ pub struct App {
 }
 
 impl App {
-    /// Builds the service; the model is verified and proven here. The database may be away. Call inside a Tokio
-    /// runtime.
+    /// Builds the service, and verifies and tests the model. The database may be unreachable. Call inside a
+    /// Tokio runtime.
     ///
     /// # Errors
-    /// When what was deployed cannot serve: keys, bundle, library or model are wrong.
+    /// If the service could not serve: keys, bundle, library or model are unusable.
     pub fn build(config: Config) -> anyhow::Result<Self> {
-        // First: before somebody listens, SIGHUP ends the process.
+        // First of all: SIGHUP ends a process that does not listen for it.
         let hangup = Hangup::listen();
         let metrics = Arc::new(Metrics::new(REFUSAL_CAUSES)?);
         let verifier = Arc::new(Verifier::new(&config.auth)?);
@@ -61,7 +64,8 @@ impl App {
         let store = Arc::new(Store::new(&config.database)?);
         let serving = Serving::load(&config.model, threads::COMPUTING, Some(&metrics))
             .with_context(|| format!("the model bundle {}", config.model.bundle.display()))?;
-        if config.patients.refers_all(&serving.model.manifest().intended_use) {
+        let patients = config.patients.stated();
+        if patients.refers_all(&serving.model.manifest().intended_use) {
             tracing::warn!(
                 "service.patients is outside the bundle's intended use: every image that does not state its age, view and \
                  modality is referred"
@@ -69,7 +73,7 @@ impl App {
         }
         let slot = Arc::new(Slot::new(serving, Arc::clone(&metrics)));
         let candidate = candidate(&config.model)?;
-        // After the models, whose memory is not theirs.
+        // After the models are loaded, so that their memory is not counted as free.
         let memory = ImageMemory::new(&config.limits)?;
         let decoders = (0..config.limits.decode_threads.get()).map(|_| Workspace::default()).collect();
         let decoders = Arc::new(WorkerPool::start("decode", threads::COMPUTING, decoders, memory.decoding)?);
@@ -88,9 +92,9 @@ impl App {
             config.database.refuse_owner,
         ));
         let gate = Arc::new(Gate::new(config.limits.max_in_flight.get(), Arc::clone(&metrics)));
-        if let Some(every) = config.model.watch_interval {
+        if let Some(every) = config.model.watch_interval_ms {
             let directory = config.model.bundle.clone();
-            tokio::spawn(watch(directory, every, Arc::clone(&slot), Arc::clone(&reloader)));
+            tokio::spawn(watch(directory, every.duration(), Arc::clone(&slot), Arc::clone(&reloader)));
         }
         let key = Arc::new(LogKey::parse(&config.audit.signing_key).context("service.audit.signing_key")?);
         let site_key = SiteKey::new(&config.audit.input_key);
@@ -98,15 +102,15 @@ impl App {
             store: Arc::clone(&store),
             key: Arc::clone(&key),
             leaf_key: leaf_key(&site_key),
-            anchor: config.audit.anchor.clone(),
-            pace: config.audit.pace,
-            answers_kept: config.audit.answers_kept,
-            erasures: config.audit.erasures.clone(),
+            anchor: config.audit.anchor.directory.clone().map(Anchor::at),
+            pace: Pace::new(&config.audit),
+            answers_kept: config.audit.idempotency_kept_ms.duration(),
+            erasures: config.audit.erasures_file().map(Path::to_owned).map(Erasures::at),
             metrics: Arc::clone(&metrics),
         };
         tokio::spawn(sequencer.run());
         watch_resources(&metrics, Arc::clone(&store), Arc::clone(&verifier));
-        let quotas = Arc::new(Quotas::new(config.limits.of_a_client()));
+        let quotas = Arc::new(Quotas::new(ClientLimits::new(&config.limits)));
         tokio::spawn(Arc::clone(&quotas).remove_idle());
         let pipeline = Pipeline {
             slot,
@@ -116,8 +120,8 @@ impl App {
             audit: AuditLog::new(&config.audit, &site_key, key, Arc::clone(&store), Arc::clone(&metrics)),
             idempotency_keys: IdempotencyKeys::new(&site_key),
             site_key,
-            site: config.audit.site,
-            patients: config.patients,
+            site: config.audit.site.to_string(),
+            patients,
             metrics: Arc::clone(&metrics),
         };
         let api = Api {
@@ -150,10 +154,11 @@ impl App {
         })
     }
 
-    /// Serves until `shutdown` completes, then lets what is in flight end. Whether all of it ended in time.
+    /// Serves until `shutdown` completes, then drains; returns whether every request in flight finished in
+    /// time.
     ///
     /// # Errors
-    /// When TLS is asked for and its files cannot be used.
+    /// If the TLS files cannot be used.
     pub async fn run(self, listeners: Listeners, shutdown: impl Future<Output = ()>) -> anyhow::Result<bool> {
         let readiness = self.readiness;
         let over = CancellationToken::new();
@@ -177,11 +182,11 @@ impl App {
             if let Some(connections) = of_operators {
                 connections.drain().await;
             }
-            // A client that hung up leaves work behind that has no connection any more.
+            // A client that disconnected may have left work without a connection.
             self.gate.emptied().await;
         };
         let grace = self.http.shutdown_grace_ms.duration();
-        // Rows and answers need the last quarter: what is still being decoded then expires.
+        // The last quarter is for rows and answers: images that are still being decoded then expire.
         let last_call = async {
             tokio::time::sleep(grace * 3 / 4).await;
             self.gate.close();
@@ -199,25 +204,26 @@ impl App {
     }
 }
 
-/// What is only looked at when somebody asks for the metrics.
+/// Samples the database pools and the key sets for each exposition of the metrics.
 fn watch_resources(metrics: &Metrics, store: Arc<Store>, verifier: Arc<Verifier>) {
-    metrics.operations.watch(move |operations| {
+    metrics.watch(move |metrics| {
         for (pool, state) in store.pools() {
-            operations.pool(pool, state.n_open, state.n_idle, state.n_waiting);
+            metrics.pool(pool, state.n_open, state.n_idle, state.n_waiting);
         }
         for set in verifier.published() {
-            operations.key_set(set.position, set.fetched_at, set.n_failures);
+            metrics.key_set(set.position, set.fetched_at, set.n_failures);
         }
     });
 }
 
-/// The candidate, where one is configured. One that cannot serve stops the start: nobody would notice its silence.
+/// Loads the candidate, if one is configured. A failure stops the start, because a silent candidate would go
+/// unnoticed.
 fn candidate(config: &ModelConfig) -> anyhow::Result<Option<(&ShadowConfig, Serving)>> {
-    let Some(shadow) = &config.shadow else { return Ok(None) };
-    let candidate = Serving::load(&config.for_shadow(shadow), threads::IN_THE_BACKGROUND, None)
+    let Some(shadow) = config.for_shadow() else { return Ok(None) };
+    let candidate = Serving::load(&shadow, threads::IN_THE_BACKGROUND, None)
         .with_context(|| format!("service.model.shadow: the model bundle {}", shadow.bundle.display()))?;
     if let Err(cause) = &candidate.engine {
         anyhow::bail!("service.model.shadow: the device does not execute the candidate: {cause}");
     }
-    Ok(Some((shadow, candidate)))
+    Ok(Some((&config.shadow, candidate)))
 }

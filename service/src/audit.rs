@@ -14,7 +14,7 @@ pub mod signing;
 pub mod verify;
 mod volume;
 
-pub use group_policy::GroupPolicy;
+use group_policy::GroupPolicy;
 pub(crate) use volume::VOLUME_TIMEOUT;
 
 use crate::config::audit::AuditConfig;
@@ -123,14 +123,15 @@ impl AuditLog {
         store: Arc<Store>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let group_commit = GroupCommit::start(config.group, Arc::clone(&store), Arc::clone(&metrics));
+        let policy = GroupPolicy::new(&config.commit);
+        let group_commit = GroupCommit::start(policy, Arc::clone(&store), Arc::clone(&metrics));
         Self {
-            policy: config.group,
+            policy,
             group_commit,
             key,
             subject_lookup: subject_lookup(site_key),
             seals: Seals { leaf: leaf_key(site_key), answer: answer_key(site_key) },
-            answers_kept: config.answers_kept,
+            answers_kept: config.idempotency_kept_ms.duration(),
             store,
             metrics,
         }

@@ -1,4 +1,4 @@
-//! Who is asking: from a bearer token to an actor with scopes. Knows nothing of HTTP.
+//! Authentication: from a bearer token to an actor with scopes, independent of HTTP.
 
 mod claims;
 #[cfg(fuzzing)]
@@ -16,7 +16,7 @@ pub use token::{TokenError, Verifier};
 
 use std::collections::BTreeSet;
 
-/// The authenticated subject of a request.
+/// The authenticated client of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actor {
     subject: String,

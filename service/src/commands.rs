@@ -1,4 +1,4 @@
-//! Commands that are more than a call: one file a topic.
+//! The longer commands, one file per topic.
 
 pub mod audit;
 pub mod bundle;

@@ -1,6 +1,8 @@
 //! Configuration: one typed tree from default.yaml, <profile>.yaml and the environment, in that order.
 //!
-//! One module per concern below. Nothing outside this folder reads the environment or a secret's file.
+//! One module per section, with plain values whose types hold their ranges. Rules that span several keys are
+//! the `check` of a section. Nothing outside this folder reads the environment, and nothing in it knows the
+//! rest of the crate.
 
 pub mod args;
 pub mod audit;
@@ -11,22 +13,25 @@ pub mod http;
 mod layers;
 pub mod limits;
 pub mod model;
-mod patients;
+pub mod patients;
 pub mod problem;
 pub mod secret;
 pub mod servers;
 pub mod telemetry;
-pub mod units;
+pub mod values;
 
 use audit::AuditConfig;
 use auth::AuthConfig;
 use clap::ValueEnum;
 use cxr::DecodeLimits;
-use cxr::intended_use::SitePatients;
 use database::DatabaseConfig;
+use http::HttpConfig;
+use limits::LimitsConfig;
 use model::ModelConfig;
-use problem::{Problem, Problems};
+use patients::PatientsConfig;
+use problem::Problems;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use telemetry::TelemetryConfig;
@@ -34,9 +39,9 @@ use telemetry::TelemetryConfig;
 /// Which set of defaults and which safety rules apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Profile {
-    /// One person's machine: well-known keys, HS256 tokens, bundles signed with the development key.
+    /// A developer's machine: well-known keys, HS256 tokens, bundles signed with the development key.
     Development,
-    /// Patients: no built-in secret, asymmetric tokens, a bundle signed by a trusted key.
+    /// A site with patients: no built-in secret, asymmetric tokens, a bundle signed by a trusted key.
     Production,
 }
 
@@ -53,21 +58,20 @@ impl Profile {
 /// Where the layers come from.
 #[derive(Debug, Clone)]
 pub struct Sources {
-    /// The profile in force.
+    /// The selected profile.
     pub profile: Profile,
-    /// Folder with an optional `<profile>.yaml` that is laid over the built-in one.
+    /// Folder whose `<profile>.yaml` overrides the built-in one.
     pub directory: Option<PathBuf>,
-    /// What the process was started with.
+    /// Environment of the process.
     pub environment: BTreeMap<String, String>,
 }
 
-/// Everything the service is told, checked.
-#[derive(Debug)]
+/// The configuration of the service, checked.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The profile in force.
-    pub profile: Profile,
     /// `service.http`
-    pub http: http::HttpConfig,
+    pub http: HttpConfig,
     /// `service.database`
     pub database: DatabaseConfig,
     /// `service.auth`
@@ -75,125 +79,87 @@ pub struct Config {
     /// `service.model`
     pub model: ModelConfig,
     /// `service.limits`
-    pub limits: limits::LimitsConfig,
+    pub limits: LimitsConfig,
     /// `service.audit`
     pub audit: AuditConfig,
     /// `service.patients`
-    pub patients: SitePatients,
+    pub patients: PatientsConfig,
     /// `service.telemetry`
     pub telemetry: TelemetryConfig,
-    effective: BTreeMap<String, serde_json::Value>,
-}
-
-/// The sections as they are written, before they are checked.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Sections {
-    http: http::HttpConfig,
-    database: database::DatabaseSection,
-    auth: auth::AuthSection,
-    model: model::ModelSection,
-    limits: limits::LimitsConfig,
-    audit: audit::AuditSection,
-    patients: patients::PatientsSection,
-    telemetry: TelemetryConfig,
 }
 
 impl Config {
-    /// Reads the layers for the profile and checks every value.
+    /// Reads the layers of the profile and checks every value.
     ///
     /// # Errors
-    /// All problems found, not only the first.
+    /// All problems, not only the first.
     pub fn load(sources: &Sources) -> Result<Self, Problems> {
-        let (mut sections, mut problems) = layers::read(sources)?;
-        sections.model.default_library(sources.environment.get("ORT_DYLIB_PATH").map(String::as_str));
-        let (profile, effective) = (sources.profile, flatten(&sections));
-        sections.http.check(&mut problems);
-        sections.limits.check(&mut problems);
-        sections.telemetry.check(&mut problems);
-        let database = sections.database.check(&mut problems);
-        let auth = sections.auth.check(profile, &mut problems);
-        let model = sections.model.check(profile, &mut problems);
-        let audit = sections.audit.check(profile, &mut problems);
-        let patients = sections.patients.check(&mut problems);
-        let (Some(database), Some(auth), Some(model), Some(audit), []) =
-            (database, auth, model, audit, problems.as_slice())
-        else {
-            return Err(Problems(problems));
-        };
-        let Sections { http, limits, telemetry, .. } = sections;
-        Ok(Self { profile, http, database, auth, model, limits, audit, patients, telemetry, effective })
+        Self::load_parts(
+            sources,
+            &["http", "database", "auth", "model", "limits", "audit", "patients", "telemetry"],
+        )
     }
 
-    /// Every key with the value in force; secrets only say that they are set.
-    pub fn effective(&self) -> &BTreeMap<String, serde_json::Value> {
-        &self.effective
+    /// Only the parts must be complete; what the other sections lack is filled with stand-ins.
+    fn load_parts(sources: &Sources, parts: &[&str]) -> Result<Self, Problems> {
+        let (mut config, mut findings) = layers::read(sources, parts)?;
+        config.http.check(&mut findings);
+        config.limits.check(&mut findings);
+        config.database.check(&mut findings);
+        config.auth.check(sources.profile, &mut findings);
+        config.model.check(sources.profile, &mut findings);
+        config.audit.check(sources.profile, &mut findings);
+        config.model.refuse_development_key = sources.profile == Profile::Production;
+        if findings.problems.is_empty() { Ok(config) } else { Err(Problems(findings.problems)) }
+    }
+
+    /// Every key with its value; a secret only says that it is set.
+    pub fn effective(&self) -> BTreeMap<String, Value> {
+        flatten(serde_json::to_value(self).unwrap_or_default())
     }
 }
 
-/// The part that migrating needs: a migration job holds no secret but the database's.
+/// What migrating needs: a migration job has no secret but the database's.
 ///
 /// # Errors
-/// All problems of that part.
+/// All problems of these sections.
 pub fn load_database(sources: &Sources) -> Result<(DatabaseConfig, TelemetryConfig), Problems> {
-    let (sections, mut problems) = layers::read(sources)?;
-    sections.telemetry.check(&mut problems);
-    match (sections.database.check(&mut problems), problems.as_slice()) {
-        (Some(database), []) => Ok((database, sections.telemetry)),
-        _ => Err(Problems(problems)),
-    }
+    let config = Config::load_parts(sources, &["database", "telemetry"])?;
+    Ok((config.database, config.telemetry))
 }
 
-/// The part that work on the audit log needs.
+/// What work on the audit log needs.
 ///
 /// # Errors
-/// All problems of that part.
+/// All problems of these sections.
 pub fn load_audit(sources: &Sources) -> Result<(DatabaseConfig, AuditConfig), Problems> {
-    let (sections, mut problems) = layers::read(sources)?;
-    let database = sections.database.check(&mut problems);
-    match (database, sections.audit.check(sources.profile, &mut problems), problems.as_slice()) {
-        (Some(database), Some(audit), []) => Ok((database, audit)),
-        _ => Err(Problems(problems)),
-    }
+    let config = Config::load_parts(sources, &["database", "audit"])?;
+    Ok((config.database, config.audit))
 }
 
-/// The part that a replay needs.
+/// What a replay needs.
 ///
 /// # Errors
-/// All problems of that part.
+/// All problems of these sections.
 pub fn load_replay(
     sources: &Sources,
 ) -> Result<(DatabaseConfig, AuditConfig, ModelConfig, DecodeLimits), Problems> {
-    let (mut sections, mut problems) = layers::read(sources)?;
-    sections.model.default_library(sources.environment.get("ORT_DYLIB_PATH").map(String::as_str));
-    sections.limits.check(&mut problems);
-    let database = sections.database.check(&mut problems);
-    let audit = sections.audit.check(sources.profile, &mut problems);
-    let model = sections.model.check(sources.profile, &mut problems);
-    match (database, audit, model, problems.as_slice()) {
-        (Some(database), Some(audit), Some(model), []) => {
-            Ok((database, audit, model, sections.limits.decode()))
-        }
-        _ => Err(Problems(problems)),
-    }
+    let config = Config::load_parts(sources, &["database", "audit", "model", "limits"])?;
+    Ok((config.database, config.audit, config.model, config.limits.decode()))
 }
 
-/// The part that minting a token needs.
+/// What minting a token needs.
 ///
 /// # Errors
-/// All problems of that part.
+/// All problems of these sections.
 pub fn load_auth(sources: &Sources) -> Result<AuthConfig, Problems> {
-    let (sections, mut problems) = layers::read(sources)?;
-    match (sections.auth.check(sources.profile, &mut problems), problems.as_slice()) {
-        (Some(auth), []) => Ok(auth),
-        _ => Err(Problems(problems)),
-    }
+    Config::load_parts(sources, &["auth"]).map(|config| config.auth)
 }
 
-fn flatten(sections: &Sections) -> BTreeMap<String, serde_json::Value> {
-    fn walk(key: String, value: serde_json::Value, leaves: &mut BTreeMap<String, serde_json::Value>) {
+fn flatten(tree: Value) -> BTreeMap<String, Value> {
+    fn walk(key: String, value: Value, leaves: &mut BTreeMap<String, Value>) {
         match value {
-            serde_json::Value::Object(fields) => {
+            Value::Object(fields) => {
                 fields.into_iter().for_each(|(name, value)| walk(format!("{key}.{name}"), value, leaves));
             }
             leaf => {
@@ -202,16 +168,8 @@ fn flatten(sections: &Sections) -> BTreeMap<String, serde_json::Value> {
         }
     }
     let mut leaves = BTreeMap::new();
-    let tree = serde_json::to_value(sections).unwrap_or_default();
     walk(layers::ROOT.to_owned(), tree, &mut leaves);
     leaves
-}
-
-/// Adds a problem when the value is outside the range.
-fn require(problems: &mut Vec<Problem>, holds: bool, key: &str, found: &str, advice: &str) {
-    if !holds {
-        problems.push(Problem::new(key, found, advice));
-    }
 }
 
 #[cfg(test)]

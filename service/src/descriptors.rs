@@ -1,6 +1,7 @@
 //! Adjusts the limit of file descriptors and `http.max_connections` to each other.
 
 use crate::config::http::HttpConfig;
+use crate::config::values::Bounded;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::num::NonZeroUsize;
 
@@ -42,8 +43,9 @@ pub fn fit(http: &mut HttpConfig) -> Result<(), TooFew> {
         max_connections = fitting,
         "service.http.max_connections lowered: ulimit -n is too small; raise it, or configure fewer connections"
     );
-    http.max_connections = NonZeroUsize::new(fitting as usize).unwrap_or(NonZeroUsize::MIN);
-    http.max_connections_per_address = http.max_connections_per_address.min(http.max_connections);
+    http.max_connections = Bounded::new(fitting).unwrap_or(http.max_connections);
+    let per_address = NonZeroUsize::new(fitting as usize).unwrap_or(NonZeroUsize::MIN);
+    http.max_connections_per_address = http.max_connections_per_address.min(per_address);
     Ok(())
 }
 

@@ -1,14 +1,13 @@
 //! The inference service: one radiograph in, one calibrated and audited answer out.
 //!
-//! Read `pipeline` first. `docs/ARCHITECTURE.md` lists which module may import which ("Direction"). Only `http` knows
-//! status codes, only `store` holds SQL, and only `config` reads the environment.
+//! Read `pipeline` first. `docs/ARCHITECTURE.md` lists which module may import which ("Direction"). Only
+//! `http` knows status codes, only `store` holds SQL, and only `config` reads the environment.
 
 pub mod app;
 pub mod audit;
 pub mod auth;
 pub mod commands;
 pub mod config;
-pub mod console;
 pub mod descriptors;
 pub mod files;
 mod hangup;
@@ -24,6 +23,7 @@ pub mod record;
 pub mod replay;
 pub mod serving;
 pub mod shadow;
+pub mod stdout;
 pub mod store;
 pub mod telemetry;
 pub mod threads;

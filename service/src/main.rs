@@ -1,4 +1,4 @@
-//! The command line: parses, loads the configuration, calls the library.
+//! The command line: parses the arguments, loads the configuration and calls the library.
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -8,12 +8,14 @@ use cxr_service::commands::audit::AuditCommand;
 use cxr_service::commands::bundle::BundleCommand;
 use cxr_service::commands::check::CheckArgs;
 use cxr_service::config::args::ConfigArgs;
+use cxr_service::config::telemetry::{LogFormat, TelemetryConfig};
 use cxr_service::config::{self, Config, Profile, Sources};
 use cxr_service::http::REFUSAL_CAUSES;
 use cxr_service::store::{Store, describe};
+use cxr_service::telemetry::log_output::LogGuard;
 use cxr_service::telemetry::logs;
 use cxr_service::telemetry::metrics::Metrics;
-use cxr_service::{App, commands, console, descriptors, http};
+use cxr_service::{App, commands, descriptors, http, stdout};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -58,7 +60,8 @@ enum Command {
     /// Print the tables of docs/METRICS.md.
     #[command(hide = true, after_help = "Example: make metrics-page")]
     Metrics,
-    /// Check configuration, keys, TLS, anchor, bundle and execution provider; print the effective values, or every problem.
+    /// Check configuration, keys, TLS, anchor, bundle and execution provider; print the effective values, or
+    /// every problem.
     ///
     /// Run it as the service's user. The exit status is 1 if there are problems.
     #[command(after_help = "Example: cxr-service --config-dir /etc/cxr check-config --connect")]
@@ -80,16 +83,16 @@ enum Command {
     },
 }
 
-/// What shells show for a program that the end of its reader ended (128 + SIGPIPE).
+/// Exit status of a program that SIGPIPE ended, in shells: 128 + 13.
 const READER_GONE: u8 = 141;
 
 fn main() -> ExitCode {
     let ended = runtime::disable_telemetry().map_err(anyhow::Error::from).and_then(|()| run(Cli::parse()));
     match ended {
         Ok(code) => code,
-        Err(error) if console::ReaderGone::caused(&error) => ExitCode::from(READER_GONE),
+        Err(error) if stdout::ReaderGone::caused(&error) => ExitCode::from(READER_GONE),
         Err(error) => {
-            console::last_words(format_args!("cxr-service: {}", describe(error.as_ref())));
+            stdout::last_words(format_args!("cxr-service: {}", describe(error.as_ref())));
             ExitCode::FAILURE
         }
     }
@@ -109,15 +112,15 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
                 "dev-token needs the development profile: add --profile development"
             );
             let auth = config::load_auth(&sources)?;
-            console::print(mint::development_token(&auth, &subject, &scope, ttl)?);
+            stdout::print(mint::development_token(&auth, &subject, &scope, ttl)?);
             Ok(ExitCode::SUCCESS)
         }
         Command::Metrics => {
-            console::print(Metrics::new(REFUSAL_CAUSES)?.tables());
+            stdout::print(Metrics::new(REFUSAL_CAUSES)?.tables());
             Ok(ExitCode::SUCCESS)
         }
         Command::Openapi => {
-            console::print(http::document().to_pretty_json()?);
+            stdout::print(http::document().to_pretty_json()?);
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -125,7 +128,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 
 #[tokio::main]
 async fn serve(mut config: Config) -> anyhow::Result<ExitCode> {
-    let _log = logs::install(&config.telemetry)?;
+    let _log = install_log(&config.telemetry)?;
     descriptors::fit(&mut config.http)?;
     let (bind, operations_bind) = (config.http.bind, config.http.operations_bind);
     let app = App::build(config)?;
@@ -151,6 +154,10 @@ async fn serve(mut config: Config) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn install_log(config: &TelemetryConfig) -> anyhow::Result<LogGuard> {
+    logs::install(&config.log_filter, config.log_format == LogFormat::Json)
+}
+
 async fn listen(key: &str, bind: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(bind).await.with_context(|| format!("{key}: cannot bind {bind}"))
 }
@@ -158,9 +165,9 @@ async fn listen(key: &str, bind: SocketAddr) -> anyhow::Result<TcpListener> {
 #[tokio::main]
 async fn migrate(sources: &Sources) -> anyhow::Result<ExitCode> {
     let (database, telemetry) = config::load_database(sources)?;
-    let _log = logs::install(&telemetry)?;
+    let _log = install_log(&telemetry)?;
     let state = Store::new(&database)?.migrate().await?;
-    console::print(state);
+    stdout::print(state);
     Ok(ExitCode::SUCCESS)
 }
 

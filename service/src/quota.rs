@@ -1,12 +1,13 @@
 //! Limits per client, by the `sub` of its token and within this process: a request rate (GCRA), images in
 //! flight, and upload memory.
 
+use crate::config::limits::LimitsConfig;
 use governor::clock::{Clock, DefaultClock};
 use governor::middleware::StateInformationMiddleware;
 use governor::state::keyed::DefaultKeyedStateStore;
 use governor::{Quota, RateLimiter};
 use std::collections::HashMap;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +21,17 @@ pub struct ClientLimits {
     pub rate: Option<(NonZeroU32, NonZeroU32)>,
     /// Images in flight.
     pub max_in_flight: usize,
+}
+
+impl ClientLimits {
+    /// From the configuration; without a limit of its own, a client may have half of the slots.
+    pub fn new(config: &LimitsConfig) -> Self {
+        let half = config.max_in_flight.get().div_ceil(2);
+        Self {
+            rate: config.client_requests_per_second.map(|per_second| (per_second, config.client_burst)),
+            max_in_flight: config.client_max_in_flight.map_or(half, NonZeroUsize::get),
+        }
+    }
 }
 
 /// The rate limit of a client after a request.

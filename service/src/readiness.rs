@@ -116,7 +116,7 @@ impl Readiness {
 
     async fn check_clock(&self) -> Option<FailedCheck> {
         let difference = self.store.writer.clock_difference().await.ok()?;
-        self.metrics.database().clock_difference(difference.ahead_s);
+        self.metrics.clock_difference(difference.ahead_s);
         let most = self.store.writer.max_clock_difference();
         difference.exceeds(most).then(|| {
             let cause = format!(

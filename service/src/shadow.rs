@@ -96,7 +96,7 @@ impl Shadow {
         store: Arc<Store>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let (offers, inbox) = mpsc::channel(config.max_waiting);
+        let (offers, inbox) = mpsc::channel(config.max_waiting.get());
         let candidate = Arc::new(candidate);
         let scorer = Scorer {
             candidate: Arc::clone(&candidate),

@@ -97,17 +97,18 @@ impl Store {
     /// # Errors
     /// When a URL does not parse.
     pub fn new(config: &DatabaseConfig) -> Result<Self, StoreError> {
-        let writers = |connections| Pool::new(&config.url, connections, config, &WRITERS);
-        let readers = |connections| Pool::new(&config.reader_url, connections, config, &READERS);
+        let (url, reader_url) = (config.url(), config.reader_url());
+        let writers = |connections| Pool::new(&url, connections, config, &WRITERS);
+        let readers = |connections| Pool::new(&reader_url, connections, config, &READERS);
         let settings = pool::settings(config, &WRITERS);
-        let direct = Connector::new(&config.direct_url, Pooling::Session, settings).map_err(Arc::new)?;
+        let direct = Connector::new(&config.direct_url(), Pooling::Session, settings).map_err(Arc::new)?;
         Ok(Self {
             writer: Writer {
-                pool: writers(config.max_connections)?,
+                pool: writers(config.max_connections.get())?,
                 last_failure: LastFailure::default(),
-                max_clock_difference: config.max_clock_difference,
+                max_clock_difference: config.max_clock_difference_ms.duration(),
             },
-            reader: Reader(readers(config.reader_connections)?),
+            reader: Reader(readers(config.reader_connections.get())?),
             annotations: AnnotationWriter(writers(SMALL_POOL)?),
             replays: Reader(readers(SMALL_POOL)?),
             direct,
@@ -137,7 +138,8 @@ impl Store {
         }
     }
 
-    /// The names are values of the label `pool` of metrics, which dashboards rely on: they keep their older words.
+    /// The names are values of the label `pool` of metrics. Dashboards rely on them, so they keep their older
+    /// words.
     fn named_pools(&self) -> [(&'static str, &Pool); 4] {
         [
             ("writer", &self.writer.pool),

@@ -1,6 +1,5 @@
-//! What operators see: logs and metrics. No request body, token, file name or query string passes through here.
+//! Logs and metrics. They never contain a request body, token, file name or query string.
 
-mod buckets;
 mod labels;
 pub mod log_output;
 pub mod logs;

@@ -83,6 +83,14 @@ fn python_imports_onnxruntime_without_its_telemetry() {
 }
 
 #[test]
+fn config_imports_nothing_of_the_crate_and_telemetry_no_config() {
+    for part in ["service/src/config", "service/src/config.rs"] {
+        only(&[], part, &["crate::"]);
+    }
+    only(&[], "service/src/telemetry", &["crate::config"]);
+}
+
+#[test]
 fn only_config_reads_the_environment() {
     only(&["service/src/config", "service/src/config.rs"], "service", &["env::var", "env!(\"CXR"]);
 }

@@ -1,16 +1,17 @@
 //! When rows are committed together: a pure function of the waiting rows and the images in flight.
 
+use crate::config::audit::CommitConfig;
 use std::time::Duration;
 
 /// Limits of a group commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct GroupPolicy {
+pub(super) struct GroupPolicy {
     /// Rows per transaction, at most.
-    pub max_rows: usize,
+    pub(super) max_rows: usize,
     /// Longest time that a row waits for others.
-    pub max_delay: Duration,
+    pub(super) max_delay: Duration,
     /// With fewer images in flight than this, each row is committed alone.
-    pub from_in_flight: usize,
+    pub(super) from_in_flight: usize,
 }
 
 /// The task's next step.
@@ -25,6 +26,14 @@ pub(super) enum Step {
 }
 
 impl GroupPolicy {
+    pub(super) const fn new(config: &CommitConfig) -> Self {
+        Self {
+            max_rows: config.max_rows.get(),
+            max_delay: config.max_delay_ms.duration(),
+            from_in_flight: config.from_in_flight,
+        }
+    }
+
     /// Whether a row is committed alone and at once. `in_flight` includes the row's own image.
     pub(super) const fn alone(&self, in_flight: usize) -> bool {
         in_flight < self.from_in_flight || self.max_rows == 1

@@ -6,6 +6,7 @@ use super::erasures::{Erasures, ErasuresError};
 use super::publisher::Publisher;
 use super::signing::LogKey;
 use super::volume::{VOLUME_TIMEOUT, VolumeCall, VolumeError};
+use crate::config::audit::AuditConfig;
 use crate::record::hmac::SiteKey;
 use crate::record::tree::Edge;
 use crate::store::{
@@ -47,6 +48,16 @@ pub struct Pace {
     pub max_rows: usize,
     /// Shortest time between two anchored checkpoints.
     pub anchor_interval: Duration,
+}
+
+impl Pace {
+    pub const fn new(config: &AuditConfig) -> Self {
+        Self {
+            interval: config.sequence.interval_ms.duration(),
+            max_rows: config.sequence.max_rows.get(),
+            anchor_interval: config.anchor.interval_ms.duration(),
+        }
+    }
 }
 
 /// Why sequencing stopped.

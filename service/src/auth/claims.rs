@@ -1,4 +1,5 @@
-//! What a verified token says: who it is from, and which scopes it grants in whichever claim the identity provider writes them.
+//! The claims of a verified token: its subject, and its scopes in the claims where the identity provider
+//! writes them.
 
 use super::{Actor, Scope, TokenError};
 use crate::config::auth::ScopesConfig;
@@ -10,7 +11,7 @@ use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 /// Longest `sub`, in bytes.
 const MAX_SUBJECT_BYTES: usize = 128;
 
-/// A claim set whose signature, issuer, audience and times were checked.
+/// Claims whose signature, issuer, audience and times were verified.
 pub(super) type Claims = Map<String, Value>;
 
 /// The configuration names a scope that does not exist.
@@ -25,7 +26,7 @@ fn known() -> String {
     Scope::ALL.map(|(scope, _)| scope.name()).join(", ")
 }
 
-/// Where a token's scopes are found, and what the names in it mean here.
+/// Which claims hold scopes, and what the names in them grant.
 pub(super) struct Grants {
     claims: Vec<String>,
     prefixes: Vec<String>,
@@ -41,7 +42,7 @@ impl Grants {
                 names.entry(entry.name.clone()).or_default().insert(scope);
             }
         }
-        Ok(Self { claims: config.claims.clone(), prefixes: config.prefixes.clone(), names })
+        Ok(Self { claims: config.claims.to_vec(), prefixes: config.prefixes.clone(), names })
     }
 
     /// The actor that a claim set describes.
@@ -73,7 +74,7 @@ impl Grants {
         Ok(scopes)
     }
 
-    /// What one name grants; names that mean something to other services grant nothing.
+    /// Scopes that a name grants; names of other services grant nothing.
     fn granted(&self, name: &str) -> impl Iterator<Item = Scope> {
         let own = if self.prefixes.is_empty() {
             Scope::named(name)
@@ -85,7 +86,8 @@ impl Grants {
     }
 }
 
-/// A claim by its name, or else by its path: `realm_access.roles`. A name may hold dots itself: `https://idp.example/roles`.
+/// Finds a claim by its name, or else by its path: `realm_access.roles`. A name may contain dots:
+/// `https://idp.example/roles`.
 fn find<'a>(claims: &'a Claims, path: &str) -> Option<&'a Value> {
     claims.get(path).or_else(|| {
         let (first, rest) = path.split_once('.')?;
@@ -97,10 +99,10 @@ fn text<'a>(claims: &'a Claims, name: &'static str) -> Result<&'a str, TokenErro
     claims.get(name).and_then(Value::as_str).ok_or(TokenError::Claim(name))
 }
 
-/// How the log names users of the database who read it without the service (migration 10).
+/// Prefix in the audit log of database users, who read it without the service (migration 10).
 const DATABASE_USERS: &str = "database:";
 
-/// Rows name the subject and people read them: two subjects that look alike would be one person to an auditor.
+/// Audit rows name the subject: to an auditor, two subjects that look alike would be one.
 fn check_subject(subject: &str) -> Result<(), TokenError> {
     if subject.is_empty() || subject.len() > MAX_SUBJECT_BYTES {
         return Err(TokenError::SubjectLength);
@@ -114,7 +116,8 @@ fn check_subject(subject: &str) -> Result<(), TokenError> {
     Ok(())
 }
 
-/// Whether a reader would not see the character: spaces, controls, formats (zero-width, bidirectional), and those that are not assigned.
+/// Whether the character is invisible: spaces, controls, formats (zero-width, bidirectional) and unassigned
+/// characters.
 fn is_unseen(c: char) -> bool {
     use GeneralCategory as Category;
     let category = matches!(
@@ -128,7 +131,8 @@ fn is_unseen(c: char) -> bool {
             | Category::Surrogate
             | Category::Unassigned
     );
-    // Letters and marks that Unicode counts among the default ignorable (DerivedCoreProperties.txt), and the empty Braille pattern.
+    // Letters and marks that are default ignorable (DerivedCoreProperties.txt), and the empty Braille
+    // pattern.
     let ignorable = matches!(c,
         '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{2800}' | '\u{3164}'
             | '\u{fe00}'..='\u{fe0f}' | '\u{ffa0}' | '\u{e0100}'..='\u{e01ef}');
@@ -139,6 +143,7 @@ fn is_unseen(c: char) -> bool {
 mod tests {
     use super::*;
     use crate::config::auth::ScopeName;
+    use crate::config::values::Checked;
     use serde_json::json;
 
     fn config(claims: &[&str], prefixes: &[&str], names: &[(&str, &[&str])]) -> ScopesConfig {
@@ -146,9 +151,9 @@ mod tests {
         let named =
             |(name, grants): &(&str, &[&str])| ScopeName { name: (*name).into(), grants: texts(grants) };
         ScopesConfig {
-            claims: texts(claims),
+            claims: Checked::new(texts(claims)).unwrap(),
             prefixes: texts(prefixes),
-            names: names.iter().map(named).collect(),
+            names: Checked::new(names.iter().map(named).collect()).unwrap(),
         }
     }
 

@@ -1,12 +1,9 @@
-//! A door for the fuzzer to what is private here (`fuzz/`); only its builds have it.
+//! Access for the fuzz targets (`fuzz/`) to private functions; compiled only for them.
 
 use super::keys;
 use super::keys::SetError;
 
-/// How many keys of a JSON Web Key Set could verify a token.
-///
-/// # Errors
-/// As where the service reads a set.
+/// Number of keys in a JSON Web Key Set that can verify a token.
 pub fn usable_keys(set: &[u8]) -> Result<usize, SetError> {
     keys::parse_set(set).map(|keys| keys.len())
 }

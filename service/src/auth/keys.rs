@@ -6,7 +6,7 @@ use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyAlgo
 use jsonwebtoken::{Algorithm, DecodingKey};
 use std::path::{Path, PathBuf};
 
-/// A key with the one algorithm that it verifies: a token cannot choose another one.
+/// A key with the only algorithm that it verifies: a token cannot choose another one.
 pub(super) struct VerificationKey {
     pub(super) algorithm: Algorithm,
     pub(super) kid: Option<String>,
@@ -25,7 +25,7 @@ pub enum KeyError {
         #[source]
         source: std::io::Error,
     },
-    /// The PEM file holds no public key for the algorithm.
+    /// The PEM file does not hold a public key for the algorithm.
     #[error("service.auth.keys: {} holds no public key in PEM for {algorithm:?}", path.display())]
     Pem {
         /// The file.
@@ -36,7 +36,7 @@ pub enum KeyError {
         #[source]
         source: jsonwebtoken::errors::Error,
     },
-    /// What lies there is no key set that could be used.
+    /// The key set cannot be used.
     #[error("service.auth.keys: {origin}")]
     Set {
         /// The file or URL.
@@ -45,10 +45,10 @@ pub enum KeyError {
         #[source]
         source: SetError,
     },
-    /// What the configuration makes of the names in tokens.
+    /// A configured scope does not exist.
     #[error(transparent)]
     Scopes(#[from] UnknownScope),
-    /// No key set can be fetched: the certificate's authorities cannot be read, or TLS cannot be set up.
+    /// No key set can be fetched: the authorities cannot be read, or TLS cannot be set up.
     #[error("service.auth.jwks: {what}")]
     Client {
         /// What is wrong.
@@ -59,10 +59,10 @@ pub enum KeyError {
 /// Why a JSON Web Key Set cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SetError {
-    /// Something else.
+    /// Not JSON, or not a key set.
     #[error("not a JSON Web Key Set")]
     Malformed(#[source] serde_json::Error),
-    /// The set has no key that could verify a token.
+    /// The set has no key that can verify a token.
     #[error("no signature key for RS256, ES256 or EdDSA")]
     NoKey,
     /// A key of the set cannot be used.
@@ -75,7 +75,7 @@ pub enum SetError {
     },
 }
 
-/// The keys that lie in files, and the development secret.
+/// The keys in files, and the development secret.
 pub(super) fn load(config: &AuthConfig) -> Result<Vec<VerificationKey>, KeyError> {
     let mut keys = Vec::new();
     for source in &config.keys {
@@ -89,7 +89,7 @@ pub(super) fn load(config: &AuthConfig) -> Result<Vec<VerificationKey>, KeyError
                     set.map_err(|source| KeyError::Set { origin: path.display().to_string(), source })?,
                 );
             }
-            // The configuration's own check lets no other combination pass.
+            // A published set, which is fetched; the configuration allows no other combination.
             _ => {}
         }
     }
@@ -115,7 +115,7 @@ fn pem(path: &Path, algorithm: SignatureAlgorithm, kid: Option<String>) -> Resul
     Ok(VerificationKey { algorithm: pinned, kid, key })
 }
 
-/// Encryption keys and keys of other kinds stand beside signature keys and are passed over (RFC 7517, 5).
+/// Reads a set. Encryption keys and keys of other types are skipped (RFC 7517, 5).
 pub(super) fn parse_set(bytes: &[u8]) -> Result<Vec<VerificationKey>, SetError> {
     let set: JwkSet = serde_json::from_slice(bytes).map_err(SetError::Malformed)?;
     let mut keys = Vec::new();
@@ -131,7 +131,7 @@ pub(super) fn parse_set(bytes: &[u8]) -> Result<Vec<VerificationKey>, SetError> 
     if keys.is_empty() { Err(SetError::NoKey) } else { Ok(keys) }
 }
 
-/// The algorithm follows from the kind of key; a key that is stated to be for another one is not used.
+/// The algorithm that the type of the key implies; none if the key states another algorithm or use.
 fn pinned(jwk: &Jwk) -> Option<Algorithm> {
     let (algorithm, name) = match &jwk.algorithm {
         AlgorithmParameters::RSA(_) => (Algorithm::RS256, KeyAlgorithm::RS256),

@@ -1,4 +1,4 @@
-//! Development tokens: HS256, for trying the service on one's own machine.
+//! Development tokens (HS256), for trying the service.
 
 use super::{Scope, Verifier};
 use crate::config::auth::AuthConfig;
@@ -17,11 +17,10 @@ struct Claims<'a> {
     exp: u64,
 }
 
-/// A signed token for the subject with the scopes (separated by spaces).
+/// Signs a token for the subject with the scopes (separated by spaces).
 ///
 /// # Errors
-/// Without `service.auth.hs256_secret`, which only the development profile may have; for a scope that does not exist
-/// or a subject that the service would refuse.
+/// Without `service.auth.hs256_secret`, for an unknown scope, or for a subject that the service would refuse.
 pub fn development_token(
     config: &AuthConfig,
     subject: &str,
@@ -47,7 +46,7 @@ pub fn development_token(
     };
     let key = EncodingKey::from_secret(secret.expose().as_bytes());
     let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key)?;
-    // What the service would refuse is refused here.
+    // Fail here rather than at the first request.
     Verifier::new(config)?.verify_with_known(&token)?;
     Ok(token)
 }

@@ -1,5 +1,5 @@
-//! A key set that an identity provider publishes: fetched ahead, again when a token names a key that is not in it, and kept while
-//! the provider is away.
+//! A key set that an identity provider publishes: refreshed regularly and when a token names an unknown key,
+//! and kept for a while if the provider is unreachable.
 
 use super::keys::{self, KeyError, SetError, VerificationKey};
 use crate::config::auth::JwksConfig;
@@ -9,13 +9,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::Mutex;
 
-/// A key set has a few kilobytes.
+/// A key set usually has a few kilobytes.
 const MAX_SET_BYTES: usize = 256 << 10;
 
-/// A provider that is away is asked again this often, without a token that wants it.
+/// Pause between fetches while the provider is unreachable.
 const RETRY: Duration = Duration::from_secs(10);
 
-/// Why a set was not fetched.
 #[derive(Debug, thiserror::Error)]
 enum FetchError {
     #[error("the identity provider does not respond")]
@@ -28,7 +27,6 @@ enum FetchError {
     Set(#[from] SetError),
 }
 
-/// The set as it was last fetched.
 #[derive(Clone)]
 struct Fetched {
     keys: Arc<[VerificationKey]>,
@@ -36,14 +34,14 @@ struct Fetched {
     moment: SystemTime,
 }
 
-/// How fetching a published set goes, for whoever watches the service.
+/// State of a published set, for the metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PublishedSet {
-    /// Its place in `auth.keys`.
+    /// Its position in `auth.keys`.
     pub position: usize,
-    /// When it was last fetched; none before the first time.
+    /// Time of the last successful fetch.
     pub fetched_at: Option<SystemTime>,
-    /// How often it was asked for in vain.
+    /// Failed fetches.
     pub n_failures: u64,
 }
 
@@ -55,17 +53,17 @@ pub(super) struct RemoteKeys {
     config: JwksConfig,
     fetched: RwLock<Option<Fetched>>,
     n_failures: AtomicU64,
-    /// When it was last asked for; held while it is asked for, so that everybody waits for one answer.
+    /// Time of the last fetch. Locked during a fetch, so that all tokens share one.
     asked: Mutex<Option<Instant>>,
 }
 
 impl RemoteKeys {
-    /// At this URL, which `auth.keys` has at this position; nothing is fetched yet.
+    /// Makes the client for the set at this URL and position in `auth.keys`, and fetches nothing yet.
     pub(super) fn new(position: usize, url: &str, config: &JwksConfig) -> Result<Self, KeyError> {
         let failed = |what: String| KeyError::Client { what };
         let mut client = reqwest::Client::builder()
-            .timeout(config.timeout)
-            // Whoever can redirect could bring other keys.
+            .timeout(config.timeout_ms.duration())
+            // A redirect could lead to other keys.
             .redirect(reqwest::redirect::Policy::none());
         if let Some(path) = &config.authorities_file {
             let pem = std::fs::read(path).map_err(|error| failed(format!("{}: {error}", path.display())))?;
@@ -85,13 +83,17 @@ impl RemoteKeys {
         })
     }
 
-    /// The keys that count now: none before the first answer, and none once the provider has been away for too long.
+    /// The valid keys: none before the first fetch, or after the provider has been unreachable for
+    /// `auth.jwks.keep_ms`.
     pub(super) fn keys(&self) -> Option<Arc<[VerificationKey]>> {
         let fetched = self.fetched.read().unwrap_or_else(PoisonError::into_inner);
-        fetched.as_ref().filter(|set| set.at.elapsed() < self.config.keep).map(|set| Arc::clone(&set.keys))
+        fetched
+            .as_ref()
+            .filter(|set| set.at.elapsed() < self.config.keep_ms.duration())
+            .map(|set| Arc::clone(&set.keys))
     }
 
-    /// Fetches the set, and forgets it.
+    /// Fetches the set without using it.
     pub(super) async fn try_fetch(&self) -> Result<(), String> {
         self.fetch().await.map(|_| ()).map_err(|error| chain(&error))
     }
@@ -105,39 +107,41 @@ impl RemoteKeys {
         }
     }
 
-    /// Where the configuration has it, in words that may be said to anybody.
+    /// Names the set without its URL, which may be confidential.
     pub(super) const fn position(&self) -> usize {
         self.position
     }
 
-    /// Fetches the set again and again, for as long as the process lives.
+    /// Keeps the set fresh for as long as the process lives.
     pub(super) async fn keep_fresh(self: Arc<Self>) {
+        let refresh = self.config.refresh_ms.duration();
         loop {
-            let known = self.fetched_at().is_some_and(|at| at.elapsed() < self.config.refresh);
+            let known = self.fetched_at().is_some_and(|at| at.elapsed() < refresh);
             if !known {
-                self.ask(Instant::now()).await;
+                self.fetch_once(Instant::now()).await;
             }
-            // A provider that does not answer is asked soon again, one that does when its answer has aged.
-            let fresh = self.fetched_at().is_some_and(|at| at.elapsed() < self.config.refresh);
-            let pause = if fresh { self.config.refresh } else { RETRY.min(self.config.refresh) };
+            // Soon after a failure, otherwise when the set has aged.
+            let fresh = self.fetched_at().is_some_and(|at| at.elapsed() < refresh);
+            let pause = if fresh { refresh } else { RETRY.min(refresh) };
             tokio::time::sleep(pause).await;
         }
     }
 
-    /// Fetches the set because of a token that names an unknown key. Many at a time share one answer, and the provider is asked at most
-    /// once in `min_interval`: who comes earlier waits for that moment, so that no token of a new key is refused.
-    pub(super) async fn look_again(&self) {
-        self.ask(Instant::now()).await;
+    /// Fetches the set because a token names an unknown key. Concurrent tokens share one fetch. There is at
+    /// most one per
+    /// `min_interval_ms`: earlier calls wait for the next one, so that no token with a new key is refused.
+    pub(super) async fn refetch(&self) {
+        self.fetch_once(Instant::now()).await;
     }
 
-    /// Asks the provider, unless somebody has since `since`.
-    async fn ask(&self, since: Instant) {
+    /// Fetches the set, unless another task has done so since `since`.
+    async fn fetch_once(&self, since: Instant) {
         let mut asked = self.asked.lock().await;
         if asked.is_some_and(|at| at >= since) {
             return;
         }
         if let Some(at) = *asked {
-            tokio::time::sleep(self.config.min_interval.saturating_sub(at.elapsed())).await;
+            tokio::time::sleep(self.config.min_interval_ms.duration().saturating_sub(at.elapsed())).await;
         }
         *asked = Some(Instant::now());
         match self.fetch().await {

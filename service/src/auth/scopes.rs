@@ -1,15 +1,15 @@
-//! Scopes: what a token may grant. A new protected route starts here.
+//! Scopes that a token may grant. A new protected route starts here.
 
-/// One grant.
+/// A scope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Scope {
-    /// Send images and get predictions.
+    /// Send images and receive predictions.
     Predict,
-    /// State the truth about images.
+    /// Record and read labels.
     Label,
     /// Read the audit log.
     AuditRead,
-    /// Read what is watched over the model.
+    /// Read drift, calibration and performance of the model.
     MonitorRead,
     /// Operate the service.
     Admin,
@@ -36,7 +36,7 @@ impl Scope {
         }
     }
 
-    /// The scope of that name; tokens may hold names that mean something to other services.
+    /// The scope of a name; tokens may also hold names of other services.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().map(|(scope, _)| scope).find(|scope| scope.name() == name)
     }

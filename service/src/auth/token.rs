@@ -1,4 +1,4 @@
-//! Token verification: everything that must hold before a token's claims mean anything.
+//! Token verification: signature, times, issuer, audience and subject, before any claim is used.
 
 use super::Actor;
 use super::claims::{Claims, Grants};
@@ -12,24 +12,26 @@ use jsonwebtoken::{Algorithm, Header, TokenData, Validation};
 use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::Semaphore;
 
-/// Longer tokens are not looked at. One that lists 199 groups, the most that Microsoft Entra writes into it, has about 10 KiB.
+/// Longer tokens are refused unread. With 199 groups, the most that Microsoft Entra writes, a token has about
+/// 10 KiB.
 const MAX_TOKEN_BYTES: usize = 32 << 10;
-/// Tokens of unknown keys that wait for the published sets at a time. Whoever comes on top is told to come again: anybody can name an
-/// unknown key, and each waits for seconds when a provider is away.
+/// Tokens with an unknown key that may wait for a fetch. Further ones are refused at once: any client can
+/// name an unknown key, and each waits for seconds while the provider is unreachable.
 const MAX_WAITING: usize = 32;
-/// Why a token is refused, in words that are safe to send back: they name the claim and never its value.
+
+/// Why a token is refused. The texts are safe to send back: they name the claim and never its value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// Over [`MAX_TOKEN_BYTES`].
     #[error("the token is longer than 32768 bytes")]
     TooLong,
-    /// Not three parts of base64url, or the header or claims are no JSON of the right form.
+    /// Not three parts of base64url, or header or claims are not JSON of the right form.
     #[error("the token is malformed")]
     Malformed,
-    /// `alg` is missing, `none` or not one that is accepted here.
+    /// `alg` is missing, `none` or not accepted.
     #[error("the token's algorithm is not accepted (alg must be RS256, ES256 or EdDSA)")]
     Algorithm,
-    /// The header tries to bring its own key or an extension that must be understood.
+    /// The header brings its own key, or an extension that must be understood.
     #[error("the token's header contains jku, jwk, x5u, x5c or crit, which are not accepted")]
     ForeignKey,
     /// No known key has the token's `kid`.
@@ -38,7 +40,7 @@ pub enum TokenError {
     /// No known key verifies the token's `alg`.
     #[error("no known key supports the token's alg")]
     NoKeyForAlgorithm,
-    /// No known key fits, and one that is not known at the moment might.
+    /// No known key fits, but a key set that is unavailable might hold one.
     #[error("the keys that could verify the token are unavailable")]
     KeysAway,
     /// The signature does not verify.
@@ -47,7 +49,7 @@ pub enum TokenError {
     /// `exp` is past.
     #[error("the token has expired (exp)")]
     Expired,
-    /// `nbf` is to come.
+    /// `nbf` is in the future.
     #[error("the token is not valid yet (nbf)")]
     NotYetValid,
     /// `iss` is not the configured issuer.
@@ -56,22 +58,22 @@ pub enum TokenError {
     /// `aud` does not name this service.
     #[error("the token is for another audience (aud)")]
     Audience,
-    /// A claim that every token must have, or that must have a certain type.
+    /// A required claim is missing, or a claim has the wrong type.
     #[error("the claim {0} is missing or malformed")]
     Claim(&'static str),
-    /// A claim of `auth.scopes.claims`.
+    /// A claim of `auth.scopes.claims` has the wrong type.
     #[error("the claim {0} is neither a string nor a list of strings")]
     ScopeClaim(String),
     /// `sub` is empty or too long.
     #[error("the claim sub is empty or longer than 128 bytes")]
     SubjectLength,
-    /// `sub` could be read as another subject.
+    /// `sub` looks like another subject.
     #[error(
         "the claim sub could be mistaken for another one: it contains a space, a control or invisible character, or is not in Unicode \
          normalization form C"
     )]
     SubjectLookalike,
-    /// `sub` begins as the log names users of the database.
+    /// `sub` has the prefix with which the log names database users.
     #[error("the claim sub begins with database:, which is reserved for database users")]
     SubjectReserved,
 }
@@ -86,10 +88,7 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// Loads the keys.
-    ///
-    /// # Errors
-    /// Names the file and what is wrong with it.
+    /// Loads the keys that are in files; published sets are fetched later.
     pub fn new(config: &AuthConfig) -> Result<Self, KeyError> {
         let urls = config.keys.iter().enumerate();
         let urls = urls.filter_map(|(position, source)| Some((position, source.jwks_url.as_deref()?)));
@@ -103,15 +102,15 @@ impl Verifier {
         })
     }
 
-    /// Begins to fetch the published sets, and to read everything again at a hangup. Call inside a Tokio runtime.
+    /// Starts to fetch the published sets, and to reload everything at SIGHUP. Call inside a Tokio runtime.
     pub fn keep_fresh(self: &Arc<Self>) {
         for set in &self.remote {
             tokio::spawn(Arc::clone(set).keep_fresh());
         }
-        tokio::spawn(Arc::clone(self).read_again_at_hangup());
+        tokio::spawn(Arc::clone(self).reload_at_hangup());
     }
 
-    async fn read_again_at_hangup(self: Arc<Self>) {
+    async fn reload_at_hangup(self: Arc<Self>) {
         let mut hangup = Hangup::listen();
         loop {
             hangup.received().await;
@@ -128,15 +127,15 @@ impl Verifier {
                 }
             }
             for set in &self.remote {
-                set.look_again().await;
+                set.refetch().await;
             }
         }
     }
 
-    /// Fetches every published set once.
+    /// Fetches every published set once, without using it.
     ///
     /// # Errors
-    /// Why the first that was not fetched was not, or cannot be used.
+    /// The cause, for the first set that cannot be fetched or used.
     pub async fn fetch_published(&self) -> Result<(), String> {
         for set in &self.remote {
             set.try_fetch().await?;
@@ -144,28 +143,25 @@ impl Verifier {
         Ok(())
     }
 
-    /// The published sets, and how fetching them goes.
+    /// State of the published sets.
     pub fn published(&self) -> impl Iterator<Item = PublishedSet> {
         self.remote.iter().map(|set| set.state())
     }
 
-    /// The published sets of which no key is known, or none any more, by their positions in `auth.keys`.
+    /// Positions in `auth.keys` of the published sets that were never fetched, or too long ago.
     pub fn missing_sets(&self) -> impl Iterator<Item = usize> {
         self.remote.iter().filter(|set| set.keys().is_none()).map(|set| set.position())
     }
 
-    /// The actor that a token proves. One that names a key that is not known lets the published sets be fetched again.
-    ///
-    /// # Errors
-    /// See [`TokenError`].
+    /// Verifies a token. If its key is unknown, the published sets are fetched again first.
     pub async fn verify(&self, token: &str) -> Result<Actor, TokenError> {
         match self.verify_with_known(token) {
             Err(TokenError::UnknownKey | TokenError::NoKeyForAlgorithm | TokenError::KeysAway)
                 if !self.remote.is_empty() =>
             {
-                let _place = self.waiting.try_acquire().map_err(|_| TokenError::KeysAway)?;
+                let _permit = self.waiting.try_acquire().map_err(|_| TokenError::KeysAway)?;
                 for set in &self.remote {
-                    set.look_again().await;
+                    set.refetch().await;
                 }
                 self.verify_with_known(token)
             }
@@ -173,7 +169,7 @@ impl Verifier {
         }
     }
 
-    /// The same with the keys that are known now.
+    /// Verifies a token with the keys that are known now.
     pub(super) fn verify_with_known(&self, token: &str) -> Result<Actor, TokenError> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(TokenError::TooLong);
@@ -183,7 +179,7 @@ impl Verifier {
         let in_files = Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner));
         let published: Vec<_> = self.remote.iter().filter_map(|set| set.keys()).collect();
         let keys: Vec<_> = in_files.iter().chain(published.iter().flat_map(|set| set.iter())).collect();
-        // A set may hold several keys that fit; the last one's error is as good as any.
+        // Several keys may fit: any of them may verify the token.
         let published_kind = header.alg != Algorithm::HS256;
         let away = published_kind && self.missing_sets().next().is_some();
         let mut refused = match keys.iter().any(|key| key.algorithm == header.alg) {
@@ -202,17 +198,17 @@ impl Verifier {
 
     fn verify_with(&self, token: &str, key: &VerificationKey) -> Result<Actor, TokenError> {
         let mut validation = Validation::new(key.algorithm);
-        validation.leeway = self.config.leeway.as_secs();
+        validation.leeway = self.config.leeway_seconds.get().into();
         validation.validate_nbf = true;
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
-        validation.set_issuer(&[&self.config.issuer]);
-        validation.set_audience(&[&self.config.audience]);
+        validation.set_issuer(&[&*self.config.issuer]);
+        validation.set_audience(&[&*self.config.audience]);
         let verified = jsonwebtoken::decode::<Claims>(token, &key.key, &validation);
         self.grants.actor(&verified.map_err(|error| claim_error(token, &error))?.claims)
     }
 }
 
-/// A key with an id verifies only tokens that state this id or none.
+/// A key with an id verifies only tokens with this id or without one.
 fn fits(key: &VerificationKey, header: &Header) -> bool {
     let other_kid = matches!((&key.kid, &header.kid), (Some(own), Some(stated)) if own != stated);
     key.algorithm == header.alg && !other_kid
@@ -230,7 +226,7 @@ fn check_header(header: &Header) -> Result<(), TokenError> {
     }
 }
 
-/// `alg: none` and unknown algorithms fail while the header is parsed; that is told apart from rubbish.
+/// `alg: none` and unknown algorithms make the header fail to parse, unlike other malformed tokens.
 fn header_error(token: &str, error: &jsonwebtoken::errors::Error) -> TokenError {
     match error.kind() {
         ErrorKind::Json(_) if token.split('.').count() == 3 => TokenError::Algorithm,
@@ -255,7 +251,8 @@ fn claim_error(token: &str, error: &jsonwebtoken::errors::Error) -> TokenError {
     }
 }
 
-/// The library cannot say which claim has a list or an object where it expects a text or a number. The signature was verified by then.
+/// The library does not name the claim that has a list or an object in place of a text or a number. The
+/// signature is verified by then.
 fn misfit(token: &str) -> TokenError {
     let Ok(TokenData { claims, .. }) = jsonwebtoken::dangerous::insecure_decode::<Claims>(token) else {
         return TokenError::Malformed;

@@ -1,13 +1,13 @@
-//! `cxr-service audit ...`: the log's key, its export, and the verifier.
+//! `cxr-service audit ...`: keys, retention and holds of the log; the other subcommands have their own files.
 
 use super::verify::{print_report, verified};
 use super::{export, replay, subjects};
 use crate::audit::anchor::Anchor;
 use crate::audit::signing::{LogKey, LogVerifier};
 use crate::config::{self, Sources};
-use crate::console;
 use crate::files;
 use crate::record::tree::Edge;
+use crate::stdout;
 use crate::store::{DropOutcome, Month, Store};
 use anyhow::{Context, ensure};
 use clap::Subcommand;
@@ -18,7 +18,7 @@ use time::format_description::well_known::Rfc3339;
 use tlog_tiles::{Checkpoint, tree_hash};
 use uuid::Uuid;
 
-/// Leaves between two signs of progress.
+/// Rows between two progress messages.
 const PROGRESS: u64 = 100_000;
 
 /// Subcommands of `cxr-service audit`.
@@ -56,8 +56,8 @@ pub enum AuditCommand {
     },
     /// Drop months that are older than the retention period. Needs the database's owner.
     ///
-    /// A month is dropped only if all its rows are under an anchored checkpoint and it is not on hold. Its leaves and proofs
-    /// stay.
+    /// A month is dropped only if all its rows are under an anchored checkpoint and it is not on hold. Its
+    /// leaves and proofs stay.
     #[command(
         after_help = "Example: CXR_SERVICE__DATABASE__URL=postgres://owner@localhost/cxr cxr-service audit retain --keep-months 120 --public-key log.pub --checkpoints /mnt/anchor"
     )]
@@ -75,7 +75,8 @@ pub enum AuditCommand {
         #[arg(long)]
         dry_run: bool,
     },
-    /// Put a month on hold, so that retention does not drop it, or release it. Without arguments: list the months.
+    /// Put a month on hold, so that retention does not drop it, or release it. Without arguments: list the
+    /// months.
     #[command(
         after_help = "Example: CXR_SERVICE__DATABASE__URL=postgres://owner@localhost/cxr cxr-service audit hold --month predictions_2026_01 --reason \"case 17/26\""
     )]
@@ -101,8 +102,8 @@ pub enum AuditCommand {
     },
     /// Repeat a logged prediction with the same image and bundle, and compare the results.
     ///
-    /// The comparison is bit for bit if the prediction executes as it did then (columns `execution`), otherwise within a
-    /// tolerance.
+    /// The comparison is bit for bit if the prediction executes as it did then (columns `execution`),
+    /// otherwise within a tolerance.
     #[command(
         after_help = "Example: cxr-service audit replay --id 019a2f66-7c1e-7b7b-a8e5-2f1c5b0f6d10 --image case.jpg\n\nNeeds the service's configuration: the database, audit.input_key and the row's bundle. Exit status: 0 if every result agrees, 1 if one differs."
     )]
@@ -113,7 +114,8 @@ pub enum AuditCommand {
         /// The image exactly as it was sent.
         #[arg(long)]
         image: PathBuf,
-        /// Largest allowed difference if it executes differently; of a logit: what golden outputs may differ between hosts.
+        /// Largest allowed difference if it executes differently; of a logit: what golden outputs may differ
+        /// between hosts.
         #[arg(long, default_value_t = 1e-3)]
         tolerance: f64,
         /// Print the comparison as JSON.
@@ -133,8 +135,8 @@ pub enum AuditCommand {
         /// The log's public key, or a file that holds it.
         #[arg(long)]
         public_key: String,
-        /// Folder with the checkpoints outside the database (service.audit.anchor.directory). Without it, the holder of the
-        /// log's private key could have rewritten everything unnoticed.
+        /// Folder with the checkpoints outside the database (service.audit.anchor.directory). Without it, the
+        /// holder of the log's private key could have rewritten everything unnoticed.
         #[arg(long)]
         checkpoints: Option<PathBuf>,
         /// Answers or receipts kept by clients: one JSON object per line with a member `receipt` or `note`.
@@ -149,10 +151,7 @@ pub enum AuditCommand {
     },
 }
 
-/// Carries it out.
-///
-/// # Errors
-/// When it cannot be carried out.
+/// Runs the subcommand.
 pub fn run(command: AuditCommand, sources: &Sources) -> anyhow::Result<ExitCode> {
     match command {
         AuditCommand::NewKey { origin, out } => new_key(&origin, &out),
@@ -161,7 +160,7 @@ pub fn run(command: AuditCommand, sources: &Sources) -> anyhow::Result<ExitCode>
                 .with_context(|| format!("{}: cannot be read", key_file.display()))?;
             let key = LogKey::parse(&text.as_str().into())
                 .with_context(|| format!("{}: not a private key of a log", key_file.display()))?;
-            console::print(key.public());
+            stdout::print(key.public());
             Ok(ExitCode::SUCCESS)
         }
         AuditCommand::Export { out } => export::run(sources, &out),
@@ -189,7 +188,7 @@ pub fn run(command: AuditCommand, sources: &Sources) -> anyhow::Result<ExitCode>
                     Ok(if report.findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
                 }
                 Err(error) => {
-                    console::complain(format_args!("cxr-service: {error:#}"));
+                    stdout::complain(format_args!("cxr-service: {error:#}"));
                     Ok(ExitCode::from(2))
                 }
             }
@@ -205,7 +204,7 @@ fn new_key(origin: &str, out: &Path) -> anyhow::Result<ExitCode> {
     let (private, public) = LogKey::generate(origin);
     files::create_private(out, &format!("{private}\n"))
         .with_context(|| format!("{}: exists already or cannot be written", out.display()))?;
-    console::print(public);
+    stdout::print(public);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -230,7 +229,7 @@ async fn retain(
     if !dry_run {
         as_owner(&store, "audit retain").await?;
     }
-    // What is anchored must be the tree that is there: leaves of another one prove nothing of these rows.
+    // The anchored checkpoint must belong to this tree: another one proves nothing about its rows.
     let hashes = store.reader.tree_hashes(&Edge::positions(anchored.size())).await?;
     let root = tree_hash(anchored.size(), &hashes).ok();
     ensure!(
@@ -246,12 +245,12 @@ async fn retain(
         }
         if dry_run {
             let what = held.map_or("would be dropped".to_owned(), |reason| format!("is held: {reason}"));
-            console::print(format_args!("{name} {what}"));
+            stdout::print(format_args!("{name} {what}"));
             continue;
         }
         let dropped = store.drop_month(&name, anchored.size()).await?;
         left += usize::from(!matches!(dropped, DropOutcome::Dropped { .. } | DropOutcome::Held));
-        console::print(match dropped {
+        stdout::print(match dropped {
             DropOutcome::Dropped { n_rows } => format!("{name} dropped: {n_rows} rows; their leaves stay"),
             DropOutcome::Waiting { n_rows } => {
                 format!("{name} kept: {n_rows} rows are not in the tree yet")
@@ -275,7 +274,7 @@ async fn retain(
     Ok(if left == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Said before it is tried: the database's own refusal names a table and no remedy.
+/// Checked first, because the database's own error names a table and no remedy.
 async fn as_owner(store: &Store, command: &str) -> anyhow::Result<()> {
     let (user, is_owner) = store.writer.user().await?;
     ensure!(
@@ -285,7 +284,7 @@ async fn as_owner(store: &Store, command: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The first moment of the month so many months before.
+/// Start of the month that is `months` before the current one.
 fn months_before(now: OffsetDateTime, months: u32) -> OffsetDateTime {
     let index = now.year() * 12 + i32::from(u8::from(now.month())) - 1 - months as i32;
     let month = time::Month::try_from((index.rem_euclid(12) + 1) as u8).unwrap_or(time::Month::January);
@@ -302,7 +301,7 @@ async fn hold(sources: &Sources, month: Option<&str>, reason: Option<&str>) -> a
         ensure!(store.writer.hold(month, reason).await?, "no month {month}; audit hold lists them");
     }
     for Month { name, ends, held } in store.writer.months().await? {
-        console::print(format_args!(
+        stdout::print(format_args!(
             "{name}, until {}, {}",
             ends.date(),
             held.as_deref().unwrap_or("not held")
@@ -314,7 +313,7 @@ async fn hold(sources: &Sources, month: Option<&str>, reason: Option<&str>) -> a
 pub(super) fn progress(what: &str) -> impl FnMut(u64) {
     move |n| {
         if n % PROGRESS == 0 {
-            console::complain(format_args!("{n} rows {what}"));
+            stdout::complain(format_args!("{n} rows {what}"));
         }
     }
 }

@@ -1,10 +1,10 @@
-//! `cxr-service bundle ...`: what a model bundle holds, who signed it, and signing it with a key of one's own. Needs no configuration.
+//! `cxr-service bundle ...`: inspects, verifies and signs model bundles, without a configuration.
 
 mod inspect;
 mod sign;
 
-use crate::console;
 use crate::model::read_public_key;
+use crate::stdout;
 use anyhow::Context;
 use clap::Subcommand;
 use cxr::bundle::{Bundle, Trust};
@@ -53,10 +53,7 @@ pub enum BundleCommand {
     },
 }
 
-/// Carries it out.
-///
-/// # Errors
-/// When a key or the bundle cannot be used; the message names the file.
+/// Runs the subcommand.
 pub fn run(command: BundleCommand) -> anyhow::Result<ExitCode> {
     match command {
         BundleCommand::NewKey { out } => sign::new_key(&out)?,
@@ -71,7 +68,7 @@ fn verify(public_keys: &[PathBuf], directory: &Path) -> anyhow::Result<()> {
     let keys = public_keys.iter().map(|path| read_public_key(path)).collect::<Result<_, _>>()?;
     let (bundle, _) = open(directory, &Trust::SignedBy(keys))?;
     let manifest = bundle.manifest();
-    console::print(format_args!(
+    stdout::print(format_args!(
         "{} {} (digest {}) is signed by key {}, and its {} files match bundle.json",
         manifest.name,
         manifest.version,
@@ -82,7 +79,7 @@ fn verify(public_keys: &[PathBuf], directory: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A bundle with every digest checked, and the bytes of its manifest.
+/// Opens a bundle and checks every digest; returns it with the bytes of its manifest.
 fn open(directory: &Path, trust: &Trust) -> anyhow::Result<(Bundle, Vec<u8>)> {
     let mut manifest = Vec::new();
     let read = |file: &str| {

@@ -1,11 +1,11 @@
-//! `cxr-service check-config`: what `serve` would stumble over, all of it at once, found by the functions that `serve` itself uses.
+//! `cxr-service check-config`: finds everything that would make `serve` fail, with the same functions.
 
 mod database;
 mod local;
 
 use crate::config::problem::{Problem, Problems};
 use crate::config::{Config, Sources};
-use crate::console;
+use crate::stdout;
 use crate::store::describe;
 use std::process::ExitCode;
 
@@ -17,32 +17,29 @@ pub struct CheckArgs {
     connect: bool,
 }
 
-/// Checks and prints.
-///
-/// # Errors
-/// When values of the configuration are wrong; what they name is looked at once they are right.
+/// Checks and prints. Files and servers are checked only if the values of the configuration are right.
 #[tokio::main]
 pub async fn run(sources: &Sources, args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let config = Config::load(sources)?;
     let (mut problems, verifiers) = local::keys(&config.auth);
     problems.extend(local::tls(&config.http));
-    problems.extend(local::model(&config.model, &config.patients));
+    problems.extend(local::model(&config.model, &config.patients.stated()));
     problems.extend(local::outside(&config.audit).await);
     if args.connect {
         problems.extend(database::logins(&config.database).await);
         problems.extend(local::published(&verifiers).await);
     }
     if !problems.is_empty() {
-        console::complain(Problems(problems));
+        stdout::complain(Problems(problems));
         return Ok(ExitCode::FAILURE);
     }
     for (key, value) in config.effective() {
-        console::print(format_args!("{key} = {value}"));
+        stdout::print(format_args!("{key} = {value}"));
     }
-    console::complain(
+    stdout::complain(
         "keys, TLS, anchor, list of erasures, bundle, library and execution provider are usable",
     );
-    console::complain(if args.connect {
+    stdout::complain(if args.connect {
         "every database user has the rights it needs and no more, and every key set was fetched"
     } else {
         "database and key sets not checked: check-config --connect tries them"
@@ -50,8 +47,8 @@ pub async fn run(sources: &Sources, args: &CheckArgs) -> anyhow::Result<ExitCode
     Ok(ExitCode::SUCCESS)
 }
 
-/// A problem whose cause is an error. Where the error itself names a key, as `service.model.trusted_keys: ..`, that one is told, unless
-/// `key` is more exact.
+/// A problem whose cause is an error. If the error names a key itself, such as `service.model.trusted_keys:
+/// ..`, the more exact key of the two is reported.
 fn problem(key: &str, error: &(dyn std::error::Error + 'static), advice: &str) -> Problem {
     let told = describe(error);
     let named = told.strip_prefix("service.").and_then(|told| told.split_once(": "));

@@ -1,9 +1,9 @@
-//! `cxr-service audit export`: the log as a file for its reader alone; and how commands that read the log write that down.
+//! `cxr-service audit export`, and the record in `audit_reads` that commands make when they read the log.
 
 use super::audit::progress;
 use crate::audit::export::export;
 use crate::config::{self, Sources};
-use crate::console;
+use crate::stdout;
 use crate::store::Store;
 use anyhow::Context;
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Its owner reads and writes it, nobody else.
+/// Readable and writable for the owner only.
 const PRIVATE: u32 = 0o600;
 
 #[tokio::main]
@@ -21,7 +21,7 @@ pub(super) async fn run(sources: &Sources, out: &Path) -> anyhow::Result<ExitCod
     let (database, _) = config::load_database(sources)?;
     let store = Store::new(&database)?;
     let mut file: Box<dyn Write> = if out == Path::new("-") {
-        Box::new(BufWriter::new(console::Output::new()))
+        Box::new(BufWriter::new(stdout::Output::new()))
     } else {
         Box::new(BufWriter::new(
             private_file(out).with_context(|| format!("{}: cannot be written", out.display()))?,
@@ -29,21 +29,21 @@ pub(super) async fn run(sources: &Sources, out: &Path) -> anyhow::Result<ExitCod
     };
     record_read(&store, &json!({ "command": "audit export" }), None).await?;
     let n = export(&store.reader, &mut file, progress("exported")).await?;
-    console::complain(format_args!("{n} rows exported"));
+    stdout::complain(format_args!("{n} rows exported"));
     Ok(ExitCode::SUCCESS)
 }
 
-/// Also where there was a file already that others could read.
+/// Makes the file private even if it existed with wider permissions.
 fn private_file(path: &Path) -> std::io::Result<File> {
     let file = File::options().write(true).create(true).truncate(true).mode(PRIVATE).open(path)?;
-    // A pipe or a device is not ours to close.
+    // Leave the permissions of a pipe or a device alone.
     if file.metadata()?.is_file() {
         file.set_permissions(Permissions::from_mode(PRIVATE))?;
     }
     Ok(file)
 }
 
-/// Before anything is shown, as the service does it.
+/// Records the read. Call it before anything is shown.
 pub(super) async fn record_read(store: &Store, query: &Value, n_rows: Option<u64>) -> anyhow::Result<()> {
     store.writer.record_own_read(query, n_rows).await.context(
         "nothing was exported, because the read could not be recorded in audit_reads: set service.database.url to the primary, with a \

@@ -1,12 +1,13 @@
-//! `cxr-service audit replay`: a logged prediction once more.
+//! `cxr-service audit replay`: repeats a logged prediction.
 
 use super::export::record_read;
+use crate::config::values::Bounded;
 use crate::config::{self, Sources};
-use crate::console;
 use crate::infer::Sessions;
 use crate::model::ServedModel;
 use crate::record::hmac::SiteKey;
 use crate::replay::{Replay, replay};
+use crate::stdout;
 use crate::store::Store;
 use anyhow::{Context, ensure};
 use serde_json::json;
@@ -14,7 +15,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use uuid::Uuid;
 
-/// Replays the row of `id` on an image; 0 when every result agrees, 1 when one does not.
+/// Replays the row `id` on an image; the exit status is 0 if every result agrees, otherwise 1.
 pub(super) fn run(
     sources: &Sources,
     id: Uuid,
@@ -38,13 +39,14 @@ pub(super) fn run(
         "{}: its digest differs from the row's: the image is a different one, or service.audit.input_key has changed",
         image.display()
     );
-    // As it executed then, where that can be had here.
+    // As the row was executed, if this host can do the same.
     let then = |name: &str| row.execution.as_ref().and_then(|execution| execution.get(name));
     config.intra_threads = then("intra_threads")
         .and_then(serde_json::Value::as_u64)
-        .map(|n| n as usize)
+        .and_then(|n| Bounded::new(n).ok())
         .or(config.intra_threads);
-    (config.sessions, config.alone_threads, config.shadow) = (Some(1), Some(1), None);
+    config.sessions = Bounded::new(1).ok();
+    config.alone_threads = config.sessions;
     config.variant = row.variant.clone().or(config.variant);
     let model = ServedModel::open(&config)?;
     if let Some(digest) = &row.bundle_digest {
@@ -66,7 +68,7 @@ pub(super) fn run(
 
 fn print(replay: &Replay, json: bool) -> anyhow::Result<()> {
     if json {
-        console::print(serde_json::to_string_pretty(replay)?);
+        stdout::print(serde_json::to_string_pretty(replay)?);
         return Ok(());
     }
     let expected = if replay.same_execution {
@@ -74,13 +76,13 @@ fn print(replay: &Replay, json: bool) -> anyhow::Result<()> {
     } else {
         format!("executes differently here: results may differ by {}", replay.tolerance)
     };
-    console::print(expected);
+    stdout::print(expected);
     for result in &replay.results {
         let sign = if result.agrees { "agrees " } else { "DIFFERS" };
         let (column, recorded, replayed) = (result.column, &result.recorded, &result.replayed);
-        console::print(format_args!("{sign} {column}: recorded {recorded}, replayed {replayed}"));
+        stdout::print(format_args!("{sign} {column}: recorded {recorded}, replayed {replayed}"));
     }
-    console::print(if replay.agrees() {
+    stdout::print(if replay.agrees() {
         "the row matches the model"
     } else {
         "THE ROW DOES NOT MATCH THE MODEL"

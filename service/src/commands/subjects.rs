@@ -1,24 +1,26 @@
-//! `cxr-service audit erase-subject`: forgets which rows are a person's.
+//! `cxr-service audit erase-subject`: deletes the link between subjects and their rows.
 
+use crate::audit::erasures::Erasures;
 use crate::audit::subject_lookup;
 use crate::config::{self, Sources};
-use crate::console;
 use crate::record::hmac::SiteKey;
+use crate::stdout;
 use crate::store::Store;
 use anyhow::{Context, ensure};
 use std::io::Read;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Erases the person behind each line of `identifiers`. The list outside the database is written first: if the second step
-/// fails, the service carries it out.
+/// Erases the subject of each line of `identifiers`. The list outside the database is written first: if the
+/// deletion fails, the service repeats it.
 #[tokio::main]
 pub(super) async fn erase(sources: &Sources, identifiers: &Path) -> anyhow::Result<ExitCode> {
     let (database, audit) = config::load_audit(sources)?;
-    let list = audit.erasures.context(
+    let list = audit.erasures_file().context(
         "service.audit.erasures_file is not set: name a file that no database backup covers, or a restored backup \
          brings the subject back",
     )?;
+    let list = Erasures::at(list.to_owned());
     let mut text = String::new();
     if identifiers == Path::new("-") {
         std::io::stdin().read_to_string(&mut text).context("standard input cannot be read")?;
@@ -36,7 +38,7 @@ pub(super) async fn erase(sources: &Sources, identifiers: &Path) -> anyhow::Resu
         list.add(&erasure)?;
         n_known += store.writer.erase_subjects(&[erasure]).await?;
     }
-    console::print(format_args!(
+    stdout::print(format_args!(
         "erased {n_known} of {} subjects, those known here; their rows stay, but nothing links them any more",
         identifiers.len()
     ));

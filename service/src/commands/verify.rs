@@ -1,10 +1,10 @@
-//! `cxr-service audit verify`: what it is given, and what it says.
+//! `cxr-service audit verify`: reads the inputs of the verifier and prints its report.
 
 use super::audit::{progress, public};
 use crate::audit::anchor::Anchor;
 use crate::audit::signing::{LogVerifier, ReceiptText};
 use crate::audit::verify::{Expectations, Report, verify};
-use crate::console;
+use crate::stdout;
 use anyhow::{Context, ensure};
 use serde_json::Value;
 use std::fs::File;
@@ -23,7 +23,7 @@ pub(super) fn verified(
     let key = public(public_key)?;
     let anchors = checkpoints.map(|folder| anchored(&folder, &key)).transpose()?;
     if anchors.is_none() {
-        console::complain(
+        stdout::complain(
             "no checkpoint from outside the database was given: the holder of the log's key could have rewritten everything",
         );
     }
@@ -64,10 +64,10 @@ fn read_receipts(path: &Path, key: &LogVerifier) -> anyhow::Result<Vec<ReceiptTe
 
 pub(super) fn print_report(report: &Report, json: bool) -> anyhow::Result<()> {
     if json {
-        console::print(serde_json::to_string_pretty(report)?);
+        stdout::print(serde_json::to_string_pretty(report)?);
         return Ok(());
     }
-    console::print(format_args!(
+    stdout::print(format_args!(
         "{} leaves, {} rows verified, {} removed by retention, {} pending; {} signed checkpoints, {} receipts; {} leaves under a checkpoint from outside",
         report.n_leaves,
         report.n_rows_verified,
@@ -78,7 +78,7 @@ pub(super) fn print_report(report: &Report, json: bool) -> anyhow::Result<()> {
         report.anchored_size,
     ));
     if report.n_rows_labelled > 0 {
-        console::print(format_args!(
+        stdout::print(format_args!(
             "{} rows have labels: labels are not in the tree, so their truth is not verified",
             report.n_rows_labelled
         ));
@@ -90,8 +90,8 @@ pub(super) fn print_report(report: &Report, json: bool) -> anyhow::Result<()> {
         } else {
             format!("leaves {} to {last}", finding.leaf_index)
         };
-        console::print(format_args!("WRONG at {place}: {}", finding.what));
+        stdout::print(format_args!("WRONG at {place}: {}", finding.what));
     }
-    console::print(if report.findings.is_empty() { "everything is as signed" } else { "TAMPERED" });
+    stdout::print(if report.findings.is_empty() { "everything is as signed" } else { "TAMPERED" });
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Where the configuration comes from: the arguments every command takes, and the process environment.
+//! Sources of the configuration: the arguments that every command takes, and the environment.
 
 use super::{Profile, Sources};
 use std::collections::BTreeMap;
@@ -16,13 +16,13 @@ pub struct ConfigArgs {
 }
 
 impl ConfigArgs {
-    /// The layers that these arguments and the environment of this process name.
+    /// These arguments, with the environment of this process.
     pub fn sources(self) -> Sources {
         Sources { profile: self.profile, directory: self.config_dir, environment: environment() }
     }
 }
 
-/// A variable that is not Unicode cannot be one of ours; it is left out rather than shown in an error.
+/// Variables that are not Unicode are skipped: none of them can be a key.
 fn environment() -> BTreeMap<String, String> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))

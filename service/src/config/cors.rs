@@ -1,34 +1,23 @@
-//! `service.http.cors`: which web pages may call the API from a browser.
+//! `service.http.cors`: the web pages that may call the API from a browser.
 
-use super::problem::Problem;
-use super::require;
+use super::values::{Bounded, Checked, Rule, ensure, rules};
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
 
 /// Cross-origin requests.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CorsConfig {
-    /// Origins of those pages, `https://viewer.hospital.example`; none where empty.
-    pub allowed_origins: Vec<String>,
-    /// How long a browser may remember that.
-    pub max_age_seconds: u64,
+    /// Origins of those pages, `https://viewer.hospital.example`; none if empty.
+    pub allowed_origins: Checked<Origins>,
+    /// How long a browser may cache the answer to a preflight request.
+    pub max_age_seconds: Bounded<u32, 0, 86_400>,
 }
 
-impl CorsConfig {
-    /// How long a browser may remember what is allowed.
-    pub const fn max_age(&self) -> Duration {
-        Duration::from_secs(self.max_age_seconds)
-    }
-
-    pub(super) fn check(&self, problems: &mut Vec<Problem>) {
-        let advice = "list each origin as browsers send it: https://viewer.hospital.example or https://host:8443, in lower case, without a \
-                      path; * is not taken";
-        let origins = self.allowed_origins.iter().all(|origin| is_origin(origin));
-        require(problems, origins, "http.cors.allowed_origins", "not a list of origins", advice);
-        let bounded = self.max_age_seconds <= 86_400;
-        require(problems, bounded, "http.cors.max_age_seconds", "out of range", "use 0 to 86400 seconds");
-    }
+rules! {
+    /// Origins as browsers send them.
+    Origins(Vec<String>): "list each origin as browsers send it: https://viewer.hospital.example or https://host:8443, in lower case, \
+         without a path; * is not allowed",
+        |origins| ensure(origins.iter().all(|origin| is_origin(origin)), "not a list of origins");
 }
 
 fn is_origin(text: &str) -> bool {

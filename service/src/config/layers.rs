@@ -1,43 +1,56 @@
-//! The layers and how they become typed sections: merged, read strictly, and every misfit reported at once.
+//! Merges the layers and reads them into typed sections, with every value that does not fit reported at once.
 
-use super::problem::{Problem, Problems};
-use super::{Profile, Sections, Sources};
+use super::problem::{Findings, Problem, Problems};
+use super::secret::Secret;
+use super::values::Refusal;
+use super::{Config, Profile, Sources};
 use ::config::{ConfigError, Environment, File, FileFormat};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// The service's part of the tree; the trainer's stands beside it in default.yaml.
+/// The service's part of the tree; the trainer's is beside it in default.yaml.
 pub(super) const ROOT: &str = "service";
 const VARIABLE_PREFIX: &str = "CXR_SERVICE__";
 
-const DEFAULT: &str = include_str!("../../../config/default.yaml");
+pub(super) const DEFAULT: &str = include_str!("../../../config/default.yaml");
 const DEVELOPMENT: &str = include_str!("../../../config/development.yaml");
-const PRODUCTION: &str = include_str!("../../../config/production.yaml");
+pub(super) const PRODUCTION: &str = include_str!("../../../config/production.yaml");
 
-/// The sections, with the problems of those keys that had to be taken from the defaults to read the rest.
-pub(super) fn read(sources: &Sources) -> Result<(Sections, Vec<Problem>), Problems> {
-    let defaults = merge(&[yaml(DEFAULT)], None, &BTreeMap::new())?;
+/// With the development profile, a valid value for every key. It stands in for one that was refused while the
+/// rest is read. A configuration with a stand-in has a problem and is never served.
+const STAND_INS: &str =
+    "service: { database: { url: postgres://none/none }, model: { onnxruntime_library: none } }";
+
+/// The configuration, with the problems of its values; `parts` are the sections that must be complete.
+pub(super) fn read<'a>(sources: &Sources, parts: &'a [&'a str]) -> Result<(Config, Findings<'a>), Problems> {
+    let file = sources.directory.as_deref().map(|directory| profile_file(directory, sources.profile));
+    let file = file.transpose()?.flatten();
     let built_in = match sources.profile {
         Profile::Development => DEVELOPMENT,
         Profile::Production => PRODUCTION,
     };
-    let file = sources.directory.as_deref().map(|directory| profile_file(directory, sources.profile));
-    let file = file.transpose()?.flatten();
-    let merged = merge(&[yaml(DEFAULT), yaml(built_in)], file.as_deref(), &sources.environment)?;
-    let from_variables = sources.environment.keys().filter_map(|name| key_of(name)).collect();
-    Reader { tree: merged, defaults, from_variables, problems: misspelt(&sources.environment) }.read()
+    let mut tree = merge(&[DEFAULT, built_in], file.as_deref(), &sources.environment)?;
+    let library = sources.environment.get("ORT_DYLIB_PATH");
+    if let (Some(node), Some(path)) = (find(&mut tree, "model.onnxruntime_library"), library)
+        && node.is_null()
+    {
+        *node = path.as_str().into();
+    }
+    Reader {
+        tree,
+        stand_ins: merge(&[DEFAULT, DEVELOPMENT, STAND_INS], None, &BTreeMap::new())?,
+        from_variables: sources.environment.keys().filter_map(|name| key_of(name)).collect(),
+        findings: Findings { parts, problems: misspelt(&sources.environment) },
+    }
+    .read()
 }
 
-/// The key below `service` that a variable sets.
+/// The key that a variable sets, relative to `service`.
 fn key_of(variable: &str) -> Option<String> {
     let prefix = variable.get(..VARIABLE_PREFIX.len())?;
     let ours = prefix.eq_ignore_ascii_case(VARIABLE_PREFIX);
     ours.then(|| variable[VARIABLE_PREFIX.len()..].to_lowercase().replace("__", "."))
-}
-
-fn yaml(text: &str) -> File<::config::FileSourceString, FileFormat> {
-    File::from_str(text, FileFormat::Yaml)
 }
 
 fn profile_file(directory: &Path, profile: Profile) -> Result<Option<std::path::PathBuf>, Problems> {
@@ -56,7 +69,7 @@ fn profile_file(directory: &Path, profile: Profile) -> Result<Option<std::path::
 /// Sections of the tree: the service's and, where one file serves both programs, the trainer's.
 const SECTIONS: [&str; 2] = [ROOT, "trainer"];
 
-/// Names that look like ours and are not: whoever misspells one believes that it is set.
+/// Variables that look like keys and are none: a misspelt one would silently not be set.
 fn misspelt(environment: &BTreeMap<String, String>) -> Vec<Problem> {
     let ours = |name: &str| {
         let name = name.to_uppercase();
@@ -64,7 +77,7 @@ fn misspelt(environment: &BTreeMap<String, String>) -> Vec<Problem> {
         let section = rest.split_once("__").map(|(section, _)| section);
         match section {
             Some(section) => !SECTIONS.iter().any(|known| known.eq_ignore_ascii_case(section)),
-            // Kubernetes sets CXR_SERVICE_HOST and CXR_SERVICE_PORT.. for a service of the name cxr.
+            // Kubernetes sets CXR_SERVICE_HOST and CXR_SERVICE_PORT.. for a Service named cxr.
             None => {
                 rest.strip_prefix("SERVICE_").is_some_and(|rest| rest != "HOST" && !rest.starts_with("PORT"))
             }
@@ -77,14 +90,14 @@ fn misspelt(environment: &BTreeMap<String, String>) -> Vec<Problem> {
     environment.keys().filter(|name| ours(name)).map(problem).collect()
 }
 
-fn merge(
-    built_in: &[File<::config::FileSourceString, FileFormat>],
+pub(super) fn merge(
+    built_in: &[&str],
     file: Option<&Path>,
     variables: &BTreeMap<String, String>,
 ) -> Result<Value, Problems> {
     let mut builder = ::config::Config::builder();
-    for source in built_in {
-        builder = builder.add_source(source.clone());
+    for text in built_in {
+        builder = builder.add_source(File::from_str(text, FileFormat::Yaml));
     }
     if let Some(path) = file {
         builder = builder.add_source(File::from(path).format(FileFormat::Yaml));
@@ -98,7 +111,7 @@ fn merge(
         Ok(tree)
     });
     let mut tree = merged.map_err(|error| {
-        // The parser's own words may quote the file, and the file may hold a secret: only the place is told.
+        // The parser's message may quote the file, which may hold a secret: report only the position.
         let found = match (error, file) {
             (ConfigError::FileParse { cause, .. }, Some(path)) => {
                 let told = cause.to_string();
@@ -116,39 +129,82 @@ fn merge(
     Ok(tree.remove(ROOT).unwrap_or_default())
 }
 
-/// A problem of the whole and of no key.
+/// A problem that belongs to no single key.
 fn whole(found: &str, advice: &str) -> Problems {
     Problems(vec![Problem { key: ROOT.to_owned(), found: found.to_owned(), advice: advice.to_owned() }])
 }
 
-/// Reads the tree; each misfit is noted and replaced by the default, so that the next one shows as well.
-struct Reader {
+/// Reads the tree. Each value that does not fit is noted and replaced by a stand-in, so that the next one
+/// shows as well.
+struct Reader<'a> {
     tree: Value,
-    defaults: Value,
+    stand_ins: Value,
     from_variables: BTreeSet<String>,
-    problems: Vec<Problem>,
+    findings: Findings<'a>,
 }
 
-impl Reader {
-    fn read(mut self) -> Result<(Sections, Vec<Problem>), Problems> {
+impl<'a> Reader<'a> {
+    fn read(mut self) -> Result<(Config, Findings<'a>), Problems> {
+        let mut tree = std::mem::take(&mut self.tree);
+        self.read_secret_files("", &mut tree);
+        self.tree = tree;
         let mut repaired = BTreeSet::new();
         loop {
-            let error = match serde_path_to_error::deserialize::<_, Sections>(self.tree.clone()) {
-                Ok(sections) => return Ok((sections, self.problems)),
+            let error = match serde_path_to_error::deserialize::<_, Config>(self.tree.clone()) {
+                Ok(config) => return Ok((config, self.findings)),
                 Err(error) => error,
             };
             let (path, message) = (error.path().to_string(), error.inner().to_string());
-            if self.read_variable_as_number(&path) {
+            let refusal = Refusal::parse(&message);
+            // A refusal means that the type was right.
+            if refusal.is_none() && self.read_variable_as_number(&path) {
                 continue;
             }
-            self.note(&path, &message);
-            if !repaired.insert((path.clone(), message)) || !self.restore_default(&path) {
-                return Err(Problems(self.problems));
+            match refusal {
+                Some(Refusal { found, advice }) => self.findings.require(false, &path, &found, &advice),
+                None => self.note_misfit(&path, &message),
+            }
+            if !repaired.insert((path.clone(), message)) || !self.replace(&path) {
+                return Err(Problems(self.findings.problems));
             }
         }
     }
 
-    /// A variable is text; where text does not fit and it reads as a number or a switch, that is what it means.
+    /// Of a pair of keys such as `url` and `url_file`, the second names the file that holds the first.
+    fn read_secret_files(&mut self, group: &str, tree: &mut Value) {
+        let Value::Object(fields) = tree else { return };
+        for (name, value) in fields.iter_mut() {
+            self.read_secret_files(&format!("{group}{name}."), value);
+        }
+        let pairs: Vec<String> =
+            fields.keys().filter(|name| fields.contains_key(&format!("{name}_file"))).cloned().collect();
+        for name in pairs {
+            let key = format!("{group}{name}");
+            if let Some(secret) = self.secret_of(&key, &name, fields) {
+                fields.insert(name, secret);
+            }
+        }
+    }
+
+    fn secret_of(&mut self, key: &str, name: &str, fields: &Map<String, Value>) -> Option<Value> {
+        let path = Path::new(fields.get(&format!("{name}_file"))?.as_str()?);
+        if !fields.get(name)?.is_null() {
+            self.findings.require(false, key, "set twice: here and by its _file key", "keep only one");
+            return None;
+        }
+        match Secret::read(path) {
+            Ok(secret) => Some(secret.expose().into()),
+            Err(error) => {
+                let found = format!("the file {} cannot be read ({})", path.display(), error.kind());
+                let advice = "use a readable file with the secret";
+                self.findings.require(false, &format!("{key}_file"), &found, advice);
+                find(&mut self.stand_ins, key).cloned()
+            }
+        }
+    }
+
+    /// A variable is text; where text does not fit and can be read as a number or a boolean, that is what it
+    /// means.
     fn read_variable_as_number(&mut self, path: &str) -> bool {
         let from_variable = self.from_variables.contains(path);
         let Some(node) = find(&mut self.tree, path).filter(|_| from_variable) else { return false };
@@ -162,12 +218,15 @@ impl Reader {
         }
     }
 
-    fn note(&mut self, path: &str, message: &str) {
+    fn note_misfit(&mut self, path: &str, message: &str) {
         // serde quotes the value before "expected" and describes the type after it.
         let expected = message.rsplit_once(", expected ").map(|(_, expected)| expected);
         let found = match find(&mut self.tree, path) {
             _ if message.starts_with("unknown field") => "unknown key".to_owned(),
             _ if message.starts_with("missing field") => "missing".to_owned(),
+            Some(Value::Number(number)) if message.starts_with("invalid value") => {
+                format!("{number} is out of range")
+            }
             Some(node) => format!("{} that does not fit", kind(node)),
             None => "missing".to_owned(),
         };
@@ -175,15 +234,16 @@ impl Reader {
             Some(expected) => format!("expected {}", in_words(expected)),
             None => "see docs/CONFIG.md for the form of this key".to_owned(),
         };
-        self.problems.push(Problem::new(path, &found, &advice));
+        self.findings.problems.push(Problem::new(path, &found, &advice));
     }
 
-    /// Puts the default back, or takes an unknown key out.
-    fn restore_default(&mut self, path: &str) -> bool {
-        let default = find(&mut self.defaults, path).map(|value| value.clone());
+    /// Puts a stand-in in its place, or takes an unknown key out. Of a list, all entries are replaced.
+    fn replace(&mut self, path: &str) -> bool {
+        let path = path.split('[').next().unwrap_or_default();
+        let stand_in = find(&mut self.stand_ins, path).cloned();
         let (parent, name) = path.rsplit_once('.').unwrap_or(("", path));
-        match default {
-            Some(default) => find(&mut self.tree, path).map(|node| *node = default).is_some(),
+        match stand_in {
+            Some(stand_in) => find(&mut self.tree, path).map(|node| *node = stand_in).is_some(),
             None => find(&mut self.tree, parent)
                 .and_then(Value::as_object_mut)
                 .and_then(|fields| fields.remove(name))
@@ -206,8 +266,13 @@ fn in_words(expected: &str) -> &str {
     }
 }
 
+/// The node at a path such as `auth.keys[0].kid`.
 fn find<'a>(tree: &'a mut Value, path: &str) -> Option<&'a mut Value> {
-    path.split('.').filter(|name| !name.is_empty()).try_fold(tree, |node, name| node.get_mut(name))
+    let mut names = path.split(['.', '[']).filter(|name| !name.is_empty());
+    names.try_fold(tree, |node, name| match name.strip_suffix(']') {
+        Some(index) => node.get_mut(index.parse::<usize>().ok()?),
+        None => node.get_mut(name),
+    })
 }
 
 const fn kind(value: &Value) -> &'static str {

@@ -1,29 +1,38 @@
-//! `service.patients`: what the site states of all its patients. It counts where neither the caller nor the file says it of an
-//! image, and every row that relies on it says so.
+//! `service.patients`: what the site states about all its patients, for images that state nothing themselves.
 
-use super::problem::Problem;
-use super::require;
+use super::values::{Checked, Rule, ensure, rules};
 use cxr::intended_use::SitePatients;
 use cxr::metadata::{MAX_AGE_YEARS, Modality, View};
 use serde::{Deserialize, Serialize};
 
-/// As written.
-#[derive(Debug, Serialize, Deserialize)]
+/// The site's patients. Audit rows mark every value that comes from here.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct PatientsSection {
-    age_years: Option<[f32; 2]>,
-    views: Vec<View>,
-    modalities: Vec<Modality>,
+pub struct PatientsConfig {
+    /// The youngest and the oldest age.
+    pub age_years: Option<Checked<AgeRange>>,
+    /// Views of their images.
+    pub views: Vec<View>,
+    /// Modalities of their images.
+    pub modalities: Vec<Modality>,
 }
 
-impl PatientsSection {
-    pub(super) fn check(&self, problems: &mut Vec<Problem>) -> SitePatients {
-        let rises = |[youngest, oldest]: [f32; 2]| {
-            (0.0..=MAX_AGE_YEARS).contains(&youngest) && (youngest..=MAX_AGE_YEARS).contains(&oldest)
+rules! {
+    /// Two ages in years, the lower one first.
+    AgeRange([f32; 2]): "use the youngest and the oldest age in years, such as [1, 5], or null",
+        |[youngest, oldest]| {
+            let rises = (0.0..=MAX_AGE_YEARS).contains(youngest) && (*youngest..=MAX_AGE_YEARS).contains(oldest);
+            ensure(rises, "out of range")
         };
-        let advice = "use the youngest and the oldest age in years, such as [1, 5], or null";
-        require(problems, self.age_years.is_none_or(rises), "patients.age_years", "out of range", advice);
-        let Self { age_years, views, modalities } = self;
-        SitePatients { age_years: *age_years, views: views.clone(), modalities: modalities.clone() }
+}
+
+impl PatientsConfig {
+    /// In the form that the intended use is compared with.
+    pub fn stated(&self) -> SitePatients {
+        SitePatients {
+            age_years: self.age_years.as_deref().copied(),
+            views: self.views.clone(),
+            modalities: self.modalities.clone(),
+        }
     }
 }

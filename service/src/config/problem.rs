@@ -1,11 +1,12 @@
-//! What is wrong with a configuration: key, kind of value found, what to do. Never the value itself.
+//! What is wrong with a configuration: the key, what was found and what to do. Never a text, which may be a
+//! secret.
 
-/// One thing to repair.
+/// One problem, of one key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// Full key, `service.http.bind`.
     pub key: String,
-    /// What was found, in words that hold no value.
+    /// What was found.
     pub found: String,
     /// What to do.
     pub advice: String,
@@ -42,3 +43,27 @@ impl std::fmt::Display for Problems {
 }
 
 impl std::error::Error for Problems {}
+
+/// Collects the problems that count only in the parts that a command needs: missing values, and values that
+/// do not fit together.
+pub(super) struct Findings<'a> {
+    /// The sections that the command needs.
+    pub(super) parts: &'a [&'a str],
+    pub(super) problems: Vec<Problem>,
+}
+
+impl Findings<'_> {
+    /// Notes a problem unless the rule holds. A key that has a problem already is left alone: its value is a
+    /// stand-in.
+    pub(super) fn require(&mut self, holds: bool, key: &str, found: &str, advice: &str) {
+        let section = key.split('.').next().unwrap_or_default();
+        if holds || !self.parts.contains(&section) {
+            return;
+        }
+        let problem = Problem::new(key, found, advice);
+        let mut known = self.problems.iter().filter_map(|known| known.key.strip_prefix(&problem.key));
+        if !known.any(|rest| rest.is_empty() || rest == "_file" || rest.starts_with('[')) {
+            self.problems.push(problem);
+        }
+    }
+}

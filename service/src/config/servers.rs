@@ -1,10 +1,11 @@
-//! A database's URL: one or several hosts, which of them is wanted, and the file that it came from.
+//! The URL of a database: one or several hosts, which of them to use, and the file that it came from.
 
 use super::secret::Secret;
+use super::values::{Rule, rules};
 use sqlx::postgres::PgConnectOptions;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-/// Where a database is and as whom, with the file that may hold a newer password.
+/// Where a database is and its user, with the file that may hold a newer password.
 #[derive(Debug, Clone)]
 pub struct DatabaseUrl {
     /// Its key, such as `service.database.url`.
@@ -14,10 +15,10 @@ pub struct DatabaseUrl {
     several_want: Target,
 }
 
-/// Which server of several is wanted; the names are libpq's.
+/// Which of several servers to use; the names are libpq's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
-    /// The first that answers.
+    /// The first that responds.
     Any,
     /// The first whose sessions can write: `read-write` and `primary`.
     ReadWrite,
@@ -26,7 +27,7 @@ pub enum Target {
 }
 
 impl Target {
-    /// As a URL names it.
+    /// Its name in a URL.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Any => "any",
@@ -48,19 +49,19 @@ impl Target {
 /// The servers of a URL, in its order.
 #[derive(Clone)]
 pub struct Servers {
-    /// How to reach each.
+    /// Connection options of each.
     pub hosts: Vec<PgConnectOptions>,
-    /// Which of them is wanted.
+    /// Which of them to use.
     pub target: Target,
 }
 
-/// The text is not a URL of Postgres servers. It may hold a password, so it is not shown.
+/// Why a text is not a URL of Postgres servers. The text may hold a password, so it is not shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
     /// Not `postgres://...`, or a part of it does not parse.
     #[error("not the URL of a Postgres database")]
     Malformed,
-    /// `target_session_attrs` has another value.
+    /// Unknown value of `target_session_attrs`.
     #[error("target_session_attrs is not any, read-write, primary, read-only or standby")]
     Target,
     /// The lists of hosts and ports have different lengths.
@@ -69,14 +70,9 @@ pub enum UrlError {
 }
 
 impl DatabaseUrl {
-    /// Of several hosts, `several_want` unless the URL says otherwise; of one, any.
-    pub(super) const fn new(
-        key: &'static str,
-        text: Secret,
-        file: Option<PathBuf>,
-        several_want: Target,
-    ) -> Self {
-        Self { key, text, file, several_want }
+    /// If there are several hosts, `several_want` applies unless the URL says otherwise.
+    pub(super) fn new(key: &'static str, text: &Secret, file: Option<&Path>, several_want: Target) -> Self {
+        Self { key, text: text.clone(), file: file.map(Path::to_owned), several_want }
     }
 
     /// The URL itself.
@@ -87,12 +83,12 @@ impl DatabaseUrl {
     /// The servers that it names.
     ///
     /// # Errors
-    /// When it is not a URL of Postgres servers.
+    /// Only for a URL that [`Self::read_again`] read.
     pub fn servers(&self) -> Result<Servers, UrlError> {
         servers(self.text.expose(), self.several_want)
     }
 
-    /// The same with what its file holds now; none where it came from no file, or the file holds the same text.
+    /// The URL that its file holds now, if it came from a file and the text has changed.
     ///
     /// # Errors
     /// When the file cannot be read.
@@ -104,7 +100,13 @@ impl DatabaseUrl {
     }
 }
 
-/// Splits a URL of several hosts into URLs of one, which the database's library reads.
+rules! {
+    /// A URL of Postgres servers.
+    PostgresUrl(Secret): "set it, or the file that holds it in its _file key, to postgres://USER:PASSWORD@HOST:PORT/DATABASE",
+        |url| servers(url.expose(), Target::Any).map(drop).map_err(|error| error.to_string());
+}
+
+/// Splits a URL with several hosts into URLs with one each, which is what sqlx parses.
 fn servers(url: &str, several_want: Target) -> Result<Servers, UrlError> {
     let (scheme, rest) = url.split_once("://").ok_or(UrlError::Malformed)?;
     if !matches!(scheme, "postgres" | "postgresql") {
@@ -150,7 +152,7 @@ fn servers(url: &str, several_want: Target) -> Result<Servers, UrlError> {
     Ok(Servers { hosts, target: target.unwrap_or(usual) })
 }
 
-/// A list in a query, whose commas may be written as `%2C`.
+/// A list in a query, whose commas may be encoded as `%2C`.
 fn list(text: &str) -> Vec<String> {
     text.replace("%2C", ",").replace("%2c", ",").split(',').map(str::to_owned).collect()
 }
@@ -196,7 +198,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("url");
         std::fs::write(&file, "postgres://u:old@a/d\n").unwrap();
-        let url = DatabaseUrl::new("k", Secret::read(&file).unwrap(), Some(file.clone()), Target::Any);
+        let url = DatabaseUrl::new("k", &Secret::read(&file).unwrap(), Some(&file), Target::Any);
         assert!(url.read_again().unwrap().is_none());
         std::fs::write(&file, "postgres://u:new@a/d\n").unwrap();
         let newer = url.read_again().unwrap().unwrap();

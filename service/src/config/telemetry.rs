@@ -1,34 +1,31 @@
 //! `service.telemetry`: how the log is written.
 
-use super::problem::Problem;
-use super::require;
+use super::values::{Checked, Rule, ensure, rules};
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 
-/// Form of a log line.
+/// Format of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LogFormat {
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
-    /// For eyes.
+    /// Text for a terminal.
     Text,
 }
 
-/// Logs.
+/// How the log is written.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TelemetryConfig {
-    /// Form of a log line.
+    /// Format of a log line.
     pub log_format: LogFormat,
     /// What is logged, as directives: `info`, `warn,cxr_service=debug`.
-    pub log_filter: String,
+    pub log_filter: Checked<LogFilter>,
 }
 
-impl TelemetryConfig {
-    pub(super) fn check(&self, problems: &mut Vec<Problem>) {
-        let parses = EnvFilter::try_new(&self.log_filter).is_ok();
-        let advice = "use a level such as info, or directives such as warn,cxr_service=debug";
-        require(problems, parses, "telemetry.log_filter", "not a log filter", advice);
-    }
+rules! {
+    /// The directives of a filter.
+    LogFilter(String): "use a level such as info, or directives such as warn,cxr_service=debug",
+        |directives| ensure(EnvFilter::try_new(directives).is_ok(), "not a log filter");
 }

@@ -1,4 +1,4 @@
-//! Layers, errors that tell everything at once, and secrets that are never shown.
+//! Layers, problems that are reported all at once, and secrets that are never shown.
 
 use super::*;
 use std::path::{Path, PathBuf};
@@ -30,7 +30,7 @@ fn problems(profile: Profile, variables: &[(&str, &str)]) -> Vec<String> {
 #[test]
 fn development_needs_only_a_database_and_a_library() {
     let config = load(Profile::Development, &[DATABASE, LIBRARY]).unwrap();
-    assert_eq!(config.model.onnxruntime_library, PathBuf::from("/opt/libonnxruntime.so"));
+    assert_eq!(*config.model.onnxruntime_library, PathBuf::from("/opt/libonnxruntime.so"));
     assert_eq!(config.effective()["service.model.onnxruntime_library"], "/opt/libonnxruntime.so");
     assert_eq!(config.http.bind.port(), 8080);
     assert!(config.auth.hs256_secret.is_some());
@@ -76,14 +76,42 @@ fn every_problem_is_told_at_once_with_its_key() {
         );
     };
     told("service.http.bind: ", "a string that does not fit");
-    told("service.http.header_timeout_ms: ", "out of range");
+    told("service.http.header_timeout_ms: ", "0 is out of range; use 1 to 3600000 milliseconds");
     told("service.http.bint: ", "unknown key; expected one of");
-    told("service.limits.max_in_flight: ", "expected a whole number, 1 or more");
-    told("service.limits.max_bytes: ", "a number that does not fit");
+    told("service.limits.max_in_flight: ", "expected a whole number");
+    told("service.limits.max_bytes: ", "0 is out of range; expected a whole number, 1 or more");
     told("service.model.provider: ", "expected one of `cpu`, `cuda`, `openvino`");
     told("service.telemetry.log_filter: ", "not a log filter");
     told("service.database.url: ", "not set");
     assert_eq!(found.len(), 8, "{found:#?}");
+}
+
+#[test]
+fn ranges_and_rules_over_several_keys_are_reported_together() {
+    let mut found = problems(
+        Profile::Development,
+        &[
+            DATABASE,
+            LIBRARY,
+            ("CXR_SERVICE__LIMITS__DECODE_THREADS", "1025"),
+            ("CXR_SERVICE__LIMITS__DEADLINE_MS", "60001"),
+            ("CXR_SERVICE__AUDIT__COMMIT__MAX_DELAY_MS", "1001"),
+            ("CXR_SERVICE__AUDIT__SITE", ""),
+            ("CXR_SERVICE__DATABASE__POOLING", "transaction"),
+        ],
+    );
+    found.sort();
+    let expected = [
+        "service.audit.commit.max_delay_ms: 1001 is out of range; use 0 to 1000 milliseconds",
+        "service.audit.site: empty or too long; set the site's name",
+        "service.database.direct_url: not set, but required with database.pooling: transaction; ",
+        "service.limits.deadline_ms: longer than max_deadline_ms; use no more than limits.max_deadline_ms",
+        "service.limits.decode_threads: 1025 is out of range; use 1 to 1024",
+    ];
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+    for (found, expected) in found.iter().zip(expected) {
+        assert!(found.starts_with(expected), "{found} and not {expected}");
+    }
 }
 
 #[test]
@@ -126,7 +154,7 @@ fn a_secret_is_taken_from_a_file_and_never_shown() {
     std::fs::write(&file, "postgres://cxr:hunter2@localhost/cxr\n").unwrap();
     let from_file = ("CXR_SERVICE__DATABASE__URL_FILE", file.to_str().unwrap());
     let config = load(Profile::Development, &[LIBRARY, from_file]).unwrap();
-    assert_eq!(config.database.url.text().expose(), "postgres://cxr:hunter2@localhost/cxr");
+    assert_eq!(config.database.url().text().expose(), "postgres://cxr:hunter2@localhost/cxr");
     let shown =
         format!("{config:?} {:?}", load(Profile::Development, &[LIBRARY, DATABASE]).unwrap().effective());
     assert!(!shown.contains("hunter2") && !shown.contains("known-to-everybody"), "{shown}");
@@ -140,7 +168,7 @@ fn a_secret_is_taken_from_a_file_and_never_shown() {
     let wrong =
         problems(Profile::Development, &[LIBRARY, ("CXR_SERVICE__DATABASE__URL", "mysql://x:hunter2@h/d")]);
     assert!(wrong[0].contains("not the URL of a Postgres") && !wrong[0].contains("hunter2"), "{wrong:#?}");
-    // A variable that looks like a number is still the text of a secret.
+    // A secret stays a text even if it looks like a number.
     let short =
         problems(Profile::Development, &[LIBRARY, DATABASE, ("CXR_SERVICE__AUDIT__INPUT_KEY", "12345")]);
     assert!(short[0].contains("shorter than 32 bytes") && short.len() == 1, "{short:#?}");
@@ -187,7 +215,7 @@ fn a_misspelt_name_is_told_and_those_of_others_are_left_alone() {
 #[test]
 fn a_command_needs_its_own_part_only() {
     let (database, _) = load_database(&sources(Profile::Production, None, &[DATABASE])).unwrap();
-    assert_eq!(database.max_connections, 8);
+    assert_eq!(database.max_connections.get(), 8);
     assert_eq!(load_database(&sources(Profile::Production, None, &[])).unwrap_err().0.len(), 1);
     assert!(load_auth(&sources(Profile::Development, None, &[])).unwrap().hs256_secret.is_some());
 }
@@ -204,13 +232,13 @@ fn a_key_source_must_be_complete() {
     assert_eq!(keys, ["service.auth.keys[0]", "service.auth.keys[1]"]);
 }
 
-/// docs/CONFIG.md is written by hand and checked here: every key stands in it with the value that production has,
-/// beside the default where production.yaml differs from it.
+/// docs/CONFIG.md is written by hand: it must list every key with its value in production, and its default if
+/// that differs.
 #[test]
 fn the_documentation_lists_every_key() {
     let documentation = include_str!("../../../docs/CONFIG.md");
-    let sections = layers::read(&sources(Profile::Production, None, &[])).unwrap().0;
-    for (key, value) in flatten(&sections) {
+    let built_in = [layers::DEFAULT, layers::PRODUCTION];
+    for (key, value) in flatten(layers::merge(&built_in, None, &BTreeMap::new()).unwrap()) {
         let start = format!("| `{}` | ", key.trim_start_matches("service."));
         let row = documentation.lines().find_map(|line| line.strip_prefix(&start));
         let told = row.and_then(|row| row.split(" | ").next());

@@ -67,7 +67,7 @@ impl Sessions {
         };
         let policy = BatchPolicy {
             max_batch: tuning.max_batch,
-            max_delay: config.batching.max_delay,
+            max_delay: config.batching.max_delay_ms.duration(),
             sessions: tuning.sessions,
             alone: alone.is_some(),
         };
@@ -79,7 +79,7 @@ fn provider(config: &ModelConfig, tuning: &Tuning) -> Provider {
     match config.provider {
         ProviderName::Cpu => Provider::Cpu,
         ProviderName::Cuda => Provider::Cuda(CudaOptions {
-            device_id: config.device_id,
+            device_id: config.device_id.get(),
             memory_limit_bytes: config.memory_limit_bytes,
             tf32: config.tf32,
             graphs: tuning.cuda_graphs,

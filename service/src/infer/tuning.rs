@@ -4,6 +4,7 @@
 //! `make bench` measures every layout of a CPU host; docs/BENCHMARK.md and docs/GPU.md have the figures.
 
 use crate::config::model::{ModelConfig, ProviderName};
+use crate::config::values::Bounded;
 use crate::model::ServedModel;
 use std::num::NonZeroUsize;
 
@@ -46,17 +47,17 @@ impl Tuning {
         let on_cpu = config.provider == ProviderName::Cpu;
         // On a CPU, one session per core with one thread each gave the most images/s with every architecture,
         // and batches gained nothing. OpenVINO and GPUs bring their own parallelism.
-        let intra_threads = config.intra_threads.unwrap_or(1);
+        let intra_threads = config.intra_threads.map_or(1, Bounded::get);
         let sessions =
-            config.sessions.unwrap_or_else(|| if on_cpu { (cores / intra_threads).max(1) } else { 1 });
+            config.sessions.map_or(if on_cpu { (cores / intra_threads).max(1) } else { 1 }, Bounded::get);
         // A single image gains from cores that are idle: a third less time with two (docs/BENCHMARK.md).
         let alone_threads =
-            config.alone_threads.unwrap_or(if on_cpu { cores.min(MAX_ALONE_THREADS) } else { 1 });
+            config.alone_threads.map_or(if on_cpu { cores.min(MAX_ALONE_THREADS) } else { 1 }, Bounded::get);
         let by_device = match config.provider {
             ProviderName::Cpu | ProviderName::Openvino => 1,
             ProviderName::Cuda => GPU_MAX_BATCH,
         };
-        let max_batch = config.batching.max_batch.unwrap_or(by_device);
+        let max_batch = config.batching.max_batch.map_or(by_device, Bounded::get);
         let max_batch = fixed_batch.unwrap_or(max_batch);
         let batch_sizes = match (fixed_batch, config.provider) {
             (Some(size), _) => vec![size],

@@ -69,7 +69,7 @@ impl Tls {
     ) -> Result<Self, TlsError> {
         let read_at = modification_times(files);
         let (config, expires) = read(key, files)?;
-        metrics.operations.certificate(key, expires);
+        metrics.certificate(key, expires);
         let current = RwLock::new((Arc::new(config), read_at));
         Ok(Self { key, files: files.clone(), current, metrics })
     }
@@ -93,7 +93,7 @@ impl Tls {
             }
             match read(self.key, &self.files) {
                 Ok((config, expires)) => {
-                    self.metrics.operations.certificate(self.key, expires);
+                    self.metrics.certificate(self.key, expires);
                     let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
                     *current = (Arc::new(config), found);
                     tracing::info!("TLS certificate reloaded");

@@ -96,7 +96,7 @@ impl Pipeline {
             if matches!(error, RecordError::Changed(_)) {
                 let (request_id, id) = (&case.request_id, stored.prediction_id);
                 tracing::error!(request_id, %id, cause = chain(error), "stored answer does not verify; answer withheld");
-                self.metrics.database().answer_changed();
+                self.metrics.answer_changed();
             }
         })
     }

@@ -121,7 +121,7 @@ impl Reloader {
         let (reply, loaded) = oneshot::channel();
         let (config, metrics) = (self.config.clone(), Arc::clone(&self.metrics));
         let runtime = tokio::runtime::Handle::current();
-        let inherited = config.intra_threads.is_some_and(|n| n > 1);
+        let inherited = config.intra_threads.is_some_and(|n| n.get() > 1);
         let niceness = if inherited { threads::COMPUTING } else { threads::IN_THE_BACKGROUND };
         let load = move || {
             let _entered = runtime.enter();

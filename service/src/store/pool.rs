@@ -82,13 +82,13 @@ impl Manager for Opener {
 /// The settings of a pool's sessions: its own, and the statement timeout.
 pub(super) fn settings(config: &DatabaseConfig, overrides: &[(&'static str, &str)]) -> Settings {
     let mut settings: Settings = overrides.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
-    settings.push(("statement_timeout", shown(config.statement_timeout)));
+    settings.push(("statement_timeout", shown(config.statement_timeout_ms.duration())));
     settings
 }
 
 /// Longest wait for the answer to a statement.
 pub(super) fn timeout(config: &DatabaseConfig) -> Duration {
-    config.statement_timeout + NETWORK_ALLOWANCE
+    config.statement_timeout_ms.duration() + NETWORK_ALLOWANCE
 }
 
 impl Pool {
@@ -102,7 +102,7 @@ impl Pool {
         let connector = Connector::new(url, config.pooling, settings(config, overrides));
         let connector = Arc::new(connector.map_err(Arc::new)?);
         let (renewed, doubted, acquire_timeout) =
-            (NotBefore::default(), NotBefore::default(), config.acquire_timeout);
+            (NotBefore::default(), NotBefore::default(), config.acquire_timeout_ms.duration());
         let opener = Opener {
             connector: Arc::clone(&connector),
             renewed: renewed.clone(),

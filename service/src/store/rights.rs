@@ -79,11 +79,11 @@ WHERE has_table_privilege(name, wanted)";
 /// Logs in as a configured user, with the settings of the service's sessions, and reads its rights.
 pub async fn log_in(config: &DatabaseConfig, login: Login) -> Result<Rights, StoreError> {
     let (url, pooling, settings) = match login {
-        Login::Writer => (&config.url, config.pooling, &WRITERS),
-        Login::Reader => (&config.reader_url, config.pooling, &READERS),
-        Login::Direct => (&config.direct_url, Pooling::Session, &WRITERS),
+        Login::Writer => (config.url(), config.pooling, &WRITERS),
+        Login::Reader => (config.reader_url(), config.pooling, &READERS),
+        Login::Direct => (config.direct_url(), Pooling::Session, &WRITERS),
     };
-    let connector = Connector::new(url, pooling, pool::settings(config, settings)).map_err(Arc::new)?;
+    let connector = Connector::new(&url, pooling, pool::settings(config, settings)).map_err(Arc::new)?;
     let mut session = connector.connect(Instant::now() + pool::timeout(config)).await?;
     session.begin().await?;
     let rights = rights(&mut session, login).await?;

@@ -1,119 +1,78 @@
-//! Closed sets of label values.
+//! Label values of metrics, as closed sets.
 
-/// What became of a reload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReloadResult {
-    /// Another model serves.
-    Swapped,
-    /// The bundle serves already.
-    Unchanged,
-    /// The old model goes on.
-    Refused,
-}
-
-/// What became of an image that was offered to the candidate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ShadowResult {
-    /// Same decision.
-    Agrees,
-    /// Another decision.
-    Differs,
-    /// Too many were waiting.
-    Skipped,
-    /// The candidate or its row failed.
-    Failed,
-}
-
-/// Why an admitted image never met the model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DropCause {
-    /// Its deadline passed.
-    Expired,
-    /// Its client went away.
-    Abandoned,
-}
-
-/// Why the service ended a connection by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ConnectionEnd {
-    /// All places were taken.
-    NoPlace,
-    /// The TLS handshake failed or did not end in time.
-    Tls,
-    /// What came is no HTTP; answered 400.
-    Malformed,
-    /// Too many header fields, too large a head or too long a URI; answered 431 or 414.
-    HeadTooLarge,
-    /// A request's head did not come in time, or no further request.
-    Silent,
-    /// The client did not take its answer.
-    NotReading,
-    /// Its address has all the connections that it may have.
-    AddressLimit,
-    /// It made way for another one.
-    Evicted,
-    /// It provoked a refusal while as many were held back as may be.
-    Flooding,
-}
-
-impl ConnectionEnd {
-    /// Every cause.
-    pub(super) const ALL: [Self; 9] = [
-        Self::NoPlace,
-        Self::Tls,
-        Self::Malformed,
-        Self::HeadTooLarge,
-        Self::Silent,
-        Self::NotReading,
-        Self::AddressLimit,
-        Self::Evicted,
-        Self::Flooding,
-    ];
-
-    pub(super) const fn label(self) -> &'static str {
-        match self {
-            Self::NoPlace => "no_place",
-            Self::Tls => "tls",
-            Self::Malformed => "malformed",
-            Self::HeadTooLarge => "head_too_large",
-            Self::Silent => "silent",
-            Self::NotReading => "not_reading",
-            Self::AddressLimit => "address_limit",
-            Self::Evicted => "evicted",
-            Self::Flooding => "flooding",
+macro_rules! labels {
+    ($($(#[$attribute:meta])* pub enum $Set:ident {
+        $($(#[$doc:meta])* $Value:ident = $label:literal,)+
+    })+) => {$(
+        $(#[$attribute])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum $Set {
+            $($(#[$doc])* $Value,)+
         }
+
+        impl $Set {
+            /// Every label.
+            pub(super) const ALL: &[&str] = &[$($label),+];
+
+            pub(super) const fn label(self) -> &'static str {
+                match self {
+                    $(Self::$Value => $label,)+
+                }
+            }
+        }
+    )+};
+}
+
+labels! {
+    /// Result of a reload.
+    pub enum ReloadResult {
+        /// Another model is current.
+        Swapped = "swapped",
+        /// The bundle was current already.
+        Unchanged = "unchanged",
+        /// The bundle was rejected; the current model stays.
+        Refused = "refused",
     }
-}
 
-impl ReloadResult {
-    pub(super) const fn label(self) -> &'static str {
-        match self {
-            Self::Swapped => "swapped",
-            Self::Unchanged => "unchanged",
-            Self::Refused => "refused",
-        }
+    /// Result of offering an image to the candidate.
+    pub enum ShadowResult {
+        /// Same decision.
+        Agrees = "agrees",
+        /// Another decision.
+        Differs = "differs",
+        /// Its queue was full.
+        Skipped = "skipped",
+        /// Scoring or writing the row failed.
+        Failed = "failed",
     }
-}
 
-impl ShadowResult {
-    /// Every result.
-    pub(super) const ALL: [Self; 4] = [Self::Agrees, Self::Differs, Self::Skipped, Self::Failed];
-
-    pub(super) const fn label(self) -> &'static str {
-        match self {
-            Self::Agrees => "agrees",
-            Self::Differs => "differs",
-            Self::Skipped => "skipped",
-            Self::Failed => "failed",
-        }
+    /// Why an admitted image was dropped before inference.
+    pub enum DropCause {
+        /// Its deadline passed.
+        Expired = "expired",
+        /// Its client disconnected.
+        Abandoned = "abandoned",
     }
-}
 
-impl DropCause {
-    pub(super) const fn label(self) -> &'static str {
-        match self {
-            Self::Expired => "expired",
-            Self::Abandoned => "abandoned",
-        }
+    /// Why the service closed a connection.
+    pub enum ConnectionEnd {
+        /// All connection slots were taken.
+        NoPlace = "no_place",
+        /// The TLS handshake failed or timed out.
+        Tls = "tls",
+        /// Not HTTP; answered 400.
+        Malformed = "malformed",
+        /// Too many header fields, too large a head or too long a URI; answered 431 or 414.
+        HeadTooLarge = "head_too_large",
+        /// A request head, or the next request, did not arrive in time.
+        Silent = "silent",
+        /// The client stopped reading its answer.
+        NotReading = "not_reading",
+        /// Its address has too many connections.
+        AddressLimit = "address_limit",
+        /// It was idle, and another connection needed its slot.
+        Evicted = "evicted",
+        /// It caused a refusal while too many refusals were being delayed.
+        Flooding = "flooding",
     }
 }

@@ -1,7 +1,6 @@
-//! The log: where it goes, in which form, and what a panic may say in it.
+//! The log: its destination, its format, and what it may hold of a panic.
 
 use super::log_output::{self, LogGuard};
-use crate::config::telemetry::{LogFormat, TelemetryConfig};
 use std::error::Error;
 use std::io::IsTerminal;
 use std::panic::PanicHookInfo;
@@ -10,32 +9,28 @@ use tracing_subscriber::EnvFilter;
 /// Sends the log to standard error and panics to the log, until the guard is dropped. Call once, from `main`.
 ///
 /// # Errors
-/// When a log has been installed already or the filter does not parse.
-pub fn install(config: &TelemetryConfig) -> anyhow::Result<LogGuard> {
-    let filter = EnvFilter::try_new(&config.log_filter)?;
+/// If a log is installed already or the filter does not parse.
+pub fn install(filter: &str, json: bool) -> anyhow::Result<LogGuard> {
+    let filter = EnvFilter::try_new(filter)?;
     let colours = std::io::stderr().is_terminal();
     let (lines, guard) = log_output::open()?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(colours)
         .with_writer(lines)
-        // The subscriber would report a line that it cannot write with `eprintln!`, which panics where that fails too.
+        // On a write error the subscriber calls `eprintln!`, which panics if that fails as well.
         .log_internal_errors(false);
-    let installed = match config.log_format {
-        LogFormat::Json => builder.json().flatten_event(true).with_span_list(false).try_init(),
-        LogFormat::Text => builder.try_init(),
+    let installed = if json {
+        builder.json().flatten_event(true).with_span_list(false).try_init()
+    } else {
+        builder.try_init()
     };
     installed.map_err(|error| anyhow::anyhow!(error))?;
     std::panic::set_hook(Box::new(log_panic));
     Ok(guard)
 }
 
-/// Log lines of this process that were not written.
-pub fn lines_dropped() -> u64 {
-    log_output::lines_dropped()
-}
-
-/// An error with all its causes, for one field of a log line.
+/// Joins an error and its causes, for one field of a log line.
 pub fn chain(error: &dyn Error) -> String {
     let (mut told, mut cause) = (error.to_string(), error.source());
     while let Some(error) = cause {
@@ -46,9 +41,9 @@ pub fn chain(error: &dyn Error) -> String {
     told
 }
 
-/// A formatted panic message may hold what a request held; a literal one cannot.
+/// A formatted panic message may quote a request; a literal one cannot.
 fn log_panic(info: &PanicHookInfo<'_>) {
-    let message = info.payload().downcast_ref::<&'static str>().copied().unwrap_or("message withheld");
+    let panic = info.payload().downcast_ref::<&'static str>().copied().unwrap_or("message withheld");
     let place = info.location().map(ToString::to_string).unwrap_or_default();
-    tracing::error!(place, message, "panic");
+    tracing::error!(place, panic, "panic");
 }

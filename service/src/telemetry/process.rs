@@ -1,10 +1,10 @@
-//! What this process uses of its host, as Linux tells it.
+//! Resource use of this process, from Linux.
 
 use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
 use std::time::Duration;
 
-/// Use of the host at a moment. What the system does not tell is zero.
+/// Resource use at a moment. Values that cannot be read are zero.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Usage {
     pub(super) resident_bytes: u64,
@@ -37,13 +37,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_in_use_is_told() {
+    fn usage_grows_with_what_is_used() {
         let before = usage();
         let file = std::fs::File::open("/proc/self/status").unwrap();
         let memory = vec![1_u8; 64 << 20];
         let after = usage();
         assert!(after.n_files_open > 0 && before.n_threads > 0 && after.most_files > 3);
-        // No difference: other tests of this process give memory back meanwhile.
+        // Not a difference: other tests of this process free memory meanwhile.
         assert!(after.resident_bytes >= 64 << 20, "{after:?}");
         assert!(after.processor_time > before.processor_time);
         assert!(memory[memory.len() - 1] == 1 && file.metadata().is_ok());

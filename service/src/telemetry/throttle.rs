@@ -1,12 +1,13 @@
-//! A bound on how many lines of a kind are written: whoever is refused a thousand times a second must not fill the disk.
+//! A limit on log lines of one kind: a client that is refused a thousand times a second must not fill the
+//! disk.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Lines of a second beyond which the rest is only counted.
+/// Further lines of the same second are only counted.
 const LINES_PER_SECOND: u32 = 20;
 
-/// Counts the lines of one kind.
+/// The limit for one kind of line.
 #[derive(Debug, Default)]
 pub struct Throttle(Mutex<State>);
 
@@ -17,20 +18,20 @@ struct State {
     left_out: u64,
 }
 
-/// Whether a line is written.
+/// Whether to write a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Line {
-    /// Yes, and so many were left out since the last one.
+    /// Write it.
     Written {
-        /// Lines that were not.
+        /// Lines left out since the last one.
         left_out: u64,
     },
-    /// No.
+    /// Count it only.
     LeftOut,
 }
 
 impl Throttle {
-    /// Asks for a line now.
+    /// Decides about a line that is due now.
     pub fn line(&self) -> Line {
         self.at(Instant::now())
     }

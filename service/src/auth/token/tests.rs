@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::auth::Scope;
-use crate::config::auth::{JwksConfig, KeySource, ScopesConfig, SignatureAlgorithm};
+use crate::config::auth::{JwksConfig, KeySource, SignatureAlgorithm};
 use crate::config::secret::Secret;
+use crate::config::values::Checked;
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair};
@@ -105,29 +106,29 @@ fn ed25519() -> (EncodingKey, Vec<u8>, Value) {
 }
 
 fn config(keys: Vec<KeySource>) -> AuthConfig {
-    let (issuer, audience) = ("https://idp.example".to_owned(), "cxr".to_owned());
-    let claims = vec!["scope".to_owned(), "scp".to_owned()];
-    let scopes = ScopesConfig { claims, prefixes: Vec::new(), names: Vec::new() };
-    AuthConfig {
-        issuer,
-        audience,
-        leeway: Duration::from_secs(30),
-        keys,
-        jwks: jwks(),
-        scopes,
-        hs256_secret: None,
-    }
+    let keys = serde_json::to_value(keys).unwrap();
+    serde_json::from_value(json!({
+        "issuer": "https://idp.example",
+        "audience": "cxr",
+        "leeway_seconds": 30,
+        "keys": keys,
+        "jwks": jwks(),
+        "scopes": { "claims": ["scope", "scp"], "prefixes": [], "names": [] },
+        "hs256_secret": null,
+        "hs256_secret_file": null,
+    }))
+    .unwrap()
 }
 
 fn jwks() -> JwksConfig {
-    let second = Duration::from_secs(1);
-    JwksConfig {
-        refresh: second,
-        min_interval: second,
-        keep: second,
-        timeout: second,
-        authorities_file: None,
-    }
+    let second = json!({
+        "refresh_ms": 1000,
+        "min_interval_ms": 1000,
+        "keep_ms": 1000,
+        "timeout_ms": 1000,
+        "authorities_file": null,
+    });
+    serde_json::from_value(second).unwrap()
 }
 
 fn now() -> u64 {
@@ -264,9 +265,10 @@ fn rubbish_is_refused_before_it_costs_anything() {
 
 #[test]
 fn hs256_works_where_it_is_configured_and_key_sets_may_not_hold_secrets() {
-    let secret = Some(Secret::from(HS256_SECRET));
-    let verifier = Verifier::new(&AuthConfig { hs256_secret: secret.clone(), ..config(vec![]) }).unwrap();
-    let minting = AuthConfig { hs256_secret: secret, ..config(vec![]) };
+    let secret = Checked::new(Secret::from(HS256_SECRET)).ok();
+    let mut minting = config(vec![]);
+    minting.hs256_secret = secret;
+    let verifier = Verifier::new(&minting).unwrap();
     let token =
         crate::auth::mint::development_token(&minting, "me", "predict audit:read", Duration::from_mins(1));
     let actor = verifier.verify_with_known(&token.unwrap()).unwrap();

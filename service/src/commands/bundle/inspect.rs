@@ -1,13 +1,13 @@
-//! `bundle inspect`: a bundle in words.
+//! `cxr-service bundle inspect`: prints what a bundle contains.
 
 use super::open;
-use crate::console;
 use crate::model::development_key_id;
+use crate::stdout;
 use cxr::bundle::{BundleSignature, FoldEvaluation, Manifest, Measured, SIGNATURE, Trust};
 use std::fmt::Write as _;
 use std::path::Path;
 
-/// The verdict, in bundles of trainers that judge.
+/// The verdict; bundles of other trainers may lack it.
 const FITNESS: &str = "fitness.json";
 
 pub(super) fn inspect(directory: &Path) -> anyhow::Result<()> {
@@ -49,11 +49,11 @@ pub(super) fn inspect(directory: &Path) -> anyhow::Result<()> {
     for (name, file) in &manifest.files {
         writeln!(text, "  {} {:>9} {name}", file.sha256, file.bytes)?;
     }
-    console::print(text.trim_end());
+    stdout::print(text.trim_end());
     Ok(())
 }
 
-/// What the trainer's gates said of it (docs/TRAINING.md, "The verdict"); the file's digest was checked with the others.
+/// The verdict of the gates (docs/TRAINING.md, "The verdict"). `open` has checked the digest of the file.
 fn verdict(directory: &Path) -> String {
     let Ok(file) = std::fs::read(directory.join(FITNESS)) else {
         return "none: the bundle was not judged".into();
@@ -66,7 +66,7 @@ fn verdict(directory: &Path) -> String {
     }
 }
 
-/// Whose signature lies there; whether it is right needs a public key.
+/// The key that the signature names. It is not verified: that needs a public key.
 fn signature(directory: &Path) -> String {
     let Ok(file) = std::fs::read(directory.join(SIGNATURE)) else { return "none".into() };
     let Ok(BundleSignature { key_id, .. }) = serde_json::from_slice(&file) else {
@@ -80,7 +80,7 @@ fn signature(directory: &Path) -> String {
     format!("by key {key_id}{whose}; not checked (bundle verify --public-key does)")
 }
 
-/// Whom and what it is for, beside the sentence that says so.
+/// The intended use as values, beside its statement.
 fn limits(manifest: &Manifest) -> String {
     let meant = &manifest.intended_use;
     let age = meant.age_years.map_or_else(|| "any".into(), |[low, high]| format!("{low} to {high} years"));
@@ -88,7 +88,7 @@ fn limits(manifest: &Manifest) -> String {
     format!("age {age}; views {views}; modalities {modalities}")
 }
 
-/// As the manifest writes them.
+/// The names as in the manifest.
 fn names(values: &impl serde::Serialize) -> String {
     let values = serde_json::to_value(values).unwrap_or_default();
     let names: Vec<&str> = values.as_array().into_iter().flatten().filter_map(|name| name.as_str()).collect();

@@ -1,9 +1,9 @@
-//! `bundle new-key` and `bundle sign`.
+//! `cxr-service bundle new-key` and `bundle sign`.
 
 use super::open;
-use crate::console;
 use crate::files;
 use crate::model::is_development_key;
+use crate::stdout;
 use anyhow::{Context, anyhow, bail};
 use cxr::bundle::{SIGNATURE, Trust, key_id, sign as signature_of};
 use ed25519_dalek::SigningKey;
@@ -22,7 +22,7 @@ pub(super) fn new_key(out: &Path) -> anyhow::Result<()> {
     let public = public.map_err(|error| anyhow!("making a key: {error}"))?;
     let failed = || format!("{}: exists already or cannot be written", out.display());
     files::create_private(out, &private).with_context(failed)?;
-    console::print(public.trim_end());
+    stdout::print(public.trim_end());
     Ok(())
 }
 
@@ -34,7 +34,7 @@ pub(super) fn sign(key: &Path, directory: &Path) -> anyhow::Result<()> {
     files::replace(&path, format!("{signature}\n").as_bytes())
         .with_context(|| format!("{}: cannot be written", path.display()))?;
     let public = key.verifying_key();
-    console::print(format_args!(
+    stdout::print(format_args!(
         "{} {} (digest {}) is now signed by key {}",
         bundle.manifest().name,
         bundle.manifest().version,
@@ -42,7 +42,7 @@ pub(super) fn sign(key: &Path, directory: &Path) -> anyhow::Result<()> {
         key_id(&public)
     ));
     if is_development_key(&public) {
-        console::complain("this is the public development key: the production profile refuses the bundle");
+        stdout::complain("this is the public development key: the production profile refuses the bundle");
     }
     Ok(())
 }
@@ -56,7 +56,7 @@ fn private_key(path: &Path) -> anyhow::Result<SigningKey> {
     if pem.contains("BEGIN ENCRYPTED PRIVATE KEY") {
         bail!("{shown}: is encrypted; decrypt it first, with openssl pkey -in {shown} -out PLAIN.key");
     }
-    // The parser's own words are left out: they could quote the key.
+    // The parser's message is left out, because it could quote the key.
     SigningKey::from_pkcs8_pem(&pem).map_err(|_| {
         anyhow!("{shown}: not an Ed25519 private key in PEM (PKCS#8); cxr-service bundle new-key makes one")
     })

@@ -1,4 +1,4 @@
-//! The database's users: whether each can log in, may do what it must, and may not do what it must not.
+//! The database users: whether each can log in and has the rights it needs and no more.
 
 use super::problem;
 use crate::config::database::DatabaseConfig;
@@ -12,7 +12,7 @@ pub(super) async fn logins(config: &DatabaseConfig) -> Vec<Problem> {
         return problems;
     }
     let key = if config.has_reader() { "database.reader_url" } else { "database.url" };
-    // One user for both may write: what a reader must not do says nothing then.
+    // A single user for both may write.
     let strict = config.refuse_owner && config.has_reader();
     problems.extend(judged(key, Login::Reader, strict, log_in(config, Login::Reader).await));
     if config.has_direct() {

@@ -1,8 +1,9 @@
-//! Files and the model: what can be tried without a connection; and the key sets, which need one.
+//! Files, the model and the key sets.
 
 use super::problem;
 use crate::audit::VOLUME_TIMEOUT;
 use crate::audit::anchor::Anchor;
+use crate::audit::erasures::Erasures;
 use crate::audit::signing::LogKey;
 use crate::auth::{KeyError, Verifier};
 use crate::config::audit::AuditConfig;
@@ -17,14 +18,16 @@ use crate::threads;
 use cxr::intended_use::{IntendedUse, SitePatients};
 use std::time::SystemTime;
 
-/// Each source of keys by itself, so that one that is wrong hides no other; those that can be used, by their keys.
+/// Loads each source of keys separately, so that one problem does not hide another. Returns the usable ones
+/// with their keys.
 pub(super) fn keys(config: &AuthConfig) -> (Vec<Problem>, Vec<(String, Verifier)>) {
     let (mut problems, mut verifiers) = (Vec::new(), Vec::new());
     for (position, source) in config.keys.iter().enumerate() {
-        let alone = AuthConfig { keys: vec![source.clone()], ..config.clone() };
+        let mut alone = config.clone();
+        alone.keys = vec![source.clone()];
         match Verifier::new(&alone) {
             Ok(verifier) => verifiers.push((format!("auth.keys[{position}]"), verifier)),
-            // The authorities are one file for all sources.
+            // One file for all sources.
             Err(error @ KeyError::Client { .. }) => {
                 let advice = "set auth.jwks.authorities_file to a readable file of PEM certificates, or null";
                 problems.push(problem("auth.jwks", &error, advice));
@@ -39,7 +42,7 @@ pub(super) fn keys(config: &AuthConfig) -> (Vec<Problem>, Vec<(String, Verifier)
     (problems, verifiers)
 }
 
-/// Fetches the published sets.
+/// Fetches the published key sets.
 pub(super) async fn published(verifiers: &[(String, Verifier)]) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (key, verifier) in verifiers {
@@ -75,19 +78,20 @@ pub(super) fn tls(config: &HttpConfig) -> Vec<Problem> {
     problems
 }
 
-/// Bundle, library, graph, golden outputs and execution provider, the shadow's too; and whether the model is for the site's patients.
+/// Bundle, library, graph, golden outputs and execution provider, also of the candidate; and whether the
+/// intended use fits the site.
 pub(super) fn model(config: &ModelConfig, patients: &SitePatients) -> Vec<Problem> {
     let mut problems: Vec<Problem> = match serves("model", config) {
         Ok(serving) => suits(&serving.model.manifest().intended_use, patients).err().into_iter().collect(),
         Err(problem) => vec![problem],
     };
-    if let Some(shadow) = &config.shadow {
-        problems.extend(serves("model.shadow", &config.for_shadow(shadow)).err());
+    if let Some(candidate) = config.for_shadow() {
+        problems.extend(serves("model.shadow", &candidate).err());
     }
     problems
 }
 
-/// An image that states nothing of itself is judged by what the site states of its patients.
+/// Fails if every image that relies on `service.patients` would be referred.
 fn suits(intended: &IntendedUse, patients: &SitePatients) -> Result<(), Problem> {
     if !patients.refers_all(intended) {
         return Ok(());
@@ -120,16 +124,16 @@ fn serves(key: &str, config: &ModelConfig) -> Result<Serving, Problem> {
     }
 }
 
-/// What lies outside the database.
+/// The anchor and the list of erasures.
 pub(super) async fn outside(config: &AuditConfig) -> Vec<Problem> {
     let config = config.clone();
     let checked = tokio::task::spawn_blocking(move || {
         let mut problems = Vec::new();
-        if let Some(anchor) = &config.anchor {
-            problems.extend(anchored(anchor, &config.signing_key));
+        if let Some(directory) = config.anchor.directory.clone() {
+            problems.extend(anchored(&Anchor::at(directory), &config.signing_key));
         }
-        if let Some(list) = &config.erasures
-            && let Err(error) = list.all()
+        if let Some(list) = config.erasures_file()
+            && let Err(error) = Erasures::at(list.to_owned()).all()
         {
             let advice = "see docs/AUDIT.md, \"Subjects and erasure\"";
             problems.push(problem("audit.erasures_file", &error, advice));
@@ -146,14 +150,14 @@ pub(super) async fn outside(config: &AuditConfig) -> Vec<Problem> {
     }
 }
 
-/// Whether it takes heads, and holds none of another log.
+/// The anchor must be writable and hold no checkpoint of another log.
 fn anchored(anchor: &Anchor, signing_key: &Secret) -> Option<Problem> {
     let key = "audit.anchor.directory";
     if let Err(error) = anchor.check() {
         let advice = "mount its volume, or create a folder that the service's user can write to and the database's administrators cannot";
         return Some(problem(key, &error, advice));
     }
-    // The configuration has parsed the key.
+    // The configuration has validated the key.
     let verifier = LogKey::parse(signing_key).ok()?.verifier().ok()?;
     let advice = "use the folder of this log, or the signing key that belongs to it (audit.signing_key)";
     anchor.newest(&verifier).err().map(|error| problem(key, &error, advice))

@@ -4,6 +4,7 @@
 use crate::config::cors::CorsConfig;
 use crate::http::extract::idempotency;
 use axum::http::{HeaderName, HeaderValue, Method, header};
+use std::time::Duration;
 use tower_http::cors::CorsLayer;
 
 /// Headers that a page may send, beyond the CORS-safelisted ones.
@@ -38,6 +39,6 @@ pub(crate) fn layer(config: &CorsConfig) -> Option<CorsLayer> {
             .allow_methods([Method::GET, Method::POST])
             .allow_headers(REQUEST_HEADERS)
             .expose_headers(ANSWER_HEADERS)
-            .max_age(config.max_age())
+            .max_age(Duration::from_secs(config.max_age_seconds.get().into()))
     })
 }

@@ -1,47 +1,48 @@
-//! Recording what the audit log does.
+//! Records the audit log.
 
 use super::Metrics;
-use std::time::Duration;
+use super::operations::seconds;
+use std::time::{Duration, SystemTime};
 
 impl Metrics {
-    /// So many rows were committed together.
+    /// One commit.
     pub fn committed(&self, n_rows: usize) {
-        self.commit_rows.observe(n_rows as f64);
+        self.cxr.audit_commit_rows.observe(n_rows as f64);
     }
 
-    /// Leaves of the tree.
+    /// Leaves of the tree, in the leader.
     pub fn tree_size(&self, size: u64) {
-        self.tree_size.set(size as i64);
+        self.cxr.audit_tree_size.set(size as i64);
     }
 
-    /// Leaves under the newest anchored head.
+    /// Leaves under the checkpoint that was written to the anchor just now.
     pub fn anchored(&self, size: u64) {
-        self.tree_anchored.set(size as i64);
-        self.operations.anchor_written();
+        self.cxr.audit_tree_anchored_size.set(size as i64);
+        self.cxr.audit_anchor_written_timestamp_seconds.set(seconds(SystemTime::now()));
     }
 
-    /// Whether the tree cannot be continued.
+    /// Whether the tree contradicts its signed or anchored checkpoint.
     pub fn tree_broken(&self, broken: bool) {
-        self.tree_broken.set(i64::from(broken));
+        self.cxr.audit_tree_broken.set(i64::from(broken));
     }
 
-    /// How many leaves wait that nobody here wrote.
+    /// Pending leaves that this service did not write.
     pub fn foreign_leaves(&self, n: usize) {
-        self.foreign_leaves.set(n as i64);
+        self.cxr.audit_foreign_leaves.set(n as i64);
     }
 
-    /// Whether this process sequences.
+    /// Whether this process is the leader.
     pub fn sequencing(&self, leads: bool) {
-        self.sequencing.set(i64::from(leads));
+        self.cxr.audit_sequencing.set(i64::from(leads));
     }
 
-    /// How old the oldest row of a step was.
+    /// Age of the oldest row of a step.
     pub fn sequenced_after(&self, age: Duration) {
-        self.sequenced_after.observe(age.as_secs_f64());
+        self.cxr.audit_sequenced_after_seconds.observe(age.as_secs_f64());
     }
 
-    /// One answer withheld.
+    /// One answer withheld because its audit row was not committed.
     pub fn audit_failed(&self) {
-        self.audit_failures.inc();
+        self.cxr.audit_failures_total.inc();
     }
 }

@@ -1,11 +1,11 @@
-//! Standard output and standard error of commands: what was asked for, and why it failed. The log has its own way (telemetry).
+//! Standard output and standard error of commands. The log has its own output (`telemetry::log_output`).
 
 use crate::threads;
 use std::error::Error;
 use std::io::{self, Write};
 use std::time::Duration;
 
-/// Prints one line; a reader that has gone away (`| head`) is no error.
+/// Prints one line. A closed pipe (`| head`) is not an error.
 pub fn print(line: impl std::fmt::Display) {
     drop(writeln!(io::stdout(), "{line}"));
 }
@@ -15,19 +15,19 @@ pub fn complain(line: impl std::fmt::Display) {
     drop(writeln!(io::stderr(), "{line}"));
 }
 
-/// Says why the program ends. It ends all the same where nothing reads that.
+/// Prints why the program ends, and does not wait for a stalled reader.
 pub fn last_words(line: impl std::fmt::Display) {
     let line = line.to_string();
     threads::within(Duration::from_secs(2), move || complain(line));
 }
 
-/// The reader of standard output has gone away before the end (`| head`).
+/// The reader of standard output closed the pipe (`| head`).
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("the reader of standard output has gone away")]
 pub struct ReaderGone;
 
 impl ReaderGone {
-    /// Whether that is what an error comes from. A connection to the database that broke is another thing.
+    /// Whether this is the cause of an error. A broken connection to the database is not.
     pub fn caused(error: &anyhow::Error) -> bool {
         let gone = |cause: &(dyn Error + 'static)| {
             let inner = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
@@ -37,11 +37,11 @@ impl ReaderGone {
     }
 }
 
-/// Standard output for much text; a reader that has gone away is told apart from every other error.
+/// Standard output whose errors tell a closed pipe apart from everything else.
 pub struct Output(io::Stdout);
 
 impl Output {
-    /// Of this process.
+    /// Standard output of this process.
     pub fn new() -> Self {
         Self(io::stdout())
     }
@@ -55,14 +55,14 @@ impl Default for Output {
 
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes).map_err(told_apart)
+        self.0.write(bytes).map_err(classified)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush().map_err(told_apart)
+        self.0.flush().map_err(classified)
     }
 }
 
-fn told_apart(error: io::Error) -> io::Error {
+fn classified(error: io::Error) -> io::Error {
     if error.kind() == io::ErrorKind::BrokenPipe { io::Error::other(ReaderGone) } else { error }
 }

@@ -1,4 +1,4 @@
-//! Output to the terminal.
+//! The only place that writes to standard output.
 
 use std::io::Write;
 

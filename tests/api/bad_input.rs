@@ -5,6 +5,7 @@ use reqwest::multipart::{Form, Part};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
+use system_tests::log::number;
 use system_tests::server::{Options, Server, problem};
 use system_tests::{images, postgres, tokens};
 
@@ -227,11 +228,8 @@ async fn requests_beyond_the_slots_are_refused_with_retry_after() {
     let image = images::jpeg(1, false);
     held.write_all(head(&server, &format!("Content-Length: {}", image.len()), "").as_bytes()).unwrap();
     held.write_all(&image[..100]).unwrap();
-    let start = Instant::now();
-    while server.metric("cxr_in_flight").await != Some(1.0) {
-        assert!(start.elapsed() < Duration::from_secs(20), "the held request is not admitted");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let admitted = async || server.metric("cxr_in_flight").await == Some(1.0);
+    server.eventually(20, "the held request is not admitted", admitted).await;
     let refused = server.post("", image.clone()).await;
     assert_eq!(refused.headers()["retry-after"], "1");
     problem(refused, 429, "too_many_requests").await;
@@ -251,11 +249,8 @@ async fn a_client_that_disconnects_still_leaves_a_row() {
         stream.write_all(&image).unwrap();
         drop(stream);
     }
-    let start = Instant::now();
-    while postgres::psql(&url, "select count(*) from predictions").unwrap() != "5" {
-        assert!(start.elapsed() < Duration::from_secs(10), "rows are missing");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let written = async || number(&url, "select count(*) from predictions") == 5;
+    server.eventually(10, "rows are missing", written).await;
 }
 
 #[tokio::test]

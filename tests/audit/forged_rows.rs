@@ -4,7 +4,6 @@
 use crate::log::{anchored, export, number, sequenced, verify};
 use serde_json::Value;
 use std::path::Path;
-use std::time::{Duration, Instant};
 use system_tests::server::{Options, Server};
 use system_tests::{images, postgres};
 
@@ -30,11 +29,7 @@ async fn post(server: &Server, n: u64) {
 
 /// Waits until a metric has a value.
 async fn reads(server: &Server, metric: &str, value: f64) {
-    let begun = Instant::now();
-    while server.metric(metric).await != Some(value) {
-        assert!(begun.elapsed() < Duration::from_secs(10), "{metric}: {}", server.log());
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    server.eventually(10, metric, async || server.metric(metric).await == Some(value)).await;
 }
 
 /// A database with four anchored rows, without connections.

@@ -160,11 +160,8 @@ async fn the_tree_does_not_grow_over_discarded_rows() {
         let server = Options::on(&url).set("audit.sequence.interval_ms", &50).start_ready().await;
         discard(&url, table, operation);
         assert_eq!(server.post("", images::jpeg(1, true)).await.status(), 200);
-        let begun = Instant::now();
-        while !server.log().contains(&format!("of 1 rows of the table {table}")) {
-            assert!(begun.elapsed() < Duration::from_secs(10), "{table}: {}", server.log());
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        let logged = async || server.log().contains(&format!("of 1 rows of the table {table}"));
+        server.eventually(10, table, logged).await;
         for table in ["audit_leaves", "audit_hashes", "audit_checkpoints"] {
             assert_eq!(number(&url, &format!("select count(*) from {table}")), 0, "{table}");
         }
@@ -196,11 +193,8 @@ async fn a_discarded_score_of_a_candidate_counts_as_failed() {
     let server = Options::on(&url).set("model.shadow.bundle", &candidate.display()).start_ready().await;
     discard(&url, "shadow_predictions", "insert");
     assert_eq!(server.post("", images::jpeg(1, true)).await.status(), 200);
-    let begun = Instant::now();
-    while server.metric("cxr_shadow_total{result=\"failed\"}").await != Some(1.0) {
-        assert!(begun.elapsed() < Duration::from_secs(20), "{}", server.log());
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let failed = async || server.metric("cxr_shadow_total{result=\"failed\"}").await == Some(1.0);
+    server.eventually(20, "the metric does not count the failure", failed).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -86,11 +86,8 @@ async fn a_database_that_was_restored_from_an_older_state_is_not_continued() {
 
     let restored = on(&backup).start_ready().await;
     post(&restored, 1).await;
-    let begun = Instant::now();
-    while restored.metric("cxr_audit_tree_broken").await != Some(1.0) {
-        assert!(begun.elapsed() < Duration::from_secs(20), "{}", restored.log());
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let broken = async || restored.metric("cxr_audit_tree_broken").await == Some(1.0);
+    restored.eventually(20, "the metric does not report the broken tree", broken).await;
     let told = restored.logged("shorter than its anchored checkpoint").await;
     assert!(told.is_some(), "{}", restored.log());
     assert_eq!(number(&backup, "select count(*) from audit_leaves"), 3);

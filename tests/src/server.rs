@@ -180,6 +180,15 @@ impl Server {
         None
     }
 
+    /// Polls until a condition holds, for at most `seconds`; a failure shows the log.
+    pub async fn eventually(&self, seconds: u64, message: &str, condition: impl AsyncFn() -> bool) {
+        let begun = Instant::now();
+        while !condition().await {
+            assert!(begun.elapsed() < Duration::from_secs(seconds), "{message}\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Address as `host:port`.
     pub fn address(&self) -> &str {
         self.base.trim_start_matches("http://")

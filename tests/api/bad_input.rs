@@ -48,10 +48,7 @@ async fn rejected_images_are_422_with_a_reason_and_a_row() {
         ("corrupt", [&jpeg[..2], &[0xFF, 0xC0, 0, 3, 1, 0xFF, 0xD9]].concat()),
     ];
     for (n, (reason, image)) in cases.iter().enumerate() {
-        let request = server
-            .client
-            .post(format!("{}/v1/predictions", server.base))
-            .header("content-type", "image/jpeg");
+        let request = server.prediction("").header("content-type", "image/jpeg");
         let response =
             request.bearer_auth(tokens::token("predict")).body(image.clone()).send().await.unwrap();
         let body = problem(response, 422, "rejected").await;
@@ -111,8 +108,7 @@ async fn other_media_types_are_415_and_leave_no_row() {
     let url = postgres::shared().database();
     let server = Options::on(&url).start_ready().await;
     for media in ["text/plain", "application/pdf", "application/json", "image/gif", "nonsense"] {
-        let request =
-            server.client.post(format!("{}/v1/predictions", server.base)).header("content-type", media);
+        let request = server.prediction("").header("content-type", media);
         let response =
             request.bearer_auth(tokens::token("predict")).body(images::jpeg(1, false)).send().await.unwrap();
         problem(response, 415, "unsupported_media_type").await;
@@ -123,7 +119,7 @@ async fn other_media_types_are_415_and_leave_no_row() {
 }
 
 async fn post_form(server: &Server, form: Form) -> reqwest::Response {
-    let request = server.client.post(format!("{}/v1/predictions", server.base));
+    let request = server.prediction("");
     request.bearer_auth(tokens::token("predict")).multipart(form).send().await.unwrap()
 }
 
@@ -140,8 +136,7 @@ async fn malformed_multipart_is_400() {
     )
     .await;
     let raw = |media: &'static str, body: &'static [u8]| {
-        let request =
-            server.client.post(format!("{}/v1/predictions", server.base)).header("content-type", media);
+        let request = server.prediction("").header("content-type", media);
         request.bearer_auth(tokens::token("predict")).body(body).send()
     };
     let whole = b"--b\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\nabc\r\n--b--\r\n".as_slice();

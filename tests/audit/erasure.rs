@@ -11,7 +11,7 @@ use system_tests::{images, postgres, tokens};
 const MRN: &str = "HOSP-77120031^^^Example";
 
 async fn send(server: &Server, n: u64, subject: &str) {
-    let request = server.client.post(format!("{}/v1/predictions", server.base));
+    let request = server.prediction("");
     let request = request.bearer_auth(tokens::token("predict")).header("X-Subject-Id", subject);
     assert_eq!(request.body(images::jpeg(n, true)).send().await.unwrap().status(), 200);
 }
@@ -19,7 +19,7 @@ async fn send(server: &Server, n: u64, subject: &str) {
 async fn send_form(server: &Server, n: u64, subject: &str) {
     let image = reqwest::multipart::Part::bytes(images::jpeg(n, true)).file_name("x");
     let form = reqwest::multipart::Form::new().part("file", image).text("subject", subject.to_owned());
-    let request = server.client.post(format!("{}/v1/predictions", server.base));
+    let request = server.prediction("");
     let request = request.bearer_auth(tokens::token("predict")).multipart(form);
     assert_eq!(request.send().await.unwrap().status(), 200);
 }

@@ -26,7 +26,7 @@ fn stop_discarding(url: &str, table: &str) {
 }
 
 fn predict(server: &Server, key: &str, image: Vec<u8>) -> RequestBuilder {
-    let request = server.client.post(format!("{}/v1/predictions", server.base));
+    let request = server.prediction("");
     let request = request.bearer_auth(tokens::token("predict")).header("Idempotency-Key", key);
     request.header("X-Subject-Id", "somebody").body(image)
 }

@@ -8,7 +8,7 @@ use system_tests::server::{Options, Server, problem};
 use system_tests::{eventually, images, postgres, tokens};
 
 async fn post(server: &Server, timeout: &str, image: Vec<u8>) -> reqwest::Response {
-    let request = server.client.post(format!("{}/v1/predictions", server.base));
+    let request = server.prediction("");
     let request = request.bearer_auth(tokens::token("predict")).header("x-request-timeout-ms", timeout);
     request.body(image).send().await.expect("an answer")
 }

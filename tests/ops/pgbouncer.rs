@@ -14,7 +14,7 @@ async fn sequencing(server: &Server) -> bool {
 }
 
 async fn keyed(server: &Server, key: &str, seed: u64) -> (u16, Value) {
-    let request = server.client.post(format!("{}/v1/predictions", server.base));
+    let request = server.prediction("");
     let request = request.bearer_auth(tokens::token("predict")).header("Idempotency-Key", key);
     let response =
         request.header("X-Subject-Id", "somebody").body(images::jpeg(seed, true)).send().await.unwrap();

@@ -1,8 +1,8 @@
 //! The real service in a process of its own, with its log, its address and an HTTP client.
 
 use crate::postgres::shared;
-use crate::{root, tokens};
-use reqwest::{Client, Response, StatusCode};
+use crate::{images, root, tokens};
+use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use rig::{Process, Settings};
 use serde_json::Value;
 use std::net::SocketAddr;
@@ -180,6 +180,16 @@ impl Server {
         None
     }
 
+    /// The address for operators, `host:port`, from the log.
+    pub fn operators_address(&self) -> String {
+        let log = self.log();
+        let line =
+            log.lines().find(|line| line.contains("listening (operations)")).expect("a second address");
+        let event: Value = serde_json::from_str(line).expect("JSON");
+        let fields = event.get("fields").unwrap_or(&event);
+        fields["address"].as_str().expect("an address").to_owned()
+    }
+
     /// Polls until a condition holds, for at most `seconds`; a failure shows the log.
     pub async fn eventually(&self, seconds: u64, message: &str, condition: impl AsyncFn() -> bool) {
         let begun = Instant::now();
@@ -225,9 +235,21 @@ impl Server {
         response.json().await.expect("JSON")
     }
 
+    /// A POST to `/v1/predictions`, without a token and a body.
+    pub fn prediction(&self, query: &str) -> RequestBuilder {
+        self.client.post(format!("{}/v1/predictions{query}", self.base))
+    }
+
+    /// Sends `n` phantoms, each of which must be answered with 200.
+    pub async fn post_phantoms(&self, n: u64) {
+        for seed in 0..n {
+            assert_eq!(self.post("", images::jpeg(seed, false)).await.status(), 200);
+        }
+    }
+
     /// POSTs an image as the raw body.
     pub async fn post(&self, query: &str, image: Vec<u8>) -> Response {
-        let request = self.client.post(format!("{}/v1/predictions{query}", self.base));
+        let request = self.prediction(query);
         request.bearer_auth(tokens::token("predict")).body(image).send().await.expect("an answer")
     }
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use system_tests::server::{Options, Server, binary};
+use system_tests::server::{Options, Server};
 use system_tests::{images, postgres, tokens};
 
 const MRN: &str = "HOSP-77120031^^^Example";
@@ -32,20 +32,9 @@ async fn found(server: &Server, subject: &str) -> Vec<Value> {
 }
 
 fn erase(url: &str, list: &Path, identifier: &str) -> (bool, String) {
-    let mut child = Command::new(binary())
-        .args(["audit", "erase-subject", "--identifiers", "-"])
-        .env("CXR_PROFILE", "development")
-        .env("CXR_SERVICE__DATABASE__URL", url)
-        .env("CXR_SERVICE__AUDIT__ERASURES_FILE", list)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    writeln!(child.stdin.take().unwrap(), "{identifier}").unwrap();
-    let done = child.wait_with_output().unwrap();
-    let told = [done.stdout, done.stderr].concat();
-    (done.status.success(), String::from_utf8_lossy(&told).into_owned())
+    let options = Options::on(url).set("audit.erasures_file", &list.display());
+    let options = options.command_line(&["audit", "erase-subject", "--identifiers", "-"]);
+    options.outcome_with_input(&format!("{identifier}\n"))
 }
 
 fn verified(url: &str, folder: &Path, anchor: &Path) -> Value {

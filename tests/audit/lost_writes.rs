@@ -3,11 +3,9 @@
 use crate::log::{number, sequenced};
 use reqwest::{RequestBuilder, Response};
 use serde_json::json;
-use std::io::Write;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use system_tests::postgres::{psql, shared};
-use system_tests::server::{Options, Server, binary, problem};
+use system_tests::server::{Options, Server, problem};
 use system_tests::{bundles, images, tokens};
 
 /// Discards every `operation` (insert or delete) on a table without an error.
@@ -34,17 +32,11 @@ fn predict(server: &Server, key: &str, image: Vec<u8>) -> RequestBuilder {
 /// Runs a command that must fail, and returns its output.
 fn failing(url: &str, arguments: &[&str], input: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
-    let mut command = Command::new(binary());
-    command.args(arguments).env("CXR_PROFILE", "development").env("CXR_SERVICE__DATABASE__URL", url);
     let erased = folder.path().join("erased");
     std::fs::write(&erased, "").unwrap();
-    command.env("CXR_SERVICE__AUDIT__ERASURES_FILE", erased);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    let done = child.wait_with_output().unwrap();
-    let told = String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned();
-    assert!(!done.status.success(), "{told}");
+    let options = Options::on(url).set("audit.erasures_file", &erased.display());
+    let (succeeded, told) = options.command_line(arguments).outcome_with_input(input);
+    assert!(!succeeded, "{told}");
     told
 }
 

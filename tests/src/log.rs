@@ -1,6 +1,6 @@
 //! Helpers for the audit log: count, wait, export, verify.
 
-use crate::server::{Server, binary};
+use crate::server::{Options, Server, binary};
 use crate::{eventually, postgres};
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::Value;
@@ -64,11 +64,9 @@ pub async fn ask(server: &Server, path: &str) -> Value {
 /// Exports the log of a database to a folder.
 pub fn export(url: &str, folder: &Path) -> PathBuf {
     let path = folder.join("log.ndjson");
-    let mut command = Command::new(binary());
-    command.args(["audit", "export", "--out"]).arg(&path);
-    command.env("CXR_PROFILE", "development").env("CXR_SERVICE__DATABASE__URL", url);
-    let done = command.output().expect("cxr-service runs");
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let arguments = ["audit", "export", "--out", path.to_str().expect("UTF-8")];
+    let (succeeded, text) = Options::on(url).command_line(&arguments).outcome();
+    assert!(succeeded, "{text}");
     path
 }
 

@@ -5,6 +5,7 @@ use crate::{images, root, tokens};
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use rig::{Process, Settings};
 use serde_json::Value;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output, Stdio};
@@ -111,6 +112,20 @@ impl Options {
         self.command().output().expect("cxr-service runs")
     }
 
+    /// Runs it to its end. Returns whether it succeeded, and its output.
+    pub fn outcome(&self) -> (bool, String) {
+        outcome(&self.run_to_end())
+    }
+
+    /// Runs it to its end with this standard input. Returns whether it succeeded, and its output.
+    pub fn outcome_with_input(&self, input: &str) -> (bool, String) {
+        let mut command = self.command();
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("cxr-service runs");
+        child.stdin.take().expect("piped").write_all(input.as_bytes()).expect("it reads its input");
+        outcome(&child.wait_with_output().expect("our child"))
+    }
+
     /// Starts it and waits until it listens.
     pub async fn start(&self) -> Server {
         let (command, log) = (self.command(), NamedTempFile::new().expect("a file"));
@@ -141,6 +156,12 @@ impl Options {
         server.wait_ready(true).await;
         server
     }
+}
+
+/// Whether a program succeeded, and its output.
+pub(crate) fn outcome(output: &Output) -> (bool, String) {
+    let text = [output.stdout.as_slice(), &output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&text).into_owned())
 }
 
 /// A running server. It is killed when dropped.

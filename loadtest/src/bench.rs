@@ -6,17 +6,16 @@ mod images;
 mod interval;
 mod limit;
 mod load;
+mod model;
 mod overload;
 mod peer;
 mod plot;
 mod postgres;
-mod progress;
 mod rounds;
 mod run;
 mod server;
 mod service;
 mod soak;
-mod subject;
 mod summary;
 mod table;
 
@@ -24,19 +23,19 @@ pub use images::Corpus;
 pub use interval::Interval;
 pub use limit::{Cell, LimitArgs, serve as serve_limit};
 pub use load::Load;
+pub use model::ModelArg;
 pub use peer::PeerSetting;
 pub use service::{Setting, parse_setting};
-pub use subject::ModelArg;
 pub use summary::{CpuPerRequest, Record};
 
+use crate::terminal::{progress, say};
 use anyhow::{Context, Result};
 use images::Images;
+use model::Model;
 use overload::Generators;
-use progress::{answer, say};
-use run::SubjectReport;
+use run::ModelReport;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use subject::Subject;
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -93,21 +92,21 @@ pub struct Args {
 #[tokio::main(flavor = "current_thread")]
 pub async fn run(args: &Args) -> Result<ExitCode> {
     std::fs::create_dir_all(&args.out).with_context(|| format!("{}: cannot be made", args.out.display()))?;
-    let subjects = Subject::all(&args.models)?;
+    let models = Model::all(&args.models)?;
     let images = Images::take(args.images, args.seed)?;
-    say(format_args!("images: {}", images.description));
+    progress(format_args!("images: {}", images.description));
     let postgres = postgres::start()?;
     let mut reports = Vec::new();
-    for subject in &subjects {
-        reports.push(run::measure(args, subject, &images, &postgres).await?);
+    for model in &models {
+        reports.push(run::measure(args, model, &images, &postgres).await?);
         // After each model, so that an interrupted run keeps what it has measured.
         write(&args.out, &images.description, &reports)?;
     }
-    answer(&std::fs::read_to_string(args.out.join("table.md"))?);
+    say(std::fs::read_to_string(args.out.join("table.md"))?);
     Ok(ExitCode::SUCCESS)
 }
 
-fn write(out: &Path, images: &str, reports: &[SubjectReport]) -> Result<()> {
+fn write(out: &Path, images: &str, reports: &[ModelReport]) -> Result<()> {
     let records: Vec<&Record> = reports.iter().flat_map(|report| &report.records).collect();
     let host = host();
     let run = serde_json::json!({ "host": host, "images": images, "subjects": reports });

@@ -10,7 +10,7 @@ pub use compare::Difference;
 pub use load::{Loaded, ProviderName};
 pub use measure::{Cell, Figures, Way};
 
-use crate::stdout::say;
+use crate::terminal::say;
 use anyhow::{Context, Result, ensure};
 use clap::Args as Arguments;
 use load::Source;

@@ -22,7 +22,7 @@ pub use serve::{AbsentDevice, Proof};
 pub use train::{Bench, Epoch, Evaluation, Export, Repetition, Training};
 
 use crate::device::ProviderName;
-use crate::stdout::say;
+use crate::terminal::say;
 use anyhow::{Context, Result};
 use clap::Args as Arguments;
 use dataset::Subset;

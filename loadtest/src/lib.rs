@@ -8,4 +8,4 @@ pub mod device;
 mod generator;
 pub mod gpu_check;
 pub mod log;
-mod stdout;
+mod terminal;

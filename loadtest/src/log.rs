@@ -2,7 +2,7 @@
 //! `cxr-service audit verify` in turn with bare hashing of the same file.
 
 use crate::bench::Interval;
-use crate::stdout::say;
+use crate::terminal::say;
 use anyhow::{Context, Result, ensure};
 use clap::Args as Arguments;
 use serde::Serialize;

@@ -11,7 +11,7 @@ use system_tests::{images, postgres, root};
 const SCOPES: [&str; 5] = ["predict", "label", "audit:read", "monitor:read", "admin"];
 
 async fn predict(server: &Server, token: &str) -> Response {
-    let request = server.client.post(format!("{}/v1/predictions", server.base)).bearer_auth(token);
+    let request = server.prediction("").bearer_auth(token);
     request.body(images::jpeg(1, false)).send().await.unwrap()
 }
 
@@ -54,7 +54,7 @@ async fn bad_tokens_are_401_and_leave_no_row() {
         assert!(challenge.is_some_and(|c| c.starts_with("Bearer")), "{body}");
         assert!(token.len() < 20 || !body.to_string().contains(token.as_str()));
     }
-    let none = server.client.post(format!("{}/v1/predictions", server.base)).body(images::jpeg(1, false));
+    let none = server.prediction("").body(images::jpeg(1, false));
     problem(none.send().await.unwrap(), 401, "unauthenticated").await;
     let basic = server.client.get(format!("{}/v1/model", server.base)).basic_auth("a", Some("b"));
     problem(basic.send().await.unwrap(), 401, "unauthenticated").await;

@@ -5,6 +5,7 @@ use reqwest::multipart::{Form, Part};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
+use system_tests::log::number;
 use system_tests::server::{Options, Server, problem};
 use system_tests::{images, postgres, tokens};
 
@@ -47,10 +48,7 @@ async fn rejected_images_are_422_with_a_reason_and_a_row() {
         ("corrupt", [&jpeg[..2], &[0xFF, 0xC0, 0, 3, 1, 0xFF, 0xD9]].concat()),
     ];
     for (n, (reason, image)) in cases.iter().enumerate() {
-        let request = server
-            .client
-            .post(format!("{}/v1/predictions", server.base))
-            .header("content-type", "image/jpeg");
+        let request = server.prediction("").header("content-type", "image/jpeg");
         let response =
             request.bearer_auth(tokens::token("predict")).body(image.clone()).send().await.unwrap();
         let body = problem(response, 422, "rejected").await;
@@ -110,8 +108,7 @@ async fn other_media_types_are_415_and_leave_no_row() {
     let url = postgres::shared().database();
     let server = Options::on(&url).start_ready().await;
     for media in ["text/plain", "application/pdf", "application/json", "image/gif", "nonsense"] {
-        let request =
-            server.client.post(format!("{}/v1/predictions", server.base)).header("content-type", media);
+        let request = server.prediction("").header("content-type", media);
         let response =
             request.bearer_auth(tokens::token("predict")).body(images::jpeg(1, false)).send().await.unwrap();
         problem(response, 415, "unsupported_media_type").await;
@@ -122,7 +119,7 @@ async fn other_media_types_are_415_and_leave_no_row() {
 }
 
 async fn post_form(server: &Server, form: Form) -> reqwest::Response {
-    let request = server.client.post(format!("{}/v1/predictions", server.base));
+    let request = server.prediction("");
     request.bearer_auth(tokens::token("predict")).multipart(form).send().await.unwrap()
 }
 
@@ -139,8 +136,7 @@ async fn malformed_multipart_is_400() {
     )
     .await;
     let raw = |media: &'static str, body: &'static [u8]| {
-        let request =
-            server.client.post(format!("{}/v1/predictions", server.base)).header("content-type", media);
+        let request = server.prediction("").header("content-type", media);
         request.bearer_auth(tokens::token("predict")).body(body).send()
     };
     let whole = b"--b\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\nabc\r\n--b--\r\n".as_slice();
@@ -227,11 +223,8 @@ async fn requests_beyond_the_slots_are_refused_with_retry_after() {
     let image = images::jpeg(1, false);
     held.write_all(head(&server, &format!("Content-Length: {}", image.len()), "").as_bytes()).unwrap();
     held.write_all(&image[..100]).unwrap();
-    let start = Instant::now();
-    while server.metric("cxr_in_flight").await != Some(1.0) {
-        assert!(start.elapsed() < Duration::from_secs(20), "the held request is not admitted");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let admitted = async || server.metric("cxr_in_flight").await == Some(1.0);
+    server.eventually(20, "the held request is not admitted", admitted).await;
     let refused = server.post("", image.clone()).await;
     assert_eq!(refused.headers()["retry-after"], "1");
     problem(refused, 429, "too_many_requests").await;
@@ -251,11 +244,8 @@ async fn a_client_that_disconnects_still_leaves_a_row() {
         stream.write_all(&image).unwrap();
         drop(stream);
     }
-    let start = Instant::now();
-    while postgres::psql(&url, "select count(*) from predictions").unwrap() != "5" {
-        assert!(start.elapsed() < Duration::from_secs(10), "rows are missing");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let written = async || number(&url, "select count(*) from predictions") == 5;
+    server.eventually(10, "rows are missing", written).await;
 }
 
 #[tokio::test]

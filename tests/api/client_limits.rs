@@ -12,7 +12,7 @@ async fn send(server: &Server, actor: &str) -> reqwest::Response {
 
 async fn send_image(server: &Server, actor: &str, image: Vec<u8>) -> reqwest::Response {
     let token = tokens::sign_development(&tokens::claims(actor, "predict"));
-    let request = server.client.post(format!("{}/v1/predictions", server.base)).bearer_auth(token);
+    let request = server.prediction("").bearer_auth(token);
     request.body(image).send().await.unwrap()
 }
 

@@ -20,7 +20,7 @@ fn with(changes: &Value) -> Value {
 
 async fn may_predict(server: &Server, changes: &Value) -> u16 {
     let token = tokens::sign_development(&with(changes));
-    let request = server.client.post(format!("{}/v1/predictions", server.base)).bearer_auth(token);
+    let request = server.prediction("").bearer_auth(token);
     request.body(images::small(1)).send().await.unwrap().status().as_u16()
 }
 
@@ -143,7 +143,7 @@ async fn a_refusal_names_the_wrong_claim_of_a_token_and_never_its_value() {
 async fn aliases_of_media_types_and_the_identity_encoding_are_accepted() {
     let server = Server::ready().await;
     let post = |name: &str, value: &str, image: Vec<u8>| {
-        let request = server.client.post(format!("{}/v1/predictions", server.base)).header(name, value);
+        let request = server.prediction("").header(name, value);
         request.bearer_auth(tokens::token("predict")).body(image).send()
     };
     for (media, image) in [
@@ -161,7 +161,7 @@ async fn aliases_of_media_types_and_the_identity_encoding_are_accepted() {
         assert_eq!(answer.status(), status, "{encoding}");
     }
     let form = Form::new().part("file", Part::bytes(images::small(1)).mime_str("image/x-png").unwrap());
-    let request = server.client.post(format!("{}/v1/predictions", server.base)).multipart(form);
+    let request = server.prediction("").multipart(form);
     assert_eq!(request.bearer_auth(tokens::token("predict")).send().await.unwrap().status(), 200);
 }
 
@@ -192,7 +192,7 @@ async fn booleans_are_accepted_in_common_spellings_and_empty_fields_count_as_abs
 
     let form = Form::new().text("age", "").text("view", " ").text("modality", "").text("subject", "");
     let form = form.part("file", Part::bytes(images::small(1)));
-    let request = server.client.post(format!("{}/v1/predictions?age=&view=AP", server.base)).multipart(form);
+    let request = server.prediction("?age=&view=AP").multipart(form);
     let answer = request.bearer_auth(tokens::token("predict")).send().await.unwrap();
     assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap());
     let row = "select age_years is null, view, modality is null, subject is null from predictions order by id desc limit 1";
@@ -268,7 +268,7 @@ async fn only_listed_origins_may_read_answers_in_a_browser() {
     assert!(!unlisted.headers().contains_key("access-control-allow-origin"));
     // Refusals too: the page must be able to read the reason.
     for token in [tokens::token("predict"), "nonsense".to_owned()] {
-        let request = server.client.post(format!("{}/v1/predictions", server.base)).header("origin", viewer);
+        let request = server.prediction("").header("origin", viewer);
         let answer = request.bearer_auth(token).body(images::small(1)).send().await.unwrap();
         assert_eq!(answer.headers()["access-control-allow-origin"], viewer);
         assert!(answer.headers()["access-control-expose-headers"].to_str().unwrap().contains("x-request-id"));

@@ -54,12 +54,8 @@ fn ended(cause: &str) -> String {
 
 /// Waits until `n` connections have ended for this cause.
 async fn wait_ended(server: &Server, cause: &str, n: f64) {
-    let begun = Instant::now();
-    while server.metric(&ended(cause)).await != Some(n) {
-        let found = server.metric(&ended(cause)).await;
-        assert!(begun.elapsed() < Duration::from_secs(15), "{cause}: {found:?}\n{}", server.log());
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let message = format!("not {n} connections ended for {cause}");
+    server.eventually(15, &message, async || server.metric(&ended(cause)).await == Some(n)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

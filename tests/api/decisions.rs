@@ -74,7 +74,7 @@ async fn an_image_outside_the_intended_use_is_referred_and_its_row_keeps_the_num
 async fn a_replayed_referral_has_no_class_either() {
     let server = Server::ready().await;
     let post = || {
-        let request = server.client.post(format!("{}/v1/predictions?explain=true&age=45", server.base));
+        let request = server.prediction("?explain=true&age=45");
         request
             .bearer_auth(tokens::token("predict"))
             .header("Idempotency-Key", "k-1")

@@ -31,7 +31,7 @@ async fn every_row_is_a_valid_r4_audit_event() {
         assert_eq!(server.post("", body).await.status(), 422);
     }
     for (header, value, status) in [("X-Subject-Id", "MRN-1", 200), ("X-Request-Timeout-Ms", "1", 504)] {
-        let request = server.client.post(format!("{}/v1/predictions", server.base)).header(header, value);
+        let request = server.prediction("").header(header, value);
         let request = request.bearer_auth(tokens::token("predict")).body(images::jpeg(2, false));
         assert_eq!(request.send().await.unwrap().status(), status);
     }

@@ -86,7 +86,7 @@ async fn a_bundle_without_a_scale_gives_no_heatmaps_and_says_so() {
     let url = postgres::shared().database();
     let server = Options::on(&url).set("model.bundle", &old.display()).start_ready().await;
     let request = || {
-        let request = server.client.post(format!("{}/v1/predictions?explain=true", server.base));
+        let request = server.prediction("?explain=true");
         request
             .bearer_auth(tokens::token("predict"))
             .header("Idempotency-Key", "k")
@@ -111,7 +111,7 @@ async fn a_retry_gets_the_first_heatmap_even_after_a_reload() {
     let server = Options::on(&url).set("model.bundle", &place.display()).start_ready().await;
     let image = images::png(7, true);
     let request = || {
-        let request = server.client.post(format!("{}/v1/predictions?explain=true", server.base));
+        let request = server.prediction("?explain=true");
         request.bearer_auth(tokens::token("predict")).header("Idempotency-Key", "k").body(image.clone())
     };
     let first: Value = request().send().await.unwrap().json().await.unwrap();

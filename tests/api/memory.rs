@@ -64,7 +64,7 @@ async fn uploads_wait_for_memory_and_are_then_refused_with_retry_after() {
     let refused = server.post("", images::jpeg(1, true)).await;
     system_tests::server::problem(refused, 429, "client_limit").await;
     let other = tokens::sign_development(&tokens::claims("other", "predict"));
-    let request = server.client.post(format!("{}/v1/predictions", server.base)).bearer_auth(other);
+    let request = server.prediction("").bearer_auth(other);
     let request = request.header("x-request-timeout-ms", "300").body(images::jpeg(1, true));
     let refused = request.send().await.unwrap();
     assert_eq!(refused.headers()["retry-after"], "1");

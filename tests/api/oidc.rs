@@ -94,7 +94,7 @@ impl Drop for Provider {
 }
 
 async fn post(server: &Server, token: &str) -> reqwest::Response {
-    let request = server.client.post(format!("{}/v1/predictions", server.base)).bearer_auth(token);
+    let request = server.prediction("").bearer_auth(token);
     request.body(images::jpeg(1, true)).send().await.unwrap()
 }
 

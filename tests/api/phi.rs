@@ -253,7 +253,7 @@ async fn text_that_names_a_patient_appears_nowhere() {
         server.client.get(format!("{}/v1/model", server.base)).bearer_auth(format!("{NAME}.{MRN}.{UID}")),
     ];
     requests.extend(tokens_with_texts().into_iter().map(|token| {
-        let request = server.client.post(format!("{}/v1/predictions", server.base));
+        let request = server.prediction("");
         request.bearer_auth(token).body(jpeg_with_texts())
     }));
     let mut answers = sent(requests).await;

@@ -74,7 +74,7 @@ async fn every_format_gets_the_same_answer_as_a_raw_body_and_in_a_form() {
         "file",
         Part::bytes(images::png(5, true)).file_name("SMITH^JOHN.png").mime_str("image/png").unwrap(),
     );
-    let request = server.client.post(format!("{}/v1/predictions", server.base));
+    let request = server.prediction("");
     let multipart =
         answered(request.bearer_auth(tokens::token("predict")).multipart(form).send().await.unwrap()).await;
     assert_eq!(raw["probability"], multipart["probability"]);

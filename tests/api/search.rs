@@ -14,7 +14,7 @@ async fn filled(url: &str) -> Server {
         let image = if n % 4 == 3 { images::blank() } else { images::jpeg(n as u64, n % 2 == 0) };
         let actor = if n % 3 == 0 { "pacs-one" } else { "pacs-two" };
         let token = tokens::sign_development(&tokens::claims(actor, "predict"));
-        let request = server.client.post(format!("{}/v1/predictions", server.base)).bearer_auth(token);
+        let request = server.prediction("").bearer_auth(token);
         let status = request.body(image).send().await.unwrap().status().as_u16();
         assert_eq!(status, if n % 4 == 3 { 422 } else { 200 });
     }

@@ -149,7 +149,7 @@ async fn decoding_stops_at_the_deadline() {
     let body = problem(server.post("", slow.clone()).await, 422, "rejected").await;
     assert_eq!(body["reason"], "blank", "{body}");
     let whole = start.elapsed();
-    let request = server.client.post(format!("{}/v1/predictions", server.base)).body(slow);
+    let request = server.prediction("").body(slow);
     let request = request.bearer_auth(tokens::token("predict")).header("x-request-timeout-ms", "150");
     let start = Instant::now();
     problem(request.send().await.unwrap(), 504, "deadline_exceeded").await;

@@ -82,15 +82,6 @@ async fn tls_offers_http_2_and_can_require_client_certificates() {
     assert!(!refused.status.success() && told.contains("holds no private key in PEM"), "{told}");
 }
 
-/// The address for operators, from the log.
-fn operators_address(server: &Server) -> String {
-    let log = server.log();
-    let line = log.lines().find(|line| line.contains("listening (operations)")).unwrap();
-    let event: serde_json::Value = serde_json::from_str(line).unwrap();
-    let fields = event.get("fields").unwrap_or(&event);
-    fields["address"].as_str().unwrap().to_owned()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn the_address_for_operators_uses_the_same_tls_files_or_its_own() {
     let folder = tempfile::tempdir().unwrap();
@@ -117,7 +108,7 @@ async fn the_address_for_operators_uses_the_same_tls_files_or_its_own() {
 
     // The same files: both addresses require a client certificate.
     let server = both(format!("tls: {}", files(&file("ca.pem")))).start().await;
-    let metrics = format!("https://{}/metrics", operators_address(&server));
+    let metrics = format!("https://{}/metrics", server.operators_address());
     assert_eq!(asked(&shown(&metrics)), "200 2");
     assert!(curl(folder.path(), &["--cacert", "ca.pem", &metrics]).starts_with("000"), "no certificate");
     assert!(curl(folder.path(), &[&metrics.replace("https", "http")]).starts_with("000"), "in clear");
@@ -130,7 +121,7 @@ async fn the_address_for_operators_uses_the_same_tls_files_or_its_own() {
     let yaml = format!("tls: {}, operations_tls: {}", files(&file("ca.pem")), files("null"));
     let server = both(yaml.clone()).start().await;
     let live = |address: &str| format!("https://{address}/livez");
-    let operators = live(&operators_address(&server));
+    let operators = live(&server.operators_address());
     assert_eq!(curl(folder.path(), &["--cacert", "ca.pem", &operators]), "200 2");
     assert!(curl(folder.path(), &["--cacert", "ca.pem", &live(server.address())]).starts_with("000"));
 
@@ -144,7 +135,7 @@ async fn the_address_for_operators_uses_the_same_tls_files_or_its_own() {
 async fn operator_routes_can_have_a_separate_address() {
     let options = Options::on(&postgres::shared().database());
     let server = options.set("http.operations_bind", &"127.0.0.1:0").start_ready().await;
-    let operators = format!("http://{}", operators_address(&server));
+    let operators = format!("http://{}", server.operators_address());
     let status = |base: &str, method: reqwest::Method, path: &str| {
         let request = server.client.request(method, format!("{base}{path}"));
         let request = request.bearer_auth(tokens::token("admin audit:read"));

@@ -5,13 +5,13 @@ use serde_json::Value;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use system_tests::server::{Options, Server, binary};
+use system_tests::server::{Options, Server};
 use system_tests::{images, postgres, tokens};
 
 const MRN: &str = "HOSP-77120031^^^Example";
 
 async fn send(server: &Server, n: u64, subject: &str) {
-    let request = server.client.post(format!("{}/v1/predictions", server.base));
+    let request = server.prediction("");
     let request = request.bearer_auth(tokens::token("predict")).header("X-Subject-Id", subject);
     assert_eq!(request.body(images::jpeg(n, true)).send().await.unwrap().status(), 200);
 }
@@ -19,7 +19,7 @@ async fn send(server: &Server, n: u64, subject: &str) {
 async fn send_form(server: &Server, n: u64, subject: &str) {
     let image = reqwest::multipart::Part::bytes(images::jpeg(n, true)).file_name("x");
     let form = reqwest::multipart::Form::new().part("file", image).text("subject", subject.to_owned());
-    let request = server.client.post(format!("{}/v1/predictions", server.base));
+    let request = server.prediction("");
     let request = request.bearer_auth(tokens::token("predict")).multipart(form);
     assert_eq!(request.send().await.unwrap().status(), 200);
 }
@@ -32,20 +32,9 @@ async fn found(server: &Server, subject: &str) -> Vec<Value> {
 }
 
 fn erase(url: &str, list: &Path, identifier: &str) -> (bool, String) {
-    let mut child = Command::new(binary())
-        .args(["audit", "erase-subject", "--identifiers", "-"])
-        .env("CXR_PROFILE", "development")
-        .env("CXR_SERVICE__DATABASE__URL", url)
-        .env("CXR_SERVICE__AUDIT__ERASURES_FILE", list)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    writeln!(child.stdin.take().unwrap(), "{identifier}").unwrap();
-    let done = child.wait_with_output().unwrap();
-    let told = [done.stdout, done.stderr].concat();
-    (done.status.success(), String::from_utf8_lossy(&told).into_owned())
+    let options = Options::on(url).set("audit.erasures_file", &list.display());
+    let options = options.command_line(&["audit", "erase-subject", "--identifiers", "-"]);
+    options.outcome_with_input(&format!("{identifier}\n"))
 }
 
 fn verified(url: &str, folder: &Path, anchor: &Path) -> Value {
@@ -121,11 +110,7 @@ async fn an_erased_subject_cannot_be_found_and_every_proof_still_holds() {
     assert_eq!(known(&restored), "2");
     std::fs::remove_dir_all(&anchor).unwrap();
     let server = options(&restored).start_ready().await;
-    let started = std::time::Instant::now();
-    while known(&restored) != "1" {
-        assert!(started.elapsed().as_secs() < 20, "{}", server.log());
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
+    server.eventually(20, "the subject is not erased again", async || known(&restored) == "1").await;
     assert!(found(&server, MRN).await.is_empty());
     assert_eq!(found(&server, "somebody else").await.len(), 1);
 }

@@ -4,9 +4,8 @@
 use crate::log::{anchored, export, number, sequenced, verify};
 use serde_json::Value;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use system_tests::postgres;
 use system_tests::server::{Options, Server};
-use system_tests::{images, postgres};
 
 /// A copy of the first row with another id.
 const FORGED: &str = "
@@ -22,19 +21,9 @@ fn fresh(url: &str) -> String {
     postgres::psql(url, query).unwrap()
 }
 
-async fn post(server: &Server, n: u64) {
-    for seed in 0..n {
-        assert_eq!(server.post("", images::jpeg(seed, false)).await.status(), 200);
-    }
-}
-
 /// Waits until a metric has a value.
 async fn reads(server: &Server, metric: &str, value: f64) {
-    let begun = Instant::now();
-    while server.metric(metric).await != Some(value) {
-        assert!(begun.elapsed() < Duration::from_secs(10), "{metric}: {}", server.log());
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    server.eventually(10, metric, async || server.metric(metric).await == Some(value)).await;
 }
 
 /// A database with four anchored rows, without connections.
@@ -44,7 +33,7 @@ async fn log(folder: &Path) -> String {
     let options = Options::on(&url).set("audit.anchor.directory", &anchor.display());
     let options = options.set("audit.anchor.interval_ms", &1).set("audit.sequence.interval_ms", &20);
     let server = options.start_ready().await;
-    post(&server, 4).await;
+    server.post_phantoms(4).await;
     anchored(&anchor, 4).await;
     url
 }
@@ -103,7 +92,7 @@ async fn a_forged_pending_leaf_is_not_sequenced() {
     let folder = tempfile::tempdir().unwrap();
     let url = postgres::shared().database();
     let server = Options::on(&url).set("audit.sequence.interval_ms", &20).start_ready().await;
-    post(&server, 2).await;
+    server.post_phantoms(2).await;
     sequenced(&url, 2).await;
     let id = fresh(&url);
     // With an invalid code, because the key is not in the database.
@@ -115,7 +104,7 @@ async fn a_forged_pending_leaf_is_not_sequenced() {
     postgres::psql(&url, &format!("{}; {made_up}", forged(&id))).unwrap();
     reads(&server, "cxr_audit_foreign_leaves", 1.0).await;
     // Other leaves are sequenced, and the forged one stays pending and visible.
-    post(&server, 2).await;
+    server.post_phantoms(2).await;
     sequenced(&url, 4).await;
     reads(&server, "cxr_audit_tree_size", 4.0).await;
     assert!(server.log().contains(&id), "{}", server.log());

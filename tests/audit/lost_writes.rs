@@ -3,11 +3,9 @@
 use crate::log::{number, sequenced};
 use reqwest::{RequestBuilder, Response};
 use serde_json::json;
-use std::io::Write;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use system_tests::postgres::{psql, shared};
-use system_tests::server::{Options, Server, binary, problem};
+use system_tests::server::{Options, Server, problem};
 use system_tests::{bundles, images, tokens};
 
 /// Discards every `operation` (insert or delete) on a table without an error.
@@ -26,7 +24,7 @@ fn stop_discarding(url: &str, table: &str) {
 }
 
 fn predict(server: &Server, key: &str, image: Vec<u8>) -> RequestBuilder {
-    let request = server.client.post(format!("{}/v1/predictions", server.base));
+    let request = server.prediction("");
     let request = request.bearer_auth(tokens::token("predict")).header("Idempotency-Key", key);
     request.header("X-Subject-Id", "somebody").body(image)
 }
@@ -34,17 +32,11 @@ fn predict(server: &Server, key: &str, image: Vec<u8>) -> RequestBuilder {
 /// Runs a command that must fail, and returns its output.
 fn failing(url: &str, arguments: &[&str], input: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
-    let mut command = Command::new(binary());
-    command.args(arguments).env("CXR_PROFILE", "development").env("CXR_SERVICE__DATABASE__URL", url);
     let erased = folder.path().join("erased");
     std::fs::write(&erased, "").unwrap();
-    command.env("CXR_SERVICE__AUDIT__ERASURES_FILE", erased);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    let done = child.wait_with_output().unwrap();
-    let told = String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned();
-    assert!(!done.status.success(), "{told}");
+    let options = Options::on(url).set("audit.erasures_file", &erased.display());
+    let (succeeded, told) = options.command_line(arguments).outcome_with_input(input);
+    assert!(!succeeded, "{told}");
     told
 }
 
@@ -160,11 +152,8 @@ async fn the_tree_does_not_grow_over_discarded_rows() {
         let server = Options::on(&url).set("audit.sequence.interval_ms", &50).start_ready().await;
         discard(&url, table, operation);
         assert_eq!(server.post("", images::jpeg(1, true)).await.status(), 200);
-        let begun = Instant::now();
-        while !server.log().contains(&format!("of 1 rows of the table {table}")) {
-            assert!(begun.elapsed() < Duration::from_secs(10), "{table}: {}", server.log());
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        let logged = async || server.log().contains(&format!("of 1 rows of the table {table}"));
+        server.eventually(10, table, logged).await;
         for table in ["audit_leaves", "audit_hashes", "audit_checkpoints"] {
             assert_eq!(number(&url, &format!("select count(*) from {table}")), 0, "{table}");
         }
@@ -196,11 +185,8 @@ async fn a_discarded_score_of_a_candidate_counts_as_failed() {
     let server = Options::on(&url).set("model.shadow.bundle", &candidate.display()).start_ready().await;
     discard(&url, "shadow_predictions", "insert");
     assert_eq!(server.post("", images::jpeg(1, true)).await.status(), 200);
-    let begun = Instant::now();
-    while server.metric("cxr_shadow_total{result=\"failed\"}").await != Some(1.0) {
-        assert!(begun.elapsed() < Duration::from_secs(20), "{}", server.log());
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let failed = async || server.metric("cxr_shadow_total{result=\"failed\"}").await == Some(1.0);
+    server.eventually(20, "the metric does not count the failure", failed).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

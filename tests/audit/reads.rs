@@ -4,27 +4,25 @@
 use crate::log::{ask, number, sequenced};
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Command, Output};
+use std::process::Output;
 use system_tests::postgres::{as_user, psql};
-use system_tests::server::{Options, binary, problem};
-use system_tests::{images, postgres, root, tokens};
+use system_tests::server::{Options, problem};
+use system_tests::{images, postgres, tokens};
 
 /// All recorded reads, oldest first: reader, query, number of rows.
 fn recorded_reads(url: &str) -> Vec<(String, Value, String)> {
-    let recorded_reads = psql(url, "select actor, query, n_rows from audit_reads order by id").unwrap();
-    let look = |line: &str| {
+    let rows = psql(url, "select actor, query, n_rows from audit_reads order by id").unwrap();
+    let read = |line: &str| {
         let (actor, rest) = line.split_once('|').unwrap();
         let (query, n_rows) = rest.rsplit_once('|').unwrap();
         (actor.to_owned(), serde_json::from_str(query).unwrap(), n_rows.to_owned())
     };
-    recorded_reads.lines().map(look).collect()
+    rows.lines().map(read).collect()
 }
 
 fn audit(url: &str, reader: &str, arguments: &[&str]) -> Output {
-    let mut command = Command::new(binary());
-    command.arg("audit").args(arguments).current_dir(root()).env("CXR_PROFILE", "development");
-    command.env("CXR_SERVICE__DATABASE__URL", url).env("CXR_SERVICE__DATABASE__READER_URL", reader);
-    command.output().unwrap()
+    let options = Options::on(url).set("database.reader_url", &reader);
+    options.command_line(&[&["audit"], arguments].concat()).run_to_end()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -43,16 +41,16 @@ async fn labels_and_proofs_count_as_reads_and_are_refused_if_they_cannot_be_reco
     let proof = format!("/v1/audit/proofs/{id}");
     ask(&server, &proof).await;
     assert_eq!(server.get(&labels, "label").await.status(), 200);
-    let nobody = "01933c5e-0000-7000-8000-000000000000";
-    problem(server.get(&format!("/v1/audit/proofs/{nobody}"), "audit:read").await, 404, "not_found").await;
+    let unknown = "01933c5e-0000-7000-8000-000000000000";
+    problem(server.get(&format!("/v1/audit/proofs/{unknown}"), "audit:read").await, 404, "not_found").await;
     // These reads name no row.
     ask(&server, "/v1/audit/consistency?from=1").await;
     assert_eq!(server.get("/v1/audit/checkpoint", "audit:read").await.status(), 200);
-    let look = |query: Value, n_rows: &str| ("tester".to_owned(), query, n_rows.to_owned());
+    let read = |query: Value, n_rows: &str| ("tester".to_owned(), query, n_rows.to_owned());
     let expected = [
-        look(json!({ "proof_of": id }), "1"),
-        look(json!({ "labels_of": id }), "1"),
-        look(json!({ "proof_of": nobody }), "0"),
+        read(json!({ "proof_of": id }), "1"),
+        read(json!({ "labels_of": id }), "1"),
+        read(json!({ "proof_of": unknown }), "0"),
     ];
     assert_eq!(recorded_reads(&url), expected);
 
@@ -72,7 +70,7 @@ async fn reads_from_the_command_line_are_recorded_with_the_database_user() {
     let folder = tempfile::tempdir().unwrap();
     let (out, case) = (folder.path().join("log.ndjson"), folder.path().join("case.jpg"));
     std::fs::write(&case, image).unwrap();
-    // Other users could read the earlier table.
+    // Other users could read the file that existed before.
     std::fs::write(&out, "").unwrap();
     std::fs::set_permissions(&out, PermissionsExt::from_mode(0o644)).unwrap();
     let (auditor, export) = (as_user(&url, "auditor"), ["export", "--out", out.to_str().unwrap()]);
@@ -90,12 +88,12 @@ async fn reads_from_the_command_line_are_recorded_with_the_database_user() {
     assert_eq!(mode(&out), 0o600);
     assert!(audit(&auditor, &auditor, &replay).status.success());
     assert_eq!(audit(&auditor, &auditor, &replay_of_nothing).status.code(), Some(1));
-    let look = |who: &str, query: Value, n_rows: &str| (format!("database:{who}"), query, n_rows.to_owned());
+    let read = |who: &str, query: Value, n_rows: &str| (format!("database:{who}"), query, n_rows.to_owned());
     let expected = [
-        look("test_auditor", json!({ "command": "audit export" }), ""),
-        look("test_writer", json!({ "command": "audit export" }), ""),
-        look("test_auditor", json!({ "command": "audit replay", "id": id }), "1"),
-        look("test_auditor", json!({ "command": "audit replay", "id": replay_of_nothing[2] }), "0"),
+        read("test_auditor", json!({ "command": "audit export" }), ""),
+        read("test_writer", json!({ "command": "audit export" }), ""),
+        read("test_auditor", json!({ "command": "audit replay", "id": id }), "1"),
+        read("test_auditor", json!({ "command": "audit replay", "id": replay_of_nothing[2] }), "0"),
     ];
     assert_eq!(recorded_reads(&url), expected);
     // The user cannot give another name, or write without the function.

@@ -10,7 +10,7 @@ use system_tests::server::{Options, Server, problem};
 use system_tests::{images, tokens};
 
 async fn send(server: &Server, key: &str, image: Vec<u8>) -> Response {
-    let request = server.client.post(format!("{}/v1/predictions", server.base));
+    let request = server.prediction("");
     let request = request.bearer_auth(tokens::token("predict")).header("Idempotency-Key", key);
     request.body(image).send().await.unwrap()
 }

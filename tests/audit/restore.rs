@@ -45,7 +45,7 @@ async fn a_destroyed_database_is_restored_from_its_backup_and_a_tampered_backup_
     };
     let server = on(&url).start_ready().await;
     for n in 0..4 {
-        let request = server.client.post(format!("{}/v1/predictions", server.base));
+        let request = server.prediction("");
         let request =
             request.bearer_auth(system_tests::tokens::token("predict")).header("x-subject-id", "MRN 7");
         let answer =

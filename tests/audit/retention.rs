@@ -2,9 +2,8 @@
 
 use crate::log::{PUBLIC_KEY, anchored, export, insert_pending_leaves, number, sequenced, verify};
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
-use system_tests::server::{Options, binary};
+use system_tests::server::Options;
 use system_tests::{images, postgres};
 
 /// Creates an old month with rows and pending leaves, as if the service had run then.
@@ -31,11 +30,7 @@ fn anchoring(url: &str, anchor: &Path) -> Options {
 }
 
 fn run(url: &str, arguments: &[&str]) -> (bool, String) {
-    let mut command = Command::new(binary());
-    command.arg("audit").args(arguments).env("CXR_PROFILE", "development");
-    let done = command.env("CXR_SERVICE__DATABASE__URL", url).output().unwrap();
-    let told = [done.stdout, done.stderr].concat();
-    (done.status.success(), String::from_utf8_lossy(&told).into_owned())
+    Options::on(url).command_line(&[&["audit"], arguments].concat()).outcome()
 }
 
 fn retain(url: &str, anchor: &Path) -> (bool, String) {

@@ -2,8 +2,8 @@
 
 use crate::log::{anchored, export, insert_pending_leaves, number, sequenced, verify};
 use std::time::{Duration, Instant};
+use system_tests::postgres;
 use system_tests::server::{Options, Server};
-use system_tests::{images, postgres};
 
 async fn leads(server: &Server) -> bool {
     server.metric("cxr_audit_sequencing").await == Some(1.0)
@@ -22,12 +22,6 @@ async fn wait_for_leader<'a>(servers: &[&'a Server]) -> &'a Server {
     }
 }
 
-async fn post(server: &Server, n: u64) {
-    for seed in 0..n {
-        assert_eq!(server.post("", images::jpeg(seed, false)).await.status(), 200);
-    }
-}
-
 /// Sends a signal to the leader of two replicas: the other one takes over, and the tree verifies.
 async fn taken_over(signal: &str) {
     let url = postgres::shared().database();
@@ -36,15 +30,15 @@ async fn taken_over(signal: &str) {
     let leader = wait_for_leader(&[&one, &two]).await;
     let other = if leader.base == one.base { &two } else { &one };
     assert!(!leads(other).await);
-    post(other, 3).await;
+    other.post_phantoms(3).await;
     sequenced(&url, 3).await;
     leader.signal(signal);
-    post(other, 4).await;
+    other.post_phantoms(4).await;
     sequenced(&url, 7).await;
     assert!(leads(other).await);
     if signal == "STOP" {
         leader.signal("CONT");
-        post(leader, 2).await;
+        leader.post_phantoms(2).await;
         sequenced(&url, 9).await;
         assert!(leads(other).await && !leads(leader).await);
     }
@@ -75,22 +69,19 @@ async fn a_database_that_was_restored_from_an_older_state_is_not_continued() {
         options.set("audit.anchor.interval_ms", &1).set("audit.sequence.interval_ms", &50)
     };
     let server = on(&url).start_ready().await;
-    post(&server, 3).await;
+    server.post_phantoms(3).await;
     anchored(&folder.path().join("anchor"), 3).await;
     drop(server);
     let backup = cluster.url(&cluster.copy(&name));
     let server = on(&url).start_ready().await;
-    post(&server, 3).await;
+    server.post_phantoms(3).await;
     anchored(&folder.path().join("anchor"), 6).await;
     drop(server);
 
     let restored = on(&backup).start_ready().await;
-    post(&restored, 1).await;
-    let begun = Instant::now();
-    while restored.metric("cxr_audit_tree_broken").await != Some(1.0) {
-        assert!(begun.elapsed() < Duration::from_secs(20), "{}", restored.log());
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    restored.post_phantoms(1).await;
+    let broken = async || restored.metric("cxr_audit_tree_broken").await == Some(1.0);
+    restored.eventually(20, "the metric does not report the broken tree", broken).await;
     let told = restored.logged("shorter than its anchored checkpoint").await;
     assert!(told.is_some(), "{}", restored.log());
     assert_eq!(number(&backup, "select count(*) from audit_leaves"), 3);

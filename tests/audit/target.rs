@@ -23,7 +23,7 @@ pub(crate) struct Target {
 
 async fn post(server: &Server, n: u64) {
     let image = if n < PREDICTED { images::jpeg(n, n.is_multiple_of(2)) } else { images::blank() };
-    let request = server.client.post(format!("{}/v1/predictions?view=AP&modality=CR", server.base));
+    let request = server.prediction("?view=AP&modality=CR");
     let request = request.bearer_auth(tokens::token("predict")).header("x-subject-id", format!("MRN {n}"));
     let status = request.body(image).send().await.unwrap().status();
     assert_eq!(status, if n < PREDICTED { 200 } else { 422 });

@@ -1,6 +1,6 @@
 //! A candidate: it scores the answered images, its scores are logged and compared, and it never answers.
 
-use std::time::{Duration, Instant};
+use system_tests::log::number;
 use system_tests::server::Options;
 use system_tests::{bundles, images, postgres};
 
@@ -25,11 +25,8 @@ async fn a_candidate_is_logged_beside_the_answer_and_never_answers() {
         assert_ne!(answer["model"]["version"], "9.5.0");
         negative += u32::from(answer["decision"] == "negative");
     }
-    let start = Instant::now();
-    while postgres::psql(&url, "select count(*) from shadow_predictions").unwrap() != "6" {
-        assert!(start.elapsed() < Duration::from_secs(20), "{}", server.log());
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let scored = async || number(&url, "select count(*) from shadow_predictions") == 6;
+    server.eventually(20, "the candidate has not scored all images", scored).await;
     // The network and calibration are the same: the probability has the same bits, and only the decision
     // differs. Referrals stay referrals.
     let compared = "select count(*) from predictions p join shadow_predictions s on s.prediction_id = p.id

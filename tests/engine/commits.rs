@@ -3,14 +3,11 @@
 
 use crate::load::Load;
 use std::time::Duration;
+use system_tests::log::number;
 use system_tests::server::{Options, problem};
 use system_tests::{images, postgres};
 
 const CLIENTS: usize = 24;
-
-fn number(url: &str, query: &str) -> usize {
-    postgres::psql(url, query).expect("an answer").parse().expect("a number")
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_of_concurrent_images_share_commits_and_a_single_row_does_not_wait() {
@@ -21,13 +18,13 @@ async fn rows_of_concurrent_images_share_commits_and_a_single_row_does_not_wait(
     for image in &images {
         assert_eq!(server.post("", image.clone()).await.status(), 200);
     }
-    assert_eq!(number(&url, "select count(distinct xmin::text) from predictions"), images.len());
+    assert_eq!(number(&url, "select count(distinct xmin::text) from predictions"), images.len() as u64);
     let load = Load::start(&server, CLIENTS, &images);
     tokio::time::sleep(Duration::from_secs(3)).await;
     let outcomes = load.stop().await;
     assert!(outcomes.iter().all(|outcome| outcome.status == Some(200)));
     let rows = number(&url, "select count(*) from predictions");
-    assert_eq!(rows, outcomes.len() + images.len());
+    assert_eq!(rows as usize, outcomes.len() + images.len());
     let commits = number(&url, "select count(distinct xmin::text) from predictions");
     assert!(commits * 3 < rows * 2, "{rows} rows in {commits} commits");
     assert_eq!(server.metric("cxr_audit_commit_rows_sum").await, Some(rows as f64));

@@ -3,21 +3,19 @@
 use std::io::Write;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
+use system_tests::log::number;
 use system_tests::server::{Options, Server, problem};
-use system_tests::{images, postgres, tokens};
+use system_tests::{eventually, images, postgres, tokens};
 
 async fn post(server: &Server, timeout: &str, image: Vec<u8>) -> reqwest::Response {
-    let request = server.client.post(format!("{}/v1/predictions", server.base));
+    let request = server.prediction("");
     let request = request.bearer_auth(tokens::token("predict")).header("x-request-timeout-ms", timeout);
     request.body(image).send().await.expect("an answer")
 }
 
-async fn wait_for_rows(url: &str, n: u32) {
-    let start = Instant::now();
-    while postgres::psql(url, "select count(*) from predictions").expect("a count") != n.to_string() {
-        assert!(start.elapsed() < Duration::from_secs(20), "{n} rows are not there");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+async fn wait_for_rows(url: &str, n: u64) {
+    let written = async || number(url, "select count(*) from predictions") == n;
+    eventually(20, &format!("there are not {n} rows"), written).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

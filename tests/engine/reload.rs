@@ -116,15 +116,8 @@ async fn a_bundle_that_is_put_in_the_watched_directory_becomes_current() {
         .start_ready()
         .await;
     let becomes = async |version: &str| {
-        let start = Instant::now();
-        while served_version(&server).await != version {
-            assert!(
-                start.elapsed() < Duration::from_secs(20),
-                "{version} is not taken over\n{}",
-                server.log()
-            );
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+        let current = async || served_version(&server).await == version;
+        server.eventually(20, &format!("{version} does not become current"), current).await;
     };
     bundles::copy(&place, "9.1.0");
     becomes("9.1.0").await;

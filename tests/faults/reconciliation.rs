@@ -4,7 +4,7 @@ use crate::load::Exchange;
 use std::collections::{HashMap, HashSet};
 use std::io::Write;
 use std::time::{Duration, Instant};
-use system_tests::log::{export, number, verify};
+use system_tests::log::{self, export, number, verify};
 use system_tests::postgres;
 
 /// Asserts that every answered id has its row, every row was answered in the end, and no key has two rows.
@@ -32,10 +32,7 @@ pub(crate) fn reconcile(url: &str, exchanges: &[Exchange], settled: &[Exchange])
 pub(crate) async fn sequenced(url: &str) -> Duration {
     let begun = Instant::now();
     let rows = number(url, "select count(*) from predictions");
-    while number(url, "select count(*) from audit_leaves") < rows {
-        assert!(begun.elapsed() < Duration::from_secs(30), "the rows are not sequenced");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    log::sequenced(url, rows).await;
     assert_eq!(number(url, "select count(*) from audit_pending"), 0);
     begun.elapsed()
 }

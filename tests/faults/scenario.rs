@@ -73,7 +73,7 @@ impl Scenario {
         self.hold(time).await;
     }
 
-    /// Call this when the fault has ended: waits until the service check_recovery, then checks everything.
+    /// Call this when the fault has ended: waits until the service recovers, then checks everything.
     #[expect(clippy::print_stdout, reason = "figures of docs/AUDIT.md")]
     pub(crate) async fn check_recovery(self, expected: &Expected) {
         let healed = Instant::now();

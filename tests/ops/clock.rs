@@ -34,7 +34,7 @@ fn token(seconds: i64) -> String {
 }
 
 async fn post(server: &Server, seconds: i64) -> reqwest::Response {
-    let request = server.client.post(format!("{}/v1/predictions", server.base)).bearer_auth(token(seconds));
+    let request = server.prediction("").bearer_auth(token(seconds));
     request.body(images::jpeg(1, true)).send().await.unwrap()
 }
 

@@ -76,11 +76,8 @@ async fn a_new_password_is_read_from_its_file_under_load() {
     assert!(answered > 20 && refused <= 8, "{answered} answered, {refused} refused: at most those under way");
     // All pools read the new password: the reader's and the leader's too.
     assert_eq!(server.get("/v1/predictions", "audit:read").await.status(), 200);
-    let begun = Instant::now();
-    while cluster.psql(&database, "select count(*) from audit_pending") != "0" {
-        assert!(begun.elapsed() < Duration::from_secs(20), "the tree does not grow:\n{}", server.log());
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let sequenced = async || cluster.psql(&database, "select count(*) from audit_pending") == "0";
+    server.eventually(20, "the tree does not grow", sequenced).await;
     server.wait_ready(true).await;
     for secret in ["old", "second", "third"] {
         assert!(!server.log().contains(&format!("site:{secret}")), "{secret}");

@@ -1,7 +1,6 @@
 //! PgBouncer between the service and Postgres, in session and transaction mode.
 
 use serde_json::{Value, json};
-use std::time::{Duration, Instant};
 use system_tests::pgbouncer::PgBouncer;
 use system_tests::postgres::{Cluster, name, psql};
 use system_tests::server::{Options, Server, problem};
@@ -14,16 +13,8 @@ async fn sequencing(server: &Server) -> bool {
     server.metric("cxr_audit_sequencing").await == Some(1.0)
 }
 
-async fn until<F: Future<Output = bool>>(what: &str, server: &Server, mut holds: impl FnMut() -> F) {
-    let begun = Instant::now();
-    while !holds().await {
-        assert!(begun.elapsed() < Duration::from_secs(25), "{what}:\n{}", server.log());
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
-
 async fn keyed(server: &Server, key: &str, seed: u64) -> (u16, Value) {
-    let request = server.client.post(format!("{}/v1/predictions", server.base));
+    let request = server.prediction("");
     let request = request.bearer_auth(tokens::token("predict")).header("Idempotency-Key", key);
     let response =
         request.header("X-Subject-Id", "somebody").body(images::jpeg(seed, true)).send().await.unwrap();
@@ -49,7 +40,10 @@ async fn everything(server: &Server, url: &str) {
     {
         assert_eq!(server.get(&path, "audit:read").await.status(), 200, "{path}");
     }
-    until("the tree grows", server, async || psql(url, "select count(*) from audit_leaves").unwrap() == "25")
+    server
+        .eventually(25, "the tree does not grow", async || {
+            psql(url, "select count(*) from audit_leaves").unwrap() == "25"
+        })
         .await;
     assert_eq!(psql(url, "select count(*) from predictions").unwrap(), "25");
     server.wait_ready(true).await;
@@ -69,7 +63,7 @@ async fn session_mode_works_although_start_up_options_are_dropped() {
     let (leader, other) = if sequencing(&one).await { (&one, &two) } else { (&two, &one) };
     assert!(sequencing(leader).await && !sequencing(other).await);
     leader.signal("STOP");
-    until("the other one leads", other, async || sequencing(other).await).await;
+    other.eventually(25, "the other replica does not lead", async || sequencing(other).await).await;
     leader.signal("CONT");
 }
 
@@ -120,9 +114,10 @@ async fn a_change_of_the_pool_mode_is_detected_at_run_time() {
     let Some(pooler) = PgBouncer::start(&cluster, "session", "") else { return };
     let server = Options::on(&pooler.url(&url)).start_ready().await;
     pooler.change_mode("transaction");
-    until("it is not ready", &server, async || {
-        let told = server.client.get(format!("{}/readyz", server.base)).send().await.unwrap();
-        told.text().await.unwrap().contains("PgBouncer")
-    })
-    .await;
+    server
+        .eventually(25, "it stays ready", async || {
+            let told = server.client.get(format!("{}/readyz", server.base)).send().await.unwrap();
+            told.text().await.unwrap().contains("PgBouncer")
+        })
+        .await;
 }

@@ -2,23 +2,15 @@
 //! as the user that the page names.
 
 use std::process::Command;
-use std::time::{Duration, Instant};
 use system_tests::postgres::psql;
 use system_tests::server::{Server, problem};
 use system_tests::site::Site;
 use system_tests::{images, log};
 
 async fn post(site: &Site, server: &Server) {
-    let request = server.client.post(format!("{}/v1/predictions?age=003Y&view=AP", server.base));
+    let request = server.prediction("?age=003Y&view=AP");
     let answer = request.bearer_auth(site.token("predict")).body(images::jpeg(1, true)).send().await.unwrap();
     assert_eq!(answer.status(), 200, "{}", server.log());
-}
-
-fn operators_address(server: &Server) -> String {
-    let log = server.log();
-    let line = log.lines().find(|line| line.contains("listening (operations)")).expect("a second address");
-    let event: serde_json::Value = serde_json::from_str(line).unwrap();
-    event["address"].as_str().unwrap().to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -33,7 +25,7 @@ async fn the_documented_steps_lead_to_a_production_service() {
         server.client.post(format!("{}/v1/model/reload", server.base)).bearer_auth(site.token("admin"));
     let told = problem(reload.send().await.unwrap(), 404, "not_found").await;
     assert!(told["detail"].as_str().unwrap().contains("service.http.operations_bind"), "{told}");
-    let operators = operators_address(&server);
+    let operators = server.operators_address();
     let reload = server.client.post(format!("http://{operators}/v1/model/reload"));
     assert_eq!(reload.bearer_auth(site.token("admin")).send().await.unwrap().status(), 200);
     let predict = server.client.post(format!("http://{operators}/v1/predictions"));
@@ -104,9 +96,6 @@ async fn an_anchor_that_cannot_be_written_is_logged_at_start() {
     let file = site.folder.path().join("file");
     std::fs::write(&file, "").unwrap();
     let server = site.options().set("audit.anchor.directory", &file.display()).start_ready().await;
-    let begun = Instant::now();
-    while !server.log().contains("writing checkpoints to the anchor failed") {
-        assert!(begun.elapsed() < Duration::from_secs(10), "{}", server.log());
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let logged = async || server.log().contains("writing checkpoints to the anchor failed");
+    server.eventually(10, "the failure is not logged", logged).await;
 }

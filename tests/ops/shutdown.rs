@@ -9,7 +9,7 @@ async fn admitted_requests_are_answered_before_the_process_ends() {
     let url = postgres::shared().database();
     let mut server = Options::on(&url).start_ready().await;
     let post = |seed: u64| {
-        let request = server.client.post(format!("{}/v1/predictions", server.base));
+        let request = server.prediction("");
         let request =
             request.bearer_auth(system_tests::tokens::token("predict")).body(images::png(seed, true));
         tokio::spawn(async move { request.send().await })
@@ -44,7 +44,7 @@ async fn slow_images_do_not_delay_the_shutdown() {
     // Together they take longer than the grace period, and each deadline is longer still.
     let running: Vec<_> = (0..6)
         .map(|_| {
-            let request = server.client.post(format!("{}/v1/predictions", server.base));
+            let request = server.prediction("");
             let request = request.bearer_auth(system_tests::tokens::token("predict"));
             let request = request.header("x-request-timeout-ms", "60000").body(slow.clone());
             tokio::spawn(async move { request.send().await })

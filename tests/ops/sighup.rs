@@ -20,11 +20,7 @@ async fn status(server: &Server, token: &str) -> u16 {
 
 /// Waits until the log contains a text `times` times.
 async fn told(server: &Server, text: &str, times: usize) {
-    let begun = Instant::now();
-    while server.log().matches(text).count() < times {
-        assert!(begun.elapsed() < Duration::from_secs(20), "{text}\n{}", server.log());
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    server.eventually(20, text, async || server.log().matches(text).count() >= times).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

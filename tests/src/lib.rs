@@ -22,6 +22,19 @@ pub mod trace;
 mod wire;
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// Polls until a condition holds.
+///
+/// # Panics
+/// With `message` if it does not hold within `seconds`.
+pub async fn eventually(seconds: u64, message: &str, condition: impl AsyncFn() -> bool) {
+    let begun = Instant::now();
+    while !condition().await {
+        assert!(begun.elapsed() < Duration::from_secs(seconds), "{message}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
 
 /// The root of the repository.
 pub fn root() -> PathBuf {

@@ -1,13 +1,12 @@
 //! Helpers for the audit log: count, wait, export, verify.
 
-use crate::postgres;
-use crate::server::{Server, binary};
+use crate::server::{Options, Server, binary};
+use crate::{eventually, postgres};
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::Value;
 use sha2::Sha256;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::time::{Duration, Instant};
 
 /// The public key of the log key in config/development.yaml.
 pub const PUBLIC_KEY: &str =
@@ -45,20 +44,14 @@ pub fn number(url: &str, query: &str) -> u64 {
 
 /// Waits until `n` leaves are in the tree.
 pub async fn sequenced(url: &str, n: u64) {
-    let begun = Instant::now();
-    while number(url, "select count(*) from audit_leaves") < n {
-        assert!(begun.elapsed() < Duration::from_secs(30), "the rows are not sequenced");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let sequenced = async || number(url, "select count(*) from audit_leaves") >= n;
+    eventually(30, "the rows are not sequenced", sequenced).await;
 }
 
 /// Waits until the anchor has a checkpoint of that size.
 pub async fn anchored(folder: &Path, size: u64) {
-    let begun = Instant::now();
-    while !folder.join(format!("{size:020}.checkpoint")).exists() {
-        assert!(begun.elapsed() < Duration::from_secs(30), "no checkpoint of {size} leaves");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let checkpoint = folder.join(format!("{size:020}.checkpoint"));
+    eventually(30, &format!("no checkpoint of {size} leaves"), async || checkpoint.exists()).await;
 }
 
 /// GETs a path of the audit API.
@@ -71,11 +64,9 @@ pub async fn ask(server: &Server, path: &str) -> Value {
 /// Exports the log of a database to a folder.
 pub fn export(url: &str, folder: &Path) -> PathBuf {
     let path = folder.join("log.ndjson");
-    let mut command = Command::new(binary());
-    command.args(["audit", "export", "--out"]).arg(&path);
-    command.env("CXR_PROFILE", "development").env("CXR_SERVICE__DATABASE__URL", url);
-    let done = command.output().expect("cxr-service runs");
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let arguments = ["audit", "export", "--out", path.to_str().expect("UTF-8")];
+    let (succeeded, text) = Options::on(url).command_line(&arguments).outcome();
+    assert!(succeeded, "{text}");
     path
 }
 

@@ -81,7 +81,7 @@ impl Proxy {
 
     /// Accepts connections again after [`refuse`](Self::refuse).
     pub async fn listen(&self) {
-        let listener = TcpListener::bind(self.address).await.expect("the port is still ours");
+        let listener = TcpListener::bind(self.address).await.expect("the port is still free");
         let (state, tally) = (self.state.clone(), Arc::clone(&self.tally));
         *self.accepting.lock().await = accept(listener, self.upstream.clone(), state, tally);
     }
@@ -92,7 +92,7 @@ impl Proxy {
         self.state.send_modify(|state| state.cut = round);
     }
 
-    /// Stall in both directions until [`pass`](Self::pass).
+    /// Stalls both directions until [`pass`](Self::pass).
     pub fn stall(&self) {
         self.state.send_modify(|state| state.mode = Mode::Stall);
     }

@@ -1,10 +1,11 @@
 //! The real service in a process of its own, with its log, its address and an HTTP client.
 
 use crate::postgres::shared;
-use crate::{root, tokens};
-use reqwest::{Client, Response, StatusCode};
+use crate::{images, root, tokens};
+use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use rig::{Process, Settings};
 use serde_json::Value;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output, Stdio};
@@ -111,6 +112,20 @@ impl Options {
         self.command().output().expect("cxr-service runs")
     }
 
+    /// Runs it to its end. Returns whether it succeeded, and its output.
+    pub fn outcome(&self) -> (bool, String) {
+        outcome(&self.run_to_end())
+    }
+
+    /// Runs it to its end with this standard input. Returns whether it succeeded, and its output.
+    pub fn outcome_with_input(&self, input: &str) -> (bool, String) {
+        let mut command = self.command();
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("cxr-service runs");
+        child.stdin.take().expect("piped").write_all(input.as_bytes()).expect("it reads its input");
+        outcome(&child.wait_with_output().expect("our child"))
+    }
+
     /// Starts it and waits until it listens.
     pub async fn start(&self) -> Server {
         let (command, log) = (self.command(), NamedTempFile::new().expect("a file"));
@@ -141,6 +156,12 @@ impl Options {
         server.wait_ready(true).await;
         server
     }
+}
+
+/// Whether a program succeeded, and its output.
+pub(crate) fn outcome(output: &Output) -> (bool, String) {
+    let text = [output.stdout.as_slice(), &output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&text).into_owned())
 }
 
 /// A running server. It is killed when dropped.
@@ -180,6 +201,25 @@ impl Server {
         None
     }
 
+    /// The address for operators, `host:port`, from the log.
+    pub fn operators_address(&self) -> String {
+        let log = self.log();
+        let line =
+            log.lines().find(|line| line.contains("listening (operations)")).expect("a second address");
+        let event: Value = serde_json::from_str(line).expect("JSON");
+        let fields = event.get("fields").unwrap_or(&event);
+        fields["address"].as_str().expect("an address").to_owned()
+    }
+
+    /// Polls until a condition holds, for at most `seconds`; a failure shows the log.
+    pub async fn eventually(&self, seconds: u64, message: &str, condition: impl AsyncFn() -> bool) {
+        let begun = Instant::now();
+        while !condition().await {
+            assert!(begun.elapsed() < Duration::from_secs(seconds), "{message}\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Address as `host:port`.
     pub fn address(&self) -> &str {
         self.base.trim_start_matches("http://")
@@ -216,9 +256,21 @@ impl Server {
         response.json().await.expect("JSON")
     }
 
+    /// A POST to `/v1/predictions`, without a token and a body.
+    pub fn prediction(&self, query: &str) -> RequestBuilder {
+        self.client.post(format!("{}/v1/predictions{query}", self.base))
+    }
+
+    /// Sends `n` phantoms, each of which must be answered with 200.
+    pub async fn post_phantoms(&self, n: u64) {
+        for seed in 0..n {
+            assert_eq!(self.post("", images::jpeg(seed, false)).await.status(), 200);
+        }
+    }
+
     /// POSTs an image as the raw body.
     pub async fn post(&self, query: &str, image: Vec<u8>) -> Response {
-        let request = self.client.post(format!("{}/v1/predictions{query}", self.base));
+        let request = self.prediction(query);
         request.bearer_auth(tokens::token("predict")).body(image).send().await.expect("an answer")
     }
 

@@ -2,11 +2,11 @@
 //! docs/OPERATIONS.md.
 
 use crate::postgres::Cluster;
-use crate::server::{Options, binary};
+use crate::server::{Options, binary, outcome};
 use crate::tokens::KeyPair;
 use crate::{root, tokens};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 use tempfile::TempDir;
 
 /// The database users of docs/OPERATIONS.md, each with the file of its URL.
@@ -96,13 +96,13 @@ impl Site {
 
     /// Runs a command with the site's configuration. Returns whether it succeeded, and its output.
     pub fn run(&self, arguments: &[&str]) -> (bool, String) {
-        told(&self.options().command_line(arguments).run_to_end())
+        self.options().command_line(arguments).outcome()
     }
 
     /// Runs a command with another user in `database.url_file`.
     pub fn run_as(&self, user: &str, arguments: &[&str]) -> (bool, String) {
         let options = self.options().set("database.url_file", &self.url_file(user).display());
-        told(&options.command_line(arguments).run_to_end())
+        options.command_line(arguments).outcome()
     }
 
     fn url_file(&self, user: &str) -> PathBuf {
@@ -147,14 +147,9 @@ impl Site {
             .env_remove("CXR_PROFILE")
             .output()
             .expect("bash runs");
-        let (ended_well, told) = told(&done);
-        assert!(ended_well, "{script}\n{told}");
+        let (succeeded, text) = outcome(&done);
+        assert!(succeeded, "{script}\n{text}");
     }
-}
-
-fn told(output: &Output) -> (bool, String) {
-    let told = [output.stdout.as_slice(), &output.stderr].concat();
-    (output.status.success(), String::from_utf8_lossy(&told).into_owned())
 }
 
 /// The code blocks of a page in a language.

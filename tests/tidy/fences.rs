@@ -1,17 +1,29 @@
-//! Who may name what (ARCHITECTURE.md, "Invariants").
+//! Which code may name which items (ARCHITECTURE.md, "Invariants").
 
 use crate::{read, tracked};
 use std::path::Path;
 use system_tests::root;
 
-/// Non-test code of a file, without comments.
+/// The code of a file without its unit tests and comments.
 pub(crate) fn code(path: &Path) -> String {
     let text = read(path);
-    let text = text.split("#[cfg(test)]").next().unwrap_or_default().to_owned();
-    text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+    let mut lines = text.lines();
+    let mut code = Vec::new();
+    while let Some(line) = lines.next() {
+        if line.trim_start() == "#[cfg(test)]" {
+            // The item ends with this line, or with the brace under its first character.
+            let end = format!("{}}}", &line[..line.len() - line.trim_start().len()]);
+            if lines.next().is_some_and(|item| !item.ends_with(';')) {
+                lines.find(|line| **line == end);
+            }
+        } else if !line.trim_start().starts_with("//") {
+            code.push(line);
+        }
+    }
+    code.join("\n")
 }
 
-/// Fails when a word of `words` stands in the code of a file under `within` but not under `except`.
+/// Asserts that no file under `within`, except those under `except`, names any of `words`.
 fn only(except: &[&str], within: &str, words: &[&str]) {
     for path in tracked(".rs") {
         if !path.starts_with(within) || except.iter().any(|allowed| path.starts_with(allowed)) {
@@ -24,7 +36,7 @@ fn only(except: &[&str], within: &str, words: &[&str]) {
     }
 }
 
-/// Whether `word` stands in the code and is not the end of a longer name.
+/// Whether `word` occurs in the code, and not as the end of a longer name.
 fn names(code: &str, word: &str) -> bool {
     let part_of_name = |c: char| c.is_alphanumeric() || c == '_';
     code.match_indices(word).any(|(at, _)| !code[..at].ends_with(part_of_name))
@@ -46,7 +58,7 @@ fn only_store_holds_sql() {
 
 /// A trigger can silently discard the rows of a statement, unless the caller counts them, as `write.rs` does.
 #[test]
-fn no_write_goes_uncounted() {
+fn every_write_counts_its_rows() {
     only(&["service/src/store/write.rs"], "service/src", &["execute(", "execute_many("]);
 }
 
@@ -66,7 +78,7 @@ fn only_runtime_names_ort() {
     }
 }
 
-/// The Rust programs cannot forget it: `runtime` refuses to load the library.
+/// Only Python needs this test: in Rust, `runtime` refuses to load the library with telemetry.
 #[test]
 fn python_imports_onnxruntime_without_its_telemetry() {
     let mut importing = 0;
@@ -79,7 +91,7 @@ fn python_imports_onnxruntime_without_its_telemetry() {
         let disabled = text[..import].contains(r#"os.environ["ORT_DISABLE_TELEMETRY"] = "1""#);
         assert!(disabled, "{} imports onnxruntime with its telemetry", path.display());
     }
-    assert!(importing > 0, "no Python imports onnxruntime: this test sees nothing");
+    assert!(importing > 0, "no Python file imports onnxruntime, so this test checks nothing");
 }
 
 #[test]
@@ -105,7 +117,7 @@ fn only_the_metrics_file_declares_metrics() {
 }
 
 #[test]
-fn the_service_and_the_trainer_never_meet() {
+fn the_service_and_the_trainer_do_not_depend_on_each_other() {
     for (crate_, other) in [("service", "cxr-trainer"), ("trainer", "cxr-service"), ("service", "tch")] {
         let manifest = read(&Path::new(crate_).join("Cargo.toml"));
         assert!(!manifest.lines().any(|line| line.starts_with(other)), "{crate_} depends on {other}");
@@ -113,7 +125,7 @@ fn the_service_and_the_trainer_never_meet() {
 }
 
 #[test]
-fn the_domain_library_is_pure() {
+fn the_domain_library_does_no_io() {
     let output = std::process::Command::new(env!("CARGO"))
         .args([
             "tree",
@@ -133,7 +145,7 @@ fn the_domain_library_is_pure() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let tree = String::from_utf8(output.stdout).expect("UTF-8");
     let crates: Vec<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
-    assert!(crates.contains(&"sha2"), "the listing is not what this test expects: {tree}");
+    assert!(crates.contains(&"sha2"), "unexpected output of cargo tree: {tree}");
     for banned in ["tch", "torch-sys", "ort", "axum", "hyper", "sqlx", "tokio", "reqwest"] {
         assert!(!crates.contains(&banned), "cxr depends on {banned}");
     }

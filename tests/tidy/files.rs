@@ -1,24 +1,24 @@
-//! What every file has: a head that says what belongs in it, a size one can read, a name that says something.
+//! Rules for every file: a first line that states its purpose, a maximum length, a meaningful name.
 
 use crate::{read, tracked};
 
 #[test]
-fn every_source_file_says_what_it_is_for() {
+fn every_source_file_starts_with_a_doc_line() {
     for path in tracked(".rs") {
-        assert!(read(&path).starts_with("//! "), "{} has no //! line at its head", path.display());
+        assert!(read(&path).starts_with("//! "), "{} does not start with a //! line", path.display());
     }
 }
 
 #[test]
-fn no_source_file_outgrows_its_reader() {
+fn no_source_file_has_more_than_400_lines() {
     for path in tracked(".rs") {
         let lines = read(&path).lines().count();
-        assert!(lines <= 400, "{} has {lines} lines: what is it hiding?", path.display());
+        assert!(lines <= 400, "{} has {lines} lines: split it", path.display());
     }
 }
 
 #[test]
-fn no_module_is_a_drawer() {
+fn no_module_has_a_vague_name() {
     for path in tracked(".rs") {
         let name = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().to_owned();
         assert!(

@@ -9,9 +9,9 @@ mod work;
 pub(super) use work::pack;
 pub use work::serve;
 
-use super::progress::say;
-use super::subject::Subject;
+use super::model::Model;
 use crate::generator::{Cpu, Measurement, Traffic, Window};
+use crate::terminal::progress;
 use anyhow::{Context, Result, bail};
 use rig::Process;
 use serde::{Deserialize, Serialize};
@@ -108,9 +108,9 @@ pub(super) struct Limit {
 
 impl Limit {
     /// Starts it; `images` is the file that [`pack`] wrote.
-    pub(super) fn start(subject: &Subject, images: &Path, logs: &Path) -> Result<Self> {
+    pub(super) fn start(model: &Model, images: &Path, logs: &Path) -> Result<Self> {
         let mut command = Command::new(std::env::current_exe().context("this program's own path")?);
-        command.arg("limit").arg("--bundle").arg(&subject.directory).arg("--variant").arg(&subject.variant);
+        command.arg("limit").arg("--bundle").arg(&model.directory).arg("--variant").arg(&model.variant);
         command.arg("--images").arg(images);
         let mut process = Process::start_piped(command, &logs.join("limit.log"))?;
         let (orders, replies) = (process.child().stdin.take(), process.child().stdout.take());
@@ -176,7 +176,7 @@ impl Limit {
         let single =
             self.measure(Traffic::Closed { clients: 1 }, Window { warm_s: 0.1, seconds: seconds / 2.0 })?;
         let tried = LimitCell { cell, rps: full.rps(), single_p50_ms: single.percentile_ms(50.0) };
-        say(format_args!(
+        progress(format_args!(
             "limit, {cell}: {:.1} images/s, a single image {:.2} ms",
             tried.rps, tried.single_p50_ms
         ));

@@ -8,11 +8,11 @@ pub(super) use flood::Generators;
 
 use super::images::Images;
 use super::interval::Interval;
-use super::progress::say;
+use super::model::Model;
 use super::server::Server;
 use super::service::{self, Limits, Setting};
-use super::subject::Subject;
 use crate::generator::{Measurement, Traffic, Window};
+use crate::terminal::progress;
 use anyhow::Result;
 use flood::Flood;
 use rig::Postgres;
@@ -73,7 +73,7 @@ pub(super) struct Round {
 pub(super) async fn measure(
     plan: Plan,
     generators: &Generators,
-    subject: &Subject,
+    model: &Model,
     settings: &[Setting],
     images: &Images,
     (postgres, logs): (&Postgres, &Path),
@@ -82,9 +82,9 @@ pub(super) async fn measure(
     if plan.rounds == 0 || generators.is_empty() {
         return Ok(Vec::new());
     }
-    let (mut server, _) = service::start(subject, settings, Limits::Default, postgres, images, logs)?;
+    let (mut server, _) = service::start(model, settings, Limits::Default, postgres, images, logs)?;
     server.check("the service").await?;
-    let settings = service::settings(subject, settings, Limits::Default, &postgres.url("postgres"));
+    let settings = service::settings(model, settings, Limits::Default, &postgres.url("postgres"));
     let token = service::token(&settings, "flood")?;
     let mut found = Vec::new();
     for generator in generators {
@@ -92,7 +92,12 @@ pub(super) async fn measure(
         let mut rounds = Vec::new();
         for n in 0..plan.rounds {
             let round = round(&mut server, &flood, plan.seconds).await?;
-            say(format_args!("overload by {}, round {}/{}: {round:.1?}", flood.name(), n + 1, plan.rounds));
+            progress(format_args!(
+                "overload by {}, round {}/{}: {round:.1?}",
+                flood.name(),
+                n + 1,
+                plan.rounds
+            ));
             rounds.push(round);
         }
         found.push(Overload::of(flood.name(), rounds, plan.seed));

@@ -2,12 +2,12 @@
 //! host.
 
 use super::images::Images;
+use super::model::Model;
 use super::postgres::url_without_host;
-use super::progress::say;
 use super::server::Server;
 use super::service::START_LIMIT;
-use super::subject::Subject;
 use crate::generator::{Target, Traffic, Window};
+use crate::terminal::progress;
 use anyhow::{Context, Result, bail, ensure};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use rig::{Postgres, Process};
@@ -78,19 +78,18 @@ pub(super) struct Peer {
 
 impl Peer {
     /// Installs the interpreter if it is missing, and creates the twin and the database.
-    pub(super) fn prepare(subject: &Subject, postgres: &Postgres, work: &Path) -> Result<Self> {
+    pub(super) fn prepare(model: &Model, postgres: &Postgres, work: &Path) -> Result<Self> {
         let python = run(Command::new("scripts/venv.sh").arg("service-peer"))
             .context("use --without-peer to run without it")?;
-        let twin = std::path::absolute(work.join(format!("{}-twin.onnx", subject.model)))?;
-        let said =
-            run(Command::new(&python).arg("loadtest/peer/twin.py").arg(&subject.fp32_file).arg(&twin))?;
-        say(format_args!("the peer's twin, {said}"));
-        let database = format!("peer_{}_{}", subject.model, subject.precision)
-            .replace(|c: char| !c.is_alphanumeric(), "_");
+        let twin = std::path::absolute(work.join(format!("{}-twin.onnx", model.name)))?;
+        let said = run(Command::new(&python).arg("loadtest/peer/twin.py").arg(&model.fp32_file).arg(&twin))?;
+        progress(format_args!("the peer's twin, {said}"));
+        let database =
+            format!("peer_{}_{}", model.name, model.precision).replace(|c: char| !c.is_alphanumeric(), "_");
         Ok(Self {
             python: python.into(),
             twin,
-            clahe: subject.clahe,
+            clahe: model.clahe,
             database_url: url_without_host(&postgres.create(&database)?),
             token: token()?,
             postgres: postgres.id()?,
@@ -136,7 +135,7 @@ impl Peer {
         let found = server.measure(Traffic::Closed { clients: SWEEP_CLIENTS }, window).await?;
         ensure!(found.failed == 0, "the peer failed {} requests; see {}", found.failed, logs.display());
         let cell = PeerCell { setting, rps: found.rps(), p50_ms: found.percentile_ms(50.0) };
-        say(format_args!("peer, {setting}: {:.1} requests/s, p50 {:.1} ms", cell.rps, cell.p50_ms));
+        progress(format_args!("peer, {setting}: {:.1} requests/s, p50 {:.1} ms", cell.rps, cell.p50_ms));
         Ok(cell)
     }
 

@@ -1,7 +1,7 @@
 //! `latency.svg`: for each model, latency by load (median and 99th percentile) and throughput in the closed
 //! loop.
 
-use super::run::SubjectReport;
+use super::run::ModelReport;
 use super::summary::Record;
 use anyhow::Result;
 use plotters::coord::Shift;
@@ -16,7 +16,7 @@ const CONTESTANTS: [(&str, RGBColor); 3] =
     [("cxr", RGBColor(0, 114, 178)), ("peer", RGBColor(213, 94, 0)), ("limit", RGBColor(60, 60, 60))];
 
 /// Draws the file: a row of two panels per model.
-pub(super) fn draw(path: &Path, reports: &[SubjectReport]) -> Result<()> {
+pub(super) fn draw(path: &Path, reports: &[ModelReport]) -> Result<()> {
     let size = (SIZE.0 * 2, SIZE.1 * reports.len() as u32);
     let root = SVGBackend::new(path, size).into_drawing_area();
     root.fill(&WHITE)?;
@@ -44,7 +44,7 @@ fn of<'a>(records: &'a [Record], who: &'a str, load: &'a str) -> Option<&'a Reco
     records.iter().find(|record| record.contestant == who && record.load == load)
 }
 
-fn latency(area: &DrawingArea<SVGBackend, Shift>, report: &SubjectReport) -> Result<()> {
+fn latency(area: &DrawingArea<SVGBackend, Shift>, report: &ModelReport) -> Result<()> {
     let loads = loads(&report.records);
     let all =
         || report.records.iter().flat_map(|r| [r.p50_ms, r.p99_ms]).filter(|ms| ms.is_finite() && *ms > 0.0);
@@ -90,7 +90,7 @@ fn latency(area: &DrawingArea<SVGBackend, Shift>, report: &SubjectReport) -> Res
     Ok(())
 }
 
-fn throughput(area: &DrawingArea<SVGBackend, Shift>, report: &SubjectReport) -> Result<()> {
+fn throughput(area: &DrawingArea<SVGBackend, Shift>, report: &ModelReport) -> Result<()> {
     let mut loads = loads(&report.records);
     loads.retain(|load| load.starts_with("closed"));
     let most = report.records.iter().map(|record| record.rps).fold(1.0, f64::max);

@@ -5,9 +5,9 @@ use super::interval::median;
 use super::limit::Limit;
 use super::load::Load;
 use super::postgres::commit_ms;
-use super::progress::say;
 use super::server::Server;
 use crate::generator::{Measurement, Traffic, Window};
+use crate::terminal::progress;
 use anyhow::Result;
 use rig::Postgres;
 use serde::Serialize;
@@ -178,7 +178,13 @@ pub(super) async fn run(
                     found.insert(*who, measured);
                 }
             }
-            say(format_args!("round {}/{}, {}: {}", round + 1, plan.rounds, point.load.name(), line(&found)));
+            progress(format_args!(
+                "round {}/{}, {}: {}",
+                round + 1,
+                plan.rounds,
+                point.load.name(),
+                line(&found)
+            ));
             point.rounds.push(found);
             order.rotate_left(1);
         }

@@ -5,16 +5,16 @@ use super::images::Images;
 use super::interval::median;
 use super::limit::{Cell, Limit, LimitCell, pack};
 use super::load::Load;
+use super::model::Model;
 use super::overload::{self, Overload};
 use super::peer::{Peer, PeerCell, PeerSetting};
-use super::progress::say;
 use super::rounds::{self, Contestant, Field, Plan, Point};
 use super::server::Server;
 use super::service::{self, Limits};
 use super::soak::{Soak, soak};
-use super::subject::Subject;
 use super::summary::{Figures, Record, records};
 use crate::generator::{Traffic, Window};
+use crate::terminal::progress;
 use anyhow::Result;
 use rig::Postgres;
 use serde::Serialize;
@@ -32,7 +32,7 @@ const MAX_SHARE_ELSEWHERE: f64 = 0.05;
 
 /// The results for one model.
 #[derive(Debug, Serialize)]
-pub(super) struct SubjectReport {
+pub(super) struct ModelReport {
     /// `densenet121 int8`.
     pub(super) title: String,
     /// The main figures.
@@ -58,21 +58,21 @@ pub(super) struct SubjectReport {
 /// Measures one model.
 pub(super) async fn measure(
     args: &Args,
-    subject: &Subject,
+    model: &Model,
     images: &Images,
     postgres: &Postgres,
-) -> Result<SubjectReport> {
-    let logs = folder(args, subject)?;
-    say(format_args!("== {}", subject.title()));
-    let (limit, limit_cells) = start_limit(args, subject, images, &logs)?;
-    let (peer, peer_cells) = start_peer(args, subject, images, postgres, &logs).await?;
+) -> Result<ModelReport> {
+    let logs = folder(args, model)?;
+    progress(format_args!("== {}", model.title()));
+    let (limit, limit_cells) = start_limit(args, model, images, &logs)?;
+    let (peer, peer_cells) = start_peer(args, model, images, postgres, &logs).await?;
     let (mut server, ready_ms) =
-        service::start(subject, &args.settings, Limits::Wide, postgres, images, &logs)?;
+        service::start(model, &args.settings, Limits::Wide, postgres, images, &logs)?;
     server.check("the service").await?;
     let mut field = Field { service: server, peer, limit };
     let plan = plan(args, limit_cells[0], peer_cells.first());
     let minutes = plan.total_s(field.contestants().len()) / 60.0;
-    say(format_args!("{} rounds, about {minutes:.1} minutes", plan.rounds));
+    progress(format_args!("{} rounds, about {minutes:.1} minutes", plan.rounds));
     let (points, commits_ms) = rounds::run(&mut field, &plan, postgres).await?;
     let soak = match args.soak_minutes {
         minutes if minutes > 0.0 => Some(soak(&mut field.service, SATURATING_CLIENTS, minutes).await?),
@@ -82,9 +82,9 @@ pub(super) async fn measure(
     let peak_resident_bytes = field.service.peak_resident_bytes()?;
     // The overload needs the cores for itself.
     drop(field);
-    let overload = overload(args, subject, images, postgres, &logs).await?;
-    Ok(SubjectReport {
-        title: subject.title(),
+    let overload = overload(args, model, images, postgres, &logs).await?;
+    Ok(ModelReport {
+        title: model.title(),
         figures: Figures::of(&points, &commits_ms, args.seed),
         limit_cells,
         peer_cells,
@@ -93,13 +93,13 @@ pub(super) async fn measure(
         peak_resident_mb: peak_resident_bytes as f64 / 1e6,
         soak,
         overload,
-        records: records(subject, &points, args.seed),
+        records: records(model, &points, args.seed),
     })
 }
 
 async fn overload(
     args: &Args,
-    subject: &Subject,
+    model: &Model,
     images: &Images,
     postgres: &Postgres,
     logs: &Path,
@@ -107,25 +107,20 @@ async fn overload(
     let rounds = if args.quick { args.overload.rounds().min(1) } else { args.overload.rounds() };
     let seconds = if args.quick { 1.0 } else { args.seconds };
     let plan = overload::Plan { rounds, seconds, seed: args.seed };
-    overload::measure(plan, &args.overload, subject, &args.settings, images, (postgres, logs)).await
+    overload::measure(plan, &args.overload, model, &args.settings, images, (postgres, logs)).await
 }
 
 /// The folder of the logs, as an absolute path: the children have other working directories.
-fn folder(args: &Args, subject: &Subject) -> Result<PathBuf> {
-    let logs = std::path::absolute(args.out.join("logs").join(subject.title().replace(' ', "-")))?;
+fn folder(args: &Args, model: &Model) -> Result<PathBuf> {
+    let logs = std::path::absolute(args.out.join("logs").join(model.title().replace(' ', "-")))?;
     std::fs::create_dir_all(&logs)?;
     Ok(logs)
 }
 
-fn start_limit(
-    args: &Args,
-    subject: &Subject,
-    images: &Images,
-    logs: &Path,
-) -> Result<(Limit, Vec<LimitCell>)> {
+fn start_limit(args: &Args, model: &Model, images: &Images, logs: &Path) -> Result<(Limit, Vec<LimitCell>)> {
     let packed = logs.join("images");
     pack(&images.files, &packed)?;
-    let mut limit = Limit::start(subject, &packed, logs)?;
+    let mut limit = Limit::start(model, &packed, logs)?;
     let cells = if args.quick {
         let sessions = std::thread::available_parallelism()?.get();
         vec![limit.try_cell(Cell { sessions, intra_threads: 1, spinning: false, batch: 1 }, 0.5)?]
@@ -140,7 +135,7 @@ fn start_limit(
 
 async fn start_peer(
     args: &Args,
-    subject: &Subject,
+    model: &Model,
     images: &Images,
     postgres: &Postgres,
     logs: &Path,
@@ -148,7 +143,7 @@ async fn start_peer(
     if args.without_peer {
         return Ok((None, Vec::new()));
     }
-    let peer = Peer::prepare(subject, postgres, logs)?;
+    let peer = Peer::prepare(model, postgres, logs)?;
     let cores = std::thread::available_parallelism()?.get();
     let quick = args.quick.then_some(PeerSetting { workers: cores, intra_threads: 1, pool_threads: 1 });
     let mut cells = match args.peer.or(quick) {
@@ -165,7 +160,7 @@ async fn start_peer(
             rates.push(server.measure(Traffic::Closed { clients: SATURATING_CLIENTS }, window).await?.rps());
         }
         cells[0].rps = median(&rates);
-        say(format_args!("the peer is saturated at {:.1} requests/s", cells[0].rps));
+        progress(format_args!("the peer is saturated at {:.1} requests/s", cells[0].rps));
     }
     Ok((Some(server), cells))
 }
@@ -190,14 +185,14 @@ fn warn(points: &[Point], logs: &Path) {
             let elsewhere = point.median(who, |m| m.cpu.elsewhere() / m.seconds) / cores;
             if elsewhere > MAX_SHARE_ELSEWHERE {
                 let (name, load, percent) = (who.name(), point.load.name(), elsewhere * 100.0);
-                say(format_args!(
+                progress(format_args!(
                     "warning: other programs used {percent:.0} % of the host while {name} was measured at {load}"
                 ));
             }
             let failed: f64 = point.each(who, |m| m.failed as f64).iter().sum();
             if failed > 0.0 {
                 let (name, load, logs) = (who.name(), point.load.name(), logs.display());
-                say(format_args!("warning: {name} failed {failed} requests at {load}; see {logs}"));
+                progress(format_args!("warning: {name} failed {failed} requests at {load}; see {logs}"));
             }
         }
     }

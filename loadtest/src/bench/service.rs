@@ -1,8 +1,8 @@
 //! The service as a contestant: the development profile, with the changes of `--set`.
 
 use super::images::Images;
+use super::model::Model;
 use super::server::Server;
-use super::subject::Subject;
 use crate::generator::Target;
 use anyhow::{Context, Result, ensure};
 use rig::{Postgres, Settings};
@@ -42,7 +42,7 @@ pub fn parse_setting(text: &str) -> Result<Setting, String> {
 /// Starts it on a database of its own and waits until it is ready. Also returns the milliseconds from start
 /// to ready.
 pub(super) fn start(
-    subject: &Subject,
+    model: &Model,
     settings: &[Setting],
     limits: Limits,
     postgres: &Postgres,
@@ -50,9 +50,9 @@ pub(super) fn start(
     logs: &Path,
 ) -> Result<(Server, f64)> {
     let database =
-        format!("cxr_{}_{}", subject.model, subject.precision).replace(|c: char| !c.is_alphanumeric(), "_");
+        format!("cxr_{}_{}", model.name, model.precision).replace(|c: char| !c.is_alphanumeric(), "_");
     let database = format!("{database}{}", if limits == Limits::Default { "_default" } else { "" });
-    let settings = self::settings(subject, settings, limits, &postgres.create(&database)?);
+    let settings = self::settings(model, settings, limits, &postgres.create(&database)?);
     run(&settings, &["migrate"])?;
     let token = token(&settings, "bench")?;
 
@@ -66,10 +66,10 @@ pub(super) fn start(
 }
 
 /// The settings of a service that a benchmark measures: those of the user last.
-pub(super) fn settings(subject: &Subject, settings: &[Setting], limits: Limits, url: &str) -> Settings {
+pub(super) fn settings(model: &Model, settings: &[Setting], limits: Limits, url: &str) -> Settings {
     let own = Settings::development(url)
-        .set("model.bundle", &subject.directory.display())
-        .set("model.variant", &subject.variant);
+        .set("model.bundle", &model.directory.display())
+        .set("model.variant", &model.variant);
     let unbounded = UNBOUNDED.into_iter().filter(|_| limits == Limits::Wide);
     let asked = settings.iter().map(|(key, value)| (key.as_str(), value.as_str()));
     unbounded.chain(asked).fold(own, |all, (key, value)| all.set(key, &value))

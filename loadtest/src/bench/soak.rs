@@ -1,8 +1,8 @@
 //! Soak: the service under saturating load for minutes, with its resident memory sampled in every window.
 
-use super::progress::say;
 use super::server::Server;
 use crate::generator::{Traffic, Window};
+use crate::terminal::progress;
 use anyhow::Result;
 use serde::Serialize;
 
@@ -34,7 +34,7 @@ pub(super) async fn soak(server: &mut Server, clients: usize, minutes: f64) -> R
         let found = server.measure(Traffic::Closed { clients }, window).await?;
         samples.push((step as f64 * STEP_S / 60.0, found.resident_bytes as f64 / 1e6));
         if step % 12 == 0 {
-            say(format_args!(
+            progress(format_args!(
                 "soak, minute {:.0}: {:.1}/s, {:.0} MB",
                 samples[step].0,
                 found.rps(),

@@ -2,8 +2,8 @@
 
 use super::interval::{Interval, median};
 use super::load::Load;
+use super::model::Model;
 use super::rounds::{Contestant, Point};
-use super::subject::Subject;
 use crate::generator::Measurement;
 use serde::{Deserialize, Serialize};
 
@@ -65,8 +65,8 @@ pub struct Record {
 }
 
 /// The records of all loads of a model.
-pub(super) fn records(subject: &Subject, points: &[Point], seed: u64) -> Vec<Record> {
-    let one = |point: &Point, who: Contestant| record(subject, point, who, seed);
+pub(super) fn records(model: &Model, points: &[Point], seed: u64) -> Vec<Record> {
+    let one = |point: &Point, who: Contestant| record(model, point, who, seed);
     points
         .iter()
         .flat_map(|point| {
@@ -76,7 +76,7 @@ pub(super) fn records(subject: &Subject, points: &[Point], seed: u64) -> Vec<Rec
         .collect()
 }
 
-fn record(subject: &Subject, point: &Point, who: Contestant, seed: u64) -> Record {
+fn record(model: &Model, point: &Point, who: Contestant, seed: u64) -> Record {
     let (ratio_of, figure): (&str, fn(&Measurement) -> f64) = match point.load {
         Load::Closed { .. } => ("rps", Measurement::rps),
         Load::Open { .. } => ("p99_ms", |m| m.percentile_ms(99.0)),
@@ -92,9 +92,9 @@ fn record(subject: &Subject, point: &Point, who: Contestant, seed: u64) -> Recor
     };
     Record {
         contestant: who.name().into(),
-        model: subject.model.clone(),
-        precision: if who == Contestant::Peer { "fp32".into() } else { subject.precision.clone() },
-        against_precision: subject.precision.clone(),
+        model: model.name.clone(),
+        precision: if who == Contestant::Peer { "fp32".into() } else { model.precision.clone() },
+        against_precision: model.precision.clone(),
         load: point.load.name(),
         offered_rps: point.offered_rps,
         rps: point.median(who, Measurement::rps),

@@ -2,11 +2,11 @@
 
 use super::interval::Interval;
 use super::overload::Overload;
-use super::run::SubjectReport;
+use super::run::ModelReport;
 use super::summary::Record;
 use std::fmt::Write as _;
 
-pub(super) fn markdown(host: &str, images: &str, reports: &[SubjectReport]) -> String {
+pub(super) fn markdown(host: &str, images: &str, reports: &[ModelReport]) -> String {
     let mut text = format!("# Benchmark\n\n{host}\n\nImages: {images}.\n");
     for report in reports {
         // Writing to a String cannot fail.
@@ -23,7 +23,7 @@ pub(super) fn markdown(host: &str, images: &str, reports: &[SubjectReport]) -> S
     text
 }
 
-fn figures(report: &SubjectReport) -> String {
+fn figures(report: &ModelReport) -> String {
     let figures = &report.figures;
     let mut text = String::from("| figure | median | 95 % interval |\n|---|--:|--:|\n");
     let mut line = |name: &str, interval: Option<Interval>| {
@@ -84,7 +84,7 @@ fn ratio(interval: Option<Interval>) -> String {
     interval.map_or_else(String::new, |i| format!("{:.3} ({:.3} to {:.3})", i.value, i.low, i.high))
 }
 
-fn sweeps(report: &SubjectReport) -> String {
+fn sweeps(report: &ModelReport) -> String {
     let mut text = String::from("\nThe limit's cells: ");
     let cells = report.limit_cells.iter();
     let cells =

@@ -1,6 +1,6 @@
 //! The steps: each has a time limit, and a failed step does not end the check.
 
-use crate::stdout::say;
+use crate::terminal::say;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use std::fmt;

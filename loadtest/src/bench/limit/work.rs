@@ -2,7 +2,7 @@
 
 use super::{Cell, LimitArgs, Order, Reply};
 use crate::bench::accounting::{cpu_seconds, host_busy_seconds, resident_bytes};
-use crate::bench::subject;
+use crate::bench::model;
 use crate::generator::{Cpu, Traffic, Window, arrivals};
 use anyhow::{Context, Result};
 use bytes::Bytes;
@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 /// Executes orders from standard input until its end.
 pub fn serve(args: &LimitArgs) -> Result<ExitCode> {
-    let bundle = subject::open(&args.bundle)?;
+    let bundle = model::open(&args.bundle)?;
     let images = unpack(&args.images)?;
     let library = std::env::var_os("ORT_DYLIB_PATH")
         .context("ORT_DYLIB_PATH is not set: scripts/onnxruntime.sh prints it")?;

@@ -35,7 +35,7 @@ impl Generators {
             Command::new(&self.wrk).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
         let wrk = wrk.is_ok().then(|| Generator { kind: Kind::Wrk, program: self.wrk.clone() });
         if wrk.is_none() {
-            super::say(format_args!("overload: wrk is not installed (apt-get install wrk)"));
+            crate::terminal::progress(format_args!("overload: wrk is not installed (apt-get install wrk)"));
         }
         let oha = self.oha.clone().map(|program| Generator { kind: Kind::Oha, program });
         [wrk, oha].into_iter().flatten().collect()

@@ -35,30 +35,27 @@ impl FromStr for ModelArg {
     }
 }
 
-/// One variant of one bundle.
+/// One variant of one bundle, to be measured.
 #[derive(Debug, Clone)]
-pub(super) struct Subject {
+pub(super) struct Model {
     /// Name in the tables.
-    pub(super) model: String,
-    /// The bundle.
+    pub(super) name: String,
     pub(super) directory: PathBuf,
-    /// The variant.
     pub(super) variant: String,
-    /// Its precision.
     pub(super) precision: String,
-    /// Whether the recipe has CLAHE.
+    /// Whether its preprocessing has CLAHE.
     pub(super) clahe: bool,
-    /// The graph of the variant in single precision, for the peer.
+    /// The fp32 graph, for the peer.
     pub(super) fp32_file: PathBuf,
 }
 
-impl Subject {
+impl Model {
     /// The given models; without any, all variants of the default bundle and of the bundles from `make
     /// bench-models`.
     pub(super) fn all(asked: &[ModelArg]) -> Result<Vec<Self>> {
         if !asked.is_empty() {
-            let subjects: Vec<Vec<Self>> = asked.iter().map(Self::of).collect::<Result<_>>()?;
-            return Ok(subjects.concat());
+            let models: Vec<Vec<Self>> = asked.iter().map(Self::of).collect::<Result<_>>()?;
+            return Ok(models.concat());
         }
         let mut models = vec![("default".to_owned(), PathBuf::from(DEFAULT))];
         if let Ok(entries) = std::fs::read_dir(BUILT) {
@@ -90,20 +87,20 @@ impl Subject {
                     format!("{}: no variant {wanted:?}; there are {names:?}", model.directory.display())
                 })?];
         }
-        let subject = |name: &String| Self {
-            model: model.name.clone(),
+        let variant = |name: &String| Self {
+            name: model.name.clone(),
             directory: model.directory.clone(),
             variant: name.clone(),
             precision: manifest.variants[name].precision.clone(),
             clahe: manifest.preprocess.clahe.is_some(),
             fp32_file: model.directory.join(&fp32.file),
         };
-        Ok(names.into_iter().map(subject).collect())
+        Ok(names.into_iter().map(variant).collect())
     }
 
     /// `densenet121 int8`.
     pub(super) fn title(&self) -> String {
-        format!("{} {}", self.model, self.precision)
+        format!("{} {}", self.name, self.precision)
     }
 }
 

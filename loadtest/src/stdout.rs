@@ -1,8 +1,0 @@
-//! The only place that writes to standard output.
-
-use std::io::Write;
-
-/// Prints one line. A closed pipe (`| head`) is not an error.
-pub(crate) fn say(line: impl std::fmt::Display) {
-    drop(writeln!(std::io::stdout(), "{line}"));
-}

@@ -6,6 +6,7 @@ mod direction;
 mod fences;
 mod files;
 mod prose;
+mod references;
 
 use std::path::{Path, PathBuf};
 use system_tests::root;

@@ -1,5 +1,4 @@
-//! The current model: a verified bundle, sessions that reproduced its golden outputs, and the slot that a
-//! reload swaps.
+//! The current model: a verified bundle with sessions that reproduced its golden outputs. A reload swaps it.
 
 mod reload;
 mod warmup;
@@ -21,25 +20,32 @@ use std::sync::{Arc, PoisonError, RwLock};
 /// model of an image in flight; the last holder of an old one ends its sessions.
 pub struct Serving {
     pub model: ServedModel,
-    /// Its engine, or why the device cannot run the model.
+    /// Or why the device cannot run the model.
     pub engine: EngineState,
 }
 
 /// Why a bundle cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// The bundle or the trusted keys.
     #[error(transparent)]
     Model(#[from] ModelError),
-    /// A golden output was not reproduced.
     #[error("the model bundle was rejected")]
     Golden(#[from] WarmupError),
-    /// ONNX Runtime or the graph.
     #[error("service.model")]
     Runtime(#[from] RuntimeError),
-    /// A thread cannot be started.
     #[error("a model thread cannot be started")]
     Threads(#[from] std::io::Error),
+}
+
+impl LoadError {
+    /// Whether the device failed; the bundle may still be right.
+    fn is_device_failure(&self) -> bool {
+        match self {
+            Self::Runtime(error) => is_device_failure(error),
+            Self::Golden(error) => error.is_device_failure(),
+            Self::Model(_) | Self::Threads(_) => false,
+        }
+    }
 }
 
 impl Serving {
@@ -52,23 +58,20 @@ impl Serving {
     ) -> Result<Self, LoadError> {
         let model = ServedModel::open(config)?;
         let golden = Golden::of(&model)?;
-        let mut sessions = match Sessions::open(config, &model) {
+        let opened = Sessions::open(config, &model).map_err(LoadError::from);
+        let proven = opened.and_then(|mut sessions| {
+            prove(&golden, &mut sessions, &model)?;
+            Ok(sessions)
+        });
+        let sessions = match proven {
             Ok(sessions) => sessions,
-            Err(error) if is_device_failure(&error) => {
+            Err(error) if error.is_device_failure() => {
                 let cause = chain(&error);
                 tracing::error!(cause, "the model cannot run on the configured execution provider");
                 return Ok(Self { model, engine: Err(cause) });
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         };
-        if let Err(error) = prove(&golden, &mut sessions, &model) {
-            if error.is_device_failure() {
-                let cause = chain(&error);
-                tracing::error!(cause, "the model cannot run on the configured execution provider");
-                return Ok(Self { model, engine: Err(cause) });
-            }
-            return Err(error.into());
-        }
         let facts = EngineFacts {
             probe: golden.probe().to_vec(),
             proof: sessions.proof,
@@ -122,25 +125,23 @@ fn prove(golden: &Golden, sessions: &mut Sessions, model: &ServedModel) -> Resul
     Ok(())
 }
 
-/// Holds the current model.
-pub struct Slot {
+/// The current model, which a reload replaces.
+pub struct CurrentModel {
     current: RwLock<Arc<Serving>>,
     metrics: Arc<Metrics>,
 }
 
-impl Slot {
-    /// Begins with `serving` as the current model.
+impl CurrentModel {
     pub fn new(serving: Serving, metrics: Arc<Metrics>) -> Self {
         serving.announce(&metrics);
         Self { current: RwLock::new(Arc::new(serving)), metrics }
     }
 
-    /// The current model.
-    pub fn current(&self) -> Arc<Serving> {
+    pub fn get(&self) -> Arc<Serving> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Makes this the current model. Images in flight keep the old one.
+    /// Images in flight keep the old one.
     fn swap(&self, serving: Serving) {
         serving.announce(&self.metrics);
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(serving);

@@ -266,7 +266,7 @@ impl From<PredictionError> for ApiError {
     fn from(error: PredictionError) -> Self {
         match error {
             PredictionError::ModelUnavailable => Self::ModelUnavailable,
-            PredictionError::UnderWay => Self::KeyInProgress,
+            PredictionError::KeyInProgress => Self::KeyInProgress,
             PredictionError::KeyReused => Self::KeyReused,
             PredictionError::Lost(_) => Self::Failed { row: None },
             PredictionError::Audit(RecordError::Changed(_)) => Self::StoredAnswerChanged,
@@ -277,7 +277,7 @@ impl From<PredictionError> for ApiError {
                 match stop {
                     Stop::Rejected(rejection) => Self::Rejected { row, rejection },
                     // A client that disconnected gets no answer; the status is for the log.
-                    Stop::Dropped(_) => Self::DeadlineExceeded { row },
+                    Stop::Cancelled(_) => Self::DeadlineExceeded { row },
                     Stop::Failed(_) => Self::Failed { row: Some(row) },
                 }
             }
@@ -289,7 +289,7 @@ impl From<ReloadError> for ApiError {
     fn from(error: ReloadError) -> Self {
         match error {
             ReloadError::Busy => Self::ReloadBusy,
-            ReloadError::Refused(_) | ReloadError::Device(_) | ReloadError::Lost => {
+            ReloadError::Rejected(_) | ReloadError::Device(_) | ReloadError::Lost => {
                 Self::ReloadRefused { cause: chain(&error) }
             }
         }

@@ -1,6 +1,6 @@
-//! What leaves the pipeline: built from a receipt and nothing less.
+//! The result of a case, which exists only with the receipt of its committed row.
 
-use super::examine::{Finding, Stop};
+use super::examine::{Prediction, Stop};
 use super::{Explanation, PredictionError};
 use crate::audit::AuditReceipt;
 use crate::model::ServedModel;
@@ -14,12 +14,12 @@ use uuid::Uuid;
 /// A prediction whose row is committed.
 pub struct Answer {
     receipt: AuditReceipt,
-    finding: Finding,
+    prediction: Prediction,
     serving: Arc<Serving>,
     timings: AnswerTimings,
 }
 
-/// A refusal, failure or lateness whose row is committed.
+/// A rejection, cancellation or failure whose row is committed.
 #[derive(Debug)]
 pub struct Stopped {
     receipt: AuditReceipt,
@@ -29,11 +29,11 @@ pub struct Stopped {
 /// Milliseconds by phase.
 #[derive(Debug, Clone, Copy)]
 pub struct AnswerTimings {
-    /// The phases up to the insert.
+    /// The phases before the row was committed.
     pub phases: Timings,
     /// Committing the row.
     pub audit: f64,
-    /// From the request's head to here.
+    /// From the request's head to the committed row.
     pub total: f64,
 }
 
@@ -48,15 +48,14 @@ impl AnswerTimings {
 }
 
 impl Answer {
-    /// The end of an examination becomes an answer by its receipt.
     pub(super) fn new(
         receipt: AuditReceipt,
-        finding: Result<Finding, Stop>,
+        outcome: Result<Prediction, Stop>,
         serving: Arc<Serving>,
         timings: AnswerTimings,
     ) -> Result<Self, PredictionError> {
-        match finding {
-            Ok(finding) => Ok(Self { receipt, finding, serving, timings }),
+        match outcome {
+            Ok(prediction) => Ok(Self { receipt, prediction, serving, timings }),
             Err(stop) => Err(PredictionError::Stopped(Box::new(Stopped { receipt, stop }))),
         }
     }
@@ -66,58 +65,52 @@ impl Answer {
         self.receipt.id()
     }
 
-    /// Proof of the row.
     pub const fn receipt(&self) -> &AuditReceipt {
         &self.receipt
     }
 
-    /// The class that the decision names.
+    /// The predicted class; `None` if the decision is `refer`, as for the next two.
     pub fn class(&self) -> Option<&str> {
-        self.model().class(self.finding.decision.verdict)
+        self.model().class(self.prediction.decision.verdict)
     }
 
-    /// Calibrated probability of the positive class, where the decision names a class.
+    /// Calibrated probability of the positive class.
     pub fn probability(&self) -> Option<f64> {
-        self.if_named(self.finding.probability.value())
+        self.unless_referred(self.prediction.probability.value())
     }
 
-    /// Probability of the class that the decision names.
+    /// Calibrated probability of the predicted class.
     pub fn confidence(&self) -> Option<f64> {
-        self.if_named(self.finding.decision.confidence)
+        self.unless_referred(self.prediction.decision.confidence)
     }
 
-    fn if_named(&self, number: f64) -> Option<f64> {
+    fn unless_referred(&self, number: f64) -> Option<f64> {
         self.decision().verdict.names_a_class().then_some(number)
     }
 
-    /// Verdict, review and reason.
     pub const fn decision(&self) -> &Decision {
-        &self.finding.decision
+        &self.prediction.decision
     }
 
-    /// What of the site's statement about its patients the decision relies on.
+    /// The site-wide patient data that the decision relies on.
     pub const fn assumed(&self) -> &SitePatients {
-        &self.finding.assumed
+        &self.prediction.assumed
     }
 
-    /// What served.
     pub fn model(&self) -> &ServedModel {
         &self.serving.model
     }
 
-    /// The heatmap.
     pub const fn explanation(&self) -> &Explanation {
-        &self.finding.explanation
+        &self.prediction.explanation
     }
 
-    /// Milliseconds by phase.
     pub const fn timings(&self) -> &AnswerTimings {
         &self.timings
     }
 }
 
 impl Stopped {
-    /// Proof of the row, and why there is no prediction.
     pub fn into_parts(self) -> (AuditReceipt, Stop) {
         (self.receipt, self.stop)
     }

@@ -1,4 +1,4 @@
-//! What decoding an image takes, known from its header.
+//! The load of decoding an image, computed from its header.
 
 use super::examine::{Failure, Stop};
 use super::{Case, Pipeline};
@@ -8,17 +8,14 @@ use cxr::image::Format;
 use cxr::{RejectReason, Rejection};
 
 impl Pipeline {
-    /// Refuses an image that never fits into the memory for pixels.
+    /// Rejects an image that would not fit into the worker pool's memory.
     pub(super) async fn load(&self, case: &Case) -> Result<Load, Stop> {
-        let (bytes, most) = (self.bytes_to_decode(case).await?, self.decoders.memory());
-        if bytes > most {
+        let (bytes, max) = (self.bytes_to_decode(case).await?, self.decoders.memory());
+        if bytes > max {
+            let (needed, available) = (bytes >> 20, max >> 20);
             return Err(Stop::Rejected(Rejection::new(
                 RejectReason::TooManyPixels,
-                format!(
-                    "decoding needs up to {} MiB, but this service has {} MiB for it",
-                    bytes >> 20,
-                    most >> 20
-                ),
+                format!("decoding needs up to {needed} MiB, but this service has {available} MiB for it"),
                 "send the image at a lower resolution, or ask the operator for more memory",
             )));
         }
@@ -30,7 +27,7 @@ impl Pipeline {
         if image.len() > limits.max_bytes {
             return Ok(0);
         }
-        // The directory of a TIFF can be as long as the file; the other headers are looked at in microseconds.
+        // A TIFF directory can be as long as the file; the other headers take microseconds.
         if sniff(&image) == Some(Format::Tiff) {
             let found = self.decoders.run(move |_| cost::cost(&image, &limits)).await;
             return Ok(found.map_err(Failure::Decode)?);

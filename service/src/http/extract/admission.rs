@@ -14,11 +14,11 @@ impl FromRequestParts<Shared> for Admitted {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, api: &Shared) -> Result<Self, ApiError> {
-        if api.pipeline.slot.current().engine.is_err() {
+        if api.pipeline.current_model.get().engine.is_err() {
             return Err(ApiError::ModelUnavailable);
         }
         let actor = parts.extensions.get::<Actor>().ok_or(ApiError::MissingToken)?;
         let slot = api.quotas.slot(actor.subject()).ok_or(ApiError::ClientAtLimit)?;
-        api.gate.try_enter(slot).map(Self).ok_or(ApiError::Overloaded)
+        api.slots.admit(slot).map(Self).ok_or(ApiError::Overloaded)
     }
 }

@@ -79,7 +79,7 @@ impl Upload {
         };
         // Without Content-Length the body may reach the limit.
         let bytes = declared.unwrap_or(body_limit as u64);
-        let memory = admission.upload(bytes, &api.uploads);
+        let memory = admission.reserve_upload(bytes, &api.uploads);
         match tokio::time::timeout_at(deadline.into(), memory).await {
             Ok(true) => {}
             Ok(false) => return Err(ApiError::ClientAtLimit),

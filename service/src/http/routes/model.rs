@@ -100,7 +100,7 @@ struct Limits {
     )
 )]
 pub(crate) async fn show(State(api): State<Shared>) -> Json<ModelInfo> {
-    let serving = api.pipeline.slot.current();
+    let serving = api.pipeline.current_model.get();
     let (model, engine) = (&serving.model, serving.engine.as_ref());
     let (manifest, variant) = (model.manifest(), model.variant());
     let limits = &api.pipeline.limits;

@@ -269,7 +269,7 @@ impl Prediction {
 
     fn explained(self, explanation: &Explanation) -> Self {
         match explanation {
-            Explanation::NotAsked => self,
+            Explanation::NotRequested => self,
             Explanation::Withheld(why) => {
                 Self { heatmap: Some(Value::Null), heatmap_withheld: Some(why.code().to_owned()), ..self }
             }

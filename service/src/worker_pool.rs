@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
-use turns::{Place, Turns};
+use turns::{Position, Turns};
 
 type Job<W> = Box<dyn FnOnce(&mut W) + Send>;
 
@@ -41,15 +41,12 @@ struct Queue<W> {
 /// A large job in the queue. Dropping it cancels the job unless it has begun.
 pub struct Queued<T, W> {
     result: oneshot::Receiver<T>,
-    place: Place,
+    position: Position,
     shared: Arc<Shared<W>>,
 }
 
 impl<W: Send + 'static> WorkerPool<W> {
     /// Starts one thread per workspace. Large jobs share `memory` bytes.
-    ///
-    /// # Errors
-    /// When the system refuses a thread.
     pub fn start(name: &str, niceness: i32, workspaces: Vec<W>, memory: u64) -> std::io::Result<Self> {
         let queue = Queue { short: VecDeque::new(), large: Turns::new(), free_memory: memory, ended: false };
         let pool =
@@ -61,7 +58,6 @@ impl<W: Send + 'static> WorkerPool<W> {
         Ok(pool)
     }
 
-    /// Bytes that large jobs share.
     pub const fn memory(&self) -> u64 {
         self.memory
     }
@@ -85,9 +81,9 @@ impl<W: Send + 'static> WorkerPool<W> {
     ) -> Queued<T, W> {
         let (job, result) = boxed(job);
         let memory = load.memory.min(self.memory);
-        let place = self.shared.queue().large.push(&load.client, load.work, (memory, job));
+        let position = self.shared.queue().large.push(&load.client, load.work, (memory, job));
         self.shared.changed.notify_one();
-        Queued { result, place, shared: Arc::clone(&self.shared) }
+        Queued { result, position, shared: Arc::clone(&self.shared) }
     }
 }
 
@@ -99,14 +95,13 @@ impl<W> Drop for WorkerPool<W> {
 }
 
 impl<T, W> Queued<T, W> {
-    /// Waits for the job's result.
     pub async fn done(&mut self) -> Result<T, JobLost> {
         (&mut self.result).await.map_err(|_| JobLost)
     }
 
     /// Takes the job out of the queue; false if it has begun.
     pub fn cancel(&self) -> bool {
-        let cancelled = self.shared.queue().large.remove(self.place);
+        let cancelled = self.shared.queue().large.remove(self.position);
         if cancelled.is_some() {
             // The next job may fit into the free memory.
             self.shared.changed.notify_one();

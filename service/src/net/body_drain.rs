@@ -22,7 +22,6 @@ pub(super) struct DrainingBody<B: DrainableBody> {
     awaits_continue: bool,
 }
 
-/// A body that a task can drain.
 pub(super) trait DrainableBody: Body<Data = Bytes> + Send + Unpin + 'static {}
 impl<B: Body<Data = Bytes> + Send + Unpin + 'static> DrainableBody for B {}
 

@@ -19,35 +19,26 @@ use x509_cert::der::Decode;
 /// How often the files are checked for changes.
 const CHECK_INTERVAL: Duration = Duration::from_mins(1);
 
-/// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file cannot be read or does not hold the expected PEM.
     #[error("{key}: {} holds no {what} in PEM", path.display())]
     Pem {
-        /// The section of the configuration that names it.
+        /// The section of the configuration that names the file.
         key: &'static str,
-        /// The file.
         path: PathBuf,
-        /// The expected content.
         what: &'static str,
         #[source]
         source: rustls::pki_types::pem::Error,
     },
-    /// The first certificate cannot be read.
     #[error("{key}: {} does not hold an X.509 certificate", path.display())]
     Certificate {
-        /// The section of the configuration that names it.
         key: &'static str,
-        /// The file.
         path: PathBuf,
         #[source]
         source: x509_cert::der::Error,
     },
-    /// Certificate, key and authorities do not match.
     #[error("{0}: certificate, key and authorities do not belong together")]
     Config(&'static str, #[source] rustls::Error),
-    /// The client authorities cannot be used.
     #[error("{0}.client_authorities_file cannot be used")]
     Authorities(&'static str, #[source] rustls::server::VerifierBuilderError),
 }
@@ -117,10 +108,9 @@ pub fn certificate_expiry(key: &'static str, files: &TlsConfig) -> Result<System
 fn modification_times(files: &TlsConfig) -> Vec<SystemTime> {
     let paths =
         [&files.certificate_file, &files.private_key_file].into_iter().chain(&files.client_authorities_file);
-    paths.filter_map(|path| std::fs::metadata(path).and_then(|facts| facts.modified()).ok()).collect()
+    paths.filter_map(|path| std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok()).collect()
 }
 
-/// The TLS configuration, and when its certificate expires.
 fn read(key: &'static str, files: &TlsConfig) -> Result<(ServerConfig, SystemTime), TlsError> {
     let certificates = certificates(key, &files.certificate_file)?;
     let expires = expiry(key, &files.certificate_file, &certificates)?;

@@ -2,14 +2,12 @@
 
 use crate::http::Shared;
 use crate::http::error::ApiError;
-use crate::http::extract::header::{Repeated, single};
+use crate::http::extract::header::single;
 use axum::extract::FromRequestParts;
-use axum::http::HeaderName;
+use axum::http::HeaderValue;
 use axum::http::request::Parts;
 use std::time::Duration;
 use utoipa::IntoParams;
-
-const HEADER: HeaderName = HeaderName::from_static("x-request-timeout-ms");
 
 /// Time from the request's head within which the model must start.
 pub(crate) struct RequestTimeout(pub(crate) Duration);
@@ -29,15 +27,12 @@ impl FromRequestParts<Shared> for RequestTimeout {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, api: &Shared) -> Result<Self, ApiError> {
-        let stated = match single(&parts.headers, &HEADER) {
-            Ok(None) => return Ok(Self(api.deadlines.default)),
-            Ok(Some(value)) => value.to_str().ok().and_then(whole_number),
-            Err(Repeated) => None,
-        };
-        let milliseconds = stated.filter(|stated| *stated > 0).ok_or(ApiError::Malformed(
-            "X-Request-Timeout-Ms must occur at most once, with a whole number of milliseconds, 1 or more",
-        ))?;
-        Ok(Self(Duration::from_millis(milliseconds).min(api.deadlines.max)))
+        let malformed =
+            "X-Request-Timeout-Ms must occur at most once, with a whole number of milliseconds, 1 or more";
+        let parse = |value: &HeaderValue| value.to_str().ok().and_then(whole_number).filter(|n| *n > 0);
+        let stated = single(&parts.headers, "x-request-timeout-ms", malformed, parse)?;
+        let timeout = stated.map_or(api.deadlines.default, Duration::from_millis);
+        Ok(Self(timeout.min(api.deadlines.max)))
     }
 }
 

@@ -1,18 +1,17 @@
-//! Headers that may occur once: of two values, neither could be trusted.
+//! Headers that may occur once: with two values, neither could be trusted.
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use crate::http::error::ApiError;
+use axum::http::{HeaderMap, HeaderValue};
 
-/// The header occurs more than once.
-pub(crate) struct Repeated;
-
-/// The value of the header, if present.
-pub(crate) fn single<'a>(
-    headers: &'a HeaderMap,
-    name: &HeaderName,
-) -> Result<Option<&'a HeaderValue>, Repeated> {
+/// Parses the header, if present. `malformed` is the detail of the error if it occurs twice or `parse` fails.
+pub(crate) fn single<T>(
+    headers: &HeaderMap,
+    name: &'static str,
+    malformed: &'static str,
+    parse: impl FnOnce(&HeaderValue) -> Option<T>,
+) -> Result<Option<T>, ApiError> {
     let mut values = headers.get_all(name).iter();
-    match (values.next(), values.next()) {
-        (value, None) => Ok(value),
-        (_, Some(_)) => Err(Repeated),
-    }
+    let Some(value) = values.next() else { return Ok(None) };
+    let parsed = if values.next().is_none() { parse(value) } else { None };
+    parsed.map(Some).ok_or(ApiError::Malformed(malformed))
 }

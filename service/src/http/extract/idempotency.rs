@@ -3,13 +3,11 @@
 use crate::config::secret::Secret;
 use crate::http::Shared;
 use crate::http::error::ApiError;
-use crate::http::extract::header::{Repeated, single};
+use crate::http::extract::header::single;
 use axum::extract::FromRequestParts;
-use axum::http::HeaderName;
 use axum::http::request::Parts;
+use axum::http::{HeaderName, HeaderValue};
 use utoipa::IntoParams;
-
-const HEADER: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// Marks a replayed answer.
 pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -41,15 +39,9 @@ impl FromRequestParts<Shared> for IdempotencyKey {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &Shared) -> Result<Self, ApiError> {
-        let stated = match single(&parts.headers, &HEADER) {
-            Ok(None) => return Ok(Self(None)),
-            Ok(Some(value)) => value.to_str().ok().and_then(key),
-            Err(Repeated) => None,
-        };
-        let malformed = ApiError::Malformed(
-            "Idempotency-Key must occur at most once, with 1 to 255 visible ASCII characters",
-        );
-        stated.map(|key| Self(Some(Secret::from(key)))).ok_or(malformed)
+        let malformed = "Idempotency-Key must occur at most once, with 1 to 255 visible ASCII characters";
+        let parse = |value: &HeaderValue| value.to_str().ok().and_then(key).map(Secret::from);
+        single(&parts.headers, "idempotency-key", malformed, parse).map(Self)
     }
 }
 

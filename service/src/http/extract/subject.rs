@@ -4,18 +4,16 @@
 use crate::config::secret::Secret;
 use crate::http::Shared;
 use crate::http::error::ApiError;
-use crate::http::extract::header::{Repeated, single};
+use crate::http::extract::header::single;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName};
+use axum::http::{HeaderMap, HeaderValue};
 use utoipa::IntoParams;
-
-const HEADER: HeaderName = HeaderName::from_static("x-subject-id");
 
 /// The same limit as for the part `subject` of a form.
 const MAX_BYTES: usize = 256;
 
-/// The patient of a search.
+/// The identifier of a search's patient.
 pub(crate) struct Subject(pub(crate) Option<Secret>);
 
 /// The header in the API description.
@@ -40,12 +38,9 @@ impl FromRequestParts<Shared> for Subject {
 
 /// The value of the header, if present.
 pub(crate) fn stated(headers: &HeaderMap) -> Result<Option<Secret>, ApiError> {
-    let text = match single(headers, &HEADER) {
-        Ok(None) => return Ok(None),
-        Ok(Some(value)) => std::str::from_utf8(value.as_bytes()).ok().map(str::trim),
-        Err(Repeated) => None,
-    };
-    let usable = text.filter(|text| (1..=MAX_BYTES).contains(&text.len()));
-    let malformed = ApiError::Malformed("X-Subject-Id must occur at most once, with 1 to 256 bytes of UTF-8");
-    usable.map(|text| Some(Secret::from(text))).ok_or(malformed)
+    let malformed = "X-Subject-Id must occur at most once, with 1 to 256 bytes of UTF-8";
+    single(headers, "x-subject-id", malformed, |value: &HeaderValue| {
+        let text = std::str::from_utf8(value.as_bytes()).ok()?.trim();
+        (1..=MAX_BYTES).contains(&text.len()).then(|| Secret::from(text))
+    })
 }

@@ -150,8 +150,8 @@ pub(crate) async fn consistency(
     State(api): State<Shared>,
     query: Result<Query<ConsistencyQuery>, QueryRejection>,
 ) -> Result<Json<ConsistencyProof>, ApiError> {
-    let Query(query) =
-        query.map_err(|_| ApiError::Malformed("the query parameters are from and to, both numbers"))?;
+    let malformed = |_| ApiError::Malformed("the query parameters are from and to, both numbers");
+    let Query(query) = query.map_err(malformed)?;
     let head = head(&api, query.to).await?;
     if !(1..=head.size).contains(&query.from) {
         return Err(ApiError::Malformed(

@@ -156,8 +156,8 @@ pub(crate) async fn create(
     let request_id = arrival.request_id.clone();
     let deadline = arrival.started + timeout;
     let (client, cancellation) = cancellation(deadline);
-    // The request is admitted and gets its audit row. A disconnect drops this handler and with it `client`,
-    // which cancels the work, but the task runs on to write the row.
+    // A disconnect drops this handler and with it `client`, which cancels the work. The task continues, because
+    // an admitted image gets its audit row.
     let work = async move {
         let upload = Upload::receive(request, &api, deadline, &mut admission).await?;
         let submission = Submission {
@@ -241,7 +241,9 @@ impl Prediction {
     fn new(request_id: String, answer: &Answer) -> Self {
         let (model, decision) = (answer.model(), answer.decision());
         let assumed = Some(answer.assumed()).filter(|assumed| !assumed.is_empty());
-        let unexplained = Self {
+        let (heatmap, heatmap_legend, heatmap_withheld) = heatmap_members(answer.explanation());
+        let AnswerTimings { phases, audit, total } = answer.timings();
+        Self {
             id: answer.id(),
             request_id,
             class: answer.class().map(ToOwned::to_owned),
@@ -259,25 +261,10 @@ impl Prediction {
                 variant: model.variant_name().to_owned(),
             },
             receipt: Receipt::of(answer.receipt().signed()),
-            timings_ms: Timings::from(answer.timings()),
-            heatmap: None,
-            heatmap_legend: None,
-            heatmap_withheld: None,
-        };
-        unexplained.explained(answer.explanation())
-    }
-
-    fn explained(self, explanation: &Explanation) -> Self {
-        match explanation {
-            Explanation::NotRequested => self,
-            Explanation::Withheld(why) => {
-                Self { heatmap: Some(Value::Null), heatmap_withheld: Some(why.code().to_owned()), ..self }
-            }
-            Explanation::Drawn(Drawn { heatmap, legend }) => Self {
-                heatmap: Some(data_uri(heatmap).into()),
-                heatmap_legend: Some(data_uri(legend)),
-                ..self
-            },
+            timings_ms: Timings::new(phases, Some(*audit), Some(*total)),
+            heatmap,
+            heatmap_legend,
+            heatmap_withheld,
         }
     }
 
@@ -288,17 +275,15 @@ impl Prediction {
             OutsideRow::Class(class) => class,
             OutsideRow::Rejection(detail) => {
                 let reason = row.reason.unwrap_or_default();
-                return Err(ApiError::ReplayedRejection {
-                    row: Box::new(CommittedRow::of(&receipt)),
-                    reason,
-                    detail,
-                });
+                let row = Box::new(CommittedRow::of(&receipt));
+                return Err(ApiError::ReplayedRejection { row, reason, detail });
             }
         };
-        // Constraints of the table guarantee these columns. A referred image has numbers in its row but not
-        // in its answer.
+        // A referred image has numbers in its row but not in its answer.
         let named = class.is_some();
-        let whole = || {
+        let (heatmap, heatmap_legend, heatmap_withheld) = heatmap_members(&explanation);
+        // `None` is impossible: constraints of the table guarantee these columns.
+        let complete = || {
             let phases: Phases = serde_json::from_value(row.timings).ok()?;
             Some(Self {
                 id: row.id,
@@ -318,29 +303,30 @@ impl Prediction {
                     variant: row.variant?,
                 },
                 receipt: Receipt::of(&receipt),
-                timings_ms: Timings::of(&phases, None, None),
-                heatmap: None,
-                heatmap_legend: None,
-                heatmap_withheld: None,
+                timings_ms: Timings::new(&phases, None, None),
+                heatmap,
+                heatmap_legend,
+                heatmap_withheld,
             })
         };
-        let unexplained = whole().ok_or(ApiError::Failed { row: None })?;
-        Ok(unexplained.explained(&explanation))
+        complete().ok_or(ApiError::Failed { row: None })
     }
 }
 
-fn data_uri(png: &[u8]) -> String {
-    format!("data:image/png;base64,{}", STANDARD.encode(png))
-}
-
-impl From<&AnswerTimings> for Timings {
-    fn from(timings: &AnswerTimings) -> Self {
-        Self::of(&timings.phases, Some(timings.audit), Some(timings.total))
+/// `heatmap`, `heatmap_legend` and `heatmap_withheld`.
+fn heatmap_members(explanation: &Explanation) -> (Option<Value>, Option<String>, Option<String>) {
+    let data_uri = |png: &[u8]| format!("data:image/png;base64,{}", STANDARD.encode(png));
+    match explanation {
+        Explanation::NotRequested => (None, None, None),
+        Explanation::Withheld(reason) => (Some(Value::Null), None, Some(reason.code().to_owned())),
+        Explanation::Drawn(Drawn { heatmap, legend }) => {
+            (Some(data_uri(heatmap).into()), Some(data_uri(legend)), None)
+        }
     }
 }
 
 impl Timings {
-    fn of(phases: &Phases, audit: Option<f64>, total: Option<f64>) -> Self {
+    fn new(phases: &Phases, audit: Option<f64>, total: Option<f64>) -> Self {
         Self {
             admission: phases.admission.unwrap_or_default(),
             decode: phases.decode.unwrap_or_default(),

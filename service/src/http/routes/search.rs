@@ -31,60 +31,47 @@ const LARGEST_PAGE: usize = 1000;
 /// Rows that an export reads at a time.
 const CHUNK: usize = 500;
 
-const DIGEST_BYTES: usize = 32;
-
 /// Filters; a row must match all of them.
 #[derive(Debug, Clone, Deserialize, Serialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct SearchQuery {
     /// Only rows received at this time or later (RFC 3339).
-    #[serde(default, with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    #[serde(default, with = "time::serde::rfc3339::option")]
     #[param(value_type = Option<String>, format = DateTime)]
     from: Option<OffsetDateTime>,
     /// Only rows received before this time (RFC 3339).
-    #[serde(default, with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    #[serde(default, with = "time::serde::rfc3339::option")]
     #[param(value_type = Option<String>, format = DateTime)]
     to: Option<OffsetDateTime>,
     /// The `sub` of the token that sent the image.
-    #[serde(skip_serializing_if = "Option::is_none")]
     actor: Option<String>,
     /// Version of the model's bundle.
-    #[serde(skip_serializing_if = "Option::is_none")]
     model_version: Option<String>,
     /// SHA-256 of the bundle's manifest.
-    #[serde(skip_serializing_if = "Option::is_none")]
     bundle_digest: Option<String>,
     /// `predicted`, `rejected`, `expired` or `failed`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     outcome: Option<String>,
     /// `positive`, `negative` or `refer`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     decision: Option<String>,
     /// The rule that determined the decision, or why the row has no prediction.
-    #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     /// Whether the image requires review by a radiologist.
-    #[serde(default, deserialize_with = "query::optional_boolean", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "query::optional_boolean")]
     review_required: Option<bool>,
     /// HMAC-SHA256 of the upload under the site's key, in hexadecimal.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[param(pattern = "^[0-9a-fA-F]{64}$")]
     input_digest: Option<String>,
     /// The `X-Request-Id` of the request that sent the image.
-    #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<Uuid>,
     /// The current label: `positive` or `negative`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     label: Option<String>,
     /// Only images that require review and have no label: the worklist.
     #[serde(default, deserialize_with = "query::boolean")]
     unreviewed: bool,
     /// `next` of the previous page.
-    #[serde(skip_serializing_if = "Option::is_none")]
     cursor: Option<Uuid>,
     /// Rows per page, 1 to 1000; 100 by default.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
     /// `json` returns one page; `ndjson`, `csv` and `fhir` (R4 `AuditEvent`, one per line) stream all
@@ -200,29 +187,26 @@ impl SearchQuery {
     /// The query for the record of the read. Text that matched no row is left out, since it could be a
     /// patient's name.
     fn as_logged(&self, found: bool, of_a_subject: bool) -> Value {
-        let mut logged = serde_json::to_value(self).unwrap_or_default();
-        if let (Some(members), true) = (logged.as_object_mut(), of_a_subject) {
-            members.insert("subject".into(), true.into());
+        let Ok(Value::Object(mut logged)) = serde_json::to_value(self) else { return Value::Null };
+        logged.retain(|_, value| !value.is_null());
+        if of_a_subject {
+            logged.insert("subject".into(), true.into());
         }
-        if let (Some(members), false) = (logged.as_object_mut(), found) {
-            for (name, value) in members {
-                if value.is_string()
-                    && !["from", "to", "cursor", "format", "request_id", "input_digest"]
-                        .contains(&name.as_str())
-                {
-                    *value = Value::from("(no such row)");
-                }
+        let parsed = ["from", "to", "cursor", "format", "request_id", "input_digest"];
+        for (name, value) in &mut logged {
+            if !found && value.is_string() && !parsed.contains(&name.as_str()) {
+                *value = Value::from("(no such row)");
             }
         }
-        logged
+        logged.into()
     }
 
     /// Refuses values that no row can have: an empty page would hide the mistake.
     fn check(&self) -> Result<(), ApiError> {
         let rejections = RejectReason::ALL.map(RejectReason::code);
         let decisions = DecisionReason::ALL.map(DecisionReason::code);
-        let drops = CancelReason::ALL.map(CancelReason::code);
-        let reasons = [&rejections[..], &decisions, &drops, &Failure::CODES].concat();
+        let cancellations = CancelReason::ALL.map(CancelReason::code);
+        let reasons = [&rejections[..], &decisions, &cancellations, &Failure::CODES].concat();
         query::one_of("outcome", self.outcome.as_deref(), &OUTCOMES)?;
         query::one_of("decision", self.decision.as_deref(), &Verdict::ALL.map(Verdict::code))?;
         query::one_of("reason", self.reason.as_deref(), &reasons)?;
@@ -264,7 +248,7 @@ impl SearchQuery {
 /// A complete digest only: it is recorded even without a match, and a shorter text could be a patient's
 /// number.
 fn digest(text: &str) -> Result<Vec<u8>, ApiError> {
-    let digest = hex::decode(text).ok().filter(|digest| digest.len() == DIGEST_BYTES);
+    let digest = hex::decode(text).ok().filter(|digest| digest.len() == 32);
     digest.ok_or(ApiError::Parameter { parameter: "input_digest", takes: "64 hexadecimal digits".into() })
 }
 

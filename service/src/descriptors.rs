@@ -45,7 +45,6 @@ pub fn fit(http: &mut HttpConfig) -> Result<(), TooFew> {
     Ok(())
 }
 
-/// Tries to raise the limit to `wanted`, and returns the limit.
 fn raised(wanted: u64) -> u64 {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let (soft, hard) = (current.unwrap_or(u64::MAX), maximum.unwrap_or(u64::MAX));

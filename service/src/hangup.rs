@@ -15,7 +15,6 @@ impl Hangup {
         Self(signal.ok())
     }
 
-    /// Waits for the next SIGHUP.
     pub(crate) async fn received(&mut self) {
         if let Some(signal) = &mut self.0
             && signal.recv().await.is_some()

@@ -38,7 +38,6 @@ use tower::util::{BoxCloneSyncService, MapRequest};
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::openapi::OpenApi as Document;
 
-/// State of the handlers.
 pub struct Api {
     pub pipeline: Arc<Pipeline>,
     pub store: Arc<Store>,

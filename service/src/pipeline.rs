@@ -9,7 +9,6 @@ mod cancellation;
 mod case;
 mod examine;
 mod explain;
-mod load;
 mod record;
 mod replayed;
 

@@ -18,7 +18,6 @@ const REMOVE_INTERVAL: Duration = Duration::from_mins(1);
 pub struct ClientLimits {
     /// Requests per second, and the burst.
     pub rate: Option<(NonZeroU32, NonZeroU32)>,
-    /// Images in flight.
     pub max_in_flight: usize,
 }
 

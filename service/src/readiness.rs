@@ -134,7 +134,6 @@ impl Readiness {
         (!missing.is_empty()).then_some(FailedCheck { check: "keys", cause })
     }
 
-    /// Logs the cause, unless it was the last one logged.
     fn log_once(&self, cause: String) {
         let mut last_logged = self.last_logged.lock().unwrap_or_else(PoisonError::into_inner);
         if *last_logged != cause {

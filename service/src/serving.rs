@@ -24,7 +24,6 @@ pub struct Serving {
     pub engine: EngineState,
 }
 
-/// Why a bundle cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     #[error(transparent)]

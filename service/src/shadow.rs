@@ -43,7 +43,6 @@ pub struct Score {
 /// An answer, with the metadata that its decision depends on.
 #[derive(Debug, Clone)]
 pub struct Answered {
-    /// Id of the audit row.
     pub id: Uuid,
     pub score: Score,
     /// Metadata from the client or the file.
@@ -80,7 +79,6 @@ enum ShadowError {
     Store(#[from] StoreError),
 }
 
-/// Queues images for the candidate.
 pub struct Shadow {
     offers: mpsc::Sender<Offer>,
     scorer: Arc<Scorer>,

@@ -5,10 +5,7 @@
 //! which is reserved before it is allocated, because a failed allocation aborts the process. The queue needs
 //! no bound: admission bounds the number of jobs.
 
-mod load;
 mod turns;
-
-pub use load::Load;
 
 use crate::threads::{JobLost, spawn};
 use std::collections::VecDeque;
@@ -16,6 +13,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 use turns::{Position, Turns};
+
+/// Work of the smallest image, in bytes of pixels.
+const MIN_WORK: u64 = 256 << 10;
+/// Decompressing a byte takes about as long as touching this many bytes of pixels.
+const WORK_PER_BYTE: u64 = 4;
 
 type Job<W> = Box<dyn FnOnce(&mut W) + Send>;
 
@@ -36,6 +38,24 @@ struct Queue<W> {
     large: Turns<(u64, Job<W>)>,
     free_memory: u64,
     ended: bool,
+}
+
+/// The resources that a large job takes.
+#[derive(Debug, Clone)]
+pub struct Load {
+    pub client: Arc<str>,
+    /// Bytes that it may allocate; capped to the memory of the pool.
+    pub memory: u64,
+    /// Processor time that it may take, in bytes of pixels touched.
+    pub work: u64,
+}
+
+impl Load {
+    /// The load of decoding an upload of `upload` bytes that needs `memory` bytes.
+    pub fn decoding(client: &str, upload: usize, memory: u64) -> Self {
+        let upload = WORK_PER_BYTE.saturating_mul(upload as u64);
+        Self { client: client.into(), memory, work: MIN_WORK.saturating_add(memory).saturating_add(upload) }
+    }
 }
 
 /// A large job in the queue. Dropping it cancels the job unless it has begun.

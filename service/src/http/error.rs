@@ -2,7 +2,7 @@
 //!
 //! Answers never hold a file name, a body, an identifier or a secret; the cause goes to the log.
 
-use super::extract::idempotency;
+use super::extract::headers;
 use super::middleware::access;
 use super::problem::Problem;
 use super::receipt::CommittedRow;
@@ -37,7 +37,6 @@ pub(crate) const REFUSAL_CODES: &[&str] = &[
     "idempotency_key_reused",
 ];
 
-/// An error answer.
 #[derive(Debug)]
 pub(crate) enum ApiError {
     MissingToken,
@@ -248,7 +247,7 @@ impl IntoResponse for ApiError {
             access::set_rate_limit_headers(standing, response.headers_mut());
         }
         if matches!(self, Self::ReplayedRejection { .. }) {
-            response.headers_mut().insert(idempotency::REPLAYED, HeaderValue::from_static("true"));
+            response.headers_mut().insert(headers::REPLAYED, HeaderValue::from_static("true"));
         }
         response.extensions_mut().insert(Problem::from(&self));
         response

@@ -1,13 +1,10 @@
-//! Extractors: slots, deadline, idempotency key, patient, query, row id and upload.
+//! Extractors: admission, headers, query, row id and upload.
 
 pub(super) mod admission;
 pub(super) mod audited_read;
-pub(super) mod deadline;
-mod header;
-pub(super) mod idempotency;
+pub(super) mod headers;
 pub(super) mod media;
 pub(super) mod multipart;
 pub(super) mod query;
 pub(super) mod row_id;
-pub(super) mod subject;
 pub(super) mod upload;

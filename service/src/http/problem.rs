@@ -62,7 +62,6 @@ impl Problem {
         self.type_uri.strip_prefix(TYPE_PREFIX).unwrap_or_default()
     }
 
-    /// Makes this document the body of the response.
     pub(crate) fn write_to(&self, response: &mut Response) {
         *response.body_mut() = Body::from(serde_json::to_vec(self).unwrap_or_default());
         let media_type = HeaderValue::from_static("application/problem+json");

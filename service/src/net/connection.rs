@@ -49,8 +49,8 @@ pub(super) struct ConnectionServer {
     service: Service,
     builder: Builder<TokioExecutor>,
     http2: Builder<TokioExecutor>,
-    head_timeout: Duration,
-    write_timeout: Duration,
+    pub(super) head_timeout: Duration,
+    pub(super) write_timeout: Duration,
     drain: DrainLimits,
     role: ListenerRole,
 }

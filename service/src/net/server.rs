@@ -95,8 +95,6 @@ pub async fn serve(
 struct Server {
     connections: ConnectionServer,
     slots: Arc<ConnectionSlots>,
-    head_timeout: Duration,
-    write_timeout: Duration,
     tls: Option<Arc<Tls>>,
     metrics: Arc<Metrics>,
 }
@@ -120,8 +118,6 @@ impl Server {
                 config.max_connections.get(),
                 config.max_connections_per_address.get(),
             ),
-            head_timeout: config.header_timeout_ms.duration(),
-            write_timeout: config.write_timeout_ms.duration(),
             tls: tls.map(Arc::new),
             metrics,
         })
@@ -172,11 +168,11 @@ impl Server {
         let _counted = self.metrics.connected();
         // Answers are small, and clients wait for them.
         drop(stream.set_nodelay(true));
-        let stream = WriteTimeout::new(stream, self.write_timeout);
+        let stream = WriteTimeout::new(stream, self.connections.write_timeout);
         let Some(tls) = &self.tls else {
             return self.connections.serve(stream, Protocol::Detect, connection, shutdown).await;
         };
-        let handshake = tokio::time::timeout(self.head_timeout, tls.acceptor().accept(stream));
+        let handshake = tokio::time::timeout(self.connections.head_timeout, tls.acceptor().accept(stream));
         let handshake = tokio::select! {
             done = handshake => done,
             cause = connection.closed() => return Some(cause),

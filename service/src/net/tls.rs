@@ -30,13 +30,8 @@ pub enum TlsError {
         #[source]
         source: rustls::pki_types::pem::Error,
     },
-    #[error("{key}: {} does not hold an X.509 certificate", path.display())]
-    Certificate {
-        key: &'static str,
-        path: PathBuf,
-        #[source]
-        source: x509_cert::der::Error,
-    },
+    #[error("{0}: {path} does not hold an X.509 certificate", path = .1.display())]
+    Certificate(&'static str, PathBuf, #[source] x509_cert::der::Error),
     #[error("{0}: certificate, key and authorities do not belong together")]
     Config(&'static str, #[source] rustls::Error),
     #[error("{0}.client_authorities_file cannot be used")]
@@ -144,7 +139,7 @@ fn expiry(
     certificates: &[CertificateDer<'_>],
 ) -> Result<SystemTime, TlsError> {
     let first = certificates.first().map(AsRef::as_ref).unwrap_or_default();
-    let failed = |source| TlsError::Certificate { key, path: path.to_owned(), source };
+    let failed = |source| TlsError::Certificate(key, path.to_owned(), source);
     let certificate = Certificate::from_der(first).map_err(failed)?;
     let expires = certificate.tbs_certificate().validity().not_after.to_unix_duration();
     Ok(SystemTime::UNIX_EPOCH + expires)

@@ -31,7 +31,6 @@ pub struct Stopped {
 pub struct AnswerTimings {
     /// The phases before the row was committed.
     pub phases: Timings,
-    /// Committing the row.
     pub audit: f64,
     /// From the request's head to the committed row.
     pub total: f64,

@@ -14,7 +14,6 @@ pub struct Cancellation {
     client: watch::Receiver<()>,
 }
 
-/// Why work was cancelled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CancelReason {
     #[error("the deadline passed before the model ran")]
@@ -46,7 +45,6 @@ impl Cancellation {
         self.deadline
     }
 
-    /// The reason, if the work is cancelled.
     pub(super) fn reason(&self) -> Option<CancelReason> {
         if self.client.has_changed().is_err() {
             Some(CancelReason::Abandoned)
@@ -57,7 +55,6 @@ impl Cancellation {
         }
     }
 
-    /// Completes with the reason once the work is cancelled.
     pub(super) async fn cancelled(self) -> CancelReason {
         let deadline = tokio::time::Instant::from_std(self.deadline);
         tokio::select! {

@@ -26,10 +26,8 @@ pub struct Submission {
     /// The same moment on the monotonic clock.
     pub started: Instant,
     pub cancellation: Cancellation,
-    /// The upload as received.
     pub image: Bytes,
     pub stated: Stated,
-    /// Whether the client wants a heatmap.
     pub explain: bool,
     pub idempotency_key: Option<Secret>,
     pub admission: Admission,

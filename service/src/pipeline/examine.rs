@@ -7,13 +7,16 @@ use crate::infer::{Engine, Inference, InferenceError};
 use crate::record::row::{ImageFacts, Observed, Timings};
 use crate::shadow::Score;
 use crate::threads::JobLost;
+use crate::worker_pool::Load;
+use cxr::decode::{cost, sniff};
 use cxr::embedding::{EmbeddingMismatch, EmbeddingPosition};
+use cxr::image::Format;
 use cxr::intended_use::SitePatients;
 use cxr::metadata::AcquisitionMetadata;
 use cxr::preprocess::preprocess_with;
 use cxr::{
     AcceptancePolicy, AcceptedImage, Cancel, Decision, DecodeError, DecodeLimits, ModelInput, PreprocessSpec,
-    Probability, Rejection, Workspace,
+    Probability, RejectReason, Rejection, Workspace,
 };
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
@@ -78,7 +81,6 @@ impl Prediction {
     }
 }
 
-/// What failed in the service.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     #[error("decoding or preprocessing failed")]
@@ -158,6 +160,33 @@ impl Pipeline {
         progress.timings.queue = Some(milliseconds(inference.queued));
         progress.timings.infer = Some(milliseconds(inference.ran));
         Ok(inference)
+    }
+
+    /// Rejects an image that would not fit into the worker pool's memory.
+    pub(super) async fn load(&self, case: &Case) -> Result<Load, Stop> {
+        let (bytes, max) = (self.bytes_to_decode(case).await?, self.decoders.memory());
+        if bytes > max {
+            let (needed, available) = (bytes >> 20, max >> 20);
+            return Err(Stop::Rejected(Rejection::new(
+                RejectReason::TooManyPixels,
+                format!("decoding needs up to {needed} MiB, but this service has {available} MiB for it"),
+                "send the image at a lower resolution, or ask the operator for more memory",
+            )));
+        }
+        Ok(Load::decoding(&case.actor, case.image.len(), bytes))
+    }
+
+    async fn bytes_to_decode(&self, case: &Case) -> Result<u64, Stop> {
+        let (image, limits) = (case.image.clone(), self.limits);
+        if image.len() > limits.max_bytes {
+            return Ok(0);
+        }
+        // A TIFF directory can be as long as the file; the other headers take microseconds.
+        if sniff(&image) == Some(Format::Tiff) {
+            let found = self.decoders.run(move |_| cost::cost(&image, &limits)).await;
+            return Ok(found.map_err(Failure::Decode)?);
+        }
+        Ok(cost::cost(&image, &limits))
     }
 }
 
@@ -242,7 +271,6 @@ fn preprocess(
     input
 }
 
-/// In whole microseconds.
 pub(super) fn milliseconds(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1e3
 }

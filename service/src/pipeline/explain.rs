@@ -25,7 +25,6 @@ pub struct Drawn {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Withheld {
-    /// The decision is `refer`.
     Referred,
     /// The bundle, or the row of a replayed answer, has no colour scale.
     NoScale,

@@ -11,14 +11,12 @@ use cxr::decide::Verdict;
 use cxr::heatmap::ColourScale;
 use serde_json::{Value, json};
 
-/// The result of a submission.
 pub enum Reply {
     Fresh(Box<Answer>),
     /// The first answer under the same idempotency key.
     Replayed(Box<ReplayedAnswer>),
 }
 
-/// The first answer, rebuilt.
 pub struct ReplayedAnswer {
     pub row: AuditRow,
     /// A new receipt for the row's leaf.

@@ -8,7 +8,6 @@ use runtime::ModelOutputs;
 /// The golden inputs and outputs of a variant; there is at least one.
 pub struct Golden(Vec<GoldenCase>);
 
-/// A decoded golden input with its logit.
 struct GoldenCase {
     file: String,
     pixels: Vec<u8>,
@@ -16,7 +15,6 @@ struct GoldenCase {
     tolerance: f32,
 }
 
-/// Why a session may not serve.
 #[derive(Debug, thiserror::Error)]
 pub enum WarmupError {
     #[error("{file}: the golden input cannot be decoded")]

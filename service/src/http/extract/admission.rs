@@ -1,4 +1,4 @@
-//! Admission: gives a request its slot before the body is read.
+//! Admission: gives a request its slots before the body is read.
 
 use crate::auth::Actor;
 use crate::http::Shared;
@@ -7,7 +7,7 @@ use crate::pipeline::Admission;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
-/// The slots of an admitted request, the client's own and the service's.
+/// The slots of an admitted request: one of the client's and one of the service's.
 pub(crate) struct Admitted(pub(crate) Admission);
 
 impl FromRequestParts<Shared> for Admitted {

@@ -1,4 +1,4 @@
-//! A read of the audit log, of labels or of proofs, which is recorded.
+//! Reads of audit rows, labels and proofs, which are recorded in `audit_reads`.
 
 use crate::auth::Actor;
 use crate::http::Shared;
@@ -10,14 +10,14 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use serde_json::Value;
 
-/// Who reads, for the record.
+/// A read to record.
 pub(crate) struct AuditedRead {
     arrival: Arrival,
     actor: Actor,
 }
 
 impl AuditedRead {
-    /// Records the read. Call it before anything of what was read is sent.
+    /// Call it before any of the data is sent.
     pub(crate) async fn record(
         self,
         store: &Store,

@@ -36,7 +36,6 @@ pub(crate) fn boolean<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool
     parse_boolean(&text).ok_or_else(|| D::Error::custom("not a boolean"))
 }
 
-/// An optional boolean.
 pub(crate) fn optional_boolean<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {
     let text = String::deserialize(deserializer)?;
     parse_boolean(&text).map(Some).ok_or_else(|| D::Error::custom("not a boolean"))

@@ -1,4 +1,4 @@
-//! The id of an audit row in the path.
+//! `{id}` in the path: the id of an audit row.
 
 use crate::http::Shared;
 use crate::http::error::ApiError;
@@ -7,7 +7,6 @@ use axum::http::request::Parts;
 use utoipa::IntoParams;
 use uuid::Uuid;
 
-/// `{id}` in the path.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
 pub(crate) struct RowId {

@@ -1,6 +1,6 @@
 //! Uploads: checks the headers, waits for memory, then reads the body within its size limit and timeout.
 
-use super::{multipart, query, subject};
+use super::{headers, multipart, query};
 use crate::http::Shared;
 use crate::http::error::ApiError;
 use crate::http::extract::media::{BodyFormat, body_format};
@@ -16,7 +16,6 @@ use utoipa::IntoParams;
 /// Allowance for everything but the image in a form.
 const FORM_OVERHEAD_BYTES: usize = 64 << 10;
 
-/// An image with the data that the client stated.
 #[derive(Debug)]
 pub(crate) struct Upload {
     pub(crate) image: Bytes,
@@ -24,7 +23,6 @@ pub(crate) struct Upload {
     pub(crate) explain: bool,
 }
 
-/// Query of a prediction.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields, default)]
 #[into_params(parameter_in = Query)]
@@ -48,7 +46,7 @@ const TAKES: query::Takes = &[
 ];
 
 impl Upload {
-    /// Reads the upload by the deadline, and within `service.http.body_timeout_ms`.
+    /// Reads the upload until the deadline or for `service.http.body_timeout_ms`, whichever ends first.
     pub(crate) async fn receive(
         request: Request,
         api: &Shared,
@@ -66,7 +64,7 @@ impl Upload {
         if declared.is_some_and(|length| length > body_limit as u64) {
             return Err(ApiError::BodyTooLarge { limit_bytes });
         }
-        let subject = subject::stated(request.headers())?;
+        let subject = headers::subject(request.headers())?;
         let [age, view, modality] =
             [asked.age, asked.view, asked.modality].map(|text| text.and_then(query::filled));
         let stated = Stated { subject, age, view, modality };
@@ -85,9 +83,9 @@ impl Upload {
             Ok(false) => return Err(ApiError::ClientAtLimit),
             Err(_) => return Err(ApiError::Overloaded),
         }
-        let last = Instant::now() + api.body_timeout;
-        let received = tokio::time::timeout_at(last.min(deadline).into(), receive).await;
-        let timed_out = ApiError::BodyTimeout { by_deadline: deadline < last };
+        let body_deadline = Instant::now() + api.body_timeout;
+        let received = tokio::time::timeout_at(body_deadline.min(deadline).into(), receive).await;
+        let timed_out = ApiError::BodyTimeout { by_deadline: deadline < body_deadline };
         let (image, stated) = received.map_err(|_| timed_out)??;
         Ok(Self { image, stated, explain: asked.explain })
     }
@@ -106,16 +104,15 @@ async fn raw(request: Request, declared: Option<u64>, limit_bytes: usize) -> Res
             Ok(frame) => read.extend_from_slice(frame.data_ref().map_or(&[], |data| data)),
             Err(error) if over_limit(&error) => return Err(ApiError::BodyTooLarge { limit_bytes }),
             Err(_) => {
-                return Err(ApiError::Malformed(
-                    "the body ended before Content-Length or the last chunk, or a chunk is malformed",
-                ));
+                let malformed =
+                    "the body ended before Content-Length or the last chunk, or a chunk is malformed";
+                return Err(ApiError::Malformed(malformed));
             }
         }
     }
     Ok(read.freeze())
 }
 
-/// Whether the size limit caused the error.
 pub(crate) fn over_limit(error: &(dyn std::error::Error + 'static)) -> bool {
     caused_by::<LengthLimitError>(error)
 }

@@ -30,7 +30,6 @@ const PUBLIC: [&str; 4] = ["/livez", "/readyz", "/metrics", "/openapi.json"];
 /// The pages of the API browser: public, and not part of the description.
 const BROWSER: [&str; 3] = ["/docs", "/docs/", "/docs/{*rest}"];
 
-/// A route whose declared access is missing or wrong.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AccessError {
     #[error("{0} declares no security")]
@@ -41,7 +40,6 @@ pub enum AccessError {
     UnknownScope(String),
 }
 
-/// What a route requires.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Access {
     Public,

@@ -46,11 +46,8 @@ impl Arrival {
 /// does not hide what a client with a token did.
 #[derive(Debug, Default)]
 pub struct LogThrottles {
-    /// Refusals without a valid token.
     anonymous_refusals: Throttle,
-    /// Refusals of clients with a valid token.
     client_refusals: Throttle,
-    /// Public answers.
     public: Throttle,
 }
 

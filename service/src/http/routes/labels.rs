@@ -17,7 +17,7 @@ use time::{OffsetDateTime, UtcOffset};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-/// Also keeps out years before 0, which the database could not return.
+/// Also excludes years before 0, which the database could not return.
 const FIRST_RADIOGRAPH: i32 = 1895;
 
 /// The label to record.
@@ -58,19 +58,6 @@ enum Source {
     Laboratory,
     /// Any other source.
     Other,
-}
-
-impl Source {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Radiologist => "radiologist",
-            Self::Report => "report",
-            Self::Consensus => "consensus",
-            Self::FollowUp => "follow_up",
-            Self::Laboratory => "laboratory",
-            Self::Other => "other",
-        }
-    }
 }
 
 /// A recorded label.
@@ -154,7 +141,14 @@ pub(crate) async fn create(
             Truth::Positive => "positive",
             Truth::Negative => "negative",
         },
-        source: statement.source.name(),
+        source: match statement.source {
+            Source::Radiologist => "radiologist",
+            Source::Report => "report",
+            Source::Consensus => "consensus",
+            Source::FollowUp => "follow_up",
+            Source::Laboratory => "laboratory",
+            Source::Other => "other",
+        },
         labelled_at: statement.labelled_at,
         request_id: arrival.request_id,
         actor: actor.subject().to_owned(),

@@ -5,10 +5,10 @@ use crate::http::Shared;
 use crate::http::error::ApiError;
 use crate::http::extract::admission::Admitted;
 use crate::http::extract::audited_read::AuditedRead;
-use crate::http::extract::deadline::{RequestTimeout, TimeoutHeader};
-use crate::http::extract::idempotency::{self, IdempotencyHeader, IdempotencyKey};
+use crate::http::extract::headers::{
+    IdempotencyHeader, IdempotencyKey, REPLAYED, RequestTimeout, SubjectHeader, TimeoutHeader,
+};
 use crate::http::extract::row_id::RowId;
-use crate::http::extract::subject::SubjectHeader;
 use crate::http::extract::upload::{PredictionQuery, Upload};
 use crate::http::middleware::observe::Arrival;
 use crate::http::receipt::{CommittedRow, Receipt};
@@ -184,7 +184,7 @@ pub(crate) async fn create(
         }
         Reply::Replayed(replayed) => {
             let answer = Prediction::replayed(*replayed)?;
-            Ok(([(idempotency::REPLAYED, "true")], Json(answer)).into_response())
+            Ok(([(REPLAYED, "true")], Json(answer)).into_response())
         }
     }
 }

@@ -22,13 +22,11 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
+const SERVE_EXAMPLE: &str = "Example: CXR_SERVICE__DATABASE__URL=postgres://cxr@localhost/cxr cxr-service --profile development serve";
+
 /// Reads chest radiographs over HTTP: calibrated answers, each with an audit row.
 #[derive(Parser)]
-#[command(
-    name = "cxr-service",
-    version,
-    after_help = "Example: CXR_SERVICE__DATABASE__URL=postgres://cxr@localhost/cxr cxr-service --profile development serve"
-)]
+#[command(name = "cxr-service", version, after_help = SERVE_EXAMPLE)]
 struct Cli {
     #[command(flatten)]
     config: ConfigArgs,
@@ -39,9 +37,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Serve the API until SIGTERM or SIGINT.
-    #[command(
-        after_help = "Example: CXR_SERVICE__DATABASE__URL=postgres://cxr@localhost/cxr cxr-service --profile development serve"
-    )]
+    #[command(after_help = SERVE_EXAMPLE)]
     Serve,
     /// Apply missing database migrations.
     #[command(
@@ -83,12 +79,12 @@ enum Command {
     },
 }
 
-/// Exit status of a program that SIGPIPE ended, in shells: 128 + 13.
+/// Exit status that shells report for a program ended by SIGPIPE: 128 + 13.
 const READER_GONE: u8 = 141;
 
 fn main() -> ExitCode {
-    let ended = runtime::disable_telemetry().map_err(anyhow::Error::from).and_then(|()| run(Cli::parse()));
-    match ended {
+    let result = runtime::disable_telemetry().map_err(anyhow::Error::from).and_then(|()| run(Cli::parse()));
+    match result {
         Ok(code) => code,
         Err(error) if stdout::ReaderGone::caused(&error) => ExitCode::from(READER_GONE),
         Err(error) => {
@@ -166,8 +162,7 @@ async fn listen(key: &str, bind: SocketAddr) -> anyhow::Result<TcpListener> {
 async fn migrate(sources: &Sources) -> anyhow::Result<ExitCode> {
     let (database, telemetry) = config::load_database(sources)?;
     let _log = install_log(&telemetry)?;
-    let state = Store::new(&database)?.migrate().await?;
-    stdout::print(state);
+    stdout::print(Store::new(&database)?.migrate().await?);
     Ok(ExitCode::SUCCESS)
 }
 

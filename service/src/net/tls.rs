@@ -108,7 +108,10 @@ fn modification_times(files: &TlsConfig) -> Vec<SystemTime> {
 
 fn read(key: &'static str, files: &TlsConfig) -> Result<(ServerConfig, SystemTime), TlsError> {
     let certificates = certificates(key, &files.certificate_file)?;
-    let expires = expiry(key, &files.certificate_file, &certificates)?;
+    // The first one is the service's own.
+    let own = Certificate::from_der(certificates.first().map(AsRef::as_ref).unwrap_or_default());
+    let own = own.map_err(|source| TlsError::Certificate(key, files.certificate_file.clone(), source))?;
+    let expires = SystemTime::UNIX_EPOCH + own.tbs_certificate().validity().not_after.to_unix_duration();
     let config_error = |source| TlsError::Config(key, source);
     let path = &files.private_key_file;
     let failed = |source| TlsError::Pem { key, path: path.clone(), what: "private key", source };
@@ -130,19 +133,6 @@ fn read(key: &'static str, files: &TlsConfig) -> Result<(ServerConfig, SystemTim
     let mut config = builder.with_single_cert(certificates, private_key).map_err(config_error)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok((config, expires))
-}
-
-/// When the first certificate, which is the service's own, expires.
-fn expiry(
-    key: &'static str,
-    path: &Path,
-    certificates: &[CertificateDer<'_>],
-) -> Result<SystemTime, TlsError> {
-    let first = certificates.first().map(AsRef::as_ref).unwrap_or_default();
-    let failed = |source| TlsError::Certificate(key, path.to_owned(), source);
-    let certificate = Certificate::from_der(first).map_err(failed)?;
-    let expires = certificate.tbs_certificate().validity().not_after.to_unix_duration();
-    Ok(SystemTime::UNIX_EPOCH + expires)
 }
 
 fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {

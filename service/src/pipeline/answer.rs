@@ -1,22 +1,18 @@
 //! The result of a case, which exists only with the receipt of its committed row.
 
+use super::PredictionError;
 use super::examine::{Prediction, Stop};
-use super::{Explanation, PredictionError};
 use crate::audit::AuditReceipt;
-use crate::model::ServedModel;
 use crate::record::row::Timings;
 use crate::serving::Serving;
-use cxr::Decision;
-use cxr::intended_use::SitePatients;
 use std::sync::Arc;
-use uuid::Uuid;
 
 /// A prediction whose row is committed.
 pub struct Answer {
-    receipt: AuditReceipt,
-    prediction: Prediction,
-    serving: Arc<Serving>,
-    timings: AnswerTimings,
+    pub(crate) receipt: AuditReceipt,
+    pub(crate) prediction: Prediction,
+    pub(crate) serving: Arc<Serving>,
+    pub(crate) timings: AnswerTimings,
 }
 
 /// A rejection, cancellation or failure whose row is committed.
@@ -59,18 +55,9 @@ impl Answer {
         }
     }
 
-    /// Id of the audit row.
-    pub fn id(&self) -> Uuid {
-        self.receipt.id()
-    }
-
-    pub const fn receipt(&self) -> &AuditReceipt {
-        &self.receipt
-    }
-
     /// The predicted class; `None` if the decision is `refer`, as for the next two.
     pub fn class(&self) -> Option<&str> {
-        self.model().class(self.prediction.decision.verdict)
+        self.serving.model.class(self.prediction.decision.verdict)
     }
 
     /// Calibrated probability of the positive class.
@@ -84,28 +71,7 @@ impl Answer {
     }
 
     fn unless_referred(&self, number: f64) -> Option<f64> {
-        self.decision().verdict.names_a_class().then_some(number)
-    }
-
-    pub const fn decision(&self) -> &Decision {
-        &self.prediction.decision
-    }
-
-    /// The site-wide patient data that the decision relies on.
-    pub const fn assumed(&self) -> &SitePatients {
-        &self.prediction.assumed
-    }
-
-    pub fn model(&self) -> &ServedModel {
-        &self.serving.model
-    }
-
-    pub const fn explanation(&self) -> &Explanation {
-        &self.prediction.explanation
-    }
-
-    pub const fn timings(&self) -> &AnswerTimings {
-        &self.timings
+        self.prediction.decision.verdict.names_a_class().then_some(number)
     }
 }
 

@@ -40,15 +40,15 @@ impl Progress {
 
 /// The result of a complete examination.
 #[derive(Debug)]
-pub(super) struct Prediction {
-    pub(super) input: Arc<ModelInput>,
-    pub(super) inference: Inference,
-    pub(super) position: EmbeddingPosition,
-    pub(super) probability: Probability,
-    pub(super) decision: Decision,
+pub(crate) struct Prediction {
+    pub(crate) input: Arc<ModelInput>,
+    pub(crate) inference: Inference,
+    pub(crate) position: EmbeddingPosition,
+    pub(crate) probability: Probability,
+    pub(crate) decision: Decision,
     /// The site-wide patient data that the decision relies on.
-    pub(super) assumed: SitePatients,
-    pub(super) explanation: Explanation,
+    pub(crate) assumed: SitePatients,
+    pub(crate) explanation: Explanation,
 }
 
 /// Why an examination has no prediction.

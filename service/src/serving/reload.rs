@@ -21,7 +21,7 @@ pub struct Reloader {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reloaded {
-    /// Digest of the current bundle; version and variant are its, too.
+    /// Of the current bundle, like the version and the variant.
     pub digest: String,
     pub version: String,
     pub variant: String,

@@ -179,7 +179,7 @@ pub(crate) async fn create(
     drop(client);
     match reply? {
         Reply::Fresh(answer) => {
-            let timing = [(HeaderName::from_static("server-timing"), server_timing(answer.timings()))];
+            let timing = [(HeaderName::from_static("server-timing"), server_timing(&answer.timings))];
             Ok((timing, Json(Prediction::new(request_id, &answer))).into_response())
         }
         Reply::Replayed(replayed) => {
@@ -239,12 +239,12 @@ struct UploadForm {
 
 impl Prediction {
     fn new(request_id: String, answer: &Answer) -> Self {
-        let (model, decision) = (answer.model(), answer.decision());
-        let assumed = Some(answer.assumed()).filter(|assumed| !assumed.is_empty());
-        let (heatmap, heatmap_legend, heatmap_withheld) = heatmap_members(answer.explanation());
-        let AnswerTimings { phases, audit, total } = answer.timings();
+        let (model, decision) = (&answer.serving.model, &answer.prediction.decision);
+        let assumed = Some(&answer.prediction.assumed).filter(|assumed| !assumed.is_empty());
+        let (heatmap, heatmap_legend, heatmap_withheld) = heatmap_members(&answer.prediction.explanation);
+        let AnswerTimings { phases, audit, total } = &answer.timings;
         Self {
-            id: answer.id(),
+            id: answer.receipt.id(),
             request_id,
             class: answer.class().map(ToOwned::to_owned),
             probability: answer.probability(),
@@ -260,7 +260,7 @@ impl Prediction {
                 digest: model.bundle().digest().to_owned(),
                 variant: model.variant_name().to_owned(),
             },
-            receipt: Receipt::of(answer.receipt().signed()),
+            receipt: Receipt::of(answer.receipt.signed()),
             timings_ms: Timings::new(phases, Some(*audit), Some(*total)),
             heatmap,
             heatmap_legend,

@@ -24,7 +24,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 const SERVE_EXAMPLE: &str = "Example: CXR_SERVICE__DATABASE__URL=postgres://cxr@localhost/cxr cxr-service --profile development serve";
 
-/// Reads chest radiographs over HTTP: calibrated answers, each with an audit row.
+/// Classifies chest radiographs over HTTP: calibrated answers, each with an audit row.
 #[derive(Parser)]
 #[command(name = "cxr-service", version, after_help = SERVE_EXAMPLE)]
 struct Cli {

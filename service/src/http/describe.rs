@@ -15,7 +15,7 @@ use utoipa::{Modify, OpenApi, ToSchema};
 #[openapi(
     info(
         title = "cxr",
-        description = "Reads chest radiographs for pneumonia and returns calibrated, audited predictions. \
+        description = "Classifies chest radiographs for pneumonia and returns calibrated, audited predictions. \
             Errors are problem documents (RFC 9457); docs/ERRORS.md lists them."
     ),
     components(schemas(Problem)),

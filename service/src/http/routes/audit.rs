@@ -2,8 +2,7 @@
 
 use crate::http::Shared;
 use crate::http::error::ApiError;
-use crate::http::extract::audited_read::AuditedRead;
-use crate::http::extract::row_id::RowId;
+use crate::http::extract::{AuditedRead, RowId};
 use crate::record::tree::{Asked, Hashes};
 use crate::store::SignedCheckpoint;
 use axum::Json;

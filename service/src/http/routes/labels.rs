@@ -3,8 +3,7 @@
 use crate::auth::Actor;
 use crate::http::Shared;
 use crate::http::error::ApiError;
-use crate::http::extract::audited_read::AuditedRead;
-use crate::http::extract::row_id::RowId;
+use crate::http::extract::{AuditedRead, RowId};
 use crate::http::middleware::observe::Arrival;
 use crate::store::{NewLabel, StoredLabel};
 use axum::extract::{FromRequest, Request, State};

@@ -3,13 +3,11 @@
 use crate::auth::Actor;
 use crate::http::Shared;
 use crate::http::error::ApiError;
-use crate::http::extract::admission::Admitted;
-use crate::http::extract::audited_read::AuditedRead;
 use crate::http::extract::headers::{
     IdempotencyHeader, IdempotencyKey, REPLAYED, RequestTimeout, SubjectHeader, TimeoutHeader,
 };
-use crate::http::extract::row_id::RowId;
 use crate::http::extract::upload::{PredictionQuery, Upload};
+use crate::http::extract::{Admitted, AuditedRead, RowId};
 use crate::http::middleware::observe::Arrival;
 use crate::http::receipt::{CommittedRow, Receipt};
 use crate::http::record::PredictionRecord;

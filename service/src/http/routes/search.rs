@@ -5,9 +5,8 @@ mod fhir;
 
 use crate::http::Shared;
 use crate::http::error::ApiError;
-use crate::http::extract::audited_read::AuditedRead;
 use crate::http::extract::headers::{Subject, SubjectHeader};
-use crate::http::extract::query;
+use crate::http::extract::{AuditedRead, query};
 use crate::http::record::PredictionRecord;
 use crate::pipeline::{CancelReason, Failure};
 use crate::store::{Filter, LabelledPrediction, Page};
@@ -160,7 +159,7 @@ pub(crate) async fn search(
         // An unknown patient has no pseudonym; the empty one matches no row.
         filter.subject = Some(audit.known_pseudonym(identifier).await?.unwrap_or_default());
     }
-    let as_logged = |found: bool| query.as_logged(found, identifier.is_some());
+    let to_record = |found: bool| query.to_record(found, identifier.is_some());
     if query.format == Format::Json {
         // One row more than asked for tells whether there is a next page.
         let page = Page { before: query.cursor, limit: limit + 1 };
@@ -169,11 +168,11 @@ pub(crate) async fn search(
         let more = items.len() > limit;
         items.truncate(limit);
         let next = items.last().filter(|_| more).map(PredictionRecord::id);
-        read.record(store, as_logged(!items.is_empty()), Some(items.len() as u64)).await?;
+        read.record(store, to_record(!items.is_empty()), Some(items.len() as u64)).await?;
         return Ok(Json(PredictionPage { items, next }).into_response());
     }
     let any = store.reader.predictions(&filter, Page { before: query.cursor, limit: 1 }).await?;
-    read.record(store, as_logged(!any.is_empty()), None).await?;
+    read.record(store, to_record(!any.is_empty()), None).await?;
     let media_type = match query.format {
         Format::Csv => "text/csv; charset=utf-8; header=present",
         Format::Fhir => fhir::MEDIA_TYPE,
@@ -184,21 +183,20 @@ pub(crate) async fn search(
 }
 
 impl SearchQuery {
-    /// The query for the record of the read. Text that matched no row is left out, since it could be a
-    /// patient's name.
-    fn as_logged(&self, found: bool, of_a_subject: bool) -> Value {
-        let Ok(Value::Object(mut logged)) = serde_json::to_value(self) else { return Value::Null };
-        logged.retain(|_, value| !value.is_null());
+    /// The query for `audit_reads`. Text that matched no row is replaced: it could be a patient's name.
+    fn to_record(&self, found: bool, of_a_subject: bool) -> Value {
+        let Ok(Value::Object(mut recorded)) = serde_json::to_value(self) else { return Value::Null };
+        recorded.retain(|_, value| !value.is_null());
         if of_a_subject {
-            logged.insert("subject".into(), true.into());
+            recorded.insert("subject".into(), true.into());
         }
         let parsed = ["from", "to", "cursor", "format", "request_id", "input_digest"];
-        for (name, value) in &mut logged {
+        for (name, value) in &mut recorded {
             if !found && value.is_string() && !parsed.contains(&name.as_str()) {
                 *value = Value::from("(no such row)");
             }
         }
-        logged.into()
+        recorded.into()
     }
 
     /// Refuses values that no row can have: an empty page would hide the mistake.

@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::config::http::HttpConfig;
 use crate::config::model::{ModelConfig, ShadowConfig};
 use crate::hangup::Hangup;
-use crate::http::{self, Api, Deadlines, LogThrottles, MetricsPage, REFUSAL_CAUSES, ResponseDelays};
+use crate::http::{self, Api, Deadlines, LogThrottles, MetricsPage, REFUSAL_CODES, ResponseDelays};
 use crate::memory::ImageMemory;
 use crate::net::{self, ListenerRole};
 use crate::pipeline::{ImageSlots, Pipeline};
@@ -55,7 +55,7 @@ impl App {
     pub fn build(config: Config) -> anyhow::Result<Self> {
         // First, because SIGHUP ends a process that does not handle it.
         let hangup = Hangup::listen();
-        let metrics = Arc::new(Metrics::new(REFUSAL_CAUSES)?);
+        let metrics = Arc::new(Metrics::new(REFUSAL_CODES)?);
         let verifier = Arc::new(Verifier::new(&config.auth)?);
         verifier.keep_fresh();
         let store = Arc::new(Store::new(&config.database)?);
@@ -64,8 +64,8 @@ impl App {
         let patients = config.patients.stated();
         if patients.refers_all(&serving.model.manifest().intended_use) {
             tracing::warn!(
-                "service.patients is outside the bundle's intended use: every image that does not state its age, view and \
-                 modality is referred"
+                "service.patients is outside the bundle's intended use: every image that does not state its age, \
+                 view and modality is referred"
             );
         }
         let current_model = Arc::new(CurrentModel::new(serving, Arc::clone(&metrics)));

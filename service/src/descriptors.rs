@@ -12,7 +12,8 @@ const MIN_CONNECTIONS: u64 = 16;
 
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "ulimit -n is {limit}: the service needs at least {} file descriptors, and 2 more for each of http.max_connections",
+    "ulimit -n is {limit}: the service needs at least {} file descriptors, and 2 more for each of \
+     http.max_connections",
     SPARE + 2 * MIN_CONNECTIONS
 )]
 pub struct TooFew {

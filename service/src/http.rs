@@ -11,6 +11,7 @@ mod receipt;
 mod record;
 mod routes;
 
+pub use error::REFUSAL_CODES;
 pub use middleware::access::AccessError;
 pub use middleware::delay::ResponseDelays;
 pub use middleware::observe::LogThrottles;
@@ -73,9 +74,6 @@ pub struct Deadlines {
 const MAX_JSON_BYTES: usize = 16 << 10;
 
 type Shared = Arc<Api>;
-
-/// Codes of the refusals that `cxr_refusals_total` counts.
-pub const REFUSAL_CAUSES: &[&str] = error::REFUSAL_CODES;
 
 pub fn document() -> Document {
     describe::complete(routes::all().into_openapi())

@@ -10,7 +10,7 @@ use cxr_service::commands::check::CheckArgs;
 use cxr_service::config::args::ConfigArgs;
 use cxr_service::config::telemetry::{LogFormat, TelemetryConfig};
 use cxr_service::config::{self, Config, Profile, Sources};
-use cxr_service::http::REFUSAL_CAUSES;
+use cxr_service::http::REFUSAL_CODES;
 use cxr_service::store::{Store, describe};
 use cxr_service::telemetry::log_output::LogGuard;
 use cxr_service::telemetry::logs;
@@ -112,7 +112,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Metrics => {
-            stdout::print(Metrics::new(REFUSAL_CAUSES)?.tables());
+            stdout::print(Metrics::new(REFUSAL_CODES)?.tables());
             Ok(ExitCode::SUCCESS)
         }
         Command::Openapi => {

@@ -40,8 +40,8 @@ pub struct Reserved(#[expect(dead_code, reason = "held until it is dropped")] Ow
 
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{} MiB are left for decoding images ({limit}), but the service needs at least {}: provide more memory, or set \
-     service.limits.decode_memory_mb",
+    "{} MiB are left for decoding images ({limit}), but the service needs at least {}: provide more memory, or \
+     set service.limits.decode_memory_mb",
     .found / MIB, MIN_DECODING / MIB
 )]
 pub struct TooLittle {

@@ -1,7 +1,7 @@
 //! The path of one request, from an admitted upload to an audited answer. Read this file first.
 //!
-//! `Submission -> Case -> ModelInput -> Inference -> Prediction -> AuditReceipt -> Answer`: each step takes the
-//! result of the step before. A case that is rejected, cancelled or fails has an audit row as well.
+//! `Submission -> Case -> ModelInput -> Inference -> Prediction -> AuditReceipt -> Answer`: each step takes
+//! the result of the step before. A case that is rejected, cancelled or fails has an audit row as well.
 
 mod admission;
 mod answer;
@@ -74,8 +74,8 @@ pub enum PredictionError {
 }
 
 impl Pipeline {
-    /// Answers a submission, or replays the first answer under its idempotency key. Run it in a task of its own:
-    /// when the client disconnects, the audit row must still be written.
+    /// Answers a submission, or replays the first answer under its idempotency key. Run it in a task of its
+    /// own: when the client disconnects, the audit row must still be written.
     pub async fn predict(&self, submission: Submission) -> Result<Reply, PredictionError> {
         let serving = self.current_model.get();
         let engine = serving.engine.as_ref().map_err(|_| PredictionError::ModelUnavailable)?;
@@ -115,7 +115,7 @@ impl Pipeline {
         progress: &mut Progress,
     ) -> Result<Prediction, Stop> {
         let input = Arc::new(self.prepare(case, progress).await?);
-        let inference = Self::infer(engine, &input, case, progress).await?;
+        let inference = case.infer(engine, &input, progress).await?;
         let position = case.locate(&inference)?;
         let probability = case.calibrate(&inference);
         let assumed = self.patients.assumed_for(&progress.observed.metadata);

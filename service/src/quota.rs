@@ -76,8 +76,8 @@ impl Quotas {
         Self { limits, limiter, usage: Arc::default() }
     }
 
-    /// Counts a request and returns the standing, as an error if the client exceeded its rate. `None` without a
-    /// configured rate.
+    /// Counts a request and returns the standing, as an error if the client exceeded its rate; `None` without
+    /// a configured rate.
     pub fn request(&self, client: &str) -> Result<Option<Standing>, Standing> {
         let (Some(limiter), Some((per_second, burst))) = (&self.limiter, self.limits.rate) else {
             return Ok(None);

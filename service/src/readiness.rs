@@ -92,8 +92,8 @@ impl Readiness {
         };
         let cause = match state.and_then(|state| Ok((state, owner?))) {
             Ok((SchemaState::Current { .. }, true)) => {
-                "the service's database user could change the log: service.database.url needs a user with only the \
-                 role cxr_writer"
+                "the service's database user could change the log: service.database.url needs a user with only \
+                 the role cxr_writer"
                     .to_owned()
             }
             Ok((SchemaState::Current { .. }, false)) => {
@@ -118,8 +118,8 @@ impl Readiness {
         let max = self.store.writer.max_clock_difference();
         let cause = || {
             format!(
-                "{difference}, and service.database.max_clock_difference_ms allows {} s: synchronise both clocks with \
-                 the same time server",
+                "{difference}, and service.database.max_clock_difference_ms allows {} s: synchronise both clocks \
+                 with the same time server",
                 max.as_secs_f64()
             )
         };

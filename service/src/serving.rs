@@ -37,12 +37,12 @@ pub enum LoadError {
 }
 
 impl LoadError {
-    /// Whether the device failed; the bundle may still be right.
-    fn is_device_failure(&self) -> bool {
+    /// The cause if the device failed; the bundle may still be right.
+    fn device_failure(&self) -> Option<String> {
         match self {
-            Self::Runtime(error) => is_device_failure(error),
-            Self::Golden(error) => error.is_device_failure(),
-            Self::Model(_) | Self::Threads(_) => false,
+            Self::Runtime(error) if is_device_failure(error) => Some(chain(error)),
+            Self::Golden(error) if error.is_device_failure() => Some(chain(error)),
+            _ => None,
         }
     }
 }
@@ -64,12 +64,11 @@ impl Serving {
         });
         let sessions = match proven {
             Ok(sessions) => sessions,
-            Err(error) if error.is_device_failure() => {
-                let cause = chain(&error);
+            Err(error) => {
+                let cause = error.device_failure().ok_or(error)?;
                 tracing::error!(cause, "the model cannot run on the configured execution provider");
                 return Ok(Self { model, engine: Err(cause) });
             }
-            Err(error) => return Err(error),
         };
         let facts = EngineFacts {
             probe: golden.probe().to_vec(),
@@ -117,7 +116,8 @@ fn prove(golden: &Golden, sessions: &mut Sessions, model: &ServedModel) -> Resul
         && !golden.alike(&mut alone.backend, other)?
     {
         tracing::warn!(
-            "no extra session for single images (service.model.alone_threads): the model's outputs differ with more threads"
+            "no extra session for single images (service.model.alone_threads): the model's outputs \
+             differ with more threads"
         );
         sessions.alone = None;
     }

@@ -20,7 +20,7 @@ use cxr::Rejection;
 use std::borrow::Cow;
 
 /// Codes of refusals: counted in `cxr_refusals_total`, without an audit row.
-pub(crate) const REFUSAL_CODES: &[&str] = &[
+pub const REFUSAL_CODES: &[&str] = &[
     "malformed_request",
     "unauthenticated",
     "forbidden",
@@ -137,8 +137,8 @@ impl ApiError {
             Self::UnknownRoute => "see /openapi.json for the paths",
             Self::PredictionNotFound => "use the id from an answer or a problem document",
             Self::NotSequenced => {
-                "the row is committed and enters the tree within seconds; retry after the time in Retry-After, or \
-                 ask for a larger tree_size"
+                "the row is committed and enters the tree within seconds; retry after the time in \
+                 Retry-After, or ask for a larger tree_size"
             }
             Self::NoCheckpoint => "omit the size to get the newest checkpoint; an empty log has none",
             Self::MethodNotAllowed { allow } => return format!("this path supports {allow}"),
@@ -154,9 +154,9 @@ impl ApiError {
                 return format!("the limit is {limit_bytes} bytes; {advice}");
             }
             Self::UnsupportedMediaType => {
-                "use image/jpeg, image/png, image/tiff, application/octet-stream or no Content-Type (curl: -H \
-                 'Content-Type: image/jpeg'), or a form with the image in the part file; Content-Encoding must be \
-                 identity or absent"
+                "use image/jpeg, image/png, image/tiff, application/octet-stream or no Content-Type (curl: \
+                 -H 'Content-Type: image/jpeg'), or a form with the image in the part file; Content-Encoding \
+                 must be identity or absent"
             }
             Self::Rejected { rejection, .. } => return format!("{}; {}", rejection.found, rejection.advice),
             Self::ReplayedRejection { detail, .. } => detail,
@@ -168,8 +168,8 @@ impl ApiError {
                 "this Idempotency-Key was used with different content; use a new key for each request"
             }
             Self::StoredAnswerChanged => {
-                "the stored answer for this Idempotency-Key is missing or was changed, so it is not replayed; report \
-                 the request_id, and send the image with a new key"
+                "the stored answer for this Idempotency-Key is missing or was changed, so it is not replayed; \
+                 report the request_id, and send the image with a new key"
             }
             Self::Overloaded => "all slots are in use; retry after the time in Retry-After",
             Self::ClientAtLimit => {
@@ -183,8 +183,8 @@ impl ApiError {
                 );
             }
             Self::DeadlineExceeded { .. } => {
-                "the model had not started on the image by the deadline; retry when the service is less busy, or set \
-                 a longer X-Request-Timeout-Ms"
+                "the model had not started on the image by the deadline; retry when the service is less \
+                 busy, or set a longer X-Request-Timeout-Ms"
             }
             Self::ReloadBusy => "retry when it has finished; GET /v1/model shows the current model",
             Self::ReloadRejected { cause } => return format!("{cause}; fix the bundle and retry"),

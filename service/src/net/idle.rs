@@ -1,5 +1,5 @@
-//! Idle timeout: the requests in flight on one connection, and whether the service or the client must act next.
-//! The write timeout does not notice an HTTP/2 client that grants no window; this does.
+//! Idle timeout: the requests in flight on one connection, and whether the service or the client must act
+//! next. The write timeout does not notice an HTTP/2 client that grants no window; this does.
 
 use axum::body::Body;
 use axum::http::Version;

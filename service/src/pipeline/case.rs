@@ -1,4 +1,4 @@
-//! A submission, and the case that is opened for it: an id, and digests in place of what identifies a patient.
+//! A submission, and the case that is opened for it: the submission with its id, digests and model.
 
 use super::cancellation::Cancellation;
 use super::{Admission, Pipeline};

@@ -148,22 +148,8 @@ impl Pipeline {
         input
     }
 
-    pub(super) async fn infer(
-        engine: &Engine,
-        input: &Arc<ModelInput>,
-        case: &Case,
-        progress: &mut Progress,
-    ) -> Result<Inference, Stop> {
-        let disconnected = case.cancellation.clone().disconnected();
-        let (deadline, alone) = (case.cancellation.deadline(), case.admission.in_flight() == 1);
-        let inference = engine.run(Arc::clone(input), deadline, alone, disconnected).await?;
-        progress.timings.queue = Some(milliseconds(inference.queued));
-        progress.timings.infer = Some(milliseconds(inference.ran));
-        Ok(inference)
-    }
-
     /// Rejects an image that would not fit into the worker pool's memory.
-    pub(super) async fn load(&self, case: &Case) -> Result<Load, Stop> {
+    async fn load(&self, case: &Case) -> Result<Load, Stop> {
         let (bytes, max) = (self.bytes_to_decode(case).await?, self.decoders.memory());
         if bytes > max {
             let (needed, available) = (bytes >> 20, max >> 20);
@@ -191,6 +177,20 @@ impl Pipeline {
 }
 
 impl Case {
+    pub(super) async fn infer(
+        &self,
+        engine: &Engine,
+        input: &Arc<ModelInput>,
+        progress: &mut Progress,
+    ) -> Result<Inference, Stop> {
+        let disconnected = self.cancellation.clone().disconnected();
+        let (deadline, alone) = (self.cancellation.deadline(), self.admission.in_flight() == 1);
+        let inference = engine.run(Arc::clone(input), deadline, alone, disconnected).await?;
+        progress.timings.queue = Some(milliseconds(inference.queued));
+        progress.timings.infer = Some(milliseconds(inference.ran));
+        Ok(inference)
+    }
+
     /// Locates the embedding among those of the training data.
     pub(super) fn locate(&self, inference: &Inference) -> Result<EmbeddingPosition, Failure> {
         Ok(self.serving.model.bundle().reference().embedding.locate(&inference.embedding)?)

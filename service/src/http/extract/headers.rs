@@ -10,8 +10,8 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use std::time::Duration;
 use utoipa::IntoParams;
 
-/// Parses the header, if present. `malformed` is the detail of the error if `parse` fails or the header occurs
-/// twice: neither of the values could be trusted.
+/// Parses the header, if present. `malformed` is the detail of the error if `parse` fails or the header
+/// occurs twice: neither of the values could be trusted.
 fn single<T>(
     headers: &HeaderMap,
     name: &'static str,

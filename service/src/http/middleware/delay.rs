@@ -1,5 +1,5 @@
-//! Delays answers: refusals of one sender in a row, each longer than the one before, and public answers that one
-//! address fetches in a loop. Answers to admitted requests are never delayed.
+//! Delays answers: refusals of one sender in a row, each longer than the one before, and public answers that
+//! one address fetches in a loop. Answers to admitted requests are never delayed.
 
 mod pacer;
 

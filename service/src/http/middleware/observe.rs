@@ -42,8 +42,8 @@ impl Arrival {
     }
 }
 
-/// Bounds the log lines that clients can cause at will. The bounds are separate, so that a flood without tokens
-/// does not hide what a client with a token did.
+/// Bounds the log lines that clients can cause at will. The bounds are separate, so that a flood without
+/// tokens does not hide what a client with a token did.
 #[derive(Debug, Default)]
 pub struct LogThrottles {
     anonymous_refusals: Throttle,
@@ -147,8 +147,8 @@ impl Drop for RequestRecord {
             let detail = self.problem.as_ref().map(|problem| problem.detail.as_str());
             let peer = self.peer.as_deref();
             tracing::warn!(
-                target: SECURITY_LOG, request_id, route, method, status, problem, detail, peer, actor, duration_ms,
-                left_out, "refused"
+                target: SECURITY_LOG, request_id, route, method, status, problem, detail, peer, actor,
+                duration_ms, left_out, "refused"
             );
         } else if status == 200 && PROBED.contains(&route) {
             tracing::debug!(request_id, route, method, status, duration_ms, "request");

@@ -154,8 +154,8 @@ pub(crate) async fn create(
     let request_id = arrival.request_id.clone();
     let deadline = arrival.started + timeout;
     let (client, cancellation) = cancellation(deadline);
-    // A disconnect drops this handler and with it `client`, which cancels the work. The task continues, because
-    // an admitted image gets its audit row.
+    // A disconnect drops this handler and with it `client`, which cancels the work. The task continues,
+    // because an admitted image gets its audit row.
     let work = async move {
         let upload = Upload::receive(request, &api, deadline, &mut admission).await?;
         let submission = Submission {

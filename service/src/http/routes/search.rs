@@ -200,7 +200,7 @@ impl SearchQuery {
     }
 
     /// Refuses values that no row can have: an empty page would hide the mistake.
-    fn check(&self) -> Result<(), ApiError> {
+    fn filter(&self) -> Result<Filter, ApiError> {
         let rejections = RejectReason::ALL.map(RejectReason::code);
         let decisions = DecisionReason::ALL.map(DecisionReason::code);
         let cancellations = CancelReason::ALL.map(CancelReason::code);
@@ -208,11 +208,7 @@ impl SearchQuery {
         query::one_of("outcome", self.outcome.as_deref(), &OUTCOMES)?;
         query::one_of("decision", self.decision.as_deref(), &Verdict::ALL.map(Verdict::code))?;
         query::one_of("reason", self.reason.as_deref(), &reasons)?;
-        query::one_of("label", self.label.as_deref(), &LABELS)
-    }
-
-    fn filter(&self) -> Result<Filter, ApiError> {
-        self.check()?;
+        query::one_of("label", self.label.as_deref(), &LABELS)?;
         let digest = self.input_digest.as_deref().map(digest).transpose()?;
         let texts = [&self.actor, &self.model_version, &self.bundle_digest];
         // Postgres text cannot contain it.

@@ -43,7 +43,8 @@ pub(super) struct Pieces {
     body: Body,
     rest: Bytes,
     reading: Reading,
-    /// A piece was just yielded. The parser reads as much as it can; one `Pending` makes it parse the piece first.
+    /// A piece was just yielded. The parser reads as much as it can; one `Pending` makes it parse the piece
+    /// first.
     yielded: bool,
 }
 

@@ -30,7 +30,7 @@ impl FromRequestParts<Shared> for Admitted {
             return Err(ApiError::ModelUnavailable);
         }
         let actor = parts.extensions.get::<Actor>().ok_or(ApiError::MissingToken)?;
-        let slot = api.quotas.slot(actor.subject()).ok_or(ApiError::ClientAtLimit)?;
+        let slot = api.quotas.slot(actor.sub()).ok_or(ApiError::ClientAtLimit)?;
         api.slots.admit(slot).map(Self).ok_or(ApiError::Overloaded)
     }
 }
@@ -68,7 +68,7 @@ impl AuditedRead {
         n_rows: Option<u64>,
     ) -> Result<(), ApiError> {
         let request_id = self.arrival.request_id;
-        let read = Read { request_id, actor: self.actor.subject().to_owned(), query, n_rows };
+        let read = Read { request_id, actor: self.actor.sub().to_owned(), query, n_rows };
         Ok(store.annotations.record_read(&read).await?)
     }
 }

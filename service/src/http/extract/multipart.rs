@@ -7,12 +7,13 @@ use crate::config::secret::Secret;
 use crate::http::error::ApiError;
 use crate::http::extract::media::is_image;
 use crate::http::extract::query::filled;
-use crate::http::extract::upload::{caused_by, over_limit};
+use crate::http::extract::upload::caused_by;
 use crate::pipeline::Stated;
 use axum::body::Body;
 use axum::extract::multipart::{Field, Multipart, MultipartError};
 use axum::extract::{DefaultBodyLimit, FromRequest, Request};
 use bytes::{Bytes, BytesMut};
+use http_body_util::LengthLimitError;
 use pieces::{HeadTooLong, Pieces, Reading};
 
 pub(super) const MAX_TEXT_BYTES: usize = 256;
@@ -96,7 +97,7 @@ async fn bytes(mut part: Field<'_>, max: usize, limit_bytes: usize) -> Result<By
 }
 
 fn broken(error: &MultipartError, limit_bytes: usize) -> ApiError {
-    if over_limit(error) {
+    if caused_by::<LengthLimitError>(error) {
         return ApiError::BodyTooLarge { limit_bytes };
     }
     if caused_by::<HeadTooLong>(error) {

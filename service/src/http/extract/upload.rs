@@ -53,7 +53,7 @@ impl Upload {
         deadline: Instant,
         admission: &mut Admission,
     ) -> Result<Self, ApiError> {
-        let asked: PredictionQuery = query::read(request.uri().query(), TAKES)?;
+        let parameters: PredictionQuery = query::read(request.uri().query(), TAKES)?;
         let body_format = body_format(request.headers())?;
         let limit_bytes = api.pipeline.limits.max_bytes;
         let body_limit = match body_format {
@@ -66,7 +66,7 @@ impl Upload {
         }
         let subject = headers::subject(request.headers())?;
         let [age, view, modality] =
-            [asked.age, asked.view, asked.modality].map(|text| text.and_then(query::filled));
+            [parameters.age, parameters.view, parameters.modality].map(|text| text.and_then(query::filled));
         let stated = Stated { subject, age, view, modality };
         let request = request.map(|body| axum::body::Body::new(Limited::new(body, body_limit)));
         let receive = async {
@@ -87,7 +87,7 @@ impl Upload {
         let received = tokio::time::timeout_at(body_deadline.min(deadline).into(), receive).await;
         let timed_out = ApiError::BodyTimeout { by_deadline: deadline < body_deadline };
         let (image, stated) = received.map_err(|_| timed_out)??;
-        Ok(Self { image, stated, explain: asked.explain })
+        Ok(Self { image, stated, explain: parameters.explain })
     }
 }
 
@@ -102,7 +102,9 @@ async fn raw(request: Request, declared: Option<u64>, limit_bytes: usize) -> Res
     while let Some(frame) = body.frame().await {
         match frame {
             Ok(frame) => read.extend_from_slice(frame.data_ref().map_or(&[], |data| data)),
-            Err(error) if over_limit(&error) => return Err(ApiError::BodyTooLarge { limit_bytes }),
+            Err(error) if caused_by::<LengthLimitError>(&error) => {
+                return Err(ApiError::BodyTooLarge { limit_bytes });
+            }
             Err(_) => {
                 let malformed =
                     "the body ended before Content-Length or the last chunk, or a chunk is malformed";
@@ -111,10 +113,6 @@ async fn raw(request: Request, declared: Option<u64>, limit_bytes: usize) -> Res
         }
     }
     Ok(read.freeze())
-}
-
-pub(crate) fn over_limit(error: &(dyn std::error::Error + 'static)) -> bool {
-    caused_by::<LengthLimitError>(error)
 }
 
 /// Whether the chain of causes contains an `E`.

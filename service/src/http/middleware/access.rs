@@ -117,7 +117,7 @@ pub(crate) async fn authorise(
         if let Some(missing) = scopes.iter().find(|scope| !actor.has(**scope)) {
             return Err(ApiError::InsufficientScope(*missing));
         }
-        let standing = api.quotas.request(actor.subject()).map_err(ApiError::RateLimited)?;
+        let standing = api.quotas.request(actor.sub()).map_err(ApiError::RateLimited)?;
         request.extensions_mut().insert::<Actor>(actor);
         let mut response = next.run(request).await;
         if let Some(standing) = standing {

@@ -38,7 +38,7 @@ pub(crate) struct Arrival {
 
 impl Arrival {
     pub(crate) fn set_actor(&self, actor: &Actor) {
-        drop(self.actor.set(actor.subject().to_owned()));
+        drop(self.actor.set(actor.sub().to_owned()));
     }
 }
 
@@ -141,9 +141,9 @@ impl Drop for RequestRecord {
         let (actor, throttles) = (self.actor(), &self.api.log_throttles);
         if let Some(code) = self.refusal() {
             self.api.metrics.refused(code);
-            let bound =
+            let throttle =
                 if actor.is_some() { &throttles.client_refusals } else { &throttles.anonymous_refusals };
-            let Line::Written { left_out } = bound.line() else { return };
+            let Line::Written { left_out } = throttle.line() else { return };
             let detail = self.problem.as_ref().map(|problem| problem.detail.as_str());
             let peer = self.peer.as_deref();
             tracing::warn!(

@@ -150,7 +150,7 @@ pub(crate) async fn create(
         },
         labelled_at: statement.labelled_at,
         request_id: arrival.request_id,
-        actor: actor.subject().to_owned(),
+        actor: actor.sub().to_owned(),
     };
     let (label, is_new) = api.store.annotations.insert_label(&label).await?;
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };

@@ -160,7 +160,7 @@ pub(crate) async fn create(
         let upload = Upload::receive(request, &api, deadline, &mut admission).await?;
         let submission = Submission {
             request_id: arrival.request_id,
-            actor: actor.subject().to_owned(),
+            actor: actor.sub().to_owned(),
             received_at: arrival.at,
             started: arrival.started,
             image: upload.image,

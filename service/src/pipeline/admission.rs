@@ -55,8 +55,7 @@ impl ImageSlots {
         Self { free: Arc::new(Semaphore::new(n_slots)), n_slots, decoding_stopped, metrics }
     }
 
-    /// Adds one of the service's slots to the client's own; `None` if all are in use, because no request waits
-    /// for a slot.
+    /// Adds one of the service's slots to the client's own; `None` if all are in use: no request waits.
     pub fn admit(&self, client: ClientSlot) -> Option<Admission> {
         Some(Admission {
             slot: Arc::clone(&self.free).try_acquire_owned().ok()?,

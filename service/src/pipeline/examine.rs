@@ -221,9 +221,11 @@ impl Case {
 }
 
 /// Turns a panic, which the panic hook has logged, into a failure: an admitted image must get its row.
-pub(super) async fn catch_panic<T>(examination: impl Future<Output = Result<T, Stop>>) -> Result<T, Stop> {
-    let caught = AssertUnwindSafe(examination).catch_unwind().await;
-    caught.unwrap_or(Err(Stop::Failed(Failure::Panicked)))
+pub(super) fn catch_panic<T>(
+    examination: impl Future<Output = Result<T, Stop>>,
+) -> impl Future<Output = Result<T, Stop>> {
+    let caught = AssertUnwindSafe(examination).catch_unwind();
+    caught.map(|caught| caught.unwrap_or(Err(Stop::Failed(Failure::Panicked))))
 }
 
 fn decode(

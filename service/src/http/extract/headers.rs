@@ -1,6 +1,5 @@
 //! Request headers that clients may set once each: the deadline, the idempotency key and the patient.
 
-use super::multipart::MAX_TEXT_BYTES as MAX_SUBJECT_BYTES;
 use crate::config::secret::Secret;
 use crate::http::Shared;
 use crate::http::error::ApiError;
@@ -9,6 +8,9 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use std::time::Duration;
 use utoipa::IntoParams;
+
+/// As for the part `subject` of a form.
+const MAX_SUBJECT_BYTES: usize = 256;
 
 /// Parses the header, if present. `malformed` is the detail of the error if `parse` fails or the header
 /// occurs twice: neither of the values could be trusted.

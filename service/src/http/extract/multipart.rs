@@ -7,7 +7,6 @@ use crate::config::secret::Secret;
 use crate::http::error::ApiError;
 use crate::http::extract::media::is_image;
 use crate::http::extract::query::filled;
-use crate::http::extract::upload::caused_by;
 use crate::pipeline::Stated;
 use axum::body::Body;
 use axum::extract::multipart::{Field, Multipart, MultipartError};
@@ -16,7 +15,7 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::LengthLimitError;
 use pieces::{HeadTooLong, Pieces, Reading};
 
-pub(super) const MAX_TEXT_BYTES: usize = 256;
+const MAX_TEXT_BYTES: usize = 256;
 
 /// The image, and `stated` from the query completed by the text parts.
 pub(crate) async fn read(
@@ -106,4 +105,9 @@ fn broken(error: &MultipartError, limit_bytes: usize) -> ApiError {
         );
     }
     ApiError::Malformed("the form is malformed or ends before its closing boundary")
+}
+
+/// Whether the chain of causes contains an `E`.
+pub(super) fn caused_by<E: std::error::Error + 'static>(error: &(dyn std::error::Error + 'static)) -> bool {
+    error.is::<E>() || error.source().is_some_and(caused_by::<E>)
 }

@@ -102,7 +102,7 @@ async fn raw(request: Request, declared: Option<u64>, limit_bytes: usize) -> Res
     while let Some(frame) = body.frame().await {
         match frame {
             Ok(frame) => read.extend_from_slice(frame.data_ref().map_or(&[], |data| data)),
-            Err(error) if caused_by::<LengthLimitError>(&error) => {
+            Err(error) if multipart::caused_by::<LengthLimitError>(&error) => {
                 return Err(ApiError::BodyTooLarge { limit_bytes });
             }
             Err(_) => {
@@ -113,9 +113,4 @@ async fn raw(request: Request, declared: Option<u64>, limit_bytes: usize) -> Res
         }
     }
     Ok(read.freeze())
-}
-
-/// Whether the chain of causes contains an `E`.
-pub(crate) fn caused_by<E: std::error::Error + 'static>(error: &(dyn std::error::Error + 'static)) -> bool {
-    error.is::<E>() || error.source().is_some_and(caused_by::<E>)
 }

@@ -1,4 +1,4 @@
-//! Rebuilds the program when a migration is added: the macro that embeds them sees only the files that were there.
+//! Rebuilds the program when a migration is added: the macro that embeds them does not notice new files.
 
 use std::io::Write;
 

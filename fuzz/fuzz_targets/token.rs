@@ -55,7 +55,7 @@ fuzz_target!(|input: &[u8]| {
         VERIFIER.verify(&token).now_or_never().expect("no key set is fetched");
     match verified {
         Ok(actor) => {
-            let subject = actor.subject();
+            let subject = actor.sub();
             assert!((1..=128).contains(&subject.len()) && !subject.chars().any(char::is_control));
         }
         // The client gets a fixed text.

@@ -11,14 +11,14 @@ use crate::config::Config;
 use crate::config::http::HttpConfig;
 use crate::config::model::{ModelConfig, ShadowConfig};
 use crate::hangup::Hangup;
-use crate::http::{self, Api, Deadlines, LogThrottles, MetricsPage, REFUSAL_CAUSES, ResponseDelays};
+use crate::http::{self, Api, Deadlines, LogThrottles, MetricsPage, REFUSAL_CODES, ResponseDelays};
 use crate::memory::ImageMemory;
 use crate::net::{self, ListenerRole};
-use crate::pipeline::{Gate, Pipeline};
+use crate::pipeline::{ImageSlots, Pipeline};
 use crate::quota::{ClientLimits, Quotas};
 use crate::readiness::Readiness;
 use crate::record::hmac::{SiteKey, leaf_key};
-use crate::serving::{Reloader, Serving, Slot, watch};
+use crate::serving::{CurrentModel, Reloader, Serving, watch};
 use crate::shadow::Shadow;
 use crate::store::Store;
 use crate::telemetry::metrics::Metrics;
@@ -39,11 +39,11 @@ pub struct Listeners {
     pub operators: Option<TcpListener>,
 }
 
-/// The service before it serves.
+/// The service, ready to run.
 pub struct App {
     service: net::Service,
     http: HttpConfig,
-    gate: Arc<Gate>,
+    slots: Arc<ImageSlots>,
     readiness: Arc<Readiness>,
     store: Arc<Store>,
     metrics: Arc<Metrics>,
@@ -52,13 +52,10 @@ pub struct App {
 impl App {
     /// Builds the service, and verifies and tests the model. The database may be unreachable. Call inside a
     /// Tokio runtime.
-    ///
-    /// # Errors
-    /// If the service could not serve: keys, bundle, library or model are unusable.
     pub fn build(config: Config) -> anyhow::Result<Self> {
-        // First of all: SIGHUP ends a process that does not listen for it.
+        // First, because SIGHUP ends a process that does not handle it.
         let hangup = Hangup::listen();
-        let metrics = Arc::new(Metrics::new(REFUSAL_CAUSES)?);
+        let metrics = Arc::new(Metrics::new(REFUSAL_CODES)?);
         let verifier = Arc::new(Verifier::new(&config.auth)?);
         verifier.keep_fresh();
         let store = Arc::new(Store::new(&config.database)?);
@@ -67,11 +64,11 @@ impl App {
         let patients = config.patients.stated();
         if patients.refers_all(&serving.model.manifest().intended_use) {
             tracing::warn!(
-                "service.patients is outside the bundle's intended use: every image that does not state its age, view and \
-                 modality is referred"
+                "service.patients is outside the bundle's intended use: every image that does not state its age, \
+                 view and modality is referred"
             );
         }
-        let slot = Arc::new(Slot::new(serving, Arc::clone(&metrics)));
+        let current_model = Arc::new(CurrentModel::new(serving, Arc::clone(&metrics)));
         let candidate = candidate(&config.model)?;
         // After the models are loaded, so that their memory is not counted as free.
         let memory = ImageMemory::new(&config.limits)?;
@@ -82,19 +79,22 @@ impl App {
                 (Arc::clone(&decoders), Arc::clone(&store), Arc::clone(&metrics));
             Shadow::start(shadow, candidate, decoders, config.limits.decode(), store, metrics)
         });
-        let reloader = Arc::new(Reloader::new(config.model.clone(), Arc::clone(&slot), Arc::clone(&metrics)));
+        let reloader = Reloader::new(config.model.clone(), Arc::clone(&current_model), Arc::clone(&metrics));
+        let reloader = Arc::new(reloader);
         tokio::spawn(Arc::clone(&reloader).at_hangup(hangup));
         let readiness = Arc::new(Readiness::new(
-            Arc::clone(&slot),
+            Arc::clone(&current_model),
             Arc::clone(&store),
             Arc::clone(&verifier),
             Arc::clone(&metrics),
             config.database.refuse_owner,
         ));
-        let gate = Arc::new(Gate::new(config.limits.max_in_flight.get(), Arc::clone(&metrics)));
+        let slots = Arc::new(ImageSlots::new(config.limits.max_in_flight.get(), Arc::clone(&metrics)));
         if let Some(every) = config.model.watch_interval_ms {
             let directory = config.model.bundle.clone();
-            tokio::spawn(watch(directory, every.duration(), Arc::clone(&slot), Arc::clone(&reloader)));
+            let watched =
+                watch(directory, every.duration(), Arc::clone(&current_model), Arc::clone(&reloader));
+            tokio::spawn(watched);
         }
         let key = Arc::new(LogKey::parse(&config.audit.signing_key).context("service.audit.signing_key")?);
         let site_key = SiteKey::new(&config.audit.input_key);
@@ -113,7 +113,7 @@ impl App {
         let quotas = Arc::new(Quotas::new(ClientLimits::new(&config.limits)));
         tokio::spawn(Arc::clone(&quotas).remove_idle());
         let pipeline = Pipeline {
-            slot,
+            current_model,
             shadow,
             decoders,
             limits: config.limits.decode(),
@@ -129,7 +129,7 @@ impl App {
             store: Arc::clone(&store),
             quotas,
             uploads: memory.uploads,
-            gate: Arc::clone(&gate),
+            slots: Arc::clone(&slots),
             verifier,
             readiness: Arc::clone(&readiness),
             reloader,
@@ -147,7 +147,7 @@ impl App {
         Ok(Self {
             service: http::service(Arc::new(api))?,
             http: config.http,
-            gate,
+            slots,
             readiness,
             store,
             metrics,
@@ -156,49 +156,43 @@ impl App {
 
     /// Serves until `shutdown` completes, then drains; returns whether every request in flight finished in
     /// time.
-    ///
-    /// # Errors
-    /// If the TLS files cannot be used.
     pub async fn run(self, listeners: Listeners, shutdown: impl Future<Output = ()>) -> anyhow::Result<bool> {
         let readiness = self.readiness;
-        let over = CancellationToken::new();
-        let turn_unready = async {
+        let stopping = CancellationToken::new();
+        let stop = async {
             shutdown.await;
             readiness.shut_down();
-            over.cancel();
+            stopping.cancel();
         };
         let role = if listeners.operators.is_some() { ListenerRole::Clients } else { ListenerRole::Both };
         let (service, metrics) = (self.service.clone(), Arc::clone(&self.metrics));
-        let clients = net::serve(listeners.clients, service, &self.http, role, metrics, turn_unready);
+        let clients = net::serve(listeners.clients, service, &self.http, role, metrics, stop);
         let operators = async {
             let Some(listener) = listeners.operators else { return Ok(None) };
-            let (role, shutdown) = (ListenerRole::Operators, over.cancelled());
+            let (role, shutdown) = (ListenerRole::Operators, stopping.cancelled());
             let served = net::serve(listener, self.service, &self.http, role, self.metrics, shutdown);
             served.await.map(Some)
         };
-        let (connections, of_operators) = tokio::try_join!(clients, operators)?;
+        let (client_connections, operator_connections) = tokio::try_join!(clients, operators)?;
         let in_flight = async {
-            connections.drain().await;
-            if let Some(connections) = of_operators {
+            client_connections.drain().await;
+            if let Some(connections) = operator_connections {
                 connections.drain().await;
             }
-            // A client that disconnected may have left work without a connection.
-            self.gate.emptied().await;
+            // The work of a client that disconnected has no connection.
+            self.slots.drained().await;
         };
         let grace = self.http.shutdown_grace_ms.duration();
         // The last quarter is for rows and answers: images that are still being decoded then expire.
-        let last_call = async {
+        let stop_decoding = async {
             tokio::time::sleep(grace * 3 / 4).await;
-            self.gate.close();
+            self.slots.stop_decoding();
             std::future::pending::<()>().await;
         };
-        let emptied = async {
-            tokio::select! {
-                () = in_flight => {}
-                () = last_call => {}
-            }
+        let drained = tokio::select! {
+            drained = tokio::time::timeout(grace, in_flight) => drained.is_ok(),
+            () = stop_decoding => false,
         };
-        let drained = tokio::time::timeout(grace, emptied).await.is_ok();
         self.store.close().await;
         Ok(drained)
     }
@@ -216,8 +210,8 @@ fn watch_resources(metrics: &Metrics, store: Arc<Store>, verifier: Arc<Verifier>
     });
 }
 
-/// Loads the candidate, if one is configured. A failure stops the start, because a silent candidate would go
-/// unnoticed.
+/// Loads the candidate, if one is configured. If that fails, the service does not start: a candidate that
+/// scores nothing would go unnoticed.
 fn candidate(config: &ModelConfig) -> anyhow::Result<Option<(&ShadowConfig, Serving)>> {
     let Some(shadow) = config.for_shadow() else { return Ok(None) };
     let candidate = Serving::load(&shadow, threads::IN_THE_BACKGROUND, None)

@@ -25,7 +25,7 @@ pub struct Actor {
 
 impl Actor {
     /// The token's `sub`: the actor that audit rows name.
-    pub fn subject(&self) -> &str {
+    pub fn sub(&self) -> &str {
         &self.subject
     }
 

@@ -7,13 +7,13 @@ use std::num::NonZeroUsize;
 
 /// File descriptors for everything else: the database, files, the log, libraries.
 const SPARE: u64 = 128;
-/// The service does not start with fewer connections.
+/// With fewer, the service does not start.
 const MIN_CONNECTIONS: u64 = 16;
 
-/// The limit allows too few connections.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "ulimit -n is {limit}: the service needs at least {} file descriptors, and 2 more for each of http.max_connections",
+    "ulimit -n is {limit}: the service needs at least {} file descriptors, and 2 more for each of \
+     http.max_connections",
     SPARE + 2 * MIN_CONNECTIONS
 )]
 pub struct TooFew {
@@ -22,9 +22,6 @@ pub struct TooFew {
 
 /// Raises the limit as far as the system allows, and lowers `http.max_connections` to fit. Each connection
 /// slot needs a second descriptor for a connection that waits for it.
-///
-/// # Errors
-/// When fewer than 16 connections fit.
 pub fn fit(http: &mut HttpConfig) -> Result<(), TooFew> {
     let listeners = if http.operations_bind.is_some() { 2 } else { 1 };
     let per_connection = 2 * listeners;
@@ -49,7 +46,6 @@ pub fn fit(http: &mut HttpConfig) -> Result<(), TooFew> {
     Ok(())
 }
 
-/// Tries to raise the limit to `wanted`, and returns the limit.
 fn raised(wanted: u64) -> u64 {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let (soft, hard) = (current.unwrap_or(u64::MAX), maximum.unwrap_or(u64::MAX));

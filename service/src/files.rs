@@ -5,7 +5,7 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// Replaces a file atomically and flushes it, but not its folder. After an error the old file is unchanged.
+/// Replaces a file atomically and syncs it, but not its directory. After an error the old file is unchanged.
 pub fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let temporary = path.with_added_extension("partial");
     let write = || {

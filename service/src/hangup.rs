@@ -2,7 +2,7 @@
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Receives every SIGHUP from its creation on; each part of the service that can reload has its own.
+/// Receives every SIGHUP from its creation on. Each part of the service that reloads something has its own.
 pub(crate) struct Hangup(Option<Signal>);
 
 impl Hangup {
@@ -15,14 +15,12 @@ impl Hangup {
         Self(signal.ok())
     }
 
-    /// Waits for the next SIGHUP.
     pub(crate) async fn received(&mut self) {
-        let signalled = match &mut self.0 {
-            Some(signal) => signal.recv().await,
-            None => None,
-        };
-        if signalled.is_none() {
-            std::future::pending::<()>().await;
+        if let Some(signal) = &mut self.0
+            && signal.recv().await.is_some()
+        {
+            return;
         }
+        std::future::pending().await
     }
 }

@@ -11,6 +11,7 @@ mod receipt;
 mod record;
 mod routes;
 
+pub use error::REFUSAL_CODES;
 pub use middleware::access::AccessError;
 pub use middleware::delay::ResponseDelays;
 pub use middleware::observe::LogThrottles;
@@ -20,7 +21,7 @@ use crate::auth::Verifier;
 use crate::config::cors::CorsConfig;
 use crate::memory::Budget;
 use crate::net;
-use crate::pipeline::{Gate, Pipeline};
+use crate::pipeline::{ImageSlots, Pipeline};
 use crate::quota::Quotas;
 use crate::readiness::Readiness;
 use crate::serving::Reloader;
@@ -38,35 +39,23 @@ use tower::util::{BoxCloneSyncService, MapRequest};
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::openapi::OpenApi as Document;
 
-/// State of the handlers.
 pub struct Api {
-    /// Predictions.
     pub pipeline: Arc<Pipeline>,
-    /// Reads of the audit log, and labels.
     pub store: Arc<Store>,
     /// Rate limits and slots per client.
     pub quotas: Arc<Quotas>,
     /// Memory for uploads, reserved before the body is read.
     pub uploads: Budget,
     /// Slots for images in flight.
-    pub gate: Arc<Gate>,
-    /// Verifies tokens.
+    pub slots: Arc<ImageSlots>,
     pub verifier: Arc<Verifier>,
-    /// Readiness checks.
     pub readiness: Arc<Readiness>,
-    /// Loads another bundle.
     pub reloader: Arc<Reloader>,
-    /// Default and longest deadline.
     pub deadlines: Deadlines,
-    /// Metrics.
     pub metrics: Arc<Metrics>,
-    /// Bounds the log lines that clients can cause at will.
     pub log_throttles: LogThrottles,
-    /// Web pages that may call the API.
     pub cors: CorsConfig,
-    /// Delays refusals and public answers that come too fast.
     pub delays: ResponseDelays,
-    /// The page at `/metrics`.
     pub metrics_page: MetricsPage,
     /// How long a client may take to send its body.
     pub body_timeout: Duration,
@@ -86,10 +75,6 @@ const MAX_JSON_BYTES: usize = 16 << 10;
 
 type Shared = Arc<Api>;
 
-/// Codes of the refusals that `cxr_refusals_total` counts.
-pub const REFUSAL_CAUSES: &[&str] = error::REFUSAL_CODES;
-
-/// The API description.
 pub fn document() -> Document {
     describe::complete(routes::all().into_openapi())
 }

@@ -10,7 +10,7 @@ use cxr_service::commands::check::CheckArgs;
 use cxr_service::config::args::ConfigArgs;
 use cxr_service::config::telemetry::{LogFormat, TelemetryConfig};
 use cxr_service::config::{self, Config, Profile, Sources};
-use cxr_service::http::REFUSAL_CAUSES;
+use cxr_service::http::REFUSAL_CODES;
 use cxr_service::store::{Store, describe};
 use cxr_service::telemetry::log_output::LogGuard;
 use cxr_service::telemetry::logs;
@@ -22,13 +22,11 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Reads chest radiographs over HTTP: calibrated answers, each with an audit row.
+const SERVE_EXAMPLE: &str = "Example: CXR_SERVICE__DATABASE__URL=postgres://cxr@localhost/cxr cxr-service --profile development serve";
+
+/// Classifies chest radiographs over HTTP: calibrated answers, each with an audit row.
 #[derive(Parser)]
-#[command(
-    name = "cxr-service",
-    version,
-    after_help = "Example: CXR_SERVICE__DATABASE__URL=postgres://cxr@localhost/cxr cxr-service --profile development serve"
-)]
+#[command(name = "cxr-service", version, after_help = SERVE_EXAMPLE)]
 struct Cli {
     #[command(flatten)]
     config: ConfigArgs,
@@ -39,9 +37,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Serve the API until SIGTERM or SIGINT.
-    #[command(
-        after_help = "Example: CXR_SERVICE__DATABASE__URL=postgres://cxr@localhost/cxr cxr-service --profile development serve"
-    )]
+    #[command(after_help = SERVE_EXAMPLE)]
     Serve,
     /// Apply missing database migrations.
     #[command(
@@ -83,12 +79,12 @@ enum Command {
     },
 }
 
-/// Exit status of a program that SIGPIPE ended, in shells: 128 + 13.
+/// Exit status that shells report for a program ended by SIGPIPE: 128 + 13.
 const READER_GONE: u8 = 141;
 
 fn main() -> ExitCode {
-    let ended = runtime::disable_telemetry().map_err(anyhow::Error::from).and_then(|()| run(Cli::parse()));
-    match ended {
+    let result = runtime::disable_telemetry().map_err(anyhow::Error::from).and_then(|()| run(Cli::parse()));
+    match result {
         Ok(code) => code,
         Err(error) if stdout::ReaderGone::caused(&error) => ExitCode::from(READER_GONE),
         Err(error) => {
@@ -116,7 +112,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Metrics => {
-            stdout::print(Metrics::new(REFUSAL_CAUSES)?.tables());
+            stdout::print(Metrics::new(REFUSAL_CODES)?.tables());
             Ok(ExitCode::SUCCESS)
         }
         Command::Openapi => {
@@ -166,8 +162,7 @@ async fn listen(key: &str, bind: SocketAddr) -> anyhow::Result<TcpListener> {
 async fn migrate(sources: &Sources) -> anyhow::Result<ExitCode> {
     let (database, telemetry) = config::load_database(sources)?;
     let _log = install_log(&telemetry)?;
-    let state = Store::new(&database)?.migrate().await?;
-    stdout::print(state);
+    stdout::print(Store::new(&database)?.migrate().await?);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -7,7 +7,6 @@ use std::fs::read_to_string;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Unit of a reservation.
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 /// With less, most images could not be decoded.
@@ -15,14 +14,11 @@ const MIN_DECODING: u64 = 32 * MIB;
 
 /// Memory that this process may still take, and the limit that decides it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Headroom {
-    /// In bytes.
-    pub bytes: u64,
-    /// Name of the limit.
-    pub limit: &'static str,
+struct Headroom {
+    bytes: u64,
+    limit: &'static str,
 }
 
-/// The memory budgets for images.
 #[derive(Debug, Clone)]
 pub struct ImageMemory {
     /// For uploads, from their first byte to their answer.
@@ -31,7 +27,7 @@ pub struct ImageMemory {
     pub decoding: u64,
 }
 
-/// An amount of memory to reserve from; requests are served in order.
+/// Memory to reserve from; reservations wait in order.
 #[derive(Debug, Clone)]
 pub struct Budget {
     free: Arc<Semaphore>,
@@ -42,11 +38,10 @@ pub struct Budget {
 #[derive(Debug)]
 pub struct Reserved(#[expect(dead_code, reason = "held until it is dropped")] OwnedSemaphorePermit);
 
-/// Too little memory for the service.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{} MiB are left for decoding images ({limit}), but the service needs at least {}: provide more memory, or set \
-     service.limits.decode_memory_mb",
+    "{} MiB are left for decoding images ({limit}), but the service needs at least {}: provide more memory, or \
+     set service.limits.decode_memory_mb",
     .found / MIB, MIN_DECODING / MIB
 )]
 pub struct TooLittle {
@@ -114,7 +109,10 @@ fn headroom() -> Headroom {
     let host = kilobytes(&read_to_string("/proc/meminfo").unwrap_or_default(), "MemTotal:");
     let limits = [
         ("the host's memory", host.map(|total| total.saturating_sub(used("VmRSS:")))),
-        ("the control group's memory.max", group().map(|most| most.saturating_sub(used("VmRSS:")))),
+        (
+            "the control group's memory.max",
+            control_group_limit().map(|limit| limit.saturating_sub(used("VmRSS:"))),
+        ),
         ("ulimit -v", rlimit(Resource::As, "VmSize:")),
         ("ulimit -d", rlimit(Resource::Data, "VmData:")),
     ];
@@ -130,7 +128,7 @@ fn kilobytes(text: &str, field: &str) -> Option<u64> {
 
 /// The lowest memory limit from this process's control group up to the root (cgroup v2, or the v1 memory
 /// controller).
-fn group() -> Option<u64> {
+fn control_group_limit() -> Option<u64> {
     let groups = read_to_string("/proc/self/cgroup").ok()?;
     let limits = groups.lines().filter_map(|line| {
         let (_, controllers_and_path) = line.split_once(':')?;
@@ -159,15 +157,13 @@ mod tests {
         let budget = Budget::new(100 * KIB);
         assert_eq!(budget.total_bytes(), 100 * KIB);
         let first = budget.reserve(60 * KIB).await.unwrap();
-        let large = tokio::spawn({
+        let reserve = |bytes| {
             let budget = budget.clone();
-            async move { budget.reserve(u64::MAX).await.unwrap() }
-        });
+            tokio::spawn(async move { budget.reserve(bytes).await.unwrap() })
+        };
+        let large = reserve(u64::MAX);
         tokio::task::yield_now().await;
-        let small = tokio::spawn({
-            let budget = budget.clone();
-            async move { budget.reserve(KIB).await.unwrap() }
-        });
+        let small = reserve(KIB);
         tokio::task::yield_now().await;
         assert!(!large.is_finished() && !small.is_finished());
         drop(first);

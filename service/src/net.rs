@@ -1,5 +1,5 @@
-//! Connections: accept loop, connection slots, TLS, timeouts and drain. Knows nothing of routes: `http`
-//! passes in its service.
+//! Connections: accept loop, connection slots, TLS, timeouts and drain. It does not know the routes: `app`
+//! passes in the service of `http`.
 
 mod address;
 mod body_drain;

@@ -1,7 +1,7 @@
-//! The way of one request, from admitted bytes to an audited answer. Read this file first.
+//! The path of one request, from an admitted upload to an audited answer. Read this file first.
 //!
-//! `Submission -> Case -> ModelInput -> Inference -> Finding -> AuditReceipt -> Answer`: each step takes what the one
-//! before it made. What is refused, breaks or comes too late on the way is audited as well.
+//! `Submission -> Case -> ModelInput -> Inference -> Prediction -> AuditReceipt -> Answer`: each step takes
+//! the result of the step before. A case that is rejected, cancelled or fails has an audit row as well.
 
 mod admission;
 mod answer;
@@ -9,11 +9,10 @@ mod cancellation;
 mod case;
 mod examine;
 mod explain;
-mod load;
 mod record;
 mod replayed;
 
-pub use admission::{Admission, Gate};
+pub use admission::{Admission, ImageSlots};
 pub use answer::{Answer, AnswerTimings, Stopped};
 pub use cancellation::{CancelReason, Cancellation, ClientGuard, cancellation};
 pub use case::{Stated, Submission};
@@ -22,10 +21,10 @@ pub use explain::{Drawn, Explanation, Withheld};
 pub use replayed::{OutsideRow, ReplayedAnswer, Reply};
 
 use crate::audit::idempotency::IdempotencyKeys;
-use crate::audit::{AuditLog, RecordError};
+use crate::audit::{AuditLog, AuditReceipt, RecordError};
 use crate::infer::Engine;
 use crate::record::hmac::SiteKey;
-use crate::serving::{Serving, Slot};
+use crate::serving::CurrentModel;
 use crate::shadow::{Answered, Shadow};
 use crate::telemetry::metrics::Metrics;
 use crate::threads::JobLost;
@@ -33,126 +32,120 @@ use crate::worker_pool::WorkerPool;
 use case::Case;
 use cxr::intended_use::SitePatients;
 use cxr::{DecodeLimits, Workspace};
-use examine::{Examined, Finding, Known, caught};
+use examine::{Prediction, Progress, catch_panic};
 use record::log_failure;
 use std::sync::Arc;
 
 /// Everything that a prediction needs; `App::build` makes one.
 pub struct Pipeline {
-    /// What serves; an image keeps what served when its case was opened.
-    pub slot: Arc<Slot>,
-    /// A candidate that scores the same inputs.
+    pub current_model: Arc<CurrentModel>,
+    /// Scores the same inputs with a candidate, if one is configured.
     pub shadow: Option<Shadow>,
-    /// Threads that decode, preprocess and draw.
+    /// Decode and preprocess images, and draw heatmaps.
     pub decoders: Arc<WorkerPool<Workspace>>,
-    /// What an upload may cost.
     pub limits: DecodeLimits,
-    /// Where rows go.
     pub audit: AuditLog,
-    /// Idempotency keys, and which of them are in progress.
     pub idempotency_keys: IdempotencyKeys,
     /// Key of the input digests.
     pub site_key: SiteKey,
-    /// The site that rows name.
+    /// Name of the site in audit rows.
     pub site: String,
-    /// What the site states of all its patients.
+    /// Ages, views and modalities that the site's configuration states for all its patients.
     pub patients: SitePatients,
-    /// Metrics.
     pub metrics: Arc<Metrics>,
 }
 
 /// Why a submission has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum PredictionError {
-    /// The model does not execute; nothing was looked at.
-    #[error("the model does not execute")]
+    #[error("the model cannot run")]
     ModelUnavailable,
-    /// The image was refused, came too late, or something broke; the row says so.
+    /// The image was rejected, cancelled or failed, and its audit row is committed.
     #[error("the image has no prediction")]
     Stopped(Box<Stopped>),
-    /// The same client is being answered under this idempotency key at this moment.
-    #[error("a request with this idempotency key is under way")]
-    UnderWay,
-    /// The same client sent something else under this idempotency key.
+    #[error("a request with this idempotency key is in progress")]
+    KeyInProgress,
     #[error("this idempotency key belongs to another request")]
     KeyReused,
-    /// The row is not known to be committed, so there is no answer.
     #[error("the audit row is not committed")]
     Audit(#[from] RecordError),
-    /// A thread or task of our own failed before there was anything to record.
-    #[error("the prediction was not begun")]
+    #[error("the upload could not be digested")]
     Lost(#[from] JobLost),
 }
 
 impl Pipeline {
-    /// Answers, or returns the stored answer under the same idempotency key. Run it in a task of its own, so that nothing
-    /// cancels it: a client that hangs up leaves its row like any other. Before the model has begun it frees its place at once;
-    /// afterwards the work is done to its end.
-    ///
-    /// # Errors
-    /// See [`PredictionError`].
+    /// Answers a submission, or replays the first answer under its idempotency key. Run it in a task of its
+    /// own: when the client disconnects, the audit row must still be written.
     pub async fn predict(&self, submission: Submission) -> Result<Reply, PredictionError> {
-        let serving = self.slot.current();
-        let engine = executing(&serving)?;
+        let serving = self.current_model.get();
+        let engine = serving.engine.as_ref().map_err(|_| PredictionError::ModelUnavailable)?;
         let case = Case::open(submission, &serving, self).await?;
-        let Some(key) = case.key else { return self.work(&case, engine).await };
-        let _under_way = self.idempotency_keys.begin(&key).ok_or(PredictionError::UnderWay)?;
+        let Some(key) = case.key else { return self.answer(&case, engine).await };
+        let _in_progress = self.idempotency_keys.begin(&key).ok_or(PredictionError::KeyInProgress)?;
         if let Some(replayed) = self.replayed(&case, &key).await? {
-            return Ok(Reply::Replayed(Box::new(replayed)));
+            return Ok(replayed);
         }
-        match self.work(&case, engine).await {
-            // Another process was faster under this key: its row is the only one, and its answer the first.
+        match self.answer(&case, engine).await {
+            // Another replica has committed the row of a request with this key: its answer is the first.
             Err(PredictionError::Audit(RecordError::Repeated)) => {
-                let replayed = self.replayed(&case, &key).await?.ok_or(PredictionError::UnderWay)?;
-                Ok(Reply::Replayed(Box::new(replayed)))
+                self.replayed(&case, &key).await?.ok_or(PredictionError::KeyInProgress)
             }
-            worked => worked,
+            answered => answered,
         }
     }
 
-    /// From a case to its committed row.
-    async fn work(&self, case: &Case, engine: &Engine) -> Result<Reply, PredictionError> {
-        let mut known = Known::admitted(case);
-        let examination = caught(self.examine(case, engine, &mut known));
-        let (examined, subject) = tokio::join!(examination, self.pseudonym(case));
-        let examined = examined.inspect_err(|stop| log_failure(case, stop));
-        let row = self.row(case, &known, &examined, subject?, engine);
-        let (receipt, timings) = self.record(case, &known, &examined, row).await?;
-        if let (Some(shadow), Ok(Examined { input, finding })) = (&self.shadow, &examined) {
-            let answered = Answered {
-                id: receipt.id(),
-                score: finding.score(),
-                stated: known.observed.metadata,
-                assumed: finding.assumed.clone(),
-            };
-            shadow.offer(answered, &case.image, input, &case.serving);
-        }
-        let finding = examined.map(|examined| examined.finding);
-        let answer = Answer::new(receipt, finding, Arc::clone(&case.serving), timings)?;
+    /// From a case to its committed row and the answer.
+    async fn answer(&self, case: &Case, engine: &Engine) -> Result<Reply, PredictionError> {
+        let mut progress = Progress::admitted(case);
+        let prediction = catch_panic(self.examine(case, engine, &mut progress));
+        let (outcome, subject) = tokio::join!(prediction, self.pseudonym(case));
+        let outcome = outcome.inspect_err(|stop| log_failure(case, stop));
+        let row = self.row(case, &progress, &outcome, subject?, engine);
+        let (receipt, timings) = self.record(case, &progress, &outcome, row).await?;
+        self.offer_to_candidate(case, &progress, &outcome, &receipt);
+        let answer = Answer::new(receipt, outcome, Arc::clone(&case.serving), timings)?;
         Ok(Reply::Fresh(Box::new(answer)))
     }
 
-    /// What the row holds in place of the person's identifier, where one was given.
+    /// The steps from bytes to decision. `progress` keeps what they found, even if one of them fails.
+    async fn examine(
+        &self,
+        case: &Case,
+        engine: &Engine,
+        progress: &mut Progress,
+    ) -> Result<Prediction, Stop> {
+        let input = Arc::new(self.prepare(case, progress).await?);
+        let inference = case.infer(engine, &input, progress).await?;
+        let position = case.locate(&inference)?;
+        let probability = case.calibrate(&inference);
+        let assumed = self.patients.assumed_for(&progress.observed.metadata);
+        let decision = case.decide(probability, &position, progress, &assumed);
+        let map = case.activation_map(&inference, &decision);
+        let explanation = self.explain(case, map, *input.geometry()).await?;
+        Ok(Prediction { input, inference, position, probability, decision, assumed, explanation })
+    }
+
+    /// The pseudonym of the patient, if the client sent an identifier.
     async fn pseudonym(&self, case: &Case) -> Result<Option<[u8; 32]>, RecordError> {
         let Some(identifier) = &case.stated.subject else { return Ok(None) };
         Ok(Some(self.audit.pseudonym(identifier).await?))
     }
 
-    /// The steps from bytes to decision; `known` keeps what they find out, however far they come.
-    async fn examine(&self, case: &Case, engine: &Engine, known: &mut Known) -> Result<Examined, Stop> {
-        let input = Arc::new(self.prepare(case, known).await?);
-        let inference = Self::infer(engine, &input, case, known).await?;
-        let position = case.locate(&inference)?;
-        let probability = case.calibrate(&inference);
-        let assumed = self.patients.assumed_for(&known.observed.metadata);
-        let decision = case.decide(probability, &position, known, &assumed);
-        let map = case.map(&inference, &decision);
-        let explanation = self.explain(case, map, *input.geometry()).await?;
-        let finding = Finding { inference, position, probability, decision, assumed, explanation };
-        Ok(Examined { input, finding })
+    /// Queues a predicted image for the candidate.
+    fn offer_to_candidate(
+        &self,
+        case: &Case,
+        progress: &Progress,
+        outcome: &Result<Prediction, Stop>,
+        receipt: &AuditReceipt,
+    ) {
+        let (Some(shadow), Ok(prediction)) = (&self.shadow, outcome) else { return };
+        let answered = Answered {
+            id: receipt.id(),
+            score: prediction.score(),
+            stated: progress.observed.metadata,
+            assumed: prediction.assumed.clone(),
+        };
+        shadow.offer(answered, &case.image, &prediction.input, &case.serving);
     }
-}
-
-fn executing(serving: &Serving) -> Result<&Engine, PredictionError> {
-    serving.engine.as_ref().map_err(|_| PredictionError::ModelUnavailable)
 }

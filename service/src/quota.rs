@@ -14,12 +14,10 @@ use std::time::Duration;
 /// How often clients that are back at their full burst are removed.
 const REMOVE_INTERVAL: Duration = Duration::from_mins(1);
 
-/// The limits that every client has.
 #[derive(Debug, Clone, Copy)]
 pub struct ClientLimits {
     /// Requests per second, and the burst.
     pub rate: Option<(NonZeroU32, NonZeroU32)>,
-    /// Images in flight.
     pub max_in_flight: usize,
 }
 
@@ -49,14 +47,12 @@ pub struct Standing {
 
 type Limiter = RateLimiter<String, DefaultKeyedStateStore<String>, DefaultClock, StateInformationMiddleware>;
 
-/// Applies the limits.
 pub struct Quotas {
     limits: ClientLimits,
     limiter: Option<Limiter>,
     usage: Arc<Mutex<HashMap<String, Usage>>>,
 }
 
-/// What one client has in flight.
 #[derive(Debug, Default)]
 struct Usage {
     n_images: usize,
@@ -80,10 +76,8 @@ impl Quotas {
         Self { limits, limiter, usage: Arc::default() }
     }
 
-    /// Counts a request and returns the standing, `None` without a configured rate.
-    ///
-    /// # Errors
-    /// The standing, if the client exceeded its rate.
+    /// Counts a request and returns the standing, as an error if the client exceeded its rate; `None` without
+    /// a configured rate.
     pub fn request(&self, client: &str) -> Result<Option<Standing>, Standing> {
         let (Some(limiter), Some((per_second, burst))) = (&self.limiter, self.limits.rate) else {
             return Ok(None);
@@ -100,7 +94,7 @@ impl Quotas {
     /// A slot for one image; `None` if the client has `max_in_flight`.
     pub fn slot(&self, client: &str) -> Option<ClientSlot> {
         let mut usage = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
-        let n = usage.get(client).map_or(0, |here| here.n_images);
+        let n = usage.get(client).map_or(0, |usage| usage.n_images);
         if n >= self.limits.max_in_flight {
             return None;
         }
@@ -124,12 +118,12 @@ impl ClientSlot {
     /// `max`, unless it is its only one.
     pub fn upload(&mut self, bytes: u64, max: u64) -> bool {
         let mut usage = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(here) = usage.get_mut(&self.client) else { return false };
-        let total = here.upload_bytes.saturating_add(bytes);
-        if here.upload_bytes > 0 && total > max {
+        let Some(own) = usage.get_mut(&self.client) else { return false };
+        let total = own.upload_bytes.saturating_add(bytes);
+        if own.upload_bytes > 0 && total > max {
             return false;
         }
-        (here.upload_bytes, self.upload_bytes) = (total, bytes);
+        (own.upload_bytes, self.upload_bytes) = (total, bytes);
         true
     }
 }
@@ -138,9 +132,9 @@ impl Drop for ClientSlot {
     fn drop(&mut self) {
         let mut usage = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
         match usage.get_mut(&self.client) {
-            Some(here) if here.n_images > 1 => {
-                here.n_images -= 1;
-                here.upload_bytes = here.upload_bytes.saturating_sub(self.upload_bytes);
+            Some(own) if own.n_images > 1 => {
+                own.n_images -= 1;
+                own.upload_bytes = own.upload_bytes.saturating_sub(self.upload_bytes);
             }
             _ => drop(usage.remove(&self.client)),
         }

@@ -1,8 +1,8 @@
-//! Readiness: the model runs on the configured provider, the database takes rows, its schema and clock fit,
+//! Readiness: the model runs on the configured provider, the database takes rows, its schema and clock match,
 //! the token keys are known, and the service is not shutting down.
 
 use crate::auth::Verifier;
-use crate::serving::Slot;
+use crate::serving::CurrentModel;
 use crate::store::{SchemaState, Store};
 use crate::telemetry::logs::chain;
 use crate::telemetry::metrics::Metrics;
@@ -14,7 +14,6 @@ use tokio::sync::Mutex;
 /// Probes are public, so the database is checked at most this often.
 const MAX_AGE: Duration = Duration::from_millis(500);
 
-/// A failed check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailedCheck {
     /// `model`, `database`, `schema`, `clock`, `keys` or `shutdown`.
@@ -24,7 +23,7 @@ pub struct FailedCheck {
 }
 
 pub struct Readiness {
-    slot: Arc<Slot>,
+    current_model: Arc<CurrentModel>,
     store: Arc<Store>,
     verifier: Arc<Verifier>,
     metrics: Arc<Metrics>,
@@ -38,14 +37,14 @@ pub struct Readiness {
 impl Readiness {
     /// `refuse_owner` makes a database user that could change the audit log a failed check.
     pub fn new(
-        slot: Arc<Slot>,
+        current_model: Arc<CurrentModel>,
         store: Arc<Store>,
         verifier: Arc<Verifier>,
         metrics: Arc<Metrics>,
         refuse_owner: bool,
     ) -> Self {
         let (shutting_down, last, last_logged) = Default::default();
-        Self { slot, store, verifier, metrics, refuse_owner, shutting_down, last, last_logged }
+        Self { current_model, store, verifier, metrics, refuse_owner, shutting_down, last, last_logged }
     }
 
     /// Fails readiness from now on.
@@ -78,7 +77,7 @@ impl Readiness {
 
     async fn check_model(&self) -> Option<FailedCheck> {
         let failed = |cause| Some(FailedCheck { check: "model", cause });
-        match &self.slot.current().engine {
+        match &self.current_model.get().engine {
             Err(cause) => failed(cause.clone()),
             Ok(engine) if engine.is_healthy().await => None,
             Ok(_) => failed("the model failed on its last run and on a known input; see the log".into()),
@@ -91,52 +90,50 @@ impl Readiness {
             Ok(SchemaState::Current { .. }) if self.refuse_owner => self.store.writer.owns_the_log().await,
             _ => Ok(false),
         };
-        match state.and_then(|state| Ok((state, owner?))) {
-            Ok((SchemaState::Current { .. }, true)) => Some(FailedCheck {
-                check: "database",
-                cause: "the service's database user could change the log: service.database.url needs a user with only the role \
-                    cxr_writer"
-                    .into(),
-            }),
+        let cause = match state.and_then(|state| Ok((state, owner?))) {
+            Ok((SchemaState::Current { .. }, true)) => {
+                "the service's database user could change the log: service.database.url needs a user with only \
+                 the role cxr_writer"
+                    .to_owned()
+            }
             Ok((SchemaState::Current { .. }, false)) => {
                 self.last_logged.lock().unwrap_or_else(PoisonError::into_inner).clear();
-                // It responds; the last inserts tell whether it takes rows.
-                let cause = |why| format!("recent rows were not committed: {why}; see the log for the cause");
-                self.store.writer.recent_failure().map(|why| FailedCheck { check: "database", cause: cause(why) })
+                // The database responds; the last inserts tell whether it takes rows.
+                let cause = self.store.writer.recent_failure()?;
+                format!("recent rows were not committed: {cause}; see the log for the cause")
             }
-            Ok((state, _)) => Some(FailedCheck { check: "schema", cause: state.to_string() }),
+            Ok((state, _)) => return Some(FailedCheck { check: "schema", cause: state.to_string() }),
             // Probes are public; the cause names users, databases and hosts, so only the log has it.
             Err(error) => {
                 self.log_once(chain(&error));
-                let cause = format!("{}; see the log for the cause", error.public());
-                Some(FailedCheck { check: "database", cause })
+                format!("{}; see the log for the cause", error.public())
             }
-        }
+        };
+        Some(FailedCheck { check: "database", cause })
     }
 
     async fn check_clock(&self) -> Option<FailedCheck> {
         let difference = self.store.writer.clock_difference().await.ok()?;
         self.metrics.clock_difference(difference.ahead_s);
-        let most = self.store.writer.max_clock_difference();
-        difference.exceeds(most).then(|| {
-            let cause = format!(
-                "{difference}, and service.database.max_clock_difference_ms allows {} s: synchronise both clocks with the same time server",
-                most.as_secs_f64()
-            );
-            FailedCheck { check: "clock", cause }
-        })
+        let max = self.store.writer.max_clock_difference();
+        let cause = || {
+            format!(
+                "{difference}, and service.database.max_clock_difference_ms allows {} s: synchronise both clocks \
+                 with the same time server",
+                max.as_secs_f64()
+            )
+        };
+        difference.exceeds(max).then(|| FailedCheck { check: "clock", cause: cause() })
     }
 
     fn check_keys(&self) -> Option<FailedCheck> {
         // By position, because probes are public and the URL would name the provider.
         let missing = self.verifier.missing_sets().map(|position| format!("service.auth.keys[{position}]"));
-        let missing: Vec<String> = missing.collect();
-        let cause =
-            || format!("no token keys are available from {}; see the log for the cause", missing.join(", "));
-        (!missing.is_empty()).then(|| FailedCheck { check: "keys", cause: cause() })
+        let missing = missing.collect::<Vec<_>>().join(", ");
+        let cause = format!("no token keys are available from {missing}; see the log for the cause");
+        (!missing.is_empty()).then_some(FailedCheck { check: "keys", cause })
     }
 
-    /// Logs the cause, unless it was the last one logged.
     fn log_once(&self, cause: String) {
         let mut last_logged = self.last_logged.lock().unwrap_or_else(PoisonError::into_inner);
         if *last_logged != cause {

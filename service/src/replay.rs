@@ -13,55 +13,40 @@ use cxr::{AcceptedImage, Decision, DecodeLimits, Probability, Rejection};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-/// Why a row cannot be replayed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
-    /// The row has no result to compare.
     #[error("the row is {outcome}: the model gave no result that could be compared")]
-    NothingToCompare {
-        /// Outcome of the row.
-        outcome: String,
-    },
-    /// Age, view or modality of the row cannot be parsed.
+    NothingToCompare { outcome: String },
     #[error("the row's age, view or modality cannot be read")]
     Metadata(#[source] Rejection),
-    /// The column `assumed` cannot be parsed.
     #[error("the row's column assumed cannot be read")]
     Assumed(#[source] serde_json::Error),
-    /// The session failed.
-    #[error("the model does not run")]
+    #[error("the model cannot run")]
     Backend(#[from] BackendError),
-    /// The embedding does not fit the bundle's reference.
-    #[error("the embedding cannot be placed")]
+    #[error("the embedding does not fit the bundle's reference")]
     Embedding(#[from] EmbeddingMismatch),
 }
 
 /// The comparison of a row with its replay.
 #[derive(Debug, Serialize)]
 pub struct Replay {
-    /// Whether the execution fingerprint is the row's; then results must be equal bit for bit.
+    /// Whether the execution fingerprint is the row's: then all numbers must be bit-identical.
     pub same_execution: bool,
     /// Largest allowed difference of a number if the fingerprints differ.
     pub tolerance: f64,
-    /// Comparison of each column.
     pub results: Vec<Compared>,
 }
 
-/// Comparison of one column.
 #[derive(Debug, Serialize)]
 pub struct Compared {
-    /// Name of the column.
     pub column: &'static str,
-    /// Value in the row.
     pub recorded: Value,
-    /// Value of the replay.
     pub replayed: Value,
-    /// Whether they agree within what is allowed.
+    /// Equal, or within the tolerance if the executions differ.
     pub agrees: bool,
 }
 
 impl Replay {
-    /// Whether every column agrees.
     pub fn agrees(&self) -> bool {
         self.results.iter().all(|result| result.agrees)
     }
@@ -76,7 +61,7 @@ impl Replay {
             if self.same_execution { a.to_bits() == b.to_bits() } else { (a - b).abs() <= self.tolerance }
         };
         let agrees = recorded.len() == replayed.len() && recorded.iter().zip(replayed).all(close);
-        // Of a list of numbers, only its length and the largest difference are shown.
+        // A list is shown as its length and the largest difference.
         let shown = |values: &[f64]| if let [value] = values { json!(value) } else { json!(values.len()) };
         let (recorded, replayed) = if agrees || recorded.len() == 1 {
             (shown(recorded), shown(replayed))

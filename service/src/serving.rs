@@ -1,5 +1,4 @@
-//! The current model: a verified bundle, sessions that reproduced its golden outputs, and the slot that a
-//! reload swaps.
+//! The current model: a verified bundle with sessions that reproduced its golden outputs. A reload swaps it.
 
 mod reload;
 mod warmup;
@@ -21,25 +20,31 @@ use std::sync::{Arc, PoisonError, RwLock};
 /// model of an image in flight; the last holder of an old one ends its sessions.
 pub struct Serving {
     pub model: ServedModel,
-    /// Its engine, or why the device cannot run the model.
+    /// Or why the device cannot run the model.
     pub engine: EngineState,
 }
 
-/// Why a bundle cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// The bundle or the trusted keys.
     #[error(transparent)]
     Model(#[from] ModelError),
-    /// A golden output was not reproduced.
     #[error("the model bundle was rejected")]
     Golden(#[from] WarmupError),
-    /// ONNX Runtime or the graph.
     #[error("service.model")]
     Runtime(#[from] RuntimeError),
-    /// A thread cannot be started.
     #[error("a model thread cannot be started")]
     Threads(#[from] std::io::Error),
+}
+
+impl LoadError {
+    /// The cause if the device failed; the bundle may still be right.
+    fn device_failure(&self) -> Option<String> {
+        match self {
+            Self::Runtime(error) if is_device_failure(error) => Some(chain(error)),
+            Self::Golden(error) if error.is_device_failure() => Some(chain(error)),
+            _ => None,
+        }
+    }
 }
 
 impl Serving {
@@ -52,23 +57,19 @@ impl Serving {
     ) -> Result<Self, LoadError> {
         let model = ServedModel::open(config)?;
         let golden = Golden::of(&model)?;
-        let mut sessions = match Sessions::open(config, &model) {
+        let opened = Sessions::open(config, &model).map_err(LoadError::from);
+        let proven = opened.and_then(|mut sessions| {
+            prove(&golden, &mut sessions, &model)?;
+            Ok(sessions)
+        });
+        let sessions = match proven {
             Ok(sessions) => sessions,
-            Err(error) if is_device_failure(&error) => {
-                let cause = chain(&error);
+            Err(error) => {
+                let cause = error.device_failure().ok_or(error)?;
                 tracing::error!(cause, "the model cannot run on the configured execution provider");
                 return Ok(Self { model, engine: Err(cause) });
             }
-            Err(error) => return Err(error.into()),
         };
-        if let Err(error) = prove(&golden, &mut sessions, &model) {
-            if error.is_device_failure() {
-                let cause = chain(&error);
-                tracing::error!(cause, "the model cannot run on the configured execution provider");
-                return Ok(Self { model, engine: Err(cause) });
-            }
-            return Err(error.into());
-        }
         let facts = EngineFacts {
             probe: golden.probe().to_vec(),
             proof: sessions.proof,
@@ -115,32 +116,31 @@ fn prove(golden: &Golden, sessions: &mut Sessions, model: &ServedModel) -> Resul
         && !golden.alike(&mut alone.backend, other)?
     {
         tracing::warn!(
-            "no extra session for single images (service.model.alone_threads): the model's outputs differ with more threads"
+            "no extra session for single images (service.model.alone_threads): the model's outputs \
+             differ with more threads"
         );
         sessions.alone = None;
     }
     Ok(())
 }
 
-/// Holds the current model.
-pub struct Slot {
+/// The current model, which a reload replaces.
+pub struct CurrentModel {
     current: RwLock<Arc<Serving>>,
     metrics: Arc<Metrics>,
 }
 
-impl Slot {
-    /// Begins with `serving` as the current model.
+impl CurrentModel {
     pub fn new(serving: Serving, metrics: Arc<Metrics>) -> Self {
         serving.announce(&metrics);
         Self { current: RwLock::new(Arc::new(serving)), metrics }
     }
 
-    /// The current model.
-    pub fn current(&self) -> Arc<Serving> {
+    pub fn get(&self) -> Arc<Serving> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Makes this the current model. Images in flight keep the old one.
+    /// Images in flight keep the old one.
     fn swap(&self, serving: Serving) {
         serving.announce(&self.metrics);
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(serving);

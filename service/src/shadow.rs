@@ -29,10 +29,10 @@ use uuid::Uuid;
 /// Deadline of an image: a device that hangs must not block the queue forever.
 const DEADLINE: Duration = Duration::from_mins(1);
 
-/// The client as which it uses the worker pool; the `sub` of a token is never empty.
+/// Its client name in the worker pool; the `sub` of a token is never empty.
 const CLIENT: &str = "";
 
-/// The result for one image, as far as it is compared.
+/// The part of a result that is compared.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Score {
     /// Calibrated probability of the positive class.
@@ -40,50 +40,48 @@ pub struct Score {
     pub verdict: Verdict,
 }
 
-/// An answer, with what decides about its image.
+/// An answer, with the metadata that its decision depends on.
 #[derive(Debug, Clone)]
 pub struct Answered {
-    /// Id of its audit row.
     pub id: Uuid,
-    /// Its score.
     pub score: Score,
     /// Metadata from the client or the file.
     pub stated: AcquisitionMetadata,
-    /// What the site's configuration states in place of missing metadata.
+    /// The site-wide patient data that replaced missing metadata.
     pub assumed: SitePatients,
 }
 
 /// An answered image, queued for the candidate.
 struct Offer {
     answered: Answered,
-    image: Bytes,
-    input: Arc<ModelInput>,
-    /// Whether the candidate's preprocessing is the same.
-    same_input: bool,
+    image: OfferedImage,
 }
 
-/// Why the candidate did not score an image.
+enum OfferedImage {
+    /// The input of the current model, if the candidate preprocesses images in the same way.
+    Input(Arc<ModelInput>),
+    Upload(Bytes),
+}
+
 #[derive(Debug, thiserror::Error)]
 enum ShadowError {
-    #[error("the candidate does not execute: {0}")]
+    #[error("the candidate cannot run: {0}")]
     Unavailable(String),
     #[error("the image cannot be decoded a second time")]
     Lost(#[from] JobLost),
     #[error("the candidate rejects the image")]
-    Refused(#[from] DecodeError),
-    #[error("the candidate does not run")]
+    Rejected(#[from] DecodeError),
+    #[error("inference failed")]
     Inference(#[from] InferenceError),
-    #[error("the candidate's embedding cannot be placed")]
+    #[error("the embedding does not fit the candidate's reference")]
     Embedding(#[from] EmbeddingMismatch),
-    #[error("its row is not committed")]
+    #[error("the row of the score is not committed")]
     Store(#[from] StoreError),
 }
 
-/// Queues images for the candidate.
 pub struct Shadow {
     offers: mpsc::Sender<Offer>,
-    candidate: Arc<Serving>,
-    metrics: Arc<Metrics>,
+    scorer: Arc<Scorer>,
 }
 
 impl Shadow {
@@ -97,37 +95,31 @@ impl Shadow {
         metrics: Arc<Metrics>,
     ) -> Self {
         let (offers, inbox) = mpsc::channel(config.max_waiting.get());
-        let candidate = Arc::new(candidate);
-        let scorer = Scorer {
-            candidate: Arc::clone(&candidate),
-            decoders,
-            limits,
-            store,
-            metrics: Arc::clone(&metrics),
-        };
-        tokio::spawn(scorer.work(inbox));
-        Self { offers, candidate, metrics }
+        let scorer = Arc::new(Scorer { candidate, decoders, limits, store, metrics });
+        tokio::spawn(Arc::clone(&scorer).work(inbox));
+        Self { offers, scorer }
     }
 
-    /// The candidate.
     pub fn model(&self) -> &ServedModel {
-        &self.candidate.model
+        &self.scorer.candidate.model
     }
 
     /// Queues an answered image, or counts it as skipped if the queue is full.
     pub fn offer(&self, answered: Answered, image: &Bytes, input: &Arc<ModelInput>, answered_by: &Serving) {
-        let same_input =
-            self.candidate.model.manifest().preprocess == answered_by.model.manifest().preprocess;
-        let image = if same_input { Bytes::new() } else { image.clone() };
-        let offer = Offer { answered, image, input: Arc::clone(input), same_input };
-        if self.offers.try_send(offer).is_err() {
-            self.metrics.shadowed(ShadowResult::Skipped);
+        let same_input = self.model().manifest().preprocess == answered_by.model.manifest().preprocess;
+        let image = if same_input {
+            OfferedImage::Input(Arc::clone(input))
+        } else {
+            OfferedImage::Upload(image.clone())
+        };
+        if self.offers.try_send(Offer { answered, image }).is_err() {
+            self.scorer.metrics.shadowed(ShadowResult::Skipped);
         }
     }
 }
 
 struct Scorer {
-    candidate: Arc<Serving>,
+    candidate: Serving,
     decoders: Arc<WorkerPool<Workspace>>,
     limits: DecodeLimits,
     store: Arc<Store>,
@@ -135,7 +127,7 @@ struct Scorer {
 }
 
 impl Scorer {
-    async fn work(self, mut inbox: mpsc::Receiver<Offer>) {
+    async fn work(self: Arc<Self>, mut inbox: mpsc::Receiver<Offer>) {
         while let Some(offer) = inbox.recv().await {
             let (id, answered) = (offer.answered.id, offer.answered.score);
             match self.score(offer).await {
@@ -155,7 +147,10 @@ impl Scorer {
     async fn score(&self, offer: Offer) -> Result<Score, ShadowError> {
         let engine =
             self.candidate.engine.as_ref().map_err(|cause| ShadowError::Unavailable(cause.clone()))?;
-        let input = if offer.same_input { offer.input } else { self.prepare(offer.image).await? };
+        let input = match offer.image {
+            OfferedImage::Input(input) => input,
+            OfferedImage::Upload(image) => self.prepare(image).await?,
+        };
         let inference = engine.run(input, Instant::now() + DEADLINE, false, std::future::pending()).await?;
         let (model, answered) = (&self.candidate.model, offer.answered);
         let logit = f64::from(inference.logit);

@@ -3,7 +3,7 @@
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-/// The job has no result: it panicked, which is in the log, or its threads have ended.
+/// The panic hook has logged a panic.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("the job panicked or its threads are gone")]
 pub struct JobLost;
@@ -15,9 +15,6 @@ pub const COMPUTING: i32 = 5;
 pub const IN_THE_BACKGROUND: i32 = 15;
 
 /// Starts a thread with a niceness from 0, the default, to 19, the lowest priority.
-///
-/// # Errors
-/// When the system refuses a thread.
 pub fn spawn(name: String, niceness: i32, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
     let work = move || {
         // Linux applies niceness per thread. If it is refused, the thread works at the default.

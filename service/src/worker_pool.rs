@@ -5,17 +5,19 @@
 //! which is reserved before it is allocated, because a failed allocation aborts the process. The queue needs
 //! no bound: admission bounds the number of jobs.
 
-mod load;
 mod turns;
-
-pub use load::Load;
 
 use crate::threads::{JobLost, spawn};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
-use turns::{Place, Turns};
+use turns::{Position, Turns};
+
+/// Work of the smallest image, in bytes of pixels.
+const MIN_WORK: u64 = 256 << 10;
+/// Decompressing a byte takes about as long as touching this many bytes of pixels.
+const WORK_PER_BYTE: u64 = 4;
 
 type Job<W> = Box<dyn FnOnce(&mut W) + Send>;
 
@@ -38,18 +40,33 @@ struct Queue<W> {
     ended: bool,
 }
 
+/// The resources that a large job takes.
+#[derive(Debug, Clone)]
+pub struct Load {
+    pub client: Arc<str>,
+    /// Bytes that it may allocate; capped to the memory of the pool.
+    pub memory: u64,
+    /// Processor time that it may take, in bytes of pixels touched.
+    pub work: u64,
+}
+
+impl Load {
+    /// The load of decoding an upload of `upload` bytes that needs `memory` bytes.
+    pub fn decoding(client: &str, upload: usize, memory: u64) -> Self {
+        let upload = WORK_PER_BYTE.saturating_mul(upload as u64);
+        Self { client: client.into(), memory, work: MIN_WORK.saturating_add(memory).saturating_add(upload) }
+    }
+}
+
 /// A large job in the queue. Dropping it cancels the job unless it has begun.
 pub struct Queued<T, W> {
     result: oneshot::Receiver<T>,
-    place: Place,
+    position: Position,
     shared: Arc<Shared<W>>,
 }
 
 impl<W: Send + 'static> WorkerPool<W> {
     /// Starts one thread per workspace. Large jobs share `memory` bytes.
-    ///
-    /// # Errors
-    /// When the system refuses a thread.
     pub fn start(name: &str, niceness: i32, workspaces: Vec<W>, memory: u64) -> std::io::Result<Self> {
         let queue = Queue { short: VecDeque::new(), large: Turns::new(), free_memory: memory, ended: false };
         let pool =
@@ -61,7 +78,6 @@ impl<W: Send + 'static> WorkerPool<W> {
         Ok(pool)
     }
 
-    /// Bytes that large jobs share.
     pub const fn memory(&self) -> u64 {
         self.memory
     }
@@ -85,9 +101,9 @@ impl<W: Send + 'static> WorkerPool<W> {
     ) -> Queued<T, W> {
         let (job, result) = boxed(job);
         let memory = load.memory.min(self.memory);
-        let place = self.shared.queue().large.push(&load.client, load.work, (memory, job));
+        let position = self.shared.queue().large.push(&load.client, load.work, (memory, job));
         self.shared.changed.notify_one();
-        Queued { result, place, shared: Arc::clone(&self.shared) }
+        Queued { result, position, shared: Arc::clone(&self.shared) }
     }
 }
 
@@ -99,14 +115,13 @@ impl<W> Drop for WorkerPool<W> {
 }
 
 impl<T, W> Queued<T, W> {
-    /// Waits for the job's result.
     pub async fn done(&mut self) -> Result<T, JobLost> {
         (&mut self.result).await.map_err(|_| JobLost)
     }
 
     /// Takes the job out of the queue; false if it has begun.
     pub fn cancel(&self) -> bool {
-        let cancelled = self.shared.queue().large.remove(self.place);
+        let cancelled = self.shared.queue().large.remove(self.position);
         if cancelled.is_some() {
             // The next job may fit into the free memory.
             self.shared.changed.notify_one();
@@ -205,19 +220,14 @@ mod tests {
 
     #[tokio::test]
     async fn jobs_run_on_all_threads_at_once() {
-        let pool = Arc::new(WorkerPool::start("test", 0, vec![(), ()], 1).unwrap());
+        let pool = WorkerPool::start("test", 0, vec![(), ()], 1).unwrap();
         let both = Arc::new(std::sync::Barrier::new(2));
-        let jobs: Vec<_> = (0..2)
-            .map(|_| {
-                let (pool, both) = (Arc::clone(&pool), Arc::clone(&both));
-                tokio::spawn(async move { pool.run(move |()| both.wait().is_leader()).await.unwrap() })
-            })
-            .collect();
-        let mut leaders = 0;
-        for job in jobs {
-            leaders += u32::from(job.await.unwrap());
-        }
-        assert_eq!(leaders, 1);
+        let job = || {
+            let both = Arc::clone(&both);
+            pool.run(move |()| both.wait().is_leader())
+        };
+        let (one, other) = tokio::join!(job(), job());
+        assert_ne!(one.unwrap(), other.unwrap());
     }
 
     #[tokio::test(flavor = "multi_thread")]

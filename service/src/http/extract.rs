@@ -1,13 +1,85 @@
-//! Extractors: slots, deadline, idempotency key, patient, query, row id and upload.
+//! Extractors: admission, row ids and recorded reads here; headers, query and upload in files of their own.
 
-pub(super) mod admission;
-pub(super) mod audited_read;
-pub(super) mod deadline;
-mod header;
-pub(super) mod idempotency;
+pub(super) mod headers;
 pub(super) mod media;
 pub(super) mod multipart;
 pub(super) mod query;
-pub(super) mod row_id;
-pub(super) mod subject;
 pub(super) mod upload;
+
+use super::Shared;
+use super::error::ApiError;
+use super::middleware::observe::Arrival;
+use crate::auth::Actor;
+use crate::pipeline::Admission;
+use crate::store::{Read, Store};
+use axum::Extension;
+use axum::extract::{FromRequestParts, Path};
+use axum::http::request::Parts;
+use serde_json::Value;
+use utoipa::IntoParams;
+use uuid::Uuid;
+
+/// The slots of an admitted request: one of the client's and one of the service's.
+pub(crate) struct Admitted(pub(crate) Admission);
+
+impl FromRequestParts<Shared> for Admitted {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Shared) -> Result<Self, ApiError> {
+        if api.pipeline.current_model.get().engine.is_err() {
+            return Err(ApiError::ModelUnavailable);
+        }
+        let actor = parts.extensions.get::<Actor>().ok_or(ApiError::MissingToken)?;
+        let slot = api.quotas.slot(actor.sub()).ok_or(ApiError::ClientAtLimit)?;
+        api.slots.admit(slot).map(Self).ok_or(ApiError::Overloaded)
+    }
+}
+
+/// `{id}` in the path.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct RowId {
+    /// Id of the audit row, from an answer or a problem document
+    pub(crate) id: Uuid,
+}
+
+impl FromRequestParts<Shared> for RowId {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Shared) -> Result<Self, ApiError> {
+        let malformed = || ApiError::Malformed("the id in the path is not a UUID");
+        let Path(id) = Path::<String>::from_request_parts(parts, api).await.map_err(|_| malformed())?;
+        Uuid::parse_str(&id).map(|id| Self { id }).map_err(|_| malformed())
+    }
+}
+
+/// An access to audit rows, labels or proofs, to record in `audit_reads`.
+pub(crate) struct AuditedRead {
+    arrival: Arrival,
+    actor: Actor,
+}
+
+impl AuditedRead {
+    /// Call it before any of the data is sent.
+    pub(crate) async fn record(
+        self,
+        store: &Store,
+        query: Value,
+        n_rows: Option<u64>,
+    ) -> Result<(), ApiError> {
+        let request_id = self.arrival.request_id;
+        let read = Read { request_id, actor: self.actor.sub().to_owned(), query, n_rows };
+        Ok(store.annotations.record_read(&read).await?)
+    }
+}
+
+impl FromRequestParts<Shared> for AuditedRead {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Shared) -> Result<Self, ApiError> {
+        let missing = |_| ApiError::MissingToken;
+        let Extension(arrival) = Extension::from_request_parts(parts, api).await.map_err(missing)?;
+        let Extension(actor) = Extension::from_request_parts(parts, api).await.map_err(missing)?;
+        Ok(Self { arrival, actor })
+    }
+}

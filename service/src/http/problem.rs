@@ -50,13 +50,18 @@ struct ProblemCheck {
     cause: String,
 }
 
+impl From<FailedCheck> for ProblemCheck {
+    fn from(FailedCheck { check, cause }: FailedCheck) -> Self {
+        Self { check, cause }
+    }
+}
+
 impl Problem {
     /// The stable code, without its prefix.
     pub(crate) fn code(&self) -> &str {
         self.type_uri.strip_prefix(TYPE_PREFIX).unwrap_or_default()
     }
 
-    /// Makes this document the body of the response.
     pub(crate) fn write_to(&self, response: &mut Response) {
         *response.body_mut() = Body::from(serde_json::to_vec(self).unwrap_or_default());
         let media_type = HeaderValue::from_static("application/problem+json");
@@ -75,14 +80,11 @@ impl From<&ApiError> for Problem {
             ApiError::Failed { row } => row.as_deref(),
             _ => None,
         };
-        let checks = match error {
-            ApiError::NotReady(checks) => checks.clone(),
-            _ => Vec::new(),
-        };
+        let failed = if let ApiError::NotReady(failed) = error { failed.as_slice() } else { &[] };
         Self {
             type_uri: format!("{TYPE_PREFIX}{code}"),
             title,
-            status: status.as_u16(),
+            status,
             detail: error.detail(),
             request_id: String::new(),
             reason: match error {
@@ -92,10 +94,7 @@ impl From<&ApiError> for Problem {
             },
             id: row.map(|row| row.id),
             receipt: row.map(|row| row.receipt.clone()),
-            checks: checks
-                .into_iter()
-                .map(|FailedCheck { check, cause }| ProblemCheck { check, cause })
-                .collect(),
+            checks: failed.iter().cloned().map(ProblemCheck::from).collect(),
         }
     }
 }

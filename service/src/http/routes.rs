@@ -7,7 +7,6 @@ mod labels;
 mod metrics;
 mod model;
 mod predictions;
-mod reload;
 mod search;
 
 pub use metrics::MetricsPage;
@@ -29,7 +28,7 @@ pub(super) fn all() -> OpenApiRouter<Shared> {
         .routes(routes!(audit::inclusion))
         .routes(routes!(audit::consistency))
         .routes(routes!(model::show))
-        .routes(routes!(reload::reload))
+        .routes(routes!(model::reload))
         .routes(routes!(health::livez))
         .routes(routes!(health::readyz))
         .routes(routes!(metrics::metrics))

@@ -2,14 +2,14 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-/// Prefix length of the IPv6 network that one sender has; it chooses the other bits freely.
+/// Prefix length of the IPv6 network of one sender, which can choose the other bits freely.
 const IPV6_BLOCK_BITS: u32 = 64;
 
 /// The remote address of a connection; an extension of its requests.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer(pub(crate) SocketAddr);
 
-/// Addresses that count as one sender: one IPv4 address or one IPv6 /64.
+/// The addresses that count as one sender: one IPv4 address or one IPv6 /64.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct AddressBlock(IpAddr);
 

@@ -22,7 +22,6 @@ pub(super) struct DrainingBody<B: DrainableBody> {
     awaits_continue: bool,
 }
 
-/// A body that a task can drain.
 pub(super) trait DrainableBody: Body<Data = Bytes> + Send + Unpin + 'static {}
 impl<B: Body<Data = Bytes> + Send + Unpin + 'static> DrainableBody for B {}
 
@@ -83,6 +82,8 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
 
+    const LIMITS: DrainLimits = DrainLimits { bytes: 1000, duration: Duration::from_secs(5) };
+
     /// An endless body of 100-byte frames; counts the frames read.
     fn endless(taken: &Arc<AtomicU64>) -> axum::body::Body {
         let taken = Arc::clone(taken);
@@ -94,9 +95,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_that_is_dropped_before_its_end_is_drained_up_to_the_limit() {
-        let limits = DrainLimits { bytes: 1000, duration: Duration::from_secs(5) };
         let taken = Arc::default();
-        drop(DrainingBody::new(endless(&taken), limits, false));
+        drop(DrainingBody::new(endless(&taken), LIMITS, false));
         while Arc::strong_count(&taken) > 1 {
             tokio::task::yield_now().await;
         }
@@ -105,12 +105,11 @@ mod tests {
 
     #[tokio::test]
     async fn nothing_is_read_from_a_client_that_waits_for_100_continue() {
-        let limits = DrainLimits { bytes: 1000, duration: Duration::from_secs(5) };
         let taken = Arc::default();
-        drop(DrainingBody::new(endless(&taken), limits, true));
+        drop(DrainingBody::new(endless(&taken), LIMITS, true));
         assert_eq!((Arc::strong_count(&taken), taken.load(Ordering::Relaxed)), (1, 0));
         // After the first read the client sends, and the body is drained like any other.
-        let mut body = DrainingBody::new(endless(&taken), limits, true);
+        let mut body = DrainingBody::new(endless(&taken), LIMITS, true);
         body.frame().await.unwrap().unwrap();
         drop(body);
         while Arc::strong_count(&taken) > 1 {
@@ -121,8 +120,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_that_was_read_to_its_end_is_left_alone() {
-        let limits = DrainLimits { bytes: 1000, duration: Duration::from_secs(5) };
-        let body = DrainingBody::new(axum::body::Body::from("whole"), limits, false);
+        let body = DrainingBody::new(axum::body::Body::from("whole"), LIMITS, false);
         assert_eq!(body.collect().await.unwrap().to_bytes(), "whole");
     }
 }

@@ -28,7 +28,7 @@ const MAX_HEADERS: usize = 64;
 const MAX_BUFFER_BYTES: usize = 128 << 10;
 /// All header fields of one HTTP/2 request: a token and the headers of proxies.
 const MAX_HEADER_LIST_BYTES: u32 = 64 << 10;
-/// Streams of one HTTP/2 connection; of the requests without a token, slots.rs admits fewer at a time.
+/// Streams of one HTTP/2 connection; slots.rs admits fewer requests without a token at a time.
 const MAX_CONCURRENT_STREAMS: u32 = 32;
 /// Bytes buffered for one HTTP/2 stream whose client does not read.
 const MAX_SEND_BUFFER_BYTES: usize = 32 << 10;
@@ -36,7 +36,6 @@ const MAX_SEND_BUFFER_BYTES: usize = 32 << 10;
 /// How often a connection is checked for idleness, within its shortest timeout.
 const CHECKS_PER_TIMEOUT: u32 = 10;
 
-/// Protocol of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Protocol {
     /// Detected from the first bytes.
@@ -50,8 +49,8 @@ pub(super) struct ConnectionServer {
     service: Service,
     builder: Builder<TokioExecutor>,
     http2: Builder<TokioExecutor>,
-    head_timeout: Duration,
-    write_timeout: Duration,
+    pub(super) head_timeout: Duration,
+    pub(super) write_timeout: Duration,
     drain: DrainLimits,
     role: ListenerRole,
 }
@@ -153,7 +152,7 @@ impl ConnectionServer {
     }
 }
 
-/// The cause of an error that the service brought about, by a timeout or a limit.
+/// The cause, if a timeout or limit of the service led to the error.
 fn cause(error: &(dyn Error + 'static)) -> Option<ConnectionEnd> {
     let mut causes = std::iter::successors(Some(error), |error: &&(dyn Error + 'static)| (*error).source());
     let timed_out = |error: &io::Error| error.kind() == io::ErrorKind::TimedOut;

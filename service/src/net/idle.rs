@@ -1,5 +1,5 @@
-//! Idle timeout: the requests in flight on one connection, and whether the service or the client keeps the
-//! other waiting. The write timeout cannot see an HTTP/2 client that grants no window; this can.
+//! Idle timeout: the requests in flight on one connection, and whether the service or the client must act
+//! next. The write timeout does not notice an HTTP/2 client that grants no window; this does.
 
 use axum::body::Body;
 use axum::http::Version;
@@ -12,11 +12,11 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 use tokio::sync::OwnedSemaphorePermit;
 
-/// Whether a connection was idle for too long.
+/// Whether a connection has been idle for too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Idleness {
     Active,
-    /// It has not sent a request.
+    /// It has never sent a request.
     NoRequest,
     /// An HTTP/2 connection without a request in flight; HTTP/1 connections have hyper's own timeout.
     BetweenRequests,
@@ -31,7 +31,7 @@ pub(super) struct Requests(Arc<Mutex<State>>);
 #[derive(Debug)]
 struct State {
     next: u64,
-    /// Since when the answer waits for the client; `None` while the service works on it.
+    /// Since when the client has not read the answer; `None` while the service works on it.
     in_flight: BTreeMap<u64, Option<Instant>>,
     /// When the last request ended.
     idle_since: Instant,
@@ -43,16 +43,10 @@ struct State {
 
 impl Requests {
     pub(super) fn new() -> Self {
-        let (next, in_flight) = Default::default();
         let now = Instant::now();
-        let state = State {
-            next,
-            in_flight,
-            idle_since: now,
-            last_request_at: now,
-            had_request: false,
-            multiplexed: false,
-        };
+        let (next, in_flight, had_request, multiplexed) = Default::default();
+        let state =
+            State { next, in_flight, idle_since: now, last_request_at: now, had_request, multiplexed };
         Self(Arc::new(Mutex::new(state)))
     }
 
@@ -73,7 +67,6 @@ impl Requests {
         self.state().idle_since = Instant::now();
     }
 
-    /// When the last request arrived; before the first one, when the connection was opened.
     pub(super) fn last_request_at(&self) -> Instant {
         self.state().last_request_at
     }
@@ -92,12 +85,14 @@ impl Requests {
     /// read.
     pub(super) fn idleness(&self, idle_timeout: Duration, read_timeout: Duration) -> Idleness {
         let state = self.state();
-        // All of them: a proxy that waits for one slow client of its own still serves others over this
-        // connection.
-        let waits = |since: &Option<Instant>| since.is_some_and(|since| since.elapsed() >= read_timeout);
+        // All of them: a proxy with one slow client serves others over the same connection.
+        let unread = |since: &Option<Instant>| since.is_some_and(|since| since.elapsed() >= read_timeout);
         if !state.in_flight.is_empty() {
-            let stuck = state.in_flight.values().all(waits);
-            return if stuck { Idleness::NotReading } else { Idleness::Active };
+            return if state.in_flight.values().all(unread) {
+                Idleness::NotReading
+            } else {
+                Idleness::Active
+            };
         }
         let idle = state.idle_since.elapsed() >= idle_timeout;
         match (idle, state.had_request, state.multiplexed) {
@@ -112,7 +107,7 @@ impl Requests {
     }
 }
 
-/// A request in flight, until the client has read its answer or either side gave up.
+/// A request in flight, until the client has read its answer or either side has closed.
 #[derive(Debug)]
 pub(super) struct InFlight {
     id: u64,
@@ -120,14 +115,13 @@ pub(super) struct InFlight {
 }
 
 impl InFlight {
-    /// Wraps the body of the answer.
     pub(super) fn answered(self, body: Body, public: Option<PublicResponsePermit>) -> TrackedBody {
-        self.waits_for_client(true);
+        self.set_unread(true);
         TrackedBody { body, in_flight: self, _public: public }
     }
 
-    fn waits_for_client(&self, waits: bool) {
-        self.requests.state().in_flight.insert(self.id, waits.then(Instant::now));
+    fn set_unread(&self, unread: bool) {
+        self.requests.state().in_flight.insert(self.id, unread.then(Instant::now));
     }
 }
 
@@ -139,7 +133,7 @@ impl Drop for InFlight {
     }
 }
 
-/// The body of an answer. It is polled for more once the client has read what there was.
+/// The body of an answer. It is polled for the next frame once the client has read the previous one.
 pub(super) struct TrackedBody {
     body: Body,
     in_flight: InFlight,
@@ -161,9 +155,9 @@ impl http_body::Body for TrackedBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        self.in_flight.waits_for_client(false);
+        self.in_flight.set_unread(false);
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        self.in_flight.waits_for_client(true);
+        self.in_flight.set_unread(true);
         Poll::Ready(frame)
     }
 

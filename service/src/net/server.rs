@@ -26,14 +26,13 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The application: answers the requests of all connections.
 pub type Service = BoxCloneSyncService<Request, Response, Infallible>;
 
-/// Whom a listener serves; an extension of each request that arrives on it.
+/// Which routes a listener serves; an extension of each request that arrives on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ListenerRole {
-    /// Clients and operators: it is the only listener.
+    /// All: it is the only listener.
     Both,
-    /// Clients; a second listener serves operators.
+    /// Those for clients; a second listener serves operators.
     Clients,
-    /// Operators.
     Operators,
 }
 
@@ -75,10 +74,12 @@ pub async fn serve(
         };
         match accepted {
             Ok((stream, peer)) => {
-                let connection = server.accepted(stream, Peer::of(peer), shutdown.clone());
-                let open = open.clone();
+                let peer = Peer::of(peer);
+                // Takes the slot before the next connection is accepted.
+                let slot = server.slots.acquire(peer);
+                let (server, shutdown, open) = (Arc::clone(&server), shutdown.clone(), open.clone());
                 tokio::spawn(async move {
-                    connection.await;
+                    server.serve(stream, peer, slot, &shutdown).await;
                     drop(open);
                 });
             }
@@ -94,8 +95,6 @@ pub async fn serve(
 struct Server {
     connections: ConnectionServer,
     slots: Arc<ConnectionSlots>,
-    head_timeout: Duration,
-    write_timeout: Duration,
     tls: Option<Arc<Tls>>,
     metrics: Arc<Metrics>,
 }
@@ -119,32 +118,30 @@ impl Server {
                 config.max_connections.get(),
                 config.max_connections_per_address.get(),
             ),
-            head_timeout: config.header_timeout_ms.duration(),
-            write_timeout: config.write_timeout_ms.duration(),
             tls: tls.map(Arc::new),
             metrics,
         })
     }
 
-    /// Serves a new connection. Takes its slot at once, before the future is polled, if one is free.
-    fn accepted(
-        self: &Arc<Self>,
+    async fn serve(
+        &self,
         stream: TcpStream,
         peer: Peer,
-        shutdown: CancellationToken,
-    ) -> impl Future<Output = ()> + Send + use<> {
-        let (server, slot) = (Arc::clone(self), self.slots.acquire(peer));
-        async move {
-            let slot = match slot {
-                Ok(slot) => Ok(slot),
-                // A client that is turned away at once would reconnect at once.
-                Err(no_slot) => server.wait_for_slot(peer, no_slot, &shutdown).await,
-            };
-            match slot {
-                Ok(slot) => server.serve(stream, &slot.connection, &shutdown).await,
-                Err(NoSlot::Full) => server.metrics.connection_ended(ConnectionEnd::NoPlace),
-                Err(NoSlot::PerAddress) => server.metrics.connection_ended(ConnectionEnd::AddressLimit),
-            }
+        slot: Result<ConnectionSlot, NoSlot>,
+        shutdown: &CancellationToken,
+    ) {
+        let slot = match slot {
+            Ok(slot) => Ok(slot),
+            // A client that is turned away at once would reconnect at once.
+            Err(no_slot) => self.wait_for_slot(peer, no_slot, shutdown).await,
+        };
+        let ended = match slot {
+            Ok(slot) => self.serve_in_slot(stream, &slot.connection, shutdown).await,
+            Err(NoSlot::Full) => Some(ConnectionEnd::NoPlace),
+            Err(NoSlot::PerAddress) => Some(ConnectionEnd::AddressLimit),
+        };
+        if let Some(cause) = ended {
+            self.metrics.connection_ended(cause);
         }
     }
 
@@ -161,28 +158,21 @@ impl Server {
         }
     }
 
-    async fn serve(&self, stream: TcpStream, connection: &Arc<Connection>, shutdown: &CancellationToken) {
-        let _counted = self.metrics.connected();
-        // Answers are small, and clients wait for them.
-        drop(stream.set_nodelay(true));
-        let stream = WriteTimeout::new(stream, self.write_timeout);
-        let ended = match &self.tls {
-            None => self.connections.serve(stream, Protocol::Detect, connection, shutdown).await,
-            Some(tls) => self.encrypted(tls, stream, connection, shutdown).await,
-        };
-        if let Some(cause) = ended {
-            self.metrics.connection_ended(cause);
-        }
-    }
-
-    async fn encrypted(
+    /// Returns the cause if the service closed the connection.
+    async fn serve_in_slot(
         &self,
-        tls: &Tls,
-        stream: WriteTimeout<TcpStream>,
+        stream: TcpStream,
         connection: &Arc<Connection>,
         shutdown: &CancellationToken,
     ) -> Option<ConnectionEnd> {
-        let handshake = tokio::time::timeout(self.head_timeout, tls.acceptor().accept(stream));
+        let _counted = self.metrics.connected();
+        // Answers are small, and clients wait for them.
+        drop(stream.set_nodelay(true));
+        let stream = WriteTimeout::new(stream, self.connections.write_timeout);
+        let Some(tls) = &self.tls else {
+            return self.connections.serve(stream, Protocol::Detect, connection, shutdown).await;
+        };
+        let handshake = tokio::time::timeout(self.connections.head_timeout, tls.acceptor().accept(stream));
         let handshake = tokio::select! {
             done = handshake => done,
             cause = connection.closed() => return Some(cause),

@@ -36,12 +36,10 @@ struct State {
     per_block: HashMap<AddressBlock, usize>,
 }
 
-/// Why there is no slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NoSlot {
-    /// All slots are in use.
     Full,
-    /// The address has all the slots that it may have.
+    /// The address has as many as it may have.
     PerAddress,
 }
 
@@ -50,7 +48,7 @@ pub(super) enum NoSlot {
 pub(crate) struct Connection {
     pub(crate) peer: Peer,
     pub(super) requests: Requests,
-    /// Whether a token sent over it was accepted.
+    /// A token sent over it was accepted.
     authenticated: AtomicBool,
     public_permits: Arc<Semaphore>,
     /// Answers that are delayed (http/middleware/delay.rs).
@@ -59,7 +57,7 @@ pub(crate) struct Connection {
     close_cause: OnceLock<ConnectionEnd>,
 }
 
-/// A slot; dropping it frees it.
+/// Dropping it frees the slot.
 #[derive(Debug)]
 pub(super) struct ConnectionSlot {
     id: u64,
@@ -69,15 +67,10 @@ pub(super) struct ConnectionSlot {
 
 impl Connection {
     fn new(peer: Peer) -> Self {
-        Self {
-            peer,
-            requests: Requests::new(),
-            authenticated: AtomicBool::new(false),
-            public_permits: Arc::new(Semaphore::new(MAX_PUBLIC_RESPONSES)),
-            n_delayed: AtomicUsize::new(0),
-            close: CancellationToken::new(),
-            close_cause: OnceLock::new(),
-        }
+        let (authenticated, n_delayed, close, close_cause) = Default::default();
+        let public_permits = Arc::new(Semaphore::new(MAX_PUBLIC_RESPONSES));
+        let requests = Requests::new();
+        Self { peer, requests, authenticated, public_permits, n_delayed, close, close_cause }
     }
 
     pub(crate) fn set_authenticated(&self) {
@@ -130,7 +123,6 @@ impl Connection {
     }
 }
 
-/// A delayed answer.
 #[derive(Debug)]
 pub(crate) struct DelayGuard<'a>(&'a Connection);
 
@@ -151,7 +143,7 @@ impl ConnectionSlots {
         self.acquire_sparing(peer, RECENT)
     }
 
-    /// The same after [`SLOT_WAIT`]: now even recently used connections without a token are evicted.
+    /// The same after [`SLOT_WAIT`]: evicts even recently used connections without a token.
     pub(super) fn acquire_after_wait(self: &Arc<Self>, peer: Peer) -> Result<ConnectionSlot, NoSlot> {
         self.acquire_sparing(peer, Duration::ZERO)
     }

@@ -19,35 +19,21 @@ use x509_cert::der::Decode;
 /// How often the files are checked for changes.
 const CHECK_INTERVAL: Duration = Duration::from_mins(1);
 
-/// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file cannot be read or does not hold the expected PEM.
     #[error("{key}: {} holds no {what} in PEM", path.display())]
     Pem {
-        /// The section of the configuration that names it.
+        /// The section of the configuration that names the file.
         key: &'static str,
-        /// The file.
         path: PathBuf,
-        /// The expected content.
         what: &'static str,
         #[source]
         source: rustls::pki_types::pem::Error,
     },
-    /// The first certificate cannot be read.
-    #[error("{key}: {} does not hold an X.509 certificate", path.display())]
-    Certificate {
-        /// The section of the configuration that names it.
-        key: &'static str,
-        /// The file.
-        path: PathBuf,
-        #[source]
-        source: x509_cert::der::Error,
-    },
-    /// Certificate, key and authorities do not match.
+    #[error("{0}: {path} does not hold an X.509 certificate", path = .1.display())]
+    Certificate(&'static str, PathBuf, #[source] x509_cert::der::Error),
     #[error("{0}: certificate, key and authorities do not belong together")]
     Config(&'static str, #[source] rustls::Error),
-    /// The client authorities cannot be used.
     #[error("{0}.client_authorities_file cannot be used")]
     Authorities(&'static str, #[source] rustls::server::VerifierBuilderError),
 }
@@ -117,13 +103,15 @@ pub fn certificate_expiry(key: &'static str, files: &TlsConfig) -> Result<System
 fn modification_times(files: &TlsConfig) -> Vec<SystemTime> {
     let paths =
         [&files.certificate_file, &files.private_key_file].into_iter().chain(&files.client_authorities_file);
-    paths.filter_map(|path| std::fs::metadata(path).and_then(|facts| facts.modified()).ok()).collect()
+    paths.filter_map(|path| std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok()).collect()
 }
 
-/// The TLS configuration, and when its certificate expires.
 fn read(key: &'static str, files: &TlsConfig) -> Result<(ServerConfig, SystemTime), TlsError> {
     let certificates = certificates(key, &files.certificate_file)?;
-    let expires = expiry(key, &files.certificate_file, &certificates)?;
+    // The first one is the service's own.
+    let own = Certificate::from_der(certificates.first().map(AsRef::as_ref).unwrap_or_default());
+    let own = own.map_err(|source| TlsError::Certificate(key, files.certificate_file.clone(), source))?;
+    let expires = SystemTime::UNIX_EPOCH + own.tbs_certificate().validity().not_after.to_unix_duration();
     let config_error = |source| TlsError::Config(key, source);
     let path = &files.private_key_file;
     let failed = |source| TlsError::Pem { key, path: path.clone(), what: "private key", source };
@@ -145,19 +133,6 @@ fn read(key: &'static str, files: &TlsConfig) -> Result<(ServerConfig, SystemTim
     let mut config = builder.with_single_cert(certificates, private_key).map_err(config_error)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok((config, expires))
-}
-
-/// When the first certificate, which is the service's own, expires.
-fn expiry(
-    key: &'static str,
-    path: &Path,
-    certificates: &[CertificateDer<'_>],
-) -> Result<SystemTime, TlsError> {
-    let first = certificates.first().map(AsRef::as_ref).unwrap_or_default();
-    let failed = |source| TlsError::Certificate { key, path: path.to_owned(), source };
-    let certificate = Certificate::from_der(first).map_err(failed)?;
-    let expires = certificate.tbs_certificate().validity().not_after.to_unix_duration();
-    Ok(SystemTime::UNIX_EPOCH + expires)
 }
 
 fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {

@@ -1,4 +1,4 @@
-//! The door: a bounded number of requests may hold an image at a time.
+//! Admission: a bounded number of requests may hold an image at a time.
 
 use crate::memory::{Budget, Reserved};
 use crate::quota::ClientSlot;
@@ -7,73 +7,73 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Counts who is inside.
-pub struct Gate {
-    places: Arc<Semaphore>,
-    n_places: usize,
-    closed: Arc<AtomicBool>,
+/// The slots for images, `service.limits.max_in_flight` of them.
+pub struct ImageSlots {
+    free: Arc<Semaphore>,
+    n_slots: usize,
+    decoding_stopped: Arc<AtomicBool>,
     metrics: Arc<Metrics>,
 }
 
-/// A place, held until the request has ended whatever its client does.
+/// A slot with the upload's memory, held until the request has ended, even if its client disconnects earlier.
 #[derive(Debug)]
 pub struct Admission {
-    place: OwnedSemaphorePermit,
-    n_places: usize,
+    slot: OwnedSemaphorePermit,
+    n_slots: usize,
     upload: Option<Reserved>,
-    closed: Arc<AtomicBool>,
+    decoding_stopped: Arc<AtomicBool>,
     client: ClientSlot,
     _counted: Counted,
 }
 
 impl Admission {
-    /// Waits for the memory of the upload, and keeps it for as long as the place. Whether the client may have so much of it.
-    pub async fn upload(&mut self, bytes: u64, memory: &Budget) -> bool {
-        // Half: promises of one client leave room for the others.
-        let may = self.client.upload(bytes, memory.total_bytes() / 2);
-        if may {
+    /// Waits for the memory of the upload and keeps it with the slot. False if the client's uploads would
+    /// exceed its share of the memory.
+    pub async fn reserve_upload(&mut self, bytes: u64, memory: &Budget) -> bool {
+        // Half of it for one client, so that others have room.
+        let allowed = self.client.upload(bytes, memory.total_bytes() / 2);
+        if allowed {
             self.upload = memory.reserve(bytes).await;
         }
-        may
+        allowed
     }
 
-    /// How many are inside, this one with them.
+    /// Number of images in flight, including this one.
     pub(super) fn in_flight(&self) -> usize {
-        self.n_places.saturating_sub(self.place.semaphore().available_permits())
+        self.n_slots.saturating_sub(self.slot.semaphore().available_permits())
     }
 
-    /// True once the process is about to end: images that are still being decoded expire.
-    pub(super) fn closed(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.closed)
+    /// True once [`ImageSlots::stop_decoding`] was called.
+    pub(super) fn decoding_stopped(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.decoding_stopped)
     }
 }
 
-impl Gate {
-    /// With `service.limits.max_in_flight` places.
-    pub fn new(n_places: usize, metrics: Arc<Metrics>) -> Self {
-        Self { places: Arc::new(Semaphore::new(n_places)), n_places, closed: Arc::default(), metrics }
+impl ImageSlots {
+    pub fn new(n_slots: usize, metrics: Arc<Metrics>) -> Self {
+        let decoding_stopped = Arc::default();
+        Self { free: Arc::new(Semaphore::new(n_slots)), n_slots, decoding_stopped, metrics }
     }
 
-    /// A place for a client that has one of its own, or nothing when all are taken: there is no queue in front of the door.
-    pub fn try_enter(&self, client: ClientSlot) -> Option<Admission> {
-        let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
+    /// Adds one of the service's slots to the client's own; `None` if all are in use: no request waits.
+    pub fn admit(&self, client: ClientSlot) -> Option<Admission> {
         Some(Admission {
-            place,
-            n_places: self.n_places,
+            slot: Arc::clone(&self.free).try_acquire_owned().ok()?,
+            n_slots: self.n_slots,
             upload: None,
-            closed: Arc::clone(&self.closed),
+            decoding_stopped: Arc::clone(&self.decoding_stopped),
             client,
             _counted: self.metrics.admitted(),
         })
     }
 
-    /// Images that are still being decoded, or wait for it, expire now, each with its row.
-    pub fn close(&self) {
-        self.closed.store(true, Ordering::Relaxed);
+    /// Expires the images that are still being decoded or wait for it; each still gets its row.
+    pub fn stop_decoding(&self) {
+        self.decoding_stopped.store(true, Ordering::Relaxed);
     }
 
-    /// Waits until everybody has left.
-    pub async fn emptied(&self) {
-        drop(self.places.acquire_many(u32::try_from(self.n_places).unwrap_or(u32::MAX)).await);
+    /// Waits until no image is in flight.
+    pub async fn drained(&self) {
+        drop(self.free.acquire_many(u32::try_from(self.n_slots).unwrap_or(u32::MAX)).await);
     }
 }

@@ -1,25 +1,21 @@
-//! What leaves the pipeline: built from a receipt and nothing less.
+//! The result of a case, which exists only with the receipt of its committed row.
 
-use super::examine::{Finding, Stop};
-use super::{Explanation, PredictionError};
+use super::PredictionError;
+use super::examine::{Prediction, Stop};
 use crate::audit::AuditReceipt;
-use crate::model::ServedModel;
 use crate::record::row::Timings;
 use crate::serving::Serving;
-use cxr::Decision;
-use cxr::intended_use::SitePatients;
 use std::sync::Arc;
-use uuid::Uuid;
 
 /// A prediction whose row is committed.
 pub struct Answer {
-    receipt: AuditReceipt,
-    finding: Finding,
-    serving: Arc<Serving>,
-    timings: AnswerTimings,
+    pub(crate) receipt: AuditReceipt,
+    pub(crate) prediction: Prediction,
+    pub(crate) serving: Arc<Serving>,
+    pub(crate) timings: AnswerTimings,
 }
 
-/// A refusal, failure or lateness whose row is committed.
+/// A rejection, cancellation or failure whose row is committed.
 #[derive(Debug)]
 pub struct Stopped {
     receipt: AuditReceipt,
@@ -29,11 +25,10 @@ pub struct Stopped {
 /// Milliseconds by phase.
 #[derive(Debug, Clone, Copy)]
 pub struct AnswerTimings {
-    /// The phases up to the insert.
+    /// The phases before the row was committed.
     pub phases: Timings,
-    /// Committing the row.
     pub audit: f64,
-    /// From the request's head to here.
+    /// From the request's head to the committed row.
     pub total: f64,
 }
 
@@ -48,76 +43,39 @@ impl AnswerTimings {
 }
 
 impl Answer {
-    /// The end of an examination becomes an answer by its receipt.
     pub(super) fn new(
         receipt: AuditReceipt,
-        finding: Result<Finding, Stop>,
+        outcome: Result<Prediction, Stop>,
         serving: Arc<Serving>,
         timings: AnswerTimings,
     ) -> Result<Self, PredictionError> {
-        match finding {
-            Ok(finding) => Ok(Self { receipt, finding, serving, timings }),
+        match outcome {
+            Ok(prediction) => Ok(Self { receipt, prediction, serving, timings }),
             Err(stop) => Err(PredictionError::Stopped(Box::new(Stopped { receipt, stop }))),
         }
     }
 
-    /// Id of the audit row.
-    pub fn id(&self) -> Uuid {
-        self.receipt.id()
-    }
-
-    /// Proof of the row.
-    pub const fn receipt(&self) -> &AuditReceipt {
-        &self.receipt
-    }
-
-    /// The class that the decision names.
+    /// The predicted class; `None` if the decision is `refer`, as for the next two.
     pub fn class(&self) -> Option<&str> {
-        self.model().class(self.finding.decision.verdict)
+        self.serving.model.class(self.prediction.decision.verdict)
     }
 
-    /// Calibrated probability of the positive class, where the decision names a class.
+    /// Calibrated probability of the positive class.
     pub fn probability(&self) -> Option<f64> {
-        self.if_named(self.finding.probability.value())
+        self.unless_referred(self.prediction.probability.value())
     }
 
-    /// Probability of the class that the decision names.
+    /// Calibrated probability of the predicted class.
     pub fn confidence(&self) -> Option<f64> {
-        self.if_named(self.finding.decision.confidence)
+        self.unless_referred(self.prediction.decision.confidence)
     }
 
-    fn if_named(&self, number: f64) -> Option<f64> {
-        self.decision().verdict.names_a_class().then_some(number)
-    }
-
-    /// Verdict, review and reason.
-    pub const fn decision(&self) -> &Decision {
-        &self.finding.decision
-    }
-
-    /// What of the site's statement about its patients the decision relies on.
-    pub const fn assumed(&self) -> &SitePatients {
-        &self.finding.assumed
-    }
-
-    /// What served.
-    pub fn model(&self) -> &ServedModel {
-        &self.serving.model
-    }
-
-    /// The heatmap.
-    pub const fn explanation(&self) -> &Explanation {
-        &self.finding.explanation
-    }
-
-    /// Milliseconds by phase.
-    pub const fn timings(&self) -> &AnswerTimings {
-        &self.timings
+    fn unless_referred(&self, number: f64) -> Option<f64> {
+        self.prediction.decision.verdict.names_a_class().then_some(number)
     }
 }
 
 impl Stopped {
-    /// Proof of the row, and why there is no prediction.
     pub fn into_parts(self) -> (AuditReceipt, Stop) {
         (self.receipt, self.stop)
     }

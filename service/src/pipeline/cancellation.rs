@@ -14,14 +14,11 @@ pub struct Cancellation {
     client: watch::Receiver<()>,
 }
 
-/// Why work was cancelled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CancelReason {
-    /// The deadline passed before the model ran.
     #[error("the deadline passed before the model ran")]
     Expired,
-    /// The client went away before the model ran.
-    #[error("the client went away before the model ran")]
+    #[error("the client disconnected before the model ran")]
     Abandoned,
 }
 
@@ -37,10 +34,10 @@ impl CancelReason {
     }
 }
 
-/// Both ends: the guard for the handler, the other one for the work.
+/// The guard for the handler, and the cancellation for the work.
 pub fn cancellation(deadline: Instant) -> (ClientGuard, Cancellation) {
-    let (here, client) = watch::channel(());
-    (ClientGuard(here), Cancellation { deadline, client })
+    let (guard, client) = watch::channel(());
+    (ClientGuard(guard), Cancellation { deadline, client })
 }
 
 impl Cancellation {
@@ -48,7 +45,6 @@ impl Cancellation {
         self.deadline
     }
 
-    /// The reason, if the work is cancelled.
     pub(super) fn reason(&self) -> Option<CancelReason> {
         if self.client.has_changed().is_err() {
             Some(CancelReason::Abandoned)
@@ -59,7 +55,6 @@ impl Cancellation {
         }
     }
 
-    /// Completes with the reason once the work is cancelled.
     pub(super) async fn cancelled(self) -> CancelReason {
         let deadline = tokio::time::Instant::from_std(self.deadline);
         tokio::select! {
@@ -82,13 +77,13 @@ mod tests {
 
     #[tokio::test]
     async fn work_is_cancelled_by_the_deadline_or_the_disconnect() {
-        let (here, cancellation) = cancellation(Instant::now() + Duration::from_mins(1));
+        let (client, cancellation) = cancellation(Instant::now() + Duration::from_mins(1));
         assert_eq!(cancellation.reason(), None);
         let end = tokio::spawn(cancellation.clone().cancelled());
-        drop(here);
+        drop(client);
         assert_eq!(end.await.unwrap(), CancelReason::Abandoned);
         assert_eq!(cancellation.reason(), Some(CancelReason::Abandoned));
-        let (_here, cancellation) = super::cancellation(Instant::now());
+        let (_client, cancellation) = super::cancellation(Instant::now());
         assert_eq!(cancellation.reason(), Some(CancelReason::Expired));
         assert_eq!(cancellation.cancelled().await, CancelReason::Expired);
     }

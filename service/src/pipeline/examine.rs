@@ -1,19 +1,22 @@
-//! The steps of an examination, each a function of what the one before it made.
+//! The steps of an examination: decode and preprocess, run the model, calibrate and decide.
 
 use super::cancellation::CancelReason;
-use super::explain::{Explanation, Map};
+use super::explain::{ActivationMap, Explanation};
 use super::{Case, Pipeline, Stated};
 use crate::infer::{Engine, Inference, InferenceError};
 use crate::record::row::{ImageFacts, Observed, Timings};
 use crate::shadow::Score;
 use crate::threads::JobLost;
+use crate::worker_pool::Load;
+use cxr::decode::{cost, sniff};
 use cxr::embedding::{EmbeddingMismatch, EmbeddingPosition};
+use cxr::image::Format;
 use cxr::intended_use::SitePatients;
 use cxr::metadata::AcquisitionMetadata;
 use cxr::preprocess::preprocess_with;
 use cxr::{
     AcceptancePolicy, AcceptedImage, Cancel, Decision, DecodeError, DecodeLimits, ModelInput, PreprocessSpec,
-    Probability, Rejection, Workspace,
+    Probability, RejectReason, Rejection, Workspace,
 };
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
@@ -21,50 +24,43 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// What the steps found out so far.
+/// What the steps have found so far.
 #[derive(Debug, Default, Clone)]
-pub(super) struct Known {
+pub(super) struct Progress {
     pub(super) observed: Observed,
     pub(super) timings: Timings,
 }
 
-impl Known {
-    /// What is known before anything was looked at.
+impl Progress {
     pub(super) fn admitted(case: &Case) -> Self {
         let timings = Timings { admission: Some(milliseconds(case.admitted_after)), ..Timings::default() };
         Self { timings, ..Self::default() }
     }
 }
 
-/// A finding with the input that it was found on.
+/// The result of a complete examination.
 #[derive(Debug)]
-pub(super) struct Examined {
-    pub(super) input: Arc<ModelInput>,
-    pub(super) finding: Finding,
+pub(crate) struct Prediction {
+    pub(crate) input: Arc<ModelInput>,
+    pub(crate) inference: Inference,
+    pub(crate) position: EmbeddingPosition,
+    pub(crate) probability: Probability,
+    pub(crate) decision: Decision,
+    /// The site-wide patient data that the decision relies on.
+    pub(crate) assumed: SitePatients,
+    pub(crate) explanation: Explanation,
 }
 
-/// The end of an examination that came to a decision.
-#[derive(Debug)]
-pub(super) struct Finding {
-    pub(super) inference: Inference,
-    pub(super) position: EmbeddingPosition,
-    pub(super) probability: Probability,
-    pub(super) decision: Decision,
-    /// What of the site's statement the decision relies on.
-    pub(super) assumed: SitePatients,
-    pub(super) explanation: Explanation,
-}
-
-/// The end of one that did not.
+/// Why an examination has no prediction.
 #[derive(Debug, thiserror::Error)]
 pub enum Stop {
-    /// The image is refused: the sender can do something.
-    #[error("the image is refused")]
+    /// The client can correct the image.
+    #[error("the image was rejected")]
     Rejected(#[from] Rejection),
-    /// Nobody waits for it any more, and the model has not run.
-    #[error("the examination was dropped")]
-    Dropped(#[from] CancelReason),
-    /// Something here broke.
+    /// The model has not run.
+    #[error("the examination was cancelled")]
+    Cancelled(#[from] CancelReason),
+    /// The cause is in the service.
     #[error("the examination failed")]
     Failed(#[from] Failure),
 }
@@ -72,42 +68,34 @@ pub enum Stop {
 impl From<InferenceError> for Stop {
     fn from(error: InferenceError) -> Self {
         match error {
-            InferenceError::Expired => Self::Dropped(CancelReason::Expired),
-            InferenceError::Cancelled => Self::Dropped(CancelReason::Abandoned),
-            broken => Self::Failed(Failure::Infer(broken)),
+            InferenceError::Expired => Self::Cancelled(CancelReason::Expired),
+            InferenceError::Cancelled => Self::Cancelled(CancelReason::Abandoned),
+            failed => Self::Failed(Failure::Infer(failed)),
         }
     }
 }
 
-impl Finding {
-    /// What a candidate's score is compared with.
+impl Prediction {
     pub(super) fn score(&self) -> Score {
         Score { probability: self.probability.value(), verdict: self.decision.verdict }
     }
 }
 
-/// What broke.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// Decoding or preprocessing panicked.
-    #[error("decoding failed")]
+    #[error("decoding or preprocessing failed")]
     Decode(#[source] JobLost),
-    /// The model did not run.
     #[error("inference failed")]
     Infer(#[source] InferenceError),
-    /// The model's embedding does not fit the reference.
-    #[error("the embedding cannot be placed")]
+    #[error("the embedding does not fit the bundle's reference")]
     Embedding(#[from] EmbeddingMismatch),
-    /// Drawing the heatmap panicked.
     #[error("drawing the heatmap failed")]
     Heatmap(#[source] JobLost),
-    /// Anything else panicked.
     #[error("the examination panicked")]
     Panicked,
 }
 
 impl Failure {
-    /// Every code.
     pub const CODES: [&'static str; 5] =
         ["decode_failed", "infer_failed", "embedding_mismatch", "heatmap_failed", "examination_failed"];
 
@@ -124,82 +112,106 @@ impl Failure {
 }
 
 impl Pipeline {
-    /// Decodes, accepts and preprocesses, on a decoding thread.
-    pub(super) async fn prepare(&self, case: &Case, known: &mut Known) -> Result<ModelInput, Stop> {
+    /// Decodes, accepts and preprocesses the image in the worker pool.
+    pub(super) async fn prepare(&self, case: &Case, progress: &mut Progress) -> Result<ModelInput, Stop> {
         let (image, stated, limits) = (case.image.clone(), case.stated.clone(), self.limits);
         let manifest = case.serving.model.manifest();
         let (acceptance, spec) = (manifest.acceptance, manifest.preprocess);
         let load = self.load(case).await?;
-        let (cancellation, mut found) = (case.cancellation.clone(), known.clone());
-        let closed = case.admission.closed();
-        let given_up = move || match cancellation.reason() {
-            None if closed.load(Ordering::Relaxed) => Some(CancelReason::Expired),
-            ended => ended,
+        let (cancellation, mut found) = (case.cancellation.clone(), progress.clone());
+        let decoding_stopped = case.admission.decoding_stopped();
+        let cancelled = move || match cancellation.reason() {
+            None if decoding_stopped.load(Ordering::Relaxed) => Some(CancelReason::Expired),
+            reason => reason,
         };
         let job = move |workspace: &mut Workspace| {
-            let input = given_up().map_or(Ok(()), |why| Err(why.into())).and_then(|()| {
-                let accepted = read(workspace, &image, &stated, &limits, &acceptance, &given_up, &mut found)?;
-                Ok(reduce(workspace, accepted, &spec, &mut found))
+            let input = cancelled().map_or(Ok(()), |reason| Err(reason.into())).and_then(|()| {
+                let accepted =
+                    decode(workspace, &image, &stated, &limits, &acceptance, &cancelled, &mut found)?;
+                Ok(preprocess(workspace, accepted, &spec, &mut found))
             });
             (found, input)
         };
         let mut decoding = self.decoders.queue(&load, job);
         let decoded = tokio::select! {
             decoded = decoding.done() => decoded,
-            why = case.cancellation.clone().cancelled() => {
+            reason = case.cancellation.clone().cancelled() => {
                 if decoding.cancel() {
-                    return Err(why.into());
+                    return Err(reason.into());
                 }
-                // It has begun, and ends by itself.
+                // It has begun, and checks for cancellation itself.
                 decoding.done().await
             }
         };
         let (found, input) = decoded.map_err(Failure::Decode)?;
-        *known = found;
+        *progress = found;
         input
     }
 
-    /// Runs the model.
-    pub(super) async fn infer(
-        engine: &Engine,
-        input: &Arc<ModelInput>,
-        case: &Case,
-        known: &mut Known,
-    ) -> Result<Inference, Stop> {
-        let gone = case.cancellation.clone().disconnected();
-        let (deadline, only) = (case.cancellation.deadline(), case.admission.in_flight() == 1);
-        let inference = engine.run(Arc::clone(input), deadline, only, gone).await?;
-        known.timings.queue = Some(milliseconds(inference.queued));
-        known.timings.infer = Some(milliseconds(inference.ran));
-        Ok(inference)
+    /// Rejects an image that would not fit into the worker pool's memory.
+    async fn load(&self, case: &Case) -> Result<Load, Stop> {
+        let (bytes, max) = (self.bytes_to_decode(case).await?, self.decoders.memory());
+        if bytes > max {
+            let (needed, available) = (bytes >> 20, max >> 20);
+            return Err(Stop::Rejected(Rejection::new(
+                RejectReason::TooManyPixels,
+                format!("decoding needs up to {needed} MiB, but this service has {available} MiB for it"),
+                "send the image at a lower resolution, or ask the operator for more memory",
+            )));
+        }
+        Ok(Load::decoding(&case.actor, case.image.len(), bytes))
+    }
+
+    async fn bytes_to_decode(&self, case: &Case) -> Result<u64, Stop> {
+        let (image, limits) = (case.image.clone(), self.limits);
+        if image.len() > limits.max_bytes {
+            return Ok(0);
+        }
+        // A TIFF directory can be as long as the file; the other headers take microseconds.
+        if sniff(&image) == Some(Format::Tiff) {
+            let found = self.decoders.run(move |_| cost::cost(&image, &limits)).await;
+            return Ok(found.map_err(Failure::Decode)?);
+        }
+        Ok(cost::cost(&image, &limits))
     }
 }
 
 impl Case {
-    /// Places the embedding among those of the training data.
+    pub(super) async fn infer(
+        &self,
+        engine: &Engine,
+        input: &Arc<ModelInput>,
+        progress: &mut Progress,
+    ) -> Result<Inference, Stop> {
+        let disconnected = self.cancellation.clone().disconnected();
+        let (deadline, alone) = (self.cancellation.deadline(), self.admission.in_flight() == 1);
+        let inference = engine.run(Arc::clone(input), deadline, alone, disconnected).await?;
+        progress.timings.queue = Some(milliseconds(inference.queued));
+        progress.timings.infer = Some(milliseconds(inference.ran));
+        Ok(inference)
+    }
+
+    /// Locates the embedding among those of the training data.
     pub(super) fn locate(&self, inference: &Inference) -> Result<EmbeddingPosition, Failure> {
         Ok(self.serving.model.bundle().reference().embedding.locate(&inference.embedding)?)
     }
 
-    /// Logit to probability.
     pub(super) fn calibrate(&self, inference: &Inference) -> Probability {
         self.serving.model.variant().calibration.apply(f64::from(inference.logit))
     }
 
-    /// Probability to decision.
     pub(super) fn decide(
         &self,
         probability: Probability,
         position: &EmbeddingPosition,
-        known: &Known,
+        progress: &Progress,
         assumed: &SitePatients,
     ) -> Decision {
-        self.serving.model.decide(probability, position.ood_score, &known.observed.metadata, assumed)
+        self.serving.model.decide(probability, position.ood_score, &progress.observed.metadata, assumed)
     }
 
-    /// The map, with what decides whether it is drawn.
-    pub(super) fn map(&self, inference: &Inference, decision: &Decision) -> Map {
-        Map {
+    pub(super) fn activation_map(&self, inference: &Inference, decision: &Decision) -> ActivationMap {
+        ActivationMap {
             cam: inference.cam.clone(),
             size: inference.cam_size,
             scale: self.serving.model.heatmap_scale(),
@@ -208,22 +220,22 @@ impl Case {
     }
 }
 
-/// Whatever breaks: an admitted image has its row. The panic hook has logged where.
-pub(super) fn caught<T>(
+/// Turns a panic, which the panic hook has logged, into a failure: an admitted image must get its row.
+pub(super) fn catch_panic<T>(
     examination: impl Future<Output = Result<T, Stop>>,
 ) -> impl Future<Output = Result<T, Stop>> {
-    let examined = AssertUnwindSafe(examination).catch_unwind();
-    examined.map(|examined| examined.unwrap_or(Err(Stop::Failed(Failure::Panicked))))
+    let caught = AssertUnwindSafe(examination).catch_unwind();
+    caught.map(|caught| caught.unwrap_or(Err(Stop::Failed(Failure::Panicked))))
 }
 
-fn read(
+fn decode(
     workspace: &mut Workspace,
     bytes: &[u8],
     stated: &Stated,
     limits: &DecodeLimits,
     acceptance: &AcceptancePolicy,
-    given_up: &dyn Fn() -> Option<CancelReason>,
-    known: &mut Known,
+    cancelled: &dyn Fn() -> Option<CancelReason>,
+    progress: &mut Progress,
 ) -> Result<AcceptedImage, Stop> {
     let started = Instant::now();
     let accepted = (|| {
@@ -232,39 +244,35 @@ fn read(
             stated.view.as_deref(),
             stated.modality.as_deref(),
         )?;
-        known.observed.metadata = metadata;
-        let unwanted = || given_up().is_some();
-        let decoded = cxr::decode_with(workspace, bytes, limits, Cancel::when(&unwanted));
-        let image = match decoded {
-            Ok(image) => image,
-            Err(DecodeError::Rejected(rejection)) => return Err(rejection.into()),
-            Err(DecodeError::Cancelled(_)) => {
-                return Err(given_up().unwrap_or(CancelReason::Expired).into());
-            }
-        };
-        known.observed.image = Some(ImageFacts::from(&image));
-        known.observed.metadata = metadata.or(*image.metadata());
+        progress.observed.metadata = metadata;
+        let is_cancelled = || cancelled().is_some();
+        let decoded = cxr::decode_with(workspace, bytes, limits, Cancel::when(&is_cancelled));
+        let image = decoded.map_err(|error| match error {
+            DecodeError::Rejected(rejection) => Stop::Rejected(rejection),
+            DecodeError::Cancelled(_) => Stop::Cancelled(cancelled().unwrap_or(CancelReason::Expired)),
+        })?;
+        progress.observed.image = Some(ImageFacts::from(&image));
+        progress.observed.metadata = metadata.or(*image.metadata());
         Ok(AcceptedImage::accept(image, metadata, acceptance)?)
     })();
-    known.timings.decode = Some(milliseconds(started.elapsed()));
+    progress.timings.decode = Some(milliseconds(started.elapsed()));
     accepted
 }
 
-fn reduce(
+fn preprocess(
     workspace: &mut Workspace,
     accepted: AcceptedImage,
     spec: &PreprocessSpec,
-    known: &mut Known,
+    progress: &mut Progress,
 ) -> ModelInput {
     let started = Instant::now();
     let input = preprocess_with(workspace, &accepted, spec);
     workspace.reclaim(accepted);
-    known.observed.statistics = Some(*input.statistics());
-    known.timings.preprocess = Some(milliseconds(started.elapsed()));
+    progress.observed.statistics = Some(*input.statistics());
+    progress.timings.preprocess = Some(milliseconds(started.elapsed()));
     input
 }
 
-/// Milliseconds with microseconds after the point.
 pub(super) fn milliseconds(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1e3
 }
@@ -274,9 +282,9 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_panic_is_a_failure_that_has_its_row() {
-        let stopped = caught(async { panic!("a step") }).await.map(|()| "examined");
+    async fn a_panic_is_a_failure() {
+        let stopped = catch_panic(async { panic!("a step") }).await.map(|()| "examined");
         assert!(matches!(stopped, Err(Stop::Failed(Failure::Panicked))), "{stopped:?}");
-        assert_eq!(caught(async { Ok(1) }).await.unwrap(), 1);
+        assert_eq!(catch_panic(async { Ok(1) }).await.unwrap(), 1);
     }
 }

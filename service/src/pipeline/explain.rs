@@ -1,4 +1,5 @@
-//! The heatmap of an answer: drawn where one is asked for, and withheld where it would claim what the answer does not.
+//! The heatmap of an answer: drawn on request, and withheld if it would show evidence for a class that the
+//! answer does not name.
 
 use super::examine::Failure;
 use super::{Case, Pipeline};
@@ -6,32 +7,26 @@ use cxr::decide::Verdict;
 use cxr::heatmap::{ColourScale, Evidence, legend, render};
 use cxr::preprocess::Geometry;
 
-/// What an answer says about the heatmap.
 #[derive(Debug)]
 pub enum Explanation {
-    /// None is asked for.
-    NotAsked,
-    /// One is asked for and not given.
+    NotRequested,
     Withheld(Withheld),
-    /// One is given.
     Drawn(Drawn),
 }
 
-/// Two pictures, as PNG.
+/// Two images in PNG.
 #[derive(Debug)]
 pub struct Drawn {
-    /// Lies over the original.
+    /// To overlay on the original image.
     pub heatmap: Vec<u8>,
-    /// Says what the colours mean; to be shown beside it.
+    /// Explains the colours; to show beside the heatmap.
     pub legend: Vec<u8>,
 }
 
-/// Why no heatmap is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Withheld {
-    /// The decision is `refer`: evidence for a class that the answer does not name.
     Referred,
-    /// The bundle, or the row that the answer is made from again, has no colour scale.
+    /// The bundle, or the row of a replayed answer, has no colour scale.
     NoScale,
 }
 
@@ -46,15 +41,14 @@ impl Withheld {
 }
 
 /// A class activation map with what decides whether it is drawn.
-pub(super) struct Map {
+pub(super) struct ActivationMap {
     pub(super) cam: Vec<f32>,
     pub(super) size: (u32, u32),
     pub(super) scale: Option<ColourScale>,
     pub(super) verdict: Verdict,
 }
 
-impl Map {
-    /// The scale that it is to be drawn on.
+impl ActivationMap {
     pub(super) fn scale(&self) -> Result<ColourScale, Withheld> {
         if !self.verdict.names_a_class() {
             return Err(Withheld::Referred);
@@ -64,15 +58,15 @@ impl Map {
 }
 
 impl Pipeline {
-    /// Draws a map where a heatmap is asked for. Before the row is written, so that nothing can break after it.
+    /// Draws the heatmap before the row is committed, so that a failure is in the row.
     pub(super) async fn explain(
         &self,
         case: &Case,
-        map: Map,
+        map: ActivationMap,
         geometry: Geometry,
     ) -> Result<Explanation, Failure> {
         if !case.explain {
-            return Ok(Explanation::NotAsked);
+            return Ok(Explanation::NotRequested);
         }
         let scale = match map.scale() {
             Ok(scale) => scale,

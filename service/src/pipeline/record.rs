@@ -1,6 +1,6 @@
-//! From the end of an examination to its committed row, with the metrics and log lines that go with it.
+//! Builds and commits the audit row of a case, with its metrics and log lines.
 
-use super::examine::{Examined, Known, Stop, milliseconds};
+use super::examine::{Prediction, Progress, Stop, milliseconds};
 use super::{AnswerTimings, CancelReason, Case, Pipeline, PredictionError};
 use crate::audit::{AuditReceipt, RecordError};
 use crate::infer::Engine;
@@ -15,17 +15,17 @@ use serde::Serialize;
 use serde_json::Value;
 use std::time::Instant;
 
-/// A failure is logged whether or not its row can be written and its client still waits.
+/// Logs a failure, even if its row cannot be committed or its client has disconnected.
 pub(super) fn log_failure(case: &Case, stop: &Stop) {
     let request_id = &case.request_id;
     match stop {
         Stop::Failed(failure) => {
             tracing::error!(request_id, id = %case.id, cause = chain(failure), "image processing failed");
         }
-        Stop::Dropped(why) => {
-            tracing::info!(request_id, id = %case.id, cause = why.code(), "image dropped before inference");
+        Stop::Cancelled(reason) => {
+            tracing::info!(request_id, id = %case.id, cause = reason.code(), "image dropped before inference");
         }
-        // The panic hook has logged where; this line says whose image it was.
+        // The panic hook has logged where; this line tells which request it was.
         Stop::Rejected(rejection) if rejection.reason == RejectReason::DecoderFailed => {
             tracing::error!(request_id, id = %case.id, cause = rejection.found, "decoder failed; image rejected");
         }
@@ -34,26 +34,25 @@ pub(super) fn log_failure(case: &Case, stop: &Stop) {
 }
 
 impl Pipeline {
-    /// The row of a case. A prediction has model and scores, a rejected image neither, and anything else the
-    /// model that was meant to run.
+    /// A prediction has a model and scores, a rejected image neither, and a cancelled or failed one the model
+    /// that was to run.
     pub(super) fn row(
         &self,
         case: &Case,
-        known: &Known,
-        examined: &Result<Examined, Stop>,
+        progress: &Progress,
+        outcome: &Result<Prediction, Stop>,
         subject: Option<[u8; 32]>,
         engine: &Engine,
     ) -> AuditRow {
-        let (outcome, reason, execution, scores) = match examined {
-            Ok(Examined { finding, .. }) => {
-                ("predicted", None, Some(&finding.inference.execution), Some(finding))
-            }
-            Err(Stop::Rejected(rejection)) => ("rejected", Some(rejection.reason.code()), None, None),
-            Err(Stop::Dropped(why)) => ("expired", Some(why.code()), Some(engine.execution()), None),
-            Err(Stop::Failed(failure)) => ("failed", Some(failure.code()), Some(engine.execution()), None),
+        let scores = outcome.as_ref().ok();
+        let (outcome, reason, execution) = match outcome {
+            Ok(prediction) => ("predicted", None, Some(&prediction.inference.execution)),
+            Err(Stop::Rejected(rejection)) => ("rejected", Some(rejection.reason.code()), None),
+            Err(Stop::Cancelled(reason)) => ("expired", Some(reason.code()), Some(engine.execution())),
+            Err(Stop::Failed(failure)) => ("failed", Some(failure.code()), Some(engine.execution())),
         };
-        let (image, metadata) = (known.observed.image.as_ref(), &known.observed.metadata);
-        let statistics = known.observed.statistics.as_ref();
+        let (image, metadata) = (progress.observed.image.as_ref(), &progress.observed.metadata);
+        let statistics = progress.observed.statistics.as_ref();
         let model = execution.map(|_| &case.serving.model);
         let scored_by = scores.map(|_| &case.serving.model);
         let assumed = scores.map(|scores| &scores.assumed).filter(|assumed| !assumed.is_empty());
@@ -103,20 +102,20 @@ impl Pipeline {
             cam_height: scores.map(|scores| scores.inference.cam_size.1 as i16),
             heatmap_low: heatmap.map(|scale| scale.low),
             heatmap_high: heatmap.map(|scale| scale.high),
-            timings: json(&known.timings),
+            timings: json(&progress.timings),
         }
     }
 
-    /// Commits the row. The time this takes is in the answer and cannot be in the row.
+    /// Commits the row. Its duration is in the answer; the row cannot contain it.
     pub(super) async fn record(
         &self,
         case: &Case,
-        known: &Known,
-        examined: &Result<Examined, Stop>,
+        progress: &Progress,
+        outcome: &Result<Prediction, Stop>,
         row: AuditRow,
     ) -> Result<(AuditReceipt, AnswerTimings), PredictionError> {
         let started = Instant::now();
-        let first_answer = Self::first_answer(case, examined);
+        let first_answer = Self::first_answer(case, outcome);
         let recorded = self.audit.record(row, first_answer, case.admission.in_flight()).await;
         let receipt = recorded.inspect_err(|error| {
             if matches!(error, RecordError::Repeated) {
@@ -126,23 +125,23 @@ impl Pipeline {
             tracing::error!(request_id, id = %case.id, cause, "audit row not committed; answer withheld");
         })?;
         let timings = AnswerTimings {
-            phases: known.timings,
+            phases: progress.timings,
             audit: milliseconds(started.elapsed()),
             total: milliseconds(case.started.elapsed()),
         };
         timings.by_phase().for_each(|(phase, took)| self.metrics.phase(phase, took));
-        match examined {
-            Ok(Examined { finding, .. }) => self.metrics.predicted(finding.decision.verdict.code()),
+        match outcome {
+            Ok(prediction) => self.metrics.predicted(prediction.decision.verdict.code()),
             Err(Stop::Rejected(rejection)) => self.metrics.rejected(rejection.reason),
-            Err(Stop::Dropped(CancelReason::Expired)) => self.metrics.dropped(DropCause::Expired),
-            Err(Stop::Dropped(CancelReason::Abandoned)) => self.metrics.dropped(DropCause::Abandoned),
+            Err(Stop::Cancelled(CancelReason::Expired)) => self.metrics.dropped(DropCause::Expired),
+            Err(Stop::Cancelled(CancelReason::Abandoned)) => self.metrics.dropped(DropCause::Abandoned),
             Err(Stop::Failed(_)) => {}
         }
         Ok((receipt, timings))
     }
 }
 
-/// Cannot fail for the values of a row: they are numbers and names.
+/// Cannot fail: the values of a row are numbers and names.
 fn json(value: &impl Serialize) -> Value {
     serde_json::to_value(value).unwrap_or_default()
 }

@@ -1,7 +1,7 @@
-//! The replayed answer for a retry: the first answer, rebuilt from its row.
+//! The replayed answer to a retry: the first answer, rebuilt from its row.
 
-use super::examine::{Examined, Known, Stop};
-use super::explain::Map;
+use super::examine::{Prediction, Progress, Stop};
+use super::explain::ActivationMap;
 use super::{Answer, Case, Explanation, Pipeline, PredictionError};
 use crate::audit::{Receipt, RecordError};
 use crate::record::AuditRow;
@@ -11,23 +11,17 @@ use cxr::decide::Verdict;
 use cxr::heatmap::ColourScale;
 use serde_json::{Value, json};
 
-/// What leaves the pipeline.
 pub enum Reply {
-    /// The answer to this request.
     Fresh(Box<Answer>),
     /// The first answer under the same idempotency key.
     Replayed(Box<ReplayedAnswer>),
 }
 
-/// The first answer, rebuilt.
 pub struct ReplayedAnswer {
-    /// Its row.
     pub row: AuditRow,
     /// A new receipt for the row's leaf.
     pub receipt: Receipt,
-    /// The part of the answer that its row does not hold.
     pub outside_row: OutsideRow,
-    /// The heatmap.
     pub explanation: Explanation,
 }
 
@@ -64,7 +58,7 @@ impl Pipeline {
         &self,
         case: &Case,
         key: &RequestKey,
-    ) -> Result<Option<ReplayedAnswer>, PredictionError> {
+    ) -> Result<Option<Reply>, PredictionError> {
         let failed = |error| PredictionError::from(RecordError::from(error));
         let Some(stored) = self.audit.stored_answer(key).await.map_err(failed)? else { return Ok(None) };
         let found = if stored.expired { None } else { self.verified(case, key, &stored).await? };
@@ -73,15 +67,16 @@ impl Pipeline {
         }
         let (Some((row, receipt)), Some(outside_row)) = (found, OutsideRow::read(&stored.answer)) else {
             if !stored.expired && !self.audit.is_dropped(stored.prediction_id).await.map_err(failed)? {
-                // The readers' database may lag. A retry of the client is better than a second row.
+                // The read replica may lag. Asking the client to retry is better than a second row.
                 return Err(RecordError::Behind.into());
             }
             self.audit.delete_key(key, stored.prediction_id).await.map_err(failed)?;
             return Ok(None);
         };
         let explanation = self.redraw(case, &row).await;
-        self.metrics.repeated();
-        Ok(Some(ReplayedAnswer { row, receipt, outside_row, explanation }))
+        self.metrics.replayed();
+        let replayed = ReplayedAnswer { row, receipt, outside_row, explanation };
+        Ok(Some(Reply::Replayed(Box::new(replayed))))
     }
 
     /// The row of a stored answer and its receipt. An answer that was changed in the database is logged and
@@ -101,42 +96,41 @@ impl Pipeline {
         })
     }
 
-    /// The heatmap from the row's map and scale. The retry brings the image, which places the map.
+    /// Draws the heatmap from the row's map and scale. The image in the retry gives the geometry.
     async fn redraw(&self, case: &Case, row: &AuditRow) -> Explanation {
-        let (true, Some(map)) = (case.explain, map_of(row)) else { return Explanation::NotAsked };
+        let (true, Some(map)) = (case.explain, map_of(row)) else { return Explanation::NotRequested };
         if let Err(why) = map.scale() {
             return Explanation::Withheld(why);
         }
-        let Ok(input) = self.prepare(case, &mut Known::admitted(case)).await else {
-            return Explanation::NotAsked;
+        let Ok(input) = self.prepare(case, &mut Progress::admitted(case)).await else {
+            return Explanation::NotRequested;
         };
-        self.explain(case, map, *input.geometry()).await.unwrap_or(Explanation::NotAsked)
+        self.explain(case, map, *input.geometry()).await.unwrap_or(Explanation::NotRequested)
     }
 
-    /// The answer to store under the case's key. None if the client is told to try again: that must be a new
-    /// attempt.
-    pub(super) fn first_answer(case: &Case, examined: &Result<Examined, Stop>) -> Option<FirstAnswer> {
-        let outside_row = match examined {
-            Ok(examined) => {
-                let verdict = examined.finding.decision.verdict;
-                OutsideRow::Class(case.serving.model.class(verdict).map(ToOwned::to_owned))
+    /// The answer to store under the case's key. `None` after a cancellation or failure, so that a retry is
+    /// examined again.
+    pub(super) fn first_answer(case: &Case, outcome: &Result<Prediction, Stop>) -> Option<FirstAnswer> {
+        let outside_row = match outcome {
+            Ok(prediction) => {
+                let class = case.serving.model.class(prediction.decision.verdict);
+                OutsideRow::Class(class.map(ToOwned::to_owned))
             }
             Err(Stop::Rejected(rejection)) => {
                 OutsideRow::Rejection(format!("{}; {}", rejection.found, rejection.advice))
             }
-            Err(Stop::Dropped(_) | Stop::Failed(_)) => return None,
+            Err(Stop::Cancelled(_) | Stop::Failed(_)) => return None,
         };
         Some(FirstAnswer { key: case.key?, answer: outside_row.write() })
     }
 }
 
-/// The map of a prediction's row.
-fn map_of(row: &AuditRow) -> Option<Map> {
+fn map_of(row: &AuditRow) -> Option<ActivationMap> {
     let size = (u32::try_from(row.cam_width?).ok()?, u32::try_from(row.cam_height?).ok()?);
     let scale = row.heatmap_low.zip(row.heatmap_high).map(|(low, high)| ColourScale { low, high });
     let decision = row.decision.as_deref()?;
     let verdict = Verdict::ALL.into_iter().find(|verdict| verdict.code() == decision)?;
-    Some(Map { cam: row.cam.clone()?, size, scale, verdict })
+    Some(ActivationMap { cam: row.cam.clone()?, size, scale, verdict })
 }
 
 #[cfg(test)]

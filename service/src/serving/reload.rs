@@ -1,7 +1,7 @@
 //! Reloads: the candidate is opened, verified and warmed up beside the current model, and only then swapped
 //! in. If that fails, the current model keeps serving.
 
-use super::{LoadError, Serving, Slot};
+use super::{CurrentModel, LoadError, Serving};
 use crate::config::model::ModelConfig;
 use crate::hangup::Hangup;
 use crate::telemetry::logs::chain;
@@ -14,49 +14,39 @@ use tokio::sync::{Mutex, oneshot};
 /// Runs one reload at a time.
 pub struct Reloader {
     config: ModelConfig,
-    slot: Arc<Slot>,
+    current_model: Arc<CurrentModel>,
     metrics: Arc<Metrics>,
     busy: Mutex<()>,
 }
 
-/// Result of a reload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reloaded {
-    /// Digest of the current bundle.
+    /// Of the current bundle, like the version and the variant.
     pub digest: String,
-    /// Version of the current bundle.
     pub version: String,
-    /// Variant of the current model.
     pub variant: String,
-    /// Digest of the previous bundle.
     pub previous_digest: String,
-    /// Whether the model was swapped.
+    /// False if the current model is the same as before.
     pub swapped: bool,
-    /// Duration of the reload.
     pub took: Duration,
 }
 
 /// Why the current model keeps serving.
 #[derive(Debug, thiserror::Error)]
 pub enum ReloadError {
-    /// Another reload is under way.
     #[error("another reload is in progress")]
     Busy,
-    /// The candidate was rejected.
     #[error("the candidate was rejected")]
-    Refused(#[from] LoadError),
-    /// The device cannot run the candidate.
+    Rejected(#[from] LoadError),
     #[error("the device cannot run the candidate: {0}")]
     Device(String),
-    /// The loading thread failed.
     #[error("loading the candidate was interrupted")]
     Lost,
 }
 
 impl Reloader {
-    /// Reloads the bundle that `config` names into `slot`.
-    pub fn new(config: ModelConfig, slot: Arc<Slot>, metrics: Arc<Metrics>) -> Self {
-        Self { config, slot, metrics, busy: Mutex::new(()) }
+    pub fn new(config: ModelConfig, current_model: Arc<CurrentModel>, metrics: Arc<Metrics>) -> Self {
+        Self { config, current_model, metrics, busy: Mutex::new(()) }
     }
 
     /// Loads the configured bundle and makes it the current model, unless it already is and its engine runs.
@@ -95,7 +85,7 @@ impl Reloader {
         if let Err(cause) = &candidate.engine {
             return Err(ReloadError::Device(cause.clone()));
         }
-        let old = self.slot.current();
+        let old = self.current_model.get();
         let identity = |serving: &Serving| {
             (serving.model.bundle().digest().to_owned(), serving.model.variant_name().to_owned())
         };
@@ -103,7 +93,7 @@ impl Reloader {
         let swapped = before != after || old.engine.is_err();
         let version = candidate.model.manifest().version.clone();
         if swapped {
-            self.slot.swap(candidate);
+            self.current_model.swap(candidate);
         }
         Ok(Reloaded {
             digest: after.0,
@@ -115,8 +105,8 @@ impl Reloader {
         })
     }
 
-    /// Loads on a thread of low priority. If operators have threads of their own, these would inherit and
-    /// keep its niceness; then the thread gets the niceness of the model's threads.
+    /// Loads on a thread of low priority. With `intra_threads`, ONNX Runtime starts threads that inherit its
+    /// niceness and keep it; then it gets the niceness of the model's threads.
     async fn load(&self) -> Result<Serving, ReloadError> {
         let (reply, loaded) = oneshot::channel();
         let (config, metrics) = (self.config.clone(), Arc::clone(&self.metrics));

@@ -6,52 +6,31 @@ use cxr::{DecodeLimits, Rejection};
 use runtime::ModelOutputs;
 
 /// The golden inputs and outputs of a variant; there is at least one.
-pub struct Golden(Vec<Known>);
+pub struct Golden(Vec<GoldenCase>);
 
-/// A decoded golden input with its logit.
-struct Known {
+struct GoldenCase {
     file: String,
     pixels: Vec<u8>,
     logit: f32,
     tolerance: f32,
 }
 
-/// Why a session may not serve.
 #[derive(Debug, thiserror::Error)]
 pub enum WarmupError {
-    /// A golden input cannot be decoded.
-    #[error("{file}: the golden input is refused")]
+    #[error("{file}: the golden input cannot be decoded")]
     Decode {
-        /// File of the golden input.
         file: String,
         #[source]
         source: Rejection,
     },
-    /// A golden input does not have the format of the model's input.
     #[error("{file}: the golden input is not an 8-bit image of the model's input size")]
-    Size {
-        /// File of the golden input.
-        file: String,
-    },
-    /// The session's logit differs from the golden output.
+    Size { file: String },
     #[error("{file}: the model's logit is {found}, but the bundle states {expected} within {tolerance}")]
-    Differs {
-        /// File of the golden input.
-        file: String,
-        /// Logit of the session.
-        found: f32,
-        /// Golden output.
-        expected: f32,
-        /// Tolerance in the manifest.
-        tolerance: f32,
-    },
-    /// The embedding does not fit the bundle's reference.
+    Differs { file: String, found: f32, expected: f32, tolerance: f32 },
     #[error("reference.json does not match the model")]
     Embedding(#[from] cxr::embedding::EmbeddingMismatch),
-    /// The session failed.
     #[error("{file}: the model cannot be run on the golden input")]
     Run {
-        /// File of the golden input.
         file: String,
         #[source]
         source: BackendError,
@@ -59,8 +38,8 @@ pub enum WarmupError {
 }
 
 impl WarmupError {
-    /// Whether the device failed, and the bundle may be right.
-    pub const fn is_device_failure(&self) -> bool {
+    /// Whether the device failed; the bundle may still be right.
+    pub(super) const fn is_device_failure(&self) -> bool {
         match self {
             Self::Run { source: BackendError::Session(error), .. } => is_device_failure(error),
             _ => false,
@@ -81,14 +60,14 @@ impl Golden {
                 return Err(WarmupError::Size { file });
             }
             let pixels = image.samples().iter().map(|sample| *sample as u8).collect();
-            Ok(Known { file, pixels, logit: golden.logit, tolerance: golden.tolerance })
+            Ok(GoldenCase { file, pixels, logit: golden.logit, tolerance: golden.tolerance })
         };
         model.variant().golden.iter().map(decode).collect::<Result<_, _>>().map(Self)
     }
 
     /// The first input, for health checks.
     pub fn probe(&self) -> &[u8] {
-        self.0.first().map(|known| known.pixels.as_slice()).unwrap_or_default()
+        self.0.first().map(|case| case.pixels.as_slice()).unwrap_or_default()
     }
 
     /// Checks every input alone and in batches of every size. This also warms the session up, which chooses
@@ -99,12 +78,12 @@ impl Golden {
         model: &ServedModel,
         batch_sizes: &[usize],
     ) -> Result<(), WarmupError> {
-        for known in &self.0 {
-            prove_batch(&[known], backend, model)?;
+        for case in &self.0 {
+            prove_batch(&[case], backend, model)?;
         }
         // Up and down: state that one size leaves in the device must not change the outputs of another.
         for size in batch_sizes.iter().chain(batch_sizes.iter().rev()) {
-            let batch: Vec<&Known> = self.0.iter().cycle().take(*size).collect();
+            let batch: Vec<&GoldenCase> = self.0.iter().cycle().take(*size).collect();
             prove_batch(&batch, backend, model)?;
         }
         Ok(())
@@ -112,10 +91,10 @@ impl Golden {
 
     /// Whether two sessions give bit-identical outputs for every input.
     pub fn alike<B: Backend>(&self, one: &mut B, other: &mut B) -> Result<bool, WarmupError> {
-        for known in &self.0 {
+        for case in &self.0 {
             let run = |backend: &mut B| {
-                let failed = |source| WarmupError::Run { file: known.file.clone(), source };
-                backend.run(&[&known.pixels]).map_err(failed)
+                let failed = |source| WarmupError::Run { file: case.file.clone(), source };
+                backend.run(&[&case.pixels]).map_err(failed)
             };
             if !same_bits(&run(one)?, &run(other)?) {
                 return Ok(false);
@@ -131,26 +110,27 @@ fn same_bits(one: &ModelOutputs, other: &ModelOutputs) -> bool {
     same(&one.logits, &other.logits) && same(&one.cam, &other.cam) && same(&one.embedding, &other.embedding)
 }
 
-fn prove_batch(batch: &[&Known], backend: &mut impl Backend, model: &ServedModel) -> Result<(), WarmupError> {
+fn prove_batch(
+    batch: &[&GoldenCase],
+    backend: &mut impl Backend,
+    model: &ServedModel,
+) -> Result<(), WarmupError> {
     let Some(first) = batch.first() else { return Ok(()) };
-    let images: Vec<&[u8]> = batch.iter().map(|known| known.pixels.as_slice()).collect();
+    let images: Vec<&[u8]> = batch.iter().map(|case| case.pixels.as_slice()).collect();
     let run = |source| WarmupError::Run { file: first.file.clone(), source };
     let outputs = backend.run(&images).map_err(run)?;
     let length = (outputs.embedding.len() / batch.len()).max(1);
     for embedding in outputs.embedding.chunks(length) {
         model.bundle().reference().embedding.locate(embedding)?;
     }
-    for (known, found) in batch.iter().zip(&outputs.logits) {
-        // Written so that NaN differs.
-        if (found - known.logit).abs() <= known.tolerance {
-            continue;
+    for (case, found) in batch.iter().zip(&outputs.logits) {
+        let (expected, tolerance) = (case.logit, case.tolerance);
+        // False for NaN.
+        let agrees = (found - expected).abs() <= tolerance;
+        if !agrees {
+            let file = case.file.clone();
+            return Err(WarmupError::Differs { file, found: *found, expected, tolerance });
         }
-        return Err(WarmupError::Differs {
-            file: known.file.clone(),
-            found: *found,
-            expected: known.logit,
-            tolerance: known.tolerance,
-        });
     }
     Ok(())
 }

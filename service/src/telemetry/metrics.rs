@@ -97,7 +97,7 @@ impl Metrics {
     }
 
     /// One retry that got the replayed answer.
-    pub fn repeated(&self) {
+    pub fn replayed(&self) {
         self.cxr.repeated_answers_total.inc();
     }
 

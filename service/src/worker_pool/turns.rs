@@ -6,10 +6,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-/// Position of a job in the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place {
-    /// Start in virtual time.
+pub(super) struct Position {
+    /// In virtual time.
     start: u64,
     /// Of two jobs with the same start, the older one is first.
     number: u64,
@@ -18,7 +17,7 @@ pub(super) struct Place {
 /// The waiting jobs of all clients.
 #[derive(Debug)]
 pub(super) struct Turns<J> {
-    waiting: BTreeMap<Place, J>,
+    waiting: BTreeMap<Position, J>,
     /// End of each client's last job in virtual time.
     ends: HashMap<Arc<str>, u64>,
     now: u64,
@@ -31,33 +30,31 @@ impl<J> Turns<J> {
     }
 
     /// Adds a job of `work` units.
-    pub(super) fn push(&mut self, client: &Arc<str>, work: u64, job: J) -> Place {
+    pub(super) fn push(&mut self, client: &Arc<str>, work: u64, job: J) -> Position {
         let end = self.ends.entry(Arc::clone(client)).or_insert(self.now);
         let start = self.now.max(*end);
         *end = start.saturating_add(work.max(1));
         self.n_pushed += 1;
-        let place = Place { start, number: self.n_pushed };
-        self.waiting.insert(place, job);
-        place
+        let position = Position { start, number: self.n_pushed };
+        self.waiting.insert(position, job);
+        position
     }
 
-    /// The next job.
     pub(super) fn first(&self) -> Option<&J> {
         self.waiting.first_key_value().map(|(_, job)| job)
     }
 
-    /// Takes the next job.
     pub(super) fn pop(&mut self) -> Option<J> {
-        let (place, job) = self.waiting.pop_first()?;
-        self.now = place.start;
+        let (position, job) = self.waiting.pop_first()?;
+        self.now = position.start;
         // A client that is not ahead of the others starts again at the current time.
-        self.ends.retain(|_, end| *end > place.start);
+        self.ends.retain(|_, end| *end > position.start);
         Some(job)
     }
 
     /// Removes a waiting job; its work still counts for its client.
-    pub(super) fn remove(&mut self, place: Place) -> Option<J> {
-        self.waiting.remove(&place)
+    pub(super) fn remove(&mut self, position: Position) -> Option<J> {
+        self.waiting.remove(&position)
     }
 }
 
@@ -111,9 +108,9 @@ mod tests {
     #[test]
     fn a_removed_job_does_not_run_and_clients_are_forgotten() {
         let (mut turns, client) = (Turns::new(), Arc::from("a"));
-        let places: Vec<Place> = (0..3).map(|n| turns.push(&client, 1, n)).collect();
-        assert_eq!(turns.remove(places[1]), Some(1));
-        assert_eq!(turns.remove(places[1]), None);
+        let positions: Vec<Position> = (0..3).map(|n| turns.push(&client, 1, n)).collect();
+        assert_eq!(turns.remove(positions[1]), Some(1));
+        assert_eq!(turns.remove(positions[1]), None);
         assert_eq!(turns.first(), Some(&0));
         assert_eq!((turns.pop(), turns.pop(), turns.pop()), (Some(0), Some(2), None));
         for client in ["b", "c", "d"] {

@@ -158,7 +158,7 @@ fn good_tokens_prove_their_actor_with_each_algorithm_and_each_kind_of_file() {
         let source = KeySource { jwks_file, ..KeySource::default() };
         for verifier in [signer.verifier(), Verifier::new(&config(vec![source])).unwrap()] {
             let actor = verifier.verify_with_known(&signer.sign(&claims())).unwrap();
-            assert_eq!(actor.subject(), "pacs-7");
+            assert_eq!(actor.sub(), "pacs-7");
             assert!(actor.has(Scope::Predict) && !actor.has(Scope::AuditRead));
             let listed = with(&json!({ "scope": null, "scp": ["audit:read"] }));
             let actor = verifier.verify_with_known(&signer.sign(&listed)).unwrap();
@@ -272,7 +272,7 @@ fn hs256_works_where_it_is_configured_and_key_sets_may_not_hold_secrets() {
     let token =
         crate::auth::mint::development_token(&minting, "me", "predict audit:read", Duration::from_mins(1));
     let actor = verifier.verify_with_known(&token.unwrap()).unwrap();
-    assert!(actor.subject() == "me" && actor.has(Scope::AuditRead) && actor.has(Scope::Predict));
+    assert!(actor.sub() == "me" && actor.has(Scope::AuditRead) && actor.has(Scope::Predict));
 
     let folder = tempfile::tempdir().unwrap();
     let jwks = folder.path().join("jwks.json");

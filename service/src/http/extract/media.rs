@@ -4,16 +4,13 @@
 use crate::http::error::ApiError;
 use axum::http::{HeaderMap, HeaderValue, header};
 
-/// What the body of an upload is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BodyFormat {
-    /// The image itself.
     Raw,
     /// A form with the image in one part.
     Multipart,
 }
 
-/// The format that the headers declare.
 pub(crate) fn body_format(headers: &HeaderMap) -> Result<BodyFormat, ApiError> {
     let plain = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
     let encoded = !headers.get_all(header::CONTENT_ENCODING).iter().all(plain);

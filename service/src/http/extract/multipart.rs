@@ -7,12 +7,12 @@ use crate::config::secret::Secret;
 use crate::http::error::ApiError;
 use crate::http::extract::media::is_image;
 use crate::http::extract::query::filled;
-use crate::http::extract::upload::{caused_by, over_limit};
 use crate::pipeline::Stated;
 use axum::body::Body;
 use axum::extract::multipart::{Field, Multipart, MultipartError};
 use axum::extract::{DefaultBodyLimit, FromRequest, Request};
 use bytes::{Bytes, BytesMut};
+use http_body_util::LengthLimitError;
 use pieces::{HeadTooLong, Pieces, Reading};
 
 const MAX_TEXT_BYTES: usize = 256;
@@ -43,9 +43,8 @@ pub(crate) async fn read(
                 }
                 let bytes = bytes(part, limit_bytes, limit_bytes).await?;
                 if image.replace(bytes).is_some() {
-                    return Err(ApiError::Malformed(
-                        "the form has two parts named file; send one image per request",
-                    ));
+                    let malformed = "the form has two parts named file; send one image per request";
+                    return Err(ApiError::Malformed(malformed));
                 }
                 continue;
             }
@@ -61,9 +60,8 @@ pub(crate) async fn read(
             "view" => &mut stated.view,
             "modality" => &mut stated.modality,
             _ => {
-                return Err(ApiError::Malformed(
-                    "the form has an unknown part; use file, subject, age, view and modality",
-                ));
+                let malformed = "the form has an unknown part; use file, subject, age, view and modality";
+                return Err(ApiError::Malformed(malformed));
             }
         };
         let Some(text) = filled(text(bytes(part, MAX_TEXT_BYTES, limit_bytes).await?)?) else { continue };
@@ -82,11 +80,11 @@ fn text(bytes: Bytes) -> Result<String, ApiError> {
         .map_err(|_| ApiError::Malformed("the parts subject, age, view and modality must be UTF-8 text"))
 }
 
-async fn bytes(mut part: Field<'_>, most: usize, limit_bytes: usize) -> Result<Bytes, ApiError> {
+async fn bytes(mut part: Field<'_>, max: usize, limit_bytes: usize) -> Result<Bytes, ApiError> {
     let mut read = BytesMut::new();
     while let Some(chunk) = part.chunk().await.map_err(|error| broken(&error, limit_bytes))? {
-        if read.len() + chunk.len() > most {
-            return Err(if most == limit_bytes {
+        if read.len() + chunk.len() > max {
+            return Err(if max == limit_bytes {
                 ApiError::BodyTooLarge { limit_bytes }
             } else {
                 ApiError::Malformed("the parts subject, age, view and modality are limited to 256 bytes each")
@@ -98,7 +96,7 @@ async fn bytes(mut part: Field<'_>, most: usize, limit_bytes: usize) -> Result<B
 }
 
 fn broken(error: &MultipartError, limit_bytes: usize) -> ApiError {
-    if over_limit(error) {
+    if caused_by::<LengthLimitError>(error) {
         return ApiError::BodyTooLarge { limit_bytes };
     }
     if caused_by::<HeadTooLong>(error) {
@@ -107,4 +105,9 @@ fn broken(error: &MultipartError, limit_bytes: usize) -> ApiError {
         );
     }
     ApiError::Malformed("the form is malformed or ends before its closing boundary")
+}
+
+/// Whether the chain of causes contains an `E`.
+pub(super) fn caused_by<E: std::error::Error + 'static>(error: &(dyn std::error::Error + 'static)) -> bool {
+    error.is::<E>() || error.source().is_some_and(caused_by::<E>)
 }

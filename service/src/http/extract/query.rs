@@ -36,7 +36,6 @@ pub(crate) fn boolean<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool
     parse_boolean(&text).ok_or_else(|| D::Error::custom("not a boolean"))
 }
 
-/// An optional boolean.
 pub(crate) fn optional_boolean<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {
     let text = String::deserialize(deserializer)?;
     parse_boolean(&text).map(Some).ok_or_else(|| D::Error::custom("not a boolean"))
@@ -61,7 +60,7 @@ mod tests {
 
     #[derive(Debug, Default, PartialEq, Deserialize)]
     #[serde(deny_unknown_fields, default)]
-    struct Asked {
+    struct Parameters {
         #[serde(deserialize_with = "boolean")]
         explain: bool,
         limit: Option<u8>,
@@ -71,7 +70,7 @@ mod tests {
 
     #[test]
     fn an_unreadable_parameter_is_named_without_its_value() {
-        let asked = |query| read::<Asked>(Some(query), TAKES);
+        let parse = |query| read::<Parameters>(Some(query), TAKES);
         for (query, explain) in [
             ("", false),
             ("explain=True", true),
@@ -79,12 +78,12 @@ mod tests {
             ("explain=NO", false),
             ("explain=", false),
         ] {
-            assert_eq!(asked(query).unwrap(), Asked { explain, limit: None }, "{query}");
+            assert_eq!(parse(query).unwrap(), Parameters { explain, limit: None }, "{query}");
         }
-        assert!(matches!(asked("limit=Mary"), Err(ApiError::Parameter { parameter: "limit", .. })));
-        assert!(matches!(asked("explain=perhaps"), Err(ApiError::Parameter { parameter: "explain", .. })));
+        assert!(matches!(parse("limit=Mary"), Err(ApiError::Parameter { parameter: "limit", .. })));
+        assert!(matches!(parse("explain=perhaps"), Err(ApiError::Parameter { parameter: "explain", .. })));
         for query in ["Mary=1", "limit=1&limit=2"] {
-            assert!(matches!(asked(query), Err(ApiError::Query { .. })), "{query}");
+            assert!(matches!(parse(query), Err(ApiError::Query { .. })), "{query}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Uploads: checks the headers, waits for memory, then reads the body within its size limit and timeout.
 
-use super::{multipart, query, subject};
+use super::{headers, multipart, query};
 use crate::http::Shared;
 use crate::http::error::ApiError;
 use crate::http::extract::media::{BodyFormat, body_format};
@@ -16,7 +16,6 @@ use utoipa::IntoParams;
 /// Allowance for everything but the image in a form.
 const FORM_OVERHEAD_BYTES: usize = 64 << 10;
 
-/// An image with the data that the client stated.
 #[derive(Debug)]
 pub(crate) struct Upload {
     pub(crate) image: Bytes,
@@ -24,7 +23,6 @@ pub(crate) struct Upload {
     pub(crate) explain: bool,
 }
 
-/// Query of a prediction.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields, default)]
 #[into_params(parameter_in = Query)]
@@ -48,14 +46,14 @@ const TAKES: query::Takes = &[
 ];
 
 impl Upload {
-    /// Reads the upload by the deadline, and within `service.http.body_timeout_ms`.
+    /// Reads the upload until the deadline or for `service.http.body_timeout_ms`, whichever ends first.
     pub(crate) async fn receive(
         request: Request,
         api: &Shared,
         deadline: Instant,
         admission: &mut Admission,
     ) -> Result<Self, ApiError> {
-        let asked: PredictionQuery = query::read(request.uri().query(), TAKES)?;
+        let parameters: PredictionQuery = query::read(request.uri().query(), TAKES)?;
         let body_format = body_format(request.headers())?;
         let limit_bytes = api.pipeline.limits.max_bytes;
         let body_limit = match body_format {
@@ -66,9 +64,9 @@ impl Upload {
         if declared.is_some_and(|length| length > body_limit as u64) {
             return Err(ApiError::BodyTooLarge { limit_bytes });
         }
-        let subject = subject::stated(request.headers())?;
+        let subject = headers::subject(request.headers())?;
         let [age, view, modality] =
-            [asked.age, asked.view, asked.modality].map(|text| text.and_then(query::filled));
+            [parameters.age, parameters.view, parameters.modality].map(|text| text.and_then(query::filled));
         let stated = Stated { subject, age, view, modality };
         let request = request.map(|body| axum::body::Body::new(Limited::new(body, body_limit)));
         let receive = async {
@@ -79,17 +77,17 @@ impl Upload {
         };
         // Without Content-Length the body may reach the limit.
         let bytes = declared.unwrap_or(body_limit as u64);
-        let memory = admission.upload(bytes, &api.uploads);
+        let memory = admission.reserve_upload(bytes, &api.uploads);
         match tokio::time::timeout_at(deadline.into(), memory).await {
             Ok(true) => {}
             Ok(false) => return Err(ApiError::ClientAtLimit),
             Err(_) => return Err(ApiError::Overloaded),
         }
-        let last = Instant::now() + api.body_timeout;
-        let received = tokio::time::timeout_at(last.min(deadline).into(), receive).await;
-        let timed_out = ApiError::BodyTimeout { by_deadline: deadline < last };
+        let body_deadline = Instant::now() + api.body_timeout;
+        let received = tokio::time::timeout_at(body_deadline.min(deadline).into(), receive).await;
+        let timed_out = ApiError::BodyTimeout { by_deadline: deadline < body_deadline };
         let (image, stated) = received.map_err(|_| timed_out)??;
-        Ok(Self { image, stated, explain: asked.explain })
+        Ok(Self { image, stated, explain: parameters.explain })
     }
 }
 
@@ -104,23 +102,15 @@ async fn raw(request: Request, declared: Option<u64>, limit_bytes: usize) -> Res
     while let Some(frame) = body.frame().await {
         match frame {
             Ok(frame) => read.extend_from_slice(frame.data_ref().map_or(&[], |data| data)),
-            Err(error) if over_limit(&error) => return Err(ApiError::BodyTooLarge { limit_bytes }),
+            Err(error) if multipart::caused_by::<LengthLimitError>(&error) => {
+                return Err(ApiError::BodyTooLarge { limit_bytes });
+            }
             Err(_) => {
-                return Err(ApiError::Malformed(
-                    "the body ended before Content-Length or the last chunk, or a chunk is malformed",
-                ));
+                let malformed =
+                    "the body ended before Content-Length or the last chunk, or a chunk is malformed";
+                return Err(ApiError::Malformed(malformed));
             }
         }
     }
     Ok(read.freeze())
-}
-
-/// Whether the size limit caused the error.
-pub(crate) fn over_limit(error: &(dyn std::error::Error + 'static)) -> bool {
-    caused_by::<LengthLimitError>(error)
-}
-
-/// Whether the chain of causes contains an `E`.
-pub(crate) fn caused_by<E: std::error::Error + 'static>(error: &(dyn std::error::Error + 'static)) -> bool {
-    error.is::<E>() || error.source().is_some_and(caused_by::<E>)
 }

@@ -30,21 +30,16 @@ const PUBLIC: [&str; 4] = ["/livez", "/readyz", "/metrics", "/openapi.json"];
 /// The pages of the API browser: public, and not part of the description.
 const BROWSER: [&str; 3] = ["/docs", "/docs/", "/docs/{*rest}"];
 
-/// A route whose declared access is missing or wrong.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AccessError {
-    /// No `security` in its description.
     #[error("{0} declares no security")]
     Undeclared(String),
-    /// Declared public but not listed here.
     #[error("{0} declares itself public but is not in the list of public routes")]
     NotPublic(String),
-    /// A scope that is not in [`Scope::ALL`].
     #[error("{0} requires an unknown scope")]
     UnknownScope(String),
 }
 
-/// What a route requires.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Access {
     Public,
@@ -90,10 +85,8 @@ fn declared(path: &str, operation: &str, described: &Value) -> Result<Access, Ac
         return if listed { Ok(Access::Public) } else { Err(AccessError::NotPublic(operation.into())) };
     };
     let scopes = scopes.as_array().into_iter().flatten().map(|scope| scope.as_str().and_then(Scope::named));
-    scopes
-        .collect::<Option<_>>()
-        .map(Access::Token)
-        .ok_or_else(|| AccessError::UnknownScope(operation.into()))
+    let scopes: Option<_> = scopes.collect();
+    scopes.map(Access::Token).ok_or_else(|| AccessError::UnknownScope(operation.into()))
 }
 
 /// Authenticates, checks scopes and rate limit, and adds the [`Actor`] to the request's extensions.
@@ -124,7 +117,7 @@ pub(crate) async fn authorise(
         if let Some(missing) = scopes.iter().find(|scope| !actor.has(**scope)) {
             return Err(ApiError::InsufficientScope(*missing));
         }
-        let standing = api.quotas.request(actor.subject()).map_err(ApiError::RateLimited)?;
+        let standing = api.quotas.request(actor.sub()).map_err(ApiError::RateLimited)?;
         request.extensions_mut().insert::<Actor>(actor);
         let mut response = next.run(request).await;
         if let Some(standing) = standing {
@@ -184,34 +177,30 @@ mod tests {
     fn a_route_without_declared_access_is_refused() {
         let declare = |path: &str, security: Value| declared(path, path, &json!({ "security": security }));
         assert_eq!(declared("/x", "/x", &json!({})), Err(AccessError::Undeclared("/x".into())));
-        assert_eq!(declare("/x", json!([])), Err(AccessError::Undeclared("/x".into())));
-        assert_eq!(declare("/x", json!([{}])), Err(AccessError::NotPublic("/x".into())));
-        assert_eq!(
-            declare("/x", json!([{ "bearer": ["all"] }])),
-            Err(AccessError::UnknownScope("/x".into()))
-        );
-        assert_eq!(declare("/livez", json!([{}])), Ok(Access::Public));
-        assert_eq!(
-            declare("/x", json!([{ "bearer": ["predict"] }])),
-            Ok(Access::Token(vec![Scope::Predict]))
-        );
-        assert_eq!(declare("/x", json!([{ "bearer": [] }])), Ok(Access::Token(vec![])));
+        for (path, security, access) in [
+            ("/x", json!([]), Err(AccessError::Undeclared("/x".into()))),
+            ("/x", json!([{}]), Err(AccessError::NotPublic("/x".into()))),
+            ("/x", json!([{ "bearer": ["all"] }]), Err(AccessError::UnknownScope("/x".into()))),
+            ("/livez", json!([{}]), Ok(Access::Public)),
+            ("/x", json!([{ "bearer": ["predict"] }]), Ok(Access::Token(vec![Scope::Predict]))),
+            ("/x", json!([{ "bearer": [] }]), Ok(Access::Token(vec![]))),
+        ] {
+            assert_eq!(declare(path, security), access);
+        }
     }
 
     #[test]
     fn the_described_routes_have_the_access_they_should() {
         let table = AccessTable::from_document(&crate::http::document()).unwrap();
         let access = |path, method| table.find(path, &method).cloned();
-        assert_eq!(access("/v1/predictions", Method::POST).unwrap(), Access::Token(vec![Scope::Predict]));
-        assert_eq!(
-            access("/v1/predictions/{id}", Method::GET).unwrap(),
-            Access::Token(vec![Scope::AuditRead])
-        );
-        assert_eq!(
-            access("/v1/predictions/{id}", Method::HEAD).unwrap(),
-            Access::Token(vec![Scope::AuditRead])
-        );
-        assert_eq!(access("/v1/model", Method::GET).unwrap(), Access::Token(vec![]));
+        for (path, method, scopes) in [
+            ("/v1/predictions", Method::POST, vec![Scope::Predict]),
+            ("/v1/predictions/{id}", Method::GET, vec![Scope::AuditRead]),
+            ("/v1/predictions/{id}", Method::HEAD, vec![Scope::AuditRead]),
+            ("/v1/model", Method::GET, vec![]),
+        ] {
+            assert_eq!(access(path, method).unwrap(), Access::Token(scopes), "{path}");
+        }
         assert!(matches!(access("/v1/model", Method::DELETE), Err(ApiError::MethodNotAllowed { .. })));
         let public =
             table.0.iter().filter(|(_, methods)| methods.values().any(|access| *access == Access::Public));

@@ -2,7 +2,7 @@
 //! origins.
 
 use crate::config::cors::CorsConfig;
-use crate::http::extract::idempotency;
+use crate::http::extract::headers;
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use std::time::Duration;
 use tower_http::cors::CorsLayer;
@@ -25,7 +25,7 @@ const ANSWER_HEADERS: [HeaderName; 7] = [
     HeaderName::from_static("ratelimit-policy"),
     header::RETRY_AFTER,
     header::WWW_AUTHENTICATE,
-    idempotency::REPLAYED,
+    headers::REPLAYED,
 ];
 
 /// The layer, if any origin is allowed. No credentials: pages send the token themselves, and cookies have no

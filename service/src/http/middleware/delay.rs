@@ -1,5 +1,5 @@
-//! Delays answers: refusals that one sender provokes in a row, each longer than the one before, and public
-//! answers that one address fetches in a loop. Answers to admitted requests are never delayed.
+//! Delays answers: refusals of one sender in a row, each longer than the one before, and public answers that
+//! one address fetches in a loop. Answers to admitted requests are never delayed.
 
 mod pacer;
 
@@ -18,10 +18,9 @@ use tokio::sync::Semaphore;
 const PUBLIC_PER_SECOND: NonZeroU32 = NonZeroU32::new(200).expect("not 0");
 /// Longest delay of a public answer: a probe during a flood must still be in time.
 const MAX_PUBLIC_DELAY: Duration = Duration::from_millis(250);
-/// Answers delayed at a time; a connection that provokes one more is closed.
+/// Answers delayed at a time; a connection that causes one more is closed.
 const MAX_DELAYED: usize = 1024;
 
-/// Decides and applies the delays.
 #[derive(Debug)]
 pub struct ResponseDelays {
     refusals: Pacer<Sender>,
@@ -29,7 +28,6 @@ pub struct ResponseDelays {
     delayed: Semaphore,
 }
 
-/// Who provoked an answer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Sender {
     /// The subject of an accepted token.

@@ -21,10 +21,9 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The status that nginx logs for a client that disconnected before its answer; never sent.
 const CLIENT_GONE: u16 = 499;
 
-/// Target of the log lines about refusals.
 const SECURITY_LOG: &str = "cxr_service::security";
 
-/// Polled every few seconds; a success is not worth a log line.
+/// Polled every few seconds; a success is logged at DEBUG.
 const PROBED: [&str; 3] = ["/livez", "/readyz", "/metrics"];
 
 /// Id and time of a request; an extension of the request.
@@ -39,19 +38,16 @@ pub(crate) struct Arrival {
 
 impl Arrival {
     pub(crate) fn set_actor(&self, actor: &Actor) {
-        drop(self.actor.set(actor.subject().to_owned()));
+        drop(self.actor.set(actor.sub().to_owned()));
     }
 }
 
-/// Bounds the log lines that clients can cause at will. Separate bounds, so that a flood without tokens does
-/// not hide what a client with a token did.
+/// Bounds the log lines that clients can cause at will. The bounds are separate, so that a flood without
+/// tokens does not hide what a client with a token did.
 #[derive(Debug, Default)]
 pub struct LogThrottles {
-    /// Refusals without a valid token.
     anonymous_refusals: Throttle,
-    /// Refusals of clients with a valid token.
     client_refusals: Throttle,
-    /// Public answers.
     public: Throttle,
 }
 
@@ -90,7 +86,7 @@ pub(crate) async fn observe(
     api.delays.apply(response, delay, &connection).await
 }
 
-/// The answer after a panic, whose place the panic hook has logged.
+/// The answer after a panic, which the panic hook has logged.
 pub(crate) fn panicked(_: Box<dyn Any + Send>) -> Response {
     ApiError::Failed { row: None }.into_response()
 }
@@ -109,7 +105,7 @@ struct RequestRecord {
 
 impl RequestRecord {
     fn end(&mut self, response: Response) -> Response {
-        // The 404 of a library becomes a problem document, too.
+        // A 404 of the API browser becomes a problem document, too.
         let bare =
             response.status() == StatusCode::NOT_FOUND && response.extensions().get::<Problem>().is_none();
         let mut response = if bare { ApiError::UnknownRoute.into_response() } else { response };
@@ -124,9 +120,7 @@ impl RequestRecord {
         }
         response
     }
-}
 
-impl RequestRecord {
     /// The code of a refusal before admission.
     fn refusal(&self) -> Option<&str> {
         self.problem.as_ref().map(Problem::code).filter(|code| REFUSAL_CODES.contains(code))
@@ -147,12 +141,15 @@ impl Drop for RequestRecord {
         let (actor, throttles) = (self.actor(), &self.api.log_throttles);
         if let Some(code) = self.refusal() {
             self.api.metrics.refused(code);
-            let bound =
+            let throttle =
                 if actor.is_some() { &throttles.client_refusals } else { &throttles.anonymous_refusals };
-            let Line::Written { left_out } = bound.line() else { return };
+            let Line::Written { left_out } = throttle.line() else { return };
             let detail = self.problem.as_ref().map(|problem| problem.detail.as_str());
             let peer = self.peer.as_deref();
-            tracing::warn!(target: SECURITY_LOG, request_id, route, method, status, problem, detail, peer, actor, duration_ms, left_out, "refused");
+            tracing::warn!(
+                target: SECURITY_LOG, request_id, route, method, status, problem, detail, peer, actor,
+                duration_ms, left_out, "refused"
+            );
         } else if status == 200 && PROBED.contains(&route) {
             tracing::debug!(request_id, route, method, status, duration_ms, "request");
         } else if actor.is_some() {
@@ -172,16 +169,8 @@ fn request_id(headers: &HeaderMap) -> String {
 
 /// The method as a label of metrics: a closed list, since the client chooses the text.
 fn method_label(method: &Method) -> &'static str {
-    match method.as_str() {
-        "GET" => "GET",
-        "HEAD" => "HEAD",
-        "POST" => "POST",
-        "PUT" => "PUT",
-        "PATCH" => "PATCH",
-        "DELETE" => "DELETE",
-        "OPTIONS" => "OPTIONS",
-        _ => "other",
-    }
+    let known = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    known.into_iter().find(|known| *known == method.as_str()).unwrap_or("other")
 }
 
 #[cfg(test)]

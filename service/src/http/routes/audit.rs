@@ -2,8 +2,7 @@
 
 use crate::http::Shared;
 use crate::http::error::ApiError;
-use crate::http::extract::audited_read::AuditedRead;
-use crate::http::extract::row_id::RowId;
+use crate::http::extract::{AuditedRead, RowId};
 use crate::record::tree::{Asked, Hashes};
 use crate::store::SignedCheckpoint;
 use axum::Json;
@@ -150,8 +149,8 @@ pub(crate) async fn consistency(
     State(api): State<Shared>,
     query: Result<Query<ConsistencyQuery>, QueryRejection>,
 ) -> Result<Json<ConsistencyProof>, ApiError> {
-    let Query(query) =
-        query.map_err(|_| ApiError::Malformed("the query parameters are from and to, both numbers"))?;
+    let malformed = |_| ApiError::Malformed("the query parameters are from and to, both numbers");
+    let Query(query) = query.map_err(malformed)?;
     let head = head(&api, query.to).await?;
     if !(1..=head.size).contains(&query.from) {
         return Err(ApiError::Malformed(

@@ -3,8 +3,7 @@
 use crate::auth::Actor;
 use crate::http::Shared;
 use crate::http::error::ApiError;
-use crate::http::extract::audited_read::AuditedRead;
-use crate::http::extract::row_id::RowId;
+use crate::http::extract::{AuditedRead, RowId};
 use crate::http::middleware::observe::Arrival;
 use crate::store::{NewLabel, StoredLabel};
 use axum::extract::{FromRequest, Request, State};
@@ -17,7 +16,7 @@ use time::{OffsetDateTime, UtcOffset};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-/// Also keeps out years before 0, which the database could not return.
+/// Also excludes years before 0, which the database could not return.
 const FIRST_RADIOGRAPH: i32 = 1895;
 
 /// The label to record.
@@ -58,19 +57,6 @@ enum Source {
     Laboratory,
     /// Any other source.
     Other,
-}
-
-impl Source {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Radiologist => "radiologist",
-            Self::Report => "report",
-            Self::Consensus => "consensus",
-            Self::FollowUp => "follow_up",
-            Self::Laboratory => "laboratory",
-            Self::Other => "other",
-        }
-    }
 }
 
 /// A recorded label.
@@ -154,10 +140,17 @@ pub(crate) async fn create(
             Truth::Positive => "positive",
             Truth::Negative => "negative",
         },
-        source: statement.source.name(),
+        source: match statement.source {
+            Source::Radiologist => "radiologist",
+            Source::Report => "report",
+            Source::Consensus => "consensus",
+            Source::FollowUp => "follow_up",
+            Source::Laboratory => "laboratory",
+            Source::Other => "other",
+        },
         labelled_at: statement.labelled_at,
         request_id: arrival.request_id,
-        actor: actor.subject().to_owned(),
+        actor: actor.sub().to_owned(),
     };
     let (label, is_new) = api.store.annotations.insert_label(&label).await?;
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };

@@ -1,8 +1,12 @@
 //! `GET /v1/model`: the current model with its digests, execution provider and measured performance.
+//! `POST /v1/model/reload`: load the bundle that is now in the configured directory.
 
 use crate::http::Shared;
+use crate::http::error::ApiError;
+use crate::serving::Reloaded;
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
+use cxr::DecodeLimits;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -88,6 +92,23 @@ struct Limits {
     max_frames: u32,
 }
 
+/// The current model after a reload.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ReloadReport {
+    /// Whether the model changed; `false` if the directory holds the bundle that was already in use.
+    swapped: bool,
+    /// Digest of the current bundle.
+    digest: String,
+    /// Version of the current bundle.
+    version: String,
+    /// Variant in use.
+    variant: String,
+    /// Digest of the previous bundle.
+    previous_digest: String,
+    /// Milliseconds from the request to the swap.
+    took_ms: u64,
+}
+
 /// Describe the current model.
 #[utoipa::path(
     get,
@@ -100,10 +121,10 @@ struct Limits {
     )
 )]
 pub(crate) async fn show(State(api): State<Shared>) -> Json<ModelInfo> {
-    let serving = api.pipeline.slot.current();
+    let serving = api.pipeline.current_model.get();
     let (model, engine) = (&serving.model, serving.engine.as_ref());
     let (manifest, variant) = (model.manifest(), model.variant());
-    let limits = &api.pipeline.limits;
+    let DecodeLimits { max_bytes, max_pixels, max_frames, .. } = api.pipeline.limits;
     let json = |value: serde_json::Result<Value>| value.unwrap_or_default();
     Json(ModelInfo {
         name: manifest.name.clone(),
@@ -128,12 +149,39 @@ pub(crate) async fn show(State(api): State<Shared>) -> Json<ModelInfo> {
             variant: shadow.model().variant_name().to_owned(),
         }),
         unavailable: engine.err().cloned(),
-        limits: Limits {
-            max_bytes: limits.max_bytes,
-            max_pixels: limits.max_pixels,
-            max_frames: limits.max_frames,
-        },
+        limits: Limits { max_bytes, max_pixels, max_frames },
         evaluation: json(serde_json::to_value(&manifest.evaluation)),
         service_version: env!("CARGO_PKG_VERSION"),
     })
+}
+
+/// Load the bundle in the configured directory.
+///
+/// The service verifies the bundle, warms it up and checks its golden outputs while the current model keeps
+/// serving, then swaps it in. Requests in flight finish with the model they started with. If any check fails,
+/// the current model keeps serving.
+#[utoipa::path(
+    post,
+    path = "/v1/model/reload",
+    operation_id = "reloadModel",
+    tag = "model",
+    security(("bearer" = ["admin"])),
+    responses(
+        (status = 200, description = "The current model", body = ReloadReport),
+        (status = 400, description = "Query parameters are not allowed"),
+        (status = 409, description = "Reload in progress"),
+        (status = 422, description = "Bundle rejected; the current model keeps serving"),
+    )
+)]
+pub(crate) async fn reload(
+    State(api): State<Shared>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<ReloadReport>, ApiError> {
+    if query.is_some_and(|query| !query.is_empty()) {
+        let malformed = "a reload has no query parameters; it loads the bundle in service.model.bundle";
+        return Err(ApiError::Malformed(malformed));
+    }
+    let Reloaded { digest, version, variant, previous_digest, swapped, took } = api.reloader.reload().await?;
+    let took_ms = took.as_millis() as u64;
+    Ok(Json(ReloadReport { swapped, digest, version, variant, previous_digest, took_ms }))
 }

@@ -3,13 +3,11 @@
 use crate::auth::Actor;
 use crate::http::Shared;
 use crate::http::error::ApiError;
-use crate::http::extract::admission::Admitted;
-use crate::http::extract::audited_read::AuditedRead;
-use crate::http::extract::deadline::{RequestTimeout, TimeoutHeader};
-use crate::http::extract::idempotency::{self, IdempotencyHeader, IdempotencyKey};
-use crate::http::extract::row_id::RowId;
-use crate::http::extract::subject::SubjectHeader;
+use crate::http::extract::headers::{
+    IdempotencyHeader, IdempotencyKey, REPLAYED, RequestTimeout, SubjectHeader, TimeoutHeader,
+};
 use crate::http::extract::upload::{PredictionQuery, Upload};
+use crate::http::extract::{Admitted, AuditedRead, RowId};
 use crate::http::middleware::observe::Arrival;
 use crate::http::receipt::{CommittedRow, Receipt};
 use crate::http::record::PredictionRecord;
@@ -156,13 +154,13 @@ pub(crate) async fn create(
     let request_id = arrival.request_id.clone();
     let deadline = arrival.started + timeout;
     let (client, cancellation) = cancellation(deadline);
-    // The request is admitted and gets its audit row. A disconnect drops this handler and with it `client`,
-    // which cancels the work, but the task runs on to write the row.
+    // A disconnect drops this handler and with it `client`, which cancels the work. The task continues,
+    // because an admitted image gets its audit row.
     let work = async move {
         let upload = Upload::receive(request, &api, deadline, &mut admission).await?;
         let submission = Submission {
             request_id: arrival.request_id,
-            actor: actor.subject().to_owned(),
+            actor: actor.sub().to_owned(),
             received_at: arrival.at,
             started: arrival.started,
             image: upload.image,
@@ -179,12 +177,12 @@ pub(crate) async fn create(
     drop(client);
     match reply? {
         Reply::Fresh(answer) => {
-            let timing = [(HeaderName::from_static("server-timing"), server_timing(answer.timings()))];
+            let timing = [(HeaderName::from_static("server-timing"), server_timing(&answer.timings))];
             Ok((timing, Json(Prediction::new(request_id, &answer))).into_response())
         }
         Reply::Replayed(replayed) => {
             let answer = Prediction::replayed(*replayed)?;
-            Ok(([(idempotency::REPLAYED, "true")], Json(answer)).into_response())
+            Ok(([(REPLAYED, "true")], Json(answer)).into_response())
         }
     }
 }
@@ -239,10 +237,12 @@ struct UploadForm {
 
 impl Prediction {
     fn new(request_id: String, answer: &Answer) -> Self {
-        let (model, decision) = (answer.model(), answer.decision());
-        let assumed = Some(answer.assumed()).filter(|assumed| !assumed.is_empty());
-        let unexplained = Self {
-            id: answer.id(),
+        let (model, decision) = (&answer.serving.model, &answer.prediction.decision);
+        let assumed = Some(&answer.prediction.assumed).filter(|assumed| !assumed.is_empty());
+        let (heatmap, heatmap_legend, heatmap_withheld) = heatmap_members(&answer.prediction.explanation);
+        let AnswerTimings { phases, audit, total } = &answer.timings;
+        Self {
+            id: answer.receipt.id(),
             request_id,
             class: answer.class().map(ToOwned::to_owned),
             probability: answer.probability(),
@@ -258,26 +258,11 @@ impl Prediction {
                 digest: model.bundle().digest().to_owned(),
                 variant: model.variant_name().to_owned(),
             },
-            receipt: Receipt::of(answer.receipt().signed()),
-            timings_ms: Timings::from(answer.timings()),
-            heatmap: None,
-            heatmap_legend: None,
-            heatmap_withheld: None,
-        };
-        unexplained.explained(answer.explanation())
-    }
-
-    fn explained(self, explanation: &Explanation) -> Self {
-        match explanation {
-            Explanation::NotAsked => self,
-            Explanation::Withheld(why) => {
-                Self { heatmap: Some(Value::Null), heatmap_withheld: Some(why.code().to_owned()), ..self }
-            }
-            Explanation::Drawn(Drawn { heatmap, legend }) => Self {
-                heatmap: Some(data_uri(heatmap).into()),
-                heatmap_legend: Some(data_uri(legend)),
-                ..self
-            },
+            receipt: Receipt::of(answer.receipt.signed()),
+            timings_ms: Timings::new(phases, Some(*audit), Some(*total)),
+            heatmap,
+            heatmap_legend,
+            heatmap_withheld,
         }
     }
 
@@ -288,17 +273,15 @@ impl Prediction {
             OutsideRow::Class(class) => class,
             OutsideRow::Rejection(detail) => {
                 let reason = row.reason.unwrap_or_default();
-                return Err(ApiError::ReplayedRejection {
-                    row: Box::new(CommittedRow::of(&receipt)),
-                    reason,
-                    detail,
-                });
+                let row = Box::new(CommittedRow::of(&receipt));
+                return Err(ApiError::ReplayedRejection { row, reason, detail });
             }
         };
-        // Constraints of the table guarantee these columns. A referred image has numbers in its row but not
-        // in its answer.
+        // A referred image has numbers in its row but not in its answer.
         let named = class.is_some();
-        let whole = || {
+        let (heatmap, heatmap_legend, heatmap_withheld) = heatmap_members(&explanation);
+        // `None` is impossible: constraints of the table guarantee these columns.
+        let complete = || {
             let phases: Phases = serde_json::from_value(row.timings).ok()?;
             Some(Self {
                 id: row.id,
@@ -318,29 +301,30 @@ impl Prediction {
                     variant: row.variant?,
                 },
                 receipt: Receipt::of(&receipt),
-                timings_ms: Timings::of(&phases, None, None),
-                heatmap: None,
-                heatmap_legend: None,
-                heatmap_withheld: None,
+                timings_ms: Timings::new(&phases, None, None),
+                heatmap,
+                heatmap_legend,
+                heatmap_withheld,
             })
         };
-        let unexplained = whole().ok_or(ApiError::Failed { row: None })?;
-        Ok(unexplained.explained(&explanation))
+        complete().ok_or(ApiError::Failed { row: None })
     }
 }
 
-fn data_uri(png: &[u8]) -> String {
-    format!("data:image/png;base64,{}", STANDARD.encode(png))
-}
-
-impl From<&AnswerTimings> for Timings {
-    fn from(timings: &AnswerTimings) -> Self {
-        Self::of(&timings.phases, Some(timings.audit), Some(timings.total))
+/// `heatmap`, `heatmap_legend` and `heatmap_withheld`.
+fn heatmap_members(explanation: &Explanation) -> (Option<Value>, Option<String>, Option<String>) {
+    let data_uri = |png: &[u8]| format!("data:image/png;base64,{}", STANDARD.encode(png));
+    match explanation {
+        Explanation::NotRequested => (None, None, None),
+        Explanation::Withheld(reason) => (Some(Value::Null), None, Some(reason.code().to_owned())),
+        Explanation::Drawn(Drawn { heatmap, legend }) => {
+            (Some(data_uri(heatmap).into()), Some(data_uri(legend)), None)
+        }
     }
 }
 
 impl Timings {
-    fn of(phases: &Phases, audit: Option<f64>, total: Option<f64>) -> Self {
+    fn new(phases: &Phases, audit: Option<f64>, total: Option<f64>) -> Self {
         Self {
             admission: phases.admission.unwrap_or_default(),
             decode: phases.decode.unwrap_or_default(),

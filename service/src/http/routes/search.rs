@@ -5,9 +5,8 @@ mod fhir;
 
 use crate::http::Shared;
 use crate::http::error::ApiError;
-use crate::http::extract::audited_read::AuditedRead;
-use crate::http::extract::query;
-use crate::http::extract::subject::{Subject, SubjectHeader};
+use crate::http::extract::headers::{Subject, SubjectHeader};
+use crate::http::extract::{AuditedRead, query};
 use crate::http::record::PredictionRecord;
 use crate::pipeline::{CancelReason, Failure};
 use crate::store::{Filter, LabelledPrediction, Page};
@@ -31,60 +30,47 @@ const LARGEST_PAGE: usize = 1000;
 /// Rows that an export reads at a time.
 const CHUNK: usize = 500;
 
-const DIGEST_BYTES: usize = 32;
-
 /// Filters; a row must match all of them.
 #[derive(Debug, Clone, Deserialize, Serialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct SearchQuery {
     /// Only rows received at this time or later (RFC 3339).
-    #[serde(default, with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    #[serde(default, with = "time::serde::rfc3339::option")]
     #[param(value_type = Option<String>, format = DateTime)]
     from: Option<OffsetDateTime>,
     /// Only rows received before this time (RFC 3339).
-    #[serde(default, with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    #[serde(default, with = "time::serde::rfc3339::option")]
     #[param(value_type = Option<String>, format = DateTime)]
     to: Option<OffsetDateTime>,
     /// The `sub` of the token that sent the image.
-    #[serde(skip_serializing_if = "Option::is_none")]
     actor: Option<String>,
     /// Version of the model's bundle.
-    #[serde(skip_serializing_if = "Option::is_none")]
     model_version: Option<String>,
     /// SHA-256 of the bundle's manifest.
-    #[serde(skip_serializing_if = "Option::is_none")]
     bundle_digest: Option<String>,
     /// `predicted`, `rejected`, `expired` or `failed`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     outcome: Option<String>,
     /// `positive`, `negative` or `refer`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     decision: Option<String>,
     /// The rule that determined the decision, or why the row has no prediction.
-    #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     /// Whether the image requires review by a radiologist.
-    #[serde(default, deserialize_with = "query::optional_boolean", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "query::optional_boolean")]
     review_required: Option<bool>,
     /// HMAC-SHA256 of the upload under the site's key, in hexadecimal.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[param(pattern = "^[0-9a-fA-F]{64}$")]
     input_digest: Option<String>,
     /// The `X-Request-Id` of the request that sent the image.
-    #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<Uuid>,
     /// The current label: `positive` or `negative`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     label: Option<String>,
     /// Only images that require review and have no label: the worklist.
     #[serde(default, deserialize_with = "query::boolean")]
     unreviewed: bool,
     /// `next` of the previous page.
-    #[serde(skip_serializing_if = "Option::is_none")]
     cursor: Option<Uuid>,
     /// Rows per page, 1 to 1000; 100 by default.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
     /// `json` returns one page; `ndjson`, `csv` and `fhir` (R4 `AuditEvent`, one per line) stream all
@@ -173,7 +159,7 @@ pub(crate) async fn search(
         // An unknown patient has no pseudonym; the empty one matches no row.
         filter.subject = Some(audit.known_pseudonym(identifier).await?.unwrap_or_default());
     }
-    let as_logged = |found: bool| query.as_logged(found, identifier.is_some());
+    let to_record = |found: bool| query.to_record(found, identifier.is_some());
     if query.format == Format::Json {
         // One row more than asked for tells whether there is a next page.
         let page = Page { before: query.cursor, limit: limit + 1 };
@@ -182,11 +168,11 @@ pub(crate) async fn search(
         let more = items.len() > limit;
         items.truncate(limit);
         let next = items.last().filter(|_| more).map(PredictionRecord::id);
-        read.record(store, as_logged(!items.is_empty()), Some(items.len() as u64)).await?;
+        read.record(store, to_record(!items.is_empty()), Some(items.len() as u64)).await?;
         return Ok(Json(PredictionPage { items, next }).into_response());
     }
     let any = store.reader.predictions(&filter, Page { before: query.cursor, limit: 1 }).await?;
-    read.record(store, as_logged(!any.is_empty()), None).await?;
+    read.record(store, to_record(!any.is_empty()), None).await?;
     let media_type = match query.format {
         Format::Csv => "text/csv; charset=utf-8; header=present",
         Format::Fhir => fhir::MEDIA_TYPE,
@@ -197,40 +183,32 @@ pub(crate) async fn search(
 }
 
 impl SearchQuery {
-    /// The query for the record of the read. Text that matched no row is left out, since it could be a
-    /// patient's name.
-    fn as_logged(&self, found: bool, of_a_subject: bool) -> Value {
-        let mut logged = serde_json::to_value(self).unwrap_or_default();
-        if let (Some(members), true) = (logged.as_object_mut(), of_a_subject) {
-            members.insert("subject".into(), true.into());
+    /// The query for `audit_reads`. Text that matched no row is replaced: it could be a patient's name.
+    fn to_record(&self, found: bool, of_a_subject: bool) -> Value {
+        let Ok(Value::Object(mut recorded)) = serde_json::to_value(self) else { return Value::Null };
+        recorded.retain(|_, value| !value.is_null());
+        if of_a_subject {
+            recorded.insert("subject".into(), true.into());
         }
-        if let (Some(members), false) = (logged.as_object_mut(), found) {
-            for (name, value) in members {
-                if value.is_string()
-                    && !["from", "to", "cursor", "format", "request_id", "input_digest"]
-                        .contains(&name.as_str())
-                {
-                    *value = Value::from("(no such row)");
-                }
+        let parsed = ["from", "to", "cursor", "format", "request_id", "input_digest"];
+        for (name, value) in &mut recorded {
+            if !found && value.is_string() && !parsed.contains(&name.as_str()) {
+                *value = Value::from("(no such row)");
             }
         }
-        logged
+        recorded.into()
     }
 
     /// Refuses values that no row can have: an empty page would hide the mistake.
-    fn check(&self) -> Result<(), ApiError> {
+    fn filter(&self) -> Result<Filter, ApiError> {
         let rejections = RejectReason::ALL.map(RejectReason::code);
         let decisions = DecisionReason::ALL.map(DecisionReason::code);
-        let drops = CancelReason::ALL.map(CancelReason::code);
-        let reasons = [&rejections[..], &decisions, &drops, &Failure::CODES].concat();
+        let cancellations = CancelReason::ALL.map(CancelReason::code);
+        let reasons = [&rejections[..], &decisions, &cancellations, &Failure::CODES].concat();
         query::one_of("outcome", self.outcome.as_deref(), &OUTCOMES)?;
         query::one_of("decision", self.decision.as_deref(), &Verdict::ALL.map(Verdict::code))?;
         query::one_of("reason", self.reason.as_deref(), &reasons)?;
-        query::one_of("label", self.label.as_deref(), &LABELS)
-    }
-
-    fn filter(&self) -> Result<Filter, ApiError> {
-        self.check()?;
+        query::one_of("label", self.label.as_deref(), &LABELS)?;
         let digest = self.input_digest.as_deref().map(digest).transpose()?;
         let texts = [&self.actor, &self.model_version, &self.bundle_digest];
         // Postgres text cannot contain it.
@@ -264,7 +242,7 @@ impl SearchQuery {
 /// A complete digest only: it is recorded even without a match, and a shorter text could be a patient's
 /// number.
 fn digest(text: &str) -> Result<Vec<u8>, ApiError> {
-    let digest = hex::decode(text).ok().filter(|digest| digest.len() == DIGEST_BYTES);
+    let digest = hex::decode(text).ok().filter(|digest| digest.len() == 32);
     digest.ok_or(ApiError::Parameter { parameter: "input_digest", takes: "64 hexadecimal digits".into() })
 }
 

@@ -10,52 +10,47 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
-/// Longest head of a part: boundary and headers.
+/// Boundary and headers of a part.
 pub(super) const MAX_HEAD_BYTES: usize = 8 << 10;
-/// Size of a piece of content.
 const PIECE_BYTES: usize = 16 << 10;
-/// Size of a piece of a head.
 const HEAD_PIECE_BYTES: usize = 1 << 10;
 
 #[derive(Debug, thiserror::Error)]
 #[error("a part's head is longer than {MAX_HEAD_BYTES} bytes")]
 pub(super) struct HeadTooLong;
 
-/// Where the parser is; shared by the parser's driver and [`Pieces`].
+/// What the parser reads now, shared between `multipart::read` and [`Pieces`].
 #[derive(Debug, Clone, Default)]
 pub(super) struct Reading {
     /// Bytes that the head may still have; [`CONTENT`] while content is read.
     head_left: Arc<AtomicUsize>,
 }
 
-/// Content has no limit of its own here; the whole body has one.
+/// Content has no limit here; the whole body has one.
 const CONTENT: usize = usize::MAX;
 
 impl Reading {
-    /// The parser looks for the next part.
     pub(super) fn head(&self) {
         self.head_left.store(MAX_HEAD_BYTES, Ordering::Relaxed);
     }
 
-    /// The parser reads the content of a part.
     pub(super) fn content(&self) {
         self.head_left.store(CONTENT, Ordering::Relaxed);
     }
 }
 
-/// The body of the form.
 pub(super) struct Pieces {
     body: Body,
     rest: Bytes,
     reading: Reading,
-    /// A piece was just yielded. Pending once makes the parser, which reads as much as it can, process it
+    /// A piece was just yielded. The parser reads as much as it can; one `Pending` makes it parse the piece
     /// first.
-    given: bool,
+    yielded: bool,
 }
 
 impl Pieces {
     pub(super) fn new(body: Body, reading: Reading) -> Self {
-        Self { body, rest: Bytes::new(), reading, given: false }
+        Self { body, rest: Bytes::new(), reading, yielded: false }
     }
 }
 
@@ -67,7 +62,7 @@ impl http_body::Body for Pieces {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::BoxError>>> {
-        if std::mem::take(&mut self.given) {
+        if std::mem::take(&mut self.yielded) {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -79,16 +74,16 @@ impl http_body::Body for Pieces {
             }
         }
         let left = self.reading.head_left.load(Ordering::Relaxed);
-        let most = match left {
+        let max = match left {
             CONTENT => PIECE_BYTES,
             0 => return Poll::Ready(Some(Err(HeadTooLong.into()))),
             left => left.min(HEAD_PIECE_BYTES),
         };
-        let length = most.min(self.rest.len());
+        let length = max.min(self.rest.len());
         if left != CONTENT {
             self.reading.head_left.store(left - length, Ordering::Relaxed);
         }
-        self.given = true;
+        self.yielded = true;
         Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(length)))))
     }
 }

@@ -1,5 +1,5 @@
 //! Computes delays: a leaky bucket per sender. Answers up to a steady rate leave at once; each further one
-//! waits longer, so that a loop of refusals costs its sender time and the service nothing.
+//! waits longer.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -13,7 +13,7 @@ const BURST_SECONDS: u32 = 2;
 /// Number of senders at which idle ones are removed; afterwards, whenever the number has doubled.
 const FIRST_SWEEP: usize = 1024;
 
-/// Paces the answers of each sender; both the delay and the debt are bounded.
+/// Delay and backlog of each sender are bounded.
 #[derive(Debug)]
 pub(super) struct Pacer<K> {
     interval: Duration,
@@ -24,8 +24,8 @@ pub(super) struct Pacer<K> {
 
 #[derive(Debug)]
 struct State<K> {
-    /// When the answers so far will be paid for at the steady rate.
-    paid: HashMap<K, Instant>,
+    /// When the bucket is empty again.
+    empty_at: HashMap<K, Instant>,
     sweep_at: usize,
 }
 
@@ -33,7 +33,7 @@ impl<K: Eq + Hash> Pacer<K> {
     /// `per_second` answers of one sender leave without delay; the others are delayed by at most `max_delay`.
     pub(super) fn new(per_second: NonZeroU32, max_delay: Duration) -> Self {
         let interval = Duration::from_secs(1) / per_second.get();
-        let state = Mutex::new(State { paid: HashMap::new(), sweep_at: FIRST_SWEEP });
+        let state = Mutex::new(State { empty_at: HashMap::new(), sweep_at: FIRST_SWEEP });
         Self { interval, burst: Duration::from_secs(BURST_SECONDS.into()), max_delay, state }
     }
 
@@ -44,13 +44,13 @@ impl<K: Eq + Hash> Pacer<K> {
 
     fn delay_at(&self, sender: K, now: Instant) -> Duration {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.paid.len() >= state.sweep_at {
-            state.paid.retain(|_, paid| *paid > now);
-            state.sweep_at = (2 * state.paid.len()).max(FIRST_SWEEP);
+        if state.empty_at.len() >= state.sweep_at {
+            state.empty_at.retain(|_, empty_at| *empty_at > now);
+            state.sweep_at = (2 * state.empty_at.len()).max(FIRST_SWEEP);
         }
-        let paid = state.paid.entry(sender).or_insert(now);
-        *paid = ((*paid).max(now) + self.interval).min(now + self.burst + self.max_delay);
-        paid.saturating_duration_since(now + self.burst)
+        let empty_at = state.empty_at.entry(sender).or_insert(now);
+        *empty_at = ((*empty_at).max(now) + self.interval).min(now + self.burst + self.max_delay);
+        empty_at.saturating_duration_since(now + self.burst)
     }
 }
 
@@ -88,6 +88,6 @@ mod tests {
         for sender in 0..100_000 {
             pacer.delay_at(sender, now + Duration::from_millis(sender));
         }
-        assert!(pacer.state.lock().unwrap().paid.len() < 3 * FIRST_SWEEP);
+        assert!(pacer.state.lock().unwrap().empty_at.len() < 3 * FIRST_SWEEP);
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::record::AuditRow;
 use cxr::decide::Verdict;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -17,7 +17,6 @@ const SOURCE: &str = "http://terminology.hl7.org/CodeSystem/security-source-type
 const ENTITY: &str = "http://terminology.hl7.org/CodeSystem/audit-entity-type";
 const ROLE: &str = "http://terminology.hl7.org/CodeSystem/object-role";
 
-/// The `AuditEvent` of a row.
 pub(super) fn audit_event(row: &AuditRow) -> Value {
     let outcome = match row.outcome.as_str() {
         "predicted" => "0",
@@ -72,27 +71,22 @@ fn agents(row: &AuditRow) -> Vec<Value> {
 
 /// The image with its result, and the patient.
 fn entities(row: &AuditRow) -> Vec<Value> {
-    let mut details = Map::new();
-    // The event has what was answered, and the answer to a referred image has no probability.
+    // Like the answer, the event of a referred image has no probability.
     let referred = row.decision.as_deref() == Some(Verdict::Refer.code());
-    let text = |value: &Option<String>| value.clone().map(Value::from);
-    let number = |value: Option<f64>| value.map(|value| value.to_string().into());
-    for (name, value) in [
-        ("request_id", Some(row.request_id.clone().into())),
-        ("outcome", Some(row.outcome.clone().into())),
-        ("decision", text(&row.decision)),
-        ("decision_reason", text(&row.decision_reason)),
-        ("review_required", row.review_required.map(|required| required.to_string().into())),
+    let number = |value: Option<f64>| value.map(|value| value.to_string());
+    let details = [
+        ("decision", row.decision.clone()),
+        ("decision_reason", row.decision_reason.clone()),
+        ("outcome", Some(row.outcome.clone())),
+        ("policy_digest", row.policy_digest.clone()),
         ("probability", number(row.probability.filter(|_| !referred))),
+        ("request_id", Some(row.request_id.clone())),
+        ("review_required", row.review_required.map(|required| required.to_string())),
         ("threshold", number(row.threshold)),
-        ("policy_digest", text(&row.policy_digest)),
-    ] {
-        if let Some(value) = value {
-            details.insert(name.to_owned(), value);
-        }
-    }
+    ];
+    let details = details.into_iter().filter_map(|(name, value)| Some((name, value?)));
     let detail: Vec<Value> =
-        details.iter().map(|(name, value)| json!({ "type": name, "valueString": value })).collect();
+        details.map(|(name, value)| json!({ "type": name, "valueString": value })).collect();
     let image = json!({
         "what": { "identifier": { "system": "urn:cxr:input-digest", "value": row.input_digest } },
         "type": { "system": ENTITY, "code": "2", "display": "System Object" },

@@ -89,7 +89,6 @@ pub struct Args {
     out: PathBuf,
 }
 
-/// Runs the benchmark.
 #[tokio::main(flavor = "current_thread")]
 pub async fn run(args: &Args) -> Result<ExitCode> {
     std::fs::create_dir_all(&args.out).with_context(|| format!("{}: cannot be made", args.out.display()))?;

@@ -74,15 +74,11 @@ pub struct Measurement {
     pub architecture: String,
     pub variant: String,
     pub precision: String,
-    /// The requested provider, by its name in ONNX Runtime.
     pub provider: String,
-    /// Number of nodes by the provider that executes them.
     pub assigned_nodes: BTreeMap<String, usize>,
     /// Everything that can change the last bits of an output.
     pub execution: serde_json::Value,
-    /// Threads per operator.
     pub intra_threads: usize,
-    /// Speed by batch size.
     pub cells: Vec<Cell>,
     /// Differences of an image alone and in batches.
     pub between_batches: Difference,

@@ -20,7 +20,6 @@ use tlog_tiles::{
 
 /// The canonical form of a row, with placeholders for the id and the digest of the upload.
 const ROW: &str = include_str!("log/row.json");
-/// Name of the log.
 const ORIGIN: &str = "measurement.cxr.invalid/log";
 /// Leaves between two checkpoints: 4 per second at 250 rows per second.
 const CHECKPOINT_EVERY: u64 = 64;
@@ -40,7 +39,6 @@ pub struct Args {
     out: PathBuf,
 }
 
-/// The measurement.
 #[derive(Debug, Serialize)]
 struct Measured {
     rows: u64,
@@ -55,7 +53,6 @@ struct Measured {
     peak_memory_bytes: u64,
 }
 
-/// Runs the measurement.
 pub fn run(args: &Args) -> Result<std::process::ExitCode> {
     std::fs::create_dir_all(&args.out)?;
     let export = args.out.join("log.ndjson");
@@ -98,7 +95,6 @@ fn timed(work: impl FnOnce() -> Result<()>) -> Result<f64> {
     Ok(begun.elapsed().as_secs_f64())
 }
 
-/// The right edge of the tree.
 #[derive(Default)]
 struct Edge(BTreeMap<u64, Hash>);
 

@@ -13,12 +13,10 @@ pub struct Postgres {
     _guard: Guard,
 }
 
-/// How a cluster is started.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Options<'a> {
     /// Without fsync: its data do not survive a crash of the host.
     pub fast: bool,
-    /// Variables in its environment.
     pub environment: &'a [(&'a str, &'a str)],
     /// How long the start may take. Default: a minute.
     pub limit: Option<Duration>,
@@ -27,9 +25,6 @@ pub struct Options<'a> {
 impl Postgres {
     /// Creates a cluster in `directory`, a short path that does not exist, and starts it.
     /// `root` is the root of the repository.
-    ///
-    /// # Errors
-    /// With the script's message.
     pub fn start(root: &Path, directory: &Path, options: Options) -> Result<Self> {
         // Created first, so that it also removes what a failed start leaves behind.
         let postgres = Self::adopt(root, directory)?;
@@ -87,18 +82,11 @@ impl Postgres {
 }
 
 /// The folder of the Postgres programs (`initdb`, `pg_ctl`, ...) that clusters are started with.
-///
-/// # Errors
-/// When Postgres is not installed.
 pub fn programs(root: &Path) -> Result<PathBuf> {
     let mut find = Command::new(script(root));
     output(find.arg("find"), "scripts/private-postgres.sh find").map(PathBuf::from)
 }
 
-/// Runs SQL with psql and returns what it prints, unaligned and without headers.
-///
-/// # Errors
-/// With psql's message.
 pub fn psql(url: &str, sql: &str) -> Result<String> {
     let mut psql = Command::new("psql");
     output(psql.args(["-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", url, "-c", sql]), "psql")

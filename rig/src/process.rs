@@ -73,9 +73,6 @@ impl Process {
     }
 
     /// Waits until `find` finds something in the log.
-    ///
-    /// # Errors
-    /// With the last lines of the log when the process ends, or after `limit`.
     pub fn wait_for<T>(
         &mut self,
         what: &str,

@@ -26,7 +26,6 @@ impl Settings {
         Self(BTreeMap::new()).variable("CXR_PROFILE", name).set("http.bind", &"127.0.0.1:0")
     }
 
-    /// Sets `service.<key>`.
     #[must_use]
     pub fn set(self, key: &str, value: &dyn Display) -> Self {
         self.variable(&variable(key), value.to_string())

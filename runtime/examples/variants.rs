@@ -11,9 +11,7 @@ use std::error::Error;
 use std::path::Path;
 use std::time::Instant;
 
-/// Images per round and variant.
 const IMAGES: u64 = 16;
-/// Default number of rounds.
 const ROUNDS: usize = 11;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;

@@ -15,9 +15,6 @@ pub struct ActivationSession {
 
 impl Runtime {
     /// Creates a CPU session from the bytes of a graph with one uint8 image input and float32 outputs.
-    ///
-    /// # Errors
-    /// `Session` if ONNX Runtime fails, `Contract` if the graph does not have exactly one input.
     pub fn activations(&self, onnx: &[u8], intra_threads: usize) -> Result<ActivationSession, RuntimeError> {
         let failed = |step| {
             move |error: ort::Error<SessionBuilder>| RuntimeError::Session {
@@ -48,9 +45,6 @@ impl Runtime {
 impl ActivationSession {
     /// Runs `batch` grey images of `size` columns and rows, one byte per pixel, and passes the name, shape
     /// and values of every output on.
-    ///
-    /// # Errors
-    /// `Input` for a wrong number of bytes, `Run` if ONNX Runtime fails or an output is not float32.
     pub fn run(
         &mut self,
         pixels: &[u8],

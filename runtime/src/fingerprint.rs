@@ -12,7 +12,6 @@ pub struct ExecutionFingerprint {
     /// Vector instruction sets of the processor.
     pub instruction_set: String,
     pub provider: String,
-    /// Threads inside one operator.
     pub intra_threads: usize,
     /// Batch sizes that the graph runs in; absent if it runs in any. Outside the CPU the bits of an image
     /// depend on the batch size.

@@ -3,9 +3,7 @@
 use ort::ep::{self, ArenaExtendStrategy, ExecutionProviderDispatch};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Provider {
-    /// The host's processor.
     Cpu,
-    /// An NVIDIA GPU.
     Cuda(CudaOptions),
     /// Intel's OpenVINO, if the library was built with it.
     OpenVino {
@@ -14,12 +12,9 @@ pub enum Provider {
     },
 }
 
-/// Options of the CUDA provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CudaOptions {
-    /// Ordinal of the GPU.
     pub device_id: i32,
-    /// Device memory limit of the arena in bytes.
     pub memory_limit_bytes: Option<usize>,
     /// Whether fp32 products may use a 10-bit mantissa (TF32): faster, but further from the golden outputs.
     pub tf32: bool,
@@ -39,7 +34,6 @@ impl Default for CudaOptions {
 }
 
 impl Provider {
-    /// Name in ONNX Runtime.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Cpu => "CPUExecutionProvider",
@@ -78,7 +72,6 @@ impl Provider {
     }
 }
 
-/// Options of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionOptions {
     pub provider: Provider,

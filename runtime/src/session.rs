@@ -13,7 +13,6 @@ use ort::value::{TensorElementType, TensorRef, ValueType};
 /// Outputs of a batch, image by image.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelOutputs {
-    /// One logit per image.
     pub logits: Vec<f32>,
     /// Class activation maps, `cam_size.0 * cam_size.1` values per image, row-major.
     pub cam: Vec<f32>,
@@ -21,18 +20,15 @@ pub struct ModelOutputs {
     pub cam_size: (u32, u32),
     /// Embeddings, `embedding_length` values per image.
     pub embedding: Vec<f32>,
-    /// Values of an embedding.
     pub embedding_length: usize,
 }
 
-/// Sizes of input and outputs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sizes {
     /// Columns and rows of an image.
     pub(crate) input: (usize, usize),
     /// Columns and rows of a map.
     pub(crate) cam: (u32, u32),
-    /// Values of an embedding.
     pub(crate) embedding: usize,
 }
 
@@ -172,10 +168,6 @@ fn check_tensors(
 
 impl Session {
     /// Runs `batch` images of `H * W` bytes each, stored one after the other.
-    ///
-    /// # Errors
-    /// `Input` for a wrong number of bytes, `Run` if ONNX Runtime fails, `NotFinite` for a NaN or infinite
-    /// logit.
     pub fn run(&mut self, pixels: &[u8], batch: usize) -> Result<ModelOutputs, RuntimeError> {
         let expected = batch * self.sizes.pixels();
         if pixels.len() != expected || batch == 0 {
@@ -186,9 +178,6 @@ impl Session {
     }
 
     /// Runs images of `H * W` bytes each.
-    ///
-    /// # Errors
-    /// As [`run`](Self::run), and `BatchTooLarge` if the images exceed the largest batch size.
     pub fn run_images(&mut self, images: &[&[u8]]) -> Result<ModelOutputs, RuntimeError> {
         let (n, n_pixels) = (images.len(), self.sizes.pixels());
         if let Some(wrong) = images.iter().find(|image| image.len() != n_pixels) {
@@ -215,12 +204,10 @@ impl Session {
         }
     }
 
-    /// Number of nodes by executing provider.
     pub const fn proof(&self) -> &ProviderProof {
         &self.proof
     }
 
-    /// What can change the last bits of the outputs.
     pub const fn fingerprint(&self) -> &ExecutionFingerprint {
         &self.fingerprint
     }
@@ -235,7 +222,6 @@ impl ModelOutputs {
     }
 }
 
-/// Runs with input and outputs in pageable memory.
 fn run_at(
     session: &mut ort::session::Session,
     pixels: &[u8],

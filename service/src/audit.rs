@@ -38,13 +38,10 @@ use uuid::Uuid;
 /// Why a row has no receipt. Rows that were committed together share the cause.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum RecordError {
-    /// The database refused the row, failed or did not answer.
     #[error("the row was not committed")]
     Store(#[source] Arc<StoreError>),
-    /// The task that commits rows failed.
     #[error("the row was not handed over")]
     Lost(#[from] JobLost),
-    /// The row has no canonical form.
     #[error("the row cannot be encoded")]
     Encoding(#[source] Arc<serde_json::Error>),
     /// Another row with the same idempotency key was committed first; this one was not.
@@ -56,7 +53,6 @@ pub enum RecordError {
     /// The database does not hold what the service recorded.
     #[error("{0}: the database was changed outside the service")]
     Changed(&'static str),
-    /// The row is committed, but signing its receipt failed.
     #[error("the row is committed and has no receipt")]
     Receipt(#[source] Arc<SignatureError>),
 }
@@ -67,15 +63,12 @@ impl From<StoreError> for RecordError {
     }
 }
 
-/// The signed receipt of a row.
 #[derive(Debug, Clone)]
 pub struct Receipt {
     pub id: Uuid,
-    /// Leaf hash of the row.
     pub leaf_hash: Hash,
     /// Time of the signature, in microseconds as in the note.
     pub signed_at: OffsetDateTime,
-    /// Id of the signing key.
     pub key_id: String,
     /// The signed note, which states all of this.
     pub note: String,
@@ -183,7 +176,6 @@ impl AuditLog {
         Ok(Receipt { id, leaf_hash, signed_at, key_id: self.key.id(), note })
     }
 
-    /// The answer stored under a key.
     pub async fn stored_answer(&self, key: &RequestKey) -> Result<Option<StoredAnswer>, StoreError> {
         self.store.writer.stored_answer(&key.digest, self.answers_kept).await
     }

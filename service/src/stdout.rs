@@ -41,7 +41,6 @@ impl ReaderGone {
 pub struct Output(io::Stdout);
 
 impl Output {
-    /// Standard output of this process.
     pub fn new() -> Self {
         Self(io::stdout())
     }

@@ -93,9 +93,6 @@ pub struct Reader(Pool);
 
 impl Store {
     /// Makes the pools without connecting: the service starts, unready, while the database is away.
-    ///
-    /// # Errors
-    /// When a URL does not parse.
     pub fn new(config: &DatabaseConfig) -> Result<Self, StoreError> {
         let (url, reader_url) = (config.url(), config.reader_url());
         let writers = |connections| Pool::new(&url, connections, config, &WRITERS);
@@ -149,12 +146,10 @@ impl Store {
         ]
     }
 
-    /// Name and state of each pool.
     pub fn pools(&self) -> [(&'static str, PoolState); 4] {
         self.named_pools().map(|(name, pool)| (name, pool.state()))
     }
 
-    /// Closes the connections.
     pub async fn close(&self) {
         for (_, pool) in self.named_pools() {
             pool.close().await;

@@ -3,7 +3,6 @@
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 
-/// The fields of `/proc/PID/stat` that are needed.
 #[derive(Debug, Clone, Copy)]
 struct Stat {
     parent: u32,

@@ -9,7 +9,6 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use std::path::{Path, PathBuf};
 
-/// Size of the sample.
 const N_IMAGES: usize = 128;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -24,9 +23,7 @@ pub enum Corpus {
 
 #[derive(Debug)]
 pub(super) struct Images {
-    /// Encoded files.
     pub(super) files: Vec<Bytes>,
-    /// The source of the images, for the report.
     pub(super) description: String,
 }
 
@@ -55,7 +52,6 @@ impl Images {
         Ok(Self { files, description })
     }
 
-    /// The files as `multipart/form-data` bodies, and their media type.
     pub(super) fn forms(&self) -> (Vec<Bytes>, String) {
         forms(&self.files)
     }

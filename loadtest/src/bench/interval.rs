@@ -4,13 +4,11 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-/// Bootstrap resamples per interval.
 const RESAMPLES: usize = 10_000;
 
 /// A median over the rounds with its 95 % bootstrap interval (percentile method, Efron 1979).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
-    /// Median of the rounds.
     pub value: f64,
     /// 2.5th percentile of the resampled medians.
     pub low: f64,

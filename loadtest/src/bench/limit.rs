@@ -24,16 +24,12 @@ use std::time::Duration;
 /// Clients of the load that compares cells: more than the largest batch times the sessions of a small host.
 const SWEEP_CLIENTS: usize = 32;
 
-/// Sessions and threads of the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cell {
     /// Sessions; the thread of each also decodes.
     pub sessions: usize,
-    /// Threads per operator.
     pub intra_threads: usize,
-    /// Whether idle operator threads spin.
     pub spinning: bool,
-    /// Maximum batch size.
     pub batch: usize,
 }
 
@@ -59,14 +55,12 @@ impl std::fmt::Display for Cell {
     }
 }
 
-/// A message to the process.
 #[derive(Debug, Serialize, Deserialize)]
 enum Order {
     Prepare(Cell),
     Run { traffic: Traffic, window: Window },
 }
 
-/// Its answer.
 #[derive(Debug, Serialize, Deserialize)]
 enum Reply {
     Prepared,
@@ -74,11 +68,9 @@ enum Reply {
     Failed(String),
 }
 
-/// One result of the sweep.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(super) struct LimitCell {
     pub(super) cell: Cell,
-    /// Images per second.
     pub(super) rps: f64,
     /// Median time of a single image on the idle process.
     pub(super) single_p50_ms: f64,
@@ -98,7 +90,6 @@ pub struct LimitArgs {
     pub(super) images: PathBuf,
 }
 
-/// The running process.
 #[derive(Debug)]
 pub(super) struct Limit {
     process: Process,
@@ -132,12 +123,10 @@ impl Limit {
         }
     }
 
-    /// Creates the sessions of a cell.
     pub(super) fn prepare(&mut self, cell: Cell) -> Result<()> {
         self.order(&Order::Prepare(cell)).map(drop)
     }
 
-    /// Measures it under load.
     pub(super) fn measure(&mut self, traffic: Traffic, window: Window) -> Result<Measurement> {
         let Reply::Ran { latencies_us, cpu, resident_bytes } = self.order(&Order::Run { traffic, window })?
         else {

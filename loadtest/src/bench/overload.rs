@@ -22,7 +22,6 @@ use std::time::Duration;
 
 /// Measured clients: within the default rate limit of one client.
 const CLIENTS: usize = 16;
-/// Connections of the generator.
 const FLOOD_CONNECTIONS: usize = 300;
 /// The generator starts this long before the measurement.
 const SETTLES: Duration = Duration::from_millis(500);
@@ -34,7 +33,6 @@ pub(super) struct Plan {
     pub(super) seed: u64,
 }
 
-/// The result with one generator.
 #[derive(Debug, Serialize)]
 pub(super) struct Overload {
     /// `wrk` or `oha`.
@@ -69,7 +67,6 @@ pub(super) struct Round {
     pub(super) unanswered: u64,
 }
 
-/// Measures the service with its default limits.
 pub(super) async fn measure(
     plan: Plan,
     generators: &Generators,

@@ -24,12 +24,9 @@ const SECRET: &str = "benchmark-only-token-secret-known-to-everybody";
 /// Clients of the load that compares settings.
 const SWEEP_CLIENTS: usize = 16;
 
-/// Processes and threads of the peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct PeerSetting {
-    /// Processes.
     pub workers: usize,
-    /// Threads per operator.
     pub intra_threads: usize,
     /// Threads that run the model.
     pub pool_threads: usize,
@@ -55,13 +52,11 @@ impl std::fmt::Display for PeerSetting {
     }
 }
 
-/// One result of the sweep.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(super) struct PeerCell {
     pub(super) setting: PeerSetting,
     /// Answers per second at 16 clients.
     pub(super) rps: f64,
-    /// Median latency.
     pub(super) p50_ms: f64,
 }
 
@@ -123,7 +118,6 @@ impl Peer {
         Ok(server)
     }
 
-    /// Measures its throughput with one setting.
     pub(super) async fn try_setting(
         &self,
         setting: PeerSetting,

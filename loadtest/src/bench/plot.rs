@@ -8,7 +8,6 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use std::path::Path;
 
-/// Size of one panel in pixels.
 const SIZE: (u32, u32) = (620, 360);
 /// Contestants in the order of the legend, in colours that colour-blind readers can distinguish (Okabe and
 /// Ito 2008).
@@ -29,7 +28,6 @@ pub(super) fn draw(path: &Path, reports: &[SubjectReport]) -> Result<()> {
     Ok(())
 }
 
-/// Loads in the order of the rounds.
 fn loads(records: &[Record]) -> Vec<&str> {
     let mut loads: Vec<&str> = Vec::new();
     for record in records {
@@ -118,7 +116,6 @@ fn throughput(area: &DrawingArea<SVGBackend, Shift>, report: &SubjectReport) -> 
     Ok(())
 }
 
-/// The label of a load on the axis.
 fn label(loads: &[&str], x: f64) -> String {
     let nearest = x.round();
     if (x - nearest).abs() > 0.01 || nearest < 0.0 {

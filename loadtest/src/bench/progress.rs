@@ -3,7 +3,6 @@
 use std::fmt::Arguments;
 use std::io::Write;
 
-/// Prints one line of progress.
 pub(super) fn say(line: Arguments) {
     // A closed terminal must not end a measurement.
     let _ = writeln!(std::io::stderr(), "bench: {line}");

@@ -17,7 +17,6 @@ use std::collections::BTreeMap;
 const MIN_ANSWERS: f64 = 150.0;
 /// Open windows are longer by this factor, because their figure is a high percentile.
 const OPEN_FACTOR: f64 = 2.0;
-/// Commits timed in each round.
 const COMMITS: usize = 60;
 
 /// A measured program.
@@ -33,7 +32,6 @@ pub(super) enum Contestant {
 }
 
 impl Contestant {
-    /// The name in the tables.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Cxr => "cxr",
@@ -43,7 +41,6 @@ impl Contestant {
     }
 }
 
-/// All contestants, started.
 #[derive(Debug)]
 pub(super) struct Field {
     pub(super) service: Server,
@@ -52,7 +49,6 @@ pub(super) struct Field {
 }
 
 impl Field {
-    /// The contestants of this run.
     pub(super) fn contestants(&self) -> Vec<Contestant> {
         let peer = self.peer.is_some().then_some(Contestant::Peer);
         [Some(Contestant::Cxr), peer, Some(Contestant::Limit)].into_iter().flatten().collect()
@@ -96,17 +92,14 @@ pub(super) struct Point {
 }
 
 impl Point {
-    /// A figure of a contestant in each round.
     pub(super) fn each(&self, who: Contestant, figure: impl Fn(&Measurement) -> f64) -> Vec<f64> {
         self.rounds.iter().filter_map(|round| round.get(&who)).map(figure).collect()
     }
-    /// The median over the rounds.
     pub(super) fn median(&self, who: Contestant, figure: impl Fn(&Measurement) -> f64) -> f64 {
         median(&self.each(who, figure))
     }
 }
 
-/// The plan of all rounds.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) loads: Vec<Load>,

@@ -30,32 +30,24 @@ const REFERENCE_WINDOWS: usize = 5;
 /// The share of the host that other programs may use before a warning is printed.
 const MAX_SHARE_ELSEWHERE: f64 = 0.05;
 
-/// The results for one model.
 #[derive(Debug, Serialize)]
 pub(super) struct SubjectReport {
     /// `densenet121 int8`.
     pub(super) title: String,
-    /// The main figures.
     pub(super) figures: Figures,
     /// The limit's cells, best first. The best took part.
     pub(super) limit_cells: Vec<LimitCell>,
     /// The peer's settings, best first. The best took part.
     pub(super) peer_cells: Vec<PeerCell>,
-    /// The settings from `--set`.
     pub(super) settings: Vec<service::Setting>,
     /// Time from the service's start to its readiness.
     pub(super) ready_ms: f64,
-    /// Peak resident memory of the service.
     pub(super) peak_resident_mb: f64,
-    /// Memory during the soak.
     pub(super) soak: Option<Soak>,
-    /// Throughput beside a client that ignores refusals.
     pub(super) overload: Vec<Overload>,
-    /// The records, which are also in summary.json.
     pub(super) records: Vec<Record>,
 }
 
-/// Measures one model.
 pub(super) async fn measure(
     args: &Args,
     subject: &Subject,

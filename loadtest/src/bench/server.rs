@@ -6,7 +6,6 @@ use anyhow::{Result, ensure};
 use rig::Process;
 use std::rc::Rc;
 
-/// A running server.
 #[derive(Debug)]
 pub(super) struct Server {
     pub(super) process: Process,
@@ -45,7 +44,6 @@ impl Server {
         Ok(found)
     }
 
-    /// Current resident memory.
     pub(super) fn resident_bytes(&self) -> Result<u64> {
         resident_bytes(self.process.id())
     }

@@ -21,10 +21,8 @@ const UNBOUNDED: [(&str, &str); 3] = [
     ("limits.deadline_ms", "60000"),
 ];
 
-/// The limits of the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Limits {
-    /// The defaults.
     Default,
     /// High enough for every client of the largest load.
     Wide,
@@ -75,7 +73,6 @@ pub(super) fn settings(subject: &Subject, settings: &[Setting], limits: Limits, 
     unbounded.chain(asked).fold(own, |all, (key, value)| all.set(key, &value))
 }
 
-/// A token for a client.
 pub(super) fn token(settings: &Settings, client: &str) -> Result<String> {
     run(settings, &["dev-token", "--subject", client, "--scope", "predict", "--ttl", "12h"])
 }

@@ -6,16 +6,11 @@ use crate::generator::{Traffic, Window};
 use anyhow::Result;
 use serde::Serialize;
 
-/// Resident memory over time.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(super) struct Soak {
-    /// Duration.
     pub(super) minutes: f64,
-    /// After the first window.
     pub(super) first_mb: f64,
-    /// After the last window.
     pub(super) last_mb: f64,
-    /// Maximum of all windows.
     pub(super) peak_mb: f64,
     /// Least-squares slope over the second half, where caches are full.
     pub(super) slope_mb_per_minute: f64,

@@ -5,7 +5,6 @@ use cxr::bundle::{Bundle, Trust};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-/// The default bundle.
 const DEFAULT: &str = "models/default";
 /// Where `make bench-models` puts the others.
 const BUILT: &str = "target/bench/models";
@@ -38,13 +37,9 @@ impl FromStr for ModelArg {
 /// One variant of one bundle.
 #[derive(Debug, Clone)]
 pub(super) struct Subject {
-    /// Name in the tables.
     pub(super) model: String,
-    /// The bundle.
     pub(super) directory: PathBuf,
-    /// The variant.
     pub(super) variant: String,
-    /// Its precision.
     pub(super) precision: String,
     /// Whether the recipe has CLAHE.
     pub(super) clahe: bool,

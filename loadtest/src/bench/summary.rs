@@ -10,9 +10,7 @@ use serde::{Deserialize, Serialize};
 /// Processor time per answer in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct CpuPerRequest {
-    /// The load generator.
     pub generator: f64,
-    /// The database.
     pub postgres: f64,
     /// The contestant with its child processes.
     pub contestant: f64,
@@ -23,7 +21,6 @@ pub struct CpuPerRequest {
 pub struct Record {
     /// `cxr`, `peer` or `limit`.
     pub contestant: String,
-    /// Name of the model.
     pub model: String,
     /// Precision of this contestant; the peer always runs `fp32`.
     pub precision: String,
@@ -31,15 +28,10 @@ pub struct Record {
     pub against_precision: String,
     /// `closed-16`: 16 clients; `open-60%`: 60 % of the peer's saturation rate.
     pub load: String,
-    /// Arrivals per second in the open loop.
     pub offered_rps: Option<f64>,
-    /// Good answers per second.
     pub rps: f64,
-    /// Median latency.
     pub p50_ms: f64,
-    /// 90th percentile.
     pub p90_ms: f64,
-    /// 99th percentile.
     pub p99_ms: f64,
     /// What the ratios compare: `rps` in the closed loop (more is better), `p99_ms` in the open loop (less is
     /// better).
@@ -54,7 +46,6 @@ pub struct Record {
     pub refused: u64,
     /// Other answers, broken connections, missing answers.
     pub failed: u64,
-    /// Processor time.
     pub cpu_ms_per_request: CpuPerRequest,
     /// Share of the host's cores (0 to 1) that other programs used or the hypervisor stole. The kernel's own
     /// work is a few per cent; with much more, the figures are unreliable.
@@ -64,7 +55,6 @@ pub struct Record {
     pub rounds: usize,
 }
 
-/// The records of all loads of a model.
 pub(super) fn records(subject: &Subject, points: &[Point], seed: u64) -> Vec<Record> {
     let one = |point: &Point, who: Contestant| record(subject, point, who, seed);
     points
@@ -135,12 +125,10 @@ pub(super) struct Figures {
     pub(super) p99_at_60_percent_to_peer: Option<Interval>,
     /// Median latency at one client over the limit's plus one commit.
     pub(super) p50_alone_to_limit_and_commit: Option<Interval>,
-    /// Median time of one commit.
     pub(super) commit_ms: Option<Interval>,
 }
 
 impl Figures {
-    /// Computes them from all loads and the commit times of all rounds.
     pub(super) fn of(points: &[Point], commits_ms: &[f64], seed: u64) -> Self {
         let saturated = |who: Contestant| -> Vec<f64> {
             let closed = points.iter().filter(|point| matches!(point.load, Load::Closed { .. }));

@@ -15,7 +15,6 @@ const CPU_TOLERANCE: f64 = 1e-4;
 /// Largest difference of logits over several images.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Difference {
-    /// Images compared.
     pub images: usize,
     /// `max |a - b|`.
     pub largest: f64,
@@ -42,7 +41,6 @@ impl Difference {
         difference
     }
 
-    /// Whether it is within the tolerance.
     pub fn is_allowed(&self) -> bool {
         self.tolerance.is_none_or(|tolerance| self.relative <= tolerance)
     }

@@ -12,38 +12,29 @@ use std::time::{Duration, Instant};
 const N_TURNS: u32 = 5;
 /// Untimed runs first, because GPU libraries try algorithms for each new batch size.
 const N_WARM_UP: usize = 3;
-/// Minimum timed runs per turn.
 const MIN_RUNS: usize = 2;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
-    /// As in the service.
     Service,
     /// Pageable input, outputs allocated by ONNX Runtime, nothing reused.
     Bare,
 }
 
-/// Speed of one mode.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Figures {
-    /// Timed runs.
     pub runs: usize,
     /// Images over the time of all runs.
     pub images_per_second: f64,
-    /// Median time of a run in milliseconds.
     pub p50_ms: f64,
     /// 99th percentile; with fewer than 100 runs it is close to the maximum.
     pub p99_ms: f64,
 }
 
-/// One batch size.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Cell {
-    /// Images per run.
     pub batch: usize,
-    /// As in the service.
     pub service: Figures,
-    /// In the bare loop.
     pub bare: Figures,
 }
 
@@ -95,7 +86,6 @@ pub(super) fn cell(loaded: &mut Loaded, images: &[u8], batch: usize, seconds: f6
     Ok(Cell { batch, service: figures(service, batch), bare: figures(bare, batch) })
 }
 
-/// The milliseconds of each run of a turn.
 fn runs(
     session: &mut Session,
     pixels: &[u8],

@@ -21,7 +21,6 @@ const PAUSE_AFTER_REFUSAL: Duration = Duration::from_millis(100);
 /// How long to wait for unfinished requests after the window before they count as failed.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The address and the prepared requests.
 #[derive(Debug)]
 pub(crate) struct Target {
     address: SocketAddr,

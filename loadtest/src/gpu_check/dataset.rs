@@ -5,15 +5,12 @@ use anyhow::{Context, Result};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-/// Class folders of the data.
 pub(super) const CLASSES: [&str; 2] = ["NORMAL", "PNEUMONIA"];
 /// Images per class of the repeated training: enough for some steps.
 const N_REPEATED: usize = 160;
 
-/// Folders of links to the images.
 #[derive(Debug)]
 pub(super) struct Subset {
-    /// For the training.
     pub(super) folder: PathBuf,
     /// A smaller one, for the repeated training.
     pub(super) small: PathBuf,

@@ -17,19 +17,14 @@ const RELEVANT_FLAGS: [&str; 8] =
 pub struct Hardware {
     /// One line per GPU from nvidia-smi: name, memory, compute capability.
     pub gpus: Vec<String>,
-    /// Version of the driver, if there is one.
     pub driver: Option<String>,
     /// Newest CUDA version that the driver supports.
     pub cuda: Option<String>,
-    /// Model of the processor.
     pub processor: String,
     /// Hardware threads available to this process.
     pub threads: usize,
-    /// Its relevant instruction sets.
     pub flags: Vec<String>,
-    /// Main memory in MiB.
     pub memory_mib: u64,
-    /// Kernel and distribution.
     pub system: String,
 }
 

@@ -17,7 +17,6 @@ const PRETRAINED: &str = "mobilenetv2-expanded";
 /// Minimum images per class for three folds of whole patients.
 const MIN_IMAGES: usize = 24;
 
-/// The resolved inputs.
 #[derive(Debug)]
 pub(super) struct Host {
     pub(super) device: ProviderName,
@@ -28,7 +27,6 @@ pub(super) struct Host {
     pub(super) loadtest: PathBuf,
     pub(super) onnxruntime: PathBuf,
     pub(super) library_path: OsString,
-    /// The folder with the class folders.
     pub(super) data: PathBuf,
     pub(super) weights: Option<PathBuf>,
     pub(super) work: PathBuf,
@@ -92,7 +90,6 @@ impl Host {
         }
     }
 
-    /// The inputs, printed at the start.
     pub(super) fn summary(&self) -> String {
         let weights =
             self.weights.as_ref().map_or("none, random ones".into(), |file| file.display().to_string());

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 /// A step with less time than this is not started.
 const SHORTEST: Duration = Duration::from_secs(5);
 
-/// How a step ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
@@ -29,7 +28,6 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// One line of the report.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Step {
     pub name: String,
@@ -86,14 +84,12 @@ impl Journal {
         result
     }
 
-    /// Records a step that cannot run.
     pub(super) fn not_run(&mut self, name: &str, why: &str) {
         let step =
             Step { name: name.to_owned(), outcome: Outcome::NotRun, seconds: 0.0, detail: why.to_owned() };
         self.record(step);
     }
 
-    /// Whether no step failed.
     pub(super) fn passed(&self) -> bool {
         self.steps.iter().all(|step| step.outcome != Outcome::Failed)
     }

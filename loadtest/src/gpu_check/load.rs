@@ -10,25 +10,18 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Number of different radiographs.
 const N_IMAGES: usize = 64;
-/// Warm-up in seconds.
 const WARM_UP_S: f64 = 0.5;
 
-/// The measurement with one number of clients.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Load {
     pub clients: usize,
     pub answers: usize,
-    /// Predictions per second.
     pub requests_per_second: f64,
-    /// Median latency at the client.
     pub p50_ms: f64,
-    /// 99th percentile.
     pub p99_ms: f64,
 }
 
-/// The measurements with all numbers of clients.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Loads(pub Vec<Load>);
 

@@ -15,12 +15,10 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-/// The measurement of PyTorch.
 const TORCH: &str = "loadtest/peer/torch_infer.py";
 /// Batch sizes on a CPU; larger ones are not faster.
 const CPU_BATCHES: &str = "1,8";
 
-/// The inputs of the measurements.
 pub(super) struct Measured<'a> {
     pub(super) host: &'a Host,
     pub(super) args: &'a Args,
@@ -40,7 +38,6 @@ impl fmt::Display for Measurement {
     }
 }
 
-/// The output of the measurement of PyTorch.
 #[derive(Debug)]
 struct Torch(Value);
 
@@ -52,7 +49,6 @@ impl fmt::Display for Torch {
 }
 
 impl Measured<'_> {
-    /// Runs every measurement as a step.
     pub(super) fn all(&self, journal: &mut Journal, report: &mut Report) {
         let variants = self.variants();
         if self.host.device == ProviderName::Cuda {

@@ -15,7 +15,6 @@ const N_QUOTED: usize = 12;
 /// Exit status of timeout(1) when the limit was reached.
 const TIMED_OUT: i32 = 124;
 
-/// A program that has not started.
 pub(super) struct Program {
     command: Command,
     name: String,
@@ -37,40 +36,32 @@ impl Program {
         Self { command, name, log: host.log.clone(), limit }
     }
 
-    /// Adds an argument.
     pub(super) fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
         self.command.arg(argument);
         self
     }
 
-    /// Adds arguments.
     pub(super) fn args(mut self, arguments: &[&str]) -> Self {
         self.command.args(arguments);
         self
     }
 
-    /// Sets a variable.
     pub(super) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.command.env(name, value);
         self
     }
 
-    /// Gives it the settings of a service.
     pub(super) fn settings(mut self, settings: &Settings) -> Self {
         settings.apply(&mut self.command);
         self
     }
 
-    /// Removes a variable.
     pub(super) fn env_remove(mut self, name: &str) -> Self {
         self.command.env_remove(name);
         self
     }
 
     /// Runs it to its end and returns its standard output.
-    ///
-    /// # Errors
-    /// With its last lines, when it fails or does not end in time.
     pub(super) fn run(mut self) -> Result<String> {
         let output = self.command.stdin(Stdio::null()).output();
         let output = output.with_context(|| format!("{}: cannot be started", self.name))?;

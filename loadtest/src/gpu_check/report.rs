@@ -19,21 +19,16 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// `gpu-check.json`. Absent parts belong to steps that failed or did not run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// Whether no step failed.
     pub passed: bool,
     /// `cpu` or `cuda:N`.
     pub device: String,
-    /// Version of this program.
     pub version: String,
     /// Start, in seconds since 1970.
     pub started_unix: u64,
-    /// Total duration.
     pub seconds: f64,
     pub steps: Vec<Step>,
     pub hardware: Option<Hardware>,
-    /// The trained network.
     pub architecture: String,
-    /// Images per training step.
     pub batch_size: usize,
     /// Whether the training started from pretrained weights.
     pub pretrained: bool,
@@ -42,19 +37,13 @@ pub struct Report {
     pub export: Option<Export>,
     /// The bundle that was served and measured: the exported one, or the default one if the export failed.
     pub bundle: Option<PathBuf>,
-    /// The provider that executes in the service.
     pub proof: Option<Proof>,
-    /// The service on an absent GPU.
     pub absent_device: Option<AbsentDevice>,
-    /// The service under load.
     pub load: Option<Loads>,
     /// The model without the service, one entry per provider and variant.
     pub devices: Vec<Measurement>,
-    /// PyTorch on the same device.
     pub torch: Option<Value>,
-    /// Benchmark of the training step.
     pub bench: Option<Bench>,
-    /// Two trainings, compared.
     pub repetition: Option<Repetition>,
 }
 
@@ -100,7 +89,6 @@ impl Report {
         format!("{verdict}: {} steps, {failed} failed, {not_run} not run", self.steps.len())
     }
 
-    /// Writes both files.
     pub(super) fn write(&self, folder: &Path) -> Result<()> {
         let json = serde_json::to_string_pretty(self)? + "\n";
         for (name, text) in [("gpu-check.json", json), ("gpu-check.md", markdown::render(self))] {

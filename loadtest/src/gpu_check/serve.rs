@@ -22,7 +22,6 @@ const ABSENT_DEVICE: i32 = 63;
 /// A database that does not exist: the service starts, is unready, and still reports the provider.
 const NO_DATABASE: &str = "postgres://cxr@localhost/postgres?host=/nonexistent";
 
-/// The inputs of every start of the service.
 pub(super) struct Settings<'a> {
     pub(super) host: &'a Host,
     pub(super) args: &'a Args,
@@ -52,7 +51,6 @@ impl Settings<'_> {
 /// The provider that executes the model, according to two sources.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Proof {
-    /// The requested provider, by its name in ONNX Runtime.
     pub provider: String,
     /// Number of nodes by provider from `GET /v1/model`, which equals the metric `cxr_execution_nodes`.
     pub assigned_nodes: BTreeMap<String, usize>,
@@ -80,14 +78,12 @@ impl fmt::Display for Proof {
     }
 }
 
-/// The running service and its proof.
 pub(super) struct Served {
     server: Server,
     proof: Proof,
 }
 
 impl Served {
-    /// Starts it and proves the provider.
     pub(super) fn start(settings: &Settings, limit: Duration) -> Result<Self> {
         let host = settings.host;
         let device = (host.device.word(), host.device_id);
@@ -133,12 +129,10 @@ impl Served {
         Ok(Self { server, proof })
     }
 
-    /// Sends radiographs in a closed loop.
     pub(super) fn load(&self, args: &Args, subset: &Subset, limit: Duration) -> Result<Loads> {
         load::closed_loop(&self.server, &args.clients, args.seconds, &subset.files, limit)
     }
 
-    /// Stops the service.
     pub(super) fn stop(self) -> Proof {
         self.proof
     }
@@ -153,7 +147,6 @@ impl fmt::Display for Served {
 /// The reason that the service gives for being unready on a GPU that does not exist.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AbsentDevice {
-    /// The cause in `/readyz`.
     pub cause: String,
 }
 

@@ -14,7 +14,6 @@ use std::time::Duration;
 
 /// cuBLAS is deterministic only with this setting.
 const CUBLAS_WORKSPACE: (&str, &str) = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8");
-/// Batch size of the repeated training.
 const REPEATED_BATCH: usize = 16;
 
 /// The known forms of file names. Any other file counts as a patient of its own, since this checks the host
@@ -22,25 +21,20 @@ const REPEATED_BATCH: usize = 16;
 const PATIENT: &str =
     "^(person[0-9]+_(?:bacteria|virus)|(?:NORMAL2-)?IM-[0-9]+)|^([0-9]{8})_[0-9]{3}[.]|^(.+)$";
 
-/// The result of a training.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Training {
     /// Images in all folds together.
     pub images: usize,
-    /// Precision of the convolutions.
     pub precision: String,
     pub epochs: Vec<Epoch>,
 }
 
-/// One epoch of `metrics.csv`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Epoch {
     pub epoch: usize,
-    /// Mean loss.
     pub train_loss: f64,
     /// Area under the curve on the select fold.
     pub select_auc: f64,
-    /// Images per second.
     pub images_per_second: f64,
 }
 
@@ -57,7 +51,6 @@ impl fmt::Display for Training {
     }
 }
 
-/// Figures of the folds select and calibrate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
     /// `figures` of `evaluation-select.json`.
@@ -81,7 +74,6 @@ impl fmt::Display for Evaluation {
     }
 }
 
-/// The result of the export.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Export {
     /// The trainer's message: the largest difference of each output.
@@ -89,7 +81,6 @@ pub struct Export {
     /// The trainer's message on int8: how many decisions it changes. After a few epochs, no number of them is
     /// an error.
     pub int8: String,
-    /// The bundle's size.
     pub bytes: u64,
 }
 
@@ -99,7 +90,6 @@ impl fmt::Display for Export {
     }
 }
 
-/// Two runs of the same training.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Repetition {
     /// Training loss of the epoch, which is equal in both runs.
@@ -131,7 +121,6 @@ fn number(value: &Value) -> f64 {
     value.as_f64().unwrap_or(f64::NAN)
 }
 
-/// The trainer and its configuration files.
 pub(super) struct Trainer<'a> {
     host: &'a Host,
     subset: &'a Subset,
@@ -139,7 +128,6 @@ pub(super) struct Trainer<'a> {
 }
 
 impl<'a> Trainer<'a> {
-    /// Writes the configuration files.
     pub(super) fn new(host: &'a Host, args: &Args, subset: &'a Subset) -> Result<Self> {
         let (epochs, batch, n_linked) = (args.epochs(), args.batch_size(), subset.files.len());
         let trainer = Self { host, subset, run: host.work.join("run") };
@@ -215,7 +203,6 @@ impl<'a> Trainer<'a> {
         Ok(Repetition { train_loss: first.0.train_loss.clone(), same_weights: first.1 == second.1 })
     }
 
-    /// Benchmarks the training step.
     pub(super) fn bench(&self, steps: usize, limit: Duration) -> Result<Bench> {
         let run = self.host.work.join("bench");
         let command = self.command("benchmark training", &run, "train.yaml", &self.subset.folder, limit);
@@ -293,7 +280,6 @@ struct Losses {
     select_loss: String,
 }
 
-/// The lines of a CSV file.
 fn rows<T: serde::de::DeserializeOwned>(file: &Path) -> Result<Vec<T>> {
     let rows = csv::Reader::from_path(file).and_then(|mut reader| reader.deserialize().collect());
     rows.with_context(|| format!("{}: not as expected", file.display()))

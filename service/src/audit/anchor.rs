@@ -14,20 +14,16 @@ use tlog_tiles::Checkpoint;
 /// File name of the newest checkpoint.
 const NEWEST: &str = "checkpoint";
 
-/// Why an anchor cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum AnchorError {
-    /// A file cannot be read or written.
     #[error("{} cannot be used", path.display())]
     File {
         path: PathBuf,
         #[source]
         source: std::io::Error,
     },
-    /// The folder does not exist.
     #[error("{} is not an existing folder", path.display())]
     Missing { path: PathBuf },
-    /// A file does not hold a checkpoint of this log.
     #[error("{} is not a checkpoint of this log", path.display())]
     Foreign {
         path: PathBuf,
@@ -36,7 +32,6 @@ pub enum AnchorError {
     },
 }
 
-/// A folder of checkpoints.
 #[derive(Debug, Clone)]
 pub struct Anchor(PathBuf);
 

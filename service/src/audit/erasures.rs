@@ -7,28 +7,20 @@ use std::path::PathBuf;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// Why the list cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ErasuresError {
-    /// The file cannot be read or written.
     #[error("{} cannot be used", path.display())]
     File {
         path: PathBuf,
         #[source]
         source: std::io::Error,
     },
-    /// The file does not exist.
     #[error(
         "{} is missing: mount its volume, or create an empty file if no subject has been erased yet", path.display()
     )]
     Missing { path: PathBuf },
-    /// A line cannot be parsed.
     #[error("{}, line {line}: not a keyed digest in hexadecimal and a moment", path.display())]
-    Line {
-        path: PathBuf,
-        /// Line number, from 1.
-        line: usize,
-    },
+    Line { path: PathBuf, line: usize },
 }
 
 /// A file with one line per erasure.

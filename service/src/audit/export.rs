@@ -26,10 +26,8 @@ pub enum Line<'a> {
     Unsequenced(UnsequencedLine<'a>),
 }
 
-/// A leaf with its row.
 #[derive(Debug, Serialize)]
 pub struct LeafLine<'a> {
-    /// Leaf index, from 0.
     pub leaf_index: u64,
     pub id: Uuid,
     /// Leaf hash, in base64.
@@ -42,27 +40,22 @@ pub struct LeafLine<'a> {
     /// Labels of the row; the leaf does not cover them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub labels: Option<Cow<'a, RawValue>>,
-    /// The row in canonical form.
     pub row: Option<Cow<'a, RawValue>>,
 }
 
 #[derive(Debug, Serialize)]
 pub struct CheckpointLine<'a> {
-    /// Number of leaves.
     pub tree_size: u64,
     pub checkpoint: Cow<'a, str>,
 }
 
-/// A row that is not in the tree.
 #[derive(Debug, Serialize)]
 pub struct UnsequencedLine<'a> {
     pub id: Uuid,
     /// Whether its leaf is pending.
     pub waits: bool,
-    /// Labels of the row.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub labels: Option<Cow<'a, RawValue>>,
-    /// The row in canonical form.
     pub row: Cow<'a, RawValue>,
 }
 
@@ -87,7 +80,6 @@ struct AnyLine<'a> {
 }
 
 impl<'a> Line<'a> {
-    /// Parses a line.
     pub fn parse(text: &'a [u8]) -> serde_json::Result<Self> {
         let line: AnyLine<'a> = serde_json::from_slice(text)?;
         let labels = line.labels.map(Cow::Borrowed);
@@ -114,16 +106,12 @@ impl<'a> Line<'a> {
     }
 }
 
-/// Why an export ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
-    /// Reading from the database failed.
     #[error("the audit log cannot be read")]
     Store(#[from] StoreError),
-    /// Writing the export failed.
     #[error("the export cannot be written")]
     Write(#[from] std::io::Error),
-    /// A row has no canonical form.
     #[error("row {id} cannot be encoded")]
     Encoding {
         id: Uuid,
@@ -188,7 +176,6 @@ fn canonical(row: &AuditRow) -> Result<Cow<'static, RawValue>, ExportError> {
     text.map(Cow::Owned).map_err(|source| ExportError::Encoding { id: row.id, source })
 }
 
-/// The labels as JSON; none if there are none.
 fn labels_json(id: Uuid, labels: &[ExportedLabel]) -> Result<Option<Cow<'static, RawValue>>, ExportError> {
     if labels.is_empty() {
         return Ok(None);

@@ -21,7 +21,6 @@ struct Submitted {
     committed: oneshot::Sender<Result<(), RecordError>>,
 }
 
-/// A handle to the task.
 pub(super) struct GroupCommit(UnboundedSender<Submitted>);
 
 impl GroupCommit {
@@ -33,7 +32,6 @@ impl GroupCommit {
         Self(rows)
     }
 
-    /// Commits a row together with others.
     pub(super) async fn commit(&self, row: Arc<SealedRow>, in_flight: usize) -> Result<(), RecordError> {
         let (committed, outcome) = oneshot::channel();
         let submitted = Submitted { row, in_flight, at: Instant::now(), committed };

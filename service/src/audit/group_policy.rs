@@ -3,10 +3,8 @@
 use crate::config::audit::CommitConfig;
 use std::time::Duration;
 
-/// Limits of a group commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct GroupPolicy {
-    /// Rows per transaction, at most.
     pub(super) max_rows: usize,
     /// Longest time that a row waits for others.
     pub(super) max_delay: Duration,
@@ -14,7 +12,6 @@ pub(super) struct GroupPolicy {
     pub(super) from_in_flight: usize,
 }
 
-/// The task's next step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
     /// Commit this many of the oldest rows.

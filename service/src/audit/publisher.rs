@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// A handle to the task.
 pub(super) struct Publisher(watch::Sender<Option<SignedCheckpoint>>);
 
 impl Publisher {

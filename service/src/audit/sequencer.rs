@@ -39,12 +39,10 @@ const RETRY_JOB: Duration = Duration::from_mins(1);
 /// Foreign leaves that are skipped; each step sends all of their ids to the database.
 const MOST_FOREIGN: usize = 10_000;
 
-/// Intervals of the sequencer.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
     /// Pause between two steps.
     pub interval: Duration,
-    /// Most leaves per step.
     pub max_rows: usize,
     /// Shortest time between two anchored checkpoints.
     pub anchor_interval: Duration,
@@ -60,7 +58,6 @@ impl Pace {
     }
 }
 
-/// Why sequencing stopped.
 #[derive(Debug, thiserror::Error)]
 enum SequencerError {
     #[error(
@@ -77,17 +74,12 @@ enum SequencerError {
     Volume(#[from] VolumeError),
 }
 
-/// Parts of the sequencer; see the module.
 pub struct Sequencer {
-    /// Holds the tree.
     pub store: Arc<Store>,
-    /// Signs the checkpoints.
     pub key: Arc<LogKey>,
     /// Key of the HMACs by which it knows the service's own leaves.
     pub leaf_key: SiteKey,
-    /// Where checkpoints are written outside the database.
     pub anchor: Option<Anchor>,
-    /// Intervals.
     pub pace: Pace,
     /// How long answers are kept for retries; older keys are deleted.
     pub answers_kept: Duration,

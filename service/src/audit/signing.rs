@@ -16,7 +16,6 @@ use uuid::Uuid;
 /// First line of a receipt. A checkpoint begins with the log's origin instead.
 const RECEIPT: &str = "cxr-receipt/v1";
 
-/// Why signing or verifying a note failed.
 #[derive(Debug, thiserror::Error)]
 pub enum SignatureError {
     /// The text is not a note, or the log's key did not sign it.
@@ -25,7 +24,6 @@ pub enum SignatureError {
     /// The note is not the kind expected, or belongs to another log.
     #[error("signed by this key, but {0}")]
     Other(&'static str),
-    /// Signing failed.
     #[error("signing failed")]
     Signing(#[source] NoteError),
 }
@@ -36,17 +34,14 @@ pub struct LogKey {
     public: String,
 }
 
-/// The log's public key.
 pub struct LogVerifier {
     origin: String,
     key: StandardVerifier,
 }
 
-/// The content of a receipt.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReceiptText {
     pub id: Uuid,
-    /// Leaf hash of the row.
     pub leaf_hash: Hash,
     /// Time of the signature: RFC 3339, UTC, microseconds.
     pub signed_at: String,
@@ -79,7 +74,6 @@ impl LogKey {
         LogVerifier::parse(&self.public)
     }
 
-    /// The log's origin.
     pub fn origin(&self) -> &str {
         self.signer.name()
     }
@@ -89,13 +83,11 @@ impl LogKey {
         format!("{:08x}", self.signer.key_id())
     }
 
-    /// Signs a checkpoint.
     pub fn checkpoint(&self, size: u64, root: Hash) -> Result<String, SignatureError> {
         let text = format!("{}\n{size}\n{root}\n", self.origin());
         self.note(&text)
     }
 
-    /// Signs the receipt of a row.
     pub fn receipt(&self, id: Uuid, leaf_hash: Hash, at: OffsetDateTime) -> Result<String, SignatureError> {
         self.note(&format!("{RECEIPT}\n{id}\n{leaf_hash}\n{}\n", microseconds(at)))
     }

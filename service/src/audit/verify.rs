@@ -33,14 +33,11 @@ pub struct Finding {
     pub leaf_index: u64,
     /// Number of leaves from there on of which at least one is wrong; 1 if it is known which.
     pub n_leaves: u64,
-    /// Description for an operator.
     pub what: String,
 }
 
-/// Result of a verification.
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
-    /// Leaves in the export.
     pub n_leaves: u64,
     /// Leaves whose row is present and hashes to the leaf.
     pub n_rows_verified: u64,
@@ -56,34 +53,25 @@ pub struct Report {
     pub n_heads_verified: u64,
     /// Receipts whose row is present and unchanged.
     pub n_receipts_verified: u64,
-    /// Findings, in the order of leaves.
     pub findings: Vec<Finding>,
 }
 
-/// Why a verification ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
-    /// The export cannot be read.
     #[error("the export cannot be read")]
     Read(#[from] std::io::Error),
-    /// A line cannot be parsed.
     #[error(
         "line {number} of the export cannot be read: the file is truncated, or not from cxr-service audit export"
     )]
     Line {
-        /// Line number, from 1.
         number: u64,
         #[source]
         source: serde_json::Error,
     },
-    /// A line is longer than 16 MiB.
     #[error(
         "line {number} of the export is longer than 16 MiB: the file is not from cxr-service audit export"
     )]
-    Long {
-        /// Line number, from 1.
-        number: u64,
-    },
+    Long { number: u64 },
 }
 
 /// Roots of checkpoints that were kept outside the database, by tree size.
@@ -106,9 +94,7 @@ impl FromIterator<Checkpoint> for Anchors {
 /// What an export is compared with.
 #[derive(Debug, Default)]
 pub struct Expectations {
-    /// Checkpoints that were kept elsewhere.
     pub anchors: Anchors,
-    /// Receipts that were kept elsewhere.
     pub receipts: Vec<ReceiptText>,
     /// Older rows may be absent, because retention dropped them; without it no row may.
     pub kept_from: Option<OffsetDateTime>,
@@ -125,10 +111,6 @@ fn made_at(id: Uuid) -> Option<u64> {
     id.get_timestamp().map(|timestamp| timestamp.to_unix().0)
 }
 
-/// Verifies an export line by line.
-///
-/// # Errors
-/// When the export cannot be read or parsed. Anything else that is wrong is a finding.
 pub fn verify(
     mut export: impl BufRead,
     key: &LogVerifier,
@@ -234,7 +216,6 @@ impl<'a> Run<'a> {
         self.check_anchor();
     }
 
-    /// Compares a leaf with the receipts of its row.
     fn check_receipts(&mut self, id: Uuid, index: u64, leaf_hash: Hash) {
         for receipt in self.receipts.remove(&id).unwrap_or_default() {
             if receipt.leaf_hash == leaf_hash {

@@ -39,13 +39,10 @@ struct Fetched {
 pub struct PublishedSet {
     /// Its position in `auth.keys`.
     pub position: usize,
-    /// Time of the last successful fetch.
     pub fetched_at: Option<SystemTime>,
-    /// Failed fetches.
     pub n_failures: u64,
 }
 
-/// One published set.
 pub(super) struct RemoteKeys {
     position: usize,
     url: String,

@@ -28,57 +28,42 @@ pub enum TokenError {
     /// Not three parts of base64url, or header or claims are not JSON of the right form.
     #[error("the token is malformed")]
     Malformed,
-    /// `alg` is missing, `none` or not accepted.
     #[error("the token's algorithm is not accepted (alg must be RS256, ES256 or EdDSA)")]
     Algorithm,
-    /// The header brings its own key, or an extension that must be understood.
     #[error("the token's header contains jku, jwk, x5u, x5c or crit, which are not accepted")]
     ForeignKey,
-    /// No known key has the token's `kid`.
     #[error("the token's kid matches no known key")]
     UnknownKey,
-    /// No known key verifies the token's `alg`.
     #[error("no known key supports the token's alg")]
     NoKeyForAlgorithm,
     /// No known key fits, but a key set that is unavailable might hold one.
     #[error("the keys that could verify the token are unavailable")]
     KeysAway,
-    /// The signature does not verify.
     #[error("the token's signature is invalid")]
     Signature,
-    /// `exp` is past.
     #[error("the token has expired (exp)")]
     Expired,
-    /// `nbf` is in the future.
     #[error("the token is not valid yet (nbf)")]
     NotYetValid,
-    /// `iss` is not the configured issuer.
     #[error("the token's issuer is not accepted (iss)")]
     Issuer,
-    /// `aud` does not name this service.
     #[error("the token is for another audience (aud)")]
     Audience,
-    /// A required claim is missing, or a claim has the wrong type.
     #[error("the claim {0} is missing or malformed")]
     Claim(&'static str),
-    /// A claim of `auth.scopes.claims` has the wrong type.
     #[error("the claim {0} is neither a string nor a list of strings")]
     ScopeClaim(String),
-    /// `sub` is empty or too long.
     #[error("the claim sub is empty or longer than 128 bytes")]
     SubjectLength,
-    /// `sub` looks like another subject.
     #[error(
         "the claim sub could be mistaken for another one: it contains a space, a control or invisible character, or is not in Unicode \
          normalization form C"
     )]
     SubjectLookalike,
-    /// `sub` has the prefix with which the log names database users.
     #[error("the claim sub begins with database:, which is reserved for database users")]
     SubjectReserved,
 }
 
-/// Checks tokens against the configured keys and claims.
 pub struct Verifier {
     config: AuthConfig,
     keys: RwLock<Arc<[VerificationKey]>>,
@@ -143,7 +128,6 @@ impl Verifier {
         Ok(())
     }
 
-    /// State of the published sets.
     pub fn published(&self) -> impl Iterator<Item = PublishedSet> {
         self.remote.iter().map(|set| set.state())
     }

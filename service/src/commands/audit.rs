@@ -151,7 +151,6 @@ pub enum AuditCommand {
     },
 }
 
-/// Runs the subcommand.
 pub fn run(command: AuditCommand, sources: &Sources) -> anyhow::Result<ExitCode> {
     match command {
         AuditCommand::NewKey { origin, out } => new_key(&origin, &out),

@@ -16,7 +16,6 @@ pub struct ConfigArgs {
 }
 
 impl ConfigArgs {
-    /// These arguments, with the environment of this process.
     pub fn sources(self) -> Sources {
         Sources { profile: self.profile, directory: self.config_dir, environment: environment() }
     }

@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 /// Origin of the signing key in development.yaml.
 const DEVELOPMENT_ORIGIN: &str = "development.cxr.invalid/log";
 
-/// The audit log.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AuditConfig {
@@ -20,12 +19,9 @@ pub struct AuditConfig {
     input_key_file: Option<PathBuf>,
     /// The site that every row names.
     pub site: Checked<Site>,
-    /// Group commit.
     pub commit: CommitConfig,
-    /// Signs receipts and checkpoints.
     pub signing_key: Checked<SigningKey>,
     signing_key_file: Option<PathBuf>,
-    /// How the leader extends the tree.
     pub sequence: SequenceConfig,
     /// Where checkpoints are written outside the database.
     pub anchor: AnchorConfig,
@@ -50,13 +46,11 @@ pub struct CommitConfig {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SequenceConfig {
-    /// Time between two steps.
     pub interval_ms: Timeout,
     /// Most leaves of a step, which must end well within `database.statement_timeout_ms`.
     pub max_rows: Bounded<usize, 1, 65_536>,
 }
 
-/// The anchor.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AnchorConfig {
@@ -67,7 +61,6 @@ pub struct AnchorConfig {
 }
 
 rules! {
-    /// Name of a site.
     Site(String): "set the site's name for audit rows, 1 to 64 bytes",
         |site| ensure((1..=64).contains(&site.len()), "empty or too long");
 
@@ -77,7 +70,6 @@ rules! {
 }
 
 impl AuditConfig {
-    /// The list of erased subjects.
     pub fn erasures_file(&self) -> Option<&Path> {
         self.erasures_file.as_deref().filter(|path| !path.as_os_str().is_empty())
     }

@@ -17,7 +17,6 @@ pub struct KeySource {
     /// URL where an identity provider publishes such a set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jwks_url: Option<String>,
-    /// File with a public key in PEM.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pem_file: Option<PathBuf>,
     /// The only algorithm that the PEM key verifies.
@@ -39,7 +38,6 @@ pub enum SignatureAlgorithm {
     EdDSA,
 }
 
-/// Token verification.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AuthConfig {
@@ -49,11 +47,9 @@ pub struct AuthConfig {
     pub audience: Checked<Audience>,
     /// Clock difference tolerated on `exp` and `nbf`.
     pub leeway_seconds: Bounded<u32, 0, 300>,
-    /// Keys that verify tokens.
     pub keys: Vec<KeySource>,
     /// How published key sets are fetched.
     pub jwks: JwksConfig,
-    /// Where tokens hold scopes.
     pub scopes: ScopesConfig,
     /// Shared secret of development tokens; never set in production.
     pub hs256_secret: Option<Checked<HmacKey>>,
@@ -76,13 +72,10 @@ pub struct ScopesConfig {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScopeName {
-    /// The name in the token.
     pub name: String,
-    /// Scopes of this service.
     pub grants: Vec<String>,
 }
 
-/// How published key sets are fetched.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JwksConfig {
@@ -99,15 +92,12 @@ pub struct JwksConfig {
 }
 
 rules! {
-    /// The identity provider.
     Issuer(String): "set it to the iss claim of your identity provider",
         |issuer| ensure(!issuer.is_empty(), "empty");
 
-    /// The name of this service in tokens.
     Audience(String): "set it to the aud claim that names this service",
         |audience| ensure(!audience.is_empty(), "empty");
 
-    /// Claims that hold scopes.
     Claims(Vec<String>): "list the claims that hold scopes, such as scope, scp, roles or realm_access.roles",
         |claims| {
             // Errors and WWW-Authenticate name the claim.
@@ -116,7 +106,6 @@ rules! {
             ensure(!claims.is_empty() && claims.iter().all(named), "empty, or an entry is not a usable name")
         };
 
-    /// The site's own names.
     ScopeNames(Vec<ScopeName>): "write { name: NAME_IN_TOKENS, grants: [predict] }",
         |names| {
             let named = names.iter().all(|entry| !entry.name.is_empty() && !entry.grants.is_empty());

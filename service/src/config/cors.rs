@@ -3,7 +3,6 @@
 use super::values::{Bounded, Checked, Rule, ensure, rules};
 use serde::{Deserialize, Serialize};
 
-/// Cross-origin requests.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CorsConfig {
@@ -14,7 +13,6 @@ pub struct CorsConfig {
 }
 
 rules! {
-    /// Origins as browsers send them.
     Origins(Vec<String>): "list each origin as browsers send it: https://viewer.hospital.example or https://host:8443, in lower case, \
          without a path; * is not allowed",
         |origins| ensure(origins.iter().all(|origin| is_origin(origin)), "not a list of origins");

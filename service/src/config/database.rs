@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
-/// The database.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DatabaseConfig {
@@ -20,7 +19,6 @@ pub struct DatabaseConfig {
     pub pooling: Pooling,
     direct_url: Option<Checked<PostgresUrl>>,
     direct_url_file: Option<PathBuf>,
-    /// Connections for writing.
     pub max_connections: NonZeroU32,
     /// Connections for reading, apart from the others so that an audit query never delays a prediction.
     pub reader_connections: NonZeroU32,

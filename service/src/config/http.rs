@@ -8,7 +8,6 @@ use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 
-/// The HTTP server.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HttpConfig {
@@ -23,9 +22,7 @@ pub struct HttpConfig {
     pub operations_tls: Option<TlsConfig>,
     /// Which web pages may call the API from a browser.
     pub cors: CorsConfig,
-    /// Open connections per listener.
     pub max_connections: Bounded<usize, 1, 1_000_000>,
-    /// Open connections from one address.
     pub max_connections_per_address: NonZeroUsize,
     /// Refusals a second that one client gets without delay.
     pub refusals_per_second: NonZeroU32,
@@ -33,7 +30,6 @@ pub struct HttpConfig {
     pub refusal_delay_ms: Millis<0, 60_000>,
     /// Time limit for a request head, and for an idle connection.
     pub header_timeout_ms: Timeout,
-    /// Time limit for a request body.
     pub body_timeout_ms: Timeout,
     /// The connection is closed if the client reads nothing of its answer for this long.
     pub write_timeout_ms: Timeout,
@@ -52,7 +48,6 @@ pub struct HttpConfig {
 pub struct TlsConfig {
     /// The service's certificate and the intermediate ones.
     pub certificate_file: PathBuf,
-    /// Its private key.
     pub private_key_file: PathBuf,
     /// Authorities, one of which must have signed a client's certificate; null: clients need none.
     pub client_authorities_file: Option<PathBuf>,

@@ -11,9 +11,7 @@ use serde::{Deserialize, Serialize};
 pub struct PatientsConfig {
     /// The youngest and the oldest age.
     pub age_years: Option<Checked<AgeRange>>,
-    /// Views of their images.
     pub views: Vec<View>,
-    /// Modalities of their images.
     pub modalities: Vec<Modality>,
 }
 

@@ -1,14 +1,11 @@
 //! What is wrong with a configuration: the key, what was found and what to do. Never a text, which may be a
 //! secret.
 
-/// One problem, of one key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// Full key, `service.http.bind`.
     pub key: String,
-    /// What was found.
     pub found: String,
-    /// What to do.
     pub advice: String,
 }
 
@@ -26,7 +23,6 @@ impl std::fmt::Display for Problem {
     }
 }
 
-/// Every problem of a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problems(pub Vec<Problem>);
 
@@ -47,7 +43,6 @@ impl std::error::Error for Problems {}
 /// Collects the problems that count only in the parts that a command needs: missing values, and values that
 /// do not fit together.
 pub(super) struct Findings<'a> {
-    /// The sections that the command needs.
     pub(super) parts: &'a [&'a str],
     pub(super) problems: Vec<Problem>,
 }

@@ -27,7 +27,6 @@ pub enum Target {
 }
 
 impl Target {
-    /// Its name in a URL.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Any => "any",
@@ -49,9 +48,7 @@ impl Target {
 /// The servers of a URL, in its order.
 #[derive(Clone)]
 pub struct Servers {
-    /// Connection options of each.
     pub hosts: Vec<PgConnectOptions>,
-    /// Which of them to use.
     pub target: Target,
 }
 
@@ -75,7 +72,6 @@ impl DatabaseUrl {
         Self { key, text: text.clone(), file: file.map(Path::to_owned), several_want }
     }
 
-    /// The URL itself.
     pub const fn text(&self) -> &Secret {
         &self.text
     }
@@ -89,9 +85,6 @@ impl DatabaseUrl {
     }
 
     /// The URL that its file holds now, if it came from a file and the text has changed.
-    ///
-    /// # Errors
-    /// When the file cannot be read.
     pub fn read_again(&self) -> std::io::Result<Option<Self>> {
         let Some(file) = &self.file else { return Ok(None) };
         let text = Secret::read(file)?;
@@ -101,7 +94,6 @@ impl DatabaseUrl {
 }
 
 rules! {
-    /// A URL of Postgres servers.
     PostgresUrl(Secret): "set it, or the file that holds it in its _file key, to postgres://USER:PASSWORD@HOST:PORT/DATABASE",
         |url| servers(url.expose(), Target::Any).map(drop).map_err(|error| error.to_string());
 }

@@ -8,7 +8,6 @@ use runtime::{
 };
 use serde_json::Value;
 
-/// A session of ONNX Runtime.
 pub struct OnnxBackend(Session);
 
 impl Backend for OnnxBackend {
@@ -21,15 +20,11 @@ impl Backend for OnnxBackend {
 pub struct Sessions {
     /// Sessions for batches; they are alike.
     pub backends: Vec<OnnxBackend>,
-    /// The session for an image that is alone.
     pub alone: Option<SingleImageSession<OnnxBackend>>,
-    /// Limits of batches.
     pub policy: BatchPolicy,
     /// Batch sizes that the sessions run; empty if they run any size.
     pub batch_sizes: Vec<usize>,
-    /// Execution provider of each node of the graph.
     pub proof: ProviderProof,
-    /// Execution fingerprint of the sessions for batches.
     pub execution: Value,
 }
 

@@ -2,20 +2,16 @@
 
 use std::time::Duration;
 
-/// Limits of batches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchPolicy {
-    /// Most images per batch.
     pub max_batch: usize,
     /// Longest time that an image waits for others while all sessions are busy.
     pub max_delay: Duration,
-    /// Number of sessions for batches.
     pub sessions: usize,
     /// Whether there is another session, with more threads, for an image that is alone.
     pub alone: bool,
 }
 
-/// A queued image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Waiting {
     /// Time in the queue.
@@ -26,7 +22,6 @@ pub struct Waiting {
     pub only: bool,
 }
 
-/// The queue's next step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// Send a batch of this many of the oldest images.

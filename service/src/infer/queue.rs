@@ -18,7 +18,6 @@ const NEWEST_WEIGHT: f64 = 0.2;
 /// Deadline of an image without one.
 const NO_DEADLINE: Duration = Duration::from_hours(1);
 
-/// A queued image.
 pub(super) struct Item {
     pub(super) pixels: Pixels,
     pub(super) deadline: Option<Instant>,
@@ -29,7 +28,6 @@ pub(super) struct Item {
     pub(super) reply: oneshot::Sender<Result<Inference, InferenceError>>,
 }
 
-/// Pixels for the model.
 pub(super) enum Pixels {
     Image(Arc<ModelInput>),
     Probe(Arc<[u8]>),
@@ -46,15 +44,14 @@ impl Pixels {
 
 pub(super) type Batch = Vec<Item>;
 
-/// Messages to the task.
 pub(super) enum Message {
-    /// A new image.
     Submit(Item),
     /// A batch has ended. `cost` is the number of images and the run time, if they predict the next batch.
-    Finished { cost: Option<(usize, Duration)> },
+    Finished {
+        cost: Option<(usize, Duration)>,
+    },
 }
 
-/// Channels to the sessions.
 pub(super) struct Lanes {
     /// To the sessions for batches; the next free one takes a batch.
     pub(super) shared: mpsc::Sender<Batch>,

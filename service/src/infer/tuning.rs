@@ -15,20 +15,16 @@ const GPU_MAX_BATCH: usize = 32;
 /// Default limit of threads for an image that is alone: each operator waits for its last thread.
 const MAX_ALONE_THREADS: usize = 4;
 
-/// The layout of the sessions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tuning {
-    /// Number of sessions for batches.
     pub sessions: usize,
     /// Threads per operator.
     pub intra_threads: usize,
     /// Threads per operator of the session for an image that is alone; none if there is no such session.
     pub alone_threads: Option<usize>,
-    /// Whether idle threads spin.
     pub spinning: bool,
     /// Whether a session keeps its memory between runs.
     pub arena: bool,
-    /// Most images of a batch.
     pub max_batch: usize,
     /// Sizes to which batches are padded; empty if they are not padded.
     pub batch_sizes: Vec<usize>,

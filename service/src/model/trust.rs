@@ -10,24 +10,20 @@ use std::path::{Path, PathBuf};
 /// trusts it.
 const DEVELOPMENT_KEY: &str = include_str!("../../../config/development-signing-key.pub.pem");
 
-/// Why the configured keys cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
-    /// The file cannot be read.
     #[error("{} cannot be read", path.display())]
     Read {
         path: PathBuf,
         #[source]
         source: std::io::Error,
     },
-    /// The file is not an Ed25519 public key in PEM.
     #[error("{} is not an Ed25519 public key in PEM; cxr-service bundle new-key prints one", path.display())]
     Pem {
         path: PathBuf,
         #[source]
         source: spki::Error,
     },
-    /// The file is the development key, which production refuses.
     #[error("{} is the development key, with which anyone can sign; the production profile refuses it", path.display())]
     DevelopmentKey { path: PathBuf },
 }
@@ -50,7 +46,6 @@ pub(super) fn required(config: &ModelConfig) -> Result<Trust, TrustError> {
     Ok(Trust::SignedBy(keys))
 }
 
-/// Reads an Ed25519 public key in PEM.
 pub fn read_public_key(path: &Path) -> Result<VerifyingKey, TrustError> {
     let read = |source| TrustError::Read { path: path.to_owned(), source };
     let pem = std::fs::read_to_string(path).map_err(read)?;
@@ -67,7 +62,6 @@ pub fn is_development_key(key: &VerifyingKey) -> bool {
     development_key().is_ok_and(|development| development == *key)
 }
 
-/// Key id of the development key, as in signatures.
 pub fn development_key_id() -> Option<String> {
     development_key().ok().map(|key| key_id(&key))
 }

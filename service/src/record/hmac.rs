@@ -25,7 +25,6 @@ impl SiteKey {
         Self::of(&self.digest(purpose.as_bytes()))
     }
 
-    /// The HMAC of bytes.
     pub fn digest(&self, bytes: &[u8]) -> [u8; 32] {
         let mut mac = self.0.clone();
         mac.update(bytes);

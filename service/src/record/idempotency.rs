@@ -15,10 +15,8 @@ pub struct RequestKey {
     pub fingerprint: [u8; 32],
 }
 
-/// An answer to store under its key.
 #[derive(Debug, Clone)]
 pub struct FirstAnswer {
-    /// The key.
     pub key: RequestKey,
     /// The members of the answer that its row does not hold.
     pub answer: Value,
@@ -27,9 +25,7 @@ pub struct FirstAnswer {
 /// A first answer with the HMAC that binds it to its key and its row.
 #[derive(Debug, Clone)]
 pub struct SealedAnswer {
-    /// Key and answer.
     pub first: FirstAnswer,
-    /// The answer's row.
     pub prediction_id: Uuid,
     /// HMAC of all of it and of the row's leaf.
     pub code: [u8; 32],
@@ -37,9 +33,6 @@ pub struct SealedAnswer {
 
 impl SealedAnswer {
     /// Computes the HMAC under the key of [`answer_key`].
-    ///
-    /// # Errors
-    /// When the answer has no canonical form.
     pub fn new(
         answer_key: &SiteKey,
         first: FirstAnswer,
@@ -78,14 +71,11 @@ pub fn answer_key(site_key: &SiteKey) -> SiteKey {
     site_key.derived("kept answer")
 }
 
-/// A row of `idempotency_keys`.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct StoredAnswer {
     /// HMAC of the first request.
     pub fingerprint: Vec<u8>,
-    /// The answer's row.
     pub prediction_id: Uuid,
-    /// The members of the answer that its row does not hold.
     pub answer: Value,
     /// The HMAC; `None` if a release before migration 12 stored the answer.
     pub code: Option<Vec<u8>>,

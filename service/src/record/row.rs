@@ -19,17 +19,12 @@ pub struct SealedRow {
 
 /// The keys of the HMACs by which the service recognises what it wrote itself.
 pub struct Seals {
-    /// For leaves.
     pub leaf: SiteKey,
-    /// For stored answers.
     pub answer: SiteKey,
 }
 
 impl AuditRow {
     /// Computes the leaf and its HMAC. The answer is committed with the row but is not part of it.
-    ///
-    /// # Errors
-    /// When a number is not finite.
     pub fn seal(self, seals: &Seals, answer: Option<FirstAnswer>) -> serde_json::Result<SealedRow> {
         let digests = self.digests()?;
         let code = seals.leaf.digest(&digests.leaf_hash.0);
@@ -40,17 +35,14 @@ impl AuditRow {
 }
 
 impl SealedRow {
-    /// The columns.
     pub const fn row(&self) -> &AuditRow {
         &self.row
     }
 
-    /// Hash and leaf.
     pub const fn digests(&self) -> &Digests {
         &self.digests
     }
 
-    /// HMAC of the leaf.
     pub const fn code(&self) -> &[u8; 32] {
         &self.code
     }

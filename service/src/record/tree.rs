@@ -40,15 +40,11 @@ impl Edge {
         Self { size, hashes }
     }
 
-    /// Number of leaves.
     pub const fn size(&self) -> u64 {
         self.size
     }
 
     /// Appends a leaf. Returns the position and hash of each subtree that it completes, the leaf first.
-    ///
-    /// # Errors
-    /// When a hash of the edge is missing.
     pub fn append(&mut self, leaf: Hash) -> Result<Vec<(u64, Hash)>, Error> {
         let completed = stored_hashes_for_record_hash(self.size, leaf, &self.hashes)?;
         let first = stored_hash_index(0, self.size);
@@ -60,10 +56,6 @@ impl Edge {
         Ok(completed)
     }
 
-    /// The root hash of the tree.
-    ///
-    /// # Errors
-    /// When a hash of the edge is missing.
     pub fn root(&self) -> Result<Hash, Error> {
         tree_hash(self.size, &self.hashes)
     }

@@ -22,68 +22,42 @@ const RECENT: Duration = Duration::from_secs(1);
 /// source may, and goes to the log.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The server cannot be reached, or refused the connection.
     #[error("no server could be reached")]
     Failed(#[from] sqlx::Error),
-    /// The server refused the login.
     #[error(
         "{key}: login refused; check user and password (the URL's file is read again after each refusal)"
     )]
     Login {
-        /// Configuration key of the URL.
         key: &'static str,
-        /// The server's error.
         #[source]
         refusal: sqlx::Error,
     },
-    /// Every server that answered is of the wrong kind.
     #[error("{key}: {n} servers answered, but none is {wanted}")]
-    Target {
-        /// Configuration key of the URL.
-        key: &'static str,
-        /// Servers that answered.
-        n: usize,
-        /// Wanted kind of server.
-        wanted: &'static str,
-    },
-    /// A setting is not in effect.
+    Target { key: &'static str, n: usize, wanted: &'static str },
     #[error(
         "the database session has {name} = {found:?} and needs {expected:?}: a pooler or proxy drops or resets it"
     )]
-    Setting {
-        /// Name of the setting.
-        name: &'static str,
-        /// Value that was set.
-        expected: String,
-        /// Value that was read back.
-        found: String,
-    },
+    Setting { name: &'static str, expected: String, found: String },
     /// Two connections share one session, or one connection uses several.
     #[error(
         "a pooler shares this connection's session with others (PgBouncer: pool_mode = transaction or statement): set \
          service.database.pooling to transaction, or use pool_mode = session"
     )]
     Shared,
-    /// The URL's file cannot be read.
     #[error("{key}_file cannot be used")]
     File {
-        /// Configuration key of the URL.
         key: &'static str,
         #[source]
         cause: std::io::Error,
     },
-    /// The URL in the file is not valid.
     #[error("{key}: the URL in its file cannot be used")]
     Url {
-        /// Configuration key of the URL.
         key: &'static str,
         #[source]
         cause: UrlError,
     },
-    /// No answer in time.
     #[error("no server answered in time")]
     Silent,
-    /// All connections of the pool are in use.
     #[error("all connections are in use")]
     Exhausted,
 }
@@ -116,7 +90,6 @@ pub(super) struct Connector {
     last_failure: Mutex<Option<(Instant, Arc<ConnectError>)>>,
 }
 
-/// A URL and the servers that it names.
 struct Resolved {
     url: DatabaseUrl,
     servers: Servers,

@@ -7,7 +7,6 @@ use std::sync::Arc;
 /// The code of `check_violation`, which a row without a partition has as well.
 const NO_PARTITION: &str = "23514";
 
-/// Why a database operation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// No connection within `service.database.acquire_timeout_ms`; nothing was sent.
@@ -16,24 +15,16 @@ pub enum StoreError {
     /// The statement failed; if the connection broke, it may still have taken effect.
     #[error("the database statement failed")]
     Statement(#[from] sqlx::Error),
-    /// The database reported success and did not change every row.
     #[error(
         "the database stored {kept} of {written} rows of the table {table}: a trigger or rule discards them"
     )]
-    Rows {
-        table: &'static str,
-        /// Rows that should have changed.
-        written: u64,
-        /// Rows that did.
-        kept: u64,
-    },
+    Rows { table: &'static str, written: u64, kept: u64 },
     /// This process's clock differs too much from the database's; nothing was written.
     #[error("{0}: no rows are written")]
     Clock(super::ClockDifference),
     /// No answer within `service.database.statement_timeout_ms`; the statement may still have taken effect.
     #[error("the database did not answer in time")]
     Timeout,
-    /// A migration failed.
     #[error("migrating failed")]
     Migrate(#[source] sqlx::migrate::MigrateError),
 }

@@ -50,24 +50,18 @@ const SNAPSHOT: &str = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ON
 pub enum ExportItem {
     /// A leaf; its row is absent if retention dropped it.
     Leaf {
-        /// Leaf index.
         index: u64,
-        /// Id and hashes.
         leaf: Leaf,
-        /// The row.
         row: Option<Box<AuditRow>>,
         /// Labels of the row, the current one first.
         labels: Vec<ExportedLabel>,
     },
-    /// A signed checkpoint.
     Checkpoint(SignedCheckpoint),
     /// A row that is not in the tree.
     Unsequenced {
-        /// The row.
         row: Box<AuditRow>,
         /// Whether its leaf is pending.
         waits: bool,
-        /// Labels of the row, the current one first.
         labels: Vec<ExportedLabel>,
     },
 }
@@ -89,9 +83,6 @@ pub struct ExportedLabel {
 
 impl Reader {
     /// Passes every item to `take`, over a connection of its own and without a statement timeout.
-    ///
-    /// # Errors
-    /// Includes the first error of `take`.
     pub async fn export<E: From<StoreError>>(
         &self,
         mut take: impl FnMut(ExportItem) -> Result<(), E>,

@@ -12,7 +12,6 @@ use uuid::Uuid;
 /// A label to insert.
 #[derive(Debug)]
 pub struct NewLabel {
-    /// Id of the audit row.
     pub prediction_id: Uuid,
     /// `positive` or `negative`.
     pub label: &'static str,
@@ -20,9 +19,7 @@ pub struct NewLabel {
     pub source: &'static str,
     /// When the finding was made.
     pub labelled_at: OffsetDateTime,
-    /// Id of the HTTP request.
     pub request_id: String,
-    /// The `sub` claim of the token.
     pub actor: String,
 }
 
@@ -45,20 +42,15 @@ pub struct StoredLabel {
 /// A row with its current label, if it has one.
 #[derive(Debug)]
 pub struct LabelledPrediction {
-    /// The row.
     pub row: AuditRow,
-    /// The current label.
     pub label: Option<CurrentLabel>,
 }
 
 /// The label with the latest `labelled_at`; if two are equal, the one recorded last.
 #[derive(Debug, Clone)]
 pub struct CurrentLabel {
-    /// `positive` or `negative`.
     pub label: String,
-    /// Source of the label, such as `radiologist`.
     pub source: String,
-    /// When the finding was made.
     pub labelled_at: OffsetDateTime,
 }
 

@@ -73,9 +73,6 @@ impl Lease {
     }
 
     /// Waits and renews the lease meanwhile.
-    ///
-    /// # Errors
-    /// When the lease is lost.
     pub async fn sleep(&mut self, mut duration: Duration) -> Result<(), StoreError> {
         while let Some(rest) = duration.checked_sub(RENEW_EVERY) {
             tokio::time::sleep(RENEW_EVERY).await;

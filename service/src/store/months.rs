@@ -9,7 +9,6 @@ use time::OffsetDateTime;
 /// A month of audit rows, which is one table.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct Month {
-    /// Name of the table.
     pub name: String,
     /// The first moment after it.
     pub ends: OffsetDateTime,
@@ -17,29 +16,19 @@ pub struct Month {
     pub held: Option<String>,
 }
 
-/// Result of trying to drop a month.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DropOutcome {
     /// The table is dropped; its leaves and proofs stay.
-    Dropped {
-        /// Rows of the month.
-        n_rows: u64,
-    },
+    Dropped { n_rows: u64 },
     /// Some rows have no leaf index yet.
-    Waiting {
-        /// Number of these rows.
-        n_rows: u64,
-    },
+    Waiting { n_rows: u64 },
     /// Some leaves are not covered by the anchored checkpoint.
     NotAnchored {
         /// Smallest tree size that covers all of them.
         needed: u64,
     },
     /// Some leaves do not bind the row's id, which holds its time: without the row its age cannot be proved.
-    Unbound {
-        /// Number of these rows.
-        n_rows: u64,
-    },
+    Unbound { n_rows: u64 },
     /// An export or a backup reads the log: waiting for its lock would block every prediction.
     Read,
     /// The month is on hold.
@@ -98,7 +87,6 @@ impl Lease {
     }
 }
 
-/// Makes the missing months; returns their names.
 pub(super) async fn make(session: &mut Session) -> Result<Vec<String>, sqlx::Error> {
     sqlx::query_scalar("SELECT make_months()").fetch_all(session).await
 }

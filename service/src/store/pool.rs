@@ -24,14 +24,10 @@ const READ_ONLY: &str = "25006";
 /// While the database is read-only, sessions are renewed this often and not for every row.
 const RENEW_EVERY: Duration = Duration::from_secs(1);
 
-/// Use of a pool at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolState {
-    /// Open connections.
     pub n_open: usize,
-    /// Open connections that are not in use.
     pub n_idle: usize,
-    /// Callers that wait for a connection.
     pub n_waiting: usize,
 }
 
@@ -92,7 +88,6 @@ pub(super) fn timeout(config: &DatabaseConfig) -> Duration {
 }
 
 impl Pool {
-    /// Makes the pool without connecting: the service starts, unready, while the database is away.
     pub(super) fn new(
         url: &DatabaseUrl,
         connections: u32,
@@ -192,7 +187,6 @@ impl Pool {
         }
     }
 
-    /// A connection outside the pool.
     pub(super) async fn connect(&self) -> Result<Session, StoreError> {
         Ok(self.connector.connect(Instant::now() + self.timeout).await?)
     }

@@ -138,11 +138,8 @@ pub struct Filter {
     pub from: Option<OffsetDateTime>,
     /// Received before this time.
     pub to: Option<OffsetDateTime>,
-    /// The `sub` of the token.
     pub actor: Option<String>,
-    /// Version of the bundle.
     pub model_version: Option<String>,
-    /// SHA-256 of the bundle's manifest.
     pub bundle_digest: Option<String>,
     /// `predicted`, `rejected`, `expired` or `failed`.
     pub outcome: Option<String>,
@@ -150,13 +147,9 @@ pub struct Filter {
     pub decision: Option<String>,
     /// The rule that determined the decision, or why the row has no prediction.
     pub reason: Option<String>,
-    /// Whether the image requires review.
     pub review_required: Option<bool>,
-    /// HMAC of the upload.
     pub input_digest: Option<Vec<u8>>,
-    /// Pseudonym of the patient.
     pub subject: Option<[u8; 32]>,
-    /// Id of the request.
     pub request_id: Option<String>,
     /// The current label: `positive` or `negative`.
     pub label: Option<String>,
@@ -164,12 +157,10 @@ pub struct Filter {
     pub unreviewed: bool,
 }
 
-/// Which of the rows.
 #[derive(Debug, Clone, Copy)]
 pub struct Page {
     /// Only rows with a smaller id.
     pub before: Option<Uuid>,
-    /// The largest number of rows.
     pub limit: usize,
 }
 
@@ -212,7 +203,6 @@ pub(super) async fn insert(
     counted("idempotency_keys", answers.len() as u64, n_kept as u64)
 }
 
-/// The arrays of [`PENDING`].
 fn push_pending(arrays: &mut Separated<'_, Postgres, &str>, rows: &[&SealedRow]) {
     let row_hash = |sealed: &&SealedRow| sealed.digests().row_hash.map(|hash| hash.0);
     arrays
@@ -234,14 +224,12 @@ fn push_answers(arrays: &mut Separated<'_, Postgres, &str>, mut answers: Vec<&Se
 }
 
 impl Reader {
-    /// The row of an id.
     pub async fn prediction(&self, id: Uuid) -> Result<Option<AuditRow>, StoreError> {
         let mut statement = QueryBuilder::<Postgres>::new(&**SELECT);
         statement.push("WHERE id = ").push_bind(id);
         self.0.run(async |session| statement.build_query_as().fetch_optional(session).await).await
     }
 
-    /// The row of an id with its current label.
     pub async fn labelled_prediction(&self, id: Uuid) -> Result<Option<LabelledPrediction>, StoreError> {
         let [before, after] = WITH_LABEL;
         let mut statement = QueryBuilder::<Postgres>::new(before);
@@ -249,7 +237,6 @@ impl Reader {
         self.0.run(async |session| statement.build_query_as().fetch_optional(session).await).await
     }
 
-    /// A page of the rows that match a filter, with their current labels.
     pub async fn predictions(
         &self,
         filter: &Filter,

@@ -4,12 +4,9 @@ use super::{AnnotationWriter, StoreError, Writer, write};
 use serde_json::Value;
 use uuid::Uuid;
 
-/// One access to audit rows.
 #[derive(Debug)]
 pub struct Read {
-    /// Id of the HTTP request.
     pub request_id: String,
-    /// The `sub` claim of the token.
     pub actor: String,
     /// The route and its filters, without anything that names a patient.
     pub query: Value,

@@ -22,7 +22,6 @@ pub enum Login {
 /// A user's rights; both lists are empty if they are as they should be.
 #[derive(Debug)]
 pub struct Rights {
-    /// Name of the user.
     pub user: String,
     /// State of the schema; if it is not current, the rights were not checked.
     pub schema: SchemaState,
@@ -32,7 +31,6 @@ pub struct Rights {
     pub exceeds: Vec<String>,
 }
 
-/// Tables and rights on them.
 type Needs = [(&'static str, &'static [&'static str])];
 
 /// Rights that the writer needs (migrations/ grants them to `cxr_writer`).

@@ -17,20 +17,11 @@ const UNDEFINED_TABLE: &str = "42P01";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SchemaState {
     /// Every known migration is applied.
-    Current {
-        /// The newest applied migration.
-        version: i64,
-    },
+    Current { version: i64 },
     /// A known migration is not applied.
-    Behind {
-        /// The first one missing.
-        missing: i64,
-    },
+    Behind { missing: i64 },
     /// A migration was applied from a file that differs from the one this program knows.
-    Different {
-        /// Its version.
-        version: i64,
-    },
+    Different { version: i64 },
 }
 
 impl std::fmt::Display for SchemaState {

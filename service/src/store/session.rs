@@ -204,7 +204,6 @@ impl<'c> Executor<'c> for &'c mut Session {
     }
 }
 
-/// A statement, prepared with or without a name.
 struct Sent<E> {
     query: E,
     named: bool,

@@ -75,7 +75,6 @@ impl Writer {
 }
 
 impl Lease {
-    /// Deletes the keys of erased subjects; returns how many there were.
     pub async fn erase_subjects(&mut self, erasures: &[Erasure]) -> Result<u64, StoreError> {
         self.run(async |session| erase(session, erasures).await).await
     }

@@ -13,16 +13,12 @@ use uuid::Uuid;
 /// A leaf, pending or in the tree.
 #[derive(Debug, Clone, Copy)]
 pub struct Leaf {
-    /// Id of the audit row.
     pub prediction_id: Uuid,
-    /// Hashes of the row.
     pub digests: Digests,
 }
 
-/// A leaf as read from the database.
 #[derive(Debug, Clone)]
 pub struct StoredLeaf {
-    /// The leaf.
     pub leaf: Leaf,
     /// While it is pending: the HMAC by which the service knows its own leaves.
     code: Option<Vec<u8>>,
@@ -30,7 +26,6 @@ pub struct StoredLeaf {
 }
 
 impl StoredLeaf {
-    /// Whether it is in the tree.
     pub const fn is_sequenced(&self) -> bool {
         !self.waits
     }
@@ -53,23 +48,18 @@ impl FromRow<'_, PgRow> for StoredLeaf {
     }
 }
 
-/// A signed checkpoint of the tree.
 #[derive(Debug, Clone)]
 pub struct SignedCheckpoint {
-    /// Number of leaves.
     pub size: u64,
-    /// Root hash.
     pub root: Hash,
     pub note: String,
 }
 
 /// What a step of the sequencer appends to the tree.
 pub struct Growth {
-    /// Index of the first new leaf.
     pub first_index: u64,
     /// Positions and hashes of the subtrees that the new leaves complete.
     pub hashes: Vec<(u64, Hash)>,
-    /// The checkpoint after the last new leaf.
     pub checkpoint: SignedCheckpoint,
 }
 
@@ -123,7 +113,6 @@ impl Reader {
     }
 }
 
-/// Result of a step of the sequencer.
 #[derive(Debug)]
 pub struct Sequenced {
     /// Pending leaves that were examined.
@@ -147,7 +136,6 @@ impl Lease {
         self.run(load).await
     }
 
-    /// Hashes of the tree at these positions; positions without a hash are left out.
     pub async fn tree_hashes(&mut self, positions: &[u64]) -> Result<Hashes, StoreError> {
         self.run(async |session| hashes(session, positions).await).await
     }

@@ -21,7 +21,6 @@ static OVERFLOWED: OnceLock<ErrorCounter> = OnceLock::new();
 /// Lines that could not be written to standard error.
 static FAILED: AtomicU64 = AtomicU64::new(0);
 
-/// Lines dropped so far.
 pub(super) fn lines_dropped() -> u64 {
     let overflowed = OVERFLOWED.get().map_or(0, ErrorCounter::dropped_lines);
     FAILED.load(Ordering::Relaxed) + overflowed as u64
@@ -40,10 +39,6 @@ impl Drop for LogGuard {
     }
 }
 
-/// Starts the thread.
-///
-/// # Errors
-/// If the process has no file descriptor left.
 pub(super) fn open() -> io::Result<(NonBlocking, LogGuard)> {
     // A descriptor of its own: a stalled write holds no lock that `io::stderr` would wait for.
     let standard_error = File::from(io::stderr().as_fd().try_clone_to_owned()?);

@@ -7,9 +7,6 @@ use std::panic::PanicHookInfo;
 use tracing_subscriber::EnvFilter;
 
 /// Sends the log to standard error and panics to the log, until the guard is dropped. Call once, from `main`.
-///
-/// # Errors
-/// If a log is installed already or the filter does not parse.
 pub fn install(filter: &str, json: bool) -> anyhow::Result<LogGuard> {
     let filter = EnvFilter::try_new(filter)?;
     let colours = std::io::stderr().is_terminal();

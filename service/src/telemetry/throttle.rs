@@ -18,20 +18,16 @@ struct State {
     left_out: u64,
 }
 
-/// Whether to write a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Line {
-    /// Write it.
     Written {
         /// Lines left out since the last one.
         left_out: u64,
     },
-    /// Count it only.
     LeftOut,
 }
 
 impl Throttle {
-    /// Decides about a line that is due now.
     pub fn line(&self) -> Line {
         self.at(Instant::now())
     }

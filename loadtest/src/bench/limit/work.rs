@@ -90,9 +90,7 @@ fn open(runtime: &Runtime, bundle: &Bundle, variant: &str, cell: Cell) -> Result
 
 /// The source of requests. A request is the moment from which its latency counts.
 enum Source {
-    /// Requests of waiting clients.
     Closed(Mutex<VecDeque<Instant>>),
-    /// Future arrivals.
     Open(Mutex<VecDeque<Instant>>),
 }
 

@@ -7,7 +7,6 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-/// Timeout of one request.
 const TIMEOUT_S: u32 = 30;
 
 /// Options of the overload rounds.
@@ -54,7 +53,6 @@ enum Kind {
     Oha,
 }
 
-/// A generator and its request.
 #[derive(Debug)]
 pub(super) struct Flood {
     generator: Generator,
@@ -64,15 +62,12 @@ pub(super) struct Flood {
     script: PathBuf,
 }
 
-/// A generator that runs.
 #[derive(Debug)]
 pub(super) struct Running(Child, Kind);
 
-/// The answers that it got.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Answers {
     pub(super) seconds: f64,
-    /// Answers 200.
     pub(super) good: f64,
     /// All other answers.
     pub(super) refused: f64,

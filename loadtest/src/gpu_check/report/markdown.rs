@@ -173,7 +173,6 @@ fn load(page: &mut Page, report: &Report) {
     );
 }
 
-/// A document under construction.
 #[derive(Debug, Default)]
 struct Page {
     text: String,

@@ -88,7 +88,6 @@ fn limits(manifest: &Manifest) -> String {
     format!("age {age}; views {views}; modalities {modalities}")
 }
 
-/// The names as in the manifest.
 fn names(values: &impl serde::Serialize) -> String {
     let values = serde_json::to_value(values).unwrap_or_default();
     let names: Vec<&str> = values.as_array().into_iter().flatten().filter_map(|name| name.as_str()).collect();

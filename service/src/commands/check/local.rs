@@ -42,7 +42,6 @@ pub(super) fn keys(config: &AuthConfig) -> (Vec<Problem>, Vec<(String, Verifier)
     (problems, verifiers)
 }
 
-/// Fetches the published key sets.
 pub(super) async fn published(verifiers: &[(String, Verifier)]) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (key, verifier) in verifiers {
@@ -124,7 +123,6 @@ fn serves(key: &str, config: &ModelConfig) -> Result<Serving, Problem> {
     }
 }
 
-/// The anchor and the list of erasures.
 pub(super) async fn outside(config: &AuditConfig) -> Vec<Problem> {
     let config = config.clone();
     let checked = tokio::task::spawn_blocking(move || {

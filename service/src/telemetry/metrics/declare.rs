@@ -8,7 +8,6 @@ use prometheus::{
     Opts, Result,
 };
 
-/// One metric as it is declared.
 pub(super) struct Family {
     pub(super) name: &'static str,
     pub(super) kind: &'static str,
@@ -45,9 +44,7 @@ impl Registry {
     }
 }
 
-/// A type of metric.
 pub(super) trait Metric: Collector + Clone + 'static {
-    /// Its name in the text format.
     const KIND: &str;
 
     fn make(family: &Family) -> Result<Self>;

@@ -142,10 +142,8 @@ impl AuditLog {
         in_flight: usize,
     ) -> Result<AuditReceipt, RecordError> {
         let recorded = async {
-            let sealed = row
-                .seal(&self.seals, first_answer)
-                .map_err(|error| RecordError::Encoding(Arc::new(error)))?;
-            let sealed = Arc::new(sealed);
+            let sealed = row.seal(&self.seals, first_answer);
+            let sealed = Arc::new(sealed.map_err(|error| RecordError::Encoding(Arc::new(error)))?);
             // Boxed: the future holds a value for each column, sixteen kilobytes.
             Box::pin(self.commit(&sealed, in_flight)).await?;
             let signed = self.receipt(sealed.row().id, sealed.digests().leaf_hash)?;
@@ -187,11 +185,9 @@ impl AuditLog {
 
     /// Whether retention dropped the month of a row.
     pub async fn is_dropped(&self, id: Uuid) -> Result<bool, StoreError> {
-        let Some((seconds, _)) = id.get_timestamp().map(|timestamp| timestamp.to_unix()) else {
-            return Ok(false);
-        };
-        let made_at = OffsetDateTime::from_unix_timestamp(seconds as i64);
-        let Ok(made_at) = made_at else { return Ok(false) };
+        let seconds = id.get_timestamp().map(|timestamp| timestamp.to_unix().0 as i64);
+        let made_at = seconds.and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
+        let Some(made_at) = made_at else { return Ok(false) };
         self.store.writer.is_dropped(made_at).await
     }
 
@@ -206,7 +202,7 @@ impl AuditLog {
     ) -> Result<Option<(AuditRow, Receipt)>, RecordError> {
         if stored.code.is_none() {
             return Err(RecordError::Changed(
-                "the answer kept under this idempotency key has no code (a release before migration 12 kept it)",
+                "the stored answer has no HMAC (a release before migration 12 stored it)",
             ));
         }
         let id = stored.prediction_id;
@@ -217,13 +213,11 @@ impl AuditLog {
         let digests = digests.map_err(|error| RecordError::Encoding(Arc::new(error)))?;
         match leaf {
             Some(StoredLeaf { leaf, .. }) if leaf.digests == digests => {}
-            _ => return Err(RecordError::Changed("the row is not the one that its leaf was made of")),
+            _ => return Err(RecordError::Changed("the row does not match its leaf")),
         }
-        // The code covers the leaf: without its key, a changed row and leaf have no valid code.
+        // The HMAC covers the leaf: without the key, a changed row and leaf have no valid HMAC.
         if !stored.is_ours(&self.seals.answer, key, &digests.leaf_hash) {
-            return Err(RecordError::Changed(
-                "the answer kept under this idempotency key, or its row, is not the one that was given",
-            ));
+            return Err(RecordError::Changed("the stored answer or its row was changed"));
         }
         Ok(Some((row, self.receipt(id, digests.leaf_hash)?)))
     }

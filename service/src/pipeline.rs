@@ -10,6 +10,7 @@ mod case;
 mod examine;
 mod explain;
 mod load;
+mod observed;
 mod record;
 mod replayed;
 

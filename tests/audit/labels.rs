@@ -83,7 +83,7 @@ async fn labels_are_exported_next_to_the_row_and_are_not_proven() {
     });
     let told = words(&exported);
     assert!(told.contains("everything is as signed"), "{told}");
-    assert!(told.contains("2 rows have labels beside them: labels are not in the tree"), "{told}");
+    assert!(told.contains("2 rows have labels: labels are not in the tree"), "{told}");
 
     // Inside the row, it changes the signed content.
     rewritten(&exported, |line| {

@@ -57,14 +57,14 @@ async fn only_months_that_are_anchored_and_not_held_are_dropped_and_their_leaves
     long_ago(&url, "predictions_2019_03", "2019-03-01T00:00:00Z", 5);
     long_ago(&url, "predictions_2019_04", "2019-04-01T00:00:00Z", 7);
     let (ended_well, told) = retain(&url, &anchor);
-    assert!(!ended_well && told.contains("5 rows wait for their place"), "{told}");
+    assert!(!ended_well && told.contains("5 rows are not in the tree yet"), "{told}");
     let version = |version: u8| {
         let change = format!("update predictions_2019_03 set encoding_version = {version}");
         let statements = ["alter table predictions_2019_03 disable trigger all", &change].join("; ");
         postgres::psql(&url, &statements).unwrap();
     };
     version(3);
-    assert!(retain(&url, &anchor).1.contains("5 rows are from before encoding version 4"));
+    assert!(retain(&url, &anchor).1.contains("5 rows predate encoding version 4"));
     version(4);
 
     let server = options.start_ready().await;
@@ -82,13 +82,13 @@ async fn only_months_that_are_anchored_and_not_held_are_dropped_and_their_leaves
     assert!(held && told.contains("predictions_2019_03, until 2019-04-01, case 17"), "{told}");
     let (ended_well, told) = retain(&url, &anchor);
     assert!(ended_well && told.contains("predictions_2019_03 is held"), "{told}");
-    assert!(told.contains("predictions_2019_04 is dropped, 7 rows"), "{told}");
+    assert!(told.contains("predictions_2019_04 dropped: 7 rows"), "{told}");
     assert_eq!(number(&url, "select count(*) from predictions"), 6);
     assert_eq!(number(&url, "select count(*) from audit_leaves"), 13);
 
     assert!(run(&url, &["hold", "--month", "predictions_2019_03", "--release"]).0);
     assert!(!run(&url, &["hold", "--month", "predictions_2019_04", "--reason", "too late"]).0);
-    assert!(retain(&url, &anchor).1.contains("predictions_2019_03 is dropped, 5 rows"));
+    assert!(retain(&url, &anchor).1.contains("predictions_2019_03 dropped: 5 rows"));
     assert_eq!(number(&url, "select count(*) from predictions"), 1);
 
     // The rest verifies; without `--kept-from` the verifier reports the missing rows. Proofs still hold.
@@ -144,5 +144,5 @@ async fn creating_and_dropping_months_beside_a_long_export_blocks_no_prediction(
     assert!(!dropped && told.contains("the log is being read"), "{told}");
     assert!(longest < Duration::from_secs(2), "an answer took {longest:?}");
     reading.join().unwrap();
-    assert!(retain(&url, &anchor).1.contains("predictions_2019_03 is dropped, 5 rows"));
+    assert!(retain(&url, &anchor).1.contains("predictions_2019_03 dropped: 5 rows"));
 }

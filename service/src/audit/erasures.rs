@@ -80,9 +80,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let list = Erasures::at(folder.path().join("erased"));
         assert!(list.all().unwrap_err().to_string().contains("is missing"));
-        assert!(
-            list.add(&([7; 32], OffsetDateTime::UNIX_EPOCH)).unwrap_err().to_string().contains("is missing")
-        );
+        let added = list.add(&([7; 32], OffsetDateTime::UNIX_EPOCH));
+        assert!(added.unwrap_err().to_string().contains("is missing"));
         std::fs::write(folder.path().join("erased"), "").unwrap();
         assert!(list.all().unwrap().is_empty());
         let erasures = [([7; 32], OffsetDateTime::UNIX_EPOCH), ([9; 32], OffsetDateTime::now_utc())];

@@ -84,13 +84,9 @@ impl<'a> Line<'a> {
         let line: AnyLine<'a> = serde_json::from_slice(text)?;
         let labels = line.labels.map(Cow::Borrowed);
         match line {
-            AnyLine {
-                leaf_index: Some(leaf_index),
-                id: Some(id),
-                leaf_hash: Some(leaf_hash),
-                tree_size: None,
-                ..
-            } => {
+            AnyLine { leaf_index: Some(leaf_index), id: Some(id), leaf_hash: Some(leaf_hash), .. }
+                if line.tree_size.is_none() =>
+            {
                 let (row_hash, recorded_at) = (line.row_hash, line.recorded_at);
                 let row = line.row.map(Cow::Borrowed);
                 Ok(Self::Leaf(LeafLine { leaf_index, id, leaf_hash, row_hash, recorded_at, labels, row }))
@@ -128,26 +124,23 @@ pub async fn export(
     mut progress: impl FnMut(u64),
 ) -> Result<u64, ExportError> {
     let mut n_rows = 0;
-    let written = reader.export(|item| {
+    let written = reader.export::<ExportError>(|item| {
         match item {
-            ExportItem::Leaf { index, leaf, row, labels } => {
-                write_line(out, &leaf_line(index, &leaf, row.as_deref(), &labels)?)?;
-                n_rows += 1;
-                progress(n_rows);
-            }
             ExportItem::Checkpoint(checkpoint) => {
                 let line = CheckpointLine { tree_size: checkpoint.size, checkpoint: checkpoint.note.into() };
-                write_line(out, &line)?;
+                return Ok(write_line(out, &line)?);
+            }
+            ExportItem::Leaf { index, leaf, row, labels } => {
+                write_line(out, &leaf_line(index, &leaf, row.as_deref(), &labels)?)?;
             }
             ExportItem::Unsequenced { row, waits, labels } => {
                 let labels = labels_json(row.id, &labels)?;
-                let line = UnsequencedLine { id: row.id, waits, labels, row: canonical(&row)? };
-                write_line(out, &line)?;
-                n_rows += 1;
-                progress(n_rows);
+                write_line(out, &UnsequencedLine { id: row.id, waits, labels, row: canonical(&row)? })?;
             }
         }
-        Ok::<_, ExportError>(())
+        n_rows += 1;
+        progress(n_rows);
+        Ok(())
     });
     written.await?;
     out.flush()?;

@@ -80,16 +80,15 @@ impl Owner {
 
     fn commit_oldest(&mut self, n: usize) {
         let group: Vec<Submitted> = self.waiting.drain(..n).collect();
-        if group.is_empty() {
-            return;
+        if !group.is_empty() {
+            let (store, metrics) = (Arc::clone(&self.store), Arc::clone(&self.metrics));
+            tokio::spawn(async move { commit(&store, &metrics, group).await });
         }
-        let (store, metrics) = (Arc::clone(&self.store), Arc::clone(&self.metrics));
-        tokio::spawn(async move { commit(&store, &metrics, group).await });
     }
 }
 
-/// Commits a group. If the database refuses the content of a row, it commits none of the group; then each row
-/// is committed alone, so that the others still get their answers.
+/// Commits a group. If the content of a row is refused, none of the group is committed; then each row is
+/// committed alone, so that the others still get their answers.
 async fn commit(store: &Store, metrics: &Metrics, group: Vec<Submitted>) {
     let rows: Vec<&SealedRow> = group.iter().map(|submitted| &*submitted.row).collect();
     match store.writer.insert_predictions(&rows).await {

@@ -48,17 +48,13 @@ impl Task {
                 }
                 continue;
             };
-            if self.write(&checkpoint).await {
-                written = checkpoint.size;
+            let (anchor, size) = (self.anchor.clone(), checkpoint.size);
+            if self.done(move || anchor.publish(&checkpoint)).await {
+                written = size;
                 self.metrics.anchored(written);
             }
             tokio::time::sleep(self.interval).await;
         }
-    }
-
-    async fn write(&mut self, checkpoint: &SignedCheckpoint) -> bool {
-        let (anchor, checkpoint) = (self.anchor.clone(), checkpoint.clone());
-        self.done(move || anchor.publish(&checkpoint)).await
     }
 
     /// Runs work on the folder to its end; returns whether it succeeded.
@@ -85,10 +81,7 @@ impl Task {
     /// Logs each cause once: a folder that is missing for an hour is one line.
     fn log(&mut self, cause: String) {
         if self.logged != cause {
-            tracing::error!(
-                cause,
-                "writing checkpoints to the anchor failed; retrying, the tree keeps growing"
-            );
+            tracing::error!(cause, "writing checkpoints to the anchor failed; retrying, the tree grows on");
             self.logged = cause;
         }
     }

@@ -106,13 +106,15 @@ impl Deref for Running {
 impl Sequencer {
     /// Runs forever: holds the lease, or waits for it.
     pub async fn run(self) {
-        let publisher = self
-            .anchor
-            .clone()
-            .map(|anchor| Publisher::start(anchor, self.pace.anchor_interval, Arc::clone(&self.metrics)));
-        let newest_anchored = VolumeCall::with_timeout(VOLUME_TIMEOUT);
-        let erased = VolumeCall::with_timeout(VOLUME_TIMEOUT);
-        Running { parts: self, publisher, newest_anchored, erased }.run().await;
+        let start = |anchor| Publisher::start(anchor, self.pace.anchor_interval, Arc::clone(&self.metrics));
+        Running {
+            publisher: self.anchor.clone().map(start),
+            newest_anchored: VolumeCall::with_timeout(VOLUME_TIMEOUT),
+            erased: VolumeCall::with_timeout(VOLUME_TIMEOUT),
+            parts: self,
+        }
+        .run()
+        .await;
     }
 }
 
@@ -164,7 +166,7 @@ impl Running {
         loop {
             let n_seen = self.step(&mut lease, &mut edge, &mut foreign).await?;
             if months.is_due() {
-                months.ran(unless_refused(self.make_months(&mut lease).await)?);
+                months.ran(unless_refused(make_months(&mut lease).await)?);
             }
             if clean_up.is_due() {
                 clean_up.ran(unless_refused(self.clean_up(&mut lease).await)?);
@@ -203,14 +205,6 @@ impl Running {
             return Err(SequencerError::Broken("too many foreign leaves in the database"));
         }
         Ok(step.n_seen)
-    }
-
-    async fn make_months(&self, lease: &mut Lease) -> Result<bool, StoreError> {
-        let made = lease.make_months().await?;
-        if !made.is_empty() {
-            tracing::info!(months = made.join(", "), "created tables for the next months");
-        }
-        Ok(true)
     }
 
     /// Deletes old idempotency keys, and erased subjects that came back with a restored backup. Returns
@@ -273,6 +267,14 @@ impl Running {
     }
 }
 
+async fn make_months(lease: &mut Lease) -> Result<bool, StoreError> {
+    let made = lease.make_months().await?;
+    if !made.is_empty() {
+        tracing::info!(months = made.join(", "), "created tables for the next months");
+    }
+    Ok(true)
+}
+
 /// A job that runs between two steps of the sequencer.
 struct PeriodicJob {
     every: Duration,
@@ -313,21 +315,17 @@ fn unless_refused(ran: Result<bool, StoreError>) -> Result<Option<bool>, StoreEr
 
 /// Fails unless the newest checkpoint signs exactly this tree.
 fn check_checkpoint(edge: &Edge, checkpoint: Option<&SignedCheckpoint>) -> Result<(), SequencerError> {
-    let Some(checkpoint) = checkpoint else {
-        return if edge.size() == 0 {
-            Ok(())
-        } else {
-            Err(SequencerError::Broken("the tree has leaves but no checkpoint"))
-        };
+    let what = match (checkpoint, edge.root()) {
+        (None, _) if edge.size() == 0 => return Ok(()),
+        (None, _) => "the tree has leaves but no checkpoint",
+        (Some(checkpoint), _) if checkpoint.size != edge.size() => {
+            "the tree's size differs from its last checkpoint"
+        }
+        (Some(checkpoint), Ok(root)) if root == checkpoint.root => return Ok(()),
+        (Some(_), Ok(_)) => "the tree's root differs from its last checkpoint",
+        (Some(_), Err(_)) => "hashes of the tree are missing",
     };
-    if checkpoint.size != edge.size() {
-        return Err(SequencerError::Broken("the tree's size differs from its last checkpoint"));
-    }
-    match edge.root() {
-        Ok(root) if root == checkpoint.root => Ok(()),
-        Ok(_) => Err(SequencerError::Broken("the tree's root differs from its last checkpoint")),
-        Err(_) => Err(SequencerError::Broken("hashes of the tree are missing")),
-    }
+    Err(SequencerError::Broken(what))
 }
 
 /// Age of an id.

@@ -66,10 +66,7 @@ impl LogKey {
         &self.public
     }
 
-    /// The public key.
-    ///
-    /// # Errors
-    /// Never for a parsed key.
+    /// Never fails for a parsed key.
     pub fn verifier(&self) -> Result<LogVerifier, VerifierError> {
         LogVerifier::parse(&self.public)
     }
@@ -84,8 +81,7 @@ impl LogKey {
     }
 
     pub fn checkpoint(&self, size: u64, root: Hash) -> Result<String, SignatureError> {
-        let text = format!("{}\n{size}\n{root}\n", self.origin());
-        self.note(&text)
+        self.note(&format!("{}\n{size}\n{root}\n", self.origin()))
     }
 
     pub fn receipt(&self, id: Uuid, leaf_hash: Hash, at: OffsetDateTime) -> Result<String, SignatureError> {
@@ -163,10 +159,8 @@ mod tests {
         let (id, hash) = (Uuid::now_v7(), Hash([7; 32]));
         let receipt = key.receipt(id, hash, OffsetDateTime::UNIX_EPOCH).unwrap();
         let signed_at = "1970-01-01T00:00:00.000000Z".to_owned();
-        assert_eq!(
-            verifier.receipt(receipt.as_bytes()).unwrap(),
-            ReceiptText { id, leaf_hash: hash, signed_at }
-        );
+        let expected = ReceiptText { id, leaf_hash: hash, signed_at };
+        assert_eq!(verifier.receipt(receipt.as_bytes()).unwrap(), expected);
         let checkpoint = key.checkpoint(5, hash).unwrap();
         let read = verifier.checkpoint(checkpoint.as_bytes()).unwrap();
         assert_eq!((read.origin(), read.size(), read.hash()), ("cxr.example.org/test", 5, &hash));
@@ -186,11 +180,8 @@ mod tests {
     #[test]
     fn a_key_may_hold_a_plus() {
         let key = "PRIVATE+KEY+cxr.test.invalid/log+a8b09d84+AQ2sW+4xs1msoZOzD5X6/hPJ4Va6RskoXk3SYjwuwk4U";
-        let key = LogKey::parse(&Secret::from(key)).unwrap();
-        assert_eq!(
-            key.public(),
-            "cxr.test.invalid/log+a8b09d84+AbPwp9S2XCIO2rtNJNDQXoncfug96YL5t1AFjyTIWeA0"
-        );
+        let public = "cxr.test.invalid/log+a8b09d84+AbPwp9S2XCIO2rtNJNDQXoncfug96YL5t1AFjyTIWeA0";
+        assert_eq!(LogKey::parse(&Secret::from(key)).unwrap().public(), public);
     }
 
     #[test]

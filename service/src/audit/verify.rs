@@ -91,7 +91,7 @@ impl FromIterator<Checkpoint> for Anchors {
     }
 }
 
-/// What an export is compared with.
+/// What an export is compared with: checkpoints and receipts that were kept elsewhere.
 #[derive(Debug, Default)]
 pub struct Expectations {
     pub anchors: Anchors,
@@ -160,16 +160,12 @@ impl<'a> Run<'a> {
         for receipt in &expectations.receipts {
             receipts.entry(receipt.id).or_default().push(receipt);
         }
-        let (edge, report) = (Edge::default(), Report::default());
-        let mut run =
-            Self { key, expectations, receipts, edge, newest: 0, proven: 0, mismatch: false, report };
+        let (edge, report, mismatch) = (Edge::default(), Report::default(), false);
+        let mut run = Self { key, expectations, receipts, edge, newest: 0, proven: 0, mismatch, report };
         for (size, roots) in &expectations.anchors.0 {
             if roots.len() > 1 {
-                run.found(
-                    0,
-                    *size,
-                    format!("the log signed {} different trees of {size} leaves", roots.len()),
-                );
+                let what = format!("the log signed {} different trees of {size} leaves", roots.len());
+                run.found(0, *size, what);
             }
         }
         run
@@ -184,7 +180,7 @@ impl<'a> Run<'a> {
     fn leaf(&mut self, line: &LeafLine<'_>) {
         let index = self.edge.size();
         if line.leaf_index != index {
-            self.found(index, 1, format!("the export goes on with leaf {} in its place", line.leaf_index));
+            self.found(index, 1, format!("the export has leaf {} here", line.leaf_index));
         }
         self.report.n_rows_labelled += u64::from(line.labels.is_some());
         let leaf_hash = Hash::parse_hash(&line.leaf_hash).unwrap_or_default();
@@ -192,11 +188,8 @@ impl<'a> Run<'a> {
         let stated = Digests { row_hash, leaf_hash };
         match &line.row {
             None if !stated.bind(line.id) => {
-                self.found(
-                    index,
-                    1,
-                    format!("row {} is missing, and its leaf is not that of this id", line.id),
-                );
+                let what = format!("row {} is missing, and its leaf does not match its id", line.id);
+                self.found(index, 1, what);
             }
             None if self.expectations.may_be_absent(line.id) => self.report.n_rows_absent += 1,
             None => self.found(index, 1, format!("row {} is missing", line.id)),
@@ -221,7 +214,7 @@ impl<'a> Run<'a> {
             if receipt.leaf_hash == leaf_hash {
                 self.report.n_receipts_verified += 1;
             } else {
-                self.found(index, 1, format!("row {id} is not the one that its receipt was given for"));
+                self.found(index, 1, format!("row {id} differs from the row of its receipt"));
             }
         }
     }
@@ -231,29 +224,22 @@ impl<'a> Run<'a> {
         let (end, id) = (self.edge.size(), line.id);
         self.report.n_rows_labelled += u64::from(line.labels.is_some());
         let now = OffsetDateTime::now_utc().unix_timestamp() as u64;
-        let soon = self.newest..=now + 2 * LONGEST_WAIT;
-        let long = made_at(id).is_none_or(|at| !soon.contains(&(at + LONGEST_WAIT)));
-        if !line.waits {
-            self.found(
-                end,
-                1,
-                format!("row {id} has no leaf: the service did not write it, or its leaf was taken away"),
-            );
-        } else if long {
-            self.found(
-                end,
-                1,
-                format!(
-                    "row {id} waits for its place as no row of the service does: it did not write this one"
-                ),
-            );
-        } else {
-            self.report.n_rows_waiting += 1;
+        let recent = self.newest..=now + 2 * LONGEST_WAIT;
+        let is_recent = made_at(id).is_some_and(|at| recent.contains(&(at + LONGEST_WAIT)));
+        match (line.waits, is_recent) {
+            (true, true) => self.report.n_rows_waiting += 1,
+            (true, false) => {
+                let what = "is pending, but its id is too old or in the future: the service did not write it";
+                self.found(end, 1, format!("row {id} {what}"));
+            }
+            (false, _) => {
+                let what = "has no leaf: the service did not write it, or its leaf was deleted";
+                self.found(end, 1, format!("row {id} {what}"));
+            }
         }
-        let digests = digests(line.row.get()).filter(|(stated, _)| *stated == id);
-        match digests {
-            Some((_, digests)) => self.check_receipts(id, end, digests.leaf_hash),
-            None => self.found(end, 1, format!("row {id} cannot be read")),
+        match digests(line.row.get()) {
+            Some((stated, digests)) if stated == id => self.check_receipts(id, end, digests.leaf_hash),
+            _ => self.found(end, 1, format!("row {id} cannot be read")),
         }
     }
 
@@ -267,8 +253,8 @@ impl<'a> Run<'a> {
         } else {
             let anchored = self.report.anchored_size;
             // The checkpoints since then are signed but not anchored.
-            let stolen = format!("; with the log's key it could have been changed from leaf {anchored} on");
-            self.root_differs("an anchored checkpoint", if anchored < self.proven { &stolen } else { "" });
+            let forged = format!("; with the log's key it could have been changed from leaf {anchored} on");
+            self.root_differs("an anchored checkpoint", if anchored < self.proven { &forged } else { "" });
         }
     }
 
@@ -279,12 +265,9 @@ impl<'a> Run<'a> {
                 self.found(size, 1, format!("the checkpoint of {} leaves is {error}", line.tree_size));
             }
             Ok(found) if found.size() != line.tree_size || found.size() != size => {
-                let what = format!(
-                    "after {size} leaves stands a checkpoint of {} leaves as that of {}",
-                    found.size(),
-                    line.tree_size
-                );
-                self.found(size.min(found.size()), 1, what);
+                let (signed, stated) = (found.size(), line.tree_size);
+                let what = format!("the checkpoint after {size} leaves signs {signed} and states {stated}");
+                self.found(size.min(signed), 1, what);
             }
             Ok(found) if self.edge.root().is_ok_and(|root| root == *found.hash()) => {
                 self.report.n_heads_verified += 1;
@@ -305,19 +288,15 @@ impl<'a> Run<'a> {
     fn end(mut self) -> Report {
         let size = self.edge.size();
         if let Some((anchored, _)) = self.expectations.anchors.0.range(size + 1..).next_back() {
-            self.found(
-                size,
-                anchored - size,
-                format!("the log had {anchored} leaves and has {size}: its end is missing"),
-            );
+            let what = format!("the log had {anchored} leaves and has {size}: its end is missing");
+            self.found(size, anchored - size, what);
         }
         // The service commits leaves and their checkpoint in one transaction.
         if self.proven < size && !self.mismatch {
             let what = format!("no signed checkpoint covers the leaves after the first {}", self.proven);
             self.found(self.proven, size - self.proven, what);
         }
-        let missing: Vec<Uuid> = self.receipts.keys().copied().collect();
-        for id in missing {
+        for id in std::mem::take(&mut self.receipts).into_keys() {
             self.found(size, 1, format!("row {id} has a receipt and is not in the export"));
         }
         self.report.n_leaves = size;

@@ -1,5 +1,5 @@
-//! The first answer under an idempotency key, as it is stored for retries and recognised as the service's
-//! own.
+//! The first answer under an idempotency key: stored for retries, with an HMAC by which the service recognises
+//! it.
 
 use super::hmac::SiteKey;
 use serde_json::Value;
@@ -40,30 +40,22 @@ impl SealedAnswer {
         leaf_hash: &Hash,
     ) -> serde_json::Result<Self> {
         let RequestKey { digest, fingerprint } = &first.key;
-        let covered = Covered { digest, fingerprint, prediction_id, leaf_hash, answer: &first.answer };
-        let code = answer_key.digest(&covered.canonical()?);
-        Ok(Self { first, prediction_id, code })
+        let covered = covered(digest, fingerprint, prediction_id, leaf_hash, &first.answer)?;
+        Ok(Self { code: answer_key.digest(&covered), first, prediction_id })
     }
 }
 
-/// What the HMAC covers.
-struct Covered<'a> {
-    digest: &'a [u8],
-    fingerprint: &'a [u8],
+/// What the HMAC covers: four values of fixed length, then the answer's canonical JSON (RFC 8785). The leaf
+/// hash stands for the whole row.
+fn covered(
+    digest: &[u8],
+    fingerprint: &[u8],
     prediction_id: Uuid,
-    /// Stands for the whole row.
-    leaf_hash: &'a Hash,
-    answer: &'a Value,
-}
-
-impl Covered<'_> {
-    /// Four values of fixed length, then the answer's canonical JSON (RFC 8785).
-    fn canonical(&self) -> serde_json::Result<Vec<u8>> {
-        let answer = serde_json_canonicalizer::to_vec(self.answer)?;
-        let parts: [&[u8]; 5] =
-            [self.digest, self.fingerprint, self.prediction_id.as_bytes(), &self.leaf_hash.0, &answer];
-        Ok(parts.concat())
-    }
+    leaf_hash: &Hash,
+    answer: &Value,
+) -> serde_json::Result<Vec<u8>> {
+    let answer = serde_json_canonicalizer::to_vec(answer)?;
+    Ok([digest, fingerprint, prediction_id.as_bytes(), &leaf_hash.0, &answer].concat())
 }
 
 /// The key of the HMACs of stored answers.
@@ -86,15 +78,9 @@ pub struct StoredAnswer {
 impl StoredAnswer {
     /// Whether a holder of `answer_key` stored this answer under `key` for the row with that leaf.
     pub fn is_ours(&self, answer_key: &SiteKey, key: &RequestKey, leaf_hash: &Hash) -> bool {
-        let covered = Covered {
-            digest: &key.digest,
-            fingerprint: &self.fingerprint,
-            prediction_id: self.prediction_id,
-            leaf_hash,
-            answer: &self.answer,
-        };
         let code = self.code.as_deref().unwrap_or_default();
-        covered.canonical().is_ok_and(|covered| answer_key.is_digest(&covered, code))
+        covered(&key.digest, &self.fingerprint, self.prediction_id, leaf_hash, &self.answer)
+            .is_ok_and(|covered| answer_key.is_digest(&covered, code))
     }
 }
 

@@ -1,11 +1,8 @@
-//! A row on its way into the log: what was observed of its image, and the row sealed with its leaf and HMAC.
+//! The row sealed with its leaf and HMAC, and the durations in its column `timings`.
 
 use super::hmac::SiteKey;
 use super::idempotency::{FirstAnswer, SealedAnswer};
 use super::{AuditRow, Digests};
-use cxr::image::{ColourMode, DecodedImage, Format, Orientation};
-use cxr::metadata::AcquisitionMetadata;
-use cxr::statistics::ImageStatistics;
 use serde::{Deserialize, Serialize};
 
 /// A row with its leaf; it cannot change any more.
@@ -50,47 +47,6 @@ impl SealedRow {
     /// The answer to store under the request's idempotency key.
     pub const fn answer(&self) -> Option<&SealedAnswer> {
         self.answer.as_ref()
-    }
-}
-
-/// What is known of an image before the model runs.
-#[derive(Debug, Clone, Default)]
-pub struct Observed {
-    /// Present once the image is decoded.
-    pub image: Option<ImageFacts>,
-    /// Age, view and modality from the request or the file.
-    pub metadata: AcquisitionMetadata,
-    /// Present once the image is preprocessed.
-    pub statistics: Option<ImageStatistics>,
-}
-
-/// The decoded image without its pixels.
-#[derive(Debug, Clone, Copy)]
-pub struct ImageFacts {
-    /// File format.
-    pub format: Format,
-    /// Width of the upright image in pixels.
-    pub width: i32,
-    /// Height of the upright image in pixels.
-    pub height: i32,
-    /// Bits per sample that carry information.
-    pub significant_bits: u8,
-    /// Colour before conversion.
-    pub colour: ColourMode,
-    /// Orientation in the file.
-    pub orientation: Orientation,
-}
-
-impl From<&DecodedImage> for ImageFacts {
-    fn from(image: &DecodedImage) -> Self {
-        Self {
-            format: image.format(),
-            width: image.width() as i32,
-            height: image.height() as i32,
-            significant_bits: image.significant_bits(),
-            colour: image.colour(),
-            orientation: image.orientation(),
-        }
     }
 }
 

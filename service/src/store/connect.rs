@@ -68,9 +68,8 @@ impl ConnectError {
         match self {
             Self::Failed(sqlx::Error::Database(error)) => {
                 // Classes of SQLSTATE: 57P shutdown, 53 insufficient resources, 08 broken connection.
-                error.code().is_some_and(|code| {
-                    code.starts_with("57P") || code.starts_with("53") || code.starts_with("08")
-                })
+                let classes = ["57P", "53", "08"];
+                error.code().is_some_and(|code| classes.iter().any(|class| code.starts_with(class)))
             }
             Self::Failed(sqlx::Error::Io(_)) | Self::Target { .. } | Self::Silent => true,
             _ => false,
@@ -150,8 +149,7 @@ impl Connector {
                 if deadline.saturating_duration_since(Instant::now()) <= pause {
                     return Err(failure);
                 }
-                let read = if login { self.read_again(&resolved).await } else { Ok(false) };
-                match read {
+                match if login { self.read_again(&resolved).await } else { Ok(false) } {
                     Ok(true) => break,
                     Ok(false) => {}
                     Err(error) => failure = Arc::new(error),

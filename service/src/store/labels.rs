@@ -23,12 +23,8 @@ pub struct NewLabel {
     pub actor: String,
 }
 
-/// A label as read from the database.
+/// A row of `labels` (migrations/0006_labels.sql).
 #[derive(Debug, Clone, Serialize, sqlx::FromRow)]
-#[expect(
-    missing_docs,
-    reason = "each field is the column of its name; migrations/0006_labels.sql describes them"
-)]
 pub struct StoredLabel {
     pub id: Uuid,
     pub prediction_id: Uuid,
@@ -109,12 +105,9 @@ async fn insert(session: &mut Session, label: &NewLabel) -> Result<(StoredLabel,
         if let Some(inserted) = inserted {
             return Ok((inserted, true));
         }
-        let latest: Option<StoredLabel> = sqlx::query_as(LATEST)
-            .bind(label.prediction_id)
-            .bind(label.source)
-            .bind(label.labelled_at)
-            .fetch_optional(&mut *session)
-            .await?;
+        let latest =
+            sqlx::query_as(LATEST).bind(label.prediction_id).bind(label.source).bind(label.labelled_at);
+        let latest: Option<StoredLabel> = latest.fetch_optional(&mut *session).await?;
         if let Some(latest) =
             latest.filter(|latest| latest.label == label.label && latest.actor == label.actor)
         {

@@ -110,16 +110,8 @@ impl Pool {
         // fork, and does not notice when another one becomes free.
         let opened = pool.clone();
         tokio::spawn(async move { join_all((0..connections).map(|_| opened.get())).await });
-        let timeout = timeout(config);
-        Ok(Self {
-            connections: pool,
-            connector,
-            renewed,
-            doubted,
-            acquire_timeout,
-            timeout,
-            waiting: Arc::default(),
-        })
+        let (timeout, waiting) = (timeout(config), Arc::default());
+        Ok(Self { connections: pool, connector, renewed, doubted, acquire_timeout, timeout, waiting })
     }
 
     /// Does `work` on a connection, with the timeout of a statement.

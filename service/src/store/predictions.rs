@@ -1,16 +1,15 @@
 //! The table `predictions`: one insert, of one row or several, and one select. There is no update.
 
-use super::Reader;
-use super::StoreError;
 use super::labels::{LabelledPrediction, WITH_LABEL};
 use super::session::Session;
 use super::write::counted;
+use super::{Reader, StoreError};
 use crate::record::columns::with_columns;
 use crate::record::idempotency::SealedAnswer;
 use crate::record::{AuditRow, Hex, SealedRow};
 use serde_json::Value;
-use sqlx::query_builder::{QueryBuilder, Separated};
-use sqlx::{Postgres, Type, TypeInfo};
+use sqlx::postgres::PgArguments;
+use sqlx::{Arguments, AssertSqlSafe, Encode, Postgres, QueryBuilder, Type, TypeInfo};
 use std::sync::LazyLock;
 use std::time::Duration as StdDuration;
 use time::{Duration, OffsetDateTime};
@@ -69,11 +68,11 @@ macro_rules! statements {
         });
 
         /// Binds an array for each inserted column.
-        fn push_columns(arrays: &mut Separated<'_, Postgres, &str>, rows: &[&SealedRow]) {
+        fn bind_columns(statement: &mut Statement, rows: &[&SealedRow]) -> Result<(), sqlx::Error> {
             $(if_inserted!($($rule)?,
-                let elements = rows.iter().map(|sealed| sealed.row().$name.element());
-                arrays.push_bind(elements.collect::<Vec<_>>());
+                statement.bind_each(rows.iter().map(|sealed| sealed.row().$name.element()))?;
             );)*
+            Ok(())
         }
     };
 }
@@ -89,7 +88,7 @@ trait Element {
     fn element(&self) -> Self::Bound<'_>;
 }
 
-macro_rules! bound_as_they_are {
+macro_rules! bound_unchanged {
     ($($type:ty),*) => { $(
         impl Element for $type {
             type Bound<'a> = &'a $type;
@@ -100,7 +99,7 @@ macro_rules! bound_as_they_are {
         }
     )* };
 }
-bound_as_they_are!(Uuid, String, OffsetDateTime, Hex, i16, i32, i64, f32, f64, bool, Value);
+bound_unchanged!(Uuid, String, OffsetDateTime, Hex, i16, i32, i64, f32, f64, bool, Value);
 
 impl Element for Vec<f32> {
     type Bound<'a> = String;
@@ -174,53 +173,67 @@ pub(super) async fn insert(
     rows: &[&SealedRow],
     most: StdDuration,
 ) -> Result<(), StoreError> {
-    let answers: Vec<&SealedAnswer> = rows.iter().filter_map(|sealed| sealed.answer()).collect();
+    let mut answers: Vec<&SealedAnswer> = rows.iter().filter_map(|sealed| sealed.answer()).collect();
+    // Sorted, so that two batches with two keys in common cannot deadlock.
+    answers.sort_unstable_by_key(|sealed| sealed.first.key.digest);
     let [names, casts] = &*INSERTED;
-    let mut statement = QueryBuilder::new(PENDING);
-    push_pending(&mut statement.separated(", "), rows);
-    statement.push(") RETURNING 1), kept AS (");
+    let mut statement = Statement { sql: PENDING.to_owned(), arguments: PgArguments::default() };
+    statement.bind_each(rows.iter().map(|sealed| sealed.row().id))?;
+    statement.bind_each(rows.iter().map(|sealed| sealed.digests().leaf_hash.0))?;
+    statement.bind_each(rows.iter().map(|sealed| sealed.digests().row_hash.map(|hash| hash.0)))?;
+    statement.bind_each(rows.iter().map(|sealed| *sealed.code()))?;
+    statement.sql += ") RETURNING 1), kept AS (";
     if answers.is_empty() {
-        statement.push("SELECT WHERE false");
+        statement.sql += "SELECT WHERE false";
     } else {
-        statement.push(ANSWERS);
-        push_answers(&mut statement.separated(", "), answers.clone());
-        statement.push(") RETURNING 1");
+        statement.sql += ANSWERS;
+        statement.bind_each(answers.iter().map(|sealed| sealed.first.key.digest))?;
+        statement.bind_each(answers.iter().map(|sealed| sealed.first.key.fingerprint))?;
+        statement.bind_each(answers.iter().map(|sealed| sealed.prediction_id))?;
+        statement.bind_each(answers.iter().map(|sealed| &sealed.first.answer))?;
+        statement.bind_each(answers.iter().map(|sealed| sealed.code))?;
+        statement.sql += ") RETURNING 1";
     }
-    statement
-        .push(format_args!("), recorded AS (INSERT INTO predictions ({names}) SELECT {casts} FROM unnest("));
-    push_columns(&mut statement.separated(", "), rows);
-    statement.push(format_args!(") AS rows ({names}) RETURNING 1)"));
+    statement.sql +=
+        &format!("), recorded AS (INSERT INTO predictions ({names}) SELECT {casts} FROM unnest(");
+    bind_columns(&mut statement, rows)?;
+    statement.sql += &format!(") AS rows ({names}) RETURNING 1)");
     let [before, after] = CHECK;
-    statement.push(before);
-    let mut arguments = statement.separated(", ");
-    arguments.push_bind(vec![rows.len() as i64, rows.len() as i64, answers.len() as i64]);
-    arguments.push_bind(OffsetDateTime::now_utc()).push_bind(most.as_secs_f64());
-    statement.push(after);
-    let (n_pending, n_recorded, n_kept, _): (i64, i64, i64, f64) =
-        statement.build_query_as().fetch_one(session).await?;
+    statement.sql += before;
+    statement.bind(vec![rows.len() as i64, rows.len() as i64, answers.len() as i64])?;
+    statement.bind(OffsetDateTime::now_utc())?;
+    statement.bind(most.as_secs_f64())?;
+    statement.sql += after;
+    let insert = sqlx::query_as_with(AssertSqlSafe(statement.sql), statement.arguments);
+    let (n_pending, n_recorded, n_kept, _): (i64, i64, i64, f64) = insert.fetch_one(session).await?;
     counted("audit_pending", rows.len() as u64, n_pending as u64)?;
     counted("predictions", rows.len() as u64, n_recorded as u64)?;
     counted("idempotency_keys", answers.len() as u64, n_kept as u64)
 }
 
-fn push_pending(arrays: &mut Separated<'_, Postgres, &str>, rows: &[&SealedRow]) {
-    let row_hash = |sealed: &&SealedRow| sealed.digests().row_hash.map(|hash| hash.0);
-    arrays
-        .push_bind(rows.iter().map(|sealed| sealed.row().id).collect::<Vec<_>>())
-        .push_bind(rows.iter().map(|sealed| sealed.digests().leaf_hash.0).collect::<Vec<_>>())
-        .push_bind(rows.iter().map(row_hash).collect::<Vec<_>>())
-        .push_bind(rows.iter().map(|sealed| *sealed.code()).collect::<Vec<_>>());
+/// SQL and its arguments. `QueryBuilder` panics if a value cannot be encoded; a panic in a group commit would
+/// leave every row of the group without an answer.
+struct Statement {
+    sql: String,
+    arguments: PgArguments,
 }
 
-/// The arrays of [`ANSWERS`], sorted by key so that two batches with two keys in common cannot deadlock.
-fn push_answers(arrays: &mut Separated<'_, Postgres, &str>, mut answers: Vec<&SealedAnswer>) {
-    answers.sort_unstable_by_key(|sealed| sealed.first.key.digest);
-    arrays
-        .push_bind(answers.iter().map(|sealed| sealed.first.key.digest).collect::<Vec<_>>())
-        .push_bind(answers.iter().map(|sealed| sealed.first.key.fingerprint).collect::<Vec<_>>())
-        .push_bind(answers.iter().map(|sealed| sealed.prediction_id).collect::<Vec<_>>())
-        .push_bind(answers.iter().map(|sealed| &sealed.first.answer).collect::<Vec<_>>())
-        .push_bind(answers.iter().map(|sealed| sealed.code).collect::<Vec<_>>());
+impl Statement {
+    /// Appends the argument and its placeholder, after a comma if it follows another one.
+    fn bind<'q>(&mut self, value: impl Encode<'q, Postgres> + Type<Postgres>) -> Result<(), sqlx::Error> {
+        self.arguments.add(value).map_err(sqlx::Error::Encode)?;
+        let comma = if self.sql.ends_with(['(', ' ']) { "" } else { ", " };
+        self.sql += &format!("{comma}${}", self.arguments.len());
+        Ok(())
+    }
+
+    /// Binds an array.
+    fn bind_each<'q, T>(&mut self, values: impl Iterator<Item = T>) -> Result<(), sqlx::Error>
+    where
+        Vec<T>: Encode<'q, Postgres> + Type<Postgres>,
+    {
+        self.bind(values.collect::<Vec<_>>())
+    }
 }
 
 impl Reader {
@@ -290,14 +303,12 @@ fn restrict(statement: &mut QueryBuilder<Postgres>, filter: &Filter) {
         ("outcome", &filter.outcome),
         ("decision", &filter.decision),
         ("request_id", &filter.request_id),
+        ("coalesce(reason, decision_reason)", &filter.reason),
     ];
     for (column, value) in texts {
         if let Some(value) = value {
             statement.push(format_args!(" AND {column} = ")).push_bind(value.clone());
         }
-    }
-    if let Some(reason) = &filter.reason {
-        statement.push(" AND coalesce(reason, decision_reason) = ").push_bind(reason.clone());
     }
     if let Some(review) = filter.review_required {
         statement.push(" AND review_required = ").push_bind(review);

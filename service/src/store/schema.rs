@@ -32,10 +32,7 @@ impl std::fmt::Display for SchemaState {
                 write!(f, "migration {missing} is not applied; run cxr-service migrate")
             }
             Self::Different { version } => {
-                write!(
-                    f,
-                    "migration {version} in the database is not this program's: they do not belong together"
-                )
+                write!(f, "migration {version} in the database differs from the one in this program")
             }
         }
     }

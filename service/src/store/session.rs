@@ -65,16 +65,12 @@ impl Session {
 
     /// Fails unless this is still the same session and its settings are in effect.
     pub(super) async fn verify(&mut self) -> Result<(), ConnectError> {
-        let columns: Vec<String> = self
-            .expected
-            .iter()
-            .map(|(name, _)| format!("coalesce(current_setting('{name}', true), '')"))
-            .collect();
+        let column = |(name, _): &(_, _)| format!("coalesce(current_setting('{name}', true), '')");
+        let columns: Vec<String> = self.expected.iter().map(column).collect();
         let end = if self.begin.is_empty() { "" } else { "; COMMIT" };
         let asked = format!("{}SELECT {}{end}", self.begin, columns.join(", "));
         let row = sqlx::raw_sql(AssertSqlSafe(asked)).fetch_one(&mut self.connection).await?;
-        // The mark comes last and is checked first: in a shared session, the other settings may be another's
-        // too.
+        // The mark comes last and is checked first: in a shared session, other settings may differ as well.
         for (column, (name, expected)) in self.expected.iter().enumerate().rev() {
             let found: String = row.try_get(column)?;
             if *name == MARK && found != *expected {
@@ -104,24 +100,20 @@ impl Session {
     /// Begins a unit of work that [`end`](Self::end) ends: a transaction if a pooler shares sessions between
     /// transactions, otherwise nothing.
     pub(super) async fn begin(&mut self) -> Result<(), sqlx::Error> {
-        match self.pooling {
-            Pooling::Session => Ok(()),
-            Pooling::Transaction => {
-                let begin = AssertSqlSafe(self.begin.clone());
-                sqlx::raw_sql(begin).fetch_all(&mut self.connection).await.map(drop)
-            }
+        if self.pooling == Pooling::Session {
+            return Ok(());
         }
+        let begin = AssertSqlSafe(self.begin.clone());
+        sqlx::raw_sql(begin).fetch_all(&mut self.connection).await.map(drop)
     }
 
     /// Commits the unit of work or rolls it back.
     pub(super) async fn end(&mut self, commit: bool) -> Result<(), sqlx::Error> {
-        match self.pooling {
-            Pooling::Session => Ok(()),
-            Pooling::Transaction => {
-                let end = if commit { "COMMIT" } else { "ROLLBACK" };
-                sqlx::raw_sql(end).fetch_all(&mut self.connection).await.map(drop)
-            }
+        if self.pooling == Pooling::Session {
+            return Ok(());
         }
+        let end = if commit { "COMMIT" } else { "ROLLBACK" };
+        sqlx::raw_sql(end).fetch_all(&mut self.connection).await.map(drop)
     }
 
     /// Begins a transaction. Only for connections outside the pools: a pool has begun one already.

@@ -49,7 +49,7 @@ pub enum InferenceError {
     Lost(#[from] JobLost),
     #[error("the deadline passed before the model ran")]
     Expired,
-    #[error("the client went away before the model ran")]
+    #[error("the client disconnected before the model ran")]
     Cancelled,
 }
 
@@ -148,10 +148,8 @@ impl Engine {
     /// Whether the last image ran; after a failure, the probe is run.
     pub async fn is_healthy(&self) -> bool {
         if !self.healthy.load(Ordering::Relaxed) {
-            drop(
-                self.submit(Pixels::Probe(Arc::clone(&self.probe)), None, false, std::future::pending())
-                    .await,
-            );
+            let probe = Pixels::Probe(Arc::clone(&self.probe));
+            drop(self.submit(probe, None, false, std::future::pending()).await);
         }
         self.healthy.load(Ordering::Relaxed)
     }
@@ -195,6 +193,7 @@ impl Engine {
         if ticket.cancel() { Err(cancelled) } else { self.noted(answered.await) }
     }
 
+    /// Remembers whether the model ran.
     fn noted(
         &self,
         answer: Result<Result<Inference, InferenceError>, oneshot::error::RecvError>,

@@ -11,14 +11,14 @@ pub fn print(line: impl std::fmt::Display) {
 }
 
 /// Prints one line on standard error.
-pub fn complain(line: impl std::fmt::Display) {
+pub fn print_error(line: impl std::fmt::Display) {
     drop(writeln!(io::stderr(), "{line}"));
 }
 
 /// Prints why the program ends, and does not wait for a stalled reader.
-pub fn last_words(line: impl std::fmt::Display) {
+pub fn print_final_error(line: impl std::fmt::Display) {
     let line = line.to_string();
-    threads::within(Duration::from_secs(2), move || complain(line));
+    threads::within(Duration::from_secs(2), move || print_error(line));
 }
 
 /// The reader of standard output closed the pipe (`| head`).
@@ -40,15 +40,9 @@ impl ReaderGone {
 /// Standard output whose errors tell a closed pipe apart from everything else.
 pub struct Output(io::Stdout);
 
-impl Output {
-    pub fn new() -> Self {
-        Self(io::stdout())
-    }
-}
-
 impl Default for Output {
     fn default() -> Self {
-        Self::new()
+        Self(io::stdout())
     }
 }
 

@@ -60,10 +60,8 @@ pub(super) fn load(config: &AuthConfig) -> Result<Vec<VerificationKey>, KeyError
                 keys.push(pem(path, *algorithm, kid.clone())?);
             }
             KeySource { jwks_file: Some(path), .. } => {
-                let set = parse_set(&read(path)?);
-                keys.extend(
-                    set.map_err(|source| KeyError::Set { origin: path.display().to_string(), source })?,
-                );
+                let refused = |source| KeyError::Set { origin: path.display().to_string(), source };
+                keys.extend(parse_set(&read(path)?).map_err(refused)?);
             }
             // A published set, which is fetched; the configuration allows no other combination.
             _ => {}
@@ -98,7 +96,7 @@ pub(super) fn parse_set(bytes: &[u8]) -> Result<Vec<VerificationKey>, SetError> 
     for (index, jwk) in set.keys.iter().enumerate() {
         let refused = |what| SetError::Key { index, what };
         if matches!(jwk.algorithm, AlgorithmParameters::OctetKey(_)) {
-            return Err(refused("a shared secret: who can check a token could forge one"));
+            return Err(refused("a shared secret: anyone who can verify a token could forge one"));
         }
         let Some(algorithm) = pinned(jwk) else { continue };
         let key = DecodingKey::from_jwk(jwk).map_err(|_| refused("its parameters are malformed"))?;

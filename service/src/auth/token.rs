@@ -235,8 +235,8 @@ fn claim_error(token: &str, error: &jsonwebtoken::errors::Error) -> TokenError {
     }
 }
 
-/// The library does not name the claim that has a list or an object in place of a text or a number. The
-/// signature is verified by then.
+/// The library does not name a claim that is a list or an object instead of a text or a number. The signature is
+/// verified by then.
 fn misfit(token: &str) -> TokenError {
     let Ok(TokenData { claims, .. }) = jsonwebtoken::dangerous::insecure_decode::<Claims>(token) else {
         return TokenError::Malformed;

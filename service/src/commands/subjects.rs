@@ -38,9 +38,9 @@ pub(super) async fn erase(sources: &Sources, identifiers: &Path) -> anyhow::Resu
         list.add(&erasure)?;
         n_known += store.writer.erase_subjects(&[erasure]).await?;
     }
+    let n = identifiers.len();
     stdout::print(format_args!(
-        "erased {n_known} of {} subjects, those known here; their rows stay, but nothing links them any more",
-        identifiers.len()
+        "erased {n_known} of {n} subjects; the others are unknown here, and all rows stay"
     ));
     Ok(ExitCode::SUCCESS)
 }

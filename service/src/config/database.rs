@@ -51,15 +51,15 @@ impl DatabaseConfig {
     /// The database as the user that reads; `url` if none is set.
     pub fn reader_url(&self) -> DatabaseUrl {
         let (key, file) = ("service.database.reader_url", self.reader_url_file.as_deref());
-        let reader = self.reader_url.as_ref().map(|url| DatabaseUrl::new(key, url, file, Target::Any));
-        reader.unwrap_or_else(|| self.url())
+        let url = self.reader_url.as_ref();
+        url.map_or_else(|| self.url(), |url| DatabaseUrl::new(key, url, file, Target::Any))
     }
 
     /// The database without a pooler; `url` if none is set.
     pub fn direct_url(&self) -> DatabaseUrl {
         let (key, file) = ("service.database.direct_url", self.direct_url_file.as_deref());
-        let direct = self.direct_url.as_ref().map(|url| DatabaseUrl::new(key, url, file, Target::ReadWrite));
-        direct.unwrap_or_else(|| self.url())
+        let url = self.direct_url.as_ref();
+        url.map_or_else(|| self.url(), |url| DatabaseUrl::new(key, url, file, Target::ReadWrite))
     }
 
     /// Whether the log is read as another user than it is written.

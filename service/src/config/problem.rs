@@ -1,5 +1,5 @@
-//! What is wrong with a configuration: the key, what was found and what to do. Never a text, which may be a
-//! secret.
+//! Problems of a configuration: the key, what was found and what to do. No value of type text is quoted: it may
+//! be a secret.
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -48,8 +48,7 @@ pub(super) struct Findings<'a> {
 }
 
 impl Findings<'_> {
-    /// Notes a problem unless the rule holds. A key that has a problem already is left alone: its value is a
-    /// stand-in.
+    /// Adds a problem unless the rule holds. A key that has one already is skipped: its value is a stand-in.
     pub(super) fn require(&mut self, holds: bool, key: &str, found: &str, advice: &str) {
         let section = key.split('.').next().unwrap_or_default();
         if holds || !self.parts.contains(&section) {

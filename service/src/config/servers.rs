@@ -112,7 +112,7 @@ fn servers(url: &str, several_want: Target) -> Result<Servers, UrlError> {
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         match pair.split_once('=') {
             Some(("target_session_attrs", name)) => {
-                target = Some(Target::parse(name).ok_or(UrlError::Target)?);
+                target = Some(Target::parse(name).ok_or(UrlError::Target)?)
             }
             Some(("host", hosts)) => query_hosts = list(hosts),
             Some(("port", list_of_ports)) => ports = list(list_of_ports),
@@ -135,11 +135,9 @@ fn servers(url: &str, several_want: Target) -> Result<Servers, UrlError> {
         let host = hosts.get(at).or_else(|| hosts.first()).copied().unwrap_or_default();
         let user = if user.is_empty() { String::new() } else { format!("{user}@") };
         let query = if pairs.is_empty() { String::new() } else { format!("?{}", pairs.join("&")) };
-        format!("{scheme}://{user}{host}{path}{query}")
-            .parse::<PgConnectOptions>()
-            .map_err(|_| UrlError::Malformed)
+        format!("{scheme}://{user}{host}{path}{query}").parse().map_err(|_| UrlError::Malformed)
     };
-    let hosts = (0..n).map(one).collect::<Result<Vec<_>, _>>()?;
+    let hosts = (0..n).map(one).collect::<Result<_, _>>()?;
     let usual = if n > 1 { several_want } else { Target::Any };
     Ok(Servers { hosts, target: target.unwrap_or(usual) })
 }
@@ -157,12 +155,8 @@ mod tests {
         let servers = servers(url, Target::ReadWrite)?;
         let shown = |options: &PgConnectOptions| {
             let socket = options.get_socket().map(|path| path.display().to_string());
-            format!(
-                "{}@{}:{}",
-                options.get_username(),
-                socket.unwrap_or_else(|| options.get_host().into()),
-                options.get_port()
-            )
+            let host = socket.unwrap_or_else(|| options.get_host().into());
+            format!("{}@{host}:{}", options.get_username(), options.get_port())
         };
         Ok((servers.hosts.iter().map(shown).collect(), servers.target))
     }

@@ -67,9 +67,8 @@ pub(super) fn start(
     metrics: Option<Arc<Metrics>>,
 ) -> UnboundedSender<Message> {
     let (messages, inbox) = unbounded_channel();
-    let owner =
-        Owner { policy, lanes, metrics, waiting: VecDeque::new(), unfinished: 0, costs: Costs::default() };
-    tokio::spawn(owner.work(inbox));
+    let (waiting, costs) = (VecDeque::new(), Costs::default());
+    tokio::spawn(Owner { policy, lanes, metrics, waiting, unfinished: 0, costs }.work(inbox));
     messages
 }
 
@@ -85,8 +84,7 @@ struct Owner {
 impl Owner {
     async fn work(mut self, mut inbox: UnboundedReceiver<Message>) {
         loop {
-            let step = self.send_batches();
-            let message = match step {
+            let message = match self.send_batches() {
                 Step::Wait(left) => match tokio::time::timeout(left, inbox.recv()).await {
                     Ok(message) => message,
                     Err(_) => continue,
@@ -133,8 +131,7 @@ impl Owner {
             };
             let batch: Batch = self.waiting.drain(..n).collect();
             self.unfinished += 1;
-            // If the sessions have ended, the batch is dropped with its replies, so the senders get
-            // `JobLost`.
+            // If the sessions have ended, the batch is dropped with its replies: the senders get `JobLost`.
             drop(lane.send(batch));
         }
     }

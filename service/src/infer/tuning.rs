@@ -36,10 +36,7 @@ impl Tuning {
     /// Completes the configuration for this model and host.
     pub fn of(config: &ModelConfig, model: &ServedModel) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        Self::complete(config, model.variant().fixed_batch.map(|size| size as usize), cores)
-    }
-
-    fn complete(config: &ModelConfig, fixed_batch: Option<usize>, cores: usize) -> Self {
+        let fixed_batch = model.variant().fixed_batch.map(|size| size as usize);
         let on_cpu = config.provider == ProviderName::Cpu;
         // On a CPU, one session per core with one thread each gave the most images/s with every architecture,
         // and batches gained nothing. OpenVINO and GPUs bring their own parallelism.
@@ -49,16 +46,13 @@ impl Tuning {
         // A single image gains from cores that are idle: a third less time with two (docs/BENCHMARK.md).
         let alone_threads =
             config.alone_threads.map_or(if on_cpu { cores.min(MAX_ALONE_THREADS) } else { 1 }, Bounded::get);
-        let by_device = match config.provider {
-            ProviderName::Cpu | ProviderName::Openvino => 1,
-            ProviderName::Cuda => GPU_MAX_BATCH,
-        };
-        let max_batch = config.batching.max_batch.map_or(by_device, Bounded::get);
-        let max_batch = fixed_batch.unwrap_or(max_batch);
-        let batch_sizes = match (fixed_batch, config.provider) {
-            (Some(size), _) => vec![size],
-            (None, ProviderName::Cuda) => powers_up_to(max_batch),
-            (None, _) => vec![],
+        let on_gpu = config.provider == ProviderName::Cuda;
+        let by_device = if on_gpu { GPU_MAX_BATCH } else { 1 };
+        let max_batch = fixed_batch.unwrap_or(config.batching.max_batch.map_or(by_device, Bounded::get));
+        let batch_sizes = match fixed_batch {
+            Some(size) => vec![size],
+            None if on_gpu => powers_up_to(max_batch),
+            None => vec![],
         };
         Self {
             sessions,
@@ -75,11 +69,8 @@ impl Tuning {
 
 /// 1, 2, 4 ... and `largest`. A GPU chooses and records its kernels once per size.
 fn powers_up_to(largest: usize) -> Vec<usize> {
-    let mut sizes: Vec<usize> = std::iter::successors(Some(1usize), |size| size.checked_mul(2))
-        .take_while(|size| *size < largest)
-        .collect();
-    sizes.push(largest);
-    sizes
+    let powers = std::iter::successors(Some(1usize), |size| size.checked_mul(2));
+    powers.take_while(|size| *size < largest).chain([largest]).collect()
 }
 
 #[cfg(test)]
@@ -88,8 +79,7 @@ mod tests {
 
     #[test]
     fn batches_are_filled_up_to_powers_of_two_and_the_largest() {
-        assert_eq!(powers_up_to(1), [1]);
-        assert_eq!(powers_up_to(2), [1, 2]);
+        assert_eq!((powers_up_to(1), powers_up_to(2)), (vec![1], vec![1, 2]));
         assert_eq!(powers_up_to(24), [1, 2, 4, 8, 16, 24]);
         assert_eq!(powers_up_to(32), [1, 2, 4, 8, 16, 32]);
     }

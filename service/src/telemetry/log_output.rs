@@ -32,7 +32,7 @@ pub struct LogGuard(Option<WorkerGuard>);
 
 impl Drop for LogGuard {
     /// The library's guard waits for at most a second, but then reports on standard output, whose reader may
-    /// have stalled as well. Hence a thread that is left behind.
+    /// have stalled as well. The thread that waits for it is then left behind.
     fn drop(&mut self) {
         let guard = self.0.take();
         threads::within(FLUSH_TIMEOUT, move || drop(guard));

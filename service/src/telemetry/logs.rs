@@ -29,13 +29,12 @@ pub fn install(filter: &str, json: bool) -> anyhow::Result<LogGuard> {
 
 /// Joins an error and its causes, for one field of a log line.
 pub fn chain(error: &dyn Error) -> String {
-    let (mut told, mut cause) = (error.to_string(), error.source());
+    let (mut text, mut cause) = (error.to_string(), error.source());
     while let Some(error) = cause {
-        told.push_str(": ");
-        told.push_str(&error.to_string());
+        text += &format!(": {error}");
         cause = error.source();
     }
-    told
+    text
 }
 
 /// A formatted panic message may quote a request; a literal one cannot.

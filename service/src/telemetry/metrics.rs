@@ -12,7 +12,7 @@ use cxr::RejectReason;
 use cxr::decide::Verdict;
 use declare::Registry;
 use families::{Cxr, Process};
-use operations::{Sampler, seconds};
+use operations::{Sampler, seconds, signed};
 use prometheus::{Encoder, IntCounterVec, IntGauge, TextEncoder};
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
@@ -60,10 +60,8 @@ impl Metrics {
 
     pub fn request(&self, route: &str, method: &str, status: u16, duration: Duration) {
         self.cxr.http_requests_total.with_label_values(&[route, method, &status.to_string()]).inc();
-        self.cxr
-            .http_request_duration_seconds
-            .with_label_values(&[route, method])
-            .observe(duration.as_secs_f64());
+        let durations = self.cxr.http_request_duration_seconds.with_label_values(&[route, method]);
+        durations.observe(duration.as_secs_f64());
     }
 
     /// Counts an open connection until the guard is dropped.
@@ -108,7 +106,7 @@ impl Metrics {
     }
 
     pub fn waiting(&self, n: usize) {
-        self.cxr.model_waiting.set(i64::try_from(n).unwrap_or(i64::MAX));
+        self.cxr.model_waiting.set(signed(n as u64));
     }
 
     pub fn reloaded(&self, result: ReloadResult) {
@@ -136,7 +134,7 @@ impl Metrics {
     pub fn executing<'a>(&self, nodes: impl Iterator<Item = (&'a str, usize)>) {
         self.cxr.execution_nodes.reset();
         for (provider, n) in nodes {
-            self.cxr.execution_nodes.with_label_values(&[provider]).set(i64::try_from(n).unwrap_or(i64::MAX));
+            self.cxr.execution_nodes.with_label_values(&[provider]).set(signed(n as u64));
         }
     }
 

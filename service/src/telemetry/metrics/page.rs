@@ -13,24 +13,21 @@ pub(super) fn tables(families: &[&Family], at_start: &[MetricFamily]) -> String 
     let values = values(at_start);
     let mut text = String::from("| Metric | Type | Labels | Meaning |\n|---|---|---|---|\n");
     for family in families {
-        let labels: Vec<String> =
-            family.labels.iter().map(|label| described(label, values.get(family.name))).collect();
-        let labels = labels.join("; ");
-        let row = format!("| `{}` | {} | {labels} | {} |\n", family.name, family.kind, family.help);
-        text.push_str(&row);
+        let labels = family.labels.iter().map(|label| described(label, values.get(family.name)));
+        let labels = labels.collect::<Vec<_>>().join("; ");
+        text += &format!("| `{}` | {} | {labels} | {} |\n", family.name, family.kind, family.help);
     }
     text.push_str("\n| Histogram | Upper bounds of its buckets, beside `+Inf` |\n|---|---|\n");
     for family in families.iter().filter(|family| !family.buckets.is_empty()) {
         let bounds: Vec<String> = family.buckets.iter().map(ToString::to_string).collect();
-        let row = format!("| `{}` | {} |\n", family.name, bounds.join(", "));
-        text.push_str(&row);
+        text += &format!("| `{}` | {} |\n", family.name, bounds.join(", "));
     }
     text.truncate(text.trim_end().len());
     text
 }
 
-/// A label with its values at the start. A single value is not listed: it is a name or a version, of which
-/// others follow.
+/// A label with its values at the start. A single value is not listed: it is a name or a version, and others
+/// follow.
 fn described(label: &str, values: Option<&BTreeMap<String, BTreeSet<String>>>) -> String {
     let values = values.and_then(|labels| labels.get(label)).filter(|values| values.len() > 1);
     let listed = values.map(|values| values.iter().map(|value| format!("`{value}`")).collect::<Vec<_>>());

@@ -29,10 +29,13 @@ pub use service::{Setting, parse_setting};
 pub use subject::ModelArg;
 pub use summary::{CpuPerRequest, Record};
 
+pub(crate) use accounting::peak_resident_bytes;
+
+use crate::stdout;
 use anyhow::{Context, Result};
 use images::Images;
 use overload::Generators;
-use progress::{answer, say};
+use progress::say;
 use run::SubjectReport;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -102,7 +105,7 @@ pub async fn run(args: &Args) -> Result<ExitCode> {
         // After each model, so that an interrupted run keeps what it has measured.
         write(&args.out, &images.description, &reports)?;
     }
-    answer(&std::fs::read_to_string(args.out.join("table.md"))?);
+    stdout::print(std::fs::read_to_string(args.out.join("table.md"))?);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -114,6 +117,12 @@ fn write(out: &Path, images: &str, reports: &[SubjectReport]) -> Result<()> {
     std::fs::write(out.join("run.json"), serde_json::to_string_pretty(&run)?)?;
     std::fs::write(out.join("table.md"), table::markdown(&host, images, reports))?;
     plot::draw(&out.join("latency.svg"), reports)
+}
+
+/// Parses three positive numbers, separated by commas.
+fn three_numbers(text: &str) -> Option<[usize; 3]> {
+    let numbers: Option<Vec<usize>> = text.split(',').map(|n| n.parse().ok().filter(|n| *n > 0)).collect();
+    numbers?.try_into().ok()
 }
 
 /// The processor's name and the number of cores.

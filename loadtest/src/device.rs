@@ -10,7 +10,7 @@ pub use compare::Difference;
 pub use load::{Loaded, ProviderName};
 pub use measure::{Cell, Figures, Way};
 
-use crate::stdout::say;
+use crate::stdout::print;
 use anyhow::{Context, Result, ensure};
 use clap::Args as Arguments;
 use load::Source;
@@ -113,7 +113,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     }
     let violations = measurement.violations();
     for violation in &violations {
-        say(format_args!("NOT ALLOWED  {violation}"));
+        print(format_args!("NOT ALLOWED  {violation}"));
     }
     Ok(if violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -128,7 +128,7 @@ fn measure(args: &Args) -> Result<Measurement> {
     let batches = source.batches(&args.batches);
     let mut loaded = Loaded::new(&source, args)?;
     let proof = loaded.service.proof().clone();
-    say(format_args!(
+    print(format_args!(
         "{} {} ({}, {}) on {}: nodes {:?}",
         source.name(),
         source.variant_name(),
@@ -142,17 +142,17 @@ fn measure(args: &Args) -> Result<Measurement> {
     let mut cells = Vec::new();
     for batch in &batches {
         let cell = measure::cell(&mut loaded, &images, *batch, args.seconds)?;
-        say(&cell);
+        print(&cell);
         cells.push(cell);
     }
     let judge = compare::Judge { source: &source, on_cpu: args.provider == ProviderName::Cpu };
     let between_batches = judge.between_batches(&mut loaded.service, &images, &batches, N_COMPARED)?;
-    say(format_args!("between batch sizes      {between_batches}"));
+    print(format_args!("between batch sizes      {between_batches}"));
     let between_runs = judge.between_runs(&mut loaded.service, &images, &batches)?;
-    say(format_args!("between runs             {between_runs}"));
+    print(format_args!("between runs             {between_runs}"));
     let against_cpu = judge.against_cpu(&mut loaded.service, &images, &batches, N_COMPARED)?;
     if let Some(difference) = &against_cpu {
-        say(format_args!("against fp32 on the CPU  {difference}"));
+        print(format_args!("against fp32 on the CPU  {difference}"));
     }
     Ok(Measurement {
         bundle: source.name(),

@@ -22,7 +22,7 @@ pub use serve::{AbsentDevice, Proof};
 pub use train::{Bench, Epoch, Evaluation, Export, Repetition, Training};
 
 use crate::device::ProviderName;
-use crate::stdout::say;
+use crate::stdout::print;
 use anyhow::{Context, Result};
 use clap::Args as Arguments;
 use dataset::Subset;
@@ -134,7 +134,7 @@ impl Args {
 /// Runs the check. The exit code is a failure if a step failed; the report is written in any case.
 pub fn run(args: &Args) -> Result<ExitCode> {
     let host = Host::find(args)?;
-    say(format_args!("{}", host.summary()));
+    print(format_args!("{}", host.summary()));
     let mut journal = Journal::new(args.budget_seconds);
     let mut report = Report::new(args, &host);
 
@@ -162,7 +162,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 
     report.finish(journal);
     report.write(&args.out).context("writing the report")?;
-    say(format_args!("{}: {}", args.out.join("gpu-check.md").display(), report.verdict()));
+    print(format_args!("{}: {}", args.out.join("gpu-check.md").display(), report.verdict()));
     Ok(if report.passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

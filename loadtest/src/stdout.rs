@@ -3,6 +3,6 @@
 use std::io::Write;
 
 /// Prints one line. A closed pipe (`| head`) is not an error.
-pub(crate) fn say(line: impl std::fmt::Display) {
+pub(crate) fn print(line: impl std::fmt::Display) {
     drop(writeln!(std::io::stdout(), "{line}"));
 }

@@ -11,14 +11,14 @@ pub fn print(line: impl std::fmt::Display) {
 }
 
 /// Prints one line on standard error.
-pub fn print_error(line: impl std::fmt::Display) {
+pub fn print_stderr(line: impl std::fmt::Display) {
     drop(writeln!(io::stderr(), "{line}"));
 }
 
 /// Prints why the program ends, and does not wait for a stalled reader.
 pub fn print_final_error(line: impl std::fmt::Display) {
     let line = line.to_string();
-    threads::within(Duration::from_secs(2), move || print_error(line));
+    threads::within(Duration::from_secs(2), move || print_stderr(line));
 }
 
 /// The reader of standard output closed the pipe (`| head`).

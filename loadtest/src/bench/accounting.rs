@@ -35,7 +35,7 @@ pub(super) fn resident_bytes(root: u32) -> Result<u64> {
 }
 
 /// Peak resident memory of a process in bytes.
-pub(super) fn peak_resident_bytes(pid: u32) -> Result<u64> {
+pub(crate) fn peak_resident_bytes(pid: u32) -> Result<u64> {
     let path = format!("/proc/{pid}/status");
     let status = std::fs::read_to_string(&path).with_context(|| format!("{path}: cannot be read"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();

@@ -39,7 +39,7 @@ pub(super) struct Overload {
     pub(super) generator: &'static str,
     pub(super) clients: usize,
     pub(super) rude_connections: usize,
-    /// Good answers of all over the good answers without the generator, per round.
+    /// Good answers to clients and generator, over those without the generator, per round.
     pub(super) good_to_unloaded: Option<Interval>,
     /// Good answers after the generator has ended over those without it, per round.
     pub(super) afterwards_to_unloaded: Option<Interval>,
@@ -53,15 +53,15 @@ pub(super) struct Overload {
 pub(super) struct Round {
     /// Without the generator.
     pub(super) unloaded: f64,
-    /// Of the measured clients, beside the generator.
+    /// The measured clients, beside the generator.
     pub(super) clients: f64,
-    /// Of the generator.
+    /// The generator.
     pub(super) rude: f64,
     /// Refusals of the generator.
     pub(super) refusals: f64,
     /// 99th percentile of the measured clients beside the generator.
     pub(super) clients_p99_ms: f64,
-    /// Of the measured clients after the generator has ended.
+    /// The measured clients, after the generator has ended.
     pub(super) afterwards: f64,
     /// Requests of the measured clients without a good answer, in total.
     pub(super) unanswered: u64,

@@ -8,7 +8,7 @@ use super::server::Server;
 use super::service::START_LIMIT;
 use super::subject::Subject;
 use crate::generator::{Target, Traffic, Window};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use rig::{Postgres, Process};
 use serde::Serialize;
@@ -36,12 +36,9 @@ impl FromStr for PeerSetting {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let advice = || format!("{text:?} is not WORKERS,INTRA_THREADS,POOL_THREADS, such as 2,1,1");
-        let numbers: Vec<usize> = text.split(',').map_while(|n| n.parse().ok().filter(|n| *n > 0)).collect();
-        match (&numbers[..], text.split(',').count()) {
-            (&[workers, intra_threads, pool_threads], 3) => Ok(Self { workers, intra_threads, pool_threads }),
-            _ => Err(advice()),
-        }
+        let [workers, intra_threads, pool_threads] = super::three_numbers(text)
+            .ok_or_else(|| format!("{text:?} is not WORKERS,INTRA_THREADS,POOL_THREADS, such as 2,1,1"))?;
+        Ok(Self { workers, intra_threads, pool_threads })
     }
 }
 
@@ -77,11 +74,10 @@ impl Peer {
         let python = run(Command::new("scripts/venv.sh").arg("service-peer"))
             .context("use --without-peer to run without it")?;
         let twin = std::path::absolute(work.join(format!("{}-twin.onnx", subject.model)))?;
-        let said =
-            run(Command::new(&python).arg("loadtest/peer/twin.py").arg(&subject.fp32_file).arg(&twin))?;
-        say(format_args!("the peer's twin, {said}"));
-        let database = format!("peer_{}_{}", subject.model, subject.precision)
-            .replace(|c: char| !c.is_alphanumeric(), "_");
+        let mut script = Command::new(&python);
+        script.arg("loadtest/peer/twin.py").arg(&subject.fp32_file).arg(&twin);
+        say(format_args!("the peer's twin, {}", run(&mut script)?));
+        let database = subject.database("peer");
         Ok(Self {
             python: python.into(),
             twin,
@@ -166,23 +162,16 @@ fn candidates(cores: usize) -> Vec<PeerSetting> {
 fn token() -> Result<String> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?.as_secs();
     let claims = serde_json::json!({"sub": "bench", "scope": "predict", "exp": now + 86_400});
-    Ok(jsonwebtoken::encode(
-        &Header::new(Algorithm::HS256),
-        &claims,
-        &EncodingKey::from_secret(SECRET.as_bytes()),
-    )?)
+    let key = EncodingKey::from_secret(SECRET.as_bytes());
+    Ok(jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key)?)
 }
 
 /// Runs a program to its end and returns what it printed.
 fn run(command: &mut Command) -> Result<String> {
     let name = command.get_program().display().to_string();
-    let output = command
-        .stderr(std::process::Stdio::inherit())
-        .output()
-        .with_context(|| format!("{name} cannot be run"))?;
-    if !output.status.success() {
-        bail!("{name} ended with {}", output.status);
-    }
+    let output = command.stderr(std::process::Stdio::inherit()).output();
+    let output = output.with_context(|| format!("{name} cannot be run"))?;
+    ensure!(output.status.success(), "{name} ended with {}", output.status);
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 
@@ -195,9 +184,7 @@ mod tests {
         for cores in [1, 2, 8] {
             let found = candidates(cores);
             assert!(found.iter().all(|s| s.workers * s.intra_threads * s.pool_threads >= cores), "{found:?}");
-            let mut unique: Vec<String> = found.iter().map(ToString::to_string).collect();
-            unique.sort();
-            unique.dedup();
+            let unique: std::collections::BTreeSet<String> = found.iter().map(ToString::to_string).collect();
             assert_eq!(unique.len(), found.len());
         }
         assert_eq!("2,1,4".parse(), Ok(PeerSetting { workers: 2, intra_threads: 1, pool_threads: 4 }));

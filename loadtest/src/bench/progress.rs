@@ -7,8 +7,3 @@ pub(super) fn say(line: Arguments) {
     // A closed terminal must not end a measurement.
     let _ = writeln!(std::io::stderr(), "bench: {line}");
 }
-
-/// Prints a line of the result.
-pub(super) fn answer(line: &str) {
-    let _ = writeln!(std::io::stdout(), "{line}");
-}

@@ -47,9 +47,7 @@ pub(super) fn start(
     images: &Images,
     logs: &Path,
 ) -> Result<(Server, f64)> {
-    let database =
-        format!("cxr_{}_{}", subject.model, subject.precision).replace(|c: char| !c.is_alphanumeric(), "_");
-    let database = format!("{database}{}", if limits == Limits::Default { "_default" } else { "" });
+    let database = subject.database(if limits == Limits::Default { "cxr_default" } else { "cxr" });
     let settings = self::settings(subject, settings, limits, &postgres.create(&database)?);
     run(&settings, &["migrate"])?;
     let token = token(&settings, "bench")?;
@@ -79,12 +77,8 @@ pub(super) fn token(settings: &Settings, client: &str) -> Result<String> {
 
 fn run(settings: &Settings, arguments: &[&str]) -> Result<String> {
     let output = command(settings, arguments)?.output().context("cxr-service cannot be run")?;
-    ensure!(
-        output.status.success(),
-        "cxr-service {}: {}",
-        arguments[0],
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let errors = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "cxr-service {}: {errors}", arguments[0]);
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 

@@ -29,12 +29,8 @@ pub(super) async fn soak(server: &mut Server, clients: usize, minutes: f64) -> R
         let found = server.measure(Traffic::Closed { clients }, window).await?;
         samples.push((step as f64 * STEP_S / 60.0, found.resident_bytes as f64 / 1e6));
         if step % 12 == 0 {
-            say(format_args!(
-                "soak, minute {:.0}: {:.1}/s, {:.0} MB",
-                samples[step].0,
-                found.rps(),
-                samples[step].1
-            ));
+            let (minute, mb) = samples[step];
+            say(format_args!("soak, minute {minute:.0}: {:.1}/s, {mb:.0} MB", found.rps()));
         }
     }
     server.process.pause()?;
@@ -62,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_slope_of_points_on_a_line_is_that_of_the_line() {
+    fn points_on_a_line_have_its_slope() {
         let line: Vec<(f64, f64)> = (0..10).map(|x| (f64::from(x), 3.0 - 2.0 * f64::from(x))).collect();
         assert!((slope(&line) + 2.0).abs() < 1e-12);
         assert!(slope(&line[..1]).abs() < 1e-12);

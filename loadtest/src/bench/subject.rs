@@ -1,6 +1,6 @@
 //! The models to measure: bundles by name, and their variants.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use cxr::bundle::{Bundle, Trust};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -60,11 +60,8 @@ impl Subject {
             let mut built: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
             built.retain(|path| path.join(cxr::bundle::MANIFEST).exists());
             built.sort();
-            models.extend(
-                built
-                    .into_iter()
-                    .map(|path| (path.file_name().unwrap_or_default().to_string_lossy().into_owned(), path)),
-            );
+            let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            models.extend(built.into_iter().map(|path| (name(&path), path)));
         }
         let of = |(name, directory)| Self::of(&ModelArg { name, directory, variant: None });
         Ok(models.into_iter().map(of).collect::<Result<Vec<_>>>()?.concat())
@@ -80,10 +77,10 @@ impl Subject {
         // fp32 comes first in the tables.
         names.sort_by_key(|name| manifest.variants[*name].precision != "fp32");
         if let Some(wanted) = &model.variant {
-            names =
-                vec![manifest.variants.get_key_value(wanted).map(|(name, _)| name).with_context(|| {
-                    format!("{}: no variant {wanted:?}; there are {names:?}", model.directory.display())
-                })?];
+            let known = format!("{names:?}");
+            names.retain(|name| *name == wanted);
+            let directory = model.directory.display();
+            ensure!(!names.is_empty(), "{directory}: no variant {wanted:?}; there are {known}");
         }
         let subject = |name: &String| Self {
             model: model.name.clone(),
@@ -94,6 +91,11 @@ impl Subject {
             fp32_file: model.directory.join(&fp32.file),
         };
         Ok(names.into_iter().map(subject).collect())
+    }
+
+    /// Name of a database for this model.
+    pub(super) fn database(&self, prefix: &str) -> String {
+        format!("{prefix}_{}_{}", self.model, self.precision).replace(|c: char| !c.is_alphanumeric(), "_")
     }
 
     /// `densenet121 int8`.

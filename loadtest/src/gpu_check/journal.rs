@@ -1,6 +1,6 @@
 //! The steps: each has a time limit, and a failed step does not end the check.
 
-use crate::stdout::say;
+use crate::stdout::print;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -96,7 +96,7 @@ impl Journal {
 
     fn record(&mut self, step: Step) {
         let Step { name, outcome, seconds, detail } = &step;
-        say(format_args!("{name}: {outcome}, {seconds:.1} s: {detail}"));
+        print(format_args!("{name}: {outcome}, {seconds:.1} s: {detail}"));
         self.steps.push(step);
     }
 }

@@ -187,7 +187,7 @@ pub fn run(command: AuditCommand, sources: &Sources) -> anyhow::Result<ExitCode>
                     Ok(if report.findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
                 }
                 Err(error) => {
-                    stdout::print_error(format_args!("cxr-service: {error:#}"));
+                    stdout::print_stderr(format_args!("cxr-service: {error:#}"));
                     Ok(ExitCode::from(2))
                 }
             }
@@ -307,7 +307,7 @@ async fn hold(sources: &Sources, month: Option<&str>, reason: Option<&str>) -> a
 pub(super) fn progress(what: &str) -> impl FnMut(u64) {
     move |n| {
         if n % PROGRESS == 0 {
-            stdout::print_error(format_args!("{n} rows {what}"));
+            stdout::print_stderr(format_args!("{n} rows {what}"));
         }
     }
 }

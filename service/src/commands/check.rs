@@ -30,16 +30,16 @@ pub async fn run(sources: &Sources, args: &CheckArgs) -> anyhow::Result<ExitCode
         problems.extend(local::published(&verifiers).await);
     }
     if !problems.is_empty() {
-        stdout::print_error(Problems(problems));
+        stdout::print_stderr(Problems(problems));
         return Ok(ExitCode::FAILURE);
     }
     for (key, value) in config.effective() {
         stdout::print(format_args!("{key} = {value}"));
     }
-    stdout::print_error(
+    stdout::print_stderr(
         "keys, TLS, anchor, list of erasures, bundle, library and execution provider are usable",
     );
-    stdout::print_error(if args.connect {
+    stdout::print_stderr(if args.connect {
         "every database user has the rights it needs and no more, and every key set was fetched"
     } else {
         "database and key sets not checked: check-config --connect tries them"

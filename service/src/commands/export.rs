@@ -28,7 +28,7 @@ pub(super) async fn run(sources: &Sources, out: &Path) -> anyhow::Result<ExitCod
     };
     record_read(&store, &json!({ "command": "audit export" }), None).await?;
     let n = export(&store.reader, &mut file, progress("exported")).await?;
-    stdout::print_error(format_args!("{n} rows exported"));
+    stdout::print_stderr(format_args!("{n} rows exported"));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -23,7 +23,7 @@ pub(super) fn verified(
     let key = public(public_key)?;
     let anchors = checkpoints.map(|folder| anchored(&folder, &key)).transpose()?;
     if anchors.is_none() {
-        stdout::print_error(
+        stdout::print_stderr(
             "no checkpoint from outside the database was given: the holder of the log's key could have rewritten everything",
         );
     }

@@ -38,8 +38,8 @@ pub fn serve(args: &LimitArgs) -> Result<ExitCode> {
                 })
             }
             Order::Run { traffic, window } => {
-                let shop = Inputs { images: &images, bundle: &bundle, variant: &args.variant, batch };
-                shop.run(&mut sessions, traffic, window)
+                let inputs = Inputs { images: &images, bundle: &bundle, variant: &args.variant, batch };
+                inputs.run(&mut sessions, traffic, window)
             }
         };
         let reply = reply.unwrap_or_else(|error| Reply::Failed(format!("{error:#}")));
@@ -62,8 +62,8 @@ pub(in crate::bench) fn pack(images: &[Bytes], path: &Path) -> Result<()> {
 }
 
 fn unpack(path: &Path) -> Result<Vec<Bytes>> {
-    let mut rest =
-        Bytes::from(std::fs::read(path).with_context(|| format!("{}: cannot be read", path.display()))?);
+    let file = std::fs::read(path).with_context(|| format!("{}: cannot be read", path.display()))?;
+    let mut rest = Bytes::from(file);
     let mut images = Vec::new();
     while let Some((length, _)) = rest.split_first_chunk::<8>() {
         let length = u64::from_le_bytes(*length) as usize;
@@ -140,19 +140,16 @@ impl Inputs<'_> {
         let (from, to) = (start + window.warm(), start + window.whole());
         let source = match traffic {
             Traffic::Closed { clients } => Source::Closed(Mutex::new(vec![start; clients].into())),
-            Traffic::Open { rate, seed } => Source::Open(Mutex::new(
-                arrivals(rate, seed, window).into_iter().map(|after| start + after).collect(),
-            )),
+            Traffic::Open { rate, seed } => {
+                let times = arrivals(rate, seed, window).into_iter().map(|after| start + after);
+                Source::Open(Mutex::new(times.collect()))
+            }
         };
         let (latencies, cpu) = std::thread::scope(|scope| -> Result<(Vec<u64>, Cpu)> {
-            let workers: Vec<_> = sessions
-                .iter_mut()
-                .enumerate()
-                .map(|(worker, session)| {
-                    let source = &source;
-                    scope.spawn(move || self.work(worker, session, source, (from, to)))
-                })
-                .collect();
+            let source = &source;
+            let work =
+                |(worker, session)| scope.spawn(move || self.work(worker, session, source, (from, to)));
+            let workers: Vec<_> = sessions.iter_mut().enumerate().map(work).collect();
             let now = || -> Result<Cpu> {
                 let contestant = cpu_seconds(std::process::id())?;
                 Ok(Cpu { contestant, host: host_busy_seconds()?, ..Cpu::default() })

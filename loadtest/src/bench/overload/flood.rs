@@ -112,14 +112,8 @@ impl Flood {
                 .arg(&self.script)
                 .arg(&self.url),
             Kind::Oha => command
-                .args([
-                    "--no-tui",
-                    "--output-format",
-                    "json",
-                    "--method",
-                    "POST",
-                    "--wait-ongoing-requests-after-deadline",
-                ])
+                .args(["--no-tui", "--output-format", "json", "--method", "POST"])
+                .arg("--wait-ongoing-requests-after-deadline")
                 .args(["-c", &connections.to_string(), "-z", &format!("{whole_seconds}s")])
                 .args([
                     "-t",
@@ -175,11 +169,8 @@ fn oha(report: &str) -> Option<Answers> {
         counts.iter().filter(|(status, _)| of(status)).filter_map(|(_, n)| n.as_f64()).sum()
     };
     let seconds = report["summary"]["total"].as_f64()?;
-    Some(Answers {
-        seconds,
-        good: count(&|status| status == "200"),
-        refused: count(&|status| status != "200"),
-    })
+    let (good, refused) = (count(&|status| status == "200"), count(&|status| status != "200"));
+    Some(Answers { seconds, good, refused })
 }
 
 #[cfg(test)]
@@ -191,10 +182,8 @@ mod tests {
         let report = "Running 5s test @ http://127.0.0.1:1/\n  1 threads and 300 connections\n  Thread Stats   Avg\n  \
                       5142 requests in 5.50s, 3.54MB read\n  Non-2xx or 3xx responses: 4200\nRequests/sec: 1028.4\n";
         assert_eq!(wrk(report), Some(Answers { seconds: 5.5, good: 942.0, refused: 4200.0 }));
-        assert_eq!(
-            wrk("  10 requests in 500.00ms, 1KB read"),
-            Some(Answers { seconds: 0.5, good: 10.0, refused: 0.0 })
-        );
+        let expected = Answers { seconds: 0.5, good: 10.0, refused: 0.0 };
+        assert_eq!(wrk("  10 requests in 500.00ms, 1KB read"), Some(expected));
         assert_eq!(wrk("unable to connect"), None);
         let report =
             r#"{"summary": {"total": 5.2}, "statusCodeDistribution": {"200": 900, "429": 60, "503": 1}}"#;

@@ -97,10 +97,8 @@ impl Measurement {
             ("against fp32 on the CPU", self.against_cpu.as_ref()),
         ];
         let named = named.into_iter().filter_map(|(name, found)| Some((name, found?)));
-        named
-            .filter(|(_, found)| !found.is_allowed())
-            .map(|(name, found)| format!("{name}: {found}"))
-            .collect()
+        let exceeding = named.filter(|(_, found)| !found.is_allowed());
+        exceeding.map(|(name, found)| format!("{name}: {found}")).collect()
     }
 }
 
@@ -119,10 +117,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 }
 
 fn measure(args: &Args) -> Result<Measurement> {
-    ensure!(
-        !args.batches.contains(&0) && !args.batches.is_empty(),
-        "--batches: sizes from 1 on, such as 1,8,32"
-    );
+    let positive = !args.batches.contains(&0) && !args.batches.is_empty();
+    ensure!(positive, "--batches: sizes from 1 on, such as 1,8,32");
     ensure!(args.seconds > 0.0, "--seconds: must be positive");
     let source = Source::open(&args.bundle, args.variant.as_deref(), &args.onnxruntime)?;
     let batches = source.batches(&args.batches);

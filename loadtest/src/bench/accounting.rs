@@ -54,16 +54,9 @@ fn family(root: u32) -> Result<Vec<Stat>> {
         })
         .collect();
     anyhow::ensure!(all.contains_key(&root), "process {root} has ended");
-    let belongs = |mut pid: u32| {
-        while pid != root {
-            match all.get(&pid) {
-                Some(stat) => pid = stat.parent,
-                None => return false,
-            }
-        }
-        true
-    };
-    Ok(all.iter().filter(|(pid, _)| belongs(**pid)).map(|(_, stat)| *stat).collect())
+    let ancestors = |pid: u32| std::iter::successors(Some(pid), |pid| all.get(pid).map(|stat| stat.parent));
+    let is_member = |pid: u32| ancestors(pid).any(|ancestor| ancestor == root);
+    Ok(all.iter().filter(|(pid, _)| is_member(**pid)).map(|(_, stat)| *stat).collect())
 }
 
 /// Fields of proc(5), counted after the name, which may contain spaces and brackets.

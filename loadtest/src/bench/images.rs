@@ -4,6 +4,7 @@ use crate::generator::forms;
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use cxr::phantom::{PhantomSpec, generate};
+use jpeg_encoder::ColorType;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -62,9 +63,8 @@ fn read(path: &Path) -> Result<Bytes> {
 }
 
 fn list(folder: &Path, into: &mut Vec<PathBuf>) -> Result<()> {
-    for entry in
-        std::fs::read_dir(folder).with_context(|| format!("{}: cannot be listed", folder.display()))?
-    {
+    let entries = std::fs::read_dir(folder);
+    for entry in entries.with_context(|| format!("{}: cannot be listed", folder.display()))? {
         let path = entry?.path();
         if path.is_dir() {
             list(&path, into)?;
@@ -76,18 +76,16 @@ fn list(folder: &Path, into: &mut Vec<PathBuf>) -> Result<()> {
 }
 
 fn phantoms(what: &str) -> Images {
-    const WIDTH: u16 = 1024;
-    const HEIGHT: u16 = 832;
+    let (width, height) = (1024_u16, 832_u16);
     let file = |seed: u64| {
-        let spec =
-            PhantomSpec { seed, width: u32::from(WIDTH), height: u32::from(HEIGHT), opacity: seed % 2 == 1 };
+        let opacity = seed % 2 == 1;
+        let pixels = generate(&PhantomSpec { seed, width: width.into(), height: height.into(), opacity });
         let mut file = Vec::new();
         let encoder = jpeg_encoder::Encoder::new(&mut file, 90);
-        let encoded = encoder.encode(&generate(&spec), WIDTH, HEIGHT, jpeg_encoder::ColorType::Luma);
-        encoded.map(|()| Bytes::from(file))
+        encoder.encode(&pixels, width, height, ColorType::Luma).map(|()| Bytes::from(file))
     };
     let files: Vec<Bytes> = (0..16).filter_map(|seed| file(seed).ok()).collect();
-    let description = format!("{what} {} of {WIDTH} x {HEIGHT}, {}", files.len(), sizes(&files));
+    let description = format!("{what} {} of {width} x {height}, {}", files.len(), sizes(&files));
     Images { files, description }
 }
 
@@ -99,6 +97,8 @@ fn sizes(files: &[Bytes]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cxr::metadata::AcquisitionMetadata;
+    use cxr::{AcceptancePolicy, AcceptedImage};
 
     #[test]
     fn phantoms_are_accepted_and_forms_hold_them_whole() {
@@ -106,12 +106,8 @@ mod tests {
         assert_eq!(images.files.len(), 16);
         for file in &images.files {
             let image = cxr::decode(file, &cxr::DecodeLimits::default()).unwrap();
-            cxr::AcceptedImage::accept(
-                image,
-                cxr::metadata::AcquisitionMetadata::default(),
-                &cxr::AcceptancePolicy::default(),
-            )
-            .unwrap();
+            let (metadata, policy) = (AcquisitionMetadata::default(), AcceptancePolicy::default());
+            AcceptedImage::accept(image, metadata, &policy).unwrap();
         }
         let (forms, media_type) = images.forms();
         let boundary = media_type.split_once("boundary=").unwrap().1.as_bytes();

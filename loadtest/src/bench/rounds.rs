@@ -95,6 +95,7 @@ impl Point {
     pub(super) fn each(&self, who: Contestant, figure: impl Fn(&Measurement) -> f64) -> Vec<f64> {
         self.rounds.iter().filter_map(|round| round.get(&who)).map(figure).collect()
     }
+
     pub(super) fn median(&self, who: Contestant, figure: impl Fn(&Measurement) -> f64) -> f64 {
         median(&self.each(who, figure))
     }
@@ -182,13 +183,12 @@ pub(super) async fn run(
 
 fn line(found: &BTreeMap<Contestant, Measurement>) -> String {
     let one = |(who, m): (&Contestant, &Measurement)| {
-        let not_answered = if m.refused + m.failed > 0 {
-            format!(" ({} refused, {} failed)", m.refused, m.failed)
-        } else {
-            String::new()
-        };
         let (p50_ms, p99_ms) = (m.percentile_ms(50.0), m.percentile_ms(99.0));
-        format!("{} {:.1}/s p50 {p50_ms:.1} p99 {p99_ms:.1} ms{not_answered}", who.name(), m.rps())
+        let mut text = format!("{} {:.1}/s p50 {p50_ms:.1} p99 {p99_ms:.1} ms", who.name(), m.rps());
+        if m.refused + m.failed > 0 {
+            text += &format!(" ({} refused, {} failed)", m.refused, m.failed);
+        }
+        text
     };
     found.iter().map(one).collect::<Vec<_>>().join("; ")
 }

@@ -56,14 +56,12 @@ pub struct Record {
 }
 
 pub(super) fn records(subject: &Subject, points: &[Point], seed: u64) -> Vec<Record> {
-    let one = |point: &Point, who: Contestant| record(subject, point, who, seed);
-    points
-        .iter()
-        .flat_map(|point| {
-            let present = point.rounds.first().into_iter().flat_map(|round| round.keys());
-            present.map(move |who| one(point, *who))
-        })
-        .collect()
+    let mut records = Vec::new();
+    for point in points {
+        let present = point.rounds.first().into_iter().flat_map(|round| round.keys());
+        records.extend(present.map(|who| record(subject, point, *who, seed)));
+    }
+    records
 }
 
 fn record(subject: &Subject, point: &Point, who: Contestant, seed: u64) -> Record {
@@ -132,24 +130,19 @@ impl Figures {
     pub(super) fn of(points: &[Point], commits_ms: &[f64], seed: u64) -> Self {
         let saturated = |who: Contestant| -> Vec<f64> {
             let closed = points.iter().filter(|point| matches!(point.load, Load::Closed { .. }));
-            let best = closed
-                .max_by(|a, b| a.median(who, Measurement::rps).total_cmp(&b.median(who, Measurement::rps)));
+            let median = |point: &Point| point.median(who, Measurement::rps);
+            let best = closed.max_by(|a, b| median(a).total_cmp(&median(b)));
             best.map(|point| point.each(who, Measurement::rps)).unwrap_or_default()
         };
-        let at = |load: Load| points.iter().find(|point| point.load == load);
-        let p99 = |who| {
-            let point = at(Load::Open { share: 0.6 });
-            point.map(|point| point.each(who, |m| m.percentile_ms(99.0))).unwrap_or_default()
+        let latency = |who, load: Load, percentile| -> Vec<f64> {
+            let point = points.iter().find(|point| point.load == load);
+            point.map(|point| point.each(who, |m| m.percentile_ms(percentile))).unwrap_or_default()
         };
-        let p50_alone = |who| {
-            let point = at(Load::Closed { clients: 1 });
-            point.map(|point| point.each(who, |m| m.percentile_ms(50.0))).unwrap_or_default()
-        };
-        let with_commit: Vec<f64> = p50_alone(Contestant::Limit)
-            .iter()
-            .zip(commits_ms)
-            .map(|(limit, commit)| limit + commit)
-            .collect();
+        let p99 = |who| latency(who, Load::Open { share: 0.6 }, 99.0);
+        let p50_alone = |who| latency(who, Load::Closed { clients: 1 }, 50.0);
+        let limit = p50_alone(Contestant::Limit);
+        let with_commit: Vec<f64> =
+            limit.iter().zip(commits_ms).map(|(limit, commit)| limit + commit).collect();
         Self {
             saturation_to_limit: ratio(&saturated(Contestant::Cxr), &saturated(Contestant::Limit), seed),
             saturation_to_peer: ratio(&saturated(Contestant::Cxr), &saturated(Contestant::Peer), seed),

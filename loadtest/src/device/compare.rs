@@ -30,13 +30,11 @@ impl Difference {
     fn of(pairs: impl Iterator<Item = (f32, f32)>, tolerance: Option<f64>) -> Self {
         let mut difference = Self { images: 0, largest: 0.0, relative: 0.0, other_bits: 0, tolerance };
         for (found, expected) in pairs {
-            let (found, expected, same) =
-                (f64::from(found), f64::from(expected), found.to_bits() == expected.to_bits());
-            let absolute = (found - expected).abs();
+            let absolute = (f64::from(found) - f64::from(expected)).abs();
             difference.images += 1;
             difference.largest = larger(difference.largest, absolute);
-            difference.relative = larger(difference.relative, absolute / expected.abs().max(1.0));
-            difference.other_bits += usize::from(!same);
+            difference.relative = larger(difference.relative, absolute / f64::from(expected).abs().max(1.0));
+            difference.other_bits += usize::from(found.to_bits() != expected.to_bits());
         }
         difference
     }
@@ -101,10 +99,8 @@ impl Judge<'_> {
         batches: &[usize],
     ) -> Result<Difference> {
         let largest = batches.iter().copied().max().unwrap_or(1);
-        let (first, second) = (
-            self.logits(session, images, largest, largest)?,
-            self.logits(session, images, largest, largest)?,
-        );
+        let first = self.logits(session, images, largest, largest)?;
+        let second = self.logits(session, images, largest, largest)?;
         Ok(Difference::of(second.into_iter().zip(first), Some(self.tolerance())))
     }
 

@@ -53,14 +53,8 @@ impl fmt::Display for Cell {
                 figures.images_per_second, figures.p50_ms, figures.p99_ms, figures.runs
             )
         };
-        write!(
-            f,
-            "batch {:>3}: {}; bare {}; ratio {:.3}",
-            self.batch,
-            of(&self.service),
-            of(&self.bare),
-            self.ratio()
-        )
+        let (service, bare) = (of(&self.service), of(&self.bare));
+        write!(f, "batch {:>3}: {service}; bare {bare}; ratio {:.3}", self.batch, self.ratio())
     }
 }
 
@@ -74,14 +68,12 @@ pub(super) fn cell(loaded: &mut Loaded, images: &[u8], batch: usize, seconds: f6
     }
     let turn = Duration::from_secs_f64(seconds) / N_TURNS;
     let (mut service, mut bare) = (Vec::new(), Vec::new());
-    for number in 0..N_TURNS {
-        if number % 2 == 0 {
-            runs(&mut loaded.service, pixels, batch, turn, &mut service)?;
-            runs(&mut loaded.bare, pixels, batch, turn, &mut bare)?;
-        } else {
-            runs(&mut loaded.bare, pixels, batch, turn, &mut bare)?;
-            runs(&mut loaded.service, pixels, batch, turn, &mut service)?;
+    let mut turns = [(&mut loaded.service, &mut service), (&mut loaded.bare, &mut bare)];
+    for _ in 0..N_TURNS {
+        for (session, times_ms) in &mut turns {
+            runs(session, pixels, batch, turn, times_ms)?;
         }
+        turns.reverse();
     }
     Ok(Cell { batch, service: figures(service, batch), bare: figures(bare, batch) })
 }

@@ -24,6 +24,7 @@ impl Window {
     pub(crate) fn warm(&self) -> Duration {
         Duration::from_secs_f64(self.warm_s)
     }
+
     pub(crate) fn whole(&self) -> Duration {
         Duration::from_secs_f64(self.warm_s + self.seconds)
     }
@@ -68,7 +69,7 @@ impl Cpu {
     }
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Measurement {
     pub(crate) seconds: f64,
     /// Latencies of good answers in microseconds, in order of arrival.
@@ -84,15 +85,9 @@ pub(crate) struct Measurement {
 
 impl Measurement {
     pub(crate) fn new(seconds: f64) -> Self {
-        Self {
-            seconds,
-            latencies_us: Vec::new(),
-            refused: 0,
-            failed: 0,
-            cpu: Cpu::default(),
-            resident_bytes: 0,
-        }
+        Self { seconds, ..Self::default() }
     }
+
     pub(crate) fn record(&mut self, latency: Duration) {
         self.latencies_us.push(latency.as_micros() as u64);
     }

@@ -174,8 +174,8 @@ fn serve_and_load(
     journal: &mut Journal,
     report: &mut Report,
 ) {
-    let database =
-        journal.step("start Postgres", 60, |limit| postgres::Database::start(host, &args.postgres, limit));
+    let start = |limit| postgres::Database::start(host, &args.postgres, limit);
+    let database = journal.step("start Postgres", 60, start);
     let settings = serve::Settings { host, args, bundle, database: database.as_ref() };
     let served = journal.step("serve and prove the provider", 60, |limit| Served::start(&settings, limit));
     match (&served, &database) {
@@ -183,14 +183,9 @@ fn serve_and_load(
             report.load = journal.step("load through HTTP", 90, |limit| served.load(args, subset, limit));
         }
         (None, _) => journal.not_run("load through HTTP", "the service did not start"),
-        (_, None) => {
-            journal.not_run(
-                "load through HTTP",
-                "there is no database, and the service answers nothing without an audit row",
-            );
-        }
+        (_, None) => journal.not_run("load through HTTP", "no database, and every answer needs an audit row"),
     }
     report.proof = served.map(Served::stop);
-    report.absent_device =
-        journal.step("an absent device", 40, |limit| serve::absent_device(&settings, limit));
+    let absent = |limit| serve::absent_device(&settings, limit);
+    report.absent_device = journal.step("an absent device", 40, absent);
 }

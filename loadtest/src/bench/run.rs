@@ -18,7 +18,7 @@ use crate::generator::{Traffic, Window};
 use anyhow::Result;
 use rig::Postgres;
 use serde::Serialize;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Seconds for each cell of a sweep.
 const SWEEP_S: f64 = 2.5;
@@ -54,7 +54,9 @@ pub(super) async fn measure(
     images: &Images,
     postgres: &Postgres,
 ) -> Result<SubjectReport> {
-    let logs = folder(args, subject)?;
+    // An absolute path: the children have other working directories.
+    let logs = std::path::absolute(args.out.join("logs").join(subject.title().replace(' ', "-")))?;
+    std::fs::create_dir_all(&logs)?;
     say(format_args!("== {}", subject.title()));
     let (limit, limit_cells) = start_limit(args, subject, images, &logs)?;
     let (peer, peer_cells) = start_peer(args, subject, images, postgres, &logs).await?;
@@ -102,13 +104,6 @@ async fn overload(
     overload::measure(plan, &args.overload, subject, &args.settings, images, (postgres, logs)).await
 }
 
-/// The folder of the logs, as an absolute path: the children have other working directories.
-fn folder(args: &Args, subject: &Subject) -> Result<PathBuf> {
-    let logs = std::path::absolute(args.out.join("logs").join(subject.title().replace(' ', "-")))?;
-    std::fs::create_dir_all(&logs)?;
-    Ok(logs)
-}
-
 fn start_limit(
     args: &Args,
     subject: &Subject,
@@ -149,8 +144,7 @@ async fn start_peer(
     };
     let mut server = peer.start(cells[0].setting, images, logs).await?;
     if !args.quick {
-        // The open loads depend on this rate, and the speed of a shared host varies: one window is not
-        // enough.
+        // The open loads depend on this rate, and the speed of a shared host varies between windows.
         let mut rates = Vec::new();
         for _ in 0..REFERENCE_WINDOWS {
             let window = Window { warm_s: 0.2, seconds: SWEEP_S };
@@ -180,15 +174,15 @@ fn warn(points: &[Point], logs: &Path) {
         let cores = std::thread::available_parallelism().map_or(1.0, |n| n.get() as f64);
         for who in [Contestant::Cxr, Contestant::Peer, Contestant::Limit] {
             let elsewhere = point.median(who, |m| m.cpu.elsewhere() / m.seconds) / cores;
+            let (name, load, percent) = (who.name(), point.load.name(), elsewhere * 100.0);
             if elsewhere > MAX_SHARE_ELSEWHERE {
-                let (name, load, percent) = (who.name(), point.load.name(), elsewhere * 100.0);
                 say(format_args!(
-                    "warning: other programs used {percent:.0} % of the host while {name} was measured at {load}"
+                    "warning: other programs used {percent:.0} % of the host ({name} at {load})"
                 ));
             }
             let failed: f64 = point.each(who, |m| m.failed as f64).iter().sum();
             if failed > 0.0 {
-                let (name, load, logs) = (who.name(), point.load.name(), logs.display());
+                let logs = logs.display();
                 say(format_args!("warning: {name} failed {failed} requests at {load}; see {logs}"));
             }
         }

@@ -46,15 +46,14 @@ impl Host {
             bail!("not started; missing:\n  {}", search.missing.join("\n  "));
         }
         for folder in [&args.out, &args.work] {
-            std::fs::create_dir_all(folder)
-                .with_context(|| format!("{}: cannot be created", folder.display()))?;
+            let created = std::fs::create_dir_all(folder);
+            created.with_context(|| format!("{}: cannot be created", folder.display()))?;
         }
         // The report of an earlier run must not be mistaken for this one's.
-        for report in ["gpu-check.md", "gpu-check.json"].map(|name| args.out.join(name)) {
-            if report.exists() {
-                std::fs::remove_file(&report)
-                    .with_context(|| format!("{}: cannot be removed", report.display()))?;
-            }
+        let reports = ["gpu-check.md", "gpu-check.json"].map(|name| args.out.join(name));
+        for report in reports.iter().filter(|report| report.exists()) {
+            let removed = std::fs::remove_file(report);
+            removed.with_context(|| format!("{}: cannot be removed", report.display()))?;
         }
         let log = args.out.canonicalize()?.join("gpu-check.log");
         std::fs::write(&log, "").with_context(|| format!("{}: cannot be written", log.display()))?;
@@ -120,8 +119,13 @@ impl Search {
 
     fn file(&mut self, option: &str, folders: &[PathBuf], name: &str) -> PathBuf {
         let found = folders.iter().map(|folder| folder.join(name)).find(|path| path.is_file());
-        found.and_then(|path| absolute(&path)).unwrap_or_else(|| {
-            self.missing.push(format!("{name} in {option} {}", shown(folders)));
+        self.found(found, || format!("{name} in {option} {}", shown(folders)))
+    }
+
+    /// The absolute path; a missing one is recorded.
+    fn found(&mut self, path: Option<PathBuf>, missing: impl FnOnce() -> String) -> PathBuf {
+        path.and_then(|path| absolute(&path)).unwrap_or_else(|| {
+            self.missing.push(missing());
             PathBuf::new()
         })
     }
@@ -134,10 +138,7 @@ impl Search {
                 std::fs::read_dir(folder).ok()?.filter_map(|file| file.ok()?.file_name().into_string().ok());
             files.filter(|name| is_library(name)).min_by_key(String::len).map(|name| folder.join(name))
         });
-        found.and_then(|path| absolute(&path)).unwrap_or_else(|| {
-            self.missing.push(format!("libonnxruntime.so in --libs {}", shown(folders)));
-            PathBuf::new()
-        })
+        self.found(found, || format!("libonnxruntime.so in --libs {}", shown(folders)))
     }
 
     /// ONNX Runtime, and all folders for the library path of the programs.
@@ -160,11 +161,8 @@ impl Search {
 
     /// The folder of libtorch, from `--libs` or from python3's torch.
     fn torch(&mut self, folders: &[PathBuf], on_gpu: bool) -> Option<PathBuf> {
-        let needed: &[&str] = if on_gpu {
-            &["libtorch_cpu.so", "libc10.so", "libtorch_cuda.so"]
-        } else {
-            &["libtorch_cpu.so", "libc10.so"]
-        };
+        let all = ["libtorch_cpu.so", "libc10.so", "libtorch_cuda.so"];
+        let needed = if on_gpu { &all[..] } else { &all[..2] };
         let has_all = |folder: &PathBuf| needed.iter().all(|name| folder.join(name).is_file());
         let found = folders.iter().find(|folder| has_all(folder)).cloned();
         let found = found.or_else(|| python_torch().filter(has_all));
@@ -172,11 +170,8 @@ impl Search {
             let nowhere = |name: &&&str| !folders.iter().any(|folder| folder.join(name).is_file());
             let names: Vec<&str> = needed.iter().filter(nowhere).copied().collect();
             let names = if names.is_empty() { needed } else { &names };
-            self.missing.push(format!(
-                "{} in one folder of --libs {} or in python3's torch",
-                names.join(", "),
-                shown(folders)
-            ));
+            let (names, folders) = (names.join(", "), shown(folders));
+            self.missing.push(format!("{names} in one folder of --libs {folders} or in python3's torch"));
         }
         found.and_then(|folder| absolute(&folder))
     }
@@ -197,13 +192,13 @@ impl Search {
     fn data(&mut self, args: &Args) -> PathBuf {
         let folder = args.data.join("train");
         for class in CLASSES.map(|class| folder.join(class)) {
-            match images(&class) {
-                Err(_) => self.missing.push(format!("the folder {} (--data)", class.display())),
-                Ok(found) if found.len() < MIN_IMAGES => self.missing.push(format!(
-                    "images in {}: found {}, the folds need at least {MIN_IMAGES}",
-                    class.display(),
-                    found.len()
-                )),
+            let name = class.display();
+            match images(&class).map(|images| images.len()) {
+                Err(_) => self.missing.push(format!("the folder {name} (--data)")),
+                Ok(n) if n < MIN_IMAGES => {
+                    let need = format!("the folds need at least {MIN_IMAGES}");
+                    self.missing.push(format!("images in {name}: found {n}, {need}"));
+                }
                 Ok(_) => {}
             }
         }

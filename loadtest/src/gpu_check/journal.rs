@@ -75,19 +75,14 @@ impl Journal {
             Err(error) if error.is::<NotRun>() => (Outcome::NotRun, format!("{error:#}"), None),
             Err(error) => (Outcome::Failed, format!("{error:#}"), None),
         };
-        self.record(Step {
-            name: name.to_owned(),
-            outcome,
-            seconds: started.elapsed().as_secs_f64(),
-            detail,
-        });
+        let (name, seconds) = (name.to_owned(), started.elapsed().as_secs_f64());
+        self.record(Step { name, outcome, seconds, detail });
         result
     }
 
     pub(super) fn not_run(&mut self, name: &str, why: &str) {
-        let step =
-            Step { name: name.to_owned(), outcome: Outcome::NotRun, seconds: 0.0, detail: why.to_owned() };
-        self.record(step);
+        let (name, detail) = (name.to_owned(), why.to_owned());
+        self.record(Step { name, outcome: Outcome::NotRun, seconds: 0.0, detail });
     }
 
     pub(super) fn passed(&self) -> bool {

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// `gpu-check.json`. Absent parts belong to steps that failed or did not run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     pub passed: bool,
     /// `cpu` or `cuda:N`.
@@ -51,27 +51,13 @@ impl Report {
     pub(super) fn new(args: &Args, host: &Host) -> Self {
         let started_unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         Self {
-            passed: false,
             device: host.trainer_device(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_unix,
-            seconds: 0.0,
-            steps: Vec::new(),
-            hardware: None,
             architecture: args.architecture.clone(),
             batch_size: args.batch_size(),
             pretrained: host.weights.is_some(),
-            training: None,
-            evaluation: None,
-            export: None,
-            bundle: None,
-            proof: None,
-            absent_device: None,
-            load: None,
-            devices: Vec::new(),
-            torch: None,
-            bench: None,
-            repetition: None,
+            ..Self::default()
         }
     }
 

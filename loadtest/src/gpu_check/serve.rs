@@ -99,17 +99,16 @@ impl Served {
         let model = server.get("/v1/model")?;
         ensure!(model.status == 200, "/v1/model answers {}: {}", model.status, model.body);
         let model: Value = serde_json::from_str(&model.body).context("/v1/model")?;
-        let unavailable = model["unavailable"].as_str().unwrap_or("no cause given");
-        let provider =
-            model["provider"].as_str().with_context(|| format!("nothing executes: {unavailable}"))?;
-        let assigned_nodes: BTreeMap<String, usize> =
-            serde_json::from_value(model["assigned_nodes"].clone()).context("/v1/model: assigned_nodes")?;
+        let unavailable = || format!("nothing executes: {}", model["unavailable"]);
+        let provider = model["provider"].as_str().with_context(unavailable)?;
+        let nodes = serde_json::from_value(model["assigned_nodes"].clone());
+        let assigned_nodes: BTreeMap<String, usize> = nodes.context("/v1/model: assigned_nodes")?;
         let expected = match host.device {
             ProviderName::Cpu => "CPUExecutionProvider",
             ProviderName::Cuda => "CUDAExecutionProvider",
         };
-        let (own, all) =
-            (assigned_nodes.get(expected).copied().unwrap_or(0), assigned_nodes.values().sum::<usize>());
+        let own = assigned_nodes.get(expected).copied().unwrap_or(0);
+        let all: usize = assigned_nodes.values().sum();
         ensure!(
             provider == expected && own * 2 > all,
             "requested {expected}, but /v1/model reports {provider}, nodes {assigned_nodes:?}"
@@ -168,11 +167,8 @@ pub(super) fn absent_device(settings: &Settings, limit: Duration) -> Result<Abse
     let cause = model.and_then(|check| check["cause"].as_str());
     let cause = cause.with_context(|| format!("/readyz does not name the model: {}", answer.body))?;
     let model: Value = serde_json::from_str(&server.get("/v1/model")?.body).context("/v1/model")?;
-    ensure!(
-        model["provider"].is_null(),
-        "{} executes in place of a GPU that does not exist",
-        model["provider"]
-    );
+    let provider = &model["provider"];
+    ensure!(provider.is_null(), "{provider} executes in place of a GPU that does not exist");
     Ok(AbsentDevice { cause: cause.to_owned() })
 }
 

@@ -35,8 +35,8 @@ impl Server {
     ) -> Result<Self> {
         let host = settings.host;
         let token = settings.configure(Program::new(host, &host.service, limit), device);
-        let token =
-            token.args(&["dev-token", "--subject", "gpu-check", "--scope", "predict audit:read"]).run()?;
+        let token = token.args(&["dev-token", "--subject", "gpu-check", "--scope", "predict audit:read"]);
+        let token = token.run()?;
         let log = host.work.join(format!("{name}.log"));
         let serve = settings.configure(Program::new(host, &host.service, LONGEST), device);
         let serve = serve.arg("serve").into_command(&log)?;
@@ -53,8 +53,8 @@ impl Server {
     pub(super) fn get(&self, path: &str) -> Result<Answer> {
         let request = self.client.get(format!("http://{}{path}", self.address)).bearer_auth(&self.token);
         self.runtime.block_on(async {
-            let response =
-                request.timeout(Duration::from_secs(10)).send().await.with_context(|| path.to_owned())?;
+            let response = request.timeout(Duration::from_secs(10)).send().await;
+            let response = response.with_context(|| path.to_owned())?;
             let status = response.status().as_u16();
             Ok(Answer { status, body: response.text().await? })
         })

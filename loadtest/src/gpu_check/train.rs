@@ -42,11 +42,10 @@ impl fmt::Display for Training {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let best = self.epochs.iter().map(|epoch| epoch.select_auc).fold(0.0, f64::max);
         let rate = self.epochs.last().map_or(0.0, |epoch| epoch.images_per_second);
+        let (epochs, images) = (self.epochs.len(), self.images);
         write!(
             f,
-            "{} epochs on {} images, {rate:.1} images/s in the last, best select AUC {best:.4}",
-            self.epochs.len(),
-            self.images
+            "{epochs} epochs on {images} images, {rate:.1} images/s in the last, best select AUC {best:.4}"
         )
     }
 }
@@ -63,12 +62,8 @@ impl fmt::Display for Evaluation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let auc = |figures: &Value| {
             let auc = &figures["auc"];
-            format!(
-                "{:.4} [{:.4}, {:.4}]",
-                number(&auc["value"]),
-                number(&auc["ci95"][0]),
-                number(&auc["ci95"][1])
-            )
+            let (low, high) = (number(&auc["ci95"][0]), number(&auc["ci95"][1]));
+            format!("{:.4} [{low:.4}, {high:.4}]", number(&auc["value"]))
         };
         write!(f, "AUC on select {}, on calibrate {}", auc(&self.select), auc(&self.calibrate))
     }
@@ -193,14 +188,9 @@ impl<'a> Trainer<'a> {
             let losses = first.with_context(|| format!("{}: holds no epoch", metrics.display()))?;
             found.push((losses, read(&run.join("best.safetensors"))?));
         }
-        let (first, second) = (&found[0], &found[1]);
-        ensure!(
-            first.0 == second.0,
-            "the losses on train and select differ: {:?}, then {:?}",
-            first.0,
-            second.0
-        );
-        Ok(Repetition { train_loss: first.0.train_loss.clone(), same_weights: first.1 == second.1 })
+        let ((losses, weights), (again, weights_again)) = (&found[0], &found[1]);
+        ensure!(losses == again, "the losses on train and select differ: {losses:?}, then {again:?}");
+        Ok(Repetition { train_loss: losses.train_loss.clone(), same_weights: weights == weights_again })
     }
 
     pub(super) fn bench(&self, steps: usize, limit: Duration) -> Result<Bench> {

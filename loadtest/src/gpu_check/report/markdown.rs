@@ -91,18 +91,9 @@ fn device(page: &mut Page, measurement: &Measurement) {
         "{bundle}, {intra_threads} threads per operator. *service*: as the service runs it; *bare*: a plain loop with ONNX Runtime's defaults."
     ));
     page.line("");
-    let head = [
-        "batch",
-        "service images/s",
-        "p50 ms",
-        "p99 ms",
-        "bare images/s",
-        "p50 ms",
-        "p99 ms",
-        "service / bare",
-    ];
+    let service = ["batch", "service images/s", "p50 ms", "p99 ms"];
     page.table(
-        &head,
+        &[service, ["bare images/s", "p50 ms", "p99 ms", "service / bare"]].concat(),
         measurement.cells.iter().map(|cell| {
             let mut row = vec![cell.batch.to_string()];
             row.extend(speed(&cell.service));
@@ -119,23 +110,16 @@ fn device(page: &mut Page, measurement: &Measurement) {
 }
 
 fn speed(figures: &Figures) -> [String; 3] {
-    [
-        format!("{:.1}", figures.images_per_second),
-        format!("{:.2}", figures.p50_ms),
-        format!("{:.2}", figures.p99_ms),
-    ]
+    let Figures { images_per_second, p50_ms, p99_ms, .. } = figures;
+    [format!("{images_per_second:.1}"), format!("{p50_ms:.2}"), format!("{p99_ms:.2}")]
 }
 
 fn torch(page: &mut Page, report: &Report) {
     let Some(torch) = &report.torch else { return };
     page.heading("PyTorch on the same device");
     let word = |value: &Value| value.as_str().unwrap_or("?").to_owned();
-    page.line(&format!(
-        "{} with PyTorch {} on {}.",
-        word(&torch["architecture"]),
-        word(&torch["torch"]),
-        word(&torch["device"])
-    ));
+    let [architecture, version, device] = ["architecture", "torch", "device"].map(|name| word(&torch[name]));
+    page.line(&format!("{architecture} with PyTorch {version} on {device}."));
     page.line("");
     let number = |value: &Value| value.as_f64().unwrap_or(f64::NAN);
     let cells = torch["cells"].as_array().into_iter().flatten();
@@ -157,7 +141,7 @@ fn load(page: &mut Page, report: &Report) {
     let Some(loads) = &report.load else { return };
     page.heading("Service under load");
     page.line(
-        "Closed loop through HTTP, tokens verified, each answer after its audit row is committed with fsync.",
+        "Closed loop through HTTP, tokens verified, each answer after its audit row was flushed to disk.",
     );
     page.line("");
     page.table(
@@ -195,9 +179,8 @@ impl Page {
         self.line(&format!("|{}", " --- |".repeat(head.len())));
         for row in rows {
             // The output of programs may contain characters that would end a cell.
-            let cells: Vec<String> =
-                row.iter().map(|cell| cell.replace('|', "/").replace('\n', " ")).collect();
-            self.line(&format!("| {} |", cells.join(" | ")));
+            let cells = row.iter().map(|cell| cell.replace('|', "/").replace('\n', " "));
+            self.line(&format!("| {} |", cells.collect::<Vec<_>>().join(" | ")));
         }
         self.line("");
     }

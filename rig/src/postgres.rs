@@ -26,7 +26,7 @@ impl Postgres {
     /// Creates a cluster in `directory`, a short path that does not exist, and starts it.
     /// `root` is the root of the repository.
     pub fn start(root: &Path, directory: &Path, options: Options) -> Result<Self> {
-        // Created first, so that it also removes what a failed start leaves behind.
+        // Created first, so that its guard also cleans up after a failed start.
         let postgres = Self::adopt(root, directory)?;
         let limit = options.limit.unwrap_or(Duration::from_mins(1)).as_secs().max(1);
         let mut command = Command::new("timeout");
@@ -74,10 +74,9 @@ impl Postgres {
     /// Process id of the postmaster.
     pub fn id(&self) -> Result<u32> {
         let path = self.directory.join("data/postmaster.pid");
-        let text =
-            std::fs::read_to_string(&path).with_context(|| format!("{}: cannot be read", path.display()))?;
-        let line = text.lines().next().unwrap_or_default();
-        line.parse().with_context(|| format!("{}: no process id", path.display()))
+        let name = path.display();
+        let text = std::fs::read_to_string(&path).with_context(|| format!("{name}: cannot be read"))?;
+        text.lines().next().unwrap_or_default().parse().with_context(|| format!("{name}: no process id"))
     }
 }
 
@@ -97,8 +96,8 @@ fn script(root: &Path) -> PathBuf {
 }
 
 fn output(command: &mut Command, name: &str) -> Result<String> {
-    let output =
-        command.stdin(Stdio::null()).output().with_context(|| format!("{name}: cannot be started"))?;
+    let output = command.stdin(Stdio::null()).output();
+    let output = output.with_context(|| format!("{name}: cannot be started"))?;
     ensure!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr).trim());
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }

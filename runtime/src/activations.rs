@@ -1,4 +1,4 @@
-//! Intermediate values of a graph, by name: for measuring activations. `session.rs` serves.
+//! Sessions that return intermediate values of a graph by name, for measuring activations.
 
 use crate::error::RuntimeError;
 use crate::library::Runtime;
@@ -16,15 +16,9 @@ pub struct ActivationSession {
 impl Runtime {
     /// Creates a CPU session from the bytes of a graph with one uint8 image input and float32 outputs.
     pub fn activations(&self, onnx: &[u8], intra_threads: usize) -> Result<ActivationSession, RuntimeError> {
-        let failed = |step| {
-            move |error: ort::Error<SessionBuilder>| RuntimeError::Session {
-                step,
-                source: Box::new(error.into()),
-            }
-        };
-        let plain = |step| move |source| RuntimeError::Session { step, source: Box::new(source) };
+        let failed = RuntimeError::session::<ort::Error<SessionBuilder>>;
         let inner = ort::session::Session::builder(&self.environment)
-            .map_err(plain("creating session options"))?
+            .map_err(RuntimeError::session("creating session options"))?
             .with_optimization_level(GraphOptimizationLevel::All)
             .map_err(failed("setting the optimisation level"))?
             .with_intra_threads(intra_threads)
@@ -32,7 +26,7 @@ impl Runtime {
             .with_intra_op_spinning(false)
             .map_err(failed("setting whether threads spin"))?
             .commit_from_memory(onnx)
-            .map_err(plain("loading the graph"))?;
+            .map_err(RuntimeError::session("loading the graph"))?;
         let [input] = inner.inputs() else {
             return Err(RuntimeError::Contract { what: format!("{} inputs, not one", inner.inputs().len()) });
         };

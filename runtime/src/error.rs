@@ -24,9 +24,9 @@ pub enum RuntimeError {
         #[source]
         source: Box<ort::Error>,
     },
-    #[error("the graph does not keep the bundle's contract: {what}")]
+    #[error("the graph breaks the bundle's contract: {what}")]
     Contract { what: String },
-    #[error("the execution provider {provider} was asked for and does not execute the graph: {found}")]
+    #[error("the requested execution provider {provider} does not execute the graph: {found}")]
     Provider { provider: &'static str, found: String },
     #[error("{found} bytes of pixels for a batch of {batch}, {expected} are needed")]
     Input { batch: usize, found: usize, expected: usize },
@@ -36,4 +36,11 @@ pub enum RuntimeError {
     Run(#[source] Box<ort::Error>),
     #[error("the model gave a logit that is not finite for image {index} of the batch")]
     NotFinite { index: usize },
+}
+
+impl RuntimeError {
+    /// Turns the error of a builder, or of ONNX Runtime itself, into one that names the step.
+    pub(crate) fn session<E: Into<ort::Error>>(step: &'static str) -> impl FnOnce(E) -> Self {
+        move |error| Self::Session { step, source: Box::new(error.into()) }
+    }
 }

@@ -38,8 +38,8 @@ impl Runtime {
         }
         let failed = |source| RuntimeError::Library { path: library.display().to_string(), source };
         let builder = ort::init_from(library).map_err(|error| failed(error.into()))?;
-        let environment =
-            builder.with_name("cxr").with_telemetry(false).build().map_err(|error| failed(error.into()))?;
+        let environment = builder.with_name("cxr").with_telemetry(false).build();
+        let environment = environment.map_err(|error| failed(error.into()))?;
         let runtime = Self { environment: Arc::new(environment), path: library.to_owned() };
         *loaded = Some(runtime.clone());
         Ok(runtime)

@@ -1,6 +1,7 @@
 //! Session options: provider, threads and batch sizes.
 
 use ort::ep::{self, ArenaExtendStrategy, ExecutionProviderDispatch};
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Provider {
     Cpu,
@@ -55,10 +56,8 @@ impl Provider {
                     // seconds at start without a measurable gain.
                     .with_conv_algorithm_search(ep::cuda::ConvAlgorithmSearch::Heuristic)
                     .with_arena_extend_strategy(ArenaExtendStrategy::SameAsRequested);
-                let built = match cuda.memory_limit_bytes {
-                    Some(limit) => built.with_memory_limit(limit),
-                    None => built,
-                };
+                let limit = cuda.memory_limit_bytes;
+                let built = limit.into_iter().fold(built, ep::CUDA::with_memory_limit);
                 vec![built.build().error_on_failure(), cpu]
             }
             Self::OpenVino { device } => {
@@ -90,23 +89,15 @@ pub struct SessionOptions {
 
 impl Default for SessionOptions {
     fn default() -> Self {
-        Self {
-            provider: Provider::Cpu,
-            intra_threads: 1,
-            spinning: false,
-            arena: true,
-            batch_sizes: vec![],
-            precision: "fp32".into(),
-        }
+        let (provider, precision) = (Provider::Cpu, "fp32".into());
+        Self { provider, intra_threads: 1, spinning: false, arena: true, batch_sizes: vec![], precision }
     }
 }
 
 impl SessionOptions {
     /// Batch size that `n` images run in; `None` if they exceed the largest.
     pub fn padded(&self, n: usize) -> Option<usize> {
-        if self.batch_sizes.is_empty() {
-            return Some(n);
-        }
-        self.batch_sizes.iter().copied().find(|size| *size >= n)
+        let fitting = self.batch_sizes.iter().copied().find(|size| *size >= n);
+        if self.batch_sizes.is_empty() { Some(n) } else { fitting }
     }
 }

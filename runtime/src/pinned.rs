@@ -50,12 +50,8 @@ impl PinnedBatches {
         device_id: i32,
         sizes: Sizes,
     ) -> Result<Self, ort::Error> {
-        let pinned = MemoryInfo::new(
-            AllocationDevice::CUDA_PINNED,
-            device_id,
-            AllocatorType::Device,
-            MemoryType::CPUOutput,
-        )?;
+        let (device, allocator) = (AllocationDevice::CUDA_PINNED, AllocatorType::Device);
+        let pinned = MemoryInfo::new(device, device_id, allocator, MemoryType::CPUOutput)?;
         let allocator = Allocator::new(session, pinned)?;
         Ok(Self { batches: BTreeMap::new(), allocator, device_id, sizes })
     }
@@ -73,8 +69,8 @@ impl PinnedBatches {
             self.batches.insert(size, batch);
         }
         let sizes = self.sizes;
-        let batch =
-            self.batches.get_mut(&size).ok_or(RuntimeError::BatchTooLarge { batch: size, largest: 0 })?;
+        let batch = self.batches.get_mut(&size);
+        let batch = batch.ok_or(RuntimeError::BatchTooLarge { batch: size, largest: 0 })?;
         let pixels = batch.image.as_mut_slice::<u8>();
         let (used, unused) = pixels.split_at_mut(images.len() * sizes.pixels());
         for (target, image) in used.chunks_exact_mut(sizes.pixels()).zip(images) {
@@ -103,14 +99,8 @@ impl PinnedBatches {
             embedding: self.block::<f32>(size * sizes.embedding)?,
         };
         batch.options.set(GRAPH_ID, size.to_string())?;
-        let device = || {
-            MemoryInfo::new(
-                AllocationDevice::CUDA,
-                self.device_id,
-                AllocatorType::Device,
-                MemoryType::Default,
-            )
-        };
+        let (gpu, allocator) = (AllocationDevice::CUDA, AllocatorType::Device);
+        let device = || MemoryInfo::new(gpu, self.device_id, allocator, MemoryType::Default);
         let n = size as i64;
         let (width, height) = sizes.input;
         let image_shape = Shape::new([n, 1, height as i64, width as i64]);

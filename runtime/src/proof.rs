@@ -25,17 +25,13 @@ impl ProviderProof {
     /// Reads the assignment and rejects a session unless the provider executes more than half of the nodes:
     /// beside a GPU, data-movement and shape nodes may run on the CPU.
     pub(crate) fn of(session: &ort::session::Session, provider: &'static str) -> Result<Self, RuntimeError> {
-        let assigned_nodes = assignment(session).map_err(|source| RuntimeError::Session {
-            step: "reading the node assignment",
-            source: Box::new(source),
-        })?;
+        let assigned_nodes = assignment(session);
+        let assigned_nodes = assigned_nodes.map_err(RuntimeError::session("reading the node assignment"))?;
         let total: usize = assigned_nodes.values().sum();
         let own = assigned_nodes.get(provider).copied().unwrap_or(0);
         if own * 2 <= total {
-            return Err(RuntimeError::Provider {
-                provider,
-                found: format!("nodes by provider {assigned_nodes:?}"),
-            });
+            let found = format!("nodes by provider {assigned_nodes:?}");
+            return Err(RuntimeError::Provider { provider, found });
         }
         Ok(Self { provider: provider.to_owned(), assigned_nodes })
     }

@@ -57,16 +57,16 @@ impl Runtime {
         contract: &ModelContract,
         options: &SessionOptions,
     ) -> Result<Session, RuntimeError> {
-        let failed = |step| move |source| RuntimeError::Session { step, source: Box::new(source) };
-        let mut builder = self.builder(options)?;
-        let inner = builder.commit_from_memory(onnx).map_err(failed("loading the graph"))?;
+        let inner = self.builder(options)?.commit_from_memory(onnx);
+        let inner = inner.map_err(RuntimeError::session("loading the graph"))?;
         let proof = ProviderProof::of(&inner, options.provider.name())?;
         check_tensors("input", inner.inputs(), std::slice::from_ref(&contract.input))?;
         check_tensors("output", inner.outputs(), &contract.outputs)?;
         let sizes = Sizes::of(contract)?;
         let pinned = match &options.provider {
             Provider::Cuda(cuda) if cuda.pinned_io => {
-                Some(PinnedBatches::new(&inner, cuda.device_id, sizes).map_err(failed("pinning memory"))?)
+                let pinned = PinnedBatches::new(&inner, cuda.device_id, sizes);
+                Some(pinned.map_err(RuntimeError::session("pinning memory"))?)
             }
             _ => None,
         };
@@ -82,16 +82,9 @@ impl Runtime {
     }
 
     fn builder(&self, options: &SessionOptions) -> Result<SessionBuilder, RuntimeError> {
-        let failed = |step| {
-            move |error: ort::Error<SessionBuilder>| RuntimeError::Session {
-                step,
-                source: Box::new(error.into()),
-            }
-        };
-        let builder = ort::session::Session::builder(&self.environment).map_err(|source| {
-            RuntimeError::Session { step: "creating session options", source: Box::new(source) }
-        })?;
-        builder
+        let failed = RuntimeError::session::<ort::Error<SessionBuilder>>;
+        ort::session::Session::builder(&self.environment)
+            .map_err(RuntimeError::session("creating session options"))?
             .with_optimization_level(GraphOptimizationLevel::All)
             .map_err(failed("setting the optimisation level"))?
             .with_intra_threads(options.intra_threads)
@@ -148,7 +141,7 @@ fn check_tensors(
             return fail(format!("no {kind} {:?}", spec.name));
         };
         let ValueType::Tensor { ty, shape, .. } = tensor.dtype() else {
-            return fail(format!("{kind} {:?} is no tensor", spec.name));
+            return fail(format!("{kind} {:?} is not a tensor", spec.name));
         };
         let dtype = match ty {
             TensorElementType::Uint8 => "uint8",
@@ -157,9 +150,9 @@ fn check_tensors(
         };
         let dimensions: Vec<Option<u32>> = shape.iter().map(|d| u32::try_from(*d).ok()).collect();
         if dtype != spec.dtype || dimensions != spec.shape {
+            let TensorSpec { name, dtype: stated, shape, .. } = spec;
             return fail(format!(
-                "{kind} {:?} is {dtype} {dimensions:?}, the bundle states {} {:?}",
-                spec.name, spec.dtype, spec.shape
+                "{kind} {name:?} is {dtype} {dimensions:?}, the bundle states {stated} {shape:?}"
             ));
         }
     }

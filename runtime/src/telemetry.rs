@@ -22,14 +22,11 @@ pub fn disable_telemetry() -> Result<(), RuntimeError> {
     if is_disabled() {
         return Ok(());
     }
-    if n_threads() != Some(1) {
+    let n_threads = std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count);
+    if n_threads != 1 {
         return Err(RuntimeError::Telemetry);
     }
     // SAFETY: this is the only thread, so no other one accesses the environment.
     unsafe { std::env::set_var(VARIABLE, DISABLED) };
     Ok(())
-}
-
-fn n_threads() -> Option<usize> {
-    Some(std::fs::read_dir("/proc/self/task").ok()?.count())
 }

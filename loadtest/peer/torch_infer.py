@@ -1,6 +1,6 @@
 """PyTorch's side of `cxr-loadtest device`: the same network, the same batches, on the same device.
 
-python3 torch_infer.py --architecture mobilenetv2-expanded --device cuda:0 --batches 1,8,32,128 --seconds 2 \
+python3 torch_infer.py --architecture mobilenetv2-expanded --device cuda:0 --batches 1,8,32,128 --seconds 2
     --json torch.json
 
 A run copies uint8 [N,1,H,W] from memory (on a GPU: pinned) to the device, normalises there, and copies the

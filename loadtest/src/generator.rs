@@ -2,9 +2,7 @@
 //! window.
 
 mod client;
-mod forms;
 mod traffic;
 
-pub(crate) use client::{Target, run};
-pub(crate) use forms::forms;
+pub(crate) use client::{Target, forms, run};
 pub(crate) use traffic::{Cpu, Measurement, Traffic, Window, arrivals};

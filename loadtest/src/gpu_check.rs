@@ -114,20 +114,12 @@ impl Args {
         }
     }
 
-    const fn epochs(&self) -> usize {
-        self.by_device(self.epochs, 3, 1)
-    }
-
     const fn images(&self) -> usize {
         self.by_device(self.images, 0, 150)
     }
 
     const fn batch_size(&self) -> usize {
         self.by_device(self.batch_size, 64, 32)
-    }
-
-    const fn bench_steps(&self) -> usize {
-        self.by_device(self.bench_steps, 32, 3)
     }
 }
 
@@ -157,7 +149,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     serve_and_load(&host, args, &subset, &bundle, &mut journal, &mut report);
     let measured = Measured { host: &host, args, bundle: &bundle };
     measured.all(&mut journal, &mut report);
-    report.bench = journal.step("benchmark training", 90, |limit| trainer.bench(args.bench_steps(), limit));
+    let bench_steps = args.by_device(args.bench_steps, 32, 3);
+    report.bench = journal.step("benchmark training", 90, |limit| trainer.bench(bench_steps, limit));
     report.repetition = journal.step("repeat a training", 90, |limit| trainer.repeat(limit));
 
     report.finish(journal);

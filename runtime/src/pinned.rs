@@ -50,8 +50,7 @@ impl PinnedBatches {
         device_id: i32,
         sizes: Sizes,
     ) -> Result<Self, ort::Error> {
-        let (device, allocator) = (AllocationDevice::CUDA_PINNED, AllocatorType::Device);
-        let pinned = MemoryInfo::new(device, device_id, allocator, MemoryType::CPUOutput)?;
+        let pinned = memory(AllocationDevice::CUDA_PINNED, device_id, MemoryType::CPUOutput)?;
         let allocator = Allocator::new(session, pinned)?;
         Ok(Self { batches: BTreeMap::new(), allocator, device_id, sizes })
     }
@@ -99,8 +98,7 @@ impl PinnedBatches {
             embedding: self.block::<f32>(size * sizes.embedding)?,
         };
         batch.options.set(GRAPH_ID, size.to_string())?;
-        let (gpu, allocator) = (AllocationDevice::CUDA, AllocatorType::Device);
-        let device = || MemoryInfo::new(gpu, self.device_id, allocator, MemoryType::Default);
+        let device = || memory(AllocationDevice::CUDA, self.device_id, MemoryType::Default);
         let n = size as i64;
         let (width, height) = sizes.input;
         let image_shape = Shape::new([n, 1, height as i64, width as i64]);
@@ -156,6 +154,10 @@ impl PinnedTensor {
         // GPU is idle between runs, and `&mut` keeps a second slice away.
         unsafe { std::slice::from_raw_parts_mut(self.start.cast::<T>(), self.n_values) }
     }
+}
+
+fn memory(device: AllocationDevice, id: i32, kind: MemoryType) -> Result<MemoryInfo, ort::Error> {
+    MemoryInfo::new(device, id, AllocatorType::Device, kind)
 }
 
 #[derive(Clone, Copy)]

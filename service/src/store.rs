@@ -117,7 +117,7 @@ impl Store {
     async fn connect_directly(&self, overrides: &[(&'static str, String)]) -> Result<Session, StoreError> {
         // The caller may take a lock that belongs to the session: no pooler may share it.
         self.direct.require_proof().await;
-        Ok(self.direct.connect_with(overrides, Instant::now() + self.timeout).await?)
+        Ok(self.direct.connect(overrides, Instant::now() + self.timeout).await?)
     }
 
     /// Applies the missing migrations.

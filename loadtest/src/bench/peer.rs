@@ -2,7 +2,6 @@
 //! host.
 
 use super::images::Images;
-use super::postgres::url_without_host;
 use super::progress::say;
 use super::server::Server;
 use super::service::START_LIMIT;
@@ -82,7 +81,8 @@ impl Peer {
             python: python.into(),
             twin,
             clahe: subject.clahe,
-            database_url: url_without_host(&postgres.create(&database)?),
+            // asyncpg accepts a socket's folder only if the URL names no host.
+            database_url: postgres.create(&database)?.replace("@localhost/", "@/"),
             token: token()?,
             postgres: postgres.id()?,
         })

@@ -124,7 +124,8 @@ pub(super) struct Trainer<'a> {
 
 impl<'a> Trainer<'a> {
     pub(super) fn new(host: &'a Host, args: &Args, subset: &'a Subset) -> Result<Self> {
-        let (epochs, batch, n_linked) = (args.epochs(), args.batch_size(), subset.files.len());
+        let (batch, n_linked) = (args.batch_size(), subset.files.len());
+        let epochs = args.by_device(args.epochs, 3, 1);
         let trainer = Self { host, subset, run: host.work.join("run") };
         let speed = configuration(host, &args.architecture, (epochs, batch, false), n_linked)?;
         let repeated = configuration(host, &args.architecture, (1, REPEATED_BATCH, true), n_linked)?;

@@ -62,7 +62,6 @@ impl Anchor {
         read(&self.0.join(NEWEST), verifier)
     }
 
-    /// Every checkpoint, by size.
     pub fn all(&self, verifier: &LogVerifier) -> Result<Vec<Checkpoint>, AnchorError> {
         let mut checkpoints = Vec::new();
         for entry in std::fs::read_dir(&self.0).map_err(unusable(&self.0))? {

@@ -17,7 +17,6 @@ use std::borrow::Cow;
 use std::io::Write;
 use uuid::Uuid;
 
-/// One line of an export.
 #[derive(Debug)]
 pub enum Line<'a> {
     Leaf(LeafLine<'a>),
@@ -35,7 +34,6 @@ pub struct LeafLine<'a> {
     /// SHA-256 of the row's canonical form, in base64. The leaf is the hash of it and the id. None before
     /// encoding version 4.
     pub row_hash: Option<Cow<'a, str>>,
-    /// When the row was inserted, by the database's clock.
     pub recorded_at: Option<Cow<'a, str>>,
     /// Labels of the row; the leaf does not cover them.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -6,7 +6,6 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct GroupPolicy {
     pub(super) max_rows: usize,
-    /// Longest time that a row waits for others.
     pub(super) max_delay: Duration,
     /// With fewer images in flight than this, each row is committed alone.
     pub(super) from_in_flight: usize,

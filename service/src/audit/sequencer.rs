@@ -41,10 +41,8 @@ const MOST_FOREIGN: usize = 10_000;
 
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
-    /// Pause between two steps.
     pub interval: Duration,
     pub max_rows: usize,
-    /// Shortest time between two anchored checkpoints.
     pub anchor_interval: Duration,
 }
 
@@ -83,7 +81,6 @@ pub struct Sequencer {
     pub pace: Pace,
     /// How long answers are kept for retries; older keys are deleted.
     pub answers_kept: Duration,
-    /// Subjects whose keys must not be in the database.
     pub erasures: Option<Erasures>,
     pub metrics: Arc<Metrics>,
 }
@@ -328,7 +325,6 @@ fn check_checkpoint(edge: &Edge, checkpoint: Option<&SignedCheckpoint>) -> Resul
     Err(SequencerError::Broken(what))
 }
 
-/// Age of an id.
 fn age(id: Uuid) -> Option<Duration> {
     let (seconds, nanoseconds) = id.get_timestamp()?.to_unix();
     SystemTime::now().duration_since(UNIX_EPOCH + Duration::new(seconds, nanoseconds)).ok()

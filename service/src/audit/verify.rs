@@ -49,9 +49,7 @@ pub struct Report {
     pub n_rows_labelled: u64,
     /// Size of the largest anchored checkpoint that matches the export.
     pub anchored_size: u64,
-    /// Checkpoints that match the export.
     pub n_heads_verified: u64,
-    /// Receipts whose row is present and unchanged.
     pub n_receipts_verified: u64,
     pub findings: Vec<Finding>,
 }
@@ -149,7 +147,6 @@ struct Run<'a> {
     newest: u64,
     /// Size of the largest verified checkpoint, anchored or exported.
     proven: u64,
-    /// Whether a checkpoint did not match.
     mismatch: bool,
     report: Report,
 }
@@ -312,7 +309,6 @@ fn hashes_to(row: &str, id: Uuid, stated: Digests) -> bool {
     fits(row) || serde_json_canonicalizer::pipe(row).is_ok_and(|row| fits(&row))
 }
 
-/// Id and digests of a row.
 fn digests(row: &str) -> Option<(Uuid, Digests)> {
     #[derive(serde::Deserialize)]
     struct Ids {

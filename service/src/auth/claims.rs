@@ -8,13 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use unicode_normalization::is_nfc;
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 
-/// Longest `sub`, in bytes.
 const MAX_SUBJECT_BYTES: usize = 128;
 
 /// Claims whose signature, issuer, audience and times were verified.
 pub(super) type Claims = Map<String, Value>;
 
-/// The configuration names a scope that does not exist.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("service.auth.scopes.names[{index}].grants: there is no scope {name:?}; there are {}", known())]
 pub struct UnknownScope {
@@ -45,7 +43,6 @@ impl Grants {
         Ok(Self { claims: config.claims.to_vec(), prefixes: config.prefixes.clone(), names })
     }
 
-    /// The actor that a claim set describes.
     pub(super) fn actor(&self, claims: &Claims) -> Result<Actor, TokenError> {
         // An array would pass the library's check when it merely contains the issuer.
         text(claims, "iss")?;

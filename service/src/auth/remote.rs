@@ -88,7 +88,6 @@ impl RemoteKeys {
         valid.map(|set| Arc::clone(&set.keys))
     }
 
-    /// Fetches the set without using it.
     pub(super) async fn try_fetch(&self) -> Result<(), String> {
         self.fetch().await.map(|_| ()).map_err(|error| chain(&error))
     }

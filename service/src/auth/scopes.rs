@@ -19,7 +19,6 @@ impl Scope {
         (Self::Admin, "operate the service: reload the model"),
     ];
 
-    /// The name in tokens and in the API description.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Predict => "predict",

@@ -17,7 +17,6 @@ pub struct AuditConfig {
     /// Key of the input digests: only with it can one test whether a given image was scored here.
     pub input_key: Checked<HmacKey>,
     input_key_file: Option<PathBuf>,
-    /// The site that every row names.
     pub site: Checked<Site>,
     pub commit: CommitConfig,
     pub signing_key: Checked<SigningKey>,
@@ -34,9 +33,7 @@ pub struct AuditConfig {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CommitConfig {
-    /// Most rows of a transaction. A statement takes 65,535 values, and a row has 39.
     pub max_rows: Bounded<usize, 1, 1024>,
-    /// How long a row may wait for others.
     pub max_delay_ms: Millis<0, 1000>,
     /// With fewer images in flight, a row does not wait.
     pub from_in_flight: usize,
@@ -56,7 +53,6 @@ pub struct SequenceConfig {
 pub struct AnchorConfig {
     /// A directory that the database's administrators cannot write to.
     pub directory: Option<PathBuf>,
-    /// Time between two checkpoints there.
     pub interval_ms: Timeout,
 }
 

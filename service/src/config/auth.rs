@@ -30,18 +30,14 @@ pub struct KeySource {
 /// Signature algorithms accepted in every profile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SignatureAlgorithm {
-    /// RSA, PKCS #1 v1.5, SHA-256.
     RS256,
-    /// ECDSA, P-256, SHA-256.
     ES256,
-    /// Ed25519.
     EdDSA,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AuthConfig {
-    /// Required `iss`.
     pub issuer: Checked<Issuer>,
     /// Required member of `aud`.
     pub audience: Checked<Audience>,
@@ -64,7 +60,6 @@ pub struct ScopesConfig {
     pub claims: Checked<Claims>,
     /// Prefixes of this service's scopes. If any is listed, a name without one grants nothing.
     pub prefixes: Vec<String>,
-    /// What the site's own names grant.
     pub names: Checked<ScopeNames>,
 }
 
@@ -79,13 +74,10 @@ pub struct ScopeName {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JwksConfig {
-    /// Age at which a set is fetched again.
     pub refresh_ms: Timeout,
-    /// Shortest time between two fetches of a set.
     pub min_interval_ms: Timeout,
     /// How long known keys stay valid while the provider is unreachable.
     pub keep_ms: Millis<0, { u64::MAX }>,
-    /// Time limit for a fetch.
     pub timeout_ms: Timeout,
     /// Certificates in PEM to trust instead of the system's.
     pub authorities_file: Option<PathBuf>,

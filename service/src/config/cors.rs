@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 pub struct CorsConfig {
     /// Origins of those pages, `https://viewer.hospital.example`; none if empty.
     pub allowed_origins: Checked<Origins>,
-    /// How long a browser may cache the answer to a preflight request.
     pub max_age_seconds: Bounded<u32, 0, 86_400>,
 }
 

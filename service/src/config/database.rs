@@ -15,7 +15,6 @@ pub struct DatabaseConfig {
     url_file: Option<PathBuf>,
     reader_url: Option<Checked<PostgresUrl>>,
     reader_url_file: Option<PathBuf>,
-    /// What the connections go through.
     pub pooling: Pooling,
     direct_url: Option<Checked<PostgresUrl>>,
     direct_url_file: Option<PathBuf>,
@@ -24,9 +23,7 @@ pub struct DatabaseConfig {
     pub reader_connections: NonZeroU32,
     /// How long a request waits for a connection before it is answered 503.
     pub acquire_timeout_ms: Timeout,
-    /// Time limit for a statement, on the server and here.
     pub statement_timeout_ms: Timeout,
-    /// Largest difference between this process's clock and the database's.
     pub max_clock_difference_ms: Timeout,
     /// Whether a user who could alter the log's tables makes the service unready.
     pub refuse_owner: bool,

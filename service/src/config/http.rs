@@ -20,13 +20,11 @@ pub struct HttpConfig {
     pub tls: Option<TlsConfig>,
     /// TLS files for the second address; null: the files of `tls`.
     pub operations_tls: Option<TlsConfig>,
-    /// Which web pages may call the API from a browser.
     pub cors: CorsConfig,
     pub max_connections: Bounded<usize, 1, 1_000_000>,
     pub max_connections_per_address: NonZeroUsize,
     /// Refusals a second that one client gets without delay.
     pub refusals_per_second: NonZeroU32,
-    /// Longest delay of a refusal; 0: no delay.
     pub refusal_delay_ms: Millis<0, 60_000>,
     /// Time limit for a request head, and for an idle connection.
     pub header_timeout_ms: Timeout,
@@ -42,11 +40,9 @@ pub struct HttpConfig {
     pub lingering_drain_ms: Timeout,
 }
 
-/// TLS files, in PEM.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TlsConfig {
-    /// The service's certificate and the intermediate ones.
     pub certificate_file: PathBuf,
     pub private_key_file: PathBuf,
     /// Authorities, one of which must have signed a client's certificate; null: clients need none.

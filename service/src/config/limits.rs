@@ -9,12 +9,10 @@ use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 #[serde(deny_unknown_fields)]
 pub struct LimitsConfig {
     pub max_bytes: NonZeroUsize,
-    /// Largest width times height.
     pub max_pixels: NonZeroU64,
     pub max_frames: NonZeroU32,
     /// Slots: requests with an image in flight. Further ones are answered 429.
     pub max_in_flight: Bounded<usize, 1, 100_000>,
-    /// Deadline of a request that names none.
     pub deadline_ms: Timeout,
     /// Latest deadline that a request may name.
     pub max_deadline_ms: Timeout,

@@ -27,16 +27,13 @@ pub struct ModelConfig {
     pub memory_limit_bytes: Option<usize>,
     /// Whether a GPU may multiply fp32 with a 10-bit mantissa.
     pub tf32: bool,
-    /// Whether a GPU's runs are recorded and replayed.
     pub cuda_graphs: bool,
     pub openvino_device: String,
     /// Sessions, each on its own thread; null: as measured.
     pub sessions: Option<Count>,
-    /// Threads per operator; null: as measured.
     pub intra_threads: Option<Count>,
     /// Threads per operator for an image that runs alone; null: as measured.
     pub alone_threads: Option<Count>,
-    /// Whether idle threads of an operator spin.
     pub spinning: bool,
     /// Whether a session keeps its memory between runs.
     pub arena: bool,
@@ -54,7 +51,6 @@ pub struct ModelConfig {
 pub struct BatchingConfig {
     /// Most images; null: as measured.
     pub max_batch: Option<Count>,
-    /// How long an image waits for others while every session is busy.
     pub max_delay_ms: Millis<0, 10_000>,
 }
 
@@ -64,7 +60,6 @@ pub struct BatchingConfig {
 pub struct ShadowConfig {
     /// Directory of its bundle; null: no candidate.
     pub bundle: Option<PathBuf>,
-    /// Its variant; null: the bundle's default.
     pub variant: Option<String>,
     /// Images that may wait for it; further ones are not scored.
     pub max_waiting: NonZeroUsize,

@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PatientsConfig {
-    /// The youngest and the oldest age.
     pub age_years: Option<Checked<AgeRange>>,
     pub views: Vec<View>,
     pub modalities: Vec<Modality>,

@@ -21,7 +21,6 @@ impl Secret {
         self.0.expose_secret()
     }
 
-    /// Reads a secret from a file, without the end of its line.
     pub fn read(path: &Path) -> std::io::Result<Self> {
         let text = std::fs::read_to_string(path)?;
         Ok(Self::from(text.trim_end_matches(['\r', '\n'])))

@@ -18,7 +18,6 @@ pub struct DatabaseUrl {
 /// Which of several servers to use; the names are libpq's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
-    /// The first that responds.
     Any,
     /// The first whose sessions can write: `read-write` and `primary`.
     ReadWrite,
@@ -58,10 +57,8 @@ pub enum UrlError {
     /// Not `postgres://...`, or a part of it does not parse.
     #[error("not the URL of a Postgres database")]
     Malformed,
-    /// Unknown value of `target_session_attrs`.
     #[error("target_session_attrs is not any, read-write, primary, read-only or standby")]
     Target,
-    /// The lists of hosts and ports have different lengths.
     #[error("the numbers of ports and hosts differ")]
     Ports,
 }

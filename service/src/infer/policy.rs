@@ -14,9 +14,7 @@ pub struct BatchPolicy {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Waiting {
-    /// Time in the queue.
     pub waited: Duration,
-    /// Time until its deadline.
     pub left: Duration,
     /// Whether no other image was in flight when it was queued.
     pub only: bool,

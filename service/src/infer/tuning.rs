@@ -18,22 +18,18 @@ const MAX_ALONE_THREADS: usize = 4;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tuning {
     pub sessions: usize,
-    /// Threads per operator.
     pub intra_threads: usize,
     /// Threads per operator of the session for an image that is alone; none if there is no such session.
     pub alone_threads: Option<usize>,
     pub spinning: bool,
-    /// Whether a session keeps its memory between runs.
     pub arena: bool,
     pub max_batch: usize,
     /// Sizes to which batches are padded; empty if they are not padded.
     pub batch_sizes: Vec<usize>,
-    /// Whether runs are recorded and replayed as CUDA graphs.
     pub cuda_graphs: bool,
 }
 
 impl Tuning {
-    /// Completes the configuration for this model and host.
     pub fn of(config: &ModelConfig, model: &ServedModel) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let fixed_batch = model.variant().fixed_batch.map(|size| size as usize);

@@ -24,7 +24,6 @@ pub(super) struct Worker<B> {
 }
 
 impl<B: Backend> Worker<B> {
-    /// Works until the queue ends.
     pub(super) fn work(mut self, batches: &Batches) {
         loop {
             // The thread that holds the lock waits for the next batch.

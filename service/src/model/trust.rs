@@ -57,7 +57,6 @@ fn development_key() -> Result<VerifyingKey, spki::Error> {
     VerifyingKey::from_public_key_pem(DEVELOPMENT_KEY)
 }
 
-/// Whether this is the development key, whose private key is public.
 pub fn is_development_key(key: &VerifyingKey) -> bool {
     development_key().is_ok_and(|development| development == *key)
 }

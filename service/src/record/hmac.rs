@@ -9,7 +9,6 @@ use sha2::Sha256;
 pub struct SiteKey(Hmac<Sha256>);
 
 impl SiteKey {
-    /// The key from the configuration, of any length.
     pub fn new(secret: &Secret) -> Self {
         Self::of(secret.expose().as_bytes())
     }

@@ -11,7 +11,6 @@ use uuid::Uuid;
 pub struct RequestKey {
     /// HMAC of the client and its key: equal keys of two clients differ here.
     pub digest: [u8; 32],
-    /// HMAC of the request.
     pub fingerprint: [u8; 32],
 }
 
@@ -65,7 +64,6 @@ pub fn answer_key(site_key: &SiteKey) -> SiteKey {
 
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct StoredAnswer {
-    /// HMAC of the first request.
     pub fingerprint: Vec<u8>,
     pub prediction_id: Uuid,
     pub answer: Value,

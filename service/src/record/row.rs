@@ -57,13 +57,11 @@ pub struct Timings {
     /// From the request's head to the end of its body: authentication, admission and upload.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admission: Option<f64>,
-    /// Decoding and validating the image.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decode: Option<f64>,
     /// Windowing, resizing and contrast enhancement.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preprocess: Option<f64>,
-    /// Waiting for a session.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue: Option<f64>,
     /// Running the batch with this image.

@@ -67,7 +67,6 @@ impl Edge {
 pub struct Asked(std::cell::RefCell<Vec<u64>>);
 
 impl Asked {
-    /// The positions that `compute` reads.
     pub fn by<T>(compute: impl FnOnce(&Self) -> Result<T, Error>) -> Vec<u64> {
         let asked = Self::default();
         drop(compute(&asked));

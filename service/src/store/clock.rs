@@ -6,7 +6,6 @@ use time::OffsetDateTime;
 
 #[derive(Debug, Clone, Copy)]
 pub struct ClockDifference {
-    /// Seconds that this process's clock is ahead.
     pub ahead_s: f64,
     /// Half of the round trip: the reading is uncertain by this much.
     uncertain_s: f64,

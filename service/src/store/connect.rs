@@ -118,14 +118,9 @@ impl Connector {
         })
     }
 
-    /// Connects before the deadline. Servers that cannot be reached are tried again; while the login is
-    /// refused, the URL's file is read again.
-    pub(super) async fn connect(&self, deadline: Instant) -> Result<Session, Arc<ConnectError>> {
-        self.connect_with(&[], deadline).await
-    }
-
-    /// The same; `overrides` replace settings of the same name.
-    pub(super) async fn connect_with(
+    /// Connects before the deadline; `overrides` replace settings of the same name. Servers that cannot be
+    /// reached are tried again; while the login is refused, the URL's file is read again.
+    pub(super) async fn connect(
         &self,
         overrides: &[(&'static str, String)],
         deadline: Instant,

@@ -9,7 +9,6 @@ use sqlx::{FromRow, Row};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// A label to insert.
 #[derive(Debug)]
 pub struct NewLabel {
     pub prediction_id: Uuid,
@@ -35,7 +34,6 @@ pub struct StoredLabel {
     pub actor: String,
 }
 
-/// A row with its current label, if it has one.
 #[derive(Debug)]
 pub struct LabelledPrediction {
     pub row: AuditRow,
@@ -130,7 +128,6 @@ impl AnnotationWriter {
 }
 
 impl Reader {
-    /// Every label of a row, the current one first.
     pub async fn labels(&self, id: Uuid) -> Result<Vec<StoredLabel>, StoreError> {
         self.0.run(async |session| sqlx::query_as(LIST).bind(id).fetch_all(session).await).await
     }

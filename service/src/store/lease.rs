@@ -27,7 +27,6 @@ impl LeaseName {
     }
 }
 
-/// A session that can take a lease.
 pub struct Contender {
     name: LeaseName,
     session: Session,
@@ -41,7 +40,6 @@ pub struct Lease {
 }
 
 impl Store {
-    /// Opens a session for taking a lease.
     pub async fn contender(&self, name: LeaseName) -> Result<Contender, StoreError> {
         let settings = ["idle_session_timeout", "idle_in_transaction_session_timeout"];
         let session = self.connect_directly(&settings.map(|name| (name, MAX_SILENCE.to_owned()))).await?;

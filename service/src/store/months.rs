@@ -12,26 +12,29 @@ pub struct Month {
     pub name: String,
     /// The first moment after it.
     pub ends: OffsetDateTime,
-    /// Why the month is on hold, if it is.
     pub held: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DropOutcome {
     /// The table is dropped; its leaves and proofs stay.
-    Dropped { n_rows: u64 },
-    /// Some rows have no leaf index yet.
-    Waiting { n_rows: u64 },
+    Dropped {
+        n_rows: u64,
+    },
+    Waiting {
+        n_rows: u64,
+    },
     /// Some leaves are not covered by the anchored checkpoint.
     NotAnchored {
         /// Smallest tree size that covers all of them.
         needed: u64,
     },
     /// Some leaves do not bind the row's id, which holds its time: without the row its age cannot be proved.
-    Unbound { n_rows: u64 },
+    Unbound {
+        n_rows: u64,
+    },
     /// An export or a backup reads the log: waiting for its lock would block every prediction.
     Read,
-    /// The month is on hold.
     Held,
 }
 
@@ -54,7 +57,6 @@ impl Writer {
         self.pool.run(async |session| sqlx::query_as(EXISTING).fetch_all(session).await).await
     }
 
-    /// Whether the month of a moment was dropped.
     pub async fn is_dropped(&self, moment: OffsetDateTime) -> Result<bool, StoreError> {
         let query = "SELECT EXISTS (SELECT FROM predictions_months
             WHERE dropped_at IS NOT NULL AND $1 >= starts AND $1 < ends)";

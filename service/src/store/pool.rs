@@ -58,7 +58,7 @@ impl Manager for Opener {
 
     async fn create(&self) -> Result<Session, Self::Error> {
         // Shorter than the wait for a connection, so that the waiting caller learns the cause.
-        self.connector.connect(Instant::now() + self.acquire_timeout * 9 / 10).await
+        self.connector.connect(&[], Instant::now() + self.acquire_timeout * 9 / 10).await
     }
 
     async fn recycle(&self, session: &mut Session, metrics: &Metrics) -> RecycleResult<Self::Error> {
@@ -180,7 +180,7 @@ impl Pool {
     }
 
     pub(super) async fn connect(&self) -> Result<Session, StoreError> {
-        Ok(self.connector.connect(Instant::now() + self.timeout).await?)
+        Ok(self.connector.connect(&[], Instant::now() + self.timeout).await?)
     }
 
     pub(super) async fn close(&self) {

@@ -67,7 +67,6 @@ macro_rules! statements {
             [names.join(", "), casts.join(", ")]
         });
 
-        /// Binds an array for each inserted column.
         fn bind_columns(statement: &mut Statement, rows: &[&SealedRow]) -> Result<(), sqlx::Error> {
             $(if_inserted!($($rule)?,
                 statement.bind_each(rows.iter().map(|sealed| sealed.row().$name.element()))?;
@@ -135,7 +134,6 @@ JOIN (SELECT prediction_id AS labelled FROM labels AS counts WHERE NOT EXISTS (S
 pub struct Filter {
     /// Received at this time or later.
     pub from: Option<OffsetDateTime>,
-    /// Received before this time.
     pub to: Option<OffsetDateTime>,
     pub actor: Option<String>,
     pub model_version: Option<String>,
@@ -227,7 +225,6 @@ impl Statement {
         Ok(())
     }
 
-    /// Binds an array.
     fn bind_each<'q, T>(&mut self, values: impl Iterator<Item = T>) -> Result<(), sqlx::Error>
     where
         Vec<T>: Encode<'q, Postgres> + Type<Postgres>,

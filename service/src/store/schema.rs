@@ -16,12 +16,16 @@ const UNDEFINED_TABLE: &str = "42P01";
 /// old code must work with a newer schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SchemaState {
-    /// Every known migration is applied.
-    Current { version: i64 },
-    /// A known migration is not applied.
-    Behind { missing: i64 },
+    Current {
+        version: i64,
+    },
+    Behind {
+        missing: i64,
+    },
     /// A migration was applied from a file that differs from the one this program knows.
-    Different { version: i64 },
+    Different {
+        version: i64,
+    },
 }
 
 impl std::fmt::Display for SchemaState {
@@ -88,7 +92,6 @@ impl Writer {
         self.pool.run_within(PROBE_TIMEOUT, probe).await
     }
 
-    /// Whether the user of `database.url` could change audit rows.
     pub async fn owns_the_log(&self) -> Result<bool, StoreError> {
         self.pool.run(async |session| owns_the_log(session).await).await
     }

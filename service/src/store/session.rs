@@ -19,7 +19,6 @@ pub(super) type Settings = Vec<(&'static str, String)>;
 /// A variable with a random value that identifies the session: a pooler that shares sessions mixes them up.
 const MARK: &str = "cxr.session";
 
-/// A connection whose settings are in effect.
 #[derive(Debug)]
 pub(super) struct Session {
     connection: PgConnection,
@@ -29,7 +28,6 @@ pub(super) struct Session {
     /// Settings that [`verify`](Self::verify) must find.
     expected: Settings,
     pub(super) since: Instant,
-    /// Whether the server accepts writes.
     pub(super) writable: bool,
 }
 

@@ -5,7 +5,6 @@ use super::session::Session;
 use super::{AnnotationWriter, Lease, StoreError, Writer, write};
 use time::OffsetDateTime;
 
-/// A subject's `lookup`, and when it was erased.
 pub type Erasure = ([u8; 32], OffsetDateTime);
 
 const FIND: &str = "SELECT subject_key FROM subjects WHERE lookup = $1";

@@ -17,6 +17,14 @@ pub struct Leaf {
     pub digests: Digests,
 }
 
+impl FromRow<'_, PgRow> for Leaf {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        let row_hash: Option<[u8; 32]> = row.try_get("row_hash")?;
+        let digests = Digests { row_hash: row_hash.map(Hash), leaf_hash: Hash(row.try_get("leaf_hash")?) };
+        Ok(Self { prediction_id: row.try_get("prediction_id")?, digests })
+    }
+}
+
 #[derive(Debug, Clone)]
 pub struct StoredLeaf {
     pub leaf: Leaf,
@@ -41,9 +49,7 @@ impl StoredLeaf {
 
 impl FromRow<'_, PgRow> for StoredLeaf {
     fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
-        let row_hash: Option<[u8; 32]> = row.try_get("row_hash")?;
-        let digests = Digests { row_hash: row_hash.map(Hash), leaf_hash: Hash(row.try_get("leaf_hash")?) };
-        let leaf = Leaf { prediction_id: row.try_get("prediction_id")?, digests };
+        let leaf = Leaf::from_row(row)?;
         Ok(Self { leaf, code: row.try_get("code")?, waits: row.try_get("waits")? })
     }
 }
@@ -115,7 +121,6 @@ impl Reader {
 
 #[derive(Debug)]
 pub struct Sequenced {
-    /// Pending leaves that were examined.
     pub n_seen: usize,
     /// Id of the oldest leaf that was added, and the new checkpoint.
     pub added: Option<(Uuid, SignedCheckpoint)>,
@@ -124,7 +129,6 @@ pub struct Sequenced {
 }
 
 impl Lease {
-    /// The stored tree and its newest checkpoint.
     pub async fn load_tree(&mut self) -> Result<(Edge, Option<SignedCheckpoint>), StoreError> {
         let load = async |session: &mut Session| {
             let size = "SELECT coalesce(max(leaf_index) + 1, 0) FROM audit_leaves";

@@ -1,5 +1,4 @@
-//! `bench`: measures the service, the peer and the limit in turn, in closed and open loops; writes a table, a
-//! plot and summary.json.
+//! `bench`: measures service, peer and limit in turn; writes a table, a plot and summary.json.
 
 mod accounting;
 mod images;

@@ -1,5 +1,4 @@
-//! The load generator for all measurements over HTTP: closed and open loops on one thread, measured in a
-//! window.
+//! The load generator of all measurements over HTTP: closed and open loops, measured in a window.
 
 mod client;
 mod traffic;

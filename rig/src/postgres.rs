@@ -23,8 +23,7 @@ pub struct Options<'a> {
 }
 
 impl Postgres {
-    /// Creates a cluster in `directory`, a short path that does not exist, and starts it.
-    /// `root` is the root of the repository.
+    /// Starts a new cluster in `directory`, a short path; `root` is the root of the repository.
     pub fn start(root: &Path, directory: &Path, options: Options) -> Result<Self> {
         // Created first, so that its guard also cleans up after a failed start.
         let postgres = Self::adopt(root, directory)?;

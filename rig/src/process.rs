@@ -29,8 +29,7 @@ impl Process {
         Self::spawn(command, Some(log))
     }
 
-    /// Starts a program with pipes to its standard input and output; its standard error goes to the file
-    /// `log`.
+    /// Starts a program with pipes to its standard input and output; standard error goes to the file `log`.
     pub fn start_piped(mut command: Command, log: &Path) -> Result<Self> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(create(log)?);
         Self::spawn(command, Some(log))

@@ -6,8 +6,7 @@ use std::fmt::Display;
 use std::path::Path;
 use std::process::Command;
 
-/// Environment variables of a service. Configuration that the caller's own environment holds is not passed
-/// on.
+/// Environment variables of a service. Configuration in the caller's environment is not passed on.
 #[derive(Debug, Clone)]
 pub struct Settings(BTreeMap<OsString, OsString>);
 

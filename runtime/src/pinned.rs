@@ -40,8 +40,7 @@ struct PinnedTensor {
     n_values: usize,
 }
 
-// SAFETY: the memory belongs to this value alone, and a session with everything in it lives on one thread at
-// a time.
+// SAFETY: the memory belongs to this value alone, and a session lives on one thread at a time.
 unsafe impl Send for PinnedTensor {}
 
 impl PinnedBatches {

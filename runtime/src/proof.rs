@@ -1,7 +1,6 @@
 //! Which provider executes which part of the graph, as ONNX Runtime recorded it while partitioning.
 //!
-//! This record is the only proof: `is_available` is true on hosts without a GPU, and registration falls back
-//! silently.
+//! Nothing else proves it: `is_available` is true without a GPU, and registration falls back silently.
 
 use crate::error::RuntimeError;
 use ort::AsPointer;
@@ -41,8 +40,7 @@ fn assignment(session: &ort::session::Session) -> Result<BTreeMap<String, usize>
     let api = ort::api();
     let mut nodes_by_provider = BTreeMap::new();
     let inner = session.inner();
-    // SAFETY: the session outlives every pointer used here; ONNX Runtime owns the arrays and gives their
-    // lengths.
+    // SAFETY: the session outlives the pointers; ONNX Runtime owns the arrays and gives their lengths.
     unsafe {
         let (mut subgraphs, mut n_subgraphs) = (std::ptr::null(), 0);
         let status =

@@ -13,11 +13,8 @@ pub(crate) fn is_disabled() -> bool {
     std::env::var_os(VARIABLE).is_some_and(|value| value == DISABLED)
 }
 
-/// Disables ONNX Runtime's telemetry for this process and its children. Call it first in `main`: otherwise
-/// [`crate::Runtime::load`] fails.
-///
-/// # Errors
-/// `Telemetry` if other threads are already running.
+/// Disables ONNX Runtime's telemetry. Call it first in `main`: otherwise [`crate::Runtime::load`] fails.
+/// It fails while other threads are running.
 pub fn disable_telemetry() -> Result<(), RuntimeError> {
     if is_disabled() {
         return Ok(());

@@ -38,21 +38,15 @@ impl ReaderGone {
 }
 
 /// Standard output whose errors tell a closed pipe apart from everything else.
-pub struct Output(io::Stdout);
-
-impl Default for Output {
-    fn default() -> Self {
-        Self(io::stdout())
-    }
-}
+pub struct Output;
 
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes).map_err(classified)
+        io::stdout().write(bytes).map_err(classified)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush().map_err(classified)
+        io::stdout().flush().map_err(classified)
     }
 }
 

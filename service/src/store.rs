@@ -1,5 +1,4 @@
-//! Postgres: the only folder with SQL. Every wait has a timeout, so a stalled database cannot block the
-//! service.
+//! Postgres: the only folder with SQL. Every wait has a timeout, because a database can stall.
 //!
 //! [`Store`] holds one handle per purpose. Each has connections of its own, so a search never takes the
 //! connection that a prediction needs. A handle's methods stand in the file of the table that they use.
@@ -135,8 +134,7 @@ impl Store {
         }
     }
 
-    /// The names are values of the label `pool` of metrics. Dashboards rely on them, so they keep their older
-    /// words.
+    /// Values of the label `pool` of metrics. Dashboards rely on them, so they keep their older words.
     fn named_pools(&self) -> [(&'static str, &Pool); 4] {
         [
             ("writer", &self.writer.pool),
@@ -167,8 +165,7 @@ impl Writer {
         let insert = || self.pool.run(async |session| predictions::insert(session, rows, most).await);
         let mut inserted = insert().await;
         if inserted.as_ref().is_err_and(StoreError::lacks_a_month) {
-            // The sequencer makes months ahead. One is missing if no replica led for months, or if this
-            // process's clock is wrong.
+            // The sequencer makes months ahead. It is missing without a leader for months, or if our clock is wrong.
             let made = match self.clock_difference().await {
                 Ok(difference) if difference.exceeds(most) => Err(StoreError::Clock(difference)),
                 Ok(_) => self.pool.run(async |session| months::make(session).await).await,
@@ -183,8 +180,7 @@ impl Writer {
         inserted
     }
 
-    /// Why the last rows were not committed, if that was a moment ago and no row was committed since. The
-    /// text is public.
+    /// Public text of the last failure, if it was a moment ago and no row was committed since.
     pub fn recent_failure(&self) -> Option<String> {
         self.last_failure.recent()
     }

@@ -17,8 +17,7 @@ pub struct Interval {
 }
 
 impl Interval {
-    /// The median of `values` and its interval; `None` if there are no values or one is NaN. The interval of
-    /// a single value is that value.
+    /// The median of `values`; `None` without values or with a NaN. A single value is its own interval.
     pub fn of_median(values: &[f64], seed: u64) -> Option<Self> {
         if values.is_empty() || values.iter().any(|value| !value.is_finite()) {
             return None;

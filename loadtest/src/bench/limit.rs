@@ -1,8 +1,6 @@
-//! The limit of the host: decodes, preprocesses and runs ONNX Runtime in a bare loop, without HTTP and a
-//! database.
+//! The limit of the host: decodes, preprocesses and runs ONNX Runtime without HTTP and database.
 //!
-//! It runs in a process of its own, `cxr-loadtest limit`, which reads one order per line and answers each
-//! with one line.
+//! A process of its own, `cxr-loadtest limit`, reads one order per line and answers each with one line.
 
 mod work;
 

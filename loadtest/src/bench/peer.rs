@@ -1,5 +1,4 @@
-//! The FastAPI peer as a contestant: it runs a float twin of the same graph, with the best settings for the
-//! host.
+//! The FastAPI peer: it runs a float twin of the same graph, with the best settings for the host.
 
 use super::images::Images;
 use super::progress::say;

@@ -1,5 +1,4 @@
-//! `latency.svg`: for each model, latency by load (median and 99th percentile) and throughput in the closed
-//! loop.
+//! `latency.svg`: for each model, latency by load and throughput in the closed loop.
 
 use super::run::SubjectReport;
 use super::summary::Record;
@@ -9,8 +8,7 @@ use plotters::prelude::*;
 use std::path::Path;
 
 const SIZE: (u32, u32) = (620, 360);
-/// Contestants in the order of the legend, in colours that colour-blind readers can distinguish (Okabe and
-/// Ito 2008).
+/// Contestants in colours that colour-blind readers can distinguish (Okabe and Ito 2008).
 const CONTESTANTS: [(&str, RGBColor); 3] =
     [("cxr", RGBColor(0, 114, 178)), ("peer", RGBColor(213, 94, 0)), ("limit", RGBColor(60, 60, 60))];
 

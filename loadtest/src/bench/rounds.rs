@@ -1,5 +1,4 @@
-//! The schedule: every load in every round, with the contestants in an order that changes from load to load
-//! and round to round.
+//! The schedule: every load in every round, with the contestants in changing order.
 
 use super::interval::median;
 use super::limit::Limit;

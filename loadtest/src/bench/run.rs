@@ -48,6 +48,16 @@ pub(super) struct SubjectReport {
     pub(super) records: Vec<Record>,
 }
 
+/// One model and everything that its benchmark needs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Run<'a> {
+    pub(super) args: &'a Args,
+    pub(super) subject: &'a Subject,
+    pub(super) images: &'a Images,
+    pub(super) postgres: &'a Postgres,
+    pub(super) logs: &'a Path,
+}
+
 pub(super) async fn measure(
     args: &Args,
     subject: &Subject,
@@ -57,11 +67,11 @@ pub(super) async fn measure(
     // An absolute path: the children have other working directories.
     let logs = std::path::absolute(args.out.join("logs").join(subject.title().replace(' ', "-")))?;
     std::fs::create_dir_all(&logs)?;
+    let run = Run { args, subject, images, postgres, logs: &logs };
     say(format_args!("== {}", subject.title()));
-    let (limit, limit_cells) = start_limit(args, subject, images, &logs)?;
-    let (peer, peer_cells) = start_peer(args, subject, images, postgres, &logs).await?;
-    let (mut server, ready_ms) =
-        service::start(subject, &args.settings, Limits::Wide, postgres, images, &logs)?;
+    let (limit, limit_cells) = run.start_limit()?;
+    let (peer, peer_cells) = run.start_peer().await?;
+    let (mut server, ready_ms) = service::start(run, Limits::Wide)?;
     server.check("the service").await?;
     let mut field = Field { service: server, peer, limit };
     let plan = plan(args, limit_cells[0], peer_cells.first());
@@ -76,7 +86,6 @@ pub(super) async fn measure(
     let peak_resident_bytes = field.service.peak_resident_bytes()?;
     // The overload needs the cores for itself.
     drop(field);
-    let overload = overload(args, subject, images, postgres, &logs).await?;
     Ok(SubjectReport {
         title: subject.title(),
         figures: Figures::of(&points, &commits_ms, args.seed),
@@ -86,74 +95,53 @@ pub(super) async fn measure(
         ready_ms,
         peak_resident_mb: peak_resident_bytes as f64 / 1e6,
         soak,
-        overload,
+        overload: overload::measure(run).await?,
         records: records(subject, &points, args.seed),
     })
 }
 
-async fn overload(
-    args: &Args,
-    subject: &Subject,
-    images: &Images,
-    postgres: &Postgres,
-    logs: &Path,
-) -> Result<Vec<Overload>> {
-    let rounds = if args.quick { args.overload.rounds().min(1) } else { args.overload.rounds() };
-    let seconds = if args.quick { 1.0 } else { args.seconds };
-    let plan = overload::Plan { rounds, seconds, seed: args.seed };
-    overload::measure(plan, &args.overload, subject, &args.settings, images, (postgres, logs)).await
-}
-
-fn start_limit(
-    args: &Args,
-    subject: &Subject,
-    images: &Images,
-    logs: &Path,
-) -> Result<(Limit, Vec<LimitCell>)> {
-    let packed = logs.join("images");
-    pack(&images.files, &packed)?;
-    let mut limit = Limit::start(subject, &packed, logs)?;
-    let cells = if args.quick {
-        let sessions = std::thread::available_parallelism()?.get();
-        vec![limit.try_cell(Cell { sessions, intra_threads: 1, spinning: false, batch: 1 }, 0.5)?]
-    } else if let Some(cell) = args.limit {
-        vec![limit.try_cell(cell, SWEEP_S)?]
-    } else {
-        limit.sweep(SWEEP_S)?
-    };
-    limit.prepare(cells[0].cell)?;
-    Ok((limit, cells))
-}
-
-async fn start_peer(
-    args: &Args,
-    subject: &Subject,
-    images: &Images,
-    postgres: &Postgres,
-    logs: &Path,
-) -> Result<(Option<Server>, Vec<PeerCell>)> {
-    if args.without_peer {
-        return Ok((None, Vec::new()));
+impl Run<'_> {
+    fn start_limit(self) -> Result<(Limit, Vec<LimitCell>)> {
+        let packed = self.logs.join("images");
+        pack(&self.images.files, &packed)?;
+        let mut limit = Limit::start(self.subject, &packed, self.logs)?;
+        let cells = if self.args.quick {
+            let sessions = std::thread::available_parallelism()?.get();
+            vec![limit.try_cell(Cell { sessions, intra_threads: 1, spinning: false, batch: 1 }, 0.5)?]
+        } else if let Some(cell) = self.args.limit {
+            vec![limit.try_cell(cell, SWEEP_S)?]
+        } else {
+            limit.sweep(SWEEP_S)?
+        };
+        limit.prepare(cells[0].cell)?;
+        Ok((limit, cells))
     }
-    let peer = Peer::prepare(subject, postgres, logs)?;
-    let cores = std::thread::available_parallelism()?.get();
-    let quick = args.quick.then_some(PeerSetting { workers: cores, intra_threads: 1, pool_threads: 1 });
-    let mut cells = match args.peer.or(quick) {
-        Some(setting) => vec![peer.try_setting(setting, images, SWEEP_S, logs).await?],
-        None => peer.sweep(images, SWEEP_S, logs).await?,
-    };
-    let mut server = peer.start(cells[0].setting, images, logs).await?;
-    if !args.quick {
-        // The open loads depend on this rate, and the speed of a shared host varies between windows.
-        let mut rates = Vec::new();
-        for _ in 0..REFERENCE_WINDOWS {
-            let window = Window { warm_s: 0.2, seconds: SWEEP_S };
-            rates.push(server.measure(Traffic::Closed { clients: SATURATING_CLIENTS }, window).await?.rps());
+
+    async fn start_peer(self) -> Result<(Option<Server>, Vec<PeerCell>)> {
+        let Self { args, images, logs, .. } = self;
+        if args.without_peer {
+            return Ok((None, Vec::new()));
         }
-        cells[0].rps = median(&rates);
-        say(format_args!("the peer is saturated at {:.1} requests/s", cells[0].rps));
+        let peer = Peer::prepare(self.subject, self.postgres, logs)?;
+        let cores = std::thread::available_parallelism()?.get();
+        let quick = args.quick.then_some(PeerSetting { workers: cores, intra_threads: 1, pool_threads: 1 });
+        let mut cells = match args.peer.or(quick) {
+            Some(setting) => vec![peer.try_setting(setting, images, SWEEP_S, logs).await?],
+            None => peer.sweep(images, SWEEP_S, logs).await?,
+        };
+        let mut server = peer.start(cells[0].setting, images, logs).await?;
+        if !args.quick {
+            // The open loads depend on this rate, and the speed of a shared host varies between windows.
+            let mut rates = Vec::new();
+            for _ in 0..REFERENCE_WINDOWS {
+                let (window, clients) = (Window { warm_s: 0.2, seconds: SWEEP_S }, SATURATING_CLIENTS);
+                rates.push(server.measure(Traffic::Closed { clients }, window).await?.rps());
+            }
+            cells[0].rps = median(&rates);
+            say(format_args!("the peer is saturated at {:.1} requests/s", cells[0].rps));
+        }
+        Ok((Some(server), cells))
     }
-    Ok((Some(server), cells))
 }
 
 fn plan(args: &Args, limit: LimitCell, peer: Option<&PeerCell>) -> Plan {

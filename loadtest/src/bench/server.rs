@@ -28,8 +28,7 @@ impl Server {
     /// Measures it under load, with the processor time of all parties within the window.
     pub(super) async fn measure(&mut self, traffic: Traffic, window: Window) -> Result<Measurement> {
         let (id, postgres) = (self.process.id(), self.postgres);
-        // Reading /proc costs the generator some milliseconds, so its own time is taken last before the
-        // window and first after it.
+        // Reading /proc takes milliseconds: the generator's own time is read closest to the window.
         let begin = || {
             let (postgres, contestant) = (cpu_seconds(postgres)?, cpu_seconds(id)?);
             Ok(Cpu { generator: own_cpu_seconds(), postgres, contestant, host: host_busy_seconds()? })

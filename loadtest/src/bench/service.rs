@@ -1,12 +1,10 @@
 //! The service as a contestant: the development profile, with the changes of `--set`.
 
-use super::images::Images;
+use super::run::Run;
 use super::server::Server;
-use super::subject::Subject;
 use crate::generator::Target;
 use anyhow::{Context, Result, ensure};
-use rig::{Postgres, Settings};
-use std::path::Path;
+use rig::Settings;
 use std::process::Command;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -37,19 +35,12 @@ pub fn parse_setting(text: &str) -> Result<Setting, String> {
     Ok((key.trim_start_matches("service.").to_owned(), value.to_owned()))
 }
 
-/// Starts it on a database of its own and waits until it is ready. Also returns the milliseconds from start
-/// to ready.
-pub(super) fn start(
-    subject: &Subject,
-    settings: &[Setting],
-    limits: Limits,
-    postgres: &Postgres,
-    images: &Images,
-    logs: &Path,
-) -> Result<(Server, f64)> {
+/// Starts it on its own database and waits until it is ready; also returns the milliseconds that this took.
+pub(super) fn start(run: Run<'_>, limits: Limits) -> Result<(Server, f64)> {
+    let Run { subject, images, postgres, logs, .. } = run;
     let database = subject.database(if limits == Limits::Default { "cxr_default" } else { "cxr" });
-    let settings = self::settings(subject, settings, limits, &postgres.create(&database)?);
-    run(&settings, &["migrate"])?;
+    let settings = settings(run, limits, &postgres.create(&database)?);
+    output(&settings, &["migrate"])?;
     let token = token(&settings, "bench")?;
 
     let started = Instant::now();
@@ -62,20 +53,20 @@ pub(super) fn start(
 }
 
 /// The settings of a service that a benchmark measures: those of the user last.
-pub(super) fn settings(subject: &Subject, settings: &[Setting], limits: Limits, url: &str) -> Settings {
+pub(super) fn settings(Run { subject, args, .. }: Run<'_>, limits: Limits, url: &str) -> Settings {
     let own = Settings::development(url)
         .set("model.bundle", &subject.directory.display())
         .set("model.variant", &subject.variant);
     let unbounded = UNBOUNDED.into_iter().filter(|_| limits == Limits::Wide);
-    let asked = settings.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+    let asked = args.settings.iter().map(|(key, value)| (key.as_str(), value.as_str()));
     unbounded.chain(asked).fold(own, |all, (key, value)| all.set(key, &value))
 }
 
 pub(super) fn token(settings: &Settings, client: &str) -> Result<String> {
-    run(settings, &["dev-token", "--subject", client, "--scope", "predict", "--ttl", "12h"])
+    output(settings, &["dev-token", "--subject", client, "--scope", "predict", "--ttl", "12h"])
 }
 
-fn run(settings: &Settings, arguments: &[&str]) -> Result<String> {
+fn output(settings: &Settings, arguments: &[&str]) -> Result<String> {
     let output = command(settings, arguments)?.output().context("cxr-service cannot be run")?;
     let errors = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "cxr-service {}: {errors}", arguments[0]);

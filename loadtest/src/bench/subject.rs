@@ -48,8 +48,7 @@ pub(super) struct Subject {
 }
 
 impl Subject {
-    /// The given models; without any, all variants of the default bundle and of the bundles from `make
-    /// bench-models`.
+    /// The given models, or all variants of the default bundle and of the bundles from `make bench-models`.
     pub(super) fn all(asked: &[ModelArg]) -> Result<Vec<Self>> {
         if !asked.is_empty() {
             let subjects: Vec<Vec<Self>> = asked.iter().map(Self::of).collect::<Result<_>>()?;

@@ -33,8 +33,7 @@ pub struct Record {
     pub p50_ms: f64,
     pub p90_ms: f64,
     pub p99_ms: f64,
-    /// What the ratios compare: `rps` in the closed loop (more is better), `p99_ms` in the open loop (less is
-    /// better).
+    /// The compared figure: `rps` in the closed loop (higher is better), `p99_ms` in the open loop (lower).
     pub ratio_of: String,
     /// Ratio to the peer in the same round; absent without a peer.
     pub ratio_to_peer: Option<Interval>,

@@ -120,8 +120,7 @@ impl Judge<'_> {
         Ok(Some(Difference::of(found.into_iter().zip(expected), tolerance)))
     }
 
-    /// Logits of the first `n` images in batches of `batch`. The last batch is filled up with the next
-    /// images, or with the first ones after the end.
+    /// Logits of the first `n` images in batches of `batch`; the last batch is filled up with other images.
     fn logits(&self, session: &mut Session, images: &[u8], batch: usize, n: usize) -> Result<Vec<f32>> {
         let image_bytes = self.source.image_bytes();
         let mut ring = images.chunks_exact(image_bytes).cycle();

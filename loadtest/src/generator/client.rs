@@ -1,5 +1,4 @@
-//! The clients: HTTP/1.1 with persistent connections and prepared bodies, on one thread to save processor
-//! time.
+//! The clients: HTTP/1.1, persistent connections and prepared bodies, on one thread to save processor time.
 
 use super::traffic::{Cpu, Measurement, Traffic, Window, arrivals};
 use anyhow::{Context, Result};
@@ -114,8 +113,7 @@ impl Tally {
     }
 }
 
-/// Loads the target for the whole window. `begin` and `end` are called at the start and end of its measured
-/// part.
+/// Loads the target for the whole window; calls `begin` and `end` around its measured part.
 pub(crate) async fn run(
     target: Rc<Target>,
     traffic: Traffic,
@@ -223,8 +221,7 @@ async fn open(target: &Rc<Target>, arrivals: &[Duration], start: Instant, tally:
 /// The boundary; it occurs in no image.
 const BOUNDARY: &str = "cxr-bench-7MA4YWxkTrZu0gW";
 
-/// Images as `multipart/form-data` bodies, and their media type. Every part is declared as JPEG; servers
-/// detect the format from the content.
+/// Images as `multipart/form-data` bodies declared as JPEG (servers detect the format), and the media type.
 pub(crate) fn forms(images: &[Bytes]) -> (Vec<Bytes>, String) {
     let form = |image: &Bytes| {
         let head = format!(

@@ -1,5 +1,4 @@
-//! The inputs of the check: programs, libraries, data. Everything that is missing is reported at once, before
-//! the first step.
+//! The inputs of the check: programs, libraries, data. Everything missing is reported at once, at the start.
 
 use super::Args;
 use super::dataset::{CLASSES, images};

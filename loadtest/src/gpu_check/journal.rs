@@ -55,8 +55,7 @@ impl Journal {
         Self { steps: Vec::new(), started: Instant::now(), budget: Duration::from_secs(budget_seconds) }
     }
 
-    /// Runs one step, which must keep the limit that it gets. The text of its value becomes the result in the
-    /// report.
+    /// Runs a step, which must keep the limit that it gets. Its value as text becomes the result.
     pub(super) fn step<T: fmt::Display>(
         &mut self,
         name: &str,

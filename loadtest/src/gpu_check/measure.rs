@@ -1,5 +1,4 @@
-//! The model without the service: `cxr-loadtest device` on the provider and the CPU, and PyTorch on the same
-//! device.
+//! The model without the service: `cxr-loadtest device`, and PyTorch on the same device.
 
 use super::Args;
 use super::inputs::Host;
@@ -69,8 +68,7 @@ impl Measured<'_> {
         }
     }
 
-    /// Name and precision of the bundle's variants. Empty if the bundle cannot be read, which other steps
-    /// report.
+    /// Name and precision of the variants; empty if the bundle cannot be read, which other steps report.
     fn variants(&self) -> Vec<(String, String)> {
         let manifest: Option<Manifest> = read_json(&self.bundle.join(cxr::bundle::MANIFEST)).ok();
         let variants = manifest.map(|manifest| manifest.variants).unwrap_or_default();

@@ -1,5 +1,4 @@
-//! The service on the requested provider: proves that this provider executes, and that no other one takes its
-//! place.
+//! Proves that the requested provider executes in the service, and that no other one takes its place.
 
 use super::Args;
 use super::dataset::Subset;
@@ -155,8 +154,7 @@ impl fmt::Display for AbsentDevice {
     }
 }
 
-/// Requests a GPU that does not exist: the service must be unready with the cause, and no other provider may
-/// execute.
+/// Requests an absent GPU: the service must be unready with the cause, and no other provider may execute.
 pub(super) fn absent_device(settings: &Settings, limit: Duration) -> Result<AbsentDevice> {
     let server = Server::start(settings, ("cuda", ABSENT_DEVICE), "absent-device", limit)?;
     let answer = server.get("/readyz")?;

@@ -16,8 +16,7 @@ use std::time::Duration;
 const CUBLAS_WORKSPACE: (&str, &str) = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8");
 const REPEATED_BATCH: usize = 16;
 
-/// The known forms of file names. Any other file counts as a patient of its own, since this checks the host
-/// and not the network.
+/// Patients in known forms of file names. Any other file counts as a patient of its own.
 const PATIENT: &str =
     "^(person[0-9]+_(?:bacteria|virus)|(?:NORMAL2-)?IM-[0-9]+)|^([0-9]{8})_[0-9]{3}[.]|^(.+)$";
 
@@ -73,8 +72,7 @@ impl fmt::Display for Evaluation {
 pub struct Export {
     /// The trainer's message: the largest difference of each output.
     pub parity: String,
-    /// The trainer's message on int8: how many decisions it changes. After a few epochs, no number of them is
-    /// an error.
+    /// The trainer's message on int8: how many decisions it changes. After a few epochs, any number is fine.
     pub int8: String,
     pub bytes: u64,
 }
@@ -213,8 +211,7 @@ impl<'a> Trainer<'a> {
     }
 }
 
-/// Overrides of the trainer's defaults: the folds are drawn from the linked images, and everything is written
-/// to the work folder.
+/// Overrides the trainer's defaults: folds of the linked images, and output in the work folder.
 fn configuration(
     host: &Host,
     architecture: &str,

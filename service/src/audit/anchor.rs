@@ -1,5 +1,4 @@
-//! The anchor: a folder of checkpoints outside the database, where an attacker on the database cannot rewrite
-//! them.
+//! The anchor: a folder of checkpoints that an attacker on the database cannot rewrite.
 //!
 //! It holds a file `<size>.checkpoint` for each anchored checkpoint, and the newest one as `checkpoint`, the
 //! name in c2sp.org/tlog-tiles.
@@ -75,8 +74,7 @@ impl Anchor {
         Ok(checkpoints)
     }
 
-    /// Writes a checkpoint durably. A leader that stalled may come late with an older one; it does not
-    /// replace the newest.
+    /// Writes a checkpoint durably. A late, older one from a stalled leader does not replace the newest.
     pub fn publish(&self, checkpoint: &SignedCheckpoint) -> Result<(), AnchorError> {
         std::fs::create_dir_all(&self.0).map_err(unusable(&self.0))?;
         let newest = self.0.join(NEWEST);

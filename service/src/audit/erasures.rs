@@ -1,5 +1,4 @@
-//! The list of erased subjects. It lies outside the database: if an older backup is restored, the service
-//! erases them again.
+//! The list of erased subjects, outside the database: subjects that a backup brings back are erased again.
 
 use crate::store::Erasure;
 use std::io::{ErrorKind, Write};

@@ -31,8 +31,7 @@ pub struct LeafLine<'a> {
     pub id: Uuid,
     /// Leaf hash, in base64.
     pub leaf_hash: Cow<'a, str>,
-    /// SHA-256 of the row's canonical form, in base64. The leaf is the hash of it and the id. None before
-    /// encoding version 4.
+    /// SHA-256 of the canonical form, in base64; with the id it gives the leaf. None before encoding version 4.
     pub row_hash: Option<Cow<'a, str>>,
     pub recorded_at: Option<Cow<'a, str>>,
     /// Labels of the row; the leaf does not cover them.
@@ -114,8 +113,7 @@ pub enum ExportError {
     },
 }
 
-/// Writes the export and returns the number of leaves and rows. Rows pass through one at a time, in constant
-/// memory.
+/// Writes the export in constant memory and returns the number of leaves and rows.
 pub async fn export(
     reader: &Reader,
     out: &mut impl Write,

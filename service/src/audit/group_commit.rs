@@ -24,8 +24,7 @@ struct Submitted {
 pub(super) struct GroupCommit(UnboundedSender<Submitted>);
 
 impl GroupCommit {
-    /// Starts the task, which ends with the last handle and commits every row before. Call inside a Tokio
-    /// runtime.
+    /// Starts the task in a Tokio runtime. It ends with the last handle, after committing every row.
     pub(super) fn start(policy: GroupPolicy, store: Arc<Store>, metrics: Arc<Metrics>) -> Self {
         let (rows, inbox) = unbounded_channel();
         tokio::spawn(Owner { policy, store, metrics, waiting: VecDeque::new(), in_flight: 0 }.work(inbox));

@@ -1,5 +1,4 @@
-//! Writes checkpoints to the anchor in a task of its own: a volume that fails or hangs must not stop the
-//! tree.
+//! Writes checkpoints to the anchor in its own task: a failing or hanging volume must not stop the tree.
 
 use super::anchor::{Anchor, AnchorError};
 use super::volume::VOLUME_TIMEOUT;

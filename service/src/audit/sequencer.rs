@@ -1,5 +1,4 @@
-//! The sequencer moves pending leaves into the tree and signs checkpoints. Every replica runs one, and the
-//! one that holds the lease works.
+//! Moves pending leaves into the tree and signs checkpoints. Of all replicas, the one with the lease works.
 
 use super::anchor::{Anchor, AnchorError};
 use super::erasures::{Erasures, ErasuresError};

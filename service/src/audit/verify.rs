@@ -302,8 +302,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Whether a row has this id and these digests. A tool may have reformatted it, so it is also tried in
-/// canonical form.
+/// Whether a row has this id and these digests, also in canonical form: a tool may have reformatted it.
 fn hashes_to(row: &str, id: Uuid, stated: Digests) -> bool {
     let fits = |row: &str| digests(row) == Some((id, stated));
     fits(row) || serde_json_canonicalizer::pipe(row).is_ok_and(|row| fits(&row))

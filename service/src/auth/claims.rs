@@ -1,5 +1,4 @@
-//! The claims of a verified token: its subject, and its scopes in the claims where the identity provider
-//! writes them.
+//! The claims of a verified token: its subject, and its scopes in the configured claims.
 
 use super::{Actor, Scope, TokenError};
 use crate::config::auth::ScopesConfig;
@@ -83,8 +82,7 @@ impl Grants {
     }
 }
 
-/// Finds a claim by its name, or else by its path: `realm_access.roles`. A name may contain dots:
-/// `https://idp.example/roles`.
+/// Finds a claim by its name, which may contain dots, or else by its path, such as `realm_access.roles`.
 fn find<'a>(claims: &'a Claims, path: &str) -> Option<&'a Value> {
     claims.get(path).or_else(|| {
         let (first, rest) = path.split_once('.')?;
@@ -113,8 +111,7 @@ fn check_subject(subject: &str) -> Result<(), TokenError> {
     Ok(())
 }
 
-/// Whether the character is invisible: spaces, controls, formats (zero-width, bidirectional) and unassigned
-/// characters.
+/// Whether the character is a space, a control, a format (zero-width, bidirectional) or unassigned.
 fn is_unseen(c: char) -> bool {
     use GeneralCategory as Category;
     let category = matches!(
@@ -128,8 +125,7 @@ fn is_unseen(c: char) -> bool {
             | Category::Surrogate
             | Category::Unassigned
     );
-    // Letters and marks that are default ignorable (DerivedCoreProperties.txt), and the empty Braille
-    // pattern.
+    // Default-ignorable letters and marks (DerivedCoreProperties.txt), and the empty Braille pattern.
     let ignorable = matches!(c,
         '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{2800}' | '\u{3164}'
             | '\u{fe00}'..='\u{fe0f}' | '\u{ffa0}' | '\u{e0100}'..='\u{e01ef}');

@@ -6,8 +6,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::json;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Signs a token for the subject with the scopes (separated by spaces). Fails for a subject that the service
-/// would refuse.
+/// Signs a token with space-separated scopes. Fails for a subject that the service would refuse.
 pub fn development_token(
     config: &AuthConfig,
     subject: &str,

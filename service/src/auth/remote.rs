@@ -80,8 +80,7 @@ impl RemoteKeys {
         })
     }
 
-    /// The valid keys: none before the first fetch, or after the provider has been unreachable for
-    /// `auth.jwks.keep_ms`.
+    /// The keys; none before the first fetch, or after failed fetches for `auth.jwks.keep_ms`.
     pub(super) fn keys(&self) -> Option<Arc<[VerificationKey]>> {
         let fetched = self.fetched.read().unwrap_or_else(PoisonError::into_inner);
         let valid = fetched.as_ref().filter(|set| set.at.elapsed() < self.config.keep_ms.duration());

@@ -117,10 +117,7 @@ impl Verifier {
         }
     }
 
-    /// Fetches every published set once, without using it.
-    ///
-    /// # Errors
-    /// The cause, for the first set that cannot be fetched or used.
+    /// Fetches every published set once without using it. The error is the cause of the first failure.
     pub async fn fetch_published(&self) -> Result<(), String> {
         for set in &self.remote {
             set.try_fetch().await?;
@@ -235,8 +232,7 @@ fn claim_error(token: &str, error: &jsonwebtoken::errors::Error) -> TokenError {
     }
 }
 
-/// The library does not name a claim that is a list or an object instead of a text or a number. The signature is
-/// verified by then.
+/// The library does not name a claim with a list or an object. The signature is verified by then.
 fn misfit(token: &str) -> TokenError {
     let Ok(TokenData { claims, .. }) = jsonwebtoken::dangerous::insecure_decode::<Claims>(token) else {
         return TokenError::Malformed;

@@ -21,7 +21,7 @@ pub(super) async fn run(sources: &Sources, out: &Path) -> anyhow::Result<ExitCod
     let (database, _) = config::load_database(sources)?;
     let store = Store::new(&database)?;
     let mut file: Box<dyn Write> = if out == Path::new("-") {
-        Box::new(BufWriter::new(stdout::Output::default()))
+        Box::new(BufWriter::new(stdout::Output))
     } else {
         let file = private_file(out).with_context(|| format!("{}: cannot be written", out.display()))?;
         Box::new(BufWriter::new(file))

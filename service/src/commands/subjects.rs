@@ -11,8 +11,7 @@ use std::io::Read;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Erases the subject of each line of `identifiers`. The list outside the database is written first: if the
-/// deletion fails, the service repeats it.
+/// Erases the subject of each line. The list is written first: if the deletion fails, the service repeats it.
 #[tokio::main]
 pub(super) async fn erase(sources: &Sources, identifiers: &Path) -> anyhow::Result<ExitCode> {
     let (database, audit) = config::load_audit(sources)?;

@@ -13,8 +13,7 @@ use std::path::PathBuf;
 pub struct HttpConfig {
     /// Address and port to listen on; port 0 lets the system choose.
     pub bind: SocketAddr,
-    /// Second address, for `/metrics` and the routes that need the scope `admin`; `bind` then does not serve
-    /// them.
+    /// Second address, for `/metrics` and routes with the scope `admin`; `bind` then does not serve them.
     pub operations_bind: Option<SocketAddr>,
     /// TLS on both addresses; null: plain HTTP.
     pub tls: Option<TlsConfig>,
@@ -33,8 +32,7 @@ pub struct HttpConfig {
     pub write_timeout_ms: Timeout,
     /// Time for requests in flight to finish after SIGTERM.
     pub shutdown_grace_ms: Timeout,
-    /// How much of a refused body is read and discarded, so that the client gets the answer instead of a
-    /// reset.
+    /// How much of a refused body is discarded, so that the client gets the answer and not a reset.
     pub lingering_drain_bytes: u64,
     /// Time limit for that.
     pub lingering_drain_ms: Timeout,

@@ -131,8 +131,7 @@ fn whole(found: &str, advice: &str) -> Problems {
     Problems(vec![Problem { key: ROOT.to_owned(), found: found.to_owned(), advice: advice.to_owned() }])
 }
 
-/// Reads the tree. Each value that does not fit is reported and replaced by a stand-in, so that the next one is
-/// found as well.
+/// Reads the tree. A value that does not fit is reported and replaced by a stand-in, to find the next one.
 struct Reader<'a> {
     tree: Value,
     stand_ins: Value,

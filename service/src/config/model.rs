@@ -79,8 +79,7 @@ rules! {
 }
 
 impl ModelConfig {
-    /// The candidate's, with one session and one thread, because it gets the CPU time that is left; none
-    /// without a candidate.
+    /// The candidate's configuration, with one session and one thread: it gets the CPU time that is left.
     #[must_use]
     pub fn for_shadow(&self) -> Option<Self> {
         let one = Count::new(1).ok();

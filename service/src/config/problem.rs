@@ -1,5 +1,4 @@
-//! Problems of a configuration: the key, what was found and what to do. No value of type text is quoted: it may
-//! be a secret.
+//! Problems of a configuration: key, finding and advice. Texts are not quoted: they may be secrets.
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -40,8 +39,7 @@ impl std::fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
-/// Collects the problems that count only in the parts that a command needs: missing values, and values that
-/// do not fit together.
+/// Collects problems; missing and inconsistent values count only in the sections that a command needs.
 pub(super) struct Findings<'a> {
     pub(super) parts: &'a [&'a str],
     pub(super) problems: Vec<Problem>,

@@ -73,10 +73,7 @@ impl DatabaseUrl {
         &self.text
     }
 
-    /// The servers that it names.
-    ///
-    /// # Errors
-    /// Only for a URL that [`Self::read_again`] read.
+    /// The servers that it names. Fails only for a URL that [`Self::read_again`] read.
     pub fn servers(&self) -> Result<Servers, UrlError> {
         servers(self.text.expose(), self.several_want)
     }

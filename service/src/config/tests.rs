@@ -230,8 +230,7 @@ fn a_key_source_must_be_complete() {
     assert_eq!(keys, ["service.auth.keys[0]", "service.auth.keys[1]"]);
 }
 
-/// docs/CONFIG.md is written by hand: it must list every key with its value in production, and its default if
-/// that differs.
+/// docs/CONFIG.md must list every key with its value in production, and its default if that differs.
 #[test]
 fn the_documentation_lists_every_key() {
     let documentation = include_str!("../../../docs/CONFIG.md");

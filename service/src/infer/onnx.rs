@@ -29,10 +29,7 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// Loads ONNX Runtime and creates the configured sessions.
-    ///
-    /// # Errors
-    /// [`is_device_failure`] tells a device that may recover from a wrong deployment.
+    /// Loads ONNX Runtime and creates the sessions; [`is_device_failure`] tells errors of the device apart.
     pub fn open(config: &ModelConfig, model: &ServedModel) -> Result<Self, RuntimeError> {
         let runtime = Runtime::load(&config.onnxruntime_library)?;
         let tuning = Tuning::of(config, model);
@@ -84,8 +81,7 @@ fn provider(config: &ModelConfig, tuning: &Tuning) -> Provider {
     }
 }
 
-/// Whether the device failed, so that the service starts unready, or the deployment is wrong, so that it does
-/// not start.
+/// Whether the device failed and the service starts unready; otherwise the deployment is wrong.
 pub const fn is_device_failure(error: &RuntimeError) -> bool {
     matches!(error, RuntimeError::Session { .. } | RuntimeError::Provider { .. } | RuntimeError::Run(_))
 }

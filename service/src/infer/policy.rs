@@ -152,8 +152,7 @@ mod tests {
         assert_eq!(single.next(&images(&[4]), 0, cost), Step::Run(1));
     }
 
-    /// Whatever happens in whatever order, every image is handed over once, in order, in bounds, and nothing
-    /// stalls.
+    /// In any order of events, every image is sent once, in order and within bounds, and nothing stalls.
     #[test]
     fn every_image_runs_and_nothing_stalls() {
         let mut random = 7u64;

@@ -1,5 +1,4 @@
-//! The queue of images that wait for a session. One task owns it, asks the policy, and sends batches to
-//! sessions.
+//! The queue of images for the sessions. One task owns it, asks the policy, and sends batches to sessions.
 
 use super::policy::{BatchPolicy, Step, Waiting};
 use super::ticket::Ticket;
@@ -59,8 +58,7 @@ pub(super) struct Lanes {
     pub(super) alone: mpsc::Sender<Batch>,
 }
 
-/// Starts the task, which ends with the last sender; then the lanes close and the sessions end. Sessions hold
-/// only weak senders.
+/// Starts the task. It ends with the last strong sender; then the lanes close and the sessions end.
 pub(super) fn start(
     policy: BatchPolicy,
     lanes: Lanes,

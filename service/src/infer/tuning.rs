@@ -1,5 +1,4 @@
-//! Number, threads and batch sizes of a model's sessions: the configuration, completed with measured
-//! defaults.
+//! Number, threads and batch sizes of a model's sessions: the configuration and measured defaults.
 //!
 //! `make bench` measures every layout of a CPU host; docs/BENCHMARK.md and docs/GPU.md have the figures.
 

@@ -6,8 +6,7 @@ use ed25519_dalek::VerifyingKey;
 use ed25519_dalek::pkcs8::{DecodePublicKey, spki};
 use std::path::{Path, PathBuf};
 
-/// The key that signed the bundle in `models/`. Its private key is in the repository, so production never
-/// trusts it.
+/// The key that signed `models/`. Its private key is in the repository, so production never trusts it.
 const DEVELOPMENT_KEY: &str = include_str!("../../../config/development-signing-key.pub.pem");
 
 #[derive(Debug, thiserror::Error)]

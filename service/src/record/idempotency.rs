@@ -1,5 +1,4 @@
-//! The first answer under an idempotency key: stored for retries, with an HMAC by which the service recognises
-//! it.
+//! The first answer under an idempotency key, stored for retries with an HMAC that proves its origin.
 
 use super::hmac::SiteKey;
 use serde_json::Value;
@@ -26,8 +25,8 @@ pub struct FirstAnswer {
 pub struct SealedAnswer {
     pub first: FirstAnswer,
     pub prediction_id: Uuid,
-    /// HMAC of all of it and of the row's leaf.
-    pub code: [u8; 32],
+    /// Covers all of it and the row's leaf.
+    pub hmac: [u8; 32],
 }
 
 impl SealedAnswer {
@@ -40,7 +39,7 @@ impl SealedAnswer {
     ) -> serde_json::Result<Self> {
         let RequestKey { digest, fingerprint } = &first.key;
         let covered = covered(digest, fingerprint, prediction_id, leaf_hash, &first.answer)?;
-        Ok(Self { code: answer_key.digest(&covered), first, prediction_id })
+        Ok(Self { hmac: answer_key.digest(&covered), first, prediction_id })
     }
 }
 
@@ -98,7 +97,7 @@ mod tests {
             fingerprint: key.fingerprint.to_vec(),
             prediction_id: Uuid::nil(),
             answer: serde_json::json!({ "b": 1, "class": "NORMAL" }),
-            code: Some(sealed.code.to_vec()),
+            code: Some(sealed.hmac.to_vec()),
             expired: false,
         };
         assert!(stored.is_ours(&ours, &key, &leaf), "the order of members means nothing");

@@ -11,8 +11,7 @@ const BINDS_ID: i16 = 4;
 /// What the tree holds of a row.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Digests {
-    /// SHA-256 of the canonical form. With the id it gives the leaf again after retention has dropped the
-    /// row. `None` before encoding version 4.
+    /// SHA-256 of the canonical form; proves the leaf without the row. `None` before encoding version 4.
     pub row_hash: Option<Hash>,
     pub leaf_hash: Hash,
 }

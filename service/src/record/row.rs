@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct SealedRow {
     row: AuditRow,
     digests: Digests,
-    code: [u8; 32],
+    leaf_hmac: [u8; 32],
     answer: Option<SealedAnswer>,
 }
 
@@ -24,10 +24,10 @@ impl AuditRow {
     /// Computes the leaf and its HMAC. The answer is committed with the row but is not part of it.
     pub fn seal(self, seals: &Seals, answer: Option<FirstAnswer>) -> serde_json::Result<SealedRow> {
         let digests = self.digests()?;
-        let code = seals.leaf.digest(&digests.leaf_hash.0);
+        let leaf_hmac = seals.leaf.digest(&digests.leaf_hash.0);
         let seal = |answer| SealedAnswer::new(&seals.answer, answer, self.id, &digests.leaf_hash);
         let answer = answer.map(seal).transpose()?;
-        Ok(SealedRow { row: self, digests, code, answer })
+        Ok(SealedRow { row: self, digests, leaf_hmac, answer })
     }
 }
 
@@ -40,8 +40,8 @@ impl SealedRow {
         &self.digests
     }
 
-    pub const fn code(&self) -> &[u8; 32] {
-        &self.code
+    pub const fn leaf_hmac(&self) -> &[u8; 32] {
+        &self.leaf_hmac
     }
 
     /// The answer to store under the request's idempotency key.

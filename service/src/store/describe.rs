@@ -22,8 +22,7 @@ pub fn describe(error: &(dyn Error + 'static)) -> String {
     texts.join(": ")
 }
 
-/// The text of an error that Postgres sent. The types of sqlx repeat it in their own text and in their
-/// source.
+/// The text of an error that Postgres sent; the types of sqlx repeat it in their text and their source.
 fn postgres_text(error: &(dyn Error + 'static)) -> Option<String> {
     let (error, prefix) = match error.downcast_ref::<MigrateError>() {
         Some(MigrateError::ExecuteMigration(error, version)) => (error, format!("migration {version}: ")),

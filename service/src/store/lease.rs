@@ -58,10 +58,7 @@ impl Contender {
 }
 
 impl Lease {
-    /// Runs statements over the session of the lease.
-    ///
-    /// # Errors
-    /// After `Timeout` or a broken connection the lease is lost: drop it.
+    /// Runs statements over the session. After `Timeout` or a broken connection the lease is lost: drop it.
     pub(super) async fn run<T, E: Into<StoreError>>(
         &mut self,
         work: impl AsyncFnOnce(&mut Session) -> Result<T, E>,

@@ -72,9 +72,7 @@ impl Writer {
 
 impl Store {
     /// Drops a month that is not on hold and whose rows are all in the anchored tree of `anchored` leaves.
-    ///
-    /// # Errors
-    /// Nothing was dropped, unless the answer to the commit was lost.
+    /// After an error nothing was dropped, unless the answer to the commit was lost.
     pub async fn drop_month(&self, month: &str, anchored: u64) -> Result<DropOutcome, StoreError> {
         // Counting the rows of a month takes longer than the statement timeout of requests.
         let mut session = self.connect_directly(&[("statement_timeout", "0".to_owned())]).await?;

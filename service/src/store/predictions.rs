@@ -15,8 +15,7 @@ use std::time::Duration as StdDuration;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-/// Longest time from the head of a request to the id of its image: an hour, the largest
-/// `http.body_timeout_ms`.
+/// Longest time from the head of a request to the id of its image: the largest `http.body_timeout_ms`.
 const UPLOAD: Duration = Duration::HOUR;
 
 /// The leaves, until the sequencer moves them into the tree.
@@ -31,8 +30,7 @@ const ANSWERS: &str = "
     SELECT * FROM unnest(";
 
 /// Refuses the whole statement if the database did not keep every row or cannot keep them durably. The counts
-/// are returned and checked again here, because anyone who can change the function cannot change this
-/// program.
+/// are checked again here: a changed function cannot hide a lost row.
 const CHECK: [&str; 2] = [
     "
 SELECT n_pending, n_recorded, n_kept,
@@ -179,7 +177,7 @@ pub(super) async fn insert(
     statement.bind_each(rows.iter().map(|sealed| sealed.row().id))?;
     statement.bind_each(rows.iter().map(|sealed| sealed.digests().leaf_hash.0))?;
     statement.bind_each(rows.iter().map(|sealed| sealed.digests().row_hash.map(|hash| hash.0)))?;
-    statement.bind_each(rows.iter().map(|sealed| *sealed.code()))?;
+    statement.bind_each(rows.iter().map(|sealed| *sealed.leaf_hmac()))?;
     statement.sql += ") RETURNING 1), kept AS (";
     if answers.is_empty() {
         statement.sql += "SELECT WHERE false";
@@ -189,7 +187,7 @@ pub(super) async fn insert(
         statement.bind_each(answers.iter().map(|sealed| sealed.first.key.fingerprint))?;
         statement.bind_each(answers.iter().map(|sealed| sealed.prediction_id))?;
         statement.bind_each(answers.iter().map(|sealed| &sealed.first.answer))?;
-        statement.bind_each(answers.iter().map(|sealed| sealed.code))?;
+        statement.bind_each(answers.iter().map(|sealed| sealed.hmac))?;
         statement.sql += ") RETURNING 1";
     }
     statement.sql +=
@@ -257,8 +255,7 @@ impl Reader {
     }
 }
 
-/// In the order of ids, the newest first. An id begins with its time, so new rows do not shift the pages that
-/// follow.
+/// The newest id first. An id begins with its time, so new rows do not shift the following pages.
 fn page_of(filter: &Filter, page: Page) -> QueryBuilder<Postgres> {
     let [before, after] = WITH_LABEL;
     let mut statement = QueryBuilder::<Postgres>::new(before);

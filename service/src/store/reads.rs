@@ -21,10 +21,7 @@ const INSERT: &str =
 const RECORD_AS_DATABASE_USER: &str = "SELECT note_read($1, $2, $3)";
 
 impl AnnotationWriter {
-    /// Commits that a client reads the log.
-    ///
-    /// # Errors
-    /// When it is not known to be committed: then the client must not get the rows.
+    /// Commits that a client reads the log. After an error the client must not get the rows.
     pub async fn record_read(&self, read: &Read) -> Result<(), StoreError> {
         let insert = sqlx::query(INSERT)
             .bind(Uuid::now_v7())
@@ -37,10 +34,8 @@ impl AnnotationWriter {
 }
 
 impl Writer {
-    /// Commits that the user of `database.url` reads the log without the service.
-    ///
-    /// # Errors
-    /// When it is not known to be committed: then no row may be shown.
+    /// Commits that the user of `database.url` reads the log without the service. After an error no row may be
+    /// shown.
     pub async fn record_own_read(&self, query: &Value, n_rows: Option<u64>) -> Result<(), StoreError> {
         let record = sqlx::query(RECORD_AS_DATABASE_USER)
             .bind(Uuid::now_v7())

@@ -76,10 +76,7 @@ pub(super) async fn owns_the_log(session: &mut Session) -> Result<bool, sqlx::Er
 }
 
 impl Writer {
-    /// Whether the database is writable and has the schema that this program needs.
-    ///
-    /// # Errors
-    /// When the database is read-only or does not answer within a second.
+    /// State of the schema. Fails if the database is read-only or does not answer within a second.
     pub async fn schema_state(&self) -> Result<SchemaState, StoreError> {
         let probe = async |session: &mut Session| {
             session.verify().await.map_err(Arc::new)?;

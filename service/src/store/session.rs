@@ -81,8 +81,7 @@ impl Session {
         Ok(())
     }
 
-    /// Fails unless a second connection is a second session. A pooler in transaction mode gives both the same
-    /// session, or changing ones.
+    /// Fails unless a second connection is a second session; a pooler in transaction mode gives none.
     pub(super) async fn is_one_of_its_own(&mut self, options: &PgConnectOptions) -> Result<(), ConnectError> {
         if self.pooling == Pooling::Transaction {
             return Ok(());
@@ -149,8 +148,7 @@ pub(super) fn shown(duration: Duration) -> String {
     }
 }
 
-/// Prepares statements under a name only if the session is not shared: another session does not know the
-/// name.
+/// Prepares a statement under a name only if the session is not shared: other sessions do not know it.
 impl<'c> Executor<'c> for &'c mut Session {
     type Database = Postgres;
 

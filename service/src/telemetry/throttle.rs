@@ -1,5 +1,4 @@
-//! A limit on log lines of one kind: a client that is refused a thousand times a second must not fill the
-//! disk.
+//! Limits log lines of one kind: a client with a thousand refusals a second must not fill the disk.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};

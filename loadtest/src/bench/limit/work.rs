@@ -95,8 +95,7 @@ enum Source {
 }
 
 impl Source {
-    /// Takes up to `most` requests; none if there will be no more (open) or all clients are being served
-    /// (closed).
+    /// Takes up to `most` requests; none at the end (open) or while all clients are being served (closed).
     fn take(&self, most: usize) -> Vec<Instant> {
         match self {
             Self::Closed(waiting) => {

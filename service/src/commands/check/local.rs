@@ -18,8 +18,7 @@ use crate::threads;
 use cxr::intended_use::{IntendedUse, SitePatients};
 use std::time::SystemTime;
 
-/// Loads each source of keys separately, so that one problem does not hide another. Returns the usable ones
-/// with their keys.
+/// Loads each source of keys separately, so that one problem does not hide another.
 pub(super) fn keys(config: &AuthConfig) -> (Vec<Problem>, Vec<(String, Verifier)>) {
     let (mut problems, mut verifiers) = (Vec::new(), Vec::new());
     for (position, source) in config.keys.iter().enumerate() {
@@ -77,8 +76,7 @@ pub(super) fn tls(config: &HttpConfig) -> Vec<Problem> {
     problems
 }
 
-/// Bundle, library, graph, golden outputs and execution provider, also of the candidate; and whether the
-/// intended use fits the site.
+/// Checks the model and the candidate as the service does, and the intended use against the site.
 pub(super) fn model(config: &ModelConfig, patients: &SitePatients) -> Vec<Problem> {
     let mut problems: Vec<Problem> = match serves("model", config) {
         Ok(serving) => suits(&serving.model.manifest().intended_use, patients).err().into_iter().collect(),

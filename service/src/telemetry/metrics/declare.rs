@@ -1,5 +1,4 @@
-//! The macro that declares metrics: from one line it makes the field, the registration and the row in
-//! docs/METRICS.md.
+//! Declares metrics: one line gives the field, the registration and the row in docs/METRICS.md.
 
 use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;

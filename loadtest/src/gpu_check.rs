@@ -173,12 +173,14 @@ fn serve_and_load(
     let served = journal.step("serve and prove the provider", 60, |limit| Served::start(&settings, limit));
     match (&served, &database) {
         (Some(served), Some(_)) => {
-            report.load = journal.step("load through HTTP", 90, |limit| served.load(args, subset, limit));
+            let (clients, files) = (&args.clients, &subset.files);
+            let load = |limit| load::closed_loop(&served.server, clients, args.seconds, files, limit);
+            report.load = journal.step("load through HTTP", 90, load);
         }
         (None, _) => journal.not_run("load through HTTP", "the service did not start"),
         (_, None) => journal.not_run("load through HTTP", "no database, and every answer needs an audit row"),
     }
-    report.proof = served.map(Served::stop);
+    report.proof = served.map(|served| served.proof);
     let absent = |limit| serve::absent_device(&settings, limit);
     report.absent_device = journal.step("an absent device", 40, absent);
 }

@@ -1,5 +1,4 @@
-//! `log`: measures the audit log verifier. Writes a large export, signed with a temporary key, and times
-//! `cxr-service audit verify` in turn with bare hashing of the same file.
+//! `log`: times `cxr-service audit verify` on a large export, in turn with bare hashing of the same file.
 
 use crate::bench::{Interval, peak_resident_bytes};
 use crate::stdout::print;

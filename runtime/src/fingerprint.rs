@@ -12,8 +12,7 @@ pub struct ExecutionFingerprint {
     pub instruction_set: String,
     pub provider: String,
     pub intra_threads: usize,
-    /// Batch sizes that the graph runs in; absent if it runs in any. Outside the CPU the bits of an image
-    /// depend on the batch size.
+    /// Batch sizes that run; absent for any. Outside the CPU the bits of an image depend on the batch size.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub batch_sizes: Vec<usize>,
     /// Precision of the weights as the bundle states it.

@@ -19,8 +19,7 @@ pub struct CudaOptions {
     pub memory_limit_bytes: Option<usize>,
     /// Whether fp32 products may use a 10-bit mantissa (TF32): faster, but further from the golden outputs.
     pub tf32: bool,
-    /// Keep input and outputs in pinned host memory that the kernels access directly, bound once per batch
-    /// size. Otherwise ONNX Runtime allocates and copies at every run.
+    /// Keep input and outputs in pinned host memory, bound once per batch size; else they are copied.
     pub pinned_io: bool,
     /// Record each batch size's run as a CUDA graph and replay it with a single launch. Needs `pinned_io`.
     /// Off by default: on an H100 it nearly doubled the speed of a single image, but with MobileNetV2 several
@@ -79,8 +78,7 @@ pub struct SessionOptions {
     pub spinning: bool,
     /// Whether ONNX Runtime keeps memory between runs.
     pub arena: bool,
-    /// Batch sizes that the graph runs in, ascending. A batch between two sizes is padded with black images.
-    /// If empty, every size runs as it is.
+    /// Batch sizes that run, ascending; smaller batches are padded with black images. Empty: any size runs.
     pub batch_sizes: Vec<usize>,
     /// Precision of the weights as the bundle states it, for the fingerprint.
     pub precision: String,

@@ -108,8 +108,7 @@ impl PinnedBatches {
             (c"cam", &batch.cam, cam_shape),
             (c"embedding", &batch.embedding, embedding_shape),
         ];
-        // SAFETY: every block has the length of its shape, lies in memory that the GPU reaches at the same
-        // address, and lives as long as the binding: both end with this value.
+        // SAFETY: every block has the length of its shape, and lives as long as the binding.
         unsafe {
             let image = TensorRefMut::<u8>::from_raw(device()?, batch.image.start, image_shape)?;
             bind(&batch.binding, Direction::Input, c"image", image.ptr())?;

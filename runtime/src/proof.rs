@@ -21,8 +21,7 @@ pub struct ProviderProof {
 pub(crate) const RECORD_ASSIGNMENT: &str = "session.record_ep_graph_assignment_info";
 
 impl ProviderProof {
-    /// Reads the assignment and rejects a session unless the provider executes more than half of the nodes:
-    /// beside a GPU, data-movement and shape nodes may run on the CPU.
+    /// Fails unless the provider executes most nodes; beside a GPU, shape nodes may run on the CPU.
     pub(crate) fn of(session: &ort::session::Session, provider: &'static str) -> Result<Self, RuntimeError> {
         let assigned_nodes = assignment(session);
         let assigned_nodes = assigned_nodes.map_err(RuntimeError::session("reading the node assignment"))?;

@@ -133,8 +133,7 @@ impl Engine {
         Ok(Self { messages, healthy, probe: probe.into(), proof, execution, execution_alone })
     }
 
-    /// Runs the model on one image, unless the deadline passes or `gone` completes before a session takes it.
-    /// `only`: no other image is in flight.
+    /// Runs an image unless `deadline` or `gone` comes before a session takes it. `only`: no other is in flight.
     pub async fn run(
         &self,
         input: Arc<ModelInput>,

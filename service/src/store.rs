@@ -49,8 +49,7 @@ use session::Session;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Rows are inserted by one statement for any number of rows: a generic plan is made once per connection.
-/// A confirmed commit is durable, whatever the database's default for `synchronous_commit` is.
+/// One generic plan fits any number of rows. Commits are durable whatever the database's default is.
 const WRITERS: [(&str, &str); 2] = [("plan_cache_mode", "force_generic_plan"), ("synchronous_commit", "on")];
 
 /// The best plan of a search depends on its values. Compiling a plan (JIT) takes longer than reading a page.

@@ -1,6 +1,5 @@
 //! The images that all contestants get: a fixed sample of real JPEG files, or phantoms if there are none.
 
-use crate::generator::forms;
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use cxr::phantom::{PhantomSpec, generate};
@@ -52,10 +51,6 @@ impl Images {
         let description = format!("{} of {folder}, seed {seed}, {}", files.len(), sizes(&files));
         Ok(Self { files, description })
     }
-
-    pub(super) fn forms(&self) -> (Vec<Bytes>, String) {
-        forms(&self.files)
-    }
 }
 
 fn read(path: &Path) -> Result<Bytes> {
@@ -97,6 +92,7 @@ fn sizes(files: &[Bytes]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::generator::forms;
     use cxr::metadata::AcquisitionMetadata;
     use cxr::{AcceptancePolicy, AcceptedImage};
 
@@ -109,7 +105,7 @@ mod tests {
             let (metadata, policy) = (AcquisitionMetadata::default(), AcceptancePolicy::default());
             AcceptedImage::accept(image, metadata, &policy).unwrap();
         }
-        let (forms, media_type) = images.forms();
+        let (forms, media_type) = forms(&images.files);
         let boundary = media_type.split_once("boundary=").unwrap().1.as_bytes();
         let at = forms[3].windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;
         assert_eq!(&forms[3][at..at + images.files[3].len()], &images.files[3][..]);

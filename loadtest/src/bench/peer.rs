@@ -5,7 +5,7 @@ use super::progress::say;
 use super::server::Server;
 use super::service::START_LIMIT;
 use super::subject::Subject;
-use crate::generator::{Target, Traffic, Window};
+use crate::generator::{Target, Traffic, Window, forms};
 use anyhow::{Context, Result, ensure};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use rig::{Postgres, Process};
@@ -104,7 +104,7 @@ impl Peer {
             .env("JWT_SECRET", SECRET);
         let mut process = Process::start(command, &logs.join("peer.log"))?;
         rig::service::wait_ready(&mut process, address, "/healthz", START_LIMIT)?;
-        let target = Target::new(address, "/v1/predict", &self.token, images.forms())?;
+        let target = Target::new(address, "/v1/predict", &self.token, forms(&images.files))?;
         let mut server = Server { process, target: Rc::new(target), postgres: self.postgres };
         server.check("the peer").await?;
         // The first worker answers /healthz while the others still start: this load waits for them.
@@ -140,8 +140,7 @@ impl Peer {
     }
 }
 
-/// Processes x threads per operator x pool threads: 1 or all cores of each, and also twice as many pool
-/// threads as cores, which hides waiting.
+/// Processes x threads per operator x pool threads: 1 or all cores each; twice the pool threads hide waiting.
 fn candidates(cores: usize) -> Vec<PeerSetting> {
     let mut settings = Vec::new();
     for workers in [1, cores] {

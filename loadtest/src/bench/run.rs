@@ -1,6 +1,7 @@
 //! The benchmark of one model: starts and tunes the contestants, runs the rounds, and computes the figures.
 
 use super::Args;
+use super::accounting::peak_resident_bytes;
 use super::images::Images;
 use super::interval::median;
 use super::limit::{Cell, Limit, LimitCell, pack};
@@ -83,7 +84,7 @@ pub(super) async fn measure(
         _ => None,
     };
     warn(&points, &logs);
-    let peak_resident_bytes = field.service.peak_resident_bytes()?;
+    let peak_resident_bytes = peak_resident_bytes(field.service.process.id())?;
     // The overload needs the cores for itself.
     drop(field);
     Ok(SubjectReport {

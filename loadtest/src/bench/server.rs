@@ -1,6 +1,6 @@
 //! A contestant that answers over HTTP, with its processor time and memory.
 
-use super::accounting::{cpu_seconds, host_busy_seconds, peak_resident_bytes, resident_bytes};
+use super::accounting::{cpu_seconds, host_busy_seconds, resident_bytes};
 use crate::generator::{self, Cpu, Measurement, Target, Traffic, Window};
 use anyhow::{Result, ensure};
 use rig::Process;
@@ -38,18 +38,9 @@ impl Server {
             Ok(Cpu { generator, postgres: cpu_seconds(postgres)?, contestant: cpu_seconds(id)?, host })
         };
         let mut found = generator::run(Rc::clone(&self.target), traffic, window, begin, end).await?;
-        found.resident_bytes = self.resident_bytes()?;
+        found.resident_bytes = resident_bytes(id)?;
         self.process.check_alive()?;
         Ok(found)
-    }
-
-    pub(super) fn resident_bytes(&self) -> Result<u64> {
-        resident_bytes(self.process.id())
-    }
-
-    /// Peak resident memory of its first process.
-    pub(super) fn peak_resident_bytes(&self) -> Result<u64> {
-        peak_resident_bytes(self.process.id())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::run::Run;
 use super::server::Server;
-use crate::generator::Target;
+use crate::generator::{Target, forms};
 use anyhow::{Context, Result, ensure};
 use rig::Settings;
 use std::process::Command;
@@ -48,7 +48,7 @@ pub(super) fn start(run: Run<'_>, limits: Limits) -> Result<(Server, f64)> {
         rig::service::serve(command(&settings, &["serve"])?, &logs.join("service.log"), START_LIMIT)?;
     rig::service::wait_ready(&mut process, address, "/readyz", START_LIMIT)?;
     let ready_ms = started.elapsed().as_secs_f64() * 1e3;
-    let target = Target::new(address, "/v1/predictions", &token, images.forms())?;
+    let target = Target::new(address, "/v1/predictions", &token, forms(&images.files))?;
     Ok((Server { process, target: Rc::new(target), postgres: postgres.id()? }, ready_ms))
 }
 

@@ -46,8 +46,7 @@ pub struct Record {
     /// Other answers, broken connections, missing answers.
     pub failed: u64,
     pub cpu_ms_per_request: CpuPerRequest,
-    /// Share of the host's cores (0 to 1) that other programs used or the hypervisor stole. The kernel's own
-    /// work is a few per cent; with much more, the figures are unreliable.
+    /// Share of the cores (0 to 1) used elsewhere or stolen; beyond a few per cent, figures are unreliable.
     pub host_share_elsewhere: f64,
     /// Maximum resident memory at the end of any round.
     pub resident_mb: f64,

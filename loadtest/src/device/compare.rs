@@ -6,8 +6,7 @@ use runtime::Session;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Tolerance of a logit on a GPU, whose libraries choose the algorithm, and so the order of sums, by the
-/// batch size. It equals the tolerance of golden outputs.
+/// Tolerance on a GPU, where the order of sums depends on the batch size; equal to the golden outputs'.
 const GPU_TOLERANCE: f64 = 1e-3;
 /// Tolerance on a CPU, where only the order of sums may differ between kernels.
 const CPU_TOLERANCE: f64 = 1e-4;

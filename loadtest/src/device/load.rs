@@ -86,7 +86,8 @@ impl Source {
         let fp32 =
             |(_, variant): &(&String, &Variant)| variant.precision == "fp32" && variant.fixed_batch.is_none();
         let Some((_, variant)) = self.bundle.manifest().variants.iter().find(fp32) else { return Ok(None) };
-        let options = SessionOptions { intra_threads: cores(), ..SessionOptions::default() };
+        let intra_threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let options = SessionOptions { intra_threads, ..SessionOptions::default() };
         self.session(variant, &options).map(Some)
     }
 
@@ -95,10 +96,6 @@ impl Source {
         let graph = graph.with_context(|| format!("{}: not in the bundle", variant.file))?;
         Ok(self.runtime.session(graph, &self.bundle.manifest().model, options)?)
     }
-}
-
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 pub struct Loaded {

@@ -187,8 +187,7 @@ async fn ask(target: &Target, connection: &mut Option<Sender>) -> u16 {
     status
 }
 
-/// Sends each request at its time, on a free connection or a new one. Latency counts from the intended time,
-/// so that queueing is not hidden; a request counts if it was due inside the window.
+/// Sends requests at their times. Latency counts from the intended time, so that queueing is not hidden.
 async fn open(target: &Rc<Target>, arrivals: &[Duration], start: Instant, tally: &Rc<Tally>) {
     let (due, mut next) = tokio::sync::mpsc::unbounded_channel();
     let times: Vec<Instant> = arrivals.iter().map(|after| start + *after).collect();

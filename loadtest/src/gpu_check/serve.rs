@@ -1,9 +1,7 @@
 //! Proves that the requested provider executes in the service, and that no other one takes its place.
 
 use super::Args;
-use super::dataset::Subset;
 use super::inputs::Host;
-use super::load::{self, Loads};
 use super::postgres::Database;
 use super::program::Program;
 use super::server::Server;
@@ -78,8 +76,8 @@ impl fmt::Display for Proof {
 }
 
 pub(super) struct Served {
-    server: Server,
-    proof: Proof,
+    pub(super) server: Server,
+    pub(super) proof: Proof,
 }
 
 impl Served {
@@ -125,14 +123,6 @@ impl Served {
             ready: settings.database.map(|_| true),
         };
         Ok(Self { server, proof })
-    }
-
-    pub(super) fn load(&self, args: &Args, subset: &Subset, limit: Duration) -> Result<Loads> {
-        load::closed_loop(&self.server, &args.clients, args.seconds, &subset.files, limit)
-    }
-
-    pub(super) fn stop(self) -> Proof {
-        self.proof
     }
 }
 

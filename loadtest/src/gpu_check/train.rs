@@ -1,5 +1,4 @@
-//! The trainer on the device: training, calibration, export, a repeated training and a benchmark. It reads
-//! the folds select and calibrate, and never a test split.
+//! The trainer on the device. It reads the folds select and calibrate, and never a test split.
 
 use super::Args;
 use super::dataset::{CLASSES, Subset};
@@ -157,8 +156,7 @@ impl<'a> Trainer<'a> {
         Ok(Evaluation { select: fold("select")?, calibrate: fold("calibrate")? })
     }
 
-    /// Exports the bundle and verifies it with the public key. The trainer compares ONNX Runtime with
-    /// libtorch, both on the CPU, where neither rounds to TF32.
+    /// Exports and verifies the bundle. The trainer checks parity on the CPU, which never rounds to TF32.
     pub(super) fn export(&self, limit: Duration) -> Result<Export> {
         let bundle = self.host.work.join("bundle");
         let on_cpu = Program::new(self.host, &self.host.trainer, limit).args(&["export", "--device", "cpu"]);

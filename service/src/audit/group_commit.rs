@@ -86,8 +86,7 @@ impl Owner {
     }
 }
 
-/// Commits a group. If the content of a row is refused, none of the group is committed; then each row is
-/// committed alone, so that the others still get their answers.
+/// Commits a group. If a row's content is refused, none is committed; then each row is committed alone.
 async fn commit(store: &Store, metrics: &Metrics, group: Vec<Submitted>) {
     let rows: Vec<&SealedRow> = group.iter().map(|submitted| &*submitted.row).collect();
     match store.writer.insert_predictions(&rows).await {

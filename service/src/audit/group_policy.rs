@@ -35,8 +35,7 @@ impl GroupPolicy {
         in_flight < self.from_in_flight || self.max_rows == 1
     }
 
-    /// The next step. A group is complete when it is full, when every image in flight waits for it, or when
-    /// its oldest row has waited for `max_delay`.
+    /// A group is complete if it is full, if all images in flight wait for it, or after `max_delay`.
     pub(super) fn next(&self, waiting: usize, oldest_waited: Duration, in_flight: usize) -> Step {
         if waiting == 0 {
             return Step::Idle;

@@ -203,8 +203,7 @@ impl Running {
         Ok(step.n_seen)
     }
 
-    /// Deletes old idempotency keys, and erased subjects that came back with a restored backup. Returns
-    /// whether nothing is left to delete.
+    /// Deletes old idempotency keys and erased subjects that came back; returns whether nothing is left.
     async fn clean_up(&self, lease: &mut Lease) -> Result<bool, StoreError> {
         let all = lease.delete_expired_keys(self.answers_kept).await?;
         let Some(list) = self.erasures.clone() else { return Ok(all) };
@@ -227,8 +226,7 @@ impl Running {
         Ok(all)
     }
 
-    /// Fails unless the tree contains the newest anchored checkpoint. A database that was restored from an
-    /// older state, or rewritten, does not.
+    /// Fails unless the tree contains the newest anchored checkpoint, as no restored or rewritten one does.
     async fn check_anchor(&self, lease: &mut Lease, edge: &Edge) -> Result<(), SequencerError> {
         let Some(anchor) = self.anchor.clone() else { return Ok(()) };
         let verifier = self.key.verifier()?;

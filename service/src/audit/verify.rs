@@ -22,8 +22,7 @@ const MOST_FINDINGS: usize = 100;
 /// Longest line in bytes; a row has a few thousand.
 const LONGEST_LINE: u64 = 16 << 20;
 
-/// A pending row may be this much older than the newest row in the tree, in seconds. Longer than any request,
-/// with room for clock differences.
+/// Longest age of a pending row beyond the newest in the tree, in seconds: longer than any request.
 const LONGEST_WAIT: u64 = 2 * 60 * 60;
 
 /// Something that differs from what was signed.

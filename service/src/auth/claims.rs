@@ -113,17 +113,19 @@ fn check_subject(subject: &str) -> Result<(), TokenError> {
 
 /// Whether the character is a space, a control, a format (zero-width, bidirectional) or unassigned.
 fn is_unseen(c: char) -> bool {
-    use GeneralCategory as Category;
+    use GeneralCategory::{
+        Control, Format, LineSeparator, ParagraphSeparator, PrivateUse, SpaceSeparator, Surrogate, Unassigned,
+    };
     let category = matches!(
         c.general_category(),
-        Category::Control
-            | Category::Format
-            | Category::SpaceSeparator
-            | Category::LineSeparator
-            | Category::ParagraphSeparator
-            | Category::PrivateUse
-            | Category::Surrogate
-            | Category::Unassigned
+        Control
+            | Format
+            | SpaceSeparator
+            | LineSeparator
+            | ParagraphSeparator
+            | PrivateUse
+            | Surrogate
+            | Unassigned
     );
     // Default-ignorable letters and marks (DerivedCoreProperties.txt), and the empty Braille pattern.
     let ignorable = matches!(c,

@@ -1,5 +1,4 @@
-//! A key set that an identity provider publishes: refreshed regularly and when a token names an unknown key,
-//! and kept for a while if the provider is unreachable.
+//! A published key set: refreshed regularly and for unknown keys, and kept for a while during outages.
 
 use super::keys::{self, KeyError, SetError, VerificationKey};
 use crate::config::auth::JwksConfig;

@@ -12,8 +12,7 @@ use jsonwebtoken::{Algorithm, Header, TokenData, Validation};
 use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::Semaphore;
 
-/// Longer tokens are refused unread. With 199 groups, the most that Microsoft Entra writes, a token has about
-/// 10 KiB.
+/// Longer tokens are refused unread. With 199 groups, Microsoft Entra's most, a token has about 10 KiB.
 const MAX_TOKEN_BYTES: usize = 32 << 10;
 /// Tokens with an unknown key that may wait for a fetch. Further ones are refused at once: any client can
 /// name an unknown key, and each waits for seconds while the provider is unreachable.

@@ -47,8 +47,7 @@ pub async fn run(sources: &Sources, args: &CheckArgs) -> anyhow::Result<ExitCode
     Ok(ExitCode::SUCCESS)
 }
 
-/// A problem whose cause is an error. If the error names a key itself, such as `service.model.trusted_keys:
-/// ..`, the more exact key of the two is reported.
+/// A problem caused by an error. If its text names a key itself, the more exact one is reported.
 fn problem(key: &str, error: &(dyn std::error::Error + 'static), advice: &str) -> Problem {
     let text = describe(error);
     let named = text.strip_prefix("service.").and_then(|text| text.split_once(": "));

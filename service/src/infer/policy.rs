@@ -68,8 +68,7 @@ impl BatchPolicy {
     }
 }
 
-/// The largest number of images, at least one, whose batch ends before the earliest of their deadlines. A
-/// deadline that an image would miss even alone is ignored.
+/// The most images, at least one, that end before all their deadlines; lost deadlines are ignored.
 fn in_time(batch: &[Waiting], cost: impl Fn(usize) -> Option<Duration>) -> usize {
     let lasts = |n: usize| cost(n).unwrap_or_default();
     let alone = lasts(1);

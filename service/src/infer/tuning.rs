@@ -7,8 +7,7 @@ use crate::config::values::Bounded;
 use crate::model::ServedModel;
 use std::num::NonZeroUsize;
 
-/// Largest batch on a GPU: from 32 to 128 an H100 gave 17 to 29 % more images/s, and every image took three
-/// times as long (docs/GPU.md).
+/// Largest batch on a GPU: at 128 an H100 gave 17 to 29 % more images/s at triple latency (docs/GPU.md).
 const GPU_MAX_BATCH: usize = 32;
 
 /// Default limit of threads for an image that is alone: each operator waits for its last thread.

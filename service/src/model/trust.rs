@@ -37,8 +37,7 @@ pub(super) fn required(config: &ModelConfig) -> Result<Trust, TrustError> {
         }
         keys.push(key);
     }
-    // Production requires a configured key. Development falls back on the well-known one: it does not prove
-    // who made a bundle, but it detects every changed byte.
+    // Only development falls back on its own key: no proof of origin, but every changed byte is detected.
     if keys.is_empty() {
         keys.push(development_key().map_err(|source| TrustError::Pem { path: "built in".into(), source })?);
     }

@@ -25,16 +25,12 @@ impl SiteKey {
     }
 
     pub fn digest(&self, bytes: &[u8]) -> [u8; 32] {
-        let mut mac = self.0.clone();
-        mac.update(bytes);
-        mac.finalize().into_bytes().into()
+        self.0.clone().chain_update(bytes).finalize().into_bytes().into()
     }
 
     /// Whether `digest` is the HMAC of `bytes`; compares in constant time.
     pub fn is_digest(&self, bytes: &[u8], digest: &[u8]) -> bool {
-        let mut mac = self.0.clone();
-        mac.update(bytes);
-        mac.verify_slice(digest).is_ok()
+        self.0.clone().chain_update(bytes).verify_slice(digest).is_ok()
     }
 
     /// The HMAC of parts, each after its length, so that two different lists never give the same bytes.

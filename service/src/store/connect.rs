@@ -18,8 +18,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 /// A failure this recent explains a later attempt that ended without an answer.
 const RECENT: Duration = Duration::from_secs(1);
 
-/// Why there is no connection. The text names no host, user or database, because probes are public; the
-/// source may, and goes to the log.
+/// Why there is no connection. The text is public, so only the source may name host, user or database.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     #[error("no server could be reached")]

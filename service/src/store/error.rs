@@ -34,8 +34,7 @@ pub enum StoreError {
 impl StoreError {
     /// Whether the content of a row caused the error; then no row was committed.
     pub fn blames_a_row(&self) -> bool {
-        // Classes of SQLSTATE: 22 data exception, 23 integrity constraint violation. A value that cannot be
-        // encoded was not sent.
+        // SQLSTATE 22: data exception, 23: constraint violation. A value with an encoding error was not sent.
         matches!(self, Self::Statement(sqlx::Error::Encode(_))) || self.has_class(&["22", "23"])
     }
 

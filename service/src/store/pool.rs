@@ -190,8 +190,7 @@ impl Pool {
     }
 }
 
-/// A connection in use. Dropped without [`give_back`](Self::give_back), it is closed: work that was cancelled
-/// leaves unread answers behind.
+/// A connection in use. Dropped without `give_back`, it is closed: unread answers may be left on it.
 struct Checkout(Option<Object<Opener>>);
 
 impl Checkout {

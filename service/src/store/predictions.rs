@@ -75,8 +75,7 @@ macro_rules! statements {
 }
 with_columns!(all, statements);
 
-/// A value as an element of the array that holds its column for all rows. Postgres has no arrays of arrays of
-/// different lengths, so an array becomes its text.
+/// A value as an element of a column's array. An array becomes text: Postgres has no ragged arrays.
 trait Element {
     type Bound<'a>
     where
@@ -159,8 +158,7 @@ pub struct Page {
     pub limit: usize,
 }
 
-/// One statement in its own transaction. When it returns, all rows are committed and their leaves are
-/// pending. It fails if the clocks differ by more than `most`.
+/// One statement and transaction; it fails if the clocks differ by more than `most`.
 ///
 /// There is an array for each column, so the text does not depend on the number of rows: a connection parses
 /// and plans it once with answers and once without.
@@ -207,8 +205,7 @@ pub(super) async fn insert(
     counted("idempotency_keys", answers.len() as u64, n_kept as u64)
 }
 
-/// SQL and its arguments. `QueryBuilder` panics if a value cannot be encoded; a panic in a group commit would
-/// leave every row of the group without an answer.
+/// SQL and its arguments. `QueryBuilder` would panic on an encoding error and fail a whole group of rows.
 struct Statement {
     sql: String,
     arguments: PgArguments,

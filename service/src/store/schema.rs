@@ -12,8 +12,7 @@ static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
 /// The code of `undefined_table`.
 const UNDEFINED_TABLE: &str = "42P01";
 
-/// The database's migrations, compared with the ones that this program knows. A newer database is current:
-/// old code must work with a newer schema.
+/// State of the migrations. A newer database is current: old code must work with a newer schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SchemaState {
     Current {

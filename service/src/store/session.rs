@@ -94,8 +94,7 @@ impl Session {
         verified
     }
 
-    /// Begins a unit of work that [`end`](Self::end) ends: a transaction if a pooler shares sessions between
-    /// transactions, otherwise nothing.
+    /// Begins a unit of work for [`end`](Self::end): a transaction if a pooler shares sessions, else nothing.
     pub(super) async fn begin(&mut self) -> Result<(), sqlx::Error> {
         if self.pooling == Pooling::Session {
             return Ok(());

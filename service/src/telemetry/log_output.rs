@@ -1,5 +1,4 @@
-//! Log output: a bounded queue, and one thread that writes it to standard error. Logging never blocks or
-//! fails the service: lines that cannot be written are dropped and counted.
+//! Log output: a bounded queue and a writing thread. Lines that cannot be written are dropped and counted.
 
 use crate::threads;
 use std::fs::File;

@@ -166,8 +166,7 @@ impl Inputs<'_> {
         Ok(Reply::Ran { latencies_us: latencies, cpu, resident_bytes: resident_bytes(std::process::id())? })
     }
 
-    /// One thread. Returns the latencies in microseconds of the images that end inside the window (closed
-    /// loop) or were due inside it (open loop).
+    /// One thread. Returns latencies in µs of images that end (closed) or were due (open) inside the window.
     fn work(
         &self,
         worker: usize,

@@ -1,5 +1,4 @@
-//! Golden texts and leaves of every encoding version, made by another program (Python's `json` and
-//! `hashlib`). If one of these tests fails, rows in existing logs no longer verify.
+//! Golden texts and leaves from another program (Python). If this fails, existing logs no longer verify.
 
 use super::super::Digests;
 use super::{AuditRow, Hex};

@@ -80,8 +80,7 @@ fn histogram_options(family: &Family) -> HistogramOpts {
     HistogramOpts::from(options(family)).buckets(family.buckets.to_vec())
 }
 
-/// Declares a struct of metrics: `/// help` and `name: Type["label", ..] in BUCKETS,`. The prefix of the
-/// names is the struct's.
+/// Declares a struct of metrics: `/// help` and `name: Type["label", ..] in BUCKETS,` after a prefix.
 macro_rules! metrics {
     (
         $(#[$attribute:meta])*

@@ -23,7 +23,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 SERVICE = ROOT / "target/release/cxr-service"
 CHUNK = 250_000
 
-# Rows over twelve months: 1 in 1,000 is rejected, 1 in 10,000 expired. One actor has 1 in 200 rows and another
+# Rows over twelve months: 1 in 1,000 is rejected, 1 in 10,000 expired. One actor has 1 in 200 rows, another
 # 50 rows in all. Three models follow each other. A subject has about ten images. 1 row in 50 has a label.
 FILL = """
 INSERT INTO predictions (id, request_id, received_at, actor, site, subject, encoding_version, outcome, reason, input_digest, input_bytes,

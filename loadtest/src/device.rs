@@ -1,5 +1,5 @@
-//! `device`: measures one execution provider: images/s and latency by batch size, as the service runs it and in a
-//! bare loop; differences of logits between batch sizes, runs and providers; the nodes that it executes.
+//! `device`: measures one execution provider: images/s and latency by batch size, as the service runs it and
+//! in a bare loop; differences of logits between batch sizes, runs and providers; the nodes that it executes.
 
 mod compare;
 mod load;

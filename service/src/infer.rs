@@ -133,7 +133,7 @@ impl Engine {
         Ok(Self { messages, healthy, probe: probe.into(), proof, execution, execution_alone })
     }
 
-    /// Runs an image unless `deadline` or `gone` comes before a session takes it. `only`: no other is in flight.
+    /// Runs an image unless `deadline` or `gone` comes before a session takes it; `only`: it is alone.
     pub async fn run(
         &self,
         input: Arc<ModelInput>,

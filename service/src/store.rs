@@ -164,7 +164,7 @@ impl Writer {
         let insert = || self.pool.run(async |session| predictions::insert(session, rows, most).await);
         let mut inserted = insert().await;
         if inserted.as_ref().is_err_and(StoreError::lacks_a_month) {
-            // The sequencer makes months ahead. It is missing without a leader for months, or if our clock is wrong.
+            // The sequencer makes months ahead: no replica led for months, or our clock is wrong.
             let made = match self.clock_difference().await {
                 Ok(difference) if difference.exceeds(most) => Err(StoreError::Clock(difference)),
                 Ok(_) => self.pool.run(async |session| months::make(session).await).await,

@@ -26,7 +26,7 @@ impl Program {
     /// With the host's libraries, in the repository's root.
     pub(super) fn new(host: &Host, program: &Path, limit: Duration) -> Self {
         let name = program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned();
-        // timeout(1) ends the program even when this process is killed. Ctrl-C reaches both in the foreground.
+        // timeout(1) ends the program even if this process is killed. Ctrl-C reaches both (--foreground).
         let mut command = Command::new("timeout");
         command.args(["--foreground", "--kill-after=5", &limit.as_secs().max(1).to_string()]).arg(program);
         command.current_dir(&host.root).env("LD_LIBRARY_PATH", &host.library_path);

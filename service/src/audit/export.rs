@@ -31,7 +31,7 @@ pub struct LeafLine<'a> {
     pub id: Uuid,
     /// Leaf hash, in base64.
     pub leaf_hash: Cow<'a, str>,
-    /// SHA-256 of the canonical form, in base64; with the id it gives the leaf. None before encoding version 4.
+    /// SHA-256 of the canonical form, in base64; with the id it gives the leaf. None before version 4.
     pub row_hash: Option<Cow<'a, str>>,
     pub recorded_at: Option<Cow<'a, str>>,
     /// Labels of the row; the leaf does not cover them.

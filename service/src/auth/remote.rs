@@ -117,8 +117,8 @@ impl RemoteKeys {
         }
     }
 
-    /// Fetches the set. Concurrent calls, for tokens with an unknown key, share one fetch. There is at most one
-    /// per `min_interval_ms`: earlier calls wait for it, so that no token with a new key is refused.
+    /// Fetches the set. Concurrent calls share one fetch, and there is at most one per `min_interval_ms`:
+    /// earlier calls wait for it, so that no token with a new key is refused.
     pub(super) async fn refetch(&self) {
         let called = Instant::now();
         let mut last = self.last_fetch.lock().await;

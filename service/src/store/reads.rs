@@ -34,8 +34,7 @@ impl AnnotationWriter {
 }
 
 impl Writer {
-    /// Commits that the user of `database.url` reads the log without the service. After an error no row may be
-    /// shown.
+    /// Commits that the user of `database.url` reads the log directly. After an error no row may be shown.
     pub async fn record_own_read(&self, query: &Value, n_rows: Option<u64>) -> Result<(), StoreError> {
         let record = sqlx::query(RECORD_AS_DATABASE_USER)
             .bind(Uuid::now_v7())

@@ -146,8 +146,8 @@ impl Lease {
 
     /// Moves pending leaves into the tree, in one transaction. It examines up to `limit` leaves that are not
     /// in `skipped`, and adds those that are `ours`; `grow` computes what they append. A leaf whose
-    /// transaction commits later waits for a later step. After an error the step may have taken effect: drop the
-    /// lease.
+    /// transaction commits later waits for a later step. Drop the lease after an error: the step may have
+    /// taken effect.
     pub async fn sequence(
         &mut self,
         limit: usize,

@@ -59,7 +59,6 @@ impl Postgres {
         format!("postgres://cxr@localhost/{database}?host={}", self.directory.display())
     }
 
-    /// Creates an empty database and returns its URL.
     pub fn create(&self, database: &str) -> Result<String> {
         self.psql("postgres", &format!("create database {database}"))?;
         Ok(self.url(database))
@@ -70,7 +69,6 @@ impl Postgres {
         psql(&self.url(database), sql)
     }
 
-    /// Process id of the postmaster.
     pub fn id(&self) -> Result<u32> {
         let path = self.directory.join("data/postmaster.pid");
         let name = path.display();

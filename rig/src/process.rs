@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Lines of the log that an error quotes.
 const N_QUOTED: usize = 20;
 
 /// A running program in a process group of its own. The group is killed when this is dropped.
@@ -104,7 +103,6 @@ impl Process {
         self.signal(Signal::STOP)
     }
 
-    /// Resumes it after [`pause`](Self::pause).
     pub fn resume(&self) -> Result<()> {
         self.signal(Signal::CONT)
     }

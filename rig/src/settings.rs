@@ -37,14 +37,12 @@ impl Settings {
         self
     }
 
-    /// Sets an environment variable by its name.
     #[must_use]
     pub fn variable(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.0.insert(name.into(), value.as_ref().to_owned());
         self
     }
 
-    /// Gives them to a command.
     pub fn apply(&self, command: &mut Command) {
         for name in std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()) {
             if name.starts_with("CXR_SERVICE__") || name == "CXR_PROFILE" || name == "CXR_CONFIG_DIR" {

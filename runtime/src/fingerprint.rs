@@ -8,7 +8,6 @@ use serde::Serialize;
 pub struct ExecutionFingerprint {
     /// Version, commit and flags of the ONNX Runtime build.
     pub onnxruntime: String,
-    /// Vector instruction sets of the processor.
     pub instruction_set: String,
     pub provider: String,
     pub intra_threads: usize,

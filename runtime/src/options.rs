@@ -72,11 +72,9 @@ impl Provider {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionOptions {
     pub provider: Provider,
-    /// Threads inside one operator.
     pub intra_threads: usize,
     /// Whether idle threads spin: faster on a dedicated host, wasteful on a shared one.
     pub spinning: bool,
-    /// Whether ONNX Runtime keeps memory between runs.
     pub arena: bool,
     /// Batch sizes that run, ascending; smaller batches are padded with black images. Empty: any size runs.
     pub batch_sizes: Vec<usize>,

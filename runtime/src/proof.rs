@@ -8,7 +8,6 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::ffi::CStr;
 
-/// Node assignment of a session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ProviderProof {
     /// Requested provider, by ONNX Runtime's name.

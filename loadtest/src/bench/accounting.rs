@@ -34,7 +34,6 @@ pub(super) fn resident_bytes(root: u32) -> Result<u64> {
     Ok(pages * rustix::param::page_size() as u64)
 }
 
-/// Peak resident memory of a process in bytes.
 pub(crate) fn peak_resident_bytes(pid: u32) -> Result<u64> {
     let path = format!("/proc/{pid}/status");
     let status = std::fs::read_to_string(&path).with_context(|| format!("{path}: cannot be read"))?;

@@ -143,7 +143,6 @@ impl Limit {
         Ok(found)
     }
 
-    /// Creates the sessions of a cell and measures its throughput.
     pub(super) fn try_cell(&mut self, cell: Cell, seconds: f64) -> Result<LimitCell> {
         self.prepare(cell)?;
         let window = Window { warm_s: 0.5, seconds };

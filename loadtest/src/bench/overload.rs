@@ -25,7 +25,6 @@ const SETTLES: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Serialize)]
 pub(super) struct Overload {
-    /// `wrk` or `oha`.
     pub(super) generator: &'static str,
     pub(super) clients: usize,
     pub(super) rude_connections: usize,
@@ -33,7 +32,6 @@ pub(super) struct Overload {
     pub(super) good_to_unloaded: Option<Interval>,
     /// Good answers after the generator has ended over those without it, per round.
     pub(super) afterwards_to_unloaded: Option<Interval>,
-    /// Requests of the measured clients that were refused or failed.
     pub(super) clients_unanswered: u64,
     pub(super) rounds: Vec<Round>,
 }
@@ -47,13 +45,11 @@ pub(super) struct Round {
     pub(super) clients: f64,
     /// The generator.
     pub(super) rude: f64,
-    /// Refusals of the generator.
     pub(super) refusals: f64,
     /// 99th percentile of the measured clients beside the generator.
     pub(super) clients_p99_ms: f64,
     /// The measured clients, after the generator has ended.
     pub(super) afterwards: f64,
-    /// Requests of the measured clients without a good answer, in total.
     pub(super) unanswered: u64,
 }
 

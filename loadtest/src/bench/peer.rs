@@ -26,7 +26,6 @@ const SWEEP_CLIENTS: usize = 16;
 pub struct PeerSetting {
     pub workers: usize,
     pub intra_threads: usize,
-    /// Threads that run the model.
     pub pool_threads: usize,
 }
 
@@ -50,7 +49,6 @@ impl std::fmt::Display for PeerSetting {
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(super) struct PeerCell {
     pub(super) setting: PeerSetting,
-    /// Answers per second at 16 clients.
     pub(super) rps: f64,
     pub(super) p50_ms: f64,
 }
@@ -87,7 +85,6 @@ impl Peer {
         })
     }
 
-    /// Starts it and waits until it is ready.
     pub(super) async fn start(&self, setting: PeerSetting, images: &Images, logs: &Path) -> Result<Server> {
         // Freed here, and bound by the peer a moment later.
         let address: SocketAddr = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
@@ -164,7 +161,6 @@ fn token() -> Result<String> {
     Ok(jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key)?)
 }
 
-/// Runs a program to its end and returns what it printed.
 fn run(command: &mut Command) -> Result<String> {
     let name = command.get_program().display().to_string();
     let output = command.stderr(std::process::Stdio::inherit()).output();

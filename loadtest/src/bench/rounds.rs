@@ -18,13 +18,10 @@ const MIN_ANSWERS: f64 = 150.0;
 const OPEN_FACTOR: f64 = 2.0;
 const COMMITS: usize = 60;
 
-/// A measured program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Contestant {
-    /// The service.
     Cxr,
-    /// The FastAPI peer.
     Peer,
     /// The bare loop.
     Limit,
@@ -81,7 +78,6 @@ impl Field {
     }
 }
 
-/// A load and its measurements in every round.
 #[derive(Debug)]
 pub(super) struct Point {
     pub(super) load: Load,
@@ -126,7 +122,6 @@ impl Plan {
         Window { warm_s: cycle_s.max(0.5), seconds: (self.seconds * factor).max(quickest_s) }
     }
 
-    /// Duration of all rounds in seconds.
     pub(super) fn total_s(&self, n_contestants: usize) -> f64 {
         let round: f64 = self.loads.iter().map(|load| self.window(*load)).map(|w| w.warm_s + w.seconds).sum();
         round * self.rounds as f64 * n_contestants as f64

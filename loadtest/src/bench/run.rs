@@ -21,7 +21,6 @@ use rig::Postgres;
 use serde::Serialize;
 use std::path::Path;
 
-/// Seconds for each cell of a sweep.
 const SWEEP_S: f64 = 2.5;
 /// Clients that saturate a server, for the soak and for the peer's saturation rate.
 const SATURATING_CLIENTS: usize = 16;
@@ -41,7 +40,6 @@ pub(super) struct SubjectReport {
     /// The peer's settings, best first. The best took part.
     pub(super) peer_cells: Vec<PeerCell>,
     pub(super) settings: Vec<service::Setting>,
-    /// Time from the service's start to its readiness.
     pub(super) ready_ms: f64,
     pub(super) peak_resident_mb: f64,
     pub(super) soak: Option<Soak>,

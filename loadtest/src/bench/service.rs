@@ -9,7 +9,6 @@ use std::process::Command;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// How long a server may take to become ready.
 pub(super) const START_LIMIT: Duration = Duration::from_mins(1);
 
 /// The peer has no limits and no deadline, so the service gets limits that no load of the benchmark reaches.
@@ -22,7 +21,6 @@ const UNBOUNDED: [(&str, &str); 3] = [
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Limits {
     Default,
-    /// High enough for every client of the largest load.
     Wide,
 }
 

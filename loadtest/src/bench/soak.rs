@@ -19,7 +19,6 @@ pub(super) struct Soak {
 /// Seconds per window; each window opens new connections.
 const STEP_S: f64 = 5.0;
 
-/// Loads the server with `clients` for `minutes`.
 pub(super) async fn soak(server: &mut Server, clients: usize, minutes: f64) -> Result<Soak> {
     server.process.resume()?;
     let n = (minutes * 60.0 / STEP_S).ceil().max(2.0) as usize;

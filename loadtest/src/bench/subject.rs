@@ -34,14 +34,12 @@ impl FromStr for ModelArg {
     }
 }
 
-/// One variant of one bundle.
 #[derive(Debug, Clone)]
 pub(super) struct Subject {
     pub(super) model: String,
     pub(super) directory: PathBuf,
     pub(super) variant: String,
     pub(super) precision: String,
-    /// Whether the recipe has CLAHE.
     pub(super) clahe: bool,
     /// The graph of the variant in single precision, for the peer.
     pub(super) fp32_file: PathBuf,
@@ -92,7 +90,6 @@ impl Subject {
         Ok(names.into_iter().map(subject).collect())
     }
 
-    /// Name of a database for this model.
     pub(super) fn database(&self, prefix: &str) -> String {
         format!("{prefix}_{}_{}", self.model, self.precision).replace(|c: char| !c.is_alphanumeric(), "_")
     }

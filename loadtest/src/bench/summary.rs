@@ -19,7 +19,6 @@ pub struct CpuPerRequest {
 /// One contestant at one load: medians over the rounds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
-    /// `cxr`, `peer` or `limit`.
     pub contestant: String,
     pub model: String,
     /// Precision of this contestant; the peer always runs `fp32`.
@@ -37,9 +36,7 @@ pub struct Record {
     pub ratio_of: String,
     /// Ratio to the peer in the same round; absent without a peer.
     pub ratio_to_peer: Option<Interval>,
-    /// Ratio to the limit in the same round.
     pub ratio_to_limit: Option<Interval>,
-    /// Good answers in all rounds.
     pub answers: u64,
     /// Answers 429 and 503.
     pub refused: u64,

@@ -11,7 +11,6 @@ const GPU_TOLERANCE: f64 = 1e-3;
 /// Tolerance on a CPU, where only the order of sums may differ between kernels.
 const CPU_TOLERANCE: f64 = 1e-4;
 
-/// Largest difference of logits over several images.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Difference {
     pub images: usize,
@@ -90,7 +89,6 @@ impl Judge<'_> {
         Ok(Difference::of(pairs.into_iter(), Some(self.tolerance())))
     }
 
-    /// Compares two runs of the largest batch.
     pub(super) fn between_runs(
         &self,
         session: &mut Session,

@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::{Duration, Instant};
 
-/// Alternating turns per mode.
 const N_TURNS: u32 = 5;
 /// Untimed runs first, because GPU libraries try algorithms for each new batch size.
 const N_WARM_UP: usize = 3;
@@ -39,7 +38,6 @@ pub struct Cell {
 }
 
 impl Cell {
-    /// Throughput of the service's mode over the bare loop's.
     pub fn ratio(&self) -> f64 {
         self.service.images_per_second / self.bare.images_per_second
     }

@@ -32,7 +32,6 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// Prepares requests that send forms with images to a path, with a token.
     pub(crate) fn new(
         address: SocketAddr,
         path: &str,
@@ -92,7 +91,6 @@ async fn exchange(connection: &mut Sender, request: Request<Full<Bytes>>) -> u16
     answer.await.unwrap_or(0)
 }
 
-/// Counts the answers of a window.
 struct Tally {
     from: Instant,
     to: Instant,

@@ -6,9 +6,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Traffic {
-    /// Clients without think time.
     Closed { clients: usize },
-    /// Poisson arrivals.
     Open { rate: f64, seed: u64 },
 }
 

@@ -9,7 +9,6 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-/// Instruction sets that affect the speed of a network on a CPU.
 const RELEVANT_FLAGS: [&str; 8] =
     ["avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "hypervisor"];
 

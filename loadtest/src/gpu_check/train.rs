@@ -86,7 +86,6 @@ impl fmt::Display for Export {
 pub struct Repetition {
     /// Training loss of the epoch, which is equal in both runs.
     pub train_loss: String,
-    /// Whether the weights are equal too, bit for bit.
     pub same_weights: bool,
 }
 
@@ -144,7 +143,6 @@ impl<'a> Trainer<'a> {
         })
     }
 
-    /// Calibrates, and evaluates select and calibrate, on the device.
     pub(super) fn evaluate(&self, limit: Duration) -> Result<Evaluation> {
         let command = |name| self.command(name, &self.run, "train.yaml", &self.subset.folder, limit);
         command("calibrate").run()?;
@@ -174,7 +172,6 @@ impl<'a> Trainer<'a> {
         Ok(Export { parity, int8, bytes: files.filter_map(|(_, file)| file["bytes"].as_u64()).sum() })
     }
 
-    /// Trains twice in deterministic mode and compares the results.
     pub(super) fn repeat(&self, limit: Duration) -> Result<Repetition> {
         let mut found = Vec::new();
         for name in ["repeat-1", "repeat-2"] {

@@ -125,7 +125,6 @@ impl Source {
     }
 }
 
-/// Shared by all threads.
 struct Inputs<'a> {
     images: &'a [Bytes],
     bundle: &'a Bundle,
@@ -210,7 +209,6 @@ impl Inputs<'_> {
         }
     }
 
-    /// Decodes and preprocesses an image as the service does.
     fn prepare(&self, bytes: &[u8], pixels: &mut Vec<u8>) -> Result<()> {
         let manifest = self.bundle.manifest();
         let image = cxr::decode(bytes, &DecodeLimits::default())?;

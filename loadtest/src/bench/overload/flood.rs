@@ -28,7 +28,6 @@ impl Generators {
         self.overload_rounds
     }
 
-    /// The installed generators.
     pub(super) fn found(&self) -> Vec<Generator> {
         let wrk =
             Command::new(&self.wrk).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
@@ -132,7 +131,6 @@ impl Flood {
 }
 
 impl Running {
-    /// Waits for its end and parses its report.
     pub(super) fn end(self) -> Result<Answers> {
         let output = self.0.wait_with_output()?;
         let report = String::from_utf8_lossy(&output.stdout).into_owned();

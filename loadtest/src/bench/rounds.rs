@@ -178,11 +178,12 @@ pub(super) async fn run(
 fn line(found: &BTreeMap<Contestant, Measurement>) -> String {
     let one = |(who, m): (&Contestant, &Measurement)| {
         let (p50_ms, p99_ms) = (m.percentile_ms(50.0), m.percentile_ms(99.0));
-        let mut text = format!("{} {:.1}/s p50 {p50_ms:.1} p99 {p99_ms:.1} ms", who.name(), m.rps());
-        if m.refused + m.failed > 0 {
-            text += &format!(" ({} refused, {} failed)", m.refused, m.failed);
-        }
-        text
+        let (refused, failed) = (m.refused, m.failed);
+        let unanswered = match refused + failed {
+            0 => String::new(),
+            _ => format!(" ({refused} refused, {failed} failed)"),
+        };
+        format!("{} {:.1}/s p50 {p50_ms:.1} p99 {p99_ms:.1} ms{unanswered}", who.name(), m.rps())
     };
     found.iter().map(one).collect::<Vec<_>>().join("; ")
 }

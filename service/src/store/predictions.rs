@@ -170,7 +170,7 @@ pub(super) async fn insert(
     let mut answers: Vec<&SealedAnswer> = rows.iter().filter_map(|sealed| sealed.answer()).collect();
     // Sorted, so that two batches with two keys in common cannot deadlock.
     answers.sort_unstable_by_key(|sealed| sealed.first.key.digest);
-    let [names, casts] = &*INSERTED;
+    let [names, casts] = INSERTED.each_ref().map(String::as_str);
     let mut statement = Statement { sql: PENDING.to_owned(), arguments: PgArguments::default() };
     statement.bind_each(rows.iter().map(|sealed| sealed.row().id))?;
     statement.bind_each(rows.iter().map(|sealed| sealed.digests().leaf_hash.0))?;
@@ -188,10 +188,10 @@ pub(super) async fn insert(
         statement.bind_each(answers.iter().map(|sealed| sealed.hmac))?;
         statement.sql += ") RETURNING 1";
     }
-    statement.sql +=
-        &format!("), recorded AS (INSERT INTO predictions ({names}) SELECT {casts} FROM unnest(");
+    let into = ["), recorded AS (INSERT INTO predictions (", names, ") SELECT ", casts, " FROM unnest("];
+    statement.sql.extend(into);
     bind_columns(&mut statement, rows)?;
-    statement.sql += &format!(") AS rows ({names}) RETURNING 1)");
+    statement.sql.extend([") AS rows (", names, ") RETURNING 1)"]);
     let [before, after] = CHECK;
     statement.sql += before;
     statement.bind(vec![rows.len() as i64, rows.len() as i64, answers.len() as i64])?;
@@ -213,10 +213,11 @@ struct Statement {
 
 impl Statement {
     /// Appends the argument and its placeholder, after a comma if it follows another one.
-    fn bind<'q>(&mut self, value: impl Encode<'q, Postgres> + Type<Postgres>) -> Result<(), sqlx::Error> {
+    fn bind(&mut self, value: impl Encode<'_, Postgres> + Type<Postgres>) -> Result<(), sqlx::Error> {
         self.arguments.add(value).map_err(sqlx::Error::Encode)?;
         let comma = if self.sql.ends_with(['(', ' ']) { "" } else { ", " };
-        self.sql += &format!("{comma}${}", self.arguments.len());
+        let placeholder = format!("{comma}${}", self.arguments.len());
+        self.sql.push_str(&placeholder);
         Ok(())
     }
 

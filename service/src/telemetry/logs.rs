@@ -31,7 +31,8 @@ pub fn install(filter: &str, json: bool) -> anyhow::Result<LogGuard> {
 pub fn chain(error: &dyn Error) -> String {
     let (mut text, mut cause) = (error.to_string(), error.source());
     while let Some(error) = cause {
-        text += &format!(": {error}");
+        text.push_str(": ");
+        text.push_str(&error.to_string());
         cause = error.source();
     }
     text

@@ -14,12 +14,14 @@ pub(super) fn tables(families: &[&Family], at_start: &[MetricFamily]) -> String 
     for family in families {
         let labels = family.labels.iter().map(|label| described(label, values.get(family.name)));
         let labels = labels.collect::<Vec<_>>().join("; ");
-        text += &format!("| `{}` | {} | {labels} | {} |\n", family.name, family.kind, family.help);
+        let row = format!("| `{}` | {} | {labels} | {} |\n", family.name, family.kind, family.help);
+        text.push_str(&row);
     }
     text.push_str("\n| Histogram | Upper bounds of its buckets, beside `+Inf` |\n|---|---|\n");
     for family in families.iter().filter(|family| !family.buckets.is_empty()) {
         let bounds: Vec<String> = family.buckets.iter().map(ToString::to_string).collect();
-        text += &format!("| `{}` | {} |\n", family.name, bounds.join(", "));
+        let row = format!("| `{}` | {} |\n", family.name, bounds.join(", "));
+        text.push_str(&row);
     }
     text.truncate(text.trim_end().len());
     text

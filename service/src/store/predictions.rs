@@ -213,7 +213,7 @@ struct Statement {
 
 impl Statement {
     /// Appends the argument and its placeholder, after a comma if it follows another one.
-    fn bind(&mut self, value: impl Encode<'_, Postgres> + Type<Postgres>) -> Result<(), sqlx::Error> {
+    fn bind<'q>(&mut self, value: impl Encode<'q, Postgres> + Type<Postgres>) -> Result<(), sqlx::Error> {
         self.arguments.add(value).map_err(sqlx::Error::Encode)?;
         let comma = if self.sql.ends_with(['(', ' ']) { "" } else { ", " };
         let placeholder = format!("{comma}${}", self.arguments.len());

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Measures the latency of the audit log's search by filter, on a log of many rows.
 
-Fills a private Postgres with rows over twelve months, starts the service on it, requests pages over HTTP, and writes
-search.json and search.md: the median and the 95th percentile of each filter, and its query plan (auto_explain). Needs target/release/cxr-service (cargo build --release --bins) and ORT_DYLIB_PATH.
+Fills a private Postgres with rows over twelve months, starts the service on it, requests pages over HTTP, and
+writes search.json and search.md: the median and the 95th percentile of each filter, and its query plan
+(auto_explain). Needs target/release/cxr-service (cargo build --release --bins) and ORT_DYLIB_PATH.
 
 Example: ORT_DYLIB_PATH=$(scripts/onnxruntime.sh) loadtest/search.py --rows 5000000 --out target/bench/search
 """
@@ -22,8 +23,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 SERVICE = ROOT / "target/release/cxr-service"
 CHUNK = 250_000
 
-# Rows over twelve months. 1 in 1,000 is rejected, 1 in 10,000 expired; one actor with 1 in 200 rows and one with 50 rows; three
-# models in sequence; about ten images per subject; 1 row in 50 is labelled.
+# Rows over twelve months: 1 in 1,000 is rejected, 1 in 10,000 expired. One actor has 1 in 200 rows, another
+# 50 rows in all. Three models follow each other. A subject has about ten images. 1 row in 50 has a label.
 FILL = """
 INSERT INTO predictions (id, request_id, received_at, actor, site, subject, encoding_version, outcome, reason, input_digest, input_bytes,
     format, width, height, significant_bits, colour, age_years, statistics_version, image_statistics,
@@ -184,7 +185,7 @@ def main():
             "a week": f"from={week}&to={moment}",
             "actor of 1 in 200": "actor=pacs-17",
             "actor with 50 rows": "actor=rare-actor",
-            "unknown actor": "actor=nobody",
+            "unknown actor": "actor=unknown",
             "oldest model": "model_version=1.0.0",
             "unknown model": "model_version=9.9.9",
             "unknown bundle": f"bundle_digest={'f' * 64}",

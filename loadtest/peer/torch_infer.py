@@ -1,9 +1,11 @@
 """PyTorch's side of `cxr-loadtest device`: the same network, the same batches, on the same device.
 
-python3 torch_infer.py --architecture mobilenetv2-expanded --device cuda:0 --batches 1,8,32,128 --seconds 2 --json torch.json
-A run copies uint8 [N,1,H,W] from (on a GPU: pinned) memory to the device, normalises there, and copies the logits back. The weights
-are random, which does not affect the speed. Modes: fp32 (with PyTorch's default TF32), bf16 autocast, and on a GPU both also as CUDA
-graphs. Needs torch and torchvision.
+python3 torch_infer.py --architecture mobilenetv2-expanded --device cuda:0 --batches 1,8,32,128 --seconds 2
+    --json torch.json
+
+A run copies uint8 [N,1,H,W] from memory (on a GPU: pinned) to the device, normalises there, and copies the
+logits back. The weights are random, which does not affect the speed. Modes: fp32 (with PyTorch's default TF32),
+bf16 autocast, and on a GPU both also as CUDA graphs. Needs torch and torchvision.
 """
 import argparse
 import json
@@ -25,7 +27,7 @@ def conv_bn_relu6(i, o, kernel, stride, groups):
 
 
 class Bottleneck(nn.Module):
-    """Inverted residual (Sandler et al. 2018); the first block has its expansion too, which torchvision leaves out."""
+    """Inverted residual (Sandler et al. 2018). Unlike torchvision's, the first block has an expansion too."""
 
     def __init__(self, i, o, stride, expand):
         super().__init__()
@@ -78,7 +80,7 @@ class FromBytes(nn.Module):
 
 
 class Runner:
-    """One way to run one batch size: `run` ends when the logits are on the host."""
+    """One mode with one batch size; `run` ends when the logits are on the host."""
 
     def __init__(self, model, device, batch, bf16, graph):
         self.model, self.device, self.bf16, self.graph = model, device, bf16, None
@@ -140,7 +142,7 @@ def main():
     parser.add_argument("--architecture", choices=sorted(NETWORKS), required=True)
     parser.add_argument("--device", default="cuda:0", help="cpu, cuda or cuda:N")
     parser.add_argument("--batches", default="1,8,32,128")
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each batch size in each way")
+    parser.add_argument("--seconds", type=float, default=2.0, help="seconds per batch size and mode")
     parser.add_argument("--json", required=True)
     a = parser.parse_args()
     device = torch.device(a.device)

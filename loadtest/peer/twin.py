@@ -1,9 +1,10 @@
-"""Writes the peer's twin of a bundle's graph: float input, only the logits as output, and the same weights, bit for bit.
+"""Writes the peer's twin of a bundle's graph: float input, only the logits as output, the same weights.
 
 python twin.py BUNDLE/model.onnx TWIN.onnx
 
-A bundle's graph takes grey bytes and normalises them itself; the peer normalises in NumPy. The twin starts after that step and
-omits the nodes of the other outputs. Both graphs must give a random image the same logit within 1e-4, or nothing is written.
+A bundle's graph takes grey bytes and normalises them itself; the peer normalises in NumPy. The twin starts after
+that step and omits the nodes of the other outputs. Both graphs must give a random image the same logit within
+1e-4, or nothing is written.
 """
 import os, sys
 
@@ -50,7 +51,7 @@ def cut(model, side):
 
 
 def difference(ours, twin, side):
-    """How far the two logits of one random image lie apart."""
+    """The difference between both graphs' logits of one random image."""
     grey = np.random.default_rng(0).integers(0, 256, (1, 1, *side), np.uint8)
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1

@@ -1,5 +1,4 @@
-//! `bench`: measures the service, the peer and the limit in turn, in closed and open loops; writes a table, a
-//! plot and summary.json.
+//! `bench`: measures service, peer and limit in turn; writes a table, a plot and summary.json.
 
 mod accounting;
 mod images;
@@ -28,7 +27,10 @@ pub use peer::PeerSetting;
 pub use service::{Setting, parse_setting};
 pub use summary::{CpuPerRequest, Record};
 
-use crate::terminal::{progress, say};
+pub(crate) use accounting::peak_resident_bytes;
+
+use crate::terminal;
+use crate::terminal::progress;
 use anyhow::{Context, Result};
 use images::Images;
 use model::Model;
@@ -88,7 +90,6 @@ pub struct Args {
     out: PathBuf,
 }
 
-/// Runs the benchmark.
 #[tokio::main(flavor = "current_thread")]
 pub async fn run(args: &Args) -> Result<ExitCode> {
     std::fs::create_dir_all(&args.out).with_context(|| format!("{}: cannot be made", args.out.display()))?;
@@ -102,7 +103,7 @@ pub async fn run(args: &Args) -> Result<ExitCode> {
         // After each model, so that an interrupted run keeps what it has measured.
         write(&args.out, &images.description, &reports)?;
     }
-    say(std::fs::read_to_string(args.out.join("table.md"))?);
+    terminal::print(std::fs::read_to_string(args.out.join("table.md"))?);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -114,6 +115,12 @@ fn write(out: &Path, images: &str, reports: &[ModelReport]) -> Result<()> {
     std::fs::write(out.join("run.json"), serde_json::to_string_pretty(&run)?)?;
     std::fs::write(out.join("table.md"), table::markdown(&host, images, reports))?;
     plot::draw(&out.join("latency.svg"), reports)
+}
+
+/// Parses three positive numbers, separated by commas.
+fn three_numbers(text: &str) -> Option<[usize; 3]> {
+    let numbers: Option<Vec<usize>> = text.split(',').map(|n| n.parse().ok().filter(|n| *n > 0)).collect();
+    numbers?.try_into().ok()
 }
 
 /// The processor's name and the number of cores.

@@ -1,6 +1,5 @@
-//! `device`: measures one execution provider without the service: images/s and latency by batch size, as the
-//! service runs it and in a bare loop; the differences of logits between batch sizes, runs and providers; the
-//! nodes that each provider executes.
+//! `device`: measures one execution provider: images/s and latency by batch size, as the service runs it and
+//! in a bare loop; differences of logits between batch sizes, runs and providers; the nodes that it executes.
 
 mod compare;
 mod load;
@@ -10,7 +9,7 @@ pub use compare::Difference;
 pub use load::{Loaded, ProviderName};
 pub use measure::{Cell, Figures, Way};
 
-use crate::terminal::say;
+use crate::terminal::print;
 use anyhow::{Context, Result, ensure};
 use clap::Args as Arguments;
 use load::Source;
@@ -74,15 +73,11 @@ pub struct Measurement {
     pub architecture: String,
     pub variant: String,
     pub precision: String,
-    /// The requested provider, by its name in ONNX Runtime.
     pub provider: String,
-    /// Number of nodes by the provider that executes them.
     pub assigned_nodes: BTreeMap<String, usize>,
     /// Everything that can change the last bits of an output.
     pub execution: serde_json::Value,
-    /// Threads per operator.
     pub intra_threads: usize,
-    /// Speed by batch size.
     pub cells: Vec<Cell>,
     /// Differences of an image alone and in batches.
     pub between_batches: Difference,
@@ -101,10 +96,8 @@ impl Measurement {
             ("against fp32 on the CPU", self.against_cpu.as_ref()),
         ];
         let named = named.into_iter().filter_map(|(name, found)| Some((name, found?)));
-        named
-            .filter(|(_, found)| !found.is_allowed())
-            .map(|(name, found)| format!("{name}: {found}"))
-            .collect()
+        let exceeding = named.filter(|(_, found)| !found.is_allowed());
+        exceeding.map(|(name, found)| format!("{name}: {found}")).collect()
     }
 }
 
@@ -117,22 +110,20 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     }
     let violations = measurement.violations();
     for violation in &violations {
-        say(format_args!("NOT ALLOWED  {violation}"));
+        print(format_args!("NOT ALLOWED  {violation}"));
     }
     Ok(if violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn measure(args: &Args) -> Result<Measurement> {
-    ensure!(
-        !args.batches.contains(&0) && !args.batches.is_empty(),
-        "--batches: sizes from 1 on, such as 1,8,32"
-    );
+    let positive = !args.batches.contains(&0) && !args.batches.is_empty();
+    ensure!(positive, "--batches: sizes from 1 on, such as 1,8,32");
     ensure!(args.seconds > 0.0, "--seconds: must be positive");
     let source = Source::open(&args.bundle, args.variant.as_deref(), &args.onnxruntime)?;
     let batches = source.batches(&args.batches);
     let mut loaded = Loaded::new(&source, args)?;
     let proof = loaded.service.proof().clone();
-    say(format_args!(
+    print(format_args!(
         "{} {} ({}, {}) on {}: nodes {:?}",
         source.name(),
         source.variant_name(),
@@ -146,17 +137,17 @@ fn measure(args: &Args) -> Result<Measurement> {
     let mut cells = Vec::new();
     for batch in &batches {
         let cell = measure::cell(&mut loaded, &images, *batch, args.seconds)?;
-        say(&cell);
+        print(&cell);
         cells.push(cell);
     }
     let judge = compare::Judge { source: &source, on_cpu: args.provider == ProviderName::Cpu };
     let between_batches = judge.between_batches(&mut loaded.service, &images, &batches, N_COMPARED)?;
-    say(format_args!("between batch sizes      {between_batches}"));
+    print(format_args!("between batch sizes      {between_batches}"));
     let between_runs = judge.between_runs(&mut loaded.service, &images, &batches)?;
-    say(format_args!("between runs             {between_runs}"));
+    print(format_args!("between runs             {between_runs}"));
     let against_cpu = judge.against_cpu(&mut loaded.service, &images, &batches, N_COMPARED)?;
     if let Some(difference) = &against_cpu {
-        say(format_args!("against fp32 on the CPU  {difference}"));
+        print(format_args!("against fp32 on the CPU  {difference}"));
     }
     Ok(Measurement {
         bundle: source.name(),

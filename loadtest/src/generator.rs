@@ -1,10 +1,7 @@
-//! The load generator for all measurements over HTTP: closed and open loops on one thread, measured in a
-//! window.
+//! The load generator of all measurements over HTTP: closed and open loops, measured in a window.
 
 mod client;
-mod forms;
 mod traffic;
 
-pub(crate) use client::{Target, run};
-pub(crate) use forms::forms;
+pub(crate) use client::{Target, forms, run};
 pub(crate) use traffic::{Cpu, Measurement, Traffic, Window, arrivals};

@@ -22,7 +22,7 @@ pub use serve::{AbsentDevice, Proof};
 pub use train::{Bench, Epoch, Evaluation, Export, Repetition, Training};
 
 use crate::device::ProviderName;
-use crate::terminal::say;
+use crate::terminal::print;
 use anyhow::{Context, Result};
 use clap::Args as Arguments;
 use dataset::Subset;
@@ -114,10 +114,6 @@ impl Args {
         }
     }
 
-    const fn epochs(&self) -> usize {
-        self.by_device(self.epochs, 3, 1)
-    }
-
     const fn images(&self) -> usize {
         self.by_device(self.images, 0, 150)
     }
@@ -125,16 +121,12 @@ impl Args {
     const fn batch_size(&self) -> usize {
         self.by_device(self.batch_size, 64, 32)
     }
-
-    const fn bench_steps(&self) -> usize {
-        self.by_device(self.bench_steps, 32, 3)
-    }
 }
 
 /// Runs the check. The exit code is a failure if a step failed; the report is written in any case.
 pub fn run(args: &Args) -> Result<ExitCode> {
     let host = Host::find(args)?;
-    say(format_args!("{}", host.summary()));
+    print(format_args!("{}", host.summary()));
     let mut journal = Journal::new(args.budget_seconds);
     let mut report = Report::new(args, &host);
 
@@ -157,12 +149,13 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     serve_and_load(&host, args, &subset, &bundle, &mut journal, &mut report);
     let measured = Measured { host: &host, args, bundle: &bundle };
     measured.all(&mut journal, &mut report);
-    report.bench = journal.step("benchmark training", 90, |limit| trainer.bench(args.bench_steps(), limit));
+    let bench_steps = args.by_device(args.bench_steps, 32, 3);
+    report.bench = journal.step("benchmark training", 90, |limit| trainer.bench(bench_steps, limit));
     report.repetition = journal.step("repeat a training", 90, |limit| trainer.repeat(limit));
 
     report.finish(journal);
     report.write(&args.out).context("writing the report")?;
-    say(format_args!("{}: {}", args.out.join("gpu-check.md").display(), report.verdict()));
+    print(format_args!("{}: {}", args.out.join("gpu-check.md").display(), report.verdict()));
     Ok(if report.passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -174,23 +167,20 @@ fn serve_and_load(
     journal: &mut Journal,
     report: &mut Report,
 ) {
-    let database =
-        journal.step("start Postgres", 60, |limit| postgres::Database::start(host, &args.postgres, limit));
+    let start = |limit| postgres::Database::start(host, &args.postgres, limit);
+    let database = journal.step("start Postgres", 60, start);
     let settings = serve::Settings { host, args, bundle, database: database.as_ref() };
     let served = journal.step("serve and prove the provider", 60, |limit| Served::start(&settings, limit));
     match (&served, &database) {
         (Some(served), Some(_)) => {
-            report.load = journal.step("load through HTTP", 90, |limit| served.load(args, subset, limit));
+            let (clients, files) = (&args.clients, &subset.files);
+            let load = |limit| load::closed_loop(&served.server, clients, args.seconds, files, limit);
+            report.load = journal.step("load through HTTP", 90, load);
         }
         (None, _) => journal.not_run("load through HTTP", "the service did not start"),
-        (_, None) => {
-            journal.not_run(
-                "load through HTTP",
-                "there is no database, and the service answers nothing without an audit row",
-            );
-        }
+        (_, None) => journal.not_run("load through HTTP", "no database, and every answer needs an audit row"),
     }
-    report.proof = served.map(Served::stop);
-    report.absent_device =
-        journal.step("an absent device", 40, |limit| serve::absent_device(&settings, limit));
+    report.proof = served.map(|served| served.proof);
+    let absent = |limit| serve::absent_device(&settings, limit);
+    report.absent_device = journal.step("an absent device", 40, absent);
 }

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::io::Write;
 
 /// Prints one line of a result. A closed pipe (`| head`) is not an error.
-pub(crate) fn say(line: impl Display) {
+pub(crate) fn print(line: impl Display) {
     drop(writeln!(std::io::stdout(), "{line}"));
 }
 

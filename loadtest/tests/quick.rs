@@ -34,10 +34,8 @@ fn find<'a>(records: &'a [Record], who: &str, load: &str) -> &'a Record {
 fn check(record: &Record) {
     let what = format!("{record:?}");
     assert!(record.answers > 0 && record.failed == 0 && record.refused == 0, "{what}");
-    assert!(
-        record.p50_ms > 0.0 && record.p50_ms <= record.p90_ms && record.p90_ms <= record.p99_ms,
-        "{what}"
-    );
+    let ordered = record.p50_ms <= record.p90_ms && record.p90_ms <= record.p99_ms;
+    assert!(record.p50_ms > 0.0 && ordered, "{what}");
     assert!(record.cpu_ms_per_request.contestant > 0.0 && record.resident_mb > 10.0, "{what}");
     assert_eq!(record.rounds, 1);
     if let Some(offered) = record.offered_rps {
@@ -65,11 +63,8 @@ fn the_service_and_the_limit_are_measured() {
     let (service, limit) = (find(&records, "cxr", "closed-16"), find(&records, "limit", "closed-16"));
     assert!(service.ratio_to_peer.is_none());
     let ratio = service.ratio_to_limit.expect("a ratio");
-    assert!(
-        (ratio.value - service.rps / limit.rps).abs() < 1e-9
-            && ratio.low <= ratio.value
-            && ratio.value <= ratio.high
-    );
+    assert!((ratio.value - service.rps / limit.rps).abs() < 1e-9);
+    assert!(ratio.low <= ratio.value && ratio.value <= ratio.high);
     // The kernel counts in steps of 10 ms: on a busy host, one load may show 0.
     let of_service =
         || records.iter().filter(|record| record.contestant == "cxr").map(|r| &r.cpu_ms_per_request);
@@ -91,15 +86,8 @@ fn killing_the_benchmark_leaves_no_process_and_no_cluster() {
     let mark = format!("cxr-bench-left-{}", std::process::id());
     let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join(&mark);
     let mut bench = Command::new(env!("CARGO_BIN_EXE_cxr-loadtest"))
-        .args([
-            "bench",
-            "--without-peer",
-            "--images",
-            "phantoms",
-            "--model",
-            "default=models/default:fp32",
-            "--out",
-        ])
+        .args(["bench", "--without-peer", "--images", "phantoms"])
+        .args(["--model", "default=models/default:fp32", "--out"])
         .arg(&out)
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
         .stderr(std::process::Stdio::null())
@@ -123,8 +111,8 @@ fn runs_with(argument: &str) -> bool {
     let processes = std::fs::read_dir("/proc").expect("/proc").flatten();
     let mut lines = processes.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
     lines.any(|line| {
-        String::from_utf8_lossy(&line).contains(argument)
-            && String::from_utf8_lossy(&line).contains("\0limit\0")
+        let line = String::from_utf8_lossy(&line);
+        line.contains(argument) && line.contains("\0limit\0")
     })
 }
 

@@ -1,5 +1,4 @@
-//! Starts, watches and stops the programs that tests and measurements need: a private Postgres and
-//! `cxr-service`.
+//! Starts, watches and stops a private Postgres and `cxr-service`, for tests and measurements.
 
 mod guard;
 pub mod postgres;

@@ -13,25 +13,19 @@ pub struct Postgres {
     _guard: Guard,
 }
 
-/// How a cluster is started.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Options<'a> {
     /// Without fsync: its data do not survive a crash of the host.
     pub fast: bool,
-    /// Variables in its environment.
     pub environment: &'a [(&'a str, &'a str)],
     /// How long the start may take. Default: a minute.
     pub limit: Option<Duration>,
 }
 
 impl Postgres {
-    /// Creates a cluster in `directory`, a short path that does not exist, and starts it.
-    /// `root` is the root of the repository.
-    ///
-    /// # Errors
-    /// With the script's message.
+    /// Starts a new cluster in `directory`, a short path; `root` is the root of the repository.
     pub fn start(root: &Path, directory: &Path, options: Options) -> Result<Self> {
-        // Created first, so that it also removes what a failed start leaves behind.
+        // Created first, so that its guard also cleans up after a failed start.
         let postgres = Self::adopt(root, directory)?;
         let limit = options.limit.unwrap_or(Duration::from_mins(1)).as_secs().max(1);
         let mut command = Command::new("timeout");
@@ -65,7 +59,6 @@ impl Postgres {
         format!("postgres://cxr@localhost/{database}?host={}", self.directory.display())
     }
 
-    /// Creates an empty database and returns its URL.
     pub fn create(&self, database: &str) -> Result<String> {
         self.psql("postgres", &format!("create database {database}"))?;
         Ok(self.url(database))
@@ -76,29 +69,20 @@ impl Postgres {
         psql(&self.url(database), sql)
     }
 
-    /// Process id of the postmaster.
     pub fn id(&self) -> Result<u32> {
         let path = self.directory.join("data/postmaster.pid");
-        let text =
-            std::fs::read_to_string(&path).with_context(|| format!("{}: cannot be read", path.display()))?;
-        let line = text.lines().next().unwrap_or_default();
-        line.parse().with_context(|| format!("{}: no process id", path.display()))
+        let name = path.display();
+        let text = std::fs::read_to_string(&path).with_context(|| format!("{name}: cannot be read"))?;
+        text.lines().next().unwrap_or_default().parse().with_context(|| format!("{name}: no process id"))
     }
 }
 
 /// The folder of the Postgres programs (`initdb`, `pg_ctl`, ...) that clusters are started with.
-///
-/// # Errors
-/// When Postgres is not installed.
 pub fn programs(root: &Path) -> Result<PathBuf> {
     let mut find = Command::new(script(root));
     output(find.arg("find"), "scripts/private-postgres.sh find").map(PathBuf::from)
 }
 
-/// Runs SQL with psql and returns what it prints, unaligned and without headers.
-///
-/// # Errors
-/// With psql's message.
 pub fn psql(url: &str, sql: &str) -> Result<String> {
     let mut psql = Command::new("psql");
     output(psql.args(["-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", url, "-c", sql]), "psql")
@@ -109,8 +93,8 @@ fn script(root: &Path) -> PathBuf {
 }
 
 fn output(command: &mut Command, name: &str) -> Result<String> {
-    let output =
-        command.stdin(Stdio::null()).output().with_context(|| format!("{name}: cannot be started"))?;
+    let output = command.stdin(Stdio::null()).output();
+    let output = output.with_context(|| format!("{name}: cannot be started"))?;
     ensure!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr).trim());
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Lines of the log that an error quotes.
 const N_QUOTED: usize = 20;
 
 /// A running program in a process group of its own. The group is killed when this is dropped.
@@ -29,8 +28,7 @@ impl Process {
         Self::spawn(command, Some(log))
     }
 
-    /// Starts a program with pipes to its standard input and output; its standard error goes to the file
-    /// `log`.
+    /// Starts a program with pipes to its standard input and output; standard error goes to the file `log`.
     pub fn start_piped(mut command: Command, log: &Path) -> Result<Self> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(create(log)?);
         Self::spawn(command, Some(log))
@@ -73,9 +71,6 @@ impl Process {
     }
 
     /// Waits until `find` finds something in the log.
-    ///
-    /// # Errors
-    /// With the last lines of the log when the process ends, or after `limit`.
     pub fn wait_for<T>(
         &mut self,
         what: &str,
@@ -108,7 +103,6 @@ impl Process {
         self.signal(Signal::STOP)
     }
 
-    /// Resumes it after [`pause`](Self::pause).
     pub fn resume(&self) -> Result<()> {
         self.signal(Signal::CONT)
     }

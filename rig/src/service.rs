@@ -10,9 +10,6 @@ use std::time::{Duration, Instant};
 const POLL: Duration = Duration::from_millis(10);
 
 /// Starts a command that serves and waits until its log states the address on which it listens.
-///
-/// # Errors
-/// With the last lines of the log when it ends or does not listen within `limit`.
 pub fn serve(command: Command, log: &Path, limit: Duration) -> Result<(Process, SocketAddr)> {
     let mut process = Process::start(command, log)?;
     let address = process.wait_for("listening", limit, |log| log.lines().find_map(listening_address))?;
@@ -27,9 +24,6 @@ fn listening_address(line: &str) -> Option<SocketAddr> {
 }
 
 /// Waits until a GET of `path` returns 200.
-///
-/// # Errors
-/// With the last answer when the process ends or is not ready within `limit`.
 pub fn wait_ready(process: &mut Process, address: SocketAddr, path: &str, limit: Duration) -> Result<()> {
     let started = Instant::now();
     loop {

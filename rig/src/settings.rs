@@ -6,8 +6,7 @@ use std::fmt::Display;
 use std::path::Path;
 use std::process::Command;
 
-/// Environment variables of a service. Configuration that the caller's own environment holds is not passed
-/// on.
+/// Environment variables of a service. Configuration in the caller's environment is not passed on.
 #[derive(Debug, Clone)]
 pub struct Settings(BTreeMap<OsString, OsString>);
 
@@ -26,7 +25,6 @@ impl Settings {
         Self(BTreeMap::new()).variable("CXR_PROFILE", name).set("http.bind", &"127.0.0.1:0")
     }
 
-    /// Sets `service.<key>`.
     #[must_use]
     pub fn set(self, key: &str, value: &dyn Display) -> Self {
         self.variable(&variable(key), value.to_string())
@@ -39,14 +37,12 @@ impl Settings {
         self
     }
 
-    /// Sets an environment variable by its name.
     #[must_use]
     pub fn variable(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.0.insert(name.into(), value.as_ref().to_owned());
         self
     }
 
-    /// Gives them to a command.
     pub fn apply(&self, command: &mut Command) {
         for name in std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()) {
             if name.starts_with("CXR_SERVICE__") || name == "CXR_PROFILE" || name == "CXR_CONFIG_DIR" {

@@ -11,9 +11,7 @@ use std::error::Error;
 use std::path::Path;
 use std::time::Instant;
 
-/// Images per round and variant.
 const IMAGES: u64 = 16;
-/// Default number of rounds.
 const ROUNDS: usize = 11;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -45,13 +43,11 @@ fn main() -> Outcome<()> {
         }
     }
     for ((name, _), found) in sessions.iter().zip(&milliseconds) {
-        println!(
-            "{name}  {} ms of processor time an image, {n_rounds} rounds of {IMAGES}",
-            Spread::of(found)
-        );
+        let spread = spread(found);
+        println!("{name}  {spread} ms of processor time an image, {n_rounds} rounds of {IMAGES}");
     }
     let ratios: Vec<f64> = milliseconds[0].iter().zip(&milliseconds[1]).map(|(a, b)| a / b).collect();
-    println!("fp32 over int8  {}", Spread::of(&ratios));
+    println!("fp32 over int8  {}", spread(&ratios));
     Ok(())
 }
 
@@ -82,28 +78,11 @@ fn processor_ms() -> Outcome<f64> {
     Ok(nanoseconds / 1e6)
 }
 
-/// Median, smallest and largest.
-struct Spread {
-    median: f64,
-    low: f64,
-    high: f64,
-}
-
-impl Spread {
-    fn of(values: &[f64]) -> Self {
-        let mut sorted = values.to_vec();
-        sorted.sort_by(f64::total_cmp);
-        let last = sorted.len() - 1;
-        Self {
-            median: f64::midpoint(sorted[last / 2], sorted[last.div_ceil(2)]),
-            low: sorted[0],
-            high: sorted[last],
-        }
-    }
-}
-
-impl std::fmt::Display for Spread {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:.2} ({:.2} to {:.2})", self.median, self.low, self.high)
-    }
+/// Median, smallest and largest value.
+fn spread(values: &[f64]) -> String {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let last = sorted.len() - 1;
+    let median = f64::midpoint(sorted[last / 2], sorted[last.div_ceil(2)]);
+    format!("{median:.2} ({:.2} to {:.2})", sorted[0], sorted[last])
 }

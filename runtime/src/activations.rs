@@ -1,4 +1,4 @@
-//! Intermediate values of a graph, by name: for measuring activations. `session.rs` serves.
+//! Sessions that return intermediate values of a graph by name, for measuring activations.
 
 use crate::error::RuntimeError;
 use crate::library::Runtime;
@@ -15,19 +15,10 @@ pub struct ActivationSession {
 
 impl Runtime {
     /// Creates a CPU session from the bytes of a graph with one uint8 image input and float32 outputs.
-    ///
-    /// # Errors
-    /// `Session` if ONNX Runtime fails, `Contract` if the graph does not have exactly one input.
     pub fn activations(&self, onnx: &[u8], intra_threads: usize) -> Result<ActivationSession, RuntimeError> {
-        let failed = |step| {
-            move |error: ort::Error<SessionBuilder>| RuntimeError::Session {
-                step,
-                source: Box::new(error.into()),
-            }
-        };
-        let plain = |step| move |source| RuntimeError::Session { step, source: Box::new(source) };
+        let failed = RuntimeError::session::<ort::Error<SessionBuilder>>;
         let inner = ort::session::Session::builder(&self.environment)
-            .map_err(plain("creating session options"))?
+            .map_err(RuntimeError::session("creating session options"))?
             .with_optimization_level(GraphOptimizationLevel::All)
             .map_err(failed("setting the optimisation level"))?
             .with_intra_threads(intra_threads)
@@ -35,7 +26,7 @@ impl Runtime {
             .with_intra_op_spinning(false)
             .map_err(failed("setting whether threads spin"))?
             .commit_from_memory(onnx)
-            .map_err(plain("loading the graph"))?;
+            .map_err(RuntimeError::session("loading the graph"))?;
         let [input] = inner.inputs() else {
             return Err(RuntimeError::Contract { what: format!("{} inputs, not one", inner.inputs().len()) });
         };
@@ -48,9 +39,6 @@ impl Runtime {
 impl ActivationSession {
     /// Runs `batch` grey images of `size` columns and rows, one byte per pixel, and passes the name, shape
     /// and values of every output on.
-    ///
-    /// # Errors
-    /// `Input` for a wrong number of bytes, `Run` if ONNX Runtime fails or an output is not float32.
     pub fn run(
         &mut self,
         pixels: &[u8],

@@ -1,5 +1,4 @@
-//! Everything that can change the last bits of an output. Executions with equal fingerprints are
-//! bit-identical.
+//! Everything that can change the last bits of an output: with equal fingerprints, all bits are equal.
 
 use crate::options::{Provider, SessionOptions};
 use serde::Serialize;
@@ -9,13 +8,10 @@ use serde::Serialize;
 pub struct ExecutionFingerprint {
     /// Version, commit and flags of the ONNX Runtime build.
     pub onnxruntime: String,
-    /// Vector instruction sets of the processor.
     pub instruction_set: String,
     pub provider: String,
-    /// Threads inside one operator.
     pub intra_threads: usize,
-    /// Batch sizes that the graph runs in; absent if it runs in any. Outside the CPU the bits of an image
-    /// depend on the batch size.
+    /// Batch sizes that run; absent for any. Outside the CPU the bits of an image depend on the batch size.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub batch_sizes: Vec<usize>,
     /// Precision of the weights as the bundle states it.
@@ -45,18 +41,11 @@ impl ExecutionFingerprint {
 
 #[cfg(target_arch = "x86_64")]
 fn instruction_set() -> String {
-    let offered = [
-        ("avx", is_x86_feature_detected!("avx")),
-        ("fma", is_x86_feature_detected!("fma")),
-        ("avx2", is_x86_feature_detected!("avx2")),
-        ("avxvnni", is_x86_feature_detected!("avxvnni")),
-        ("avx512f", is_x86_feature_detected!("avx512f")),
-        ("avx512bw", is_x86_feature_detected!("avx512bw")),
-        ("avx512vnni", is_x86_feature_detected!("avx512vnni")),
-        ("avx512bf16", is_x86_feature_detected!("avx512bf16")),
-    ];
-    let names: Vec<&str> = offered.iter().filter(|(_, offered)| *offered).map(|(name, _)| *name).collect();
-    format!("x86_64 {}", names.join(" "))
+    macro_rules! detected {
+        ($($name:tt)*) => { [$(is_x86_feature_detected!($name).then_some($name)),*] };
+    }
+    let sets = detected!("avx" "fma" "avx2" "avxvnni" "avx512f" "avx512bw" "avx512vnni" "avx512bf16");
+    format!("x86_64 {}", sets.into_iter().flatten().collect::<Vec<_>>().join(" "))
 }
 
 #[cfg(not(target_arch = "x86_64"))]

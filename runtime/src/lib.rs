@@ -1,5 +1,4 @@
-//! The only access to ONNX Runtime: loads the library, creates sessions, checks which provider executes them,
-//! and runs them.
+//! The only access to ONNX Runtime: loads it, creates and runs sessions, checks which provider executes them.
 //!
 //! No other crate names `ort`. A session is checked against the bundle's contract (names, types, shapes) when
 //! it is created. The requested provider must execute the graph: there is no silent fallback.

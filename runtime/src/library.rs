@@ -16,12 +16,7 @@ pub struct Runtime {
 }
 
 impl Runtime {
-    /// Loads the library. ONNX Runtime allows one per process: a second call with the same path returns the
-    /// first.
-    ///
-    /// # Errors
-    /// `Library` if the file is missing, not ONNX Runtime or too old; `OtherLibrary` for a second path;
-    /// `Telemetry` if telemetry is not disabled.
+    /// Loads the library, of which a process has one: a second call with the same path returns the first.
     pub fn load(library: &Path) -> Result<Self, RuntimeError> {
         let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(runtime) = &*loaded {
@@ -38,15 +33,14 @@ impl Runtime {
         }
         let failed = |source| RuntimeError::Library { path: library.display().to_string(), source };
         let builder = ort::init_from(library).map_err(|error| failed(error.into()))?;
-        let environment =
-            builder.with_name("cxr").with_telemetry(false).build().map_err(|error| failed(error.into()))?;
+        let environment = builder.with_name("cxr").with_telemetry(false).build();
+        let environment = environment.map_err(|error| failed(error.into()))?;
         let runtime = Self { environment: Arc::new(environment), path: library.to_owned() };
         *loaded = Some(runtime.clone());
         Ok(runtime)
     }
 
-    /// The file's own name, which carries the version, and the commit and build flags that the library
-    /// reports.
+    /// The file's name, which carries the version, and the commit and build flags that the library reports.
     pub fn build(&self) -> String {
         let file = self.path.canonicalize().unwrap_or_else(|_| self.path.clone());
         let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();

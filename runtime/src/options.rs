@@ -1,11 +1,10 @@
 //! Session options: provider, threads and batch sizes.
 
 use ort::ep::{self, ArenaExtendStrategy, ExecutionProviderDispatch};
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Provider {
-    /// The host's processor.
     Cpu,
-    /// An NVIDIA GPU.
     Cuda(CudaOptions),
     /// Intel's OpenVINO, if the library was built with it.
     OpenVino {
@@ -14,17 +13,13 @@ pub enum Provider {
     },
 }
 
-/// Options of the CUDA provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CudaOptions {
-    /// Ordinal of the GPU.
     pub device_id: i32,
-    /// Device memory limit of the arena in bytes.
     pub memory_limit_bytes: Option<usize>,
     /// Whether fp32 products may use a 10-bit mantissa (TF32): faster, but further from the golden outputs.
     pub tf32: bool,
-    /// Keep input and outputs in pinned host memory that the kernels access directly, bound once per batch
-    /// size. Otherwise ONNX Runtime allocates and copies at every run.
+    /// Keep input and outputs in pinned host memory, bound once per batch size; else they are copied.
     pub pinned_io: bool,
     /// Record each batch size's run as a CUDA graph and replay it with a single launch. Needs `pinned_io`.
     /// Off by default: on an H100 it nearly doubled the speed of a single image, but with MobileNetV2 several
@@ -39,7 +34,6 @@ impl Default for CudaOptions {
 }
 
 impl Provider {
-    /// Name in ONNX Runtime.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Cpu => "CPUExecutionProvider",
@@ -57,14 +51,11 @@ impl Provider {
                     .with_device_id(cuda.device_id)
                     .with_tf32(cuda.tf32)
                     .with_cuda_graph(cuda.pinned_io && cuda.graphs)
-                    // The exhaustive search tries every algorithm of every convolution at every batch size:
-                    // seconds at start without a measurable gain.
+                    // The exhaustive search takes seconds at the start and gains nothing measurable.
                     .with_conv_algorithm_search(ep::cuda::ConvAlgorithmSearch::Heuristic)
                     .with_arena_extend_strategy(ArenaExtendStrategy::SameAsRequested);
-                let built = match cuda.memory_limit_bytes {
-                    Some(limit) => built.with_memory_limit(limit),
-                    None => built,
-                };
+                let limit = cuda.memory_limit_bytes;
+                let built = limit.into_iter().fold(built, ep::CUDA::with_memory_limit);
                 vec![built.build().error_on_failure(), cpu]
             }
             Self::OpenVino { device } => {
@@ -78,18 +69,14 @@ impl Provider {
     }
 }
 
-/// Options of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionOptions {
     pub provider: Provider,
-    /// Threads inside one operator.
     pub intra_threads: usize,
     /// Whether idle threads spin: faster on a dedicated host, wasteful on a shared one.
     pub spinning: bool,
-    /// Whether ONNX Runtime keeps memory between runs.
     pub arena: bool,
-    /// Batch sizes that the graph runs in, ascending. A batch between two sizes is padded with black images.
-    /// If empty, every size runs as it is.
+    /// Batch sizes that run, ascending; smaller batches are padded with black images. Empty: any size runs.
     pub batch_sizes: Vec<usize>,
     /// Precision of the weights as the bundle states it, for the fingerprint.
     pub precision: String,
@@ -97,23 +84,15 @@ pub struct SessionOptions {
 
 impl Default for SessionOptions {
     fn default() -> Self {
-        Self {
-            provider: Provider::Cpu,
-            intra_threads: 1,
-            spinning: false,
-            arena: true,
-            batch_sizes: vec![],
-            precision: "fp32".into(),
-        }
+        let (provider, precision) = (Provider::Cpu, "fp32".into());
+        Self { provider, intra_threads: 1, spinning: false, arena: true, batch_sizes: vec![], precision }
     }
 }
 
 impl SessionOptions {
     /// Batch size that `n` images run in; `None` if they exceed the largest.
     pub fn padded(&self, n: usize) -> Option<usize> {
-        if self.batch_sizes.is_empty() {
-            return Some(n);
-        }
-        self.batch_sizes.iter().copied().find(|size| *size >= n)
+        let fitting = self.batch_sizes.iter().copied().find(|size| *size >= n);
+        if self.batch_sizes.is_empty() { Some(n) } else { fitting }
     }
 }

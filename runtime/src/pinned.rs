@@ -40,8 +40,7 @@ struct PinnedTensor {
     n_values: usize,
 }
 
-// SAFETY: the memory belongs to this value alone, and a session with everything in it lives on one thread at
-// a time.
+// SAFETY: the memory belongs to this value alone, and a session lives on one thread at a time.
 unsafe impl Send for PinnedTensor {}
 
 impl PinnedBatches {
@@ -50,12 +49,7 @@ impl PinnedBatches {
         device_id: i32,
         sizes: Sizes,
     ) -> Result<Self, ort::Error> {
-        let pinned = MemoryInfo::new(
-            AllocationDevice::CUDA_PINNED,
-            device_id,
-            AllocatorType::Device,
-            MemoryType::CPUOutput,
-        )?;
+        let pinned = memory(AllocationDevice::CUDA_PINNED, device_id, MemoryType::CPUOutput)?;
         let allocator = Allocator::new(session, pinned)?;
         Ok(Self { batches: BTreeMap::new(), allocator, device_id, sizes })
     }
@@ -73,8 +67,8 @@ impl PinnedBatches {
             self.batches.insert(size, batch);
         }
         let sizes = self.sizes;
-        let batch =
-            self.batches.get_mut(&size).ok_or(RuntimeError::BatchTooLarge { batch: size, largest: 0 })?;
+        let batch = self.batches.get_mut(&size);
+        let batch = batch.ok_or(RuntimeError::BatchTooLarge { batch: size, largest: 0 })?;
         let pixels = batch.image.as_mut_slice::<u8>();
         let (used, unused) = pixels.split_at_mut(images.len() * sizes.pixels());
         for (target, image) in used.chunks_exact_mut(sizes.pixels()).zip(images) {
@@ -103,14 +97,7 @@ impl PinnedBatches {
             embedding: self.block::<f32>(size * sizes.embedding)?,
         };
         batch.options.set(GRAPH_ID, size.to_string())?;
-        let device = || {
-            MemoryInfo::new(
-                AllocationDevice::CUDA,
-                self.device_id,
-                AllocatorType::Device,
-                MemoryType::Default,
-            )
-        };
+        let device = || memory(AllocationDevice::CUDA, self.device_id, MemoryType::Default);
         let n = size as i64;
         let (width, height) = sizes.input;
         let image_shape = Shape::new([n, 1, height as i64, width as i64]);
@@ -121,8 +108,7 @@ impl PinnedBatches {
             (c"cam", &batch.cam, cam_shape),
             (c"embedding", &batch.embedding, embedding_shape),
         ];
-        // SAFETY: every block has the length of its shape, lies in memory that the GPU reaches at the same
-        // address, and lives as long as the binding: both end with this value.
+        // SAFETY: every block has the length of its shape, and lives as long as the binding.
         unsafe {
             let image = TensorRefMut::<u8>::from_raw(device()?, batch.image.start, image_shape)?;
             bind(&batch.binding, Direction::Input, c"image", image.ptr())?;
@@ -166,6 +152,10 @@ impl PinnedTensor {
         // GPU is idle between runs, and `&mut` keeps a second slice away.
         unsafe { std::slice::from_raw_parts_mut(self.start.cast::<T>(), self.n_values) }
     }
+}
+
+fn memory(device: AllocationDevice, id: i32, kind: MemoryType) -> Result<MemoryInfo, ort::Error> {
+    MemoryInfo::new(device, id, AllocatorType::Device, kind)
 }
 
 #[derive(Clone, Copy)]

@@ -1,7 +1,6 @@
 //! Which provider executes which part of the graph, as ONNX Runtime recorded it while partitioning.
 //!
-//! This record is the only proof: `is_available` is true on hosts without a GPU, and registration falls back
-//! silently.
+//! Nothing else proves it: `is_available` is true without a GPU, and registration falls back silently.
 
 use crate::error::RuntimeError;
 use ort::AsPointer;
@@ -9,7 +8,6 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::ffi::CStr;
 
-/// Node assignment of a session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ProviderProof {
     /// Requested provider, by ONNX Runtime's name.
@@ -22,20 +20,15 @@ pub struct ProviderProof {
 pub(crate) const RECORD_ASSIGNMENT: &str = "session.record_ep_graph_assignment_info";
 
 impl ProviderProof {
-    /// Reads the assignment and rejects a session unless the provider executes more than half of the nodes:
-    /// beside a GPU, data-movement and shape nodes may run on the CPU.
+    /// Fails unless the provider executes most nodes; beside a GPU, shape nodes may run on the CPU.
     pub(crate) fn of(session: &ort::session::Session, provider: &'static str) -> Result<Self, RuntimeError> {
-        let assigned_nodes = assignment(session).map_err(|source| RuntimeError::Session {
-            step: "reading the node assignment",
-            source: Box::new(source),
-        })?;
+        let assigned_nodes = assignment(session);
+        let assigned_nodes = assigned_nodes.map_err(RuntimeError::session("reading the node assignment"))?;
         let total: usize = assigned_nodes.values().sum();
         let own = assigned_nodes.get(provider).copied().unwrap_or(0);
         if own * 2 <= total {
-            return Err(RuntimeError::Provider {
-                provider,
-                found: format!("nodes by provider {assigned_nodes:?}"),
-            });
+            let found = format!("nodes by provider {assigned_nodes:?}");
+            return Err(RuntimeError::Provider { provider, found });
         }
         Ok(Self { provider: provider.to_owned(), assigned_nodes })
     }
@@ -45,8 +38,7 @@ fn assignment(session: &ort::session::Session) -> Result<BTreeMap<String, usize>
     let api = ort::api();
     let mut nodes_by_provider = BTreeMap::new();
     let inner = session.inner();
-    // SAFETY: the session outlives every pointer used here; ONNX Runtime owns the arrays and gives their
-    // lengths.
+    // SAFETY: the session outlives the pointers; ONNX Runtime owns the arrays and gives their lengths.
     unsafe {
         let (mut subgraphs, mut n_subgraphs) = (std::ptr::null(), 0);
         let status =

@@ -13,7 +13,6 @@ use ort::value::{TensorElementType, TensorRef, ValueType};
 /// Outputs of a batch, image by image.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelOutputs {
-    /// One logit per image.
     pub logits: Vec<f32>,
     /// Class activation maps, `cam_size.0 * cam_size.1` values per image, row-major.
     pub cam: Vec<f32>,
@@ -21,18 +20,15 @@ pub struct ModelOutputs {
     pub cam_size: (u32, u32),
     /// Embeddings, `embedding_length` values per image.
     pub embedding: Vec<f32>,
-    /// Values of an embedding.
     pub embedding_length: usize,
 }
 
-/// Sizes of input and outputs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sizes {
     /// Columns and rows of an image.
     pub(crate) input: (usize, usize),
     /// Columns and rows of a map.
     pub(crate) cam: (u32, u32),
-    /// Values of an embedding.
     pub(crate) embedding: usize,
 }
 
@@ -50,27 +46,24 @@ pub struct Session {
 }
 
 impl Runtime {
-    /// Creates a session from a graph's bytes.
-    ///
-    /// # Errors
-    /// `Session` if ONNX Runtime fails, `Provider` if the requested provider would not execute the graph,
-    /// `Contract` if the graph's tensors differ from the bundle's.
+    /// Creates a session from a graph's bytes. Fails if the requested provider would not execute the graph, or
+    /// if the graph's tensors differ from the contract.
     pub fn session(
         &self,
         onnx: &[u8],
         contract: &ModelContract,
         options: &SessionOptions,
     ) -> Result<Session, RuntimeError> {
-        let failed = |step| move |source| RuntimeError::Session { step, source: Box::new(source) };
-        let mut builder = self.builder(options)?;
-        let inner = builder.commit_from_memory(onnx).map_err(failed("loading the graph"))?;
+        let inner = self.builder(options)?.commit_from_memory(onnx);
+        let inner = inner.map_err(RuntimeError::session("loading the graph"))?;
         let proof = ProviderProof::of(&inner, options.provider.name())?;
         check_tensors("input", inner.inputs(), std::slice::from_ref(&contract.input))?;
         check_tensors("output", inner.outputs(), &contract.outputs)?;
         let sizes = Sizes::of(contract)?;
         let pinned = match &options.provider {
             Provider::Cuda(cuda) if cuda.pinned_io => {
-                Some(PinnedBatches::new(&inner, cuda.device_id, sizes).map_err(failed("pinning memory"))?)
+                let pinned = PinnedBatches::new(&inner, cuda.device_id, sizes);
+                Some(pinned.map_err(RuntimeError::session("pinning memory"))?)
             }
             _ => None,
         };
@@ -86,16 +79,9 @@ impl Runtime {
     }
 
     fn builder(&self, options: &SessionOptions) -> Result<SessionBuilder, RuntimeError> {
-        let failed = |step| {
-            move |error: ort::Error<SessionBuilder>| RuntimeError::Session {
-                step,
-                source: Box::new(error.into()),
-            }
-        };
-        let builder = ort::session::Session::builder(&self.environment).map_err(|source| {
-            RuntimeError::Session { step: "creating session options", source: Box::new(source) }
-        })?;
-        builder
+        let failed = RuntimeError::session::<ort::Error<SessionBuilder>>;
+        ort::session::Session::builder(&self.environment)
+            .map_err(RuntimeError::session("creating session options"))?
             .with_optimization_level(GraphOptimizationLevel::All)
             .map_err(failed("setting the optimisation level"))?
             .with_intra_threads(options.intra_threads)
@@ -152,7 +138,7 @@ fn check_tensors(
             return fail(format!("no {kind} {:?}", spec.name));
         };
         let ValueType::Tensor { ty, shape, .. } = tensor.dtype() else {
-            return fail(format!("{kind} {:?} is no tensor", spec.name));
+            return fail(format!("{kind} {:?} is not a tensor", spec.name));
         };
         let dtype = match ty {
             TensorElementType::Uint8 => "uint8",
@@ -161,9 +147,9 @@ fn check_tensors(
         };
         let dimensions: Vec<Option<u32>> = shape.iter().map(|d| u32::try_from(*d).ok()).collect();
         if dtype != spec.dtype || dimensions != spec.shape {
+            let TensorSpec { name, dtype: stated, shape, .. } = spec;
             return fail(format!(
-                "{kind} {:?} is {dtype} {dimensions:?}, the bundle states {} {:?}",
-                spec.name, spec.dtype, spec.shape
+                "{kind} {name:?} is {dtype} {dimensions:?}, the bundle states {stated} {shape:?}"
             ));
         }
     }
@@ -172,10 +158,6 @@ fn check_tensors(
 
 impl Session {
     /// Runs `batch` images of `H * W` bytes each, stored one after the other.
-    ///
-    /// # Errors
-    /// `Input` for a wrong number of bytes, `Run` if ONNX Runtime fails, `NotFinite` for a NaN or infinite
-    /// logit.
     pub fn run(&mut self, pixels: &[u8], batch: usize) -> Result<ModelOutputs, RuntimeError> {
         let expected = batch * self.sizes.pixels();
         if pixels.len() != expected || batch == 0 {
@@ -186,9 +168,6 @@ impl Session {
     }
 
     /// Runs images of `H * W` bytes each.
-    ///
-    /// # Errors
-    /// As [`run`](Self::run), and `BatchTooLarge` if the images exceed the largest batch size.
     pub fn run_images(&mut self, images: &[&[u8]]) -> Result<ModelOutputs, RuntimeError> {
         let (n, n_pixels) = (images.len(), self.sizes.pixels());
         if let Some(wrong) = images.iter().find(|image| image.len() != n_pixels) {
@@ -215,12 +194,10 @@ impl Session {
         }
     }
 
-    /// Number of nodes by executing provider.
     pub const fn proof(&self) -> &ProviderProof {
         &self.proof
     }
 
-    /// What can change the last bits of the outputs.
     pub const fn fingerprint(&self) -> &ExecutionFingerprint {
         &self.fingerprint
     }
@@ -235,7 +212,6 @@ impl ModelOutputs {
     }
 }
 
-/// Runs with input and outputs in pageable memory.
 fn run_at(
     session: &mut ort::session::Session,
     pixels: &[u8],

@@ -13,23 +13,17 @@ pub(crate) fn is_disabled() -> bool {
     std::env::var_os(VARIABLE).is_some_and(|value| value == DISABLED)
 }
 
-/// Disables ONNX Runtime's telemetry for this process and its children. Call it first in `main`: otherwise
-/// [`crate::Runtime::load`] fails.
-///
-/// # Errors
-/// `Telemetry` if other threads are already running.
+/// Disables ONNX Runtime's telemetry. Call it first in `main`: otherwise [`crate::Runtime::load`] fails.
+/// It fails while other threads are running.
 pub fn disable_telemetry() -> Result<(), RuntimeError> {
     if is_disabled() {
         return Ok(());
     }
-    if n_threads() != Some(1) {
+    let n_threads = std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count);
+    if n_threads != 1 {
         return Err(RuntimeError::Telemetry);
     }
     // SAFETY: this is the only thread, so no other one accesses the environment.
     unsafe { std::env::set_var(VARIABLE, DISABLED) };
     Ok(())
-}
-
-fn n_threads() -> Option<usize> {
-    Some(std::fs::read_dir("/proc/self/task").ok()?.count())
 }

@@ -57,8 +57,8 @@ fn this_processor_gives_the_golden_outputs_of_every_variant() {
     let bundle = bundle();
     for (name, variant) in &bundle.manifest().variants {
         let graph = bundle.file(&variant.file).unwrap();
-        let mut session =
-            runtime().session(graph, &bundle.manifest().model, &SessionOptions::default()).unwrap();
+        let session = runtime().session(graph, &bundle.manifest().model, &SessionOptions::default());
+        let mut session = session.unwrap();
         for golden in &variant.golden {
             let image = cxr::decode(bundle.file(&golden.file).unwrap(), &DecodeLimits::default()).unwrap();
             let pixels: Vec<u8> = image.samples().iter().map(|sample| *sample as u8).collect();
@@ -118,13 +118,11 @@ fn a_graph_that_breaks_the_contract_is_refused_and_the_difference_named() {
 }
 
 #[test]
-fn a_provider_that_is_not_there_is_an_error_and_never_a_fallback() {
+fn an_absent_provider_is_an_error_and_never_a_fallback() {
     let bundle = bundle();
     let graph = bundle.file(&bundle.variant(None).unwrap().1.file).unwrap();
-    let options = SessionOptions {
-        provider: Provider::Cuda(CudaOptions { device_id: 63, ..CudaOptions::default() }),
-        ..SessionOptions::default()
-    };
+    let provider = Provider::Cuda(CudaOptions { device_id: 63, ..CudaOptions::default() });
+    let options = SessionOptions { provider, ..SessionOptions::default() };
     let error = runtime().session(graph, &bundle.manifest().model, &options).unwrap_err();
     assert!(matches!(error, RuntimeError::Session { .. } | RuntimeError::Provider { .. }), "{error:?}");
 }

@@ -38,13 +38,10 @@ use uuid::Uuid;
 /// Why a row has no receipt. Rows that were committed together share the cause.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum RecordError {
-    /// The database refused the row, failed or did not answer.
     #[error("the row was not committed")]
     Store(#[source] Arc<StoreError>),
-    /// The task that commits rows failed.
     #[error("the row was not handed over")]
     Lost(#[from] JobLost),
-    /// The row has no canonical form.
     #[error("the row cannot be encoded")]
     Encoding(#[source] Arc<serde_json::Error>),
     /// Another row with the same idempotency key was committed first; this one was not.
@@ -56,7 +53,6 @@ pub enum RecordError {
     /// The database does not hold what the service recorded.
     #[error("{0}: the database was changed outside the service")]
     Changed(&'static str),
-    /// The row is committed, but signing its receipt failed.
     #[error("the row is committed and has no receipt")]
     Receipt(#[source] Arc<SignatureError>),
 }
@@ -67,15 +63,12 @@ impl From<StoreError> for RecordError {
     }
 }
 
-/// The signed receipt of a row.
 #[derive(Debug, Clone)]
 pub struct Receipt {
     pub id: Uuid,
-    /// Leaf hash of the row.
     pub leaf_hash: Hash,
     /// Time of the signature, in microseconds as in the note.
     pub signed_at: OffsetDateTime,
-    /// Id of the signing key.
     pub key_id: String,
     /// The signed note, which states all of this.
     pub note: String,
@@ -149,10 +142,8 @@ impl AuditLog {
         in_flight: usize,
     ) -> Result<AuditReceipt, RecordError> {
         let recorded = async {
-            let sealed = row
-                .seal(&self.seals, first_answer)
-                .map_err(|error| RecordError::Encoding(Arc::new(error)))?;
-            let sealed = Arc::new(sealed);
+            let sealed = row.seal(&self.seals, first_answer);
+            let sealed = Arc::new(sealed.map_err(|error| RecordError::Encoding(Arc::new(error)))?);
             // Boxed: the future holds a value for each column, sixteen kilobytes.
             Box::pin(self.commit(&sealed, in_flight)).await?;
             let signed = self.receipt(sealed.row().id, sealed.digests().leaf_hash)?;
@@ -183,7 +174,6 @@ impl AuditLog {
         Ok(Receipt { id, leaf_hash, signed_at, key_id: self.key.id(), note })
     }
 
-    /// The answer stored under a key.
     pub async fn stored_answer(&self, key: &RequestKey) -> Result<Option<StoredAnswer>, StoreError> {
         self.store.writer.stored_answer(&key.digest, self.answers_kept).await
     }
@@ -195,11 +185,9 @@ impl AuditLog {
 
     /// Whether retention dropped the month of a row.
     pub async fn is_dropped(&self, id: Uuid) -> Result<bool, StoreError> {
-        let Some((seconds, _)) = id.get_timestamp().map(|timestamp| timestamp.to_unix()) else {
-            return Ok(false);
-        };
-        let made_at = OffsetDateTime::from_unix_timestamp(seconds as i64);
-        let Ok(made_at) = made_at else { return Ok(false) };
+        let seconds = id.get_timestamp().map(|timestamp| timestamp.to_unix().0 as i64);
+        let made_at = seconds.and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
+        let Some(made_at) = made_at else { return Ok(false) };
         self.store.writer.is_dropped(made_at).await
     }
 
@@ -214,7 +202,7 @@ impl AuditLog {
     ) -> Result<Option<(AuditRow, Receipt)>, RecordError> {
         if stored.code.is_none() {
             return Err(RecordError::Changed(
-                "the answer kept under this idempotency key has no code (a release before migration 12 kept it)",
+                "the stored answer has no HMAC (a release before migration 12 stored it)",
             ));
         }
         let id = stored.prediction_id;
@@ -225,13 +213,11 @@ impl AuditLog {
         let digests = digests.map_err(|error| RecordError::Encoding(Arc::new(error)))?;
         match leaf {
             Some(StoredLeaf { leaf, .. }) if leaf.digests == digests => {}
-            _ => return Err(RecordError::Changed("the row is not the one that its leaf was made of")),
+            _ => return Err(RecordError::Changed("the row does not match its leaf")),
         }
-        // The code covers the leaf: without its key, a changed row and leaf have no valid code.
+        // The HMAC covers the leaf: without the key, a changed row and leaf have no valid HMAC.
         if !stored.is_ours(&self.seals.answer, key, &digests.leaf_hash) {
-            return Err(RecordError::Changed(
-                "the answer kept under this idempotency key, or its row, is not the one that was given",
-            ));
+            return Err(RecordError::Changed("the stored answer or its row was changed"));
         }
         Ok(Some((row, self.receipt(id, digests.leaf_hash)?)))
     }

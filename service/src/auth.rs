@@ -29,7 +29,6 @@ impl Actor {
         &self.subject
     }
 
-    /// Whether the token grants the scope.
     pub fn has(&self, scope: Scope) -> bool {
         self.scopes.contains(&scope)
     }

@@ -46,7 +46,6 @@ pub enum Profile {
 }
 
 impl Profile {
-    /// The profile's name in file names and messages.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Development => "development",
@@ -55,14 +54,11 @@ impl Profile {
     }
 }
 
-/// Where the layers come from.
 #[derive(Debug, Clone)]
 pub struct Sources {
-    /// The selected profile.
     pub profile: Profile,
     /// Folder whose `<profile>.yaml` overrides the built-in one.
     pub directory: Option<PathBuf>,
-    /// Environment of the process.
     pub environment: BTreeMap<String, String>,
 }
 
@@ -70,29 +66,18 @@ pub struct Sources {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// `service.http`
     pub http: HttpConfig,
-    /// `service.database`
     pub database: DatabaseConfig,
-    /// `service.auth`
     pub auth: AuthConfig,
-    /// `service.model`
     pub model: ModelConfig,
-    /// `service.limits`
     pub limits: LimitsConfig,
-    /// `service.audit`
     pub audit: AuditConfig,
-    /// `service.patients`
     pub patients: PatientsConfig,
-    /// `service.telemetry`
     pub telemetry: TelemetryConfig,
 }
 
 impl Config {
     /// Reads the layers of the profile and checks every value.
-    ///
-    /// # Errors
-    /// All problems, not only the first.
     pub fn load(sources: &Sources) -> Result<Self, Problems> {
         Self::load_parts(
             sources,
@@ -120,27 +105,18 @@ impl Config {
 }
 
 /// What migrating needs: a migration job has no secret but the database's.
-///
-/// # Errors
-/// All problems of these sections.
 pub fn load_database(sources: &Sources) -> Result<(DatabaseConfig, TelemetryConfig), Problems> {
     let config = Config::load_parts(sources, &["database", "telemetry"])?;
     Ok((config.database, config.telemetry))
 }
 
 /// What work on the audit log needs.
-///
-/// # Errors
-/// All problems of these sections.
 pub fn load_audit(sources: &Sources) -> Result<(DatabaseConfig, AuditConfig), Problems> {
     let config = Config::load_parts(sources, &["database", "audit"])?;
     Ok((config.database, config.audit))
 }
 
 /// What a replay needs.
-///
-/// # Errors
-/// All problems of these sections.
 pub fn load_replay(
     sources: &Sources,
 ) -> Result<(DatabaseConfig, AuditConfig, ModelConfig, DecodeLimits), Problems> {
@@ -149,9 +125,6 @@ pub fn load_replay(
 }
 
 /// What minting a token needs.
-///
-/// # Errors
-/// All problems of these sections.
 pub fn load_auth(sources: &Sources) -> Result<AuthConfig, Problems> {
     Config::load_parts(sources, &["auth"]).map(|config| config.auth)
 }

@@ -33,31 +33,23 @@ pub trait Backend: Send + 'static {
     fn run(&mut self, images: &[&[u8]]) -> Result<ModelOutputs, BackendError>;
 }
 
-/// Why a session has no outputs.
 #[derive(Debug, thiserror::Error)]
 pub enum BackendError {
-    /// ONNX Runtime failed.
     #[error("the session failed")]
     Session(#[from] RuntimeError),
-    /// There were fewer outputs than images.
     #[error("the session gave fewer outputs than it got images")]
     Short,
 }
 
-/// Why an image has no inference.
 #[derive(Debug, thiserror::Error)]
 pub enum InferenceError {
-    /// The session failed.
     #[error("the model does not run")]
     Backend(#[from] BackendError),
-    /// The session's thread panicked.
     #[error("the model's thread failed")]
     Lost(#[from] JobLost),
-    /// Its deadline passed before a session took it.
     #[error("the deadline passed before the model ran")]
     Expired,
-    /// Its client disconnected before a session took it.
-    #[error("the client went away before the model ran")]
+    #[error("the client disconnected before the model ran")]
     Cancelled,
 }
 
@@ -72,7 +64,6 @@ pub struct Inference {
     pub embedding: Vec<f32>,
     /// Execution fingerprint: everything that can change the last bits of the outputs.
     pub execution: Arc<Value>,
-    /// Time in the queue.
     pub queued: Duration,
     /// Time that its batch ran.
     pub ran: Duration,
@@ -94,11 +85,9 @@ pub struct Engine {
 /// A session with more threads, for an image that is alone in the service.
 pub struct SingleImageSession<B> {
     pub backend: B,
-    /// Execution fingerprint of the session.
     pub execution: Value,
 }
 
-/// Properties of an engine.
 #[derive(Debug, Clone)]
 pub struct EngineFacts {
     /// An input for health checks.
@@ -111,9 +100,6 @@ pub struct EngineFacts {
 
 impl Engine {
     /// Starts one thread per session. Call inside a Tokio runtime.
-    ///
-    /// # Errors
-    /// When the system refuses a thread.
     pub fn start<B: Backend>(
         backends: Vec<B>,
         alone: Option<SingleImageSession<B>>,
@@ -147,8 +133,7 @@ impl Engine {
         Ok(Self { messages, healthy, probe: probe.into(), proof, execution, execution_alone })
     }
 
-    /// Runs the model on one image, unless the deadline passes or `gone` completes before a session takes it.
-    /// `only`: no other image is in flight.
+    /// Runs an image unless `deadline` or `gone` comes before a session takes it; `only`: it is alone.
     pub async fn run(
         &self,
         input: Arc<ModelInput>,
@@ -162,25 +147,20 @@ impl Engine {
     /// Whether the last image ran; after a failure, the probe is run.
     pub async fn is_healthy(&self) -> bool {
         if !self.healthy.load(Ordering::Relaxed) {
-            drop(
-                self.submit(Pixels::Probe(Arc::clone(&self.probe)), None, false, std::future::pending())
-                    .await,
-            );
+            let probe = Pixels::Probe(Arc::clone(&self.probe));
+            drop(self.submit(probe, None, false, std::future::pending()).await);
         }
         self.healthy.load(Ordering::Relaxed)
     }
 
-    /// Execution provider of each node of the graph.
     pub const fn proof(&self) -> &ProviderProof {
         &self.proof
     }
 
-    /// Execution fingerprint of the sessions for batches.
     pub const fn execution(&self) -> &Arc<Value> {
         &self.execution
     }
 
-    /// Execution fingerprint of the session for an image that is alone, if there is one.
     pub fn execution_alone(&self) -> Option<&Value> {
         self.execution_alone.as_deref()
     }
@@ -212,6 +192,7 @@ impl Engine {
         if ticket.cancel() { Err(cancelled) } else { self.noted(answered.await) }
     }
 
+    /// Remembers whether the model ran.
     fn noted(
         &self,
         answer: Result<Result<Inference, InferenceError>, oneshot::error::RecvError>,

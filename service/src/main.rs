@@ -88,7 +88,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) if stdout::ReaderGone::caused(&error) => ExitCode::from(READER_GONE),
         Err(error) => {
-            stdout::last_words(format_args!("cxr-service: {}", describe(error.as_ref())));
+            stdout::print_final_error(format_args!("cxr-service: {}", describe(error.as_ref())));
             ExitCode::FAILURE
         }
     }

@@ -13,16 +13,13 @@ use cxr::metadata::AcquisitionMetadata;
 use cxr::{Decision, Probability};
 use std::path::PathBuf;
 
-/// Why a bundle cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
-    /// The trusted keys cannot be used.
     #[error("service.model.trusted_keys")]
     Trust(#[from] TrustError),
     /// The bundle is incomplete, damaged or not signed by a trusted key; the source names the file.
     #[error("the model bundle {} was rejected", directory.display())]
     Bundle {
-        /// Directory of the bundle.
         directory: PathBuf,
         #[source]
         source: BundleError,
@@ -37,7 +34,6 @@ pub struct ServedModel {
 }
 
 impl ServedModel {
-    /// Reads and verifies the configured bundle.
     pub fn open(config: &ModelConfig) -> Result<Self, ModelError> {
         let trust = trust::required(config)?;
         let refused = |source| ModelError::Bundle { directory: config.bundle.clone(), source };
@@ -52,17 +48,14 @@ impl ServedModel {
         &self.bundle
     }
 
-    /// Manifest of the bundle.
     pub const fn manifest(&self) -> &Manifest {
         self.bundle.manifest()
     }
 
-    /// Name of the selected variant.
     pub fn variant_name(&self) -> &str {
         &self.variant
     }
 
-    /// The selected variant.
     pub fn variant(&self) -> &Variant {
         &self.manifest().variants[&self.variant]
     }
@@ -82,7 +75,6 @@ impl ServedModel {
         &self.manifest().labels[1]
     }
 
-    /// Colour scale of the variant's heatmaps.
     pub fn heatmap_scale(&self) -> Option<ColourScale> {
         self.variant().heatmap.as_ref().map(HeatmapScale::ends)
     }
@@ -100,7 +92,6 @@ impl ServedModel {
         self.variant().policy.decide(probability, ood_score, suitability)
     }
 
-    /// The variant's ONNX graph.
     pub fn graph(&self) -> &[u8] {
         self.bundle.file(&self.variant().file).unwrap_or_default()
     }

@@ -9,6 +9,7 @@ mod cancellation;
 mod case;
 mod examine;
 mod explain;
+mod observed;
 mod record;
 mod replayed;
 

@@ -1,5 +1,6 @@
-//! The audit row and everything that is computed from it alone: its columns, canonical form, leaf and HMACs, and the
-//! arithmetic of the tree. Below `store`: nothing here knows Postgres beyond the names and types of the columns.
+//! The audit row and everything that is computed from it alone: its columns, canonical form, leaf and HMACs,
+//! and the arithmetic of the tree. Below `store`: nothing here knows Postgres beyond the names and types of
+//! the columns.
 
 pub mod columns;
 pub mod hmac;

@@ -1,5 +1,4 @@
-//! Postgres: the only folder with SQL. Every wait has a timeout, so a stalled database cannot block the
-//! service.
+//! Postgres: the only folder with SQL. Every wait has a timeout, because a database can stall.
 //!
 //! [`Store`] holds one handle per purpose. Each has connections of its own, so a search never takes the
 //! connection that a prediction needs. A handle's methods stand in the file of the table that they use.
@@ -50,8 +49,7 @@ use session::Session;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Rows are inserted by one statement for any number of rows: a generic plan is made once per connection.
-/// A confirmed commit is durable, whatever the database's default for `synchronous_commit` is.
+/// One generic plan fits any number of rows. Commits are durable whatever the database's default is.
 const WRITERS: [(&str, &str); 2] = [("plan_cache_mode", "force_generic_plan"), ("synchronous_commit", "on")];
 
 /// The best plan of a search depends on its values. Compiling a plan (JIT) takes longer than reading a page.
@@ -93,9 +91,6 @@ pub struct Reader(Pool);
 
 impl Store {
     /// Makes the pools without connecting: the service starts, unready, while the database is away.
-    ///
-    /// # Errors
-    /// When a URL does not parse.
     pub fn new(config: &DatabaseConfig) -> Result<Self, StoreError> {
         let (url, reader_url) = (config.url(), config.reader_url());
         let writers = |connections| Pool::new(&url, connections, config, &WRITERS);
@@ -120,7 +115,7 @@ impl Store {
     async fn connect_directly(&self, overrides: &[(&'static str, String)]) -> Result<Session, StoreError> {
         // The caller may take a lock that belongs to the session: no pooler may share it.
         self.direct.require_proof().await;
-        Ok(self.direct.connect_with(overrides, Instant::now() + self.timeout).await?)
+        Ok(self.direct.connect(overrides, Instant::now() + self.timeout).await?)
     }
 
     /// Applies the missing migrations.
@@ -138,8 +133,7 @@ impl Store {
         }
     }
 
-    /// The names are values of the label `pool` of metrics. Dashboards rely on them, so they keep their older
-    /// words.
+    /// Values of the label `pool` of metrics. Dashboards rely on them, so they keep their older words.
     fn named_pools(&self) -> [(&'static str, &Pool); 4] {
         [
             ("writer", &self.writer.pool),
@@ -149,12 +143,10 @@ impl Store {
         ]
     }
 
-    /// Name and state of each pool.
     pub fn pools(&self) -> [(&'static str, PoolState); 4] {
         self.named_pools().map(|(name, pool)| (name, pool.state()))
     }
 
-    /// Closes the connections.
     pub async fn close(&self) {
         for (_, pool) in self.named_pools() {
             pool.close().await;
@@ -172,8 +164,7 @@ impl Writer {
         let insert = || self.pool.run(async |session| predictions::insert(session, rows, most).await);
         let mut inserted = insert().await;
         if inserted.as_ref().is_err_and(StoreError::lacks_a_month) {
-            // The sequencer makes months ahead. One is missing if no replica led for months, or if this
-            // process's clock is wrong.
+            // The sequencer makes months ahead: no replica led for months, or our clock is wrong.
             let made = match self.clock_difference().await {
                 Ok(difference) if difference.exceeds(most) => Err(StoreError::Clock(difference)),
                 Ok(_) => self.pool.run(async |session| months::make(session).await).await,
@@ -188,8 +179,7 @@ impl Writer {
         inserted
     }
 
-    /// Why the last rows were not committed, if that was a moment ago and no row was committed since. The
-    /// text is public.
+    /// Public text of the last failure, if it was a moment ago and no row was committed since.
     pub fn recent_failure(&self) -> Option<String> {
         self.last_failure.recent()
     }

@@ -72,7 +72,7 @@ async fn a_row_cannot_be_deleted_by_giving_its_leaf_an_old_id() {
     let (status, report) = verdict(&url, folder.path(), &["--kept-from", "2025-01-01T00:00:00Z"]);
     let (place, what) = first(&report);
     assert_eq!((status, place), (1, 2), "{report}");
-    assert!(what.contains(old) && what.contains("not that of this id"), "{what}");
+    assert!(what.contains(old) && what.contains("does not match its id"), "{what}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -121,5 +121,5 @@ async fn a_forged_pending_leaf_is_not_sequenced() {
     );
     std::fs::write(&exported, text.replace(&id, &earlier.unwrap())).unwrap();
     let (status, report) = verify(&exported, &[]);
-    assert!(status == 1 && first(&report).1.contains("as no row of the service does"), "{report}");
+    assert!(status == 1 && first(&report).1.contains("too old or in the future"), "{report}");
 }

@@ -3,7 +3,6 @@
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 
-/// The fields of `/proc/PID/stat` that are needed.
 #[derive(Debug, Clone, Copy)]
 struct Stat {
     parent: u32,
@@ -35,8 +34,7 @@ pub(super) fn resident_bytes(root: u32) -> Result<u64> {
     Ok(pages * rustix::param::page_size() as u64)
 }
 
-/// Peak resident memory of a process in bytes.
-pub(super) fn peak_resident_bytes(pid: u32) -> Result<u64> {
+pub(crate) fn peak_resident_bytes(pid: u32) -> Result<u64> {
     let path = format!("/proc/{pid}/status");
     let status = std::fs::read_to_string(&path).with_context(|| format!("{path}: cannot be read"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
@@ -55,16 +53,9 @@ fn family(root: u32) -> Result<Vec<Stat>> {
         })
         .collect();
     anyhow::ensure!(all.contains_key(&root), "process {root} has ended");
-    let belongs = |mut pid: u32| {
-        while pid != root {
-            match all.get(&pid) {
-                Some(stat) => pid = stat.parent,
-                None => return false,
-            }
-        }
-        true
-    };
-    Ok(all.iter().filter(|(pid, _)| belongs(**pid)).map(|(_, stat)| *stat).collect())
+    let ancestors = |pid: u32| std::iter::successors(Some(pid), |pid| all.get(pid).map(|stat| stat.parent));
+    let is_member = |pid: u32| ancestors(pid).any(|ancestor| ancestor == root);
+    Ok(all.iter().filter(|(pid, _)| is_member(**pid)).map(|(_, stat)| *stat).collect())
 }
 
 /// Fields of proc(5), counted after the name, which may contain spaces and brackets.

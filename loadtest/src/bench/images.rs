@@ -1,15 +1,14 @@
 //! The images that all contestants get: a fixed sample of real JPEG files, or phantoms if there are none.
 
-use crate::generator::forms;
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use cxr::phantom::{PhantomSpec, generate};
+use jpeg_encoder::ColorType;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use std::path::{Path, PathBuf};
 
-/// Size of the sample.
 const N_IMAGES: usize = 128;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -24,9 +23,7 @@ pub enum Corpus {
 
 #[derive(Debug)]
 pub(super) struct Images {
-    /// Encoded files.
     pub(super) files: Vec<Bytes>,
-    /// The source of the images, for the report.
     pub(super) description: String,
 }
 
@@ -54,11 +51,6 @@ impl Images {
         let description = format!("{} of {folder}, seed {seed}, {}", files.len(), sizes(&files));
         Ok(Self { files, description })
     }
-
-    /// The files as `multipart/form-data` bodies, and their media type.
-    pub(super) fn forms(&self) -> (Vec<Bytes>, String) {
-        forms(&self.files)
-    }
 }
 
 fn read(path: &Path) -> Result<Bytes> {
@@ -66,9 +58,8 @@ fn read(path: &Path) -> Result<Bytes> {
 }
 
 fn list(folder: &Path, into: &mut Vec<PathBuf>) -> Result<()> {
-    for entry in
-        std::fs::read_dir(folder).with_context(|| format!("{}: cannot be listed", folder.display()))?
-    {
+    let entries = std::fs::read_dir(folder);
+    for entry in entries.with_context(|| format!("{}: cannot be listed", folder.display()))? {
         let path = entry?.path();
         if path.is_dir() {
             list(&path, into)?;
@@ -80,18 +71,16 @@ fn list(folder: &Path, into: &mut Vec<PathBuf>) -> Result<()> {
 }
 
 fn phantoms(what: &str) -> Images {
-    const WIDTH: u16 = 1024;
-    const HEIGHT: u16 = 832;
+    let (width, height) = (1024_u16, 832_u16);
     let file = |seed: u64| {
-        let spec =
-            PhantomSpec { seed, width: u32::from(WIDTH), height: u32::from(HEIGHT), opacity: seed % 2 == 1 };
+        let opacity = seed % 2 == 1;
+        let pixels = generate(&PhantomSpec { seed, width: width.into(), height: height.into(), opacity });
         let mut file = Vec::new();
         let encoder = jpeg_encoder::Encoder::new(&mut file, 90);
-        let encoded = encoder.encode(&generate(&spec), WIDTH, HEIGHT, jpeg_encoder::ColorType::Luma);
-        encoded.map(|()| Bytes::from(file))
+        encoder.encode(&pixels, width, height, ColorType::Luma).map(|()| Bytes::from(file))
     };
     let files: Vec<Bytes> = (0..16).filter_map(|seed| file(seed).ok()).collect();
-    let description = format!("{what} {} of {WIDTH} x {HEIGHT}, {}", files.len(), sizes(&files));
+    let description = format!("{what} {} of {width} x {height}, {}", files.len(), sizes(&files));
     Images { files, description }
 }
 
@@ -103,6 +92,9 @@ fn sizes(files: &[Bytes]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::generator::forms;
+    use cxr::metadata::AcquisitionMetadata;
+    use cxr::{AcceptancePolicy, AcceptedImage};
 
     #[test]
     fn phantoms_are_accepted_and_forms_hold_them_whole() {
@@ -110,14 +102,10 @@ mod tests {
         assert_eq!(images.files.len(), 16);
         for file in &images.files {
             let image = cxr::decode(file, &cxr::DecodeLimits::default()).unwrap();
-            cxr::AcceptedImage::accept(
-                image,
-                cxr::metadata::AcquisitionMetadata::default(),
-                &cxr::AcceptancePolicy::default(),
-            )
-            .unwrap();
+            let (metadata, policy) = (AcquisitionMetadata::default(), AcceptancePolicy::default());
+            AcceptedImage::accept(image, metadata, &policy).unwrap();
         }
-        let (forms, media_type) = images.forms();
+        let (forms, media_type) = forms(&images.files);
         let boundary = media_type.split_once("boundary=").unwrap().1.as_bytes();
         let at = forms[3].windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;
         assert_eq!(&forms[3][at..at + images.files[3].len()], &images.files[3][..]);

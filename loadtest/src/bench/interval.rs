@@ -4,13 +4,11 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-/// Bootstrap resamples per interval.
 const RESAMPLES: usize = 10_000;
 
 /// A median over the rounds with its 95 % bootstrap interval (percentile method, Efron 1979).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
-    /// Median of the rounds.
     pub value: f64,
     /// 2.5th percentile of the resampled medians.
     pub low: f64,
@@ -19,8 +17,7 @@ pub struct Interval {
 }
 
 impl Interval {
-    /// The median of `values` and its interval; `None` if there are no values or one is NaN. The interval of
-    /// a single value is that value.
+    /// The median of `values`; `None` without values or with a NaN. A single value is its own interval.
     pub fn of_median(values: &[f64], seed: u64) -> Option<Self> {
         if values.is_empty() || values.iter().any(|value| !value.is_finite()) {
             return None;
@@ -42,10 +39,9 @@ impl Interval {
 pub(super) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
-    match (sorted.len(), sorted.len() / 2) {
-        (0, _) => f64::NAN,
-        (n, middle) if n % 2 == 1 => sorted[middle],
-        (_, middle) => f64::midpoint(sorted[middle - 1], sorted[middle]),
+    match sorted.len() {
+        0 => f64::NAN,
+        n => f64::midpoint(sorted[(n - 1) / 2], sorted[n / 2]),
     }
 }
 

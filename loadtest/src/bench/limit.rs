@@ -1,8 +1,6 @@
-//! The limit of the host: decodes, preprocesses and runs ONNX Runtime in a bare loop, without HTTP and a
-//! database.
+//! The limit of the host: decodes, preprocesses and runs ONNX Runtime without HTTP and database.
 //!
-//! It runs in a process of its own, `cxr-loadtest limit`, which reads one order per line and answers each
-//! with one line.
+//! A process of its own, `cxr-loadtest limit`, reads one order per line and answers each with one line.
 
 mod work;
 
@@ -19,21 +17,16 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, ChildStdout, Command};
 use std::str::FromStr;
-use std::time::Duration;
 
 /// Clients of the load that compares cells: more than the largest batch times the sessions of a small host.
 const SWEEP_CLIENTS: usize = 32;
 
-/// Sessions and threads of the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cell {
     /// Sessions; the thread of each also decodes.
     pub sessions: usize,
-    /// Threads per operator.
     pub intra_threads: usize,
-    /// Whether idle operator threads spin.
     pub spinning: bool,
-    /// Maximum batch size.
     pub batch: usize,
 }
 
@@ -41,13 +34,9 @@ impl FromStr for Cell {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let numbers: Vec<usize> = text.split(',').map_while(|n| n.parse().ok().filter(|n| *n > 0)).collect();
-        match (&numbers[..], text.split(',').count()) {
-            (&[sessions, intra_threads, batch], 3) => {
-                Ok(Self { sessions, intra_threads, spinning: false, batch })
-            }
-            _ => Err(format!("{text:?} is not SESSIONS,THREADS,BATCH, such as 2,1,1")),
-        }
+        let [sessions, intra_threads, batch] = super::three_numbers(text)
+            .ok_or_else(|| format!("{text:?} is not SESSIONS,THREADS,BATCH, such as 2,1,1"))?;
+        Ok(Self { sessions, intra_threads, spinning: false, batch })
     }
 }
 
@@ -59,14 +48,12 @@ impl std::fmt::Display for Cell {
     }
 }
 
-/// A message to the process.
 #[derive(Debug, Serialize, Deserialize)]
 enum Order {
     Prepare(Cell),
     Run { traffic: Traffic, window: Window },
 }
 
-/// Its answer.
 #[derive(Debug, Serialize, Deserialize)]
 enum Reply {
     Prepared,
@@ -74,11 +61,9 @@ enum Reply {
     Failed(String),
 }
 
-/// One result of the sweep.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(super) struct LimitCell {
     pub(super) cell: Cell,
-    /// Images per second.
     pub(super) rps: f64,
     /// Median time of a single image on the idle process.
     pub(super) single_p50_ms: f64,
@@ -98,7 +83,6 @@ pub struct LimitArgs {
     pub(super) images: PathBuf,
 }
 
-/// The running process.
 #[derive(Debug)]
 pub(super) struct Limit {
     process: Process,
@@ -132,71 +116,56 @@ impl Limit {
         }
     }
 
-    /// Creates the sessions of a cell.
     pub(super) fn prepare(&mut self, cell: Cell) -> Result<()> {
         self.order(&Order::Prepare(cell)).map(drop)
     }
 
-    /// Measures it under load.
     pub(super) fn measure(&mut self, traffic: Traffic, window: Window) -> Result<Measurement> {
-        let Reply::Ran { latencies_us, cpu, resident_bytes } = self.order(&Order::Run { traffic, window })?
-        else {
-            bail!("the limit sent an unexpected answer");
-        };
-        let mut found = Measurement::new(window.seconds);
-        for latency in latencies_us {
-            found.record(Duration::from_micros(latency));
+        match self.order(&Order::Run { traffic, window })? {
+            Reply::Ran { latencies_us, cpu, resident_bytes } => {
+                Ok(Measurement { latencies_us, cpu, resident_bytes, ..Measurement::new(window.seconds) })
+            }
+            _ => bail!("the limit sent an unexpected answer"),
         }
-        found.cpu = cpu;
-        found.resident_bytes = resident_bytes;
-        Ok(found)
     }
 
     /// Tries the cells for this host, then batch sizes in the best one. Returns them with the best first.
     pub(super) fn sweep(&mut self, seconds: f64) -> Result<Vec<LimitCell>> {
-        let mut found = Vec::new();
-        for cell in cells(std::thread::available_parallelism()?.get()) {
-            found.push(self.try_cell(cell, seconds)?);
-        }
+        let cells = cells(std::thread::available_parallelism()?.get());
+        let mut found =
+            cells.into_iter().map(|cell| self.try_cell(cell, seconds)).collect::<Result<Vec<_>>>()?;
         found.sort_by(|a, b| b.rps.total_cmp(&a.rps));
+        let best = found[0].cell;
         for batch in [2, 4, 8] {
-            let cell = Cell { batch, ..found[0].cell };
-            let tried = self.try_cell(cell, seconds)?;
-            found.push(tried);
+            found.push(self.try_cell(Cell { batch, ..best }, seconds)?);
         }
         found.sort_by(|a, b| b.rps.total_cmp(&a.rps));
         Ok(found)
     }
 
-    /// Creates the sessions of a cell and measures its throughput.
     pub(super) fn try_cell(&mut self, cell: Cell, seconds: f64) -> Result<LimitCell> {
         self.prepare(cell)?;
         let window = Window { warm_s: 0.5, seconds };
-        let full = self.measure(Traffic::Closed { clients: SWEEP_CLIENTS }, window)?;
-        let single =
-            self.measure(Traffic::Closed { clients: 1 }, Window { warm_s: 0.1, seconds: seconds / 2.0 })?;
-        let tried = LimitCell { cell, rps: full.rps(), single_p50_ms: single.percentile_ms(50.0) };
-        progress(format_args!(
-            "limit, {cell}: {:.1} images/s, a single image {:.2} ms",
-            tried.rps, tried.single_p50_ms
-        ));
-        Ok(tried)
+        let rps = self.measure(Traffic::Closed { clients: SWEEP_CLIENTS }, window)?.rps();
+        let window = Window { warm_s: 0.1, seconds: seconds / 2.0 };
+        let single_p50_ms = self.measure(Traffic::Closed { clients: 1 }, window)?.percentile_ms(50.0);
+        progress(format_args!("limit, {cell}: {rps:.1} images/s, a single image {single_p50_ms:.2} ms"));
+        Ok(LimitCell { cell, rps, single_p50_ms })
     }
 }
 
 /// Cells in which sessions times threads equal the cores, with batches of one.
 fn cells(cores: usize) -> Vec<Cell> {
-    let mut cells = Vec::new();
-    let mut intra_threads = 1;
-    while intra_threads <= cores {
-        for spinning in [false, true] {
-            if intra_threads > 1 || !spinning {
-                cells.push(Cell { sessions: cores / intra_threads, intra_threads, spinning, batch: 1 });
-            }
-        }
-        intra_threads *= 2;
-    }
-    cells
+    let threads = std::iter::successors(Some(1), |n| Some(n * 2)).take_while(|n| *n <= cores);
+    let cells = threads.flat_map(|intra_threads| {
+        [false, true].map(|spinning| Cell {
+            sessions: cores / intra_threads,
+            intra_threads,
+            spinning,
+            batch: 1,
+        })
+    });
+    cells.filter(|cell| cell.intra_threads > 1 || !cell.spinning).collect()
 }
 
 #[cfg(test)]
@@ -209,10 +178,8 @@ mod tests {
             cells(4).iter().map(|c| (c.sessions, c.intra_threads, c.spinning)).collect();
         assert_eq!(found, [(4, 1, false), (2, 2, false), (2, 2, true), (1, 4, false), (1, 4, true)]);
         assert_eq!(cells(1).len(), 1);
-        assert_eq!(
-            "2,1,4".parse::<Cell>().map(|c| c.to_string()),
-            Ok("2 sessions x 1 threads, batch 4".into())
-        );
+        let shown = "2,1,4".parse::<Cell>().map(|cell| cell.to_string());
+        assert_eq!(shown, Ok("2 sessions x 1 threads, batch 4".into()));
         assert!("2,1".parse::<Cell>().is_err() && "2,0,1".parse::<Cell>().is_err());
     }
 }

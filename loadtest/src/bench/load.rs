@@ -1,6 +1,5 @@
 //! The loads, by name.
 
-/// A load.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Load {
     /// Clients without think time: each sends its next request when it has the last answer.

@@ -1,11 +1,10 @@
 //! The models to measure: bundles by name, and their variants.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use cxr::bundle::{Bundle, Trust};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-/// The default bundle.
 const DEFAULT: &str = "models/default";
 /// Where `make bench-models` puts the others.
 const BUILT: &str = "target/bench/models";
@@ -35,23 +34,19 @@ impl FromStr for ModelArg {
     }
 }
 
-/// One variant of one bundle, to be measured.
 #[derive(Debug, Clone)]
 pub(super) struct Model {
-    /// Name in the tables.
     pub(super) name: String,
     pub(super) directory: PathBuf,
     pub(super) variant: String,
     pub(super) precision: String,
-    /// Whether its preprocessing has CLAHE.
     pub(super) clahe: bool,
     /// The fp32 graph, for the peer.
     pub(super) fp32_file: PathBuf,
 }
 
 impl Model {
-    /// The given models; without any, all variants of the default bundle and of the bundles from `make
-    /// bench-models`.
+    /// The given models, or all variants of the default bundle and of the bundles from `make bench-models`.
     pub(super) fn all(asked: &[ModelArg]) -> Result<Vec<Self>> {
         if !asked.is_empty() {
             let models: Vec<Vec<Self>> = asked.iter().map(Self::of).collect::<Result<_>>()?;
@@ -62,11 +57,8 @@ impl Model {
             let mut built: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
             built.retain(|path| path.join(cxr::bundle::MANIFEST).exists());
             built.sort();
-            models.extend(
-                built
-                    .into_iter()
-                    .map(|path| (path.file_name().unwrap_or_default().to_string_lossy().into_owned(), path)),
-            );
+            let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            models.extend(built.into_iter().map(|path| (name(&path), path)));
         }
         let of = |(name, directory)| Self::of(&ModelArg { name, directory, variant: None });
         Ok(models.into_iter().map(of).collect::<Result<Vec<_>>>()?.concat())
@@ -82,10 +74,10 @@ impl Model {
         // fp32 comes first in the tables.
         names.sort_by_key(|name| manifest.variants[*name].precision != "fp32");
         if let Some(wanted) = &model.variant {
-            names =
-                vec![manifest.variants.get_key_value(wanted).map(|(name, _)| name).with_context(|| {
-                    format!("{}: no variant {wanted:?}; there are {names:?}", model.directory.display())
-                })?];
+            let known = format!("{names:?}");
+            names.retain(|name| *name == wanted);
+            let directory = model.directory.display();
+            ensure!(!names.is_empty(), "{directory}: no variant {wanted:?}; there are {known}");
         }
         let variant = |name: &String| Self {
             name: model.name.clone(),
@@ -96,6 +88,10 @@ impl Model {
             fp32_file: model.directory.join(&fp32.file),
         };
         Ok(names.into_iter().map(variant).collect())
+    }
+
+    pub(super) fn database(&self, prefix: &str) -> String {
+        format!("{prefix}_{}_{}", self.name, self.precision).replace(|c: char| !c.is_alphanumeric(), "_")
     }
 
     /// `densenet121 int8`.

@@ -1,51 +1,37 @@
-//! Overload: measures clients beside a generator that retries at once over hundreds of connections, on the
-//! same cores (wrk, and oha if given). How much of the throughput remains, and does it return at once
-//! afterwards?
+//! Overload: measures clients beside a generator (wrk or oha) that retries at once over hundreds of
+//! connections, on the same cores, and after it has ended.
 
 mod flood;
 
 pub(super) use flood::Generators;
 
-use super::images::Images;
+use super::Args;
 use super::interval::Interval;
-use super::model::Model;
+use super::run::Run;
 use super::server::Server;
-use super::service::{self, Limits, Setting};
+use super::service::{self, Limits};
 use crate::generator::{Measurement, Traffic, Window};
 use crate::terminal::progress;
 use anyhow::Result;
 use flood::Flood;
-use rig::Postgres;
 use serde::Serialize;
-use std::path::Path;
 use std::time::Duration;
 
 /// Measured clients: within the default rate limit of one client.
 const CLIENTS: usize = 16;
-/// Connections of the generator.
 const FLOOD_CONNECTIONS: usize = 300;
 /// The generator starts this long before the measurement.
 const SETTLES: Duration = Duration::from_millis(500);
 
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Plan {
-    pub(super) rounds: usize,
-    pub(super) seconds: f64,
-    pub(super) seed: u64,
-}
-
-/// The result with one generator.
 #[derive(Debug, Serialize)]
 pub(super) struct Overload {
-    /// `wrk` or `oha`.
     pub(super) generator: &'static str,
     pub(super) clients: usize,
     pub(super) rude_connections: usize,
-    /// Good answers of all over the good answers without the generator, per round.
+    /// Good answers to clients and generator, over those without the generator, per round.
     pub(super) good_to_unloaded: Option<Interval>,
     /// Good answers after the generator has ended over those without it, per round.
     pub(super) afterwards_to_unloaded: Option<Interval>,
-    /// Requests of the measured clients that were refused or failed.
     pub(super) clients_unanswered: u64,
     pub(super) rounds: Vec<Round>,
 }
@@ -55,52 +41,41 @@ pub(super) struct Overload {
 pub(super) struct Round {
     /// Without the generator.
     pub(super) unloaded: f64,
-    /// Of the measured clients, beside the generator.
+    /// The measured clients, beside the generator.
     pub(super) clients: f64,
-    /// Of the generator.
+    /// The generator.
     pub(super) rude: f64,
-    /// Refusals of the generator.
     pub(super) refusals: f64,
     /// 99th percentile of the measured clients beside the generator.
     pub(super) clients_p99_ms: f64,
-    /// Of the measured clients after the generator has ended.
+    /// The measured clients, after the generator has ended.
     pub(super) afterwards: f64,
-    /// Requests of the measured clients without a good answer, in total.
     pub(super) unanswered: u64,
 }
 
-/// Measures the service with its default limits.
-pub(super) async fn measure(
-    plan: Plan,
-    generators: &Generators,
-    model: &Model,
-    settings: &[Setting],
-    images: &Images,
-    (postgres, logs): (&Postgres, &Path),
-) -> Result<Vec<Overload>> {
-    let generators = generators.found();
-    if plan.rounds == 0 || generators.is_empty() {
+pub(super) async fn measure(run: Run<'_>) -> Result<Vec<Overload>> {
+    let Args { quick, seed, overload, .. } = run.args;
+    let (n_rounds, generators) =
+        (if *quick { overload.rounds().min(1) } else { overload.rounds() }, overload.found());
+    if n_rounds == 0 || generators.is_empty() {
         return Ok(Vec::new());
     }
-    let (mut server, _) = service::start(model, settings, Limits::Default, postgres, images, logs)?;
+    let seconds = if *quick { 1.0 } else { run.args.seconds };
+    let (mut server, _) = service::start(run, Limits::Default)?;
     server.check("the service").await?;
-    let settings = service::settings(model, settings, Limits::Default, &postgres.url("postgres"));
+    let settings = service::settings(run, Limits::Default, &run.postgres.url("postgres"));
     let token = service::token(&settings, "flood")?;
     let mut found = Vec::new();
     for generator in generators {
-        let flood = Flood::prepare(generator, server.target.address(), &token, &images.files[0], logs)?;
+        let address = server.target.address();
+        let flood = Flood::prepare(generator, address, &token, &run.images.files[0], run.logs)?;
         let mut rounds = Vec::new();
-        for n in 0..plan.rounds {
-            let round = round(&mut server, &flood, plan.seconds).await?;
-            progress(format_args!(
-                "overload by {}, round {}/{}: {round:.1?}",
-                flood.name(),
-                n + 1,
-                plan.rounds
-            ));
+        for n in 0..n_rounds {
+            let round = round(&mut server, &flood, seconds).await?;
+            progress(format_args!("overload by {}, round {}/{n_rounds}: {round:.1?}", flood.name(), n + 1));
             rounds.push(round);
         }
-        found.push(Overload::of(flood.name(), rounds, plan.seed));
+        found.push(Overload::of(flood.name(), rounds, *seed));
     }
     Ok(found)
 }

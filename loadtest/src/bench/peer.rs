@@ -1,14 +1,12 @@
-//! The FastAPI peer as a contestant: it runs a float twin of the same graph, with the best settings for the
-//! host.
+//! The FastAPI peer: it runs a float twin of the same graph, with the best settings for the host.
 
 use super::images::Images;
 use super::model::Model;
-use super::postgres::url_without_host;
 use super::server::Server;
 use super::service::START_LIMIT;
-use crate::generator::{Target, Traffic, Window};
+use crate::generator::{Target, Traffic, Window, forms};
 use crate::terminal::progress;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use rig::{Postgres, Process};
 use serde::Serialize;
@@ -24,14 +22,10 @@ const SECRET: &str = "benchmark-only-token-secret-known-to-everybody";
 /// Clients of the load that compares settings.
 const SWEEP_CLIENTS: usize = 16;
 
-/// Processes and threads of the peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct PeerSetting {
-    /// Processes.
     pub workers: usize,
-    /// Threads per operator.
     pub intra_threads: usize,
-    /// Threads that run the model.
     pub pool_threads: usize,
 }
 
@@ -39,12 +33,9 @@ impl FromStr for PeerSetting {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let advice = || format!("{text:?} is not WORKERS,INTRA_THREADS,POOL_THREADS, such as 2,1,1");
-        let numbers: Vec<usize> = text.split(',').map_while(|n| n.parse().ok().filter(|n| *n > 0)).collect();
-        match (&numbers[..], text.split(',').count()) {
-            (&[workers, intra_threads, pool_threads], 3) => Ok(Self { workers, intra_threads, pool_threads }),
-            _ => Err(advice()),
-        }
+        let [workers, intra_threads, pool_threads] = super::three_numbers(text)
+            .ok_or_else(|| format!("{text:?} is not WORKERS,INTRA_THREADS,POOL_THREADS, such as 2,1,1"))?;
+        Ok(Self { workers, intra_threads, pool_threads })
     }
 }
 
@@ -55,13 +46,10 @@ impl std::fmt::Display for PeerSetting {
     }
 }
 
-/// One result of the sweep.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(super) struct PeerCell {
     pub(super) setting: PeerSetting,
-    /// Answers per second at 16 clients.
     pub(super) rps: f64,
-    /// Median latency.
     pub(super) p50_ms: f64,
 }
 
@@ -82,21 +70,21 @@ impl Peer {
         let python = run(Command::new("scripts/venv.sh").arg("service-peer"))
             .context("use --without-peer to run without it")?;
         let twin = std::path::absolute(work.join(format!("{}-twin.onnx", model.name)))?;
-        let said = run(Command::new(&python).arg("loadtest/peer/twin.py").arg(&model.fp32_file).arg(&twin))?;
-        progress(format_args!("the peer's twin, {said}"));
-        let database =
-            format!("peer_{}_{}", model.name, model.precision).replace(|c: char| !c.is_alphanumeric(), "_");
+        let mut script = Command::new(&python);
+        script.arg("loadtest/peer/twin.py").arg(&model.fp32_file).arg(&twin);
+        progress(format_args!("the peer's twin, {}", run(&mut script)?));
+        let database = model.database("peer");
         Ok(Self {
             python: python.into(),
             twin,
             clahe: model.clahe,
-            database_url: url_without_host(&postgres.create(&database)?),
+            // asyncpg accepts a socket's folder only if the URL names no host.
+            database_url: postgres.create(&database)?.replace("@localhost/", "@/"),
             token: token()?,
             postgres: postgres.id()?,
         })
     }
 
-    /// Starts it and waits until it is ready.
     pub(super) async fn start(&self, setting: PeerSetting, images: &Images, logs: &Path) -> Result<Server> {
         // Freed here, and bound by the peer a moment later.
         let address: SocketAddr = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
@@ -113,7 +101,7 @@ impl Peer {
             .env("JWT_SECRET", SECRET);
         let mut process = Process::start(command, &logs.join("peer.log"))?;
         rig::service::wait_ready(&mut process, address, "/healthz", START_LIMIT)?;
-        let target = Target::new(address, "/v1/predict", &self.token, images.forms())?;
+        let target = Target::new(address, "/v1/predict", &self.token, forms(&images.files))?;
         let mut server = Server { process, target: Rc::new(target), postgres: self.postgres };
         server.check("the peer").await?;
         // The first worker answers /healthz while the others still start: this load waits for them.
@@ -122,7 +110,6 @@ impl Peer {
         Ok(server)
     }
 
-    /// Measures its throughput with one setting.
     pub(super) async fn try_setting(
         &self,
         setting: PeerSetting,
@@ -150,8 +137,7 @@ impl Peer {
     }
 }
 
-/// Processes x threads per operator x pool threads: 1 or all cores of each, and also twice as many pool
-/// threads as cores, which hides waiting.
+/// Processes x threads per operator x pool threads: 1 or all cores each; twice the pool threads hide waiting.
 fn candidates(cores: usize) -> Vec<PeerSetting> {
     let mut settings = Vec::new();
     for workers in [1, cores] {
@@ -171,23 +157,15 @@ fn candidates(cores: usize) -> Vec<PeerSetting> {
 fn token() -> Result<String> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?.as_secs();
     let claims = serde_json::json!({"sub": "bench", "scope": "predict", "exp": now + 86_400});
-    Ok(jsonwebtoken::encode(
-        &Header::new(Algorithm::HS256),
-        &claims,
-        &EncodingKey::from_secret(SECRET.as_bytes()),
-    )?)
+    let key = EncodingKey::from_secret(SECRET.as_bytes());
+    Ok(jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key)?)
 }
 
-/// Runs a program to its end and returns what it printed.
 fn run(command: &mut Command) -> Result<String> {
     let name = command.get_program().display().to_string();
-    let output = command
-        .stderr(std::process::Stdio::inherit())
-        .output()
-        .with_context(|| format!("{name} cannot be run"))?;
-    if !output.status.success() {
-        bail!("{name} ended with {}", output.status);
-    }
+    let output = command.stderr(std::process::Stdio::inherit()).output();
+    let output = output.with_context(|| format!("{name} cannot be run"))?;
+    ensure!(output.status.success(), "{name} ended with {}", output.status);
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 
@@ -200,9 +178,7 @@ mod tests {
         for cores in [1, 2, 8] {
             let found = candidates(cores);
             assert!(found.iter().all(|s| s.workers * s.intra_threads * s.pool_threads >= cores), "{found:?}");
-            let mut unique: Vec<String> = found.iter().map(ToString::to_string).collect();
-            unique.sort();
-            unique.dedup();
+            let unique: std::collections::BTreeSet<String> = found.iter().map(ToString::to_string).collect();
             assert_eq!(unique.len(), found.len());
         }
         assert_eq!("2,1,4".parse(), Ok(PeerSetting { workers: 2, intra_threads: 1, pool_threads: 4 }));

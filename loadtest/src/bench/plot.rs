@@ -1,5 +1,4 @@
-//! `latency.svg`: for each model, latency by load (median and 99th percentile) and throughput in the closed
-//! loop.
+//! `latency.svg`: for each model, latency by load and throughput in the closed loop.
 
 use super::run::ModelReport;
 use super::summary::Record;
@@ -8,10 +7,8 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use std::path::Path;
 
-/// Size of one panel in pixels.
 const SIZE: (u32, u32) = (620, 360);
-/// Contestants in the order of the legend, in colours that colour-blind readers can distinguish (Okabe and
-/// Ito 2008).
+/// Contestants in colours that colour-blind readers can distinguish (Okabe and Ito 2008).
 const CONTESTANTS: [(&str, RGBColor); 3] =
     [("cxr", RGBColor(0, 114, 178)), ("peer", RGBColor(213, 94, 0)), ("limit", RGBColor(60, 60, 60))];
 
@@ -29,7 +26,6 @@ pub(super) fn draw(path: &Path, reports: &[ModelReport]) -> Result<()> {
     Ok(())
 }
 
-/// Loads in the order of the rounds.
 fn loads(records: &[Record]) -> Vec<&str> {
     let mut loads: Vec<&str> = Vec::new();
     for record in records {
@@ -44,16 +40,21 @@ fn of<'a>(records: &'a [Record], who: &'a str, load: &'a str) -> Option<&'a Reco
     records.iter().find(|record| record.contestant == who && record.load == load)
 }
 
+fn builder<'a, 'b>(
+    area: &'a DrawingArea<SVGBackend<'b>, Shift>,
+    caption: &str,
+) -> ChartBuilder<'a, 'b, SVGBackend<'b>> {
+    let mut chart = ChartBuilder::on(area);
+    chart.caption(caption, ("sans-serif", 16)).margin(10).x_label_area_size(36).y_label_area_size(56);
+    chart
+}
+
 fn latency(area: &DrawingArea<SVGBackend, Shift>, report: &ModelReport) -> Result<()> {
     let loads = loads(&report.records);
     let all =
         || report.records.iter().flat_map(|r| [r.p50_ms, r.p99_ms]).filter(|ms| ms.is_finite() && *ms > 0.0);
     let (low, high) = (all().fold(f64::MAX, f64::min), all().fold(1.0, f64::max));
-    let mut chart = ChartBuilder::on(area)
-        .caption(format!("{}: latency, p50 (line) and p99 (points)", report.title), ("sans-serif", 16))
-        .margin(10)
-        .x_label_area_size(36)
-        .y_label_area_size(56)
+    let mut chart = builder(area, &format!("{}: latency, p50 (line) and p99 (points)", report.title))
         .build_cartesian_2d(-0.5..loads.len() as f64 - 0.5, (low.min(high) * 0.7..high * 1.5).log_scale())?;
     chart
         .configure_mesh()
@@ -64,10 +65,8 @@ fn latency(area: &DrawingArea<SVGBackend, Shift>, report: &ModelReport) -> Resul
         .draw()?;
     for (who, colour) in CONTESTANTS {
         let at = |figure: fn(&Record) -> f64| -> Vec<(f64, f64)> {
-            let found = loads
-                .iter()
-                .enumerate()
-                .filter_map(|(x, load)| Some((x, figure(of(&report.records, who, load)?))));
+            let found = loads.iter().enumerate();
+            let found = found.filter_map(|(x, load)| Some((x, figure(of(&report.records, who, load)?))));
             found.filter(|(_, ms)| ms.is_finite() && *ms > 0.0).map(|(x, ms)| (x as f64, ms)).collect()
         };
         let median = at(|record| record.p50_ms);
@@ -94,11 +93,7 @@ fn throughput(area: &DrawingArea<SVGBackend, Shift>, report: &ModelReport) -> Re
     let mut loads = loads(&report.records);
     loads.retain(|load| load.starts_with("closed"));
     let most = report.records.iter().map(|record| record.rps).fold(1.0, f64::max);
-    let mut chart = ChartBuilder::on(area)
-        .caption(format!("{}: answers per second, closed loop", report.title), ("sans-serif", 16))
-        .margin(10)
-        .x_label_area_size(36)
-        .y_label_area_size(56)
+    let mut chart = builder(area, &format!("{}: answers per second, closed loop", report.title))
         .build_cartesian_2d(-0.5..loads.len().max(1) as f64 - 0.5, 0.0..most * 1.15)?;
     chart
         .configure_mesh()
@@ -118,11 +113,8 @@ fn throughput(area: &DrawingArea<SVGBackend, Shift>, report: &ModelReport) -> Re
     Ok(())
 }
 
-/// The label of a load on the axis.
 fn label(loads: &[&str], x: f64) -> String {
-    let nearest = x.round();
-    if (x - nearest).abs() > 0.01 || nearest < 0.0 {
-        return String::new();
-    }
-    loads.get(nearest as usize).map(|load| (*load).to_owned()).unwrap_or_default()
+    let is_tick = x > -0.5 && (x - x.round()).abs() <= 0.01;
+    let load = loads.get(x.round() as usize).filter(|_| is_tick);
+    load.map(|load| (*load).to_owned()).unwrap_or_default()
 }

@@ -18,11 +18,6 @@ pub(super) fn start() -> Result<Postgres> {
     Ok(postgres)
 }
 
-/// A connection URL for asyncpg, which accepts a socket's folder only if the URL names no host.
-pub(super) fn url_without_host(url: &str) -> String {
-    url.replace("@localhost/", "@/")
-}
-
 /// Milliseconds of `n` commits of one row of 1 kB each, as a client on the same socket measures them.
 pub(super) fn commit_ms(postgres: &Postgres, n: usize) -> Result<Vec<f64>> {
     postgres

@@ -1,5 +1,4 @@
-//! The schedule: every load in every round, with the contestants in an order that changes from load to load
-//! and round to round.
+//! The schedule: every load in every round, with the contestants in changing order.
 
 use super::interval::median;
 use super::limit::Limit;
@@ -17,23 +16,18 @@ use std::collections::BTreeMap;
 const MIN_ANSWERS: f64 = 150.0;
 /// Open windows are longer by this factor, because their figure is a high percentile.
 const OPEN_FACTOR: f64 = 2.0;
-/// Commits timed in each round.
 const COMMITS: usize = 60;
 
-/// A measured program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Contestant {
-    /// The service.
     Cxr,
-    /// The FastAPI peer.
     Peer,
     /// The bare loop.
     Limit,
 }
 
 impl Contestant {
-    /// The name in the tables.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Cxr => "cxr",
@@ -43,7 +37,6 @@ impl Contestant {
     }
 }
 
-/// All contestants, started.
 #[derive(Debug)]
 pub(super) struct Field {
     pub(super) service: Server,
@@ -52,7 +45,6 @@ pub(super) struct Field {
 }
 
 impl Field {
-    /// The contestants of this run.
     pub(super) fn contestants(&self) -> Vec<Contestant> {
         let peer = self.peer.is_some().then_some(Contestant::Peer);
         [Some(Contestant::Cxr), peer, Some(Contestant::Limit)].into_iter().flatten().collect()
@@ -86,7 +78,6 @@ impl Field {
     }
 }
 
-/// A load and its measurements in every round.
 #[derive(Debug)]
 pub(super) struct Point {
     pub(super) load: Load,
@@ -96,17 +87,15 @@ pub(super) struct Point {
 }
 
 impl Point {
-    /// A figure of a contestant in each round.
     pub(super) fn each(&self, who: Contestant, figure: impl Fn(&Measurement) -> f64) -> Vec<f64> {
         self.rounds.iter().filter_map(|round| round.get(&who)).map(figure).collect()
     }
-    /// The median over the rounds.
+
     pub(super) fn median(&self, who: Contestant, figure: impl Fn(&Measurement) -> f64) -> f64 {
         median(&self.each(who, figure))
     }
 }
 
-/// The plan of all rounds.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) loads: Vec<Load>,
@@ -133,7 +122,6 @@ impl Plan {
         Window { warm_s: cycle_s.max(0.5), seconds: (self.seconds * factor).max(quickest_s) }
     }
 
-    /// Duration of all rounds in seconds.
     pub(super) fn total_s(&self, n_contestants: usize) -> f64 {
         let round: f64 = self.loads.iter().map(|load| self.window(*load)).map(|w| w.warm_s + w.seconds).sum();
         round * self.rounds as f64 * n_contestants as f64
@@ -195,13 +183,13 @@ pub(super) async fn run(
 
 fn line(found: &BTreeMap<Contestant, Measurement>) -> String {
     let one = |(who, m): (&Contestant, &Measurement)| {
-        let not_answered = if m.refused + m.failed > 0 {
-            format!(" ({} refused, {} failed)", m.refused, m.failed)
-        } else {
-            String::new()
-        };
         let (p50_ms, p99_ms) = (m.percentile_ms(50.0), m.percentile_ms(99.0));
-        format!("{} {:.1}/s p50 {p50_ms:.1} p99 {p99_ms:.1} ms{not_answered}", who.name(), m.rps())
+        let (refused, failed) = (m.refused, m.failed);
+        let unanswered = match refused + failed {
+            0 => String::new(),
+            _ => format!(" ({refused} refused, {failed} failed)"),
+        };
+        format!("{} {:.1}/s p50 {p50_ms:.1} p99 {p99_ms:.1} ms{unanswered}", who.name(), m.rps())
     };
     found.iter().map(one).collect::<Vec<_>>().join("; ")
 }

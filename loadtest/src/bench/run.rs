@@ -1,6 +1,7 @@
 //! The benchmark of one model: starts and tunes the contestants, runs the rounds, and computes the figures.
 
 use super::Args;
+use super::accounting::peak_resident_bytes;
 use super::images::Images;
 use super::interval::median;
 use super::limit::{Cell, Limit, LimitCell, pack};
@@ -18,9 +19,8 @@ use crate::terminal::progress;
 use anyhow::Result;
 use rig::Postgres;
 use serde::Serialize;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-/// Seconds for each cell of a sweep.
 const SWEEP_S: f64 = 2.5;
 /// Clients that saturate a server, for the soak and for the peer's saturation rate.
 const SATURATING_CLIENTS: usize = 16;
@@ -30,44 +30,47 @@ const REFERENCE_WINDOWS: usize = 5;
 /// The share of the host that other programs may use before a warning is printed.
 const MAX_SHARE_ELSEWHERE: f64 = 0.05;
 
-/// The results for one model.
 #[derive(Debug, Serialize)]
 pub(super) struct ModelReport {
     /// `densenet121 int8`.
     pub(super) title: String,
-    /// The main figures.
     pub(super) figures: Figures,
     /// The limit's cells, best first. The best took part.
     pub(super) limit_cells: Vec<LimitCell>,
     /// The peer's settings, best first. The best took part.
     pub(super) peer_cells: Vec<PeerCell>,
-    /// The settings from `--set`.
     pub(super) settings: Vec<service::Setting>,
-    /// Time from the service's start to its readiness.
     pub(super) ready_ms: f64,
-    /// Peak resident memory of the service.
     pub(super) peak_resident_mb: f64,
-    /// Memory during the soak.
     pub(super) soak: Option<Soak>,
-    /// Throughput beside a client that ignores refusals.
     pub(super) overload: Vec<Overload>,
-    /// The records, which are also in summary.json.
     pub(super) records: Vec<Record>,
 }
 
-/// Measures one model.
+/// One model and everything that its benchmark needs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Run<'a> {
+    pub(super) args: &'a Args,
+    pub(super) model: &'a Model,
+    pub(super) images: &'a Images,
+    pub(super) postgres: &'a Postgres,
+    pub(super) logs: &'a Path,
+}
+
 pub(super) async fn measure(
     args: &Args,
     model: &Model,
     images: &Images,
     postgres: &Postgres,
 ) -> Result<ModelReport> {
-    let logs = folder(args, model)?;
+    // An absolute path: the children have other working directories.
+    let logs = std::path::absolute(args.out.join("logs").join(model.title().replace(' ', "-")))?;
+    std::fs::create_dir_all(&logs)?;
+    let run = Run { args, model, images, postgres, logs: &logs };
     progress(format_args!("== {}", model.title()));
-    let (limit, limit_cells) = start_limit(args, model, images, &logs)?;
-    let (peer, peer_cells) = start_peer(args, model, images, postgres, &logs).await?;
-    let (mut server, ready_ms) =
-        service::start(model, &args.settings, Limits::Wide, postgres, images, &logs)?;
+    let (limit, limit_cells) = run.start_limit()?;
+    let (peer, peer_cells) = run.start_peer().await?;
+    let (mut server, ready_ms) = service::start(run, Limits::Wide)?;
     server.check("the service").await?;
     let mut field = Field { service: server, peer, limit };
     let plan = plan(args, limit_cells[0], peer_cells.first());
@@ -79,10 +82,9 @@ pub(super) async fn measure(
         _ => None,
     };
     warn(&points, &logs);
-    let peak_resident_bytes = field.service.peak_resident_bytes()?;
+    let peak_resident_bytes = peak_resident_bytes(field.service.process.id())?;
     // The overload needs the cores for itself.
     drop(field);
-    let overload = overload(args, model, images, postgres, &logs).await?;
     Ok(ModelReport {
         title: model.title(),
         figures: Figures::of(&points, &commits_ms, args.seed),
@@ -92,77 +94,53 @@ pub(super) async fn measure(
         ready_ms,
         peak_resident_mb: peak_resident_bytes as f64 / 1e6,
         soak,
-        overload,
+        overload: overload::measure(run).await?,
         records: records(model, &points, args.seed),
     })
 }
 
-async fn overload(
-    args: &Args,
-    model: &Model,
-    images: &Images,
-    postgres: &Postgres,
-    logs: &Path,
-) -> Result<Vec<Overload>> {
-    let rounds = if args.quick { args.overload.rounds().min(1) } else { args.overload.rounds() };
-    let seconds = if args.quick { 1.0 } else { args.seconds };
-    let plan = overload::Plan { rounds, seconds, seed: args.seed };
-    overload::measure(plan, &args.overload, model, &args.settings, images, (postgres, logs)).await
-}
-
-/// The folder of the logs, as an absolute path: the children have other working directories.
-fn folder(args: &Args, model: &Model) -> Result<PathBuf> {
-    let logs = std::path::absolute(args.out.join("logs").join(model.title().replace(' ', "-")))?;
-    std::fs::create_dir_all(&logs)?;
-    Ok(logs)
-}
-
-fn start_limit(args: &Args, model: &Model, images: &Images, logs: &Path) -> Result<(Limit, Vec<LimitCell>)> {
-    let packed = logs.join("images");
-    pack(&images.files, &packed)?;
-    let mut limit = Limit::start(model, &packed, logs)?;
-    let cells = if args.quick {
-        let sessions = std::thread::available_parallelism()?.get();
-        vec![limit.try_cell(Cell { sessions, intra_threads: 1, spinning: false, batch: 1 }, 0.5)?]
-    } else if let Some(cell) = args.limit {
-        vec![limit.try_cell(cell, SWEEP_S)?]
-    } else {
-        limit.sweep(SWEEP_S)?
-    };
-    limit.prepare(cells[0].cell)?;
-    Ok((limit, cells))
-}
-
-async fn start_peer(
-    args: &Args,
-    model: &Model,
-    images: &Images,
-    postgres: &Postgres,
-    logs: &Path,
-) -> Result<(Option<Server>, Vec<PeerCell>)> {
-    if args.without_peer {
-        return Ok((None, Vec::new()));
+impl Run<'_> {
+    fn start_limit(self) -> Result<(Limit, Vec<LimitCell>)> {
+        let packed = self.logs.join("images");
+        pack(&self.images.files, &packed)?;
+        let mut limit = Limit::start(self.model, &packed, self.logs)?;
+        let cells = if self.args.quick {
+            let sessions = std::thread::available_parallelism()?.get();
+            vec![limit.try_cell(Cell { sessions, intra_threads: 1, spinning: false, batch: 1 }, 0.5)?]
+        } else if let Some(cell) = self.args.limit {
+            vec![limit.try_cell(cell, SWEEP_S)?]
+        } else {
+            limit.sweep(SWEEP_S)?
+        };
+        limit.prepare(cells[0].cell)?;
+        Ok((limit, cells))
     }
-    let peer = Peer::prepare(model, postgres, logs)?;
-    let cores = std::thread::available_parallelism()?.get();
-    let quick = args.quick.then_some(PeerSetting { workers: cores, intra_threads: 1, pool_threads: 1 });
-    let mut cells = match args.peer.or(quick) {
-        Some(setting) => vec![peer.try_setting(setting, images, SWEEP_S, logs).await?],
-        None => peer.sweep(images, SWEEP_S, logs).await?,
-    };
-    let mut server = peer.start(cells[0].setting, images, logs).await?;
-    if !args.quick {
-        // The open loads depend on this rate, and the speed of a shared host varies: one window is not
-        // enough.
-        let mut rates = Vec::new();
-        for _ in 0..REFERENCE_WINDOWS {
-            let window = Window { warm_s: 0.2, seconds: SWEEP_S };
-            rates.push(server.measure(Traffic::Closed { clients: SATURATING_CLIENTS }, window).await?.rps());
+
+    async fn start_peer(self) -> Result<(Option<Server>, Vec<PeerCell>)> {
+        let Self { args, images, logs, .. } = self;
+        if args.without_peer {
+            return Ok((None, Vec::new()));
         }
-        cells[0].rps = median(&rates);
-        progress(format_args!("the peer is saturated at {:.1} requests/s", cells[0].rps));
+        let peer = Peer::prepare(self.model, self.postgres, logs)?;
+        let cores = std::thread::available_parallelism()?.get();
+        let quick = args.quick.then_some(PeerSetting { workers: cores, intra_threads: 1, pool_threads: 1 });
+        let mut cells = match args.peer.or(quick) {
+            Some(setting) => vec![peer.try_setting(setting, images, SWEEP_S, logs).await?],
+            None => peer.sweep(images, SWEEP_S, logs).await?,
+        };
+        let mut server = peer.start(cells[0].setting, images, logs).await?;
+        if !args.quick {
+            // The open loads depend on this rate, and the speed of a shared host varies between windows.
+            let mut rates = Vec::new();
+            for _ in 0..REFERENCE_WINDOWS {
+                let (window, clients) = (Window { warm_s: 0.2, seconds: SWEEP_S }, SATURATING_CLIENTS);
+                rates.push(server.measure(Traffic::Closed { clients }, window).await?.rps());
+            }
+            cells[0].rps = median(&rates);
+            progress(format_args!("the peer is saturated at {:.1} requests/s", cells[0].rps));
+        }
+        Ok((Some(server), cells))
     }
-    Ok((Some(server), cells))
 }
 
 fn plan(args: &Args, limit: LimitCell, peer: Option<&PeerCell>) -> Plan {
@@ -183,15 +161,15 @@ fn warn(points: &[Point], logs: &Path) {
         let cores = std::thread::available_parallelism().map_or(1.0, |n| n.get() as f64);
         for who in [Contestant::Cxr, Contestant::Peer, Contestant::Limit] {
             let elsewhere = point.median(who, |m| m.cpu.elsewhere() / m.seconds) / cores;
+            let (name, load, percent) = (who.name(), point.load.name(), elsewhere * 100.0);
             if elsewhere > MAX_SHARE_ELSEWHERE {
-                let (name, load, percent) = (who.name(), point.load.name(), elsewhere * 100.0);
                 progress(format_args!(
-                    "warning: other programs used {percent:.0} % of the host while {name} was measured at {load}"
+                    "warning: other programs used {percent:.0} % of the host ({name} at {load})"
                 ));
             }
             let failed: f64 = point.each(who, |m| m.failed as f64).iter().sum();
             if failed > 0.0 {
-                let (name, load, logs) = (who.name(), point.load.name(), logs.display());
+                let logs = logs.display();
                 progress(format_args!("warning: {name} failed {failed} requests at {load}; see {logs}"));
             }
         }

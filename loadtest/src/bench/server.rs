@@ -1,12 +1,11 @@
 //! A contestant that answers over HTTP, with its processor time and memory.
 
-use super::accounting::{cpu_seconds, host_busy_seconds, peak_resident_bytes, resident_bytes};
+use super::accounting::{cpu_seconds, host_busy_seconds, resident_bytes};
 use crate::generator::{self, Cpu, Measurement, Target, Traffic, Window};
 use anyhow::{Result, ensure};
 use rig::Process;
 use std::rc::Rc;
 
-/// A running server.
 #[derive(Debug)]
 pub(super) struct Server {
     pub(super) process: Process,
@@ -29,8 +28,7 @@ impl Server {
     /// Measures it under load, with the processor time of all parties within the window.
     pub(super) async fn measure(&mut self, traffic: Traffic, window: Window) -> Result<Measurement> {
         let (id, postgres) = (self.process.id(), self.postgres);
-        // Reading /proc costs the generator some milliseconds, so its own time is taken last before the
-        // window and first after it.
+        // Reading /proc takes milliseconds: the generator's own time is read closest to the window.
         let begin = || {
             let (postgres, contestant) = (cpu_seconds(postgres)?, cpu_seconds(id)?);
             Ok(Cpu { generator: own_cpu_seconds(), postgres, contestant, host: host_busy_seconds()? })
@@ -40,19 +38,9 @@ impl Server {
             Ok(Cpu { generator, postgres: cpu_seconds(postgres)?, contestant: cpu_seconds(id)?, host })
         };
         let mut found = generator::run(Rc::clone(&self.target), traffic, window, begin, end).await?;
-        found.resident_bytes = self.resident_bytes()?;
+        found.resident_bytes = resident_bytes(id)?;
         self.process.check_alive()?;
         Ok(found)
-    }
-
-    /// Current resident memory.
-    pub(super) fn resident_bytes(&self) -> Result<u64> {
-        resident_bytes(self.process.id())
-    }
-
-    /// Peak resident memory of its first process.
-    pub(super) fn peak_resident_bytes(&self) -> Result<u64> {
-        peak_resident_bytes(self.process.id())
     }
 }
 

@@ -1,17 +1,14 @@
 //! The service as a contestant: the development profile, with the changes of `--set`.
 
-use super::images::Images;
-use super::model::Model;
+use super::run::Run;
 use super::server::Server;
-use crate::generator::Target;
+use crate::generator::{Target, forms};
 use anyhow::{Context, Result, ensure};
-use rig::{Postgres, Settings};
-use std::path::Path;
+use rig::Settings;
 use std::process::Command;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// How long a server may take to become ready.
 pub(super) const START_LIMIT: Duration = Duration::from_mins(1);
 
 /// The peer has no limits and no deadline, so the service gets limits that no load of the benchmark reaches.
@@ -21,12 +18,9 @@ const UNBOUNDED: [(&str, &str); 3] = [
     ("limits.deadline_ms", "60000"),
 ];
 
-/// The limits of the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Limits {
-    /// The defaults.
     Default,
-    /// High enough for every client of the largest load.
     Wide,
 }
 
@@ -39,21 +33,12 @@ pub fn parse_setting(text: &str) -> Result<Setting, String> {
     Ok((key.trim_start_matches("service.").to_owned(), value.to_owned()))
 }
 
-/// Starts it on a database of its own and waits until it is ready. Also returns the milliseconds from start
-/// to ready.
-pub(super) fn start(
-    model: &Model,
-    settings: &[Setting],
-    limits: Limits,
-    postgres: &Postgres,
-    images: &Images,
-    logs: &Path,
-) -> Result<(Server, f64)> {
-    let database =
-        format!("cxr_{}_{}", model.name, model.precision).replace(|c: char| !c.is_alphanumeric(), "_");
-    let database = format!("{database}{}", if limits == Limits::Default { "_default" } else { "" });
-    let settings = self::settings(model, settings, limits, &postgres.create(&database)?);
-    run(&settings, &["migrate"])?;
+/// Starts it on its own database and waits until it is ready; also returns the milliseconds that this took.
+pub(super) fn start(run: Run<'_>, limits: Limits) -> Result<(Server, f64)> {
+    let Run { model, images, postgres, logs, .. } = run;
+    let database = model.database(if limits == Limits::Default { "cxr_default" } else { "cxr" });
+    let settings = settings(run, limits, &postgres.create(&database)?);
+    output(&settings, &["migrate"])?;
     let token = token(&settings, "bench")?;
 
     let started = Instant::now();
@@ -61,33 +46,28 @@ pub(super) fn start(
         rig::service::serve(command(&settings, &["serve"])?, &logs.join("service.log"), START_LIMIT)?;
     rig::service::wait_ready(&mut process, address, "/readyz", START_LIMIT)?;
     let ready_ms = started.elapsed().as_secs_f64() * 1e3;
-    let target = Target::new(address, "/v1/predictions", &token, images.forms())?;
+    let target = Target::new(address, "/v1/predictions", &token, forms(&images.files))?;
     Ok((Server { process, target: Rc::new(target), postgres: postgres.id()? }, ready_ms))
 }
 
 /// The settings of a service that a benchmark measures: those of the user last.
-pub(super) fn settings(model: &Model, settings: &[Setting], limits: Limits, url: &str) -> Settings {
+pub(super) fn settings(Run { model, args, .. }: Run<'_>, limits: Limits, url: &str) -> Settings {
     let own = Settings::development(url)
         .set("model.bundle", &model.directory.display())
         .set("model.variant", &model.variant);
     let unbounded = UNBOUNDED.into_iter().filter(|_| limits == Limits::Wide);
-    let asked = settings.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+    let asked = args.settings.iter().map(|(key, value)| (key.as_str(), value.as_str()));
     unbounded.chain(asked).fold(own, |all, (key, value)| all.set(key, &value))
 }
 
-/// A token for a client.
 pub(super) fn token(settings: &Settings, client: &str) -> Result<String> {
-    run(settings, &["dev-token", "--subject", client, "--scope", "predict", "--ttl", "12h"])
+    output(settings, &["dev-token", "--model", client, "--scope", "predict", "--ttl", "12h"])
 }
 
-fn run(settings: &Settings, arguments: &[&str]) -> Result<String> {
+fn output(settings: &Settings, arguments: &[&str]) -> Result<String> {
     let output = command(settings, arguments)?.output().context("cxr-service cannot be run")?;
-    ensure!(
-        output.status.success(),
-        "cxr-service {}: {}",
-        arguments[0],
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let errors = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "cxr-service {}: {errors}", arguments[0]);
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 

@@ -6,16 +6,11 @@ use crate::terminal::progress;
 use anyhow::Result;
 use serde::Serialize;
 
-/// Resident memory over time.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(super) struct Soak {
-    /// Duration.
     pub(super) minutes: f64,
-    /// After the first window.
     pub(super) first_mb: f64,
-    /// After the last window.
     pub(super) last_mb: f64,
-    /// Maximum of all windows.
     pub(super) peak_mb: f64,
     /// Least-squares slope over the second half, where caches are full.
     pub(super) slope_mb_per_minute: f64,
@@ -24,7 +19,6 @@ pub(super) struct Soak {
 /// Seconds per window; each window opens new connections.
 const STEP_S: f64 = 5.0;
 
-/// Loads the server with `clients` for `minutes`.
 pub(super) async fn soak(server: &mut Server, clients: usize, minutes: f64) -> Result<Soak> {
     server.process.resume()?;
     let n = (minutes * 60.0 / STEP_S).ceil().max(2.0) as usize;
@@ -34,12 +28,8 @@ pub(super) async fn soak(server: &mut Server, clients: usize, minutes: f64) -> R
         let found = server.measure(Traffic::Closed { clients }, window).await?;
         samples.push((step as f64 * STEP_S / 60.0, found.resident_bytes as f64 / 1e6));
         if step % 12 == 0 {
-            progress(format_args!(
-                "soak, minute {:.0}: {:.1}/s, {:.0} MB",
-                samples[step].0,
-                found.rps(),
-                samples[step].1
-            ));
+            let (minute, mb) = samples[step];
+            progress(format_args!("soak, minute {minute:.0}: {:.1}/s, {mb:.0} MB", found.rps()));
         }
     }
     server.process.pause()?;
@@ -67,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_slope_of_points_on_a_line_is_that_of_the_line() {
+    fn points_on_a_line_have_its_slope() {
         let line: Vec<(f64, f64)> = (0..10).map(|x| (f64::from(x), 3.0 - 2.0 * f64::from(x))).collect();
         assert!((slope(&line) + 2.0).abs() < 1e-12);
         assert!(slope(&line[..1]).abs() < 1e-12);

@@ -10,9 +10,7 @@ use serde::{Deserialize, Serialize};
 /// Processor time per answer in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct CpuPerRequest {
-    /// The load generator.
     pub generator: f64,
-    /// The database.
     pub postgres: f64,
     /// The contestant with its child processes.
     pub contestant: f64,
@@ -21,9 +19,7 @@ pub struct CpuPerRequest {
 /// One contestant at one load: medians over the rounds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
-    /// `cxr`, `peer` or `limit`.
     pub contestant: String,
-    /// Name of the model.
     pub model: String,
     /// Precision of this contestant; the peer always runs `fp32`.
     pub precision: String,
@@ -31,49 +27,36 @@ pub struct Record {
     pub against_precision: String,
     /// `closed-16`: 16 clients; `open-60%`: 60 % of the peer's saturation rate.
     pub load: String,
-    /// Arrivals per second in the open loop.
     pub offered_rps: Option<f64>,
-    /// Good answers per second.
     pub rps: f64,
-    /// Median latency.
     pub p50_ms: f64,
-    /// 90th percentile.
     pub p90_ms: f64,
-    /// 99th percentile.
     pub p99_ms: f64,
-    /// What the ratios compare: `rps` in the closed loop (more is better), `p99_ms` in the open loop (less is
-    /// better).
+    /// The compared figure: `rps` in the closed loop (higher is better), `p99_ms` in the open loop (lower).
     pub ratio_of: String,
     /// Ratio to the peer in the same round; absent without a peer.
     pub ratio_to_peer: Option<Interval>,
-    /// Ratio to the limit in the same round.
     pub ratio_to_limit: Option<Interval>,
-    /// Good answers in all rounds.
     pub answers: u64,
     /// Answers 429 and 503.
     pub refused: u64,
     /// Other answers, broken connections, missing answers.
     pub failed: u64,
-    /// Processor time.
     pub cpu_ms_per_request: CpuPerRequest,
-    /// Share of the host's cores (0 to 1) that other programs used or the hypervisor stole. The kernel's own
-    /// work is a few per cent; with much more, the figures are unreliable.
+    /// Share of the cores (0 to 1) used elsewhere or stolen; beyond a few per cent, figures are unreliable.
     pub host_share_elsewhere: f64,
     /// Maximum resident memory at the end of any round.
     pub resident_mb: f64,
     pub rounds: usize,
 }
 
-/// The records of all loads of a model.
 pub(super) fn records(model: &Model, points: &[Point], seed: u64) -> Vec<Record> {
-    let one = |point: &Point, who: Contestant| record(model, point, who, seed);
-    points
-        .iter()
-        .flat_map(|point| {
-            let present = point.rounds.first().into_iter().flat_map(|round| round.keys());
-            present.map(move |who| one(point, *who))
-        })
-        .collect()
+    let mut records = Vec::new();
+    for point in points {
+        let present = point.rounds.first().into_iter().flat_map(|round| round.keys());
+        records.extend(present.map(|who| record(model, point, *who, seed)));
+    }
+    records
 }
 
 fn record(model: &Model, point: &Point, who: Contestant, seed: u64) -> Record {
@@ -135,33 +118,26 @@ pub(super) struct Figures {
     pub(super) p99_at_60_percent_to_peer: Option<Interval>,
     /// Median latency at one client over the limit's plus one commit.
     pub(super) p50_alone_to_limit_and_commit: Option<Interval>,
-    /// Median time of one commit.
     pub(super) commit_ms: Option<Interval>,
 }
 
 impl Figures {
-    /// Computes them from all loads and the commit times of all rounds.
     pub(super) fn of(points: &[Point], commits_ms: &[f64], seed: u64) -> Self {
         let saturated = |who: Contestant| -> Vec<f64> {
             let closed = points.iter().filter(|point| matches!(point.load, Load::Closed { .. }));
-            let best = closed
-                .max_by(|a, b| a.median(who, Measurement::rps).total_cmp(&b.median(who, Measurement::rps)));
+            let median = |point: &Point| point.median(who, Measurement::rps);
+            let best = closed.max_by(|a, b| median(a).total_cmp(&median(b)));
             best.map(|point| point.each(who, Measurement::rps)).unwrap_or_default()
         };
-        let at = |load: Load| points.iter().find(|point| point.load == load);
-        let p99 = |who| {
-            let point = at(Load::Open { share: 0.6 });
-            point.map(|point| point.each(who, |m| m.percentile_ms(99.0))).unwrap_or_default()
+        let latency = |who, load: Load, percentile| -> Vec<f64> {
+            let point = points.iter().find(|point| point.load == load);
+            point.map(|point| point.each(who, |m| m.percentile_ms(percentile))).unwrap_or_default()
         };
-        let p50_alone = |who| {
-            let point = at(Load::Closed { clients: 1 });
-            point.map(|point| point.each(who, |m| m.percentile_ms(50.0))).unwrap_or_default()
-        };
-        let with_commit: Vec<f64> = p50_alone(Contestant::Limit)
-            .iter()
-            .zip(commits_ms)
-            .map(|(limit, commit)| limit + commit)
-            .collect();
+        let p99 = |who| latency(who, Load::Open { share: 0.6 }, 99.0);
+        let p50_alone = |who| latency(who, Load::Closed { clients: 1 }, 50.0);
+        let limit = p50_alone(Contestant::Limit);
+        let with_commit: Vec<f64> =
+            limit.iter().zip(commits_ms).map(|(limit, commit)| limit + commit).collect();
         Self {
             saturation_to_limit: ratio(&saturated(Contestant::Cxr), &saturated(Contestant::Limit), seed),
             saturation_to_peer: ratio(&saturated(Contestant::Cxr), &saturated(Contestant::Peer), seed),

@@ -3,7 +3,7 @@
 use super::interval::Interval;
 use super::overload::Overload;
 use super::run::ModelReport;
-use super::summary::Record;
+use super::summary::{CpuPerRequest, Record};
 use std::fmt::Write as _;
 
 pub(super) fn markdown(host: &str, images: &str, reports: &[ModelReport]) -> String {
@@ -64,17 +64,8 @@ fn overload(found: &[Overload]) -> String {
             overload.clients_unanswered
         );
         for (n, r) in overload.rounds.iter().enumerate() {
-            let _ = writeln!(
-                text,
-                "| {} | {:.1} | {:.1} | {:.1} | {:.1} | {:.0} | {:.1} |",
-                n + 1,
-                r.unloaded,
-                r.clients,
-                r.rude,
-                r.refusals,
-                r.clients_p99_ms,
-                r.afterwards
-            );
+            let _ = write!(text, "| {} | {:.1} | {:.1} | {:.1} |", n + 1, r.unloaded, r.clients, r.rude);
+            let _ = writeln!(text, " {:.1} | {:.0} | {:.1} |", r.refusals, r.clients_p99_ms, r.afterwards);
         }
     }
     text
@@ -85,11 +76,10 @@ fn ratio(interval: Option<Interval>) -> String {
 }
 
 fn sweeps(report: &ModelReport) -> String {
-    let mut text = String::from("\nThe limit's cells: ");
     let cells = report.limit_cells.iter();
     let cells =
         cells.map(|c| format!("{} {:.1}/s (a single image {:.2} ms)", c.cell, c.rps, c.single_p50_ms));
-    text.push_str(&cells.collect::<Vec<_>>().join("; "));
+    let mut text = format!("\nThe limit's cells: {}", cells.collect::<Vec<_>>().join("; "));
     if !report.peer_cells.is_empty() {
         let cells = report.peer_cells.iter();
         let cells = cells.map(|c| format!("{} {:.1}/s (p50 {:.1} ms)", c.setting, c.rps, c.p50_ms));
@@ -105,25 +95,14 @@ fn loads(records: &[Record]) -> String {
          CPU ms per request: contestant, Postgres, generator | elsewhere, % | MB |\n|---|---|--:|--:|--:|--:|---|--:|--:|--:|--:|--:|--:|--:|\n",
     );
     for r in records {
-        let cpu = r.cpu_ms_per_request;
+        let Record { load, contestant, rps, p50_ms, p90_ms, p99_ms, ratio_of, refused, failed, .. } = r;
+        let (to_peer, to_limit) = (ratio(r.ratio_to_peer), ratio(r.ratio_to_limit));
+        let CpuPerRequest { contestant: cpu, postgres, generator } = r.cpu_ms_per_request;
+        let elsewhere = r.host_share_elsewhere * 100.0;
         let _ = writeln!(
             text,
-            "| {} | {} | {:.1} | {:.1} | {:.1} | {:.1} | {} | {} | {} | {} | {} | {:.2}, {:.2}, {:.2} | {:.0} | {:.0} |",
-            r.load,
-            r.contestant,
-            r.rps,
-            r.p50_ms,
-            r.p90_ms,
-            r.p99_ms,
-            r.ratio_of,
-            ratio(r.ratio_to_peer),
-            ratio(r.ratio_to_limit),
-            r.refused,
-            r.failed,
-            cpu.contestant,
-            cpu.postgres,
-            cpu.generator,
-            r.host_share_elsewhere * 100.0,
+            "| {load} | {contestant} | {rps:.1} | {p50_ms:.1} | {p90_ms:.1} | {p99_ms:.1} | {ratio_of} | {to_peer} | {to_limit} | \
+             {refused} | {failed} | {cpu:.2}, {postgres:.2}, {generator:.2} | {elsewhere:.0} | {:.0} |",
             r.resident_mb
         );
     }

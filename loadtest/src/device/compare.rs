@@ -6,16 +6,13 @@ use runtime::Session;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Tolerance of a logit on a GPU, whose libraries choose the algorithm, and so the order of sums, by the
-/// batch size. It equals the tolerance of golden outputs.
+/// Tolerance on a GPU, where the order of sums depends on the batch size; equal to the golden outputs'.
 const GPU_TOLERANCE: f64 = 1e-3;
 /// Tolerance on a CPU, where only the order of sums may differ between kernels.
 const CPU_TOLERANCE: f64 = 1e-4;
 
-/// Largest difference of logits over several images.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Difference {
-    /// Images compared.
     pub images: usize,
     /// `max |a - b|`.
     pub largest: f64,
@@ -31,18 +28,15 @@ impl Difference {
     fn of(pairs: impl Iterator<Item = (f32, f32)>, tolerance: Option<f64>) -> Self {
         let mut difference = Self { images: 0, largest: 0.0, relative: 0.0, other_bits: 0, tolerance };
         for (found, expected) in pairs {
-            let (found, expected, same) =
-                (f64::from(found), f64::from(expected), found.to_bits() == expected.to_bits());
-            let absolute = (found - expected).abs();
+            let absolute = (f64::from(found) - f64::from(expected)).abs();
             difference.images += 1;
             difference.largest = larger(difference.largest, absolute);
-            difference.relative = larger(difference.relative, absolute / expected.abs().max(1.0));
-            difference.other_bits += usize::from(!same);
+            difference.relative = larger(difference.relative, absolute / f64::from(expected).abs().max(1.0));
+            difference.other_bits += usize::from(found.to_bits() != expected.to_bits());
         }
         difference
     }
 
-    /// Whether it is within the tolerance.
     pub fn is_allowed(&self) -> bool {
         self.tolerance.is_none_or(|tolerance| self.relative <= tolerance)
     }
@@ -95,7 +89,6 @@ impl Judge<'_> {
         Ok(Difference::of(pairs.into_iter(), Some(self.tolerance())))
     }
 
-    /// Compares two runs of the largest batch.
     pub(super) fn between_runs(
         &self,
         session: &mut Session,
@@ -103,10 +96,8 @@ impl Judge<'_> {
         batches: &[usize],
     ) -> Result<Difference> {
         let largest = batches.iter().copied().max().unwrap_or(1);
-        let (first, second) = (
-            self.logits(session, images, largest, largest)?,
-            self.logits(session, images, largest, largest)?,
-        );
+        let first = self.logits(session, images, largest, largest)?;
+        let second = self.logits(session, images, largest, largest)?;
         Ok(Difference::of(second.into_iter().zip(first), Some(self.tolerance())))
     }
 
@@ -126,8 +117,7 @@ impl Judge<'_> {
         Ok(Some(Difference::of(found.into_iter().zip(expected), tolerance)))
     }
 
-    /// Logits of the first `n` images in batches of `batch`. The last batch is filled up with the next
-    /// images, or with the first ones after the end.
+    /// Logits of the first `n` images in batches of `batch`; the last batch is filled up with other images.
     fn logits(&self, session: &mut Session, images: &[u8], batch: usize, n: usize) -> Result<Vec<f32>> {
         let image_bytes = self.source.image_bytes();
         let mut ring = images.chunks_exact(image_bytes).cycle();

@@ -7,7 +7,6 @@ use cxr::phantom::{PhantomSpec, generate};
 use runtime::{CudaOptions, Provider, Runtime, Session, SessionOptions};
 use std::path::Path;
 
-/// Where a graph executes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum ProviderName {
     /// The CPU.
@@ -68,7 +67,6 @@ impl Source {
         self.variant().fixed_batch.map_or_else(|| asked.to_vec(), |fixed| vec![fixed as usize])
     }
 
-    /// Bytes of one model input.
     pub(super) fn image_bytes(&self) -> usize {
         let spec = &self.bundle.manifest().preprocess;
         spec.width as usize * spec.height as usize
@@ -88,7 +86,8 @@ impl Source {
         let fp32 =
             |(_, variant): &(&String, &Variant)| variant.precision == "fp32" && variant.fixed_batch.is_none();
         let Some((_, variant)) = self.bundle.manifest().variants.iter().find(fp32) else { return Ok(None) };
-        let options = SessionOptions { intra_threads: cores(), ..SessionOptions::default() };
+        let intra_threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let options = SessionOptions { intra_threads, ..SessionOptions::default() };
         self.session(variant, &options).map(Some)
     }
 
@@ -99,17 +98,11 @@ impl Source {
     }
 }
 
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
-}
-
-/// The sessions of both modes.
 pub struct Loaded {
     /// Configured as in the service.
     pub(super) service: Session,
     /// With the defaults of ONNX Runtime.
     pub(super) bare: Session,
-    /// Bytes of one model input.
     pub(super) image_bytes: usize,
 }
 

@@ -8,47 +8,36 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::{Duration, Instant};
 
-/// Alternating turns per mode.
 const N_TURNS: u32 = 5;
 /// Untimed runs first, because GPU libraries try algorithms for each new batch size.
 const N_WARM_UP: usize = 3;
-/// Minimum timed runs per turn.
 const MIN_RUNS: usize = 2;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
-    /// As in the service.
     Service,
     /// Pageable input, outputs allocated by ONNX Runtime, nothing reused.
     Bare,
 }
 
-/// Speed of one mode.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Figures {
-    /// Timed runs.
     pub runs: usize,
     /// Images over the time of all runs.
     pub images_per_second: f64,
-    /// Median time of a run in milliseconds.
     pub p50_ms: f64,
     /// 99th percentile; with fewer than 100 runs it is close to the maximum.
     pub p99_ms: f64,
 }
 
-/// One batch size.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Cell {
-    /// Images per run.
     pub batch: usize,
-    /// As in the service.
     pub service: Figures,
-    /// In the bare loop.
     pub bare: Figures,
 }
 
 impl Cell {
-    /// Throughput of the service's mode over the bare loop's.
     pub fn ratio(&self) -> f64 {
         self.service.images_per_second / self.bare.images_per_second
     }
@@ -62,14 +51,8 @@ impl fmt::Display for Cell {
                 figures.images_per_second, figures.p50_ms, figures.p99_ms, figures.runs
             )
         };
-        write!(
-            f,
-            "batch {:>3}: {}; bare {}; ratio {:.3}",
-            self.batch,
-            of(&self.service),
-            of(&self.bare),
-            self.ratio()
-        )
+        let (service, bare) = (of(&self.service), of(&self.bare));
+        write!(f, "batch {:>3}: {service}; bare {bare}; ratio {:.3}", self.batch, self.ratio())
     }
 }
 
@@ -83,19 +66,16 @@ pub(super) fn cell(loaded: &mut Loaded, images: &[u8], batch: usize, seconds: f6
     }
     let turn = Duration::from_secs_f64(seconds) / N_TURNS;
     let (mut service, mut bare) = (Vec::new(), Vec::new());
-    for number in 0..N_TURNS {
-        if number % 2 == 0 {
-            runs(&mut loaded.service, pixels, batch, turn, &mut service)?;
-            runs(&mut loaded.bare, pixels, batch, turn, &mut bare)?;
-        } else {
-            runs(&mut loaded.bare, pixels, batch, turn, &mut bare)?;
-            runs(&mut loaded.service, pixels, batch, turn, &mut service)?;
+    let mut turns = [(&mut loaded.service, &mut service), (&mut loaded.bare, &mut bare)];
+    for _ in 0..N_TURNS {
+        for (session, times_ms) in &mut turns {
+            runs(session, pixels, batch, turn, times_ms)?;
         }
+        turns.reverse();
     }
     Ok(Cell { batch, service: figures(service, batch), bare: figures(bare, batch) })
 }
 
-/// The milliseconds of each run of a turn.
 fn runs(
     session: &mut Session,
     pixels: &[u8],

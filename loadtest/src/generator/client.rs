@@ -1,5 +1,4 @@
-//! The clients: HTTP/1.1 with persistent connections and prepared bodies, on one thread to save processor
-//! time.
+//! The clients: HTTP/1.1, persistent connections and prepared bodies, on one thread to save processor time.
 
 use super::traffic::{Cpu, Measurement, Traffic, Window, arrivals};
 use anyhow::{Context, Result};
@@ -19,9 +18,10 @@ use tokio::task::{JoinSet, LocalSet, spawn_local};
 /// A refused client of the closed loop waits this long, so that the measurement is not dominated by refusals.
 const PAUSE_AFTER_REFUSAL: Duration = Duration::from_millis(100);
 /// How long to wait for unfinished requests after the window before they count as failed.
-const PATIENCE: Duration = Duration::from_secs(30);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The address and the prepared requests.
+type Sender = SendRequest<Full<Bytes>>;
+
 #[derive(Debug)]
 pub(crate) struct Target {
     address: SocketAddr,
@@ -32,7 +32,6 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// Prepares requests that send forms with images to a path, with a token.
     pub(crate) fn new(
         address: SocketAddr,
         path: &str,
@@ -59,7 +58,7 @@ impl Target {
         request
     }
 
-    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>> {
+    async fn connect(&self) -> Result<Sender> {
         let stream = TcpStream::connect(self.address).await?;
         stream.set_nodelay(true)?;
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
@@ -78,7 +77,7 @@ impl Target {
 }
 
 /// Status of one exchange; 0 if the connection broke.
-async fn exchange(connection: &mut SendRequest<Full<Bytes>>, request: Request<Full<Bytes>>) -> u16 {
+async fn exchange(connection: &mut Sender, request: Request<Full<Bytes>>) -> u16 {
     let answer = async {
         connection.ready().await?;
         let response: Response<Incoming> = connection.send_request(request).await?;
@@ -92,7 +91,6 @@ async fn exchange(connection: &mut SendRequest<Full<Bytes>>, request: Request<Fu
     answer.await.unwrap_or(0)
 }
 
-/// Counts the answers of a window.
 struct Tally {
     from: Instant,
     to: Instant,
@@ -113,8 +111,7 @@ impl Tally {
     }
 }
 
-/// Loads the target for the whole window. `begin` and `end` are called at the start and end of its measured
-/// part.
+/// Loads the target for the whole window; calls `begin` and `end` around its measured part.
 pub(crate) async fn run(
     target: Rc<Target>,
     traffic: Traffic,
@@ -152,10 +149,13 @@ async fn closed(target: &Rc<Target>, clients: usize, tally: &Rc<Tally>) {
     for _ in 0..clients {
         running.spawn_local(client(Rc::clone(target), Rc::clone(tally)));
     }
-    // A missing answer must not block the benchmark.
-    let deadline = tally.to + PATIENCE;
-    let _ = tokio::time::timeout_at(deadline.into(), async { while running.join_next().await.is_some() {} })
-        .await;
+    drain(&mut running, tally).await;
+}
+
+/// Waits for unfinished requests; a missing answer must not block the benchmark.
+async fn drain(running: &mut JoinSet<()>, tally: &Tally) {
+    let ended = async { while running.join_next().await.is_some() {} };
+    let _ = tokio::time::timeout_at((tally.to + DRAIN_TIMEOUT).into(), ended).await;
 }
 
 /// One client of the closed loop. Answers count if they arrive inside the window.
@@ -163,13 +163,7 @@ async fn client(target: Rc<Target>, tally: Rc<Tally>) {
     let mut connection = None;
     while Instant::now() < tally.to {
         let since = Instant::now();
-        let status = match connection.take() {
-            Some(open) => ask(&target, &mut connection, open).await,
-            None => match target.connect().await {
-                Ok(open) => ask(&target, &mut connection, open).await,
-                Err(_) => 0,
-            },
-        };
+        let status = ask(&target, &mut connection).await;
         tally.count(status, since, Instant::now());
         if status != 200 {
             tokio::time::sleep(PAUSE_AFTER_REFUSAL).await;
@@ -177,21 +171,21 @@ async fn client(target: Rc<Target>, tally: Rc<Tally>) {
     }
 }
 
-/// Sends a request on an open connection, and keeps the connection if it can be reused.
-async fn ask(
-    target: &Target,
-    keep: &mut Option<SendRequest<Full<Bytes>>>,
-    mut open: SendRequest<Full<Bytes>>,
-) -> u16 {
+/// Sends a request on the connection or a new one, and keeps the connection if it can be reused.
+async fn ask(target: &Target, connection: &mut Option<Sender>) -> u16 {
+    let open = match connection.take() {
+        Some(open) => Ok(open),
+        None => target.connect().await,
+    };
+    let Ok(mut open) = open else { return 0 };
     let status = exchange(&mut open, target.request()).await;
     if status != 0 && !open.is_closed() {
-        *keep = Some(open);
+        *connection = Some(open);
     }
     status
 }
 
-/// Sends each request at its time, on a free connection or a new one. Latency counts from the intended time,
-/// so that queueing is not hidden; a request counts if it was due inside the window.
+/// Sends requests at their times. Latency counts from the intended time, so that queueing is not hidden.
 async fn open(target: &Rc<Target>, arrivals: &[Duration], start: Instant, tally: &Rc<Tally>) {
     let (due, mut next) = tokio::sync::mpsc::unbounded_channel();
     let times: Vec<Instant> = arrivals.iter().map(|after| start + *after).collect();
@@ -204,28 +198,35 @@ async fn open(target: &Rc<Target>, arrivals: &[Duration], start: Instant, tally:
             }
         }
     });
-    let idle: Rc<RefCell<Vec<SendRequest<Full<Bytes>>>>> = Rc::default();
+    let idle: Rc<RefCell<Vec<Sender>>> = Rc::default();
     let mut running = JoinSet::new();
     while let Some(time) = next.recv().await {
         let (target, tally, idle) = (Rc::clone(target), Rc::clone(tally), Rc::clone(&idle));
         running.spawn_local(async move {
-            let mut keep = None;
             // The server closes connections that have been idle for long.
-            let free = std::iter::from_fn(|| idle.borrow_mut().pop()).find(|free| !free.is_closed());
-            let status = match free {
-                Some(open) => ask(&target, &mut keep, open).await,
-                None => match target.connect().await {
-                    Ok(open) => ask(&target, &mut keep, open).await,
-                    Err(_) => 0,
-                },
-            };
+            let mut connection =
+                std::iter::from_fn(|| idle.borrow_mut().pop()).find(|free| !free.is_closed());
+            let status = ask(&target, &mut connection).await;
             tally.count(status, time, time);
-            idle.borrow_mut().extend(keep);
+            idle.borrow_mut().extend(connection);
         });
     }
-    let deadline = tally.to + PATIENCE;
-    let _ = tokio::time::timeout_at(deadline.into(), async { while running.join_next().await.is_some() {} })
-        .await;
-    let n_unanswered = running.len() as u64;
-    tally.found.borrow_mut().failed += n_unanswered;
+    drain(&mut running, tally).await;
+    tally.found.borrow_mut().failed += running.len() as u64;
+}
+
+/// The boundary; it occurs in no image.
+const BOUNDARY: &str = "cxr-bench-7MA4YWxkTrZu0gW";
+
+/// Images as `multipart/form-data` bodies declared as JPEG (servers detect the format), and the media type.
+pub(crate) fn forms(images: &[Bytes]) -> (Vec<Bytes>, String) {
+    let form = |image: &Bytes| {
+        let head = format!(
+            "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"image.jpeg\"\r\n\
+             Content-Type: image/jpeg\r\n\r\n"
+        );
+        let tail = format!("\r\n--{BOUNDARY}--\r\n");
+        [head.as_bytes(), image, tail.as_bytes()].concat().into()
+    };
+    (images.iter().map(form).collect(), format!("multipart/form-data; boundary={BOUNDARY}"))
 }

@@ -3,19 +3,11 @@
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// A load with concrete numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Traffic {
-    /// Clients without think time.
     Closed { clients: usize },
-    /// Poisson arrivals.
-    Open {
-        /// Arrivals per second.
-        rate: f64,
-        /// Seed of the arrival times.
-        seed: u64,
-    },
+    Open { rate: f64, seed: u64 },
 }
 
 /// A warm-up and the measured time after it.
@@ -23,7 +15,6 @@ pub(crate) enum Traffic {
 pub(crate) struct Window {
     /// Seconds of load before the measurement.
     pub(crate) warm_s: f64,
-    /// Measured seconds.
     pub(crate) seconds: f64,
 }
 
@@ -31,6 +22,7 @@ impl Window {
     pub(crate) fn warm(&self) -> Duration {
         Duration::from_secs_f64(self.warm_s)
     }
+
     pub(crate) fn whole(&self) -> Duration {
         Duration::from_secs_f64(self.warm_s + self.seconds)
     }
@@ -53,18 +45,13 @@ pub(crate) fn arrivals(rate: f64, seed: u64, window: Window) -> Vec<Duration> {
 /// Processor seconds spent inside the window.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Cpu {
-    /// The load generator.
     pub(crate) generator: f64,
-    /// The database.
     pub(crate) postgres: f64,
-    /// The contestant.
     pub(crate) contestant: f64,
-    /// The whole host.
     pub(crate) host: f64,
 }
 
 impl Cpu {
-    /// The difference to an earlier reading.
     pub(crate) fn since(self, before: Self) -> Self {
         Self {
             generator: self.generator - before.generator,
@@ -80,10 +67,8 @@ impl Cpu {
     }
 }
 
-/// The measurement of one window.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Measurement {
-    /// Measured seconds.
     pub(crate) seconds: f64,
     /// Latencies of good answers in microseconds, in order of arrival.
     pub(crate) latencies_us: Vec<u64>,
@@ -91,7 +76,6 @@ pub(crate) struct Measurement {
     pub(crate) refused: u64,
     /// Other answers, broken connections, missing answers.
     pub(crate) failed: u64,
-    /// Processor time.
     pub(crate) cpu: Cpu,
     /// Resident memory of the contestant at the end, in bytes.
     pub(crate) resident_bytes: u64,
@@ -99,20 +83,12 @@ pub(crate) struct Measurement {
 
 impl Measurement {
     pub(crate) fn new(seconds: f64) -> Self {
-        Self {
-            seconds,
-            latencies_us: Vec::new(),
-            refused: 0,
-            failed: 0,
-            cpu: Cpu::default(),
-            resident_bytes: 0,
-        }
+        Self { seconds, ..Self::default() }
     }
-    /// Records a good answer.
+
     pub(crate) fn record(&mut self, latency: Duration) {
         self.latencies_us.push(latency.as_micros() as u64);
     }
-    /// Good answers per second.
     pub(crate) fn rps(&self) -> f64 {
         self.latencies_us.len() as f64 / self.seconds
     }

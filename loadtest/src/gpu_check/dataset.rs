@@ -5,15 +5,12 @@ use anyhow::{Context, Result};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-/// Class folders of the data.
 pub(super) const CLASSES: [&str; 2] = ["NORMAL", "PNEUMONIA"];
 /// Images per class of the repeated training: enough for some steps.
 const N_REPEATED: usize = 160;
 
-/// Folders of links to the images.
 #[derive(Debug)]
 pub(super) struct Subset {
-    /// For the training.
     pub(super) folder: PathBuf,
     /// A smaller one, for the repeated training.
     pub(super) small: PathBuf,
@@ -57,15 +54,14 @@ pub(super) fn images(folder: &Path) -> Result<Vec<PathBuf>> {
 
 fn link(images: &[PathBuf], folder: &Path, n: usize) -> Result<()> {
     // A reused work folder must not keep old links.
+    let name = folder.display();
     if folder.exists() {
-        std::fs::remove_dir_all(folder)
-            .with_context(|| format!("{}: cannot be removed", folder.display()))?;
+        std::fs::remove_dir_all(folder).with_context(|| format!("{name}: cannot be removed"))?;
     }
-    std::fs::create_dir_all(folder).with_context(|| format!("{}: cannot be created", folder.display()))?;
+    std::fs::create_dir_all(folder).with_context(|| format!("{name}: cannot be created"))?;
     for image in images.iter().take(n) {
-        let name = image.file_name().unwrap_or_default();
-        symlink(image, folder.join(name))
-            .with_context(|| format!("{}: cannot be linked", image.display()))?;
+        let link = folder.join(image.file_name().unwrap_or_default());
+        symlink(image, link).with_context(|| format!("{}: cannot be linked", image.display()))?;
     }
     Ok(())
 }

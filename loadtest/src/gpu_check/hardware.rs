@@ -9,7 +9,6 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-/// Instruction sets that affect the speed of a network on a CPU.
 const RELEVANT_FLAGS: [&str; 8] =
     ["avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "hypervisor"];
 
@@ -17,19 +16,14 @@ const RELEVANT_FLAGS: [&str; 8] =
 pub struct Hardware {
     /// One line per GPU from nvidia-smi: name, memory, compute capability.
     pub gpus: Vec<String>,
-    /// Version of the driver, if there is one.
     pub driver: Option<String>,
     /// Newest CUDA version that the driver supports.
     pub cuda: Option<String>,
-    /// Model of the processor.
     pub processor: String,
     /// Hardware threads available to this process.
     pub threads: usize,
-    /// Its relevant instruction sets.
     pub flags: Vec<String>,
-    /// Main memory in MiB.
     pub memory_mib: u64,
-    /// Kernel and distribution.
     pub system: String,
 }
 

@@ -1,5 +1,4 @@
-//! The inputs of the check: programs, libraries, data. Everything that is missing is reported at once, before
-//! the first step.
+//! The inputs of the check: programs, libraries, data. Everything missing is reported at once, at the start.
 
 use super::Args;
 use super::dataset::{CLASSES, images};
@@ -17,7 +16,6 @@ const PRETRAINED: &str = "mobilenetv2-expanded";
 /// Minimum images per class for three folds of whole patients.
 const MIN_IMAGES: usize = 24;
 
-/// The resolved inputs.
 #[derive(Debug)]
 pub(super) struct Host {
     pub(super) device: ProviderName,
@@ -28,7 +26,6 @@ pub(super) struct Host {
     pub(super) loadtest: PathBuf,
     pub(super) onnxruntime: PathBuf,
     pub(super) library_path: OsString,
-    /// The folder with the class folders.
     pub(super) data: PathBuf,
     pub(super) weights: Option<PathBuf>,
     pub(super) work: PathBuf,
@@ -48,15 +45,14 @@ impl Host {
             bail!("not started; missing:\n  {}", search.missing.join("\n  "));
         }
         for folder in [&args.out, &args.work] {
-            std::fs::create_dir_all(folder)
-                .with_context(|| format!("{}: cannot be created", folder.display()))?;
+            let created = std::fs::create_dir_all(folder);
+            created.with_context(|| format!("{}: cannot be created", folder.display()))?;
         }
         // The report of an earlier run must not be mistaken for this one's.
-        for report in ["gpu-check.md", "gpu-check.json"].map(|name| args.out.join(name)) {
-            if report.exists() {
-                std::fs::remove_file(&report)
-                    .with_context(|| format!("{}: cannot be removed", report.display()))?;
-            }
+        let reports = ["gpu-check.md", "gpu-check.json"].map(|name| args.out.join(name));
+        for report in reports.iter().filter(|report| report.exists()) {
+            let removed = std::fs::remove_file(report);
+            removed.with_context(|| format!("{}: cannot be removed", report.display()))?;
         }
         let log = args.out.canonicalize()?.join("gpu-check.log");
         std::fs::write(&log, "").with_context(|| format!("{}: cannot be written", log.display()))?;
@@ -92,7 +88,6 @@ impl Host {
         }
     }
 
-    /// The inputs, printed at the start.
     pub(super) fn summary(&self) -> String {
         let weights =
             self.weights.as_ref().map_or("none, random ones".into(), |file| file.display().to_string());
@@ -123,8 +118,13 @@ impl Search {
 
     fn file(&mut self, option: &str, folders: &[PathBuf], name: &str) -> PathBuf {
         let found = folders.iter().map(|folder| folder.join(name)).find(|path| path.is_file());
-        found.and_then(|path| absolute(&path)).unwrap_or_else(|| {
-            self.missing.push(format!("{name} in {option} {}", shown(folders)));
+        self.found(found, || format!("{name} in {option} {}", shown(folders)))
+    }
+
+    /// The absolute path; a missing one is recorded.
+    fn found(&mut self, path: Option<PathBuf>, missing: impl FnOnce() -> String) -> PathBuf {
+        path.and_then(|path| absolute(&path)).unwrap_or_else(|| {
+            self.missing.push(missing());
             PathBuf::new()
         })
     }
@@ -137,10 +137,7 @@ impl Search {
                 std::fs::read_dir(folder).ok()?.filter_map(|file| file.ok()?.file_name().into_string().ok());
             files.filter(|name| is_library(name)).min_by_key(String::len).map(|name| folder.join(name))
         });
-        found.and_then(|path| absolute(&path)).unwrap_or_else(|| {
-            self.missing.push(format!("libonnxruntime.so in --libs {}", shown(folders)));
-            PathBuf::new()
-        })
+        self.found(found, || format!("libonnxruntime.so in --libs {}", shown(folders)))
     }
 
     /// ONNX Runtime, and all folders for the library path of the programs.
@@ -163,11 +160,8 @@ impl Search {
 
     /// The folder of libtorch, from `--libs` or from python3's torch.
     fn torch(&mut self, folders: &[PathBuf], on_gpu: bool) -> Option<PathBuf> {
-        let needed: &[&str] = if on_gpu {
-            &["libtorch_cpu.so", "libc10.so", "libtorch_cuda.so"]
-        } else {
-            &["libtorch_cpu.so", "libc10.so"]
-        };
+        let all = ["libtorch_cpu.so", "libc10.so", "libtorch_cuda.so"];
+        let needed = if on_gpu { &all[..] } else { &all[..2] };
         let has_all = |folder: &PathBuf| needed.iter().all(|name| folder.join(name).is_file());
         let found = folders.iter().find(|folder| has_all(folder)).cloned();
         let found = found.or_else(|| python_torch().filter(has_all));
@@ -175,11 +169,8 @@ impl Search {
             let nowhere = |name: &&&str| !folders.iter().any(|folder| folder.join(name).is_file());
             let names: Vec<&str> = needed.iter().filter(nowhere).copied().collect();
             let names = if names.is_empty() { needed } else { &names };
-            self.missing.push(format!(
-                "{} in one folder of --libs {} or in python3's torch",
-                names.join(", "),
-                shown(folders)
-            ));
+            let (names, folders) = (names.join(", "), shown(folders));
+            self.missing.push(format!("{names} in one folder of --libs {folders} or in python3's torch"));
         }
         found.and_then(|folder| absolute(&folder))
     }
@@ -200,13 +191,13 @@ impl Search {
     fn data(&mut self, args: &Args) -> PathBuf {
         let folder = args.data.join("train");
         for class in CLASSES.map(|class| folder.join(class)) {
-            match images(&class) {
-                Err(_) => self.missing.push(format!("the folder {} (--data)", class.display())),
-                Ok(found) if found.len() < MIN_IMAGES => self.missing.push(format!(
-                    "images in {}: found {}, the folds need at least {MIN_IMAGES}",
-                    class.display(),
-                    found.len()
-                )),
+            let name = class.display();
+            match images(&class).map(|images| images.len()) {
+                Err(_) => self.missing.push(format!("the folder {name} (--data)")),
+                Ok(n) if n < MIN_IMAGES => {
+                    let need = format!("the folds need at least {MIN_IMAGES}");
+                    self.missing.push(format!("images in {name}: found {n}, {need}"));
+                }
                 Ok(_) => {}
             }
         }

@@ -1,6 +1,6 @@
 //! The steps: each has a time limit, and a failed step does not end the check.
 
-use crate::terminal::say;
+use crate::terminal::print;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 /// A step with less time than this is not started.
 const SHORTEST: Duration = Duration::from_secs(5);
 
-/// How a step ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
@@ -29,7 +28,6 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// One line of the report.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Step {
     pub name: String,
@@ -57,8 +55,7 @@ impl Journal {
         Self { steps: Vec::new(), started: Instant::now(), budget: Duration::from_secs(budget_seconds) }
     }
 
-    /// Runs one step, which must keep the limit that it gets. The text of its value becomes the result in the
-    /// report.
+    /// Runs a step, which must keep the limit that it gets. Its value as text becomes the result.
     pub(super) fn step<T: fmt::Display>(
         &mut self,
         name: &str,
@@ -77,30 +74,23 @@ impl Journal {
             Err(error) if error.is::<NotRun>() => (Outcome::NotRun, format!("{error:#}"), None),
             Err(error) => (Outcome::Failed, format!("{error:#}"), None),
         };
-        self.record(Step {
-            name: name.to_owned(),
-            outcome,
-            seconds: started.elapsed().as_secs_f64(),
-            detail,
-        });
+        let (name, seconds) = (name.to_owned(), started.elapsed().as_secs_f64());
+        self.record(Step { name, outcome, seconds, detail });
         result
     }
 
-    /// Records a step that cannot run.
     pub(super) fn not_run(&mut self, name: &str, why: &str) {
-        let step =
-            Step { name: name.to_owned(), outcome: Outcome::NotRun, seconds: 0.0, detail: why.to_owned() };
-        self.record(step);
+        let (name, detail) = (name.to_owned(), why.to_owned());
+        self.record(Step { name, outcome: Outcome::NotRun, seconds: 0.0, detail });
     }
 
-    /// Whether no step failed.
     pub(super) fn passed(&self) -> bool {
         self.steps.iter().all(|step| step.outcome != Outcome::Failed)
     }
 
     fn record(&mut self, step: Step) {
         let Step { name, outcome, seconds, detail } = &step;
-        say(format_args!("{name}: {outcome}, {seconds:.1} s: {detail}"));
+        print(format_args!("{name}: {outcome}, {seconds:.1} s: {detail}"));
         self.steps.push(step);
     }
 }

@@ -10,25 +10,18 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Number of different radiographs.
 const N_IMAGES: usize = 64;
-/// Warm-up in seconds.
 const WARM_UP_S: f64 = 0.5;
 
-/// The measurement with one number of clients.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Load {
     pub clients: usize,
     pub answers: usize,
-    /// Predictions per second.
     pub requests_per_second: f64,
-    /// Median latency at the client.
     pub p50_ms: f64,
-    /// 99th percentile.
     pub p99_ms: f64,
 }
 
-/// The measurements with all numbers of clients.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Loads(pub Vec<Load>);
 
@@ -53,16 +46,14 @@ pub(super) fn closed_loop(
         |file: &PathBuf| std::fs::read(file).with_context(|| format!("{}: cannot be read", file.display()));
     let images = files.iter().take(N_IMAGES).map(|file| read(file).map(Bytes::from));
     let images = images.collect::<Result<Vec<Bytes>>>()?;
-    let target = Target::new(server.address, "/v1/predictions", &server.token, forms(&images))?;
-    let target = Rc::new(target);
+    let target = Rc::new(Target::new(server.address, "/v1/predictions", &server.token, forms(&images))?);
     let seconds = seconds.min(limit.as_secs_f64() / clients.len().max(1) as f64);
     let window = Window { warm_s: WARM_UP_S, seconds };
     let one = |n: &usize| {
         let nothing = || Ok(Cpu::default());
         let traffic = Traffic::Closed { clients: *n };
-        let found =
-            server.runtime.block_on(generator::run(Rc::clone(&target), traffic, window, nothing, nothing))?;
-        load(*n, &found)
+        let run = generator::run(Rc::clone(&target), traffic, window, nothing, nothing);
+        load(*n, &server.runtime.block_on(run)?)
     };
     clients.iter().map(one).collect::<Result<_>>().map(Loads)
 }

@@ -1,5 +1,4 @@
-//! The model without the service: `cxr-loadtest device` on the provider and the CPU, and PyTorch on the same
-//! device.
+//! The model without the service: `cxr-loadtest device`, and PyTorch on the same device.
 
 use super::Args;
 use super::inputs::Host;
@@ -15,12 +14,10 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-/// The measurement of PyTorch.
 const TORCH: &str = "loadtest/peer/torch_infer.py";
 /// Batch sizes on a CPU; larger ones are not faster.
 const CPU_BATCHES: &str = "1,8";
 
-/// The inputs of the measurements.
 pub(super) struct Measured<'a> {
     pub(super) host: &'a Host,
     pub(super) args: &'a Args,
@@ -40,7 +37,6 @@ impl fmt::Display for Measurement {
     }
 }
 
-/// The output of the measurement of PyTorch.
 #[derive(Debug)]
 struct Torch(Value);
 
@@ -52,7 +48,6 @@ impl fmt::Display for Torch {
 }
 
 impl Measured<'_> {
-    /// Runs every measurement as a step.
     pub(super) fn all(&self, journal: &mut Journal, report: &mut Report) {
         let variants = self.variants();
         if self.host.device == ProviderName::Cuda {
@@ -60,24 +55,20 @@ impl Measured<'_> {
         }
         self.device(ProviderName::Cpu, None, journal, report);
         let architecture = report.devices.first().map(|found| found.architecture.clone());
-        report.torch = journal
-            .step("measure PyTorch", 120, |limit| self.torch(architecture, limit))
-            .map(|found| found.0);
+        let torch = journal.step("measure PyTorch", 120, |limit| self.torch(architecture, limit));
+        report.torch = torch.map(|torch| torch.0);
         for (name, precision) in variants.into_iter().filter(|(_, precision)| precision != "fp32") {
             let vnni = report.hardware.as_ref().is_some_and(super::hardware::Hardware::has_vnni);
             if precision == "int8" && !vnni {
-                journal.not_run(
-                    &format!("measure cpu {name}"),
-                    "the processor has no VNNI, so int8 would not be faster",
-                );
+                let step = format!("measure cpu {name}");
+                journal.not_run(&step, "the processor has no VNNI, so int8 would not be faster");
             } else {
                 self.device(ProviderName::Cpu, Some(&name), journal, report);
             }
         }
     }
 
-    /// Name and precision of the bundle's variants. Empty if the bundle cannot be read, which other steps
-    /// report.
+    /// Name and precision of the variants; empty if the bundle cannot be read, which other steps report.
     fn variants(&self) -> Vec<(String, String)> {
         let manifest: Option<Manifest> = read_json(&self.bundle.join(cxr::bundle::MANIFEST)).ok();
         let variants = manifest.map(|manifest| manifest.variants).unwrap_or_default();
@@ -91,13 +82,10 @@ impl Measured<'_> {
         journal: &mut Journal,
         report: &mut Report,
     ) {
-        let name = [Some("measure"), Some(provider.word()), variant]
-            .into_iter()
-            .flatten()
-            .collect::<Vec<_>>()
-            .join(" ");
+        let name = format!("measure {} {}", provider.word(), variant.unwrap_or_default());
+        let name = name.trim_end();
         let file = self.host.work.join(format!("{}.json", name.replace(' ', "-")));
-        journal.step(&name, 150, |limit| {
+        journal.step(name, 150, |limit| {
             let run = self.device_program(provider, variant, &file, limit).run();
             // The program also writes figures that exceed a tolerance, and they belong in the report.
             let found: Result<Measurement> = read_json(&file);
@@ -116,15 +104,9 @@ impl Measured<'_> {
         json: &Path,
         limit: Duration,
     ) -> Program {
-        let batches = match provider {
-            ProviderName::Cpu => CPU_BATCHES.to_owned(),
-            ProviderName::Cuda => self.batches(),
-        };
-        let program = Program::new(self.host, &self.host.loadtest, limit)
-            .arg("device")
-            .arg("--bundle")
-            .arg(self.bundle);
-        let program = program.args(&["--provider", provider.word(), "--batches", &batches]);
+        let program = Program::new(self.host, &self.host.loadtest, limit);
+        let program = program.args(&["device", "--bundle"]).arg(self.bundle);
+        let program = program.args(&["--provider", provider.word(), "--batches", &self.batches(provider)]);
         let program = program.args(&["--device-id", &self.host.device_id.to_string()]);
         let program = program.args(&["--seconds", &self.args.seconds.to_string()]).arg("--json").arg(json);
         variant.into_iter().fold(program, |program, variant| program.args(&["--variant", variant]))
@@ -139,17 +121,19 @@ impl Measured<'_> {
         let architecture =
             architecture.ok_or_else(|| NotRun("no bundle was measured to compare it with".to_owned()))?;
         let file = self.host.work.join("torch.json");
-        let batches = match self.host.device {
-            ProviderName::Cpu => CPU_BATCHES.to_owned(),
-            ProviderName::Cuda => self.batches(),
-        };
+        let batches = self.batches(self.host.device);
         let program = python().arg(self.host.root.join(TORCH)).args(&["--architecture", &architecture]);
         let program = program.args(&["--device", &self.host.trainer_device(), "--batches", &batches]);
         program.args(&["--seconds", &self.args.seconds.to_string()]).arg("--json").arg(&file).run()?;
         read_json(&file).map(Torch)
     }
 
-    fn batches(&self) -> String {
-        self.args.batches.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+    fn batches(&self, provider: ProviderName) -> String {
+        match provider {
+            ProviderName::Cpu => CPU_BATCHES.to_owned(),
+            ProviderName::Cuda => {
+                self.args.batches.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+            }
+        }
     }
 }

@@ -16,10 +16,6 @@ pub(super) struct Database {
 }
 
 impl Database {
-    /// Starts a cluster with fsync on.
-    ///
-    /// # Errors
-    /// `NotRun` if Postgres is not installed.
     pub(super) fn start(host: &Host, folder: &Path, limit: Duration) -> Result<Self> {
         programs(&host.root).map_err(|error| NotRun(format!("{error:#}")))?;
         let postgres =

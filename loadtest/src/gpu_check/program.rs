@@ -15,7 +15,6 @@ const N_QUOTED: usize = 12;
 /// Exit status of timeout(1) when the limit was reached.
 const TIMED_OUT: i32 = 124;
 
-/// A program that has not started.
 pub(super) struct Program {
     command: Command,
     name: String,
@@ -27,8 +26,7 @@ impl Program {
     /// With the host's libraries, in the repository's root.
     pub(super) fn new(host: &Host, program: &Path, limit: Duration) -> Self {
         let name = program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned();
-        // timeout(1) ends the program even when this process is killed; in the foreground, Ctrl-C reaches
-        // both.
+        // timeout(1) ends the program even if this process is killed. Ctrl-C reaches both (--foreground).
         let mut command = Command::new("timeout");
         command.args(["--foreground", "--kill-after=5", &limit.as_secs().max(1).to_string()]).arg(program);
         command.current_dir(&host.root).env("LD_LIBRARY_PATH", &host.library_path);
@@ -37,40 +35,32 @@ impl Program {
         Self { command, name, log: host.log.clone(), limit }
     }
 
-    /// Adds an argument.
     pub(super) fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
         self.command.arg(argument);
         self
     }
 
-    /// Adds arguments.
     pub(super) fn args(mut self, arguments: &[&str]) -> Self {
         self.command.args(arguments);
         self
     }
 
-    /// Sets a variable.
     pub(super) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.command.env(name, value);
         self
     }
 
-    /// Gives it the settings of a service.
     pub(super) fn settings(mut self, settings: &Settings) -> Self {
         settings.apply(&mut self.command);
         self
     }
 
-    /// Removes a variable.
     pub(super) fn env_remove(mut self, name: &str) -> Self {
         self.command.env_remove(name);
         self
     }
 
     /// Runs it to its end and returns its standard output.
-    ///
-    /// # Errors
-    /// With its last lines, when it fails or does not end in time.
     pub(super) fn run(mut self) -> Result<String> {
         let output = self.command.stdin(Stdio::null()).output();
         let output = output.with_context(|| format!("{}: cannot be started", self.name))?;

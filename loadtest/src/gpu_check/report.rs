@@ -17,23 +17,18 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// `gpu-check.json`. Absent parts belong to steps that failed or did not run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// Whether no step failed.
     pub passed: bool,
     /// `cpu` or `cuda:N`.
     pub device: String,
-    /// Version of this program.
     pub version: String,
     /// Start, in seconds since 1970.
     pub started_unix: u64,
-    /// Total duration.
     pub seconds: f64,
     pub steps: Vec<Step>,
     pub hardware: Option<Hardware>,
-    /// The trained network.
     pub architecture: String,
-    /// Images per training step.
     pub batch_size: usize,
     /// Whether the training started from pretrained weights.
     pub pretrained: bool,
@@ -42,19 +37,13 @@ pub struct Report {
     pub export: Option<Export>,
     /// The bundle that was served and measured: the exported one, or the default one if the export failed.
     pub bundle: Option<PathBuf>,
-    /// The provider that executes in the service.
     pub proof: Option<Proof>,
-    /// The service on an absent GPU.
     pub absent_device: Option<AbsentDevice>,
-    /// The service under load.
     pub load: Option<Loads>,
     /// The model without the service, one entry per provider and variant.
     pub devices: Vec<Measurement>,
-    /// PyTorch on the same device.
     pub torch: Option<Value>,
-    /// Benchmark of the training step.
     pub bench: Option<Bench>,
-    /// Two trainings, compared.
     pub repetition: Option<Repetition>,
 }
 
@@ -62,27 +51,13 @@ impl Report {
     pub(super) fn new(args: &Args, host: &Host) -> Self {
         let started_unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         Self {
-            passed: false,
             device: host.trainer_device(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_unix,
-            seconds: 0.0,
-            steps: Vec::new(),
-            hardware: None,
             architecture: args.architecture.clone(),
             batch_size: args.batch_size(),
             pretrained: host.weights.is_some(),
-            training: None,
-            evaluation: None,
-            export: None,
-            bundle: None,
-            proof: None,
-            absent_device: None,
-            load: None,
-            devices: Vec::new(),
-            torch: None,
-            bench: None,
-            repetition: None,
+            ..Self::default()
         }
     }
 
@@ -100,7 +75,6 @@ impl Report {
         format!("{verdict}: {} steps, {failed} failed, {not_run} not run", self.steps.len())
     }
 
-    /// Writes both files.
     pub(super) fn write(&self, folder: &Path) -> Result<()> {
         let json = serde_json::to_string_pretty(self)? + "\n";
         for (name, text) in [("gpu-check.json", json), ("gpu-check.md", markdown::render(self))] {

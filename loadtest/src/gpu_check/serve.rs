@@ -1,10 +1,7 @@
-//! The service on the requested provider: proves that this provider executes, and that no other one takes its
-//! place.
+//! Proves that the requested provider executes in the service, and that no other one takes its place.
 
 use super::Args;
-use super::dataset::Subset;
 use super::inputs::Host;
-use super::load::{self, Loads};
 use super::postgres::Database;
 use super::program::Program;
 use super::server::Server;
@@ -22,7 +19,6 @@ const ABSENT_DEVICE: i32 = 63;
 /// A database that does not exist: the service starts, is unready, and still reports the provider.
 const NO_DATABASE: &str = "postgres://cxr@localhost/postgres?host=/nonexistent";
 
-/// The inputs of every start of the service.
 pub(super) struct Settings<'a> {
     pub(super) host: &'a Host,
     pub(super) args: &'a Args,
@@ -52,7 +48,6 @@ impl Settings<'_> {
 /// The provider that executes the model, according to two sources.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Proof {
-    /// The requested provider, by its name in ONNX Runtime.
     pub provider: String,
     /// Number of nodes by provider from `GET /v1/model`, which equals the metric `cxr_execution_nodes`.
     pub assigned_nodes: BTreeMap<String, usize>,
@@ -80,14 +75,12 @@ impl fmt::Display for Proof {
     }
 }
 
-/// The running service and its proof.
 pub(super) struct Served {
-    server: Server,
-    proof: Proof,
+    pub(super) server: Server,
+    pub(super) proof: Proof,
 }
 
 impl Served {
-    /// Starts it and proves the provider.
     pub(super) fn start(settings: &Settings, limit: Duration) -> Result<Self> {
         let host = settings.host;
         let device = (host.device.word(), host.device_id);
@@ -103,17 +96,16 @@ impl Served {
         let model = server.get("/v1/model")?;
         ensure!(model.status == 200, "/v1/model answers {}: {}", model.status, model.body);
         let model: Value = serde_json::from_str(&model.body).context("/v1/model")?;
-        let unavailable = model["unavailable"].as_str().unwrap_or("no cause given");
-        let provider =
-            model["provider"].as_str().with_context(|| format!("nothing executes: {unavailable}"))?;
-        let assigned_nodes: BTreeMap<String, usize> =
-            serde_json::from_value(model["assigned_nodes"].clone()).context("/v1/model: assigned_nodes")?;
+        let unavailable = || format!("nothing executes: {}", model["unavailable"]);
+        let provider = model["provider"].as_str().with_context(unavailable)?;
+        let nodes = serde_json::from_value(model["assigned_nodes"].clone());
+        let assigned_nodes: BTreeMap<String, usize> = nodes.context("/v1/model: assigned_nodes")?;
         let expected = match host.device {
             ProviderName::Cpu => "CPUExecutionProvider",
             ProviderName::Cuda => "CUDAExecutionProvider",
         };
-        let (own, all) =
-            (assigned_nodes.get(expected).copied().unwrap_or(0), assigned_nodes.values().sum::<usize>());
+        let own = assigned_nodes.get(expected).copied().unwrap_or(0);
+        let all: usize = assigned_nodes.values().sum();
         ensure!(
             provider == expected && own * 2 > all,
             "requested {expected}, but /v1/model reports {provider}, nodes {assigned_nodes:?}"
@@ -132,16 +124,6 @@ impl Served {
         };
         Ok(Self { server, proof })
     }
-
-    /// Sends radiographs in a closed loop.
-    pub(super) fn load(&self, args: &Args, subset: &Subset, limit: Duration) -> Result<Loads> {
-        load::closed_loop(&self.server, &args.clients, args.seconds, &subset.files, limit)
-    }
-
-    /// Stops the service.
-    pub(super) fn stop(self) -> Proof {
-        self.proof
-    }
 }
 
 impl fmt::Display for Served {
@@ -153,7 +135,6 @@ impl fmt::Display for Served {
 /// The reason that the service gives for being unready on a GPU that does not exist.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AbsentDevice {
-    /// The cause in `/readyz`.
     pub cause: String,
 }
 
@@ -163,8 +144,7 @@ impl fmt::Display for AbsentDevice {
     }
 }
 
-/// Requests a GPU that does not exist: the service must be unready with the cause, and no other provider may
-/// execute.
+/// Requests an absent GPU: the service must be unready with the cause, and no other provider may execute.
 pub(super) fn absent_device(settings: &Settings, limit: Duration) -> Result<AbsentDevice> {
     let server = Server::start(settings, ("cuda", ABSENT_DEVICE), "absent-device", limit)?;
     let answer = server.get("/readyz")?;
@@ -175,11 +155,8 @@ pub(super) fn absent_device(settings: &Settings, limit: Duration) -> Result<Abse
     let cause = model.and_then(|check| check["cause"].as_str());
     let cause = cause.with_context(|| format!("/readyz does not name the model: {}", answer.body))?;
     let model: Value = serde_json::from_str(&server.get("/v1/model")?.body).context("/v1/model")?;
-    ensure!(
-        model["provider"].is_null(),
-        "{} executes in place of a GPU that does not exist",
-        model["provider"]
-    );
+    let provider = &model["provider"];
+    ensure!(provider.is_null(), "{provider} executes in place of a GPU that does not exist");
     Ok(AbsentDevice { cause: cause.to_owned() })
 }
 

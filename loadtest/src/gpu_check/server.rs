@@ -10,7 +10,6 @@ use std::time::Duration;
 /// Upper limit for a service that hangs.
 const LONGEST: Duration = Duration::from_mins(15);
 
-/// The answer to a request.
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) body: String,
@@ -22,16 +21,12 @@ pub(super) struct Server {
     pub(super) address: SocketAddr,
     /// Bearer token of the development profile.
     pub(super) token: String,
-    /// Drives the client.
     pub(super) runtime: tokio::runtime::Runtime,
     client: reqwest::Client,
 }
 
 impl Server {
     /// Starts the service and waits until it listens.
-    ///
-    /// # Errors
-    /// With its last lines when it does not.
     pub(super) fn start(
         settings: &Settings,
         device: (&str, i32),
@@ -40,8 +35,8 @@ impl Server {
     ) -> Result<Self> {
         let host = settings.host;
         let token = settings.configure(Program::new(host, &host.service, limit), device);
-        let token =
-            token.args(&["dev-token", "--subject", "gpu-check", "--scope", "predict audit:read"]).run()?;
+        let token = token.args(&["dev-token", "--subject", "gpu-check", "--scope", "predict audit:read"]);
+        let token = token.run()?;
         let log = host.work.join(format!("{name}.log"));
         let serve = settings.configure(Program::new(host, &host.service, LONGEST), device);
         let serve = serve.arg("serve").into_command(&log)?;
@@ -55,18 +50,16 @@ impl Server {
         })
     }
 
-    /// Sends a GET with the token.
     pub(super) fn get(&self, path: &str) -> Result<Answer> {
         let request = self.client.get(format!("http://{}{path}", self.address)).bearer_auth(&self.token);
         self.runtime.block_on(async {
-            let response =
-                request.timeout(Duration::from_secs(10)).send().await.with_context(|| path.to_owned())?;
+            let response = request.timeout(Duration::from_secs(10)).send().await;
+            let response = response.with_context(|| path.to_owned())?;
             let status = response.status().as_u16();
             Ok(Answer { status, body: response.text().await? })
         })
     }
 
-    /// Waits until `/readyz` returns 200.
     pub(super) fn wait_ready(&mut self, limit: Duration) -> Result<()> {
         rig::service::wait_ready(&mut self.process, self.address, "/readyz", limit)
     }

@@ -1,5 +1,4 @@
-//! The trainer on the device: training, calibration, export, a repeated training and a benchmark. It reads
-//! the folds select and calibrate, and never a test split.
+//! The trainer on the device. It reads the folds select and calibrate, and never a test split.
 
 use super::Args;
 use super::dataset::{CLASSES, Subset};
@@ -14,33 +13,26 @@ use std::time::Duration;
 
 /// cuBLAS is deterministic only with this setting.
 const CUBLAS_WORKSPACE: (&str, &str) = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8");
-/// Batch size of the repeated training.
 const REPEATED_BATCH: usize = 16;
 
-/// The known forms of file names. Any other file counts as a patient of its own, since this checks the host
-/// and not the network.
+/// Patients in known forms of file names. Any other file counts as a patient of its own.
 const PATIENT: &str =
     "^(person[0-9]+_(?:bacteria|virus)|(?:NORMAL2-)?IM-[0-9]+)|^([0-9]{8})_[0-9]{3}[.]|^(.+)$";
 
-/// The result of a training.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Training {
     /// Images in all folds together.
     pub images: usize,
-    /// Precision of the convolutions.
     pub precision: String,
     pub epochs: Vec<Epoch>,
 }
 
-/// One epoch of `metrics.csv`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Epoch {
     pub epoch: usize,
-    /// Mean loss.
     pub train_loss: f64,
     /// Area under the curve on the select fold.
     pub select_auc: f64,
-    /// Images per second.
     pub images_per_second: f64,
 }
 
@@ -48,16 +40,14 @@ impl fmt::Display for Training {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let best = self.epochs.iter().map(|epoch| epoch.select_auc).fold(0.0, f64::max);
         let rate = self.epochs.last().map_or(0.0, |epoch| epoch.images_per_second);
+        let (epochs, images) = (self.epochs.len(), self.images);
         write!(
             f,
-            "{} epochs on {} images, {rate:.1} images/s in the last, best select AUC {best:.4}",
-            self.epochs.len(),
-            self.images
+            "{epochs} epochs on {images} images, {rate:.1} images/s in the last, best select AUC {best:.4}"
         )
     }
 }
 
-/// Figures of the folds select and calibrate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
     /// `figures` of `evaluation-select.json`.
@@ -70,26 +60,19 @@ impl fmt::Display for Evaluation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let auc = |figures: &Value| {
             let auc = &figures["auc"];
-            format!(
-                "{:.4} [{:.4}, {:.4}]",
-                number(&auc["value"]),
-                number(&auc["ci95"][0]),
-                number(&auc["ci95"][1])
-            )
+            let (low, high) = (number(&auc["ci95"][0]), number(&auc["ci95"][1]));
+            format!("{:.4} [{low:.4}, {high:.4}]", number(&auc["value"]))
         };
         write!(f, "AUC on select {}, on calibrate {}", auc(&self.select), auc(&self.calibrate))
     }
 }
 
-/// The result of the export.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Export {
     /// The trainer's message: the largest difference of each output.
     pub parity: String,
-    /// The trainer's message on int8: how many decisions it changes. After a few epochs, no number of them is
-    /// an error.
+    /// The trainer's message on int8: how many decisions it changes. After a few epochs, any number is fine.
     pub int8: String,
-    /// The bundle's size.
     pub bytes: u64,
 }
 
@@ -99,12 +82,10 @@ impl fmt::Display for Export {
     }
 }
 
-/// Two runs of the same training.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Repetition {
     /// Training loss of the epoch, which is equal in both runs.
     pub train_loss: String,
-    /// Whether the weights are equal too, bit for bit.
     pub same_weights: bool,
 }
 
@@ -131,7 +112,6 @@ fn number(value: &Value) -> f64 {
     value.as_f64().unwrap_or(f64::NAN)
 }
 
-/// The trainer and its configuration files.
 pub(super) struct Trainer<'a> {
     host: &'a Host,
     subset: &'a Subset,
@@ -139,9 +119,9 @@ pub(super) struct Trainer<'a> {
 }
 
 impl<'a> Trainer<'a> {
-    /// Writes the configuration files.
     pub(super) fn new(host: &'a Host, args: &Args, subset: &'a Subset) -> Result<Self> {
-        let (epochs, batch, n_linked) = (args.epochs(), args.batch_size(), subset.files.len());
+        let (batch, n_linked) = (args.batch_size(), subset.files.len());
+        let epochs = args.by_device(args.epochs, 3, 1);
         let trainer = Self { host, subset, run: host.work.join("run") };
         let speed = configuration(host, &args.architecture, (epochs, batch, false), n_linked)?;
         let repeated = configuration(host, &args.architecture, (1, REPEATED_BATCH, true), n_linked)?;
@@ -163,7 +143,6 @@ impl<'a> Trainer<'a> {
         })
     }
 
-    /// Calibrates, and evaluates select and calibrate, on the device.
     pub(super) fn evaluate(&self, limit: Duration) -> Result<Evaluation> {
         let command = |name| self.command(name, &self.run, "train.yaml", &self.subset.folder, limit);
         command("calibrate").run()?;
@@ -175,8 +154,7 @@ impl<'a> Trainer<'a> {
         Ok(Evaluation { select: fold("select")?, calibrate: fold("calibrate")? })
     }
 
-    /// Exports the bundle and verifies it with the public key. The trainer compares ONNX Runtime with
-    /// libtorch, both on the CPU, where neither rounds to TF32.
+    /// Exports and verifies the bundle. The trainer checks parity on the CPU, which never rounds to TF32.
     pub(super) fn export(&self, limit: Duration) -> Result<Export> {
         let bundle = self.host.work.join("bundle");
         let on_cpu = Program::new(self.host, &self.host.trainer, limit).args(&["export", "--device", "cpu"]);
@@ -194,7 +172,6 @@ impl<'a> Trainer<'a> {
         Ok(Export { parity, int8, bytes: files.filter_map(|(_, file)| file["bytes"].as_u64()).sum() })
     }
 
-    /// Trains twice in deterministic mode and compares the results.
     pub(super) fn repeat(&self, limit: Duration) -> Result<Repetition> {
         let mut found = Vec::new();
         for name in ["repeat-1", "repeat-2"] {
@@ -205,17 +182,11 @@ impl<'a> Trainer<'a> {
             let losses = first.with_context(|| format!("{}: holds no epoch", metrics.display()))?;
             found.push((losses, read(&run.join("best.safetensors"))?));
         }
-        let (first, second) = (&found[0], &found[1]);
-        ensure!(
-            first.0 == second.0,
-            "the losses on train and select differ: {:?}, then {:?}",
-            first.0,
-            second.0
-        );
-        Ok(Repetition { train_loss: first.0.train_loss.clone(), same_weights: first.1 == second.1 })
+        let ((losses, weights), (again, weights_again)) = (&found[0], &found[1]);
+        ensure!(losses == again, "the losses on train and select differ: {losses:?}, then {again:?}");
+        Ok(Repetition { train_loss: losses.train_loss.clone(), same_weights: weights == weights_again })
     }
 
-    /// Benchmarks the training step.
     pub(super) fn bench(&self, steps: usize, limit: Duration) -> Result<Bench> {
         let run = self.host.work.join("bench");
         let command = self.command("benchmark training", &run, "train.yaml", &self.subset.folder, limit);
@@ -235,8 +206,7 @@ impl<'a> Trainer<'a> {
     }
 }
 
-/// Overrides of the trainer's defaults: the folds are drawn from the linked images, and everything is written
-/// to the work folder.
+/// Overrides the trainer's defaults: folds of the linked images, and output in the work folder.
 fn configuration(
     host: &Host,
     architecture: &str,
@@ -293,7 +263,6 @@ struct Losses {
     select_loss: String,
 }
 
-/// The lines of a CSV file.
 fn rows<T: serde::de::DeserializeOwned>(file: &Path) -> Result<Vec<T>> {
     let rows = csv::Reader::from_path(file).and_then(|mut reader| reader.deserialize().collect());
     rows.with_context(|| format!("{}: not as expected", file.display()))

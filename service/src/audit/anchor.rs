@@ -1,5 +1,4 @@
-//! The anchor: a folder of checkpoints outside the database, where an attacker on the database cannot rewrite
-//! them.
+//! The anchor: a folder of checkpoints that an attacker on the database cannot rewrite.
 //!
 //! It holds a file `<size>.checkpoint` for each anchored checkpoint, and the newest one as `checkpoint`, the
 //! name in c2sp.org/tlog-tiles.
@@ -14,20 +13,16 @@ use tlog_tiles::Checkpoint;
 /// File name of the newest checkpoint.
 const NEWEST: &str = "checkpoint";
 
-/// Why an anchor cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum AnchorError {
-    /// A file cannot be read or written.
     #[error("{} cannot be used", path.display())]
     File {
         path: PathBuf,
         #[source]
         source: std::io::Error,
     },
-    /// The folder does not exist.
     #[error("{} is not an existing folder", path.display())]
     Missing { path: PathBuf },
-    /// A file does not hold a checkpoint of this log.
     #[error("{} is not a checkpoint of this log", path.display())]
     Foreign {
         path: PathBuf,
@@ -36,7 +31,6 @@ pub enum AnchorError {
     },
 }
 
-/// A folder of checkpoints.
 #[derive(Debug, Clone)]
 pub struct Anchor(PathBuf);
 
@@ -53,13 +47,12 @@ impl Anchor {
         }
         let path = self.0.join(format!(".check-{}", std::process::id()));
         let tried = files::replace(&path, b"").and_then(|()| std::fs::remove_file(&path));
-        tried.map_err(|source| AnchorError::File { path: self.0.clone(), source })
+        tried.map_err(unusable(&self.0))
     }
 
     /// Creates the folder if it is missing, and checks it.
     pub fn prepare(&self) -> Result<(), AnchorError> {
-        let failed = |source| AnchorError::File { path: self.0.clone(), source };
-        std::fs::create_dir_all(&self.0).map_err(failed)?;
+        std::fs::create_dir_all(&self.0).map_err(unusable(&self.0))?;
         self.check()
     }
 
@@ -68,12 +61,10 @@ impl Anchor {
         read(&self.0.join(NEWEST), verifier)
     }
 
-    /// Every checkpoint, by size.
     pub fn all(&self, verifier: &LogVerifier) -> Result<Vec<Checkpoint>, AnchorError> {
-        let failed = |source| AnchorError::File { path: self.0.clone(), source };
         let mut checkpoints = Vec::new();
-        for entry in std::fs::read_dir(&self.0).map_err(failed)? {
-            let path = entry.map_err(failed)?.path();
+        for entry in std::fs::read_dir(&self.0).map_err(unusable(&self.0))? {
+            let path = entry.map_err(unusable(&self.0))?.path();
             let is_checkpoint = |part: Option<&std::ffi::OsStr>| part.is_some_and(|part| part == NEWEST);
             if is_checkpoint(path.extension()) || is_checkpoint(path.file_name()) {
                 checkpoints.extend(read(&path, verifier)?);
@@ -83,30 +74,29 @@ impl Anchor {
         Ok(checkpoints)
     }
 
-    /// Writes a checkpoint durably. A leader that stalled may come late with an older one; it does not
-    /// replace the newest.
+    /// Writes a checkpoint durably. A late, older one from a stalled leader does not replace the newest.
     pub fn publish(&self, checkpoint: &SignedCheckpoint) -> Result<(), AnchorError> {
-        let failed = |path: &Path| {
-            let path = path.to_owned();
-            move |source| AnchorError::File { path, source }
-        };
-        std::fs::create_dir_all(&self.0).map_err(failed(&self.0))?;
+        std::fs::create_dir_all(&self.0).map_err(unusable(&self.0))?;
         let newest = self.0.join(NEWEST);
         let is_newest = size_of(&newest).is_none_or(|size| size <= checkpoint.size);
         // The newest first: if the process is killed in between, only the numbered copy is missing.
         let names =
             [is_newest.then_some(newest), Some(self.0.join(format!("{:020}.{NEWEST}", checkpoint.size)))];
         for path in names.into_iter().flatten() {
-            files::replace(&path, checkpoint.note.as_bytes()).map_err(failed(&path))?;
+            files::replace(&path, checkpoint.note.as_bytes()).map_err(unusable(&path))?;
         }
-        std::fs::File::open(&self.0).and_then(|folder| folder.sync_all()).map_err(failed(&self.0))
+        std::fs::File::open(&self.0).and_then(|folder| folder.sync_all()).map_err(unusable(&self.0))
     }
+}
+
+fn unusable(path: &Path) -> impl FnOnce(std::io::Error) -> AnchorError {
+    move |source| AnchorError::File { path: path.to_owned(), source }
 }
 
 fn read(path: &Path, verifier: &LogVerifier) -> Result<Option<Checkpoint>, AnchorError> {
     let note = match std::fs::read(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        note => note.map_err(|source| AnchorError::File { path: path.to_owned(), source })?,
+        note => note.map_err(unusable(path))?,
     };
     let checkpoint = verifier.checkpoint(&note);
     checkpoint.map(Some).map_err(|source| AnchorError::Foreign { path: path.to_owned(), source })

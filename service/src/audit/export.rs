@@ -17,7 +17,6 @@ use std::borrow::Cow;
 use std::io::Write;
 use uuid::Uuid;
 
-/// One line of an export.
 #[derive(Debug)]
 pub enum Line<'a> {
     Leaf(LeafLine<'a>),
@@ -26,43 +25,34 @@ pub enum Line<'a> {
     Unsequenced(UnsequencedLine<'a>),
 }
 
-/// A leaf with its row.
 #[derive(Debug, Serialize)]
 pub struct LeafLine<'a> {
-    /// Leaf index, from 0.
     pub leaf_index: u64,
     pub id: Uuid,
     /// Leaf hash, in base64.
     pub leaf_hash: Cow<'a, str>,
-    /// SHA-256 of the row's canonical form, in base64. The leaf is the hash of it and the id. None before
-    /// encoding version 4.
+    /// SHA-256 of the canonical form, in base64; with the id it gives the leaf. None before version 4.
     pub row_hash: Option<Cow<'a, str>>,
-    /// When the row was inserted, by the database's clock.
     pub recorded_at: Option<Cow<'a, str>>,
     /// Labels of the row; the leaf does not cover them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub labels: Option<Cow<'a, RawValue>>,
-    /// The row in canonical form.
     pub row: Option<Cow<'a, RawValue>>,
 }
 
 #[derive(Debug, Serialize)]
 pub struct CheckpointLine<'a> {
-    /// Number of leaves.
     pub tree_size: u64,
     pub checkpoint: Cow<'a, str>,
 }
 
-/// A row that is not in the tree.
 #[derive(Debug, Serialize)]
 pub struct UnsequencedLine<'a> {
     pub id: Uuid,
     /// Whether its leaf is pending.
     pub waits: bool,
-    /// Labels of the row.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub labels: Option<Cow<'a, RawValue>>,
-    /// The row in canonical form.
     pub row: Cow<'a, RawValue>,
 }
 
@@ -87,18 +77,13 @@ struct AnyLine<'a> {
 }
 
 impl<'a> Line<'a> {
-    /// Parses a line.
     pub fn parse(text: &'a [u8]) -> serde_json::Result<Self> {
         let line: AnyLine<'a> = serde_json::from_slice(text)?;
         let labels = line.labels.map(Cow::Borrowed);
         match line {
-            AnyLine {
-                leaf_index: Some(leaf_index),
-                id: Some(id),
-                leaf_hash: Some(leaf_hash),
-                tree_size: None,
-                ..
-            } => {
+            AnyLine { leaf_index: Some(leaf_index), id: Some(id), leaf_hash: Some(leaf_hash), .. }
+                if line.tree_size.is_none() =>
+            {
                 let (row_hash, recorded_at) = (line.row_hash, line.recorded_at);
                 let row = line.row.map(Cow::Borrowed);
                 Ok(Self::Leaf(LeafLine { leaf_index, id, leaf_hash, row_hash, recorded_at, labels, row }))
@@ -114,16 +99,12 @@ impl<'a> Line<'a> {
     }
 }
 
-/// Why an export ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
-    /// Reading from the database failed.
     #[error("the audit log cannot be read")]
     Store(#[from] StoreError),
-    /// Writing the export failed.
     #[error("the export cannot be written")]
     Write(#[from] std::io::Error),
-    /// A row has no canonical form.
     #[error("row {id} cannot be encoded")]
     Encoding {
         id: Uuid,
@@ -132,34 +113,30 @@ pub enum ExportError {
     },
 }
 
-/// Writes the export and returns the number of leaves and rows. Rows pass through one at a time, in constant
-/// memory.
+/// Writes the export in constant memory and returns the number of leaves and rows.
 pub async fn export(
     reader: &Reader,
     out: &mut impl Write,
     mut progress: impl FnMut(u64),
 ) -> Result<u64, ExportError> {
     let mut n_rows = 0;
-    let written = reader.export(|item| {
+    let written = reader.export::<ExportError>(|item| {
         match item {
-            ExportItem::Leaf { index, leaf, row, labels } => {
-                write_line(out, &leaf_line(index, &leaf, row.as_deref(), &labels)?)?;
-                n_rows += 1;
-                progress(n_rows);
-            }
             ExportItem::Checkpoint(checkpoint) => {
                 let line = CheckpointLine { tree_size: checkpoint.size, checkpoint: checkpoint.note.into() };
-                write_line(out, &line)?;
+                return Ok(write_line(out, &line)?);
+            }
+            ExportItem::Leaf { index, leaf, row, labels } => {
+                write_line(out, &leaf_line(index, &leaf, row.as_deref(), &labels)?)?;
             }
             ExportItem::Unsequenced { row, waits, labels } => {
                 let labels = labels_json(row.id, &labels)?;
-                let line = UnsequencedLine { id: row.id, waits, labels, row: canonical(&row)? };
-                write_line(out, &line)?;
-                n_rows += 1;
-                progress(n_rows);
+                write_line(out, &UnsequencedLine { id: row.id, waits, labels, row: canonical(&row)? })?;
             }
         }
-        Ok::<_, ExportError>(())
+        n_rows += 1;
+        progress(n_rows);
+        Ok(())
     });
     written.await?;
     out.flush()?;
@@ -188,7 +165,6 @@ fn canonical(row: &AuditRow) -> Result<Cow<'static, RawValue>, ExportError> {
     text.map(Cow::Owned).map_err(|source| ExportError::Encoding { id: row.id, source })
 }
 
-/// The labels as JSON; none if there are none.
 fn labels_json(id: Uuid, labels: &[ExportedLabel]) -> Result<Option<Cow<'static, RawValue>>, ExportError> {
     if labels.is_empty() {
         return Ok(None);

@@ -21,19 +21,16 @@ struct Submitted {
     committed: oneshot::Sender<Result<(), RecordError>>,
 }
 
-/// A handle to the task.
 pub(super) struct GroupCommit(UnboundedSender<Submitted>);
 
 impl GroupCommit {
-    /// Starts the task, which ends with the last handle and commits every row before. Call inside a Tokio
-    /// runtime.
+    /// Starts the task in a Tokio runtime. It ends with the last handle, after committing every row.
     pub(super) fn start(policy: GroupPolicy, store: Arc<Store>, metrics: Arc<Metrics>) -> Self {
         let (rows, inbox) = unbounded_channel();
         tokio::spawn(Owner { policy, store, metrics, waiting: VecDeque::new(), in_flight: 0 }.work(inbox));
         Self(rows)
     }
 
-    /// Commits a row together with others.
     pub(super) async fn commit(&self, row: Arc<SealedRow>, in_flight: usize) -> Result<(), RecordError> {
         let (committed, outcome) = oneshot::channel();
         let submitted = Submitted { row, in_flight, at: Instant::now(), committed };
@@ -82,16 +79,14 @@ impl Owner {
 
     fn commit_oldest(&mut self, n: usize) {
         let group: Vec<Submitted> = self.waiting.drain(..n).collect();
-        if group.is_empty() {
-            return;
+        if !group.is_empty() {
+            let (store, metrics) = (Arc::clone(&self.store), Arc::clone(&self.metrics));
+            tokio::spawn(async move { commit(&store, &metrics, group).await });
         }
-        let (store, metrics) = (Arc::clone(&self.store), Arc::clone(&self.metrics));
-        tokio::spawn(async move { commit(&store, &metrics, group).await });
     }
 }
 
-/// Commits a group. If the database refuses the content of a row, it commits none of the group; then each row
-/// is committed alone, so that the others still get their answers.
+/// Commits a group. If a row's content is refused, none is committed; then each row is committed alone.
 async fn commit(store: &Store, metrics: &Metrics, group: Vec<Submitted>) {
     let rows: Vec<&SealedRow> = group.iter().map(|submitted| &*submitted.row).collect();
     match store.writer.insert_predictions(&rows).await {

@@ -3,18 +3,14 @@
 use crate::config::audit::CommitConfig;
 use std::time::Duration;
 
-/// Limits of a group commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct GroupPolicy {
-    /// Rows per transaction, at most.
     pub(super) max_rows: usize,
-    /// Longest time that a row waits for others.
     pub(super) max_delay: Duration,
     /// With fewer images in flight than this, each row is committed alone.
     pub(super) from_in_flight: usize,
 }
 
-/// The task's next step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
     /// Commit this many of the oldest rows.
@@ -39,8 +35,7 @@ impl GroupPolicy {
         in_flight < self.from_in_flight || self.max_rows == 1
     }
 
-    /// The next step. A group is complete when it is full, when every image in flight waits for it, or when
-    /// its oldest row has waited for `max_delay`.
+    /// A group is complete if it is full, if all images in flight wait for it, or after `max_delay`.
     pub(super) fn next(&self, waiting: usize, oldest_waited: Duration, in_flight: usize) -> Step {
         if waiting == 0 {
             return Step::Idle;

@@ -20,7 +20,6 @@ pub struct InProgress {
 }
 
 impl IdempotencyKeys {
-    /// Derives the key of the digests from the site's key.
     pub fn new(site_key: &SiteKey) -> Self {
         Self { site_key: site_key.derived("idempotency key"), in_progress: Arc::default() }
     }

@@ -1,5 +1,4 @@
-//! Writes checkpoints to the anchor in a task of its own: a volume that fails or hangs must not stop the
-//! tree.
+//! Writes checkpoints to the anchor in its own task: a failing or hanging volume must not stop the tree.
 
 use super::anchor::{Anchor, AnchorError};
 use super::volume::VOLUME_TIMEOUT;
@@ -10,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// A handle to the task.
 pub(super) struct Publisher(watch::Sender<Option<SignedCheckpoint>>);
 
 impl Publisher {
@@ -49,17 +47,13 @@ impl Task {
                 }
                 continue;
             };
-            if self.write(&checkpoint).await {
-                written = checkpoint.size;
+            let (anchor, size) = (self.anchor.clone(), checkpoint.size);
+            if self.done(move || anchor.publish(&checkpoint)).await {
+                written = size;
                 self.metrics.anchored(written);
             }
             tokio::time::sleep(self.interval).await;
         }
-    }
-
-    async fn write(&mut self, checkpoint: &SignedCheckpoint) -> bool {
-        let (anchor, checkpoint) = (self.anchor.clone(), checkpoint.clone());
-        self.done(move || anchor.publish(&checkpoint)).await
     }
 
     /// Runs work on the folder to its end; returns whether it succeeded.
@@ -86,10 +80,7 @@ impl Task {
     /// Logs each cause once: a folder that is missing for an hour is one line.
     fn log(&mut self, cause: String) {
         if self.logged != cause {
-            tracing::error!(
-                cause,
-                "writing checkpoints to the anchor failed; retrying, the tree keeps growing"
-            );
+            tracing::error!(cause, "writing checkpoints to the anchor failed; retrying, the tree grows on");
             self.logged = cause;
         }
     }

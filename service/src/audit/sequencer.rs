@@ -1,5 +1,4 @@
-//! The sequencer moves pending leaves into the tree and signs checkpoints. Every replica runs one, and the
-//! one that holds the lease works.
+//! Moves pending leaves into the tree and signs checkpoints. Of all replicas, the one with the lease works.
 
 use super::anchor::{Anchor, AnchorError};
 use super::erasures::{Erasures, ErasuresError};
@@ -39,14 +38,10 @@ const RETRY_JOB: Duration = Duration::from_mins(1);
 /// Foreign leaves that are skipped; each step sends all of their ids to the database.
 const MOST_FOREIGN: usize = 10_000;
 
-/// Intervals of the sequencer.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
-    /// Pause between two steps.
     pub interval: Duration,
-    /// Most leaves per step.
     pub max_rows: usize,
-    /// Shortest time between two anchored checkpoints.
     pub anchor_interval: Duration,
 }
 
@@ -60,7 +55,6 @@ impl Pace {
     }
 }
 
-/// Why sequencing stopped.
 #[derive(Debug, thiserror::Error)]
 enum SequencerError {
     #[error(
@@ -77,21 +71,15 @@ enum SequencerError {
     Volume(#[from] VolumeError),
 }
 
-/// Parts of the sequencer; see the module.
 pub struct Sequencer {
-    /// Holds the tree.
     pub store: Arc<Store>,
-    /// Signs the checkpoints.
     pub key: Arc<LogKey>,
     /// Key of the HMACs by which it knows the service's own leaves.
     pub leaf_key: SiteKey,
-    /// Where checkpoints are written outside the database.
     pub anchor: Option<Anchor>,
-    /// Intervals.
     pub pace: Pace,
     /// How long answers are kept for retries; older keys are deleted.
     pub answers_kept: Duration,
-    /// Subjects whose keys must not be in the database.
     pub erasures: Option<Erasures>,
     pub metrics: Arc<Metrics>,
 }
@@ -114,13 +102,15 @@ impl Deref for Running {
 impl Sequencer {
     /// Runs forever: holds the lease, or waits for it.
     pub async fn run(self) {
-        let publisher = self
-            .anchor
-            .clone()
-            .map(|anchor| Publisher::start(anchor, self.pace.anchor_interval, Arc::clone(&self.metrics)));
-        let newest_anchored = VolumeCall::with_timeout(VOLUME_TIMEOUT);
-        let erased = VolumeCall::with_timeout(VOLUME_TIMEOUT);
-        Running { parts: self, publisher, newest_anchored, erased }.run().await;
+        let start = |anchor| Publisher::start(anchor, self.pace.anchor_interval, Arc::clone(&self.metrics));
+        Running {
+            publisher: self.anchor.clone().map(start),
+            newest_anchored: VolumeCall::with_timeout(VOLUME_TIMEOUT),
+            erased: VolumeCall::with_timeout(VOLUME_TIMEOUT),
+            parts: self,
+        }
+        .run()
+        .await;
     }
 }
 
@@ -172,7 +162,7 @@ impl Running {
         loop {
             let n_seen = self.step(&mut lease, &mut edge, &mut foreign).await?;
             if months.is_due() {
-                months.ran(unless_refused(self.make_months(&mut lease).await)?);
+                months.ran(unless_refused(make_months(&mut lease).await)?);
             }
             if clean_up.is_due() {
                 clean_up.ran(unless_refused(self.clean_up(&mut lease).await)?);
@@ -213,16 +203,7 @@ impl Running {
         Ok(step.n_seen)
     }
 
-    async fn make_months(&self, lease: &mut Lease) -> Result<bool, StoreError> {
-        let made = lease.make_months().await?;
-        if !made.is_empty() {
-            tracing::info!(months = made.join(", "), "created tables for the next months");
-        }
-        Ok(true)
-    }
-
-    /// Deletes old idempotency keys, and erased subjects that came back with a restored backup. Returns
-    /// whether nothing is left to delete.
+    /// Deletes old idempotency keys and erased subjects that came back; returns whether nothing is left.
     async fn clean_up(&self, lease: &mut Lease) -> Result<bool, StoreError> {
         let all = lease.delete_expired_keys(self.answers_kept).await?;
         let Some(list) = self.erasures.clone() else { return Ok(all) };
@@ -245,8 +226,7 @@ impl Running {
         Ok(all)
     }
 
-    /// Fails unless the tree contains the newest anchored checkpoint. A database that was restored from an
-    /// older state, or rewritten, does not.
+    /// Fails unless the tree contains the newest anchored checkpoint, as no restored or rewritten one does.
     async fn check_anchor(&self, lease: &mut Lease, edge: &Edge) -> Result<(), SequencerError> {
         let Some(anchor) = self.anchor.clone() else { return Ok(()) };
         let verifier = self.key.verifier()?;
@@ -279,6 +259,14 @@ impl Running {
         let checkpoint = SignedCheckpoint { size: edge.size(), root, note };
         Ok(Growth { first_index, hashes, checkpoint })
     }
+}
+
+async fn make_months(lease: &mut Lease) -> Result<bool, StoreError> {
+    let made = lease.make_months().await?;
+    if !made.is_empty() {
+        tracing::info!(months = made.join(", "), "created tables for the next months");
+    }
+    Ok(true)
 }
 
 /// A job that runs between two steps of the sequencer.
@@ -321,24 +309,19 @@ fn unless_refused(ran: Result<bool, StoreError>) -> Result<Option<bool>, StoreEr
 
 /// Fails unless the newest checkpoint signs exactly this tree.
 fn check_checkpoint(edge: &Edge, checkpoint: Option<&SignedCheckpoint>) -> Result<(), SequencerError> {
-    let Some(checkpoint) = checkpoint else {
-        return if edge.size() == 0 {
-            Ok(())
-        } else {
-            Err(SequencerError::Broken("the tree has leaves but no checkpoint"))
-        };
+    let what = match (checkpoint, edge.root()) {
+        (None, _) if edge.size() == 0 => return Ok(()),
+        (None, _) => "the tree has leaves but no checkpoint",
+        (Some(checkpoint), _) if checkpoint.size != edge.size() => {
+            "the tree's size differs from its last checkpoint"
+        }
+        (Some(checkpoint), Ok(root)) if root == checkpoint.root => return Ok(()),
+        (Some(_), Ok(_)) => "the tree's root differs from its last checkpoint",
+        (Some(_), Err(_)) => "hashes of the tree are missing",
     };
-    if checkpoint.size != edge.size() {
-        return Err(SequencerError::Broken("the tree's size differs from its last checkpoint"));
-    }
-    match edge.root() {
-        Ok(root) if root == checkpoint.root => Ok(()),
-        Ok(_) => Err(SequencerError::Broken("the tree's root differs from its last checkpoint")),
-        Err(_) => Err(SequencerError::Broken("hashes of the tree are missing")),
-    }
+    Err(SequencerError::Broken(what))
 }
 
-/// Age of an id.
 fn age(id: Uuid) -> Option<Duration> {
     let (seconds, nanoseconds) = id.get_timestamp()?.to_unix();
     SystemTime::now().duration_since(UNIX_EPOCH + Duration::new(seconds, nanoseconds)).ok()

@@ -16,7 +16,6 @@ use uuid::Uuid;
 /// First line of a receipt. A checkpoint begins with the log's origin instead.
 const RECEIPT: &str = "cxr-receipt/v1";
 
-/// Why signing or verifying a note failed.
 #[derive(Debug, thiserror::Error)]
 pub enum SignatureError {
     /// The text is not a note, or the log's key did not sign it.
@@ -25,7 +24,6 @@ pub enum SignatureError {
     /// The note is not the kind expected, or belongs to another log.
     #[error("signed by this key, but {0}")]
     Other(&'static str),
-    /// Signing failed.
     #[error("signing failed")]
     Signing(#[source] NoteError),
 }
@@ -36,17 +34,14 @@ pub struct LogKey {
     public: String,
 }
 
-/// The log's public key.
 pub struct LogVerifier {
     origin: String,
     key: StandardVerifier,
 }
 
-/// The content of a receipt.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReceiptText {
     pub id: Uuid,
-    /// Leaf hash of the row.
     pub leaf_hash: Hash,
     /// Time of the signature: RFC 3339, UTC, microseconds.
     pub signed_at: String,
@@ -71,15 +66,11 @@ impl LogKey {
         &self.public
     }
 
-    /// The public key.
-    ///
-    /// # Errors
-    /// Never for a parsed key.
+    /// Never fails for a parsed key.
     pub fn verifier(&self) -> Result<LogVerifier, VerifierError> {
         LogVerifier::parse(&self.public)
     }
 
-    /// The log's origin.
     pub fn origin(&self) -> &str {
         self.signer.name()
     }
@@ -89,13 +80,10 @@ impl LogKey {
         format!("{:08x}", self.signer.key_id())
     }
 
-    /// Signs a checkpoint.
     pub fn checkpoint(&self, size: u64, root: Hash) -> Result<String, SignatureError> {
-        let text = format!("{}\n{size}\n{root}\n", self.origin());
-        self.note(&text)
+        self.note(&format!("{}\n{size}\n{root}\n", self.origin()))
     }
 
-    /// Signs the receipt of a row.
     pub fn receipt(&self, id: Uuid, leaf_hash: Hash, at: OffsetDateTime) -> Result<String, SignatureError> {
         self.note(&format!("{RECEIPT}\n{id}\n{leaf_hash}\n{}\n", microseconds(at)))
     }
@@ -171,10 +159,8 @@ mod tests {
         let (id, hash) = (Uuid::now_v7(), Hash([7; 32]));
         let receipt = key.receipt(id, hash, OffsetDateTime::UNIX_EPOCH).unwrap();
         let signed_at = "1970-01-01T00:00:00.000000Z".to_owned();
-        assert_eq!(
-            verifier.receipt(receipt.as_bytes()).unwrap(),
-            ReceiptText { id, leaf_hash: hash, signed_at }
-        );
+        let expected = ReceiptText { id, leaf_hash: hash, signed_at };
+        assert_eq!(verifier.receipt(receipt.as_bytes()).unwrap(), expected);
         let checkpoint = key.checkpoint(5, hash).unwrap();
         let read = verifier.checkpoint(checkpoint.as_bytes()).unwrap();
         assert_eq!((read.origin(), read.size(), read.hash()), ("cxr.example.org/test", 5, &hash));
@@ -194,11 +180,8 @@ mod tests {
     #[test]
     fn a_key_may_hold_a_plus() {
         let key = "PRIVATE+KEY+cxr.test.invalid/log+a8b09d84+AQ2sW+4xs1msoZOzD5X6/hPJ4Va6RskoXk3SYjwuwk4U";
-        let key = LogKey::parse(&Secret::from(key)).unwrap();
-        assert_eq!(
-            key.public(),
-            "cxr.test.invalid/log+a8b09d84+AbPwp9S2XCIO2rtNJNDQXoncfug96YL5t1AFjyTIWeA0"
-        );
+        let public = "cxr.test.invalid/log+a8b09d84+AbPwp9S2XCIO2rtNJNDQXoncfug96YL5t1AFjyTIWeA0";
+        assert_eq!(LogKey::parse(&Secret::from(key)).unwrap().public(), public);
     }
 
     #[test]

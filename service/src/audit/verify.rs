@@ -22,8 +22,7 @@ const MOST_FINDINGS: usize = 100;
 /// Longest line in bytes; a row has a few thousand.
 const LONGEST_LINE: u64 = 16 << 20;
 
-/// A pending row may be this much older than the newest row in the tree, in seconds. Longer than any request,
-/// with room for clock differences.
+/// Longest age of a pending row beyond the newest in the tree, in seconds: longer than any request.
 const LONGEST_WAIT: u64 = 2 * 60 * 60;
 
 /// Something that differs from what was signed.
@@ -33,14 +32,11 @@ pub struct Finding {
     pub leaf_index: u64,
     /// Number of leaves from there on of which at least one is wrong; 1 if it is known which.
     pub n_leaves: u64,
-    /// Description for an operator.
     pub what: String,
 }
 
-/// Result of a verification.
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
-    /// Leaves in the export.
     pub n_leaves: u64,
     /// Leaves whose row is present and hashes to the leaf.
     pub n_rows_verified: u64,
@@ -52,38 +48,27 @@ pub struct Report {
     pub n_rows_labelled: u64,
     /// Size of the largest anchored checkpoint that matches the export.
     pub anchored_size: u64,
-    /// Checkpoints that match the export.
     pub n_heads_verified: u64,
-    /// Receipts whose row is present and unchanged.
     pub n_receipts_verified: u64,
-    /// Findings, in the order of leaves.
     pub findings: Vec<Finding>,
 }
 
-/// Why a verification ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
-    /// The export cannot be read.
     #[error("the export cannot be read")]
     Read(#[from] std::io::Error),
-    /// A line cannot be parsed.
     #[error(
         "line {number} of the export cannot be read: the file is truncated, or not from cxr-service audit export"
     )]
     Line {
-        /// Line number, from 1.
         number: u64,
         #[source]
         source: serde_json::Error,
     },
-    /// A line is longer than 16 MiB.
     #[error(
         "line {number} of the export is longer than 16 MiB: the file is not from cxr-service audit export"
     )]
-    Long {
-        /// Line number, from 1.
-        number: u64,
-    },
+    Long { number: u64 },
 }
 
 /// Roots of checkpoints that were kept outside the database, by tree size.
@@ -103,12 +88,10 @@ impl FromIterator<Checkpoint> for Anchors {
     }
 }
 
-/// What an export is compared with.
+/// What an export is compared with: checkpoints and receipts that were kept elsewhere.
 #[derive(Debug, Default)]
 pub struct Expectations {
-    /// Checkpoints that were kept elsewhere.
     pub anchors: Anchors,
-    /// Receipts that were kept elsewhere.
     pub receipts: Vec<ReceiptText>,
     /// Older rows may be absent, because retention dropped them; without it no row may.
     pub kept_from: Option<OffsetDateTime>,
@@ -125,10 +108,6 @@ fn made_at(id: Uuid) -> Option<u64> {
     id.get_timestamp().map(|timestamp| timestamp.to_unix().0)
 }
 
-/// Verifies an export line by line.
-///
-/// # Errors
-/// When the export cannot be read or parsed. Anything else that is wrong is a finding.
 pub fn verify(
     mut export: impl BufRead,
     key: &LogVerifier,
@@ -167,7 +146,6 @@ struct Run<'a> {
     newest: u64,
     /// Size of the largest verified checkpoint, anchored or exported.
     proven: u64,
-    /// Whether a checkpoint did not match.
     mismatch: bool,
     report: Report,
 }
@@ -178,16 +156,12 @@ impl<'a> Run<'a> {
         for receipt in &expectations.receipts {
             receipts.entry(receipt.id).or_default().push(receipt);
         }
-        let (edge, report) = (Edge::default(), Report::default());
-        let mut run =
-            Self { key, expectations, receipts, edge, newest: 0, proven: 0, mismatch: false, report };
+        let (edge, report, mismatch) = (Edge::default(), Report::default(), false);
+        let mut run = Self { key, expectations, receipts, edge, newest: 0, proven: 0, mismatch, report };
         for (size, roots) in &expectations.anchors.0 {
             if roots.len() > 1 {
-                run.found(
-                    0,
-                    *size,
-                    format!("the log signed {} different trees of {size} leaves", roots.len()),
-                );
+                let what = format!("the log signed {} different trees of {size} leaves", roots.len());
+                run.found(0, *size, what);
             }
         }
         run
@@ -202,7 +176,7 @@ impl<'a> Run<'a> {
     fn leaf(&mut self, line: &LeafLine<'_>) {
         let index = self.edge.size();
         if line.leaf_index != index {
-            self.found(index, 1, format!("the export goes on with leaf {} in its place", line.leaf_index));
+            self.found(index, 1, format!("the export has leaf {} here", line.leaf_index));
         }
         self.report.n_rows_labelled += u64::from(line.labels.is_some());
         let leaf_hash = Hash::parse_hash(&line.leaf_hash).unwrap_or_default();
@@ -210,11 +184,8 @@ impl<'a> Run<'a> {
         let stated = Digests { row_hash, leaf_hash };
         match &line.row {
             None if !stated.bind(line.id) => {
-                self.found(
-                    index,
-                    1,
-                    format!("row {} is missing, and its leaf is not that of this id", line.id),
-                );
+                let what = format!("row {} is missing, and its leaf does not match its id", line.id);
+                self.found(index, 1, what);
             }
             None if self.expectations.may_be_absent(line.id) => self.report.n_rows_absent += 1,
             None => self.found(index, 1, format!("row {} is missing", line.id)),
@@ -234,13 +205,12 @@ impl<'a> Run<'a> {
         self.check_anchor();
     }
 
-    /// Compares a leaf with the receipts of its row.
     fn check_receipts(&mut self, id: Uuid, index: u64, leaf_hash: Hash) {
         for receipt in self.receipts.remove(&id).unwrap_or_default() {
             if receipt.leaf_hash == leaf_hash {
                 self.report.n_receipts_verified += 1;
             } else {
-                self.found(index, 1, format!("row {id} is not the one that its receipt was given for"));
+                self.found(index, 1, format!("row {id} differs from the row of its receipt"));
             }
         }
     }
@@ -250,29 +220,22 @@ impl<'a> Run<'a> {
         let (end, id) = (self.edge.size(), line.id);
         self.report.n_rows_labelled += u64::from(line.labels.is_some());
         let now = OffsetDateTime::now_utc().unix_timestamp() as u64;
-        let soon = self.newest..=now + 2 * LONGEST_WAIT;
-        let long = made_at(id).is_none_or(|at| !soon.contains(&(at + LONGEST_WAIT)));
-        if !line.waits {
-            self.found(
-                end,
-                1,
-                format!("row {id} has no leaf: the service did not write it, or its leaf was taken away"),
-            );
-        } else if long {
-            self.found(
-                end,
-                1,
-                format!(
-                    "row {id} waits for its place as no row of the service does: it did not write this one"
-                ),
-            );
-        } else {
-            self.report.n_rows_waiting += 1;
+        let recent = self.newest..=now + 2 * LONGEST_WAIT;
+        let is_recent = made_at(id).is_some_and(|at| recent.contains(&(at + LONGEST_WAIT)));
+        match (line.waits, is_recent) {
+            (true, true) => self.report.n_rows_waiting += 1,
+            (true, false) => {
+                let what = "is pending, but its id is too old or in the future: the service did not write it";
+                self.found(end, 1, format!("row {id} {what}"));
+            }
+            (false, _) => {
+                let what = "has no leaf: the service did not write it, or its leaf was deleted";
+                self.found(end, 1, format!("row {id} {what}"));
+            }
         }
-        let digests = digests(line.row.get()).filter(|(stated, _)| *stated == id);
-        match digests {
-            Some((_, digests)) => self.check_receipts(id, end, digests.leaf_hash),
-            None => self.found(end, 1, format!("row {id} cannot be read")),
+        match digests(line.row.get()) {
+            Some((stated, digests)) if stated == id => self.check_receipts(id, end, digests.leaf_hash),
+            _ => self.found(end, 1, format!("row {id} cannot be read")),
         }
     }
 
@@ -286,8 +249,8 @@ impl<'a> Run<'a> {
         } else {
             let anchored = self.report.anchored_size;
             // The checkpoints since then are signed but not anchored.
-            let stolen = format!("; with the log's key it could have been changed from leaf {anchored} on");
-            self.root_differs("an anchored checkpoint", if anchored < self.proven { &stolen } else { "" });
+            let forged = format!("; with the log's key it could have been changed from leaf {anchored} on");
+            self.root_differs("an anchored checkpoint", if anchored < self.proven { &forged } else { "" });
         }
     }
 
@@ -298,12 +261,9 @@ impl<'a> Run<'a> {
                 self.found(size, 1, format!("the checkpoint of {} leaves is {error}", line.tree_size));
             }
             Ok(found) if found.size() != line.tree_size || found.size() != size => {
-                let what = format!(
-                    "after {size} leaves stands a checkpoint of {} leaves as that of {}",
-                    found.size(),
-                    line.tree_size
-                );
-                self.found(size.min(found.size()), 1, what);
+                let (signed, stated) = (found.size(), line.tree_size);
+                let what = format!("the checkpoint after {size} leaves signs {signed} and states {stated}");
+                self.found(size.min(signed), 1, what);
             }
             Ok(found) if self.edge.root().is_ok_and(|root| root == *found.hash()) => {
                 self.report.n_heads_verified += 1;
@@ -324,19 +284,15 @@ impl<'a> Run<'a> {
     fn end(mut self) -> Report {
         let size = self.edge.size();
         if let Some((anchored, _)) = self.expectations.anchors.0.range(size + 1..).next_back() {
-            self.found(
-                size,
-                anchored - size,
-                format!("the log had {anchored} leaves and has {size}: its end is missing"),
-            );
+            let what = format!("the log had {anchored} leaves and has {size}: its end is missing");
+            self.found(size, anchored - size, what);
         }
         // The service commits leaves and their checkpoint in one transaction.
         if self.proven < size && !self.mismatch {
             let what = format!("no signed checkpoint covers the leaves after the first {}", self.proven);
             self.found(self.proven, size - self.proven, what);
         }
-        let missing: Vec<Uuid> = self.receipts.keys().copied().collect();
-        for id in missing {
+        for id in std::mem::take(&mut self.receipts).into_keys() {
             self.found(size, 1, format!("row {id} has a receipt and is not in the export"));
         }
         self.report.n_leaves = size;
@@ -345,14 +301,12 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Whether a row has this id and these digests. A tool may have reformatted it, so it is also tried in
-/// canonical form.
+/// Whether a row has this id and these digests, also in canonical form: a tool may have reformatted it.
 fn hashes_to(row: &str, id: Uuid, stated: Digests) -> bool {
     let fits = |row: &str| digests(row) == Some((id, stated));
     fits(row) || serde_json_canonicalizer::pipe(row).is_ok_and(|row| fits(&row))
 }
 
-/// Id and digests of a row.
 fn digests(row: &str) -> Option<(Uuid, Digests)> {
     #[derive(serde::Deserialize)]
     struct Ids {

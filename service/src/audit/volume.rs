@@ -13,13 +13,10 @@ pub(super) struct VolumeCall<T> {
     timeout: Duration,
 }
 
-/// Why a call has no result.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum VolumeError {
-    /// The call did not end in time.
     #[error("it does not respond")]
     Timeout,
-    /// The call panicked.
     #[error("our own task failed")]
     Lost(#[from] JoinError),
 }

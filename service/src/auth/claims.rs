@@ -1,5 +1,4 @@
-//! The claims of a verified token: its subject, and its scopes in the claims where the identity provider
-//! writes them.
+//! The claims of a verified token: its subject, and its scopes in the configured claims.
 
 use super::{Actor, Scope, TokenError};
 use crate::config::auth::ScopesConfig;
@@ -8,13 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use unicode_normalization::is_nfc;
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 
-/// Longest `sub`, in bytes.
 const MAX_SUBJECT_BYTES: usize = 128;
 
 /// Claims whose signature, issuer, audience and times were verified.
 pub(super) type Claims = Map<String, Value>;
 
-/// The configuration names a scope that does not exist.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("service.auth.scopes.names[{index}].grants: there is no scope {name:?}; there are {}", known())]
 pub struct UnknownScope {
@@ -45,7 +42,6 @@ impl Grants {
         Ok(Self { claims: config.claims.to_vec(), prefixes: config.prefixes.clone(), names })
     }
 
-    /// The actor that a claim set describes.
     pub(super) fn actor(&self, claims: &Claims) -> Result<Actor, TokenError> {
         // An array would pass the library's check when it merely contains the issuer.
         text(claims, "iss")?;
@@ -86,8 +82,7 @@ impl Grants {
     }
 }
 
-/// Finds a claim by its name, or else by its path: `realm_access.roles`. A name may contain dots:
-/// `https://idp.example/roles`.
+/// Finds a claim by its name, which may contain dots, or else by its path, such as `realm_access.roles`.
 fn find<'a>(claims: &'a Claims, path: &str) -> Option<&'a Value> {
     claims.get(path).or_else(|| {
         let (first, rest) = path.split_once('.')?;
@@ -116,23 +111,23 @@ fn check_subject(subject: &str) -> Result<(), TokenError> {
     Ok(())
 }
 
-/// Whether the character is invisible: spaces, controls, formats (zero-width, bidirectional) and unassigned
-/// characters.
+/// Whether the character is a space, a control, a format (zero-width, bidirectional) or unassigned.
 fn is_unseen(c: char) -> bool {
-    use GeneralCategory as Category;
+    use GeneralCategory::{
+        Control, Format, LineSeparator, ParagraphSeparator, PrivateUse, SpaceSeparator, Surrogate, Unassigned,
+    };
     let category = matches!(
         c.general_category(),
-        Category::Control
-            | Category::Format
-            | Category::SpaceSeparator
-            | Category::LineSeparator
-            | Category::ParagraphSeparator
-            | Category::PrivateUse
-            | Category::Surrogate
-            | Category::Unassigned
+        Control
+            | Format
+            | SpaceSeparator
+            | LineSeparator
+            | ParagraphSeparator
+            | PrivateUse
+            | Surrogate
+            | Unassigned
     );
-    // Letters and marks that are default ignorable (DerivedCoreProperties.txt), and the empty Braille
-    // pattern.
+    // Default-ignorable letters and marks (DerivedCoreProperties.txt), and the empty Braille pattern.
     let ignorable = matches!(c,
         '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{2800}' | '\u{3164}'
             | '\u{fe00}'..='\u{fe0f}' | '\u{ffa0}' | '\u{e0100}'..='\u{e01ef}');
@@ -189,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_of_another_form_and_a_scope_that_is_not_there_are_named() {
+    fn a_malformed_claim_and_an_unknown_scope_are_named() {
         let grants = Grants::new(&config(&["a.b"], &[], &[])).unwrap();
         for wrong in [json!(7), json!(["predict", 7]), json!({"predict": true})] {
             let claims = json!({"iss": "i", "sub": "s", "a": {"b": wrong}});
@@ -197,51 +192,20 @@ mod tests {
             assert_eq!(error, TokenError::ScopeClaim("a.b".into()));
         }
         let error = Grants::new(&config(&["scope"], &[], &[("Readers", &["predikt"])])).err().unwrap();
-        assert!(
-            error.to_string().contains("names[0]") && error.to_string().contains("audit:read"),
-            "{error}"
-        );
+        let error = error.to_string();
+        assert!(error.contains("names[0]") && error.contains("audit:read"), "{error}");
     }
 
     #[test]
     fn a_subject_that_could_be_mistaken_for_another_is_refused() {
-        for good in [
-            "pacs-7",
-            "auth0|5f7c8ec7c33c6c004bbafe82",
-            "h\u{f6}gskolan@h.example",
-            "CN=a,O=b",
-            "\u{5317}\u{4eac}",
-        ] {
+        let names = ["pacs-7", "auth0|5f7c8ec7c33c6c004bbafe82", "CN=a,O=b"];
+        for good in names.into_iter().chain(["h\u{f6}gskolan@h.example", "\u{5317}\u{4eac}"]) {
             assert_eq!(check_subject(good), Ok(()), "{good}");
         }
-        for unseen in [
-            " ",
-            "\u{a0}",
-            "\u{3000}",
-            "\u{2009}",
-            "\t",
-            "\n",
-            "\0",
-            "\u{7f}",
-            "\u{85}",
-            "\u{200b}",
-            "\u{200d}",
-            "\u{2060}",
-            "\u{feff}",
-            "\u{ad}",
-            "\u{202e}",
-            "\u{2066}",
-            "\u{200f}",
-            "\u{61c}",
-            "\u{180e}",
-            "\u{fe0f}",
-            "\u{e0001}",
-            "\u{3164}",
-            "\u{2028}",
-            "\u{e000}",
-            "\u{2800}",
-            "\u{34f}",
-        ] {
+        let unseen = " \t\n\0\u{a0}\u{3000}\u{2009}\u{7f}\u{85}\u{200b}\u{200d}\u{2060}\u{feff}\u{ad}\u{202e}\
+            \u{2066}\u{200f}\u{61c}\u{180e}\u{fe0f}\u{e0001}\u{3164}\u{2028}\u{e000}\u{2800}\u{34f}";
+        assert_eq!(unseen.chars().count(), 26);
+        for unseen in unseen.chars() {
             for subject in [format!("{unseen}pacs"), format!("pa{unseen}cs"), format!("pacs{unseen}")] {
                 assert_eq!(check_subject(&subject), Err(TokenError::SubjectLookalike), "{subject:?}");
             }

@@ -13,66 +13,42 @@ pub(super) struct VerificationKey {
     pub(super) key: DecodingKey,
 }
 
-/// Why the configured keys cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// The file is missing or unreadable.
     #[error("service.auth.keys: {} cannot be read", path.display())]
     Read {
-        /// The file.
         path: PathBuf,
-        /// Cause.
         #[source]
         source: std::io::Error,
     },
-    /// The PEM file does not hold a public key for the algorithm.
     #[error("service.auth.keys: {} holds no public key in PEM for {algorithm:?}", path.display())]
     Pem {
-        /// The file.
         path: PathBuf,
-        /// The algorithm stated beside it.
         algorithm: SignatureAlgorithm,
-        /// Cause.
         #[source]
         source: jsonwebtoken::errors::Error,
     },
-    /// The key set cannot be used.
     #[error("service.auth.keys: {origin}")]
     Set {
-        /// The file or URL.
         origin: String,
-        /// Cause.
         #[source]
         source: SetError,
     },
-    /// A configured scope does not exist.
     #[error(transparent)]
     Scopes(#[from] UnknownScope),
     /// No key set can be fetched: the authorities cannot be read, or TLS cannot be set up.
     #[error("service.auth.jwks: {what}")]
-    Client {
-        /// What is wrong.
-        what: String,
-    },
+    Client { what: String },
 }
 
-/// Why a JSON Web Key Set cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SetError {
-    /// Not JSON, or not a key set.
     #[error("not a JSON Web Key Set")]
     Malformed(#[source] serde_json::Error),
-    /// The set has no key that can verify a token.
     #[error("no signature key for RS256, ES256 or EdDSA")]
     NoKey,
-    /// A key of the set cannot be used.
     #[error("key {index}: {what}")]
-    Key {
-        /// Position in the set, from 0.
-        index: usize,
-        /// What is wrong.
-        what: &'static str,
-    },
+    Key { index: usize, what: &'static str },
 }
 
 /// The keys in files, and the development secret.
@@ -84,10 +60,8 @@ pub(super) fn load(config: &AuthConfig) -> Result<Vec<VerificationKey>, KeyError
                 keys.push(pem(path, *algorithm, kid.clone())?);
             }
             KeySource { jwks_file: Some(path), .. } => {
-                let set = parse_set(&read(path)?);
-                keys.extend(
-                    set.map_err(|source| KeyError::Set { origin: path.display().to_string(), source })?,
-                );
+                let refused = |source| KeyError::Set { origin: path.display().to_string(), source };
+                keys.extend(parse_set(&read(path)?).map_err(refused)?);
             }
             // A published set, which is fetched; the configuration allows no other combination.
             _ => {}
@@ -122,7 +96,7 @@ pub(super) fn parse_set(bytes: &[u8]) -> Result<Vec<VerificationKey>, SetError> 
     for (index, jwk) in set.keys.iter().enumerate() {
         let refused = |what| SetError::Key { index, what };
         if matches!(jwk.algorithm, AlgorithmParameters::OctetKey(_)) {
-            return Err(refused("a shared secret: who can check a token could forge one"));
+            return Err(refused("a shared secret: anyone who can verify a token could forge one"));
         }
         let Some(algorithm) = pinned(jwk) else { continue };
         let key = DecodingKey::from_jwk(jwk).map_err(|_| refused("its parameters are malformed"))?;

@@ -1,5 +1,4 @@
-//! A key set that an identity provider publishes: refreshed regularly and when a token names an unknown key,
-//! and kept for a while if the provider is unreachable.
+//! A published key set: refreshed regularly and for unknown keys, and kept for a while during outages.
 
 use super::keys::{self, KeyError, SetError, VerificationKey};
 use crate::config::auth::JwksConfig;
@@ -39,13 +38,10 @@ struct Fetched {
 pub struct PublishedSet {
     /// Its position in `auth.keys`.
     pub position: usize,
-    /// Time of the last successful fetch.
     pub fetched_at: Option<SystemTime>,
-    /// Failed fetches.
     pub n_failures: u64,
 }
 
-/// One published set.
 pub(super) struct RemoteKeys {
     position: usize,
     url: String,
@@ -53,8 +49,8 @@ pub(super) struct RemoteKeys {
     config: JwksConfig,
     fetched: RwLock<Option<Fetched>>,
     n_failures: AtomicU64,
-    /// Time of the last fetch. Locked during a fetch, so that all tokens share one.
-    asked: Mutex<Option<Instant>>,
+    /// Locked during a fetch, so that all tokens share one.
+    last_fetch: Mutex<Option<Instant>>,
 }
 
 impl RemoteKeys {
@@ -79,21 +75,17 @@ impl RemoteKeys {
             config: config.clone(),
             fetched: RwLock::default(),
             n_failures: AtomicU64::new(0),
-            asked: Mutex::default(),
+            last_fetch: Mutex::default(),
         })
     }
 
-    /// The valid keys: none before the first fetch, or after the provider has been unreachable for
-    /// `auth.jwks.keep_ms`.
+    /// The keys; none before the first fetch, or after failed fetches for `auth.jwks.keep_ms`.
     pub(super) fn keys(&self) -> Option<Arc<[VerificationKey]>> {
         let fetched = self.fetched.read().unwrap_or_else(PoisonError::into_inner);
-        fetched
-            .as_ref()
-            .filter(|set| set.at.elapsed() < self.config.keep_ms.duration())
-            .map(|set| Arc::clone(&set.keys))
+        let valid = fetched.as_ref().filter(|set| set.at.elapsed() < self.config.keep_ms.duration());
+        valid.map(|set| Arc::clone(&set.keys))
     }
 
-    /// Fetches the set without using it.
     pub(super) async fn try_fetch(&self) -> Result<(), String> {
         self.fetch().await.map(|_| ()).map_err(|error| chain(&error))
     }
@@ -115,35 +107,28 @@ impl RemoteKeys {
     /// Keeps the set fresh for as long as the process lives.
     pub(super) async fn keep_fresh(self: Arc<Self>) {
         let refresh = self.config.refresh_ms.duration();
+        let is_fresh = || self.fetched_at().is_some_and(|at| at.elapsed() < refresh);
         loop {
-            let known = self.fetched_at().is_some_and(|at| at.elapsed() < refresh);
-            if !known {
-                self.fetch_once(Instant::now()).await;
+            if !is_fresh() {
+                self.refetch().await;
             }
             // Soon after a failure, otherwise when the set has aged.
-            let fresh = self.fetched_at().is_some_and(|at| at.elapsed() < refresh);
-            let pause = if fresh { refresh } else { RETRY.min(refresh) };
-            tokio::time::sleep(pause).await;
+            tokio::time::sleep(if is_fresh() { refresh } else { RETRY.min(refresh) }).await;
         }
     }
 
-    /// Fetches the set because a token names an unknown key. Concurrent tokens share one fetch. There is at
-    /// most one per
-    /// `min_interval_ms`: earlier calls wait for the next one, so that no token with a new key is refused.
+    /// Fetches the set. Concurrent calls share one fetch, and there is at most one per `min_interval_ms`:
+    /// earlier calls wait for it, so that no token with a new key is refused.
     pub(super) async fn refetch(&self) {
-        self.fetch_once(Instant::now()).await;
-    }
-
-    /// Fetches the set, unless another task has done so since `since`.
-    async fn fetch_once(&self, since: Instant) {
-        let mut asked = self.asked.lock().await;
-        if asked.is_some_and(|at| at >= since) {
+        let called = Instant::now();
+        let mut last = self.last_fetch.lock().await;
+        if last.is_some_and(|at| at >= called) {
             return;
         }
-        if let Some(at) = *asked {
+        if let Some(at) = *last {
             tokio::time::sleep(self.config.min_interval_ms.duration().saturating_sub(at.elapsed())).await;
         }
-        *asked = Some(Instant::now());
+        *last = Some(Instant::now());
         match self.fetch().await {
             Ok(keys) => {
                 let fetched = Fetched { keys: keys.into(), at: Instant::now(), moment: SystemTime::now() };
@@ -152,12 +137,8 @@ impl RemoteKeys {
             Err(error) => {
                 self.n_failures.fetch_add(1, Ordering::Relaxed);
                 let kept_for = self.fetched_at().map_or(Duration::ZERO, |at| at.elapsed());
-                tracing::warn!(
-                    url = self.url,
-                    cause = chain(&error),
-                    ?kept_for,
-                    "fetching the key set failed"
-                );
+                let cause = chain(&error);
+                tracing::warn!(url = self.url, cause, ?kept_for, "fetching the key set failed");
             }
         }
     }

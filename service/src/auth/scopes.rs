@@ -1,17 +1,11 @@
 //! Scopes that a token may grant. A new protected route starts here.
 
-/// A scope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Scope {
-    /// Send images and receive predictions.
     Predict,
-    /// Record and read labels.
     Label,
-    /// Read the audit log.
     AuditRead,
-    /// Read drift, calibration and performance of the model.
     MonitorRead,
-    /// Operate the service.
     Admin,
 }
 
@@ -25,7 +19,6 @@ impl Scope {
         (Self::Admin, "operate the service: reload the model"),
     ];
 
-    /// The name in tokens and in the API description.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Predict => "predict",

@@ -12,8 +12,7 @@ use jsonwebtoken::{Algorithm, Header, TokenData, Validation};
 use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::Semaphore;
 
-/// Longer tokens are refused unread. With 199 groups, the most that Microsoft Entra writes, a token has about
-/// 10 KiB.
+/// Longer tokens are refused unread. With 199 groups, Microsoft Entra's most, a token has about 10 KiB.
 const MAX_TOKEN_BYTES: usize = 32 << 10;
 /// Tokens with an unknown key that may wait for a fetch. Further ones are refused at once: any client can
 /// name an unknown key, and each waits for seconds while the provider is unreachable.
@@ -28,57 +27,42 @@ pub enum TokenError {
     /// Not three parts of base64url, or header or claims are not JSON of the right form.
     #[error("the token is malformed")]
     Malformed,
-    /// `alg` is missing, `none` or not accepted.
     #[error("the token's algorithm is not accepted (alg must be RS256, ES256 or EdDSA)")]
     Algorithm,
-    /// The header brings its own key, or an extension that must be understood.
     #[error("the token's header contains jku, jwk, x5u, x5c or crit, which are not accepted")]
     ForeignKey,
-    /// No known key has the token's `kid`.
     #[error("the token's kid matches no known key")]
     UnknownKey,
-    /// No known key verifies the token's `alg`.
     #[error("no known key supports the token's alg")]
     NoKeyForAlgorithm,
     /// No known key fits, but a key set that is unavailable might hold one.
     #[error("the keys that could verify the token are unavailable")]
     KeysAway,
-    /// The signature does not verify.
     #[error("the token's signature is invalid")]
     Signature,
-    /// `exp` is past.
     #[error("the token has expired (exp)")]
     Expired,
-    /// `nbf` is in the future.
     #[error("the token is not valid yet (nbf)")]
     NotYetValid,
-    /// `iss` is not the configured issuer.
     #[error("the token's issuer is not accepted (iss)")]
     Issuer,
-    /// `aud` does not name this service.
     #[error("the token is for another audience (aud)")]
     Audience,
-    /// A required claim is missing, or a claim has the wrong type.
     #[error("the claim {0} is missing or malformed")]
     Claim(&'static str),
-    /// A claim of `auth.scopes.claims` has the wrong type.
     #[error("the claim {0} is neither a string nor a list of strings")]
     ScopeClaim(String),
-    /// `sub` is empty or too long.
     #[error("the claim sub is empty or longer than 128 bytes")]
     SubjectLength,
-    /// `sub` looks like another subject.
     #[error(
         "the claim sub could be mistaken for another one: it contains a space, a control or invisible character, or is not in Unicode \
          normalization form C"
     )]
     SubjectLookalike,
-    /// `sub` has the prefix with which the log names database users.
     #[error("the claim sub begins with database:, which is reserved for database users")]
     SubjectReserved,
 }
 
-/// Checks tokens against the configured keys and claims.
 pub struct Verifier {
     config: AuthConfig,
     keys: RwLock<Arc<[VerificationKey]>>,
@@ -132,10 +116,7 @@ impl Verifier {
         }
     }
 
-    /// Fetches every published set once, without using it.
-    ///
-    /// # Errors
-    /// The cause, for the first set that cannot be fetched or used.
+    /// Fetches every published set once without using it. The error is the cause of the first failure.
     pub async fn fetch_published(&self) -> Result<(), String> {
         for set in &self.remote {
             set.try_fetch().await?;
@@ -143,7 +124,6 @@ impl Verifier {
         Ok(())
     }
 
-    /// State of the published sets.
     pub fn published(&self) -> impl Iterator<Item = PublishedSet> {
         self.remote.iter().map(|set| set.state())
     }
@@ -251,8 +231,7 @@ fn claim_error(token: &str, error: &jsonwebtoken::errors::Error) -> TokenError {
     }
 }
 
-/// The library does not name the claim that has a list or an object in place of a text or a number. The
-/// signature is verified by then.
+/// The library does not name a claim with a list or an object. The signature is verified by then.
 fn misfit(token: &str) -> TokenError {
     let Ok(TokenData { claims, .. }) = jsonwebtoken::dangerous::insecure_decode::<Claims>(token) else {
         return TokenError::Malformed;

@@ -151,15 +151,15 @@ pub enum AuditCommand {
     },
 }
 
-/// Runs the subcommand.
 pub fn run(command: AuditCommand, sources: &Sources) -> anyhow::Result<ExitCode> {
     match command {
         AuditCommand::NewKey { origin, out } => new_key(&origin, &out),
         AuditCommand::PublicKey { key_file } => {
-            let text = std::fs::read_to_string(&key_file)
-                .with_context(|| format!("{}: cannot be read", key_file.display()))?;
-            let key = LogKey::parse(&text.as_str().into())
-                .with_context(|| format!("{}: not a private key of a log", key_file.display()))?;
+            let name = key_file.display();
+            let text =
+                std::fs::read_to_string(&key_file).with_context(|| format!("{name}: cannot be read"))?;
+            let key = LogKey::parse(&text.as_str().into());
+            let key = key.with_context(|| format!("{name}: not a private key of a log"))?;
             stdout::print(key.public());
             Ok(ExitCode::SUCCESS)
         }
@@ -181,14 +181,13 @@ pub fn run(command: AuditCommand, sources: &Sources) -> anyhow::Result<ExitCode>
         }
         AuditCommand::EraseSubject { identifiers } => subjects::erase(sources, &identifiers),
         AuditCommand::Verify { export, public_key, checkpoints, receipts, kept_from, json } => {
-            let verified = verified(&export, &public_key, checkpoints, receipts.as_deref(), kept_from);
-            match verified {
+            match verified(&export, &public_key, checkpoints, receipts.as_deref(), kept_from) {
                 Ok(report) => {
                     print_report(&report, json)?;
                     Ok(if report.findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
                 }
                 Err(error) => {
-                    stdout::complain(format_args!("cxr-service: {error:#}"));
+                    stdout::print_stderr(format_args!("cxr-service: {error:#}"));
                     Ok(ExitCode::from(2))
                 }
             }
@@ -252,20 +251,18 @@ async fn retain(
         left += usize::from(!matches!(dropped, DropOutcome::Dropped { .. } | DropOutcome::Held));
         stdout::print(match dropped {
             DropOutcome::Dropped { n_rows } => format!("{name} dropped: {n_rows} rows; their leaves stay"),
-            DropOutcome::Waiting { n_rows } => {
-                format!("{name} kept: {n_rows} rows are not in the tree yet")
-            }
+            DropOutcome::Waiting { n_rows } => format!("{name} kept: {n_rows} rows are not in the tree yet"),
             DropOutcome::NotAnchored { needed } => {
                 format!("{name} kept: it needs an anchored checkpoint of at least {needed} leaves")
             }
             DropOutcome::Unbound { n_rows } => {
                 format!(
-                    "{name} kept: {n_rows} rows predate encoding version 4, and their leaves do not state their age"
+                    "{name} kept: {n_rows} rows predate encoding version 4: their leaves do not state their age"
                 )
             }
             DropOutcome::Read => {
                 format!(
-                    "{name} kept: the log is being read, perhaps by an export or a backup; run this again afterwards"
+                    "{name} kept: the log is being read, by an export or a backup; run this again afterwards"
                 )
             }
             DropOutcome::Held => format!("{name} kept: on hold"),
@@ -301,11 +298,8 @@ async fn hold(sources: &Sources, month: Option<&str>, reason: Option<&str>) -> a
         ensure!(store.writer.hold(month, reason).await?, "no month {month}; audit hold lists them");
     }
     for Month { name, ends, held } in store.writer.months().await? {
-        stdout::print(format_args!(
-            "{name}, until {}, {}",
-            ends.date(),
-            held.as_deref().unwrap_or("not held")
-        ));
+        let held = held.as_deref().unwrap_or("not held");
+        stdout::print(format_args!("{name}, until {}, {held}", ends.date()));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -313,7 +307,7 @@ async fn hold(sources: &Sources, month: Option<&str>, reason: Option<&str>) -> a
 pub(super) fn progress(what: &str) -> impl FnMut(u64) {
     move |n| {
         if n % PROGRESS == 0 {
-            stdout::complain(format_args!("{n} rows {what}"));
+            stdout::print_stderr(format_args!("{n} rows {what}"));
         }
     }
 }

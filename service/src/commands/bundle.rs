@@ -53,7 +53,6 @@ pub enum BundleCommand {
     },
 }
 
-/// Runs the subcommand.
 pub fn run(command: BundleCommand) -> anyhow::Result<ExitCode> {
     match command {
         BundleCommand::NewKey { out } => sign::new_key(&out)?,

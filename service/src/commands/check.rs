@@ -30,16 +30,16 @@ pub async fn run(sources: &Sources, args: &CheckArgs) -> anyhow::Result<ExitCode
         problems.extend(local::published(&verifiers).await);
     }
     if !problems.is_empty() {
-        stdout::complain(Problems(problems));
+        stdout::print_stderr(Problems(problems));
         return Ok(ExitCode::FAILURE);
     }
     for (key, value) in config.effective() {
         stdout::print(format_args!("{key} = {value}"));
     }
-    stdout::complain(
+    stdout::print_stderr(
         "keys, TLS, anchor, list of erasures, bundle, library and execution provider are usable",
     );
-    stdout::complain(if args.connect {
+    stdout::print_stderr(if args.connect {
         "every database user has the rights it needs and no more, and every key set was fetched"
     } else {
         "database and key sets not checked: check-config --connect tries them"
@@ -47,14 +47,13 @@ pub async fn run(sources: &Sources, args: &CheckArgs) -> anyhow::Result<ExitCode
     Ok(ExitCode::SUCCESS)
 }
 
-/// A problem whose cause is an error. If the error names a key itself, such as `service.model.trusted_keys:
-/// ..`, the more exact key of the two is reported.
+/// A problem caused by an error. If its text names a key itself, the more exact one is reported.
 fn problem(key: &str, error: &(dyn std::error::Error + 'static), advice: &str) -> Problem {
-    let told = describe(error);
-    let named = told.strip_prefix("service.").and_then(|told| told.split_once(": "));
+    let text = describe(error);
+    let named = text.strip_prefix("service.").and_then(|text| text.split_once(": "));
     match named.filter(|(own, _)| !own.contains(' ')) {
         Some((own, found)) if key.starts_with(own) => Problem::new(key, found, advice),
         Some((own, found)) => Problem::new(own, found, advice),
-        None => Problem::new(key, &told, advice),
+        None => Problem::new(key, &text, advice),
     }
 }

@@ -21,15 +21,14 @@ pub(super) async fn run(sources: &Sources, out: &Path) -> anyhow::Result<ExitCod
     let (database, _) = config::load_database(sources)?;
     let store = Store::new(&database)?;
     let mut file: Box<dyn Write> = if out == Path::new("-") {
-        Box::new(BufWriter::new(stdout::Output::new()))
+        Box::new(BufWriter::new(stdout::Output))
     } else {
-        Box::new(BufWriter::new(
-            private_file(out).with_context(|| format!("{}: cannot be written", out.display()))?,
-        ))
+        let file = private_file(out).with_context(|| format!("{}: cannot be written", out.display()))?;
+        Box::new(BufWriter::new(file))
     };
     record_read(&store, &json!({ "command": "audit export" }), None).await?;
     let n = export(&store.reader, &mut file, progress("exported")).await?;
-    stdout::complain(format_args!("{n} rows exported"));
+    stdout::print_stderr(format_args!("{n} rows exported"));
     Ok(ExitCode::SUCCESS)
 }
 

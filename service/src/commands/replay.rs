@@ -41,10 +41,8 @@ pub(super) fn run(
     );
     // As the row was executed, if this host can do the same.
     let then = |name: &str| row.execution.as_ref().and_then(|execution| execution.get(name));
-    config.intra_threads = then("intra_threads")
-        .and_then(serde_json::Value::as_u64)
-        .and_then(|n| Bounded::new(n).ok())
-        .or(config.intra_threads);
+    let threads = then("intra_threads").and_then(serde_json::Value::as_u64);
+    config.intra_threads = threads.and_then(|n| Bounded::new(n).ok()).or(config.intra_threads);
     config.sessions = Bounded::new(1).ok();
     config.alone_threads = config.sessions;
     config.variant = row.variant.clone().or(config.variant);
@@ -71,12 +69,11 @@ fn print(replay: &Replay, json: bool) -> anyhow::Result<()> {
         stdout::print(serde_json::to_string_pretty(replay)?);
         return Ok(());
     }
-    let expected = if replay.same_execution {
+    stdout::print(if replay.same_execution {
         "executes as it did then: results must be equal bit for bit".to_owned()
     } else {
         format!("executes differently here: results may differ by {}", replay.tolerance)
-    };
-    stdout::print(expected);
+    });
     for result in &replay.results {
         let sign = if result.agrees { "agrees " } else { "DIFFERS" };
         let (column, recorded, replayed) = (result.column, &result.recorded, &result.replayed);

@@ -11,8 +11,7 @@ use std::io::Read;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Erases the subject of each line of `identifiers`. The list outside the database is written first: if the
-/// deletion fails, the service repeats it.
+/// Erases the subject of each line. The list is written first: if the deletion fails, the service repeats it.
 #[tokio::main]
 pub(super) async fn erase(sources: &Sources, identifiers: &Path) -> anyhow::Result<ExitCode> {
     let (database, audit) = config::load_audit(sources)?;
@@ -38,9 +37,9 @@ pub(super) async fn erase(sources: &Sources, identifiers: &Path) -> anyhow::Resu
         list.add(&erasure)?;
         n_known += store.writer.erase_subjects(&[erasure]).await?;
     }
+    let n = identifiers.len();
     stdout::print(format_args!(
-        "erased {n_known} of {} subjects, those known here; their rows stay, but nothing links them any more",
-        identifiers.len()
+        "erased {n_known} of {n} subjects; the others are unknown here, and all rows stay"
     ));
     Ok(ExitCode::SUCCESS)
 }

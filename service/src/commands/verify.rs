@@ -23,7 +23,7 @@ pub(super) fn verified(
     let key = public(public_key)?;
     let anchors = checkpoints.map(|folder| anchored(&folder, &key)).transpose()?;
     if anchors.is_none() {
-        stdout::complain(
+        stdout::print_stderr(
             "no checkpoint from outside the database was given: the holder of the log's key could have rewritten everything",
         );
     }
@@ -35,21 +35,24 @@ pub(super) fn verified(
     let input: Box<dyn BufRead> = if export == Path::new("-") {
         Box::new(BufReader::new(std::io::stdin()))
     } else {
-        let file = File::open(export).with_context(|| format!("{}: cannot be read", export.display()))?;
-        Box::new(BufReader::with_capacity(1 << 20, file))
+        Box::new(BufReader::with_capacity(1 << 20, open(export)?))
     };
     Ok(verify(input, &key, &expectations, progress("verified"))?)
 }
 
+fn open(path: &Path) -> anyhow::Result<File> {
+    File::open(path).with_context(|| format!("{}: cannot be read", path.display()))
+}
+
 fn anchored(folder: &Path, key: &LogVerifier) -> anyhow::Result<Vec<Checkpoint>> {
-    let heads = Anchor::at(folder.to_owned()).all(key)?;
-    ensure!(!heads.is_empty(), "--checkpoints: {} holds none; omit it if you have none", folder.display());
-    Ok(heads)
+    let checkpoints = Anchor::at(folder.to_owned()).all(key)?;
+    let name = folder.display();
+    ensure!(!checkpoints.is_empty(), "--checkpoints: {name} holds none; omit it if you have none");
+    Ok(checkpoints)
 }
 
 fn read_receipts(path: &Path, key: &LogVerifier) -> anyhow::Result<Vec<ReceiptText>> {
-    let file = File::open(path).with_context(|| format!("{}: cannot be read", path.display()))?;
-    let lines = BufReader::new(file).lines().zip(1..);
+    let lines = BufReader::new(open(path)?).lines().zip(1..);
     let receipt = |(line, number): (std::io::Result<String>, usize)| {
         let read = || -> anyhow::Result<ReceiptText> {
             let value: Value = serde_json::from_str(&line?).context("not a JSON object")?;
@@ -78,10 +81,8 @@ pub(super) fn print_report(report: &Report, json: bool) -> anyhow::Result<()> {
         report.anchored_size,
     ));
     if report.n_rows_labelled > 0 {
-        stdout::print(format_args!(
-            "{} rows have labels: labels are not in the tree, so their truth is not verified",
-            report.n_rows_labelled
-        ));
+        let n = report.n_rows_labelled;
+        stdout::print(format_args!("{n} rows have labels: labels are not in the tree and not verified"));
     }
     for finding in &report.findings {
         let last = finding.leaf_index + finding.n_leaves.saturating_sub(1);

@@ -1,7 +1,6 @@
 //! Sources of the configuration: the arguments that every command takes, and the environment.
 
 use super::{Profile, Sources};
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// Arguments that choose the configuration.
@@ -16,15 +15,11 @@ pub struct ConfigArgs {
 }
 
 impl ConfigArgs {
-    /// These arguments, with the environment of this process.
     pub fn sources(self) -> Sources {
-        Sources { profile: self.profile, directory: self.config_dir, environment: environment() }
+        // Variables that are not Unicode are skipped: none of them can be a key.
+        let environment = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        Sources { profile: self.profile, directory: self.config_dir, environment }
     }
-}
-
-/// Variables that are not Unicode are skipped: none of them can be a key.
-fn environment() -> BTreeMap<String, String> {
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect()
 }

@@ -11,21 +11,16 @@ use std::path::{Path, PathBuf};
 /// Origin of the signing key in development.yaml.
 const DEVELOPMENT_ORIGIN: &str = "development.cxr.invalid/log";
 
-/// The audit log.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AuditConfig {
     /// Key of the input digests: only with it can one test whether a given image was scored here.
     pub input_key: Checked<HmacKey>,
     input_key_file: Option<PathBuf>,
-    /// The site that every row names.
     pub site: Checked<Site>,
-    /// Group commit.
     pub commit: CommitConfig,
-    /// Signs receipts and checkpoints.
     pub signing_key: Checked<SigningKey>,
     signing_key_file: Option<PathBuf>,
-    /// How the leader extends the tree.
     pub sequence: SequenceConfig,
     /// Where checkpoints are written outside the database.
     pub anchor: AnchorConfig,
@@ -38,9 +33,7 @@ pub struct AuditConfig {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CommitConfig {
-    /// Most rows of a transaction. A statement takes 65,535 values, and a row has 39.
     pub max_rows: Bounded<usize, 1, 1024>,
-    /// How long a row may wait for others.
     pub max_delay_ms: Millis<0, 1000>,
     /// With fewer images in flight, a row does not wait.
     pub from_in_flight: usize,
@@ -50,24 +43,20 @@ pub struct CommitConfig {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SequenceConfig {
-    /// Time between two steps.
     pub interval_ms: Timeout,
     /// Most leaves of a step, which must end well within `database.statement_timeout_ms`.
     pub max_rows: Bounded<usize, 1, 65_536>,
 }
 
-/// The anchor.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AnchorConfig {
     /// A directory that the database's administrators cannot write to.
     pub directory: Option<PathBuf>,
-    /// Time between two checkpoints there.
     pub interval_ms: Timeout,
 }
 
 rules! {
-    /// Name of a site.
     Site(String): "set the site's name for audit rows, 1 to 64 bytes",
         |site| ensure((1..=64).contains(&site.len()), "empty or too long");
 
@@ -77,7 +66,6 @@ rules! {
 }
 
 impl AuditConfig {
-    /// The list of erased subjects.
     pub fn erasures_file(&self) -> Option<&Path> {
         self.erasures_file.as_deref().filter(|path| !path.as_os_str().is_empty())
     }

@@ -17,7 +17,6 @@ pub struct KeySource {
     /// URL where an identity provider publishes such a set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jwks_url: Option<String>,
-    /// File with a public key in PEM.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pem_file: Option<PathBuf>,
     /// The only algorithm that the PEM key verifies.
@@ -31,29 +30,22 @@ pub struct KeySource {
 /// Signature algorithms accepted in every profile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SignatureAlgorithm {
-    /// RSA, PKCS #1 v1.5, SHA-256.
     RS256,
-    /// ECDSA, P-256, SHA-256.
     ES256,
-    /// Ed25519.
     EdDSA,
 }
 
-/// Token verification.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AuthConfig {
-    /// Required `iss`.
     pub issuer: Checked<Issuer>,
     /// Required member of `aud`.
     pub audience: Checked<Audience>,
     /// Clock difference tolerated on `exp` and `nbf`.
     pub leeway_seconds: Bounded<u32, 0, 300>,
-    /// Keys that verify tokens.
     pub keys: Vec<KeySource>,
     /// How published key sets are fetched.
     pub jwks: JwksConfig,
-    /// Where tokens hold scopes.
     pub scopes: ScopesConfig,
     /// Shared secret of development tokens; never set in production.
     pub hs256_secret: Option<Checked<HmacKey>>,
@@ -68,7 +60,6 @@ pub struct ScopesConfig {
     pub claims: Checked<Claims>,
     /// Prefixes of this service's scopes. If any is listed, a name without one grants nothing.
     pub prefixes: Vec<String>,
-    /// What the site's own names grant.
     pub names: Checked<ScopeNames>,
 }
 
@@ -76,38 +67,29 @@ pub struct ScopesConfig {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScopeName {
-    /// The name in the token.
     pub name: String,
-    /// Scopes of this service.
     pub grants: Vec<String>,
 }
 
-/// How published key sets are fetched.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JwksConfig {
-    /// Age at which a set is fetched again.
     pub refresh_ms: Timeout,
-    /// Shortest time between two fetches of a set.
     pub min_interval_ms: Timeout,
     /// How long known keys stay valid while the provider is unreachable.
     pub keep_ms: Millis<0, { u64::MAX }>,
-    /// Time limit for a fetch.
     pub timeout_ms: Timeout,
     /// Certificates in PEM to trust instead of the system's.
     pub authorities_file: Option<PathBuf>,
 }
 
 rules! {
-    /// The identity provider.
     Issuer(String): "set it to the iss claim of your identity provider",
         |issuer| ensure(!issuer.is_empty(), "empty");
 
-    /// The name of this service in tokens.
     Audience(String): "set it to the aud claim that names this service",
         |audience| ensure(!audience.is_empty(), "empty");
 
-    /// Claims that hold scopes.
     Claims(Vec<String>): "list the claims that hold scopes, such as scope, scp, roles or realm_access.roles",
         |claims| {
             // Errors and WWW-Authenticate name the claim.
@@ -116,7 +98,6 @@ rules! {
             ensure(!claims.is_empty() && claims.iter().all(named), "empty, or an entry is not a usable name")
         };
 
-    /// The site's own names.
     ScopeNames(Vec<ScopeName>): "write { name: NAME_IN_TOKENS, grants: [predict] }",
         |names| {
             let named = names.iter().all(|entry| !entry.name.is_empty() && !entry.grants.is_empty());

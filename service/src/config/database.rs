@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
-/// The database.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DatabaseConfig {
@@ -16,19 +15,15 @@ pub struct DatabaseConfig {
     url_file: Option<PathBuf>,
     reader_url: Option<Checked<PostgresUrl>>,
     reader_url_file: Option<PathBuf>,
-    /// What the connections go through.
     pub pooling: Pooling,
     direct_url: Option<Checked<PostgresUrl>>,
     direct_url_file: Option<PathBuf>,
-    /// Connections for writing.
     pub max_connections: NonZeroU32,
     /// Connections for reading, apart from the others so that an audit query never delays a prediction.
     pub reader_connections: NonZeroU32,
     /// How long a request waits for a connection before it is answered 503.
     pub acquire_timeout_ms: Timeout,
-    /// Time limit for a statement, on the server and here.
     pub statement_timeout_ms: Timeout,
-    /// Largest difference between this process's clock and the database's.
     pub max_clock_difference_ms: Timeout,
     /// Whether a user who could alter the log's tables makes the service unready.
     pub refuse_owner: bool,
@@ -53,15 +48,15 @@ impl DatabaseConfig {
     /// The database as the user that reads; `url` if none is set.
     pub fn reader_url(&self) -> DatabaseUrl {
         let (key, file) = ("service.database.reader_url", self.reader_url_file.as_deref());
-        let reader = self.reader_url.as_ref().map(|url| DatabaseUrl::new(key, url, file, Target::Any));
-        reader.unwrap_or_else(|| self.url())
+        let url = self.reader_url.as_ref();
+        url.map_or_else(|| self.url(), |url| DatabaseUrl::new(key, url, file, Target::Any))
     }
 
     /// The database without a pooler; `url` if none is set.
     pub fn direct_url(&self) -> DatabaseUrl {
         let (key, file) = ("service.database.direct_url", self.direct_url_file.as_deref());
-        let direct = self.direct_url.as_ref().map(|url| DatabaseUrl::new(key, url, file, Target::ReadWrite));
-        direct.unwrap_or_else(|| self.url())
+        let url = self.direct_url.as_ref();
+        url.map_or_else(|| self.url(), |url| DatabaseUrl::new(key, url, file, Target::ReadWrite))
     }
 
     /// Whether the log is read as another user than it is written.

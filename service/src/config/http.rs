@@ -8,51 +8,40 @@ use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 
-/// The HTTP server.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HttpConfig {
     /// Address and port to listen on; port 0 lets the system choose.
     pub bind: SocketAddr,
-    /// Second address, for `/metrics` and the routes that need the scope `admin`; `bind` then does not serve
-    /// them.
+    /// Second address, for `/metrics` and routes with the scope `admin`; `bind` then does not serve them.
     pub operations_bind: Option<SocketAddr>,
     /// TLS on both addresses; null: plain HTTP.
     pub tls: Option<TlsConfig>,
     /// TLS files for the second address; null: the files of `tls`.
     pub operations_tls: Option<TlsConfig>,
-    /// Which web pages may call the API from a browser.
     pub cors: CorsConfig,
-    /// Open connections per listener.
     pub max_connections: Bounded<usize, 1, 1_000_000>,
-    /// Open connections from one address.
     pub max_connections_per_address: NonZeroUsize,
     /// Refusals a second that one client gets without delay.
     pub refusals_per_second: NonZeroU32,
-    /// Longest delay of a refusal; 0: no delay.
     pub refusal_delay_ms: Millis<0, 60_000>,
     /// Time limit for a request head, and for an idle connection.
     pub header_timeout_ms: Timeout,
-    /// Time limit for a request body.
     pub body_timeout_ms: Timeout,
     /// The connection is closed if the client reads nothing of its answer for this long.
     pub write_timeout_ms: Timeout,
     /// Time for requests in flight to finish after SIGTERM.
     pub shutdown_grace_ms: Timeout,
-    /// How much of a refused body is read and discarded, so that the client gets the answer instead of a
-    /// reset.
+    /// How much of a refused body is discarded, so that the client gets the answer and not a reset.
     pub lingering_drain_bytes: u64,
     /// Time limit for that.
     pub lingering_drain_ms: Timeout,
 }
 
-/// TLS files, in PEM.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TlsConfig {
-    /// The service's certificate and the intermediate ones.
     pub certificate_file: PathBuf,
-    /// Its private key.
     pub private_key_file: PathBuf,
     /// Authorities, one of which must have signed a client's certificate; null: clients need none.
     pub client_authorities_file: Option<PathBuf>,

@@ -1,4 +1,4 @@
-//! Merges the layers and reads them into typed sections, with every value that does not fit reported at once.
+//! Merges the layers and reads them into typed sections. All values that do not fit are reported together.
 
 use super::problem::{Findings, Problem, Problems};
 use super::secret::Secret;
@@ -7,7 +7,7 @@ use super::{Config, Profile, Sources};
 use ::config::{ConfigError, Environment, File, FileFormat};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The service's part of the tree; the trainer's is beside it in default.yaml.
 pub(super) const ROOT: &str = "service";
@@ -25,7 +25,7 @@ const STAND_INS: &str =
 /// The configuration, with the problems of its values; `parts` are the sections that must be complete.
 pub(super) fn read<'a>(sources: &Sources, parts: &'a [&'a str]) -> Result<(Config, Findings<'a>), Problems> {
     let file = sources.directory.as_deref().map(|directory| profile_file(directory, sources.profile));
-    let file = file.transpose()?.flatten();
+    let file = file.transpose()?;
     let built_in = match sources.profile {
         Profile::Development => DEVELOPMENT,
         Profile::Production => PRODUCTION,
@@ -53,7 +53,7 @@ fn key_of(variable: &str) -> Option<String> {
     ours.then(|| variable[VARIABLE_PREFIX.len()..].to_lowercase().replace("__", "."))
 }
 
-fn profile_file(directory: &Path, profile: Profile) -> Result<Option<std::path::PathBuf>, Problems> {
+fn profile_file(directory: &Path, profile: Profile) -> Result<PathBuf, Problems> {
     if !directory.is_dir() {
         let found = format!("the folder {} does not exist", directory.display());
         return Err(whole(&found, "check --config-dir (CXR_CONFIG_DIR)"));
@@ -63,20 +63,19 @@ fn profile_file(directory: &Path, profile: Profile) -> Result<Option<std::path::
         let found = format!("the folder {} holds no {}.yaml", directory.display(), profile.name());
         return Err(whole(&found, "add that file, or omit --config-dir (CXR_CONFIG_DIR)"));
     }
-    Ok(Some(file))
+    Ok(file)
 }
 
 /// Sections of the tree: the service's and, where one file serves both programs, the trainer's.
 const SECTIONS: [&str; 2] = [ROOT, "trainer"];
 
-/// Variables that look like keys and are none: a misspelt one would silently not be set.
+/// Variables that look like keys but match none: a misspelt one would silently have no effect.
 fn misspelt(environment: &BTreeMap<String, String>) -> Vec<Problem> {
     let ours = |name: &str| {
         let name = name.to_uppercase();
         let Some(rest) = name.strip_prefix("CXR_") else { return false };
-        let section = rest.split_once("__").map(|(section, _)| section);
-        match section {
-            Some(section) => !SECTIONS.iter().any(|known| known.eq_ignore_ascii_case(section)),
+        match rest.split_once("__") {
+            Some((section, _)) => !SECTIONS.iter().any(|known| known.eq_ignore_ascii_case(section)),
             // Kubernetes sets CXR_SERVICE_HOST and CXR_SERVICE_PORT.. for a Service named cxr.
             None => {
                 rest.strip_prefix("SERVICE_").is_some_and(|rest| rest != "HOST" && !rest.starts_with("PORT"))
@@ -106,16 +105,14 @@ pub(super) fn merge(
     let ours = ours.map(|(name, value)| (name.clone(), value.clone())).collect();
     let environment =
         Environment::with_prefix("CXR").prefix_separator("_").separator("__").source(Some(ours));
-    let merged = builder.add_source(environment).build().and_then(|all| {
-        let tree: BTreeMap<String, Value> = all.try_deserialize()?;
-        Ok(tree)
-    });
+    let merged = builder.add_source(environment).build();
+    let merged = merged.and_then(::config::Config::try_deserialize::<BTreeMap<String, Value>>);
     let mut tree = merged.map_err(|error| {
         // The parser's message may quote the file, which may hold a secret: report only the position.
         let found = match (error, file) {
             (ConfigError::FileParse { cause, .. }, Some(path)) => {
-                let told = cause.to_string();
-                let place = told.rsplit_once(" line ").map(|(_, place)| format!(", line {place}"));
+                let message = cause.to_string();
+                let place = message.rsplit_once(" line ").map(|(_, place)| format!(", line {place}"));
                 format!("{} is not valid YAML{}", path.display(), place.unwrap_or_default())
             }
             _ => "the layers cannot be merged".to_owned(),
@@ -134,8 +131,7 @@ fn whole(found: &str, advice: &str) -> Problems {
     Problems(vec![Problem { key: ROOT.to_owned(), found: found.to_owned(), advice: advice.to_owned() }])
 }
 
-/// Reads the tree. Each value that does not fit is noted and replaced by a stand-in, so that the next one
-/// shows as well.
+/// Reads the tree. A value that does not fit is reported and replaced by a stand-in, to find the next one.
 struct Reader<'a> {
     tree: Value,
     stand_ins: Value,
@@ -170,7 +166,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Of a pair of keys such as `url` and `url_file`, the second names the file that holds the first.
+    /// In a pair of keys such as `url` and `url_file`, the second names a file that holds the first.
     fn read_secret_files(&mut self, group: &str, tree: &mut Value) {
         let Value::Object(fields) = tree else { return };
         for (name, value) in fields.iter_mut() {
@@ -203,19 +199,13 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A variable is text; where text does not fit and can be read as a number or a boolean, that is what it
-    /// means.
+    /// A variable is text. Where text does not fit, it is read as a number or a boolean.
     fn read_variable_as_number(&mut self, path: &str) -> bool {
         let from_variable = self.from_variables.contains(path);
         let Some(node) = find(&mut self.tree, path).filter(|_| from_variable) else { return false };
         let parsed = node.as_str().and_then(|text| serde_json::from_str::<Value>(text.trim()).ok());
-        match parsed {
-            Some(value @ (Value::Number(_) | Value::Bool(_))) => {
-                *node = value;
-                true
-            }
-            _ => false,
-        }
+        let parsed = parsed.filter(|value| value.is_number() || value.is_boolean());
+        parsed.map(|value| *node = value).is_some()
     }
 
     fn note_misfit(&mut self, path: &str, message: &str) {
@@ -237,7 +227,7 @@ impl<'a> Reader<'a> {
         self.findings.problems.push(Problem::new(path, &found, &advice));
     }
 
-    /// Puts a stand-in in its place, or takes an unknown key out. Of a list, all entries are replaced.
+    /// Replaces the value by a stand-in (a list as a whole), or removes an unknown key.
     fn replace(&mut self, path: &str) -> bool {
         let path = path.split('[').next().unwrap_or_default();
         let stand_in = find(&mut self.stand_ins, path).cloned();

@@ -5,19 +5,14 @@ use super::values::{Bounded, Timeout};
 use serde::{Deserialize, Serialize};
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 
-/// Limits of one image, of one client and of all requests.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LimitsConfig {
-    /// Largest image file in bytes.
     pub max_bytes: NonZeroUsize,
-    /// Largest width times height.
     pub max_pixels: NonZeroU64,
-    /// Most frames or pages per file.
     pub max_frames: NonZeroU32,
     /// Slots: requests with an image in flight. Further ones are answered 429.
     pub max_in_flight: Bounded<usize, 1, 100_000>,
-    /// Deadline of a request that names none.
     pub deadline_ms: Timeout,
     /// Latest deadline that a request may name.
     pub max_deadline_ms: Timeout,
@@ -42,7 +37,6 @@ impl LimitsConfig {
         findings.require(ordered, "limits.deadline_ms", "longer than max_deadline_ms", advice);
     }
 
-    /// The limits that decoding needs.
     pub const fn decode(&self) -> cxr::DecodeLimits {
         cxr::DecodeLimits {
             max_bytes: self.max_bytes.get(),

@@ -10,44 +10,34 @@ use std::path::PathBuf;
 /// Sessions, threads or images of a batch.
 type Count = Bounded<usize, 1, 1024>;
 
-/// The model.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a key of the configuration")]
 pub struct ModelConfig {
-    /// Directory of the bundle.
     pub bundle: PathBuf,
     /// Variant to serve; null: the bundle's default.
     pub variant: Option<String>,
     /// How often the directory is checked for a new bundle; null: never.
     pub watch_interval_ms: Option<Timeout>,
-    /// ONNX Runtime's shared library.
     pub onnxruntime_library: Checked<Library>,
     /// Execution provider. There is no fallback to another one.
     pub provider: ProviderName,
     /// GPU ordinal.
     pub device_id: Bounded<i32, 0, { i32::MAX as u64 }>,
-    /// Limit of GPU memory.
     pub memory_limit_bytes: Option<usize>,
     /// Whether a GPU may multiply fp32 with a 10-bit mantissa.
     pub tf32: bool,
-    /// Whether a GPU's runs are recorded and replayed.
     pub cuda_graphs: bool,
-    /// OpenVINO's name of the device.
     pub openvino_device: String,
     /// Sessions, each on its own thread; null: as measured.
     pub sessions: Option<Count>,
-    /// Threads per operator; null: as measured.
     pub intra_threads: Option<Count>,
     /// Threads per operator for an image that runs alone; null: as measured.
     pub alone_threads: Option<Count>,
-    /// Whether idle threads of an operator spin.
     pub spinning: bool,
     /// Whether a session keeps its memory between runs.
     pub arena: bool,
-    /// Bounds of a batch.
     pub batching: BatchingConfig,
-    /// The candidate.
     pub shadow: ShadowConfig,
     /// PEM files of the Ed25519 keys that may sign a bundle.
     pub trusted_keys: Vec<PathBuf>,
@@ -56,13 +46,11 @@ pub struct ModelConfig {
     pub refuse_development_key: bool,
 }
 
-/// Bounds of a batch.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BatchingConfig {
     /// Most images; null: as measured.
     pub max_batch: Option<Count>,
-    /// How long an image waits for others while every session is busy.
     pub max_delay_ms: Millis<0, 10_000>,
 }
 
@@ -72,33 +60,26 @@ pub struct BatchingConfig {
 pub struct ShadowConfig {
     /// Directory of its bundle; null: no candidate.
     pub bundle: Option<PathBuf>,
-    /// Its variant; null: the bundle's default.
     pub variant: Option<String>,
     /// Images that may wait for it; further ones are not scored.
     pub max_waiting: NonZeroUsize,
 }
 
-/// Where the model executes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProviderName {
-    /// The host's processor.
     Cpu,
-    /// An NVIDIA GPU.
     Cuda,
-    /// Intel's OpenVINO.
     Openvino,
 }
 
 rules! {
-    /// ONNX Runtime's shared library.
     Library(PathBuf): "set the path of libonnxruntime.so (or ORT_DYLIB_PATH)",
         |_| Ok(());
 }
 
 impl ModelConfig {
-    /// The candidate's, with one session and one thread, because it gets the CPU time that is left; none
-    /// without a candidate.
+    /// The candidate's configuration, with one session and one thread: it gets the CPU time that is left.
     #[must_use]
     pub fn for_shadow(&self) -> Option<Self> {
         let one = Count::new(1).ok();

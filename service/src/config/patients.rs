@@ -9,11 +9,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PatientsConfig {
-    /// The youngest and the oldest age.
     pub age_years: Option<Checked<AgeRange>>,
-    /// Views of their images.
     pub views: Vec<View>,
-    /// Modalities of their images.
     pub modalities: Vec<Modality>,
 }
 

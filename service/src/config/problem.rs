@@ -1,14 +1,10 @@
-//! What is wrong with a configuration: the key, what was found and what to do. Never a text, which may be a
-//! secret.
+//! Problems of a configuration: key, finding and advice. Texts are not quoted: they may be secrets.
 
-/// One problem, of one key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// Full key, `service.http.bind`.
     pub key: String,
-    /// What was found.
     pub found: String,
-    /// What to do.
     pub advice: String,
 }
 
@@ -26,7 +22,6 @@ impl std::fmt::Display for Problem {
     }
 }
 
-/// Every problem of a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problems(pub Vec<Problem>);
 
@@ -44,17 +39,14 @@ impl std::fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
-/// Collects the problems that count only in the parts that a command needs: missing values, and values that
-/// do not fit together.
+/// Collects problems; missing and inconsistent values count only in the sections that a command needs.
 pub(super) struct Findings<'a> {
-    /// The sections that the command needs.
     pub(super) parts: &'a [&'a str],
     pub(super) problems: Vec<Problem>,
 }
 
 impl Findings<'_> {
-    /// Notes a problem unless the rule holds. A key that has a problem already is left alone: its value is a
-    /// stand-in.
+    /// Adds a problem unless the rule holds. A key that has one already is skipped: its value is a stand-in.
     pub(super) fn require(&mut self, holds: bool, key: &str, found: &str, advice: &str) {
         let section = key.split('.').next().unwrap_or_default();
         if holds || !self.parts.contains(&section) {

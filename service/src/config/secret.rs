@@ -21,10 +21,6 @@ impl Secret {
         self.0.expose_secret()
     }
 
-    /// Reads a secret from a file, without the end of its line.
-    ///
-    /// # Errors
-    /// When the file cannot be read as text.
     pub fn read(path: &Path) -> std::io::Result<Self> {
         let text = std::fs::read_to_string(path)?;
         Ok(Self::from(text.trim_end_matches(['\r', '\n'])))
@@ -48,7 +44,6 @@ impl Serialize for Secret {
 }
 
 rules! {
-    /// A key of HMAC-SHA256.
     HmacKey(Secret): "use at least 32 random bytes and keep them",
         |key| ensure(key.expose().len() >= MIN_HMAC_KEY_BYTES, "shorter than 32 bytes");
 }

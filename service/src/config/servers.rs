@@ -18,7 +18,6 @@ pub struct DatabaseUrl {
 /// Which of several servers to use; the names are libpq's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
-    /// The first that responds.
     Any,
     /// The first whose sessions can write: `read-write` and `primary`.
     ReadWrite,
@@ -27,7 +26,6 @@ pub enum Target {
 }
 
 impl Target {
-    /// Its name in a URL.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Any => "any",
@@ -49,9 +47,7 @@ impl Target {
 /// The servers of a URL, in its order.
 #[derive(Clone)]
 pub struct Servers {
-    /// Connection options of each.
     pub hosts: Vec<PgConnectOptions>,
-    /// Which of them to use.
     pub target: Target,
 }
 
@@ -61,10 +57,8 @@ pub enum UrlError {
     /// Not `postgres://...`, or a part of it does not parse.
     #[error("not the URL of a Postgres database")]
     Malformed,
-    /// Unknown value of `target_session_attrs`.
     #[error("target_session_attrs is not any, read-write, primary, read-only or standby")]
     Target,
-    /// The lists of hosts and ports have different lengths.
     #[error("the numbers of ports and hosts differ")]
     Ports,
 }
@@ -75,23 +69,16 @@ impl DatabaseUrl {
         Self { key, text: text.clone(), file: file.map(Path::to_owned), several_want }
     }
 
-    /// The URL itself.
     pub const fn text(&self) -> &Secret {
         &self.text
     }
 
-    /// The servers that it names.
-    ///
-    /// # Errors
-    /// Only for a URL that [`Self::read_again`] read.
+    /// The servers that it names. Fails only for a URL that [`Self::read_again`] read.
     pub fn servers(&self) -> Result<Servers, UrlError> {
         servers(self.text.expose(), self.several_want)
     }
 
     /// The URL that its file holds now, if it came from a file and the text has changed.
-    ///
-    /// # Errors
-    /// When the file cannot be read.
     pub fn read_again(&self) -> std::io::Result<Option<Self>> {
         let Some(file) = &self.file else { return Ok(None) };
         let text = Secret::read(file)?;
@@ -101,7 +88,6 @@ impl DatabaseUrl {
 }
 
 rules! {
-    /// A URL of Postgres servers.
     PostgresUrl(Secret): "set it, or the file that holds it in its _file key, to postgres://USER:PASSWORD@HOST:PORT/DATABASE",
         |url| servers(url.expose(), Target::Any).map(drop).map_err(|error| error.to_string());
 }
@@ -120,7 +106,7 @@ fn servers(url: &str, several_want: Target) -> Result<Servers, UrlError> {
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         match pair.split_once('=') {
             Some(("target_session_attrs", name)) => {
-                target = Some(Target::parse(name).ok_or(UrlError::Target)?);
+                target = Some(Target::parse(name).ok_or(UrlError::Target)?)
             }
             Some(("host", hosts)) => query_hosts = list(hosts),
             Some(("port", list_of_ports)) => ports = list(list_of_ports),
@@ -143,11 +129,9 @@ fn servers(url: &str, several_want: Target) -> Result<Servers, UrlError> {
         let host = hosts.get(at).or_else(|| hosts.first()).copied().unwrap_or_default();
         let user = if user.is_empty() { String::new() } else { format!("{user}@") };
         let query = if pairs.is_empty() { String::new() } else { format!("?{}", pairs.join("&")) };
-        format!("{scheme}://{user}{host}{path}{query}")
-            .parse::<PgConnectOptions>()
-            .map_err(|_| UrlError::Malformed)
+        format!("{scheme}://{user}{host}{path}{query}").parse().map_err(|_| UrlError::Malformed)
     };
-    let hosts = (0..n).map(one).collect::<Result<Vec<_>, _>>()?;
+    let hosts = (0..n).map(one).collect::<Result<_, _>>()?;
     let usual = if n > 1 { several_want } else { Target::Any };
     Ok(Servers { hosts, target: target.unwrap_or(usual) })
 }
@@ -165,12 +149,8 @@ mod tests {
         let servers = servers(url, Target::ReadWrite)?;
         let shown = |options: &PgConnectOptions| {
             let socket = options.get_socket().map(|path| path.display().to_string());
-            format!(
-                "{}@{}:{}",
-                options.get_username(),
-                socket.unwrap_or_else(|| options.get_host().into()),
-                options.get_port()
-            )
+            let host = socket.unwrap_or_else(|| options.get_host().into());
+            format!("{}@{host}:{}", options.get_username(), options.get_port())
         };
         Ok((servers.hosts.iter().map(shown).collect(), servers.target))
     }

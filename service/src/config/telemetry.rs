@@ -4,28 +4,22 @@ use super::values::{Checked, Rule, ensure, rules};
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 
-/// Format of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LogFormat {
-    /// One JSON object per line.
     Json,
-    /// Text for a terminal.
     Text,
 }
 
-/// How the log is written.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TelemetryConfig {
-    /// Format of a log line.
     pub log_format: LogFormat,
     /// What is logged, as directives: `info`, `warn,cxr_service=debug`.
     pub log_filter: Checked<LogFilter>,
 }
 
 rules! {
-    /// The directives of a filter.
     LogFilter(String): "use a level such as info, or directives such as warn,cxr_service=debug",
         |directives| ensure(EnvFilter::try_new(directives).is_ok(), "not a log filter");
 }

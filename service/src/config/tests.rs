@@ -55,7 +55,7 @@ fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
 }
 
 #[test]
-fn every_problem_is_told_at_once_with_its_key() {
+fn every_problem_is_reported_at_once_with_its_key() {
     let found = problems(
         Profile::Development,
         &[
@@ -69,20 +69,18 @@ fn every_problem_is_told_at_once_with_its_key() {
             ("CXR_SERVICE__TELEMETRY__LOG_FILTER", "info,=["),
         ],
     );
-    let told = |key: &str, what: &str| {
-        assert!(
-            found.iter().any(|line| line.starts_with(key) && line.contains(what)),
-            "{key} {what}: {found:#?}"
-        );
+    let reported = |key: &str, what: &str| {
+        let is_reported = found.iter().any(|line| line.starts_with(key) && line.contains(what));
+        assert!(is_reported, "{key} {what}: {found:#?}");
     };
-    told("service.http.bind: ", "a string that does not fit");
-    told("service.http.header_timeout_ms: ", "0 is out of range; use 1 to 3600000 milliseconds");
-    told("service.http.bint: ", "unknown key; expected one of");
-    told("service.limits.max_in_flight: ", "expected a whole number");
-    told("service.limits.max_bytes: ", "0 is out of range; expected a whole number, 1 or more");
-    told("service.model.provider: ", "expected one of `cpu`, `cuda`, `openvino`");
-    told("service.telemetry.log_filter: ", "not a log filter");
-    told("service.database.url: ", "not set");
+    reported("service.http.bind: ", "a string that does not fit");
+    reported("service.http.header_timeout_ms: ", "0 is out of range; use 1 to 3600000 milliseconds");
+    reported("service.http.bint: ", "unknown key; expected one of");
+    reported("service.limits.max_in_flight: ", "expected a whole number");
+    reported("service.limits.max_bytes: ", "0 is out of range; expected a whole number, 1 or more");
+    reported("service.model.provider: ", "expected one of `cpu`, `cuda`, `openvino`");
+    reported("service.telemetry.log_filter: ", "not a log filter");
+    reported("service.database.url: ", "not set");
     assert_eq!(found.len(), 8, "{found:#?}");
 }
 
@@ -140,11 +138,13 @@ fn production_has_no_built_in_secret_and_refuses_what_development_may() {
             ("CXR_SERVICE__AUDIT__SIGNING_KEY", DEVELOPMENT_LOG_KEY),
         ],
     );
-    assert!(found.iter().any(|line| line.starts_with("service.audit.signing_key: the well-known key")));
-    assert!(
-        found.iter().any(|line| line.starts_with("service.auth.hs256_secret: set in the production profile"))
-    );
-    assert!(found.iter().any(|line| line.starts_with("service.audit.input_key: the well-known secret")));
+    for problem in [
+        "service.audit.signing_key: the well-known key",
+        "service.auth.hs256_secret: set in the production profile",
+        "service.audit.input_key: the well-known secret",
+    ] {
+        assert!(found.iter().any(|line| line.starts_with(problem)), "{problem}: {found:#?}");
+    }
 }
 
 #[test]
@@ -175,18 +175,16 @@ fn a_secret_is_taken_from_a_file_and_never_shown() {
 }
 
 #[test]
-fn a_file_that_is_no_yaml_is_named_and_not_quoted() {
+fn an_invalid_yaml_file_is_named_and_not_quoted() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("production.yaml"), "service: {audit: {input_key: 'hunter2").unwrap();
     let error = load_in(Profile::Production, Some(folder.path()), &[]).unwrap_err().to_string();
-    assert!(
-        error.contains("production.yaml is not valid YAML, line 1") && !error.contains("hunter2"),
-        "{error}"
-    );
+    assert!(error.contains("production.yaml is not valid YAML, line 1"), "{error}");
+    assert!(!error.contains("hunter2"), "{error}");
 }
 
 #[test]
-fn a_misspelt_name_is_told_and_those_of_others_are_left_alone() {
+fn a_misspelt_variable_is_reported_and_those_of_other_programs_are_ignored() {
     let found = problems(
         Profile::Development,
         &[
@@ -205,11 +203,11 @@ fn a_misspelt_name_is_told_and_those_of_others_are_left_alone() {
     assert_eq!(found.len(), 2, "{found:#?}");
     let folder = tempfile::tempdir().unwrap();
     let load = || load_in(Profile::Development, Some(folder.path()), &[DATABASE, LIBRARY]);
-    let told = load().unwrap_err().to_string();
-    assert!(told.contains("holds no development.yaml"), "{told}");
+    let error = load().unwrap_err().to_string();
+    assert!(error.contains("holds no development.yaml"), "{error}");
     std::fs::write(folder.path().join("development.yaml"), "servce: {limits: {max_in_flight: 3}}").unwrap();
-    let told = load().unwrap_err().to_string();
-    assert!(told.contains("unknown section servce"), "{told}");
+    let error = load().unwrap_err().to_string();
+    assert!(error.contains("unknown section servce"), "{error}");
 }
 
 #[test]
@@ -232,8 +230,7 @@ fn a_key_source_must_be_complete() {
     assert_eq!(keys, ["service.auth.keys[0]", "service.auth.keys[1]"]);
 }
 
-/// docs/CONFIG.md is written by hand: it must list every key with its value in production, and its default if
-/// that differs.
+/// docs/CONFIG.md must list every key with its value in production, and its default if that differs.
 #[test]
 fn the_documentation_lists_every_key() {
     let documentation = include_str!("../../../docs/CONFIG.md");
@@ -241,13 +238,10 @@ fn the_documentation_lists_every_key() {
     for (key, value) in flatten(layers::merge(&built_in, None, &BTreeMap::new()).unwrap()) {
         let start = format!("| `{}` | ", key.trim_start_matches("service."));
         let row = documentation.lines().find_map(|line| line.strip_prefix(&start));
-        let told = row.and_then(|row| row.split(" | ").next());
-        let value = value.to_string();
-        let value = format!("`{}`", value.trim_matches('"'));
+        let listed = row.and_then(|row| row.split(" | ").next());
+        let value = format!("`{}`", value.to_string().trim_matches('"'));
         let differs = format!(", in production {value}");
-        assert!(
-            told.is_some_and(|told| told == value || told.ends_with(&differs)),
-            "docs/CONFIG.md should have {start}{value} and has {told:?}"
-        );
+        let is_listed = listed.is_some_and(|listed| listed == value || listed.ends_with(&differs));
+        assert!(is_listed, "docs/CONFIG.md should have {start}{value} and has {listed:?}");
     }
 }

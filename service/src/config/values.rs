@@ -39,10 +39,8 @@ pub trait Number: Copy {
     /// What the number counts, for messages.
     const UNIT: &str = "";
 
-    /// From the number in the file.
     fn of(number: u64) -> Option<Self>;
 
-    /// The number in the file.
     fn number(self) -> u64;
 }
 
@@ -86,21 +84,18 @@ pub type Millis<const MIN: u64, const MAX: u64> = Bounded<Duration, MIN, MAX>;
 pub type Timeout = Millis<1, 3_600_000>;
 
 impl<T: Number, const MIN: u64, const MAX: u64> Bounded<T, MIN, MAX> {
-    /// Takes a number within the range.
     pub fn new(number: u64) -> Result<Self, Refusal> {
         let value = T::of(number).filter(|_| (MIN..=MAX).contains(&number));
         let advice = || format!("use {MIN} to {MAX}{}", T::UNIT);
         value.map(Self).ok_or_else(|| Refusal::new(format!("{number} is out of range"), advice()))
     }
 
-    /// The number.
     pub const fn get(self) -> T {
         self.0
     }
 }
 
 impl<const MIN: u64, const MAX: u64> Millis<MIN, MAX> {
-    /// The duration.
     pub const fn duration(self) -> Duration {
         self.0
     }
@@ -120,7 +115,6 @@ impl<T: Number, const MIN: u64, const MAX: u64> Serialize for Bounded<T, MIN, MA
 
 /// What a [`Checked`] value must fulfil.
 pub trait Rule {
-    /// Type of the value.
     type Value: Clone + Debug + Serialize + DeserializeOwned;
 
     /// What to set instead of a refused or missing value.
@@ -157,7 +151,6 @@ pub(super) use rules;
 pub struct Checked<R: Rule>(R::Value);
 
 impl<R: Rule> Checked<R> {
-    /// Takes a value that fulfils the rule.
     pub fn new(value: R::Value) -> Result<Self, Refusal> {
         match R::check(&value) {
             Ok(()) => Ok(Self(value)),

@@ -8,7 +8,6 @@ use runtime::{
 };
 use serde_json::Value;
 
-/// A session of ONNX Runtime.
 pub struct OnnxBackend(Session);
 
 impl Backend for OnnxBackend {
@@ -21,23 +20,16 @@ impl Backend for OnnxBackend {
 pub struct Sessions {
     /// Sessions for batches; they are alike.
     pub backends: Vec<OnnxBackend>,
-    /// The session for an image that is alone.
     pub alone: Option<SingleImageSession<OnnxBackend>>,
-    /// Limits of batches.
     pub policy: BatchPolicy,
     /// Batch sizes that the sessions run; empty if they run any size.
     pub batch_sizes: Vec<usize>,
-    /// Execution provider of each node of the graph.
     pub proof: ProviderProof,
-    /// Execution fingerprint of the sessions for batches.
     pub execution: Value,
 }
 
 impl Sessions {
-    /// Loads ONNX Runtime and creates the configured sessions.
-    ///
-    /// # Errors
-    /// [`is_device_failure`] tells a device that may recover from a wrong deployment.
+    /// Loads ONNX Runtime and creates the sessions; [`is_device_failure`] tells errors of the device apart.
     pub fn open(config: &ModelConfig, model: &ServedModel) -> Result<Self, RuntimeError> {
         let runtime = Runtime::load(&config.onnxruntime_library)?;
         let tuning = Tuning::of(config, model);
@@ -89,8 +81,7 @@ fn provider(config: &ModelConfig, tuning: &Tuning) -> Provider {
     }
 }
 
-/// Whether the device failed, so that the service starts unready, or the deployment is wrong, so that it does
-/// not start.
+/// Whether the device failed and the service starts unready; otherwise the deployment is wrong.
 pub const fn is_device_failure(error: &RuntimeError) -> bool {
     matches!(error, RuntimeError::Session { .. } | RuntimeError::Provider { .. } | RuntimeError::Run(_))
 }

@@ -2,31 +2,24 @@
 
 use std::time::Duration;
 
-/// Limits of batches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchPolicy {
-    /// Most images per batch.
     pub max_batch: usize,
     /// Longest time that an image waits for others while all sessions are busy.
     pub max_delay: Duration,
-    /// Number of sessions for batches.
     pub sessions: usize,
     /// Whether there is another session, with more threads, for an image that is alone.
     pub alone: bool,
 }
 
-/// A queued image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Waiting {
-    /// Time in the queue.
     pub waited: Duration,
-    /// Time until its deadline.
     pub left: Duration,
     /// Whether no other image was in flight when it was queued.
     pub only: bool,
 }
 
-/// The queue's next step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// Send a batch of this many of the oldest images.
@@ -75,8 +68,7 @@ impl BatchPolicy {
     }
 }
 
-/// The largest number of images, at least one, whose batch ends before the earliest of their deadlines. A
-/// deadline that an image would miss even alone is ignored.
+/// The most images, at least one, that end before all their deadlines; lost deadlines are ignored.
 fn in_time(batch: &[Waiting], cost: impl Fn(usize) -> Option<Duration>) -> usize {
     let lasts = |n: usize| cost(n).unwrap_or_default();
     let alone = lasts(1);
@@ -159,8 +151,7 @@ mod tests {
         assert_eq!(single.next(&images(&[4]), 0, cost), Step::Run(1));
     }
 
-    /// Whatever happens in whatever order, every image is handed over once, in order, in bounds, and nothing
-    /// stalls.
+    /// In any order of events, every image is sent once, in order and within bounds, and nothing stalls.
     #[test]
     fn every_image_runs_and_nothing_stalls() {
         let mut random = 7u64;

@@ -1,5 +1,4 @@
-//! The queue of images that wait for a session. One task owns it, asks the policy, and sends batches to
-//! sessions.
+//! The queue of images for the sessions. One task owns it, asks the policy, and sends batches to sessions.
 
 use super::policy::{BatchPolicy, Step, Waiting};
 use super::ticket::Ticket;
@@ -18,7 +17,6 @@ const NEWEST_WEIGHT: f64 = 0.2;
 /// Deadline of an image without one.
 const NO_DEADLINE: Duration = Duration::from_hours(1);
 
-/// A queued image.
 pub(super) struct Item {
     pub(super) pixels: Pixels,
     pub(super) deadline: Option<Instant>,
@@ -29,7 +27,6 @@ pub(super) struct Item {
     pub(super) reply: oneshot::Sender<Result<Inference, InferenceError>>,
 }
 
-/// Pixels for the model.
 pub(super) enum Pixels {
     Image(Arc<ModelInput>),
     Probe(Arc<[u8]>),
@@ -46,15 +43,14 @@ impl Pixels {
 
 pub(super) type Batch = Vec<Item>;
 
-/// Messages to the task.
 pub(super) enum Message {
-    /// A new image.
     Submit(Item),
     /// A batch has ended. `cost` is the number of images and the run time, if they predict the next batch.
-    Finished { cost: Option<(usize, Duration)> },
+    Finished {
+        cost: Option<(usize, Duration)>,
+    },
 }
 
-/// Channels to the sessions.
 pub(super) struct Lanes {
     /// To the sessions for batches; the next free one takes a batch.
     pub(super) shared: mpsc::Sender<Batch>,
@@ -62,17 +58,15 @@ pub(super) struct Lanes {
     pub(super) alone: mpsc::Sender<Batch>,
 }
 
-/// Starts the task, which ends with the last sender; then the lanes close and the sessions end. Sessions hold
-/// only weak senders.
+/// Starts the task. It ends with the last strong sender; then the lanes close and the sessions end.
 pub(super) fn start(
     policy: BatchPolicy,
     lanes: Lanes,
     metrics: Option<Arc<Metrics>>,
 ) -> UnboundedSender<Message> {
     let (messages, inbox) = unbounded_channel();
-    let owner =
-        Owner { policy, lanes, metrics, waiting: VecDeque::new(), unfinished: 0, costs: Costs::default() };
-    tokio::spawn(owner.work(inbox));
+    let (waiting, costs) = (VecDeque::new(), Costs::default());
+    tokio::spawn(Owner { policy, lanes, metrics, waiting, unfinished: 0, costs }.work(inbox));
     messages
 }
 
@@ -88,8 +82,7 @@ struct Owner {
 impl Owner {
     async fn work(mut self, mut inbox: UnboundedReceiver<Message>) {
         loop {
-            let step = self.send_batches();
-            let message = match step {
+            let message = match self.send_batches() {
                 Step::Wait(left) => match tokio::time::timeout(left, inbox.recv()).await {
                     Ok(message) => message,
                     Err(_) => continue,
@@ -136,8 +129,7 @@ impl Owner {
             };
             let batch: Batch = self.waiting.drain(..n).collect();
             self.unfinished += 1;
-            // If the sessions have ended, the batch is dropped with its replies, so the senders get
-            // `JobLost`.
+            // If the sessions have ended, the batch is dropped with its replies: the senders get `JobLost`.
             drop(lane.send(batch));
         }
     }

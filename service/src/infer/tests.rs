@@ -5,6 +5,7 @@ use cxr::metadata::AcquisitionMetadata;
 use cxr::phantom::{PhantomSpec, encode_png, generate};
 use cxr::preprocess::{PreprocessSpec, preprocess};
 use cxr::{AcceptancePolicy, AcceptedImage, DecodeLimits};
+use futures_util::future::join_all;
 use std::collections::BTreeMap;
 use std::future::pending;
 
@@ -37,16 +38,21 @@ impl Backend for Brightness {
     }
 }
 
-fn engine(backends: Vec<Brightness>, max_batch: usize) -> Engine {
-    let policy = BatchPolicy {
-        max_batch,
-        max_delay: Duration::from_millis(5),
-        sessions: backends.len(),
-        alone: false,
-    };
+fn start<B: Backend>(
+    backends: Vec<B>,
+    alone: Option<SingleImageSession<B>>,
+    max_batch: usize,
+    execution: &str,
+) -> Engine {
+    let (max_delay, sessions) = (Duration::from_millis(5), backends.len());
+    let policy = BatchPolicy { max_batch, max_delay, sessions, alone: false };
     let proof = ProviderProof { provider: "test".into(), assigned_nodes: BTreeMap::default() };
-    let facts = EngineFacts { probe: vec![7; 4], proof, execution: Value::Null };
-    Engine::start(backends, None, policy, 0, facts, None).unwrap()
+    let facts = EngineFacts { probe: vec![7; 4], proof, execution: execution.into() };
+    Engine::start(backends, alone, policy, 0, facts, None).unwrap()
+}
+
+fn engine(backend: &Brightness, max_batch: usize) -> Engine {
+    start(vec![backend.clone()], None, max_batch, "shared")
 }
 
 fn input(seed: u64) -> Arc<ModelInput> {
@@ -64,7 +70,7 @@ fn later(milliseconds: u64) -> Instant {
 #[tokio::test]
 async fn a_failure_is_remembered_until_the_probe_runs_again() {
     let backend = Brightness::default();
-    let engine = engine(vec![backend.clone()], 1);
+    let engine = engine(&backend, 1);
     assert!(engine.run(input(1), later(5000), false, pending()).await.unwrap().logit > 0.0);
     backend.failing.store(true, Ordering::Relaxed);
     assert!(engine.is_healthy().await, "known from the last image");
@@ -78,10 +84,10 @@ async fn a_failure_is_remembered_until_the_probe_runs_again() {
 #[tokio::test]
 async fn images_that_arrive_while_the_session_is_busy_run_together_and_each_gets_its_own_answer() {
     let backend = Brightness { takes: Duration::from_millis(30), ..Brightness::default() };
-    let engine = Arc::new(engine(vec![backend.clone()], 8));
+    let engine = Arc::new(engine(&backend, 8));
     let inputs: Vec<_> = (0..9).map(input).collect();
     let runs = inputs.iter().map(|input| engine.run(Arc::clone(input), later(5000), false, pending()));
-    let answers = futures_util::future::join_all(runs).await;
+    let answers = join_all(runs).await;
     for (input, answer) in inputs.iter().zip(answers) {
         let mean = input.pixels().iter().map(|p| f32::from(*p)).sum::<f32>() / input.pixels().len() as f32;
         assert!((answer.unwrap().logit - mean).abs() < 1e-3);
@@ -96,18 +102,14 @@ async fn an_image_that_is_alone_gets_the_session_with_more_threads() {
     let backend = || Brightness { takes: Duration::from_millis(50), ..Brightness::default() };
     let (shared, wide) = (backend(), backend());
     let alone = SingleImageSession { backend: wide.clone(), execution: Value::from("wide") };
-    let policy = BatchPolicy { max_batch: 1, max_delay: Duration::ZERO, sessions: 2, alone: false };
-    let proof = ProviderProof { provider: "test".into(), assigned_nodes: BTreeMap::default() };
-    let facts = EngineFacts { probe: vec![7; 4], proof, execution: Value::from("shared") };
-    let engine =
-        Engine::start(vec![shared.clone(), shared.clone()], Some(alone), policy, 0, facts, None).unwrap();
+    let engine = start(vec![shared.clone(), shared.clone()], Some(alone), 1, "shared");
     for _ in 0..3 {
         let answer = engine.run(input(1), later(5000), true, pending()).await.unwrap();
         assert_eq!(*answer.execution, Value::from("wide"), "the answer names its session");
     }
     assert_eq!((wide.batches.lock().unwrap().len(), shared.batches.lock().unwrap().len()), (3, 0));
     let runs = (0..8).map(|seed| engine.run(input(seed), later(5000), seed == 0, pending()));
-    let answers = futures_util::future::join_all(runs).await;
+    let answers = join_all(runs).await;
     let beside = answers.iter().filter(|answer| *answer.as_ref().unwrap().execution == "shared");
     assert!(beside.count() >= 6, "images that arrive together share the sessions");
     assert!(engine.is_healthy().await);
@@ -120,18 +122,17 @@ async fn one_bad_image_fails_alone() {
     let expected: Vec<bool> = inputs.iter().map(|input| input.pixels()[0] != poison).collect();
     let backend =
         Brightness { poison: Some(poison), takes: Duration::from_millis(20), ..Brightness::default() };
-    let engine = engine(vec![backend], 8);
+    let engine = engine(&backend, 8);
     let runs = inputs.iter().map(|input| engine.run(Arc::clone(input), later(5000), false, pending()));
-    let answers: Vec<bool> =
-        futures_util::future::join_all(runs).await.into_iter().map(|answer| answer.is_ok()).collect();
-    assert_eq!(answers, expected);
+    let answers = join_all(runs).await;
+    assert_eq!(answers.iter().map(Result::is_ok).collect::<Vec<_>>(), expected);
     assert!(expected.contains(&true) && expected.contains(&false));
 }
 
 #[tokio::test]
 async fn what_expired_or_was_cancelled_in_the_queue_never_runs() {
     let backend = Brightness { takes: Duration::from_millis(1500), ..Brightness::default() };
-    let engine = Arc::new(engine(vec![backend.clone()], 1));
+    let engine = Arc::new(engine(&backend, 1));
     let first = tokio::spawn({
         let (engine, input) = (Arc::clone(&engine), input(0));
         async move { engine.run(input, later(5000), false, pending()).await }
@@ -157,24 +158,24 @@ async fn what_expired_or_was_cancelled_in_the_queue_never_runs() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_late_image_is_never_a_failure_of_the_model() {
     let backend = Brightness { takes: Duration::from_micros(200), ..Brightness::default() };
-    let engine = Arc::new(engine(vec![backend], 1));
+    let engine = Arc::new(engine(&backend, 1));
     let input = input(1);
     for _ in 0..200 {
         let runs = (1..=16).map(|n| {
             let deadline = Instant::now() + n * Duration::from_micros(250);
             engine.run(Arc::clone(&input), deadline, false, pending())
         });
-        for answer in futures_util::future::join_all(runs).await {
+        for answer in join_all(runs).await {
             assert!(matches!(answer, Ok(_) | Err(InferenceError::Expired)), "{answer:?}");
         }
-        assert!(engine.is_healthy().await, "a late image is no failure of the model");
+        assert!(engine.is_healthy().await, "a late image is not a failure of the model");
     }
 }
 
 #[tokio::test]
 async fn what_already_runs_is_answered_after_its_client_disconnected() {
     let backend = Brightness { takes: Duration::from_millis(600), ..Brightness::default() };
-    let (engine, input) = (engine(vec![backend], 1), input(1));
+    let (engine, input) = (engine(&backend, 1), input(1));
     let gone = tokio::time::sleep(Duration::from_millis(300));
     assert!(engine.run(input, later(400), false, gone).await.is_ok());
 }
@@ -188,10 +189,7 @@ async fn sessions_end_with_their_engine() {
         }
     }
     let alive = Arc::new(());
-    let policy = BatchPolicy { max_batch: 1, max_delay: Duration::ZERO, sessions: 1, alone: false };
-    let proof = ProviderProof { provider: "test".into(), assigned_nodes: BTreeMap::default() };
-    let facts = EngineFacts { probe: vec![], proof, execution: Value::Null };
-    drop(Engine::start(vec![Alive(Arc::clone(&alive))], None, policy, 0, facts, None).unwrap());
+    drop(start(vec![Alive(Arc::clone(&alive))], None, 1, "shared"));
     let ended = async {
         while Arc::strong_count(&alive) > 1 {
             tokio::time::sleep(Duration::from_millis(5)).await;

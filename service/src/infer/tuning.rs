@@ -1,5 +1,4 @@
-//! Number, threads and batch sizes of a model's sessions: the configuration, completed with measured
-//! defaults.
+//! Number, threads and batch sizes of a model's sessions: the configuration and measured defaults.
 //!
 //! `make bench` measures every layout of a CPU host; docs/BENCHMARK.md and docs/GPU.md have the figures.
 
@@ -8,42 +7,30 @@ use crate::config::values::Bounded;
 use crate::model::ServedModel;
 use std::num::NonZeroUsize;
 
-/// Largest batch on a GPU: from 32 to 128 an H100 gave 17 to 29 % more images/s, and every image took three
-/// times as long (docs/GPU.md).
+/// Largest batch on a GPU: at 128 an H100 gave 17 to 29 % more images/s at triple latency (docs/GPU.md).
 const GPU_MAX_BATCH: usize = 32;
 
 /// Default limit of threads for an image that is alone: each operator waits for its last thread.
 const MAX_ALONE_THREADS: usize = 4;
 
-/// The layout of the sessions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tuning {
-    /// Number of sessions for batches.
     pub sessions: usize,
-    /// Threads per operator.
     pub intra_threads: usize,
     /// Threads per operator of the session for an image that is alone; none if there is no such session.
     pub alone_threads: Option<usize>,
-    /// Whether idle threads spin.
     pub spinning: bool,
-    /// Whether a session keeps its memory between runs.
     pub arena: bool,
-    /// Most images of a batch.
     pub max_batch: usize,
     /// Sizes to which batches are padded; empty if they are not padded.
     pub batch_sizes: Vec<usize>,
-    /// Whether runs are recorded and replayed as CUDA graphs.
     pub cuda_graphs: bool,
 }
 
 impl Tuning {
-    /// Completes the configuration for this model and host.
     pub fn of(config: &ModelConfig, model: &ServedModel) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        Self::complete(config, model.variant().fixed_batch.map(|size| size as usize), cores)
-    }
-
-    fn complete(config: &ModelConfig, fixed_batch: Option<usize>, cores: usize) -> Self {
+        let fixed_batch = model.variant().fixed_batch.map(|size| size as usize);
         let on_cpu = config.provider == ProviderName::Cpu;
         // On a CPU, one session per core with one thread each gave the most images/s with every architecture,
         // and batches gained nothing. OpenVINO and GPUs bring their own parallelism.
@@ -53,16 +40,13 @@ impl Tuning {
         // A single image gains from cores that are idle: a third less time with two (docs/BENCHMARK.md).
         let alone_threads =
             config.alone_threads.map_or(if on_cpu { cores.min(MAX_ALONE_THREADS) } else { 1 }, Bounded::get);
-        let by_device = match config.provider {
-            ProviderName::Cpu | ProviderName::Openvino => 1,
-            ProviderName::Cuda => GPU_MAX_BATCH,
-        };
-        let max_batch = config.batching.max_batch.map_or(by_device, Bounded::get);
-        let max_batch = fixed_batch.unwrap_or(max_batch);
-        let batch_sizes = match (fixed_batch, config.provider) {
-            (Some(size), _) => vec![size],
-            (None, ProviderName::Cuda) => powers_up_to(max_batch),
-            (None, _) => vec![],
+        let on_gpu = config.provider == ProviderName::Cuda;
+        let by_device = if on_gpu { GPU_MAX_BATCH } else { 1 };
+        let max_batch = fixed_batch.unwrap_or(config.batching.max_batch.map_or(by_device, Bounded::get));
+        let batch_sizes = match fixed_batch {
+            Some(size) => vec![size],
+            None if on_gpu => powers_up_to(max_batch),
+            None => vec![],
         };
         Self {
             sessions,
@@ -79,11 +63,8 @@ impl Tuning {
 
 /// 1, 2, 4 ... and `largest`. A GPU chooses and records its kernels once per size.
 fn powers_up_to(largest: usize) -> Vec<usize> {
-    let mut sizes: Vec<usize> = std::iter::successors(Some(1usize), |size| size.checked_mul(2))
-        .take_while(|size| *size < largest)
-        .collect();
-    sizes.push(largest);
-    sizes
+    let powers = std::iter::successors(Some(1usize), |size| size.checked_mul(2));
+    powers.take_while(|size| *size < largest).chain([largest]).collect()
 }
 
 #[cfg(test)]
@@ -92,8 +73,7 @@ mod tests {
 
     #[test]
     fn batches_are_filled_up_to_powers_of_two_and_the_largest() {
-        assert_eq!(powers_up_to(1), [1]);
-        assert_eq!(powers_up_to(2), [1, 2]);
+        assert_eq!((powers_up_to(1), powers_up_to(2)), (vec![1], vec![1, 2]));
         assert_eq!(powers_up_to(24), [1, 2, 4, 8, 16, 24]);
         assert_eq!(powers_up_to(32), [1, 2, 4, 8, 16, 32]);
     }

@@ -14,10 +14,8 @@ use tokio::sync::mpsc::WeakUnboundedSender;
 /// Batches that have not begun; the next free session takes one.
 pub(super) type Batches = Arc<Mutex<Receiver<Batch>>>;
 
-/// A session, moved to its thread.
 pub(super) struct Worker<B> {
     pub(super) backend: B,
-    /// Execution fingerprint of the session.
     pub(super) execution: Arc<Value>,
     /// Whether its run times predict the next batch: false for the session with more threads than the others.
     pub(super) typical: bool,
@@ -26,7 +24,6 @@ pub(super) struct Worker<B> {
 }
 
 impl<B: Backend> Worker<B> {
-    /// Works until the queue ends.
     pub(super) fn work(mut self, batches: &Batches) {
         loop {
             // The thread that holds the lock waits for the next batch.
@@ -84,7 +81,6 @@ impl<B: Backend> Worker<B> {
     }
 }
 
-/// The outputs for one image.
 struct Output {
     logit: f32,
     cam: Vec<f32>,

@@ -6,28 +6,23 @@ use ed25519_dalek::VerifyingKey;
 use ed25519_dalek::pkcs8::{DecodePublicKey, spki};
 use std::path::{Path, PathBuf};
 
-/// The key that signed the bundle in `models/`. Its private key is in the repository, so production never
-/// trusts it.
+/// The key that signed `models/`. Its private key is in the repository, so production never trusts it.
 const DEVELOPMENT_KEY: &str = include_str!("../../../config/development-signing-key.pub.pem");
 
-/// Why the configured keys cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
-    /// The file cannot be read.
     #[error("{} cannot be read", path.display())]
     Read {
         path: PathBuf,
         #[source]
         source: std::io::Error,
     },
-    /// The file is not an Ed25519 public key in PEM.
     #[error("{} is not an Ed25519 public key in PEM; cxr-service bundle new-key prints one", path.display())]
     Pem {
         path: PathBuf,
         #[source]
         source: spki::Error,
     },
-    /// The file is the development key, which production refuses.
     #[error("{} is the development key, with which anyone can sign; the production profile refuses it", path.display())]
     DevelopmentKey { path: PathBuf },
 }
@@ -42,15 +37,13 @@ pub(super) fn required(config: &ModelConfig) -> Result<Trust, TrustError> {
         }
         keys.push(key);
     }
-    // Production requires a configured key. Development falls back on the well-known one: it does not prove
-    // who made a bundle, but it detects every changed byte.
+    // Only development falls back on its own key: no proof of origin, but every changed byte is detected.
     if keys.is_empty() {
         keys.push(development_key().map_err(|source| TrustError::Pem { path: "built in".into(), source })?);
     }
     Ok(Trust::SignedBy(keys))
 }
 
-/// Reads an Ed25519 public key in PEM.
 pub fn read_public_key(path: &Path) -> Result<VerifyingKey, TrustError> {
     let read = |source| TrustError::Read { path: path.to_owned(), source };
     let pem = std::fs::read_to_string(path).map_err(read)?;
@@ -62,12 +55,10 @@ fn development_key() -> Result<VerifyingKey, spki::Error> {
     VerifyingKey::from_public_key_pem(DEVELOPMENT_KEY)
 }
 
-/// Whether this is the development key, whose private key is public.
 pub fn is_development_key(key: &VerifyingKey) -> bool {
     development_key().is_ok_and(|development| development == *key)
 }
 
-/// Key id of the development key, as in signatures.
 pub fn development_key_id() -> Option<String> {
     development_key().ok().map(|key| key_id(&key))
 }

@@ -2,9 +2,10 @@
 
 use super::cancellation::CancelReason;
 use super::explain::{ActivationMap, Explanation};
+use super::observed::{ImageFacts, Observed};
 use super::{Case, Pipeline, Stated};
 use crate::infer::{Engine, Inference, InferenceError};
-use crate::record::row::{ImageFacts, Observed, Timings};
+use crate::record::row::Timings;
 use crate::shadow::Score;
 use crate::threads::JobLost;
 use crate::worker_pool::Load;

@@ -179,9 +179,6 @@ with_columns!(all, audit_row);
 
 impl AuditRow {
     /// The canonical form (RFC 8785): what the leaf is made of, and what an export holds.
-    ///
-    /// # Errors
-    /// When a number is not finite.
     pub fn canonical(&self) -> serde_json::Result<Vec<u8>> {
         serde_json_canonicalizer::to_vec(self)
     }

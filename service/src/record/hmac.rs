@@ -9,7 +9,6 @@ use sha2::Sha256;
 pub struct SiteKey(Hmac<Sha256>);
 
 impl SiteKey {
-    /// The key from the configuration, of any length.
     pub fn new(secret: &Secret) -> Self {
         Self::of(secret.expose().as_bytes())
     }
@@ -25,18 +24,13 @@ impl SiteKey {
         Self::of(&self.digest(purpose.as_bytes()))
     }
 
-    /// The HMAC of bytes.
     pub fn digest(&self, bytes: &[u8]) -> [u8; 32] {
-        let mut mac = self.0.clone();
-        mac.update(bytes);
-        mac.finalize().into_bytes().into()
+        self.0.clone().chain_update(bytes).finalize().into_bytes().into()
     }
 
     /// Whether `digest` is the HMAC of `bytes`; compares in constant time.
     pub fn is_digest(&self, bytes: &[u8], digest: &[u8]) -> bool {
-        let mut mac = self.0.clone();
-        mac.update(bytes);
-        mac.verify_slice(digest).is_ok()
+        self.0.clone().chain_update(bytes).verify_slice(digest).is_ok()
     }
 
     /// The HMAC of parts, each after its length, so that two different lists never give the same bytes.

@@ -1,5 +1,4 @@
-//! The first answer under an idempotency key, as it is stored for retries and recognised as the service's
-//! own.
+//! The first answer under an idempotency key, stored for retries with an HMAC that proves its origin.
 
 use super::hmac::SiteKey;
 use serde_json::Value;
@@ -11,14 +10,11 @@ use uuid::Uuid;
 pub struct RequestKey {
     /// HMAC of the client and its key: equal keys of two clients differ here.
     pub digest: [u8; 32],
-    /// HMAC of the request.
     pub fingerprint: [u8; 32],
 }
 
-/// An answer to store under its key.
 #[derive(Debug, Clone)]
 pub struct FirstAnswer {
-    /// The key.
     pub key: RequestKey,
     /// The members of the answer that its row does not hold.
     pub answer: Value,
@@ -27,19 +23,14 @@ pub struct FirstAnswer {
 /// A first answer with the HMAC that binds it to its key and its row.
 #[derive(Debug, Clone)]
 pub struct SealedAnswer {
-    /// Key and answer.
     pub first: FirstAnswer,
-    /// The answer's row.
     pub prediction_id: Uuid,
-    /// HMAC of all of it and of the row's leaf.
-    pub code: [u8; 32],
+    /// Covers all of it and the row's leaf.
+    pub hmac: [u8; 32],
 }
 
 impl SealedAnswer {
     /// Computes the HMAC under the key of [`answer_key`].
-    ///
-    /// # Errors
-    /// When the answer has no canonical form.
     pub fn new(
         answer_key: &SiteKey,
         first: FirstAnswer,
@@ -47,30 +38,22 @@ impl SealedAnswer {
         leaf_hash: &Hash,
     ) -> serde_json::Result<Self> {
         let RequestKey { digest, fingerprint } = &first.key;
-        let covered = Covered { digest, fingerprint, prediction_id, leaf_hash, answer: &first.answer };
-        let code = answer_key.digest(&covered.canonical()?);
-        Ok(Self { first, prediction_id, code })
+        let covered = covered(digest, fingerprint, prediction_id, leaf_hash, &first.answer)?;
+        Ok(Self { hmac: answer_key.digest(&covered), first, prediction_id })
     }
 }
 
-/// What the HMAC covers.
-struct Covered<'a> {
-    digest: &'a [u8],
-    fingerprint: &'a [u8],
+/// What the HMAC covers: four values of fixed length, then the answer's canonical JSON (RFC 8785). The leaf
+/// hash stands for the whole row.
+fn covered(
+    digest: &[u8],
+    fingerprint: &[u8],
     prediction_id: Uuid,
-    /// Stands for the whole row.
-    leaf_hash: &'a Hash,
-    answer: &'a Value,
-}
-
-impl Covered<'_> {
-    /// Four values of fixed length, then the answer's canonical JSON (RFC 8785).
-    fn canonical(&self) -> serde_json::Result<Vec<u8>> {
-        let answer = serde_json_canonicalizer::to_vec(self.answer)?;
-        let parts: [&[u8]; 5] =
-            [self.digest, self.fingerprint, self.prediction_id.as_bytes(), &self.leaf_hash.0, &answer];
-        Ok(parts.concat())
-    }
+    leaf_hash: &Hash,
+    answer: &Value,
+) -> serde_json::Result<Vec<u8>> {
+    let answer = serde_json_canonicalizer::to_vec(answer)?;
+    Ok([digest, fingerprint, prediction_id.as_bytes(), &leaf_hash.0, &answer].concat())
 }
 
 /// The key of the HMACs of stored answers.
@@ -78,14 +61,10 @@ pub fn answer_key(site_key: &SiteKey) -> SiteKey {
     site_key.derived("kept answer")
 }
 
-/// A row of `idempotency_keys`.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct StoredAnswer {
-    /// HMAC of the first request.
     pub fingerprint: Vec<u8>,
-    /// The answer's row.
     pub prediction_id: Uuid,
-    /// The members of the answer that its row does not hold.
     pub answer: Value,
     /// The HMAC; `None` if a release before migration 12 stored the answer.
     pub code: Option<Vec<u8>>,
@@ -96,15 +75,9 @@ pub struct StoredAnswer {
 impl StoredAnswer {
     /// Whether a holder of `answer_key` stored this answer under `key` for the row with that leaf.
     pub fn is_ours(&self, answer_key: &SiteKey, key: &RequestKey, leaf_hash: &Hash) -> bool {
-        let covered = Covered {
-            digest: &key.digest,
-            fingerprint: &self.fingerprint,
-            prediction_id: self.prediction_id,
-            leaf_hash,
-            answer: &self.answer,
-        };
         let code = self.code.as_deref().unwrap_or_default();
-        covered.canonical().is_ok_and(|covered| answer_key.is_digest(&covered, code))
+        covered(&key.digest, &self.fingerprint, self.prediction_id, leaf_hash, &self.answer)
+            .is_ok_and(|covered| answer_key.is_digest(&covered, code))
     }
 }
 
@@ -124,7 +97,7 @@ mod tests {
             fingerprint: key.fingerprint.to_vec(),
             prediction_id: Uuid::nil(),
             answer: serde_json::json!({ "b": 1, "class": "NORMAL" }),
-            code: Some(sealed.code.to_vec()),
+            code: Some(sealed.hmac.to_vec()),
             expired: false,
         };
         assert!(stored.is_ours(&ours, &key, &leaf), "the order of members means nothing");

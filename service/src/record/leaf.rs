@@ -11,10 +11,8 @@ const BINDS_ID: i16 = 4;
 /// What the tree holds of a row.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Digests {
-    /// SHA-256 of the canonical form. With the id it gives the leaf again after retention has dropped the
-    /// row. `None` before encoding version 4.
+    /// SHA-256 of the canonical form; proves the leaf without the row. `None` before encoding version 4.
     pub row_hash: Option<Hash>,
-    /// The leaf.
     pub leaf_hash: Hash,
 }
 
@@ -35,10 +33,6 @@ impl Digests {
 }
 
 impl AuditRow {
-    /// The row's hash and leaf.
-    ///
-    /// # Errors
-    /// When a number is not finite.
     pub fn digests(&self) -> serde_json::Result<Digests> {
         Ok(Digests::of(self.id, self.encoding_version, &self.canonical()?))
     }

@@ -1,11 +1,8 @@
-//! A row on its way into the log: what was observed of its image, and the row sealed with its leaf and HMAC.
+//! The row sealed with its leaf and HMAC, and the durations in its column `timings`.
 
 use super::hmac::SiteKey;
 use super::idempotency::{FirstAnswer, SealedAnswer};
 use super::{AuditRow, Digests};
-use cxr::image::{ColourMode, DecodedImage, Format, Orientation};
-use cxr::metadata::AcquisitionMetadata;
-use cxr::statistics::ImageStatistics;
 use serde::{Deserialize, Serialize};
 
 /// A row with its leaf; it cannot change any more.
@@ -13,92 +10,43 @@ use serde::{Deserialize, Serialize};
 pub struct SealedRow {
     row: AuditRow,
     digests: Digests,
-    code: [u8; 32],
+    leaf_hmac: [u8; 32],
     answer: Option<SealedAnswer>,
 }
 
 /// The keys of the HMACs by which the service recognises what it wrote itself.
 pub struct Seals {
-    /// For leaves.
     pub leaf: SiteKey,
-    /// For stored answers.
     pub answer: SiteKey,
 }
 
 impl AuditRow {
     /// Computes the leaf and its HMAC. The answer is committed with the row but is not part of it.
-    ///
-    /// # Errors
-    /// When a number is not finite.
     pub fn seal(self, seals: &Seals, answer: Option<FirstAnswer>) -> serde_json::Result<SealedRow> {
         let digests = self.digests()?;
-        let code = seals.leaf.digest(&digests.leaf_hash.0);
+        let leaf_hmac = seals.leaf.digest(&digests.leaf_hash.0);
         let seal = |answer| SealedAnswer::new(&seals.answer, answer, self.id, &digests.leaf_hash);
         let answer = answer.map(seal).transpose()?;
-        Ok(SealedRow { row: self, digests, code, answer })
+        Ok(SealedRow { row: self, digests, leaf_hmac, answer })
     }
 }
 
 impl SealedRow {
-    /// The columns.
     pub const fn row(&self) -> &AuditRow {
         &self.row
     }
 
-    /// Hash and leaf.
     pub const fn digests(&self) -> &Digests {
         &self.digests
     }
 
-    /// HMAC of the leaf.
-    pub const fn code(&self) -> &[u8; 32] {
-        &self.code
+    pub const fn leaf_hmac(&self) -> &[u8; 32] {
+        &self.leaf_hmac
     }
 
     /// The answer to store under the request's idempotency key.
     pub const fn answer(&self) -> Option<&SealedAnswer> {
         self.answer.as_ref()
-    }
-}
-
-/// What is known of an image before the model runs.
-#[derive(Debug, Clone, Default)]
-pub struct Observed {
-    /// Present once the image is decoded.
-    pub image: Option<ImageFacts>,
-    /// Age, view and modality from the request or the file.
-    pub metadata: AcquisitionMetadata,
-    /// Present once the image is preprocessed.
-    pub statistics: Option<ImageStatistics>,
-}
-
-/// The decoded image without its pixels.
-#[derive(Debug, Clone, Copy)]
-pub struct ImageFacts {
-    /// File format.
-    pub format: Format,
-    /// Width of the upright image in pixels.
-    pub width: i32,
-    /// Height of the upright image in pixels.
-    pub height: i32,
-    /// Bits per sample that carry information.
-    pub significant_bits: u8,
-    /// Colour before conversion.
-    pub colour: ColourMode,
-    /// Orientation in the file.
-    pub orientation: Orientation,
-}
-
-impl From<&DecodedImage> for ImageFacts {
-    fn from(image: &DecodedImage) -> Self {
-        Self {
-            format: image.format(),
-            width: image.width() as i32,
-            height: image.height() as i32,
-            significant_bits: image.significant_bits(),
-            colour: image.colour(),
-            orientation: image.orientation(),
-        }
     }
 }
 
@@ -109,13 +57,11 @@ pub struct Timings {
     /// From the request's head to the end of its body: authentication, admission and upload.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admission: Option<f64>,
-    /// Decoding and validating the image.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decode: Option<f64>,
     /// Windowing, resizing and contrast enhancement.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preprocess: Option<f64>,
-    /// Waiting for a session.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue: Option<f64>,
     /// Running the batch with this image.

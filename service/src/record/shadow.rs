@@ -1,14 +1,10 @@
-//! A row of `shadow_predictions`: what a candidate said of an image next to what was answered.
+//! A row of `shadow_predictions`: a candidate's score of one image beside the answer.
 
 use serde_json::Value;
 use uuid::Uuid;
 
-/// One candidate's score of one image.
+/// migrations/0002_expired_and_shadow.sql describes the columns.
 #[derive(Debug)]
-#[expect(
-    missing_docs,
-    reason = "each field is a column; migrations/0002_expired_and_shadow.sql describes them"
-)]
 pub struct ShadowRow<'a> {
     pub prediction_id: Uuid,
     pub model_name: &'a str,

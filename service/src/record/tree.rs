@@ -40,15 +40,11 @@ impl Edge {
         Self { size, hashes }
     }
 
-    /// Number of leaves.
     pub const fn size(&self) -> u64 {
         self.size
     }
 
     /// Appends a leaf. Returns the position and hash of each subtree that it completes, the leaf first.
-    ///
-    /// # Errors
-    /// When a hash of the edge is missing.
     pub fn append(&mut self, leaf: Hash) -> Result<Vec<(u64, Hash)>, Error> {
         let completed = stored_hashes_for_record_hash(self.size, leaf, &self.hashes)?;
         let first = stored_hash_index(0, self.size);
@@ -60,22 +56,16 @@ impl Edge {
         Ok(completed)
     }
 
-    /// The root hash of the tree.
-    ///
-    /// # Errors
-    /// When a hash of the edge is missing.
     pub fn root(&self) -> Result<Hash, Error> {
         tree_hash(self.size, &self.hashes)
     }
 }
 
-/// Records which hashes a computation reads. Run it once with this reader, fetch the hashes, and run it
-/// again.
+/// Records which hashes a computation reads. Run it with this reader, fetch the hashes, and run it again.
 #[derive(Debug, Default)]
 pub struct Asked(std::cell::RefCell<Vec<u64>>);
 
 impl Asked {
-    /// The positions that `compute` reads.
     pub fn by<T>(compute: impl FnOnce(&Self) -> Result<T, Error>) -> Vec<u64> {
         let asked = Self::default();
         drop(compute(&asked));
@@ -109,8 +99,7 @@ mod tests {
         }
     }
 
-    /// Test vectors of the Certificate Transparency implementations (`merkletree`): the tree of the first n
-    /// inputs has the nth root.
+    /// Test vectors of Certificate Transparency (`merkletree`): the nth root is of the first n inputs.
     const INPUTS: [&str; 8] =
         ["", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"];
     const ROOTS: [&str; 8] = [
@@ -144,8 +133,7 @@ mod tests {
     const L03: &str = "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7";
     const L47: &str = "6b47aaf29ee3c2af9af889bc1fb9254dabd31177f16232dd6aab035ca39bf6e4";
 
-    /// Inclusion and consistency proofs over the same inputs, from github.com/transparency-dev/merkle
-    /// (`testdata`).
+    /// Proofs over the same inputs, from github.com/transparency-dev/merkle (`testdata`).
     #[test]
     fn proofs_are_the_published_ones() {
         let (mut edge, mut stored) = (Edge::default(), Hashes::default());

@@ -4,10 +4,8 @@ use super::{PROBE_TIMEOUT, StoreError, Writer};
 use std::time::{Duration, Instant};
 use time::OffsetDateTime;
 
-/// How far this process's clock is from the database's.
 #[derive(Debug, Clone, Copy)]
 pub struct ClockDifference {
-    /// Seconds that this process's clock is ahead.
     pub ahead_s: f64,
     /// Half of the round trip: the reading is uncertain by this much.
     uncertain_s: f64,
@@ -37,10 +35,6 @@ impl std::fmt::Display for ClockDifference {
 const NOW: &str = "SELECT clock_timestamp()";
 
 impl Writer {
-    /// Compares the clocks.
-    ///
-    /// # Errors
-    /// When the database does not answer within a second.
     pub async fn clock_difference(&self) -> Result<ClockDifference, StoreError> {
         let measure = async |session: &mut super::Session| {
             let asked = (OffsetDateTime::now_utc(), Instant::now());

@@ -18,72 +18,45 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 /// A failure this recent explains a later attempt that ended without an answer.
 const RECENT: Duration = Duration::from_secs(1);
 
-/// Why there is no connection. The text names no host, user or database, because probes are public; the
-/// source may, and goes to the log.
+/// Why there is no connection. The text is public, so only the source may name host, user or database.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The server cannot be reached, or refused the connection.
     #[error("no server could be reached")]
     Failed(#[from] sqlx::Error),
-    /// The server refused the login.
     #[error(
         "{key}: login refused; check user and password (the URL's file is read again after each refusal)"
     )]
     Login {
-        /// Configuration key of the URL.
         key: &'static str,
-        /// The server's error.
         #[source]
         refusal: sqlx::Error,
     },
-    /// Every server that answered is of the wrong kind.
     #[error("{key}: {n} servers answered, but none is {wanted}")]
-    Target {
-        /// Configuration key of the URL.
-        key: &'static str,
-        /// Servers that answered.
-        n: usize,
-        /// Wanted kind of server.
-        wanted: &'static str,
-    },
-    /// A setting is not in effect.
+    Target { key: &'static str, n: usize, wanted: &'static str },
     #[error(
         "the database session has {name} = {found:?} and needs {expected:?}: a pooler or proxy drops or resets it"
     )]
-    Setting {
-        /// Name of the setting.
-        name: &'static str,
-        /// Value that was set.
-        expected: String,
-        /// Value that was read back.
-        found: String,
-    },
+    Setting { name: &'static str, expected: String, found: String },
     /// Two connections share one session, or one connection uses several.
     #[error(
         "a pooler shares this connection's session with others (PgBouncer: pool_mode = transaction or statement): set \
          service.database.pooling to transaction, or use pool_mode = session"
     )]
     Shared,
-    /// The URL's file cannot be read.
     #[error("{key}_file cannot be used")]
     File {
-        /// Configuration key of the URL.
         key: &'static str,
         #[source]
         cause: std::io::Error,
     },
-    /// The URL in the file is not valid.
     #[error("{key}: the URL in its file cannot be used")]
     Url {
-        /// Configuration key of the URL.
         key: &'static str,
         #[source]
         cause: UrlError,
     },
-    /// No answer in time.
     #[error("no server answered in time")]
     Silent,
-    /// All connections of the pool are in use.
     #[error("all connections are in use")]
     Exhausted,
 }
@@ -94,9 +67,8 @@ impl ConnectError {
         match self {
             Self::Failed(sqlx::Error::Database(error)) => {
                 // Classes of SQLSTATE: 57P shutdown, 53 insufficient resources, 08 broken connection.
-                error.code().is_some_and(|code| {
-                    code.starts_with("57P") || code.starts_with("53") || code.starts_with("08")
-                })
+                let classes = ["57P", "53", "08"];
+                error.code().is_some_and(|code| classes.iter().any(|class| code.starts_with(class)))
             }
             Self::Failed(sqlx::Error::Io(_)) | Self::Target { .. } | Self::Silent => true,
             _ => false,
@@ -116,7 +88,6 @@ pub(super) struct Connector {
     last_failure: Mutex<Option<(Instant, Arc<ConnectError>)>>,
 }
 
-/// A URL and the servers that it names.
 struct Resolved {
     url: DatabaseUrl,
     servers: Servers,
@@ -146,14 +117,9 @@ impl Connector {
         })
     }
 
-    /// Connects before the deadline. Servers that cannot be reached are tried again; while the login is
-    /// refused, the URL's file is read again.
-    pub(super) async fn connect(&self, deadline: Instant) -> Result<Session, Arc<ConnectError>> {
-        self.connect_with(&[], deadline).await
-    }
-
-    /// The same; `overrides` replace settings of the same name.
-    pub(super) async fn connect_with(
+    /// Connects before the deadline; `overrides` replace settings of the same name. Servers that cannot be
+    /// reached are tried again; while the login is refused, the URL's file is read again.
+    pub(super) async fn connect(
         &self,
         overrides: &[(&'static str, String)],
         deadline: Instant,
@@ -177,8 +143,7 @@ impl Connector {
                 if deadline.saturating_duration_since(Instant::now()) <= pause {
                     return Err(failure);
                 }
-                let read = if login { self.read_again(&resolved).await } else { Ok(false) };
-                match read {
+                match if login { self.read_again(&resolved).await } else { Ok(false) } {
                     Ok(true) => break,
                     Ok(false) => {}
                     Err(error) => failure = Arc::new(error),

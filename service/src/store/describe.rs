@@ -22,32 +22,21 @@ pub fn describe(error: &(dyn Error + 'static)) -> String {
     texts.join(": ")
 }
 
-/// The text of an error that Postgres sent. The types of sqlx repeat it in their own text and in their
-/// source.
+/// The text of an error that Postgres sent; the types of sqlx repeat it in their text and their source.
 fn postgres_text(error: &(dyn Error + 'static)) -> Option<String> {
-    match error.downcast_ref::<MigrateError>() {
-        Some(MigrateError::ExecuteMigration(sqlx::Error::Database(refusal), version)) => {
-            return Some(format!("migration {version}: {}", text(&**refusal)));
-        }
-        Some(MigrateError::Execute(sqlx::Error::Database(refusal))) => return Some(text(&**refusal)),
-        _ => {}
-    }
-    match error.downcast_ref::<sqlx::Error>() {
-        Some(sqlx::Error::Database(refusal)) => Some(text(&**refusal)),
-        _ => None,
-    }
+    let (error, prefix) = match error.downcast_ref::<MigrateError>() {
+        Some(MigrateError::ExecuteMigration(error, version)) => (error, format!("migration {version}: ")),
+        Some(MigrateError::Execute(error)) => (error, String::new()),
+        _ => (error.downcast_ref::<sqlx::Error>()?, String::new()),
+    };
+    let sqlx::Error::Database(error) = error else { return None };
+    Some(prefix + &text(&**error))
 }
 
-fn text(refusal: &dyn DatabaseError) -> String {
-    let mut text = refusal.message().to_owned();
-    let postgres = refusal.try_downcast_ref::<PgDatabaseError>();
+fn text(error: &dyn DatabaseError) -> String {
+    let postgres = error.try_downcast_ref::<PgDatabaseError>();
     let more = postgres.into_iter().flat_map(|error| [error.detail(), error.hint()]).flatten();
-    for more in more {
-        text.push_str("; ");
-        text.push_str(more);
-    }
-    if refusal.code().as_deref() == Some(NOT_ALLOWED) {
-        text.push_str("; docs/OPERATIONS.md lists the database user for each command");
-    }
-    text
+    let advice = "docs/OPERATIONS.md lists the database user for each command";
+    let advice = (error.code().as_deref() == Some(NOT_ALLOWED)).then_some(advice);
+    std::iter::once(error.message()).chain(more).chain(advice).collect::<Vec<_>>().join("; ")
 }

@@ -2,7 +2,7 @@
 
 use super::tree::{Leaf, SignedCheckpoint};
 use super::{Reader, StoreError, write};
-use crate::record::{AuditRow, Digests};
+use crate::record::AuditRow;
 use futures_util::TryStreamExt;
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgRow;
@@ -50,24 +50,18 @@ const SNAPSHOT: &str = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ON
 pub enum ExportItem {
     /// A leaf; its row is absent if retention dropped it.
     Leaf {
-        /// Leaf index.
         index: u64,
-        /// Id and hashes.
         leaf: Leaf,
-        /// The row.
         row: Option<Box<AuditRow>>,
         /// Labels of the row, the current one first.
         labels: Vec<ExportedLabel>,
     },
-    /// A signed checkpoint.
     Checkpoint(SignedCheckpoint),
     /// A row that is not in the tree.
     Unsequenced {
-        /// The row.
         row: Box<AuditRow>,
         /// Whether its leaf is pending.
         waits: bool,
-        /// Labels of the row, the current one first.
         labels: Vec<ExportedLabel>,
     },
 }
@@ -75,23 +69,16 @@ pub enum ExportItem {
 /// A label in an export. No leaf covers it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ExportedLabel {
-    /// `positive` or `negative`.
     pub label: String,
-    /// Source of the label, such as `radiologist`.
     pub source: String,
-    /// When the finding was made.
     #[serde(with = "time::serde::rfc3339")]
     pub labelled_at: OffsetDateTime,
-    /// When the label was inserted, by the database's clock.
     #[serde(with = "time::serde::rfc3339")]
     pub recorded_at: OffsetDateTime,
 }
 
 impl Reader {
     /// Passes every item to `take`, over a connection of its own and without a statement timeout.
-    ///
-    /// # Errors
-    /// Includes the first error of `take`.
     pub async fn export<E: From<StoreError>>(
         &self,
         mut take: impl FnMut(ExportItem) -> Result<(), E>,
@@ -102,49 +89,39 @@ impl Reader {
             let setting = sqlx::query(setting).persistent(false);
             write::command(&mut *transaction, setting).await.map_err(StoreError::Statement)?;
         }
-        let mut leaves = sqlx::query(LEAVES).persistent(false).fetch(&mut *transaction);
-        while let Some(row) = leaves.try_next().await.map_err(StoreError::Statement)? {
-            take(leaf(&row).map_err(StoreError::Statement)?)?;
-            if let Some(checkpoint) = checkpoint(&row).map_err(StoreError::Statement)? {
-                take(ExportItem::Checkpoint(checkpoint))?;
+        let parts: [(_, fn(&PgRow) -> Result<Vec<ExportItem>, sqlx::Error>); 3] =
+            [(LEAVES, leaf), (LARGER_CHECKPOINTS, checkpoint), (UNSEQUENCED, unsequenced)];
+        for (query, items) in parts {
+            let mut rows = sqlx::query(query).persistent(false).fetch(&mut *transaction);
+            while let Some(row) = rows.try_next().await.map_err(StoreError::Statement)? {
+                items(&row).map_err(StoreError::Statement)?.into_iter().try_for_each(&mut take)?;
             }
-        }
-        drop(leaves);
-        let mut checkpoints = sqlx::query(LARGER_CHECKPOINTS).persistent(false).fetch(&mut *transaction);
-        while let Some(row) = checkpoints.try_next().await.map_err(StoreError::Statement)? {
-            if let Some(checkpoint) = checkpoint(&row).map_err(StoreError::Statement)? {
-                take(ExportItem::Checkpoint(checkpoint))?;
-            }
-        }
-        drop(checkpoints);
-        let mut unsequenced = sqlx::query(UNSEQUENCED).persistent(false).fetch(&mut *transaction);
-        while let Some(row) = unsequenced.try_next().await.map_err(StoreError::Statement)? {
-            take(row_alone(&row).map_err(StoreError::Statement)?)?;
         }
         Ok(())
     }
 }
 
-fn checkpoint(row: &PgRow) -> Result<Option<SignedCheckpoint>, sqlx::Error> {
-    let Some(size) = row.try_get::<Option<i64>, _>("tree_size")? else { return Ok(None) };
-    let root: [u8; 32] = row.try_get("root_hash")?;
-    Ok(Some(SignedCheckpoint { size: size as u64, root: Hash(root), note: row.try_get("note")? }))
-}
-
-fn row_alone(row: &PgRow) -> Result<ExportItem, sqlx::Error> {
-    let prediction = Box::new(AuditRow::from_row(row)?);
-    Ok(ExportItem::Unsequenced { row: prediction, waits: row.try_get("waits")?, labels: labels(row)? })
-}
-
-fn leaf(row: &PgRow) -> Result<ExportItem, sqlx::Error> {
+/// A leaf and the checkpoint that ends with it, if there is one.
+fn leaf(row: &PgRow) -> Result<Vec<ExportItem>, sqlx::Error> {
     let index: i64 = row.try_get("leaf_index")?;
-    let prediction_id: Uuid = row.try_get("prediction_id")?;
-    let row_hash: Option<[u8; 32]> = row.try_get("row_hash")?;
-    let digests = Digests { row_hash: row_hash.map(Hash), leaf_hash: Hash(row.try_get("leaf_hash")?) };
     let present: Option<Uuid> = row.try_get("id")?;
     let prediction = present.map(|_| AuditRow::from_row(row)).transpose()?.map(Box::new);
-    let leaf = Leaf { prediction_id, digests };
-    Ok(ExportItem::Leaf { index: index as u64, leaf, row: prediction, labels: labels(row)? })
+    let (index, leaf) = (index as u64, Leaf::from_row(row)?);
+    let mut items = vec![ExportItem::Leaf { index, leaf, row: prediction, labels: labels(row)? }];
+    items.extend(checkpoint(row)?);
+    Ok(items)
+}
+
+fn checkpoint(row: &PgRow) -> Result<Vec<ExportItem>, sqlx::Error> {
+    let Some(size) = row.try_get::<Option<i64>, _>("tree_size")? else { return Ok(Vec::new()) };
+    let (size, root, note) = (size as u64, Hash(row.try_get("root_hash")?), row.try_get("note")?);
+    Ok(vec![ExportItem::Checkpoint(SignedCheckpoint { size, root, note })])
+}
+
+fn unsequenced(row: &PgRow) -> Result<Vec<ExportItem>, sqlx::Error> {
+    let prediction = Box::new(AuditRow::from_row(row)?);
+    let (waits, labels) = (row.try_get("waits")?, labels(row)?);
+    Ok(vec![ExportItem::Unsequenced { row: prediction, waits, labels }])
 }
 
 fn labels(row: &PgRow) -> Result<Vec<ExportedLabel>, sqlx::Error> {

@@ -20,7 +20,6 @@ const DELETE_ONE: &str = "DELETE FROM idempotency_keys WHERE key_digest = $1 AND
 
 const ONE_LEFT: &str = "SELECT count(*) FROM idempotency_keys WHERE key_digest = $1 AND prediction_id = $2";
 
-/// Expired keys deleted by one statement.
 const BATCH: u64 = 5000;
 
 const EXPIRED: &str = "

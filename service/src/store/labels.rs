@@ -9,10 +9,8 @@ use sqlx::{FromRow, Row};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// A label to insert.
 #[derive(Debug)]
 pub struct NewLabel {
-    /// Id of the audit row.
     pub prediction_id: Uuid,
     /// `positive` or `negative`.
     pub label: &'static str,
@@ -20,18 +18,12 @@ pub struct NewLabel {
     pub source: &'static str,
     /// When the finding was made.
     pub labelled_at: OffsetDateTime,
-    /// Id of the HTTP request.
     pub request_id: String,
-    /// The `sub` claim of the token.
     pub actor: String,
 }
 
-/// A label as read from the database.
+/// A row of `labels` (migrations/0006_labels.sql).
 #[derive(Debug, Clone, Serialize, sqlx::FromRow)]
-#[expect(
-    missing_docs,
-    reason = "each field is the column of its name; migrations/0006_labels.sql describes them"
-)]
 pub struct StoredLabel {
     pub id: Uuid,
     pub prediction_id: Uuid,
@@ -42,23 +34,17 @@ pub struct StoredLabel {
     pub actor: String,
 }
 
-/// A row with its current label, if it has one.
 #[derive(Debug)]
 pub struct LabelledPrediction {
-    /// The row.
     pub row: AuditRow,
-    /// The current label.
     pub label: Option<CurrentLabel>,
 }
 
 /// The label with the latest `labelled_at`; if two are equal, the one recorded last.
 #[derive(Debug, Clone)]
 pub struct CurrentLabel {
-    /// `positive` or `negative`.
     pub label: String,
-    /// Source of the label, such as `radiologist`.
     pub source: String,
-    /// When the finding was made.
     pub labelled_at: OffsetDateTime,
 }
 
@@ -117,12 +103,9 @@ async fn insert(session: &mut Session, label: &NewLabel) -> Result<(StoredLabel,
         if let Some(inserted) = inserted {
             return Ok((inserted, true));
         }
-        let latest: Option<StoredLabel> = sqlx::query_as(LATEST)
-            .bind(label.prediction_id)
-            .bind(label.source)
-            .bind(label.labelled_at)
-            .fetch_optional(&mut *session)
-            .await?;
+        let latest =
+            sqlx::query_as(LATEST).bind(label.prediction_id).bind(label.source).bind(label.labelled_at);
+        let latest: Option<StoredLabel> = latest.fetch_optional(&mut *session).await?;
         if let Some(latest) =
             latest.filter(|latest| latest.label == label.label && latest.actor == label.actor)
         {
@@ -145,7 +128,6 @@ impl AnnotationWriter {
 }
 
 impl Reader {
-    /// Every label of a row, the current one first.
     pub async fn labels(&self, id: Uuid) -> Result<Vec<StoredLabel>, StoreError> {
         self.0.run(async |session| sqlx::query_as(LIST).bind(id).fetch_all(session).await).await
     }

@@ -27,7 +27,6 @@ impl LeaseName {
     }
 }
 
-/// A session that can take a lease.
 pub struct Contender {
     name: LeaseName,
     session: Session,
@@ -41,7 +40,6 @@ pub struct Lease {
 }
 
 impl Store {
-    /// Opens a session for taking a lease.
     pub async fn contender(&self, name: LeaseName) -> Result<Contender, StoreError> {
         let settings = ["idle_session_timeout", "idle_in_transaction_session_timeout"];
         let session = self.connect_directly(&settings.map(|name| (name, MAX_SILENCE.to_owned()))).await?;
@@ -60,10 +58,7 @@ impl Contender {
 }
 
 impl Lease {
-    /// Runs statements over the session of the lease.
-    ///
-    /// # Errors
-    /// After `Timeout` or a broken connection the lease is lost: drop it.
+    /// Runs statements over the session. After `Timeout` or a broken connection the lease is lost: drop it.
     pub(super) async fn run<T, E: Into<StoreError>>(
         &mut self,
         work: impl AsyncFnOnce(&mut Session) -> Result<T, E>,
@@ -73,9 +68,6 @@ impl Lease {
     }
 
     /// Waits and renews the lease meanwhile.
-    ///
-    /// # Errors
-    /// When the lease is lost.
     pub async fn sleep(&mut self, mut duration: Duration) -> Result<(), StoreError> {
         while let Some(rest) = duration.checked_sub(RENEW_EVERY) {
             tokio::time::sleep(RENEW_EVERY).await;

@@ -9,25 +9,19 @@ use time::OffsetDateTime;
 /// A month of audit rows, which is one table.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct Month {
-    /// Name of the table.
     pub name: String,
     /// The first moment after it.
     pub ends: OffsetDateTime,
-    /// Why the month is on hold, if it is.
     pub held: Option<String>,
 }
 
-/// Result of trying to drop a month.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DropOutcome {
     /// The table is dropped; its leaves and proofs stay.
     Dropped {
-        /// Rows of the month.
         n_rows: u64,
     },
-    /// Some rows have no leaf index yet.
     Waiting {
-        /// Number of these rows.
         n_rows: u64,
     },
     /// Some leaves are not covered by the anchored checkpoint.
@@ -37,12 +31,10 @@ pub enum DropOutcome {
     },
     /// Some leaves do not bind the row's id, which holds its time: without the row its age cannot be proved.
     Unbound {
-        /// Number of these rows.
         n_rows: u64,
     },
     /// An export or a backup reads the log: waiting for its lock would block every prediction.
     Read,
-    /// The month is on hold.
     Held,
 }
 
@@ -65,7 +57,6 @@ impl Writer {
         self.pool.run(async |session| sqlx::query_as(EXISTING).fetch_all(session).await).await
     }
 
-    /// Whether the month of a moment was dropped.
     pub async fn is_dropped(&self, moment: OffsetDateTime) -> Result<bool, StoreError> {
         let query = "SELECT EXISTS (SELECT FROM predictions_months
             WHERE dropped_at IS NOT NULL AND $1 >= starts AND $1 < ends)";
@@ -81,9 +72,7 @@ impl Writer {
 
 impl Store {
     /// Drops a month that is not on hold and whose rows are all in the anchored tree of `anchored` leaves.
-    ///
-    /// # Errors
-    /// Nothing was dropped, unless the answer to the commit was lost.
+    /// After an error nothing was dropped, unless the answer to the commit was lost.
     pub async fn drop_month(&self, month: &str, anchored: u64) -> Result<DropOutcome, StoreError> {
         // Counting the rows of a month takes longer than the statement timeout of requests.
         let mut session = self.connect_directly(&[("statement_timeout", "0".to_owned())]).await?;
@@ -98,7 +87,6 @@ impl Lease {
     }
 }
 
-/// Makes the missing months; returns their names.
 pub(super) async fn make(session: &mut Session) -> Result<Vec<String>, sqlx::Error> {
     sqlx::query_scalar("SELECT make_months()").fetch_all(session).await
 }

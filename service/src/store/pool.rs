@@ -24,14 +24,10 @@ const READ_ONLY: &str = "25006";
 /// While the database is read-only, sessions are renewed this often and not for every row.
 const RENEW_EVERY: Duration = Duration::from_secs(1);
 
-/// Use of a pool at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolState {
-    /// Open connections.
     pub n_open: usize,
-    /// Open connections that are not in use.
     pub n_idle: usize,
-    /// Callers that wait for a connection.
     pub n_waiting: usize,
 }
 
@@ -62,7 +58,7 @@ impl Manager for Opener {
 
     async fn create(&self) -> Result<Session, Self::Error> {
         // Shorter than the wait for a connection, so that the waiting caller learns the cause.
-        self.connector.connect(Instant::now() + self.acquire_timeout * 9 / 10).await
+        self.connector.connect(&[], Instant::now() + self.acquire_timeout * 9 / 10).await
     }
 
     async fn recycle(&self, session: &mut Session, metrics: &Metrics) -> RecycleResult<Self::Error> {
@@ -92,7 +88,6 @@ pub(super) fn timeout(config: &DatabaseConfig) -> Duration {
 }
 
 impl Pool {
-    /// Makes the pool without connecting: the service starts, unready, while the database is away.
     pub(super) fn new(
         url: &DatabaseUrl,
         connections: u32,
@@ -115,16 +110,8 @@ impl Pool {
         // fork, and does not notice when another one becomes free.
         let opened = pool.clone();
         tokio::spawn(async move { join_all((0..connections).map(|_| opened.get())).await });
-        let timeout = timeout(config);
-        Ok(Self {
-            connections: pool,
-            connector,
-            renewed,
-            doubted,
-            acquire_timeout,
-            timeout,
-            waiting: Arc::default(),
-        })
+        let (timeout, waiting) = (timeout(config), Arc::default());
+        Ok(Self { connections: pool, connector, renewed, doubted, acquire_timeout, timeout, waiting })
     }
 
     /// Does `work` on a connection, with the timeout of a statement.
@@ -192,9 +179,8 @@ impl Pool {
         }
     }
 
-    /// A connection outside the pool.
     pub(super) async fn connect(&self) -> Result<Session, StoreError> {
-        Ok(self.connector.connect(Instant::now() + self.timeout).await?)
+        Ok(self.connector.connect(&[], Instant::now() + self.timeout).await?)
     }
 
     pub(super) async fn close(&self) {
@@ -204,8 +190,7 @@ impl Pool {
     }
 }
 
-/// A connection in use. Dropped without [`give_back`](Self::give_back), it is closed: work that was cancelled
-/// leaves unread answers behind.
+/// A connection in use. Dropped without `give_back`, it is closed: unread answers may be left on it.
 struct Checkout(Option<Object<Opener>>);
 
 impl Checkout {

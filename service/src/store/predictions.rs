@@ -1,23 +1,21 @@
 //! The table `predictions`: one insert, of one row or several, and one select. There is no update.
 
-use super::Reader;
-use super::StoreError;
 use super::labels::{LabelledPrediction, WITH_LABEL};
 use super::session::Session;
 use super::write::counted;
+use super::{Reader, StoreError};
 use crate::record::columns::with_columns;
 use crate::record::idempotency::SealedAnswer;
 use crate::record::{AuditRow, Hex, SealedRow};
 use serde_json::Value;
-use sqlx::query_builder::{QueryBuilder, Separated};
-use sqlx::{Postgres, Type, TypeInfo};
+use sqlx::postgres::PgArguments;
+use sqlx::{Arguments, AssertSqlSafe, Encode, Postgres, QueryBuilder, Type, TypeInfo};
 use std::sync::LazyLock;
 use std::time::Duration as StdDuration;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-/// Longest time from the head of a request to the id of its image: an hour, the largest
-/// `http.body_timeout_ms`.
+/// Longest time from the head of a request to the id of its image: the largest `http.body_timeout_ms`.
 const UPLOAD: Duration = Duration::HOUR;
 
 /// The leaves, until the sequencer moves them into the tree.
@@ -32,8 +30,7 @@ const ANSWERS: &str = "
     SELECT * FROM unnest(";
 
 /// Refuses the whole statement if the database did not keep every row or cannot keep them durably. The counts
-/// are returned and checked again here, because anyone who can change the function cannot change this
-/// program.
+/// are checked again here: a changed function cannot hide a lost row.
 const CHECK: [&str; 2] = [
     "
 SELECT n_pending, n_recorded, n_kept,
@@ -68,19 +65,17 @@ macro_rules! statements {
             [names.join(", "), casts.join(", ")]
         });
 
-        /// Binds an array for each inserted column.
-        fn push_columns(arrays: &mut Separated<'_, Postgres, &str>, rows: &[&SealedRow]) {
+        fn bind_columns(statement: &mut Statement, rows: &[&SealedRow]) -> Result<(), sqlx::Error> {
             $(if_inserted!($($rule)?,
-                let elements = rows.iter().map(|sealed| sealed.row().$name.element());
-                arrays.push_bind(elements.collect::<Vec<_>>());
+                statement.bind_each(rows.iter().map(|sealed| sealed.row().$name.element()))?;
             );)*
+            Ok(())
         }
     };
 }
 with_columns!(all, statements);
 
-/// A value as an element of the array that holds its column for all rows. Postgres has no arrays of arrays of
-/// different lengths, so an array becomes its text.
+/// A value as an element of a column's array. An array becomes text: Postgres has no ragged arrays.
 trait Element {
     type Bound<'a>
     where
@@ -89,7 +84,7 @@ trait Element {
     fn element(&self) -> Self::Bound<'_>;
 }
 
-macro_rules! bound_as_they_are {
+macro_rules! bound_unchanged {
     ($($type:ty),*) => { $(
         impl Element for $type {
             type Bound<'a> = &'a $type;
@@ -100,7 +95,7 @@ macro_rules! bound_as_they_are {
         }
     )* };
 }
-bound_as_they_are!(Uuid, String, OffsetDateTime, Hex, i16, i32, i64, f32, f64, bool, Value);
+bound_unchanged!(Uuid, String, OffsetDateTime, Hex, i16, i32, i64, f32, f64, bool, Value);
 
 impl Element for Vec<f32> {
     type Bound<'a> = String;
@@ -136,13 +131,9 @@ JOIN (SELECT prediction_id AS labelled FROM labels AS counts WHERE NOT EXISTS (S
 pub struct Filter {
     /// Received at this time or later.
     pub from: Option<OffsetDateTime>,
-    /// Received before this time.
     pub to: Option<OffsetDateTime>,
-    /// The `sub` of the token.
     pub actor: Option<String>,
-    /// Version of the bundle.
     pub model_version: Option<String>,
-    /// SHA-256 of the bundle's manifest.
     pub bundle_digest: Option<String>,
     /// `predicted`, `rejected`, `expired` or `failed`.
     pub outcome: Option<String>,
@@ -150,13 +141,9 @@ pub struct Filter {
     pub decision: Option<String>,
     /// The rule that determined the decision, or why the row has no prediction.
     pub reason: Option<String>,
-    /// Whether the image requires review.
     pub review_required: Option<bool>,
-    /// HMAC of the upload.
     pub input_digest: Option<Vec<u8>>,
-    /// Pseudonym of the patient.
     pub subject: Option<[u8; 32]>,
-    /// Id of the request.
     pub request_id: Option<String>,
     /// The current label: `positive` or `negative`.
     pub label: Option<String>,
@@ -164,17 +151,14 @@ pub struct Filter {
     pub unreviewed: bool,
 }
 
-/// Which of the rows.
 #[derive(Debug, Clone, Copy)]
 pub struct Page {
     /// Only rows with a smaller id.
     pub before: Option<Uuid>,
-    /// The largest number of rows.
     pub limit: usize,
 }
 
-/// One statement in its own transaction. When it returns, all rows are committed and their leaves are
-/// pending. It fails if the clocks differ by more than `most`.
+/// One statement and transaction; it fails if the clocks differ by more than `most`.
 ///
 /// There is an array for each column, so the text does not depend on the number of rows: a connection parses
 /// and plans it once with answers and once without.
@@ -183,65 +167,75 @@ pub(super) async fn insert(
     rows: &[&SealedRow],
     most: StdDuration,
 ) -> Result<(), StoreError> {
-    let answers: Vec<&SealedAnswer> = rows.iter().filter_map(|sealed| sealed.answer()).collect();
-    let [names, casts] = &*INSERTED;
-    let mut statement = QueryBuilder::new(PENDING);
-    push_pending(&mut statement.separated(", "), rows);
-    statement.push(") RETURNING 1), kept AS (");
+    let mut answers: Vec<&SealedAnswer> = rows.iter().filter_map(|sealed| sealed.answer()).collect();
+    // Sorted, so that two batches with two keys in common cannot deadlock.
+    answers.sort_unstable_by_key(|sealed| sealed.first.key.digest);
+    let [names, casts] = INSERTED.each_ref().map(String::as_str);
+    let mut statement = Statement { sql: PENDING.to_owned(), arguments: PgArguments::default() };
+    statement.bind_each(rows.iter().map(|sealed| sealed.row().id))?;
+    statement.bind_each(rows.iter().map(|sealed| sealed.digests().leaf_hash.0))?;
+    statement.bind_each(rows.iter().map(|sealed| sealed.digests().row_hash.map(|hash| hash.0)))?;
+    statement.bind_each(rows.iter().map(|sealed| *sealed.leaf_hmac()))?;
+    statement.sql += ") RETURNING 1), kept AS (";
     if answers.is_empty() {
-        statement.push("SELECT WHERE false");
+        statement.sql += "SELECT WHERE false";
     } else {
-        statement.push(ANSWERS);
-        push_answers(&mut statement.separated(", "), answers.clone());
-        statement.push(") RETURNING 1");
+        statement.sql += ANSWERS;
+        statement.bind_each(answers.iter().map(|sealed| sealed.first.key.digest))?;
+        statement.bind_each(answers.iter().map(|sealed| sealed.first.key.fingerprint))?;
+        statement.bind_each(answers.iter().map(|sealed| sealed.prediction_id))?;
+        statement.bind_each(answers.iter().map(|sealed| &sealed.first.answer))?;
+        statement.bind_each(answers.iter().map(|sealed| sealed.hmac))?;
+        statement.sql += ") RETURNING 1";
     }
-    statement
-        .push(format_args!("), recorded AS (INSERT INTO predictions ({names}) SELECT {casts} FROM unnest("));
-    push_columns(&mut statement.separated(", "), rows);
-    statement.push(format_args!(") AS rows ({names}) RETURNING 1)"));
+    let into = ["), recorded AS (INSERT INTO predictions (", names, ") SELECT ", casts, " FROM unnest("];
+    statement.sql.extend(into);
+    bind_columns(&mut statement, rows)?;
+    statement.sql.extend([") AS rows (", names, ") RETURNING 1)"]);
     let [before, after] = CHECK;
-    statement.push(before);
-    let mut arguments = statement.separated(", ");
-    arguments.push_bind(vec![rows.len() as i64, rows.len() as i64, answers.len() as i64]);
-    arguments.push_bind(OffsetDateTime::now_utc()).push_bind(most.as_secs_f64());
-    statement.push(after);
-    let (n_pending, n_recorded, n_kept, _): (i64, i64, i64, f64) =
-        statement.build_query_as().fetch_one(session).await?;
+    statement.sql += before;
+    statement.bind(vec![rows.len() as i64, rows.len() as i64, answers.len() as i64])?;
+    statement.bind(OffsetDateTime::now_utc())?;
+    statement.bind(most.as_secs_f64())?;
+    statement.sql += after;
+    let insert = sqlx::query_as_with(AssertSqlSafe(statement.sql), statement.arguments);
+    let (n_pending, n_recorded, n_kept, _): (i64, i64, i64, f64) = insert.fetch_one(session).await?;
     counted("audit_pending", rows.len() as u64, n_pending as u64)?;
     counted("predictions", rows.len() as u64, n_recorded as u64)?;
     counted("idempotency_keys", answers.len() as u64, n_kept as u64)
 }
 
-/// The arrays of [`PENDING`].
-fn push_pending(arrays: &mut Separated<'_, Postgres, &str>, rows: &[&SealedRow]) {
-    let row_hash = |sealed: &&SealedRow| sealed.digests().row_hash.map(|hash| hash.0);
-    arrays
-        .push_bind(rows.iter().map(|sealed| sealed.row().id).collect::<Vec<_>>())
-        .push_bind(rows.iter().map(|sealed| sealed.digests().leaf_hash.0).collect::<Vec<_>>())
-        .push_bind(rows.iter().map(row_hash).collect::<Vec<_>>())
-        .push_bind(rows.iter().map(|sealed| *sealed.code()).collect::<Vec<_>>());
+/// SQL and its arguments. `QueryBuilder` would panic on an encoding error and fail a whole group of rows.
+struct Statement {
+    sql: String,
+    arguments: PgArguments,
 }
 
-/// The arrays of [`ANSWERS`], sorted by key so that two batches with two keys in common cannot deadlock.
-fn push_answers(arrays: &mut Separated<'_, Postgres, &str>, mut answers: Vec<&SealedAnswer>) {
-    answers.sort_unstable_by_key(|sealed| sealed.first.key.digest);
-    arrays
-        .push_bind(answers.iter().map(|sealed| sealed.first.key.digest).collect::<Vec<_>>())
-        .push_bind(answers.iter().map(|sealed| sealed.first.key.fingerprint).collect::<Vec<_>>())
-        .push_bind(answers.iter().map(|sealed| sealed.prediction_id).collect::<Vec<_>>())
-        .push_bind(answers.iter().map(|sealed| &sealed.first.answer).collect::<Vec<_>>())
-        .push_bind(answers.iter().map(|sealed| sealed.code).collect::<Vec<_>>());
+impl Statement {
+    /// Appends the argument and its placeholder, after a comma if it follows another one.
+    fn bind<'q>(&mut self, value: impl Encode<'q, Postgres> + Type<Postgres>) -> Result<(), sqlx::Error> {
+        self.arguments.add(value).map_err(sqlx::Error::Encode)?;
+        let comma = if self.sql.ends_with(['(', ' ']) { "" } else { ", " };
+        let placeholder = format!("{comma}${}", self.arguments.len());
+        self.sql.push_str(&placeholder);
+        Ok(())
+    }
+
+    fn bind_each<'q, T>(&mut self, values: impl Iterator<Item = T>) -> Result<(), sqlx::Error>
+    where
+        Vec<T>: Encode<'q, Postgres> + Type<Postgres>,
+    {
+        self.bind(values.collect::<Vec<_>>())
+    }
 }
 
 impl Reader {
-    /// The row of an id.
     pub async fn prediction(&self, id: Uuid) -> Result<Option<AuditRow>, StoreError> {
         let mut statement = QueryBuilder::<Postgres>::new(&**SELECT);
         statement.push("WHERE id = ").push_bind(id);
         self.0.run(async |session| statement.build_query_as().fetch_optional(session).await).await
     }
 
-    /// The row of an id with its current label.
     pub async fn labelled_prediction(&self, id: Uuid) -> Result<Option<LabelledPrediction>, StoreError> {
         let [before, after] = WITH_LABEL;
         let mut statement = QueryBuilder::<Postgres>::new(before);
@@ -249,7 +243,6 @@ impl Reader {
         self.0.run(async |session| statement.build_query_as().fetch_optional(session).await).await
     }
 
-    /// A page of the rows that match a filter, with their current labels.
     pub async fn predictions(
         &self,
         filter: &Filter,
@@ -260,8 +253,7 @@ impl Reader {
     }
 }
 
-/// In the order of ids, the newest first. An id begins with its time, so new rows do not shift the pages that
-/// follow.
+/// The newest id first. An id begins with its time, so new rows do not shift the following pages.
 fn page_of(filter: &Filter, page: Page) -> QueryBuilder<Postgres> {
     let [before, after] = WITH_LABEL;
     let mut statement = QueryBuilder::<Postgres>::new(before);
@@ -303,14 +295,12 @@ fn restrict(statement: &mut QueryBuilder<Postgres>, filter: &Filter) {
         ("outcome", &filter.outcome),
         ("decision", &filter.decision),
         ("request_id", &filter.request_id),
+        ("coalesce(reason, decision_reason)", &filter.reason),
     ];
     for (column, value) in texts {
         if let Some(value) = value {
             statement.push(format_args!(" AND {column} = ")).push_bind(value.clone());
         }
-    }
-    if let Some(reason) = &filter.reason {
-        statement.push(" AND coalesce(reason, decision_reason) = ").push_bind(reason.clone());
     }
     if let Some(review) = filter.review_required {
         statement.push(" AND review_required = ").push_bind(review);

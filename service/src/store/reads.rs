@@ -4,12 +4,9 @@ use super::{AnnotationWriter, StoreError, Writer, write};
 use serde_json::Value;
 use uuid::Uuid;
 
-/// One access to audit rows.
 #[derive(Debug)]
 pub struct Read {
-    /// Id of the HTTP request.
     pub request_id: String,
-    /// The `sub` claim of the token.
     pub actor: String,
     /// The route and its filters, without anything that names a patient.
     pub query: Value,
@@ -24,10 +21,7 @@ const INSERT: &str =
 const RECORD_AS_DATABASE_USER: &str = "SELECT note_read($1, $2, $3)";
 
 impl AnnotationWriter {
-    /// Commits that a client reads the log.
-    ///
-    /// # Errors
-    /// When it is not known to be committed: then the client must not get the rows.
+    /// Commits that a client reads the log. After an error the client must not get the rows.
     pub async fn record_read(&self, read: &Read) -> Result<(), StoreError> {
         let insert = sqlx::query(INSERT)
             .bind(Uuid::now_v7())
@@ -40,10 +34,7 @@ impl AnnotationWriter {
 }
 
 impl Writer {
-    /// Commits that the user of `database.url` reads the log without the service.
-    ///
-    /// # Errors
-    /// When it is not known to be committed: then no row may be shown.
+    /// Commits that the user of `database.url` reads the log directly. After an error no row may be shown.
     pub async fn record_own_read(&self, query: &Value, n_rows: Option<u64>) -> Result<(), StoreError> {
         let record = sqlx::query(RECORD_AS_DATABASE_USER)
             .bind(Uuid::now_v7())

@@ -8,7 +8,6 @@ use crate::config::database::{DatabaseConfig, Pooling};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// A configured database user, by the key of its URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Login {
     /// `database.url`
@@ -22,17 +21,13 @@ pub enum Login {
 /// A user's rights; both lists are empty if they are as they should be.
 #[derive(Debug)]
 pub struct Rights {
-    /// Name of the user.
     pub user: String,
     /// State of the schema; if it is not current, the rights were not checked.
     pub schema: SchemaState,
-    /// Needed rights that the user lacks.
     pub lacks: Vec<String>,
-    /// Rights that the user must not have.
     pub exceeds: Vec<String>,
 }
 
-/// Tables and rights on them.
 type Needs = [(&'static str, &'static [&'static str])];
 
 /// Rights that the writer needs (migrations/ grants them to `cxr_writer`).
@@ -84,7 +79,7 @@ pub async fn log_in(config: &DatabaseConfig, login: Login) -> Result<Rights, Sto
         Login::Direct => (config.direct_url(), Pooling::Session, &WRITERS),
     };
     let connector = Connector::new(&url, pooling, pool::settings(config, settings)).map_err(Arc::new)?;
-    let mut session = connector.connect(Instant::now() + pool::timeout(config)).await?;
+    let mut session = connector.connect(&[], Instant::now() + pool::timeout(config)).await?;
     session.begin().await?;
     let rights = rights(&mut session, login).await?;
     session.end(true).await?;

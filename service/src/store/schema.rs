@@ -12,23 +12,17 @@ static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
 /// The code of `undefined_table`.
 const UNDEFINED_TABLE: &str = "42P01";
 
-/// The database's migrations, compared with the ones that this program knows. A newer database is current:
-/// old code must work with a newer schema.
+/// State of the migrations. A newer database is current: old code must work with a newer schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SchemaState {
-    /// Every known migration is applied.
     Current {
-        /// The newest applied migration.
         version: i64,
     },
-    /// A known migration is not applied.
     Behind {
-        /// The first one missing.
         missing: i64,
     },
     /// A migration was applied from a file that differs from the one this program knows.
     Different {
-        /// Its version.
         version: i64,
     },
 }
@@ -41,10 +35,7 @@ impl std::fmt::Display for SchemaState {
                 write!(f, "migration {missing} is not applied; run cxr-service migrate")
             }
             Self::Different { version } => {
-                write!(
-                    f,
-                    "migration {version} in the database is not this program's: they do not belong together"
-                )
+                write!(f, "migration {version} in the database differs from the one in this program")
             }
         }
     }
@@ -84,10 +75,7 @@ pub(super) async fn owns_the_log(session: &mut Session) -> Result<bool, sqlx::Er
 }
 
 impl Writer {
-    /// Whether the database is writable and has the schema that this program needs.
-    ///
-    /// # Errors
-    /// When the database is read-only or does not answer within a second.
+    /// State of the schema. Fails if the database is read-only or does not answer within a second.
     pub async fn schema_state(&self) -> Result<SchemaState, StoreError> {
         let probe = async |session: &mut Session| {
             session.verify().await.map_err(Arc::new)?;
@@ -100,7 +88,6 @@ impl Writer {
         self.pool.run_within(PROBE_TIMEOUT, probe).await
     }
 
-    /// Whether the user of `database.url` could change audit rows.
     pub async fn owns_the_log(&self) -> Result<bool, StoreError> {
         self.pool.run(async |session| owns_the_log(session).await).await
     }

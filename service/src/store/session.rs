@@ -19,7 +19,6 @@ pub(super) type Settings = Vec<(&'static str, String)>;
 /// A variable with a random value that identifies the session: a pooler that shares sessions mixes them up.
 const MARK: &str = "cxr.session";
 
-/// A connection whose settings are in effect.
 #[derive(Debug)]
 pub(super) struct Session {
     connection: PgConnection,
@@ -29,7 +28,6 @@ pub(super) struct Session {
     /// Settings that [`verify`](Self::verify) must find.
     expected: Settings,
     pub(super) since: Instant,
-    /// Whether the server accepts writes.
     pub(super) writable: bool,
 }
 
@@ -65,16 +63,12 @@ impl Session {
 
     /// Fails unless this is still the same session and its settings are in effect.
     pub(super) async fn verify(&mut self) -> Result<(), ConnectError> {
-        let columns: Vec<String> = self
-            .expected
-            .iter()
-            .map(|(name, _)| format!("coalesce(current_setting('{name}', true), '')"))
-            .collect();
+        let column = |(name, _): &(_, _)| format!("coalesce(current_setting('{name}', true), '')");
+        let columns: Vec<String> = self.expected.iter().map(column).collect();
         let end = if self.begin.is_empty() { "" } else { "; COMMIT" };
         let asked = format!("{}SELECT {}{end}", self.begin, columns.join(", "));
         let row = sqlx::raw_sql(AssertSqlSafe(asked)).fetch_one(&mut self.connection).await?;
-        // The mark comes last and is checked first: in a shared session, the other settings may be another's
-        // too.
+        // The mark comes last and is checked first: in a shared session, other settings may differ as well.
         for (column, (name, expected)) in self.expected.iter().enumerate().rev() {
             let found: String = row.try_get(column)?;
             if *name == MARK && found != *expected {
@@ -87,8 +81,7 @@ impl Session {
         Ok(())
     }
 
-    /// Fails unless a second connection is a second session. A pooler in transaction mode gives both the same
-    /// session, or changing ones.
+    /// Fails unless a second connection is a second session; a pooler in transaction mode gives none.
     pub(super) async fn is_one_of_its_own(&mut self, options: &PgConnectOptions) -> Result<(), ConnectError> {
         if self.pooling == Pooling::Transaction {
             return Ok(());
@@ -101,27 +94,22 @@ impl Session {
         verified
     }
 
-    /// Begins a unit of work that [`end`](Self::end) ends: a transaction if a pooler shares sessions between
-    /// transactions, otherwise nothing.
+    /// Begins a unit of work for [`end`](Self::end): a transaction if a pooler shares sessions, else nothing.
     pub(super) async fn begin(&mut self) -> Result<(), sqlx::Error> {
-        match self.pooling {
-            Pooling::Session => Ok(()),
-            Pooling::Transaction => {
-                let begin = AssertSqlSafe(self.begin.clone());
-                sqlx::raw_sql(begin).fetch_all(&mut self.connection).await.map(drop)
-            }
+        if self.pooling == Pooling::Session {
+            return Ok(());
         }
+        let begin = AssertSqlSafe(self.begin.clone());
+        sqlx::raw_sql(begin).fetch_all(&mut self.connection).await.map(drop)
     }
 
     /// Commits the unit of work or rolls it back.
     pub(super) async fn end(&mut self, commit: bool) -> Result<(), sqlx::Error> {
-        match self.pooling {
-            Pooling::Session => Ok(()),
-            Pooling::Transaction => {
-                let end = if commit { "COMMIT" } else { "ROLLBACK" };
-                sqlx::raw_sql(end).fetch_all(&mut self.connection).await.map(drop)
-            }
+        if self.pooling == Pooling::Session {
+            return Ok(());
         }
+        let end = if commit { "COMMIT" } else { "ROLLBACK" };
+        sqlx::raw_sql(end).fetch_all(&mut self.connection).await.map(drop)
     }
 
     /// Begins a transaction. Only for connections outside the pools: a pool has begun one already.
@@ -159,8 +147,7 @@ pub(super) fn shown(duration: Duration) -> String {
     }
 }
 
-/// Prepares statements under a name only if the session is not shared: another session does not know the
-/// name.
+/// Prepares a statement under a name only if the session is not shared: other sessions do not know it.
 impl<'c> Executor<'c> for &'c mut Session {
     type Database = Postgres;
 
@@ -204,7 +191,6 @@ impl<'c> Executor<'c> for &'c mut Session {
     }
 }
 
-/// A statement, prepared with or without a name.
 struct Sent<E> {
     query: E,
     named: bool,

@@ -10,10 +10,6 @@ INSERT INTO shadow_predictions (
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
 
 impl Writer {
-    /// Commits a candidate's score.
-    ///
-    /// # Errors
-    /// After `Statement` or `Timeout` the row may exist.
     pub async fn insert_shadow(&self, row: &ShadowRow<'_>) -> Result<(), StoreError> {
         let insert = sqlx::query(INSERT)
             .bind(row.prediction_id)

@@ -1,11 +1,9 @@
-//! The table `subjects`: one key per patient, found by the keyed digest of an identifier and deleted by
-//! erasure.
+//! The table `subjects`: one key per patient, found by the keyed digest of an identifier. Erasure deletes it.
 
 use super::session::Session;
 use super::{AnnotationWriter, Lease, StoreError, Writer, write};
 use time::OffsetDateTime;
 
-/// A subject's `lookup`, and when it was erased.
 pub type Erasure = ([u8; 32], OffsetDateTime);
 
 const FIND: &str = "SELECT subject_key FROM subjects WHERE lookup = $1";
@@ -75,7 +73,6 @@ impl Writer {
 }
 
 impl Lease {
-    /// Deletes the keys of erased subjects; returns how many there were.
     pub async fn erase_subjects(&mut self, erasures: &[Erasure]) -> Result<u64, StoreError> {
         self.run(async |session| erase(session, erasures).await).await
     }

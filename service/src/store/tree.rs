@@ -13,16 +13,20 @@ use uuid::Uuid;
 /// A leaf, pending or in the tree.
 #[derive(Debug, Clone, Copy)]
 pub struct Leaf {
-    /// Id of the audit row.
     pub prediction_id: Uuid,
-    /// Hashes of the row.
     pub digests: Digests,
 }
 
-/// A leaf as read from the database.
+impl FromRow<'_, PgRow> for Leaf {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        let row_hash: Option<[u8; 32]> = row.try_get("row_hash")?;
+        let digests = Digests { row_hash: row_hash.map(Hash), leaf_hash: Hash(row.try_get("leaf_hash")?) };
+        Ok(Self { prediction_id: row.try_get("prediction_id")?, digests })
+    }
+}
+
 #[derive(Debug, Clone)]
 pub struct StoredLeaf {
-    /// The leaf.
     pub leaf: Leaf,
     /// While it is pending: the HMAC by which the service knows its own leaves.
     code: Option<Vec<u8>>,
@@ -30,7 +34,6 @@ pub struct StoredLeaf {
 }
 
 impl StoredLeaf {
-    /// Whether it is in the tree.
     pub const fn is_sequenced(&self) -> bool {
         !self.waits
     }
@@ -46,30 +49,23 @@ impl StoredLeaf {
 
 impl FromRow<'_, PgRow> for StoredLeaf {
     fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
-        let row_hash: Option<[u8; 32]> = row.try_get("row_hash")?;
-        let digests = Digests { row_hash: row_hash.map(Hash), leaf_hash: Hash(row.try_get("leaf_hash")?) };
-        let leaf = Leaf { prediction_id: row.try_get("prediction_id")?, digests };
+        let leaf = Leaf::from_row(row)?;
         Ok(Self { leaf, code: row.try_get("code")?, waits: row.try_get("waits")? })
     }
 }
 
-/// A signed checkpoint of the tree.
 #[derive(Debug, Clone)]
 pub struct SignedCheckpoint {
-    /// Number of leaves.
     pub size: u64,
-    /// Root hash.
     pub root: Hash,
     pub note: String,
 }
 
 /// What a step of the sequencer appends to the tree.
 pub struct Growth {
-    /// Index of the first new leaf.
     pub first_index: u64,
     /// Positions and hashes of the subtrees that the new leaves complete.
     pub hashes: Vec<(u64, Hash)>,
-    /// The checkpoint after the last new leaf.
     pub checkpoint: SignedCheckpoint,
 }
 
@@ -123,10 +119,8 @@ impl Reader {
     }
 }
 
-/// Result of a step of the sequencer.
 #[derive(Debug)]
 pub struct Sequenced {
-    /// Pending leaves that were examined.
     pub n_seen: usize,
     /// Id of the oldest leaf that was added, and the new checkpoint.
     pub added: Option<(Uuid, SignedCheckpoint)>,
@@ -135,7 +129,6 @@ pub struct Sequenced {
 }
 
 impl Lease {
-    /// The stored tree and its newest checkpoint.
     pub async fn load_tree(&mut self) -> Result<(Edge, Option<SignedCheckpoint>), StoreError> {
         let load = async |session: &mut Session| {
             let size = "SELECT coalesce(max(leaf_index) + 1, 0) FROM audit_leaves";
@@ -147,17 +140,14 @@ impl Lease {
         self.run(load).await
     }
 
-    /// Hashes of the tree at these positions; positions without a hash are left out.
     pub async fn tree_hashes(&mut self, positions: &[u64]) -> Result<Hashes, StoreError> {
         self.run(async |session| hashes(session, positions).await).await
     }
 
     /// Moves pending leaves into the tree, in one transaction. It examines up to `limit` leaves that are not
     /// in `skipped`, and adds those that are `ours`; `grow` computes what they append. A leaf whose
-    /// transaction commits later waits for a later step.
-    ///
-    /// # Errors
-    /// The step may have taken effect: drop the lease after any error.
+    /// transaction commits later waits for a later step. Drop the lease after an error: the step may have
+    /// taken effect.
     pub async fn sequence(
         &mut self,
         limit: usize,

@@ -1,5 +1,4 @@
-//! Every statement that changes the database runs here, and its rows are counted: a trigger or a rule can
-//! discard rows without an error.
+//! Every change of the database runs here and is counted: a trigger or rule can discard rows silently.
 
 use super::StoreError;
 use super::session::Session;
@@ -24,8 +23,7 @@ pub(super) async fn some(executor: impl PgExecutor<'_>, statement: Statement<'_>
     Ok(statement.execute(executor).await?.rows_affected())
 }
 
-/// Deletes up to `most` rows of a table; returns how many. If there were fewer, `left` must count no
-/// remaining row.
+/// Deletes up to `most` rows and returns how many; if there were fewer, `left` must count none.
 pub(super) async fn delete(
     session: &mut Session,
     most: u64,

@@ -11,7 +11,6 @@ macro_rules! labels {
         }
 
         impl $Set {
-            /// Every label.
             pub(super) const ALL: &[&str] = &[$($label),+];
 
             pub(super) const fn label(self) -> &'static str {
@@ -24,7 +23,6 @@ macro_rules! labels {
 }
 
 labels! {
-    /// Result of a reload.
     pub enum ReloadResult {
         /// Another model is current.
         Swapped = "swapped",
@@ -36,9 +34,7 @@ labels! {
 
     /// Result of offering an image to the candidate.
     pub enum ShadowResult {
-        /// Same decision.
         Agrees = "agrees",
-        /// Another decision.
         Differs = "differs",
         /// Its queue was full.
         Skipped = "skipped",
@@ -48,9 +44,7 @@ labels! {
 
     /// Why an admitted image was dropped before inference.
     pub enum DropCause {
-        /// Its deadline passed.
         Expired = "expired",
-        /// Its client disconnected.
         Abandoned = "abandoned",
     }
 

@@ -1,5 +1,4 @@
-//! Log output: a bounded queue, and one thread that writes it to standard error. Logging never blocks or
-//! fails the service: lines that cannot be written are dropped and counted.
+//! Log output: a bounded queue and a writing thread. Lines that cannot be written are dropped and counted.
 
 use crate::threads;
 use std::fs::File;
@@ -21,7 +20,6 @@ static OVERFLOWED: OnceLock<ErrorCounter> = OnceLock::new();
 /// Lines that could not be written to standard error.
 static FAILED: AtomicU64 = AtomicU64::new(0);
 
-/// Lines dropped so far.
 pub(super) fn lines_dropped() -> u64 {
     let overflowed = OVERFLOWED.get().map_or(0, ErrorCounter::dropped_lines);
     FAILED.load(Ordering::Relaxed) + overflowed as u64
@@ -33,17 +31,13 @@ pub struct LogGuard(Option<WorkerGuard>);
 
 impl Drop for LogGuard {
     /// The library's guard waits for at most a second, but then reports on standard output, whose reader may
-    /// have stalled as well. Hence a thread that is left behind.
+    /// have stalled as well. The thread that waits for it is then left behind.
     fn drop(&mut self) {
         let guard = self.0.take();
         threads::within(FLUSH_TIMEOUT, move || drop(guard));
     }
 }
 
-/// Starts the thread.
-///
-/// # Errors
-/// If the process has no file descriptor left.
 pub(super) fn open() -> io::Result<(NonBlocking, LogGuard)> {
     // A descriptor of its own: a stalled write holds no lock that `io::stderr` would wait for.
     let standard_error = File::from(io::stderr().as_fd().try_clone_to_owned()?);

@@ -7,9 +7,6 @@ use std::panic::PanicHookInfo;
 use tracing_subscriber::EnvFilter;
 
 /// Sends the log to standard error and panics to the log, until the guard is dropped. Call once, from `main`.
-///
-/// # Errors
-/// If a log is installed already or the filter does not parse.
 pub fn install(filter: &str, json: bool) -> anyhow::Result<LogGuard> {
     let filter = EnvFilter::try_new(filter)?;
     let colours = std::io::stderr().is_terminal();
@@ -32,13 +29,13 @@ pub fn install(filter: &str, json: bool) -> anyhow::Result<LogGuard> {
 
 /// Joins an error and its causes, for one field of a log line.
 pub fn chain(error: &dyn Error) -> String {
-    let (mut told, mut cause) = (error.to_string(), error.source());
+    let (mut text, mut cause) = (error.to_string(), error.source());
     while let Some(error) = cause {
-        told.push_str(": ");
-        told.push_str(&error.to_string());
+        text.push_str(": ");
+        text.push_str(&error.to_string());
         cause = error.source();
     }
-    told
+    text
 }
 
 /// A formatted panic message may quote a request; a literal one cannot.

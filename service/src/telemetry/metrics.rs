@@ -12,7 +12,7 @@ use cxr::RejectReason;
 use cxr::decide::Verdict;
 use declare::Registry;
 use families::{Cxr, Process};
-use operations::{Sampler, seconds};
+use operations::{Sampler, seconds, signed};
 use prometheus::{Encoder, IntCounterVec, IntGauge, TextEncoder};
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
@@ -20,7 +20,6 @@ use std::time::{Duration, SystemTime};
 /// The phases of one prediction, in order.
 pub const PHASES: [&str; 7] = ["admission", "decode", "preprocess", "queue", "infer", "audit", "total"];
 
-/// All metrics of the process.
 pub struct Metrics {
     registry: Registry,
     cxr: Cxr,
@@ -30,9 +29,6 @@ pub struct Metrics {
 
 impl Metrics {
     /// Registers all metrics; `refusal_causes` are the codes that refusals before admission can have.
-    ///
-    /// # Errors
-    /// If a declaration is malformed.
     pub fn new(refusal_causes: &[&str]) -> prometheus::Result<Self> {
         let mut registry = Registry::default();
         let (cxr, process) = (Cxr::register(&mut registry)?, Process::register(&mut registry)?);
@@ -62,13 +58,10 @@ impl Metrics {
         }
     }
 
-    /// One answered request.
     pub fn request(&self, route: &str, method: &str, status: u16, duration: Duration) {
         self.cxr.http_requests_total.with_label_values(&[route, method, &status.to_string()]).inc();
-        self.cxr
-            .http_request_duration_seconds
-            .with_label_values(&[route, method])
-            .observe(duration.as_secs_f64());
+        let durations = self.cxr.http_request_duration_seconds.with_label_values(&[route, method]);
+        durations.observe(duration.as_secs_f64());
     }
 
     /// Counts an open connection until the guard is dropped.
@@ -76,67 +69,54 @@ impl Metrics {
         Counted::new(&self.cxr.connections)
     }
 
-    /// One connection that the service closed.
     pub fn connection_ended(&self, cause: ConnectionEnd) {
         self.cxr.connections_ended_total.with_label_values(&[cause.label()]).inc();
     }
 
-    /// Duration of one phase of a prediction.
     pub fn phase(&self, phase: &str, milliseconds: f64) {
         self.cxr.phase_duration_seconds.with_label_values(&[phase]).observe(milliseconds / 1e3);
     }
 
-    /// One prediction answered.
     pub fn predicted(&self, decision: &str) {
         self.cxr.predictions_total.with_label_values(&[decision]).inc();
     }
 
-    /// One admitted image rejected.
     pub fn rejected(&self, reason: RejectReason) {
         self.cxr.rejections_total.with_label_values(&[reason.code()]).inc();
     }
 
-    /// One retry that got the replayed answer.
     pub fn replayed(&self) {
         self.cxr.repeated_answers_total.inc();
     }
 
-    /// One retry whose stored answer was changed in the database.
     pub fn answer_changed(&self) {
         self.cxr.changed_answers_total.inc();
     }
 
-    /// One request refused before admission.
     pub fn refused(&self, cause: &str) {
         self.cxr.refusals_total.with_label_values(&[cause]).inc();
     }
 
-    /// One admitted image dropped before inference.
     pub fn dropped(&self, cause: DropCause) {
         self.cxr.dropped_total.with_label_values(&[cause.label()]).inc();
     }
 
-    /// One batch of `n` images.
     pub fn batch(&self, n: usize) {
         self.cxr.batch_size.observe(n as f64);
     }
 
-    /// Images waiting for a session.
     pub fn waiting(&self, n: usize) {
-        self.cxr.model_waiting.set(i64::try_from(n).unwrap_or(i64::MAX));
+        self.cxr.model_waiting.set(signed(n as u64));
     }
 
-    /// One reload.
     pub fn reloaded(&self, result: ReloadResult) {
         self.cxr.model_reloads_total.with_label_values(&[result.label()]).inc();
     }
 
-    /// One prediction offered to the candidate.
     pub fn shadowed(&self, result: ShadowResult) {
         self.cxr.shadow_total.with_label_values(&[result.label()]).inc();
     }
 
-    /// Difference between the candidate's probability and the answer's.
     pub fn shadow_differed(&self, difference: f64) {
         self.cxr.shadow_probability_difference.observe(difference);
     }
@@ -146,34 +126,27 @@ impl Metrics {
         Counted::new(&self.cxr.in_flight)
     }
 
-    /// The current model.
     pub fn serving(&self, name: &str, version: &str, digest: &str, variant: &str) {
         self.cxr.model_info.reset();
         self.cxr.model_info.with_label_values(&[name, version, digest, variant]).set(1);
     }
 
-    /// Number of its graph nodes per execution provider.
     pub fn executing<'a>(&self, nodes: impl Iterator<Item = (&'a str, usize)>) {
         self.cxr.execution_nodes.reset();
         for (provider, n) in nodes {
-            self.cxr.execution_nodes.with_label_values(&[provider]).set(i64::try_from(n).unwrap_or(i64::MAX));
+            self.cxr.execution_nodes.with_label_values(&[provider]).set(signed(n as u64));
         }
     }
 
-    /// Outcome of the last readiness check.
     pub fn ready(&self, ready: bool) {
         self.cxr.ready.set(i64::from(ready));
     }
 
-    /// The tables of docs/METRICS.md.
     pub fn tables(&self) -> String {
         page::tables(&self.registry.families(), &self.registry.gather())
     }
 
     /// The exposition in Prometheus' text format.
-    ///
-    /// # Errors
-    /// If a metric cannot be written.
     pub fn exposition(&self) -> prometheus::Result<String> {
         self.sample();
         let mut text = Vec::new();

@@ -1,5 +1,4 @@
-//! A limit on log lines of one kind: a client that is refused a thousand times a second must not fill the
-//! disk.
+//! Limits log lines of one kind: a client with a thousand refusals a second must not fill the disk.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,20 +17,16 @@ struct State {
     left_out: u64,
 }
 
-/// Whether to write a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Line {
-    /// Write it.
     Written {
         /// Lines left out since the last one.
         left_out: u64,
     },
-    /// Count it only.
     LeftOut,
 }
 
 impl Throttle {
-    /// Decides about a line that is due now.
     pub fn line(&self) -> Line {
         self.at(Instant::now())
     }

@@ -38,8 +38,8 @@ pub fn serve(args: &LimitArgs) -> Result<ExitCode> {
                 })
             }
             Order::Run { traffic, window } => {
-                let shop = Inputs { images: &images, bundle: &bundle, variant: &args.variant, batch };
-                shop.run(&mut sessions, traffic, window)
+                let inputs = Inputs { images: &images, bundle: &bundle, variant: &args.variant, batch };
+                inputs.run(&mut sessions, traffic, window)
             }
         };
         let reply = reply.unwrap_or_else(|error| Reply::Failed(format!("{error:#}")));
@@ -62,8 +62,8 @@ pub(in crate::bench) fn pack(images: &[Bytes], path: &Path) -> Result<()> {
 }
 
 fn unpack(path: &Path) -> Result<Vec<Bytes>> {
-    let mut rest =
-        Bytes::from(std::fs::read(path).with_context(|| format!("{}: cannot be read", path.display()))?);
+    let file = std::fs::read(path).with_context(|| format!("{}: cannot be read", path.display()))?;
+    let mut rest = Bytes::from(file);
     let mut images = Vec::new();
     while let Some((length, _)) = rest.split_first_chunk::<8>() {
         let length = u64::from_le_bytes(*length) as usize;
@@ -90,15 +90,12 @@ fn open(runtime: &Runtime, bundle: &Bundle, variant: &str, cell: Cell) -> Result
 
 /// The source of requests. A request is the moment from which its latency counts.
 enum Source {
-    /// Requests of waiting clients.
     Closed(Mutex<VecDeque<Instant>>),
-    /// Future arrivals.
     Open(Mutex<VecDeque<Instant>>),
 }
 
 impl Source {
-    /// Takes up to `most` requests; none if there will be no more (open) or all clients are being served
-    /// (closed).
+    /// Takes up to `most` requests; none at the end (open) or while all clients are being served (closed).
     fn take(&self, most: usize) -> Vec<Instant> {
         match self {
             Self::Closed(waiting) => {
@@ -128,7 +125,6 @@ impl Source {
     }
 }
 
-/// Shared by all threads.
 struct Inputs<'a> {
     images: &'a [Bytes],
     bundle: &'a Bundle,
@@ -142,19 +138,16 @@ impl Inputs<'_> {
         let (from, to) = (start + window.warm(), start + window.whole());
         let source = match traffic {
             Traffic::Closed { clients } => Source::Closed(Mutex::new(vec![start; clients].into())),
-            Traffic::Open { rate, seed } => Source::Open(Mutex::new(
-                arrivals(rate, seed, window).into_iter().map(|after| start + after).collect(),
-            )),
+            Traffic::Open { rate, seed } => {
+                let times = arrivals(rate, seed, window).into_iter().map(|after| start + after);
+                Source::Open(Mutex::new(times.collect()))
+            }
         };
         let (latencies, cpu) = std::thread::scope(|scope| -> Result<(Vec<u64>, Cpu)> {
-            let workers: Vec<_> = sessions
-                .iter_mut()
-                .enumerate()
-                .map(|(worker, session)| {
-                    let source = &source;
-                    scope.spawn(move || self.work(worker, session, source, (from, to)))
-                })
-                .collect();
+            let source = &source;
+            let work =
+                |(worker, session)| scope.spawn(move || self.work(worker, session, source, (from, to)));
+            let workers: Vec<_> = sessions.iter_mut().enumerate().map(work).collect();
             let now = || -> Result<Cpu> {
                 let contestant = cpu_seconds(std::process::id())?;
                 Ok(Cpu { contestant, host: host_busy_seconds()?, ..Cpu::default() })
@@ -172,8 +165,7 @@ impl Inputs<'_> {
         Ok(Reply::Ran { latencies_us: latencies, cpu, resident_bytes: resident_bytes(std::process::id())? })
     }
 
-    /// One thread. Returns the latencies in microseconds of the images that end inside the window (closed
-    /// loop) or were due inside it (open loop).
+    /// One thread. Returns latencies in µs of images that end (closed) or were due (open) inside the window.
     fn work(
         &self,
         worker: usize,
@@ -217,7 +209,6 @@ impl Inputs<'_> {
         }
     }
 
-    /// Decodes and preprocesses an image as the service does.
     fn prepare(&self, bytes: &[u8], pixels: &mut Vec<u8>) -> Result<()> {
         let manifest = self.bundle.manifest();
         let image = cxr::decode(bytes, &DecodeLimits::default())?;

@@ -7,7 +7,6 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-/// Timeout of one request.
 const TIMEOUT_S: u32 = 30;
 
 /// Options of the overload rounds.
@@ -29,7 +28,6 @@ impl Generators {
         self.overload_rounds
     }
 
-    /// The installed generators.
     pub(super) fn found(&self) -> Vec<Generator> {
         let wrk =
             Command::new(&self.wrk).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
@@ -54,7 +52,6 @@ enum Kind {
     Oha,
 }
 
-/// A generator and its request.
 #[derive(Debug)]
 pub(super) struct Flood {
     generator: Generator,
@@ -64,15 +61,12 @@ pub(super) struct Flood {
     script: PathBuf,
 }
 
-/// A generator that runs.
 #[derive(Debug)]
 pub(super) struct Running(Child, Kind);
 
-/// The answers that it got.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Answers {
     pub(super) seconds: f64,
-    /// Answers 200.
     pub(super) good: f64,
     /// All other answers.
     pub(super) refused: f64,
@@ -117,14 +111,8 @@ impl Flood {
                 .arg(&self.script)
                 .arg(&self.url),
             Kind::Oha => command
-                .args([
-                    "--no-tui",
-                    "--output-format",
-                    "json",
-                    "--method",
-                    "POST",
-                    "--wait-ongoing-requests-after-deadline",
-                ])
+                .args(["--no-tui", "--output-format", "json", "--method", "POST"])
+                .arg("--wait-ongoing-requests-after-deadline")
                 .args(["-c", &connections.to_string(), "-z", &format!("{whole_seconds}s")])
                 .args([
                     "-t",
@@ -143,7 +131,6 @@ impl Flood {
 }
 
 impl Running {
-    /// Waits for its end and parses its report.
     pub(super) fn end(self) -> Result<Answers> {
         let output = self.0.wait_with_output()?;
         let report = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -180,11 +167,8 @@ fn oha(report: &str) -> Option<Answers> {
         counts.iter().filter(|(status, _)| of(status)).filter_map(|(_, n)| n.as_f64()).sum()
     };
     let seconds = report["summary"]["total"].as_f64()?;
-    Some(Answers {
-        seconds,
-        good: count(&|status| status == "200"),
-        refused: count(&|status| status != "200"),
-    })
+    let (good, refused) = (count(&|status| status == "200"), count(&|status| status != "200"));
+    Some(Answers { seconds, good, refused })
 }
 
 #[cfg(test)]
@@ -196,10 +180,8 @@ mod tests {
         let report = "Running 5s test @ http://127.0.0.1:1/\n  1 threads and 300 connections\n  Thread Stats   Avg\n  \
                       5142 requests in 5.50s, 3.54MB read\n  Non-2xx or 3xx responses: 4200\nRequests/sec: 1028.4\n";
         assert_eq!(wrk(report), Some(Answers { seconds: 5.5, good: 942.0, refused: 4200.0 }));
-        assert_eq!(
-            wrk("  10 requests in 500.00ms, 1KB read"),
-            Some(Answers { seconds: 0.5, good: 10.0, refused: 0.0 })
-        );
+        let expected = Answers { seconds: 0.5, good: 10.0, refused: 0.0 };
+        assert_eq!(wrk("  10 requests in 500.00ms, 1KB read"), Some(expected));
         assert_eq!(wrk("unable to connect"), None);
         let report =
             r#"{"summary": {"total": 5.2}, "statusCodeDistribution": {"200": 900, "429": 60, "503": 1}}"#;

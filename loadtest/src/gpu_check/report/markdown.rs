@@ -7,8 +7,7 @@ use serde_json::Value;
 
 pub(super) fn render(report: &Report) -> String {
     let mut page = Page::default();
-    page.line(&format!("# GPU check on {}", report.device));
-    page.line("");
+    page.paragraph(&format!("# GPU check on {}", report.device));
     page.line(&format!("**{}** in {:.0} s. cxr {}.", report.verdict(), report.seconds, report.version));
     hardware(&mut page, report);
     page.heading("Steps");
@@ -55,11 +54,10 @@ fn training(page: &mut Page, report: &Report) {
     let Some(training) = &report.training else { return };
     page.heading("Training");
     let weights = if report.pretrained { "pretrained" } else { "random" };
-    page.line(&format!(
+    page.paragraph(&format!(
         "{} from {weights} weights, {} images in all folds, {} per step, {}.",
         report.architecture, training.images, report.batch_size, training.precision
     ));
-    page.line("");
     page.table(
         &["epoch", "train loss", "select AUC", "images/s"],
         training.epochs.iter().map(|epoch| {
@@ -76,8 +74,7 @@ fn training(page: &mut Page, report: &Report) {
 fn provider(page: &mut Page, report: &Report) {
     let Some(proof) = &report.proof else { return };
     page.heading("Provider");
-    page.line("Nodes of the graph by the provider that executes them; `GET /v1/model` and `cxr_execution_nodes` agree:");
-    page.line("");
+    page.paragraph("Nodes of the graph by the provider that executes them; `GET /v1/model` and `cxr_execution_nodes` agree:");
     page.table(
         &["provider", "nodes"],
         proof.assigned_nodes.iter().map(|(name, n)| vec![name.clone(), n.to_string()]),
@@ -87,22 +84,12 @@ fn provider(page: &mut Page, report: &Report) {
 fn device(page: &mut Page, measurement: &Measurement) {
     let Measurement { bundle, architecture, variant, provider, intra_threads, .. } = measurement;
     page.heading(&format!("{architecture} {variant} on {provider}"));
-    page.line(&format!(
+    page.paragraph(&format!(
         "{bundle}, {intra_threads} threads per operator. *service*: as the service runs it; *bare*: a plain loop with ONNX Runtime's defaults."
     ));
-    page.line("");
-    let head = [
-        "batch",
-        "service images/s",
-        "p50 ms",
-        "p99 ms",
-        "bare images/s",
-        "p50 ms",
-        "p99 ms",
-        "service / bare",
-    ];
+    let service = ["batch", "service images/s", "p50 ms", "p99 ms"];
     page.table(
-        &head,
+        &[service, ["bare images/s", "p50 ms", "p99 ms", "service / bare"]].concat(),
         measurement.cells.iter().map(|cell| {
             let mut row = vec![cell.batch.to_string()];
             row.extend(speed(&cell.service));
@@ -119,24 +106,16 @@ fn device(page: &mut Page, measurement: &Measurement) {
 }
 
 fn speed(figures: &Figures) -> [String; 3] {
-    [
-        format!("{:.1}", figures.images_per_second),
-        format!("{:.2}", figures.p50_ms),
-        format!("{:.2}", figures.p99_ms),
-    ]
+    let Figures { images_per_second, p50_ms, p99_ms, .. } = figures;
+    [format!("{images_per_second:.1}"), format!("{p50_ms:.2}"), format!("{p99_ms:.2}")]
 }
 
 fn torch(page: &mut Page, report: &Report) {
     let Some(torch) = &report.torch else { return };
     page.heading("PyTorch on the same device");
     let word = |value: &Value| value.as_str().unwrap_or("?").to_owned();
-    page.line(&format!(
-        "{} with PyTorch {} on {}.",
-        word(&torch["architecture"]),
-        word(&torch["torch"]),
-        word(&torch["device"])
-    ));
-    page.line("");
+    let [architecture, version, device] = ["architecture", "torch", "device"].map(|name| word(&torch[name]));
+    page.paragraph(&format!("{architecture} with PyTorch {version} on {device}."));
     let number = |value: &Value| value.as_f64().unwrap_or(f64::NAN);
     let cells = torch["cells"].as_array().into_iter().flatten();
     page.table(
@@ -156,10 +135,9 @@ fn torch(page: &mut Page, report: &Report) {
 fn load(page: &mut Page, report: &Report) {
     let Some(loads) = &report.load else { return };
     page.heading("Service under load");
-    page.line(
-        "Closed loop through HTTP, tokens verified, each answer after its audit row is committed with fsync.",
+    page.paragraph(
+        "Closed loop through HTTP, tokens verified, each answer after its audit row was flushed to disk.",
     );
-    page.line("");
     page.table(
         &["clients", "predictions/s", "p50 ms", "p99 ms"],
         loads.0.iter().map(|load| {
@@ -173,7 +151,6 @@ fn load(page: &mut Page, report: &Report) {
     );
 }
 
-/// A document under construction.
 #[derive(Debug, Default)]
 struct Page {
     text: String,
@@ -185,10 +162,14 @@ impl Page {
         self.text.push('\n');
     }
 
+    fn paragraph(&mut self, text: &str) {
+        self.line(text);
+        self.line("");
+    }
+
     fn heading(&mut self, heading: &str) {
         self.line("");
-        self.line(&format!("## {heading}"));
-        self.line("");
+        self.paragraph(&format!("## {heading}"));
     }
 
     fn table(&mut self, head: &[&str], rows: impl Iterator<Item = Vec<String>>) {
@@ -196,9 +177,8 @@ impl Page {
         self.line(&format!("|{}", " --- |".repeat(head.len())));
         for row in rows {
             // The output of programs may contain characters that would end a cell.
-            let cells: Vec<String> =
-                row.iter().map(|cell| cell.replace('|', "/").replace('\n', " ")).collect();
-            self.line(&format!("| {} |", cells.join(" | ")));
+            let cells = row.iter().map(|cell| cell.replace('|', "/").replace('\n', " "));
+            self.line(&format!("| {} |", cells.collect::<Vec<_>>().join(" | ")));
         }
         self.line("");
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::auth::Scope;
-use crate::config::auth::{JwksConfig, KeySource, SignatureAlgorithm};
+use crate::config::auth::{KeySource, SignatureAlgorithm};
 use crate::config::secret::Secret;
 use crate::config::values::Checked;
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
@@ -26,8 +26,8 @@ struct Signer {
     public_pem: String,
 }
 
-fn pem(der: &[u8]) -> String {
-    format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", STANDARD.encode(der))
+fn pem(label: &str, der: &[u8]) -> String {
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", STANDARD.encode(der))
 }
 
 impl Signer {
@@ -39,7 +39,7 @@ impl Signer {
         };
         jwk["kid"] = json!("first");
         let folder = tempfile::tempdir().unwrap();
-        let public_pem = pem(&public_der);
+        let public_pem = pem("PUBLIC KEY", &public_der);
         std::fs::write(folder.path().join("public.pem"), &public_pem).unwrap();
         std::fs::write(folder.path().join("jwks.json"), json!({ "keys": [jwk] }).to_string()).unwrap();
         Self { folder, algorithm, private, public_pem }
@@ -50,13 +50,8 @@ impl Signer {
     }
 
     fn verifier(&self) -> Verifier {
-        let pem_file = Some(self.path("public.pem"));
-        let source = KeySource {
-            pem_file,
-            algorithm: Some(self.algorithm),
-            kid: Some("first".into()),
-            ..KeySource::default()
-        };
+        let (pem_file, kid) = (Some(self.path("public.pem")), Some("first".into()));
+        let source = KeySource { pem_file, kid, algorithm: Some(self.algorithm), ..KeySource::default() };
         Verifier::new(&config(vec![source])).unwrap()
     }
 
@@ -81,10 +76,7 @@ fn rsa() -> (EncodingKey, Vec<u8>, Value) {
     let jwk = json!({ "kty": "RSA", "use": "sig", "n": number(n.big_endian_without_leading_zero()),
                       "e": number(e.big_endian_without_leading_zero()) });
     let private = AsDer::<Pkcs8V1Der>::as_der(&pair).unwrap();
-    let pem = format!(
-        "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n",
-        STANDARD.encode(private.as_ref())
-    );
+    let pem = pem("PRIVATE KEY", private.as_ref());
     (EncodingKey::from_rsa_pem(pem.as_bytes()).unwrap(), public, jwk)
 }
 
@@ -106,29 +98,18 @@ fn ed25519() -> (EncodingKey, Vec<u8>, Value) {
 }
 
 fn config(keys: Vec<KeySource>) -> AuthConfig {
-    let keys = serde_json::to_value(keys).unwrap();
-    serde_json::from_value(json!({
+    let config = json!({
         "issuer": "https://idp.example",
         "audience": "cxr",
         "leeway_seconds": 30,
         "keys": keys,
-        "jwks": jwks(),
+        "jwks": { "refresh_ms": 1000, "min_interval_ms": 1000, "keep_ms": 1000, "timeout_ms": 1000,
+                  "authorities_file": null },
         "scopes": { "claims": ["scope", "scp"], "prefixes": [], "names": [] },
         "hs256_secret": null,
         "hs256_secret_file": null,
-    }))
-    .unwrap()
-}
-
-fn jwks() -> JwksConfig {
-    let second = json!({
-        "refresh_ms": 1000,
-        "min_interval_ms": 1000,
-        "keep_ms": 1000,
-        "timeout_ms": 1000,
-        "authorities_file": null,
     });
-    serde_json::from_value(second).unwrap()
+    serde_json::from_value(config).unwrap()
 }
 
 fn now() -> u64 {
@@ -246,28 +227,25 @@ fn a_key_id_is_respected_and_a_signature_covers_everything() {
     let (head, signature) = token.rsplit_once('.').unwrap();
     let (header, _) = head.split_once('.').unwrap();
     let other = URL_SAFE_NO_PAD.encode(with(&json!({ "sub": "admin" })).to_string());
-    assert_eq!(
-        verifier.verify_with_known(&format!("{header}.{other}.{signature}")).unwrap_err(),
-        TokenError::Signature
-    );
+    let swapped = verifier.verify_with_known(&format!("{header}.{other}.{signature}"));
+    assert_eq!(swapped.unwrap_err(), TokenError::Signature);
     assert_eq!(verifier.verify_with_known(&format!("{head}.")).unwrap_err(), TokenError::Signature);
 }
 
 #[test]
-fn rubbish_is_refused_before_it_costs_anything() {
+fn malformed_tokens_are_refused_unread() {
     let verifier = Signer::new(SignatureAlgorithm::EdDSA).verifier();
-    for rubbish in ["", ".", "..", "a.b", "a.b.c.d", "not a token", "\u{e9}.\u{e9}.\u{e9}"] {
-        let error = verifier.verify_with_known(rubbish).unwrap_err();
-        assert!(matches!(error, TokenError::Malformed | TokenError::Algorithm), "{rubbish}: {error}");
+    for malformed in ["", ".", "..", "a.b", "a.b.c.d", "not a token", "\u{e9}.\u{e9}.\u{e9}"] {
+        let error = verifier.verify_with_known(malformed).unwrap_err();
+        assert!(matches!(error, TokenError::Malformed | TokenError::Algorithm), "{malformed}: {error}");
     }
     assert_eq!(verifier.verify_with_known(&"a".repeat(32_769)).unwrap_err(), TokenError::TooLong);
 }
 
 #[test]
 fn hs256_works_where_it_is_configured_and_key_sets_may_not_hold_secrets() {
-    let secret = Checked::new(Secret::from(HS256_SECRET)).ok();
     let mut minting = config(vec![]);
-    minting.hs256_secret = secret;
+    minting.hs256_secret = Checked::new(Secret::from(HS256_SECRET)).ok();
     let verifier = Verifier::new(&minting).unwrap();
     let token =
         crate::auth::mint::development_token(&minting, "me", "predict audit:read", Duration::from_mins(1));

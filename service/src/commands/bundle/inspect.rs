@@ -14,15 +14,13 @@ pub(super) fn inspect(directory: &Path) -> anyhow::Result<()> {
     let (bundle, _) = open(directory, &Trust::Unsigned)?;
     let manifest = bundle.manifest();
     let mut text = String::new();
+    let architecture = &manifest.model.architecture;
     let size = format!("{} x {}", manifest.preprocess.width, manifest.preprocess.height);
     let rows = [
         ("bundle", format!("{} {}, made {}", manifest.name, manifest.version, manifest.created)),
         ("digest", bundle.digest().to_owned()),
         ("signature", signature(directory)),
-        (
-            "model",
-            format!("{}, {size} pixels, {}", manifest.model.architecture, manifest.labels.join(" or ")),
-        ),
+        ("model", format!("{architecture}, {size} pixels, {}", manifest.labels.join(" or "))),
         ("trained on", manifest.training.dataset.clone()),
         ("intended use", manifest.intended_use.statement.clone()),
         ("", limits(manifest)),
@@ -72,12 +70,9 @@ fn signature(directory: &Path) -> String {
     let Ok(BundleSignature { key_id, .. }) = serde_json::from_slice(&file) else {
         return "not a cxr signature".into();
     };
-    let whose = if development_key_id().as_ref() == Some(&key_id) {
-        ", the development key: production refuses it"
-    } else {
-        ""
-    };
-    format!("by key {key_id}{whose}; not checked (bundle verify --public-key does)")
+    let is_development = development_key_id().as_ref() == Some(&key_id);
+    let warning = if is_development { ", the development key: production refuses it" } else { "" };
+    format!("by key {key_id}{warning}; not checked (bundle verify --public-key does)")
 }
 
 /// The intended use as values, beside its statement.
@@ -88,7 +83,6 @@ fn limits(manifest: &Manifest) -> String {
     format!("age {age}; views {views}; modalities {modalities}")
 }
 
-/// The names as in the manifest.
 fn names(values: &impl serde::Serialize) -> String {
     let values = serde_json::to_value(values).unwrap_or_default();
     let names: Vec<&str> = values.as_array().into_iter().flatten().filter_map(|name| name.as_str()).collect();
@@ -99,11 +93,7 @@ fn figures(fold: &FoldEvaluation) -> String {
     let figure = |name: &str, Measured { value, ci95: [low, high], .. }: &Measured| {
         format!("{name} {value:.3} [{low:.3}, {high:.3}]")
     };
-    let n = fold.auc.n;
-    let figures = [
-        figure("AUC", &fold.auc),
-        figure("sensitivity", &fold.sensitivity),
-        figure("specificity", &fold.specificity),
-    ];
-    format!("{}, {n} images", figures.join(", "))
+    let (auc, sensitivity) = (figure("AUC", &fold.auc), figure("sensitivity", &fold.sensitivity));
+    let specificity = figure("specificity", &fold.specificity);
+    format!("{auc}, {sensitivity}, {specificity}, {} images", fold.auc.n)
 }

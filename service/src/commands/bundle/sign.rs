@@ -42,7 +42,7 @@ pub(super) fn sign(key: &Path, directory: &Path) -> anyhow::Result<()> {
         key_id(&public)
     ));
     if is_development_key(&public) {
-        stdout::complain("this is the public development key: the production profile refuses the bundle");
+        stdout::print_stderr("this is the public development key: the production profile refuses the bundle");
     }
     Ok(())
 }

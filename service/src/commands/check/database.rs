@@ -33,8 +33,7 @@ fn judged(key: &str, login: Login, strict: bool, found: Result<Rights, StoreErro
             return vec![problem(key, &error, &format!("GRANT {role} TO this user{other}"))];
         }
         Err(error) => {
-            let advice =
-                "check host, database, user and password, and that pg_hba.conf lets this host connect";
+            let advice = "check host, database, user and password, and that pg_hba.conf admits this host";
             return vec![problem(key, &error, advice)];
         }
     };

@@ -18,8 +18,7 @@ use crate::threads;
 use cxr::intended_use::{IntendedUse, SitePatients};
 use std::time::SystemTime;
 
-/// Loads each source of keys separately, so that one problem does not hide another. Returns the usable ones
-/// with their keys.
+/// Loads each source of keys separately, so that one problem does not hide another.
 pub(super) fn keys(config: &AuthConfig) -> (Vec<Problem>, Vec<(String, Verifier)>) {
     let (mut problems, mut verifiers) = (Vec::new(), Vec::new());
     for (position, source) in config.keys.iter().enumerate() {
@@ -42,7 +41,6 @@ pub(super) fn keys(config: &AuthConfig) -> (Vec<Problem>, Vec<(String, Verifier)
     (problems, verifiers)
 }
 
-/// Fetches the published key sets.
 pub(super) async fn published(verifiers: &[(String, Verifier)]) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (key, verifier) in verifiers {
@@ -78,8 +76,7 @@ pub(super) fn tls(config: &HttpConfig) -> Vec<Problem> {
     problems
 }
 
-/// Bundle, library, graph, golden outputs and execution provider, also of the candidate; and whether the
-/// intended use fits the site.
+/// Checks the model and the candidate as the service does, and the intended use against the site.
 pub(super) fn model(config: &ModelConfig, patients: &SitePatients) -> Vec<Problem> {
     let mut problems: Vec<Problem> = match serves("model", config) {
         Ok(serving) => suits(&serving.model.manifest().intended_use, patients).err().into_iter().collect(),
@@ -124,7 +121,6 @@ fn serves(key: &str, config: &ModelConfig) -> Result<Serving, Problem> {
     }
 }
 
-/// The anchor and the list of erasures.
 pub(super) async fn outside(config: &AuditConfig) -> Vec<Problem> {
     let config = config.clone();
     let checked = tokio::task::spawn_blocking(move || {

@@ -5,12 +5,10 @@ use super::operations::seconds;
 use std::time::{Duration, SystemTime};
 
 impl Metrics {
-    /// One commit.
     pub fn committed(&self, n_rows: usize) {
         self.cxr.audit_commit_rows.observe(n_rows as f64);
     }
 
-    /// Leaves of the tree, in the leader.
     pub fn tree_size(&self, size: u64) {
         self.cxr.audit_tree_size.set(size as i64);
     }
@@ -21,27 +19,22 @@ impl Metrics {
         self.cxr.audit_anchor_written_timestamp_seconds.set(seconds(SystemTime::now()));
     }
 
-    /// Whether the tree contradicts its signed or anchored checkpoint.
     pub fn tree_broken(&self, broken: bool) {
         self.cxr.audit_tree_broken.set(i64::from(broken));
     }
 
-    /// Pending leaves that this service did not write.
     pub fn foreign_leaves(&self, n: usize) {
         self.cxr.audit_foreign_leaves.set(n as i64);
     }
 
-    /// Whether this process is the leader.
     pub fn sequencing(&self, leads: bool) {
         self.cxr.audit_sequencing.set(i64::from(leads));
     }
 
-    /// Age of the oldest row of a step.
     pub fn sequenced_after(&self, age: Duration) {
         self.cxr.audit_sequenced_after_seconds.observe(age.as_secs_f64());
     }
 
-    /// One answer withheld because its audit row was not committed.
     pub fn audit_failed(&self) {
         self.cxr.audit_failures_total.inc();
     }

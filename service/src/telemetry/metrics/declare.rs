@@ -1,5 +1,4 @@
-//! The macro that declares metrics: from one line it makes the field, the registration and the row in
-//! docs/METRICS.md.
+//! Declares metrics: one line gives the field, the registration and the row in docs/METRICS.md.
 
 use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
@@ -8,7 +7,6 @@ use prometheus::{
     Opts, Result,
 };
 
-/// One metric as it is declared.
 pub(super) struct Family {
     pub(super) name: &'static str,
     pub(super) kind: &'static str,
@@ -45,9 +43,7 @@ impl Registry {
     }
 }
 
-/// A type of metric.
 pub(super) trait Metric: Collector + Clone + 'static {
-    /// Its name in the text format.
     const KIND: &str;
 
     fn make(family: &Family) -> Result<Self>;
@@ -84,8 +80,7 @@ fn histogram_options(family: &Family) -> HistogramOpts {
     HistogramOpts::from(options(family)).buckets(family.buckets.to_vec())
 }
 
-/// Declares a struct of metrics: `/// help` and `name: Type["label", ..] in BUCKETS,`. The prefix of the
-/// names is the struct's.
+/// Declares a struct of metrics: `/// help` and `name: Type["label", ..] in BUCKETS,` after a prefix.
 macro_rules! metrics {
     (
         $(#[$attribute:meta])*

@@ -30,7 +30,6 @@ impl Metrics {
         samplers.iter().for_each(|sampler| sampler(self));
     }
 
-    /// State of a published key set.
     pub fn key_set(&self, position: usize, fetched_at: Option<SystemTime>, n_failures: u64) {
         let source = position.to_string();
         let fetched = self.cxr.key_set_fetched_timestamp_seconds.with_label_values(&[&source]);
@@ -39,13 +38,11 @@ impl Metrics {
         failures.inc_by(n_failures.saturating_sub(failures.get()));
     }
 
-    /// The certificate of a section of the configuration.
     pub fn certificate(&self, section: &str, expires: SystemTime) {
         let metric = self.cxr.tls_certificate_expires_timestamp_seconds.with_label_values(&[section]);
         metric.set(seconds(expires));
     }
 
-    /// Use of a pool of database connections.
     pub fn pool(&self, pool: &str, n_open: usize, n_idle: usize, n_waiting: usize) {
         let connections = |state: &str, n: usize| {
             self.cxr.database_connections.with_label_values(&[pool, state]).set(signed(n as u64));
@@ -55,13 +52,12 @@ impl Metrics {
         self.cxr.database_connections_awaited.with_label_values(&[pool]).set(signed(n_waiting as u64));
     }
 
-    /// How far this process's clock is ahead of the database's.
     pub fn clock_difference(&self, ahead_s: f64) {
         self.cxr.database_clock_difference_seconds.set(ahead_s);
     }
 }
 
-fn signed(n: u64) -> i64 {
+pub(super) fn signed(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
 

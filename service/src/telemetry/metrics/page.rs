@@ -7,15 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Values of labels by family and label, from the series that exist.
 type Values = BTreeMap<String, BTreeMap<String, BTreeSet<String>>>;
 
-/// A row per family, and the buckets of the histograms. `at_start` are the series of a new process: those of
-/// closed sets.
+/// A row per family and histogram. `at_start` are the series of a new process: those of closed sets.
 pub(super) fn tables(families: &[&Family], at_start: &[MetricFamily]) -> String {
     let values = values(at_start);
     let mut text = String::from("| Metric | Type | Labels | Meaning |\n|---|---|---|---|\n");
     for family in families {
-        let labels: Vec<String> =
-            family.labels.iter().map(|label| described(label, values.get(family.name))).collect();
-        let labels = labels.join("; ");
+        let labels = family.labels.iter().map(|label| described(label, values.get(family.name)));
+        let labels = labels.collect::<Vec<_>>().join("; ");
         let row = format!("| `{}` | {} | {labels} | {} |\n", family.name, family.kind, family.help);
         text.push_str(&row);
     }
@@ -29,8 +27,7 @@ pub(super) fn tables(families: &[&Family], at_start: &[MetricFamily]) -> String 
     text
 }
 
-/// A label with its values at the start. A single value is not listed: it is a name or a version, of which
-/// others follow.
+/// A label with its values at the start. A single value, a name or a version, is omitted: others follow.
 fn described(label: &str, values: Option<&BTreeMap<String, BTreeSet<String>>>) -> String {
     let values = values.and_then(|labels| labels.get(label)).filter(|values| values.len() > 1);
     let listed = values.map(|values| values.iter().map(|value| format!("`{value}`")).collect::<Vec<_>>());

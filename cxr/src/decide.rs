@@ -47,7 +47,7 @@ pub struct ReviewBand {
 /// What the answer says about the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Verdict {
+pub enum DecisionKind {
     /// At or above the threshold.
     Positive,
     /// Below the threshold.
@@ -56,7 +56,7 @@ pub enum Verdict {
     Refer,
 }
 
-impl Verdict {
+impl DecisionKind {
     /// All verdicts.
     pub const ALL: [Self; 3] = [Self::Positive, Self::Negative, Self::Refer];
 
@@ -122,9 +122,9 @@ impl DecisionReason {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Decision {
     /// What the answer says about the image.
-    pub verdict: Verdict,
+    pub kind: DecisionKind,
     /// Probability of the class on the image's side of the threshold. Audit rows always hold it; an answer
-    /// only if the verdict names a class.
+    /// only if the kind names a class.
     pub confidence: f64,
     /// Whether a radiologist must look at the image before anyone acts.
     pub review_required: bool,
@@ -133,9 +133,9 @@ pub struct Decision {
 }
 
 impl DecisionPolicy {
-    /// Positive or negative by the threshold alone; never [`Verdict::Refer`].
-    pub fn at_threshold(&self, probability: Probability) -> Verdict {
-        if probability.value() >= self.threshold { Verdict::Positive } else { Verdict::Negative }
+    /// Positive or negative by the threshold alone; never [`DecisionKind::Refer`].
+    pub fn at_threshold(&self, probability: Probability) -> DecisionKind {
+        if probability.value() >= self.threshold { DecisionKind::Positive } else { DecisionKind::Negative }
     }
 
     /// Decides from the probability, the out-of-distribution score and the intended use. A NaN score counts
@@ -151,17 +151,17 @@ impl DecisionPolicy {
             DecisionReason::IntendedUseUnknown
         } else if (self.review_band.low..self.review_band.high).contains(&p) {
             DecisionReason::NearThreshold
-        } else if side == Verdict::Positive {
+        } else if side == DecisionKind::Positive {
             DecisionReason::AboveThreshold
         } else {
             DecisionReason::BelowThreshold
         };
-        let verdict = match reason {
-            DecisionReason::OutsideIntendedUse | DecisionReason::OutOfDistribution => Verdict::Refer,
+        let kind = match reason {
+            DecisionReason::OutsideIntendedUse | DecisionReason::OutOfDistribution => DecisionKind::Refer,
             _ => side,
         };
-        let confidence = if side == Verdict::Positive { p } else { 1.0 - p };
-        Decision { verdict, confidence, review_required: reason != DecisionReason::BelowThreshold, reason }
+        let confidence = if side == DecisionKind::Positive { p } else { 1.0 - p };
+        Decision { kind, confidence, review_required: reason != DecisionReason::BelowThreshold, reason }
     }
 }
 
@@ -172,10 +172,10 @@ mod tests {
 
     #[test]
     fn the_lists_of_codes_are_complete() {
-        let verdict = |verdict| match verdict {
-            Verdict::Positive => 0,
-            Verdict::Negative => 1,
-            Verdict::Refer => 2,
+        let kind = |kind| match kind {
+            DecisionKind::Positive => 0,
+            DecisionKind::Negative => 1,
+            DecisionKind::Refer => 2,
         };
         let reason = |reason| match reason {
             DecisionReason::OutsideIntendedUse => 0,
@@ -185,7 +185,7 @@ mod tests {
             DecisionReason::AboveThreshold => 4,
             DecisionReason::BelowThreshold => 5,
         };
-        assert!(Verdict::ALL.into_iter().map(verdict).eq(0..3));
+        assert!(DecisionKind::ALL.into_iter().map(kind).eq(0..3));
         assert!(DecisionReason::ALL.into_iter().map(reason).eq(0..6));
     }
 
@@ -214,22 +214,22 @@ mod tests {
         use DecisionReason as Reason;
         use Suitability::{Intended, Outside, Unknown};
         let cases = [
-            (0.9, 1.0, Intended, Verdict::Positive, Reason::AboveThreshold, true),
-            (0.1, 1.0, Intended, Verdict::Negative, Reason::BelowThreshold, false),
-            (0.35, 1.0, Intended, Verdict::Negative, Reason::NearThreshold, true),
-            (0.45, 1.0, Intended, Verdict::Positive, Reason::NearThreshold, true),
-            (0.1, 1.0, Unknown, Verdict::Negative, Reason::IntendedUseUnknown, true),
-            (0.45, 1.0, Unknown, Verdict::Positive, Reason::IntendedUseUnknown, true),
-            (0.9, 1.0, Unknown, Verdict::Positive, Reason::IntendedUseUnknown, true),
-            (0.1, 3.5, Intended, Verdict::Refer, Reason::OutOfDistribution, true),
-            (0.9, f64::NAN, Unknown, Verdict::Refer, Reason::OutOfDistribution, true),
-            (0.1, 3.5, Outside, Verdict::Refer, Reason::OutsideIntendedUse, true),
-            (0.9, 1.0, Outside, Verdict::Refer, Reason::OutsideIntendedUse, true),
+            (0.9, 1.0, Intended, DecisionKind::Positive, Reason::AboveThreshold, true),
+            (0.1, 1.0, Intended, DecisionKind::Negative, Reason::BelowThreshold, false),
+            (0.35, 1.0, Intended, DecisionKind::Negative, Reason::NearThreshold, true),
+            (0.45, 1.0, Intended, DecisionKind::Positive, Reason::NearThreshold, true),
+            (0.1, 1.0, Unknown, DecisionKind::Negative, Reason::IntendedUseUnknown, true),
+            (0.45, 1.0, Unknown, DecisionKind::Positive, Reason::IntendedUseUnknown, true),
+            (0.9, 1.0, Unknown, DecisionKind::Positive, Reason::IntendedUseUnknown, true),
+            (0.1, 3.5, Intended, DecisionKind::Refer, Reason::OutOfDistribution, true),
+            (0.9, f64::NAN, Unknown, DecisionKind::Refer, Reason::OutOfDistribution, true),
+            (0.1, 3.5, Outside, DecisionKind::Refer, Reason::OutsideIntendedUse, true),
+            (0.9, 1.0, Outside, DecisionKind::Refer, Reason::OutsideIntendedUse, true),
         ];
-        for (p, ood, suitability, verdict, reason, review) in cases {
+        for (p, ood, suitability, kind, reason, review) in cases {
             let d = decide(p, ood, suitability);
-            let found = (d.verdict, d.reason, d.review_required);
-            assert_eq!(found, (verdict, reason, review), "{p} {ood} {suitability:?}");
+            let found = (d.kind, d.reason, d.review_required);
+            assert_eq!(found, (kind, reason, review), "{p} {ood} {suitability:?}");
             let side = if p >= 0.4 { p } else { 1.0 - p };
             assert!((d.confidence - side).abs() < 1e-12, "rows keep the number of a referred image");
         }

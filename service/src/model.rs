@@ -6,7 +6,7 @@ pub use trust::{TrustError, development_key_id, is_development_key, read_public_
 
 use crate::config::model::ModelConfig;
 use cxr::bundle::{Bundle, BundleError, Manifest, Variant, sha256_hex};
-use cxr::decide::Verdict;
+use cxr::decide::DecisionKind;
 use cxr::heatmap::{ColourScale, HeatmapScale};
 use cxr::intended_use::SitePatients;
 use cxr::metadata::AcquisitionMetadata;
@@ -60,13 +60,13 @@ impl ServedModel {
         &self.manifest().variants[&self.variant]
     }
 
-    /// Class of a verdict; `refer` has none.
-    pub fn class(&self, verdict: Verdict) -> Option<&str> {
+    /// Class of a kind; `refer` has none.
+    pub fn class(&self, kind: DecisionKind) -> Option<&str> {
         let [negative, positive] = &self.manifest().labels;
-        match verdict {
-            Verdict::Positive => Some(positive),
-            Verdict::Negative => Some(negative),
-            Verdict::Refer => None,
+        match kind {
+            DecisionKind::Positive => Some(positive),
+            DecisionKind::Negative => Some(negative),
+            DecisionKind::Refer => None,
         }
     }
 

@@ -126,7 +126,7 @@ pub fn replay(
     let coordinates = row.embedding_coordinates.as_deref().unwrap_or_default();
     replay.numbers("embedding_coordinates", &wide(coordinates), &wide(&position.coordinates));
     replay.numbers("cam", &wide(row.cam.as_deref().unwrap_or_default()), &wide(&outputs.cam));
-    replay.text("decision", row.decision.as_deref(), Some(then.verdict.code()));
+    replay.text("decision", row.decision.as_deref(), Some(then.kind.code()));
     replay.text("decision_reason", row.decision_reason.as_deref(), Some(then.reason.code()));
     let review = |required: Option<bool>| required.map(|required| if required { "true" } else { "false" });
     replay.text("review_required", review(row.review_required), review(Some(then.review_required)));
@@ -147,7 +147,7 @@ fn decided_then(row: &AuditRow, now: Decision, probability: Probability, model: 
         DecisionReason::IntendedUseUnknown => policy.decide(probability, 0.0, Suitability::Intended),
         _ => now,
     };
-    Decision { verdict: policy.at_threshold(probability), ..known }
+    Decision { kind: policy.at_threshold(probability), ..known }
 }
 
 fn metadata(row: &AuditRow) -> Result<AcquisitionMetadata, Rejection> {

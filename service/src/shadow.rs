@@ -14,7 +14,7 @@ use crate::telemetry::metrics::{Metrics, ShadowResult};
 use crate::threads::JobLost;
 use crate::worker_pool::{Load, WorkerPool};
 use bytes::Bytes;
-use cxr::decide::Verdict;
+use cxr::decide::DecisionKind;
 use cxr::decode::cost;
 use cxr::embedding::EmbeddingMismatch;
 use cxr::intended_use::SitePatients;
@@ -37,7 +37,7 @@ const CLIENT: &str = "";
 pub struct Score {
     /// Calibrated probability of the positive class.
     pub probability: f64,
-    pub verdict: Verdict,
+    pub kind: DecisionKind,
 }
 
 /// An answer, with the metadata that its decision depends on.
@@ -132,7 +132,7 @@ impl Scorer {
             let (id, answered) = (offer.answered.id, offer.answered.score);
             match self.score(offer).await {
                 Ok(score) => {
-                    let agrees = score.verdict == answered.verdict;
+                    let agrees = score.kind == answered.kind;
                     self.metrics.shadow_differed((score.probability - answered.probability).abs());
                     self.metrics.shadowed(if agrees { ShadowResult::Agrees } else { ShadowResult::Differs });
                 }
@@ -157,7 +157,7 @@ impl Scorer {
         let probability = model.variant().calibration.apply(logit);
         let position = model.bundle().reference().embedding.locate(&inference.embedding)?;
         let decision = model.decide(probability, position.ood_score, &answered.stated, &answered.assumed);
-        let score = Score { probability: probability.value(), verdict: decision.verdict };
+        let score = Score { probability: probability.value(), kind: decision.kind };
         let row = ShadowRow {
             prediction_id: answered.id,
             model_name: &model.manifest().name,
@@ -169,9 +169,9 @@ impl Scorer {
             logit,
             probability: score.probability,
             threshold: model.variant().policy.threshold,
-            decision: score.verdict.code(),
+            decision: score.kind.code(),
             answered_probability: answered.score.probability,
-            answered_decision: answered.score.verdict.code(),
+            answered_decision: answered.score.kind.code(),
         };
         self.store.writer.insert_shadow(&row).await?;
         Ok(score)

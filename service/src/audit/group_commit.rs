@@ -2,7 +2,7 @@
 //! task of its own, so that a slow commit does not delay the next.
 
 use super::RecordError;
-use super::group_policy::{GroupPolicy, Step};
+use super::group_policy::{CommitStep, GroupPolicy};
 use crate::record::SealedRow;
 use crate::store::Store;
 use crate::telemetry::metrics::Metrics;
@@ -53,15 +53,15 @@ impl Owner {
         loop {
             let oldest_waited = self.waiting.front().map(|row| row.at.elapsed()).unwrap_or_default();
             let submitted = match self.policy.next(self.waiting.len(), oldest_waited, self.in_flight) {
-                Step::Commit(n) => {
+                CommitStep::Commit(n) => {
                     self.commit_oldest(n);
                     continue;
                 }
-                Step::Wait(left) => match tokio::time::timeout(left, inbox.recv()).await {
+                CommitStep::Wait(left) => match tokio::time::timeout(left, inbox.recv()).await {
                     Ok(submitted) => submitted,
                     Err(_) => continue,
                 },
-                Step::Idle => inbox.recv().await,
+                CommitStep::Idle => inbox.recv().await,
             };
             let Some(submitted) = submitted else { break };
             self.take(submitted);

@@ -12,7 +12,7 @@ pub(super) struct GroupPolicy {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum CommitStep {
     /// Commit this many of the oldest rows.
     Commit(usize),
     /// Ask again after this time, or when a row arrives.
@@ -36,16 +36,16 @@ impl GroupPolicy {
     }
 
     /// A group is complete if it is full, if all images in flight wait for it, or after `max_delay`.
-    pub(super) fn next(&self, waiting: usize, oldest_waited: Duration, in_flight: usize) -> Step {
+    pub(super) fn next(&self, waiting: usize, oldest_waited: Duration, in_flight: usize) -> CommitStep {
         if waiting == 0 {
-            return Step::Idle;
+            return CommitStep::Idle;
         }
         if self.alone(in_flight) || waiting >= self.max_rows.min(in_flight) {
-            return Step::Commit(waiting.min(self.max_rows));
+            return CommitStep::Commit(waiting.min(self.max_rows));
         }
         match self.max_delay.checked_sub(oldest_waited) {
-            None | Some(Duration::ZERO) => Step::Commit(waiting),
-            Some(left) => Step::Wait(left),
+            None | Some(Duration::ZERO) => CommitStep::Commit(waiting),
+            Some(left) => CommitStep::Wait(left),
         }
     }
 }
@@ -62,14 +62,14 @@ mod tests {
 
     #[test]
     fn a_row_waits_only_where_others_may_come() {
-        assert_eq!(POLICY.next(0, ms(0), 50), Step::Idle);
-        assert_eq!(POLICY.next(1, ms(0), 5), Step::Commit(1), "few are inside");
-        assert_eq!(POLICY.next(6, ms(0), 6), Step::Commit(6), "all of them wait for this commit");
-        assert_eq!(POLICY.next(5, ms(3), 6), Step::Wait(ms(7)));
-        assert_eq!(POLICY.next(1, ms(10), 50), Step::Commit(1));
-        assert_eq!(POLICY.next(30, ms(0), 50), Step::Commit(8), "full");
+        assert_eq!(POLICY.next(0, ms(0), 50), CommitStep::Idle);
+        assert_eq!(POLICY.next(1, ms(0), 5), CommitStep::Commit(1), "few are inside");
+        assert_eq!(POLICY.next(6, ms(0), 6), CommitStep::Commit(6), "all of them wait for this commit");
+        assert_eq!(POLICY.next(5, ms(3), 6), CommitStep::Wait(ms(7)));
+        assert_eq!(POLICY.next(1, ms(10), 50), CommitStep::Commit(1));
+        assert_eq!(POLICY.next(30, ms(0), 50), CommitStep::Commit(8), "full");
         let single = GroupPolicy { max_rows: 1, ..POLICY };
-        assert_eq!(single.next(3, ms(0), 50), Step::Commit(1));
+        assert_eq!(single.next(3, ms(0), 50), CommitStep::Commit(1));
     }
 
     #[test]
@@ -78,9 +78,11 @@ mod tests {
             for waited in 0..20 {
                 for in_flight in waiting..80 {
                     match POLICY.next(waiting, ms(waited), in_flight) {
-                        Step::Commit(n) => assert!((1..=waiting.min(POLICY.max_rows)).contains(&n)),
-                        Step::Wait(left) => assert!(ms(waited) + left <= POLICY.max_delay && left > ms(0)),
-                        Step::Idle => assert_eq!(waiting, 0),
+                        CommitStep::Commit(n) => assert!((1..=waiting.min(POLICY.max_rows)).contains(&n)),
+                        CommitStep::Wait(left) => {
+                            assert!(ms(waited) + left <= POLICY.max_delay && left > ms(0))
+                        }
+                        CommitStep::Idle => assert_eq!(waiting, 0),
                     }
                 }
             }

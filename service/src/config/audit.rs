@@ -1,7 +1,7 @@
 //! `service.audit`: keys, commits, tree and anchor of the audit log.
 
 use super::Profile;
-use super::problem::Findings;
+use super::error::Findings;
 use super::secret::{HmacKey, Secret};
 use super::values::{Bounded, Checked, Millis, Rule, Timeout, ensure, rules};
 use serde::{Deserialize, Serialize};

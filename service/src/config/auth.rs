@@ -1,7 +1,7 @@
 //! `service.auth`: which tokens are accepted and how they are verified.
 
 use super::Profile;
-use super::problem::Findings;
+use super::error::Findings;
 use super::secret::HmacKey;
 use super::values::{Bounded, Checked, Millis, Rule, Timeout, ensure, rules};
 use serde::{Deserialize, Serialize};

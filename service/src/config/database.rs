@@ -1,6 +1,6 @@
 //! `service.database`: the Postgres that holds the audit log.
 
-use super::problem::Findings;
+use super::error::Findings;
 use super::secret::Secret;
 use super::servers::{DatabaseUrl, PostgresUrl, Target};
 use super::values::{Checked, Timeout};

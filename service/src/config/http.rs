@@ -1,7 +1,7 @@
 //! `service.http`: the listeners and their limits.
 
 use super::cors::CorsConfig;
-use super::problem::Findings;
+use super::error::Findings;
 use super::values::{Bounded, Millis, Timeout};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;

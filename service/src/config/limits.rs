@@ -1,6 +1,6 @@
 //! `service.limits`: limits of one upload, of one client and of all requests together.
 
-use super::problem::Findings;
+use super::error::Findings;
 use super::values::{Bounded, Timeout};
 use serde::{Deserialize, Serialize};
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};

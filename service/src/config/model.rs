@@ -1,7 +1,7 @@
 //! `service.model`: which bundle is served, where it executes and how its sessions are laid out.
 
 use super::Profile;
-use super::problem::Findings;
+use super::error::Findings;
 use super::values::{Bounded, Checked, Millis, Rule, Timeout, rules};
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroUsize;

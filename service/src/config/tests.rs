@@ -9,11 +9,11 @@ fn sources(profile: Profile, folder: Option<&Path>, variables: &[(&str, &str)]) 
     Sources { profile, directory: folder.map(Path::to_owned), environment }
 }
 
-fn load(profile: Profile, variables: &[(&str, &str)]) -> Result<Config, Problems> {
+fn load(profile: Profile, variables: &[(&str, &str)]) -> Result<Config, KeyErrors> {
     load_in(profile, None, variables)
 }
 
-fn load_in(profile: Profile, folder: Option<&Path>, variables: &[(&str, &str)]) -> Result<Config, Problems> {
+fn load_in(profile: Profile, folder: Option<&Path>, variables: &[(&str, &str)]) -> Result<Config, KeyErrors> {
     Config::load(&sources(profile, folder, variables))
 }
 

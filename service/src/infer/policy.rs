@@ -21,7 +21,7 @@ pub struct Waiting {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
+pub enum BatchStep {
     /// Send a batch of this many of the oldest images.
     Run(usize),
     /// Send the only image to the session with more threads.
@@ -45,25 +45,25 @@ impl BatchPolicy {
         waiting: &[Waiting],
         unfinished: usize,
         cost: impl Fn(usize) -> Option<Duration>,
-    ) -> Step {
-        let Some(oldest) = waiting.first() else { return Step::Idle };
+    ) -> BatchStep {
+        let Some(oldest) = waiting.first() else { return BatchStep::Idle };
         if self.alone && oldest.only && unfinished == 0 && waiting.len() == 1 {
-            return Step::RunAlone;
+            return BatchStep::RunAlone;
         }
         let idle = self.sessions.saturating_sub(unfinished);
         if idle > 0 {
             let share = waiting.len().div_ceil(idle).min(self.max_batch);
-            return Step::Run(in_time(&waiting[..share], cost));
+            return BatchStep::Run(in_time(&waiting[..share], cost));
         }
         if unfinished >= 2 * self.sessions {
-            return Step::Idle;
+            return BatchStep::Idle;
         }
         if waiting.len() >= self.max_batch {
-            return Step::Run(in_time(&waiting[..self.max_batch], cost));
+            return BatchStep::Run(in_time(&waiting[..self.max_batch], cost));
         }
         match self.max_delay.checked_sub(oldest.waited) {
-            None | Some(Duration::ZERO) => Step::Run(in_time(waiting, cost)),
-            Some(left) => Step::Wait(left),
+            None | Some(Duration::ZERO) => BatchStep::Run(in_time(waiting, cost)),
+            Some(left) => BatchStep::Wait(left),
         }
     }
 }
@@ -108,32 +108,38 @@ mod tests {
         for unfinished in 0..POLICY.sessions {
             for n in 1..40 {
                 let step = POLICY.next(&queue(&vec![0; n]), unfinished, unknown);
-                let Step::Run(size) = step else { panic!("{n} waiting, {unfinished} unfinished: {step:?}") };
+                let BatchStep::Run(size) = step else {
+                    panic!("{n} waiting, {unfinished} unfinished: {step:?}")
+                };
                 assert!((1..=POLICY.max_batch).contains(&size));
             }
         }
-        assert_eq!(POLICY.next(&queue(&[0; 6]), 0, unknown), Step::Run(3), "shared out between two");
-        assert_eq!(POLICY.next(&[], 0, unknown), Step::Idle);
+        assert_eq!(POLICY.next(&queue(&[0; 6]), 0, unknown), BatchStep::Run(3), "shared out between two");
+        assert_eq!(POLICY.next(&[], 0, unknown), BatchStep::Idle);
     }
 
     #[test]
     fn an_image_is_alone_when_nothing_runs_and_nothing_waits_beside_it() {
         let policy = BatchPolicy { alone: true, ..POLICY };
-        assert_eq!(policy.next(&queue(&[0]), 0, unknown), Step::RunAlone);
+        assert_eq!(policy.next(&queue(&[0]), 0, unknown), BatchStep::RunAlone);
         let others_inside = [Waiting { only: false, ..queue(&[0])[0] }];
-        assert_eq!(policy.next(&others_inside, 0, unknown), Step::Run(1), "others are being decoded");
-        assert_eq!(policy.next(&queue(&[0, 0]), 0, unknown), Step::Run(1));
-        assert_eq!(policy.next(&queue(&[0]), 1, unknown), Step::Run(1));
-        assert_eq!(POLICY.next(&queue(&[0]), 0, unknown), Step::Run(1));
+        assert_eq!(policy.next(&others_inside, 0, unknown), BatchStep::Run(1), "others are being decoded");
+        assert_eq!(policy.next(&queue(&[0, 0]), 0, unknown), BatchStep::Run(1));
+        assert_eq!(policy.next(&queue(&[0]), 1, unknown), BatchStep::Run(1));
+        assert_eq!(POLICY.next(&queue(&[0]), 0, unknown), BatchStep::Run(1));
     }
 
     #[test]
     fn while_all_are_busy_a_batch_closes_full_or_after_the_delay() {
-        assert_eq!(POLICY.next(&queue(&[3, 1]), 2, unknown), Step::Wait(ms(2)));
-        assert_eq!(POLICY.next(&queue(&[5, 1]), 2, unknown), Step::Run(2));
-        assert_eq!(POLICY.next(&queue(&[9, 9]), 3, unknown), Step::Run(2));
-        assert_eq!(POLICY.next(&queue(&[0; 9]), 2, unknown), Step::Run(8));
-        assert_eq!(POLICY.next(&queue(&[99; 9]), 4, unknown), Step::Idle, "one batch ahead of each session");
+        assert_eq!(POLICY.next(&queue(&[3, 1]), 2, unknown), BatchStep::Wait(ms(2)));
+        assert_eq!(POLICY.next(&queue(&[5, 1]), 2, unknown), BatchStep::Run(2));
+        assert_eq!(POLICY.next(&queue(&[9, 9]), 3, unknown), BatchStep::Run(2));
+        assert_eq!(POLICY.next(&queue(&[0; 9]), 2, unknown), BatchStep::Run(8));
+        assert_eq!(
+            POLICY.next(&queue(&[99; 9]), 4, unknown),
+            BatchStep::Idle,
+            "one batch ahead of each session"
+        );
     }
 
     #[test]
@@ -144,11 +150,15 @@ mod tests {
             left.iter().map(|left| Waiting { waited: ms(0), left: ms(*left), only: false }).collect()
         };
         let single = BatchPolicy { sessions: 1, ..POLICY };
-        assert_eq!(single.next(&images(&[500, 500, 500]), 0, cost), Step::Run(3));
-        assert_eq!(single.next(&images(&[25, 500, 500]), 0, cost), Step::Run(2));
-        assert_eq!(single.next(&images(&[500, 500, 15]), 0, cost), Step::Run(2), "the third is tight");
-        assert_eq!(single.next(&images(&[4, 500, 500]), 0, cost), Step::Run(3), "the first is lost anyway");
-        assert_eq!(single.next(&images(&[4]), 0, cost), Step::Run(1));
+        assert_eq!(single.next(&images(&[500, 500, 500]), 0, cost), BatchStep::Run(3));
+        assert_eq!(single.next(&images(&[25, 500, 500]), 0, cost), BatchStep::Run(2));
+        assert_eq!(single.next(&images(&[500, 500, 15]), 0, cost), BatchStep::Run(2), "the third is tight");
+        assert_eq!(
+            single.next(&images(&[4, 500, 500]), 0, cost),
+            BatchStep::Run(3),
+            "the first is lost anyway"
+        );
+        assert_eq!(single.next(&images(&[4]), 0, cost), BatchStep::Run(1));
     }
 
     /// In any order of events, every image is sent once, in order and within bounds, and nothing stalls.
@@ -182,9 +192,9 @@ mod tests {
                         .map(|at| Waiting { waited: ms(now - at), left: ms(1000), only: at % 3 == 0 })
                         .collect();
                     let n = match policy.next(&view, running.len(), unknown) {
-                        Step::Run(n) => n,
-                        Step::RunAlone => 1,
-                        Step::Wait(_) | Step::Idle => break,
+                        BatchStep::Run(n) => n,
+                        BatchStep::RunAlone => 1,
+                        BatchStep::Wait(_) | BatchStep::Idle => break,
                     };
                     assert!(n >= 1 && n <= policy.max_batch && n <= waiting.len());
                     waiting.drain(..n);

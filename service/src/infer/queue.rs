@@ -1,6 +1,6 @@
 //! The queue of images for the sessions. One task owns it, asks the policy, and sends batches to sessions.
 
-use super::policy::{BatchPolicy, Step, Waiting};
+use super::policy::{BatchPolicy, BatchStep, Waiting};
 use super::ticket::Ticket;
 use super::{Inference, InferenceError};
 use crate::telemetry::metrics::Metrics;
@@ -83,11 +83,11 @@ impl Owner {
     async fn work(mut self, mut inbox: UnboundedReceiver<Message>) {
         loop {
             let message = match self.send_batches() {
-                Step::Wait(left) => match tokio::time::timeout(left, inbox.recv()).await {
+                BatchStep::Wait(left) => match tokio::time::timeout(left, inbox.recv()).await {
                     Ok(message) => message,
                     Err(_) => continue,
                 },
-                Step::Run(_) | Step::RunAlone | Step::Idle => inbox.recv().await,
+                BatchStep::Run(_) | BatchStep::RunAlone | BatchStep::Idle => inbox.recv().await,
             };
             let Some(message) = message else { return };
             self.receive(message);
@@ -111,16 +111,16 @@ impl Owner {
     }
 
     /// Sends every batch that the policy allows; returns the step that ended this.
-    fn send_batches(&mut self) -> Step {
+    fn send_batches(&mut self) -> BatchStep {
         self.waiting.retain(|item| !item.ticket.is_cancelled());
         loop {
             let now = Instant::now();
             let view: Vec<Waiting> = self.waiting.iter().map(|item| item.waiting(now)).collect();
             let step = self.policy.next(&view, self.unfinished, |n| self.costs.of(n));
             let (lane, n) = match step {
-                Step::Run(n) => (&self.lanes.shared, n),
-                Step::RunAlone => (&self.lanes.alone, 1),
-                Step::Wait(_) | Step::Idle => {
+                BatchStep::Run(n) => (&self.lanes.shared, n),
+                BatchStep::RunAlone => (&self.lanes.alone, 1),
+                BatchStep::Wait(_) | BatchStep::Idle => {
                     if let Some(metrics) = &self.metrics {
                         metrics.waiting(self.waiting.len());
                     }

@@ -57,7 +57,7 @@ impl Answer {
 
     /// The predicted class; `None` if the decision is `refer`, as for the next two.
     pub fn class(&self) -> Option<&str> {
-        self.serving.model.class(self.prediction.decision.verdict)
+        self.serving.model.class(self.prediction.decision.kind)
     }
 
     /// Calibrated probability of the positive class.
@@ -71,7 +71,7 @@ impl Answer {
     }
 
     fn unless_referred(&self, number: f64) -> Option<f64> {
-        self.prediction.decision.verdict.names_a_class().then_some(number)
+        self.prediction.decision.kind.names_a_class().then_some(number)
     }
 }
 

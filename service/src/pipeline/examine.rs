@@ -78,7 +78,7 @@ impl From<InferenceError> for Stop {
 
 impl Prediction {
     pub(super) fn score(&self) -> Score {
-        Score { probability: self.probability.value(), verdict: self.decision.verdict }
+        Score { probability: self.probability.value(), kind: self.decision.kind }
     }
 }
 
@@ -216,7 +216,7 @@ impl Case {
             cam: inference.cam.clone(),
             size: inference.cam_size,
             scale: self.serving.model.heatmap_scale(),
-            verdict: decision.verdict,
+            kind: decision.kind,
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use super::examine::Failure;
 use super::{Case, Pipeline};
-use cxr::decide::Verdict;
+use cxr::decide::DecisionKind;
 use cxr::heatmap::{ColourScale, Evidence, legend, render};
 use cxr::preprocess::Geometry;
 
@@ -45,12 +45,12 @@ pub(super) struct ActivationMap {
     pub(super) cam: Vec<f32>,
     pub(super) size: (u32, u32),
     pub(super) scale: Option<ColourScale>,
-    pub(super) verdict: Verdict,
+    pub(super) kind: DecisionKind,
 }
 
 impl ActivationMap {
     pub(super) fn scale(&self) -> Result<ColourScale, Withheld> {
-        if !self.verdict.names_a_class() {
+        if !self.kind.names_a_class() {
             return Err(Withheld::Referred);
         }
         self.scale.ok_or(Withheld::NoScale)

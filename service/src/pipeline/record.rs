@@ -92,7 +92,7 @@ impl Pipeline {
             probability: scores.map(|scores| scores.probability.value()),
             confidence: scores.map(|scores| scores.decision.confidence),
             threshold: scored_by.map(|model| model.variant().policy.threshold),
-            decision: scores.map(|scores| scores.decision.verdict.code().to_owned()),
+            decision: scores.map(|scores| scores.decision.kind.code().to_owned()),
             review_required: scores.map(|scores| scores.decision.review_required),
             decision_reason: scores.map(|scores| scores.decision.reason.code().to_owned()),
             ood_score: scores.map(|scores| scores.position.ood_score),
@@ -131,7 +131,7 @@ impl Pipeline {
         };
         timings.by_phase().for_each(|(phase, took)| self.metrics.phase(phase, took));
         match outcome {
-            Ok(prediction) => self.metrics.predicted(prediction.decision.verdict.code()),
+            Ok(prediction) => self.metrics.predicted(prediction.decision.kind.code()),
             Err(Stop::Rejected(rejection)) => self.metrics.rejected(rejection.reason),
             Err(Stop::Cancelled(CancelReason::Expired)) => self.metrics.dropped(DropCause::Expired),
             Err(Stop::Cancelled(CancelReason::Abandoned)) => self.metrics.dropped(DropCause::Abandoned),

@@ -7,7 +7,7 @@ use crate::audit::{Receipt, RecordError};
 use crate::record::AuditRow;
 use crate::record::idempotency::{FirstAnswer, RequestKey, StoredAnswer};
 use crate::telemetry::logs::chain;
-use cxr::decide::Verdict;
+use cxr::decide::DecisionKind;
 use cxr::heatmap::ColourScale;
 use serde_json::{Value, json};
 
@@ -113,7 +113,7 @@ impl Pipeline {
     pub(super) fn first_answer(case: &Case, outcome: &Result<Prediction, Stop>) -> Option<FirstAnswer> {
         let outside_row = match outcome {
             Ok(prediction) => {
-                let class = case.serving.model.class(prediction.decision.verdict);
+                let class = case.serving.model.class(prediction.decision.kind);
                 OutsideRow::Class(class.map(ToOwned::to_owned))
             }
             Err(Stop::Rejected(rejection)) => {
@@ -129,8 +129,8 @@ fn map_of(row: &AuditRow) -> Option<ActivationMap> {
     let size = (u32::try_from(row.cam_width?).ok()?, u32::try_from(row.cam_height?).ok()?);
     let scale = row.heatmap_low.zip(row.heatmap_high).map(|(low, high)| ColourScale { low, high });
     let decision = row.decision.as_deref()?;
-    let verdict = Verdict::ALL.into_iter().find(|verdict| verdict.code() == decision)?;
-    Some(ActivationMap { cam: row.cam.clone()?, size, scale, verdict })
+    let kind = DecisionKind::ALL.into_iter().find(|kind| kind.code() == decision)?;
+    Some(ActivationMap { cam: row.cam.clone()?, size, scale, kind })
 }
 
 #[cfg(test)]

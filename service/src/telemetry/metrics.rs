@@ -9,7 +9,7 @@ mod page;
 pub use super::labels::{ConnectionEnd, DropCause, ReloadResult, ShadowResult};
 
 use cxr::RejectReason;
-use cxr::decide::Verdict;
+use cxr::decide::DecisionKind;
 use declare::Registry;
 use families::{Cxr, Process};
 use operations::{Sampler, seconds, signed};
@@ -47,7 +47,7 @@ impl Metrics {
             }
         };
         start(&self.cxr.rejections_total, &RejectReason::ALL.map(RejectReason::code));
-        start(&self.cxr.predictions_total, &Verdict::ALL.map(Verdict::code));
+        start(&self.cxr.predictions_total, &DecisionKind::ALL.map(DecisionKind::code));
         start(&self.cxr.refusals_total, refusal_causes);
         start(&self.cxr.connections_ended_total, ConnectionEnd::ALL);
         start(&self.cxr.dropped_total, DropCause::ALL);

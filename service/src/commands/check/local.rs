@@ -8,9 +8,9 @@ use crate::audit::signing::LogKey;
 use crate::auth::{KeyError, Verifier};
 use crate::config::audit::AuditConfig;
 use crate::config::auth::AuthConfig;
+use crate::config::error::KeyError;
 use crate::config::http::HttpConfig;
 use crate::config::model::ModelConfig;
-use crate::config::problem::Problem;
 use crate::config::secret::Secret;
 use crate::net::certificate_expiry;
 use crate::serving::{LoadError, Serving};
@@ -19,7 +19,7 @@ use cxr::intended_use::{IntendedUse, SitePatients};
 use std::time::SystemTime;
 
 /// Loads each source of keys separately, so that one problem does not hide another.
-pub(super) fn keys(config: &AuthConfig) -> (Vec<Problem>, Vec<(String, Verifier)>) {
+pub(super) fn keys(config: &AuthConfig) -> (Vec<KeyError>, Vec<(String, Verifier)>) {
     let (mut problems, mut verifiers) = (Vec::new(), Vec::new());
     for (position, source) in config.keys.iter().enumerate() {
         let mut alone = config.clone();
@@ -41,20 +41,20 @@ pub(super) fn keys(config: &AuthConfig) -> (Vec<Problem>, Vec<(String, Verifier)
     (problems, verifiers)
 }
 
-pub(super) async fn published(verifiers: &[(String, Verifier)]) -> Vec<Problem> {
+pub(super) async fn published(verifiers: &[(String, Verifier)]) -> Vec<KeyError> {
     let mut problems = Vec::new();
     for (key, verifier) in verifiers {
         if let Err(cause) = verifier.fetch_published().await {
             let advice = "check the URL and that this host can reach the identity provider; auth.jwks.authorities_file or \
                           the system must trust its certificate";
-            problems.push(Problem::new(&format!("{key}.jwks_url"), &cause, advice));
+            problems.push(KeyError::new(&format!("{key}.jwks_url"), &cause, advice));
         }
     }
     problems
 }
 
 /// Certificate, key and authorities of both addresses.
-pub(super) fn tls(config: &HttpConfig) -> Vec<Problem> {
+pub(super) fn tls(config: &HttpConfig) -> Vec<KeyError> {
     let sections =
         [("service.http.tls", &config.tls), ("service.http.operations_tls", &config.operations_tls)];
     let mut problems = Vec::new();
@@ -68,7 +68,7 @@ pub(super) fn tls(config: &HttpConfig) -> Vec<Problem> {
             }
             Ok(expires) if expires <= SystemTime::now() => {
                 let found = "the certificate has expired: clients refuse it";
-                problems.push(Problem::new(&format!("{section}.certificate_file"), found, "renew it"));
+                problems.push(KeyError::new(&format!("{section}.certificate_file"), found, "renew it"));
             }
             Ok(_) => {}
         }
@@ -77,8 +77,8 @@ pub(super) fn tls(config: &HttpConfig) -> Vec<Problem> {
 }
 
 /// Checks the model and the candidate as the service does, and the intended use against the site.
-pub(super) fn model(config: &ModelConfig, patients: &SitePatients) -> Vec<Problem> {
-    let mut problems: Vec<Problem> = match serves("model", config) {
+pub(super) fn model(config: &ModelConfig, patients: &SitePatients) -> Vec<KeyError> {
+    let mut problems: Vec<KeyError> = match serves("model", config) {
         Ok(serving) => suits(&serving.model.manifest().intended_use, patients).err().into_iter().collect(),
         Err(problem) => vec![problem],
     };
@@ -89,7 +89,7 @@ pub(super) fn model(config: &ModelConfig, patients: &SitePatients) -> Vec<Proble
 }
 
 /// Fails if every image that relies on `service.patients` would be referred.
-fn suits(intended: &IntendedUse, patients: &SitePatients) -> Result<(), Problem> {
+fn suits(intended: &IntendedUse, patients: &SitePatients) -> Result<(), KeyError> {
     if !patients.refers_all(intended) {
         return Ok(());
     }
@@ -97,10 +97,10 @@ fn suits(intended: &IntendedUse, patients: &SitePatients) -> Result<(), Problem>
                  modality is referred";
     let advice = "state your own patients in service.patients, or serve a bundle intended for them; cxr-service bundle inspect shows \
                   the intended use";
-    Err(Problem::new("patients", found, advice))
+    Err(KeyError::new("patients", found, advice))
 }
 
-fn serves(key: &str, config: &ModelConfig) -> Result<Serving, Problem> {
+fn serves(key: &str, config: &ModelConfig) -> Result<Serving, KeyError> {
     let serving = Serving::load(config, threads::COMPUTING, None).map_err(|error| {
         let advice = match &error {
             LoadError::Model(_) => {
@@ -117,11 +117,11 @@ fn serves(key: &str, config: &ModelConfig) -> Result<Serving, Problem> {
     let advice = "choose a provider that this host has; docs/GPU.md says what a GPU needs";
     match &serving.engine {
         Ok(_) => Ok(serving),
-        Err(cause) => Err(Problem::new(key, cause, advice)),
+        Err(cause) => Err(KeyError::new(key, cause, advice)),
     }
 }
 
-pub(super) async fn outside(config: &AuditConfig) -> Vec<Problem> {
+pub(super) async fn outside(config: &AuditConfig) -> Vec<KeyError> {
     let config = config.clone();
     let checked = tokio::task::spawn_blocking(move || {
         let mut problems = Vec::new();
@@ -141,13 +141,13 @@ pub(super) async fn outside(config: &AuditConfig) -> Vec<Problem> {
         Ok(Err(error)) => vec![problem("audit", &error, "run check-config again")],
         Err(_) => {
             let found = "the volume of the anchor or of the list does not respond";
-            vec![Problem::new("audit.anchor.directory", found, "repair the volume")]
+            vec![KeyError::new("audit.anchor.directory", found, "repair the volume")]
         }
     }
 }
 
 /// The anchor must be writable and hold no checkpoint of another log.
-fn anchored(anchor: &Anchor, signing_key: &Secret) -> Option<Problem> {
+fn anchored(anchor: &Anchor, signing_key: &Secret) -> Option<KeyError> {
     let key = "audit.anchor.directory";
     if let Err(error) = anchor.check() {
         let advice = "mount its volume, or create a folder that the service's user can write to and the database's administrators cannot";

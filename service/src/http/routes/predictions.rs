@@ -247,7 +247,7 @@ impl Prediction {
             class: answer.class().map(ToOwned::to_owned),
             probability: answer.probability(),
             confidence: answer.confidence(),
-            decision: decision.verdict.code().to_owned(),
+            decision: decision.kind.code().to_owned(),
             review_required: decision.review_required,
             reason: decision.reason.code().to_owned(),
             threshold: model.variant().policy.threshold,

@@ -17,7 +17,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use cxr::RejectReason;
-use cxr::decide::{DecisionReason, Verdict};
+use cxr::decide::{DecisionKind, DecisionReason};
 use futures_util::stream;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -206,7 +206,7 @@ impl SearchQuery {
         let cancellations = CancelReason::ALL.map(CancelReason::code);
         let reasons = [&rejections[..], &decisions, &cancellations, &Failure::CODES].concat();
         query::one_of("outcome", self.outcome.as_deref(), &OUTCOMES)?;
-        query::one_of("decision", self.decision.as_deref(), &Verdict::ALL.map(Verdict::code))?;
+        query::one_of("decision", self.decision.as_deref(), &DecisionKind::ALL.map(DecisionKind::code))?;
         query::one_of("reason", self.reason.as_deref(), &reasons)?;
         query::one_of("label", self.label.as_deref(), &LABELS)?;
         let digest = self.input_digest.as_deref().map(digest).transpose()?;

@@ -2,7 +2,7 @@
 
 use super::rows::{Row, Standing, Statement, read};
 use anyhow::{Context, Result, bail, ensure};
-use cxr::decide::Verdict;
+use cxr::decide::DecisionKind;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
@@ -137,7 +137,7 @@ impl Log<'_> {
             return of("without a prediction", "outcome");
         }
         // The probability is for images that get one: a referred image was told none.
-        if differs("decision", &|decision| decision != Verdict::Refer.code()) {
+        if differs("decision", &|decision| decision != DecisionKind::Refer.code()) {
             return Some("referred".to_owned());
         }
         // Logits of other weights mean something else.

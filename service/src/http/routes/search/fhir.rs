@@ -1,7 +1,7 @@
 //! An audit row as a FHIR R4 `AuditEvent` (hl7.org/fhir/R4/auditevent.html).
 
 use crate::record::AuditRow;
-use cxr::decide::Verdict;
+use cxr::decide::DecisionKind;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -72,7 +72,7 @@ fn agents(row: &AuditRow) -> Vec<Value> {
 /// The image with its result, and the patient.
 fn entities(row: &AuditRow) -> Vec<Value> {
     // Like the answer, the event of a referred image has no probability.
-    let referred = row.decision.as_deref() == Some(Verdict::Refer.code());
+    let referred = row.decision.as_deref() == Some(DecisionKind::Refer.code());
     let number = |value: Option<f64>| value.map(|value| value.to_string());
     let details = [
         ("decision", row.decision.clone()),

@@ -25,19 +25,15 @@ pub(crate) const RELEASED_ANYWAY: &str = "Released all the same, because";
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fitness {
-    /// The weights.
     pub weights_sha256: String,
     /// Digest of calibration and policy.
     pub calibration_sha256: String,
     /// What it is or is not fit for: the statement of the intended use.
     pub intended_use: String,
-    /// The verdict.
     pub verdict: Verdict,
-    /// Every gate that was asked for.
     pub checks: Vec<Check>,
     /// What was not asked for, with what is known of it nevertheless.
     pub not_asked: Vec<String>,
-    /// The gates.
     pub gates: Gates,
     /// Digest of the gates and of the target that they refer to.
     pub gates_sha256: String,
@@ -86,20 +82,15 @@ fn verdict(checks: &[Check], gates: &Gates) -> Verdict {
 }
 
 impl Fitness {
-    /// What is on file for a run, whatever it belongs to.
     pub fn load(run: &RunDirectory) -> Result<Option<Self>> {
         files::read_json(&run.file(FILE))
     }
 
-    /// Puts it on file.
     pub fn write(&self, run: &RunDirectory) -> Result<()> {
         files::write_json(&run.file(FILE), self)
     }
 
     /// Lets it be released although it is not shown to be fit. A network that is fit needs no reason and gets none.
-    ///
-    /// # Errors
-    /// When the reason says nothing.
     pub fn accept(&mut self, reason: Option<&str>) -> Result<()> {
         if let Some(reason) = reason.map(str::trim).filter(|_| self.verdict != Verdict::Fit) {
             ensure!(!reason.is_empty(), "--release-reason: is empty; card and report repeat it, so say why");
@@ -109,9 +100,6 @@ impl Fitness {
     }
 
     /// Refuses what is not shown to be fit, unless a reason was given.
-    ///
-    /// # Errors
-    /// With the verdict, its reasons and what to do.
     pub fn ensure_releasable(&self) -> Result<()> {
         if self.verdict == Verdict::Fit || self.released_although.is_some() {
             return Ok(());
@@ -133,7 +121,6 @@ impl Fitness {
         [notice.into_bytes(), report].concat()
     }
 
-    /// The verdict with its reasons.
     pub fn sentence(&self) -> String {
         let reasons = self.reasons();
         let use_of = &self.intended_use;
@@ -193,10 +180,8 @@ impl Fitness {
         (!more.is_empty()).then(|| more.join("; "))
     }
 
-    /// The header of [`rows`](Self::rows).
     pub const HEADER: [&'static str; 4] = ["gate", "asked", "found", "outcome"];
 
-    /// A row a gate.
     pub fn rows(&self) -> Vec<[String; 4]> {
         let row = |check: &Check| {
             [

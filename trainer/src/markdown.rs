@@ -75,7 +75,6 @@ pub(crate) fn environment(templates: &Templates) -> Result<Environment<'static>>
     Ok(environment)
 }
 
-/// Renders a template.
 pub(crate) fn render(environment: &Environment, name: &str, values: Value) -> Result<String> {
     let text = environment.get_template(name)?.render(values);
     Ok(tidy(&text.with_context(|| format!("the template {name}"))?))

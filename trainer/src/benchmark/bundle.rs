@@ -27,21 +27,16 @@ use tch::Device;
 /// The dataset as the manifest names it.
 const DATASET: &str = "generated phantoms; nothing was learnt from them";
 
-/// The bundle to make.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
-    /// The network.
     pub architecture: Architecture,
-    /// Seed of its weights.
     pub seed: u64,
     /// Weights to use instead of seeded ones: a backbone under torchvision's names, or a whole network of a
     /// run.
     pub weights: Option<&'a Path>,
     /// Folder of the bundle. An older benchmark bundle in it is replaced.
     pub out: &'a Path,
-    /// File with the signing key.
     pub signing_key: &'a Path,
-    /// ONNX Runtime's shared library.
     pub onnxruntime: &'a Path,
 }
 

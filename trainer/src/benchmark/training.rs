@@ -19,11 +19,10 @@ use crate::train::checkpoint::{Progress, State};
 use crate::train::loss::WeightedLoss;
 use crate::train::{initial_state, make_step};
 use anyhow::{Result, ensure};
-use cxr::analysis::scoring::bootstrap::quantile;
+use cxr::reference::quantile;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
 
-/// The file in the run directory.
 const FILE: &str = "bench.json";
 
 /// Size of the measurement.
@@ -41,31 +40,25 @@ pub struct Plan {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainingBenchmark {
-    /// Processor, threads, libraries.
     pub environment: Environment,
     /// `cpu` or `cuda:N`.
     pub device: String,
-    /// The network.
     pub architecture: Architecture,
-    /// Precision of its convolutions.
     pub precision: Precision,
     /// Images per step.
     pub batch_size: usize,
-    /// Width and height.
     pub size: (u32, u32),
     pub throughput: Throughput,
     /// None if the measurement was left out or the system does not report the peak.
     pub memory: Option<Memory>,
 }
 
-/// Median and spread of repeated measurements.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Spread {
     pub median: f64,
     /// First and third quartile.
     pub quartiles: [f64; 2],
-    /// Smallest and largest.
     pub range: [f64; 2],
 }
 
@@ -86,7 +79,6 @@ impl std::fmt::Display for Spread {
     }
 }
 
-/// Measures and writes `bench.json`.
 pub fn measure_training(
     config: &Config,
     run: &RunDirectory,

@@ -2,17 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-/// One gate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Check {
-    /// What is looked at.
     pub what: String,
-    /// What is asked for, with its key.
     pub asked: String,
-    /// What was found.
     pub found: String,
-    /// How that compares.
     pub outcome: Outcome,
 }
 
@@ -20,7 +15,6 @@ pub struct Check {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// Shown.
     Met,
     /// Measured, and short of what is asked.
     Failed,
@@ -31,7 +25,6 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// In a word or with what is missing.
     pub(super) fn text(&self) -> String {
         match self {
             Self::Met => "met".to_owned(),

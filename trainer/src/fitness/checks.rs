@@ -19,7 +19,6 @@ use cxr::bundle::Measured;
 /// What is said of an estimate that no sensible number of images lifts from its bound.
 const ON_THE_BOUND: &str = "too near the bound to tell with any realistic number of images";
 
-/// The checks that are asked for, and in words what is not.
 type Found = (Vec<Check>, Vec<String>);
 
 pub(super) fn all(trained: &TrainedRun, calibrated: &Calibrated) -> Result<Found> {
@@ -135,7 +134,6 @@ fn shown(measured: &Measured) -> String {
     format!("{:.4} [{low:.4}, {high:.4}]", measured.value)
 }
 
-/// The same with the method behind the interval.
 fn shown_with(measured: &Measured, method: Method) -> String {
     format!("{} ({method})", shown(measured))
 }
@@ -180,7 +178,6 @@ fn area(gates: &Gates, test: Option<&EvaluationFile>, sizes: Sizes, (checks, not
     });
 }
 
-/// The command that measures the test fold.
 const EVALUATE_TEST: &str = "evaluate --fold test --reason WHY";
 
 /// Sensitivity and specificity at the operating point, on a fold that did not choose it.

@@ -6,7 +6,6 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// What the ledger says of the gates.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GatesStanding {
@@ -19,7 +18,6 @@ pub enum GatesStanding {
 }
 
 impl GatesStanding {
-    /// Of the gates with this digest.
     pub(super) fn of(trained: &TrainedRun, gates_sha256: &str) -> Result<Self> {
         // Only a line with the digest of its images is known to be about these.
         let mut known = trained.looks()?.into_iter().filter(|look| look.images_sha256.is_some());

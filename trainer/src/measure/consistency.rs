@@ -14,30 +14,23 @@ pub use scorer::Scorer;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// The file in the run directory.
 pub const FILE: &str = "consistency.json";
 
-/// One pair.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Pair {
-    /// Path below both roots.
     pub path: String,
-    /// Probability of the original.
     pub original: f64,
-    /// Probability of the copy.
     pub copy: f64,
     /// Whether the verdicts differ.
     pub flipped: bool,
 }
 
-/// All pairs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Consistency {
     /// Digest of the weights, or of a bundle's graph.
     pub weights_sha256: String,
     /// Operating point that decides what flips.
     pub threshold: f64,
-    /// Number of pairs.
     pub n: usize,
     /// Mean of `|original - copy|`.
     pub mean_absolute_difference: f64,
@@ -45,20 +38,15 @@ pub struct Consistency {
     pub mean_signed_difference: f64,
     /// Largest `|original - copy|`.
     pub largest_difference: f64,
-    /// Pairs whose verdicts differ.
     pub n_flipped: usize,
     /// The originals as deep files; absent where it was not measured.
     #[serde(default)]
     pub deep: Option<DepthConsistency>,
-    /// The pairs.
     pub pairs: Vec<Pair>,
 }
 
 impl Consistency {
     /// Scores every original below `originals` and its namesake below `copies`.
-    ///
-    /// # Errors
-    /// When a copy is missing or an image cannot be scored.
     pub fn measure(scorer: &mut Scorer, data: &Data, originals: &Path, copies: &Path) -> Result<Self> {
         let pairs = Index::scan_part(originals, data)?
             .entries

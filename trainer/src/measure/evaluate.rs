@@ -32,24 +32,18 @@ use worst::Case;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EvaluationFile {
-    /// Which fold.
     pub fold: Fold,
-    /// The weights that were evaluated.
     pub weights_sha256: String,
     /// Digest of the calibration and policy they were evaluated with.
     pub calibration_sha256: String,
-    /// The operating point.
     pub threshold: f64,
-    /// Counts at the operating point.
     pub confusion: ConfusionMatrix,
     /// The figures that the bundle carries.
     pub figures: FoldEvaluation,
-    /// All others.
     pub details: Details,
 }
 
 impl EvaluationFile {
-    /// The file of a fold.
     pub fn name(fold: Fold) -> String {
         format!("evaluation-{}.json", fold.name())
     }
@@ -81,7 +75,6 @@ pub struct EvaluatedModel {
     pub name: String,
     /// Digest of the configuration that it was trained with.
     pub config_sha256: String,
-    /// Probability and decision.
     pub calibrated: Calibrated,
     /// Where looks at the test fold are entered.
     pub ledger: PathBuf,
@@ -89,9 +82,6 @@ pub struct EvaluatedModel {
 
 /// Evaluates one fold of a run, writes figures and scores down and prints the table. `reason` says why the test split is
 /// looked at; the ledger gets its line before anything is printed.
-///
-/// # Errors
-/// When the fold is `train`, holds one class, or the test split is looked at without a reason.
 pub fn evaluate(
     trained: &TrainedRun,
     calibrated: &Calibrated,
@@ -123,7 +113,6 @@ pub fn evaluate(
     Ok(evaluation.figures)
 }
 
-/// The table and the contact sheet of the worst cases.
 fn write_worst(
     trained: &TrainedRun,
     calibrated: &Calibrated,
@@ -152,9 +141,6 @@ fn write_worst(
 }
 
 /// Refuses what may not be evaluated, before any image is read.
-///
-/// # Errors
-/// For the train fold, and for the test split without a reason.
 pub fn check_look(fold: Fold, reason: Option<&str>) -> Result<()> {
     ensure!(fold != Fold::Train, "the train fold cannot be evaluated: the network has seen it");
     ensure!(
@@ -165,9 +151,6 @@ pub fn check_look(fold: Fold, reason: Option<&str>) -> Result<()> {
 }
 
 /// From scores to figures: measured, entered in the ledger where it is a look at the test split, printed.
-///
-/// # Errors
-/// When the fold holds one class or the ledger cannot be written.
 pub fn measure(
     evaluated: &EvaluatedModel,
     config: &Config,
@@ -234,7 +217,6 @@ fn print(figures: &FoldEvaluation, confusion: ConfusionMatrix, details: &Details
     }
 }
 
-/// The four counts in words.
 fn counted(found: ConfusionMatrix) -> String {
     let ConfusionMatrix { true_positives, false_positives, true_negatives, false_negatives } = found;
     format!(

@@ -25,7 +25,6 @@ use saliency::Saliency;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// The file in the run directory.
 const FILE: &str = "explain.json";
 /// What stands for the share of saliency on the lungs.
 const NO_LUNGS: &str = "not measured: no lung segmentation";
@@ -34,25 +33,19 @@ const NO_LUNGS: &str = "not measured: no lung segmentation";
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Explanation {
-    /// The weights that were explained.
     pub weights_sha256: String,
-    /// The fold, `select`.
     pub fold: Fold,
-    /// Images.
     pub n: usize,
     /// Operating point on the calibrated probability, which decides the outcomes.
     pub threshold: f64,
-    /// Counts at the operating point.
     pub confusion: ConfusionMatrix,
     /// Grad-CAM against the map of the exported graph.
     pub agreement: Option<Agreement>,
-    /// Whether the maps depend on what was learnt.
     pub randomisation: Option<Randomisation>,
     /// How much of them lies on the border and in the corners.
     pub saliency: Option<Saliency>,
     /// How much of them lies on the lungs, or why that is not known.
     pub lung_field: String,
-    /// Pictures, below the run directory; the contact sheet holds all of them.
     pub overlays: Option<Vec<Overlay>>,
 }
 
@@ -67,9 +60,6 @@ impl Explanation {
 }
 
 /// Explains a trained run, step by step.
-///
-/// # Errors
-/// When the graph's maps are not Grad-CAM, scoring fails or a file cannot be written.
 pub fn explain(trained: &TrainedRun, calibrated: &Calibrated, onnxruntime: &Path) -> Result<Explanation> {
     let threshold = calibrated.policy.threshold;
     let maps = Maps::of(trained, calibrated)?;

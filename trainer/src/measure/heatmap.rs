@@ -43,7 +43,6 @@ pub(crate) struct Peak {
 }
 
 impl Peak {
-    /// Of a map, row-major.
     pub(crate) fn of(cam: &[f32], (columns, rows): (u32, u32), positive: bool, flagged: bool) -> Self {
         let (cell, value) =
             (0..).zip(cam).max_by(|a, b| a.1.total_cmp(b.1)).map_or((0, 0.0), |(i, v)| (i, *v));
@@ -56,7 +55,6 @@ impl Peak {
 }
 
 impl MapFigures {
-    /// Of the select fold's maps.
     pub(crate) fn of(peaks: &[Peak]) -> Self {
         let flagged = |peak: &&Peak| peak.positive && peak.flagged;
         let count = |of: &dyn Fn(&&Peak) -> bool| {
@@ -98,7 +96,6 @@ impl MapFigures {
     }
 }
 
-/// The section's heading.
 pub(crate) const HEADING: &str = "### Heatmap\n";
 
 impl std::fmt::Display for MapFigures {
@@ -115,7 +112,6 @@ impl std::fmt::Display for MapFigures {
     }
 }
 
-/// The scale, or why there is none.
 fn scale(peaks: &[Peak]) -> Result<HeatmapScale, String> {
     let values = |positive: bool, flagged: bool| {
         let group = peaks.iter().filter(|peak| peak.positive == positive && peak.flagged == flagged);

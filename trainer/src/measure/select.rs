@@ -8,10 +8,8 @@ use cxr::embedding::EmbeddingReference;
 use cxr::{AffineCalibration, DecisionPolicy};
 use runtime::Session;
 
-/// What was measured.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct OnSelect {
-    /// The maps.
     pub(crate) maps: MapFigures,
     /// Positives that are out of distribution, and all.
     pub(crate) referred_positive: [usize; 2],
@@ -19,10 +17,6 @@ pub(crate) struct OnSelect {
     pub(crate) referred_negative: [usize; 2],
 }
 
-/// Runs the fold through a session.
-///
-/// # Errors
-/// When ONNX Runtime fails or an embedding does not fit the reference.
 pub(crate) fn measure(
     session: &mut Session,
     pixels: &Pixels,
@@ -52,7 +46,6 @@ pub(crate) fn measure(
 }
 
 impl OnSelect {
-    /// One sentence.
     pub(crate) fn referred(&self) -> String {
         let ([positive, n_positive], [negative, n_negative]) =
             (self.referred_positive, self.referred_negative);
@@ -72,5 +65,4 @@ impl OnSelect {
     }
 }
 
-/// The heading of the section about referred images.
 pub(crate) const REFERRED: &str = "### Referred images\n";

@@ -43,7 +43,6 @@ impl Results {
     }
 }
 
-/// Everything that the templates can name.
 pub(super) fn of(sources: &Sources) -> Result<Value> {
     let (config, trained) = (sources.config(), sources.trained);
     let mut results = Results::default();

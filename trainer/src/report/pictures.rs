@@ -8,9 +8,7 @@ use std::sync::Mutex;
 #[derive(Debug)]
 pub(super) struct Pictures {
     form: Form,
-    /// Folders with figures of other commands.
     folders: Vec<PathBuf>,
-    /// Figures that no other command draws.
     drawn: BTreeMap<String, Vec<u8>>,
     shown: Mutex<BTreeMap<String, Vec<u8>>>,
 }

@@ -33,7 +33,6 @@ pub(super) type Found<T> = Result<T, String>;
 /// Results outside of the run directory. Each is optional.
 #[derive(Debug, Clone, Default)]
 pub struct Elsewhere {
-    /// A study of `cxr-trainer tune`.
     pub study: Option<PathBuf>,
     /// The run that was trained and evaluated on a re-split of all images.
     pub resplit: Option<PathBuf>,
@@ -43,7 +42,6 @@ pub struct Elsewhere {
     pub ablation: Option<PathBuf>,
 }
 
-/// A study and its folder.
 #[derive(Debug)]
 pub(super) struct Study {
     pub(super) folder: PathBuf,
@@ -60,7 +58,6 @@ pub(super) struct Peer {
     pub(super) ratio: Spread,
 }
 
-/// The re-split run.
 #[derive(Debug)]
 pub(super) struct Resplit {
     pub(super) split: Split,

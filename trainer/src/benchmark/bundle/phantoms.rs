@@ -18,9 +18,7 @@ use cxr::{AffineCalibration, DecisionPolicy};
 use runtime::Session;
 use tch::Device;
 
-/// Number of phantoms.
 pub(super) const N: usize = 32;
-/// Principal components of their embeddings.
 const COMPONENTS: usize = 4;
 /// Images of a pass that sets the statistics of batch normalisation, and passes: each replaces a tenth of the
 /// statistics.
@@ -28,13 +26,10 @@ const SETTLING: (usize, usize) = (8, 24);
 /// Stands in the bundle where a fold is named.
 const FOLD: &str = "phantoms";
 
-/// Preprocessed phantoms.
 pub(super) struct Phantoms {
     inputs: Vec<Vec<u8>>,
     statistics: Vec<ImageStatistics>,
-    /// Which have an opacity.
     pub(super) positive: Vec<bool>,
-    /// Columns and rows.
     pub(super) size: (u32, u32),
 }
 

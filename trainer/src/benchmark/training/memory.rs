@@ -14,20 +14,15 @@ use tch::{Kind, Tensor};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Memory {
-    /// Images in the generated folder.
     pub n_images: usize,
-    /// Images in its train fold.
     pub n_train: usize,
-    /// Decoded pixels of the train fold.
     pub train_pixels_bytes: u64,
     /// Peak after bare steps: network, optimiser, average, activations, one batch.
     pub bare_peak_bytes: u64,
     /// Peak after indexing, splitting and decoding the folder, reopening it from the cache, some steps, and
     /// gathering one whole epoch.
     pub full_peak_bytes: u64,
-    /// `full_peak_bytes - bare_peak_bytes`.
     pub above_bare_bytes: u64,
-    /// Description of the images.
     pub data: String,
 }
 
@@ -83,7 +78,6 @@ pub(super) fn measure(stepper: &mut Stepper, plan: &Plan) -> Result<Option<Memor
     Ok(Some(memory))
 }
 
-/// Peak resident set size of this process.
 fn peak_resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

@@ -61,7 +61,6 @@ impl Folder {
             .with_context(|| format!("{}: cannot be written", file.display()))
     }
 
-    /// The configuration with this folder as its data.
     pub(super) fn config(&self, config: &Config) -> Config {
         let mut config = config.clone();
         let data = &mut config.data;
@@ -80,7 +79,6 @@ impl Folder {
         &self.path
     }
 
-    /// Description of the images.
     pub(super) fn description(&self) -> String {
         let (width, height) = LARGE;
         format!(

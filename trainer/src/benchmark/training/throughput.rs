@@ -17,17 +17,13 @@ use tch::Tensor;
 /// Steps before anything is timed: libtorch chooses algorithms and the allocator grows.
 const WARM_UP: usize = 3;
 
-/// One block of each kind.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Round {
-    /// Images per second of the full step.
     pub full: f64,
-    /// Images per second of the bare step.
     pub bare: f64,
 }
 
-/// Results of all rounds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Throughput {
@@ -35,7 +31,6 @@ pub struct Throughput {
     pub steps: usize,
     /// In order. Every second round begins with the bare block.
     pub rounds: Vec<Round>,
-    /// Images per second of the full step.
     pub full: Spread,
     /// Images per second of the bare step: forward, backward, optimiser and average, data path off.
     pub bare: Spread,

@@ -26,9 +26,7 @@ const DEEPENINGS: [(&str, Deepening); 4] = [
 /// Answers to deep files against the answer to the 8-bit PNG of the same pixels.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DepthConsistency {
-    /// Images.
     pub n: usize,
-    /// How they were deepened.
     pub deepenings: Vec<String>,
     /// Files that were compared: each image deepened in each way, as PNG and as TIFF.
     pub n_files: usize,
@@ -67,7 +65,6 @@ impl DepthConsistency {
         Ok(Self { n: entries.len(), deepenings, n_files, largest_difference, n_flipped })
     }
 
-    /// Prints the summary.
     pub fn report(&self) {
         say(self.to_string());
     }

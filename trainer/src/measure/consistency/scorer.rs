@@ -11,20 +11,15 @@ use std::path::Path;
 /// A session with what makes decisions of its logits.
 #[derive(Debug)]
 pub struct Scorer<'a> {
-    /// The exported graph.
     pub session: &'a mut Session,
-    /// From bytes to its input.
     pub recipe: Recipe,
-    /// Logit to probability.
     pub calibration: AffineCalibration,
-    /// Probability to decision.
     pub policy: &'a DecisionPolicy,
     /// Digest of the weights, or of a bundle's graph.
     pub weights_sha256: String,
 }
 
 impl<'a> Scorer<'a> {
-    /// Scores as a bundle's variant does.
     pub fn of_bundle(bundle: &Bundle, variant: &'a Variant, session: &'a mut Session) -> Self {
         Self {
             session,

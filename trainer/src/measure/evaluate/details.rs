@@ -29,17 +29,12 @@ pub struct Details {
     pub average_precision: Option<Measured>,
     /// Mean of sensitivity and specificity.
     pub balanced_accuracy: Option<Measured>,
-    /// Matthews' correlation.
     pub mcc: Option<Measured>,
-    /// Precision, recall and F1 of normal images.
     pub normal: ClassFigures,
-    /// Precision, recall and F1 of pneumonias.
     pub pneumonia: ClassFigures,
     /// Youden's point of these very images: what another threshold could have had, never one to use.
     pub youden: Option<YoudenPoint>,
-    /// Probabilities against what happened.
     pub calibration: CalibrationDetails,
-    /// Prediction sets, one for each error rate.
     pub conformal: Vec<Coverage>,
     /// Images above the out-of-distribution threshold: the service refers them, and names no class.
     pub out_of_distribution: Proportion,
@@ -50,7 +45,6 @@ pub struct Details {
     pub review: Proportion,
     /// Images that a person reads in all: called positive, or marked by one of these.
     pub read: Proportion,
-    /// Figures by group.
     pub subgroups: Vec<Subgroup>,
 }
 
@@ -58,23 +52,16 @@ pub struct Details {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Answered {
-    /// Images.
     pub n: usize,
-    /// True positives over positives.
     pub sensitivity: Option<Measured>,
-    /// True negatives over negatives.
     pub specificity: Option<Measured>,
 }
 
-/// One class.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClassFigures {
-    /// Right calls among the calls of this class.
     pub precision: Option<Measured>,
-    /// Right calls among its images.
     pub recall: Option<Measured>,
-    /// Harmonic mean of both.
     pub f1: Option<Measured>,
 }
 
@@ -82,45 +69,33 @@ pub struct ClassFigures {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct YoudenPoint {
-    /// Calibrated probability.
     pub threshold: f64,
-    /// There.
     pub sensitivity: f64,
-    /// There.
     pub specificity: f64,
     /// Youden's index at the bundle's operating point.
     pub j_at_operating_point: f64,
 }
 
-/// Calibration of these images.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CalibrationDetails {
     /// Expected calibration error of the network's own probability.
     pub ece_before: Option<Measured>,
-    /// Of the calibrated one.
     pub ece_after: Option<Measured>,
     /// Of the calibrated one after a prior shift correction, whose prior is estimated again in every resample.
     pub ece_prior_shift: Option<Measured>,
-    /// Brier score before calibration.
     pub brier_before: Option<Measured>,
-    /// Log loss before calibration.
     pub log_loss_before: Option<Measured>,
-    /// Log loss after it.
     pub log_loss_after: Option<Measured>,
     /// Share of pneumonias on the calibrate fold.
     pub trained_prior: f64,
     /// Share estimated from these images without their labels (Saerens et al. 2002).
     pub estimated_prior: Option<f64>,
-    /// Share there is.
     pub true_prior: f64,
-    /// Reliability diagram before calibration.
     pub bins_before: Vec<CalibrationBin>,
-    /// After it.
     pub bins_after: Vec<CalibrationBin>,
 }
 
-/// Prediction sets at one error rate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Coverage {
@@ -132,16 +107,11 @@ pub struct Coverage {
     pub pneumonia: Option<Measured>,
     /// Sets without a label: unlike both.
     pub empty: Proportion,
-    /// Sets with one label.
     pub single: Proportion,
-    /// Sets with both: undecided.
     pub both: Proportion,
 }
 
 /// Measures everything but the subgroups.
-///
-/// # Errors
-/// When an embedding does not fit the reference.
 pub fn measure(
     calibrated: &Calibrated,
     sample: &Sample,
@@ -265,7 +235,6 @@ fn coverage(sets: &ConformalSets, sample: &Sample) -> Coverage {
 }
 
 impl Details {
-    /// One line for each figure, for people.
     pub fn lines(&self) -> Vec<String> {
         let line = |name: &str, found: Option<Measured>| match found {
             Some(Measured { value, ci95: [low, high], n }) => {

@@ -25,15 +25,11 @@ const FILE: &str = "evaluation-external.json";
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExternalEvaluation {
-    /// Name of the set.
     pub name: String,
-    /// What a reader must know of it.
     pub note: String,
-    /// The weights that were evaluated.
     pub weights_sha256: String,
     /// Digest of the calibration and policy they were evaluated with.
     pub calibration_sha256: String,
-    /// The operating point.
     pub threshold: f64,
     /// Images scored by class folder.
     pub images: BTreeMap<String, usize>,
@@ -41,11 +37,8 @@ pub struct ExternalEvaluation {
     pub refused: BTreeMap<String, String>,
     /// Counts at the operating point, of negatives and positives.
     pub confusion: ConfusionMatrix,
-    /// Their figures.
     pub figures: FoldEvaluation,
-    /// All others.
     pub details: Details,
-    /// Images of neither class.
     pub other: Option<Other>,
 }
 
@@ -53,11 +46,8 @@ pub struct ExternalEvaluation {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Other {
-    /// Called positive.
     pub flagged: Proportion,
-    /// Above the out-of-distribution threshold.
     pub out_of_distribution: Proportion,
-    /// Mean calibrated probability.
     pub mean_probability: f64,
 }
 
@@ -89,9 +79,6 @@ pub fn why_not_measured(config: &Config) -> String {
 }
 
 /// Evaluates the configured external set, writes figures and scores down and prints them.
-///
-/// # Errors
-/// When no set is configured, it is not there, or a folder's class is not configured.
 pub fn evaluate_external(trained: &TrainedRun, calibrated: &Calibrated) -> Result<ExternalEvaluation> {
     let external = trained
         .config
@@ -126,7 +113,6 @@ pub fn evaluate_external(trained: &TrainedRun, calibrated: &Calibrated) -> Resul
     Ok(judged)
 }
 
-/// The images and what each counts as.
 fn read(trained: &TrainedRun, external: &External) -> Result<(Loose, Vec<ExternalClass>)> {
     let root = &external.root;
     ensure!(

@@ -9,7 +9,6 @@ use cxr::analysis::scoring::precision_recall;
 use cxr::analysis::scoring::roc::RocCurve;
 use cxr::reference::CalibrationBin;
 
-/// Bars of a histogram.
 const BARS: usize = 40;
 
 /// Writes `roc-pr-NAME.svg`, `reliability-NAME.svg` and `probabilities-NAME.svg` into the run's figures.
@@ -87,7 +86,6 @@ pub fn reliability(name: &str, before: &[CalibrationBin], after: &[CalibrationBi
     figures::chart(&axes, (-0.02..1.02, -0.02..1.08), &series)
 }
 
-/// Probabilities by class with the operating point.
 pub fn histogram(name: &str, probabilities: &[f64], positive: &[bool], threshold: f64) -> Result<String> {
     let of = |class: bool, label: &str| {
         let pairs = probabilities.iter().zip(positive).filter(|(_, y)| **y == class);

@@ -15,10 +15,6 @@ use std::path::Path;
 
 /// Evaluates one fold with the default variant of a bundle. The figures go to `output`, by default a folder in `runs/`; the ledger lies
 /// beside them, by default in `runs/`.
-///
-/// # Errors
-/// When the data and configuration do not give the folds that the bundle was made with, and as
-/// [`evaluate`](super::evaluate) does.
 pub fn evaluate_bundle(
     config: &Config,
     (folder, output): (&Path, Option<&Path>),

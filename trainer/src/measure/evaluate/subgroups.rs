@@ -15,30 +15,21 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// One group of one property.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Subgroup {
-    /// What the images are grouped by.
     pub property: String,
-    /// Which group.
     pub group: String,
-    /// Images.
     pub n: usize,
-    /// Positives among them.
     pub n_positive: usize,
-    /// Area under the curve; none where the group holds one class.
     pub auc: Option<Measured>,
-    /// At the operating point; none without positives.
     pub sensitivity: Option<Measured>,
-    /// At the operating point; none without negatives.
     pub specificity: Option<Measured>,
 }
 
 /// Groups of images by property and group: the property in the order of its first appearance.
 pub type Groups = Vec<(String, BTreeMap<String, Vec<usize>>)>;
 
-/// Measures every group.
 pub fn measure(groups: &Groups, sample: &Sample, threshold: f64) -> Vec<Subgroup> {
     let one = |property: &str, group: &str, members: &[usize]| {
         let subset = sample.subset(members);

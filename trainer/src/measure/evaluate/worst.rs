@@ -5,18 +5,13 @@ use crate::files;
 use anyhow::Result;
 use cxr::lettering;
 
-/// One image as the table and the sheet show it.
 #[derive(Debug, Clone)]
 pub struct Case<'a> {
     /// Path below the dataset.
     pub path: &'a str,
-    /// The patient.
     pub patient: &'a str,
-    /// Whether it is a positive.
     pub positive: bool,
-    /// Calibrated.
     pub probability: f64,
-    /// Out-of-distribution score.
     pub ood_score: f64,
     /// Grey levels, row-major.
     pub pixels: &'a [u8],
@@ -27,7 +22,6 @@ const COLUMNS: usize = 6;
 const GAP: usize = 4;
 /// White between a tile and its frame: a radiograph is black at its own edges and would swallow a frame that touches it.
 const WHITE: usize = 3;
-/// Width of the frame.
 const FRAME: usize = 3;
 /// Room between tiles, for their frames.
 const BETWEEN: usize = 2 * (WHITE + FRAME) + GAP;
@@ -49,7 +43,6 @@ pub fn worst<'a>(cases: &[Case<'a>], n: usize) -> Vec<Case<'a>> {
     [of_class(true), of_class(false)].concat()
 }
 
-/// The cases as CSV.
 pub fn csv(worst: &[Case], threshold: f64) -> Result<Vec<u8>> {
     let rows = ranked(worst).map(|(rank, case)| {
         [
@@ -126,7 +119,6 @@ fn frame(
     }
 }
 
-/// What captions and frames mean.
 fn legend(threshold: f64) -> String {
     format!(
         "P = positive, N = negative, then the rank within the class: 1 is the worst. 0.123 = calibrated probability of the \

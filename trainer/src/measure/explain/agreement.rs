@@ -16,15 +16,12 @@ const N: usize = 32;
 /// Largest difference that passes.
 pub const TOLERANCE: f64 = 1e-3;
 
-/// How far the two are apart.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Agreement {
-    /// Images compared.
     pub n: usize,
     /// Largest `max|a - b| / max|a|` of an image's map, with `a` from automatic differentiation.
     pub largest_relative_difference: f64,
-    /// What was allowed.
     pub tolerance: f64,
 }
 

@@ -10,19 +10,15 @@ use crate::train::score::grey_nchw;
 use crate::train::trained::TrainedRun;
 use anyhow::Result;
 
-/// Images a batch.
 const BATCH: usize = 32;
 
-/// The fold with its maps.
 #[derive(Debug)]
 pub struct Maps {
     /// The images as the network sees them.
     pub pixels: Pixels,
-    /// Classes.
     pub positive: Vec<bool>,
     /// A number for every patient, by image.
     pub patients: Vec<usize>,
-    /// Calibrated probabilities.
     pub probabilities: Vec<f64>,
     /// What became of each image at the operating point.
     pub outcomes: Vec<Outcome>,
@@ -33,10 +29,6 @@ pub struct Maps {
 }
 
 impl Maps {
-    /// Scores the select fold and keeps the maps.
-    ///
-    /// # Errors
-    /// Lists every image that cannot be used.
     pub fn of(trained: &TrainedRun, calibrated: &Calibrated) -> Result<Self> {
         let recipe = trained.recipe();
         let pixels = Pixels::of_fold(trained.config, &trained.index, &trained.folds, Fold::Select, &recipe)?;

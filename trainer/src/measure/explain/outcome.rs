@@ -31,7 +31,6 @@ impl Outcome {
         }
     }
 
-    /// The name used in files.
     pub const fn name(self) -> &'static str {
         match self {
             Self::TruePositive => "true-positive",

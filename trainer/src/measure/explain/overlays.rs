@@ -11,7 +11,6 @@ use cxr::{heatmap, lettering};
 use png::{BitDepth, ColorType, Encoder};
 use serde::{Deserialize, Serialize};
 
-/// Images of every outcome.
 const N: usize = 4;
 /// Image pixels of a caption's letter pixel.
 const SCALE: u32 = 2;
@@ -31,7 +30,6 @@ const LEGEND: [&str; 4] = [
 /// The contact sheet, below the folder `figures`.
 pub const CONTACT_SHEET: &str = "explain-contact-sheet.png";
 
-/// One picture.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Overlay {
@@ -39,13 +37,10 @@ pub struct Overlay {
     pub file: String,
     /// Path of the image in the dataset.
     pub image: String,
-    /// What it was called and what it is.
     pub outcome: Outcome,
-    /// Calibrated probability.
     pub probability: f64,
 }
 
-/// An RGB picture, row-major.
 struct Picture {
     width: u32,
     pixels: Vec<u8>,
@@ -139,7 +134,6 @@ fn tile_of(maps: &Maps, image: usize, size: (u32, u32), scale: ColourScale) -> P
 }
 
 impl Picture {
-    /// White.
     fn new((width, height): (u32, u32)) -> Self {
         Self { width, pixels: vec![u8::MAX; 3 * width as usize * height as usize] }
     }

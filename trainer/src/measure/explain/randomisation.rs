@@ -33,7 +33,6 @@ pub struct RandomisationStep {
     pub ssim: Measured,
 }
 
-/// The whole cascade.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Randomisation {

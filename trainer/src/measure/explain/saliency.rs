@@ -16,7 +16,6 @@ pub const BORDER: f64 = 0.1;
 /// Side of a corner, as a share of the side.
 pub const CORNER: f64 = 0.2;
 
-/// One group of images.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GroupSaliency {
@@ -32,7 +31,6 @@ pub struct GroupSaliency {
     pub corners: Option<Measured>,
 }
 
-/// All groups.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Saliency {
@@ -46,7 +44,6 @@ pub struct Saliency {
     pub corner_area: f64,
     /// Columns and rows of the maps before they were enlarged: no place is known better than one cell.
     pub map_size: (u32, u32),
-    /// Shares by group.
     pub groups: Vec<GroupSaliency>,
 }
 

@@ -1,6 +1,6 @@
-//! A cross-validated classifier on figures that should say nothing of the class.
+//! A cross-validated classifier on features that should not predict the class.
 
-use super::figures::{Ruler, pick};
+use super::figures::Evaluator;
 use crate::model::logistic;
 use anyhow::{Result, ensure};
 use cxr::analysis::scoring::roc::auc;
@@ -15,28 +15,21 @@ use tch::{Kind, Tensor};
 /// Folds of the cross-validation, by patients.
 const FOLDS: usize = 5;
 
-/// A logistic regression on a few figures, cross-validated with all images of a patient in one fold.
+/// A logistic regression on a few features.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClassifierProbe {
-    /// What it sees.
     pub name: String,
-    /// Figures an image.
     pub n_features: usize,
-    /// Area under the curve of the held-out scores; the interval resamples patients with the fits as they are.
+    /// Of the held-out scores; the interval resamples patients without fitting again.
     pub auc: Option<Measured>,
-    /// Why there is none.
     pub not_measured: Option<String>,
 }
 
-/// Cross-validated classification from rows of figures.
-pub(super) fn classify(name: &str, rows: &[Vec<f64>], ruler: &Ruler) -> ClassifierProbe {
-    let measured = held_out(rows, ruler).and_then(|scores| {
-        ruler.measure(name, scores.len(), |images| {
-            let (s, y) = pick(images, &scores, &ruler.positive);
-            auc(&s, &y)
-        })
-    });
+/// `rows` holds the features of each image.
+pub(super) fn classify(name: &str, rows: &[Vec<f64>], evaluator: &Evaluator) -> ClassifierProbe {
+    let measured =
+        held_out(rows, evaluator).and_then(|scores| evaluator.score(name, scores.len(), &scores, auc));
     let (auc, not_measured) = match measured {
         Ok(auc) => (Some(auc), None),
         Err(error) => (None, Some(format!("{error:#}"))),
@@ -45,11 +38,11 @@ pub(super) fn classify(name: &str, rows: &[Vec<f64>], ruler: &Ruler) -> Classifi
     ClassifierProbe { name: name.to_owned(), n_features, auc, not_measured }
 }
 
-/// Log-odds of every image by a model fitted without its patient; the patients of either class are spread evenly.
-fn held_out(rows: &[Vec<f64>], ruler: &Ruler) -> Result<Vec<f64>> {
+/// Log-odds of each image from a model fitted without its patient; the folds are stratified by class.
+fn held_out(rows: &[Vec<f64>], evaluator: &Evaluator) -> Result<Vec<f64>> {
     let class: BTreeMap<usize, bool> =
-        ruler.patients.iter().copied().zip(ruler.positive.iter().copied()).collect();
-    let mut rng = ChaCha8Rng::seed_from_u64(ruler.seed);
+        evaluator.patients.iter().copied().zip(evaluator.positive.iter().copied()).collect();
+    let mut rng = ChaCha8Rng::seed_from_u64(evaluator.seed);
     let mut fold_of = BTreeMap::new();
     for label in [false, true] {
         let mut patients: Vec<usize> = class.iter().filter(|(_, y)| **y == label).map(|(p, _)| *p).collect();
@@ -64,11 +57,11 @@ fn held_out(rows: &[Vec<f64>], ruler: &Ruler) -> Result<Vec<f64>> {
     let mut scores = vec![0.0; rows.len()];
     for fold in 0..FOLDS {
         let (out, rest): (Vec<usize>, Vec<usize>) =
-            (0..rows.len()).partition(|image| fold_of[&ruler.patients[*image]] == fold);
+            (0..rows.len()).partition(|image| fold_of[&evaluator.patients[*image]] == fold);
         if out.is_empty() {
             continue;
         }
-        let labels: Vec<bool> = rest.iter().map(|image| ruler.positive[*image]).collect();
+        let labels: Vec<bool> = rest.iter().map(|image| evaluator.positive[*image]).collect();
         let model = logistic::fit(&matrix(&rest), &labels, 1.0)?;
         for (image, score) in out.iter().zip(model.logits(&matrix(&out))?) {
             scores[*image] = score;

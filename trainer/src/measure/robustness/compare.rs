@@ -1,6 +1,7 @@
-//! Several models side by side, each from its own `robustness.json`.
+//! A comparison of several models, each from its own `robustness.json`.
 
 use super::{FILE, Robustness};
+use crate::markdown::measured;
 use crate::progress::say;
 use crate::run::CONFIG;
 use anyhow::{Context, Result, ensure};
@@ -10,40 +11,30 @@ use serde_yaml_ng::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// The file that a comparison is written to.
 pub const COMPARISON: &str = "robustness-comparison.json";
 
-/// One model of a comparison.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ComparedRun {
-    /// The run, or the bundle with its version.
+    /// The name of the run, or of the bundle with its version.
     pub subject: String,
-    /// Its weights.
     pub weights_sha256: String,
-    /// Keys of the frozen configuration that differ from the first model's, with the value here; empty for a bundle.
+    /// Keys of the frozen configuration whose values differ from the first model's, with this model's value; empty for a
+    /// bundle.
     pub differences: BTreeMap<String, String>,
-    /// On the fold as it is.
     pub clean_auc: Measured,
-    /// Mean over the corruptions; none where they were not measured.
+    /// Mean over the corruptions; `None` if they were not measured.
     pub corrupted_auc: Option<Measured>,
-    /// Mean log loss over the corruptions.
     pub corrupted_log_loss: Option<Measured>,
 }
 
-/// Lists what every folder holds, one row a model; ablations of the augmentation are runs of their own.
-///
-/// # Errors
-/// When a folder holds no result, or results of other images or severities, which cannot be compared.
+/// Reads and prints the results in these folders, one row per model.
 pub fn compare(folders: &[PathBuf]) -> Result<Vec<ComparedRun>> {
     let results = folders
         .iter()
         .map(|folder| {
             Robustness::load(folder)?.with_context(|| {
-                format!(
-                    "{}: not there; run `cxr-trainer robustness` on it first",
-                    folder.join(FILE).display()
-                )
+                format!("{}: not found; run `cxr-trainer robustness` first", folder.join(FILE).display())
             })
         })
         .collect::<Result<Vec<_>>>()?;
@@ -57,7 +48,7 @@ pub fn compare(folders: &[PathBuf]) -> Result<Vec<ComparedRun>> {
     for (folder, result) in folders.iter().zip(&results) {
         ensure!(
             conditions(result) == first,
-            "{}: was measured on other images or severities than {}",
+            "{}: measured on other images or severities than {}",
             folder.display(),
             folders[0].display()
         );
@@ -65,7 +56,7 @@ pub fn compare(folders: &[PathBuf]) -> Result<Vec<ComparedRun>> {
         // A bundle has no configuration to compare with.
         if !differences.is_empty() {
             for key in first_keys.keys() {
-                differences.entry(key.clone()).or_insert_with(|| "not there".to_owned());
+                differences.entry(key.clone()).or_insert_with(|| "absent".to_owned());
             }
         }
         differences.retain(|key, value| first_keys.get(key) != Some(value));
@@ -86,9 +77,7 @@ pub fn compare(folders: &[PathBuf]) -> Result<Vec<ComparedRun>> {
 fn report(rows: &[ComparedRun]) {
     say(format!("{:<24} {:>8} {:>24} {:>10}  differs in", "run", "AUC", "corrupted AUC", "log loss"));
     for row in rows {
-        let area = row.corrupted_auc.map_or("not measured".to_owned(), |m| {
-            format!("{:.4} [{:.4}, {:.4}]", m.value, m.ci95[0], m.ci95[1])
-        });
+        let area = row.corrupted_auc.map_or("not measured".to_owned(), |auc| measured(&auc));
         let loss = row.corrupted_log_loss.map_or(String::new(), |m| format!("{:.4}", m.value));
         let differences: Vec<String> =
             row.differences.iter().map(|(key, value)| format!("{key} {value}")).collect();
@@ -97,7 +86,7 @@ fn report(rows: &[ComparedRun]) {
     }
 }
 
-/// The keys of a run's frozen configuration with their values; none where there is no run.
+/// The keys and values of a run's frozen configuration; empty for a folder that is not a run.
 fn keys(folder: &Path) -> Result<BTreeMap<String, String>> {
     let file = folder.join(CONFIG);
     let mut found = BTreeMap::new();
@@ -105,7 +94,7 @@ fn keys(folder: &Path) -> Result<BTreeMap<String, String>> {
         let text =
             std::fs::read_to_string(&file).with_context(|| format!("{}: cannot be read", file.display()))?;
         let value: Value =
-            serde_yaml_ng::from_str(&text).with_context(|| format!("{}: is no YAML", file.display()))?;
+            serde_yaml_ng::from_str(&text).with_context(|| format!("{}: not valid YAML", file.display()))?;
         flatten("", &value, &mut found)?;
     }
     Ok(found)

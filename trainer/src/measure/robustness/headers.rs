@@ -1,22 +1,18 @@
-//! Whether aspect ratio, size and colour mode of the originals give the class away.
+//! Shortcut probes: whether aspect ratio, size or colour mode of the originals predicts the class.
 
 use super::classifier::{ClassifierProbe, classify};
-use super::figures::Ruler;
+use super::figures::Evaluator;
 use super::model::ModelUnderTest;
 use crate::data::index::Index;
+use crate::measure::sample::numbered;
 use anyhow::{Context, Result};
 use cxr::DecodeLimits;
 use cxr::image::ColourMode;
-use std::collections::BTreeMap;
 
-/// Figures of the originals and what they are called.
 const NAMES: [&str; 4] =
     ["aspect ratio of originals", "short side of originals", "colour mode of originals", "all three"];
 
-/// One probe a figure and one for all of them; without originals each says so.
-///
-/// # Errors
-/// When an original cannot be read.
+/// One probe per feature and one for all features together.
 pub(super) fn probes(model: &ModelUnderTest) -> Result<Vec<ClassifierProbe>> {
     let Some((root, data)) = model.originals.as_ref().filter(|(root, _)| root.is_dir()) else {
         let absent = |name: &str| ClassifierProbe {
@@ -38,18 +34,11 @@ pub(super) fn probes(model: &ModelUnderTest) -> Result<Vec<ClassifierProbe>> {
         let is_colour = f64::from(u8::from(image.colour() != ColourMode::Grey));
         rows.push(vec![width / height, width.min(height), is_colour]);
     }
-    let mut numbers = BTreeMap::new();
-    let patients = index
-        .entries
-        .iter()
-        .map(|entry| {
-            let next = numbers.len();
-            *numbers.entry((entry.positive, entry.patient.clone())).or_insert(next)
-        })
-        .collect();
+    let patients = numbered(index.entries.iter().map(|entry| (entry.positive, entry.patient.as_str())));
     let positive = index.entries.iter().map(|entry| entry.positive).collect();
-    let ruler = Ruler { positive, patients, ..model.ruler.clone() };
+    let evaluator = Evaluator { positive, patients, ..model.evaluator.clone() };
     let column = |j: usize| rows.iter().map(|row| vec![row[j]]).collect::<Vec<_>>();
-    let single = (0..3).map(|j| classify(NAMES[j], &column(j), &ruler));
-    Ok(single.chain(std::iter::once(classify(NAMES[3], &rows, &ruler))).collect())
+    let mut probes: Vec<_> = (0..3).map(|j| classify(NAMES[j], &column(j), &evaluator)).collect();
+    probes.push(classify(NAMES[3], &rows, &evaluator));
+    Ok(probes)
 }

@@ -64,7 +64,6 @@ fn lower_on_test(sources: &Sources) -> Vec<&'static str> {
     figures.into_iter().filter(|(_, t, s)| t.ci95[1] < s.ci95[0]).map(|(name, ..)| name).collect()
 }
 
-/// The group of an evaluation with the lowest figure.
 #[derive(Debug, Serialize)]
 struct WorstGroup<'a> {
     property: &'a str,

@@ -71,7 +71,6 @@ fn hardest<'a>(suite: &'a CorruptionSuite, robustness: Result<&Robustness, &Stri
     })
 }
 
-/// What the probes show.
 #[derive(Debug, Serialize)]
 struct Shortcut<'a> {
     border: Option<&'a ChangeProbe>,

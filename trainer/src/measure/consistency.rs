@@ -1,5 +1,5 @@
-//! Consistency: does an untouched original get the same answer as the small JPEG copy that the network was trained and
-//! measured on? Both go the service's way: decode, accept, preprocess, ONNX Runtime, calibration, operating point.
+//! Consistency: whether an original gets the same decision as the small JPEG copy that the network was trained and evaluated
+//! on. Both are scored as the service does: decoding, acceptance, preprocessing, ONNX Runtime, calibration, threshold.
 
 pub mod depth;
 mod scorer;
@@ -21,7 +21,7 @@ pub struct Pair {
     pub path: String,
     pub original: f64,
     pub copy: f64,
-    /// Whether the verdicts differ.
+    /// Whether the decisions differ.
     pub flipped: bool,
 }
 
@@ -29,7 +29,7 @@ pub struct Pair {
 pub struct Consistency {
     /// Digest of the weights, or of a bundle's graph.
     pub weights_sha256: String,
-    /// Operating point that decides what flips.
+    /// The operating point.
     pub threshold: f64,
     pub n: usize,
     /// Mean of `|original - copy|`.
@@ -39,14 +39,14 @@ pub struct Consistency {
     /// Largest `|original - copy|`.
     pub largest_difference: f64,
     pub n_flipped: usize,
-    /// The originals as deep files; absent where it was not measured.
+    /// The originals as files of 16 bits; absent if not measured.
     #[serde(default)]
     pub deep: Option<DepthConsistency>,
     pub pairs: Vec<Pair>,
 }
 
 impl Consistency {
-    /// Scores every original below `originals` and its namesake below `copies`.
+    /// Scores each original and the file with the same path in `copies`.
     pub fn measure(scorer: &mut Scorer, data: &Data, originals: &Path, copies: &Path) -> Result<Self> {
         let pairs = Index::scan_part(originals, data)?
             .entries
@@ -58,7 +58,7 @@ impl Consistency {
                 Ok(Pair { path: path.clone(), original, copy, flipped: flagged(original) != flagged(copy) })
             })
             .collect::<Result<Vec<Pair>>>()?;
-        ensure!(!pairs.is_empty(), "{}: holds no original", originals.display());
+        ensure!(!pairs.is_empty(), "{}: contains no originals", originals.display());
         let differences: Vec<f64> = pairs.iter().map(|pair| pair.original - pair.copy).collect();
         let mean = |values: &dyn Fn(f64) -> f64| {
             differences.iter().map(|d| values(*d)).sum::<f64>() / pairs.len() as f64
@@ -76,10 +76,9 @@ impl Consistency {
         })
     }
 
-    /// Prints the summary and every pair whose verdict differs.
     pub fn report(&self) {
         say(format!(
-            "originals against copies, {} pairs: |difference| {:.4} in the mean, {:.4} at most; signed {:+.4}; {} verdicts differ",
+            "originals against copies, {} pairs: mean absolute difference {:.4}, largest {:.4}, mean signed difference {:+.4}; {} decisions differ",
             self.n,
             self.mean_absolute_difference,
             self.largest_difference,
@@ -87,7 +86,7 @@ impl Consistency {
             self.n_flipped
         ));
         if let Some(deep) = &self.deep {
-            deep.report();
+            say(deep.to_string());
         }
         for pair in self.pairs.iter().filter(|pair| pair.flipped) {
             say(format!("  {}: original {:.4}, copy {:.4}", pair.path, pair.original, pair.copy));

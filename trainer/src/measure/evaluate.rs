@@ -1,4 +1,4 @@
-//! Evaluation: figures of one fold at the operating point, each with an interval from resampling patients.
+//! Evaluation of one fold: figures with intervals from resampling the patients.
 
 pub mod details;
 pub mod external;
@@ -34,7 +34,7 @@ use worst::Case;
 pub struct EvaluationFile {
     pub fold: Fold,
     pub weights_sha256: String,
-    /// Digest of the calibration and policy they were evaluated with.
+    /// See [`digest`].
     pub calibration_sha256: String,
     pub threshold: f64,
     pub confusion: ConfusionMatrix,
@@ -48,14 +48,13 @@ impl EvaluationFile {
         format!("evaluation-{}.json", fold.name())
     }
 
-    /// What is on file for a fold, if it was measured with these weights and this calibration.
+    /// `None` unless measured with these weights and this calibration.
     pub fn load(trained: &TrainedRun, calibrated: &Calibrated, fold: Fold) -> Result<Option<Self>> {
-        let Some(found) = files::read_json::<Self>(&trained.run.file(&Self::name(fold)))? else {
-            return Ok(None);
-        };
-        let current =
-            found.weights_sha256 == trained.weights_sha256 && found.calibration_sha256 == digest(calibrated)?;
-        Ok(current.then_some(found))
+        let found: Option<Self> = files::read_json(&trained.run.file(&Self::name(fold)))?;
+        let calibration = digest(calibrated)?;
+        Ok(found.filter(|found| {
+            found.weights_sha256 == trained.weights_sha256 && found.calibration_sha256 == calibration
+        }))
     }
 }
 
@@ -68,20 +67,20 @@ pub(crate) fn digest(calibrated: &Calibrated) -> Result<String> {
     ))?))
 }
 
-/// What is evaluated, as the ledger names it.
+/// The model under evaluation, with what the ledger records about it.
 #[derive(Debug, Clone)]
 pub struct EvaluatedModel {
-    /// The run, or the bundle with its version.
+    /// The name of the run, or of the bundle with its version.
     pub name: String,
-    /// Digest of the configuration that it was trained with.
+    /// Of the training configuration.
     pub config_sha256: String,
     pub calibrated: Calibrated,
-    /// Where looks at the test fold are entered.
+    /// The file that records looks at the test fold.
     pub ledger: PathBuf,
 }
 
-/// Evaluates one fold of a run, writes figures and scores down and prints the table. `reason` says why the test split is
-/// looked at; the ledger gets its line before anything is printed.
+/// Evaluates one fold of a run; writes and prints the figures. The test split needs a `reason`, which the ledger records
+/// before anything is printed.
 pub fn evaluate(
     trained: &TrainedRun,
     calibrated: &Calibrated,
@@ -108,7 +107,7 @@ pub fn evaluate(
         evaluation.threshold,
         &evaluation.details.calibration,
     )?;
-    // Last: whoever finds it finds the rest as well.
+    // Written last: if this file exists, so do the others.
     files::write_json(&trained.run.file(&EvaluationFile::name(fold)), &evaluation)?;
     Ok(evaluation.figures)
 }
@@ -140,17 +139,17 @@ fn write_worst(
     trained.run.write_figure(&format!("{name}.png"), worst::sheet(&worst, pixels.size, threshold))
 }
 
-/// Refuses what may not be evaluated, before any image is read.
+/// Fails for the train fold, and for the test split without a reason.
 pub fn check_look(fold: Fold, reason: Option<&str>) -> Result<()> {
     ensure!(fold != Fold::Train, "the train fold cannot be evaluated: the network has seen it");
     ensure!(
         fold != Fold::Test || reason.is_some(),
-        "every look at the test split is entered in the ledger: say why with --reason"
+        "every look at the test split is recorded in the ledger: state the reason with --reason"
     );
     Ok(())
 }
 
-/// From scores to figures: measured, entered in the ledger where it is a look at the test split, printed.
+/// Measures and prints the figures of scores. Records a look at the test split in the ledger.
 pub fn measure(
     evaluated: &EvaluatedModel,
     config: &Config,
@@ -211,25 +210,24 @@ fn print(figures: &FoldEvaluation, confusion: ConfusionMatrix, details: &Details
         let [low, high] = measured.ci95;
         say(format!("  {name:<12} {:.4}  [{low:.4}, {high:.4}]  n {}", measured.value, measured.n));
     }
-    say(format!("  {}", counted(confusion)));
+    say(format!("  {}", counts(confusion)));
     for line in details.lines() {
         say(format!("- {line}"));
     }
 }
 
-fn counted(found: ConfusionMatrix) -> String {
-    let ConfusionMatrix { true_positives, false_positives, true_negatives, false_negatives } = found;
+fn counts(confusion: ConfusionMatrix) -> String {
+    let ConfusionMatrix { true_positives, false_positives, true_negatives, false_negatives } = confusion;
     format!(
         "true positives {true_positives}, false negatives {false_negatives}, false positives {false_positives}, true negatives \
          {true_negatives}"
     )
 }
 
-/// What a reader of the expected calibration error must know: in a resample some images stand twice and others not at all, so that
-/// its bins look worse calibrated than those of the images themselves.
+/// A resample repeats some images and omits others, so its bins look worse calibrated than those of the full set.
 pub const ECE_NOTE: &str = "Resampling makes the ECE larger than it is: its interval is cautious, and can begin above the value itself.";
 
-/// The figures by name, in the order in which they are shown.
+/// The figures by name, in display order.
 pub fn rows(figures: &FoldEvaluation) -> [(&'static str, Measured); 8] {
     [
         ("AUC", figures.auc),
@@ -269,6 +267,6 @@ mod tests {
     fn counts_are_printed_in_words() {
         let found = ConfusionMatrix::at(&[0.9, 0.8, 0.1], &[true, false, false], 0.5);
         let words = "true positives 1, false negatives 0, false positives 1, true negatives 1";
-        assert_eq!(counted(found), words);
+        assert_eq!(counts(found), words);
     }
 }

@@ -1,9 +1,8 @@
-//! Explanations: whether the maps are what they claim to be, whether they depend on what was learnt, where they lie, and
-//! what they look like. All on the select fold; every step is written down as it is finished.
+//! Explanations on the select fold: checks that the maps are Grad-CAM and depend on the weights, their distribution over the
+//! image, and example overlays. Each step is written as soon as it is finished.
 
 pub mod agreement;
 pub mod maps;
-mod outcome;
 pub mod overlays;
 pub mod randomisation;
 pub mod saliency;
@@ -18,7 +17,6 @@ use agreement::Agreement;
 use anyhow::Result;
 use cxr::analysis::scoring::confusion::ConfusionMatrix;
 use maps::Maps;
-pub use outcome::Outcome;
 use overlays::Overlay;
 use randomisation::Randomisation;
 use saliency::Saliency;
@@ -26,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 const FILE: &str = "explain.json";
-/// What stands for the share of saliency on the lungs.
+/// Value of `lung_field`.
 const NO_LUNGS: &str = "not measured: no lung segmentation";
 
 /// `explain.json`; a step is absent until it is done.
@@ -36,21 +34,19 @@ pub struct Explanation {
     pub weights_sha256: String,
     pub fold: Fold,
     pub n: usize,
-    /// Operating point on the calibrated probability, which decides the outcomes.
+    /// Operating point on the calibrated probability.
     pub threshold: f64,
     pub confusion: ConfusionMatrix,
-    /// Grad-CAM against the map of the exported graph.
     pub agreement: Option<Agreement>,
     pub randomisation: Option<Randomisation>,
-    /// How much of them lies on the border and in the corners.
     pub saliency: Option<Saliency>,
-    /// How much of them lies on the lungs, or why that is not known.
+    /// Why the share on the lungs is not measured.
     pub lung_field: String,
     pub overlays: Option<Vec<Overlay>>,
 }
 
 impl Explanation {
-    /// What is on file for a run, if it was made with these weights and this operating point.
+    /// `None` unless made with these weights and this operating point.
     pub fn load(run: &RunDirectory, weights_sha256: &str, threshold: f64) -> Result<Option<Self>> {
         let found: Option<Self> = files::read_json(&run.file(FILE))?;
         Ok(found.filter(|found| {
@@ -59,7 +55,7 @@ impl Explanation {
     }
 }
 
-/// Explains a trained run, step by step.
+/// Explains a trained run; continues with the first step that is not on file.
 pub fn explain(trained: &TrainedRun, calibrated: &Calibrated, onnxruntime: &Path) -> Result<Explanation> {
     let threshold = calibrated.policy.threshold;
     let maps = Maps::of(trained, calibrated)?;

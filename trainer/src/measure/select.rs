@@ -1,4 +1,4 @@
-//! The select fold through a variant: the scale of its heatmaps, and how many images it refers.
+//! A variant on the select fold: the scale of its heatmaps, and the number of images that it refers.
 
 use super::heatmap::{MapFigures, Peak};
 use crate::data::pixels::Pixels;
@@ -11,9 +11,8 @@ use runtime::Session;
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct OnSelect {
     pub(crate) maps: MapFigures,
-    /// Positives that are out of distribution, and all.
+    /// Out of distribution, and all.
     pub(crate) referred_positive: [usize; 2],
-    /// Negatives that are out of distribution, and all.
     pub(crate) referred_negative: [usize; 2],
 }
 
@@ -32,9 +31,9 @@ pub(crate) fn measure(
         let probability = calibration.apply(f64::from(outputs.logits[0])).value();
         let flagged = probability >= policy.threshold;
         peaks.push(Peak::of(&outputs.cam, outputs.cam_size, positive, flagged));
-        let foreign = embedding.locate(&outputs.embedding)?.ood_score > policy.ood_threshold;
+        let is_ood = embedding.locate(&outputs.embedding)?.ood_score > policy.ood_threshold;
         let [k, n] = &mut referred[usize::from(positive)];
-        *k += usize::from(foreign);
+        *k += usize::from(is_ood);
         *n += 1;
         meter.advance(1, String::new);
     }
@@ -56,7 +55,7 @@ impl OnSelect {
         )
     }
 
-    /// The card's section about them.
+    /// A section of the model card.
     pub(crate) fn referred_section(&self) -> String {
         format!(
             "{REFERRED}\n{}.\nThey get no class and no probability; the figures at the operating point count them all the same.\n",

@@ -138,7 +138,7 @@ impl Source<'_> {
             fixed_batch,
             calibration,
             policy,
-            heatmap: on_select.maps.scale,
+            heatmap: on_select.maps.scale.ok(),
             golden: Vec::new(),
         };
         Ok(Made::Variant(Box::new(Quantised { graph, session, variant, comparison })))

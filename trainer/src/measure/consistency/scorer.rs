@@ -1,4 +1,4 @@
-//! One image the way the service scores it.
+//! Scoring of single images as the service does it.
 
 use crate::bundle;
 use crate::data::recipe::Recipe;
@@ -8,7 +8,6 @@ use cxr::{AffineCalibration, DecisionPolicy};
 use runtime::Session;
 use std::path::Path;
 
-/// A session with what makes decisions of its logits.
 #[derive(Debug)]
 pub struct Scorer<'a> {
     pub session: &'a mut Session,

@@ -1,4 +1,4 @@
-//! Figures of one fold as SVG: curves, reliability before and after calibration, probabilities by class.
+//! Figures of one fold as SVG.
 
 use super::details::CalibrationDetails;
 use crate::figures::{self, Along, Axes, Form, Series};
@@ -28,10 +28,10 @@ pub fn write(
 /// ROC and precision-recall side by side, with the operating point on both.
 pub fn curves(name: &str, probabilities: &[f64], positive: &[bool], threshold: f64) -> Result<String> {
     let roc = RocCurve::new(probabilities, positive);
-    let area = stated("AUC", roc.as_ref().map(RocCurve::auc));
+    let area = labelled("AUC", roc.as_ref().map(RocCurve::auc));
     let roc =
         roc.iter().flat_map(RocCurve::points).map(|point| (point.false_positive_rate, point.sensitivity));
-    let average = stated("average precision", precision_recall::average_precision(probabilities, positive));
+    let average = labelled("average precision", precision_recall::average_precision(probabilities, positive));
     let precision = precision_recall::curve(probabilities, positive).unwrap_or_default();
     let precision = precision.into_iter().map(|point| (point.recall, point.precision));
     let base_rate = positive.iter().filter(|y| **y).count() as f64 / positive.len().max(1) as f64;
@@ -43,7 +43,7 @@ pub fn curves(name: &str, probabilities: &[f64], positive: &[bool], threshold: f
     let at_roc = called.specificity().map(|specificity| 1.0 - specificity).zip(called.sensitivity());
     let at_precision = called.sensitivity().zip(called.precision());
     let (left, right) = (format!("ROC, {name}: {area}"), format!("Precision and recall, {name}: {average}"));
-    // Room around: a point in a corner shows whole.
+    // The margin keeps points in a corner whole.
     let range = || (-0.02..1.02, -0.02..1.02);
     let roc = [
         Series::line("all thresholds", roc.collect()),
@@ -62,12 +62,12 @@ pub fn curves(name: &str, probabilities: &[f64], positive: &[bool], threshold: f
     ])
 }
 
-/// A figure by its name; not measured where a class is missing.
-fn stated(name: &str, value: Option<f64>) -> String {
+/// The value is `None` if a class is missing.
+fn labelled(name: &str, value: Option<f64>) -> String {
     value.map_or_else(|| format!("{name} not measured"), |value| format!("{name} {value:.3}"))
 }
 
-/// The reliability diagram before and after calibration, with the images of every bin.
+/// Reliability before and after calibration, with the number of images in each bin.
 pub fn reliability(name: &str, before: &[CalibrationBin], after: &[CalibrationBin]) -> Result<String> {
     let of = |label: &str, bins: &[CalibrationBin]| {
         let filled = || bins.iter().filter(|bin| bin.n > 0);
@@ -77,12 +77,12 @@ pub fn reliability(name: &str, before: &[CalibrationBin], after: &[CalibrationBi
     let series = [
         of("before calibration", before),
         of("after", after),
-        Series::new("as it should be", vec![(0.0, 0.0), (1.0, 1.0)], Form::Dashes),
+        Series::new("perfect calibration", vec![(0.0, 0.0), (1.0, 1.0)], Form::Dashes),
     ];
     let title = format!("Reliability, {name}: images of each bin above its mark");
     let (x, y) = ("mean probability of the positive class", "share of positives");
     let axes = Axes { title: &title, x, y, along: Along::Numbers };
-    // Room above for the numbers at 1.
+    // The upper margin holds the numbers of marks at 1.
     figures::chart(&axes, (-0.02..1.02, -0.02..1.08), &series)
 }
 

@@ -1,5 +1,5 @@
-//! The map that a bundle serves is Grad-CAM: the graph's `cam`, through ONNX Runtime, against automatic differentiation in
-//! libtorch, on real images.
+//! Check that the map that a bundle serves is Grad-CAM: the graph's `cam` in ONNX Runtime against automatic differentiation in
+//! libtorch.
 
 use super::maps::Maps;
 use crate::onnx;
@@ -11,9 +11,8 @@ use runtime::{Runtime, SessionOptions};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// Images that are compared, spread over the fold.
+/// Images to compare, evenly spread over the fold.
 const N: usize = 32;
-/// Largest difference that passes.
 pub const TOLERANCE: f64 = 1e-3;
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -55,7 +54,7 @@ pub(super) fn measure(trained: &TrainedRun, maps: &Maps, onnxruntime: &Path) -> 
     say(format!("Grad-CAM against the graph's map on {n} images: {worst:.1e} of the map's maximum"));
     ensure!(
         worst <= TOLERANCE,
-        "the map of the exported graph is not Grad-CAM: {worst:e} apart, allowed is {TOLERANCE:e}"
+        "the map of the exported graph is not Grad-CAM: relative difference {worst:e}, tolerance {TOLERANCE:e}"
     );
     Ok(Agreement { n, largest_relative_difference: worst, tolerance: TOLERANCE })
 }

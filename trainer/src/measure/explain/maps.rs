@@ -1,6 +1,5 @@
-//! The class activation maps of the select fold, with label and decision of each image.
+//! The class activation maps of the select fold, with the label and the decision of each image.
 
-use super::outcome::Outcome;
 use crate::data::folds::Fold;
 use crate::data::pixels::Pixels;
 use crate::measure::calibrate::Calibrated;
@@ -9,19 +8,58 @@ use crate::progress::Meter;
 use crate::train::score::grey_nchw;
 use crate::train::trained::TrainedRun;
 use anyhow::Result;
+use serde::{Deserialize, Serialize};
 
 const BATCH: usize = 32;
 
+/// The cell of the confusion matrix that an image belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConfusionCell {
+    TruePositive,
+    FalsePositive,
+    FalseNegative,
+    TrueNegative,
+}
+
+impl ConfusionCell {
+    /// In the order of the contact sheet.
+    pub const ALL: [Self; 4] =
+        [Self::TruePositive, Self::FalsePositive, Self::FalseNegative, Self::TrueNegative];
+
+    pub const fn new(is_positive: bool, is_flagged: bool) -> Self {
+        match (is_positive, is_flagged) {
+            (true, true) => Self::TruePositive,
+            (false, true) => Self::FalsePositive,
+            (true, false) => Self::FalseNegative,
+            (false, false) => Self::TrueNegative,
+        }
+    }
+
+    pub const fn is_flagged(self) -> bool {
+        matches!(self, Self::TruePositive | Self::FalsePositive)
+    }
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::TruePositive => "true-positive",
+            Self::FalsePositive => "false-positive",
+            Self::FalseNegative => "false-negative",
+            Self::TrueNegative => "true-negative",
+        }
+    }
+}
+
 #[derive(Debug)]
 pub struct Maps {
-    /// The images as the network sees them.
+    /// After preprocessing.
     pub pixels: Pixels,
     pub positive: Vec<bool>,
-    /// A number for every patient, by image.
+    /// A number for each image's patient.
     pub patients: Vec<usize>,
     pub probabilities: Vec<f64>,
-    /// What became of each image at the operating point.
-    pub outcomes: Vec<Outcome>,
+    /// At the operating point.
+    pub cells: Vec<ConfusionCell>,
     /// Class activation maps before the ReLU, row-major.
     pub maps: Vec<Vec<f32>>,
     /// Columns and rows of a map.
@@ -46,11 +84,11 @@ impl Maps {
         }
         let probabilities = calibrated.probabilities(&logits);
         let positive = pixels.positive();
-        let outcomes = positive
+        let cells = positive
             .iter()
             .zip(&probabilities)
-            .map(|(positive, p)| Outcome::of(*positive, *p >= calibrated.policy.threshold))
+            .map(|(positive, p)| ConfusionCell::new(*positive, *p >= calibrated.policy.threshold))
             .collect();
-        Ok(Self { patients: patients(&pixels), pixels, positive, probabilities, outcomes, maps, map_size })
+        Ok(Self { patients: patients(&pixels), pixels, positive, probabilities, cells, maps, map_size })
     }
 }

@@ -1,12 +1,10 @@
-//! Where the maps lie: the share of the positive evidence on the border and in the corners, by class and by outcome, beside
-//! the share of the area that those places take up. Evidence spread evenly has the area's share.
+//! The share of the positive evidence on the border and in the corners. Uniform evidence has their share of the area.
 
-use super::maps::Maps;
-use super::outcome::Outcome;
+use super::maps::{ConfusionCell, Maps};
+use crate::measure::sample::mean;
 use crate::progress::say;
 use crate::train::trained::TrainedRun;
 use cxr::analysis::corrupt::{Region, is_in};
-use cxr::analysis::scoring::bootstrap::interval95;
 use cxr::bundle::Measured;
 use cxr::heatmap::upsample;
 use serde::{Deserialize, Serialize};
@@ -19,15 +17,14 @@ pub const CORNER: f64 = 0.2;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GroupSaliency {
-    /// `all`, a class or an outcome.
+    /// `all`, a class or a cell of the confusion matrix.
     pub group: String,
-    /// Images whose map has positive evidence somewhere.
+    /// Images whose map has positive evidence.
     pub n: usize,
-    /// Images without; they have no share.
     pub n_without_evidence: usize,
-    /// Mean share on the border; none without images, or with those of one patient alone.
+    /// Mean share on the border; `None` for images of fewer than two patients.
     pub border: Option<Measured>,
-    /// Mean share in the corners likewise.
+    /// Mean share in the corners, likewise.
     pub corners: Option<Measured>,
 }
 
@@ -42,12 +39,12 @@ pub struct Saliency {
     pub corner_side: f64,
     /// Share of the area in them.
     pub corner_area: f64,
-    /// Columns and rows of the maps before they were enlarged: no place is known better than one cell.
+    /// Width and height of the maps before enlargement, the limit of their spatial resolution.
     pub map_size: (u32, u32),
     pub groups: Vec<GroupSaliency>,
 }
 
-/// A group's name and who belongs to it.
+/// A name and whether an image belongs to the group.
 type Group<'a> = (String, Box<dyn Fn(usize) -> bool + 'a>);
 
 pub(super) fn measure(trained: &TrainedRun, maps: &Maps) -> Saliency {
@@ -69,11 +66,13 @@ pub(super) fn measure(trained: &TrainedRun, maps: &Maps) -> Saliency {
         ("negative".to_owned(), Box::new(|image| !maps.positive[image])),
         ("positive".to_owned(), Box::new(|image| maps.positive[image])),
     ];
-    groups.extend(Outcome::ALL.map(|outcome| -> Group {
-        (outcome.name().to_owned(), Box::new(move |image| maps.outcomes[image] == outcome))
-    }));
-    let evaluation = (trained.config.evaluation.resamples, trained.config.seed);
-    let groups = groups.iter().map(|group| measure_group(group, &shares, &maps.patients, evaluation));
+    groups.extend(
+        ConfusionCell::ALL.map(|cell| -> Group {
+            (cell.name().to_owned(), Box::new(move |image| maps.cells[image] == cell))
+        }),
+    );
+    let resampling = (trained.config.evaluation.resamples, trained.config.seed);
+    let groups = groups.iter().map(|group| measure_group(group, &shares, &maps.patients, resampling));
     let area = |mask: &[bool]| mask.iter().filter(|is_in| **is_in).count() as f64 / mask.len() as f64;
     let result = Saliency {
         border_width: BORDER,
@@ -87,7 +86,7 @@ pub(super) fn measure(trained: &TrainedRun, maps: &Maps) -> Saliency {
     result
 }
 
-/// The share of the positive part of a map that lies under a mask; none without a positive part.
+/// The share of a map's positive evidence under a mask; `None` without evidence.
 fn share(map: &[f32], mask: &[bool]) -> Option<f64> {
     let total: f64 = map.iter().map(|value| f64::from(value.max(0.0))).sum();
     let inside: f64 =
@@ -99,22 +98,14 @@ fn measure_group(
     (name, belongs): &Group,
     shares: &[Option<[f64; 2]>],
     patients: &[usize],
-    (resamples, seed): (usize, u64),
+    resampling: (usize, u64),
 ) -> GroupSaliency {
     let members: Vec<usize> = (0..shares.len()).filter(|image| belongs(*image)).collect();
     let (found, of_patients): (Vec<[f64; 2]>, Vec<usize>) =
         members.iter().filter_map(|image| Some((shares[*image]?, patients[*image]))).unzip();
     let measured = |column: usize| {
-        let mean = |images: &[usize]| {
-            (!images.is_empty())
-                .then(|| images.iter().map(|i| found[*i][column]).sum::<f64>() / images.len() as f64)
-        };
-        let all: Vec<usize> = (0..found.len()).collect();
-        Some(Measured {
-            value: mean(&all)?,
-            ci95: interval95(&of_patients, resamples, seed, mean)?,
-            n: found.len(),
-        })
+        let values: Vec<f64> = found.iter().map(|shares| shares[column]).collect();
+        mean(&values, &of_patients, resampling)
     };
     GroupSaliency {
         group: name.clone(),

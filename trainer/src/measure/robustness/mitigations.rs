@@ -122,7 +122,10 @@ fn mitigation(model: &mut ModelUnderTest, method: Method) -> Result<Mitigation> 
 }
 
 fn unmitigated(model: &mut ModelUnderTest, corruption: Option<Corruption>) -> Result<Vec<f64>> {
-    corruption.map_or_else(|| model.clean(), |corruption| corrupted(model, corruption, SEVERITY))
+    match corruption {
+        None => model.clean(),
+        Some(corruption) => corrupted(model, corruption, SEVERITY),
+    }
 }
 
 fn image_under(model: &ModelUnderTest, corruption: Option<Corruption>, image: usize) -> Vec<u8> {

@@ -3,7 +3,7 @@
 use super::Results;
 use crate::data::folds::Fold;
 use crate::measure::evaluate::subgroups::Subgroup;
-use crate::measure::sample_size::wider;
+use crate::measure::sample_size::with_wider_interval;
 use crate::report::sources::Sources;
 use cxr::bundle::Measured;
 use minijinja::context;
@@ -77,6 +77,6 @@ fn worst_group(groups: &[Subgroup], get: fn(&Subgroup) -> Option<Measured>) -> O
         groups.iter().filter_map(|group| Some((group, get(group).filter(|found| found.n >= LARGE_GROUP)?)));
     let (worst, figure) = large.min_by(|(_, a), (_, b)| a.value.total_cmp(&b.value))?;
     // A group is small: resampling alone can give an interval without width.
-    let (figure, method) = wider(&figure, figure.n);
+    let (figure, method) = with_wider_interval(&figure, figure.n);
     Some(WorstGroup { property: &worst.property, group: &worst.group, figure, method: method.to_string() })
 }

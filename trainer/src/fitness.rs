@@ -20,7 +20,6 @@ use serde::{Deserialize, Serialize};
 /// Precedes the reason for releasing a network that is not shown to be fit.
 pub(crate) const RELEASED_ANYWAY: &str = "Released all the same, because";
 
-/// How a figure compares with its gate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GateOutcome {

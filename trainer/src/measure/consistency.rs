@@ -21,7 +21,6 @@ pub struct Pair {
     pub path: String,
     pub original: f64,
     pub copy: f64,
-    /// Whether the decisions differ.
     pub flipped: bool,
 }
 
@@ -29,14 +28,12 @@ pub struct Pair {
 pub struct Consistency {
     /// Digest of the weights, or of a bundle's graph.
     pub weights_sha256: String,
-    /// The operating point.
     pub threshold: f64,
     pub n: usize,
     /// Mean of `|original - copy|`.
     pub mean_absolute_difference: f64,
     /// Mean of `original - copy`.
     pub mean_signed_difference: f64,
-    /// Largest `|original - copy|`.
     pub largest_difference: f64,
     pub n_flipped: usize,
     /// The originals as files of 16 bits; absent if not measured.
@@ -46,7 +43,6 @@ pub struct Consistency {
 }
 
 impl Consistency {
-    /// Scores each original and the file with the same path in `copies`.
     pub fn measure(scorer: &mut Scorer, data: &Data, originals: &Path, copies: &Path) -> Result<Self> {
         let pairs = Index::scan_part(originals, data)?
             .entries

@@ -15,7 +15,7 @@ use crate::data::ledger::{self, Look};
 use crate::data::pixels::Pixels;
 use crate::files;
 use crate::measure::calibrate::Calibrated;
-use crate::measure::sample::{CALIBRATION_BINS, Sample, patients};
+use crate::measure::sample::{Sample, patients};
 use crate::progress::say;
 use crate::run::environment::{git_commit, now};
 use crate::train::score::Scores;
@@ -28,7 +28,6 @@ use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use worst::Case;
 
-/// `evaluation-<fold>.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EvaluationFile {
@@ -38,7 +37,6 @@ pub struct EvaluationFile {
     pub calibration_sha256: String,
     pub threshold: f64,
     pub confusion: ConfusionMatrix,
-    /// The figures that the bundle carries.
     pub figures: FoldEvaluation,
     pub details: Details,
 }
@@ -70,9 +68,7 @@ pub(crate) fn digest(calibrated: &Calibrated) -> Result<String> {
 /// The model under evaluation, with what the ledger records about it.
 #[derive(Debug, Clone)]
 pub struct EvaluatedModel {
-    /// The name of the run, or of the bundle with its version.
     pub name: String,
-    /// Of the training configuration.
     pub config_sha256: String,
     pub calibrated: Calibrated,
     /// The file that records looks at the test fold.
@@ -96,47 +92,31 @@ pub fn evaluate(
         ledger: trained.ledger(),
     };
     let evaluation = measure(&evaluated, trained.config, fold, reason, &pixels, &scores)?;
-    let table = scores_csv(&pixels, &scores, calibrated)?;
-    files::write_atomically(&trained.run.file(&format!("scores-{}.csv", fold.name())), &table)?;
-    write_worst(trained, calibrated, fold, &pixels, &scores)?;
     let (positive, probabilities) = (pixels.positive(), calibrated.probabilities(&scores.logits));
-    plots::write(
-        trained.run,
-        fold.name(),
-        (&probabilities, &positive),
-        evaluation.threshold,
-        &evaluation.details.calibration,
-    )?;
-    // Written last: if this file exists, so do the others.
-    files::write_json(&trained.run.file(&EvaluationFile::name(fold)), &evaluation)?;
-    Ok(evaluation.figures)
-}
-
-fn write_worst(
-    trained: &TrainedRun,
-    calibrated: &Calibrated,
-    fold: Fold,
-    pixels: &Pixels,
-    scores: &Scores,
-) -> Result<()> {
     let ood_scores = calibrated.ood_scores(&scores.embeddings)?;
-    let probabilities = calibrated.probabilities(&scores.logits);
     let cases: Vec<Case> = (0..pixels.len())
         .map(|i| Case {
             path: &pixels.entries[i].path,
             patient: &pixels.entries[i].patient,
-            positive: pixels.entries[i].positive,
+            positive: positive[i],
+            logit: scores.logits[i],
             probability: probabilities[i],
             ood_score: ood_scores[i],
             pixels: pixels.image(i),
         })
         .collect();
-    let (worst, threshold) =
-        (worst::worst(&cases, trained.config.evaluation.worst_cases), calibrated.policy.threshold);
-    let name = format!("worst-{}", fold.name());
-    let table = worst::csv(&worst, threshold)?;
-    files::write_atomically(&trained.run.file(&format!("{name}.csv")), &table)?;
-    trained.run.write_figure(&format!("{name}.png"), worst::sheet(&worst, pixels.size, threshold))
+    let (name, threshold) = (fold.name(), evaluation.threshold);
+    let file = |form: &str| trained.run.file(&format!("{form}-{name}.csv"));
+    files::write_atomically(&file("scores"), &scores_csv(&cases, threshold)?)?;
+    let worst = worst::worst(&cases, trained.config.evaluation.worst_cases);
+    files::write_atomically(&file("worst"), &worst::csv(&worst, threshold)?)?;
+    let sheet = worst::sheet(&worst, pixels.size, threshold);
+    trained.run.write_figure(&format!("worst-{name}.png"), sheet)?;
+    let calibration = &evaluation.details.calibration;
+    plots::write(trained.run, name, (&probabilities, &positive), threshold, calibration)?;
+    // Written last: if this file exists, so do the others.
+    files::write_json(&trained.run.file(&EvaluationFile::name(fold)), &evaluation)?;
+    Ok(evaluation.figures)
 }
 
 /// Fails for the train fold, and for the test split without a reason.
@@ -169,7 +149,7 @@ pub fn measure(
         resamples: config.evaluation.resamples,
         seed: config.seed,
     };
-    let figures = sample.fold_evaluation(threshold, CALIBRATION_BINS)?;
+    let figures = sample.fold_evaluation(threshold)?;
     let names = config.evaluation.name_subgroups()?;
     let subgroups = subgroups::of_fold(pixels, &names, config.export.originals.as_deref());
     let subgroups = subgroups::measure(&subgroups, &sample, threshold);
@@ -227,7 +207,6 @@ fn counts(confusion: ConfusionMatrix) -> String {
 /// A resample repeats some images and omits others, so its bins look worse calibrated than those of the full set.
 pub const ECE_NOTE: &str = "Resampling makes the ECE larger than it is: its interval is cautious, and can begin above the value itself.";
 
-/// The figures by name, in display order.
 pub fn rows(figures: &FoldEvaluation) -> [(&'static str, Measured); 8] {
     [
         ("AUC", figures.auc),
@@ -241,21 +220,18 @@ pub fn rows(figures: &FoldEvaluation) -> [(&'static str, Measured); 8] {
     ]
 }
 
-fn scores_csv(pixels: &Pixels, scores: &Scores, calibrated: &Calibrated) -> Result<Vec<u8>> {
-    let ood_scores = calibrated.ood_scores(&scores.embeddings)?;
-    let rows =
-        pixels.entries.iter().zip(&scores.logits).zip(ood_scores).map(|((entry, logit), ood_score)| {
-            let probability = calibrated.calibration.apply(*logit).value();
-            [
-                entry.path.clone(),
-                entry.patient.clone(),
-                u8::from(entry.positive).to_string(),
-                format!("{logit:.6}"),
-                format!("{probability:.6}"),
-                u8::from(probability >= calibrated.policy.threshold).to_string(),
-                format!("{ood_score:.4}"),
-            ]
-        });
+fn scores_csv(cases: &[Case], threshold: f64) -> Result<Vec<u8>> {
+    let rows = cases.iter().map(|case| {
+        [
+            case.path.to_owned(),
+            case.patient.to_owned(),
+            u8::from(case.positive).to_string(),
+            format!("{:.6}", case.logit),
+            format!("{:.6}", case.probability),
+            u8::from(case.probability >= threshold).to_string(),
+            format!("{:.4}", case.ood_score),
+        ]
+    });
     files::csv(["path", "patient", "positive", "logit", "probability", "flagged", "ood_score"], rows)
 }
 

@@ -24,7 +24,6 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 const FILE: &str = "explain.json";
-/// Value of `lung_field`.
 const NO_LUNGS: &str = "not measured: no lung segmentation";
 
 /// `explain.json`; a step is absent until it is done.
@@ -34,7 +33,6 @@ pub struct Explanation {
     pub weights_sha256: String,
     pub fold: Fold,
     pub n: usize,
-    /// Operating point on the calibrated probability.
     pub threshold: f64,
     pub confusion: ConfusionMatrix,
     pub agreement: Option<Agreement>,

@@ -13,7 +13,6 @@ const MIN_IMAGES: usize = 20;
 /// The region of the heart on a frontal radiograph, as shares of width and height.
 const MIDDLE: [[f64; 2]; 2] = [[1.0 / 3.0, 2.0 / 3.0], [0.4, 0.9]];
 
-/// What was measured of a fold's maps.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct MapFigures {
     /// Or why the fold gives none.
@@ -26,7 +25,6 @@ pub(crate) struct MapFigures {
 pub(crate) struct Peaks {
     /// Flagged positives.
     pub(crate) positive: [usize; 2],
-    /// All negatives.
     pub(crate) negative: [usize; 2],
 }
 
@@ -64,7 +62,6 @@ impl MapFigures {
         }
     }
 
-    /// The card's section about the heatmaps.
     pub(crate) fn section(&self) -> String {
         let mut text = format!("{HEADING}\n");
         // Writing to a String cannot fail.

@@ -30,14 +30,12 @@ pub const FILE: &str = "robustness.json";
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Robustness {
-    /// The name of the run, or of the bundle with its version.
     pub subject: String,
     /// Digest of the weights, or of the bundle's graph.
     pub weights_sha256: String,
     pub fold: Fold,
     pub n: usize,
     pub n_positive: usize,
-    /// Operating point on the calibrated probability.
     pub threshold: f64,
     pub clean: Figures,
     pub corruptions: Option<CorruptionSuite>,

@@ -9,7 +9,6 @@ use cxr::analysis::scoring::roc::auc;
 use cxr::bundle::{FoldEvaluation, Measured};
 use std::collections::BTreeMap;
 
-/// Bins of every reliability diagram.
 pub const CALIBRATION_BINS: usize = 15;
 
 /// A figure of probabilities and labels; `None` where it is undefined.
@@ -80,7 +79,7 @@ impl Sample<'_> {
     }
 
     /// The figures that a bundle carries, at an operating point. Each must be defined.
-    pub fn fold_evaluation(&self, threshold: f64, n_bins: usize) -> Result<FoldEvaluation> {
+    pub fn fold_evaluation(&self, threshold: f64) -> Result<FoldEvaluation> {
         let named = |name: &str, measured: Option<Measured>| {
             measured.with_context(|| format!("{name} is undefined on these images"))
         };
@@ -95,7 +94,10 @@ impl Sample<'_> {
             precision: named("precision", self.measured(n_flagged, &|p, y| at(p, y).precision()))?,
             f1: named("F1", self.measured(n, &|p, y| at(p, y).f1()))?,
             accuracy: named("accuracy", self.measured(n, &|p, y| at(p, y).accuracy()))?,
-            ece: named("ECE", self.measured(n, &|p, y| Some(ece(&bins_equal_width(p, y, n_bins)))))?,
+            ece: named(
+                "ECE",
+                self.measured(n, &|p, y| Some(ece(&bins_equal_width(p, y, CALIBRATION_BINS)))),
+            )?,
             brier: named("Brier", self.measured(n, &|p, y| Some(brier(p, y))))?,
         })
     }
@@ -109,7 +111,6 @@ pub(super) fn mean(values: &[f64], patients: &[usize], (resamples, seed): (usize
     Some(Measured { value: of(&all), ci95, n: values.len() })
 }
 
-/// Scores and labels of some images.
 pub fn pick(images: &[usize], scores: &[f64], positive: &[bool]) -> (Vec<f64>, Vec<bool>) {
     images.iter().map(|image| (scores[*image], positive[*image])).unzip()
 }

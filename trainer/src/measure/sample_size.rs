@@ -13,7 +13,6 @@ const Z: f64 = 1.959_963_984_540_054;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IntervalMethod {
-    /// Resampled patients.
     Bootstrap,
     /// Wilson's score interval for this number of images, or of patients if those are fewer.
     Wilson(usize),

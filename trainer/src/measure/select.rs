@@ -55,7 +55,6 @@ impl OnSelect {
         )
     }
 
-    /// A section of the model card.
     pub(crate) fn referred_section(&self) -> String {
         format!(
             "{REFERRED}\n{}.\nThey get no class and no probability; the figures at the operating point count them all the same.\n",

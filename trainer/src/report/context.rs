@@ -1,4 +1,4 @@
-//! What the templates of the report can name: the results on file, and what follows from them.
+//! The values for the report's templates: the results on file, and what is derived from them.
 
 mod data;
 mod evaluation;
@@ -19,11 +19,10 @@ use serde::Serialize;
 use serde_json::json;
 use std::collections::BTreeMap;
 
-/// The templates name an image set as one to stay away from if the interval of its area under the ROC curve
-/// begins below this.
+/// The report warns of an image set if the interval of its AUC begins below this.
 const USABLE_AUC: f64 = 0.7;
 
-/// Results by name, and the reasons for those that are missing: `eda`, or `none` and `missing.eda`.
+/// Results by name. A missing one is `none`, with the reason in `missing`.
 #[derive(Default)]
 struct Results {
     known: BTreeMap<&'static str, Value>,
@@ -103,7 +102,6 @@ pub(super) fn of(sources: &Sources) -> Result<Value> {
     Ok(merge_maps([statements, data::of(sources), training::of(sources), known]))
 }
 
-/// The verdict's table, and what a reader of it must know.
 fn gates(fitness: &Fitness) -> serde_json::Value {
     json!({
         "header": Fitness::HEADER,
@@ -113,7 +111,6 @@ fn gates(fitness: &Fitness) -> serde_json::Value {
     })
 }
 
-/// How often the test fold was looked at with this run's weights, in words.
 fn looks_at_these_weights(sources: &Sources) -> String {
     let weights = &sources.trained.weights_sha256;
     match sources.looks.iter().filter(|look| look.weights_sha256 == *weights).count() {
@@ -122,7 +119,7 @@ fn looks_at_these_weights(sources: &Sources) -> String {
     }
 }
 
-/// The training part as YAML, without the keys on which no weight depends: a run leaves them blank.
+/// The training part as YAML, without the keys that a run leaves blank because the weights do not depend on them.
 fn without_blanks(mut training: serde_yaml_ng::Value) -> Result<String> {
     for (section, keys) in
         [("data", &["root", "cache", "name", "max_unreadable_share"][..]), ("training", &["workers"])]
@@ -135,7 +132,7 @@ fn without_blanks(mut training: serde_yaml_ng::Value) -> Result<String> {
     Ok(serde_yaml_ng::to_string(&training)?.trim_end().to_owned())
 }
 
-/// The keys on which no weight depends, without the folders of this machine.
+/// The keys on which the weights do not depend, without paths of this machine.
 fn measuring(config: &Config) -> serde_json::Value {
     let mut value = json!({
         "stored_jpeg_quality": config.stored_jpeg_quality,
@@ -160,7 +157,7 @@ mod tests {
     use super::without_blanks;
 
     #[test]
-    fn keys_that_a_run_leaves_blank_are_not_shown_as_if_they_were_configured() {
+    fn blank_keys_are_not_shown() {
         let part = "seed: 42\ndata:\n  root: ''\n  cache: null\n  name: ''\n  layout: flat\n  max_unreadable_share: 0.0\ntraining:\n  epochs: 3\n  workers: 0\n";
         let shown = without_blanks(serde_yaml_ng::from_str(part).unwrap()).unwrap();
         assert_eq!(shown, "seed: 42\ndata:\n  layout: flat\ntraining:\n  epochs: 3");

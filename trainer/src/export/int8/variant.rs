@@ -7,7 +7,7 @@ use crate::data::index::Index;
 use crate::data::pixels::Pixels;
 use crate::data::recipe::Recipe;
 use crate::measure::calibrate::{ScoreSource, distribution, fit, policy, probabilities};
-use crate::measure::sample::{CALIBRATION_BINS, Sample, patients};
+use crate::measure::sample::{Sample, patients};
 use crate::measure::select::measure;
 use crate::onnx::quantise::batches::try_batches;
 use crate::onnx::quantise::quantise;
@@ -205,7 +205,7 @@ impl Judged {
     }
 
     fn measure(&self, threshold: f64) -> Result<FoldEvaluation> {
-        self.as_sample().fold_evaluation(threshold, CALIBRATION_BINS)
+        self.as_sample().fold_evaluation(threshold)
     }
 }
 

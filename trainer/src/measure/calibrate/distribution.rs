@@ -14,7 +14,6 @@ use cxr::reference::Quantiles;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Number of images of the select fold to alter.
 const N_ALTERED: usize = 100;
 
 /// Every candidate for the score, with the configured percentile of the calibrate fold as its threshold.
@@ -48,7 +47,6 @@ pub struct OodScoreResult {
 #[serde(deny_unknown_fields)]
 pub struct Foreign {
     pub n: usize,
-    /// Rejected before scoring.
     pub refused: usize,
     /// Rejected, or flagged by the score in use.
     pub caught: Proportion,
@@ -60,9 +58,7 @@ pub struct Foreign {
 pub struct ForeignImage {
     /// Whether it belongs to the half on which the score was chosen.
     pub development: bool,
-    /// The service's reason code for a rejected image.
     pub refused: Option<String>,
-    /// `None` for a rejected image.
     pub ood_score: Option<f64>,
     pub flagged: bool,
 }

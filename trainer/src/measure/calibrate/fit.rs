@@ -8,7 +8,6 @@ use cxr::calibrate::CalibrationError;
 /// Where the scores come from; the advice depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ScoreSource {
-    /// A trained network on the calibrate fold.
     Network,
     /// Its int8 variant on the calibrate fold.
     Int8,
@@ -45,7 +44,6 @@ impl ScoreSource {
     }
 }
 
-/// The maximum-likelihood calibration.
 pub(crate) fn fit(source: ScoreSource, logits: &[f64], positive: &[bool]) -> Result<AffineCalibration> {
     AffineCalibration::fit(logits, positive).map_err(|cause| {
         let what = source.what();

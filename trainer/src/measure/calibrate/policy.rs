@@ -17,7 +17,6 @@ use serde::{Deserialize, Serialize};
 /// For the median threshold and its interval.
 const RESAMPLES: usize = 500;
 
-/// A rule that chooses the threshold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Rule {
@@ -39,7 +38,6 @@ pub struct RuleEvaluation {
     pub rule: Rule,
     /// A calibrated probability, chosen on the whole calibrate fold.
     pub threshold: f64,
-    /// Percentile interval over resamples of the patients.
     pub threshold_ci95: [f64; 2],
     /// On the calibrate fold, each part at the threshold that the patients of the other parts chose.
     pub cross_validated: SensitivitySpecificity,

@@ -6,6 +6,7 @@ use crate::data::index::Index;
 use crate::progress::Meter;
 use anyhow::{Context, Result, ensure};
 use cxr::DecodeLimits;
+use cxr::phantom::encode_png;
 use png::{BitDepth, ColorType, Compression, Encoder};
 use serde::{Deserialize, Serialize};
 use std::io::Cursor;
@@ -26,9 +27,7 @@ pub struct DepthConsistency {
     pub deepenings: Vec<String>,
     /// Files compared: each image, deepened in each way, as PNG and as TIFF.
     pub n_files: usize,
-    /// Largest absolute difference of the probability.
     pub largest_difference: f64,
-    /// Files whose decision differs.
     pub n_flipped: usize,
 }
 
@@ -44,7 +43,7 @@ impl DepthConsistency {
             let image = cxr::decode(&bytes, &DecodeLimits::default())?;
             let size = (image.width(), image.height());
             let levels: Vec<u8> = image.samples().iter().map(|sample| *sample as u8).collect();
-            let shallow = scorer.probability_of(&png(&levels, size, BitDepth::Eight)?)?;
+            let shallow = scorer.probability_of(&encode_png(&levels, size.0, size.1))?;
             for (_, deepen) in DEEPENINGS {
                 let deep: Vec<u16> = levels.iter().map(|level| deepen(*level)).collect();
                 for file in [png16(&deep, size)?, tiff16(&deep, size)?] {
@@ -73,18 +72,14 @@ impl std::fmt::Display for DepthConsistency {
     }
 }
 
-fn png16(samples: &[u16], size: (u32, u32)) -> Result<Vec<u8>> {
+fn png16(samples: &[u16], (width, height): (u32, u32)) -> Result<Vec<u8>> {
     let bytes: Vec<u8> = samples.iter().flat_map(|sample| sample.to_be_bytes()).collect();
-    png(&bytes, size, BitDepth::Sixteen)
-}
-
-fn png(bytes: &[u8], (width, height): (u32, u32), depth: BitDepth) -> Result<Vec<u8>> {
     let mut file = Vec::new();
     let mut encoder = Encoder::new(&mut file, width, height);
     encoder.set_color(ColorType::Grayscale);
-    encoder.set_depth(depth);
+    encoder.set_depth(BitDepth::Sixteen);
     encoder.set_compression(Compression::Fast);
-    encoder.write_header()?.write_image_data(bytes)?;
+    encoder.write_header()?.write_image_data(&bytes)?;
     Ok(file)
 }
 

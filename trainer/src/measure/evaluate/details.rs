@@ -26,7 +26,6 @@ pub struct Details {
     pub auc_delong: Option<Measured>,
     /// Area under the precision-recall curve, without interpolation.
     pub average_precision: Option<Measured>,
-    /// Mean of sensitivity and specificity.
     pub balanced_accuracy: Option<Measured>,
     pub mcc: Option<Measured>,
     pub normal: ClassFigures,
@@ -64,7 +63,6 @@ pub struct ClassFigures {
     pub f1: Option<Measured>,
 }
 
-/// The threshold with the largest sum of sensitivity and specificity.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct YoudenPoint {

@@ -8,7 +8,7 @@ use crate::data::loose::{Loose, LooseImage, files_below};
 use crate::data::patient::{by_pattern, known};
 use crate::files;
 use crate::measure::calibrate::Calibrated;
-use crate::measure::sample::{CALIBRATION_BINS, Sample, numbered};
+use crate::measure::sample::{Sample, numbered};
 use crate::progress::say;
 use crate::train::score::{Scores, score_grey};
 use crate::train::trained::TrainedRun;
@@ -21,7 +21,6 @@ use std::collections::BTreeMap;
 
 const FILE: &str = "evaluation-external.json";
 
-/// `evaluation-external.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExternalEvaluation {
@@ -32,7 +31,6 @@ pub struct ExternalEvaluation {
     pub threshold: f64,
     /// Number of scored images by class folder.
     pub images: BTreeMap<String, usize>,
-    /// Reason codes of images that the service would reject, by path.
     pub refused: BTreeMap<String, String>,
     pub confusion: ConfusionMatrix,
     pub figures: FoldEvaluation,
@@ -75,7 +73,6 @@ pub fn why_not_measured(config: &Config) -> String {
     }
 }
 
-/// Evaluates the configured external set; writes and prints the figures.
 pub fn evaluate_external(trained: &TrainedRun, calibrated: &Calibrated) -> Result<ExternalEvaluation> {
     let external =
         trained.config.evaluation.external.as_ref().context("trainer.evaluation.external: not configured")?;
@@ -192,7 +189,7 @@ fn measure(
         images,
         refused: loose.refused.iter().map(|image| (image.path.clone(), image.reason.to_owned())).collect(),
         confusion: ConfusionMatrix::at(&probabilities, &positive, threshold),
-        figures: sample.fold_evaluation(threshold, CALIBRATION_BINS).context("external set")?,
+        figures: sample.fold_evaluation(threshold).context("external set")?,
         details,
         other: other(calibrated, &pick(scores, &of(|class| class == ExternalClass::Other)))?,
     })

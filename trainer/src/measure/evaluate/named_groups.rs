@@ -12,7 +12,6 @@ const EXPECTED: [(&str, &[&str]); 5] = [
     ("site", &["site", "hospital", "institution"]),
 ];
 
-/// The properties by which these evaluations divide their images.
 pub fn properties<'a>(files: impl IntoIterator<Item = &'a EvaluationFile>) -> BTreeSet<String> {
     let groups = files.into_iter().flat_map(|file| &file.details.subgroups);
     groups.map(|group| group.property.clone()).collect()

@@ -11,6 +11,7 @@ pub struct Case<'a> {
     pub path: &'a str,
     pub patient: &'a str,
     pub positive: bool,
+    pub logit: f64,
     pub probability: f64,
     pub ood_score: f64,
     /// Grey levels, row-major.
@@ -23,11 +24,8 @@ const GAP: usize = 4;
 /// White between a tile and its frame, which would be invisible next to the black edge of a radiograph.
 const WHITE: usize = 3;
 const FRAME: usize = 3;
-/// Between tiles.
 const SPACING: usize = 2 * (WHITE + FRAME) + GAP;
-/// Height of a line of text.
 const LINE: usize = 7 + 2 * GAP;
-/// Width of a letter.
 const LETTER: usize = 6;
 
 /// The `n` worst cases of each class, positives first, the worst of each class first. Not all need be errors.
@@ -161,6 +159,7 @@ mod tests {
             path,
             patient: "a",
             positive,
+            logit: 0.0,
             probability,
             ood_score: 1.0,
             pixels: &pixels,

@@ -58,11 +58,9 @@ pub struct Maps {
     /// A number for each image's patient.
     pub patients: Vec<usize>,
     pub probabilities: Vec<f64>,
-    /// At the operating point.
     pub cells: Vec<ConfusionCell>,
     /// Class activation maps before the ReLU, row-major.
     pub maps: Vec<Vec<f32>>,
-    /// Columns and rows of a map.
     pub map_size: (u32, u32),
 }
 

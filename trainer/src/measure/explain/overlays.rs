@@ -10,15 +10,11 @@ use cxr::{heatmap, lettering};
 use png::{BitDepth, ColorType, Encoder};
 use serde::{Deserialize, Serialize};
 
-/// Images per cell of the confusion matrix.
 const N: usize = 4;
 /// Size of the lettering. All sizes below are in pixels.
 const SCALE: u32 = 2;
-/// Height of a line of text.
 const LINE: u32 = 9 * SCALE;
-/// Height of a caption of two lines.
 const CAPTION: u32 = 2 * LINE + 6 * SCALE;
-/// Between the tiles of the contact sheet.
 const GAP: u32 = 12;
 const LEGEND: [&str; 4] = [
     "Left: the image. Right: the same image under its map of evidence for the positive class,",
@@ -26,7 +22,6 @@ const LEGEND: [&str; 4] = [
     "p: calibrated probability of the positive class. Each row: one outcome, most confident first.",
     "The map does not localise disease.",
 ];
-/// In the folder `figures`.
 pub const CONTACT_SHEET: &str = "explain-contact-sheet.png";
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,7 +29,6 @@ pub const CONTACT_SHEET: &str = "explain-contact-sheet.png";
 pub struct Overlay {
     /// In the run directory's folder `figures`: the image, and beside it the image under its map.
     pub file: String,
-    /// Path of the image in the dataset.
     pub image: String,
     pub outcome: ConfusionCell,
     pub probability: f64,
@@ -124,7 +118,6 @@ fn tile_of(maps: &Maps, image: usize, size: (u32, u32), scale: ColourScale) -> P
 }
 
 impl Picture {
-    /// A white picture.
     fn new((width, height): (u32, u32)) -> Self {
         Self { width, pixels: vec![u8::MAX; 3 * width as usize * height as usize] }
     }

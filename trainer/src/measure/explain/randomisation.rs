@@ -14,7 +14,6 @@ use cxr::heatmap::upsample;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
 
-/// Number of images.
 const N: usize = 32;
 /// Factor by which maps are enlarged for the structural similarity (SSIM).
 const ENLARGED: u32 = 8;

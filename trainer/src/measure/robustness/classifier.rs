@@ -15,7 +15,6 @@ use tch::{Kind, Tensor};
 /// Folds of the cross-validation, by patients.
 const FOLDS: usize = 5;
 
-/// A logistic regression on a few features.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClassifierProbe {
@@ -26,7 +25,6 @@ pub struct ClassifierProbe {
     pub not_measured: Option<String>,
 }
 
-/// `rows` holds the features of each image.
 pub(super) fn classify(name: &str, rows: &[Vec<f64>], evaluator: &Evaluator) -> ClassifierProbe {
     let measured =
         held_out(rows, evaluator).and_then(|scores| evaluator.score(name, scores.len(), &scores, auc));

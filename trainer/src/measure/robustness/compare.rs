@@ -16,7 +16,6 @@ pub const COMPARISON: &str = "robustness-comparison.json";
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ComparedRun {
-    /// The name of the run, or of the bundle with its version.
     pub subject: String,
     pub weights_sha256: String,
     /// Keys of the frozen configuration whose values differ from the first model's, with this model's value; empty for a
@@ -86,7 +85,6 @@ fn report(rows: &[ComparedRun]) {
     }
 }
 
-/// The keys and values of a run's frozen configuration; empty for a folder that is not a run.
 fn keys(folder: &Path) -> Result<BTreeMap<String, String>> {
     let file = folder.join(CONFIG);
     let mut found = BTreeMap::new();

@@ -17,7 +17,6 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields)]
 pub struct CorruptionResult {
     pub corruption: Corruption,
-    /// From 1 to 5.
     pub severity: u8,
     /// In the unit of [`Corruption`].
     pub strength: f64,

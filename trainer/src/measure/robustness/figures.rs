@@ -40,7 +40,6 @@ pub struct Evaluator {
     pub positive: Vec<bool>,
     /// A number for each image's patient.
     pub patients: Vec<usize>,
-    /// Operating point on the calibrated probability.
     pub threshold: f64,
     pub resamples: usize,
     pub seed: u64,

@@ -69,7 +69,6 @@ pub struct Mitigation {
     pub method: Method,
     /// The clean images first, then the corruptions.
     pub results: Vec<MitigationResult>,
-    /// Mean change of the AUC over the corruptions.
     pub mean_auc_change: Option<Measured>,
     pub not_measured: Option<String>,
 }

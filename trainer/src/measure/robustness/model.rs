@@ -38,7 +38,6 @@ pub enum Backend {
 
 #[derive(Debug)]
 pub struct ModelUnderTest {
-    /// The name of the run, or of the bundle with its version.
     pub name: String,
     /// Digest of the weights, or of the bundle's graph.
     pub weights_sha256: String,
@@ -48,7 +47,6 @@ pub struct ModelUnderTest {
     pub resized: Pixels,
     pub evaluator: Evaluator,
     pub backend: Backend,
-    /// Reference of the train fold's embeddings.
     pub reference: EmbeddingReference,
     /// Folder of the originals with the configuration of its classes, if configured.
     pub originals: Option<(PathBuf, Data)>,
@@ -57,7 +55,6 @@ pub struct ModelUnderTest {
     key: String,
 }
 
-/// The model's outputs, in the order of the images.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Answers {

@@ -9,9 +9,7 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 
 const COLUMNS: usize = 4;
-/// Width and height of a panel, in pixels.
 const PANEL: (u32, u32) = (250, 210);
-/// Height of the title, in pixels.
 const HEAD: u32 = 34;
 
 pub fn auc_by_severity(clean: &Figures, suite: &CorruptionSuite) -> Result<String> {

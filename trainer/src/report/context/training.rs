@@ -1,4 +1,4 @@
-//! What section 3 adds to the files on training and search.
+//! Derived values of section 3.
 
 use crate::report::sources::{Epoch, Sources};
 use crate::tune::TuneFile;
@@ -14,7 +14,7 @@ pub(super) fn of(sources: &Sources) -> Value {
     }
 }
 
-/// Parameters of the study's best configuration that this run was not trained with, as `key value`.
+/// Parameters with another value than in the study's best configuration, as `key value`.
 fn unused(sources: &Sources, file: &TuneFile) -> Vec<String> {
     let part = serde_json::to_value(sources.config().training_part()).unwrap_or_default();
     let drawn = file.best.iter().flat_map(|best| &best.parameters);
@@ -25,7 +25,6 @@ fn unused(sources: &Sources, file: &TuneFile) -> Vec<String> {
     others.collect()
 }
 
-/// Where the select loss was smallest, and where it ended.
 #[derive(Debug, Serialize)]
 struct Convergence {
     smallest: f64,

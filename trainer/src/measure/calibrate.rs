@@ -13,6 +13,7 @@ use crate::config::Calibration;
 use crate::data::census::Census;
 use crate::data::folds::Fold;
 use crate::files;
+use crate::markdown::measured;
 use crate::measure::sample::{CALIBRATION_BINS, Sample, patients};
 use crate::measure::sample_size::sensitivity_lower_bound;
 use crate::progress::say;
@@ -22,7 +23,6 @@ use anyhow::{Context, Result, ensure};
 use comparison::MethodEvaluation;
 use cxr::analysis::conformal::ConformalSets;
 use cxr::analysis::scoring::reliability::bins_equal_width;
-use cxr::bundle::Measured;
 use cxr::reference::{Quantiles, Reference};
 use cxr::{AffineCalibration, DecisionPolicy};
 use distribution::OodAnalysis;
@@ -174,7 +174,7 @@ fn report(calibrated: &Calibrated) {
     ));
     for sets in &calibrated.conformal {
         say(format!(
-            "conformal sets at {}: negative up to {:.4}, positive from {:.4}",
+            "prediction sets at alpha {}: negative up to {:.4}, positive from {:.4}",
             sets.alpha, sets.normal_up_to, sets.pneumonia_from
         ));
     }
@@ -185,13 +185,11 @@ fn report(calibrated: &Calibrated) {
 
 fn report_analysis(analysis: &Analysis) {
     for MethodEvaluation { method, cross_validated, select } in &analysis.methods {
-        let of = |figures: &comparison::CalibrationFigures| {
-            let Measured { value, ci95: [low, high], .. } = figures.ece;
-            format!("ECE {value:.4} [{low:.4}, {high:.4}], log loss {:.4}", figures.log_loss.value)
+        let text = |figures: &comparison::CalibrationFigures| {
+            format!("ECE {}, log loss {:.4}", measured(&figures.ece), figures.log_loss.value)
         };
-        let held_out =
-            cross_validated.as_ref().map_or("not possible without one of the parts".to_owned(), of);
-        say(format!("{:<12} cross-validated: {held_out}; on select: {}", method.name(), of(select)));
+        let held_out = cross_validated.as_ref().map_or("not possible without one part".to_owned(), text);
+        say(format!("{:<12} cross-validated: {held_out}; on select: {}", method.name(), text(select)));
     }
     for RuleEvaluation { rule, threshold, threshold_ci95: [low, high], cross_validated: cv, select } in
         &analysis.rules
@@ -208,17 +206,11 @@ fn report_analysis(analysis: &Analysis) {
     for result in &analysis.ood.candidates {
         let altered: Vec<String> =
             result.altered.iter().map(|(name, share)| format!("{name} {:.2}", share.value)).collect();
-        let foreign = result
-            .development
-            .zip(result.held_out)
-            .map(|(half, other)| format!("; foreign {}/{} and {}/{}", half.k, half.n, other.k, other.n));
-        say(format!(
-            "{:<12} flags {}/{} of select{}; {}",
-            result.score.name(),
-            result.select.k,
-            result.select.n,
-            foreign.unwrap_or_default(),
-            altered.join(", ")
-        ));
+        let (name, select) = (result.score.name(), result.select);
+        let foreign = result.development.zip(result.held_out).map_or_else(String::new, |(half, other)| {
+            format!("; foreign images {}/{} and {}/{}", half.k, half.n, other.k, other.n)
+        });
+        let altered = altered.join(", ");
+        say(format!("{name:<12} flags {}/{} of select{foreign}; {altered}", select.k, select.n));
     }
 }

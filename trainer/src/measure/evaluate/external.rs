@@ -12,7 +12,7 @@ use crate::measure::sample::{Sample, numbered};
 use crate::progress::say;
 use crate::train::score::{Scores, score_grey};
 use crate::train::trained::TrainedRun;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use cxr::analysis::scoring::confusion::ConfusionMatrix;
 use cxr::analysis::scoring::proportion::Proportion;
 use cxr::bundle::FoldEvaluation;
@@ -107,20 +107,16 @@ fn read(trained: &TrainedRun, external: &External) -> Result<(Loose, Vec<Externa
     let root = &external.root;
     ensure!(
         root.is_dir(),
-        "{}: no such folder; set trainer.evaluation.external.root, or CXR_DATA_DIR to the folder that holds it",
+        "{}: no such folder; set trainer.evaluation.external.root, or CXR_DATA_DIR to its parent folder",
         root.display()
     );
     let loose = Loose::read(root, &files_below(root)?, &trained.recipe())?;
     let class = |image: &LooseImage| {
         let folder = folder(&image.path);
-        match external.classes.get(folder) {
-            Some(class) => Ok(*class),
-            None => bail!(
-                "{}/{}: trainer.evaluation.external.classes has no class for {folder:?}",
-                root.display(),
-                image.path
-            ),
-        }
+        external.classes.get(folder).copied().with_context(|| {
+            let file = root.join(&image.path);
+            format!("{}: trainer.evaluation.external.classes has no class for {folder:?}", file.display())
+        })
     };
     let classes = loose.images.iter().map(class).collect::<Result<_>>()?;
     Ok((loose, classes))

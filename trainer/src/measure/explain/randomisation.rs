@@ -44,21 +44,39 @@ pub(super) fn measure(trained: &TrainedRun, maps: &Maps) -> Result<Randomisation
     let images = chosen(maps);
     let grey = grey_nchw(&maps.pixels, &images, trained.device);
     let patients: Vec<usize> = images.iter().map(|image| maps.patients[*image]).collect();
-    let seed = trained.config.seed;
-    let result =
-        cascade(trained, &grey, maps.map_size, &patients, (trained.config.evaluation.resamples, seed))?;
-    for step in &result.steps {
+    let (resamples, seed) = (trained.config.evaluation.resamples, trained.config.seed);
+    let architecture = trained.config.model.architecture;
+    let random_network = || Network::new(architecture, 0.0, Precision::Fp32, trained.device);
+    tch::manual_seed(seed as i64);
+    let (network, random) = (random_network(), random_network());
+    weights::copy(&trained.network.named_tensors(), &network.named_tensors())?;
+    let (own, random) = (network.named_tensors(), random.named_tensors());
+    let reference = maps_of(&network, &grey)?;
+    let mut steps = Vec::new();
+    for stage in std::iter::once("trained".to_owned()).chain(stages(&network)?) {
+        tch::no_grad(|| {
+            for (name, tensor) in own.iter().filter(|(name, _)| stage_of(name) == stage) {
+                tensor.shallow_clone().copy_(&random[name]);
+            }
+        });
+        let found = maps_of(&network, &grey)?;
+        let similarity = |of: &dyn Fn(&[f32], &[f32]) -> f64| -> Result<Measured> {
+            let values: Vec<f64> = reference.iter().zip(&found).map(|(a, b)| of(a, b)).collect();
+            mean(&values, &patients, (resamples, seed)).context("images of fewer than two patients")
+        };
+        // The rank correlation with a constant map is undefined.
+        let spearman = similarity(&|a, b| spearman(a, b).unwrap_or(0.0))?;
+        let ssim = similarity(&|a, b| structural_similarity(a, b, maps.map_size))?;
         say(format!(
-            "  {:<24} rank correlation {:+.3}  structural similarity {:+.3}",
-            step.stage, step.spearman.value, step.ssim.value
+            "  {stage:<24} rank correlation {:+.3}  structural similarity {:+.3}",
+            spearman.value, ssim.value
         ));
+        steps.push(RandomisationStep { stage, spearman, ssim });
     }
-    say(format!(
-        "randomisation check on {} images: {}",
-        images.len(),
-        if result.passed { "passed" } else { "FAILED" }
-    ));
-    Ok(result)
+    let passed = steps.last().is_some_and(|last| last.spearman.ci95[1] < 0.5);
+    let result = if passed { "passed" } else { "FAILED" };
+    say(format!("randomisation check on {} images: {result}", images.len()));
+    Ok(Randomisation { steps, passed })
 }
 
 /// Images spread over the half of the fold with the higher probabilities: the maps of others may show no evidence.
@@ -70,44 +88,6 @@ fn chosen(maps: &Maps) -> Vec<usize> {
     let mut images: Vec<usize> = (0..n).map(|i| order[i * half / n]).collect();
     images.sort_unstable();
     images
-}
-
-fn cascade(
-    trained: &TrainedRun,
-    grey: &Tensor,
-    map_size: (u32, u32),
-    patients: &[usize],
-    resampling: (usize, u64),
-) -> Result<Randomisation> {
-    let model = &trained.config.model;
-    let fresh_network = || Network::new(model.architecture, 0.0, Precision::Fp32, trained.device);
-    tch::manual_seed(resampling.1 as i64);
-    let (network, fresh) = (fresh_network(), fresh_network());
-    weights::copy(&trained.network.named_tensors(), &network.named_tensors())?;
-    let (own, drawn) = (network.named_tensors(), fresh.named_tensors());
-    let reference = maps_of(&network, grey)?;
-    let mut steps = Vec::new();
-    let stages = std::iter::once("trained".to_owned()).chain(stages(&network)?);
-    for stage in stages {
-        tch::no_grad(|| {
-            for (name, tensor) in own.iter().filter(|(name, _)| stage_of(name) == stage) {
-                tensor.shallow_clone().copy_(&drawn[name]);
-            }
-        });
-        let maps = maps_of(&network, grey)?;
-        let similarity = |of: &dyn Fn(&[f32], &[f32]) -> f64| -> Result<Measured> {
-            let values: Vec<f64> = reference.iter().zip(&maps).map(|(a, b)| of(a, b)).collect();
-            mean(&values, patients, resampling).context("images of fewer than two patients")
-        };
-        steps.push(RandomisationStep {
-            stage,
-            // Undefined for a constant map.
-            spearman: similarity(&|a, b| spearman(a, b).unwrap_or(0.0))?,
-            ssim: similarity(&|a, b| structural_similarity(a, b, map_size))?,
-        });
-    }
-    let passed = steps.last().is_some_and(|last| last.spearman.ci95[1] < 0.5);
-    Ok(Randomisation { steps, passed })
 }
 
 /// Stages from the classifier to the input; within a stage of the architecture, in reverse order of creation.

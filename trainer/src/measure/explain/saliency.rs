@@ -1,6 +1,8 @@
 //! The share of the positive evidence on the border and in the corners. Uniform evidence has their share of the area.
 
 use super::maps::{ConfusionCell, Maps};
+use crate::markdown::measured;
+use crate::measure::robustness::probes::{BORDER, CORNER};
 use crate::measure::sample::mean;
 use crate::progress::say;
 use crate::train::trained::TrainedRun;
@@ -8,11 +10,6 @@ use cxr::analysis::corrupt::{Region, is_in};
 use cxr::bundle::Measured;
 use cxr::heatmap::upsample;
 use serde::{Deserialize, Serialize};
-
-/// Width of the border, as a share of the side.
-pub const BORDER: f64 = 0.1;
-/// Side of a corner, as a share of the side.
-pub const CORNER: f64 = 0.2;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -44,35 +41,40 @@ pub struct Saliency {
     pub groups: Vec<GroupSaliency>,
 }
 
-/// A name and whether an image belongs to the group.
-type Group<'a> = (String, Box<dyn Fn(usize) -> bool + 'a>);
-
 pub(super) fn measure(trained: &TrainedRun, maps: &Maps) -> Saliency {
     let size = maps.pixels.size;
     let mask = |region: Region| -> Vec<bool> {
         (0..size.0 * size.1).map(|i| is_in(region, size, i % size.0, i / size.0)).collect()
     };
     let (border, corners) = (mask(Region::Border(BORDER)), mask(Region::Corners(CORNER)));
-    let shares: Vec<Option<[f64; 2]>> = maps
-        .maps
-        .iter()
-        .map(|map| {
-            let map = upsample(map, maps.map_size, size);
-            Some([share(&map, &border)?, share(&map, &corners)?])
-        })
-        .collect();
-    let mut groups: Vec<Group> = vec![
-        ("all".to_owned(), Box::new(|_| true)),
-        ("negative".to_owned(), Box::new(|image| !maps.positive[image])),
-        ("positive".to_owned(), Box::new(|image| maps.positive[image])),
-    ];
-    groups.extend(
-        ConfusionCell::ALL.map(|cell| -> Group {
-            (cell.name().to_owned(), Box::new(move |image| maps.cells[image] == cell))
-        }),
-    );
+    let shares_of = |map: &Vec<f32>| {
+        let map = upsample(map, maps.map_size, size);
+        Some([share(&map, &border)?, share(&map, &corners)?])
+    };
+    let shares: Vec<Option<[f64; 2]>> = maps.maps.iter().map(shares_of).collect();
     let resampling = (trained.config.evaluation.resamples, trained.config.seed);
-    let groups = groups.iter().map(|group| measure_group(group, &shares, &maps.patients, resampling));
+    let group = |name: &str, contains: &dyn Fn(usize) -> bool| {
+        let members: Vec<usize> = (0..shares.len()).filter(|image| contains(*image)).collect();
+        let (found, patients): (Vec<[f64; 2]>, Vec<usize>) =
+            members.iter().filter_map(|image| Some((shares[*image]?, maps.patients[*image]))).unzip();
+        let measured = |column: usize| {
+            let values: Vec<f64> = found.iter().map(|shares| shares[column]).collect();
+            mean(&values, &patients, resampling)
+        };
+        GroupSaliency {
+            group: name.to_owned(),
+            n: found.len(),
+            n_without_evidence: members.len() - found.len(),
+            border: measured(0),
+            corners: measured(1),
+        }
+    };
+    let mut groups = vec![
+        group("all", &|_| true),
+        group("negative", &|image| !maps.positive[image]),
+        group("positive", &|image| maps.positive[image]),
+    ];
+    groups.extend(ConfusionCell::ALL.map(|cell| group(cell.name(), &|image| maps.cells[image] == cell)));
     let area = |mask: &[bool]| mask.iter().filter(|is_in| **is_in).count() as f64 / mask.len() as f64;
     let result = Saliency {
         border_width: BORDER,
@@ -80,7 +82,7 @@ pub(super) fn measure(trained: &TrainedRun, maps: &Maps) -> Saliency {
         corner_side: CORNER,
         corner_area: area(&corners),
         map_size: maps.map_size,
-        groups: groups.collect(),
+        groups,
     };
     report(&result);
     result
@@ -94,38 +96,12 @@ fn share(map: &[f32], mask: &[bool]) -> Option<f64> {
     (total > 0.0 && total.is_finite()).then(|| inside / total)
 }
 
-fn measure_group(
-    (name, belongs): &Group,
-    shares: &[Option<[f64; 2]>],
-    patients: &[usize],
-    resampling: (usize, u64),
-) -> GroupSaliency {
-    let members: Vec<usize> = (0..shares.len()).filter(|image| belongs(*image)).collect();
-    let (found, of_patients): (Vec<[f64; 2]>, Vec<usize>) =
-        members.iter().filter_map(|image| Some((shares[*image]?, patients[*image]))).unzip();
-    let measured = |column: usize| {
-        let values: Vec<f64> = found.iter().map(|shares| shares[column]).collect();
-        mean(&values, &of_patients, resampling)
-    };
-    GroupSaliency {
-        group: name.clone(),
-        n: found.len(),
-        n_without_evidence: members.len() - found.len(),
-        border: measured(0),
-        corners: measured(1),
-    }
-}
-
 fn report(saliency: &Saliency) {
     say(format!(
         "share of the evidence on the border (area {:.3}) and in the corners (area {:.3})",
         saliency.border_area, saliency.corner_area
     ));
-    let shown = |measured: &Option<Measured>| {
-        measured.map_or("not measured".to_owned(), |m| {
-            format!("{:.3} [{:.3}, {:.3}]", m.value, m.ci95[0], m.ci95[1])
-        })
-    };
+    let shown = |share: &Option<Measured>| share.as_ref().map_or("not measured".to_owned(), measured);
     for group in &saliency.groups {
         say(format!(
             "  {:<16} {}  {}  n {}, {} without evidence",

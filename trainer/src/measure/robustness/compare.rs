@@ -29,27 +29,25 @@ pub struct ComparedRun {
 
 /// Reads and prints the results in these folders, one row per model.
 pub fn compare(folders: &[PathBuf]) -> Result<Vec<ComparedRun>> {
-    let results = folders
-        .iter()
-        .map(|folder| {
-            Robustness::load(folder)?.with_context(|| {
-                format!("{}: not found; run `cxr-trainer robustness` first", folder.join(FILE).display())
-            })
+    let read = |folder: &PathBuf| {
+        Robustness::load(folder)?.with_context(|| {
+            format!("{}: not found; run `cxr-trainer robustness` first", folder.join(FILE).display())
         })
-        .collect::<Result<Vec<_>>>()?;
+    };
     let conditions = |result: &Robustness| {
         let severities = result.corruptions.as_ref().map(|suite| suite.severities.clone());
         (result.n, result.n_positive, severities)
     };
-    let (Some(folder), Some(result)) = (folders.first(), results.first()) else { return Ok(Vec::new()) };
-    let (first, first_keys) = (conditions(result), keys(folder)?);
+    let Some(first) = folders.first() else { return Ok(Vec::new()) };
+    let (first_conditions, first_keys) = (conditions(&read(first)?), keys(first)?);
     let mut rows = Vec::new();
-    for (folder, result) in folders.iter().zip(&results) {
+    for folder in folders {
+        let result = read(folder)?;
         ensure!(
-            conditions(result) == first,
+            conditions(&result) == first_conditions,
             "{}: measured on other images or severities than {}",
             folder.display(),
-            folders[0].display()
+            first.display()
         );
         let mut differences = keys(folder)?;
         // A bundle has no configuration to compare with.
@@ -61,8 +59,8 @@ pub fn compare(folders: &[PathBuf]) -> Result<Vec<ComparedRun>> {
         differences.retain(|key, value| first_keys.get(key) != Some(value));
         let suite = result.corruptions.as_ref();
         rows.push(ComparedRun {
-            subject: result.subject.clone(),
-            weights_sha256: result.weights_sha256.clone(),
+            subject: result.subject,
+            weights_sha256: result.weights_sha256,
             differences,
             clean_auc: result.clean.auc,
             corrupted_auc: suite.map(|suite| suite.mean_auc),

@@ -2,15 +2,18 @@
 //! on. Both are scored as the service does: decoding, acceptance, preprocessing, ONNX Runtime, calibration, threshold.
 
 pub mod depth;
-mod scorer;
 
+use crate::bundle;
 use crate::config::Data;
 use crate::data::entry::Entry;
 use crate::data::index::Index;
+use crate::data::recipe::Recipe;
 use crate::progress::say;
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use cxr::bundle::{Bundle, Variant};
+use cxr::{AffineCalibration, DecisionPolicy};
 use depth::DepthConsistency;
-pub use scorer::Scorer;
+use runtime::Session;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -87,5 +90,40 @@ impl Consistency {
         for pair in self.pairs.iter().filter(|pair| pair.flipped) {
             say(format!("  {}: original {:.4}, copy {:.4}", pair.path, pair.original, pair.copy));
         }
+    }
+}
+
+/// Scores single images as the service does.
+#[derive(Debug)]
+pub struct Scorer<'a> {
+    pub session: &'a mut Session,
+    pub recipe: Recipe,
+    pub calibration: AffineCalibration,
+    pub policy: &'a DecisionPolicy,
+    /// Digest of the weights, or of a bundle's graph.
+    pub weights_sha256: String,
+}
+
+impl<'a> Scorer<'a> {
+    pub fn of_bundle(bundle: &Bundle, variant: &'a Variant, session: &'a mut Session) -> Self {
+        Self {
+            session,
+            recipe: bundle::recipe(bundle),
+            calibration: variant.calibration,
+            policy: &variant.policy,
+            weights_sha256: bundle::graph_digest(bundle, variant),
+        }
+    }
+
+    fn probability(&mut self, file: &Path) -> Result<f64> {
+        let name = || file.display().to_string();
+        let bytes = std::fs::read(file).with_context(name)?;
+        self.probability_of(&bytes).with_context(name)
+    }
+
+    fn probability_of(&mut self, bytes: &[u8]) -> Result<f64> {
+        let input = self.recipe.prepare(bytes)?;
+        let logit = self.session.run(input.pixels(), 1)?.logits[0];
+        Ok(self.calibration.apply(f64::from(logit)).value())
     }
 }

@@ -6,7 +6,6 @@ pub mod classifier;
 pub mod compare;
 pub mod corruptions;
 pub mod figures;
-mod headers;
 pub mod mitigations;
 pub mod model;
 pub mod plot;

@@ -1,6 +1,6 @@
 //! Consistency of 8-bit radiographs with the same images stored in 16 bits.
 
-use super::scorer::Scorer;
+use super::Scorer;
 use crate::config::Data;
 use crate::data::index::Index;
 use crate::progress::Meter;

@@ -1,9 +1,8 @@
 //! Shortcut probes: how well features without clinical meaning predict the class, and how the network reacts when regions
 //! outside of the lungs are masked, swapped or written on.
 
-use super::classifier::{ClassifierProbe, classify};
+use super::classifier::{self, ClassifierProbe, classify};
 use super::figures::Evaluator;
-use super::headers;
 use super::model::ModelUnderTest;
 use crate::markdown::measured;
 use crate::progress::say;
@@ -47,7 +46,7 @@ pub struct ChangeProbe {
 }
 
 pub fn measure_probes(model: &mut ModelUnderTest) -> Result<Probes> {
-    let mut classifiers = headers::probes(model)?;
+    let mut classifiers = classifier::of_originals(model)?;
     for (name, region) in
         [("border statistics", Region::Border(BORDER)), ("corner statistics", Region::Corners(CORNER))]
     {

@@ -8,7 +8,7 @@ use crate::report::sources::Sources;
 use cxr::bundle::Measured;
 use minijinja::context;
 use minijinja::value::{Serde, Value};
-use serde::Serialize;
+use serde_json::json;
 use std::collections::BTreeMap;
 
 /// Least number of images of a group that can be reported as the worst.
@@ -64,19 +64,12 @@ fn lower_on_test(sources: &Sources) -> Vec<&'static str> {
     figures.into_iter().filter(|(_, t, s)| t.ci95[1] < s.ci95[0]).map(|(name, ..)| name).collect()
 }
 
-#[derive(Debug, Serialize)]
-struct WorstGroup<'a> {
-    property: &'a str,
-    group: &'a str,
-    figure: Measured,
-    method: String,
-}
-
-fn worst_group(groups: &[Subgroup], get: fn(&Subgroup) -> Option<Measured>) -> Option<WorstGroup<'_>> {
+fn worst_group(groups: &[Subgroup], get: fn(&Subgroup) -> Option<Measured>) -> Option<serde_json::Value> {
     let large =
         groups.iter().filter_map(|group| Some((group, get(group).filter(|found| found.n >= LARGE_GROUP)?)));
     let (worst, figure) = large.min_by(|(_, a), (_, b)| a.value.total_cmp(&b.value))?;
     // In a small group, the bootstrap interval can have no width.
     let (figure, method) = with_wider_interval(&figure, figure.n);
-    Some(WorstGroup { property: &worst.property, group: &worst.group, figure, method: method.to_string() })
+    let Subgroup { property, group, .. } = worst;
+    Some(json!({ "property": property, "group": group, "figure": figure, "method": method.to_string() }))
 }

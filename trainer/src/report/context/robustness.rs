@@ -2,16 +2,15 @@
 
 use super::Results;
 use crate::measure::robustness::Robustness;
-use crate::measure::robustness::classifier::ClassifierProbe;
-use crate::measure::robustness::corruptions::{CorruptionResult, CorruptionSuite};
+use crate::measure::robustness::corruptions::CorruptionSuite;
 use crate::measure::robustness::figures::Figures;
-use crate::measure::robustness::probes::{BORDER_ONLY, ChangeProbe, Probes};
+use crate::measure::robustness::probes::{BORDER_ONLY, Probes};
 use crate::report::sources::{Found, Sources};
 use cxr::analysis::drift::{kolmogorov_smirnov, stability_index};
 use cxr::bundle::Measured;
 use cxr::reference::Quantiles;
-use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde::Deserialize;
+use serde_json::{Value, json};
 use std::path::Path;
 
 /// A loss of AUC that counts as notable.
@@ -43,52 +42,35 @@ fn part<'a, T>(
     get(robustness.map_err(Clone::clone)?).ok_or_else(left_out)
 }
 
-#[derive(Debug, Serialize)]
-struct Hardest<'a> {
-    auc: &'a CorruptionResult,
-    sensitivity: &'a CorruptionResult,
-    specificity: &'a CorruptionResult,
-    notable_loss: f64,
-    /// Conditions with a notable loss of AUC.
-    n_notable: usize,
-}
-
-fn hardest<'a>(suite: &'a CorruptionSuite, robustness: Result<&Robustness, &String>) -> Found<Hardest<'a>> {
+/// The corruptions that cost most.
+fn hardest(suite: &CorruptionSuite, robustness: Result<&Robustness, &String>) -> Found<Value> {
     let clean = robustness.map_err(Clone::clone)?.clean.auc.value;
     let lowest = |get: fn(&Figures) -> &Measured| {
         let results = suite.results.iter();
         let lowest = results.min_by(|a, b| get(&a.figures).value.total_cmp(&get(&b.figures).value));
         lowest.ok_or("no corruption was measured")
     };
-    Ok(Hardest {
-        auc: lowest(|figures| &figures.auc)?,
-        sensitivity: lowest(|figures| &figures.sensitivity)?,
-        specificity: lowest(|figures| &figures.specificity)?,
-        notable_loss: NOTABLE_LOSS,
-        n_notable: suite.results.iter().filter(|r| clean - r.figures.auc.value > NOTABLE_LOSS).count(),
-    })
+    Ok(json!({
+        "auc": lowest(|figures| &figures.auc)?,
+        "sensitivity": lowest(|figures| &figures.sensitivity)?,
+        "specificity": lowest(|figures| &figures.specificity)?,
+        "notable_loss": NOTABLE_LOSS,
+        "n_notable": suite.results.iter().filter(|r| clean - r.figures.auc.value > NOTABLE_LOSS).count(),
+    }))
 }
 
-#[derive(Debug, Serialize)]
-struct Shortcut<'a> {
-    border: Option<&'a ChangeProbe>,
-    /// The change that leaves the lungs alone and costs most.
-    worst: &'a ChangeProbe,
-    classifier: Option<&'a ClassifierProbe>,
-    is_predictive: bool,
-}
-
-fn shortcut(probes: &Probes) -> Found<Shortcut<'_>> {
+/// The AUC from the border alone, the change outside of the lungs that costs most, and the best probe without the network.
+fn shortcut(probes: &Probes) -> Found<Value> {
     let others = probes.changes.iter().filter(|probe| !HIDING.contains(&probe.name.as_str()));
     let worst = others.min_by(|a, b| a.auc_change.value.total_cmp(&b.auc_change.value));
     let classifiers = probes.classifiers.iter().filter_map(|probe| Some((probe.auc.as_ref()?, probe)));
     let best = classifiers.max_by(|a, b| a.0.value.total_cmp(&b.0.value));
-    Ok(Shortcut {
-        border: probes.changes.iter().find(|probe| probe.name == BORDER_ONLY),
-        worst: worst.ok_or("no change was measured")?,
-        classifier: best.map(|(_, probe)| probe),
-        is_predictive: best.is_some_and(|(auc, _)| is_predictive(auc)),
-    })
+    Ok(json!({
+        "border": probes.changes.iter().find(|probe| probe.name == BORDER_ONLY),
+        "worst": worst.ok_or("no change was measured")?,
+        "classifier": best.map(|(_, probe)| probe),
+        "is_predictive": best.is_some_and(|(auc, _)| is_predictive(auc)),
+    }))
 }
 
 fn is_predictive(auc: &Measured) -> bool {
@@ -96,7 +78,7 @@ fn is_predictive(auc: &Measured) -> bool {
 }
 
 /// The distance of each set's scores from those of calibrate.
-fn shift(sources: &Sources) -> Found<Vec<serde_json::Value>> {
+fn shift(sources: &Sources) -> Found<Vec<Value>> {
     let of = |name: &str| scores(&sources.trained.run.file(&format!("scores-{name}.csv")));
     let calibrate = of("calibrate").ok_or("`cxr-trainer evaluate --fold calibrate` has not been run")?;
     let distance = |reference: &[f64], sample: &[f64]| {

@@ -4,7 +4,7 @@ use crate::report::sources::{Epoch, Sources};
 use crate::tune::TuneFile;
 use minijinja::context;
 use minijinja::value::{Serde, Value};
-use serde::Serialize;
+use serde_json::json;
 
 pub(super) fn of(sources: &Sources) -> Value {
     let study = sources.study.as_ref().ok();
@@ -25,16 +25,9 @@ fn unused(sources: &Sources, file: &TuneFile) -> Vec<String> {
     others.collect()
 }
 
-#[derive(Debug, Serialize)]
-struct Convergence {
-    smallest: f64,
-    epoch: usize,
-    n: usize,
-    last: f64,
-}
-
-fn convergence(epochs: &[Epoch]) -> Option<Convergence> {
+/// The smallest and the last loss on select.
+fn convergence(epochs: &[Epoch]) -> Option<serde_json::Value> {
     let losses: Vec<f64> = epochs.iter().filter_map(|epoch| epoch.select_loss.parse().ok()).collect();
     let (at, smallest) = losses.iter().copied().enumerate().min_by(|a, b| a.1.total_cmp(&b.1))?;
-    Some(Convergence { smallest, epoch: at + 1, n: losses.len(), last: *losses.last()? })
+    Some(json!({ "smallest": smallest, "epoch": at + 1, "n": losses.len(), "last": losses.last()? }))
 }

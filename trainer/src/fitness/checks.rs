@@ -13,7 +13,7 @@ use crate::measure::evaluate::external::{ExternalEvaluation, why_not_measured};
 use crate::measure::robustness::Robustness;
 use crate::measure::robustness::probes::BORDER_ONLY;
 use crate::measure::sample_size::{
-    Classes, IntervalMethod, more_for_auc, more_for_share, with_wider_interval,
+    Classes, IntervalMethod, missing, more_for_auc, more_for_share, with_wider_interval,
 };
 use crate::train::trained::TrainedRun;
 use anyhow::Result;
@@ -88,20 +88,15 @@ fn counts(gates: &Gates, census: &Census, checks: &mut Checks) {
                 Fold::Test => least.test,
             };
             let [negative, positive] = census.of_fold(fold).map(|count| of(&count));
-            let missing: Vec<String> = [("negative", negative), ("positive", positive)]
-                .into_iter()
-                .filter(|(_, n)| *n < least)
-                .map(|(label, n)| format!("{} more {label}", least - n))
-                .collect();
+            let missing = missing([negative, positive], least);
+            let more: Vec<String> = missing.iter().map(|(label, n)| format!("{n} more {label}")).collect();
+            let outcome =
+                if more.is_empty() { GateOutcome::Met } else { GateOutcome::NotEnough(more.join(" and ")) };
             checks.results.push(GateResult {
                 what: format!("{unit} in the {} fold:", fold.name()),
                 asked: format!("at least {least} of each class ({key})"),
                 found: format!("{negative} negative, {positive} positive"),
-                outcome: if missing.is_empty() {
-                    GateOutcome::Met
-                } else {
-                    GateOutcome::NotEnough(missing.join(" and "))
-                },
+                outcome,
             });
         }
     }

@@ -32,9 +32,7 @@ impl Preregistration {
 impl fmt::Display for Preregistration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotLooked => {
-                write!(f, "unknown, because no look at this test fold is on record")
-            }
+            Self::NotLooked => f.write_str("unknown, because no look at this test fold is on record"),
             Self::Unchanged(time) => {
                 write!(f, "before the first look at this test fold on record ({time}), and unchanged since")
             }

@@ -15,7 +15,7 @@ use crate::data::folds::Fold;
 use crate::files;
 use crate::markdown::measured;
 use crate::measure::sample::{CALIBRATION_BINS, Sample, patients};
-use crate::measure::sample_size::sensitivity_lower_bound;
+use crate::measure::sample_size::{missing, sensitivity_lower_bound};
 use crate::progress::say;
 use crate::run::RunDirectory;
 use crate::train::trained::TrainedRun;
@@ -82,11 +82,7 @@ pub fn probabilities(calibration: AffineCalibration, logits: &[f64]) -> Vec<f64>
 pub fn check_enough(census: &Census, config: &Calibration, share: f64) -> Result<()> {
     let least = config.min_per_class;
     let [negative, positive] = census.of_fold(policy::FOLD).map(|count| count.images);
-    let missing: Vec<(&str, usize)> = [("negative", negative), ("positive", positive)]
-        .into_iter()
-        .filter(|(_, n)| *n < least)
-        .map(|(label, n)| (label, least - n))
-        .collect();
+    let missing = missing([negative, positive], least);
     let listed =
         |text: &dyn Fn(&(&str, usize)) -> String| missing.iter().map(text).collect::<Vec<_>>().join(" and ");
     let target = config.target_sensitivity;

@@ -11,6 +11,14 @@ const MAX_FACTOR: usize = 20;
 /// Standard normal quantile of a two-sided 95 % interval.
 const Z: f64 = 1.959_963_984_540_054;
 
+/// How many images of each class are missing to have at least `least` of both.
+pub(crate) fn missing([negative, positive]: Classes, least: usize) -> Vec<(&'static str, usize)> {
+    let mut missing =
+        vec![("negative", least.saturating_sub(negative)), ("positive", least.saturating_sub(positive))];
+    missing.retain(|(_, n)| *n > 0);
+    missing
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IntervalMethod {
     Bootstrap,

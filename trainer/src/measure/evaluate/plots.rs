@@ -35,13 +35,13 @@ pub fn curves(name: &str, probabilities: &[f64], positive: &[bool], threshold: f
     let precision = precision_recall::curve(probabilities, positive).unwrap_or_default();
     let precision = precision.into_iter().map(|point| (point.recall, point.precision));
     let base_rate = positive.iter().filter(|y| **y).count() as f64 / positive.len().max(1) as f64;
-    let called = ConfusionMatrix::at(probabilities, positive, threshold);
+    let confusion = ConfusionMatrix::at(probabilities, positive, threshold);
     let point = |at: Option<(f64, f64)>| {
         let name = format!("operating point ({threshold:.4})");
         Series::new(name, at.into_iter().collect(), Form::Points)
     };
-    let at_roc = called.specificity().map(|specificity| 1.0 - specificity).zip(called.sensitivity());
-    let at_precision = called.sensitivity().zip(called.precision());
+    let at_roc = confusion.specificity().map(|specificity| 1.0 - specificity).zip(confusion.sensitivity());
+    let at_precision = confusion.sensitivity().zip(confusion.precision());
     let (left, right) = (format!("ROC, {name}: {area}"), format!("Precision and recall, {name}: {average}"));
     // The margin keeps points in a corner whole.
     let range = || (-0.02..1.02, -0.02..1.02);
@@ -55,11 +55,14 @@ pub fn curves(name: &str, probabilities: &[f64], positive: &[bool], threshold: f
         point(at_precision),
         Series::new("chance: share of positives", vec![(0.0, base_rate), (1.0, base_rate)], Form::Dashes),
     ];
-    let axes = |title, x, y| Axes { title, x, y, along: Along::Numbers };
     figures::charts(&[
         (axes(&left, "1 - specificity", "sensitivity"), range(), &roc),
         (axes(&right, "recall", "precision"), range(), &precision),
     ])
+}
+
+const fn axes<'a>(title: &'a str, x: &'a str, y: &'a str) -> Axes<'a> {
+    Axes { title, x, y, along: Along::Numbers }
 }
 
 /// The value is `None` if a class is missing.
@@ -80,8 +83,7 @@ pub fn reliability(name: &str, before: &[CalibrationBin], after: &[CalibrationBi
         Series::new("perfect calibration", vec![(0.0, 0.0), (1.0, 1.0)], Form::Dashes),
     ];
     let title = format!("Reliability, {name}: images of each bin above its mark");
-    let (x, y) = ("mean probability of the positive class", "share of positives");
-    let axes = Axes { title: &title, x, y, along: Along::Numbers };
+    let axes = axes(&title, "mean probability of the positive class", "share of positives");
     // The upper margin holds the numbers of marks at 1.
     figures::chart(&axes, (-0.02..1.02, -0.02..1.08), &series)
 }
@@ -97,8 +99,7 @@ pub fn histogram(name: &str, probabilities: &[f64], positive: &[bool], threshold
     let label = format!("operating point ({threshold:.4})");
     series.push(Series::new(label, vec![(threshold, 0.0), (threshold, top)], Form::Dashes));
     let title = format!("Calibrated probability by class, {name}");
-    let (x, y) = ("probability of the positive class", "share of the images of the class");
-    let axes = Axes { title: &title, x, y, along: Along::Numbers };
+    let axes = axes(&title, "probability of the positive class", "share of the images of the class");
     figures::chart(&axes, (0.0..1.0, 0.0..top), &series)
 }
 

@@ -77,16 +77,20 @@ pub fn sheet(worst: &[Case], (width, height): (u32, u32), threshold: f64) -> Vec
     for (rank, case) in ranked(worst) {
         let row = (rank - 1) / COLUMNS + if case.positive { 0 } else { rows_of(true) };
         let (left, top) = (SPACING + (rank - 1) % COLUMNS * cell_width, top_of_tiles + row * cell_height);
+        let is_error = is_error(case, threshold);
+        if is_error {
+            for (margin, level) in [(WHITE + FRAME, 0), (WHITE, 255)] {
+                let corner = (left - margin, top + LINE - margin);
+                let size = (tile_width + 2 * margin, tile_height + 2 * margin);
+                fill(&mut pixels, sheet_width, corner, size, level);
+            }
+        }
         for y in 0..tile_height {
             for x in 0..tile_width {
                 let level = |dx, dy| u32::from(case.pixels[(2 * y + dy) * width as usize + 2 * x + dx]);
                 let mean = (level(0, 0) + level(1, 0) + level(0, 1) + level(1, 1)) / 4;
                 pixels[(top + LINE + y) * sheet_width + left + x] = mean as u8;
             }
-        }
-        let is_error = is_error(case, threshold);
-        if is_error {
-            frame(&mut pixels, sheet_width, (left, top + LINE), (tile_width, tile_height));
         }
         let class = if case.positive { 'P' } else { 'N' };
         let mark = if is_error { " wrong" } else { "" };
@@ -97,22 +101,15 @@ pub fn sheet(worst: &[Case], (width, height): (u32, u32), threshold: f64) -> Vec
     cxr::phantom::encode_png(&pixels, sheet_width as u32, sheet_height as u32)
 }
 
-/// A black frame around a tile, with white between the two.
-fn frame(
+fn fill(
     pixels: &mut [u8],
     sheet_width: usize,
     (left, top): (usize, usize),
     (width, height): (usize, usize),
+    level: u8,
 ) {
-    let (outer, inner) = (WHITE + FRAME, WHITE);
-    for y in top - outer..top + height + outer {
-        for x in left - outer..left + width + outer {
-            let is_inside = (top - inner..top + height + inner).contains(&y)
-                && (left - inner..left + width + inner).contains(&x);
-            if !is_inside {
-                pixels[y * sheet_width + x] = 0;
-            }
-        }
+    for row in pixels.chunks_exact_mut(sheet_width).skip(top).take(height) {
+        row[left..left + width].fill(level);
     }
 }
 

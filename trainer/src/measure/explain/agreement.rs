@@ -36,12 +36,8 @@ pub(super) fn measure(trained: &TrainedRun, maps: &Maps, onnxruntime: &Path) -> 
         let expected: Vec<f32> =
             Vec::try_from(trained.network.grad_cam(&images).contiguous().flatten(0, -1))?;
         let found = session.run(maps.pixels.image(position), 1)?.cam;
-        ensure!(
-            expected.len() == found.len(),
-            "a map has {} values, expected {}",
-            found.len(),
-            expected.len()
-        );
+        let (n, n_expected) = (found.len(), expected.len());
+        ensure!(n == n_expected, "a map has {n} values, expected {n_expected}");
         let largest = expected.iter().fold(f32::MIN_POSITIVE, |largest, value| largest.max(value.abs()));
         for (a, b) in expected.iter().zip(&found) {
             let difference = f64::from((a - b).abs() / largest);

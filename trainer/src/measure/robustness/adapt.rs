@@ -15,7 +15,7 @@ const MOMENTUM: f64 = 0.1;
 /// Logits of the images, with the mean and variance of every batch normalisation estimated from these images. Restores the
 /// network's own statistics afterwards.
 pub(super) fn adabn(model: &mut ModelUnderTest, images: &[Vec<u8>]) -> Result<Vec<f64>> {
-    let (size, seed) = (model.size(), model.seed);
+    let (size, seed) = (model.size(), model.evaluator.seed);
     let Backend::Network(network, device) = &model.backend else {
         bail!("a bundle's graph cannot be adapted")
     };

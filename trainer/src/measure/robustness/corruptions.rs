@@ -81,7 +81,7 @@ pub fn corrupted_image(
     severity: u8,
     image: usize,
 ) -> Vec<u8> {
-    corrupt(model.resized.image(image), model.size(), corruption, severity, model.seed, image)
+    corrupt(model.resized.image(image), model.size(), corruption, severity, model.evaluator.seed, image)
 }
 
 fn mean(

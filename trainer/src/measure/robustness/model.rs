@@ -50,13 +50,11 @@ pub struct ModelUnderTest {
     pub reference: EmbeddingReference,
     /// Folder of the originals with the configuration of its classes, if configured.
     pub originals: Option<(PathBuf, Data)>,
-    pub seed: u64,
     preprocess: PreprocessSpec,
     key: String,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Default)]
 pub struct Answers {
     pub logits: Vec<f64>,
     pub embeddings: Vec<Vec<f32>>,
@@ -72,8 +70,8 @@ struct RecordedScores {
 impl ModelUnderTest {
     pub fn of_run(trained: TrainedRun, calibrated: &Calibrated, device: Device) -> Result<Self> {
         let (index, folds, config) = (&trained.index, &trained.folds, trained.config);
-        let preprocess = trained.recipe().preprocess;
-        let resized = Pixels::of_fold(config, index, folds, Fold::Select, &unfinished(trained.recipe()))?;
+        let recipe = trained.recipe();
+        let resized = Pixels::of_fold(config, index, folds, Fold::Select, &unfinished(recipe))?;
         let model = Self {
             name: trained.run.name(),
             weights_sha256: trained.weights_sha256,
@@ -84,8 +82,7 @@ impl ModelUnderTest {
             backend: Backend::Network(Box::new(trained.network), device),
             reference: calibrated.reference.embedding.clone(),
             originals: config.export.originals.clone().map(|root| (root, config.data.clone())),
-            seed: config.seed,
-            preprocess,
+            preprocess: recipe.preprocess,
             key: String::new(),
         };
         model.keyed("libtorch")
@@ -108,7 +105,6 @@ impl ModelUnderTest {
             backend: Backend::Graph(Box::new(session)),
             reference: bundle.reference().embedding.clone(),
             originals: config.export.originals.clone().map(|root| (root, config.data.clone())),
-            seed: config.seed,
             preprocess: recipe.preprocess,
             key: String::new(),
         };
@@ -117,7 +113,7 @@ impl ModelUnderTest {
 
     fn keyed(mut self, engine: &str) -> Result<Self> {
         let files: Vec<&str> = self.resized.entries.iter().map(|entry| entry.sha256.as_str()).collect();
-        let parts = (METHOD, engine, &self.weights_sha256, self.preprocess, self.seed, files);
+        let parts = (METHOD, engine, &self.weights_sha256, self.preprocess, self.evaluator.seed, files);
         self.key = sha256_hex(&serde_json::to_vec(&parts)?);
         Ok(self)
     }

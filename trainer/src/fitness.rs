@@ -1,5 +1,4 @@
-//! The verdict: the measurements of a network against the configured gates. Report, model card, `release` and the registry
-//! use it.
+//! The verdict: a comparison of a network's measurements with the configured gates.
 
 mod checks;
 pub mod preregistration;
@@ -68,7 +67,7 @@ pub struct Fitness {
     pub released_although: Option<String>,
 }
 
-/// Compares the measurements on file with the gates. Keeps the reason for a release if the results are the same.
+/// Compares the measurements with the gates. Keeps the reason for a release if the results are the same.
 pub fn judge(trained: &TrainedRun, calibrated: &Calibrated) -> Result<Fitness> {
     let config = trained.config;
     let Checks { results: checks, not_asked } = checks::all(trained, calibrated)?;

@@ -1,5 +1,5 @@
-//! Markdown from Jinja templates, for the report and the model card. A missing value is an error: a template must handle what
-//! was not measured.
+//! Markdown from Jinja templates, for the report and the model card. A missing value is an error: a template
+//! must handle what was not measured.
 
 use anyhow::{Context, Result};
 use cxr::analysis::scoring::proportion::Proportion;
@@ -120,8 +120,8 @@ fn row(cells: &[Value]) -> Result<String, Error> {
     Ok(text)
 }
 
-/// Joins the lines of each paragraph and list item and removes repeated blank lines, which wrapping and control lines of
-/// templates leave. Fenced code blocks stay unchanged.
+/// Joins the lines of each paragraph and list item and removes repeated blank lines, which wrapping and
+/// control lines of templates leave. Fenced code blocks stay unchanged.
 fn tidy(text: &str) -> String {
     let starts_a_block = |line: &str| ["#", "- ", "|", "![", ">"].iter().any(|mark| line.starts_with(mark));
     let (mut lines, mut in_code) = (vec![String::new()], false);

@@ -1,5 +1,5 @@
-//! The technical report. Its prose is in `report/templates/`; its values come from the files that other commands wrote to the
-//! run directory. Where a value is missing, the report says why.
+//! The technical report. Its prose is in `report/templates/`; its values come from the files that other
+//! commands wrote to the run directory. Where a value is missing, the report says why.
 
 mod context;
 mod pictures;
@@ -112,7 +112,7 @@ fn drawings(sources: &Sources) -> Result<BTreeMap<String, Vec<u8>>> {
     Ok(drawn)
 }
 
-/// Removes the figures of the report that is replaced: images of the dataset must not stay beside a report without images.
+/// Images of the dataset must not stay beside a new report without images.
 fn remove_pictures(folder: &Path) -> Result<()> {
     let Ok(old) = std::fs::read_to_string(folder.join(FILE)) else { return Ok(()) };
     let opening = format!("]({FIGURES}/");

@@ -1,5 +1,5 @@
-//! A signed bundle for measuring the speed of inference: an untrained network of any architecture in both variants. Its name
-//! and card warn that its predictions are meaningless.
+//! A signed bundle for measuring the speed of inference: an untrained network of any architecture in both
+//! variants. Its name and card warn that its predictions are meaningless.
 
 mod phantoms;
 
@@ -110,8 +110,8 @@ pub fn make_bundle(config: &Config, request: &Request) -> Result<()> {
     export::deliver(request.out, &files, &key, request.onnxruntime).map(drop)
 }
 
-/// The network with the given weights, or with random ones. A random network takes its batch normalisation statistics from
-/// the phantoms: activations are then as large as in a trained network, and the arithmetic costs the same.
+/// A random network takes its batch normalisation statistics from the phantoms: activations are then as large
+/// as in a trained network, and the arithmetic costs the same.
 fn network(request: &Request, phantoms: &Phantoms) -> Result<Network> {
     tch::manual_seed(request.seed as i64);
     let network = Network::new(request.architecture, 0.0, Precision::Fp32, Device::Cpu);

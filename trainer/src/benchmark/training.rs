@@ -1,5 +1,5 @@
-//! Speed and memory of training, and the cost of the data path: full steps against bare steps, in alternating blocks because
-//! a machine's speed drifts.
+//! Speed and memory of training, and the cost of the data path: full steps against bare steps, in alternating
+//! blocks because a machine's speed drifts.
 
 mod memory;
 mod synthetic;

@@ -30,8 +30,8 @@ pub(super) struct Checks {
 }
 
 impl Checks {
-    /// Adds a gate. `found` compares the figure with the bound; it returns `None` if the figure was not measured, and
-    /// `how` says what measures it.
+    /// Adds a gate. `found` compares the figure with the bound; it returns `None` if the figure was not
+    /// measured, and `how` says what measures it.
     fn gate<T: Copy>(
         &mut self,
         what: &str,

@@ -1,5 +1,5 @@
-//! Calibration: from logits to probabilities, the decision policy and the reference for monitoring. Everything is fitted on
-//! the calibrate fold, except for the distribution of embeddings (train fold), and evaluated on other patients.
+//! Calibration, the decision policy and the reference for monitoring. All are fitted on the calibrate fold,
+//! except for the distribution of embeddings (train fold), and evaluated on other patients.
 
 pub mod comparison;
 pub mod distribution;
@@ -78,7 +78,7 @@ pub fn probabilities(calibration: AffineCalibration, logits: &[f64]) -> Vec<f64>
     logits.iter().map(|logit| calibration.apply(*logit).value()).collect()
 }
 
-/// Fails for a calibrate fold that is too small to choose an operating point. `share` is the fold's share of the data.
+/// Fails for a calibrate fold that is too small. `share` is the fold's share of the data.
 pub fn check_enough(census: &Census, config: &Calibration, share: f64) -> Result<()> {
     let least = config.min_per_class;
     let [negative, positive] = census.of_fold(policy::FOLD).map(|count| count.images);
@@ -101,7 +101,7 @@ pub fn check_enough(census: &Census, config: &Calibration, share: f64) -> Result
     Ok(())
 }
 
-/// Fits calibration, operating point, prediction sets and reference, evaluates them and writes `calibration.json`.
+/// Fits and evaluates everything in `calibration.json`.
 pub fn calibrate(trained: &TrainedRun) -> Result<Calibrated> {
     check_enough(&trained.census()?, &trained.config.calibration, trained.config.data.calibrate_fraction)?;
     let (config, seed) = (&trained.config.calibration, trained.config.seed);

@@ -1,5 +1,6 @@
-//! Consistency: whether an original gets the same decision as the small JPEG copy that the network was trained and evaluated
-//! on. Both are scored as the service does: decoding, acceptance, preprocessing, ONNX Runtime, calibration, threshold.
+//! Consistency: whether an original gets the same decision as the small JPEG copy that the network was
+//! trained and evaluated on. Both are scored as the service does: decoding, acceptance, preprocessing, ONNX
+//! Runtime, calibration, threshold.
 
 pub mod depth;
 

@@ -75,8 +75,8 @@ pub struct EvaluatedModel {
     pub ledger: PathBuf,
 }
 
-/// Evaluates one fold of a run; writes and prints the figures. The test split needs a `reason`, which the ledger records
-/// before anything is printed.
+/// Evaluates one fold of a run; writes and prints the figures. The test split needs a `reason`, which the
+/// ledger records before anything is printed.
 pub fn evaluate(
     trained: &TrainedRun,
     calibrated: &Calibrated,
@@ -204,7 +204,7 @@ fn counts(confusion: ConfusionMatrix) -> String {
     )
 }
 
-/// A resample repeats some images and omits others, so its bins look worse calibrated than those of the full set.
+/// A resample repeats some images and omits others, so its bins look worse calibrated.
 pub const ECE_NOTE: &str = "Resampling makes the ECE larger than it is: its interval is cautious, and can begin above the value itself.";
 
 pub fn rows(figures: &FoldEvaluation) -> [(&'static str, Measured); 8] {

@@ -1,5 +1,5 @@
-//! Explanations on the select fold: checks that the maps are Grad-CAM and depend on the weights, their distribution over the
-//! image, and example overlays. Each step is written as soon as it is finished.
+//! Explanations on the select fold: checks that the maps are Grad-CAM and depend on the weights, their
+//! distribution over the image, and example overlays. Each step is written as soon as it is finished.
 
 pub mod agreement;
 pub mod maps;

@@ -1,5 +1,5 @@
-//! Robustness on the select fold: figures under corruptions, shortcuts that the data offers and the network takes, and
-//! mitigations. The test split is not used.
+//! Robustness on the select fold: figures under corruptions, shortcuts that the data offers and the network
+//! takes, and mitigations. The test split is not used.
 
 mod adapt;
 pub mod classifier;
@@ -62,8 +62,8 @@ impl Robustness {
     }
 }
 
-/// Measures the requested parts and writes `robustness.json` after each. Other parts on file stay if they belong to this
-/// model, operating point and fold.
+/// Measures the requested parts and writes `robustness.json` after each. Other parts on file stay if they
+/// belong to this model, operating point and fold.
 pub fn robustness(model: &mut ModelUnderTest, severities: &[u8], parts: &[Part]) -> Result<Robustness> {
     let logits = model.clean()?;
     let clean = model.figures(&logits)?;

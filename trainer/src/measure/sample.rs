@@ -51,7 +51,7 @@ impl Sample<'_> {
         Subset { probabilities, positive, patients: images.iter().map(|i| self.patients[*i]).collect() }
     }
 
-    /// A figure with its interval; `None` where either is undefined. `n` is the number of images behind the figure.
+    /// `None` where figure or interval is undefined. `n` is the number of images behind the figure.
     pub fn measured(&self, n: usize, figure: &Figure) -> Option<Measured> {
         let value = figure(self.probabilities, self.positive)?;
         let ci95 = interval95(self.patients, self.resamples, self.seed, |images| {

@@ -35,8 +35,8 @@ impl std::fmt::Display for IntervalMethod {
     }
 }
 
-/// Wilson's 95 % score interval (1927) of a share of `n`. Unlike `cxr::analysis::scoring::proportion`, it accepts any share,
-/// not only multiples of `1 / n`.
+/// Wilson's 95 % score interval (1927) of a share of `n`. Unlike `cxr::analysis::scoring::proportion`, it
+/// accepts any share, not only multiples of `1 / n`.
 fn wilson(share: f64, n: usize) -> [f64; 2] {
     let n = n as f64;
     let scale = 1.0 + Z * Z / n;
@@ -45,8 +45,9 @@ fn wilson(share: f64, n: usize) -> [f64; 2] {
     [(centre - half).max(0.0), (centre + half).min(1.0)]
 }
 
-/// A share with the wider of two intervals: the measured bootstrap interval, or Wilson's for the number of images, or of
-/// patients if those are fewer. The bootstrap gives 14 of 14 an interval without width, although its lower end is uncertain.
+/// A share with the wider of two intervals: the measured bootstrap interval, or Wilson's for the number of
+/// images, or of patients if those are fewer. The bootstrap gives 14 of 14 an interval without width,
+/// although its lower end is uncertain.
 pub fn with_wider_interval(share: &Measured, patients: usize) -> (Measured, IntervalMethod) {
     let n = share.n.min(patients).max(1);
     let [low, high] = wilson(share.value, n);
@@ -57,9 +58,9 @@ pub fn with_wider_interval(share: &Measured, patients: usize) -> (Measured, Inte
     }
 }
 
-/// Standard error of an area under the ROC curve (Hanley and McNeil 1982, Radiology 143): with `Q1 = A / (2 - A)` and
-/// `Q2 = 2 A^2 / (1 + A)` its square is `(A (1 - A) + (n1 - 1) (Q1 - A^2) + (n0 - 1) (Q2 - A^2)) / (n0 n1)`, for `n1` positives
-/// and `n0` negatives.
+/// Standard error of an area under the ROC curve (Hanley and McNeil 1982, Radiology 143): with `Q1 = A / (2 -
+/// A)` and `Q2 = 2 A^2 / (1 + A)` its square is `(A (1 - A) + (n1 - 1) (Q1 - A^2) + (n0 - 1) (Q2 - A^2)) /
+/// (n0 n1)`, for `n1` positives and `n0` negatives.
 pub fn standard_error(auc: f64, [negative, positive]: Classes) -> f64 {
     let (q1, q2) = (auc / (2.0 - auc), 2.0 * auc * auc / (1.0 + auc));
     let (n0, n1) = (negative as f64, positive as f64);
@@ -67,9 +68,10 @@ pub fn standard_error(auc: f64, [negative, positive]: Classes) -> f64 {
     (sum.max(0.0) / (n0 * n1)).sqrt()
 }
 
-/// How many more images of each class would raise the lower end of an AUC's interval to the bound, if the AUC stays the same.
-/// Assumes that the interval shrinks in proportion to [`standard_error`], starting at the measured width, which accounts for
-/// several images per patient. Adds each image to the class that narrows the interval more.
+/// How many more images of each class would raise the lower end of an AUC's interval to the bound, if the AUC
+/// stays the same. Assumes that the interval shrinks in proportion to [`standard_error`], starting at the
+/// measured width, which accounts for several images per patient. Adds each image to the class that narrows
+/// the interval more.
 ///
 /// `None` if the AUC does not exceed the bound, or by too little for a realistic number of images.
 pub fn more_for_auc(auc: &Measured, bound: f64, n: Classes) -> Option<Classes> {
@@ -104,12 +106,13 @@ fn shrinkage(measured: &Measured, bound: f64) -> Option<f64> {
     (room > 0.0 && width > 0.0).then_some(room / width)
 }
 
-/// Lower 95 % confidence bound of the sensitivity on new patients, for the highest threshold that reaches `target` on `n`
-/// positives.
+/// Lower 95 % confidence bound of the sensitivity on new patients, for the highest threshold that reaches
+/// `target` on `n` positives.
 ///
-/// That threshold misses `k = floor(n (1 - target))` of them. It is an order statistic: the share of all positives above it
-/// follows Beta(n - k, k + 1) for any distribution of scores (Wilks 1941, Annals of Mathematical Statistics 12). The 5 %
-/// quantile is the one-sided lower limit of Clopper and Pearson (1934) for `n - k` of `n`.
+/// That threshold misses `k = floor(n (1 - target))` of them. It is an order statistic: the share of all
+/// positives above it follows Beta(n - k, k + 1) for any distribution of scores (Wilks 1941, Annals of
+/// Mathematical Statistics 12). The 5 % quantile is the one-sided lower limit of Clopper and Pearson (1934)
+/// for `n - k` of `n`.
 pub fn sensitivity_lower_bound(target: f64, n: usize) -> f64 {
     // Without the tolerance, 50 x 0.02 rounds down to 0.
     let missed = (n as f64 * (1.0 - target) + 1e-9).floor().max(0.0) as usize;

@@ -119,7 +119,7 @@ fn looks_at_these_weights(sources: &Sources) -> String {
     }
 }
 
-/// The training part as YAML, without the keys that a run leaves blank because the weights do not depend on them.
+/// The training part as YAML, without the keys that a run leaves blank.
 fn without_blanks(mut training: serde_yaml_ng::Value) -> Result<String> {
     for (section, keys) in
         [("data", &["root", "cache", "name", "max_unreadable_share"][..]), ("training", &["workers"])]

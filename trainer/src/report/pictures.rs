@@ -1,4 +1,4 @@
-//! The figures of a report, from files of the run and from drawings. Those that the form allows are copied beside the report.
+//! The figures of a report, from files of the run and from drawings.
 
 use super::{FIGURES, Form};
 use std::collections::BTreeMap;

@@ -1,5 +1,4 @@
-//! The results in the report: the files of the run, and optional ones from other folders. A file about other weights counts
-//! as missing.
+//! The files on which the report is based. A file about other weights counts as missing.
 
 use crate::benchmark::training::{Spread, TrainingBenchmark};
 use crate::config::Config;

@@ -1,5 +1,5 @@
-//! The verdict: report, card and registry name a network that fails its gates, its release needs a reason, missing data is
-//! counted, and a change of the gates after a look at the test fold is reported.
+//! The verdict: report, card and registry name a network that fails its gates, its release needs a reason,
+//! missing data is counted, and a change of the gates after a look at the test fold is reported.
 
 use crate::support::{Workbench, configure, fail, onnxruntime, succeed};
 use crate::truth::texts;

@@ -1,5 +1,5 @@
-//! The outputs of a run: they stay in its folder and out of git, outputs and names of other runs are refused before anything
-//! is computed, and a changed configuration is accepted only while no output depends on it.
+//! The outputs of a run: they stay in its folder and out of git, outputs and names of other runs are refused
+//! before anything is computed, and a changed configuration is accepted only while no output depends on it.
 
 use crate::recorder::Recorder;
 use crate::site::{Site, edit, files_below};

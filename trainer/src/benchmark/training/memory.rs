@@ -19,7 +19,7 @@ pub struct Memory {
     pub train_pixels_bytes: u64,
     /// After bare steps: network, optimiser, average, activations, one batch.
     pub bare_peak_bytes: u64,
-    /// After indexing, splitting and decoding the folder, reopening it from the cache, some steps, and one epoch of gathering.
+    /// After indexing, splitting, decoding, reopening from the cache, some steps, and gathering an epoch.
     pub full_peak_bytes: u64,
     pub above_bare_bytes: u64,
     pub data: String,

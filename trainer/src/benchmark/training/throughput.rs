@@ -1,5 +1,5 @@
-//! Images per second of the full training step, which gathers and augments its images, and of the bare step on one batch that
-//! stays on the device.
+//! Images per second of the full training step, which gathers and augments its images, and of the bare step
+//! on one batch that stays on the device.
 
 use super::{Plan, Spread, Stepper};
 use crate::data::folds::Folds;
@@ -87,8 +87,7 @@ pub(super) fn measure(stepper: &mut Stepper, run: &RunDirectory, plan: &Plan) ->
     Ok(throughput)
 }
 
-/// Seconds for `n_steps`. The loader's threads start and end with the block, so that the data path does not run during the
-/// bare block.
+/// Seconds for `n_steps`. The loader's threads end with the block, so that none run during the bare block.
 fn full(stepper: &mut Stepper, loader: &Loader, epoch: usize, n_steps: usize) -> Result<f64> {
     let started = Instant::now();
     let mut n_made = 0;

@@ -1,5 +1,5 @@
-//! Comparison of calibration methods on images that they were not fitted to: by cross-validation over the patients of the
-//! calibrate fold, and on the select fold.
+//! Comparison of calibration methods on images that they were not fitted to: by cross-validation over the
+//! patients of the calibrate fold, and on the select fold.
 
 use crate::measure::sample::{CALIBRATION_BINS, Sample};
 use anyhow::{Context, Result};

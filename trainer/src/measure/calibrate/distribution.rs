@@ -1,5 +1,5 @@
-//! Detection of out-of-distribution images. The score was chosen on altered radiographs and one half of the configured
-//! foreign images; the other half evaluates it.
+//! Detection of out-of-distribution images. The score was chosen on altered radiographs and one half of the
+//! configured foreign images; the other half evaluates it.
 
 use crate::data::loose::{Loose, LooseImage, files_below};
 use crate::data::pixels::Pixels;
@@ -117,7 +117,7 @@ pub(crate) fn threshold(scores: &[f64], percentile: usize) -> f64 {
     Quantiles::of(scores).map_or(f64::INFINITY, |quantiles| quantiles.0[percentile])
 }
 
-/// Whether the SHA-256 of the path begins with an even byte. An image stays in its half when the folder changes.
+/// Divides by the first byte of the path's SHA-256, so that an image stays in its half.
 fn is_development(path: &str) -> bool {
     // The second hexadecimal digit is the byte's lower half.
     b"02468ace".contains(&sha256_hex(path.as_bytes()).as_bytes()[1])

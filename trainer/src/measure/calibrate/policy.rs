@@ -1,5 +1,4 @@
-//! The operating point and the review band, and a comparison of rules for the operating point on patients that did not
-//! choose it.
+//! The operating point and the review band, and a comparison of rules for the operating point.
 
 use crate::config::Calibration;
 use crate::data::folds::Fold;
@@ -51,8 +50,8 @@ pub struct SensitivitySpecificity {
     pub specificity: Measured,
 }
 
-/// The policy with the operating point of `rule`. Below the review band lie `1 - review_sensitivity` of the positives, above
-/// it `1 - review_specificity` of the negatives. The band always contains the operating point.
+/// The policy with the operating point of `rule`. Below the review band lie `1 - review_sensitivity` of the
+/// positives, above it `1 - review_specificity` of the negatives. The band contains the operating point.
 pub fn policy(
     config: &Calibration,
     fold: &str,

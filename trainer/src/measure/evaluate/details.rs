@@ -1,4 +1,4 @@
-//! The figures that a bundle does not carry: further measures, calibration, prediction sets, referred images, subgroups.
+//! The figures of an evaluation that a bundle does not carry.
 
 use super::subgroups::Subgroup;
 use crate::measure::calibrate::Calibrated;

@@ -58,7 +58,7 @@ impl ExternalEvaluation {
     }
 }
 
-/// Why there are no figures of an external set, and what to do. Does not name the folder, because reports are published.
+/// Why there are no figures of an external set. Does not name the folder, because reports are published.
 pub fn why_not_measured(config: &Config) -> String {
     const COMMAND: &str = "`cxr-trainer evaluate --fold external`";
     match &config.evaluation.external {
@@ -126,8 +126,7 @@ fn folder(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
-/// The patient of each image, and the number of file names that do not identify one: each of those counts as a patient of
-/// its own.
+/// The patient of each image, and the number of images that count as a patient of their own.
 fn patients(loose: &Loose, external: &External) -> Result<(Vec<String>, usize)> {
     let pattern = external.patient_pattern()?;
     let mut n_unknown = 0;

@@ -13,8 +13,8 @@ use anyhow::Result;
 use cxr::bundle::FoldEvaluation;
 use std::path::Path;
 
-/// Evaluates one fold with the default variant of a bundle. Writes the figures to `output`, by default a folder in `runs/`. The
-/// ledger is in `output`, by default in `runs/`.
+/// Evaluates one fold with the default variant of a bundle. Writes the figures to `output`, by default a
+/// folder in `runs/`. The ledger is in `output`, by default in `runs/`.
 pub fn evaluate_bundle(
     config: &Config,
     (folder, output): (&Path, Option<&Path>),

@@ -49,8 +49,8 @@ pub fn measure(properties: &[Property], sample: &Sample, threshold: f64) -> Vec<
     groups.map(subgroup).collect()
 }
 
-/// The properties of a fold. The first capture group of each regular expression in `names`, applied to the file name, is the
-/// subgroup. `originals` has originals of some images under the same paths.
+/// The properties of a fold. The first capture group of each regular expression in `names`, applied to the
+/// file name, is the subgroup. `originals` has originals of some images under the same paths.
 pub fn of_fold(pixels: &Pixels, names: &[(String, Regex)], originals: Option<&Path>) -> Vec<Property> {
     let entries = &pixels.entries;
     // More than two classes: several count as one label.

@@ -1,5 +1,5 @@
-//! The worst cases: positives with the lowest and negatives with the highest probability, as a table and as a contact sheet on
-//! which errors are framed.
+//! The worst cases: positives with the lowest and negatives with the highest probability, as a table and as a
+//! contact sheet on which errors are framed.
 
 use crate::files;
 use anyhow::Result;

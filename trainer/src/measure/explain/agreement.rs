@@ -1,5 +1,4 @@
-//! Check that the map that a bundle serves is Grad-CAM: the graph's `cam` in ONNX Runtime against automatic differentiation in
-//! libtorch.
+//! Checks the exported graph's map in ONNX Runtime against Grad-CAM by automatic differentiation in libtorch.
 
 use super::maps::Maps;
 use crate::onnx;

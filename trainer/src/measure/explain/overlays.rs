@@ -1,4 +1,4 @@
-//! Pictures of the most confident images of each cell of the confusion matrix with their maps, and a contact sheet.
+//! Pictures and a contact sheet of the most confident images of each cell of the confusion matrix.
 
 use super::maps::{ConfusionCell, Maps};
 use crate::measure::heatmap::{MapFigures, Peak};

@@ -1,5 +1,6 @@
-//! The sanity check of Adebayo et al. 2018: weights are randomised stage by stage, beginning with the classifier, and the maps
-//! must lose their similarity to those of the trained network. A map that keeps it depends on the image, not on the model.
+//! The sanity check of Adebayo et al. 2018: weights are randomised stage by stage, beginning with the
+//! classifier, and the maps must lose their similarity to those of the trained network. A map that keeps it
+//! depends on the image, not on the model.
 
 use super::maps::Maps;
 use crate::measure::sample::mean;
@@ -79,7 +80,7 @@ pub(super) fn measure(trained: &TrainedRun, maps: &Maps) -> Result<Randomisation
     Ok(Randomisation { steps, passed })
 }
 
-/// Images spread over the half of the fold with the higher probabilities: the maps of others may show no evidence.
+/// Images from the half of the fold with the higher probabilities, because other maps may show no evidence.
 fn chosen(maps: &Maps) -> Vec<usize> {
     let mut order: Vec<usize> = (0..maps.pixels.len()).collect();
     order.sort_by(|a, b| maps.probabilities[*b].total_cmp(&maps.probabilities[*a]));

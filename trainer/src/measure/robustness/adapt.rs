@@ -12,8 +12,8 @@ const BATCH: usize = 64;
 /// Weight of a batch in libtorch's running statistics.
 const MOMENTUM: f64 = 0.1;
 
-/// Logits of the images, with the mean and variance of every batch normalisation estimated from these images. Restores the
-/// network's own statistics afterwards.
+/// Logits of the images, with the mean and variance of every batch normalisation estimated from these images.
+/// Restores the network's own statistics afterwards.
 pub(super) fn adabn(model: &mut ModelUnderTest, images: &[Vec<u8>]) -> Result<Vec<f64>> {
     let (size, seed) = (model.size(), model.evaluator.seed);
     let Backend::Network(network, device) = &model.backend else {
@@ -74,8 +74,8 @@ pub(super) fn adabn(model: &mut ModelUnderTest, images: &[Vec<u8>]) -> Result<Ve
     Ok(logits.into_iter().flatten().map(f64::from).collect())
 }
 
-/// Logits after whitening the embeddings within the reference's principal components, where the train fold has mean 0 and
-/// unit covariance. The part that the components do not explain stays unchanged.
+/// Logits after whitening the embeddings within the reference's principal components, where the train fold
+/// has mean 0 and unit covariance. The part that the components do not explain stays unchanged.
 pub(super) fn coral(model: &ModelUnderTest, answers: &Answers) -> Result<Vec<f64>> {
     let Backend::Network(network, _) = &model.backend else { bail!("a bundle's classifier cannot be read") };
     let reference = &model.reference;

@@ -1,5 +1,5 @@
-//! Shortcut probes without the network: a cross-validated classifier on features that should not predict the class, such as
-//! aspect ratio, size and colour mode of the originals.
+//! Shortcut probes without the network: a cross-validated classifier on features that should not predict the
+//! class, such as aspect ratio, size and colour mode of the originals.
 
 use super::figures::Evaluator;
 use super::model::ModelUnderTest;

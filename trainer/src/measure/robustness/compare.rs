@@ -18,8 +18,7 @@ pub const COMPARISON: &str = "robustness-comparison.json";
 pub struct ComparedRun {
     pub subject: String,
     pub weights_sha256: String,
-    /// Keys of the frozen configuration whose values differ from the first model's, with this model's value; empty for a
-    /// bundle.
+    /// Values of the frozen configuration that differ from the first model's; empty for a bundle.
     pub differences: BTreeMap<String, String>,
     pub clean_auc: Measured,
     /// Mean over the corruptions; `None` if they were not measured.

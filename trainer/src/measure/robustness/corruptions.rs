@@ -1,5 +1,5 @@
-//! The corruption suite: every kind at every severity, and the means over all of them, as Hendrycks and Dietterich 2019
-//! average errors.
+//! The corruption suite: every kind at every severity, and the means over all of them, as Hendrycks and
+//! Dietterich 2019 average errors.
 
 use super::figures::Figures;
 use super::model::ModelUnderTest;

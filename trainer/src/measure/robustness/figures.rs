@@ -50,8 +50,7 @@ impl Evaluator {
         self.positive.iter().filter(|label| **label == positive).count()
     }
 
-    /// A statistic of the images with these indices, over all images and with its interval. `n` is the number of images
-    /// behind it.
+    /// A statistic of images, given by index, with its interval. `n` is the number of images behind it.
     pub fn measure(
         &self,
         name: &str,
@@ -92,7 +91,7 @@ impl Evaluator {
         })
     }
 
-    /// The paired difference `after - before` of a figure: each resample draws the same patients on both sides.
+    /// The paired difference `after - before`: each resample draws the same patients on both sides.
     pub fn change(
         &self,
         name: &str,

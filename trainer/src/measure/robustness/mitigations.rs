@@ -1,5 +1,5 @@
-//! Mitigations that need neither labels nor training, on clean and corrupted images. Mitigations during training, such as
-//! other augmentation, are runs of their own; `compare` lists them.
+//! Mitigations that need neither labels nor training, on clean and corrupted images. Mitigations during
+//! training, such as other augmentation, are runs of their own; `compare` lists them.
 
 use super::adapt;
 use super::corruptions::{condition_name, corrupted, corrupted_image};
@@ -32,8 +32,8 @@ pub enum Method {
     TestTimeAugmentation,
     /// Batch normalisation with the statistics of the images under test (AdaBN, Li et al. 2018).
     AdaBn,
-    /// Embeddings aligned with the train fold: within its principal components they get its mean and covariance (CORAL,
-    /// Sun, Feng and Saenko 2016). The classifier is unchanged.
+    /// Embeddings aligned with the train fold: within its principal components they get its mean and
+    /// covariance (CORAL, Sun, Feng and Saenko 2016). The classifier is unchanged.
     Coral,
 }
 
@@ -49,8 +49,8 @@ impl Method {
     }
 }
 
-/// A mitigation under one condition. AdaBN and CORAL adapt to the images on which they are then evaluated. Those have the
-/// fold's share of positives; under another share the classes would be shifted as well.
+/// A mitigation under one condition. AdaBN and CORAL adapt to the images on which they are then evaluated.
+/// Those have the fold's share of positives; under another share the classes would be shifted as well.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MitigationResult {

@@ -1,5 +1,5 @@
-//! The model under test, a trained network or a released graph, and its scores on the select fold under each condition.
-//! Scores are saved condition by condition, so that an interrupted measurement resumes.
+//! The model under test, a trained network or a released graph, and its scores on the select fold under each
+//! condition. Scores are saved condition by condition, so that an interrupted measurement resumes.
 
 use super::figures::{Evaluator, Figures};
 use crate::bundle::{self, Released};
@@ -144,7 +144,7 @@ impl ModelUnderTest {
         self.scores_under("clean", |model, image| model.resized.image(image).to_vec())
     }
 
-    /// Logits of the images that `change` makes of the resized ones, given their index. `name` identifies the condition.
+    /// Logits under the condition `name`, in which `change` makes each image from the resized ones.
     pub fn scores_under(&mut self, name: &str, change: impl Fn(&Self, usize) -> Vec<u8>) -> Result<Vec<f64>> {
         self.recorded(name, |model| Ok(model.answer(name, change)?.logits))
     }

@@ -1,5 +1,5 @@
-//! Shortcut probes: how well features without clinical meaning predict the class, and how the network reacts when regions
-//! outside of the lungs are masked, swapped or written on.
+//! Shortcut probes: how well features without clinical meaning predict the class, and how the network reacts
+//! when regions outside of the lungs are masked, swapped or written on.
 
 use super::classifier::{self, ClassifierProbe, classify};
 use super::figures::Evaluator;
@@ -60,7 +60,7 @@ pub fn measure_probes(model: &mut ModelUnderTest) -> Result<Probes> {
     Ok(Probes { classifiers, changes: changes(model)? })
 }
 
-/// Mean, standard deviation, share of black and share of white in the region's part of each quarter of the image.
+/// Mean, standard deviation, share of black and share of white of the region in each quarter of the image.
 fn patches(model: &ModelUnderTest, image: usize, region: Region) -> Vec<f64> {
     let size = model.size();
     let mut quarters: [Vec<f64>; 4] = Default::default();

@@ -59,7 +59,7 @@ fn hardest(suite: &CorruptionSuite, robustness: Result<&Robustness, &String>) ->
     }))
 }
 
-/// The AUC from the border alone, the change outside of the lungs that costs most, and the best probe without the network.
+/// The border alone, the most costly change outside of the lungs, and the best probe without the network.
 fn shortcut(probes: &Probes) -> Found<Value> {
     let others = probes.changes.iter().filter(|probe| !HIDING.contains(&probe.name.as_str()));
     let worst = others.min_by(|a, b| a.auc_change.value.total_cmp(&b.auc_change.value));

@@ -34,7 +34,6 @@ pub enum GateOutcome {
 #[serde(deny_unknown_fields)]
 pub struct GateResult {
     pub what: String,
-    /// The requirement, with its key.
     pub asked: String,
     pub found: String,
     pub outcome: GateOutcome,
@@ -52,7 +51,6 @@ impl GateResult {
 #[serde(deny_unknown_fields)]
 pub struct Fitness {
     pub weights_sha256: String,
-    /// See [`digest`].
     pub calibration_sha256: String,
     pub intended_use: String,
     pub verdict: Verdict,
@@ -117,10 +115,7 @@ impl Fitness {
     /// Allows the release of a network that is not shown to be fit. A reason for a fit one is ignored.
     pub fn accept(&mut self, reason: Option<&str>) -> Result<()> {
         if let Some(reason) = reason.map(str::trim).filter(|_| self.verdict != Verdict::Fit) {
-            ensure!(
-                !reason.is_empty(),
-                "--release-reason: is empty; state the reason, which card and report repeat"
-            );
+            ensure!(!reason.is_empty(), "--release-reason: is empty; card and report repeat the reason");
             self.released_although = Some(reason.to_owned());
         }
         Ok(())
@@ -150,9 +145,9 @@ impl Fitness {
 
     pub fn sentence(&self) -> String {
         let reasons = self.reasons();
-        let use_of = &self.intended_use;
+        let intended_use = &self.intended_use;
         match self.verdict {
-            Verdict::Fit => format!("Fit for its intended use ({use_of})."),
+            Verdict::Fit => format!("Fit for its intended use ({intended_use})."),
             Verdict::NotFit => format!("Not fit for its intended use: {reasons}."),
             Verdict::NotEnoughData => {
                 format!("Not enough data to say whether it is fit for its intended use: {reasons}.")
@@ -175,7 +170,7 @@ impl Fitness {
         if failed.is_empty() {
             let left_out = self.gates.left_out();
             let unasked =
-                (!left_out.is_empty()).then(|| format!("no gate is configured for {}", left_out.join(", ")));
+                (!left_out.is_empty()).then(|| format!("no gate is set for {}", left_out.join(", ")));
             return few.into_iter().chain(unmeasured).chain(unasked).collect::<Vec<_>>().join("; ");
         }
         let also = [(few.len(), "lack data"), (unmeasured.len(), "were not measured")];

@@ -98,7 +98,6 @@ fn figure_folders(sources: &Sources) -> Vec<PathBuf> {
     [run.file(FIGURES), run.file("")].into_iter().chain(study).collect()
 }
 
-/// The figures that no other command draws.
 fn drawings(sources: &Sources) -> Result<BTreeMap<String, Vec<u8>>> {
     let evaluations = sources.evaluations.iter().filter_map(|(_, found)| found.as_ref().ok());
     let matrices = evaluations.map(|file| {

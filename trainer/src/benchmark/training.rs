@@ -54,7 +54,6 @@ pub struct TrainingBenchmark {
 #[serde(deny_unknown_fields)]
 pub struct Spread {
     pub median: f64,
-    /// The first and the third.
     pub quartiles: [f64; 2],
     pub range: [f64; 2],
 }

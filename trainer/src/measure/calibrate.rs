@@ -90,9 +90,9 @@ pub fn check_enough(census: &Census, config: &Calibration, share: f64) -> Result
         missing.is_empty(),
         "the calibrate fold has {negative} negative and {positive} positive images; trainer.calibration.min_per_class asks for {least} of \
          each: {} are missing. The fold gets a share of {share} of the data: add about {} images in all, or raise \
-         trainer.data.calibrate_fraction. Until something is trained in this run, it accepts new data or another fraction; after that, choose another --run. An operating point for \
-         sensitivity {target} that is chosen on {positive} positives is sure to reach only {:.2} on new patients (95 % \
-         confidence); on {least} it would be {:.2}",
+         trainer.data.calibrate_fraction. Until something is trained in this run, it accepts new data or another fraction; after \
+         that, choose another --run. An operating point for sensitivity {target} that is chosen on {positive} positives is sure \
+         to reach only {:.2} on new patients (95 % confidence); on {least} it would be {:.2}",
         listed(&|(label, n)| format!("{n} more {label} images")),
         listed(&|(label, n)| format!("{:.0} more {label}", (*n as f64 / share).ceil())),
         sensitivity_lower_bound(target, positive),

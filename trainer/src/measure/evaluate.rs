@@ -33,7 +33,6 @@ use worst::Case;
 pub struct EvaluationFile {
     pub fold: Fold,
     pub weights_sha256: String,
-    /// See [`digest`].
     pub calibration_sha256: String,
     pub threshold: f64,
     pub confusion: ConfusionMatrix,

@@ -25,30 +25,12 @@ pub struct Sample<'a> {
     pub seed: u64,
 }
 
-#[derive(Debug, Clone)]
-pub struct Subset {
-    probabilities: Vec<f64>,
-    positive: Vec<bool>,
-    patients: Vec<usize>,
-}
-
-impl Subset {
-    /// The subset as a sample, resampled as `whole` is.
-    pub fn as_sample<'a>(&'a self, whole: &Sample) -> Sample<'a> {
-        Sample {
-            probabilities: &self.probabilities,
-            positive: &self.positive,
-            patients: &self.patients,
-            resamples: whole.resamples,
-            seed: whole.seed,
-        }
-    }
-}
-
 impl Sample<'_> {
-    pub fn subset(&self, images: &[usize]) -> Subset {
+    /// Measures the sample of some images.
+    pub fn subset<T>(&self, images: &[usize], measure: impl FnOnce(&Sample) -> T) -> T {
         let (probabilities, positive) = pick(images, self.probabilities, self.positive);
-        Subset { probabilities, positive, patients: images.iter().map(|i| self.patients[*i]).collect() }
+        let patients: Vec<usize> = images.iter().map(|i| self.patients[*i]).collect();
+        measure(&Sample { probabilities: &probabilities, positive: &positive, patients: &patients, ..*self })
     }
 
     /// `None` where figure or interval is undefined. `n` is the number of images behind the figure.

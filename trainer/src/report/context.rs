@@ -3,15 +3,15 @@
 mod data;
 mod evaluation;
 mod robustness;
-mod training;
 
-use super::sources::Sources;
+use super::sources::{Epoch, Sources};
 use crate::config::Config;
 use crate::config::provenance::{NOT_STATED, stated};
 use crate::data::census::Census;
 use crate::fitness::{Fitness, RELEASED_ANYWAY};
 use crate::measure::evaluate::{ECE_NOTE, named_groups};
 use crate::model::{IMAGENET_DEVIATION, IMAGENET_MEAN};
+use crate::tune::TuneFile;
 use anyhow::Result;
 use minijinja::context;
 use minijinja::value::{Serde, Value, merge_maps};
@@ -61,7 +61,7 @@ pub(super) fn of(sources: &Sources) -> Result<Value> {
     evaluation::add(sources, &mut results);
     robustness::add(sources, &mut results);
 
-    let fitness = sources.fitness.as_ref();
+    let (fitness, study) = (sources.fitness.as_ref(), sources.study.as_ref().ok());
     let groups = sources.groups();
     let deep = sources.consistency.as_ref().ok().and_then(|found| found.deep.as_ref());
     let weights = config.model.weights.as_ref().and_then(|file| file.file_name());
@@ -74,6 +74,8 @@ pub(super) fn of(sources: &Sources) -> Result<Value> {
         released_anyway => RELEASED_ANYWAY,
         not_stated => NOT_STATED,
         ece_note => ECE_NOTE,
+        unused_parameters => study.map(|study| unused_parameters(sources, &study.file)).unwrap_or_default(),
+        convergence => Serde(sources.epochs.as_ref().ok().and_then(|epochs| convergence(epochs))),
         usable_auc => USABLE_AUC,
         provenance => Serde(config.provenance.of_data()),
         originals => stated(config.provenance.originals.as_ref()),
@@ -99,7 +101,7 @@ pub(super) fn of(sources: &Sources) -> Result<Value> {
     };
     let Results { known, missing } = results;
     let known = context! { missing => Serde(missing), ..Value::from(known) };
-    Ok(merge_maps([statements, data::of(sources), training::of(sources), known]))
+    Ok(merge_maps([statements, data::of(sources), known]))
 }
 
 fn gates(fitness: &Fitness) -> serde_json::Value {
@@ -150,6 +152,24 @@ fn measuring(config: &Config) -> serde_json::Value {
         }
     }
     value
+}
+
+/// Parameters with another value than in the study's best configuration, as `key value`.
+fn unused_parameters(sources: &Sources, file: &TuneFile) -> Vec<String> {
+    let part = serde_json::to_value(sources.config().training_part()).unwrap_or_default();
+    let drawn = file.best.iter().flat_map(|best| &best.parameters);
+    let others = drawn.filter_map(|(key, value)| {
+        let here = part.pointer(&format!("/{}", key.replace('.', "/")))?;
+        (here.as_f64() != value.as_f64()).then(|| format!("`{key}` {here}"))
+    });
+    others.collect()
+}
+
+/// The smallest and the last loss on select.
+fn convergence(epochs: &[Epoch]) -> Option<serde_json::Value> {
+    let losses: Vec<f64> = epochs.iter().filter_map(|epoch| epoch.select_loss.parse().ok()).collect();
+    let (at, smallest) = losses.iter().copied().enumerate().min_by(|a, b| a.1.total_cmp(&b.1))?;
+    Some(json!({ "smallest": smallest, "epoch": at + 1, "n": losses.len(), "last": losses.last()? }))
 }
 
 #[cfg(test)]

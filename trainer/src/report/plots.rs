@@ -9,7 +9,6 @@ use std::fmt::Write as _;
 const CELL: u64 = 150;
 const MARGIN: u64 = 110;
 
-/// Cells are shaded by their share of the row.
 pub(super) fn confusion(name: &str, m: &ConfusionMatrix) -> String {
     let rows = [[m.true_negatives, m.false_positives], [m.false_negatives, m.true_positives]];
     let side = MARGIN + 2 * CELL + 10;
@@ -50,7 +49,6 @@ pub(super) fn confusion(name: &str, m: &ConfusionMatrix) -> String {
     svg
 }
 
-/// Distribution functions of the probability and of every image statistic.
 pub(super) fn reference(reference: &Reference) -> Result<String> {
     let probability = ("probability of the positive class".to_owned(), &reference.probability);
     let statistics = reference.statistics.iter().map(|(name, quantiles)| (title(name), quantiles));

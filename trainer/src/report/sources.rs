@@ -189,9 +189,7 @@ impl<'a> Sources<'a> {
 
     pub(super) fn evaluation(&self, fold: Fold) -> Found<&EvaluationFile> {
         let found = self.evaluations.iter().find(|(of, _)| *of == fold);
-        found
-            .map_or(Err("no such fold"), |(_, file)| file.as_ref().map_err(String::as_str))
-            .map_err(str::to_owned)
+        found.ok_or("no such fold")?.1.as_ref().map_err(Clone::clone)
     }
 }
 

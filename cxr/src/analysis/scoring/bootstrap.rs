@@ -1,6 +1,6 @@
 //! Confidence intervals by resampling patients.
 
-pub use crate::reference::quantile;
+use crate::reference::quantile;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeMap;

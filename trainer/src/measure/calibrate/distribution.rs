@@ -22,7 +22,6 @@ const N_ALTERED: usize = 100;
 pub struct OodAnalysis {
     pub score: OodScore,
     pub percentile: usize,
-    /// Includes the score in use.
     pub candidates: Vec<OodScoreResult>,
     /// `None` if no folder of foreign images is configured or found.
     pub foreign: Option<Foreign>,

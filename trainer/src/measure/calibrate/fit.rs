@@ -9,9 +9,7 @@ use cxr::calibrate::CalibrationError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ScoreSource {
     Network,
-    /// Its int8 variant on the calibrate fold.
     Int8,
-    /// A released bundle on images that a site has labelled.
     Site,
 }
 
@@ -64,16 +62,13 @@ mod tests {
 
     #[test]
     fn scores_the_wrong_way_round_are_refused_with_advice() {
-        let refused = |source| {
-            let labels = [true, true, false, false];
-            format!("{:#}", fit(source, &[-2.0, -1.0, 1.0, 2.0], &labels).unwrap_err())
-        };
         for (source, advice) in [
             (ScoreSource::Network, "trainer.training.epochs"),
             (ScoreSource::Int8, "trainer.export.int8: false"),
             (ScoreSource::Site, "positive means the finding"),
         ] {
-            let message = refused(source);
+            let labels = [true, true, false, false];
+            let message = format!("{:#}", fit(source, &[-2.0, -1.0, 1.0, 2.0], &labels).unwrap_err());
             assert!(message.contains(advice) && message.contains("4 images, AUC 0.000"), "{message}");
             assert!(message.contains("do not score higher"), "{message}");
         }

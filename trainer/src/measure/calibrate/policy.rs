@@ -13,7 +13,6 @@ use cxr::bundle::Measured;
 use cxr::decide::{OperatingPoint, ReviewBand};
 use serde::{Deserialize, Serialize};
 
-/// For the median threshold and its interval.
 const RESAMPLES: usize = 500;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,8 +112,8 @@ pub fn evaluate_rules(
         let mut margins = vec![0.0; parts.len()];
         for part in 0..config.cross_validation_parts {
             let others: Vec<usize> = (0..parts.len()).filter(|i| parts[*i] != part).collect();
-            let others = calibrate.subset(&others);
-            let chosen = threshold(rule, &others.as_sample(calibrate), config.target_sensitivity, seed)
+            let chosen = calibrate
+                .subset(&others, |others| threshold(rule, others, config.target_sensitivity, seed))
                 .context("without one part, the calibrate fold is all of one class")?;
             for i in (0..parts.len()).filter(|i| parts[*i] == part) {
                 margins[i] = calibrate.probabilities[i] - chosen.median;
@@ -138,7 +137,6 @@ fn both(sample: &Sample, threshold: f64) -> Result<SensitivitySpecificity> {
     })
 }
 
-/// The fold on which calibration and policy are chosen.
 pub(crate) const FOLD: Fold = Fold::Calibrate;
 
 #[cfg(test)]

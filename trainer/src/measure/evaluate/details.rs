@@ -167,13 +167,11 @@ pub fn measure(
 
 fn answered(sample: &Sample, is_ood: &[bool], threshold: f64) -> Answered {
     let images: Vec<usize> = (0..sample.n()).filter(|image| !is_ood[*image]).collect();
-    let subset = sample.subset(&images);
-    let answered = subset.as_sample(sample);
-    Answered {
+    sample.subset(&images, |answered| Answered {
         n: answered.n(),
         sensitivity: answered.sensitivity(threshold),
         specificity: answered.specificity(threshold),
-    }
+    })
 }
 
 fn calibration(calibrated: &Calibrated, sample: &Sample, logits: &[f64]) -> CalibrationDetails {
@@ -222,7 +220,7 @@ fn coverage(sets: &ConformalSets, sample: &Sample) -> Coverage {
 }
 
 impl Details {
-    pub fn lines(&self) -> Vec<String> {
+    pub(super) fn lines(&self) -> Vec<String> {
         let line = |name: &str, found: Option<Measured>| match found {
             Some(Measured { value, ci95: [low, high], n }) => {
                 format!("{name:<28} {value:.4}  [{low:.4}, {high:.4}]  n {n}")

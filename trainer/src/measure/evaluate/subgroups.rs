@@ -34,9 +34,7 @@ pub fn measure(properties: &[Property], sample: &Sample, threshold: f64) -> Vec<
         .iter()
         .flat_map(|(property, groups)| groups.iter().map(move |(group, images)| (property, group, images)));
     let subgroup = |(property, group, images): (&String, &String, &Vec<usize>)| {
-        let subset = sample.subset(images);
-        let sample = subset.as_sample(sample);
-        Subgroup {
+        sample.subset(images, |sample| Subgroup {
             property: property.clone(),
             group: group.clone(),
             n: sample.n(),
@@ -44,7 +42,7 @@ pub fn measure(properties: &[Property], sample: &Sample, threshold: f64) -> Vec<
             auc: sample.measured(sample.n(), &auc),
             sensitivity: sample.sensitivity(threshold),
             specificity: sample.specificity(threshold),
-        }
+        })
     };
     groups.map(subgroup).collect()
 }

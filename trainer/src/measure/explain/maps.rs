@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 const BATCH: usize = 32;
 
 /// The cell of the confusion matrix that an image belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ConfusionCell {
     TruePositive,
@@ -52,7 +52,6 @@ impl ConfusionCell {
 
 #[derive(Debug)]
 pub struct Maps {
-    /// After preprocessing.
     pub pixels: Pixels,
     pub positive: Vec<bool>,
     /// A number for each image's patient.

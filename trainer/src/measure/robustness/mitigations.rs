@@ -12,7 +12,6 @@ use cxr::analysis::scoring::roc::auc;
 use cxr::bundle::Measured;
 use serde::{Deserialize, Serialize};
 
-/// A selection of the corruptions, at [`SEVERITY`].
 const KINDS: [Corruption; 6] = [
     Corruption::GaussianNoise,
     Corruption::GaussianBlur,

@@ -27,7 +27,6 @@ use tch::{Device, Tensor};
 const BATCH: usize = 32;
 /// Increment when a condition changes its images: recorded scores are then measured again.
 const METHOD: u32 = 1;
-/// Subfolder of the output with the recorded scores.
 const FOLDER: &str = "robustness";
 
 #[derive(Debug)]

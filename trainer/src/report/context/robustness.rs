@@ -13,7 +13,6 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::path::Path;
 
-/// A loss of AUC that counts as notable.
 const NOTABLE_LOSS: f64 = 0.02;
 /// A probe predicts the class if the interval of its AUC begins at or above this.
 const PREDICTIVE_AUC: f64 = 0.55;

@@ -101,7 +101,6 @@ pub fn check_enough(census: &Census, config: &Calibration, share: f64) -> Result
     Ok(())
 }
 
-/// Fits and evaluates everything in `calibration.json`.
 pub fn calibrate(trained: &TrainedRun) -> Result<Calibrated> {
     check_enough(&trained.census()?, &trained.config.calibration, trained.config.data.calibrate_fraction)?;
     let (config, seed) = (&trained.config.calibration, trained.config.seed);

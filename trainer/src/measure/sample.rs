@@ -26,7 +26,6 @@ pub struct Sample<'a> {
 }
 
 impl Sample<'_> {
-    /// Measures the sample of some images.
     pub fn subset<T>(&self, images: &[usize], measure: impl FnOnce(&Sample) -> T) -> T {
         let (probabilities, positive) = pick(images, self.probabilities, self.positive);
         let patients: Vec<usize> = images.iter().map(|i| self.patients[*i]).collect();

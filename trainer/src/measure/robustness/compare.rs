@@ -26,7 +26,6 @@ pub struct ComparedRun {
     pub corrupted_log_loss: Option<Measured>,
 }
 
-/// Reads and prints the results in these folders, one row per model.
 pub fn compare(folders: &[PathBuf]) -> Result<Vec<ComparedRun>> {
     let read = |folder: &PathBuf| {
         Robustness::load(folder)?.with_context(|| {
